@@ -1,0 +1,2 @@
+"""See README.md."""
+__version__ = "0.1.0"

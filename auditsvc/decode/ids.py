@@ -1,0 +1,65 @@
+"""How rows are named: event ids that are a time index, dimension ids that are hashes.
+
+An event id is made of the event's own identity, so that no counter is shared
+and the primary key is the index by time:
+
+    id = second << 30 | (serial + host id) mod 2^30
+
+`second` counts from 1970 and takes 33 bits. Adding the host's id keeps events
+of one host in the order of their serials and sets hosts apart. Two events may
+still meet on one id (the clock was set back over a reboot): the store then
+takes `next_event_id`.
+
+A dimension id is the first 47 bits of a hash of the row's content, keyed with
+the store's secret: whoever chooses the content cannot choose the id. 47 bits
+are 6 bytes in SQLite's record format instead of 8; ids that meet all the same
+are noticed by the store, which takes the next `attempt`.
+"""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+from typing import Final
+
+SERIAL_BITS: Final = 30
+SERIAL_MASK: Final = (1 << SERIAL_BITS) - 1
+DIMENSION_MASK: Final = (1 << 47) - 1
+
+# Odd, so that repeated steps reach every serial; large, so that one step leaves
+# the serials that a host can use within a second.
+_STEP: Final = 0x15555555
+
+
+def event_id(second: int, serial: int, host: int) -> int:
+    """Id of the event `serial` of `host` (a dimension id) in `second`."""
+    return second << SERIAL_BITS | (serial + host) & SERIAL_MASK
+
+
+def next_event_id(taken: int) -> int:
+    """Give the id to try when `taken` stands for another event: same second, other serial bits."""
+    return taken & ~SERIAL_MASK | (taken + _STEP) & SERIAL_MASK
+
+
+def canonical(values: tuple[object, ...]) -> bytes:
+    """Write a row's content so that different contents give different bytes.
+
+    None is `N`, an integer `I` and its decimal, text or bytes `S`, the length in
+    bytes, `:` and the bytes; each ends with `;`.
+    """
+    parts = []
+    for value in values:
+        if value is None:
+            parts.append(b"N;")
+        elif isinstance(value, int):
+            parts.append(b"I%d;" % value)
+        else:
+            data = value.encode() if isinstance(value, str) else bytes(value)  # type: ignore[call-overload]
+            parts.append(b"S%d:%b;" % (len(data), data))
+    return b"".join(parts)
+
+
+def dimension_id(secret: bytes, table: str, content: tuple[object, ...], attempt: int = 0) -> int:
+    """Id (1 to 2^47 - 1) of a row of `table` with this content; `secret` has at most 64 bytes."""
+    text = b"%b#%d;%b" % (table.encode(), attempt, canonical(content))
+    digest = blake2b(text, digest_size=8, key=secret).digest()
+    return int.from_bytes(digest, "little") & DIMENSION_MASK or 1

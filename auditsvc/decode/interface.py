@@ -1,0 +1,111 @@
+"""The contract of a decoder: log lines in, rows of the star schema out.
+
+A decoder does no I/O and never reads a clock: time comes in as an argument
+(seconds, any monotonic origin), so that the same bytes give the same rows.
+
+What must hold:
+
+* Any split of a byte stream over `feed` calls gives the same rows in the same order.
+* A fresh decoder that is given `pending()` through `restore`, and then the rest of
+  the stream, gives the rows that the first one would have given.
+* Every record that goes in is accounted for:
+  received = stored + end + raw + open, where open is `open_records`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+Row = tuple[object, ...]
+
+# How an event ended, as the columns `state` hold it. Views show every code of
+# PARTIAL and above as `partial`; the view `partials` gives the reason.
+COMPLETE = 0
+NO_EXIT = 1  # the task ended inside the call: no success=, no exit=
+PARTIAL = 2  # codes from here on
+TIMEOUT = 2  # nothing of it came for the idle time
+EVICTED = 3  # too many events were open
+END_OF_INPUT = 4  # the input ended first
+DISPLACED = 5  # another SYSCALL came under the same node, time and serial
+TRUNCATED = 6  # a record ended early (EXECVE with fewer arguments than argc)
+ORPHAN = 7  # records whose SYSCALL never came
+
+STATE_REASON = {
+    TIMEOUT: "timeout",
+    EVICTED: "evicted",
+    END_OF_INPUT: "end of input",
+    DISPLACED: "displaced",
+    TRUNCATED: "truncated",
+    ORPHAN: "orphan",
+}
+
+# What a decoder counts. The first four and `open_records` balance (see above);
+# all of them count records, but for `gap`, which counts serials.
+COUNTS = (
+    "received",  # lines that are not blank
+    "stored",  # records that are part of a row
+    "end",  # EOE records: they end an event and hold nothing else
+    "raw",  # lines kept as they are, because they are not records
+    "gap",  # serials not seen; may fall again when a late one comes
+    "kernel_lost",  # records the kernel gave up (its `lost`), as the collector noted them
+    "spool_lost",  # records the collector could not write
+)
+
+
+@dataclass(slots=True)
+class Batch:
+    """Rows for one transaction.
+
+    `dimensions` and `facts` map a table's name to tuples in the order of that
+    table's columns in `auditsvc.store.schema`. A dimension row comes at most
+    once between two clears of the decoder's caches and always before, or in,
+    the batch that first uses its id.
+    `weights` maps `syscall` and `event` to the number of records in each row's
+    event, in step with `facts`, so that a duplicate can be counted in records.
+    `raw` holds (line, reason) pairs.
+    """
+
+    dimensions: dict[str, list[Row]] = field(default_factory=dict)
+    facts: dict[str, list[Row]] = field(default_factory=dict)
+    weights: dict[str, list[int]] = field(default_factory=dict)
+    raw: list[tuple[bytes, str]] = field(default_factory=list)
+    counts: dict[str, int] = field(default_factory=dict)
+
+
+class Decoder(Protocol):
+    """Turns log lines into rows."""
+
+    name: str
+    """`reference` or `native`, as `--version` shows it."""
+
+    open_records: int
+    """Records that belong to events which have not ended."""
+
+    def feed(self, data: bytes, now: float) -> None:
+        """Take the next bytes of the stream, split anywhere."""
+
+    def expire(self, now: float) -> None:
+        """End the events of which nothing came for the idle time before `now`."""
+
+    def finish(self) -> None:
+        """End everything: no more input will come."""
+
+    def take(self) -> Batch:
+        """Hand over the rows made since the last call."""
+
+    def pending(self) -> bytes:
+        """Lines of the open events, then the unfinished line: what a restart needs."""
+
+    def restore(self, pending: bytes, now: float) -> None:
+        """Take `pending()` of an earlier decoder, without counting it as received."""
+
+    def pin(self, table: str, content: Row, row_id: int) -> None:
+        """Use `row_id` for the dimension row with this content from now on.
+
+        `content` is the row without its id. The store calls this when the usual
+        id already stands for other content.
+        """
+
+    def forget(self) -> None:
+        """Empty the caches (pins stay): every dimension row is handed over again."""

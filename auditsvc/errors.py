@@ -1,0 +1,80 @@
+"""Every exception that auditsvc raises on purpose.
+
+The tree:
+
+    AuditsvcError          one line that says what and what to do; exit status 1
+    |-- UsageError         the command, option or setting is wrong; exit status 2
+    |   |-- ConfigError    a configuration file or AUDITSVC_* variable
+    |   `-- RuleError      a line of a rule file, with file, line and column
+    |-- KernelError        the kernel refused, with the errno it gave
+    |   |-- IncumbentError another process is the audit daemon
+    |   `-- LockedError    audit is locked until reboot (-e 2)
+    |-- SpoolError         a spool or log file cannot be read or written
+    |-- StoreError         the database refused, or is not ours
+    `-- QueryError         the SQL that a user gave is wrong
+
+An error carries its evidence (`what`) and its remedy (`hint`).
+"""
+
+from __future__ import annotations
+
+
+class AuditsvcError(Exception):
+    """An expected failure; `str()` of it is the one line that the user reads."""
+
+    status = 1
+
+    def __init__(self, what: str, hint: str = "") -> None:
+        super().__init__(what)
+        self.what = what
+        self.hint = hint
+
+    def __str__(self) -> str:
+        line = f"{self.what}; {self.hint}" if self.hint else self.what
+        return " ".join(line.split())
+
+
+class UsageError(AuditsvcError):
+    """The command line or a setting is wrong."""
+
+    status = 2
+
+
+class ConfigError(UsageError):
+    """A configuration file or an AUDITSVC_* variable is wrong."""
+
+
+class RuleError(UsageError):
+    """A rule's text is wrong."""
+
+
+class KernelError(AuditsvcError):
+    """The kernel refused a request; `errno` is what it answered (0 if none)."""
+
+    def __init__(self, what: str, hint: str = "", errno: int = 0) -> None:
+        super().__init__(what, hint)
+        self.errno = errno
+
+
+class IncumbentError(KernelError):
+    """Another process is registered as the audit daemon; `pid` is its tgid."""
+
+    def __init__(self, what: str, hint: str = "", errno: int = 0, pid: int = 0) -> None:
+        super().__init__(what, hint, errno)
+        self.pid = pid
+
+
+class LockedError(KernelError):
+    """Audit's configuration is locked until the next boot."""
+
+
+class SpoolError(AuditsvcError):
+    """A spool segment or a log file cannot be read or written."""
+
+
+class StoreError(AuditsvcError):
+    """The database refused, or holds something that is not ours."""
+
+
+class QueryError(AuditsvcError):
+    """The SQL that the user gave cannot run."""

@@ -1,0 +1,254 @@
+"""The star: narrow facts of integers, dimensions that are written once.
+
+    syscall  --context-->  context --tty, comm, exe, subj, key, cwd, title, extra--> text
+       |                      `--host--> host
+       |-- exec     (its argv)            --argv-->    text
+       |-- path     (its PATH records)    --file-->    file --name, obj, extra--> text
+       |-- sockaddr (its addresses)       --address--> address
+       `-- record   (all its other records) --fields-> text
+    event    (every event without a SYSCALL; path, sockaddr and record hang on it too)
+
+Ids of events and dimensions are made as `auditsvc.decode.ids` says. Integers
+are signed 64-bit: the kernel's unsigned ones are stored as two's complement and
+the views print them as the kernel does. An id of -1 (4294967295, unset) is NULL.
+A timestamp is split: the second stands in the event's id, `ms` is the rest.
+
+`auditsvc.migrations` must produce exactly these tables; a test holds it there.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, MetaData, SmallInteger, Text
+from sqlalchemy import Table as _Table
+from sqlalchemy.schema import SchemaItem
+
+metadata = MetaData()
+
+
+def Table(name: str, *items: SchemaItem, **options: object) -> _Table:  # noqa: N802
+    """Make a table of `metadata`; ids come from outside, so none counts by itself."""
+    return _Table(name, metadata, *items, **options)
+
+
+def _id() -> Column[int]:
+    return Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=False)
+
+
+def _big(name: str, **options: object) -> Column[int]:
+    return Column(name, BigInteger, **options)
+
+
+# --- what the store knows of itself -------------------------------------------------
+
+store_info = Table(
+    "store_info",
+    Column("name", Text, primary_key=True),
+    Column("value", Text, nullable=False),
+)
+
+# One row an input: how far it was read, and the lines of events that were open
+# there. It changes in the transaction that stores the rows.
+source = Table(
+    "source",
+    _id(),
+    Column("kind", Text, nullable=False),  # spool, file, journal
+    Column("name", Text, nullable=False),
+    Column("segment", Text, nullable=False),  # what tells this file from another of its name
+    _big("position", nullable=False),  # bytes read of it
+    Column("pending", LargeBinary, nullable=False),
+)
+
+ledger_entry = Table(
+    "ledger_entry",
+    _big("source", primary_key=True, autoincrement=False),
+    Column("cause", Text, primary_key=True),
+    _big("count", nullable=False),
+)
+
+# --- names ---------------------------------------------------------------------------
+
+arch_name = Table(
+    "arch_name",
+    Column("arch", BigInteger, primary_key=True, autoincrement=False),
+    Column("name", Text, nullable=False),
+)
+syscall_name = Table(
+    "syscall_name",
+    Column("arch", BigInteger, primary_key=True, autoincrement=False),
+    Column("nr", Integer, primary_key=True, autoincrement=False),
+    Column("name", Text, nullable=False),
+)
+record_type = Table(
+    "record_type",
+    Column("type", Integer, primary_key=True, autoincrement=False),
+    Column("name", Text, nullable=False),
+)
+errno_name = Table(
+    "errno_name",
+    Column("errno", Integer, primary_key=True, autoincrement=False),
+    Column("name", Text, nullable=False),
+)
+
+# --- dimensions ----------------------------------------------------------------------
+
+host = Table("host", _id(), Column("name", Text, nullable=False))
+
+# `value` is what people read: UTF-8, other bytes as \xHH, a proctitle's NUL as a
+# space. `raw` is NULL unless `value` does not say every byte: then it is the bytes.
+text = Table(
+    "text",
+    _id(),
+    Column("value", Text, nullable=False),
+    Column("raw", LargeBinary),
+)
+
+context = Table(
+    "context",
+    _id(),
+    _big("host", nullable=False),
+    _big("arch", nullable=False),
+    _big("ppid"),
+    _big("pid"),
+    _big("auid"),
+    _big("uid"),
+    _big("gid"),
+    _big("euid"),
+    _big("suid"),
+    _big("fsuid"),
+    _big("egid"),
+    _big("sgid"),
+    _big("fsgid"),
+    _big("tty"),  # from here on ids of text, but for ses
+    _big("ses"),
+    _big("comm"),
+    _big("exe"),
+    _big("subj"),
+    _big("key"),
+    _big("cwd"),
+    _big("title"),
+    _big("extra"),  # fields that have no column (per=, enriched names), as JSON
+)
+
+# `nametype`, `dev`, `mode` and `rdev` are kept as the kernel prints them.
+file = Table(
+    "file",
+    _id(),
+    _big("name"),
+    Column("nametype", Text),
+    _big("inode"),
+    Column("dev", Text),
+    Column("mode", Text),
+    _big("ouid"),
+    _big("ogid"),
+    Column("rdev", Text),
+    _big("obj"),
+    _big("extra"),  # cap_* and whatever else the record held, as JSON
+)
+
+# `saddr` is the kernel's hex, whole. `family` is inet, inet6, unix, netlink,
+# packet, vsock or the number; `address` and `port` by family:
+# inet, inet6: address, port; netlink: groups, pid; packet: hardware address,
+# interface; vsock: cid, port. `path`: unix, @ first if abstract.
+address = Table(
+    "address",
+    _id(),
+    Column("family", Text),
+    Column("address", Text),
+    _big("port"),
+    Column("path", Text),
+    Column("saddr", Text, nullable=False),
+)
+
+# --- facts ---------------------------------------------------------------------------
+
+syscall = Table(
+    "syscall",
+    _id(),
+    Column("ms", SmallInteger, nullable=False),
+    _big("serial", nullable=False),
+    Column("nr", Integer, nullable=False),
+    _big("a0", nullable=False),
+    _big("a1", nullable=False),
+    _big("a2", nullable=False),
+    _big("a3", nullable=False),
+    Column("success", SmallInteger),  # 1, 0, or NULL where the task ended inside the call
+    _big("exit"),
+    Column("state", SmallInteger, nullable=False),
+    Column("items", Integer, nullable=False),
+    _big("context", nullable=False),
+    Index("syscall_context_nr", "context", "nr"),
+)
+Index(
+    "syscall_failed",
+    syscall.c.exit,
+    sqlite_where=syscall.c.success == 0,
+    postgresql_where=syscall.c.success == 0,
+)
+
+exec_ = Table(
+    "exec",
+    _big("event", primary_key=True, autoincrement=False),
+    _big("argv", nullable=False),  # JSON list; `raw` of the text joins the bytes with NUL
+)
+
+path = Table(
+    "path",
+    _big("event", primary_key=True, autoincrement=False),
+    Column("seq", Integer, primary_key=True, autoincrement=False),  # order of arrival, from 0
+    Column("item", Integer),
+    _big("file", nullable=False),
+    Index("path_file", "file"),
+    sqlite_with_rowid=False,
+)
+
+sockaddr = Table(
+    "sockaddr",
+    _big("event", primary_key=True, autoincrement=False),
+    Column("seq", Integer, primary_key=True, autoincrement=False),
+    _big("address", nullable=False),
+    Index("sockaddr_address", "address"),
+    sqlite_with_rowid=False,
+)
+
+event = Table(
+    "event",
+    _id(),
+    _big("host", nullable=False),
+    Column("ms", SmallInteger, nullable=False),
+    _big("serial", nullable=False),
+    Column("type", Integer, nullable=False),
+    _big("pid"),
+    _big("uid"),
+    _big("auid"),
+    _big("ses"),
+    Column("state", SmallInteger, nullable=False),
+    _big("fields", nullable=False),
+    Index("event_type", "type"),
+)
+
+# `seq` counts the records of one type within the event, from 0.
+record = Table(
+    "record",
+    _big("event", primary_key=True, autoincrement=False),
+    Column("type", Integer, primary_key=True, autoincrement=False),
+    Column("seq", Integer, primary_key=True, autoincrement=False),
+    _big("fields", nullable=False),
+    sqlite_with_rowid=False,
+)
+
+# Lines that are not records, as they came. `id` is a hash of source, position
+# and line, so that reading them twice stores them once.
+raw = Table(
+    "raw",
+    _id(),
+    _big("source", nullable=False),
+    _big("position", nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("line", LargeBinary, nullable=False),
+)
+
+DIMENSIONS = (host, text, context, file, address)
+"""In the order in which they refer to each other, most referred to first."""
+
+FACTS = (syscall, exec_, path, sockaddr, event, record)
+"""Tables that a decoder fills beside the dimensions."""
