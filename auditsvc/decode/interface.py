@@ -63,13 +63,16 @@ class Batch:
     the batch that first uses its id.
     `weights` maps `syscall` and `event` to the number of records in each row's
     event, in step with `facts`, so that a duplicate can be counted in records.
-    `raw` holds (line, reason) pairs.
+    `raw` holds (offset, line, reason): where the line began, in bytes from where
+    the decoder's own input began (negative for a line that `restore` brought in).
+    A record type that the tables do not know comes as a row of `record_type` in
+    `dimensions`.
     """
 
     dimensions: dict[str, list[Row]] = field(default_factory=dict)
     facts: dict[str, list[Row]] = field(default_factory=dict)
     weights: dict[str, list[int]] = field(default_factory=dict)
-    raw: list[tuple[bytes, str]] = field(default_factory=list)
+    raw: list[tuple[int, bytes, str]] = field(default_factory=list)
     counts: dict[str, int] = field(default_factory=dict)
 
 
