@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from auditsvc import names, spool
 from auditsvc.errors import SpoolError
-from auditsvc.line import CONTROL_BYTES, format_line
+from auditsvc.line import format_line
 
 if TYPE_CHECKING:
     from auditsvc.daemon import DaemonRecords
@@ -30,6 +30,7 @@ BATCH = 512
 PACE = 0.002
 """Seconds. At 500,000 records/s 1,000 gather; 32 MB of buffer hold some 14,000."""
 
+_CONTROL_BYTES = bytes(range(0x20)) + b"\x7f"
 _REPLACE = 1329  # AUDIT_REPLACE: its payload is a binary pid
 _FIRST_RECORD = 1100  # lower types are replies and control messages
 
@@ -83,6 +84,12 @@ class Sink:
             self.refused = ""
             self.records += count
         self.arrived.set()
+
+    def rotate(self) -> None:
+        """Begin a new segment, as the signal SIGHUP asks."""
+        with self._lock:
+            self._writer.rotate()
+        self.put(b"", 0)
 
     def tick(self) -> None:
         """Sync as the policy says; call at least once a second."""
@@ -168,7 +175,7 @@ class Collector(threading.Thread):
             lines = [prefixes[kind] + payload for kind, payload in records]
         text = b"\n".join(lines)
         # Kernel text holds no control bytes; what programs sent (USER_*) may.
-        if len(text.translate(None, CONTROL_BYTES)) != len(text) - max(0, len(lines) - 1):
+        if len(text.translate(None, _CONTROL_BYTES)) != len(text) - max(0, len(lines) - 1):
             text = b"\n".join(
                 format_line(names.record_type_name(kind).encode(), payload)
                 for kind, payload in records

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,24 +23,26 @@ from systemd import daemon as systemd
 
 from auditsvc import spool
 from auditsvc.collector import Collector, LineCollector, Sink
-from auditsvc.daemon import Actor, DaemonRecords, actor
-from auditsvc.decode import make_decoder
-from auditsvc.errors import AuditsvcError, ConfigError
+from auditsvc.daemon import DaemonRecords, actor
+from auditsvc.decode import decoder_in_use, make_decoder
+from auditsvc.errors import AuditsvcError, SpoolError, StoreError
 from auditsvc.kernel.netlink import RecordSocket
 from auditsvc.kernel.session import Session
 from auditsvc.loader import Load, Loader
 from auditsvc.logfile import FollowedFile
+from auditsvc.neighbour import excluded, local_server
 from auditsvc.spool import Place, SpoolReader, SpoolWriter
-from auditsvc.state import State, write_state
-from auditsvc.store import open_store
+from auditsvc.state import State, remove_state, write_state
+from auditsvc.store import open_store, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from auditsvc.config import Settings
+    from auditsvc.daemon import Actor
     from auditsvc.decode.interface import Decoder
     from auditsvc.loader import Log
-    from auditsvc.rule import Rule
+    from auditsvc.rule import Add
     from auditsvc.store import Store
 
 log = structlog.get_logger()
@@ -52,17 +55,20 @@ _DISCARD_EVERY = 5.0
 class Service:
     """One run. `run` returns when it has ended well and raises AuditsvcError otherwise."""
 
-    def __init__(self, settings: Settings, rules: Sequence[Rule]) -> None:
-        """Nothing is opened or changed before `run`."""
+    def __init__(self, settings: Settings, rules: Sequence[Add], notes: Sequence[str] = ()) -> None:
+        """Nothing is opened or changed before `run`; `notes` go to the log."""
         self._settings = settings
         self._rules = rules
+        self._notes = notes
         self._daemon = DaemonRecords()
         self._session: Session | None = None
         self._sink: Sink | None = None
         self._collector: Collector | LineCollector | None = None
-        self._loader: Loader
+        self._loader: Loader | None = None
         self._began = time.time()
         self._discarded_at = 0.0
+        self._kernel_lost = 0
+        self._troubles = {"store": "", "spool": ""}
 
     def run(self, duration: float | None) -> None:
         """Collect and load until a signal, an error, the end of the input or of `duration` (s)."""
@@ -71,69 +77,67 @@ class Service:
         ends = None if duration is None else time.monotonic() + duration
         try:
             self._begin()
-            log.info("ready", source=self._settings.source, store=self._shown_store())
+            log.info("ready", source=self._settings.source, store=shown(self._settings.store))
             systemd.notify("READY=1")
             reason, who = self._wait(ends)
         except BaseException as error:
             self._end_after(error)
             raise
         systemd.notify("STOPPING=1")
-        self._end(reason, who)
+        self._end(self._daemon.end(who, reason))
         log.info("stopped", reason=reason)
-        self._raise_what_is_left()
 
     # --- beginning ---------------------------------------------------------------------
 
     def _begin(self) -> None:
         settings = self._settings
-        source = settings.source
-        if source in {"netlink", "multicast", "stdin"}:
-            self._begin_spooled(source)
+        # The store first: a wrong URL must show before anything else is touched.
+        store = open_store(settings.store)
+        server = local_server(store)
+        store.close()
+        if settings.source in {"netlink", "multicast", "stdin"}:
+            self._begin_spooled()
         else:
-            self._begin_followed(Path(source))
+            path = Path(settings.source)
+            self._make_loader(("file", str(path)), lambda *place: FollowedFile(path, *place))
+        assert self._loader is not None
         self._loader.start()
         if self._collector is not None:
             self._collector.start()
         if self._session is not None:
-            assert self._sink is not None
-            self._session.begin(self._rules, settings.kernel.backlog_limit)
-            for note in self._session.notes:
-                log.warning(note)
+            self._note(self._daemon.start(actor(os.getppid())))
+            self._session.begin(
+                [*excluded(server), *self._rules], settings.kernel.backlog_limit
+            )
+            self._say_notes()
 
-    def _begin_spooled(self, source: str) -> None:
+    def _begin_spooled(self) -> None:
         settings = self._settings
-        # The store first: a wrong URL must show before anything else is touched.
-        open_store(settings.store).close()
         writer = SpoolWriter(
             settings.spool_directory,
             segment_bytes=settings.spool.segment_bytes,
             fsync=settings.spool.fsync,
         )
-        self._sink = sink = Sink(writer, self._daemon)
+        self._sink = Sink(writer, self._daemon)
         if writer.torn:
-            sink.put(self._daemon.lost(spool=1, torn=writer.torn), 1)
-        if source == "netlink":
+            self._note(self._daemon.lost(spool=1, torn=writer.torn))
+        buffer = settings.kernel.receive_buffer
+        if settings.source == "netlink":
             self._session = Session(settings.runtime_directory / "found.json")
-            records = self._session.register(settings.kernel.receive_buffer)
-            self._collector = Collector(records, sink)
-            sink.put(self._daemon.start(actor(os.getppid())), 1)
-        elif source == "multicast":
-            log.warning("multicast: records that do not fit the socket are dropped without being counted in `lost`")
-            records = RecordSocket.multicast(receive_buffer=settings.kernel.receive_buffer)
-            self._collector = Collector(records, sink)
+            records = RecordSocket.unicast(receive_buffer=buffer)
+            self._collector = Collector(records, self._sink)
+            self._session.register(records)
+        elif settings.source == "multicast":
+            log.warning("multicast: what does not fit the socket is dropped and is not in `lost`")
+            self._collector = Collector(RecordSocket.multicast(receive_buffer=buffer), self._sink)
         else:
-            self._collector = LineCollector(0, sink)
-        self._loader = self._make_loader(("spool", str(settings.spool_directory)), self._open_spool)
+            self._collector = LineCollector(0, self._sink)
+        directory = settings.spool_directory
+        self._make_loader(
+            ("spool", str(directory)), lambda *place: SpoolReader.at(directory, *place)
+        )
 
-    def _begin_followed(self, path: Path) -> None:
-        self._loader = self._make_loader(("file", str(path)), lambda s, p: FollowedFile(path, s, p))
-
-    def _open_spool(self, segment: str, position: int) -> Log:
-        return SpoolReader.at(self._settings.spool_directory, segment, position)
-
-    def _make_loader(
-        self, source: tuple[str, str], open_log: Callable[[str, int], Log]
-    ) -> Loader:
+    def _make_loader(self, source: tuple[str, str], open_log: Callable[[str, int], Log]) -> None:
         settings = self._settings
 
         def make(secret: bytes) -> Decoder:
@@ -149,7 +153,7 @@ class Service:
                 store.close()
                 raise
 
-        return Loader(
+        self._loader = Loader(
             begin,
             batch_bytes=settings.loader.batch_bytes,
             latency=settings.loader.latency,
@@ -259,19 +263,50 @@ class Service:
 
     # --- ending ------------------------------------------------------------------------
 
-    def _end(self, reason: str, who: Actor) -> None:
+    def _end(self, last: bytes) -> None:
         """Stop what makes records, take the last ones, put the kernel back, load the rest."""
         if self._session is not None:
             self._session.quiet()
             self._note_lost()
-        if self._collector is not None:
+        if self._collector is not None and self._collector.is_alive():
             self._collector.stop()
         if self._session is not None:
-            self._note(self._daemon.end(who, reason))
+            self._note(last)
             self._session.leave()
-            for note in self._session.notes:
-                log.warning(note)
+            self._say_notes()
         if self._sink is not None:
             self._sink.close()
-        self._loader.finish()
+        if self._loader is not None and self._loader.is_alive():
+            self._loader.finish()
         remove_state(self._settings.runtime_directory)
+        self._complain()
+
+    def _end_after(self, error: BaseException) -> None:
+        """The same after an error, which stays the one that is reported."""
+        try:
+            self._end(self._daemon.abort(str(error)))
+        except AuditsvcError as second:
+            log.error("while stopping", error=str(second))
+
+    def _complain(self) -> None:
+        """Raise what must not pass as a run that ended well."""
+        if self._sink is not None and self._sink.missing:
+            raise SpoolError(
+                f"{self._sink.missing} records could not be written: {self._sink.refused}"
+            )
+        if self._loader is None:
+            return
+        if self._loader.error is not None:
+            raise self._loader.error
+        if self._loader.trouble:
+            raise StoreError(
+                f"{self._waiting()} bytes of log are not in the store yet: {self._loader.trouble}",
+                "the spool keeps them, and the next run loads them",
+            )
+
+    def _say_notes(self) -> None:
+        for note in (*self._notes, *(self._session.notes if self._session else ())):
+            log.warning(note)
+        self._notes = ()
+        if self._session is not None:
+            self._session.notes.clear()
