@@ -74,9 +74,10 @@ class Status:
     @classmethod
     def from_bytes(cls, data: bytes) -> Status:
         """Read struct audit_status; members that an older kernel lacks are 0 or None."""
-        whole = _STATUS.unpack(data[: _STATUS.size].ljust(_STATUS.size, b"\0"))
-        actual = whole[10] if len(data) >= _STATUS.size else None
-        return cls(*whole[1:10], backlog_wait_time_actual=actual)
+        padded = data[: _STATUS.size].ljust(_STATUS.size, b"\0")
+        _mask, *members, actual = _STATUS.unpack(padded)
+        known = (*members, actual if len(data) >= _STATUS.size else None)
+        return cls(*known)
 
     def can(self, feature: str) -> bool:
         """Whether the kernel has a feature of FEATURE_BITS."""
