@@ -1,2 +1,5 @@
 """."""
-def main() -> None: print("x")
+
+
+def main() -> None:
+    print("x")
