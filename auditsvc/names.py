@@ -193,6 +193,22 @@ def _errno_numbers() -> Mapping[str, int]:
     return newer.ERRNO_ALIASES | {name: number for number, name in errnos().items()}
 
 
+@cache
+def uring_ops() -> Mapping[int, str]:
+    """Every io_uring operation, number -> name; the module `audit` has none of them."""
+    return MappingProxyType(dict(enumerate(newer.URING_OPS)))
+
+
+def uring_op_name(op: int) -> str | None:
+    """Name of an io_uring operation (18 -> openat)."""
+    return uring_ops().get(op)
+
+
+def uring_op_number(name: str) -> int | None:
+    """Give the number of an io_uring operation's name."""
+    return newer.URING_OPS.index(name) if name in newer.URING_OPS else None
+
+
 def errno_name(number: int) -> str | None:
     """Name of a positive errno (2 -> ENOENT)."""
     return errnos().get(number)

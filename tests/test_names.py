@@ -110,6 +110,13 @@ class TestNames:
         assert names.errno_number("EWOULDBLOCK") == names.errno_number("EAGAIN") == 11
         assert names.errno_number("ENOTSUPP") == 524
 
+    def test_uring_op(self):
+        """io_uring's operations have names both ways."""
+        assert names.uring_op_name(18) == "openat"
+        assert names.uring_op_number("openat") == 18
+        assert names.uring_op_name(500) is None
+        assert names.uring_op_number("nonsense") is None
+
 
 def test_tables_agree_with_the_module():
     """Nothing in the tables or in the newer facts contradicts the installed module."""

@@ -3,7 +3,8 @@
 Sources: include/uapi/linux/audit.h (architectures, record types), the kernel's
 scripts/syscall.tbl and include/uapi/asm-generic/unistd.h (calls that have one
 number on every machine), arch/*/kernel/syscalls/*.tbl (the others),
-include/uapi/asm-generic/errno.h. They stand as of Linux 6.18.
+include/uapi/asm-generic/errno.h, include/uapi/linux/io_uring.h (operations).
+They stand as of Linux 6.18.
 
 `auditsvc.names` adds a fact from here only where the module, or the tables made
 from it, say nothing.
@@ -168,6 +169,73 @@ SYSCALL_ALIASES: Final[dict[str, str]] = {
     "kexec_load": "sys_kexec_load",
     "sched_rr_get_interval_time64": "sched_rr_get_interval64",
 }
+
+# enum io_uring_op: the place in the list is the number, the name is without IORING_OP_.
+URING_OPS: Final = (
+    "nop",
+    "readv",
+    "writev",
+    "fsync",
+    "read_fixed",
+    "write_fixed",
+    "poll_add",
+    "poll_remove",
+    "sync_file_range",
+    "sendmsg",
+    "recvmsg",
+    "timeout",
+    "timeout_remove",
+    "accept",
+    "async_cancel",
+    "link_timeout",
+    "connect",
+    "fallocate",
+    "openat",
+    "close",
+    "files_update",
+    "statx",
+    "read",
+    "write",
+    "fadvise",
+    "madvise",
+    "send",
+    "recv",
+    "openat2",
+    "epoll_ctl",
+    "splice",
+    "provide_buffers",
+    "remove_buffers",
+    "tee",
+    "shutdown",
+    "renameat",
+    "unlinkat",
+    "mkdirat",
+    "symlinkat",
+    "linkat",
+    "msg_ring",
+    "fsetxattr",
+    "setxattr",
+    "fgetxattr",
+    "getxattr",
+    "socket",
+    "uring_cmd",
+    "send_zc",
+    "sendmsg_zc",
+    "read_multishot",
+    "waitid",
+    "futex_wait",
+    "futex_wake",
+    "futex_waitv",
+    "fixed_fd_install",
+    "ftruncate",
+    "bind",
+    "listen",
+    "recv_zc",
+    "epoll_wait",
+    "readv_fixed",
+    "writev_fixed",
+    "pipe",
+)
 
 ERRNOS: Final[dict[int, str]] = {
     # Not for user space (include/linux/errno.h), yet some drivers return it.
