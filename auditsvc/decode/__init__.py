@@ -1,14 +1,52 @@
 """Bytes in, rows out: log lines -> records -> events -> rows. No I/O, no clock of its own.
 
-The stages, one a module:
+The stages, one a module (a line's grammar is `auditsvc.line`, below the spool):
 
-    header.py     a line                  -> type, node, stamp, body
-    fields.py     a record's body         -> fields, decoded by their kind
-    records.py    records that need joining or taking apart (EXECVE, SOCKADDR, PATH)
-    events.py     records                 -> events, by node, time and serial
-    rows.py       an event                -> rows of the star schema
-    reference.py  all of it behind `interface.Decoder`
+    types.py       record types by their part in an event
+    fields.py      a record's body         -> fields, decoded by their kind
+    records.py     records that need joining or taking apart (EXECVE, SOCKADDR)
+    calls.py       a SYSCALL               -> the facts of its call, and the rest
+    events.py      records                 -> events, by node, time and serial
+    serials.py     serials                 -> how many were not seen
+    dimensions.py  slices of records       -> dimension rows, each once
+    rows.py        events                  -> rows of the star schema
+    reference.py   all of it behind `interface.Decoder`
 
 `interface.py` is the contract that every implementation keeps; `ids.py` is how
 rows are named.
 """
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from auditsvc.decode.events import IDLE, MAX_OPEN
+from auditsvc.decode.reference import ReferenceDecoder
+from auditsvc.errors import UsageError
+
+if TYPE_CHECKING:
+    from auditsvc.decode.interface import Decoder
+
+DECODERS: Final = {"reference": ReferenceDecoder}
+"""Implementations by name, the one to prefer last."""
+
+
+def decoder(
+    name: str | None,
+    secret: bytes,
+    host: str,
+    *,
+    idle: float = IDLE,
+    max_open: int = MAX_OPEN,
+) -> Decoder:
+    """Make a decoder.
+
+    `name` is a key of DECODERS, or None for the best there is; `secret` (at most 64
+    bytes) is the store's; `host` names the machine where lines have no `node=`;
+    `idle` is the time in seconds after which an unfinished event ends; at most
+    `max_open` events are open at once.
+    """
+    chosen = name or list(DECODERS)[-1]
+    if chosen not in DECODERS:
+        raise UsageError(f"there is no decoder {chosen!r}", f"take one of {', '.join(DECODERS)}")
+    return DECODERS[chosen](secret, host, idle=idle, max_open=max_open)

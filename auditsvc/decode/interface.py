@@ -9,7 +9,8 @@ What must hold:
 * A fresh decoder that is given `pending()` through `restore`, and then the rest of
   the stream, gives the rows that the first one would have given.
 * Every record that goes in is accounted for:
-  received = stored + end + raw + open, where open is `open_records`.
+  received = stored + end + raw + open, where open is `open_records` (and what
+  `restore` brought in counts as received).
 """
 
 from __future__ import annotations
@@ -65,6 +66,8 @@ class Batch:
     event, in step with `facts`, so that a duplicate can be counted in records.
     `raw` holds (offset, line, reason): where the line began, in bytes from where
     the decoder's own input began (negative for a line that `restore` brought in).
+    A run of NUL bytes is an empty line, with its length in the reason.
+    `counts` holds all of COUNTS, counted since the last batch.
     A record type that the tables do not know comes as a row of `record_type` in
     `dimensions`.
     """
@@ -82,8 +85,9 @@ class Decoder(Protocol):
     name: str
     """`reference` or `native`, as `--version` shows it."""
 
-    open_records: int
-    """Records that belong to events which have not ended."""
+    @property
+    def open_records(self) -> int:
+        """Records that belong to events which have not ended."""
 
     def feed(self, data: bytes, now: float) -> None:
         """Take the next bytes of the stream, split anywhere."""
@@ -98,7 +102,12 @@ class Decoder(Protocol):
         """Hand over the rows made since the last call."""
 
     def pending(self) -> bytes:
-        """Lines of the open events, then the unfinished line: what a restart needs."""
+        """Give what a restart needs, for `restore` alone to read.
+
+        First lines `#gap SERIAL MILLISECONDS[ NODE]`, one a host, with the highest
+        serial and time seen; then the lines of the open events in the order in which
+        those were opened; last the unfinished line.
+        """
 
     def restore(self, pending: bytes, now: float) -> None:
         """Take `pending()` of an earlier decoder, without counting it as received."""

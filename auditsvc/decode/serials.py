@@ -1,0 +1,60 @@
+"""Counts the serials of one host that were not seen, in fixed memory.
+
+The kernel takes a serial for every event, so one that never comes may be a loss
+(kernel/audit.c, audit_serial). What is counted:
+
+    gap = how far the highest serial has gone - the serials seen on that way
+
+A late serial takes itself off the gap again if it is at most `WINDOW` behind and was
+not seen before. Serials wrap at 2^32. One that is far behind while its time is ahead
+of all that was seen tells of a reboot: counting begins anew there.
+"""
+
+from __future__ import annotations
+
+from array import array
+from typing import Final
+
+WINDOW: Final = 1 << 16
+_MASK: Final = WINDOW - 1
+_WRAP: Final = (1 << 32) - 1
+_HALF: Final = 1 << 31
+_FAR: Final = 1 << 10
+"""An event that is this late was stamped, at its entry, before others that came already."""
+
+
+class Serials:
+    """The serials of one host; `see` gives the change of the gap."""
+
+    __slots__ = ("_seen", "_span", "highest", "when")
+
+    def __init__(self, highest: int, when: int) -> None:
+        self.highest = highest
+        self.when = when
+        self._span = 0
+        # A slot that holds its own serial was seen; slots begin with another's.
+        self._seen = array("I", (slot ^ 1 for slot in range(WINDOW)))
+        self._seen[highest & _MASK] = highest
+
+    def see(self, serial: int, when: int) -> int:
+        """Take an event's serial and time (milliseconds); give the change of the gap."""
+        ahead = (serial - self.highest) & _WRAP
+        slot = serial & _MASK
+        if 0 < ahead < _HALF:
+            self.highest = serial
+            self._span += ahead
+            self._seen[slot] = serial
+            self.when = max(self.when, when)
+            return ahead - 1
+        behind = -ahead & _WRAP
+        if behind > _FAR and when > self.when:
+            self.highest = serial
+            self.when = when
+            self._span = 0
+            self._seen[slot] = serial
+            return 0
+        self.when = max(self.when, when)
+        if behind >= WINDOW or behind > self._span or self._seen[slot] == serial:
+            return 0
+        self._seen[slot] = serial
+        return -1

@@ -1,0 +1,107 @@
+r"""The grammar of a log line, shared by who writes lines (the spool) and who reads them.
+
+A line is one record, as auditd writes it:
+
+    [node=NAME ]type=TYPE msg=audit(SECOND.MMM:SERIAL): BODY
+
+NAME may hold spaces: it ends before the first ` type=`. TYPE is a name, a number
+or UNKNOWN[number]. Also read: the kernel's own printing (dmesg, a syslog file),
+
+    [Mon DD hh:mm:ss HOST kernel: ][[seconds] ]audit: type=NUMBER audit(SECOND.MMM:SERIAL): BODY
+
+and msg='audit(...): BODY'. A CR at the end is no part of the line.
+
+A record's text comes from outside (USER_* messages), so it may hold newlines
+and other control bytes. Such a line is written with every byte below 0x20, 0x7f
+and the backslash as \xHH (upper-case hex) and ends with 0x1d `ESCAPED=1`; a line
+without control bytes is written as it is. So no text can begin a line of its own,
+and the reader gets every byte back.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final, NamedTuple
+
+ESCAPED: Final = b"\x1dESCAPED=1"
+"""Ends a line whose body is escaped; a body that held 0x1d itself is escaped, so it is ours."""
+
+# audit_serial() is an unsigned int; ids keep 33 bits of the second.
+MAX_SERIAL: Final = (1 << 32) - 1
+MAX_SECOND: Final = (1 << 33) - 1
+
+STAMP: Final = rb"audit\(([0-9]{1,10})\.([0-9]{3}):([0-9]{1,10})\)"
+"""Pattern of what all records of an event share: second, millisecond, serial."""
+
+_LINE: Final = re.compile(
+    rb"(?:node=((?:(?! type=).)*) )?type=([A-Z][A-Z0-9_]*(?:\[[0-9]{1,10}\])?|[0-9]{1,10}) msg=('?)"
+    + STAMP
+    + rb":(?: (.*))?",
+    re.DOTALL,
+)
+_PRINTK: Final = re.compile(
+    rb"(?:(?:[A-Z][a-z]{2} [ 0-9][0-9] [0-9:]{8}|[0-9]{4}-[-0-9T:.+Z]+) [^ ]+ kernel: )?"
+    rb"(?:\[ *[0-9]+\.[0-9]+\] )?audit: type=([0-9]{1,10}) " + STAMP + rb":(?: (.*))?",
+    re.DOTALL,
+)
+_SPECIAL: Final = re.compile(rb"[\x00-\x1f\x7f\\]")
+_CONTROL: Final = re.compile(rb"[\x00-\x1f\x7f]")
+_ESCAPE: Final = re.compile(rb"\\x([0-9A-F]{2})")
+
+
+class Line(NamedTuple):
+    """A record's line, taken apart. `stamp` is `SECOND.MMM:SERIAL` as it stood there."""
+
+    node: bytes | None
+    type_name: bytes
+    stamp: bytes
+    second: int
+    ms: int
+    serial: int
+    body: bytes
+
+
+def escape(text: bytes) -> bytes:
+    r"""Write control bytes and backslashes as \xHH."""
+    return _SPECIAL.sub(lambda match: b"\\x%02X" % match[0][0], text)
+
+
+def unescape(text: bytes) -> bytes:
+    r"""Undo `escape`; a backslash that does not begin \xHH stays as it is."""
+    return _ESCAPE.sub(lambda match: bytes((int(match[1], 16),)), text)
+
+
+def format_line(type_name: bytes | str, payload: bytes) -> bytes:
+    """Write the line, without newline, of a record as the kernel sends it.
+
+    `payload` begins with `audit(SECOND.MMM:SERIAL): `; NULs and newlines at its
+    end are the sender's terminator and are left out.
+    """
+    name = type_name.encode() if isinstance(type_name, str) else type_name
+    text = payload.rstrip(b"\0\n")
+    if _CONTROL.search(text):
+        text = escape(text) + ESCAPED
+    return b"type=%b msg=%b" % (name, text)
+
+
+def parse_line(line: bytes) -> Line | str:
+    """Take a line (no newline) apart; for one that is not a record, the reason."""
+    line = line.removesuffix(b"\r")
+    if match := _LINE.fullmatch(line):
+        node, type_name, quote, second, ms, serial, body = match.groups()
+    elif match := _PRINTK.fullmatch(line):
+        type_name, second, ms, serial, body = match.groups()
+        node, quote = None, b""
+    else:
+        return "not a record"
+    when, number = int(second), int(serial)
+    if when > MAX_SECOND:
+        return "time out of range"
+    if number > MAX_SERIAL:
+        return "serial out of range"
+    body = body or b""
+    if body.endswith(ESCAPED):
+        body = unescape(body.removesuffix(ESCAPED))
+    if quote:
+        body = body.removesuffix(b"'")
+    return Line(node, type_name, b"%b.%b:%b" % (second, ms, serial), when, int(ms), number, body)
