@@ -33,7 +33,9 @@ CLONE_THREAD = 0x10000
 CREATORS = frozenset({"clone", "clone3", "fork", "vfork"})
 MODES = {"64": "x86_64", "32": "i386", "x32": "x32"}
 
-_ERRNO = {name: number for number, name in errno.errorcode.items()} | RESTARTS | {"ENOTSUPP": 524}
+# All spellings: errorcode knows one for each number, and strace may write the other.
+_ERRNO = {name: number for name, number in vars(errno).items() if name.startswith("E")}
+_ERRNO |= RESTARTS | {"ENOTSUPP": 524}
 
 _LINE = re.compile(r"(\d+) +(?:\d+\.\d+ )?\[ *(\d+|\?+)\] (.*)", re.DOTALL)
 _MODE = re.compile(r"\[ Process PID=(\d+) runs in (64|32|x32) bit mode\. \]")
@@ -91,7 +93,8 @@ class Log:
 
 def read(path: Path) -> Log:
     """Parse the log at `path`."""
-    return parse(path.read_text(encoding="utf-8", errors="surrogateescape").splitlines())
+    with path.open(encoding="utf-8", errors="surrogateescape", newline="\n") as lines:
+        return parse(lines)
 
 
 def parse(lines: Iterable[str]) -> Log:

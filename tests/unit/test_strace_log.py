@@ -38,11 +38,12 @@ def test_errors() -> None:
     """An error is its negative number, also those that only the kernel and a tracer see."""
     found = log("""
         10  [  21] access(0x7f, 0x4) = -1 ENOENT (No such file or directory)
+        10  [  49] bind(0x3, 0x7f, 0x10) = -1 EOPNOTSUPP (Operation not supported)
         10  [   0] read(0x1, 0x7f, 0x1) = -1 ERESTARTSYS (Unknown error 512)
         10  [  35] nanosleep(0x7f, 0) = -1 ERESTART_RESTARTBLOCK (Unknown error 516)
         10  [   0] read(0x1, 0x7f, 0x1) = ? ERESTARTNOHAND (To be restarted if no handler)
     """)
-    assert [call.result for call in found.calls] == [-2, -512, -516, -514]
+    assert [call.result for call in found.calls] == [-2, -95, -512, -516, -514]
 
 
 def test_times_are_allowed() -> None:
