@@ -1,0 +1,1 @@
+"""Rule sets that come with auditsvc, in auditctl's language."""

@@ -1,2 +1,86 @@
-"""."""
-def main() -> None: print("x")
+"""The command line: one file a verb.
+
+What must hold for every verb: exit status 0 done, 1 failed, 2 wrong usage; an error
+is one line on stderr that says what and what to do; never a traceback for what a
+user, a kernel, a disk or a database can do.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from auditsvc import __version__
+from auditsvc.cli import ingest, migrate, query, run, status
+from auditsvc.config import use_file
+from auditsvc.decode import decoder_in_use
+from auditsvc.errors import AuditsvcError
+
+app = typer.Typer(
+    name="auditsvc",
+    help="Every system call of every task as one SQL row, none lost unseen.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"auditsvc {__version__} (decoder: {decoder_in_use()})")
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_version, is_eager=True, help="Show version and decoder."
+        ),
+    ] = False,
+    config: Annotated[
+        Path | None, typer.Option("--config", help="TOML file with settings.", metavar="FILE")
+    ] = None,
+) -> None:
+    del version
+    if config is not None:
+        use_file(config)
+
+
+app.command("run")(run.run)
+app.command("ingest")(ingest.ingest)
+app.command("query")(query.query)
+app.command("status")(status.status)
+app.command("migrate")(migrate.migrate)
+
+
+def _fail(line: str, code: int) -> int:
+    typer.echo(f"auditsvc: {' '.join(line.split())}", err=True)
+    return code
+
+
+def main() -> None:
+    """Run a command line and exit as the contract says."""
+    sys.exit(_main())
+
+
+def _main() -> int:
+    try:
+        result = app(standalone_mode=False)
+    except AuditsvcError as error:
+        return _fail(str(error), error.status)
+    except typer.TyperException as error:
+        return _fail(f"{error.format_message()}; see `auditsvc --help`", error.exit_code)
+    except (KeyboardInterrupt, typer.Abort):
+        return _fail("interrupted", 1)
+    except BrokenPipeError:
+        # The reader of our output has gone: nobody is left to tell.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    return result if isinstance(result, int) else 0

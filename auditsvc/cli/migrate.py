@@ -1,0 +1,14 @@
+"""`auditsvc migrate`: bring a store to the schema of this program."""
+
+from __future__ import annotations
+
+import typer
+
+from auditsvc.cli.options import StoreOption
+from auditsvc.config import load_settings
+from auditsvc.store import migrate as migrate_store
+
+
+def migrate(store: StoreOption = None) -> None:
+    """Make the store, or bring it to this program's schema."""
+    typer.echo(migrate_store(load_settings(store=store).store))

@@ -1,0 +1,254 @@
+"""The only reader of the record socket: kernel records in, spool lines out.
+
+What must hold:
+
+* It never waits for the database: it reads, appends and sleeps, nothing else.
+* It paces itself. Being woken for every record costs the audited tasks a context
+  switch each; after the first record of a burst it lets more gather, for a time
+  that the socket's buffer surely bounds.
+* What it cannot write it counts, and writes the count down as soon as it can write
+  again (`DAEMON_ERR op=lost`): then the log itself says where it has a hole.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import struct
+import threading
+from typing import TYPE_CHECKING, Protocol
+
+from auditsvc import names, spool
+from auditsvc.errors import SpoolError
+from auditsvc.line import format_line
+
+if TYPE_CHECKING:
+    from auditsvc.daemon import DaemonRecords
+    from auditsvc.spool import SpoolWriter
+
+BATCH = 512
+PACE = 0.002
+"""Seconds. At 500,000 records/s 1,000 gather; 32 MB of buffer hold some 14,000."""
+
+_CONTROL_BYTES = bytes(range(0x20)) + b"\x7f"
+_REPLACE = 1329  # AUDIT_REPLACE: its payload is a binary pid
+_FIRST_RECORD = 1100  # lower types are replies and control messages
+
+
+class RecordSource(Protocol):
+    """What the collector needs of a record socket (`auditsvc.kernel.netlink`)."""
+
+    overflows: int
+    """Times that the socket said it had dropped records (ENOBUFS)."""
+
+    def fileno(self) -> int:
+        """Descriptor to poll."""
+
+    def receive(self, limit: int) -> list[tuple[int, bytes]]:
+        """Up to `limit` (type, payload) that are there now, without waiting."""
+
+
+class Sink:
+    """Puts lines into the spool and remembers what did not fit.
+
+    Any thread may write: the collector its records, the service its own.
+    """
+
+    def __init__(self, writer: SpoolWriter, daemon: DaemonRecords) -> None:
+        self.daemon = daemon
+        self.arrived = threading.Event()
+        """Set when there is something new to load."""
+        self.records = 0
+        self.refused = ""
+        """Why the spool cannot be written just now, "" if it can."""
+        self._writer = writer
+        self._lock = threading.Lock()
+        self._missing = 0
+        self._rotations = writer.rotations
+
+    def put(self, lines: bytes, count: int) -> None:
+        """Append `count` whole lines."""
+        with self._lock:
+            try:
+                if self._missing:
+                    self._writer.append(self.daemon.lost(spool=self._missing))
+                    self._missing = 0
+                self._writer.append(lines)
+                if self._writer.rotations != self._rotations:
+                    self._rotations = self._writer.rotations
+                    self._writer.append(self.daemon.rotate())
+            except SpoolError as error:
+                self.refused = str(error)
+                self._missing += count
+                return
+            self.refused = ""
+            self.records += count
+        self.arrived.set()
+
+    def rotate(self) -> None:
+        """Begin a new segment, as the signal SIGHUP asks."""
+        with self._lock:
+            self._writer.rotate()
+        self.put(b"", 0)
+
+    def tick(self) -> None:
+        """Sync as the policy says; call at least once a second."""
+        with self._lock:
+            try:
+                self._writer.tick(spool.now())
+            except OSError as error:
+                self.refused = f"spool: {error.strerror}"
+
+    @property
+    def missing(self) -> int:
+        """Records that could not be written and are not yet noted in the log."""
+        return self._missing
+
+    def close(self) -> None:
+        """Finish the spool; what is missing is written down if that is possible now."""
+        if self._missing:
+            self.put(b"", 0)
+        self._writer.close()
+
+
+class Collector(threading.Thread):
+    """Drains a record socket until `stop` is called and the socket is empty."""
+
+    def __init__(self, source: RecordSource, sink: Sink) -> None:
+        super().__init__(name="collector", daemon=True)
+        self.error: BaseException | None = None
+        self.busy = False
+        """True while records come faster than the pace: the loader stands back."""
+        self._source = source
+        self._sink = sink
+        self._prefixes: dict[int, bytes] = {}
+        self._overflows = source.overflows
+        self._stopped = threading.Event()
+        self._wake_r, self._wake_w = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+
+    def run(self) -> None:
+        """Collect; an error ends the thread and stands in `error`."""
+        try:
+            self._collect()
+        except BaseException as error:  # noqa: BLE001 (handed to the service, which ends the run)
+            self.error = error
+            self._sink.arrived.set()
+
+    def stop(self) -> None:
+        """Take what is in the socket now, then end; waits for that."""
+        self._stopped.set()
+        os.write(self._wake_w, b"x")
+        self.join()
+        os.close(self._wake_r)
+        os.close(self._wake_w)
+
+    def _collect(self) -> None:
+        poll = select.poll()
+        poll.register(self._source.fileno(), select.POLLIN)
+        poll.register(self._wake_r, select.POLLIN)
+        while True:
+            stopping = self._stopped.is_set()
+            records = self._source.receive(BATCH)
+            if records:
+                self._keep(records)
+                self.busy = len(records) == BATCH
+                if not self.busy and not stopping:
+                    self._stopped.wait(PACE)
+                continue
+            self._note_overflows()
+            if stopping:
+                return
+            self.busy = False
+            self._sink.tick()
+            if poll.poll(1000) and not self._stopped.is_set():
+                self._stopped.wait(PACE)
+
+    def _keep(self, records: list[tuple[int, bytes]]) -> None:
+        prefixes = self._prefixes
+        try:
+            lines = [prefixes[kind] + payload for kind, payload in records]
+        except KeyError:
+            for kind in {kind for kind, _ in records}:
+                if kind >= _FIRST_RECORD and kind != _REPLACE:
+                    prefixes[kind] = b"type=%b msg=" % names.record_type_name(kind).encode()
+            records = [each for each in records if self._is_record(*each)]
+            lines = [prefixes[kind] + payload for kind, payload in records]
+        text = b"\n".join(lines)
+        # Kernel text holds no control bytes; what programs sent (USER_*) may.
+        if len(text.translate(None, _CONTROL_BYTES)) != len(text) - max(0, len(lines) - 1):
+            text = b"\n".join(
+                format_line(names.record_type_name(kind).encode(), payload)
+                for kind, payload in records
+            )
+        if lines:
+            self._sink.put(text + b"\n", len(lines))
+
+    def _is_record(self, kind: int, payload: bytes) -> bool:
+        if kind == _REPLACE:
+            pid = struct.unpack_from("=i", payload)[0] if len(payload) >= 4 else 0
+            self._sink.put(self._sink.daemon.replace(pid), 1)
+            return False
+        return kind >= _FIRST_RECORD
+
+    def _note_overflows(self) -> None:
+        new = self._source.overflows - self._overflows
+        if new:
+            self._overflows += new
+            self._sink.put(self._sink.daemon.lost(overflow=new), 1)
+
+
+class LineCollector(threading.Thread):
+    """Copies the lines that auditd hands a plugin on its standard input into the spool."""
+
+    def __init__(self, descriptor: int, sink: Sink) -> None:
+        super().__init__(name="collector", daemon=True)
+        self.error: BaseException | None = None
+        self.busy = False
+        self.ended = False
+        """True when the input is at its end."""
+        self._fd = descriptor
+        self._sink = sink
+        self._stopped = threading.Event()
+        self._wake_r, self._wake_w = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+
+    def run(self) -> None:
+        """Collect; an error ends the thread and stands in `error`."""
+        try:
+            self._copy()
+        except BaseException as error:  # noqa: BLE001 (handed to the service, which ends the run)
+            self.error = error
+        self.ended = True
+        self._sink.arrived.set()
+
+    def stop(self) -> None:
+        """Take what is there now, then end; waits for that."""
+        self._stopped.set()
+        os.write(self._wake_w, b"x")
+        self.join()
+        os.close(self._wake_r)
+        os.close(self._wake_w)
+
+    def _copy(self) -> None:
+        poll = select.poll()
+        poll.register(self._fd, select.POLLIN)
+        poll.register(self._wake_r, select.POLLIN)
+        tail = b""
+        while True:
+            ready = {fd for fd, _ in poll.poll(1000)}
+            self._sink.tick()
+            if self._fd in ready:
+                data = os.read(self._fd, 1 << 16)
+                tail += data
+                end = tail.rfind(b"\n") + 1 or (len(tail) if len(tail) > 1 << 20 else 0)
+                if not data:
+                    end = len(tail)
+                if end:
+                    lines = tail[:end] if tail[:end].endswith(b"\n") else tail[:end] + b"\n"
+                    self._sink.put(lines, lines.count(b"\n"))
+                    tail = tail[end:]
+                if not data:
+                    return
+            elif self._stopped.is_set():
+                if tail:
+                    self._sink.put(tail + b"\n", 1)
+                return

@@ -1,0 +1,162 @@
+"""Settings: one meaning, three spellings.
+
+    command line  >  AUDITSVC_* variables  >  TOML file  >  the defaults below
+
+A variable spells the path of the setting with `__` between the steps:
+`AUDITSVC_STORE`, `AUDITSVC_SPOOL__FSYNC`. The TOML file is the one that
+`AUDITSVC_CONFIG` or `--config` names, else /etc/auditsvc/auditsvc.toml if it is there.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import tomllib
+from contextvars import ContextVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict, TomlConfigSettingsSource
+
+from auditsvc.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pydantic_settings import PydanticBaseSettingsSource
+
+DEFAULT_FILE = Path("/etc/auditsvc/auditsvc.toml")
+
+_chosen: ContextVar[Path | None] = ContextVar("_chosen", default=None)
+
+FsyncPolicy = Literal["none", "second", "batch"]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SpoolSettings(_Section):
+    """The log on disk between the kernel and the database."""
+
+    directory: Path | None = None
+    """Default: `spool` in the state directory."""
+    segment_bytes: int = Field(default=64 << 20, ge=4096)
+    keep_bytes: int = Field(default=1 << 30, ge=0)
+    """Segments that are in the store are deleted, oldest first, above this sum."""
+    fsync: FsyncPolicy = "second"
+
+
+class KernelSettings(_Section):
+    """What the service asks of the kernel while it runs."""
+
+    receive_buffer: int = Field(default=32 << 20, ge=1 << 16)
+    """Bytes. A record takes about 2.3 kB of it, whatever its length."""
+    backlog_limit: int = Field(default=16384, ge=64)
+    """Records the kernel may queue before audited tasks wait. Never lowered."""
+
+
+class LoaderSettings(_Section):
+    """How rows reach the database."""
+
+    batch_bytes: int = Field(default=8 << 20, ge=1 << 16)
+    """Bytes of log that one transaction takes, but for the last piece read."""
+    latency: float = Field(default=0.1, gt=0, le=60)
+    """Seconds that a record waits at most for its transaction to begin."""
+    idle: float = Field(default=2.0, gt=0)
+    """Seconds without a further record after which an event is partial."""
+
+
+class Settings(BaseSettings):
+    """Everything that can be set."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="AUDITSVC_", env_nested_delimiter="__", extra="ignore", frozen=True
+    )
+
+    store: str = "sqlite:////var/lib/auditsvc/auditsvc.db"
+    rules: list[Path] | None = None
+    """Rule files or folders. None: the rules that come with the package; []: none at all."""
+    source: str = "netlink"
+    host: str = Field(default_factory=socket.gethostname, min_length=1)
+    """What `host` says for records that carry no node=."""
+    decoder: Literal["auto", "reference", "native"] = "auto"
+    state_directory: Path = Path("/var/lib/auditsvc")
+    runtime_directory: Path = Path("/run/auditsvc")
+    spool: SpoolSettings = SpoolSettings()
+    kernel: KernelSettings = KernelSettings()
+    loader: LoaderSettings = LoaderSettings()
+
+    @property
+    def spool_directory(self) -> Path:
+        """Where the segments are."""
+        return self.spool.directory or self.state_directory / "spool"
+
+    @classmethod
+    def settings_customise_sources(  # noqa: D102 (pydantic's own hook)
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        del dotenv_settings, file_secret_settings
+        file = _config_file()
+        toml = [TomlConfigSettingsSource(settings_cls, toml_file=file)] if file else []
+        return (init_settings, env_settings, *toml)
+
+
+def use_file(config: Path) -> None:
+    """Read this file instead of the usual one from now on (the option --config)."""
+    _chosen.set(config)
+
+
+def _config_file() -> Path | None:
+    if chosen := _chosen.get():
+        return chosen
+    named = os.environ.get("AUDITSVC_CONFIG")
+    if named:
+        return Path(named)
+    return DEFAULT_FILE if DEFAULT_FILE.exists() else None
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """Read the settings; `overrides` come from the command line, None means not given.
+
+    Raises ConfigError, which names the setting and where it came from.
+    """
+    file = _config_file()
+    if file is not None:
+        _check_file(file)
+    given = {name: value for name, value in overrides.items() if value is not None}
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(step) for step in first["loc"])
+        where = f"in the command line, AUDITSVC_{name.upper().replace('.', '__')}"
+        where += f" or {file}" if file else ""
+        raise ConfigError(
+            f"setting {name}: {first['msg']} (got {first.get('input')!r})", f"correct it {where}"
+        ) from error
+    except ValueError as error:
+        raise ConfigError(f"a setting cannot be read: {error}", "correct it") from error
+
+
+def _check_file(file: Path) -> None:
+    """Refuse a file that is missing, broken or holds a setting that does not exist."""
+    try:
+        with file.open("rb") as stream:
+            values = tomllib.load(stream)
+    except OSError as error:
+        raise ConfigError(
+            f"configuration {file}: {error.strerror}", "name another with --config"
+        ) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"configuration {file}: {error}", "correct the TOML there") from error
+    for name in values:
+        if name not in Settings.model_fields:
+            known = ", ".join(sorted(Settings.model_fields))
+            raise ConfigError(
+                f"configuration {file}: there is no setting {name!r}", f"known are: {known}"
+            )

@@ -1,0 +1,233 @@
+"""Text of a rule file -> lines, each with the command it asks for.
+
+The language is auditctl(8)'s, an option a word; options may carry their value in
+the same word (-kKEY, --name=VALUE) as getopt allows. Options that ask something
+of the moment (-l, -s, -m, -R, --signal) do not belong in a rule file.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from auditsvc.errors import RuleError
+from auditsvc.rule.build import Building, list_and_action
+from auditsvc.rule.commands import (
+    Add,
+    Command,
+    Counter,
+    Delete,
+    DeleteAll,
+    Line,
+    MakeEquivalent,
+    OnError,
+    Reset,
+    Set,
+    Setting,
+    Trim,
+)
+from auditsvc.rule.host import Host
+from auditsvc.rule.values import Wrong, number
+from auditsvc.rule.words import Word, nearest, split
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+_WITH_VALUE: Final = frozenset("aAdwWFCSkpefrbq") | {"--backlog_wait_time"}
+_FLAGS: Final = {
+    "-i",
+    "-c",
+    "-t",
+    "-D",
+    "--loginuid-immutable",
+    "--reset-lost",
+    "--reset_backlog_wait_time_actual",
+}
+_KNOWN: Final = sorted(
+    _FLAGS | {option if len(option) > 1 else f"-{option}" for option in _WITH_VALUE}
+)
+_ELSEWHERE: Final = {"-l", "-s", "-m", "-R", "-v", "-h", "--signal"}
+
+# option -> setting, smallest and largest value
+_SETTINGS: Final[dict[str, tuple[Setting, int]]] = {
+    "-e": ("enabled", 2),
+    "-f": ("failure", 2),
+    "-r": ("rate_limit", 0xFFFFFFFF),
+    "-b": ("backlog_limit", 0xFFFFFFFF),
+    "--backlog_wait_time": ("backlog_wait_time", 0xFFFFFFFF),
+}
+_COUNTERS: Final[dict[str, Counter]] = {
+    "--reset-lost": "lost",
+    "--reset_backlog_wait_time_actual": "backlog_wait_time_actual",
+}
+_BEGIN: Final = ("-a", "-A", "-d", "-w", "-W")
+
+Option = tuple[Word, Word | None]
+
+
+def parse(
+    text: str,
+    filename: str = "<rules>",
+    host: Host | None = None,
+    errors: list[RuleError] | None = None,
+) -> list[Line]:
+    """Read a rule file's text; blank lines and comments give no Line.
+
+    `host` is the machine that the rules are for, ours unless given. The first
+    wrong line raises RuleError (file, line, column, word, what would be right);
+    with a list in `errors` every wrong line is put there and left out instead.
+    """
+    host = host or Host.here()
+    lines = []
+    for count, line in enumerate(text.split("\n"), start=1):
+        words = split(line.removesuffix("\r"))
+        if not words:
+            continue
+        where = words[0]
+        try:
+            for where, step in _steps(words, host):  # noqa: B007 - kept for the error
+                command = step()
+        except Wrong as wrong:
+            error = RuleError(f"{filename}:{count}:{where.column}: {wrong.what}", wrong.hint)
+            if errors is None:
+                raise error from wrong
+            errors.append(error)
+            continue
+        if command is not None:
+            lines.append(Line(filename, count, line.strip(), command))
+    return lines
+
+
+def _steps(words: list[Word], host: Host) -> Iterator[tuple[Word, Callable[[], Command | None]]]:
+    """Give the steps that read one line, each with the word that it is about.
+
+    The last one gives the command. A step is a function, so that the caller
+    knows the word before anything can be wrong with it.
+    """
+    line = _LineReader(host)
+    place = 0
+    while place < len(words):
+        word = words[place]
+        place += 1
+        option, attached = _option(word)
+        if option not in _FLAGS and attached is None and place < len(words):
+            taken = option in _KNOWN
+            attached = words[place] if taken else None
+            place += taken
+        yield attached or word, _bind(line.take, option, attached)
+    yield words[0], line.command
+
+
+def _bind(
+    take: Callable[[str, Word | None], None], option: str, value: Word | None
+) -> Callable[[], None]:
+    return lambda: take(option, value)
+
+
+def _option(word: Word) -> tuple[str, Word | None]:
+    """Part an option from the value in the same word."""
+    if word.text.startswith("--"):
+        name, equals, text = word.text.partition("=")
+        return name, Word(text, word.column + len(name) + 1) if equals else None
+    name, text = word.text[:2], word.text[2:]
+    if text and name.startswith("-") and name[1:] in _WITH_VALUE:
+        return name, Word(text, word.column + 2)
+    return word.text, None
+
+
+class _LineReader:
+    """Takes the options of one line in their order."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+        self._building: Building | None = None
+        self._begun = ""
+        self._command: Command | None = None
+
+    def take(self, option: str, value: Word | None) -> None:
+        """Take one option; Wrong if it is not right here."""
+        if option in _ELSEWHERE:
+            raise Wrong(f"option {option} does not belong in a rule file")
+        if option not in _KNOWN:
+            what = "option" if option.startswith("-") else "word"
+            raise Wrong(f"unknown {what} `{option}`", nearest(option, _KNOWN))
+        if option in _FLAGS:
+            if value is not None:
+                raise Wrong(f"option {option} takes no value")
+            self._flag(option)
+        elif value is None:
+            raise Wrong(f"option {option} lacks its value")
+        elif option in _BEGIN:
+            self._begin(option, value.text)
+        elif option in _SETTINGS:
+            self._only(option, _setting(option, value.text))
+        elif option == "-q":
+            self._only(option, _equivalent(value.text))
+        elif option == "-k" and isinstance(self._command, DeleteAll):
+            self._command = DeleteAll(value.text)
+        else:
+            self._part(option, value.text)
+
+    def command(self) -> Command | None:
+        """Give what the line asks for."""
+        if self._building is None:
+            return self._command
+        rule = self._building.rule()
+        if self._begun in ("-d", "-W"):
+            return Delete(rule)
+        return Add(rule, prepend=self._begun == "-A")
+
+    def _flag(self, option: str) -> None:
+        match option:
+            case "-D":
+                self._only(option, DeleteAll())
+            case "-t":
+                self._only(option, Trim())
+            case "-i":
+                self._only(option, OnError("ignore"))
+            case "-c":
+                self._only(option, OnError("continue"))
+            case "--loginuid-immutable":
+                self._only(option, Set("loginuid_immutable", 1))
+            case _:
+                self._only(option, Reset(_COUNTERS[option]))
+
+    def _only(self, option: str, command: Command) -> None:
+        if self._building is not None or self._command is not None:
+            raise Wrong(f"option {option} must stand alone", "give it a line of its own")
+        self._command = command
+
+    def _begin(self, option: str, text: str) -> None:
+        if self._building is not None or self._command is not None:
+            raise Wrong(f"option {option} comes second", "give each rule a line of its own")
+        self._begun = option
+        if option in ("-w", "-W"):
+            self._building = Building.watch(self._host, text)
+        else:
+            self._building = Building(self._host, *list_and_action(text))
+
+    def _part(self, option: str, text: str) -> None:
+        if self._building is None:
+            raise Wrong(f"option {option} comes before its rule", "begin with -a, -A, -d, -w or -W")
+        steps = {
+            "-F": self._building.condition,
+            "-C": self._building.compare,
+            "-S": self._building.calls,
+            "-p": self._building.perms,
+            "-k": self._building.key,
+        }
+        steps[option](text)
+
+
+def _setting(option: str, text: str) -> Set:
+    name, largest = _SETTINGS[option]
+    found = number(text)
+    if found is None or found > largest:
+        raise Wrong(f"option {option} cannot be `{text}`", f"it takes 0 to {largest}")
+    return Set(name, found)
+
+
+def _equivalent(text: str) -> MakeEquivalent:
+    match text.split(","):
+        case [mount, subtree] if mount and subtree:
+            return MakeEquivalent(mount, subtree)
+    raise Wrong(f"`{text}` is not MOUNT,SUBTREE")

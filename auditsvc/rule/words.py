@@ -1,0 +1,38 @@
+r"""Words of a line, with the columns where they stand.
+
+Blanks part words; a backslash makes the blank or backslash after it part of the
+word (audit.rules(7)); quotes are ordinary characters. A `#` that begins a line
+makes it a comment.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_WORD: Final = re.compile(r"(?:\\[ \t\\]|[^ \t])+")
+_ESCAPE: Final = re.compile(r"\\([ \t\\])")
+
+
+class Word(NamedTuple):
+    """A word and its column, counted from 1."""
+
+    text: str
+    column: int
+
+
+def split(line: str) -> list[Word]:
+    """Split a line; none for a blank line or a comment."""
+    if line.lstrip(" \t").startswith("#"):
+        return []
+    return [Word(_ESCAPE.sub(r"\1", match[0]), match.start() + 1) for match in _WORD.finditer(line)]
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """Give the hint that names the known word nearest to this one; empty if none is near."""
+    near = difflib.get_close_matches(word, list(known), n=1)
+    return f"did you mean `{near[0]}`?" if near else ""

@@ -1,0 +1,312 @@
+"""`auditsvc run`: one source, one spool, one store, and the kernel left as it was found.
+
+    source --collector thread--> spool --loader thread--> store
+              main thread: signals, the kernel's state, the rules, what `status` shows
+
+One process, because the kernel exempts exactly the registered tgid from auditing: a
+second one would audit itself in a loop. On SIGTERM, SIGINT, the end of --duration or of
+the input, and on an error: our rules go, the enabled flag and the limits that we found
+come back, and everything drained is stored.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import structlog
+from systemd import daemon as systemd
+
+from auditsvc import spool
+from auditsvc.collector import Collector, LineCollector, Sink
+from auditsvc.daemon import DaemonRecords, actor
+from auditsvc.decode import decoder_in_use, make_decoder
+from auditsvc.errors import AuditsvcError, SpoolError, StoreError
+from auditsvc.kernel.netlink import RecordSocket
+from auditsvc.kernel.session import Session
+from auditsvc.loader import Load, Loader
+from auditsvc.logfile import FollowedFile
+from auditsvc.neighbour import excluded, local_server
+from auditsvc.spool import Place, SpoolReader, SpoolWriter
+from auditsvc.state import State, remove_state, write_state
+from auditsvc.store import open_store, shown
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from auditsvc.config import Settings
+    from auditsvc.daemon import Actor
+    from auditsvc.decode.interface import Decoder
+    from auditsvc.loader import Log
+    from auditsvc.rule import Add
+    from auditsvc.store import Store
+
+log = structlog.get_logger()
+
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+_TICK = 1.0
+_DISCARD_EVERY = 5.0
+
+
+class Service:
+    """One run. `run` returns when it has ended well and raises AuditsvcError otherwise."""
+
+    def __init__(self, settings: Settings, rules: Sequence[Add], notes: Sequence[str] = ()) -> None:
+        """Nothing is opened or changed before `run`; `notes` go to the log."""
+        self._settings = settings
+        self._rules = rules
+        self._notes = notes
+        self._daemon = DaemonRecords()
+        self._session: Session | None = None
+        self._sink: Sink | None = None
+        self._collector: Collector | LineCollector | None = None
+        self._loader: Loader | None = None
+        self._began = time.time()
+        self._discarded_at = 0.0
+        self._kernel_lost = 0
+        self._troubles = {"store": "", "spool": ""}
+
+    def run(self, duration: float | None) -> None:
+        """Collect and load until a signal, an error, the end of the input or of `duration` (s)."""
+        # Threads inherit the mask, so that only `_wait` takes the signals.
+        signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+        ends = None if duration is None else time.monotonic() + duration
+        try:
+            self._begin()
+            log.info("ready", source=self._settings.source, store=shown(self._settings.store))
+            systemd.notify("READY=1")
+            reason, who = self._wait(ends)
+        except BaseException as error:
+            self._end_after(error)
+            raise
+        systemd.notify("STOPPING=1")
+        self._end(self._daemon.end(who, reason))
+        log.info("stopped", reason=reason)
+
+    # --- beginning ---------------------------------------------------------------------
+
+    def _begin(self) -> None:
+        settings = self._settings
+        # The store first: a wrong URL must show before anything else is touched.
+        store = open_store(settings.store)
+        server = local_server(store)
+        store.close()
+        if settings.source in {"netlink", "multicast", "stdin"}:
+            self._begin_spooled()
+        else:
+            path = Path(settings.source)
+            self._make_loader(("file", str(path)), lambda *place: FollowedFile(path, *place))
+        assert self._loader is not None
+        self._loader.start()
+        if self._collector is not None:
+            self._collector.start()
+        if self._session is not None:
+            self._note(self._daemon.start(actor(os.getppid())))
+            self._session.begin(
+                [*excluded(server), *self._rules], settings.kernel.backlog_limit
+            )
+            self._say_notes()
+
+    def _begin_spooled(self) -> None:
+        settings = self._settings
+        writer = SpoolWriter(
+            settings.spool_directory,
+            segment_bytes=settings.spool.segment_bytes,
+            fsync=settings.spool.fsync,
+        )
+        self._sink = Sink(writer, self._daemon)
+        if writer.torn:
+            self._note(self._daemon.lost(spool=1, torn=writer.torn))
+        buffer = settings.kernel.receive_buffer
+        if settings.source == "netlink":
+            self._session = Session(settings.runtime_directory / "found.json")
+            records = RecordSocket.unicast(receive_buffer=buffer)
+            self._collector = Collector(records, self._sink)
+            self._session.register(records)
+        elif settings.source == "multicast":
+            log.warning("multicast: what does not fit the socket is dropped and is not in `lost`")
+            self._collector = Collector(RecordSocket.multicast(receive_buffer=buffer), self._sink)
+        else:
+            self._collector = LineCollector(0, self._sink)
+        directory = settings.spool_directory
+        self._make_loader(
+            ("spool", str(directory)), lambda *place: SpoolReader.at(directory, *place)
+        )
+
+    def _make_loader(self, source: tuple[str, str], open_log: Callable[[str, int], Log]) -> None:
+        settings = self._settings
+
+        def make(secret: bytes) -> Decoder:
+            return make_decoder(
+                settings.decoder, secret=secret, host=settings.host, idle=settings.loader.idle
+            )
+
+        def begin() -> Load:
+            store = open_store(settings.store)
+            try:
+                return Load(store, source, make, open_log)
+            except BaseException:
+                store.close()
+                raise
+
+        self._loader = Loader(
+            begin,
+            batch_bytes=settings.loader.batch_bytes,
+            latency=settings.loader.latency,
+            arrived=self._sink.arrived if self._sink else threading.Event(),
+            busy=self._busy,
+            waiting=self._waiting,
+        )
+
+    def _busy(self) -> bool:
+        return self._collector is not None and self._collector.busy
+
+    def _waiting(self) -> int:
+        """Bytes of spool that are not in the store."""
+        if self._sink is None:
+            return 0
+        segment, position = self._loader.committed
+        return spool.backlog(self._settings.spool_directory, Place(int(segment or 0), position))
+
+    # --- running -----------------------------------------------------------------------
+
+    def _wait(self, ends: float | None) -> tuple[str, Actor]:
+        """Watch over everything until there is a reason to stop; returns it, and who gave it."""
+        ourselves = actor(os.getpid())
+        while True:
+            left = _TICK if ends is None else max(0.0, min(_TICK, ends - time.monotonic()))
+            got = signal.sigtimedwait(_SIGNALS, left)
+            if got is not None:
+                who = self._who_signalled(got)
+                if got.si_signo != signal.SIGHUP:
+                    return "terminate", who
+                self._note(self._daemon.config(who, "reconfigure", "state=no-change"))
+                if self._sink is not None:
+                    self._sink.rotate()
+            if ends is not None and time.monotonic() >= ends:
+                return "duration", ourselves
+            if isinstance(self._collector, LineCollector) and self._collector.ended:
+                return "end-of-input", ourselves
+            self._tick()
+
+    def _tick(self) -> None:
+        for part in (self._collector, self._loader):
+            if part is not None and part.error is not None:
+                raise part.error
+        self._note_lost()
+        self._log_troubles()
+        systemd.notify("WATCHDOG=1")
+        now = time.monotonic()
+        if self._sink is not None and now - self._discarded_at >= _DISCARD_EVERY:
+            self._discarded_at = now
+            segment, position = self._loader.committed
+            spool.discard(
+                self._settings.spool_directory,
+                Place(int(segment or 0), position),
+                self._settings.spool.keep_bytes,
+            )
+        write_state(self._settings.runtime_directory, self._state())
+
+    def _who_signalled(self, got: signal.struct_siginfo) -> Actor:
+        # The kernel's own answer first: it is not mistaken about a process that has gone.
+        known = self._session.signalled_by() if self._session is not None else None
+        if known is not None and known.pid == got.si_pid:
+            return known
+        return actor(got.si_pid, got.si_uid)
+
+    def _note(self, line: bytes) -> None:
+        if self._sink is not None:
+            self._sink.put(line, 1)
+
+    def _note_lost(self) -> None:
+        if self._session is None:
+            return
+        new = self._session.new_lost()
+        if new:
+            self._kernel_lost += new
+            self._note(self._daemon.lost(kernel=new))
+            log.error("the kernel lost records", records=new)
+
+    def _log_troubles(self) -> None:
+        """Say each trouble once, and once that it is over."""
+        now = {"store": self._loader.trouble, "spool": self._sink.refused if self._sink else ""}
+        for part, trouble in now.items():
+            if trouble != self._troubles[part]:
+                if trouble:
+                    log.error(f"{part} takes nothing just now", why=trouble)
+                else:
+                    log.info(f"{part} is well again")
+        self._troubles = now
+
+    def _state(self) -> State:
+        status = self._session.status() if self._session is not None else None
+        return State(
+            pid=os.getpid(),
+            began=self._began,
+            written=time.time(),
+            source=self._settings.source,
+            store=shown(self._settings.store),
+            decoder=decoder_in_use(self._settings.decoder),
+            rules=self._session.added if self._session is not None else 0,
+            records=self._sink.records if self._sink else 0,
+            missing=self._sink.missing if self._sink else 0,
+            kernel_lost=self._kernel_lost,
+            kernel_backlog=status.backlog if status else 0,
+            spool_waiting=self._waiting(),
+            spool_trouble=self._troubles["spool"],
+            store_trouble=self._troubles["store"],
+        )
+
+    # --- ending ------------------------------------------------------------------------
+
+    def _end(self, last: bytes) -> None:
+        """Stop what makes records, take the last ones, put the kernel back, load the rest."""
+        if self._session is not None:
+            self._session.quiet()
+            self._note_lost()
+        if self._collector is not None and self._collector.is_alive():
+            self._collector.stop()
+        if self._session is not None:
+            self._note(last)
+            self._session.leave()
+            self._say_notes()
+        if self._sink is not None:
+            self._sink.close()
+        if self._loader is not None and self._loader.is_alive():
+            self._loader.finish()
+        remove_state(self._settings.runtime_directory)
+        self._complain()
+
+    def _end_after(self, error: BaseException) -> None:
+        """The same after an error, which stays the one that is reported."""
+        try:
+            self._end(self._daemon.abort(str(error)))
+        except AuditsvcError as second:
+            log.error("while stopping", error=str(second))
+
+    def _complain(self) -> None:
+        """Raise what must not pass as a run that ended well."""
+        if self._sink is not None and self._sink.missing:
+            raise SpoolError(
+                f"{self._sink.missing} records could not be written: {self._sink.refused}"
+            )
+        if self._loader is None:
+            return
+        if self._loader.error is not None:
+            raise self._loader.error
+        if self._loader.trouble:
+            raise StoreError(
+                f"{self._waiting()} bytes of log are not in the store yet: {self._loader.trouble}",
+                "the spool keeps them, and the next run loads them",
+            )
+
+    def _say_notes(self) -> None:
+        for note in (*self._notes, *(self._session.notes if self._session else ())):
+            log.warning(note)
+        self._notes = ()
+        if self._session is not None:
+            self._session.notes.clear()

@@ -1,0 +1,296 @@
+"""The log on disk: a folder of segments, each a file of `type=... msg=audit(...): ...` lines.
+
+In go whole lines, out come bytes and the place they stand at. What must hold:
+
+* A segment is `audit-NNNNNNNNNNNN.log`, mode 0600; numbers rise by one. Only the last
+  one grows, by appending, and it always ends in a newline: a write that the disk
+  refused is cut back, and a line torn by a crash is cut off when the spool is opened
+  again (and handed to the caller, who writes down what it was).
+* A reader that knows a segment and a position finds the same bytes there for
+  as long as the segment exists; `discard` deletes only segments before its place.
+
+One process writes (a lock on the folder says so), any number may read.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
+
+from auditsvc.errors import SpoolError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from auditsvc.config import FsyncPolicy
+
+_NAME = re.compile(r"audit-(\d{12})\.log\Z")
+_LONGEST_LINE = 1 << 20
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Place:
+    """A position in the spool: `segment` is a number (0: before the first), `position` bytes."""
+
+    segment: int = 0
+    position: int = 0
+
+
+def segment_path(directory: Path, segment: int) -> Path:
+    """Where a segment stands."""
+    return directory / f"audit-{segment:012d}.log"
+
+
+def segments(directory: Path) -> list[int]:
+    """Numbers of the segments that exist, rising."""
+    try:
+        names = [entry.name for entry in directory.iterdir()]
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise _wrong(directory, error) from error
+    return sorted(int(found[1]) for name in names if (found := _NAME.match(name)))
+
+
+def backlog(directory: Path, place: Place) -> int:
+    """Bytes that stand after `place`."""
+    total = 0
+    for segment in segments(directory):
+        if segment < place.segment:
+            continue
+        try:
+            size = segment_path(directory, segment).stat().st_size
+        except FileNotFoundError:
+            continue
+        total += size - (place.position if segment == place.segment else 0)
+    return total
+
+
+class SpoolWriter:
+    """Appends lines. `torn` is the line that an earlier crash left unfinished (b"" if none)."""
+
+    def __init__(self, directory: Path, *, segment_bytes: int, fsync: FsyncPolicy) -> None:
+        self.directory = directory
+        self.torn = b""
+        self.rotations = 0
+        self._segment_bytes = segment_bytes
+        self._fsync = fsync
+        self._unsynced = False
+        self._synced_at = 0.0
+        try:
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._lock = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise _wrong(directory, error) from error
+        try:
+            self._take_lock()
+            existing = segments(directory)
+            self._open(existing[-1] if existing else 1)
+            self._cut_torn_line()
+        except BaseException:
+            os.close(self._lock)
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def place(self) -> Place:
+        """Where the next line will stand."""
+        return Place(self._segment, self._size)
+
+    def append(self, lines: bytes) -> None:
+        """Write whole lines, each with its newline, or none of them (SpoolError)."""
+        if self._size and self._size + len(lines) > self._segment_bytes:
+            self.rotate()
+        view = memoryview(lines)
+        try:
+            while view:
+                view = view[os.write(self._fd, view) :]
+            self._size += len(lines)
+            self._unsynced = True
+            if self._fsync == "batch":
+                self.sync()
+        except OSError as error:
+            os.ftruncate(self._fd, self._size)
+            raise _wrong(segment_path(self.directory, self._segment), error) from error
+
+    def tick(self, now: float) -> None:
+        """Sync if the policy is `second` and a second has gone by."""
+        if self._fsync == "second" and self._unsynced and now - self._synced_at >= 1.0:
+            self.sync()
+            self._synced_at = now
+
+    def sync(self) -> None:
+        """Force what was appended to the disk."""
+        if self._unsynced and self._fsync != "none":
+            os.fdatasync(self._fd)
+        self._unsynced = False
+
+    def rotate(self) -> None:
+        """Finish this segment and begin the next."""
+        self.sync()
+        old = self._fd
+        self._open(self._segment + 1)
+        os.close(old)
+        self.rotations += 1
+
+    def close(self) -> None:
+        """Sync and let go of the folder."""
+        try:
+            self.sync()
+        finally:
+            os.close(self._fd)
+            os.close(self._lock)
+
+    def _take_lock(self) -> None:
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise SpoolError(
+                f"spool {self.directory}: another auditsvc writes there",
+                "stop it, or give this one its own spool.directory",
+            ) from error
+
+    def _open(self, segment: int) -> None:
+        path = segment_path(self.directory, segment)
+        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
+        try:
+            self._fd = os.open(path, flags, 0o600)
+            self._size = os.fstat(self._fd).st_size
+            folder = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                os.fsync(folder)  # the name must survive a crash too
+            finally:
+                os.close(folder)
+        except OSError as error:
+            raise _wrong(path, error) from error
+        self._segment = segment
+
+    def _cut_torn_line(self) -> None:
+        start = max(0, self._size - _LONGEST_LINE)
+        tail = os.pread(self._fd, self._size - start, start)
+        keep = start + tail.rfind(b"\n") + 1
+        if keep < self._size:
+            self.torn = tail[keep - start :]
+            os.ftruncate(self._fd, keep)
+            self._size = keep
+
+
+class SpoolReader:
+    """Reads on from a place, through the segments."""
+
+    def __init__(self, directory: Path, place: Place) -> None:
+        self.directory = directory
+        self.place = place
+        self.missing = 0
+        """Segments that were deleted before they were read."""
+        self._fd = -1
+        self._oldest_checked = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @classmethod
+    def at(cls, directory: Path, segment: str, position: int) -> Self:
+        """Go on from what `checkpoint` gave ("" and 0: from the beginning)."""
+        return cls(directory, Place(int(segment or 0), position))
+
+    def checkpoint(self) -> tuple[str, int]:
+        """Segment and position up to which was read."""
+        return str(self.place.segment), self.place.position
+
+    def close(self) -> None:
+        """Let go of the open segment."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def read(self, limit: int) -> bytes:
+        """Give up to `limit` bytes of the next whole lines; b"" when there are none yet."""
+        while True:
+            if self._fd < 0 and not self._enter(self.place):
+                return b""
+            data = self._whole_lines(limit)
+            if not data and segment_path(self.directory, self.place.segment + 1).exists():
+                # The writer has left this segment for good: look once more, then move on.
+                data = self._whole_lines(limit)
+                if not data:
+                    self.close()
+                    self.place = Place(self.place.segment + 1, 0)
+                    continue
+            self.place = Place(self.place.segment, self.place.position + len(data))
+            return data
+
+    def _whole_lines(self, limit: int) -> bytes:
+        # Never part of a line: a crash may yet turn it into a torn one, which is cut off.
+        data = os.pread(self._fd, limit, self.place.position)
+        end = data.rfind(b"\n") + 1
+        return data if end == len(data) or (not end and len(data) == limit) else data[:end]
+
+    def _enter(self, place: Place) -> bool:
+        existing = segments(self.directory)
+        if not existing:
+            return False
+        if place.segment == 0:
+            place = Place(existing[0], 0)
+        elif place.segment not in existing:
+            later = [segment for segment in existing if segment > place.segment]
+            if not later:
+                return False
+            self.missing += later[0] - place.segment
+            place = Place(later[0], 0)
+        path = segment_path(self.directory, place.segment)
+        try:
+            self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+            size = os.fstat(self._fd).st_size
+        except OSError as error:
+            raise _wrong(path, error) from error
+        if size < place.position:
+            self.close()
+            raise SpoolError(
+                f"spool {path}: {size} bytes are there, but {place.position} were read before",
+                "the segment was cut or replaced; move the spool away to go on with a new one",
+            )
+        self.place = place
+        return True
+
+
+def discard(directory: Path, before: Place, keep_bytes: int) -> int:
+    """Delete segments that end before `before`, oldest first, until `keep_bytes` remain.
+
+    Returns how many were deleted.
+    """
+    sizes = {}
+    for segment in segments(directory):
+        sizes[segment] = segment_path(directory, segment).stat().st_size
+    total = sum(sizes.values())
+    deleted = 0
+    for segment, size in sizes.items():
+        if total <= keep_bytes or segment >= before.segment:
+            break
+        segment_path(directory, segment).unlink(missing_ok=True)
+        total -= size
+        deleted += 1
+    return deleted
+
+
+def now() -> float:
+    """Seconds of the clock that `tick` compares."""
+    return time.monotonic()
+
+
+def _wrong(path: Path, error: OSError) -> SpoolError:
+    return SpoolError(
+        f"spool {path}: {error.strerror or error}", "make room or give it another folder"
+    )

@@ -1,0 +1,76 @@
+"""What a running service tells `auditsvc status`: one small JSON file, replaced whole.
+
+It stands in the runtime directory, mode 0600, and is gone when the service has stopped.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_NAME = "state.json"
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """A moment of a running service; times are seconds since 1970."""
+
+    pid: int
+    began: float
+    written: float
+    source: str
+    store: str
+    decoder: str
+    rules: int
+    """Rules that the service added."""
+    records: int
+    """Lines put into the spool since it began."""
+    missing: int
+    """Records that the spool could not take and that the log does not yet say."""
+    kernel_lost: int
+    """Records that the kernel gave up since it began."""
+    kernel_backlog: int
+    spool_waiting: int
+    """Bytes of log that are not in the store yet."""
+    spool_trouble: str
+    store_trouble: str
+
+
+def write_state(directory: Path, state: State) -> None:
+    """Replace the file; OSError if that cannot be done."""
+    directory.mkdir(mode=0o755, parents=True, exist_ok=True)
+    temporary = directory / f".{_NAME}.{os.getpid()}"
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+    with os.fdopen(descriptor, "w") as stream:
+        json.dump(asdict(state), stream)
+    temporary.replace(directory / _NAME)
+
+
+def read_state(directory: Path) -> State | None:
+    """The state of the service that runs now; None if none does."""
+    try:
+        values = json.loads((directory / _NAME).read_text())
+        state = State(**values)
+    except (FileNotFoundError, ValueError, TypeError):
+        return None
+    return state if _alive(state.pid) else None
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def remove_state(directory: Path) -> None:
+    """The service has stopped."""
+    (directory / _NAME).unlink(missing_ok=True)

@@ -1,0 +1,238 @@
+"""`auditsvc run` on the real kernel: it comes, collects, and leaves everything as it was."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from live.programs import KEY, fresh_auid, rules
+from live.service import AUDITSVC, Service
+
+pytestmark = [pytest.mark.live, pytest.mark.usefixtures("audit_lock")]
+
+AUDITCTL = Path(__file__).parents[2] / "build/peers/sbin/auditctl"
+AUSEARCH = AUDITCTL.with_name("ausearch")
+
+
+def auditctl(*arguments):
+    """What Debian's own tool says of the kernel."""
+    return subprocess.run([AUDITCTL, *arguments], capture_output=True, text=True, check=True).stdout
+
+
+def settings():
+    """What the kernel is set to; the counters that move by themselves are left out."""
+    moving = ("lost", "backlog ", "backlog_wait_time_actual")
+    return [line for line in auditctl("-s").splitlines() if not line.startswith(moving)]
+
+
+def refused(*arguments, environment=None):
+    """Run a command that must fail; its status, and the one line it says."""
+    done = subprocess.run(
+        [AUDITSVC, *arguments], capture_output=True, text=True, check=False, env=environment
+    )
+    lines = done.stderr.splitlines()
+    assert done.stdout == ""
+    assert len(lines) == 1, done.stderr
+    return done.returncode, lines[0]
+
+
+def loud(programs, auid, times=50):
+    """Some calls of a task with this auid."""
+    programs.run(auid, "/bin/sh", "-c", f"for i in $(seq {times}); do cd /tmp; done")
+
+
+def test_the_kernel_is_left_as_it_was_found(programs, tmp_path):
+    """Rules, flag and limits come back; while it runs, auditctl sees ours."""
+    rules_before, settings_before = auditctl("-l"), settings()
+    auid = fresh_auid()
+    with Service(tmp_path, rules(auid)) as service:
+        assert f"-F auid={auid}" in auditctl("-l")
+        assert f"pid {service.process.pid}" in settings()
+        assert "enabled 1" in settings()
+        loud(programs, auid)
+    assert auditctl("-l") == rules_before
+    assert settings() == settings_before
+    assert service.query(f"SELECT count(*) > 50 AS many FROM syscalls WHERE auid = {auid}") == [
+        {"many": 1}
+    ]
+
+
+def test_a_rule_that_was_there_before_stays(tmp_path):
+    """What somebody else loaded is not ours to delete."""
+    auid = fresh_auid()
+    auditctl("-a", "always,exit", "-F", f"auid={auid}", "-k", KEY)
+    try:
+        before = auditctl("-l")
+        with Service(tmp_path, f"-a always,exit -F auid={auid} -k {KEY}\n"):
+            assert auditctl("-l") == before
+        assert auditctl("-l") == before
+    finally:
+        auditctl("-d", "always,exit", "-F", f"auid={auid}", "-k", KEY)
+
+
+def test_start_and_stop_are_in_the_evidence_with_who_did_it(tmp_path):
+    """DAEMON_START and DAEMON_END name the process that gave the order."""
+    with Service(tmp_path, rules(fresh_auid())) as service:
+        pid = service.process.pid
+    start, end = service.query(
+        "SELECT type, pid, uid, fields FROM events WHERE type LIKE 'DAEMON_%' ORDER BY time, event_id"
+    )
+    assert start["type"] == "DAEMON_START"
+    assert start["pid"] == os.getpid()
+    assert end["type"] == "DAEMON_END"
+    assert '"op":"terminate"' in end["fields"].replace(" ", "")
+    assert end["pid"] == os.getpid() != pid
+
+
+def test_duration_ends_a_run(tmp_path):
+    """--duration stops it by itself, with status 0."""
+    service = Service(tmp_path, rules(fresh_auid()), options=("--duration", "0.3"))
+    began = time.monotonic()
+    service.begin()
+    assert service.process.wait(20) == 0
+    assert time.monotonic() - began < 20
+    assert service.query("SELECT count(*) AS n FROM events WHERE type = 'DAEMON_END'") == [{"n": 1}]
+
+
+def test_a_second_daemon_is_refused_and_harms_nothing(programs, tmp_path):
+    """The incumbent is named, with its pid and program, and with the two ways round it."""
+    auid = fresh_auid()
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    with Service(tmp_path / "a", rules(auid)) as first:
+        second = Service(tmp_path / "b", rules(auid))
+        status, line = refused(*second.command[1:], environment=second.environment)
+        assert status == 1
+        assert f"{first.process.pid}" in line
+        assert "multicast" in line
+        assert "stdin" in line
+        loud(programs, auid)
+    assert first.query(f"SELECT count(*) > 50 AS many FROM syscalls WHERE auid = {auid}")[0]["many"]
+    assert first.query("SELECT count(*) AS n FROM events WHERE fields LIKE '%replace%'")[0]["n"] == 1
+
+
+def test_after_a_crash_nothing_is_lost_doubled_or_left_behind(programs, tmp_path):
+    """Killed in the middle; the next run knows the rules for its own and stores each event once."""
+    before = auditctl("-l")
+    auid = fresh_auid()
+    service = Service(tmp_path, rules(auid))
+    for _ in range(3):
+        service.begin()
+        loud(programs, auid, 300)
+        service.stop(signal.SIGKILL)
+        assert f"auid={auid}" in auditctl("-l")
+    with service:
+        loud(programs, auid, 300)
+    assert auditctl("-l") == before
+    spooled = b"".join(path.read_bytes() for path in sorted((tmp_path / "state/spool").iterdir()))
+    whole = spooled.count(b"type=SYSCALL ")
+    counts = service.query(
+        "SELECT count(*) AS n, count(DISTINCT serial) AS serials FROM syscalls WHERE state <> 'partial'"
+    )
+    assert counts == [{"n": whole, "serials": whole}]
+    assert whole > 4 * 300
+    balance(service)
+
+
+def balance(service):
+    """Every record that came in is accounted for."""
+    ledger = service.ledger()
+    sums = sum(ledger.get(cause, 0) for cause in ("stored", "end", "raw", "duplicate", "open"))
+    assert ledger["received"] == sums, ledger
+
+
+def test_ausearch_reads_the_spool(programs, tmp_path):
+    """The spool is evidence that the usual tools read: event for event what SQL says."""
+    auid = fresh_auid()
+    with Service(tmp_path, rules(auid)) as service:
+        loud(programs, auid)
+    spool = sorted((tmp_path / "state/spool").glob("*.log"))
+    text = b"".join(path.read_bytes() for path in spool)
+    found = subprocess.run(
+        [AUSEARCH, "--raw", "-m", "SYSCALL", "-if", "/dev/stdin"],
+        input=text,
+        capture_output=True,
+        check=False,
+    )
+    if not found.stdout:  # this ausearch does not read a pipe
+        joined = tmp_path / "joined.log"
+        joined.write_bytes(text)
+        found = subprocess.run(
+            [AUSEARCH, "--raw", "-m", "SYSCALL", "-if", joined], capture_output=True, check=True
+        )
+    theirs = [line for line in found.stdout.splitlines() if line.startswith(b"type=SYSCALL")]
+    ours = service.query("SELECT count(*) AS n FROM syscalls")[0]["n"]
+    assert len(theirs) == ours > 50
+
+
+def test_every_syscall_of_every_task(tmp_path):
+    """The default rules, for a moment: calls of tasks that nobody picked are rows."""
+    service = Service(tmp_path, "")
+    at = service.command.index("--rules")
+    del service.command[at : at + 2]
+    service.command += ["--duration", "2"]
+    service.begin()
+    assert "-a always,exit -S all -F key=all-syscalls" in auditctl("-l")
+    subprocess.run(["/bin/ls", "/"], check=True, stdout=subprocess.DEVNULL)
+    assert service.process.wait(60) == 0
+    rows = service.query(
+        "SELECT syscall, comm FROM syscalls WHERE comm = 'ls' AND syscall = 'getdents64'"
+    )
+    assert rows
+    assert service.query(f"SELECT count(*) AS n FROM syscalls WHERE pid = {service.process.pid}") == [
+        {"n": 0}
+    ]
+    balance(service)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "says"),
+    [
+        (["--rules", "{folder}/absent.rules"], 2, "absent.rules"),
+        (["--rules", "{folder}/wrong.rules"], 2, "wrong.rules:2:"),
+        (["--store", "sqlite:////proc/auditsvc.db"], 1, "/proc/auditsvc.db"),
+        (["--store", "nonsense"], 2, "nonsense"),
+        (["--source", "{folder}/absent.log"], 1, "absent.log"),
+        (["--duration", "soon"], 2, "soon"),
+        (["--no-such-option"], 2, "--no-such-option"),
+    ],
+)
+def test_wrong_words_change_nothing(tmp_path, arguments, status, says):
+    """One line that names what is wrong; no rule, no registration, no file stays."""
+    (tmp_path / "wrong.rules").write_text("-a always,exit -S all -k fine\n-a always,exot -S all\n")
+    before = auditctl("-l"), settings()
+    service = Service(tmp_path, rules(fresh_auid()))
+    words = [word.format(folder=tmp_path) for word in arguments]
+    command = [word for word in service.command[1:] if word != "--rules"]
+    command = [*command, *words] if "--rules" not in words else ["run", "--store", service.store, *words]
+    if "--rules" not in words:
+        command = ["run", "--store", service.store, "--rules", str(tmp_path / "live.rules"), *words]
+    got, line = refused(*command, environment=service.environment)
+    assert (got, says in line) == (status, True), line
+    assert (auditctl("-l"), settings()) == before
+
+
+def test_without_privilege_it_says_what_it_needs(tmp_path):
+    """A user without CAP_AUDIT_CONTROL gets one line that names it."""
+    os.chmod(tmp_path, 0o777)
+    for parent in tmp_path.parents:
+        if parent.stat().st_uid == os.getuid() and not parent.stat().st_mode & 0o001:
+            os.chmod(parent, parent.stat().st_mode | 0o011)
+    service = Service(tmp_path, rules(fresh_auid()))
+    done = subprocess.run(
+        ["setpriv", "--bounding-set=-all", "--inh-caps=-all", *service.command],
+        env=service.environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    lines = [line for line in done.stderr.splitlines() if line.startswith("auditsvc:")]
+    assert done.returncode == 1
+    assert len(lines) == 1
+    assert "CAP_AUDIT_CONTROL" in lines[0]
+    assert "Traceback" not in done.stderr

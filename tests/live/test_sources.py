@@ -1,0 +1,200 @@
+"""The sources beside the kernel's own socket, and auditd's log against ours."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from live.programs import fresh_auid, rules
+from live.service import AUDITSVC, Service, cli
+
+pytestmark = [pytest.mark.live, pytest.mark.usefixtures("audit_lock")]
+
+PEERS = Path(__file__).parents[2] / "build/peers"
+AUDITCTL = PEERS / "sbin/auditctl"
+
+# Everything a row says; what the views add from the clock of the reader is not there.
+COLUMNS = "*"
+
+
+class Auditd:
+    """Debian's auditd with a folder of its own, unpacked and not installed."""
+
+    def __init__(self, folder, plugin=None):
+        self.log = folder / "audit.log"
+        plugins = folder / "plugins.d"
+        plugins.mkdir(parents=True)
+        (folder / "auditd.conf").write_text(
+            f"log_file = {self.log}\nlog_format = RAW\nflush = NONE\nfreq = 0\n"
+            "max_log_file = 500\nmax_log_file_action = IGNORE\nspace_left = 2\n"
+            "space_left_action = IGNORE\nadmin_space_left = 1\nadmin_space_left_action = IGNORE\n"
+            "disk_full_action = IGNORE\ndisk_error_action = IGNORE\n"
+            f"local_events = yes\nwrite_logs = yes\nname_format = NONE\nplugin_dir = {plugins}\n"
+            "q_depth = 20000\noverflow_action = IGNORE\n"
+        )
+        (folder / "auditd.conf").chmod(0o640)
+        if plugin is not None:
+            conf = plugins / "auditsvc.conf"
+            conf.write_text(
+                f"active = yes\ndirection = out\npath = {plugin}\ntype = always\nformat = string\n"
+            )
+            conf.chmod(0o640)
+        self.folder = folder
+        self.process = None
+
+    def __enter__(self):
+        self.process = subprocess.Popen(
+            [PEERS / "sbin/auditd", "-n", "-s", "nochange", "-c", self.folder],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        ends = time.monotonic() + 10
+        while f"pid {self.process.pid}" not in self.status():
+            assert self.process.poll() is None, "auditd ended"
+            assert time.monotonic() < ends, "auditd did not register"
+            time.sleep(0.05)
+        return self
+
+    def __exit__(self, *_):
+        self.process.terminate()
+        self.process.wait(30)
+
+    @staticmethod
+    def status():
+        """auditctl's words."""
+        return subprocess.run([AUDITCTL, "-s"], capture_output=True, text=True, check=True).stdout
+
+
+def workload(programs, auid):
+    """Programs with paths, arguments, sockets and errors."""
+    programs.run(auid, "/bin/sh", "-c", "ls /etc /nowhere; cat /etc/hostname; cd /tmp; find /etc -name h*")
+    programs.run(auid, programs["sockets"])
+    programs.run(auid, programs["names"])
+
+
+class Rules:
+    """Rules that auditctl holds for a while."""
+
+    def __init__(self, auid):
+        self._words = ["exit,always", "-S", "all", "-F", f"auid={auid}", "-k", "live"]
+
+    def __enter__(self):
+        subprocess.run([AUDITCTL, "-a", *self._words], check=True)
+        subprocess.run([AUDITCTL, "-e", "1"], check=True, stdout=subprocess.DEVNULL)
+
+    def __exit__(self, *_):
+        subprocess.run([AUDITCTL, "-d", *self._words], check=True)
+
+
+def contents(query, auid):
+    """All rows of one auid's events, by view, without what names the store's own rows."""
+    result = {}
+    ids = f"SELECT event_id FROM syscalls WHERE auid = {auid} AND state <> 'partial'"
+    for view in ("syscalls", "paths", "sockaddrs", "records"):
+        rows = query(f"SELECT * FROM {view} WHERE event_id IN ({ids})")
+        result[view] = sorted(map(repr, rows))
+    return result
+
+
+def test_auditd_s_log_gives_the_rows_of_the_socket(programs, tmp_path):
+    """The same events, once from the multicast group and once from the file auditd wrote."""
+    auid = fresh_auid()
+    (tmp_path / "auditd").mkdir()
+    with Auditd(tmp_path / "auditd") as auditd, Rules(auid):
+        with Service(tmp_path, rules(auid), source="multicast") as service:
+            workload(programs, auid)
+            time.sleep(0.5)
+    file_store = f"sqlite:///{tmp_path}/file.db"
+    cli("ingest", str(auditd.log), "--store", file_store, environment=service.environment)
+    reader = Service(tmp_path, "", store=file_store)
+    ours, theirs = contents(service.query, auid), contents(reader.query, auid)
+    assert ours == theirs
+    assert {view: len(rows) > 10 for view, rows in ours.items()} == dict.fromkeys(ours, True)
+
+
+def test_both_logs_in_one_store_are_stored_once(programs, tmp_path):
+    """What the socket gave already is known again in auditd's file: nothing is added."""
+    auid = fresh_auid()
+    (tmp_path / "auditd").mkdir()
+    with Auditd(tmp_path / "auditd") as auditd, Rules(auid):
+        with Service(tmp_path, rules(auid), source="multicast") as service:
+            workload(programs, auid)
+            time.sleep(0.5)
+    before = contents(service.query, auid)
+    cli("ingest", str(auditd.log), "--store", service.store, environment=service.environment)
+    assert contents(service.query, auid) == before
+    assert service.ledger()["duplicate"] > 0
+
+
+def test_plugin_of_auditd(programs, tmp_path):
+    """auditd starts us as its plugin; its events are rows."""
+    auid = fresh_auid()
+    service = Service(tmp_path, "", source="stdin")
+    plugin = tmp_path / "plugin"
+    words = " ".join(f"{name}='{value}'" for name, value in service.environment.items() if name.startswith("AUDITSVC"))
+    command = " ".join(service.command)
+    plugin.write_text(f"#!/bin/sh\nexec env {words} {command} 2>{service.log}\n")
+    plugin.chmod(0o750)
+    (tmp_path / "auditd").mkdir()
+    with Auditd(tmp_path / "auditd", plugin=plugin) as auditd, Rules(auid):
+        ends = time.monotonic() + 20
+        while not service.log.exists() or "ready" not in service.log.read_text():
+            assert time.monotonic() < ends
+            time.sleep(0.05)
+        workload(programs, auid)
+        time.sleep(1)
+    ends = time.monotonic() + 20
+    while "stopped" not in service.log.read_text():
+        assert time.monotonic() < ends, service.log.read_text()
+        time.sleep(0.05)
+    theirs = auditd.log.read_bytes().count(b"type=SYSCALL ")
+    assert service.query("SELECT count(*) AS n FROM syscalls")[0]["n"] == theirs > 50
+
+
+def test_a_file_is_followed_through_rotation(tmp_path):
+    """Lines written before, between and after rotations are rows, each once."""
+    log = tmp_path / "audit.log"
+
+    def lines(first, last):
+        return "".join(
+            f"type=USER_LOGIN msg=audit(1700000{n:03}.000:{n}): pid=1 uid=0 auid=0 ses=1 msg='op=login'\n"
+            for n in range(first, last)
+        )
+
+    log.write_text(lines(0, 100))
+    with Service(tmp_path, "", source=str(log)):
+        time.sleep(0.5)
+        with log.open("a") as stream:
+            stream.write(lines(100, 200))
+        log.rename(tmp_path / "audit.log.1")
+        log.write_text(lines(200, 300))
+        time.sleep(1)
+    with log.open("a") as stream:
+        stream.write(lines(300, 400))
+    log.rename(tmp_path / "audit.log.1")
+    log.write_text(lines(400, 500))
+    with Service(tmp_path, "", source=str(log)) as service:
+        time.sleep(1)
+    assert service.query("SELECT count(*) AS n, count(DISTINCT serial) AS serials FROM events") == [
+        {"n": 500, "serials": 500}
+    ]
+    assert service.ledger().get("duplicate", 0) == 0
+
+
+def test_files_are_private(programs, tmp_path):
+    """Store, spool, state: nobody but the owner may read the evidence."""
+    auid = fresh_auid()
+    os.umask(0o022)
+    with Service(tmp_path, rules(auid)) as service:
+        workload(programs, auid)
+        time.sleep(0.3)
+        for path in [*tmp_path.glob("auditsvc.db*"), *(tmp_path / "state/spool").iterdir(), *(tmp_path / "run").iterdir()]:
+            assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
+    assert shutil.which(str(AUDITSVC))
+    assert service.ledger()["received"] > 0

@@ -1,0 +1,181 @@
+"""The collector: every record becomes one line, whatever it holds, and loss is written down."""
+
+from __future__ import annotations
+
+import os
+import struct
+import threading
+import time
+
+import pytest
+
+from auditsvc.collector import Collector, LineCollector, Sink
+from auditsvc.daemon import DaemonRecords
+from auditsvc.errors import SpoolError
+from auditsvc.spool import Place, SpoolReader, SpoolWriter
+
+
+class Records:
+    """A record socket made of a list; a pipe makes it pollable."""
+
+    def __init__(self, records):
+        self.overflows = 0
+        self._records = list(records)
+        self._read, self._write = os.pipe()
+        os.write(self._write, b"x")
+
+    def fileno(self):
+        """The end to poll: always ready, as a busy socket is."""
+        return self._read
+
+    def receive(self, limit):
+        """Up to `limit` records."""
+        batch, self._records = self._records[:limit], self._records[limit:]
+        return batch
+
+
+@pytest.fixture
+def spool(tmp_path):
+    """A spool to write."""
+    with SpoolWriter(tmp_path / "spool", segment_bytes=1 << 20, fsync="none") as writer:
+        yield writer
+
+
+def lines_of(writer):
+    """Every line that stands in the spool."""
+    with SpoolReader(writer.directory, Place()) as reader:
+        data = b""
+        while chunk := reader.read(1 << 20):
+            data += chunk
+    return data.splitlines()
+
+
+def collect(writer, records):
+    """Run a collector over the records; returns its sink."""
+    sink = Sink(writer, DaemonRecords())
+    collector = Collector(Records(records), sink)
+    collector.start()
+    collector.stop()
+    assert collector.error is None
+    return sink
+
+
+def test_one_line_a_record(spool):
+    """Known and unknown types, in order, in auditd's spelling."""
+    records = [
+        (1300, b"audit(1.000:7): arch=c000003e syscall=1"),
+        (1327, b"audit(1.000:7): proctitle=2F"),
+        (1320, b"audit(1.000:7): "),
+        (1999, b"audit(1.000:8): something=new"),
+    ]
+    sink = collect(spool, records * 400)
+    assert lines_of(spool) == [
+        b"type=SYSCALL msg=audit(1.000:7): arch=c000003e syscall=1",
+        b"type=PROCTITLE msg=audit(1.000:7): proctitle=2F",
+        b"type=EOE msg=audit(1.000:7): ",
+        b"type=UNKNOWN[1999] msg=audit(1.000:8): something=new",
+    ] * 400
+    assert sink.records == 1600
+
+
+def test_no_record_forges_a_line(spool):
+    """A newline, a CR, a NUL or 0x1d in a message stays inside its own line."""
+    forged = b"audit(1.000:9): pid=1 msg='a\ntype=DAEMON_END msg=audit(1.000:1): \r\0\x1dx'"
+    plain = b"audit(1.000:10): pid=1 msg='plain'"
+    collect(spool, [(1112, forged), (1112, plain)])
+    first, second = lines_of(spool)
+    assert first.startswith(rb"type=USER_LOGIN msg=audit(1.000:9): pid=1 msg='a\x0Atype=DAEMON_END")
+    assert first.endswith(b"\x1dESCAPED=1")
+    assert second == b"type=USER_LOGIN msg=" + plain
+
+
+def test_replies_are_not_records_and_a_rival_is_noted(spool):
+    """Control messages leave no line; AUDIT_REPLACE becomes one that names the process."""
+    collect(
+        spool,
+        [
+            (2, b"\0\0\0\0"),
+            (1000, b"\0" * 40),
+            (1329, struct.pack("=i", os.getpid())),
+            (1320, b"audit(1.000:7): "),
+        ],
+    )
+    first, second = lines_of(spool)
+    assert first.startswith(b"type=DAEMON_ERR msg=audit(")
+    assert b" op=replace " in first
+    assert b" pid=%d " % os.getpid() in first
+    assert second == b"type=EOE msg=audit(1.000:7): "
+
+
+def test_what_a_full_disk_refuses_is_counted_in_the_log(spool, monkeypatch):
+    """Records that could not be written are noted, in number, as soon as there is room."""
+    sink = Sink(spool, DaemonRecords())
+    real = spool.append
+
+    def refuse(lines):
+        raise SpoolError("spool: No space left on device")
+
+    monkeypatch.setattr(spool, "append", refuse)
+    sink.put(b"type=EOE msg=audit(1.000:1): \n" * 3, 3)
+    assert (sink.missing, sink.refused) == (3, "spool: No space left on device")
+    monkeypatch.setattr(spool, "append", real)
+    sink.put(b"type=EOE msg=audit(1.000:2): \n", 1)
+    first, second = lines_of(spool)
+    assert b"op=lost kernel=0 spool=3 overflow=0" in first
+    assert second == b"type=EOE msg=audit(1.000:2): "
+    assert (sink.missing, sink.refused) == (0, "")
+
+
+def test_overflow_of_a_multicast_socket_is_noted(spool):
+    """ENOBUFS says that records are missing, not how many: so does the line."""
+    source = Records([])
+    sink = Sink(spool, DaemonRecords())
+    collector = Collector(source, sink)
+    source.overflows = 2
+    collector.start()
+    collector.stop()
+    assert b"overflow=2" in lines_of(spool)[0]
+
+
+def test_an_error_is_handed_over(spool):
+    """A socket that fails ends the thread and shows why."""
+    source = Records([])
+
+    def fail(_):
+        raise OSError(9, "Bad file descriptor")
+
+    source.receive = fail
+    collector = Collector(source, Sink(spool, DaemonRecords()))
+    collector.start()
+    collector.join(5)
+    assert isinstance(collector.error, OSError)
+
+
+def test_plugin_input_is_copied_line_by_line(spool):
+    """Lines that come in pieces are put together; one without an end is ended."""
+    read, write = os.pipe()
+    sink = Sink(spool, DaemonRecords())
+    collector = LineCollector(read, sink)
+    collector.start()
+    for piece in (b"one\ntw", b"o\nth", b"ree"):
+        os.write(write, piece)
+        time.sleep(0.02)
+    os.close(write)
+    collector.join(5)
+    assert (collector.ended, collector.error) == (True, None)
+    assert lines_of(spool) == [b"one", b"two", b"three"]
+    assert sink.arrived.is_set()
+
+
+def test_plugin_stops_when_told_with_what_it_has(spool):
+    """A stop takes what is there and does not wait for more."""
+    read, write = os.pipe()
+    collector = LineCollector(read, Sink(spool, DaemonRecords()))
+    collector.start()
+    os.write(write, b"one\ntwo")
+    time.sleep(0.05)
+    stopping = threading.Thread(target=collector.stop)
+    stopping.start()
+    stopping.join(5)
+    assert not stopping.is_alive()
+    assert lines_of(spool) == [b"one", b"two"]

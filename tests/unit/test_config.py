@@ -1,0 +1,71 @@
+"""Settings: three spellings, one meaning, and one clear line when they are wrong."""
+
+from __future__ import annotations
+
+import pytest
+
+from auditsvc.config import load_settings
+from auditsvc.errors import ConfigError
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_from_outside(monkeypatch, tmp_path):
+    monkeypatch.delenv("AUDITSVC_CONFIG", raising=False)
+    monkeypatch.setattr("auditsvc.config.DEFAULT_FILE", tmp_path / "absent.toml")
+
+
+def test_command_line_beats_variable_beats_file(monkeypatch, tmp_path):
+    """The nearer spelling wins; what nobody set is the default."""
+    file = tmp_path / "auditsvc.toml"
+    file.write_text('store = "sqlite:///file.db"\nhost = "file"\nsource = "stdin"\n')
+    monkeypatch.setenv("AUDITSVC_CONFIG", str(file))
+    monkeypatch.setenv("AUDITSVC_HOST", "variable")
+    monkeypatch.setenv("AUDITSVC_STORE", "sqlite:///variable.db")
+    settings = load_settings(store="sqlite:///line.db")
+    assert (settings.store, settings.host, settings.source) == (
+        "sqlite:///line.db",
+        "variable",
+        "stdin",
+    )
+    assert settings.spool.fsync == "second"
+
+
+def test_sections_have_variables_too(monkeypatch):
+    """AUDITSVC_SPOOL__FSYNC is spool.fsync."""
+    monkeypatch.setenv("AUDITSVC_SPOOL__FSYNC", "batch")
+    assert load_settings().spool.fsync == "batch"
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ('stroe = "x"', "there is no setting 'stroe'"),
+        ("[spool]\nfsync = 'daily'", "spool.fsync"),
+        ("[spool]\ncolour = 1", "spool.colour"),
+        ("store = ", "auditsvc.toml"),
+        ("[kernel]\nbacklog_limit = -4", "kernel.backlog_limit"),
+    ],
+)
+def test_wrong_files_are_named(monkeypatch, tmp_path, text, says):
+    """One line names the setting and the file; the status is that of wrong usage."""
+    file = tmp_path / "auditsvc.toml"
+    file.write_text(text)
+    monkeypatch.setenv("AUDITSVC_CONFIG", str(file))
+    with pytest.raises(ConfigError, match=says) as caught:
+        load_settings()
+    assert "\n" not in str(caught.value)
+    assert caught.value.status == 2
+
+
+def test_missing_file_is_named(monkeypatch, tmp_path):
+    """A file that was asked for must be there."""
+    monkeypatch.setenv("AUDITSVC_CONFIG", str(tmp_path / "absent.toml"))
+    with pytest.raises(ConfigError, match="No such file"):
+        load_settings()
+
+
+def test_wrong_variable_is_named(monkeypatch):
+    """The variable to correct stands in the line."""
+    monkeypatch.setenv("AUDITSVC_LOADER__LATENCY", "soon")
+    with pytest.raises(ConfigError, match="AUDITSVC_LOADER__LATENCY"):
+        load_settings()
