@@ -4,7 +4,7 @@ In: the calls of an `strace_log.Log` and rows of the view `syscalls`, both of th
 same processes. Out: a `Comparison` that counts what was equal and what each named
 difference explains. What no name explains raises `DisagreementError` with both sides.
 
-What is compared of each call: process, machine, number, name, a0 to a3, result
+What is compared of each call: process and its parent, machine, number, name, a0 to a3, result
 and how it ended. Order: audit's `pid` is the thread group, and no record holds
 the thread. So the rows of a process, by serial (taken when a call ends), must be
 its threads' calls shuffled together with none left over; where there is one
@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from live.strace_log import RESTARTS, Call, Log
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
 Row = dict[str, Any]
 
@@ -151,9 +151,11 @@ DIFFERENCES = (
 
 BEFORE_LOGINUID = "before the login uid was set"
 KILLED_AT_ENTRY = "killed before the call began"
+SECCOMP = "killed by seccomp"
 OMISSIONS = {
     BEFORE_LOGINUID: "the rule matches by auid, which the program writes before it begins",
     KILLED_AT_ENTRY: "strace stops the task before audit sees the call; killed there, it never ran",
+    SECCOMP: "seccomp comes before audit's entry; a SECCOMP event has the call's number",
 }
 """Calls of strace that have no row."""
 
@@ -191,8 +193,10 @@ class Comparison:
         return "\n".join(lines)
 
 
-def compare(log: Log, rows: Iterable[Row]) -> Comparison:
+def compare(log: Log, rows: Iterable[Row], refused: Collection[tuple[int, int]] = ()) -> Comparison:
     """Compare all processes of a log with the rows of those processes, and no other rows.
+
+    `refused` are the pid and the call's number of SECCOMP events.
 
     The log's first process is one that `as_auid` began: its calls before the write
     to /proc/self/loginuid have no rows.
@@ -208,8 +212,18 @@ def compare(log: Log, rows: Iterable[Row]) -> Comparison:
     if strangers:
         raise DisagreementError(f"rows of processes that strace did not see: {sorted(strangers)}")
     for pid, threads in threads_of.items():
-        result += compare_process(rows_of.get(pid, []), list(threads.values()))
+        numbers = {number for killed, number in refused if killed == pid}
+        result += compare_process(rows_of.get(pid, []), list(threads.values()), numbers)
+        _check_parent(log, pid, rows_of.get(pid, []))
     return result
+
+
+def _check_parent(log: Log, pid: int, rows: Sequence[Row]) -> None:
+    """Check that the `ppid` of a process is the process whose task made it."""
+    if pid in log.parents and rows:
+        parent = log.tgids[log.parents[pid]]
+        if rows[0]["ppid"] != parent:
+            raise DisagreementError(f"process {pid} was made by {parent}: {rows[0]}")
 
 
 def _after_loginuid(log: Log, explained: Counter[str]) -> list[Call]:
@@ -223,8 +237,12 @@ def _after_loginuid(log: Log, explained: Counter[str]) -> list[Call]:
     raise DisagreementError("the first process did not write its login uid before all else")
 
 
-def compare_process(rows: Sequence[Row], threads: Sequence[Sequence[Call]]) -> Comparison:
+def compare_process(
+    rows: Sequence[Row], threads: Sequence[Sequence[Call]], refused: Collection[int] = ()
+) -> Comparison:
     """Show that `rows` are the threads' calls, each thread's in its own order.
+
+    `refused` are the numbers of the calls that seccomp killed this process for.
 
     A search with memory: two threads can make the same call at the same time, and
     then only what follows tells which row was whose.
@@ -242,7 +260,7 @@ def compare_process(rows: Sequence[Row], threads: Sequence[Sequence[Call]]) -> C
                 call = threads[thread][position[thread]]
                 if used < len(rows) and differences(call, rows[used]) is not None:
                     step = (call, rows[used])
-                elif not call.finished and call.name not in ENDING_CALLS:
+                elif _omission(call, refused):
                     step = (call, None)
             following = (*position[:thread], position[thread] + 1, *position[thread + 1 :])
             if step is None or following in dead:
@@ -262,12 +280,21 @@ def compare_process(rows: Sequence[Row], threads: Sequence[Sequence[Call]]) -> C
         furthest = max(furthest, (used, position))
     for call, row in steps:
         if row is None:
-            result.explained[KILLED_AT_ENTRY] += 1
+            result.explained[_omission(call, refused)] += 1
             continue
         result.compared += 1
         result.unread += max(0, 4 - len(call.args))
         result.explained.update(set(differences(call, row) or ()))
     return result
+
+
+def _omission(call: Call, refused: Collection[int]) -> str:
+    """Why this call may have no row; empty if it must have one."""
+    if call.result is not None or call.name in ENDING_CALLS:
+        return ""
+    if not call.finished:
+        return KILLED_AT_ENTRY
+    return SECCOMP if call.nr in refused else ""
 
 
 def differences(call: Call, row: Row) -> list[str] | None:

@@ -6,12 +6,13 @@ differs for a good reason is named in `live.compare`; all else fails.
 
 from __future__ import annotations
 
+import signal
 from typing import TYPE_CHECKING
 
 import pytest
-from live.compare import BEFORE_LOGINUID, Comparison, DisagreementError, compare
+from live.compare import BEFORE_LOGINUID, SECCOMP, Comparison, DisagreementError, compare
 from live.programs import Programs, fresh_auid, rules
-from live.service import Service
+from live.service import Service, as_json
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.live
 
-COLUMNS = "serial, pid, arch, nr, syscall, a0, a1, a2, a3, success, exit, state"
+COLUMNS = "serial, pid, ppid, arch, nr, syscall, a0, a1, a2, a3, success, exit, state"
 PYTHON = """
 import json, os, subprocess, sys, threading
 threads = [threading.Thread(target=os.listdir, args=("/usr",)) for _ in range(3)]
@@ -55,6 +56,7 @@ def workload(programs: Programs, folder: Path) -> dict[str, tuple[list[Argument]
     }
     endings = {"exit": 3, "group": 4, "killed": 0, "siblings": 5}
     endings |= dict.fromkeys(("restart", "interrupt", "resume", "exec"), 0)
+    endings["seccomp"] = -signal.SIGKILL
     for case, status in endings.items():
         commands[f"ending: {case}"] = ([programs["endings"], case], status)
     for mode in ("inline", "async", "sqpoll"):
@@ -72,13 +74,17 @@ def test_rows_equal_strace(programs: Programs, tmp_path: Path) -> None:
             trace = tmp_path / f"{number}.strace"
             logs[name] = programs.trace(auid, trace, *command, cwd=tmp_path, status=status)
     rows = service.query(f"SELECT {COLUMNS} FROM syscalls WHERE auid = {auid}")
+    seccomp = service.query(
+        f"SELECT pid, fields FROM events WHERE type = 'SECCOMP' AND auid = {auid}"
+    )
+    refused = [(row["pid"], int(as_json(row["fields"])["syscall"])) for row in seccomp]
 
     total, wrong = Comparison(), []
     for name, log in logs.items():
         pids = set(log.tgids.values())
         mine = [row for row in rows if row["pid"] in pids]
         try:
-            result = compare(log, mine)
+            result = compare(log, mine, refused)
         except DisagreementError as disagreement:
             wrong.append(f"{name}: {disagreement}")
             continue
@@ -88,4 +94,5 @@ def test_rows_equal_strace(programs: Programs, tmp_path: Path) -> None:
     assert not wrong, "\n\n".join(wrong)
     assert total.compared == len(rows), "rows of processes that no program has"
     assert total.compared >= 10_000
+    assert total.explained[SECCOMP] == len(refused) == 1
     assert total.explained[BEFORE_LOGINUID] < 50 * len(logs)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import errno
 import re
+import signal
 import socket
 from collections import Counter
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -233,6 +235,18 @@ def test_killed_inside_a_call(programs: Programs, record: Callable[..., Recorded
     assert [str(fields["opid"]) for fields in targets] == [str(pause["pid"])]
 
 
+def test_killed_by_seccomp(programs: Programs, record: Callable[..., Recorded]) -> None:
+    """A call that seccomp kills for never begins: an event SECCOMP stands in place of its row."""
+    recorded = record(programs["endings"], "seccomp", status=-signal.SIGKILL)
+    assert recorded.rows[-1]["syscall"] == "prctl"
+    (event,) = recorded.service.query(
+        f"SELECT pid, fields FROM events WHERE type = 'SECCOMP' AND auid = {recorded.auid}"
+    )
+    fields = as_json(event["fields"])
+    assert event["pid"] == recorded.rows[-1]["pid"]
+    assert (str(fields["syscall"]), str(fields["sig"])) == ("110", str(int(signal.SIGKILL)))
+
+
 def test_threads_killed_by_exit_group(programs: Programs, record: Callable[..., Recorded]) -> None:
     """When one thread calls exit_group, the calls that its siblings were in are rows too."""
     recorded = record(programs["endings"], "siblings", status=5)
@@ -263,6 +277,19 @@ def test_interrupted_calls(
     following = following[following.index(interrupted) :]
     names = {name for name, _ in calls}
     assert [(row["syscall"], row["exit"]) for row in following if row["syscall"] in names] == calls
+
+
+def test_time_is_when_the_call_began(programs: Programs, record: Callable[..., Recorded]) -> None:
+    """A row's time is UTC and that of the call's entry, in the kernel's steps (10 ms at most)."""
+    before = datetime.now(tz=UTC) - timedelta(milliseconds=20)
+    recorded = record(programs["endings"], "interrupt")
+    after = datetime.now(tz=UTC)
+    times = [datetime.fromisoformat(row["time"]).replace(tzinfo=UTC) for row in recorded.rows]
+    assert times == sorted(times)
+    assert before < times[0] <= times[-1] < after
+    (slept,) = (n for n, row in enumerate(recorded.rows) if row["syscall"] == "nanosleep")
+    assert times[slept + 1] - times[slept] >= timedelta(milliseconds=40)
+    assert times[slept] - times[slept - 1] < timedelta(milliseconds=40)
 
 
 def test_threads_share_a_pid(programs: Programs, record: Callable[..., Recorded]) -> None:

@@ -9,6 +9,7 @@ import pytest
 from live.compare import (
     BEFORE_LOGINUID,
     KILLED_AT_ENTRY,
+    SECCOMP,
     Comparison,
     DisagreementError,
     compare,
@@ -137,6 +138,17 @@ def test_killed_at_entry() -> None:
         compare_process([row()], [[call(), call(result=None)]])
 
 
+def test_killed_by_seccomp() -> None:
+    """A call without result and row needs a SECCOMP event of its number."""
+    killed = call(result=None)
+    assert compare_process([], [[killed]], {8}).explained == {SECCOMP: 1}
+    for refused in ((), {9}):
+        with pytest.raises(DisagreementError):
+            compare_process([], [[killed]], refused)
+    with pytest.raises(DisagreementError):
+        compare_process([], [[call()]], {8})
+
+
 def test_names() -> None:
     """Aliases hold for one machine's one name; a number without a call has no name."""
     assert explained(call("pread64"), row(syscall="pread")) == ["alias"]
@@ -179,7 +191,7 @@ def sample_rows() -> list[Row]:
     """Rows for SAMPLE."""
     write = {"nr": 1, "syscall": "write", "a0": "3", "a1": "7f", "a2": "5", "exit": 5}
     fork = {"nr": 57, "syscall": "fork", "exit": 11}
-    return [row(5, **write), row(6, **fork), row(7, pid=11)]
+    return [row(5, **write), row(6, **fork), row(7, pid=11, ppid=10)]
 
 
 def test_whole_log() -> None:
@@ -202,3 +214,12 @@ def test_strangers_and_missing_processes() -> None:
         compare(log, [*sample_rows(), row(8, pid=12)])
     with pytest.raises(DisagreementError):
         compare(log, sample_rows()[:2])
+
+
+def test_parents() -> None:
+    """A process that another one made must bear its ppid."""
+    log = parse(SAMPLE.splitlines())
+    rows = sample_rows()
+    rows[-1]["ppid"] = 1
+    with pytest.raises(DisagreementError, match="was made by 10"):
+        compare(log, rows)

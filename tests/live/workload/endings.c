@@ -7,15 +7,18 @@
  *   restart     read() is interrupted by a handler and restarted by the kernel
  *   interrupt   nanosleep() is interrupted and not restarted
  *   resume      nanosleep() goes on by restart_syscall after SIGSTOP and SIGCONT
+ *   seccomp     strict mode kills the task at its next call, before that begins
  *   exec        a thread that is not the leader calls execve
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
+#include <linux/seccomp.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -124,6 +127,9 @@ int main(int argc, char **argv)
 		waitpid(child, NULL, WUNTRACED);
 		kill(child, SIGCONT);
 		waitpid(child, NULL, 0);
+	} else if (!strcmp(what, "seccomp")) {
+		prctl(PR_SET_SECCOMP, SECCOMP_MODE_STRICT);
+		syscall(SYS_getppid);
 	} else if (!strcmp(what, "exec")) {
 		pthread_create(&thread, NULL, become_true, NULL);
 		pause();
