@@ -32,7 +32,7 @@ PACE = 0.002
 
 _CONTROL_BYTES = bytes(range(0x20)) + b"\x7f"
 _REPLACE = 1329  # AUDIT_REPLACE: its payload is a binary pid
-_FIRST_RECORD = 1100  # lower types are replies and control messages
+_FIRST_RECORD = 1005  # USER, then LOGIN; lower types are replies and control messages
 
 
 class RecordSource(Protocol):
