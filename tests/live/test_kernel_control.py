@@ -12,12 +12,13 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from auditsvc.errors import AuditsvcError, IncumbentError, KernelError
-from auditsvc.kernel import Control, RecordSocket
+from auditsvc.kernel import Control, RecordSocket, messages
 from auditsvc.rule import Add, Rule, parse, read
 
 pytestmark = pytest.mark.live
@@ -428,3 +429,49 @@ def test_other_pid_namespace(capfd):
     said = capfd.readouterr().out
     assert said.startswith("asking for audit's status: the kernel does not permit it; ")
     assert "pid namespace" in said
+
+
+def test_every_control_line_is_applied(audit_lock, tmp_path):
+    """Each control line of a rule file does to the kernel what it says."""
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    text = f"""
+-D
+-i
+-b 9000
+-r 100
+-f 0
+-e 0
+--backlog_wait_time 1234
+--reset-lost
+--reset_backlog_wait_time_actual
+-w {tmp_path}/a -p a -k live-a
+-a always,exit -S getppid -F auid={AUID} -k live-b
+-A never,exit -S getuid -F auid={AUID}
+-q {tmp_path}/a,{tmp_path}/b
+-t
+-D -k live-b
+-d never,exit -S getuid -F auid={AUID}
+"""
+    for line in parse(text):
+        audit_lock.apply(line.command)
+    status = audit_lock.status()
+    assert (status.backlog_limit, status.rate_limit, status.failure) == (9000, 100, 0)
+    assert (status.enabled, status.backlog_wait_time, status.lost) == (0, 1234, 0)
+    assert [str(each) for each in audit_lock.rules()] == [f"-w {tmp_path}/a -p a -k live-a"]
+    with pytest.raises(KernelError, match="No such file"):
+        audit_lock.make_equivalent("/no/such", "/folder")
+
+
+def test_features_are_set_and_taken_back(audit_lock):
+    """A feature that is not locked can be switched on and off; the others stay."""
+    before = audit_lock.features()
+    bit = messages.ONLY_UNSET_LOGINUID
+    if before.locked & bit or before.on & bit:
+        pytest.skip("the feature is in use here")
+    audit_lock.set_feature(bit, on=True)
+    try:
+        assert audit_lock.features() == replace(before, on=before.on | bit)
+    finally:
+        audit_lock.set_feature(bit, on=False)
+    assert audit_lock.features() == before
