@@ -19,11 +19,10 @@ from typing import TYPE_CHECKING, Protocol
 
 from auditsvc import names, spool
 from auditsvc.errors import SpoolError
+from auditsvc.kernel.messages import FIRST_RECORD
 from auditsvc.line import format_line
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from auditsvc.daemon import DaemonRecords
     from auditsvc.spool import SpoolWriter
 
@@ -32,7 +31,6 @@ PACE = 0.002
 """Seconds. At 500,000 records/s 1,000 gather; 32 MB of buffer hold some 14,000."""
 
 _CONTROL_BYTES = bytes(range(0x20)) + b"\x7f"
-_FIRST_RECORD = 1100  # lower types are replies and control messages
 
 
 class RecordSource(Protocol):
@@ -118,10 +116,7 @@ class Sink:
 class Collector(threading.Thread):
     """Drains a record socket until `stop` is called and the socket is empty."""
 
-    def __init__(
-        self, source: RecordSource, sink: Sink, first: Sequence[tuple[int, bytes]] = ()
-    ) -> None:
-        """`first`: records that were taken from the socket already."""
+    def __init__(self, source: RecordSource, sink: Sink) -> None:
         super().__init__(name="collector", daemon=True)
         self.error: BaseException | None = None
         self.busy = False
@@ -131,7 +126,6 @@ class Collector(threading.Thread):
         self._prefixes: dict[int, bytes] = {}
         self._overruns = source.overruns
         self._forged = source.forged
-        self._first = list(first)
         self._stopped = threading.Event()
         self._wake_r, self._wake_w = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
 
@@ -152,7 +146,6 @@ class Collector(threading.Thread):
         os.close(self._wake_w)
 
     def _collect(self) -> None:
-        self._keep(self._first)
         poll = select.poll()
         poll.register(self._source.fileno(), select.POLLIN)
         poll.register(self._wake_r, select.POLLIN)
@@ -179,7 +172,7 @@ class Collector(threading.Thread):
             lines = [prefixes[kind] + payload for kind, payload in records]
         except KeyError:
             # A type for the first time; replies and control messages are no records.
-            records = [each for each in records if each[0] >= _FIRST_RECORD]
+            records = [each for each in records if each[0] >= FIRST_RECORD]
             for kind, _ in records:
                 prefixes[kind] = b"type=%b msg=" % names.record_type_name(kind).encode()
             lines = [prefixes[kind] + payload for kind, payload in records]

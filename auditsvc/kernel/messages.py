@@ -16,6 +16,9 @@ TRIM: Final = 1014
 MAKE_EQUIVALENT: Final = 1015
 SET_FEATURE: Final = 1018
 GET_FEATURE: Final = 1019
+FIRST_RECORD: Final = 1005
+"""Lower types are control messages. USER (1005) and LOGIN (1006) stand among their
+numbers and are records."""
 REPLACE: Final = 1329
 
 _STATUS: Final = struct.Struct("=11I")

@@ -82,8 +82,8 @@ def test_receive_takes_no_more_than_asked():
     assert [payload for _, payload in sock.receive(3)] == [b"3", b"4"]
 
 
-def test_drops_forgeries_and_rivals_are_counted():
-    """ENOBUFS, messages of other senders and AUDIT_REPLACE are no records, and not forgotten."""
+def test_drops_and_forgeries_are_counted():
+    """ENOBUFS and messages of other senders are counted; replies are no records, LOGIN is one."""
     sock = RecordSocket(
         FakeSocket(
             record(1300, b"one"),
@@ -92,11 +92,16 @@ def test_drops_forgeries_and_rivals_are_counted():
             (0, b"short"),
             record(messages.REPLACE, struct.pack("=I", 4711)),
             record(3, b"done"),
-            record(1300, b"two"),
+            record(1000, b"reply"),
+            record(1006, b"two"),
         )
     )
-    assert [payload for _, payload in sock.receive()] == [b"one", b"two"]
-    assert (sock.overruns, sock.forged, sock.rivals) == (1, 2, [4711])
+    assert sock.receive() == [
+        (1300, b"one"),
+        (messages.REPLACE, struct.pack("=I", 4711)),
+        (1006, b"two"),
+    ]
+    assert (sock.overflows, sock.forged) == (1, 2)
 
 
 def test_a_broken_socket_is_an_error():

@@ -95,9 +95,9 @@ def test_no_record_forges_a_line(spool):
 
 
 def test_replies_are_not_records(spool):
-    """Control messages leave no line."""
-    collect(spool, [(2, b"\0\0\0\0"), (1000, b"\0" * 40), (1320, b"audit(1.000:7): ")])
-    assert lines_of(spool) == [b"type=EOE msg=audit(1.000:7): "]
+    """Control messages leave no line; LOGIN, whose type stands among theirs, does."""
+    collect(spool, [(2, b"\0\0\0\0"), (1000, b"\0" * 40), (1006, b"audit(1.000:7): pid=1")])
+    assert lines_of(spool) == [b"type=LOGIN msg=audit(1.000:7): pid=1"]
 
 
 def test_rivals_and_forgers_are_noted(spool):
