@@ -38,7 +38,7 @@ _FIRST_RECORD = 1100  # lower types are replies and control messages
 class RecordSource(Protocol):
     """What the collector needs of a record socket (`auditsvc.kernel.netlink`)."""
 
-    overflows: int
+    overruns: int
     """Times that the socket said it had dropped records (ENOBUFS)."""
 
     def fileno(self) -> int:
@@ -122,7 +122,7 @@ class Collector(threading.Thread):
         self._source = source
         self._sink = sink
         self._prefixes: dict[int, bytes] = {}
-        self._overflows = source.overflows
+        self._overruns = source.overruns
         self._stopped = threading.Event()
         self._wake_r, self._wake_w = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
 
@@ -155,7 +155,7 @@ class Collector(threading.Thread):
                 if not self.busy and not stopping:
                     self._stopped.wait(PACE)
                 continue
-            self._note_overflows()
+            self._note_lost()
             if stopping:
                 return
             self.busy = False
@@ -190,10 +190,10 @@ class Collector(threading.Thread):
             return False
         return kind >= _FIRST_RECORD
 
-    def _note_overflows(self) -> None:
-        new = self._source.overflows - self._overflows
+    def _note_lost(self) -> None:
+        new = self._source.overruns - self._overruns
         if new:
-            self._overflows += new
+            self._overruns += new
             self._sink.put(self._sink.daemon.lost(overflow=new), 1)
 
 

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 _ROTATED = re.compile(r"(?P<base>.*?)(?:\.(?P<age>\d+))?(?:\.gz)?\Z", re.DOTALL)
 _FINGERPRINT_BYTES = 4096
 
+READ_ERRORS = (OSError, EOFError, zlib.error)
+"""What reading a log can raise; `unreadable` makes them a SpoolError."""
+
 
 def in_order(paths: Iterable[Path]) -> list[Path]:
     """Oldest first within the rotated names of one log; logs in the order given."""
@@ -72,7 +75,7 @@ def fingerprint_of(path: Path) -> str:
     try:
         with open_log(path) as stream:
             return fingerprint(stream.read(_FINGERPRINT_BYTES))
-    except (OSError, EOFError, zlib.error) as error:
+    except READ_ERRORS as error:
         raise unreadable(path, error) from error
 
 
@@ -104,6 +107,10 @@ class FollowedFile:
     def checkpoint(self) -> tuple[str, int]:
         """Segment and position up to which was read."""
         return self.segment, self.position
+
+    def origin(self) -> int:
+        """A number for the place, apart from those of other files of the same log."""
+        return (int(self.segment[:4] or "0", 16) << 40) + self.position
 
     def close(self) -> None:
         """Let go of the open file."""
@@ -139,7 +146,7 @@ class FollowedFile:
                     return (
                         b"\n"  # a line cut off by the rotation must not join the next file's first
                     )
-        except (OSError, EOFError, zlib.error) as error:
+        except READ_ERRORS as error:
             raise unreadable(self.path, error) from error
 
     def _neighbours(self) -> list[Path]:
