@@ -8,15 +8,15 @@ behind them; any other is read whole, and the store tells what it already has.
 from __future__ import annotations
 
 from hashlib import blake2b
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 from auditsvc import logfile
-from auditsvc.decode import decoder
+from auditsvc.decode import make_decoder
 from auditsvc.loader import Load, Route
 from auditsvc.store import open_store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
     from auditsvc.config import Settings
@@ -33,7 +33,7 @@ class EndedFile:
         self.position = 0
         self.moved = 0
         """Bytes of the file on disk that were read (of a compressed one: of its packed form)."""
-        self._stream: IO[bytes] = logfile.open_log(path)
+        self._stream = logfile.open_log(path)
         self._hash = blake2b(digest_size=16)
         if position and not self._skip(position, segment):
             self._stream.seek(0)
@@ -93,20 +93,25 @@ class Ingest:
         with open_store(self._settings.store) as store:
             for path, name in self._names.items():
                 self.current = path
-                self._read(store, path, name, lambda moved, before=done: progress(before + moved))
+                for moved in self._read(store, path, name):
+                    progress(done + moved)
                 done += path.stat().st_size
                 progress(done)
 
-    def _read(self, store: Store, path: Path, name: str, progress: Callable[[int], None]) -> None:
+    def _read(self, store: Store, path: Path, name: str) -> Iterator[int]:
+        """Load one file; gives the bytes on disk that are done after each step."""
+        files: list[EndedFile] = []
+
         def opened(segment: str, position: int) -> EndedFile:
-            return EndedFile(path, segment, position)
+            files.append(EndedFile(path, segment, position))
+            return files[-1]
 
         load = Load(store, Route("file", name, opened, self._make_decoder))
         try:
             committed = False
             while not committed:
                 while load.step():
-                    progress(load.log.moved)
+                    yield files[-1].moved
                     if load.unwritten >= self._settings.loader.batch_bytes:
                         load.commit()
                 load.finish()
@@ -118,4 +123,4 @@ class Ingest:
 
     def _make_decoder(self, secret: bytes) -> Decoder:
         settings = self._settings
-        return decoder(settings.decoder_name, secret, settings.host, idle=settings.loader.idle)
+        return make_decoder(settings.decoder_name, secret, settings.host, idle=settings.loader.idle)

@@ -15,7 +15,7 @@ import os
 import re
 import zlib
 from hashlib import blake2b
-from typing import IO, TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, BinaryIO, Self
 
 from auditsvc.errors import SpoolError
 
@@ -42,7 +42,7 @@ def in_order(paths: Iterable[Path]) -> list[Path]:
     ]
 
 
-def open_log(path: Path) -> IO[bytes]:
+def open_log(path: Path) -> BinaryIO | gzip.GzipFile:
     """Open a log for reading, whether it is compressed or not; SpoolError says why not."""
     try:
         with path.open("rb") as stream:
@@ -92,7 +92,7 @@ class FollowedFile:
         self.segment = segment
         self.position = position
         self.missing = 0
-        self._stream: IO[bytes] | None = None
+        self._stream: BinaryIO | gzip.GzipFile | None = None
         self._inode = (0, 0)
         self._ends_line = True
         self._older: list[Path] = []

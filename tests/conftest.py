@@ -14,6 +14,11 @@ from auditsvc.kernel import Control
 LOCK = Path("/run/auditsvc-live.lock")
 
 
+def pytest_addoption(parser):
+    """Add the one switch that writes golden data instead of comparing with it."""
+    parser.addoption("--regenerate", action="store_true", help="write the golden data anew")
+
+
 @pytest.fixture
 def audit_lock():
     """Have the kernel's audit alone and give a Control for it.
