@@ -14,12 +14,13 @@ from __future__ import annotations
 
 import os
 import select
+import sys
 import threading
 from typing import TYPE_CHECKING, Protocol
 
 from auditsvc import names, spool
 from auditsvc.errors import SpoolError
-from auditsvc.kernel.messages import FIRST_RECORD
+from auditsvc.kernel.messages import FIRST_RECORD, REPLACE
 from auditsvc.line import format_line
 
 if TYPE_CHECKING:
@@ -36,18 +37,16 @@ _CONTROL_BYTES = bytes(range(0x20)) + b"\x7f"
 class RecordSource(Protocol):
     """What the collector needs of a record socket (`auditsvc.kernel.netlink`)."""
 
-    overruns: int
+    overflows: int
     """Times that the kernel said it had dropped records for this socket."""
     forged: int
     """Messages that did not come from the kernel and were thrown away."""
-    rivals: list[int]
-    """Pids that tried to become the audit daemon."""
 
     def fileno(self) -> int:
         """Descriptor to poll."""
 
-    def receive(self, max_records: int) -> list[tuple[int, bytes]]:
-        """Up to `max_records` (type, payload) that are there now, without waiting."""
+    def receive(self, limit: int) -> list[tuple[int, bytes]]:
+        """Up to `limit` (type, payload) that are there now, without waiting."""
 
 
 class Sink:
@@ -124,7 +123,7 @@ class Collector(threading.Thread):
         self._source = source
         self._sink = sink
         self._prefixes: dict[int, bytes] = {}
-        self._overruns = source.overruns
+        self._overflows = source.overflows
         self._forged = source.forged
         self._stopped = threading.Event()
         self._wake_r, self._wake_w = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
@@ -171,8 +170,8 @@ class Collector(threading.Thread):
         try:
             lines = [prefixes[kind] + payload for kind, payload in records]
         except KeyError:
-            # A type for the first time; replies and control messages are no records.
-            records = [each for each in records if each[0] >= FIRST_RECORD]
+            # A type for the first time, or a message that is no record.
+            records = [each for each in records if self._is_record(*each)]
             for kind, _ in records:
                 prefixes[kind] = b"type=%b msg=" % names.record_type_name(kind).encode()
             lines = [prefixes[kind] + payload for kind, payload in records]
@@ -186,17 +185,22 @@ class Collector(threading.Thread):
             )
         self._sink.put(text + b"\n", len(lines))
 
+    def _is_record(self, kind: int, payload: bytes) -> bool:
+        if kind == REPLACE:
+            pid = int.from_bytes(payload[:4], sys.byteorder)
+            self._sink.put(self._sink.daemon.replace(pid), 1)
+            return False
+        return kind >= FIRST_RECORD
+
     def _note_what_happened(self) -> None:
         """Write down what the socket noticed since the last time."""
         source, sink = self._source, self._sink
-        if source.overruns != self._overruns:
-            sink.put(sink.daemon.lost(overruns=source.overruns - self._overruns), 1)
-            self._overruns = source.overruns
+        if source.overflows != self._overflows:
+            sink.put(sink.daemon.lost(overflows=source.overflows - self._overflows), 1)
+            self._overflows = source.overflows
         if source.forged != self._forged:
             sink.put(sink.daemon.forged(source.forged - self._forged), 1)
             self._forged = source.forged
-        while source.rivals:
-            sink.put(sink.daemon.replace(source.rivals.pop(0)), 1)
 
 
 class LineCollector(threading.Thread):

@@ -139,7 +139,7 @@ class Service:
 
         def make(secret: bytes) -> Decoder:
             idle = settings.loader.idle
-            return make_decoder(settings.decoder_name, secret, settings.host, idle=idle)
+            return make_decoder(settings.decoder_name, secret=secret, host=settings.host, idle=idle)
 
         def begin() -> Load:
             store = open_store(settings.store)
