@@ -249,7 +249,9 @@ def _write_table(result: Result, out: TextIO) -> None:
             )
         for row in page:
             table.add_row(*(Text(_visible(_plain(value))) for value in row))
-        console.print(table)
+        with console.capture() as capture:  # rich would end the program at a closed pipe
+            console.print(table)
+        out.write(capture.get())
         first = False
 
 
