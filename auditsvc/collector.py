@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import os
 import select
-import struct
 import threading
 from typing import TYPE_CHECKING, Protocol
 
@@ -23,6 +22,8 @@ from auditsvc.errors import SpoolError
 from auditsvc.line import format_line
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from auditsvc.daemon import DaemonRecords
     from auditsvc.spool import SpoolWriter
 
@@ -31,21 +32,24 @@ PACE = 0.002
 """Seconds. At 500,000 records/s 1,000 gather; 32 MB of buffer hold some 14,000."""
 
 _CONTROL_BYTES = bytes(range(0x20)) + b"\x7f"
-_REPLACE = 1329  # AUDIT_REPLACE: its payload is a binary pid
 _FIRST_RECORD = 1005  # USER, then LOGIN; lower types are replies and control messages
 
 
 class RecordSource(Protocol):
     """What the collector needs of a record socket (`auditsvc.kernel.netlink`)."""
 
-    overflows: int
-    """Times that the socket said it had dropped records (ENOBUFS)."""
+    overruns: int
+    """Times that the kernel said it had dropped records for this socket."""
+    forged: int
+    """Messages that did not come from the kernel and were thrown away."""
+    rivals: list[int]
+    """Pids that tried to become the audit daemon."""
 
     def fileno(self) -> int:
         """Descriptor to poll."""
 
-    def receive(self, limit: int) -> list[tuple[int, bytes]]:
-        """Up to `limit` (type, payload) that are there now, without waiting."""
+    def receive(self, max_records: int) -> list[tuple[int, bytes]]:
+        """Up to `max_records` (type, payload) that are there now, without waiting."""
 
 
 class Sink:
@@ -114,7 +118,10 @@ class Sink:
 class Collector(threading.Thread):
     """Drains a record socket until `stop` is called and the socket is empty."""
 
-    def __init__(self, source: RecordSource, sink: Sink) -> None:
+    def __init__(
+        self, source: RecordSource, sink: Sink, first: Sequence[tuple[int, bytes]] = ()
+    ) -> None:
+        """`first`: records that were taken from the socket already."""
         super().__init__(name="collector", daemon=True)
         self.error: BaseException | None = None
         self.busy = False
@@ -122,7 +129,9 @@ class Collector(threading.Thread):
         self._source = source
         self._sink = sink
         self._prefixes: dict[int, bytes] = {}
-        self._overflows = source.overflows
+        self._overruns = source.overruns
+        self._forged = source.forged
+        self._first = list(first)
         self._stopped = threading.Event()
         self._wake_r, self._wake_w = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
 
@@ -143,6 +152,7 @@ class Collector(threading.Thread):
         os.close(self._wake_w)
 
     def _collect(self) -> None:
+        self._keep(self._first)
         poll = select.poll()
         poll.register(self._source.fileno(), select.POLLIN)
         poll.register(self._wake_r, select.POLLIN)
@@ -155,7 +165,7 @@ class Collector(threading.Thread):
                 if not self.busy and not stopping:
                     self._stopped.wait(PACE)
                 continue
-            self._note_overflows()
+            self._note_what_happened()
             if stopping:
                 return
             self.busy = False
@@ -168,33 +178,32 @@ class Collector(threading.Thread):
         try:
             lines = [prefixes[kind] + payload for kind, payload in records]
         except KeyError:
-            for kind in {kind for kind, _ in records}:
-                if kind >= _FIRST_RECORD and kind != _REPLACE:
-                    prefixes[kind] = b"type=%b msg=" % names.record_type_name(kind).encode()
-            records = [each for each in records if self._is_record(*each)]
+            # A type for the first time; replies and control messages are no records.
+            records = [each for each in records if each[0] >= _FIRST_RECORD]
+            for kind, _ in records:
+                prefixes[kind] = b"type=%b msg=" % names.record_type_name(kind).encode()
             lines = [prefixes[kind] + payload for kind, payload in records]
+        if not lines:
+            return
         text = b"\n".join(lines)
         # Kernel text holds no control bytes; what programs sent (USER_*) may.
-        if len(text.translate(None, _CONTROL_BYTES)) != len(text) - max(0, len(lines) - 1):
+        if len(text.translate(None, _CONTROL_BYTES)) != len(text) - len(lines) + 1:
             text = b"\n".join(
-                format_line(names.record_type_name(kind).encode(), payload)
-                for kind, payload in records
+                format_line(names.record_type_name(kind), payload) for kind, payload in records
             )
-        if lines:
-            self._sink.put(text + b"\n", len(lines))
+        self._sink.put(text + b"\n", len(lines))
 
-    def _is_record(self, kind: int, payload: bytes) -> bool:
-        if kind == _REPLACE:
-            pid = struct.unpack_from("=i", payload)[0] if len(payload) >= 4 else 0
-            self._sink.put(self._sink.daemon.replace(pid), 1)
-            return False
-        return kind >= _FIRST_RECORD
-
-    def _note_overflows(self) -> None:
-        new = self._source.overflows - self._overflows
-        if new:
-            self._overflows += new
-            self._sink.put(self._sink.daemon.lost(overflow=new), 1)
+    def _note_what_happened(self) -> None:
+        """Write down what the socket noticed since the last time."""
+        source, sink = self._source, self._sink
+        if source.overruns != self._overruns:
+            sink.put(sink.daemon.lost(overruns=source.overruns - self._overruns), 1)
+            self._overruns = source.overruns
+        if source.forged != self._forged:
+            sink.put(sink.daemon.forged(source.forged - self._forged), 1)
+            self._forged = source.forged
+        while source.rivals:
+            sink.put(sink.daemon.replace(source.rivals.pop(0)), 1)
 
 
 class LineCollector(threading.Thread):

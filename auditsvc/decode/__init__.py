@@ -46,7 +46,12 @@ def decoder(
     `idle` is the time in seconds after which an unfinished event ends; at most
     `max_open` events are open at once.
     """
-    chosen = name or list(DECODERS)[-1]
-    if chosen not in DECODERS:
-        raise UsageError(f"there is no decoder {chosen!r}", f"take one of {', '.join(DECODERS)}")
-    return DECODERS[chosen](secret, host, idle=idle, max_open=max_open)
+    return DECODERS[chosen(name)](secret, host, idle=idle, max_open=max_open)
+
+
+def chosen(name: str | None = None) -> str:
+    """Name of the decoder that `decoder` makes; UsageError if there is none of this name."""
+    found = name or list(DECODERS)[-1]
+    if found not in DECODERS:
+        raise UsageError(f"there is no decoder {found!r}", f"take one of {', '.join(DECODERS)}")
+    return found

@@ -19,17 +19,17 @@ from typing import TYPE_CHECKING
 
 from auditsvc.errors import KernelError, LockedError
 from auditsvc.kernel.control import Control
+from auditsvc.kernel.messages import LOCKED
 from auditsvc.rule import Add, Rule
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from auditsvc.kernel.control import SignalInfo, Status
-    from auditsvc.kernel.netlink import RecordSocket
+    from auditsvc.kernel.messages import SignalInfo, Status
+    from auditsvc.kernel.netlink import Record, RecordSocket
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _QUIET_SECONDS = 5.0
-_LOCKED = 2
 
 
 @dataclass(slots=True)
@@ -55,18 +55,22 @@ class Session:
         self._found: Found | None = None
         self._lost = 0
 
-    def register(self, records: RecordSocket) -> None:
-        """Become the audit daemon; IncumbentError if another process is. Changes nothing else."""
-        self._records = records
+    def register(self, records: RecordSocket) -> list[Record]:
+        """Become the audit daemon; IncumbentError if another process is. Changes nothing else.
+
+        Gives the records that have come already.
+        """
         self._lost = self.status().lost
-        records.register()
+        first = self._control.register(records)
+        self._records = records
+        return first
 
     def begin(self, rules: Sequence[Add], backlog_limit: int) -> None:
         """Raise the limit, add the rules that are not there yet, and switch audit on."""
         status = self.status()
         self._found = self._take_over(status)
         self._remember()
-        if status.enabled == _LOCKED:
+        if status.enabled == LOCKED:
             self.notes.append(
                 "audit is locked until the next boot (-e 2): rules and limits stay as they are"
             )

@@ -2,7 +2,8 @@
 
     store = open_store("sqlite:////var/lib/auditsvc/auditsvc.db")
     source = store.source("file", "/var/log/audit/audit.log")
-    store.write(source.id, batch, Checkpoint(segment, position, decoder.pending(), ...))
+    checkpoint = Checkpoint(segment, position, decoder.pending())
+    store.write(source.id, decoder.take(), checkpoint, open_records=decoder.open_records)
     store.close()
 
 One writer per Store; any number of Stores may write one PostgreSQL database, and
@@ -20,10 +21,10 @@ from sqlalchemy.exc import ArgumentError
 
 from auditsvc.errors import StoreError
 from auditsvc.store import content
-from auditsvc.store.loader import Checkpoint, Loader, Source, WriteResult
 from auditsvc.store.migrate import bring_up
 from auditsvc.store.postgres import Postgres
 from auditsvc.store.sqlite import SQLite
+from auditsvc.store.writer import Checkpoint, Source, Writer, WriteResult
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -44,6 +45,7 @@ __all__ = [
     "migrate",
     "open_store",
     "parse_url",
+    "shown",
 ]
 
 DEFAULT_URL: Final = "sqlite:////var/lib/auditsvc/auditsvc.db"
@@ -56,33 +58,39 @@ class Store:
 
     def __init__(self, database: Database, secret: bytes) -> None:
         self._database = database
-        self._loader = Loader(database, secret)
+        self._writer = Writer(database, secret)
         self.secret = secret
         """Key of the dimension ids, for the decoder: 32 bytes, the store's own."""
         self.place = database.place
         """How messages call the store: no password in it."""
+        self.engine = database.engine
+        """SQLAlchemy's engine, for what others ask of the database beside the store."""
 
     def source(self, kind: str, name: str) -> Source:
         """Find or make the source of this name, with the checkpoint that stands."""
-        return self._loader.source(kind, name)
+        return self._writer.source(kind, name)
 
     def write(
         self,
         source_id: int,
         batch: Batch,
         checkpoint: Checkpoint,
-        ledger: Mapping[str, int] = _NOTHING,
         *,
+        open_records: int = 0,
+        ledger: Mapping[str, int] = _NOTHING,
         origin: int = 0,
     ) -> WriteResult:
         """Store a batch and its checkpoint in one transaction.
 
-        `ledger` adds to the batch's own counts; `origin` is where the decoder's
-        input began, in bytes, for the positions of raw lines. Events that are
-        there already add nothing and are counted as `duplicate`. ClashError asks
-        for pins and another reading; any other StoreError is the database's.
+        `open_records` is the decoder's, after the batch; `ledger` adds to the
+        batch's own counts; `origin` is where the decoder's input began, in bytes,
+        for the positions of raw lines. Events that are there already add nothing
+        and are counted as `duplicate`. ClashError asks for pins and another
+        reading; any other StoreError is the database's.
         """
-        return self._loader.write(source_id, batch, checkpoint, ledger, origin)
+        return self._writer.write(
+            source_id, batch, checkpoint, open_records=open_records, ledger=ledger, origin=origin
+        )
 
     def close(self) -> None:
         """Close the connection; the store may not be used after that."""
@@ -140,14 +148,21 @@ def open_store(url: str = DEFAULT_URL, *, create: bool = True) -> Store:
     return Store(database, secret)
 
 
-def migrate(url: str = DEFAULT_URL) -> tuple[str | None, str]:
-    """Bring a store to this program's schema; give the revisions before and after."""
+def migrate(url: str = DEFAULT_URL) -> str:
+    """Make a store, or bring it to this program's schema; give a line that says what was done."""
     database = _database(url)
     try:
         database.prepare(create=True)
         with database.begin(alone=True) as connection:
-            revisions = bring_up(database, connection)
+            before, after = bring_up(database, connection)
             content.secret(connection)
     finally:
         database.engine.dispose()
-    return revisions
+    if before == after:
+        return f"{database.place}: schema {after}, nothing to do"
+    return f"{database.place}: schema {after}, before: {before or 'no store'}"
+
+
+def shown(url: str) -> str:
+    """Give a store's URL as messages may show it: without its password."""
+    return parse_url(url).render_as_string(hide_password=True)

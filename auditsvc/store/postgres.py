@@ -81,7 +81,7 @@ class Postgres:
             url,
             isolation_level="READ COMMITTED",
             pool_size=1,
-            max_overflow=0,
+            max_overflow=1,
             connect_args={
                 "connect_timeout": _CONNECT_SECONDS,
                 "options": _SETTINGS,

@@ -202,7 +202,8 @@ class _Reconciliation:
             return self._merge_calls(there, event)
         if there.is_call:
             pieces, known = _union(there.pieces, [_primary(event), *event.pieces])
-            return _outcome(there, there.row, there.argv or event.argv, pieces, known, event)
+            merged = Event(there.table, there.row, 0, there.argv or event.argv, pieces)
+            return _outcome(there, merged, known, event)
         if event.is_call:
             pieces, known = _union(event.pieces, [_primary(there), *there.pieces])
             argv = event.argv or there.argv
@@ -211,7 +212,8 @@ class _Reconciliation:
         row = there.row
         if event.state < PARTIAL <= there.state:
             row = _with(row, _EVENT["state"], event.state)
-        return _outcome(there, row, there.argv or event.argv, pieces[1:], known, event)
+        merged = Event(there.table, row, 0, there.argv or event.argv, pieces[1:])
+        return _outcome(there, merged, known, event)
 
     def _merge_calls(self, there: Event, event: Event) -> tuple[Event, int] | None:
         fields = ("items", "nr")
@@ -236,7 +238,7 @@ class _Reconciliation:
         )
         if there.argv is not None and event.argv is not None:
             known += max(1, event.weight - inside - len(event.pieces))
-        return _outcome(there, row, argv[0], pieces, known, event)
+        return _outcome(there, Event(there.table, row, 0, argv[0], pieces), known, event)
 
     def _fuller_context(self, there: Event, event: Event) -> object:
         """Give the context that says what both say; None if there is none."""
@@ -377,12 +379,11 @@ def _fuller_argv(there: Event, event: Event) -> tuple[object] | None:
     return (there.argv,) if event.state == TRUNCATED != there.state else None
 
 
-def _outcome(
-    there: Event, row: Row, argv: object, pieces: list[Piece], known: int, event: Event
-) -> tuple[Event, int]:
-    if row == there.row and argv == there.argv and len(pieces) == len(there.pieces):
+def _outcome(there: Event, merged: Event, known: int, event: Event) -> tuple[Event, int]:
+    """Give `there` itself if `merged` adds nothing to it: then `event` was there whole."""
+    if (merged.row, merged.argv, merged.pieces) == (there.row, there.argv, there.pieces):
         return there, event.weight
-    return Event(there.table, row, 0, argv, pieces), min(known, event.weight)
+    return merged, min(known, event.weight)
 
 
 def _with(row: Row, place: int, value: object) -> Row:

@@ -7,7 +7,7 @@ asked where each event belongs. Either everything is stored or nothing.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -40,12 +40,11 @@ _RANGE_SHARE: Final = 8
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """How far a source was read: in which file, bytes of it, and what was open there."""
+    """How far a source was read: in which file, bytes of it, and the decoder's `pending`."""
 
     segment: str
     position: int
     pending: bytes = b""
-    open_records: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +54,10 @@ class Source:
     id: int
     kind: str
     name: str
-    checkpoint: Checkpoint
+    segment: str
+    position: int
+    pending: bytes
+    open_records: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,21 +74,21 @@ class WriteResult:
 class _Order(NamedTuple):
     """What `Store.write` was asked to do."""
 
-    source_id: int
+    before: Source
+    after: Source
     batch: Batch
-    checkpoint: Checkpoint
     ledger: Mapping[str, int]
     origin: int
 
 
-class Loader:
+class Writer:
     """Writes batches of any number of sources into one database, one at a time."""
 
     def __init__(self, database: Database, secret: bytes) -> None:
         self._database = database
         self._secret = secret
         self._dimensions = Dimensions(database, secret)
-        self._checkpoints: dict[int, Checkpoint] = {}
+        self._sources: dict[int, Source] = {}
         # Numbers that have a name on every machine seen, and pairs of context and
         # number that are known to have one.
         self._arches: set[int] | None = None
@@ -108,20 +110,30 @@ class Loader:
             opened = connection.scalar(
                 select(entry.c.count).where(entry.c.source == row.id, entry.c.cause == "open")
             )
-        checkpoint = Checkpoint(row.segment, row.position, row.pending, opened or 0)
-        self._checkpoints[row.id] = checkpoint
-        return Source(row.id, kind, name, checkpoint)
+        source = Source(row.id, kind, name, row.segment, row.position, row.pending, opened or 0)
+        self._sources[source.id] = source
+        return source
 
     def write(
         self,
         source_id: int,
         batch: Batch,
         checkpoint: Checkpoint,
+        *,
+        open_records: int,
         ledger: Mapping[str, int],
         origin: int,
     ) -> WriteResult:
         """Store a batch; see `Store.write`."""
-        order = _Order(source_id, batch, checkpoint, ledger, origin)
+        source = self._sources[source_id]
+        after = replace(
+            source,
+            segment=checkpoint.segment,
+            position=checkpoint.position,
+            pending=checkpoint.pending,
+            open_records=open_records,
+        )
+        order = _Order(source, after, batch, ledger, origin)
         try:
             with self._database.begin(alone=False) as connection:
                 self._before(connection, order)
@@ -138,7 +150,7 @@ class Loader:
                 result = self._reconcile(connection, batch)
                 self._after(connection, order, result)
         self._dimensions.committed()
-        self._checkpoints[source_id] = checkpoint
+        self._sources[source_id] = after
         return result
 
     def _before(self, connection: Connection, order: _Order) -> None:
@@ -146,7 +158,7 @@ class Loader:
         self._dimensions.write(connection, order.batch.dimensions)
         self._name_calls(connection, order.batch)
         rows = [
-            (_raw_id(order.source_id, position, line), order.source_id, position, reason, line)
+            (_raw_id(order.before.id, position, line), order.before.id, position, reason, line)
             for offset, line, reason in order.batch.raw
             for position in [order.origin + offset]
         ]
@@ -196,21 +208,16 @@ class Loader:
 
     def _after(self, connection: Connection, order: _Order, result: WriteResult) -> None:
         """Move the checkpoint and count."""
-        source_id, batch, checkpoint, ledger, _ = order
+        before, after, batch, ledger, _ = order
         table = schema.source
-        before = self._checkpoints[source_id]
         moved = connection.execute(
             table.update()
             .where(
-                table.c.id == source_id,
+                table.c.id == before.id,
                 table.c.segment == before.segment,
                 table.c.position == before.position,
             )
-            .values(
-                segment=checkpoint.segment,
-                position=checkpoint.position,
-                pending=checkpoint.pending,
-            )
+            .values(segment=after.segment, position=after.position, pending=after.pending)
         )
         if moved.rowcount != 1:
             raise StoreError(
@@ -223,8 +230,8 @@ class Loader:
         if result.duplicates:
             counts["stored"] = counts.get("stored", 0) - result.duplicates
             counts["duplicate"] = counts.get("duplicate", 0) + result.duplicates
-        counts["open"] = checkpoint.open_records - before.open_records
-        self._count(connection, source_id, counts)
+        counts["open"] = after.open_records - before.open_records
+        self._count(connection, before.id, counts)
 
     def _count(self, connection: Connection, source_id: int, counts: Mapping[str, int]) -> None:
         entry = schema.ledger_entry
