@@ -25,7 +25,7 @@ from systemd import daemon as systemd
 from auditsvc import spool
 from auditsvc.collector import Collector, LineCollector, Sink
 from auditsvc.daemon import UNSET, DaemonRecords, actor
-from auditsvc.decode import chosen, decoder
+from auditsvc.decode import decoder_in_use, make_decoder
 from auditsvc.errors import AuditsvcError, SpoolError, StoreError
 from auditsvc.kernel.netlink import RecordSocket
 from auditsvc.kernel.session import Session
@@ -139,7 +139,7 @@ class Service:
 
         def make(secret: bytes) -> Decoder:
             idle = settings.loader.idle
-            return decoder(settings.decoder_name, secret, settings.host, idle=idle)
+            return make_decoder(settings.decoder_name, secret, settings.host, idle=idle)
 
         def begin() -> Load:
             store = open_store(settings.store)
@@ -254,7 +254,7 @@ class Service:
             written=time.time(),
             source=self._settings.source,
             store=self._place,
-            decoder=chosen(self._settings.decoder_name),
+            decoder=decoder_in_use(self._settings.decoder_name),
             rules=self._session.added if self._session is not None else 0,
             records=self._sink.records if self._sink else 0,
             missing=self._sink.missing if self._sink else 0,
