@@ -123,4 +123,6 @@ class Ingest:
 
     def _make_decoder(self, secret: bytes) -> Decoder:
         settings = self._settings
-        return make_decoder(settings.decoder_name, secret, settings.host, idle=settings.loader.idle)
+        return make_decoder(
+            settings.decoder_name, secret=secret, host=settings.host, idle=settings.loader.idle
+        )

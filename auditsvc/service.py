@@ -124,8 +124,8 @@ class Service:
         if settings.source == "netlink":
             self._session = Session(settings.runtime_directory / "found.json")
             records = RecordSocket.unicast(buffer)
-            first = self._session.register(records)
-            self._collector = Collector(records, self._sink, first)
+            self._session.register(records)
+            self._collector = Collector(records, self._sink)
         elif settings.source == "multicast":
             log.warning("multicast: what does not fit the socket is dropped and is not in `lost`")
             self._collector = Collector(RecordSocket.multicast(buffer), self._sink)
@@ -139,7 +139,7 @@ class Service:
 
         def make(secret: bytes) -> Decoder:
             idle = settings.loader.idle
-            return make_decoder(settings.decoder_name, secret, settings.host, idle=idle)
+            return make_decoder(settings.decoder_name, secret=secret, host=settings.host, idle=idle)
 
         def begin() -> Load:
             store = open_store(settings.store)
@@ -211,13 +211,11 @@ class Service:
 
     def _who_signalled(self, got: signal.struct_siginfo) -> Actor:
         who = actor(got.si_pid, got.si_uid)
-        if self._session is None or who.auid != UNSET:
+        known = self._session.signalled_by() if self._session is not None else None
+        # Of a sender that has gone the kernel remembers the login uid (or the uid, if it had none).
+        if known is None or known.pid != got.si_pid or known.uid == got.si_uid:
             return who
-        # Of a sender that has gone the kernel remembers the login uid (the uid, if it had none).
-        known = self._session.signalled_by()
-        if known.pid != got.si_pid or known.uid == got.si_uid:
-            return who
-        return replace(who, auid=known.uid)
+        return replace(who, auid=known.uid) if who.auid == UNSET else who
 
     def _note(self, line: bytes) -> None:
         if self._sink is not None:

@@ -32,7 +32,9 @@ app = typer.Typer(
 
 def _version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"auditsvc {__version__} (decoder: {decoder_in_use(load_settings().decoder_name)})")
+        typer.echo(
+            f"auditsvc {__version__} (decoder: {decoder_in_use(load_settings().decoder_name)})"
+        )
         raise typer.Exit
 
 
