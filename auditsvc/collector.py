@@ -14,16 +14,16 @@ from __future__ import annotations
 
 import os
 import select
+import sys
 import threading
 from typing import TYPE_CHECKING, Protocol
 
 from auditsvc import names, spool
 from auditsvc.errors import SpoolError
+from auditsvc.kernel.messages import FIRST_RECORD, REPLACE
 from auditsvc.line import format_line
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from auditsvc.daemon import DaemonRecords
     from auditsvc.spool import SpoolWriter
 
@@ -32,24 +32,21 @@ PACE = 0.002
 """Seconds. At 500,000 records/s 1,000 gather; 32 MB of buffer hold some 14,000."""
 
 _CONTROL_BYTES = bytes(range(0x20)) + b"\x7f"
-_FIRST_RECORD = 1100  # lower types are replies and control messages
 
 
 class RecordSource(Protocol):
     """What the collector needs of a record socket (`auditsvc.kernel.netlink`)."""
 
-    overruns: int
+    overflows: int
     """Times that the kernel said it had dropped records for this socket."""
     forged: int
     """Messages that did not come from the kernel and were thrown away."""
-    rivals: list[int]
-    """Pids that tried to become the audit daemon."""
 
     def fileno(self) -> int:
         """Descriptor to poll."""
 
-    def receive(self, max_records: int) -> list[tuple[int, bytes]]:
-        """Up to `max_records` (type, payload) that are there now, without waiting."""
+    def receive(self, limit: int) -> list[tuple[int, bytes]]:
+        """Up to `limit` (type, payload) that are there now, without waiting."""
 
 
 class Sink:
@@ -118,10 +115,7 @@ class Sink:
 class Collector(threading.Thread):
     """Drains a record socket until `stop` is called and the socket is empty."""
 
-    def __init__(
-        self, source: RecordSource, sink: Sink, first: Sequence[tuple[int, bytes]] = ()
-    ) -> None:
-        """`first`: records that were taken from the socket already."""
+    def __init__(self, source: RecordSource, sink: Sink) -> None:
         super().__init__(name="collector", daemon=True)
         self.error: BaseException | None = None
         self.busy = False
@@ -129,9 +123,8 @@ class Collector(threading.Thread):
         self._source = source
         self._sink = sink
         self._prefixes: dict[int, bytes] = {}
-        self._overruns = source.overruns
+        self._overflows = source.overflows
         self._forged = source.forged
-        self._first = list(first)
         self._stopped = threading.Event()
         self._wake_r, self._wake_w = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
 
@@ -152,7 +145,6 @@ class Collector(threading.Thread):
         os.close(self._wake_w)
 
     def _collect(self) -> None:
-        self._keep(self._first)
         poll = select.poll()
         poll.register(self._source.fileno(), select.POLLIN)
         poll.register(self._wake_r, select.POLLIN)
@@ -178,8 +170,8 @@ class Collector(threading.Thread):
         try:
             lines = [prefixes[kind] + payload for kind, payload in records]
         except KeyError:
-            # A type for the first time; replies and control messages are no records.
-            records = [each for each in records if each[0] >= _FIRST_RECORD]
+            # A type for the first time, or a message that is no record.
+            records = [each for each in records if self._is_record(*each)]
             for kind, _ in records:
                 prefixes[kind] = b"type=%b msg=" % names.record_type_name(kind).encode()
             lines = [prefixes[kind] + payload for kind, payload in records]
@@ -193,17 +185,22 @@ class Collector(threading.Thread):
             )
         self._sink.put(text + b"\n", len(lines))
 
+    def _is_record(self, kind: int, payload: bytes) -> bool:
+        if kind == REPLACE:
+            pid = int.from_bytes(payload[:4], sys.byteorder)
+            self._sink.put(self._sink.daemon.replace(pid), 1)
+            return False
+        return kind >= FIRST_RECORD
+
     def _note_what_happened(self) -> None:
         """Write down what the socket noticed since the last time."""
         source, sink = self._source, self._sink
-        if source.overruns != self._overruns:
-            sink.put(sink.daemon.lost(overruns=source.overruns - self._overruns), 1)
-            self._overruns = source.overruns
+        if source.overflows != self._overflows:
+            sink.put(sink.daemon.lost(overflows=source.overflows - self._overflows), 1)
+            self._overflows = source.overflows
         if source.forged != self._forged:
             sink.put(sink.daemon.forged(source.forged - self._forged), 1)
             self._forged = source.forged
-        while source.rivals:
-            sink.put(sink.daemon.replace(source.rivals.pop(0)), 1)
 
 
 class LineCollector(threading.Thread):

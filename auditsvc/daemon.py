@@ -105,18 +105,18 @@ class DaemonRecords:
         return self.line("DAEMON_CONFIG", f"op={op} {what} {who.fields()} res=success")
 
     def lost(
-        self, *, kernel: int = 0, spool: int = 0, overruns: int = 0, torn: bytes = b""
+        self, *, kernel: int = 0, spool: int = 0, overflows: int = 0, torn: bytes = b""
     ) -> bytes:
         """Say that records are missing from here on.
 
         `kernel`: by the kernel's own count; `spool`: not written for want of room;
-        `overruns`: times the multicast socket was full (how many records is not
+        `overflows`: times the multicast socket was full (how many records is not
         known); `torn`: a line that a crash left unfinished, in hex.
         """
         text = f" text={torn.hex().upper()}" if torn else ""
         return self.line(
             "DAEMON_ERR",
-            f"op=lost kernel={kernel} spool={spool} overruns={overruns}{text}"
+            f"op=lost kernel={kernel} spool={spool} overflows={overflows}{text}"
             f" {actor(os.getpid()).fields()} res=failed",
         )
 

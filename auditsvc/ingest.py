@@ -11,7 +11,7 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING
 
 from auditsvc import logfile
-from auditsvc.decode import decoder
+from auditsvc.decode import make_decoder
 from auditsvc.loader import Load, Route
 from auditsvc.store import open_store
 
@@ -123,4 +123,6 @@ class Ingest:
 
     def _make_decoder(self, secret: bytes) -> Decoder:
         settings = self._settings
-        return decoder(settings.decoder_name, secret, settings.host, idle=settings.loader.idle)
+        return make_decoder(
+            settings.decoder_name, secret=secret, host=settings.host, idle=settings.loader.idle
+        )

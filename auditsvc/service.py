@@ -15,6 +15,7 @@ import os
 import signal
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,8 +24,8 @@ from systemd import daemon as systemd
 
 from auditsvc import spool
 from auditsvc.collector import Collector, LineCollector, Sink
-from auditsvc.daemon import DaemonRecords, actor
-from auditsvc.decode import chosen, decoder
+from auditsvc.daemon import UNSET, DaemonRecords, actor
+from auditsvc.decode import decoder_in_use, make_decoder
 from auditsvc.errors import AuditsvcError, SpoolError, StoreError
 from auditsvc.kernel.netlink import RecordSocket
 from auditsvc.kernel.session import Session
@@ -123,8 +124,8 @@ class Service:
         if settings.source == "netlink":
             self._session = Session(settings.runtime_directory / "found.json")
             records = RecordSocket.unicast(buffer)
-            first = self._session.register(records)
-            self._collector = Collector(records, self._sink, first)
+            self._session.register(records)
+            self._collector = Collector(records, self._sink)
         elif settings.source == "multicast":
             log.warning("multicast: what does not fit the socket is dropped and is not in `lost`")
             self._collector = Collector(RecordSocket.multicast(buffer), self._sink)
@@ -138,7 +139,7 @@ class Service:
 
         def make(secret: bytes) -> Decoder:
             idle = settings.loader.idle
-            return decoder(settings.decoder_name, secret, settings.host, idle=idle)
+            return make_decoder(settings.decoder_name, secret=secret, host=settings.host, idle=idle)
 
         def begin() -> Load:
             store = open_store(settings.store)
@@ -209,11 +210,12 @@ class Service:
         write_state(self._settings.runtime_directory, self._state())
 
     def _who_signalled(self, got: signal.struct_siginfo) -> Actor:
-        uid = got.si_uid
-        if self._session is not None:
-            known = self._session.signalled_by()
-            uid = known.uid if known.pid == got.si_pid else uid
-        return actor(got.si_pid, uid)
+        who = actor(got.si_pid, got.si_uid)
+        known = self._session.signalled_by() if self._session is not None else None
+        # Of a sender that has gone the kernel remembers the login uid (or the uid, if it had none).
+        if known is None or known.pid != got.si_pid or known.uid == got.si_uid:
+            return who
+        return replace(who, auid=known.uid) if who.auid == UNSET else who
 
     def _note(self, line: bytes) -> None:
         if self._sink is not None:
@@ -250,7 +252,7 @@ class Service:
             written=time.time(),
             source=self._settings.source,
             store=self._place,
-            decoder=chosen(self._settings.decoder_name),
+            decoder=decoder_in_use(self._settings.decoder_name),
             rules=self._session.added if self._session is not None else 0,
             records=self._sink.records if self._sink else 0,
             missing=self._sink.missing if self._sink else 0,

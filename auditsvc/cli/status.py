@@ -15,7 +15,7 @@ from rich.table import Table
 
 from auditsvc.cli.options import StoreOption
 from auditsvc.config import Settings, load_settings
-from auditsvc.decode import chosen
+from auditsvc.decode import decoder_in_use
 from auditsvc.errors import AuditsvcError
 from auditsvc.kernel.control import Control
 from auditsvc.query import run_query
@@ -66,7 +66,7 @@ def _kernel() -> dict[str, Any]:
 def _service(settings: Settings) -> dict[str, Any]:
     state = read_state(settings.runtime_directory)
     if state is None:
-        return {"running": False, "decoder": chosen(settings.decoder_name)}
+        return {"running": False, "decoder": decoder_in_use(settings.decoder_name)}
     return {"running": True, "age": round(time.time() - state.written, 1)} | asdict(state)
 
 

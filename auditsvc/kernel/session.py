@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from auditsvc.kernel.messages import SignalInfo, Status
-    from auditsvc.kernel.netlink import Record, RecordSocket
+    from auditsvc.kernel.netlink import RecordSocket
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _QUIET_SECONDS = 5.0
@@ -55,15 +55,11 @@ class Session:
         self._found: Found | None = None
         self._lost = 0
 
-    def register(self, records: RecordSocket) -> list[Record]:
-        """Become the audit daemon; IncumbentError if another process is. Changes nothing else.
-
-        Gives the records that have come already.
-        """
+    def register(self, records: RecordSocket) -> None:
+        """Become the audit daemon; IncumbentError if another process is. Changes nothing else."""
         self._lost = self.status().lost
-        first = self._control.register(records)
+        records.register()
         self._records = records
-        return first
 
     def begin(self, rules: Sequence[Add], backlog_limit: int) -> None:
         """Raise the limit, add the rules that are not there yet, and switch audit on."""
@@ -132,6 +128,10 @@ class Session:
             if self._found is not None:
                 self._put_back(backlog_limit=self._found.backlog_limit)
                 self._memory.unlink(missing_ok=True)
+            if self._records is not None:
+                self._control.unregister()
+        except KernelError as error:
+            self.notes.append(str(error))
         finally:
             if self._records is not None:
                 self._records.close()
