@@ -1,4 +1,6 @@
-"""Control of the kernel's audit: status, the daemon's place, rules, features.
+"""Control of the kernel's audit: status, rules, features, and giving up the daemon's place.
+
+Becoming the daemon is RecordSocket.register, because its socket is what matters then.
 
 From kernel/audit.c (audit_receive_msg) and kernel/auditfilter.c. Every method
 raises KernelError with the kernel's errno and one line that says what to do;
@@ -8,16 +10,13 @@ LockedError where `-e 2` has locked audit until the next boot.
 from __future__ import annotations
 
 import errno
-import os
-from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from auditsvc import names
-from auditsvc.errors import IncumbentError, KernelError, LockedError
+from auditsvc.errors import KernelError, LockedError
 from auditsvc.kernel import messages
 from auditsvc.kernel.messages import Features, SignalInfo, Status
-from auditsvc.kernel.netlink import ControlSocket, Record, RecordSocket
-from auditsvc.kernel.refusal import PLUGIN
+from auditsvc.kernel.netlink import ControlSocket
 from auditsvc.rule import (
     Add,
     Command,
@@ -101,36 +100,10 @@ class Control:
 
     # -- the daemon's place ---------------------------------------------------
 
-    def register(self, records: RecordSocket) -> list[Record]:
-        """Become the audit daemon: records come to this unicast socket from now on.
-
-        Gives the records that arrived before the kernel's acknowledgement: they
-        come first. IncumbentError if another process is the daemon and alive.
-        """
-        try:
-            return records.register(os.getpid())
-        except KernelError as error:
-            if error.errno == errno.EEXIST:
-                raise self._incumbent() from error
-            raise self._locked_or(error) from error
-
     def unregister(self) -> None:
         """Give up the daemon's place; KernelError (EACCES) if we do not hold it."""
         action = "unregistering as the audit daemon"
         self._change(messages.SET, messages.change_status(pid=0), action)
-
-    def _incumbent(self) -> IncumbentError:
-        pid = self.status().pid
-        try:
-            program = str(Path(f"/proc/{pid}/exe").readlink())
-        except OSError:
-            program = "its program is not to be seen"
-        return IncumbentError(
-            f"another process is the audit daemon: pid {pid} ({program})",
-            f"stop it, or {PLUGIN}",
-            errno.EEXIST,
-            pid,
-        )
 
     def signal_info(self) -> SignalInfo:
         """Ask who sent the daemon, which must be us, its last signal."""

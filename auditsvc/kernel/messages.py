@@ -16,6 +16,9 @@ TRIM: Final = 1014
 MAKE_EQUIVALENT: Final = 1015
 SET_FEATURE: Final = 1018
 GET_FEATURE: Final = 1019
+FIRST_RECORD: Final = 1005
+"""Lower types are control messages. USER (1005) and LOGIN (1006) stand among their
+numbers and are records."""
 REPLACE: Final = 1329
 
 _STATUS: Final = struct.Struct("=11I")
@@ -54,7 +57,8 @@ LOCKED: Final = 2
 class Status:
     """What AUDIT_GET says.
 
-    `pid` is the daemon's tgid or 0; `lost` and `backlog` count records, `backlog`
+    `pid` is the daemon's tgid or 0; of one that died without unregistering it stays
+    until the kernel next has a record for it. `lost` and `backlog` count records, `backlog`
     those in the kernel's main queue; `backlog_wait_time` and its `_actual` sum
     are jiffies. `features` holds FEATURE_BITS. Kernels before 5.9 have no
     `backlog_wait_time_actual` (None here).

@@ -13,16 +13,17 @@ to the socket that registered, which is why `RecordSocket.register` is here.
 from __future__ import annotations
 
 import errno
+import os
 import select
 import socket
 import struct
-import sys
 import time
 from typing import TYPE_CHECKING, Final, Self
 
 from auditsvc.errors import KernelError
 from auditsvc.kernel import messages
-from auditsvc.kernel.refusal import refused
+from auditsvc.kernel.messages import Status
+from auditsvc.kernel.refusal import incumbent, refused
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -47,38 +48,39 @@ _LARGEST: Final = 1 << 16
 DEFAULT_BUFFER: Final = 32 << 20
 """Bytes of receive buffer; a record costs it some 2.3 kB, so this holds about 14,000."""
 
+_REGISTERING: Final = "registering as the audit daemon"
+
 _ANSWER_WAIT: Final = 10.0  # seconds; the kernel answers at once or not at all
 
 
 class RecordSocket:
     """Audit records, from the daemon's own socket or from the multicast group.
 
-    `overruns` counts how often the kernel said that it dropped records for us:
+    `overflows` counts how often the kernel said that it dropped records for us:
     only the multicast group has this (the daemon's loss is in Status.lost).
     `forged` counts messages that did not come from the kernel and were thrown away.
-    `rivals` holds the pids that tried to become the audit daemon while we are it.
     """
 
     def __init__(self, sock: socket.socket) -> None:
         self._socket = sock
         self._view = memoryview(bytearray(_LARGEST))
         self._seq = 0
-        self.overruns = 0
+        self._early: list[Record] = []
+        self.overflows = 0
         self.forged = 0
-        self.rivals: list[int] = []
 
     @classmethod
-    def unicast(cls, buffer: int = DEFAULT_BUFFER) -> RecordSocket:
-        """Open a socket that can be registered (Control.register); `buffer` in bytes."""
-        sock = _open(buffer)
+    def unicast(cls, receive_buffer: int = DEFAULT_BUFFER) -> RecordSocket:
+        """Open a socket that can be registered; `receive_buffer` in bytes."""
+        sock = _open(receive_buffer)
         # Without it a burst makes recv fail; what it would tell is in Status.lost.
         sock.setsockopt(_SOL_NETLINK, _NO_ENOBUFS, 1)
         return cls(sock)
 
     @classmethod
-    def multicast(cls, buffer: int = DEFAULT_BUFFER) -> RecordSocket:
+    def multicast(cls, receive_buffer: int = DEFAULT_BUFFER) -> RecordSocket:
         """Open a socket that gets a copy of every record; needs CAP_AUDIT_READ."""
-        sock = _open(buffer)
+        sock = _open(receive_buffer)
         try:
             sock.setsockopt(_SOL_NETLINK, _ADD_MEMBERSHIP, _GROUP_READLOG)
         except OSError as error:
@@ -91,32 +93,36 @@ class RecordSocket:
         return self._socket.fileno()
 
     @property
-    def buffer(self) -> int:
+    def receive_buffer(self) -> int:
         """Size in bytes that the kernel gave the receive buffer."""
         return self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) // 2
 
-    def receive(self, max_records: int = 256) -> list[Record]:
-        """Take what is there without waiting, at most `max_records`; [] if nothing is."""
-        records: list[Record] = []
-        while len(records) < max_records:
+    def receive(self, limit: int = 256) -> list[Record]:
+        """Take what is there without waiting, at most `limit` records; [] if nothing is.
+
+        One message is no record: REPLACE (1329), whose payload is the pid (i32) of
+        a process that asks for our place.
+        """
+        records, self._early = self._early[:limit], self._early[limit:]
+        while len(records) < limit:
             message = self._next()
             if message is None:
                 break
             kind, _seq, payload = message
-            self._sort(kind, payload, records)
+            if kind >= messages.FIRST_RECORD:
+                records.append((kind, payload))
         return records
 
-    def register(self, pid: int) -> list[Record]:
-        """Ask the kernel to send records here, as the daemon with tgid `pid`.
+    def register(self) -> None:
+        """Become the audit daemon: the kernel sends records here from now on.
 
-        Returns the records that came before the kernel's acknowledgement. Raises
-        KernelError; EEXIST is the errno if there is another daemon (Control.register
-        says which).
+        Records that come before the kernel's acknowledgement (newer kernels give it
+        first) are the first that `receive` gives. IncumbentError if another process
+        is the daemon and alive, else KernelError.
         """
         self._seq += 1
-        request = messages.change_status(pid=pid)
-        _send(self._socket, messages.SET, self._seq, request, "registering as the audit daemon")
-        records: list[Record] = []
+        request = messages.change_status(pid=os.getpid())
+        _send(self._socket, messages.SET, self._seq, request, _REGISTERING)
         deadline = time.monotonic() + _ANSWER_WAIT
         while _wait(self._socket, deadline):
             message = self._next()
@@ -125,21 +131,20 @@ class RecordSocket:
             kind, seq, payload = message
             if kind == _ERROR and seq == self._seq:
                 code = _code(payload)
+                if code == -errno.EEXIST:
+                    with ControlSocket() as control:
+                        status = Status.from_bytes(control.get(messages.GET, _REGISTERING))
+                    raise incumbent(status.pid)
                 if code < 0:
-                    raise refused("registering as the audit daemon", -code)
-                return records
-            self._sort(kind, payload, records)
-        raise _silent("registering as the audit daemon")
+                    raise refused(_REGISTERING, -code)
+                return
+            if kind >= messages.FIRST_RECORD:
+                self._early.append((kind, payload))
+        raise _silent(_REGISTERING)
 
     def close(self) -> None:
         """Close; the kernel then finds no daemon here, if it was registered."""
         self._socket.close()
-
-    def _sort(self, kind: int, payload: bytes, records: list[Record]) -> None:
-        if kind == messages.REPLACE:  # holds no text, but the pid that asks for our place
-            self.rivals.append(int.from_bytes(payload[:4], sys.byteorder))
-        elif kind >= messages.GET:
-            records.append((kind, payload))
 
     def _next(self) -> tuple[int, int, bytes] | None:
         """Take one message from the kernel: type, seq, payload; None if there is none now."""
@@ -153,7 +158,7 @@ class RecordSocket:
             except OSError as error:
                 if error.errno != errno.ENOBUFS:
                     raise refused("receiving audit records", error.errno or 0) from error
-                self.overruns += 1
+                self.overflows += 1
                 continue
             if port != 0 or size < HEADER.size:
                 self.forged += 1

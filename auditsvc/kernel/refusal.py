@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
+from pathlib import Path
 
-from auditsvc.errors import KernelError
+from auditsvc.errors import IncumbentError, KernelError
 
 PLUGIN = "to read beside it use --source multicast, or run as its plugin with --source stdin"
 
@@ -14,6 +15,20 @@ def refused(action: str, number: int) -> KernelError:
     """Make the error for `action` that the kernel answered by a positive errno."""
     what, hint = _REASONS.get(number, (os.strerror(number), ""))
     return KernelError(f"{action}: {what}", hint, number)
+
+
+def incumbent(pid: int) -> IncumbentError:
+    """Make the error for registering while `pid` is the audit daemon."""
+    try:
+        program = str(Path(f"/proc/{pid}/exe").readlink())
+    except OSError:
+        program = "its program is not to be seen"
+    return IncumbentError(
+        f"another process is the audit daemon: pid {pid} ({program})",
+        f"stop it, or {PLUGIN}",
+        errno.EEXIST,
+        pid,
+    )
 
 
 _NO_AUDIT = (

@@ -12,12 +12,13 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from auditsvc.errors import AuditsvcError, IncumbentError, KernelError
-from auditsvc.kernel import Control, RecordSocket
+from auditsvc.kernel import Control, RecordSocket, messages
 from auditsvc.rule import Add, Rule, parse, read
 
 pytestmark = pytest.mark.live
@@ -218,7 +219,7 @@ def test_rules_print_as_auditctl_lists_them(audit_lock):
 def test_registering_and_records(audit_lock):
     """The registered socket gets records; requests beside it have their own answers."""
     records = RecordSocket.unicast()
-    early = audit_lock.register(records)
+    records.register()
     try:
         assert audit_lock.status().pid == os.getpid()
         audit_lock.add_rule(rule(f"-a always,exit -S getppid -F auid={AUID} -k live"))
@@ -227,12 +228,13 @@ def test_registering_and_records(audit_lock):
         # Requests in the middle of the flow are answered on their own socket.
         assert audit_lock.status().enabled == 1
         assert len(audit_lock.rules()) >= 1
-        found = early + receive(records, lambda kind, text: kind == 1300 and b'key="live"' in text)
+        found = receive(records, lambda kind, text: kind == 1300 and b'key="live"' in text)
         ours = [text for kind, text in found if kind == 1300 and b'key="live"' in text]
         assert len(ours) == 1
         assert b"success=yes exit=%d " % os.getpid() in ours[0]
         assert b"auid=%d " % AUID in ours[0]
         assert all(text.startswith(b"audit(") for _kind, text in found)
+        assert any(kind == 1006 and b"auid=%d " % AUID in text for kind, text in found)
         assert not any(b"\0" in text for _kind, text in found)
     finally:
         audit_lock.set(enabled=0)
@@ -246,10 +248,10 @@ def test_registering_while_records_flow(audit_lock):
     audit_lock.add_rule(rule(f"-a always,exit -S getppid -F auid={AUID} -k live"))
     for _ in range(20):
         records = RecordSocket.unicast()
-        got = audit_lock.register(records)
+        records.register()
         audit_lock.set(enabled=1)
         audited_child()
-        got += receive(records, lambda kind, text: kind == 1300 and b'key="live"' in text)
+        got = receive(records, lambda kind, text: kind == 1300 and b'key="live"' in text)
         audit_lock.set(enabled=0)
         audit_lock.unregister()
         records.close()
@@ -259,7 +261,7 @@ def test_registering_while_records_flow(audit_lock):
 def test_multicast_gets_the_same(audit_lock):
     """A listener beside the daemon gets the daemon's records, and EVENT_LISTENER tells of it."""
     records = RecordSocket.unicast()
-    early = audit_lock.register(records)
+    records.register()
     listener = None
     try:
         audit_lock.set(enabled=1)
@@ -270,12 +272,12 @@ def test_multicast_gets_the_same(audit_lock):
         def wanted(kind, text):
             return kind == 1300 and b'key="live"' in text
 
-        first = early + receive(records, wanted)
+        first = receive(records, wanted)
         second = receive(listener, wanted)
         (ours,) = [text for kind, text in first if wanted(kind, text)]
         assert [text for kind, text in second if wanted(kind, text)] == [ours]
         assert any(kind == 1335 and b"op=connect" in text for kind, text in first)
-        assert listener.overruns == 0
+        assert listener.overflows == 0
     finally:
         audit_lock.set(enabled=0)
         audit_lock.unregister()
@@ -287,8 +289,8 @@ def test_multicast_gets_the_same(audit_lock):
 def test_multicast_counts_what_it_dropped(audit_lock):
     """A listener that does not read gets ENOBUFS, which is counted; `lost` does not tell of it."""
     records = RecordSocket.unicast()
-    audit_lock.register(records)
-    listener = RecordSocket.multicast(buffer=4096)
+    records.register()
+    listener = RecordSocket.multicast(receive_buffer=4096)
     try:
         before = audit_lock.status().lost
         audit_lock.set(enabled=1)
@@ -298,7 +300,7 @@ def test_multicast_counts_what_it_dropped(audit_lock):
             records.receive()
         time.sleep(0.1)
         got = listener.receive()
-        assert listener.overruns >= 1
+        assert listener.overflows >= 1
         assert len(got) < 100
         assert audit_lock.status().lost == before
     finally:
@@ -310,13 +312,13 @@ def test_multicast_counts_what_it_dropped(audit_lock):
 
 HOLDER = """
 import sys
-from auditsvc.kernel import Control, RecordSocket
-control, records = Control(), RecordSocket.unicast()
-control.register(records)
+from auditsvc.kernel import RecordSocket
+records = RecordSocket.unicast()
+records.register()
 print("registered", flush=True)
 sys.stdin.readline()
-records.receive()
-print(records.rivals, flush=True)
+asked = [data for kind, data in records.receive() if kind == 1329]
+print([int.from_bytes(data, sys.byteorder) for data in asked], flush=True)
 sys.stdin.readline()
 """
 
@@ -330,7 +332,7 @@ def test_second_daemon_is_refused(audit_lock):
     try:
         assert holder.stdout.readline() == "registered\n"
         with pytest.raises(IncumbentError) as caught:
-            audit_lock.register(records)
+            records.register()
         assert caught.value.pid == holder.pid
         line = str(caught.value)
         assert f"pid {holder.pid} ({Path(sys.executable).resolve()})" in line
@@ -344,7 +346,7 @@ def test_second_daemon_is_refused(audit_lock):
             audit_lock.unregister()
         holder.send_signal(signal.SIGKILL)
         holder.wait()
-        audit_lock.register(records)
+        records.register()
         assert audit_lock.status().pid == os.getpid()
         audit_lock.unregister()
     finally:
@@ -367,7 +369,7 @@ def test_lost_is_counted_and_reset(audit_lock):
     """Over the rate limit records are lost; the positive answer of the reset is their number."""
     audit_lock.set(failure=0)
     records = RecordSocket.unicast()
-    audit_lock.register(records)
+    records.register()
     try:
         audit_lock.reset_lost()
         audit_lock.set(enabled=1, rate_limit=1)
@@ -388,7 +390,7 @@ def test_lost_is_counted_and_reset(audit_lock):
 def test_who_signalled_us(audit_lock):
     """The kernel remembers who sent the daemon a signal."""
     records = RecordSocket.unicast()
-    audit_lock.register(records)
+    records.register()
     old = signal.signal(signal.SIGUSR1, lambda _number, _frame: None)
     try:
         sender = subprocess.Popen(["/bin/sh", "-c", f"kill -USR1 {os.getpid()}"])
@@ -427,3 +429,49 @@ def test_other_pid_namespace(capfd):
     said = capfd.readouterr().out
     assert said.startswith("asking for audit's status: the kernel does not permit it; ")
     assert "pid namespace" in said
+
+
+def test_every_control_line_is_applied(audit_lock, tmp_path):
+    """Each control line of a rule file does to the kernel what it says."""
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    text = f"""
+-D
+-i
+-b 9000
+-r 100
+-f 0
+-e 0
+--backlog_wait_time 1234
+--reset-lost
+--reset_backlog_wait_time_actual
+-w {tmp_path}/a -p a -k live-a
+-a always,exit -S getppid -F auid={AUID} -k live-b
+-A never,exit -S getuid -F auid={AUID}
+-q {tmp_path}/a,{tmp_path}/b
+-t
+-D -k live-b
+-d never,exit -S getuid -F auid={AUID}
+"""
+    for line in parse(text):
+        audit_lock.apply(line.command)
+    status = audit_lock.status()
+    assert (status.backlog_limit, status.rate_limit, status.failure) == (9000, 100, 0)
+    assert (status.enabled, status.backlog_wait_time, status.lost) == (0, 1234, 0)
+    assert [str(each) for each in audit_lock.rules()] == [f"-w {tmp_path}/a -p a -k live-a"]
+    with pytest.raises(KernelError, match="No such file"):
+        audit_lock.make_equivalent("/no/such", "/folder")
+
+
+def test_features_are_set_and_taken_back(audit_lock):
+    """A feature that is not locked can be switched on and off; the others stay."""
+    before = audit_lock.features()
+    bit = messages.ONLY_UNSET_LOGINUID
+    if before.locked & bit or before.on & bit:
+        pytest.skip("the feature is in use here")
+    audit_lock.set_feature(bit, on=True)
+    try:
+        assert audit_lock.features() == replace(before, on=before.on | bit)
+    finally:
+        audit_lock.set_feature(bit, on=False)
+    assert audit_lock.features() == before
