@@ -14,12 +14,13 @@ from __future__ import annotations
 
 import os
 import select
-import struct
+import sys
 import threading
 from typing import TYPE_CHECKING, Protocol
 
 from auditsvc import names, spool
 from auditsvc.errors import SpoolError
+from auditsvc.kernel.messages import FIRST_RECORD, REPLACE
 from auditsvc.line import format_line
 from auditsvc.native import native_core
 
@@ -39,8 +40,6 @@ HOLD = 0.02
 HOLD_BYTES = 16 << 20
 
 _CONTROL_BYTES = bytes(range(0x20)) + b"\x7f"
-_REPLACE = 1329  # AUDIT_REPLACE: its payload is a binary pid
-_FIRST_RECORD = 1100  # lower types are replies and control messages
 _LAST_RECORD = 2999  # linux/audit.h: AUDIT_LAST_USER_MSG2
 
 
@@ -48,7 +47,9 @@ class RecordSource(Protocol):
     """What the collector needs of a record socket (`auditsvc.kernel.netlink`)."""
 
     overflows: int
-    """Times that the socket said it had dropped records (ENOBUFS)."""
+    """Times that the kernel said it had dropped records for this socket."""
+    forged: int
+    """Messages that did not come from the kernel and were thrown away."""
 
     def fileno(self) -> int:
         """Descriptor to poll."""
@@ -132,6 +133,7 @@ class Collector(threading.Thread):
         self._sink = sink
         self._prefixes: dict[int, bytes] = {}
         self._overflows = source.overflows
+        self._forged = source.forged
         self._stopped = threading.Event()
         self._wake_r, self._wake_w = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
 
@@ -164,7 +166,7 @@ class Collector(threading.Thread):
                 if not self.busy and not stopping:
                     self._stopped.wait(PACE)
                 continue
-            self._note_overflows()
+            self._note_what_happened()
             if stopping:
                 return
             self.busy = False
@@ -177,33 +179,37 @@ class Collector(threading.Thread):
         try:
             lines = [prefixes[kind] + payload for kind, payload in records]
         except KeyError:
-            for kind in {kind for kind, _ in records}:
-                if kind >= _FIRST_RECORD and kind != _REPLACE:
-                    prefixes[kind] = b"type=%b msg=" % names.record_type_name(kind).encode()
+            # A type for the first time, or a message that is no record.
             records = [each for each in records if self._is_record(*each)]
+            for kind, _ in records:
+                prefixes[kind] = b"type=%b msg=" % names.record_type_name(kind).encode()
             lines = [prefixes[kind] + payload for kind, payload in records]
+        if not lines:
+            return
         text = b"\n".join(lines)
         # Kernel text holds no control bytes; what programs sent (USER_*) may.
-        if len(text.translate(None, _CONTROL_BYTES)) != len(text) - max(0, len(lines) - 1):
+        if len(text.translate(None, _CONTROL_BYTES)) != len(text) - len(lines) + 1:
             text = b"\n".join(
-                format_line(names.record_type_name(kind).encode(), payload)
-                for kind, payload in records
+                format_line(names.record_type_name(kind), payload) for kind, payload in records
             )
-        if lines:
-            self._sink.put(text + b"\n", len(lines))
+        self._sink.put(text + b"\n", len(lines))
 
     def _is_record(self, kind: int, payload: bytes) -> bool:
-        if kind == _REPLACE:
-            pid = struct.unpack_from("=i", payload)[0] if len(payload) >= 4 else 0
+        if kind == REPLACE:
+            pid = int.from_bytes(payload[:4], sys.byteorder)
             self._sink.put(self._sink.daemon.replace(pid), 1)
             return False
-        return kind >= _FIRST_RECORD
+        return kind >= FIRST_RECORD
 
-    def _note_overflows(self) -> None:
-        new = self._source.overflows - self._overflows
-        if new:
-            self._overflows += new
-            self._sink.put(self._sink.daemon.lost(overflow=new), 1)
+    def _note_what_happened(self) -> None:
+        """Write down what the socket noticed since the last time."""
+        source, sink = self._source, self._sink
+        if source.overflows != self._overflows:
+            sink.put(sink.daemon.lost(overflows=source.overflows - self._overflows), 1)
+            self._overflows = source.overflows
+        if source.forged != self._forged:
+            sink.put(sink.daemon.forged(source.forged - self._forged), 1)
+            self._forged = source.forged
 
 
 class NativeCollector(Collector):
@@ -216,12 +222,10 @@ class NativeCollector(Collector):
         super().__init__(source, sink)
         prefixes = {
             kind: b"type=%b msg=" % names.record_type_name(kind).encode()
-            for kind in range(_FIRST_RECORD, _LAST_RECORD + 1)
-            if kind != _REPLACE
+            for kind in range(FIRST_RECORD, _LAST_RECORD + 1)
+            if kind != REPLACE
         }
         self._drain = core.Drain(source.fileno(), prefixes)
-        self.forged = 0
-        """Messages that came from another process than the kernel, thrown away."""
 
     def _collect(self) -> None:
         while True:
@@ -233,9 +237,9 @@ class NativeCollector(Collector):
                 self._sink.put(got.lines, got.count)
             for kind, payload in got.others:
                 self._is_record(kind, payload)
-            if got.overflows:
-                self._sink.put(self._sink.daemon.lost(overflow=got.overflows), 1)
-            self.forged += got.forged
+            self._source.overflows += got.overflows
+            self._source.forged += got.forged
+            self._note_what_happened()
             self.busy = got.busy
             self._sink.tick()
             if stopping and not got.count and not got.others:

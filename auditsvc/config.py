@@ -87,6 +87,11 @@ class Settings(BaseSettings):
     loader: LoaderSettings = LoaderSettings()
 
     @property
+    def decoder_name(self) -> str | None:
+        """The decoder that was chosen; None for the best there is."""
+        return None if self.decoder == "auto" else self.decoder
+
+    @property
     def spool_directory(self) -> Path:
         """Where the segments are."""
         return self.spool.directory or self.state_directory / "spool"

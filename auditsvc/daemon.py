@@ -79,7 +79,8 @@ class DaemonRecords:
         kernel = os.uname().release
         return self.line(
             "DAEMON_START",
-            f"op=start ver=auditsvc-{__version__} format=raw kernel={kernel} {who.fields()} res=success",
+            f"op=start ver=auditsvc-{__version__} format=raw kernel={kernel}"
+            f" {who.fields()} res=success",
         )
 
     def end(self, who: Actor, op: str) -> bytes:
@@ -104,20 +105,25 @@ class DaemonRecords:
         return self.line("DAEMON_CONFIG", f"op={op} {what} {who.fields()} res=success")
 
     def lost(
-        self, *, kernel: int = 0, spool: int = 0, overflow: int = 0, torn: bytes = b""
+        self, *, kernel: int = 0, spool: int = 0, overflows: int = 0, torn: bytes = b""
     ) -> bytes:
         """Say that records are missing from here on.
 
         `kernel`: by the kernel's own count; `spool`: not written for want of room;
-        `overflow`: times the multicast socket was full (how many records is not
+        `overflows`: times the multicast socket was full (how many records is not
         known); `torn`: a line that a crash left unfinished, in hex.
         """
         text = f" text={torn.hex().upper()}" if torn else ""
         return self.line(
             "DAEMON_ERR",
-            f"op=lost kernel={kernel} spool={spool} overflow={overflow}{text}"
+            f"op=lost kernel={kernel} spool={spool} overflows={overflows}{text}"
             f" {actor(os.getpid()).fields()} res=failed",
         )
+
+    def forged(self, messages: int) -> bytes:
+        """Say that messages came which the kernel had not sent, and were thrown away."""
+        who = actor(os.getpid()).fields()
+        return self.line("DAEMON_ERR", f"op=forged messages={messages} {who} res=success")
 
     def replace(self, pid: int) -> bytes:
         """Say that another process tried to become the audit daemon (AUDIT_REPLACE)."""

@@ -11,6 +11,7 @@ The tree:
     |   `-- LockedError    audit is locked until reboot (-e 2)
     |-- SpoolError         a spool or log file cannot be read or written
     |-- StoreError         the database refused, or is not ours
+    |   `-- ClashError     a dimension's id stands for other content: pin and read again
     `-- QueryError         the SQL that a user gave is wrong
 
 An error carries its evidence (`what`) and its remedy (`hint`).
@@ -73,7 +74,32 @@ class SpoolError(AuditsvcError):
 
 
 class StoreError(AuditsvcError):
-    """The database refused, or holds something that is not ours."""
+    """The database refused, or holds something that is not ours.
+
+    Nothing of the transaction was stored. `retryable`: the fault may pass (a
+    lost connection, a locked database); read again from the checkpoint.
+    """
+
+    def __init__(self, what: str, hint: str = "", *, retryable: bool = False) -> None:
+        super().__init__(what, hint)
+        self.retryable = retryable
+
+
+class ClashError(StoreError):
+    """Ids of dimension rows stand for other content; nothing of the batch was stored.
+
+    `pins` are (table, content, id), for `Decoder.pin`. A decoder that was made
+    anew, given these and every earlier pin, and then the input from the
+    checkpoint on, makes the batch as it must be.
+    """
+
+    def __init__(self, pins: list[tuple[str, tuple[object, ...], int]]) -> None:
+        super().__init__(
+            f"{len(pins)} dimension ids stand for other content",
+            "pin them and read again from the checkpoint",
+            retryable=True,
+        )
+        self.pins = pins
 
 
 class QueryError(AuditsvcError):

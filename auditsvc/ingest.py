@@ -8,20 +8,20 @@ behind them; any other is read whole, and the store tells what it already has.
 from __future__ import annotations
 
 from hashlib import blake2b
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 from auditsvc import logfile
 from auditsvc.decode import make_decoder
-from auditsvc.errors import SpoolError
-from auditsvc.loader import Load
+from auditsvc.loader import Load, Route
 from auditsvc.store import open_store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
     from auditsvc.config import Settings
     from auditsvc.decode.interface import Decoder
+    from auditsvc.store import Store
 
 
 class EndedFile:
@@ -29,10 +29,11 @@ class EndedFile:
 
     def __init__(self, path: Path, segment: str, position: int) -> None:
         self.path = path
+        self.missing = 0
         self.position = 0
         self.moved = 0
         """Bytes of the file on disk that were read (of a compressed one: of its packed form)."""
-        self._stream: IO[bytes] = logfile.open_log(path)
+        self._stream = logfile.open_log(path)
         self._hash = blake2b(digest_size=16)
         if position and not self._skip(position, segment):
             self._stream.seek(0)
@@ -61,6 +62,10 @@ class EndedFile:
         """Hash and number of the bytes read so far."""
         return self._hash.hexdigest(), self.position
 
+    def origin(self) -> int:
+        """Where reading begins."""
+        return self.position
+
     def close(self) -> None:
         """Let go of the file."""
         self._stream.close()
@@ -72,44 +77,52 @@ class Ingest:
     def __init__(self, settings: Settings, files: Iterable[Path]) -> None:
         """Every file is looked at before the first one is read: SpoolError names what is wrong."""
         self._settings = settings
-        self.files = logfile.in_order(files)
-        self._names = [logfile.fingerprint_of(path) for path in self.files]
-        self.total = sum(path.stat().st_size for path in self.files)
+        self._names = {path: logfile.fingerprint_of(path) for path in logfile.in_order(files)}
+        self.total = sum(path.stat().st_size for path in self._names)
         """Bytes on disk."""
-        self.current = self.files[0]
+        self.current: Path | None = None
         """The file being read."""
-        self._counts: dict[str, int] = {}
+        self.events = 0
+        """Events that are new in the store."""
+        self.duplicates = 0
+        """Records that were there already."""
 
     def run(self, progress: Callable[[int], None]) -> None:
         """Read every file to its end; `progress` is told the bytes on disk that are done."""
         done = 0
-        store = open_store(self._settings.store)
-        try:
-            for path, name in zip(self.files, self._names, strict=True):
+        with open_store(self._settings.store) as store:
+            for path, name in self._names.items():
                 self.current = path
-                self._read(store, path, name, lambda moved, before=done: progress(before + moved))
+                for moved in self._read(store, path, name):
+                    progress(done + moved)
                 done += path.stat().st_size
                 progress(done)
-        finally:
-            store.close()
 
-    def _read(self, store: Store, path: Path, name: str, progress: Callable[[int], None]) -> None:
+    def _read(self, store: Store, path: Path, name: str) -> Iterator[int]:
+        """Load one file; gives the bytes on disk that are done after each step."""
+        files: list[EndedFile] = []
+
         def opened(segment: str, position: int) -> EndedFile:
-            return EndedFile(path, segment, position)
+            files.append(EndedFile(path, segment, position))
+            return files[-1]
 
-        load = Load(store, ("file", name), self._make_decoder, opened)
+        load = Load(store, Route("file", name, opened, self._make_decoder))
         try:
-            while load.step():
-                progress(load.log.moved)
-                if load.unwritten >= self._settings.loader.batch_bytes:
-                    load.commit()
-            load.finish()
-            load.commit()
+            committed = False
+            while not committed:
+                while load.step():
+                    yield files[-1].moved
+                    if load.unwritten >= self._settings.loader.batch_bytes:
+                        load.commit()
+                load.finish()
+                committed = load.commit()
         finally:
             load.close()
+        self.events += load.events
+        self.duplicates += load.duplicates
 
     def _make_decoder(self, secret: bytes) -> Decoder:
         settings = self._settings
         return make_decoder(
-            settings.decoder, secret=secret, host=settings.host, idle=settings.loader.idle
+            settings.decoder_name, secret=secret, host=settings.host, idle=settings.loader.idle
         )

@@ -15,15 +15,16 @@ from __future__ import annotations
 import os
 import threading
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from auditsvc.errors import StoreError
+from auditsvc.errors import ClashError, StoreError
 from auditsvc.store import Checkpoint
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from auditsvc.decode.interface import Decoder
+    from auditsvc.decode.interface import Decoder, Row
     from auditsvc.store import Store
 
 CHUNK = 1 << 20
@@ -32,10 +33,14 @@ STAND_BACK_BYTES = 256 << 20
 
 _RETRY_FIRST, _RETRY_MOST = 0.5, 30.0
 _NICE = 10
+_LOOK = 0.5  # seconds between looks at a log that nobody announces, and at idle events
 
 
 class Log(Protocol):
     """What is loaded: the spool, a file that is followed, a file that has ended."""
+
+    missing: int
+    """Pieces of it (segments, files) that were gone before they were read."""
 
     def read(self, limit: int) -> bytes:
         """Up to `limit` of the next bytes; b"" when there are none yet."""
@@ -43,34 +48,59 @@ class Log(Protocol):
     def checkpoint(self) -> tuple[str, int]:
         """Segment and position up to which `read` has come."""
 
+    def origin(self) -> int:
+        """A number for where reading begins that no earlier byte of the log has reached."""
+
     def close(self) -> None:
         """Let go of it."""
 
 
-class Load:
-    """One input on its way into one store: log, decoder and checkpoint in step."""
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Where lines come from and what turns them into rows."""
 
-    def __init__(
-        self,
-        store: Store,
-        source: tuple[str, str],
-        make_decoder: Callable[[bytes], Decoder],
-        open_log: Callable[[str, int], Log],
-    ) -> None:
-        """Go on from the store's checkpoint of `source` (kind, name)."""
+    kind: str
+    name: str
+    """With `kind` the name of the source in the store."""
+    open_log: Callable[[str, int], Log]
+    """Opens the log at a segment and position; ("", 0) is its beginning."""
+    make_decoder: Callable[[bytes], Decoder]
+    """Makes a decoder from the store's secret."""
+
+
+class Load:
+    """One log on its way into one store: log, decoder and checkpoint in step."""
+
+    def __init__(self, store: Store, route: Route) -> None:
+        """Go on from the store's checkpoint."""
         self.store = store
-        self._source = store.source(*source)
-        self._log = open_log(self._source.segment, self._source.position)
-        self._decoder = make_decoder(store.secret)
-        self._decoder.restore(self._source.pending, time.monotonic())
         self.unwritten = 0
         """Bytes read since the last commit."""
         self.dirty = False
         """True when a commit would change the store."""
+        self.events = 0
+        """Events that are new in the store."""
+        self.duplicates = 0
+        """Records that were there already."""
+        self._route = route
+        self._pins: list[tuple[str, Row, int]] = []
+        self._begin()
+
+    def _begin(self) -> None:
+        self._source = self.store.source(self._route.kind, self._route.name)
+        self.log = self._route.open_log(self._source.segment, self._source.position)
+        self._origin = self.log.origin()
+        self._decoder = self._route.make_decoder(self.store.secret)
+        for table, content, row_id in self._pins:
+            self._decoder.pin(table, content, row_id)
+        self._decoder.restore(self._source.pending, time.monotonic())
+        self._missing = 0
+        self.unwritten = 0
+        self.dirty = False
 
     def step(self) -> int:
         """Read and decode once; returns how many bytes were there."""
-        data = self._log.read(CHUNK)
+        data = self.log.read(CHUNK)
         now = time.monotonic()
         if data:
             self._decoder.feed(data, now)
@@ -82,33 +112,44 @@ class Load:
         return len(data)
 
     def finish(self) -> None:
-        """No more will come: end the events that are open."""
-        self.dirty |= self._decoder.open_records > 0
+        """No more will come: end the events that are open, and the line that has no end."""
+        self.dirty |= bool(self._decoder.pending())
         self._decoder.finish()
 
-    def commit(self) -> None:
-        """Write the rows made so far and how far they reach."""
+    def commit(self) -> bool:
+        """Write the rows made so far and how far they reach.
+
+        False if an id was taken: reading begins again at the checkpoint, with another id.
+        """
         if not self.dirty:
-            return
-        segment, position = self._log.checkpoint()
-        result = self.store.write(
-            self._source.id,
-            self._decoder.take(),
-            Checkpoint(segment, position, self._decoder.pending()),
-            open_records=self._decoder.open_records,
-        )
-        for table, content, row_id in result.pins:
-            self._decoder.pin(table, content, row_id)
+            return True
+        batch = self._decoder.take()
+        segment, position = self.log.checkpoint()
+        missing = self.log.missing - self._missing
+        try:
+            result = self.store.write(
+                self._source.id,
+                batch,
+                Checkpoint(segment, position, self._decoder.pending()),
+                open_records=self._decoder.open_records,
+                ledger={"segments_missing": missing} if missing else {},
+                origin=self._origin,
+            )
+        except ClashError as error:
+            self._pins += error.pins
+            self.log.close()
+            self._begin()
+            return False
+        self.events += result.events
+        self.duplicates += result.duplicates
+        self._missing += missing
         self.unwritten = 0
         self.dirty = False
-
-    def checkpoint(self) -> tuple[str, int]:
-        """Segment and position up to which the log was read."""
-        return self._log.checkpoint()
+        return True
 
     def close(self) -> None:
         """Let go of the log; the store belongs to the caller."""
-        self._log.close()
+        self.log.close()
 
 
 class Loader(threading.Thread):
@@ -137,7 +178,7 @@ class Loader(threading.Thread):
         """Segment and position up to which rows are in the store."""
         self._begin = begin
         self._load: Load | None = begin()
-        self.committed = self._load.checkpoint()
+        self.committed = self._load.log.checkpoint()
         self._batch_bytes = batch_bytes
         self._latency = latency
         self._arrived = arrived
@@ -189,18 +230,22 @@ class Loader(threading.Thread):
             got = load.step()
             now = time.monotonic()
             if load.unwritten >= self._batch_bytes or (load.dirty and now >= due):
-                load.commit()
-                self.committed = load.checkpoint()
-                self.trouble = ""
+                self._commit(load)
                 due = time.monotonic() + self._latency
-            elif not got:
-                if finishing:
-                    load.finish()
-                    load.commit()
-                    self.committed = load.checkpoint()
-                    self.trouble = ""
+            elif not got and finishing:
+                load.finish()
+                if self._commit(load):
                     return
-                self._finishing.wait(due - now) if load.dirty else self._arrived.wait(0.5)
+            elif not got and load.dirty:
+                self._finishing.wait(due - now)
+            elif not got:
+                self._arrived.wait(_LOOK)
+
+    def _commit(self, load: Load) -> bool:
+        done = load.commit()
+        self.committed = load.log.checkpoint()
+        self.trouble = ""
+        return done
 
     def _stand_back(self) -> None:
         while self._busy() and not self._finishing.is_set():

@@ -15,7 +15,7 @@ import os
 import re
 import zlib
 from hashlib import blake2b
-from typing import IO, TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, BinaryIO, Self
 
 from auditsvc.errors import SpoolError
 
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 _ROTATED = re.compile(r"(?P<base>.*?)(?:\.(?P<age>\d+))?(?:\.gz)?\Z", re.DOTALL)
 _FINGERPRINT_BYTES = 4096
+
+READ_ERRORS = (OSError, EOFError, zlib.error)
+"""What reading a log can raise; `unreadable` makes them a SpoolError."""
 
 
 def in_order(paths: Iterable[Path]) -> list[Path]:
@@ -39,7 +42,7 @@ def in_order(paths: Iterable[Path]) -> list[Path]:
     ]
 
 
-def open_log(path: Path) -> IO[bytes]:
+def open_log(path: Path) -> BinaryIO | gzip.GzipFile:
     """Open a log for reading, whether it is compressed or not; SpoolError says why not."""
     try:
         with path.open("rb") as stream:
@@ -72,7 +75,7 @@ def fingerprint_of(path: Path) -> str:
     try:
         with open_log(path) as stream:
             return fingerprint(stream.read(_FINGERPRINT_BYTES))
-    except (OSError, EOFError, zlib.error) as error:
+    except READ_ERRORS as error:
         raise unreadable(path, error) from error
 
 
@@ -89,7 +92,7 @@ class FollowedFile:
         self.segment = segment
         self.position = position
         self.missing = 0
-        self._stream: IO[bytes] | None = None
+        self._stream: BinaryIO | gzip.GzipFile | None = None
         self._inode = (0, 0)
         self._ends_line = True
         self._older: list[Path] = []
@@ -104,6 +107,10 @@ class FollowedFile:
     def checkpoint(self) -> tuple[str, int]:
         """Segment and position up to which was read."""
         return self.segment, self.position
+
+    def origin(self) -> int:
+        """A number for the place, apart from those of other files of the same log."""
+        return (int(self.segment[:4] or "0", 16) << 40) + self.position
 
     def close(self) -> None:
         """Let go of the open file."""
@@ -139,7 +146,7 @@ class FollowedFile:
                     return (
                         b"\n"  # a line cut off by the rotation must not join the next file's first
                     )
-        except (OSError, EOFError, zlib.error) as error:
+        except READ_ERRORS as error:
             raise unreadable(self.path, error) from error
 
     def _neighbours(self) -> list[Path]:

@@ -116,13 +116,17 @@ def arch_name(arch: int) -> str:
 
 
 @cache
+def _arch_numbers() -> Mapping[str, int]:
+    numbers = {name: number for number, name in newer.ARCHES.items()}
+    return numbers | {alias: numbers[name] for alias, name in newer.ARCH_ALIASES.items()}
+
+
 def arch_number(name: str) -> int | None:
     """AUDIT_ARCH_* of a machine's name or of its hex text; None if it is neither."""
-    name = newer.ARCH_ALIASES.get(name, name)
-    for number, known in newer.ARCHES.items():
-        if known == name:
-            return number
-    return int(name, 16) if re.fullmatch("[0-9a-f]{1,8}", name) else None
+    number = _arch_numbers().get(name)
+    if number is None and re.fullmatch("[0-9a-f]{1,8}", name):
+        return int(name, 16)
+    return number
 
 
 def syscalls(arch: int) -> Mapping[int, str]:

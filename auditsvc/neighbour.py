@@ -49,7 +49,9 @@ def excluded(server: int | None) -> list[Add]:
     if server is None:
         return []
     lines = (
-        f"-A {which},never -F {field}={server}" for which in ("exit", "io_uring") for field in ("pid", "ppid")
+        f"-A {which},never -F {field}={server}"
+        for which in ("exit", "io_uring")
+        for field in ("pid", "ppid")
     )
     commands = [line.command for line in parse("\n".join(lines), "exclusion")]
     return [command for command in commands if isinstance(command, Add)]

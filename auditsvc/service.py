@@ -15,6 +15,7 @@ import os
 import signal
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,17 +24,17 @@ from systemd import daemon as systemd
 
 from auditsvc import spool
 from auditsvc.collector import Collector, LineCollector, Sink
-from auditsvc.daemon import DaemonRecords, actor
+from auditsvc.daemon import UNSET, DaemonRecords, actor
 from auditsvc.decode import decoder_in_use, make_decoder
 from auditsvc.errors import AuditsvcError, SpoolError, StoreError
 from auditsvc.kernel.netlink import RecordSocket
 from auditsvc.kernel.session import Session
-from auditsvc.loader import Load, Loader
+from auditsvc.loader import Load, Loader, Route
 from auditsvc.logfile import FollowedFile
 from auditsvc.neighbour import excluded, local_server
 from auditsvc.spool import Place, SpoolReader, SpoolWriter
 from auditsvc.state import State, remove_state, write_state
-from auditsvc.store import open_store, shown
+from auditsvc.store import open_store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -43,7 +44,6 @@ if TYPE_CHECKING:
     from auditsvc.decode.interface import Decoder
     from auditsvc.loader import Log
     from auditsvc.rule import Add
-    from auditsvc.store import Store
 
 log = structlog.get_logger()
 
@@ -65,6 +65,7 @@ class Service:
         self._sink: Sink | None = None
         self._collector: Collector | LineCollector | None = None
         self._loader: Loader | None = None
+        self._place = ""
         self._began = time.time()
         self._discarded_at = 0.0
         self._kernel_lost = 0
@@ -77,7 +78,7 @@ class Service:
         ends = None if duration is None else time.monotonic() + duration
         try:
             self._begin()
-            log.info("ready", source=self._settings.source, store=shown(self._settings.store))
+            log.info("ready", source=self._settings.source, store=self._place)
             systemd.notify("READY=1")
             reason, who = self._wait(ends)
         except BaseException as error:
@@ -92,23 +93,21 @@ class Service:
     def _begin(self) -> None:
         settings = self._settings
         # The store first: a wrong URL must show before anything else is touched.
-        store = open_store(settings.store)
-        server = local_server(store)
-        store.close()
+        with open_store(settings.store) as store:
+            self._place = store.place
+            server = local_server(store)
         if settings.source in {"netlink", "multicast", "stdin"}:
             self._begin_spooled()
         else:
             path = Path(settings.source)
-            self._make_loader(("file", str(path)), lambda *place: FollowedFile(path, *place))
+            self._make_loader("followed", str(path), lambda *place: FollowedFile(path, *place))
         assert self._loader is not None
         self._loader.start()
         if self._collector is not None:
             self._collector.start()
         if self._session is not None:
             self._note(self._daemon.start(actor(os.getppid())))
-            self._session.begin(
-                [*excluded(server), *self._rules], settings.kernel.backlog_limit
-            )
+            self._session.begin([*excluded(server), *self._rules], settings.kernel.backlog_limit)
             self._say_notes()
 
     def _begin_spooled(self) -> None:
@@ -124,31 +123,28 @@ class Service:
         buffer = settings.kernel.receive_buffer
         if settings.source == "netlink":
             self._session = Session(settings.runtime_directory / "found.json")
-            records = RecordSocket.unicast(receive_buffer=buffer)
-            self._collector = Collector(records, self._sink)
+            records = RecordSocket.unicast(buffer)
             self._session.register(records)
+            self._collector = Collector(records, self._sink)
         elif settings.source == "multicast":
             log.warning("multicast: what does not fit the socket is dropped and is not in `lost`")
-            self._collector = Collector(RecordSocket.multicast(receive_buffer=buffer), self._sink)
+            self._collector = Collector(RecordSocket.multicast(buffer), self._sink)
         else:
             self._collector = LineCollector(0, self._sink)
         directory = settings.spool_directory
-        self._make_loader(
-            ("spool", str(directory)), lambda *place: SpoolReader.at(directory, *place)
-        )
+        self._make_loader("spool", str(directory), lambda *place: SpoolReader.at(directory, *place))
 
-    def _make_loader(self, source: tuple[str, str], open_log: Callable[[str, int], Log]) -> None:
+    def _make_loader(self, kind: str, name: str, open_log: Callable[[str, int], Log]) -> None:
         settings = self._settings
 
         def make(secret: bytes) -> Decoder:
-            return make_decoder(
-                settings.decoder, secret=secret, host=settings.host, idle=settings.loader.idle
-            )
+            idle = settings.loader.idle
+            return make_decoder(settings.decoder_name, secret=secret, host=settings.host, idle=idle)
 
         def begin() -> Load:
             store = open_store(settings.store)
             try:
-                return Load(store, source, make, open_log)
+                return Load(store, Route(kind, name, open_log, make))
             except BaseException:
                 store.close()
                 raise
@@ -167,10 +163,15 @@ class Service:
 
     def _waiting(self) -> int:
         """Bytes of spool that are not in the store."""
-        if self._sink is None:
-            return 0
+        place = self._committed()
+        return spool.backlog(self._settings.spool_directory, place) if place else 0
+
+    def _committed(self) -> Place | None:
+        """Up to where the spool is in the store; None without a spool."""
+        if self._sink is None or self._loader is None:
+            return None
         segment, position = self._loader.committed
-        return spool.backlog(self._settings.spool_directory, Place(int(segment or 0), position))
+        return Place(int(segment or 0), position)
 
     # --- running -----------------------------------------------------------------------
 
@@ -201,22 +202,20 @@ class Service:
         self._log_troubles()
         systemd.notify("WATCHDOG=1")
         now = time.monotonic()
-        if self._sink is not None and now - self._discarded_at >= _DISCARD_EVERY:
+        place = self._committed()
+        if place and now - self._discarded_at >= _DISCARD_EVERY:
             self._discarded_at = now
-            segment, position = self._loader.committed
-            spool.discard(
-                self._settings.spool_directory,
-                Place(int(segment or 0), position),
-                self._settings.spool.keep_bytes,
-            )
+            keep = self._settings.spool.keep_bytes
+            spool.discard(self._settings.spool_directory, place, keep)
         write_state(self._settings.runtime_directory, self._state())
 
     def _who_signalled(self, got: signal.struct_siginfo) -> Actor:
-        # The kernel's own answer first: it is not mistaken about a process that has gone.
+        who = actor(got.si_pid, got.si_uid)
         known = self._session.signalled_by() if self._session is not None else None
-        if known is not None and known.pid == got.si_pid:
-            return known
-        return actor(got.si_pid, got.si_uid)
+        # Of a sender that has gone the kernel remembers the login uid (or the uid, if it had none).
+        if known is None or known.pid != got.si_pid or known.uid == got.si_uid:
+            return who
+        return replace(who, auid=known.uid) if who.auid == UNSET else who
 
     def _note(self, line: bytes) -> None:
         if self._sink is not None:
@@ -233,13 +232,16 @@ class Service:
 
     def _log_troubles(self) -> None:
         """Say each trouble once, and once that it is over."""
-        now = {"store": self._loader.trouble, "spool": self._sink.refused if self._sink else ""}
+        now = {
+            "store": self._loader.trouble if self._loader else "",
+            "spool": self._sink.refused if self._sink else "",
+        }
         for part, trouble in now.items():
             if trouble != self._troubles[part]:
                 if trouble:
-                    log.error(f"{part} takes nothing just now", why=trouble)
+                    log.error("takes nothing just now", part=part, why=trouble)
                 else:
-                    log.info(f"{part} is well again")
+                    log.info("is well again", part=part)
         self._troubles = now
 
     def _state(self) -> State:
@@ -249,8 +251,8 @@ class Service:
             began=self._began,
             written=time.time(),
             source=self._settings.source,
-            store=shown(self._settings.store),
-            decoder=decoder_in_use(self._settings.decoder),
+            store=self._place,
+            decoder=decoder_in_use(self._settings.decoder_name),
             rules=self._session.added if self._session is not None else 0,
             records=self._sink.records if self._sink else 0,
             missing=self._sink.missing if self._sink else 0,
@@ -286,7 +288,7 @@ class Service:
         try:
             self._end(self._daemon.abort(str(error)))
         except AuditsvcError as second:
-            log.error("while stopping", error=str(second))
+            log.error("while stopping", why=str(second))  # noqa: TRY400 - one line, no traceback
 
     def _complain(self) -> None:
         """Raise what must not pass as a run that ended well."""

@@ -210,6 +210,10 @@ class SpoolReader:
         """Segment and position up to which was read."""
         return str(self.place.segment), self.place.position
 
+    def origin(self) -> int:
+        """A number for the place that rises from segment to segment."""
+        return (self.place.segment << 40) + self.place.position
+
     def close(self) -> None:
         """Let go of the open segment."""
         if self._fd >= 0:

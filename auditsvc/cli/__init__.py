@@ -16,7 +16,7 @@ import typer
 
 from auditsvc import __version__
 from auditsvc.cli import ingest, migrate, query, run, status
-from auditsvc.config import use_file
+from auditsvc.config import load_settings, use_file
 from auditsvc.decode import decoder_in_use
 from auditsvc.errors import AuditsvcError
 
@@ -32,7 +32,9 @@ app = typer.Typer(
 
 def _version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"auditsvc {__version__} (decoder: {decoder_in_use()})")
+        typer.echo(
+            f"auditsvc {__version__} (decoder: {decoder_in_use(load_settings().decoder_name)})"
+        )
         raise typer.Exit
 
 

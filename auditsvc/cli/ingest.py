@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -30,9 +29,15 @@ def ingest(
     if not console.is_terminal:
         job.run(lambda _: None)
     else:
-        columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            DownloadColumn(),
+            TimeRemainingColumn(),
+        )
         with Progress(*columns, console=console, transient=True) as progress:
             task = progress.add_task("", total=job.total)
-            job.run(lambda done: progress.update(task, completed=done, description=job.current.name))
-    for line in job.summary():
-        typer.echo(line, file=sys.stdout)
+            job.run(
+                lambda done: progress.update(task, completed=done, description=str(job.current))
+            )
+    typer.echo(f"{job.events} new events; {job.duplicates} records were in the store already")

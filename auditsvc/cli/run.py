@@ -36,7 +36,8 @@ def run(
         ),
     ] = None,
     duration: Annotated[
-        float | None, typer.Option("--duration", help="Stop after this long.", metavar="SECONDS", min=0)
+        float | None,
+        typer.Option("--duration", help="Stop after this long.", metavar="SECONDS", min=0),
     ] = None,
 ) -> None:
     """Collect audit records and store every event as rows, until SIGTERM or SIGINT."""

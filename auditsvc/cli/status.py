@@ -33,7 +33,9 @@ def status(
     store: StoreOption = None,
     form: Annotated[
         Form | None,
-        typer.Option("--format", help="Default: table on a terminal, else json.", show_default=False),
+        typer.Option(
+            "--format", help="Default: table on a terminal, else json.", show_default=False
+        ),
     ] = None,
 ) -> None:
     """Show what the kernel, the running service and the store say. Changes nothing."""
@@ -64,13 +66,15 @@ def _kernel() -> dict[str, Any]:
 def _service(settings: Settings) -> dict[str, Any]:
     state = read_state(settings.runtime_directory)
     if state is None:
-        return {"running": False, "decoder": decoder_in_use(settings.decoder)}
+        return {"running": False, "decoder": decoder_in_use(settings.decoder_name)}
     return {"running": True, "age": round(time.time() - state.written, 1)} | asdict(state)
 
 
 def _store(settings: Settings) -> dict[str, Any]:
     try:
-        with run_query(settings.store, "SELECT cause, sum(count) FROM ledger GROUP BY cause") as rows:
-            return {cause: int(count) for cause, count in rows}
+        with run_query(
+            settings.store, "SELECT cause, sum(count) FROM ledger GROUP BY cause"
+        ) as rows:
+            return {str(cause): int(str(count)) for cause, count in rows}
     except AuditsvcError as error:
         return {"refused": str(error)}

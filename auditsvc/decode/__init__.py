@@ -31,22 +31,23 @@ DECODERS: Final = {"reference": ReferenceDecoder}
 """Implementations by name, the one to prefer last."""
 
 
-def decoder(
-    name: str | None,
-    secret: bytes,
-    host: str,
-    *,
-    idle: float = IDLE,
-    max_open: int = MAX_OPEN,
+def decoder_in_use(name: str | None = None) -> str:
+    """Give the name of the decoder that `make_decoder` takes for this setting."""
+    if name in (None, "auto"):
+        return list(DECODERS)[-1]
+    if name not in DECODERS:
+        raise UsageError(f"there is no decoder {name!r}", f"take one of {', '.join(DECODERS)}")
+    return name
+
+
+def make_decoder(
+    name: str | None, *, secret: bytes, host: str, idle: float = IDLE, max_open: int = MAX_OPEN
 ) -> Decoder:
     """Make a decoder.
 
-    `name` is a key of DECODERS, or None for the best there is; `secret` (at most 64
-    bytes) is the store's; `host` names the machine where lines have no `node=`;
+    `name` is a key of DECODERS, `auto` or None for the best there is; `secret` (at most
+    64 bytes) is the store's; `host` names the machine where lines have no `node=`;
     `idle` is the time in seconds after which an unfinished event ends; at most
     `max_open` events are open at once.
     """
-    chosen = name or list(DECODERS)[-1]
-    if chosen not in DECODERS:
-        raise UsageError(f"there is no decoder {chosen!r}", f"take one of {', '.join(DECODERS)}")
-    return DECODERS[chosen](secret, host, idle=idle, max_open=max_open)
+    return DECODERS[decoder_in_use(name)](secret, host, idle=idle, max_open=max_open)

@@ -6,7 +6,7 @@ only what was never seen is parsed. What comes out is the same without the look-
 
 Rules:
 
-* A number of -1 or 4294967295 (unset) is NULL; u64 becomes its two's complement.
+* An id of -1 or 4294967295 (unset) is NULL; u64 becomes its two's complement.
 * A field that has no column, whose column is taken, or that is not of the column's
   kind, is kept as JSON in `extra`. auditd's ARCH= and SYSCALL= are left out there,
   for they repeat what the row says.
@@ -42,11 +42,11 @@ if TYPE_CHECKING:
 K = TypeVar("K")
 V = TypeVar("V")
 
-_NUMBER, _TEXT, _PLAIN = range(3)  # kinds of columns
+_ID, _NUMBER, _TEXT, _PLAIN = range(4)  # kinds of columns
 _CONTEXT_COLUMNS: Final = {
-    **dict.fromkeys(b"ppid pid auid uid gid euid suid fsuid egid sgid fsgid".split(), _NUMBER),
+    **dict.fromkeys(b"ppid pid auid uid gid euid suid fsuid egid sgid fsgid".split(), _ID),
     b"tty": _TEXT,
-    b"ses": _NUMBER,
+    b"ses": _ID,
     **dict.fromkeys(b"comm exe subj key".split(), _TEXT),
 }
 _FILE_COLUMNS: Final = {
@@ -55,8 +55,8 @@ _FILE_COLUMNS: Final = {
     b"inode": _NUMBER,
     b"dev": _PLAIN,
     b"mode": _PLAIN,
-    b"ouid": _NUMBER,
-    b"ogid": _NUMBER,
+    b"ouid": _ID,
+    b"ogid": _ID,
     b"rdev": _PLAIN,
     b"obj": _TEXT,
 }
@@ -82,8 +82,8 @@ class _Cache(dict[K, V]):
         return value
 
 
-def number_column(value: bytes | None) -> int | None:
-    """Read a number for a column: None if it is none, or the unset id."""
+def id_column(value: bytes | None) -> int | None:
+    """Read an id (of a user, a session, a process): None if it is none, or unset."""
     number = to_int(value)
     return None if number is None or number in _UNSET else signed(number)
 
@@ -203,8 +203,10 @@ class Dimensions:
                 columns[name] = None
             elif kind == _TEXT:
                 columns[name] = self._text_of(name, value)
-            elif kind == _NUMBER and to_int(value) is not None:
-                columns[name] = number_column(value)
+            elif kind == _ID and to_int(value) is not None:
+                columns[name] = id_column(value)
+            elif kind == _NUMBER and (number := to_int(value)) is not None:
+                columns[name] = signed(number)
             elif kind == _PLAIN and to_text(value)[1]:
                 columns[name] = to_text(value)[0]
             else:

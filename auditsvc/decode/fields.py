@@ -2,7 +2,8 @@ r"""A record's body -> its fields, each decoded by its kind.
 
 A body is `name=value` tokens divided by spaces. A value is
 
-    "text"    the text between the quotes (a quote is never inside)
+    "text"    the text between the quotes (a quote is never inside; what follows the
+              second one is another token)
     'text'    of `msg=` only, up to the body's last quote: its own fields follow in its place
     { text }  of enriched fields (SADDR={ saddr_fam=inet ... }), kept with its braces
     text      up to the next space
@@ -51,9 +52,7 @@ _ARGUMENT: Final = re.compile(rb"a[0-9]+(?:\[[0-9]+\])?")
 
 _DECIMAL: Final = re.compile(rb"-?[0-9]{1,20}")
 _HEX: Final = re.compile(rb"(?:[0-9A-F]{2})+")
-_TOKEN: Final = re.compile(
-    rb"[ \x1d]*([^ =\x1d]*)(?:=(\"[^\"]*\"(?=[ \x1d,)']|\Z)|\{ [^}\x1d]*\}|[^ \x1d]*))?"
-)
+_TOKEN: Final = re.compile(rb"[ \x1d]*([^ =\x1d]*)(?:=(\"[^\"]*\"|\{ [^}\x1d]*\}|[^ \x1d]*))?")
 _MESSAGE: Final = b"msg='"
 
 

@@ -22,6 +22,7 @@ from auditsvc.decode.fields import parse_fields, to_int
 from auditsvc.decode.interface import COUNTS
 from auditsvc.decode.rows import Identity, Record, Rows
 from auditsvc.decode.serials import Serials
+from auditsvc.errors import StoreError
 from auditsvc.line import ESCAPED, MAX_SECOND, MAX_SERIAL, STAMP, parse_line
 
 if TYPE_CHECKING:
@@ -113,14 +114,17 @@ class ReferenceDecoder:
         call = read_call(facts)
         if call is None:
             return False
-        self._see(node, when, int(ms), number)
         others: list[Record] = []
         if between:
             head, mark = len(prefix) + 5, b" msg=%b: " % stamp
             for line in between[:-1].split(b"\n"):
                 name, _, body = line[head:].partition(mark)
-                others.append((self._types.number(name), body))
+                kind = self._types.number(name)
+                if types.is_user(kind):
+                    return False
+                others.append((kind, body))
         others.append((types.PROCTITLE, title))
+        self._see(node, when, int(ms), number)
         counts = self._counts
         counts["received"] += len(others) + 1
         counts["stored"] += len(others) + 1
@@ -142,10 +146,10 @@ class ReferenceDecoder:
         if not text or text.isspace():
             return
         self._counts["received"] += 1
-        line_or_reason = self._record(text, now)
-        if line_or_reason is not None:
+        reason = self._record(text, now)
+        if reason is not None:
             self._counts["raw"] += 1
-            self._raw.append((position, text, line_or_reason))
+            self._raw.append((position, text, reason))
 
     def _record(self, text: bytes, now: float, *, again: bool = False) -> str | None:
         """Take the line of a record; for one that is none give the reason.
@@ -225,14 +229,16 @@ class ReferenceDecoder:
         return b"".join(line + b"\n" for line in lines) + b"".join(self._parts)
 
     def restore(self, pending: bytes, now: float) -> None:
-        """Take `pending()` of an earlier decoder, without counting it as received."""
+        """Take `pending()` of an earlier decoder, without counting it as received.
+
+        StoreError if it is not what `pending` gives.
+        """
         *lines, rest = pending.split(b"\n")
         for line in lines:
             if match := _GAP.fullmatch(line):
                 self._serials[match[3] or b""] = Serials(int(match[1]), int(match[2]))
-            else:
-                reason = self._record(line, now, again=True)
-                assert reason is None, f"pending lines are records: {reason}: {line!r}"
+            elif reason := self._record(line, now, again=True):
+                raise StoreError(f"the checkpoint holds a line that is {reason}: {line!r}")
         self._parts = [rest] if rest else []
         self._held = len(rest)
         self._position = -len(rest)

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from auditsvc.decode import types
 from auditsvc.decode.calls import Call, parse_call
-from auditsvc.decode.dimensions import Dimensions, number_column
+from auditsvc.decode.dimensions import Dimensions, id_column
 from auditsvc.decode.fields import Field, parse_fields, to_int
 from auditsvc.decode.ids import SERIAL_BITS, SERIAL_MASK
 from auditsvc.decode.interface import COMPLETE, DISPLACED, NO_EXIT, ORPHAN, TRUNCATED, Batch, Row
@@ -192,7 +192,7 @@ class Rows:
         if state is None:
             ended = {b"success", b"exit"} <= {field.name for field in fields}
             state = COMPLETE if ended else NO_EXIT
-        columns = [number_column(_first(fields, name)) for name in _EVENT_COLUMNS]
+        columns = [id_column(_first(fields, name)) for name in _EVENT_COLUMNS]
         text = self._dimensions.fields(number, body)
         self._events.append((event, host, ms, serial, number, *columns, state, text))
         self._event_weights.append(len(records))

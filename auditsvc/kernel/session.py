@@ -19,17 +19,17 @@ from typing import TYPE_CHECKING
 
 from auditsvc.errors import KernelError, LockedError
 from auditsvc.kernel.control import Control
+from auditsvc.kernel.messages import LOCKED
 from auditsvc.rule import Add, Rule
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from auditsvc.kernel.control import SignalInfo, Status
+    from auditsvc.kernel.messages import SignalInfo, Status
     from auditsvc.kernel.netlink import RecordSocket
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _QUIET_SECONDS = 5.0
-_LOCKED = 2
 
 
 @dataclass(slots=True)
@@ -57,16 +57,16 @@ class Session:
 
     def register(self, records: RecordSocket) -> None:
         """Become the audit daemon; IncumbentError if another process is. Changes nothing else."""
-        self._records = records
         self._lost = self.status().lost
         records.register()
+        self._records = records
 
     def begin(self, rules: Sequence[Add], backlog_limit: int) -> None:
         """Raise the limit, add the rules that are not there yet, and switch audit on."""
         status = self.status()
         self._found = self._take_over(status)
         self._remember()
-        if status.enabled == _LOCKED:
+        if status.enabled == LOCKED:
             self.notes.append(
                 "audit is locked until the next boot (-e 2): rules and limits stay as they are"
             )

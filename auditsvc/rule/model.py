@@ -108,7 +108,7 @@ class Rule:
             and all(condition.operator == fields.EQUAL for condition in self.conditions)
             and watched == kinds.count(fields.PERM) == 1
             and kinds[1] == fields.PERM
-            # -w PATH/ means the folder PATH, so it cannot say that the name has the slash.
+            # -w PATH/ means PATH, so it cannot say that the slash is part of the name.
             and not str(self.conditions[0].value).endswith("/", 1)
             and not set(kinds) - {fields.PATH, fields.DIR, fields.PERM, fields.KEY}
         )

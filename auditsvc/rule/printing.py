@@ -1,9 +1,11 @@
 r"""Rule -> one line of text, as `auditctl -l` prints it.
 
-Two differences, both so that the line reads back as the same rule: blanks and
-backslashes in values are escaped as rule files do (`\ `), and `arch=` names the
-machine where b64 or b32 would mean another one here. A control byte, which no
-rule file can hold, is shown as \xNN.
+The line reads back as the same rule (that of a watched folder, while it is there).
+For that we differ where auditctl's line means another rule or none: `-w` is only
+for always,exit and for a path without a last `/`; file types have their names;
+blanks and backslashes in values are escaped as in rule files (`\ `); `arch=` names
+the machine where b64 or b32 would be another one. A control byte, which no rule
+file can hold, is shown as \xNN.
 """
 
 from __future__ import annotations
@@ -50,7 +52,7 @@ def _rule(rule: Rule, native: int) -> Iterator[str]:
 def _watch(rule: Rule) -> Iterator[str]:
     values = {condition.field: condition.value for condition in rule.conditions}
     path = values[fields.DIR] if fields.DIR in values else values[fields.PATH]
-    yield f"-w {_word(str(path))}{'/' if fields.DIR in values and path != '/' else ''}"
+    yield f"-w {_word(str(path))}"
     yield f"-p {_perms(int(values[fields.PERM]))}"
     for key in rule.keys:
         yield f"-k {_word(key)}"

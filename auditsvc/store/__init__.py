@@ -1,1 +1,168 @@
-"""."""
+"""The store: events in a database, each exactly once.
+
+    store = open_store("sqlite:////var/lib/auditsvc/auditsvc.db")
+    source = store.source("file", "/var/log/audit/audit.log")
+    checkpoint = Checkpoint(segment, position, decoder.pending())
+    store.write(source.id, decoder.take(), checkpoint, open_records=decoder.open_records)
+    store.close()
+
+One writer per Store; any number of Stores may write one PostgreSQL database, and
+SQLite makes them wait for each other. Whatever fails raises StoreError, with
+nothing of the transaction stored: ask for the source again (the transaction of a
+connection that was lost may have been committed) and read on from its checkpoint.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from sqlalchemy import make_url
+from sqlalchemy.exc import ArgumentError
+
+from auditsvc.errors import StoreError
+from auditsvc.store import content
+from auditsvc.store.migrate import bring_up
+from auditsvc.store.postgres import Postgres
+from auditsvc.store.sqlite import SQLite
+from auditsvc.store.writer import Checkpoint, Source, Writer, WriteResult
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from types import TracebackType
+    from typing import Self
+
+    from sqlalchemy import URL
+
+    from auditsvc.decode.interface import Batch
+    from auditsvc.store.database import Database
+
+__all__ = [
+    "DEFAULT_URL",
+    "Checkpoint",
+    "Source",
+    "Store",
+    "WriteResult",
+    "migrate",
+    "open_store",
+    "parse_url",
+    "shown",
+]
+
+DEFAULT_URL: Final = "sqlite:////var/lib/auditsvc/auditsvc.db"
+
+_NOTHING: Final[Mapping[str, int]] = {}
+
+
+class Store:
+    """An open store; `open_store` makes one."""
+
+    def __init__(self, database: Database, secret: bytes) -> None:
+        self._database = database
+        self._writer = Writer(database, secret)
+        self.secret = secret
+        """Key of the dimension ids, for the decoder: 32 bytes, the store's own."""
+        self.place = database.place
+        """How messages call the store: no password in it."""
+        self.engine = database.engine
+        """SQLAlchemy's engine, for what others ask of the database beside the store."""
+
+    def source(self, kind: str, name: str) -> Source:
+        """Find or make the source of this name, with the checkpoint that stands."""
+        return self._writer.source(kind, name)
+
+    def write(
+        self,
+        source_id: int,
+        batch: Batch,
+        checkpoint: Checkpoint,
+        *,
+        open_records: int = 0,
+        ledger: Mapping[str, int] = _NOTHING,
+        origin: int = 0,
+    ) -> WriteResult:
+        """Store a batch and its checkpoint in one transaction.
+
+        `open_records` is the decoder's, after the batch; `ledger` adds to the
+        batch's own counts; `origin` is where the decoder's input began, in bytes,
+        for the positions of raw lines. Events that are there already add nothing
+        and are counted as `duplicate`. ClashError asks for pins and another
+        reading; any other StoreError is the database's.
+        """
+        return self._writer.write(
+            source_id, batch, checkpoint, open_records=open_records, ledger=ledger, origin=origin
+        )
+
+    def close(self) -> None:
+        """Close the connection; the store may not be used after that."""
+        self._database.engine.dispose()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def parse_url(url: str) -> URL:
+    """Read a store's URL: sqlite:////PATH or postgresql://USER@HOST/NAME; StoreError if neither."""
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError) as error:
+        # The text may hold a password, so it is not shown.
+        raise StoreError("the store's URL cannot be read", _HINT) from error
+    if parsed.drivername in ("sqlite", "sqlite+pysqlite"):
+        return parsed
+    if parsed.drivername in ("postgresql", "postgres", "postgresql+psycopg"):
+        return parsed.set(drivername="postgresql+psycopg")
+    raise StoreError(f"no store can be kept in {parsed.drivername}", _HINT)
+
+
+_HINT: Final = "give sqlite:////PATH or postgresql://USER@HOST/DATABASE"
+
+
+def _database(url: str) -> Database:
+    parsed = parse_url(url)
+    return SQLite(parsed) if parsed.get_backend_name() == "sqlite" else Postgres(parsed)
+
+
+def open_store(url: str = DEFAULT_URL, *, create: bool = True) -> Store:
+    """Open a store, bring its schema to this program's, and make it if it is not there.
+
+    StoreError if it cannot be reached or written, if it is not ours, or if it is
+    not there and `create` is false.
+    """
+    database = _database(url)
+    try:
+        database.prepare(create=create)
+        with database.begin(alone=True) as connection:
+            bring_up(database, connection)
+            secret = content.secret(connection)
+    except BaseException:
+        database.engine.dispose()
+        raise
+    return Store(database, secret)
+
+
+def migrate(url: str = DEFAULT_URL) -> str:
+    """Make a store, or bring it to this program's schema; give a line that says what was done."""
+    database = _database(url)
+    try:
+        database.prepare(create=True)
+        with database.begin(alone=True) as connection:
+            before, after = bring_up(database, connection)
+            content.secret(connection)
+    finally:
+        database.engine.dispose()
+    if before == after:
+        return f"{database.place}: schema {after}, nothing to do"
+    return f"{database.place}: schema {after}, before: {before or 'no store'}"
+
+
+def shown(url: str) -> str:
+    """Give a store's URL as messages may show it: without its password."""
+    return parse_url(url).render_as_string(hide_password=True)

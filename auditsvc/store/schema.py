@@ -18,23 +18,43 @@ A timestamp is split: the second stands in the event's id, `ms` is the rest.
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, MetaData, SmallInteger, Text
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    SmallInteger,
+    Text,
+    UniqueConstraint,
+)
 from sqlalchemy import Table as _Table
-from sqlalchemy.schema import SchemaItem
+
+if TYPE_CHECKING:
+    from sqlalchemy.schema import SchemaItem
 
 metadata = MetaData()
 
 
-def Table(name: str, *items: SchemaItem, **options: object) -> _Table:  # noqa: N802
+def Table(name: str, *items: SchemaItem, **options: Any) -> _Table:  # noqa: N802
     """Make a table of `metadata`; ids come from outside, so none counts by itself."""
     return _Table(name, metadata, *items, **options)
 
 
+def _key(name: str) -> Column[int]:
+    """Make a primary key of one 64-bit integer; INTEGER makes it SQLite's rowid."""
+    integer = BigInteger().with_variant(Integer, "sqlite")
+    return Column(name, integer, primary_key=True, autoincrement=False)
+
+
 def _id() -> Column[int]:
-    return Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=False)
+    return _key("id")
 
 
-def _big(name: str, **options: object) -> Column[int]:
+def _big(name: str, **options: Any) -> Column[int]:
     return Column(name, BigInteger, **options)
 
 
@@ -56,8 +76,10 @@ source = Table(
     Column("segment", Text, nullable=False),  # what tells this file from another of its name
     _big("position", nullable=False),  # bytes read of it
     Column("pending", LargeBinary, nullable=False),
+    UniqueConstraint("kind", "name", name="source_kind_name"),
 )
 
+# What became of what a source gave: counts by cause, kept with the checkpoint.
 ledger_entry = Table(
     "ledger_entry",
     _big("source", primary_key=True, autoincrement=False),
@@ -67,9 +89,13 @@ ledger_entry = Table(
 
 # --- names ---------------------------------------------------------------------------
 
+# Every arch and every pair of arch and number that is stored has a row; one that
+# has no name is called by its number, so that the views need no expression that
+# would hide the index on the name.
+
 arch_name = Table(
     "arch_name",
-    Column("arch", BigInteger, primary_key=True, autoincrement=False),
+    _key("arch"),
     Column("name", Text, nullable=False),
 )
 syscall_name = Table(
@@ -77,6 +103,8 @@ syscall_name = Table(
     Column("arch", BigInteger, primary_key=True, autoincrement=False),
     Column("nr", Integer, primary_key=True, autoincrement=False),
     Column("name", Text, nullable=False),
+    Index("syscall_name_name", "name"),
+    sqlite_with_rowid=False,
 )
 record_type = Table(
     "record_type",
@@ -100,6 +128,8 @@ text = Table(
     _id(),
     Column("value", Text, nullable=False),
     Column("raw", LargeBinary),
+    # A B-tree on PostgreSQL takes no more than 2704 bytes; a hash takes any text.
+    Index("text_value", "value", postgresql_using="hash"),
 )
 
 context = Table(
@@ -143,6 +173,7 @@ file = Table(
     Column("rdev", Text),
     _big("obj"),
     _big("extra"),  # cap_* and whatever else the record held, as JSON
+    Index("file_name", "name"),
 )
 
 # `saddr` is the kernel's hex, whole. `family` is inet, inet6, unix, netlink,
@@ -184,10 +215,16 @@ Index(
     sqlite_where=syscall.c.success == 0,
     postgresql_where=syscall.c.success == 0,
 )
+Index(
+    "syscall_partial",
+    syscall.c.state,
+    sqlite_where=syscall.c.state >= 2,
+    postgresql_where=syscall.c.state >= 2,
+)
 
 exec_ = Table(
     "exec",
-    _big("event", primary_key=True, autoincrement=False),
+    _key("event"),
     _big("argv", nullable=False),  # JSON list; `raw` of the text joins the bytes with NUL
 )
 
@@ -224,6 +261,12 @@ event = Table(
     Column("state", SmallInteger, nullable=False),
     _big("fields", nullable=False),
     Index("event_type", "type"),
+)
+Index(
+    "event_partial",
+    event.c.state,
+    sqlite_where=event.c.state >= 2,
+    postgresql_where=event.c.state >= 2,
 )
 
 # `seq` counts the records of one type within the event, from 0.

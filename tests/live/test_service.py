@@ -9,7 +9,6 @@ import time
 from pathlib import Path
 
 import pytest
-
 from live.programs import KEY, fresh_auid, rules
 from live.service import AUDITSVC, Service
 
@@ -80,7 +79,7 @@ def test_start_and_stop_are_in_the_evidence_with_who_did_it(tmp_path):
     with Service(tmp_path, rules(fresh_auid())) as service:
         pid = service.process.pid
     start, end = service.query(
-        "SELECT type, pid, uid, fields FROM events WHERE type LIKE 'DAEMON_%' ORDER BY time, event_id"
+        "SELECT type, pid, fields FROM events WHERE type LIKE 'DAEMON_%' ORDER BY time, event_id"
     )
     assert start["type"] == "DAEMON_START"
     assert start["pid"] == os.getpid()
@@ -113,7 +112,9 @@ def test_a_second_daemon_is_refused_and_harms_nothing(programs, tmp_path):
         assert "stdin" in line
         loud(programs, auid)
     assert first.query(f"SELECT count(*) > 50 AS many FROM syscalls WHERE auid = {auid}")[0]["many"]
-    assert first.query("SELECT count(*) AS n FROM events WHERE fields LIKE '%replace%'")[0]["n"] == 1
+    assert (
+        first.query("SELECT count(*) AS n FROM events WHERE fields LIKE '%replace%'")[0]["n"] == 1
+    )
 
 
 def test_after_a_crash_nothing_is_lost_doubled_or_left_behind(programs, tmp_path):
@@ -132,7 +133,8 @@ def test_after_a_crash_nothing_is_lost_doubled_or_left_behind(programs, tmp_path
     spooled = b"".join(path.read_bytes() for path in sorted((tmp_path / "state/spool").iterdir()))
     whole = spooled.count(b"type=SYSCALL ")
     counts = service.query(
-        "SELECT count(*) AS n, count(DISTINCT serial) AS serials FROM syscalls WHERE state <> 'partial'"
+        "SELECT count(*) AS n, count(DISTINCT serial) AS serials FROM syscalls"
+        " WHERE state <> 'partial'"
     )
     assert counts == [{"n": whole, "serials": whole}]
     assert whole > 4 * 300
@@ -184,9 +186,9 @@ def test_every_syscall_of_every_task(tmp_path):
         "SELECT syscall, comm FROM syscalls WHERE comm = 'ls' AND syscall = 'getdents64'"
     )
     assert rows
-    assert service.query(f"SELECT count(*) AS n FROM syscalls WHERE pid = {service.process.pid}") == [
-        {"n": 0}
-    ]
+    assert service.query(
+        f"SELECT count(*) AS n FROM syscalls WHERE pid = {service.process.pid}"
+    ) == [{"n": 0}]
     balance(service)
 
 
@@ -209,7 +211,9 @@ def test_wrong_words_change_nothing(tmp_path, arguments, status, says):
     service = Service(tmp_path, rules(fresh_auid()))
     words = [word.format(folder=tmp_path) for word in arguments]
     command = [word for word in service.command[1:] if word != "--rules"]
-    command = [*command, *words] if "--rules" not in words else ["run", "--store", service.store, *words]
+    command = (
+        [*command, *words] if "--rules" not in words else ["run", "--store", service.store, *words]
+    )
     if "--rules" not in words:
         command = ["run", "--store", service.store, "--rules", str(tmp_path / "live.rules"), *words]
     got, line = refused(*command, environment=service.environment)
@@ -219,10 +223,10 @@ def test_wrong_words_change_nothing(tmp_path, arguments, status, says):
 
 def test_without_privilege_it_says_what_it_needs(tmp_path):
     """A user without CAP_AUDIT_CONTROL gets one line that names it."""
-    os.chmod(tmp_path, 0o777)
+    tmp_path.chmod(0o777)
     for parent in tmp_path.parents:
         if parent.stat().st_uid == os.getuid() and not parent.stat().st_mode & 0o001:
-            os.chmod(parent, parent.stat().st_mode | 0o011)
+            parent.chmod(parent.stat().st_mode | 0o011)
     service = Service(tmp_path, rules(fresh_auid()))
     done = subprocess.run(
         ["setpriv", "--bounding-set=-all", "--inh-caps=-all", *service.command],

@@ -10,7 +10,6 @@ import time
 from pathlib import Path
 
 import pytest
-
 from live.programs import fresh_auid, rules
 from live.service import AUDITSVC, Service, cli
 
@@ -67,13 +66,15 @@ class Auditd:
 
     @staticmethod
     def status():
-        """auditctl's words."""
+        """What auditctl says."""
         return subprocess.run([AUDITCTL, "-s"], capture_output=True, text=True, check=True).stdout
 
 
 def workload(programs, auid):
     """Programs with paths, arguments, sockets and errors."""
-    programs.run(auid, "/bin/sh", "-c", "ls /etc /nowhere; cat /etc/hostname; cd /tmp; find /etc -name h*")
+    programs.run(
+        auid, "/bin/sh", "-c", "ls /etc /nowhere; cat /etc/hostname; cd /tmp; find /etc -name h*"
+    )
     programs.run(auid, programs["sockets"])
     programs.run(auid, programs["names"])
 
@@ -106,10 +107,10 @@ def test_auditd_s_log_gives_the_rows_of_the_socket(programs, tmp_path):
     """The same events, once from the multicast group and once from the file auditd wrote."""
     auid = fresh_auid()
     (tmp_path / "auditd").mkdir()
-    with Auditd(tmp_path / "auditd") as auditd, Rules(auid):
-        with Service(tmp_path, rules(auid), source="multicast") as service:
-            workload(programs, auid)
-            time.sleep(0.5)
+    service = Service(tmp_path, rules(auid), source="multicast")
+    with Auditd(tmp_path / "auditd") as auditd, Rules(auid), service:
+        workload(programs, auid)
+        time.sleep(0.5)
     file_store = f"sqlite:///{tmp_path}/file.db"
     cli("ingest", str(auditd.log), "--store", file_store, environment=service.environment)
     reader = Service(tmp_path, "", store=file_store)
@@ -122,10 +123,10 @@ def test_both_logs_in_one_store_are_stored_once(programs, tmp_path):
     """What the socket gave already is known again in auditd's file: nothing is added."""
     auid = fresh_auid()
     (tmp_path / "auditd").mkdir()
-    with Auditd(tmp_path / "auditd") as auditd, Rules(auid):
-        with Service(tmp_path, rules(auid), source="multicast") as service:
-            workload(programs, auid)
-            time.sleep(0.5)
+    service = Service(tmp_path, rules(auid), source="multicast")
+    with Auditd(tmp_path / "auditd") as auditd, Rules(auid), service:
+        workload(programs, auid)
+        time.sleep(0.5)
     before = contents(service.query, auid)
     cli("ingest", str(auditd.log), "--store", service.store, environment=service.environment)
     assert contents(service.query, auid) == before
@@ -133,11 +134,15 @@ def test_both_logs_in_one_store_are_stored_once(programs, tmp_path):
 
 
 def test_plugin_of_auditd(programs, tmp_path):
-    """auditd starts us as its plugin; its events are rows."""
+    """Started by auditd as its plugin: its events are rows."""
     auid = fresh_auid()
     service = Service(tmp_path, "", source="stdin")
     plugin = tmp_path / "plugin"
-    words = " ".join(f"{name}='{value}'" for name, value in service.environment.items() if name.startswith("AUDITSVC"))
+    words = " ".join(
+        f"{name}='{value}'"
+        for name, value in service.environment.items()
+        if name.startswith("AUDITSVC")
+    )
     command = " ".join(service.command)
     plugin.write_text(f"#!/bin/sh\nexec env {words} {command} 2>{service.log}\n")
     plugin.chmod(0o750)
@@ -163,7 +168,8 @@ def test_a_file_is_followed_through_rotation(tmp_path):
 
     def lines(first, last):
         return "".join(
-            f"type=USER_LOGIN msg=audit(1700000{n:03}.000:{n}): pid=1 uid=0 auid=0 ses=1 msg='op=login'\n"
+            f"type=USER_LOGIN msg=audit(1700000{n:03}.000:{n}): pid=1 uid=0 auid=0 ses=1"
+            " msg='op=login'\n"
             for n in range(first, last)
         )
 
@@ -194,7 +200,11 @@ def test_files_are_private(programs, tmp_path):
     with Service(tmp_path, rules(auid)) as service:
         workload(programs, auid)
         time.sleep(0.3)
-        for path in [*tmp_path.glob("auditsvc.db*"), *(tmp_path / "state/spool").iterdir(), *(tmp_path / "run").iterdir()]:
+        for path in [
+            *tmp_path.glob("auditsvc.db*"),
+            *(tmp_path / "state/spool").iterdir(),
+            *(tmp_path / "run").iterdir(),
+        ]:
             assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
     assert shutil.which(str(AUDITSVC))
     assert service.ledger()["received"] > 0

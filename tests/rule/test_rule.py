@@ -82,7 +82,7 @@ def test_control_lines(line, expected):
         ("-a always,io_uring", "-a always,io_uring -S all"),
         ("-a always,io_uring -S openat,22", "-a always,io_uring -S openat,read"),
         ("-w /etc/passwd", "-w /etc/passwd -p rwxa"),
-        ("-w /etc -pwa -kx -k y", "-w /etc/ -p wa -k x -k y"),
+        ("-w /etc -pwa -kx -k y", "-w /etc -p wa -k x -k y"),
         ("-w / -p a", "-w / -p a"),
         ("-a never,task", "-a never,task"),
         ("-a always,exit -S 0,1 -F auid=unset", "-a always,exit -S read,write -F auid=-1"),

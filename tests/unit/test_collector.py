@@ -20,6 +20,7 @@ class Records:
 
     def __init__(self, records):
         self.overflows = 0
+        self.forged = 0
         self._records = list(records)
         self._read, self._write = os.pipe()
         os.write(self._write, b"x")
@@ -69,12 +70,16 @@ def test_one_line_a_record(spool):
         (1999, b"audit(1.000:8): something=new"),
     ]
     sink = collect(spool, records * 400)
-    assert lines_of(spool) == [
-        b"type=SYSCALL msg=audit(1.000:7): arch=c000003e syscall=1",
-        b"type=PROCTITLE msg=audit(1.000:7): proctitle=2F",
-        b"type=EOE msg=audit(1.000:7): ",
-        b"type=UNKNOWN[1999] msg=audit(1.000:8): something=new",
-    ] * 400
+    assert (
+        lines_of(spool)
+        == [
+            b"type=SYSCALL msg=audit(1.000:7): arch=c000003e syscall=1",
+            b"type=PROCTITLE msg=audit(1.000:7): proctitle=2F",
+            b"type=EOE msg=audit(1.000:7): ",
+            b"type=UNKNOWN[1999] msg=audit(1.000:8): something=new",
+        ]
+        * 400
+    )
     assert sink.records == 1600
 
 
@@ -89,22 +94,24 @@ def test_no_record_forges_a_line(spool):
     assert second == b"type=USER_LOGIN msg=" + plain
 
 
-def test_replies_are_not_records_and_a_rival_is_noted(spool):
-    """Control messages leave no line; AUDIT_REPLACE becomes one that names the process."""
-    collect(
-        spool,
-        [
-            (2, b"\0\0\0\0"),
-            (1000, b"\0" * 40),
-            (1329, struct.pack("=i", os.getpid())),
-            (1320, b"audit(1.000:7): "),
-        ],
-    )
+def test_replies_are_not_records(spool):
+    """Control messages leave no line; LOGIN, whose type stands among theirs, does."""
+    collect(spool, [(2, b"\0\0\0\0"), (1000, b"\0" * 40), (1006, b"audit(1.000:7): pid=1")])
+    assert lines_of(spool) == [b"type=LOGIN msg=audit(1.000:7): pid=1"]
+
+
+def test_rivals_and_forgers_are_noted(spool):
+    """Who tried to become the daemon is named; what the kernel had not sent is counted."""
+    source = Records([(1329, struct.pack("=i", os.getpid()))])
+    collector = Collector(source, Sink(spool, DaemonRecords()))
+    source.forged = 3
+    collector.start()
+    collector.stop()
     first, second = lines_of(spool)
     assert first.startswith(b"type=DAEMON_ERR msg=audit(")
     assert b" op=replace " in first
     assert b" pid=%d " % os.getpid() in first
-    assert second == b"type=EOE msg=audit(1.000:7): "
+    assert b": op=forged messages=3 " in second
 
 
 def test_what_a_full_disk_refuses_is_counted_in_the_log(spool, monkeypatch):
@@ -112,7 +119,7 @@ def test_what_a_full_disk_refuses_is_counted_in_the_log(spool, monkeypatch):
     sink = Sink(spool, DaemonRecords())
     real = spool.append
 
-    def refuse(lines):
+    def refuse(_):
         raise SpoolError("spool: No space left on device")
 
     monkeypatch.setattr(spool, "append", refuse)
@@ -121,7 +128,7 @@ def test_what_a_full_disk_refuses_is_counted_in_the_log(spool, monkeypatch):
     monkeypatch.setattr(spool, "append", real)
     sink.put(b"type=EOE msg=audit(1.000:2): \n", 1)
     first, second = lines_of(spool)
-    assert b"op=lost kernel=0 spool=3 overflow=0" in first
+    assert b"op=lost kernel=0 spool=3 overflows=0" in first
     assert second == b"type=EOE msg=audit(1.000:2): "
     assert (sink.missing, sink.refused) == (0, "")
 
@@ -134,7 +141,7 @@ def test_overflow_of_a_multicast_socket_is_noted(spool):
     source.overflows = 2
     collector.start()
     collector.stop()
-    assert b"overflow=2" in lines_of(spool)[0]
+    assert b"overflows=2" in lines_of(spool)[0]
 
 
 def test_an_error_is_handed_over(spool):

@@ -1,0 +1,282 @@
+"""AF_NETLINK audit sockets: records that flow in, requests that are answered.
+
+A message begins with struct nlmsghdr (16 bytes: length, type, flags, seq, port).
+One record comes as one datagram. For records the kernel sets the header's length
+to that of the payload alone (audit_log_end), so only the length that recv gives
+counts here; replies are ordinary netlink (RFC 3549).
+
+Records and requests go over different sockets, so that nothing has to be picked
+out of the flow of records. The exception is registering: the kernel sends records
+to the socket that registered, which is why `RecordSocket.register` is here.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import socket
+import struct
+import time
+from typing import TYPE_CHECKING, Final, Self
+
+from auditsvc.errors import KernelError
+from auditsvc.kernel import messages
+from auditsvc.kernel.messages import Status
+from auditsvc.kernel.refusal import incumbent, refused
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+Record = tuple[int, bytes]
+"""A record's type and its payload, `audit(SEC.MMM:SERIAL): ...` without an end."""
+
+HEADER: Final = struct.Struct("=IHHII")
+_NETLINK_AUDIT: Final = 9
+_SOL_NETLINK: Final = 270
+_ADD_MEMBERSHIP: Final = 1
+_NO_ENOBUFS: Final = 5
+_SO_RCVBUFFORCE: Final = 33
+_GROUP_READLOG: Final = 1
+
+_ERROR: Final = 2
+_DONE: Final = 3
+_REQUEST_ACK: Final = 1 | 4
+
+# No record is longer: AUDIT_MESSAGE_TEXT_MAX is 8,560 and paths are 4,096 in hex.
+_LARGEST: Final = 1 << 16
+DEFAULT_BUFFER: Final = 32 << 20
+"""Bytes of receive buffer; a record costs it some 2.3 kB, so this holds about 14,000."""
+
+_REGISTERING: Final = "registering as the audit daemon"
+
+_ANSWER_WAIT: Final = 10.0  # seconds; the kernel answers at once or not at all
+
+
+class RecordSocket:
+    """Audit records, from the daemon's own socket or from the multicast group.
+
+    `overflows` counts how often the kernel said that it dropped records for us:
+    only the multicast group has this (the daemon's loss is in Status.lost).
+    `forged` counts messages that did not come from the kernel and were thrown away.
+    """
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._socket = sock
+        self._view = memoryview(bytearray(_LARGEST))
+        self._seq = 0
+        self._early: list[Record] = []
+        self.overflows = 0
+        self.forged = 0
+
+    @classmethod
+    def unicast(cls, receive_buffer: int = DEFAULT_BUFFER) -> RecordSocket:
+        """Open a socket that can be registered; `receive_buffer` in bytes."""
+        sock = _open(receive_buffer)
+        # Without it a burst makes recv fail; what it would tell is in Status.lost.
+        sock.setsockopt(_SOL_NETLINK, _NO_ENOBUFS, 1)
+        return cls(sock)
+
+    @classmethod
+    def multicast(cls, receive_buffer: int = DEFAULT_BUFFER) -> RecordSocket:
+        """Open a socket that gets a copy of every record; needs CAP_AUDIT_READ."""
+        sock = _open(receive_buffer)
+        try:
+            sock.setsockopt(_SOL_NETLINK, _ADD_MEMBERSHIP, _GROUP_READLOG)
+        except OSError as error:
+            sock.close()
+            raise refused("listening to audit records", error.errno or 0) from error
+        return cls(sock)
+
+    def fileno(self) -> int:
+        """Descriptor, for select and for the native core; stays ours."""
+        return self._socket.fileno()
+
+    @property
+    def receive_buffer(self) -> int:
+        """Size in bytes that the kernel gave the receive buffer."""
+        return self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) // 2
+
+    def receive(self, limit: int = 256) -> list[Record]:
+        """Take what is there without waiting, at most `limit` records; [] if nothing is.
+
+        One message is no record: REPLACE (1329), whose payload is the pid (i32) of
+        a process that asks for our place.
+        """
+        records, self._early = self._early[:limit], self._early[limit:]
+        while len(records) < limit:
+            message = self._next()
+            if message is None:
+                break
+            kind, _seq, payload = message
+            if kind >= messages.FIRST_RECORD:
+                records.append((kind, payload))
+        return records
+
+    def register(self) -> None:
+        """Become the audit daemon: the kernel sends records here from now on.
+
+        Records that come before the kernel's acknowledgement (newer kernels give it
+        first) are the first that `receive` gives. IncumbentError if another process
+        is the daemon and alive, else KernelError.
+        """
+        self._seq += 1
+        request = messages.change_status(pid=os.getpid())
+        _send(self._socket, messages.SET, self._seq, request, _REGISTERING)
+        deadline = time.monotonic() + _ANSWER_WAIT
+        while _wait(self._socket, deadline):
+            message = self._next()
+            if message is None:
+                continue
+            kind, seq, payload = message
+            if kind == _ERROR and seq == self._seq:
+                code = _code(payload)
+                if code == -errno.EEXIST:
+                    with ControlSocket() as control:
+                        status = Status.from_bytes(control.get(messages.GET, _REGISTERING))
+                    raise incumbent(status.pid)
+                if code < 0:
+                    raise refused(_REGISTERING, -code)
+                return
+            if kind >= messages.FIRST_RECORD:
+                self._early.append((kind, payload))
+        raise _silent(_REGISTERING)
+
+    def close(self) -> None:
+        """Close; the kernel then finds no daemon here, if it was registered."""
+        self._socket.close()
+
+    def _next(self) -> tuple[int, int, bytes] | None:
+        """Take one message from the kernel: type, seq, payload; None if there is none now."""
+        while True:
+            try:
+                size, (port, _groups) = self._socket.recvfrom_into(
+                    self._view, 0, socket.MSG_DONTWAIT
+                )
+            except BlockingIOError:
+                return None
+            except OSError as error:
+                if error.errno != errno.ENOBUFS:
+                    raise refused("receiving audit records", error.errno or 0) from error
+                self.overflows += 1
+                continue
+            if port != 0 or size < HEADER.size:
+                self.forged += 1
+                continue
+            _length, kind, _flags, seq, _port = HEADER.unpack_from(self._view)
+            return kind, seq, bytes(self._view[HEADER.size : size])
+
+
+class ControlSocket:
+    """Requests to the kernel's audit, one at a time."""
+
+    def __init__(self) -> None:
+        self._socket = _open(0)
+        self._seq = 0
+
+    def request(self, kind: int, payload: bytes, action: str) -> int:
+        """Ask for something that is only acknowledged; gives the code, 0 or a positive value.
+
+        KernelError says that `action` failed, with the errno the kernel gave.
+        """
+        return self._ask(kind, payload, action, answers=False, many=False)[0]
+
+    def get(self, kind: int, action: str) -> bytes:
+        """Ask for something that is answered by one message; gives its payload."""
+        return self._ask(kind, b"", action, answers=True, many=False)[1][0]
+
+    def collect(self, kind: int, action: str) -> list[bytes]:
+        """Ask for something that is answered by messages and NLMSG_DONE; gives the payloads."""
+        return self._ask(kind, b"", action, answers=True, many=True)[1]
+
+    def close(self) -> None:
+        """Close the socket."""
+        self._socket.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _ask(
+        self, kind: int, payload: bytes, action: str, *, answers: bool, many: bool
+    ) -> tuple[int, list[bytes]]:
+        self._seq += 1
+        _send(self._socket, kind, self._seq, payload, action)
+        acknowledged: int | None = None
+        found: list[bytes] = []
+        complete = not answers
+        deadline = time.monotonic() + _ANSWER_WAIT
+        while acknowledged is None or not complete:
+            if not _wait(self._socket, deadline):
+                raise _silent(action)
+            data, (port, _groups) = self._socket.recvfrom(_LARGEST)
+            if port != 0 or len(data) < HEADER.size:
+                continue
+            # A late answer to an earlier request, which had been given up, is none of ours.
+            _length, answer, _flags, seq, _port = HEADER.unpack_from(data)
+            if seq != self._seq:
+                continue
+            body = data[HEADER.size :]
+            if answer == _ERROR:
+                acknowledged = _code(body)
+                if acknowledged < 0:
+                    raise refused(action, -acknowledged)
+            elif answer == _DONE:
+                complete = True
+            else:
+                found.append(body)
+                complete = complete or not many
+        return acknowledged, found
+
+
+def _open(buffer: int) -> socket.socket:
+    try:
+        sock = socket.socket(
+            socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_AUDIT
+        )
+    except OSError as error:
+        raise refused("opening an audit socket", error.errno or 0) from error
+    try:
+        if buffer:
+            try:
+                sock.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, buffer)
+            except PermissionError:
+                # Without CAP_NET_ADMIN the system's limit (net.core.rmem_max) holds.
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
+        sock.bind((0, 0))
+    except OSError as error:
+        sock.close()
+        raise refused("opening an audit socket", error.errno or 0) from error
+    return sock
+
+
+def _send(sock: socket.socket, kind: int, seq: int, payload: bytes, action: str) -> None:
+    header = HEADER.pack(HEADER.size + len(payload), kind, _REQUEST_ACK, seq, 0)
+    try:
+        sock.sendto(header + payload, (0, 0))
+    except OSError as error:
+        raise refused(action, error.errno or 0) from error
+
+
+def _wait(sock: socket.socket, deadline: float) -> bool:
+    poll = select.poll()
+    poll.register(sock, select.POLLIN)
+    return bool(poll.poll(max(0.0, deadline - time.monotonic()) * 1000))
+
+
+def _code(payload: bytes) -> int:
+    """Give struct nlmsgerr's code: 0, a negative errno, or what a request returns."""
+    return int(struct.unpack_from("=i", payload)[0])
+
+
+def _silent(action: str) -> KernelError:
+    return KernelError(
+        f"{action}: the kernel gave no answer for {_ANSWER_WAIT:.0f} s", "", errno.ETIMEDOUT
+    )

@@ -1,0 +1,52 @@
+"""One clear line for each way in which the kernel refuses audit."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+from auditsvc.errors import IncumbentError, KernelError
+
+PLUGIN = "to read beside it use --source multicast, or run as its plugin with --source stdin"
+
+
+def refused(action: str, number: int) -> KernelError:
+    """Make the error for `action` that the kernel answered by a positive errno."""
+    what, hint = _REASONS.get(number, (os.strerror(number), ""))
+    return KernelError(f"{action}: {what}", hint, number)
+
+
+def incumbent(pid: int) -> IncumbentError:
+    """Make the error for registering while `pid` is the audit daemon."""
+    try:
+        program = str(Path(f"/proc/{pid}/exe").readlink())
+    except OSError:
+        program = "its program is not to be seen"
+    return IncumbentError(
+        f"another process is the audit daemon: pid {pid} ({program})",
+        f"stop it, or {PLUGIN}",
+        errno.EEXIST,
+        pid,
+    )
+
+
+_NO_AUDIT = (
+    "this kernel has no audit",
+    "it takes one with CONFIG_AUDIT and CONFIG_AUDITSYSCALL",
+)
+_PRIVILEGE = (
+    "it takes root with CAP_AUDIT_CONTROL (CAP_AUDIT_READ to listen), in the host's own pid "
+    "namespace and not in a container"
+)
+_NAMESPACE = (
+    "it was booted with audit=0, or this is the user namespace of a container: "
+    "run on the host itself"
+)
+_REASONS = {
+    errno.EPERM: ("the kernel does not permit it", _PRIVILEGE),
+    errno.ECONNREFUSED: ("the kernel refuses audit here", _NAMESPACE),
+    errno.EPROTONOSUPPORT: _NO_AUDIT,
+    errno.EAFNOSUPPORT: _NO_AUDIT,
+    errno.EINVAL: ("the kernel does not take such a request", "it may be too old for it"),
+}

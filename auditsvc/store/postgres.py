@@ -1,0 +1,196 @@
+"""The store in a PostgreSQL database.
+
+Many writers may share one. Rows of events go in by binary COPY; a writer that
+meets a key that is taken starts its transaction again alone. What keeps writers
+apart is an advisory lock that ends with the transaction: those that only add
+hold it shared, the one that must look before it adds holds it alone. So two
+writers can never give one id to an event of `syscall` and one of `event`.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
+
+import psycopg
+from psycopg import errors
+from sqlalchemy import BigInteger, Integer, LargeBinary, SmallInteger, Text, create_engine, exc
+
+from auditsvc.errors import StoreError
+from auditsvc.store.database import Contested, column_list, first_line, transaction
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from sqlalchemy import URL, Column, Connection, Table
+
+    from auditsvc.decode.interface import Row
+
+_OURS: Final = "store_info"
+# Any number that other programs are not likely to lock.
+_LOCK: Final = 0x6175647473766331
+_CONNECT_SECONDS: Final = 10
+
+# Most particular first: LargeBinary and Text are siblings, BigInteger is an Integer.
+_TYPES: Final = (
+    (SmallInteger, "int2"),
+    (BigInteger, "int8"),
+    (Integer, "int4"),
+    (LargeBinary, "bytea"),
+    (Text, "text"),
+)
+
+# A server that kills idle writers must not keep their locks for ever, and a
+# writer that the network cut off must notice.
+_SETTINGS: Final = (
+    "-c application_name=auditsvc -c idle_in_transaction_session_timeout=120s"
+    " -c client_min_messages=warning -c jit=off"
+)
+
+# Words of libpq's and the server's messages for a connection that was refused:
+# there is no SQLSTATE then.
+_REFUSALS: Final = (
+    ("password", "wrong user name or password", "check the URL, PGPASSWORD or ~/.pgpass"),
+    ("pg_hba.conf", "the server does not let us in", "check pg_hba.conf on the server"),
+    ("does not exist", "there is no such database or user", "make it: `createdb NAME`"),
+    ("onnection refused", "no server answers there", "check the host, the port and the server"),
+    ("No such file", "no server answers there", "check the socket folder and the server"),
+    ("could not translate host name", "the host is not known", "check the host's name"),
+    ("failed to resolve host", "the host is not known", "check the host's name"),
+    ("timeout", "the server does not answer", "check the network and the host"),
+)
+
+# SQLSTATE or its class -> (what is wrong, what to do).
+_MEANINGS: Final = {
+    "53100": ("its disk is full", "free some space on the server; nothing was half stored"),
+    "25006": ("it is read-only", "give the primary's URL, not a standby's"),
+    "42501": ("permission is denied", "grant the role CREATE and its own tables"),
+    "40": ("other writers were in the way", "try again"),
+    "53": ("it has no resources left", "check connections and memory on the server"),
+}
+_CONTESTED: Final = (errors.UniqueViolation, errors.DeadlockDetected)
+_PASSING: Final = ("08", "40", "57P", "55P03", "53", "25P03")
+
+
+class Postgres:
+    """A store in a PostgreSQL database."""
+
+    def __init__(self, url: URL) -> None:
+        self.place = url.set(drivername="postgresql").render_as_string(hide_password=True)
+        self.engine = create_engine(
+            url,
+            isolation_level="READ COMMITTED",
+            pool_size=1,
+            max_overflow=1,
+            connect_args={
+                "connect_timeout": _CONNECT_SECONDS,
+                "options": _SETTINGS,
+                "keepalives_idle": 30,
+                "tcp_user_timeout": 60_000,
+            },
+        )
+
+    def prepare(self, *, create: bool) -> None:
+        """See that the server lets us in and, unless `create`, that the store is there."""
+        with transaction(self) as connection:
+            if self.empty(connection) and not create:
+                raise StoreError(
+                    f"there is no store at {self.place}", "`auditsvc run` or `ingest` makes one"
+                )
+
+    @contextmanager
+    def begin(self, *, alone: bool) -> Iterator[Connection]:
+        """Open a transaction; `alone` waits for the others to end and keeps new ones out."""
+        shared = "" if alone else "_shared"
+        lock = f"SELECT pg_advisory_xact_lock{shared}({_LOCK})"
+        try:
+            with transaction(self, [lock]) as connection:
+                yield connection
+        except StoreError as error:
+            cause = error.__cause__
+            cause = cause.orig if isinstance(cause, exc.DBAPIError) else cause
+            if isinstance(cause, _CONTESTED) and not alone:
+                raise Contested from error
+            raise
+
+    def empty(self, connection: Connection) -> bool:
+        """Whether there is nothing in it; StoreError if what is there is not ours."""
+        tables = {
+            name
+            for (name,) in connection.exec_driver_sql(
+                "SELECT relname FROM pg_class WHERE relkind IN ('r', 'p', 'v', 'm', 'f')"
+                " AND relnamespace = current_schema()::regnamespace"
+            )
+        }
+        if tables and _OURS not in tables:
+            raise StoreError(
+                f"{self.place} holds tables of another program",
+                "make a database of its own: `createdb NAME`",
+            )
+        return not tables
+
+    def settle(self, connection: Connection) -> None:
+        """Do nothing: PostgreSQL gathers its statistics itself."""
+
+    def insert(self, connection: Connection, table: Table, rows: Sequence[Row]) -> None:
+        """Insert rows by binary COPY; Contested if a key is taken."""
+        driver = connection.connection.driver_connection
+        assert isinstance(driver, psycopg.Connection)
+        statement = f"COPY {table.name} ({column_list(table)}) FROM STDIN (FORMAT BINARY)"
+        with driver.cursor() as cursor, cursor.copy(statement.encode()) as copy:
+            copy.set_types([_type(column) for column in table.columns])
+            write = copy.write_row
+            for row in rows:
+                write(row)
+
+    def insert_absent(self, connection: Connection, table: Table, rows: Sequence[Row]) -> int:
+        """Insert the rows whose key is free; give how many those were."""
+        # In one order for all writers, so that none waits for one that waits for it.
+        columns = list(zip(*sorted(rows, key=_first), strict=True))
+        arrays = ", ".join(f"%s::{_type(column)}[]" for column in table.columns)
+        statement = (
+            f"INSERT INTO {table.name} ({column_list(table)})"  # noqa: S608 - names of the schema
+            f" SELECT * FROM unnest({arrays}) ON CONFLICT DO NOTHING"
+        )
+        values = tuple(list(column) for column in columns)
+        return connection.exec_driver_sql(statement, values).rowcount
+
+    def fetch(
+        self, connection: Connection, table: Table, key: str, values: Iterable[int]
+    ) -> Sequence[Row]:
+        """Give the rows whose column `key` is among `values`, in no order."""
+        statement = f"SELECT {column_list(table)} FROM {table.name} WHERE {key} = ANY(%s)"  # noqa: S608
+        return [tuple(row) for row in connection.exec_driver_sql(statement, (list(values),))]
+
+    def delete(self, connection: Connection, table: Table, key: str, values: Iterable[int]) -> None:
+        """Delete the rows whose column `key` is among `values`."""
+        statement = f"DELETE FROM {table.name} WHERE {key} = ANY(%s)"  # noqa: S608
+        connection.exec_driver_sql(statement, (list(values),))
+
+    def explain(self, error: Exception) -> StoreError:
+        """Say what a SQLSTATE, or the refusal of a connection, means."""
+        cause = error.orig if isinstance(error, exc.DBAPIError) else error
+        state = getattr(cause, "sqlstate", None)
+        where = f"the store {self.place}"
+        if state is None and isinstance(cause, psycopg.OperationalError):
+            message = str(cause)
+            for word, what, hint in _REFUSALS:
+                if word in message:
+                    return StoreError(f"{where}: {what}", hint, retryable="server" in hint)
+            return StoreError(
+                f"{where}: the connection was lost ({first_line(error)})",
+                "check the server and the network",
+                retryable=True,
+            )
+        code = state or ""
+        what, hint = _MEANINGS.get(code) or _MEANINGS.get(code[:2]) or (first_line(error), "")
+        return StoreError(f"{where}: {what}", hint, retryable=code.startswith(_PASSING))
+
+
+def _first(row: Row) -> str | int:
+    assert isinstance(row[0], int | str)
+    return row[0]
+
+
+def _type(column: Column[object]) -> str:
+    return next(name for kind, name in _TYPES if isinstance(column.type, kind))

@@ -1,0 +1,214 @@
+"""The store in one SQLite file.
+
+WAL, so that readers and the one writer do not wait for each other; synchronous
+FULL, so that a committed transaction outlives a power cut; mode 0600, because
+the rows say what everybody on the host did (SQLite gives `-wal` and `-shm` the
+mode of the file). `application_id` tells our files from other programs'.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from sqlalchemy import create_engine, event, exc
+
+from auditsvc.errors import StoreError
+from auditsvc.store.database import Contested, column_list, first_line, transaction
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from sqlalchemy import URL, Connection, Table
+
+    from auditsvc.decode.interface import Row
+
+APPLICATION_ID: Final = 0x61756474  # "audt"
+BUSY_SECONDS: Final = 30.0
+_CACHE_KIB: Final = 32768
+
+# Row counts for the planner, fixed so that plans do not change from host to host:
+# a store has far fewer contexts than calls and each holds many of them. Without
+# them SQLite scans the calls to find a program (docs/decisions/0002-store.md).
+_STATISTICS: Final = (
+    ("syscall", "syscall_context_nr", "10000000 100 5"),
+    ("syscall", "syscall_failed", "500000 5000"),
+    ("syscall", "syscall_partial", "1000 200"),
+    ("syscall_name", "syscall_name_name", "4000 9"),
+    ("context", None, "100000"),
+    ("text", "text_value", "1000000 1"),
+    ("file", "file_name", "1000000 2"),
+    ("path", "path_file", "5000000 5"),
+    ("path", "path", "5000000 2 1"),
+    ("event", "event_type", "100000 1000"),
+)
+
+# Result code -> (what is wrong, what to do). https://sqlite.org/rescode.html
+_MEANINGS: Final = {
+    sqlite3.SQLITE_NOTADB: ("it is not an SQLite database", "give another path"),
+    sqlite3.SQLITE_CORRUPT: (
+        "it is damaged",
+        "move it away and ingest the log again, or try `sqlite3 FILE .recover`",
+    ),
+    sqlite3.SQLITE_FULL: ("the disk is full", "free some space; nothing was half stored"),
+    sqlite3.SQLITE_BUSY: (
+        "another program keeps it locked",
+        "end the other program or try again later",
+    ),
+    sqlite3.SQLITE_LOCKED: ("another program keeps it locked", "try again later"),
+    sqlite3.SQLITE_READONLY: (
+        "it cannot be written",
+        "check the owner and mode of the file and its folder, and the mount",
+    ),
+    sqlite3.SQLITE_PERM: ("access is denied", "check the owner and mode of the file"),
+    sqlite3.SQLITE_CANTOPEN: (
+        "it cannot be opened",
+        "check that the folder exists and may be written to",
+    ),
+    sqlite3.SQLITE_IOERR: (
+        "the disk failed to read or write",
+        "check the disk's space and health; nothing was half stored",
+    ),
+}
+_TAKEN: Final = ("SQLITE_CONSTRAINT_PRIMARYKEY", "SQLITE_CONSTRAINT_ROWID")
+_PASSING: Final = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+
+
+class SQLite:
+    """A store in an SQLite file; `busy` is how long to wait for another writer, in seconds."""
+
+    def __init__(self, url: URL, busy: float = BUSY_SECONDS) -> None:
+        if not url.database or url.database == ":memory:":
+            raise StoreError(
+                "a store in memory would be gone at the end", "give a path: sqlite:////PATH"
+            )
+        self.path = Path(url.database).absolute()
+        self.place = str(self.path)
+        self.engine = create_engine(url, connect_args={"timeout": busy}, pool_size=1)
+        event.listen(self.engine, "connect", self._connect)
+        event.listen(self.engine, "begin", _begin)
+
+    def _connect(self, connection: sqlite3.Connection, _: object) -> None:
+        connection.isolation_level = None  # transactions begin in _begin
+        for pragma in (
+            "journal_mode = WAL",
+            "synchronous = FULL",
+            f"cache_size = -{_CACHE_KIB}",
+            "temp_store = MEMORY",
+        ):
+            connection.execute(f"PRAGMA {pragma}")
+
+    def prepare(self, *, create: bool) -> None:
+        """Make the file, or see that the one there is ours, before a byte of it changes."""
+        try:
+            if self.path.exists():
+                self._check()
+            elif create:
+                # The mode counts from the first byte on; SQLite itself would use the umask.
+                os.close(os.open(self.path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
+            else:
+                raise StoreError(
+                    f"there is no store at {self.place}", "`auditsvc run` or `ingest` makes one"
+                )
+        except OSError as error:
+            raise StoreError(
+                f"the store {self.place} cannot be made: {error.strerror}",
+                "check that the folder exists and may be written to, or give another --store",
+            ) from error
+        except sqlite3.Error as error:
+            raise self.explain(error) from error
+
+    def _check(self) -> None:
+        if self.path.stat().st_size == 0:
+            return
+        connection = sqlite3.connect(f"{self.path.as_uri()}?mode=ro", uri=True)
+        try:
+            connection.execute(f"PRAGMA busy_timeout = {int(BUSY_SECONDS * 1000)}")
+            self._check_owner(
+                connection.execute("PRAGMA application_id").fetchone()[0],
+                connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0],
+            )
+        finally:
+            connection.close()
+
+    def _check_owner(self, application: int, tables: int) -> bool:
+        """Give whether the file is empty; StoreError if it is another program's."""
+        if application == APPLICATION_ID or (not application and not tables):
+            return not tables
+        raise StoreError(
+            f"{self.place} is a database of another program", "give another path to --store"
+        )
+
+    @contextmanager
+    def begin(self, *, alone: bool) -> Iterator[Connection]:
+        """Open a transaction; SQLite has one writer at a time anyway."""
+        del alone
+        with transaction(self) as connection:
+            yield connection
+
+    def empty(self, connection: Connection) -> bool:
+        """Whether there is nothing in it; StoreError if what is there is not ours."""
+        application = connection.exec_driver_sql("PRAGMA application_id").scalar_one()
+        tables = connection.exec_driver_sql("SELECT count(*) FROM sqlite_schema").scalar_one()
+        return self._check_owner(application, tables)
+
+    def settle(self, connection: Connection) -> None:
+        """Mark the file as ours and give the planner its statistics."""
+        connection.exec_driver_sql(f"PRAGMA application_id = {APPLICATION_ID}")
+        connection.exec_driver_sql("ANALYZE sqlite_schema")  # makes sqlite_stat1
+        connection.exec_driver_sql("DELETE FROM sqlite_stat1")
+        connection.exec_driver_sql("INSERT INTO sqlite_stat1 VALUES (?, ?, ?)", list(_STATISTICS))
+
+    def insert(self, connection: Connection, table: Table, rows: Sequence[Row]) -> None:
+        """Insert rows; Contested if a key is taken."""
+        try:
+            connection.exec_driver_sql(_insert(table), list(rows))
+        except exc.IntegrityError as error:
+            if error.orig.sqlite_errorname not in _TAKEN:  # type: ignore[union-attr]
+                raise
+            raise Contested from error
+
+    def insert_absent(self, connection: Connection, table: Table, rows: Sequence[Row]) -> int:
+        """Insert the rows whose key is free; give how many those were."""
+        statement = f"{_insert(table)} ON CONFLICT DO NOTHING"
+        return connection.exec_driver_sql(statement, list(rows)).rowcount
+
+    def fetch(
+        self, connection: Connection, table: Table, key: str, values: Iterable[int]
+    ) -> Sequence[Row]:
+        """Give the rows whose column `key` is among `values`, in no order."""
+        statement = (
+            f"SELECT {column_list(table)} FROM {table.name}"  # noqa: S608 - names of the schema
+            f" WHERE {key} IN (SELECT value FROM json_each(?))"
+        )
+        found = connection.exec_driver_sql(statement, (json.dumps(list(values)),))
+        return [tuple(row) for row in found]
+
+    def delete(self, connection: Connection, table: Table, key: str, values: Iterable[int]) -> None:
+        """Delete the rows whose column `key` is among `values`."""
+        statement = (
+            f"DELETE FROM {table.name}"  # noqa: S608 - names of the schema
+            f" WHERE {key} IN (SELECT value FROM json_each(?))"
+        )
+        connection.exec_driver_sql(statement, (json.dumps(list(values)),))
+
+    def explain(self, error: Exception) -> StoreError:
+        """Say what SQLite's result code means (https://sqlite.org/rescode.html)."""
+        cause = error.orig if isinstance(error, exc.DBAPIError) else error
+        code = getattr(cause, "sqlite_errorcode", 0) & 0xFF
+        what, hint = _MEANINGS.get(code, (first_line(error), ""))
+        return StoreError(f"the store {self.place}: {what}", hint, retryable=code in _PASSING)
+
+
+def _begin(connection: Connection) -> None:
+    # A transaction that begins as a reader cannot wait for a writer without failing.
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _insert(table: Table) -> str:
+    marks = ", ".join("?" * len(table.columns))
+    return f"INSERT INTO {table.name} ({column_list(table)}) VALUES ({marks})"  # noqa: S608

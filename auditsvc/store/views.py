@@ -1,0 +1,251 @@
+"""The views that SQL users read, written once for both databases.
+
+What a view shows is the project's contract with its users; what the two
+databases spell differently stands in a `Dialect`. A name or text that a row
+refers to is looked up in the way that costs nothing where it is not asked for:
+on PostgreSQL by a LEFT JOIN on a primary key, which its planner drops and can
+turn round; on SQLite, whose planner keeps such joins under an aggregate, by a
+scalar subquery. docs/decisions/0002-store.md has the measurements. Lookups that
+people filter by come first: PostgreSQL turns round no more than eight joins.
+
+Values: a `time` is UTC (text to the millisecond on SQLite, timestamptz on
+PostgreSQL); `success` is 1, 0 or NULL (boolean on PostgreSQL); `argv` and
+`fields` are JSON (jsonb on PostgreSQL). `event_id >> 30` is the event's second,
+so a range of time is best asked for as a range of `event_id`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+from auditsvc.decode.ids import SERIAL_BITS
+from auditsvc.decode.interface import COMPLETE, NO_EXIT, PARTIAL, STATE_REASON
+
+# Record types whose fields have columns, by the number in linux/audit.h. What
+# has no column is shown by `records` as a row of the type that it came in.
+_SYSCALL, _PATH, _SOCKADDR = 1300, 1302, 1306
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """How one database spells what the views need; each is a format of its arguments."""
+
+    time: str  # second, millisecond
+    hex: str  # signed 64-bit integer, shown unsigned
+    truth: str  # 1, 0 or NULL
+    json: str  # text that holds JSON
+    json_add: str  # text that holds a JSON object, key, value
+    json_pair: str  # key, text value
+    joins: bool  # whether a lookup is a join; else it is a subquery
+
+
+class Lookup(NamedTuple):
+    """A column that is read from another table: `column` of the row of `table` where `on` holds.
+
+    `alias` is the table's name within `on`; `shape` is a format for the value.
+    """
+
+    name: str
+    table: str
+    alias: str
+    on: str
+    column: str = "value"
+    shape: str = "{0}"
+
+
+SQLITE: Final = Dialect(
+    time="strftime('%Y-%m-%d %H:%M:%S', {0}, 'unixepoch') || printf('.%03d', {1})",
+    hex="printf('%x', {0})",
+    truth="{0}",
+    json="{0}",
+    json_add="json_set({0}, '$.{1}', {2})",
+    json_pair="json_object('{0}', {1})",
+    joins=False,
+)
+POSTGRESQL: Final = Dialect(
+    time="to_timestamp({0}) + {1} * interval '1 millisecond'",
+    hex="to_hex({0})",
+    truth="({0} <> 0)",
+    json="{0}::jsonb",
+    json_add="{0}::jsonb || jsonb_build_object('{1}', {2})",
+    json_pair="jsonb_build_object('{0}', {1})",
+    joins=True,
+)
+DIALECTS: Final = {"sqlite": SQLITE, "postgresql": POSTGRESQL}
+
+# Counted in records unless it stands here.
+_UNITS: Final = {"gap": "serials", "raw": "lines"}
+
+_CONTEXT_IDS = (
+    "ppid",
+    "pid",
+    "auid",
+    "uid",
+    "gid",
+    "euid",
+    "suid",
+    "fsuid",
+    "egid",
+    "sgid",
+    "fsgid",
+)
+_FILE = ("nametype", "inode", "dev", "mode", "ouid", "ogid", "rdev")
+
+
+def _case(column: str, words: dict[int, str], otherwise: str) -> str:
+    whens = " ".join(f"WHEN {code} THEN '{word}'" for code, word in words.items())
+    return f"CASE {column} {whens} ELSE {otherwise} END"
+
+
+def _time(d: Dialect, table: str) -> str:
+    return d.time.format(f"({table}.id >> {SERIAL_BITS})", f"{table}.ms")
+
+
+def _text(name: str, key: str, shape: str = "{0}") -> Lookup:
+    return Lookup(name, "text", f"{name}_text", f"{name}_text.id = {key}", shape=shape)
+
+
+def _lookups(d: Dialect, lookups: list[Lookup]) -> tuple[dict[str, str], str]:
+    """Give the column expressions of `lookups` by name, and the joins that they need."""
+    columns, joins = {}, []
+    for name, table, alias, on, column, shape in lookups:
+        if d.joins:
+            value = f"{alias}.{column}"
+            joins.append(f"LEFT JOIN {table} {alias} ON {on}")
+        else:
+            value = f"(SELECT {alias}.{column} FROM {table} {alias} WHERE {on})"  # noqa: S608
+        columns[name] = f"{shape.format(value)} AS {name}"
+    return columns, "\n        ".join(joins)
+
+
+def _syscalls(d: Dialect) -> str:
+    arguments = ", ".join(f"{d.hex.format(f's.a{n}')} AS a{n}" for n in range(4))
+    state = _case("s.state", {COMPLETE: "complete", NO_EXIT: "no_exit"}, "'partial'")
+    argv = "SELECT x.event, t.value FROM exec x JOIN text t ON t.id = x.argv"
+    found, joins = _lookups(
+        d,
+        [
+            _text("exe", "c.exe"),
+            _text("key", "c.key"),
+            _text("comm", "c.comm"),
+            Lookup("host", "host", "h", "h.id = c.host", "name"),
+            _text("cwd", "c.cwd"),
+            _text("proctitle", "c.title"),
+            _text("tty", "c.tty"),
+            _text("subj", "c.subj"),
+            Lookup("arch", "arch_name", "machine", "machine.arch = c.arch", "name"),
+            Lookup("argv", f"({argv})", "x", "x.event = s.id", shape=d.json),
+        ],
+    )
+    return f"""
+        SELECT s.id AS event_id, {found["host"]}, {_time(d, "s")} AS time, s.serial,
+            {found["arch"]}, call.name AS syscall, s.nr, {arguments},
+            {d.truth.format("s.success")} AS success, s.exit, {state} AS state, s.items,
+            {", ".join(f"c.{name}" for name in _CONTEXT_IDS)},
+            {found["tty"]}, c.ses, {found["comm"]}, {found["exe"]}, {found["subj"]},
+            {found["key"]}, {found["cwd"]}, {found["proctitle"]}, {found["argv"]}
+        FROM syscall s
+        JOIN context c ON c.id = s.context
+        LEFT JOIN syscall_name call ON call.arch = c.arch AND call.nr = s.nr
+        {joins}"""  # noqa: S608 - made of this module's text only
+
+
+def _paths(d: Dialect) -> str:
+    found, joins = _lookups(d, [_text("obj", "f.obj")])
+    return f"""
+        SELECT p.event AS event_id, p.item, name.value AS name,
+            {", ".join(f"f.{column}" for column in _FILE)}, {found["obj"]}
+        FROM path p
+        JOIN file f ON f.id = p.file
+        LEFT JOIN text name ON name.id = f.name
+        {joins}"""  # noqa: S608 - as above
+
+
+def _sockaddrs(_: Dialect) -> str:
+    return """
+        SELECT s.event AS event_id, a.family, a.address, a.port, a.path
+        FROM sockaddr s
+        JOIN address a ON a.id = s.address"""
+
+
+def _events(d: Dialect) -> str:
+    found, joins = _lookups(
+        d,
+        [
+            Lookup("host", "host", "h", "h.id = e.host", "name"),
+            _text("fields", "e.fields", d.json),
+        ],
+    )
+    return f"""
+        SELECT e.id AS event_id, {found["host"]}, {_time(d, "e")} AS time, e.serial,
+            type.name AS type, e.pid, e.uid, e.auid, e.ses, {found["fields"]}
+        FROM event e
+        LEFT JOIN record_type type ON type.type = e.type
+        {joins}"""  # noqa: S608 - as above
+
+
+def _records(d: Dialect) -> str:
+    # Fields without a column are shown under the type of the record they came in.
+    return f"""
+        SELECT r.event AS event_id, r.seq, type.name AS type,
+            {d.json.format("fields.value")} AS fields
+        FROM record r
+        LEFT JOIN record_type type ON type.type = r.type
+        LEFT JOIN text fields ON fields.id = r.fields
+        UNION ALL
+        SELECT s.id, 0, type.name, {d.json.format("extra.value")}
+        FROM context c
+        JOIN text extra ON extra.id = c.extra
+        JOIN syscall s ON s.context = c.id
+        LEFT JOIN record_type type ON type.type = {_SYSCALL}
+        UNION ALL
+        SELECT p.event, p.seq, type.name, {d.json_add.format("extra.value", "item", "p.item")}
+        FROM file f
+        JOIN text extra ON extra.id = f.extra
+        JOIN path p ON p.file = f.id
+        LEFT JOIN record_type type ON type.type = {_PATH}
+        UNION ALL
+        SELECT s.event, s.seq, type.name, {d.json_pair.format("saddr", "a.saddr")}
+        FROM sockaddr s
+        JOIN address a ON a.id = s.address
+        LEFT JOIN record_type type ON type.type = {_SOCKADDR}"""  # noqa: S608 - as above
+
+
+def _partials(_: Dialect) -> str:
+    parts = (
+        f"SELECT t.id AS event_id, {_case('t.state', STATE_REASON, 'NULL')} AS reason"  # noqa: S608
+        f" FROM {table} t WHERE t.state >= {PARTIAL}"
+        for table in ("syscall", "event")
+    )
+    return " UNION ALL ".join(parts)
+
+
+def _ledger(_: Dialect) -> str:
+    units = " ".join(f"WHEN '{cause}' THEN '{unit}'" for cause, unit in _UNITS.items())
+    return f"""
+        SELECT s.kind, s.name AS source, l.cause, l.count,
+            CASE l.cause {units} ELSE 'records' END AS unit
+        FROM ledger_entry l
+        JOIN source s ON s.id = l.source"""  # noqa: S608 - as above
+
+
+_VIEWS: Final = {
+    "syscalls": _syscalls,
+    "paths": _paths,
+    "sockaddrs": _sockaddrs,
+    "events": _events,
+    "records": _records,
+    "partials": _partials,
+    "ledger": _ledger,
+}
+NAMES: Final = tuple(_VIEWS)
+
+
+def statements(dialect: str) -> list[str]:
+    """Give the statements that make every view anew, in order; `dialect` is SQLAlchemy's name."""
+    d = DIALECTS[dialect]
+    made = []
+    for name, body in _VIEWS.items():
+        made += [f"DROP VIEW IF EXISTS {name}", f"CREATE VIEW {name} AS {body(d)}"]
+    return made

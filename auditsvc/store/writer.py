@@ -1,0 +1,295 @@
+"""A batch and its checkpoint, in one transaction.
+
+The fast path inserts and lets the keys tell whether anything was there already;
+only then is the transaction begun again, alone, and `auditsvc.store.reconcile`
+asked where each event belongs. Either everything is stored or nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from sqlalchemy import bindparam, func, select
+
+from auditsvc import names
+from auditsvc.decode import ids
+from auditsvc.errors import StoreError
+from auditsvc.store import schema
+from auditsvc.store.database import Contested
+from auditsvc.store.dimensions import Dimensions
+from auditsvc.store.reconcile import reconcile
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from sqlalchemy import Connection, Table
+
+    from auditsvc.decode.interface import Batch, Row
+    from auditsvc.store.database import Database
+
+_CALL_CACHE: Final = 500_000
+_NR: Final = schema.syscall.columns.keys().index("nr")
+_CONTEXT: Final = schema.syscall.columns.keys().index("context")
+_ARCH: Final = schema.context.columns.keys().index("arch")
+# Up to this many events in a batch's range of ids are read to see whether one
+# of them has an id of the batch; beyond, each id is looked up.
+_RANGE_SHARE: Final = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """How far a source was read: in which file, bytes of it, and the decoder's `pending`."""
+
+    segment: str
+    position: int
+    pending: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One input of the store, and where to go on reading it."""
+
+    id: int
+    kind: str
+    name: str
+    segment: str
+    position: int
+    pending: bytes
+    open_records: int
+
+
+@dataclass(frozen=True, slots=True)
+class WriteResult:
+    """What became of a batch."""
+
+    events: int
+    """Events that are new in the store."""
+
+    duplicates: int
+    """Records that were in the store already."""
+
+
+class _Order(NamedTuple):
+    """What `Store.write` was asked to do."""
+
+    before: Source
+    after: Source
+    batch: Batch
+    ledger: Mapping[str, int]
+    origin: int
+
+
+class Writer:
+    """Writes batches of any number of sources into one database, one at a time."""
+
+    def __init__(self, database: Database, secret: bytes) -> None:
+        self._database = database
+        self._secret = secret
+        self._dimensions = Dimensions(database, secret)
+        self._sources: dict[int, Source] = {}
+        # Numbers that have a name on every machine seen, and pairs of context and
+        # number that are known to have one.
+        self._arches: set[int] | None = None
+        self._named: set[int] = set()
+        self._calls: set[tuple[object, object]] = set()
+
+    def source(self, kind: str, name: str) -> Source:
+        """Find or make the source of this name, with the checkpoint that stands."""
+        table = schema.source
+        find = select(table).where(table.c.kind == kind, table.c.name == name)
+        with self._database.begin(alone=False) as connection:
+            attempt = 0
+            while (row := connection.execute(find).first()) is None:
+                source_id = ids.dimension_id(self._secret, table.name, (kind, name), attempt)
+                new = (source_id, kind, name, "", 0, b"")
+                self._database.insert_absent(connection, table, [new])
+                attempt += 1
+            entry = schema.ledger_entry
+            opened = connection.scalar(
+                select(entry.c.count).where(entry.c.source == row.id, entry.c.cause == "open")
+            )
+        source = Source(row.id, kind, name, row.segment, row.position, row.pending, opened or 0)
+        self._sources[source.id] = source
+        return source
+
+    def write(
+        self,
+        source_id: int,
+        batch: Batch,
+        checkpoint: Checkpoint,
+        *,
+        open_records: int,
+        ledger: Mapping[str, int],
+        origin: int,
+    ) -> WriteResult:
+        """Store a batch; see `Store.write`."""
+        source = self._sources[source_id]
+        after = replace(
+            source,
+            segment=checkpoint.segment,
+            position=checkpoint.position,
+            pending=checkpoint.pending,
+            open_records=open_records,
+        )
+        order = _Order(source, after, batch, ledger, origin)
+        try:
+            with self._database.begin(alone=False) as connection:
+                self._before(connection, order)
+                self._check_apart(connection, batch)
+                for table in schema.FACTS:
+                    if rows := batch.facts.get(table.name):
+                        self._database.insert(connection, table, rows)
+                events = sum(len(batch.facts.get(name, ())) for name in ("syscall", "event"))
+                result = WriteResult(events, 0)
+                self._after(connection, order, result)
+        except Contested:
+            with self._database.begin(alone=True) as connection:
+                self._before(connection, order)
+                result = self._reconcile(connection, batch)
+                self._after(connection, order, result)
+        self._dimensions.committed()
+        self._sources[source_id] = after
+        return result
+
+    def _before(self, connection: Connection, order: _Order) -> None:
+        """Write what events refer to, and what refers to no event."""
+        self._dimensions.write(connection, order.batch.dimensions)
+        self._name_calls(connection, order.batch)
+        rows = [
+            (_raw_id(order.before.id, position, line), order.before.id, position, reason, line)
+            for offset, line, reason in order.batch.raw
+            for position in [order.origin + offset]
+        ]
+        if rows:
+            self._database.insert_absent(connection, schema.raw, list(dict.fromkeys(rows)))
+
+    def _check_apart(self, connection: Connection, batch: Batch) -> None:
+        """Contested if an id would stand in `syscall` and in `event`: no key tells that."""
+        calls = batch.facts.get("syscall") or []
+        events = batch.facts.get("event") or []
+        if events:
+            wanted = {row[0] for row in events}
+            if any(row[0] in wanted for row in calls) or self._fetch_ids(
+                connection, schema.syscall, wanted
+            ):
+                raise Contested
+        if calls:
+            first, last = min(calls)[0], max(calls)[0]
+            limit = len(calls) // _RANGE_SHARE + 1000
+            table = schema.event
+            between = select(table.c.id).where(table.c.id.between(first, last)).limit(limit)
+            found = {row.id for row in connection.execute(between)}
+            if len(found) == limit:
+                found = self._fetch_ids(connection, table, {row[0] for row in calls})
+            if found and any(row[0] in found for row in calls):
+                raise Contested
+
+    def _fetch_ids(
+        self, connection: Connection, table: Table, wanted: Iterable[object]
+    ) -> set[object]:
+        numbers = [i for i in wanted if isinstance(i, int)]
+        return {row[0] for row in self._database.fetch(connection, table, "id", numbers)}
+
+    def _reconcile(self, connection: Connection, batch: Batch) -> WriteResult:
+        def read(table: Table, key: str, values: Iterable[int]) -> Sequence[Row]:
+            return self._database.fetch(connection, table, key, values)
+
+        plan = reconcile(batch.facts, batch.weights, read)
+        if plan.delete:
+            for table in schema.FACTS:
+                key = "id" if "id" in table.columns else "event"
+                self._database.delete(connection, table, key, plan.delete)
+        for table in schema.FACTS:
+            if rows := plan.insert[table.name]:
+                self._database.insert(connection, table, rows)
+        return WriteResult(plan.added, plan.duplicates)
+
+    def _after(self, connection: Connection, order: _Order, result: WriteResult) -> None:
+        """Move the checkpoint and count."""
+        before, after, batch, ledger, _ = order
+        table = schema.source
+        moved = connection.execute(
+            table.update()
+            .where(
+                table.c.id == before.id,
+                table.c.segment == before.segment,
+                table.c.position == before.position,
+            )
+            .values(segment=after.segment, position=after.position, pending=after.pending)
+        )
+        if moved.rowcount != 1:
+            raise StoreError(
+                f"the checkpoint in {self._database.place} is not where it was left",
+                "end the other process that reads the same source, then start again",
+            )
+        counts = dict(batch.counts)
+        for cause, count in ledger.items():
+            counts[cause] = counts.get(cause, 0) + count
+        if result.duplicates:
+            counts["stored"] = counts.get("stored", 0) - result.duplicates
+            counts["duplicate"] = counts.get("duplicate", 0) + result.duplicates
+        counts["open"] = after.open_records - before.open_records
+        self._count(connection, before.id, counts)
+
+    def _count(self, connection: Connection, source_id: int, counts: Mapping[str, int]) -> None:
+        entry = schema.ledger_entry
+        changes = [
+            {"s": source_id, "c": cause, "n": count} for cause, count in counts.items() if count
+        ]
+        if not changes:
+            return
+        rows = [(change["s"], change["c"], 0) for change in changes]
+        self._database.insert_absent(connection, entry, rows)
+        connection.execute(
+            entry.update()
+            .where(entry.c.source == bindparam("s"), entry.c.cause == bindparam("c"))
+            .values(count=entry.c.count + bindparam("n")),
+            changes,
+        )
+
+    # --- names ------------------------------------------------------------------------
+
+    def _name_calls(self, connection: Connection, batch: Batch) -> None:
+        """Give every arch, and every number of a call on it, a row of its name table."""
+        if self._arches is None:
+            known = select(func.distinct(schema.context.c.arch))
+            self._arches = set(connection.scalars(known))
+            self._find_named(self._arches)
+        contexts = batch.dimensions.get("context", ())
+        new = {arch for row in contexts if isinstance(arch := row[_ARCH], int)} - self._arches
+        if new:
+            rows = [(arch, names.arch_name(arch)) for arch in sorted(new)]
+            self._database.insert_absent(connection, schema.arch_name, rows)
+            self._find_named(self._arches | new)
+        calls = batch.facts.get("syscall") or []
+        odd = {row[_NR] for row in calls} - self._named
+        if not odd:
+            return
+        pairs = {(row[_CONTEXT], row[_NR]) for row in calls if row[_NR] in odd} - self._calls
+        if not pairs:
+            return
+        contexts_used = {context for context, _ in pairs if isinstance(context, int)}
+        found = self._database.fetch(connection, schema.context, "id", contexts_used)
+        arches = {row[0]: row[_ARCH] for row in found}
+        wanted = {(arches[context], nr) for context, nr in pairs}
+        missing = [
+            (arch, nr, names.syscall_name(arch, nr) or str(nr))
+            for arch, nr in wanted
+            if isinstance(arch, int) and isinstance(nr, int)
+        ]
+        self._database.insert_absent(connection, schema.syscall_name, missing)
+        if len(self._calls) + len(pairs) > _CALL_CACHE:
+            self._calls.clear()
+        self._calls |= pairs
+
+    def _find_named(self, arches: set[int]) -> None:
+        tables = [set(names.syscalls(arch)) for arch in arches]
+        self._arches = set(arches)
+        self._named = set.intersection(*tables) if tables else set()
+
+
+def _raw_id(source_id: int, position: int, line: bytes) -> int:
+    content = b"%d:%d:%b" % (source_id, position, line)
+    return int.from_bytes(blake2b(content, digest_size=8).digest(), "little", signed=True)

@@ -1,0 +1,5 @@
+"""Fixtures that live in files of their own."""
+
+from __future__ import annotations
+
+pytest_plugins = ["fixtures.postgres"]

@@ -1,0 +1,17 @@
+"""Runs the revisions on the connection that `auditsvc.store.migrate` hands over.
+
+The transaction is the caller's: nothing is committed here.
+"""
+
+from __future__ import annotations
+
+from alembic import context
+
+from auditsvc.store.schema import metadata
+
+context.configure(
+    connection=context.config.attributes["connection"],
+    target_metadata=metadata,
+    transactional_ddl=True,
+)
+context.run_migrations()

@@ -1,0 +1,85 @@
+"""What users get: the installed wheel, its commands, and a README that tells the truth."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+
+import auditsvc
+
+ROOT = Path(__file__).parents[2]
+AUDITSVC = Path(sys.executable).with_name("auditsvc")
+README = (ROOT / "README.md").read_text()
+
+
+def say(*arguments):
+    """Run the installed command."""
+    return subprocess.run([AUDITSVC, *arguments], capture_output=True, text=True, check=False)
+
+
+def test_the_wheel_is_what_is_tested():
+    """The package comes from the environment, not from the work tree."""
+    assert ROOT / ".venv" in Path(auditsvc.__file__).parents
+
+
+def test_the_wheel_carries_rules_and_migrations():
+    """Both stand at the top of the repository and travel in the wheel, whole."""
+    for package, pattern in (("rules", "*.rules"), ("migrations/versions", "0*.py")):
+        here = {path.name for path in (ROOT / package).glob(pattern)}
+        there = files("auditsvc") / package
+        assert here
+        assert here <= {entry.name for entry in there.iterdir()}
+
+
+def verbs():
+    """Commands that `--help` lists."""
+    listed = say("--help").stdout.partition("Commands:")[2]
+    return re.findall(r"^  ([a-z]+)\b", listed, re.MULTILINE)
+
+
+def test_every_command_is_in_the_readme():
+    """A command that the README does not name is not there for users."""
+    assert {"run", "ingest", "query", "status", "migrate"} <= set(verbs())
+    for verb in verbs():
+        assert f"`auditsvc {verb}" in README, verb
+
+
+def test_every_option_in_the_readme_exists():
+    """An option that the README names is taken by that command."""
+    for verb, rest in re.findall(r"^\| `auditsvc ([a-z]+)([^`]*)`", README, re.MULTILINE):
+        shown = say(verb, "--help").stdout
+        for option in re.findall(r"--[a-z-]+", rest):
+            assert option in shown, (verb, option)
+
+
+def test_version_names_the_decoder():
+    """The version line says which decoder is in use."""
+    line = say("--version").stdout
+    assert re.fullmatch(rf"auditsvc {re.escape(auditsvc.__version__)} \(decoder: \w+\)\n", line)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status"),
+    [
+        (["no-such-verb"], 2),
+        (["query"], 2),
+        (["query", "SELECT 1", "--format", "xml"], 2),
+        (["query", "SELECT 1", "--store", "sqlite:////nowhere/at/all.db"], 1),
+        (["query", "SELECT 1", "--store", "mysql://localhost/x"], 2),
+        (["ingest"], 2),
+        (["ingest", "/nowhere/audit.log", "--store", "sqlite:///{folder}/x.db"], 1),
+        (["ingest", "/etc", "--store", "sqlite:///{folder}/x.db"], 1),
+        (["--config", "/nowhere.toml", "status"], 2),
+    ],
+)
+def test_wrong_use_is_one_line(tmp_path, arguments, status):
+    """One line on stderr, nothing on stdout, the right status, no traceback, nothing left."""
+    done = say(*(word.format(folder=tmp_path) for word in arguments))
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (status, "", 1), done.stderr
+    assert done.stderr.startswith("auditsvc: ")
+    assert list(tmp_path.iterdir()) == []
