@@ -15,7 +15,7 @@ import statistics
 import time
 from typing import TYPE_CHECKING
 
-from auditsvc.decode import DECODERS, decoder
+from auditsvc.decode import DECODERS, make_decoder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -70,7 +70,7 @@ def measure(name: str, log: bytes, records: int, rounds: int) -> float:
     """Decode a log some times; give the median of records a second."""
     speeds = []
     for _ in range(rounds):
-        machine = decoder(name, b"benchmark", "host")
+        machine = make_decoder(name, secret=b"benchmark", host="host")
         start = time.perf_counter()
         for position in range(0, len(log), CHUNK):
             machine.feed(log[position : position + CHUNK], 0.0)

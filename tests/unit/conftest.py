@@ -8,7 +8,7 @@ from functools import partial
 
 import pytest
 
-from auditsvc.decode import DECODERS, decoder
+from auditsvc.decode import DECODERS, make_decoder
 from auditsvc.store import schema
 
 TABLES = {table.name: table for table in (*schema.DIMENSIONS, *schema.FACTS, schema.record_type)}
@@ -93,7 +93,7 @@ class Decoded:
 @pytest.fixture(params=list(DECODERS), scope="session")
 def make(request):
     """Make a decoder of the implementation under test."""
-    return partial(decoder, request.param, b"secret", "here")
+    return partial(make_decoder, request.param, secret=b"secret", host="here")
 
 
 @pytest.fixture(scope="session")

@@ -201,7 +201,7 @@ def test_a_type_beyond_all_is_refused():
 class Source:
     """What a collector needs of a record socket."""
 
-    overflows = 0
+    overflows = forged = 0
 
     def __init__(self, sock):
         self.fileno = sock.fileno
