@@ -30,8 +30,8 @@ ESCAPED: Final = b"\x1dESCAPED=1"
 MAX_SERIAL: Final = (1 << 32) - 1
 MAX_SECOND: Final = (1 << 33) - 1
 
-STAMP: Final = rb"audit\(([0-9]{1,10})\.([0-9]{3}):([0-9]{1,10})\)"
-"""Pattern of what all records of an event share: second, millisecond, serial."""
+STAMP: Final = rb"audit\((([0-9]{1,10})\.([0-9]{3}):([0-9]{1,10}))\)"
+"""Pattern of what all records of an event share: the whole, second, millisecond, serial."""
 
 _LINE: Final = re.compile(
     rb"(?:node=((?:(?! type=).)*) )?type=([A-Z][A-Z0-9_]*(?:\[[0-9]{1,10}\])?|[0-9]{1,10}) msg=('?)"
@@ -88,9 +88,9 @@ def parse_line(line: bytes) -> Line | str:
     """Take a line (no newline) apart; for one that is not a record, the reason."""
     line = line.removesuffix(b"\r")
     if match := _LINE.fullmatch(line):
-        node, type_name, quote, second, ms, serial, body = match.groups()
+        node, type_name, quote, stamp, second, ms, serial, body = match.groups()
     elif match := _PRINTK.fullmatch(line):
-        type_name, second, ms, serial, body = match.groups()
+        type_name, stamp, second, ms, serial, body = match.groups()
         node, quote = None, b""
     else:
         return "not a record"
@@ -104,4 +104,4 @@ def parse_line(line: bytes) -> Line | str:
         body = unescape(body.removesuffix(ESCAPED))
     if quote:
         body = body.removesuffix(b"'")
-    return Line(node, type_name, b"%b.%b:%b" % (second, ms, serial), when, int(ms), number, body)
+    return Line(node, type_name, stamp, when, int(ms), number, body)

@@ -64,7 +64,7 @@ _REPEATED: Final = (b"ARCH", b"SYSCALL")
 _UNSET: Final = (-1, 0xFFFFFFFF)
 
 _MAX_ENTRIES: Final = 1 << 14
-_MAX_BYTES: Final = 1 << 24
+_MAX_BYTES: Final = 1 << 23
 
 
 class _Cache(dict[K, V]):

@@ -10,9 +10,9 @@ An event ends
   ANOM_ABEND, KERNEL; unless that record says `subj=?`, for then a MAC_TASK_CONTEXTS
   follows. LOGIN, CONFIG_CHANGE, AVC and all others can come inside a syscall and wait;
 * when another SYSCALL comes under the same identity (DISPLACED);
-* when nothing of it came for the idle time (TIMEOUT), when more events are open than
-  may be (EVICTED, the one that was opened first), and at the end of input
-  (END_OF_INPUT). This is how events end where neither PROCTITLE nor EOE is logged.
+* when nothing of it came for the idle time (TIMEOUT), when more events or bytes are
+  open than may be (EVICTED, the event that was opened first), and at the end of
+  input (END_OF_INPUT). This is how events end where neither PROCTITLE nor EOE is logged.
 
 Records that come after their event's end open another of the same identity; the store
 brings the two together. No event waits for another, and none is dropped.
@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
 IDLE: Final = 2.0
 MAX_OPEN: Final = 4096
+MAX_OPEN_BYTES: Final = 1 << 25
+"""Of the lines of all open events; the arguments of one execve take up to some 6 MB."""
 
 
 @dataclass(slots=True)
@@ -68,12 +70,12 @@ class Events:
         self._idle = idle
         self._max_open = max_open
         self._open: dict[bytes, Event] = {}
+        self._bytes = 0
         self.open_records = 0
 
-    @property
-    def is_full(self) -> bool:
-        """Tell whether another event would evict one."""
-        return len(self._open) >= self._max_open
+    def has_room(self, size: int) -> bool:
+        """Tell whether another event, its lines of this many bytes, would evict none."""
+        return len(self._open) < self._max_open and self._bytes + size <= MAX_OPEN_BYTES
 
     def __contains__(self, key: bytes) -> bool:
         return key in self._open
@@ -105,9 +107,10 @@ class Events:
         event.lines.append(text)
         event.last = now
         self.open_records += 1
+        self._bytes += len(text)
         if number == types.PROCTITLE:
             self._end(key, None)
-        elif len(self._open) > self._max_open:
+        while len(self._open) > self._max_open or self._bytes > MAX_OPEN_BYTES:
             self._end(next(iter(self._open)), EVICTED)
         return first
 
@@ -130,6 +133,7 @@ class Events:
     def _end(self, key: bytes, reason: int | None) -> None:
         event = self._open.pop(key)
         self.open_records -= len(event.records)
+        self._bytes -= sum(map(len, event.lines))
         self._done(event.identity, event.records, reason)
 
 

@@ -32,14 +32,14 @@ MAX_LINE: Final = 1 << 20
 _MAX_HOSTS: Final = 256
 
 _EVENT: Final = re.compile(
-    rb"((?:node=(?:(?! type=)[^\n])* )?)type=SYSCALL msg=("
+    rb"((?:node=(?:(?! type=)[^\n])* )?)type=SYSCALL msg="
     + STAMP
-    + rb"): "
+    + rb": "
     + CALL
     + rb"( ppid=[^\n]*)\n"
-    rb"((?:\1type=(?!EOE |SYSCALL |PROCTITLE )[A-Z][A-Z0-9_]* msg=\2: [^\n]*\n)*)"
-    rb"\1type=PROCTITLE msg=\2: ([^\n]*)\n"
-    rb"(\1type=EOE msg=\2: ?\n)?"
+    rb"((?:\1type=(?!EOE |SYSCALL |PROCTITLE )[A-Z][A-Z0-9_]* msg=audit\(\2\): [^\n]*\n)*)"
+    rb"\1type=PROCTITLE msg=audit\(\2\): ([^\n]*)\n"
+    rb"(\1type=EOE msg=audit\(\2\): ?\n)?"
 )
 _GAP: Final = re.compile(rb"#gap ([0-9]+) ([0-9]+)(?: (.*))?")
 # What the short way leaves to the plain one.
@@ -104,19 +104,20 @@ class ReferenceDecoder:
     def _whole(self, match: re.Match[bytes]) -> bool:
         """Take a whole event at once; False leaves it to the plain way."""
         prefix, stamp, second, ms, serial, *facts, between, title, eoe = match.groups()
-        # Longer ones may hold a line that has to be cut.
-        if match.end() - match.start() > MAX_LINE or self._events.is_full:
+        size = match.end() - match.start()
+        # A longer one may hold a line that has to be cut.
+        if size > MAX_LINE or not self._events.has_room(size):
             return False
         node = prefix[5:-1] if prefix else None
         when, number = int(second), int(serial)
-        if when > MAX_SECOND or number > MAX_SERIAL or prefix + stamp[6:-1] in self._events:
+        if when > MAX_SECOND or number > MAX_SERIAL or prefix + stamp in self._events:
             return False
         call = read_call(facts)
         if call is None:
             return False
         others: list[Record] = []
         if between:
-            head, mark = len(prefix) + 5, b" msg=%b: " % stamp
+            head, mark = len(prefix) + 5, b" msg=audit(%b): " % stamp
             for line in between[:-1].split(b"\n"):
                 name, _, body = line[head:].partition(mark)
                 kind = self._types.number(name)

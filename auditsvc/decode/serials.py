@@ -15,7 +15,7 @@ from __future__ import annotations
 from array import array
 from typing import Final
 
-WINDOW: Final = 1 << 16
+WINDOW: Final = 1 << 14
 _MASK: Final = WINDOW - 1
 _WRAP: Final = (1 << 32) - 1
 _HALF: Final = 1 << 31

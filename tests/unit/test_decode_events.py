@@ -122,6 +122,15 @@ def test_the_bound_holds_for_whole_events_too(decode):
     assert states(whole)[0] == (0, EVICTED)
 
 
+def test_open_bytes_are_bounded(decode):
+    """An event without end cannot fill the memory; its records are kept all the same."""
+    log = [syscall(items=1), *(record("NEW_KIND", "x=" + "y" * 1_000_000) for _ in range(40))]
+    decoded = decode(log, finish=False)
+    assert states(decoded) == [(1, EVICTED)]
+    assert 0 < decoded.open_records < 20
+    assert decoded.balance() == 0
+
+
 def test_another_syscall_displaces(decode):
     """Two SYSCALLs under one identity are two rows, and the first one says why."""
     decoded = decode([syscall(1, nr=1), syscall(1, nr=2), title(1)])
