@@ -17,8 +17,8 @@ import pytest
 from fixtures.logs import Pipe, balanced, ledger, load, opening, record, rows
 from sqlalchemy import create_engine, text
 
-from auditsvc.decode import decoder
-from auditsvc.errors import ClashError, StoreError
+from auditsvc.decode import make_decoder
+from auditsvc.errors import ClashError, ConfigError, StoreError
 from auditsvc.store import Checkpoint, migrate, open_store, parse_url, shown
 from auditsvc.store.sqlite import SQLite
 
@@ -256,7 +256,7 @@ def test_an_error_within_a_batch_stores_nothing(url):
     pipe = Pipe(url)
     pipe.load(opening(1), finish=True)
     source = pipe.store.source("file", "log")
-    made = decoder("reference", pipe.store.secret, "box")
+    made = make_decoder("reference", secret=pipe.store.secret, host="box")
     made.feed(opening(2).encode(), 0.0)
     made.finish()
     batch = made.take()
@@ -273,7 +273,9 @@ def test_an_error_within_a_batch_stores_nothing(url):
 @pytest.mark.parametrize("wrong", ["", "nonsense", "mysql://host/x", "sqlite"])
 def test_a_wrong_url(wrong):
     """What is no store's URL is refused with the two forms that are."""
-    refused(wrong, "sqlite:////PATH")
+    with pytest.raises(ConfigError, match="sqlite:////PATH") as caught:
+        open_store(wrong)
+    assert caught.value.status == 2
 
 
 # --- PostgreSQL ------------------------------------------------------------------------
