@@ -10,7 +10,8 @@ MAKEFLAGS += --no-print-directory
 PYTHON := /usr/bin/python3
 VENV := .venv
 BIN := $(VENV)/bin
-SOURCES := pyproject.toml README.md $(shell find auditsvc rules migrations -type f -not -path '*/__pycache__/*')
+SOURCES := pyproject.toml README.md $(shell find auditsvc rules migrations native -type f \
+    -not -path '*/__pycache__/*' -not -path 'native/target/*')
 
 .PHONY: setup demo test lint unit peers lock wheel clean
 
@@ -29,17 +30,17 @@ $(VENV)/.dependencies: constraints.txt build/.system
 	$(PYTHON) -m venv --system-site-packages $(VENV)
 	# Build tools first, so that no isolated build fetches unpinned ones.
 	$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes --ignore-installed \
-	    -r <(tools/pick-pins setuptools wheel packaging < constraints.txt)
+	    -r <(tools/pick-pins setuptools setuptools-rust semantic-version wheel packaging < constraints.txt)
 	$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes --no-build-isolation \
 	    -r constraints.txt
 	touch $@
 
 # The wheel is what users get, so the wheel is what we run and test.
 $(VENV)/.installed: $(SOURCES) $(VENV)/.dependencies
-	rm -rf dist build/lib build/bdist.* *.egg-info
+	rm -rf dist build/lib* build/temp* build/bdist.* *.egg-info
 	$(BIN)/python -m pip wheel -q --disable-pip-version-check --no-build-isolation --no-deps --wheel-dir dist .
 	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --force-reinstall dist/auditsvc-*.whl
-	rm -rf build/lib build/bdist.* *.egg-info
+	rm -rf build/lib* build/temp* build/bdist.* *.egg-info
 	touch $@
 
 wheel: setup

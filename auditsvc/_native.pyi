@@ -1,0 +1,44 @@
+"""What the crate native/ gives to Python."""
+
+from collections.abc import Mapping
+from typing import final
+
+@final
+class Drained:
+    """What one `Drain.collect` brought."""
+
+    @property
+    def lines(self) -> bytes:
+        """Spool lines, each with its newline."""
+    @property
+    def count(self) -> int:
+        """Records in `lines`."""
+    @property
+    def others(self) -> list[tuple[int, bytes]]:
+        """(type, payload) of messages whose type has no prefix: replies, AUDIT_REPLACE."""
+    @property
+    def overflows(self) -> int:
+        """Times that the socket said it had dropped messages (ENOBUFS), or that one was cut."""
+    @property
+    def forged(self) -> int:
+        """Messages thrown away because another process sent them, not the kernel."""
+    @property
+    def busy(self) -> bool:
+        """Records came faster than the pace takes them: some batch was full."""
+
+@final
+class Drain:
+    """Empties a record socket; the interpreter lock is free while it waits, reads and formats."""
+
+    def __new__(cls, fd: int, prefixes: Mapping[int, bytes]) -> Drain:
+        """`prefixes` gives, by record type, how its lines begin (`type=SYSCALL msg=`)."""
+    def collect(
+        self, *, max_bytes: int, pace: float, hold: float, timeout: float, wake_fd: int = -1
+    ) -> Drained:
+        """Wait up to `timeout` seconds for a record; then take what comes for `hold` seconds.
+
+        From the first record on it lets more gather for `pace` seconds, takes all that
+        is there, and so on until `hold` is over or there are `max_bytes` of lines. It comes
+        back at once, with what is there, when `wake_fd` can be read. OSError where the
+        socket fails.
+        """

@@ -1,0 +1,55 @@
+"""The decoder of the native core, as `auditsvc.decode.interface.Decoder`.
+
+It gives what the reference gives, row for row and in the same order; the
+interpreter lock is free while it decodes.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from auditsvc.decode.events import IDLE, MAX_OPEN
+from auditsvc.decode.interface import Batch
+from auditsvc.errors import StoreError
+from auditsvc.names import record_types
+from auditsvc.native import native_core
+
+if TYPE_CHECKING:
+    from auditsvc.decode.interface import Row
+
+
+class NativeDecoder:
+    """Implements `auditsvc.decode.interface.Decoder`."""
+
+    name = "native"
+
+    def __init__(
+        self, secret: bytes, host: str, *, idle: float = IDLE, max_open: int = MAX_OPEN
+    ) -> None:
+        core = native_core("native")
+        assert core is not None
+        self._core = core.Decoder(
+            secret, host, idle=idle, max_open=max_open, record_types=list(record_types().items())
+        )
+        self.feed = self._core.feed
+        self.expire = self._core.expire
+        self.finish = self._core.finish
+        self.pending = self._core.pending
+        self.pin = self._core.pin
+        self.forget = self._core.forget
+
+    @property
+    def open_records(self) -> int:
+        """Records that belong to events which have not ended."""
+        return int(self._core.open_records)
+
+    def take(self) -> Batch:
+        """Hand over the rows made since the last call."""
+        return Batch(*self._core.take())
+
+    def restore(self, pending: bytes, now: float) -> None:
+        """Take `pending()` of an earlier decoder; StoreError if it is not that."""
+        try:
+            self._core.restore(pending, now)
+        except ValueError as error:
+            raise StoreError(str(error)) from error

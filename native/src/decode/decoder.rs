@@ -1,0 +1,316 @@
+//! Log lines in, rows out. See auditsvc/decode/reference.py and events.py; the reference's short
+//! way for whole events has no counterpart, for lines are fast enough.
+
+use super::dimensions::Dimensions;
+use super::events::{Event, Events};
+use super::fields::{parse_fields, to_int};
+use super::line::{Line, parse_line};
+use super::rows::{
+    Batch, DISPLACED, END_OF_INPUT, EVICTED, Identity, Record, Records, Rows, TIMEOUT,
+};
+use super::serials::Serials;
+use super::types::{self, TypeTable};
+
+const MAX_LINE: usize = 1 << 20;
+const MAX_OPEN_BYTES: usize = 1 << 25;
+const MAX_HOSTS: usize = 256;
+
+/// What `auditsvc.decode.interface.COUNTS` names.
+#[derive(Default)]
+pub struct Counts {
+    pub received: i64,
+    pub stored: i64,
+    pub end: i64,
+    pub raw: i64,
+    pub gap: i64,
+    pub kernel_lost: i128,
+    pub spool_lost: i128,
+}
+
+/// A line kept as it is: where it began, the line, and why.
+pub struct Raw {
+    pub position: i64,
+    pub line: Vec<u8>,
+    pub reason: String,
+}
+
+pub struct Decoder {
+    pub rows: Rows,
+    pub types: TypeTable,
+    pub open_records: usize,
+    /// Of the lines of all open events.
+    open_bytes: usize,
+    events: Events,
+    serials: Vec<(Vec<u8>, Serials)>,
+    counts: Counts,
+    raw: Vec<Raw>,
+    idle: f64,
+    max_open: usize,
+    /// The unfinished line, and where it begins, from where the input began.
+    rest: Vec<u8>,
+    position: i64,
+}
+
+impl Decoder {
+    pub fn new(dimensions: Dimensions, types: TypeTable, idle: f64, max_open: usize) -> Self {
+        Decoder {
+            rows: Rows::new(dimensions),
+            types,
+            open_records: 0,
+            open_bytes: 0,
+            events: Events::new(),
+            serials: Vec::new(),
+            counts: Counts::default(),
+            raw: Vec::new(),
+            idle,
+            max_open,
+            rest: Vec::new(),
+            position: 0,
+        }
+    }
+
+    pub fn feed(&mut self, mut data: &[u8], now: f64) {
+        if !self.rest.is_empty() {
+            data = self.finish_line(data, now);
+        }
+        loop {
+            let (line, next) = match memchr::memchr(b'\n', data) {
+                Some(end) if end <= MAX_LINE => (&data[..end], &data[end + 1..]),
+                _ if data.len() > MAX_LINE => data.split_at(MAX_LINE),
+                _ => break,
+            };
+            self.line(line, now);
+            self.position += (data.len() - next.len()) as i64;
+            data = next;
+        }
+        self.rest.extend_from_slice(data);
+    }
+
+    /// Takes what ends the unfinished line; gives the data behind it.
+    fn finish_line<'d>(&mut self, mut data: &'d [u8], now: f64) -> &'d [u8] {
+        let mut text = std::mem::take(&mut self.rest);
+        loop {
+            let room = (MAX_LINE + 1 - text.len()).min(data.len());
+            if let Some(end) = memchr::memchr(b'\n', &data[..room]) {
+                text.extend_from_slice(&data[..end]);
+                self.line(&text, now);
+                self.position += text.len() as i64 + 1;
+                return &data[end + 1..];
+            }
+            text.extend_from_slice(&data[..room]);
+            data = &data[room..];
+            if text.len() <= MAX_LINE {
+                self.rest = text;
+                return data;
+            }
+            self.line(&text[..MAX_LINE], now);
+            self.position += MAX_LINE as i64;
+            text.drain(..MAX_LINE);
+        }
+    }
+
+    #[inline]
+    fn line(&mut self, mut text: &[u8], now: f64) {
+        let mut position = self.position;
+        if text.first() == Some(&0) {
+            let nuls = text.iter().take_while(|&&byte| byte == 0).count();
+            self.counts.received += 1;
+            self.keep_raw(position, b"", format!("{nuls} NUL bytes"));
+            position += nuls as i64;
+            text = &text[nuls..];
+        }
+        let is_space = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\n' | b'\r' | 0x0b | 0x0c);
+        if text.iter().all(is_space) {
+            return;
+        }
+        self.counts.received += 1;
+        if let Err(reason) = self.record(text, now, false) {
+            self.keep_raw(position, text, reason.to_owned());
+        }
+    }
+
+    #[cold]
+    fn keep_raw(&mut self, position: i64, line: &[u8], reason: String) {
+        self.counts.raw += 1;
+        self.raw.push(Raw { position, line: line.to_vec(), reason });
+    }
+
+    /// Takes the line of a record; `again`: it was taken, and counted, before a restart.
+    #[inline]
+    fn record(&mut self, text: &[u8], now: f64, again: bool) -> Result<(), &'static str> {
+        let line = parse_line(text)?;
+        let number = self.types.number(line.type_name);
+        if number == types::EOE {
+            self.counts.end += 1;
+            if let Some(place) = self.events.find(line.node, line.stamp) {
+                self.end(place, None);
+            }
+            return Ok(());
+        }
+        let first = self.add(number, &line, text, now);
+        if again {
+            return Ok(());
+        }
+        if first && !types::is_daemon(number) {
+            self.see(&line);
+        } else if number == types::DAEMON_ERR {
+            self.count_lost(line.body(text));
+        }
+        Ok(())
+    }
+
+    /// Takes a record that is not EOE; tells whether it is the first of an event.
+    #[inline]
+    fn add(&mut self, number: i32, line: &Line<'_>, text: &[u8], now: f64) -> bool {
+        let mut place = self.events.find(line.node, line.stamp);
+        if types::is_user(number) || (place.is_none() && types::is_alone(number)) {
+            let body = line.body(text);
+            let waits = place.is_none() && memchr::memmem::find(body, b" subj=?").is_some();
+            if !waits {
+                let Line { node, second, ms, serial, .. } = *line;
+                let records = &[Record { number, line: 0..0, body: 0..body.len() }];
+                self.counts.stored += 1;
+                self.rows.add(
+                    Identity { node, second, ms, serial },
+                    Records { records, text: body },
+                    None,
+                );
+                return true;
+            }
+        }
+        if number == types::SYSCALL {
+            if let Some(open) = place.filter(|&open| self.events.at(open).has_call) {
+                self.end(open, Some(DISPLACED));
+                place = None;
+            }
+        }
+        let first = place.is_none();
+        let place = place.unwrap_or_else(|| self.events.open(line));
+        let event = self.events.at(place);
+        event.has_call |= number == types::SYSCALL;
+        event.push(number, line, text);
+        event.last = now;
+        self.open_records += 1;
+        self.open_bytes += text.len();
+        if number == types::PROCTITLE {
+            self.end(place, None);
+        }
+        while self.events.len() > self.max_open || self.open_bytes > MAX_OPEN_BYTES {
+            let Some(oldest) = self.events.oldest() else { break };
+            self.end(oldest, Some(EVICTED));
+        }
+        first
+    }
+
+    #[inline]
+    fn end(&mut self, place: u32, reason: Option<u8>) {
+        let event: Event = self.events.take(place);
+        let records = event.records();
+        self.open_records -= records.records.len();
+        self.open_bytes -= event.bytes();
+        self.counts.stored += records.records.len() as i64;
+        self.rows.add(event.identity(), records, reason);
+        self.events.give_back(place, event);
+    }
+
+    #[inline]
+    fn see(&mut self, line: &Line<'_>) {
+        let node = line.node.unwrap_or_default();
+        let when = line.second * 1000 + i64::from(line.ms);
+        match self.serials.iter_mut().find(|(name, _)| name == node) {
+            Some((_, serials)) => self.counts.gap += serials.see(line.serial, when),
+            None => {
+                if self.serials.len() >= MAX_HOSTS {
+                    self.serials.remove(0);
+                }
+                self.serials.push((node.to_vec(), Serials::new(line.serial, when)));
+            }
+        }
+    }
+
+    /// Reads our collector's note: DAEMON_ERR op=lost kernel=N spool=N.
+    fn count_lost(&mut self, body: &[u8]) {
+        let fields = parse_fields(types::DAEMON_ERR, body);
+        let last =
+            |name: &[u8]| fields.iter().rev().find(|field| field.name == name)?.value.as_deref();
+        if last(b"op") == Some(b"lost") {
+            self.counts.kernel_lost += to_int(last(b"kernel")).unwrap_or(0);
+            self.counts.spool_lost += to_int(last(b"spool")).unwrap_or(0);
+        }
+    }
+
+    pub fn expire(&mut self, now: f64) {
+        let limit = now - self.idle;
+        let places: Vec<u32> = self.events.places().collect();
+        for place in places {
+            if self.events.at(place).last <= limit {
+                self.end(place, Some(TIMEOUT));
+            }
+        }
+    }
+
+    pub fn finish(&mut self) {
+        let rest = std::mem::take(&mut self.rest);
+        if !rest.is_empty() {
+            self.line(&rest, 0.0);
+        }
+        self.position += rest.len() as i64;
+        while let Some(place) = self.events.oldest() {
+            self.end(place, Some(END_OF_INPUT));
+        }
+    }
+
+    /// Hands over what was made since the last call, but for the dimension rows.
+    pub fn take(&mut self) -> (Batch, Vec<Raw>, Counts) {
+        (
+            std::mem::take(&mut self.rows.batch),
+            std::mem::take(&mut self.raw),
+            std::mem::take(&mut self.counts),
+        )
+    }
+
+    pub fn pending(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        for (node, serials) in &self.serials {
+            let Serials { highest, when, .. } = serials;
+            out.extend_from_slice(format!("#gap {highest} {when}").as_bytes());
+            if !node.is_empty() {
+                out.push(b' ');
+                out.extend_from_slice(node);
+            }
+            out.push(b'\n');
+        }
+        for line in self.events.iter().flat_map(Event::lines) {
+            out.extend_from_slice(line);
+            out.push(b'\n');
+        }
+        out.extend_from_slice(&self.rest);
+        out
+    }
+
+    /// Takes `pending()` of an earlier decoder; an error where it is not that.
+    pub fn restore(&mut self, pending: &[u8], now: f64) -> Result<(), String> {
+        let mut lines: Vec<&[u8]> = pending.split(|&byte| byte == b'\n').collect();
+        let rest = lines.pop().unwrap_or_default();
+        for line in lines {
+            if let Some((node, serials)) = parse_gap(line) {
+                self.serials.retain(|(known, _)| *known != node);
+                self.serials.push((node, serials));
+            } else if let Err(reason) = self.record(line, now, true) {
+                let line = String::from_utf8_lossy(line);
+                return Err(format!("pending lines are records: {reason}: {line:?}"));
+            }
+        }
+        self.rest = rest.to_vec();
+        self.position = -(rest.len() as i64);
+        Ok(())
+    }
+}
+
+/// `#gap SERIAL MILLISECONDS[ NODE]`
+fn parse_gap(line: &[u8]) -> Option<(Vec<u8>, Serials)> {
+    let mut parts = line.strip_prefix(b"#gap ")?.splitn(3, |&byte| byte == b' ');
+    let highest = str::from_utf8(parts.next()?).ok()?.parse().ok()?;
+    let when = str::from_utf8(parts.next()?).ok()?.parse().ok()?;
+    Some((parts.next().unwrap_or_default().to_vec(), Serials::new(highest, when)))
+}

@@ -1,0 +1,356 @@
+//! Slices of records -> ids of dimension rows. See auditsvc/decode/dimensions.py.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+
+use super::address::parse_address;
+use super::arguments::join_arguments;
+use super::cache::Cache;
+use super::calls::Rest;
+use super::fields::{Field, decode_value, parse_fields, signed, to_int, to_json};
+use super::ids::{Value, canonical, dimension_id};
+use super::text::{json_list, to_text};
+use super::types::{CWD, PATH, PROCTITLE, SYSCALL};
+
+/// A row: its id and its content.
+pub struct Dimension {
+    pub id: i64,
+    pub content: Vec<Value>,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Kind {
+    Id,
+    Number,
+    Text,
+    Plain,
+}
+
+use Kind::{Id, Number, Plain, Text};
+
+const CONTEXT_COLUMNS: [(&[u8], Kind); 17] = [
+    (b"ppid", Id),
+    (b"pid", Id),
+    (b"auid", Id),
+    (b"uid", Id),
+    (b"gid", Id),
+    (b"euid", Id),
+    (b"suid", Id),
+    (b"fsuid", Id),
+    (b"egid", Id),
+    (b"sgid", Id),
+    (b"fsgid", Id),
+    (b"tty", Text),
+    (b"ses", Id),
+    (b"comm", Text),
+    (b"exe", Text),
+    (b"subj", Text),
+    (b"key", Text),
+];
+const FILE_COLUMNS: [(&[u8], Kind); 9] = [
+    (b"name", Text),
+    (b"nametype", Plain),
+    (b"inode", Number),
+    (b"dev", Plain),
+    (b"mode", Plain),
+    (b"ouid", Id),
+    (b"ogid", Id),
+    (b"rdev", Plain),
+    (b"obj", Text),
+];
+
+/// Names of the tables, in the order of `Dimensions::made`.
+pub const TABLES: [&str; 5] = ["host", "text", "context", "file", "address"];
+const HOST: usize = 0;
+const TEXT: usize = 1;
+const CONTEXT: usize = 2;
+const FILE: usize = 3;
+const ADDRESS: usize = 4;
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+struct ContextTag {
+    host: i64,
+    arch: u32,
+    as_fields: bool,
+    rest: usize,
+    cwd: Option<usize>,
+    title: Option<usize>,
+}
+
+/// Reads an id (of a user, a session, a process): None if it is none, or unset.
+pub fn id_column(value: Option<&[u8]>) -> Option<i64> {
+    to_int(value).filter(|number| !matches!(number, -1 | 0xffff_ffff)).map(signed)
+}
+
+pub struct Dimensions {
+    pub made: [Vec<Dimension>; 5],
+    secret: Vec<u8>,
+    host: String,
+    pins: HashMap<Vec<u8>, i64>,
+    ids: Cache<(), i64>,
+    hosts: Cache<bool, i64>,
+    contexts: Cache<ContextTag, i64>,
+    files: Cache<(), i64>,
+    addresses: Cache<bool, i64>,
+    argvs: Cache<(), (i64, bool)>,
+    bodies: Cache<i32, i64>,
+}
+
+impl Dimensions {
+    pub fn new(secret: Vec<u8>, host: String) -> Self {
+        Dimensions {
+            made: Default::default(),
+            secret,
+            host,
+            pins: HashMap::new(),
+            ids: Cache::new(),
+            hosts: Cache::new(),
+            contexts: Cache::new(),
+            files: Cache::new(),
+            addresses: Cache::new(),
+            argvs: Cache::new(),
+            bodies: Cache::new(),
+        }
+    }
+
+    pub fn pin(&mut self, table: &str, content: &[Value], id: i64) {
+        self.pins.insert(canonical(table, content), id);
+        self.forget();
+    }
+
+    pub fn forget(&mut self) {
+        self.ids.clear();
+        self.hosts.clear();
+        self.contexts.clear();
+        self.files.clear();
+        self.addresses.clear();
+        self.argvs.clear();
+        self.bodies.clear();
+    }
+
+    fn id(&mut self, table: usize, content: Vec<Value>, size: usize) -> i64 {
+        let key = canonical(TABLES[table], &content);
+        if let Some(known) = self.ids.get((), &[&key]) {
+            return known;
+        }
+        let pinned = self.pins.get(&key).copied().filter(|&id| id != 0);
+        let id = pinned.unwrap_or_else(|| dimension_id(&self.secret, &key));
+        self.made[table].push(Dimension { id, content });
+        self.ids.put((), &[&key], id, size)
+    }
+
+    fn text(&mut self, value: &str, raw: Option<&[u8]>) -> i64 {
+        let size = value.chars().count() + raw.map_or(0, <[u8]>::len);
+        let raw = raw.map_or(Value::Null, |raw| Value::Bytes(raw.into()));
+        self.id(TEXT, vec![Value::Text(value.into()), raw], size)
+    }
+
+    fn text_of(&mut self, name: &[u8], data: &[u8]) -> i64 {
+        let replaced = |old: u8, new: u8| -> Cow<'_, [u8]> {
+            if memchr::memchr(old, data).is_none() {
+                return Cow::Borrowed(data);
+            }
+            Cow::Owned(data.iter().map(|&byte| if byte == old { new } else { byte }).collect())
+        };
+        let shown = match name {
+            b"key" => replaced(1, b','),
+            b"proctitle" => replaced(0, b' '),
+            _ => Cow::Borrowed(data),
+        };
+        let (value, exact) = to_text(&shown);
+        let says_all = exact && matches!(shown, Cow::Borrowed(_));
+        self.text(&value, if says_all { None } else { Some(data) })
+    }
+
+    #[inline]
+    pub fn host(&mut self, node: Option<&[u8]>) -> i64 {
+        let key = node.unwrap_or_default();
+        match self.hosts.get(node.is_some(), &[key]) {
+            Some(known) => known,
+            None => self.new_host(node),
+        }
+    }
+
+    #[cold]
+    fn new_host(&mut self, node: Option<&[u8]>) -> i64 {
+        let name = match node {
+            None => self.host.clone(),
+            Some(node) => to_text(node).0.into_owned(),
+        };
+        let size = name.chars().count();
+        let id = self.id(HOST, vec![Value::Text(name.into())], size);
+        self.hosts.put(node.is_some(), &[node.unwrap_or_default()], id, size)
+    }
+
+    #[inline]
+    pub fn context(
+        &mut self,
+        host: i64,
+        arch: u32,
+        rest: &Rest<'_>,
+        cwd: Option<&[u8]>,
+        title: Option<&[u8]>,
+    ) -> i64 {
+        let joined;
+        let (as_fields, key): (bool, &[u8]) = match rest {
+            Rest::Text(text) => (false, text),
+            Rest::Fields(fields) => {
+                joined = join_fields(fields);
+                (true, &joined)
+            }
+        };
+        let tag = ContextTag {
+            host,
+            arch,
+            as_fields,
+            rest: key.len(),
+            cwd: cwd.map(<[u8]>::len),
+            title: title.map(<[u8]>::len),
+        };
+        let parts = [key, cwd.unwrap_or_default(), title.unwrap_or_default()];
+        match self.contexts.get(tag, &parts) {
+            Some(known) => known,
+            None => self.new_context(tag, parts, rest, cwd, title),
+        }
+    }
+
+    #[cold]
+    fn new_context(
+        &mut self,
+        tag: ContextTag,
+        parts: [&[u8]; 3],
+        rest: &Rest<'_>,
+        cwd: Option<&[u8]>,
+        title: Option<&[u8]>,
+    ) -> i64 {
+        let (fields, length) = match rest {
+            Rest::Text(text) => (parse_fields(SYSCALL, text), text.len()),
+            Rest::Fields(fields) => (fields.clone(), fields.len()),
+        };
+        let kept = fields.into_iter().filter(|field| !matches!(field.name, b"ARCH" | b"SYSCALL"));
+        let (columns, extra) = self.columns(kept, &CONTEXT_COLUMNS);
+        let place = self.sole(CWD, cwd);
+        let shown = self.sole(PROCTITLE, title);
+        let mut content = vec![tag.host.into(), i64::from(tag.arch).into()];
+        content.extend(columns);
+        content.extend([place.into(), shown.into(), extra.into()]);
+        let size = 200 + length + tag.cwd.unwrap_or(0) + tag.title.unwrap_or(0);
+        let id = self.id(CONTEXT, content, 200);
+        self.contexts.put(tag, &parts, id, size)
+    }
+
+    fn sole(&mut self, record_type: i32, body: Option<&[u8]>) -> Option<i64> {
+        let body = body?;
+        let equals = memchr::memchr(b'=', body)?;
+        let (name, value) = (&body[..equals], &body[equals + 1..]);
+        let data = decode_value(record_type, name, value)?;
+        Some(self.text_of(name, &data))
+    }
+
+    #[inline]
+    pub fn file(&mut self, body: &[u8]) -> i64 {
+        match self.files.get((), &[body]) {
+            Some(known) => known,
+            None => self.new_file(body),
+        }
+    }
+
+    #[cold]
+    fn new_file(&mut self, body: &[u8]) -> i64 {
+        let fields = parse_fields(PATH, body);
+        let (mut content, extra) = self.columns(fields.into_iter(), &FILE_COLUMNS);
+        content.push(extra.into());
+        let id = self.id(FILE, content, body.len());
+        self.files.put((), &[body], id, body.len())
+    }
+
+    fn columns<'a>(
+        &mut self,
+        fields: impl Iterator<Item = Field<'a>>,
+        kinds: &[(&[u8], Kind)],
+    ) -> (Vec<Value>, Option<i64>) {
+        let mut columns: Vec<Option<Value>> = vec![None; kinds.len()];
+        let mut extra = Vec::new();
+        for field in fields {
+            let column = kinds.iter().position(|(name, _)| *name == field.name);
+            let Some(column) = column.filter(|&column| columns[column].is_none()) else {
+                extra.push(field);
+                continue;
+            };
+            columns[column] = match (kinds[column].1, &field.value) {
+                (_, None) => Some(Value::Null),
+                (Text, Some(value)) => Some(self.text_of(field.name, value).into()),
+                (Id, Some(value)) => to_int(Some(value)).map(|_| id_column(Some(value)).into()),
+                (Number, Some(value)) => to_int(Some(value)).map(|number| signed(number).into()),
+                (Plain, Some(value)) => match to_text(value) {
+                    (text, true) => Some(Value::Text(text.into())),
+                    _ => None,
+                },
+            };
+            if columns[column].is_none() {
+                extra.push(field);
+            }
+        }
+        let rest = (!extra.is_empty()).then(|| {
+            let (value, exact) = to_json(&extra);
+            let pairs = || {
+                let pair = |field: &Field<'_>| {
+                    [field.name, b"=", field.value.as_deref().unwrap_or_default()].concat()
+                };
+                extra.iter().map(pair).collect::<Vec<_>>().join(&0)
+            };
+            let raw = (!exact).then(pairs);
+            self.text(&value, raw.as_deref())
+        });
+        (columns.into_iter().map(|column| column.unwrap_or(Value::Null)).collect(), rest)
+    }
+
+    pub fn address(&mut self, saddr: &[u8], little: bool) -> i64 {
+        if let Some(known) = self.addresses.get(little, &[saddr]) {
+            return known;
+        }
+        let id = self.id(ADDRESS, parse_address(saddr, little), saddr.len());
+        self.addresses.put(little, &[saddr], id, saddr.len())
+    }
+
+    /// Id of the arguments that EXECVE records hold, and whether those are all.
+    pub fn argv(&mut self, bodies: &[&[u8]]) -> (i64, bool) {
+        let mut key = Vec::new();
+        for body in bodies {
+            key.extend_from_slice(&body.len().to_ne_bytes());
+            key.extend_from_slice(body);
+        }
+        if let Some(known) = self.argvs.get((), &[&key]) {
+            return known;
+        }
+        let (values, whole) = join_arguments(bodies);
+        let shown: Vec<_> = values.iter().map(|value| to_text(value)).collect();
+        let value = json_list(shown.iter().map(|(text, _)| &**text));
+        let exact = shown.iter().all(|(_, clean)| *clean);
+        let raw = (!exact).then(|| values.join(&0));
+        let id = self.text(&value, raw.as_deref());
+        self.argvs.put((), &[&key], (id, whole), bodies.iter().map(|body| body.len()).sum())
+    }
+
+    pub fn fields(&mut self, record_type: i32, body: &[u8]) -> i64 {
+        if let Some(known) = self.bodies.get(record_type, &[body]) {
+            return known;
+        }
+        let (value, exact) = to_json(&parse_fields(record_type, body));
+        let id = self.text(&value, if exact { None } else { Some(body) });
+        self.bodies.put(record_type, &[body], id, body.len())
+    }
+}
+
+fn join_fields(fields: &[Field<'_>]) -> Vec<u8> {
+    let mut out = Vec::new();
+    for field in fields {
+        out.extend_from_slice(&field.name.len().to_ne_bytes());
+        out.extend_from_slice(field.name);
+        out.push(u8::from(field.value.is_some()));
+        let value = field.value.as_deref().unwrap_or_default();
+        out.extend_from_slice(&value.len().to_ne_bytes());
+        out.extend_from_slice(value);
+    }
+    out
+}

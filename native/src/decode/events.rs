@@ -1,0 +1,212 @@
+//! The open events, in the order in which they were opened.
+
+use std::hash::{BuildHasher, Hasher};
+use std::ops::Range;
+
+use foldhash::fast::RandomState;
+use hashbrown::HashTable;
+
+use super::line::Line;
+use super::rows::{Identity, Record, Records};
+
+/// A buffer that grew beyond this, in bytes, is not kept for the next event.
+const KEPT: usize = 1 << 16;
+const NONE: u32 = u32::MAX;
+
+/// An event that has not ended. Its key is what the lines say: node and stamp as they stand there.
+#[derive(Default)]
+pub struct Event {
+    hash: u64,
+    is_open: bool,
+    has_node: bool,
+    node: Vec<u8>,
+    stamp: Vec<u8>,
+    second: i64,
+    ms: u16,
+    serial: u32,
+    pub last: f64,
+    pub has_call: bool,
+    text: Vec<u8>,
+    records: Vec<Record>,
+    before: u32,
+    after: u32,
+}
+
+impl Event {
+    pub fn identity(&self) -> Identity<'_> {
+        let Event { second, ms, serial, .. } = *self;
+        Identity { node: self.node(), second, ms, serial }
+    }
+
+    fn node(&self) -> Option<&[u8]> {
+        self.has_node.then_some(&self.node[..])
+    }
+
+    pub fn records(&self) -> Records<'_> {
+        Records { records: &self.records, text: &self.text }
+    }
+
+    pub fn push(&mut self, number: i32, line: &Line<'_>, text: &[u8]) {
+        let start = self.text.len();
+        self.text.extend_from_slice(text);
+        let end = self.text.len();
+        let body: Range<usize> = match &line.unescaped {
+            None => start + line.body.start..start + line.body.end,
+            Some(unescaped) => {
+                self.text.extend_from_slice(unescaped);
+                end..self.text.len()
+            }
+        };
+        self.records.push(Record { number, line: start..end, body });
+    }
+
+    /// Bytes of its lines.
+    pub fn bytes(&self) -> usize {
+        self.records.iter().map(|record| record.line.len()).sum()
+    }
+
+    pub fn lines(&self) -> impl Iterator<Item = &[u8]> {
+        self.records.iter().map(|record| &self.text[record.line.clone()])
+    }
+
+    fn is(&self, node: Option<&[u8]>, stamp: &[u8]) -> bool {
+        self.is_open && self.stamp == stamp && self.node() == node
+    }
+}
+
+/// Events by their key; a place is good until `take`.
+pub struct Events {
+    slots: Vec<Event>,
+    free: Vec<u32>,
+    index: HashTable<u32>,
+    hasher: RandomState,
+    oldest: u32,
+    newest: u32,
+    /// Records come event by event, nearly always: look here first.
+    recent: u32,
+}
+
+impl Events {
+    pub fn new() -> Self {
+        Events {
+            slots: Vec::new(),
+            free: Vec::new(),
+            index: HashTable::new(),
+            hasher: RandomState::default(),
+            oldest: NONE,
+            newest: NONE,
+            recent: NONE,
+        }
+    }
+
+    pub fn len(&self) -> usize {
+        self.index.len()
+    }
+
+    pub fn at(&mut self, place: u32) -> &mut Event {
+        &mut self.slots[place as usize]
+    }
+
+    pub fn oldest(&self) -> Option<u32> {
+        (self.oldest != NONE).then_some(self.oldest)
+    }
+
+    /// Places of all events, oldest first.
+    pub fn places(&self) -> impl Iterator<Item = u32> {
+        let next = |place: &u32| {
+            let after = self.slots[*place as usize].after;
+            (after != NONE).then_some(after)
+        };
+        std::iter::successors(self.oldest(), next)
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &Event> {
+        self.places().map(|place| &self.slots[place as usize])
+    }
+
+    fn hash(&self, node: Option<&[u8]>, stamp: &[u8]) -> u64 {
+        let mut hasher = self.hasher.build_hasher();
+        hasher.write(stamp);
+        if let Some(node) = node {
+            hasher.write(node);
+        }
+        hasher.finish()
+    }
+
+    #[inline]
+    pub fn find(&mut self, node: Option<&[u8]>, stamp: &[u8]) -> Option<u32> {
+        if let Some(event) = self.slots.get(self.recent as usize) {
+            if event.is(node, stamp) {
+                return Some(self.recent);
+            }
+        }
+        if self.index.is_empty() {
+            return None;
+        }
+        let hash = self.hash(node, stamp);
+        let slots = &self.slots;
+        let place = *self.index.find(hash, |&place| slots[place as usize].is(node, stamp))?;
+        self.recent = place;
+        Some(place)
+    }
+
+    /// Opens the event of a line; the caller has seen that there is none.
+    #[inline]
+    pub fn open(&mut self, line: &Line<'_>) -> u32 {
+        let place = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(Event::default());
+            (self.slots.len() - 1) as u32
+        });
+        let hash = self.hash(line.node, line.stamp);
+        let event = &mut self.slots[place as usize];
+        event.hash = hash;
+        event.is_open = true;
+        event.has_node = line.node.is_some();
+        event.node.clear();
+        event.node.extend_from_slice(line.node.unwrap_or_default());
+        event.stamp.clear();
+        event.stamp.extend_from_slice(line.stamp);
+        (event.second, event.ms, event.serial) = (line.second, line.ms, line.serial);
+        event.has_call = false;
+        (event.before, event.after) = (self.newest, NONE);
+        match self.newest {
+            NONE => self.oldest = place,
+            newest => self.slots[newest as usize].after = place,
+        }
+        self.newest = place;
+        self.recent = place;
+        let slots = &self.slots;
+        self.index.insert_unique(hash, place, |&place| slots[place as usize].hash);
+        place
+    }
+
+    /// Takes an event out; `give_back` lets its buffers be used again.
+    #[inline]
+    pub fn take(&mut self, place: u32) -> Event {
+        let event = std::mem::take(&mut self.slots[place as usize]);
+        if let Ok(entry) = self.index.find_entry(event.hash, |&other| other == place) {
+            entry.remove();
+        }
+        match event.before {
+            NONE => self.oldest = event.after,
+            before => self.slots[before as usize].after = event.after,
+        }
+        match event.after {
+            NONE => self.newest = event.before,
+            after => self.slots[after as usize].before = event.before,
+        }
+        event
+    }
+
+    #[inline]
+    pub fn give_back(&mut self, place: u32, mut event: Event) {
+        event.is_open = false;
+        event.records.clear();
+        event.text.clear();
+        if event.text.capacity() > KEPT {
+            event = Event::default();
+        }
+        self.slots[place as usize] = event;
+        self.free.push(place);
+    }
+}

@@ -1,0 +1,251 @@
+//! A record's body -> its fields. See auditsvc/decode/fields.py.
+
+use std::borrow::Cow;
+
+use super::text::{push_json, to_text};
+use super::types::{AVC, EXECVE, LANDLOCK_ACCESS, USER_AVC};
+
+/// `value` is None for a `(null)` of encoded kind.
+#[derive(Clone)]
+pub struct Field<'a> {
+    pub name: &'a [u8],
+    pub value: Option<Cow<'a, [u8]>>,
+}
+
+/// Decimal digits, at most 20 of them, of a number of 64 bits, signed or not.
+pub fn to_int(value: Option<&[u8]>) -> Option<i128> {
+    let value = value?;
+    let (negative, digits) = match value.strip_prefix(b"-") {
+        Some(digits) => (true, digits),
+        None => (false, value),
+    };
+    if digits.is_empty() || digits.len() > 20 || !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    let size = digits.iter().fold(0i128, |number, digit| number * 10 + i128::from(digit - b'0'));
+    let number = if negative { -size } else { size };
+    (-(1 << 63)..1 << 64).contains(&number).then_some(number)
+}
+
+/// Two's complement of a number that `to_int` gave.
+pub fn signed(number: i128) -> i64 {
+    number as i64
+}
+
+fn is_encoded(record_type: i32, name: &[u8]) -> bool {
+    if record_type == EXECVE {
+        return is_argument(name);
+    }
+    match name {
+        b"acct" | b"cgroup" | b"cmd" | b"comm" | b"cwd" | b"data" | b"device" | b"dir" | b"exe"
+        | b"file" | b"grp" | b"invalid_context" | b"key" | b"name" | b"new-chardev"
+        | b"new-disk" | b"new-fs" | b"new-net" | b"new-rng" | b"new_group" | b"ocomm"
+        | b"old-chardev" | b"old-disk" | b"old-fs" | b"old-net" | b"old-rng" | b"path"
+        | b"proctitle" | b"root_dir" | b"sw" | b"vm" | b"watch" => true,
+        b"dev" => matches!(record_type, AVC | LANDLOCK_ACCESS | 1500..=1507),
+        b"info" | b"label" | b"namespace" | b"peer" | b"profile" | b"target" => {
+            matches!(record_type, AVC | 1500..=1507)
+        }
+        _ => false,
+    }
+}
+
+/// `aN` or `aN[M]`.
+fn is_argument(name: &[u8]) -> bool {
+    let Some(rest) = name.strip_prefix(b"a") else { return false };
+    let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    if digits == 0 {
+        return false;
+    }
+    let rest = &rest[digits..];
+    rest.is_empty()
+        || rest
+            .strip_prefix(b"[")
+            .and_then(|rest| rest.strip_suffix(b"]"))
+            .is_some_and(|number| !number.is_empty() && number.iter().all(u8::is_ascii_digit))
+}
+
+/// Upper-case hex of at least one byte.
+fn unhex(value: &[u8]) -> Option<Vec<u8>> {
+    fn digit(byte: u8) -> Option<u8> {
+        match byte {
+            b'0'..=b'9' => Some(byte - b'0'),
+            b'A'..=b'F' => Some(byte - b'A' + 10),
+            _ => None,
+        }
+    }
+    if value.is_empty() || value.len() % 2 != 0 {
+        return None;
+    }
+    value.chunks_exact(2).map(|pair| Some(digit(pair[0])? << 4 | digit(pair[1])?)).collect()
+}
+
+/// Decodes a value as it stands in the record.
+pub fn decode_value<'a>(record_type: i32, name: &[u8], value: &'a [u8]) -> Option<Cow<'a, [u8]>> {
+    if let [b'"', inner @ .., b'"'] = value {
+        return Some(Cow::Borrowed(inner));
+    }
+    if is_encoded(record_type, name) {
+        if value == b"(null)" {
+            return None;
+        }
+        if let Some(data) = unhex(value) {
+            return Some(Cow::Owned(data));
+        }
+    }
+    Some(Cow::Borrowed(value))
+}
+
+fn is_space(byte: u8) -> bool {
+    byte == b' ' || byte == 0x1d
+}
+
+/// Gives names and raw values in their order; words have None.
+fn split<'a>(body: &'a [u8], each: &mut impl FnMut(&'a [u8], Option<&'a [u8]>)) {
+    let mut at = 0;
+    loop {
+        at += body[at..].iter().take_while(|&&byte| is_space(byte)).count();
+        let begin = at;
+        at += body[at..].iter().take_while(|&&byte| !is_space(byte) && byte != b'=').count();
+        let name = &body[begin..at];
+        if body.get(at) == Some(&b'=') {
+            let end = value_end(body, at + 1);
+            each(name, Some(&body[at + 1..end]));
+            at = end;
+        } else if name.is_empty() {
+            return;
+        } else {
+            each(name, None);
+        }
+    }
+}
+
+fn value_end(body: &[u8], start: usize) -> usize {
+    let rest = &body[start..];
+    if let Some(text) = rest.strip_prefix(b"\"") {
+        if let Some(quote) = memchr::memchr(b'"', text) {
+            return start + quote + 2;
+        }
+    } else if let Some(text) = rest.strip_prefix(b"{ ") {
+        if let Some(end) = memchr::memchr2(b'}', 0x1d, text) {
+            if text[end] == b'}' {
+                return start + end + 3;
+            }
+        }
+    }
+    start + memchr::memchr2(b' ', 0x1d, rest).unwrap_or(rest.len())
+}
+
+fn tokens<'a>(body: &'a [u8], each: &mut impl FnMut(&'a [u8], Option<&'a [u8]>)) {
+    const MESSAGE: &[u8] = b"msg='";
+    let start = memchr::memmem::find(body, MESSAGE)
+        .filter(|&start| start == 0 || body[start - 1] == b' ')
+        .map(|start| (start, start + MESSAGE.len()));
+    let whole = start.and_then(|(start, inside)| {
+        let length = memchr::memrchr(b'\'', &body[inside..])?;
+        Some((start, inside, inside + length))
+    });
+    let Some((start, inside, end)) = whole else { return split(body, each) };
+    split(&body[..start], each);
+    split(&body[inside..end], &mut |name, value: Option<&'a [u8]>| match value {
+        None => each(name, None),
+        Some(value) => {
+            let value = value.strip_suffix(b":").unwrap_or(value);
+            let mut value = value.strip_suffix(b",").unwrap_or(value);
+            if !value.contains(&b'(') {
+                value = value.strip_suffix(b")").unwrap_or(value);
+            }
+            each(name.strip_prefix(b"(").unwrap_or(name), Some(value));
+        }
+    });
+    split(&body[end + 1..], each);
+}
+
+/// Gives a record's fields in their order, words last.
+pub fn parse_fields(record_type: i32, body: &[u8]) -> Vec<Field<'_>> {
+    let mut fields = Vec::new();
+    let mut words = Vec::new();
+    tokens(body, &mut |name, value| match value {
+        None => words.push(name),
+        Some(value) => fields.push(Field { name, value: decode_value(record_type, name, value) }),
+    });
+    let mut left = &words[..];
+    if !words.is_empty() && matches!(record_type, AVC | USER_AVC) {
+        let (verdict, rest) = access_vector(&words);
+        fields.splice(0..0, verdict);
+        left = rest;
+    }
+    if !left.is_empty() {
+        fields.push(Field { name: b"_", value: Some(Cow::Owned(left.join(&b' '))) });
+    }
+    fields
+}
+
+fn access_vector<'a, 'w>(words: &'w [&'a [u8]]) -> (Vec<Field<'a>>, &'w [&'a [u8]]) {
+    if words[0] != b"avc:" || words.len() < 2 {
+        return (Vec::new(), words);
+    }
+    let mut verdict = vec![Field { name: b"seresult", value: Some(Cow::Borrowed(words[1])) }];
+    let mut rest = &words[2..];
+    if rest.first() == Some(&&b"{"[..]) {
+        if let Some(end) = rest.iter().position(|&word| word == b"}") {
+            let names = rest[1..end].join(&b',');
+            verdict.push(Field { name: b"seperms", value: Some(Cow::Owned(names)) });
+            rest = &rest[end + 1..];
+        }
+    }
+    if rest.first() == Some(&&b"for"[..]) {
+        rest = &rest[1..];
+    }
+    (verdict, rest)
+}
+
+/// The value of the first field of this name.
+pub fn first<'f>(fields: &'f [Field<'_>], name: &[u8]) -> Option<&'f [u8]> {
+    fields.iter().find(|field| field.name == name)?.value.as_deref()
+}
+
+/// Writes fields as a JSON object of texts, and whether it says every byte of them.
+pub fn to_json(fields: &[Field<'_>]) -> (String, bool) {
+    let mut exact = true;
+    let mut shown: Vec<(Cow<'_, str>, Vec<Option<Cow<'_, str>>>)> = Vec::new();
+    for field in fields {
+        let (label, clean) = to_text(field.name);
+        exact &= clean;
+        let value = field.value.as_deref().map(|value| {
+            let (text, clean) = to_text(value);
+            exact &= clean;
+            text
+        });
+        match shown.iter_mut().find(|(known, _)| *known == label) {
+            Some((_, values)) => values.push(value),
+            None => shown.push((label, vec![value])),
+        }
+    }
+    let mut out = String::from("{");
+    for (position, (label, values)) in shown.iter().enumerate() {
+        if position > 0 {
+            out.push(',');
+        }
+        push_json(&mut out, label);
+        out.push(':');
+        let many = values.len() > 1;
+        if many {
+            out.push('[');
+        }
+        for (position, value) in values.iter().enumerate() {
+            if position > 0 {
+                out.push(',');
+            }
+            match value {
+                Some(text) => push_json(&mut out, text),
+                None => out.push_str("null"),
+            }
+        }
+        if many {
+            out.push(']');
+        }
+    }
+    out.push('}');
+    (out, exact)
+}

@@ -1,0 +1,36 @@
+//! Bytes in, rows out: what `auditsvc/decode` does, module for module, with the same result.
+//!
+//! The Python modules of the same names are the specification, and their words are not
+//! repeated here; a comment says what differs. No I/O, no clock, no Python objects.
+
+mod address;
+mod arguments;
+mod cache;
+mod calls;
+mod decoder;
+mod dimensions;
+mod events;
+mod fields;
+mod ids;
+mod line;
+mod rows;
+mod serials;
+mod text;
+mod types;
+
+pub use decoder::{Counts, Decoder};
+pub use dimensions::{Dimension, TABLES};
+pub use ids::Value;
+pub use rows::{Batch, EventRow, SyscallRow};
+
+/// Makes a decoder; `record_types` is `auditsvc.names.record_types()`.
+pub fn new(
+    secret: Vec<u8>,
+    host: String,
+    idle: f64,
+    max_open: usize,
+    record_types: Vec<(i32, String)>,
+) -> Decoder {
+    let dimensions = dimensions::Dimensions::new(secret, host);
+    Decoder::new(dimensions, types::TypeTable::new(record_types), idle, max_open)
+}

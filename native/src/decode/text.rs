@@ -1,0 +1,66 @@
+//! Bytes as text, and texts as JSON.
+
+use std::borrow::Cow;
+use std::fmt::Write;
+
+/// Shows bytes as text, what is not UTF-8 and NUL as \xHH; and whether the text says every byte.
+pub fn to_text(data: &[u8]) -> (Cow<'_, str>, bool) {
+    if let Ok(text) = str::from_utf8(data) {
+        if memchr::memchr(0, data).is_none() {
+            return (Cow::Borrowed(text), true);
+        }
+    }
+    let mut shown = String::with_capacity(data.len() + 16);
+    for chunk in data.utf8_chunks() {
+        for (position, part) in chunk.valid().split('\0').enumerate() {
+            if position > 0 {
+                shown.push_str("\\x00");
+            }
+            shown.push_str(part);
+        }
+        for byte in chunk.invalid() {
+            write!(shown, "\\x{byte:02X}").expect("a string takes everything");
+        }
+    }
+    (Cow::Owned(shown), false)
+}
+
+/// Appends a JSON string, as Python's json.dumps(ensure_ascii=False) writes it.
+pub fn push_json(out: &mut String, text: &str) {
+    out.push('"');
+    let mut plain = 0;
+    for (position, byte) in text.bytes().enumerate() {
+        let escape = match byte {
+            b'"' => "\\\"",
+            b'\\' => "\\\\",
+            b'\n' => "\\n",
+            b'\r' => "\\r",
+            b'\t' => "\\t",
+            0x08 => "\\b",
+            0x0c => "\\f",
+            0..0x20 => "",
+            _ => continue,
+        };
+        out.push_str(&text[plain..position]);
+        out.push_str(escape);
+        if escape.is_empty() {
+            write!(out, "\\u{byte:04x}").expect("a string takes everything");
+        }
+        plain = position + 1;
+    }
+    out.push_str(&text[plain..]);
+    out.push('"');
+}
+
+/// Writes a JSON list of texts without spaces.
+pub fn json_list<'a>(texts: impl Iterator<Item = &'a str>) -> String {
+    let mut out = String::from("[");
+    for (position, text) in texts.enumerate() {
+        if position > 0 {
+            out.push(',');
+        }
+        push_json(&mut out, text);
+    }
+    out.push(']');
+    out
+}

@@ -1,0 +1,170 @@
+//! The record socket, emptied into lines at a pace of its own, without the interpreter lock.
+//!
+//! One record is one datagram: a netlink header of 16 bytes, then the text. The header's length
+//! counts the text alone (kauditd's unicast), so the length that `recvmmsg` gives is used.
+
+use std::collections::HashMap;
+use std::io;
+use std::os::fd::RawFd;
+use std::time::{Duration, Instant};
+
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+
+use crate::line;
+use crate::sys::{self, BATCH, Receiver};
+
+const HEADER: usize = 16;
+/// Types are numbers below this (linux/audit.h ends at 2999).
+const TYPES: usize = 4096;
+const NO_FD: RawFd = -1;
+
+/// What one `collect` brought.
+#[pyclass(frozen, get_all, module = "auditsvc._native")]
+pub struct Drained {
+    /// Spool lines, each with its newline.
+    lines: Py<PyBytes>,
+    /// Records in `lines`.
+    count: usize,
+    /// (type, payload) of messages whose type has no prefix: replies, AUDIT_REPLACE.
+    others: Vec<(u16, Py<PyBytes>)>,
+    /// Times that the socket said it had dropped messages (ENOBUFS), or that one was cut.
+    overflows: usize,
+    /// Messages thrown away because another process sent them, not the kernel.
+    forged: usize,
+    /// Records came faster than the pace takes them: some batch was full.
+    busy: bool,
+}
+
+#[derive(Default)]
+struct Gathered {
+    lines: Vec<u8>,
+    count: usize,
+    others: Vec<(u16, Vec<u8>)>,
+    overflows: usize,
+    forged: usize,
+    busy: bool,
+}
+
+/// Empties a record socket. `prefixes` gives, by record type, how its lines begin
+/// (`type=SYSCALL msg=`).
+#[pyclass(module = "auditsvc._native")]
+pub struct Drain {
+    fd: RawFd,
+    prefixes: Vec<Option<Box<[u8]>>>,
+    receiver: Receiver,
+}
+
+#[pymethods]
+impl Drain {
+    #[new]
+    fn new(fd: RawFd, prefixes: HashMap<usize, Vec<u8>>) -> PyResult<Self> {
+        let mut table = vec![None; TYPES];
+        for (kind, prefix) in prefixes {
+            let slot = table.get_mut(kind).ok_or_else(|| {
+                PyValueError::new_err(format!("record type {kind}: at most {}", TYPES - 1))
+            })?;
+            *slot = Some(prefix.into_boxed_slice());
+        }
+        Ok(Drain { fd, prefixes: table, receiver: Receiver::new() })
+    }
+
+    /// Waits up to `timeout` seconds for a record; from the first one on, lets more gather for
+    /// `pace`, takes all that is there, and so on for `hold` seconds or until there are
+    /// `max_bytes` of lines. Comes back at once, with what is there, when `wake_fd` can be read.
+    #[pyo3(signature = (*, max_bytes, pace, hold, timeout, wake_fd = NO_FD))]
+    fn collect(
+        &mut self,
+        py: Python<'_>,
+        max_bytes: usize,
+        pace: f64,
+        hold: f64,
+        timeout: f64,
+        wake_fd: RawFd,
+    ) -> PyResult<Drained> {
+        let (pace, hold, timeout) = (seconds(pace)?, seconds(hold)?, seconds(timeout)?);
+        let got = py.detach(|| self.gather(max_bytes, pace, hold, timeout, wake_fd))?;
+        Ok(Drained {
+            lines: PyBytes::new(py, &got.lines).unbind(),
+            count: got.count,
+            others: got
+                .others
+                .iter()
+                .map(|(kind, data)| (*kind, PyBytes::new(py, data).unbind()))
+                .collect(),
+            overflows: got.overflows,
+            forged: got.forged,
+            busy: got.busy,
+        })
+    }
+}
+
+impl Drain {
+    fn gather(
+        &mut self,
+        max_bytes: usize,
+        pace: Duration,
+        hold: Duration,
+        timeout: Duration,
+        wake_fd: RawFd,
+    ) -> io::Result<Gathered> {
+        let mut got = Gathered::default();
+        let mut ready = sys::wait(self.fd, wake_fd, timeout)?;
+        let until = Instant::now() + hold;
+        while ready.first || ready.second {
+            let woken = ready.second || sys::wait(NO_FD, wake_fd, pace)?.second;
+            while got.lines.len() < max_bytes && self.take_batch(&mut got)? {
+                got.busy = true;
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            if woken || left.is_zero() || got.lines.len() >= max_bytes {
+                break;
+            }
+            ready = sys::wait(self.fd, wake_fd, left)?;
+        }
+        Ok(got)
+    }
+
+    /// Takes one batch; tells whether it was full, so that there may be more.
+    fn take_batch(&mut self, got: &mut Gathered) -> io::Result<bool> {
+        let count = match self.receiver.receive(self.fd) {
+            Ok(count) => count,
+            Err(error) => {
+                return match error.raw_os_error() {
+                    Some(libc::EAGAIN) => Ok(false),
+                    Some(libc::EINTR) => Ok(true),
+                    Some(libc::ENOBUFS) => {
+                        got.overflows += 1;
+                        Ok(true)
+                    }
+                    _ => Err(error),
+                };
+            }
+        };
+        for datagram in self.receiver.datagrams() {
+            if datagram.port != 0 {
+                got.forged += 1;
+                continue;
+            }
+            got.overflows += usize::from(datagram.cut);
+            let Some((header, text)) = datagram.head.split_at_checked(HEADER) else {
+                got.others.push((0, datagram.head.to_vec()));
+                continue;
+            };
+            let kind = u16::from_ne_bytes([header[4], header[5]]);
+            match self.prefixes.get(usize::from(kind)) {
+                Some(Some(prefix)) => {
+                    line::append(&mut got.lines, prefix, text, datagram.tail);
+                    got.count += 1;
+                }
+                _ => got.others.push((kind, [text, datagram.tail].concat())),
+            }
+        }
+        Ok(count == BATCH)
+    }
+}
+
+fn seconds(value: f64) -> PyResult<Duration> {
+    Duration::try_from_secs_f64(value).map_err(|error| PyValueError::new_err(error.to_string()))
+}
