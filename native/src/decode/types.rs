@@ -75,6 +75,15 @@ impl TypeTable {
 
     #[inline]
     pub fn number(&mut self, name: &[u8]) -> i32 {
+        // Nearly all records; libaudit's tables cannot call them otherwise.
+        match name {
+            b"SYSCALL" => return SYSCALL,
+            b"PROCTITLE" => return PROCTITLE,
+            b"EOE" => return EOE,
+            b"PATH" => return PATH,
+            b"CWD" => return CWD,
+            _ => {}
+        }
         match self.numbers.get(name) {
             Some(&number) => number,
             None => self.new_number(name),
