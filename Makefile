@@ -52,7 +52,7 @@ demo: setup
 peers: build/peers/.unpacked
 
 build/peers/.unpacked: tools/unpack-peers build/.system-test
-	tools/unpack-peers build/peers auditd
+	tools/unpack-peers build/peers auditd libwrap0
 	touch $@
 
 lint: setup

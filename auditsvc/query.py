@@ -157,7 +157,7 @@ def _describe_sqlite(error: Exception) -> tuple[str, str]:
 
 
 _SESSION: Final = {
-    "connect_timeout": 10,
+    "connect_timeout": "10",
     "application_name": "auditsvc query",
     "options": "-c default_transaction_read_only=on -c timezone=UTC"
     " -c join_collapse_limit=20 -c from_collapse_limit=20 -c cursor_tuple_fraction=1",
@@ -249,7 +249,9 @@ def _write_table(result: Result, out: TextIO) -> None:
             )
         for row in page:
             table.add_row(*(Text(_visible(_plain(value))) for value in row))
-        console.print(table)
+        with console.capture() as capture:  # rich would end the program at a closed pipe
+            console.print(table)
+        out.write(capture.get())
         first = False
 
 

@@ -6,16 +6,11 @@ interpreter lock is free while it decodes.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from auditsvc.decode.events import IDLE, MAX_OPEN
 from auditsvc.decode.interface import Batch
 from auditsvc.errors import StoreError
 from auditsvc.names import record_types
 from auditsvc.native import native_core
-
-if TYPE_CHECKING:
-    from auditsvc.decode.interface import Row
 
 
 class NativeDecoder:

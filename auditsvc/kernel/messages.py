@@ -57,7 +57,8 @@ LOCKED: Final = 2
 class Status:
     """What AUDIT_GET says.
 
-    `pid` is the daemon's tgid or 0; `lost` and `backlog` count records, `backlog`
+    `pid` is the daemon's tgid or 0; of one that died without unregistering it stays
+    until the kernel next has a record for it. `lost` and `backlog` count records, `backlog`
     those in the kernel's main queue; `backlog_wait_time` and its `_actual` sum
     are jiffies. `features` holds FEATURE_BITS. Kernels before 5.9 have no
     `backlog_wait_time_actual` (None here).

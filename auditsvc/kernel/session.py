@@ -128,6 +128,10 @@ class Session:
             if self._found is not None:
                 self._put_back(backlog_limit=self._found.backlog_limit)
                 self._memory.unlink(missing_ok=True)
+            if self._records is not None:
+                self._control.unregister()
+        except KernelError as error:
+            self.notes.append(str(error))
         finally:
             if self._records is not None:
                 self._records.close()

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
-from auditsvc.errors import StoreError
+from auditsvc.errors import ConfigError
 from auditsvc.store import content
 from auditsvc.store.migrate import bring_up
 from auditsvc.store.postgres import Postgres
@@ -109,17 +109,17 @@ class Store:
 
 
 def parse_url(url: str) -> URL:
-    """Read a store's URL: sqlite:////PATH or postgresql://USER@HOST/NAME; StoreError if neither."""
+    """Read a store's URL, sqlite:////PATH or postgresql://USER@HOST/NAME; else ConfigError."""
     try:
         parsed = make_url(url)
     except (ArgumentError, ValueError) as error:
         # The text may hold a password, so it is not shown.
-        raise StoreError("the store's URL cannot be read", _HINT) from error
+        raise ConfigError("the store's URL cannot be read", _HINT) from error
     if parsed.drivername in ("sqlite", "sqlite+pysqlite"):
         return parsed
     if parsed.drivername in ("postgresql", "postgres", "postgresql+psycopg"):
         return parsed.set(drivername="postgresql+psycopg")
-    raise StoreError(f"no store can be kept in {parsed.drivername}", _HINT)
+    raise ConfigError(f"no store can be kept in {parsed.drivername}", _HINT)
 
 
 _HINT: Final = "give sqlite:////PATH or postgresql://USER@HOST/DATABASE"

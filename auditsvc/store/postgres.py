@@ -30,6 +30,7 @@ _OURS: Final = "store_info"
 # Any number that other programs are not likely to lock.
 _LOCK: Final = 0x6175647473766331
 _CONNECT_SECONDS: Final = 10
+_MANY: Final = 500  # rows from which on a table to copy into is worth its making
 
 # Most particular first: LargeBinary and Text are siblings, BigInteger is an Integer.
 _TYPES: Final = (
@@ -134,26 +135,32 @@ class Postgres:
 
     def insert(self, connection: Connection, table: Table, rows: Sequence[Row]) -> None:
         """Insert rows by binary COPY; Contested if a key is taken."""
-        driver = connection.connection.driver_connection
-        assert isinstance(driver, psycopg.Connection)
-        statement = f"COPY {table.name} ({column_list(table)}) FROM STDIN (FORMAT BINARY)"
-        with driver.cursor() as cursor, cursor.copy(statement.encode()) as copy:
-            copy.set_types([_type(column) for column in table.columns])
-            write = copy.write_row
-            for row in rows:
-                write(row)
+        _copy(connection, table.name, table, rows)
 
     def insert_absent(self, connection: Connection, table: Table, rows: Sequence[Row]) -> int:
         """Insert the rows whose key is free; give how many those were."""
         # In one order for all writers, so that none waits for one that waits for it.
-        columns = list(zip(*sorted(rows, key=_first), strict=True))
-        arrays = ", ".join(f"%s::{_type(column)}[]" for column in table.columns)
-        statement = (
-            f"INSERT INTO {table.name} ({column_list(table)})"  # noqa: S608 - names of the schema
-            f" SELECT * FROM unnest({arrays}) ON CONFLICT DO NOTHING"
+        ordered = sorted(rows, key=_first)
+        columns = column_list(table)
+        if len(ordered) < _MANY:
+            arrays = ", ".join(f"%s::{_type(column)}[]" for column in table.columns)
+            statement = (
+                f"INSERT INTO {table.name} ({columns})"  # noqa: S608 - names of the schema
+                f" SELECT * FROM unnest({arrays}) ON CONFLICT DO NOTHING"
+            )
+            values = tuple(list(column) for column in zip(*ordered, strict=True))
+            return connection.exec_driver_sql(statement, values).rowcount
+        stage = f"new_{table.name}"
+        connection.exec_driver_sql(
+            f"CREATE TEMPORARY TABLE {stage} (LIKE {table.name}) ON COMMIT DROP"
         )
-        values = tuple(list(column) for column in columns)
-        return connection.exec_driver_sql(statement, values).rowcount
+        _copy(connection, stage, table, ordered)
+        found = connection.exec_driver_sql(
+            f"INSERT INTO {table.name} ({columns})"  # noqa: S608 - as above
+            f" SELECT * FROM {stage} ORDER BY 1 ON CONFLICT DO NOTHING"
+        )
+        connection.exec_driver_sql(f"DROP TABLE {stage}")
+        return found.rowcount
 
     def fetch(
         self, connection: Connection, table: Table, key: str, values: Iterable[int]
@@ -185,6 +192,18 @@ class Postgres:
         code = state or ""
         what, hint = _MEANINGS.get(code) or _MEANINGS.get(code[:2]) or (first_line(error), "")
         return StoreError(f"{where}: {what}", hint, retryable=code.startswith(_PASSING))
+
+
+def _copy(connection: Connection, name: str, table: Table, rows: Sequence[Row]) -> None:
+    """Copy rows into the table `name`, which has the columns of `table`."""
+    driver = connection.connection.driver_connection
+    assert isinstance(driver, psycopg.Connection)
+    statement = f"COPY {name} ({column_list(table)}) FROM STDIN (FORMAT BINARY)"
+    with driver.cursor() as cursor, cursor.copy(statement.encode()) as copy:
+        copy.set_types([_type(column) for column in table.columns])
+        write = copy.write_row
+        for row in rows:
+            write(row)
 
 
 def _first(row: Row) -> str | int:

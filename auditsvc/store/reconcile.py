@@ -89,6 +89,15 @@ class Event:
         assert isinstance(state, int)
         return state
 
+    def says(self, other: Event) -> bool:
+        """Whether the two are the same, record for record; most duplicates are."""
+        return (
+            self.row[1:] == other.row[1:]
+            and self.id >> ids.SERIAL_BITS == other.id >> ids.SERIAL_BITS
+            and (self.table, self.argv) == (other.table, other.argv)
+            and self.pieces == other.pieces
+        )
+
     def moved(self, event_id: int) -> Event:
         """Give the same event under another id."""
         return Event(self.table, (event_id, *self.row[1:]), self.weight, self.argv, self.pieces)
@@ -171,6 +180,9 @@ class _Reconciliation:
                 self._places[place] = event.moved(place)
                 self._changed.add(place)
                 plan.added += 1
+                return
+            if there.says(event):
+                plan.duplicates += event.weight
                 return
             if self._identity(there) == self._identity(event):
                 merged = self._merge(there, event)

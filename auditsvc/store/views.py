@@ -40,16 +40,22 @@ class Dialect:
     joins: bool  # whether a lookup is a join; else it is a subquery
 
 
-class Lookup(NamedTuple):
-    """A column that is read from another table: `column` of the row of `table` where `on` holds.
+class Step(NamedTuple):
+    """A row of `table`, called `alias`, for which `on` holds; there is at most one."""
 
-    `alias` is the table's name within `on`; `shape` is a format for the value.
-    """
-
-    name: str
     table: str
     alias: str
     on: str
+
+
+class Lookup(NamedTuple):
+    """The column `name` of a view: `column` of the row that the last of `steps` comes to.
+
+    `shape` is a format for the value.
+    """
+
+    name: str
+    steps: tuple[Step, ...]
     column: str = "value"
     shape: str = "{0}"
 
@@ -103,18 +109,21 @@ def _time(d: Dialect, table: str) -> str:
 
 
 def _text(name: str, key: str, shape: str = "{0}") -> Lookup:
-    return Lookup(name, "text", f"{name}_text", f"{name}_text.id = {key}", shape=shape)
+    step = Step("text", f"{name}_text", f"{name}_text.id = {key}")
+    return Lookup(name, (step,), shape=shape)
 
 
 def _lookups(d: Dialect, lookups: list[Lookup]) -> tuple[dict[str, str], str]:
     """Give the column expressions of `lookups` by name, and the joins that they need."""
     columns, joins = {}, []
-    for name, table, alias, on, column, shape in lookups:
+    for name, steps, column, shape in lookups:
+        value = f"{steps[-1].alias}.{column}"
         if d.joins:
-            value = f"{alias}.{column}"
-            joins.append(f"LEFT JOIN {table} {alias} ON {on}")
+            joins += [f"LEFT JOIN {table} {alias} ON {on}" for table, alias, on in steps]
         else:
-            value = f"(SELECT {alias}.{column} FROM {table} {alias} WHERE {on})"  # noqa: S608
+            sources = ", ".join(f"{step.table} {step.alias}" for step in steps)
+            condition = " AND ".join(step.on for step in steps)
+            value = f"(SELECT {value} FROM {sources} WHERE {condition})"  # noqa: S608 - ours
         columns[name] = f"{shape.format(value)} AS {name}"
     return columns, "\n        ".join(joins)
 
@@ -122,20 +131,23 @@ def _lookups(d: Dialect, lookups: list[Lookup]) -> tuple[dict[str, str], str]:
 def _syscalls(d: Dialect) -> str:
     arguments = ", ".join(f"{d.hex.format(f's.a{n}')} AS a{n}" for n in range(4))
     state = _case("s.state", {COMPLETE: "complete", NO_EXIT: "no_exit"}, "'partial'")
-    argv = "SELECT x.event, t.value FROM exec x JOIN text t ON t.id = x.argv"
+    argv = (Step("exec", "x", "x.event = s.id"), Step("text", "argv_text", "argv_text.id = x.argv"))
+    # Every call has a context. SQLite turns round only a plain join, PostgreSQL drops
+    # only the other.
+    context = f"{'LEFT JOIN' if d.joins else 'JOIN'} context c ON c.id = s.context"
     found, joins = _lookups(
         d,
         [
             _text("exe", "c.exe"),
             _text("key", "c.key"),
             _text("comm", "c.comm"),
-            Lookup("host", "host", "h", "h.id = c.host", "name"),
+            Lookup("host", (Step("host", "h", "h.id = c.host"),), "name"),
             _text("cwd", "c.cwd"),
             _text("proctitle", "c.title"),
             _text("tty", "c.tty"),
             _text("subj", "c.subj"),
-            Lookup("arch", "arch_name", "machine", "machine.arch = c.arch", "name"),
-            Lookup("argv", f"({argv})", "x", "x.event = s.id", shape=d.json),
+            Lookup("arch", (Step("arch_name", "machine", "machine.arch = c.arch"),), "name"),
+            Lookup("argv", argv, shape=d.json),
         ],
     )
     return f"""
@@ -146,7 +158,7 @@ def _syscalls(d: Dialect) -> str:
             {found["tty"]}, c.ses, {found["comm"]}, {found["exe"]}, {found["subj"]},
             {found["key"]}, {found["cwd"]}, {found["proctitle"]}, {found["argv"]}
         FROM syscall s
-        JOIN context c ON c.id = s.context
+        {context}
         LEFT JOIN syscall_name call ON call.arch = c.arch AND call.nr = s.nr
         {joins}"""  # noqa: S608 - made of this module's text only
 
@@ -173,7 +185,7 @@ def _events(d: Dialect) -> str:
     found, joins = _lookups(
         d,
         [
-            Lookup("host", "host", "h", "h.id = e.host", "name"),
+            Lookup("host", (Step("host", "h", "h.id = e.host"),), "name"),
             _text("fields", "e.fields", d.json),
         ],
     )

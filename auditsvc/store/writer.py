@@ -11,12 +11,12 @@ from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from sqlalchemy import bindparam, func, select
+from sqlalchemy import bindparam, select
 
-from auditsvc import names
 from auditsvc.decode import ids
 from auditsvc.errors import StoreError
 from auditsvc.store import schema
+from auditsvc.store.callnames import CallNames
 from auditsvc.store.database import Contested
 from auditsvc.store.dimensions import Dimensions
 from auditsvc.store.reconcile import reconcile
@@ -29,10 +29,6 @@ if TYPE_CHECKING:
     from auditsvc.decode.interface import Batch, Row
     from auditsvc.store.database import Database
 
-_CALL_CACHE: Final = 500_000
-_NR: Final = schema.syscall.columns.keys().index("nr")
-_CONTEXT: Final = schema.syscall.columns.keys().index("context")
-_ARCH: Final = schema.context.columns.keys().index("arch")
 # Up to this many events in a batch's range of ids are read to see whether one
 # of them has an id of the batch; beyond, each id is looked up.
 _RANGE_SHARE: Final = 8
@@ -89,11 +85,7 @@ class Writer:
         self._secret = secret
         self._dimensions = Dimensions(database, secret)
         self._sources: dict[int, Source] = {}
-        # Numbers that have a name on every machine seen, and pairs of context and
-        # number that are known to have one.
-        self._arches: set[int] | None = None
-        self._named: set[int] = set()
-        self._calls: set[tuple[object, object]] = set()
+        self._names = CallNames(database)
 
     def source(self, kind: str, name: str) -> Source:
         """Find or make the source of this name, with the checkpoint that stands."""
@@ -135,28 +127,43 @@ class Writer:
         )
         order = _Order(source, after, batch, ledger, origin)
         try:
-            with self._database.begin(alone=False) as connection:
-                self._before(connection, order)
-                self._check_apart(connection, batch)
-                for table in schema.FACTS:
-                    if rows := batch.facts.get(table.name):
-                        self._database.insert(connection, table, rows)
-                events = sum(len(batch.facts.get(name, ())) for name in ("syscall", "event"))
-                result = WriteResult(events, 0)
-                self._after(connection, order, result)
-        except Contested:
-            with self._database.begin(alone=True) as connection:
-                self._before(connection, order)
-                result = self._reconcile(connection, batch)
-                self._after(connection, order, result)
+            try:
+                result = self._add(order)
+            except Contested:
+                result = self._look_and_add(order)
+        except BaseException:
+            self._names.forget()  # what it knew may have been rolled back
+            raise
         self._dimensions.committed()
         self._sources[source_id] = after
+        return result
+
+    def _add(self, order: _Order) -> WriteResult:
+        """Insert the batch as it is; Contested if anything of it may be there."""
+        facts = order.batch.facts
+        with self._database.begin(alone=False) as connection:
+            self._before(connection, order)
+            self._check_apart(connection, order.batch)
+            for table in schema.FACTS:
+                if rows := facts.get(table.name):
+                    self._database.insert(connection, table, rows)
+            result = WriteResult(sum(len(facts.get(name, ())) for name in ("syscall", "event")), 0)
+            self._after(connection, order, result)
+        return result
+
+    def _look_and_add(self, order: _Order) -> WriteResult:
+        """Insert what is not there, with all other writers kept out."""
+        self._names.forget()
+        with self._database.begin(alone=True) as connection:
+            self._before(connection, order)
+            result = self._reconcile(connection, order.batch)
+            self._after(connection, order, result)
         return result
 
     def _before(self, connection: Connection, order: _Order) -> None:
         """Write what events refer to, and what refers to no event."""
         self._dimensions.write(connection, order.batch.dimensions)
-        self._name_calls(connection, order.batch)
+        self._names.write(connection, order.batch)
         rows = [
             (_raw_id(order.before.id, position, line), order.before.id, position, reason, line)
             for offset, line, reason in order.batch.raw
@@ -248,46 +255,6 @@ class Writer:
             .values(count=entry.c.count + bindparam("n")),
             changes,
         )
-
-    # --- names ------------------------------------------------------------------------
-
-    def _name_calls(self, connection: Connection, batch: Batch) -> None:
-        """Give every arch, and every number of a call on it, a row of its name table."""
-        if self._arches is None:
-            known = select(func.distinct(schema.context.c.arch))
-            self._arches = set(connection.scalars(known))
-            self._find_named(self._arches)
-        contexts = batch.dimensions.get("context", ())
-        new = {arch for row in contexts if isinstance(arch := row[_ARCH], int)} - self._arches
-        if new:
-            rows = [(arch, names.arch_name(arch)) for arch in sorted(new)]
-            self._database.insert_absent(connection, schema.arch_name, rows)
-            self._find_named(self._arches | new)
-        calls = batch.facts.get("syscall") or []
-        odd = {row[_NR] for row in calls} - self._named
-        if not odd:
-            return
-        pairs = {(row[_CONTEXT], row[_NR]) for row in calls if row[_NR] in odd} - self._calls
-        if not pairs:
-            return
-        contexts_used = {context for context, _ in pairs if isinstance(context, int)}
-        found = self._database.fetch(connection, schema.context, "id", contexts_used)
-        arches = {row[0]: row[_ARCH] for row in found}
-        wanted = {(arches[context], nr) for context, nr in pairs}
-        missing = [
-            (arch, nr, names.syscall_name(arch, nr) or str(nr))
-            for arch, nr in wanted
-            if isinstance(arch, int) and isinstance(nr, int)
-        ]
-        self._database.insert_absent(connection, schema.syscall_name, missing)
-        if len(self._calls) + len(pairs) > _CALL_CACHE:
-            self._calls.clear()
-        self._calls |= pairs
-
-    def _find_named(self, arches: set[int]) -> None:
-        tables = [set(names.syscalls(arch)) for arch in arches]
-        self._arches = set(arches)
-        self._named = set.intersection(*tables) if tables else set()
 
 
 def _raw_id(source_id: int, position: int, line: bytes) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import struct
+from pathlib import Path
 
 import pytest
 
@@ -140,4 +141,52 @@ def test_locked_is_told_from_unprivileged():
     with pytest.raises(KernelError, match="CAP_AUDIT_CONTROL") as caught:
         control.set(enabled=0)
     assert not isinstance(caught.value, LockedError)
+    assert caught.value.errno == errno.EPERM
+
+
+class RegisteringSocket(FakeSocket):
+    """A kernel that answers AUDIT_SET with what it was made with."""
+
+    def sendto(self, data, _address):
+        """Take the request."""
+        return len(data)
+
+    def fileno(self):
+        """Give a descriptor that is always ready."""
+        return self.ready
+
+
+@pytest.fixture(autouse=True)
+def ready(monkeypatch):
+    """Let fake sockets be polled: /dev/zero can always be read."""
+    with Path("/dev/zero").open("rb", buffering=0) as file:
+        monkeypatch.setattr(FakeSocket, "ready", file.fileno(), raising=False)
+        yield
+
+
+def acknowledgement(code):
+    """Make the answer to the first request."""
+    return 0, struct.pack("=IHHIIi", 36, 2, 0, 1, 0, code) + b"\0" * 16
+
+
+def test_records_before_the_acknowledgement_are_kept():
+    """What comes while we register is the first that receive gives, in its order."""
+    sock = RecordSocket(
+        RegisteringSocket(
+            record(1300, b"early"),
+            record(1320, b"end"),
+            acknowledgement(0),
+            record(1300, b"late"),
+        )
+    )
+    sock.register()
+    assert sock.receive(1) == [(1300, b"early")]
+    assert sock.receive() == [(1320, b"end"), (1300, b"late")]
+
+
+def test_a_refused_registration_is_an_error():
+    """A negative code in the acknowledgement is raised, with its errno."""
+    sock = RecordSocket(RegisteringSocket(acknowledgement(-errno.EPERM)))
+    with pytest.raises(KernelError, match="registering as the audit daemon") as caught:
+        sock.register()
     assert caught.value.errno == errno.EPERM

@@ -43,10 +43,12 @@ _END = re.compile(r"\+\+\+ (exited with \d+|killed by \w+(?: \(core dumped\))?) 
 _SUPERSEDED = re.compile(r"\+\+\+ superseded by execve in pid (\d+) \+\+\+")
 _SIGNAL = re.compile(r"--- (?:SIG\w+ \{.*\}|stopped by SIG\w+|SIG\w+) ---", re.DOTALL)
 _RESUMED = re.compile(r"<\.\.\. (\w+) resumed>(.*)", re.DOTALL)
-_UNFINISHED = re.compile(r"(\w+)\((.*?),? ?<unfinished \.\.\.>", re.DOTALL)
+_UNFINISHED = re.compile(r"(\w+)\((.*?),? ?<(?:unfinished|pid changed to \d+) \.\.\.>", re.DOTALL)
 _CALL = re.compile(r"(\w+)\((.*)\) += (.*)", re.DOTALL)
 _TAIL = re.compile(r"(.*)\) += (.*)", re.DOTALL)
-_RESULT = re.compile(r"(\?)(?: (E\w+) \(.*\))?|-1 (E\w+) \(.*\)|(-?(?:0x[0-9a-f]+|\d+))")
+_RESULT = re.compile(
+    r"(\?)(?: <unavailable>| (E\w+) \(.*\))?|-1 (E\w+) \(.*\)|(-?(?:0x[0-9a-f]+|\d+))"
+)
 _NUMBER = re.compile(r"-?(?:0x[0-9a-f]+|\d+)")
 _CLONE3_FLAGS = re.compile(r"\{flags=(0x[0-9a-f]+|0)\b")
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from live.programs import Argument
+    from live.service import Row
 
 pytestmark = pytest.mark.live
 
@@ -64,6 +65,14 @@ def workload(programs: Programs, folder: Path) -> dict[str, tuple[list[Argument]
     return commands
 
 
+def in_order(rows: list[Row]) -> bool:
+    """Whether rows in the order of event_id are, process by process, in that of serial."""
+    serials: dict[int, list[int]] = {}
+    for row in rows:
+        serials.setdefault(row["pid"], []).append(row["serial"])
+    return all(each == sorted(each) for each in serials.values())
+
+
 @pytest.mark.usefixtures("audit_lock")
 def test_rows_equal_strace(programs: Programs, tmp_path: Path) -> None:
     """Every call of every program has its row, equal in all that both show, in order."""
@@ -73,7 +82,7 @@ def test_rows_equal_strace(programs: Programs, tmp_path: Path) -> None:
         for number, (name, (command, status)) in enumerate(workload(programs, tmp_path).items()):
             trace = tmp_path / f"{number}.strace"
             logs[name] = programs.trace(auid, trace, *command, cwd=tmp_path, status=status)
-    rows = service.query(f"SELECT {COLUMNS} FROM syscalls WHERE auid = {auid}")
+    rows = service.query(f"SELECT {COLUMNS} FROM syscalls WHERE auid = {auid} ORDER BY event_id")
     seccomp = service.query(
         f"SELECT pid, fields FROM events WHERE type = 'SECCOMP' AND auid = {auid}"
     )
@@ -88,6 +97,8 @@ def test_rows_equal_strace(programs: Programs, tmp_path: Path) -> None:
         except DisagreementError as disagreement:
             wrong.append(f"{name}: {disagreement}")
             continue
+        if not result.threaded and not in_order(mine):
+            wrong.append(f"{name}: event_id and serial order one task's calls differently")
         print(f"{result.compared:6} calls equal: {name}")
         total += result
     print(total)

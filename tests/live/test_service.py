@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from live.programs import KEY, fresh_auid, rules
-from live.service import AUDITSVC, Service
+from live.service import AUDITSVC, Service, as_json
 
 pytestmark = [pytest.mark.live, pytest.mark.usefixtures("audit_lock")]
 
@@ -25,7 +25,7 @@ def auditctl(*arguments):
 
 def settings():
     """What the kernel is set to; the counters that move by themselves are left out."""
-    moving = ("lost", "backlog ", "backlog_wait_time_actual")
+    moving = ("lost", "backlog ", "backlog_wait_time_actual", "pid")
     return [line for line in auditctl("-s").splitlines() if not line.startswith(moving)]
 
 
@@ -51,11 +51,12 @@ def test_the_kernel_is_left_as_it_was_found(programs, tmp_path):
     auid = fresh_auid()
     with Service(tmp_path, rules(auid)) as service:
         assert f"-F auid={auid}" in auditctl("-l")
-        assert f"pid {service.process.pid}" in settings()
+        assert f"pid {service.process.pid}\n" in auditctl("-s")
         assert "enabled 1" in settings()
         loud(programs, auid)
     assert auditctl("-l") == rules_before
     assert settings() == settings_before
+    assert "pid 0\n" in auditctl("-s")
     assert service.query(f"SELECT count(*) > 50 AS many FROM syscalls WHERE auid = {auid}") == [
         {"many": 1}
     ]
@@ -64,14 +65,14 @@ def test_the_kernel_is_left_as_it_was_found(programs, tmp_path):
 def test_a_rule_that_was_there_before_stays(tmp_path):
     """What somebody else loaded is not ours to delete."""
     auid = fresh_auid()
-    auditctl("-a", "always,exit", "-F", f"auid={auid}", "-k", KEY)
+    auditctl("-a", "always,exit", "-S", "all", "-F", f"auid={auid}", "-k", KEY)
     try:
         before = auditctl("-l")
-        with Service(tmp_path, f"-a always,exit -F auid={auid} -k {KEY}\n"):
+        with Service(tmp_path, f"-a always,exit -S all -F auid={auid} -k {KEY}\n"):
             assert auditctl("-l") == before
         assert auditctl("-l") == before
     finally:
-        auditctl("-d", "always,exit", "-F", f"auid={auid}", "-k", KEY)
+        auditctl("-d", "always,exit", "-S", "all", "-F", f"auid={auid}", "-k", KEY)
 
 
 def test_start_and_stop_are_in_the_evidence_with_who_did_it(tmp_path):
@@ -84,7 +85,7 @@ def test_start_and_stop_are_in_the_evidence_with_who_did_it(tmp_path):
     assert start["type"] == "DAEMON_START"
     assert start["pid"] == os.getpid()
     assert end["type"] == "DAEMON_END"
-    assert '"op":"terminate"' in end["fields"].replace(" ", "")
+    assert as_json(end["fields"])["op"] == "terminate"
     assert end["pid"] == os.getpid() != pid
 
 
@@ -118,7 +119,9 @@ def test_a_second_daemon_is_refused_and_harms_nothing(programs, tmp_path):
 
 
 def test_after_a_crash_nothing_is_lost_doubled_or_left_behind(programs, tmp_path):
-    """Killed in the middle; the next run knows the rules for its own and stores each event once."""
+    """Killed in the middle; the next run knows the rules for its own, and stores what the
+    spool has, each event once. What was still in the killed process's socket shows as a gap.
+    """
     before = auditctl("-l")
     auid = fresh_auid()
     service = Service(tmp_path, rules(auid))
@@ -137,7 +140,7 @@ def test_after_a_crash_nothing_is_lost_doubled_or_left_behind(programs, tmp_path
         " WHERE state <> 'partial'"
     )
     assert counts == [{"n": whole, "serials": whole}]
-    assert whole > 4 * 300
+    assert whole > 2 * 300
     balance(service)
 
 
@@ -186,9 +189,9 @@ def test_every_syscall_of_every_task(tmp_path):
         "SELECT syscall, comm FROM syscalls WHERE comm = 'ls' AND syscall = 'getdents64'"
     )
     assert rows
-    assert service.query(
-        f"SELECT count(*) AS n FROM syscalls WHERE pid = {service.process.pid}"
-    ) == [{"n": 0}]
+    # Our own calls are exempt; a change of the kernel's settings alone shows, without a key.
+    ours = f"pid = {service.process.pid} AND key IS NOT NULL"
+    assert service.query(f"SELECT count(*) AS n FROM syscalls WHERE {ours}") == [{"n": 0}]
     balance(service)
 
 
@@ -198,9 +201,9 @@ def test_every_syscall_of_every_task(tmp_path):
         (["--rules", "{folder}/absent.rules"], 2, "absent.rules"),
         (["--rules", "{folder}/wrong.rules"], 2, "wrong.rules:2:"),
         (["--store", "sqlite:////proc/auditsvc.db"], 1, "/proc/auditsvc.db"),
-        (["--store", "nonsense"], 2, "nonsense"),
+        (["--store", "nonsense"], 2, "sqlite:////PATH"),
         (["--source", "{folder}/absent.log"], 1, "absent.log"),
-        (["--duration", "soon"], 2, "soon"),
+        (["--duration", "soon"], 2, "--duration"),
         (["--no-such-option"], 2, "--no-such-option"),
     ],
 )
@@ -210,12 +213,10 @@ def test_wrong_words_change_nothing(tmp_path, arguments, status, says):
     before = auditctl("-l"), settings()
     service = Service(tmp_path, rules(fresh_auid()))
     words = [word.format(folder=tmp_path) for word in arguments]
-    command = [word for word in service.command[1:] if word != "--rules"]
-    command = (
-        [*command, *words] if "--rules" not in words else ["run", "--store", service.store, *words]
-    )
-    if "--rules" not in words:
-        command = ["run", "--store", service.store, "--rules", str(tmp_path / "live.rules"), *words]
+    command = ["run", "--store", service.store, "--rules", str(tmp_path / "live.rules")]
+    if "--rules" in words:
+        del command[-2:]
+    command += words
     got, line = refused(*command, environment=service.environment)
     assert (got, says in line) == (status, True), line
     assert (auditctl("-l"), settings()) == before

@@ -17,9 +17,7 @@ pytestmark = [pytest.mark.live, pytest.mark.usefixtures("audit_lock")]
 
 PEERS = Path(__file__).parents[2] / "build/peers"
 AUDITCTL = PEERS / "sbin/auditctl"
-
-# Everything a row says; what the views add from the clock of the reader is not there.
-COLUMNS = "*"
+LIBRARIES = next(PEERS.glob("usr/lib/*/libwrap.so.0"), PEERS / "absent").parent
 
 
 class Auditd:
@@ -50,6 +48,7 @@ class Auditd:
     def __enter__(self):
         self.process = subprocess.Popen(
             [PEERS / "sbin/auditd", "-n", "-s", "nochange", "-c", self.folder],
+            env=os.environ | {"LD_LIBRARY_PATH": str(LIBRARIES)},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
@@ -70,13 +69,13 @@ class Auditd:
         return subprocess.run([AUDITCTL, "-s"], capture_output=True, text=True, check=True).stdout
 
 
-def workload(programs, auid):
+def workload(programs, auid, folder):
     """Programs with paths, arguments, sockets and errors."""
     programs.run(
         auid, "/bin/sh", "-c", "ls /etc /nowhere; cat /etc/hostname; cd /tmp; find /etc -name h*"
     )
-    programs.run(auid, programs["sockets"])
-    programs.run(auid, programs["names"])
+    programs.run(auid, programs["sockets"], "0", folder / "socket", "live-abstract")
+    programs.run(auid, programs["names"], b"a 'name' of \"some\" \xff\xfe bytes\n")
 
 
 class Rules:
@@ -94,12 +93,14 @@ class Rules:
 
 
 def contents(query, auid):
-    """All rows of one auid's events, by view, without what names the store's own rows."""
+    """All rows of one auid's events, by view; events are named by serial, for ids are a store's own."""
     result = {}
-    ids = f"SELECT event_id FROM syscalls WHERE auid = {auid} AND state <> 'partial'"
     for view in ("syscalls", "paths", "sockaddrs", "records"):
-        rows = query(f"SELECT * FROM {view} WHERE event_id IN ({ids})")
-        result[view] = sorted(map(repr, rows))
+        rows = query(
+            f"SELECT v.*, s.serial AS event FROM {view} v JOIN syscalls s USING (event_id)"
+            f" WHERE s.auid = {auid} AND s.state <> 'partial'"
+        )
+        result[view] = sorted(repr(row | {"event_id": row["event"]}) for row in rows)
     return result
 
 
@@ -109,7 +110,7 @@ def test_auditd_s_log_gives_the_rows_of_the_socket(programs, tmp_path):
     (tmp_path / "auditd").mkdir()
     service = Service(tmp_path, rules(auid), source="multicast")
     with Auditd(tmp_path / "auditd") as auditd, Rules(auid), service:
-        workload(programs, auid)
+        workload(programs, auid, tmp_path)
         time.sleep(0.5)
     file_store = f"sqlite:///{tmp_path}/file.db"
     cli("ingest", str(auditd.log), "--store", file_store, environment=service.environment)
@@ -125,7 +126,7 @@ def test_both_logs_in_one_store_are_stored_once(programs, tmp_path):
     (tmp_path / "auditd").mkdir()
     service = Service(tmp_path, rules(auid), source="multicast")
     with Auditd(tmp_path / "auditd") as auditd, Rules(auid), service:
-        workload(programs, auid)
+        workload(programs, auid, tmp_path)
         time.sleep(0.5)
     before = contents(service.query, auid)
     cli("ingest", str(auditd.log), "--store", service.store, environment=service.environment)
@@ -152,7 +153,7 @@ def test_plugin_of_auditd(programs, tmp_path):
         while not service.log.exists() or "ready" not in service.log.read_text():
             assert time.monotonic() < ends
             time.sleep(0.05)
-        workload(programs, auid)
+        workload(programs, auid, tmp_path)
         time.sleep(1)
     ends = time.monotonic() + 20
     while "stopped" not in service.log.read_text():
@@ -198,7 +199,7 @@ def test_files_are_private(programs, tmp_path):
     auid = fresh_auid()
     os.umask(0o022)
     with Service(tmp_path, rules(auid)) as service:
-        workload(programs, auid)
+        workload(programs, auid, tmp_path)
         time.sleep(0.3)
         for path in [
             *tmp_path.glob("auditsvc.db*"),

@@ -18,6 +18,11 @@ RECORDS = [
 ]
 NASTY = [b"", b"\0\0\0", b"type=", b"\xff\xfe", b"node=x ", b"type=EOE msg=audit(1.000:1): "]
 STAMP = re.compile(rb"audit\([0-9.]+:([0-9]+)\)")
+FEW_STAMPS = [b"audit(1.000:1)", b"audit(1.000:2)", b"audit(2.000:2)"]
+BASIC = [
+    next(line for line in LINES if line.startswith(b"type=%b " % kind))
+    for kind in b"SYSCALL PROCTITLE CWD PATH EOE URINGOP USER_LOGIN SECCOMP EXECVE LOGIN".split()
+]
 
 
 @st.composite
@@ -28,6 +33,15 @@ def windows(draw):
 
 
 @st.composite
+def events(draw):
+    """Draw the lines of an event as no kernel would write it, but some stamp holds together."""
+    between = draw(st.lists(st.sampled_from(BASIC), max_size=3))
+    end = draw(st.sampled_from((BASIC[1:2], [BASIC[1], BASIC[4]], [])))
+    stamp = draw(st.sampled_from(FEW_STAMPS))
+    return [STAMP.sub(stamp, line, count=1) for line in (BASIC[0], *between, *end)]
+
+
+@st.composite
 def logs(draw):
     """Draw lines of several kinds in which events interleave, and some bytes are wrong."""
     lines = list(
@@ -35,6 +49,9 @@ def logs(draw):
             st.one_of(
                 windows(),
                 st.lists(st.sampled_from(RECORDS + NASTY), max_size=30),
+                st.lists(events(), max_size=8).map(
+                    lambda found: [line for e in found for line in e]
+                ),
             )
         )
     )
@@ -59,11 +76,21 @@ def split_logs(draw):
 
 
 @settings(deadline=None)
-@given(split_logs())
-def test_any_split_gives_equal_rows(decode, split):
+@given(split_logs(), st.integers(1, 5))
+def test_any_split_gives_equal_rows(decode, split, max_open):
     """How the stream is cut into pieces changes nothing, not even the order of rows."""
     log, pieces = split
-    assert decode(log, pieces=pieces).everything() == decode(log).everything()
+    whole = decode(log, max_open=max_open)
+    assert decode(log, pieces=pieces, max_open=max_open).everything() == whole.everything()
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.lists(events(), max_size=6), st.integers(1, 3))
+def test_lines_one_by_one_give_equal_rows(decode, found, max_open):
+    """Events that stand together and can be taken at once give what their lines give."""
+    lines = [line + b"\n" for event in found for line in event]
+    whole = decode(b"".join(lines), max_open=max_open)
+    assert decode(b"", pieces=lines or [b""], max_open=max_open).everything() == whole.everything()
 
 
 def test_byte_by_byte(decode):

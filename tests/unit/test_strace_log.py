@@ -128,11 +128,13 @@ def test_ends() -> None:
         10  [  56] clone(0x11, 0, 0, 0, 0) = 0xc
         12  [   0] read(0, 0x7f, 0x1 <unfinished ...>
         12  [   0] +++ killed by SIGSEGV (core dumped) +++
+        10  [   3] close(0x3)                 = ? <unavailable>
         10  [ 231] exit_group(0x5)            = ?
         10  [ 231] +++ exited with 5 +++
     """)
     by_name = {call.name: call for call in found.calls}
     assert (by_name["pause"].result, by_name["pause"].finished) == (None, True)
+    assert (by_name["close"].result, by_name["close"].finished) == (None, True)
     assert (by_name["exit_group"].result, by_name["exit_group"].finished) == (None, True)
     assert (by_name["read"].result, by_name["read"].finished) == (None, False)
     assert by_name["read"].args == (0, 0x7F, 1)
@@ -161,12 +163,13 @@ def test_signals_are_no_calls() -> None:
     ]
 
 
-def test_execve_of_a_thread() -> None:
+@pytest.mark.parametrize("why", ["unfinished", "pid changed to 10"])
+def test_execve_of_a_thread(why: str) -> None:
     """A thread's execve goes on under the leader's id, and the leader's call is over."""
-    found = log("""
-        10  [ 435] clone3({flags=0x10f00, exit_signal=0} => {parent_tid=[11]}, 88) = 11
+    found = log(f"""
+        10  [ 435] clone3({{flags=0x10f00, exit_signal=0}} => {{parent_tid=[11]}}, 88) = 11
         10  [  34] pause( <unfinished ...>
-        11  [  59] execve(0x56, 0x7f, 0x7f <unfinished ...>
+        11  [  59] execve(0x56, 0x7f, 0x7f <{why} ...>
         10  [  34] <... pause resumed>)       = ?
         10  [  59] +++ superseded by execve in pid 11 +++
         10  [  59] <... execve resumed>)      = 0

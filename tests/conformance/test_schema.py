@@ -1,0 +1,184 @@
+"""The migrations make exactly the schema, and the planners use its indexes."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from fixtures.logs import SECOND, load, opening, rows
+from sqlalchemy import create_engine, inspect, text
+
+from auditsvc.decode.ids import SERIAL_BITS
+from auditsvc.store import migrate, open_store, views
+from auditsvc.store.schema import metadata
+
+
+@pytest.fixture
+def store(url):
+    """Open a new store."""
+    with open_store(url) as made:
+        yield made
+
+
+def test_migrations_give_the_schema(store):
+    """Alembic finds no difference between the migrated database and the metadata."""
+    with store.engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, metadata) == []
+
+
+def _catalog(engine):
+    """Give what the database itself knows of its tables."""
+    with engine.connect() as connection:
+        if engine.dialect.name == "sqlite":
+            known = connection.execute(
+                text(
+                    "SELECT name, sql FROM sqlite_schema WHERE type IN ('table', 'index')"
+                    " AND name NOT LIKE 'sqlite_%' AND name != 'alembic_version'"
+                )
+            )
+            return {name: re.sub(r"\s+", " ", sql or "") for name, sql in known}
+        columns = connection.execute(
+            text(
+                "SELECT attrelid::regclass::text, attnum, attname, atttypid::regtype::text,"
+                " attnotnull, atthasdef FROM pg_attribute WHERE attnum > 0 AND attrelid IN"
+                " (SELECT oid FROM pg_class WHERE relkind = 'r'"
+                " AND relnamespace = 'public'::regnamespace AND relname != 'alembic_version')"
+            )
+        )
+        indexes = connection.execute(
+            text(
+                "SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = 'public'"
+                " AND tablename != 'alembic_version'"
+            )
+        )
+        return {tuple(row[:2]): tuple(row[2:]) for row in columns} | {
+            row.indexname: row.indexdef for row in indexes
+        }
+
+
+def test_catalogs_are_equal(store, tmp_path):
+    """The database's own catalog is the same after the migrations and after create_all."""
+    migrated = _catalog(store.engine)
+    with store.engine.begin() as connection:
+        if store.engine.dialect.name == "postgresql":
+            connection.execute(text("DROP SCHEMA public CASCADE"))
+            connection.execute(text("CREATE SCHEMA public"))
+            engine = store.engine
+        else:
+            engine = create_engine(f"sqlite:///{tmp_path}/plain.db")
+    metadata.create_all(engine)
+    assert len(migrated) > 20
+    assert _catalog(engine) == migrated
+    engine.dispose()
+
+
+def test_migrating_again_changes_nothing(url):
+    """A second migration finds nothing to do and says so."""
+    assert "before: no store" in migrate(url)
+    assert "nothing to do" in migrate(url)
+
+
+def test_views_have_the_promised_columns(store):
+    """The columns that SQL users rely on are there, in their order."""
+    promised = {
+        "syscalls": "event_id host time serial arch syscall nr a0 a1 a2 a3 success exit state items"
+        " ppid pid auid uid gid euid suid fsuid egid sgid fsgid tty ses comm exe subj key cwd"
+        " proctitle argv",
+        "paths": "event_id item name nametype inode dev mode ouid ogid rdev obj",
+        "sockaddrs": "event_id family address port path",
+        "events": "event_id host time serial type pid uid auid ses fields",
+        "records": "event_id seq type fields",
+        "partials": "event_id reason",
+        "ledger": "kind source cause count unit",
+    }
+    assert set(promised) == set(views.NAMES)
+    found = inspect(store.engine)
+    for view, columns in promised.items():
+        assert [column["name"] for column in found.get_columns(view)] == columns.split()
+
+
+def test_views_are_made_anew_by_another_program(store, url):
+    """A store whose views are another version's gets ours when it is opened."""
+    with store.engine.begin() as connection:
+        connection.execute(text("DROP VIEW partials"))
+        connection.execute(text("UPDATE store_info SET value = 'other' WHERE name = 'content'"))
+        connection.execute(text("UPDATE syscall_name SET name = '59' WHERE name = 'execve'"))
+    with open_store(url) as again, again.engine.connect() as connection:
+        assert connection.execute(text("SELECT * FROM partials")).all() == []
+        execve = connection.execute(text("SELECT nr FROM syscall_name WHERE name = 'execve'"))
+        assert {59, 11} <= set(execve.scalars())
+
+
+RANGE = f"event_id BETWEEN {SECOND << SERIAL_BITS} AND {(SECOND + 1) << SERIAL_BITS}"
+QUESTIONS = {
+    f"SELECT comm, exit FROM syscalls WHERE {RANGE}": "syscall_pkey|syscall .*PRIMARY KEY|SEARCH s",
+    "SELECT * FROM syscalls WHERE exe = '/usr/bin/prog7'": "syscall_context_nr",
+    "SELECT * FROM syscalls WHERE pid = 107": "syscall_context_nr",
+    "SELECT * FROM syscalls WHERE key = 'key3'": "syscall_context_nr",
+    "SELECT * FROM syscalls WHERE syscall = 'ptrace'": "syscall_context_nr",
+    "SELECT exit, count(*) FROM syscalls WHERE success = {no} GROUP BY exit": "syscall_failed",
+    "SELECT * FROM paths WHERE name = '/file7'": "path_file",
+    "SELECT s.exe, p.name FROM paths p JOIN syscalls s USING (event_id) WHERE name = '/file7'": (
+        "path_file"
+    ),
+    "SELECT * FROM partials": "syscall_partial",
+}
+
+
+@pytest.fixture
+def filled(url):
+    """Fill a store so that PostgreSQL's planner has something to choose for."""
+    load(
+        url,
+        "".join(
+            opening(
+                n,
+                name=f"/file{n // 2}",
+                second=SECOND + n // 20,
+                nr=n % 300,
+                pid=100 + n // 10,
+                exe=f'"/usr/bin/prog{n // 10}"',
+                key=f'"key{n // 10}"',
+                success="no" if n % 50 == 0 else "yes",
+            )
+            for n in range(5000)
+        ),
+    )
+    engine = create_engine(url.replace("postgresql:", "postgresql+psycopg:"))
+    if engine.dialect.name == "postgresql":
+        with engine.begin() as connection:
+            connection.execute(text("ANALYZE"))
+    yield engine
+    engine.dispose()
+
+
+def test_planners_use_the_indexes(filled):
+    """No usual question reads all of the calls."""
+    on_sqlite = filled.dialect.name == "sqlite"
+    scan = re.compile(r"SCAN s\b(?! USING)|Seq Scan on (syscall|path|sockaddr|record)\b")
+    for question, index in QUESTIONS.items():
+        sql = question.replace("{no}", "0" if on_sqlite else "false")
+        explain = "EXPLAIN QUERY PLAN " if on_sqlite else "EXPLAIN "
+        with filled.connect() as connection:
+            if not on_sqlite:  # few rows are read as fast without an index
+                connection.exec_driver_sql("SET enable_seqscan = off")
+                connection.exec_driver_sql("SET enable_hashjoin = off")
+                connection.exec_driver_sql("SET enable_mergejoin = off")
+            lines = connection.exec_driver_sql(explain + sql).all()
+        plan = "\n".join(str(line[-1]) for line in lines)
+        assert re.search(index, plan), f"{sql}\n{plan}"
+        assert not scan.search(plan), f"{sql}\n{plan}"
+
+
+def test_unused_lookups_are_dropped(filled, url):
+    """Counting failures touches no text, host or arch table."""
+    no = "0" if filled.dialect.name == "sqlite" else "false"
+    explain = "EXPLAIN QUERY PLAN " if filled.dialect.name == "sqlite" else "EXPLAIN "
+    with filled.connect() as connection:
+        sql = f"{explain} SELECT count(*) FROM syscalls WHERE success = {no}"
+        plan = str(connection.exec_driver_sql(sql).all())
+    assert not re.search(r"\b(text|host|arch_name|exec|exe_text)\b", plan), plan
+    assert rows(url, "SELECT count(*) AS n FROM syscalls WHERE syscall = 'ptrace'") == [{"n": 17}]
