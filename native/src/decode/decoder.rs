@@ -311,7 +311,7 @@ impl Decoder {
 /// `#gap SERIAL MILLISECONDS[ NODE]`
 fn parse_gap(line: &[u8]) -> Option<(Vec<u8>, Serials)> {
     let mut parts = line.strip_prefix(b"#gap ")?.splitn(3, |&byte| byte == b' ');
-    let highest = str::from_utf8(parts.next()?).ok()?.parse().ok()?;
-    let when = str::from_utf8(parts.next()?).ok()?.parse().ok()?;
+    let highest = std::str::from_utf8(parts.next()?).ok()?.parse().ok()?;
+    let when = std::str::from_utf8(parts.next()?).ok()?.parse().ok()?;
     Some((parts.next().unwrap_or_default().to_vec(), Serials::new(highest, when)))
 }

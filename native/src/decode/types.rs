@@ -116,7 +116,7 @@ impl TypeTable {
 
     /// Digits, a name that has a number, or UNKNOWN[digits]; below 2^31.
     fn spelled(&self, name: &[u8]) -> Option<i32> {
-        let digits = |text: &[u8]| -> Option<i32> { str::from_utf8(text).ok()?.parse().ok() };
+        let digits = |text: &[u8]| -> Option<i32> { std::str::from_utf8(text).ok()?.parse().ok() };
         if name.first()?.is_ascii_digit() {
             return digits(name);
         }
