@@ -35,7 +35,7 @@ QUESTIONS = {
     "one pid": "SELECT count(*) FROM syscalls WHERE pid = 2007",
     "one key": "SELECT count(*) FROM syscalls WHERE key = 'key3'",
     "a rare call": "SELECT count(*) FROM syscalls WHERE syscall = 'ptrace'",
-    "failures by errno": "SELECT exit, count(*) FROM syscalls WHERE NOT success GROUP BY exit",
+    "failures by errno": "SELECT exit, count(*) FROM syscalls WHERE success = {no} GROUP BY exit",
     "calls by name": "SELECT syscall, count(*) FROM syscalls GROUP BY syscall",
     "all": "SELECT count(*) FROM syscalls",
 }
@@ -121,7 +121,9 @@ def fastest(path: Path, batches: list[Batch]) -> float:
 
 def ask(url: str) -> None:
     """Time the questions."""
-    for name, sql in QUESTIONS.items():
+    no = "0" if url.startswith("sqlite") else "false"
+    for name, question in QUESTIONS.items():
+        sql = question.format(no=no)
         begin = time.perf_counter()
         with run_query(url, sql) as result:
             found = sum(1 for _ in result)

@@ -109,7 +109,7 @@ class Store:
 
 
 def parse_url(url: str) -> URL:
-    """Read a store's URL, sqlite:////PATH or postgresql://USER@HOST/NAME; else ConfigError."""
+    """Read sqlite:////PATH or postgresql://USER@HOST/DATABASE; ConfigError if it is neither."""
     try:
         parsed = make_url(url)
     except (ArgumentError, ValueError) as error:

@@ -61,6 +61,9 @@ _REFUSALS: Final = (
     ("timeout", "the server does not answer", "check the network and the host"),
 )
 
+# Of these, what may pass.
+_ABSENT: Final = ("no server answers", "the server does not answer")
+
 # SQLSTATE or its class -> (what is wrong, what to do).
 _MEANINGS: Final = {
     "53100": ("its disk is full", "free some space on the server; nothing was half stored"),
@@ -183,7 +186,7 @@ class Postgres:
             message = str(cause)
             for word, what, hint in _REFUSALS:
                 if word in message:
-                    return StoreError(f"{where}: {what}", hint, retryable="server" in hint)
+                    return StoreError(f"{where}: {what}", hint, retryable=what.startswith(_ABSENT))
             return StoreError(
                 f"{where}: the connection was lost ({first_line(error)})",
                 "check the server and the network",

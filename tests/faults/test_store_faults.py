@@ -18,7 +18,7 @@ from fixtures.logs import Pipe, balanced, ledger, load, opening, record, rows
 from sqlalchemy import create_engine, text
 
 from auditsvc.decode import make_decoder
-from auditsvc.errors import ClashError, StoreError
+from auditsvc.errors import ClashError, ConfigError, StoreError
 from auditsvc.store import Checkpoint, migrate, open_store, parse_url, shown
 from auditsvc.store.sqlite import SQLite
 
@@ -273,7 +273,9 @@ def test_an_error_within_a_batch_stores_nothing(url):
 @pytest.mark.parametrize("wrong", ["", "nonsense", "mysql://host/x", "sqlite"])
 def test_a_wrong_url(wrong):
     """What is no store's URL is refused with the two forms that are."""
-    refused(wrong, "sqlite:////PATH")
+    with pytest.raises(ConfigError, match="sqlite:////PATH") as caught:
+        open_store(wrong)
+    assert caught.value.status == 2
 
 
 # --- PostgreSQL ------------------------------------------------------------------------

@@ -93,7 +93,7 @@ class Rules:
 
 
 def contents(query, auid):
-    """All rows of one auid's events, by view; events are named by serial, for ids are a store's own."""
+    """All rows of one auid's events, by view; named by serial, for ids are a store's own."""
     result = {}
     for view in ("syscalls", "paths", "sockaddrs", "records"):
         rows = query(
