@@ -60,6 +60,10 @@ lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+	if command -v cargo-clippy > /dev/null; then
+	    cargo fmt --check --manifest-path native/Cargo.toml
+	    cargo clippy -q --locked --release --all-targets --manifest-path native/Cargo.toml
+	fi
 
 test: setup peers lint
 	$(BIN)/pytest

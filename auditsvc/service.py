@@ -23,7 +23,7 @@ import structlog
 from systemd import daemon as systemd
 
 from auditsvc import spool
-from auditsvc.collector import Collector, LineCollector, Sink
+from auditsvc.collector import Collector, LineCollector, Sink, make_collector
 from auditsvc.daemon import UNSET, DaemonRecords, actor
 from auditsvc.decode import decoder_in_use, make_decoder
 from auditsvc.errors import AuditsvcError, SpoolError, StoreError
@@ -125,10 +125,11 @@ class Service:
             self._session = Session(settings.runtime_directory / "found.json")
             records = RecordSocket.unicast(buffer)
             self._session.register(records)
-            self._collector = Collector(records, self._sink)
+            self._collector = make_collector(settings.decoder, records, self._sink)
         elif settings.source == "multicast":
             log.warning("multicast: what does not fit the socket is dropped and is not in `lost`")
-            self._collector = Collector(RecordSocket.multicast(buffer), self._sink)
+            records = RecordSocket.multicast(buffer)
+            self._collector = make_collector(settings.decoder, records, self._sink)
         else:
             self._collector = LineCollector(0, self._sink)
         directory = settings.spool_directory

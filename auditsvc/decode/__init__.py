@@ -11,6 +11,7 @@ The stages, one a module (a line's grammar is `auditsvc.line`, below the spool):
     dimensions.py  slices of records       -> dimension rows, each once
     rows.py        events                  -> rows of the star schema
     reference.py   all of it behind `interface.Decoder`
+    native.py      the same by the native core (native/), where that was built
 
 `interface.py` is the contract that every implementation keeps; `ids.py` is how
 rows are named.
@@ -21,13 +22,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from auditsvc.decode.events import IDLE, MAX_OPEN
+from auditsvc.decode.native import NativeDecoder
 from auditsvc.decode.reference import ReferenceDecoder
 from auditsvc.errors import UsageError
+from auditsvc.native import native_core
 
 if TYPE_CHECKING:
     from auditsvc.decode.interface import Decoder
 
-DECODERS: Final = {"reference": ReferenceDecoder}
+DECODERS: Final[dict[str, type[ReferenceDecoder | NativeDecoder]]] = {
+    "reference": ReferenceDecoder,
+    **({"native": NativeDecoder} if native_core() else {}),
+}
 """Implementations by name, the one to prefer last."""
 
 
@@ -35,6 +41,8 @@ def decoder_in_use(name: str | None = None) -> str:
     """Give the name of the decoder that `make_decoder` takes for this setting."""
     if name in (None, "auto"):
         return list(DECODERS)[-1]
+    if name == "native":
+        native_core(name)  # says what to do if it is not there
     if name not in DECODERS:
         raise UsageError(f"there is no decoder {name!r}", f"take one of {', '.join(DECODERS)}")
     return name

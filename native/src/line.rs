@@ -38,28 +38,3 @@ fn escape(lines: &mut Vec<u8>, text: &[u8]) {
         }
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::append;
-
-    fn line(head: &[u8], tail: &[u8]) -> Vec<u8> {
-        let mut lines = b"before\n".to_vec();
-        append(&mut lines, b"type=X msg=", head, tail);
-        lines.split_off(7)
-    }
-
-    /// Parts are joined and the terminator is left out.
-    #[test]
-    fn joins() {
-        assert_eq!(line(b"audit(1.000:1): a=", b"b\n\0"), b"type=X msg=audit(1.000:1): a=b\n");
-        assert_eq!(line(b"\0\0", b"\n"), b"type=X msg=\n");
-    }
-
-    /// Control bytes and backslashes are written as hex, and the line says so.
-    #[test]
-    fn escapes() {
-        assert_eq!(line(b"a\\\nb\x7f", b""), b"type=X msg=a\\x5C\\x0Ab\\x7F\x1dESCAPED=1\n");
-        assert_eq!(line(b"a\\b\xff", b""), b"type=X msg=a\\b\xff\n");
-    }
-}

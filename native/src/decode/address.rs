@@ -19,7 +19,7 @@ pub fn parse_address(saddr: &[u8], little: bool) -> Vec<Value> {
 }
 
 fn unhex(saddr: &[u8]) -> Option<Vec<u8>> {
-    if saddr.len() < 4 || saddr.len() % 2 != 0 {
+    if saddr.len() < 4 || saddr.len() & 1 != 0 {
         return None;
     }
     let digit = |byte: u8| char::from(byte).to_digit(16);

@@ -26,25 +26,38 @@ pub fn parse_call(body: &[u8]) -> Option<Call<'_>> {
     as_printed(body).or_else(|| field_by_field(body))
 }
 
+const NO_DIGIT: u8 = 0xff;
+
+/// What a lower-case hex digit is worth.
+const HEX_DIGITS: [u8; 256] = {
+    let mut table = [NO_DIGIT; 256];
+    let mut digit = 0;
+    while digit < 16 {
+        table[b"0123456789abcdef"[digit] as usize] = digit as u8;
+        digit += 1;
+    }
+    table
+};
+
 struct Cursor<'a>(&'a [u8]);
 
 impl<'a> Cursor<'a> {
-    #[inline]
-    fn literal(&mut self, text: &[u8]) -> Option<()> {
-        self.0 = self.0.strip_prefix(text)?;
-        Some(())
+    #[inline(always)]
+    fn literal<const N: usize>(&mut self, text: &[u8; N]) -> Option<()> {
+        let (start, rest) = self.0.split_first_chunk::<N>()?;
+        self.0 = rest;
+        (start == text).then_some(())
     }
 
-    #[inline]
+    #[inline(always)]
     fn hex(&mut self, most: usize) -> Option<u64> {
         let mut number = 0;
         let mut length = 0;
-        while length < most {
-            let digit = match self.0.get(length) {
-                Some(byte @ b'0'..=b'9') => byte - b'0',
-                Some(byte @ b'a'..=b'f') => byte - b'a' + 10,
-                _ => break,
-            };
+        for byte in self.0.iter().take(most) {
+            let digit = HEX_DIGITS[usize::from(*byte)];
+            if digit == NO_DIGIT {
+                break;
+            }
             number = number << 4 | u64::from(digit);
             length += 1;
         }
@@ -52,22 +65,26 @@ impl<'a> Cursor<'a> {
         (length > 0).then_some(number)
     }
 
-    #[inline]
+    #[inline(always)]
     fn decimal(&mut self, most: usize) -> Option<u64> {
         let mut number = 0;
         let mut length = 0;
-        while length < most {
-            let Some(byte @ b'0'..=b'9') = self.0.get(length) else { break };
-            number = number * 10 + u64::from(byte - b'0');
+        for byte in self.0.iter().take(most) {
+            let digit = byte.wrapping_sub(b'0');
+            if digit > 9 {
+                break;
+            }
+            number = number * 10 + u64::from(digit);
             length += 1;
         }
         self.0 = &self.0[length..];
         (length > 0).then_some(number)
     }
 
-    #[inline]
+    #[inline(always)]
     fn signed_decimal(&mut self, most: usize) -> Option<i64> {
-        let negative = self.literal(b"-").is_some();
+        let negative = self.0.first() == Some(&b'-');
+        self.0 = &self.0[usize::from(negative)..];
         let size = self.decimal(most)?;
         if negative { 0i64.checked_sub_unsigned(size) } else { i64::try_from(size).ok() }
     }
@@ -81,18 +98,21 @@ fn as_printed(body: &[u8]) -> Option<Call<'_>> {
     let nr = i32::try_from(at.signed_decimal(10)?).ok()?;
     let mut per: &[u8] = b"";
     let before = at.0;
-    if at.literal(b" per=").is_some() {
+    if before.starts_with(b" per=") {
+        at.literal(b" per=")?;
         at.hex(16)?;
         per = &before[..before.len() - at.0.len()];
     }
     let mut success = None;
     let mut exit = None;
-    if at.literal(b" success=").is_some() {
-        success = Some(at.literal(b"yes").is_some());
-        if success == Some(false) {
-            at.literal(b"no")?;
+    if at.0.starts_with(b" s") {
+        at.literal(b" success=")?;
+        success = Some(at.0.first() == Some(&b'y'));
+        if success == Some(true) {
+            at.literal(b"yes exit=")?;
+        } else {
+            at.literal(b"no exit=")?;
         }
-        at.literal(b" exit=")?;
         exit = Some(at.signed_decimal(19)?);
     }
     at.literal(b" a0=")?;

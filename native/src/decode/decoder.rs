@@ -1,6 +1,7 @@
 //! Log lines in, rows out. See auditsvc/decode/reference.py and events.py; the reference's short
 //! way for whole events has no counterpart, for lines are fast enough.
 
+use super::cache::is_same;
 use super::dimensions::Dimensions;
 use super::events::{Event, Events};
 use super::fields::{parse_fields, to_int};
@@ -217,7 +218,7 @@ impl Decoder {
     fn see(&mut self, line: &Line<'_>) {
         let node = line.node.unwrap_or_default();
         let when = line.second * 1000 + i64::from(line.ms);
-        match self.serials.iter_mut().find(|(name, _)| name == node) {
+        match self.serials.iter_mut().find(|(name, _)| is_same(name, node)) {
             Some((_, serials)) => self.counts.gap += serials.see(line.serial, when),
             None => {
                 if self.serials.len() >= MAX_HOSTS {
@@ -310,7 +311,7 @@ impl Decoder {
 /// `#gap SERIAL MILLISECONDS[ NODE]`
 fn parse_gap(line: &[u8]) -> Option<(Vec<u8>, Serials)> {
     let mut parts = line.strip_prefix(b"#gap ")?.splitn(3, |&byte| byte == b' ');
-    let highest = str::from_utf8(parts.next()?).ok()?.parse().ok()?;
-    let when = str::from_utf8(parts.next()?).ok()?.parse().ok()?;
+    let highest = std::str::from_utf8(parts.next()?).ok()?.parse().ok()?;
+    let when = std::str::from_utf8(parts.next()?).ok()?.parse().ok()?;
     Some((parts.next().unwrap_or_default().to_vec(), Serials::new(highest, when)))
 }

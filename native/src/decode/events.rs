@@ -1,12 +1,13 @@
 //! The open events, in the order in which they were opened.
 
-use std::hash::{BuildHasher, Hasher};
+use std::hash::{BuildHasher, Hash, Hasher};
 use std::ops::Range;
 
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 
-use super::line::Line;
+use super::cache::is_same;
+use super::line::{Line, Stamp};
 use super::rows::{Identity, Record, Records};
 
 /// A buffer that grew beyond this, in bytes, is not kept for the next event.
@@ -20,7 +21,7 @@ pub struct Event {
     is_open: bool,
     has_node: bool,
     node: Vec<u8>,
-    stamp: Vec<u8>,
+    stamp: Stamp,
     second: i64,
     ms: u16,
     serial: u32,
@@ -69,8 +70,11 @@ impl Event {
         self.records.iter().map(|record| &self.text[record.line.clone()])
     }
 
-    fn is(&self, node: Option<&[u8]>, stamp: &[u8]) -> bool {
-        self.is_open && self.stamp == stamp && self.node() == node
+    fn is(&self, node: Option<&[u8]>, stamp: Stamp) -> bool {
+        self.is_open
+            && self.stamp == stamp
+            && self.has_node == node.is_some()
+            && is_same(&self.node, node.unwrap_or_default())
     }
 }
 
@@ -124,9 +128,9 @@ impl Events {
         self.places().map(|place| &self.slots[place as usize])
     }
 
-    fn hash(&self, node: Option<&[u8]>, stamp: &[u8]) -> u64 {
+    fn hash(&self, node: Option<&[u8]>, stamp: Stamp) -> u64 {
         let mut hasher = self.hasher.build_hasher();
-        hasher.write(stamp);
+        stamp.hash(&mut hasher);
         if let Some(node) = node {
             hasher.write(node);
         }
@@ -134,7 +138,7 @@ impl Events {
     }
 
     #[inline]
-    pub fn find(&mut self, node: Option<&[u8]>, stamp: &[u8]) -> Option<u32> {
+    pub fn find(&mut self, node: Option<&[u8]>, stamp: Stamp) -> Option<u32> {
         if let Some(event) = self.slots.get(self.recent as usize) {
             if event.is(node, stamp) {
                 return Some(self.recent);
@@ -164,8 +168,7 @@ impl Events {
         event.has_node = line.node.is_some();
         event.node.clear();
         event.node.extend_from_slice(line.node.unwrap_or_default());
-        event.stamp.clear();
-        event.stamp.extend_from_slice(line.stamp);
+        event.stamp = line.stamp;
         (event.second, event.ms, event.serial) = (line.second, line.ms, line.serial);
         event.has_call = false;
         (event.before, event.after) = (self.newest, NONE);

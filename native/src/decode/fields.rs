@@ -5,6 +5,8 @@ use std::borrow::Cow;
 use super::text::{push_json, to_text};
 use super::types::{AVC, EXECVE, LANDLOCK_ACCESS, USER_AVC};
 
+type Text<'a> = Cow<'a, str>;
+
 /// `value` is None for a `(null)` of encoded kind.
 #[derive(Clone)]
 pub struct Field<'a> {
@@ -74,7 +76,7 @@ fn unhex(value: &[u8]) -> Option<Vec<u8>> {
             _ => None,
         }
     }
-    if value.is_empty() || value.len() % 2 != 0 {
+    if value.is_empty() || value.len() & 1 != 0 {
         return None;
     }
     value.chunks_exact(2).map(|pair| Some(digit(pair[0])? << 4 | digit(pair[1])?)).collect()
@@ -208,7 +210,7 @@ pub fn first<'f>(fields: &'f [Field<'_>], name: &[u8]) -> Option<&'f [u8]> {
 /// Writes fields as a JSON object of texts, and whether it says every byte of them.
 pub fn to_json(fields: &[Field<'_>]) -> (String, bool) {
     let mut exact = true;
-    let mut shown: Vec<(Cow<'_, str>, Vec<Option<Cow<'_, str>>>)> = Vec::new();
+    let mut shown: Vec<(Text<'_>, Vec<Option<Text<'_>>>)> = Vec::new();
     for field in fields {
         let (label, clean) = to_text(field.name);
         exact &= clean;

@@ -11,8 +11,7 @@ const MAX_SECOND: u64 = 1 << 33;
 pub struct Line<'a> {
     pub node: Option<&'a [u8]>,
     pub type_name: &'a [u8],
-    /// `SECOND.MMM:SERIAL` as it stood there.
-    pub stamp: &'a [u8],
+    pub stamp: Stamp,
     pub second: i64,
     pub ms: u16,
     pub serial: u32,
@@ -34,16 +33,16 @@ struct Scan<'a> {
 }
 
 impl<'a> Scan<'a> {
-    #[inline]
-    fn literal(&mut self, literal: &[u8]) -> Option<()> {
-        if !self.text[self.at..].starts_with(literal) {
+    #[inline(always)]
+    fn literal<const N: usize>(&mut self, literal: &[u8; N]) -> Option<()> {
+        if self.text[self.at..].first_chunk::<N>()? != literal {
             return None;
         }
-        self.at += literal.len();
+        self.at += N;
         Some(())
     }
 
-    #[inline]
+    #[inline(always)]
     fn run(&mut self, most: usize, allowed: impl Fn(u8) -> bool) -> Option<&'a [u8]> {
         let rest = &self.text[self.at..];
         let length = rest.iter().take(most).take_while(|&&byte| allowed(byte)).count();
@@ -51,41 +50,52 @@ impl<'a> Scan<'a> {
         (length > 0).then_some(&rest[..length])
     }
 
-    #[inline]
+    #[inline(always)]
     fn digits(&mut self, most: usize) -> Option<u64> {
-        let digits = self.run(most, |byte| byte.is_ascii_digit())?;
-        Some(digits.iter().fold(0, |number, digit| number * 10 + u64::from(digit - b'0')))
+        let mut number = 0;
+        let mut length = 0;
+        for byte in self.text[self.at..].iter().take(most) {
+            let digit = byte.wrapping_sub(b'0');
+            if digit > 9 {
+                break;
+            }
+            number = number * 10 + u64::from(digit);
+            length += 1;
+        }
+        self.at += length;
+        (length > 0).then_some(number)
     }
 
     /// `audit(SECOND.MMM:SERIAL):`, then the end or a space.
-    #[inline]
-    fn stamp(&mut self) -> Option<Stamp<'a>> {
+    #[inline(always)]
+    fn stamp(&mut self) -> Option<Stamp> {
         self.literal(b"audit(")?;
         let start = self.at;
         let second = self.digits(10)?;
+        let dot = self.at;
         self.literal(b".")?;
-        let before = self.at;
         let ms = self.digits(3)? as u16;
-        if self.at != before + 3 {
+        if self.at != dot + 4 {
             return None;
         }
         self.literal(b":")?;
         let serial = self.digits(10)?;
-        let text = &self.text[start..self.at];
+        let lengths = ((dot - start) as u8, (self.at - dot) as u8);
         self.literal(b"):")?;
         if self.at < self.text.len() {
             self.literal(b" ")?;
         }
-        Some(Stamp { text, second, ms, serial })
+        Some(Stamp { second, serial, ms, lengths })
     }
 }
 
-#[derive(Clone, Copy)]
-struct Stamp<'a> {
-    text: &'a [u8],
+/// `SECOND.MMM:SERIAL`: two are equal where their text is, for its lengths tell of leading zeros.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub struct Stamp {
     second: u64,
-    ms: u16,
     serial: u64,
+    ms: u16,
+    lengths: (u8, u8),
 }
 
 /// Takes a line (no newline) apart; for one that is not a record, gives the reason.
@@ -116,7 +126,7 @@ pub fn parse_line(line: &[u8]) -> Result<Line<'_>, &'static str> {
     Ok(Line {
         node,
         type_name,
-        stamp: stamp.text,
+        stamp,
         second: stamp.second as i64,
         ms: stamp.ms,
         serial: stamp.serial as u32,
@@ -125,7 +135,7 @@ pub fn parse_line(line: &[u8]) -> Result<Line<'_>, &'static str> {
     })
 }
 
-type Parts<'a> = (Option<&'a [u8]>, &'a [u8], bool, Stamp<'a>, usize);
+type Parts<'a> = (Option<&'a [u8]>, &'a [u8], bool, Stamp, usize);
 
 #[inline]
 fn plain(line: &[u8]) -> Option<Parts<'_>> {

@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 /// Shows bytes as text, what is not UTF-8 and NUL as \xHH; and whether the text says every byte.
 pub fn to_text(data: &[u8]) -> (Cow<'_, str>, bool) {
-    if let Ok(text) = str::from_utf8(data) {
+    if let Ok(text) = std::str::from_utf8(data) {
         if memchr::memchr(0, data).is_none() {
             return (Cow::Borrowed(text), true);
         }

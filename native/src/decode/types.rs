@@ -75,6 +75,15 @@ impl TypeTable {
 
     #[inline]
     pub fn number(&mut self, name: &[u8]) -> i32 {
+        // Nearly all records; libaudit's tables cannot call them otherwise.
+        match name {
+            b"SYSCALL" => return SYSCALL,
+            b"PROCTITLE" => return PROCTITLE,
+            b"EOE" => return EOE,
+            b"PATH" => return PATH,
+            b"CWD" => return CWD,
+            _ => {}
+        }
         match self.numbers.get(name) {
             Some(&number) => number,
             None => self.new_number(name),
@@ -107,7 +116,7 @@ impl TypeTable {
 
     /// Digits, a name that has a number, or UNKNOWN[digits]; below 2^31.
     fn spelled(&self, name: &[u8]) -> Option<i32> {
-        let digits = |text: &[u8]| -> Option<i32> { str::from_utf8(text).ok()?.parse().ok() };
+        let digits = |text: &[u8]| -> Option<i32> { std::str::from_utf8(text).ok()?.parse().ok() };
         if name.first()?.is_ascii_digit() {
             return digits(name);
         }

@@ -1,0 +1,223 @@
+"""The native decoder gives what the reference gives, whatever comes in: rows, counts, pending."""
+
+from __future__ import annotations
+
+import random
+import re
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from auditsvc.decode import DECODERS, make_decoder
+from auditsvc.decode.interface import Batch
+from auditsvc.errors import StoreError
+
+pytestmark = pytest.mark.skipif("native" not in DECODERS, reason="the native core was not built")
+
+DATA = Path(__file__).parent.parent / "data"
+LINES = [
+    line
+    for path in sorted((*DATA.glob("*.log"), *DATA.glob("records/*.log")))
+    for line in path.read_bytes().split(b"\n")
+]
+# What the grammar turns on: pieces of it land anywhere in real records.
+PIECES = [
+    *(b"\0", b"\r", b"\n", b"\x1d", b"\x1dESCAPED=1", b"\\x0A", b"\\x4", b'"', b"'", b"=", b" "),
+    *(b"(null)", b"(none)", b"?", b"-1", b"4294967295", b"18446744073709551615", b"-0", b"007"),
+    *(b" subj=?", b"msg='", b" msg='op=x res=success'", b"type=", b" type=", b"node=a b "),
+    *(b"node= ", b"a0[1]=41", b"a0_len=2", b"argc=2", b"a1=", b"{ ", b" }", b"avc: ", b" { r } "),
+    *(b"saddr=", b" per=400000", b" success=maybe", b" exit=99999999999999999999", b"items=1"),
+    *(b" ppid=1", b" key=6101620162", b"proctitle=6100FF", b"\xff\xfe", b"\xed\xa0\x80", b"\xc3"),
+    *("é€😀".encode(), b"\x7f", b"\x0b", b"#gap 1 1", b"audit(", b"): ", b":", b"0123456789"),
+]
+TYPES = re.compile(rb"type=([A-Z0-9_\[\]]+)")
+STAMPS = re.compile(rb"audit\(([0-9.]+:[0-9]+)\)")
+
+
+def mutate(rng, line):
+    """Change a line in one of the ways in which lines go wrong."""
+    place = rng.randrange(len(line) + 1)
+    match rng.randrange(8):
+        case 0:
+            return line[:place] + rng.choice(PIECES) + line[place:]
+        case 1:
+            return line[:place] + bytes((rng.randrange(256),)) + line[place + 1 :]
+        case 2:
+            return line[:place] + line[place + rng.randrange(1, 20) :]
+        case 3:
+            return line[:place]
+        case 4:
+            other = TYPES.search(rng.choice(LINES))
+            kind = other[1] if other else rng.choice((b"1300", b"UNKNOWN[1300]", b"NEW_ONE", b"0"))
+            return TYPES.sub(b"type=" + kind, line, count=1)
+        case 5:
+            other = STAMPS.search(rng.choice(LINES))
+            stamp = other[1] if other else b"01.000:1"
+            return STAMPS.sub(b"audit(" + stamp + b")", line, count=1)
+        case 6:
+            tokens = line.split(b" ")
+            rng.shuffle(tokens)
+            return b" ".join(tokens)
+        case _:
+            tokens = line.split(b" ")
+            tokens.insert(rng.randrange(len(tokens) + 1), rng.choice(rng.choice(LINES).split(b" ")))
+            return b" ".join(tokens)
+
+
+def make_log(rng):
+    """Make a log of some real events, interleaved, with some lines changed, lost and doubled."""
+    lines = []
+    for _ in range(rng.randrange(1, 4)):
+        start = rng.randrange(len(LINES))
+        lines += LINES[start : start + rng.randrange(1, 25)]
+    for _ in range(rng.randrange(6)):
+        line = lines.pop(rng.randrange(len(lines)))
+        for _ in range(rng.randrange(3)):
+            lines.insert(rng.randrange(len(lines) + 1), line)
+        if not lines:
+            lines = [b""]
+    one_event = rng.random() < 0.2
+    stamp = next((found[1] for line in lines if (found := STAMPS.search(line))), b"1.000:1")
+    for n in range(len(lines)):
+        if one_event:
+            lines[n] = STAMPS.sub(b"audit(" + stamp + b")", lines[n])
+        while rng.random() < 0.15:
+            lines[n] = mutate(rng, lines[n])
+    return b"\n".join(lines) + rng.choice((b"", b"\n", b"\r\n"))
+
+
+class Pair:
+    """Both decoders, driven alike; every answer is compared."""
+
+    def __init__(self, **options):
+        self._options = options
+        self.both = [self._make(name) for name in ("reference", "native")]
+
+    def _make(self, name):
+        return make_decoder(name, secret=b"a secret", host="here", **self._options)
+
+    def do(self, verb, *arguments):
+        """Call a method of both; the answers must be equal."""
+        expected, found = (getattr(each, verb)(*arguments) for each in self.both)
+        if isinstance(expected, Batch):
+            for part in ("raw", "counts", "weights", "facts", "dimensions"):
+                assert getattr(found, part) == getattr(expected, part), part
+        assert found == expected
+        reference, native = self.both
+        assert native.open_records == reference.open_records
+        return expected
+
+    def restart(self):
+        """Go on with new decoders, from what the old ones had pending."""
+        pending = self.do("pending")
+        self.both = [self._make(each.name) for each in self.both]
+        self.do("restore", pending, 0.0)
+
+
+def drive(rng, log):
+    """Feed a log in pieces, with all that a caller may do in between."""
+    pair = Pair(idle=2.0, max_open=rng.choice((1, 2, 4096)))
+    now = 0.0
+    position = 0
+    last = Batch()
+    while position < len(log):
+        size = rng.choice((1, 7, 100, 1000, 100_000))
+        pair.do("feed", log[position : position + size], now)
+        position += size
+        now += rng.choice((0.0, 0.5, 3.0))
+        match rng.randrange(12):
+            case 0 | 1:
+                last = pair.do("take")
+            case 2:
+                pair.do("expire", now)
+            case 3:
+                last = pair.do("take")
+                pair.restart()
+            case 4:
+                pair.do("forget")
+            case 5:
+                for table, rows in last.dimensions.items():
+                    if table != "record_type" and rng.random() < 0.5:
+                        pair.do("pin", table, rows[0][1:], 4711 + len(rows))
+            case 6:
+                pair.do("pending")
+    pair.do("finish")
+    pair.do("take")
+    pair.do("pending")
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=300)
+@given(st.integers(0, 1 << 64))
+def test_any_log_gives_equal_rows(seed):
+    """Mutated and interleaved real records, cut anywhere: one result, and never a panic."""
+    rng = random.Random(seed)
+    drive(rng, make_log(rng))
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.lists(st.one_of(st.sampled_from(LINES + PIECES), st.binary(max_size=30)), max_size=12))
+def test_any_bytes_give_equal_rows(pieces):
+    """Bytes that only here and there look like records."""
+    drive(random.Random(0), b"".join(pieces))
+
+
+def test_real_logs_give_equal_rows():
+    """All recorded logs, whole."""
+    pair = Pair()
+    pair.do("feed", b"\n".join(LINES) + b"\n", 0.0)
+    pair.do("finish")
+    assert pair.do("take").facts
+
+
+def test_caches_are_emptied_at_the_same_place():
+    """More contexts, files and texts than the caches hold: rows come again where they do there."""
+    pair = Pair()
+    lines = []
+    for n in range(40_000):
+        stamp = f"audit(1700000000.000:{n})"
+        pid = n * 7919 % 20_000
+        lines.append(
+            f"type=SYSCALL msg={stamp}: arch=c000003e syscall=1 success=yes exit=0 a0=0 a1=0 a2=0"
+            f' a3=0 items=1 ppid=1 pid={pid} auid=0 comm="c{pid % 9000}" exe="/bin/{pid}"\n'
+            f'type=PATH msg={stamp}: item=0 name="/tmp/{pid}" inode={pid} nametype=NORMAL\n'
+            f"type=PROCTITLE msg={stamp}: proctitle={n % 17000:08X}\n"
+        )
+    log = "".join(lines).encode()
+    for start in range(0, len(log), 1 << 20):
+        pair.do("feed", log[start : start + (1 << 20)], 0.0)
+        pair.do("take")
+
+
+def test_long_lines_are_cut_at_the_same_place():
+    """Lines around the longest one that is taken whole, in pieces around that length."""
+    longest = 1 << 20
+    stamp = b"audit(1.000:1): "
+    for size in (longest - 1, longest, longest + 1, 2 * longest + 5):
+        line = b"type=USER_CMD msg=" + stamp
+        log = line + b"a" * (size - len(line)) + b"\nafter\n" + b"\0" * 5 + b"\n"
+        for piece in (1 << 18, longest + 1, len(log)):
+            pair = Pair()
+            for start in range(0, len(log), piece):
+                pair.do("feed", log[start : start + piece], 0.0)
+            pair.do("take")
+            pair.do("finish")
+            pair.do("take")
+
+
+def test_bytes_of_open_events_have_the_same_bound():
+    """Events without an end push out the oldest at the same record."""
+    pair = Pair()
+    filler = b"a" * 1_000_000
+    for n in range(80):
+        pair.do("feed", b"type=CWD msg=audit(1.000:%d): cwd=%b\n" % (n % 50, filler), 0.0)
+    pair.do("take")
+    assert pair.both[0].open_records < 80
+
+
+def test_a_wrong_checkpoint_is_the_same_error():
+    """What `pending` never gave is refused by both."""
+    for decoder in Pair().both:
+        with pytest.raises(StoreError):
+            decoder.restore(b"no record\n", 0.0)
