@@ -12,7 +12,6 @@ HERE: Final = Path(__file__).parent
 BUILD: Final = HERE.parent / "build"
 PEERS: Final = BUILD / "peers"
 AUSEARCH: Final = PEERS / "sbin/ausearch"
-FIELDS: Final = HERE / "fields.py"
 
 # Debian's laurel, or another one (a newer release that was built by hand).
 LAUREL: Final = Path(os.environ.get("LAUREL") or PEERS / "usr/sbin/laurel")
