@@ -21,13 +21,11 @@ if TYPE_CHECKING:
 SEED: Final = 20090401
 BEGIN: Final = 1_700_000_000
 _RATE: Final = 50_000  # events a second of the log's own time
-_POOL: Final = 20_000  # different calls, paths and addresses, drawn with equal chances
-_LIFE: Final = {"plain": 500, "mixed": 150}  # events a process makes
+_POOL: Final = 20_000  # different calls, paths and addresses
+_LIFE: Final = {"plain": 1000, "mixed": 300}  # calls a process makes
 _PROGRAMS: Final = 300
 _BLOCK: Final = 1000
 _CALLS: Final = (0, 1, 3, 5, 9, 10, 11, 13, 257, 262, 39, 59, 61, 231, 202, 72, 4, 21, 12, 16, 14)
-
-_Event = list[bytes]  # lines as `type=NAME msg=` + stamp + rest, here split at the stamp
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,15 +72,15 @@ def _stamp(serial: int) -> bytes:
 
 
 class _Processes:
-    """Eight that run; `tail` is what stands behind a SYSCALL's own part, `title` the PROCTITLE."""
+    """Eight that run; each is what stands behind a SYSCALL's own part, PROCTITLE and CWD."""
 
     def __init__(self, chance: random.Random, life: int) -> None:
         self._chance = chance
-        self._turn = max(life // 8, 1)
+        self._life = life
         self._pid = 1000
         self._running = [self._born() for _ in range(8)]
 
-    def _born(self) -> tuple[bytes, bytes]:
+    def _born(self) -> tuple[bytes, bytes, bytes]:
         self._pid += 1
         program = b"program%d" % (self._pid % _PROGRAMS)
         user = 1000 + self._pid % 20
@@ -92,10 +90,11 @@ class _Processes:
             % (900, self._pid, *[user] * 9, program, program)
         )
         title = b"/usr/bin/%b\0--run=%d" % (program, self._pid % 50)
-        return tail, b"proctitle=" + title.hex().upper().encode() + b"\n"
+        cwd = b'cwd="/home/user%d/work"\n' % (self._pid % 20)
+        return tail, b"proctitle=" + title.hex().upper().encode() + b"\n", cwd
 
-    def draw(self, serial: int) -> tuple[bytes, bytes]:
-        if serial % self._turn == 0:
+    def draw(self, serial: int) -> tuple[bytes, bytes, bytes]:
+        if serial % self._life < 2 and serial & 1 == 0:
             self._running[self._chance.randrange(8)] = self._born()
         return self._running[serial * 2654435761 >> 7 & 7]
 
@@ -123,7 +122,7 @@ def _plain(chance: random.Random) -> Callable[[int, list[bytes]], int]:
 
     def make_one(serial: int, parts: list[bytes]) -> int:
         stamp = _stamp(serial)
-        tail, title = processes.draw(serial)
+        tail, title, _ = processes.draw(serial)
         parts += (
             b"type=SYSCALL msg=", stamp, calls[serial * 7919 % _POOL], tail,
             b"type=PROCTITLE msg=", stamp, title,
@@ -144,7 +143,6 @@ def _mixed(chance: random.Random) -> Callable[[int, list[bytes]], int]:
             % (item, name, chance.randrange(1 << 20), kind)
         )
 
-    cwds = [b'cwd="/home/user%d/work"\n' % n for n in range(200)]
     bare = [_call(chance, 0) for _ in range(_POOL)]
     opens = [_call(chance, 1, 257) for _ in range(_POOL)]
     renames = [_call(chance, 2, 263) for _ in range(_POOL)]
@@ -163,13 +161,16 @@ def _mixed(chance: random.Random) -> Callable[[int, list[bytes]], int]:
         b' exe="/usr/sbin/sshd" hostname=10.0.0.9 addr=10.0.0.9 terminal=/dev/pts/0 res=success\'\n'
     )
     processes = _Processes(chance, _LIFE["mixed"])
+    # Some files are used all the time and most of them seldom: half of all uses fall on a
+    # sixteenth of the pool.
+    common = [int(_POOL * chance.random() ** 4) for _ in range(1 << 16)]
 
     def event(serial: int) -> list[tuple[bytes, bytes]]:
         """Give one event's records: type and what follows the stamp."""
-        tail, title = processes.draw(serial)
-        n = serial * 7919 % _POOL
+        tail, title, there = processes.draw(serial)
+        n = common[serial * 7919 & 0xFFFF]
         which = serial * 2654435761 >> 5 & 1023
-        cwd = (b"CWD", cwds[n % 200])
+        cwd = (b"CWD", there)
         end = [(b"PROCTITLE", title), (b"EOE", b"\n")]
         if which < 563:
             return [(b"SYSCALL", bare[n] + tail), *end]

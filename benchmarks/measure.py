@@ -6,13 +6,16 @@ import os
 import re
 import statistics
 import subprocess
-import time
+import tempfile
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Final
+from typing import IO, TYPE_CHECKING, Any, Final
+
+from peers import built
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
 _TICK: Final = 1 / os.sysconf("SC_CLK_TCK")
 
@@ -27,6 +30,31 @@ class Used:
     """Bytes."""
 
 
+@contextmanager
+def started(
+    *command: str | Path, environment: Mapping[str, str] | None = None, **streams: Any
+) -> Iterator[tuple[subprocess.Popen[bytes], list[Used]]]:
+    """Run a command to its end, which is waited for; it must succeed.
+
+    The list holds what it took when the context has ended. `streams` as Popen takes them.
+    """
+    used: list[Used] = []
+    with tempfile.NamedTemporaryFile("r") as numbers, tempfile.TemporaryFile() as said:
+        process = subprocess.Popen(
+            [str(word) for word in (built("used"), numbers.name, *command)],
+            stderr=said,
+            env={**os.environ, **(environment or {})},
+            **streams,
+        )
+        yield process, used
+        if process.wait():
+            said.seek(0)
+            text = said.read().decode(errors="replace")
+            raise SystemExit(f"{' '.join(map(str, command))}: {process.returncode}\n{text}")
+        seconds, cpu, peak = numbers.read().split()
+        used.append(Used(float(seconds), float(cpu), int(peak) * 1024))
+
+
 def run(
     *command: str | Path,
     stdin: Path | None = None,
@@ -35,24 +63,10 @@ def run(
 ) -> Used:
     """Run a command to its end; it must succeed."""
     with (stdin or Path(os.devnull)).open("rb") as source:
-        begin = time.perf_counter()
-        process = subprocess.Popen(
-            [str(word) for word in command],
-            stdin=source,
-            stdout=stdout or subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            env={**os.environ, **(environment or {})},
-        )
-        assert process.stderr is not None
-        with process.stderr:
-            said = process.stderr.read()
-        _, status, usage = os.wait4(process.pid, 0)
-        seconds = time.perf_counter() - begin
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        text = said.decode(errors="replace")
-        raise SystemExit(f"{' '.join(map(str, command))}: status {process.returncode}\n{text}")
-    return Used(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024)
+        out = stdout or subprocess.DEVNULL
+        with started(*command, environment=environment, stdin=source, stdout=out) as (_, used):
+            pass
+    return used[0]
 
 
 def median_run(rounds: int, once: Callable[[], Used]) -> Used:
@@ -103,7 +117,3 @@ def named(comm: str) -> int:
             continue  # it has ended meanwhile
     raise SystemExit(f"there is no {comm} on this machine")
 
-
-def medians(rounds: Sequence[float]) -> float:
-    """Give the median; nan of nothing."""
-    return statistics.median(rounds) if rounds else float("nan")
