@@ -230,8 +230,10 @@ class NativeCollector(Collector):
     def _collect(self) -> None:
         while True:
             stopping = self._stopped.is_set()
+            # While busy, look again soon: the loader waits to be told that the burst is over.
+            timeout = HOLD if self.busy else 1.0
             got = self._drain.collect(
-                max_bytes=HOLD_BYTES, pace=PACE, hold=HOLD, timeout=1.0, wake_fd=self._wake_r
+                max_bytes=HOLD_BYTES, pace=PACE, hold=HOLD, timeout=timeout, wake_fd=self._wake_r
             )
             if got.count:
                 self._sink.put(got.lines, got.count)

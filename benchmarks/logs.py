@@ -94,7 +94,7 @@ class _Processes:
         return tail, b"proctitle=" + title.hex().upper().encode() + b"\n", cwd
 
     def draw(self, serial: int) -> tuple[bytes, bytes, bytes]:
-        if serial % self._life < 2 and serial & 1 == 0:
+        if serial % self._life == 0:
             self._running[self._chance.randrange(8)] = self._born()
         return self._running[serial * 2654435761 >> 7 & 7]
 
