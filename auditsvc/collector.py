@@ -37,7 +37,8 @@ PACE = 0.002
 
 HOLD = 0.02
 """Seconds that the native drain keeps records before Python sees them, at most."""
-HOLD_BYTES = 16 << 20
+HOLD_BYTES = 2 << 20
+"""As many as it holds, at most: the memory is kept, and twice that where a buffer grew."""
 
 _CONTROL_BYTES = bytes(range(0x20)) + b"\x7f"
 _LAST_RECORD = 2999  # linux/audit.h: AUDIT_LAST_USER_MSG2

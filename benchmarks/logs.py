@@ -101,18 +101,15 @@ class _Processes:
 
 def _call(chance: random.Random, items: int, nr: int | None = None) -> bytes:
     failed = chance.random() < 0.08
-    return (
-        b"arch=c000003e syscall=%d success=%b exit=%d a0=%x a1=%x a2=%x a3=%x items=%d"
-        % (
-            chance.choice(_CALLS) if nr is None else nr,
-            b"no" if failed else b"yes",
-            -2 if failed else chance.randrange(4096),
-            chance.choice((3, 4, 5, 0x7FFE00001000)),
-            0x7F0000000000 + chance.randrange(1 << 28),
-            chance.randrange(4096),
-            0,
-            items,
-        )
+    return b"arch=c000003e syscall=%d success=%b exit=%d a0=%x a1=%x a2=%x a3=%x items=%d" % (
+        chance.choice(_CALLS) if nr is None else nr,
+        b"no" if failed else b"yes",
+        -2 if failed else chance.randrange(4096),
+        chance.choice((3, 4, 5, 0x7FFE00001000)),
+        0x7F0000000000 + chance.randrange(1 << 28),
+        chance.randrange(4096),
+        0,
+        items,
     )
 
 

@@ -116,4 +116,3 @@ def named(comm: str) -> int:
         except OSError:
             continue  # it has ended meanwhile
     raise SystemExit(f"there is no {comm} on this machine")
-

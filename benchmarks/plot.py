@@ -32,9 +32,7 @@ def svg(panels: list[Panel]) -> str:
     top = 0
     for panel in panels:
         scale = _BAR / max(length for _, length, _ in panel.bars)
-        parts.append(
-            f'<text x="10" y="{top + 26}" font-weight="bold">{escape(panel.title)}</text>'
-        )
+        parts.append(f'<text x="10" y="{top + 26}" font-weight="bold">{escape(panel.title)}</text>')
         top += _TOP
         for row, (name, length, shown) in enumerate(panel.bars):
             y = top + row * _ROW

@@ -295,5 +295,3 @@ def measure(*, quick: bool, folder: Path) -> Files:
     files = Files(QUICK if quick else FULL, folder)
     files.run(lambda what: print(f"file: {what}", file=sys.stderr, flush=True))
     return files
-
-
