@@ -42,7 +42,7 @@ def decoder_in_use(name: str | None = None) -> str:
     if name in (None, "auto"):
         return list(DECODERS)[-1]
     if name == "native":
-        native_core(name)  # says what to do if it is not there
+        native_core("native")  # says what to do if it is not there
     if name not in DECODERS:
         raise UsageError(f"there is no decoder {name!r}", f"take one of {', '.join(DECODERS)}")
     return name
