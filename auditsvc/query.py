@@ -115,6 +115,8 @@ def _run_sqlite(url: URL, sql: str) -> Iterator[Result]:
         raise database.explain(error) from error
     try:
         connection.execute("PRAGMA query_only = ON")
+        # SQLite makes these two at their first use, by what looks like a write.
+        connection.execute("SELECT 1 FROM json_each('[]'), json_tree('[]')")
         connection.set_authorizer(_authorize)
         # Python runs signal handlers only between its own steps.
         connection.set_progress_handler(lambda: 0, _INSTRUCTIONS)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
+import time
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -88,19 +89,33 @@ class SQLite:
             )
         self.path = Path(url.database).absolute()
         self.place = str(self.path)
+        self._busy = busy
         self.engine = create_engine(url, connect_args={"timeout": busy}, pool_size=1)
         event.listen(self.engine, "connect", self._connect)
         event.listen(self.engine, "begin", _begin)
 
     def _connect(self, connection: sqlite3.Connection, _: object) -> None:
         connection.isolation_level = None  # transactions begin in _begin
+        self._switch_to_wal(connection)
         for pragma in (
-            "journal_mode = WAL",
             "synchronous = FULL",
             f"cache_size = -{_CACHE_KIB}",
             "temp_store = MEMORY",
         ):
             connection.execute(f"PRAGMA {pragma}")
+
+    def _switch_to_wal(self, connection: sqlite3.Connection) -> None:
+        # SQLite does not wait here as it does elsewhere when another program makes the file.
+        ends = time.monotonic() + self._busy
+        while True:
+            try:
+                connection.execute("PRAGMA journal_mode = WAL")
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > ends:
+                    raise
+                time.sleep(0.02)
+            else:
+                return
 
     def prepare(self, *, create: bool) -> None:
         """Make the file, or see that the one there is ours, before a byte of it changes."""

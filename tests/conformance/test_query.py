@@ -84,6 +84,13 @@ def test_reading_statements_run(filled):
     assert len(rows(filled, "VALUES (1), (2)")) == 2
 
 
+def test_json_columns_can_be_taken_apart(tmp_path):
+    """SQLite's json_each works on argv and fields, although it is made at its first use."""
+    url = f"sqlite:///{tmp_path}/store.db"
+    load(url, opening(1))
+    assert rows(url, "SELECT value FROM json_each('[1, 2]')") == [{"value": 1}, {"value": 2}]
+
+
 def test_rows_come_as_they_are_read(filled):
     """A result of a hundred million rows begins at once."""
     big = (
