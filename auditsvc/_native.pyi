@@ -1,9 +1,9 @@
 """What the crate native/ gives to Python."""
 
 from collections.abc import Mapping, Sequence
-from typing import final
+from typing import TypeAlias, final
 
-Row = tuple[object, ...]
+Row: TypeAlias = tuple[object, ...]
 
 @final
 class Drained:
@@ -58,7 +58,7 @@ class Decoder:
         max_open: int,
         record_types: Sequence[tuple[int, str]],
     ) -> Decoder:
-        """`record_types` is `auditsvc.names.record_types()`; ValueError if the secret is too long."""
+        """`record_types` is `auditsvc.names.record_types()`; ValueError for a secret too long."""
     @property
     def open_records(self) -> int:
         """Records that belong to events which have not ended."""
