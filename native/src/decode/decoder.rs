@@ -91,7 +91,7 @@ impl Decoder {
     fn finish_line<'d>(&mut self, mut data: &'d [u8], now: f64) -> &'d [u8] {
         let mut text = std::mem::take(&mut self.rest);
         loop {
-            let room = (MAX_LINE + 1 - text.len()).min(data.len());
+            let room = (MAX_LINE + 1).saturating_sub(text.len()).min(data.len());
             if let Some(end) = memchr::memchr(b'\n', &data[..room]) {
                 text.extend_from_slice(&data[..end]);
                 self.line(&text, now);
