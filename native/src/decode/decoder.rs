@@ -205,13 +205,13 @@ impl Decoder {
 
     #[inline]
     fn end(&mut self, place: u32, reason: Option<u8>) {
-        let event: Event = self.events.take(place);
+        let event = self.events.at(place);
         let records = event.records();
         self.open_records -= records.records.len();
         self.open_bytes -= event.bytes();
         self.counts.stored += records.records.len() as i64;
         self.rows.add(event.identity(), records, reason);
-        self.events.give_back(place, event);
+        self.events.close(place);
     }
 
     #[inline]
