@@ -159,6 +159,7 @@ class Collector(threading.Thread):
         poll.register(self._wake_r, select.POLLIN)
         while True:
             stopping = self._stopped.is_set()
+            self._sink.tick()
             records = self._source.receive(BATCH)
             if records:
                 self._keep(records)
@@ -170,7 +171,6 @@ class Collector(threading.Thread):
             if stopping:
                 return
             self.busy = False
-            self._sink.tick()
             if poll.poll(1000) and not self._stopped.is_set():
                 self._stopped.wait(PACE)
 
