@@ -10,8 +10,6 @@ from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from auditsvc.cli.options import StoreOption
 from auditsvc.config import Settings, load_settings
@@ -48,6 +46,9 @@ def status(
     if (form or (Form.TABLE if sys.stdout.isatty() else Form.JSON)) is Form.JSON:
         typer.echo(json.dumps(facts, indent=2))
         return
+    from rich.console import Console  # noqa: PLC0415 - the service loads the verbs too
+    from rich.table import Table  # noqa: PLC0415
+
     table = Table(box=None, show_header=False)
     for part, values in facts.items():
         for place, (name, value) in enumerate(values.items()):

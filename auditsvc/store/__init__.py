@@ -22,8 +22,6 @@ from sqlalchemy.exc import ArgumentError
 from auditsvc.errors import ConfigError
 from auditsvc.store import content
 from auditsvc.store.migrate import bring_up
-from auditsvc.store.postgres import Postgres
-from auditsvc.store.sqlite import SQLite
 from auditsvc.store.writer import Checkpoint, Source, Writer, WriteResult
 
 if TYPE_CHECKING:
@@ -127,7 +125,14 @@ _HINT: Final = "give sqlite:////PATH or postgresql://USER@HOST/DATABASE"
 
 def _database(url: str) -> Database:
     parsed = parse_url(url)
-    return SQLite(parsed) if parsed.get_backend_name() == "sqlite" else Postgres(parsed)
+    # Each brings its driver, and one is enough.
+    if parsed.get_backend_name() == "sqlite":
+        from auditsvc.store.sqlite import SQLite  # noqa: PLC0415
+
+        return SQLite(parsed)
+    from auditsvc.store.postgres import Postgres  # noqa: PLC0415
+
+    return Postgres(parsed)
 
 
 def open_store(url: str = DEFAULT_URL, *, create: bool = True) -> Store:
