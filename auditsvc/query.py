@@ -39,6 +39,7 @@ from auditsvc.errors import QueryError
 from auditsvc.store import parse_url
 from auditsvc.store.postgres import Postgres
 from auditsvc.store.sqlite import SQLite
+from auditsvc.terminal import visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -58,9 +59,6 @@ _PRAGMAS: Final = {
     *("database_list", "application_id", "user_version", "data_version", "schema_version"),
 }
 _FORBIDDEN_FUNCTIONS: Final = {"load_extension", "fts3_tokenizer"}
-
-# Bytes that a terminal would act on; what audited programs choose must not.
-_CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 # Columns of the views that hold JSON; SQLite has no type that would tell.
 _JSON_COLUMNS: Final = {"argv", "fields"}
@@ -247,10 +245,10 @@ def _write_table(result: Result, out: TextIO) -> None:
         for n, name in enumerate(result.columns):
             numbers = any(isinstance(row[n], int | float | Decimal) for row in page)
             table.add_column(
-                Text(_visible(name)), justify="right" if numbers else "left", overflow="fold"
+                Text(visible(name)), justify="right" if numbers else "left", overflow="fold"
             )
         for row in page:
-            table.add_row(*(Text(_visible(_plain(value))) for value in row))
+            table.add_row(*(Text(visible(_plain(value))) for value in row))
         with console.capture() as capture:  # rich would end the program at a closed pipe
             console.print(table)
         out.write(capture.get())
@@ -330,8 +328,3 @@ def _plain(value: object) -> str:
     if isinstance(value, dict | list):
         return json.dumps(value, ensure_ascii=False)
     return str(value)
-
-
-def _visible(text: str) -> str:
-    r"""Show control bytes as \xHH, so that no audited program writes to the reader's terminal."""
-    return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from auditsvc.cli.options import StoreOption
 from auditsvc.config import Settings, load_settings
@@ -20,6 +21,7 @@ from auditsvc.errors import AuditsvcError
 from auditsvc.kernel.control import Control
 from auditsvc.query import run_query
 from auditsvc.state import read_state
+from auditsvc.terminal import visible
 
 
 class Form(StrEnum):
@@ -51,7 +53,7 @@ def status(
     table = Table(box=None, show_header=False)
     for part, values in facts.items():
         for place, (name, value) in enumerate(values.items()):
-            table.add_row(part if place == 0 else "", name, str(value))
+            table.add_row(part if place == 0 else "", name, Text(visible(str(value))))
     Console().print(table)
 
 
@@ -64,7 +66,10 @@ def _kernel() -> dict[str, Any]:
 
 
 def _service(settings: Settings) -> dict[str, Any]:
-    state = read_state(settings.runtime_directory)
+    try:
+        state = read_state(settings.runtime_directory)
+    except AuditsvcError as error:
+        return {"refused": str(error)}
     if state is None:
         return {"running": False, "decoder": decoder_in_use(settings.decoder_name)}
     return {"running": True, "age": round(time.time() - state.written, 1)} | asdict(state)
