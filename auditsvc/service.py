@@ -84,7 +84,12 @@ class Service:
         ends = None if duration is None else time.monotonic() + duration
         try:
             self._begin()
-            log.info("ready", source=self._settings.source, store=self._place)
+            log.info(
+                "ready",
+                source=self._settings.source,
+                store=self._place,
+                decoder=decoder_in_use(self._settings.decoder_name),
+            )
             systemd.notify("READY=1")
             reason, who = self._wait(ends)
         except BaseException as error:
