@@ -174,7 +174,6 @@ class Collector(threading.Thread):
         poll.register(self._wake_r, select.POLLIN)
         while True:
             stopping = self._stopped.is_set()
-            self._sink.tick()
             records = self._source.receive(BATCH)
             if records:
                 self._keep(records)
