@@ -16,6 +16,8 @@ import os
 import select
 import sys
 import threading
+import time
+from math import inf
 from typing import TYPE_CHECKING, Protocol
 
 from auditsvc import names, spool
@@ -38,6 +40,9 @@ PACE = 0.002
 HOLD = 0.02
 """Seconds that the native drain keeps records before Python sees them, at most."""
 HOLD_BYTES = 16 << 20
+
+_LAST_SECONDS = 5.0
+"""What the rest may take, when the service stops, of a stream that never pauses."""
 
 _CONTROL_BYTES = bytes(range(0x20)) + b"\x7f"
 _LAST_RECORD = 2999  # linux/audit.h: AUDIT_LAST_USER_MSG2
@@ -79,35 +84,43 @@ class Sink:
     def put(self, lines: bytes, count: int) -> None:
         """Append `count` whole lines."""
         with self._lock:
+            refused = ""
             try:
                 if self._missing:
                     self._writer.append(self.daemon.lost(spool=self._missing))
                     self._missing = 0
                 self._writer.append(lines)
+                self.records += count
+                count = 0  # what may fail from here on leaves them where they are
+                if self._writer.fsync == "batch":
+                    self._writer.sync()
                 if self._writer.rotations != self._rotations:
-                    self._rotations = self._writer.rotations
                     self._writer.append(self.daemon.rotate())
+                    self._rotations = self._writer.rotations
             except SpoolError as error:
-                self.refused = str(error)
+                refused = str(error)
                 self._missing += count
-                return
-            self.refused = ""
-            self.records += count
+            self.refused = refused
         self.arrived.set()
 
     def rotate(self) -> None:
         """Begin a new segment, as the signal SIGHUP asks."""
         with self._lock:
-            self._writer.rotate()
+            try:
+                self._writer.rotate()
+            except SpoolError as error:
+                self.refused = str(error)
+                return
         self.put(b"", 0)
 
-    def tick(self) -> None:
-        """Sync as the policy says; call at least once a second."""
+    def sync(self) -> None:
+        """Sync as the policy says; call once a second. No writer waits for it."""
         with self._lock:
-            try:
-                self._writer.tick(spool.now())
-            except OSError as error:
-                self.refused = f"spool: {error.strerror}"
+            waiting = self._writer.unsynced()
+        try:
+            spool.sync(waiting)
+        except SpoolError as error:
+            self.refused = str(error)
 
     @property
     def missing(self) -> int:
@@ -134,6 +147,7 @@ class Collector(threading.Thread):
         self._prefixes: dict[int, bytes] = {}
         self._overflows = source.overflows
         self._forged = source.forged
+        self._ends = inf
         self._stopped = threading.Event()
         self._wake_r, self._wake_w = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
 
@@ -147,6 +161,7 @@ class Collector(threading.Thread):
 
     def stop(self) -> None:
         """Take what is in the socket now, then end; waits for that."""
+        self._ends = time.monotonic() + _LAST_SECONDS
         self._stopped.set()
         os.write(self._wake_w, b"x")
         self.join()
@@ -159,13 +174,13 @@ class Collector(threading.Thread):
         poll.register(self._wake_r, select.POLLIN)
         while True:
             stopping = self._stopped.is_set()
-            self._sink.tick()
             records = self._source.receive(BATCH)
             if records:
                 self._keep(records)
                 self.busy = len(records) == BATCH
                 if not self.busy and not stopping:
                     self._stopped.wait(PACE)
+            if records and not self._overdue():
                 continue
             self._note_what_happened()
             if stopping:
@@ -173,6 +188,9 @@ class Collector(threading.Thread):
             self.busy = False
             if poll.poll(1000) and not self._stopped.is_set():
                 self._stopped.wait(PACE)
+
+    def _overdue(self) -> bool:
+        return time.monotonic() >= self._ends
 
     def _keep(self, records: list[tuple[int, bytes]]) -> None:
         prefixes = self._prefixes
@@ -241,8 +259,7 @@ class NativeCollector(Collector):
             self._source.forged += got.forged
             self._note_what_happened()
             self.busy = got.busy
-            self._sink.tick()
-            if stopping and not got.count and not got.others:
+            if stopping and ((not got.count and not got.others) or self._overdue()):
                 return
 
 
@@ -263,6 +280,7 @@ class LineCollector(threading.Thread):
         """True when the input is at its end."""
         self._fd = descriptor
         self._sink = sink
+        self._ends = inf
         self._stopped = threading.Event()
         self._wake_r, self._wake_w = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
 
@@ -277,6 +295,7 @@ class LineCollector(threading.Thread):
 
     def stop(self) -> None:
         """Take what is there now, then end; waits for that."""
+        self._ends = time.monotonic() + _LAST_SECONDS
         self._stopped.set()
         os.write(self._wake_w, b"x")
         self.join()
@@ -290,8 +309,7 @@ class LineCollector(threading.Thread):
         tail = b""
         while True:
             ready = {fd for fd, _ in poll.poll(1000)}
-            self._sink.tick()
-            if self._fd in ready:
+            if self._fd in ready and time.monotonic() < self._ends:
                 data = os.read(self._fd, 1 << 16)
                 tail += data
                 end = tail.rfind(b"\n") + 1 or (len(tail) if len(tail) > 1 << 20 else 0)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import csv
 import json
 import os
-import re
 from datetime import UTC, datetime
 from decimal import Decimal
 from enum import Enum
 from itertools import islice
 from typing import TYPE_CHECKING, Final, TextIO
+
+from auditsvc.terminal import visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -19,9 +20,6 @@ if TYPE_CHECKING:
 
 _PAGE: Final = 1000  # rows that a table's widths are made from
 _WIDE: Final = 32_000
-
-# Bytes that a terminal would act on; what audited programs choose must not.
-_CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 # Columns of the views that hold JSON; SQLite has no type that would tell.
 _JSON_COLUMNS: Final = {"argv", "fields"}
@@ -72,10 +70,10 @@ def _write_table(result: Result, out: TextIO) -> None:
         for n, name in enumerate(result.columns):
             numbers = any(isinstance(row[n], int | float | Decimal) for row in page)
             table.add_column(
-                Text(_visible(name)), justify="right" if numbers else "left", overflow="fold"
+                Text(visible(name)), justify="right" if numbers else "left", overflow="fold"
             )
         for row in page:
-            table.add_row(*(Text(_visible(_plain(value))) for value in row))
+            table.add_row(*(Text(visible(_plain(value))) for value in row))
         with console.capture() as capture:  # rich would end the program at a closed pipe
             console.print(table)
         out.write(capture.get())
@@ -155,8 +153,3 @@ def _plain(value: object) -> str:
     if isinstance(value, dict | list):
         return json.dumps(value, ensure_ascii=False)
     return str(value)
-
-
-def _visible(text: str) -> str:
-    r"""Show control bytes as \xHH, so that no audited program writes to the reader's terminal."""
-    return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)

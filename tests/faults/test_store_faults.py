@@ -19,7 +19,7 @@ from sqlalchemy import create_engine, text
 
 from auditsvc.decode import make_decoder
 from auditsvc.errors import ClashError, ConfigError, StoreError
-from auditsvc.store import Checkpoint, migrate, open_store, parse_url, shown
+from auditsvc.store import Checkpoint, migrate, open_store, parse_url
 from auditsvc.store.sqlite import SQLite
 
 
@@ -287,7 +287,18 @@ def test_a_wrong_password(postgres_server):
     error = refused(postgres_server.url("postgres", password="hunter2"), "wrong user name or pass")
     assert "hunter2" not in str(error)
     assert str(postgres_server.port) in str(error)
-    assert "hunter2" not in shown(postgres_server.url("postgres", password="hunter2"))
+
+
+@pytest.mark.parametrize("url", ["u:hunter2@127.0.0.1:1/x", "127.0.0.1:1/x?password=hunter2"])
+def test_no_message_holds_the_password(url):
+    """Neither the URL's password nor the one among its options is shown."""
+    assert "hunter2" not in str(refused(f"postgresql://{url}", "no server answers"))
+
+
+def test_an_option_that_does_nothing():
+    """An option in SQLite's URL would be ignored, so it is refused."""
+    with pytest.raises(ConfigError, match="takes no options"):
+        parse_url("sqlite:////tmp/x.db?mode=ro")
 
 
 @pytest.mark.postgres
