@@ -34,8 +34,12 @@ if TYPE_CHECKING:
     from auditsvc.spool import SpoolWriter
 
 BATCH = 512
-PACE = 0.002
-"""Seconds. At 500,000 records/s 1,000 gather; 32 MB of buffer hold some 14,000."""
+PACE = 0.005
+"""Seconds. At 500,000 records/s 2,500 gather; 32 MB of buffer hold some 14,000."""
+
+BUSY_RATE = 100_000
+"""Records a second from which on the host has no time for the database."""
+_BUSY_LOOK, _BUSY_LINGER = 0.02, 0.1  # seconds: to measure the rate, and to believe it
 
 HOLD = 0.02
 """Seconds that the native drain keeps records before Python sees them, at most."""
@@ -80,10 +84,12 @@ class Sink:
         self._lock = threading.Lock()
         self._missing = 0
         self._rotations = writer.rotations
+        self._counted, self._counted_from, self._busy_until = 0, 0.0, 0.0
 
     def put(self, lines: bytes, count: int) -> None:
         """Append `count` whole lines."""
         with self._lock:
+            self._measure(count)
             refused = ""
             try:
                 if self._missing:
@@ -123,6 +129,19 @@ class Sink:
             self.refused = str(error)
 
     @property
+    def busy(self) -> bool:
+        """Whether records pour in: the loader stands back."""
+        return time.monotonic() < self._busy_until
+
+    def _measure(self, count: int) -> None:
+        now = time.monotonic()
+        self._counted += count
+        if (passed := now - self._counted_from) >= _BUSY_LOOK:
+            if self._counted >= BUSY_RATE * passed:
+                self._busy_until = now + _BUSY_LINGER
+            self._counted, self._counted_from = 0, now
+
+    @property
     def missing(self) -> int:
         """Records that could not be written and are not yet noted in the log."""
         return self._missing
@@ -140,8 +159,6 @@ class Collector(threading.Thread):
     def __init__(self, source: RecordSource, sink: Sink) -> None:
         super().__init__(name="collector", daemon=True)
         self.error: BaseException | None = None
-        self.busy = False
-        """True while records come faster than the pace: the loader stands back."""
         self._source = source
         self._sink = sink
         self._prefixes: dict[int, bytes] = {}
@@ -177,15 +194,13 @@ class Collector(threading.Thread):
             records = self._source.receive(BATCH)
             if records:
                 self._keep(records)
-                self.busy = len(records) == BATCH
-                if not self.busy and not stopping:
+                if len(records) < BATCH and not stopping:
                     self._stopped.wait(PACE)
             if records and not self._overdue():
                 continue
             self._note_what_happened()
             if stopping:
                 return
-            self.busy = False
             if poll.poll(1000) and not self._stopped.is_set():
                 self._stopped.wait(PACE)
 
@@ -258,7 +273,6 @@ class NativeCollector(Collector):
             self._source.overflows += got.overflows
             self._source.forged += got.forged
             self._note_what_happened()
-            self.busy = got.busy
             if stopping and ((not got.count and not got.others) or self._overdue()):
                 return
 
@@ -275,7 +289,6 @@ class LineCollector(threading.Thread):
     def __init__(self, descriptor: int, sink: Sink) -> None:
         super().__init__(name="collector", daemon=True)
         self.error: BaseException | None = None
-        self.busy = False
         self.ended = False
         """True when the input is at its end."""
         self._fd = descriptor

@@ -176,7 +176,7 @@ class Service:
         )
 
     def _busy(self) -> bool:
-        return self._collector is not None and self._collector.busy
+        return self._sink is not None and self._sink.busy
 
     def _waiting(self) -> int:
         """Bytes of spool that are not in the store."""
