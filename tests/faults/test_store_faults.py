@@ -386,3 +386,11 @@ def test_a_connection_that_is_cut_within_a_transaction(postgres_url):
     pipe.close()
     engine.dispose()
     assert rows(postgres_url, "SELECT count(*) AS n FROM syscalls") == [{"n": 2}]
+
+
+def test_the_folder_of_a_sqlite_store_is_made(tmp_path):
+    """The store's own folder is made, for its owner alone; the folders above must be there."""
+    with open_store(f"sqlite:///{tmp_path}/auditsvc/auditsvc.db"):
+        assert (tmp_path / "auditsvc").stat().st_mode & 0o777 == 0o700
+    with pytest.raises(StoreError, match="No such file or directory"):
+        open_store(f"sqlite:///{tmp_path}/absent/folder/auditsvc.db")
