@@ -13,7 +13,7 @@ BIN := $(VENV)/bin
 SOURCES := pyproject.toml README.md $(shell find auditsvc rules migrations native -type f \
     -not -path '*/__pycache__/*' -not -path 'native/target/*')
 
-.PHONY: setup demo test lint unit peers lock wheel clean
+.PHONY: setup demo test bench lint unit peers lock wheel clean
 
 setup: $(VENV)/.installed
 
@@ -68,6 +68,16 @@ lint: setup
 
 test: setup peers lint
 	$(BIN)/pytest
+
+# Against the peers, into docs/benchmarks.md. BENCH=quick: small, into build/ and not docs/.
+# LAUREL=PROGRAM takes another laurel than Debian's.
+BENCH := full
+bench: setup peers build/peers/.unpacked-bench
+	PYTHONPATH=tests $(BIN)/python benchmarks $(if $(filter quick,$(BENCH)),--quick --into build/benchmarks)
+
+build/peers/.unpacked-bench: tools/unpack-peers build/peers/.unpacked
+	tools/unpack-peers build/peers laurel libauparse-dev
+	touch $@
 
 # Pins every dependency with its hashes; needs uv.
 lock:

@@ -12,8 +12,7 @@ from contextlib import contextmanager
 
 import pytest
 from fixtures.logs import balanced, ledger, opening, rows
-from fixtures.postgres import Server, free_port, made_server
-from fixtures.postgres import programs as server_programs
+from fixtures.postgres_server import Server, running
 from live.programs import Programs, fresh_auid, rules
 from live.service import AUDITSVC, Service
 
@@ -218,7 +217,7 @@ def test_a_server_on_this_host_does_not_feed_its_store(audit_lock, as_auid, tmp_
     """A server that the rules match is left out, also one that was started anew; and said so."""
     before = audit_lock.raw_rules()
     auid = fresh_auid()
-    with made_server(OwnServer(server_programs(), free_port(), "secret")) as server:
+    with running(OwnServer, fsync="off") as server:
         server.stop()
         server.as_login(as_auid, auid)
         server.start()

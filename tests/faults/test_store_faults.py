@@ -124,9 +124,11 @@ def test_a_file_that_is_no_database(tmp_path):
 
 
 def test_no_folder(tmp_path):
-    """A folder that is not there is named."""
-    error = refused(f"sqlite:///{tmp_path}/none/store.db", "cannot be made")
-    assert f"{tmp_path}/none/store.db" in str(error)
+    """The store's own folder is made, for its owner alone; those above it must be there."""
+    error = refused(f"sqlite:///{tmp_path}/none/folder/store.db", "cannot be made")
+    assert f"{tmp_path}/none/folder/store.db" in str(error)
+    with open_store(f"sqlite:///{tmp_path}/folder/store.db"):
+        assert (tmp_path / "folder").stat().st_mode & 0o777 == 0o700
 
 
 def test_a_store_that_is_not_there(tmp_path):
@@ -386,11 +388,3 @@ def test_a_connection_that_is_cut_within_a_transaction(postgres_url):
     pipe.close()
     engine.dispose()
     assert rows(postgres_url, "SELECT count(*) AS n FROM syscalls") == [{"n": 2}]
-
-
-def test_the_folder_of_a_sqlite_store_is_made(tmp_path):
-    """The store's own folder is made, for its owner alone; the folders above must be there."""
-    with open_store(f"sqlite:///{tmp_path}/auditsvc/auditsvc.db"):
-        assert (tmp_path / "auditsvc").stat().st_mode & 0o777 == 0o700
-    with pytest.raises(StoreError, match="No such file or directory"):
-        open_store(f"sqlite:///{tmp_path}/absent/folder/auditsvc.db")

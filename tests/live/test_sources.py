@@ -7,66 +7,13 @@ import shutil
 import stat
 import subprocess
 import time
-from pathlib import Path
 
 import pytest
+from live.auditd import AUDITCTL, Auditd
 from live.programs import fresh_auid, rules
 from live.service import AUDITSVC, Service, cli
 
 pytestmark = [pytest.mark.live, pytest.mark.usefixtures("audit_lock")]
-
-PEERS = Path(__file__).parents[2] / "build/peers"
-AUDITCTL = PEERS / "sbin/auditctl"
-LIBRARIES = next(PEERS.glob("usr/lib/*/libwrap.so.0"), PEERS / "absent").parent
-
-
-class Auditd:
-    """Debian's auditd with a folder of its own, unpacked and not installed."""
-
-    def __init__(self, folder, plugin=None):
-        self.log = folder / "audit.log"
-        plugins = folder / "plugins.d"
-        plugins.mkdir(parents=True)
-        (folder / "auditd.conf").write_text(
-            f"log_file = {self.log}\nlog_format = RAW\nflush = NONE\nfreq = 0\n"
-            "max_log_file = 500\nmax_log_file_action = IGNORE\nspace_left = 2\n"
-            "space_left_action = IGNORE\nadmin_space_left = 1\nadmin_space_left_action = IGNORE\n"
-            "disk_full_action = IGNORE\ndisk_error_action = IGNORE\n"
-            f"local_events = yes\nwrite_logs = yes\nname_format = NONE\nplugin_dir = {plugins}\n"
-            "q_depth = 20000\noverflow_action = IGNORE\n"
-        )
-        (folder / "auditd.conf").chmod(0o640)
-        if plugin is not None:
-            conf = plugins / "auditsvc.conf"
-            conf.write_text(
-                f"active = yes\ndirection = out\npath = {plugin}\ntype = always\nformat = string\n"
-            )
-            conf.chmod(0o640)
-        self.folder = folder
-        self.process = None
-
-    def __enter__(self):
-        self.process = subprocess.Popen(
-            [PEERS / "sbin/auditd", "-n", "-s", "nochange", "-c", self.folder],
-            env=os.environ | {"LD_LIBRARY_PATH": str(LIBRARIES)},
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        ends = time.monotonic() + 10
-        while f"pid {self.process.pid}" not in self.status():
-            assert self.process.poll() is None, "auditd ended"
-            assert time.monotonic() < ends, "auditd did not register"
-            time.sleep(0.05)
-        return self
-
-    def __exit__(self, *_):
-        self.process.terminate()
-        self.process.wait(30)
-
-    @staticmethod
-    def status():
-        """What auditctl says."""
-        return subprocess.run([AUDITCTL, "-s"], capture_output=True, text=True, check=True).stdout
 
 
 def workload(programs, auid, folder):

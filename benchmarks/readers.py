@@ -1,0 +1,207 @@
+"""Who reads the kernel's records: each can be started, asked what it used, and stopped.
+
+    with reader.started(folder, auid, control) as running:
+        ...                  # audited work of that login uid
+        running.catch_up()   # until all of it is where this reader puts it
+
+Readers get the same rule (all calls of one login uid), the same backlog limit and, as far
+as they let us say, the same socket buffer.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import subprocess
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import psycopg
+from live.auditd import Auditd
+from live.programs import rules
+from live.service import Service
+from measure import cpu_seconds, named, peak_bytes, tree
+from peers import LAUREL, built, laurel_config
+
+from auditsvc.rule import Add, parse
+from auditsvc.spool import Place, backlog
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
+    from pathlib import Path
+
+    from auditsvc.kernel import Control
+
+BACKLOG: Final = 16384
+_QUIET: Final = 0.25
+_LONGEST: Final = 120.0
+
+Start = "Callable[[Path, int, Control], AbstractContextManager[Running]]"
+
+
+@dataclass
+class Running:
+    """A reader at work."""
+
+    pid: int
+    server: int | None = None
+    """A database server that works for it."""
+    service: Service | None = None
+    """If it is auditsvc."""
+
+    def pids(self) -> list[int]:
+        """All its processes, its server's too."""
+        return tree(self.pid) + (tree(self.server) if self.server else [])
+
+    def cpu(self) -> float:
+        """CPU seconds so far of its processes and of the kernel's thread that feeds it."""
+        return cpu_seconds([*self.pids(), named("kauditd")])
+
+    def peak(self) -> int:
+        """Peak memory of its own processes, without a server."""
+        return peak_bytes(tree(self.pid))
+
+    def catch_up(self) -> float:
+        """Wait until all that came is where it belongs; give when that was (perf_counter)."""
+        return self._stored() if self.service else self._quiet()
+
+    def settle(self) -> None:
+        """Wait until it has nothing more to do."""
+        self._quiet()
+
+    def _quiet(self) -> float:
+        last, since = self.cpu(), time.perf_counter()
+        ends = since + _LONGEST
+        while time.perf_counter() < ends:
+            time.sleep(_QUIET)
+            now = self.cpu()
+            if now - last <= 0.011:  # one tick of the clock
+                return since
+            last, since = now, time.perf_counter()
+        raise SystemExit("the reader does not come to rest")
+
+    def _stored(self) -> float:
+        assert self.service
+        spool = self.service.folder / "state/spool"
+        ends = time.perf_counter() + _LONGEST
+        since = size = 0.0
+        while time.perf_counter() < ends:
+            now = sum(path.stat().st_size for path in spool.glob("audit-*.log"))
+            waiting = backlog(spool, checkpoint(self.service.store))
+            if waiting or now != size:
+                since = 0.0
+            elif not since:
+                since = time.perf_counter()
+            elif time.perf_counter() - since > 0.1:
+                return since
+            size = now
+            time.sleep(0.01)
+        raise SystemExit("auditsvc does not catch up")
+
+
+def checkpoint(url: str) -> Place:
+    """Up to where the spool is in the store."""
+    statement = "SELECT segment, position FROM source WHERE kind = 'spool'"
+    if url.startswith("sqlite"):
+        connection = sqlite3.connect(url.removeprefix("sqlite:///"), timeout=10)
+        try:
+            row = connection.execute(statement).fetchone()
+        finally:
+            connection.close()
+    else:
+        with psycopg.connect(url) as server:
+            row = server.execute(statement).fetchone()
+    return Place(int(row[0] or 0), row[1]) if row else Place()
+
+
+@contextmanager
+def _ruled(control: Control, auid: int) -> Iterator[None]:
+    """Give the kernel the rule that auditsvc brings along by itself."""
+    commands = [line.command for line in parse(rules(auid), "benchmark")]
+    added = [command.rule for command in commands if isinstance(command, Add)]
+    control.set(enabled=1, backlog_limit=BACKLOG)
+    for rule in added:
+        control.add_rule(rule)
+    try:
+        yield
+    finally:
+        for rule in added:
+            control.delete_rule(rule)
+
+
+@contextmanager
+def null_reader(folder: Path, auid: int, control: Control) -> Iterator[Running]:
+    """Wakes for every record and throws it away."""
+    del folder
+    process = subprocess.Popen([built("null_reader")], stdout=subprocess.PIPE)
+    assert process.stdout
+    with process.stdout:
+        assert process.stdout.readline() == b"ready\n", "the null reader did not start"
+        try:
+            with _ruled(control, auid):
+                yield Running(process.pid)
+        finally:
+            process.terminate()
+            process.wait(30)
+
+
+@contextmanager
+def auditd(folder: Path, auid: int, control: Control) -> Iterator[Running]:
+    """Debian's auditd, raw log, synced as Debian configures it."""
+    with Auditd(folder, flush="INCREMENTAL_ASYNC", freq=50) as daemon, _ruled(control, auid):
+        assert daemon.process
+        yield Running(daemon.process.pid)
+
+
+@contextmanager
+def auditd_with_laurel(folder: Path, auid: int, control: Control) -> Iterator[Running]:
+    """The same auditd, which hands its records to laurel."""
+    config = laurel_config(folder)
+    daemon = Auditd(
+        folder,
+        plugin=LAUREL,
+        arguments=f"--config {config}",
+        flush="INCREMENTAL_ASYNC",
+        freq=50,
+    )
+    with daemon, _ruled(control, auid):
+        assert daemon.process
+        ends = time.monotonic() + 10
+        while not (folder / "laurel.json").exists():
+            assert time.monotonic() < ends, "auditd did not start laurel"
+            time.sleep(0.05)
+        yield Running(daemon.process.pid)
+    assert (folder / "laurel.json").stat().st_size, "laurel wrote nothing"
+
+
+def auditsvc(
+    store: str | None = None, server: int | None = None
+) -> Callable[[Path, int, Control], AbstractContextManager[Running]]:
+    """Make the reader auditsvc, into SQLite or into the store given."""
+
+    @contextmanager
+    def started(folder: Path, auid: int, control: Control) -> Iterator[Running]:
+        """`auditsvc run`, spool and store."""
+        control.set(backlog_limit=BACKLOG)
+        with Service(folder, rules(auid), store=store) as service:
+            assert service.process
+            yield Running(service.process.pid, server, service)
+
+    return started
+
+
+@contextmanager
+def counter(url: str) -> Iterator[Callable[[], int]]:
+    """Give what counts the getppid calls in the store, by a query of its own each time."""
+    statement = "SELECT count(*) FROM syscalls WHERE syscall = 'getppid'"
+    if url.startswith("sqlite"):
+        connection = sqlite3.connect(url.removeprefix("sqlite:///"), timeout=10)
+        try:
+            yield lambda: int(connection.execute(statement).fetchone()[0])
+        finally:
+            connection.close()
+    else:
+        with psycopg.connect(url, autocommit=True) as server:
+            yield lambda: int((server.execute(statement).fetchone() or (0,))[0])

@@ -1,0 +1,66 @@
+"""Tables in Markdown, and how numbers are written in them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+
+@dataclass(slots=True)
+class Table:
+    """One table of the page, with the words around it."""
+
+    title: str
+    head: list[str]
+    about: str = ""
+    """What is measured and how, above the table."""
+    rows: list[list[str]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    """Below it."""
+
+    def add(self, *cells: str) -> None:
+        """Append a row."""
+        assert len(cells) == len(self.head), (self.head, cells)
+        self.rows.append(list(cells))
+
+    def markdown(self) -> str:
+        """Give the table as a section of a page."""
+        lines = [f"## {self.title}", ""]
+        if self.about:
+            lines += [self.about, ""]
+        rule = ["---", *["---:"] * (len(self.head) - 1)]
+        for row in (self.head, rule, *self.rows):
+            lines.append("| " + " | ".join(row) + " |")
+        for note in self.notes:
+            lines += ["", note]
+        return "\n".join(lines) + "\n"
+
+
+def count(value: float) -> str:
+    """Write a number of things with three digits that mean something: 1,230,000."""
+    if not value or math.isnan(value):
+        return "-" if value else "0"
+    step = 10 ** max(0, math.floor(math.log10(abs(value))) - 2)
+    return f"{round(value / step) * step:,.0f}"
+
+
+def ratio(value: float) -> str:
+    """Write a ratio: 0.87x, 12.3x, 340x."""
+    if math.isnan(value):
+        return "-"
+    return f"{value:.2f}x" if value < 10 else f"{value:.1f}x" if value < 100 else f"{value:.0f}x"
+
+
+def mebibytes(value: float) -> str:
+    """Write bytes as MiB."""
+    return f"{value / (1 << 20):,.0f} MiB"
+
+
+def seconds(value: float) -> str:
+    """Write a time in the unit that suits it."""
+    if math.isnan(value):
+        return "-"
+    for unit, size in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
+        if value >= size:
+            return f"{value / size:.3g} {unit}"
+    return f"{value * 1e9:.3g} ns"

@@ -1,0 +1,297 @@
+"""A log file: how fast it is read, what it becomes on disk, and how much memory that takes.
+
+Each program reads the same made log from the page cache. The time that it needs for a log
+of one event (start-up, the making of a store) is taken off, for all of them alike.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import statistics
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import logs
+import psycopg
+from fixtures.postgres_server import running as postgres
+from live.service import AUDITSVC
+from measure import Used, median_run, run
+from peers import AUSEARCH, LAUREL, built, laurel_config
+from report import Table, count, mebibytes, ratio, seconds
+
+from auditsvc.decode import DECODERS, make_decoder
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from fixtures.postgres_server import Server
+    from logs import Log
+
+_CHUNK = 1 << 20
+_SLOW = ("ausearch --raw",)
+"""They take the square of a log's length: they get a short one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How much is measured."""
+
+    rounds: int
+    records: int
+    slow_records: int
+
+
+QUICK = Size(rounds=1, records=300_000, slow_records=10_000)
+FULL = Size(rounds=3, records=3_000_000, slow_records=60_000)
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """One program with one log."""
+
+    speed: float
+    """Records a second."""
+    used: Used
+    disk: float = 0.0
+    """Bytes an event."""
+
+
+class Files:
+    """All measurements of these tables; `reads` by program and log."""
+
+    def __init__(self, size: Size, folder: Path) -> None:
+        self._size = size
+        self._folder = folder
+        self.logs: dict[str, Log] = {}
+        self.reads: dict[str, dict[str, Read]] = {}
+        self.scan: dict[str, float] = {}
+        """Lines a second that memchr finds."""
+        self.insert: dict[str, float] = {}
+        """Rows a second that SQLite's driver inserts into one table without an index."""
+
+    def run(self, say: Callable[[str], None]) -> None:
+        """Measure everything."""
+        with postgres(shared_buffers="128MB", max_wal_size="4GB") as server:
+            for name in ("plain", "mixed"):
+                log = logs.make(name, self._size.records, self._folder / f"{name}.log")
+                short = logs.make(name, self._size.slow_records, self._folder / f"{name}-short.log")
+                one = logs.make(name, 1, self._folder / "one.log")
+                self.logs[name] = log
+                for reader in DECODERS:
+                    say(f"{name}: decode, {reader}")
+                    self._keep(f"decode alone, {reader}", name, self._decode(reader, log))
+                for program, once in self._programs(server).items():
+                    say(f"{name}: {program}")
+                    given = short if program in _SLOW else log
+                    self._keep(program, name, self._measure(once, given, one))
+                done = subprocess.run(
+                    [built("scan"), log.path], capture_output=True, text=True, check=True
+                )
+                self.scan[name] = float(done.stdout.split()[1])
+                say(f"{name}: SQLite alone")
+                self.insert[name] = self._insert(log)
+                log.path.unlink()
+
+    def _keep(self, program: str, log: str, read: Read) -> None:
+        self.reads.setdefault(program, {})[log] = read
+
+    def _measure(self, once: Callable[[Log], tuple[Used, float]], log: Log, one: Log) -> Read:
+        sizes = []
+
+        def used(which: Log) -> Used:
+            taken, size = once(which)
+            sizes.append(size)
+            return taken
+
+        start = median_run(self._size.rounds, lambda: used(one))
+        whole = median_run(self._size.rounds, lambda: used(log))
+        speed = log.records / max(whole.seconds - start.seconds, 1e-3)
+        return Read(speed, whole, sizes[-1] / log.events)
+
+    def _decode(self, name: str, log: Log) -> Read:
+        # The reference takes a part of the log only: its speed does not depend on the length.
+        limit = log.size if name == "native" else log.size // 5
+        speeds = []
+        for _ in range(self._size.rounds):
+            decoder = make_decoder(name, secret=b"benchmark", host="host")
+            records, spent = 0, 0.0
+            with log.path.open("rb") as stream:
+                while stream.tell() < limit and (data := stream.read(_CHUNK)):
+                    begin = time.process_time()
+                    decoder.feed(data, 0.0)
+                    batch = decoder.take()
+                    spent += time.process_time() - begin
+                    records += batch.counts["received"]
+            speeds.append(records / spent)
+        return Read(statistics.median(speeds), Used(0, 0, 0))
+
+    def _programs(self, server: Server) -> dict[str, Callable[[Log], tuple[Used, float]]]:
+        out = self._folder / "out"
+
+        def sqlite(decoder: str) -> Callable[[Log], tuple[Used, float]]:
+            def once(log: Log) -> tuple[Used, float]:
+                path = self._folder / "store.db"
+                path.unlink(missing_ok=True)
+                used = self._ingest(log, f"sqlite:///{path}", decoder)
+                size = path.stat().st_size
+                path.unlink()
+                return used, size
+
+            return once
+
+        def into_postgres(log: Log) -> tuple[Used, float]:
+            with server.database() as url:
+                used = self._ingest(log, url, "auto")
+                with psycopg.connect(url, autocommit=True) as connection:
+                    connection.execute("CHECKPOINT")  # or the next run pays for this one
+                    found = connection.execute(
+                        "SELECT sum(pg_total_relation_size(oid)) FROM pg_class"
+                        " WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace"
+                    ).fetchone()
+                return used, float(found[0]) if found else 0.0
+
+        def fields(log: Log) -> tuple[Used, float]:
+            return run(built("fields"), log.path), log.size
+
+        def bindings(log: Log) -> tuple[Used, float]:
+            return run(sys.executable, Path(__file__).parent.parent / "fields.py", log.path), 0
+
+        def laurel(log: Log) -> tuple[Used, float]:
+            used = run(LAUREL, "--config", laurel_config(self._folder), stdin=log.path)
+            json = self._folder / "laurel.json"
+            size = json.stat().st_size
+            json.unlink()
+            return used, size
+
+        def ausearch(log: Log) -> tuple[Used, float]:
+            with out.open("wb") as stream:
+                used = run(AUSEARCH, "-if", log.path, "--raw", stdout=stream)
+            return used, 0
+
+        return {
+            "auditsvc into SQLite": sqlite("auto"),
+            "auditsvc into SQLite, reference": sqlite("reference"),
+            "auditsvc into Postgres": into_postgres,
+            "auparse, every field, C": fields,
+            "auparse, every field, Python": bindings,
+            "laurel to JSON": laurel,
+            "ausearch --raw": ausearch,
+        }
+
+    def _ingest(self, log: Log, url: str, decoder: str) -> Used:
+        settings = {"AUDITSVC_DECODER": decoder, "AUDITSVC_HOST": "host"}
+        return run(AUDITSVC, "ingest", log.path, "--store", url, environment=settings)
+
+    def _insert(self, log: Log) -> float:
+        """Insert the log's own call rows by the driver alone, as fast as that goes."""
+        decoder = make_decoder(None, secret=b"benchmark", host="host")
+        with plain_table(self._folder / "plain.db") as connection:
+            rows, spent = 0, 0.0
+            with log.path.open("rb") as stream:
+                while data := stream.read(8 * _CHUNK):
+                    decoder.feed(data, 0.0)
+                    calls = decoder.take().facts.get("syscall", [])
+                    begin = time.perf_counter()
+                    connection.execute("BEGIN")
+                    marks = ",".join("?" * 13)
+                    connection.executemany(f"INSERT INTO t VALUES ({marks})", calls)
+                    connection.execute("COMMIT")
+                    spent += time.perf_counter() - begin
+                    rows += len(calls)
+        return rows / spent
+
+    # --- what is shown ------------------------------------------------------------------
+
+    def tables(self) -> list[Table]:
+        """Give what was measured."""
+        return [self._speed(), self._disk(), self._limit()]
+
+    def _speed(self) -> Table:
+        base = self.reads["auditsvc into SQLite"]
+        table = Table(
+            "A log file: records a second",
+            ["program", *[f"{name}, records/s" for name in self.logs]]
+            + [f"{name}, time against SQLite's" for name in self.logs]
+            + ["CPU seconds, mixed", "peak memory, mixed"],
+            "Whole programs from a file in memory, without their start-up; decoding alone is CPU"
+            " time of one core, rows thrown away. EOE records count as records for all.",
+        )
+        for program, reads in self.reads.items():
+            used = reads["mixed"].used
+            slower = [ratio(base[name].speed / reads[name].speed) for name in self.logs]
+            cpu = f"{used.cpu:.2f}" if used.cpu else "-"
+            peak = mebibytes(used.peak) if used.peak else "-"
+            speeds = [count(reads[name].speed) for name in self.logs]
+            table.add(program, *speeds, *slower, cpu, peak)
+        sizes = [f"{name} {log.records:,} records" for name, log in self.logs.items()]
+        table.notes.append(
+            f"The logs: {', '.join(sizes)}; for ausearch, which takes the square of the"
+            f" length, {self._size.slow_records:,}. auparse and ausearch drop EOE, as auditd does."
+        )
+        return table
+
+    def _disk(self) -> Table:
+        table = Table(
+            "Disk: bytes an event",
+            ["form", *self.logs, *[f"{name}, share of the log" for name in self.logs]],
+            "A store's whole size: facts, dimensions and all indexes.",
+        )
+        raw = {name: log.size / log.events for name, log in self.logs.items()}
+        forms = {"raw log": raw}
+        for program in ("auditsvc into SQLite", "auditsvc into Postgres", "laurel to JSON"):
+            forms[program] = {name: self.reads[program][name].disk for name in self.logs}
+        for form, sizes in forms.items():
+            shares = [f"{sizes[name] / raw[name]:.0%}" for name in self.logs]
+            table.add(form, *[f"{sizes[name]:.0f}" for name in self.logs], *shares)
+        return table
+
+    def _limit(self) -> Table:
+        table = Table(
+            "The limit",
+            ["step", *[f"{name}, records/s" for name in self.logs]]
+            + [f"{name}, time a record" for name in self.logs],
+            "What the machine itself allows: `memchr` over the log's lines, and SQLite's driver"
+            " inserting the same rows of calls into one table without an index, one transaction"
+            " for 8 MiB of log (counted as the records of these calls' events). Loading a file"
+            " cannot be faster than both one after the other.",
+        )
+        for what in ("memchr", "SQLite's insert", "both", "auditsvc into SQLite"):
+            speeds = []
+            for name, log in self.logs.items():
+                inserted = self.insert[name] * log.records / log.events
+                both = 1 / (1 / self.scan[name] + 1 / inserted)
+                ours = self.reads["auditsvc into SQLite"][name].speed
+                speeds.append(
+                    {"memchr": self.scan[name], "SQLite's insert": inserted, "both": both}.get(
+                        what, ours
+                    )
+                )
+            table.add(what, *[count(s) for s in speeds], *[seconds(1 / s) for s in speeds])
+        return table
+
+
+@contextmanager
+def plain_table(path: Path) -> Iterator[sqlite3.Connection]:
+    """One table with as many columns as a call has, for inserts that do nothing else."""
+    path.unlink(missing_ok=True)
+    connection = sqlite3.connect(path, isolation_level=None)
+    try:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = NORMAL")
+        connection.execute("CREATE TABLE t (id INTEGER PRIMARY KEY, a,b,c,d,e,f,g,h,i,j,k,l)")
+        yield connection
+    finally:
+        connection.close()
+        path.unlink()
+
+
+def measure(*, quick: bool, folder: Path) -> Files:
+    """Measure all."""
+    files = Files(QUICK if quick else FULL, folder)
+    files.run(lambda what: print(f"file: {what}", file=sys.stderr, flush=True))
+    return files

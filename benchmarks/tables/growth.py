@@ -1,0 +1,100 @@
+"""Growth: the same log ten and fifty times as long takes as much longer and no more memory.
+
+The log comes through a pipe as it is made, into `auditsvc run --source stdin`: spool,
+decoder and SQLite, with the rows and the memory looked at when it has ended.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import logs
+from live.service import AUDITSVC
+from measure import started
+from report import Table, count, mebibytes, ratio
+
+QUICK: Final = (200_000, 1_000_000)
+FULL: Final = (1_000_000, 10_000_000, 50_000_000)
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One length."""
+
+    records: int
+    events: int
+    seconds: float
+    cpu: float
+    peak: int
+    stored: int
+    disk: int
+
+
+def load(records: int, folder: Path) -> Point:
+    """Make a mixed log of this length and load it at the same time."""
+    store = folder / "store.db"
+    environment = {
+        "AUDITSVC_STATE_DIRECTORY": str(folder / "state"),
+        "AUDITSVC_RUNTIME_DIRECTORY": str(folder / "run"),
+        "AUDITSVC_SPOOL__KEEP_BYTES": "0",
+        "AUDITSVC_SPOOL__FSYNC": "none",
+    }
+    command = [AUDITSVC, "run", "--source", "stdin", "--store", f"sqlite:///{store}"]
+    lines = events = 0
+    with started(*command, environment=environment, stdin=subprocess.PIPE) as (process, used):
+        assert process.stdin
+        for data, made in logs.blocks("mixed", records):
+            process.stdin.write(data)
+            lines += data.count(b"\n")
+            events += made
+        process.stdin.close()
+    connection = sqlite3.connect(store)
+    (stored,) = connection.execute(
+        "SELECT (SELECT sum(count) FROM ledger WHERE cause IN ('stored', 'end'))"
+        " - (SELECT count(*) FROM events WHERE type LIKE 'DAEMON_%')"
+    ).fetchone()
+    connection.close()
+    took = used[0]
+    size = store.stat().st_size
+    return Point(lines, events, took.seconds, took.cpu, took.peak, stored, size)
+
+
+def measure(*, quick: bool, folder: Path) -> list[Point]:
+    """Measure all lengths."""
+    points = []
+    for records in QUICK if quick else FULL:
+        print(f"growth: {records:,} records", file=sys.stderr, flush=True)
+        with tempfile.TemporaryDirectory(dir=folder) as place:
+            points.append(load(records, Path(place)))
+    return points
+
+
+def table(points: list[Point]) -> Table:
+    """Give what was measured."""
+    made = Table(
+        "Growth",
+        ["records", "seconds", "CPU time a record, against the first", "peak memory"]
+        + ["peak, against the first", "bytes an event", "stored"],
+        "A mixed log through a pipe into `auditsvc run --source stdin`, made while it is read"
+        " (by a program that takes a core of its own), through the spool into SQLite. Processes"
+        " come and go all the time, so that the dimensions grow with the log.",
+    )
+    first = points[0]
+    for point in points:
+        assert point.stored == point.records, point
+        made.add(
+            f"{point.records:,}",
+            f"{point.seconds:.1f}",
+            ratio(point.cpu / point.records / (first.cpu / first.records)),
+            mebibytes(point.peak),
+            ratio(point.peak / first.peak),
+            f"{point.disk / point.events:.0f}",
+            count(point.stored),
+        )
+    return made
