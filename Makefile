@@ -41,6 +41,7 @@ $(VENV)/.installed: $(SOURCES) $(VENV)/.dependencies
 	$(BIN)/python -m pip wheel -q --disable-pip-version-check --no-build-isolation --no-deps --wheel-dir dist .
 	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --force-reinstall dist/auditsvc-*.whl
 	rm -rf build/lib* build/temp* build/bdist.* *.egg-info
+	$(BIN)/auditsvc --version  # says whether the native core was built
 	touch $@
 
 wheel: setup
@@ -84,4 +85,4 @@ lock:
 	    --generate-hashes --no-header --no-annotate --upgrade -q -o constraints.txt
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info
+	rm -rf $(VENV) build dist *.egg-info native/target

@@ -1,7 +1,9 @@
 """What the crate native/ gives to Python."""
 
-from collections.abc import Mapping
-from typing import final
+from collections.abc import Mapping, Sequence
+from typing import TypeAlias, final
+
+Row: TypeAlias = tuple[object, ...]
 
 @final
 class Drained:
@@ -42,3 +44,39 @@ class Drain:
         back at once, with what is there, when `wake_fd` can be read. OSError where the
         socket fails.
         """
+
+@final
+class Decoder:
+    """What `auditsvc.decode.native` makes an `auditsvc.decode.interface.Decoder` of."""
+
+    def __new__(
+        cls,
+        secret: bytes,
+        host: str,
+        *,
+        idle: float,
+        max_open: int,
+        record_types: Sequence[tuple[int, str]],
+    ) -> Decoder:
+        """`record_types` is `auditsvc.names.record_types()`; ValueError for a secret too long."""
+    @property
+    def open_records(self) -> int:
+        """Records that belong to events which have not ended."""
+    def feed(self, data: bytes, now: float) -> None: ...
+    def expire(self, now: float) -> None: ...
+    def finish(self) -> None: ...
+    def take(
+        self,
+    ) -> tuple[
+        dict[str, list[Row]],
+        dict[str, list[Row]],
+        dict[str, list[int]],
+        list[tuple[int, bytes, str]],
+        dict[str, int],
+    ]:
+        """Give dimensions, facts, weights, raw and counts of a Batch."""
+    def pending(self) -> bytes: ...
+    def restore(self, pending: bytes, now: float) -> None:
+        """ValueError if it is not what `pending` gave."""
+    def pin(self, table: str, content: Row, row_id: int) -> None: ...
+    def forget(self) -> None: ...

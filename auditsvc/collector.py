@@ -16,6 +16,8 @@ import os
 import select
 import sys
 import threading
+import time
+from math import inf
 from typing import TYPE_CHECKING, Protocol
 
 from auditsvc import names, spool
@@ -32,13 +34,20 @@ if TYPE_CHECKING:
     from auditsvc.spool import SpoolWriter
 
 BATCH = 512
-PACE = 0.002
-"""Seconds. At 500,000 records/s 1,000 gather; 32 MB of buffer hold some 14,000."""
+PACE = 0.005
+"""Seconds. At 500,000 records/s 2,500 gather; 32 MB of buffer hold some 14,000."""
+
+BUSY_RATE = 100_000
+"""Records a second from which on the host has no time for the database."""
+_BUSY_LOOK, _BUSY_LINGER = 0.02, 0.1  # seconds: to measure the rate, and to believe it
 
 HOLD = 0.02
 """Seconds that the native drain keeps records before Python sees them, at most."""
 HOLD_BYTES = 2 << 20
 """As many as it holds, at most: the memory is kept, and twice that where a buffer grew."""
+
+_LAST_SECONDS = 5.0
+"""What the rest may take, when the service stops, of a stream that never pauses."""
 
 _CONTROL_BYTES = bytes(range(0x20)) + b"\x7f"
 _LAST_RECORD = 2999  # linux/audit.h: AUDIT_LAST_USER_MSG2
@@ -76,39 +85,62 @@ class Sink:
         self._lock = threading.Lock()
         self._missing = 0
         self._rotations = writer.rotations
+        self._counted, self._counted_from, self._busy_until = 0, 0.0, 0.0
 
     def put(self, lines: bytes, count: int) -> None:
         """Append `count` whole lines."""
         with self._lock:
+            self._measure(count)
+            refused = ""
             try:
                 if self._missing:
                     self._writer.append(self.daemon.lost(spool=self._missing))
                     self._missing = 0
                 self._writer.append(lines)
+                self.records += count
+                count = 0  # what may fail from here on leaves them where they are
+                if self._writer.fsync == "batch":
+                    self._writer.sync()
                 if self._writer.rotations != self._rotations:
-                    self._rotations = self._writer.rotations
                     self._writer.append(self.daemon.rotate())
+                    self._rotations = self._writer.rotations
             except SpoolError as error:
-                self.refused = str(error)
+                refused = str(error)
                 self._missing += count
-                return
-            self.refused = ""
-            self.records += count
+            self.refused = refused
         self.arrived.set()
 
     def rotate(self) -> None:
         """Begin a new segment, as the signal SIGHUP asks."""
         with self._lock:
-            self._writer.rotate()
+            try:
+                self._writer.rotate()
+            except SpoolError as error:
+                self.refused = str(error)
+                return
         self.put(b"", 0)
 
-    def tick(self) -> None:
-        """Sync as the policy says; call at least once a second."""
+    def sync(self) -> None:
+        """Sync as the policy says; call once a second. No writer waits for it."""
         with self._lock:
-            try:
-                self._writer.tick(spool.now())
-            except OSError as error:
-                self.refused = f"spool: {error.strerror}"
+            waiting = self._writer.unsynced()
+        try:
+            spool.sync(waiting)
+        except SpoolError as error:
+            self.refused = str(error)
+
+    @property
+    def busy(self) -> bool:
+        """Whether records pour in: the loader stands back."""
+        return time.monotonic() < self._busy_until
+
+    def _measure(self, count: int) -> None:
+        now = time.monotonic()
+        self._counted += count
+        if (passed := now - self._counted_from) >= _BUSY_LOOK:
+            if self._counted >= BUSY_RATE * passed:
+                self._busy_until = now + _BUSY_LINGER
+            self._counted, self._counted_from = 0, now
 
     @property
     def missing(self) -> int:
@@ -128,13 +160,12 @@ class Collector(threading.Thread):
     def __init__(self, source: RecordSource, sink: Sink) -> None:
         super().__init__(name="collector", daemon=True)
         self.error: BaseException | None = None
-        self.busy = False
-        """True while records come faster than the pace: the loader stands back."""
         self._source = source
         self._sink = sink
         self._prefixes: dict[int, bytes] = {}
         self._overflows = source.overflows
         self._forged = source.forged
+        self._ends = inf
         self._stopped = threading.Event()
         self._wake_r, self._wake_w = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
 
@@ -148,6 +179,7 @@ class Collector(threading.Thread):
 
     def stop(self) -> None:
         """Take what is in the socket now, then end; waits for that."""
+        self._ends = time.monotonic() + _LAST_SECONDS
         self._stopped.set()
         os.write(self._wake_w, b"x")
         self.join()
@@ -163,17 +195,18 @@ class Collector(threading.Thread):
             records = self._source.receive(BATCH)
             if records:
                 self._keep(records)
-                self.busy = len(records) == BATCH
-                if not self.busy and not stopping:
+                if len(records) < BATCH and not stopping:
                     self._stopped.wait(PACE)
+            if records and not self._overdue():
                 continue
             self._note_what_happened()
             if stopping:
                 return
-            self.busy = False
-            self._sink.tick()
             if poll.poll(1000) and not self._stopped.is_set():
                 self._stopped.wait(PACE)
+
+    def _overdue(self) -> bool:
+        return time.monotonic() >= self._ends
 
     def _keep(self, records: list[tuple[int, bytes]]) -> None:
         prefixes = self._prefixes
@@ -231,10 +264,8 @@ class NativeCollector(Collector):
     def _collect(self) -> None:
         while True:
             stopping = self._stopped.is_set()
-            # While busy, look again soon: the loader waits to be told that the burst is over.
-            timeout = HOLD if self.busy else 1.0
             got = self._drain.collect(
-                max_bytes=HOLD_BYTES, pace=PACE, hold=HOLD, timeout=timeout, wake_fd=self._wake_r
+                max_bytes=HOLD_BYTES, pace=PACE, hold=HOLD, timeout=1.0, wake_fd=self._wake_r
             )
             if got.count:
                 self._sink.put(got.lines, got.count)
@@ -243,9 +274,7 @@ class NativeCollector(Collector):
             self._source.overflows += got.overflows
             self._source.forged += got.forged
             self._note_what_happened()
-            self.busy = got.busy
-            self._sink.tick()
-            if stopping and not got.count and not got.others:
+            if stopping and ((not got.count and not got.others) or self._overdue()):
                 return
 
 
@@ -261,11 +290,11 @@ class LineCollector(threading.Thread):
     def __init__(self, descriptor: int, sink: Sink) -> None:
         super().__init__(name="collector", daemon=True)
         self.error: BaseException | None = None
-        self.busy = False
         self.ended = False
         """True when the input is at its end."""
         self._fd = descriptor
         self._sink = sink
+        self._ends = inf
         self._stopped = threading.Event()
         self._wake_r, self._wake_w = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
 
@@ -280,6 +309,7 @@ class LineCollector(threading.Thread):
 
     def stop(self) -> None:
         """Take what is there now, then end; waits for that."""
+        self._ends = time.monotonic() + _LAST_SECONDS
         self._stopped.set()
         os.write(self._wake_w, b"x")
         self.join()
@@ -293,8 +323,7 @@ class LineCollector(threading.Thread):
         tail = b""
         while True:
             ready = {fd for fd, _ in poll.poll(1000)}
-            self._sink.tick()
-            if self._fd in ready:
+            if self._fd in ready and time.monotonic() < self._ends:
                 data = os.read(self._fd, 1 << 16)
                 tail += data
                 end = tail.rfind(b"\n") + 1 or (len(tail) if len(tail) > 1 << 20 else 0)

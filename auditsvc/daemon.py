@@ -13,6 +13,7 @@ import os
 import secrets
 import time
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 
 from auditsvc import __version__
@@ -65,13 +66,12 @@ class DaemonRecords:
     """Makes the lines; serials are a count of its own with a random start, as auditd's are."""
 
     def __init__(self) -> None:
-        self._serial = secrets.randbelow(1 << 15)
+        self._serials = count(secrets.randbelow(1 << 15))  # threads share it
 
     def line(self, kind: str, fields: str) -> bytes:
         """One line with its newline; `kind` as in DAEMON_START."""
-        self._serial += 1
         seconds, nanoseconds = divmod(time.time_ns(), 1_000_000_000)
-        stamp = f"audit({seconds}.{nanoseconds // 1_000_000:03}:{self._serial}): "
+        stamp = f"audit({seconds}.{nanoseconds // 1_000_000:03}:{next(self._serials)}): "
         return format_line(kind.encode(), (stamp + fields).encode()) + b"\n"
 
     def start(self, who: Actor) -> bytes:

@@ -7,7 +7,7 @@ behind them; any other is read whole, and the store tells what it already has.
 
 from __future__ import annotations
 
-from hashlib import blake2b
+from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from auditsvc import logfile
@@ -34,11 +34,11 @@ class EndedFile:
         self.moved = 0
         """Bytes of the file on disk that were read (of a compressed one: of its packed form)."""
         self._stream = logfile.open_log(path)
-        self._hash = blake2b(digest_size=16)
+        self._hash = sha256()
         if position and not self._skip(position, segment):
             self._stream.seek(0)
             self.position = 0
-            self._hash = blake2b(digest_size=16)
+            self._hash = sha256()
 
     def _skip(self, position: int, digest: str) -> bool:
         while self.position < position:

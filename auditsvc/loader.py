@@ -214,8 +214,9 @@ class Loader(threading.Thread):
                 pause = pause if self.trouble else _RETRY_FIRST
                 self.trouble = str(error)
                 self._let_go()
-                if self._finishing.wait(pause):
+                if self._finishing.is_set():
                     return
+                self._finishing.wait(pause)  # a stop tries once more
                 pause = min(pause * 2, _RETRY_MOST)
             else:
                 return

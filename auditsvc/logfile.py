@@ -13,6 +13,7 @@ from __future__ import annotations
 import gzip
 import os
 import re
+import stat
 import zlib
 from hashlib import blake2b
 from typing import TYPE_CHECKING, BinaryIO, Self
@@ -45,6 +46,10 @@ def in_order(paths: Iterable[Path]) -> list[Path]:
 def open_log(path: Path) -> BinaryIO | gzip.GzipFile:
     """Open a log for reading, whether it is compressed or not; SpoolError says why not."""
     try:
+        if not stat.S_ISREG(path.stat().st_mode):  # a FIFO would keep us until somebody writes
+            raise SpoolError(
+                f"{path}: not a regular file", "name one; a stream goes to `run --source stdin`"
+            )
         with path.open("rb") as stream:
             compressed = stream.read(2) == b"\x1f\x8b"
         return gzip.open(path) if compressed else path.open("rb")
@@ -140,6 +145,8 @@ class FollowedFile:
                     self._ends_line = data.endswith(b"\n")
                     return data
                 self.close()
+                if self._current == self.path:
+                    self._older = self._newer_than_segment()
                 self.segment, self.position = "", 0
                 if not self._ends_line:
                     self._ends_line = True
@@ -155,21 +162,32 @@ class FollowedFile:
         found = [each for each in self.path.parent.iterdir() if pattern.match(each.name)]
         return in_order(found)
 
-    def _resume(self) -> None:
-        if not self.path.exists():
-            raise SpoolError(f"{self.path}: No such file or directory", "name the log to follow")
-        if not self.segment:
-            return
+    def _since_segment(self) -> list[Path] | None:
+        """The file that begins as `segment` says, and those after it; None if it is gone."""
         try:
             neighbours = self._neighbours()
         except OSError as error:
             raise unreadable(self.path, error) from error
         for place, path in enumerate(neighbours):
             if fingerprint_of(path) == self.segment:
-                self._older = neighbours[place:-1]
-                return
+                return neighbours[place:]
+        return None
+
+    def _newer_than_segment(self) -> list[Path]:
+        """What was rotated since the file that was read to its end, but for the log itself."""
+        since = self._since_segment()
+        return since[1:-1] if since else []
+
+    def _resume(self) -> None:
+        open_log(self.path).close()  # so that a wrong name is said at once
+        if not self.segment:
+            return
+        since = self._since_segment()
+        if since is not None:
+            self._older = since[:-1]
+            return
         self.missing += 1  # rotated away while nobody read
-        self._older = neighbours[:-1]
+        self._older = self._neighbours()[:-1]
         self.segment, self.position = "", 0
 
     def _open_next(self) -> bool:

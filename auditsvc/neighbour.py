@@ -5,28 +5,52 @@ each would become a row, and so on for ever. Worse, the server could be put to s
 a full audit queue that waits for rows to be written. So while the service runs, the
 processes of that server are excluded: the postmaster and its children (ppid), on the
 exit and io_uring lists. What this costs: the calls of that server, also on behalf of
-its other clients, are not in the evidence. `run` says so in its log, and the rules go
-when the service stops.
+its other clients, are not in the evidence. `run` says so in its log. The rules go when
+the service stops, and as soon as the server is gone: its pid may become another's.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sqlalchemy import text
 
 from auditsvc.rule import Add, parse
+from auditsvc.store.database import transaction
 
 if TYPE_CHECKING:
     from auditsvc.store import Store
 
 
-def local_server(store: Store) -> int | None:
-    """Give the postmaster's pid if the store's server runs on this host and can be seen."""
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A postmaster on this host; `started` (ticks since boot) tells it from a later process."""
+
+    pid: int
+    started: int
+
+    @property
+    def alive(self) -> bool:
+        """Whether it still runs."""
+        return _started(self.pid) == self.started
+
+
+def _started(pid: int) -> int | None:
+    """When a process began, proc_pid_stat(5) field 22; None if there is none."""
+    try:
+        stat = (Path("/proc") / str(pid) / "stat").read_bytes()
+    except OSError:
+        return None
+    return int(stat.rpartition(b")")[2].split()[19])
+
+
+def local_server(store: Store) -> Server | None:
+    """Give the postmaster if the store's server runs on this host and can be seen."""
     if store.engine.dialect.name != "postgresql":
         return None
-    with store.engine.connect() as connection:
+    with transaction(store.database) as connection:
         backend = connection.execute(text("SELECT pg_backend_pid()")).scalar_one()
         # While the connection is open the backend is alive; the name guards against a
         # server elsewhere whose backend happens to have the number of a process of ours.
@@ -40,16 +64,17 @@ def local_server(store: Store) -> int | None:
     for line in status.splitlines():
         name, _, value = line.partition(":")
         if name == "PPid":
-            return int(value)
+            started = _started(int(value))
+            return None if started is None else Server(int(value), started)
     return None
 
 
-def excluded(server: int | None) -> list[Add]:
+def excluded(server: Server | None) -> list[Add]:
     """Rules that leave the server's processes out; none if there is no server here."""
     if server is None:
         return []
     lines = (
-        f"-A {which},never -F {field}={server}"
+        f"-A {which},never -F {field}={server.pid}"
         for which in ("exit", "io_uring")
         for field in ("pid", "ppid")
     )

@@ -15,6 +15,7 @@ import os
 import signal
 import threading
 import time
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,7 +32,7 @@ from auditsvc.kernel.netlink import RecordSocket
 from auditsvc.kernel.session import Session
 from auditsvc.loader import Load, Loader, Route
 from auditsvc.logfile import FollowedFile
-from auditsvc.neighbour import excluded, local_server
+from auditsvc.neighbour import Server, excluded, local_server
 from auditsvc.spool import Place, SpoolReader, SpoolWriter
 from auditsvc.state import State, remove_state, write_state
 from auditsvc.store import open_store
@@ -69,7 +70,12 @@ class Service:
         self._began = time.time()
         self._discarded_at = 0.0
         self._kernel_lost = 0
-        self._troubles = {"store": "", "spool": ""}
+        self._trouble: dict[str, str] = {}
+        """What does not work just now, by part; "" if it does."""
+        self._said: dict[str, str] = {}
+        self._server: Server | None = None
+        """The store's, if it runs on this host; the loader's thread sets it."""
+        self._excluded: Server | None = None
 
     def run(self, duration: float | None) -> None:
         """Collect and load until a signal, an error, the end of the input or of `duration` (s)."""
@@ -78,7 +84,12 @@ class Service:
         ends = None if duration is None else time.monotonic() + duration
         try:
             self._begin()
-            log.info("ready", source=self._settings.source, store=self._place)
+            log.info(
+                "ready",
+                source=self._settings.source,
+                store=self._place,
+                decoder=decoder_in_use(self._settings.decoder_name),
+            )
             systemd.notify("READY=1")
             reason, who = self._wait(ends)
         except BaseException as error:
@@ -95,20 +106,22 @@ class Service:
         # The store first: a wrong URL must show before anything else is touched.
         with open_store(settings.store) as store:
             self._place = store.place
-            server = local_server(store)
+            self._server = local_server(store)
         if settings.source in {"netlink", "multicast", "stdin"}:
             self._begin_spooled()
         else:
             path = Path(settings.source)
             self._make_loader("followed", str(path), lambda *place: FollowedFile(path, *place))
         assert self._loader is not None
-        self._loader.start()
         if self._collector is not None:
             self._collector.start()
+        self._loader.start()
         if self._session is not None:
             self._note(self._daemon.start(actor(os.getppid())))
-            self._session.begin([*excluded(server), *self._rules], settings.kernel.backlog_limit)
+            self._excluded = self._server
+            self._session.begin(self._all_rules(), settings.kernel.backlog_limit)
             self._say_notes()
+        self._say_excluded()
 
     def _begin_spooled(self) -> None:
         settings = self._settings
@@ -118,6 +131,10 @@ class Service:
             fsync=settings.spool.fsync,
         )
         self._sink = Sink(writer, self._daemon)
+        # The reader before anything is appended (`SpoolReader.at`), and before we register:
+        # from then on the kernel waits for us.
+        directory = settings.spool_directory
+        self._make_loader("spool", str(directory), lambda *place: SpoolReader.at(directory, *place))
         if writer.torn:
             self._note(self._daemon.lost(spool=1, torn=writer.torn))
         buffer = settings.kernel.receive_buffer
@@ -132,8 +149,6 @@ class Service:
             self._collector = make_collector(settings.decoder, records, self._sink)
         else:
             self._collector = LineCollector(0, self._sink)
-        directory = settings.spool_directory
-        self._make_loader("spool", str(directory), lambda *place: SpoolReader.at(directory, *place))
 
     def _make_loader(self, kind: str, name: str, open_log: Callable[[str, int], Log]) -> None:
         settings = self._settings
@@ -145,6 +160,7 @@ class Service:
         def begin() -> Load:
             store = open_store(settings.store)
             try:
+                self._server = local_server(store)  # it may be another than before
                 return Load(store, Route(kind, name, open_log, make))
             except BaseException:
                 store.close()
@@ -160,7 +176,7 @@ class Service:
         )
 
     def _busy(self) -> bool:
-        return self._collector is not None and self._collector.busy
+        return self._sink is not None and self._sink.busy
 
     def _waiting(self) -> int:
         """Bytes of spool that are not in the store."""
@@ -199,16 +215,74 @@ class Service:
         for part in (self._collector, self._loader):
             if part is not None and part.error is not None:
                 raise part.error
-        self._note_lost()
-        self._log_troubles()
         systemd.notify("WATCHDOG=1")
+        self._watch_kernel()
+        self._watch_server()
+        if self._sink is not None:
+            self._sink.sync()
+        self._log_troubles()
         now = time.monotonic()
         place = self._committed()
         if place and now - self._discarded_at >= _DISCARD_EVERY:
             self._discarded_at = now
-            keep = self._settings.spool.keep_bytes
+            self._discard(place)
+        self._show_state()
+
+    def _discard(self, place: Place) -> None:
+        keep = self._settings.spool.keep_bytes
+        try:
             spool.discard(self._settings.spool_directory, place, keep)
-        write_state(self._settings.runtime_directory, self._state())
+        except SpoolError as error:
+            self._trouble["discard"] = str(error)
+        else:
+            self._trouble["discard"] = ""
+
+    def _show_state(self) -> None:
+        """Tell `status`; that it cannot be told is no reason to stop."""
+        try:
+            write_state(self._settings.runtime_directory, self._state())
+        except OSError as error:
+            self._trouble["state"] = f"{error.filename}: {error.strerror}"
+        else:
+            self._trouble["state"] = ""
+
+    def _watch_kernel(self) -> None:
+        """Note what the kernel lost, and see that it still sends its records to us."""
+        self._note_lost()
+        if self._session is None or self._session.registered:
+            return
+        # A reader that stood still for too long is given up (auditd_reset in kernel/audit.c).
+        log.error("the kernel had stopped sending records to us: asking for them again")
+        self._note(self._daemon.config(actor(os.getpid()), "register", "state=given-up"))
+        self._session.register_again()
+
+    def _all_rules(self) -> list[Add]:
+        return [*excluded(self._excluded), *self._rules]
+
+    def _watch_server(self) -> None:
+        """Exclude a database server of this host for as long as it lives, and no longer."""
+        if self._session is None:
+            return
+        server = self._server if self._server is not None and self._server.alive else None
+        if server != self._excluded:
+            self._excluded = server
+            self._session.add(excluded(server))
+            self._session.keep_only(self._all_rules())
+            self._say_excluded()
+            self._say_notes()
+
+    def _say_excluded(self) -> None:
+        if self._excluded is not None and self._session is not None:
+            log.warning(
+                "the store's server runs on this host: its own calls are not audited",
+                pid=self._excluded.pid,
+            )
+        elif self._server is not None and self._session is None:
+            log.warning(
+                "the store's server runs on this host: leave it out of the rules, or it is fed "
+                "with its own calls",
+                pid=self._server.pid,
+            )
 
     def _who_signalled(self, got: signal.struct_siginfo) -> Actor:
         who = actor(got.si_pid, got.si_uid)
@@ -233,17 +307,15 @@ class Service:
 
     def _log_troubles(self) -> None:
         """Say each trouble once, and once that it is over."""
-        now = {
-            "store": self._loader.trouble if self._loader else "",
-            "spool": self._sink.refused if self._sink else "",
-        }
-        for part, trouble in now.items():
-            if trouble != self._troubles[part]:
+        self._trouble["store"] = self._loader.trouble if self._loader else ""
+        self._trouble["spool"] = self._sink.refused if self._sink else ""
+        for part, trouble in self._trouble.items():
+            if trouble != self._said.get(part, ""):
                 if trouble:
                     log.error("takes nothing just now", part=part, why=trouble)
                 else:
                     log.info("is well again", part=part)
-        self._troubles = now
+        self._said = self._trouble.copy()
 
     def _state(self) -> State:
         status = self._session.status() if self._session is not None else None
@@ -260,35 +332,37 @@ class Service:
             kernel_lost=self._kernel_lost,
             kernel_backlog=status.backlog if status else 0,
             spool_waiting=self._waiting(),
-            spool_trouble=self._troubles["spool"],
-            store_trouble=self._troubles["store"],
+            spool_trouble=self._trouble["spool"],
+            store_trouble=self._trouble["store"],
         )
 
     # --- ending ------------------------------------------------------------------------
 
     def _end(self, last: bytes) -> None:
         """Stop what makes records, take the last ones, put the kernel back, load the rest."""
-        if self._session is not None:
-            self._session.quiet()
-            self._note_lost()
-        if self._collector is not None and self._collector.is_alive():
-            self._collector.stop()
-        if self._session is not None:
-            self._note(last)
-            self._session.leave()
-            self._say_notes()
-        if self._sink is not None:
-            self._sink.close()
-        if self._loader is not None and self._loader.is_alive():
-            self._loader.finish()
-        remove_state(self._settings.runtime_directory)
-        self._complain()
+        # From the last line to the first, each whether or not one before it failed.
+        with ExitStack() as steps:
+            steps.callback(self._complain)
+            steps.callback(remove_state, self._settings.runtime_directory)
+            if self._loader is not None and self._loader.is_alive():
+                steps.callback(self._loader.finish)
+            if self._sink is not None:
+                steps.callback(self._sink.close)
+            if self._session is not None:
+                steps.callback(self._say_notes)
+                steps.callback(self._session.leave)
+                steps.callback(self._note, last)
+            if self._collector is not None and self._collector.is_alive():
+                steps.callback(self._collector.stop)
+            if self._session is not None:
+                steps.callback(self._note_lost)
+                steps.callback(self._session.quiet)
 
     def _end_after(self, error: BaseException) -> None:
         """The same after an error, which stays the one that is reported."""
         try:
             self._end(self._daemon.abort(str(error)))
-        except AuditsvcError as second:
+        except (AuditsvcError, OSError) as second:
             log.error("while stopping", why=str(second))  # noqa: TRY400 - one line, no traceback
 
     def _complain(self) -> None:

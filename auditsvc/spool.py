@@ -17,13 +17,13 @@ from __future__ import annotations
 import fcntl
 import os
 import re
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 from auditsvc.errors import SpoolError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from auditsvc.config import FsyncPolicy
@@ -78,12 +78,13 @@ class SpoolWriter:
         self.torn = b""
         self.rotations = 0
         self._segment_bytes = segment_bytes
-        self._fsync = fsync
+        self.fsync = fsync
         self._unsynced = False
-        self._synced_at = 0.0
+        self._finished: list[int] = []  # segments that were rotated and are not synced yet
         try:
-            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._lock = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            _make_folder(directory)
+            flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+            self._lock = os.open(directory / "lock", flags, 0o600)
         except OSError as error:
             raise _wrong(directory, error) from error
         try:
@@ -114,32 +115,36 @@ class SpoolWriter:
         try:
             while view:
                 view = view[os.write(self._fd, view) :]
-            self._size += len(lines)
-            self._unsynced = True
-            if self._fsync == "batch":
-                self.sync()
         except OSError as error:
             os.ftruncate(self._fd, self._size)
             raise _wrong(segment_path(self.directory, self._segment), error) from error
-
-    def tick(self, now: float) -> None:
-        """Sync if the policy is `second` and a second has gone by."""
-        if self._fsync == "second" and self._unsynced and now - self._synced_at >= 1.0:
-            self.sync()
-            self._synced_at = now
+        self._size += len(lines)
+        self._unsynced = True
 
     def sync(self) -> None:
-        """Force what was appended to the disk."""
-        if self._unsynced and self._fsync != "none":
-            os.fdatasync(self._fd)
+        """Force what was appended to the disk; SpoolError if it fails."""
+        sync(self.unsynced())
+
+    def unsynced(self) -> list[int]:
+        """Hand over descriptors of what was appended since the last call, for `sync`.
+
+        Who must not wait for the disk lets another thread sync them.
+        """
+        waiting, self._finished = self._finished, []
+        if self._unsynced and self.fsync != "none":
+            waiting.append(os.dup(self._fd))
         self._unsynced = False
+        return waiting
 
     def rotate(self) -> None:
         """Finish this segment and begin the next."""
-        self.sync()
         old = self._fd
         self._open(self._segment + 1)
-        os.close(old)
+        if self._unsynced and self.fsync != "none":
+            self._finished.append(old)
+        else:
+            os.close(old)
+        self._unsynced = False
         self.rotations += 1
 
     def close(self) -> None:
@@ -163,16 +168,16 @@ class SpoolWriter:
         path = segment_path(self.directory, segment)
         flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
         try:
-            self._fd = os.open(path, flags, 0o600)
-            self._size = os.fstat(self._fd).st_size
             folder = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             try:
+                descriptor = os.open(path, flags, 0o600)
                 os.fsync(folder)  # the name must survive a crash too
             finally:
                 os.close(folder)
         except OSError as error:
             raise _wrong(path, error) from error
-        self._segment = segment
+        self._fd, self._segment = descriptor, segment
+        self._size = os.fstat(descriptor).st_size
 
     def _cut_torn_line(self) -> None:
         start = max(0, self._size - _LONGEST_LINE)
@@ -203,8 +208,19 @@ class SpoolReader:
 
     @classmethod
     def at(cls, directory: Path, segment: str, position: int) -> Self:
-        """Go on from what `checkpoint` gave ("" and 0: from the beginning)."""
-        return cls(directory, Place(int(segment or 0), position))
+        """Go on from what `checkpoint` gave ("" and 0: from the beginning).
+
+        What the spool has lost since (a crash before its sync, or somebody who emptied
+        it) is passed over: so open it before the writer appends anything.
+        """
+        place = Place(int(segment or 0), position)
+        existing = segments(directory)
+        if existing and place.segment > existing[-1]:
+            place = Place()  # another spool, numbered anew
+        elif place.segment in existing:
+            size = segment_path(directory, place.segment).stat().st_size
+            place = Place(place.segment, min(place.position, size))
+        return cls(directory, place)
 
     def checkpoint(self) -> tuple[str, int]:
         """Segment and position up to which was read."""
@@ -257,15 +273,8 @@ class SpoolReader:
         path = segment_path(self.directory, place.segment)
         try:
             self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-            size = os.fstat(self._fd).st_size
         except OSError as error:
             raise _wrong(path, error) from error
-        if size < place.position:
-            self.close()
-            raise SpoolError(
-                f"spool {path}: {size} bytes are there, but {place.position} were read before",
-                "the segment was cut or replaced; move the spool away to go on with a new one",
-            )
         self.place = place
         return True
 
@@ -277,21 +286,45 @@ def discard(directory: Path, before: Place, keep_bytes: int) -> int:
     """
     sizes = {}
     for segment in segments(directory):
-        sizes[segment] = segment_path(directory, segment).stat().st_size
+        try:
+            sizes[segment] = segment_path(directory, segment).stat().st_size
+        except FileNotFoundError:  # somebody else deleted it
+            continue
     total = sum(sizes.values())
     deleted = 0
     for segment, size in sizes.items():
         if total <= keep_bytes or segment >= before.segment:
             break
-        segment_path(directory, segment).unlink(missing_ok=True)
+        path = segment_path(directory, segment)
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise _wrong(path, error) from error
         total -= size
         deleted += 1
     return deleted
 
 
-def now() -> float:
-    """Seconds of the clock that `tick` compares."""
-    return time.monotonic()
+def sync(descriptors: Iterable[int]) -> None:
+    """Force files to the disk and close them; SpoolError if that fails."""
+    failure = None
+    for descriptor in descriptors:
+        try:
+            os.fdatasync(descriptor)
+        except OSError as error:
+            failure = error
+        os.close(descriptor)
+    if failure is not None:
+        raise SpoolError(
+            f"the spool cannot be forced to the disk: {failure.strerror}", "check the disk's health"
+        ) from failure
+
+
+def _make_folder(directory: Path) -> None:
+    """Make it and what is missing above it, all for their owner only, whatever the umask is."""
+    if not directory.is_dir():
+        _make_folder(directory.parent)
+        directory.mkdir(mode=0o700, exist_ok=True)
 
 
 def _wrong(path: Path, error: OSError) -> SpoolError:

@@ -10,6 +10,9 @@ import os
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
+from auditsvc.errors import AuditsvcError
+from auditsvc.files import replace_file
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -43,21 +46,20 @@ class State:
 
 def write_state(directory: Path, state: State) -> None:
     """Replace the file; OSError if that cannot be done."""
-    directory.mkdir(mode=0o755, parents=True, exist_ok=True)
-    temporary = directory / f".{_NAME}.{os.getpid()}"
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
-    with os.fdopen(descriptor, "w") as stream:
-        json.dump(asdict(state), stream)
-    temporary.replace(directory / _NAME)
+    replace_file(directory / _NAME, json.dumps(asdict(state)))
 
 
 def read_state(directory: Path) -> State | None:
-    """The state of the service that runs now; None if none does."""
+    """The state of the service that runs now; None if none does, AuditsvcError if it is secret."""
     try:
         values = json.loads((directory / _NAME).read_text())
         state = State(**values)
     except (FileNotFoundError, ValueError, TypeError):
         return None
+    except OSError as error:
+        raise AuditsvcError(
+            f"the service's state {error.filename}: {error.strerror}", "ask as root"
+        ) from error
     return state if _alive(state.pid) else None
 
 

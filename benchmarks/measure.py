@@ -93,7 +93,9 @@ def peak_bytes(pids: Iterable[int]) -> int:
     """Sum of the highest resident sizes of these processes (VmHWM of proc(5))."""
     total = 0
     for pid in pids:
-        match = re.search(r"^VmHWM:\s+(\d+) kB$", Path(f"/proc/{pid}/status").read_text(), re.M)
+        match = re.search(
+            r"^VmHWM:\s+(\d+) kB$", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE
+        )
         total += int(match[1]) * 1024 if match else 0
     return total
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated
 
@@ -19,6 +20,7 @@ from auditsvc.cli import ingest, migrate, query, run, status
 from auditsvc.config import load_settings, use_file
 from auditsvc.decode import decoder_in_use
 from auditsvc.errors import AuditsvcError
+from auditsvc.terminal import visible
 
 app = typer.Typer(
     name="auditsvc",
@@ -63,13 +65,27 @@ app.command("migrate")(migrate.migrate)
 
 
 def _fail(line: str, code: int) -> int:
-    typer.echo(f"auditsvc: {' '.join(line.split())}", err=True)
+    typer.echo(f"auditsvc: {visible(' '.join(line.split()))}", err=True)
     return code
 
 
 def main() -> None:
     """Run a command line and exit as the contract says."""
+    _have_streams()
     sys.exit(_main())
+
+
+def _have_streams() -> None:
+    """See that all three are open: else a file of ours would get the number of one."""
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+    sys.stdout = sys.stdout or open(1, "w", closefd=False)  # noqa: SIM115 - for good
+    sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115 - for good
+    if isinstance(sys.stdout, TextIOWrapper):  # what the locale cannot say is no reason to fail
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def _main() -> int:
@@ -81,8 +97,11 @@ def _main() -> int:
         return _fail(f"{error.format_message()}; see `auditsvc --help`", error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
         return _fail("interrupted", 1)
-    except BrokenPipeError:
-        # The reader of our output has gone: nobody is left to tell.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+    except OSError as error:
+        # What is still buffered would fail once more at the interpreter's end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        if isinstance(error, BrokenPipeError):
+            return 1  # the reader of our output has gone: nobody is left to tell
+        where = f"{error.filename}: " if error.filename else ""
+        return _fail(f"{where}{error.strerror or error}", 1)
     return result if isinstance(result, int) else 0

@@ -12,6 +12,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from auditsvc.cli.options import StoreOption
 from auditsvc.config import load_settings
 from auditsvc.ingest import Ingest
+from auditsvc.terminal import visible
 
 
 def ingest(
@@ -30,7 +31,7 @@ def ingest(
         job.run(lambda _: None)
     else:
         columns = (
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             DownloadColumn(),
             TimeRemainingColumn(),
@@ -38,6 +39,8 @@ def ingest(
         with Progress(*columns, console=console, transient=True) as progress:
             task = progress.add_task("", total=job.total)
             job.run(
-                lambda done: progress.update(task, completed=done, description=str(job.current))
+                lambda done: progress.update(
+                    task, completed=done, description=visible(str(job.current))
+                )
             )
     typer.echo(f"{job.events} new events; {job.duplicates} records were in the store already")

@@ -10,8 +10,6 @@ from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from auditsvc.cli.options import StoreOption
 from auditsvc.config import Settings, load_settings
@@ -20,6 +18,7 @@ from auditsvc.errors import AuditsvcError
 from auditsvc.kernel.control import Control
 from auditsvc.query import run_query
 from auditsvc.state import read_state
+from auditsvc.terminal import visible
 
 
 class Form(StrEnum):
@@ -48,10 +47,14 @@ def status(
     if (form or (Form.TABLE if sys.stdout.isatty() else Form.JSON)) is Form.JSON:
         typer.echo(json.dumps(facts, indent=2))
         return
+    from rich.console import Console  # noqa: PLC0415 - the service loads the verbs too
+    from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
     table = Table(box=None, show_header=False)
     for part, values in facts.items():
         for place, (name, value) in enumerate(values.items()):
-            table.add_row(part if place == 0 else "", name, str(value))
+            table.add_row(part if place == 0 else "", name, Text(visible(str(value))))
     Console().print(table)
 
 
@@ -64,7 +67,10 @@ def _kernel() -> dict[str, Any]:
 
 
 def _service(settings: Settings) -> dict[str, Any]:
-    state = read_state(settings.runtime_directory)
+    try:
+        state = read_state(settings.runtime_directory)
+    except AuditsvcError as error:
+        return {"refused": str(error)}
     if state is None:
         return {"running": False, "decoder": decoder_in_use(settings.decoder_name)}
     return {"running": True, "age": round(time.time() - state.written, 1)} | asdict(state)

@@ -25,27 +25,29 @@ from auditsvc.decode.events import IDLE, MAX_OPEN
 from auditsvc.decode.native import NativeDecoder
 from auditsvc.decode.reference import ReferenceDecoder
 from auditsvc.errors import UsageError
-from auditsvc.native import native_core
+from auditsvc.native import is_built, native_core
 
 if TYPE_CHECKING:
     from auditsvc.decode.interface import Decoder
 
 DECODERS: Final[dict[str, type[ReferenceDecoder | NativeDecoder]]] = {
     "reference": ReferenceDecoder,
-    **({"native": NativeDecoder} if native_core() else {}),
+    **({"native": NativeDecoder} if is_built() else {}),
 }
 """Implementations by name, the one to prefer last."""
 
 
 def decoder_in_use(name: str | None = None) -> str:
-    """Give the name of the decoder that `make_decoder` takes for this setting."""
-    if name in (None, "auto"):
-        return list(DECODERS)[-1]
-    if name == "native":
-        native_core(name)  # says what to do if it is not there
-    if name not in DECODERS:
+    """Give the name of the decoder that `make_decoder` takes for this setting.
+
+    ConfigError if that is the native one and it cannot be loaded.
+    """
+    chosen = list(DECODERS)[-1] if name in (None, "auto") else name
+    if chosen == "native":
+        native_core("native")
+    if chosen not in DECODERS:
         raise UsageError(f"there is no decoder {name!r}", f"take one of {', '.join(DECODERS)}")
-    return name
+    return chosen
 
 
 def make_decoder(

@@ -72,6 +72,11 @@ class _Cache(dict[K, V]):
 
     _bytes = 0
 
+    def clear(self) -> None:
+        """Forget everything."""
+        super().clear()
+        self._bytes = 0
+
     def put(self, key: K, value: V, size: int) -> V:
         """Remember a value; `size` is about what its key holds, in bytes."""
         self._bytes += size

@@ -142,6 +142,15 @@ class RecordSocket:
                 self._early.append((kind, payload))
         raise _silent(_REGISTERING)
 
+    def ask_again(self) -> None:
+        """Ask to be the audit daemon again, while records are being received.
+
+        The answer is passed over by `receive`; Status.pid tells.
+        """
+        self._seq += 1
+        request = messages.change_status(pid=os.getpid())
+        _send(self._socket, messages.SET, self._seq, request, _REGISTERING)
+
     def close(self) -> None:
         """Close; the kernel then finds no daemon here, if it was registered."""
         self._socket.close()

@@ -17,13 +17,14 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from auditsvc.errors import KernelError, LockedError
+from auditsvc.errors import AuditsvcError, KernelError, LockedError
+from auditsvc.files import replace_file
 from auditsvc.kernel.control import Control
 from auditsvc.kernel.messages import LOCKED
 from auditsvc.rule import Add, Rule
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from auditsvc.kernel.messages import SignalInfo, Status
     from auditsvc.kernel.netlink import RecordSocket
@@ -74,6 +75,7 @@ class Session:
         if status.backlog_limit < backlog_limit:
             self._control.set(backlog_limit=backlog_limit)
         self.add(rules)
+        self.keep_only(rules)  # what a run that crashed left behind may be older
         if not status.enabled:
             self._control.set(enabled=1)
 
@@ -89,9 +91,30 @@ class Session:
             self._remember()
             try:
                 self._control.add_rule(each.rule, prepend=each.prepend)
+            except LockedError:
+                self._found.added.pop()
+                self.notes.append(f"audit was locked meanwhile: not added: {each.rule}")
             except KernelError:
                 self._found.added.pop()
                 raise
+
+    def keep_only(self, rules: Iterable[Add]) -> None:
+        """Take out what is ours and not among `rules`."""
+        assert self._found is not None
+        wanted = {each.rule.to_bytes().hex() for each in rules}
+        for data in [data for data in self._found.added if data not in wanted]:
+            self._remove(data)
+        self._remember()
+
+    @property
+    def registered(self) -> bool:
+        """Whether the kernel still sends its records to us."""
+        return self.status().pid == os.getpid()
+
+    def register_again(self) -> None:
+        """Ask for the place that the kernel took from us; `registered` tells whether it worked."""
+        assert self._records is not None
+        self._records.ask_again()
 
     @property
     def added(self) -> int:
@@ -127,7 +150,7 @@ class Session:
         try:
             if self._found is not None:
                 self._put_back(backlog_limit=self._found.backlog_limit)
-                self._memory.unlink(missing_ok=True)
+                self._forget()
             if self._records is not None:
                 self._control.unregister()
         except KernelError as error:
@@ -136,6 +159,12 @@ class Session:
             if self._records is not None:
                 self._records.close()
             self._control.close()
+
+    def _forget(self) -> None:
+        try:
+            self._memory.unlink(missing_ok=True)
+        except OSError as error:
+            self.notes.append(f"{self._memory} cannot be deleted: {error.strerror}")
 
     def _put_back(self, **values: int) -> None:
         status = self.status()
@@ -149,19 +178,25 @@ class Session:
 
     def _remove_rules(self) -> None:
         assert self._found is not None
-        while self._found.added:
-            rule = Rule.from_bytes(bytes.fromhex(self._found.added[-1]))
-            try:
-                self._control.delete_rule(rule)
-            except LockedError:
-                self.notes.append("audit was locked meanwhile: our rules stay until the next boot")
+        for data in self._found.added[::-1]:
+            if not self._remove(data):
                 return
-            except KernelError as error:
-                if error.errno != errno.ENOENT:
-                    raise
-                self.notes.append(f"somebody else had deleted our rule: {rule}")
-            self._found.added.pop()
-            self._remember()
+
+    def _remove(self, data: str) -> bool:
+        """Delete a rule of ours; False if audit is locked."""
+        assert self._found is not None
+        rule = Rule.from_bytes(bytes.fromhex(data))
+        try:
+            self._control.delete_rule(rule)
+        except LockedError:
+            self.notes.append("audit was locked meanwhile: our rules stay until the next boot")
+            return False
+        except KernelError as error:
+            if error.errno != errno.ENOENT:
+                raise
+            self.notes.append(f"somebody else had deleted our rule: {rule}")
+        self._found.added.remove(data)
+        return True
 
     def _take_over(self, status: Status) -> Found:
         """What was found: by us now, or by a stay of ours that crashed since the last boot."""
@@ -181,9 +216,10 @@ class Session:
 
     def _remember(self) -> None:
         assert self._found is not None
-        self._memory.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-        temporary = self._memory.with_suffix(".new")
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "w") as stream:
-            json.dump(asdict(self._found), stream)
-        temporary.replace(self._memory)
+        try:
+            replace_file(self._memory, json.dumps(asdict(self._found)))
+        except OSError as error:
+            raise AuditsvcError(
+                f"{self._memory} cannot be written: {error.strerror}",
+                "make room, or set runtime_directory: there stands how to put the kernel back",
+            ) from error

@@ -22,8 +22,6 @@ from sqlalchemy.exc import ArgumentError
 from auditsvc.errors import ConfigError
 from auditsvc.store import content
 from auditsvc.store.migrate import bring_up
-from auditsvc.store.postgres import Postgres
-from auditsvc.store.sqlite import SQLite
 from auditsvc.store.writer import Checkpoint, Source, Writer, WriteResult
 
 if TYPE_CHECKING:
@@ -45,7 +43,6 @@ __all__ = [
     "migrate",
     "open_store",
     "parse_url",
-    "shown",
 ]
 
 DEFAULT_URL: Final = "sqlite:////var/lib/auditsvc/auditsvc.db"
@@ -57,14 +54,14 @@ class Store:
     """An open store; `open_store` makes one."""
 
     def __init__(self, database: Database, secret: bytes) -> None:
-        self._database = database
+        self.database = database
+        """For what others ask of it beside the store; `engine` is SQLAlchemy's."""
+        self.engine = database.engine
         self._writer = Writer(database, secret)
         self.secret = secret
         """Key of the dimension ids, for the decoder: 32 bytes, the store's own."""
         self.place = database.place
         """How messages call the store: no password in it."""
-        self.engine = database.engine
-        """SQLAlchemy's engine, for what others ask of the database beside the store."""
 
     def source(self, kind: str, name: str) -> Source:
         """Find or make the source of this name, with the checkpoint that stands."""
@@ -94,7 +91,7 @@ class Store:
 
     def close(self) -> None:
         """Close the connection; the store may not be used after that."""
-        self._database.engine.dispose()
+        self.database.engine.dispose()
 
     def __enter__(self) -> Self:
         return self
@@ -116,6 +113,8 @@ def parse_url(url: str) -> URL:
         # The text may hold a password, so it is not shown.
         raise ConfigError("the store's URL cannot be read", _HINT) from error
     if parsed.drivername in ("sqlite", "sqlite+pysqlite"):
+        if parsed.query:
+            raise ConfigError("the URL of an SQLite store takes no options", _HINT)
         return parsed
     if parsed.drivername in ("postgresql", "postgres", "postgresql+psycopg"):
         return parsed.set(drivername="postgresql+psycopg")
@@ -127,7 +126,14 @@ _HINT: Final = "give sqlite:////PATH or postgresql://USER@HOST/DATABASE"
 
 def _database(url: str) -> Database:
     parsed = parse_url(url)
-    return SQLite(parsed) if parsed.get_backend_name() == "sqlite" else Postgres(parsed)
+    # Each brings its driver, and one is enough.
+    if parsed.get_backend_name() == "sqlite":
+        from auditsvc.store.sqlite import SQLite  # noqa: PLC0415
+
+        return SQLite(parsed)
+    from auditsvc.store.postgres import Postgres  # noqa: PLC0415
+
+    return Postgres(parsed)
 
 
 def open_store(url: str = DEFAULT_URL, *, create: bool = True) -> Store:
@@ -161,8 +167,3 @@ def migrate(url: str = DEFAULT_URL) -> str:
     if before == after:
         return f"{database.place}: schema {after}, nothing to do"
     return f"{database.place}: schema {after}, before: {before or 'no store'}"
-
-
-def shown(url: str) -> str:
-    """Give a store's URL as messages may show it: without its password."""
-    return parse_url(url).render_as_string(hide_password=True)

@@ -9,10 +9,7 @@ from __future__ import annotations
 from importlib.resources import as_file, files
 from typing import TYPE_CHECKING
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
+from sqlalchemy import inspect
 
 from auditsvc.errors import StoreError
 from auditsvc.store import content
@@ -28,23 +25,43 @@ def bring_up(database: Database, connection: Connection) -> tuple[str | None, st
 
     StoreError if the store was made by a newer program.
     """
+    known = revisions()
+    empty = database.empty(connection)
+    before = _current(connection)
+    if before is not None and before not in known:
+        raise StoreError(
+            f"the store {database.place} was made by a newer auditsvc (schema {before})",
+            "install that version or a newer one",
+        )
+    if before != known[-1]:
+        _upgrade(connection)
+    if empty:
+        database.settle(connection)
+    content.refresh(database, connection)
+    return before, known[-1]
+
+
+def revisions() -> list[str]:
+    """Revisions of this program, oldest first: the numbers that their files begin with."""
+    folder = files("auditsvc.migrations") / "versions"
+    return sorted(entry.name[:4] for entry in folder.iterdir() if entry.name[:4].isdigit())
+
+
+def _current(connection: Connection) -> str | None:
+    """The revision that stands in the database, where Alembic keeps it."""
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    found = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
+    return None if found is None else str(found)
+
+
+def _upgrade(connection: Connection) -> None:
+    # Loaded only where there is something to do: it is large, and a service stays.
+    from alembic import command  # noqa: PLC0415
+    from alembic.config import Config  # noqa: PLC0415
+
     with as_file(files("auditsvc.migrations")) as folder:
         config = Config()
         config.set_main_option("script_location", str(folder).replace("%", "%%"))
         config.attributes["connection"] = connection
-        script = ScriptDirectory.from_config(config)
-        head = script.get_current_head()
-        assert head is not None
-        empty = database.empty(connection)
-        before = MigrationContext.configure(connection).get_current_revision()
-        if before is not None and before not in {r.revision for r in script.walk_revisions()}:
-            raise StoreError(
-                f"the store {database.place} was made by a newer auditsvc (schema {before})",
-                "install that version or a newer one",
-            )
-        if before != head:
-            command.upgrade(config, "head")
-    if empty:
-        database.settle(connection)
-    content.refresh(database, connection)
-    return before, head
+        command.upgrade(config, "head")

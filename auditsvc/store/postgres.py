@@ -48,6 +48,9 @@ _SETTINGS: Final = (
     " -c client_min_messages=warning -c jit=off"
 )
 
+# Of libpq's options, what must not be shown.
+_SECRETS: Final = ("password", "sslpassword")
+
 # Words of libpq's and the server's messages for a connection that was refused:
 # there is no SQLSTATE then.
 _REFUSALS: Final = (
@@ -80,7 +83,8 @@ class Postgres:
     """A store in a PostgreSQL database."""
 
     def __init__(self, url: URL) -> None:
-        self.place = url.set(drivername="postgresql").render_as_string(hide_password=True)
+        shown = url.set(drivername="postgresql").difference_update_query(_SECRETS)
+        self.place = shown.render_as_string(hide_password=True)
         self.engine = create_engine(
             url,
             isolation_level="READ COMMITTED",

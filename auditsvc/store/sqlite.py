@@ -123,6 +123,8 @@ class SQLite:
             if self.path.exists():
                 self._check()
             elif create:
+                # Its own folder is part of the store; those above must be there.
+                self.path.parent.mkdir(mode=0o700, exist_ok=True)
                 # The mode counts from the first byte on; SQLite itself would use the umask.
                 os.close(os.open(self.path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
             else:

@@ -34,6 +34,18 @@ if TYPE_CHECKING:
 _RANGE_SHARE: Final = 8
 
 
+# A source's ledger has these from the start: no loss is said as a zero, not left out.
+_ALWAYS_SHOWN: Final = (
+    "received",
+    "stored",
+    "raw",
+    "duplicate",
+    "kernel_lost",
+    "spool_lost",
+    "gap",
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
     """How far a source was read: in which file, bytes of it, and the decoder's `pending`."""
@@ -96,7 +108,9 @@ class Writer:
             while (row := connection.execute(find).first()) is None:
                 source_id = ids.dimension_id(self._secret, table.name, (kind, name), attempt)
                 new = (source_id, kind, name, "", 0, b"")
-                self._database.insert_absent(connection, table, [new])
+                if self._database.insert_absent(connection, table, [new]):
+                    zeros = [(source_id, cause, 0) for cause in _ALWAYS_SHOWN]
+                    self._database.insert_absent(connection, schema.ledger_entry, zeros)
                 attempt += 1
             entry = schema.ledger_entry
             opened = connection.scalar(

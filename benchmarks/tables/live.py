@@ -28,8 +28,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractContextManager
 
-    from auditsvc.kernel import Control
     from readers import Running
+
+    from auditsvc.kernel import Control
 
     Start = Callable[[Path, int, Control], AbstractContextManager[Running]]
 

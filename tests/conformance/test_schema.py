@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import re
+from importlib.resources import as_file, files
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from fixtures.logs import SECOND, load, opening, rows
 from sqlalchemy import create_engine, inspect, text
 
 from auditsvc.decode.ids import SERIAL_BITS
 from auditsvc.store import migrate, open_store, views
+from auditsvc.store.migrate import revisions
 from auditsvc.store.schema import metadata
 
 
@@ -182,3 +185,11 @@ def test_unused_lookups_are_dropped(filled, url):
         plan = str(connection.exec_driver_sql(sql).all())
     assert not re.search(r"\b(text|host|arch_name|exec|exe_text)\b", plan), plan
     assert rows(url, "SELECT count(*) AS n FROM syscalls WHERE syscall = 'ptrace'") == [{"n": 17}]
+
+
+def test_the_files_of_migrations_are_what_alembic_knows():
+    """Numbers of files are revisions, in one line from the first to the newest."""
+    with as_file(files("auditsvc.migrations")) as folder:
+        script = ScriptDirectory(str(folder))
+        known = [revision.revision for revision in script.walk_revisions()]
+    assert revisions() == known[::-1]

@@ -110,3 +110,17 @@ def test_auto_takes_the_best():
     """`auto` takes the native core where it is there."""
     core = native.native_core()
     assert decoder_in_use("auto") == ("reference" if core is None else "native")
+
+
+def test_a_broken_core_is_one_clear_line(bare_package):
+    """A native module that is no library is named in one line, without a traceback."""
+    broken = bare_package / "auditsvc" / "_native.abi3.so"
+    broken.write_bytes(b"not a library")
+    try:
+        done = run(bare_package, MAIN)
+        chosen = run(bare_package, MAIN, AUDITSVC_DECODER="reference")
+    finally:
+        broken.unlink()
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1), done.stderr
+    assert "AUDITSVC_DECODER=reference" in done.stderr
+    assert chosen.stdout.endswith("(decoder: reference)\n")

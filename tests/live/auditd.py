@@ -1,7 +1,7 @@
 """Debian's auditd, unpacked by `make peers` and not installed, with a folder of its own.
 
 with Auditd(folder) as auditd:      # registered with the kernel
-    ...
+...
 auditd.log                          # what it wrote, raw
 """
 

@@ -6,6 +6,7 @@ import os
 import struct
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -186,3 +187,59 @@ def test_plugin_stops_when_told_with_what_it_has(spool):
     stopping.join(5)
     assert not stopping.is_alive()
     assert lines_of(spool) == [b"one", b"two"]
+
+
+def test_a_stream_that_never_pauses_can_be_stopped(spool, monkeypatch):
+    """A stop waits for the rest of the input, but not for ever."""
+    monkeypatch.setattr("auditsvc.collector._LAST_SECONDS", 0.1)
+    with Path("/dev/zero").open("rb") as endless:
+        collector = LineCollector(endless.fileno(), Sink(spool, DaemonRecords()))
+        collector.start()
+        stopping = threading.Thread(target=collector.stop, daemon=True)
+        stopping.start()
+        stopping.join(5)
+        assert not stopping.is_alive()
+
+
+def test_what_was_written_is_not_counted_as_missing(tmp_path, monkeypatch):
+    """A batch whose sync fails stays where it is: written."""
+    line = b"type=EOE msg=audit(1.000:1): \n"
+    with SpoolWriter(tmp_path / "spool", segment_bytes=1 << 20, fsync="batch") as writer:
+        sink = Sink(writer, DaemonRecords())
+        sink.put(line, 1)
+
+        def fail(_):
+            raise OSError(5, "Input/output error")
+
+        monkeypatch.setattr(os, "fdatasync", fail)
+        sink.put(line, 1)
+        monkeypatch.undo()
+        assert (sink.missing, sink.records) == (0, 2)
+        assert "Input/output error" in sink.refused
+        assert lines_of(writer).count(line[:-1]) == 2
+
+
+def test_a_rotation_that_fails_stops_nothing(spool, monkeypatch):
+    """SIGHUP on a full disk is a trouble that passes, not the end of the service."""
+    sink = Sink(spool, DaemonRecords())
+
+    def refuse():
+        raise SpoolError("spool: No space left on device")
+
+    monkeypatch.setattr(spool, "rotate", refuse)
+    sink.rotate()
+    assert sink.refused == "spool: No space left on device"
+
+
+def test_the_sink_says_when_records_pour_in(spool, monkeypatch):
+    """Busy from 100,000 records a second on, and for a tenth of a second after."""
+    now = [100.0]
+    monkeypatch.setattr("auditsvc.collector.time.monotonic", lambda: now[0])
+    sink = Sink(spool, DaemonRecords())
+    sink.put(b"x\n", 1)
+    for count, busy in ((1_000, False), (3_000, True), (1_000, True)):
+        now[0] += 0.021
+        sink.put(b"x\n", count)
+        assert sink.busy is busy
+    now[0] += 0.11
+    assert not sink.busy

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 import shutil
 from pathlib import Path
 
@@ -37,7 +38,8 @@ def test_logs_of_two_hosts_keep_the_order_given():
     ("make", "says"),
     [
         (lambda _: None, "No such file or directory"),
-        (Path.mkdir, "folder|Is a directory"),
+        (Path.mkdir, "not a regular file"),
+        (os.mkfifo, "not a regular file"),
         (lambda path: path.write_bytes(b"\x1f\x8bdamaged"), "compression is damaged"),
     ],
 )
@@ -87,6 +89,19 @@ def test_follow_through_renaming(tmp_path):
         assert drain(followed) == b"two\n"  # the new file is not there yet
         path.write_bytes(b"three\n")
         assert drain(followed) == b"three\n"
+
+
+def test_follow_through_two_rotations_at_once(tmp_path):
+    """What was written and rotated away between two looks is read too."""
+    path = tmp_path / "audit.log"
+    path.write_bytes(b"one\n")
+    with FollowedFile(path) as followed:
+        assert drain(followed) == b"one\n"
+        path.rename(tmp_path / "audit.log.2")
+        (tmp_path / "audit.log.1").write_bytes(b"two\n")
+        path.write_bytes(b"three\n")
+        assert drain(followed) == b"two\nthree\n"
+        assert followed.missing == 0
 
 
 def test_follow_through_truncation(tmp_path):

@@ -148,15 +148,40 @@ def test_reader_says_that_segments_are_gone(tmp_path):
         assert reader.missing == 2
 
 
-def test_replaced_segment_is_an_error(tmp_path):
-    """A segment shorter than what was read of it is not read as if nothing were wrong."""
+@pytest.mark.parametrize("place", [Place(1, 1000), Place(57, 3)])
+def test_a_spool_that_was_cut_or_replaced_is_read_on(tmp_path, place):
+    """After a power cut, or in a new spool, what comes from now on is read: no waiting for ever."""
     with writer(tmp_path) as out:
-        out.append(b"short\n")
-    with (
-        SpoolReader(tmp_path, Place(1, 1000)) as reader,
-        pytest.raises(SpoolError, match="1000 were read"),
-    ):
-        reader.read(10)
+        if place.segment == 1:
+            out.append(b"read before\n")
+        with SpoolReader.at(tmp_path, str(place.segment), place.position) as reader:
+            out.append(b"new\n")
+            assert reader.read(100) == b"new\n"
+
+
+def test_folders_are_for_their_owner_only(tmp_path):
+    """Folders that are made above the spool are as private as the spool, whatever the umask is."""
+    before = os.umask(0)
+    try:
+        writer(tmp_path / "state/deep/spool").close()
+    finally:
+        os.umask(before)
+    for name in ("state", "state/deep", "state/deep/spool"):
+        assert stat.S_IMODE((tmp_path / name).stat().st_mode) == 0o700
+
+
+@pytest.mark.parametrize("fsync", ["none", "second"])
+def test_sync_covers_segments_that_were_rotated(tmp_path, monkeypatch, fsync):
+    """The next sync forces finished segments to the disk too; rotating itself waits for no disk."""
+    synced = []
+    monkeypatch.setattr(os, "fdatasync", lambda fd: synced.append(os.fstat(fd).st_ino))
+    with writer(tmp_path, segment_bytes=10, fsync=fsync) as out:
+        for number in range(3):
+            out.append(b"line %02d!\n" % number)
+        assert synced == []
+        out.sync()
+        inodes = [spool.segment_path(tmp_path, n).stat().st_ino for n in (1, 2, 3)]
+        assert synced == (inodes if fsync == "second" else [])
 
 
 def test_backlog_counts_bytes_not_read(tmp_path):

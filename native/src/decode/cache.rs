@@ -50,7 +50,7 @@ impl<T: Copy + Eq + Hash, V: Copy> Cache<T, V> {
     pub fn put(&mut self, tag: T, parts: &[&[u8]], value: V, size: usize) -> V {
         self.bytes += size;
         if self.table.len() >= MAX_ENTRIES || self.bytes > MAX_BYTES {
-            self.table.clear();
+            self.clear();
             self.bytes = size;
         }
         let hash = self.hash(tag, parts);
@@ -61,6 +61,7 @@ impl<T: Copy + Eq + Hash, V: Copy> Cache<T, V> {
 
     pub fn clear(&mut self) {
         self.table.clear();
+        self.bytes = 0;
     }
 }
 

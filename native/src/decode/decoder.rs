@@ -91,7 +91,7 @@ impl Decoder {
     fn finish_line<'d>(&mut self, mut data: &'d [u8], now: f64) -> &'d [u8] {
         let mut text = std::mem::take(&mut self.rest);
         loop {
-            let room = (MAX_LINE + 1 - text.len()).min(data.len());
+            let room = (MAX_LINE + 1).saturating_sub(text.len()).min(data.len());
             if let Some(end) = memchr::memchr(b'\n', &data[..room]) {
                 text.extend_from_slice(&data[..end]);
                 self.line(&text, now);
@@ -205,13 +205,13 @@ impl Decoder {
 
     #[inline]
     fn end(&mut self, place: u32, reason: Option<u8>) {
-        let event: Event = self.events.take(place);
+        let event = self.events.at(place);
         let records = event.records();
         self.open_records -= records.records.len();
         self.open_bytes -= event.bytes();
         self.counts.stored += records.records.len() as i64;
         self.rows.add(event.identity(), records, reason);
-        self.events.give_back(place, event);
+        self.events.close(place);
     }
 
     #[inline]

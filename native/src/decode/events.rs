@@ -78,7 +78,7 @@ impl Event {
     }
 }
 
-/// Events by their key; a place is good until `take`.
+/// Events by their key; a place is good until `close`.
 pub struct Events {
     slots: Vec<Event>,
     free: Vec<u32>,
@@ -183,33 +183,28 @@ impl Events {
         place
     }
 
-    /// Takes an event out; `give_back` lets its buffers be used again.
+    /// Forgets an event; its buffers serve the next one.
     #[inline]
-    pub fn take(&mut self, place: u32) -> Event {
-        let event = std::mem::take(&mut self.slots[place as usize]);
-        if let Ok(entry) = self.index.find_entry(event.hash, |&other| other == place) {
-            entry.remove();
-        }
-        match event.before {
-            NONE => self.oldest = event.after,
-            before => self.slots[before as usize].after = event.after,
-        }
-        match event.after {
-            NONE => self.newest = event.before,
-            after => self.slots[after as usize].before = event.before,
-        }
-        event
-    }
-
-    #[inline]
-    pub fn give_back(&mut self, place: u32, mut event: Event) {
+    pub fn close(&mut self, place: u32) {
+        let event = &mut self.slots[place as usize];
         event.is_open = false;
         event.records.clear();
         event.text.clear();
+        let Event { hash, before, after, .. } = *event;
         if event.text.capacity() > KEPT {
-            event = Event::default();
+            *event = Event::default();
         }
-        self.slots[place as usize] = event;
+        if let Ok(entry) = self.index.find_entry(hash, |&other| other == place) {
+            entry.remove();
+        }
+        match before {
+            NONE => self.oldest = after,
+            before => self.slots[before as usize].after = after,
+        }
+        match after {
+            NONE => self.newest = before,
+            after => self.slots[after as usize].before = before,
+        }
         self.free.push(place);
     }
 }

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
 import platform
 import shutil
-from pathlib import Path
 
 import pytest
+from fixtures import auditctl
 
 from auditsvc.errors import RuleError
 from auditsvc.rule import Add, Delete, Rule, parse
-
-_spec = importlib.util.spec_from_file_location("auditctl", Path(__file__).parent / "auditctl.py")
-auditctl = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(auditctl)
 
 pytestmark = [
     pytest.mark.live,

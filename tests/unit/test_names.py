@@ -12,7 +12,7 @@ from auditsvc import names
 from auditsvc.errors import KernelError
 from auditsvc.tables import errnos, newer, record_types, syscalls
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 X86_64 = 0xC000003E
 I386 = 0x40000003
 AARCH64 = 0xC00000B7

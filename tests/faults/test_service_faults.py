@@ -1,0 +1,252 @@
+"""What goes wrong around a running service: nothing lost unseen, nothing doubled, no end of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import time
+from contextlib import contextmanager
+
+import pytest
+from fixtures.logs import balanced, ledger, opening, rows
+from fixtures.postgres_server import Server, running
+from live.programs import Programs, fresh_auid, rules
+from live.service import AUDITSVC, Service
+
+LINES = 4  # of one event of `opening`
+
+
+def wait_for(condition, seconds=45.0):
+    """Wait until the condition holds."""
+    ends = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < ends, condition
+        time.sleep(0.05)
+
+
+class Run:
+    """`auditsvc run --source stdin`, fed by the test: so every line that went in is known."""
+
+    def __init__(self, folder, url, **settings):
+        self.url = url
+        self.fed = 0
+        self.environment = (
+            os.environ
+            | {
+                "AUDITSVC_STORE": url,
+                "AUDITSVC_STATE_DIRECTORY": str(folder / "state"),
+                "AUDITSVC_RUNTIME_DIRECTORY": str(folder / "run"),
+            }
+            | settings
+        )
+        self.process = subprocess.Popen(
+            [AUDITSVC, "run", "--source", "stdin"],
+            env=self.environment,
+            stdin=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+
+    def feed(self, count):
+        """Write events with the serials that follow."""
+        first, self.fed = self.fed, self.fed + count
+        text = "".join(opening(n + 1, name=f"/f{n % 9}") for n in range(first, self.fed))
+        self.process.stdin.write(text.encode())
+        self.process.stdin.flush()
+
+    def state(self, name):
+        """Give what `status` says of the service."""
+        done = subprocess.run(
+            [AUDITSVC, "status", "--format", "json"],
+            env=self.environment,
+            capture_output=True,
+            check=True,
+        )
+        return json.loads(done.stdout)["service"].get(name)
+
+    def end(self):
+        """End the input; gives the exit status and the log."""
+        _, said = self.process.communicate(timeout=120)
+        return self.process.returncode, said.decode()
+
+
+def stored(url):
+    """Number of calls, and of different serials among them."""
+    (row,) = rows(url, "SELECT count(*) AS n, count(DISTINCT serial) AS d FROM syscalls")
+    return row["n"], row["d"]
+
+
+@pytest.mark.postgres
+def test_a_server_that_goes_and_comes_back(postgres_server, postgres_url, tmp_path):
+    """PostgreSQL stops in the middle of a run: `status` says so, and every row is there after."""
+    run = Run(tmp_path, postgres_url)
+    run.feed(300)
+    wait_for(lambda: run.state("running") and run.state("spool_waiting") == 0)
+    postgres_server.stop()
+    try:
+        run.feed(300)
+        wait_for(lambda: "no server answers" in run.state("store_trouble"))
+        assert run.state("spool_waiting") > 0
+    finally:
+        postgres_server.start()
+    run.feed(300)
+    wait_for(lambda: run.state("store_trouble") == "")
+    status, said = run.end()
+    assert status == 0, said
+    assert "is well again" in said
+    assert stored(postgres_url) == (900, 900)
+    assert balanced(postgres_url)
+    assert ledger(postgres_url)["duplicate"] == 0
+
+
+@contextmanager
+def small_disk(folder, kib):
+    """Mount a tmpfs with room for `kib` KiB."""
+    folder.mkdir()
+    subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size={kib}k,mode=0700", "x", folder], check=True
+    )
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+def test_a_full_spool(tmp_path):
+    """The host goes on, what did not fit is counted, and with it the ledger adds up to all."""
+    with small_disk(tmp_path / "small", 1024) as small:
+        (small / "ballast").write_bytes(bytes(768 << 10))
+        url = f"sqlite:///{tmp_path}/store.db"
+        run = Run(tmp_path, url, AUDITSVC_SPOOL__DIRECTORY=str(small / "spool"))
+        run.feed(2000)  # 1.2 MB
+        wait_for(lambda: "No space left" in (run.state("spool_trouble") or ""))
+        assert run.process.poll() is None
+        run.process.send_signal(signal.SIGHUP)  # a rotation that cannot be is no end either
+        (small / "ballast").unlink()
+        run.feed(20)
+        wait_for(lambda: run.state("spool_trouble") == "")
+        assert run.state("missing") == 0
+        status, said = run.end()
+        assert status == 0, said
+    count = ledger(url)
+    (own,) = rows(url, "SELECT count(*) AS n FROM events WHERE type LIKE 'DAEMON_%'")
+    assert count["spool_lost"] > 0
+    assert count["received"] - own["n"] + count["spool_lost"] == 2020 * LINES
+    assert balanced(url)
+    (last,) = rows(url, "SELECT count(*) AS n FROM syscalls WHERE serial > 2000")
+    assert last["n"] == 20
+
+
+def test_a_full_store(tmp_path):
+    """The store's disk fills: collecting goes on, and the rows follow once there is room."""
+    with small_disk(tmp_path / "small", 3072) as small:
+        url = f"sqlite:///{small}/store.db"
+        subprocess.run([AUDITSVC, "migrate", "--store", url], check=True)
+        used = sum(path.stat().st_size for path in small.iterdir())
+        (small / "ballast").write_bytes(bytes((3072 << 10) - used - (160 << 10)))
+        run = Run(tmp_path, url)
+        wait_for(lambda: run.state("running"))
+        run.feed(3000)
+        wait_for(lambda: "full" in (run.state("store_trouble") or ""))
+        before = run.state("records")
+        run.feed(100)
+        wait_for(lambda: run.state("records") == before + 100 * LINES)
+        (small / "ballast").unlink()
+        wait_for(lambda: run.state("store_trouble") == "")
+        status, said = run.end()
+        assert status == 0, said
+        assert stored(url) == (3100, 3100)
+        assert balanced(url)
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def url(request, tmp_path):
+    """Give the URL of a store."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/store.db"
+    return request.getfixturevalue("postgres_url")
+
+
+def test_killed_at_any_moment(url, tmp_path):
+    """Killed twenty times, wherever it was: each event that reached the spool is stored once."""
+    chance = random.Random(7)
+    fed = 0
+    for _ in range(20):
+        run = Run(tmp_path, url)
+        run.fed = fed
+        run.feed(40)  # less than a pipe holds
+        time.sleep(chance.uniform(0.4, 1.6))
+        run.feed(40)
+        time.sleep(chance.uniform(0, 0.2))
+        run.process.kill()
+        run.process.communicate()
+        fed = run.fed
+    run = Run(tmp_path, url)
+    status, said = run.end()
+    assert status == 0, said
+    segments = sorted((tmp_path / "state/spool").glob("*.log"))
+    whole = sum(segment.read_bytes().count(b"type=SYSCALL ") for segment in segments)
+    assert stored(url) == (whole, whole)
+    assert whole > 40
+    assert balanced(url)
+    assert ledger(url)["duplicate"] == 0
+
+
+@pytest.fixture
+def as_auid(tmp_path):
+    """Build the program that sets a login uid and executes the rest of its words."""
+    return Programs.build(tmp_path)["as_auid"]
+
+
+class OwnServer(Server):
+    """A server whose processes have a login uid of their own."""
+
+    def as_login(self, program, auid):
+        """Start under the login uid that `program` sets."""
+        self._login = [str(program), str(auid), "/usr/bin/env"]
+
+    def _as_owner(self):
+        return [*getattr(self, "_login", []), *super()._as_owner()]
+
+
+@pytest.mark.live
+@pytest.mark.postgres
+def test_a_server_on_this_host_does_not_feed_its_store(audit_lock, as_auid, tmp_path):
+    """A server that the rules match is left out, also one that was started anew; and said so."""
+    before = audit_lock.raw_rules()
+    auid = fresh_auid()
+    with running(OwnServer, fsync="off") as server:
+        server.stop()
+        server.as_login(as_auid, auid)
+        server.start()
+        service = Service(tmp_path, rules(auid), store=server.url())
+        with service:
+
+            def excluded():
+                return [str(rule) for rule in audit_lock.rules() if "never" in str(rule)]
+
+            def of_server():
+                sql = "SELECT count(*) AS n FROM syscalls WHERE comm LIKE 'postgres%'"
+                return service.query(sql)[0]["n"]
+
+            first = excluded()
+            assert len(first) == 4
+            subprocess.run([as_auid, str(auid), "/bin/true"], check=True)
+            wait_for(lambda: service.query("SELECT count(*) AS n FROM syscalls")[0]["n"])
+            assert of_server() == 0
+            server.stop()
+            wait_for(lambda: not excluded())  # its pid may become another's
+            server.start()
+            wait_for(lambda: len(excluded()) == 4)
+            assert excluded() != first
+            subprocess.run([as_auid, str(auid), "/bin/true"], check=True)
+            time.sleep(1.0)
+            settled = of_server()
+            assert settled > 0  # while it started nobody had left it out: the rules do match it
+            subprocess.run([as_auid, str(auid), "/bin/true"], check=True)
+            time.sleep(1.0)
+            assert of_server() == settled
+        assert service.log.read_text().count("the store's server runs on this host") == 2
+        assert audit_lock.raw_rules() == before
