@@ -36,17 +36,15 @@ def about(*, quick: bool) -> list[str]:
         subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
         for command in commands.values()
     ]
-    return [
-        "# Benchmarks",
-        "",
-        f"Made by `make bench{' BENCH=quick' if quick else ''}`, which needs root. Hold the ratios"
-        " against your own; the times are this machine's:"
-        f" {os.cpu_count()} cores, Linux {platform.release()}. {'; '.join(versions)}; laurel"
-        f" {laurel_version()}. Peers are Debian's packages, unpacked.",
-        "",
-        "![What it costs and how fast it is](benchmarks.svg)",
-        "",
-    ]
+    how = "make bench BENCH=quick" if quick else "make bench"
+    made = (
+        f"Made by `{how}`, which needs root. Hold the ratios against your own; the times are"
+        f" this machine's: {os.cpu_count()} cores, Linux {platform.release()}."
+        f" {'; '.join(versions)}; laurel {laurel_version()}."
+        " Peers are Debian's packages, unpacked."
+    )
+    plot = "![What it costs and how fast it is](benchmarks.svg)"
+    return ["# Benchmarks", "", made, "", plot, ""]
 
 
 def panels(measured: live.Live | None, files: file.Files) -> list[Panel]:

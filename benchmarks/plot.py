@@ -24,11 +24,11 @@ def svg(panels: list[Panel]) -> str:
     """Draw; bars whose name begins with `auditsvc` or `decode` are ours."""
     height = sum(_TOP + _ROW * len(panel.bars) + _PANEL for panel in panels)
     width = _LEFT + _BAR + _RIGHT
-    parts = [
+    head = (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}"'
-        f' width="{width}" height="{height}" font-family="sans-serif" font-size="13">',
-        f'<rect width="{width}" height="{height}" fill="white"/>',
-    ]
+        f' width="{width}" height="{height}" font-family="sans-serif" font-size="13">'
+    )
+    parts = [head, f'<rect width="{width}" height="{height}" fill="white"/>']
     top = 0
     for panel in panels:
         scale = _BAR / max(length for _, length, _ in panel.bars)

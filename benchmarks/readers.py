@@ -57,7 +57,11 @@ class Running:
 
     def cpu(self) -> float:
         """CPU seconds so far of its processes and of the kernel's thread that feeds it."""
-        return cpu_seconds([*self.pids(), named("kauditd")])
+        while True:
+            try:
+                return cpu_seconds([*self.pids(), named("kauditd")])
+            except (FileNotFoundError, ProcessLookupError):
+                continue  # one ended meanwhile: its parent has its seconds now
 
     def peak(self) -> int:
         """Peak memory of its own processes, without a server."""

@@ -79,8 +79,15 @@ def table(points: list[Point]) -> Table:
     """Give what was measured."""
     made = Table(
         "Growth",
-        ["records", "seconds", "CPU time a record, against the first", "peak memory"]
-        + ["peak, against the first", "bytes an event", "stored"],
+        [
+            "records",
+            "seconds",
+            "CPU time a record, against the first",
+            "peak memory",
+            "peak, against the first",
+            "bytes an event",
+            "stored",
+        ],
         "A mixed log through a pipe into `auditsvc run --source stdin`, made while it is read"
         " (by a program that takes a core of its own), through the spool into SQLite. Processes"
         " come and go all the time, so that the dimensions grow with the log.",

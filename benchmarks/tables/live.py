@@ -163,7 +163,6 @@ class Live:
         """Look for rows every 2 ms while a program makes a call now and then."""
         auid = fresh_auid()
         command = [self._programs["as_auid"], str(auid), built("calls"), "lone"]
-        waits = []
         with (
             tempfile.TemporaryDirectory(dir=self._folder) as folder,
             alone() as control,
@@ -183,8 +182,7 @@ class Live:
                     time.sleep(0.002)
                 said, _ = process.communicate()
             called = [int(line) / 1e9 for line in said.splitlines()]
-            waits = [b - a for a, b in zip(called, seen, strict=True)]
-        return waits
+            return [after - call for call, after in zip(called, seen, strict=True)]
 
     # --- what is shown ------------------------------------------------------------------
 
