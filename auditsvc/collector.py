@@ -6,8 +6,7 @@ What must hold:
 * It paces itself. Being woken for every record costs the audited tasks a context
   switch each; after the first record of a burst it lets more gather, for a time
   that the socket's buffer surely bounds.
-* What it cannot write it counts, and writes the count down as soon as it can write
-  again (`DAEMON_ERR op=lost`): then the log itself says where it has a hole.
+* What it cannot write, the sink counts: the log itself says where it has a hole.
 """
 
 from __future__ import annotations
@@ -20,8 +19,7 @@ import time
 from math import inf
 from typing import TYPE_CHECKING, Protocol
 
-from auditsvc import names, spool
-from auditsvc.errors import SpoolError
+from auditsvc import names
 from auditsvc.kernel.messages import FIRST_RECORD, REPLACE
 from auditsvc.line import format_line
 from auditsvc.native import native_core
@@ -29,17 +27,12 @@ from auditsvc.native import native_core
 if TYPE_CHECKING:
     from types import ModuleType
 
-    from auditsvc.daemon import DaemonRecords
     from auditsvc.native import Choice
-    from auditsvc.spool import SpoolWriter
+    from auditsvc.sink import Sink
 
 BATCH = 512
 PACE = 0.005
 """Seconds. At 500,000 records/s 2,500 gather; 32 MB of buffer hold some 14,000."""
-
-BUSY_RATE = 100_000
-"""Records a second from which on the host has no time for the database."""
-_BUSY_LOOK, _BUSY_LINGER = 0.02, 0.1  # seconds: to measure the rate, and to believe it
 
 HOLD = 0.02
 """Seconds that the native drain keeps records before Python sees them, at most."""
@@ -68,103 +61,15 @@ class RecordSource(Protocol):
         """Up to `limit` (type, payload) that are there now, without waiting."""
 
 
-class Sink:
-    """Puts lines into the spool and remembers what did not fit.
-
-    Any thread may write: the collector its records, the service its own.
-    """
-
-    def __init__(self, writer: SpoolWriter, daemon: DaemonRecords) -> None:
-        self.daemon = daemon
-        self.arrived = threading.Event()
-        """Set when there is something new to load."""
-        self.records = 0
-        self.refused = ""
-        """Why the spool cannot be written just now, "" if it can."""
-        self._writer = writer
-        self._lock = threading.Lock()
-        self._missing = 0
-        self._rotations = writer.rotations
-        self._counted, self._counted_from, self._busy_until = 0, 0.0, 0.0
-
-    def put(self, lines: bytes, count: int) -> None:
-        """Append `count` whole lines."""
-        with self._lock:
-            self._measure(count)
-            refused = ""
-            try:
-                if self._missing:
-                    self._writer.append(self.daemon.lost(spool=self._missing))
-                    self._missing = 0
-                self._writer.append(lines)
-                self.records += count
-                count = 0  # what may fail from here on leaves them where they are
-                if self._writer.fsync == "batch":
-                    self._writer.sync()
-                if self._writer.rotations != self._rotations:
-                    self._writer.append(self.daemon.rotate())
-                    self._rotations = self._writer.rotations
-            except SpoolError as error:
-                refused = str(error)
-                self._missing += count
-            self.refused = refused
-        self.arrived.set()
-
-    def rotate(self) -> None:
-        """Begin a new segment, as the signal SIGHUP asks."""
-        with self._lock:
-            try:
-                self._writer.rotate()
-            except SpoolError as error:
-                self.refused = str(error)
-                return
-        self.put(b"", 0)
-
-    def sync(self) -> None:
-        """Sync as the policy says; call once a second. No writer waits for it."""
-        with self._lock:
-            waiting = self._writer.unsynced()
-        try:
-            spool.sync(waiting)
-        except SpoolError as error:
-            self.refused = str(error)
-
-    @property
-    def busy(self) -> bool:
-        """Whether records pour in: the loader stands back."""
-        return time.monotonic() < self._busy_until
-
-    def _measure(self, count: int) -> None:
-        now = time.monotonic()
-        self._counted += count
-        if (passed := now - self._counted_from) >= _BUSY_LOOK:
-            if self._counted >= BUSY_RATE * passed:
-                self._busy_until = now + _BUSY_LINGER
-            self._counted, self._counted_from = 0, now
-
-    @property
-    def missing(self) -> int:
-        """Records that could not be written and are not yet noted in the log."""
-        return self._missing
-
-    def close(self) -> None:
-        """Finish the spool; what is missing is written down if that is possible now."""
-        if self._missing:
-            self.put(b"", 0)
-        self._writer.close()
-
-
 class Collector(threading.Thread):
-    """Drains a record socket until `stop` is called and the socket is empty."""
+    """Copies from a source into the spool until `stop` is called or the source ends."""
 
-    def __init__(self, source: RecordSource, sink: Sink) -> None:
+    def __init__(self, sink: Sink) -> None:
         super().__init__(name="collector", daemon=True)
         self.error: BaseException | None = None
-        self._source = source
+        self.ended = False
+        """True when no more will come."""
         self._sink = sink
-        self._prefixes: dict[int, bytes] = {}
-        self._overflows = source.overflows
-        self._forged = source.forged
         self._ends = inf
         self._stopped = threading.Event()
         self._wake_r, self._wake_w = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
@@ -175,16 +80,34 @@ class Collector(threading.Thread):
             self._collect()
         except BaseException as error:  # noqa: BLE001 (handed to the service, which ends the run)
             self.error = error
-            self._sink.arrived.set()
+        self.ended = True
+        self._sink.arrived.set()
 
     def stop(self) -> None:
-        """Take what is in the socket now, then end; waits for that."""
+        """Take what is there now, then end; waits for that."""
         self._ends = time.monotonic() + _LAST_SECONDS
         self._stopped.set()
         os.write(self._wake_w, b"x")
         self.join()
         os.close(self._wake_r)
         os.close(self._wake_w)
+
+    def _collect(self) -> None:
+        raise NotImplementedError
+
+    def _overdue(self) -> bool:
+        return time.monotonic() >= self._ends
+
+
+class RecordCollector(Collector):
+    """Drains a record socket; the reference of `NativeCollector`."""
+
+    def __init__(self, source: RecordSource, sink: Sink) -> None:
+        super().__init__(sink)
+        self._source = source
+        self._prefixes: dict[int, bytes] = {}
+        self._overflows = source.overflows
+        self._forged = source.forged
 
     def _collect(self) -> None:
         poll = select.poll()
@@ -204,9 +127,6 @@ class Collector(threading.Thread):
                 return
             if poll.poll(1000) and not self._stopped.is_set():
                 self._stopped.wait(PACE)
-
-    def _overdue(self) -> bool:
-        return time.monotonic() >= self._ends
 
     def _keep(self, records: list[tuple[int, bytes]]) -> None:
         prefixes = self._prefixes
@@ -246,7 +166,7 @@ class Collector(threading.Thread):
             self._forged = source.forged
 
 
-class NativeCollector(Collector):
+class NativeCollector(RecordCollector):
     """A collector whose socket is emptied by the native core, without the interpreter lock.
 
     It paces itself in there too: Python is entered once a `HOLD`, with all its lines.
@@ -278,52 +198,27 @@ class NativeCollector(Collector):
                 return
 
 
-def make_collector(choice: Choice, source: RecordSource, sink: Sink) -> Collector:
+def make_collector(choice: Choice, source: RecordSource, sink: Sink) -> RecordCollector:
     """Make the collector that the setting `decoder` asks for."""
     core = native_core(choice)
-    return Collector(source, sink) if core is None else NativeCollector(source, sink, core)
+    return RecordCollector(source, sink) if core is None else NativeCollector(source, sink, core)
 
 
-class LineCollector(threading.Thread):
+class LineCollector(Collector):
     """Copies the lines that auditd hands a plugin on its standard input into the spool."""
 
     def __init__(self, descriptor: int, sink: Sink) -> None:
-        super().__init__(name="collector", daemon=True)
-        self.error: BaseException | None = None
-        self.ended = False
-        """True when the input is at its end."""
+        super().__init__(sink)
         self._fd = descriptor
-        self._sink = sink
-        self._ends = inf
-        self._stopped = threading.Event()
-        self._wake_r, self._wake_w = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
 
-    def run(self) -> None:
-        """Collect; an error ends the thread and stands in `error`."""
-        try:
-            self._copy()
-        except BaseException as error:  # noqa: BLE001 (handed to the service, which ends the run)
-            self.error = error
-        self.ended = True
-        self._sink.arrived.set()
-
-    def stop(self) -> None:
-        """Take what is there now, then end; waits for that."""
-        self._ends = time.monotonic() + _LAST_SECONDS
-        self._stopped.set()
-        os.write(self._wake_w, b"x")
-        self.join()
-        os.close(self._wake_r)
-        os.close(self._wake_w)
-
-    def _copy(self) -> None:
+    def _collect(self) -> None:
         poll = select.poll()
         poll.register(self._fd, select.POLLIN)
         poll.register(self._wake_r, select.POLLIN)
         tail = b""
         while True:
             ready = {fd for fd, _ in poll.poll(1000)}
-            if self._fd in ready and time.monotonic() < self._ends:
+            if self._fd in ready and not self._overdue():
                 data = os.read(self._fd, 1 << 16)
                 tail += data
                 end = tail.rfind(b"\n") + 1 or (len(tail) if len(tail) > 1 << 20 else 0)

@@ -24,7 +24,7 @@ import structlog
 from systemd import daemon as systemd
 
 from auditsvc import spool
-from auditsvc.collector import Collector, LineCollector, Sink, make_collector
+from auditsvc.collector import Collector, LineCollector, make_collector
 from auditsvc.daemon import UNSET, DaemonRecords, actor
 from auditsvc.decode import decoder_in_use, make_decoder
 from auditsvc.errors import AuditsvcError, SpoolError, StoreError
@@ -33,6 +33,7 @@ from auditsvc.kernel.session import Session
 from auditsvc.loader import Load, Loader, Route
 from auditsvc.logfile import FollowedFile
 from auditsvc.neighbour import Server, excluded, local_server
+from auditsvc.sink import Sink
 from auditsvc.spool import Place, SpoolReader, SpoolWriter
 from auditsvc.state import State, remove_state, write_state
 from auditsvc.store import open_store
@@ -64,7 +65,7 @@ class Service:
         self._daemon = DaemonRecords()
         self._session: Session | None = None
         self._sink: Sink | None = None
-        self._collector: Collector | LineCollector | None = None
+        self._collector: Collector | None = None
         self._loader: Loader | None = None
         self._place = ""
         self._began = time.time()
@@ -207,9 +208,9 @@ class Service:
                     self._sink.rotate()
             if ends is not None and time.monotonic() >= ends:
                 return "duration", ourselves
-            if isinstance(self._collector, LineCollector) and self._collector.ended:
-                return "end-of-input", ourselves
             self._tick()
+            if self._collector is not None and self._collector.ended:
+                return "end-of-input", ourselves
 
     def _tick(self) -> None:
         for part in (self._collector, self._loader):

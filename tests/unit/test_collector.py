@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from auditsvc.collector import Collector, LineCollector, Sink
+from auditsvc.collector import LineCollector, RecordCollector
 from auditsvc.daemon import DaemonRecords
 from auditsvc.errors import SpoolError
+from auditsvc.sink import Sink
 from auditsvc.spool import Place, SpoolReader, SpoolWriter
 
 
@@ -55,7 +56,7 @@ def lines_of(writer):
 def collect(writer, records):
     """Run a collector over the records; returns its sink."""
     sink = Sink(writer, DaemonRecords())
-    collector = Collector(Records(records), sink)
+    collector = RecordCollector(Records(records), sink)
     collector.start()
     collector.stop()
     assert collector.error is None
@@ -104,7 +105,7 @@ def test_replies_are_not_records(spool):
 def test_rivals_and_forgers_are_noted(spool):
     """Who tried to become the daemon is named; what the kernel had not sent is counted."""
     source = Records([(1329, struct.pack("=i", os.getpid()))])
-    collector = Collector(source, Sink(spool, DaemonRecords()))
+    collector = RecordCollector(source, Sink(spool, DaemonRecords()))
     source.forged = 3
     collector.start()
     collector.stop()
@@ -138,7 +139,7 @@ def test_overflow_of_a_multicast_socket_is_noted(spool):
     """ENOBUFS says that records are missing, not how many: so does the line."""
     source = Records([])
     sink = Sink(spool, DaemonRecords())
-    collector = Collector(source, sink)
+    collector = RecordCollector(source, sink)
     source.overflows = 2
     collector.start()
     collector.stop()
@@ -153,7 +154,7 @@ def test_an_error_is_handed_over(spool):
         raise OSError(9, "Bad file descriptor")
 
     source.receive = fail
-    collector = Collector(source, Sink(spool, DaemonRecords()))
+    collector = RecordCollector(source, Sink(spool, DaemonRecords()))
     collector.start()
     collector.join(5)
     assert isinstance(collector.error, OSError)
@@ -234,7 +235,7 @@ def test_a_rotation_that_fails_stops_nothing(spool, monkeypatch):
 def test_the_sink_says_when_records_pour_in(spool, monkeypatch):
     """Busy from 100,000 records a second on, and for a tenth of a second after."""
     now = [100.0]
-    monkeypatch.setattr("auditsvc.collector.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("auditsvc.sink.time.monotonic", lambda: now[0])
     sink = Sink(spool, DaemonRecords())
     sink.put(b"x\n", 1)
     for count, busy in ((1_000, False), (3_000, True), (1_000, True)):

@@ -12,9 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from auditsvc.collector import NativeCollector, Sink, make_collector
+from auditsvc.collector import NativeCollector, make_collector
 from auditsvc.daemon import DaemonRecords
 from auditsvc.line import format_line
+from auditsvc.sink import Sink
 from auditsvc.spool import Place, SpoolReader, SpoolWriter
 
 native = pytest.importorskip("auditsvc._native", reason="the native core was not built")
