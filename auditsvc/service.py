@@ -372,11 +372,10 @@ class Service:
             raise SpoolError(
                 f"{self._sink.missing} records could not be written: {self._sink.refused}"
             )
-        if self._loader is None:
-            return
-        if self._loader.error is not None:
-            raise self._loader.error
-        if self._loader.trouble:
+        for part in (self._collector, self._loader):
+            if part is not None and part.error is not None:
+                raise part.error
+        if self._loader is not None and self._loader.trouble:
             raise StoreError(
                 f"{self._waiting()} bytes of log are not in the store yet: {self._loader.trouble}",
                 "the spool keeps them, and the next run loads them",
