@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from auditsvc.daemon import DaemonRecords
     from auditsvc.spool import SpoolWriter
 
-BUSY_RATE = 100_000
+BUSY_RATE = 50_000
 """Records a second from which on the host has no time for the database."""
 _BUSY_LOOK, _BUSY_LINGER = 0.02, 0.1  # seconds: to measure the rate, and to believe it
 
