@@ -1,10 +1,10 @@
 """Measures auditsvc against its peers and writes docs/benchmarks.md and docs/benchmarks.svg.
 
-    PYTHONPATH=tests python benchmarks [--quick] [--only live|file|growth ...] [--into FOLDER]
+    PYTHONPATH=tests python benchmarks [--quick] [--only PART ...] [--into FOLDER]
 
 `make bench` runs it whole (below half an hour), `make bench BENCH=quick` with sizes that
-show only that everything works. Without --into, the folder is docs/; --only writes to
-stdout instead of the page.
+show only that everything works. Without --into, the folder is docs/; --only takes
+live, file, questions, growth, decode, and writes to stdout instead of the page.
 """
 
 from __future__ import annotations
@@ -20,10 +20,12 @@ from pathlib import Path
 from peers import AUSEARCH, laurel_version
 from plot import Panel, svg
 from report import Table, count, ratio
-from tables import file, growth, live
+from tables import decode, file, growth, live, questions
 
 DOCS = Path(__file__).parents[1] / "docs"
-PARTS = ("live", "file", "growth")
+PAGE = ("live", "file", "questions", "growth")
+PARTS = (*PAGE, "decode")
+"""`decode` alone is for those who work on it: the page has its figures among the files'."""
 
 
 def about(*, quick: bool) -> list[str]:
@@ -69,9 +71,10 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=PARTS, default=None)
     parser.add_argument("--into", type=Path, default=DOCS, help="folder of the page")
     options = parser.parse_args()
-    parts = options.only or PARTS
+    parts = options.only or PAGE
     quick = options.quick
-    measured, files, points = None, None, None
+    measured, files = None, None
+    more: list[Table] = []
     # On a disk: in a memory file system syncing costs nothing.
     with tempfile.TemporaryDirectory(prefix="benchmark-", dir="/var/tmp") as name:
         folder = Path(name)
@@ -80,11 +83,15 @@ def main() -> None:
             measured = live.measure(quick=quick, folder=folder)
         if "file" in parts:
             files = file.measure(quick=quick, folder=folder)
+        if "questions" in parts:
+            more.append(questions.table(quick=quick, folder=folder))
         if "growth" in parts:
-            points = growth.measure(quick=quick, folder=folder)
+            more.append(growth.table(growth.measure(quick=quick, folder=folder)))
+        if "decode" in parts:
+            more.append(decode.table(quick=quick, folder=folder))
     tables: list[Table] = measured.tables() if measured else []
     tables += files.tables() if files else []
-    tables += [growth.table(points)] if points else []
+    tables += more
     if options.only or not files:
         print("\n".join(table.markdown() for table in tables))
         return

@@ -7,7 +7,6 @@ of one event (start-up, the making of a store) is taken off, for all of them ali
 from __future__ import annotations
 
 import sqlite3
-import statistics
 import subprocess
 import sys
 import time
@@ -25,6 +24,7 @@ from peers import AUSEARCH, LAUREL, built, laurel_config
 from report import Table, count, mebibytes, ratio, seconds
 
 from auditsvc.decode import DECODERS, make_decoder
+from tables.decode import speed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -46,7 +46,7 @@ class Size:
     slow_records: int
 
 
-QUICK = Size(rounds=1, records=300_000, slow_records=10_000)
+QUICK = Size(rounds=1, records=200_000, slow_records=8_000)
 FULL = Size(rounds=3, records=3_000_000, slow_records=60_000)
 
 
@@ -84,7 +84,8 @@ class Files:
                 self.logs[name] = log
                 for reader in DECODERS:
                     say(f"{name}: decode, {reader}")
-                    self._keep(f"decode alone, {reader}", name, self._decode(reader, log))
+                    alone = Read(speed(reader, log, self._size.rounds), Used(0, 0, 0))
+                    self._keep(f"decode alone, {reader}", name, alone)
                 for program, once in self._programs(server).items():
                     say(f"{name}: {program}")
                     given = short if program in _SLOW else log
@@ -110,25 +111,8 @@ class Files:
 
         start = median_run(self._size.rounds, lambda: used(one))
         whole = median_run(self._size.rounds, lambda: used(log))
-        speed = log.records / max(whole.seconds - start.seconds, 1e-3)
-        return Read(speed, whole, sizes[-1] / log.events)
-
-    def _decode(self, name: str, log: Log) -> Read:
-        # The reference takes a part of the log only: its speed does not depend on the length.
-        limit = log.size if name == "native" else log.size // 5
-        speeds = []
-        for _ in range(self._size.rounds):
-            decoder = make_decoder(name, secret=b"benchmark", host="host")
-            records, spent = 0, 0.0
-            with log.path.open("rb") as stream:
-                while stream.tell() < limit and (data := stream.read(_CHUNK)):
-                    begin = time.process_time()
-                    decoder.feed(data, 0.0)
-                    batch = decoder.take()
-                    spent += time.process_time() - begin
-                    records += batch.counts["received"]
-            speeds.append(records / spent)
-        return Read(statistics.median(speeds), Used(0, 0, 0))
+        rate = log.records / max(whole.seconds - start.seconds, 1e-3)
+        return Read(rate, whole, sizes[-1] / log.events)
 
     def _programs(self, server: Server) -> dict[str, Callable[[Log], tuple[Used, float]]]:
         out = self._folder / "out"

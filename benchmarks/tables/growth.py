@@ -19,7 +19,7 @@ from live.service import AUDITSVC
 from measure import started
 from report import Table, count, mebibytes, ratio
 
-QUICK: Final = (200_000, 1_000_000)
+QUICK: Final = (100_000, 500_000)
 FULL: Final = (1_000_000, 10_000_000, 50_000_000)
 
 

@@ -62,7 +62,7 @@ class Size:
     lone: int
 
 
-QUICK = Size(rounds=2, getppid=60_000, opens=15_000, execs=150, shells=1, lone=8)
+QUICK = Size(rounds=2, getppid=40_000, opens=10_000, execs=100, shells=1, lone=5)
 FULL = Size(rounds=5, getppid=500_000, opens=100_000, execs=1_000, shells=3, lone=30)
 
 
