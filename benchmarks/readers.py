@@ -15,7 +15,7 @@ import subprocess
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import psycopg
 from live.auditd import Auditd
@@ -91,33 +91,41 @@ class Running:
         spool = self.service.folder / "state/spool"
         ends = time.perf_counter() + _LONGEST
         since = size = 0.0
-        while time.perf_counter() < ends:
-            now = sum(path.stat().st_size for path in spool.glob("audit-*.log"))
-            waiting = backlog(spool, checkpoint(self.service.store))
-            if waiting or now != size:
-                since = 0.0
-            elif not since:
-                since = time.perf_counter()
-            elif time.perf_counter() - since > 0.1:
-                return since
-            size = now
-            time.sleep(0.01)
+        # Of this spool alone: a store may have had others before.
+        statement = (
+            f"SELECT segment, position FROM source WHERE kind = 'spool' AND name = '{spool}'"
+        )
+        with asking(self.service.store, statement) as ask:
+            while time.perf_counter() < ends:
+                now = sum(path.stat().st_size for path in spool.glob("audit-*.log"))
+                row = ask()
+                waiting = backlog(spool, Place(int(row[0] or 0), row[1]) if row else Place())
+                if waiting or now != size:
+                    since = 0.0
+                elif not since:
+                    since = time.perf_counter()
+                elif time.perf_counter() - since > 0.1:
+                    return since
+                size = now
+                time.sleep(0.01)
         raise SystemExit("auditsvc does not catch up")
 
 
-def checkpoint(url: str) -> Place:
-    """Up to where the spool is in the store."""
-    statement = "SELECT segment, position FROM source WHERE kind = 'spool'"
+@contextmanager
+def asking(url: str, statement: str) -> Iterator[Callable[[], tuple[Any, ...] | None]]:
+    """Give what asks a store the same question again and again, over one connection.
+
+    A new connection each time would cost a server more than the rows that are measured.
+    """
     if url.startswith("sqlite"):
         connection = sqlite3.connect(url.removeprefix("sqlite:///"), timeout=10)
         try:
-            row = connection.execute(statement).fetchone()
+            yield lambda: connection.execute(statement).fetchone()
         finally:
             connection.close()
     else:
-        with psycopg.connect(url) as server:
-            row = server.execute(statement).fetchone()
-    return Place(int(row[0] or 0), row[1]) if row else Place()
+        with psycopg.connect(url, autocommit=True) as server:
+            yield lambda: server.execute(statement).fetchone()
 
 
 @contextmanager
@@ -194,18 +202,3 @@ def auditsvc(
             yield Running(service.process.pid, server, service)
 
     return started
-
-
-@contextmanager
-def counter(url: str) -> Iterator[Callable[[], int]]:
-    """Give what counts the getppid calls in the store, by a query of its own each time."""
-    statement = "SELECT count(*) FROM syscalls WHERE syscall = 'getppid'"
-    if url.startswith("sqlite"):
-        connection = sqlite3.connect(url.removeprefix("sqlite:///"), timeout=10)
-        try:
-            yield lambda: int(connection.execute(statement).fetchone()[0])
-        finally:
-            connection.close()
-    else:
-        with psycopg.connect(url, autocommit=True) as server:
-            yield lambda: int((server.execute(statement).fetchone() or (0,))[0])

@@ -21,7 +21,7 @@ from fixtures.audit import RefusedError, alone
 from fixtures.postgres_server import running as postgres
 from live.programs import Programs, fresh_auid
 from peers import built
-from readers import auditd, auditd_with_laurel, auditsvc, counter, null_reader
+from readers import asking, auditd, auditd_with_laurel, auditsvc, null_reader
 from report import Table, count, mebibytes, ratio, seconds
 
 if TYPE_CHECKING:
@@ -170,15 +170,17 @@ class Live:
         ):
             assert reader.service
             reader.settle()
-            with counter(reader.service.store) as rows:
+            statement = "SELECT count(*) FROM syscalls WHERE syscall = 'getppid'"
+            with asking(reader.service.store, statement) as ask:
                 process = subprocess.Popen(
                     [*command, str(self._size.lone)], stdout=subprocess.PIPE, text=True
                 )
                 seen: list[float] = []
                 ends = time.monotonic() + self._size.lone + 30
                 while len(seen) < self._size.lone and time.monotonic() < ends:
-                    there = rows()
-                    seen += [time.monotonic()] * (there - len(seen))
+                    found = ask()
+                    assert found
+                    seen += [time.monotonic()] * (found[0] - len(seen))
                     time.sleep(0.002)
                 said, _ = process.communicate()
             called = [int(line) / 1e9 for line in said.splitlines()]
