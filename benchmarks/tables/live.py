@@ -63,7 +63,7 @@ class Size:
 
 
 QUICK = Size(rounds=2, getppid=40_000, opens=10_000, execs=100, shells=1, lone=5)
-FULL = Size(rounds=5, getppid=500_000, opens=100_000, execs=1_000, shells=3, lone=30)
+FULL = Size(rounds=3, getppid=300_000, opens=60_000, execs=500, shells=2, lone=20)
 
 
 @dataclass(slots=True)
