@@ -47,7 +47,7 @@ class Size:
 
 
 QUICK = Size(rounds=1, records=200_000, slow_records=8_000)
-FULL = Size(rounds=3, records=2_000_000, slow_records=60_000)
+FULL = Size(rounds=2, records=1_500_000, slow_records=60_000)
 
 
 @dataclass(frozen=True, slots=True)
