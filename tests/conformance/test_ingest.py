@@ -1,0 +1,116 @@
+"""`auditsvc ingest`, as its users call it: rotated, compressed, grown, twice, on a terminal."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import pty
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from fixtures.logs import balanced, ledger, opening, rows
+
+AUDITSVC = Path(sys.executable).with_name("auditsvc")
+
+
+@pytest.fixture
+def url(tmp_path):
+    """A store that is not there yet."""
+    return f"sqlite:///{tmp_path}/store.db"
+
+
+def ingest(url, *words):
+    """Load files; gives what the command said: new events, and records that were there."""
+    done = subprocess.run(
+        [AUDITSVC, "ingest", "--store", url, *words], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    return tuple(map(int, re.findall(r"\d+", done.stdout)))
+
+
+def log(first, last):
+    """Calls by serial."""
+    return "".join(opening(serial) for serial in range(first, last)).encode()
+
+
+def serials(url):
+    """Serials of the calls in the store."""
+    return [row["serial"] for row in rows(url, "SELECT serial FROM syscalls ORDER BY serial")]
+
+
+def test_rotated_and_compressed_names(url, tmp_path):
+    """All of them, in one call, in whatever order they are named; then again: nothing."""
+    with gzip.open(tmp_path / "audit.log.2.gz", "wb") as stream:
+        stream.write(log(1, 10))
+    (tmp_path / "audit.log.1").write_bytes(log(10, 20))
+    (tmp_path / "audit.log").write_bytes(log(20, 30))
+    files = sorted(tmp_path.glob("audit.log*"))
+    assert ingest(url, *files) == (29, 0)
+    assert serials(url) == list(range(1, 30))
+    before = ledger(url)
+    assert ingest(url, *files) == (0, 0)
+    assert ledger(url) == before
+    assert balanced(url)
+
+
+def test_a_log_that_grew_and_was_rotated_is_read_on(url, tmp_path):
+    """What was read before is known by the file's content, not by its name."""
+    path = tmp_path / "audit.log"
+    path.write_bytes(log(1, 10))
+    assert ingest(url, path) == (9, 0)
+    with path.open("ab") as stream:
+        stream.write(log(10, 15))
+    path.rename(tmp_path / "audit.log.1")
+    path.write_bytes(log(15, 20))
+    assert ingest(url, path, tmp_path / "audit.log.1") == (10, 0)
+    assert serials(url) == list(range(1, 20))
+
+
+def test_a_filtered_copy_is_not_taken_for_read(url, tmp_path):
+    """Same first line, other bytes behind it: read whole, and only what is new is added."""
+    path, copy = tmp_path / "audit.log", tmp_path / "copy"
+    path.write_bytes(log(1, 5))
+    copy.write_bytes(log(1, 2) + log(3, 9))
+    new, there = ingest(url, path)
+    assert (new, there) == (4, 0)
+    new, there = ingest(url, copy)
+    assert new == 4
+    assert there > 0
+    assert serials(url) == list(range(1, 9))
+    assert balanced(url)
+
+
+def test_the_host_of_a_foreign_log(url, tmp_path):
+    """Records without node= come from the host that is named."""
+    path = tmp_path / "audit.log"
+    path.write_bytes(log(1, 3))
+    ingest(url, path, "--host", "web-1")
+    assert rows(url, "SELECT DISTINCT host FROM syscalls") == [{"host": "web-1"}]
+
+
+def test_a_terminal_sees_how_far_it_is(url, tmp_path):
+    """On a terminal there is a progress bar, on stderr, and it goes away at the end."""
+    path = tmp_path / "audit.log"
+    path.write_bytes(log(1, 30_000))
+    main, side = pty.openpty()
+    command = [AUDITSVC, "ingest", "--store", url, path]
+    environment = os.environ | {"TERM": "xterm", "COLUMNS": "100"}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=side, env=environment) as process:
+        os.close(side)
+        shown = b""
+        while True:
+            try:
+                data = os.read(main, 4096)
+            except OSError:  # how a terminal says that its other end is closed
+                break
+            if not data:
+                break
+            shown += data
+        assert process.stdout.read().startswith(b"29999 new events")
+    os.close(main)
+    assert process.returncode == 0
+    assert str(path).encode()[-20:] in shown
+    assert "━".encode() in shown
