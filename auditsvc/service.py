@@ -364,7 +364,8 @@ class Service:
         try:
             self._end(self._daemon.abort(str(error)))
         except (AuditsvcError, OSError) as second:
-            log.error("while stopping", why=str(second))  # noqa: TRY400 - one line, no traceback
+            if str(second) != str(error):  # what stopped us may hinder stopping too: say it once
+                log.error("while stopping", why=str(second))  # noqa: TRY400 - no traceback
 
     def _complain(self) -> None:
         """Raise what must not pass as a run that ended well."""
