@@ -29,6 +29,7 @@ DEFAULT_FILE = Path("/etc/auditsvc/auditsvc.toml")
 _chosen: ContextVar[Path | None] = ContextVar("_chosen", default=None)
 
 FsyncPolicy = Literal["none", "second", "batch"]
+GuardPolicy = Literal["off", "report", "restore"]
 
 
 class _Section(BaseModel):
@@ -66,6 +67,13 @@ class LoaderSettings(_Section):
     """Seconds without a further record after which an event is partial."""
 
 
+class CoverageSettings(_Section):
+    """How often it is looked which tasks are covered."""
+
+    every: float = Field(default=60.0, ge=1)
+    """Seconds between two looks of a running service."""
+
+
 class Settings(BaseSettings):
     """Everything that can be set."""
 
@@ -85,6 +93,10 @@ class Settings(BaseSettings):
     spool: SpoolSettings = SpoolSettings()
     kernel: KernelSettings = KernelSettings()
     loader: LoaderSettings = LoaderSettings()
+    guard: GuardPolicy = "report"
+    """What is done when somebody else changes rules or switch: nothing, a row in `tamper`,
+    or a row and putting it back."""
+    coverage: CoverageSettings = CoverageSettings()
 
     @property
     def decoder_name(self) -> str | None:

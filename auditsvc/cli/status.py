@@ -2,40 +2,23 @@
 
 from __future__ import annotations
 
-import json
-import sys
 import time
 from dataclasses import asdict
-from enum import StrEnum
-from typing import Annotated, Any
-
-import typer
+from typing import Any
 
 from auditsvc.cli.options import StoreOption
+from auditsvc.cli.output import FormOption, wants_json, write_json, write_table
 from auditsvc.config import Settings, load_settings
 from auditsvc.decode import decoder_in_use
 from auditsvc.errors import AuditsvcError
 from auditsvc.kernel.control import Control
 from auditsvc.query import run_query
 from auditsvc.state import read_state
-from auditsvc.terminal import visible
-
-
-class Form(StrEnum):
-    """How the answer looks."""
-
-    TABLE = "table"
-    JSON = "json"
 
 
 def status(
     store: StoreOption = None,
-    form: Annotated[
-        Form | None,
-        typer.Option(
-            "--format", help="Default: table on a terminal, else json.", show_default=False
-        ),
-    ] = None,
+    form: FormOption = None,
 ) -> None:
     """Show what the kernel, the running service and the store say. Changes nothing."""
     settings = load_settings(store=store)
@@ -44,18 +27,17 @@ def status(
         "service": _service(settings),
         "store": _store(settings),
     }
-    if (form or (Form.TABLE if sys.stdout.isatty() else Form.JSON)) is Form.JSON:
-        typer.echo(json.dumps(facts, indent=2))
+    if wants_json(form):
+        write_json(facts)
         return
-    from rich.console import Console  # noqa: PLC0415 - the service loads the verbs too
-    from rich.table import Table  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
-
-    table = Table(box=None, show_header=False)
-    for part, values in facts.items():
-        for place, (name, value) in enumerate(values.items()):
-            table.add_row(part if place == 0 else "", name, Text(visible(str(value))))
-    Console().print(table)
+    write_table(
+        (),
+        (
+            (part if place == 0 else "", name, value)
+            for part, values in facts.items()
+            for place, (name, value) in enumerate(values.items())
+        ),
+    )
 
 
 def _kernel() -> dict[str, Any]:

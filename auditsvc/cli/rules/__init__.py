@@ -1,0 +1,12 @@
+"""`auditsvc rules`: the rules on paper and in the kernel; one file a verb."""
+
+from __future__ import annotations
+
+import typer
+
+from auditsvc.cli.rules import listing
+
+app = typer.Typer(
+    help="Check, load and compare audit rules.", no_args_is_help=True, rich_markup_mode=None
+)
+app.command("list")(listing.listing)

@@ -1,0 +1,18 @@
+"""`auditsvc rules list`: the loaded rules, as `auditctl -l` prints them."""
+
+from __future__ import annotations
+
+import typer
+
+from auditsvc.kernel import Control
+from auditsvc.terminal import visible
+
+
+def listing() -> None:
+    """Show the rules that the kernel has, list by list, in the order in which it asks them."""
+    with Control() as control:
+        rules = control.rules()
+    for rule in rules:
+        typer.echo(visible(str(rule)))
+    if not rules:
+        typer.echo("No rules")

@@ -1,0 +1,51 @@
+"""What loaded rules reach: whether every call of every task is logged, and what blinds tasks.
+
+From kernel/auditsc.c: `audit_alloc` asks the task list when a task is forked;
+`audit_filter_syscall` and `audit_filter_uring` ask the exit and io_uring lists from
+the head, and the first rule that matches decides.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from auditsvc.rule import fields
+from auditsvc.rule.model import Action, FilterList, Rule
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+def never_task(rules: Iterable[Rule]) -> list[Rule]:
+    """Give the rules that leave tasks without the flag that are forked while they stand."""
+    return [
+        rule
+        for rule in rules
+        if rule.filter_list is FilterList.TASK and rule.action is Action.NEVER
+    ]
+
+
+def is_unconditional(rule: Rule) -> bool:
+    """Whether a rule is for all syscalls and asks nothing but what it is called (its keys)."""
+    return rule.every_syscall and all(
+        condition.field == fields.KEY for condition in rule.conditions
+    )
+
+
+def every_call(
+    rules: Iterable[Rule], which: FilterList = FilterList.EXIT
+) -> tuple[bool, list[Rule]]:
+    """Whether an unconditional `always` stands on a list, and the `never` rules before it.
+
+    `rules` in the kernel's order. True with no exceptions: every call is logged. Without
+    such a rule the exceptions are all `never` rules of the list.
+    """
+    exceptions = []
+    for rule in rules:
+        if rule.filter_list is not which:
+            continue
+        if rule.action is Action.NEVER:
+            exceptions.append(rule)
+        elif is_unconditional(rule):
+            return True, exceptions
+    return False, exceptions
