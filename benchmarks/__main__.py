@@ -59,13 +59,13 @@ def panels(measured: live.Live | None, files: file.Files) -> list[Panel]:
     made = []
     if measured:
         for workload in ("getppid", "shell"):
-            title = f"Cost of an audited call against a null reader: {workload} (less is better)"
+            title = f"Cost of an audited call against a null reader: {workload}"
             costs = [(name, measured.ratios(name, workload)) for name in measured.results]
-            made.append(Panel(title, [(n, cost, ratio(cost)) for n, cost in costs], mark=1.0))
+            made.append(Panel(title, "less", [(n, cost, ratio(cost)) for n, cost in costs], 1.0))
     for log in files.logs:
-        title = f"Records a second from a file: {log} log (more is better)"
+        title = f"Records a second from a file: {log} log"
         speeds = [(name, reads[log].speed) for name, reads in files.reads.items()]
-        made.append(Panel(title, [(name, speed, count(speed)) for name, speed in speeds]))
+        made.append(Panel(title, "more", [(name, speed, count(speed)) for name, speed in speeds]))
     return made
 
 

@@ -6,18 +6,29 @@ import math
 from dataclasses import dataclass
 from html import escape
 
-_ROW, _LEFT, _BAR, _RIGHT, _TOP, _PANEL = 22, 210, 420, 90, 44, 30
-_OURS, _OTHERS, _MARK = "#2563a8", "#b9bec5", "#c2410c"
+_ROW, _LEFT, _BAR, _RIGHT, _TOP, _PANEL = 22, 220, 400, 100, 42, 22
 _LINE = 17
-_QUIET, _GRID = "#57606a", "#e3e6ea"
-# Apart for the colour-blind too (Okabe and Ito), as dark as text on white has to be.
-_COLOURS = ("#0072b2", "#b35300", "#00805c", "#a0527f", "#3a3f45", "#2d7fa8", "#8a6d00", "#c2410c")
+_OURS, _OTHERS, _MARK = "#2563a8", "#b9bec5", "#c2410c"
+_TEXT, _QUIET, _GRID = "#1f2328", "#57606a", "#e3e6ea"
+# Neighbours differ for the colour-blind too, and all are dark enough for text on white.
+_COLOURS = (
+    "#0072b2",
+    "#b35300",
+    "#00805c",
+    "#a0527f",
+    "#3a3f45",
+    "#2d7fa8",
+    "#8a6d00",
+    "#6a4ca5",
+    "#c2410c",
+)
 
 
 def _head(width: float, height: float) -> str:
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}"'
-        f' width="{width}" height="{height}" font-family="sans-serif" font-size="13">\n'
+        f' width="{width}" height="{height}" font-family="sans-serif" font-size="13"'
+        f' fill="{_TEXT}">\n'
         f'<rect width="{width}" height="{height}" fill="white"/>'
     )
 
@@ -27,6 +38,8 @@ class Panel:
     """One question: a bar for each name."""
 
     title: str
+    better: str
+    """`less` or `more`."""
     bars: list[tuple[str, float, str]]
     """Name, length, and how its number is written."""
     mark: float | None = None
@@ -41,22 +54,30 @@ def svg(panels: list[Panel]) -> str:
     top = 0
     for panel in panels:
         scale = _BAR / max(length for _, length, _ in panel.bars)
-        parts.append(f'<text x="10" y="{top + 26}" font-weight="bold">{escape(panel.title)}</text>')
+        parts.append(
+            f'<text x="12" y="{top + 26}"><tspan font-weight="bold">{escape(panel.title)}</tspan>'
+            f'<tspan dx="8" fill="{_QUIET}">{panel.better} is better</tspan></text>'
+        )
         top += _TOP
+        end = top + _ROW * len(panel.bars)
         for row, (name, length, shown) in enumerate(panel.bars):
             y = top + row * _ROW
-            colour = _OURS if name.startswith(("auditsvc", "decode")) else _OTHERS
+            ours = name.startswith(("auditsvc", "decode"))
+            colour, weight = (_OURS, "bold") if ours else (_OTHERS, "normal")
             long = max(length * scale, 1.0)
             parts += [
                 f'<text x="{_LEFT - 8}" y="{y + 15}" text-anchor="end">{escape(name)}</text>',
-                f'<rect x="{_LEFT}" y="{y + 3}" width="{long:.1f}" height="15" fill="{colour}"/>',
-                f'<text x="{_LEFT + long + 6:.1f}" y="{y + 15}">{escape(shown)}</text>',
+                f'<rect x="{_LEFT}" y="{y + 3}" width="{long:.1f}" height="16" fill="{colour}"/>',
             ]
-        end = top + _ROW * len(panel.bars)
+            parts.append(
+                f'<text x="{_LEFT + long + 6:.1f}" y="{y + 15}" font-weight="{weight}">'
+                f"{escape(shown)}</text>"
+            )
         if panel.mark is not None:
             x = _LEFT + panel.mark * scale
             parts.append(
-                f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{top}" y2="{end}" stroke="{_MARK}"/>'
+                f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{top}" y2="{end}" stroke="{_MARK}"'
+                ' stroke-dasharray="3 3"/>'
             )
         top = end + _PANEL
     return "\n".join([*parts, "</svg>", ""])
