@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from callers import READS_ALONE, Caller, caller, stopped_at_calls, straced
+from callers import READS_ALONE, Caller, Spent, caller, stopped_at_calls, straced
 from fixtures.audit import RefusedError, alone
 from live.programs import Programs, fresh_auid
 from plot import Lines
@@ -50,6 +50,8 @@ PTRACE = "ptrace that stops at each call and does no more"
 STRACE = "strace -f -o /dev/null"
 BOTH = "stored by auditsvc, and strace at the same time"
 
+_TWO_RUN: Final = (NULL, STORED, PTRACE, STRACE, BOTH)
+
 OTHER_USER = "other user"
 KINDS: Final = {
     "file watch": "-w {folder}/f{n} -p wa",
@@ -72,7 +74,7 @@ class Amount:
     """How often calls are made."""
 
     turns: dict[str, int]
-    """In a chunk: about a millisecond, so that most chunks see nothing else run."""
+    """In a chunk, without a context: below a millisecond, so that most see nothing else run."""
     chunks: int
     ratios: int
     """How many are made, one after the other."""
@@ -92,21 +94,20 @@ class Size:
     traced: Amount
 
 
-_CHEAP: Final = {"getppid": 1000, "open": 200, "cold": 4}
-_TRACED: Final = {"getppid": 50, "open": 25}
+_CHEAP: Final = {"getppid": 2000, "open": 200, "cold": 6}
 QUICK = Size(
     rounds=1,
     counts=(1, 5, 20),
     cheap=Amount(_CHEAP, chunks=9, ratios=3),
-    logged=Amount(_CHEAP, chunks=20, ratios=1, mean=True),
-    traced=Amount(_TRACED, chunks=9, ratios=1),
+    logged=Amount(_CHEAP, chunks=10, ratios=1, mean=True),
+    traced=Amount(_CHEAP, chunks=9, ratios=3),
 )
 FULL = Size(
     rounds=2,
     counts=(1, 5, 10, 20, 50, 100, 200),
-    cheap=Amount(_CHEAP, chunks=15, ratios=5),
-    logged=Amount(_CHEAP, chunks=60, ratios=2, mean=True),
-    traced=Amount(_TRACED, chunks=25, ratios=3),
+    cheap=Amount(_CHEAP, chunks=15, ratios=4),
+    logged=Amount(_CHEAP, chunks=30, ratios=4, mean=True),
+    traced=Amount(_CHEAP, chunks=15, ratios=8),
 )
 
 
@@ -131,6 +132,19 @@ def _loaded(control: Control, texts: Sequence[str], *, first: bool = False) -> I
 
 def _many(kind: str, count: int) -> str:
     return f"{kind} x {count}"
+
+
+def _shorter(turns: int, plain: Spent, busy: Spent) -> int:
+    """So many turns that a chunk takes no longer than it does without a context."""
+    return max(2, min(turns, round(turns * plain.median / busy.median)))
+
+
+def _median(ratios: list[float]) -> str:
+    return ratio(statistics.median(ratios))
+
+
+def _with_range(ratios: list[float]) -> str:
+    return f"{_median(ratios)} ({min(ratios):.0f}-{max(ratios):.0f})"
 
 
 class Cost:
@@ -196,10 +210,16 @@ class Cost:
         amount: Amount,
         calls: Sequence[str] = CALLS,
     ) -> None:
+        cheap = self._size.cheap
         for call in calls:
+            turns = amount.turns[call]
+            if not amount.mean:
+                turns = _shorter(
+                    turns, plain.ask(call, turns, 3), busy.ask(call, 1 + turns // 20, 3)
+                )
             for _ in range(amount.ratios):
-                base = plain.ask(call, self._size.cheap.turns[call], self._size.cheap.chunks)
-                spent = busy.ask(call, amount.turns[call], amount.chunks)
+                base = plain.ask(call, cheap.turns[call], cheap.chunks)
+                spent = busy.ask(call, turns, amount.chunks)
                 self._plain[call].append(base.median)
                 cost = spent.mean if amount.mean else spent.median
                 self._ratios[what, call].append(cost / base.median)
@@ -252,7 +272,8 @@ class Cost:
             assert reader.service
             self._logged(STORED, plain, busy, reader)
             with straced(busy):
-                self._compare(BOTH, plain, busy, replace(self._size.traced, mean=True))
+                few = replace(self._size.logged, turns={"getppid": 50, "open": 25})
+                self._compare(BOTH, plain, busy, few)
             reader.catch_up()
             rows = reader.service.query(
                 "SELECT pid, count(*) AS calls FROM syscalls"
@@ -283,13 +304,15 @@ class Cost:
             ["task", "getppid", "open, close"],
             "What a call costs a task without and with an audit context (which a task gets, or"
             " does not, when it is forked), against one without. Where calls are logged or"
-            " traced, all of them are; what is traced and not logged has no context.",
+            " traced, all of them are; what is traced and not logged has no context. There a second"
+            " process has to run, on this processor or another: in brackets the range.",
         )
         table.add(PLAIN, *[ratio(1) for _ in CALLS])
         keys = {ONE_RULE: _many(OTHER_USER, 1)}
         for what in (OFF, NO_RULE, ONE_RULE, NULL, STORED, READS, PTRACE, STRACE, BOTH):
-            costs = [self._ratio(keys.get(what, what), call) for call in CALLS]
-            table.add(what, *map(ratio, costs))
+            costs = [self._ratios[keys.get(what, what), call] for call in CALLS]
+            shown = _with_range if what in _TWO_RUN else _median
+            table.add(what, *map(shown, costs))
         plain = [seconds(self._nanoseconds(call) / 1e9) for call in CALLS]
         table.notes.append(
             f"Without a context: getppid {plain[0]}; open and close {plain[1]}. The task without"
