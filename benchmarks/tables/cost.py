@@ -12,28 +12,24 @@ from __future__ import annotations
 
 import statistics
 import sys
-import tempfile
 from collections import defaultdict
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from callers import READS_ALONE, Caller, Spent, caller, stopped_at_calls, straced
-from fixtures.audit import RefusedError, alone
-from live.programs import Programs, fresh_auid
+from callers import Caller, Spent, stopped_at_calls, straced
+from fixtures.audit import RefusedError
+from held import Held, held, loaded
+from live.programs import Programs
 from plot import Lines
 from readers import auditsvc, nothing_kept, null_reader
 from report import Table, ratio, seconds
 
-from auditsvc.rule import Add, parse
-
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from readers import Running
-
-    from auditsvc.kernel import Control
 
 CALLS: Final = ("getppid", "open")
 _NOBODY: Final = 3_000_000_000
@@ -111,25 +107,6 @@ FULL = Size(
 )
 
 
-@contextmanager
-def _loaded(control: Control, texts: Sequence[str], *, first: bool = False) -> Iterator[None]:
-    """Load rules, at the head of the list or at its end, and delete them afterwards."""
-    commands = [line.command for line in parse("\n".join(texts), "benchmark")]
-    rules = [command.rule for command in commands if isinstance(command, Add)]
-    assert len(rules) == len(texts)
-    control.set(enabled=0)  # or each change is a record
-    for rule in rules:
-        control.add_rule(rule, prepend=first)
-    control.set(enabled=1)
-    try:
-        yield
-    finally:
-        control.set(enabled=0)
-        for rule in rules:
-            control.delete_rule(rule)
-        control.set(enabled=1)
-
-
 def _many(kind: str, count: int) -> str:
     return f"{kind} x {count}"
 
@@ -169,38 +146,14 @@ class Cost:
     def run(self, say: Callable[[str], None]) -> None:
         """Measure everything; RefusedError where the kernel does not let us."""
         for turn in range(self._size.rounds):
-            with tempfile.TemporaryDirectory(dir=self._folder) as name, alone() as control:
-                say(f"round {turn + 1} of {self._size.rounds}")
-                self._round(Path(name), control)
+            say(f"round {turn + 1} of {self._size.rounds}")
+            for part in (self._unruled, *map(self._growing, KINDS), self._order, self._traced):
+                with held(self._as_auid, self._folder) as kernel, nothing_kept():
+                    part(kernel)
+            with held(self._as_auid, self._folder) as kernel:
+                self._logged(kernel)
 
     # --- measuring ----------------------------------------------------------------------
-
-    def _round(self, folder: Path, control: Control) -> None:
-        folder.chmod(0o755)
-        opened = folder / "opened"
-        opened.touch()
-        auid = fresh_auid()
-        control.delete_rules()
-        with ExitStack() as stack:
-
-            def start(under: Sequence[str] = ()) -> Caller:
-                return stack.enter_context(caller(self._as_auid, auid, opened, under))
-
-            with nothing_kept():  # or the kernel would write every record to its console
-                # For this login uid alone: all other tasks stay covered.
-                with _loaded(control, [f"-a never,task -F auid={auid}"]):
-                    plain, traced, reads = start(), start(), start(READS_ALONE)
-                busy = start()
-                self._no_match(control, plain, busy, folder)
-                self._order(control, plain, busy, auid)
-                self._compare(READS, plain, reads, self._size.cheap)
-                with stopped_at_calls(traced):
-                    self._compare(PTRACE, plain, traced, self._size.traced)
-                with straced(traced):
-                    self._compare(STRACE, plain, traced, self._size.traced)
-            with null_reader(folder, auid, control) as reader:
-                self._logged(NULL, plain, busy, reader)
-            self._stored(control, plain, busy, auid, folder / "stored")
 
     def _compare(
         self,
@@ -214,9 +167,8 @@ class Cost:
         for call in calls:
             turns = amount.turns[call]
             if not amount.mean:
-                turns = _shorter(
-                    turns, plain.ask(call, turns, 3), busy.ask(call, 1 + turns // 20, 3)
-                )
+                about = busy.ask(call, 1 + turns // 20, 3)
+                turns = _shorter(turns, plain.ask(call, turns, 3), about)
             for _ in range(amount.ratios):
                 base = plain.ask(call, cheap.turns[call], cheap.chunks)
                 spent = busy.ask(call, turns, amount.chunks)
@@ -224,67 +176,85 @@ class Cost:
                 cost = spent.mean if amount.mean else spent.median
                 self._ratios[what, call].append(cost / base.median)
 
-    def _no_match(self, control: Control, plain: Caller, busy: Caller, folder: Path) -> None:
-        """Without a rule, and with more and more of each kind."""
-        control.set(enabled=0)
-        self._compare(OFF, plain, busy, self._size.cheap)
-        control.set(enabled=1)
-        self._compare(NO_RULE, plain, busy, self._size.cheap)
-        most = self._size.counts[-1]
-        for n in range(most):
-            (folder / f"f{n}").touch()
-            (folder / f"d{n}").mkdir()
-        for kind, text in KINDS.items():  # most of the time goes to deleting: 13 ms a rule
-            rules = [text.format(n=n, nobody=_NOBODY + n, folder=folder) for n in range(most)]
+    def _unruled(self, kernel: Held) -> None:
+        kernel.control.set(enabled=0)
+        self._compare(OFF, kernel.plain, kernel.busy, self._size.cheap)
+        kernel.control.set(enabled=1)
+        self._compare(NO_RULE, kernel.plain, kernel.busy, self._size.cheap)
+
+    def _growing(self, kind: str) -> Callable[[Held], None]:
+        """More and more rules of one kind."""
+
+        def part(kernel: Held) -> None:
+            most = self._size.counts[-1]
+            for n in range(most):
+                (kernel.folder / f"f{n}").touch()
+                (kernel.folder / f"d{n}").mkdir()
+            rules = [
+                KINDS[kind].format(n=n, nobody=_NOBODY + n, folder=kernel.folder)
+                for n in range(most)
+            ]
             with ExitStack() as stack:
-                loaded = 0
+                there = 0
                 for count in self._size.counts:
-                    stack.enter_context(_loaded(control, rules[loaded:count]))
-                    loaded = count
+                    # Most of the time goes to deleting them again: 13 ms a rule.
+                    stack.enter_context(loaded(kernel.control, rules[there:count]))
+                    there = count
                     ends = count in (self._size.counts[0], most)
                     calls = (*CALLS, "cold") if ends else CALLS
-                    self._compare(_many(kind, count), plain, busy, self._size.cheap, calls)
+                    what = _many(kind, count)
+                    self._compare(what, kernel.plain, kernel.busy, self._size.cheap, calls)
 
-    def _order(self, control: Control, plain: Caller, busy: Caller, auid: int) -> None:
+        return part
+
+    def _order(self, kernel: Held) -> None:
         """A rule that matches, before and behind others that do not."""
         others = [KINDS[OTHER_USER].format(nobody=_NOBODY + n) for n in range(self._few)]
-        with _loaded(control, others):
+        with loaded(kernel.control, others):
             for what in self._places:
                 action = what.split("`")[1]
-                rule = f"-a {action},exit -F arch=b64 -S getppid -F auid={auid}"
+                rule = f"-a {action},exit -F arch=b64 -S getppid -F auid={kernel.auid}"
                 amount = self._size.logged if action == "always" else self._size.cheap
-                with _loaded(control, [rule], first=what.endswith("first")):
-                    self._compare(what, plain, busy, amount, ["getppid"])
+                with loaded(kernel.control, [rule], first=what.endswith("first")):
+                    self._compare(what, kernel.plain, kernel.busy, amount, ["getppid"])
 
-    def _logged(self, what: str, plain: Caller, busy: Caller, reader: Running) -> None:
-        for call in CALLS:
-            reader.settle()
-            self._compare(what, plain, busy, self._size.logged, [call])
-        reader.settle()
+    def _traced(self, kernel: Held) -> None:
+        self._compare(READS, kernel.plain, kernel.reads, self._size.cheap)
+        with stopped_at_calls(kernel.traced):
+            self._compare(PTRACE, kernel.plain, kernel.traced, self._size.traced)
+        with straced(kernel.traced):
+            self._compare(STRACE, kernel.plain, kernel.traced, self._size.traced)
 
-    def _stored(
-        self, control: Control, plain: Caller, busy: Caller, auid: int, folder: Path
-    ) -> None:
-        """Stored, and traced as well; then the rows are counted, which must be right."""
-        folder.mkdir()
-        lost, made = control.status().lost, busy.made["getppid"]
-        with auditsvc()(folder, auid, control) as reader:
+    def _logged(self, kernel: Held) -> None:
+        """Logged, stored, and traced as well; then the rows are counted, which must be right."""
+        with null_reader(kernel.folder, kernel.auid, kernel.control) as reader:
+            self._read(NULL, kernel, reader)
+        lost, made = kernel.control.status().lost, kernel.busy.made["getppid"]
+        store = kernel.folder / "stored"
+        store.mkdir()
+        with auditsvc()(store, kernel.auid, kernel.control) as reader:
             assert reader.service
-            self._logged(STORED, plain, busy, reader)
-            with straced(busy):
+            self._read(STORED, kernel, reader)
+            with straced(kernel.busy):
                 few = replace(self._size.logged, turns={"getppid": 50, "open": 25})
-                self._compare(BOTH, plain, busy, few)
+                self._compare(BOTH, kernel.plain, kernel.busy, few)
             reader.catch_up()
             rows = reader.service.query(
                 "SELECT pid, count(*) AS calls FROM syscalls"
-                f" WHERE syscall = 'getppid' AND auid = {auid} GROUP BY pid"
+                f" WHERE syscall = 'getppid' AND auid = {kernel.auid} GROUP BY pid"
             )
-        lost = control.status().lost - lost
+        lost = kernel.control.status().lost - lost
         # The rule is for all of them: who has no context must not be seen.
         found = {row["pid"]: row["calls"] for row in rows}
-        right = {busy.pid: busy.made["getppid"] - made}
+        right = {kernel.busy.pid: kernel.busy.made["getppid"] - made}
         if lost or found != right:
             raise SystemExit(f"cost: rows of {found} where {right} were made; lost {lost}")
+
+    def _read(self, what: str, kernel: Held, reader: Running) -> None:
+        for call in CALLS:
+            reader.settle()
+            self._compare(what, kernel.plain, kernel.busy, self._size.logged, [call])
+        reader.settle()
 
     # --- what is shown ------------------------------------------------------------------
 
