@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from importlib.resources import as_file, files
 from typing import TYPE_CHECKING
 
 from auditsvc.rule import Add, read
+from auditsvc.rule_sets import default, find
 
 if TYPE_CHECKING:
     from auditsvc.config import Settings
-
-DEFAULT = "10-all-syscalls.rules"
 
 
 def rules_in_use(settings: Settings) -> tuple[list[Add], list[str]]:
@@ -20,11 +18,8 @@ def rules_in_use(settings: Settings) -> tuple[list[Add], list[str]]:
     everything back at its end, so lines that delete rules or set the kernel (-D, -b,
     -e, -f, -r ...) are not for it.
     """
-    if settings.rules is None:
-        with as_file(files("auditsvc.rules") / DEFAULT) as path:
-            lines = read(path)
-    else:
-        lines = [line for path in settings.rules for line in read(path)]
+    named = [default()] if settings.rules is None else [find(each) for each in settings.rules]
+    lines = [line for path in named for line in read(path)]
     rules = [line.command for line in lines if isinstance(line.command, Add)]
     notes = [
         f"{line.filename}:{line.number}: `{line.text}` is left out: run only adds rules"
