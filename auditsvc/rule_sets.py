@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from auditsvc.errors import RuleError
-from auditsvc.rule import Add, Set, parse
+from auditsvc.rule import Add, Set, fields, parse
 from auditsvc.rule.words import nearest
 
 if TYPE_CHECKING:
@@ -72,6 +72,21 @@ def find(name_or_path: str | Path) -> Path:
         f"rules {word}: no such file or folder, and no set of that name",
         f"{hint} the sets are {', '.join(sets)}".strip(),
     )
+
+
+def absent(rule: Rule) -> Path | None:
+    """Give the folder that a rule needs and this host has not: the kernel answers ENOENT.
+
+    A watched folder must be there, of a watched or run file the folder that holds it
+    (kernel/audit_tree.c audit_add_tree_rule, kernel/audit_watch.c audit_get_nd and
+    kernel/audit_fsnotify.c audit_alloc_mark).
+    """
+    for condition in rule.conditions:
+        if condition.field in (fields.DIR, fields.PATH, fields.EXE):
+            path = Path(str(condition.value))
+            needed = path if condition.field == fields.DIR else path.parent
+            return None if needed.is_dir() else needed
+    return None
 
 
 @dataclass(frozen=True, slots=True)

@@ -99,3 +99,25 @@ def test_wrong_comments(text, message):
 def test_other_comments():
     """Ornaments that look alike are comments of people."""
     assert rule_sets.controls("#:----\n#====\n") == []
+
+
+def test_what_is_not_there(tmp_path):
+    """Where a file says -i, rules for what the host lacks are left out and noted, else kept."""
+    (tmp_path / "there").mkdir()
+    text = f"""\
+-w {tmp_path}/there -p wa
+-w {tmp_path}/file -p wa
+-a always,exit -F dir={tmp_path}/lacking -F perm=wa
+-w {tmp_path}/lacking/file -p wa
+-a always,exit -F exe={tmp_path}/lacking/program
+"""
+    strict, lenient = tmp_path / "strict.rules", tmp_path / "lenient.rules"
+    strict.write_text(text)
+    lenient.write_text("-i\n" + text)
+    assert len(rules_in_use(load_settings(rules=[strict]))[0]) == 5
+    rules, notes = rules_in_use(load_settings(rules=[lenient]))
+    assert len(rules) == 2
+    assert [note.partition(" is left out: ")[2] for note in notes] == [
+        f"{tmp_path}/lacking is not there"
+    ] * 3
+    assert notes[0].startswith(f"{lenient}:4: `-a always,exit -F dir=")
