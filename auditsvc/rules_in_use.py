@@ -2,33 +2,43 @@
 
 from __future__ import annotations
 
-from importlib.resources import as_file, files
 from typing import TYPE_CHECKING
 
-from auditsvc.rule import Add, read
+from auditsvc.rule import Add, OnError, read
+from auditsvc.rule_sets import absent, default, find
 
 if TYPE_CHECKING:
     from auditsvc.config import Settings
-
-DEFAULT = "10-all-syscalls.rules"
+    from auditsvc.rule import Command
 
 
 def rules_in_use(settings: Settings) -> tuple[list[Add], list[str]]:
     """Read and check the rules (RuleError names file, line and column); the kernel is not asked.
 
-    Beside them come notes on the lines that are left out: `run` adds rules and puts
+    Beside them come notes on the lines that are left out. `run` adds rules and puts
     everything back at its end, so lines that delete rules or set the kernel (-D, -b,
-    -e, -f, -r ...) are not for it.
+    -e, -f, -r ...) are not for it. Where a file says -i or -c, neither are rules for
+    what is not on this host: the kernel would refuse them.
     """
-    if settings.rules is None:
-        with as_file(files("auditsvc.rules") / DEFAULT) as path:
-            lines = read(path)
-    else:
-        lines = [line for path in settings.rules for line in read(path)]
-    rules = [line.command for line in lines if isinstance(line.command, Add)]
-    notes = [
-        f"{line.filename}:{line.number}: `{line.text}` is left out: run only adds rules"
-        for line in lines
-        if not isinstance(line.command, Add)
-    ]
+    rules: list[Add] = []
+    notes: list[str] = []
+    paths = [default()] if settings.rules is None else [find(each) for each in settings.rules]
+    for path in paths:
+        lenient = False
+        for line in read(path):
+            if isinstance(line.command, OnError):
+                lenient = True
+                continue
+            why = _left_out(line.command, lenient=lenient)
+            if why:
+                notes.append(f"{line.filename}:{line.number}: `{line.text}` is left out: {why}")
+            elif isinstance(line.command, Add):
+                rules.append(line.command)
     return rules, notes
+
+
+def _left_out(command: Command, *, lenient: bool) -> str:
+    if not isinstance(command, Add):
+        return "run only adds rules"
+    lacking = absent(command.rule) if lenient else None
+    return f"{lacking} is not there" if lacking else ""
