@@ -252,7 +252,7 @@ def test_read(tmp_path):
     with pytest.raises(RuleError, match=r"30\.rules:2:5: byte 0xff is not UTF-8"):
         read(tmp_path, HOST)
     (tmp_path / "30.rules").write_bytes(b"-D\n\0\n")
-    with pytest.raises(RuleError, match=r"30\.rules:2: a NUL byte"):
+    with pytest.raises(RuleError, match=r"30\.rules:2:1: a NUL byte"):
         read(tmp_path, HOST)
 
 
