@@ -201,9 +201,9 @@ class NativeCollector(RecordCollector):
             )
             if got.count:
                 self._sink.put(got.lines, got.count)
-                self.config_changes += got.config_changes
             for kind, payload in got.others:
                 self._is_record(kind, payload)
+            self.config_changes += got.config_changes
             self._source.overflows += got.overflows
             self._source.forged += got.forged
             self._note_what_happened()

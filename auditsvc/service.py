@@ -28,6 +28,7 @@ from auditsvc.collector import Collector, LineCollector, make_collector
 from auditsvc.daemon import UNSET, DaemonRecords, actor
 from auditsvc.decode import decoder_in_use, make_decoder
 from auditsvc.errors import AuditsvcError, SpoolError, StoreError
+from auditsvc.guard import Guard, Loads
 from auditsvc.kernel.netlink import RecordSocket
 from auditsvc.kernel.session import Session
 from auditsvc.loader import Load, Loader, Route
@@ -50,7 +51,8 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-_TICK = 1.0
+_TICK = 0.5
+_SYNC_EVERY = 1.0
 _DISCARD_EVERY = 5.0
 
 
@@ -66,10 +68,11 @@ class Service:
         self._session: Session | None = None
         self._sink: Sink | None = None
         self._collector: Collector | None = None
+        self._guard: Guard | None = None
         self._loader: Loader | None = None
         self._place = ""
         self._began = time.time()
-        self._discarded_at = 0.0
+        self._discarded_at = self._synced_at = 0.0
         self._kernel_lost = 0
         self._trouble: dict[str, str] = {}
         """What does not work just now, by part; "" if it does."""
@@ -121,6 +124,8 @@ class Service:
             self._note(self._daemon.start(actor(os.getppid())))
             self._excluded = self._server
             self._session.begin(self._all_rules(), settings.kernel.backlog_limit)
+            if self._guard is not None:
+                self._guard.begin()
             self._say_notes()
         self._say_excluded()
 
@@ -143,7 +148,14 @@ class Service:
             self._session = Session(settings.runtime_directory / "found.json")
             records = RecordSocket.unicast(buffer)
             self._session.register(records)
-            self._collector = make_collector(settings.decoder, records, self._sink)
+            collector = make_collector(settings.decoder, records, self._sink)
+            self._collector = collector
+            if settings.guard != "off":
+                restore = settings.guard == "restore"
+                loads = Loads(settings.runtime_directory)
+                self._guard = Guard(
+                    self._session, collector, self._sink, restore=restore, loads=loads
+                )
         elif settings.source == "multicast":
             log.warning("multicast: what does not fit the socket is dropped and is not in `lost`")
             records = RecordSocket.multicast(buffer)
@@ -219,10 +231,11 @@ class Service:
         systemd.notify("WATCHDOG=1")
         self._watch_kernel()
         self._watch_server()
-        if self._sink is not None:
+        now = time.monotonic()
+        if self._sink is not None and now - self._synced_at >= _SYNC_EVERY:
+            self._synced_at = now
             self._sink.sync()
         self._log_troubles()
-        now = time.monotonic()
         place = self._committed()
         if place and now - self._discarded_at >= _DISCARD_EVERY:
             self._discarded_at = now
@@ -250,6 +263,9 @@ class Service:
     def _watch_kernel(self) -> None:
         """Note what the kernel lost, and see that it still sends its records to us."""
         self._note_lost()
+        if self._guard is not None:
+            self._guard.look()
+            return
         if self._session is None or self._session.registered:
             return
         # A reader that stood still for too long is given up (auditd_reset in kernel/audit.c).
@@ -331,6 +347,7 @@ class Service:
             records=self._sink.records if self._sink else 0,
             missing=self._sink.missing if self._sink else 0,
             kernel_lost=self._kernel_lost,
+            tamper=self._guard.findings if self._guard else 0,
             kernel_backlog=status.backlog if status else 0,
             spool_waiting=self._waiting(),
             spool_trouble=self._trouble["spool"],
@@ -358,6 +375,8 @@ class Service:
             if self._session is not None:
                 steps.callback(self._note_lost)
                 steps.callback(self._session.quiet)
+            if self._guard is not None:
+                steps.callback(self._guard.last_look)
 
     def _end_after(self, error: BaseException) -> None:
         """The same after an error, which stays the one that is reported."""
