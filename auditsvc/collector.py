@@ -157,7 +157,8 @@ class RecordCollector(Collector):
                 format_line(names.record_type_name(kind), payload) for kind, payload in records
             )
         self._sink.put(text + b"\n", len(lines))
-        self.config_changes += text.count(_CONFIG_CHANGE)
+        changes = text.count(b"\n" + _CONFIG_CHANGE) + text.startswith(_CONFIG_CHANGE)
+        self.config_changes += changes
 
     def _is_record(self, kind: int, payload: bytes) -> bool:
         if kind == REPLACE:

@@ -250,3 +250,4 @@ def test_a_server_on_this_host_does_not_feed_its_store(audit_lock, as_auid, tmp_
             assert of_server() == settled
         assert service.log.read_text().count("the store's server runs on this host") == 2
         assert audit_lock.raw_rules() == before
+        assert service.query("SELECT * FROM tamper") == []  # what we do ourselves is none

@@ -114,7 +114,7 @@ def test_a_second_daemon_is_refused_and_harms_nothing(programs, tmp_path):
         loud(programs, auid)
     assert first.query(f"SELECT count(*) > 50 AS many FROM syscalls WHERE auid = {auid}")[0]["many"]
     assert (
-        first.query("SELECT count(*) AS n FROM events WHERE fields LIKE '%replace%'")[0]["n"] == 1
+        first.query("SELECT count(*) AS n FROM events WHERE type = 'DAEMON_ERR'")[0]["n"] == 1
     )
 
 
