@@ -26,20 +26,28 @@ from auditsvc.line import Line, parse_line
 from auditsvc.spool import SpoolReader
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
     from auditsvc.spool import Place
 
 CONFIG_CHANGE: Final = 1305
 _SYSCALL: Final = 1300
+_NEWLINE: Final = 0x0A
+_MOST_OPENERS: Final = 1024
 _PIECE: Final = 8 << 20
 _SOCKET_SECONDS: Final = 5
 """What a process may take from opening its audit socket to its deed, for us to name it."""
 
-_CHANGED: Final = re.compile(rb"^type=CONFIG_CHANGE msg=audit\([^\n]*", re.MULTILINE)
+# Searched by bytes.find, which passes over a GB a second.
+_CHANGED: Final = b"type=CONFIG_CHANGE msg=audit("
+_CALL: Final = b"type=SYSCALL msg=audit("
 # socket(AF_NETLINK, ..., NETLINK_AUDIT), in hex
-_AUDIT_SOCKET: Final = re.compile(rb" a0=10 a1=[0-9a-f]+ a2=9 ")
+_NETLINK: Final = b" a0=10 a1="
+_AUDIT: Final = re.compile(rb" a0=10 a1=[0-9a-f]+ a2=9 ")
+_CALL_PIECES: Final = 2
+"""Pieces in which the SYSCALL of a deed is looked for: it follows within microseconds, unless
+the kernel's queue is full, which holds fewer bytes than a piece has."""
 _SETTINGS: Final = {f"audit_{name}".encode(): name for name in (*Settings._fields, "pid")}
 
 
@@ -63,19 +71,23 @@ class Trail:
     def read(self, waiting: Iterable[Deed]) -> list[Deed]:
         """Give the deeds that are new, and `waiting` ones their calls; SpoolError if it fails."""
         deeds: list[Deed] = []
-        callless = {deed.stamp: deed for deed in waiting if deed.call is None}
+        callless = [(deed, _CALL_PIECES) for deed in waiting if deed.call is None]
         with SpoolReader(self._directory, self._at) as reader:
             while data := reader.read(_PIECE):
                 self._at = reader.place
-                for match in _CHANGED.finditer(data):
-                    if (line := _line(match[0])) is not None:
-                        deed = _deed(line)
-                        deeds.append(deed)
-                        callless[deed.stamp] = deed
-                for match in _AUDIT_SOCKET.finditer(data):
-                    self._note_opener(_line_around(data, match.start()))
-                if callless:
-                    _find_calls(data, callless)
+                callless = [
+                    (deed, pieces - 1)
+                    for deed, pieces in callless
+                    if pieces and not _find_call(data, 0, deed)
+                ]
+                for at in _starts(data, _CHANGED):
+                    if (line := _line_at(data, at)) is None:
+                        continue
+                    deed = _deed(line)
+                    deeds.append(deed)
+                    if not _find_call(data, at, deed):
+                        callless.append((deed, _CALL_PIECES - 1))
+                self._note_openers(data)
         return deeds
 
     def opener(self, deed: Deed) -> Culprit | None:
@@ -83,41 +95,56 @@ class Trail:
         second, who = self._openers.get((deed.auid, deed.ses), (0, None))
         return who if 0 <= deed.second - second <= _SOCKET_SECONDS else None
 
-    def _note_opener(self, text: bytes) -> None:
-        line = _line(text)
-        if line is None or line.type_name != b"SYSCALL":
-            return
-        fields = _fields(_SYSCALL, line)
-        arch, number = fields.get(b"arch") or b"", to_int(fields.get(b"syscall"))
-        if number is None or names.syscall_name(int(arch or b"0", 16), number) != "socket":
-            return
-        who = replace(_culprit(fields), known_by="socket")
-        if len(self._openers) >= 1024:
-            self._openers.clear()
-        self._openers[who.actor.auid, who.actor.ses] = (line.second, who)
+    def _note_openers(self, data: bytes) -> None:
+        """Remember who opened an audit socket, by login and session."""
+        for at in _each(data, _NETLINK):
+            if not _AUDIT.match(data, at):
+                continue
+            start = data.rfind(b"\n", 0, at) + 1
+            if not data.startswith(_CALL, start):
+                continue
+            if (line := _line_at(data, start)) is None:
+                continue
+            fields = _fields(_SYSCALL, line)
+            try:
+                arch = int(fields.get(b"arch") or b"", 16)
+            except ValueError:
+                continue
+            number = to_int(fields.get(b"syscall"))
+            if number is None or names.syscall_name(arch, number) != "socket":
+                continue
+            who = replace(_culprit(fields), known_by="socket")
+            if len(self._openers) >= _MOST_OPENERS:
+                self._openers.clear()
+            self._openers[who.actor.auid, who.actor.ses] = (line.second, who)
 
 
-def _line(text: bytes) -> Line | None:
-    """Take a spool line apart; a node's name never stands there."""
-    line = parse_line(text)
-    return line if isinstance(line, Line) and line.node is None else None
+def _each(data: bytes, text: bytes, start: int = 0) -> Iterator[int]:
+    """Give where a text stands."""
+    while (start := data.find(text, start)) >= 0:
+        yield start
+        start += len(text)
 
 
-def _line_around(data: bytes, position: int) -> bytes:
-    start = data.rfind(b"\n", 0, position) + 1
-    end = data.find(b"\n", position)
-    return data[start:end]
+def _starts(data: bytes, text: bytes, start: int = 0) -> Iterator[int]:
+    """Give where lines begin with a text; inside a line it is only what somebody sent."""
+    return (at for at in _each(data, text, start) if not at or data[at - 1] == _NEWLINE)
 
 
-def _find_calls(data: bytes, callless: dict[str, Deed]) -> None:
-    """Look for the SYSCALLs of deeds, and take those out that have theirs."""
-    stamps = b"|".join(re.escape(stamp.encode()) for stamp in callless)
-    pattern = rb"^type=SYSCALL msg=audit\((?:" + stamps + rb")\)[^\n]*"
-    for match in re.finditer(pattern, data, re.MULTILINE):
-        if (line := _line(match[0])) is not None:
-            deed = callless.pop(_stamp(line), None)
-            if deed is not None:
-                deed.call = _culprit(_fields(_SYSCALL, line))
+def _line_at(data: bytes, start: int) -> Line | None:
+    """Take the line apart that begins there; None if it is no record after all."""
+    line = parse_line(data[start : data.find(b"\n", start)])
+    return line if isinstance(line, Line) else None
+
+
+def _find_call(data: bytes, start: int, deed: Deed) -> bool:
+    """Look for the SYSCALL of a deed."""
+    at = next(_starts(data, b"%b%b)" % (_CALL, deed.stamp.encode()), start), None)
+    if at is None:
+        return False
+    if (line := _line_at(data, at)) is not None:
+        deed.call = _culprit(_fields(_SYSCALL, line))
+    return True
 
 
 def _stamp(line: Line) -> str:
