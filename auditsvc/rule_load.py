@@ -129,7 +129,7 @@ class _Loading:
             if self._rules_made:
                 left = reconcile.restore(self._control, before, new)
             left += self._put_back()
-            self._remember(ours)
+            self._remember(ours | new.intersection(self._control.rules()))
             if isinstance(error, LockedError) or not (self._rules_made or left):
                 raise
             raise reconcile.taken_back(error, left) from error
@@ -147,7 +147,7 @@ class _Loading:
 
     def _rules(self) -> None:
         skip = None if self._skip is None else self._skip_rule
-        reconcile.apply(self._control, self._found.changes, skip)
+        reconcile.apply(self._control, self._found.changes, skip, self._wanted.where)
         self._rules_made = True
 
     def _skip_rule(self, rule: Rule, error: KernelError) -> None:
