@@ -16,7 +16,7 @@ from auditsvc.rule import Add, Rule
 from auditsvc.rule.plan import STAND_IN, plan
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from auditsvc.kernel.control import Control
     from auditsvc.rule.plan import Change
@@ -24,12 +24,18 @@ if TYPE_CHECKING:
     Skip = Callable[[Rule, KernelError], None]
 
 
-def apply(control: Control, changes: Sequence[Change], skip: Skip | None = None) -> None:
+def apply(
+    control: Control,
+    changes: Sequence[Change],
+    skip: Skip | None = None,
+    where: Mapping[Rule, str] | None = None,
+) -> None:
     """Make the changes in their order; one that somebody else has made meanwhile is no error.
 
     KernelError when the kernel refuses a rule: all is as before then, or the error says what
     could not be put back. With `skip`, that is told instead and the rest is done; a rule that
-    had to move and is refused keeps its stand-in. LockedError when audit is locked: nothing
+    had to move and is refused keeps its stand-in. `where` tells FILE:LINE of rules, for the
+    error. LockedError when audit is locked: nothing
     was changed then, or the error says how far it came.
     """
     if not changes:
@@ -46,7 +52,8 @@ def apply(control: Control, changes: Sequence[Change], skip: Skip | None = None)
         except KernelError as error:
             if skip is None or change.verb == "delete":
                 added = {each.rule for each in changes[:number] if each.verb != "delete"}
-                raise taken_back(error, restore(control, before, added)) from error
+                place = (where or {}).get(change.rule, "")
+                raise taken_back(error, restore(control, before, added), place) from error
             skip(change.rule, error)
             refused = refused or change.rule in before
 
@@ -74,12 +81,13 @@ def restore(control: Control, before: Sequence[Rule], added: set[Rule]) -> list[
     return left
 
 
-def taken_back(error: KernelError, left: Sequence[str]) -> KernelError:
-    """Give the error, told with what became of the changes before it."""
+def taken_back(error: KernelError, left: Sequence[str], where: str = "") -> KernelError:
+    """Give the error, told with where it is from and what became of the changes before it."""
     outcome = "everything is as it was before"
     if left:
         outcome = f"could not be put back: {'; '.join(left)}"
-    return KernelError(f"{error.what}; {outcome}", error.hint, error.errno)
+    what = f"{where}: {error.what}" if where else error.what
+    return KernelError(f"{what}; {outcome}", error.hint, error.errno)
 
 
 def _make(control: Control, change: Change) -> None:

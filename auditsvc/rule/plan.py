@@ -15,10 +15,10 @@ What holds:
   the last of them foremost, then `-a` and `-w` lines as they come; a rule said twice
   stands where the first line put it.
 - Foreign rules (neither wanted nor removable) are not touched. Against foreign rules of
-  the opposite action (an `always` beside a `never`; others cannot change what is logged)
-  the file decides as with auditctl: `-A` goes before all of them, what `-a` adds never
-  goes before one. So a `never` that shall take something out of a foreign `always` must
-  be an `-A` line; as an `-a` line it has no effect there.
+  the opposite action (an `always` beside a `never`; others cannot change what is logged,
+  only under which key) the file decides as with auditctl: `-A` goes before all of them,
+  what `-a` adds never goes before one. So a `never` that shall take something out of a
+  foreign `always` must be an `-A` line; as an `-a` line it has no effect there.
 - What was logged before and is logged after is logged at every step in between. An
   `always` rule that moves has a stand-in at the head meanwhile: the same rule with one
   more key. `never` rules go first and come last: meanwhile more is logged.
@@ -188,13 +188,19 @@ class _ListPlan:
     def _staying(self, wanted: list[Add]) -> tuple[int, int]:
         """Give start and end of the run of wanted rules that stays: the dearest to move."""
         heads = sum(each.prepend for each in wanted)
-        # A rule of the head must not be appended behind a foreign rule of the other action.
-        least_end = max(
+        # A rule of the head had better not be appended behind any foreign rule, and must
+        # not behind one of the other action.
+        needed = max(
             (k + 1 for k in range(heads) if self._opposite[wanted[k].rule.action]), default=0
         )
         gapless, possible = self._largest_starts(wanted)
         runs = self._runs(wanted)
-        for largest_start in (gapless, possible):
+        ahead = heads if any(self._opposite.values()) else 0
+        for least_end, largest_start in (
+            (ahead, gapless),
+            (needed, gapless),
+            (needed, possible),
+        ):
             split = min(heads, largest_start)
             usable = [
                 (start, end)

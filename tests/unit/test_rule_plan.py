@@ -217,6 +217,8 @@ NEVER = rule("never", Action.NEVER)
         # Against a foreign always: -a has no effect there and goes behind, -A goes before.
         ([Add(NEVER)], [A], [], ["append never"]),
         ([Add(NEVER, prepend=True)], [A], [], ["prepend never"]),
+        ([Add(B, prepend=True)], [A], [], ["prepend b"]),
+        ([Add(B, prepend=True)], [A, B], [], []),
         ([Add(NEVER, prepend=True)], [A, NEVER], [], ["delete never", "prepend never"]),
         # Against a foreign never: what -a adds does not go before it.
         (
