@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 import structlog
 from systemd import daemon as systemd
 
-from auditsvc import spool
+from auditsvc import spool, switch
 from auditsvc.collector import Collector, LineCollector, make_collector
 from auditsvc.daemon import UNSET, DaemonRecords, actor
 from auditsvc.decode import decoder_in_use, make_decoder
@@ -77,6 +77,7 @@ class Service:
         self._server: Server | None = None
         """The store's, if it runs on this host; the loader's thread sets it."""
         self._excluded: Server | None = None
+        self._switch = switch.Watch(settings.runtime_directory)
 
     def run(self, duration: float | None) -> None:
         """Collect and load until a signal, an error, the end of the input or of `duration` (s)."""
@@ -120,6 +121,7 @@ class Service:
         if self._session is not None:
             self._note(self._daemon.start(actor(os.getppid())))
             self._excluded = self._server
+            switch.forget(settings.runtime_directory)
             self._session.begin(self._all_rules(), settings.kernel.backlog_limit)
             self._say_notes()
         self._say_excluded()
@@ -217,6 +219,7 @@ class Service:
             if part is not None and part.error is not None:
                 raise part.error
         systemd.notify("WATCHDOG=1")
+        self._watch_switch()
         self._watch_kernel()
         self._watch_server()
         if self._sink is not None:
@@ -246,6 +249,13 @@ class Service:
             self._trouble["state"] = f"{error.filename}: {error.strerror}"
         else:
             self._trouble["state"] = ""
+
+    def _watch_switch(self) -> None:
+        """Put into the evidence who asked for `off` or `on`: the kernel says less, or nothing."""
+        for request in self._switch.new():
+            state = "on" if request.on else "off"
+            log.warning("audit was switched", state=state, auid=request.who.auid)
+            self._note(self._daemon.config(request.who, "switch", f"state={state}"))
 
     def _watch_kernel(self) -> None:
         """Note what the kernel lost, and see that it still sends its records to us."""
@@ -357,7 +367,12 @@ class Service:
                 steps.callback(self._collector.stop)
             if self._session is not None:
                 steps.callback(self._note_lost)
-                steps.callback(self._session.quiet)
+                steps.callback(self._quiet, self._session)
+                steps.callback(self._watch_switch)
+
+    def _quiet(self, session: Session) -> None:
+        """What `off` asked for outlives us, even if audit was on when we came."""
+        session.quiet(stay_off=not switch.wanted_on(self._settings.runtime_directory))
 
     def _end_after(self, error: BaseException) -> None:
         """The same after an error, which stays the one that is reported."""
