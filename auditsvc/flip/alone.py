@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from auditsvc.errors import AuditsvcError
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import FrameType
@@ -28,9 +30,13 @@ def alone(directory: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
+class _InterruptedError(BaseException):
+    """Passes every `except` on its way to the end of the flip."""
+
+
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Make each signal that ends a program a KeyboardInterrupt, so that `finally` runs.
+    """Let a signal that ends a program run every `finally` first; then AuditsvcError.
 
     A second one does not disturb that.
     """
@@ -38,11 +44,15 @@ def interruptible() -> Iterator[None]:
     def interrupt(_number: int, _frame: FrameType | None) -> None:
         for number in _SIGNALS:
             signal.signal(number, signal.SIG_IGN)
-        raise KeyboardInterrupt
+        raise _InterruptedError
 
     before = {number: signal.signal(number, interrupt) for number in _SIGNALS}
     try:
         yield
+    except _InterruptedError as error:
+        raise AuditsvcError(
+            "interrupted", "the switch may have been made: `auditsvc status` shows it"
+        ) from error
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
