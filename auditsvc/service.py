@@ -23,12 +23,12 @@ from typing import TYPE_CHECKING
 import structlog
 from systemd import daemon as systemd
 
-from auditsvc import spool
+from auditsvc import spool, switch
 from auditsvc.collector import Collector, LineCollector, make_collector
 from auditsvc.daemon import UNSET, DaemonRecords, actor
 from auditsvc.decode import decoder_in_use, make_decoder
 from auditsvc.errors import AuditsvcError, SpoolError, StoreError
-from auditsvc.guard import Guard, Loads
+from auditsvc.guard import Guard, Meant
 from auditsvc.kernel.netlink import RecordSocket
 from auditsvc.kernel.session import Session
 from auditsvc.loader import Load, Loader, Route
@@ -80,6 +80,7 @@ class Service:
         self._server: Server | None = None
         """The store's, if it runs on this host; the loader's thread sets it."""
         self._excluded: Server | None = None
+        self._switch = switch.Watch(settings.runtime_directory)
 
     def run(self, duration: float | None) -> None:
         """Collect and load until a signal, an error, the end of the input or of `duration` (s)."""
@@ -123,6 +124,7 @@ class Service:
         if self._session is not None:
             self._note(self._daemon.start(actor(os.getppid())))
             self._excluded = self._server
+            switch.forget(settings.runtime_directory)
             self._session.begin(self._all_rules(), settings.kernel.backlog_limit)
             if self._guard is not None:
                 self._guard.begin()
@@ -152,10 +154,8 @@ class Service:
             self._collector = collector
             if settings.guard != "off":
                 restore = settings.guard == "restore"
-                loads = Loads(settings.runtime_directory)
-                self._guard = Guard(
-                    self._session, collector, self._sink, restore=restore, loads=loads
-                )
+                meant = Meant(settings.runtime_directory)
+                self._guard = Guard(self._session, collector, self._sink, meant, restore=restore)
         elif settings.source == "multicast":
             log.warning("multicast: what does not fit the socket is dropped and is not in `lost`")
             records = RecordSocket.multicast(buffer)
@@ -229,6 +229,7 @@ class Service:
             if part is not None and part.error is not None:
                 raise part.error
         systemd.notify("WATCHDOG=1")
+        self._watch_switch()
         self._watch_kernel()
         self._watch_server()
         now = time.monotonic()
@@ -259,6 +260,13 @@ class Service:
             self._trouble["state"] = f"{error.filename}: {error.strerror}"
         else:
             self._trouble["state"] = ""
+
+    def _watch_switch(self) -> None:
+        """Put into the evidence who asked for `off` or `on`: the kernel says less, or nothing."""
+        for request in self._switch.new():
+            state = "on" if request.on else "off"
+            log.warning("audit was switched", state=state, auid=request.who.auid)
+            self._note(self._daemon.config(request.who, "switch", f"state={state}"))
 
     def _watch_kernel(self) -> None:
         """Note what the kernel lost, and see that it still sends its records to us."""
@@ -373,9 +381,14 @@ class Service:
                 steps.callback(self._collector.stop)
             if self._session is not None:
                 steps.callback(self._note_lost)
-                steps.callback(self._session.quiet)
+                steps.callback(self._quiet, self._session)
+                steps.callback(self._watch_switch)
             if self._guard is not None:
                 steps.callback(self._guard.last_look)
+
+    def _quiet(self, session: Session) -> None:
+        """What `off` asked for outlives us, even if audit was on when we came."""
+        session.quiet(stay_off=not switch.wanted_on(self._settings.runtime_directory))
 
     def _end_after(self, error: BaseException) -> None:
         """The same after an error, which stays the one that is reported."""

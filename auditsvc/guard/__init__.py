@@ -7,6 +7,6 @@ The lines are the evidence; the view `tamper` is made of them.
 """
 
 from auditsvc.guard.guard import Guard
-from auditsvc.guard.loads import Loads
+from auditsvc.guard.meant import Meant
 
-__all__ = ["Guard", "Loads"]
+__all__ = ["Guard", "Meant"]

@@ -32,12 +32,10 @@ from auditsvc.rule import Rule
 from auditsvc.rule.reach import takes_cover
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from auditsvc.collector import RecordCollector
     from auditsvc.guard.deed import Deed
     from auditsvc.guard.finding import What
-    from auditsvc.guard.loads import Loads
+    from auditsvc.guard.meant import Meant
     from auditsvc.kernel.session import Session
     from auditsvc.sink import Sink
 
@@ -58,12 +56,11 @@ class Guard:
         session: Session,
         collector: RecordCollector,
         sink: Sink,
+        meant: Meant,
         *,
         restore: bool,
-        loads: Loads,
-        wanted_enabled: Callable[[], bool] = lambda: True,
     ) -> None:
-        """`wanted_enabled`: whether audit is meant to be on (`auditsvc off` says no)."""
+        """Nothing is asked or changed before `begin`; `restore`: put back what was taken."""
         self.findings = 0
         """How many there were."""
         self._session = session
@@ -72,9 +69,8 @@ class Guard:
         self._sink = sink
         self._restore = restore
         self._restorer: Restorer | None = None
-        self._loads = loads
+        self._meant = meant
         self._waited = 0
-        self._wanted_enabled = wanted_enabled
         self._ours = Ours()
         self._control.listener = self._ours.heard
         self._trail = Trail(sink.directory, lambda: sink.place)
@@ -84,8 +80,6 @@ class Guard:
         self._raw: list[bytes] = []
         self._rules: list[Rule] = []
         self._settings = Settings(0, 0, 0, 0, 0)
-        self._meant = True
-        """Whether audit was meant to be on at the last look."""
         self._blinded = False
         """It was switched off, and was not meant to be."""
         self._ousted = False
@@ -104,7 +98,7 @@ class Guard:
 
     def look(self) -> None:
         """Look once: find, put back, and write down what is known."""
-        if self._waited < _WAIT_FOR_LOADS and self._loads.underway():
+        if self._waited < _WAIT_FOR_LOADS and self._meant.loading():
             self._waited += 1
             return
         self._waited = 0
@@ -116,17 +110,18 @@ class Guard:
         # The state after the records: what a record tells of shows there, or is undone.
         rules, settings = self._rules, self._settings
         pid = self._see()
-        meant = self._wanted_enabled()
+        on, switched = self._meant.on(), self._meant.switched()
         found = [
             *self._rule_findings(rules),
-            *self._setting_findings(settings, meant),
+            *self._setting_findings(settings, on),
             *self._place_findings(pid),
         ]
-        self._answer(found, meant)
+        self._answer(found, on)
         self._held += found
-        self._held += self._undone(attribute(self._held, deeds), meant)
+        self._held += undone(attribute(self._held, deeds), self._rules, self._settings)
+        if switched:
+            self._held = [finding for finding in self._held if not _was_meant(finding)]
         self._held = [finding for finding in self._held if not self._say(finding)]
-        self._meant = meant
         self._trail.mark()
 
     def last_look(self) -> None:
@@ -192,24 +187,24 @@ class Guard:
             *(Finding("rule_moved", str(rule), rule) for rule in changed.moved),
         ]
 
-    def _setting_findings(self, before: Settings, meant: bool) -> list[Finding]:
+    def _setting_findings(self, before: Settings, on: bool) -> list[Finding]:
         found = []
         for name, old, new in zip(Settings._fields, before, self._settings, strict=True):
             if name == "enabled" and old != new:
-                found += self._switch_findings(old, new, meant)
+                found += self._switch_findings(old, new, on)
             elif name != "enabled" and is_harmful(name, old, new):
                 found.append(Finding("setting", shown(name, old, new), None, name, new))
         return found
 
-    def _switch_findings(self, old: int, new: int, meant: bool) -> list[Finding]:
+    def _switch_findings(self, old: int, new: int, on: bool) -> list[Finding]:
         detail = shown("enabled", old, new)
         if new == LOCKED:
             detail += " (locked until the next boot)"
             return [Finding("setting", detail, None, "enabled", new)]
-        if not new and meant:
+        if not new and on:
             self._blinded = True
             return [Finding("switched_off", detail, None, "enabled", new)]
-        if new and (self._blinded or not meant):
+        if new and (self._blinded or not on):
             self._blinded = False
             return [Finding("switched_on", detail, None, "enabled", new)]
         return []
@@ -236,29 +231,19 @@ class Guard:
                 found.append(Finding("given_up", detail, restored="yes"))
         return found
 
-    def _undone(self, deeds: list[Deed], meant: bool) -> list[Finding]:
-        """Make findings of what was done and is not to be seen, and of what nobody was let do."""
-        # Switching off and on again is no tampering while it is meant.
-        intended = not (meant and self._meant)
-        return [
-            finding
-            for finding in undone(deeds, self._rules, self._settings)
-            if not (intended and finding.what == "switched_off")
-        ]
-
     # --- answers --------------------------------------------------------------------------
 
-    def _answer(self, found: list[Finding], meant: bool) -> None:
+    def _answer(self, found: list[Finding], on: bool) -> None:
         """Put back what can be; sets `restored` of the findings."""
         restorer = self._restorer
         if restorer is None:
             return
-        loaded, unloaded = self._loads.changed()
+        loaded, unloaded = self._meant.loaded()
         others = {f.rule for f in found if f.what == "rule_added" and f.rule is not None}
         restorer.accept(
             self._rules, self._settings, others=others, loaded=loaded, unloaded=unloaded
         )
-        enabled = 1 if meant else self._settings.enabled
+        enabled = 1 if on else self._settings.enabled
         todo = [
             finding
             for finding in found
@@ -321,6 +306,12 @@ class Guard:
             self.findings += 1
             log.error("tampering", what=finding.what, **finding.shown())
         return True
+
+
+def _was_meant(finding: Finding) -> bool:
+    """Whether it is what `off` and `on` do: between two looks, or before `on` wrote it down."""
+    undone_off = finding.what == "switched_off" and finding.restored == "undone"
+    return undone_off or finding.what == "switched_on"
 
 
 def _replaced(pid: int, *, refused: bool) -> Finding:

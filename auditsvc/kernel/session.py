@@ -142,11 +142,17 @@ class Session:
         self._lost = lost
         return new
 
-    def quiet(self) -> None:
-        """Take our rules out, put the enabled flag back, and wait for the kernel's queue."""
+    def quiet(self, *, stay_off: bool = False) -> None:
+        """Take our rules out, put the enabled flag back, and wait for the kernel's queue.
+
+        `stay_off`: somebody put audit off on purpose meanwhile, so it is not put on again.
+        """
         if self._found is not None:
             self._remove_rules(self._found)
-            self._put_back(enabled=self._found.enabled)
+            if not stay_off:
+                self._put_back(enabled=self._found.enabled)
+            elif self._found.enabled:
+                self.notes.append("audit was on before and stays off, as was asked for meanwhile")
         ends = time.monotonic() + _QUIET_SECONDS
         while self.status().backlog and time.monotonic() < ends:
             time.sleep(0.005)

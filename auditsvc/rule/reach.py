@@ -13,7 +13,9 @@ from auditsvc.rule import fields
 from auditsvc.rule.model import Action, FilterList, Rule
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
+
+    from auditsvc.rule.model import Condition
 
 
 def never_task(rules: Iterable[Rule]) -> list[Rule]:
@@ -73,3 +75,51 @@ def takes_cover(rules: Iterable[Rule], rule: Rule) -> bool:
         elif each.action is Action.ALWAYS and (reached or is_unconditional(each)):
             return reached
     return False
+
+
+def logs(rules: Iterable[Rule], nr: int, facts: Mapping[int, int]) -> bool | None:
+    """Whether the exit list logs a system call of which some things are known beforehand.
+
+    `facts`: values by the number of their field (fields.BY_NAME). None: it depends on
+    what is not known. The kernel too takes the first rule that matches.
+    """
+    possible = set()  # what the rules that may match would do
+    for rule in rules:
+        if rule.filter_list is not FilterList.EXIT or not rule.mask >> nr & 1:
+            continue
+        answers = [_holds(condition, facts) for condition in rule.conditions]
+        if False in answers:
+            continue
+        logged = rule.action is Action.ALWAYS
+        possible.add(logged)
+        if None not in answers:
+            break
+    else:
+        possible.add(False)
+    return possible.pop() if len(possible) == 1 else None
+
+
+def _holds(condition: Condition, facts: Mapping[int, int]) -> bool | None:
+    """Compare as audit_comparator() in kernel/auditfilter.c does; None if it is not known."""
+    if condition.field == fields.KEY:
+        return True
+    have, want = facts.get(condition.field), condition.value
+    if have is None or isinstance(want, str):
+        return None
+    match fields.SYMBOLS[condition.operator]:
+        case "=":
+            return have == want
+        case "!=":
+            return have != want
+        case "<":
+            return have < want
+        case "<=":
+            return have <= want
+        case ">":
+            return have > want
+        case ">=":
+            return have >= want
+        case "&":
+            return bool(have & want)
+        case _:
+            return have & want == want

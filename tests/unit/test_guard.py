@@ -10,10 +10,11 @@ from types import SimpleNamespace
 
 import pytest
 
+from auditsvc import switch
 from auditsvc.daemon import DaemonRecords, actor
 from auditsvc.decode.fields import parse_fields
 from auditsvc.errors import KernelError, LockedError
-from auditsvc.guard import Guard, Loads
+from auditsvc.guard import Guard, Meant
 from auditsvc.kernel import memory, messages
 from auditsvc.line import parse_line, untrusted
 from auditsvc.rule import Add, Condition, FilterList, parse
@@ -175,8 +176,8 @@ class Stage:
         session = SimpleNamespace(control=self.kernel, register_again=self._register)
         self.runtime = folder / "run"
         self.runtime.mkdir()
-        options = {"restore": False, "loads": Loads(self.runtime)} | options
-        self.guard = Guard(session, self.collector, sink, **options)
+        meant = Meant(self.runtime)
+        self.guard = Guard(session, self.collector, sink, meant, **({"restore": False} | options))
         self.guard.begin()
 
     def _register(self):
@@ -325,19 +326,32 @@ def test_a_rule_that_moved_is_moved_back(stage):
 
 def test_the_switch(stage):
     """Off is tampering unless it is meant; with restore it goes on again."""
-    meant = [True]
-    at = stage(ALL, restore=True, wanted_enabled=lambda: meant[0])
+    at = stage(ALL, restore=True)
     at.kernel.tamper(enabled=0)
     at.look()
     assert at.kernel.settings["enabled"] == 1
-    meant[0] = False
+    switch.ask(at.runtime, on=False)
+    at.look()
     at.kernel.tamper(enabled=0)
     at.look()
     assert at.kernel.settings["enabled"] == 0
     at.kernel.tamper(enabled=1)
-    meant[0] = True
+    at.guard.look()
+    switch.ask(at.runtime, on=True)
+    at.look()
+    switch.ask(at.runtime, on=False)
+    at.kernel.tamper(enabled=0)
+    at.kernel.tamper(enabled=1)
+    switch.ask(at.runtime, on=True)
     at.look()
     assert at.brief("what", "restored") == [("switched_off", "yes")]
+    switch.ask(at.runtime, on=False)
+    at.look()
+    at.kernel.tamper(enabled=0)
+    at.look()
+    at.kernel.tamper(enabled=1)
+    at.look()
+    assert at.brief("what", "restored")[1:] == [("switched_on", "no")]
 
 
 def test_on_again_is_told_where_off_was(stage):
