@@ -34,6 +34,7 @@ from auditsvc.kernel.session import Session
 from auditsvc.loader import Load, Loader, Route
 from auditsvc.logfile import FollowedFile
 from auditsvc.neighbour import Server, excluded, local_server
+from auditsvc.signals import Signals
 from auditsvc.sink import Sink
 from auditsvc.spool import Place, SpoolReader, SpoolWriter
 from auditsvc.state import State, remove_state, write_state
@@ -84,8 +85,7 @@ class Service:
 
     def run(self, duration: float | None) -> None:
         """Collect and load until a signal, an error, the end of the input or of `duration` (s)."""
-        # Threads inherit the mask, so that only `_wait` takes the signals.
-        signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+        signals = Signals(_SIGNALS)
         ends = None if duration is None else time.monotonic() + duration
         try:
             self._begin()
@@ -96,7 +96,7 @@ class Service:
                 decoder=decoder_in_use(self._settings.decoder_name),
             )
             systemd.notify("READY=1")
-            reason, who = self._wait(ends)
+            reason, who = self._wait(signals, ends)
         except BaseException as error:
             self._end_after(error)
             raise
@@ -205,12 +205,12 @@ class Service:
 
     # --- running -----------------------------------------------------------------------
 
-    def _wait(self, ends: float | None) -> tuple[str, Actor]:
+    def _wait(self, signals: Signals, ends: float | None) -> tuple[str, Actor]:
         """Watch over everything until there is a reason to stop; returns it, and who gave it."""
         ourselves = actor(os.getpid())
         while True:
             left = _TICK if ends is None else max(0.0, min(_TICK, ends - time.monotonic()))
-            got = signal.sigtimedwait(_SIGNALS, left)
+            got = signals.wait(left)
             if got is not None:
                 who = self._who_signalled(got)
                 if got.si_signo != signal.SIGHUP:
