@@ -63,11 +63,12 @@ class Ours:
         """Whether a deed is ours; one that was expected is expected no more. Ask once a deed."""
         if deed.setting == "pid" and deed.value == self._pid:
             return True  # nobody can register for another process
-        if deed.call is not None:
-            return deed.call.actor.pid == self._pid
+        if deed.call is not None and deed.call.actor.pid != self._pid:
+            return False
         while self._expected and self._expected[0][0] < time.monotonic() - _EXPECTED_SECONDS:
             self._expected.popleft()
-        if (deed.auid, deed.ses) != self._login:
+        by_us = deed.call is not None
+        if not by_us and (deed.auid, deed.ses) != self._login:
             return False
         said = (
             ("set", deed.setting, deed.value)
@@ -78,7 +79,7 @@ class Ours:
             if what == said:
                 del self._expected[place]
                 return True
-        return False
+        return by_us
 
 
 def key_of(rule: Rule) -> bytes | None:

@@ -509,6 +509,20 @@ def test_a_record_like_ours_by_somebody_else_is_not_ours(stage):
     assert at.brief("what", "restored") == [("rule_added", "undone")]
 
 
+def test_a_call_of_ours_uses_up_what_was_expected(stage):
+    """Before we are exempt our own call is logged too: then a second record is another's."""
+    at = stage(ALL)
+    us = actor(os.getpid())
+    at.kernel.listener(messages.DELETE_RULE, rule(NEVER).to_bytes())
+    body = f"auid={us.auid} ses={us.ses} op=remove_rule {said_of(rule(NEVER))} res=1"
+    at.kernel.write(body, TAMPERER | {"pid": os.getpid()})
+    at.look()
+    assert at.said() == []
+    at.kernel.write(body, call=None)
+    at.look()
+    assert at.brief("what") == [("rule_deleted",)]
+
+
 def test_a_rival_is_named(stage):
     """Who asked for our place and was refused: by its call, or by what its login says."""
     at = stage(ALL)
