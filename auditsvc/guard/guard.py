@@ -21,7 +21,7 @@ import structlog
 from auditsvc.errors import SpoolError
 from auditsvc.guard.attribution import attribute, undone
 from auditsvc.guard.deed import culprit_of
-from auditsvc.guard.differences import differences
+from auditsvc.guard.differences import adopt, differences
 from auditsvc.guard.finding import Finding
 from auditsvc.guard.ours import Ours
 from auditsvc.guard.restorer import AGAIN_SECONDS, Restorer
@@ -110,6 +110,7 @@ class Guard:
         # The state after the records: what a record tells of shows there, or is undone.
         rules, settings = self._rules, self._settings
         pid = self._see()
+        seen = self._rules, self._settings
         on, switched = self._meant.on(), self._meant.switched()
         found = [
             *self._rule_findings(rules),
@@ -118,7 +119,7 @@ class Guard:
         ]
         self._answer(found, on)
         self._held += found
-        self._held += undone(attribute(self._held, deeds), self._rules, self._settings)
+        self._held += undone(attribute(self._held, deeds), *seen)
         if switched:
             self._held = [finding for finding in self._held if not _was_meant(finding)]
         self._held = [finding for finding in self._held if not self._say(finding)]
@@ -176,9 +177,14 @@ class Guard:
 
     def _rule_findings(self, before: list[Rule]) -> list[Finding]:
         changed = differences(before, self._rules)
+        # Whoever deletes an `always` as well must not make a `never` look harmless.
+        wanted = before if self._restorer is None else self._restorer.rules
+        new = [rule for rule in changed.added if rule not in wanted]
+        together = adopt(wanted, self._rules, new)
 
         def added(rule: Rule) -> Finding:
-            what: What = "never_added" if takes_cover(self._rules, rule) else "rule_added"
+            harmful = rule in new and takes_cover(together, rule)
+            what: What = "never_added" if harmful else "rule_added"
             return Finding(what, str(rule), rule)
 
         return [
@@ -228,7 +234,7 @@ class Guard:
             else:
                 # A reader that stood still for too long (auditd_reset in kernel/audit.c).
                 detail = "the kernel had stopped sending records to us"
-                found.append(Finding("given_up", detail, restored="yes"))
+                found.append(Finding("given_up", detail))
         return found
 
     # --- answers --------------------------------------------------------------------------
@@ -290,11 +296,13 @@ class Guard:
         deed = finding.deed
         if deed is not None and deed.call is not None:
             finding.who = deed.call
-        elif finding.what not in {"given_up", "put_back"}:
+        elif finding.what != "put_back":
             if not finding.looks:
                 finding.looks += 1
                 return False
-            if deed is not None:
+            if finding.what == "given_up":
+                finding.restored = "later" if self._ousted else "yes"
+            elif deed is not None:
                 login = replace(finding.who.actor, auid=deed.auid, ses=deed.ses)
                 known = replace(finding.who, actor=login, known_by=finding.who.known_by or "record")
                 finding.who = self._trail.opener(deed) or known

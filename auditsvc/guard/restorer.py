@@ -71,7 +71,9 @@ class Restorer:
         `unloaded` those that `rules load` answers for.
         """
         gone = self._adopted.union(unloaded).difference(rules)
-        self._adopted = (self._adopted | set(others)).difference(gone, loaded)
+        # One of ours that somebody else adds again is ours for all that.
+        theirs = set(others).difference(self.rules)
+        self._adopted = (self._adopted | theirs).difference(gone, loaded)
         kept = [rule for rule in self.rules if rule not in gone]
         new = {rule for rule in rules if rule in others or rule in loaded}.difference(kept)
         self.rules = adopt(kept, rules, new)

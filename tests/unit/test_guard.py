@@ -275,6 +275,21 @@ def test_a_never_in_front_goes_and_one_behind_stays(stage):
     assert at.kernel.rules() == [rule(ALL)]
 
 
+def test_a_never_is_judged_with_what_was_deleted(stage):
+    """All rules deleted and a never added: alone it takes nothing, in front of ours it would."""
+    at = stage(ALL, WATCH, restore=True)
+    for each in (ALL, WATCH):
+        at.kernel.tamper(delete=rule(each))
+    at.kernel.tamper(add=rule("-a never,exit -S all -F uid=0"))
+    at.look()
+    assert sorted(at.brief("what", "restored")) == [
+        ("never_added", "yes"),
+        ("rule_deleted", "yes"),
+        ("rule_deleted", "yes"),
+    ]
+    assert at.kernel.rules() == [rule(ALL), rule(WATCH)]
+
+
 @pytest.mark.parametrize(
     "line",
     [
@@ -432,6 +447,24 @@ def test_two_who_undo_each_other_do_not_spin(stage, monkeypatch):
     assert at.guard.findings == 8
 
 
+def test_a_rule_of_ours_that_comes_back_by_others_is_ours(stage, monkeypatch):
+    """Deleted while it has to wait, added and deleted again by the same hand: it still returns."""
+    now = [1000.0]
+    monkeypatch.setattr("auditsvc.guard.restorer.time.monotonic", lambda: now[0])
+    at = stage(ALL, restore=True)
+    for _ in range(6):
+        at.kernel.tamper(delete=rule(ALL))
+        at.guard.look()
+    assert at.kernel.rules() == []
+    at.kernel.tamper(add=rule(ALL))
+    at.look()
+    at.kernel.tamper(delete=rule(ALL))
+    at.look()
+    now[0] += 10
+    at.look()
+    assert at.kernel.rules() == [rule(ALL)]
+
+
 def test_a_rule_that_is_refused_does_not_keep_the_others_out(stage):
     """What it watches is gone: it stays out, is said to, and is not tried for ever."""
     at = stage(WATCH, ALL, restore=True)
@@ -545,6 +578,7 @@ def test_the_place_is_asked_for_again(stage, monkeypatch):
     at.kernel.settings["pid"] = 0
     at.look()
     assert at.asked == 3
+    assert at.brief("what", "restored") == [("given_up", "later")]
     at.kernel.settings["pid"] = os.getpid()
     at.look()
     at.kernel.settings["pid"] = os.getppid()
