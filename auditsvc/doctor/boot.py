@@ -92,7 +92,8 @@ def x32(machine: Machine) -> Finding:
         Level.WARNING,
         "the kernel runs x32 programs",
         "no audit rule matches an x32 call: whoever can run a program can make untraced calls",
-        _boot_with(machine, "syscall.x32=n"),
+        "boot a kernel that is built without CONFIG_X86_X32_ABI; one of Debian's: "
+        + _boot_with(machine, "syscall.x32=n"),
     )
 
 

@@ -34,9 +34,9 @@ class Machine:
         """Where a symbolic link points; None if it is not there or none."""
         try:
             return str((self.root / path).readlink())
-        except (*_ABSENT, OSError) as error:
-            if isinstance(error, PermissionError):
-                raise
+        except PermissionError:
+            raise
+        except OSError:
             return None
 
     def there(self, path: str) -> bool:
