@@ -28,11 +28,13 @@ from auditsvc.collector import Collector, LineCollector, make_collector
 from auditsvc.daemon import UNSET, DaemonRecords, actor
 from auditsvc.decode import decoder_in_use, make_decoder
 from auditsvc.errors import AuditsvcError, SpoolError, StoreError
+from auditsvc.guard import Guard, Meant
 from auditsvc.kernel.netlink import RecordSocket
 from auditsvc.kernel.session import Session
 from auditsvc.loader import Load, Loader, Route
 from auditsvc.logfile import FollowedFile
 from auditsvc.neighbour import Server, excluded, local_server
+from auditsvc.signals import Signals
 from auditsvc.sink import Sink
 from auditsvc.spool import Place, SpoolReader, SpoolWriter
 from auditsvc.state import State, remove_state, write_state
@@ -50,7 +52,8 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-_TICK = 1.0
+_TICK = 0.5
+_SYNC_EVERY = 1.0
 _DISCARD_EVERY = 5.0
 
 
@@ -66,10 +69,11 @@ class Service:
         self._session: Session | None = None
         self._sink: Sink | None = None
         self._collector: Collector | None = None
+        self._guard: Guard | None = None
         self._loader: Loader | None = None
         self._place = ""
         self._began = time.time()
-        self._discarded_at = 0.0
+        self._discarded_at = self._synced_at = 0.0
         self._kernel_lost = 0
         self._trouble: dict[str, str] = {}
         """What does not work just now, by part; "" if it does."""
@@ -81,8 +85,7 @@ class Service:
 
     def run(self, duration: float | None) -> None:
         """Collect and load until a signal, an error, the end of the input or of `duration` (s)."""
-        # Threads inherit the mask, so that only `_wait` takes the signals.
-        signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+        signals = Signals(_SIGNALS)
         ends = None if duration is None else time.monotonic() + duration
         try:
             self._begin()
@@ -93,7 +96,7 @@ class Service:
                 decoder=decoder_in_use(self._settings.decoder_name),
             )
             systemd.notify("READY=1")
-            reason, who = self._wait(ends)
+            reason, who = self._wait(signals, ends)
         except BaseException as error:
             self._end_after(error)
             raise
@@ -123,6 +126,8 @@ class Service:
             self._excluded = self._server
             switch.forget(settings.runtime_directory)
             self._session.begin(self._all_rules(), settings.kernel.backlog_limit)
+            if self._guard is not None:
+                self._guard.begin()
             self._say_notes()
         self._say_excluded()
 
@@ -142,10 +147,15 @@ class Service:
             self._note(self._daemon.lost(spool=1, torn=writer.torn))
         buffer = settings.kernel.receive_buffer
         if settings.source == "netlink":
-            self._session = Session(settings.runtime_directory / "found.json")
+            self._session = Session(settings.runtime_directory)
             records = RecordSocket.unicast(buffer)
             self._session.register(records)
-            self._collector = make_collector(settings.decoder, records, self._sink)
+            collector = make_collector(settings.decoder, records, self._sink)
+            self._collector = collector
+            if settings.guard != "off":
+                restore = settings.guard == "restore"
+                meant = Meant(settings.runtime_directory)
+                self._guard = Guard(self._session, collector, self._sink, meant, restore=restore)
         elif settings.source == "multicast":
             log.warning("multicast: what does not fit the socket is dropped and is not in `lost`")
             records = RecordSocket.multicast(buffer)
@@ -195,12 +205,12 @@ class Service:
 
     # --- running -----------------------------------------------------------------------
 
-    def _wait(self, ends: float | None) -> tuple[str, Actor]:
+    def _wait(self, signals: Signals, ends: float | None) -> tuple[str, Actor]:
         """Watch over everything until there is a reason to stop; returns it, and who gave it."""
         ourselves = actor(os.getpid())
         while True:
             left = _TICK if ends is None else max(0.0, min(_TICK, ends - time.monotonic()))
-            got = signal.sigtimedwait(_SIGNALS, left)
+            got = signals.wait(left)
             if got is not None:
                 who = self._who_signalled(got)
                 if got.si_signo != signal.SIGHUP:
@@ -222,10 +232,11 @@ class Service:
         self._watch_switch()
         self._watch_kernel()
         self._watch_server()
-        if self._sink is not None:
+        now = time.monotonic()
+        if self._sink is not None and now - self._synced_at >= _SYNC_EVERY:
+            self._synced_at = now
             self._sink.sync()
         self._log_troubles()
-        now = time.monotonic()
         place = self._committed()
         if place and now - self._discarded_at >= _DISCARD_EVERY:
             self._discarded_at = now
@@ -260,6 +271,9 @@ class Service:
     def _watch_kernel(self) -> None:
         """Note what the kernel lost, and see that it still sends its records to us."""
         self._note_lost()
+        if self._guard is not None:
+            self._guard.look()
+            return
         if self._session is None or self._session.registered:
             return
         # A reader that stood still for too long is given up (auditd_reset in kernel/audit.c).
@@ -277,8 +291,7 @@ class Service:
         server = self._server if self._server is not None and self._server.alive else None
         if server != self._excluded:
             self._excluded = server
-            self._session.add(excluded(server))
-            self._session.keep_only(self._all_rules())
+            self._session.hold(self._all_rules())
             self._say_excluded()
             self._say_notes()
 
@@ -341,6 +354,7 @@ class Service:
             records=self._sink.records if self._sink else 0,
             missing=self._sink.missing if self._sink else 0,
             kernel_lost=self._kernel_lost,
+            tamper=self._guard.findings if self._guard else 0,
             kernel_backlog=status.backlog if status else 0,
             spool_waiting=self._waiting(),
             spool_trouble=self._trouble["spool"],
@@ -369,6 +383,8 @@ class Service:
                 steps.callback(self._note_lost)
                 steps.callback(self._quiet, self._session)
                 steps.callback(self._watch_switch)
+            if self._guard is not None:
+                steps.callback(self._guard.last_look)
 
     def _quiet(self, session: Session) -> None:
         """What `off` asked for outlives us, even if audit was on when we came."""

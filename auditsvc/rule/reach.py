@@ -53,6 +53,30 @@ def every_call(
     return False, exceptions
 
 
+def takes_cover(rules: Iterable[Rule], rule: Rule) -> bool:
+    """Whether one of `rules` (in the kernel's order), where it stands, keeps something unlogged.
+
+    On the exclude list either action does (audit_filter in kernel/audit.c). On exit and
+    io_uring nothing is logged that no rule asks for, so a `never` does only if an `always`
+    stands behind it and none before it is for everything.
+    """
+    if rule.filter_list is FilterList.EXCLUDE:
+        return True
+    if rule.action is not Action.NEVER:
+        return False
+    if rule.filter_list not in {FilterList.EXIT, FilterList.IO_URING}:
+        return True
+    reached = False
+    for each in rules:
+        if each.filter_list is not rule.filter_list:
+            continue
+        if each == rule:
+            reached = True
+        elif each.action is Action.ALWAYS and (reached or is_unconditional(each)):
+            return reached
+    return False
+
+
 def logs(rules: Iterable[Rule], nr: int, facts: Mapping[int, int]) -> bool | None:
     """Whether the exit list logs a system call of which some things are known beforehand.
 
