@@ -7,6 +7,7 @@ from outside (rules, keys, names, paths) is escaped, and control bytes are made 
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from html import escape
 from importlib.resources import files
@@ -33,6 +34,9 @@ _LOOKS: Final = {
     State.SETTING: ("none", "\u2013 a setting"),
     State.UNKNOWN: ("fair", "? not known"),
 }
+_NAMED: Final = 12  # controls that the verdict names
+_SHORT: Final = 20  # letters of an id that need not be broken
+_QUOTED: Final = re.compile("`([^`]+)`")
 _MEANING: Final = {
     State.LOADED: "The kernel has all its rules, and they are asked.",
     State.COVERED: "A broader rule logs the same calls, under its own key.",
@@ -83,6 +87,11 @@ def _text(value: object) -> str:
     return escape(visible(str(value)), quote=True)
 
 
+def _prose(text: str) -> str:
+    """Escape a text in which `words` of a program stand between backticks."""
+    return _QUOTED.sub(r"<code>\1</code>", _text(text))
+
+
 def _code(value: object) -> str:
     return f"<code><bdi>{_text(value)}</bdi></code>"
 
@@ -113,20 +122,31 @@ def _head(report: Report) -> Iterable[str]:
 
 
 def _verdict(report: Report) -> Iterable[str]:
-    open_ = [each for each in report.controls if each.state not in (*IN_FORCE, State.ABSENT)]
-    failing = [each for each in open_ if each.state is not State.SETTING]
     if report.kernel is None:
         look, words = "fair", "Whether the controls are in force is not known."
     elif report.proven:
         look, words = "good", "Every control that asks for rules has them in force."
-    elif failing:
+    elif report.open:
         whole = len(report.controls)
-        look, words = "bad", f"{len(failing)} of {whole} controls are not wholly in force."
+        look, words = "bad", f"{len(report.open)} of {whole} controls are not wholly in force."
     else:
         look, words = "bad", "The rules are there, and audit is off."
     yield f'<div class="verdict {look}"><strong>{words}</strong>'
-    yield from (f"<p>{_text(line)}</p>" for line in report.remarks)
+    if report.kernel is not None and report.open:
+        yield f"<p>{_links(report)}</p>"
+    yield from (f"<p>{_prose(line)}</p>" for line in report.remarks)
     yield "</div>"
+
+
+def _links(report: Report) -> str:
+    """Name the first controls that are open, each a link to its rules."""
+    places = {each.control.name: place for place, each in enumerate(report.controls)}
+    shown = [
+        f'<a href="#c{places[each.control.name]}">{_text(each.control.name)}</a>'
+        for each in report.open[:_NAMED]
+    ]
+    more = len(report.open) - len(shown)
+    return ", ".join(shown) + (f" and {more} more" if more else "")
 
 
 def _figures(report: Report) -> Iterable[str]:
@@ -139,7 +159,7 @@ def _figures(report: Report) -> Iterable[str]:
     figures = [
         (f"{in_force} of {asking}" if known else "not known", "controls with rules are in force"),
         (f"{loaded} of {len(rules)}" if known else "not known", "rules are in force"),
-        (_tasks(report), "are covered"),
+        (_tasks(report), "tasks are covered"),
         (
             "not known" if "store" in report.unknown else f"{seen} of {len(report.controls)}",
             f"controls had events in {_days(report)}",
@@ -220,7 +240,8 @@ def _row(place: int, judged: Judged, covered: str) -> str:
         ("Events", "number", _events(judged, seen)),
         ("Last seen", "", _last(judged, seen)),
     ]
-    link = f'<a href="#c{place}">{_text(control.id)}</a>'
+    short = ' class="short"' if len(control.id) <= _SHORT else ""
+    link = f'<a href="#c{place}"{short}>{_text(control.id)}</a>'
     row = f'<tr role="row"><th scope="row" role="rowheader">{link}</th>'
     for of, look, content in cells:
         cls = f' class="{look}"' if look else ""
@@ -262,13 +283,13 @@ def _details(report: Report) -> Iterable[str]:
         yield f"<h3>{_text(control.name)}</h3><span>{_text(control.title)}</span>"
         yield f"{_state(judged.state)}</header>"
         if control.note:
-            yield f'<p class="soft">{_text(control.note)}</p>'
-        if judged.seen is not None:
+            yield f'<p class="soft">{_prose(control.note)}</p>'
+        if judged.seen is not None and judged.findings:
             yield from _counted(judged.seen)
         yield from (f"<p>{_setting(each)}</p>" for each in judged.settings)
         if judged.findings:
             yield "<ul>"
-            yield from (_rule(each) for each in judged.findings)
+            yield from (_rule(each, judged.state) for each in judged.findings)
             yield "</ul>"
         yield "</article>"
     yield "</section>"
@@ -282,7 +303,8 @@ def _counted(seen: Seen) -> Iterable[str]:
     yield f'<p class="soft">{_text(line)}</p>'
 
 
-def _rule(finding: Finding) -> str:
+def _rule(finding: Finding, state: State) -> str:
+    """Write one rule; its state only where it is not the control's."""
     where = f"{finding.line.filename.rpartition('/')[2]}:{finding.line.number}"
     more = []
     if finding.by is not None:
@@ -292,8 +314,9 @@ def _rule(finding: Finding) -> str:
         more.append(f"{_code(finding.lacking)} is not there")
     more += [f"but for what {_code(each)} takes out" for each in finding.exceptions]
     why = "".join(f'<span class="why">{each}</span>' for each in more)
-    head = f'{_state(finding.state)}<span class="soft">{_text(where)}</span>'
-    return f'<li><div class="rule">{head}</div>{_code(finding.rule)}{why}</li>'
+    own = "" if finding.state is state else f"{_state(finding.state)} "
+    line = f'<span class="line">{own}{_text(where)}</span>'
+    return f'<li><div class="rule">{_code(finding.rule)}{line}</div>{why}</li>'
 
 
 def _legend(report: Report) -> Iterable[str]:

@@ -8,6 +8,7 @@ then the answer says so. What goes out is a Report, which `as_json` turns into v
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -72,9 +73,7 @@ class Share:
 
     def __str__(self) -> str:
         whole = self.covered + self.not_covered + self.unknown
-        if self.covered == whole:
-            return f"all {whole} tasks"
-        return f"{self.covered} of {whole} tasks"
+        return f"all {whole}" if self.covered == whole else f"{self.covered} of {whole}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +193,12 @@ class Report:
     def proven(self) -> bool:
         """Whether audit is on and every control's rules are in force."""
         on = self.kernel is not None and bool(self.kernel.settings.get("enabled"))
-        return on and all(each.state in _PROVEN for each in self.controls)
+        return on and not self.open
+
+    @property
+    def open(self) -> list[Judged]:
+        """Controls whose rules are not, or not all, in force."""
+        return [each for each in self.controls if each.state not in _PROVEN]
 
     def tally(self) -> dict[State, int]:
         """How many controls are in which state, in the order of State; none is left out for 0."""
@@ -203,12 +207,24 @@ class Report:
 
 
 def joined(controls: Iterable[Control]) -> list[Control]:
-    """Join what several files say of the same control; the first one's title and notes stay."""
+    """Join what several files say of the same control; the first one's title and notes stay.
+
+    Frameworks come in their order, the controls of each by their ids.
+    """
     found: dict[str, Control] = {}
     for control in controls:
         other = found.get(control.name)
         found[control.name] = control if other is None else _both(other, control)
-    return list(found.values())
+    frameworks = list(dict.fromkeys(each.framework for each in found.values()))
+    return sorted(
+        found.values(), key=lambda each: (frameworks.index(each.framework), _ordered(each.id))
+    )
+
+
+def _ordered(text: str) -> list[tuple[int, str]]:
+    """Part a text so that 10.2.1.9 comes before 10.2.1.10."""
+    parts = re.split(r"([0-9]+)", text)
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in parts]
 
 
 def _both(one: Control, other: Control) -> Control:

@@ -93,7 +93,7 @@ def test_the_acts_of_three_controls(programs: Programs, folder: Path):
 
 @pytest.mark.usefixtures("audit_lock")
 def test_another_rule_logs_the_acts(programs: Programs, folder: Path):
-    """Under a broader rule the acts are covered by it, and counted as by the control's own rules."""
+    """Under a broader rule the acts are covered by it, and counted as its own."""
     auid = fresh_auid()
     wide = f"-a always,exit -S all -F auid={auid} -k everything"
     service = Service(folder, wide + "\n")
