@@ -16,6 +16,7 @@ import select
 import sys
 import threading
 import time
+from collections import deque
 from math import inf
 from typing import TYPE_CHECKING, Protocol
 
@@ -42,7 +43,11 @@ HOLD_BYTES = 2 << 20
 _LAST_SECONDS = 5.0
 """What the rest may take, when the service stops, of a stream that never pauses."""
 
+_RIVALS = 256
+"""As many that asked for our place are remembered, at most."""
+
 _CONTROL_BYTES = bytes(range(0x20)) + b"\x7f"
+_CONFIG_CHANGE = b"type=CONFIG_CHANGE msg="
 _LAST_RECORD = 2999  # linux/audit.h: AUDIT_LAST_USER_MSG2
 
 
@@ -104,6 +109,11 @@ class RecordCollector(Collector):
 
     def __init__(self, source: RecordSource, sink: Sink) -> None:
         super().__init__(sink)
+        self.config_changes = 0
+        """CONFIG_CHANGE records that are in the spool: that there are new ones is seen
+        here, what they say is read there."""
+        self.rivals: deque[int] = deque(maxlen=_RIVALS)
+        """Pids of processes that asked for our place, until somebody takes them out."""
         self._source = source
         self._prefixes: dict[int, bytes] = {}
         self._overflows = source.overflows
@@ -147,11 +157,13 @@ class RecordCollector(Collector):
                 format_line(names.record_type_name(kind), payload) for kind, payload in records
             )
         self._sink.put(text + b"\n", len(lines))
+        self.config_changes += text.count(_CONFIG_CHANGE)
 
     def _is_record(self, kind: int, payload: bytes) -> bool:
         if kind == REPLACE:
             pid = int.from_bytes(payload[:4], sys.byteorder)
             self._sink.put(self._sink.daemon.replace(pid), 1)
+            self.rivals.append(pid)
             return False
         return kind >= FIRST_RECORD
 
@@ -189,6 +201,7 @@ class NativeCollector(RecordCollector):
             )
             if got.count:
                 self._sink.put(got.lines, got.count)
+                self.config_changes += got.config_changes
             for kind, payload in got.others:
                 self._is_record(kind, payload)
             self._source.overflows += got.overflows

@@ -1,15 +1,43 @@
-"""Which rules `run` loads: those that the settings name, or those that come with the package."""
+"""Which rules are meant: those that are named, those of the settings, or those of the package."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from auditsvc.errors import RuleError
 from auditsvc.rule import Add, OnError, read
 from auditsvc.rule_sets import absent, default, find
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
     from auditsvc.config import Settings
-    from auditsvc.rule import Command
+    from auditsvc.rule import Command, Line
+
+
+def read_rules(
+    settings: Settings,
+    named: Sequence[str | Path] | None = None,
+    errors: list[RuleError] | None = None,
+) -> list[Line]:
+    """Read the lines of the files, folders and shipped sets that are named, else of those in use.
+
+    Wrong ones as `rule.read` has it; that none of this name is there is an error too.
+    """
+    lines: list[Line] = []
+    for each in named or settings.rules or ():
+        try:
+            path = find(each)
+        except RuleError as error:
+            if errors is None:
+                raise
+            errors.append(error)
+        else:
+            lines += read(path, errors=errors)
+    if not named and settings.rules is None:
+        lines = read(default(), errors=errors)
+    return lines
 
 
 def rules_in_use(settings: Settings) -> tuple[list[Add], list[str]]:

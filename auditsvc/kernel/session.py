@@ -50,8 +50,9 @@ class Session:
         """`memory`: the file in which what was found survives a crash."""
         self.notes: list[str] = []
         """What could not be done, for the log."""
+        self.control = Control()
+        """By which every change goes, also those of the guard."""
         self._memory = memory
-        self._control = Control()
         self._records: RecordSocket | None = None
         self._found: Found | None = None
         self._lost = 0
@@ -73,16 +74,16 @@ class Session:
             )
             return
         if status.backlog_limit < backlog_limit:
-            self._control.set(backlog_limit=backlog_limit)
+            self.control.set(backlog_limit=backlog_limit)
         self.add(rules)
         self.keep_only(rules)  # what a run that crashed left behind may be older
         if not status.enabled:
-            self._control.set(enabled=1)
+            self.control.set(enabled=1)
 
     def add(self, rules: Sequence[Add]) -> None:
         """Add rules that go again at the end; one that is there already stays whose it is."""
         assert self._found is not None
-        there = {rule.to_bytes() for rule in self._control.rules()}
+        there = {rule.to_bytes() for rule in self.control.rules()}
         for each in rules:
             data = each.rule.to_bytes()
             if data in there:
@@ -90,7 +91,7 @@ class Session:
             self._found.added.append(data.hex())
             self._remember()
             try:
-                self._control.add_rule(each.rule, prepend=each.prepend)
+                self.control.add_rule(each.rule, prepend=each.prepend)
             except LockedError:
                 self._found.added.pop()
                 self.notes.append(f"audit was locked meanwhile: not added: {each.rule}")
@@ -123,11 +124,11 @@ class Session:
 
     def status(self) -> Status:
         """Ask the kernel."""
-        return self._control.status()
+        return self.control.status()
 
     def signalled_by(self) -> SignalInfo:
         """Who last signalled us, by the kernel's word."""
-        return self._control.signal_info()
+        return self.control.signal_info()
 
     def new_lost(self) -> int:
         """Records that the kernel gave up since the last call (its counter wraps at 2^32)."""
@@ -152,13 +153,13 @@ class Session:
                 self._put_back(backlog_limit=self._found.backlog_limit)
                 self._forget()
             if self._records is not None:
-                self._control.unregister()
+                self.control.unregister()
         except KernelError as error:
             self.notes.append(str(error))
         finally:
             if self._records is not None:
                 self._records.close()
-            self._control.close()
+            self.control.close()
 
     def _forget(self) -> None:
         try:
@@ -172,7 +173,7 @@ class Session:
             if getattr(status, name) == value:
                 continue
             try:
-                self._control.set(**{name: value})
+                self.control.set(**{name: value})
             except LockedError:
                 self.notes.append(f"audit was locked meanwhile: {name} stays as it is")
 
@@ -187,7 +188,7 @@ class Session:
         assert self._found is not None
         rule = Rule.from_bytes(bytes.fromhex(data))
         try:
-            self._control.delete_rule(rule)
+            self.control.delete_rule(rule)
         except LockedError:
             self.notes.append("audit was locked meanwhile: our rules stay until the next boot")
             return False

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -249,8 +252,46 @@ def test_read(tmp_path):
     with pytest.raises(RuleError, match=r"30\.rules:2:5: byte 0xff is not UTF-8"):
         read(tmp_path, HOST)
     (tmp_path / "30.rules").write_bytes(b"-D\n\0\n")
-    with pytest.raises(RuleError, match=r"30\.rules:2: a NUL byte"):
+    with pytest.raises(RuleError, match=r"30\.rules:2:1: a NUL byte"):
         read(tmp_path, HOST)
+
+
+def test_a_folder_is_read_as_augenrules_reads_it(tmp_path):
+    """Files in natural order; -D comes first and -e last, wherever they stand."""
+    folder = tmp_path / "rules.d"
+    folder.mkdir()
+    for name in ("9-nine", "10-ten", "1-one", "a2", "a10", "A.b", "30-x", "30-x-more", "+1", "030"):
+        (folder / f"{name}.rules").write_text(f"-w /{name}\n")
+    shown = subprocess.run(
+        ["ls", "-1v", folder], capture_output=True, text=True, check=True, env={"LC_ALL": "C"}
+    ).stdout
+    names = [Path(line.filename).name for line in read(folder, HOST)]
+    assert names == shown.splitlines()
+    (folder / "1-one.rules").write_text("-e 2\n-w /one\n")
+    (folder / "a10.rules").write_text("-D\n-b 64\n")
+    texts = [line.text for line in read(folder, HOST)]
+    assert (texts[0], texts[-1]) == ("-D", "-e 2")
+
+
+def test_every_error_of_every_file_is_found(tmp_path):
+    """A file that is no text does not hide the errors of the others."""
+    (tmp_path / "1.rules").write_text("-e 9\n-e 1\n")
+    (tmp_path / "2.rules").write_bytes(b"\xff\n")
+    (tmp_path / "3.rules").write_bytes(b"-D\nabc\0\n")
+    (tmp_path / "4.rules").write_text("-k x\n")
+    (tmp_path / "5.rules").symlink_to("nowhere")
+    errors = []
+    assert [line.text for line in read(tmp_path, HOST, errors)] == ["-e 1"]
+    assert [str(error).removeprefix(f"{tmp_path}/").split(" ")[0] for error in errors] == [
+        "1.rules:1:4:",
+        "2.rules:1:1:",
+        "3.rules:2:4:",
+        "4.rules:1:4:",
+        "rule",
+    ]
+    errors.clear()
+    assert read(tmp_path / "none.rules", HOST, errors) == []
+    assert "No such file" in str(errors[0])
 
 
 WORDS = st.text(
