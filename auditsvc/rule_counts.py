@@ -56,6 +56,10 @@ _NAMED: Final = (
     f"{_FROM} JOIN path p ON p.event = s.id JOIN file f ON f.id = p.file"
     " JOIN text t ON t.id = f.name"
 )
+_RELATIVE: Final = (
+    "EXISTS (SELECT 1 FROM path p JOIN file f ON f.id = p.file JOIN text t ON t.id = f.name"
+    " WHERE p.event = s.id AND substr(t.value, 1, 1) <> '/')"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,9 +174,10 @@ class _Asker:
     def _below(self, folder: str) -> list[tuple[str, list[str]]]:
         """Calls that named a folder or what is below it, or that named anything while there."""
         there = f"SELECT t.id FROM text t WHERE {self._prefix(folder)}"  # noqa: S608 - as above
+        contexts = f"SELECT id FROM context WHERE cwd IN ({there})"  # noqa: S608 - as above
         return [
             (_NAMED, [self._prefix(folder)]),
-            (_NAMED, ["substr(t.value, 1, 1) <> '/'", f"c.cwd IN ({there})"]),
+            (_FROM, [f"s.context IN ({contexts})", _RELATIVE]),
         ]
 
     def _prefix(self, folder: str) -> str:

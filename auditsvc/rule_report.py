@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from auditsvc.rule import Action, FilterList
 from auditsvc.rule.cover import meet, takes_in
-from auditsvc.rule.model import KEY_SEPARATOR
 from auditsvc.rule.reach import never_task
 from auditsvc.rule_sets import Control
 
@@ -292,10 +291,8 @@ def _state(findings: Sequence[Finding], settings: Sequence[Asked]) -> State:
 
 
 def keys(control: Control) -> tuple[str, ...]:
-    """Give the keys under which the kernel logs a control's events, as its records spell them."""
-    return tuple(
-        dict.fromkeys(KEY_SEPARATOR.join(rule.keys) for rule in control.rules if rule.keys)
-    )
+    """Give the keys under which a control's events are stored: several keys of a rule as one."""
+    return tuple(dict.fromkeys(",".join(rule.keys) for rule in control.rules if rule.keys))
 
 
 def by_calls(judged: Judged) -> tuple[Rule, ...]:
