@@ -72,7 +72,7 @@ class Share:
 
     def __str__(self) -> str:
         whole = self.covered + self.not_covered + self.unknown
-        return f"all {whole}" if self.covered == whole else f"{self.covered} of {whole}"
+        return f"all {whole:,}" if self.covered == whole else f"{self.covered:,} of {whole:,}"
 
 
 @dataclass(frozen=True, slots=True)

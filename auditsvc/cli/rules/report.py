@@ -6,6 +6,7 @@ import hashlib
 import os
 import sys
 import time
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -155,10 +156,7 @@ def _ask() -> Kernel:
 def _counted(settings: Settings, judged: list[Judged], since: int) -> list[Judged]:
     wanted = [Wanted(keys(each.control), by_calls(each)) for each in judged]
     seen = count(settings.store, settings.host, max(since, 0), wanted)
-    return [
-        Judged(each.control, each.state, each.findings, each.settings, number)
-        for each, number in zip(judged, seen, strict=True)
-    ]
+    return [replace(each, seen=number) for each, number in zip(judged, seen, strict=True)]
 
 
 def _write(made: Report) -> None:
