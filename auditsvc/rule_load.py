@@ -4,7 +4,8 @@
 
 A refusal anywhere takes everything back that can be. Which rules are there because an
 earlier load added them is remembered until the next boot, so that they go when the files
-no longer name them; rules of others stay.
+no longer name them; rules of others stay. Remembered too is what the files want: that
+stays when a running service, which may hold the same rules, stops.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import fcntl
 import os
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from auditsvc.errors import AuditsvcError, KernelError, LockedError
 from auditsvc.kernel import memory, reconcile
@@ -38,7 +39,7 @@ def owners(runtime: Path) -> Owners:
     """Whose the loaded rules are, by the files in the runtime directory."""
     return Owners(
         ours=memory.recall_rules(runtime / memory.LOADED, "rules"),
-        held=memory.recall_rules(runtime / memory.SESSION, "added"),
+        held=memory.recall_rules(runtime / memory.SESSION, "holds"),
     )
 
 
@@ -117,25 +118,40 @@ class _Loading:
     def run(self) -> Difference:
         """Make all, or take all back."""
         before = self._control.rules()
+        remembered = memory.recall(self._memory) or {}
         ours = memory.recall_rules(self._memory, "rules").intersection(before)
-        new = set(self._found.missing)
+        missing = set(self._found.missing)
         # Written first: after a crash a rule that we added must be known as ours.
-        self._remember(ours | new)
+        self._remember(remembered, ours | missing)
         try:
             for step in self._steps():
                 step()
         except KernelError as error:
             left = []
             if self._rules_made:
-                left = reconcile.restore(self._control, before, new)
+                left = reconcile.restore(self._control, before, missing)
             left += self._put_back()
-            self._remember(ours | new.intersection(self._control.rules()))
+            self._remember(remembered, (ours | missing).intersection(self._control.rules()))
             if isinstance(error, LockedError) or not (self._rules_made or left):
                 raise
             raise reconcile.taken_back(error, left) from error
-        self._remember((ours | new) - self._refused - set(self._found.unwanted))
-        made = [rule for rule in self._found.missing if rule not in self._refused]
-        return replace(self._found, missing=made, settings=self._set)
+        made = missing - self._refused
+        now = {
+            "wanted": memory.as_hex(each.rule for each in self._wanted.rules),
+            "settings": remembered.get("settings", {}) | self._made(),
+        }
+        self._remember(now, (ours - set(self._found.unwanted)) | made)
+        return replace(
+            self._found,
+            missing=[rule for rule in self._found.missing if rule in made],
+            settings=self._set,
+        )
+
+    def _made(self) -> dict[str, int]:
+        """Settings that are as the files want them: a service that stops leaves them so."""
+        refused = {each.name for each in self._found.settings if each not in self._set}
+        wanted = self._wanted.settings.items()
+        return {name: value for name, value in wanted if name not in refused}
 
     def _steps(self) -> Iterator[Callable[[], None]]:
         settings = sorted(self._found.settings, key=_phase)
@@ -192,8 +208,8 @@ class _Loading:
                 left.append(error.what)
         return left
 
-    def _remember(self, rules: Collection[Rule]) -> None:
-        memory.remember(self._memory, {"rules": memory.as_hex(rules)})
+    def _remember(self, values: dict[str, Any], rules: Collection[Rule]) -> None:
+        memory.remember(self._memory, {**values, "rules": memory.as_hex(rules)})
 
 
 def _phase(each: SettingDifference) -> int:

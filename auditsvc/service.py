@@ -140,7 +140,7 @@ class Service:
             self._note(self._daemon.lost(spool=1, torn=writer.torn))
         buffer = settings.kernel.receive_buffer
         if settings.source == "netlink":
-            self._session = Session(settings.runtime_directory / "found.json")
+            self._session = Session(settings.runtime_directory)
             records = RecordSocket.unicast(buffer)
             self._session.register(records)
             self._collector = make_collector(settings.decoder, records, self._sink)
@@ -267,8 +267,7 @@ class Service:
         server = self._server if self._server is not None and self._server.alive else None
         if server != self._excluded:
             self._excluded = server
-            self._session.add(excluded(server))
-            self._session.keep_only(self._all_rules())
+            self._session.hold(self._all_rules())
             self._say_excluded()
             self._say_notes()
 

@@ -17,10 +17,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 SESSION: Final = "found.json"
-"""Of the running service: what it found, and the rules that are its own (`added`)."""
+"""Of the running service: what it found, the rules that it needs (`holds`), and those of them
+that it added (`added`)."""
 
 LOADED: Final = "loaded.json"
-"""Of `rules load`: the rules that are there because it added them (`rules`)."""
+"""Of `rules load`: the rules that are there because it added them (`rules`), and what its
+files want (`wanted`, `settings`)."""
 
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 
@@ -63,14 +65,19 @@ def recall_rules(path: Path, name: str) -> frozenset[Rule]:
     if values is None:
         return frozenset()
     try:
-        return frozenset(Rule.from_bytes(bytes.fromhex(each)) for each in values[name])
-    except (ValueError, KeyError, TypeError, AuditsvcError) as error:
+        return frozenset(from_hex(values.get(name, [])))
+    except (ValueError, TypeError, AuditsvcError) as error:
         raise DamagedError(f"{path} is damaged", "delete it") from error
 
 
 def as_hex(rules: Iterable[Rule]) -> list[str]:
     """How rules are kept."""
     return [rule.to_bytes().hex() for rule in rules]
+
+
+def from_hex(kept: Iterable[str]) -> list[Rule]:
+    """Read them again."""
+    return [Rule.from_bytes(bytes.fromhex(each)) for each in kept]
 
 
 def _boot() -> str:

@@ -71,12 +71,28 @@ def test_after_a_boot_nothing_is_ours(once, tmp_path):
 def test_rules_of_the_running_service_stay(once, tmp_path):
     """Even with --exclusive, and its exceptions stay in front of our -A lines."""
     never = "-A never,exit -F pid=7"
-    memory.remember(tmp_path / memory.SESSION, {"added": memory.as_hex(rules(never, A))})
+    memory.remember(tmp_path / memory.SESSION, {"holds": memory.as_hex(rules(never, A))})
     control = FakeControl(rules(never, A, B))
     found = once(control, "-A always,exit -k all", exclusive=True)
     assert found.held == rules(never, A)
     assert found.unwanted == rules(B)
     assert control.loaded == rules(never, "-a always,exit -k all", A)
+
+
+def test_what_the_files_want_is_remembered(once, tmp_path):
+    """A service that stops leaves it; what it holds and no file wants goes with a later load."""
+    control = FakeControl()
+    once(control, A, "-e 1", "-b 8192")
+    path = tmp_path / memory.LOADED
+    assert memory.recall(path)["settings"] == {"enabled": 1, "backlog_limit": 8192}
+    assert memory.recall_rules(path, "wanted") == set(rules(A))
+    memory.remember(tmp_path / memory.SESSION, {"holds": memory.as_hex(rules(A))})
+    once(control, B)
+    assert control.loaded == rules(A, B)
+    assert memory.recall_rules(path, "wanted") == set(rules(B))
+    (tmp_path / memory.SESSION).unlink()
+    once(control, B)
+    assert control.loaded == rules(B)
 
 
 def test_lines_that_delete(once):
