@@ -127,7 +127,7 @@ class Service:
             self._say_notes()
         self._say_excluded()
         if self._watch is not None:
-            self._watch.start()
+            self._watch.go()
 
     def _make_watch(self) -> None:
         """See how the kernel is found, before it is changed."""

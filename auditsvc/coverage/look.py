@@ -29,7 +29,6 @@ class Kernel:
     logged: Logged
     daemon: int = 0
     lost: int = 0
-    backlog: int = 0
     known: bool = True
 
 
@@ -41,7 +40,7 @@ def ask(control: Control, ours: Collection[bytes]) -> Kernel:
     """Ask the kernel; KernelError where it refuses. `ours`: structs of the service's own rules."""
     status = control.status()
     logged = read_rules(bool(status.enabled), control.rules(), ours)
-    return Kernel(logged, status.pid, status.lost, status.backlog)
+    return Kernel(logged, status.pid, status.lost)
 
 
 @dataclass(frozen=True, slots=True)

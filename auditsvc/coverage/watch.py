@@ -46,7 +46,10 @@ _COARSE: Final = 0.02  # how much earlier than the change its stamp may be
 
 
 class Watch(threading.Thread):
-    """Looks until `finish` is called; `begin` first, before audit is switched on."""
+    """Looks until `finish` is called.
+
+    `begin` comes first, before audit is switched on, and `go` after that.
+    """
 
     def __init__(
         self,
@@ -87,6 +90,11 @@ class Watch(threading.Thread):
         self._periods = periods.load(self._settings.runtime_directory)
         self._kernel = self._ask()
         self._tick()
+
+    def go(self) -> None:
+        """Note that audit is on now, and begin to look; call it when the rules are loaded."""
+        self._try("tick", self._tick)
+        self.start()
 
     def hear(self, lines: bytes) -> None:
         """Take lines with CONFIG_CHANGE records; from any thread, and quick."""
@@ -150,7 +158,7 @@ class Watch(threading.Thread):
             self._read = (status.enabled, raw, ours)
             rules = [Rule.from_bytes(data) for data in raw]
             self._logged = read_rules(bool(status.enabled), rules, ours)
-        return Kernel(self._logged, status.pid, status.lost, status.backlog)
+        return Kernel(self._logged, status.pid, status.lost)
 
     def _tick(self) -> None:
         """Note what stands now, with what was heard since the last time."""
@@ -196,7 +204,7 @@ class Watch(threading.Thread):
         """Ask the store whose calls it has, and who makes calls that it has not."""
         url, host = self._settings.store, self._settings.host
         ask = [process for process in processes if process.key not in self._proven]
-        newest = evidence.newest_look(url, host)  # before the rows are asked for
+        newest = evidence.newest_call(url, host)  # before the rows are asked for
         pids = evidence.proven(url, host, ask, now)
         self._proven |= {process.key for process in ask if process.pid in pids}
         self._threads |= evidence.of_threads(ask, pids)
@@ -243,7 +251,7 @@ class _Silence:
     def look(self, processes: list[Process], kernel: Kernel, newest: int) -> list[tuple[int, int]]:
         """Give the silent threads of `processes`, none of which has a row.
 
-        `newest`: up to which second (since 1970) the store has what was logged.
+        `newest`: the second (since 1970) of the newest call in the store.
         """
         if not kernel.logged.whole:
             self.forget()
@@ -259,7 +267,7 @@ class _Silence:
                     continue
                 old, grown, when = before.get(thread.key, (count, 0, 0.0))
                 grown += count > old
-                if grown >= 2 and not when and not kernel.backlog:
+                if grown >= 2 and not when:
                     when = time.time()
                 self._counts[thread.key] = (count, grown, when)
                 if when and newest > when + 1:
