@@ -19,7 +19,7 @@ from auditsvc.terminal import visible
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from auditsvc.rule_report import Asked, Finding, Judged, Report, Seen
+    from auditsvc.rule_report import Asked, Finding, Judged, Report, Seen, Share
 
 _POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'"
 
@@ -159,7 +159,7 @@ def _figures(report: Report) -> Iterable[str]:
     figures = [
         (f"{in_force} of {asking}" if known else "not known", "controls with rules are in force"),
         (f"{loaded} of {len(rules)}" if known else "not known", "rules are in force"),
-        (_tasks(report), "tasks are covered"),
+        (_tasks(report), _unknown_tasks(report.share)),
         (
             "not known" if "store" in report.unknown else f"{seen} of {len(report.controls)}",
             f"controls had events in {_days(report)}",
@@ -172,6 +172,12 @@ def _figures(report: Report) -> Iterable[str]:
 
 def _tasks(report: Report) -> str:
     return "not known" if report.share is None else str(report.share)
+
+
+def _unknown_tasks(share: Share | None) -> str:
+    if share is None or not share.unknown:
+        return "tasks are covered"
+    return f"tasks are covered, of {share.unknown:,} it is not known"
 
 
 def _days(report: Report) -> str:

@@ -25,6 +25,7 @@ from systemd import daemon as systemd
 
 from auditsvc import spool
 from auditsvc.collector import Collector, LineCollector, make_collector
+from auditsvc.coverage.watch import Watch
 from auditsvc.daemon import UNSET, DaemonRecords, actor
 from auditsvc.decode import decoder_in_use, make_decoder
 from auditsvc.errors import AuditsvcError, SpoolError, StoreError
@@ -67,6 +68,7 @@ class Service:
         self._sink: Sink | None = None
         self._collector: Collector | None = None
         self._loader: Loader | None = None
+        self._watch: Watch | None = None
         self._place = ""
         self._began = time.time()
         self._discarded_at = 0.0
@@ -114,6 +116,7 @@ class Service:
             path = Path(settings.source)
             self._make_loader("followed", str(path), lambda *place: FollowedFile(path, *place))
         assert self._loader is not None
+        self._make_watch()
         if self._collector is not None:
             self._collector.start()
         self._loader.start()
@@ -123,6 +126,26 @@ class Service:
             self._session.begin(self._all_rules(), settings.kernel.backlog_limit)
             self._say_notes()
         self._say_excluded()
+        if self._watch is not None:
+            self._watch.go()
+
+    def _make_watch(self) -> None:
+        """See how the kernel is found, before it is changed."""
+        if self._sink is None:
+            return
+        watch = Watch(
+            self._settings,
+            self._daemon,
+            self._note,
+            lambda: self._session.own_rules if self._session is not None else frozenset(),
+        )
+        self._sink.hear = watch.hear
+        try:
+            watch.begin()
+        except (AuditsvcError, OSError) as error:
+            log.warning("which tasks are covered cannot be seen", why=str(error))
+        else:
+            self._watch = watch
 
     def _begin_spooled(self) -> None:
         settings = self._settings
@@ -213,7 +236,7 @@ class Service:
                 return "end-of-input", ourselves
 
     def _tick(self) -> None:
-        for part in (self._collector, self._loader):
+        for part in (self._collector, self._loader, self._watch):
             if part is not None and part.error is not None:
                 raise part.error
         systemd.notify("WATCHDOG=1")
@@ -309,6 +332,7 @@ class Service:
         """Say each trouble once, and once that it is over."""
         self._trouble["store"] = self._loader.trouble if self._loader else ""
         self._trouble["spool"] = self._sink.refused if self._sink else ""
+        self._trouble["coverage"] = self._watch.trouble if self._watch else ""
         for part, trouble in self._trouble.items():
             if trouble != self._said.get(part, ""):
                 if trouble:
@@ -345,7 +369,7 @@ class Service:
             steps.callback(self._complain)
             steps.callback(remove_state, self._settings.runtime_directory)
             if self._loader is not None and self._loader.is_alive():
-                steps.callback(self._loader.finish)
+                steps.callback(self._loader.finish, self._settings.loader.patience)
             if self._sink is not None:
                 steps.callback(self._sink.close)
             if self._session is not None:
@@ -357,6 +381,8 @@ class Service:
             if self._session is not None:
                 steps.callback(self._note_lost)
                 steps.callback(self._session.quiet)
+            if self._watch is not None:
+                steps.callback(self._watch.finish)
 
     def _end_after(self, error: BaseException) -> None:
         """The same after an error, which stays the one that is reported."""

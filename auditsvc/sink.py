@@ -14,11 +14,14 @@ from auditsvc import spool
 from auditsvc.errors import SpoolError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from auditsvc.daemon import DaemonRecords
     from auditsvc.spool import Place, SpoolWriter
 
 BUSY_RATE = 50_000
 """Records a second from which on the host has no time for the database."""
+_CHANGED = b"type=CONFIG_CHANGE "
 _BUSY_LOOK, _BUSY_LINGER = 0.02, 0.1  # seconds: to measure the rate, and to believe it
 
 
@@ -36,6 +39,8 @@ class Sink:
         self.records = 0
         self.refused = ""
         """Why the spool cannot be written just now, "" if it can."""
+        self.hear: Callable[[bytes], None] | None = None
+        """Called with lines among which the kernel says that audit's configuration changed."""
         self._writer = writer
         self._lock = threading.Lock()
         self._missing = 0
@@ -44,6 +49,8 @@ class Sink:
 
     def put(self, lines: bytes, count: int) -> None:
         """Append `count` whole lines."""
+        if self.hear is not None and _CHANGED in lines:
+            self.hear(lines)
         with self._lock:
             self._measure(count)
             refused = ""

@@ -25,6 +25,7 @@ from auditsvc.decode.interface import COMPLETE, NO_EXIT, PARTIAL, STATE_REASON
 # Record types whose fields have columns, by the number in linux/audit.h. What
 # has no column is shown by `records` as a row of the type that it came in.
 _SYSCALL, _PATH, _SOCKADDR = 1300, 1302, 1306
+_DAEMON_CONFIG: Final = 1203
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,9 @@ class Dialect:
     json: str  # text that holds JSON
     json_add: str  # text that holds a JSON object, key, value
     json_pair: str  # key, text value
+    json_get: str  # text that holds a JSON object, key
+    number: str  # text that holds an integer
+    stamp: str  # text that holds seconds since 1970, with a fraction
     joins: bool  # whether a lookup is a join; else it is a subquery
 
 
@@ -67,6 +71,9 @@ SQLITE: Final = Dialect(
     json="{0}",
     json_add="json_set({0}, '$.{1}', {2})",
     json_pair="json_object('{0}', {1})",
+    json_get="({0} ->> '{1}')",
+    number="CAST({0} AS INTEGER)",
+    stamp="strftime('%Y-%m-%d %H:%M:%f', {0}, 'unixepoch')",
     joins=False,
 )
 POSTGRESQL: Final = Dialect(
@@ -76,6 +83,9 @@ POSTGRESQL: Final = Dialect(
     json="{0}::jsonb",
     json_add="{0}::jsonb || jsonb_build_object('{1}', {2})",
     json_pair="jsonb_build_object('{0}', {1})",
+    json_get="({0}::jsonb ->> '{1}')",
+    number="CAST({0} AS bigint)",
+    stamp="to_timestamp(CAST({0} AS double precision))",
     joins=True,
 )
 DIALECTS: Final = {"sqlite": SQLITE, "postgresql": POSTGRESQL}
@@ -233,6 +243,28 @@ def _partials(_: Dialect) -> str:
     return " UNION ALL ".join(parts)
 
 
+def _coverage(d: Dialect) -> str:
+    """Judgements of the running service (`auditsvc.coverage.watch`), from its own records."""
+    # A planner may look at other texts first, which are no JSON.
+    ours = f"CASE WHEN e.type = {_DAEMON_CONFIG} THEN said.value END"
+
+    def said(name: str) -> str:
+        return d.json_get.format(f"({ours})", name)
+
+    words = ", ".join(f"{said(name)} AS {name}" for name in ("comm", "exe", "state", "reason"))
+    numbers = ", ".join(
+        f"{d.number.format(said(name))} AS {name}" for name in ("threads", "covered")
+    )
+    found, joins = _lookups(d, [Lookup("host", (Step("host", "h", "h.id = e.host"),), "name")])
+    return f"""
+        SELECT e.id AS event_id, {found["host"]}, {_time(d, "e")} AS time, e.pid,
+            {d.stamp.format(said("began"))} AS began, {words}, {numbers}
+        FROM event e
+        JOIN text said ON said.id = e.fields
+        {joins}
+        WHERE e.type = {_DAEMON_CONFIG} AND {said("op")} = 'coverage'"""  # noqa: S608 - as above
+
+
 def _ledger(_: Dialect) -> str:
     units = " ".join(f"WHEN '{cause}' THEN '{unit}'" for cause, unit in _UNITS.items())
     return f"""
@@ -249,6 +281,7 @@ _VIEWS: Final = {
     "events": _events,
     "records": _records,
     "partials": _partials,
+    "coverage": _coverage,
     "ledger": _ledger,
 }
 NAMES: Final = tuple(_VIEWS)

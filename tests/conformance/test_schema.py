@@ -95,6 +95,7 @@ def test_views_have_the_promised_columns(store):
         "events": "event_id host time serial type pid uid auid ses fields",
         "records": "event_id seq type fields",
         "partials": "event_id reason",
+        "coverage": "event_id host time pid began comm exe state reason threads covered",
         "ledger": "kind source cause count unit",
     }
     assert set(promised) == set(views.NAMES)

@@ -9,15 +9,17 @@ import time
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from sqlalchemy import make_url
 
 from auditsvc import __version__
+from auditsvc.cli.coverage import take_look
 from auditsvc.cli.options import StoreOption
 from auditsvc.cli.output import write_json, write_table
 from auditsvc.config import Settings, load_settings
+from auditsvc.coverage.judge import State
 from auditsvc.errors import AuditsvcError, RuleError
 from auditsvc.kernel import Control, messages
 from auditsvc.rule_counts import Wanted, count
@@ -27,6 +29,7 @@ from auditsvc.rule_report import (
     Kernel,
     Report,
     Seen,
+    Share,
     Source,
     as_json,
     by_calls,
@@ -38,6 +41,9 @@ from auditsvc.rule_report import (
 from auditsvc.rule_sets import SUFFIX, absent, controls, default, find
 from auditsvc.rule_sets import Control as SetControl
 from auditsvc.terminal import visible
+
+if TYPE_CHECKING:
+    from auditsvc.coverage.look import Look
 
 _DAY = 86400
 
@@ -98,7 +104,9 @@ def _make(settings: Settings, sets: list[str] | None, days: int) -> Report:
         judged = _counted(settings, judged, now - days * _DAY)
     except AuditsvcError as error:
         unknown["store"] = str(error)
-    unknown["coverage"] = "`auditsvc coverage` has not looked"
+    look = take_look(settings)
+    if not look.kernel.known:
+        unknown["coverage"] = "the kernel does not say what it audits"
     uname = os.uname()
     return Report(
         made=now,
@@ -110,6 +118,7 @@ def _make(settings: Settings, sets: list[str] | None, days: int) -> Report:
         sources=tuple(sources),
         controls=tuple(judged),
         kernel=kernel,
+        share=_share(look) if look.kernel.known else None,
         unknown=unknown,
     )
 
@@ -151,6 +160,11 @@ def _ask() -> Kernel:
         "loginuid_immutable": int(bool(features.on & messages.LOGINUID_IMMUTABLE)),
     }
     return Kernel(rules, settings)
+
+
+def _share(look: Look) -> Share:
+    tasks = look.tasks
+    return Share(tasks[State.COVERED], tasks[State.NOT_COVERED], tasks[State.UNKNOWN])
 
 
 def _counted(settings: Settings, judged: list[Judged], since: int) -> list[Judged]:
