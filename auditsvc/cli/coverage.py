@@ -98,7 +98,7 @@ def _known(settings: Settings, notes: list[str]) -> Periods:
 def _kernel(settings: Settings, notes: list[str]) -> Kernel:
     try:
         with Control() as control:
-            return ask(control, own_rules(settings.runtime_directory / "found.json"))
+            return ask(control, own_rules(settings.runtime_directory))
     except AuditsvcError as error:
         notes.append(f"whether tasks are covered is not known: {error}")
         return UNASKED

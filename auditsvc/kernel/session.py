@@ -50,12 +50,13 @@ def _structs(found: Found | None) -> frozenset[bytes]:
     return frozenset(bytes.fromhex(data) for data in found.added) if found else frozenset()
 
 
-def own_rules(memory: Path) -> frozenset[bytes]:
+def own_rules(runtime: Path) -> frozenset[bytes]:
     """Structs of the rules that a stay added, from its memory; none if there is no stay."""
     try:
-        return _structs(Found(**json.loads(memory.read_text())))
-    except (OSError, ValueError, TypeError):
+        rules = memory.recall_rules(runtime / memory.SESSION, "added")
+    except AuditsvcError:
         return frozenset()
+    return frozenset(rule.to_bytes() for rule in rules)
 
 
 class Session:
