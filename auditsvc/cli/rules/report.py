@@ -178,16 +178,19 @@ def _write(made: Report) -> None:
     for line in made.remarks:
         typer.echo(visible(line))
     covered = "not known" if made.share is None else str(made.share)
-    write_table(
-        ("CONTROL", "ABOUT", "RULES", "KERNEL", "COVERED", f"EVENTS ({made.days} d)", "LAST SEEN"),
-        (_row(each, covered) for each in made.controls),
-    )
-    tally = ", ".join(f"{count} {state}" for state, count in made.tally().items())
-    typer.echo(f"\n{len(made.controls)} controls: {tally}")
+    for framework in dict.fromkeys(each.control.framework for each in made.controls):
+        typer.echo(f"\n{visible(framework) or 'Rules that name no control'}")
+        members = [each for each in made.controls if each.control.framework == framework]
+        write_table(
+            ("CONTROL", "ABOUT", "RULES", "KERNEL", "COVERED", "EVENTS", "LAST SEEN"),
+            (_row(each, covered) for each in members),
+        )
+    tally = ", ".join(f"{number} {state}" for state, number in made.tally().items())
+    typer.echo(f"\n{len(made.controls)} controls: {tally}; events of the last {made.days} days")
 
 
 def _row(judged: Judged, covered: str) -> tuple[object, ...]:
-    seen = judged.seen
+    control, seen = judged.control, judged.seen
     asked = [
         f"{each.setting.name} {each.setting.value} asked, "
         f"{'not known' if each.now is None else f'is {each.now}'}"
@@ -195,10 +198,10 @@ def _row(judged: Judged, covered: str) -> tuple[object, ...]:
     ]
     kernel = "; ".join([str(judged.state), *asked])
     if not judged.findings:
-        return (judged.control.name, judged.control.title, 0, kernel, None, None, None)
+        return (control.id, control.title, 0, kernel, None, None, None)
     return (
-        judged.control.name,
-        judged.control.title,
+        control.id,
+        control.title,
         len(judged.findings),
         kernel,
         covered,
@@ -207,4 +210,4 @@ def _row(judged: Judged, covered: str) -> tuple[object, ...]:
 
 
 def _last(seen: Seen) -> str:
-    return "never" if seen.last is None else moment(seen.last)
+    return "never" if seen.last is None else moment(seen.last)[:16].replace("T", " ")
