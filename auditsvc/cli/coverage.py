@@ -145,6 +145,9 @@ def _write(look: Look, processes: list[dict[str, Any]], *, everybody: bool) -> N
 def _write_group(state: State, why: str, members: list[dict[str, Any]]) -> None:
     """Write those of one state and reason: a line for each unit, or program outside of any."""
     typer.echo(f"\n{state.replace('_', ' ').upper()}: {why}")
+    remedies = {each["do"] for each in members}
+    if len(remedies) == 1 and (common := remedies.pop()):
+        typer.echo(visible(f"  What to do: {common}"))
     places: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for each in members:
         place = each["unit"] or each["exe"] or each["comm"]
@@ -152,7 +155,8 @@ def _write_group(state: State, why: str, members: list[dict[str, Any]]) -> None:
     write_table(
         (),
         (
-            ("", _pids([each["pid"] for each in those]), those[0]["comm"], place, do)
+            ("", _pids([each["pid"] for each in those]), those[0]["comm"], place)
+            + ((do,) if remedies else ())
             for (place, do), those in places.items()
         ),
     )

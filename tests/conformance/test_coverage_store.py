@@ -66,6 +66,7 @@ def test_the_question_reads_no_table_of_calls(url, monkeypatch):
     sqlite = engine.dialect.name == "sqlite"
     with engine.connect() as connection:
         if not sqlite:
+            connection.exec_driver_sql("ANALYZE")
             connection.exec_driver_sql("SET enable_seqscan = off")
             connection.exec_driver_sql("SET enable_hashjoin = off")
             connection.exec_driver_sql("SET enable_mergejoin = off")
