@@ -35,7 +35,7 @@ _LOOKS: Final = {
     State.UNKNOWN: ("fair", "? not known"),
 }
 _NAMED: Final = 12  # controls that the verdict names
-_SHORT: Final = 20  # letters of an id that need not be broken
+_SHORT: Final = 32  # letters of a name that need not be broken
 _QUOTED: Final = re.compile("`([^`]+)`")
 _MEANING: Final = {
     State.LOADED: "The kernel has all its rules, and they are asked.",
@@ -141,12 +141,14 @@ def _verdict(report: Report) -> Iterable[str]:
 def _links(report: Report) -> str:
     """Name the first controls that are open, each a link to its rules."""
     places = {each.control.name: place for place, each in enumerate(report.controls)}
-    shown = [
-        f'<a href="#c{places[each.control.name]}">{_text(each.control.name)}</a>'
-        for each in report.open[:_NAMED]
-    ]
+    shown = [_link(places[each.control.name], each.control.name) for each in report.open[:_NAMED]]
     more = len(report.open) - len(shown)
     return ", ".join(shown) + (f" and {more} more" if more else "")
+
+
+def _link(place: int, name: str) -> str:
+    short = ' class="short"' if len(name) <= _SHORT else ""
+    return f'<a href="#c{place}"{short}>{_text(name)}</a>'
 
 
 def _figures(report: Report) -> Iterable[str]:
@@ -246,8 +248,7 @@ def _row(place: int, judged: Judged, covered: str) -> str:
         ("Events", "number", _events(judged, seen)),
         ("Last seen", "", _last(judged, seen)),
     ]
-    short = ' class="short"' if len(control.id) <= _SHORT else ""
-    link = f'<a href="#c{place}"{short}>{_text(control.id)}</a>'
+    link = _link(place, control.id)
     row = f'<tr role="row"><th scope="row" role="rowheader">{link}</th>'
     for of, look, content in cells:
         cls = f' class="{look}"' if look else ""
