@@ -26,6 +26,7 @@ from auditsvc.line import format_line
 from auditsvc.native import native_core
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import ModuleType
 
     from auditsvc.native import Choice
@@ -66,6 +67,10 @@ class RecordSource(Protocol):
         """Up to `limit` (type, payload) that are there now, without waiting."""
 
 
+def _nobody(_lines: bytes) -> None:
+    """Nobody wants to hear it."""
+
+
 class Collector(threading.Thread):
     """Copies from a source into the spool until `stop` is called or the source ends."""
 
@@ -74,6 +79,8 @@ class Collector(threading.Thread):
         self.error: BaseException | None = None
         self.ended = False
         """True when no more will come."""
+        self.hear: Callable[[bytes], None] = _nobody
+        """Called with lines among which the kernel says that audit's configuration changed."""
         self._sink = sink
         self._ends = inf
         self._stopped = threading.Event()
@@ -159,6 +166,8 @@ class RecordCollector(Collector):
         self._sink.put(text + b"\n", len(lines))
         changes = text.count(b"\n" + _CONFIG_CHANGE) + text.startswith(_CONFIG_CHANGE)
         self.config_changes += changes
+        if changes:
+            self.hear(text)
 
     def _is_record(self, kind: int, payload: bytes) -> bool:
         if kind == REPLACE:
@@ -205,6 +214,8 @@ class NativeCollector(RecordCollector):
             for kind, payload in got.others:
                 self._is_record(kind, payload)
             self.config_changes += got.config_changes
+            if got.config_changes:
+                self.hear(got.lines)
             self._source.overflows += got.overflows
             self._source.forged += got.forged
             self._note_what_happened()
@@ -241,6 +252,8 @@ class LineCollector(Collector):
                 if end:
                     lines = tail[:end] if tail[:end].endswith(b"\n") else tail[:end] + b"\n"
                     self._sink.put(lines, lines.count(b"\n"))
+                    if _CONFIG_CHANGE in lines:
+                        self.hear(lines)
                     tail = tail[end:]
                 if not data:
                     return

@@ -131,6 +131,11 @@ def use_file(config: Path) -> None:
     _chosen.set(config)
 
 
+def settings_file() -> Path:
+    """Give the file that settings are read from, if it is there."""
+    return _config_file() or DEFAULT_FILE
+
+
 def _config_file() -> Path | None:
     if chosen := _chosen.get():
         return chosen

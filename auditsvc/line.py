@@ -72,9 +72,9 @@ def unescape(text: bytes) -> bytes:
 
 
 def untrusted(text: bytes) -> str:
-    """Spell a string as the kernel does one that it does not trust: quoted, or in hex."""
-    clean = all(0x21 <= byte <= 0x7E and byte != 0x22 for byte in text)
-    return f'"{text.decode()}"' if clean else text.hex().upper()
+    """Write text from outside as the kernel does (audit_log_n_untrustedstring): quoted or hex."""
+    plain = all(0x21 <= byte <= 0x7E and byte != 0x22 for byte in text)
+    return f'"{text.decode("ascii")}"' if plain else text.hex().upper()
 
 
 def format_line(type_name: bytes | str, payload: bytes) -> bytes:

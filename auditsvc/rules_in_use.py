@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from auditsvc.errors import RuleError
 from auditsvc.rule import Add, OnError, read
+from auditsvc.rule.want import Want, want
 from auditsvc.rule_sets import absent, default, find
 
 if TYPE_CHECKING:
@@ -38,6 +39,31 @@ def read_rules(
     if not named and settings.rules is None:
         lines = read(default(), errors=errors)
     return lines
+
+
+def wanted_rules(
+    settings: Settings, named: Sequence[str | Path] | None = None
+) -> tuple[Want, list[str]]:
+    """Sum up what `read_rules` gives; beside it, a line for each that is left out.
+
+    Where a file says -i or -c, wrong lines are left out, and rules that need what is not on
+    this host: the kernel would refuse these each time, and those round them would have to
+    move. Else the first wrong line is raised.
+    """
+    errors: list[RuleError] = []
+    wanted = want(read_rules(settings, named, errors))
+    if wanted.on_error is None:
+        if errors:
+            more = f"; {len(errors) - 1} more: see `auditsvc rules check`" if errors[1:] else ""
+            raise RuleError(f"{errors[0]}{more}")
+        return wanted, []
+    left_out = [str(error) for error in errors]
+    for each in wanted.rules.copy():
+        lacking = absent(each.rule)
+        if lacking:
+            left_out.append(f"{wanted.where[each.rule]}: `{each.rule}`: {lacking} is not there")
+            wanted.rules.remove(each)
+    return wanted, left_out
 
 
 def rules_in_use(settings: Settings) -> tuple[list[Add], list[str]]:

@@ -25,6 +25,7 @@ from systemd import daemon as systemd
 
 from auditsvc import spool, switch
 from auditsvc.collector import Collector, LineCollector, make_collector
+from auditsvc.coverage.watch import Watch
 from auditsvc.daemon import UNSET, DaemonRecords, actor
 from auditsvc.decode import decoder_in_use, make_decoder
 from auditsvc.errors import AuditsvcError, SpoolError, StoreError
@@ -71,6 +72,7 @@ class Service:
         self._collector: Collector | None = None
         self._guard: Guard | None = None
         self._loader: Loader | None = None
+        self._watch: Watch | None = None
         self._place = ""
         self._began = time.time()
         self._discarded_at = self._synced_at = 0.0
@@ -118,6 +120,7 @@ class Service:
             path = Path(settings.source)
             self._make_loader("followed", str(path), lambda *place: FollowedFile(path, *place))
         assert self._loader is not None
+        self._make_watch()
         if self._collector is not None:
             self._collector.start()
         self._loader.start()
@@ -130,6 +133,26 @@ class Service:
                 self._guard.begin()
             self._say_notes()
         self._say_excluded()
+        if self._watch is not None:
+            self._watch.go()
+
+    def _make_watch(self) -> None:
+        """See how the kernel is found, before it is changed."""
+        if self._collector is None:
+            return
+        watch = Watch(
+            self._settings,
+            self._daemon,
+            self._note,
+            lambda: self._session.own_rules if self._session is not None else frozenset(),
+        )
+        self._collector.hear = watch.hear
+        try:
+            watch.begin()
+        except (AuditsvcError, OSError) as error:
+            log.warning("which tasks are covered cannot be seen", why=str(error))
+        else:
+            self._watch = watch
 
     def _begin_spooled(self) -> None:
         settings = self._settings
@@ -225,7 +248,7 @@ class Service:
                 return "end-of-input", ourselves
 
     def _tick(self) -> None:
-        for part in (self._collector, self._loader):
+        for part in (self._collector, self._loader, self._watch):
             if part is not None and part.error is not None:
                 raise part.error
         systemd.notify("WATCHDOG=1")
@@ -333,6 +356,7 @@ class Service:
         """Say each trouble once, and once that it is over."""
         self._trouble["store"] = self._loader.trouble if self._loader else ""
         self._trouble["spool"] = self._sink.refused if self._sink else ""
+        self._trouble["coverage"] = self._watch.trouble if self._watch else ""
         for part, trouble in self._trouble.items():
             if trouble != self._said.get(part, ""):
                 if trouble:
@@ -385,6 +409,8 @@ class Service:
                 steps.callback(self._watch_switch)
             if self._guard is not None:
                 steps.callback(self._guard.last_look)
+            if self._watch is not None:
+                steps.callback(self._watch.finish)
 
     def _quiet(self, session: Session) -> None:
         """What `off` asked for outlives us, even if audit was on when we came."""

@@ -46,6 +46,19 @@ class Found:
     """All rules that were there, in their order, if one of them had to move for ours."""
 
 
+def _structs(found: Found | None) -> frozenset[bytes]:
+    return frozenset(bytes.fromhex(data) for data in found.added) if found else frozenset()
+
+
+def own_rules(runtime: Path) -> frozenset[bytes]:
+    """Structs of the rules that a stay added, from its memory; none if there is no stay."""
+    try:
+        rules = memory.recall_rules(runtime / memory.SESSION, "added")
+    except AuditsvcError:
+        return frozenset()
+    return frozenset(rule.to_bytes() for rule in rules)
+
+
 class Session:
     """Registers as the audit daemon and puts everything back."""
 
@@ -121,6 +134,11 @@ class Session:
         """Ask for the place that the kernel took from us; `registered` tells whether it worked."""
         assert self._records is not None
         self._records.ask_again()
+
+    @property
+    def own_rules(self) -> frozenset[bytes]:
+        """Structs of the rules that are ours."""
+        return _structs(self._found)
 
     @property
     def added(self) -> int:

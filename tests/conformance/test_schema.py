@@ -97,6 +97,7 @@ def test_views_have_the_promised_columns(store):
         " evidence_event_id known_by",
         "records": "event_id seq type fields",
         "partials": "event_id reason",
+        "coverage": "event_id host time pid began comm exe state reason threads covered",
         "ledger": "kind source cause count unit",
     }
     assert set(promised) == set(views.NAMES)

@@ -10,9 +10,8 @@ from auditsvc.cli.output import FormOption, wants_json, write_json
 from auditsvc.cli.rules.options import ExclusiveOption, PathsArgument
 from auditsvc.config import load_settings
 from auditsvc.kernel import Control
-from auditsvc.rule.want import want
 from auditsvc.rule_load import compare
-from auditsvc.rules_in_use import read_rules
+from auditsvc.rules_in_use import wanted_rules
 from auditsvc.terminal import visible
 
 if TYPE_CHECKING:
@@ -31,7 +30,7 @@ def diff(
     difference, `?` loaded by somebody else, `:` held by the running service.
     """
     settings = load_settings()
-    wanted = want(read_rules(settings, paths))
+    wanted, _left_out = wanted_rules(settings, paths)
     with Control() as control:
         found = compare(control, wanted, settings.runtime_directory, exclusive=exclusive)
     if wants_json(form):

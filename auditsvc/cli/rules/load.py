@@ -10,19 +10,18 @@ import typer
 from auditsvc.cli.rules.diff import changed
 from auditsvc.cli.rules.options import ExclusiveOption, PathsArgument
 from auditsvc.config import load_settings
-from auditsvc.errors import LockedError, RuleError
+from auditsvc.errors import LockedError
 from auditsvc.kernel import Control
 from auditsvc.kernel.messages import LOCKED
-from auditsvc.rule.want import Want, has_key, want
+from auditsvc.rule.want import Want, has_key
 from auditsvc.rule_load import alone, compare
 from auditsvc.rule_load import load as load_rules
-from auditsvc.rules_in_use import read_rules
+from auditsvc.rules_in_use import wanted_rules
 from auditsvc.terminal import visible
 
 if TYPE_CHECKING:
     from collections.abc import Sized
 
-    from auditsvc.config import Settings
     from auditsvc.rule.difference import Difference
 
 
@@ -40,8 +39,7 @@ def load(
     a line each; after -c the exit status is then 1.
     """
     settings = load_settings()
-    wanted, wrong = _wanted(settings, paths)
-    left_out = [str(error) for error in wrong]
+    wanted, left_out = wanted_rules(settings, paths)
     held = nullcontext() if dry_run else alone(settings.runtime_directory)
     with Control() as control, held:
         found = compare(control, wanted, settings.runtime_directory, exclusive=exclusive)
@@ -60,16 +58,6 @@ def load(
     for line in left_out:
         typer.echo(visible(f"auditsvc: left out: {line}"), err=True)
     return 1 if left_out and wanted.on_error == "continue" else 0
-
-
-def _wanted(settings: Settings, paths: list[str] | None) -> tuple[Want, list[RuleError]]:
-    """Give what is wanted, and the wrong lines where the files say that they may be left out."""
-    errors: list[RuleError] = []
-    wanted = want(read_rules(settings, paths, errors))
-    if errors and wanted.on_error is None:
-        more = f"; {len(errors) - 1} more: see `auditsvc rules check`" if errors[1:] else ""
-        raise RuleError(f"{errors[0]}{more}")
-    return wanted, errors
 
 
 def _say_deleting(wanted: Want, found: Difference) -> None:
