@@ -131,14 +131,10 @@ class Service:
 
     def _make_watch(self) -> None:
         """See how the kernel is found, before it is changed."""
-        if self._sink is None:
+        session = self._session
+        if self._sink is None or session is None:  # elsewhere it is not known what was lost
             return
-        watch = Watch(
-            self._settings,
-            self._daemon,
-            self._note,
-            lambda: self._session.own_rules if self._session is not None else frozenset(),
-        )
+        watch = Watch(self._settings, self._daemon, self._note, lambda: session.own_rules)
         self._sink.hear = watch.hear
         try:
             watch.begin()
