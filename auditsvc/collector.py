@@ -252,8 +252,6 @@ class LineCollector(Collector):
                 if end:
                     lines = tail[:end] if tail[:end].endswith(b"\n") else tail[:end] + b"\n"
                     self._sink.put(lines, lines.count(b"\n"))
-                    if _CONFIG_CHANGE in lines:
-                        self.hear(lines)
                     tail = tail[end:]
                 if not data:
                     return

@@ -138,15 +138,11 @@ class Service:
 
     def _make_watch(self) -> None:
         """See how the kernel is found, before it is changed."""
-        if self._collector is None:
+        session, collector = self._session, self._collector
+        if session is None or collector is None:  # elsewhere it is not known what was lost
             return
-        watch = Watch(
-            self._settings,
-            self._daemon,
-            self._note,
-            lambda: self._session.own_rules if self._session is not None else frozenset(),
-        )
-        self._collector.hear = watch.hear
+        watch = Watch(self._settings, self._daemon, self._note, lambda: session.own_rules)
+        collector.hear = watch.hear
         try:
             watch.begin()
         except (AuditsvcError, OSError) as error:

@@ -80,7 +80,8 @@ def test_start_and_stop_are_in_the_evidence_with_who_did_it(tmp_path):
     with Service(tmp_path, rules(fresh_auid())) as service:
         pid = service.process.pid
     start, end = service.query(
-        "SELECT type, pid, fields FROM events WHERE type LIKE 'DAEMON_%' ORDER BY time, event_id"
+        "SELECT type, pid, fields FROM events WHERE type IN ('DAEMON_START', 'DAEMON_END')"
+        " ORDER BY time, event_id"
     )
     assert start["type"] == "DAEMON_START"
     assert start["pid"] == os.getpid()
