@@ -26,6 +26,7 @@ from auditsvc.line import format_line
 from auditsvc.native import native_core
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import ModuleType
 
     from auditsvc.native import Choice
@@ -66,6 +67,10 @@ class RecordSource(Protocol):
         """Up to `limit` (type, payload) that are there now, without waiting."""
 
 
+def _nobody(_lines: bytes) -> None:
+    """Nobody wants to hear it."""
+
+
 class Collector(threading.Thread):
     """Copies from a source into the spool until `stop` is called or the source ends."""
 
@@ -74,6 +79,8 @@ class Collector(threading.Thread):
         self.error: BaseException | None = None
         self.ended = False
         """True when no more will come."""
+        self.hear: Callable[[bytes], None] = _nobody
+        """Called with lines among which the kernel says that audit's configuration changed."""
         self._sink = sink
         self._ends = inf
         self._stopped = threading.Event()
@@ -157,7 +164,10 @@ class RecordCollector(Collector):
                 format_line(names.record_type_name(kind), payload) for kind, payload in records
             )
         self._sink.put(text + b"\n", len(lines))
-        self.config_changes += text.count(_CONFIG_CHANGE)
+        changes = text.count(b"\n" + _CONFIG_CHANGE) + text.startswith(_CONFIG_CHANGE)
+        self.config_changes += changes
+        if changes:
+            self.hear(text)
 
     def _is_record(self, kind: int, payload: bytes) -> bool:
         if kind == REPLACE:
@@ -201,9 +211,11 @@ class NativeCollector(RecordCollector):
             )
             if got.count:
                 self._sink.put(got.lines, got.count)
-                self.config_changes += got.config_changes
             for kind, payload in got.others:
                 self._is_record(kind, payload)
+            self.config_changes += got.config_changes
+            if got.config_changes:
+                self.hear(got.lines)
             self._source.overflows += got.overflows
             self._source.forged += got.forged
             self._note_what_happened()

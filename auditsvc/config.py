@@ -65,6 +65,8 @@ class LoaderSettings(_Section):
     """Seconds that a record waits at most for its transaction to begin."""
     idle: float = Field(default=2.0, gt=0)
     """Seconds without a further record after which an event is partial."""
+    patience: float = Field(default=30.0, gt=0)
+    """Seconds without an answer after which a stopping service leaves the rest in the spool."""
 
 
 class CoverageSettings(_Section):
@@ -127,6 +129,11 @@ class Settings(BaseSettings):
 def use_file(config: Path) -> None:
     """Read this file instead of the usual one from now on (the option --config)."""
     _chosen.set(config)
+
+
+def settings_file() -> Path:
+    """Give the file that settings are read from, if it is there."""
+    return _config_file() or DEFAULT_FILE
 
 
 def _config_file() -> Path | None:

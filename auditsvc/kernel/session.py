@@ -46,6 +46,19 @@ class Found:
     """All rules that were there, in their order, if one of them had to move for ours."""
 
 
+def _structs(found: Found | None) -> frozenset[bytes]:
+    return frozenset(bytes.fromhex(data) for data in found.added) if found else frozenset()
+
+
+def own_rules(runtime: Path) -> frozenset[bytes]:
+    """Structs of the rules that a stay added, from its memory; none if there is no stay."""
+    try:
+        rules = memory.recall_rules(runtime / memory.SESSION, "added")
+    except AuditsvcError:
+        return frozenset()
+    return frozenset(rule.to_bytes() for rule in rules)
+
+
 class Session:
     """Registers as the audit daemon and puts everything back."""
 
@@ -123,6 +136,11 @@ class Session:
         self._records.ask_again()
 
     @property
+    def own_rules(self) -> frozenset[bytes]:
+        """Structs of the rules that are ours."""
+        return _structs(self._found)
+
+    @property
     def added(self) -> int:
         """Rules that are ours."""
         return len(self._found.added) if self._found else 0
@@ -142,11 +160,17 @@ class Session:
         self._lost = lost
         return new
 
-    def quiet(self) -> None:
-        """Take our rules out, put the enabled flag back, and wait for the kernel's queue."""
+    def quiet(self, *, stay_off: bool = False) -> None:
+        """Take our rules out, put the enabled flag back, and wait for the kernel's queue.
+
+        `stay_off`: somebody put audit off on purpose meanwhile, so it is not put on again.
+        """
         if self._found is not None:
             self._remove_rules(self._found)
-            self._put_back(enabled=self._found.enabled)
+            if not stay_off:
+                self._put_back(enabled=self._found.enabled)
+            elif self._found.enabled:
+                self.notes.append("audit was on before and stays off, as was asked for meanwhile")
         ends = time.monotonic() + _QUIET_SECONDS
         while self.status().backlog and time.monotonic() < ends:
             time.sleep(0.005)

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import platform
 import re
+import shutil
 import subprocess
 
 import pytest
 from fixtures import auditctl
+from live.programs import fresh_auid
+from live.service import Service
 
-from auditsvc import rule_sets
+from auditsvc import names, rule_sets
 from auditsvc.config import load_settings
-from auditsvc.rule import Add, read
+from auditsvc.rule import Action, Add, Condition, FilterList, Host, Rule, fields, perms, read
+from auditsvc.rule.model import SYSCALLS
 from auditsvc.rules_in_use import rules_in_use
 
 pytestmark = [
@@ -68,3 +72,56 @@ def as_auditctl(text: str) -> str:
     for name, number in NEWER.items():
         text = re.sub(rf"\b{name}\b", number, text)
     return text
+
+
+# Classes of calls that a bit of the mask beyond the syscalls' stands for (AUDIT_CLASS_*),
+# and the permission that each is; the second of a pair is the 32-bit one.
+CLASSES = {2: perms.ATTRIBUTE, 4: perms.READ, 6: perms.WRITE}
+
+
+@pytest.mark.parametrize(("which", "perm"), CLASSES.items())
+@pytest.mark.parametrize("half", [0, 1], ids=["b64", "b32"])
+def test_permissions_are_the_kernels(audit_lock, which, perm, half):
+    """The calls that perm= means are those that the kernel has in its class, or had before."""
+    arch = Host.here().family(("b64", "b32")[half])
+    nobody = Condition(9, fields.EQUAL, 4_000_000_001)
+    rule = Rule(FilterList.EXIT, Action.NEVER, (nobody,), 1 << 2047 - which - half)
+    audit_lock.add_rule(rule)
+    try:
+        (listed,) = [each for each in audit_lock.rules() if nobody in each.conditions]
+    finally:
+        audit_lock.delete_rule(rule)
+    theirs = {number for number in listed.syscalls if number < SYSCALLS}
+    ours = perms.calls(arch, perm)
+    newer = {names.syscall_number(arch, name) for name in NEWER_IN_CLASSES}
+    assert theirs <= ours
+    assert ours - theirs <= newer
+
+
+NEWER_IN_CLASSES = {  # what Linux 6.1, the oldest that we run on, has not in its classes
+    *("ftruncate", "ftruncate64", "fallocate", "fchmodat2", "setxattrat", "removexattrat"),
+    *("getxattrat", "listxattrat"),
+}
+
+
+def test_a_watched_link_matches_nothing(programs, audit_lock, tmp_path):
+    """A program run by a symbolic link is seen by a watch of the program, not by one of the link.
+
+    Why the STIG's rules for reboot, init and sudoedit have company in our set.
+    """
+    del audit_lock
+    auid = fresh_auid()
+    program, link = tmp_path / "program", tmp_path / "link"
+    shutil.copy("/bin/true", program)
+    link.symlink_to("program")
+    rules = "".join(
+        f"-a always,exit -F path={path} -F perm=x -F auid={auid} -k {path.name}\n"
+        for path in (link, program)
+    )
+    with Service(tmp_path, rules) as service:
+        programs.run(auid, link)
+    rows = service.query(
+        "SELECT s.key, p.name FROM syscalls s JOIN paths p USING (event_id)"
+        " WHERE s.syscall = 'execve' AND p.item = 0"
+    )
+    assert rows == [{"key": "program", "name": str(link)}]
