@@ -1,0 +1,386 @@
+"""The journal as a log: journald's own audit entries, as lines of records.
+
+What must hold:
+
+* Every entry is given once. How far reading has come is kept by sequence number for each
+  chain of files (`folder`), so that neither the clock nor a file's name matters: a host
+  whose clock was set back over a reboot loses nothing.
+* What was gone before it was read (vacuumed, damaged) is counted in `missing` and said.
+* Only what journald itself calls `_TRANSPORT=audit` is read; a program cannot send that.
+
+Files are read one by one through libsystemd, each from its open descriptor: one that is
+renamed or deleted meanwhile is read to its end all the same. libsystemd maps the files,
+so that a new entry shows at the next look, without being told.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from systemd import id128, journal
+
+from auditsvc.errors import SpoolError
+from auditsvc.journal.folder import DamagedError, Folders, Header, is_archived, unreadable
+from auditsvc.journal.record import TRANSPORT, Lines
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from auditsvc.journal.record import Value
+
+NEW_SECONDS: Final = 5.0
+"""A file without a header is being made, if it is as young as this."""
+
+_LOST: Final = "what it held was not read, or not all of it"
+
+
+class _Entries(journal.Reader):  # type: ignore[misc]
+    """One file's entries, their fields as bytes.
+
+    `Reader.get_next` converts every field, which takes five times as long as reading it.
+    """
+
+    def __init__(self, descriptor: int, *, audit: bool = True) -> None:
+        # Not the descriptor itself: libsystemd would close it, or not, by how it fares.
+        super().__init__(files=[f"/proc/self/fd/{descriptor}"])
+        if audit:
+            self.add_match(TRANSPORT)
+
+    def take(self) -> dict[str, Value] | None:
+        """Give the next entry; None if there is none yet."""
+        return self._get_all() if self._next() else None
+
+    def seek_behind(self, chain: str, sequence: int) -> dict[str, Value] | None:
+        """Go behind the entry with this number; gives an entry if that was passed already."""
+        self.seek_cursor(f"s={chain};i={sequence:x}")
+        entry = self.take()
+        return None if entry is None or self.sequence() <= sequence else entry
+
+    def sequence(self) -> int:
+        """Sequence number of the entry given last."""
+        parts = dict(part.split("=", 1) for part in self._get_cursor().split(";"))
+        return int(parts["i"], 16)
+
+    def count(self) -> int:
+        """Number of entries that can be reached; for a reader of its own."""
+        number = 0
+        while self._next():
+            number += 1
+        return number
+
+
+class _Found(NamedTuple):
+    """A file that was just opened."""
+
+    path: Path
+    header: Header
+    descriptor: int
+
+
+class _File:
+    """A file that is being read."""
+
+    def __init__(self, path: Path, descriptor: int, header: Header, reached: int) -> None:
+        self.path = path
+        self.header = header
+        """As it was when `is_final` was asked last."""
+        self.wiped = False
+        """True if it was vacuumed: journald then overwrites what it held."""
+        self.superseded = False
+        """True if the next file of its chain is there."""
+        self._descriptor = descriptor
+        self._entries = _Entries(descriptor)
+        self._ahead: dict[str, Value] | None = None
+        if reached >= header.head:
+            self._ahead = self._entries.seek_behind(header.chain, reached)
+
+    def close(self) -> None:
+        """Let go of it."""
+        self._entries.close()
+        os.close(self._descriptor)
+
+    def take(self) -> dict[str, Value] | None:
+        """Give the next audit entry; None if there is none yet."""
+        ahead, self._ahead = self._ahead, None
+        return ahead or self._entries.take()
+
+    def sequence(self) -> int:
+        """Sequence number of the entry given last."""
+        return self._entries.sequence()
+
+    def is_final(self) -> bool:
+        """Tell whether it will not grow any more."""
+        try:
+            self.header = Header.read(self._descriptor)
+        except (EOFError, DamagedError):
+            self.wiped = True
+        gone = os.fstat(self._descriptor).st_nlink == 0
+        return self.wiped or gone or self.superseded or is_archived(self.path, self.header)
+
+    def unreadable_entries(self) -> int:
+        """How many of the entries that it should have cannot be reached."""
+        check = _Entries(self._descriptor, audit=False)
+        try:
+            return max(0, self.header.entries - check.count())
+        finally:
+            check.close()
+
+
+class JournalLog:
+    """Implements `auditsvc.loader.Log`.
+
+    Its segment names for each chain the sequence number up to which was read, as
+    CHAIN:NUMBER in hex, with `.` behind it where all files of the chain were read to
+    their end. Its position counts the bytes given.
+    """
+
+    def __init__(
+        self,
+        folders: Folders,
+        segment: str = "",
+        position: int = 0,
+        *,
+        lines: Lines,
+        say: Callable[[str], None],
+    ) -> None:
+        """Go on from a place that `checkpoint` gave. SpoolError says why that cannot be."""
+        self.missing = 0
+        self._folders = folders
+        self._say = say
+        self._line = lines.line
+        self._position = position
+        self._reached: dict[str, int] = {}
+        self._closed: set[str] = set()
+        """Chains of which all files were read to their end."""
+        self._files: dict[str, _File] = {}
+        """Files being read by file id, in the order of reading."""
+        self._listing: list[tuple[Path, int]] = []
+        self._known: set[str] = set()
+        """Ids of files that are being read or were read to their end."""
+        self._damaged: set[str] = set()
+        """Names of files that cannot be opened."""
+        self._restore(segment)
+        said: list[str] = []
+        self._say = said.append
+        self._scan()
+        if not self._known:
+            self.close()
+            why = "; ".join(said) or f"{folders}: no file there is a journal"
+            raise SpoolError(why, "name a journal's folder with --directory")
+        self._say = say
+        for what in said:
+            say(what)
+
+    def checkpoint(self) -> tuple[str, int]:
+        """How far each chain was read, and the number of bytes given."""
+        chains = (
+            f"{chain}:{number:x}{'.' if chain in self._closed else ''}"
+            for chain, number in self._reached.items()
+        )
+        return " ".join((*chains, *(f"!{name}" for name in sorted(self._damaged)))), self._position
+
+    def _restore(self, segment: str) -> None:
+        for word in segment.split():
+            if word.startswith("!"):
+                self._damaged.add(word[1:])
+                continue
+            chain, _, number = word.partition(":")
+            self._reached[chain] = int(number.rstrip("."), 16)
+            if number.endswith("."):
+                self._closed.add(chain)
+
+    def origin(self) -> int:
+        """Where reading begins."""
+        return self._position
+
+    def close(self) -> None:
+        """Let go of the files."""
+        for file in self._files.values():
+            file.close()
+        self._files.clear()
+
+    def read(self, limit: int) -> bytes:
+        """Give up to about `limit` of the next bytes, whole lines; b"" when there are none yet."""
+        data = self._take(limit)
+        if not data and self._scan():
+            data = self._take(limit)
+        self._position += len(data)
+        return data
+
+    # --- reading -------------------------------------------------------------------------
+
+    def _take(self, limit: int) -> bytes:
+        parts: list[bytes] = []
+        left = limit
+        for file_id, file in list(self._files.items()):
+            final = file.is_final()  # before the last look, so that nothing can come after it
+            got = self._take_of(file, left)
+            parts += got
+            left -= sum(map(len, got))
+            if left <= 0:
+                break
+            if final:
+                self._finish(file_id, file)
+        return b"".join(parts)
+
+    def _take_of(self, file: _File, limit: int) -> list[bytes]:
+        make = self._line
+        lines: list[bytes] = []
+        try:
+            while limit > 0 and (entry := file.take()) is not None:
+                lines.append(make(entry))
+                limit -= len(lines[-1])
+            if lines:
+                self._reached[file.header.chain] = file.sequence()
+        except OSError as error:
+            raise unreadable(file.path, error) from error
+        return lines
+
+    def _finish(self, file_id: str, file: _File) -> None:
+        """A file was read to its end, and it will not grow."""
+        chain, header = file.header.chain, file.header
+        if file.wiped:
+            self._miss(f"{file.path}: deleted while it was read: {_LOST}")
+        elif lost := file.unreadable_entries():
+            self._miss(f"{file.path}: damaged: {lost} of {header.entries} entries cannot be read")
+        self._reached[chain] = max(self._reached.get(chain, 0), header.tail)
+        del self._files[file_id]
+        file.close()
+        if not self._is_read(chain):
+            self._closed.add(chain)
+
+    def _is_read(self, chain: str) -> bool:
+        """Tell whether a file of the chain is being read."""
+        return any(file.header.chain == chain for file in self._files.values())
+
+    def _miss(self, what: str) -> None:
+        self.missing += 1
+        self._say(what)
+
+    # --- looking for files ---------------------------------------------------------------
+
+    def _scan(self) -> bool:
+        """Look for files that are new or renamed; tell whether there are any."""
+        listing = self._folders.listing()
+        if listing == self._listing:
+            return False
+        self._listing = listing
+        found: list[_Found] = []
+        for path, _ in listing:
+            if (one := self._open(path)) is not None:
+                found.append(one)
+        began: dict[str, int] = {}
+        for _, header, _ in sorted(found, key=lambda each: each.header.head):
+            began.setdefault(header.chain, header.began)
+        self._look_for_holes({chain: self._first(chain, found) for chain in began})
+        changed = False
+        # Chains by the time of what is left of them, files by their place in the chain.
+        found.sort(key=lambda each: (began[each.header.chain], each.header.chain, each.header.head))
+        for one in found:
+            changed |= self._begin(one)
+        return changed
+
+    def _open(self, path: Path) -> _Found | None:
+        """Open a file and read its header; None if that cannot be done, or not yet."""
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            self._listing = []  # renamed since it was listed: look again
+            return None
+        except OSError as error:
+            raise unreadable(path, error) from error
+        try:
+            return _Found(path, Header.read(descriptor), descriptor)
+        except (EOFError, DamagedError) as error:
+            young = time.time() - os.fstat(descriptor).st_mtime < NEW_SECONDS
+            os.close(descriptor)
+            if young and isinstance(error, EOFError):
+                self._listing = []
+            else:
+                self._damage(path, str(error) or "it is empty")
+            return None
+
+    def _begin(self, found: _Found) -> bool:
+        """Begin to read a file that is new, unless all of it was read before."""
+        path, header, descriptor = found
+        if header.file_id in self._known:
+            os.close(descriptor)
+            file = self._files.get(header.file_id)
+            if file is None or file.path == path:
+                return False
+            file.path = path
+            return True
+        self._known.add(header.file_id)
+        reached = self._reached.get(header.chain, 0)
+        if is_archived(path, header) and header.tail <= reached:
+            os.close(descriptor)
+            return False
+        try:
+            file = _File(path, descriptor, header, reached)
+        except OSError as error:
+            os.close(descriptor)
+            self._damage(path, error.strerror or str(error))
+            return False
+        for other in self._files.values():
+            other.superseded |= other.header.chain == header.chain
+        self._files[header.file_id] = file
+        self._closed.discard(header.chain)
+        return True
+
+    def _damage(self, path: Path, why: str) -> None:
+        """Count a file that cannot be opened, once."""
+        name = "_".join(path.name.split())
+        if name not in self._damaged:
+            self._damaged.add(name)
+            self._miss(f"{path}: {why}: {_LOST}")
+
+    @staticmethod
+    def _first(chain: str, found: list[_Found]) -> int:
+        return min(each.header.head for each in found if each.header.chain == chain)
+
+    def _look_for_holes(self, first: dict[str, int]) -> None:
+        """See that what follows the place reached is there; `first`: the first number by chain."""
+        for chain, number in list(self._reached.items()):
+            if self._is_read(chain):
+                continue
+            if chain not in first:
+                if chain not in self._closed:
+                    self._miss(f"the journal {chain} is gone: {_LOST}")
+                del self._reached[chain]
+                self._closed.discard(chain)
+            elif first[chain] > number + 1:
+                self._miss(f"the journal {chain} begins behind the place reached: {_LOST}")
+                self._reached[chain] = first[chain] - 1
+
+
+class JournalSource:
+    """A journal that can be opened as a log, again and again."""
+
+    def __init__(self, directory: Path | None, host: str, say: Callable[[str], None]) -> None:
+        """`directory`: all journals in it; None: this machine's own. SpoolError.
+
+        Entries of this machine, and of `host`, get no `node=`; `say` is told what is missing.
+        """
+        machine = machine_id()
+        self._folders = Folders(directory, machine)
+        self._lines = Lines(machine.encode(), host.encode())
+        self._say = say
+        self.name = str(directory.resolve()) if directory is not None else machine
+        """Tells this journal from others in the same store."""
+
+    def open(self, segment: str, position: int) -> JournalLog:
+        """Open it at a place that `JournalLog.checkpoint` gave; ("", 0) is its beginning."""
+        return JournalLog(self._folders, segment, position, lines=self._lines, say=self._say)
+
+
+def machine_id() -> str:
+    """This machine's id; SpoolError if it has none."""
+    try:
+        return str(id128.get_machine().hex)
+    except OSError as error:
+        raise SpoolError(
+            f"this machine has no id: {error.strerror or error}", "see machine-id(5)"
+        ) from error
