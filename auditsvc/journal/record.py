@@ -11,9 +11,12 @@ apart into these fields, and we put them together again:
     _SOURCE_REALTIME_TIMESTAMP   SECOND and MMM, in microseconds
     MESSAGE                      name of the type, a space, BODY
 
-White space before BODY is not kept; a record without a BODY (EOE), or with a NUL in
-it, journald drops. No I/O. An entry that is not made like that becomes a line which the
-decoder keeps raw, never a record.
+White space before BODY is not kept: of the kernel's records only EXECVE has some, where
+one continues another (audit_log_execve_info). A record without a BODY (EOE), with a NUL
+in it, or of a type below 1100 other than USER (LOGIN), journald drops.
+
+No I/O. An entry that is not made like that becomes a line which the decoder keeps raw,
+never a record.
 """
 
 from __future__ import annotations
@@ -37,6 +40,7 @@ _FIELDS: Final = ("_HOSTNAME", "_AUDIT_TYPE", "_AUDIT_ID", "_SOURCE_REALTIME_TIM
 _NUMBERS: Final = re.compile(rb"[0-9]{1,10} [0-9]{1,10} [0-9]{7,17}")
 _MOST: Final = 1 << 16
 """Bytes of a MESSAGE; the kernel's records have at most 8970 (MAX_AUDIT_MESSAGE_LENGTH)."""
+_EXECVE: Final = b"1309"
 _UNSAFE: Final = re.compile(rb"[^!-\[\]-~]")
 
 
@@ -69,6 +73,8 @@ class Lines:
         _, space, body = message.partition(b" ")
         if not space:
             return _raw(entry)
+        if kind == _EXECVE and not body.startswith(b"argc="):
+            body = b" " + body
         # The last three digits are 000: the kernel's time has milliseconds.
         payload = b"audit(%b.%b:%b): %b" % (time[:-6], time[-6:-3], serial, body)
         return self._node(entry) + format_line(name, payload) + b"\n"

@@ -91,6 +91,10 @@ class _File:
         """True if it was vacuumed: journald then overwrites what it held."""
         self.superseded = False
         """True if the next file of its chain is there."""
+        self.begun = False
+        """True if something was read of it."""
+        self.drained = 0
+        """Last sequence number of which it is known that all up to it was read."""
         self._descriptor = descriptor
         self._entries = _Entries(descriptor)
         self._ahead: dict[str, Value] | None = None
@@ -117,11 +121,20 @@ class _File:
             self.header = Header.read(self._descriptor)
         except (EOFError, DamagedError):
             self.wiped = True
-        gone = os.fstat(self._descriptor).st_nlink == 0
-        return self.wiped or gone or self.superseded or is_archived(self.path, self.header)
+        return (
+            self.wiped
+            or self.superseded
+            or is_archived(self.path, self.header)
+            or self.is_deleted()
+        )
+
+    def is_deleted(self) -> bool:
+        return os.fstat(self._descriptor).st_nlink == 0
 
     def unreadable_entries(self) -> int:
         """How many of the entries that it should have cannot be reached."""
+        if self.is_deleted():
+            return 0  # libsystemd does not open it any more
         check = _Entries(self._descriptor, audit=False)
         try:
             return max(0, self.header.entries - check.count())
@@ -160,6 +173,8 @@ class JournalLog:
         self._listing: list[tuple[Path, int]] = []
         self._known: set[str] = set()
         """Ids of files that are being read or were read to their end."""
+        self._unbroken: set[str] = set()
+        """Chains in which nothing can be missing between the place reached and the next file."""
         self._damaged: set[str] = set()
         """Names of files that cannot be opened."""
         self._restore(segment)
@@ -217,14 +232,26 @@ class JournalLog:
         left = limit
         for file_id, file in list(self._files.items()):
             final = file.is_final()  # before the last look, so that nothing can come after it
-            got = self._take_of(file, left)
-            parts += got
-            left -= sum(map(len, got))
-            if left <= 0:
-                break
+            if not file.begun:
+                self._begin(file)
+            if not file.wiped:
+                got = self._take_of(file, left)
+                parts += got
+                left -= sum(map(len, got))
+                if left <= 0:
+                    break
+                file.drained = file.header.tail
             if final:
                 self._finish(file_id, file)
         return b"".join(parts)
+
+    def _begin(self, file: _File) -> None:
+        """See that nothing is missing before a file that is about to be read."""
+        file.begun = True
+        chain, head = file.header.chain, file.header.head
+        if chain not in self._unbroken and head > self._reached.get(chain, head) + 1:
+            self._miss(f"{file.path}: the files of the journal before it are gone: {_LOST}")
+        self._unbroken.discard(chain)
 
     def _take_of(self, file: _File, limit: int) -> list[bytes]:
         make = self._line
@@ -242,14 +269,17 @@ class JournalLog:
     def _finish(self, file_id: str, file: _File) -> None:
         """A file was read to its end, and it will not grow."""
         chain, header = file.header.chain, file.header
-        if file.wiped:
-            self._miss(f"{file.path}: deleted while it was read: {_LOST}")
-        elif lost := file.unreadable_entries():
+        reached = file.drained if file.wiped else header.tail
+        self._reached[chain] = max(self._reached.get(chain, 0), reached)
+        if not file.wiped and (lost := file.unreadable_entries()):
             self._miss(f"{file.path}: damaged: {lost} of {header.entries} entries cannot be read")
-        self._reached[chain] = max(self._reached.get(chain, 0), header.tail)
+        if file.is_deleted():
+            self._listing = []  # what follows may be gone too
+        else:
+            self._unbroken.add(chain)
         del self._files[file_id]
         file.close()
-        if not self._is_read(chain):
+        if not file.wiped and not self._is_read(chain):
             self._closed.add(chain)
 
     def _is_read(self, chain: str) -> bool:
@@ -275,12 +305,12 @@ class JournalLog:
         began: dict[str, int] = {}
         for _, header, _ in sorted(found, key=lambda each: each.header.head):
             began.setdefault(header.chain, header.began)
-        self._look_for_holes({chain: self._first(chain, found) for chain in began})
+        self._look_for_holes(found)
         changed = False
         # Chains by the time of what is left of them, files by their place in the chain.
         found.sort(key=lambda each: (began[each.header.chain], each.header.chain, each.header.head))
         for one in found:
-            changed |= self._begin(one)
+            changed |= self._add(one)
         return changed
 
     def _open(self, path: Path) -> _Found | None:
@@ -303,7 +333,7 @@ class JournalLog:
                 self._damage(path, str(error) or "it is empty")
             return None
 
-    def _begin(self, found: _Found) -> bool:
+    def _add(self, found: _Found) -> bool:
         """Begin to read a file that is new, unless all of it was read before."""
         path, header, descriptor = found
         if header.file_id in self._known:
@@ -337,23 +367,19 @@ class JournalLog:
             self._damaged.add(name)
             self._miss(f"{path}: {why}: {_LOST}")
 
-    @staticmethod
-    def _first(chain: str, found: list[_Found]) -> int:
-        return min(each.header.head for each in found if each.header.chain == chain)
-
-    def _look_for_holes(self, first: dict[str, int]) -> None:
-        """See that what follows the place reached is there; `first`: the first number by chain."""
+    def _look_for_holes(self, found: list[_Found]) -> None:
+        """See that the chains are there of which not all was read."""
+        chains = {each.header.chain for each in found}
         for chain, number in list(self._reached.items()):
             if self._is_read(chain):
                 continue
-            if chain not in first:
+            if chain not in chains:
                 if chain not in self._closed:
                     self._miss(f"the journal {chain} is gone: {_LOST}")
                 del self._reached[chain]
                 self._closed.discard(chain)
-            elif first[chain] > number + 1:
-                self._miss(f"the journal {chain} begins behind the place reached: {_LOST}")
-                self._reached[chain] = first[chain] - 1
+            elif any(each.header.chain == chain and each.header.head <= number for each in found):
+                self._unbroken.add(chain)  # the oldest files go first
 
 
 class JournalSource:
