@@ -7,10 +7,6 @@ What must hold:
   whose clock was set back over a reboot loses nothing.
 * What was gone before it was read (vacuumed, damaged) is counted in `missing` and said.
 * Only what journald itself calls `_TRANSPORT=audit` is read; a program cannot send that.
-
-Files are read one by one through libsystemd, each from its open descriptor: one that is
-renamed or deleted meanwhile is read to its end all the same. libsystemd maps the files,
-so that a new entry shows at the next look, without being told.
 """
 
 from __future__ import annotations
@@ -19,57 +15,22 @@ import os
 import time
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from systemd import id128, journal
+from systemd import id128
 
 from auditsvc.errors import SpoolError
+from auditsvc.journal.file import JournalFile
 from auditsvc.journal.folder import DamagedError, Folders, Header, is_archived, unreadable
-from auditsvc.journal.record import TRANSPORT, Lines
+from auditsvc.journal.overflow import Overflow
+from auditsvc.journal.record import Lines
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from auditsvc.journal.record import Value
-
 NEW_SECONDS: Final = 5.0
 """A file without a header is being made, if it is as young as this."""
 
 _LOST: Final = "what it held was not read, or not all of it"
-
-
-class _Entries(journal.Reader):  # type: ignore[misc]
-    """One file's entries, their fields as bytes.
-
-    `Reader.get_next` converts every field, which takes five times as long as reading it.
-    """
-
-    def __init__(self, descriptor: int, *, audit: bool = True) -> None:
-        # Not the descriptor itself: libsystemd would close it, or not, by how it fares.
-        super().__init__(files=[f"/proc/self/fd/{descriptor}"])
-        if audit:
-            self.add_match(TRANSPORT)
-
-    def take(self) -> dict[str, Value] | None:
-        """Give the next entry; None if there is none yet."""
-        return self._get_all() if self._next() else None
-
-    def seek_behind(self, chain: str, sequence: int) -> dict[str, Value] | None:
-        """Go behind the entry with this number; gives an entry if that was passed already."""
-        self.seek_cursor(f"s={chain};i={sequence:x}")
-        entry = self.take()
-        return None if entry is None or self.sequence() <= sequence else entry
-
-    def sequence(self) -> int:
-        """Sequence number of the entry given last."""
-        parts = dict(part.split("=", 1) for part in self._get_cursor().split(";"))
-        return int(parts["i"], 16)
-
-    def count(self) -> int:
-        """Number of entries that can be reached; for a reader of its own."""
-        number = 0
-        while self._next():
-            number += 1
-        return number
 
 
 class _Found(NamedTuple):
@@ -78,68 +39,6 @@ class _Found(NamedTuple):
     path: Path
     header: Header
     descriptor: int
-
-
-class _File:
-    """A file that is being read."""
-
-    def __init__(self, path: Path, descriptor: int, header: Header, reached: int) -> None:
-        self.path = path
-        self.header = header
-        """As it was when `is_final` was asked last."""
-        self.wiped = False
-        """True if it was vacuumed: journald then overwrites what it held."""
-        self.superseded = False
-        """True if the next file of its chain is there."""
-        self.begun = False
-        """True if something was read of it."""
-        self.drained = 0
-        """Last sequence number of which it is known that all up to it was read."""
-        self._descriptor = descriptor
-        self._entries = _Entries(descriptor)
-        self._ahead: dict[str, Value] | None = None
-        if reached >= header.head:
-            self._ahead = self._entries.seek_behind(header.chain, reached)
-
-    def close(self) -> None:
-        """Let go of it."""
-        self._entries.close()
-        os.close(self._descriptor)
-
-    def take(self) -> dict[str, Value] | None:
-        """Give the next audit entry; None if there is none yet."""
-        ahead, self._ahead = self._ahead, None
-        return ahead or self._entries.take()
-
-    def sequence(self) -> int:
-        """Sequence number of the entry given last."""
-        return self._entries.sequence()
-
-    def is_final(self) -> bool:
-        """Tell whether it will not grow any more."""
-        try:
-            self.header = Header.read(self._descriptor)
-        except (EOFError, DamagedError):
-            self.wiped = True
-        return (
-            self.wiped
-            or self.superseded
-            or is_archived(self.path, self.header)
-            or self.is_deleted()
-        )
-
-    def is_deleted(self) -> bool:
-        return os.fstat(self._descriptor).st_nlink == 0
-
-    def unreadable_entries(self) -> int:
-        """How many of the entries that it should have cannot be reached."""
-        if self.is_deleted():
-            return 0  # libsystemd does not open it any more
-        check = _Entries(self._descriptor, audit=False)
-        try:
-            return max(0, self.header.entries - check.count())
-        finally:
-            check.close()
 
 
 class JournalLog:
@@ -158,17 +57,22 @@ class JournalLog:
         *,
         lines: Lines,
         say: Callable[[str], None],
+        idle: Callable[[], None],
     ) -> None:
-        """Go on from a place that `checkpoint` gave. SpoolError says why that cannot be."""
+        """Go on from a place that `checkpoint` gave; SpoolError says why that cannot be.
+
+        `say` is told what is missing; `idle` is called when there is nothing to read.
+        """
         self.missing = 0
         self._folders = folders
         self._say = say
         self._line = lines.line
+        self._idle = idle
         self._position = position
         self._reached: dict[str, int] = {}
         self._closed: set[str] = set()
         """Chains of which all files were read to their end."""
-        self._files: dict[str, _File] = {}
+        self._files: dict[str, JournalFile] = {}
         """Files being read by file id, in the order of reading."""
         self._listing: list[tuple[Path, int]] = []
         self._known: set[str] = set()
@@ -222,6 +126,8 @@ class JournalLog:
         data = self._take(limit)
         if not data and self._scan():
             data = self._take(limit)
+        if not data:
+            self._idle()
         self._position += len(data)
         return data
 
@@ -245,15 +151,16 @@ class JournalLog:
                 self._finish(file_id, file)
         return b"".join(parts)
 
-    def _begin(self, file: _File) -> None:
+    def _begin(self, file: JournalFile) -> None:
         """See that nothing is missing before a file that is about to be read."""
         file.begun = True
         chain, head = file.header.chain, file.header.head
         if chain not in self._unbroken and head > self._reached.get(chain, head) + 1:
             self._miss(f"{file.path}: the files of the journal before it are gone: {_LOST}")
+            self._reached[chain] = head - 1
         self._unbroken.discard(chain)
 
-    def _take_of(self, file: _File, limit: int) -> list[bytes]:
+    def _take_of(self, file: JournalFile, limit: int) -> list[bytes]:
         make = self._line
         lines: list[bytes] = []
         try:
@@ -266,7 +173,7 @@ class JournalLog:
             raise unreadable(file.path, error) from error
         return lines
 
-    def _finish(self, file_id: str, file: _File) -> None:
+    def _finish(self, file_id: str, file: JournalFile) -> None:
         """A file was read to its end, and it will not grow."""
         chain, header = file.header.chain, file.header
         reached = file.drained if file.wiped else header.tail
@@ -349,7 +256,7 @@ class JournalLog:
             os.close(descriptor)
             return False
         try:
-            file = _File(path, descriptor, header, reached)
+            file = JournalFile(path, descriptor, header, reached)
         except OSError as error:
             os.close(descriptor)
             self._damage(path, error.strerror or str(error))
@@ -394,12 +301,20 @@ class JournalSource:
         self._folders = Folders(directory, machine)
         self._lines = Lines(machine.encode(), host.encode())
         self._say = say
+        self._overflow = Overflow(say) if directory is None else None
         self.name = str(directory.resolve()) if directory is not None else machine
         """Tells this journal from others in the same store."""
 
     def open(self, segment: str, position: int) -> JournalLog:
         """Open it at a place that `JournalLog.checkpoint` gave; ("", 0) is its beginning."""
-        return JournalLog(self._folders, segment, position, lines=self._lines, say=self._say)
+        return JournalLog(
+            self._folders, segment, position, lines=self._lines, say=self._say, idle=self._look
+        )
+
+    def _look(self) -> None:
+        """See whether this host's journald has lost records before they became entries."""
+        if self._overflow is not None:
+            self._overflow.look(time.monotonic())
 
 
 def machine_id() -> str:
