@@ -30,6 +30,7 @@ from auditsvc.daemon import UNSET, DaemonRecords, actor
 from auditsvc.decode import decoder_in_use, make_decoder
 from auditsvc.errors import AuditsvcError, SpoolError, StoreError
 from auditsvc.guard import Guard, Meant
+from auditsvc.journal.source import JournalSource
 from auditsvc.kernel.netlink import RecordSocket
 from auditsvc.kernel.session import Session
 from auditsvc.loader import Load, Loader, Route
@@ -116,6 +117,9 @@ class Service:
             self._server = local_server(store)
         if settings.source in {"netlink", "multicast", "stdin"}:
             self._begin_spooled()
+        elif settings.source == "journal":
+            journal = JournalSource(None, settings.host, lambda what: log.error("lost", what=what))
+            self._make_loader("journal", journal.name, journal.open)
         else:
             path = Path(settings.source)
             self._make_loader("followed", str(path), lambda *place: FollowedFile(path, *place))

@@ -31,8 +31,8 @@ def run(
         typer.Option(
             "--source",
             help="netlink (be the audit daemon), multicast (beside one), stdin (as its plugin), "
-            "or a log file to follow.",
-            metavar="netlink|multicast|stdin|FILE",
+            "journal (what journald took of the kernel's records), or a log file to follow.",
+            metavar="netlink|multicast|stdin|journal|FILE",
         ),
     ] = None,
     duration: Annotated[

@@ -98,7 +98,7 @@ POSTGRESQL: Final = Dialect(
 DIALECTS: Final = {"sqlite": SQLITE, "postgresql": POSTGRESQL}
 
 # Counted in records unless it stands here.
-_UNITS: Final = {"gap": "serials", "raw": "lines"}
+_UNITS: Final = {"gap": "serials", "raw": "lines", "segments_missing": "files"}
 
 _CONTEXT_IDS = (
     "ppid",
