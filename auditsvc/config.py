@@ -85,7 +85,8 @@ class Settings(BaseSettings):
 
     store: str = "sqlite:////var/lib/auditsvc/auditsvc.db"
     rules: list[Path] | None = None
-    """Rule files or folders. None: the rules that come with the package; []: none at all."""
+    """Rule files, folders, or names of shipped sets (`auditsvc.rule_sets`).
+    None: every system call of every task; []: no rules at all."""
     source: str = "netlink"
     host: str = Field(default_factory=socket.gethostname, min_length=1)
     """What `host` says for records that carry no node=."""
@@ -128,6 +129,11 @@ class Settings(BaseSettings):
 def use_file(config: Path) -> None:
     """Read this file instead of the usual one from now on (the option --config)."""
     _chosen.set(config)
+
+
+def settings_file() -> Path:
+    """Give the file that settings are read from, if it is there."""
+    return _config_file() or DEFAULT_FILE
 
 
 def _config_file() -> Path | None:

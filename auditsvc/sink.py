@@ -14,14 +14,11 @@ from auditsvc import spool
 from auditsvc.errors import SpoolError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from auditsvc.daemon import DaemonRecords
-    from auditsvc.spool import SpoolWriter
+    from auditsvc.spool import Place, SpoolWriter
 
 BUSY_RATE = 50_000
 """Records a second from which on the host has no time for the database."""
-_CHANGED = b"type=CONFIG_CHANGE "
 _BUSY_LOOK, _BUSY_LINGER = 0.02, 0.1  # seconds: to measure the rate, and to believe it
 
 
@@ -33,13 +30,12 @@ class Sink:
 
     def __init__(self, writer: SpoolWriter, daemon: DaemonRecords) -> None:
         self.daemon = daemon
+        self.directory = writer.directory
         self.arrived = threading.Event()
         """Set when there is something new to load."""
         self.records = 0
         self.refused = ""
         """Why the spool cannot be written just now, "" if it can."""
-        self.hear: Callable[[bytes], None] | None = None
-        """Called with lines among which the kernel says that audit's configuration changed."""
         self._writer = writer
         self._lock = threading.Lock()
         self._missing = 0
@@ -48,8 +44,6 @@ class Sink:
 
     def put(self, lines: bytes, count: int) -> None:
         """Append `count` whole lines."""
-        if self.hear is not None and _CHANGED in lines:
-            self.hear(lines)
         with self._lock:
             self._measure(count)
             refused = ""
@@ -102,6 +96,12 @@ class Sink:
             if self._counted >= BUSY_RATE * passed:
                 self._busy_until = now + _BUSY_LINGER
             self._counted, self._counted_from = 0, now
+
+    @property
+    def place(self) -> Place:
+        """Where in the spool the next line will stand."""
+        with self._lock:
+            return self._writer.place
 
     @property
     def missing(self) -> int:

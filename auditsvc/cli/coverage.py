@@ -51,7 +51,7 @@ def coverage(
     Exit status 1 when a task is known not to be covered, or when audit is off or has no
     rule. What is not known is said and is no failure.
     """
-    look = _look(load_settings(store=store), pid)
+    look = take_look(load_settings(store=store), pid)
     processes = [shown(look, judgement) for judgement in look.judgements]
     if wants_json(form):
         write_json(summary(look) | {"list": processes})
@@ -60,8 +60,8 @@ def coverage(
     return 0 if look.well else 1
 
 
-def _look(settings: Settings, pids: list[int] | None) -> Look:
-    """Take one look, with a note for whatever could not be seen."""
+def take_look(settings: Settings, pids: list[int] | None = None) -> Look:
+    """Take one look at the processes, all unless some are named; a note for what is not seen."""
     notes: list[str] = []
     known, now = _known(settings, notes), epoch()
     snapshot = tasks.snapshot()
@@ -98,7 +98,7 @@ def _known(settings: Settings, notes: list[str]) -> Periods:
 def _kernel(settings: Settings, notes: list[str]) -> Kernel:
     try:
         with Control() as control:
-            return ask(control, own_rules(settings.runtime_directory / "found.json"))
+            return ask(control, own_rules(settings.runtime_directory))
     except AuditsvcError as error:
         notes.append(f"whether tasks are covered is not known: {error}")
         return UNASKED

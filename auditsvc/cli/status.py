@@ -14,6 +14,7 @@ from auditsvc.errors import AuditsvcError
 from auditsvc.kernel.control import Control
 from auditsvc.query import run_query
 from auditsvc.state import read_state
+from auditsvc.switch import wanted_on
 
 
 def status(
@@ -23,7 +24,7 @@ def status(
     """Show what the kernel, the running service and the store say. Changes nothing."""
     settings = load_settings(store=store)
     facts: dict[str, dict[str, Any]] = {
-        "kernel": _kernel(),
+        "kernel": _kernel(settings),
         "service": _service(settings),
         "store": _store(settings),
     }
@@ -40,10 +41,12 @@ def status(
     )
 
 
-def _kernel() -> dict[str, Any]:
+def _kernel(settings: Settings) -> dict[str, Any]:
     try:
         with Control() as control:
-            return asdict(control.status()) | {"rules": len(control.rules())}
+            found = asdict(control.status()) | {"rules": len(control.rules())}
+        # What was asked for last; where `enabled` says otherwise, somebody else has set it.
+        return found | {"switch": "on" if wanted_on(settings.runtime_directory) else "off"}
     except AuditsvcError as error:
         return {"refused": str(error)}
 
