@@ -80,20 +80,18 @@ def stands(rules: Iterable[Rule]) -> Stand:
 
     The first rule that matches decides.
     """
-    found = Stand.CLEAR
+    some = spared = False
     for rule in rules:
         if rule.filter_list is not FilterList.TASK:
             continue
         for_all = all(condition.field == fields.KEY for condition in rule.conditions)
-        if rule.action is Action.NEVER:
-            if for_all:
-                return Stand.SOME if found is Stand.SOME else Stand.ALL
-            found = Stand.SOME
-        elif for_all:
-            return found
-        else:
-            found = Stand.SOME
-    return found
+        if rule.action is Action.NEVER and for_all:
+            return Stand.SOME if spared else Stand.ALL
+        if for_all:
+            break
+        some |= rule.action is Action.NEVER
+        spared |= rule.action is Action.ALWAYS
+    return Stand.SOME if some else Stand.CLEAR
 
 
 @dataclass(slots=True)
