@@ -73,11 +73,7 @@ class Heard:
         return time.monotonic() - self._latest
 
     def until(self, done: Callable[[], bool], seconds: float) -> bool:
-        """Read until it is done or the time is up; gives whether it is done.
-
-        It may be that our own reading is audited: each record read makes new ones then.
-        So the time bounds it, and `done` is looked at after every handful.
-        """
+        """Read until it is done or the time is up; gives whether it is done."""
         ends = time.monotonic() + seconds
         while True:
             found = self.read()

@@ -26,9 +26,11 @@ from auditsvc.flip.blocked import in_calls
 from auditsvc.flip.heard import Heard
 from auditsvc.flip.model import Flip, Probed
 from auditsvc.flip.probe import Probe
-from auditsvc.flip.rules import reached, remove, remove_leftovers, rule_for, traces
+from auditsvc.flip.rules import call_number, reached, remove, remove_leftovers, rule_for, traces
+from auditsvc.flip.sieve import sieve
 from auditsvc.kernel import Control, RecordSocket
 from auditsvc.kernel.messages import LOCKED, OFF, ON
+from auditsvc.rule.host import native_arch
 from auditsvc.rule.reach import never_task
 
 if TYPE_CHECKING:
@@ -74,11 +76,12 @@ def flip(directory: Path, *, on: bool) -> Flip:
             turn(on=on)
             return result
         stack.callback(records.close)
+        records.let_through(sieve(native_arch(), call_number()))
         heard = Heard(records)
         if on:
             _measure_on(turn, heard)
         else:
-            _measure_off(turn, heard)
+            _measure_off(turn, heard, records)
             result.still_in_calls = in_calls(leave_out=(os.getpid(), status.pid))
         if heard.overflows:
             result.notes.append(
@@ -199,11 +202,13 @@ def _account_on(
     )
 
 
-def _measure_off(turn: _Turn, heard: Heard) -> None:
+def _measure_off(turn: _Turn, heard: Heard, records: RecordSocket) -> None:
     result = turn.result
     probe = turn.probe()
     seen = heard.expect(probe.pid)
     traced = heard.until(lambda: bool(seen), _APPEARS)
+    # From now on every task's calls count; our own make no records any more.
+    records.let_through(None)
     turn(on=False)
     if not traced:
         result.notes.append(

@@ -34,10 +34,15 @@ def rule_for(pid: int) -> Rule:
     return line.command.rule
 
 
-def reached(rules: Sequence[Rule], pid: int) -> bool:
-    """Whether the rules surely log the calls of a probe, a child of this process."""
+def call_number() -> int:
+    """Give the number of the probe's system call on this machine."""
     nr = names.syscall_number(native_arch(), CALL)
     assert nr is not None
+    return nr
+
+
+def reached(rules: Sequence[Rule], pid: int) -> bool:
+    """Whether the rules surely log the calls of a probe, a child of this process."""
     us = actor(os.getpid())
     uids, gids = os.getresuid(), os.getresgid()
     known = {
@@ -49,7 +54,10 @@ def reached(rules: Sequence[Rule], pid: int) -> bool:
         **dict(zip(("uid", "euid", "suid"), uids, strict=True)),
         **dict(zip(("gid", "egid", "sgid"), gids, strict=True)),
     }
-    return logs(rules, nr, {BY_NAME[name].number: value for name, value in known.items()}) is True
+    return (
+        logs(rules, call_number(), {BY_NAME[name].number: value for name, value in known.items()})
+        is True
+    )
 
 
 def traces(rules: Sequence[Rule]) -> str:

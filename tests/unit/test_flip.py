@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import time
 from dataclasses import replace
 from itertools import pairwise
@@ -16,8 +17,11 @@ from auditsvc.flip.blocked import in_calls
 from auditsvc.flip.heard import Heard
 from auditsvc.flip.probe import FIRST, PERIOD_NS, Probe
 from auditsvc.flip.rules import KEY, reached, rule_for, traces
+from auditsvc.flip.sieve import sieve
 from auditsvc.kernel import Status
+from auditsvc.kernel.netlink import HEADER, attach_filter
 from auditsvc.rule import parse
+from auditsvc.rule.host import native_arch
 
 STATUS = Status(1, 1, os.getpid(), 0, 64, 0, 0, 0, 0, 0)
 
@@ -158,3 +162,29 @@ def test_tasks_in_calls(tmp_path):
             (folder / "exe").symlink_to("/bin/x")
     task(2, 2, "0 0x0\n")  # a kernel thread has no program
     assert in_calls(tmp_path, leave_out=(13,)) == 2
+
+
+def test_the_sieve_lets_through_what_counts():
+    """By a real socket's filter: serials of any length, another call, another type, a short one."""
+    arch, nr = native_arch(), 121
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    attach_filter(ours, sieve(arch, nr))
+    ours.setblocking(False)
+
+    def passes(kind, text):
+        theirs.send(HEADER.pack(len(text), kind, 0, 0, 0) + text.encode())
+        try:
+            return bool(ours.recv(4096))
+        except BlockingIOError:
+            return False
+
+    with ours, theirs:
+        for serial in (10**digits for digits in range(10)):
+            begin = f"audit(1700000000.123:{serial}): arch={arch:x} syscall="
+            assert passes(1300, f"{begin}{nr} success=no exit=-3"), serial
+            assert not passes(1300, f"{begin}{nr}1 success=no"), serial
+            assert not passes(1300, f"{begin}{nr - 1} success=no"), serial
+            assert not passes(1327, f"{begin}{nr} success=no"), serial
+        assert passes(1305, "audit(1700000000.123:1): op=set audit_enabled=0 old=1")
+        assert not passes(1300, "audit(1700000000.123:1): arch=")
+        assert not passes(1320, "")
