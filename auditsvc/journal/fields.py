@@ -12,8 +12,10 @@ is any bytes. What must hold:
 * Names are journald's: AUDIT_FIELD_ and the kernel's name in capitals, `-` as `_`
   (map_generic_field in journald-audit.c). Its own `_AUDIT_...` only journald may write.
 * journald throws away an entry of more than 1024 fields, and a field whose name is
-  longer than 64 or not of [A-Z0-9_]: neither is made here. Where the limit bites,
-  repeated fields are left out, and AUDITSVC_LEFT_OUT says how many.
+  longer than 64 or not of [A-Z0-9_]; sd_journal_sendv refuses (EINVAL) what needs more
+  than IOV_MAX pieces, and it makes 2 of a field, 5 of one with a newline. So none of
+  these is made here. Where the limit bites, repeated fields are left out, and
+  AUDITSVC_LEFT_OUT says how many.
 
 Raw values stand under the kernel's names; what they mean beside them, as in
 AUDIT_FIELD_EXIT=-13 with AUDIT_FIELD_EXIT_NAME=EACCES, but for the name of arch and
@@ -41,8 +43,10 @@ IDENTIFIER: Final = "auditsvc"
 FACILITY: Final = 13
 """`log audit` of RFC 5424, section 6.2.1."""
 
-MOST_FIELDS: Final = 1000
-"""Below journald's ENTRY_FIELD_COUNT_MAX, 1024, with room for what the sender adds."""
+MOST_PIECES: Final = 1000
+"""Below IOV_MAX, 1024, with room for what the sender adds."""
+
+_LARGE, _LONG = 32 << 10, 4 << 10  # bytes
 
 _COMMON: Final = {
     "event_id": "AUDITSVC_EVENT_ID",
@@ -62,10 +66,33 @@ CALL_FIELDS: Final[Mapping[str, str]] = (
     }
     | {
         name: f"AUDIT_FIELD_{name.upper()}"
-        for name in (
-            "a0 a1 a2 a3 exit items ppid pid auid uid gid euid suid fsuid egid sgid fsgid tty ses"
-            " comm exe subj key cwd proctitle"
-        ).split()
+        for name in [
+            "a0",
+            "a1",
+            "a2",
+            "a3",
+            "exit",
+            "items",
+            "ppid",
+            "pid",
+            "auid",
+            "uid",
+            "gid",
+            "euid",
+            "suid",
+            "fsuid",
+            "egid",
+            "sgid",
+            "fsgid",
+            "tty",
+            "ses",
+            "comm",
+            "exe",
+            "subj",
+            "key",
+            "cwd",
+            "proctitle",
+        ]
     }
 )
 """Where a column of the view `syscalls` stands in the entry.
@@ -105,11 +132,11 @@ _EVENT_TEXT: Final = tuple(
 )
 _PATH_TEXT: Final = tuple(
     (name, f"{_PREFIX}{name.upper()}=".encode())
-    for name in "name nametype inode dev mode ouid ogid rdev obj".split()
+    for name in ["name", "nametype", "inode", "dev", "mode", "ouid", "ogid", "rdev", "obj"]
 )
 _ADDRESS_TEXT: Final = tuple(
     (name, f"{_PREFIX}SADDR_{name.upper()}=".encode())
-    for name in "family address port path".split()
+    for name in ["family", "address", "port", "path"]
 )
 _USERS: Final = ("auid", "uid", "euid")
 _SUCCESS: Final = {1: b"AUDIT_FIELD_SUCCESS=yes", 0: b"AUDIT_FIELD_SUCCESS=no"}
@@ -151,6 +178,14 @@ def entry(event: Event, user: UserName, *, object_pid: bool = False) -> list[byt
     if object_pid and (pid := _object_pid(event)):
         made.append(b"OBJECT_PID=%d" % pid)
     return _limited(made, _repeated(event))
+
+
+def shortened(fields: Sequence[bytes]) -> list[bytes]:
+    """Leave out the long fields of a large entry, for a journal that is too small for it."""
+    if sum(map(len, fields)) <= _LARGE:
+        return list(fields)
+    kept = [each for each in fields if len(each) <= _LONG]
+    return [*kept, b"AUDITSVC_LEFT_OUT=%d" % (len(fields) - len(kept))]
 
 
 def _call(made: list[bytes], event: Event, row: Mapping[str, Any], user: UserName) -> None:
@@ -273,10 +308,18 @@ def _object_pid(event: Event) -> int | None:
 def _limited(made: list[bytes], repeated: Mapping[bytes, None]) -> list[bytes]:
     there = set(made)
     more = [each for each in repeated if each not in there]
-    room = MOST_FIELDS - len(made)
-    if len(more) > room:
-        made.append(b"AUDITSVC_LEFT_OUT=%d" % (len(more) - room))
-    return made + more[:room]
+    if 5 * (len(made) + len(more)) > MOST_PIECES:  # else there is room, newlines or not
+        room = MOST_PIECES - sum(map(_pieces, made))
+        for kept, each in enumerate(more):
+            room -= _pieces(each)
+            if room < 0:
+                made.append(b"AUDITSVC_LEFT_OUT=%d" % (len(more) - kept))
+                return made + more[:kept]
+    return made + more
+
+
+def _pieces(each: bytes) -> int:
+    return 5 if b"\n" in each else 2
 
 
 def _bytes(value: object) -> bytes:

@@ -113,12 +113,34 @@ KINDS: Final = (
 _BY_CALL: Final[Mapping[str, Kind]] = {name: kind for kind in KINDS for name in kind.calls}
 
 _ACCOUNTS: Final = frozenset(
-    "USER_MGMT USER_CHAUTHTOK ADD_USER DEL_USER ADD_GROUP DEL_GROUP CHGRP_ID CHUSER_ID GRP_MGMT"
-    " GRP_CHAUTHTOK ACCT_LOCK ACCT_UNLOCK ROLE_ASSIGN ROLE_REMOVE USER_ROLE_CHANGE".split()
+    [
+        "USER_MGMT",
+        "USER_CHAUTHTOK",
+        "ADD_USER",
+        "DEL_USER",
+        "ADD_GROUP",
+        "DEL_GROUP",
+        "CHGRP_ID",
+        "CHUSER_ID",
+        "GRP_MGMT",
+        "GRP_CHAUTHTOK",
+        "ACCT_LOCK",
+        "ACCT_UNLOCK",
+        "ROLE_ASSIGN",
+        "ROLE_REMOVE",
+        "USER_ROLE_CHANGE",
+    ]
 )
 _SERVICES: Final = frozenset(
-    "SERVICE_START SERVICE_STOP SYSTEM_BOOT SYSTEM_SHUTDOWN SYSTEM_RUNLEVEL SOFTWARE_UPDATE"
-    " USYS_CONFIG".split()
+    [
+        "SERVICE_START",
+        "SERVICE_STOP",
+        "SYSTEM_BOOT",
+        "SYSTEM_SHUTDOWN",
+        "SYSTEM_RUNLEVEL",
+        "SOFTWARE_UPDATE",
+        "USYS_CONFIG",
+    ]
 )
 _HOLES: Final = frozenset(("DAEMON_ERR", "DAEMON_ABORT"))
 _REFUSED: Final = frozenset(("SECCOMP", "AVC", "USER_AVC", "SELINUX_ERR", "USER_SELINUX_ERR"))

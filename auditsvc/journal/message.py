@@ -1,9 +1,9 @@
-"""An event as one line that a person reads: who, what program, what call, on what, what came of it.
+r"""An event as one line that a person reads: who, what program, what call, on what, what result.
 
     alice as root: cat[4711] openat /etc/shadow: EACCES
     root: useradd[812] USER_MGMT op=add-user acct=mallory: success
 
-The line is for eyes: control bytes are shown as \\xHH, long things are cut short. What it
+The line is for eyes: control bytes are shown as \xHH, long things are cut short. What it
 leaves out stands in the entry's fields.
 """
 
@@ -23,9 +23,6 @@ if TYPE_CHECKING:
     """Name of a uid; None if it has none."""
 
 _LONGEST: Final = 512  # of a part, in characters
-_QUIET: Final = frozenset(
-    "auid uid gid euid pid ses subj res op acct exe comm hostname addr terminal tty msg ver".split()
-)
 _TOLD: Final = ("op", "acct", "id", "unit", "hostname", "addr", "terminal", "cmd", "sig", "key")
 
 
@@ -65,9 +62,13 @@ def _is_number(value: object) -> bool:
 def _text(value: object, absent: str) -> str:
     if value is None:
         return absent
-    text = value if isinstance(value, str) else ",".join(map(str, value)) if isinstance(
-        value, list
-    ) else str(value)
+    text = (
+        value
+        if isinstance(value, str)
+        else ",".join(map(str, value))
+        if isinstance(value, list)
+        else str(value)
+    )
     cut = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
     return cut if cut.isprintable() else visible(cut)
 

@@ -213,6 +213,13 @@ class Feed:
         return apart
 
 
+def selected(
+    connection: Connection, selection: Selection, low: int, high: int, limit: int
+) -> list[int]:
+    """Give the lowest selected ids from `low` to `high`, whenever they arrived."""
+    return _ask(connection, selection, _between(low, high), limit)
+
+
 def _between(low: int, high: int) -> Within:
     return lambda column: column.between(low, high)
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from sqlalchemy import and_, false, literal, or_, select, true
+from sqlalchemy import and_, false, literal, not_, or_, select, true
 
 from auditsvc.store.schema import (
     context,
@@ -31,15 +31,24 @@ KEY_SEPARATOR: Final = ","
 EVERY_TYPE: Final = "*"
 
 
+class Process(NamedTuple):
+    """A process that shall not be seen: its pid means it alone from one event id to another."""
+
+    host: str
+    pid: int
+    since: int
+    until: int
+
+
 @dataclass(frozen=True, slots=True)
 class Selection:
     """Every part that is given must hold; an empty one lets all pass.
 
     System calls: `keys` one of which the call must carry, `exclude_keys` that do not
     count as a key, `keyed` whether it must carry a key at all, `syscalls` by name,
-    `success` 1 or 0, `auids`, `programs` by exe, `exclude_pids`.
+    `success` 1 or 0, `auids`, `programs` by exe, `exclude_pids`, `exclude` by process.
     Events without a system call: only those of the record types in `types`, by name,
-    `*` for all; of the other parts `auids`, `exclude_pids` and `hosts` hold for them too.
+    `*` for all; of the other parts `auids`, `hosts` and what excludes hold for them too.
     """
 
     keys: tuple[str, ...] = ()
@@ -52,6 +61,7 @@ class Selection:
     types: tuple[str, ...] = ()
     hosts: tuple[str, ...] = ()
     exclude_pids: tuple[int, ...] = ()
+    exclude: tuple[Process, ...] = ()
 
     def calls(self, within: Within) -> Select[int]:
         """Ids of the system calls whose id is `within`, in order."""
@@ -71,7 +81,7 @@ class Selection:
             exe = text.alias("exe_text")
             found = found.join(exe, exe.c.id == context.c.exe)
             conditions.append(exe.c.value.in_(self.programs))
-        conditions += self._who(context.c.auid, context.c.pid, context.c.host)
+        conditions += self._who(syscall.c.id, context.c.auid, context.c.pid, context.c.host)
         return found.where(*conditions).order_by(syscall.c.id)
 
     def others(self, within: Within) -> Select[int] | None:
@@ -82,7 +92,7 @@ class Selection:
         if EVERY_TYPE not in self.types:
             numbers = select(record_type.c.type).where(record_type.c.name.in_(self.types))
             found = found.where(event.c.type.in_(numbers))
-        found = found.where(*self._who(event.c.auid, event.c.pid, event.c.host))
+        found = found.where(*self._who(event.c.id, event.c.auid, event.c.pid, event.c.host))
         return found.order_by(event.c.id)
 
     def _key(self, value: ColumnElement[str]) -> ColumnElement[bool]:
@@ -92,6 +102,7 @@ class Selection:
 
     def _who(
         self,
+        identity: ColumnElement[int],
         auid: ColumnElement[int],
         pid: ColumnElement[int],
         where: ColumnElement[int],
@@ -101,6 +112,11 @@ class Selection:
             conditions.append(auid.in_(self.auids))
         if self.exclude_pids:
             conditions.append(or_(pid.is_(None), pid.not_in(self.exclude_pids)))
+        for each in self.exclude:
+            of_host = select(host.c.id).where(host.c.name == each.host).scalar_subquery()
+            its_own = and_(pid == each.pid, where == of_host)
+            its_time = identity.between(each.since, each.until)
+            conditions.append(or_(pid.is_(None), not_(and_(its_own, its_time))))
         if self.hosts:
             conditions.append(where.in_(select(host.c.id).where(host.c.name.in_(self.hosts))))
         return conditions
