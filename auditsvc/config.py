@@ -65,6 +65,8 @@ class LoaderSettings(_Section):
     """Seconds that a record waits at most for its transaction to begin."""
     idle: float = Field(default=2.0, gt=0)
     """Seconds without a further record after which an event is partial."""
+    patience: float = Field(default=30.0, gt=0)
+    """Seconds without an answer after which a stopping service leaves the rest in the spool."""
 
 
 class CoverageSettings(_Section):

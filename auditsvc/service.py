@@ -346,7 +346,7 @@ class Service:
             steps.callback(self._complain)
             steps.callback(remove_state, self._settings.runtime_directory)
             if self._loader is not None and self._loader.is_alive():
-                steps.callback(self._loader.finish)
+                steps.callback(self._loader.finish, self._settings.loader.patience)
             if self._sink is not None:
                 steps.callback(self._sink.close)
             if self._session is not None:

@@ -10,6 +10,7 @@ import subprocess
 import time
 from contextlib import contextmanager
 
+import psycopg
 import pytest
 from fixtures.logs import balanced, ledger, opening, rows
 from fixtures.postgres_server import Server, running
@@ -112,6 +113,31 @@ def small_disk(folder, kib):
         yield folder
     finally:
         subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+@pytest.mark.postgres
+def test_a_store_that_does_not_answer_at_the_end(postgres_url, tmp_path):
+    """A stop does not wait for ever: it says what is missing, and the next run loads it."""
+    run = Run(tmp_path, postgres_url, AUDITSVC_LOADER__PATIENCE="2")
+    run.feed(50)
+    wait_for(lambda: run.state("running"))
+    wait_for(lambda: stored(postgres_url)[0] == 50)
+    with psycopg.connect(postgres_url) as other:
+        other.execute("LOCK TABLE syscall IN ACCESS EXCLUSIVE MODE")
+        run.feed(50)
+        began = time.monotonic()
+        run.process.send_signal(signal.SIGTERM)
+        _, said = run.process.communicate(timeout=30)
+        assert time.monotonic() - began < 10
+        assert run.process.returncode == 1
+        last = said.decode().splitlines()[-1]
+        assert "has not answered for 2 s" in last
+        assert "the next run loads them" in last
+    again = Run(tmp_path, postgres_url)
+    wait_for(lambda: stored(postgres_url)[0] == 100)
+    assert again.end()[0] == 0
+    assert stored(postgres_url) == (100, 100)
+    assert balanced(postgres_url)
 
 
 def test_a_full_spool(tmp_path):
