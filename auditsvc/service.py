@@ -28,15 +28,18 @@ from auditsvc.collector import Collector, LineCollector, make_collector
 from auditsvc.daemon import UNSET, DaemonRecords, actor
 from auditsvc.decode import decoder_in_use, make_decoder
 from auditsvc.errors import AuditsvcError, SpoolError, StoreError
+from auditsvc.journal.choice import CONSUMER
+from auditsvc.journal.process import Child
 from auditsvc.kernel.netlink import RecordSocket
 from auditsvc.kernel.session import Session
 from auditsvc.loader import Load, Loader, Route
 from auditsvc.logfile import FollowedFile
-from auditsvc.neighbour import Server, excluded, local_server
+from auditsvc.neighbour import Server, excluded, excluded_process, local_server
 from auditsvc.sink import Sink
 from auditsvc.spool import Place, SpoolReader, SpoolWriter
 from auditsvc.state import State, remove_state, write_state
 from auditsvc.store import open_store
+from auditsvc.store.feed import Feed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -77,6 +80,8 @@ class Service:
         self._server: Server | None = None
         """The store's, if it runs on this host; the loader's thread sets it."""
         self._excluded: Server | None = None
+        self._forwarder = Child(settings) if settings.forward.enabled else None
+        self._forwarder_pid: int | None = None
 
     def run(self, duration: float | None) -> None:
         """Collect and load until a signal, an error, the end of the input or of `duration` (s)."""
@@ -108,6 +113,8 @@ class Service:
         with open_store(settings.store) as store:
             self._place = store.place
             self._server = local_server(store)
+            if settings.forward.enabled:
+                Feed(store, CONSUMER)  # so that it begins with the first event of this run
         if settings.source in {"netlink", "multicast", "stdin"}:
             self._begin_spooled()
         else:
@@ -219,6 +226,7 @@ class Service:
         systemd.notify("WATCHDOG=1")
         self._watch_kernel()
         self._watch_server()
+        self._watch_forwarder()
         if self._sink is not None:
             self._sink.sync()
         self._log_troubles()
@@ -258,7 +266,8 @@ class Service:
         self._session.register_again()
 
     def _all_rules(self) -> list[Add]:
-        return [*excluded(self._excluded), *self._rules]
+        own = excluded_process(self._forwarder_pid)
+        return [*excluded(self._excluded), *own, *self._rules]
 
     def _watch_server(self) -> None:
         """Exclude a database server of this host for as long as it lives, and no longer."""
@@ -271,6 +280,16 @@ class Service:
             self._session.keep_only(self._all_rules())
             self._say_excluded()
             self._say_notes()
+
+    def _watch_forwarder(self) -> None:
+        """See that the forwarder runs, and exclude it for as long as it lives."""
+        if self._forwarder is None:
+            return
+        self._forwarder.watch()
+        if self._session is not None and self._forwarder.pid != self._forwarder_pid:
+            self._forwarder_pid = self._forwarder.pid
+            self._session.add(excluded_process(self._forwarder_pid))
+            self._session.keep_only(self._all_rules())
 
     def _say_excluded(self) -> None:
         if self._excluded is not None and self._session is not None:
@@ -345,6 +364,8 @@ class Service:
         with ExitStack() as steps:
             steps.callback(self._complain)
             steps.callback(remove_state, self._settings.runtime_directory)
+            if self._forwarder is not None:
+                steps.callback(self._forwarder.stop)
             if self._loader is not None and self._loader.is_alive():
                 steps.callback(self._loader.finish, self._settings.loader.patience)
             if self._sink is not None:

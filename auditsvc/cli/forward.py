@@ -13,7 +13,7 @@ from auditsvc.cli.options import StoreOption
 from auditsvc.cli.output import Form, FormOption, wants_json, write_json, write_table
 from auditsvc.cli.run import configure_log
 from auditsvc.config import Settings, load_settings
-from auditsvc.journal.choice import described, selection
+from auditsvc.journal.choice import CONSUMER, described, selection
 from auditsvc.journal.forwarder import Forwarder
 from auditsvc.journal.own import OwnProcesses
 from auditsvc.journal.preview import Preview, preview
@@ -24,8 +24,6 @@ from auditsvc.store import open_store
 from auditsvc.store.feed import Feed
 
 log = structlog.get_logger()
-
-CONSUMER = "journal"
 
 
 def forward(

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from auditsvc.store.selection import Selection
 
 if TYPE_CHECKING:
     from auditsvc.config import ForwardSettings
     from auditsvc.store.selection import Process
+
+CONSUMER: Final = "journal"
+"""The forwarder's name in the store."""
 
 
 def selection(settings: ForwardSettings, without: tuple[Process, ...] = ()) -> Selection:

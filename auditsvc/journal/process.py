@@ -157,7 +157,11 @@ class Child:
             self._pause = min(self._pause * 2, _AGAIN_MOST)
         elif now >= self._due:
             self._began = now
-            self._process = self._start()
+            try:
+                self._process = self._start()
+            except OSError as error:
+                log.error("the forwarder cannot be started", why=error.strerror)  # noqa: TRY400
+                self._due = now + _AGAIN_MOST
 
     def _start(self) -> subprocess.Popen[Any]:
         settings = self._settings
@@ -167,7 +171,7 @@ class Child:
         environment = os.environ | {"AUDITSVC_STORE": settings.store}
         return subprocess.Popen(
             [
-                *(sys.executable, "-m", "auditsvc", *config),
+                *(sys.executable, "-P", "-m", "auditsvc", *config),
                 *("forward", "--parent", str(os.getpid())),
             ],
             env=environment,
