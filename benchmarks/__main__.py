@@ -4,7 +4,7 @@
 
 `make bench` runs it whole (below half an hour), `make bench BENCH=quick` with sizes that
 show only that everything works. Without --into, the folder is docs/; --only takes
-live, file, questions, growth, decode, and writes to stdout instead of the page.
+live, file, questions, growth, journal, decode, and writes to stdout instead of the page.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from pathlib import Path
 from peers import AUSEARCH, laurel_version
 from plot import Panel, svg
 from report import Table, count, ratio
-from tables import decode, file, growth, live, questions
+from tables import decode, file, growth, journal, live, questions
 
 DOCS = Path(__file__).parents[1] / "docs"
-PAGE = ("live", "file", "questions", "growth")
+PAGE = ("live", "file", "questions", "growth", "journal")
 PARTS = (*PAGE, "decode")
 """`decode` alone is for those who work on it: the page has its figures among the files'."""
 
@@ -87,6 +87,8 @@ def main() -> None:
             more.append(questions.table(quick=quick, folder=folder))
         if "growth" in parts:
             more.append(growth.table(growth.measure(quick=quick, folder=folder)))
+        if "journal" in parts:
+            more.append(journal.table(quick=quick, folder=folder))
         if "decode" in parts:
             more.append(decode.table(quick=quick, folder=folder))
     tables: list[Table] = measured.tables() if measured else []

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     UserName = Callable[[int], str | None]
     """Name of a uid; None if it has none."""
 
+_ADDRESS, _MASK = 1 << 32, (1 << 64) - 1  # a result from the first on is an address
 _LONGEST: Final = 512  # of a part, in characters
 _TOLD: Final = ("op", "acct", "id", "unit", "hostname", "addr", "terminal", "cmd", "sig", "key")
 
@@ -127,5 +128,7 @@ def _result(row: Mapping[str, Any]) -> str:
     if success is None:
         return "did not return"
     if success:
-        return "success" if not code else f"= {code}"
+        if not code:
+            return "success"
+        return f"= {code}" if abs(code) < _ADDRESS else f"= 0x{code & _MASK:x}"
     return names.errno_name(-code) or str(code) if code is not None else "failed"

@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import time
+from pathlib import Path
 
 import pytest
 from fixtures.forwarding import AUDITSVC, Forwarding, event_of, until
@@ -54,7 +55,7 @@ def test_a_forwarder_alone_does_not_feed_itself(audit_lock, programs, journald, 
                 env=made.environment,
                 stderr=log,
             )
-        until(lambda: (tmp_path / "run/forward.json").exists())
+        until((tmp_path / "run/forward.json").exists)
         until(lambda: calls_of(service, forwarder.pid) > 100)
         programs.run(auid, "/bin/cat", "/etc/shadow")
         until(lambda: any(b"cat[" in each["MESSAGE"][0] for each in made.events()))
@@ -120,4 +121,4 @@ def test_the_forwarder_dies_with_the_service(audit_lock, journald, tmp_path):
     finally:
         service.process.kill()
         service.process.wait()
-    until(lambda: not os.path.exists(f"/proc/{pid}"))
+    until(lambda: not Path(f"/proc/{pid}").exists())
