@@ -15,6 +15,7 @@ import time
 
 from auditsvc.journal.fields import entry
 from auditsvc.journal.forwarder import Forwarder
+from auditsvc.journal.process import spare_collector
 from auditsvc.journal.readback import Readback
 from auditsvc.journal.users import Users
 from auditsvc.store import open_store
@@ -42,6 +43,7 @@ class _Alone:
 
 def _forward(url: str) -> None:
     control = _Alone()
+    spare_collector()
     with open_store(url, create=False) as store:
         feed = Feed(store, "journal")
         one = feed.ids(EVERY, 1).ids

@@ -27,6 +27,7 @@ from __future__ import annotations
 import json
 import re
 from functools import lru_cache
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final
 
 from auditsvc import names
@@ -34,7 +35,7 @@ from auditsvc.journal import kinds
 from auditsvc.journal.message import message_of_call, message_of_type
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from auditsvc.journal.message import UserName
     from auditsvc.store.whole import Event
@@ -54,47 +55,30 @@ _COMMON: Final = {
     "time": "AUDITSVC_TIME",
     "serial": "AUDITSVC_SERIAL",
 }
-CALL_FIELDS: Final[Mapping[str, str]] = (
-    _COMMON
-    | {
-        "arch": "AUDIT_FIELD_ARCH",
-        "syscall": "AUDIT_FIELD_SYSCALL",
-        "nr": "AUDIT_FIELD_SYSCALL_NR",
-        "success": "AUDIT_FIELD_SUCCESS",
-        "state": "AUDITSVC_STATE",
-        "argv": "AUDITSVC_ARGV",
-    }
-    | {
-        name: f"AUDIT_FIELD_{name.upper()}"
-        for name in [
-            "a0",
-            "a1",
-            "a2",
-            "a3",
-            "exit",
-            "items",
-            "ppid",
-            "pid",
-            "auid",
-            "uid",
-            "gid",
-            "euid",
-            "suid",
-            "fsuid",
-            "egid",
-            "sgid",
-            "fsgid",
-            "tty",
-            "ses",
-            "comm",
-            "exe",
-            "subj",
-            "key",
-            "cwd",
-            "proctitle",
-        ]
-    }
+_OWN: Final = ("a0", "a1", "a2", "a3", "exit", "items")
+_IDS: Final = (
+    "ppid",
+    "pid",
+    "auid",
+    "uid",
+    "gid",
+    "euid",
+    "suid",
+    "fsuid",
+    "egid",
+    "sgid",
+    "fsgid",
 )
+_TEXTS: Final = ("tty", "ses", "comm", "exe", "subj", "key", "cwd", "proctitle")
+CALL_FIELDS: Final[Mapping[str, str]] = _COMMON | {
+    "arch": "AUDIT_FIELD_ARCH",
+    "syscall": "AUDIT_FIELD_SYSCALL",
+    "nr": "AUDIT_FIELD_SYSCALL_NR",
+    "success": "AUDIT_FIELD_SUCCESS",
+    "state": "AUDITSVC_STATE",
+    "argv": "AUDITSVC_ARGV",
+    **{name: f"AUDIT_FIELD_{name.upper()}" for name in (*_OWN, *_IDS, *_TEXTS)},
+}
 """Where a column of the view `syscalls` stands in the entry.
 
 Of several keys AUDIT_FIELD_KEY has each, and AUDITSVC_KEYS what the column says.
@@ -122,23 +106,30 @@ _KEY_SEPARATOR: Final = ","  # as the column `key` shows it
 _NOT_A_NAME: Final = re.compile("[^A-Z0-9_]")
 _PREFIX: Final = "AUDIT_FIELD_"
 _NAME_MOST: Final = 64  # journal_field_valid in systemd's journal-file-util.c
-_CALL_TEXT: Final = tuple(
-    (column, field.encode() + b"=")
-    for column, field in CALL_FIELDS.items()
-    if column not in ("success", "argv", "key")
+
+
+def _starts(fields: Mapping[str, str]) -> tuple[tuple[str, bytes], ...]:
+    return tuple((column, field.encode() + b"=") for column, field in fields.items())
+
+
+# What a process does again and again is made once: these columns repeat from call to call.
+_REPEATS: Final = ("host", "arch", *_IDS, *_TEXTS)
+_repeats: Final = itemgetter(*_REPEATS)
+_CALL_TEXT: Final = _starts(
+    {
+        column: field
+        for column, field in CALL_FIELDS.items()
+        if column not in ("success", "argv", *_REPEATS)
+    }
 )
-_EVENT_TEXT: Final = tuple(
-    (column, field.encode() + b"=") for column, field in EVENT_FIELDS.items() if column != "fields"
+_EVENT_TEXT: Final = _starts({c: field for c, field in EVENT_FIELDS.items() if c != "fields"})
+_FILE: Final = ("name", "nametype", "inode", "dev", "mode", "ouid", "ogid", "rdev", "obj")
+_PATH_TEXT: Final = _starts({name: f"{_PREFIX}{name.upper()}" for name in _FILE})
+_ADDRESS: Final = ("family", "address", "port", "path")
+_ADDRESS_TEXT: Final = _starts({name: f"{_PREFIX}SADDR_{name.upper()}" for name in _ADDRESS})
+_USERS: Final = tuple(
+    (name, f"{_PREFIX}{name.upper()}_NAME=".encode()) for name in ("auid", "uid", "euid")
 )
-_PATH_TEXT: Final = tuple(
-    (name, f"{_PREFIX}{name.upper()}=".encode())
-    for name in ["name", "nametype", "inode", "dev", "mode", "ouid", "ogid", "rdev", "obj"]
-)
-_ADDRESS_TEXT: Final = tuple(
-    (name, f"{_PREFIX}SADDR_{name.upper()}=".encode())
-    for name in ["family", "address", "port", "path"]
-)
-_USERS: Final = ("auid", "uid", "euid")
 _SUCCESS: Final = {1: b"AUDIT_FIELD_SUCCESS=yes", 0: b"AUDIT_FIELD_SUCCESS=no"}
 _HEADS: Final = {
     (kind.name, priority): (
@@ -164,20 +155,21 @@ def entry(event: Event, user: UserName, *, object_pid: bool = False) -> list[byt
     which journald adds what the process is just now: only for a fresh event of this host.
     """
     made: list[bytes] = []
+    more: dict[bytes, None] = {}
     if event.syscall is not None:
-        _call(made, event, event.syscall, user)
+        _call(made, more, event, user)
     elif event.event is not None:
-        _type(made, event, event.event, user)
-    for name, rows in (
-        (b"AUDITSVC_PATHS=", event.paths),
-        (b"AUDITSVC_SOCKADDRS=", event.sockaddrs),
-        (b"AUDITSVC_RECORDS=", event.records),
-    ):
-        if rows:
-            made.append(name + _json(rows))
+        _type(made, more, event, user)
+    if event.paths:
+        more[b"AUDIT_TYPE_NAME=PATH"] = None
+        _rows(made, more, b"AUDITSVC_PATHS=", event.paths, _path)
+    if event.sockaddrs:
+        _rows(made, more, b"AUDITSVC_SOCKADDRS=", event.sockaddrs, _address)
+    if event.records:
+        _records(made, more, event.records)
     if object_pid and (pid := _object_pid(event)):
         made.append(b"OBJECT_PID=%d" % pid)
-    return _limited(made, _repeated(event))
+    return _limited(made, list(more))
 
 
 def shortened(fields: Sequence[bytes]) -> list[bytes]:
@@ -188,110 +180,157 @@ def shortened(fields: Sequence[bytes]) -> list[bytes]:
     return [*kept, b"AUDITSVC_LEFT_OUT=%d" % (len(fields) - len(kept))]
 
 
-def _call(made: list[bytes], event: Event, row: Mapping[str, Any], user: UserName) -> None:
+def _call(made: list[bytes], more: dict[bytes, None], event: Event, user: UserName) -> None:
+    row = event.syscall
+    assert row is not None
+    success, code, argv = row["success"], row["exit"], row["argv"]
     kind = kinds.kind_of_call(row["syscall"])
-    priority = kinds.priority_of_call(kind, row["success"], row["exit"])
+    priority = kinds.priority_of_call(kind, success, code)
     made += head(kind, priority, message_of_call(event, user))
     made += [
-        name + (value.encode() if isinstance(value, str) else b"%d" % value)
+        name + (value.encode() if value.__class__ is str else b"%d" % value)
         for column, name in _CALL_TEXT
         if (value := row[column]) is not None
     ]
-    if row["success"] is not None:
-        made.append(_SUCCESS[row["success"]])
-        if row["success"] == 0 and (error := names.errno_name(-(row["exit"] or 0))):
+    made += _context(_repeats(row))
+    if success is not None:
+        made.append(_SUCCESS[success])
+        if success == 0 and (error := names.errno_name(-(code or 0))):
             made.append(b"AUDIT_FIELD_EXIT_NAME=" + error.encode())
-    if row["argv"] is not None:
-        made.append(b"AUDITSVC_ARGV=" + _json(row["argv"]))
-    key = row["key"]
-    if key is not None:
-        if _KEY_SEPARATOR in key:
-            made.append(b"AUDITSVC_KEYS=" + key.encode())
-        else:
-            made.append(b"AUDIT_FIELD_KEY=" + key.encode())
-    if arch := _arch_number(row["arch"]):
-        made.append(arch)
     _user_names(made, row, user)
+    more[b"AUDIT_TYPE_NAME=SYSCALL"] = None
+    if argv is not None:
+        made.append(b"AUDITSVC_ARGV=" + _json(argv))
+        more.update(dict.fromkeys(b"AUDIT_FIELD_ARGV=" + _bytes(word) for word in argv))
+    if row["key"] is not None and _KEY_SEPARATOR in row["key"]:
+        keys = row["key"].split(_KEY_SEPARATOR)
+        more.update(dict.fromkeys(b"AUDIT_FIELD_KEY=" + key.encode() for key in keys))
 
 
-def _type(made: list[bytes], event: Event, row: Mapping[str, Any], user: UserName) -> None:
-    kind = kinds.kind_of_type(row["type"])
-    priority = kinds.priority_of_type(kind, row["type"], row["fields"] or {})
-    made += head(kind, priority, message_of_type(event, user))
-    made += [
-        name + str(value).encode()
-        for column, name in _EVENT_TEXT
-        if (value := row[column]) is not None
+@lru_cache(1024)
+def _context(values: tuple[Any, ...]) -> list[bytes]:
+    """Give the fields of the columns _REPEATS."""
+    row = dict(zip(_REPEATS, values, strict=True))
+    key = row.pop("key")
+    made = [
+        CALL_FIELDS[column].encode() + b"=" + _bytes(value)
+        for column, value in row.items()
+        if value is not None
     ]
-    if row["fields"] is not None:
-        made.append(b"AUDITSVC_FIELDS=" + _json(row["fields"]))
-    _user_names(made, row, user)
-
-
-def _user_names(made: list[bytes], row: Mapping[str, Any], user: UserName) -> None:
-    for column in _USERS:
-        number = row.get(column)
-        if number is not None and (name := user(number)):
-            made.append(f"{_PREFIX}{column.upper()}_NAME={name}".encode())
-
-
-def _repeated(event: Event) -> dict[bytes, None]:
-    """Give the values of the lists, each once, in their order."""
-    made: dict[bytes, None] = {}
-    row = event.syscall
-    if row is not None:
-        made[b"AUDIT_TYPE_NAME=SYSCALL"] = None
-        for word in row["argv"] or ():
-            made[b"AUDIT_FIELD_ARGV=" + _bytes(word)] = None
-        if row["key"] is not None and _KEY_SEPARATOR in row["key"]:
-            for key in row["key"].split(_KEY_SEPARATOR):
-                made[b"AUDIT_FIELD_KEY=" + key.encode()] = None
-    elif event.event is not None:
-        made[b"AUDIT_TYPE_NAME=" + _bytes(event.event["type"])] = None
-        _each(made, event.event["fields"])
-    if event.paths:
-        made[b"AUDIT_TYPE_NAME=PATH"] = None
-        _columns(made, event.paths, _PATH_TEXT)
-    if event.sockaddrs:
-        _columns(made, event.sockaddrs, _ADDRESS_TEXT)
-    for record in event.records:
-        made[b"AUDIT_TYPE_NAME=" + _bytes(record["type"])] = None
-        _each(made, record["fields"])
+    if key is not None:
+        name = b"AUDITSVC_KEYS=" if _KEY_SEPARATOR in key else b"AUDIT_FIELD_KEY="
+        made.append(name + key.encode())
+    number = None if row["arch"] is None else names.arch_number(row["arch"])
+    if number is not None:
+        made.append(b"AUDIT_FIELD_ARCH_NR=%x" % number)
     return made
 
 
-def _columns(
-    made: dict[bytes, None],
-    rows: Iterable[Mapping[str, Any]],
-    names_of: Sequence[tuple[str, bytes]],
+def _type(made: list[bytes], more: dict[bytes, None], event: Event, user: UserName) -> None:
+    row = event.event
+    assert row is not None
+    fields = row["fields"] or {}
+    kind = kinds.kind_of_type(row["type"])
+    priority = kinds.priority_of_type(kind, row["type"], fields)
+    made += head(kind, priority, message_of_type(event, user))
+    made += [
+        name + _bytes(value) for column, name in _EVENT_TEXT if (value := row[column]) is not None
+    ]
+    if row["fields"] is not None:
+        made.append(b"AUDITSVC_FIELDS=" + _json(fields))
+    _user_names(made, row, user)
+    more[b"AUDIT_TYPE_NAME=" + _bytes(row["type"])] = None
+    more.update(_each(fields))
+
+
+def _user_names(made: list[bytes], row: Mapping[str, Any], user: UserName) -> None:
+    for column, start in _USERS:
+        number = row.get(column)
+        if number is not None and (name := user(number)):
+            made.append(start + name.encode())
+
+
+Made = tuple[str, dict[bytes, None]]
+"""A row as JSON, and its values as fields."""
+
+
+def _rows(
+    made: list[bytes],
+    more: dict[bytes, None],
+    name: bytes,
+    rows: Sequence[dict[str, Any]],
+    make: Callable[[tuple[tuple[str, Any], ...]], Made],
 ) -> None:
+    texts = []
     for row in rows:
-        for column, name in names_of:
-            value = row[column]
-            if value is not None:
-                made[name + _bytes(value)] = None
+        text, fields = make(tuple(row.items()))
+        texts.append(text)
+        more.update(fields)
+    made.append(name + f"[{','.join(texts)}]".encode())
 
 
-def _each(made: dict[bytes, None], fields: Mapping[str, Any] | None) -> None:
-    for name, value in (fields or {}).items():
+@lru_cache(1024)
+def _path(items: tuple[tuple[str, Any], ...]) -> Made:
+    return _columns(dict(items), _PATH_TEXT)
+
+
+@lru_cache(256)
+def _address(items: tuple[tuple[str, Any], ...]) -> Made:
+    return _columns(dict(items), _ADDRESS_TEXT)
+
+
+def _columns(row: Mapping[str, Any], starts: Iterable[tuple[str, bytes]]) -> Made:
+    found = ((start, row[column]) for column, start in starts)
+    return _encode(row), {
+        start + _bytes(value): None for start, value in found if value is not None
+    }
+
+
+def _records(
+    made: list[bytes], more: dict[bytes, None], records: Sequence[Mapping[str, Any]]
+) -> None:
+    texts = []
+    for record in records:
+        fields = record["fields"] or {}
+        if record["type"] == "PATH":  # what of a file has no column: small, and often the same
+            text, found = _path_record(record["seq"], tuple(fields.items()))
+        else:
+            text, found = _encode(record), _each(fields)
+            more[b"AUDIT_TYPE_NAME=" + _bytes(record["type"])] = None
+        texts.append(text)
+        more.update(found)
+    made.append(f"AUDITSVC_RECORDS=[{','.join(texts)}]".encode())
+
+
+def _path_record(seq: int, items: tuple[tuple[str, Any], ...]) -> Made:
+    try:
+        return _known_path_record(seq, items)
+    except TypeError:  # a field that came twice is a list
+        return _known_path_record.__wrapped__(seq, items)
+
+
+@lru_cache(1024)
+def _known_path_record(seq: int, items: tuple[tuple[str, Any], ...]) -> Made:
+    fields = dict(items)
+    return _encode({"seq": seq, "type": "PATH", "fields": fields}), _each(fields)
+
+
+def _each(fields: Mapping[str, Any]) -> dict[bytes, None]:
+    made: dict[bytes, None] = {}
+    for name, value in fields.items():
         start = field_name(name)
         if start in _OURS:
             continue
         for each in value if isinstance(value, list) else (value,):
             if each is not None:
                 made[start + _bytes(each)] = None
+    return made
 
 
 @lru_cache(4096)
 def field_name(name: str) -> bytes:
     """Give the journal's name of a record's field, with its `=`; names may be anything."""
     return (_PREFIX + _NOT_A_NAME.sub("_", name.upper()))[:_NAME_MOST].encode() + b"="
-
-
-@lru_cache(64)
-def _arch_number(name: str) -> bytes | None:
-    number = names.arch_number(name)
-    return None if number is None else b"AUDIT_FIELD_ARCH_NR=%x" % number
 
 
 def _object_pid(event: Event) -> int | None:
@@ -305,9 +344,7 @@ def _object_pid(event: Event) -> int | None:
     return int(pid) if isinstance(pid, str) and pid.isdecimal() and int(pid) > 0 else None
 
 
-def _limited(made: list[bytes], repeated: Mapping[bytes, None]) -> list[bytes]:
-    there = set(made)
-    more = [each for each in repeated if each not in there]
+def _limited(made: list[bytes], more: list[bytes]) -> list[bytes]:
     if 5 * (len(made) + len(more)) > MOST_PIECES:  # else there is room, newlines or not
         room = MOST_PIECES - sum(map(_pieces, made))
         for kept, each in enumerate(more):

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-_JSON: Final = ("argv", "fields")
-
 # As the records came: the views' own order says nothing.
 _ORDER: Final = {"paths": "event_id, item", "records": "event_id, type, seq"}
 
@@ -55,15 +53,33 @@ def _rows(connection: Connection, view: str, ids: Iterable[int]) -> Iterator[dic
     found = connection.execute(
         statement.bindparams(bindparam("ids", expanding=True)), {"ids": list(ids)}
     )
-    for row in found.mappings():
-        yield {name: _plain(name, value) for name, value in row.items()}
+    columns = tuple(found.keys())
+    change = [(name, _PLAIN[name]) for name in columns if name in _PLAIN]
+    for values in found.all():
+        row = dict(zip(columns, values, strict=True))
+        for name, plain in change:
+            row[name] = plain(row[name])
+        yield row
 
 
-def _plain(name: str, value: Any) -> Any:
+def _plain_time(value: Any) -> Any:
     if isinstance(value, datetime):
         return value.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
-    if isinstance(value, bool):
-        return int(value)
-    if name in _JSON and isinstance(value, str):
-        return json.loads(value)
     return value
+
+
+def _plain_truth(value: Any) -> Any:
+    return int(value) if isinstance(value, bool) else value
+
+
+def _plain_json(value: Any) -> Any:
+    return json.loads(value) if isinstance(value, str) else value
+
+
+# What databases show in different ways.
+_PLAIN: Final = {
+    "time": _plain_time,
+    "success": _plain_truth,
+    "argv": _plain_json,
+    "fields": _plain_json,
+}
