@@ -129,6 +129,7 @@ class Service:
             self._excluded = self._server
             self._session.begin(self._all_rules(), settings.kernel.backlog_limit)
             self._say_notes()
+        self._watch_forwarder()
         self._say_excluded()
 
     def _begin_spooled(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import time
@@ -16,6 +17,7 @@ from live.service import Service
 
 pytestmark = pytest.mark.live
 
+README = Path(__file__).parents[2] / "README.md"
 KEYED = {"AUDITSVC_FORWARD__KEYED": "true", "AUDITSVC_FORWARD__TYPES": "[]"}
 HOST = {"AUDITSVC_HOST": socket.gethostname()}
 
@@ -122,3 +124,28 @@ def test_the_forwarder_dies_with_the_service(audit_lock, journald, tmp_path):
         service.process.kill()
         service.process.wait()
     until(lambda: not Path(f"/proc/{pid}").exists())
+
+
+def test_what_the_readme_says(audit_lock, programs, journald, tmp_path):
+    """The README's three lines switch it on, and its journalctl line finds a refused open."""
+    assert audit_lock
+    readme = README.read_text()
+    (lines,) = re.findall(r"```toml\n(.*?)```", readme, re.DOTALL)
+    (ask,) = re.findall(r"^journalctl -t auditsvc .*$", readme, re.MULTILINE)
+    auid = fresh_auid()
+    folder = tmp_path / "rules.d"
+    folder.mkdir()
+    (folder / "10.rules").write_text(f"-a always,exit -S openat -F auid={auid} -k opens\n")
+    (tmp_path / "auditsvc.toml").write_text(lines.replace("/etc/auditsvc/rules.d", str(folder)))
+    service = Service(tmp_path, "")
+    service.command = [
+        *(*journald.prefix, str(AUDITSVC), "--config", str(tmp_path / "auditsvc.toml")),
+        *("run", "--store", service.store),
+    ]
+    as_nobody = ("/usr/bin/setpriv", "--reuid=65534", "--clear-groups", "--")
+    with service:
+        programs.run(auid, *as_nobody, "/bin/cat", "/etc/shadow", status=1)
+    found = journald.journalctl(*ask.split()[1:])
+    assert len(found) == 1
+    assert found[0]["MESSAGE"].endswith("openat /etc/shadow: EACCES")
+    assert found[0]["AUDIT_FIELD_KEY"] == "opens"
