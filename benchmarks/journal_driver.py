@@ -48,9 +48,7 @@ def _forward(url: str) -> None:
         feed = Feed(store, "journal")
         one = feed.ids(EVERY, 1).ids
         entry(feed.fetch(one)[0], Users().name)  # tables of names are read once in a service's life
-        forwarder = Forwarder(
-            feed, lambda: EVERY, Readback(), control, host="bench", users=Users()
-        )
+        forwarder = Forwarder(feed, lambda: EVERY, Readback(), control, host="bench", users=Users())
         begin, cpu = time.monotonic(), sum(os.times()[:2])
         forwarder.run()
         print(time.monotonic() - begin, control.sent, sum(os.times()[:2]) - cpu)

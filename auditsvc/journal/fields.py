@@ -269,7 +269,7 @@ def _rows(
     made.append(name + f"[{','.join(texts)}]".encode())
 
 
-@lru_cache(1024)
+@lru_cache(4096)
 def _path(items: tuple[tuple[str, Any], ...]) -> Made:
     return _columns(dict(items), _PATH_TEXT)
 

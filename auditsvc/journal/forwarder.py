@@ -43,8 +43,8 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-BATCH_EVENTS: Final = 256
-IN_FLIGHT: Final = 4
+BATCH_EVENTS: Final = 512
+IN_FLIGHT: Final = 3
 """Batches that may be sent and not yet read back."""
 
 _POLL: Final = 0.2  # seconds between looks at a store that gave nothing
