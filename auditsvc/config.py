@@ -107,7 +107,8 @@ class Settings(BaseSettings):
 
     store: str = "sqlite:////var/lib/auditsvc/auditsvc.db"
     rules: list[Path] | None = None
-    """Rule files or folders. None: the rules that come with the package; []: none at all."""
+    """Rule files, folders, or names of shipped sets (`auditsvc.rule_sets`).
+    None: every system call of every task; []: no rules at all."""
     source: str = "netlink"
     host: str = Field(default_factory=socket.gethostname, min_length=1)
     """What `host` says for records that carry no node=."""
@@ -153,9 +154,9 @@ def use_file(config: Path) -> None:
     _chosen.set(config)
 
 
-def file_in_use() -> Path | None:
-    """Give the file that settings are read from; None if there is none."""
-    return _config_file()
+def settings_file() -> Path:
+    """Give the file that settings are read from, if it is there."""
+    return _config_file() or DEFAULT_FILE
 
 
 def _config_file() -> Path | None:

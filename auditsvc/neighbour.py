@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import text
 
+from auditsvc.kernel import tasks
 from auditsvc.rule import Add, parse
 from auditsvc.store.database import transaction
 
@@ -34,16 +35,7 @@ class Server:
     @property
     def alive(self) -> bool:
         """Whether it still runs."""
-        return _started(self.pid) == self.started
-
-
-def _started(pid: int) -> int | None:
-    """When a process began, proc_pid_stat(5) field 22; None if there is none."""
-    try:
-        stat = (Path("/proc") / str(pid) / "stat").read_bytes()
-    except OSError:
-        return None
-    return int(stat.rpartition(b")")[2].split()[19])
+        return tasks.started(self.pid) == self.started
 
 
 def local_server(store: Store) -> Server | None:
@@ -64,7 +56,7 @@ def local_server(store: Store) -> Server | None:
     for line in status.splitlines():
         name, _, value = line.partition(":")
         if name == "PPid":
-            started = _started(int(value))
+            started = tasks.started(int(value))
             return None if started is None else Server(int(value), started)
     return None
 

@@ -1,10 +1,11 @@
-"""Measures auditsvc against its peers and writes docs/benchmarks.md and docs/benchmarks.svg.
+"""Measures auditsvc against its peers and writes docs/benchmarks.md and its plots.
 
     PYTHONPATH=tests python benchmarks [--quick] [--only PART ...] [--into FOLDER]
 
 `make bench` runs it whole (below half an hour), `make bench BENCH=quick` with sizes that
-show only that everything works. Without --into, the folder is docs/; --only takes
-live, file, questions, growth, journal, decode, and writes to stdout instead of the page.
+show only that everything works. Without --into, the folder is docs/. --only takes live,
+cost, file, questions, growth, journal, decode, and writes their tables to stdout; with --into as
+well, it puts them into the page that is there, in place of the older ones.
 """
 
 from __future__ import annotations
@@ -16,14 +17,18 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from peers import AUSEARCH, laurel_version
-from plot import Panel, svg
-from report import Table, count, ratio
-from tables import decode, file, growth, journal, live, questions
+from plot import Panel, chart, svg
+from report import Table, count, exchanged, ratio
+from tables import cost, decode, file, growth, journal, live, questions
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 DOCS = Path(__file__).parents[1] / "docs"
-PAGE = ("live", "file", "questions", "growth", "journal")
+PAGE = ("live", "cost", "file", "questions", "growth", "journal")
 PARTS = (*PAGE, "decode")
 """`decode` alone is for those who work on it: the page has its figures among the files'."""
 
@@ -54,57 +59,80 @@ def panels(measured: live.Live | None, files: file.Files) -> list[Panel]:
     made = []
     if measured:
         for workload in ("getppid", "shell"):
-            title = f"Cost of an audited call against a null reader: {workload} (less is better)"
+            title = f"Cost of an audited call against a null reader: {workload}"
             costs = [(name, measured.ratios(name, workload)) for name in measured.results]
-            made.append(Panel(title, [(n, cost, ratio(cost)) for n, cost in costs], mark=1.0))
+            made.append(Panel(title, "less", [(n, cost, ratio(cost)) for n, cost in costs], 1.0))
     for log in files.logs:
-        title = f"Records a second from a file: {log} log (more is better)"
+        title = f"Records a second from a file: {log} log"
         speeds = [(name, reads[log].speed) for name, reads in files.reads.items()]
-        made.append(Panel(title, [(name, speed, count(speed)) for name, speed in speeds]))
+        made.append(Panel(title, "more", [(name, speed, count(speed)) for name, speed in speeds]))
+    return made
+
+
+def asked() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="small sizes, few rounds")
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=None)
+    parser.add_argument("--into", type=Path, default=None, help="folder of the page")
+    return parser.parse_args()
+
+
+def of_stores(parts: Sequence[str], *, quick: bool, folder: Path) -> list[Table]:
+    """Measure what is in no plot."""
+    made = []
+    if "questions" in parts:
+        made.append(questions.table(quick=quick, folder=folder))
+    if "growth" in parts:
+        made.append(growth.table(growth.measure(quick=quick, folder=folder)))
+    if "journal" in parts:
+        made.append(journal.table(quick=quick, folder=folder))
+    if "decode" in parts:
+        made.append(decode.table(quick=quick, folder=folder))
     return made
 
 
 def main() -> None:
     """Measure what is asked for and write it down."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="small sizes, few rounds")
-    parser.add_argument("--only", nargs="+", choices=PARTS, default=None)
-    parser.add_argument("--into", type=Path, default=DOCS, help="folder of the page")
-    options = parser.parse_args()
+    options = asked()
     parts = options.only or PAGE
     quick = options.quick
-    measured, files = None, None
-    more: list[Table] = []
+    measured, path, files = None, None, None
     # On a disk: in a memory file system syncing costs nothing.
     with tempfile.TemporaryDirectory(prefix="benchmark-", dir="/var/tmp") as name:
         folder = Path(name)
         folder.chmod(0o755)
         if "live" in parts:
             measured = live.measure(quick=quick, folder=folder)
+        if "cost" in parts:
+            path = cost.measure(quick=quick, folder=folder)
         if "file" in parts:
             files = file.measure(quick=quick, folder=folder)
-        if "questions" in parts:
-            more.append(questions.table(quick=quick, folder=folder))
-        if "growth" in parts:
-            more.append(growth.table(growth.measure(quick=quick, folder=folder)))
-        if "journal" in parts:
-            more.append(journal.table(quick=quick, folder=folder))
-        if "decode" in parts:
-            more.append(decode.table(quick=quick, folder=folder))
-    tables: list[Table] = measured.tables() if measured else []
-    tables += files.tables() if files else []
-    tables += more
-    if options.only or not files:
+        more = of_stores(parts, quick=quick, folder=folder)
+    tables = [table for each in (measured, path, files) if each for table in each.tables()] + more
+    if options.only and not options.into:
         print("\n".join(table.markdown() for table in tables))
         return
-    if measured is None:
+    if not options.only and not (measured and path):
         print("the page is not written: it would lack what matters most", file=sys.stderr)
         raise SystemExit(1)
-    page = "\n".join(about(quick=quick)) + "\n" + "\n".join(t.markdown() for t in tables)
-    options.into.mkdir(parents=True, exist_ok=True)
-    (options.into / "benchmarks.md").write_text(page)
-    (options.into / "benchmarks.svg").write_text(svg(panels(measured, files)))
-    print(f"written: {options.into / 'benchmarks.md'} and benchmarks.svg")
+    plots = {}
+    if path:
+        plots["cost.svg"] = chart(path.lines())
+    if measured and files:
+        plots["benchmarks.svg"] = svg(panels(measured, files))
+    before = None if options.only else "\n".join(about(quick=quick)) + "\n"
+    write(options.into or DOCS, before, tables, plots)
+
+
+def write(into: Path, head: str | None, tables: list[Table], plots: dict[str, str]) -> None:
+    """Write the page, or without a `head` its new tables into the one that is there."""
+    into.mkdir(parents=True, exist_ok=True)
+    page = into / "benchmarks.md"
+    page.write_text(exchanged(head or page.read_text(), tables))
+    for name, plot in plots.items():
+        (into / name).write_text(plot)
+    print(f"written: {', '.join(str(into / name) for name in (page.name, *plots))}")
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass, field
 
 
@@ -34,6 +35,14 @@ class Table:
         for note in self.notes:
             lines += ["", note]
         return "\n".join(lines) + "\n"
+
+
+def exchanged(page: str, tables: list[Table]) -> str:
+    """Put tables into a page in place of those with their titles, new ones at its end."""
+    head, *sections = re.split(r"^(?=## )", page, flags=re.MULTILINE)
+    by_title = {section.splitlines()[0]: section.rstrip("\n") + "\n" for section in sections}
+    by_title |= {f"## {table.title}": table.markdown() for table in tables}
+    return head + "\n".join(by_title.values())
 
 
 def count(value: float) -> str:

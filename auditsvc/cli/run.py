@@ -21,9 +21,9 @@ def run(
         list[Path] | None,
         typer.Option(
             "--rules",
-            help="Rule file or folder, in auditctl's language; may be repeated. "
-            "Default: every system call of every task.",
-            metavar="PATH",
+            help="Rule file or folder, in auditctl's language, or a shipped set's name; "
+            "may be repeated. Default: every system call of every task.",
+            metavar="PATH|SET",
         ),
     ] = None,
     source: Annotated[

@@ -17,6 +17,7 @@ from auditsvc.journal.process import read_state as read_forward_state
 from auditsvc.kernel.control import Control
 from auditsvc.query import run_query
 from auditsvc.state import read_state
+from auditsvc.switch import wanted_on
 
 
 def status(
@@ -26,7 +27,7 @@ def status(
     """Show what the kernel, the running service and the store say. Changes nothing."""
     settings = load_settings(store=store)
     facts: dict[str, dict[str, Any]] = {
-        "kernel": _kernel(),
+        "kernel": _kernel(settings),
         "service": _service(settings),
         "forwarder": _forwarder(settings),
         "store": _store(settings),
@@ -44,10 +45,12 @@ def status(
     )
 
 
-def _kernel() -> dict[str, Any]:
+def _kernel(settings: Settings) -> dict[str, Any]:
     try:
         with Control() as control:
-            return asdict(control.status()) | {"rules": len(control.rules())}
+            found = asdict(control.status()) | {"rules": len(control.rules())}
+        # What was asked for last; where `enabled` says otherwise, somebody else has set it.
+        return found | {"switch": "on" if wanted_on(settings.runtime_directory) else "off"}
     except AuditsvcError as error:
         return {"refused": str(error)}
 

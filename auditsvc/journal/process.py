@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
-from auditsvc.config import file_in_use
+from auditsvc.config import settings_file
 from auditsvc.errors import AuditsvcError
 from auditsvc.files import replace_file
 
@@ -174,8 +174,8 @@ class Child:
 
     def _start(self) -> subprocess.Popen[Any]:
         settings = self._settings
-        file = file_in_use()
-        config = ["--config", str(file)] if file is not None else []
+        file = settings_file()
+        config = ["--config", str(file)] if file.exists() else []
         # By the environment, as a URL may hold a password and command lines can be seen.
         environment = os.environ | {"AUDITSVC_STORE": settings.store}
         return subprocess.Popen(

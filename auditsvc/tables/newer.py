@@ -4,7 +4,9 @@ Sources: include/uapi/linux/audit.h (architectures, record types), the kernel's
 scripts/syscall.tbl and include/uapi/asm-generic/unistd.h (calls that have one
 number on every machine), arch/*/kernel/syscalls/*.tbl (the others),
 include/uapi/asm-generic/errno.h, include/uapi/linux/io_uring.h (operations).
-They stand as of Linux 6.18.
+They stand as of Linux 6.18, with the calls and operations that 6.19 and 7.0 brought
+(listns, rseq_slice_yield; NOP128, URING_CMD128). What a mailing list proposes is not
+taken: its numbers change until it is merged.
 
 `auditsvc.names` adds a fact from here only where the module, or the tables made
 from it, say nothing.
@@ -105,6 +107,8 @@ SYSCALLS_EVERYWHERE: Final[dict[int, str]] = {
     467: "open_tree_attr",
     468: "file_getattr",
     469: "file_setattr",
+    470: "listns",
+    471: "rseq_slice_yield",
 }
 
 SYSCALLS: Final[dict[int, dict[int, str]]] = {
@@ -235,6 +239,8 @@ URING_OPS: Final = (
     "readv_fixed",
     "writev_fixed",
     "pipe",
+    "nop128",
+    "uring_cmd128",
 )
 
 ERRNOS: Final[dict[int, str]] = {

@@ -102,6 +102,23 @@ def test_a_server_that_goes_and_comes_back(postgres_server, postgres_url, tmp_pa
     assert ledger(postgres_url)["duplicate"] == 0
 
 
+def test_a_pause_is_no_end(tmp_path):
+    """Stopped and continued, as by a debugger or a freezer: it goes on, and ends when asked to."""
+    url = f"sqlite:///{tmp_path}/store.db"
+    run = Run(tmp_path, url)
+    wait_for(lambda: run.state("running"))
+    for number in (signal.SIGSTOP, signal.SIGCONT):
+        run.process.send_signal(number)
+        time.sleep(1.2)
+        assert run.process.poll() is None
+    run.process.send_signal(signal.SIGSTOP)
+    run.process.send_signal(signal.SIGTERM)
+    time.sleep(1.2)
+    run.process.send_signal(signal.SIGCONT)
+    assert run.process.wait(60) == 0
+    assert '"reason": "terminate"' in run.process.stderr.read().decode()
+
+
 @contextmanager
 def small_disk(folder, kib):
     """Mount a tmpfs with room for `kib` KiB."""
@@ -276,3 +293,4 @@ def test_a_server_on_this_host_does_not_feed_its_store(audit_lock, as_auid, tmp_
             assert of_server() == settled
         assert service.log.read_text().count("the store's server runs on this host") == 2
         assert audit_lock.raw_rules() == before
+        assert service.query("SELECT * FROM tamper") == []  # what we do ourselves is none
