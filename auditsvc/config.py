@@ -76,6 +76,28 @@ class CoverageSettings(_Section):
     """Seconds between two looks of a running service."""
 
 
+class ForwardSettings(_Section):
+    """Which events go to the systemd journal; every part that is given must hold."""
+
+    enabled: bool = False
+    """Whether `run` forwards; `auditsvc forward` does so whatever stands here."""
+    keys: tuple[str, ...] = ()
+    """Rule keys of which a system call must carry one. None: any."""
+    exclude_keys: tuple[str, ...] = ("all-syscalls",)
+    """Keys that do not count as one."""
+    keyed: bool = True
+    """Whether a system call must carry a key at all."""
+    syscalls: tuple[str, ...] = ()
+    success: bool | None = None
+    auids: tuple[int, ...] = ()
+    programs: tuple[str, ...] = ()
+    """By their exe."""
+    types: tuple[str, ...] = ()
+    """Record types of the events without a system call that go as well; `*` for all."""
+    drain: float = Field(default=5.0, ge=0)
+    """Seconds that a forwarder which shall stop may still send what waits."""
+
+
 class Settings(BaseSettings):
     """Everything that can be set."""
 
@@ -100,6 +122,7 @@ class Settings(BaseSettings):
     """What is done when somebody else changes rules or switch: nothing, a row in `tamper`,
     or a row and putting it back."""
     coverage: CoverageSettings = CoverageSettings()
+    forward: ForwardSettings = ForwardSettings()
 
     @property
     def decoder_name(self) -> str | None:

@@ -63,12 +63,15 @@ def local_server(store: Store) -> Server | None:
 
 def excluded(server: Server | None) -> list[Add]:
     """Rules that leave the server's processes out; none if there is no server here."""
-    if server is None:
-        return []
-    lines = (
-        f"-A {which},never -F {field}={server.pid}"
-        for which in ("exit", "io_uring")
-        for field in ("pid", "ppid")
-    )
+    return [] if server is None else _never("pid", server.pid) + _never("ppid", server.pid)
+
+
+def excluded_process(pid: int | None) -> list[Add]:
+    """Rules that leave one process out, such as our own forwarder; none if there is none."""
+    return [] if pid is None else _never("pid", pid)
+
+
+def _never(field: str, pid: int) -> list[Add]:
+    lines = (f"-A {which},never -F {field}={pid}" for which in ("exit", "io_uring"))
     commands = [line.command for line in parse("\n".join(lines), "exclusion")]
     return [command for command in commands if isinstance(command, Add)]

@@ -30,17 +30,20 @@ from auditsvc.daemon import UNSET, DaemonRecords, actor
 from auditsvc.decode import decoder_in_use, make_decoder
 from auditsvc.errors import AuditsvcError, SpoolError, StoreError
 from auditsvc.guard import Guard, Meant
+from auditsvc.journal.choice import CONSUMER
+from auditsvc.journal.process import Child
 from auditsvc.journal.source import JournalSource
 from auditsvc.kernel.netlink import RecordSocket
 from auditsvc.kernel.session import Session
 from auditsvc.loader import Load, Loader, Route
 from auditsvc.logfile import FollowedFile
-from auditsvc.neighbour import Server, excluded, local_server
+from auditsvc.neighbour import Server, excluded, excluded_process, local_server
 from auditsvc.signals import Signals
 from auditsvc.sink import Sink
 from auditsvc.spool import Place, SpoolReader, SpoolWriter
 from auditsvc.state import State, remove_state, write_state
 from auditsvc.store import open_store
+from auditsvc.store.feed import Feed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -84,6 +87,8 @@ class Service:
         self._server: Server | None = None
         """The store's, if it runs on this host; the loader's thread sets it."""
         self._excluded: Server | None = None
+        self._forwarder = Child(settings) if settings.forward.enabled else None
+        self._forwarder_pid: int | None = None
         self._switch = switch.Watch(settings.runtime_directory)
 
     def run(self, duration: float | None) -> None:
@@ -115,6 +120,8 @@ class Service:
         with open_store(settings.store) as store:
             self._place = store.place
             self._server = local_server(store)
+            if settings.forward.enabled:
+                Feed(store, CONSUMER)  # so that it begins with the first event of this run
         if settings.source in {"netlink", "multicast", "stdin"}:
             self._begin_spooled()
         elif settings.source == "journal":
@@ -136,6 +143,7 @@ class Service:
             if self._guard is not None:
                 self._guard.begin()
             self._say_notes()
+        self._watch_forwarder()
         self._say_excluded()
         if self._watch is not None:
             self._watch.go()
@@ -255,6 +263,7 @@ class Service:
         self._watch_switch()
         self._watch_kernel()
         self._watch_server()
+        self._watch_forwarder()
         now = time.monotonic()
         if self._sink is not None and now - self._synced_at >= _SYNC_EVERY:
             self._synced_at = now
@@ -305,7 +314,8 @@ class Service:
         self._session.register_again()
 
     def _all_rules(self) -> list[Add]:
-        return [*excluded(self._excluded), *self._rules]
+        own = excluded_process(self._forwarder_pid)
+        return [*excluded(self._excluded), *own, *self._rules]
 
     def _watch_server(self) -> None:
         """Exclude a database server of this host for as long as it lives, and no longer."""
@@ -317,6 +327,15 @@ class Service:
             self._session.hold(self._all_rules())
             self._say_excluded()
             self._say_notes()
+
+    def _watch_forwarder(self) -> None:
+        """See that the forwarder runs, and exclude it for as long as it lives."""
+        if self._forwarder is None:
+            return
+        self._forwarder.watch()
+        if self._session is not None and self._forwarder.pid != self._forwarder_pid:
+            self._forwarder_pid = self._forwarder.pid
+            self._session.hold(self._all_rules())
 
     def _say_excluded(self) -> None:
         if self._excluded is not None and self._session is not None:
@@ -393,6 +412,8 @@ class Service:
         with ExitStack() as steps:
             steps.callback(self._complain)
             steps.callback(remove_state, self._settings.runtime_directory)
+            if self._forwarder is not None:
+                steps.callback(self._forwarder.stop)
             if self._loader is not None and self._loader.is_alive():
                 steps.callback(self._loader.finish, self._settings.loader.patience)
             if self._sink is not None:

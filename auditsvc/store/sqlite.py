@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Final
 from sqlalchemy import create_engine, event, exc
 
 from auditsvc.errors import StoreError
-from auditsvc.store.database import Contested, column_list, first_line, transaction
+from auditsvc.store.database import READS, Contested, column_list, first_line, transaction
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -229,7 +229,8 @@ class SQLite:
 
 def _begin(connection: Connection) -> None:
     # A transaction that begins as a reader cannot wait for a writer without failing.
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
+    reads = connection.get_execution_options().get(READS, False)
+    connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
 
 
 def _insert_many(connection: Connection, table: Table, rows: Sequence[Row]) -> None:
