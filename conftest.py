@@ -2,4 +2,4 @@
 
 from __future__ import annotations
 
-pytest_plugins = ["fixtures.postgres"]
+pytest_plugins = ["fixtures.journal", "fixtures.postgres"]

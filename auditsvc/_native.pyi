@@ -25,6 +25,9 @@ class Drained:
     def forged(self) -> int:
         """Messages thrown away because another process sent them, not the kernel."""
     @property
+    def config_changes(self) -> int:
+        """Records in `lines` that tell of changed rules or settings (CONFIG_CHANGE)."""
+    @property
     def busy(self) -> bool:
         """Records came faster than the pace takes them: some batch was full."""
 

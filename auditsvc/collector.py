@@ -16,6 +16,7 @@ import select
 import sys
 import threading
 import time
+from collections import deque
 from math import inf
 from typing import TYPE_CHECKING, Protocol
 
@@ -25,6 +26,7 @@ from auditsvc.line import format_line
 from auditsvc.native import native_core
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import ModuleType
 
     from auditsvc.native import Choice
@@ -42,7 +44,11 @@ HOLD_BYTES = 2 << 20
 _LAST_SECONDS = 5.0
 """What the rest may take, when the service stops, of a stream that never pauses."""
 
+_RIVALS = 256
+"""As many that asked for our place are remembered, at most."""
+
 _CONTROL_BYTES = bytes(range(0x20)) + b"\x7f"
+_CONFIG_CHANGE = b"type=CONFIG_CHANGE msg="
 _LAST_RECORD = 2999  # linux/audit.h: AUDIT_LAST_USER_MSG2
 
 
@@ -61,6 +67,10 @@ class RecordSource(Protocol):
         """Up to `limit` (type, payload) that are there now, without waiting."""
 
 
+def _nobody(_lines: bytes) -> None:
+    """Nobody wants to hear it."""
+
+
 class Collector(threading.Thread):
     """Copies from a source into the spool until `stop` is called or the source ends."""
 
@@ -69,6 +79,8 @@ class Collector(threading.Thread):
         self.error: BaseException | None = None
         self.ended = False
         """True when no more will come."""
+        self.hear: Callable[[bytes], None] = _nobody
+        """Called with lines among which the kernel says that audit's configuration changed."""
         self._sink = sink
         self._ends = inf
         self._stopped = threading.Event()
@@ -104,6 +116,11 @@ class RecordCollector(Collector):
 
     def __init__(self, source: RecordSource, sink: Sink) -> None:
         super().__init__(sink)
+        self.config_changes = 0
+        """CONFIG_CHANGE records that are in the spool: that there are new ones is seen
+        here, what they say is read there."""
+        self.rivals: deque[int] = deque(maxlen=_RIVALS)
+        """Pids of processes that asked for our place, until somebody takes them out."""
         self._source = source
         self._prefixes: dict[int, bytes] = {}
         self._overflows = source.overflows
@@ -147,11 +164,16 @@ class RecordCollector(Collector):
                 format_line(names.record_type_name(kind), payload) for kind, payload in records
             )
         self._sink.put(text + b"\n", len(lines))
+        changes = text.count(b"\n" + _CONFIG_CHANGE) + text.startswith(_CONFIG_CHANGE)
+        self.config_changes += changes
+        if changes:
+            self.hear(text)
 
     def _is_record(self, kind: int, payload: bytes) -> bool:
         if kind == REPLACE:
             pid = int.from_bytes(payload[:4], sys.byteorder)
             self._sink.put(self._sink.daemon.replace(pid), 1)
+            self.rivals.append(pid)
             return False
         return kind >= FIRST_RECORD
 
@@ -191,6 +213,9 @@ class NativeCollector(RecordCollector):
                 self._sink.put(got.lines, got.count)
             for kind, payload in got.others:
                 self._is_record(kind, payload)
+            self.config_changes += got.config_changes
+            if got.config_changes:
+                self.hear(got.lines)
             self._source.overflows += got.overflows
             self._source.forged += got.forged
             self._note_what_happened()

@@ -65,6 +65,8 @@ class LoaderSettings(_Section):
     """Seconds that a record waits at most for its transaction to begin."""
     idle: float = Field(default=2.0, gt=0)
     """Seconds without a further record after which an event is partial."""
+    patience: float = Field(default=30.0, gt=0)
+    """Seconds without an answer after which a stopping service leaves the rest in the spool."""
 
 
 class CoverageSettings(_Section):
@@ -72,6 +74,28 @@ class CoverageSettings(_Section):
 
     every: float = Field(default=60.0, ge=1)
     """Seconds between two looks of a running service."""
+
+
+class ForwardSettings(_Section):
+    """Which events go to the systemd journal; every part that is given must hold."""
+
+    enabled: bool = False
+    """Whether `run` forwards; `auditsvc forward` does so whatever stands here."""
+    keys: tuple[str, ...] = ()
+    """Rule keys of which a system call must carry one. None: any."""
+    exclude_keys: tuple[str, ...] = ("all-syscalls",)
+    """Keys that do not count as one."""
+    keyed: bool = True
+    """Whether a system call must carry a key at all."""
+    syscalls: tuple[str, ...] = ()
+    success: bool | None = None
+    auids: tuple[int, ...] = ()
+    programs: tuple[str, ...] = ()
+    """By their exe."""
+    types: tuple[str, ...] = ()
+    """Record types of the events without a system call that go as well; `*` for all."""
+    drain: float = Field(default=5.0, ge=0)
+    """Seconds that a forwarder which shall stop may still send what waits."""
 
 
 class Settings(BaseSettings):
@@ -83,7 +107,8 @@ class Settings(BaseSettings):
 
     store: str = "sqlite:////var/lib/auditsvc/auditsvc.db"
     rules: list[Path] | None = None
-    """Rule files or folders. None: the rules that come with the package; []: none at all."""
+    """Rule files, folders, or names of shipped sets (`auditsvc.rule_sets`).
+    None: every system call of every task; []: no rules at all."""
     source: str = "netlink"
     host: str = Field(default_factory=socket.gethostname, min_length=1)
     """What `host` says for records that carry no node=."""
@@ -97,6 +122,7 @@ class Settings(BaseSettings):
     """What is done when somebody else changes rules or switch: nothing, a row in `tamper`,
     or a row and putting it back."""
     coverage: CoverageSettings = CoverageSettings()
+    forward: ForwardSettings = ForwardSettings()
 
     @property
     def decoder_name(self) -> str | None:
@@ -126,6 +152,11 @@ class Settings(BaseSettings):
 def use_file(config: Path) -> None:
     """Read this file instead of the usual one from now on (the option --config)."""
     _chosen.set(config)
+
+
+def settings_file() -> Path:
+    """Give the file that settings are read from, if it is there."""
+    return _config_file() or DEFAULT_FILE
 
 
 def _config_file() -> Path | None:

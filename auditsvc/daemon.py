@@ -17,7 +17,7 @@ from itertools import count
 from pathlib import Path
 
 from auditsvc import __version__
-from auditsvc.line import format_line
+from auditsvc.line import format_line, untrusted
 
 UNSET = 0xFFFFFFFF
 
@@ -103,6 +103,31 @@ class DaemonRecords:
     def config(self, who: Actor, op: str, what: str) -> bytes:
         """Say that the service changed its configuration, the rules or the kernel's state."""
         return self.line("DAEMON_CONFIG", f"op={op} {what} {who.fields()} res=success")
+
+    def coverage(
+        self,
+        pid: int,
+        *,
+        began: float,
+        comm: bytes,
+        exe: bytes | None,
+        state: str,
+        reason: str,
+        threads: int,
+        covered: int,
+    ) -> bytes:
+        """Say whether a process is covered; pid, uid, auid and ses are that process's own."""
+        program = "(null)" if exe is None else untrusted(exe)
+        return self.line(
+            "DAEMON_CONFIG",
+            f"op=coverage began={began:.3f} comm={untrusted(comm)} exe={program} state={state}"
+            f" reason={reason} threads={threads} covered={covered} {actor(pid).fields()}"
+            " res=success",
+        )
+
+    def coverage_look(self, what: str) -> bytes:
+        """Say what a look at all processes came to."""
+        return self.config(actor(os.getpid()), "coverage-look", what)
 
     def lost(
         self, *, kernel: int = 0, spool: int = 0, overflows: int = 0, torn: bytes = b""

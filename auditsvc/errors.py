@@ -12,6 +12,7 @@ The tree:
     |-- SpoolError         a spool or log file cannot be read or written
     |-- StoreError         the database refused, or is not ours
     |   `-- ClashError     a dimension's id stands for other content: pin and read again
+    |-- JournalError       journald takes nothing, or its journal cannot be read
     `-- QueryError         the SQL that a user gave is wrong
 
 An error carries its evidence (`what`) and its remedy (`hint`).
@@ -100,6 +101,10 @@ class ClashError(StoreError):
             retryable=True,
         )
         self.pins = pins
+
+
+class JournalError(AuditsvcError):
+    """The systemd journal takes nothing just now, or cannot be read; nothing is lost by it."""
 
 
 class QueryError(AuditsvcError):

@@ -1,17 +1,20 @@
-"""`auditsvc ingest`: logs that have ended, oldest first, each from where it was left.
+"""`auditsvc ingest`: logs that have ended, or a journal, each from where it was left.
 
 What must hold: reading a log twice adds nothing. A log that begins like one that was
 read before, and still holds the same bytes up to there (their hash says so), goes on
-behind them; any other is read whole, and the store tells what it already has.
+behind them; any other is read whole, and the store tells what it already has. Of the
+journal what is there is read, and the next time what came since.
 """
 
 from __future__ import annotations
 
+from functools import partial
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from auditsvc import logfile
 from auditsvc.decode import make_decoder
+from auditsvc.journal.source import JournalSource
 from auditsvc.loader import Load, Route
 from auditsvc.store import open_store
 
@@ -106,23 +109,58 @@ class Ingest:
             files.append(EndedFile(path, segment, position))
             return files[-1]
 
-        load = Load(store, Route("file", name, opened, self._make_decoder))
-        try:
-            committed = False
-            while not committed:
-                while load.step():
-                    yield files[-1].moved
-                    if load.unwritten >= self._settings.loader.batch_bytes:
-                        load.commit()
-                load.finish()
-                committed = load.commit()
-        finally:
-            load.close()
+        load = Load(store, Route("file", name, opened, partial(_make_decoder, self._settings)))
+        for _ in _steps(load, self._settings):
+            yield files[-1].moved
         self.events += load.events
         self.duplicates += load.duplicates
 
-    def _make_decoder(self, secret: bytes) -> Decoder:
-        settings = self._settings
-        return make_decoder(
-            settings.decoder_name, secret=secret, host=settings.host, idle=settings.loader.idle
-        )
+
+class IngestJournal:
+    """One call of `auditsvc ingest --journal`."""
+
+    def __init__(
+        self, settings: Settings, directory: Path | None, say: Callable[[str], None]
+    ) -> None:
+        """`directory` and `say` as for `JournalSource`."""
+        self._settings = settings
+        self._source = JournalSource(directory, settings.host, say)
+        self.total = None
+        self.current = "journal"
+        self.events = 0
+        """Events that are new in the store."""
+        self.duplicates = 0
+        """Records that were there already."""
+
+    def run(self, progress: Callable[[int], None]) -> None:
+        """Read what the journal holds; `progress` is told the bytes of log given so far."""
+        source = self._source
+        with open_store(self._settings.store) as store:
+            decoder = partial(_make_decoder, self._settings)
+            load = Load(store, Route("journal", source.name, source.open, decoder))
+            begin = load.log.origin()
+            for _ in _steps(load, self._settings):
+                progress(load.log.origin() - begin)
+        self.events += load.events
+        self.duplicates += load.duplicates
+
+
+def _steps(load: Load, settings: Settings) -> Iterator[None]:
+    """Load a log to its end, and close it; pauses after each step."""
+    try:
+        committed = False
+        while not committed:
+            while load.step():
+                yield
+                if load.unwritten >= settings.loader.batch_bytes:
+                    load.commit()
+            load.finish()
+            committed = load.commit()
+    finally:
+        load.close()
+
+
+def _make_decoder(settings: Settings, secret: bytes) -> Decoder:
+    return make_decoder(
+        settings.decoder_name, secret=secret, host=settings.host, idle=settings.loader.idle
+    )

@@ -71,6 +71,12 @@ def unescape(text: bytes) -> bytes:
     return _ESCAPE.sub(lambda match: bytes((int(match[1], 16),)), text)
 
 
+def untrusted(text: bytes) -> str:
+    """Write text from outside as the kernel does (audit_log_n_untrustedstring): quoted or hex."""
+    plain = all(0x21 <= byte <= 0x7E and byte != 0x22 for byte in text)
+    return f'"{text.decode("ascii")}"' if plain else text.hex().upper()
+
+
 def format_line(type_name: bytes | str, payload: bytes) -> bytes:
     """Write the line, without newline, of a record as the kernel sends it.
 

@@ -185,12 +185,22 @@ class Loader(threading.Thread):
         self._busy = busy
         self._waiting = waiting
         self._finishing = threading.Event()
+        self._commits = 0
 
-    def finish(self) -> None:
-        """Load what is there, then end; waits for that."""
+    def finish(self, patience: float) -> None:
+        """Load what is there, then end; waits for that.
+
+        Gives up, and says so in `trouble`, when nothing was committed for `patience`
+        seconds: a database that neither answers nor closes the connection.
+        """
         self._finishing.set()
         self._arrived.set()
-        self.join()
+        while self.is_alive():
+            before = self._commits
+            self.join(patience)
+            if self.is_alive() and self._commits == before:
+                self.trouble = f"the store has not answered for {patience:g} s"
+                return
 
     def run(self) -> None:
         """Load; an unforeseen error ends the thread and stands in `error`."""
@@ -244,6 +254,7 @@ class Loader(threading.Thread):
 
     def _commit(self, load: Load) -> bool:
         done = load.commit()
+        self._commits += 1
         self.committed = load.log.checkpoint()
         self.trouble = ""
         return done

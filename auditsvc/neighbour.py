@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import text
 
+from auditsvc.kernel import tasks
 from auditsvc.rule import Add, parse
 from auditsvc.store.database import transaction
 
@@ -34,16 +35,7 @@ class Server:
     @property
     def alive(self) -> bool:
         """Whether it still runs."""
-        return _started(self.pid) == self.started
-
-
-def _started(pid: int) -> int | None:
-    """When a process began, proc_pid_stat(5) field 22; None if there is none."""
-    try:
-        stat = (Path("/proc") / str(pid) / "stat").read_bytes()
-    except OSError:
-        return None
-    return int(stat.rpartition(b")")[2].split()[19])
+        return tasks.started(self.pid) == self.started
 
 
 def local_server(store: Store) -> Server | None:
@@ -64,19 +56,22 @@ def local_server(store: Store) -> Server | None:
     for line in status.splitlines():
         name, _, value = line.partition(":")
         if name == "PPid":
-            started = _started(int(value))
+            started = tasks.started(int(value))
             return None if started is None else Server(int(value), started)
     return None
 
 
 def excluded(server: Server | None) -> list[Add]:
     """Rules that leave the server's processes out; none if there is no server here."""
-    if server is None:
-        return []
-    lines = (
-        f"-A {which},never -F {field}={server.pid}"
-        for which in ("exit", "io_uring")
-        for field in ("pid", "ppid")
-    )
+    return [] if server is None else _never("pid", server.pid) + _never("ppid", server.pid)
+
+
+def excluded_process(pid: int | None) -> list[Add]:
+    """Rules that leave one process out, such as our own forwarder; none if there is none."""
+    return [] if pid is None else _never("pid", pid)
+
+
+def _never(field: str, pid: int) -> list[Add]:
+    lines = (f"-A {which},never -F {field}={pid}" for which in ("exit", "io_uring"))
     commands = [line.command for line in parse("\n".join(lines), "exclusion")]
     return [command for command in commands if isinstance(command, Add)]

@@ -23,20 +23,27 @@ from typing import TYPE_CHECKING
 import structlog
 from systemd import daemon as systemd
 
-from auditsvc import spool
+from auditsvc import spool, switch
 from auditsvc.collector import Collector, LineCollector, make_collector
+from auditsvc.coverage.watch import Watch
 from auditsvc.daemon import UNSET, DaemonRecords, actor
 from auditsvc.decode import decoder_in_use, make_decoder
 from auditsvc.errors import AuditsvcError, SpoolError, StoreError
+from auditsvc.guard import Guard, Meant
+from auditsvc.journal.choice import CONSUMER
+from auditsvc.journal.process import Child
+from auditsvc.journal.source import JournalSource
 from auditsvc.kernel.netlink import RecordSocket
 from auditsvc.kernel.session import Session
 from auditsvc.loader import Load, Loader, Route
 from auditsvc.logfile import FollowedFile
-from auditsvc.neighbour import Server, excluded, local_server
+from auditsvc.neighbour import Server, excluded, excluded_process, local_server
+from auditsvc.signals import Signals
 from auditsvc.sink import Sink
 from auditsvc.spool import Place, SpoolReader, SpoolWriter
 from auditsvc.state import State, remove_state, write_state
 from auditsvc.store import open_store
+from auditsvc.store.feed import Feed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -50,7 +57,8 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-_TICK = 1.0
+_TICK = 0.5
+_SYNC_EVERY = 1.0
 _DISCARD_EVERY = 5.0
 
 
@@ -66,10 +74,12 @@ class Service:
         self._session: Session | None = None
         self._sink: Sink | None = None
         self._collector: Collector | None = None
+        self._guard: Guard | None = None
         self._loader: Loader | None = None
+        self._watch: Watch | None = None
         self._place = ""
         self._began = time.time()
-        self._discarded_at = 0.0
+        self._discarded_at = self._synced_at = 0.0
         self._kernel_lost = 0
         self._trouble: dict[str, str] = {}
         """What does not work just now, by part; "" if it does."""
@@ -77,11 +87,13 @@ class Service:
         self._server: Server | None = None
         """The store's, if it runs on this host; the loader's thread sets it."""
         self._excluded: Server | None = None
+        self._forwarder = Child(settings) if settings.forward.enabled else None
+        self._forwarder_pid: int | None = None
+        self._switch = switch.Watch(settings.runtime_directory)
 
     def run(self, duration: float | None) -> None:
         """Collect and load until a signal, an error, the end of the input or of `duration` (s)."""
-        # Threads inherit the mask, so that only `_wait` takes the signals.
-        signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+        signals = Signals(_SIGNALS)
         ends = None if duration is None else time.monotonic() + duration
         try:
             self._begin()
@@ -92,7 +104,7 @@ class Service:
                 decoder=decoder_in_use(self._settings.decoder_name),
             )
             systemd.notify("READY=1")
-            reason, who = self._wait(ends)
+            reason, who = self._wait(signals, ends)
         except BaseException as error:
             self._end_after(error)
             raise
@@ -108,21 +120,47 @@ class Service:
         with open_store(settings.store) as store:
             self._place = store.place
             self._server = local_server(store)
+            if settings.forward.enabled:
+                Feed(store, CONSUMER)  # so that it begins with the first event of this run
         if settings.source in {"netlink", "multicast", "stdin"}:
             self._begin_spooled()
+        elif settings.source == "journal":
+            journal = JournalSource(None, settings.host, lambda what: log.error("lost", what=what))
+            self._make_loader("journal", journal.name, journal.open)
         else:
             path = Path(settings.source)
             self._make_loader("followed", str(path), lambda *place: FollowedFile(path, *place))
         assert self._loader is not None
+        self._make_watch()
         if self._collector is not None:
             self._collector.start()
         self._loader.start()
         if self._session is not None:
             self._note(self._daemon.start(actor(os.getppid())))
             self._excluded = self._server
+            switch.forget(settings.runtime_directory)
             self._session.begin(self._all_rules(), settings.kernel.backlog_limit)
+            if self._guard is not None:
+                self._guard.begin()
             self._say_notes()
+        self._watch_forwarder()
         self._say_excluded()
+        if self._watch is not None:
+            self._watch.go()
+
+    def _make_watch(self) -> None:
+        """See how the kernel is found, before it is changed."""
+        session, collector = self._session, self._collector
+        if session is None or collector is None:  # elsewhere it is not known what was lost
+            return
+        watch = Watch(self._settings, self._daemon, self._note, lambda: session.own_rules)
+        collector.hear = watch.hear
+        try:
+            watch.begin()
+        except (AuditsvcError, OSError) as error:
+            log.warning("which tasks are covered cannot be seen", why=str(error))
+        else:
+            self._watch = watch
 
     def _begin_spooled(self) -> None:
         settings = self._settings
@@ -140,10 +178,15 @@ class Service:
             self._note(self._daemon.lost(spool=1, torn=writer.torn))
         buffer = settings.kernel.receive_buffer
         if settings.source == "netlink":
-            self._session = Session(settings.runtime_directory / "found.json")
+            self._session = Session(settings.runtime_directory)
             records = RecordSocket.unicast(buffer)
             self._session.register(records)
-            self._collector = make_collector(settings.decoder, records, self._sink)
+            collector = make_collector(settings.decoder, records, self._sink)
+            self._collector = collector
+            if settings.guard != "off":
+                restore = settings.guard == "restore"
+                meant = Meant(settings.runtime_directory)
+                self._guard = Guard(self._session, collector, self._sink, meant, restore=restore)
         elif settings.source == "multicast":
             log.warning("multicast: what does not fit the socket is dropped and is not in `lost`")
             records = RecordSocket.multicast(buffer)
@@ -193,12 +236,12 @@ class Service:
 
     # --- running -----------------------------------------------------------------------
 
-    def _wait(self, ends: float | None) -> tuple[str, Actor]:
+    def _wait(self, signals: Signals, ends: float | None) -> tuple[str, Actor]:
         """Watch over everything until there is a reason to stop; returns it, and who gave it."""
         ourselves = actor(os.getpid())
         while True:
             left = _TICK if ends is None else max(0.0, min(_TICK, ends - time.monotonic()))
-            got = signal.sigtimedwait(_SIGNALS, left)
+            got = signals.wait(left)
             if got is not None:
                 who = self._who_signalled(got)
                 if got.si_signo != signal.SIGHUP:
@@ -213,16 +256,19 @@ class Service:
                 return "end-of-input", ourselves
 
     def _tick(self) -> None:
-        for part in (self._collector, self._loader):
+        for part in (self._collector, self._loader, self._watch):
             if part is not None and part.error is not None:
                 raise part.error
         systemd.notify("WATCHDOG=1")
+        self._watch_switch()
         self._watch_kernel()
         self._watch_server()
-        if self._sink is not None:
+        self._watch_forwarder()
+        now = time.monotonic()
+        if self._sink is not None and now - self._synced_at >= _SYNC_EVERY:
+            self._synced_at = now
             self._sink.sync()
         self._log_troubles()
-        now = time.monotonic()
         place = self._committed()
         if place and now - self._discarded_at >= _DISCARD_EVERY:
             self._discarded_at = now
@@ -247,9 +293,19 @@ class Service:
         else:
             self._trouble["state"] = ""
 
+    def _watch_switch(self) -> None:
+        """Put into the evidence who asked for `off` or `on`: the kernel says less, or nothing."""
+        for request in self._switch.new():
+            state = "on" if request.on else "off"
+            log.warning("audit was switched", state=state, auid=request.who.auid)
+            self._note(self._daemon.config(request.who, "switch", f"state={state}"))
+
     def _watch_kernel(self) -> None:
         """Note what the kernel lost, and see that it still sends its records to us."""
         self._note_lost()
+        if self._guard is not None:
+            self._guard.look()
+            return
         if self._session is None or self._session.registered:
             return
         # A reader that stood still for too long is given up (auditd_reset in kernel/audit.c).
@@ -258,7 +314,8 @@ class Service:
         self._session.register_again()
 
     def _all_rules(self) -> list[Add]:
-        return [*excluded(self._excluded), *self._rules]
+        own = excluded_process(self._forwarder_pid)
+        return [*excluded(self._excluded), *own, *self._rules]
 
     def _watch_server(self) -> None:
         """Exclude a database server of this host for as long as it lives, and no longer."""
@@ -267,10 +324,18 @@ class Service:
         server = self._server if self._server is not None and self._server.alive else None
         if server != self._excluded:
             self._excluded = server
-            self._session.add(excluded(server))
-            self._session.keep_only(self._all_rules())
+            self._session.hold(self._all_rules())
             self._say_excluded()
             self._say_notes()
+
+    def _watch_forwarder(self) -> None:
+        """See that the forwarder runs, and exclude it for as long as it lives."""
+        if self._forwarder is None:
+            return
+        self._forwarder.watch()
+        if self._session is not None and self._forwarder.pid != self._forwarder_pid:
+            self._forwarder_pid = self._forwarder.pid
+            self._session.hold(self._all_rules())
 
     def _say_excluded(self) -> None:
         if self._excluded is not None and self._session is not None:
@@ -310,6 +375,7 @@ class Service:
         """Say each trouble once, and once that it is over."""
         self._trouble["store"] = self._loader.trouble if self._loader else ""
         self._trouble["spool"] = self._sink.refused if self._sink else ""
+        self._trouble["coverage"] = self._watch.trouble if self._watch else ""
         for part, trouble in self._trouble.items():
             if trouble != self._said.get(part, ""):
                 if trouble:
@@ -331,6 +397,7 @@ class Service:
             records=self._sink.records if self._sink else 0,
             missing=self._sink.missing if self._sink else 0,
             kernel_lost=self._kernel_lost,
+            tamper=self._guard.findings if self._guard else 0,
             kernel_backlog=status.backlog if status else 0,
             spool_waiting=self._waiting(),
             spool_trouble=self._trouble["spool"],
@@ -345,8 +412,10 @@ class Service:
         with ExitStack() as steps:
             steps.callback(self._complain)
             steps.callback(remove_state, self._settings.runtime_directory)
+            if self._forwarder is not None:
+                steps.callback(self._forwarder.stop)
             if self._loader is not None and self._loader.is_alive():
-                steps.callback(self._loader.finish)
+                steps.callback(self._loader.finish, self._settings.loader.patience)
             if self._sink is not None:
                 steps.callback(self._sink.close)
             if self._session is not None:
@@ -357,7 +426,16 @@ class Service:
                 steps.callback(self._collector.stop)
             if self._session is not None:
                 steps.callback(self._note_lost)
-                steps.callback(self._session.quiet)
+                steps.callback(self._quiet, self._session)
+                steps.callback(self._watch_switch)
+            if self._guard is not None:
+                steps.callback(self._guard.last_look)
+            if self._watch is not None:
+                steps.callback(self._watch.finish)
+
+    def _quiet(self, session: Session) -> None:
+        """What `off` asked for outlives us, even if audit was on when we came."""
+        session.quiet(stay_off=not switch.wanted_on(self._settings.runtime_directory))
 
     def _end_after(self, error: BaseException) -> None:
         """The same after an error, which stays the one that is reported."""

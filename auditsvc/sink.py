@@ -15,7 +15,7 @@ from auditsvc.errors import SpoolError
 
 if TYPE_CHECKING:
     from auditsvc.daemon import DaemonRecords
-    from auditsvc.spool import SpoolWriter
+    from auditsvc.spool import Place, SpoolWriter
 
 BUSY_RATE = 50_000
 """Records a second from which on the host has no time for the database."""
@@ -30,6 +30,7 @@ class Sink:
 
     def __init__(self, writer: SpoolWriter, daemon: DaemonRecords) -> None:
         self.daemon = daemon
+        self.directory = writer.directory
         self.arrived = threading.Event()
         """Set when there is something new to load."""
         self.records = 0
@@ -95,6 +96,12 @@ class Sink:
             if self._counted >= BUSY_RATE * passed:
                 self._busy_until = now + _BUSY_LINGER
             self._counted, self._counted_from = 0, now
+
+    @property
+    def place(self) -> Place:
+        """Where in the spool the next line will stand."""
+        with self._lock:
+            return self._writer.place
 
     @property
     def missing(self) -> int:

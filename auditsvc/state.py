@@ -37,6 +37,8 @@ class State:
     """Records that the spool could not take and that the log does not yet say."""
     kernel_lost: int
     """Records that the kernel gave up since it began."""
+    tamper: int
+    """Findings of the guard since it began."""
     kernel_backlog: int
     spool_waiting: int
     """Bytes of log that are not in the store yet."""

@@ -4,7 +4,7 @@
 
 `make bench` runs it whole (below half an hour), `make bench BENCH=quick` with sizes that
 show only that everything works. Without --into, the folder is docs/. --only takes live,
-cost, file, questions, growth, decode, and writes their tables to stdout; with --into as
+cost, file, questions, growth, journal, decode, and writes their tables to stdout; with --into as
 well, it puts them into the page that is there, in place of the older ones.
 """
 
@@ -22,13 +22,13 @@ from typing import TYPE_CHECKING
 from peers import AUSEARCH, laurel_version
 from plot import Panel, chart, svg
 from report import Table, count, exchanged, ratio
-from tables import cost, decode, file, growth, live, questions
+from tables import cost, decode, file, growth, journal, live, questions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 DOCS = Path(__file__).parents[1] / "docs"
-PAGE = ("live", "cost", "file", "questions", "growth")
+PAGE = ("live", "cost", "file", "questions", "growth", "journal")
 PARTS = (*PAGE, "decode")
 """`decode` alone is for those who work on it: the page has its figures among the files'."""
 
@@ -79,12 +79,14 @@ def asked() -> argparse.Namespace:
 
 
 def of_stores(parts: Sequence[str], *, quick: bool, folder: Path) -> list[Table]:
-    """Measure what needs no kernel and is in no plot."""
+    """Measure what is in no plot."""
     made = []
     if "questions" in parts:
         made.append(questions.table(quick=quick, folder=folder))
     if "growth" in parts:
         made.append(growth.table(growth.measure(quick=quick, folder=folder)))
+    if "journal" in parts:
+        made.append(journal.table(quick=quick, folder=folder))
     if "decode" in parts:
         made.append(decode.table(quick=quick, folder=folder))
     return made

@@ -29,6 +29,8 @@ def built(name: str) -> Path:
         if not found:
             raise SystemExit("libauparse is not installed; `make setup` installs python3-audit")
         libraries = [f"-I{PEERS}/usr/include", found[0]]
+    if name == "journal_send":
+        libraries = ["-lsystemd"]
     flags = ["-O2", "-Wall", "-Wextra", "-Werror"]
     source = HERE / f"{name}.c"
     subprocess.run(["gcc", *flags, "-o", program, source, *libraries], check=True)

@@ -16,7 +16,19 @@ from typing import Annotated
 import typer
 
 from auditsvc import __version__
-from auditsvc.cli import ingest, migrate, query, rules, run, status
+from auditsvc.cli import (
+    coverage,
+    doctor,
+    forward,
+    ingest,
+    migrate,
+    off,
+    on,
+    query,
+    rules,
+    run,
+    status,
+)
 from auditsvc.config import load_settings, use_file
 from auditsvc.decode import decoder_in_use
 from auditsvc.errors import AuditsvcError
@@ -60,7 +72,12 @@ def _common(
 app.command("run")(run.run)
 app.command("ingest")(ingest.ingest)
 app.command("query")(query.query)
+app.command("forward")(forward.forward)
 app.command("status")(status.status)
+app.command("doctor")(doctor.doctor)
+app.command("on")(on.on)
+app.command("off")(off.off)
+app.command("coverage")(coverage.coverage)
 app.command("migrate")(migrate.migrate)
 app.add_typer(rules.app, name="rules")
 

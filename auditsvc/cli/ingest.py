@@ -1,4 +1,4 @@
-"""`auditsvc ingest`: log files into the store."""
+"""`auditsvc ingest`: log files, or the journal, into the store."""
 
 from __future__ import annotations
 
@@ -7,36 +7,56 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    ProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
 
 from auditsvc.cli.options import StoreOption
 from auditsvc.config import load_settings
-from auditsvc.ingest import Ingest
+from auditsvc.errors import UsageError
+from auditsvc.ingest import Ingest, IngestJournal
 from auditsvc.terminal import visible
 
 
 def ingest(
-    files: Annotated[list[Path], typer.Argument(help="Logs, plain or .gz.", metavar="FILE...")],
+    files: Annotated[
+        list[Path] | None, typer.Argument(help="Logs, plain or .gz.", metavar="[FILE...]")
+    ] = None,
+    journal: Annotated[
+        bool,
+        typer.Option("--journal", help="Instead of files: what journald took of the kernel's."),
+    ] = False,
+    directory: Annotated[
+        Path | None,
+        typer.Option(
+            "--directory",
+            help="The journals in this folder, of whatever host. Default: this machine's.",
+            metavar="DIR",
+        ),
+    ] = None,
     store: StoreOption = None,
     host: Annotated[
         str | None,
         typer.Option("--host", help="Host of records without node=. Default: this one."),
     ] = None,
 ) -> None:
-    """Load log files that auditd or auditsvc wrote; what is already there is not added again."""
+    """Load logs, or the journal's audit entries; what is already there is not added again."""
+    if bool(files) == journal:
+        raise UsageError("name files or --journal, and not both", "see `auditsvc ingest --help`")
+    if directory is not None and not journal:
+        raise UsageError("--directory goes with --journal", "add it, or name the folder's files")
     settings = load_settings(store=store, host=host)
-    job = Ingest(settings, files)
+    job = IngestJournal(settings, directory, _say) if journal else Ingest(settings, files or [])
     console = Console(stderr=True)
     if not console.is_terminal:
         job.run(lambda _: None)
     else:
-        columns = (
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            DownloadColumn(),
-            TimeRemainingColumn(),
-        )
-        with Progress(*columns, console=console, transient=True) as progress:
+        with Progress(*_columns(job), console=console, transient=True) as progress:
             task = progress.add_task("", total=job.total)
             job.run(
                 lambda done: progress.update(
@@ -44,3 +64,14 @@ def ingest(
                 )
             )
     typer.echo(f"{job.events} new events; {job.duplicates} records were in the store already")
+
+
+def _say(what: str) -> None:
+    typer.echo(f"auditsvc: {visible(what)}", err=True)
+
+
+def _columns(job: Ingest | IngestJournal) -> list[ProgressColumn]:
+    name = TextColumn("{task.description}", markup=False)
+    if job.total is None:  # nobody knows how many of a journal's entries are audit's
+        return [name, DownloadColumn()]
+    return [name, BarColumn(), DownloadColumn(), TimeRemainingColumn()]

@@ -21,9 +21,9 @@ def run(
         list[Path] | None,
         typer.Option(
             "--rules",
-            help="Rule file or folder, in auditctl's language; may be repeated. "
-            "Default: every system call of every task.",
-            metavar="PATH",
+            help="Rule file or folder, in auditctl's language, or a shipped set's name; "
+            "may be repeated. Default: every system call of every task.",
+            metavar="PATH|SET",
         ),
     ] = None,
     source: Annotated[
@@ -31,8 +31,8 @@ def run(
         typer.Option(
             "--source",
             help="netlink (be the audit daemon), multicast (beside one), stdin (as its plugin), "
-            "or a log file to follow.",
-            metavar="netlink|multicast|stdin|FILE",
+            "journal (what journald took of the kernel's records), or a log file to follow.",
+            metavar="netlink|multicast|stdin|journal|FILE",
         ),
     ] = None,
     duration: Annotated[

@@ -10,10 +10,14 @@ from auditsvc.cli.options import StoreOption
 from auditsvc.cli.output import FormOption, wants_json, write_json, write_table
 from auditsvc.config import Settings, load_settings
 from auditsvc.decode import decoder_in_use
+from auditsvc.decode.ids import SERIAL_BITS
 from auditsvc.errors import AuditsvcError
+from auditsvc.journal.choice import CONSUMER
+from auditsvc.journal.process import read_state as read_forward_state
 from auditsvc.kernel.control import Control
 from auditsvc.query import run_query
 from auditsvc.state import read_state
+from auditsvc.switch import wanted_on
 
 
 def status(
@@ -23,8 +27,9 @@ def status(
     """Show what the kernel, the running service and the store say. Changes nothing."""
     settings = load_settings(store=store)
     facts: dict[str, dict[str, Any]] = {
-        "kernel": _kernel(),
+        "kernel": _kernel(settings),
         "service": _service(settings),
+        "forwarder": _forwarder(settings),
         "store": _store(settings),
     }
     if wants_json(form):
@@ -40,10 +45,12 @@ def status(
     )
 
 
-def _kernel() -> dict[str, Any]:
+def _kernel(settings: Settings) -> dict[str, Any]:
     try:
         with Control() as control:
-            return asdict(control.status()) | {"rules": len(control.rules())}
+            found = asdict(control.status()) | {"rules": len(control.rules())}
+        # What was asked for last; where `enabled` says otherwise, somebody else has set it.
+        return found | {"switch": "on" if wanted_on(settings.runtime_directory) else "off"}
     except AuditsvcError as error:
         return {"refused": str(error)}
 
@@ -56,6 +63,32 @@ def _service(settings: Settings) -> dict[str, Any]:
     if state is None:
         return {"running": False, "decoder": decoder_in_use(settings.decoder_name)}
     return {"running": True, "age": round(time.time() - state.written, 1)} | asdict(state)
+
+
+def _forwarder(settings: Settings) -> dict[str, Any]:
+    """Tell how far behind the journal is; what the forwarder says is old where journald blocks."""
+    try:
+        state = read_forward_state(settings.runtime_directory)
+    except OSError as error:
+        return {"refused": f"{error.filename}: {error.strerror}"}
+    facts: dict[str, Any] = {"enabled": settings.forward.enabled, "running": state is not None}
+    if state is not None:
+        facts |= {"age": round(time.time() - state.written, 1)} | asdict(state)
+    try:
+        with run_query(settings.store, _LAG) as rows:
+            for arrivals, oldest in rows:
+                seconds = max(0.0, time.time() - int(str(oldest))) if oldest is not None else 0.0
+                facts |= {"waiting_transactions": arrivals, "lag_seconds": round(seconds, 1)}
+    except AuditsvcError as error:
+        facts["refused"] = str(error)
+    return facts
+
+
+# What arrived in the store and was not read back from the journal yet.
+_LAG = f"""
+    SELECT count(a.seq), min(a.high) >> {SERIAL_BITS}
+    FROM consumer c LEFT JOIN arrival a ON a.seq >= c.seq
+    WHERE c.name = '{CONSUMER}' GROUP BY c.name"""  # noqa: S608 - made of our own words
 
 
 def _store(settings: Settings) -> dict[str, Any]:

@@ -31,6 +31,7 @@ from auditsvc.rule import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
 
 
@@ -41,6 +42,8 @@ class Control:
         # What we control here is later told by name: better refused now than raw then.
         names.audit_module()
         self._socket = ControlSocket()
+        self.listener: Callable[[int, bytes], None] | None = None
+        """Told of every change that the kernel has taken: the request's type and payload."""
 
     def close(self) -> None:
         """Close the connection; changes nothing in the kernel."""
@@ -195,12 +198,15 @@ class Control:
 
     def _change(self, kind: int, payload: bytes, action: str) -> int:
         try:
-            return self._socket.request(kind, payload, action)
+            code = self._socket.request(kind, payload, action)
         except KernelError as error:
             hint = _HINTS.get((kind, error.errno))
             if hint is not None:
                 raise KernelError(f"{action}: {hint}", "", error.errno) from error
             raise self._locked_or(error) from error
+        if self.listener is not None:
+            self.listener(kind, payload)
+        return code
 
     def _locked_or(self, error: KernelError) -> KernelError:
         """Tell a lock from a missing privilege: whoever may ask for the status has that."""

@@ -98,6 +98,12 @@ def change_status(**values: int) -> bytes:
     return _STATUS.pack(*members)
 
 
+def changes_of(request: bytes) -> dict[str, int]:
+    """Read what `change_status` wrote: the members that it changes."""
+    mask, *members = _STATUS.unpack(request)
+    return {name: members[place - 1] for name, (bit, place) in _SETTABLE.items() if mask & bit}
+
+
 LOGINUID_IMMUTABLE: Final = 1 << 1
 ONLY_UNSET_LOGINUID: Final = 1 << 0
 

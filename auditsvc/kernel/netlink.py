@@ -18,6 +18,7 @@ import select
 import socket
 import struct
 import time
+from array import array
 from typing import TYPE_CHECKING, Final, Self
 
 from auditsvc.errors import KernelError
@@ -26,10 +27,14 @@ from auditsvc.kernel.messages import Status
 from auditsvc.kernel.refusal import incumbent, refused
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from types import TracebackType
 
 Record = tuple[int, bytes]
 """A record's type and its payload, `audit(SEC.MMM:SERIAL): ...` without an end."""
+
+Instruction = tuple[int, int, int, int]
+"""One of a classic BPF program (struct sock_filter): code, jt, jf, k."""
 
 HEADER: Final = struct.Struct("=IHHII")
 _NETLINK_AUDIT: Final = 9
@@ -37,6 +42,8 @@ _SOL_NETLINK: Final = 270
 _ADD_MEMBERSHIP: Final = 1
 _NO_ENOBUFS: Final = 5
 _SO_RCVBUFFORCE: Final = 33
+_SO_ATTACH_FILTER: Final = 26
+_SO_DETACH_FILTER: Final = 27
 _GROUP_READLOG: Final = 1
 
 _ERROR: Final = 2
@@ -112,6 +119,16 @@ class RecordSocket:
             if kind >= messages.FIRST_RECORD:
                 records.append((kind, payload))
         return records
+
+    def let_through(self, program: Sequence[Instruction] | None) -> None:
+        """Let the kernel drop what a filter does not take, before it comes here; None: all.
+
+        The filter sees the message from its nlmsghdr on.
+        """
+        if program is None:
+            self._socket.setsockopt(socket.SOL_SOCKET, _SO_DETACH_FILTER, 0)
+        else:
+            attach_filter(self._socket, program)
 
     def register(self) -> None:
         """Become the audit daemon: the kernel sends records here from now on.
@@ -243,6 +260,13 @@ class ControlSocket:
                 found.append(body)
                 complete = complete or not many
         return acknowledged, found
+
+
+def attach_filter(sock: socket.socket, program: Sequence[Instruction]) -> None:
+    """Give a socket a classic BPF filter."""
+    code = array("B", b"".join(struct.pack("=HBBI", *each) for each in program))
+    address, _length = code.buffer_info()
+    sock.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("@HP", len(program), address))
 
 
 def _open(buffer: int) -> socket.socket:

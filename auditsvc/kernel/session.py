@@ -2,56 +2,74 @@
 
     register -> begin (limits, rules, enabled) -> ... -> quiet (rules, enabled) -> leave (limits)
 
-What must hold: whatever ends the stay, the kernel is left as it was found. What was
-found is written down before anything is changed, so that after a crash the next stay
-knows our own rules for ours, and the true old values.
+What must hold: whatever ends the stay, the kernel is left as it was found, but for what
+`rules load` has made meanwhile: that stays. What was found is written down before anything
+is changed, so that after a crash the next stay knows our own rules for ours, and the true
+old values.
 """
 
 from __future__ import annotations
 
-import errno
-import json
 import os
 import time
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from auditsvc.errors import AuditsvcError, KernelError, LockedError
-from auditsvc.files import replace_file
+from auditsvc.kernel import memory, reconcile
 from auditsvc.kernel.control import Control
 from auditsvc.kernel.messages import LOCKED
 from auditsvc.rule import Add, Rule
+from auditsvc.rule.plan import plan
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
+    from pathlib import Path
 
     from auditsvc.kernel.messages import SignalInfo, Status
     from auditsvc.kernel.netlink import RecordSocket
 
-_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _QUIET_SECONDS = 5.0
 
 
 @dataclass(slots=True)
 class Found:
-    """The kernel's state before we came; `added` are our rules, as hex of their structs."""
+    """The kernel's state before we came, and our rules, as hex of their structs."""
 
-    boot: str
     enabled: int
     backlog_limit: int
     added: list[str] = field(default_factory=list)
+    """Those that go when we go."""
+    holds: list[str] = field(default_factory=list)
+    """All that we need; some may have been there."""
+    order: list[str] = field(default_factory=list)
+    """All rules that were there, in their order, if one of them had to move for ours."""
+
+
+def _structs(found: Found | None) -> frozenset[bytes]:
+    return frozenset(bytes.fromhex(data) for data in found.added) if found else frozenset()
+
+
+def own_rules(runtime: Path) -> frozenset[bytes]:
+    """Structs of the rules that a stay added, from its memory; none if there is no stay."""
+    try:
+        rules = memory.recall_rules(runtime / memory.SESSION, "added")
+    except AuditsvcError:
+        return frozenset()
+    return frozenset(rule.to_bytes() for rule in rules)
 
 
 class Session:
     """Registers as the audit daemon and puts everything back."""
 
-    def __init__(self, memory: Path) -> None:
-        """`memory`: the file in which what was found survives a crash."""
+    def __init__(self, runtime: Path) -> None:
+        """`runtime`: the folder in which what was found survives a crash."""
         self.notes: list[str] = []
         """What could not be done, for the log."""
-        self._memory = memory
-        self._control = Control()
+        self.control = Control()
+        """By which every change goes, also those of the guard."""
+        self._memory = runtime / memory.SESSION
+        self._loads = runtime / memory.LOADED
         self._records: RecordSocket | None = None
         self._found: Found | None = None
         self._lost = 0
@@ -73,38 +91,39 @@ class Session:
             )
             return
         if status.backlog_limit < backlog_limit:
-            self._control.set(backlog_limit=backlog_limit)
-        self.add(rules)
-        self.keep_only(rules)  # what a run that crashed left behind may be older
+            self.control.set(backlog_limit=backlog_limit)
+        self.hold(rules)
         if not status.enabled:
-            self._control.set(enabled=1)
+            self.control.set(enabled=1)
 
-    def add(self, rules: Sequence[Add]) -> None:
-        """Add rules that go again at the end; one that is there already stays whose it is."""
-        assert self._found is not None
-        there = {rule.to_bytes() for rule in self._control.rules()}
-        for each in rules:
-            data = each.rule.to_bytes()
-            if data in there:
-                continue
-            self._found.added.append(data.hex())
-            self._remember()
-            try:
-                self._control.add_rule(each.rule, prepend=each.prepend)
-            except LockedError:
-                self._found.added.pop()
-                self.notes.append(f"audit was locked meanwhile: not added: {each.rule}")
-            except KernelError:
-                self._found.added.pop()
-                raise
+    def hold(self, rules: Sequence[Add]) -> None:
+        """Have these rules in this order while we stay, and of ours no others.
 
-    def keep_only(self, rules: Iterable[Add]) -> None:
-        """Take out what is ours and not among `rules`."""
-        assert self._found is not None
-        wanted = {each.rule.to_bytes().hex() for each in rules}
-        for data in [data for data in self._found.added if data not in wanted]:
-            self._remove(data)
+        One that is there already stays whose it is. KernelError if the kernel refuses one;
+        the rules are as before then.
+        """
+        found = self._found
+        assert found is not None
+        loaded = self.control.rules()
+        ours = memory.from_hex(found.added)
+        wanted = {each.rule for each in rules}
+        changes = plan(rules, loaded, set(ours) - self._wanted_by_loads())
+        moved = {change.rule for change in changes if change.verb == "delete"} & wanted
+        if not moved <= set(ours) and not found.order:
+            found.order = memory.as_hex(loaded)
+        added = [change.rule for change in changes if change.verb != "delete"]
+        new = [rule for rule in added if rule in wanted and rule not in loaded]
+        found.added += memory.as_hex(new)
+        found.holds = memory.as_hex(wanted)
         self._remember()
+        try:
+            reconcile.apply(self.control, changes)
+        except LockedError as error:
+            self.notes.append(f"the rules stay as they are: {error}")
+        finally:
+            there = wanted.intersection(self.control.rules())
+            found.added = memory.as_hex(rule for rule in (*ours, *new) if rule in there)
+            self._remember()
 
     @property
     def registered(self) -> bool:
@@ -117,17 +136,22 @@ class Session:
         self._records.ask_again()
 
     @property
+    def own_rules(self) -> frozenset[bytes]:
+        """Structs of the rules that are ours."""
+        return _structs(self._found)
+
+    @property
     def added(self) -> int:
         """Rules that are ours."""
         return len(self._found.added) if self._found else 0
 
     def status(self) -> Status:
         """Ask the kernel."""
-        return self._control.status()
+        return self.control.status()
 
     def signalled_by(self) -> SignalInfo:
         """Who last signalled us, by the kernel's word."""
-        return self._control.signal_info()
+        return self.control.signal_info()
 
     def new_lost(self) -> int:
         """Records that the kernel gave up since the last call (its counter wraps at 2^32)."""
@@ -136,11 +160,17 @@ class Session:
         self._lost = lost
         return new
 
-    def quiet(self) -> None:
-        """Take our rules out, put the enabled flag back, and wait for the kernel's queue."""
+    def quiet(self, *, stay_off: bool = False) -> None:
+        """Take our rules out, put the enabled flag back, and wait for the kernel's queue.
+
+        `stay_off`: somebody put audit off on purpose meanwhile, so it is not put on again.
+        """
         if self._found is not None:
-            self._remove_rules()
-            self._put_back(enabled=self._found.enabled)
+            self._remove_rules(self._found)
+            if not stay_off:
+                self._put_back(enabled=self._found.enabled)
+            elif self._found.enabled:
+                self.notes.append("audit was on before and stays off, as was asked for meanwhile")
         ends = time.monotonic() + _QUIET_SECONDS
         while self.status().backlog and time.monotonic() < ends:
             time.sleep(0.005)
@@ -152,13 +182,13 @@ class Session:
                 self._put_back(backlog_limit=self._found.backlog_limit)
                 self._forget()
             if self._records is not None:
-                self._control.unregister()
+                self.control.unregister()
         except KernelError as error:
             self.notes.append(str(error))
         finally:
             if self._records is not None:
                 self._records.close()
-            self._control.close()
+            self.control.close()
 
     def _forget(self) -> None:
         try:
@@ -168,58 +198,66 @@ class Session:
 
     def _put_back(self, **values: int) -> None:
         status = self.status()
-        for name, value in values.items():
+        for name, value in (values | self._settings_of_loads(values)).items():
             if getattr(status, name) == value:
                 continue
             try:
-                self._control.set(**{name: value})
+                self.control.set(**{name: value})
             except LockedError:
                 self.notes.append(f"audit was locked meanwhile: {name} stays as it is")
 
-    def _remove_rules(self) -> None:
-        assert self._found is not None
-        for data in self._found.added[::-1]:
-            if not self._remove(data):
-                return
-
-    def _remove(self, data: str) -> bool:
-        """Delete a rule of ours; False if audit is locked."""
-        assert self._found is not None
-        rule = Rule.from_bytes(bytes.fromhex(data))
+    def _remove_rules(self, found: Found) -> None:
+        """Take ours out, and put those that we had to move where they were."""
+        loaded = self.control.rules()
+        ours = memory.from_hex(found.added)
+        self.notes += [
+            f"somebody else had deleted our rule: {rule}" for rule in ours if rule not in loaded
+        ]
+        staying = self._wanted_by_loads()
+        going = [rule for rule in ours if rule not in staying]
+        before = [
+            Add(rule)
+            for rule in memory.from_hex(found.order)
+            if rule in loaded and rule not in going
+        ]
         try:
-            self._control.delete_rule(rule)
-        except LockedError:
-            self.notes.append("audit was locked meanwhile: our rules stay until the next boot")
-            return False
-        except KernelError as error:
-            if error.errno != errno.ENOENT:
-                raise
-            self.notes.append(f"somebody else had deleted our rule: {rule}")
-        self._found.added.remove(data)
-        return True
+            reconcile.apply(self.control, plan(before, loaded, going))
+        except LockedError as error:
+            self.notes.append(f"our rules stay until the next boot: {error}")
+        else:
+            found.added = []
+
+    def _wanted_by_loads(self) -> frozenset[Rule]:
+        """Rules that the files of the last `rules load` name, whoever added them."""
+        try:
+            return memory.recall_rules(self._loads, "wanted")
+        except AuditsvcError as error:
+            self.notes.append(str(error))
+            return frozenset()
+
+    def _settings_of_loads(self, names: dict[str, int]) -> dict[str, int]:
+        """Of these settings what `rules load` has made of them."""
+        try:
+            made = (memory.recall(self._loads) or {}).get("settings", {})
+        except AuditsvcError as error:
+            self.notes.append(str(error))
+            return {}
+        return {name: value for name, value in made.items() if name in names}
 
     def _take_over(self, status: Status) -> Found:
         """What was found: by us now, or by a stay of ours that crashed since the last boot."""
-        boot = _BOOT_ID.read_text().strip()
-        now = Found(boot, status.enabled, status.backlog_limit)
+        now = Found(status.enabled, status.backlog_limit)
         try:
-            before = Found(**json.loads(self._memory.read_text()))
-        except FileNotFoundError:
-            return now
-        except (ValueError, TypeError):
+            values = memory.recall(self._memory)
+            if values is None:
+                return now
+            before = Found(**values)
+        except (memory.DamagedError, TypeError):
             self.notes.append(f"{self._memory} is damaged: what was found before is not known")
-            return now
-        if before.boot != boot:
             return now
         self.notes.append(f"an earlier run crashed: going on with its {len(before.added)} rules")
         return before
 
     def _remember(self) -> None:
         assert self._found is not None
-        try:
-            replace_file(self._memory, json.dumps(asdict(self._found)))
-        except OSError as error:
-            raise AuditsvcError(
-                f"{self._memory} cannot be written: {error.strerror}",
-                "make room, or set runtime_directory: there stands how to put the kernel back",
-            ) from error
+        memory.remember(self._memory, asdict(self._found))

@@ -1,35 +1,94 @@
-"""Rule files and folders of them, read from disk."""
+"""Rule files and folders of them, read from disk.
+
+A folder is read as augenrules(8) does: its *.rules in natural order (9-x before 10-x, as
+`ls -v` has it), `-D` before everything and `-e` after it, wherever they stand.
+"""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from auditsvc.errors import RuleError
+from auditsvc.rule.commands import DeleteAll, Set
 from auditsvc.rule.parser import parse
 
 if TYPE_CHECKING:
     from auditsvc.rule.commands import Line
     from auditsvc.rule.host import Host
 
-SUFFIX = ".rules"
+SUFFIX: Final = ".rules"
+
+_NUMBER: Final = re.compile(r"([0-9]+)")
+_ENDINGS: Final = re.compile(r"(\.[A-Za-z~][A-Za-z0-9~]*)*$")
 
 
 def read(
     path: str | Path, host: Host | None = None, errors: list[RuleError] | None = None
 ) -> list[Line]:
-    """Read a rule file, or the *.rules of a folder in the order of their names.
+    """Read a rule file, or the rule files of a folder.
 
-    RuleError for what is missing, cannot be read or is not text; wrong lines as
-    `parse` has it.
+    RuleError for what is missing, cannot be read or is not text, and for wrong lines; with
+    a list in `errors` these are put there, and what is right is read all the same.
     """
     path = Path(path)
-    if not path.is_dir():
-        return parse(_text(path), str(path), host, errors)
-    found = sorted(each for each in path.iterdir() if each.suffix == SUFFIX and not each.is_dir())
+    try:
+        found = _rule_files(path) if path.is_dir() else [path]
+    except RuleError as error:
+        if errors is None:
+            raise
+        errors.append(error)
+        return []
+    lines: list[Line] = []
+    for each in found:
+        try:
+            text = _text(each)
+        except RuleError as error:
+            if errors is None:
+                raise
+            errors.append(error)
+        else:
+            lines += parse(text, str(each), host, errors)
+    return sorted(lines, key=_turn) if path.is_dir() else lines
+
+
+def _turn(line: Line) -> int:
+    match line.command:
+        case DeleteAll(None):
+            return 0
+        case Set("enabled"):
+            return 2
+        case _:
+            return 1
+
+
+def _rule_files(folder: Path) -> list[Path]:
+    try:
+        found = [each for each in folder.iterdir() if each.suffix == SUFFIX and not each.is_dir()]
+    except OSError as error:
+        raise RuleError(f"folder {folder} cannot be read: {error.strerror}") from error
     if not found:
-        raise RuleError(f"folder {path} holds no rule file", f"their names end in {SUFFIX}")
-    return [line for each in found for line in parse(_text(each), str(each), host, errors)]
+        raise RuleError(f"folder {folder} holds no rule file", f"their names end in {SUFFIX}")
+    return sorted(found, key=lambda each: _natural(each.name))
+
+
+def _natural(name: str) -> tuple[object, ...]:
+    """Key that sorts as `ls -v` (names with `~` apart): numbers by value, letters before signs."""
+    return _pieces(_ENDINGS.sub("", name)), _pieces(name), name
+
+
+def _pieces(text: str) -> list[tuple[tuple[int, ...], int]]:
+    parts = [*_NUMBER.split(text), "0"]
+    pairs = zip(parts[::2], parts[1::2], strict=True)
+    pieces = [(_signs(each), int(number)) for each, number in pairs]
+    return pieces[:-1] if pieces[-1] == (_signs(""), 0) else pieces  # the end weighs as a 0 does
+
+
+def _signs(text: str) -> tuple[int, ...]:
+    """What a piece without digits weighs, ended by 0 as if by a digit or the end."""
+    weights = (ord(sign) + 256 * (not (sign.isascii() and sign.isalpha())) for sign in text)
+    return (*weights, 0)
 
 
 def _text(path: Path) -> str:
@@ -40,13 +99,11 @@ def _text(path: Path) -> str:
     try:
         text = data.decode()
     except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        column = error.start - (data.rfind(b"\n", 0, error.start) + 1) + 1
-        raise RuleError(
-            f"{path}:{line}:{column}: byte 0x{data[error.start]:02x} is not UTF-8",
-            "rule files are UTF-8 text",
-        ) from error
-    if "\0" in text:
-        line = text.count("\n", 0, text.index("\0")) + 1
-        raise RuleError(f"{path}:{line}: a NUL byte", "rule files are UTF-8 text")
-    return text
+        wrong, at = f"byte 0x{data[error.start]:02x} is not UTF-8", error.start
+    else:
+        if "\0" not in text:
+            return text
+        wrong, at = "a NUL byte", data.index(b"\0")
+    line = data.count(b"\n", 0, at) + 1
+    column = at - data.rfind(b"\n", 0, at)
+    raise RuleError(f"{path}:{line}:{column}: {wrong}", "rule files are UTF-8 text")

@@ -13,7 +13,9 @@ from auditsvc.rule import fields
 from auditsvc.rule.model import Action, FilterList, Rule
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
+
+    from auditsvc.rule.model import Condition
 
 
 def never_task(rules: Iterable[Rule]) -> list[Rule]:
@@ -49,3 +51,75 @@ def every_call(
         elif is_unconditional(rule):
             return True, exceptions
     return False, exceptions
+
+
+def takes_cover(rules: Iterable[Rule], rule: Rule) -> bool:
+    """Whether one of `rules` (in the kernel's order), where it stands, keeps something unlogged.
+
+    On the exclude list either action does (audit_filter in kernel/audit.c). On exit and
+    io_uring nothing is logged that no rule asks for, so a `never` does only if an `always`
+    stands behind it and none before it is for everything.
+    """
+    if rule.filter_list is FilterList.EXCLUDE:
+        return True
+    if rule.action is not Action.NEVER:
+        return False
+    if rule.filter_list not in {FilterList.EXIT, FilterList.IO_URING}:
+        return True
+    reached = False
+    for each in rules:
+        if each.filter_list is not rule.filter_list:
+            continue
+        if each == rule:
+            reached = True
+        elif each.action is Action.ALWAYS and (reached or is_unconditional(each)):
+            return reached
+    return False
+
+
+def logs(rules: Iterable[Rule], nr: int, facts: Mapping[int, int]) -> bool | None:
+    """Whether the exit list logs a system call of which some things are known beforehand.
+
+    `facts`: values by the number of their field (fields.BY_NAME). None: it depends on
+    what is not known. The kernel too takes the first rule that matches.
+    """
+    possible = set()  # what the rules that may match would do
+    for rule in rules:
+        if rule.filter_list is not FilterList.EXIT or not rule.mask >> nr & 1:
+            continue
+        answers = [_holds(condition, facts) for condition in rule.conditions]
+        if False in answers:
+            continue
+        logged = rule.action is Action.ALWAYS
+        possible.add(logged)
+        if None not in answers:
+            break
+    else:
+        possible.add(False)
+    return possible.pop() if len(possible) == 1 else None
+
+
+def _holds(condition: Condition, facts: Mapping[int, int]) -> bool | None:
+    """Compare as audit_comparator() in kernel/auditfilter.c does; None if it is not known."""
+    if condition.field == fields.KEY:
+        return True
+    have, want = facts.get(condition.field), condition.value
+    if have is None or isinstance(want, str):
+        return None
+    match fields.SYMBOLS[condition.operator]:
+        case "=":
+            return have == want
+        case "!=":
+            return have != want
+        case "<":
+            return have < want
+        case "<=":
+            return have <= want
+        case ">":
+            return have > want
+        case ">=":
+            return have >= want
+        case "&":
+            return bool(have & want)
+        case _:
+            return have & want == want

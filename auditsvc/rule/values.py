@@ -154,6 +154,8 @@ def _text(field: Field, word: str) -> str:
         raise Wrong(f"`{word!a}` holds a control character")
     if field.number in (fields.PATH, fields.DIR, fields.EXE):
         path(word)
+    if field.number == fields.PATH and word.endswith("/"):
+        raise Wrong(f"path `{word}` ends in /", "leave it away; for a folder write dir=")
     return word
 
 

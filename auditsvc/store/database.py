@@ -8,7 +8,7 @@ lets the driver's exceptions pass; `begin` turns them into StoreError.
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from sqlalchemy import exc
 
@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 
     from auditsvc.decode.interface import Row
     from auditsvc.errors import StoreError
+
+
+READS: Final = "auditsvc_reads"
+"""Execution option of connections that only read."""
 
 
 class Contested(Exception):  # noqa: N818 - no error, and never seen outside the store
@@ -74,6 +78,20 @@ def transaction(database: Database, statements: Iterable[str] = ()) -> Iterator[
     except exc.DBAPIError as error:
         raise database.explain(error) from error
     except database.engine.dialect.loaded_dbapi.Error as error:  # COPY goes past SQLAlchemy
+        raise database.explain(error) from error
+
+
+@contextmanager
+def reading(database: Database) -> Iterator[Connection]:
+    """Open a transaction that only reads, and keeps no writer out; errors are explained."""
+    options: dict[str, object] = {READS: True}
+    if database.engine.dialect.name == "postgresql":
+        # All its statements see the same store, as they do on SQLite.
+        options |= {"postgresql_readonly": True, "isolation_level": "REPEATABLE READ"}
+    try:
+        with database.engine.connect() as connection:
+            yield connection.execution_options(**options)
+    except exc.DBAPIError as error:
         raise database.explain(error) from error
 
 

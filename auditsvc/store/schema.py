@@ -87,6 +87,27 @@ ledger_entry = Table(
     _big("count", nullable=False),
 )
 
+# Who reads the store as it grows, and how far each came: it has dealt with the arrivals
+# before `seq`, and of `seq` with the events up to `event`. `note` is the reader's own.
+consumer = Table(
+    "consumer",
+    Column("name", Text, primary_key=True),
+    _big("seq", nullable=False),
+    _big("event", nullable=False),
+    Column("note", Text, nullable=False),
+)
+
+# What each transaction added, in the order of commit, while there are consumers: the
+# events with ids from `low` to `high`, but for those that a later row has.
+arrival = Table(
+    "arrival",
+    _key("seq"),
+    _big("low", nullable=False),
+    _big("high", nullable=False),
+    Index("arrival_low", "low"),
+    Index("arrival_high", "high"),
+)
+
 # --- names ---------------------------------------------------------------------------
 
 # Every arch and every pair of arch and number that is stored has a row; one that

@@ -19,12 +19,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from auditsvc.decode.ids import SERIAL_BITS
+from auditsvc.decode.ids import SERIAL_BITS, SERIAL_MASK
 from auditsvc.decode.interface import COMPLETE, NO_EXIT, PARTIAL, STATE_REASON
 
 # Record types whose fields have columns, by the number in linux/audit.h. What
 # has no column is shown by `records` as a row of the type that it came in.
-_SYSCALL, _PATH, _SOCKADDR = 1300, 1302, 1306
+_DAEMON_CONFIG, _SYSCALL, _PATH, _SOCKADDR = 1203, 1300, 1302, 1306
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,10 @@ class Dialect:
     json: str  # text that holds JSON
     json_add: str  # text that holds a JSON object, key, value
     json_pair: str  # key, text value
+    json_get: str  # text that holds a JSON object, key; gives text
+    event_of: str  # SECOND.MMM:SERIAL as text, a host's id; gives the event's id
+    number: str  # text that holds an integer
+    stamp: str  # text that holds seconds since 1970, with a fraction
     joins: bool  # whether a lookup is a join; else it is a subquery
 
 
@@ -67,6 +71,13 @@ SQLITE: Final = Dialect(
     json="{0}",
     json_add="json_set({0}, '$.{1}', {2})",
     json_pair="json_object('{0}', {1})",
+    json_get="json_extract({0}, '$.{1}')",
+    event_of="CASE WHEN {0} GLOB '[0-9]*.[0-9][0-9][0-9]:[0-9]*' THEN"
+    " (CAST({0} AS INTEGER) << "
+    f"{SERIAL_BITS}) | ((CAST(substr({{0}}, instr({{0}}, ':') + 1) AS INTEGER) + {{1}})"
+    f" & {SERIAL_MASK}) END",
+    number="CAST({0} AS INTEGER)",
+    stamp="strftime('%Y-%m-%d %H:%M:%f', {0}, 'unixepoch')",
     joins=False,
 )
 POSTGRESQL: Final = Dialect(
@@ -76,12 +87,18 @@ POSTGRESQL: Final = Dialect(
     json="{0}::jsonb",
     json_add="{0}::jsonb || jsonb_build_object('{1}', {2})",
     json_pair="jsonb_build_object('{0}', {1})",
+    json_get="({0}::jsonb ->> '{1}')",
+    event_of="CASE WHEN {0} ~ '^[0-9]{{1,10}}[.][0-9]{{3}}:[0-9]{{1,10}}$' THEN"
+    f" (split_part({{0}}, '.', 1)::bigint << {SERIAL_BITS})"
+    f" | ((split_part({{0}}, ':', 2)::bigint + {{1}}) & {SERIAL_MASK}) END",
+    number="CAST({0} AS bigint)",
+    stamp="to_timestamp(CAST({0} AS double precision))",
     joins=True,
 )
 DIALECTS: Final = {"sqlite": SQLITE, "postgresql": POSTGRESQL}
 
 # Counted in records unless it stands here.
-_UNITS: Final = {"gap": "serials", "raw": "lines"}
+_UNITS: Final = {"gap": "serials", "raw": "lines", "segments_missing": "files"}
 
 _CONTEXT_IDS = (
     "ppid",
@@ -197,6 +214,26 @@ def _events(d: Dialect) -> str:
         {joins}"""  # noqa: S608 - as above
 
 
+def _tamper(d: Dialect) -> str:
+    """What the guard found (`auditsvc.guard.finding`): its lines are events of ours."""
+    found, joins = _lookups(d, [Lookup("host", (Step("host", "h", "h.id = e.host"),), "name")])
+    told = {
+        name: d.json_get.format("told.value", name)
+        for name in ("op", "what", "detail", "restored", "exe", "comm", "evidence", "known_by")
+    }
+    shown = ", ".join(f"{told[name]} AS {name}" for name in ("what", "detail", "restored"))
+    evidence = d.event_of.format(f"({told['evidence']})", "e.host")
+    return f"""
+        SELECT e.id AS event_id, {found["host"]}, {_time(d, "e")} AS time, {shown},
+            e.auid, e.pid, {told["exe"]} AS exe, {told["comm"]} AS comm, e.ses,
+            {told["evidence"]} AS evidence, {evidence} AS evidence_event_id,
+            {told["known_by"]} AS known_by
+        FROM event e
+        JOIN text told ON told.id = e.fields
+        {joins}
+        WHERE e.type = {_DAEMON_CONFIG} AND {told["op"]} = 'tamper'"""  # noqa: S608 - as above
+
+
 def _records(d: Dialect) -> str:
     # Fields without a column are shown under the type of the record they came in.
     return f"""
@@ -233,6 +270,28 @@ def _partials(_: Dialect) -> str:
     return " UNION ALL ".join(parts)
 
 
+def _coverage(d: Dialect) -> str:
+    """Judgements of the running service (`auditsvc.coverage.watch`), from its own records."""
+    # A planner may look at other texts first, which are no JSON.
+    ours = f"CASE WHEN e.type = {_DAEMON_CONFIG} THEN said.value END"
+
+    def said(name: str) -> str:
+        return d.json_get.format(f"({ours})", name)
+
+    words = ", ".join(f"{said(name)} AS {name}" for name in ("comm", "exe", "state", "reason"))
+    numbers = ", ".join(
+        f"{d.number.format(said(name))} AS {name}" for name in ("threads", "covered")
+    )
+    found, joins = _lookups(d, [Lookup("host", (Step("host", "h", "h.id = e.host"),), "name")])
+    return f"""
+        SELECT e.id AS event_id, {found["host"]}, {_time(d, "e")} AS time, e.pid,
+            {d.stamp.format(said("began"))} AS began, {words}, {numbers}
+        FROM event e
+        JOIN text said ON said.id = e.fields
+        {joins}
+        WHERE e.type = {_DAEMON_CONFIG} AND {said("op")} = 'coverage'"""  # noqa: S608 - as above
+
+
 def _ledger(_: Dialect) -> str:
     units = " ".join(f"WHEN '{cause}' THEN '{unit}'" for cause, unit in _UNITS.items())
     return f"""
@@ -247,8 +306,10 @@ _VIEWS: Final = {
     "paths": _paths,
     "sockaddrs": _sockaddrs,
     "events": _events,
+    "tamper": _tamper,
     "records": _records,
     "partials": _partials,
+    "coverage": _coverage,
     "ledger": _ledger,
 }
 NAMES: Final = tuple(_VIEWS)

@@ -15,7 +15,7 @@ from sqlalchemy import bindparam, select
 
 from auditsvc.decode import ids
 from auditsvc.errors import StoreError
-from auditsvc.store import schema
+from auditsvc.store import arrivals, schema
 from auditsvc.store.callnames import CallNames
 from auditsvc.store.database import Contested
 from auditsvc.store.dimensions import Dimensions
@@ -161,8 +161,10 @@ class Writer:
             for table in schema.FACTS:
                 if rows := facts.get(table.name):
                     self._database.insert(connection, table, rows)
-            result = WriteResult(sum(len(facts.get(name, ())) for name in ("syscall", "event")), 0)
+            new = _event_ids(facts)
+            result = WriteResult(len(new), 0)
             self._after(connection, order, result)
+            arrivals.note(connection, new)
         return result
 
     def _look_and_add(self, order: _Order) -> WriteResult:
@@ -170,8 +172,9 @@ class Writer:
         self._names.forget()
         with self._database.begin(alone=True) as connection:
             self._before(connection, order)
-            result = self._reconcile(connection, order.batch)
+            result, new = self._reconcile(connection, order.batch)
             self._after(connection, order, result)
+            arrivals.note(connection, new)
         return result
 
     def _before(self, connection: Connection, order: _Order) -> None:
@@ -213,7 +216,9 @@ class Writer:
         numbers = [i for i in wanted if isinstance(i, int)]
         return {row[0] for row in self._database.fetch(connection, table, "id", numbers)}
 
-    def _reconcile(self, connection: Connection, batch: Batch) -> WriteResult:
+    def _reconcile(self, connection: Connection, batch: Batch) -> tuple[WriteResult, list[int]]:
+        """Write what is not there; gives the ids of the events that are new, too."""
+
         def read(table: Table, key: str, values: Iterable[int]) -> Sequence[Row]:
             return self._database.fetch(connection, table, key, values)
 
@@ -225,7 +230,9 @@ class Writer:
         for table in schema.FACTS:
             if rows := plan.insert[table.name]:
                 self._database.insert(connection, table, rows)
-        return WriteResult(plan.added, plan.duplicates)
+        changed = set(plan.delete)
+        new = [event for event in _event_ids(plan.insert) if event not in changed]
+        return WriteResult(plan.added, plan.duplicates), new
 
     def _after(self, connection: Connection, order: _Order, result: WriteResult) -> None:
         """Move the checkpoint and count."""
@@ -269,6 +276,15 @@ class Writer:
             .values(count=entry.c.count + bindparam("n")),
             changes,
         )
+
+
+def _event_ids(facts: Mapping[str, Sequence[Row]]) -> list[int]:
+    return [
+        event
+        for name in ("syscall", "event")
+        for event, *_ in facts.get(name) or ()
+        if isinstance(event, int)
+    ]
 
 
 def _raw_id(source_id: int, position: int, line: bytes) -> int:

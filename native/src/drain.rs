@@ -19,6 +19,8 @@ const HEADER: usize = 16;
 /// Types are numbers below this (linux/audit.h ends at 2999).
 const TYPES: usize = 4096;
 const NO_FD: RawFd = -1;
+/// Records by which the kernel says that rules or settings were changed (AUDIT_CONFIG_CHANGE).
+const CONFIG_CHANGE: u16 = 1305;
 
 /// What one `collect` brought.
 #[pyclass(frozen, get_all, module = "auditsvc._native")]
@@ -33,6 +35,8 @@ pub struct Drained {
     overflows: usize,
     /// Messages thrown away because another process sent them, not the kernel.
     forged: usize,
+    /// Records in `lines` that tell of changed rules or settings (CONFIG_CHANGE).
+    config_changes: usize,
     /// Records came faster than the pace takes them: some batch was full.
     busy: bool,
 }
@@ -44,6 +48,7 @@ struct Gathered {
     others: Vec<(u16, Vec<u8>)>,
     overflows: usize,
     forged: usize,
+    config_changes: usize,
     busy: bool,
 }
 
@@ -95,6 +100,7 @@ impl Drain {
                 .collect(),
             overflows: got.overflows,
             forged: got.forged,
+            config_changes: got.config_changes,
             busy: got.busy,
         })
     }
@@ -157,6 +163,7 @@ impl Drain {
                 Some(Some(prefix)) => {
                     line::append(&mut got.lines, prefix, text, datagram.tail);
                     got.count += 1;
+                    got.config_changes += usize::from(kind == CONFIG_CHANGE);
                 }
                 _ => got.others.push((kind, [text, datagram.tail].concat())),
             }

@@ -93,8 +93,11 @@ def test_views_have_the_promised_columns(store):
         "paths": "event_id item name nametype inode dev mode ouid ogid rdev obj",
         "sockaddrs": "event_id family address port path",
         "events": "event_id host time serial type pid uid auid ses fields",
+        "tamper": "event_id host time what detail restored auid pid exe comm ses evidence"
+        " evidence_event_id known_by",
         "records": "event_id seq type fields",
         "partials": "event_id reason",
+        "coverage": "event_id host time pid began comm exe state reason threads covered",
         "ledger": "kind source cause count unit",
     }
     assert set(promised) == set(views.NAMES)

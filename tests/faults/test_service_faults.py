@@ -10,6 +10,7 @@ import subprocess
 import time
 from contextlib import contextmanager
 
+import psycopg
 import pytest
 from fixtures.logs import balanced, ledger, opening, rows
 from fixtures.postgres_server import Server, running
@@ -101,6 +102,23 @@ def test_a_server_that_goes_and_comes_back(postgres_server, postgres_url, tmp_pa
     assert ledger(postgres_url)["duplicate"] == 0
 
 
+def test_a_pause_is_no_end(tmp_path):
+    """Stopped and continued, as by a debugger or a freezer: it goes on, and ends when asked to."""
+    url = f"sqlite:///{tmp_path}/store.db"
+    run = Run(tmp_path, url)
+    wait_for(lambda: run.state("running"))
+    for number in (signal.SIGSTOP, signal.SIGCONT):
+        run.process.send_signal(number)
+        time.sleep(1.2)
+        assert run.process.poll() is None
+    run.process.send_signal(signal.SIGSTOP)
+    run.process.send_signal(signal.SIGTERM)
+    time.sleep(1.2)
+    run.process.send_signal(signal.SIGCONT)
+    assert run.process.wait(60) == 0
+    assert '"reason": "terminate"' in run.process.stderr.read().decode()
+
+
 @contextmanager
 def small_disk(folder, kib):
     """Mount a tmpfs with room for `kib` KiB."""
@@ -112,6 +130,31 @@ def small_disk(folder, kib):
         yield folder
     finally:
         subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+@pytest.mark.postgres
+def test_a_store_that_does_not_answer_at_the_end(postgres_url, tmp_path):
+    """A stop does not wait for ever: it says what is missing, and the next run loads it."""
+    run = Run(tmp_path, postgres_url, AUDITSVC_LOADER__PATIENCE="2")
+    run.feed(50)
+    wait_for(lambda: run.state("running"))
+    wait_for(lambda: stored(postgres_url)[0] == 50)
+    with psycopg.connect(postgres_url) as other:
+        other.execute("LOCK TABLE syscall IN ACCESS EXCLUSIVE MODE")
+        run.feed(50)
+        began = time.monotonic()
+        run.process.send_signal(signal.SIGTERM)
+        _, said = run.process.communicate(timeout=30)
+        assert time.monotonic() - began < 10
+        assert run.process.returncode == 1
+        last = said.decode().splitlines()[-1]
+        assert "has not answered for 2 s" in last
+        assert "the next run loads them" in last
+    again = Run(tmp_path, postgres_url)
+    wait_for(lambda: stored(postgres_url)[0] == 100)
+    assert again.end()[0] == 0
+    assert stored(postgres_url) == (100, 100)
+    assert balanced(postgres_url)
 
 
 def test_a_full_spool(tmp_path):
@@ -250,3 +293,4 @@ def test_a_server_on_this_host_does_not_feed_its_store(audit_lock, as_auid, tmp_
             assert of_server() == settled
         assert service.log.read_text().count("the store's server runs on this host") == 2
         assert audit_lock.raw_rules() == before
+        assert service.query("SELECT * FROM tamper") == []  # what we do ourselves is none

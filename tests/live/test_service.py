@@ -80,7 +80,8 @@ def test_start_and_stop_are_in_the_evidence_with_who_did_it(tmp_path):
     with Service(tmp_path, rules(fresh_auid())) as service:
         pid = service.process.pid
     start, end = service.query(
-        "SELECT type, pid, fields FROM events WHERE type LIKE 'DAEMON_%' ORDER BY time, event_id"
+        "SELECT type, pid, fields FROM events WHERE type IN ('DAEMON_START', 'DAEMON_END')"
+        " ORDER BY time, event_id"
     )
     assert start["type"] == "DAEMON_START"
     assert start["pid"] == os.getpid()
@@ -113,9 +114,7 @@ def test_a_second_daemon_is_refused_and_harms_nothing(programs, tmp_path):
         assert "stdin" in line
         loud(programs, auid)
     assert first.query(f"SELECT count(*) > 50 AS many FROM syscalls WHERE auid = {auid}")[0]["many"]
-    assert (
-        first.query("SELECT count(*) AS n FROM events WHERE fields LIKE '%replace%'")[0]["n"] == 1
-    )
+    assert first.query("SELECT count(*) AS n FROM events WHERE type = 'DAEMON_ERR'")[0]["n"] == 1
 
 
 def test_after_a_crash_nothing_is_lost_doubled_or_left_behind(programs, tmp_path):

@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.live, pytest.mark.usefixtures("audit_lock")]
 def workload(programs, auid, folder):
     """Programs with paths, arguments, sockets and errors."""
     programs.run(
-        auid, "/bin/sh", "-c", "ls /etc /nowhere; cat /etc/hostname; cd /tmp; find /etc -name h*"
+        auid, "/bin/sh", "-c", "ls /etc /nowhere; cat /etc/hostname; cd /tmp; find /etc -name 'h*'"
     )
     programs.run(auid, programs["sockets"], "0", folder / "socket", "live-abstract")
     programs.run(auid, programs["names"], b"a 'name' of \"some\" \xff\xfe bytes\n")

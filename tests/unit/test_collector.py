@@ -116,6 +116,16 @@ def test_rivals_and_forgers_are_noted(spool):
     assert b": op=forged messages=3 " in second
 
 
+def test_what_the_guard_looks_for_is_counted(spool):
+    """CONFIG_CHANGE records by their type and not by a text that says so; rivals by pid."""
+    text = b"audit(1.000:9): pid=1 msg='\ntype=CONFIG_CHANGE msg='"
+    source = Records([(1305, b"audit(1.000:7): op=set"), (1112, text), (1329, b"\7\0\0\0")])
+    collector = RecordCollector(source, Sink(spool, DaemonRecords()))
+    collector.start()
+    collector.stop()
+    assert (collector.config_changes, list(collector.rivals)) == (1, [7])
+
+
 def test_what_a_full_disk_refuses_is_counted_in_the_log(spool, monkeypatch):
     """Records that could not be written are noted, in number, as soon as there is room."""
     sink = Sink(spool, DaemonRecords())

@@ -21,8 +21,12 @@ from auditsvc.spool import Place, SpoolReader, SpoolWriter
 native = pytest.importorskip("auditsvc._native", reason="the native core was not built")
 
 HEADER = struct.Struct("=IHHII")
-PREFIXES = {1300: b"type=SYSCALL msg=", 1112: b"type=USER_LOGIN msg="}
-NAMES = {1300: b"SYSCALL", 1112: b"USER_LOGIN"}
+PREFIXES = {
+    1300: b"type=SYSCALL msg=",
+    1305: b"type=CONFIG_CHANGE msg=",
+    1112: b"type=USER_LOGIN msg=",
+}
+NAMES = {1300: b"SYSCALL", 1305: b"CONFIG_CHANGE", 1112: b"USER_LOGIN"}
 
 
 @pytest.fixture
@@ -75,6 +79,7 @@ def test_lines_are_those_of_the_reference(records):
         got = collect(drain_of(ours))
     assert got.lines == b"".join(format_line(NAMES[kind], body) + b"\n" for kind, body in records)
     assert got.count == len(records)
+    assert got.config_changes == sum(kind == 1305 for kind, _ in records)
     assert got.others == []
 
 
@@ -218,19 +223,22 @@ def test_a_collector_with_the_drain_fills_the_spool(pair, tmp_path):
         collector.start()
         for number in range(3000):
             theirs.send(datagram(1300 + number % 2, b"audit(1.000:%d): a=b" % number))
+        theirs.send(datagram(1305, b"audit(1.000:3000): op=set"))
         theirs.send(datagram(1329, struct.pack("=i", os.getpid())))
         collector.stop()
+        assert (collector.config_changes, list(collector.rivals)) == (1, [os.getpid()])
         assert collector.error is None
     with SpoolReader(tmp_path / "spool", Place()) as reader:
         lines = reader.read(1 << 20).splitlines()
     rival = lines.pop()
+    assert lines.pop() == b"type=CONFIG_CHANGE msg=audit(1.000:3000): op=set"
     assert lines == [
         b"type=%b msg=audit(1.000:%d): a=b" % ((b"SYSCALL", b"UNKNOWN[1301]")[n % 2], n)
         for n in range(3000)
     ]
     assert rival.startswith(b"type=DAEMON_ERR")
     assert f"pid={os.getpid()} " in rival.decode()
-    assert sink.records == 3001
+    assert sink.records == 3002
 
 
 def test_the_reference_collects_where_it_is_asked_for(pair, tmp_path):

@@ -35,6 +35,8 @@ def test_changes_name_only_what_changes():
         0x11, 1, 0, 0, 0, 8192, 0, 0, 0, 0, 0,
     )  # fmt: skip
     assert messages.change_status(lost=0)[:4] == struct.pack("=I", 0x40)
+    values = {"enabled": 0, "failure": 1, "pid": 77, "backlog_wait_time": 5}
+    assert messages.changes_of(messages.change_status(**values)) == values
     assert struct.unpack("=4I", messages.change_features(2, on=True, lock=False)) == (1, 2, 2, 0)
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from auditsvc.line import Line, escape, format_line, parse_line, unescape
+from auditsvc.decode.fields import parse_fields
+from auditsvc.line import Line, escape, format_line, parse_line, unescape, untrusted
 
 
 @given(st.binary())
@@ -26,6 +27,14 @@ def test_a_record_is_one_line_and_comes_back(text):
     assert parse_line(line) == Line(
         None, b"USER", b"1700000000.123:45", 1_700_000_000, 123, 45, body
     )
+
+
+@given(st.binary(), st.sampled_from([b"comm", b"exe", b"key"]))
+def test_an_untrusted_string_is_one_field(text, name):
+    """It is spelled as the kernel does, and the decoder reads every byte back."""
+    body = b"pid=1 " + name + b"=" + untrusted(text).encode() + b" res=1"
+    assert parse_fields(1203, body)[1:] == [(name, text), (b"res", b"1")]
+    assert b"\n" not in body
 
 
 def test_a_line_without_control_bytes_is_written_as_it_is():

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import subprocess
+from pathlib import Path
+
 import pytest
+from fixtures.drawn import X86_64, rules
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -28,7 +32,6 @@ from auditsvc.rule import (
 from auditsvc.rule.model import EVERY_SYSCALL
 from auditsvc.rule.printing import text as printed
 
-X86_64 = 0xC000003E
 AARCH64 = 0xC00000B7
 HOST = Host(
     arch=X86_64,
@@ -163,6 +166,7 @@ def test_comments_blanks_and_lines():
         ("-a always,exit -F uid&1", 19, "cannot be compared by `&`"),
         ("-a always,exit -F path!=/x", 19, "it takes ="),
         ("-a always,exit -F path=x", 19, "not absolute"),
+        ("-a always,exit -F path=/etc/", 19, "for a folder write dir="),
         ("-a always,exit -F path=/a -F inode=3", 30, "a second `inode`"),
         ("-a always,exit -F exe=/a -F exe=/b", 29, "a second `exe`"),
         ("-a always,exit -F uid=", 19, "has no value"),
@@ -249,65 +253,46 @@ def test_read(tmp_path):
     with pytest.raises(RuleError, match=r"30\.rules:2:5: byte 0xff is not UTF-8"):
         read(tmp_path, HOST)
     (tmp_path / "30.rules").write_bytes(b"-D\n\0\n")
-    with pytest.raises(RuleError, match=r"30\.rules:2: a NUL byte"):
+    with pytest.raises(RuleError, match=r"30\.rules:2:1: a NUL byte"):
         read(tmp_path, HOST)
 
 
-WORDS = st.text(
-    st.characters(exclude_categories=("C", "Z"), include_characters=" \\"), min_size=1, max_size=20
-).filter(lambda word: "\x01" not in word)
-NUMBERS = st.integers(0, 2**32 - 1)
-ONCE = {fields.ARCH, fields.PATH, fields.DIR, fields.INODE, fields.EXE, fields.PERM, fields.KEY}
+def test_a_folder_is_read_as_augenrules_reads_it(tmp_path):
+    """Files in natural order; -D comes first and -e last, wherever they stand."""
+    folder = tmp_path / "rules.d"
+    folder.mkdir()
+    for name in ("9-nine", "10-ten", "1-one", "a2", "a10", "A.b", "30-x", "30-x-more", "+1", "030"):
+        (folder / f"{name}.rules").write_text(f"-w /{name}\n")
+    shown = subprocess.run(
+        ["ls", "-1v", folder], capture_output=True, text=True, check=True, env={"LC_ALL": "C"}
+    ).stdout
+    names = [Path(line.filename).name for line in read(folder, HOST)]
+    assert names == shown.splitlines()
+    (folder / "1-one.rules").write_text("-e 2\n-w /one\n")
+    (folder / "a10.rules").write_text("-D\n-b 64\n")
+    texts = [line.text for line in read(folder, HOST)]
+    assert (texts[0], texts[-1]) == ("-D", "-e 2")
 
 
-@st.composite
-def conditions(draw, filter_list):
-    """Any condition that may be on a list and may come more than once."""
-    usable = [
-        field
-        for field in fields.BY_NUMBER.values()
-        if filter_list in field.lists and field.number not in ONCE
+def test_every_error_of_every_file_is_found(tmp_path):
+    """A file that is no text does not hide the errors of the others."""
+    (tmp_path / "1.rules").write_text("-e 9\n-e 1\n")
+    (tmp_path / "2.rules").write_bytes(b"\xff\n")
+    (tmp_path / "3.rules").write_bytes(b"-D\nabc\0\n")
+    (tmp_path / "4.rules").write_text("-k x\n")
+    (tmp_path / "5.rules").symlink_to("nowhere")
+    errors = []
+    assert [line.text for line in read(tmp_path, HOST, errors)] == ["-e 1"]
+    assert [str(error).removeprefix(f"{tmp_path}/").split(" ")[0] for error in errors] == [
+        "1.rules:1:4:",
+        "2.rules:1:1:",
+        "3.rules:2:4:",
+        "4.rules:1:4:",
+        "rule",
     ]
-    field = draw(st.sampled_from(usable))
-    operator = fields.OPERATORS[draw(st.sampled_from(sorted(field.operators)))]
-    match field.kind:
-        case fields.Kind.TEXT:
-            value = draw(WORDS)
-        case fields.Kind.COMPARE:
-            value = draw(st.sampled_from(sorted(fields.COMPARISONS)))
-        case fields.Kind.FILETYPE:
-            value = draw(st.sampled_from(sorted(fields.FILETYPES.values())))
-        case fields.Kind.NUMBER | fields.Kind.GID:
-            value = draw(st.integers(0, 45))
-        case fields.Kind.FSTYPE:
-            value = draw(st.integers(0, 2**31 - 1))
-        case fields.Kind.RECORD_TYPE:
-            value = draw(st.integers(1000, 3000))
-        case _:
-            value = draw(NUMBERS)
-    return Condition(field.number, operator, value)
-
-
-@st.composite
-def rules(draw):
-    """Any rule that the language can say."""
-    filter_list = draw(st.sampled_from(FilterList))
-    found = draw(st.lists(conditions(filter_list), max_size=8))
-    calls = filter_list in (FilterList.EXIT, FilterList.IO_URING)
-    if filter_list is FilterList.EXIT and draw(st.booleans()):
-        arch = draw(st.sampled_from([X86_64, 0x40000003, AARCH64]))
-        found.insert(0, Condition(fields.ARCH, fields.EQUAL, arch))
-    if calls and draw(st.booleans()):
-        kind = draw(st.sampled_from([fields.PATH, fields.DIR]))
-        found.append(Condition(kind, fields.EQUAL, "/" + draw(WORDS)))
-    if filter_list is not FilterList.EXCLUDE and draw(st.booleans()):
-        keys = draw(st.lists(WORDS, min_size=1, max_size=3))
-        joined = "\x01".join(keys)
-        found.append(Condition(fields.KEY, fields.EQUAL, joined))
-    mask = 0 if filter_list is FilterList.TASK else EVERY_SYSCALL
-    if calls and draw(st.booleans()):
-        mask = sum(1 << nr for nr in draw(st.sets(st.integers(0, 2015), min_size=1, max_size=20)))
-    return Rule(filter_list, draw(st.sampled_from(Action)), tuple(found), mask)
+    errors.clear()
+    assert read(tmp_path / "none.rules", HOST, errors) == []
+    assert "No such file" in str(errors[0])
 
 
 @given(rules())

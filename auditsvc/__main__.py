@@ -1,0 +1,5 @@
+"""`python -m auditsvc` is the command `auditsvc`."""
+
+from auditsvc.cli import main
+
+main()

@@ -1,0 +1,51 @@
+"""`auditsvc doctor`: what is wrong with audit on this machine, and what mends it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict
+
+import typer
+
+from auditsvc.cli.options import StoreOption
+from auditsvc.cli.output import FormOption, wants_json, write_json, write_table
+from auditsvc.config import load_settings, settings_file
+from auditsvc.doctor import Finding, Level, Machine, ask_kernel, examine
+from auditsvc.errors import AuditsvcError
+
+
+def doctor(store: StoreOption = None, form: FormOption = None) -> int:
+    """Look at all that audit depends on, and say what each finding means and what mends it.
+
+    Changes nothing. What cannot be seen without privilege is said as not known. Exit status
+    1 if there is an error among the findings.
+    """
+    try:
+        settings = load_settings(store=store)
+    except AuditsvcError as error:
+        found = examine(Machine(), ask_kernel(), error, settings_file())
+    else:
+        found = examine(Machine(), ask_kernel(), settings, settings_file())
+    levels = Counter(each.level for each in found)
+    if wants_json(form):
+        write_json(
+            {
+                "levels": {level.value: levels[level] for level in Level},
+                "findings": [asdict(each) for each in found],
+            }
+        )
+    else:
+        _show(found)
+        typer.echo("\n" + ", ".join(f"{levels[level]} {level}" for level in Level))
+    return 1 if levels[Level.ERROR] else 0
+
+
+def _show(found: list[Finding]) -> None:
+    """Write the worst first; below each what it means, and behind an arrow what mends it."""
+    rank = list(Level)
+    rows: list[tuple[str, str, str]] = []
+    for each in sorted(found, key=lambda each: -rank.index(each.level)):
+        rows.append((each.level, each.name, each.found))
+        rows += [("", "", each.means)] if each.means else []
+        rows += [("", "", f"-> {each.mend}")] if each.mend else []
+    write_table((), rows)

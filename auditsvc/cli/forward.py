@@ -1,0 +1,102 @@
+"""`auditsvc forward`: whole events from the store into the systemd journal."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import Annotated, Any
+
+import structlog
+import typer
+
+from auditsvc.cli.options import StoreOption
+from auditsvc.cli.output import Form, FormOption, wants_json, write_json, write_table
+from auditsvc.cli.run import configure_log
+from auditsvc.config import Settings, load_settings
+from auditsvc.journal.choice import CONSUMER, described, selection
+from auditsvc.journal.forwarder import Forwarder
+from auditsvc.journal.own import OwnProcesses
+from auditsvc.journal.preview import Preview, preview
+from auditsvc.journal.process import Running, die_with
+from auditsvc.journal.readback import Readback
+from auditsvc.journal.users import Users
+from auditsvc.store import open_store
+from auditsvc.store.feed import Feed
+
+log = structlog.get_logger()
+
+
+def forward(
+    *,
+    store: StoreOption = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what would go, of the last minutes; send none.")
+    ] = False,
+    minutes: Annotated[
+        float, typer.Option("--minutes", help="How far --dry-run looks back.", min=0)
+    ] = 10.0,
+    until_idle: Annotated[
+        bool, typer.Option("--until-idle", help="Stop when nothing is left to send.")
+    ] = False,
+    form: FormOption = None,
+    parent: Annotated[int | None, typer.Option("--parent", hidden=True)] = None,
+) -> None:
+    """Send the events that the settings [forward] choose to the systemd journal, each once."""
+    settings = load_settings(store=store)
+    if dry_run:
+        _show(preview(settings, time.time() - 60 * minutes), settings, form)
+        return
+    if parent is not None:
+        die_with(parent)
+    configure_log()
+    running = Running(settings.runtime_directory, settings.forward.drain)
+    try:
+        _run(settings, running, until_idle)
+    finally:
+        running.close()
+
+
+def _run(settings: Settings, running: Running, until_idle: bool) -> None:
+    own = OwnProcesses(settings.host)
+    chosen = selection(settings.forward)
+    with open_store(settings.store, create=False) as opened:
+        log.info("forwarding", store=opened.place, events=described(settings.forward))
+        forwarder = Forwarder(
+            Feed(opened, CONSUMER),
+            lambda: replace(chosen, exclude=own.processes()),
+            Readback(),
+            running,
+            host=settings.host,
+            users=Users(),
+        )
+        forwarder.run(until_idle=until_idle)
+
+
+def _show(found: Preview, settings: Settings, form: Form | None) -> None:
+    facts = {
+        "chosen": described(settings.forward),
+        "events": found.events,
+        "seconds": round(found.seconds, 1),
+        "events_per_second": round(found.events / found.seconds, 3) if found.seconds else None,
+        "complete": found.complete,
+        "kinds": dict(found.kinds.most_common()),
+        "keys": dict(found.keys.most_common()),
+        "programs": dict(found.programs.most_common(20)),
+        "samples": found.samples,
+    }
+    if wants_json(form):
+        write_json(facts)
+        return
+    write_table(("", "", ""), _lines(facts))
+
+
+def _lines(facts: dict[str, Any]) -> list[tuple[object, object, object]]:
+    lines: list[tuple[object, object, object]] = []
+    for name, value in facts.items():
+        if isinstance(value, dict):
+            lines += [(name if not at else "", *pair) for at, pair in enumerate(value.items())]
+        elif isinstance(value, list):
+            lines += [(name if not at else "", "", each) for at, each in enumerate(value)]
+        else:
+            lines.append((name, value, ""))
+    return lines

@@ -1,0 +1,75 @@
+"""`auditsvc rules diff`: the wanted rules against those that the kernel has."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from auditsvc.cli.output import FormOption, wants_json, write_json
+from auditsvc.cli.rules.options import ExclusiveOption, PathsArgument
+from auditsvc.config import load_settings
+from auditsvc.kernel import Control
+from auditsvc.rule_load import compare
+from auditsvc.rules_in_use import wanted_rules
+from auditsvc.terminal import visible
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from auditsvc.rule import Rule
+    from auditsvc.rule.difference import Difference
+
+
+def diff(
+    paths: PathsArgument = None, exclusive: ExclusiveOption = False, form: FormOption = None
+) -> int:
+    """Show what `rules load` would change: exit status 0 if nothing, 1 if something.
+
+    A line is `+` missing, `~` in another place than wanted, `-` too much; and, which is no
+    difference, `?` loaded by somebody else, `:` held by the running service.
+    """
+    settings = load_settings()
+    wanted, _left_out = wanted_rules(settings, paths)
+    with Control() as control:
+        found = compare(control, wanted, settings.runtime_directory, exclusive=exclusive)
+    if wants_json(form):
+        write_json(as_json(found))
+    else:
+        for line in [*changed(found), *left_alone(found)]:
+            typer.echo(visible(line))
+    return 0 if found.equal else 1
+
+
+def changed(found: Difference) -> Iterator[str]:
+    """Give a line for each setting and rule that is not as wanted."""
+    for each in found.settings:
+        yield f"+ {each} (now {each.now})"
+    yield from _marked("+", found.missing)
+    yield from _marked("~", found.misplaced)
+    yield from _marked("-", found.unwanted)
+
+
+def left_alone(found: Difference) -> Iterator[str]:
+    """Give a line for each loaded rule that is not wanted and stays."""
+    yield from _marked("?", found.foreign)
+    yield from _marked(":", found.held)
+
+
+def _marked(mark: str, rules: Iterable[Rule]) -> Iterator[str]:
+    return (f"{mark} {rule}" for rule in rules)
+
+
+def as_json(found: Difference) -> dict[str, Any]:
+    """Give the same as a JSON object."""
+    return {
+        "equal": found.equal,
+        "settings": [
+            {"name": each.name, "now": each.now, "wanted": each.wanted} for each in found.settings
+        ],
+        "missing": [str(rule) for rule in found.missing],
+        "misplaced": [str(rule) for rule in found.misplaced],
+        "unwanted": [str(rule) for rule in found.unwanted],
+        "foreign": [str(rule) for rule in found.foreign],
+        "service": [str(rule) for rule in found.held],
+    }

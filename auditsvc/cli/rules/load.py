@@ -1,0 +1,91 @@
+"""`auditsvc rules load`: make the kernel's rules the wanted ones, without a gap in cover."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from auditsvc.cli.rules.diff import changed
+from auditsvc.cli.rules.options import ExclusiveOption, PathsArgument
+from auditsvc.config import load_settings
+from auditsvc.errors import LockedError
+from auditsvc.kernel import Control
+from auditsvc.kernel.messages import LOCKED
+from auditsvc.rule.want import Want, has_key
+from auditsvc.rule_load import alone, compare
+from auditsvc.rule_load import load as load_rules
+from auditsvc.rules_in_use import wanted_rules
+from auditsvc.terminal import visible
+
+if TYPE_CHECKING:
+    from collections.abc import Sized
+
+    from auditsvc.rule.difference import Difference
+
+
+def load(
+    paths: PathsArgument = None,
+    exclusive: ExclusiveOption = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what would change and change nothing.")
+    ] = False,
+) -> int:
+    """Add, move and delete only what differs; if the kernel refuses a part, take it all back.
+
+    Rules of earlier loads that are no longer wanted go; rules of others stay unless
+    --exclusive. Where the files say -i or -c, what is wrong or refused is left out instead,
+    a line each; after -c the exit status is then 1.
+    """
+    settings = load_settings()
+    wanted, left_out = wanted_rules(settings, paths)
+    held = nullcontext() if dry_run else alone(settings.runtime_directory)
+    with Control() as control, held:
+        found = compare(control, wanted, settings.runtime_directory, exclusive=exclusive)
+        _say_deleting(wanted, found)
+        if dry_run:
+            _say(found, "would change")
+        elif control.status().enabled == LOCKED and not found.equal:
+            _say(found, "cannot change")
+            raise LockedError(
+                "audit is locked (-e 2): the rules stay as they are", "only a reboot unlocks it"
+            )
+        else:
+            skip = left_out.append if wanted.on_error else None
+            made = load_rules(control, wanted, found, settings.runtime_directory, skip)
+            _say(made, "changed")
+    for line in left_out:
+        typer.echo(visible(f"auditsvc: left out: {line}"), err=True)
+    return 1 if left_out and wanted.on_error == "continue" else 0
+
+
+def _say_deleting(wanted: Want, found: Difference) -> None:
+    for line in wanted.delete_all:
+        key = getattr(line.command, "key", None)
+        staying = sum(has_key(rule, key) for rule in (*found.foreign, *found.held))
+        if staying:
+            typer.echo(
+                visible(
+                    f"{line.filename}:{line.number}: `{line.text}` does not delete {staying} rules "
+                    "that others loaded; --exclusive does"
+                )
+            )
+
+
+def _say(found: Difference, done: str) -> None:
+    for line in changed(found):
+        typer.echo(visible(line))
+    counts: dict[str, Sized] = {
+        "settings": found.settings,
+        "added": found.missing,
+        "moved": found.misplaced,
+        "deleted": found.unwanted,
+    }
+    summary = ", ".join(f"{len(each)} {name}" for name, each in counts.items() if len(each))
+    staying = [
+        f"{len(rules)} of {whose} stay"
+        for whose, rules in (("others", found.foreign), ("the running service", found.held))
+        if rules
+    ]
+    typer.echo("; ".join([f"{done}: {summary or 'nothing'}", *staying]))

@@ -1,0 +1,205 @@
+"""Who else reads audit's records or switches audit: the incumbent, auditd's unit, journald."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from auditsvc.doctor.finding import Finding, Level, ok, unseen
+from auditsvc.doctor.place import INITIAL
+
+if TYPE_CHECKING:
+    from auditsvc.doctor.machine import Machine
+    from auditsvc.kernel import Status
+
+_UNITS: Final = ("etc/systemd/system", "run/systemd/system", "usr/lib/systemd/system")
+_JOURNALD: Final = ("etc/systemd", "run/systemd", "usr/local/lib/systemd", "usr/lib/systemd")
+_SOCKET: Final = "systemd-journald-audit.socket"
+_NETLINK_AUDIT: Final = 9
+
+
+def incumbent(status: Status, machine: Machine, *, serving: bool, source: str) -> Finding:
+    """Which process the kernel sends its records to; `source` is the setting."""
+    name, pid = "audit daemon", status.pid
+    if serving:
+        return ok(name, f"our service (pid {pid})")
+    if pid and machine.there(f"proc/{pid}"):
+        who = f"pid {pid} ({machine.program(pid)})"
+        if source != "netlink":
+            return ok(name, f"{who}; we read by way of {source}")
+        return Finding(
+            name,
+            Level.WARNING,
+            who,
+            "there is one place only: `auditsvc run` is refused while this process has it",
+            "systemctl disable --now auditd, or read beside it with --source multicast",
+        )
+    gone = f"pid {pid}, which has died" if pid else "none"
+    if not status.enabled:
+        return Finding(name, Level.NOTE, gone, "nobody takes records", "systemctl start auditsvc")
+    return Finding(
+        name,
+        Level.WARNING,
+        gone,
+        "audit is on: records go to the kernel's log, or nowhere, and are not counted as lost",
+        "systemctl start auditsvc",
+    )
+
+
+def auditd_unit(machine: Machine, *, source: str) -> Finding:
+    """Whether auditd starts at boot beside us."""
+    name = "auditd.service"
+    if not _wanted(machine, "auditd.service"):
+        return ok(name, "not enabled")
+    if source != "netlink":
+        return ok(name, f"enabled; we read by way of {source}")
+    return Finding(
+        name,
+        Level.WARNING,
+        "enabled",
+        "at boot auditd and auditsvc contend for the one place of the audit daemon",
+        "systemctl disable auditd.service; service auditd stop",
+    )
+
+
+def journald(machine: Machine) -> Finding:
+    """Whether journald switches audit on or off when it starts: journald.conf(5), Audit=.
+
+    It does so only if it has its audit socket (server_open_audit in systemd).
+    """
+    name = "journald: Audit="
+    if not machine.there("run/systemd/system"):
+        return ok(name, "systemd does not run here")
+    if any(machine.link(f"{folder}/{_SOCKET}") == "/dev/null" for folder in _UNITS[:2]):
+        return ok(name, f"without effect: {_SOCKET} is masked")
+    if not _wanted(machine, _SOCKET):
+        return ok(name, f"without effect: {_SOCKET} is not enabled")
+    value, where = _audit_setting(machine)
+    mend = f"systemctl mask --now {_SOCKET}; systemctl restart systemd-journald"
+    match value.lower():
+        case "no" | "false" | "0" | "off" | "n" | "f":
+            return Finding(
+                name,
+                Level.WARNING,
+                f"no ({where})",
+                "each start of journald switches audit off for the whole machine",
+                mend,
+            )
+        case "yes" | "true" | "1" | "on" | "y" | "t":
+            return Finding(
+                name,
+                Level.NOTE,
+                f"yes ({where})",
+                "each start of journald switches audit on, also after `auditsvc off`, and "
+                "without a daemon records then flood the kernel's log",
+                mend,
+            )
+        case "" | "keep":
+            return ok(name, f"leaves the switch alone ({where})")
+        case _:
+            return Finding(
+                name,
+                Level.NOTE,
+                where,
+                "depending on the version, each start of journald switches audit on or off",
+                mend,
+            )
+
+
+def _audit_setting(machine: Machine) -> tuple[str, str]:
+    """Give the value of Audit= and where it stands; "unset" where nothing says it."""
+    main = next(
+        (path for each in _JOURNALD if machine.there(path := f"{each}/journald.conf")), None
+    )
+    drop_ins: dict[str, str] = {}
+    for folder in reversed(_JOURNALD):  # one of the same name in an earlier folder replaces it
+        for name in machine.names(f"{folder}/journald.conf.d"):
+            if name.endswith(".conf"):
+                drop_ins[name] = f"{folder}/journald.conf.d/{name}"
+    value, where = "unset", "not set, and the default is not told"
+    default = None
+    for path in filter(None, (main, *(drop_ins[name] for name in sorted(drop_ins)))):
+        section = ""
+        for raw in (machine.text(path) or "").splitlines():
+            line = raw.strip()
+            if line.startswith("["):
+                section = line
+            elif line.startswith("#Audit=") and path == main:
+                default = line.removeprefix("#Audit=").strip()  # by custom the built-in default
+            elif section == "[Journal]" and line.partition("=")[0].strip() == "Audit":
+                value, where = line.partition("=")[2].strip(), f"/{path}"
+    if value == "unset" and default is not None:
+        return default, f"the default that /{main} shows"
+    return value, where
+
+
+def listeners(machine: Machine, *, ours: int | None) -> Finding:
+    """Who reads the multicast group; `ours` is our service's pid."""
+    name = "multicast readers"
+    table = machine.text("proc/net/netlink")
+    if table is None:
+        return unseen(name, "there is no /proc/net/netlink")
+    if not _in_hosts_network(machine):
+        return unseen(name, "the group is that of the host's network namespace; this is another")
+    rows = (line.split() for line in table.splitlines()[1:])
+    # sk Eth Pid Groups Rmem Wmem Dump Locks Drops Inode; group 1 is bit 0.
+    found = {
+        row[9]: row[2]
+        for row in rows
+        if len(row) > 9 and int(row[1]) == _NETLINK_AUDIT and int(row[3], 16) & 1
+    }
+    if not found:
+        return ok(name, "none")
+    holders = _holders(machine, set(found))
+    said, others = [], False
+    for inode, port in sorted(found.items()):
+        pids = holders.get(inode, [])
+        others = others or ours not in pids
+        who = ", ".join(f"pid {pid} ({machine.program(pid)})" for pid in pids)
+        said.append(who or f"a process that is not to be seen (port {port})")
+    if not others:
+        return ok(name, "; ".join(said))
+    return Finding(
+        name,
+        Level.NOTE,
+        "; ".join(said),
+        "each gets a copy of every record, which costs processor time and, in the journal, a "
+        "second log",
+        f"systemctl mask --now {_SOCKET}, if it is journald and nobody wants it there",
+    )
+
+
+def _in_hosts_network(machine: Machine) -> bool:
+    """Whether /proc/net is the host's, as far as it can be seen."""
+    try:
+        return machine.link("proc/self/ns/net") == machine.link("proc/1/ns/net")
+    except PermissionError:
+        # Only in another user namespace can a network be made without privilege.
+        return machine.link("proc/self/ns/user") == f"user:[{INITIAL['user']}]"
+
+
+def _holders(machine: Machine, inodes: set[str]) -> dict[str, list[int]]:
+    """Give the processes that have these sockets open, as far as they may be seen."""
+    links = {f"socket:[{inode}]": inode for inode in inodes}
+    found: dict[str, list[int]] = {}
+    for pid in machine.processes():
+        try:
+            held = {
+                machine.link(f"proc/{pid}/fd/{number}")
+                for number in machine.names(f"proc/{pid}/fd")
+            }
+        except PermissionError:
+            continue  # said as a process that is not to be seen
+        for link in held & links.keys():
+            if link is not None:
+                found.setdefault(links[link], []).append(pid)
+    return found
+
+
+def _wanted(machine: Machine, unit: str) -> bool:
+    """Whether a target wants this unit."""
+    return any(
+        machine.there(f"{folder}/{target}/{unit}")
+        for folder in _UNITS
+        for target in machine.names(folder)
+        if target.endswith((".wants", ".requires"))
+    )

@@ -1,0 +1,112 @@
+"""Whose deed a finding is, and which deeds left no trace but their record. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from auditsvc.guard.finding import Finding
+from auditsvc.guard.ours import key_of
+from auditsvc.guard.settings import is_harmful, shown
+from auditsvc.rule import FilterList
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from auditsvc.guard.deed import Deed
+    from auditsvc.guard.finding import What
+    from auditsvc.guard.settings import Settings
+    from auditsvc.rule import Rule
+
+
+def attribute(findings: Iterable[Finding], deeds: Sequence[Deed]) -> list[Deed]:
+    """Give each finding its deed; returns the deeds that are none's, in their order."""
+    left = list(deeds)
+    for finding in findings:
+        if finding.deed is None and (deed := _deed_of(finding, left)) is not None:
+            finding.deed = deed
+            left.remove(deed)
+            if finding.what == "rule_moved":  # it was deleted, and added again
+                again = (d for d in left if d.adds and _same_rule(finding.rule, d))
+                if (other := next(again, None)) is not None:
+                    left.remove(other)
+    return left
+
+
+def _deed_of(finding: Finding, deeds: Sequence[Deed]) -> Deed | None:
+    return next((deed for deed in deeds if _tells(deed, finding)), None)
+
+
+def _tells(deed: Deed, finding: Finding) -> bool:
+    match finding.what:
+        case "rule_deleted" | "rule_moved":
+            return deed.done and deed.removes and _same_rule(finding.rule, deed)
+        case "never_added" | "rule_added":
+            return deed.done and deed.adds and _same_rule(finding.rule, deed)
+        case "switched_off" | "switched_on" | "setting" | "replaced":
+            # Who is refused the daemon's place has a record too.
+            said = (deed.setting, deed.value) == (finding.setting, finding.value)
+            return said and deed.done is not finding.refused
+    return False
+
+
+def _same_rule(rule: Rule | None, deed: Deed) -> bool:
+    return rule is not None and (rule.filter_list, key_of(rule)) == (deed.filter_list, deed.key)
+
+
+def undone(deeds: Sequence[Deed], rules: Sequence[Rule], now: Settings) -> list[Finding]:
+    """Make findings of deeds that the kernel's state does not show (any more).
+
+    A rule that went and one like it that came is one that was put back; one that came
+    and went is one that was there in between. A setting that is as the record says is
+    no finding: who asked for what was so already.
+    """
+    found: list[Finding] = []
+    open_: dict[tuple[int | None, bytes | None], list[tuple[Deed, Finding]]] = {}
+    for deed in deeds:
+        if not deed.done:
+            if deed.setting == "pid":
+                found.append(
+                    _of(deed, "replaced", f"pid {deed.value} asked to be the audit daemon")
+                )
+        elif deed.setting:
+            current = getattr(now, deed.setting, deed.value)
+            if deed.setting == "enabled" and not deed.value and current:
+                found.append(_of(deed, "switched_off", shown("enabled", current, 0)))
+            elif deed.setting != "enabled" and is_harmful(deed.setting, current, deed.value):
+                detail = shown(deed.setting, current, deed.value)
+                found.append(_of(deed, "setting", detail))
+        elif deed.adds or deed.removes:
+            before = open_.setdefault((deed.filter_list, deed.key), [])
+            if before and before[-1][0].adds is not deed.adds:
+                before.pop()  # its opposite, which undid it, is told with it
+                continue
+            what: What = "rule_added" if deed.adds else "rule_deleted"
+            finding = _of(deed, what, _candidates(deed, rules))
+            before.append((deed, finding))
+            found.append(finding)
+    return found
+
+
+def _of(deed: Deed, what: What, detail: str) -> Finding:
+    return Finding(
+        what,
+        detail,
+        setting=deed.setting,
+        value=deed.value,
+        restored="undone",
+        refused=not deed.done,
+        deed=deed,
+    )
+
+
+def _candidates(deed: Deed, rules: Sequence[Rule]) -> str:
+    """Say which rule it may have been: the record has its list and key, not the rule."""
+    alike = [rule for rule in rules if _same_rule(rule, deed)]
+    if len(alike) == 1 and deed.removes:
+        return str(alike[0])
+    try:
+        which = FilterList(deed.filter_list or 0).name.lower()
+    except ValueError:
+        which = str(deed.filter_list)
+    key = "no key" if deed.key is None else f"key {deed.key.decode(errors='surrogateescape')}"
+    return f"a rule of the list {which} with {key}"

@@ -1,0 +1,134 @@
+r"""An event as one line that a person reads: who, what program, what call, on what, what result.
+
+    alice as root: cat[4711] openat /etc/shadow: EACCES
+    root: useradd[812] USER_MGMT op=add-user acct=mallory: success
+
+The line is for eyes: control bytes are shown as \xHH, long things are cut short. What it
+leaves out stands in the entry's fields.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from auditsvc import names
+from auditsvc.terminal import visible
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from auditsvc.store.whole import Event
+
+    UserName = Callable[[int], str | None]
+    """Name of a uid; None if it has none."""
+
+_ADDRESS, _MASK = 1 << 32, (1 << 64) - 1  # a result from the first on is an address
+_LONGEST: Final = 512  # of a part, in characters
+_TOLD: Final = ("op", "acct", "id", "unit", "hostname", "addr", "terminal", "cmd", "sig", "key")
+
+
+def message_of_call(event: Event, user: UserName) -> str:
+    """Write the line of an event with a system call."""
+    row = event.syscall
+    assert row is not None
+    line = f"{_who(row, user)}: {_text(row['comm'], '?')}[{row['pid']}] {row['syscall']}"
+    on = _object(event)
+    return f"{line} {on}: {_result(row)}" if on else f"{line}: {_result(row)}"
+
+
+def message_of_type(event: Event, user: UserName) -> str:
+    """Write the line of an event without one."""
+    row = event.event
+    assert row is not None
+    fields: Mapping[str, Any] = row["fields"] or {}
+    who = _who(row | {"euid": row["uid"]}, user)
+    program = _text(fields.get("comm"), "") or _text(fields.get("exe"), "").rpartition("/")[2]
+    pid = "" if row["pid"] is None else f"[{row['pid']}]"
+    parts = [f"{program}{pid}"] if program or pid else []
+    parts.append(str(row["type"]))
+    if row["type"] == "URINGOP" and _is_number(fields.get("uring_op")):
+        parts.append(names.uring_op_name(int(fields["uring_op"])) or "")
+    parts += [f"{name}={_text(fields[name], '?')}" for name in _TOLD if fields.get(name)]
+    if on := _object(event):
+        parts.append(on)
+    result = fields.get("res") or {"yes": "success", "no": "failed"}.get(fields.get("success", ""))
+    line = f"{who}: {' '.join(part for part in parts if part)}"
+    return f"{line}: {_text(result, '')}" if result else line
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, str) and value.isdecimal()
+
+
+def _text(value: object, absent: str) -> str:
+    if value is None:
+        return absent
+    text = (
+        value
+        if isinstance(value, str)
+        else ",".join(map(str, value))
+        if isinstance(value, list)
+        else str(value)
+    )
+    cut = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
+    return cut if cut.isprintable() else visible(cut)
+
+
+def _who(row: Mapping[str, Any], user: UserName) -> str:
+    """Give who logged in, and as whom the program acts if that is another."""
+    auid, acting = row["auid"], row["euid"]
+
+    def named(number: int) -> str:
+        return user(number) or f"uid {number}"
+
+    if auid is None:
+        return "?" if acting is None else named(acting)
+    if acting is None or acting == auid:
+        return named(auid)
+    return f"{named(auid)} as {named(acting)}"
+
+
+def _object(event: Event) -> str:
+    """Give what the call was about: the program's arguments, files, addresses, processes."""
+    row = event.syscall
+    if row is not None and row["argv"]:
+        return _text(" ".join(_quoted(word) for word in row["argv"]), "")
+    found = [
+        _text(path["name"], "")
+        for path in event.paths
+        if path["name"] is not None and path["nametype"] != "PARENT"
+    ]
+    found += [_address(each) for each in event.sockaddrs]
+    for record in event.records:
+        fields = record["fields"] or {}
+        if record["type"] == "OBJ_PID":
+            found.append(f"{_text(fields.get('ocomm'), '?')}[{_text(fields.get('opid'), '?')}]")
+        elif record["type"] == "KERN_MODULE":
+            found.append(_text(fields.get("name"), "?"))
+    found = [each for each in found if each]
+    more = f" and {len(found) - 4} more" if len(found) > 4 else ""
+    return ", ".join(found[:4]) + more
+
+
+def _quoted(word: object) -> str:
+    text = str(word)
+    return text if text and " " not in text else f"'{text}'"
+
+
+def _address(row: Mapping[str, Any]) -> str:
+    where = row["path"] or row["address"]
+    if where is None:
+        return str(row["family"] or "")
+    port = "" if row["port"] is None else f" port {row['port']}"
+    return f"{_text(where, '')}{port}"
+
+
+def _result(row: Mapping[str, Any]) -> str:
+    success, code = row["success"], row["exit"]
+    if success is None:
+        return "did not return"
+    if success:
+        if not code:
+            return "success"
+        return f"= {code}" if abs(code) < _ADDRESS else f"= 0x{code & _MASK:x}"
+    return names.errno_name(-code) or str(code) if code is not None else "failed"

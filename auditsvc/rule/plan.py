@@ -1,0 +1,247 @@
+"""What to change so that the kernel asks the wanted rules in the wanted order.
+
+    wanted (lines of rule files), loaded (the kernel's order) -> changes, to be made in turn
+
+The kernel appends at the tail or prepends at the head of a filter list, refuses what is
+there already, and moves nothing (audit_add_rule in kernel/auditfilter.c; `prio` there
+makes the listed order that of the first match, for watches too). So of the wanted rules
+one run that stands in its right order stays, the one dearest to move; what comes before
+it is prepended and what comes behind it appended; a wanted rule that is loaded elsewhere
+is deleted and added anew.
+
+What holds:
+
+- The wanted rules end up in the order that auditctl would give them: `-A` lines first,
+  the last of them foremost, then `-a` and `-w` lines as they come; a rule said twice
+  stands where the first line put it.
+- Foreign rules (neither wanted nor removable) are not touched. Against foreign rules of
+  the opposite action (an `always` beside a `never`; others cannot change what is logged,
+  only under which key) the file decides as with auditctl: `-A` goes before all of them,
+  what `-a` adds never goes before one. So a `never` that shall take something out of a
+  foreign `always` must be an `-A` line; as an `-a` line it has no effect there.
+- What was logged before and is logged after is logged at every step in between. An
+  `always` rule that moves has a stand-in at the head meanwhile: the same rule with one
+  more key. `never` rules go first and come last: meanwhile more is logged.
+  One exception, which the kernel leaves no way round: an `-A` line's `always` before an
+  `-A` line's `never`, if that `never` or an `-A` line after it has to go before a foreign
+  rule. What both match is not logged between the two requests.
+- All that the kernel may refuse comes before anything unwanted is deleted.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final, Literal
+
+from auditsvc.rule import fields
+from auditsvc.rule.model import (
+    KEY_SEPARATOR,
+    MAX_CONDITIONS,
+    MAX_KEY,
+    Action,
+    Condition,
+    FilterList,
+    Rule,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Sequence
+
+    from auditsvc.rule.commands import Add
+
+STAND_IN: Final = "auditsvc-stand-in"
+"""Key of rules that stand in for another while it moves; found later, it is a crash's."""
+
+ORDERLESS: Final = frozenset({FilterList.EXCLUDE, FilterList.FILESYSTEM})
+"""Lists on which every rule counts, wherever it stands (audit_filter, __audit_inode_child)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One request: add a rule at the end or at the head of its list, or delete it."""
+
+    verb: Literal["append", "prepend", "delete"]
+    rule: Rule
+
+
+def effective(wanted: Iterable[Add]) -> list[Add]:
+    """Give the wanted rules, each once, in the order in which an empty kernel would hold them."""
+    order: list[Add] = []
+    known: set[Rule] = set()
+    for each in wanted:
+        if each.rule not in known:
+            known.add(each.rule)
+            order.insert(0 if each.prepend else len(order), each)
+    return order
+
+
+def plan(
+    wanted: Sequence[Add], loaded: Sequence[Rule], removable: Collection[Rule] = ()
+) -> list[Change]:
+    """Give the changes that make the loaded rules the wanted ones; none if they are already.
+
+    `loaded` in the kernel's order. `removable` are the loaded rules that go unless they are
+    wanted; so do stand-ins that a crash left behind.
+    """
+    order = effective(wanted)
+    going = unwanted(order, loaded, removable)
+    building: list[Change] = []
+    clearing: list[Change] = []
+    for which in FilterList:
+        part = _ListPlan(
+            [each for each in order if each.rule.filter_list is which],
+            [rule for rule in loaded if rule.filter_list is which],
+            [rule for rule in going if rule.filter_list is which],
+        )
+        building += part.building()
+        clearing += part.clearing()
+    return building + clearing
+
+
+def unwanted(
+    wanted: Iterable[Add], loaded: Iterable[Rule], removable: Collection[Rule] = ()
+) -> list[Rule]:
+    """Give the loaded rules that `plan` deletes for good."""
+    keep = {each.rule for each in wanted}
+    may_go = frozenset(removable)
+    return [
+        rule for rule in loaded if rule not in keep and (rule in may_go or STAND_IN in rule.keys)
+    ]
+
+
+def stand_in(rule: Rule, taken: Collection[Rule] = ()) -> Rule:
+    """Give a rule that matches all that this one does, and is none of those that are `taken`."""
+    others = [condition for condition in rule.conditions if condition.field != fields.KEY]
+    for count in itertools.count(1):
+        extra = [STAND_IN] * count
+        keys = KEY_SEPARATOR.join([*rule.keys, *extra])
+        if len(keys.encode(errors="surrogateescape")) > MAX_KEY:
+            keys = KEY_SEPARATOR.join(extra)
+        # One condition less matches more, which does no harm for the moment.
+        key = Condition(fields.KEY, fields.EQUAL, keys)
+        found = replace(rule, conditions=(*others[: MAX_CONDITIONS - 1], key))
+        if found not in taken:
+            return found
+    raise AssertionError
+
+
+def _requests(each: Add) -> int:
+    """What it takes to move a rule: out and in, for an `always` of the stand-in too."""
+    return 4 if each.rule.action is Action.ALWAYS else 2
+
+
+class _ListPlan:
+    """The plan for one filter list: `before` is prepended, what follows stays, then `behind`."""
+
+    def __init__(self, wanted: list[Add], loaded: list[Rule], going: list[Rule]) -> None:
+        self._at = {rule: place for place, rule in enumerate(loaded)}
+        self._going = going
+        ours = {each.rule for each in wanted}.union(going)
+        foreign = [rule for rule in loaded if rule not in ours]
+        # Places of the foreign rules that a rule with this action must not be put wrong to.
+        self._opposite = {
+            action: [self._at[rule] for rule in foreign if rule.action is not action]
+            for action in Action
+        }
+        if wanted and wanted[0].rule.filter_list in ORDERLESS:
+            missing = [each for each in wanted if each.rule not in self._at]
+            self._before = [each.rule for each in missing if each.prepend]
+            self._behind = [each.rule for each in missing if not each.prepend]
+        else:
+            start, end = self._staying(wanted)
+            self._before = [each.rule for each in wanted[:start]]
+            self._behind = [each.rule for each in wanted[end:]]
+        self._moving = [rule for rule in (*self._before, *self._behind) if rule in self._at]
+        self._stand_ins = self._make_stand_ins()
+
+    def building(self) -> list[Change]:
+        """Put every wanted rule where it belongs."""
+        return [
+            *(Change("prepend", rule) for rule in self._stand_ins),
+            *(Change("delete", rule) for rule in self._moving),
+            *(Change("prepend", rule) for rule in self._before[::-1]),
+            *(Change("append", rule) for rule in self._behind),
+        ]
+
+    def clearing(self) -> list[Change]:
+        """Delete what is not wanted.
+
+        A `never` among it may stand before a rule that has moved: it goes before the
+        stand-ins do. An `always` goes last, when all that follows it is in place.
+        """
+        return [
+            *(Change("delete", rule) for rule in self._going if rule.action is Action.NEVER),
+            *(Change("delete", rule) for rule in self._stand_ins),
+            *(Change("delete", rule) for rule in self._going if rule.action is Action.ALWAYS),
+        ]
+
+    def _make_stand_ins(self) -> list[Rule]:
+        found: list[Rule] = []
+        for rule in self._moving:
+            if rule.action is Action.ALWAYS:
+                another = stand_in(rule, self._at)
+                if another not in found:
+                    found.append(another)
+        return found
+
+    def _staying(self, wanted: list[Add]) -> tuple[int, int]:
+        """Give start and end of the run of wanted rules that stays: the dearest to move."""
+        heads = sum(each.prepend for each in wanted)
+        # A rule of the head had better not be appended behind any foreign rule, and must
+        # not behind one of the other action.
+        needed = max(
+            (k + 1 for k in range(heads) if self._opposite[wanted[k].rule.action]), default=0
+        )
+        gapless, possible = self._largest_starts(wanted)
+        runs = self._runs(wanted)
+        ahead = heads if any(self._opposite.values()) else 0
+        for least_end, largest_start in (
+            (ahead, gapless),
+            (needed, gapless),
+            (needed, possible),
+        ):
+            split = min(heads, largest_start)
+            usable = [
+                (start, end)
+                for start, end in (*runs, (split, split))
+                if start <= largest_start and end >= least_end
+            ]
+            if usable:
+                break
+        return max(usable, key=lambda run: sum(map(_requests, wanted[slice(*run)])))
+
+    def _largest_starts(self, wanted: list[Add]) -> tuple[int, int]:
+        """How many wanted rules may be prepended at most: without any gap, and at all.
+
+        A rule that is no `-A` must not be put before a foreign one of the other action. An
+        `always` that comes before a `never` leaves a gap, as the `never` is prepended first.
+        """
+        possible = 0
+        for each in wanted:
+            if not each.prepend and self._opposite[each.rule.action]:
+                break
+            possible += 1
+        gapless = 0
+        actions = [each.rule.action for each in wanted[:possible]]
+        for action in actions:
+            if action is Action.NEVER and Action.ALWAYS in actions[:gapless]:
+                break
+            gapless += 1
+        return gapless, possible
+
+    def _runs(self, wanted: list[Add]) -> list[tuple[int, int]]:
+        """Give the runs of wanted rules that are loaded in the right order, as (start, end)."""
+        runs: list[tuple[int, int]] = []
+        last = None
+        for place, each in enumerate(wanted):
+            at = self._at.get(each.rule)
+            if at is not None and each.prepend:
+                opposite = self._opposite[each.rule.action]
+                at = None if opposite and min(opposite) < at else at
+            if at is not None and last is not None and last < at:
+                runs[-1] = (runs[-1][0], place + 1)
+            elif at is not None:
+                runs.append((place, place + 1))
+            last = at
+        return runs

@@ -1,0 +1,86 @@
+"""What the lines of rule files want in all: rules, settings, and what to do besides.
+
+auditctl does one line after the other; here they are summed up first, so that they can
+be compared with the kernel. A `-d` takes back the rule of an earlier line, a `-D` those
+of all earlier lines; the last value of a setting counts. `-e 2` comes after everything.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+from auditsvc.rule.commands import (
+    Add,
+    Delete,
+    DeleteAll,
+    Line,
+    MakeEquivalent,
+    OnError,
+    Reset,
+    Set,
+    Trim,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from auditsvc.rule.commands import Setting
+    from auditsvc.rule.model import Rule
+
+
+@dataclass(slots=True)
+class Want:
+    """The sum of the lines."""
+
+    rules: list[Add] = field(default_factory=list)
+    """In the order of their lines; `plan.effective` gives the kernel's."""
+    deleted: list[Rule] = field(default_factory=list)
+    """What `-d` and `-W` say must not be there."""
+    settings: dict[Setting, int] = field(default_factory=dict)
+    doings: list[Reset | Trim | MakeEquivalent] = field(default_factory=list)
+    """To be done each time, as nothing tells whether it has been done."""
+    delete_all: list[Line] = field(default_factory=list)
+    on_error: Literal["ignore", "continue"] | None = None
+    where: dict[Rule, str] = field(default_factory=dict)
+    """FILE:LINE of each rule."""
+
+
+def want(lines: Iterable[Line]) -> Want:
+    """Sum up lines."""
+    total = Want()
+    for line in lines:
+        _take(total, line)
+    return total
+
+
+def _take(total: Want, line: Line) -> None:
+    match line.command:
+        case Add(rule) as add:
+            total.deleted = [each for each in total.deleted if each != rule]
+            if rule not in total.where:
+                total.rules.append(add)
+                total.where[rule] = f"{line.filename}:{line.number}"
+        case Delete(rule):
+            _drop(total, [rule])
+            total.deleted.append(rule)
+        case DeleteAll(key):
+            total.delete_all.append(line)
+            _drop(total, [each.rule for each in total.rules if has_key(each.rule, key)])
+        case Set(name, value):
+            total.settings[name] = value
+        case OnError(mode):
+            total.on_error = mode
+        case Reset() | Trim() | MakeEquivalent() as doing:
+            total.doings.append(doing)
+
+
+def _drop(total: Want, rules: list[Rule]) -> None:
+    total.rules = [each for each in total.rules if each.rule not in rules]
+    for rule in rules:
+        total.where.pop(rule, None)
+
+
+def has_key(rule: Rule, key: str | None) -> bool:
+    """Whether `-D -k KEY` means this rule: a key of its that has KEY in it; all without -k."""
+    return key is None or any(key in each for each in rule.keys)

@@ -1,0 +1,83 @@
+"""The order in which events arrived, for those who read the store as it grows.
+
+An event's id tells when the event was, not when it came into the store: a call that
+blocked for an hour comes an hour late, an old log is read today. So each transaction
+notes which ids it added, as ranges that held nothing else when it committed; there
+are few, as most of a batch lies behind all that came before. Nothing is noted while
+nobody reads.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from sqlalchemy import func, insert, select, union_all
+
+from auditsvc.store.schema import arrival, consumer, event, syscall
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from sqlalchemy import Connection
+
+Range = tuple[int, int]
+"""Lowest and highest id, both of them events of it."""
+
+_FEW: Final = 8  # so many ids are noted one by one, before their range is halved again
+
+
+def note(connection: Connection, ids: Sequence[int]) -> None:
+    """Note the ids of events that this transaction added; the last thing it does."""
+    if not ids or connection.execute(select(consumer.c.seq).limit(1)).first() is None:
+        return
+    if connection.dialect.name == "postgresql":
+        # Rows must be seen in the order of their numbers: one writer commits after the other.
+        connection.exec_driver_sql("LOCK TABLE arrival IN EXCLUSIVE MODE")
+    ordered = sorted(ids)
+    seq, highest = last(connection)
+    late = [each for each in ordered if each <= highest]
+    found = list(_ranges(connection, late)) if late else []
+    if len(late) < len(ordered):
+        found.append((ordered[len(late)], ordered[-1]))
+    rows = [
+        {"seq": seq + place, "low": low, "high": high}
+        for place, (low, high) in enumerate(found, start=1)
+    ]
+    connection.execute(insert(arrival), rows)
+
+
+def last(connection: Connection) -> tuple[int, int]:
+    """Give the last number, and the highest id that was noted; (0, -1) before the first."""
+    seq, highest = connection.execute(
+        select(func.max(arrival.c.seq), func.max(arrival.c.high))
+    ).one()
+    reached = connection.scalar(select(func.max(consumer.c.seq)))
+    return max(seq or 0, reached or 0), -1 if highest is None else highest
+
+
+def highest_stored(connection: Connection) -> int:
+    """Give the highest id of an event in the store, -1 if there is none."""
+    found = [connection.scalar(select(func.max(table.c.id))) for table in (syscall, event)]
+    return max((each for each in found if each is not None), default=-1)
+
+
+def _ranges(connection: Connection, ids: Sequence[int]) -> Iterator[Range]:
+    """Cut ids, in order, into ranges that hold no event but these."""
+    if len(ids) <= _FEW:
+        yield from ((each, each) for each in ids)
+    elif _count(connection, ids[0], ids[-1]) == len(ids):
+        yield ids[0], ids[-1]
+    else:
+        middle = len(ids) // 2
+        yield from _ranges(connection, ids[:middle])
+        yield from _ranges(connection, ids[middle:])
+
+
+def _count(connection: Connection, low: int, high: int) -> int:
+    counts = union_all(
+        *(
+            select(func.count().label("n")).where(table.c.id.between(low, high))
+            for table in (syscall, event)
+        )
+    ).subquery()
+    return int(connection.scalar(select(func.sum(counts.c.n))) or 0)

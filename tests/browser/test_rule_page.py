@@ -1,0 +1,107 @@
+"""The report's page in a real browser: nothing asked for, nothing wider than the window."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from fixtures.browser import browser
+
+from auditsvc.rule_page import page
+from auditsvc.rule_report import Kernel, Report, Seen, Share, Source, joined, judge
+from auditsvc.rule_sets import absent, controls, find
+
+LONG = "x" * 300
+OWN = f"""\
+#: {LONG} {LONG} | {LONG}
+# {LONG}
+-a always,exit -F dir=/{LONG[:200]} -F perm=wa -k {LONG[:200]}
+"""
+
+
+def write(path):
+    """Write the page of a big set, and of a control of nothing but long words."""
+    found = controls(OWN, f"/{LONG}")
+    for name in ("stig-rhel9", "pci-dss-4.0"):
+        found += controls(find(name).read_text(), str(find(name)))
+    found = joined(found)
+    kernel = Kernel(tuple(rule for each in found[::2] for rule in each.rules), {"enabled": 0})
+    told = [judge(each, kernel, absent) for each in found]
+    report = Report(
+        made=1_750_000_000,
+        host=LONG,
+        release="Linux 6.18 x86_64",
+        version="0.1.0",
+        store=f"sqlite:////{LONG}",
+        days=30,
+        sources=(Source("stig-rhel9", f"/{LONG}", "0123456789abcdef" * 4),),
+        controls=tuple(replace(each, seen=Seen(7**9, 1_740_000_000)) for each in told),
+        kernel=kernel,
+        share=Share(20_000, 3, 900),
+        unknown={"store": f"{LONG} `{LONG}`"},
+    )
+    path.write_text(page(report))
+    return path
+
+
+@pytest.fixture(scope="module")
+def shown(tmp_path_factory):
+    """Give a browser's page and the file."""
+    folder = tmp_path_factory.mktemp("page")
+    with browser() as chromium:
+        yield chromium, write(folder / "report.html"), folder
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 768, 390])
+def test_fits(shown, width, dark):
+    """No window must be scrolled sideways, and no text is cut off or set over another."""
+    chromium, path, folder = shown
+    chromium.show(path, width=width, dark=dark)
+    assert chromium.evaluate("document.documentElement.scrollWidth") == width
+    spill = chromium.evaluate(
+        "[...document.querySelectorAll('main *, header *, footer *')]"
+        ".filter(e => !e.closest('caption, thead') && e.scrollWidth > e.clientWidth + 1"
+        " && getComputedStyle(e).display !== 'inline').map(e => e.outerHTML.slice(0, 200))"
+    )
+    assert spill == []
+    chromium.picture(folder / f"report-{width}-{'dark' if dark else 'light'}.png")
+
+
+def test_asks_for_nothing(shown):
+    """The browser loads the file and nothing else, and has nothing to complain of."""
+    chromium, path, _ = shown
+    chromium.requests.clear()
+    chromium.messages.clear()
+    chromium.show(path, width=1280)
+    assert chromium.requests == [path.as_uri()]
+    assert chromium.messages == []
+
+
+def test_prints(shown):
+    """On paper the table keeps its header on every page and nothing is cut off."""
+    chromium, path, folder = shown
+    chromium.show(path, width=700, media="print")
+    assert chromium.evaluate("document.documentElement.scrollWidth") == 700
+    assert (
+        chromium.evaluate("getComputedStyle(document.querySelector('thead')).display")
+        == "table-header-group"
+    )
+    chromium.pdf(folder / "report.pdf")
+    assert (folder / "report.pdf").read_bytes().startswith(b"%PDF")
+
+
+def test_table_for_a_screen_reader(shown):
+    """Where rows are shown as cards they are still rows of a table with named headers."""
+    chromium, path, _ = shown
+    chromium.show(path, width=390)
+    chromium.ask("Accessibility.enable")
+    nodes = chromium.ask("Accessibility.getFullAXTree")["nodes"]
+    roles = [node["role"]["value"] for node in nodes if not node.get("ignored")]
+    assert roles.count("table") == 3
+    assert "rowheader" in roles
+    assert roles.count("columnheader") == 3 * 7
+    names = {
+        node["name"]["value"] for node in nodes if node.get("role", {}).get("value") == "table"
+    }
+    assert any(name.startswith("PCI-DSS-4.0: each control") for name in names)

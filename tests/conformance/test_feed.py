@@ -1,0 +1,209 @@
+"""What arrives reaches each reader once, whatever the events' own times are."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from fixtures.logs import SECOND, Pipe, call, opening, record, rows
+
+from auditsvc.errors import StoreError
+from auditsvc.store import open_store
+from auditsvc.store.feed import Feed, Position
+from auditsvc.store.selection import Selection
+
+ALL = Selection(keyed=False, exclude_keys=(), types=("*",))
+
+
+@pytest.fixture
+def store(url):
+    """Open a new store."""
+    with open_store(url) as made:
+        yield made
+
+
+def login(serial, second=SECOND):
+    """Give an event without a system call."""
+    return record(
+        "USER_LOGIN", serial, "pid=12 uid=0 auid=1000 ses=3 msg='res=failed'", second=second
+    )
+
+
+def serials(url, ids):
+    """Give the serials of events, in the order of their ids given."""
+    found = {
+        row["event_id"]: row["serial"]
+        for view in ("syscalls", "events")
+        for row in rows(url, f"SELECT event_id, serial FROM {view}")
+    }
+    return [found[each] for each in ids]
+
+
+def drain(feed, selection=ALL, limit=7):
+    """Take all that is there, in small pieces, and save after each."""
+    taken = []
+    while True:
+        part = feed.ids(selection, limit)
+        taken += part.ids
+        feed.save(part.end)
+        if not part.more and not part.ids:
+            return taken
+
+
+def test_a_new_reader_begins_now(store, url):
+    """What was there before it came is not for it."""
+    pipe = Pipe(url)
+    pipe.load(opening(1), finish=False)
+    feed = Feed(store, "journal")
+    assert drain(feed) == []
+    whole = opening(1) + opening(2) + login(3)
+    pipe.load(whole)
+    assert serials(url, drain(feed)) == [2, 3]
+    assert drain(feed) == []
+    pipe.close()
+
+
+def test_late_events_come_once(store, url):
+    """A call that took an hour arrives after calls with later times."""
+    feed = Feed(store, "journal")
+    pipe = Pipe(url)
+    first = "".join(call(n, second=SECOND + 100 + n) for n in range(1, 30))
+    pipe.load(first)
+    assert serials(url, drain(feed)) == list(range(1, 30))
+    late = call(31, second=SECOND - 3600) + call(32, second=SECOND + 110) + login(33, SECOND + 400)
+    pipe.load(first + late)
+    assert sorted(serials(url, drain(feed))) == [31, 32, 33]
+    pipe.close()
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_any_order_of_arrival(store, url, seed):
+    """Batches of random times, read now and then: all events, each once."""
+    chance = random.Random(seed)
+    feed = Feed(store, "journal")
+    pipe = Pipe(url)
+    data, taken, wanted = "", [], []
+    serial = 0
+    for _ in range(12):
+        for _ in range(chance.randrange(60)):
+            serial += 1
+            second = SECOND + chance.choice([serial // 20, chance.randrange(40), -500])
+            data += login(serial, second) if chance.random() < 0.2 else call(serial, second=second)
+            wanted.append(serial)
+        pipe.load(data)
+        if chance.random() < 0.4:
+            part = feed.ids(ALL, chance.randrange(1, 50))
+            taken += part.ids
+            feed.save(part.end)
+        if chance.random() < 0.3:  # another log that holds the same events, and older ones
+            serial += 1
+            other = Pipe(url, f"other{serial}")
+            half = data[: data.rfind("\n", 0, len(data) // 2) + 1]
+            other.load(half + call(serial, second=SECOND + 3))
+            other.close()
+            wanted.append(serial)
+    taken += drain(feed)
+    assert len(taken) == len(set(taken))
+    assert sorted(serials(url, taken)) == wanted
+    pipe.close()
+
+
+def test_a_crash_goes_on_behind_what_was_saved(store, url):
+    """Another process finds position and note; two at once are refused."""
+    feed = Feed(store, "journal")
+    Pipe(url).load("".join(call(n) for n in range(1, 21)))
+    part = feed.ids(ALL, 5)
+    assert len(part.ids) == 5
+    feed.save(part.end, "cursor-5")
+    again = Feed(store, "journal")
+    assert (again.position, again.note) == (part.end, "cursor-5")
+    assert serials(url, drain(again)) == list(range(6, 21))
+    with pytest.raises(StoreError, match="not where it was left"):
+        feed.save(Position(99, 0))
+
+
+def test_pieces_can_be_taken_ahead_of_saving(store, url):
+    """`after` goes on from a slice that is not saved yet."""
+    feed = Feed(store, "journal")
+    Pipe(url).load("".join(call(n) for n in range(1, 12)))
+    first = feed.ids(ALL, 4)
+    second = feed.ids(ALL, 4, first.end)
+    assert serials(url, first.ids + second.ids) == list(range(1, 9))
+    assert feed.lag().arrivals == 1
+    feed.save(second.end)
+    assert serials(url, drain(feed)) == [9, 10, 11]
+    assert feed.lag() == (0, 0.0)
+
+
+LOG = (
+    call(1, key='"files"')
+    + call(2, key='"all-syscalls"')
+    + call(3, key="(null)")
+    + call(4, key="66696C657301616C6C2D73797363616C6C73", pid=7)  # files and all-syscalls
+    + call(5, key='"files"', success="no", exit="-13", nr=257)
+    + call(6, key='"other"', exe='"/bin/sh"')
+    + login(7)
+)
+
+
+@pytest.mark.parametrize(
+    ("selection", "wanted"),
+    [
+        (Selection(), [1, 4, 5, 6]),
+        (Selection(keys=("files",)), [1, 4, 5]),
+        (Selection(keys=("file",)), []),
+        (Selection(keys=("all-syscalls",), exclude_keys=()), [2, 4]),
+        (Selection(success=0), [5]),
+        (Selection(syscalls=("openat",)), [5]),
+        (Selection(programs=("/bin/sh",)), [6]),
+        (Selection(exclude_pids=(7,)), [1, 5, 6]),
+        (Selection(auids=(1000,), keyed=False), []),
+        (Selection(auids=(1000,), keyed=False, types=("USER_LOGIN",)), [7]),
+        (Selection(types=("*",)), [1, 4, 5, 6, 7]),
+        (Selection(types=("DAEMON_START",)), [1, 4, 5, 6]),
+        (Selection(keyed=False, exclude_keys=()), [1, 2, 3, 4, 5, 6]),
+        (Selection(hosts=("elsewhere",)), []),
+        (Selection(hosts=("box",)), [1, 4, 5, 6]),
+    ],
+)
+def test_selections(store, url, selection, wanted):
+    """Each part of a selection holds, on both databases."""
+    feed = Feed(store, "journal")
+    Pipe(url).load(LOG)
+    assert serials(url, drain(feed, selection)) == wanted
+
+
+def test_whole_events(store, url):
+    """All rows of an event come together, with values that are alike on both databases."""
+    feed = Feed(store, "journal")
+    Pipe(url).load(opening(1) + login(2))
+    opened, logged = feed.fetch(feed.ids(ALL, 10).ids)
+    assert opened.syscall["syscall"] == "open"
+    assert opened.syscall["success"] == 1
+    assert opened.syscall["time"] == "2025-06-15 15:06:40.123"
+    assert [each["name"] for each in opened.paths] == ["/etc/passwd"]
+    assert opened.event is None
+    assert {each["type"] for each in opened.records} == {"PATH"}
+    assert logged.event["type"] == "USER_LOGIN"
+    assert logged.event["fields"]["res"] == "failed"
+
+
+def test_nothing_is_noted_while_nobody_reads(store, url):
+    """Without a reader no arrival is kept, and what was dealt with is forgotten."""
+    pipe = Pipe(url)
+    data = call(1)
+    pipe.load(data)
+    count = "SELECT count(*) AS n FROM arrival"
+    assert rows(url, count) == [{"n": 0}]
+    feed = Feed(store, "journal")
+    for serial in range(2, 8):
+        data += call(serial, second=SECOND + serial)
+        pipe.load(data)
+    assert rows(url, count)[0]["n"] > 5
+    assert serials(url, drain(feed)) == list(range(2, 8))
+    assert rows(url, count)[0]["n"] <= 2
+    feed.unregister()
+    pipe.load(data + call(9))
+    assert rows(url, count)[0]["n"] <= 2
+    assert drain(Feed(store, "journal")) == []
+    pipe.close()

@@ -1,0 +1,106 @@
+"""The journald that other tests rely on: what it takes, keeps and gives, and where."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from live.auditd import AUDITCTL
+from systemd.journal import Reader
+
+SEND = "import sys; from systemd import journal; journal.send(sys.argv[1], X=b'a\\nb\\xff')"
+
+SEND_MUCH = """
+import os
+from systemd import journal
+for _ in range(300):
+    journal.send("big", X=os.urandom(60000))
+"""
+
+
+def send(journal, text):
+    """Send an entry from inside."""
+    return journal.run([sys.executable, "-c", SEND, text], timeout=20)
+
+
+def messages(journal):
+    """What the messages sent by `send` are, oldest first."""
+    journal.sync()
+    return [entry["MESSAGE"] for entry in journal.journalctl("SYSLOG_IDENTIFIER=python")]
+
+
+def test_what_is_sent_inside_is_read_back_inside_and_outside(journald):
+    """An entry with bytes that are no text comes back whole, and is nowhere else."""
+    send(journald, "hello")
+    journald.sync()
+    [entry] = journald.journalctl("MESSAGE=hello")
+    assert entry["X"] == [97, 10, 98, 255]
+    assert entry["_TRANSPORT"] == "journal"
+    assert entry["_MACHINE_ID"] == journald.machine_id
+    reader = Reader(path=str(journald.directory))
+    reader.add_match(MESSAGE="hello")
+    assert reader.get_next()["X"] == b"a\nb\xff"
+    assert not Path("/var/log/journal", journald.machine_id).exists()
+    assert Path("/etc/machine-id").read_text().strip() != journald.machine_id
+
+
+def test_while_it_stands_still_what_is_sent_waits(journald):
+    """SIGSTOP: the sockets take what is sent, and it is there after SIGCONT."""
+    send(journald, "before")
+    journald.stop()
+    send(journald, "while")
+    journald.cont()
+    assert messages(journald) == ["before", "while"]
+
+
+def test_killed_and_started_again_it_keeps_what_it_had(journald):
+    """SIGKILL between two entries, one sent while it is down: all three are there."""
+    send(journald, "before")
+    journald.sync()
+    journald.kill()
+    send(journald, "while")
+    journald.start()
+    send(journald, "after")
+    assert messages(journald) == ["before", "while", "after"]
+    journald.restart()
+    assert messages(journald) == ["before", "while", "after"]
+
+
+def test_without_it_nothing_takes_an_entry(journald):
+    """Removed, its socket is gone; started again it takes entries."""
+    journald.remove()
+    assert not (journald.root / "run/systemd/journal/socket").exists()
+    journald.start()
+    send(journald, "again")
+    assert messages(journald) == ["again"]
+
+
+def test_full_it_keeps_nothing_and_recovers(journald):
+    """With its file system full a big entry is not kept; with room again the next one is."""
+    ballast = journald.fill()
+    journald.run([sys.executable, "-c", SEND_MUCH])
+    journald.sync()
+    kept = len(journald.journalctl("MESSAGE=big"))
+    assert kept < 300
+    ballast.unlink()
+    journald.rotate()
+    send(journald, "room")
+    journald.sync()
+    assert len(journald.journalctl("MESSAGE=room")) == 1
+
+
+def test_records_of_the_kernel(auditing_journald, audit_lock):
+    """With audit="keep" a record of the kernel is an entry; the kernel's switch stays."""
+    before = audit_lock.status().enabled
+    audit_lock.set(enabled=1)
+    subprocess.run([AUDITCTL, "-m", "own journald"], check=True)
+    time.sleep(0.2)
+    auditing_journald.sync()
+    entries = auditing_journald.journalctl("_TRANSPORT=audit", "_AUDIT_TYPE_NAME=USER")
+    assert len(entries) == 1
+    assert "own journald" in entries[0]["MESSAGE"]
+    auditing_journald.restart()
+    assert audit_lock.status().enabled == 1
+    audit_lock.set(enabled=before)

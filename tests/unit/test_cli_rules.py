@@ -1,0 +1,168 @@
+"""The verbs of `auditsvc rules`, the kernel modelled: their lines and exit statuses."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import pytest
+from fixtures.fake_control import FakeControl
+
+from auditsvc import cli
+from auditsvc.cli.rules import diff, load
+from auditsvc.rule import parse
+
+A, B, C = "-a always,exit -S open -k a", "-a always,exit -S open -k b", "-a always,exit -S all -k c"
+
+
+def rules(*lines):
+    """The rules of lines."""
+    return [line.command.rule for line in parse("\n".join(lines))]
+
+
+@pytest.fixture
+def say(monkeypatch, capsys, tmp_path):
+    """Run `auditsvc rules ...`; gives exit status and the lines of both outputs."""
+    monkeypatch.setenv("AUDITSVC_RUNTIME_DIRECTORY", str(tmp_path / "run"))
+
+    def run(*words, control=None):
+        for verb in (diff, load):
+            monkeypatch.setattr(verb, "Control", lambda: control)
+        monkeypatch.setattr(sys, "argv", ["auditsvc", "rules", *map(str, words)])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        said = capsys.readouterr()
+        return ended.value.code, said.out.splitlines(), said.err.splitlines()
+
+    return run
+
+
+@pytest.fixture
+def file(tmp_path):
+    """Write a rule file."""
+
+    def write(*lines):
+        path = tmp_path / "my.rules"
+        path.write_text("\n".join(lines) + "\n")
+        return path
+
+    return write
+
+
+def test_check(say, file, tmp_path):
+    """All errors of all files and all warnings, a line each; status 2 only for errors."""
+    good = file(C, "-a never,exit -F pid=1")
+    status, out, err = say("check", good)
+    assert (status, err) == (0, [])
+    assert out[0].startswith(f"{good}:2: warning: ")
+    assert out[1] == "2 rules: no errors, 1 warnings"
+    (tmp_path / "bad.rules").write_text("-a always,exot\n-e 1\n-w relative\n")
+    status, out, err = say("check", tmp_path / "bad.rules", tmp_path / "absent", good)
+    assert status == 2
+    assert [line.partition(" ")[0] for line in err[:2]] == [
+        f"{tmp_path}/bad.rules:1:4:",
+        f"{tmp_path}/bad.rules:3:4:",
+    ]
+    assert "did you mean `exit`" in err[0]
+    assert "absent" in err[2]
+    assert len(out) == 1
+    assert say("check") == (0, ["2 rules: no errors, 0 warnings"], [])
+    assert say("check", "10-all-syscalls")[0] == 0
+
+
+def test_diff(say, file):
+    """The marks, the exit status of diff(1), and JSON."""
+    path = file("-b 8192", B, A)
+    control = FakeControl(rules(A, C, B))
+    status, out, err = say("diff", path, "--format", "table", control=control)
+    assert (status, err) == (1, [])
+    assert out == ["+ -b 8192 (now 64)", f"~ {rules(A)[0]}", f"? {rules(C)[0]}"]
+    status, out, _ = say("diff", path, "--exclusive", control=control)
+    assert status == 1
+    assert json.loads("\n".join(out)) == {
+        "equal": False,
+        "settings": [{"name": "backlog_limit", "now": 64, "wanted": 8192}],
+        "missing": [],
+        "misplaced": [str(rules(A)[0])],
+        "unwanted": [str(rules(C)[0])],
+        "foreign": [],
+        "service": [],
+    }
+    assert control.requests == []
+    equal = FakeControl(rules(B, C, A), backlog_limit=8192)
+    status, out, _ = say("diff", path, "--format", "table", control=equal)
+    assert (status, out) == (0, [f"? {rules(C)[0]}"])
+    status, out, _ = say("diff", path, control=equal)
+    assert (status, json.loads("\n".join(out))["equal"]) == (0, True)
+
+
+def test_load(say, file):
+    """What was changed is said in diff's lines; a second load changes nothing."""
+    control = FakeControl(rules(C))
+    path = file("-D", A, B)
+    status, out, err = say("load", path, "--dry-run", control=control)
+    assert (status, err, control.requests) == (0, [], [])
+    assert out[-1] == "would change: 2 added; 1 of others stay"
+    status, out, err = say("load", path, control=control)
+    assert (status, err) == (0, [])
+    assert out == [
+        f"{path}:1: `-D` does not delete 1 rules that others loaded; --exclusive does",
+        f"+ {rules(A)[0]}",
+        f"+ {rules(B)[0]}",
+        "changed: 2 added; 1 of others stay",
+    ]
+    assert say("load", path, control=control)[1][-1] == "changed: nothing; 1 of others stay"
+    status, out, _ = say("load", path, "--exclusive", control=control)
+    assert out == [f"- {rules(C)[0]}", "changed: 1 deleted"]
+    assert control.loaded == rules(A, B)
+
+
+def test_load_refused(say, file):
+    """One line, status 1, nothing changed."""
+    control = FakeControl()
+    control.refused = set(rules(B))
+    path = file(A, B)
+    status, out, err = say("load", path, control=control)
+    assert (status, out, control.loaded) == (1, [], [])
+    (line,) = err
+    assert line.startswith(f"auditsvc: {path}:2: adding the rule")
+    assert line.endswith("everything is as it was before")
+
+
+@pytest.mark.parametrize(("option", "status"), [("-i", 0), ("-c", 1)])
+def test_load_with_leave_to_fail(say, file, option, status):
+    """-i and -c leave out what is wrong or refused, a line each; -c fails at the end."""
+    control = FakeControl()
+    control.refused = set(rules(B))
+    path = file(option, A, B, "-a always,exit -F uid=nobody-here", C)
+    got, out, err = say("load", path, control=control)
+    assert got == status
+    assert control.loaded == rules(A, C)
+    assert out == [f"+ {rules(A)[0]}", f"+ {rules(C)[0]}", "changed: 2 added"]
+    assert [line.split(" ")[:4] for line in err] == [
+        ["auditsvc:", "left", "out:", f"{path}:4:19:"],
+        ["auditsvc:", "left", "out:", f"{path}:3:"],
+    ]
+
+
+def test_load_of_wrong_lines(say, file):
+    """Without -i or -c a wrong line stops before the kernel is asked, with status 2."""
+    control = FakeControl()
+    status, out, err = say("load", file(A, "-a nowhere", "-a nothing"), control=control)
+    assert (status, out, control.requests) == (2, [], [])
+    assert len(err) == 1
+    assert "my.rules:2:4:" in err[0]
+    assert "1 more: see `auditsvc rules check`" in err[0]
+
+
+def test_load_under_a_lock(say, file):
+    """It says what it would change and cannot; if nothing differs that is no failure."""
+    control = FakeControl(rules(A), enabled=2)
+    status, out, err = say("load", file(A, B), control=control)
+    assert status == 1
+    assert out == [f"+ {rules(B)[0]}", "cannot change: 1 added"]
+    assert err == [
+        "auditsvc: audit is locked (-e 2): the rules stay as they are; only a reboot unlocks it"
+    ]
+    assert say("load", file(A), control=control) == (0, ["changed: nothing"], [])
+    assert control.requests == []

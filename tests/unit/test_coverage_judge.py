@@ -1,0 +1,247 @@
+"""From birth, evidence and rules to a judgement, and from that to what to do."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from auditsvc.coverage import watch as watching
+from auditsvc.coverage.judge import WHY, Evidence, State, judge, on_by, remedy
+from auditsvc.coverage.logged import Logs, read_rules
+from auditsvc.coverage.look import Kernel, Look, judge_all
+from auditsvc.coverage.periods import Birth, Periods, Stand
+from auditsvc.kernel.tasks import Process, Thread
+from auditsvc.rule import parse
+
+NOT_COVERED, UNKNOWN, COVERED, EXEMPT = State
+
+
+def rules(*lines):
+    """Rules in the order in which the kernel would ask them."""
+    return [line.command.rule for line in parse("\n".join(lines))]
+
+
+def logged(*lines, enabled=True, ours=()):
+    """What these rules mean; `ours` are those of the service."""
+    return read_rules(enabled, rules(*lines), {rule.to_bytes() for rule in rules(*ours)})
+
+
+ALL = "-a always,exit -S all"
+
+
+def process(*births, pid=10, ppid=1):
+    """Give a process whose threads began at these seconds."""
+    threads = tuple(Thread(pid + n, int(birth * 100)) for n, birth in enumerate(births))
+    return Process(pid, ppid, threads[0].ticks, b"x", threads)
+
+
+def boot():
+    """Audit found off at 10, on from 11; a never,task rule from 30 to 40; seen to 60."""
+    made = Periods("boot", on_at_boot=False)
+    made.note(10, False, Stand.CLEAR)
+    made.note(11, True, Stand.CLEAR)
+    for when, stand in ((20, Stand.CLEAR), (30, Stand.ALL), (40, Stand.CLEAR)):
+        made.note(when + 1, True, stand, watched=True, changes=[(when, when + 0.1)])
+    made.note(60, True, Stand.CLEAR, watched=True)
+    return made
+
+
+BEFORE, FINE, BLIND, UNSURE = 5, 50, 35, 20
+PROOF = Evidence(proven={10}, threads={(10, 500)})
+
+
+@pytest.mark.parametrize(
+    ("births", "evidence", "state", "reason", "covered"),
+    [
+        ([FINE], Evidence(), COVERED, "forked_covered", 1),
+        ([BEFORE], Evidence(), NOT_COVERED, "before_audit", 0),
+        ([BLIND], Evidence(), NOT_COVERED, "never_task", 0),
+        ([UNSURE], Evidence(), UNKNOWN, "changing", 0),
+        ([BEFORE], PROOF, COVERED, "own_records", 1),
+        ([FINE], Evidence(silent={(10, 5000)}), NOT_COVERED, "silent", 0),
+        # Threads: a process is covered if all of them are.
+        ([FINE, FINE + 1, FINE + 2], Evidence(), COVERED, "forked_covered", 3),
+        ([BEFORE, FINE], Evidence(), NOT_COVERED, "before_audit", 1),
+        ([BEFORE, BLIND, BLIND, FINE], Evidence(), NOT_COVERED, "never_task", 1),
+        ([BEFORE, FINE], Evidence(proven={10}), NOT_COVERED, "before_audit", 1),
+        ([UNSURE, FINE], Evidence(proven={10}), UNKNOWN, "changing", 1),
+        ([BEFORE, FINE], PROOF, COVERED, "own_records", 2),
+        ([BEFORE, BLIND], PROOF, NOT_COVERED, "never_task", 1),
+    ],
+)
+def test_judgements(births, evidence, state, reason, covered):
+    """Birth, proof and silence, of one thread and of several."""
+    found = judge(process(*births), boot(), evidence, logged(ALL))
+    assert (found.state, found.tasks[COVERED]) == (state, covered)
+    assert found.reason == reason
+    assert found.tasks.total() == len(births)
+    if 0 < covered < len(births):
+        assert f"{found.tasks[state]} of {len(births)} threads" in found.why
+
+
+def test_one_proof_speaks_for_the_boot():
+    """Whoever is younger than a proven one cannot have been forked before audit was on."""
+    old, young, older = process(5, pid=10), process(7, pid=20), process(2, pid=30)
+    evidence = Evidence({10}, {(10, 500)})
+    assert on_by([old, young, older], evidence) == 5
+    found = judge_all([old, young, older], boot(), evidence, Kernel(logged(ALL)))
+    assert [each.reason for each in found] == ["own_records", "before_watch", "before_audit"]
+
+
+def test_whom_rules_take_out():
+    """The store's server by our rules is exempt; by anybody else's rule it is a finding."""
+    taken = ("-a never,exit -F pid=10", "-a never,exit -F ppid=10")
+    server, child, other = process(FINE), process(FINE, pid=11, ppid=10), process(FINE, pid=12)
+    ours, foreign = logged(*taken, ALL, ours=taken), logged(*taken, ALL)
+    for each in (server, child):
+        assert judge(each, boot(), Evidence(), ours).reason == "store_server"
+        assert judge(each, boot(), Evidence(), ours).state is EXEMPT
+        assert judge(each, boot(), Evidence(), foreign).reason == "never_exit"
+    assert judge(other, boot(), Evidence(), ours).state is COVERED
+    behind = logged(ALL, *taken)  # the always is asked first
+    assert judge(server, boot(), Evidence(), behind).state is COVERED
+    assert judge(other, boot(), Evidence(), ours, daemon=12).reason == "daemon"
+
+
+@pytest.mark.parametrize(
+    ("lines", "enabled", "logs", "whole", "heard"),
+    [
+        ([ALL], True, Logs.EVERY, True, True),
+        ([ALL], False, Logs.NOTHING, False, True),
+        ([], True, Logs.NOTHING, False, True),
+        (["-a always,exit -S open"], True, Logs.SOME, False, True),
+        (["-a never,exit -F uid=5", ALL], True, Logs.EVERY, False, True),
+        (["-a never,exit -F pid=5", ALL], True, Logs.EVERY, True, True),
+        ([ALL, "-a always,exclude -F msgtype=PROCTITLE"], True, Logs.EVERY, True, True),
+        ([ALL, "-a always,exclude -F msgtype=SYSCALL"], True, Logs.EVERY, False, True),
+        ([ALL, "-a always,exclude -F msgtype=CONFIG_CHANGE"], True, Logs.EVERY, True, False),
+        ([ALL, "-a always,exclude -F uid=5"], True, Logs.EVERY, False, False),
+    ],
+)
+def test_what_rules_log(lines, enabled, logs, whole, heard):
+    """How much is logged, whether silence would mean something, and whether changes are told."""
+    found = logged(*lines, enabled=enabled)
+    assert (found.logs, found.whole, found.heard) == (logs, whole, heard)
+
+
+@pytest.mark.parametrize(
+    ("births", "unit", "standing", "do"),
+    [
+        ([FINE], None, False, ""),
+        ([BEFORE], "system.slice/ssh.service", False, "systemctl restart ssh.service"),
+        ([BEFORE], "system.slice/a\\x2d b.service", False, "systemctl restart 'a\\x2d b.service'"),
+        (
+            [BEFORE],
+            "user.slice/user-7.slice/user@7.service/app.slice/x.service",
+            False,
+            "systemctl --user -M 7@ restart x.service",
+        ),
+        ([BEFORE], "user.slice/user-7.slice/session-2.scope", False, "log in again"),
+        ([BEFORE], None, False, "restart it"),
+        (
+            [BLIND],
+            None,
+            True,
+            "delete the never,task rule (auditctl -d never,task), then restart it",
+        ),
+        ([UNSURE], None, False, "wait for a call of its own to be logged, or restart it"),
+    ],
+)
+def test_remedies(births, unit, standing, do):
+    """What to do names the unit to restart, and never offers a name to the shell unquoted."""
+    found = judge(process(*births), boot(), Evidence(), logged(ALL))
+    assert remedy(found, unit, standing=standing) == do
+
+
+def test_the_first_process_needs_a_boot():
+    """PID 1 cannot be restarted."""
+    found = judge(process(BEFORE, pid=1, ppid=0), boot(), Evidence(), logged(ALL))
+    assert remedy(found, "init.scope", standing=False) == "boot with audit=1"
+
+
+def test_what_a_look_comes_to():
+    """Tasks are counted, the exempt are no part of the share, and unknown alone is no failure."""
+    kernel = Kernel(logged(ALL), daemon=40)
+    some = [process(FINE, pid=20), process(FINE, UNSURE, pid=30), process(FINE, pid=40)]
+    look = Look(kernel, judge_all(some, boot(), Evidence(), kernel), 0.0)
+    assert look.tasks == {COVERED: 2, UNKNOWN: 1, EXEMPT: 1}
+    assert look.share == pytest.approx(2 / 3)
+    assert look.well
+    worse = [*some, process(BEFORE, pid=50)]
+    assert not Look(kernel, judge_all(worse, boot(), Evidence(), kernel), 0.0).well
+    off = Kernel(logged(ALL, enabled=False))
+    assert not Look(off, judge_all(some[:1], boot(), Evidence(), off), 0.0).well
+    assert Look(kernel, [], 0.0).share is None
+
+
+def test_every_reason_has_a_sentence():
+    """No birth is without words."""
+    assert set(Birth) <= set(WHY)
+
+
+class Silence:
+    """Drives the search for silent threads with counts of our own."""
+
+    def __init__(self, monkeypatch):
+        """Counts come from `self.counts`."""
+        self.counts = {}
+        monkeypatch.setattr(watching.tasks, "io_calls", lambda _, tid: self.counts.get(tid))
+        self.found = watching._Silence()
+
+    def look(self, newest=1 << 40, kernel=None, **counts):
+        """Look once at the process 10, whose threads have these counts."""
+        self.counts = {10 + n: count for n, count in enumerate(counts.values())}
+        births = [FINE] * len(counts)
+        return self.found.look([process(*births)], kernel or Kernel(logged(ALL)), newest)
+
+
+def test_silence_takes_two_windows_and_a_store_that_has_caught_up(monkeypatch):
+    """One call that was under way cannot do it, nor a store that lags."""
+    silence = Silence(monkeypatch)
+    assert silence.look(a=5, b=1) == []
+    assert silence.look(a=500, b=1) == []  # one wait for a long call may give any number
+    assert silence.look(a=500, b=1) == []
+    assert silence.look(a=501, b=1, newest=0) == []
+    assert silence.look(a=501, b=1) == [(10, FINE * 100)]
+
+
+@pytest.mark.parametrize(
+    "kernel",
+    [
+        Kernel(logged("-a always,exit -S open")),
+        Kernel(logged(ALL, enabled=False)),
+        Kernel(logged("-a never,exit -F uid=5", ALL)),
+    ],
+)
+def test_silence_means_nothing_where_not_all_is_logged(monkeypatch, kernel):
+    """A look under other rules begins anew."""
+    silence = Silence(monkeypatch)
+    for count in range(4):
+        assert silence.look(a=count, kernel=kernel) == []
+    assert silence.look(a=5) == []
+    assert silence.look(a=6) == []
+
+
+def test_silence_of_whom_rules_take_out_is_no_finding(monkeypatch):
+    """Neither the daemon nor the excluded are silent."""
+    for kernel in (
+        Kernel(logged(ALL), daemon=10),
+        Kernel(logged("-a never,exit -F pid=10", ALL)),
+    ):
+        silence = Silence(monkeypatch)
+        for count in range(5):
+            assert silence.look(a=count, kernel=kernel) == []
+
+
+def test_our_own_reads_are_counted():
+    """The kernel's count of this very thread grows as it reads and writes."""
+    pid = os.getpid()
+    before = watching.tasks.io_calls(pid, pid)
+    reader, writer = os.pipe()
+    for _ in range(5):
+        os.write(writer, b"x")
+        os.read(reader, 1)
+    os.close(reader)
+    os.close(writer)
+    assert watching.tasks.io_calls(pid, pid) >= before + 10

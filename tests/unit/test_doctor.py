@@ -1,0 +1,655 @@
+"""The doctor's checks, each on a machine that is made of files or on answers that are made up."""
+
+from __future__ import annotations
+
+import errno
+import gzip
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from auditsvc.config import Settings
+from auditsvc.daemon import Actor
+from auditsvc.doctor import (
+    Kernel,
+    Level,
+    Machine,
+    boot,
+    clock,
+    daemons,
+    examine,
+    logins,
+    place,
+    rules,
+    state,
+    storage,
+)
+from auditsvc.errors import ConfigError, KernelError
+from auditsvc.kernel import Features, Status
+from auditsvc.rule import parse
+from auditsvc.switch import Request
+
+STATUS = Status(1, 1, 0, 0, 16384, 0, 0, 0x7F, 15000, 0)
+GOOD_CONFIG = "CONFIG_AUDIT=y\nCONFIG_AUDITSYSCALL=y\nCONFIG_IA32_EMULATION=y\n"
+UNSET = "4294967295"
+SOCKET = "systemd-journald-audit.socket"
+UNIT = f"usr/lib/systemd/system/sockets.target.wants/{SOCKET}"
+NETLINK = "sk Eth Pid Groups Rmem Wmem Dump Locks Drops Inode\n"
+
+
+@pytest.fixture
+def machine(tmp_path):
+    """Make a machine of files; a value that begins with -> is a symbolic link."""
+
+    def make(files):
+        for path, text in files.items():
+            file = tmp_path / path
+            file.parent.mkdir(parents=True, exist_ok=True)
+            if isinstance(text, bytes):
+                file.write_bytes(text)
+            elif text.startswith("->"):
+                file.symlink_to(text[2:])
+            else:
+                file.write_text(text)
+        return Machine(tmp_path)
+
+    return make
+
+
+def loaded(*lines):
+    """Rules as the kernel would list them."""
+    return [line.command.rule for line in parse("\n".join(lines))]
+
+
+def shows(finding, level, *words):
+    """A finding has this level and says these words; one that is not ok says what it means."""
+    assert finding.level == level, finding
+    for word in words:
+        assert word in f"{finding.found} {finding.means} {finding.mend}", finding
+    if finding.level in {Level.WARNING, Level.ERROR}:
+        assert finding.means, finding
+        assert finding.mend, finding
+
+
+# --- boot ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("line", "level"),
+    [
+        ("quiet audit=1", Level.OK),
+        ("audit=on quiet", Level.OK),
+        ("audit=0", Level.ERROR),
+        ("audit=1 audit=off", Level.ERROR),
+        ("quiet", Level.WARNING),
+        ("noaudit=1", Level.WARNING),
+    ],
+)
+def test_audit_parameter(machine, line, level):
+    """The last audit= on the command line decides."""
+    shows(boot.audit_parameter(machine({"proc/cmdline": line + "\n"})), level)
+
+
+@pytest.mark.parametrize(
+    ("files", "says"),
+    [
+        ({"usr/sbin/grubby": ""}, "grubby --update-kernel=ALL --args=audit=1"),
+        ({"etc/default/grub": ""}, "update-grub"),
+        ({}, "boot loader"),
+    ],
+)
+def test_boot_loaders(machine, files, says):
+    """The command is the one of this distribution."""
+    shows(boot.audit_parameter(machine({"proc/cmdline": ""} | files)), Level.WARNING, says)
+
+
+@pytest.mark.parametrize(
+    ("line", "level"),
+    [
+        ("quiet", Level.OK),
+        ("audit=1", Level.WARNING),
+        ("audit=1 audit_backlog_limit=64", Level.WARNING),
+        ("audit=1 audit_backlog_limit=much", Level.WARNING),
+        ("audit=1 audit_backlog_limit=8192", Level.OK),
+        ("audit=1 audit-backlog-limit=0x4000", Level.OK),
+    ],
+)
+def test_backlog_parameter(machine, line, level):
+    """With audit=1 the early queue must be large enough."""
+    shows(boot.backlog_parameter(machine({"proc/cmdline": line})), level)
+
+
+@pytest.mark.parametrize(
+    ("files", "level", "says"),
+    [
+        ({"proc/config.gz": gzip.compress(GOOD_CONFIG.encode())}, Level.OK, "CONFIG_AUDITSYSCALL"),
+        ({"proc/sys/kernel/osrelease": "6.1\n", "boot/config-6.1": GOOD_CONFIG}, Level.OK, ""),
+        (
+            {"proc/sys/kernel/osrelease": "6.1\n", "boot/config-6.1": "CONFIG_AUDIT=y\n"},
+            Level.ERROR,
+            "without CONFIG_AUDITSYSCALL",
+        ),
+        ({"proc/self/loginuid": "0"}, Level.OK, "loginuid"),
+        ({}, Level.NOTE, "not known"),
+    ],
+)
+def test_support(machine, files, level, says):
+    """From /proc/config.gz, the file in /boot, or what only such a kernel has."""
+    shows(boot.support(machine(files)), level, says)
+
+
+@pytest.mark.parametrize(
+    ("config", "line", "level"),
+    [
+        ("CONFIG_AUDIT=y", "", Level.OK),
+        ("CONFIG_X86_X32_ABI=y", "", Level.WARNING),
+        ("CONFIG_X86_X32_ABI=y", "syscall.x32=n", Level.OK),
+        ("CONFIG_X86_X32_ABI=y\nCONFIG_X86_X32_DISABLED=y", "", Level.OK),
+        ("CONFIG_X86_X32_ABI=y\nCONFIG_X86_X32_DISABLED=y", "syscall.x32=y", Level.WARNING),
+    ],
+)
+def test_x32(machine, config, line, level):
+    """Calls that no rule matches."""
+    files = {"proc/config.gz": gzip.compress(config.encode()), "proc/cmdline": line}
+    shows(boot.x32(machine(files)), level)
+
+
+# --- the kernel's answers -------------------------------------------------------------------
+
+
+def test_enabled():
+    """Off is an error only where somebody else than we put it off under a running service."""
+    off = replace(STATUS, enabled=0)
+    asked = Request(False, 1.0, Actor(pid=7, uid=0, auid=1000))
+    shows(state.enabled(STATUS, serving=True, last=asked), Level.OK)
+    shows(state.enabled(off, serving=False, last=None), Level.WARNING, "start auditsvc")
+    shows(state.enabled(off, serving=True, last=None), Level.ERROR, "tamper")
+    shows(state.enabled(off, serving=True, last=asked), Level.NOTE, "1000", "auditsvc on")
+
+
+@pytest.mark.parametrize(
+    ("check", "values", "level"),
+    [
+        (state.locked, {}, Level.OK),
+        (state.locked, {"enabled": 2}, Level.NOTE),
+        (state.failure, {}, Level.OK),
+        (state.failure, {"failure": 0}, Level.NOTE),
+        (state.failure, {"failure": 2}, Level.WARNING),
+        (state.rate_limit, {}, Level.OK),
+        (state.rate_limit, {"rate_limit": 500}, Level.ERROR),
+        (state.backlog_wait_time, {}, Level.OK),
+        (state.backlog_wait_time, {"backlog_wait_time": 0}, Level.WARNING),
+        (state.lost, {}, Level.OK),
+        (state.lost, {"lost": 3}, Level.WARNING),
+    ],
+)
+def test_settings_of_the_kernel(check, values, level):
+    """Each as AUDIT_GET gives it."""
+    shows(check(replace(STATUS, **values)), level)
+
+
+@pytest.mark.parametrize(
+    ("limit", "serving", "level"),
+    [
+        (16384, True, Level.OK),
+        (64, False, Level.OK),
+        (64, True, Level.WARNING),
+        (0, True, Level.NOTE),
+    ],
+)
+def test_backlog_limit(limit, serving, level):
+    """A running service has raised it; if it is lower, somebody took it back."""
+    status = replace(STATUS, backlog_limit=limit)
+    shows(state.backlog_limit(status, wanted=16384, serving=serving), level)
+
+
+def test_loginuid_immutable():
+    """The feature's bit, not its lock."""
+    shows(state.loginuid_immutable(Features(2, 0)), Level.OK)
+    shows(state.loginuid_immutable(Features(1, 2)), Level.NOTE, "--loginuid-immutable")
+
+
+# --- rules ----------------------------------------------------------------------------------
+
+
+def test_blinding():
+    """The command that deletes exactly that rule."""
+    shows(rules.blinding(loaded("-a always,exit -S all")), Level.OK)
+    found = rules.blinding(loaded("-a never,task", "-a never,task -F uid=5"))
+    shows(found, Level.ERROR, "auditctl -d never,task;", "auditctl -d never,task -F uid=5")
+
+
+@pytest.mark.parametrize(
+    ("lines", "level"),
+    [
+        ([], Level.WARNING),
+        (["-a never,exit -S all"], Level.WARNING),
+        (["-a always,exit -S all"], Level.OK),
+        (["-a always,exit -S open"], Level.NOTE),
+        (["-a never,exit -F pid=1", "-a always,exit -S all"], Level.NOTE),
+    ],
+)
+def test_reach(lines, level):
+    """Whether every call is logged."""
+    shows(rules.reach(loaded(*lines)), level)
+
+
+@pytest.mark.parametrize(
+    ("lines", "level"),
+    [
+        ([], Level.OK),
+        (["-a always,exit -S all"], Level.WARNING),
+        (["-a always,exit -S all", "-a always,io_uring -S all"], Level.OK),
+    ],
+)
+def test_uring(lines, level):
+    """Who asks for every call asks for the ring's operations too."""
+    shows(rules.uring(loaded(*lines)), level)
+
+
+@pytest.mark.skipif(os.uname().machine != "x86_64", reason="needs a machine with both kinds")
+@pytest.mark.parametrize(
+    ("lines", "line", "level"),
+    [
+        (["-a always,exit -F arch=b64 -S openat -k o"], "", Level.WARNING),
+        (["-a always,exit -F arch=b64 -S openat -k o"], "ia32_emulation=0", Level.OK),
+        (
+            [
+                "-a always,exit -F arch=b64 -S openat -k o",
+                "-a always,exit -F arch=b32 -S openat -k o",
+            ],
+            "",
+            Level.OK,
+        ),
+        (["-a always,exit -S all"], "", Level.OK),
+    ],
+)
+def test_half(machine, lines, line, level):
+    """A 32-bit program makes the same calls."""
+    files = {"proc/config.gz": gzip.compress(GOOD_CONFIG.encode()), "proc/cmdline": line}
+    shows(rules.half(loaded(*lines), machine(files)), level)
+
+
+# --- who else -------------------------------------------------------------------------------
+
+
+def test_incumbent(machine):
+    """Ours, another, one that died, none."""
+    here = machine({"proc/77/comm": "auditd\n", "proc/77/exe": "->/usr/sbin/auditd"})
+    other, dead = replace(STATUS, pid=77), replace(STATUS, pid=78)
+
+    def check(status, *, serving=False, source="netlink"):
+        return daemons.incumbent(status, here, serving=serving, source=source)
+
+    shows(check(other), Level.WARNING, "pid 77 (/usr/sbin/auditd)", "multicast")
+    shows(check(other, serving=True), Level.OK, "our service")
+    shows(check(other, source="multicast"), Level.OK)
+    shows(check(dead), Level.WARNING, "has died")
+    shows(check(STATUS), Level.WARNING, "kernel's log")
+    shows(check(replace(STATUS, enabled=0)), Level.NOTE)
+
+
+def test_auditd_unit(machine):
+    """Enabled by any target; of no matter to who reads beside it."""
+    unit = "etc/systemd/system/multi-user.target.wants/auditd.service"
+    shows(daemons.auditd_unit(machine({}), source="netlink"), Level.OK)
+    both = machine({unit: "->/lib/systemd/system/auditd.service"})
+    shows(daemons.auditd_unit(both, source="netlink"), Level.WARNING, "systemctl disable")
+    shows(daemons.auditd_unit(both, source="multicast"), Level.OK)
+
+
+@pytest.mark.parametrize(
+    ("files", "level", "says"),
+    [
+        ({}, Level.NOTE, "not told"),
+        ({"etc/systemd/journald.conf": "[Journal]\n#Audit=no\n"}, Level.WARNING, "default"),
+        ({"etc/systemd/journald.conf": "[Journal]\n#Audit=yes\n"}, Level.NOTE, "default"),
+        (
+            {"etc/systemd/journald.conf": "[Journal]\nAudit=off\n"},
+            Level.WARNING,
+            "switches audit off",
+        ),
+        ({"etc/systemd/journald.conf": "[Journal]\nAudit=\n"}, Level.OK, "alone"),
+        (
+            {"etc/systemd/journald.conf": "[Other]\nAudit=no\n[Journal]\nAudit = keep\n"},
+            Level.OK,
+            "",
+        ),
+        (
+            {
+                "etc/systemd/journald.conf": "[Journal]\nAudit=no\n",
+                "usr/lib/systemd/journald.conf.d/50.conf": "[Journal]\nAudit=yes\n",
+                "etc/systemd/journald.conf.d/50.conf": "[Journal]\nAudit=keep\n",
+                "usr/lib/systemd/journald.conf.d/10.conf": "[Journal]\nAudit=yes\n",
+            },
+            Level.OK,
+            "/etc/systemd/journald.conf.d/50.conf",
+        ),
+        (
+            {
+                "etc/systemd/journald.conf": "[Journal]\nAudit=no\n",
+                f"etc/systemd/system/{SOCKET}": "->/dev/null",
+            },
+            Level.OK,
+            "masked",
+        ),
+    ],
+)
+def test_journald(machine, files, level, says):
+    """Drop-ins by name, those in /etc before those of the vendor; a masked socket ends it all."""
+    base = {"run/systemd/system/x": "", UNIT: f"->../{SOCKET}"}
+    shows(daemons.journald(machine(base | files)), level, says)
+
+
+def test_journald_without_socket_or_systemd(machine):
+    """Without its socket journald cannot reach the kernel's audit."""
+    assert "does not run" in daemons.journald(machine({})).found
+    here = machine({"run/systemd/system/x": ""})
+    shows(daemons.journald(here), Level.OK, "not enabled")
+
+
+def test_listeners(machine):
+    """A socket's inode tells whose it is, also where the port does not."""
+    files = {
+        "proc/net/netlink": NETLINK
+        + "0 9 0 00000000 0 0 0 2 0 6\n"
+        + "0 9 4294962 00000001 0 0 0 2 0 900\n"
+        + "0 15 1 00000001 0 0 0 2 0 901\n",
+        "proc/self/ns/net": "->net:[1]",
+        "proc/1/ns/net": "->net:[1]",
+        "proc/5/fd/3": "->socket:[900]",
+        "proc/5/comm": "systemd-journal\n",
+        "proc/6/fd/3": "->socket:[901]",
+    }
+    here = machine(files)
+    found = daemons.listeners(here, ours=None)
+    shows(found, Level.NOTE, "pid 5 (systemd-journal)")
+    assert "pid 6" not in found.found
+    shows(daemons.listeners(here, ours=5), Level.OK)
+
+
+def test_listeners_elsewhere(machine):
+    """Another network namespace has a table of its own, which says nothing of the host's group."""
+    files = {"proc/self/ns/net": "->net:[2]", "proc/1/ns/net": "->net:[1]"}
+    shows(daemons.listeners(machine(files), ours=None), Level.NOTE, "not known")
+    here = machine({"proc/net/netlink": NETLINK})
+    shows(daemons.listeners(here, ours=None), Level.NOTE, "not known")
+
+
+# --- the place ------------------------------------------------------------------------------
+
+HOST = {
+    "proc/self/ns/user": "->user:[4026531837]",
+    "proc/self/ns/pid": "->pid:[4026531836]",
+}
+
+
+def test_namespaces(machine):
+    """The initial ones have fixed numbers."""
+    shows(place.namespaces(machine({})), Level.NOTE, "not known")
+
+
+@pytest.mark.parametrize(
+    ("kind", "level"), [(None, Level.OK), ("user", Level.ERROR), ("pid", Level.ERROR)]
+)
+def test_other_namespaces(machine, kind, level):
+    """Audit is refused in any other."""
+    files = HOST | ({f"proc/self/ns/{kind}": f"->{kind}:[4026532178]"} if kind else {})
+    shows(place.namespaces(machine(files)), level, kind or "")
+
+
+def test_container(machine):
+    """Traces that engines leave."""
+    shows(place.container(machine({})), Level.OK)
+    shows(place.container(machine({"run/.containerenv": ""})), Level.NOTE, ".containerenv")
+
+
+@pytest.mark.parametrize(
+    ("bits", "level", "says"),
+    [
+        ("000001ffffffffff", Level.OK, "CAP_AUDIT_CONTROL"),
+        ("000001ffbfffffff", Level.WARNING, "lacks CAP_AUDIT_CONTROL"),
+        ("000001dfffffffff", Level.NOTE, "lacks CAP_AUDIT_READ"),
+        ("0000000000000000", Level.WARNING, "CAP_NET_ADMIN"),
+    ],
+)
+def test_capabilities(machine, bits, level, says):
+    """Bits of CapEff."""
+    here = machine(HOST | {"proc/self/status": f"Name:\tx\nCapEff:\t{bits}\n"})
+    shows(place.capabilities(here), level, says)
+
+
+def test_capabilities_of_another_user_namespace(machine):
+    """All bits are set there, and none counts."""
+    files = HOST | {
+        "proc/self/ns/user": "->user:[4026532178]",
+        "proc/self/status": "CapEff:\t000001ffffffffff\n",
+        "proc/sys/net/core/rmem_max": "212992\n",
+    }
+    here = machine(files)
+    shows(place.capabilities(here), Level.NOTE, "nothing to audit")
+    shows(place.receive_buffer(here, 1 << 25), Level.WARNING, "212992")
+
+
+@pytest.mark.parametrize(
+    ("bits", "limit", "level"),
+    [("1000", 212992, Level.OK), ("0", 212992, Level.WARNING), ("0", 1 << 25, Level.OK)],
+)
+def test_receive_buffer(machine, bits, limit, level):
+    """Either the capability or the system's limit."""
+    files = {
+        "proc/self/status": f"CapEff:\t{bits}\n",
+        "proc/sys/net/core/rmem_max": f"{limit}\n",
+    }
+    shows(place.receive_buffer(machine(HOST | files), 1 << 25), level)
+
+
+# --- logins ---------------------------------------------------------------------------------
+
+
+def test_pam(machine):
+    """Includes count, comments do not; su must not set it anew."""
+    line = "session required pam_loginuid.so\n"
+    files = {
+        "etc/pam.d/login": "@include common-session\n",
+        "etc/pam.d/common-session": "# nothing\nsession include deeper\n",
+        "etc/pam.d/deeper": "@include common-session\nsession optional pam_loginuid.so\n",
+        "etc/pam.d/sshd": "# " + line,
+        "etc/pam.d/su": "session substack deeper\n",
+        "etc/pam.d/sudo": "session required pam_limits.so\n",
+    }
+    found = logins.pam(machine(files))
+    assert [each.level for each in found] == [Level.WARNING] * 2
+    assert [each.found.split()[0] for each in found] == ["/etc/pam.d/sshd", "/etc/pam.d/su"]
+
+
+def test_pam_well(machine):
+    """One line that says which services set it."""
+    [found] = logins.pam(machine({"etc/pam.d/crond": "session required pam_loginuid.so\n"}))
+    shows(found, Level.OK, "crond")
+
+
+def test_pam_absent(machine):
+    """No file, no knowledge."""
+    [found] = logins.pam(machine({}))
+    shows(found, Level.NOTE, "not known")
+
+
+def test_sessions(machine):
+    """A process on a terminal should have a login uid; getty and what has no terminal need none."""
+
+    def process(pid, comm, terminal, auid):
+        return {
+            f"proc/{pid}/stat": f"{pid} ({comm}) S 1 1 1 {terminal} 1 0",
+            f"proc/{pid}/loginuid": auid,
+        }
+
+    well = process(1, "init", 0, UNSET) | process(2, "agetty", 1025, UNSET)
+    well |= process(3, "bash", 34816, "1000")
+    shows(logins.sessions(machine(well)), Level.OK)
+    ill = process(4, "b (a) sh", 34816, UNSET)
+    shows(logins.sessions(machine(ill)), Level.WARNING, "1 processes", "b (a) sh (4)")
+
+
+# --- clock and storage ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("files", "offset", "level"),
+    [
+        ({"run/systemd/timesync/synchronized": ""}, 0, Level.OK),
+        ({"proc/9/comm": "chronyd\n"}, 37, Level.OK),
+        ({"proc/9/comm": "chronyd\n"}, 0, Level.NOTE),
+        ({"proc/9/comm": "bash\n"}, 37, Level.WARNING),
+    ],
+)
+def test_clock(machine, files, offset, level):
+    """Somebody who keeps it, and a sign that he reached his servers."""
+    shows(clock.clock(machine(files), offset), level)
+
+
+@pytest.fixture
+def settings(tmp_path, monkeypatch):
+    """Settings of a service that keeps everything under one folder."""
+    monkeypatch.delenv("AUDITSVC_CONFIG", raising=False)
+    monkeypatch.setattr("auditsvc.config.DEFAULT_FILE", tmp_path / "absent.toml")
+    return Settings(
+        store=f"sqlite:///{tmp_path}/state/x.db",
+        state_directory=tmp_path / "state",
+        runtime_directory=tmp_path / "run",
+    )
+
+
+@pytest.mark.parametrize(
+    ("free", "level"), [(1 << 31, Level.OK), (1 << 28, Level.WARNING), (1 << 20, Level.ERROR)]
+)
+def test_spool_room(settings, free, level):
+    """Room for what the spool may keep; not even two segments is an error."""
+    shows(storage.spool_room(settings, lambda _path: free), level)
+
+
+def test_store_room(settings):
+    """Of a file; a server's disk is not ours to see."""
+    shows(storage.store_room(settings, lambda _path: 1 << 31), Level.OK)
+    shows(storage.store_room(settings, lambda _path: 1 << 20), Level.WARNING)
+    elsewhere = settings.model_copy(update={"store": "postgresql://db/x"})
+    shows(storage.store_room(elsewhere, lambda _path: 0), Level.OK)
+
+
+def test_room_of_a_folder_that_is_not_there(settings):
+    """The disk on which it would be made."""
+    assert storage.spool_room(settings).found.endswith("state/spool")
+
+
+def test_store(settings):
+    """Not made yet, and one that is no store."""
+    shows(storage.store(settings), Level.NOTE, "auditsvc run")
+    file = storage.sqlite_file(settings.store)
+    file.parent.mkdir()
+    file.write_text("no database, but long enough to be one\n" * 100)
+    shows(storage.store(settings), Level.ERROR, "x.db")
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="the owner of evidence is root")
+def test_modes(settings):
+    """Who can change the evidence is worse than who can read it."""
+    shows(storage.modes(settings)[0], Level.OK, "nothing")
+    settings.state_directory.mkdir(mode=0o700)
+    shows(storage.modes(settings)[0], Level.OK, "no one")
+    settings.state_directory.chmod(0o755)
+    shows(storage.modes(settings)[0], Level.NOTE, "0755")
+    settings.runtime_directory.mkdir()
+    settings.runtime_directory.chmod(0o777)
+    assert [each.level for each in storage.modes(settings)] == [Level.NOTE, Level.ERROR]
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="the owner of settings is root")
+def test_settings_file(tmp_path):
+    """Others must not write it, nor read the password in it."""
+    file = tmp_path / "auditsvc.toml"
+    shows(storage.settings_file(file, secret=True), Level.OK, "defaults")
+    file.write_text("")
+    for mode, secret, level in (
+        (0o644, False, Level.OK),
+        (0o644, True, Level.WARNING),
+        (0o600, True, Level.OK),
+        (0o664, False, Level.ERROR),
+    ):
+        file.chmod(mode)
+        shows(storage.settings_file(file, secret=secret), level)
+    assert storage.has_password("postgresql://u:p@h/x")
+    assert not storage.has_password("sqlite:///x.db")
+
+
+def test_decoder(settings):
+    """The one in use."""
+    chosen = settings.model_copy(update={"decoder": "reference"})
+    shows(storage.decoder(chosen), Level.NOTE, "reference")
+
+
+# --- all of it --------------------------------------------------------------------------------
+
+SILENT = KernelError("asking for audit's status: no", "as root", errno.EPERM)
+
+
+def by_name(found):
+    """Findings by their name; a name that comes twice is told apart by its text."""
+    return {each.name: each for each in found}
+
+
+def test_examine_a_machine_that_is_well(machine, settings):
+    """Every matter has its finding, and none is worse than a note."""
+    files = HOST | {
+        "proc/cmdline": "audit=1 audit_backlog_limit=8192",
+        "proc/config.gz": gzip.compress(GOOD_CONFIG.encode()),
+        "proc/self/status": "CapEff:\t000001ffffffffff\n",
+        "proc/net/netlink": NETLINK,
+        "run/systemd/timesync/synchronized": "",
+        "etc/pam.d/login": "session required pam_loginuid.so\n",
+        "proc/77/comm": "x",
+    }
+    kernel = Kernel(
+        replace(STATUS, pid=77),
+        Features(2, 0),
+        loaded("-a always,exit -S all", "-a always,io_uring -S all"),
+    )
+    beside = settings.model_copy(update={"source": "multicast"})
+    found = examine(machine(files), kernel, beside, Path("/nowhere.toml"))
+    assert {each.level for each in found} <= {Level.OK, Level.NOTE}, found
+    assert len(by_name(found)) == len(found) >= 30
+
+
+def test_examine_without_an_answer_of_the_kernel(machine, settings):
+    """What it did not tell is said, matter by matter, and is no error for want of privilege."""
+    told = by_name(
+        examine(machine({}), Kernel(STATUS, Features(0, 0), []), settings, Path("/nowhere.toml"))
+    )
+    silent = by_name(examine(machine({}), SILENT, settings, Path("/nowhere.toml")))
+    assert set(told) - {"service"} == set(silent)
+    assert silent["kernel: answers"].level == Level.WARNING
+    assert silent["lost"].found == "not known: the kernel does not answer us"
+    refused = KernelError("no audit", "", errno.ECONNREFUSED)
+    found = by_name(examine(machine({}), refused, settings, Path("/nowhere.toml")))
+    assert found["kernel: answers"].level == Level.ERROR
+
+
+def test_examine_with_wrong_settings(machine):
+    """The rest is looked at all the same."""
+    wrong = ConfigError("setting store: wrong", "correct it")
+    found = by_name(examine(machine({}), SILENT, wrong, Path("/nowhere.toml")))
+    shows(found["settings"], Level.ERROR, "setting store: wrong", "correct it")
+    assert "boot: audit=" in found
+
+
+def test_what_may_not_be_read_is_said(machine, settings, monkeypatch):
+    """A file that is there and refused is a finding, not an end."""
+
+    def refuse(_self, path):
+        raise PermissionError(errno.EACCES, "Permission denied", f"/{path}")
+
+    monkeypatch.setattr(Machine, "text", refuse)
+    found = by_name(examine(machine({}), SILENT, settings, Path("/nowhere.toml")))
+    assert found["boot: audit="].level == Level.NOTE
+    assert "/proc/cmdline: Permission denied" in found["boot: audit="].found

@@ -1,0 +1,683 @@
+"""The guard against a kernel of our own making: what it finds, names, puts back and leaves."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections import deque
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+
+from auditsvc import switch
+from auditsvc.daemon import DaemonRecords, actor
+from auditsvc.decode.fields import parse_fields
+from auditsvc.errors import KernelError, LockedError
+from auditsvc.guard import Guard, Meant
+from auditsvc.kernel import memory, messages
+from auditsvc.line import parse_line, untrusted
+from auditsvc.rule import Add, Condition, FilterList, parse
+from auditsvc.rule.fields import EQUAL, KEY
+from auditsvc.rule_load import alone
+from auditsvc.sink import Sink
+from auditsvc.spool import Place, SpoolReader, SpoolWriter
+
+ALL = "-a always,exit -S all -F auid=1000 -F key=all"
+WATCH = "-w /etc/passwd -p wa -k watch"
+NEVER = "-a never,exit -S all -F pid=77"
+TAMPERER = {"auid": 1000, "ses": 3, "pid": 4321, "comm": '"auditctl"', "exe": '"/sbin/auditctl"'}
+SETTINGS = {
+    "enabled": 1,
+    "failure": 1,
+    "rate_limit": 0,
+    "backlog_limit": 16384,
+    "backlog_wait_time": 15000,
+}
+
+
+def rule(text):
+    """Give the rule of a line."""
+    (line,) = parse(text)
+    assert isinstance(line.command, Add)
+    return line.command.rule
+
+
+class Kernel:
+    """Its rules, its settings, and what it writes of changes into the spool."""
+
+    def __init__(self, sink, collector):
+        self.loaded = []
+        self.settings = SETTINGS | {"pid": os.getpid()}
+        self.listener = None
+        self.changes = 0
+        """Requests of the guard that were carried out."""
+        self.refused = set()
+        """Rules that cannot be added."""
+        self._sink = sink
+        self._collector = collector
+        self._serial = 0
+
+    # what the guard asks
+
+    def status(self):
+        """Status, as far as a guard cares."""
+        return SimpleNamespace(**self.settings)
+
+    def raw_rules(self):
+        """Rules list by list, as the kernel gives them."""
+        order = sorted(self.loaded, key=lambda each: each.filter_list)
+        return [each.to_bytes() for each in order]
+
+    def rules(self):
+        """The same, read."""
+        return sorted(self.loaded, key=lambda each: each.filter_list)
+
+    def set(self, **values):
+        """Change settings, as ourselves."""
+        self._lock()
+        self.settings |= values
+        for name, value in values.items():
+            self._ours(f"op=set audit_{name}={value} old=0", "res=1")
+        self._heard(messages.SET, messages.change_status(**values))
+
+    def add_rule(self, new, *, prepend=False):
+        """Add one, as ourselves."""
+        self._lock()
+        if new in self.refused:
+            raise KernelError("adding the rule: what it watches is not there", "", errno.ENOENT)
+        self.add(new, prepend=prepend)
+        self._ours("", f"op=add_rule {said_of(new)} res=1")
+        self._heard(messages.ADD_RULE, new.to_bytes(prepend=prepend))
+
+    def delete_rule(self, old):
+        """Delete one, as ourselves."""
+        self._lock()
+        if old not in self.loaded:
+            raise KernelError("deleting the rule: it is not loaded", "", errno.ENOENT)
+        self.loaded.remove(old)
+        self._ours("", f"op=remove_rule {said_of(old)} res=1")
+        self._heard(messages.DELETE_RULE, old.to_bytes())
+
+    def _lock(self):
+        if self.settings["enabled"] == 2:
+            raise LockedError("changing: audit is locked (-e 2)", "", errno.EPERM)
+
+    def _heard(self, kind, payload):
+        self.changes += 1
+        if self.listener:
+            self.listener(kind, payload)
+
+    def _ours(self, before, after):
+        us = actor(os.getpid())
+        self.write(f"{before} auid={us.auid} ses={us.ses} {after}".strip(), call=None)
+
+    # what others do
+
+    def add(self, new, *, prepend=False):
+        """Put a rule into its list, and say nothing."""
+        assert new not in self.loaded
+        self.loaded.insert(0 if prepend else len(self.loaded), new)
+
+    def tamper(self, *, add=None, front=None, delete=None, call=TAMPERER, **settings):
+        """Change something as somebody else; `call` None: a task that is not covered."""
+        by = f"auid={TAMPERER['auid']} ses={TAMPERER['ses']}"
+        for each in (add, front):
+            if each is not None:
+                self.add(each, prepend=each is front)
+                self.write(f"{by} op=add_rule {said_of(each)} res=1", call)
+        if delete is not None:
+            self.loaded.remove(delete)
+            self.write(f"{by} op=remove_rule {said_of(delete)} res=1", call)
+        for name, value in settings.items():
+            old, self.settings[name] = self.settings[name], value
+            if old or name != "enabled":
+                self.write(f"op=set audit_{name}={value} old={old} {by} res=1", call)
+
+    def write(self, body, call=TAMPERER, *, late=False):
+        """Write a CONFIG_CHANGE and the SYSCALL of its event; gives the latter if it is `late`."""
+        self._serial += 1
+        stamp = f"audit(1750000000.123:{self._serial}): "
+        text = f"type=CONFIG_CHANGE msg={stamp}{body}\n"
+        syscall = ""
+        if call is not None:
+            syscall = (
+                f"type=SYSCALL msg={stamp}arch=c000003e syscall=44 success=yes exit=60 a0=3"
+                f" a1=7ff a2=3c a3=0 items=0 ppid=1 pid={call['pid']} auid={call['auid']} uid=0"
+                f" tty=(none) ses={call['ses']} comm={call['comm']} exe={call['exe']} key=(null)\n"
+            )
+        self._sink.put((text if late else text + syscall).encode(), 1)
+        self._collector.config_changes += 1
+        return syscall
+
+    def say(self, text):
+        """Write further lines."""
+        self._sink.put(text.encode(), text.count("\n"))
+
+
+def said_of(each):
+    """What CONFIG_CHANGE says of a rule."""
+    joined = "\x01".join(each.keys).encode(errors="surrogateescape")
+    key = untrusted(joined) if joined else "(null)"
+    return f"key={key} list={int(each.filter_list)}"
+
+
+class Stage:
+    """A guard, a kernel, and what the one said of the other."""
+
+    def __init__(self, folder, loaded, **options):
+        self.writer = SpoolWriter(folder / "spool", segment_bytes=1 << 20, fsync="none")
+        sink = Sink(self.writer, DaemonRecords())
+        self.collector = SimpleNamespace(config_changes=0, rivals=deque())
+        self.kernel = Kernel(sink, self.collector)
+        for each in loaded:
+            self.kernel.add(rule(each))
+        self.asked = 0
+        session = SimpleNamespace(control=self.kernel, register_again=self._register)
+        self.runtime = folder / "run"
+        self.runtime.mkdir()
+        meant = Meant(self.runtime)
+        self.guard = Guard(session, self.collector, sink, meant, **({"restore": False} | options))
+        self.guard.begin()
+
+    def _register(self):
+        self.asked += 1
+
+    def look(self, times=3):
+        """Look until everything is said."""
+        for _ in range(times):
+            self.guard.look()
+
+    def said(self):
+        """Findings in the spool: their fields."""
+        with SpoolReader(self.writer.directory, Place()) as reader:
+            lines = [parse_line(line) for line in reader.read(1 << 20).splitlines()]
+        return [
+            {
+                field.name.decode(): None if field.value is None else field.value.decode()
+                for field in parse_fields(1203, line.body)
+            }
+            for line in lines
+            if line.type_name == b"DAEMON_CONFIG"
+        ]
+
+    def brief(self, *names):
+        """The same, some fields only."""
+        return [tuple(found.get(name) for name in names) for found in self.said()]
+
+
+@pytest.fixture
+def stage(tmp_path):
+    """Make a stage; `restore=True` for a guard that puts back."""
+    made = []
+
+    def make(*loaded, **options):
+        made.append(Stage(tmp_path, loaded, **options))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.writer.close()
+
+
+def test_nothing_happens_and_nothing_is_said(stage):
+    """Looks at an untouched kernel, and the service's own changes, make no finding."""
+    at = stage(NEVER, ALL, restore=True)
+    at.look()
+    at.kernel.add_rule(rule("-a never,exit -S all -F ppid=5"), prepend=True)
+    at.look()
+    at.kernel.delete_rule(rule(NEVER))
+    at.kernel.add_rule(rule("-a always,exit -S all -F auid=5 -F key=more"))
+    at.look()
+    at.kernel.delete_rule(rule("-a never,exit -S all -F ppid=5"))
+    at.look()
+    assert at.said() == []
+    assert at.kernel.rules() == [rule(ALL), rule("-a always,exit -S all -F auid=5 -F key=more")]
+
+
+def test_a_deleted_rule_is_reported_with_who_did_it(stage):
+    """One line, with the rule, the login, the process, and the record that proves it."""
+    at = stage(ALL)
+    at.kernel.tamper(delete=rule(ALL))
+    at.look()
+    (found,) = at.said()
+    assert found | {"subj": ""} == {
+        "op": "tamper", "what": "rule_deleted", "list": "exit", "key": "all", "detail": ALL,
+        "restored": "no", "evidence": "1750000000.123:1", "known_by": "call", "auid": "1000",
+        "pid": "4321", "uid": "0", "ses": "3", "comm": "auditctl", "exe": "/sbin/auditctl",
+        "subj": "", "res": "success",
+    }  # fmt: skip
+    assert (at.kernel.loaded, at.kernel.changes, at.guard.findings) == ([], 0, 1)
+
+
+@pytest.mark.parametrize("deleted", [NEVER, ALL, WATCH])
+def test_a_deleted_rule_comes_back_where_it_was(stage, deleted):
+    """With restore the list is what it was, in its order, and the line says so."""
+    at = stage(NEVER, ALL, WATCH, restore=True)
+    before = at.kernel.rules()
+    at.kernel.tamper(delete=rule(deleted))
+    at.look()
+    assert at.brief("what", "detail", "restored") == [("rule_deleted", deleted, "yes")]
+    assert at.kernel.rules() == before
+
+
+def test_a_never_in_front_goes_and_one_behind_stays(stage):
+    """Where it stands decides whether a never takes cover; what does not is its owner's."""
+    at = stage(ALL, restore=True)
+    at.kernel.tamper(front=rule("-a never,exit -S all -F uid=0"))
+    at.kernel.tamper(add=rule(NEVER))
+    at.look()
+    assert at.brief("what", "restored") == [("never_added", "yes"), ("rule_added", "no")]
+    assert at.kernel.rules() == [rule(ALL), rule(NEVER)]
+    at.kernel.tamper(delete=rule(NEVER))
+    at.look()
+    assert at.brief("what", "restored")[2:] == [("rule_deleted", "no")]
+    assert at.kernel.rules() == [rule(ALL)]
+
+
+def test_a_never_is_judged_with_what_was_deleted(stage):
+    """All rules deleted and a never added: alone it takes nothing, in front of ours it would."""
+    at = stage(ALL, WATCH, restore=True)
+    for each in (ALL, WATCH):
+        at.kernel.tamper(delete=rule(each))
+    at.kernel.tamper(add=rule("-a never,exit -S all -F uid=0"))
+    at.look()
+    assert sorted(at.brief("what", "restored")) == [
+        ("never_added", "yes"),
+        ("rule_deleted", "yes"),
+        ("rule_deleted", "yes"),
+    ]
+    assert at.kernel.rules() == [rule(ALL), rule(WATCH)]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "-a always,exclude -F msgtype=CONFIG_CHANGE",
+        "-a never,task",
+        "-a never,user -F uid=0",
+        "-a never,filesystem -F fstype=tracefs",
+    ],
+)
+def test_other_lists_take_cover_too(stage, line):
+    """An exclude of either action, and a never that leaves tasks, messages or paths out."""
+    at = stage(ALL, restore=True)
+    at.kernel.tamper(add=rule(line))
+    at.look()
+    assert at.brief("what", "restored") == [("never_added", "yes")]
+    assert at.kernel.rules() == [rule(ALL)]
+
+
+def test_what_was_undone_before_the_look_has_left_its_record(stage):
+    """Deleted and added again, added and deleted again, set and set back: each is one finding."""
+    at = stage(ALL, restore=True)
+    at.kernel.tamper(delete=rule(ALL))
+    at.kernel.tamper(add=rule(ALL))
+    at.kernel.tamper(front=rule(NEVER))
+    at.kernel.tamper(delete=rule(NEVER))
+    at.kernel.tamper(enabled=0)
+    at.kernel.tamper(enabled=1)
+    at.kernel.tamper(backlog_limit=64)
+    at.kernel.tamper(backlog_limit=16384)
+    at.look()
+    assert at.brief("what", "detail", "restored", "pid") == [
+        ("rule_deleted", ALL, "undone", "4321"),
+        ("rule_added", "a rule of the list exit with no key", "undone", "4321"),
+        ("switched_off", "enabled 1 -> 0", "undone", "4321"),
+        ("setting", "backlog_limit 16384 -> 64", "undone", "4321"),
+    ]
+    assert at.kernel.changes == 0
+
+
+def test_a_rule_that_moved_is_moved_back(stage):
+    """Deleted and added again at the end is another order, which decides what is logged."""
+    at = stage(ALL, NEVER, WATCH, restore=True)
+    at.kernel.tamper(delete=rule(ALL))
+    at.kernel.tamper(add=rule(ALL))
+    at.look()
+    assert at.brief("what", "detail", "restored") == [("rule_moved", ALL, "yes")]
+    assert at.kernel.rules() == [rule(ALL), rule(NEVER), rule(WATCH)]
+
+
+def test_the_switch(stage):
+    """Off is tampering unless it is meant; with restore it goes on again."""
+    at = stage(ALL, restore=True)
+    at.kernel.tamper(enabled=0)
+    at.look()
+    assert at.kernel.settings["enabled"] == 1
+    switch.ask(at.runtime, on=False)
+    at.look()
+    at.kernel.tamper(enabled=0)
+    at.look()
+    assert at.kernel.settings["enabled"] == 0
+    at.kernel.tamper(enabled=1)
+    at.guard.look()
+    switch.ask(at.runtime, on=True)
+    at.look()
+    switch.ask(at.runtime, on=False)
+    at.kernel.tamper(enabled=0)
+    at.kernel.tamper(enabled=1)
+    switch.ask(at.runtime, on=True)
+    at.look()
+    assert at.brief("what", "restored") == [("switched_off", "yes")]
+    switch.ask(at.runtime, on=False)
+    at.look()
+    at.kernel.tamper(enabled=0)
+    at.look()
+    at.kernel.tamper(enabled=1)
+    at.look()
+    assert at.brief("what", "restored")[1:] == [("switched_on", "no")]
+
+
+def test_on_again_is_told_where_off_was(stage):
+    """In a report, who switched off is followed by that it is on again."""
+    at = stage(ALL)
+    at.kernel.tamper(enabled=0)
+    at.look()
+    at.kernel.tamper(enabled=1)
+    at.look()
+    assert at.brief("what", "detail") == [
+        ("switched_off", "enabled 1 -> 0"),
+        ("switched_on", "enabled 0 -> 1"),
+    ]
+
+
+def test_settings_that_cost_records_are_put_back(stage):
+    """Limits that fall are findings; one that rises is welcome, and the measure from then on."""
+    at = stage(ALL, restore=True)
+    at.kernel.tamper(backlog_limit=32768)
+    at.look()
+    at.kernel.tamper(backlog_limit=64, rate_limit=5, failure=0, backlog_wait_time=0)
+    at.look()
+    assert at.brief("detail", "restored") == [
+        ("failure 1 -> 0", "yes"),
+        ("rate_limit 0 -> 5", "yes"),
+        ("backlog_limit 32768 -> 64", "yes"),
+        ("backlog_wait_time 15000 -> 0", "yes"),
+    ]
+    expected = SETTINGS | {"backlog_limit": 32768, "pid": os.getpid()}
+    assert at.kernel.settings == expected
+
+
+def test_locked_audit_cannot_be_put_back(stage):
+    """Under -e 2 it is said what was taken, that it stays so, and nothing is tried again."""
+    at = stage(ALL, restore=True)
+    at.kernel.tamper(delete=rule(ALL))
+    at.kernel.tamper(enabled=2)
+    at.look(5)
+    assert at.brief("what", "restored") == [("rule_deleted", "failed"), ("setting", "failed")]
+    assert at.kernel.changes == 0
+    assert at.guard.findings == 2
+
+
+def test_a_lock_that_comes_while_restoring_is_no_end(stage):
+    """The kernel refuses in the middle: failed, and the service goes on."""
+    at = stage(ALL, restore=True)
+    real = at.kernel.add_rule
+
+    def locked(*arguments, **options):
+        at.kernel.settings["enabled"] = 2
+        real(*arguments, **options)
+
+    at.kernel.add_rule = locked
+    at.kernel.tamper(delete=rule(ALL))
+    at.look()
+    assert at.brief("what", "restored") == [("rule_deleted", "failed"), ("setting", "failed")]
+
+
+def test_two_who_undo_each_other_do_not_spin(stage, monkeypatch):
+    """Five times at once, then once in ten seconds, and the lines tell which is which."""
+    now = [1000.0]
+    monkeypatch.setattr("auditsvc.guard.restorer.time.monotonic", lambda: now[0])
+    at = stage(ALL, restore=True)
+    for _ in range(60):
+        if rule(ALL) in at.kernel.loaded:
+            at.kernel.tamper(delete=rule(ALL))
+        at.guard.look()
+        now[0] += 0.5
+    assert at.kernel.changes == 5 + 2
+    now[0] -= 0.1
+    at.look()
+    assert [restored for (restored,) in at.brief("restored")].count("later") == 3
+    assert at.brief("what", "restored").count(("put_back", "yes")) == 2
+    now[0] += 60
+    at.look()
+    assert at.kernel.rules() == [rule(ALL)]
+    assert at.brief("what", "restored")[-1] == ("put_back", "yes")
+    assert at.guard.findings == 8
+
+
+def test_a_rule_of_ours_that_comes_back_by_others_is_ours(stage, monkeypatch):
+    """Deleted while it has to wait, added and deleted again by the same hand: it still returns."""
+    now = [1000.0]
+    monkeypatch.setattr("auditsvc.guard.restorer.time.monotonic", lambda: now[0])
+    at = stage(ALL, restore=True)
+    for _ in range(6):
+        at.kernel.tamper(delete=rule(ALL))
+        at.guard.look()
+    assert at.kernel.rules() == []
+    at.kernel.tamper(add=rule(ALL))
+    at.look()
+    at.kernel.tamper(delete=rule(ALL))
+    at.look()
+    now[0] += 10
+    at.look()
+    assert at.kernel.rules() == [rule(ALL)]
+
+
+def test_a_rule_that_is_refused_does_not_keep_the_others_out(stage):
+    """What it watches is gone: it stays out, is said to, and is not tried for ever."""
+    at = stage(WATCH, ALL, restore=True)
+    at.kernel.refused = {rule(WATCH)}
+    at.kernel.tamper(delete=rule(WATCH))
+    at.kernel.tamper(delete=rule(ALL))
+    at.look()
+    assert sorted(at.brief("detail", "restored")) == [(ALL, "yes"), (WATCH, "failed")]
+    changes = at.kernel.changes
+    at.look(20)
+    assert at.kernel.changes == changes
+    assert at.kernel.rules() == [rule(ALL)]
+
+
+def test_a_call_that_comes_late_still_names(stage):
+    """The SYSCALL of the deed is written after the look that found it: the line waits for it."""
+    at = stage(ALL)
+    at.kernel.loaded.clear()
+    body = f"auid=1000 ses=3 op=remove_rule {said_of(rule(ALL))} res=1"
+    syscall = at.kernel.write(body, late=True)
+    at.guard.look()
+    assert at.said() == []
+    at.kernel.say(syscall)
+    at.guard.look()
+    assert at.brief("what", "pid", "exe") == [("rule_deleted", "4321", "/sbin/auditctl")]
+
+
+def test_a_record_that_comes_late_still_names(stage):
+    """The same where the whole event is late."""
+    at = stage(ALL)
+    at.kernel.loaded.clear()
+    at.guard.look()
+    at.kernel.write(f"auid=1000 ses=3 op=remove_rule {said_of(rule(ALL))} res=1")
+    at.look()
+    assert at.brief("what", "pid") == [("rule_deleted", "4321")]
+
+
+def test_a_task_that_is_not_covered_is_known_by_its_login(stage):
+    """Without a SYSCALL there are auid and ses; pid and exe are absent, not invented."""
+    at = stage(ALL)
+    at.kernel.tamper(delete=rule(ALL), call=None)
+    at.look()
+    (found,) = at.said()
+    assert (found["auid"], found["ses"], found["known_by"]) == ("1000", "3", "record")
+    assert not {"pid", "exe", "comm"} & set(found)
+
+
+def test_who_hides_its_call_is_known_by_its_socket(stage):
+    """A never that hides the call of its own making: the session's audit socket tells who."""
+    at = stage(ALL)
+    opened = (
+        "type=SYSCALL msg=audit(1749999999.9:{serial}): arch=c000003e syscall={nr} success=yes"
+        " exit=3 a0=10 a1=80003 a2=9 a3=0 items=0 ppid=1 pid={pid} auid=1000 uid=0 ses={ses}"
+        ' comm="{comm}" exe="/sbin/{comm}" key="all"\n'
+    ).replace("1749999999.9", "1749999999.900")
+    at.kernel.say(opened.format(serial=900, nr=41, pid=51, ses=3, comm="auditctl"))
+    at.kernel.say(opened.format(serial=901, nr=41, pid=52, ses=4, comm="other"))
+    at.kernel.say(opened.format(serial=902, nr=44, pid=53, ses=3, comm="sendto"))
+    at.kernel.tamper(front=rule(NEVER), call=None)
+    at.look()
+    assert at.brief("what", "pid", "exe", "known_by") == [
+        ("never_added", "51", "/sbin/auditctl", "socket")
+    ]
+
+
+def test_a_record_like_ours_by_somebody_else_is_not_ours(stage):
+    """The same login and the same rule: only as many records as we caused are passed over."""
+    at = stage(ALL, restore=True)
+    us = actor(os.getpid())
+    at.kernel.add_rule(rule(NEVER))
+    at.kernel.delete_rule(rule(NEVER))
+    body = f"auid={us.auid} ses={us.ses} op=add_rule {said_of(rule(NEVER))} res=1"
+    at.kernel.write(body, call=None)
+    at.look()
+    assert at.brief("what", "restored") == [("rule_added", "undone")]
+
+
+def test_a_call_of_ours_uses_up_what_was_expected(stage):
+    """Before we are exempt our own call is logged too: then a second record is another's."""
+    at = stage(ALL)
+    us = actor(os.getpid())
+    at.kernel.listener(messages.DELETE_RULE, rule(NEVER).to_bytes())
+    body = f"auid={us.auid} ses={us.ses} op=remove_rule {said_of(rule(NEVER))} res=1"
+    at.kernel.write(body, TAMPERER | {"pid": os.getpid()})
+    at.look()
+    assert at.said() == []
+    at.kernel.write(body, call=None)
+    at.look()
+    assert at.brief("what") == [("rule_deleted",)]
+
+
+def test_a_rival_is_named(stage):
+    """Who asked for our place and was refused: by its call, or by what its login says."""
+    at = stage(ALL)
+    at.collector.rivals.append(999_999_999)
+    at.kernel.write(f"op=set audit_pid=999999999 old={os.getpid()} auid=1000 ses=3 res=0")
+    at.look()
+    at.collector.rivals.append(999_999_998)
+    at.look()
+    assert at.brief("what", "pid", "known_by", "res") == [
+        ("replaced", "4321", "call", "failed"),
+        ("replaced", "999999998", "proc", "failed"),
+    ]
+
+
+def test_the_place_is_asked_for_again(stage, monkeypatch):
+    """Given up: at every look. Taken by another: said once, asked for at intervals."""
+    now = [1000.0]
+    monkeypatch.setattr("auditsvc.guard.guard.time.monotonic", lambda: now[0])
+    at = stage(ALL)
+    at.kernel.settings["pid"] = 0
+    at.look()
+    assert at.asked == 3
+    assert at.brief("what", "restored") == [("given_up", "later")]
+    at.kernel.settings["pid"] = os.getpid()
+    at.look()
+    at.kernel.settings["pid"] = os.getppid()
+    at.look(10)
+    assert at.asked == 3
+    now[0] += 10
+    at.look()
+    assert at.asked == 4
+    assert at.brief("what", "pid") == [
+        ("given_up", None),
+        ("replaced", str(os.getppid())),
+    ]
+
+
+def test_what_happens_between_last_tick_and_end_is_found(stage):
+    """The last look waits for nothing that could still come with another."""
+    at = stage(ALL, restore=True)
+    at.kernel.tamper(delete=rule(ALL), call=None)
+    at.guard.last_look()
+    assert at.brief("what", "restored") == [("rule_deleted", "yes")]
+    at.kernel.delete_rule(rule(ALL))  # the session's own end
+    assert at.kernel.listener is None
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        b"/tmp/a pid=1 auid=0 res=failed",
+        b"/tmp/a\ntype=DAEMON_CONFIG msg=audit(1.000:1): op=tamper what=none",
+        b"/tmp/\"quoted\" msg='op=x pid=9'",
+        b"/tmp/\x1dAUID=root",
+        b"\xff\xfe",
+        b"",
+    ],
+)
+def test_hostile_names_forge_nothing(stage, name):
+    """A program or key that looks like fields is one value, byte for byte or escaped."""
+    key = Condition(KEY, EQUAL, b"k".join([name, name]).decode(errors="surrogateescape"))
+    hostile = replace(rule(ALL), conditions=(key,))
+    at = stage()
+    at.kernel.add(hostile)
+    at.guard.begin()
+    call = TAMPERER | dict.fromkeys(("comm", "exe"), name.hex().upper() or '""')
+    at.kernel.tamper(delete=hostile, call=call)
+    at.guard.look()
+    with SpoolReader(at.writer.directory, Place()) as reader:
+        lines = reader.read(1 << 20).splitlines()
+    (found,) = [line for line in lines if line.startswith(b"type=DAEMON_CONFIG")]
+    fields = parse_fields(1203, parse_line(found).body)
+    assert [field.name.decode() for field in fields] == [
+        "op", "what", "list", "key", "detail", "restored", "evidence", "known_by",
+        "auid", "pid", "uid", "ses", "comm", "exe", "subj", "res",
+    ]  # fmt: skip
+    values = {field.name: field.value for field in fields}
+    assert (values[b"exe"], values[b"comm"], values[b"pid"]) == (name, name, b"4321")
+    assert values[b"key"] == name + b"k" + name
+
+
+def test_what_rules_load_changes_is_meant(stage):
+    """Rules that a load adds stay, also a never; those it takes out do not come back."""
+    at = stage(ALL, WATCH, restore=True)
+
+    def load(*rules):
+        memory.remember(at.runtime / memory.LOADED, {"rules": memory.as_hex(rules)})
+
+    with alone(at.runtime):
+        load(rule(NEVER))
+        at.kernel.tamper(front=rule(NEVER))
+        at.guard.look()
+        assert at.said() == []
+    at.look()
+    with alone(at.runtime):
+        at.kernel.tamper(delete=rule(NEVER))
+        load()
+    at.look()
+    assert at.brief("what", "restored") == [("never_added", "no"), ("rule_deleted", "no")]
+    load(rule(NEVER))
+    at.kernel.tamper(front=rule(NEVER))
+    at.look()
+    at.kernel.tamper(delete=rule(NEVER))
+    at.look()
+    assert at.brief("what", "restored")[2:] == [("never_added", "no"), ("rule_deleted", "yes")]
+
+
+def test_who_holds_the_lock_does_not_blind_for_long(stage):
+    """A load that never ends delays a look or two, no more."""
+    at = stage(ALL)
+    with alone(at.runtime):
+        at.kernel.tamper(delete=rule(ALL))
+        at.look(3)
+        assert at.brief("what") == [("rule_deleted",)]
+
+
+def test_lists_are_told_apart(stage):
+    """One key on two lists: the record of the one is not taken for that of the other."""
+    uring = "-a always,io_uring -S all -F auid=1000 -F key=all"
+    at = stage(ALL, uring)
+    at.kernel.tamper(delete=rule(uring))
+    at.kernel.tamper(delete=rule(ALL), call=TAMPERER | {"pid": 5})
+    at.look()
+    assert sorted(at.brief("list", "pid")) == [("exit", "5"), ("io_uring", "4321")]
+    assert rule(uring).filter_list is FilterList.IO_URING
