@@ -69,7 +69,9 @@ class Look:
 
     @property
     def share(self) -> float | None:
-        """Covered tasks among those that are not exempt; None if there is no other."""
+        """Covered tasks among those that are not exempt; None if nothing can be said of any."""
+        if not self.kernel.known:
+            return None
         count = self.tasks
         whole = sum(count.values()) - count[State.EXEMPT]
         return count[State.COVERED] / whole if whole else None

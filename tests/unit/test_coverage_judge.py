@@ -9,7 +9,7 @@ import pytest
 from auditsvc.coverage import watch as watching
 from auditsvc.coverage.judge import WHY, Evidence, State, judge, on_by, remedy
 from auditsvc.coverage.logged import Logs, read_rules
-from auditsvc.coverage.look import Kernel, Look, judge_all
+from auditsvc.coverage.look import UNASKED, Kernel, Look, judge_all
 from auditsvc.coverage.periods import Birth, Periods, Stand
 from auditsvc.kernel.tasks import Process, Thread
 from auditsvc.rule import parse
@@ -173,6 +173,9 @@ def test_what_a_look_comes_to():
     off = Kernel(logged(ALL, enabled=False))
     assert not Look(off, judge_all(some[:1], boot(), Evidence(), off), 0.0).well
     assert Look(kernel, [], 0.0).share is None
+    unasked = Look(UNASKED, judge_all(some, boot(), Evidence(), UNASKED), 0.0)
+    assert unasked.share is None
+    assert unasked.well
 
 
 def test_every_reason_has_a_sentence():
