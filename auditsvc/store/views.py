@@ -217,8 +217,10 @@ def _events(d: Dialect) -> str:
 def _tamper(d: Dialect) -> str:
     """What the guard found (`auditsvc.guard.finding`): its lines are events of ours."""
     found, joins = _lookups(d, [Lookup("host", (Step("host", "h", "h.id = e.host"),), "name")])
+    # Other texts are no JSON, and a planner may ask for the operation first.
+    ours = f"(CASE WHEN e.type = {_DAEMON_CONFIG} THEN told.value END)"
     told = {
-        name: d.json_get.format("told.value", name)
+        name: d.json_get.format(ours, name)
         for name in ("op", "what", "detail", "restored", "exe", "comm", "evidence", "known_by")
     }
     shown = ", ".join(f"{told[name]} AS {name}" for name in ("what", "detail", "restored"))
