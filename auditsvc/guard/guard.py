@@ -71,6 +71,7 @@ class Guard:
         self._restorer: Restorer | None = None
         self._meant = meant
         self._waited = 0
+        self._begun = False
         self._ours = Ours()
         self._control.listener = self._ours.heard
         self._trail = Trail(sink.directory, lambda: sink.place)
@@ -95,6 +96,7 @@ class Guard:
         self._see()
         if self._restore:
             self._restorer = Restorer(self._control, self._rules, self._settings)
+        self._begun = True
 
     def look(self) -> None:
         """Look once: find, put back, and write down what is known."""
@@ -102,6 +104,9 @@ class Guard:
             self._waited += 1
             return
         self._waited = 0
+        self._look()
+
+    def _look(self) -> None:
         if self._nothing_new():
             self._trail.mark()
             return
@@ -126,12 +131,18 @@ class Guard:
         self._trail.mark()
 
     def last_look(self) -> None:
-        """Look, and wait no longer for who it was; from then on the rules may go."""
-        self.look()
-        if self._held:
-            time.sleep(_LAST_WAIT)
-            self.look()
-        self._control.listener = None
+        """Look, and wait no longer for who it was or for a load; then the rules may go.
+
+        A run that ended before `begin` has nothing to compare with.
+        """
+        try:
+            if self._begun:
+                self._look()
+            if self._held:
+                time.sleep(_LAST_WAIT)
+                self._look()
+        finally:
+            self._control.listener = None
 
     # --- what is new ----------------------------------------------------------------------
 

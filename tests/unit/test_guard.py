@@ -178,7 +178,6 @@ class Stage:
         self.runtime.mkdir()
         meant = Meant(self.runtime)
         self.guard = Guard(session, self.collector, sink, meant, **({"restore": False} | options))
-        self.guard.begin()
 
     def _register(self):
         self.asked += 1
@@ -211,8 +210,10 @@ def stage(tmp_path):
     """Make a stage; `restore=True` for a guard that puts back."""
     made = []
 
-    def make(*loaded, **options):
+    def make(*loaded, begun=True, **options):
         made.append(Stage(tmp_path, loaded, **options))
+        if begun:
+            made[-1].guard.begin()
         return made[-1]
 
     yield make
@@ -600,6 +601,25 @@ def test_what_happens_between_last_tick_and_end_is_found(stage):
     at.guard.last_look()
     assert at.brief("what", "restored") == [("rule_deleted", "yes")]
     at.kernel.delete_rule(rule(ALL))  # the session's own end
+    assert at.kernel.listener is None
+
+
+def test_the_last_look_waits_for_no_load(stage):
+    """What was found and not yet said is said, even if somebody loads rules just then."""
+    at = stage(ALL)
+    at.kernel.tamper(delete=rule(ALL), call=None)
+    at.guard.look()
+    assert at.said() == []
+    with alone(at.runtime):
+        at.guard.last_look()
+    assert at.brief("what") == [("rule_deleted",)]
+
+
+def test_a_run_that_did_not_begin_finds_nothing(stage):
+    """Where the rules could not be added, nothing is known of before, and nothing differs."""
+    at = stage(ALL, NEVER, begun=False)
+    at.guard.last_look()
+    assert at.said() == []
     assert at.kernel.listener is None
 
 
