@@ -21,17 +21,18 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from auditsvc import switch
 from auditsvc.errors import AuditsvcError, KernelError, LockedError
-from auditsvc.flip.alone import alone, interruptible, is_alive
 from auditsvc.flip.blocked import in_calls
 from auditsvc.flip.heard import Heard
 from auditsvc.flip.model import Flip, Probed
 from auditsvc.flip.probe import Probe
 from auditsvc.flip.rules import call_number, reached, remove, remove_leftovers, rule_for, traces
 from auditsvc.flip.sieve import sieve
+from auditsvc.flip.whole import interruptible, is_alive
 from auditsvc.kernel import Control, RecordSocket
 from auditsvc.kernel.messages import LOCKED, OFF, ON
 from auditsvc.rule.host import native_arch
 from auditsvc.rule.reach import never_task
+from auditsvc.turn import alone
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

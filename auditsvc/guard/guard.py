@@ -100,7 +100,7 @@ class Guard:
 
     def look(self) -> None:
         """Look once: find, put back, and write down what is known."""
-        if self._waited < _WAIT_FOR_LOADS and self._meant.loading():
+        if self._waited < _WAIT_FOR_LOADS and self._meant.busy():
             self._waited += 1
             return
         self._waited = 0

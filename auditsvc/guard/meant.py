@@ -8,8 +8,6 @@ reported like any other, but not undone.
 
 from __future__ import annotations
 
-import fcntl
-import os
 from typing import TYPE_CHECKING
 
 import structlog
@@ -17,6 +15,7 @@ import structlog
 from auditsvc import switch
 from auditsvc.errors import AuditsvcError
 from auditsvc.kernel import memory
+from auditsvc.turn import is_taken
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,19 +41,9 @@ class Meant:
         """Whether somebody asked for off or on since the last call."""
         return bool(self._switch.new())
 
-    def loading(self) -> bool:
-        """Whether rules are being loaded just now: a load holds the folder's lock."""
-        try:
-            descriptor = os.open(self._runtime, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        except FileNotFoundError:
-            return False
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        finally:
-            os.close(descriptor)
-        return False
+    def busy(self) -> bool:
+        """Whether somebody loads rules, or switches, just now: `rules load`, `on`, `off`."""
+        return is_taken(self._runtime)
 
     def loaded(self) -> tuple[frozenset[Rule], frozenset[Rule]]:
         """Give the rules that loads added, and those that they took out since the last call."""

@@ -19,9 +19,9 @@ from auditsvc.kernel import memory, messages
 from auditsvc.line import parse_line, untrusted
 from auditsvc.rule import Add, Condition, FilterList, parse
 from auditsvc.rule.fields import EQUAL, KEY
-from auditsvc.rule_load import alone
 from auditsvc.sink import Sink
 from auditsvc.spool import Place, SpoolReader, SpoolWriter
+from auditsvc.turn import alone
 
 ALL = "-a always,exit -S all -F auid=1000 -F key=all"
 WATCH = "-w /etc/passwd -p wa -k watch"
