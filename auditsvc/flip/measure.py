@@ -20,7 +20,9 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Final, Literal
 
 from auditsvc import switch
+from auditsvc.daemon import actor
 from auditsvc.errors import AuditsvcError, KernelError, LockedError
+from auditsvc.flip.announced import announce
 from auditsvc.flip.blocked import in_calls
 from auditsvc.flip.heard import Heard
 from auditsvc.flip.model import Flip, Probed
@@ -123,6 +125,7 @@ class _Turn:
         """When it had answered."""
         self._directory = directory
         self._stack = stack
+        self._probed: list[Rule] = []
 
     def __call__(self, *, on: bool) -> None:
         """Flip. Who watches the flag finds the request before an `off` and after an `on`."""
@@ -149,6 +152,8 @@ class _Turn:
         probe = self._stack.enter_context(Probe())
         rule = rule_for(probe.pid)
         if not reached(self.rules, probe.pid):
+            self._probed.append(rule)
+            announce(self._directory, self._probed, actor(os.getpid(), os.getuid()), time.time())
             self._stack.callback(remove, self.control, rule)
             self.control.add_rule(rule, prepend=True)
         return probe

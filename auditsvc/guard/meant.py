@@ -3,7 +3,8 @@
 `auditsvc off` and `on` write down who asked for it, the one before the flip and the other
 after it (`auditsvc.switch`). `auditsvc rules load` writes down beforehand which rules it
 adds, and afterwards which ones it took out (`auditsvc.rule_load`): those changes are
-reported like any other, but not undone.
+reported like any other, but not undone. The rules that `on` and `off` add for a moment to
+measure themselves (`auditsvc.flip.announced`) are neither.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import structlog
 
 from auditsvc import switch
 from auditsvc.errors import AuditsvcError
+from auditsvc.flip.announced import Announced, announced
 from auditsvc.kernel import memory
 from auditsvc.turn import is_taken
 
@@ -44,6 +46,14 @@ class Meant:
     def busy(self) -> bool:
         """Whether somebody loads rules, or switches, just now: `rules load`, `on`, `off`."""
         return is_taken(self._runtime)
+
+    def probed(self) -> Announced:
+        """Give the rules that `on` and `off` add for a moment, to measure themselves."""
+        try:
+            return announced(self._runtime)
+        except AuditsvcError as error:
+            log.error("which rules are for probes is not known", why=str(error))  # noqa: TRY400 - no traceback
+            return Announced()
 
     def loaded(self) -> tuple[frozenset[Rule], frozenset[Rule]]:
         """Give the rules that loads added, and those that they took out since the last call."""

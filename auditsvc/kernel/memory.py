@@ -24,6 +24,9 @@ LOADED: Final = "loaded.json"
 """Of `rules load`: the rules that are there because it added them (`rules`), and what its
 files want (`wanted`, `settings`)."""
 
+PROBES: Final = "probes.json"
+"""Of `on` and `off`: the rules that they add for a moment (`rules`), by whom and when."""
+
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 
 

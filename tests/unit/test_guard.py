@@ -11,9 +11,11 @@ from types import SimpleNamespace
 import pytest
 
 from auditsvc import switch
-from auditsvc.daemon import DaemonRecords, actor
+from auditsvc.daemon import Actor, DaemonRecords, actor
 from auditsvc.decode.fields import parse_fields
 from auditsvc.errors import KernelError, LockedError
+from auditsvc.flip.announced import announce
+from auditsvc.flip.rules import rule_for
 from auditsvc.guard import Guard, Meant
 from auditsvc.kernel import memory, messages
 from auditsvc.line import parse_line, untrusted
@@ -681,6 +683,53 @@ def test_what_rules_load_changes_is_meant(stage):
     at.kernel.tamper(delete=rule(NEVER))
     at.look()
     assert at.brief("what", "restored")[2:] == [("never_added", "no"), ("rule_deleted", "yes")]
+
+
+def probed(at):
+    """The rule of a probe that `on` or `off` of the tamperer's login has announced."""
+    rules = [rule_for(4242)]
+    who = Actor(pid=4321, uid=0, auid=1000, ses=3)
+    announce(at.runtime, rules, who, 1750000000.5)
+    return rules[0]
+
+
+@pytest.mark.parametrize("restore", [False, True])
+@pytest.mark.parametrize("call", [None, TAMPERER])
+def test_the_rule_of_a_probe_is_no_tampering(stage, restore, call):
+    """What `on` and `off` add to measure themselves: left alone while it stands, and after."""
+    at = stage(ALL, restore=restore)
+    probe = probed(at)
+    at.kernel.tamper(front=probe, call=call)
+    at.look()
+    assert probe in at.kernel.loaded
+    at.kernel.tamper(delete=probe, call=call)
+    at.look()
+    at.kernel.tamper(front=probe, call=call)
+    at.kernel.tamper(delete=probe, call=call)
+    at.look()
+    assert at.said() == []
+    assert at.kernel.rules() == [rule(ALL)]
+
+
+def test_the_key_of_a_probe_hides_nothing(stage):
+    """Another rule with its key, another process, another login, another time: all are found."""
+    at = stage(ALL)
+    probe = probed(at)
+    never = rule(f"-a never,exit -S all -k {probe.keys[0]}")
+    at.kernel.tamper(front=never)
+    at.look()
+    body = f"op=remove_rule {said_of(never)} res=1"
+    at.kernel.write(f"auid=1000 ses=3 {body}", TAMPERER | {"pid": 5})
+    at.look()
+    at.kernel.write(f"auid=1000 ses=4 {body}", call=None)
+    at.look()
+    announce(at.runtime, [probe], Actor(pid=4321, uid=0, auid=1000, ses=3), 1749999900.0)
+    at.kernel.write(f"auid=1000 ses=3 {body}", call=None)
+    at.look()
+    assert at.brief("what", "restored") == [
+        ("never_added", "no"),
+        *[("rule_deleted", "undone")] * 3,
+    ]
 
 
 def test_who_holds_the_lock_does_not_blind_for_long(stage):
