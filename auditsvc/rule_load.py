@@ -10,6 +10,7 @@ stays when a running service, which may hold the same rules, stops.
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -117,6 +118,7 @@ class _Loading:
             raise reconcile.taken_back(error, left) from error
         made = missing - self._refused
         now = {
+            "load": time.time_ns(),
             "wanted": memory.as_hex(each.rule for each in self._wanted.rules),
             "settings": remembered.get("settings", {}) | self._made(),
         }

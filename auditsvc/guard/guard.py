@@ -262,19 +262,19 @@ class Guard:
         restorer = self._restorer
         if restorer is None:
             return
-        loaded, unloaded = self._meant.loaded()
+        loads = self._meant.loads()
         others = {f.rule for f in found if f.what == "rule_added" and f.rule is not None}
         others.update(probed)
-        restorer.accept(
-            self._rules, self._settings, others=others, loaded=loaded, unloaded=unloaded
-        )
+        restorer.accept(self._rules, self._settings, others=others, loads=loads)
         enabled = 1 if on else self._settings.enabled
         todo = [
             finding
             for finding in found
             if finding.what in _RESTORABLE
             and (finding.what != "rule_deleted" or restorer.is_wanted(finding.rule))
-            and (finding.what != "never_added" or finding.rule not in loaded)
+            and (finding.what != "never_added" or finding.rule not in loads.rules)
+            and (finding.what != "rule_moved" or finding.rule not in loads.placed)
+            and (not finding.setting or loads.settings.get(finding.setting) != finding.value)
         ]
         if self._settings.enabled == LOCKED:
             for finding in todo:

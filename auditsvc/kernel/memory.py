@@ -22,7 +22,7 @@ that it added (`added`)."""
 
 LOADED: Final = "loaded.json"
 """Of `rules load`: the rules that are there because it added them (`rules`), and what its
-files want (`wanted`, `settings`)."""
+files want (`wanted`, `settings`); `load` tells it from an earlier one."""
 
 PROBES: Final = "probes.json"
 """Of `on` and `off`: the rules that they add for a moment (`rules`), by whom and when."""

@@ -90,7 +90,7 @@ def test_one_proof_speaks_for_the_boot():
 
 
 def test_whom_rules_take_out():
-    """The store's server and the forwarder by our rules are exempt; by anybody else's rule it is a finding."""
+    """Server and forwarder by our rules are exempt; by anybody else's rule it is a finding."""
     taken = ("-a never,exit -F pid=10", "-a never,exit -F ppid=10")
     server, child, other = process(FINE), process(FINE, pid=11, ppid=10), process(FINE, pid=12)
     ours, foreign = logged(*taken, ALL, ours=taken), logged(*taken, ALL)

@@ -685,6 +685,39 @@ def test_what_rules_load_changes_is_meant(stage):
     assert at.brief("what", "restored")[2:] == [("never_added", "no"), ("rule_deleted", "yes")]
 
 
+def test_what_rules_load_sets_and_moves_is_meant(stage):
+    """A limit and an order that a load made stay; the same by anybody else does not."""
+    at = stage(ALL, WATCH, NEVER, restore=True)
+    order = [rule(each) for each in (NEVER, ALL, WATCH)]
+
+    def load(number):
+        with alone(at.runtime):
+            at.kernel.tamper(backlog_limit=8192)
+            if at.kernel.loaded[0] != rule(NEVER):
+                at.kernel.tamper(delete=rule(NEVER))
+                at.kernel.tamper(front=rule(NEVER))
+            known = {"wanted": memory.as_hex(order), "settings": {"backlog_limit": 8192}}
+            memory.remember(at.runtime / memory.LOADED, known | {"load": number})
+        at.look()
+        assert at.kernel.settings["backlog_limit"] == 8192
+        assert at.kernel.loaded[0] == rule(NEVER)
+
+    load(1)
+    at.kernel.tamper(backlog_limit=16384)
+    at.look()
+    at.kernel.tamper(backlog_limit=8192)
+    at.kernel.tamper(delete=rule(NEVER))
+    at.kernel.tamper(add=rule(NEVER))
+    at.look()
+    assert at.kernel.settings["backlog_limit"] == 16384
+    assert at.kernel.loaded[0] == rule(NEVER)
+    load(2)
+    assert at.brief("what", "restored") == [
+        ("rule_moved", "no"), ("setting", "no"), ("rule_moved", "yes"), ("setting", "yes"),
+        ("setting", "no"),
+    ]  # fmt: skip
+
+
 def probed(at):
     """The rule of a probe that `on` or `off` of the tamperer's login has announced."""
     rules = [rule_for(4242)]

@@ -37,12 +37,12 @@ def test_who_is_ready_says_so_at_once(tmp_path, monkeypatch):
     """The state is there before READY=1: until then `doctor` would take us for a stranger."""
     said = []
     service = Service(load_settings(runtime_directory=tmp_path), [])
-    monkeypatch.setattr("auditsvc.service.Signals", lambda numbers: None)
+    monkeypatch.setattr("auditsvc.service.Signals", lambda _: None)
     monkeypatch.setattr(
         "auditsvc.service.systemd.notify", lambda word: said.append((word, read_state(tmp_path)))
     )
     monkeypatch.setattr(service, "_begin", lambda: None)
-    monkeypatch.setattr(service, "_wait", lambda signals, ends: ("duration", Actor()))
+    monkeypatch.setattr(service, "_wait", lambda *_: ("duration", Actor()))
     service.run(0)
     (ready, state), *_ = said
     assert (ready, state.pid) == ("READY=1", os.getpid())
@@ -52,9 +52,8 @@ def test_who_is_ready_says_so_at_once(tmp_path, monkeypatch):
 def test_a_rule_that_the_lock_keeps_out_is_said():
     """Under -e 2 the forwarder cannot be left out, and whoever runs it must hear of that."""
     service = Service(load_settings(), [])
-    service._session = SimpleNamespace(
-        hold=lambda rules: notes.append("locked"), notes=(notes := [])
-    )
+    notes = []
+    service._session = SimpleNamespace(hold=lambda _: notes.append("locked"), notes=notes)
     service._forwarder = SimpleNamespace(watch=lambda: None, pid=7)
     service._watch_forwarder()
     assert notes == []
