@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from contextlib import nullcontext
 
@@ -265,3 +266,18 @@ def test_rules_of_a_service_that_died_are_not_ours(tmp_path, monkeypatch):
     assert command._kernel(settings, []) == set()
     monkeypatch.setattr(command, "read_state", lambda _: "it runs")
     assert command._kernel(settings, []) == {each.to_bytes() for each in never}
+
+
+def test_troubles_may_be_asked_for_while_they_come(tmp_path):
+    """The service asks from its own thread: what is told must not change under the asking."""
+    settings = load_settings(runtime_directory=tmp_path)
+    watch = watching.Watch(settings, None, None, None)
+    asking = iter(watch._troubles.values())
+    assert next(asking) == ""
+
+    def fail():
+        raise OSError(errno.ENOSPC, "no room", "coverage.json")
+
+    watch._try("look", fail)
+    assert "coverage.json: no room" in [*asking]
+    assert watch.trouble == "coverage.json: no room"
