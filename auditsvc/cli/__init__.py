@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
+from importlib import import_module
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated
@@ -16,19 +17,6 @@ from typing import Annotated
 import typer
 
 from auditsvc import __version__
-from auditsvc.cli import (
-    coverage,
-    doctor,
-    forward,
-    ingest,
-    migrate,
-    off,
-    on,
-    query,
-    rules,
-    run,
-    status,
-)
 from auditsvc.config import load_settings, use_file
 from auditsvc.decode import decoder_in_use
 from auditsvc.errors import AuditsvcError
@@ -69,17 +57,34 @@ def _common(
         use_file(config)
 
 
-app.command("run")(run.run)
-app.command("ingest")(ingest.ingest)
-app.command("query")(query.query)
-app.command("forward")(forward.forward)
-app.command("status")(status.status)
-app.command("doctor")(doctor.doctor)
-app.command("on")(on.on)
-app.command("off")(off.off)
-app.command("coverage")(coverage.coverage)
-app.command("migrate")(migrate.migrate)
-app.add_typer(rules.app, name="rules")
+# In the order in which `--help` lists them; the module of each has its name.
+_VERBS = (
+    *("run", "ingest", "query", "forward", "status", "doctor"),
+    *("on", "off", "coverage", "migrate"),
+)
+_GROUPS = ("rules",)
+
+
+def _named(words: list[str]) -> str | None:
+    """Give the verb of a command line, None if it has none."""
+    rest = iter(words)
+    for word in rest:
+        if word == "--config":
+            next(rest, None)
+        elif not word.startswith("-"):
+            return word
+    return None
+
+
+def _load(named: str | None) -> None:
+    """Load the verb that is named, or all of them: each brings what only it needs."""
+    known = named in (*_VERBS, *_GROUPS)
+    for verb in _VERBS:
+        if verb == named or not known:
+            app.command(verb)(getattr(import_module(f"auditsvc.cli.{verb}"), verb))
+    for group in _GROUPS:
+        if group == named or not known:
+            app.add_typer(import_module(f"auditsvc.cli.{group}").app, name=group)
 
 
 def _fail(line: str, code: int) -> int:
@@ -90,6 +95,7 @@ def _fail(line: str, code: int) -> int:
 def main() -> None:
     """Run a command line and exit as the contract says."""
     _have_streams()
+    _load(_named(sys.argv[1:]))
     sys.exit(_main())
 
 
