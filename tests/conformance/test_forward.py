@@ -382,6 +382,41 @@ def test_dry_run(sqlite, tmp_path):
     assert (tmp_path / "store.db").read_bytes() == before
 
 
+def test_giving_up_the_place(forwarding):
+    """--forget ends the noting of arrivals, and is refused while a forwarder runs."""
+
+    def forget():
+        return subprocess.run(
+            [AUDITSVC, "forward", "--forget", "--store", forwarding.url],
+            env=forwarding.environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    def noted():
+        count = "SELECT (SELECT count(*) FROM consumer) c, (SELECT count(*) FROM arrival) a"
+        return tuple(rows(forwarding.url, count)[0].values())
+
+    load(forwarding.url, many(1, 3))
+    assert noted() == (1, 2)  # one stands for all before
+    state = Path(forwarding.environment["AUDITSVC_RUNTIME_DIRECTORY"]) / "forward.json"
+    state.parent.mkdir(exist_ok=True)
+    facts = {"pid": os.getpid(), "written": 0.0, "sent": 0, "trouble": ""}
+    state.write_text(json.dumps(facts))
+    refused = forget()
+    assert (refused.returncode, noted()[0]) == (1, 1)
+    assert f"a forwarder runs (pid {os.getpid()})" in refused.stderr
+    with subprocess.Popen(["true"]) as ended:
+        pass
+    state.write_text(json.dumps(facts | {"pid": ended.pid}))  # as one leaves it that is killed
+    assert forget().returncode == 0
+    load(forwarding.url, many(1, 6))
+    assert noted() == (0, 0)
+    forwarding.once()
+    assert forwarding.ids() == []
+
+
 def test_status_shows_the_lag(forwarding):
     """`status` tells how far the journal is behind, with and without a forwarder."""
 
