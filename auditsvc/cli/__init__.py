@@ -69,16 +69,20 @@ def _common(
         use_file(config)
 
 
-app.command("run")(run.run)
-app.command("ingest")(ingest.ingest)
-app.command("query")(query.query)
-app.command("forward")(forward.forward)
-app.command("status")(status.status)
-app.command("doctor")(doctor.doctor)
-app.command("on")(on.on)
-app.command("off")(off.off)
-app.command("coverage")(coverage.coverage)
-app.command("migrate")(migrate.migrate)
+# Whole on a line of 80 columns, where a docstring's first sentence would be cut short.
+for name, verb, does in (
+    ("run", run.run, "Collect audit records and store every event as rows."),
+    ("ingest", ingest.ingest, "Load log files, or the journal's audit entries."),
+    ("query", query.query, "Ask the store a question in SQL."),
+    ("forward", forward.forward, "Send chosen events to the systemd journal, each once."),
+    ("status", status.status, "Show what kernel, service, forwarder and store say."),
+    ("doctor", doctor.doctor, "Say what is wrong with audit here, and what mends it."),
+    ("coverage", coverage.coverage, "Say which tasks are covered, and why others are not."),
+    ("on", on.on, "Switch tracing on for all tasks at once."),
+    ("off", off.off, "Switch tracing off for all tasks at once."),
+    ("migrate", migrate.migrate, "Make the store, or bring it to this program's schema."),
+):
+    app.command(name, short_help=does)(verb)
 app.add_typer(rules.app, name="rules")
 
 
