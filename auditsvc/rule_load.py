@@ -10,13 +10,11 @@ stays when a running service, which may hold the same rules, stops.
 
 from __future__ import annotations
 
-import fcntl
-import os
-from contextlib import contextmanager
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from auditsvc.errors import AuditsvcError, KernelError, LockedError
+from auditsvc.errors import KernelError, LockedError
 from auditsvc.kernel import memory, reconcile
 from auditsvc.kernel.messages import LOCKED, LOGINUID_IMMUTABLE
 from auditsvc.rule import Set
@@ -58,23 +56,6 @@ def compare(
     if "loginuid_immutable" in wanted.settings:
         now["loginuid_immutable"] = int(bool(control.features().on & LOGINUID_IMMUTABLE))
     return difference(wanted, control.rules(), owners(runtime), now, exclusive=exclusive)
-
-
-@contextmanager
-def alone(runtime: Path) -> Iterator[None]:
-    """Hold back every other load meanwhile."""
-    try:
-        runtime.mkdir(mode=0o755, parents=True, exist_ok=True)
-        descriptor = os.open(runtime, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    except OSError as error:
-        raise AuditsvcError(
-            f"runtime directory {runtime}: {error.strerror}", "set runtime_directory"
-        ) from error
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def load(
@@ -137,6 +118,7 @@ class _Loading:
             raise reconcile.taken_back(error, left) from error
         made = missing - self._refused
         now = {
+            "load": time.time_ns(),
             "wanted": memory.as_hex(each.rule for each in self._wanted.rules),
             "settings": remembered.get("settings", {}) | self._made(),
         }

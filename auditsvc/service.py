@@ -97,6 +97,8 @@ class Service:
         ends = None if duration is None else time.monotonic() + duration
         try:
             self._begin()
+            self._log_troubles()
+            self._show_state()  # whoever hears of READY finds us
             log.info(
                 "ready",
                 source=self._settings.source,
@@ -154,13 +156,13 @@ class Service:
         if session is None or collector is None:  # elsewhere it is not known what was lost
             return
         watch = Watch(self._settings, self._daemon, self._note, lambda: session.own_rules)
-        collector.hear = watch.hear
         try:
             watch.begin()
         except (AuditsvcError, OSError) as error:
             log.warning("which tasks are covered cannot be seen", why=str(error))
         else:
             self._watch = watch
+            collector.hear = watch.hear  # it has not started yet
 
     def _begin_spooled(self) -> None:
         settings = self._settings
@@ -336,6 +338,7 @@ class Service:
         if self._session is not None and self._forwarder.pid != self._forwarder_pid:
             self._forwarder_pid = self._forwarder.pid
             self._session.hold(self._all_rules())
+            self._say_notes()
 
     def _say_excluded(self) -> None:
         if self._excluded is not None and self._session is not None:

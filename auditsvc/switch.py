@@ -13,22 +13,18 @@ and for the run of the service in which they were made: no file means on.
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from auditsvc.daemon import Actor, actor
-from auditsvc.errors import AuditsvcError
-from auditsvc.files import replace_file
+from auditsvc.kernel import memory
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
-_NAME: Final = "switch.json"
-_BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 _KEPT: Final = 32
 """Requests that are kept: more than anybody makes between two looks of the service."""
 
@@ -48,17 +44,13 @@ def requests(directory: Path) -> list[Request]:
     A file that is not of our making says nothing, as if it were not there.
     """
     try:
-        values = json.loads((directory / _NAME).read_text())
-        if values["boot"] != _boot():
-            return []
+        values = memory.recall(directory / memory.SWITCH) or {"requests": []}
         return [
             Request(bool(each["on"]), float(each["time"]), Actor(**each["who"]))
             for each in values["requests"]
         ]
-    except (FileNotFoundError, NotADirectoryError, ValueError, TypeError, KeyError):
+    except (memory.DamagedError, ValueError, TypeError, KeyError):
         return []
-    except OSError as error:
-        raise AuditsvcError(f"{error.filename}: {error.strerror}", "ask as root") from error
 
 
 def wanted_on(directory: Path) -> bool:
@@ -79,19 +71,13 @@ def ask(directory: Path, *, on: bool) -> list[Request]:
 
 def put_back(directory: Path, made: Sequence[Request]) -> None:
     """Let the file say these requests: after a flip that failed, what stood there before."""
-    values = {"boot": _boot(), "requests": [asdict(each) for each in made[-_KEPT:]]}
-    try:
-        replace_file(directory / _NAME, json.dumps(values))
-    except OSError as error:
-        raise AuditsvcError(
-            f"{directory / _NAME} cannot be written: {error.strerror}",
-            "run as root, or set runtime_directory",
-        ) from error
+    kept = [asdict(each) for each in made[-_KEPT:]]
+    memory.remember(directory / memory.SWITCH, {"requests": kept})
 
 
 def forget(directory: Path) -> None:
     """A run of the service begins: audit is wanted on. OSError if the file cannot go."""
-    (directory / _NAME).unlink(missing_ok=True)
+    (directory / memory.SWITCH).unlink(missing_ok=True)
 
 
 class Watch:
@@ -109,7 +95,3 @@ class Watch:
         # By their place and not by their time: the clock may have been set back.
         known = made.index(before[-1]) + 1 if before and before[-1] in made else 0
         return made[known:]
-
-
-def _boot() -> str:
-    return _BOOT_ID.read_text().strip()

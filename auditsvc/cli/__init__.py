@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
+from importlib import import_module
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated
@@ -16,19 +17,6 @@ from typing import Annotated
 import typer
 
 from auditsvc import __version__
-from auditsvc.cli import (
-    coverage,
-    doctor,
-    forward,
-    ingest,
-    migrate,
-    off,
-    on,
-    query,
-    rules,
-    run,
-    status,
-)
 from auditsvc.config import load_settings, use_file
 from auditsvc.decode import decoder_in_use
 from auditsvc.errors import AuditsvcError
@@ -69,21 +57,44 @@ def _common(
         use_file(config)
 
 
-# Whole on a line of 80 columns, where a docstring's first sentence would be cut short.
-for name, verb, does in (
-    ("run", run.run, "Collect audit records and store every event as rows."),
-    ("ingest", ingest.ingest, "Load log files, or the journal's audit entries."),
-    ("query", query.query, "Ask the store a question in SQL."),
-    ("forward", forward.forward, "Send chosen events to the systemd journal, each once."),
-    ("status", status.status, "Show what kernel, service, forwarder and store say."),
-    ("doctor", doctor.doctor, "Say what is wrong with audit here, and what mends it."),
-    ("coverage", coverage.coverage, "Say which tasks are covered, and why others are not."),
-    ("on", on.on, "Switch tracing on for all tasks at once."),
-    ("off", off.off, "Switch tracing off for all tasks at once."),
-    ("migrate", migrate.migrate, "Make the store, or bring it to this program's schema."),
-):
-    app.command(name, short_help=does)(verb)
-app.add_typer(rules.app, name="rules")
+# In the order in which `--help` lists them; the module of each has its name. What it does
+# is whole on a line of 80 columns, where a docstring's first sentence would be cut short.
+_VERBS = {
+    "run": "Collect audit records and store every event as rows.",
+    "ingest": "Load log files, or the journal's audit entries.",
+    "query": "Ask the store a question in SQL.",
+    "forward": "Send chosen events to the systemd journal, each once.",
+    "status": "Show what kernel, service, forwarder and store say.",
+    "doctor": "Say what is wrong with audit here, and what mends it.",
+    "coverage": "Say which tasks are covered, and why others are not.",
+    "on": "Switch tracing on for all tasks at once.",
+    "off": "Switch tracing off for all tasks at once.",
+    "migrate": "Make the store, or bring it to this program's schema.",
+}
+_GROUPS = ("rules",)
+
+
+def _named(words: list[str]) -> str | None:
+    """Give the verb of a command line, None if it has none."""
+    rest = iter(words)
+    for word in rest:
+        if word == "--config":
+            next(rest, None)
+        elif not word.startswith("-"):
+            return word
+    return None
+
+
+def _load(named: str | None) -> None:
+    """Load the verb that is named, or all of them: each brings what only it needs."""
+    known = named in (*_VERBS, *_GROUPS)
+    for verb, does in _VERBS.items():
+        if verb == named or not known:
+            module = import_module(f"auditsvc.cli.{verb}")
+            app.command(verb, short_help=does)(getattr(module, verb))
+    for group in _GROUPS:
+        if group == named or not known:
+            app.add_typer(import_module(f"auditsvc.cli.{group}").app, name=group)
 
 
 def _fail(line: str, code: int) -> int:
@@ -94,6 +105,7 @@ def _fail(line: str, code: int) -> int:
 def main() -> None:
     """Run a command line and exit as the contract says."""
     _have_streams()
+    _load(_named(sys.argv[1:]))
     sys.exit(_main())
 
 

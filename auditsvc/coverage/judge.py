@@ -49,7 +49,8 @@ WHY: Final = {
     "silent": "it reads and writes while every call is to be logged, and no record comes",
     "never_exit": "a never rule that is not ours takes its calls out",
     "daemon": "the audit daemon: the kernel leaves it out",
-    "store_server": "the store's own server: our rules leave it out",
+    "left_out": "the store's server or our forwarder: our own rules leave it out, as it would feed"
+    " the log with itself",
 }
 """The reasons, as words for queries and as sentences."""
 
@@ -118,7 +119,7 @@ def judge(
     ours = logged.taken_out(process)
     if ours is not None:
         return (
-            _whole(process, State.EXEMPT, "store_server")
+            _whole(process, State.EXEMPT, "left_out")
             if ours
             else _whole(process, State.NOT_COVERED, "never_exit")
         )

@@ -123,8 +123,8 @@ class Watch(threading.Thread):
 
     def run(self) -> None:
         """Look; an unforeseen error ends the thread and stands in `error`."""
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
         try:
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
             pause, due = _SECOND_LOOK, 0.0
             while not self._stopping.is_set():
                 self._try("tick", self._tick)

@@ -20,18 +20,21 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Final, Literal
 
 from auditsvc import switch
+from auditsvc.daemon import actor
 from auditsvc.errors import AuditsvcError, KernelError, LockedError
-from auditsvc.flip.alone import alone, interruptible, is_alive
+from auditsvc.flip.announced import announce
 from auditsvc.flip.blocked import in_calls
 from auditsvc.flip.heard import Heard
 from auditsvc.flip.model import Flip, Probed
 from auditsvc.flip.probe import Probe
 from auditsvc.flip.rules import call_number, reached, remove, remove_leftovers, rule_for, traces
 from auditsvc.flip.sieve import sieve
+from auditsvc.flip.whole import interruptible, is_alive
 from auditsvc.kernel import Control, RecordSocket
 from auditsvc.kernel.messages import LOCKED, OFF, ON
 from auditsvc.rule.host import native_arch
 from auditsvc.rule.reach import never_task
+from auditsvc.turn import alone
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -122,6 +125,7 @@ class _Turn:
         """When it had answered."""
         self._directory = directory
         self._stack = stack
+        self._probed: list[Rule] = []
 
     def __call__(self, *, on: bool) -> None:
         """Flip. Who watches the flag finds the request before an `off` and after an `on`."""
@@ -148,6 +152,8 @@ class _Turn:
         probe = self._stack.enter_context(Probe())
         rule = rule_for(probe.pid)
         if not reached(self.rules, probe.pid):
+            self._probed.append(rule)
+            announce(self._directory, self._probed, actor(os.getpid(), os.getuid()), time.time())
             self._stack.callback(remove, self.control, rule)
             self.control.add_rule(rule, prepend=True)
         return probe

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Final
 from auditsvc import names
 from auditsvc.daemon import actor
 from auditsvc.errors import KernelError
-from auditsvc.flip.alone import is_alive
 from auditsvc.flip.probe import CALL
+from auditsvc.flip.whole import is_alive
 from auditsvc.rule import Add, parse
 from auditsvc.rule.fields import BY_NAME
 from auditsvc.rule.host import family_name, native_arch

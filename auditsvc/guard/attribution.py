@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from auditsvc.flip.announced import SECONDS
 from auditsvc.guard.finding import Finding
 from auditsvc.guard.ours import key_of
 from auditsvc.guard.settings import is_harmful, shown
@@ -12,6 +13,7 @@ from auditsvc.rule import FilterList
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from auditsvc.flip.announced import Announced
     from auditsvc.guard.deed import Deed
     from auditsvc.guard.finding import What
     from auditsvc.guard.settings import Settings
@@ -51,6 +53,18 @@ def _tells(deed: Deed, finding: Finding) -> bool:
 
 def _same_rule(rule: Rule | None, deed: Deed) -> bool:
     return rule is not None and (rule.filter_list, key_of(rule)) == (deed.filter_list, deed.key)
+
+
+def is_probing(deed: Deed, probed: Announced) -> bool:
+    """Whether it is a change that `on` or `off` announced: that rule's, by that process, then."""
+    who = probed.who
+    return (
+        (deed.adds or deed.removes)
+        and any(_same_rule(rule, deed) for rule in probed.rules)
+        and (deed.auid, deed.ses) == (who.auid, who.ses)
+        and (deed.call is None or deed.call.actor.pid == who.pid)
+        and -1 <= deed.second - probed.time <= SECONDS
+    )
 
 
 def undone(deeds: Sequence[Deed], rules: Sequence[Rule], now: Settings) -> list[Finding]:

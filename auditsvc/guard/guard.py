@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from auditsvc.errors import SpoolError
-from auditsvc.guard.attribution import attribute, undone
+from auditsvc.guard.attribution import attribute, is_probing, undone
 from auditsvc.guard.deed import culprit_of
 from auditsvc.guard.differences import adopt, differences
 from auditsvc.guard.finding import Finding
@@ -32,6 +32,8 @@ from auditsvc.rule import Rule
 from auditsvc.rule.reach import takes_cover
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from auditsvc.collector import RecordCollector
     from auditsvc.guard.deed import Deed
     from auditsvc.guard.finding import What
@@ -71,6 +73,7 @@ class Guard:
         self._restorer: Restorer | None = None
         self._meant = meant
         self._waited = 0
+        self._begun = False
         self._ours = Ours()
         self._control.listener = self._ours.heard
         self._trail = Trail(sink.directory, lambda: sink.place)
@@ -95,29 +98,34 @@ class Guard:
         self._see()
         if self._restore:
             self._restorer = Restorer(self._control, self._rules, self._settings)
+        self._begun = True
 
     def look(self) -> None:
         """Look once: find, put back, and write down what is known."""
-        if self._waited < _WAIT_FOR_LOADS and self._meant.loading():
+        if self._waited < _WAIT_FOR_LOADS and self._meant.busy():
             self._waited += 1
             return
         self._waited = 0
+        self._look()
+
+    def _look(self) -> None:
         if self._nothing_new():
             self._trail.mark()
             return
         self._take_own_changes()
-        deeds = self._read_trail()
+        probed = self._meant.probed()
+        deeds = [deed for deed in self._read_trail() if not is_probing(deed, probed)]
         # The state after the records: what a record tells of shows there, or is undone.
         rules, settings = self._rules, self._settings
         pid = self._see()
         seen = self._rules, self._settings
         on, switched = self._meant.on(), self._meant.switched()
         found = [
-            *self._rule_findings(rules),
+            *self._rule_findings(rules, probed.rules),
             *self._setting_findings(settings, on),
             *self._place_findings(pid),
         ]
-        self._answer(found, on)
+        self._answer(found, on, probed.rules)
         self._held += found
         self._held += undone(attribute(self._held, deeds), *seen)
         if switched:
@@ -126,12 +134,18 @@ class Guard:
         self._trail.mark()
 
     def last_look(self) -> None:
-        """Look, and wait no longer for who it was; from then on the rules may go."""
-        self.look()
-        if self._held:
-            time.sleep(_LAST_WAIT)
-            self.look()
-        self._control.listener = None
+        """Look, and wait no longer for who it was or for a load; then the rules may go.
+
+        A run that ended before `begin` has nothing to compare with.
+        """
+        try:
+            if self._begun:
+                self._look()
+            if self._held:
+                time.sleep(_LAST_WAIT)
+                self._look()
+        finally:
+            self._control.listener = None
 
     # --- what is new ----------------------------------------------------------------------
 
@@ -175,7 +189,7 @@ class Guard:
 
     # --- findings -------------------------------------------------------------------------
 
-    def _rule_findings(self, before: list[Rule]) -> list[Finding]:
+    def _rule_findings(self, before: list[Rule], probed: Collection[Rule]) -> list[Finding]:
         changed = differences(before, self._rules)
         # Whoever deletes an `always` as well must not make a `never` look harmless.
         wanted = before if self._restorer is None else self._restorer.rules
@@ -188,8 +202,12 @@ class Guard:
             return Finding(what, str(rule), rule)
 
         return [
-            *(Finding("rule_deleted", str(rule), rule) for rule in changed.deleted),
-            *map(added, changed.added),
+            *(
+                Finding("rule_deleted", str(rule), rule)
+                for rule in changed.deleted
+                if rule not in probed
+            ),
+            *(added(rule) for rule in changed.added if rule not in probed),
             *(Finding("rule_moved", str(rule), rule) for rule in changed.moved),
         ]
 
@@ -239,23 +257,24 @@ class Guard:
 
     # --- answers --------------------------------------------------------------------------
 
-    def _answer(self, found: list[Finding], on: bool) -> None:
+    def _answer(self, found: list[Finding], on: bool, probed: Collection[Rule]) -> None:
         """Put back what can be; sets `restored` of the findings."""
         restorer = self._restorer
         if restorer is None:
             return
-        loaded, unloaded = self._meant.loaded()
+        loads = self._meant.loads()
         others = {f.rule for f in found if f.what == "rule_added" and f.rule is not None}
-        restorer.accept(
-            self._rules, self._settings, others=others, loaded=loaded, unloaded=unloaded
-        )
+        others.update(probed)
+        restorer.accept(self._rules, self._settings, others=others, loads=loads)
         enabled = 1 if on else self._settings.enabled
         todo = [
             finding
             for finding in found
             if finding.what in _RESTORABLE
             and (finding.what != "rule_deleted" or restorer.is_wanted(finding.rule))
-            and (finding.what != "never_added" or finding.rule not in loaded)
+            and (finding.what != "never_added" or finding.rule not in loads.rules)
+            and (finding.what != "rule_moved" or finding.rule not in loads.placed)
+            and (not finding.setting or loads.settings.get(finding.setting) != finding.value)
         ]
         if self._settings.enabled == LOCKED:
             for finding in todo:

@@ -2,28 +2,55 @@
 
 `auditsvc off` and `on` write down who asked for it, the one before the flip and the other
 after it (`auditsvc.switch`). `auditsvc rules load` writes down beforehand which rules it
-adds, and afterwards which ones it took out (`auditsvc.rule_load`): those changes are
-reported like any other, but not undone.
+adds, and afterwards what it took out, moved and set (`auditsvc.rule_load`): those changes are
+reported like any other, but not undone. The rules that `on` and `off` add for a moment to
+measure themselves (`auditsvc.flip.announced`) are neither.
 """
 
 from __future__ import annotations
 
-import fcntl
-import os
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import structlog
 
 from auditsvc import switch
 from auditsvc.errors import AuditsvcError
+from auditsvc.flip.announced import Announced, announced
 from auditsvc.kernel import memory
+from auditsvc.turn import is_taken
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from auditsvc.rule import Rule
 
 log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Loads:
+    """What `rules load` answers for."""
+
+    rules: frozenset[Rule] = frozenset()
+    """There because a load added them."""
+    gone: frozenset[Rule] = frozenset()
+    """Taken out by a load since it was last asked."""
+    placed: frozenset[Rule] = frozenset()
+    """Put in their order by a load since then."""
+    settings: Mapping[str, int] = field(default_factory=dict)
+    """Made by a load since then."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Loaded:
+    """What the last load wrote down; `load` tells it from one that wanted the same."""
+
+    load: object = None
+    rules: frozenset[Rule] = frozenset()
+    wanted: frozenset[Rule] = frozenset()
+    settings: Mapping[str, int] = field(default_factory=dict)
 
 
 class Meant:
@@ -42,28 +69,39 @@ class Meant:
         """Whether somebody asked for off or on since the last call."""
         return bool(self._switch.new())
 
-    def loading(self) -> bool:
-        """Whether rules are being loaded just now: a load holds the folder's lock."""
-        try:
-            descriptor = os.open(self._runtime, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        except FileNotFoundError:
-            return False
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        finally:
-            os.close(descriptor)
-        return False
+    def busy(self) -> bool:
+        """Whether somebody loads rules, or switches, just now: `rules load`, `on`, `off`."""
+        return is_taken(self._runtime)
 
-    def loaded(self) -> tuple[frozenset[Rule], frozenset[Rule]]:
-        """Give the rules that loads added, and those that they took out since the last call."""
+    def probed(self) -> Announced:
+        """Give the rules that `on` and `off` add for a moment, to measure themselves."""
+        try:
+            return announced(self._runtime)
+        except AuditsvcError as error:
+            log.error("which rules are for probes is not known", why=str(error))  # noqa: TRY400 - no traceback
+            return Announced()
+
+    def loads(self) -> Loads:
+        """Give what loads made, up to now and since the last call."""
         before, self._loaded = self._loaded, self._recall()
-        return self._loaded, before - self._loaded
+        now, again = self._loaded, self._loaded != before
+        return Loads(
+            rules=now.rules,
+            gone=before.rules - now.rules,
+            placed=now.wanted if again else frozenset(),
+            settings=now.settings if again else {},
+        )
 
-    def _recall(self) -> frozenset[Rule]:
+    def _recall(self) -> _Loaded:
+        path = self._runtime / memory.LOADED
         try:
-            return memory.recall_rules(self._runtime / memory.LOADED, "rules")
+            values = memory.recall(path) or {}
+            return _Loaded(
+                values.get("load"),
+                memory.recall_rules(path, "rules"),
+                memory.recall_rules(path, "wanted"),
+                values.get("settings", {}),
+            )
         except AuditsvcError as error:
             log.error("which rules were loaded is not known", why=str(error))  # noqa: TRY400 - no traceback
-            return frozenset()
+            return _Loaded()

@@ -25,6 +25,7 @@ from auditsvc.rule.plan import plan
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
+    from auditsvc.guard.meant import Loads
     from auditsvc.kernel.control import Control
     from auditsvc.rule import Rule
     from auditsvc.rule.plan import Change
@@ -62,23 +63,24 @@ class Restorer:
         settings: Settings,
         *,
         others: Collection[Rule],
-        loaded: Collection[Rule],
-        unloaded: Collection[Rule],
+        loads: Loads,
     ) -> None:
         """Take in what does no harm, and what is meant; better limits too.
 
-        `others` are rules that somebody added, theirs to delete again; `loaded` and
-        `unloaded` those that `rules load` answers for.
+        `others` are rules that somebody added, theirs to delete again; `loads` what
+        `rules load` answers for.
         """
-        gone = self._adopted.union(unloaded).difference(rules)
+        gone = self._adopted.union(loads.gone).difference(rules)
         # One of ours that somebody else adds again is ours for all that.
         theirs = set(others).difference(self.rules)
-        self._adopted = (self._adopted | theirs).difference(gone, loaded)
-        kept = [rule for rule in self.rules if rule not in gone]
-        new = {rule for rule in rules if rule in others or rule in loaded}.difference(kept)
-        self.rules = adopt(kept, rules, new)
+        self._adopted = (self._adopted | theirs).difference(gone, loads.rules)
+        leaving = gone | loads.placed.intersection(rules)
+        kept = [rule for rule in self.rules if rule not in leaving]
+        meant = loads.rules.union(others, loads.placed)
+        self.rules = adopt(kept, rules, meant.intersection(rules).difference(kept))
         for name, wanted, now in zip(Settings._fields, self.settings, settings, strict=True):
-            if name != "enabled" and not is_harmful(name, wanted, now):
+            harmless = not is_harmful(name, wanted, now) or loads.settings.get(name) == now
+            if name != "enabled" and harmless:
                 self.settings = self.settings._replace(**{name: now})
 
     def surrender(self, rules: Sequence[Rule], settings: Settings) -> None:

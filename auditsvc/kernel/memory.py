@@ -1,6 +1,7 @@
-"""What must be known of the kernel after a crash: small JSON files, good until the next boot.
+"""What processes of ours tell one another, and must know after a crash: small JSON files.
 
-They stand in the runtime directory, mode 0600. Rules are kept as hex of their structs.
+They stand in the runtime directory, mode 0600, and are good until the next boot. Rules
+are kept as hex of their structs.
 """
 
 from __future__ import annotations
@@ -22,7 +23,13 @@ that it added (`added`)."""
 
 LOADED: Final = "loaded.json"
 """Of `rules load`: the rules that are there because it added them (`rules`), and what its
-files want (`wanted`, `settings`)."""
+files want (`wanted`, `settings`); `load` tells it from an earlier one."""
+
+SWITCH: Final = "switch.json"
+"""Of `on` and `off`: who asked for what (`requests`)."""
+
+PROBES: Final = "probes.json"
+"""Of `on` and `off`: the rules that they add for a moment (`rules`), by whom and when."""
 
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 
@@ -38,7 +45,8 @@ def remember(path: Path, values: dict[str, Any]) -> None:
     except OSError as error:
         raise AuditsvcError(
             f"{path} cannot be written: {error.strerror}",
-            "make room, or set runtime_directory: there stands how to put the kernel back",
+            "run as root, make room, or set runtime_directory: there stands how to put the kernel "
+            "back",
         ) from error
 
 
@@ -50,7 +58,7 @@ def recall(path: Path) -> dict[str, Any] | None:
     try:
         values = json.loads(path.read_text())
         boot = values.pop("boot")
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
         raise AuditsvcError(f"{path} cannot be read: {error.strerror}", "ask as root") from error

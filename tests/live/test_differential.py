@@ -32,7 +32,7 @@ def work(programs, auid, folder):
     script = (
         "find /usr/lib/python3 -name '*.p*' | tail -n 3; tar -cf - /etc | gzip -c | wc -c;"
         ' python3 -c \'import json, socket, subprocess; subprocess.run(["ls", "/nowhere"])\';'
-        " for i in 1 2 3 4 5 6 7 8; do ls -l /etc /usr/bin; cat /etc/passwd; done"
+        " for i in 1 2 3; do ls -l /etc /usr/bin; cat /etc/passwd; done"
     )
     programs.run(auid, "/bin/sh", "-c", script)
     programs.run(auid, programs["sockets"], "0", folder / "socket", "differential")

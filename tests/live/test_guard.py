@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -105,6 +106,20 @@ def test_an_undisturbed_run_finds_nothing(programs, tmp_path):
         assert '"tamper": 0' in status
         assert auditctl("-l") == scene.loaded
     assert scene.seen("quiet")
+    assert scene.found() == []
+
+
+@pytest.mark.parametrize("guard", ["report", "restore"])
+def test_off_and_on_are_no_tampering(programs, tmp_path, guard):
+    """Neither the flips nor the rules of their probes, which the loaded rules do not reach."""
+    with Scene(programs, tmp_path, guard) as scene:
+        for verb in ("off", "on"):
+            told = json.loads(cli(verb, "--format", "json", environment=scene.service.environment))
+            assert told["probe"]["missing"] == 0, told
+            scene.settle()
+        scene.work("again")
+        assert auditctl("-l") == scene.loaded
+    assert scene.seen("again")
     assert scene.found() == []
 
 

@@ -90,12 +90,12 @@ def test_one_proof_speaks_for_the_boot():
 
 
 def test_whom_rules_take_out():
-    """The store's server by our rules is exempt; by anybody else's rule it is a finding."""
+    """Server and forwarder by our rules are exempt; by anybody else's rule it is a finding."""
     taken = ("-a never,exit -F pid=10", "-a never,exit -F ppid=10")
     server, child, other = process(FINE), process(FINE, pid=11, ppid=10), process(FINE, pid=12)
     ours, foreign = logged(*taken, ALL, ours=taken), logged(*taken, ALL)
     for each in (server, child):
-        assert judge(each, boot(), Evidence(), ours).reason == "store_server"
+        assert judge(each, boot(), Evidence(), ours).reason == "left_out"
         assert judge(each, boot(), Evidence(), ours).state is EXEMPT
         assert judge(each, boot(), Evidence(), foreign).reason == "never_exit"
     assert judge(other, boot(), Evidence(), ours).state is COVERED

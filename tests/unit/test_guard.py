@@ -11,17 +11,19 @@ from types import SimpleNamespace
 import pytest
 
 from auditsvc import switch
-from auditsvc.daemon import DaemonRecords, actor
+from auditsvc.daemon import Actor, DaemonRecords, actor
 from auditsvc.decode.fields import parse_fields
 from auditsvc.errors import KernelError, LockedError
+from auditsvc.flip.announced import announce
+from auditsvc.flip.rules import rule_for
 from auditsvc.guard import Guard, Meant
 from auditsvc.kernel import memory, messages
 from auditsvc.line import parse_line, untrusted
 from auditsvc.rule import Add, Condition, FilterList, parse
 from auditsvc.rule.fields import EQUAL, KEY
-from auditsvc.rule_load import alone
 from auditsvc.sink import Sink
 from auditsvc.spool import Place, SpoolReader, SpoolWriter
+from auditsvc.turn import alone
 
 ALL = "-a always,exit -S all -F auid=1000 -F key=all"
 WATCH = "-w /etc/passwd -p wa -k watch"
@@ -178,7 +180,6 @@ class Stage:
         self.runtime.mkdir()
         meant = Meant(self.runtime)
         self.guard = Guard(session, self.collector, sink, meant, **({"restore": False} | options))
-        self.guard.begin()
 
     def _register(self):
         self.asked += 1
@@ -211,8 +212,10 @@ def stage(tmp_path):
     """Make a stage; `restore=True` for a guard that puts back."""
     made = []
 
-    def make(*loaded, **options):
+    def make(*loaded, begun=True, **options):
         made.append(Stage(tmp_path, loaded, **options))
+        if begun:
+            made[-1].guard.begin()
         return made[-1]
 
     yield make
@@ -603,6 +606,25 @@ def test_what_happens_between_last_tick_and_end_is_found(stage):
     assert at.kernel.listener is None
 
 
+def test_the_last_look_waits_for_no_load(stage):
+    """What was found and not yet said is said, even if somebody loads rules just then."""
+    at = stage(ALL)
+    at.kernel.tamper(delete=rule(ALL), call=None)
+    at.guard.look()
+    assert at.said() == []
+    with alone(at.runtime):
+        at.guard.last_look()
+    assert at.brief("what") == [("rule_deleted",)]
+
+
+def test_a_run_that_did_not_begin_finds_nothing(stage):
+    """Where the rules could not be added, nothing is known of before, and nothing differs."""
+    at = stage(ALL, NEVER, begun=False)
+    at.guard.last_look()
+    assert at.said() == []
+    assert at.kernel.listener is None
+
+
 @pytest.mark.parametrize(
     "name",
     [
@@ -661,6 +683,86 @@ def test_what_rules_load_changes_is_meant(stage):
     at.kernel.tamper(delete=rule(NEVER))
     at.look()
     assert at.brief("what", "restored")[2:] == [("never_added", "no"), ("rule_deleted", "yes")]
+
+
+def test_what_rules_load_sets_and_moves_is_meant(stage):
+    """A limit and an order that a load made stay; the same by anybody else does not."""
+    at = stage(ALL, WATCH, NEVER, restore=True)
+    order = [rule(each) for each in (NEVER, ALL, WATCH)]
+
+    def load(number):
+        with alone(at.runtime):
+            at.kernel.tamper(backlog_limit=8192)
+            if at.kernel.loaded[0] != rule(NEVER):
+                at.kernel.tamper(delete=rule(NEVER))
+                at.kernel.tamper(front=rule(NEVER))
+            known = {"wanted": memory.as_hex(order), "settings": {"backlog_limit": 8192}}
+            memory.remember(at.runtime / memory.LOADED, known | {"load": number})
+        at.look()
+        assert at.kernel.settings["backlog_limit"] == 8192
+        assert at.kernel.loaded[0] == rule(NEVER)
+
+    load(1)
+    at.kernel.tamper(backlog_limit=16384)
+    at.look()
+    at.kernel.tamper(backlog_limit=8192)
+    at.kernel.tamper(delete=rule(NEVER))
+    at.kernel.tamper(add=rule(NEVER))
+    at.look()
+    assert at.kernel.settings["backlog_limit"] == 16384
+    assert at.kernel.loaded[0] == rule(NEVER)
+    load(2)
+    assert at.brief("what", "restored") == [
+        ("rule_moved", "no"), ("setting", "no"), ("rule_moved", "yes"), ("setting", "yes"),
+        ("setting", "no"),
+    ]  # fmt: skip
+
+
+def probed(at):
+    """The rule of a probe that `on` or `off` of the tamperer's login has announced."""
+    rules = [rule_for(4242)]
+    who = Actor(pid=4321, uid=0, auid=1000, ses=3)
+    announce(at.runtime, rules, who, 1750000000.5)
+    return rules[0]
+
+
+@pytest.mark.parametrize("restore", [False, True])
+@pytest.mark.parametrize("call", [None, TAMPERER])
+def test_the_rule_of_a_probe_is_no_tampering(stage, restore, call):
+    """What `on` and `off` add to measure themselves: left alone while it stands, and after."""
+    at = stage(ALL, restore=restore)
+    probe = probed(at)
+    at.kernel.tamper(front=probe, call=call)
+    at.look()
+    assert probe in at.kernel.loaded
+    at.kernel.tamper(delete=probe, call=call)
+    at.look()
+    at.kernel.tamper(front=probe, call=call)
+    at.kernel.tamper(delete=probe, call=call)
+    at.look()
+    assert at.said() == []
+    assert at.kernel.rules() == [rule(ALL)]
+
+
+def test_the_key_of_a_probe_hides_nothing(stage):
+    """Another rule with its key, another process, another login, another time: all are found."""
+    at = stage(ALL)
+    probe = probed(at)
+    never = rule(f"-a never,exit -S all -k {probe.keys[0]}")
+    at.kernel.tamper(front=never)
+    at.look()
+    body = f"op=remove_rule {said_of(never)} res=1"
+    at.kernel.write(f"auid=1000 ses=3 {body}", TAMPERER | {"pid": 5})
+    at.look()
+    at.kernel.write(f"auid=1000 ses=4 {body}", call=None)
+    at.look()
+    announce(at.runtime, [probe], Actor(pid=4321, uid=0, auid=1000, ses=3), 1749999900.0)
+    at.kernel.write(f"auid=1000 ses=3 {body}", call=None)
+    at.look()
+    assert at.brief("what", "restored") == [
+        ("never_added", "no"),
+        *[("rule_deleted", "undone")] * 3,
+    ]
 
 
 def test_who_holds_the_lock_does_not_blind_for_long(stage):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from types import SimpleNamespace
 
 from auditsvc.config import load_settings
+from auditsvc.daemon import Actor
 from auditsvc.service import Service
+from auditsvc.state import read_state
 
 
 def test_a_place_that_the_kernel_took_is_asked_for_again():
@@ -28,3 +31,29 @@ def test_a_runtime_folder_that_cannot_be_written_ends_nothing(tmp_path):
     service._log_troubles()
     service._show_state()
     assert "file" in service._trouble["state"]
+
+
+def test_who_is_ready_says_so_at_once(tmp_path, monkeypatch):
+    """The state is there before READY=1: until then `doctor` would take us for a stranger."""
+    said = []
+    service = Service(load_settings(runtime_directory=tmp_path), [])
+    monkeypatch.setattr("auditsvc.service.Signals", lambda _: None)
+    monkeypatch.setattr(
+        "auditsvc.service.systemd.notify", lambda word: said.append((word, read_state(tmp_path)))
+    )
+    monkeypatch.setattr(service, "_begin", lambda: None)
+    monkeypatch.setattr(service, "_wait", lambda *_: ("duration", Actor()))
+    service.run(0)
+    (ready, state), *_ = said
+    assert (ready, state.pid) == ("READY=1", os.getpid())
+    assert read_state(tmp_path) is None
+
+
+def test_a_rule_that_the_lock_keeps_out_is_said():
+    """Under -e 2 the forwarder cannot be left out, and whoever runs it must hear of that."""
+    service = Service(load_settings(), [])
+    notes = []
+    service._session = SimpleNamespace(hold=lambda _: notes.append("locked"), notes=notes)
+    service._forwarder = SimpleNamespace(watch=lambda: None, pid=7)
+    service._watch_forwarder()
+    assert notes == []

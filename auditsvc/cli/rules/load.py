@@ -14,10 +14,11 @@ from auditsvc.errors import LockedError
 from auditsvc.kernel import Control
 from auditsvc.kernel.messages import LOCKED
 from auditsvc.rule.want import Want, has_key
-from auditsvc.rule_load import alone, compare
+from auditsvc.rule_load import compare
 from auditsvc.rule_load import load as load_rules
 from auditsvc.rules_in_use import wanted_rules
 from auditsvc.terminal import visible
+from auditsvc.turn import alone
 
 if TYPE_CHECKING:
     from collections.abc import Sized

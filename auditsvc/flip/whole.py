@@ -1,9 +1,7 @@
-"""One flip at a time, and none that a signal leaves half done."""
+"""No flip that a signal leaves half done."""
 
 from __future__ import annotations
 
-import fcntl
-import os
 import signal
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,18 +14,6 @@ if TYPE_CHECKING:
     from types import FrameType
 
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
-
-
-@contextmanager
-def alone(directory: Path) -> Iterator[None]:
-    """Hold the directory, made if it is not there; waits for who holds it. OSError."""
-    directory.mkdir(mode=0o755, parents=True, exist_ok=True)
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
 
 
 class _InterruptedError(BaseException):
