@@ -257,6 +257,34 @@ def test_journald_stands_still(running_forwarder):
     until(lambda: not forwarding.state()["trouble"])
 
 
+def test_a_stopped_journald_does_not_hinder_the_service(forwarding, tmp_path):
+    """While journald stands still `run` stores what comes, says how far behind it is, and ends."""
+    source = tmp_path / "audit.log"
+    source.write_text(many(1, 100))
+    settings = {"FORWARD__ENABLED": "true", "STATE_DIRECTORY": str(tmp_path), "FORWARD__DRAIN": "1"}
+    service = forwarding.journald.popen(
+        [AUDITSVC, "run", "--source", source],
+        env=forwarding.environment
+        | {f"AUDITSVC_{name}": value for name, value in settings.items()},
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        until(lambda: len(forwarding.ids()) == 100, 30)
+        forwarding.journald.stop()
+        with source.open("a") as log:
+            log.write(many(101, 5000))
+        until(lambda: len(stored(forwarding.url)) == 5100, 30)
+        until(lambda: forwarding.state()["trouble"])
+    finally:
+        service.send_signal(signal.SIGTERM)
+        ended = service.wait(30)
+        forwarding.journald.cont()
+    assert ended == 0
+    assert forwarding.state() == {"trouble": ""}  # no forwarder was left behind
+    forwarding.once()
+    assert sorted(forwarding.ids()) == stored(forwarding.url)
+
+
 def test_journald_is_killed_and_restarted(running_forwarder):
     """A journald that dies while entries pour in, three times, costs none and doubles none."""
     forwarding, _ = running_forwarder
