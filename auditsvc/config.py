@@ -14,7 +14,7 @@ import socket
 import tomllib
 from contextvars import ContextVar
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict, TomlConfigSettingsSource
@@ -89,7 +89,7 @@ class ForwardSettings(_Section):
     """Whether a system call must carry a key at all."""
     syscalls: tuple[str, ...] = ()
     success: bool | None = None
-    auids: tuple[int, ...] = ()
+    auids: tuple[Annotated[int, Field(ge=0, lt=1 << 32)], ...] = ()
     programs: tuple[str, ...] = ()
     """By their exe."""
     types: tuple[str, ...] = ()

@@ -62,10 +62,11 @@ def read_state(directory: Path) -> State | None:
         raise AuditsvcError(
             f"the service's state {error.filename}: {error.strerror}", "ask as root"
         ) from error
-    return state if _alive(state.pid) else None
+    return state if alive(state.pid) else None
 
 
-def _alive(pid: int) -> bool:
+def alive(pid: int) -> bool:
+    """Whether there is a process of this pid."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -57,11 +57,20 @@ def _common(
         use_file(config)
 
 
-# In the order in which `--help` lists them; the module of each has its name.
-_VERBS = (
-    *("run", "ingest", "query", "forward", "status", "doctor"),
-    *("on", "off", "coverage", "migrate"),
-)
+# In the order in which `--help` lists them; the module of each has its name. What it does
+# is whole on a line of 80 columns, where a docstring's first sentence would be cut short.
+_VERBS = {
+    "run": "Collect audit records and store every event as rows.",
+    "ingest": "Load log files, or the journal's audit entries.",
+    "query": "Ask the store a question in SQL.",
+    "forward": "Send chosen events to the systemd journal, each once.",
+    "status": "Show what kernel, service, forwarder and store say.",
+    "doctor": "Say what is wrong with audit here, and what mends it.",
+    "coverage": "Say which tasks are covered, and why others are not.",
+    "on": "Switch tracing on for all tasks at once.",
+    "off": "Switch tracing off for all tasks at once.",
+    "migrate": "Make the store, or bring it to this program's schema.",
+}
 _GROUPS = ("rules",)
 
 
@@ -79,9 +88,10 @@ def _named(words: list[str]) -> str | None:
 def _load(named: str | None) -> None:
     """Load the verb that is named, or all of them: each brings what only it needs."""
     known = named in (*_VERBS, *_GROUPS)
-    for verb in _VERBS:
+    for verb, does in _VERBS.items():
         if verb == named or not known:
-            app.command(verb)(getattr(import_module(f"auditsvc.cli.{verb}"), verb))
+            module = import_module(f"auditsvc.cli.{verb}")
+            app.command(verb, short_help=does)(getattr(module, verb))
     for group in _GROUPS:
         if group == named or not known:
             app.add_typer(import_module(f"auditsvc.cli.{group}").app, name=group)

@@ -13,11 +13,12 @@ from auditsvc.cli.options import StoreOption
 from auditsvc.cli.output import Form, FormOption, wants_json, write_json, write_table
 from auditsvc.cli.run import configure_log
 from auditsvc.config import Settings, load_settings
+from auditsvc.errors import AuditsvcError
 from auditsvc.journal.choice import CONSUMER, described, selection
 from auditsvc.journal.forwarder import Forwarder
 from auditsvc.journal.own import OwnProcesses
 from auditsvc.journal.preview import Preview, preview
-from auditsvc.journal.process import Running, die_with
+from auditsvc.journal.process import Running, die_with, read_state
 from auditsvc.journal.readback import Readback
 from auditsvc.journal.users import Users
 from auditsvc.store import open_store
@@ -38,11 +39,24 @@ def forward(
     until_idle: Annotated[
         bool, typer.Option("--until-idle", help="Stop when nothing is left to send.")
     ] = False,
+    forget: Annotated[
+        bool,
+        typer.Option(
+            "--forget", help="Give up the place in the store, for a host that forwards no more."
+        ),
+    ] = False,
     form: FormOption = None,
     parent: Annotated[int | None, typer.Option("--parent", hidden=True)] = None,
 ) -> None:
-    """Send the events that the settings [forward] choose to the systemd journal, each once."""
+    """Send the events that the settings [forward] choose to the systemd journal, each once.
+
+    From its first start on the store notes what arrives and was not sent yet; --forget ends
+    that, and the next start begins with what arrives then.
+    """
     settings = load_settings(store=store)
+    if forget:
+        _forget(settings)
+        return
     if dry_run:
         _show(preview(settings, time.time() - 60 * minutes), settings, form)
         return
@@ -70,6 +84,16 @@ def _run(settings: Settings, running: Running, until_idle: bool) -> None:
             users=Users(),
         )
         forwarder.run(until_idle=until_idle)
+
+
+def _forget(settings: Settings) -> None:
+    running = read_state(settings.runtime_directory)
+    if running is not None:
+        raise AuditsvcError(
+            f"a forwarder runs (pid {running.pid}) and needs its place in the store", "end it first"
+        )
+    with open_store(settings.store, create=False) as opened:
+        Feed(opened, CONSUMER).unregister()
 
 
 def _show(found: Preview, settings: Settings, form: Form | None) -> None:

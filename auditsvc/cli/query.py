@@ -24,7 +24,8 @@ def query(
 ) -> None:
     """Ask the store a question in SQL.
 
-    The views are syscalls, paths, sockaddrs, events, records, ledger and partials.
+    The views are syscalls, paths, sockaddrs, events, records, tamper, coverage, ledger
+    and partials.
     """
     settings = load_settings(store=store)
     chosen = form or (Format.TABLE if sys.stdout.isatty() else Format.CSV)

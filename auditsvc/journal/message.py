@@ -57,7 +57,7 @@ def message_of_type(event: Event, user: UserName) -> str:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, str) and value.isdecimal()
+    return isinstance(value, str) and value.isdecimal() and len(value) < 10
 
 
 def _text(value: object, absent: str) -> str:

@@ -44,10 +44,10 @@ class Preview:
 
 def preview(settings: Settings, since: float) -> Preview:
     """Look at the events since a time (seconds since 1970)."""
-    users = Users()
+    users, since = Users(), max(0.0, since)
     chosen = selection(settings.forward, OwnProcesses(settings.host).processes())
     made = Preview(max(0.0, time.time() - since))
-    low = max(0, int(since)) << SERIAL_BITS
+    low = int(since) << SERIAL_BITS
     with open_store(settings.store, create=False) as store:
         while True:
             with reading(store.database) as connection:

@@ -25,6 +25,7 @@ import structlog
 from auditsvc.config import settings_file
 from auditsvc.errors import AuditsvcError
 from auditsvc.files import replace_file
+from auditsvc.state import alive
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -53,11 +54,12 @@ class ForwardState:
 
 
 def read_state(directory: Path) -> ForwardState | None:
-    """Give what the forwarder told last; None if there is none, OSError if it is secret."""
+    """Give what the running forwarder told last; None if none runs, OSError if it is secret."""
     try:
-        return ForwardState(**json.loads((directory / _STATE).read_text()))
+        state = ForwardState(**json.loads((directory / _STATE).read_text()))
     except (FileNotFoundError, ValueError, TypeError):
         return None
+    return state if alive(state.pid) else None  # one that was killed leaves its file
 
 
 class Running:

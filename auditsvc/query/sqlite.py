@@ -31,9 +31,7 @@ def run(url: URL, sql: str) -> Iterator[Result]:
     database = SQLite(url)
     database.prepare(create=False)
     try:
-        connection = sqlite3.connect(
-            f"{database.path.as_uri()}?mode=ro", uri=True, isolation_level=None
-        )
+        connection = sqlite3.connect(database.uri, uri=True, isolation_level=None)
     except sqlite3.Error as error:
         raise database.explain(error) from error
     try:

@@ -142,7 +142,10 @@ class Feed:
         """Forget this reader; the store need not note arrivals for it any more."""
         with self._database.begin(alone=True) as connection:
             connection.execute(delete(consumer).where(consumer.c.name == self._name))
-            self._forget(connection)
+            if connection.execute(select(consumer.c.name).limit(1)).first() is None:
+                connection.execute(delete(arrival))
+            else:
+                self._forget(connection)
 
     def lag(self) -> Lag:
         """What lies behind the saved position."""

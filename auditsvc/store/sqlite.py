@@ -145,10 +145,23 @@ class SQLite:
         except sqlite3.Error as error:
             raise self.explain(error) from error
 
+    @property
+    def uri(self) -> str:
+        """How SQLite opens the file for reading alone.
+
+        On a read-only mount it cannot make the files by which readers and writers know of
+        each other, and needs none, unless a WAL was left behind: that has rows too.
+        """
+        still = bool(os.statvfs(self.path).f_flag & os.ST_RDONLY)
+        wal = self.path.with_name(f"{self.path.name}-wal")
+        if still and not (wal.exists() and wal.stat().st_size):
+            return f"{self.path.as_uri()}?mode=ro&immutable=1"
+        return f"{self.path.as_uri()}?mode=ro"
+
     def _check(self) -> None:
         if self.path.stat().st_size == 0:
             return
-        connection = sqlite3.connect(f"{self.path.as_uri()}?mode=ro", uri=True)
+        connection = sqlite3.connect(self.uri, uri=True)
         try:
             connection.execute(f"PRAGMA busy_timeout = {int(BUSY_SECONDS * 1000)}")
             self._check_owner(

@@ -257,6 +257,34 @@ def test_journald_stands_still(running_forwarder):
     until(lambda: not forwarding.state()["trouble"])
 
 
+def test_a_stopped_journald_does_not_hinder_the_service(forwarding, tmp_path):
+    """While journald stands still `run` stores what comes, says how far behind it is, and ends."""
+    source = tmp_path / "audit.log"
+    source.write_text(many(1, 100))
+    settings = {"FORWARD__ENABLED": "true", "STATE_DIRECTORY": str(tmp_path), "FORWARD__DRAIN": "1"}
+    service = forwarding.journald.popen(
+        [AUDITSVC, "run", "--source", source],
+        env=forwarding.environment
+        | {f"AUDITSVC_{name}": value for name, value in settings.items()},
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        until(lambda: len(forwarding.ids()) == 100, 30)
+        forwarding.journald.stop()
+        with source.open("a") as log:
+            log.write(many(101, 5000))
+        until(lambda: len(stored(forwarding.url)) == 5100, 30)
+        until(lambda: forwarding.state()["trouble"])
+    finally:
+        service.send_signal(signal.SIGTERM)
+        ended = service.wait(30)
+        forwarding.journald.cont()
+    assert ended == 0
+    assert forwarding.state() == {"trouble": ""}  # no forwarder was left behind
+    forwarding.once()
+    assert sorted(forwarding.ids()) == stored(forwarding.url)
+
+
 def test_journald_is_killed_and_restarted(running_forwarder):
     """A journald that dies while entries pour in, three times, costs none and doubles none."""
     forwarding, _ = running_forwarder
@@ -380,6 +408,41 @@ def test_dry_run(sqlite, tmp_path):
     assert found["programs"] == {"/usr/bin/cat": 30}
     assert re.fullmatch(r".*: cat\[100\] open /tmp/file1: = 3", found["samples"][0])
     assert (tmp_path / "store.db").read_bytes() == before
+
+
+def test_giving_up_the_place(forwarding):
+    """--forget ends the noting of arrivals, and is refused while a forwarder runs."""
+
+    def forget():
+        return subprocess.run(
+            [AUDITSVC, "forward", "--forget", "--store", forwarding.url],
+            env=forwarding.environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    def noted():
+        count = "SELECT (SELECT count(*) FROM consumer) c, (SELECT count(*) FROM arrival) a"
+        return tuple(rows(forwarding.url, count)[0].values())
+
+    load(forwarding.url, many(1, 3))
+    assert noted() == (1, 2)  # one stands for all before
+    state = Path(forwarding.environment["AUDITSVC_RUNTIME_DIRECTORY"]) / "forward.json"
+    state.parent.mkdir(exist_ok=True)
+    facts = {"pid": os.getpid(), "written": 0.0, "sent": 0, "trouble": ""}
+    state.write_text(json.dumps(facts))
+    refused = forget()
+    assert (refused.returncode, noted()[0]) == (1, 1)
+    assert f"a forwarder runs (pid {os.getpid()})" in refused.stderr
+    with subprocess.Popen(["true"]) as ended:
+        pass
+    state.write_text(json.dumps(facts | {"pid": ended.pid}))  # as one leaves it that is killed
+    assert forget().returncode == 0
+    load(forwarding.url, many(1, 6))
+    assert noted() == (0, 0)
+    forwarding.once()
+    assert forwarding.ids() == []
 
 
 def test_status_shows_the_lag(forwarding):

@@ -84,3 +84,12 @@ def test_wrong_use_is_one_line(tmp_path, arguments, status):
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (status, "", 1), done.stderr
     assert done.stderr.startswith("auditsvc: ")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_every_room_has_a_row():
+    """A module or package that docs/architecture.md does not name is one that nobody finds."""
+    page = (ROOT / "docs/architecture.md").read_text()
+    rows = "\n".join(re.findall(r"^\| .*", page, re.MULTILINE))
+    rooms = {path.name for path in (ROOT / "auditsvc").glob("[a-z]*.py")}
+    rooms |= {f"{path.parent.name}/" for path in (ROOT / "auditsvc").glob("*/__init__.py")}
+    assert not {room for room in rooms if f"`{room}" not in rows}

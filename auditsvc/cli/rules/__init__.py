@@ -7,10 +7,15 @@ import typer
 from auditsvc.cli.rules import check, diff, listing, load, report
 
 app = typer.Typer(
-    help="Check, load and compare audit rules.", no_args_is_help=True, rich_markup_mode=None
+    help="Check, compare, load and report on audit rules.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
 )
-app.command("check")(check.check)
-app.command("diff")(diff.diff)
-app.command("load")(load.load)
-app.command("list")(listing.listing)
-app.command("report")(report.report)
+for name, verb, does in (
+    ("check", check.check, "Name what is wrong or weak in rule files; needs no privilege."),
+    ("diff", diff.diff, "Show what `rules load` would change."),
+    ("load", load.load, "Change what differs, without a gap; all or nothing."),
+    ("list", listing.listing, "Show the loaded rules as `auditctl -l` does."),
+    ("report", report.report, "Show control by control what is in force and was seen."),
+):
+    app.command(name, short_help=does)(verb)

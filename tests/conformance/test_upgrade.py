@@ -1,0 +1,61 @@
+"""A store that an older program made is brought up, and keeps what it holds."""
+
+from __future__ import annotations
+
+import pytest
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from fixtures.logs import SECOND, call, everything, load, opening, rows
+from sqlalchemy import inspect
+
+from auditsvc.store import arrivals, migrate, open_store
+from auditsvc.store.feed import Feed
+from auditsvc.store.schema import metadata
+from auditsvc.store.selection import Selection
+
+LOG = opening(1) + opening(2, second=SECOND + 1)
+
+
+@pytest.fixture
+def old(url, monkeypatch):
+    """Give a store of schema 0001 with two events, as the first program left it."""
+    upgrade = command.upgrade
+    with monkeypatch.context() as first:
+        first.setattr(command, "upgrade", lambda config, _: upgrade(config, "0001"))
+        first.setattr(arrivals, "note", lambda *_: None)
+        load(url, LOG)
+    return url
+
+
+def test_from_the_first_schema(old):
+    """Nothing is lost, the schema is this program's, and a log goes on where it was left."""
+    before = everything(old)
+    assert len(before["syscalls"]) == 2
+    assert migrate(old).endswith("schema 0002, before: 0001")
+    assert everything(old) == before
+    with open_store(old) as store, store.engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, metadata) == []
+    load(old, LOG + opening(3))
+    assert [row["serial"] for row in rows(old, "SELECT serial FROM syscalls ORDER BY 1")] == [
+        1,
+        2,
+        3,
+    ]
+
+
+def test_a_reader_of_a_store_that_was_brought_up(old):
+    """It begins with what comes from then on, as in a new store."""
+    with open_store(old) as store:
+        assert inspect(store.engine).has_table("consumer")
+        feed = Feed(store, "journal")
+        assert feed.ids(Selection(), 10).ids == []
+        load(old, LOG + call(3) + call(4, second=SECOND - 500))
+        found = feed.fetch(feed.ids(Selection(), 10).ids)
+        assert sorted(event.syscall["serial"] for event in found) == [3, 4]
+
+
+def test_questions_before_it_is_brought_up(old):
+    """What only reads works on the old schema too."""
+    assert rows(old, "SELECT count(*) AS n FROM syscalls") == [{"n": 2}]
