@@ -25,7 +25,7 @@ from auditsvc.errors import StoreError
 from auditsvc.store import arrivals
 from auditsvc.store.database import reading
 from auditsvc.store.schema import arrival, consumer
-from auditsvc.store.whole import Contexts, Event, whole_events
+from auditsvc.store.whole import Event, Known, whole_events
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -76,7 +76,7 @@ class Feed:
     def __init__(self, store: Store, name: str) -> None:
         self._database = store.database
         self._name = name
-        self._contexts: Contexts = {}
+        self._known = Known()
         self.position, self.note = self._register()
 
     def _register(self) -> tuple[Position, str]:
@@ -116,7 +116,7 @@ class Feed:
     def fetch(self, ids: Sequence[int]) -> list[Event]:
         """Read whole events, in the order of `ids`."""
         with reading(self._database) as connection:
-            return whole_events(connection, ids, self._contexts)
+            return whole_events(connection, ids, self._known)
 
     def save(self, position: Position, note: str = "") -> None:
         """Remember that all before `position` was dealt with; `note` is the reader's own."""
