@@ -35,12 +35,13 @@ from auditsvc import names
 from auditsvc.journal import kinds
 from auditsvc.journal.message import caller, message_of_call, message_of_type
 from auditsvc.journal.wire import fields, framed
+from auditsvc.store.whole import Row
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from auditsvc.journal.message import UserName
-    from auditsvc.store.whole import Call, Event, Row
+    from auditsvc.store.whole import Call, Event
 
 IDENTIFIER: Final = "auditsvc"
 FACILITY: Final = 13
@@ -118,13 +119,14 @@ def _starts(fields: Mapping[str, str]) -> tuple[tuple[str, bytes], ...]:
     return tuple((column, field.encode() + b"=") for column, field in fields.items())
 
 
-_CONTEXT: Final = ("host", "arch", "syscall", "nr", *_IDS, *_TEXTS)
+_CONTEXT: Final = ("host", "arch", *_IDS, *_TEXTS)
 _OWN_TEXT: Final = "".join(
     f"{CALL_FIELDS[column]}={form}\n"
     for column, form in {
         "event_id": "%d",
         "time": "%s.%03d",
         "serial": "%d",
+        "nr": "%d",
         **{f"a{place}": "%x" for place in range(4)},
         "state": "%s",
         "items": "%d",
@@ -205,26 +207,30 @@ def _call(
         None if uid is None else user(uid),
         None if euid is None else user(euid),
     )
-    success, code, argv = call.success, call.exit, call.argv
-    priority = kinds.priority_of_call(known.kind, success, code)
+    event_id, ms, serial, nr, a0, a1, a2, a3, success, code, _, items, name, argv, _ = call
+    kind = kinds.kind_of_call(name)
     text = _OWN_TEXT % (
-        call.id,
+        event_id,
         call.second(),
-        call.ms,
-        call.serial,
-        call.a0 & _UNSIGNED,
-        call.a1 & _UNSIGNED,
-        call.a2 & _UNSIGNED,
-        call.a3 & _UNSIGNED,
+        ms,
+        serial,
+        nr,
+        a0 & _UNSIGNED,
+        a1 & _UNSIGNED,
+        a2 & _UNSIGNED,
+        a3 & _UNSIGNED,
         call.state_name(),
-        call.items,
+        items,
     )
+    if name is not None:
+        text += f"AUDIT_FIELD_SYSCALL={name}\n"
     if code is not None:
         text += f"AUDIT_FIELD_EXIT={code}\n"
     if success is not None:
         text += "AUDIT_FIELD_SUCCESS=yes\n" if success else _failed(code)
-    made += (head(known.kind, priority, message_of_call(event, known.begin)), text.encode())
-    made.append(known.block)
+    priority = kinds.priority_of_call(kind, success, code)
+    made.append(head(kind, priority, message_of_call(event, known.begin)))
+    made += (text.encode(), known.block)
     if known.keys:
         more.update(known.keys)
     if argv is not None:
@@ -241,7 +247,6 @@ def _failed(code: int | None) -> str:
 class _Caller(NamedTuple):
     """What the calls of one context have in common."""
 
-    kind: kinds.Kind
     begin: str
     block: bytes
     keys: dict[bytes, None]
@@ -270,8 +275,7 @@ def _caller(context: Row, auid: str | None, uid: str | None, euid: str | None) -
         made.append(b"AUDIT_FIELD_ARCH_NR=%x\n" % number)
     _user_names(made, context, users.get)
     made.append(_CALL_TYPE)
-    begin = caller(context, users.get)
-    return _Caller(kinds.kind_of_call(context["syscall"]), begin, b"".join(made), keys)
+    return _Caller(caller(context, users.get), b"".join(made), keys)
 
 
 def _type(
@@ -324,36 +328,51 @@ def _hanging(event: Event) -> _Hanging:
 
 @lru_cache(4096)
 def _shared(
-    has_call: bool,  # noqa: FBT001 - a cache takes nothing by name as fast
+    has_call: bool,
     paths: tuple[Mapping[str, Any], ...],
     sockaddrs: tuple[Mapping[str, Any], ...],
     records: tuple[Mapping[str, Any], ...],
 ) -> _Hanging:
     block = b""
     more: dict[bytes, None] = {}
-    if paths:
-        more[b"AUDIT_TYPE_NAME=PATH\n"] = None
-        block += b"AUDITSVC_PATHS=" + _json(paths) + b"\n"
-        more.update(_columns(paths, _PATH_TEXT))
-    if sockaddrs:
-        block += b"AUDITSVC_SOCKADDRS=" + _json(sockaddrs) + b"\n"
-        more.update(_columns(sockaddrs, _ADDRESS_TEXT))
-    if records:
-        block += b"AUDITSVC_RECORDS=" + _json(records) + b"\n"
-        for record in records:
-            more[framed(b"AUDIT_TYPE_NAME=" + _bytes(record["type"]))] = None
-            more.update(_each(record["fields"] or {}))
+    for name, rows, make in (
+        (b"AUDITSVC_PATHS=", paths, _path),
+        (b"AUDITSVC_SOCKADDRS=", sockaddrs, _address),
+        (b"AUDITSVC_RECORDS=", records, _record),
+    ):
+        if rows:
+            made = [make(row) if row.__class__ is Row else make.__wrapped__(row) for row in rows]
+            block += b"%b[%b]\n" % (name, b",".join([text for text, _ in made]))
+            for _, found in made:
+                more.update(found)
     if has_call:
         more.pop(_CALL_TYPE, None)  # said already
     return _Hanging(block, more, b"".join(more) if len(more) <= _FEW else None)
 
 
-def _columns(
-    rows: Iterable[Mapping[str, Any]], starts: Iterable[tuple[str, bytes]]
-) -> dict[bytes, None]:
+_Made = tuple[bytes, dict[bytes, None]]
+"""A row as JSON, and its values as fields."""
+
+
+@lru_cache(4096)
+def _path(row: Mapping[str, Any]) -> _Made:
+    return _json(row), {b"AUDIT_TYPE_NAME=PATH\n": None} | _columns(row, _PATH_TEXT)
+
+
+@lru_cache(1024)
+def _address(row: Mapping[str, Any]) -> _Made:
+    return _json(row), _columns(row, _ADDRESS_TEXT)
+
+
+@lru_cache(1024)
+def _record(row: Mapping[str, Any]) -> _Made:
+    kind = framed(b"AUDIT_TYPE_NAME=" + _bytes(row["type"]))
+    return _json(row), {kind: None} | _each(row["fields"] or {})
+
+
+def _columns(row: Mapping[str, Any], starts: Iterable[tuple[str, bytes]]) -> dict[bytes, None]:
     return {
         framed(start + _bytes(value)): None
-        for row in rows
         for column, start in starts
         if (value := row[column]) is not None
     }

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-BATCH_EVENTS: Final = 512
+BATCH_EVENTS: Final = 1024
 IN_FLIGHT: Final = 3
 """Batches that may be sent and not yet read back."""
 

@@ -28,10 +28,8 @@ _TOLD: Final = ("op", "acct", "id", "unit", "hostname", "addr", "terminal", "cmd
 
 
 def caller(context: Row, user: UserName) -> str:
-    """Write how the line of a system call begins: who, what program, what call."""
-    return f"{_who(context, user)}: {_text(context['comm'], '?')}[{context['pid']}]" + (
-        f" {context['syscall']}"
-    )
+    """Write how the line of a system call begins: who, what program."""
+    return f"{_who(context, user)}: {_text(context['comm'], '?')}[{context['pid']}]"
 
 
 def message_of_call(event: Event, begin: str) -> str:
@@ -41,8 +39,9 @@ def message_of_call(event: Event, begin: str) -> str:
     result = _result(call.success, call.exit)
     if call.argv or event.paths or event.sockaddrs or event.records:
         on = _object(event)
-        return f"{begin} {on}: {result}" if on else f"{begin}: {result}"
-    return f"{begin}: {result}"
+        if on:
+            return f"{begin} {call.syscall} {on}: {result}"
+    return f"{begin} {call.syscall}: {result}"
 
 
 def message_of_type(event: Event, user: UserName) -> str:

@@ -29,6 +29,7 @@ SOCKET: Final = Path("/run/systemd/journal/socket")
 _VARLINK: Final = Path("/run/systemd/journal/io.systemd.journal")
 _UCRED: Final = struct.Struct("iII")
 _WAIT: Final = struct.pack("ll", 0, 500_000)  # struct timeval; below the process's tick
+_BUFFER: Final = 1 << 20  # doubled by the kernel, and no more than net.core.wmem_max
 _TOO_LARGE: Final = frozenset((errno.EMSGSIZE, errno.ENOBUFS))
 
 
@@ -50,6 +51,8 @@ class Channel:
             made.connect(str(SOCKET))
             # By the kernel: Python's own timeout would ask before each entry.
             made.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _WAIT)
+            # Entries that wait for journald count here, and PID 1 gives it room for 512.
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _BUFFER)
         except OSError as error:
             made.close()
             raise _no_socket(error) from error

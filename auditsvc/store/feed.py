@@ -18,7 +18,7 @@ from bisect import bisect_right
 from itertools import groupby
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import and_, delete, func, insert, select, update
 
 from auditsvc.decode.ids import SERIAL_BITS
 from auditsvc.errors import StoreError
@@ -30,7 +30,7 @@ from auditsvc.store.whole import Event, Known, whole_events
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sqlalchemy import Connection
+    from sqlalchemy import ColumnElement, Connection
 
     from auditsvc.store import Store
     from auditsvc.store.selection import Selection, Within
@@ -227,10 +227,16 @@ def _between(low: int, high: int) -> Within:
 
 def _ask(connection: Connection, selection: Selection, within: Within, limit: int) -> list[int]:
     """Give the lowest selected ids within."""
-    found = list(connection.scalars(selection.calls(within).limit(limit)))
+    found = [each for (each,) in connection.execute(selection.calls(within).limit(limit)).all()]
+    if len(found) == limit:  # what lies behind them is none of the lowest
+        calls, last = within, found[-1]
+
+        def within(column: ColumnElement[int]) -> ColumnElement[bool]:
+            return and_(calls(column), column <= last)
+
     others = selection.others(within)
     if others is not None:
-        found += connection.scalars(others.limit(limit))
+        found += [each for (each,) in connection.execute(others.limit(limit)).all()]
     return sorted(found)[:limit]
 
 

@@ -18,7 +18,7 @@ from auditsvc.decode.ids import SERIAL_BITS
 from auditsvc.decode.interface import COMPLETE, NO_EXIT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from sqlalchemy import Connection
 
@@ -48,6 +48,7 @@ class Call(NamedTuple):
     exit: int | None
     state: int
     items: int
+    syscall: str | None
     argv: list[str] | None
     context: Row
     """All other columns."""
@@ -67,6 +68,8 @@ class Call(NamedTuple):
             "event_id": self.id,
             "time": f"{self.second()}.{self.ms:03d}",
             "serial": self.serial,
+            "syscall": self.syscall,
+            "nr": self.nr,
             "a0": f"{self.a0 & _UNSIGNED:x}",
             "a1": f"{self.a1 & _UNSIGNED:x}",
             "a2": f"{self.a2 & _UNSIGNED:x}",
@@ -80,7 +83,7 @@ class Call(NamedTuple):
 
 
 _OWN: Final = frozenset(
-    "event_id time serial a0 a1 a2 a3 success exit state items argv".split()  # noqa: SIM905
+    "event_id time serial syscall nr a0 a1 a2 a3 success exit state items argv".split()  # noqa: SIM905
 )
 
 
@@ -111,6 +114,13 @@ class Event:
         return None if row is None else row["host"]
 
 
+class _Context(NamedTuple):
+    columns: Row
+    arch: int
+    extra: Row | None
+    """Its row of `records`."""
+
+
 class _File(NamedTuple):
     columns: dict[str, Any]
     extra: str | None
@@ -120,8 +130,9 @@ class Known:
     """Shared rows that were read already; the caller's to keep for the next time."""
 
     def __init__(self) -> None:
-        self.contexts: dict[tuple[int, int], tuple[Row, Row | None]] = {}
-        """By context and number: its columns of `syscalls`, and its row of `records`."""
+        self.contexts: dict[int, _Context] = {}
+        self.names: dict[tuple[int, int], str] = {}
+        """Of calls, by arch and number."""
         self.files: dict[int, _File] = {}
         self.paths: dict[tuple[int, int | None], Row] = {}
         self.extras: dict[tuple[str, int | None, int], Row] = {}
@@ -131,7 +142,7 @@ class Known:
     def trim(self) -> None:
         """Forget what has become too much."""
         kinds: tuple[dict[Any, Any], ...] = (
-            *(self.contexts, self.files, self.paths),
+            *(self.contexts, self.names, self.files, self.paths),
             *(self.extras, self.addresses),
         )
         for each in kinds:
@@ -172,32 +183,43 @@ _CALLS: Final = """
     LEFT JOIN exec x ON x.event = s.id
     LEFT JOIN text argv ON argv.id = x.argv
     WHERE s.id IN ({})"""
-_CONTEXT_EXTRAS: Final = """
-    SELECT c.id, extra.value FROM context c JOIN text extra ON extra.id = c.extra
+_CONTEXTS: Final = """
+    SELECT c.id, c.arch, extra.value FROM context c LEFT JOIN text extra ON extra.id = c.extra
     WHERE c.id IN ({})"""
+_NAMES: Final = "SELECT arch, nr, name FROM syscall_name WHERE nr IN ({})"
 
 
 def _calls(connection: Connection, events: dict[int, Event], ids: str, known: Known) -> None:
     rows = connection.exec_driver_sql(_CALLS.format(ids)).all()
-    contexts = known.contexts
-    new = {(row[13], row[3]): row[0] for row in rows if (row[13], row[3]) not in contexts}
+    contexts, names = known.contexts, known.names
+    new = {row[13]: row[0] for row in rows if row[13] not in contexts}
     if new:
-        listed = _list({context for context, _ in new})
-        extras = {
-            of: Row(seq=0, type="SYSCALL", fields=_plain_json(extra))
-            for of, extra in connection.exec_driver_sql(_CONTEXT_EXTRAS.format(listed))
-        }
-        shown = {row["event_id"]: row for row in _rows(connection, "syscalls", new.values())}
-        for (of, nr), event_id in new.items():
-            columns = {name: v for name, v in shown[event_id].items() if name not in _OWN}
-            contexts[of, nr] = Row(columns), extras.get(of)
+        _contexts(connection, new, contexts)
+    unnamed = {row[3] for row in rows if (contexts[row[13]].arch, row[3]) not in names}
+    if unnamed:
+        found = connection.exec_driver_sql(_NAMES.format(_list(unnamed)))
+        names.update({(arch, nr): name for arch, nr, name in found})
     for row in rows:
         event = events[row[0]]
-        context, extra = contexts[row[13], row[3]]
-        argv = row[12]
-        event.call = Call(*row[:12], None if argv is None else json.loads(argv), context)
+        columns, arch, extra = contexts[row[13]]
+        argv = None if row[12] is None else json.loads(row[12])
+        event.call = Call._make((*row[:12], names.get((arch, row[3])), argv, columns))
         if extra is not None:
             event.records.append(extra)
+
+
+def _contexts(
+    connection: Connection, new: Mapping[int, int], contexts: dict[int, _Context]
+) -> None:
+    """Read new contexts; of each the id of an event is given, for what the view shows."""
+    events = {event: of for of, event in new.items()}
+    shown = {
+        events[row["event_id"]]: Row({n: value for n, value in row.items() if n not in _OWN})
+        for row in _rows(connection, "syscalls", events)
+    }
+    for of, arch, text in connection.exec_driver_sql(_CONTEXTS.format(_list(new))):
+        extra = None if text is None else Row(seq=0, type="SYSCALL", fields=_plain_json(text))
+        contexts[of] = _Context(shown[of], arch, extra)
 
 
 _RECORDS: Final = """

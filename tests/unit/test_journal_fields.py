@@ -37,13 +37,16 @@ _CALL = dict.fromkeys(CALL_FIELDS) | {
     "comm": "cat",
     "exe": "/usr/bin/cat",
 }
+_OWN = ("serial", "nr", "syscall", "success", "exit", "items", "argv")
 
 
 def call(*, paths=(), sockaddrs=(), records=(), **columns):
     """Give an event with a system call."""
     row = _CALL | columns
-    context = Row({name: value for name, value in row.items() if name == "nr" or name not in Call._fields})
-    own = {name: row[name] for name in ("serial", "nr", "success", "exit", "items", "argv")}
+    context = Row({name: value for name, value in row.items() if name not in Call._fields})
+    own = {
+        name: row[name] for name in ("serial", "nr", "syscall", "success", "exit", "items", "argv")
+    }
     made = Call(77, 123, a0=-100, a1=0, a2=0, a3=0, state=COMPLETE, context=context, **own)
     return Event(77, made, None, list(paths), list(sockaddrs), list(records))
 
