@@ -1,6 +1,6 @@
 """Entries to journald: datagrams to its socket, and what is too large for one by libsystemd.
 
-A datagram costs a third of `sd_journal_sendv`, which hands the kernel each field by itself
+A datagram costs a quarter of `sd_journal_sendv`, which hands the kernel each field by itself
 (docs/decisions/0010-journal-forwarder.md). Both come into the same queue, in order.
 
 Where journald's queue is full both wait: the socket no longer than _WAIT, libsystemd until
@@ -29,7 +29,7 @@ SOCKET: Final = Path("/run/systemd/journal/socket")
 _VARLINK: Final = Path("/run/systemd/journal/io.systemd.journal")
 _UCRED: Final = struct.Struct("iII")
 _WAIT: Final = struct.pack("ll", 0, 500_000)  # struct timeval; below the process's tick
-_BUFFER: Final = 1 << 20  # doubled by the kernel, and no more than net.core.wmem_max
+_BUFFER: Final = 1 << 19  # doubled by the kernel, and no more than net.core.wmem_max
 _TOO_LARGE: Final = frozenset((errno.EMSGSIZE, errno.ENOBUFS))
 
 

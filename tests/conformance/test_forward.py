@@ -143,6 +143,24 @@ def test_more_arguments_than_an_entry_has_fields(forwarding):
     assert there + int(found["AUDITSVC_LEFT_OUT"][0]) >= 3000
 
 
+def test_an_entry_too_large_for_a_datagram(journald):
+    """What the socket does not take at once goes by libsystemd, in its turn and whole."""
+    script = (
+        "from auditsvc.journal import send, wire\n"
+        "channel = send.Channel()\n"
+        "head = [b'MESSAGE=x', b'SYSLOG_IDENTIFIER=auditsvc']\n"
+        "for turn, size in enumerate((1, 12288, 1)):\n"
+        "    body = [b'TURN=%d' % turn, b'BODY=' + bytes(range(256)) * size]\n"
+        "    channel.send(wire.joined(head + body))\n"
+    )
+    journald.run([sys.executable, "-P", "-c", script])
+    journald.sync()
+    found = entries(journald)
+    assert [each["TURN"] for each in found] == [[b"0"], [b"1"], [b"2"]]
+    assert [len(each["BODY"][0]) // 256 for each in found] == [1, 12288, 1]
+    assert found[1]["BODY"][0] == bytes(range(256)) * 12288
+
+
 def test_entry_and_row_lead_to_each_other(forwarding):
     """`journalctl AUDITSVC_EVENT_ID=` finds the entry of a row, and its id finds the row."""
     load(forwarding.url, opening(5, "/etc/shadow", success="no", exit="-13"))
