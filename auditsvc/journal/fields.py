@@ -1,7 +1,7 @@
 """A whole event -> the fields of one journal entry. Pure.
 
-In: `store.whole.Event`. Out: `FIELD=value` byte strings for sd_journal_sendv(3); a value
-is any bytes. What must hold:
+In: `store.whole.Event`. Out: the entry's datagram (see `wire`), or its fields one by one,
+as sd_journal_sendv(3) takes them: `FIELD=value`, where a value is any bytes. What must hold:
 
 * Every column of every row of the event can be read back from the entry. A column of
   `syscalls` or `events` is the field that CALL_FIELDS and EVENT_FIELDS name; NULL is no
@@ -20,6 +20,8 @@ is any bytes. What must hold:
 Raw values stand under the kernel's names; what they mean beside them, as in
 AUDIT_FIELD_EXIT=-13 with AUDIT_FIELD_EXIT_NAME=EACCES, but for the name of arch and
 syscall, which are what people ask for: their numbers are in ..._NR.
+
+What many events share (a `store.whole.Row`) is made once.
 """
 
 from __future__ import annotations
@@ -27,18 +29,19 @@ from __future__ import annotations
 import json
 import re
 from functools import lru_cache
-from operator import itemgetter
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from auditsvc import names
 from auditsvc.journal import kinds
-from auditsvc.journal.message import message_of_call, message_of_type
+from auditsvc.journal.message import caller, message_of_call, message_of_type
+from auditsvc.journal.wire import fields, framed
+from auditsvc.store.whole import Row
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from auditsvc.journal.message import UserName
-    from auditsvc.store.whole import Event
+    from auditsvc.store.whole import Call, Event
 
 IDENTIFIER: Final = "auditsvc"
 FACILITY: Final = 13
@@ -47,6 +50,10 @@ FACILITY: Final = 13
 MOST_PIECES: Final = 1000
 """Below IOV_MAX, 1024, with room for what the sender adds."""
 
+_FEW: Final = 64
+"""So many fields more fit an entry, newlines or not: the others are below 128."""
+
+_CALL_TYPE: Final = b"AUDIT_TYPE_NAME=SYSCALL\n"
 _LARGE, _LONG = 32 << 10, 4 << 10  # bytes
 
 _COMMON: Final = {
@@ -112,16 +119,20 @@ def _starts(fields: Mapping[str, str]) -> tuple[tuple[str, bytes], ...]:
     return tuple((column, field.encode() + b"=") for column, field in fields.items())
 
 
-# What a process does again and again is made once: these columns repeat from call to call.
-_REPEATS: Final = ("host", "arch", *_IDS, *_TEXTS)
-_repeats: Final = itemgetter(*_REPEATS)
-_CALL_TEXT: Final = _starts(
-    {
-        column: field
-        for column, field in CALL_FIELDS.items()
-        if column not in ("success", "argv", *_REPEATS)
-    }
+_CONTEXT: Final = ("host", "arch", *_IDS, *_TEXTS)
+_OWN_TEXT: Final = "".join(
+    f"{CALL_FIELDS[column]}={form}\n"
+    for column, form in {
+        "event_id": "%d",
+        "time": "%s.%03d",
+        "serial": "%d",
+        "nr": "%d",
+        **{f"a{place}": "%x" for place in range(4)},
+        "state": "%s",
+        "items": "%d",
+    }.items()
 )
+_UNSIGNED: Final = (1 << 64) - 1
 _EVENT_TEXT: Final = _starts({c: field for c, field in EVENT_FIELDS.items() if c != "fields"})
 _FILE: Final = ("name", "nametype", "inode", "dev", "mode", "ouid", "ogid", "rdev", "obj")
 _PATH_TEXT: Final = _starts({name: f"{_PREFIX}{name.upper()}" for name in _FILE})
@@ -130,46 +141,51 @@ _ADDRESS_TEXT: Final = _starts({name: f"{_PREFIX}SADDR_{name.upper()}" for name 
 _USERS: Final = tuple(
     (name, f"{_PREFIX}{name.upper()}_NAME=".encode()) for name in ("auid", "uid", "euid")
 )
-_SUCCESS: Final = {1: b"AUDIT_FIELD_SUCCESS=yes", 0: b"AUDIT_FIELD_SUCCESS=no"}
 _HEADS: Final = {
     (kind.name, priority): (
-        f"PRIORITY={priority}".encode(),
-        f"MESSAGE_ID={kind.message_id}".encode(),
-        f"SYSLOG_FACILITY={FACILITY}".encode(),
-        f"SYSLOG_IDENTIFIER={IDENTIFIER}".encode(),
-    )
+        f"PRIORITY={priority}\nMESSAGE_ID={kind.message_id}\n"
+        f"SYSLOG_FACILITY={FACILITY}\nSYSLOG_IDENTIFIER={IDENTIFIER}\n"
+    ).encode()
     for kind in kinds.KINDS
     for priority in (kinds.ERR, kinds.WARNING, kinds.NOTICE, kinds.INFO)
 }
 
 
-def head(kind: kinds.Kind, priority: int, message: str) -> list[bytes]:
-    """Give the fields that every entry of ours begins with."""
-    return [b"MESSAGE=" + message.encode(errors="replace"), *_HEADS[kind.name, priority]]
+def head(kind: kinds.Kind, priority: int, message: str) -> bytes:
+    """Give what every entry of ours begins with, framed."""
+    said = b"MESSAGE=" + message.encode(errors="replace")
+    return framed(said) + _HEADS[kind.name, priority]
 
 
 def entry(event: Event, user: UserName, *, object_pid: bool = False) -> list[bytes]:
-    """Give the fields of an event's entry.
+    """Give the fields of an event's entry; as for `datagram`."""
+    return fields(datagram(event, user, object_pid=object_pid))
+
+
+def datagram(event: Event, user: UserName, *, object_pid: bool = False) -> bytes:
+    """Give an event's entry.
 
     `user` gives names for uids of the event's host. `object_pid` asks for OBJECT_PID, to
     which journald adds what the process is just now: only for a fresh event of this host.
     """
     made: list[bytes] = []
     more: dict[bytes, None] = {}
-    if event.syscall is not None:
-        _call(made, more, event, user)
+    if event.call is not None:
+        _call(made, more, event, event.call, user)
     elif event.event is not None:
-        _type(made, more, event, user)
-    if event.paths:
-        more[b"AUDIT_TYPE_NAME=PATH"] = None
-        _rows(made, more, b"AUDITSVC_PATHS=", event.paths, _path)
-    if event.sockaddrs:
-        _rows(made, more, b"AUDITSVC_SOCKADDRS=", event.sockaddrs, _address)
-    if event.records:
-        _records(made, more, event.records)
-    if object_pid and (pid := _object_pid(event)):
-        made.append(b"OBJECT_PID=%d" % pid)
-    return _limited(made, list(more))
+        _type(made, more, event, event.event, user)
+    if event.paths or event.sockaddrs or event.records:
+        hanging = _hanging(event)
+        made.append(hanging.block)
+        if object_pid and (pid := _object_pid(event)):
+            made.append(b"OBJECT_PID=%d\n" % pid)
+        if not more and hanging.joined is not None:
+            made.append(hanging.joined)
+        else:
+            more.update(hanging.more)
+    if more:
+        made += more if len(more) <= _FEW else _limited(made, list(more))
+    return b"".join(made)
 
 
 def shortened(fields: Sequence[bytes]) -> list[bytes]:
@@ -180,139 +196,186 @@ def shortened(fields: Sequence[bytes]) -> list[bytes]:
     return [*kept, b"AUDITSVC_LEFT_OUT=%d" % (len(fields) - len(kept))]
 
 
-def _call(made: list[bytes], more: dict[bytes, None], event: Event, user: UserName) -> None:
-    row = event.syscall
-    assert row is not None
-    success, code, argv = row["success"], row["exit"], row["argv"]
-    kind = kinds.kind_of_call(row["syscall"])
+def _call(
+    made: list[bytes], more: dict[bytes, None], event: Event, call: Call, user: UserName
+) -> None:
+    context = call.context
+    auid, uid, euid = context["auid"], context["uid"], context["euid"]
+    known = _caller(
+        context,
+        None if auid is None else user(auid),
+        None if uid is None else user(uid),
+        None if euid is None else user(euid),
+    )
+    event_id, ms, serial, nr, a0, a1, a2, a3, success, code, _, items, name, argv, _ = call
+    kind = kinds.kind_of_call(name)
+    text = _OWN_TEXT % (
+        event_id,
+        call.second(),
+        ms,
+        serial,
+        nr,
+        a0 & _UNSIGNED,
+        a1 & _UNSIGNED,
+        a2 & _UNSIGNED,
+        a3 & _UNSIGNED,
+        call.state_name(),
+        items,
+    )
+    if name is not None:
+        text += f"AUDIT_FIELD_SYSCALL={name}\n"
+    if code is not None:
+        text += f"AUDIT_FIELD_EXIT={code}\n"
+    if success is not None:
+        text += "AUDIT_FIELD_SUCCESS=yes\n" if success else _failed(code)
     priority = kinds.priority_of_call(kind, success, code)
-    made += head(kind, priority, message_of_call(event, user))
+    made.append(head(kind, priority, message_of_call(event, known.begin)))
+    made += (text.encode(), known.block)
+    if known.keys:
+        more.update(known.keys)
+    if argv is not None:
+        made.append(b"AUDITSVC_ARGV=" + _json(argv) + b"\n")
+        more.update(dict.fromkeys(framed(b"AUDIT_FIELD_ARGV=" + _bytes(word)) for word in argv))
+
+
+@lru_cache(256)
+def _failed(code: int | None) -> str:
+    error = names.errno_name(-(code or 0))
+    return "AUDIT_FIELD_SUCCESS=no\n" + (f"AUDIT_FIELD_EXIT_NAME={error}\n" if error else "")
+
+
+class _Caller(NamedTuple):
+    """What the calls of one context have in common."""
+
+    begin: str
+    block: bytes
+    keys: dict[bytes, None]
+    """Each of several keys."""
+
+
+@lru_cache(4096)
+def _caller(context: Row, auid: str | None, uid: str | None, euid: str | None) -> _Caller:
+    """Make what calls of a context share; its users' names are given."""
+    users = {context["auid"]: auid, context["uid"]: uid, context["euid"]: euid}
+    made = [
+        framed(CALL_FIELDS[column].encode() + b"=" + _bytes(context[column]))
+        for column in _CONTEXT
+        if column != "key" and context[column] is not None
+    ]
+    keys: dict[bytes, None] = {}
+    if (key := context["key"]) is not None:
+        several = _KEY_SEPARATOR in key
+        name = b"AUDITSVC_KEYS=" if several else b"AUDIT_FIELD_KEY="
+        made.append(framed(name + key.encode()))
+        if several:
+            each = key.split(_KEY_SEPARATOR)
+            keys = dict.fromkeys(framed(b"AUDIT_FIELD_KEY=" + one.encode()) for one in each)
+    number = None if context["arch"] is None else names.arch_number(context["arch"])
+    if number is not None:
+        made.append(b"AUDIT_FIELD_ARCH_NR=%x\n" % number)
+    _user_names(made, context, users.get)
+    made.append(_CALL_TYPE)
+    return _Caller(caller(context, users.get), b"".join(made), keys)
+
+
+def _type(
+    made: list[bytes],
+    more: dict[bytes, None],
+    event: Event,
+    row: Mapping[str, Any],
+    user: UserName,
+) -> None:
+    told = row["fields"] or {}
+    kind = kinds.kind_of_type(row["type"])
+    priority = kinds.priority_of_type(kind, row["type"], told)
+    made.append(head(kind, priority, message_of_type(event, user)))
     made += [
-        name + (value.encode() if value.__class__ is str else b"%d" % value)
-        for column, name in _CALL_TEXT
+        framed(name + _bytes(value))
+        for column, name in _EVENT_TEXT
         if (value := row[column]) is not None
     ]
-    made += _context(_repeats(row))
-    if success is not None:
-        made.append(_SUCCESS[success])
-        if success == 0 and (error := names.errno_name(-(code or 0))):
-            made.append(b"AUDIT_FIELD_EXIT_NAME=" + error.encode())
-    _user_names(made, row, user)
-    more[b"AUDIT_TYPE_NAME=SYSCALL"] = None
-    if argv is not None:
-        made.append(b"AUDITSVC_ARGV=" + _json(argv))
-        more.update(dict.fromkeys(b"AUDIT_FIELD_ARGV=" + _bytes(word) for word in argv))
-    if row["key"] is not None and _KEY_SEPARATOR in row["key"]:
-        keys = row["key"].split(_KEY_SEPARATOR)
-        more.update(dict.fromkeys(b"AUDIT_FIELD_KEY=" + key.encode() for key in keys))
-
-
-@lru_cache(1024)
-def _context(values: tuple[Any, ...]) -> list[bytes]:
-    """Give the fields of the columns _REPEATS."""
-    row = dict(zip(_REPEATS, values, strict=True))
-    key = row.pop("key")
-    made = [
-        CALL_FIELDS[column].encode() + b"=" + _bytes(value)
-        for column, value in row.items()
-        if value is not None
-    ]
-    if key is not None:
-        name = b"AUDITSVC_KEYS=" if _KEY_SEPARATOR in key else b"AUDIT_FIELD_KEY="
-        made.append(name + key.encode())
-    number = None if row["arch"] is None else names.arch_number(row["arch"])
-    if number is not None:
-        made.append(b"AUDIT_FIELD_ARCH_NR=%x" % number)
-    return made
-
-
-def _type(made: list[bytes], more: dict[bytes, None], event: Event, user: UserName) -> None:
-    row = event.event
-    assert row is not None
-    fields = row["fields"] or {}
-    kind = kinds.kind_of_type(row["type"])
-    priority = kinds.priority_of_type(kind, row["type"], fields)
-    made += head(kind, priority, message_of_type(event, user))
-    made += [
-        name + _bytes(value) for column, name in _EVENT_TEXT if (value := row[column]) is not None
-    ]
     if row["fields"] is not None:
-        made.append(b"AUDITSVC_FIELDS=" + _json(fields))
+        made.append(b"AUDITSVC_FIELDS=" + _json(told) + b"\n")
     _user_names(made, row, user)
-    more[b"AUDIT_TYPE_NAME=" + _bytes(row["type"])] = None
-    more.update(_each(fields))
+    more[framed(b"AUDIT_TYPE_NAME=" + _bytes(row["type"]))] = None
+    more.update(_each(told))
 
 
 def _user_names(made: list[bytes], row: Mapping[str, Any], user: UserName) -> None:
     for column, start in _USERS:
         number = row.get(column)
         if number is not None and (name := user(number)):
-            made.append(start + name.encode())
+            made.append(framed(start + name.encode()))
 
 
-Made = tuple[str, dict[bytes, None]]
-"""A row as JSON, and its values as fields."""
+class _Hanging(NamedTuple):
+    """The rows that hang on an event: their JSON, and their values as fields."""
+
+    block: bytes
+    more: dict[bytes, None]
+    joined: bytes | None
+    """The same as `more`, where there are few."""
 
 
-def _rows(
-    made: list[bytes],
-    more: dict[bytes, None],
-    name: bytes,
-    rows: Sequence[dict[str, Any]],
-    make: Callable[[tuple[tuple[str, Any], ...]], Made],
-) -> None:
-    texts = []
-    for row in rows:
-        text, fields = make(tuple(row.items()))
-        texts.append(text)
-        more.update(fields)
-    made.append(name + f"[{','.join(texts)}]".encode())
+def _hanging(event: Event) -> _Hanging:
+    has_call = event.call is not None
+    rows = tuple(event.paths), tuple(event.sockaddrs), tuple(event.records)
+    try:
+        return _shared(has_call, *rows)
+    except TypeError:  # a row of this event alone is no key
+        return _shared.__wrapped__(has_call, *rows)
 
 
 @lru_cache(4096)
-def _path(items: tuple[tuple[str, Any], ...]) -> Made:
-    return _columns(dict(items), _PATH_TEXT)
+def _shared(
+    has_call: bool,
+    paths: tuple[Mapping[str, Any], ...],
+    sockaddrs: tuple[Mapping[str, Any], ...],
+    records: tuple[Mapping[str, Any], ...],
+) -> _Hanging:
+    block = b""
+    more: dict[bytes, None] = {}
+    for name, rows, make in (
+        (b"AUDITSVC_PATHS=", paths, _path),
+        (b"AUDITSVC_SOCKADDRS=", sockaddrs, _address),
+        (b"AUDITSVC_RECORDS=", records, _record),
+    ):
+        if rows:
+            made = [make(row) if row.__class__ is Row else make.__wrapped__(row) for row in rows]
+            block += b"%b[%b]\n" % (name, b",".join([text for text, _ in made]))
+            for _, found in made:
+                more.update(found)
+    if has_call:
+        more.pop(_CALL_TYPE, None)  # said already
+    return _Hanging(block, more, b"".join(more) if len(more) <= _FEW else None)
 
 
-@lru_cache(256)
-def _address(items: tuple[tuple[str, Any], ...]) -> Made:
-    return _columns(dict(items), _ADDRESS_TEXT)
+_Made = tuple[bytes, dict[bytes, None]]
+"""A row as JSON, and its values as fields."""
 
 
-def _columns(row: Mapping[str, Any], starts: Iterable[tuple[str, bytes]]) -> Made:
-    found = ((start, row[column]) for column, start in starts)
-    return _encode(row), {
-        start + _bytes(value): None for start, value in found if value is not None
-    }
-
-
-def _records(
-    made: list[bytes], more: dict[bytes, None], records: Sequence[Mapping[str, Any]]
-) -> None:
-    texts = []
-    for record in records:
-        fields = record["fields"] or {}
-        if record["type"] == "PATH":  # what of a file has no column: small, and often the same
-            text, found = _path_record(record["seq"], tuple(fields.items()))
-        else:
-            text, found = _encode(record), _each(fields)
-            more[b"AUDIT_TYPE_NAME=" + _bytes(record["type"])] = None
-        texts.append(text)
-        more.update(found)
-    made.append(f"AUDITSVC_RECORDS=[{','.join(texts)}]".encode())
-
-
-def _path_record(seq: int, items: tuple[tuple[str, Any], ...]) -> Made:
-    try:
-        return _known_path_record(seq, items)
-    except TypeError:  # a field that came twice is a list
-        return _known_path_record.__wrapped__(seq, items)
+@lru_cache(4096)
+def _path(row: Mapping[str, Any]) -> _Made:
+    return _json(row), {b"AUDIT_TYPE_NAME=PATH\n": None} | _columns(row, _PATH_TEXT)
 
 
 @lru_cache(1024)
-def _known_path_record(seq: int, items: tuple[tuple[str, Any], ...]) -> Made:
-    fields = dict(items)
-    return _encode({"seq": seq, "type": "PATH", "fields": fields}), _each(fields)
+def _address(row: Mapping[str, Any]) -> _Made:
+    return _json(row), _columns(row, _ADDRESS_TEXT)
+
+
+@lru_cache(1024)
+def _record(row: Mapping[str, Any]) -> _Made:
+    kind = framed(b"AUDIT_TYPE_NAME=" + _bytes(row["type"]))
+    return _json(row), {kind: None} | _each(row["fields"] or {})
+
+
+def _columns(row: Mapping[str, Any], starts: Iterable[tuple[str, bytes]]) -> dict[bytes, None]:
+    return {
+        framed(start + _bytes(value)): None
+        for column, start in starts
+        if (value := row[column]) is not None
+    }
 
 
 def _each(fields: Mapping[str, Any]) -> dict[bytes, None]:
@@ -323,7 +386,7 @@ def _each(fields: Mapping[str, Any]) -> dict[bytes, None]:
             continue
         for each in value if isinstance(value, list) else (value,):
             if each is not None:
-                made[start + _bytes(each)] = None
+                made[framed(start + _bytes(each))] = None
     return made
 
 
@@ -345,14 +408,13 @@ def _object_pid(event: Event) -> int | None:
 
 
 def _limited(made: list[bytes], more: list[bytes]) -> list[bytes]:
-    if 5 * (len(made) + len(more)) > MOST_PIECES:  # else there is room, newlines or not
-        room = MOST_PIECES - sum(map(_pieces, made))
-        for kept, each in enumerate(more):
-            room -= _pieces(each)
-            if room < 0:
-                made.append(b"AUDITSVC_LEFT_OUT=%d" % (len(more) - kept))
-                return made + more[:kept]
-    return made + more
+    """Give as many of the framed fields `more` as an entry has room for."""
+    room = MOST_PIECES - sum(map(_pieces, fields(b"".join(made))))
+    for kept, each in enumerate(more):
+        room -= 5 if each.count(b"\n") > 1 else 2
+        if room < 0:
+            return [*more[:kept], b"AUDITSVC_LEFT_OUT=%d\n" % (len(more) - kept)]
+    return more
 
 
 def _pieces(each: bytes) -> int:

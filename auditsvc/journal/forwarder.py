@@ -28,9 +28,10 @@ import structlog
 
 from auditsvc.decode.ids import SERIAL_BITS
 from auditsvc.errors import JournalError, StoreError
-from auditsvc.journal import kinds, send
-from auditsvc.journal.fields import entry, head, shortened
+from auditsvc.journal import kinds, wire
+from auditsvc.journal.fields import datagram, head, shortened
 from auditsvc.journal.readback import BATCH
+from auditsvc.journal.send import Channel, Full
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-BATCH_EVENTS: Final = 512
+BATCH_EVENTS: Final = 1024
 IN_FLIGHT: Final = 3
 """Batches that may be sent and not yet read back."""
 
@@ -100,6 +101,7 @@ class Forwarder:
         self._selection = selection
         self._readback = readback
         self._control = control
+        self._channel = Channel()
         self._host = host
         self._users = users
         self._id = ""
@@ -135,6 +137,7 @@ class Forwarder:
         except StoppedError:
             pass
         finally:
+            self._channel.close()
             self._control.tell(self._sent, self._trouble)
             self._save(now=True)
 
@@ -174,8 +177,8 @@ class Forwarder:
         while True:
             name = self._name()
             try:
-                send.check()
-                self._send([*head(kinds.FORWARDER, kinds.INFO, message), _batch_field(name)])
+                self._channel.open()
+                self._send(head(kinds.FORWARDER, kinds.INFO, message) + _batch_field(name))
                 self._readback.reopen()
                 self._await(name, patience)
             except JournalError as error:
@@ -227,7 +230,7 @@ class Forwarder:
 
     def _transmit(self, batch: _Batch, events: Sequence[Event]) -> None:
         """Send events as a further part of a batch."""
-        events = [each for each in events if each.syscall or each.event]  # not deleted meanwhile
+        events = [each for each in events if each.call or each.event]  # not deleted meanwhile
         if not events:
             batch.expected = 0
             return
@@ -238,32 +241,35 @@ class Forwarder:
         self._users.refresh()
         since = int(time.time() - _FRESH) << SERIAL_BITS
         try:
-            send.check()
+            self._channel.open()
             for event in events:
-                fields = self._fields(event, since)
+                made = self._made(event, since)
                 if len(batch.parts) > _PARTS_WHOLE:
-                    fields = shortened(fields)
-                fields.append(mark)
-                self._send(fields)
+                    made = wire.joined(shortened(wire.fields(made)))
+                self._send(made + mark)
         except JournalError as error:
             self._say(str(error))  # what is missing of the batch is found out and sent again
 
-    def _fields(self, event: Event, since: int) -> list[bytes]:
-        row = event.syscall or event.event
-        assert row is not None
-        here = row["host"] == self._host
+    def _made(self, event: Event, since: int) -> bytes:
+        here = event.host == self._host
         user = self._users.name if here else _nobody
-        return entry(event, user, object_pid=here and event.id >= since)
+        return datagram(event, user, object_pid=here and event.id >= since)
 
-    def _send(self, fields: list[bytes]) -> None:
+    def _send(self, entry: bytes) -> None:
+        try:
+            self._channel.send(entry)
+        except Full:
+            self._send_patiently(entry)
+
+    def _send_patiently(self, entry: bytes) -> None:
         began = time.monotonic()
         while True:
+            self._pause(0)
             try:
-                send.send(fields)
-            except InterruptedError:
+                self._channel.send(entry)
+            except Full:
                 if time.monotonic() - began > 1:
                     self._say("journald does not read what is sent to it")
-                self._pause(0)
             else:
                 return
 
@@ -369,7 +375,7 @@ class Forwarder:
 
 
 def _batch_field(name: str) -> bytes:
-    return f"{BATCH}={name}".encode()
+    return wire.framed(f"{BATCH}={name}".encode())
 
 
 def _nobody(_: int) -> str | None:

@@ -149,9 +149,9 @@ _AUDIT_TYPES: Final = frozenset(("CONFIG_CHANGE", "FEATURE_CHANGE", "REPLACE"))
 _EPERM, _EACCES = -1, -13
 
 
-def kind_of_call(call: str) -> Kind:
+def kind_of_call(call: str | None) -> Kind:
     """Give the kind of a system call's name."""
-    return _BY_CALL.get(call, CALL)
+    return _BY_CALL.get(call or "", CALL)
 
 
 def kind_of_type(type_name: str) -> Kind:

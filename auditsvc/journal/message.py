@@ -17,7 +17,7 @@ from auditsvc.terminal import visible
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from auditsvc.store.whole import Event
+    from auditsvc.store.whole import Event, Row
 
     UserName = Callable[[int], str | None]
     """Name of a uid; None if it has none."""
@@ -27,13 +27,21 @@ _LONGEST: Final = 512  # of a part, in characters
 _TOLD: Final = ("op", "acct", "id", "unit", "hostname", "addr", "terminal", "cmd", "sig", "key")
 
 
-def message_of_call(event: Event, user: UserName) -> str:
-    """Write the line of an event with a system call."""
-    row = event.syscall
-    assert row is not None
-    line = f"{_who(row, user)}: {_text(row['comm'], '?')}[{row['pid']}] {row['syscall']}"
-    on = _object(event)
-    return f"{line} {on}: {_result(row)}" if on else f"{line}: {_result(row)}"
+def caller(context: Row, user: UserName) -> str:
+    """Write how the line of a system call begins: who, what program."""
+    return f"{_who(context, user)}: {_text(context['comm'], '?')}[{context['pid']}]"
+
+
+def message_of_call(event: Event, begin: str) -> str:
+    """Write the line of an event with a system call, which begins as `caller` gives it."""
+    call = event.call
+    assert call is not None
+    result = _result(call.success, call.exit)
+    if call.argv or event.paths or event.sockaddrs or event.records:
+        on = _object(event)
+        if on:
+            return f"{begin} {call.syscall} {on}: {result}"
+    return f"{begin} {call.syscall}: {result}"
 
 
 def message_of_type(event: Event, user: UserName) -> str:
@@ -90,9 +98,8 @@ def _who(row: Mapping[str, Any], user: UserName) -> str:
 
 def _object(event: Event) -> str:
     """Give what the call was about: the program's arguments, files, addresses, processes."""
-    row = event.syscall
-    if row is not None and row["argv"]:
-        return _text(" ".join(_quoted(word) for word in row["argv"]), "")
+    if event.call is not None and event.call.argv:
+        return _text(" ".join(_quoted(word) for word in event.call.argv), "")
     found = [
         _text(path["name"], "")
         for path in event.paths
@@ -123,8 +130,7 @@ def _address(row: Mapping[str, Any]) -> str:
     return f"{_text(where, '')}{port}"
 
 
-def _result(row: Mapping[str, Any]) -> str:
-    success, code = row["success"], row["exit"]
+def _result(success: int | None, code: int | None) -> str:
     if success is None:
         return "did not return"
     if success:

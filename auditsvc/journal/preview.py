@@ -66,9 +66,9 @@ def preview(settings: Settings, since: float) -> Preview:
 
 def _count(made: Preview, event: Event, users: Users) -> None:
     made.events += 1
-    row = event.syscall
-    if row is not None:
-        kind = kinds.kind_of_call(row["syscall"])
+    if event.call is not None:
+        row = event.call.context
+        kind = kinds.kind_of_call(event.call.syscall)
         made.keys[row["key"] or "(none)"] += 1
         made.programs[row["exe"] or "?"] += 1
     elif event.event is not None:

@@ -18,19 +18,19 @@ from bisect import bisect_right
 from itertools import groupby
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import and_, delete, func, insert, select, update
 
 from auditsvc.decode.ids import SERIAL_BITS
 from auditsvc.errors import StoreError
 from auditsvc.store import arrivals
 from auditsvc.store.database import reading
 from auditsvc.store.schema import arrival, consumer
-from auditsvc.store.whole import Contexts, Event, whole_events
+from auditsvc.store.whole import Event, Known, whole_events
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sqlalchemy import Connection
+    from sqlalchemy import ColumnElement, Connection
 
     from auditsvc.store import Store
     from auditsvc.store.selection import Selection, Within
@@ -76,7 +76,7 @@ class Feed:
     def __init__(self, store: Store, name: str) -> None:
         self._database = store.database
         self._name = name
-        self._contexts: Contexts = {}
+        self._known = Known()
         self.position, self.note = self._register()
 
     def _register(self) -> tuple[Position, str]:
@@ -116,7 +116,7 @@ class Feed:
     def fetch(self, ids: Sequence[int]) -> list[Event]:
         """Read whole events, in the order of `ids`."""
         with reading(self._database) as connection:
-            return whole_events(connection, ids, self._contexts)
+            return whole_events(connection, ids, self._known)
 
     def save(self, position: Position, note: str = "") -> None:
         """Remember that all before `position` was dealt with; `note` is the reader's own."""
@@ -230,10 +230,16 @@ def _between(low: int, high: int) -> Within:
 
 def _ask(connection: Connection, selection: Selection, within: Within, limit: int) -> list[int]:
     """Give the lowest selected ids within."""
-    found = list(connection.scalars(selection.calls(within).limit(limit)))
+    found = [each for (each,) in connection.execute(selection.calls(within).limit(limit)).all()]
+    if len(found) == limit:  # what lies behind them is none of the lowest
+        calls, last = within, found[-1]
+
+        def within(column: ColumnElement[int]) -> ColumnElement[bool]:
+            return and_(calls(column), column <= last)
+
     others = selection.others(within)
     if others is not None:
-        found += connection.scalars(others.limit(limit))
+        found += [each for (each,) in connection.execute(others.limit(limit)).all()]
     return sorted(found)[:limit]
 
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import random
+from pathlib import Path
 
 import pytest
-from fixtures.logs import SECOND, Pipe, call, opening, record, rows
+from fixtures.logs import SECOND, Pipe, call, load, opening, record, rows
 
 from auditsvc.errors import StoreError
 from auditsvc.store import open_store
 from auditsvc.store.feed import Feed, Position
 from auditsvc.store.selection import Selection
 
+DATA = Path(__file__).parents[1] / "data"
 ALL = Selection(keyed=False, exclude_keys=(), types=("*",))
 
 
@@ -186,6 +189,48 @@ def test_whole_events(store, url):
     assert {each["type"] for each in opened.records} == {"PATH"}
     assert logged.event["type"] == "USER_LOGIN"
     assert logged.event["fields"]["res"] == "failed"
+
+
+def _as_shown(url, view):
+    """Give a view's rows by event, as `Event` has them."""
+    found = {}
+    for row in rows(url, f"SELECT * FROM {view}"):
+        for name in ("argv", "fields"):
+            if isinstance(row.get(name), str):
+                row[name] = json.loads(row[name])
+        if row.get("success") is not None:
+            row["success"] = int(row["success"])
+        if "time" in row:
+            row["time"] = row["time"].replace("T", " ")[:23]
+        event_id = row["event_id"] if "time" in row else row.pop("event_id")
+        found.setdefault(event_id, []).append(row)
+    return found
+
+
+def test_whole_events_are_what_the_views_show(store, url):
+    """Every row of every event is the views', whether its dimensions are new or known."""
+    for each in [DATA / "mixed.log", *sorted((DATA / "records").glob("*.log"))]:
+        load(url, each.read_bytes(), each.name)
+    calls = _as_shown(url, "syscalls")
+    others = _as_shown(url, "events")
+    lists = {name: _as_shown(url, name) for name in ("paths", "sockaddrs", "records")}
+    feed = Feed(store, "journal")
+    ids = [*calls, *others]
+    assert all(len(lists[name]) > 5 for name in lists)
+    assert len(ids) > 250
+    for _ in range(2):
+        found = feed.fetch(ids)
+        assert [each.id for each in found] == ids
+        for event in found:
+            assert event.syscall == calls.get(event.id, [None])[0]
+            assert event.event == others.get(event.id, [None])[0]
+            for name, rows_of in lists.items():
+                assert _sorted(getattr(event, name)) == _sorted(rows_of.get(event.id, []))
+
+
+def _sorted(found):
+    """Give rows in an order that all databases have; the views leave some open."""
+    return sorted(found, key=lambda row: json.dumps(row, sort_keys=True))
 
 
 def test_nothing_is_noted_while_nobody_reads(store, url):

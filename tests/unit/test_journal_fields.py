@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from auditsvc.decode.interface import COMPLETE
 from auditsvc.journal import kinds
 from auditsvc.journal.fields import CALL_FIELDS, EVENT_FIELDS, entry, field_name, shortened
 from auditsvc.journal.users import Users
-from auditsvc.store.whole import Event
+from auditsvc.store.whole import Call, Event, Row
 
 PACKAGING = Path(__file__).parents[2] / "packaging"
 USERS = {0: "root", 1000: "alice"}.get
@@ -36,11 +37,18 @@ _CALL = dict.fromkeys(CALL_FIELDS) | {
     "comm": "cat",
     "exe": "/usr/bin/cat",
 }
+_OWN = ("serial", "nr", "syscall", "success", "exit", "items", "argv")
 
 
 def call(*, paths=(), sockaddrs=(), records=(), **columns):
     """Give an event with a system call."""
-    return Event(77, _CALL | columns, None, list(paths), list(sockaddrs), list(records))
+    row = _CALL | columns
+    context = Row({name: value for name, value in row.items() if name not in Call._fields})
+    own = {
+        name: row[name] for name in ("serial", "nr", "syscall", "success", "exit", "items", "argv")
+    }
+    made = Call(77, 123, a0=-100, a1=0, a2=0, a3=0, state=COMPLETE, context=context, **own)
+    return Event(77, made, None, list(paths), list(sockaddrs), list(records))
 
 
 def path(name, nametype="NORMAL"):
