@@ -13,7 +13,7 @@ BIN := $(VENV)/bin
 SOURCES := pyproject.toml README.md $(shell find auditsvc rules migrations native -type f \
     -not -path '*/__pycache__/*' -not -path 'native/target/*')
 
-.PHONY: setup demo test bench lint unit peers lock wheel clean
+.PHONY: setup demo test bench laurel lint unit peers lock wheel clean
 
 setup: $(VENV)/.installed
 
@@ -70,7 +70,7 @@ test: setup peers lint
 	$(BIN)/pytest
 
 # Against the peers, into docs/benchmarks.md. BENCH=quick: small, into build/ and not docs/.
-# LAUREL=PROGRAM takes another laurel than Debian's.
+# LAUREL=PROGRAM takes another laurel than the one of `make laurel`, or else Debian's.
 BENCH := full
 bench: setup peers build/peers/.unpacked-bench
 	PYTHONPATH=tests $(BIN)/python benchmarks $(if $(filter quick,$(BENCH)),--quick --into build/benchmarks)
@@ -78,6 +78,14 @@ bench: setup peers build/peers/.unpacked-bench
 build/peers/.unpacked-bench: tools/unpack-peers build/peers/.unpacked
 	tools/unpack-peers build/peers laurel libauparse-dev
 	touch $@
+
+# The current release of laurel, which Debian's lags behind; takes minutes, and cargo.
+LAUREL_VERSION := 0.8.2
+laurel: build/peers/laurel-$(LAUREL_VERSION)/bin/laurel
+
+build/peers/laurel-$(LAUREL_VERSION)/bin/laurel:
+	tools/system-packages laurel
+	cargo install -q --locked --root build/peers/laurel-$(LAUREL_VERSION) laurel@$(LAUREL_VERSION)
 
 # Pins every dependency with its hashes; needs uv.
 lock:

@@ -48,7 +48,7 @@ def about(*, quick: bool) -> list[str]:
         f"Made by `{how}`, which needs root. Hold the ratios against your own; the times are"
         f" this machine's: {os.cpu_count()} cores, Linux {platform.release()}."
         f" {'; '.join(versions)}; laurel {laurel_version()}."
-        " Peers are Debian's packages, unpacked."
+        " Peers are Debian's packages, unpacked, and laurel that of `make laurel` if it was made."
     )
     plot = "![What it costs and how fast it is](benchmarks.svg)"
     return ["# Benchmarks", "", made, "", plot, ""]

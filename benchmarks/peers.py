@@ -13,8 +13,15 @@ BUILD: Final = HERE.parent / "build"
 PEERS: Final = BUILD / "peers"
 AUSEARCH: Final = PEERS / "sbin/ausearch"
 
-# Debian's laurel, or another one (a newer release that was built by hand).
-LAUREL: Final = Path(os.environ.get("LAUREL") or PEERS / "usr/sbin/laurel")
+
+def _laurel() -> Path:
+    """Give the laurel that was asked for, that `make laurel` built, or Debian's."""
+    if named := os.environ.get("LAUREL"):
+        return Path(named)
+    return max(PEERS.glob("laurel-*/bin/laurel"), default=PEERS / "usr/sbin/laurel")
+
+
+LAUREL: Final = _laurel()
 
 
 @cache

@@ -97,8 +97,11 @@ def _known(settings: Settings, notes: list[str]) -> Periods:
 
 def _kernel(settings: Settings, notes: list[str]) -> Kernel:
     try:
+        ours = own_rules(settings.runtime_directory)
+        if ours and read_state(settings.runtime_directory) is None:
+            ours = frozenset()  # it was killed: the pids in its rules may be others' by now
         with Control() as control:
-            return ask(control, own_rules(settings.runtime_directory))
+            return ask(control, ours)
     except AuditsvcError as error:
         notes.append(f"whether tasks are covered is not known: {error}")
         return UNASKED

@@ -47,7 +47,7 @@ WHY: Final = {
     Birth.UNWATCHED: "forked while nobody watched whether a never,task rule stood",
     Birth.CHANGING: "forked just when audit's switch or the task list was changed",
     "silent": "it reads and writes while every call is to be logged, and no record comes",
-    "never_exit": "a never rule that is not ours takes its calls out",
+    "never_exit": "a never rule that is not of our running service takes its calls out",
     "daemon": "the audit daemon: the kernel leaves it out",
     "left_out": "the store's server or our forwarder: our own rules leave it out, as it would feed"
     " the log with itself",
@@ -173,6 +173,8 @@ def _again(pid: int, unit: str | None) -> str:
     if pid == 1:
         return "boot with audit=1"
     name = (unit or "").rpartition("/")[2]
+    if name.startswith("-"):  # whoever owns a cgroup may name one below it like an option
+        return "restart it"
     if manager := _USER_MANAGER.search(unit or ""):
         if name.endswith(".service"):
             return f"systemctl --user -M {manager[1]}@ restart {shlex.quote(name)}"

@@ -40,7 +40,7 @@ TICK: Final = 1.0
 _SECOND_LOOK: Final = 5.0  # what was found at the start makes its first calls meanwhile
 _NICE: Final = 10
 _STOP_SECONDS: Final = 5.0
-_CHANGES: Final = re.compile(rb"^.*type=CONFIG_CHANGE .*$", re.MULTILINE)
+_CHANGES: Final = re.compile(rb"^type=CONFIG_CHANGE .*$", re.MULTILINE)
 _TASK, _EXCLUDE = b"1", b"5"
 _COARSE: Final = 0.02  # how much earlier than the change its stamp may be
 
@@ -62,7 +62,8 @@ class Watch(threading.Thread):
         super().__init__(name="coverage", daemon=True)
         self.error: BaseException | None = None
         """What ended the thread before its time."""
-        self._troubles: dict[str, str] = {}
+        # All parts from the beginning: another thread goes through it.
+        self._troubles = dict.fromkeys(("tick", "look", "store"), "")
         self._settings = settings
         self._daemon = daemon
         self._put = put

@@ -91,8 +91,10 @@ POSTGRESQL: Final = Dialect(
     event_of="CASE WHEN {0} ~ '^[0-9]{{1,10}}[.][0-9]{{3}}:[0-9]{{1,10}}$' THEN"
     f" (split_part({{0}}, '.', 1)::bigint << {SERIAL_BITS})"
     f" | ((split_part({{0}}, ':', 2)::bigint + {{1}}) & {SERIAL_MASK}) END",
-    number="CAST({0} AS bigint)",
-    stamp="to_timestamp(CAST({0} AS double precision))",
+    # What does not look like one is NULL: a cast would fail the whole question.
+    number="CAST(substring({0} FROM '^[0-9]{{1,18}}$') AS bigint)",
+    stamp="to_timestamp(CAST(substring({0} FROM '^[0-9]{{1,10}}[.]?[0-9]{{0,9}}$')"
+    " AS double precision))",
     joins=True,
 )
 DIALECTS: Final = {"sqlite": SQLITE, "postgresql": POSTGRESQL}

@@ -134,3 +134,13 @@ def test_was_it_covered_then(url):
     assert then("2025-06-15 15:00:00") == []
     assert then("2025-06-15 16:00:00") == ["covered"]
     assert then("2025-06-15 18:00:00") == ["not_covered"]
+
+
+@pytest.mark.parametrize("number", ["-", "1e999", "99999999999999999999", "1.5.5", "0x10"])
+def test_a_foreign_line_spoils_no_view(url, number):
+    """Logs of others are loaded as well: what is no number there must not fail every question."""
+    line = said(70, "covered", "own_records", began=1_750_000_000)
+    bad = re.sub(r":(\d+)\)", ":7)", line).replace("threads=2", f"threads={number}")
+    bad = re.sub(r"began=\S+", f"began={number}", bad)
+    load(url, re.sub(r":(\d+)\)", ":6)", line) + bad)
+    assert [row["pid"] for row in rows(url, "SELECT * FROM coverage")] == [70, 70]

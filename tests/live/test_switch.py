@@ -224,7 +224,7 @@ def test_on_needs_a_daemon(tmp_path, audit_lock):
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
     assert "no audit daemon" in done.stderr
     assert audit_lock.status().enabled == 0
-    assert list(tmp_path.iterdir()) == []
+    assert [each.name for each in tmp_path.iterdir()] == ["lock"]
 
 
 def test_off_outlives_the_service(tmp_path, audit_lock):

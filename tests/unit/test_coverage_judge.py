@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import os
+from contextlib import nullcontext
 
 import pytest
 
+from auditsvc.cli import coverage as command
+from auditsvc.config import load_settings
 from auditsvc.coverage import watch as watching
 from auditsvc.coverage.judge import WHY, Evidence, State, judge, on_by, remedy
 from auditsvc.coverage.logged import Logs, read_rules
 from auditsvc.coverage.look import UNASKED, Kernel, Look, judge_all
 from auditsvc.coverage.periods import Birth, Periods, Stand
+from auditsvc.kernel import memory
 from auditsvc.kernel.tasks import Process, Thread
 from auditsvc.rule import parse
 
@@ -138,6 +143,7 @@ def test_what_rules_log(lines, enabled, logs, whole, heard):
             "systemctl --user -M 7@ restart x.service",
         ),
         ([BEFORE], "user.slice/user-7.slice/session-2.scope", False, "log in again"),
+        ([BEFORE], "user.slice/user-7.slice/user@7.service/-Hx.service", False, "restart it"),
         ([BEFORE], None, False, "restart it"),
         (
             [BLIND],
@@ -149,7 +155,7 @@ def test_what_rules_log(lines, enabled, logs, whole, heard):
     ],
 )
 def test_remedies(births, unit, standing, do):
-    """What to do names the unit to restart, and never offers a name to the shell unquoted."""
+    """What to do names the unit, but none that a shell or systemctl would take for more."""
     found = judge(process(*births), boot(), Evidence(), logged(ALL))
     assert remedy(found, unit, standing=standing) == do
 
@@ -248,3 +254,30 @@ def test_our_own_reads_are_counted():
     os.close(reader)
     os.close(writer)
     assert watching.tasks.io_calls(pid, pid) >= before + 10
+
+
+def test_rules_of_a_service_that_died_are_not_ours(tmp_path, monkeypatch):
+    """Killed, it left its exceptions behind: their pids may be anybody's by now."""
+    never = rules("-a never,exit -F pid=10")
+    memory.remember(tmp_path / memory.SESSION, {"added": memory.as_hex(never)})
+    monkeypatch.setattr(command, "Control", nullcontext)
+    monkeypatch.setattr(command, "ask", lambda _, ours: ours)
+    settings = load_settings(runtime_directory=tmp_path)
+    assert command._kernel(settings, []) == set()
+    monkeypatch.setattr(command, "read_state", lambda _: "it runs")
+    assert command._kernel(settings, []) == {each.to_bytes() for each in never}
+
+
+def test_troubles_may_be_asked_for_while_they_come(tmp_path):
+    """The service asks from its own thread: what is told must not change under the asking."""
+    settings = load_settings(runtime_directory=tmp_path)
+    watch = watching.Watch(settings, None, None, None)
+    asking = iter(watch._troubles.values())
+    assert next(asking) == ""
+
+    def fail():
+        raise OSError(errno.ENOSPC, "no room", "coverage.json")
+
+    watch._try("look", fail)
+    assert "coverage.json: no room" in [*asking]
+    assert watch.trouble == "coverage.json: no room"
