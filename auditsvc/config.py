@@ -193,6 +193,8 @@ def load_settings(**overrides: Any) -> Settings:
 
 def _check_file(file: Path) -> None:
     """Refuse a file that is missing, broken or holds a setting that does not exist."""
+    if file.exists() and not file.is_file():
+        raise ConfigError(f"configuration {file}: not a regular file", "name another with --config")
     try:
         with file.open("rb") as stream:
             values = tomllib.load(stream)

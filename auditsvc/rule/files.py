@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from auditsvc.rule.host import Host
 
 SUFFIX: Final = ".rules"
+_MOST: Final = 16 << 20  # bytes of a file, some 200,000 rules
 
 _NUMBER: Final = re.compile(r"([0-9]+)")
 _ENDINGS: Final = re.compile(r"(\.[A-Za-z~][A-Za-z0-9~]*)*$")
@@ -43,7 +44,7 @@ def read(
     lines: list[Line] = []
     for each in found:
         try:
-            text = _text(each)
+            text = read_text(each, named=not path.is_dir())
         except RuleError as error:
             if errors is None:
                 raise
@@ -91,11 +92,20 @@ def _signs(text: str) -> tuple[int, ...]:
     return (*weights, 0)
 
 
-def _text(path: Path) -> str:
+def read_text(path: Path, *, named: bool = True) -> str:
+    """Give what a rule file holds; RuleError if it is no text or too long.
+
+    Where a user has `named` it, it may be a pipe.
+    """
+    if not named and path.exists() and not path.is_file():
+        raise RuleError(f"rule file {path} is not a regular file", "take it away")
     try:
-        data = path.read_bytes()
+        with path.open("rb") as stream:
+            data = stream.read(_MOST + 1)
     except OSError as error:
         raise RuleError(f"rule file {path} cannot be read: {error.strerror}") from error
+    if len(data) > _MOST:
+        raise RuleError(f"{path} holds more than {_MOST >> 20} MiB", "name a rule file")
     try:
         text = data.decode()
     except UnicodeDecodeError as error:

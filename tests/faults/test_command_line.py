@@ -239,6 +239,24 @@ def test_text_that_looks_like_markup_or_moves_the_cursor(tmp_path):
     assert b"\x1b" not in done.stdout + missing.stderr
 
 
+def test_what_is_no_file_is_no_rule_file_and_no_settings(tmp_path):
+    """A FIFO in a folder of rules and a device without an end hang no verb; a pipe is read."""
+    os.mkfifo(tmp_path / "20-fifo.rules")
+    (tmp_path / "10-some.rules").write_text("-a always,exit -F arch=b64 -S openat -k some\n")
+    for words, says in (
+        (["rules", "check", tmp_path], b"20-fifo.rules is not a regular file"),
+        (["rules", "check", "/dev/zero"], b"more than 16 MiB"),
+        (["rules", "report", tmp_path], b"20-fifo.rules is not a regular file"),
+        (["rules", "report", "/dev/zero"], b"more than 16 MiB"),
+        (["--config", tmp_path / "20-fifo.rules", "status"], b"not a regular file"),
+    ):
+        done = say(*words, folder=tmp_path)
+        assert (done.returncode, done.stderr.count(b"\n")) == (2, 1), done.stderr
+        assert says in done.stderr
+    done = say("rules", "check", "/dev/stdin", folder=tmp_path, input=b"-w /etc -p w -k etc\n")
+    assert done.stdout.splitlines()[-1].startswith(b"1 rules: no errors")
+
+
 @pytest.mark.parametrize("source", ["fifo", "/dev/zero"])
 def test_what_is_no_file_is_no_log(tmp_path, source):
     """A FIFO or a device hangs neither `ingest` nor `run`."""

@@ -22,6 +22,7 @@ from auditsvc.config import Settings, load_settings
 from auditsvc.coverage.judge import State
 from auditsvc.errors import AuditsvcError, RuleError
 from auditsvc.kernel import Control, messages
+from auditsvc.rule.files import read_text
 from auditsvc.rule_counts import Wanted, count
 from auditsvc.rule_page import page
 from auditsvc.rule_report import (
@@ -135,12 +136,9 @@ def _read(paths: list[Path]) -> tuple[list[Source], list[SetControl]]:
     for path in paths:
         inside = sorted(path.glob(f"*{SUFFIX}")) if path.is_dir() else [path]
         for each in inside:
-            try:
-                data = each.read_bytes()
-                text = data.decode()
-            except (OSError, UnicodeDecodeError) as error:
-                raise RuleError(f"rule file {each} cannot be read: {error}") from error
-            sources.append(Source(each.stem, str(each), hashlib.sha256(data).hexdigest()))
+            text = read_text(each, named=not path.is_dir())
+            digest = hashlib.sha256(text.encode()).hexdigest()
+            sources.append(Source(each.stem, str(each), digest))
             found += controls(text, str(each))
     if not found:
         raise RuleError("there is no rule and no control to report on", "name a set or a file")
