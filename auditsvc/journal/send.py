@@ -29,7 +29,7 @@ SOCKET: Final = Path("/run/systemd/journal/socket")
 _VARLINK: Final = Path("/run/systemd/journal/io.systemd.journal")
 _UCRED: Final = struct.Struct("iII")
 _WAIT: Final = struct.pack("ll", 0, 500_000)  # struct timeval; below the process's tick
-_BUFFER: Final = 1 << 19  # doubled by the kernel, and no more than net.core.wmem_max
+_BUFFER: Final = 1 << 20  # doubled by the kernel, and no more than net.core.wmem_max
 _TOO_LARGE: Final = frozenset((errno.EMSGSIZE, errno.ENOBUFS))
 
 
