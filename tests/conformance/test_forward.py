@@ -180,6 +180,25 @@ def test_entry_and_row_lead_to_each_other(forwarding):
     assert back == [{"syscall": "open"}]
 
 
+def test_journalctl_explains_an_entry(forwarding):
+    """`journalctl -x` says below an entry what its kind means, with the entry's own values."""
+    load(forwarding.url, opening(5, "/etc/shadow", success="no", exit="-13"))
+    forwarding.once()
+    catalogue = Path(__file__).parents[2] / "packaging/auditsvc.catalog"
+    install = (
+        "mount -t tmpfs none /usr/lib/systemd/catalog && cp $0 /usr/lib/systemd/catalog"
+        " && mount -t tmpfs none /var/lib/systemd && mkdir /var/lib/systemd/catalog"
+        " && journalctl --update-catalog"
+    )
+    inside = forwarding.journald
+    inside.run(["sh", "-c", install, str(catalogue)])
+    (row,) = rows(forwarding.url, "SELECT event_id FROM syscalls")
+    words = ["journalctl", "-x", "--no-pager", f"AUDITSVC_EVENT_ID={row['event_id']}"]
+    said = inside.run(words).stdout.decode()
+    assert "Subject: A file was opened, changed or looked at" in said
+    assert "The program /usr/bin/cat (process 100) called open on a file or folder." in said
+
+
 # --- each event once ----------------------------------------------------------------------
 
 
