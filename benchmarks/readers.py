@@ -15,6 +15,7 @@ import subprocess
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import psycopg
@@ -30,7 +31,6 @@ from auditsvc.spool import Place, backlog
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
-    from pathlib import Path
 
     from auditsvc.kernel import Control
 
@@ -190,7 +190,14 @@ def auditd_with_laurel(folder: Path, auid: int, control: Control) -> Iterator[Ru
         while not (folder / "laurel.json").exists():
             assert time.monotonic() < ends, "auditd did not start laurel"
             time.sleep(0.05)
-        yield Running(daemon.process.pid)
+        pid = daemon.process.pid
+        plugins = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        yield Running(pid)
+    # A plugin works on when auditd has gone, and writes into a folder that shall go.
+    ends = time.monotonic() + 60
+    while any(Path(f"/proc/{each}").exists() for each in plugins):
+        assert time.monotonic() < ends, "laurel does not end"
+        time.sleep(0.05)
     assert (folder / "laurel.json").stat().st_size, "laurel wrote nothing"
 
 
