@@ -35,6 +35,7 @@ from auditsvc import names
 from auditsvc.journal import kinds
 from auditsvc.journal.message import caller, message_of_call, message_of_type
 from auditsvc.journal.wire import fields, framed
+from auditsvc.store.views import CONTEXT_IDS
 from auditsvc.store.whole import Row
 
 if TYPE_CHECKING:
@@ -63,19 +64,6 @@ _COMMON: Final = {
     "serial": "AUDITSVC_SERIAL",
 }
 _OWN: Final = ("a0", "a1", "a2", "a3", "exit", "items")
-_IDS: Final = (
-    "ppid",
-    "pid",
-    "auid",
-    "uid",
-    "gid",
-    "euid",
-    "suid",
-    "fsuid",
-    "egid",
-    "sgid",
-    "fsgid",
-)
 _TEXTS: Final = ("tty", "ses", "comm", "exe", "subj", "key", "cwd", "proctitle")
 CALL_FIELDS: Final[Mapping[str, str]] = _COMMON | {
     "arch": "AUDIT_FIELD_ARCH",
@@ -84,7 +72,7 @@ CALL_FIELDS: Final[Mapping[str, str]] = _COMMON | {
     "success": "AUDIT_FIELD_SUCCESS",
     "state": "AUDITSVC_STATE",
     "argv": "AUDITSVC_ARGV",
-    **{name: f"AUDIT_FIELD_{name.upper()}" for name in (*_OWN, *_IDS, *_TEXTS)},
+    **{name: f"AUDIT_FIELD_{name.upper()}" for name in (*_OWN, *CONTEXT_IDS, *_TEXTS)},
 }
 """Where a column of the view `syscalls` stands in the entry.
 
@@ -119,7 +107,7 @@ def _starts(fields: Mapping[str, str]) -> tuple[tuple[str, bytes], ...]:
     return tuple((column, field.encode() + b"=") for column, field in fields.items())
 
 
-_CONTEXT: Final = ("host", "arch", *_IDS, *_TEXTS)
+_CONTEXT: Final = ("host", "arch", *CONTEXT_IDS, *_TEXTS)
 _OWN_TEXT: Final = "".join(
     f"{CALL_FIELDS[column]}={form}\n"
     for column, form in {

@@ -102,7 +102,7 @@ DIALECTS: Final = {"sqlite": SQLITE, "postgresql": POSTGRESQL}
 # Counted in records unless it stands here.
 _UNITS: Final = {"gap": "serials", "raw": "lines", "segments_missing": "files"}
 
-_CONTEXT_IDS = (
+CONTEXT_IDS: Final = (
     "ppid",
     "pid",
     "auid",
@@ -115,6 +115,7 @@ _CONTEXT_IDS = (
     "sgid",
     "fsgid",
 )
+"""Columns of `syscalls` that say who called, in their order."""
 _FILE = ("nametype", "inode", "dev", "mode", "ouid", "ogid", "rdev")
 
 
@@ -173,7 +174,7 @@ def _syscalls(d: Dialect) -> str:
         SELECT s.id AS event_id, {found["host"]}, {_time(d, "s")} AS time, s.serial,
             {found["arch"]}, call.name AS syscall, s.nr, {arguments},
             {d.truth.format("s.success")} AS success, s.exit, {state} AS state, s.items,
-            {", ".join(f"c.{name}" for name in _CONTEXT_IDS)},
+            {", ".join(f"c.{name}" for name in CONTEXT_IDS)},
             {found["tty"]}, c.ses, {found["comm"]}, {found["exe"]}, {found["subj"]},
             {found["key"]}, {found["cwd"]}, {found["proctitle"]}, {found["argv"]}
         FROM syscall s

@@ -105,6 +105,33 @@ def test_run_forwards_what_it_collects(audit_lock, programs, journald, tmp_path)
     assert event_of(killed)["records"]
 
 
+@pytest.mark.usefixtures("audit_lock")
+def test_a_stopped_journald_slows_no_collection(programs, journald, kernel_lost, tmp_path):
+    """With journald stopped and the forwarder stuck in it, every call of a burst is stored."""
+    auid = fresh_auid()
+    service = Service(tmp_path, f"-a always,exit -S chdir -F auid={auid} -k watched\n")
+    service.command = [*journald.prefix, *service.command]
+    service.environment |= {"AUDITSVC_FORWARD__ENABLED": "true"}
+    made = Forwarding(journald, service.store, tmp_path, **HOST)
+    stored = "SELECT count(*) AS n FROM syscalls WHERE key = 'watched'"
+    burst = ("/bin/sh", "-c", "for i in $(seq 5000); do cd /tmp; done")
+    lost = kernel_lost()
+    with service:
+        until((tmp_path / "run/forward.json").exists)
+        journald.stop()
+        try:
+            programs.run(auid, *burst)
+            until(lambda: service.query(stored)[0]["n"] >= 5000, 20)
+            assert made.state()["pid"]
+        finally:
+            journald.cont()
+    assert kernel_lost() == lost
+    want = service.query("SELECT event_id FROM syscalls WHERE key = 'watched'")
+    made.once()
+    assert sorted(made.ids()) == sorted(row["event_id"] for row in want)
+    assert service.ledger()["kernel_lost"] == 0
+
+
 def _excluded(control, pid):
     rules = [str(rule) for rule in control.rules()]
     return any("never" in rule and f"pid={pid}" in rule.split() for rule in rules)
