@@ -70,16 +70,33 @@ class Decoder:
     def finish(self) -> None: ...
     def take(
         self,
-    ) -> tuple[
-        dict[str, list[Row]],
-        dict[str, list[Row]],
-        dict[str, list[int]],
-        list[tuple[int, bytes, str]],
-        dict[str, int],
-    ]:
-        """Give dimensions, facts, weights, raw and counts of a Batch."""
+    ) -> tuple[dict[str, list[Row]], Facts, list[tuple[int, bytes, str]], dict[str, int]]:
+        """Give dimensions, facts, raw and counts of a Batch."""
     def pending(self) -> bytes: ...
     def restore(self, pending: bytes, now: float) -> None:
         """ValueError if it is not what `pending` gave."""
     def pin(self, table: str, content: Row, row_id: int) -> None: ...
     def forget(self) -> None: ...
+
+@final
+class Facts:
+    """What `auditsvc.decode.facts.NativeFacts` is made of; its methods are described there."""
+
+    @property
+    def tables(self) -> list[str]:
+        """Names of the tables that have rows."""
+    @property
+    def count(self) -> int: ...
+    def rows(self, table: str) -> list[Row]:
+        """Give a table's rows as tuples."""
+    def weights(self, table: str) -> list[int]:
+        """Give the records in each row's event; none but for `syscall` and `event`."""
+    def ids(self) -> list[int]: ...
+    def span(self) -> tuple[int, int] | None: ...
+    def has_call(self, ids: set[int]) -> bool: ...
+    def numbers(self) -> set[int]: ...
+    def pairs(self, numbers: set[int]) -> set[tuple[int, int]]: ...
+    def image(self) -> bytes:
+        """Make it; the interpreter lock is free meanwhile."""
+    def copy(self, table: str) -> bytes:
+        """Make it; empty where the table has no rows."""

@@ -18,6 +18,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from auditsvc.decode.facts import Facts
+
 Row = tuple[object, ...]
 
 # How an event ended, as the columns `state` hold it. Views show every code of
@@ -62,8 +64,8 @@ class Batch:
     table's columns in `auditsvc.store.schema`. A dimension row comes at most
     once between two clears of the decoder's caches and always before, or in,
     the batch that first uses its id.
-    `weights` maps `syscall` and `event` to the number of records in each row's
-    event, in step with `facts`, so that a duplicate can be counted in records.
+    `facts.weights` has the number of records in each row's event, so that a duplicate
+    can be counted in records.
     `raw` holds (offset, line, reason): where the line began, in bytes from where
     the decoder's own input began (negative for a line that `restore` brought in).
     A run of NUL bytes is an empty line, with its length in the reason.
@@ -73,8 +75,7 @@ class Batch:
     """
 
     dimensions: dict[str, list[Row]] = field(default_factory=dict)
-    facts: dict[str, list[Row]] = field(default_factory=dict)
-    weights: dict[str, list[int]] = field(default_factory=dict)
+    facts: Facts = field(default_factory=Facts)
     raw: list[tuple[int, bytes, str]] = field(default_factory=list)
     counts: dict[str, int] = field(default_factory=dict)
 

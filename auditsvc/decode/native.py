@@ -7,6 +7,7 @@ interpreter lock is free while it decodes.
 from __future__ import annotations
 
 from auditsvc.decode.events import IDLE, MAX_OPEN
+from auditsvc.decode.facts import facts_of
 from auditsvc.decode.interface import Batch
 from auditsvc.errors import StoreError
 from auditsvc.names import record_types
@@ -40,7 +41,8 @@ class NativeDecoder:
 
     def take(self) -> Batch:
         """Hand over the rows made since the last call."""
-        return Batch(*self._core.take())
+        dimensions, facts, raw, counts = self._core.take()
+        return Batch(dimensions, facts_of(facts), raw, counts)
 
     def restore(self, pending: bytes, now: float) -> None:
         """Take `pending()` of an earlier decoder; StoreError if it is not that."""

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Engine, Table
 
+    from auditsvc.decode.facts import Facts
     from auditsvc.decode.interface import Row
     from auditsvc.errors import StoreError
 
@@ -51,6 +52,9 @@ class Database(Protocol):
 
     def insert(self, connection: Connection, table: Table, rows: Sequence[Row]) -> None:
         """Insert rows; Contested if a key is taken."""
+
+    def insert_facts(self, connection: Connection, facts: Facts) -> None:
+        """Insert the rows of all tables of facts; Contested if a key is taken."""
 
     def insert_absent(self, connection: Connection, table: Table, rows: Sequence[Row]) -> int:
         """Insert the rows whose key is free; give how many those were."""

@@ -40,12 +40,11 @@ class Dimensions:
     def write(self, connection: Connection, dimensions: Mapping[str, Sequence[Row]]) -> None:
         """Insert what is not there; ClashError if an id stands for other content."""
         self._new = []
-        pins: list[tuple[str, Row, int]] = []
         for table in DIMENSIONS:
-            if rows := dimensions.get(table.name):
-                pins += self._write_table(connection, table, rows)
-        if pins:
-            raise ClashError(pins)
+            rows = dimensions.get(table.name)
+            if rows and (pins := self._write_table(connection, table, rows)):
+                # At once: ids of this table are the content of those that follow.
+                raise ClashError(pins)
         if rows := dimensions.get(record_type.name):
             self._database.insert_absent(connection, record_type, rows)
 

@@ -18,12 +18,14 @@ from sqlalchemy import BigInteger, Integer, LargeBinary, SmallInteger, Text, cre
 
 from auditsvc.errors import StoreError
 from auditsvc.store.database import Contested, column_list, first_line, transaction
+from auditsvc.store.schema import FACTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from sqlalchemy import URL, Column, Connection, Table
 
+    from auditsvc.decode.facts import Facts
     from auditsvc.decode.interface import Row
 
 _OURS: Final = "store_info"
@@ -144,6 +146,14 @@ class Postgres:
         """Insert rows by binary COPY; Contested if a key is taken."""
         _copy(connection, table.name, table, rows)
 
+    def insert_facts(self, connection: Connection, facts: Facts) -> None:
+        """Insert the rows of all tables of facts; Contested if a key is taken."""
+        for table in FACTS:
+            if data := facts.copy(table.name):
+                _copy_data(connection, table, data)
+            elif rows := facts.get(table.name):
+                self.insert(connection, table, rows)
+
     def insert_absent(self, connection: Connection, table: Table, rows: Sequence[Row]) -> int:
         """Insert the rows whose key is free; give how many those were."""
         # In one order for all writers, so that none waits for one that waits for it.
@@ -203,14 +213,26 @@ class Postgres:
 
 def _copy(connection: Connection, name: str, table: Table, rows: Sequence[Row]) -> None:
     """Copy rows into the table `name`, which has the columns of `table`."""
-    driver = connection.connection.driver_connection
-    assert isinstance(driver, psycopg.Connection)
-    statement = f"COPY {name} ({column_list(table)}) FROM STDIN (FORMAT BINARY)"
-    with driver.cursor() as cursor, cursor.copy(statement.encode()) as copy:
+    with _copying(connection, name, table) as copy:
         copy.set_types([_type(column) for column in table.columns])
         write = copy.write_row
         for row in rows:
             write(row)
+
+
+def _copy_data(connection: Connection, table: Table, data: bytes) -> None:
+    """Copy rows that are in the form of binary COPY."""
+    with _copying(connection, table.name, table) as copy:
+        copy.write(data)
+
+
+@contextmanager
+def _copying(connection: Connection, name: str, table: Table) -> Iterator[psycopg.Copy]:
+    driver = connection.connection.driver_connection
+    assert isinstance(driver, psycopg.Connection)
+    statement = f"COPY {name} ({column_list(table)}) FROM STDIN (FORMAT BINARY)"
+    with driver.cursor() as cursor, cursor.copy(statement.encode()) as copy:
+        yield copy
 
 
 def _first(row: Row) -> str | int:

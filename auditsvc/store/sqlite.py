@@ -21,18 +21,22 @@ from sqlalchemy import create_engine, event, exc
 
 from auditsvc.errors import StoreError
 from auditsvc.store.database import READS, Contested, column_list, first_line, transaction
+from auditsvc.store.schema import FACTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from sqlalchemy import URL, Connection, Table
 
+    from auditsvc.decode.facts import Facts
     from auditsvc.decode.interface import Row
 
 APPLICATION_ID: Final = 0x61756474  # "audt"
 BUSY_SECONDS: Final = 30.0
 _CACHE_KIB: Final = 24576
 _ROWS_A_STATEMENT: Final = 20
+_STAGE: Final = "staged"
+"""Name by which a batch's rows are attached, as a database of their own."""
 _WAL_PAGES: Final = 8000
 """Pages that gather in the log before they move to the file. A hot page of an index is
 written to the log by every batch, to the file once."""
@@ -201,12 +205,25 @@ class SQLite:
 
     def insert(self, connection: Connection, table: Table, rows: Sequence[Row]) -> None:
         """Insert rows; Contested if a key is taken."""
-        try:
+        with _contested():
             _insert_many(connection, table, rows)
-        except exc.IntegrityError as error:
-            if error.orig.sqlite_errorname not in _TAKEN:  # type: ignore[union-attr]
-                raise
-            raise Contested from error
+
+    def insert_facts(self, connection: Connection, facts: Facts) -> None:
+        """Insert the rows of all tables of facts; Contested if a key is taken."""
+        if image := facts.image():
+            _stage(connection, image)
+        with _contested():
+            for table in FACTS:
+                if table.name not in facts:
+                    continue
+                if image:
+                    columns = column_list(table)
+                    connection.exec_driver_sql(
+                        f"INSERT OR FAIL INTO main.{table.name} ({columns})"  # noqa: S608 - ours
+                        f" SELECT {columns} FROM {_STAGE}.{table.name}"
+                    )
+                else:
+                    _insert_many(connection, table, facts[table.name])
 
     def insert_absent(self, connection: Connection, table: Table, rows: Sequence[Row]) -> int:
         """Insert the rows whose key is free; give how many those were."""
@@ -240,10 +257,31 @@ class SQLite:
         return StoreError(f"the store {self.place}: {what}", hint, retryable=code in _PASSING)
 
 
+def _stage(connection: Connection, image: bytes) -> None:
+    """Have the rows of a database in memory beside the store's own, until the next begin."""
+    connection.exec_driver_sql(f"ATTACH ':memory:' AS {_STAGE}")
+    connection.info[_STAGE] = True
+    driver = connection.connection.driver_connection
+    assert isinstance(driver, sqlite3.Connection)
+    driver.deserialize(image, name=_STAGE)
+
+
 def _begin(connection: Connection) -> None:
+    if connection.info.pop(_STAGE, False):  # it could not go while its rows were being read
+        connection.exec_driver_sql(f"DETACH {_STAGE}")
     # A transaction that begins as a reader cannot wait for a writer without failing.
     reads = connection.get_execution_options().get(READS, False)
     connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
+
+
+@contextmanager
+def _contested() -> Iterator[None]:
+    try:
+        yield
+    except exc.IntegrityError as error:
+        if error.orig.sqlite_errorname not in _TAKEN:  # type: ignore[union-attr]
+            raise
+        raise Contested from error
 
 
 def _insert_many(connection: Connection, table: Table, rows: Sequence[Row]) -> None:

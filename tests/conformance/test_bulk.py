@@ -1,0 +1,103 @@
+"""Rows as a whole: SQLite itself reads the image that the native core makes of them."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+from fixtures.logs import call, opening, record
+
+from auditsvc.decode import DECODERS, make_decoder
+from auditsvc.store import schema
+
+pytestmark = pytest.mark.skipif("native" not in DECODERS, reason="the native core was not built")
+
+DATA = Path(__file__).parent.parent / "data"
+
+
+def facts_of(log):
+    """Decode a log; give its facts."""
+    decoder = make_decoder("native", secret=b"secret", host="here")
+    decoder.feed(log, 0.0)
+    decoder.finish()
+    return decoder.take().facts
+
+
+def judge(facts):
+    """Have SQLite open the image, check it and give back every row."""
+    with sqlite3.connect(":memory:") as connection:
+        connection.deserialize(facts.image())
+        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        found = [name for (name,) in connection.execute("SELECT name FROM sqlite_schema")]
+        for table in schema.FACTS:
+            assert (table.name in found) == (table.name in facts)
+            if table.name in facts:
+                columns = ", ".join(column.name for column in table.columns)
+                rows = connection.execute(f"SELECT {columns} FROM {table.name}").fetchall()
+                assert rows == facts[table.name], table.name
+
+
+def test_real_records():
+    """Every row of recorded logs comes back as it is."""
+    logs = sorted((*DATA.glob("*.log"), *DATA.glob("records/*.log")))
+    facts = facts_of(b"\n".join(path.read_bytes() for path in logs))
+    assert set(facts) == {table.name for table in schema.FACTS}
+    judge(facts)
+
+
+def test_every_width_of_integer():
+    """Numbers at both ends of what SQLite keeps in 0, 1, 2, 3, 4, 6 and 8 bytes."""
+    ends = [1 << bits for bits in (0, 7, 8, 15, 16, 23, 24, 31, 32, 47, 48, 63)]
+    numbers = [0, *(n + d for n in ends for d in (-1, 0, 1)), (1 << 64) - 1]
+    log = "".join(
+        call(serial, items=0, a0=f"{number:x}", exit=str(number - (1 << 63)))
+        for serial, number in enumerate(numbers)
+    )
+    facts = facts_of(log.encode())
+    assert len({row[4] for row in facts["syscall"]}) == len(set(numbers))
+    judge(facts)
+
+
+@pytest.mark.parametrize("events", [1, 200, 60_000, 150_000])
+def test_any_number_of_rows(events):
+    """One page, several, and two levels of pages above them."""
+    text = call(1234567, items=0).replace("1234567", "%d")
+    facts = facts_of("".join(text % n for n in range(events)).encode())
+    assert facts.count == events
+    judge(facts)
+
+
+def test_nothing():
+    """No rows, no tables."""
+    facts = facts_of(b"")
+    assert (facts.count, dict(facts)) == (0, {})
+    judge(facts)
+
+
+def test_what_a_store_asks():
+    """The native core answers as the reference does."""
+    login = record("USER_LOGIN", 9, "pid=1 uid=0 msg='op=x'")
+    log = (opening(1) + call(5, items=0, nr=3) + call(4, items=0, nr=3) + login).encode()
+    answers = []
+    for name in DECODERS:
+        decoder = make_decoder(name, secret=b"secret", host="here")
+        decoder.feed(log, 0.0)
+        decoder.finish()
+        facts = decoder.take().facts
+        ids = facts.ids()
+        answers.append((
+            facts.count,
+            ids,
+            facts.span(),
+            facts.numbers(),
+            facts.pairs({3}),
+            [facts.has_call({each}) for each in ids],
+            facts.weights,
+            "event" in facts,
+            "exec" in facts,
+        ))  # fmt: skip
+    assert len(answers) == len(DECODERS) > 1
+    assert all(answer == answers[0] for answer in answers)
+    assert answers[0][0] == len(answers[0][1]) == 4
+    assert answers[0][3] == {2, 3}
