@@ -143,10 +143,14 @@ class Load:
 
         False is said of the commit before; StoreError too.
         """
-        if not self._settle():
-            return False
+        piece = None
         if self.dirty:
-            self._writing = self._thread.submit(self._write, self._cut())
+            piece = self._cut()
+            self.store.pack(piece.batch)
+        if not self._settle():
+            return False  # the piece goes too: it comes again
+        if piece:
+            self._writing = self._thread.submit(self._write, piece)
         return True
 
     def _cut(self) -> _Piece:

@@ -88,6 +88,9 @@ class Facts(Mapping[str, "list[Row]"]):
             if row[_NR] in numbers
         }
 
+    def pack(self) -> None:
+        """Make the image now, in this thread, for whoever asks for it later."""
+
     def image(self) -> bytes | None:
         """Give an SQLite database with a table for each of these, None if that is no help."""
         return None
@@ -110,6 +113,7 @@ class _NativeFacts(Facts):
         super().__init__()
         self._core = core
         self._tables = core.tables
+        self._image = b""
 
     def __getitem__(self, table: str) -> list[Row]:
         if table not in self._tables:
@@ -151,8 +155,11 @@ class _NativeFacts(Facts):
     def pairs(self, numbers: Collection[int]) -> set[tuple[int, int]]:
         return self._core.pairs(set(numbers))
 
+    def pack(self) -> None:
+        self._image = self._core.image()
+
     def image(self) -> bytes | None:
-        return self._core.image()
+        return self._image or self._core.image()
 
     def copy(self, table: str) -> bytes | None:
         return self._core.copy(table)

@@ -53,6 +53,9 @@ class Database(Protocol):
     def insert(self, connection: Connection, table: Table, rows: Sequence[Row]) -> None:
         """Insert rows; Contested if a key is taken."""
 
+    def pack(self, facts: Facts) -> None:
+        """Make ready what `insert_facts` needs and what no transaction need wait for."""
+
     def insert_facts(self, connection: Connection, facts: Facts) -> None:
         """Insert the rows of all tables of facts; Contested if a key is taken."""
 

@@ -146,6 +146,9 @@ class Postgres:
         """Insert rows by binary COPY; Contested if a key is taken."""
         _copy(connection, table.name, table, rows)
 
+    def pack(self, facts: Facts) -> None:
+        """Do nothing: each table's rows are made when it is their turn."""
+
     def insert_facts(self, connection: Connection, facts: Facts) -> None:
         """Insert the rows of all tables of facts; Contested if a key is taken."""
         for table in FACTS:

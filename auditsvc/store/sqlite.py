@@ -208,6 +208,10 @@ class SQLite:
         with _contested():
             _insert_many(connection, table, rows)
 
+    def pack(self, facts: Facts) -> None:
+        """Have the image made."""
+        facts.pack()
+
     def insert_facts(self, connection: Connection, facts: Facts) -> None:
         """Insert the rows of all tables of facts; Contested if a key is taken."""
         if image := facts.image():
