@@ -37,7 +37,8 @@ _CACHE_KIB: Final = 24576
 _ROWS_A_STATEMENT: Final = 20
 _STAGE: Final = "staged"
 """Name by which a batch's rows are attached, as a database of their own."""
-_WAL_PAGES: Final = 8000
+_PAGE: Final = 8192
+_WAL_PAGES: Final = 4000
 """Pages that gather in the log before they move to the file. A hot page of an index is
 written to the log by every batch, to the file once."""
 
@@ -105,6 +106,7 @@ class SQLite:
 
     def _connect(self, connection: sqlite3.Connection, _: object) -> None:
         connection.isolation_level = None  # transactions begin in _begin
+        connection.execute(f"PRAGMA page_size = {_PAGE}")  # of a file that is new
         self._switch_to_wal(connection)
         for pragma in (
             "synchronous = FULL",
