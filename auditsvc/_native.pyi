@@ -42,8 +42,8 @@ class Drain:
     ) -> Drained:
         """Wait up to `timeout` seconds for a record; then take what comes for `hold` seconds.
 
-        From the first record on it lets more gather for `pace` seconds, takes all that
-        is there, and so on until `hold` is over or there are `max_bytes` of lines. It comes
+        From the first record on it lets more gather for `pace` seconds (less while
+        records pour in), takes all that is there, and so on until `hold` is over or there are `max_bytes` of lines. It comes
         back at once, with what is there, when `wake_fd` can be read. OSError where the
         socket fails.
         """
