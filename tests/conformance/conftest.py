@@ -2,12 +2,64 @@
 
 from __future__ import annotations
 
+import shutil
+from contextlib import contextmanager
+
 import pytest
 
+from auditsvc.store import open_store
 
-@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
-def url(request, tmp_path):
+KINDS = ["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)]
+
+
+@pytest.fixture(params=KINDS)
+def new_url(request, tmp_path):
     """Give the URL of a store that is not there yet."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path}/store.db"
     return request.getfixturevalue("postgres_url")
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory):
+    """Make an empty SQLite store once, to be copied."""
+    path = tmp_path_factory.mktemp("made") / "store.db"
+    open_store(f"sqlite:///{path}").close()
+    return path
+
+
+@pytest.fixture(scope="session")
+def made_in_postgres(postgres_server):
+    """Make an empty PostgreSQL store once; gives its URL, to be copied."""
+    with postgres_server.database() as url:
+        open_store(url).close()
+        yield url
+
+
+@contextmanager
+def _copy(request, folder):
+    """Give the URL of a new, empty store of the kind that is asked for.
+
+    A copy: to make one takes longer than most tests.
+    """
+    if request.param == "sqlite":
+        shutil.copy(request.getfixturevalue("made"), folder)
+        yield f"sqlite:///{folder}/store.db"
+        return
+    made = request.getfixturevalue("made_in_postgres")
+    with request.getfixturevalue("postgres_server").database(made) as url:
+        yield url
+
+
+@pytest.fixture(params=KINDS)
+def url(request, tmp_path):
+    """Give the URL of an empty store."""
+    with _copy(request, tmp_path) as url:
+        yield url
+
+
+@pytest.fixture(params=KINDS, scope="module")
+def common_url(request, tmp_path_factory):
+    """Give the URL of an empty store that all tests of a module read."""
+    with _copy(request, tmp_path_factory.mktemp("common")) as url:
+        yield url

@@ -7,13 +7,11 @@ import os
 import pty
 import re
 import subprocess
-import sys
-from pathlib import Path
 
 import pytest
+from fixtures import commands
+from fixtures.commands import AUDITSVC
 from fixtures.logs import balanced, ledger, opening, rows
-
-AUDITSVC = Path(sys.executable).with_name("auditsvc")
 
 
 @pytest.fixture
@@ -24,9 +22,7 @@ def url(tmp_path):
 
 def ingest(url, *words):
     """Load files; gives what the command said: new events, and records that were there."""
-    done = subprocess.run(
-        [AUDITSVC, "ingest", "--store", url, *words], capture_output=True, text=True, check=False
-    )
+    done = commands.run("ingest", "--store", url, *words, text=True)
     assert (done.returncode, done.stderr) == (0, "")
     return tuple(map(int, re.findall(r"\d+", done.stdout)))
 

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import re
 import subprocess
-import sys
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
 import pytest
+from fixtures import commands
+from fixtures.commands import AUDITSVC
 
 import auditsvc
 
 ROOT = Path(__file__).parents[2]
-AUDITSVC = Path(sys.executable).with_name("auditsvc")
 README = (ROOT / "README.md").read_text()
 
 
@@ -36,9 +37,15 @@ def test_the_wheel_carries_rules_and_migrations():
         assert here <= {entry.name for entry in there.iterdir()}
 
 
+@cache
+def help_of(*words):
+    """What `--help` of a command shows."""
+    return commands.run(*words, "--help", text=True).stdout
+
+
 def verbs():
     """Commands that `--help` lists."""
-    listed = say("--help").stdout.partition("Commands:")[2]
+    listed = help_of().partition("Commands:")[2]
     return re.findall(r"^  ([a-z]+)\b", listed, re.MULTILINE)
 
 
@@ -53,7 +60,7 @@ def test_every_option_in_the_readme_exists():
     """An option that the README names is taken by that command."""
     rows = re.findall(r"^\| `auditsvc ([a-z]+(?: [a-z]+)*)([^`]*)`", README, re.MULTILINE)
     for verb, rest in rows:
-        shown = say(*verb.split(), "--help").stdout
+        shown = help_of(*verb.split())
         for option in re.findall(r"--[a-z-]+", rest):
             assert option in shown, (verb, option)
 

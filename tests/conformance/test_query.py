@@ -16,11 +16,11 @@ from auditsvc.errors import QueryError, StoreError
 from auditsvc.query import Format, Result, run_query, write_rows
 
 
-@pytest.fixture
-def filled(url):
+@pytest.fixture(scope="module")
+def filled(common_url):
     """Give a store with three calls."""
-    load(url, opening(1) + opening(2, nr=257) + opening(3))
-    return url
+    load(common_url, opening(1) + opening(2, nr=257) + opening(3))
+    return common_url
 
 
 WRITES = [

@@ -7,15 +7,15 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from fixtures import commands
+from fixtures.commands import AUDITSVC
 from fixtures.logs import call, load
 
 from auditsvc import rule_sets
 
-AUDITSVC = Path(sys.executable).with_name("auditsvc")
 RULES = """\
 #: FRAME 1 | Parents asked for
 -a always,exit -S getppid -k parent
@@ -30,17 +30,18 @@ def run(tmp_path):
     """Run the command with a configuration of its own, outside of the kernel's audit if asked."""
 
     def run(*arguments, alone=False):
-        enter = ["unshare", "--user", "--map-root-user"] if alone else []
         environment = {k: v for k, v in os.environ.items() if not k.startswith("AUDITSVC_")}
+        environment |= {
+            "AUDITSVC_STATE_DIRECTORY": str(tmp_path / "state"),
+            "AUDITSVC_RUNTIME_DIRECTORY": str(tmp_path / "run"),
+            "AUDITSVC_STORE": f"sqlite:///{tmp_path}/store.db",
+            "AUDITSVC_HOST": "box",
+        }
+        if not alone:
+            return commands.run("rules", "report", *arguments, environment=environment, text=True)
         return subprocess.run(
-            [*enter, AUDITSVC, "rules", "report", *arguments],
-            env=environment
-            | {
-                "AUDITSVC_STATE_DIRECTORY": str(tmp_path / "state"),
-                "AUDITSVC_RUNTIME_DIRECTORY": str(tmp_path / "run"),
-                "AUDITSVC_STORE": f"sqlite:///{tmp_path}/store.db",
-                "AUDITSVC_HOST": "box",
-            },
+            ["unshare", "--user", "--map-root-user", AUDITSVC, "rules", "report", *arguments],
+            env=environment,
             capture_output=True,
             text=True,
             check=False,

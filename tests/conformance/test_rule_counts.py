@@ -69,11 +69,11 @@ LOG = "".join(
 )
 
 
-@pytest.fixture
-def filled(url):
+@pytest.fixture(scope="module")
+def filled(common_url):
     """Give a store with the log."""
-    load(url, LOG, host="box")
-    return url
+    load(common_url, LOG, host="box")
+    return common_url
 
 
 def rule(text: str):

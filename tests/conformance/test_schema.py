@@ -19,9 +19,9 @@ from auditsvc.store.schema import metadata
 
 
 @pytest.fixture
-def store(url):
+def store(new_url):
     """Open a new store."""
-    with open_store(url) as made:
+    with open_store(new_url) as made:
         yield made
 
 
@@ -78,10 +78,10 @@ def test_catalogs_are_equal(store, tmp_path):
     engine.dispose()
 
 
-def test_migrating_again_changes_nothing(url):
+def test_migrating_again_changes_nothing(new_url):
     """A second migration finds nothing to do and says so."""
-    assert "before: no store" in migrate(url)
-    assert "nothing to do" in migrate(url)
+    assert "before: no store" in migrate(new_url)
+    assert "nothing to do" in migrate(new_url)
 
 
 def test_views_have_the_promised_columns(store):
@@ -106,13 +106,13 @@ def test_views_have_the_promised_columns(store):
         assert [column["name"] for column in found.get_columns(view)] == columns.split()
 
 
-def test_views_are_made_anew_by_another_program(store, url):
+def test_views_are_made_anew_by_another_program(store, new_url):
     """A store whose views are another version's gets ours when it is opened."""
     with store.engine.begin() as connection:
         connection.execute(text("DROP VIEW partials"))
         connection.execute(text("UPDATE store_info SET value = 'other' WHERE name = 'content'"))
         connection.execute(text("UPDATE syscall_name SET name = '59' WHERE name = 'execve'"))
-    with open_store(url) as again, again.engine.connect() as connection:
+    with open_store(new_url) as again, again.engine.connect() as connection:
         assert connection.execute(text("SELECT * FROM partials")).all() == []
         execve = connection.execute(text("SELECT nr FROM syscall_name WHERE name = 'execve'"))
         assert {59, 11} <= set(execve.scalars())

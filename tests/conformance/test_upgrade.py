@@ -18,14 +18,14 @@ LOG = opening(1) + opening(2, second=SECOND + 1)
 
 
 @pytest.fixture
-def old(url, monkeypatch):
+def old(new_url, monkeypatch):
     """Give a store of schema 0001 with two events, as the first program left it."""
     upgrade = command.upgrade
     with monkeypatch.context() as first:
         first.setattr(command, "upgrade", lambda config, _: upgrade(config, "0001"))
         first.setattr(arrivals, "note", lambda *_: None)
-        load(url, LOG)
-    return url
+        load(new_url, LOG)
+    return new_url
 
 
 def test_from_the_first_schema(old):

@@ -7,24 +7,26 @@ import os
 import shutil
 import sqlite3
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from fixtures import commands
+from fixtures.commands import AUDITSVC
 
-AUDITSVC = Path(sys.executable).with_name("auditsvc")
 
-
-def say(*arguments, folder, environment=None, **options):
-    """Run a command with its store and state in `folder`."""
+def say(*arguments, folder, environment=None, before=None, **options):
+    """Run a command with its store and state in `folder`; by exec where words stand `before` it."""
     settings = {
         "AUDITSVC_STORE": f"sqlite:///{folder}/store.db",
         "AUDITSVC_RUNTIME_DIRECTORY": str(folder / "run"),
         "AUDITSVC_STATE_DIRECTORY": str(folder / "state"),
     }
+    environment = os.environ | settings | (environment or {})
+    if before is None:
+        return commands.run(*arguments, environment=environment, timeout=60, **options)
     return subprocess.run(
-        [*map(str, options.pop("before", ())), AUDITSVC, *map(str, arguments)],
-        env=os.environ | settings | (environment or {}),
+        [*map(str, before), AUDITSVC, *map(str, arguments)],
+        env=environment,
         check=False,
         timeout=60,
         **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | options,
@@ -44,6 +46,18 @@ def store(empty_store, tmp_path):
     """Give a folder with an empty store."""
     shutil.copy(empty_store, tmp_path)
     return tmp_path
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["--version"], ["query", "SELECT 1"], ["query"], ["nothing"], ["ingest", "/nowhere"]],
+    ids=" ".join,
+)
+def test_by_exec_as_by_fork(store, words):
+    """What these tests begin by fork does the same begun by exec, as users do."""
+    by_fork, by_exec = (say(*words, folder=store, before=before) for before in (None, []))
+    for what in ("returncode", "stdout", "stderr"):
+        assert getattr(by_fork, what) == getattr(by_exec, what)
 
 
 # Verbs that change nothing, or nothing but the test's own store.
@@ -71,14 +85,18 @@ def assert_one_line(done, status=1):
 
 
 @pytest.mark.parametrize(
-    "verb",
-    [*READERS, *([verb, "--format", "table"] for verb in ("status", "doctor", "coverage"))],
-    ids=" ".join,
+    ("verb", "before"),
+    [
+        *((verb, None) for verb in READERS),
+        *(([verb, "--format", "table"], None) for verb in ("status", "doctor", "coverage")),
+        (["query", "SELECT 1"], []),
+    ],
+    ids=lambda words: "exec" if words == [] else " ".join(words or ["fork"]),
 )
-def test_output_that_cannot_be_written(store, verb):
+def test_output_that_cannot_be_written(store, verb, before):
     """A full disk behind stdout is said in one line."""
     with Path("/dev/full").open("wb") as full:
-        done = say(*verb, folder=store, stdout=full)
+        done = say(*verb, folder=store, before=before, stdout=full)
     assert_one_line(done)
     # Where the kernel refuses audit, what asks it has nothing to write.
     assert b"No space left on device" in done.stderr or verb[:1] == ["rules"]
@@ -208,8 +226,8 @@ def test_a_store_on_a_read_only_mount(store):
 
 def test_a_locale_that_lacks_a_letter(store):
     """What stdout's encoding cannot say is escaped."""
-    environment = {"PYTHONIOENCODING": "ascii"}
-    done = say("query", "SELECT 'é' AS x", folder=store, environment=environment)
+    before = ["env", "PYTHONIOENCODING=ascii"]
+    done = say("query", "SELECT 'é' AS x", folder=store, before=before)
     assert (done.returncode, done.stdout) == (0, b"x\n\\xe9\n")
 
 
@@ -253,7 +271,8 @@ def test_what_is_no_file_is_no_rule_file_and_no_settings(tmp_path):
         done = say(*words, folder=tmp_path)
         assert (done.returncode, done.stderr.count(b"\n")) == (2, 1), done.stderr
         assert says in done.stderr
-    done = say("rules", "check", "/dev/stdin", folder=tmp_path, input=b"-w /etc -p w -k etc\n")
+    rule = b"-w /etc -p w -k etc\n"
+    done = say("rules", "check", "/dev/stdin", folder=tmp_path, before=[], input=rule)
     assert done.stdout.splitlines()[-1].startswith(b"1 rules: no errors")
 
 

@@ -12,10 +12,11 @@ from contextlib import contextmanager
 
 import psycopg
 import pytest
+from fixtures import commands
 from fixtures.logs import balanced, ledger, opening, rows
 from fixtures.postgres_server import Server, running
 from live.programs import Programs, fresh_auid, rules
-from live.service import AUDITSVC, Service
+from live.service import AUDITSVC, Service, is_ready
 
 LINES = 4  # of one event of `opening`
 
@@ -57,14 +58,15 @@ class Run:
         self.process.stdin.write(text.encode())
         self.process.stdin.flush()
 
+    def wait_ready(self):
+        """Wait until it says that it is ready."""
+        while not is_ready(line := self.process.stderr.readline().decode()):
+            assert line, "it ended"
+
     def state(self, name):
         """Give what `status` says of the service."""
-        done = subprocess.run(
-            [AUDITSVC, "status", "--format", "json"],
-            env=self.environment,
-            capture_output=True,
-            check=True,
-        )
+        done = commands.run("status", "--format", "json", environment=self.environment)
+        assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)["service"].get(name)
 
     def end(self):
@@ -186,7 +188,7 @@ def test_a_full_store(tmp_path):
     """The store's disk fills: collecting goes on, and the rows follow once there is room."""
     with small_disk(tmp_path / "small", 3072) as small:
         url = f"sqlite:///{small}/store.db"
-        subprocess.run([AUDITSVC, "migrate", "--store", url], check=True)
+        assert commands.run("migrate", "--store", url).returncode == 0
         used = sum(path.stat().st_size for path in small.iterdir())
         (small / "ballast").write_bytes(bytes((3072 << 10) - used - (160 << 10)))
         run = Run(tmp_path, url)
@@ -216,11 +218,13 @@ def test_killed_at_any_moment(url, tmp_path):
     """Killed twelve times, wherever it was: each event that reached the spool is stored once."""
     chance = random.Random(7)
     fed = 0
-    for _ in range(12):
+    for turn in range(12):
         run = Run(tmp_path, url)
         run.fed = fed
         run.feed(40)  # less than a pipe holds
-        time.sleep(chance.uniform(0.4, 1.6))
+        if turn % 4:  # else while it begins
+            run.wait_ready()
+        time.sleep(chance.uniform(0, 0.6))
         run.feed(40)
         time.sleep(chance.uniform(0, 0.2))
         run.process.kill()

@@ -15,31 +15,26 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
+
+from fixtures import commands
+from fixtures.commands import AUDITSVC
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
     from types import TracebackType
 
 Row = dict[str, Any]
 
-AUDITSVC = Path(sys.executable).with_name("auditsvc")
 READY_SECONDS = 30.0
 STOP_SECONDS = 120.0
 
 
 def cli(*arguments: str, environment: dict[str, str] | None = None) -> str:
     """Run one `auditsvc` command and return what it printed; it must succeed."""
-    done = subprocess.run(
-        [AUDITSVC, *arguments],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = commands.run(*arguments, environment=environment, text=True)
     command = " ".join(arguments)
     assert done.returncode == 0, f"auditsvc {command}: status {done.returncode}\n{done.stderr}"
     return done.stdout

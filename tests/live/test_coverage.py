@@ -14,8 +14,9 @@ import time
 from contextlib import contextmanager
 
 import pytest
+from fixtures import commands
 from live.programs import fresh_auid, rules
-from live.service import AUDITSVC, Service
+from live.service import Service
 
 from auditsvc.rule import parse
 
@@ -122,13 +123,11 @@ def watching(tmp_path, text):
 
 def ask(service, *pids):
     """What `auditsvc coverage` says: exit status, the whole answer, and the processes by pid."""
-    done = subprocess.run(
-        [AUDITSVC, "coverage", "--format", "json", "--store", service.store]
-        + [f"--pid={pid}" for pid in pids],
-        env=service.environment,
-        capture_output=True,
+    done = commands.run(
+        *("coverage", "--format", "json", "--store", service.store),
+        *(f"--pid={pid}" for pid in pids),
+        environment=service.environment,
         text=True,
-        check=False,
     )
     assert done.stderr == ""
     answer = json.loads(done.stdout)
@@ -313,21 +312,17 @@ def test_audit_off_is_said_first(audit_lock, tmp_path):
     assert answer["audit"]["enabled"] is False
     assert answer["audit"]["logs"] == "nothing"
     assert any("judged without the rows" in note for note in answer["notes"])
-    table = subprocess.run(
-        [AUDITSVC, "coverage", "--format", "table", "--store", service.store],
-        env=service.environment,
-        capture_output=True,
+    table = commands.run(
+        *("coverage", "--format", "table", "--store", service.store),
+        environment=service.environment,
         text=True,
-        check=False,
     )
     assert table.returncode == 1
     assert table.stdout.startswith("Audit is off: nothing is logged now")
-    missing = subprocess.run(
-        [AUDITSVC, "coverage", "--pid", "2", "--store", service.store],
-        env=service.environment,
-        capture_output=True,
+    missing = commands.run(
+        *("coverage", "--pid", "2", "--store", service.store),
+        environment=service.environment,
         text=True,
-        check=False,
     )
     assert (missing.returncode, missing.stdout) == (2, "")
     assert "no process 2" in missing.stderr

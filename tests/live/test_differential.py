@@ -30,9 +30,10 @@ PIECE = 4 << 20  # bytes that are compared at once
 def work(programs, auid, folder):
     """Do some thousand calls of many kinds."""
     script = (
-        "find /usr/lib/python3 -name '*.p*' | tail -n 3; tar -cf - /etc | gzip -c | wc -c;"
-        ' python3 -c \'import json, socket, subprocess; subprocess.run(["ls", "/nowhere"])\';'
-        " for i in 1 2 3; do ls -l /etc /usr/bin; cat /etc/passwd; done"
+        "find /usr/lib/python3/dist-packages -maxdepth 2 | tail -n 3;"
+        " tar -cf - /etc/apt /etc/pam.d | gzip -c | wc -c;"
+        ' python3 -SEc \'import json, socket, subprocess; subprocess.run(["ls", "/nowhere"])\';'
+        " for i in 1 2 3; do ls -l /etc; cat /etc/passwd; done"
     )
     programs.run(auid, "/bin/sh", "-c", script)
     programs.run(auid, programs["sockets"], "0", folder / "socket", "differential")

@@ -9,6 +9,7 @@ import subprocess
 import time
 
 import pytest
+from fixtures import commands
 from fixtures.audit import RefusedError
 from fixtures.journald import AbsentError
 from fixtures.logs import balanced, ledger, rows
@@ -253,20 +254,16 @@ def test_what_is_no_journal_is_said_in_a_line(recorded, tmp_path):
         ("other", "does not begin like a journal file"),
         ("other/system.journal", "Not a directory"),
     ):
-        done = subprocess.run(
-            [
-                *(AUDITSVC, "ingest", "--journal", "--directory", tmp_path / name),
-                *("--store", f"sqlite:///{tmp_path}/store.db"),
-            ],
-            capture_output=True,
+        done = commands.run(
+            *("ingest", "--journal", "--directory", tmp_path / name),
+            *("--store", f"sqlite:///{tmp_path}/store.db"),
             text=True,
-            check=False,
         )
         assert done.returncode == 1
         assert why in done.stderr
         assert done.stderr.count("\n") == 1
     for words in (["--journal", "x"], [], ["--directory", "/tmp", "x"]):
-        done = subprocess.run([AUDITSVC, "ingest", *words], capture_output=True, check=False)
+        done = commands.run("ingest", *words)
         assert done.returncode == 2
 
 

@@ -9,6 +9,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from fixtures import commands
 from live.programs import fresh_auid, rules
 from live.service import AUDITSVC, Service
 
@@ -36,13 +37,7 @@ def say(tmp_path):
     environment = os.environ | {"AUDITSVC_RUNTIME_DIRECTORY": str(tmp_path / "run")}
 
     def run(*words):
-        done = subprocess.run(
-            [AUDITSVC, "rules", *words],
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        done = commands.run("rules", *words, environment=environment, text=True)
         assert "Traceback" not in done.stderr
         return done.returncode, done.stdout.splitlines(), done.stderr.splitlines()
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from fixtures import commands
 from live.programs import Programs, fresh_auid
-from live.service import AUDITSVC, Service
+from live.service import Service
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,12 +44,10 @@ def act(programs: Programs, auid: int, folder: Path) -> None:
 
 def report(service: Service, *arguments: str, status: int) -> dict[str, Any]:
     """Run the report as JSON."""
-    done = subprocess.run(
-        [AUDITSVC, "rules", "report", *arguments, "--store", service.store, "--format", "json"],
-        env=service.environment,
-        capture_output=True,
+    done = commands.run(
+        *("rules", "report", *arguments, "--store", service.store, "--format", "json"),
+        environment=service.environment,
         text=True,
-        check=False,
     )
     assert done.returncode == status, done.stderr
     return json.loads(done.stdout)

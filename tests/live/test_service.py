@@ -9,8 +9,9 @@ import time
 from pathlib import Path
 
 import pytest
+from fixtures import commands
 from live.programs import KEY, fresh_auid, rules
-from live.service import AUDITSVC, Service, as_json
+from live.service import Service, as_json
 
 pytestmark = [pytest.mark.live, pytest.mark.usefixtures("audit_lock")]
 
@@ -31,9 +32,7 @@ def settings():
 
 def refused(*arguments, environment=None):
     """Run a command that must fail; its status, and the one line it says."""
-    done = subprocess.run(
-        [AUDITSVC, *arguments], capture_output=True, text=True, check=False, env=environment
-    )
+    done = commands.run(*arguments, environment=environment, text=True)
     lines = done.stderr.splitlines()
     assert done.stdout == ""
     assert len(lines) == 1, done.stderr
