@@ -1,20 +1,13 @@
-"""Rows of facts by table, and what a store asks of all of them at once.
-
-The reference keeps them as lists of tuples. The native core keeps them to itself and
-makes tuples only of the tables that somebody reads; it can give them instead in forms
-that a database takes whole.
-"""
+"""Rows of facts by table, and what a store asks of all of them at once."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
-    from auditsvc._native import Facts as Core
     from auditsvc.decode.interface import Row
 
 _NR: Final = 3  # columns of the table `syscall`
@@ -87,82 +80,6 @@ class Facts(Mapping[str, "list[Row]"]):
             for row in self._rows.get("syscall", ())
             if row[_NR] in numbers
         }
-
-    def pack(self) -> None:
-        """Make the image now, in this thread, for whoever asks for it later."""
-
-    def image(self) -> bytes | None:
-        """Give an SQLite database with a table for each of these, None if that is no help."""
-        return None
-
-    def copy(self, table: str) -> bytes | None:
-        """Give a table's rows as PostgreSQL's binary COPY takes them, None as above."""
-        del table
-        return None
-
-
-def facts_of(core: Core) -> Facts:
-    """Give the rows that the native core keeps."""
-    return _NativeFacts(core)
-
-
-class _NativeFacts(Facts):
-    """Rows that the native core keeps; a table's tuples are made when they are first read."""
-
-    def __init__(self, core: Core) -> None:
-        super().__init__()
-        self._core = core
-        self._tables = core.tables
-        self._image = b""
-
-    def __getitem__(self, table: str) -> list[Row]:
-        if table not in self._tables:
-            raise KeyError(table)
-        if table not in self._rows:
-            self._rows[table] = self._core.rows(table)
-        return self._rows[table]
-
-    def __contains__(self, table: object) -> bool:
-        return table in self._tables
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._tables)
-
-    def __len__(self) -> int:
-        return len(self._tables)
-
-    @cached_property
-    def weights(self) -> dict[str, list[int]]:
-        found = {table: self._core.weights(table) for table in self._tables}
-        return {table: counts for table, counts in found.items() if counts}
-
-    @property
-    def count(self) -> int:
-        return self._core.count
-
-    def ids(self) -> list[int]:
-        return self._core.ids()
-
-    def span(self) -> tuple[int, int] | None:
-        return self._core.span()
-
-    def has_call(self, ids: Collection[int]) -> bool:
-        return self._core.has_call(set(ids))
-
-    def numbers(self) -> set[int]:
-        return self._core.numbers()
-
-    def pairs(self, numbers: Collection[int]) -> set[tuple[int, int]]:
-        return self._core.pairs(set(numbers))
-
-    def pack(self) -> None:
-        self._image = self._core.image()
-
-    def image(self) -> bytes | None:
-        return self._image or self._core.image()
-
-    def copy(self, table: str) -> bytes | None:
-        return self._core.copy(table)
 
 
 def _pair(one: object, other: object) -> tuple[int, int]:

@@ -69,7 +69,8 @@ class Store:
 
     def pack(self, batch: Batch) -> None:
         """Make a batch ready for `write`, which may then be called by another thread."""
-        self.database.pack(batch.facts)
+        if batch.whole:
+            self.database.pack(batch.whole)
 
     def write(
         self,

@@ -45,8 +45,11 @@ class CallNames:
             self._name_pairs(connection, pairs)
 
     def _name_arches(self, connection: Connection, batch: Batch) -> None:
-        contexts = batch.dimensions.get("context", ())
-        arches = {arch for row in contexts if isinstance(arch := row[_ARCH], int)}
+        if batch.whole:
+            arches = batch.whole.integers("context", _ARCH)
+        else:
+            contexts = batch.dimensions.get("context", ())
+            arches = {arch for row in contexts if isinstance(arch := row[_ARCH], int)}
         if self._arches is None:
             arches.update(connection.scalars(select(func.distinct(schema.context.c.arch))))
             self._arches = set()

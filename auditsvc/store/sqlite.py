@@ -28,8 +28,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import URL, Connection, Table
 
-    from auditsvc.decode.facts import Facts
-    from auditsvc.decode.interface import Row
+    from auditsvc.decode.interface import Batch, Row, Whole
 
 APPLICATION_ID: Final = 0x61756474  # "audt"
 BUSY_SECONDS: Final = 30.0
@@ -210,26 +209,51 @@ class SQLite:
         with _contested():
             _insert_many(connection, table, rows)
 
-    def pack(self, facts: Facts) -> None:
+    def pack(self, whole: Whole) -> None:
         """Have the image made."""
-        facts.pack()
+        whole.pack()
 
-    def insert_facts(self, connection: Connection, facts: Facts) -> None:
-        """Insert the rows of all tables of facts; Contested if a key is taken."""
-        if image := facts.image():
-            _stage(connection, image)
+    def stage(self, connection: Connection, whole: Whole) -> None:
+        """Attach the image as a database in memory, until the next transaction begins."""
+        connection.exec_driver_sql(f"ATTACH ':memory:' AS {_STAGE}")
+        connection.info[_STAGE] = True
+        driver = connection.connection.driver_connection
+        assert isinstance(driver, sqlite3.Connection)
+        driver.deserialize(whole.image(), name=_STAGE)
+
+    def insert_new(self, connection: Connection, table: Table, batch: Batch) -> bool:
+        """Insert the staged rows that are not there; False if an id stands for other content."""
+        del batch
+        staged, columns = f"{_STAGE}.{table.name}", column_list(table)
+        added = connection.exec_driver_sql(
+            f"INSERT INTO main.{table.name} ({columns})"  # noqa: S608 - names of the schema
+            f" SELECT {columns} FROM {staged} WHERE true ON CONFLICT DO NOTHING"
+        )
+        if added.rowcount == connection.exec_driver_sql(f"SELECT count(*) FROM {staged}").scalar():  # noqa: S608
+            return True
+        others = " OR ".join(
+            f'there."{column.name}" IS NOT new."{column.name}"' for column in table.columns
+        )
+        other = connection.exec_driver_sql(
+            f"SELECT 1 FROM {staged} new JOIN main.{table.name} there ON there.id = new.id"  # noqa: S608
+            f" WHERE {others} LIMIT 1"
+        )
+        return other.first() is None
+
+    def insert_facts(self, connection: Connection, batch: Batch) -> None:
+        """Insert the rows of all tables of facts, staged or not; Contested if a key is taken."""
         with _contested():
             for table in FACTS:
-                if table.name not in facts:
+                if table.name not in batch.facts:
                     continue
-                if image:
-                    columns = column_list(table)
-                    connection.exec_driver_sql(
-                        f"INSERT OR FAIL INTO main.{table.name} ({columns})"  # noqa: S608 - ours
-                        f" SELECT {columns} FROM {_STAGE}.{table.name}"
-                    )
-                else:
-                    _insert_many(connection, table, facts[table.name])
+                if not batch.whole:
+                    _insert_many(connection, table, batch.facts[table.name])
+                    continue
+                columns = column_list(table)
+                connection.exec_driver_sql(
+                    f"INSERT OR FAIL INTO main.{table.name} ({columns})"  # noqa: S608 - as above
+                    f" SELECT {columns} FROM {_STAGE}.{table.name}"
+                )
 
     def insert_absent(self, connection: Connection, table: Table, rows: Sequence[Row]) -> int:
         """Insert the rows whose key is free; give how many those were."""
@@ -261,15 +285,6 @@ class SQLite:
         code = getattr(cause, "sqlite_errorcode", 0) & 0xFF
         what, hint = _MEANINGS.get(code, (first_line(error), ""))
         return StoreError(f"the store {self.place}: {what}", hint, retryable=code in _PASSING)
-
-
-def _stage(connection: Connection, image: bytes) -> None:
-    """Have the rows of a database in memory beside the store's own, until the next begin."""
-    connection.exec_driver_sql(f"ATTACH ':memory:' AS {_STAGE}")
-    connection.info[_STAGE] = True
-    driver = connection.connection.driver_connection
-    assert isinstance(driver, sqlite3.Connection)
-    driver.deserialize(image, name=_STAGE)
 
 
 def _begin(connection: Connection) -> None:

@@ -159,7 +159,7 @@ class Writer:
         with self._database.begin(alone=False) as connection:
             self._before(connection, order)
             self._check_apart(connection, facts)
-            self._database.insert_facts(connection, facts)
+            self._database.insert_facts(connection, order.batch)
             result = WriteResult(facts.count, 0)
             self._after(connection, order, result)
             arrivals.note(connection, facts.ids)
@@ -177,7 +177,9 @@ class Writer:
 
     def _before(self, connection: Connection, order: _Order) -> None:
         """Write what events refer to, and what refers to no event."""
-        self._dimensions.write(connection, order.batch.dimensions)
+        if order.batch.whole:
+            self._database.stage(connection, order.batch.whole)
+        self._dimensions.write(connection, order.batch)
         self._names.write(connection, order.batch)
         rows = [
             (_raw_id(order.before.id, position, line), order.before.id, position, reason, line)

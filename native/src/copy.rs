@@ -1,6 +1,6 @@
 //! Rows -> PostgreSQL's binary COPY: <https://www.postgresql.org/docs/current/sql-copy.html>.
 
-use crate::decode::{Table, Visitor};
+use crate::decode::{Dimension, DimensionTable, Table, Value, Visitor};
 
 const START: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
 const END: [u8; 2] = (-1i16).to_be_bytes();
@@ -17,6 +17,23 @@ impl Copy {
 }
 
 impl Visitor for Copy {
+    fn dimension(&mut self, table: &'static DimensionTable, rows: &[Dimension]) {
+        let out = &mut self.0;
+        out.extend_from_slice(START);
+        for row in rows {
+            out.extend_from_slice(&(table.columns.len() as i16).to_be_bytes());
+            for value in std::iter::once(&Value::Int(row.id)).chain(&row.content) {
+                match value {
+                    Value::Null => out.extend_from_slice(&NULL),
+                    Value::Int(number) => field(out, &number.to_be_bytes()),
+                    Value::Text(text) => field(out, text.as_bytes()),
+                    Value::Bytes(data) => field(out, data),
+                }
+            }
+        }
+        out.extend_from_slice(&END);
+    }
+
     fn table<const N: usize>(
         &mut self,
         table: &'static Table<N>,
@@ -33,10 +50,14 @@ impl Visitor for Copy {
                     out.extend_from_slice(&NULL);
                     continue;
                 };
-                out.extend_from_slice(&i32::from(width).to_be_bytes());
-                out.extend_from_slice(&number.to_be_bytes()[8 - usize::from(width)..]);
+                field(out, &number.to_be_bytes()[8 - usize::from(width)..]);
             }
         }
         out.extend_from_slice(&END);
     }
+}
+
+fn field(out: &mut Vec<u8>, data: &[u8]) {
+    out.extend_from_slice(&(data.len() as i32).to_be_bytes());
+    out.extend_from_slice(data);
 }

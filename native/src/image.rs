@@ -4,7 +4,7 @@
 //! one statement: no value passes through the interpreter or the driver one by one. The format
 //! is fixed for all time: <https://sqlite.org/fileformat2.html>, whose words are used here.
 
-use crate::decode::{Table, Visitor};
+use crate::decode::{Dimension, DimensionTable, Table, Value, Visitor};
 
 const PAGE: usize = 8192;
 const HEADER: usize = 100;
@@ -12,6 +12,9 @@ const LEAF: u8 = 0x0d;
 const LEAF_HEADER: usize = 8;
 const INTERIOR: u8 = 0x05;
 const INTERIOR_HEADER: usize = 12;
+/// A longer record goes on in pages of its own; so much of it stays at least.
+const MAX_LOCAL: usize = PAGE - 35;
+const MIN_LOCAL: usize = (PAGE - 12) * 32 / 255 - 23;
 /// The most that a cell of an interior page takes, with its pointer: page, key, pointer.
 const INTERIOR_CELL: usize = 4 + 9 + 2;
 const CHILDREN: usize = (PAGE - INTERIOR_HEADER) / INTERIOR_CELL;
@@ -34,27 +37,17 @@ impl Image {
     pub fn finish(mut self) -> Vec<u8> {
         let mut schema = Leaf::new(0, HEADER, &mut self.pages);
         for (place, (name, columns, root)) in self.tables.iter().enumerate() {
-            let columns = columns.join(",");
-            let create = format!("CREATE TABLE \"{name}\"({columns})");
-            let mut record = Vec::new();
-            let mut types = Vec::new();
-            for text in ["table", name, name] {
-                varint(&mut types, 13 + 2 * text.len() as u64);
-                record.extend_from_slice(text.as_bytes());
-            }
-            types.push(4); // a 32-bit integer
-            record.extend_from_slice(&root.to_be_bytes());
-            varint(&mut types, 13 + 2 * create.len() as u64);
-            record.extend_from_slice(create.as_bytes());
-            let mut payload = vec![types.len() as u8 + 1];
-            payload.extend_from_slice(&types);
-            payload.extend_from_slice(&record);
+            let create = format!("CREATE TABLE \"{name}\"({})", columns.join(","));
+            let text = |text: &str| Value::Text(text.into());
+            let row =
+                [text("table"), text(name), text(name), Value::Int((*root).into()), text(&create)];
+            let record = record(row.iter());
             let mut cell = Vec::new();
-            varint(&mut cell, payload.len() as u64);
+            varint(&mut cell, record.len() as u64);
             varint(&mut cell, place as u64 + 1);
-            cell.extend_from_slice(&payload);
+            cell.extend_from_slice(&record);
             let fits = schema.push(&cell);
-            assert!(fits, "six tables fit on a page");
+            assert!(fits, "eleven tables fit on a page");
         }
         schema.end(&mut self.pages);
         let pages = self.count();
@@ -112,34 +105,105 @@ impl Image {
 }
 
 impl Visitor for Image {
+    fn dimension(&mut self, table: &'static DimensionTable, rows: &[Dimension]) {
+        let mut tree = Tree::new(&mut self.pages);
+        for row in rows {
+            let record = record(std::iter::once(&Value::Int(row.id)).chain(&row.content));
+            tree.spilling(&mut self.pages, &record);
+        }
+        let leaves = tree.end(&mut self.pages);
+        let root = self.root(leaves);
+        self.tables.push((table.name, table.columns, root));
+    }
+
     fn table<const N: usize>(
         &mut self,
         table: &'static Table<N>,
         rows: impl ExactSizeIterator<Item = [Option<i64>; N]>,
     ) {
         const { assert!(N <= 16, "the types of a row's columns take one byte each") };
-        let mut leaves = Vec::new();
-        let mut leaf = Leaf::new(self.pages.len(), 0, &mut self.pages);
-        let mut rowid = 0;
+        let mut tree = Tree::new(&mut self.pages);
         for row in rows {
-            let mut cell = Cell::new(rowid + 1, N);
+            let mut cell = Cell::new(tree.rows + 1, N);
             for value in row {
                 cell.put(value);
             }
-            if !leaf.push(cell.end()) {
-                leaf.end(&mut self.pages);
-                leaves.push((self.count(), rowid));
-                leaf = Leaf::new(self.pages.len(), 0, &mut self.pages);
-                let fits = leaf.push(cell.end());
-                assert!(fits, "a row fits on a page");
-            }
-            rowid += 1;
+            tree.push(&mut self.pages, cell.end());
         }
-        leaf.end(&mut self.pages);
-        leaves.push((self.count(), rowid));
+        let leaves = tree.end(&mut self.pages);
         let root = self.root(leaves);
         self.tables.push((table.name, &table.columns, root));
     }
+}
+
+/// The leaves of a table in the making: all full but the last.
+struct Tree {
+    leaf: Leaf,
+    /// Page number and last rowid of those that are full.
+    full: Vec<(u32, u64)>,
+    rows: u64,
+}
+
+impl Tree {
+    fn new(pages: &mut Vec<u8>) -> Self {
+        Tree { leaf: Leaf::new(pages.len(), 0, pages), full: Vec::new(), rows: 0 }
+    }
+
+    #[inline]
+    fn push(&mut self, pages: &mut Vec<u8>, cell: &[u8]) {
+        if !self.leaf.push(cell) {
+            self.next(pages);
+            let fits = self.leaf.push(cell);
+            assert!(fits, "a cell fits on a page");
+        }
+        self.rows += 1;
+    }
+
+    fn next(&mut self, pages: &mut Vec<u8>) {
+        self.leaf.end(pages);
+        self.full.push((self.leaf.number(), self.rows));
+        self.leaf = Leaf::new(pages.len(), 0, pages);
+    }
+
+    /// Puts a record of any length.
+    fn spilling(&mut self, pages: &mut Vec<u8>, record: &[u8]) {
+        let mut cell = Vec::new();
+        varint(&mut cell, record.len() as u64);
+        varint(&mut cell, self.rows + 1);
+        let mut local = record.len();
+        if local > MAX_LOCAL {
+            local = MIN_LOCAL + (record.len() - MIN_LOCAL) % (PAGE - 4);
+            if local > MAX_LOCAL {
+                local = MIN_LOCAL;
+            }
+        }
+        cell.extend_from_slice(&record[..local]);
+        if local < record.len() {
+            cell.extend_from_slice(&spill(pages, &record[local..]).to_be_bytes());
+        }
+        self.push(pages, &cell);
+    }
+
+    fn end(mut self, pages: &mut [u8]) -> Vec<(u32, u64)> {
+        self.leaf.end(pages);
+        self.full.push((self.leaf.number(), self.rows));
+        self.full
+    }
+}
+
+/// Puts the rest of a record on pages that follow each other; gives the first one's number.
+fn spill(pages: &mut Vec<u8>, rest: &[u8]) -> u32 {
+    let first = pages.len() / PAGE + 1;
+    let parts = rest.chunks(PAGE - 4);
+    let last = parts.len() - 1;
+    for (place, part) in parts.enumerate() {
+        let next = if place == last { 0 } else { first + place + 1 };
+        let start = pages.len();
+        pages.extend_from_slice(&(next as u32).to_be_bytes());
+        pages.extend_from_slice(part);
+        pages.resize(start + PAGE, 0);
+    }
+    first as u32
 }
 
 /// A leaf page in the making: cells from its end, pointers to them from its start.
@@ -171,6 +235,10 @@ impl Leaf {
         self.top = top;
         self.cells += 1;
         true
+    }
+
+    fn number(&self) -> u32 {
+        (self.start / PAGE) as u32 + 1
     }
 
     fn end(&mut self, pages: &mut [u8]) {
@@ -206,19 +274,7 @@ impl Cell {
 
     #[inline]
     fn put(&mut self, value: Option<i64>) {
-        let (kind, size) = match value {
-            None => (0, 0),
-            Some(0) => (8, 0),
-            Some(1) => (9, 0),
-            Some(number) => match 64 - (number ^ number >> 63).leading_zeros() {
-                0..=7 => (1, 1),
-                8..=15 => (2, 2),
-                16..=23 => (3, 3),
-                24..=31 => (4, 4),
-                32..=47 => (5, 6),
-                _ => (6, 8),
-            },
-        };
+        let (kind, size) = value.map_or((0, 0), kind_of);
         self.bytes[self.types] = kind;
         self.types += 1;
         if let Some(number) = value {
@@ -238,6 +294,51 @@ impl Cell {
         self.bytes[start..Cell::BEFORE].copy_from_slice(&before[..length]);
         &self.bytes[start..self.values]
     }
+}
+
+/// The type of an integer in a record, and the bytes that it takes there.
+#[inline]
+fn kind_of(number: i64) -> (u8, usize) {
+    match 64 - (number ^ number >> 63).leading_zeros() {
+        0 if number == 0 => (8, 0),
+        1 if number == 1 => (9, 0),
+        0..=7 => (1, 1),
+        8..=15 => (2, 2),
+        16..=23 => (3, 3),
+        24..=31 => (4, 4),
+        32..=47 => (5, 6),
+        _ => (6, 8),
+    }
+}
+
+/// A record of any values: the length of its head, the type of each value, the values.
+fn record<'a>(values: impl Iterator<Item = &'a Value>) -> Vec<u8> {
+    let (mut types, mut body) = (Vec::new(), Vec::new());
+    for value in values {
+        match value {
+            Value::Null => types.push(0),
+            Value::Int(number) => {
+                let (kind, size) = kind_of(*number);
+                types.push(kind);
+                body.extend_from_slice(&number.to_be_bytes()[8 - size..]);
+            }
+            Value::Text(text) => {
+                varint(&mut types, 13 + 2 * text.len() as u64);
+                body.extend_from_slice(text.as_bytes());
+            }
+            Value::Bytes(data) => {
+                varint(&mut types, 12 + 2 * data.len() as u64);
+                body.extend_from_slice(data);
+            }
+        }
+    }
+    // The length counts itself; with 23 columns of any size it stays below 128 * 128.
+    let length = types.len() + if types.len() < 127 { 1 } else { 2 };
+    let mut made = Vec::with_capacity(length + body.len());
+    varint(&mut made, length as u64);
+    made.extend_from_slice(&types);
+    made.extend_from_slice(&body);
+    made
 }
 
 /// Writes a number below 2^56 as SQLite's varint: seven bits a byte, the highest first.

@@ -4,8 +4,8 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple};
 
-use crate::decode::{self, Counts, Dimension, TABLES, Value};
-use crate::facts::Facts;
+use crate::decode::{self, Counts, Value};
+use crate::made::Made;
 
 /// Log lines in, rows out; the interpreter lock is free while it decodes.
 #[pyclass(module = "auditsvc._native")]
@@ -67,56 +67,18 @@ impl Decoder {
         self.0.types.forget();
     }
 
-    /// Gives dimensions, facts, raw and counts: what a `Batch` is made of.
+    /// Gives what a `Batch` is made of: rows, unknown record types, raw and counts.
     fn take<'py>(&mut self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
-        let (batch, raw, counts) = self.0.take();
-        let dimensions = PyDict::new(py);
-        for (table, made) in TABLES.iter().zip(&mut self.0.rows.dimensions.made) {
-            let rows = std::mem::take(made);
-            put(&dimensions, table, rows.into_iter(), |row| dimension_row(py, row))?;
-        }
+        let (facts, raw, counts) = self.0.take();
+        let dimensions = std::mem::take(&mut self.0.rows.dimensions.made);
         let unknown = std::mem::take(&mut self.0.types.unknown);
-        put(&dimensions, "record_type", unknown.into_iter(), |(number, name)| {
-            (number, name).into_pyobject(py).map(Bound::into_any)
-        })?;
         let raw = PyList::new(
             py,
             raw.into_iter().map(|raw| (raw.position, PyBytes::new(py, &raw.line), raw.reason)),
         )?;
         let counts = counts_of(py, &counts)?;
-        (dimensions, Facts(batch), raw, counts).into_pyobject(py)
+        (Made { facts, dimensions }, unknown, raw, counts).into_pyobject(py)
     }
-}
-
-/// Puts a list of rows under a table's name, if there are any.
-fn put<'py, T>(
-    into: &Bound<'py, PyDict>,
-    table: &str,
-    rows: impl ExactSizeIterator<Item = T>,
-    mut make: impl FnMut(T) -> PyResult<Object<'py>>,
-) -> PyResult<()> {
-    if rows.len() == 0 {
-        return Ok(());
-    }
-    let made = rows.map(&mut make).collect::<PyResult<Vec<_>>>()?;
-    into.set_item(table, PyList::new(into.py(), made)?)
-}
-
-fn int(py: Python<'_>, value: i64) -> Object<'_> {
-    match value.into_pyobject(py) {
-        Ok(number) => number.into_any(),
-    }
-}
-
-fn dimension_row(py: Python<'_>, of: Dimension) -> PyResult<Object<'_>> {
-    let columns = of.content.into_iter().map(|value| match value {
-        Value::Null => py.None().into_bound(py),
-        Value::Int(number) => int(py, number),
-        Value::Text(text) => PyString::new(py, &text).into_any(),
-        Value::Bytes(data) => PyBytes::new(py, &data).into_any(),
-    });
-    let row: Vec<_> = std::iter::once(int(py, of.id)).chain(columns).collect();
-    Ok(PyTuple::new(py, row)?.into_any())
 }
 
 fn value_of(object: &Object<'_>) -> PyResult<Value> {

@@ -16,34 +16,48 @@ pytestmark = pytest.mark.skipif("native" not in DECODERS, reason="the native cor
 DATA = Path(__file__).parent.parent / "data"
 
 
-def facts_of(log):
-    """Decode a log; give its facts."""
+def batch_of(log):
+    """Decode a log."""
     decoder = make_decoder("native", secret=b"secret", host="here")
     decoder.feed(log, 0.0)
     decoder.finish()
-    return decoder.take().facts
+    return decoder.take()
 
 
-def judge(facts):
+def judge(batch):
     """Have SQLite open the image, check it and give back every row."""
+    made = {**batch.dimensions, **batch.facts}
     with sqlite3.connect(":memory:") as connection:
-        connection.deserialize(facts.image())
+        connection.deserialize(batch.whole.image())
         assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
         found = [name for (name,) in connection.execute("SELECT name FROM sqlite_schema")]
-        for table in schema.FACTS:
-            assert (table.name in found) == (table.name in facts)
-            if table.name in facts:
+        assert sorted(found) == sorted(set(made) - {"record_type"})
+        for table in (*schema.DIMENSIONS, *schema.FACTS):
+            if table.name in made:
                 columns = ", ".join(column.name for column in table.columns)
                 rows = connection.execute(f"SELECT {columns} FROM {table.name}").fetchall()
-                assert rows == facts[table.name], table.name
+                assert rows == made[table.name], table.name
 
 
 def test_real_records():
     """Every row of recorded logs comes back as it is."""
     logs = sorted((*DATA.glob("*.log"), *DATA.glob("records/*.log")))
-    facts = facts_of(b"\n".join(path.read_bytes() for path in logs))
-    assert set(facts) == {table.name for table in schema.FACTS}
-    judge(facts)
+    batch = batch_of(b"\n".join(path.read_bytes() for path in logs))
+    assert set(batch.facts) == {table.name for table in schema.FACTS}
+    assert set(batch.dimensions) >= {table.name for table in schema.DIMENSIONS}
+    judge(batch)
+
+
+def test_texts_of_any_length():
+    """Those that fill a page, that just do not, and that go on over many."""
+    lengths = [*range(7900, 8300, 3), 8161, 8162, *range(16200, 16500, 7), 70_000, 1_000_000]
+    log = "".join(
+        record("USER_LOGIN", n, f"pid=1 uid=0 msg='op={'x' * length}'")
+        for n, length in enumerate(lengths)
+    )
+    batch = batch_of(log.encode())
+    assert len(batch.facts["event"]) == len(lengths)
+    judge(batch)
 
 
 def test_every_width_of_integer():
@@ -54,25 +68,25 @@ def test_every_width_of_integer():
         call(serial, items=0, a0=f"{number:x}", exit=str(number - (1 << 63)))
         for serial, number in enumerate(numbers)
     )
-    facts = facts_of(log.encode())
-    assert len({row[4] for row in facts["syscall"]}) == len(set(numbers))
-    judge(facts)
+    batch = batch_of(log.encode())
+    assert len({row[4] for row in batch.facts["syscall"]}) == len(set(numbers))
+    judge(batch)
 
 
 @pytest.mark.parametrize("events", [1, 200, 60_000, 150_000])
 def test_any_number_of_rows(events):
     """One page, several, and two levels of pages above them."""
     text = call(1234567, items=0).replace("1234567", "%d")
-    facts = facts_of("".join(text % n for n in range(events)).encode())
-    assert facts.count == events
-    judge(facts)
+    batch = batch_of("".join(text % n for n in range(events)).encode())
+    assert batch.facts.count == events
+    judge(batch)
 
 
 def test_nothing():
     """No rows, no tables."""
-    facts = facts_of(b"")
-    assert (facts.count, dict(facts)) == (0, {})
-    judge(facts)
+    batch = batch_of(b"")
+    assert (batch.facts.count, dict(batch.facts), dict(batch.dimensions)) == (0, {}, {})
+    judge(batch)
 
 
 def test_what_a_store_asks():

@@ -242,6 +242,36 @@ def test_an_id_that_stands_for_other_content_is_noticed(url, monkeypatch):
     assert balanced(url)
 
 
+def test_texts_of_any_length_and_many_rows(url):
+    """What takes another way because it is long, or many, arrives as it is."""
+    lengths = [*range(8000, 8200), 100_000]
+    log = "".join(
+        record("USER_LOGIN", n + 1000, f"pid=1 uid=0 msg='op={'x' * length}'", second=SECOND + n)
+        + opening(n, name=f"/{n}", second=SECOND + n)
+        for n, length in enumerate(lengths, start=1)
+    )
+    load(url, log)
+    load(url, log, "copy")
+    seen = everything(url)
+    assert [len(row["fields"]["op"]) for row in seen["events"]] == lengths
+    assert [row["name"] for row in seen["paths"]] == [f"/{n + 1}" for n in range(len(lengths))]
+    assert balanced(url)
+
+
+def test_an_id_that_was_taken_by_other_content(url):
+    """An id that somebody made stand for other content is noticed, and both are kept."""
+    load(url, opening(1, name="/a"))
+    with open_store(url) as store, store.engine.begin() as connection:
+        found = connection.exec_driver_sql("SELECT id FROM text WHERE value = '/a'").scalar()
+        connection.exec_driver_sql(f"UPDATE text SET value = '/forged' WHERE id = {found}")
+    pipe = Pipe(url, "more")
+    pipe.load("".join(opening(n, name=name) for n, name in ((2, "/a"), (3, "/b"))))
+    pipe.close()
+    assert pipe.clashes == 1
+    seen = rows(url, "SELECT name FROM paths ORDER BY event_id")
+    assert [row["name"] for row in seen] == ["/forged", "/a", "/b"]
+
+
 def test_clashes_are_settled_one_table_after_the_other(url, monkeypatch):
     """Other ids of texts make other files: what clashes there is not known before."""
     monkeypatch.setattr(ids, "DIMENSION_MASK", 0xFF)

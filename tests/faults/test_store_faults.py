@@ -369,7 +369,7 @@ def test_a_connection_that_is_cut_within_a_transaction(postgres_url):
     real = pipe.store._writer._database.insert_facts
     cut = []
 
-    def insert(connection, facts):
+    def insert(connection, batch):
         if not cut:
             cut.append(True)
             with engine.begin() as other:
@@ -377,7 +377,7 @@ def test_a_connection_that_is_cut_within_a_transaction(postgres_url):
                     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
                     " WHERE datname = current_database() AND pid != pg_backend_pid()"
                 )
-        real(connection, facts)
+        real(connection, batch)
 
     pipe.store._writer._database.insert_facts = insert
     with pytest.raises(StoreError) as caught:

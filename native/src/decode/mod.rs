@@ -20,10 +20,10 @@ mod text;
 mod types;
 
 pub use decoder::{Counts, Decoder};
-pub use dimensions::{Dimension, TABLES};
+pub use dimensions::Dimension;
 pub use ids::Value;
 pub use rows::Batch;
-pub use tables::{Table, Visitor};
+pub use tables::{DIMENSIONS, DimensionTable, Table, Visitor};
 
 /// Makes a decoder; `record_types` is `auditsvc.names.record_types()`.
 pub fn new(

@@ -1,6 +1,38 @@
-//! The fact tables: their columns, in the order of auditsvc/store/schema.py.
+//! The tables that a decoder fills: their columns, in the order of auditsvc/store/schema.py.
 
+use super::dimensions::Dimension;
 use super::rows::{Batch, EventRow, SyscallRow};
+
+/// A table of dimension rows; the first column is the id.
+pub struct DimensionTable {
+    pub name: &'static str,
+    pub columns: &'static [&'static str],
+}
+
+/// In the order of `Dimensions::made`. Integers have 8 bytes on PostgreSQL.
+pub const DIMENSIONS: [DimensionTable; 5] = [
+    DimensionTable { name: "host", columns: &["id", "name"] },
+    DimensionTable { name: "text", columns: &["id", "value", "raw"] },
+    DimensionTable {
+        name: "context",
+        columns: &[
+            "id", "host", "arch", "ppid", "pid", "auid", "uid", "gid", "euid", "suid", "fsuid",
+            "egid", "sgid", "fsgid", "tty", "ses", "comm", "exe", "subj", "key", "cwd", "title",
+            "extra",
+        ],
+    },
+    DimensionTable {
+        name: "file",
+        columns: &[
+            "id", "name", "nametype", "inode", "dev", "mode", "ouid", "ogid", "rdev", "obj",
+            "extra",
+        ],
+    },
+    DimensionTable {
+        name: "address",
+        columns: &["id", "family", "address", "port", "path", "saddr"],
+    },
+];
 
 /// A table of facts. `widths` are the bytes of an integer in each column on PostgreSQL.
 pub struct Table<const N: usize> {
@@ -32,6 +64,8 @@ pub const RECORD: Table<4> =
 
 /// Takes the rows of one table after the other.
 pub trait Visitor {
+    fn dimension(&mut self, table: &'static DimensionTable, rows: &[Dimension]);
+
     fn table<const N: usize>(
         &mut self,
         table: &'static Table<N>,
