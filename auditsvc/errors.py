@@ -71,7 +71,14 @@ class LockedError(KernelError):
 
 
 class SpoolError(AuditsvcError):
-    """A spool segment or a log file cannot be read or written."""
+    """A spool segment or a log file cannot be read or written.
+
+    `written`: how many lines of an append that was refused stand in the log all the same.
+    """
+
+    def __init__(self, what: str, hint: str = "", *, written: int = 0) -> None:
+        super().__init__(what, hint)
+        self.written = written
 
 
 class StoreError(AuditsvcError):

@@ -1,7 +1,8 @@
 """Where lines enter the spool: what does not fit is counted, and written down later.
 
-What must hold: every line that was put is in the spool or in `missing`, and what is
-missing is written into the log (`DAEMON_ERR op=lost`) as soon as it takes lines again.
+What must hold: every line that was put is either in the spool or in `missing`, also of a
+batch of which the disk took some lines only; and what is missing is written into the log
+(`DAEMON_ERR op=lost`), behind the last line before the hole, as soon as it takes lines again.
 """
 
 from __future__ import annotations
@@ -61,7 +62,8 @@ class Sink:
                     self._rotations = self._writer.rotations
             except SpoolError as error:
                 refused = str(error)
-                self._missing += count
+                self.records += error.written
+                self._missing += count - error.written
             self.refused = refused
         self.arrived.set()
 

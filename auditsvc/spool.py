@@ -3,11 +3,14 @@
 In go whole lines, out come bytes and the place they stand at. What must hold:
 
 * A segment is `audit-NNNNNNNNNNNN.log`, mode 0600; numbers rise by one. Only the last
-  one grows, by appending, and it always ends in a newline: a write that the disk
-  refused is cut back, and a line torn by a crash is cut off when the spool is opened
-  again (and handed to the caller, who writes down what it was).
-* A reader that knows a segment and a position finds the same bytes there for
-  as long as the segment exists; `discard` deletes only segments before its place.
+  one grows, by appending whole lines. A line that is not whole is cut off before anything
+  is put behind it: at once where the disk refused a write, when the spool is opened again
+  where a crash tore it (and handed to the caller, who writes down what it was).
+* A line whose newline stands in a segment is never cut off: a reader may have taken it.
+  So what is left of a refused write counts as written, line by line (`SpoolError.written`).
+* A reader takes a line once it is whole, and its place is never beyond the writer's. It
+  finds the same bytes at a place for as long as the segment exists; `discard` deletes
+  only segments before its place.
 
 One process writes (a lock on the folder says so), any number may read.
 """
@@ -17,6 +20,7 @@ from __future__ import annotations
 import fcntl
 import os
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
@@ -29,7 +33,8 @@ if TYPE_CHECKING:
     from auditsvc.config import FsyncPolicy
 
 _NAME = re.compile(r"audit-(\d{12})\.log\Z")
-_LONGEST_LINE = 1 << 20
+_TORN_MOST = 1 << 20
+_PIECE = 1 << 14
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -71,7 +76,10 @@ def backlog(directory: Path, place: Place) -> int:
 
 
 class SpoolWriter:
-    """Appends lines. `torn` is the line that an earlier crash left unfinished (b"" if none)."""
+    """Appends lines.
+
+    `torn` is the line that an earlier crash left unfinished (its first MiB; b"" if none).
+    """
 
     def __init__(self, directory: Path, *, segment_bytes: int, fsync: FsyncPolicy) -> None:
         self.directory = directory
@@ -79,6 +87,7 @@ class SpoolWriter:
         self.rotations = 0
         self._segment_bytes = segment_bytes
         self.fsync = fsync
+        self._ragged = False  # part of a line, which could not be cut off yet, stands at the end
         self._unsynced = False
         self._finished: list[int] = []  # segments that were rotated and are not synced yet
         try:
@@ -91,6 +100,7 @@ class SpoolWriter:
             self._take_lock()
             existing = segments(directory)
             self._open(existing[-1] if existing else 1)
+            self._sync_folder()
             self._cut_torn_line()
         except BaseException:
             os.close(self._lock)
@@ -108,7 +118,11 @@ class SpoolWriter:
         return Place(self._segment, self._size)
 
     def append(self, lines: bytes) -> None:
-        """Write whole lines, each with its newline, or none of them (SpoolError)."""
+        """Write whole lines, each with its newline.
+
+        SpoolError unless all are written; its `written` of them are, from the first on.
+        """
+        self._cut()
         if self._size and self._size + len(lines) > self._segment_bytes:
             self.rotate()
         view = memoryview(lines)
@@ -116,10 +130,12 @@ class SpoolWriter:
             while view:
                 view = view[os.write(self._fd, view) :]
         except OSError as error:
-            os.ftruncate(self._fd, self._size)
-            raise _wrong(segment_path(self.directory, self._segment), error) from error
-        self._size += len(lines)
-        self._unsynced = True
+            kept = self._keep_whole_lines(lines)
+            if kept < len(lines):
+                raise _wrong(self._path, error, written=lines.count(b"\n", 0, kept)) from error
+        else:
+            self._size += len(lines)
+            self._unsynced = True
 
     def sync(self) -> None:
         """Force what was appended to the disk; SpoolError if it fails."""
@@ -137,20 +153,26 @@ class SpoolWriter:
         return waiting
 
     def rotate(self) -> None:
-        """Finish this segment and begin the next."""
+        """Finish this segment and begin the next.
+
+        SpoolError if there is no next one, or its name may not survive a crash of the host.
+        """
+        self._cut()
         old = self._fd
-        self._open(self._segment + 1)
+        self._open(self._segment + 1)  # once it exists readers go there, and so must we
         if self._unsynced and self.fsync != "none":
             self._finished.append(old)
         else:
             os.close(old)
         self._unsynced = False
         self.rotations += 1
+        self._sync_folder()
 
     def close(self) -> None:
         """Sync and let go of the folder."""
         try:
             self.sync()
+            self._cut()
         finally:
             os.close(self._fd)
             os.close(self._lock)
@@ -164,29 +186,61 @@ class SpoolWriter:
                 "stop it, or give this one its own spool.directory",
             ) from error
 
+    @property
+    def _path(self) -> Path:
+        return segment_path(self.directory, self._segment)
+
     def _open(self, segment: int) -> None:
         path = segment_path(self.directory, segment)
         flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
         try:
+            self._fd = os.open(path, flags, 0o600)
+        except OSError as error:
+            raise _wrong(path, error) from error
+        self._segment, self._size = segment, os.fstat(self._fd).st_size
+
+    def _sync_folder(self) -> None:
+        """Let the name of a new segment survive a crash too."""
+        try:
             folder = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             try:
-                descriptor = os.open(path, flags, 0o600)
-                os.fsync(folder)  # the name must survive a crash too
+                os.fsync(folder)
             finally:
                 os.close(folder)
         except OSError as error:
-            raise _wrong(path, error) from error
-        self._fd, self._segment = descriptor, segment
-        self._size = os.fstat(descriptor).st_size
+            raise _wrong(self.directory, error) from error
+
+    def _keep_whole_lines(self, lines: bytes) -> int:
+        """Go on behind the whole lines that reached the file; returns how many bytes they are."""
+        # What a reader may have seen is what the file says, not what write(2) returned.
+        reached = os.fstat(self._fd).st_size - self._size
+        kept = lines.rfind(b"\n", 0, max(reached, 0)) + 1
+        self._size += kept
+        self._unsynced |= kept > 0
+        self._ragged = reached > kept
+        with suppress(SpoolError):  # then nothing is appended until it succeeds
+            self._cut()
+        return kept
+
+    def _cut(self) -> None:
+        """Cut off the part of a line that a refused write left."""
+        if self._ragged:
+            try:
+                os.ftruncate(self._fd, self._size)
+            except OSError as error:
+                raise _wrong(self._path, error) from error
+            self._ragged = False
 
     def _cut_torn_line(self) -> None:
-        start = max(0, self._size - _LONGEST_LINE)
-        tail = os.pread(self._fd, self._size - start, start)
-        keep = start + tail.rfind(b"\n") + 1
-        if keep < self._size:
-            self.torn = tail[keep - start :]
-            os.ftruncate(self._fd, keep)
-            self._size = keep
+        length, tail = 0, b""
+        while length < self._size and b"\n" not in tail:
+            length = min(self._size, 2 * length or _TORN_MOST)
+            tail = os.pread(self._fd, length, self._size - length)
+        torn = tail[tail.rfind(b"\n") + 1 :]
+        self.torn = torn[:_TORN_MOST]
+        self._size -= len(torn)
+        self._ragged = bool(torn)
+        self._cut()
 
 
 class SpoolReader:
@@ -237,7 +291,10 @@ class SpoolReader:
             self._fd = -1
 
     def read(self, limit: int) -> bytes:
-        """Give up to `limit` bytes of the next whole lines; b"" when there are none yet."""
+        """Give up to `limit` bytes of the next whole lines; b"" when there are none yet.
+
+        A line that is longer comes in parts, once it is whole.
+        """
         while True:
             if self._fd < 0 and not self._enter(self.place):
                 return b""
@@ -253,10 +310,32 @@ class SpoolReader:
             return data
 
     def _whole_lines(self, limit: int) -> bytes:
-        # Never part of a line: a crash may yet turn it into a torn one, which is cut off.
-        data = os.pread(self._fd, limit, self.place.position)
-        end = data.rfind(b"\n") + 1
-        return data if end == len(data) or (not end and len(data) == limit) else data[:end]
+        # First where they end, then the bytes: up to a newline that stands there nothing
+        # changes any more, but what is behind the last one may be cut off and written over.
+        start = self.place.position
+        stop = min(start + limit, os.fstat(self._fd).st_size)
+        end = self._last_end(start, stop)
+        if end == start and stop == start + limit and self._ends(stop):
+            end = stop
+        return os.pread(self._fd, end - start, start) if end > start else b""
+
+    def _last_end(self, start: int, stop: int) -> int:
+        """Find the end of the last line that ends between these; `start` if none does."""
+        while stop > start:
+            piece = max(start, stop - _PIECE)
+            found = os.pread(self._fd, stop - piece, piece).rfind(b"\n")
+            if found >= 0:
+                return piece + found + 1
+            stop = piece
+        return start
+
+    def _ends(self, position: int) -> bool:
+        """Whether there is a newline from `position` on."""
+        while piece := os.pread(self._fd, _PIECE, position):
+            if b"\n" in piece:
+                return True
+            position += len(piece)
+        return False
 
     def _enter(self, place: Place) -> bool:
         existing = segments(self.directory)
@@ -327,7 +406,6 @@ def _make_folder(directory: Path) -> None:
         directory.mkdir(mode=0o700, exist_ok=True)
 
 
-def _wrong(path: Path, error: OSError) -> SpoolError:
-    return SpoolError(
-        f"spool {path}: {error.strerror or error}", "make room or give it another folder"
-    )
+def _wrong(path: Path, error: OSError, written: int = 0) -> SpoolError:
+    what = f"spool {path}: {error.strerror or error}"
+    return SpoolError(what, "make room or give it another folder", written=written)

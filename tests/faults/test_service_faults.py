@@ -8,11 +8,11 @@ import random
 import signal
 import subprocess
 import time
-from contextlib import contextmanager
 
 import psycopg
 import pytest
 from fixtures import commands
+from fixtures.disk import small_disk
 from fixtures.logs import balanced, ledger, opening, rows
 from fixtures.postgres_server import Server, running
 from live.programs import Programs, fresh_auid, rules
@@ -121,19 +121,6 @@ def test_a_pause_is_no_end(tmp_path):
     assert '"reason": "terminate"' in run.process.stderr.read().decode()
 
 
-@contextmanager
-def small_disk(folder, kib):
-    """Mount a tmpfs with room for `kib` KiB."""
-    folder.mkdir()
-    subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", f"size={kib}k,mode=0700", "x", folder], check=True
-    )
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", "--lazy", folder], check=True)
-
-
 @pytest.mark.postgres
 def test_a_store_that_does_not_answer_at_the_end(postgres_url, tmp_path):
     """A stop does not wait for ever: it says what is missing, and the next run loads it."""
@@ -166,21 +153,28 @@ def test_a_full_spool(tmp_path):
         url = f"sqlite:///{tmp_path}/store.db"
         run = Run(tmp_path, url, AUDITSVC_SPOOL__DIRECTORY=str(small / "spool"))
         run.feed(2000)  # 1.2 MB
-        wait_for(lambda: "No space left" in (run.state("spool_trouble") or ""))
+        # The last few lines may have fitted behind a hole: more do not.
+        wait_for(lambda: "No space left" in (run.state("spool_trouble") or "") or run.feed(50))
         assert run.process.poll() is None
-        run.process.send_signal(signal.SIGHUP)  # a rotation that cannot be is no end either
+        run.process.send_signal(signal.SIGHUP)  # a new segment on a full disk is no end either
+        wait_for((small / "spool/audit-000000000002.log").exists)
         (small / "ballast").unlink()
+        refused = run.fed
         run.feed(20)
         wait_for(lambda: run.state("spool_trouble") == "")
         assert run.state("missing") == 0
         status, said = run.end()
         assert status == 0, said
     count = ledger(url)
-    (own,) = rows(url, "SELECT count(*) AS n FROM events WHERE type LIKE 'DAEMON_%'")
+    # Lines that nobody put: they are no part of the sum. The signal's own line is, wherever it is.
+    (own,) = rows(
+        url,
+        "SELECT count(*) AS n FROM events WHERE type IN ('DAEMON_ERR', 'DAEMON_ROTATE')",
+    )
     assert count["spool_lost"] > 0
-    assert count["received"] - own["n"] + count["spool_lost"] == 2020 * LINES
+    assert count["received"] - own["n"] + count["spool_lost"] == run.fed * LINES + 1
     assert balanced(url)
-    (last,) = rows(url, "SELECT count(*) AS n FROM syscalls WHERE serial > 2000")
+    (last,) = rows(url, f"SELECT count(*) AS n FROM syscalls WHERE serial > {refused}")
     assert last["n"] == 20
 
 
