@@ -51,18 +51,30 @@ impl Image {
         }
         schema.end(&mut self.pages);
         let pages = self.count();
+        let cookie = self.cookie();
         let header = &mut self.pages[..HEADER];
         header[..16].copy_from_slice(b"SQLite format 3\0");
         header[16..18].copy_from_slice(&(PAGE as u16).to_be_bytes());
         header[18..24].copy_from_slice(&[1, 1, 0, 64, 32, 32]); // rollback journal, fixed fractions
         header[24..28].copy_from_slice(&1u32.to_be_bytes()); // change counter
         header[28..32].copy_from_slice(&pages.to_be_bytes());
-        header[40..44].copy_from_slice(&1u32.to_be_bytes()); // schema cookie
+        header[40..44].copy_from_slice(&cookie.to_be_bytes());
         header[44..48].copy_from_slice(&4u32.to_be_bytes()); // schema format
         header[56..60].copy_from_slice(&1u32.to_be_bytes()); // UTF-8
         header[92..96].copy_from_slice(&1u32.to_be_bytes()); // the change counter again
         header[96..100].copy_from_slice(&VERSION.to_be_bytes());
         self.pages
+    }
+
+    /// The schema cookie: another one for other tables or roots. By it SQLite knows whether what
+    /// it remembers of the schema still holds, should one image take the place of another.
+    fn cookie(&self) -> u32 {
+        let words = self
+            .tables
+            .iter()
+            .flat_map(|(name, _, root)| name.bytes().map(u32::from).chain(std::iter::once(*root)));
+        // FNV-1a.
+        words.fold(0x811c_9dc5, |hash, word| (hash ^ word).wrapping_mul(0x0100_0193))
     }
 
     fn count(&self) -> u32 {

@@ -89,6 +89,18 @@ def test_nothing():
     judge(batch)
 
 
+def test_one_image_after_another():
+    """What SQLite remembers of one image's tables is not taken for the next one's."""
+    with sqlite3.connect(":memory:") as connection:
+        connection.execute("ATTACH ':memory:' AS made")
+        for events in (1, 500, 3, 2000):
+            batch = batch_of("".join(opening(n) for n in range(events)).encode())
+            connection.deserialize(batch.whole.image(), name="made")
+            for table in ("syscall", "path", "context"):
+                rows = connection.execute(f"SELECT * FROM made.{table}").fetchall()
+                assert rows == (batch.facts.get(table) or batch.dimensions[table])
+
+
 def test_what_a_store_asks():
     """The native core answers as the reference does."""
     login = record("USER_LOGIN", 9, "pid=1 uid=0 msg='op=x'")
