@@ -69,7 +69,7 @@ class Store:
 
     def pack(self, batch: Batch) -> None:
         """Make a batch ready for `write`, which may then be called by another thread."""
-        if batch.whole:
+        if batch.whole and self.database.takes_whole:
             self.database.pack(batch.whole)
 
     def write(

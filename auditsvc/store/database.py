@@ -36,6 +36,8 @@ class Database(Protocol):
     engine: Engine
     place: str
     """How messages call it: a path, or a URL without its password."""
+    takes_whole: bool
+    """Whether it takes a batch's rows whole; else they must come one by one."""
 
     def prepare(self, *, create: bool) -> None:
         """See that the database can be reached and is ours or empty; StoreError otherwise."""

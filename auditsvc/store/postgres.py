@@ -85,6 +85,8 @@ _PASSING: Final = ("08", "40", "57P", "55P03", "53", "25P03")
 class Postgres:
     """A store in a PostgreSQL database."""
 
+    takes_whole = True
+
     def __init__(self, url: URL) -> None:
         shown = url.set(drivername="postgresql").difference_update_query(_SECRETS)
         self.place = shown.render_as_string(hide_password=True)

@@ -98,6 +98,8 @@ class SQLite:
             )
         self.path = Path(url.database).absolute()
         self.place = str(self.path)
+        # A Python that was built without it has no such method.
+        self.takes_whole = hasattr(sqlite3.Connection, "deserialize")
         self._busy = busy
         self.engine = create_engine(url, connect_args={"timeout": busy}, pool_size=1)
         event.listen(self.engine, "connect", self._connect)

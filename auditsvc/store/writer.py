@@ -140,6 +140,8 @@ class Writer:
             pending=checkpoint.pending,
             open_records=open_records,
         )
+        if not self._database.takes_whole:
+            batch = replace(batch, whole=None)
         order = _Order(source, after, batch, ledger, origin)
         try:
             try:

@@ -23,7 +23,7 @@ from fixtures.logs import (
 from auditsvc.decode import DECODERS, ids, make_decoder
 from auditsvc.decode.interface import Batch
 from auditsvc.errors import ClashError, StoreError
-from auditsvc.store import Checkpoint, open_store
+from auditsvc.store import Checkpoint, open_store, schema
 
 
 @pytest.fixture(autouse=True, params=list(DECODERS))
@@ -256,6 +256,20 @@ def test_texts_of_any_length_and_many_rows(url):
     assert [len(row["fields"]["op"]) for row in seen["events"]] == lengths
     assert [row["name"] for row in seen["paths"]] == [f"/{n + 1}" for n in range(len(lengths))]
     assert balanced(url)
+
+
+def test_a_driver_that_takes_rows_alone(url, monkeypatch):
+    """Where Python's sqlite3 was built without deserialize, the same rows are stored."""
+    load(url, LOG)
+    wanted = everything(url)
+    with open_store(url) as store, store.engine.begin() as connection:
+        for table in (*schema.FACTS, *schema.DIMENSIONS):
+            connection.execute(table.delete())
+    pipe = Pipe(url, "again")
+    monkeypatch.setattr(pipe.store.database, "takes_whole", False)
+    pipe.load(LOG)
+    pipe.close()
+    assert everything(url) == wanted
 
 
 def test_an_id_that_was_taken_by_other_content(url):
