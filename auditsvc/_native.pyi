@@ -42,10 +42,10 @@ class Drain:
     ) -> Drained:
         """Wait up to `timeout` seconds for a record; then take what comes for `hold` seconds.
 
-        From the first record on it lets more gather for `pace` seconds, takes all that
-        is there, and so on until `hold` is over or there are `max_bytes` of lines. It comes
-        back at once, with what is there, when `wake_fd` can be read. OSError where the
-        socket fails.
+        From the first record on it lets more gather for `pace` seconds (less while
+        records pour in), takes all that is there, and so on until `hold` is over or
+        there are `max_bytes` of lines. It comes back at once, with what is there, when
+        `wake_fd` can be read. OSError where the socket fails.
         """
 
 @final
@@ -70,16 +70,34 @@ class Decoder:
     def finish(self) -> None: ...
     def take(
         self,
-    ) -> tuple[
-        dict[str, list[Row]],
-        dict[str, list[Row]],
-        dict[str, list[int]],
-        list[tuple[int, bytes, str]],
-        dict[str, int],
-    ]:
-        """Give dimensions, facts, weights, raw and counts of a Batch."""
+    ) -> tuple[Made, list[Row], list[tuple[int, bytes, str]], dict[str, int]]:
+        """Give rows, unknown record types, raw and counts of a Batch."""
     def pending(self) -> bytes: ...
     def restore(self, pending: bytes, now: float) -> None:
         """ValueError if it is not what `pending` gave."""
     def pin(self, table: str, content: Row, row_id: int) -> None: ...
     def forget(self) -> None: ...
+
+@final
+class Made:
+    """Rows of a batch; `auditsvc.decode.facts` and `interface.Whole` say what is asked here."""
+
+    @property
+    def tables(self) -> tuple[list[str], list[str]]:
+        """Names of the tables that have rows: of dimensions, of facts."""
+    @property
+    def events(self) -> int: ...
+    def rows(self, table: str) -> list[Row]:
+        """Give a table's rows as tuples."""
+    def weights(self, table: str) -> list[int]:
+        """Give the records in each row's event; none but for `syscall` and `event`."""
+    def ids(self) -> list[int]: ...
+    def span(self) -> tuple[int, int] | None: ...
+    def has_call(self, ids: set[int]) -> bool: ...
+    def numbers(self) -> set[int]: ...
+    def pairs(self, numbers: set[int]) -> set[tuple[int, int]]: ...
+    def integers(self, table: str, column: int) -> set[int]: ...
+    def image(self) -> bytes:
+        """Make it; the interpreter lock is free meanwhile."""
+    def copy(self, table: str) -> bytes:
+        """Make it; empty where the table has no rows."""

@@ -59,7 +59,7 @@ class KernelSettings(_Section):
 class LoaderSettings(_Section):
     """How rows reach the database."""
 
-    batch_bytes: int = Field(default=8 << 20, ge=1 << 16)
+    batch_bytes: int = Field(default=12 << 20, ge=1 << 16)
     """Bytes of log that one transaction takes, but for the last piece read."""
     latency: float = Field(default=0.1, gt=0, le=60)
     """Seconds that a record waits at most for its transaction to begin."""

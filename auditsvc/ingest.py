@@ -153,7 +153,7 @@ def _steps(load: Load, settings: Settings) -> Iterator[None]:
             while load.step():
                 yield
                 if load.unwritten >= settings.loader.batch_bytes:
-                    load.commit()
+                    load.commit_behind()
             load.finish()
             committed = load.commit()
     finally:

@@ -15,16 +15,18 @@ from __future__ import annotations
 import os
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from auditsvc.errors import ClashError, StoreError
 from auditsvc.store import Checkpoint
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from concurrent.futures import Future
 
-    from auditsvc.decode.interface import Decoder, Row
+    from auditsvc.decode.interface import Batch, Decoder, Row
     from auditsvc.store import Store
 
 CHUNK = 1 << 20
@@ -68,6 +70,15 @@ class Route:
     """Makes a decoder from the store's secret."""
 
 
+class _Piece(NamedTuple):
+    """What one transaction stores."""
+
+    batch: Batch
+    checkpoint: Checkpoint
+    open_records: int
+    ledger: dict[str, int]
+
+
 class Load:
     """One log on its way into one store: log, decoder and checkpoint in step."""
 
@@ -84,6 +95,8 @@ class Load:
         """Records that were there already."""
         self._route = route
         self._pins: list[tuple[str, Row, int]] = []
+        self._thread = ThreadPoolExecutor(1, "writer")  # begins with its first task
+        self._writing: Future[bool] | None = None
         self._begin()
 
     def _begin(self) -> None:
@@ -121,34 +134,70 @@ class Load:
 
         False if an id was taken: reading begins again at the checkpoint, with another id.
         """
-        if not self.dirty:
-            return True
-        batch = self._decoder.take()
+        if not self._settle():
+            return False
+        return not self.dirty or self._written(self._write(self._cut()))
+
+    def commit_behind(self) -> bool:
+        """Do as `commit`, in a thread: reading goes on meanwhile, as far as the next call.
+
+        False is said of the commit before; StoreError too.
+        """
+        piece = None
+        if self.dirty:
+            piece = self._cut()
+            self.store.pack(piece.batch)
+        if not self._settle():
+            return False  # the piece goes too: it comes again
+        if piece:
+            self._writing = self._thread.submit(self._write, piece)
+        return True
+
+    def _cut(self) -> _Piece:
+        """Take what was made since the last cut."""
         segment, position = self.log.checkpoint()
         missing = self.log.missing - self._missing
+        self._missing += missing
+        self.unwritten = 0
+        self.dirty = False
+        return _Piece(
+            batch=self._decoder.take(),
+            checkpoint=Checkpoint(segment, position, self._decoder.pending()),
+            open_records=self._decoder.open_records,
+            ledger={"segments_missing": missing} if missing else {},
+        )
+
+    def _write(self, piece: _Piece) -> bool:
         try:
             result = self.store.write(
                 self._source.id,
-                batch,
-                Checkpoint(segment, position, self._decoder.pending()),
-                open_records=self._decoder.open_records,
-                ledger={"segments_missing": missing} if missing else {},
+                piece.batch,
+                piece.checkpoint,
+                open_records=piece.open_records,
+                ledger=piece.ledger,
                 origin=self._origin,
             )
         except ClashError as error:
             self._pins += error.pins
-            self.log.close()
-            self._begin()
             return False
         self.events += result.events
         self.duplicates += result.duplicates
-        self._missing += missing
-        self.unwritten = 0
-        self.dirty = False
         return True
+
+    def _settle(self) -> bool:
+        """Wait for what is being written."""
+        writing, self._writing = self._writing, None
+        return writing is None or self._written(writing.result())
+
+    def _written(self, done: bool) -> bool:
+        if not done:
+            self.log.close()
+            self._begin()
+        return done
 
     def close(self) -> None:
         """Let go of the log; the store belongs to the caller."""
+        self._thread.shutdown()
         self.log.close()
 
 

@@ -16,7 +16,12 @@ What must hold:
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+from auditsvc.decode.facts import Facts
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 Row = tuple[object, ...]
 
@@ -54,6 +59,22 @@ COUNTS = (
 )
 
 
+class Whole(Protocol):
+    """The rows of a batch in forms that a database takes whole, dimensions and facts alike."""
+
+    def pack(self) -> None:
+        """Make the image now, in this thread, for whoever asks for it later."""
+
+    def image(self) -> bytes:
+        """Give an SQLite database that holds each table; the order of rows is the decoder's."""
+
+    def copy(self, table: str) -> bytes:
+        """Give a table's rows as PostgreSQL's binary COPY takes them; b"" if there are none."""
+
+    def integers(self, table: str, column: int) -> set[int]:
+        """Give the integers in a column (by place, not 0) of a dimension table."""
+
+
 @dataclass(slots=True)
 class Batch:
     """Rows for one transaction.
@@ -62,21 +83,22 @@ class Batch:
     table's columns in `auditsvc.store.schema`. A dimension row comes at most
     once between two clears of the decoder's caches and always before, or in,
     the batch that first uses its id.
-    `weights` maps `syscall` and `event` to the number of records in each row's
-    event, in step with `facts`, so that a duplicate can be counted in records.
+    `facts.weights` has the number of records in each row's event, so that a duplicate
+    can be counted in records.
     `raw` holds (offset, line, reason): where the line began, in bytes from where
     the decoder's own input began (negative for a line that `restore` brought in).
     A run of NUL bytes is an empty line, with its length in the reason.
     `counts` holds all of COUNTS, counted since the last batch.
+    `whole` has the same rows once more, where the decoder can give them so.
     A record type that the tables do not know comes as a row of `record_type` in
     `dimensions`.
     """
 
-    dimensions: dict[str, list[Row]] = field(default_factory=dict)
-    facts: dict[str, list[Row]] = field(default_factory=dict)
-    weights: dict[str, list[int]] = field(default_factory=dict)
+    dimensions: Mapping[str, list[Row]] = field(default_factory=dict)
+    facts: Facts = field(default_factory=Facts)
     raw: list[tuple[int, bytes, str]] = field(default_factory=list)
     counts: dict[str, int] = field(default_factory=dict)
+    whole: Whole | None = field(default=None, compare=False)
 
 
 class Decoder(Protocol):

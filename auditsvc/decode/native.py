@@ -6,11 +6,16 @@ interpreter lock is free while it decodes.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from auditsvc.decode.events import IDLE, MAX_OPEN
-from auditsvc.decode.interface import Batch
+from auditsvc.decode.made import batch_of
 from auditsvc.errors import StoreError
 from auditsvc.names import record_types
 from auditsvc.native import native_core
+
+if TYPE_CHECKING:
+    from auditsvc.decode.interface import Batch
 
 
 class NativeDecoder:
@@ -40,7 +45,7 @@ class NativeDecoder:
 
     def take(self) -> Batch:
         """Hand over the rows made since the last call."""
-        return Batch(*self._core.take())
+        return batch_of(*self._core.take())
 
     def restore(self, pending: bytes, now: float) -> None:
         """Take `pending()` of an earlier decoder; StoreError if it is not that."""

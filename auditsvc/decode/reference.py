@@ -214,7 +214,8 @@ class ReferenceDecoder:
         """Hand over the rows made since the last call."""
         batch = self._rows.take()
         if self._types.unknown:
-            batch.dimensions["record_type"] = list(self._types.unknown)
+            unknown: list[Row] = list(self._types.unknown)
+            batch.dimensions = {**batch.dimensions, "record_type": unknown}
             self._types.unknown.clear()
         batch.raw, self._raw = self._raw, []
         batch.counts, self._counts = self._counts, dict.fromkeys(COUNTS, 0)

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from auditsvc.decode import types
 from auditsvc.decode.calls import Call, parse_call
 from auditsvc.decode.dimensions import Dimensions, id_column
+from auditsvc.decode.facts import Facts
 from auditsvc.decode.fields import Field, parse_fields, to_int
 from auditsvc.decode.ids import SERIAL_BITS, SERIAL_MASK
 from auditsvc.decode.interface import COMPLETE, DISPLACED, NO_EXIT, ORPHAN, TRUNCATED, Batch, Row
@@ -97,11 +98,7 @@ class Rows:
             "record": self._records,
         }
         weights = {"syscall": self._syscall_weights, "event": self._event_weights}
-        batch = Batch(
-            dict(self._dimensions.made),
-            {table: rows for table, rows in facts.items() if rows},
-            {table: counts for table, counts in weights.items() if counts},
-        )
+        batch = Batch(dict(self._dimensions.made), Facts(facts, weights))
         self._dimensions.made.clear()
         self._new_batch()
         return batch

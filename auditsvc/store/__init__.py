@@ -67,6 +67,11 @@ class Store:
         """Find or make the source of this name, with the checkpoint that stands."""
         return self._writer.source(kind, name)
 
+    def pack(self, batch: Batch) -> None:
+        """Make a batch ready for `write`, which may then be called by another thread."""
+        if batch.whole and self.database.takes_whole:
+            self.database.pack(batch.whole)
+
     def write(
         self,
         source_id: int,

@@ -16,7 +16,7 @@ from sqlalchemy import func, insert, select, union_all
 from auditsvc.store.schema import arrival, consumer, event, syscall
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from sqlalchemy import Connection
 
@@ -26,9 +26,14 @@ Range = tuple[int, int]
 _FEW: Final = 8  # so many ids are noted one by one, before their range is halved again
 
 
-def note(connection: Connection, ids: Sequence[int]) -> None:
-    """Note the ids of events that this transaction added; the last thing it does."""
-    if not ids or connection.execute(select(consumer.c.seq).limit(1)).first() is None:
+def note(connection: Connection, added: Callable[[], Sequence[int]]) -> None:
+    """Note the ids of events that this transaction added; the last thing it does.
+
+    `added` gives them, and is asked only if anybody reads.
+    """
+    if connection.execute(select(consumer.c.seq).limit(1)).first() is None:
+        return
+    if not (ids := added()):
         return
     if connection.dialect.name == "postgresql":
         # Rows must be seen in the order of their numbers: one writer commits after the other.

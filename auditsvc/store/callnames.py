@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from auditsvc.store.database import Database
 
 _CACHE_PAIRS: Final = 500_000
-_NR: Final = schema.syscall.columns.keys().index("nr")
-_CONTEXT: Final = schema.syscall.columns.keys().index("context")
 _ARCH: Final = schema.context.columns.keys().index("arch")
 
 
@@ -37,22 +35,21 @@ class CallNames:
         """Know nothing: a transaction was rolled back."""
         self._arches: set[int] | None = None
         self._everywhere: set[int] = set()  # numbers that have a name on every arch seen
-        self._pairs: set[tuple[object, object]] = set()  # (context, number) that have one
+        self._pairs: set[tuple[int, int]] = set()  # (context, number) that have one
 
     def write(self, connection: Connection, batch: Batch) -> None:
         """Insert what lacks; the batch's contexts must be there."""
         self._name_arches(connection, batch)
-        calls = batch.facts.get("syscall") or []
-        odd = {row[_NR] for row in calls} - self._everywhere
-        if not odd:
-            return
-        pairs = {(row[_CONTEXT], row[_NR]) for row in calls if row[_NR] in odd} - self._pairs
-        if pairs:
+        odd = batch.facts.numbers() - self._everywhere
+        if odd and (pairs := batch.facts.pairs(odd) - self._pairs):
             self._name_pairs(connection, pairs)
 
     def _name_arches(self, connection: Connection, batch: Batch) -> None:
-        contexts = batch.dimensions.get("context", ())
-        arches = {arch for row in contexts if isinstance(arch := row[_ARCH], int)}
+        if batch.whole:
+            arches = batch.whole.integers("context", _ARCH)
+        else:
+            contexts = batch.dimensions.get("context", ())
+            arches = {arch for row in contexts if isinstance(arch := row[_ARCH], int)}
         if self._arches is None:
             arches.update(connection.scalars(select(func.distinct(schema.context.c.arch))))
             self._arches = set()
@@ -64,14 +61,14 @@ class CallNames:
         self._arches |= new
         self._everywhere = set.intersection(*(set(names.syscalls(a)) for a in self._arches))
 
-    def _name_pairs(self, connection: Connection, pairs: set[tuple[object, object]]) -> None:
-        used = {context for context, _ in pairs if isinstance(context, int)}
+    def _name_pairs(self, connection: Connection, pairs: set[tuple[int, int]]) -> None:
+        used = {context for context, _ in pairs}
         found = self._database.fetch(connection, schema.context, "id", used)
         arches = {row[0]: row[_ARCH] for row in found}
         missing = [
             (arch, nr, names.syscall_name(arch, nr) or str(nr))
             for arch, nr in {(arches[context], nr) for context, nr in pairs}
-            if isinstance(arch, int) and isinstance(nr, int)
+            if isinstance(arch, int)
         ]
         self._database.insert_absent(connection, schema.syscall_name, missing)
         if len(self._pairs) + len(pairs) > _CACHE_PAIRS:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Engine, Table
 
-    from auditsvc.decode.interface import Row
+    from auditsvc.decode.interface import Batch, Row, Whole
     from auditsvc.errors import StoreError
 
 
@@ -36,6 +36,8 @@ class Database(Protocol):
     engine: Engine
     place: str
     """How messages call it: a path, or a URL without its password."""
+    takes_whole: bool
+    """Whether it takes a batch's rows whole; else they must come one by one."""
 
     def prepare(self, *, create: bool) -> None:
         """See that the database can be reached and is ours or empty; StoreError otherwise."""
@@ -51,6 +53,22 @@ class Database(Protocol):
 
     def insert(self, connection: Connection, table: Table, rows: Sequence[Row]) -> None:
         """Insert rows; Contested if a key is taken."""
+
+    def pack(self, whole: Whole) -> None:
+        """Make ready what `stage` needs and what no transaction need wait for."""
+
+    def stage(self, connection: Connection, whole: Whole) -> None:
+        """Have the rows of a batch at hand, for `insert_new` and `insert_facts`."""
+
+    def insert_new(self, connection: Connection, table: Table, batch: Batch) -> bool:
+        """Insert the dimension rows of a staged batch that are not there.
+
+        False if it may be that an id stands for other content, or if that many rows are
+        better looked at one by one: then it inserted some or none.
+        """
+
+    def insert_facts(self, connection: Connection, batch: Batch) -> None:
+        """Insert the rows of all tables of facts, staged or not; Contested if a key is taken."""
 
     def insert_absent(self, connection: Connection, table: Table, rows: Sequence[Row]) -> int:
         """Insert the rows whose key is free; give how many those were."""

@@ -16,11 +16,11 @@ from auditsvc.errors import ClashError
 from auditsvc.store.schema import DIMENSIONS, record_type
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from sqlalchemy import Connection, Table
 
-    from auditsvc.decode.interface import Row
+    from auditsvc.decode.interface import Batch, Row
     from auditsvc.store.database import Database
 
 _CACHE_ROWS: Final = 200_000
@@ -37,15 +37,18 @@ class Dimensions:
         self._stored: set[int] = set()
         self._new: list[int] = []
 
-    def write(self, connection: Connection, dimensions: Mapping[str, Sequence[Row]]) -> None:
+    def write(self, connection: Connection, batch: Batch) -> None:
         """Insert what is not there; ClashError if an id stands for other content."""
         self._new = []
-        pins: list[tuple[str, Row, int]] = []
+        dimensions = batch.dimensions
         for table in DIMENSIONS:
-            if rows := dimensions.get(table.name):
-                pins += self._write_table(connection, table, rows)
-        if pins:
-            raise ClashError(pins)
+            if table.name not in dimensions:
+                continue
+            if batch.whole and self._database.insert_new(connection, table, batch):
+                continue
+            if pins := self._write_table(connection, table, dimensions[table.name]):
+                # At once: ids of this table are the content of those that follow.
+                raise ClashError(pins)
         if rows := dimensions.get(record_type.name):
             self._database.insert_absent(connection, record_type, rows)
 

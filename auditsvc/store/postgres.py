@@ -18,19 +18,22 @@ from sqlalchemy import BigInteger, Integer, LargeBinary, SmallInteger, Text, cre
 
 from auditsvc.errors import StoreError
 from auditsvc.store.database import Contested, column_list, first_line, transaction
+from auditsvc.store.schema import FACTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from sqlalchemy import URL, Column, Connection, Table
 
-    from auditsvc.decode.interface import Row
+    from auditsvc.decode.interface import Batch, Row, Whole
 
 _OURS: Final = "store_info"
 # Any number that other programs are not likely to lock.
 _LOCK: Final = 0x6175647473766331
 _CONNECT_SECONDS: Final = 10
-_MANY: Final = 500  # rows from which on a table to copy into is worth its making
+# From so many rows, or bytes of them, a table to copy into is worth its making.
+_MANY: Final = 500
+_MANY_BYTES: Final = 50_000
 
 # Most particular first: LargeBinary and Text are siblings, BigInteger is an Integer.
 _TYPES: Final = (
@@ -81,6 +84,8 @@ _PASSING: Final = ("08", "40", "57P", "55P03", "53", "25P03")
 
 class Postgres:
     """A store in a PostgreSQL database."""
+
+    takes_whole = True
 
     def __init__(self, url: URL) -> None:
         shown = url.set(drivername="postgresql").difference_update_query(_SECRETS)
@@ -144,12 +149,45 @@ class Postgres:
         """Insert rows by binary COPY; Contested if a key is taken."""
         _copy(connection, table.name, table, rows)
 
+    def pack(self, whole: Whole) -> None:
+        """Do nothing: each table's rows are made when it is their turn."""
+
+    def stage(self, connection: Connection, whole: Whole) -> None:
+        """Do nothing, as above."""
+
+    def insert_new(self, connection: Connection, table: Table, batch: Batch) -> bool:
+        """Insert the rows that are not there; False if they are few, or an id is taken."""
+        assert batch.whole
+        data = batch.whole.copy(table.name)
+        if len(data) < _MANY_BYTES:
+            return False
+        with _stage(connection, table, data) as stage:
+            added = _move(connection, table, stage)
+            count = connection.exec_driver_sql(f"SELECT count(*) FROM {stage}").scalar()  # noqa: S608
+            if added == count:
+                return True
+            other = connection.exec_driver_sql(
+                f"SELECT 1 FROM {stage} new JOIN {table.name} there ON there.id = new.id"  # noqa: S608
+                " WHERE there.* IS DISTINCT FROM new.* LIMIT 1"
+            )
+            return other.first() is None
+
+    def insert_facts(self, connection: Connection, batch: Batch) -> None:
+        """Insert the rows of all tables of facts; Contested if a key is taken."""
+        for table in FACTS:
+            if table.name not in batch.facts:
+                continue
+            if batch.whole:
+                _copy_data(connection, table.name, table, batch.whole.copy(table.name))
+            else:
+                self.insert(connection, table, batch.facts[table.name])
+
     def insert_absent(self, connection: Connection, table: Table, rows: Sequence[Row]) -> int:
         """Insert the rows whose key is free; give how many those were."""
         # In one order for all writers, so that none waits for one that waits for it.
         ordered = sorted(rows, key=_first)
-        columns = column_list(table)
         if len(ordered) < _MANY:
+            columns = column_list(table)
             arrays = ", ".join(f"%s::{_type(column)}[]" for column in table.columns)
             statement = (
                 f"INSERT INTO {table.name} ({columns})"  # noqa: S608 - names of the schema
@@ -157,17 +195,8 @@ class Postgres:
             )
             values = tuple(list(column) for column in zip(*ordered, strict=True))
             return connection.exec_driver_sql(statement, values).rowcount
-        stage = f"new_{table.name}"
-        connection.exec_driver_sql(
-            f"CREATE TEMPORARY TABLE {stage} (LIKE {table.name}) ON COMMIT DROP"
-        )
-        _copy(connection, stage, table, ordered)
-        found = connection.exec_driver_sql(
-            f"INSERT INTO {table.name} ({columns})"  # noqa: S608 - as above
-            f" SELECT * FROM {stage} ORDER BY 1 ON CONFLICT DO NOTHING"
-        )
-        connection.exec_driver_sql(f"DROP TABLE {stage}")
-        return found.rowcount
+        with _stage(connection, table, ordered) as stage:
+            return _move(connection, table, stage)
 
     def fetch(
         self, connection: Connection, table: Table, key: str, values: Iterable[int]
@@ -203,14 +232,50 @@ class Postgres:
 
 def _copy(connection: Connection, name: str, table: Table, rows: Sequence[Row]) -> None:
     """Copy rows into the table `name`, which has the columns of `table`."""
-    driver = connection.connection.driver_connection
-    assert isinstance(driver, psycopg.Connection)
-    statement = f"COPY {name} ({column_list(table)}) FROM STDIN (FORMAT BINARY)"
-    with driver.cursor() as cursor, cursor.copy(statement.encode()) as copy:
+    with _copying(connection, name, table) as copy:
         copy.set_types([_type(column) for column in table.columns])
         write = copy.write_row
         for row in rows:
             write(row)
+
+
+def _copy_data(connection: Connection, name: str, table: Table, data: bytes) -> None:
+    """Do as `_copy` with rows that are in the form of binary COPY."""
+    with _copying(connection, name, table) as copy:
+        copy.write(data)
+
+
+@contextmanager
+def _stage(connection: Connection, table: Table, rows: Sequence[Row] | bytes) -> Iterator[str]:
+    """Have rows in a table for the time being; gives its name."""
+    name = f"new_{table.name}"
+    connection.exec_driver_sql(f"CREATE TEMPORARY TABLE {name} (LIKE {table.name}) ON COMMIT DROP")
+    if isinstance(rows, bytes):
+        _copy_data(connection, name, table, rows)
+    else:
+        _copy(connection, name, table, rows)
+    yield name
+    connection.exec_driver_sql(f"DROP TABLE {name}")
+
+
+def _move(connection: Connection, table: Table, stage: str) -> int:
+    """Insert the staged rows whose key is free; give how many those were."""
+    columns = column_list(table)
+    # In one order for all writers, so that none waits for one that waits for it.
+    moved = connection.exec_driver_sql(
+        f"INSERT INTO {table.name} ({columns})"  # noqa: S608 - names of the schema
+        f" SELECT {columns} FROM {stage} ORDER BY 1 ON CONFLICT DO NOTHING"
+    )
+    return moved.rowcount
+
+
+@contextmanager
+def _copying(connection: Connection, name: str, table: Table) -> Iterator[psycopg.Copy]:
+    driver = connection.connection.driver_connection
+    assert isinstance(driver, psycopg.Connection)
+    statement = f"COPY {name} ({column_list(table)}) FROM STDIN (FORMAT BINARY)"
+    with driver.cursor() as cursor, cursor.copy(statement.encode()) as copy:
+        yield copy
 
 
 def _first(row: Row) -> str | int:

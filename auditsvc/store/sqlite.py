@@ -21,19 +21,23 @@ from sqlalchemy import create_engine, event, exc
 
 from auditsvc.errors import StoreError
 from auditsvc.store.database import READS, Contested, column_list, first_line, transaction
+from auditsvc.store.schema import FACTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from sqlalchemy import URL, Connection, Table
 
-    from auditsvc.decode.interface import Row
+    from auditsvc.decode.interface import Batch, Row, Whole
 
 APPLICATION_ID: Final = 0x61756474  # "audt"
 BUSY_SECONDS: Final = 30.0
 _CACHE_KIB: Final = 24576
 _ROWS_A_STATEMENT: Final = 20
-_WAL_PAGES: Final = 8000
+_STAGE: Final = "staged"
+"""Name by which a batch's rows are attached, as a database of their own."""
+_PAGE: Final = 8192
+_WAL_PAGES: Final = 4000
 """Pages that gather in the log before they move to the file. A hot page of an index is
 written to the log by every batch, to the file once."""
 
@@ -94,6 +98,8 @@ class SQLite:
             )
         self.path = Path(url.database).absolute()
         self.place = str(self.path)
+        # A Python that was built without it has no such method.
+        self.takes_whole = hasattr(sqlite3.Connection, "deserialize")
         self._busy = busy
         self.engine = create_engine(url, connect_args={"timeout": busy}, pool_size=1)
         event.listen(self.engine, "connect", self._connect)
@@ -101,6 +107,7 @@ class SQLite:
 
     def _connect(self, connection: sqlite3.Connection, _: object) -> None:
         connection.isolation_level = None  # transactions begin in _begin
+        connection.execute(f"PRAGMA page_size = {_PAGE}")  # of a file that is new
         self._switch_to_wal(connection)
         for pragma in (
             "synchronous = FULL",
@@ -201,12 +208,54 @@ class SQLite:
 
     def insert(self, connection: Connection, table: Table, rows: Sequence[Row]) -> None:
         """Insert rows; Contested if a key is taken."""
-        try:
+        with _contested():
             _insert_many(connection, table, rows)
-        except exc.IntegrityError as error:
-            if error.orig.sqlite_errorname not in _TAKEN:  # type: ignore[union-attr]
-                raise
-            raise Contested from error
+
+    def pack(self, whole: Whole) -> None:
+        """Have the image made."""
+        whole.pack()
+
+    def stage(self, connection: Connection, whole: Whole) -> None:
+        """Attach the image as a database in memory, until the next transaction begins."""
+        connection.exec_driver_sql(f"ATTACH ':memory:' AS {_STAGE}")
+        connection.info[_STAGE] = True
+        driver = connection.connection.driver_connection
+        assert isinstance(driver, sqlite3.Connection)
+        driver.deserialize(whole.image(), name=_STAGE)
+
+    def insert_new(self, connection: Connection, table: Table, batch: Batch) -> bool:
+        """Insert the staged rows that are not there; False if an id stands for other content."""
+        del batch
+        staged, columns = f"{_STAGE}.{table.name}", column_list(table)
+        added = connection.exec_driver_sql(
+            f"INSERT INTO main.{table.name} ({columns})"  # noqa: S608 - names of the schema
+            f" SELECT {columns} FROM {staged} WHERE true ON CONFLICT DO NOTHING"
+        )
+        if added.rowcount == connection.exec_driver_sql(f"SELECT count(*) FROM {staged}").scalar():  # noqa: S608
+            return True
+        others = " OR ".join(
+            f'there."{column.name}" IS NOT new."{column.name}"' for column in table.columns
+        )
+        other = connection.exec_driver_sql(
+            f"SELECT 1 FROM {staged} new JOIN main.{table.name} there ON there.id = new.id"  # noqa: S608
+            f" WHERE {others} LIMIT 1"
+        )
+        return other.first() is None
+
+    def insert_facts(self, connection: Connection, batch: Batch) -> None:
+        """Insert the rows of all tables of facts, staged or not; Contested if a key is taken."""
+        with _contested():
+            for table in FACTS:
+                if table.name not in batch.facts:
+                    continue
+                if not batch.whole:
+                    _insert_many(connection, table, batch.facts[table.name])
+                    continue
+                columns = column_list(table)
+                connection.exec_driver_sql(
+                    f"INSERT OR FAIL INTO main.{table.name} ({columns})"  # noqa: S608 - as above
+                    f" SELECT {columns} FROM {_STAGE}.{table.name}"
+                )
 
     def insert_absent(self, connection: Connection, table: Table, rows: Sequence[Row]) -> int:
         """Insert the rows whose key is free; give how many those were."""
@@ -241,9 +290,21 @@ class SQLite:
 
 
 def _begin(connection: Connection) -> None:
+    if connection.info.pop(_STAGE, False):  # it could not go while its rows were being read
+        connection.exec_driver_sql(f"DETACH {_STAGE}")
     # A transaction that begins as a reader cannot wait for a writer without failing.
     reads = connection.get_execution_options().get(READS, False)
     connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
+
+
+@contextmanager
+def _contested() -> Iterator[None]:
+    try:
+        yield
+    except exc.IntegrityError as error:
+        if error.orig.sqlite_errorname not in _TAKEN:  # type: ignore[union-attr]
+            raise
+        raise Contested from error
 
 
 def _insert_many(connection: Connection, table: Table, rows: Sequence[Row]) -> None:

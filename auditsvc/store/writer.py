@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from sqlalchemy import bindparam, select
 
 from auditsvc.decode import ids
+from auditsvc.decode.facts import Facts
 from auditsvc.errors import StoreError
 from auditsvc.store import arrivals, schema
 from auditsvc.store.callnames import CallNames
@@ -139,6 +140,8 @@ class Writer:
             pending=checkpoint.pending,
             open_records=open_records,
         )
+        if not self._database.takes_whole:
+            batch = replace(batch, whole=None)
         order = _Order(source, after, batch, ledger, origin)
         try:
             try:
@@ -157,14 +160,11 @@ class Writer:
         facts = order.batch.facts
         with self._database.begin(alone=False) as connection:
             self._before(connection, order)
-            self._check_apart(connection, order.batch)
-            for table in schema.FACTS:
-                if rows := facts.get(table.name):
-                    self._database.insert(connection, table, rows)
-            new = _event_ids(facts)
-            result = WriteResult(len(new), 0)
+            self._check_apart(connection, facts)
+            self._database.insert_facts(connection, order.batch)
+            result = WriteResult(facts.count, 0)
             self._after(connection, order, result)
-            arrivals.note(connection, new)
+            arrivals.note(connection, facts.ids)
         return result
 
     def _look_and_add(self, order: _Order) -> WriteResult:
@@ -174,12 +174,14 @@ class Writer:
             self._before(connection, order)
             result, new = self._reconcile(connection, order.batch)
             self._after(connection, order, result)
-            arrivals.note(connection, new)
+            arrivals.note(connection, lambda: new)
         return result
 
     def _before(self, connection: Connection, order: _Order) -> None:
         """Write what events refer to, and what refers to no event."""
-        self._dimensions.write(connection, order.batch.dimensions)
+        if order.batch.whole:
+            self._database.stage(connection, order.batch.whole)
+        self._dimensions.write(connection, order.batch)
         self._names.write(connection, order.batch)
         rows = [
             (_raw_id(order.before.id, position, line), order.before.id, position, reason, line)
@@ -189,32 +191,26 @@ class Writer:
         if rows:
             self._database.insert_absent(connection, schema.raw, list(dict.fromkeys(rows)))
 
-    def _check_apart(self, connection: Connection, batch: Batch) -> None:
+    def _check_apart(self, connection: Connection, facts: Facts) -> None:
         """Contested if an id would stand in `syscall` and in `event`: no key tells that."""
-        calls = batch.facts.get("syscall") or []
-        events = batch.facts.get("event") or []
-        if events:
-            wanted = {row[0] for row in events}
-            if any(row[0] in wanted for row in calls) or self._fetch_ids(
-                connection, schema.syscall, wanted
-            ):
-                raise Contested
-        if calls:
-            first, last = min(calls)[0], max(calls)[0]
-            limit = len(calls) // _RANGE_SHARE + 1000
+        events = {row[0] for row in facts.get("event") or () if isinstance(row[0], int)}
+        if events and (
+            facts.has_call(events) or self._fetch_ids(connection, schema.syscall, events)
+        ):
+            raise Contested
+        if span := facts.span():
+            limit = facts.count // _RANGE_SHARE + 1000
             table = schema.event
-            between = select(table.c.id).where(table.c.id.between(first, last)).limit(limit)
+            between = select(table.c.id).where(table.c.id.between(*span)).limit(limit)
             found = {row.id for row in connection.execute(between)}
             if len(found) == limit:
-                found = self._fetch_ids(connection, table, {row[0] for row in calls})
-            if found and any(row[0] in found for row in calls):
+                found = self._fetch_ids(connection, table, facts.ids())
+            if found and facts.has_call(found):
                 raise Contested
 
-    def _fetch_ids(
-        self, connection: Connection, table: Table, wanted: Iterable[object]
-    ) -> set[object]:
-        numbers = [i for i in wanted if isinstance(i, int)]
-        return {row[0] for row in self._database.fetch(connection, table, "id", numbers)}
+    def _fetch_ids(self, connection: Connection, table: Table, wanted: Iterable[int]) -> set[int]:
+        found = self._database.fetch(connection, table, "id", wanted)
+        return {row[0] for row in found if isinstance(row[0], int)}
 
     def _reconcile(self, connection: Connection, batch: Batch) -> tuple[WriteResult, list[int]]:
         """Write what is not there; gives the ids of the events that are new, too."""
@@ -222,7 +218,7 @@ class Writer:
         def read(table: Table, key: str, values: Iterable[int]) -> Sequence[Row]:
             return self._database.fetch(connection, table, key, values)
 
-        plan = reconcile(batch.facts, batch.weights, read)
+        plan = reconcile(batch.facts, batch.facts.weights, read)
         if plan.delete:
             for table in schema.FACTS:
                 key = "id" if "id" in table.columns else "event"
@@ -231,7 +227,7 @@ class Writer:
             if rows := plan.insert[table.name]:
                 self._database.insert(connection, table, rows)
         changed = set(plan.delete)
-        new = [event for event in _event_ids(plan.insert) if event not in changed]
+        new = [event for event in Facts(plan.insert).ids() if event not in changed]
         return WriteResult(plan.added, plan.duplicates), new
 
     def _after(self, connection: Connection, order: _Order, result: WriteResult) -> None:
@@ -276,15 +272,6 @@ class Writer:
             .values(count=entry.c.count + bindparam("n")),
             changes,
         )
-
-
-def _event_ids(facts: Mapping[str, Sequence[Row]]) -> list[int]:
-    return [
-        event
-        for name in ("syscall", "event")
-        for event, *_ in facts.get(name) or ()
-        if isinstance(event, int)
-    ]
 
 
 def _raw_id(source_id: int, position: int, line: bytes) -> int:

@@ -4,7 +4,8 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple};
 
-use crate::decode::{self, Batch, Counts, Dimension, EventRow, SyscallRow, TABLES, Value};
+use crate::decode::{self, Counts, Value};
+use crate::made::Made;
 
 /// Log lines in, rows out; the interpreter lock is free while it decodes.
 #[pyclass(module = "auditsvc._native")]
@@ -66,133 +67,18 @@ impl Decoder {
         self.0.types.forget();
     }
 
-    /// Gives dimensions, facts, weights, raw and counts: what a `Batch` is made of.
+    /// Gives what a `Batch` is made of: rows, unknown record types, raw and counts.
     fn take<'py>(&mut self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
-        let (batch, raw, counts) = self.0.take();
-        let dimensions = PyDict::new(py);
-        for (table, made) in TABLES.iter().zip(&mut self.0.rows.dimensions.made) {
-            let rows = std::mem::take(made);
-            put(&dimensions, table, rows.into_iter(), |row| dimension_row(py, row))?;
-        }
+        let (facts, raw, counts) = self.0.take();
+        let dimensions = std::mem::take(&mut self.0.rows.dimensions.made);
         let unknown = std::mem::take(&mut self.0.types.unknown);
-        put(&dimensions, "record_type", unknown.into_iter(), |(number, name)| {
-            row(py, [int(py, number.into()), PyString::new(py, &name).into_any()])
-        })?;
-        let weights = PyDict::new(py);
-        let of_syscalls = batch.syscalls.iter().map(|row| row.weight);
-        put(&weights, "syscall", of_syscalls, |weight| Ok(int(py, weight as i64)))?;
-        let of_events = batch.events.iter().map(|row| row.weight);
-        put(&weights, "event", of_events, |weight| Ok(int(py, weight as i64)))?;
         let raw = PyList::new(
             py,
             raw.into_iter().map(|raw| (raw.position, PyBytes::new(py, &raw.line), raw.reason)),
         )?;
-        let facts = facts(py, batch)?;
         let counts = counts_of(py, &counts)?;
-        (dimensions, facts, weights, raw, counts).into_pyobject(py)
+        (Made { facts, dimensions }, unknown, raw, counts).into_pyobject(py)
     }
-}
-
-/// Puts a list of rows under a table's name, if there are any.
-fn put<'py, T>(
-    into: &Bound<'py, PyDict>,
-    table: &str,
-    rows: impl ExactSizeIterator<Item = T>,
-    mut make: impl FnMut(T) -> PyResult<Object<'py>>,
-) -> PyResult<()> {
-    if rows.len() == 0 {
-        return Ok(());
-    }
-    let made = rows.map(&mut make).collect::<PyResult<Vec<_>>>()?;
-    into.set_item(table, PyList::new(into.py(), made)?)
-}
-
-fn facts<'py>(py: Python<'py>, batch: Batch) -> PyResult<Bound<'py, PyDict>> {
-    let facts = PyDict::new(py);
-    let opt = |value: Option<i64>| optional(py, value);
-    let int = |value: i64| int(py, value);
-    put(&facts, "syscall", batch.syscalls.iter(), |row| syscall_row(py, row))?;
-    put(&facts, "exec", batch.execs.iter(), |&(event, argv)| row(py, [int(event), int(argv)]))?;
-    put(&facts, "path", batch.paths.iter(), |&(event, seq, item, file)| {
-        row(py, [int(event), int(seq), opt(item), int(file)])
-    })?;
-    put(&facts, "sockaddr", batch.sockaddrs.iter(), |&(event, seq, address)| {
-        row(py, [int(event), int(seq), int(address)])
-    })?;
-    put(&facts, "event", batch.events.iter(), |row| event_row(py, row))?;
-    put(&facts, "record", batch.records.iter(), |&(event, number, seq, fields)| {
-        row(py, [int(event), int(number.into()), int(seq), int(fields)])
-    })?;
-    Ok(facts)
-}
-
-fn int(py: Python<'_>, value: i64) -> Object<'_> {
-    match value.into_pyobject(py) {
-        Ok(number) => number.into_any(),
-    }
-}
-
-fn optional(py: Python<'_>, value: Option<i64>) -> Object<'_> {
-    value.map_or_else(|| py.None().into_bound(py), |value| int(py, value))
-}
-
-fn row<'py, const N: usize>(py: Python<'py>, columns: [Object<'py>; N]) -> PyResult<Object<'py>> {
-    Ok(PyTuple::new(py, columns)?.into_any())
-}
-
-fn syscall_row<'py>(py: Python<'py>, of: &SyscallRow) -> PyResult<Object<'py>> {
-    let int = |value: i64| int(py, value);
-    let [a0, a1, a2, a3] = of.arguments.map(int);
-    row(
-        py,
-        [
-            int(of.id),
-            int(of.ms.into()),
-            int(of.serial.into()),
-            int(of.nr.into()),
-            a0,
-            a1,
-            a2,
-            a3,
-            optional(py, of.success.map(i64::from)),
-            optional(py, of.exit),
-            int(of.state.into()),
-            int(of.items.into()),
-            int(of.context),
-        ],
-    )
-}
-
-fn event_row<'py>(py: Python<'py>, of: &EventRow) -> PyResult<Object<'py>> {
-    let int = |value: i64| int(py, value);
-    let [pid, uid, auid, ses] = of.who.map(|value| optional(py, value));
-    row(
-        py,
-        [
-            int(of.id),
-            int(of.host),
-            int(of.ms.into()),
-            int(of.serial.into()),
-            int(of.number.into()),
-            pid,
-            uid,
-            auid,
-            ses,
-            int(of.state.into()),
-            int(of.fields),
-        ],
-    )
-}
-
-fn dimension_row(py: Python<'_>, of: Dimension) -> PyResult<Object<'_>> {
-    let columns = of.content.into_iter().map(|value| match value {
-        Value::Null => py.None().into_bound(py),
-        Value::Int(number) => int(py, number),
-        Value::Text(text) => PyString::new(py, &text).into_any(),
-        Value::Bytes(data) => PyBytes::new(py, &data).into_any(),
-    });
-    let row: Vec<_> = std::iter::once(int(py, of.id)).chain(columns).collect();
-    Ok(PyTuple::new(py, row)?.into_any())
 }
 
 fn value_of(object: &Object<'_>) -> PyResult<Value> {

@@ -6,12 +6,15 @@ import gzip
 import os
 import pty
 import re
+import sqlite3
 import subprocess
 
 import pytest
 from fixtures import commands
 from fixtures.commands import AUDITSVC
 from fixtures.logs import balanced, ledger, opening, rows
+
+from auditsvc.store import open_store
 
 
 @pytest.fixture
@@ -76,6 +79,53 @@ def test_a_filtered_copy_is_not_taken_for_read(url, tmp_path):
     assert new == 4
     assert there > 0
     assert serials(url) == list(range(1, 9))
+    assert balanced(url)
+
+
+def test_an_id_that_is_taken_while_reading_went_on(url, tmp_path, monkeypatch):
+    """What was decoded behind a batch that could not be stored comes again, once."""
+    monkeypatch.setenv("AUDITSVC_LOADER__BATCH_BYTES", "65536")
+    path = tmp_path / "audit.log"
+    # Read by the mebibyte: five batches; a name that comes once, in the second of them.
+    odd = opening(5000, name="/odd").encode()
+    path.write_bytes(log(1, 5000) + odd + log(5001, 15000))
+    assert path.stat().st_size > 4 << 20
+    (tmp_path / "first.log").write_bytes(odd)
+    assert ingest(url, tmp_path / "first.log") == (1, 0)
+    with sqlite3.connect(url.removeprefix("sqlite:///")) as store:
+        store.execute("UPDATE text SET value = '/forged' WHERE value = '/odd'")
+        store.execute("DELETE FROM path")
+        store.execute("DELETE FROM syscall")
+    assert ingest(url, path) == (14999, 0)
+    assert serials(url) == list(range(1, 15000))
+    names = rows(url, "SELECT name FROM paths JOIN syscalls USING (event_id) WHERE serial = 5000")
+    assert [row["name"] for row in names] == ["/odd"]
+    assert balanced(url)
+
+
+def test_a_store_that_fails_while_reading_went_on(url, tmp_path, monkeypatch):
+    """The error ends the command in one line; what was stored before it stays, and counts."""
+    monkeypatch.setenv("AUDITSVC_LOADER__BATCH_BYTES", "65536")
+    path = tmp_path / "audit.log"
+    path.write_bytes(log(1, 15000))
+    open_store(url).close()
+    with sqlite3.connect(url.removeprefix("sqlite:///")) as store:
+        store.execute(
+            "CREATE TRIGGER refuse BEFORE INSERT ON syscall WHEN new.serial = 9000"
+            " BEGIN SELECT raise(FAIL, 'refused'); END"
+        )
+    done = commands.run("ingest", "--store", url, path, text=True)
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1
+    assert "refused" in done.stderr
+    stored = serials(url)
+    assert stored == list(range(1, len(stored) + 1))
+    assert len(stored) < 9000
+    assert balanced(url)
+    with sqlite3.connect(url.removeprefix("sqlite:///")) as store:
+        store.execute("DROP TRIGGER refuse")
+    assert ingest(url, path) == (14999 - len(stored), 0)
+    assert serials(url) == list(range(1, 15000))
     assert balanced(url)
 
 

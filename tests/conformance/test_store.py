@@ -20,10 +20,17 @@ from fixtures.logs import (
     rows,
 )
 
-from auditsvc.decode import ids
+from auditsvc.decode import DECODERS, ids, make_decoder
 from auditsvc.decode.interface import Batch
-from auditsvc.errors import StoreError
-from auditsvc.store import Checkpoint, open_store
+from auditsvc.errors import ClashError, StoreError
+from auditsvc.store import Checkpoint, open_store, schema
+
+
+@pytest.fixture(autouse=True, params=list(DECODERS))
+def decoder(request, monkeypatch):
+    """Have the rows from each decoder: each hands them over in its own way."""
+    monkeypatch.setattr(Pipe, "decoder", request.param)
+
 
 EXEC = (
     call(7, nr=59, items=1, rest=" enriched=1")
@@ -217,6 +224,7 @@ def test_two_hosts_that_meet_on_one_id_are_both_kept(url):
 
 def test_an_id_that_stands_for_other_content_is_noticed(url, monkeypatch):
     """With ids of eight bits nearly every content clashes, and none is shown for another."""
+    monkeypatch.setattr(Pipe, "decoder", "reference")  # the native core has a mask of its own
     monkeypatch.setattr(ids, "DIMENSION_MASK", 0x1FF)
     names = [f"/file{n}" for n in range(60)]
     text = "".join(opening(n, name=name, second=SECOND + n) for n, name in enumerate(names))
@@ -232,6 +240,62 @@ def test_an_id_that_stands_for_other_content_is_noticed(url, monkeypatch):
     )
     assert seen == [{"serial": n, "name": name} for n, name in enumerate(names)]
     assert balanced(url)
+
+
+def test_texts_of_any_length_and_many_rows(url):
+    """What takes another way because it is long, or many, arrives as it is."""
+    lengths = [*range(8000, 8200), 100_000]
+    log = "".join(
+        record("USER_LOGIN", n + 1000, f"pid=1 uid=0 msg='op={'x' * length}'", second=SECOND + n)
+        + opening(n, name=f"/{n}", second=SECOND + n)
+        for n, length in enumerate(lengths, start=1)
+    )
+    load(url, log)
+    load(url, log, "copy")
+    seen = everything(url)
+    assert [len(row["fields"]["op"]) for row in seen["events"]] == lengths
+    assert [row["name"] for row in seen["paths"]] == [f"/{n + 1}" for n in range(len(lengths))]
+    assert balanced(url)
+
+
+def test_a_driver_that_takes_rows_alone(url, monkeypatch):
+    """Where Python's sqlite3 was built without deserialize, the same rows are stored."""
+    load(url, LOG)
+    wanted = everything(url)
+    with open_store(url) as store, store.engine.begin() as connection:
+        for table in (*schema.FACTS, *schema.DIMENSIONS):
+            connection.execute(table.delete())
+    pipe = Pipe(url, "again")
+    monkeypatch.setattr(pipe.store.database, "takes_whole", False)
+    pipe.load(LOG)
+    pipe.close()
+    assert everything(url) == wanted
+
+
+def test_an_id_that_was_taken_by_other_content(url):
+    """An id that somebody made stand for other content is noticed, and both are kept."""
+    load(url, opening(1, name="/a"))
+    with open_store(url) as store, store.engine.begin() as connection:
+        found = connection.exec_driver_sql("SELECT id FROM text WHERE value = '/a'").scalar()
+        connection.exec_driver_sql(f"UPDATE text SET value = '/forged' WHERE id = {found}")
+    pipe = Pipe(url, "more")
+    pipe.load("".join(opening(n, name=name) for n, name in ((2, "/a"), (3, "/b"))))
+    pipe.close()
+    assert pipe.clashes == 1
+    seen = rows(url, "SELECT name FROM paths ORDER BY event_id")
+    assert [row["name"] for row in seen] == ["/forged", "/a", "/b"]
+
+
+def test_clashes_are_settled_one_table_after_the_other(url, monkeypatch):
+    """Other ids of texts make other files: what clashes there is not known before."""
+    monkeypatch.setattr(ids, "DIMENSION_MASK", 0xFF)
+    with open_store(url) as store:
+        made = make_decoder("reference", secret=store.secret, host="box")
+        made.feed("".join(opening(n, name=f"/file{n}") for n in range(60)).encode(), 0.0)
+        source = store.source("file", "log")
+        with pytest.raises(ClashError) as caught:
+            store.write(source.id, made.take(), Checkpoint("1", 1))
+    assert {table for table, _, _ in caught.value.pins} == {"text"}
 
 
 def test_any_order_of_cut_copies_gives_the_same_events(url):

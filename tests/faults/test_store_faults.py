@@ -366,10 +366,10 @@ def test_a_connection_that_is_cut_within_a_transaction(postgres_url):
     pipe = Pipe(postgres_url)
     pipe.load(opening(1))
     engine = create_engine(parse_url(postgres_url))
-    real = pipe.store._writer._database.insert
+    real = pipe.store._writer._database.insert_facts
     cut = []
 
-    def insert(connection, table, some):
+    def insert(connection, batch):
         if not cut:
             cut.append(True)
             with engine.begin() as other:
@@ -377,9 +377,9 @@ def test_a_connection_that_is_cut_within_a_transaction(postgres_url):
                     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
                     " WHERE datname = current_database() AND pid != pg_backend_pid()"
                 )
-        real(connection, table, some)
+        real(connection, batch)
 
-    pipe.store._writer._database.insert = insert
+    pipe.store._writer._database.insert_facts = insert
     with pytest.raises(StoreError) as caught:
         pipe.load(opening(1) + opening(2))
     assert caught.value.retryable

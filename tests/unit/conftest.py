@@ -43,7 +43,7 @@ class Decoded:
         for own, new in (
             (self.dimensions, batch.dimensions),
             (self.facts, batch.facts),
-            (self.weights, batch.weights),
+            (self.weights, batch.facts.weights),
         ):
             for table, rows in new.items():
                 assert rows, table

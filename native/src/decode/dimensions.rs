@@ -9,6 +9,7 @@ use super::cache::Cache;
 use super::calls::Rest;
 use super::fields::{Field, decode_value, parse_fields, signed, to_int, to_json};
 use super::ids::{Value, canonical, dimension_id};
+use super::tables::DIMENSIONS;
 use super::text::{json_list, to_text};
 use super::types::{CWD, PATH, PROCTITLE, SYSCALL};
 
@@ -59,8 +60,7 @@ const FILE_COLUMNS: [(&[u8], Kind); 9] = [
     (b"obj", Text),
 ];
 
-/// Names of the tables, in the order of `Dimensions::made`.
-pub const TABLES: [&str; 5] = ["host", "text", "context", "file", "address"];
+// Places in `Dimensions::made`.
 const HOST: usize = 0;
 const TEXT: usize = 1;
 const CONTEXT: usize = 2;
@@ -129,7 +129,7 @@ impl Dimensions {
     }
 
     fn id(&mut self, table: usize, content: Vec<Value>, size: usize) -> i64 {
-        let key = canonical(TABLES[table], &content);
+        let key = canonical(DIMENSIONS[table].name, &content);
         if let Some(known) = self.ids.get((), &[&key]) {
             return known;
         }

@@ -15,13 +15,15 @@ mod ids;
 mod line;
 mod rows;
 mod serials;
+mod tables;
 mod text;
 mod types;
 
 pub use decoder::{Counts, Decoder};
-pub use dimensions::{Dimension, TABLES};
+pub use dimensions::Dimension;
 pub use ids::Value;
-pub use rows::{Batch, EventRow, SyscallRow};
+pub use rows::Batch;
+pub use tables::{DIMENSIONS, DimensionTable, Table, Visitor};
 
 /// Makes a decoder; `record_types` is `auditsvc.names.record_types()`.
 pub fn new(
