@@ -105,7 +105,8 @@ class _Whole:
         self._image = self._made.image()
 
     def image(self) -> bytes:
-        return self._image or self._made.image()
+        image, self._image = self._image, b""  # who takes it keeps it
+        return image or self._made.image()
 
     def copy(self, table: str) -> bytes:
         return self._made.copy(table)

@@ -271,7 +271,7 @@ def calls_alone(path: Path, *, indexed: bool) -> Iterator[sqlite3.Connection]:
     try:
         for pragma in ("page_size = 8192", "journal_mode = WAL", "synchronous = NORMAL"):
             connection.execute(f"PRAGMA {pragma}")
-        connection.execute("PRAGMA cache_size = -24576")
+        connection.execute("PRAGMA cache_size = -18432")
         calls = schema.syscall
         made = [CreateTable(calls), *(CreateIndex(index) for index in calls.indexes if indexed)]
         for statement in made:
