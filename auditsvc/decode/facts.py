@@ -62,8 +62,9 @@ class Facts(Mapping[str, "list[Row]"]):
 
     def span(self) -> tuple[int, int] | None:
         """Give the lowest and the highest id of a call, None if there is none."""
-        calls = self._rows.get("syscall")
-        return _pair(min(calls)[0], max(calls)[0]) if calls else None
+        # By the id alone: behind equal ones stand columns that may be None in one of them.
+        calls = [row[0] for row in self._rows.get("syscall", ()) if isinstance(row[0], int)]
+        return (min(calls), max(calls)) if calls else None
 
     def has_call(self, ids: Collection[int]) -> bool:
         """Tell whether a call has one of these ids."""
