@@ -81,6 +81,9 @@ class _Facts(_Tables, Facts):
     def ids(self) -> list[int]:
         return self._made.ids()
 
+    def lone_ids(self) -> list[int]:
+        return self._made.lone_ids()
+
     def span(self) -> tuple[int, int] | None:
         return self._made.span()
 
