@@ -83,8 +83,9 @@ impl Drain {
     }
 
     /// Waits up to `timeout` seconds for a record; from the first one on, lets more gather for
-    /// `pace` at most, less while records pour in, takes all that is there, and so on for `hold` seconds or until there are
-    /// `max_bytes` of lines. Comes back at once, with what is there, when `wake_fd` can be read.
+    /// `pace` at most, less while records pour in, takes all that is there, and so on for `hold`
+    /// seconds or until there are `max_bytes` of lines. Comes back at once, with what is there,
+    /// when `wake_fd` can be read.
     #[pyo3(signature = (*, max_bytes, pace, hold, timeout, wake_fd = NO_FD))]
     fn collect(
         &mut self,
