@@ -27,9 +27,6 @@ class Drained:
     @property
     def config_changes(self) -> int:
         """Records in `lines` that tell of changed rules or settings (CONFIG_CHANGE)."""
-    @property
-    def busy(self) -> bool:
-        """Records came faster than the pace takes them: some batch was full."""
 
 @final
 class Drain:

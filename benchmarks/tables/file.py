@@ -37,8 +37,9 @@ if TYPE_CHECKING:
 
 _CHUNK = 1 << 20
 _SLOW = ("ausearch --raw",)
-_LIMITS = {"SQLite's copy, no index": False, "SQLite's copy, with the indexes": True}
 """They take the square of a log's length: they get a short one."""
+_LIMITS = {"SQLite's copy, no index": False, "SQLite's copy, with the indexes": True}
+"""What SQLite alone copies, and whether into a table with its indexes."""
 
 
 @dataclass(frozen=True, slots=True)
