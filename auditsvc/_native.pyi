@@ -62,6 +62,9 @@ class Decoder:
     @property
     def open_records(self) -> int:
         """Records that belong to events which have not ended."""
+    @property
+    def held(self) -> int:
+        """About how many bytes the rows hold that `take` would give."""
     def feed(self, data: bytes, now: float) -> None: ...
     def expire(self, now: float) -> None: ...
     def finish(self) -> None: ...
