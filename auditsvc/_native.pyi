@@ -27,9 +27,6 @@ class Drained:
     @property
     def config_changes(self) -> int:
         """Records in `lines` that tell of changed rules or settings (CONFIG_CHANGE)."""
-    @property
-    def busy(self) -> bool:
-        """Records came faster than the pace takes them: some batch was full."""
 
 @final
 class Drain:
@@ -65,6 +62,9 @@ class Decoder:
     @property
     def open_records(self) -> int:
         """Records that belong to events which have not ended."""
+    @property
+    def held(self) -> int:
+        """About how many bytes the rows hold that `take` would give."""
     def feed(self, data: bytes, now: float) -> None: ...
     def expire(self, now: float) -> None: ...
     def finish(self) -> None: ...
@@ -92,6 +92,7 @@ class Made:
     def weights(self, table: str) -> list[int]:
         """Give the records in each row's event; none but for `syscall` and `event`."""
     def ids(self) -> list[int]: ...
+    def lone_ids(self) -> list[int]: ...
     def span(self) -> tuple[int, int] | None: ...
     def has_call(self, ids: set[int]) -> bool: ...
     def numbers(self) -> set[int]: ...

@@ -152,7 +152,7 @@ def _steps(load: Load, settings: Settings) -> Iterator[None]:
         while not committed:
             while load.step():
                 yield
-                if load.unwritten >= settings.loader.batch_bytes:
+                if load.is_full(settings.loader.batch_bytes):
                     load.commit_behind()
             load.finish()
             committed = load.commit()

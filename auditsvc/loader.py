@@ -124,6 +124,10 @@ class Load:
         self.dirty |= self._decoder.open_records != was_open
         return len(data)
 
+    def is_full(self, batch_bytes: int) -> bool:
+        """Whether it is time to commit: so much was read, or small events made as many rows."""
+        return self.unwritten >= batch_bytes or self._decoder.held >= batch_bytes
+
     def finish(self) -> None:
         """No more will come: end the events that are open, and the line that has no end."""
         self.dirty |= bool(self._decoder.pending())
@@ -289,7 +293,7 @@ class Loader(threading.Thread):
             self._arrived.clear()
             got = load.step()
             now = time.monotonic()
-            if load.unwritten >= self._batch_bytes or (load.dirty and now >= due):
+            if load.is_full(self._batch_bytes) or (load.dirty and now >= due):
                 self._commit(load)
                 due = time.monotonic() + self._latency
             elif not got and finishing:

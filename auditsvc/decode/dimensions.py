@@ -32,6 +32,7 @@ from auditsvc.decode.fields import (
     to_text,
 )
 from auditsvc.decode.ids import dimension_id
+from auditsvc.decode.interface import ROW_SIZE
 from auditsvc.decode.records import join_arguments, parse_address
 
 if TYPE_CHECKING:
@@ -101,6 +102,8 @@ class Dimensions:
 
     def __init__(self, secret: bytes, host: str) -> None:
         self.made: defaultdict[str, list[Row]] = defaultdict(list)
+        self.held = 0
+        """About how many bytes `made` holds; who takes the rows sets it back."""
         self._secret = secret
         self._host = host
         self._pins: dict[tuple[str, Row], int] = {}
@@ -131,6 +134,7 @@ class Dimensions:
             return known
         made = self._pins.get(key) or dimension_id(self._secret, table, content)
         self.made[table].append((made, *content))
+        self.held += size + ROW_SIZE
         return self._ids.put(key, made, size)
 
     def _text(self, value: str, raw: bytes | None = None) -> int:

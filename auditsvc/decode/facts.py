@@ -53,17 +53,20 @@ class Facts(Mapping[str, "list[Row]"]):
 
     def ids(self) -> list[int]:
         """Give the events' ids."""
-        return [
-            event
-            for name in ("syscall", "event")
-            for event, *_ in self._rows.get(name, ())
-            if isinstance(event, int)
-        ]
+        return [*self._ids("syscall"), *self._ids("event")]
+
+    def lone_ids(self) -> list[int]:
+        """Give the ids of the events that are no calls."""
+        return self._ids("event")
+
+    def _ids(self, table: str) -> list[int]:
+        return [row[0] for row in self._rows.get(table, ()) if isinstance(row[0], int)]
 
     def span(self) -> tuple[int, int] | None:
         """Give the lowest and the highest id of a call, None if there is none."""
-        calls = self._rows.get("syscall")
-        return _pair(min(calls)[0], max(calls)[0]) if calls else None
+        # By the id alone: behind equal ones stand columns that may be None in one of them.
+        calls = self._ids("syscall")
+        return (min(calls), max(calls)) if calls else None
 
     def has_call(self, ids: Collection[int]) -> bool:
         """Tell whether a call has one of these ids."""

@@ -101,6 +101,10 @@ class Batch:
     whole: Whole | None = field(default=None, compare=False)
 
 
+EVENT_SIZE = 200  # bytes that an event counts in `held`, with its further rows
+ROW_SIZE = 100  # bytes that a dimension row counts there, beside its texts
+
+
 class Decoder(Protocol):
     """Turns log lines into rows."""
 
@@ -110,6 +114,10 @@ class Decoder(Protocol):
     @property
     def open_records(self) -> int:
         """Records that belong to events which have not ended."""
+
+    @property
+    def held(self) -> int:
+        """About how many bytes the rows hold that `take` would give, the same for all decoders."""
 
     def feed(self, data: bytes, now: float) -> None:
         """Take the next bytes of the stream, split anywhere."""

@@ -81,6 +81,9 @@ class _Facts(_Tables, Facts):
     def ids(self) -> list[int]:
         return self._made.ids()
 
+    def lone_ids(self) -> list[int]:
+        return self._made.lone_ids()
+
     def span(self) -> tuple[int, int] | None:
         return self._made.span()
 
@@ -105,7 +108,8 @@ class _Whole:
         self._image = self._made.image()
 
     def image(self) -> bytes:
-        return self._image or self._made.image()
+        image, self._image = self._image, b""  # who takes it keeps it
+        return image or self._made.image()
 
     def copy(self, table: str) -> bytes:
         return self._made.copy(table)

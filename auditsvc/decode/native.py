@@ -43,6 +43,11 @@ class NativeDecoder:
         """Records that belong to events which have not ended."""
         return int(self._core.open_records)
 
+    @property
+    def held(self) -> int:
+        """About how many bytes the rows hold that `take` would give."""
+        return int(self._core.held)
+
     def take(self) -> Batch:
         """Hand over the rows made since the last call."""
         return batch_of(*self._core.take())

@@ -70,6 +70,11 @@ class ReferenceDecoder:
         """Records that belong to events which have not ended."""
         return self._events.open_records
 
+    @property
+    def held(self) -> int:
+        """About how many bytes the rows hold that `take` would give."""
+        return self._rows.held
+
     def feed(self, data: bytes, now: float) -> None:
         """Take the next bytes of the stream, split anywhere."""
         self._parts.append(data)

@@ -26,7 +26,16 @@ from auditsvc.decode.dimensions import Dimensions, id_column
 from auditsvc.decode.facts import Facts
 from auditsvc.decode.fields import Field, parse_fields, to_int
 from auditsvc.decode.ids import SERIAL_BITS, SERIAL_MASK
-from auditsvc.decode.interface import COMPLETE, DISPLACED, NO_EXIT, ORPHAN, TRUNCATED, Batch, Row
+from auditsvc.decode.interface import (
+    COMPLETE,
+    DISPLACED,
+    EVENT_SIZE,
+    NO_EXIT,
+    ORPHAN,
+    TRUNCATED,
+    Batch,
+    Row,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -87,6 +96,12 @@ class Rows:
         self._sockaddrs: list[Row] = []
         self._records: list[Row] = []
 
+    @property
+    def held(self) -> int:
+        """About how many bytes the rows hold that nobody took."""
+        events = len(self._syscalls) + len(self._events)
+        return events * EVENT_SIZE + self._dimensions.held
+
     def take(self) -> Batch:
         """Hand over the rows made since the last call; tables without rows are left out."""
         facts = {
@@ -100,6 +115,7 @@ class Rows:
         weights = {"syscall": self._syscall_weights, "event": self._event_weights}
         batch = Batch(dict(self._dimensions.made), Facts(facts, weights))
         self._dimensions.made.clear()
+        self._dimensions.held = 0
         self._new_batch()
         return batch
 

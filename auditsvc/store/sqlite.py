@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 APPLICATION_ID: Final = 0x61756474  # "audt"
 BUSY_SECONDS: Final = 30.0
-_CACHE_KIB: Final = 24576
+_CACHE_KIB: Final = 18432
 _ROWS_A_STATEMENT: Final = 20
 _STAGE: Final = "staged"
 """Name by which a batch's rows are attached, as a database of their own."""

@@ -193,7 +193,7 @@ class Writer:
 
     def _check_apart(self, connection: Connection, facts: Facts) -> None:
         """Contested if an id would stand in `syscall` and in `event`: no key tells that."""
-        events = {row[0] for row in facts.get("event") or () if isinstance(row[0], int)}
+        events = set(facts.lone_ids())
         if events and (
             facts.has_call(events) or self._fetch_ids(connection, schema.syscall, events)
         ):

@@ -37,8 +37,9 @@ if TYPE_CHECKING:
 
 _CHUNK = 1 << 20
 _SLOW = ("ausearch --raw",)
-_LIMITS = {"SQLite's copy, no index": False, "SQLite's copy, with the indexes": True}
 """They take the square of a log's length: they get a short one."""
+_LIMITS = {"SQLite's copy, no index": False, "SQLite's copy, with the indexes": True}
+"""What SQLite alone copies, and whether into a table with its indexes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,7 +272,7 @@ def calls_alone(path: Path, *, indexed: bool) -> Iterator[sqlite3.Connection]:
     try:
         for pragma in ("page_size = 8192", "journal_mode = WAL", "synchronous = NORMAL"):
             connection.execute(f"PRAGMA {pragma}")
-        connection.execute("PRAGMA cache_size = -24576")
+        connection.execute("PRAGMA cache_size = -18432")
         calls = schema.syscall
         made = [CreateTable(calls), *(CreateIndex(index) for index in calls.indexes if indexed)]
         for statement in made:

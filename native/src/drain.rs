@@ -42,8 +42,6 @@ pub struct Drained {
     forged: usize,
     /// Records in `lines` that tell of changed rules or settings (CONFIG_CHANGE).
     config_changes: usize,
-    /// Records came faster than the pace takes them: some batch was full.
-    busy: bool,
 }
 
 #[derive(Default)]
@@ -54,7 +52,6 @@ struct Gathered {
     overflows: usize,
     forged: usize,
     config_changes: usize,
-    busy: bool,
 }
 
 /// Empties a record socket. `prefixes` gives, by record type, how its lines begin
@@ -83,8 +80,9 @@ impl Drain {
     }
 
     /// Waits up to `timeout` seconds for a record; from the first one on, lets more gather for
-    /// `pace` at most, less while records pour in, takes all that is there, and so on for `hold` seconds or until there are
-    /// `max_bytes` of lines. Comes back at once, with what is there, when `wake_fd` can be read.
+    /// `pace` at most, less while records pour in, takes all that is there, and so on for `hold`
+    /// seconds or until there are `max_bytes` of lines. Comes back at once, with what is there,
+    /// when `wake_fd` can be read.
     #[pyo3(signature = (*, max_bytes, pace, hold, timeout, wake_fd = NO_FD))]
     fn collect(
         &mut self,
@@ -108,7 +106,6 @@ impl Drain {
             overflows: got.overflows,
             forged: got.forged,
             config_changes: got.config_changes,
-            busy: got.busy,
         })
     }
 }
@@ -129,9 +126,7 @@ impl Drain {
             self.pause = self.pause.clamp(SHORTEST.min(pace), pace);
             let woken = ready.second || sys::wait(NO_FD, wake_fd, self.pause)?.second;
             let before = got.count;
-            while got.lines.len() < max_bytes && self.take_batch(&mut got)? {
-                got.busy = true;
-            }
+            while got.lines.len() < max_bytes && self.take_batch(&mut got)? {}
             let gathered = u32::try_from(got.count - before).unwrap_or(u32::MAX).max(1);
             // At most half or twice as long, so that one odd moment does not decide.
             let next = self.pause.saturating_mul(GATHER) / gathered;

@@ -66,6 +66,10 @@ impl Made {
         calls.chain(self.facts.events.iter().map(|row| row.id)).collect()
     }
 
+    fn lone_ids(&self) -> Vec<i64> {
+        self.facts.events.iter().map(|row| row.id).collect()
+    }
+
     fn span(&self) -> Option<(i64, i64)> {
         let ids = self.facts.syscalls.iter().map(|row| row.id);
         ids.clone().min().zip(ids.max())

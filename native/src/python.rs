@@ -35,6 +35,11 @@ impl Decoder {
         self.0.open_records
     }
 
+    #[getter]
+    fn held(&self) -> usize {
+        self.0.rows.held()
+    }
+
     fn feed(&mut self, py: Python<'_>, data: &[u8], now: f64) {
         py.detach(|| self.0.feed(data, now));
     }
@@ -71,6 +76,7 @@ impl Decoder {
     fn take<'py>(&mut self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
         let (facts, raw, counts) = self.0.take();
         let dimensions = std::mem::take(&mut self.0.rows.dimensions.made);
+        self.0.rows.dimensions.held = 0;
         let unknown = std::mem::take(&mut self.0.types.unknown);
         let raw = PyList::new(
             py,

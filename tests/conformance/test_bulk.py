@@ -6,7 +6,7 @@ import sqlite3
 from pathlib import Path
 
 import pytest
-from fixtures.logs import call, opening, record
+from fixtures.logs import balanced, call, load, opening, record
 
 from auditsvc.decode import DECODERS, make_decoder
 from auditsvc.store import schema
@@ -115,6 +115,7 @@ def test_what_a_store_asks():
         answers.append((
             facts.count,
             ids,
+            facts.lone_ids(),
             facts.span(),
             facts.numbers(),
             facts.pairs({3}),
@@ -126,4 +127,16 @@ def test_what_a_store_asks():
     assert len(answers) == len(DECODERS) > 1
     assert all(answer == answers[0] for answer in answers)
     assert answers[0][0] == len(answers[0][1]) == 4
-    assert answers[0][3] == {2, 3}
+    assert answers[0][2] == answers[0][1][-1:]
+    assert answers[0][4] == {2, 3}
+
+
+def test_facts_are_not_made_one_by_one(url, monkeypatch):
+    """A store takes them whole; what it asks beside needs no rows."""
+    asked = []
+    monkeypatch.setattr(
+        "auditsvc.decode.made._Facts.__getitem__", lambda _, table: asked.append(table)
+    )
+    load(url, opening(1) + record("USER_LOGIN", 2, "pid=1 uid=0 msg='op=x'"))
+    assert asked == []
+    assert balanced(url)

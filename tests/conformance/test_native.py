@@ -107,6 +107,7 @@ class Pair:
         assert found == expected
         reference, native = self.both
         assert native.open_records == reference.open_records
+        assert native.held == reference.held
         return expected
 
     def restart(self):

@@ -298,6 +298,15 @@ def test_clashes_are_settled_one_table_after_the_other(url, monkeypatch):
     assert {table for table, _, _ in caught.value.pins} == {"text"}
 
 
+def test_one_id_twice_in_a_batch(url):
+    """Two calls that are equal, but that one has no outcome, are both stored."""
+    text = call(5, items=0) + call(5, items=0, success=None)
+    load(url, text)
+    seen = rows(url, "SELECT count(*) AS calls, count(success) AS ended FROM syscalls")
+    assert seen == [{"calls": 2, "ended": 1}]
+    assert balanced(url)
+
+
 def test_any_order_of_cut_copies_gives_the_same_events(url):
     """Shuffled, cut and repeated pieces of a log end in what the whole log gives."""
     chance = random.Random(3)

@@ -19,6 +19,9 @@ pub struct Dimension {
     pub content: Vec<Value>,
 }
 
+/// What a row is counted with beside its texts.
+const ROW_SIZE: usize = 100;
+
 #[derive(Clone, Copy, PartialEq)]
 enum Kind {
     Id,
@@ -84,6 +87,8 @@ pub fn id_column(value: Option<&[u8]>) -> Option<i64> {
 
 pub struct Dimensions {
     pub made: [Vec<Dimension>; 5],
+    /// About how many bytes `made` holds; who takes the rows sets it back.
+    pub held: usize,
     secret: Vec<u8>,
     host: String,
     pins: HashMap<Vec<u8>, i64>,
@@ -100,6 +105,7 @@ impl Dimensions {
     pub fn new(secret: Vec<u8>, host: String) -> Self {
         Dimensions {
             made: Default::default(),
+            held: 0,
             secret,
             host,
             pins: HashMap::new(),
@@ -136,6 +142,7 @@ impl Dimensions {
         let pinned = self.pins.get(&key).copied().filter(|&id| id != 0);
         let id = pinned.unwrap_or_else(|| dimension_id(&self.secret, &key));
         self.made[table].push(Dimension { id, content });
+        self.held += size + ROW_SIZE;
         self.ids.put((), &[&key], id, size)
     }
 

@@ -15,6 +15,9 @@ pub const DISPLACED: u8 = 5;
 pub const TRUNCATED: u8 = 6;
 pub const ORPHAN: u8 = 7;
 
+/// What an event is counted with, its further rows included.
+const EVENT_SIZE: usize = 200;
+
 /// __AUDIT_ARCH_LE of linux/audit.h.
 const LITTLE_ENDIAN: u32 = 0x4000_0000;
 
@@ -105,6 +108,12 @@ pub struct Rows {
 impl Rows {
     pub fn new(dimensions: Dimensions) -> Self {
         Rows { dimensions, batch: Batch::default(), further: Vec::new(), seen: Vec::new() }
+    }
+
+    /// About how many bytes the rows hold that nobody took.
+    pub fn held(&self) -> usize {
+        let events = self.batch.syscalls.len() + self.batch.events.len();
+        events * EVENT_SIZE + self.dimensions.held
     }
 
     /// Makes the rows of an event; `reason` is None where it ended properly.
