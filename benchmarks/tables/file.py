@@ -156,6 +156,8 @@ class Files:
             json = self._folder / "laurel.json"
             size = json.stat().st_size
             json.unlink()
+            # What newer ones remember of processes: no run shall begin with another's.
+            (self._folder / "state").unlink(missing_ok=True)
             return used, size
 
         def ausearch(log: Log) -> tuple[Used, float]:
