@@ -60,11 +60,11 @@ class Database(Protocol):
     def stage(self, connection: Connection, whole: Whole) -> None:
         """Have the rows of a batch at hand, for `insert_new` and `insert_facts`."""
 
-    def insert_new(self, connection: Connection, table: Table, batch: Batch) -> bool:
+    def insert_new(self, connection: Connection, table: Table, whole: Whole) -> bool:
         """Insert the dimension rows of a staged batch that are not there.
 
-        False if it may be that an id stands for other content, or if that many rows are
-        better looked at one by one: then it inserted some or none.
+        False if an id stands for other content, or if the rows are so few that they are
+        better looked at one by one: some or none are inserted then.
         """
 
     def insert_facts(self, connection: Connection, batch: Batch) -> None:

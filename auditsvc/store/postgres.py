@@ -155,10 +155,9 @@ class Postgres:
     def stage(self, connection: Connection, whole: Whole) -> None:
         """Do nothing, as above."""
 
-    def insert_new(self, connection: Connection, table: Table, batch: Batch) -> bool:
+    def insert_new(self, connection: Connection, table: Table, whole: Whole) -> bool:
         """Insert the rows that are not there; False if they are few, or an id is taken."""
-        assert batch.whole
-        data = batch.whole.copy(table.name)
+        data = whole.copy(table.name)
         if len(data) < _MANY_BYTES:
             return False
         with _stage(connection, table, data) as stage:

@@ -223,9 +223,9 @@ class SQLite:
         assert isinstance(driver, sqlite3.Connection)
         driver.deserialize(whole.image(), name=_STAGE)
 
-    def insert_new(self, connection: Connection, table: Table, batch: Batch) -> bool:
+    def insert_new(self, connection: Connection, table: Table, whole: Whole) -> bool:
         """Insert the staged rows that are not there; False if an id stands for other content."""
-        del batch
+        del whole  # it is staged
         staged, columns = f"{_STAGE}.{table.name}", column_list(table)
         added = connection.exec_driver_sql(
             f"INSERT INTO main.{table.name} ({columns})"  # noqa: S608 - names of the schema

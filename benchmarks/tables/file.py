@@ -251,7 +251,8 @@ class Files:
             "What the machine itself allows: `memchr` over the log's lines, and SQLite copying"
             " the same rows of calls from memory into one table, by one statement and one"
             " transaction for 12 MiB of log (counted as the records of these calls' events)."
-            " It does so on one core; auditsvc decodes on another meanwhile.",
+            " It does so on one core and without syncing each transaction; auditsvc syncs, and"
+            " decodes on another core meanwhile.",
         )
         speeds = {"memchr": self.scan}
         for limit, inserted in self.insert.items():

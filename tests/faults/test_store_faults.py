@@ -14,6 +14,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from fixtures import disk
 from fixtures.logs import Pipe, balanced, ledger, load, opening, record, rows
 from sqlalchemy import create_engine, text
 
@@ -145,13 +146,8 @@ def test_a_store_in_memory_is_refused():
 @pytest.fixture
 def small_disk(tmp_path):
     """Mount a disk of two megabytes."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(folder)]
-    if os.geteuid() != 0 or subprocess.run(mount, check=False).returncode:
-        pytest.skip("a disk can be mounted by root only")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
+    with disk.small_disk(tmp_path / "disk", 2048) as folder:
+        yield folder
 
 
 def test_a_full_disk(small_disk):

@@ -41,6 +41,14 @@ def calls_of(service, pid):
     return row["n"]
 
 
+def forwarding(journald, tmp_path, rules):
+    """Give a service, not yet begun, that forwards into this journald."""
+    service = Service(tmp_path, rules)
+    service.command = [*journald.prefix, *service.command]
+    service.environment |= {"AUDITSVC_FORWARD__ENABLED": "true"}
+    return service
+
+
 def test_a_forwarder_alone_does_not_feed_itself(audit_lock, programs, journald, tmp_path):
     """Each call of journald and of the forwarder is audited with a key that is forwarded."""
     assert audit_lock
@@ -76,9 +84,9 @@ def test_a_forwarder_alone_does_not_feed_itself(audit_lock, programs, journald, 
 def test_run_forwards_what_it_collects(audit_lock, programs, journald, tmp_path):
     """`run` starts the forwarder, leaves it out of audit, starts it again, and lets it finish."""
     auid = fresh_auid()
-    service = Service(tmp_path, f"-a always,exit -S openat,kill -F auid={auid} -k watched\n")
-    service.command = [*journald.prefix, *service.command]
-    service.environment |= {"AUDITSVC_FORWARD__ENABLED": "true"}
+    service = forwarding(
+        journald, tmp_path, f"-a always,exit -S openat,kill -F auid={auid} -k watched\n"
+    )
     made = Forwarding(journald, service.store, tmp_path, **HOST)
     state = tmp_path / "run/forward.json"
     with service:
@@ -109,9 +117,7 @@ def test_run_forwards_what_it_collects(audit_lock, programs, journald, tmp_path)
 def test_a_stopped_journald_slows_no_collection(programs, journald, kernel_lost, tmp_path):
     """With journald stopped and the forwarder stuck in it, every call of a burst is stored."""
     auid = fresh_auid()
-    service = Service(tmp_path, f"-a always,exit -S chdir -F auid={auid} -k watched\n")
-    service.command = [*journald.prefix, *service.command]
-    service.environment |= {"AUDITSVC_FORWARD__ENABLED": "true"}
+    service = forwarding(journald, tmp_path, f"-a always,exit -S chdir -F auid={auid} -k watched\n")
     made = Forwarding(journald, service.store, tmp_path, **HOST)
     stored = "SELECT count(*) AS n FROM syscalls WHERE key = 'watched'"
     burst = ("/bin/sh", "-c", "for i in $(seq 5000); do cd /tmp; done")
@@ -140,9 +146,7 @@ def _excluded(control, pid):
 def test_the_forwarder_dies_with_the_service(audit_lock, journald, tmp_path):
     """A service that is killed leaves no forwarder behind."""
     assert audit_lock
-    service = Service(tmp_path, "-a always,exit -S kexec_load -k watched\n")
-    service.command = [*journald.prefix, *service.command]
-    service.environment |= {"AUDITSVC_FORWARD__ENABLED": "true"}
+    service = forwarding(journald, tmp_path, "-a always,exit -S kexec_load -k watched\n")
     service.begin()
     try:
         until((tmp_path / "run/forward.json").exists)
