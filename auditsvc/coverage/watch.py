@@ -19,22 +19,24 @@ import threading
 import time
 from typing import TYPE_CHECKING, Final
 
-from auditsvc.coverage import evidence, periods
+from auditsvc.coverage import history, proofs
 from auditsvc.coverage.judge import Evidence, Judgement, State
-from auditsvc.coverage.logged import read_rules
-from auditsvc.coverage.look import Kernel, Look, epoch, judge_all
-from auditsvc.decode.fields import tokens
+from auditsvc.coverage.rule_effect import read_rules
+from auditsvc.coverage.snapshot import Kernel, Look, epoch, judge_all
 from auditsvc.errors import AuditsvcError, KernelError
-from auditsvc.kernel import Control, tasks
-from auditsvc.line import parse_line
+from auditsvc.host.processes import boottime, exe, io_calls, snapshot
+from auditsvc.kernel import Control
+from auditsvc.record.fields import tokens
+from auditsvc.record.line import parse_line
 from auditsvc.rule import Rule
+from auditsvc.store.read import questions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
     from auditsvc.config import Settings
-    from auditsvc.daemon import DaemonRecords
-    from auditsvc.kernel.tasks import Process
+    from auditsvc.host.processes import Process
+    from auditsvc.record.daemon import DaemonRecords
 
 TICK: Final = 1.0
 _SECOND_LOOK: Final = 5.0  # what was found at the start makes its first calls meanwhile
@@ -88,7 +90,7 @@ class Watch(threading.Thread):
     def begin(self) -> None:
         """Take the first look at the switch and the task list; KernelError if that is refused."""
         self._control = Control()
-        self._periods = periods.load(self._settings.runtime_directory)
+        self._periods = history.load(self._settings.runtime_directory)
         self._kernel = self._ask()
         self._tick()
 
@@ -99,7 +101,7 @@ class Watch(threading.Thread):
 
     def hear(self, lines: bytes) -> None:
         """Take lines with CONFIG_CHANGE records; from any thread, and quick."""
-        now = tasks.boottime()
+        now = boottime()
         for text in _CHANGES.findall(lines):
             line = parse_line(text)
             if isinstance(line, str) or line.type_name != b"CONFIG_CHANGE":
@@ -175,7 +177,7 @@ class Watch(threading.Thread):
         on = before.logged.enabled and kernel.logged.enabled
         heard = before.logged.heard and kernel.logged.heard
         self._periods.note(
-            tasks.boottime(),
+            boottime(),
             kernel.logged.enabled,
             kernel.logged.stand,
             watched=on and heard and not deaf and before.lost == kernel.lost,
@@ -183,11 +185,11 @@ class Watch(threading.Thread):
         )
         if before.lost != kernel.lost:
             self._silence.forget()
-        periods.save(self._settings.runtime_directory, self._periods)
+        history.save(self._settings.runtime_directory, self._periods)
 
     def _look(self, *, last: bool = False) -> None:
         now = epoch()
-        processes = tasks.snapshot().processes
+        processes = snapshot().processes
         self._tick()  # after it, so that all of them were forked before the last note
         there = {process.key for process in processes}
         self._proven &= there
@@ -205,10 +207,10 @@ class Watch(threading.Thread):
         """Ask the store whose calls it has, and who makes calls that it has not."""
         url, host = self._settings.store, self._settings.host
         ask = [process for process in processes if process.key not in self._proven]
-        newest = evidence.newest_call(url, host)  # before the rows are asked for
-        pids = evidence.proven(url, host, ask, now)
+        newest = questions.newest_call(url, host)  # before the rows are asked for
+        pids = proofs.proven(url, host, ask, now)
         self._proven |= {process.key for process in ask if process.pid in pids}
-        self._threads |= evidence.of_threads(ask, pids)
+        self._threads |= proofs.of_threads(ask, pids)
         quiet = [process for process in ask if process.pid not in pids]
         self._periods.silent = self._silence.look(quiet, self._kernel, newest)
 
@@ -223,7 +225,7 @@ class Watch(threading.Thread):
                 process.pid,
                 began=now + process.began,
                 comm=process.comm,
-                exe=tasks.exe(process.pid),
+                exe=exe(process.pid),
                 state=judgement.state,
                 reason=judgement.reason,
                 threads=len(process.threads),
@@ -263,7 +265,7 @@ class _Silence:
             if process.pid == kernel.daemon or kernel.logged.taken_out(process) is not None:
                 continue
             for thread in process.threads:
-                count = tasks.io_calls(process.pid, thread.tid)
+                count = io_calls(process.pid, thread.tid)
                 if count is None:
                     continue
                 old, grown, when = before.get(thread.key, (count, 0, 0.0))

@@ -153,8 +153,6 @@ FILETYPES: Final[dict[str, int]] = {
 
 FSTYPES: Final[dict[str, int]] = {"debugfs": 0x64626720, "tracefs": 0x74726163}  # linux/magic.h
 
-UNSET: Final = 0xFFFFFFFF
-
 # AUDIT_COMPARE_*: the pair as auditctl shows it.
 COMPARISONS: Final[dict[int, tuple[str, str]]] = {
     1: ("uid", "obj_uid"),

@@ -18,6 +18,8 @@ from fixtures.postgres_server import Server, running
 from live.programs import Programs, fresh_auid, rules
 from live.service import AUDITSVC, Service, is_ready
 
+from auditsvc.rule import printing
+
 LINES = 4  # of one event of `opening`
 
 
@@ -266,7 +268,11 @@ def test_a_server_on_this_host_does_not_feed_its_store(audit_lock, as_auid, tmp_
         with service:
 
             def excluded():
-                return [str(rule) for rule in audit_lock.rules() if "never" in str(rule)]
+                return [
+                    printing.text(rule)
+                    for rule in audit_lock.rules()
+                    if "never" in printing.text(rule)
+                ]
 
             def of_server():
                 sql = "SELECT count(*) AS n FROM syscalls WHERE comm LIKE 'postgres%'"

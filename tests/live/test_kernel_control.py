@@ -19,7 +19,7 @@ import pytest
 
 from auditsvc.errors import AuditsvcError, IncumbentError, KernelError
 from auditsvc.kernel import Control, RecordSocket, messages
-from auditsvc.rule import Add, Rule, parse, read
+from auditsvc.rule import Add, Rule, parse, printing, read
 
 pytestmark = pytest.mark.live
 
@@ -149,7 +149,7 @@ def test_the_default_rules_load(audit_lock):
     lines = read(ROOT / "rules/10-all-syscalls.rules")
     for line in lines:
         audit_lock.apply(line.command)
-    assert [str(each) for each in audit_lock.rules()] == [
+    assert [printing.text(each) for each in audit_lock.rules()] == [
         "-a always,exit -S all -F key=all-syscalls",
         "-a always,io_uring -S all -F key=all-syscalls",
     ]
@@ -203,7 +203,7 @@ def test_rules_print_as_auditctl_lists_them(audit_lock):
             # One rule stands in several files; some watch what is not on this machine.
             if error.errno not in (errno.EEXIST, errno.ENOENT):
                 raise
-    ours = [str(each) for each in audit_lock.rules()]
+    ours = [printing.text(each) for each in audit_lock.rules()]
     theirs = subprocess.run([AUDITCTL, "-l"], capture_output=True, text=True, check=True).stdout
     audit_lock.delete_rules()
     assert loaded == len(ours) > 150
@@ -456,7 +456,9 @@ def test_every_control_line_is_applied(audit_lock, tmp_path):
     status = audit_lock.status()
     assert (status.backlog_limit, status.rate_limit, status.failure) == (9000, 100, 0)
     assert (status.enabled, status.backlog_wait_time, status.lost) == (0, 1234, 0)
-    assert [str(each) for each in audit_lock.rules()] == [f"-w {tmp_path}/a -p a -k live-a"]
+    assert [printing.text(each) for each in audit_lock.rules()] == [
+        f"-w {tmp_path}/a -p a -k live-a"
+    ]
     with pytest.raises(KernelError, match="No such file"):
         audit_lock.make_equivalent("/no/such", "/folder")
 

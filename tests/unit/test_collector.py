@@ -10,11 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from auditsvc.collector import LineCollector, RecordCollector
-from auditsvc.daemon import DaemonRecords
+from auditsvc.collect.collector import LineCollector, RecordCollector
 from auditsvc.errors import SpoolError
-from auditsvc.sink import Sink
-from auditsvc.spool import Place, SpoolReader, SpoolWriter
+from auditsvc.record.daemon import DaemonRecords
+from auditsvc.spool.reader import SpoolReader
+from auditsvc.spool.segments import Place
+from auditsvc.spool.sink import Sink
+from auditsvc.spool.writer import SpoolWriter
 
 
 class Records:
@@ -202,7 +204,7 @@ def test_plugin_stops_when_told_with_what_it_has(spool):
 
 def test_a_stream_that_never_pauses_can_be_stopped(spool, monkeypatch):
     """A stop waits for the rest of the input, but not for ever."""
-    monkeypatch.setattr("auditsvc.collector._LAST_SECONDS", 0.1)
+    monkeypatch.setattr("auditsvc.collect.collector._LAST_SECONDS", 0.1)
     with Path("/dev/zero").open("rb") as endless:
         collector = LineCollector(endless.fileno(), Sink(spool, DaemonRecords()))
         collector.start()
@@ -245,7 +247,7 @@ def test_a_rotation_that_fails_stops_nothing(spool, monkeypatch):
 def test_the_sink_says_when_records_pour_in(spool, monkeypatch):
     """Busy from 50,000 records a second on, and for a tenth of a second after."""
     now = [100.0]
-    monkeypatch.setattr("auditsvc.sink.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("auditsvc.spool.sink.time.monotonic", lambda: now[0])
     sink = Sink(spool, DaemonRecords())
     sink.put(b"x\n", 1)
     for count, busy in ((1_000, False), (1_500, True), (500, True)):

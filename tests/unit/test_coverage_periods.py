@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from auditsvc.coverage.periods import Birth, Periods, Stand, load, on_at_boot, save, stands
+from auditsvc.coverage.history import Birth, Periods, Stand, load, on_at_boot, save, stands
 from auditsvc.rule import parse
 
 CLEAR, SOME, ALL = Stand.CLEAR, Stand.SOME, Stand.ALL

@@ -6,7 +6,8 @@ import itertools
 
 import pytest
 
-from auditsvc.decode.interface import (
+from auditsvc.decode.reference.serials import WINDOW, Serials
+from auditsvc.decode.states import (
     COMPLETE,
     DISPLACED,
     END_OF_INPUT,
@@ -16,7 +17,6 @@ from auditsvc.decode.interface import (
     TIMEOUT,
     TRUNCATED,
 )
-from auditsvc.decode.serials import WINDOW, Serials
 
 REST = (
     "ppid=1 pid=2 auid=3 uid=4 gid=5 euid=6 suid=7 fsuid=8 egid=9 sgid=10 fsgid=11 tty=pts0"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from auditsvc.rule import Host, parse
-from auditsvc.rule.advice import MANY, advise
+from auditsvc.ruleset.advice import MANY, advise
 
 X86_64 = 0xC000003E
 HOST = Host(arch=X86_64, uid={}.get, gid={}.get, is_folder={"/etc/ssh", "/var/log"}.__contains__)
