@@ -3,8 +3,9 @@
 `auditsvc off` and `on` write down who asked for it, the one before the flip and the other
 after it (`auditsvc.runtime.switch_requests`). `auditsvc rules load` writes down beforehand
 which rules it adds, and afterwards what it took out, moved and set
-(`auditsvc.kernel.load_rules`): those changes are reported like any other, but not undone. The rules that `on` and `off` add for a moment to
-measure themselves (`auditsvc.runtime.probe_notice`) are neither.
+(`auditsvc.kernel.load_rules`): those changes are reported like any other, but not undone.
+The rules that `on` and `off` add for a moment to measure themselves
+(`auditsvc.runtime.probe_notice`) are neither.
 """
 
 from __future__ import annotations
