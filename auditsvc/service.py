@@ -155,7 +155,13 @@ class Service:
         session, collector = self._session, self._collector
         if session is None or collector is None:  # elsewhere it is not known what was lost
             return
-        watch = Watch(self._settings, self._daemon, self._note, lambda: session.own_rules)
+        watch = Watch(
+            self._settings,
+            self._daemon,
+            self._note,
+            ours=lambda: session.own_rules,
+            heard_to=lambda: collector.heard_to,
+        )
         try:
             watch.begin()
         except (AuditsvcError, OSError) as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from auditsvc.coverage.judge import Judgement, State, judge, on_by, remedy
 from auditsvc.coverage.logged import Logged, Logs, read_rules
@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from auditsvc.coverage.periods import Periods
     from auditsvc.kernel import Control
     from auditsvc.kernel.tasks import Process
+
+
+_AT_ONCE: Final = 0.001
+_TRIES: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +88,15 @@ class Look:
 
 
 def epoch() -> float:
-    """Give the time of boot, in seconds since 1970, as the clock is set now."""
-    return time.time() - tasks.boottime()
+    """Give the time of boot, in seconds since 1970, as the clock is set now.
+
+    Not too early; where the two clocks cannot be read at once, somewhat too late.
+    """
+    for _ in range(_TRIES):
+        before, now = tasks.boottime(), time.time()
+        if tasks.boottime() - before < _AT_ONCE:
+            break
+    return now - before
 
 
 def judge_all(
