@@ -7,11 +7,13 @@ What must hold:
   switch each; after the first record of a burst it lets more gather, for a time
   that the socket's buffer surely bounds.
 * What it cannot write, the sink counts: the log itself says where it has a hole.
+* It knows up to when it has heard everything: the kernel's queue keeps the order.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import select
 import sys
 import threading
@@ -20,6 +22,7 @@ from collections import deque
 from math import inf
 from typing import TYPE_CHECKING, Protocol
 
+from auditsvc.host.processes import boottime
 from auditsvc.kernel.messages import FIRST_RECORD, REPLACE
 from auditsvc.native import native_core
 from auditsvc.record.line import format_line
@@ -44,6 +47,14 @@ HOLD_BYTES = 2 << 20
 
 _LAST_SECONDS = 5.0
 """What the rest may take, when the service stops, of a stream that never pauses."""
+
+_IDLE_SECONDS = 0.25
+"""A socket that stayed empty for so long has everything that was written before."""
+
+_QUEUED_SECONDS = 0.1
+"""How long after a change its record may be queued: its writer may not run meanwhile."""
+
+_STAMP = re.compile(rb"type=\S+ msg=audit\(([0-9]+)\.([0-9]{3}):")
 
 _RIVALS = 256
 """As many that asked for our place are remembered, at most."""
@@ -82,6 +93,8 @@ class Collector(threading.Thread):
         """True when no more will come."""
         self.hear: Callable[[bytes], None] = _nobody
         """Called with lines among which the kernel says that audit's configuration changed."""
+        self.heard_to = 0.0
+        """Seconds since boot: `hear` was given everything that the kernel changed before."""
         self._sink = sink
         self._ends = inf
         self._stopped = threading.Event()
@@ -107,6 +120,14 @@ class Collector(threading.Thread):
 
     def _collect(self) -> None:
         raise NotImplementedError
+
+    def _heard(self, lines: bytes) -> None:
+        """Note the time of the last line, which is not later than when it was queued."""
+        stamp = _STAMP.match(lines, lines.rfind(b"\n", 0, -1) + 1)
+        if stamp is not None:
+            now = boottime()  # read first: if we are held up here, it is too early
+            age = time.time() - int(stamp[1]) - int(stamp[2]) / 1000
+            self.heard_to = now - age - _QUEUED_SECONDS
 
     def _overdue(self) -> bool:
         return time.monotonic() >= self._ends
@@ -143,7 +164,10 @@ class RecordCollector(Collector):
             self._note_what_happened()
             if stopping:
                 return
-            if poll.poll(1000) and not self._stopped.is_set():
+            began = boottime()
+            if not poll.poll(_IDLE_SECONDS * 1000):
+                self.heard_to = began
+            elif not self._stopped.is_set():
                 self._stopped.wait(PACE)
 
     def _keep(self, records: list[tuple[int, bytes]]) -> None:
@@ -169,6 +193,7 @@ class RecordCollector(Collector):
         self.config_changes += changes
         if changes:
             self.hear(text)
+        self._heard(text)
 
     def _is_record(self, kind: int, payload: bytes) -> bool:
         if kind == REPLACE:
@@ -206,9 +231,13 @@ class NativeCollector(RecordCollector):
 
     def _collect(self) -> None:
         while True:
-            stopping = self._stopped.is_set()
+            stopping, began = self._stopped.is_set(), boottime()
             got = self._drain.collect(
-                max_bytes=HOLD_BYTES, pace=PACE, hold=HOLD, timeout=1.0, wake_fd=self._wake_r
+                max_bytes=HOLD_BYTES,
+                pace=PACE,
+                hold=HOLD,
+                timeout=_IDLE_SECONDS,
+                wake_fd=self._wake_r,
             )
             if got.count:
                 self._sink.put(got.lines, got.count)
@@ -217,6 +246,10 @@ class NativeCollector(RecordCollector):
             self.config_changes += got.config_changes
             if got.config_changes:
                 self.hear(got.lines)
+            if got.count:
+                self._heard(got.lines)
+            elif not got.others and not self._stopped.is_set():
+                self.heard_to = began
             self._source.overflows += got.overflows
             self._source.forged += got.forged
             self._note_what_happened()

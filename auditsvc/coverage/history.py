@@ -4,9 +4,17 @@ From kernel/auditsc.c (`audit_alloc`): a task gets the audit flag when it is for
 audit was ever on before and no `never` rule of the task list matches it; never later.
 So all that matters of the past is these two things, at the moment of a fork.
 
-They are known from looks at the kernel, and between two looks from the CONFIG_CHANGE
-records that came: the kernel writes one for every change of the rules while audit is on.
-Where neither tells, a moment is not known, and nobody is called covered for it.
+The evidence is of two kinds. A look at the kernel tells what stood at one instant. The
+CONFIG_CHANGE records tell when it changed: the kernel writes one for every change of the
+rules while audit is on. So time is cut into spans. A change, known only to lie between
+two times, makes a span of doubt, and so does time of which changes may have been missed.
+In the other spans nothing changed, and one look tells what stood in the whole of it.
+
+What must hold: a look tells nothing of the time before a change that lies between, also
+if that change is heard after the look. Therefore a span keeps its first and its last
+look, as it may be cut later, and a look counts only when all changes before it are heard.
+Where the evidence does not tell, a moment is not known, and nobody is called covered or
+not covered for it. The model in `tests/fixtures/coverage_model.py` tests this.
 
 Times are seconds since boot. Pure but for `load` and `save`.
 """
@@ -15,10 +23,11 @@ from __future__ import annotations
 
 import json
 from bisect import bisect_right
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from enum import StrEnum
+from math import inf, nextafter
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from auditsvc.errors import AuditsvcError
 from auditsvc.host.files import replace_file
@@ -36,7 +45,10 @@ _COMMAND_LINE: Final = Path("/proc/cmdline")
 # A fork asks the task list before the new task's start is taken: between them it copies
 # the memory's tables. The start is cut to a clock tick.
 _BEFORE, _AFTER = 0.1, 0.02
-_MOST_MARKS: Final = 2000
+# Bounds of what is kept: what exceeds them is forgotten, and then it is not known.
+_MOST_SPANS: Final = 600
+_MOST_PENDING: Final = 100
+_MOST_CHANGES: Final = 100
 
 
 class Stand(StrEnum):
@@ -51,7 +63,9 @@ class Stand(StrEnum):
     CHANGING = "changing"
     """Something was changed, and what stood is not known."""
     UNWATCHED = "unwatched"
-    """Nobody heard of changes."""
+    """Changes may have been missed."""
+    UNSEEN = "unseen"
+    """Nothing changed, and no look tells what stood."""
 
 
 class Birth(StrEnum):
@@ -71,8 +85,10 @@ _BIRTHS: Final = {
     Stand.ALL: Birth.NEVER_TASK,
     Stand.SOME: Birth.CONDITIONAL,
     Stand.CHANGING: Birth.CHANGING,
+    Stand.UNSEEN: Birth.CHANGING,
     Stand.UNWATCHED: Birth.UNWATCHED,
 }
+_DOUBT: Final = frozenset({Stand.CHANGING, Stand.UNWATCHED})
 
 
 def stands(rules: Iterable[Rule]) -> Stand:
@@ -94,6 +110,39 @@ def stands(rules: Iterable[Rule]) -> Stand:
     return Stand.SOME if some else Stand.CLEAR
 
 
+class Seen(NamedTuple):
+    """One look: `stand` was so at some instant from `asked` to `noted`."""
+
+    asked: float
+    noted: float
+    stand: Stand
+
+
+class Span(NamedTuple):
+    """A time in which the task list did not change, or one of doubt; up to the next span."""
+
+    begin: float
+    stand: Stand
+    first: Seen | None = None
+    """The first look in it; None where nothing is known."""
+    last: Seen | None = None
+    """The last look in it."""
+
+    def before(self, when: float) -> Span:
+        """Give what is left of it before `when`: unseen, if no look is certainly before."""
+        if self.first is None or self.last is None or self.first.noted >= when:
+            return Span(self.begin, Stand.UNSEEN)
+        last = self.last if self.last.noted < when else self.first
+        return Span(self.begin, self.stand, self.first, last)
+
+    def after(self, when: float) -> Span:
+        """Give what is left of it from `when` on: unseen, if no look is certainly after."""
+        if self.first is None or self.last is None or self.last.asked < when:
+            return Span(when, Stand.UNSEEN)
+        first = self.first if self.first.asked >= when else self.last
+        return Span(when, self.stand, first, self.last)
+
+
 @dataclass(slots=True)
 class Periods:
     """One boot, from the first look to the last; `note` tells what a look saw."""
@@ -110,10 +159,12 @@ class Periods:
     """When audit was first seen on."""
     until: float = 0.0
     """When the last look was."""
-    last: str = Stand.UNWATCHED
-    """What it saw."""
-    marks: list[tuple[float, str]] = field(default_factory=list)
-    """From when on what stood, up to the next mark."""
+    heard_to: float = 0.0
+    """Up to when all changes are known, but for those in spans of doubt."""
+    spans: list[Span] = field(default_factory=list)
+    """In order and without gaps; the last one is open."""
+    pending: list[Seen] = field(default_factory=list)
+    """Looks after `heard_to`: a change before them may still be heard."""
     silent: list[tuple[int, int]] = field(default_factory=list)
     """(tid, ticks) of threads that the running service found to make calls without records."""
 
@@ -123,84 +174,130 @@ class Periods:
         enabled: bool,
         stand: Stand,
         *,
+        asked: float | None = None,
         watched: bool = False,
         changes: Sequence[tuple[float, float]] = (),
+        heard_to: float | None = None,
     ) -> None:
-        """Take a look: what is on and stands at `now`.
+        """Take a look: what was on and stood at some instant from `asked` (or `now`) to `now`.
 
-        `watched`: every change of the task list since the last look was heard of; each
-        of `changes` happened between its two times. Without it the time since the last
-        look is not known.
+        Each of `changes` happened between its two times. `watched`: no change was missed.
+        Without it nothing is known from the last look's `heard_to` to `now`. `heard_to`
+        (or `asked`): no change up to then is still to be heard.
         """
+        asked = now if asked is None else asked
         if enabled and self.on is None:
             self.on = now
         elif self.on is None:
-            self.off = now
+            self.off = asked
         if self.first is None:
-            self.first = self.until = now
-            self.marks = [(now, stand)]
-        begin, now = self.until, max(now, self.until)
-        ends = max((high for _, high in changes), default=0.0)
+            self.first = self.heard_to = asked
+            self.spans = [Span(asked, Stand.UNSEEN)]
+        if len(changes) > _MOST_CHANGES:
+            changes = [(min(low for low, _ in changes), max(high for _, high in changes))]
+        for low, high in changes:
+            self._doubt(low, high, Stand.CHANGING)
         if not watched:
-            self._paint(begin, now, Stand.UNWATCHED)
-        else:
-            if changes:
-                self._paint(min(low for low, _ in changes), min(ends, now), Stand.CHANGING)
-            if self.last != stand and ends <= begin:
-                self._paint(begin, now, Stand.CHANGING)
-            elif begin < ends < now:
-                self._paint(ends, now, stand)
-        # From here on, until the next look says otherwise.
-        self._paint(now, now, stand)
-        self.until, self.last = now, stand
+            self._doubt(nextafter(self.heard_to, inf), now, Stand.UNWATCHED)
+        self.until = max(self.until, asked)
+        self.heard_to = max(self.heard_to, asked if heard_to is None else min(heard_to, asked))
+        self.pending.append(Seen(asked, now, stand))
+        while self.pending and self.pending[0].noted <= self.heard_to:
+            self._count(self.pending.pop(0))
+        del self.pending[:-_MOST_PENDING]
+        if len(self.spans) > _MOST_SPANS:  # somebody plays with rules: the oldest is forgotten
+            kept = self.spans[-_MOST_SPANS // 2 :]
+            self.spans = [Span(self.spans[0].begin, Stand.CHANGING), *kept]
 
     def birth(self, began: float, on_by: float | None = None) -> Birth:
-        """Judge a task that was forked at `began`; `on_by`: audit had been on by then at least."""
+        """Judge a task that was forked at `began`, and was there before the last look.
+
+        `on_by`: when a task was forked that has the flag, so that audit had been on.
+        """
         low, high = began - _BEFORE, began + _AFTER
         if began <= self.until:
             high = min(high, self.until)
-        known = [when for when in (self.on, on_by) if when is not None]
-        was_on = self.on_at_boot or any(when <= low for when in known)
+        known = [self.on] if on_by is None else [self.on, on_by + _AFTER]
+        was_on = self.on_at_boot or any(when is not None and when <= low for when in known)
         stood = self._between(low, high)
-        if not was_on and self.off is not None and high <= self.off:
+        if not was_on and self.off is not None and self.first is not None and high <= self.first:
             return Birth.BEFORE_AUDIT if on_by is None or high < on_by else Birth.BEFORE_WATCH
         if stood == {Stand.ALL}:
             return Birth.NEVER_TASK
         if self.first is None or low < self.first:
             return Birth.BEFORE_WATCH
         if not was_on:
-            return Birth.CHANGING
+            # Between two looks that found it off, audit may have been on for a while.
+            seen_off = self.off is not None and high <= self.off
+            return Birth.BEFORE_WATCH if seen_off else Birth.CHANGING
         if len(stood) > 1:
             return Birth.UNWATCHED if Stand.UNWATCHED in stood else Birth.CHANGING
         return _BIRTHS[stood.pop()]
 
     def _between(self, low: float, high: float) -> set[Stand]:
-        """What stood at some time from `low` to `high`; nothing watched is known outside."""
-        if not self.marks or low < self.marks[0][0]:
+        """What stood at some time from `low` to `high`; nothing is known outside."""
+        if not self.spans or low < self.spans[0].begin:
             return {Stand.UNWATCHED}
-        found = {Stand.UNWATCHED} if high > self.until else set()
-        begin = bisect_right(self.marks, low, key=lambda mark: mark[0]) - 1
-        for when, stand in self.marks[begin:]:
-            if when > high:
+        found = {Stand.UNWATCHED} if high > self.heard_to else set()
+        for span in self.spans[self._place(low) :]:
+            if span.begin > high:
                 break
-            found.add(Stand(stand))
+            found.add(span.stand)
         return found
 
-    def _paint(self, begin: float, end: float, stand: Stand) -> None:
-        """Say that `stand` was so from `begin` to `end`, and leave what is said of later."""
-        begin = max(begin, self.marks[0][0])
-        if end < begin:
+    def _place(self, when: float) -> int:
+        """Give the index of the span that `when`, which is not before the first, is in."""
+        return bisect_right(self.spans, when, key=lambda span: span.begin) - 1
+
+    def _end(self, place: int) -> float:
+        return self.spans[place + 1].begin if place + 1 < len(self.spans) else inf
+
+    def _doubt(self, low: float, high: float, kind: Stand) -> None:
+        """Say that something changed, or may have, at some time from `low` to `high`.
+
+        What was known of a span stays on the side on which it has a look of its own.
+        """
+        low = max(low, self.spans[0].begin)
+        if high < low:
             return
-        after = self.marks[bisect_right(self.marks, end, key=lambda mark: mark[0]) - 1][1]
-        marks = [mark for mark in self.marks if mark[0] < begin]
-        marks.append((begin, stand))
-        if end > begin:
-            marks.append((end, after))
-        marks += [mark for mark in self.marks if mark[0] > end]
-        self.marks = [mark for n, mark in enumerate(marks) if n == 0 or mark[1] != marks[n - 1][1]]
-        if len(self.marks) > _MOST_MARKS:  # somebody plays with rules: the oldest is forgotten
-            begins = self.marks[0][0]
-            self.marks = [(begins, Stand.CHANGING), *self.marks[-_MOST_MARKS // 2 :]]
+        begin, end = self._place(low), self._place(high) + 1
+        made: list[Span] = []
+        for place in range(begin, end):
+            span, ends = self.spans[place], self._end(place)
+            if span.begin < low:
+                made.append(span if span.stand in _DOUBT else span.before(low))
+            inside = max(span.begin, low)
+            if inside < min(ends, high):
+                made.append(Span(inside, span.stand if span.stand is Stand.UNWATCHED else kind))
+            if span.begin <= high < ends:
+                after = max(span.begin, high)
+                made.append(Span(after, span.stand) if span.stand in _DOUBT else span.after(after))
+        self.spans[begin:end] = made
+        self._join(max(0, begin - 1), begin + len(made) + 1)
+
+    def _join(self, begin: int, end: int) -> None:
+        """Join neighbours of the same doubt."""
+        near = self.spans[begin:end]
+        self.spans[begin:end] = [
+            span
+            for n, span in enumerate(near)
+            if n == 0 or span.stand not in _DOUBT or span.stand is not near[n - 1].stand
+        ]
+
+    def _count(self, look: Seen) -> None:
+        """Let a look tell what stood in its span; all changes before it are known."""
+        place = self._place(look.asked)
+        span = self.spans[place]
+        if span.stand in _DOUBT or look.noted >= self._end(place):
+            return
+        if span.last is None:
+            self.spans[place] = Span(span.begin, look.stand, look, look)
+        elif span.stand is look.stand:
+            self.spans[place] = span._replace(last=look)
+        else:  # a change was missed that `watched` denied
+            self._doubt(nextafter(span.last.asked, inf), look.noted, Stand.CHANGING)
+            if look.asked == look.noted:
+                self._count(look)
 
 
 def on_at_boot(command_line: str) -> bool:
@@ -232,7 +329,8 @@ def load(directory: Path) -> Periods:
     fresh, path = nothing(), directory / _NAME
     try:
         values = json.loads(path.read_text())
-        values["marks"] = [(float(when), Stand(stand)) for when, stand in values["marks"]]
+        values["spans"] = [_read_span(*each) for each in values["spans"]]
+        values["pending"] = [_read_look(each) for each in values["pending"]]
         values["silent"] = [(int(tid), int(ticks)) for tid, ticks in values["silent"]]
         known = Periods(**values)
     except (FileNotFoundError, NotADirectoryError, ValueError, TypeError, KeyError):
@@ -244,4 +342,19 @@ def load(directory: Path) -> Periods:
 
 def save(directory: Path, periods: Periods) -> None:
     """Replace the file; OSError if that cannot be done."""
-    replace_file(directory / _NAME, json.dumps(asdict(periods)))
+    values = {name: getattr(periods, name) for name in periods.__slots__}
+    replace_file(directory / _NAME, json.dumps(values))
+
+
+def _read_span(begin: float, stand: str, first: list[Any] | None, last: list[Any] | None) -> Span:
+    return Span(
+        float(begin),
+        Stand(stand),
+        None if first is None else _read_look(first),
+        None if last is None else _read_look(last),
+    )
+
+
+def _read_look(values: list[Any]) -> Seen:
+    asked, noted, stand = values
+    return Seen(float(asked), float(noted), Stand(stand))

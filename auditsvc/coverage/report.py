@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 # The running service notes what it watches once a second.
-_WAIT_SECONDS = 3.0
+_WAIT_SECONDS = 5.0
 
 
 def take_look(settings: Settings, pids: list[int] | None = None) -> Look:
@@ -33,8 +33,9 @@ def take_look(settings: Settings, pids: list[int] | None = None) -> Look:
     seen = snapshot()
     if seen.hidden:
         notes.append("processes of other users may be hidden from us: ask as root")
+    asked = boottime()
     kernel = _kernel(settings, notes)
-    known = _note(settings, known, kernel, notes)
+    known = _note(settings, known, kernel, asked, notes)
     found = Evidence()
     try:
         found = proofs.gather(settings.store, settings.host, seen.processes, now)
@@ -73,24 +74,26 @@ def _kernel(settings: Settings, notes: list[str]) -> Kernel:
         return UNASKED
 
 
-def _note(settings: Settings, known: Periods, kernel: Kernel, notes: list[str]) -> Periods:
-    """Add this look to what is known, or wait until the running service has looked after it."""
+def _note(
+    settings: Settings, known: Periods, kernel: Kernel, asked: float, notes: list[str]
+) -> Periods:
+    """Add this look to what is known, or wait until the running service knows all before it."""
     if not kernel.known:
         return known
-    now = boottime()
+    now, logged = boottime(), kernel.logged
     try:
         if read_state(settings.runtime_directory) is not None:
             ends = time.monotonic() + _WAIT_SECONDS
-            while (known := history.load(settings.runtime_directory)).until < now:
+            while (known := history.load(settings.runtime_directory)).heard_to < asked:
                 if time.monotonic() > ends:
                     notes.append("the running service does not watch: see `auditsvc status`")
                     break
                 time.sleep(0.05)
             else:
                 return known
-            known.note(now, kernel.logged.enabled, kernel.logged.stand)
+            known.note(now, logged.enabled, logged.stand, asked=asked)
             return known
-        known.note(now, kernel.logged.enabled, kernel.logged.stand)
+        known.note(now, logged.enabled, logged.stand, asked=asked)
         history.save(settings.runtime_directory, known)
     except AuditsvcError as error:
         notes.append(f"what the service saw is not known: {error}")

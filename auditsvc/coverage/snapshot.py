@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from auditsvc.coverage.history import Stand
 from auditsvc.coverage.judge import Judgement, State, judge, on_by, remedy
@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from auditsvc.coverage.judge import Evidence
     from auditsvc.host.processes import Process
     from auditsvc.kernel import Control
+
+
+_AT_ONCE: Final = 0.001
+_TRIES: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +91,15 @@ class Look:
 
 
 def epoch() -> float:
-    """Give the time of boot, in seconds since 1970, as the clock is set now."""
-    return time.time() - boottime()
+    """Give the time of boot, in seconds since 1970, as the clock is set now.
+
+    Not too early; where the two clocks cannot be read at once, somewhat too late.
+    """
+    for _ in range(_TRIES):
+        before, now = boottime(), time.time()
+        if boottime() - before < _AT_ONCE:
+            break
+    return now - before
 
 
 def judge_all(

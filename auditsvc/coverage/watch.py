@@ -44,7 +44,12 @@ _NICE: Final = 10
 _STOP_SECONDS: Final = 5.0
 _CHANGES: Final = re.compile(rb"^type=CONFIG_CHANGE .*$", re.MULTILINE)
 _TASK, _EXCLUDE = b"1", b"5"
-_COARSE: Final = 0.02  # how much earlier than the change its stamp may be
+_STAMPED: Final = 0.1  # how much later than the change its stamp may be: its writer may not run
+_STEP: Final = 0.01  # a clock that was set by more since the last tick has put stamps wrong
+_MOST_CHANGES: Final = 1000
+_MOST_SILENT: Final = 10_000
+_SETTLE_SECONDS: Final = 3.0
+_SETTLE_STEP: Final = 0.1
 
 
 class Watch(threading.Thread):
@@ -59,8 +64,12 @@ class Watch(threading.Thread):
         daemon: DaemonRecords,
         put: Callable[[bytes], None],
         ours: Callable[[], Collection[bytes]],
+        heard_to: Callable[[], float],
     ) -> None:
-        """`put` takes lines for the log, `ours` gives the structs of the service's own rules."""
+        """`put` takes lines for the log, `ours` gives the structs of the service's own rules.
+
+        `heard_to` gives the time, in seconds since boot, up to which all was given to `hear`.
+        """
         super().__init__(name="coverage", daemon=True)
         self.error: BaseException | None = None
         """What ended the thread before its time."""
@@ -70,6 +79,7 @@ class Watch(threading.Thread):
         self._daemon = daemon
         self._put = put
         self._ours = ours
+        self._heard_to = heard_to
         self._wake = threading.Event()
         self._stopping = threading.Event()
         self._silence = _Silence()
@@ -80,6 +90,7 @@ class Watch(threading.Thread):
         self._changes: list[tuple[float, float]] = []
         self._deaf = True
         """Whether something of the task list may have gone unheard since the last tick."""
+        self._epoch = epoch()
         self._read: tuple[int, list[bytes], Collection[bytes]] | None = None
 
     @property
@@ -104,13 +115,18 @@ class Watch(threading.Thread):
         now = boottime()
         for text in _CHANGES.findall(lines):
             line = parse_line(text)
-            if isinstance(line, str) or line.type_name != b"CONFIG_CHANGE":
+            if isinstance(line, str):
+                with self._lock:
+                    self._deaf = True
                 continue
             known = dict(tokens(line.body))
-            happened = line.second + line.ms / 1000 - epoch() - _COARSE
+            happened = line.second + line.ms / 1000 - epoch() - _STAMPED
             with self._lock:
                 if known.get(b"list") == _TASK:
                     self._changes.append((min(happened, now), now))
+                    if len(self._changes) > _MOST_CHANGES:
+                        lows, highs = zip(*self._changes, strict=True)
+                        self._changes = [(min(lows), max(highs))]
                 elif known.get(b"list") == _EXCLUDE or b"audit_enabled" in known:
                     self._deaf = True
             if known.get(b"list") == _TASK:
@@ -164,24 +180,35 @@ class Watch(threading.Thread):
         return Kernel(self._logged, status.pid, status.lost)
 
     def _tick(self) -> None:
-        """Note what stands now, with what was heard since the last time."""
-        before = self._kernel
-        try:
-            self._kernel = kernel = self._ask()
-        except KernelError:
-            self._deaf = True
-            raise
+        """Note what stands now, with what was heard since the last time.
+
+        What was heard is taken before the kernel is asked. A change that is heard between
+        the two may be older or younger than the answer, and comes with the next note.
+        """
+        before, asked = self._kernel, boottime()
+        heard_to, set_to = self._heard_to(), epoch()  # before `_changes`: it is about them
         with self._lock:
             changes, self._changes = self._changes, []
             deaf, self._deaf = self._deaf, False
+        try:
+            self._kernel = kernel = self._ask()
+        except KernelError:
+            with self._lock:
+                self._changes = changes + self._changes
+                self._deaf = True
+            raise
+        stepped, self._epoch = abs(set_to - self._epoch) > _STEP, set_to
         on = before.logged.enabled and kernel.logged.enabled
-        heard = before.logged.heard and kernel.logged.heard
+        ours = before.daemon == kernel.daemon != 0
+        heard = before.logged.heard and kernel.logged.heard and not deaf and not stepped
         self._periods.note(
             boottime(),
             kernel.logged.enabled,
             kernel.logged.stand,
-            watched=on and heard and not deaf and before.lost == kernel.lost,
+            asked=asked,
+            watched=on and ours and heard and before.lost == kernel.lost,
             changes=changes,
+            heard_to=heard_to,
         )
         if before.lost != kernel.lost:
             self._silence.forget()
@@ -190,7 +217,7 @@ class Watch(threading.Thread):
     def _look(self, *, last: bool = False) -> None:
         now = epoch()
         processes = snapshot().processes
-        self._tick()  # after it, so that all of them were forked before the last note
+        self._settle(boottime())
         there = {process.key for process in processes}
         self._proven &= there
         self._threads &= {thread.key for process in processes for thread in process.threads}
@@ -203,6 +230,15 @@ class Watch(threading.Thread):
             self._say(judgement, now)
         self._put(self._daemon.coverage_look(_summary(look)))
 
+    def _settle(self, when: float) -> None:
+        """Tick until all changes up to `when` are known; give up when that takes too long."""
+        ends = time.monotonic() + _SETTLE_SECONDS
+        self._tick()
+        while self._periods.heard_to < when and time.monotonic() < ends:
+            if self._stopping.wait(_SETTLE_STEP):
+                break
+            self._tick()
+
     def _gather(self, processes: list[Process], now: float) -> None:
         """Ask the store whose calls it has, and who makes calls that it has not."""
         url, host = self._settings.store, self._settings.host
@@ -212,7 +248,8 @@ class Watch(threading.Thread):
         self._proven |= {process.key for process in ask if process.pid in pids}
         self._threads |= proofs.of_threads(ask, pids)
         quiet = [process for process in ask if process.pid not in pids]
-        self._periods.silent = self._silence.look(quiet, self._kernel, newest)
+        silent = self._silence.look(quiet, self._kernel, newest)
+        self._periods.silent = silent[:_MOST_SILENT]
 
     def _say(self, judgement: Judgement, now: float) -> None:
         process = judgement.process

@@ -169,7 +169,13 @@ class Wiring:
         session, collector = self.parts.session, self.parts.collector
         if session is None or collector is None:  # elsewhere it is not known what was lost
             return
-        watch = Watch(self._settings, self._daemon, self.parts.note, lambda: session.own_rules)
+        watch = Watch(
+            self._settings,
+            self._daemon,
+            self.parts.note,
+            ours=lambda: session.own_rules,
+            heard_to=lambda: collector.heard_to,
+        )
         try:
             watch.begin()
         except (AuditsvcError, OSError) as error:

@@ -271,7 +271,7 @@ def test_rules_of_a_service_that_died_are_not_ours(tmp_path, monkeypatch):
 def test_troubles_may_be_asked_for_while_they_come(tmp_path):
     """The service asks from its own thread: what is told must not change under the asking."""
     settings = load_settings(runtime_directory=tmp_path)
-    watch = watching.Watch(settings, None, None, None)
+    watch = watching.Watch(settings, None, None, None, None)
     asking = iter(watch._troubles.values())
     assert next(asking) == ""
 
