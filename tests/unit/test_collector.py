@@ -279,7 +279,7 @@ def test_a_rotation_that_fails_stops_nothing(spool, monkeypatch):
 def test_the_sink_says_when_records_pour_in(spool, monkeypatch):
     """Busy from 50,000 records a second on, and for a tenth of a second after."""
     now = [100.0]
-    monkeypatch.setattr("auditsvc.spool.segments.segments.sink.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("auditsvc.spool.sink.time.monotonic", lambda: now[0])
     sink = Sink(spool, DaemonRecords())
     sink.put(b"x\n", 1)
     for count, busy in ((1_000, False), (1_500, True), (500, True)):

@@ -27,7 +27,7 @@ class Host:
         self.now, self.heard_to, self.epoch = 1000.0, 0.0, 1_000_000_000.0
         self.stand, self.lost, self.daemon, self.enabled = Stand.CLEAR, 0, 77, True
         self.on_ask = lambda: None
-        monkeypatch.setattr(watching.tasks, "boottime", lambda: self.now)
+        monkeypatch.setattr(watching, "boottime", lambda: self.now)
         monkeypatch.setattr(watching, "epoch", lambda: self.epoch)
         settings = load_settings(runtime_directory=tmp_path)
         self.watch = watching.Watch(settings, None, None, frozenset, lambda: self.heard_to)
