@@ -9,6 +9,7 @@ import subprocess
 import time
 
 import pytest
+from fixtures.logs import login
 from live.auditd import AUDITCTL, Auditd
 from live.programs import fresh_auid, rules
 from live.service import AUDITSVC, Service, cli
@@ -115,11 +116,7 @@ def test_a_file_is_followed_through_rotation(tmp_path):
     log = tmp_path / "audit.log"
 
     def lines(first, last):
-        return "".join(
-            f"type=USER_LOGIN msg=audit(1700000{n:03}.000:{n}): pid=1 uid=0 auid=0 ses=1"
-            " msg='op=login'\n"
-            for n in range(first, last)
-        )
+        return "".join(login(n, second=1_700_000_000 + n) for n in range(first, last))
 
     log.write_text(lines(0, 100))
     with Service(tmp_path, "", source=str(log)):

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 from fixtures.fake_kernel import TAMPERER, RecordingKernel, said_of
+from fixtures.logs import SECOND, call
 
 from auditsvc import switch
 from auditsvc.daemon import Actor, DaemonRecords, actor
@@ -397,14 +398,15 @@ def test_a_task_that_is_not_covered_is_known_by_its_login(stage):
 def test_who_hides_its_call_is_known_by_its_socket(stage):
     """A never that hides the call of its own making: the session's audit socket tells who."""
     at = stage(ALL)
-    opened = (
-        "type=SYSCALL msg=audit(1749999999.9:{serial}): arch=c000003e syscall={nr} success=yes"
-        " exit=3 a0=10 a1=80003 a2=9 a3=0 items=0 ppid=1 pid={pid} auid=1000 uid=0 ses={ses}"
-        ' comm="{comm}" exe="/sbin/{comm}" key="all"\n'
-    ).replace("1749999999.9", "1749999999.900")
-    at.kernel.say(opened.format(serial=900, nr=41, pid=51, ses=3, comm="auditctl"))
-    at.kernel.say(opened.format(serial=901, nr=41, pid=52, ses=4, comm="other"))
-    at.kernel.say(opened.format(serial=902, nr=44, pid=53, ses=3, comm="sendto"))
+    for serial, nr, pid, ses, comm in (
+        (900, 41, 51, 3, "auditctl"),
+        (901, 41, 52, 4, "other"),
+        (902, 44, 53, 3, "sendto"),
+    ):
+        who = {"pid": pid, "auid": 1000, "uid": 0, "ses": ses}
+        names = {"comm": f'"{comm}"', "exe": f'"/sbin/{comm}"', "key": '"all"'}
+        socket = {"a0": "10", "a1": "80003", "a2": "9", "a3": "0"}
+        at.kernel.say(call(serial, second=SECOND - 1, nr=nr, **who, **names, **socket))
     at.kernel.tamper(front=rule(NEVER), call=None)
     at.look()
     assert at.brief("what", "pid", "exe", "known_by") == [
