@@ -16,7 +16,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from fixtures.audit import alone
+from fixtures.audit import alone, put_back, silent
 from fixtures.journald import running
 from live.auditd import AUDITCTL
 from live.programs import fresh_auid
@@ -100,7 +100,12 @@ def record(programs, folder: Path, state: str, rounds: int = 1) -> Recorded:
     """Have the kernel's audit alone for a while, and journald and the test listen to it."""
     auid = fresh_auid()
     rule = ["exit,always", "-S", "all", "-F", f"auid={auid}", "-k", "live"]
-    with alone(state) as control, running(audit="keep", size="1G") as journald:
+    with (
+        alone(state) as control,
+        put_back(control),
+        silent(control),  # both listeners are there before the first record and after the last
+        running(audit="keep", size="1G") as journald,
+    ):
         records = RecordSocket.multicast(64 << 20)
         got: list[tuple[int, bytes]] = []
         subprocess.run([AUDITCTL, "-a", *rule], check=True)

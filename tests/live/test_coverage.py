@@ -222,7 +222,8 @@ def test_what_is_said_agrees_with_the_rows(audit_lock, puppets, tmp_path):
         }
         assert status == 1
         first = after[1]
-        assert first["do"] == "boot with audit=1" or first["state"] == "covered"
+        # Where nobody saw audit off before PID 1 began, it may be covered.
+        assert first["do"].endswith("boot with audit=1") or first["state"] == "covered"
         # A thread of PID 1 may be young enough; where none is, nothing of it is logged.
         if first["covered"] == 0 and first["state"] == "not_covered":
             assert service.query("SELECT count(*) AS n FROM syscalls WHERE pid = 1") == [{"n": 0}]
@@ -303,9 +304,10 @@ def test_silence_proves(audit_lock, puppets, tmp_path):
         assert rows_of(service, seen) >= CALLS
 
 
-def test_audit_off_is_said_first(audit_lock, tmp_path):
+def test_audit_off_is_said_first(audit_changes, tmp_path):
     """Without the switch nothing is logged, which is a failure whatever flags there are."""
-    assert audit_lock.status().enabled == 0
+    audit_changes.set(enabled=0)
+    assert audit_changes.status().enabled == 0
     service = watching(tmp_path, "")
     status, answer, _ = ask(service)
     assert status == 1

@@ -20,7 +20,7 @@ from auditsvc.rule.want import want
 from auditsvc.rule_load import compare, load
 from auditsvc.rules_in_use import wanted_rules
 
-pytestmark = [pytest.mark.live, pytest.mark.usefixtures("audit_lock")]
+pytestmark = [pytest.mark.live, pytest.mark.usefixtures("audit_changes")]
 
 AUDITCTL = Path(__file__).parents[2] / "build/peers/sbin/auditctl"
 
@@ -49,7 +49,7 @@ def narrow(auid, *calls):
     return [f"-a always,exit -F arch=b64 -S {call} -F auid={auid} -F key={call}" for call in calls]
 
 
-def test_load_and_diff(audit_lock, say, tmp_path):
+def test_load_and_diff(audit_changes, say, tmp_path):
     """Loaded is what auditctl lists; diff says 1 before and 0 after; foreign rules stay."""
     auid = fresh_auid()
     before = listed()
@@ -60,7 +60,7 @@ def test_load_and_diff(audit_lock, say, tmp_path):
     folder = tmp_path / "watched"
     folder.mkdir()
     lines = [one, two, f"-w {folder} -p wa -k w", f"-a never,exit -S all -F auid={auid}", three]
-    path.write_text("\n".join(["-D", f"-b {audit_lock.status().backlog_limit}", *lines]))
+    path.write_text("\n".join(["-D", f"-b {audit_changes.status().backlog_limit}", *lines]))
 
     status, out, err = say("diff", str(path), "--format", "table")
     assert (status, err) == (1, [])
@@ -72,9 +72,9 @@ def test_load_and_diff(audit_lock, say, tmp_path):
     assert (status, err) == (0, [])
     assert listed() == [*before, foreign, *lines]
     assert say("diff", str(path), "--format", "table")[0] == 0
-    raw = audit_lock.raw_rules()
+    raw = audit_changes.raw_rules()
     assert say("load", str(path))[1][-1].startswith("changed: nothing")
-    assert audit_lock.raw_rules() == raw
+    assert audit_changes.raw_rules() == raw
 
     path.write_text("\n".join([three, f"-A never,exit -S read -F auid={auid}", one]))
     assert say("load", str(path))[0] == 0
@@ -92,20 +92,20 @@ def test_load_and_diff(audit_lock, say, tmp_path):
         "-a always,exit -F exe=/no-such-folder/program",
     ],
 )
-def test_a_refused_rule_takes_everything_back(audit_lock, say, tmp_path, bad):
+def test_a_refused_rule_takes_everything_back(audit_changes, say, tmp_path, bad):
     """What our parser takes and the kernel does not: rules, order and limits are as before."""
     auid = fresh_auid()
     path = tmp_path / "my.rules"
     one, two, three = narrow(auid, "open", "kill", "mkdir")
     path.write_text(f"{one}\n{two}\n")
     assert say("load", str(path))[0] == 0
-    before = (audit_lock.raw_rules(), audit_lock.status().backlog_limit)
+    before = (audit_changes.raw_rules(), audit_changes.status().backlog_limit)
     path.write_text("\n".join([f"-b {before[1] + 1}", two, three, bad, one]))
     status, out, err = say("load", str(path))
     assert (status, out, len(err)) == (1, [], 1)
     assert err[0].startswith(f"auditsvc: {path}:4: adding the rule")
     assert err[0].endswith("everything is as it was before")
-    assert (audit_lock.raw_rules(), audit_lock.status().backlog_limit) == before
+    assert (audit_changes.raw_rules(), audit_changes.status().backlog_limit) == before
     path.write_text(f"-c\n{two}\n{three}\n{bad}\n{one}\n")
     status, _, err = say("load", str(path))
     assert (status, len(err)) == (1, 1)
@@ -114,10 +114,10 @@ def test_a_refused_rule_takes_everything_back(audit_lock, say, tmp_path, bad):
     assert [line for line in listed() if f"auid={auid}" in line] == [two, three, one]
 
 
-def test_every_rule_of_auditds_examples(audit_lock, tmp_path):
+def test_every_rule_of_auditds_examples(audit_changes, tmp_path):
     """All rules for what is on this host load in one go, and are equal then, in their order."""
     examples = AUDITCTL.parents[1] / "usr/share/doc/auditd/examples/rules"
-    audit_lock.set(enabled=0)
+    audit_changes.set(enabled=0)
     folder = tmp_path / "rules.d"
     folder.mkdir()
     for path in examples.glob("*.rules"):
@@ -127,11 +127,11 @@ def test_every_rule_of_auditds_examples(audit_lock, tmp_path):
         (folder / path.name).write_text("\n".join(["-i", *kept]))
     wanted, left_out = wanted_rules(Settings(), [folder])
     assert all("is not there" in line or "unknown user `chrony`" in line for line in left_out)
-    found = compare(audit_lock, wanted, tmp_path, exclusive=True)
-    load(audit_lock, wanted, found, tmp_path)
-    assert compare(audit_lock, wanted, tmp_path, exclusive=True).equal
+    found = compare(audit_changes, wanted, tmp_path, exclusive=True)
+    load(audit_changes, wanted, found, tmp_path)
+    assert compare(audit_changes, wanted, tmp_path, exclusive=True).equal
     by_list = sorted((each.rule for each in wanted.rules), key=lambda rule: rule.filter_list)
-    assert audit_lock.rules() == by_list
+    assert audit_changes.rules() == by_list
     assert len(by_list) > 150
 
 
@@ -213,7 +213,7 @@ def test_beside_a_running_service(say, tmp_path):
     assert listed() == [line]
 
 
-def test_lines_that_delete(audit_lock, say, tmp_path):
+def test_lines_that_delete(audit_changes, say, tmp_path):
     """-d takes out a rule that auditctl loaded."""
     (foreign,) = narrow(fresh_auid(), "open")
     subprocess.run([AUDITCTL, *foreign.split()], check=True)
@@ -221,9 +221,9 @@ def test_lines_that_delete(audit_lock, say, tmp_path):
     path.write_text(foreign.replace("-a ", "-d ", 1) + "\n")
     (parsed,) = parse(path.read_text())
     assert isinstance(parsed.command, Delete)
-    assert parsed.command.rule in audit_lock.rules()
+    assert parsed.command.rule in audit_changes.rules()
     assert say("load", str(path))[:2] == (0, [f"- {foreign}", "changed: 1 deleted"])
-    assert parsed.command.rule not in audit_lock.rules()
+    assert parsed.command.rule not in audit_changes.rules()
 
 
 def test_without_privilege(tmp_path):

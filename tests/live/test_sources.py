@@ -14,7 +14,7 @@ from live.auditd import AUDITCTL, Auditd
 from live.programs import fresh_auid, rules
 from live.service import AUDITSVC, Service, cli
 
-pytestmark = [pytest.mark.live, pytest.mark.usefixtures("audit_lock")]
+pytestmark = [pytest.mark.live, pytest.mark.usefixtures("audit_changes")]
 
 
 def workload(programs, auid, folder):
