@@ -12,12 +12,10 @@ import hypothesis
 import pytest
 from fixtures import host_states
 from fixtures.audit import RefusedError, alone, put_back
+from fixtures.repeats import LONG
 
 import auditsvc
 from auditsvc.decode import DECODERS
-
-LONG = "long"
-hypothesis.settings.register_profile(LONG, max_examples=10_000, deadline=None)
 
 
 def pytest_addoption(parser):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from fixtures.logs import SECOND, Pipe, call, load, login, opening, rows
+from fixtures.repeats import seeds
 
 from auditsvc.errors import StoreError
 from auditsvc.store import open_store
@@ -76,7 +77,7 @@ def test_late_events_come_once(store, url):
     pipe.close()
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", seeds(2, 60))
 def test_any_order_of_arrival(store, url, seed):
     """Batches of random times, read now and then: all events, each once."""
     chance = random.Random(seed)

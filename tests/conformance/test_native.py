@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from fixtures.logs import call, path, proctitle
 from fixtures.long_logs import blocks
-from hypothesis import HealthCheck, given, settings
+from fixtures.repeats import examples
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from auditsvc.decode import DECODERS, make_decoder
@@ -151,7 +152,7 @@ def drive(rng, log):
     pair.do("pending")
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=300)
+@examples(100, suppress_health_check=[HealthCheck.too_slow])
 @given(st.integers(0, 1 << 64))
 def test_any_log_gives_equal_rows(seed):
     """Mutated and interleaved real records, cut anywhere: one result, and never a panic."""
@@ -159,7 +160,7 @@ def test_any_log_gives_equal_rows(seed):
     drive(rng, make_log(rng))
 
 
-@settings(deadline=None, max_examples=300)
+@examples(100)
 @given(st.lists(st.one_of(st.sampled_from(LINES + PIECES), st.binary(max_size=30)), max_size=12))
 def test_any_bytes_give_equal_rows(pieces):
     """Bytes that only here and there look like records."""

@@ -15,6 +15,7 @@ from fixtures import commands
 from fixtures.disk import small_disk
 from fixtures.logs import balanced, ledger, opening, rows
 from fixtures.postgres_server import Server, running
+from fixtures.repeats import times
 from live.programs import Programs, fresh_auid, rules
 from live.service import AUDITSVC, Service, is_ready
 
@@ -208,11 +209,12 @@ def url(request, tmp_path):
     return request.getfixturevalue("postgres_url")
 
 
-def test_killed_at_any_moment(url, tmp_path):
-    """Killed twelve times, wherever it was: each event that reached the spool is stored once."""
+@pytest.mark.parametrize("kills", times(6, 60))
+def test_killed_at_any_moment(url, tmp_path, kills):
+    """Killed again and again, wherever it was: each event that reached the spool is stored once."""
     chance = random.Random(7)
     fed = 0
-    for turn in range(12):
+    for turn in range(kills):
         run = Run(tmp_path, url)
         run.fed = fed
         run.feed(40)  # less than a pipe holds

@@ -6,7 +6,8 @@ import errno
 
 import pytest
 from fixtures.fake_kernel import FakeKernel
-from hypothesis import given, settings
+from fixtures.repeats import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from auditsvc.errors import KernelError, LockedError
@@ -24,7 +25,7 @@ POOL = [rule(f"r{n}", Action.NEVER if n % 3 == 0 else Action.ALWAYS) for n in ra
 A, B, C = (rule(name) for name in "abc")
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(
     st.lists(st.sampled_from(POOL), unique=True),
     st.lists(st.sampled_from(POOL), unique=True),

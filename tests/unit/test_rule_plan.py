@@ -10,7 +10,8 @@ import itertools
 
 import pytest
 from fixtures.fake_kernel import FakeKernel
-from hypothesis import given, settings
+from fixtures.repeats import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from auditsvc.rule import Action, Add, Condition, FilterList, Rule, fields, parse
@@ -73,7 +74,7 @@ def allowed_gap(lines, loaded, removable, which):
     return gap
 
 
-@settings(max_examples=400, deadline=None)
+@examples(400)
 @given(states())
 def test_the_plan_arrives_and_leaves_no_gap(state):
     """Every change is one the kernel takes; order, strangers and cover are as promised."""
