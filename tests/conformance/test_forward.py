@@ -14,10 +14,11 @@ from pathlib import Path
 
 import pytest
 from fixtures import commands
-from fixtures.forwarding import AUDITSVC, Forwarding, entries, event_of, until
+from fixtures.forwarding import AUDITSVC, Forwarding, entries, event_of
 from fixtures.journald import AbsentError, running
 from fixtures.logs import call, load, opening, record, rows
 from fixtures.repeats import times
+from fixtures.waiting import until
 
 from auditsvc.store import open_store
 from auditsvc.store.feed import Feed

@@ -11,7 +11,8 @@ import time
 from pathlib import Path
 
 import pytest
-from fixtures.forwarding import AUDITSVC, Forwarding, event_of, until
+from fixtures.forwarding import AUDITSVC, Forwarding, event_of
+from fixtures.waiting import until
 from live.programs import fresh_auid
 from live.service import Service
 

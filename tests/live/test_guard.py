@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from fixtures.waiting import until
 from live.programs import KEY, fresh_auid, rules
 from live.service import AUDITSVC, Service, cli
 
@@ -63,12 +64,9 @@ class Scene:
         self.programs.run(self.tampers, *command)
         self.done.append(datetime.now(UTC))
 
-    def wait(self, condition, seconds=4.0):
+    def wait(self, condition):
         """Wait until something holds."""
-        ends = time.monotonic() + seconds
-        while not condition():
-            assert time.monotonic() < ends, (condition, auditctl("-l"), auditctl("-s"))
-            time.sleep(0.02)
+        until(condition, told=lambda: (auditctl("-l"), auditctl("-s")))
 
     def settle(self):
         """Let the guard look, and look again for who it was."""

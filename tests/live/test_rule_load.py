@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from fixtures import commands
+from fixtures.waiting import until
 from live.programs import fresh_auid, rules
 from live.service import AUDITSVC, Service
 
@@ -136,19 +137,19 @@ def test_every_rule_of_auditds_examples(audit_changes, tmp_path):
 
 
 CALLS = ("getppid", "getuid", "getgid")
-ROUNDS = 25_000
-LOOP = f"import os\nfor _ in range({ROUNDS}):\n    os.getppid(), os.getuid(), os.getgid()\n"
-
-
-def reorder(orders, folder, program):
-    """Load one order after the other until the program has ended; gives how many loads."""
-    loads = 0
-    with Control() as control:
-        while program.is_alive():
-            wanted = orders[loads % len(orders)]
-            load(control, wanted, compare(control, wanted, folder), folder)
-            loads += 1
-    return loads
+LOADS = 30
+# Calls the three in turn, from when the first file is there until the second is; prints how often.
+LOOP = """
+import os, sys
+began, stop = sys.argv[1:]
+open(began, "x").close()
+rounds = 0
+while not os.path.exists(stop):
+    for _ in range(500):
+        os.getppid(), os.getuid(), os.getgid()
+    rounds += 500
+print(rounds)
+"""
 
 
 def test_reordering_leaves_no_gap(programs, tmp_path, kernel_lost):
@@ -163,19 +164,29 @@ def test_reordering_leaves_no_gap(programs, tmp_path, kernel_lost):
         [two, f"-a never,exit -S kill -F auid={auid}", one, three, never],
     )
     orders = [want(parse("\n".join(lines))) for lines in turns]
-    (tmp_path / "load").mkdir()
+    folder = tmp_path / "load"
+    folder.mkdir()
+    began, stop = tmp_path / "began", tmp_path / "stop"
     before = kernel_lost()
-    with Service(tmp_path, rules(fresh_auid())) as service:
-        with Control() as control:
-            first = compare(control, orders[0], tmp_path / "load")
-            load(control, orders[0], first, tmp_path / "load")
-        program = threading.Thread(target=programs.run, args=(auid, sys.executable, "-c", LOOP))
-        program.start()
-        loads = reorder(orders, tmp_path / "load", program)
-        program.join()
-        with Control() as control:
-            nothing = want(())
-            load(control, nothing, compare(control, nothing, tmp_path / "load"), tmp_path / "load")
+    with (
+        Service(tmp_path, rules(fresh_auid())) as service,
+        Control() as control,
+        ThreadPoolExecutor() as pool,
+    ):
+
+        def turn(wanted):
+            load(control, wanted, compare(control, wanted, folder), folder)
+
+        turn(orders[0])
+        program = pool.submit(programs.run, auid, sys.executable, "-c", LOOP, began, stop)
+        try:
+            until(began.exists)
+            for number in range(1, LOADS):
+                turn(orders[number % len(orders)])
+        finally:
+            stop.touch()
+        rounds = int(program.result())
+        turn(want(()))
     of_calls = f"auid = {auid} AND syscall IN {CALLS}"
     counted = {
         row["syscall"]: row["n"]
@@ -186,11 +197,11 @@ def test_reordering_leaves_no_gap(programs, tmp_path, kernel_lost):
     (moving,) = service.query(
         f"SELECT count(*) AS n FROM syscalls WHERE {of_calls} AND key LIKE '%stand-in%'"
     )
-    print(f"{loads} loads; {counted}, {moving['n']} of them under a stand-in")
-    assert loads > 10
+    print(f"{LOADS} loads; {counted}, {moving['n']} of them under a stand-in")
+    assert rounds > 0
     # Python itself asks for its user and group once or twice as it starts.
-    assert counted["getppid"] == ROUNDS
-    assert ROUNDS <= counted["getuid"] == counted["getgid"] <= ROUNDS + 3
+    assert counted["getppid"] == rounds
+    assert rounds <= counted["getuid"] == counted["getgid"] <= rounds + 3
     assert moving["n"] > 0
     assert kernel_lost() == before
 

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from fixtures.waiting import until
 from live.programs import fresh_auid, rules
 from live.service import AUDITSVC, Service, cli
 
@@ -177,11 +178,7 @@ def test_a_task_forked_after_the_flip_is_measured_instead(programs, tmp_path, au
 def forked(pid):
     """Wait until a process has a child, and give its pid."""
     children = Path(f"/proc/{pid}/task/{pid}/children")
-    ends = time.monotonic() + 20
-    while not (found := children.read_text().split()):
-        assert time.monotonic() < ends, "no child"
-        time.sleep(0.005)
-    return int(found[0])
+    return int(until(lambda: children.read_text().split())[0])
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
@@ -199,10 +196,7 @@ def test_a_signal_leaves_nothing_behind(programs, tmp_path, audit_changes, numbe
             text=True,
         )
         probe = forked(verb.pid)
-        ends = time.monotonic() + 10
-        while audit_changes.raw_rules() == before:
-            assert time.monotonic() < ends, "the probe got no rule"
-            time.sleep(0.005)
+        until(lambda: audit_changes.raw_rules() != before)
         verb.send_signal(number)
         said = verb.communicate(timeout=20)[1]
         assert (verb.returncode, said.count("\n")) == (1, 1), said
