@@ -28,7 +28,7 @@ ROWS = list(rows())
 
 
 @cache
-def tests_in(name):
+def collected_from(name):
     """Names of the tests that pytest collects from a file."""
     path = TESTS / name
     if not path.name.startswith("test_") or not path.exists():
@@ -51,7 +51,7 @@ def test_each_promise_is_said_and_kept(row):
         assert not other[1] or (ROOT / other[1]).exists()
         return
     named = [each.strip("`") for each in kept.split(", ")]
-    missing = [each for each in named if each.split("::")[1] not in tests_in(each.split("::")[0])]
+    missing = [each for each in named if each.split("::")[1] not in collected_from(each.split("::")[0])]
     assert not missing
 
 
