@@ -12,6 +12,7 @@ import time
 
 import pytest
 from fixtures.journald import AbsentError, running
+from fixtures.waiting import until
 from live.auditd import AUDITCTL
 from live.programs import fresh_auid, rules
 from live.recorded import send, workload
@@ -206,8 +207,8 @@ def test_what_journald_had_no_room_for_is_a_gap(audit_changes, programs, tmp_pat
                 programs.run(auid, programs["burst"], str(calls))
                 journald.cont()
                 with follow(journald, tmp_path) as follower:
-                    time.sleep(0.5)
-                assert "records for which journald's audit socket" in follower.log.read_text()
+                    missed = "records for which journald's audit socket"
+                    until(lambda: missed in follower.log.read_text())
                 # One overflow, and no journald takes a record from that socket any more.
                 journald.remove()
                 journald.start()
