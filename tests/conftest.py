@@ -6,6 +6,7 @@ others are grouped by file, which keeps what a module makes once.
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import hypothesis
@@ -45,7 +46,8 @@ def _state(text):
 
 
 def pytest_configure(config):
-    """Draw more examples in the long run."""
+    """Draw more examples in the long run; ended by SIGTERM, bring back what fixtures changed."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     if config.getoption("--long"):
         hypothesis.settings.load_profile(LONG)
 

@@ -14,7 +14,7 @@ import pytest
 from fixtures.journald import AbsentError, running
 from fixtures.waiting import until
 from live.auditd import AUDITCTL
-from live.programs import fresh_auid, rules
+from live.programs import finished, fresh_auid, rules
 from live.recorded import send, workload
 from live.service import Service, cli
 
@@ -75,7 +75,8 @@ def test_beside_the_daemon_s_own_log_each_event_is_stored_once(
     auid = fresh_auid()
     with Service(tmp_path, rules(auid)) as service:
         workload(programs, auid, tmp_path)
-        time.sleep(0.3)
+        programs.finish(auid)
+        until(lambda: finished(service.spooled(), auid))
     auditing_journald.sync()
     journal = tmp_path / "journal"
     shutil.copytree(auditing_journald.directory, journal)
@@ -105,7 +106,8 @@ def test_the_journal_alone_lacks_what_journald_drops_and_nothing_else(
     auid = fresh_auid()
     with Service(tmp_path, rules(auid)) as service:
         workload(programs, auid, tmp_path)
-        time.sleep(0.3)
+        programs.finish(auid)
+        until(lambda: finished(service.spooled(), auid))
     auditing_journald.sync()
     other = reader(tmp_path, "journal")
     words = ("--journal", "--directory", str(auditing_journald.directory))
@@ -181,12 +183,11 @@ def test_killed_while_it_follows(auditing_journald, audit_changes, programs, tmp
                 service.stop(signal.SIGKILL)
             auditing_journald.rotate()
     auditing_journald.sync()
-    service.begin()
-    time.sleep(1)
-    assert service.stop() == 0
     whole = reader(tmp_path, "whole")
     words = ("--journal", "--directory", str(auditing_journald.directory))
     cli("ingest", *words, "--store", whole.store, environment=whole.environment)
+    with service:
+        until(lambda: service.ledger()["received"] == whole.ledger()["received"])
     stored = contents(service, auid)
     assert stored == contents(whole, auid)
     assert len(stored["syscalls"]) > 1000
