@@ -1,5 +1,6 @@
-# One command each: `make demo` shows the main job, `make test` proves it,
-# `make setup` is what both begin with. Run as root on Debian 12 or newer, or Ubuntu.
+# One command each: `make demo` shows the main job, `make test` proves it, `make setup` is
+# what both begin with; `make check` is for every save. Run as root on Debian 12 or newer,
+# or Ubuntu.
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
@@ -13,9 +14,14 @@ BIN := $(VENV)/bin
 SOURCES := pyproject.toml README.md $(shell find auditsvc rules migrations native -type f \
     -not -path '*/__pycache__/*' -not -path 'native/target/*')
 
-.PHONY: setup demo test bench laurel lint unit peers lock wheel clean
+NATIVE := $(shell find native -type f -not -path 'native/target/*')
 
+.PHONY: setup dev demo check lint unit test test-long bench laurel peers lock wheel clean
+
+# In $(VENV) is either the wheel (.installed) or this checkout (.dev); pytest's header says which.
 setup: $(VENV)/.installed
+
+dev: $(VENV)/.dev
 
 build/.system: tools/system-packages
 	@mkdir -p build
@@ -37,11 +43,20 @@ $(VENV)/.dependencies: constraints.txt build/.system
 
 # The wheel is what users get, so the wheel is what we run and test.
 $(VENV)/.installed: $(SOURCES) $(VENV)/.dependencies
-	rm -rf dist build/lib* build/temp* build/bdist.* *.egg-info
+	rm -rf $(VENV)/.dev auditsvc/_native*.so dist build/lib* build/temp* build/bdist.* *.egg-info
 	$(BIN)/python -m pip wheel -q --disable-pip-version-check --no-build-isolation --no-deps --wheel-dir dist .
 	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --force-reinstall dist/auditsvc-*.whl
 	rm -rf build/lib* build/temp* build/bdist.* *.egg-info
 	$(BIN)/auditsvc --version  # says whether the native core was built
+	touch $@
+
+# The checkout itself, with the native core built into it where there is cargo: what is
+# changed in Python is tested as it stands.
+$(VENV)/.dev: pyproject.toml $(NATIVE) $(VENV)/.dependencies
+	rm -f $(VENV)/.installed
+	$(BIN)/python -m pip install -q --disable-pip-version-check --no-build-isolation --no-deps --editable .
+	rm -rf build/lib* build/temp* build/bdist.*
+	$(BIN)/auditsvc --version
 	touch $@
 
 wheel: setup
@@ -56,7 +71,8 @@ build/peers/.unpacked: tools/unpack-peers build/.system-test
 	tools/unpack-peers build/peers auditd libwrap0
 	touch $@
 
-lint: setup
+# The linters read the checkout, whichever of both is installed.
+lint: $(VENV)/.dependencies
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -66,8 +82,28 @@ lint: setup
 	    cargo clippy -q --locked --release --all-targets --manifest-path native/Cargo.toml
 	fi
 
+# Side by side, but for what has the kernel's audit: one worker more than processors, for
+# that one mostly waits.
+PYTEST := $(BIN)/pytest -n $(shell expr $$(nproc) + 1) --dist loadgroup
+
+unit: dev
+	$(PYTEST) -q tests/unit
+
+check: dev lint unit
+
+# What the live tests find on the host: see tests/fixtures/host_states.py.
+STATES := off on+limits+foreign-rules
+LONG_STATES := off on on+limits on+foreign-rules on+other-keys on+multicast-reader on+half-speed \
+    off+limits+foreign-rules+multicast-reader
+
+# ARGS: further words for pytest. `.ci/run` says --no-live-skips.
+ARGS :=
 test: setup peers lint
-	$(BIN)/pytest
+	$(PYTEST) $(STATES:%=--host-state %) $(ARGS)
+
+# Hours rather than minutes: long loops, more examples, a million records against auparse.
+test-long: setup peers lint
+	$(PYTEST) --long $(LONG_STATES:%=--host-state %) $(ARGS)
 
 # Against the peers, into docs/benchmarks.md. BENCH=quick: small, into build/ and not docs/.
 # LAUREL=PROGRAM takes another laurel than the one of `make laurel`, or else Debian's.

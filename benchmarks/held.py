@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from callers import READS_ALONE, Caller, caller
-from fixtures.audit import alone
+from fixtures.audit import alone, put_back
 from live.programs import fresh_auid
 from readers import nothing_kept
 
@@ -49,6 +49,7 @@ def held(as_auid: Path, folder: Path) -> Iterator[Held]:
     with (
         tempfile.TemporaryDirectory(dir=folder) as name,
         alone() as control,
+        put_back(control),
         ExitStack() as stack,
     ):
         own = Path(name)

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import logs
 import psycopg
+from fixtures import long_logs
 from fixtures.postgres_server import running as postgres
 from live.service import AUDITSVC
 from measure import Used, median_run, run
@@ -32,8 +32,8 @@ from tables.decode import speed
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from fixtures.long_logs import Log
     from fixtures.postgres_server import Server
-    from logs import Log
 
 _CHUNK = 1 << 20
 _SLOW = ("ausearch --raw",)
@@ -83,9 +83,11 @@ class Files:
         """Measure everything."""
         with postgres(shared_buffers="128MB", max_wal_size="4GB") as server:
             for name in ("plain", "mixed"):
-                log = logs.make(name, self._size.records, self._folder / f"{name}.log")
-                short = logs.make(name, self._size.slow_records, self._folder / f"{name}-short.log")
-                one = logs.make(name, 1, self._folder / "one.log")
+                log = long_logs.make(name, self._size.records, self._folder / f"{name}.log")
+                short = long_logs.make(
+                    name, self._size.slow_records, self._folder / f"{name}-short.log"
+                )
+                one = long_logs.make(name, 1, self._folder / "one.log")
                 self.logs[name] = log
                 for reader in DECODERS:
                     say(f"{name}: decode, {reader}")

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fixtures.audit import RefusedError, alone
+from fixtures.audit import RefusedError, alone, put_back
 from fixtures.postgres_server import running as postgres
 from live.programs import Programs, fresh_auid
 from peers import built
@@ -144,6 +144,7 @@ class Live:
         with (
             tempfile.TemporaryDirectory(dir=self._folder) as folder,
             alone() as control,
+            put_back(control),
             start(Path(folder), auid, control) as reader,
         ):
             lost = control.status().lost
@@ -166,6 +167,7 @@ class Live:
         with (
             tempfile.TemporaryDirectory(dir=self._folder) as folder,
             alone() as control,
+            put_back(control),
             start(Path(folder), auid, control) as reader,
         ):
             assert reader.service

@@ -7,6 +7,7 @@ import threading
 
 import pytest
 from fixtures.logs import SECOND, Pipe, call, rows
+from fixtures.repeats import seeds
 
 from auditsvc.store import open_store
 from auditsvc.store.read.feed import Feed
@@ -35,7 +36,7 @@ def _stored(url):
     return {row["event_id"] for row in rows(url, "SELECT event_id FROM syscalls")}
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", seeds(1, 10))
 def test_several_writers(url, seed):
     """All that came after the reader was registered, nothing of before, nothing twice."""
     chance = random.Random(seed)

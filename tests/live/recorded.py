@@ -1,6 +1,6 @@
 """A journal that a real journald wrote of a real kernel's records, and those records themselves.
 
-recorded = record(programs, folder)     # holds the kernel's audit for some seconds
+recorded = record(programs, folder, state)     # holds the kernel's audit for some seconds
 recorded.copy(tmp_path)                 # the journal's files, to read and to spoil
 recorded.lines                          # what the kernel sent, as lines of a log
 """
@@ -16,7 +16,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from fixtures.audit import alone
+from fixtures.audit import alone, put_back, silent
 from fixtures.journald import running
 from live.auditd import AUDITCTL
 from live.programs import fresh_auid
@@ -96,11 +96,16 @@ class Recorded:
         return target
 
 
-def record(programs, folder: Path, rounds: int = 1) -> Recorded:
+def record(programs, folder: Path, state: str, rounds: int = 1) -> Recorded:
     """Have the kernel's audit alone for a while, and journald and the test listen to it."""
     auid = fresh_auid()
     rule = ["exit,always", "-S", "all", "-F", f"auid={auid}", "-k", "live"]
-    with alone() as control, running(audit="keep", size="1G") as journald:
+    with (
+        alone(state) as control,
+        put_back(control),
+        silent(control),  # both listeners are there before the first record and after the last
+        running(audit="keep", size="1G") as journald,
+    ):
         records = RecordSocket.multicast(64 << 20)
         got: list[tuple[int, bytes]] = []
         subprocess.run([AUDITCTL, "-a", *rule], check=True)

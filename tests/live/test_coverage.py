@@ -15,6 +15,7 @@ from contextlib import contextmanager
 
 import pytest
 from fixtures import commands
+from fixtures.waiting import until
 from live.programs import fresh_auid, rules
 from live.service import Service
 
@@ -23,6 +24,7 @@ from auditsvc.rule import parse
 pytestmark = pytest.mark.live
 
 CALLS = 7
+SMALL = ("PROCTITLE", "CWD", "PATH")
 
 PUPPET = """
 import os, queue, sys, threading
@@ -222,7 +224,8 @@ def test_what_is_said_agrees_with_the_rows(audit_lock, puppets, tmp_path):
         }
         assert status == 1
         first = after[1]
-        assert first["do"] == "boot with audit=1" or first["state"] == "covered"
+        # Where nobody saw audit off before PID 1 began, it may be covered.
+        assert first["do"].endswith("boot with audit=1") or first["state"] == "covered"
         # A thread of PID 1 may be young enough; where none is, nothing of it is logged.
         if first["covered"] == 0 and first["state"] == "not_covered":
             assert service.query("SELECT count(*) AS n FROM syscalls WHERE pid = 1") == [{"n": 0}]
@@ -282,18 +285,21 @@ def test_silence_proves(audit_lock, puppets, tmp_path):
         puppets["seen"] = Puppet()
         with standing(audit_lock, "-a never,task"):
             puppets["blind"] = Puppet()
-        service = watching(tmp_path, "-a always,exit -S all -k live\n")
+        # Every call of the host: without its smaller records, so that a busy one is kept up with.
+        small = "".join(f"-a always,exclude -F msgtype={each}\n" for each in SMALL)
+        service = watching(tmp_path, small + "-a always,exit -S all -k live\n")
         with service:
             seen, blind = puppets["seen"].pid, puppets["blind"].pid
             first = ask(service, seen, blind)[2]
             assert (first[blind]["state"], first[blind]["reason"]) == ("unknown", "before_watch")
-            ends = time.monotonic() + 60  # on a busy host the store comes later
             found = tmp_path / "run/coverage.json"
-            while blind not in {tid for tid, _ in json.loads(found.read_text())["silent"]}:
-                assert time.monotonic() < ends
+
+            def silent():
                 for puppet in puppets.values():
                     puppet.do("call", CALLS)
-                time.sleep(0.2)
+                return blind in {tid for tid, _ in json.loads(found.read_text())["silent"]}
+
+            until(silent, 300)  # on a busy host the store comes later
             said = ask(service, seen, blind)
         assert said[0] == 1
         assert said[1]["audit"]["logs"] == "every"
@@ -303,9 +309,10 @@ def test_silence_proves(audit_lock, puppets, tmp_path):
         assert rows_of(service, seen) >= CALLS
 
 
-def test_audit_off_is_said_first(audit_lock, tmp_path):
+def test_audit_off_is_said_first(audit_changes, tmp_path):
     """Without the switch nothing is logged, which is a failure whatever flags there are."""
-    assert audit_lock.status().enabled == 0
+    audit_changes.set(enabled=0)
+    assert audit_changes.status().enabled == 0
     service = watching(tmp_path, "")
     status, answer, _ = ask(service)
     assert status == 1

@@ -38,7 +38,7 @@ def doctor(environment, *prefix):
 
 
 @pytest.mark.live
-def test_it_says_what_auditctl_says(tmp_path, audit_lock):
+def test_it_says_what_auditctl_says(tmp_path, audit_changes):
     """The settings of the kernel, the daemon and the rules, as they are and when they are bad."""
     auid = fresh_auid()
     with Service(tmp_path, rules(auid)) as service:
@@ -56,8 +56,8 @@ def test_it_says_what_auditctl_says(tmp_path, audit_lock):
         assert found["never,task"]["level"] == "ok"
         assert (found["lost"]["level"] == "ok") is (says["lost"] == "0")
         with_ours = {name for name, each in found.items() if each["level"] == "error"}
-        audit_lock.set(failure=0, backlog_limit=64)
-        audit_lock.add_rule(parse(f"-a never,task -F auid={auid}")[0].command.rule)
+        audit_changes.set(failure=0, backlog_limit=64)
+        audit_changes.add_rule(parse(f"-a never,task -F auid={auid}")[0].command.rule)
         records = RecordSocket.multicast()
         ill = doctor(service.environment)
         records.close()
@@ -68,9 +68,9 @@ def test_it_says_what_auditctl_says(tmp_path, audit_lock):
         assert ill["failure mode"]["level"] == "note"
         assert ill["backlog limit"]["level"] == "warning"
         assert f"pid {os.getpid()} " in ill["multicast readers"]["found"]
-        audit_lock.set(enabled=0)
+        audit_changes.set(enabled=0)
         assert doctor(service.environment)["enabled"]["level"] == "error"
-        audit_lock.set(enabled=1)
+        audit_changes.set(enabled=1)
 
 
 def test_in_a_user_namespace(tmp_path):

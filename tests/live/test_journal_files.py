@@ -24,10 +24,10 @@ pytestmark = pytest.mark.live
 
 
 @pytest.fixture(scope="module")
-def recorded(programs, tmp_path_factory):
+def recorded(programs, tmp_path_factory, host_state):
     """Record once for all tests here."""
     try:
-        return record(programs, tmp_path_factory.mktemp("recorded"))
+        return record(programs, tmp_path_factory.mktemp("recorded"), host_state)
     except (RefusedError, AbsentError) as reason:
         pytest.skip(f"live: {reason}")
 
@@ -299,10 +299,10 @@ def test_ingested_twice_nothing_is_added(recorded, tmp_path):
     assert balanced(url)
 
 
-def test_killed_while_it_ingests(programs, tmp_path):
+def test_killed_while_it_ingests(programs, tmp_path, host_state):
     """SIGKILL at any moment, again and again: in the end each event is there once."""
     try:
-        much = record(programs, tmp_path, rounds=3)
+        much = record(programs, tmp_path, host_state, rounds=3)
     except (RefusedError, AbsentError) as reason:
         pytest.skip(f"live: {reason}")
     url = f"sqlite:///{tmp_path}/store.db"

@@ -91,10 +91,10 @@ def test_full_it_keeps_nothing_and_recovers(journald):
     assert len(journald.journalctl("MESSAGE=room")) == 1
 
 
-def test_records_of_the_kernel(auditing_journald, audit_lock):
+def test_records_of_the_kernel(auditing_journald, audit_changes):
     """With audit="keep" a record of the kernel is an entry; the kernel's switch stays."""
-    before = audit_lock.status().enabled
-    audit_lock.set(enabled=1)
+    before = audit_changes.status().enabled
+    audit_changes.set(enabled=1)
     subprocess.run([AUDITCTL, "-m", "own journald"], check=True)
     time.sleep(0.2)
     auditing_journald.sync()
@@ -102,5 +102,5 @@ def test_records_of_the_kernel(auditing_journald, audit_lock):
     assert len(entries) == 1
     assert "own journald" in entries[0]["MESSAGE"]
     auditing_journald.restart()
-    assert audit_lock.status().enabled == 1
-    audit_lock.set(enabled=before)
+    assert audit_changes.status().enabled == 1
+    audit_changes.set(enabled=before)

@@ -46,20 +46,20 @@ def test_auditctl_sends_the_same(name, tmp_path):
 
 
 @pytest.mark.parametrize("name", controls.names())
-def test_the_kernel_takes_it(name, audit_lock):
+def test_the_kernel_takes_it(name, audit_changes):
     """The kernel takes the set but for what this host lacks, and auditctl lists what we wrote."""
-    audit_lock.set(enabled=0)
-    audit_lock.delete_rules()
+    audit_changes.set(enabled=0)
+    audit_changes.delete_rules()
     rules, notes = rules_in_use(load_settings(rules=[name]))
     try:
         for add in rules:
-            audit_lock.add_rule(add.rule, prepend=add.prepend)
-        loaded = audit_lock.rules()
+            audit_changes.add_rule(add.rule, prepend=add.prepend)
+        loaded = audit_changes.rules()
         listed = subprocess.run(
             [auditctl.AUDITCTL, "-l"], capture_output=True, text=True, check=True, timeout=60
         ).stdout.splitlines()
     finally:
-        audit_lock.delete_rules()
+        audit_changes.delete_rules()
     assert sorted(map(printing.text, loaded)) == sorted(printing.text(add.rule) for add in rules)
     assert len(rules) + len(notes) == len(
         [line for line in read(controls.find(name)) if isinstance(line.command, Add)]

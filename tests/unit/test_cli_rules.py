@@ -6,7 +6,7 @@ import json
 import sys
 
 import pytest
-from fixtures.fake_control import FakeControl
+from fixtures.fake_kernel import FakeKernel
 
 from auditsvc import cli
 from auditsvc.cli.rules import diff, load
@@ -73,7 +73,7 @@ def test_check(say, file, tmp_path):
 def test_diff(say, file):
     """The marks, the exit status of diff(1), and JSON."""
     path = file("-b 8192", B, A)
-    control = FakeControl(rules(A, C, B))
+    control = FakeKernel(rules(A, C, B))
     status, out, err = say("diff", path, "--format", "table", control=control)
     assert (status, err) == (1, [])
     assert out == [
@@ -93,7 +93,7 @@ def test_diff(say, file):
         "service": [],
     }
     assert control.requests == []
-    equal = FakeControl(rules(B, C, A), backlog_limit=8192)
+    equal = FakeKernel(rules(B, C, A), backlog_limit=8192)
     status, out, _ = say("diff", path, "--format", "table", control=equal)
     assert (status, out) == (0, [f"? {printing.text(rules(C)[0])}"])
     status, out, _ = say("diff", path, control=equal)
@@ -102,7 +102,7 @@ def test_diff(say, file):
 
 def test_load(say, file):
     """What was changed is said in diff's lines; a second load changes nothing."""
-    control = FakeControl(rules(C))
+    control = FakeKernel(rules(C))
     path = file("-D", A, B)
     status, out, err = say("load", path, "--dry-run", control=control)
     assert (status, err, control.requests) == (0, [], [])
@@ -123,7 +123,7 @@ def test_load(say, file):
 
 def test_load_refused(say, file):
     """One line, status 1, nothing changed."""
-    control = FakeControl()
+    control = FakeKernel()
     control.refused = set(rules(B))
     path = file(A, B)
     status, out, err = say("load", path, control=control)
@@ -136,7 +136,7 @@ def test_load_refused(say, file):
 @pytest.mark.parametrize(("option", "status"), [("-i", 0), ("-c", 1)])
 def test_load_with_leave_to_fail(say, file, option, status):
     """-i and -c leave out what is wrong or refused, a line each; -c fails at the end."""
-    control = FakeControl()
+    control = FakeKernel()
     control.refused = set(rules(B))
     path = file(option, A, B, "-a always,exit -F uid=nobody-here", C)
     got, out, err = say("load", path, control=control)
@@ -155,7 +155,7 @@ def test_load_with_leave_to_fail(say, file, option, status):
 
 def test_load_of_wrong_lines(say, file):
     """Without -i or -c a wrong line stops before the kernel is asked, with status 2."""
-    control = FakeControl()
+    control = FakeKernel()
     status, out, err = say("load", file(A, "-a nowhere", "-a nothing"), control=control)
     assert (status, out, control.requests) == (2, [], [])
     assert len(err) == 1
@@ -165,7 +165,7 @@ def test_load_of_wrong_lines(say, file):
 
 def test_load_under_a_lock(say, file):
     """It says what it would change and cannot; if nothing differs that is no failure."""
-    control = FakeControl(rules(A), enabled=2)
+    control = FakeKernel(rules(A), enabled=2)
     status, out, err = say("load", file(A, B), control=control)
     assert status == 1
     assert out == [f"+ {printing.text(rules(B)[0])}", "cannot change: 1 added"]

@@ -9,6 +9,7 @@ import threading
 import time
 
 import pytest
+from fixtures.waiting import until
 
 from auditsvc.host import processes
 
@@ -98,7 +99,8 @@ def test_threads_that_have_ended_leave_a_trace():
         child.stdin.write(b"x\n")
         child.stdin.flush()
         child.stdout.readline()
-        assert len(processes.read_process(child.pid).threads) == 1
+        # Joined, a thread is still listed for a moment.
+        until(lambda: len(processes.read_process(child.pid).threads) == 1)
         assert processes.had_other_threads(process)
         assert processes.io_calls(child.pid, child.pid) >= before + 2
         child.stdin.close()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from fixtures.fake_control import FakeControl
+from fixtures.fake_kernel import FakeKernel
 
 from auditsvc.errors import KernelError
 from auditsvc.kernel import session
@@ -49,7 +49,7 @@ def left(each):
 
 def test_as_it_was_found(stay, tmp_path):
     """Rules, limits and switch come back, and nothing stays on disk."""
-    control = FakeControl(rules(C), enabled=0)
+    control = FakeKernel(rules(C), enabled=0)
     here = stay(control, A, NEVER, C)
     assert control.loaded == rules(NEVER, A, C)
     assert (control.settings["enabled"], control.settings["backlog_limit"]) == (1, 16384)
@@ -62,7 +62,7 @@ def test_as_it_was_found(stay, tmp_path):
 
 def test_rules_of_others_that_had_to_move_go_back(stay):
     """Ours need an order in which theirs did not stand."""
-    control = FakeControl(rules(C, A))
+    control = FakeKernel(rules(C, A))
     here = stay(control, NEVER, A, B, C)
     assert control.loaded == rules(NEVER, A, B, C)
     left(here)
@@ -71,7 +71,7 @@ def test_rules_of_others_that_had_to_move_go_back(stay):
 
 def test_other_rules_while_it_stays(stay):
     """`hold` adds and takes out its own, and nobody else's."""
-    control = FakeControl(rules(A))
+    control = FakeKernel(rules(A))
     here = stay(control, A, B)
     here.hold(lines(NEVER, B))
     assert control.loaded == rules(NEVER, A, B)
@@ -83,7 +83,7 @@ def test_other_rules_while_it_stays(stay):
 
 def test_after_a_crash(stay):
     """The next stay knows its own rules and the old limits."""
-    control = FakeControl(rules(C))
+    control = FakeKernel(rules(C))
     stay(control, A, B)
     again = stay(control, A)
     assert any("crashed" in note for note in again.notes)
@@ -95,7 +95,7 @@ def test_after_a_crash(stay):
 
 def test_a_refused_rule(stay, tmp_path):
     """The stay does not begin, and nothing of it is left."""
-    control = FakeControl(rules(C))
+    control = FakeKernel(rules(C))
     control.refused = set(rules(B))
     with pytest.raises(KernelError, match="as it was before"):
         stay(control, A, B)
@@ -105,12 +105,12 @@ def test_a_refused_rule(stay, tmp_path):
 
 def test_locked(stay):
     """Locked from the beginning or in the middle: it stays all the same, and says so."""
-    control = FakeControl(rules(C), enabled=2)
+    control = FakeKernel(rules(C), enabled=2)
     here = stay(control, A)
     assert "locked" in here.notes[0]
     left(here)
     assert control.loaded == rules(C)
-    control = FakeControl()
+    control = FakeKernel()
     control.lock_after = 2
     here = stay(control, A, B, C)
     assert control.loaded == rules(A)
@@ -120,7 +120,7 @@ def test_locked(stay):
 
 def test_somebody_deleted_a_rule_of_ours(stay):
     """It is said at the end and is no failure."""
-    control = FakeControl()
+    control = FakeKernel()
     here = stay(control, A, B)
     control.loaded.remove(rules(A)[0])
     (note,) = left(here)
@@ -130,7 +130,7 @@ def test_somebody_deleted_a_rule_of_ours(stay):
 
 def test_what_load_made_meanwhile_stays(stay, tmp_path):
     """Rules and settings of `rules load` outlive the stay, also those that both wanted."""
-    control = FakeControl(enabled=0)
+    control = FakeKernel(enabled=0)
     here = stay(control, A, B)
     wanted = want(parse(f"{C}\n{B}\n-e 1\n-b 8192"))
     load(control, wanted, compare(control, wanted, tmp_path), tmp_path)
