@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 
 import pytest
+from fixtures.kernel_model import Call, Kernel, by_mask
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -16,42 +17,16 @@ from auditsvc.rule import Action, Add, Condition, FilterList, Rule, fields, pars
 from auditsvc.rule.plan import ORDERLESS, STAND_IN, Change, effective, plan, stand_in
 
 EVENTS = range(4)
-BY_DEFAULT = {FilterList.USER, FilterList.TASK}
-"""Lists on which what no rule matches is logged (or its task covered)."""
 
 
-class Kernel:
-    """Filter lists as the kernel keeps them: append, prepend, delete, nothing else."""
+def model(loaded):
+    """The kernel's lists, where a rule matches the calls of its mask."""
+    return Kernel(loaded, by_mask)
 
-    def __init__(self, loaded):
-        self.rules = list(loaded)
 
-    def make(self, change):
-        """Make one change; fails as the kernel would refuse it."""
-        there = change.rule in self.rules
-        if change.verb == "delete":
-            assert there, "ENOENT"
-            self.rules.remove(change.rule)
-        else:
-            assert not there, "EEXIST"
-            self.rules.insert(0 if change.verb == "prepend" else len(self.rules), change.rule)
-
-    def logged(self, which):
-        """What the first match decides, event by event."""
-        found = set()
-        for event in EVENTS:
-            matching = [
-                rule for rule in self.rules if rule.filter_list is which and rule.mask >> event & 1
-            ]
-            if which in ORDERLESS:
-                logs = not matching
-            elif matching:
-                logs = matching[0].action is Action.ALWAYS
-            else:
-                logs = which in BY_DEFAULT
-            if logs:
-                found.add(event)
-        return found
+def logged(kernel, which):
+    """Which events are logged."""
+    return {event for event in EVENTS if kernel.logs(which, Call(event))}
 
 
 def rule(name, action=Action.ALWAYS, which=FilterList.EXIT, mask=0b1111):
@@ -106,11 +81,11 @@ def test_the_plan_arrives_and_leaves_no_gap(state):
     """Every change is one the kernel takes; order, strangers and cover are as promised."""
     lines, loaded, removable = state
     changes = plan(lines, loaded, removable)
-    kernel = Kernel(loaded)
-    steps = [{which: kernel.logged(which) for which in FilterList}]
+    kernel = model(loaded)
+    steps = [{which: logged(kernel, which) for which in FilterList}]
     for change in changes:
         kernel.make(change)
-        steps.append({which: kernel.logged(which) for which in FilterList})
+        steps.append({which: logged(kernel, which) for which in FilterList})
 
     order = [each.rule for each in effective(lines)]
     for which in set(FilterList) - ORDERLESS:
@@ -172,11 +147,11 @@ def test_every_small_case():
         for wanted in itertools.permutations(pool, wanted_count):
             lines = [Add(each) for each in wanted]
             for loaded in itertools.permutations(pool, loaded_count):
-                kernel = Kernel(loaded)
-                steps = [kernel.logged(FilterList.EXIT)]
+                kernel = model(loaded)
+                steps = [logged(kernel, FilterList.EXIT)]
                 for change in plan(lines, loaded, pool):
                     kernel.make(change)
-                    steps.append(kernel.logged(FilterList.EXIT))
+                    steps.append(logged(kernel, FilterList.EXIT))
                 assert kernel.rules == list(wanted)
                 assert all(steps[0] & steps[-1] <= step for step in steps)
                 tried += 1
