@@ -25,7 +25,7 @@ from auditsvc.rule import fields
 from auditsvc.rule.host import native_arch
 from auditsvc.ruleset import perms
 from auditsvc.ruleset.cover import arches, asked, calls
-from auditsvc.store import parse_url
+from auditsvc.store.databases import parse_url
 from auditsvc.store.read.questions import Keyed, calls_by_key, count_of_union, quoted
 
 if TYPE_CHECKING:

@@ -63,6 +63,10 @@ def value(field: Field, word: str, host: Host) -> int | str:
     known = number(word, signed=field.kind in _SIGNED)
     if known is None:
         known = _named(field, word, host)
+    if field.kind in (Kind.UID, Kind.GID) and known == UNSET and field.number != fields.AUID:
+        raise Wrong(
+            f"`{field.name}` is never unset", "the kernel takes that for auid and sessionid"
+        )
     if field.number == fields.SADDR_FAM and known >= fields.AF_MAX:
         raise Wrong(f"address family {word} is unknown", f"the last one is {fields.AF_MAX - 1}")
     return known

@@ -14,13 +14,14 @@ condition does not match.
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from auditsvc.rule import fields
 from auditsvc.rule.commands import Add, Delete, DeleteAll, Line, Set
 from auditsvc.rule.host import Host
-from auditsvc.rule.model import Action, Condition, FilterList, Rule
+from auditsvc.rule.model import Action, FilterList, Rule
+from auditsvc.ruleset.cover import CALL_LISTS, asked, by_inode, takes_in, takes_in_whatever_call
 from auditsvc.ruleset.plan import effective
 from auditsvc.ruleset.reach import is_unconditional
 from auditsvc.ruleset.wanted import has_key
@@ -34,8 +35,7 @@ MANY: Final = 40
 
 _NAMED: Final = 3  # so many calls are named in a line, of the others the number
 
-_CALL_LISTS: Final = (FilterList.EXIT, FilterList.IO_URING)
-_FIRST_MATCH: Final = (*_CALL_LISTS, FilterList.USER, FilterList.TASK)
+_FIRST_MATCH: Final = (*CALL_LISTS, FilterList.USER, FilterList.TASK)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,43 +113,25 @@ def _covered(order: Sequence[_Loaded]) -> Iterator[tuple[Line, str]]:
     for place, each in enumerate(order):
         if each.rule.filter_list not in _FIRST_MATCH:
             continue
-        before = next((one for one in order[:place] if _covers(one.rule, each.rule)), None)
+        before = next((one for one in order[:place] if takes_in(one.rule, each.rule)), None)
         if before is not None:
             yield each.line, _covered_text(before, each)
 
 
 def _covered_text(before: _Loaded, each: _Loaded) -> str:
+    in_folder = _names(before.rule, fields.DIR) and not _names(each.rule, fields.DIR)
+    links = ", but for hard links from outside the folder" if in_folder else ""
     if before.rule.action is each.rule.action:
-        return f"never matches: {before.place} is asked first and matches all that it would"
+        return f"never matches: {before.place} is asked first and matches all that it would{links}"
     what = "unconditional " if is_unconditional(before.rule) else ""
     return (
         f"`{_word(each.rule)}` has no effect: the {what}`{_word(before.rule)}` of {before.place} "
-        f"is asked first and matches all that it would; put it before that, or write -A"
+        f"is asked first and matches all that it would{links}; put it before that, or write -A"
     )
 
 
-def _covers(wide: Rule, narrow: Rule) -> bool:
-    """Whether `wide` surely matches whatever `narrow` matches."""
-    if wide.filter_list is not narrow.filter_list:
-        return False
-    if wide.filter_list in _CALL_LISTS and narrow.mask & ~wide.mask:
-        return False
-    return _implied(_conditions(wide), _conditions(narrow))
-
-
-def _conditions(rule: Rule, *but: int) -> frozenset[Condition]:
-    left_out = {fields.KEY, *but}
-    return frozenset(each for each in rule.conditions if each.field not in left_out)
-
-
-def _implied(weak: frozenset[Condition], strong: frozenset[Condition]) -> bool:
-    """Whether all of `weak` hold where all of `strong` do."""
-    return all(each in strong or any(_perm_implied(each, one) for one in strong) for each in weak)
-
-
-def _perm_implied(weak: Condition, strong: Condition) -> bool:
-    both = (weak.field, strong.field) == (fields.PERM, fields.PERM)
-    return both and not int(strong.value) & ~int(weak.value)
+def _names(rule: Rule, field: int) -> bool:
+    return any(condition.field == field for condition in rule.conditions)
 
 
 def _word(rule: Rule) -> str:
@@ -162,7 +144,7 @@ def _word(rule: Rule) -> str:
 def _blinding(order: Sequence[_Loaded]) -> Iterator[tuple[Line, str]]:
     for each in order:
         if (each.rule.filter_list, each.rule.action) == (FilterList.TASK, Action.NEVER):
-            which = "such tasks" if _conditions(each.rule) else "tasks"
+            which = "such tasks" if asked(each.rule) else "tasks"
             text = (
                 f"`never,task`: {which} forked while it stands are never audited, also when it "
                 "is gone again"
@@ -180,8 +162,9 @@ def _numbers(order: Sequence[_Loaded], host: Host) -> Iterator[tuple[Line, str]]
         return
     for each in order:
         rule = each.rule
-        arch_asked = any(condition.field == fields.ARCH for condition in rule.conditions)
-        if rule.filter_list is not FilterList.EXIT or rule.every_syscall or arch_asked:
+        if rule.filter_list is not FilterList.EXIT or rule.every_syscall:
+            continue
+        if _names(rule, fields.ARCH):
             continue
         for nr in rule.syscalls:
             name, other = (names.syscall_name(arch, nr) for arch in (host.arch, half))
@@ -208,10 +191,10 @@ def _half(order: Sequence[_Loaded], host: Host) -> Iterator[tuple[Line, str]]:
     for each in order:
         if each.rule.arch != host.arch or each.rule not in always:
             continue
-        asked = _conditions(each.rule, fields.ARCH)
+        like = _without_arch(each.rule)
         reached = 0
         for other in always:
-            if _is_for(other, half) and _implied(_conditions(other, fields.ARCH), asked):
+            if _is_for(other, half) and takes_in_whatever_call(_without_arch(other), like):
                 reached |= other.mask
         calls = [names.syscall_name(host.arch, nr) for nr in each.rule.syscalls]
         missed = [
@@ -223,6 +206,11 @@ def _half(order: Sequence[_Loaded], host: Host) -> Iterator[tuple[Line, str]]:
         ]
         if missed:
             yield each.line, f"{_listed(missed, each.rule)}: no rule like it has -F arch=b32"
+
+
+def _without_arch(rule: Rule) -> Rule:
+    kept = tuple(each for each in rule.conditions if each.field != fields.ARCH)
+    return replace(rule, conditions=kept)
 
 
 def _is_for(rule: Rule, arch: int) -> bool:
@@ -246,8 +234,7 @@ def _listed(calls: list[str], rule: Rule) -> str:
 def _folders(order: Sequence[_Loaded]) -> Iterator[tuple[Line, str]]:
     for each in order:
         rule = each.rule
-        folder = any(condition.field == fields.DIR for condition in rule.conditions)
-        if folder and rule.every_syscall and rule.filter_list is FilterList.EXIT:
+        if _names(rule, fields.DIR) and rule.every_syscall and rule.filter_list is FilterList.EXIT:
             text = (
                 "a watched folder without -S is asked at every call of every task; name the "
                 "calls: -a always,exit -F arch=b64 -S openat,... -F dir="
@@ -259,7 +246,7 @@ def _mergeable(order: Sequence[_Loaded]) -> Iterator[tuple[Line, str]]:
     """Yield rules that others follow which differ only in their calls."""
     groups: defaultdict[Rule, list[int]] = defaultdict(list)
     for place, each in enumerate(order):
-        if each.rule.filter_list in _CALL_LISTS and not each.rule.every_syscall:
+        if each.rule.filter_list in CALL_LISTS and not each.rule.every_syscall:
             groups[_without_calls(each.rule)].append(place)
     for first, *others in groups.values():
         like = order[first]
@@ -286,23 +273,17 @@ def _same_side(one: Rule, other: Rule) -> bool:
 
 
 def _many(order: Sequence[_Loaded]) -> Iterator[tuple[Line, str]]:
-    asked = [
+    one_by_one = [
         each
         for each in order
-        if each.rule.filter_list is FilterList.EXIT
-        and not any(_by_inode(condition) for condition in each.rule.conditions)
+        if each.rule.filter_list is FilterList.EXIT and not by_inode(each.rule)
     ]
-    if len(asked) > MANY:
+    if len(one_by_one) > MANY:
         text = (
-            f"the exit list has {len(asked)} rules, which the kernel asks one by one at every "
+            f"the exit list has {len(one_by_one)} rules, which the kernel asks one by one at every "
             "call until one matches: put those first that match most calls"
         )
-        yield asked[-1].line, text
-
-
-def _by_inode(condition: Condition) -> bool:
-    """Whether a rule is asked for the files it names only (audit_find_rule)."""
-    return condition.field in (fields.PATH, fields.INODE) and condition.operator == fields.EQUAL
+        yield one_by_one[-1].line, text
 
 
 # -- settings ------------------------------------------------------------------
