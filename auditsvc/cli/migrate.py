@@ -7,8 +7,9 @@ import typer
 from auditsvc.cli.options import StoreOption
 from auditsvc.config import load_settings
 from auditsvc.store import migrate as migrate_store
+from auditsvc.terminal import visible
 
 
 def migrate(store: StoreOption = None) -> None:
     """Make the store, or bring it to this program's schema."""
-    typer.echo(migrate_store(load_settings(store=store).store))
+    typer.echo(visible(migrate_store(load_settings(store=store).store)))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import MutableMapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import structlog
 import typer
@@ -13,6 +14,8 @@ from auditsvc.cli.options import StoreOption
 from auditsvc.config import load_settings
 from auditsvc.rules_in_use import rules_in_use
 from auditsvc.service import Service
+from auditsvc.terminal import visible
+from auditsvc.value_text import to_json
 
 
 def run(
@@ -54,7 +57,19 @@ def configure_log() -> None:
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.dev.ConsoleRenderer() if person else structlog.processors.JSONRenderer(),
+            *((_show, structlog.dev.ConsoleRenderer()) if person else (_write,)),
         ],
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )
+
+
+def _show(_logger: Any, _method: str, facts: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Make what others chose (names of programs, rules, hosts) visible to a person."""
+    return {
+        visible(name): value if isinstance(value, int | float | None) else visible(str(value))
+        for name, value in facts.items()
+    }
+
+
+def _write(_logger: Any, _method: str, facts: MutableMapping[str, Any]) -> str:
+    return to_json(facts, ascii_only=True)
