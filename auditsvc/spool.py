@@ -2,10 +2,12 @@
 
 In go whole lines, out come bytes and the place they stand at. What must hold:
 
-* A segment is `audit-NNNNNNNNNNNN.log`, mode 0600; numbers rise by one. Only the last
-  one grows, by appending whole lines. A line that is not whole is cut off before anything
-  is put behind it: at once where the disk refused a write, when the spool is opened again
-  where a crash tore it (and handed to the caller, who writes down what it was).
+* A segment is `audit-NNNNNNNNNNNN.log`, mode 0600; numbers rise by one, up to `_LAST`, which
+  grows on. A file of any other name is none of ours and is left alone (`strangers`); a
+  segment or folder that another user may change or replace is refused (`auditsvc.files`).
+* Only the last one grows, by appending whole lines. A line that is not whole is cut off
+  before anything is put behind it: at once where the disk refused a write, when the spool is
+  opened again where a crash tore it (and handed to the caller, who writes down what it was).
 * A line whose newline stands in a segment is never cut off: a reader may have taken it.
   So what is left of a refused write counts as written, line by line (`SpoolError.written`).
 * A reader takes a line once it is whole, and its place is never beyond the writer's. It
@@ -25,6 +27,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 from auditsvc.errors import SpoolError
+from auditsvc.files import UnsafeError, make_folder, open_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -32,7 +35,9 @@ if TYPE_CHECKING:
 
     from auditsvc.config import FsyncPolicy
 
-_NAME = re.compile(r"audit-(\d{12})\.log\Z")
+_NAME = re.compile(r"audit-([0-9]{12})\.log\Z")
+_LAST = (1 << 23) - 1
+"""The highest number of a segment: of the 63 bits of `SpoolReader.origin` 40 are a position's."""
 _TORN_MOST = 1 << 20
 _PIECE = 1 << 14
 
@@ -52,13 +57,29 @@ def segment_path(directory: Path, segment: int) -> Path:
 
 def segments(directory: Path) -> list[int]:
     """Numbers of the segments that exist, rising."""
+    return sorted(number for name in _names(directory) if (number := _number(name)))
+
+
+def strangers(directory: Path) -> list[str]:
+    """Names of files that look like segments and are none: they are neither read nor deleted."""
+    names = _names(directory)
+    return sorted(name for name in names if name.startswith("audit-") and not _number(name))
+
+
+def _names(directory: Path) -> list[str]:
     try:
-        names = [entry.name for entry in directory.iterdir()]
+        return os.listdir(directory)  # noqa: PTH208 - names alone are asked for
     except FileNotFoundError:
         return []
     except OSError as error:
         raise _wrong(directory, error) from error
-    return sorted(int(found[1]) for name in names if (found := _NAME.match(name)))
+
+
+def _number(name: str) -> int:
+    """Give the number of a segment; 0 for another file."""
+    found = _NAME.match(name)
+    number = int(found[1]) if found else 0
+    return number if number <= _LAST else 0
 
 
 def backlog(directory: Path, place: Place) -> int:
@@ -91,9 +112,7 @@ class SpoolWriter:
         self._unsynced = False
         self._finished: list[int] = []  # segments that were rotated and are not synced yet
         try:
-            _make_folder(directory)
-            flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-            self._lock = os.open(directory / "lock", flags, 0o600)
+            self._lock = open_file(make_folder(directory) / "lock", os.O_RDWR | os.O_CREAT)
         except OSError as error:
             raise _wrong(directory, error) from error
         try:
@@ -158,6 +177,8 @@ class SpoolWriter:
         SpoolError if there is no next one, or its name may not survive a crash of the host.
         """
         self._cut()
+        if self._segment >= _LAST:
+            return  # better one that is too long than a record lost
         old = self._fd
         self._open(self._segment + 1)  # once it exists readers go there, and so must we
         if self._unsynced and self.fsync != "none":
@@ -192,9 +213,8 @@ class SpoolWriter:
 
     def _open(self, segment: int) -> None:
         path = segment_path(self.directory, segment)
-        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
         try:
-            self._fd = os.open(path, flags, 0o600)
+            self._fd = open_file(path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
         except OSError as error:
             raise _wrong(path, error) from error
         self._segment, self._size = segment, os.fstat(self._fd).st_size
@@ -267,7 +287,7 @@ class SpoolReader:
         What the spool has lost since (a crash before its sync, or somebody who emptied
         it) is passed over: so open it before the writer appends anything.
         """
-        place = Place(int(segment or 0), position)
+        place = Place(int(segment), position) if segment.isdecimal() else Place()
         existing = segments(directory)
         if existing and place.segment > existing[-1]:
             place = Place()  # another spool, numbered anew
@@ -351,7 +371,7 @@ class SpoolReader:
             place = Place(later[0], 0)
         path = segment_path(self.directory, place.segment)
         try:
-            self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+            self._fd = open_file(path)
         except OSError as error:
             raise _wrong(path, error) from error
         self.place = place
@@ -399,13 +419,7 @@ def sync(descriptors: Iterable[int]) -> None:
         ) from failure
 
 
-def _make_folder(directory: Path) -> None:
-    """Make it and what is missing above it, all for their owner only, whatever the umask is."""
-    if not directory.is_dir():
-        _make_folder(directory.parent)
-        directory.mkdir(mode=0o700, exist_ok=True)
-
-
 def _wrong(path: Path, error: OSError, written: int = 0) -> SpoolError:
     what = f"spool {path}: {error.strerror or error}"
-    return SpoolError(what, "make room or give it another folder", written=written)
+    hint = "" if isinstance(error, UnsafeError) else "make room or give it another folder"
+    return SpoolError(what, hint, written=written)

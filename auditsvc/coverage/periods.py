@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from auditsvc.errors import AuditsvcError
-from auditsvc.files import replace_file
+from auditsvc.files import read_file, replace_file
 from auditsvc.rule import Action, FilterList, fields
 
 if TYPE_CHECKING:
@@ -231,7 +231,7 @@ def load(directory: Path) -> Periods:
     """
     fresh, path = nothing(), directory / _NAME
     try:
-        values = json.loads(path.read_text())
+        values = json.loads(read_file(path))
         values["marks"] = [(float(when), Stand(stand)) for when, stand in values["marks"]]
         values["silent"] = [(int(tid), int(ticks)) for tid, ticks in values["silent"]]
         known = Periods(**values)

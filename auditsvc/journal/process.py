@@ -24,7 +24,7 @@ import structlog
 
 from auditsvc.config import settings_file
 from auditsvc.errors import AuditsvcError
-from auditsvc.files import replace_file
+from auditsvc.files import read_file, replace_file
 from auditsvc.state import alive
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class ForwardState:
 def read_state(directory: Path) -> ForwardState | None:
     """Give what the running forwarder told last; None if none runs, OSError if it is secret."""
     try:
-        state = ForwardState(**json.loads((directory / _STATE).read_text()))
+        state = ForwardState(**json.loads(read_file(directory / _STATE)))
     except (FileNotFoundError, ValueError, TypeError):
         return None
     return state if alive(state.pid) else None  # one that was killed leaves its file

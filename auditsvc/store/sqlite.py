@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Final
 from sqlalchemy import create_engine, event, exc
 
 from auditsvc.errors import StoreError
+from auditsvc.files import UnsafeError, folder_of, is_there, make_folder, open_file
 from auditsvc.store.database import READS, Contested, column_list, first_line, transaction
 from auditsvc.store.schema import FACTS
 
@@ -133,17 +134,20 @@ class SQLite:
     def prepare(self, *, create: bool) -> None:
         """Make the file, or see that the one there is ours, before a byte of it changes."""
         try:
-            if self.path.exists():
+            if self._is_there():
                 self._check()
             elif create:
                 # Its own folder is part of the store; those above must be there.
-                self.path.parent.mkdir(mode=0o700, exist_ok=True)
+                folder_of(self.path.parent)
+                make_folder(self.path.parent)
                 # The mode counts from the first byte on; SQLite itself would use the umask.
-                os.close(os.open(self.path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
+                os.close(open_file(self.path, os.O_CREAT | os.O_RDWR))
             else:
                 raise StoreError(
                     f"there is no store at {self.place}", "`auditsvc run` or `ingest` makes one"
                 )
+        except UnsafeError as error:
+            raise StoreError(f"the store {error.filename}: {error.strerror}") from error
         except OSError as error:
             raise StoreError(
                 f"the store {self.place} cannot be made: {error.strerror}",
@@ -151,6 +155,12 @@ class SQLite:
             ) from error
         except sqlite3.Error as error:
             raise self.explain(error) from error
+
+    def _is_there(self) -> bool:
+        """Whether the file is; UnsafeError if others may change it, or what SQLite puts beside."""
+        for end in ("-wal", "-shm", "-journal"):
+            is_there(self.path.with_name(self.path.name + end))
+        return is_there(self.path)
 
     @property
     def uri(self) -> str:
