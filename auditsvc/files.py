@@ -106,10 +106,11 @@ def folder_of(path: Path) -> Path:
     return _walk(path.parent)
 
 
-def replace_file(path: Path, text: str) -> None:
+def replace_file(path: Path, text: str, *, sync: bool = False) -> None:
     """Write a file, mode 0600, that holds either the old text or the new; OSError if it cannot.
 
-    Its folder is made if it is not there. One process at a time.
+    Its folder is made if it is not there. One process at a time. With `sync` that holds for
+    a power cut too.
     """
     folder = make_folder(path.parent)
     with suppress(FileNotFoundError):
@@ -121,6 +122,9 @@ def replace_file(path: Path, text: str) -> None:
     with os.fdopen(descriptor, "w") as stream:
         os.fchmod(descriptor, 0o600)
         stream.write(text)
+        if sync:
+            stream.flush()
+            os.fdatasync(descriptor)
     temporary.replace(folder / path.name)
 
 

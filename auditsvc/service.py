@@ -35,6 +35,7 @@ from auditsvc.journal.process import Child
 from auditsvc.journal.source import JournalSource
 from auditsvc.kernel.netlink import RecordSocket
 from auditsvc.kernel.session import Session
+from auditsvc.known_store import KnownStore
 from auditsvc.loader import Load, Loader, Route
 from auditsvc.logfile import FollowedFile
 from auditsvc.neighbour import Server, excluded, excluded_process, local_server
@@ -42,7 +43,6 @@ from auditsvc.signals import Signals
 from auditsvc.sink import Sink
 from auditsvc.spool import Place, SpoolReader, SpoolWriter
 from auditsvc.state import State, remove_state, write_state
-from auditsvc.store import open_store
 from auditsvc.store.feed import Feed
 
 if TYPE_CHECKING:
@@ -90,6 +90,7 @@ class Service:
         self._forwarder = Child(settings) if settings.forward.enabled else None
         self._forwarder_pid: int | None = None
         self._switch = switch.Watch(settings.runtime_directory)
+        self._known = KnownStore(settings.spool_directory, settings.store)
 
     def run(self, duration: float | None) -> None:
         """Collect and load until a signal, an error, the end of the input or of `duration` (s)."""
@@ -119,7 +120,7 @@ class Service:
     def _begin(self) -> None:
         settings = self._settings
         # The store first: a wrong URL must show before anything else is touched.
-        with open_store(settings.store) as store:
+        with self._known.open(remember=True) as store:
             self._place = store.place
             self._server = local_server(store)
             if settings.forward.enabled:
@@ -204,13 +205,16 @@ class Service:
             return make_decoder(settings.decoder_name, secret=secret, host=settings.host, idle=idle)
 
         def begin() -> Load:
-            store = open_store(settings.store)
+            store = self._known.open(remember=True)
             try:
                 self._server = local_server(store)  # it may be another than before
-                return Load(store, Route(kind, name, open_log, make))
+                load = Load(store, Route(kind, name, open_log, make))
+                if kind == "spool":
+                    self._say_behind(self._known.compare(store.source(kind, name)))
             except BaseException:
                 store.close()
                 raise
+            return load
 
         self._loader = Loader(
             begin,
@@ -220,6 +224,12 @@ class Service:
             busy=self._busy,
             waiting=self._waiting,
         )
+
+    def _say_behind(self, what: str) -> None:
+        """Put into the log and into the evidence that rows which were stored are gone."""
+        if what:
+            log.error(what)
+            self._note(self._daemon.config(actor(os.getpid()), "store", "state=lost-rows"))
 
     def _busy(self) -> bool:
         return self._sink is not None and self._sink.busy
@@ -274,8 +284,22 @@ class Service:
         place = self._committed()
         if place and now - self._discarded_at >= _DISCARD_EVERY:
             self._discarded_at = now
+            self._remember_place()
             self._discard(place)
         self._show_state()
+
+    def _remember_place(self) -> None:
+        """Note beside the spool up to where the store has it."""
+        place = self._committed()
+        try:
+            if place and self._loader is not None and not self._loader.trouble:
+                self._known.reached(place.segment, place.position)
+        except OSError as error:
+            self._trouble["store's place"] = f"{error.filename}: {error.strerror}"
+        except StoreError as error:
+            self._trouble["store's place"] = str(error)
+        else:
+            self._trouble["store's place"] = ""
 
     def _discard(self, place: Place) -> None:
         keep = self._settings.spool.keep_bytes
@@ -417,6 +441,7 @@ class Service:
             steps.callback(remove_state, self._settings.runtime_directory)
             if self._forwarder is not None:
                 steps.callback(self._forwarder.stop)
+            steps.callback(self._remember_place)
             if self._loader is not None and self._loader.is_alive():
                 steps.callback(self._loader.finish, self._settings.loader.patience)
             if self._sink is not None:

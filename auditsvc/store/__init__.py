@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
-from auditsvc.errors import ConfigError
+from auditsvc.errors import AbsentError, ConfigError
 from auditsvc.store import content
 from auditsvc.store.migrate import bring_up
 from auditsvc.store.writer import Checkpoint, Source, Writer, WriteResult
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    from sqlalchemy import URL
+    from sqlalchemy import URL, Connection
 
     from auditsvc.decode.interface import Batch
     from auditsvc.store.database import Database
@@ -43,6 +43,7 @@ __all__ = [
     "migrate",
     "open_store",
     "parse_url",
+    "place_of",
 ]
 
 DEFAULT_URL: Final = "sqlite:////var/lib/auditsvc/auditsvc.db"
@@ -151,6 +152,7 @@ def open_store(url: str = DEFAULT_URL, *, create: bool = True) -> Store:
     try:
         database.prepare(create=create)
         with database.begin(alone=True) as connection:
+            _refuse_empty(database, connection, create=create)
             bring_up(database, connection)
             secret = content.secret(connection)
     except BaseException:
@@ -159,12 +161,32 @@ def open_store(url: str = DEFAULT_URL, *, create: bool = True) -> Store:
     return Store(database, secret)
 
 
-def migrate(url: str = DEFAULT_URL) -> str:
-    """Make a store, or bring it to this program's schema; give a line that says what was done."""
+def _refuse_empty(database: Database, connection: Connection, *, create: bool) -> None:
+    """See that a store is there, not only a file or database for one, before it is made one."""
+    if not create and database.empty(connection):
+        raise AbsentError(
+            f"there is no store at {database.place}: it is empty",
+            "`auditsvc run` or `ingest` makes one",
+        )
+
+
+def place_of(url: str) -> str:
+    """How messages call the store of a URL; ConfigError if it is none. Nothing is opened."""
+    database = _database(url)
+    database.engine.dispose()
+    return database.place
+
+
+def migrate(url: str = DEFAULT_URL, *, create: bool = True) -> str:
+    """Make a store, or bring it to this program's schema; give a line that says what was done.
+
+    StoreError if it is not there and `create` is false.
+    """
     database = _database(url)
     try:
-        database.prepare(create=True)
+        database.prepare(create=create)
         with database.begin(alone=True) as connection:
+            _refuse_empty(database, connection, create=create)
             before, after = bring_up(database, connection)
             content.secret(connection)
     finally:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import create_engine, event, exc
 
-from auditsvc.errors import StoreError
+from auditsvc.errors import AbsentError, StoreError
 from auditsvc.files import UnsafeError, folder_of, is_there, make_folder, open_file
 from auditsvc.store.database import READS, Contested, column_list, first_line, transaction
 from auditsvc.store.schema import FACTS
@@ -102,11 +102,14 @@ class SQLite:
         # A Python that was built without it has no such method.
         self.takes_whole = hasattr(sqlite3.Connection, "deserialize")
         self._busy = busy
+        self._opened: tuple[int, int] | None = None
         self.engine = create_engine(url, connect_args={"timeout": busy}, pool_size=1)
         event.listen(self.engine, "connect", self._connect)
         event.listen(self.engine, "begin", _begin)
 
     def _connect(self, connection: sqlite3.Connection, _: object) -> None:
+        info = self.path.stat()
+        self._opened = self._opened or (info.st_dev, info.st_ino)
         connection.isolation_level = None  # transactions begin in _begin
         connection.execute(f"PRAGMA page_size = {_PAGE}")  # of a file that is new
         self._switch_to_wal(connection)
@@ -143,7 +146,7 @@ class SQLite:
                 # The mode counts from the first byte on; SQLite itself would use the umask.
                 os.close(open_file(self.path, os.O_CREAT | os.O_RDWR))
             else:
-                raise StoreError(
+                raise AbsentError(
                     f"there is no store at {self.place}", "`auditsvc run` or `ingest` makes one"
                 )
         except UnsafeError as error:
@@ -201,7 +204,20 @@ class SQLite:
         """Open a transaction; SQLite has one writer at a time anyway."""
         del alone
         with transaction(self) as connection:
+            self._see_in_place()
             yield connection
+
+    def _see_in_place(self) -> None:
+        """See that the file is still where it was opened: SQLite would write on into nowhere."""
+        try:
+            info = self.path.stat()
+        except OSError:
+            info = None
+        if info is None or (info.st_dev, info.st_ino) != self._opened:
+            raise StoreError(
+                f"the store {self.place} was taken away or replaced while it was open",
+                "put it back",
+            )
 
     def empty(self, connection: Connection) -> bool:
         """Whether there is nothing in it; StoreError if what is there is not ours."""
