@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Self
 
+from auditsvc.host.files import open_file
 from auditsvc.spool.segments import Place, segment_path, segments, spool_error
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ class SpoolReader:
         What the spool has lost since (a crash before its sync, or somebody who emptied
         it) is passed over: so open it before the writer appends anything.
         """
-        place = Place(int(segment or 0), position)
+        place = Place(int(segment), position) if segment.isdecimal() else Place()
         existing = segments(directory)
         if existing and place.segment > existing[-1]:
             place = Place()  # another spool, numbered anew
@@ -126,7 +127,7 @@ class SpoolReader:
             place = Place(later[0], 0)
         path = segment_path(self.directory, place.segment)
         try:
-            self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+            self._fd = open_file(path)
         except OSError as error:
             raise spool_error(path, error) from error
         self.place = place
