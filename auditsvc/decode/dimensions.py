@@ -17,8 +17,9 @@ Rules:
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
+from io import StringIO
+from json.encoder import encode_basestring as encode_text
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from auditsvc.decode import types
@@ -86,6 +87,10 @@ class _Cache(dict[K, V]):
             self._bytes = size
         self[key] = value
         return value
+
+
+def _size(field: Field) -> int:
+    return 100 + len(field.name) + len(field.value or b"")
 
 
 def id_column(value: bytes | None) -> int | None:
@@ -177,7 +182,8 @@ class Dimensions:
         place = self._sole(types.CWD, cwd)
         shown = self._sole(types.PROCTITLE, title)
         content = (host, arch, *columns, place, shown, extra)
-        size = len(rest) + len(cwd or b"") + len(title or b"")
+        size = len(cwd or b"") + len(title or b"")
+        size += len(rest) if isinstance(rest, bytes) else sum(map(_size, rest))
         return self._contexts.put(key, self._id("context", content, 200), 200 + size)
 
     def _sole(self, record_type: int, body: bytes | None) -> int | None:
@@ -242,10 +248,16 @@ class Dimensions:
         if known is not None:
             return known
         values, whole = join_arguments(bodies)
-        shown = [to_text(value) for value in values]
-        value = json.dumps([text for text, _ in shown], ensure_ascii=False, separators=(",", ":"))
-        exact = all(clean for _, clean in shown)
-        made = self._text(value, None if exact else b"\0".join(values))
+        # One by one: there may be some hundred thousand.
+        listed = StringIO()
+        exact = True
+        for value in values:
+            text, clean = to_text(value)
+            exact &= clean
+            listed.write(",")
+            listed.write(encode_text(text))
+        shown = f"[{listed.getvalue()[1:]}]"
+        made = self._text(shown, None if exact else b"\0".join(values))
         return self._argvs.put(bodies, (made, whole), sum(map(len, bodies)))
 
     def fields(self, record_type: int, body: bytes) -> int:

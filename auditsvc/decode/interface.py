@@ -101,8 +101,11 @@ class Batch:
     whole: Whole | None = field(default=None, compare=False)
 
 
-EVENT_SIZE = 200  # bytes that an event counts in `held`, with its further rows
-ROW_SIZE = 100  # bytes that a dimension row counts there, beside its texts
+# Bytes that rows count in `held`, beside their texts: about what a row takes in memory.
+EVENT_SIZE = 200
+CHILD_SIZE = 100  # a row of path, sockaddr, exec or record
+ROW_SIZE = 100  # a dimension row, or a type that nobody knows
+RAW_SIZE = 200
 
 
 class Decoder(Protocol):

@@ -27,6 +27,7 @@ from auditsvc.decode.facts import Facts
 from auditsvc.decode.fields import Field, parse_fields, to_int
 from auditsvc.decode.ids import SERIAL_BITS, SERIAL_MASK
 from auditsvc.decode.interface import (
+    CHILD_SIZE,
     COMPLETE,
     DISPLACED,
     EVENT_SIZE,
@@ -100,7 +101,8 @@ class Rows:
     def held(self) -> int:
         """About how many bytes the rows hold that nobody took."""
         events = len(self._syscalls) + len(self._events)
-        return events * EVENT_SIZE + self._dimensions.held
+        children = map(len, (self._execs, self._paths, self._sockaddrs, self._records))
+        return events * EVENT_SIZE + sum(children) * CHILD_SIZE + self._dimensions.held
 
     def take(self) -> Batch:
         """Hand over the rows made since the last call; tables without rows are left out."""
