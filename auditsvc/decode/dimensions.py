@@ -142,10 +142,14 @@ class Dimensions:
         self.held += size + ROW_SIZE
         return self._ids.put(key, made, size)
 
+    def row_id(self, table: str, content: Row) -> int:
+        """Id of any row, by its content."""
+        return self._id(table, content, 200)
+
     def _text(self, value: str, raw: bytes | None = None) -> int:
         return self._id("text", (value, raw), len(value) + len(raw or b""))
 
-    def _text_of(self, name: bytes, data: bytes) -> int:
+    def text_of(self, name: bytes, data: bytes) -> int:
         """Id of the text of a field's bytes, shown as its name asks for."""
         shown = data
         if name == b"key":
@@ -192,16 +196,20 @@ class Dimensions:
             return None
         name, _, value = body.partition(b"=")
         data = decode_value(record_type, name, value)
-        return None if data is None else self._text_of(name, data)
+        return None if data is None else self.text_of(name, data)
 
     def file(self, body: bytes) -> int:
         """Id of the file that a PATH record tells of; `body` is without its `item=`."""
         known = self._files.get(body)
         if known is not None:
             return known
-        columns, extra = self._columns(parse_fields(types.PATH, body), _FILE_COLUMNS)
-        made = self._id("file", (*columns, extra), len(body))
+        made = self.file_of(parse_fields(types.PATH, body), len(body))
         return self._files.put(body, made, len(body))
+
+    def file_of(self, fields: Iterable[Field], size: int = 0) -> int:
+        """Id of the file that these fields of a PATH record tell of."""
+        columns, extra = self._columns(fields, _FILE_COLUMNS)
+        return self._id("file", (*columns, extra), size)
 
     def _columns(
         self, fields: Iterable[Field], kinds: Mapping[bytes, int]
@@ -217,7 +225,7 @@ class Dimensions:
             elif value is None:
                 columns[name] = None
             elif kind == _TEXT:
-                columns[name] = self._text_of(name, value)
+                columns[name] = self.text_of(name, value)
             elif kind == _ID and to_int(value) is not None:
                 columns[name] = id_column(value)
             elif kind == _NUMBER and (number := to_int(value)) is not None:
@@ -247,7 +255,13 @@ class Dimensions:
         known = self._argvs.get(bodies)
         if known is not None:
             return known
-        values, whole = join_arguments(bodies)
+        fields = (field for body in bodies for field in parse_fields(types.EXECVE, body))
+        made, whole = self.argv_of(fields)
+        return self._argvs.put(bodies, (made, whole), sum(map(len, bodies)))
+
+    def argv_of(self, fields: Iterable[Field]) -> tuple[int, bool]:
+        """Id of the arguments that these fields of EXECVE records tell, and whether those are all."""
+        values, whole = join_arguments(fields)
         # One by one: there may be some hundred thousand.
         listed = StringIO()
         exact = True
@@ -257,8 +271,7 @@ class Dimensions:
             listed.write(",")
             listed.write(encode_text(text))
         shown = f"[{listed.getvalue()[1:]}]"
-        made = self._text(shown, None if exact else b"\0".join(values))
-        return self._argvs.put(bodies, (made, whole), sum(map(len, bodies)))
+        return self._text(shown, None if exact else b"\0".join(values)), whole
 
     def fields(self, record_type: int, body: bytes) -> int:
         """Id of a record's fields as JSON."""

@@ -42,7 +42,7 @@ MAX_OPEN_BYTES: Final = 1 << 24
 up to some 6 MB, and twice that where they are hex."""
 RECORD_SIZE: Final = 200
 """Bytes that a record takes beside its line."""
-MAX_RECORDS: Final = 10_000
+MAX_RECORDS: Final = 4096
 """Of one event; that execve has some 2,000, a call with many PATHs some hundred."""
 
 

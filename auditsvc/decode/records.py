@@ -16,7 +16,7 @@ from ipaddress import IPv4Address, IPv6Address
 from itertools import groupby, pairwise
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from auditsvc.decode.fields import EXECVE, parse_fields, to_int, to_text
+from auditsvc.decode.fields import Field, to_int, to_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -36,8 +36,8 @@ class Arguments(NamedTuple):
     whole: bool
 
 
-def join_arguments(bodies: Iterable[bytes]) -> Arguments:
-    """Join the EXECVE records of one event.
+def join_arguments(fields: Iterable[Field]) -> Arguments:
+    """Join the fields of the EXECVE records of one event.
 
     Whole means: argc arguments, numbered from 0 without a hole, each of its
     pieces there, and as many bytes or hex digits as `aN_len=` says. Holes are
@@ -49,21 +49,20 @@ def join_arguments(bodies: Iterable[bytes]) -> Arguments:
     lengths: dict[int, int | None] = {}
     argc = None
     whole = True
-    for body in bodies:
-        for name, value in parse_fields(EXECVE, body):
-            if match := _PIECE.fullmatch(name):
-                if len(pieces) < _MOST_PIECES:
-                    places.append(int(match[1]) << 32 | int(match[2] or 0))
-                    pieces.append(value or b"")
-                    whole &= value is not None
-                else:
-                    whole = False
-            elif match := _LENGTH.fullmatch(name):
-                lengths[int(match[1])] = to_int(value)
-            elif name == b"argc" and argc is None:
-                argc = to_int(value)
+    for name, value in fields:
+        if match := _PIECE.fullmatch(name):
+            if len(pieces) < _MOST_PIECES:
+                places.append(int(match[1]) << 32 | int(match[2] or 0))
+                pieces.append(value or b"")
+                whole &= value is not None
             else:
                 whole = False
+        elif match := _LENGTH.fullmatch(name):
+            lengths[int(match[1])] = to_int(value)
+        elif name == b"argc" and argc is None:
+            argc = to_int(value)
+        else:
+            whole = False
     values: list[bytes] = []
     for number, argument, fits in _grouped(places, pieces):
         whole &= fits and number == len(values)

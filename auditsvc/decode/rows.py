@@ -47,7 +47,7 @@ Record = tuple[int, bytes]
 _PATH: Final = re.compile(rb"item=([0-9]{1,9}) (.*)", re.DOTALL)
 _SADDR: Final = re.compile(rb"saddr=([^ \x1d]*)(?:\x1dSADDR=[^\x1d]*)?", re.DOTALL)
 # __AUDIT_ARCH_LE of linux/audit.h.
-_LITTLE_ENDIAN: Final = 0x40000000
+LITTLE_ENDIAN: Final = 0x40000000
 _EVENT_COLUMNS: Final = (b"pid", b"uid", b"auid", b"ses")
 
 
@@ -184,7 +184,7 @@ class Rows:
             if not whole:
                 further += [(types.EXECVE, body) for body in arguments]
         if further:
-            self._children(event, further, little=arch & _LITTLE_ENDIAN != 0)
+            self._children(event, further, little=arch & LITTLE_ENDIAN != 0)
         return cwd, title, whole
 
     def _event(self, identity: Identity, records: Sequence[Record], reason: int | None) -> None:

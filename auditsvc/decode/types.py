@@ -50,6 +50,11 @@ DEPENDENT: Final = frozenset(
 )
 """Types that audit_log_exit writes after the SYSCALL or URINGOP of their event."""
 
+OF_TASK: Final = frozenset(
+    (LOGIN, 1325, SECCOMP, 1400, 1401, *range(1500, 1508), ANOM_ABEND, 1702, *range(1800, 1808))
+)
+"""Types whose `pid=` is that of the task which the SYSCALL of their event is of."""
+
 _INT32: Final = 1 << 31
 
 

@@ -14,7 +14,7 @@ use super::types::{self, TypeTable};
 
 const MAX_LINE: usize = 1 << 20;
 const MAX_OPEN_BYTES: usize = 1 << 24;
-const MAX_RECORDS: usize = 10_000;
+const MAX_RECORDS: usize = 4096;
 const MAX_HOSTS: usize = 256;
 /// What a raw line is counted with beside its bytes.
 const RAW_SIZE: usize = 200;
