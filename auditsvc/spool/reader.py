@@ -28,7 +28,7 @@ class SpoolReader:
         self.missing = 0
         """Segments that were deleted before they were read."""
         self._fd = -1
-        self._oldest_checked = False
+        self._newline_at = -1  # where a newline is known to stand in the open segment
 
     def __enter__(self) -> Self:
         return self
@@ -107,8 +107,11 @@ class SpoolReader:
 
     def _ends(self, position: int) -> bool:
         """Whether there is a newline from `position` on."""
+        if self._newline_at >= position:  # a long line is not looked through for each part of it
+            return True
         while piece := os.pread(self._fd, _PIECE, position):
-            if b"\n" in piece:
+            if (found := piece.find(b"\n")) >= 0:
+                self._newline_at = position + found
                 return True
             position += len(piece)
         return False
@@ -131,4 +134,5 @@ class SpoolReader:
         except OSError as error:
             raise spool_error(path, error) from error
         self.place = place
+        self._newline_at = -1
         return True

@@ -270,7 +270,7 @@ class SQLite:
         del whole  # it is staged
         staged, columns = f"{_STAGE}.{table.name}", column_list(table)
         added = connection.exec_driver_sql(
-            f"INSERT INTO main.{table.name} ({columns})"  # noqa: S608 - names of the schema
+            f"INSERT OR FAIL INTO main.{table.name} ({columns})"  # noqa: S608 - names of the schema
             f" SELECT {columns} FROM {staged} WHERE true ON CONFLICT DO NOTHING"
         )
         if added.rowcount == connection.exec_driver_sql(f"SELECT count(*) FROM {staged}").scalar():  # noqa: S608
@@ -301,7 +301,7 @@ class SQLite:
 
     def insert_absent(self, connection: Connection, table: Table, rows: Sequence[Row]) -> int:
         """Insert the rows whose key is free; give how many those were."""
-        statement = f"{_insert(table)} ON CONFLICT DO NOTHING"
+        statement = f"{_insert_or_fail(table)} ON CONFLICT DO NOTHING"
         return connection.exec_driver_sql(statement, list(rows)).rowcount
 
     def fetch(
@@ -356,11 +356,19 @@ def _insert_many(connection: Connection, table: Table, rows: Sequence[Row]) -> N
         flat = chain.from_iterable(rows[:whole])
         width = len(table.columns) * _ROWS_A_STATEMENT
         several = list(zip(*[flat] * width, strict=True))
-        # FAIL: the transaction is rolled back as a whole, so a statement need not be by itself.
-        statement = _insert(table, _ROWS_A_STATEMENT).replace("INSERT", "INSERT OR FAIL", 1)
+        statement = _insert_or_fail(table, _ROWS_A_STATEMENT)
         connection.exec_driver_sql(statement, several)
     if rest := list(rows[whole:]):
         connection.exec_driver_sql(_insert(table), rest)
+
+
+def _insert_or_fail(table: Table, count: int = 1) -> str:
+    """Give the statement that leaves behind what it did before an error.
+
+    The transaction is rolled back as a whole, so no statement need be by itself: SQLite would
+    keep a copy of each page that it changes, in memory, as many as a batch touches.
+    """
+    return _insert(table, count).replace("INSERT", "INSERT OR FAIL", 1)
 
 
 def _insert(table: Table, count: int = 1) -> str:
