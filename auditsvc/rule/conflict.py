@@ -71,16 +71,17 @@ def exclude_each_other(
     One alone may be met by none.
     """
     asked = tuple(dict.fromkeys(each for each in conditions if each.field != fields.KEY))
-    if not _excluded(asked, which):
+    if not excluded(asked, which):
         return ()
     for size in (1, 2, 3) if len(asked) <= _FEW else (1, 2):
         for some in itertools.combinations(asked, size):
-            if _excluded(some, which):
+            if excluded(some, which):
                 return some
     return asked
 
 
-def _excluded(conditions: tuple[Condition, ...], which: FilterList) -> bool:
+def excluded(conditions: tuple[Condition, ...], which: FilterList) -> bool:
+    """Whether no call meets all of these conditions."""
     return (
         _opposed(conditions)
         or any(_never_met(each, which) for each in conditions)

@@ -79,7 +79,7 @@ class Rule:
     @property
     def syscalls(self) -> tuple[int, ...]:
         """Numbers of the syscalls, in order."""
-        return tuple(nr for nr in range(MASK_BITS) if self.mask >> nr & 1)
+        return bits(self.mask)
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -130,3 +130,8 @@ class Rule:
         from auditsvc.rule import printing  # noqa: PLC0415 - printing reads Rules
 
         return printing.text(self)
+
+
+def bits(mask: int) -> tuple[int, ...]:
+    """Give the numbers of the bits that are 1, in order."""
+    return tuple(nr for nr, bit in enumerate(f"{mask:b}"[::-1]) if bit == "1")
