@@ -273,9 +273,7 @@ def _find(
     if first is not None:
         by = kernel.rules[first]
         if by.keys == rule.keys and (by == rule or takes_in(rule, by)):
-            return Finding(
-                line, rule, State.LOADED, None, exceptions, shared=shared, loaded=loaded
-            )
+            return Finding(line, rule, State.LOADED, None, exceptions, shared=shared, loaded=loaded)
         return Finding(line, rule, State.COVERED, by, exceptions, shared=True, loaded=loaded)
     folder = lacking(rule)
     if folder is not None:

@@ -15,10 +15,10 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 from auditsvc import names
-from auditsvc.rule import fields
+from auditsvc.rule import fields, never
 from auditsvc.rule.commands import Add, Delete, DeleteAll, Line, Set
 from auditsvc.rule.conflict import exclude_each_other, is_judged
 from auditsvc.rule.cover import CALL_LISTS, asked, by_inode
@@ -42,14 +42,16 @@ _FIRST_MATCH: Final = (*CALL_LISTS, FilterList.USER, FilterList.TASK)
 
 @dataclass(frozen=True, slots=True)
 class Advice:
-    """One warning: the line that it is about, and what it is."""
+    """One warning or note: the line that it is about, and what it is."""
 
     filename: str
     number: int
     text: str
+    kind: Literal["warning", "note"] = "warning"
+    """A note is about this host or who asks, and no fault of the rules."""
 
     def __str__(self) -> str:
-        return f"{self.filename}:{self.number}: warning: {self.text}"
+        return f"{self.filename}:{self.number}: {self.kind}: {self.text}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +77,7 @@ def advise(lines: Sequence[Line], host: Host | None = None) -> list[Advice]:
     ]
     found = [
         *((line, f"has no effect: {place} is the same rule") for line, place in repeated),
+        *_never(order, host),
         *_covered(order),
         *_blinding(order),
         *_numbers(order, host),
@@ -106,6 +109,15 @@ def _kept(lines: Sequence[Line]) -> tuple[list[_Loaded], list[tuple[Line, str]]]
             case _:
                 pass
     return list(kept.values()), repeated
+
+
+# -- rules that do nothing by themselves -----------------------------------------
+
+
+def _never(order: Sequence[_Loaded], host: Host) -> Iterator[tuple[Line, str]]:
+    for each in order:
+        for text in never.warnings(each.rule, each.line.text, host):
+            yield each.line, text
 
 
 # -- rules that another one makes useless --------------------------------------

@@ -43,8 +43,6 @@ _MESSAGES: Final = (FilterList.USER, FilterList.EXCLUDE)
 _OF_MESSAGES: Final = frozenset((0, 1, 5, 9, *range(12, 18), fields.EXE))
 """Fields that audit_filter() in kernel/auditfilter.c knows."""
 
-_FEW: Final = 8  # conditions among which all pairs are tried, to name the fewest
-
 
 def unjudged(rule: Rule) -> tuple[Condition, ...]:
     """Give the conditions, keys among them, for which the rule never matches on its list.
@@ -73,10 +71,13 @@ def exclude_each_other(
     asked = tuple(dict.fromkeys(each for each in conditions if each.field != fields.KEY))
     if not excluded(asked, which):
         return ()
-    for size in (1, 2, 3) if len(asked) <= _FEW else (1, 2):
+    for size in (1, 2):
         for some in itertools.combinations(asked, size):
             if excluded(some, which):
                 return some
+    for each in asked:  # three and more: none is left that could be missed
+        without = tuple(one for one in asked if one != each)
+        asked = without if excluded(without, which) else asked
     return asked
 
 
