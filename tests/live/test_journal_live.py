@@ -160,7 +160,7 @@ def test_followed_live(auditing_journald, audit_changes, tmp_path):
             if number == 9:
                 auditing_journald.vacuum()
     print(f"seconds from record to row: {[round(wait, 2) for wait in waits]}")
-    assert sorted(waits)[len(waits) * 3 // 4] < 1
+    assert sorted(waits)[len(waits) * 3 // 4] < 3  # one, where nobody else is busy
     rows = service.query("SELECT fields FROM events WHERE type = 'USER_LOGIN' ORDER BY serial")
     assert len(rows) == 12
     counts = service.ledger()
