@@ -212,6 +212,7 @@ def test_what_journald_had_no_room_for_is_a_gap(audit_changes, programs, tmp_pat
                 journald.sync()
                 journald.stop()
                 programs.run(auid, programs["burst"], str(calls))
+                until(lambda: audit_changes.status().backlog == 0)  # all were sent
                 journald.cont()
                 with follow(journald, tmp_path) as follower:
                     missed = "records for which journald's audit socket"
