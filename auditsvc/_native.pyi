@@ -47,7 +47,7 @@ class Drain:
 
 @final
 class Decoder:
-    """What `auditsvc.decode.native` makes an `auditsvc.decode.interface.Decoder` of."""
+    """What `auditsvc.decode.native` makes an `auditsvc.decode.contract.Decoder` of."""
 
     def __new__(
         cls,
@@ -58,7 +58,10 @@ class Decoder:
         max_open: int,
         record_types: Sequence[tuple[int, str]],
     ) -> Decoder:
-        """`record_types` is `auditsvc.names.record_types()`; ValueError for a secret too long."""
+        """ValueError for a secret too long.
+
+        `record_types` is `auditsvc.tables.names.record_types()`.
+        """
     @property
     def open_records(self) -> int:
         """Records that belong to events which have not ended."""
@@ -70,7 +73,7 @@ class Decoder:
     def finish(self) -> None: ...
     def take(
         self,
-    ) -> tuple[Made, list[Row], list[tuple[int, bytes, str]], dict[str, int]]:
+    ) -> tuple[NativeBatch, list[Row], list[tuple[int, bytes, str]], dict[str, int]]:
         """Give rows, unknown record types, raw and counts of a Batch."""
     def pending(self) -> bytes: ...
     def restore(self, pending: bytes, now: float) -> None:
@@ -79,7 +82,7 @@ class Decoder:
     def forget(self) -> None: ...
 
 @final
-class Made:
+class NativeBatch:
     """Rows of a batch; `auditsvc.decode.facts` and `interface.Whole` say what is asked here."""
 
     @property

@@ -14,7 +14,7 @@ import socket
 import tomllib
 from contextvars import ContextVar
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict, TomlConfigSettingsSource
@@ -30,6 +30,10 @@ _chosen: ContextVar[Path | None] = ContextVar("_chosen", default=None)
 
 FsyncPolicy = Literal["none", "second", "batch"]
 GuardPolicy = Literal["off", "report", "restore"]
+
+
+RECEIVE_BUFFER: Final = 32 << 20
+"""Bytes of socket buffer: room for some 14,000 records."""
 
 
 class _Section(BaseModel):
@@ -50,7 +54,7 @@ class SpoolSettings(_Section):
 class KernelSettings(_Section):
     """What the service asks of the kernel while it runs."""
 
-    receive_buffer: int = Field(default=32 << 20, ge=1 << 16)
+    receive_buffer: int = Field(default=RECEIVE_BUFFER, ge=1 << 16)
     """Bytes. A record takes about 2.3 kB of it, whatever its length."""
     backlog_limit: int = Field(default=16384, ge=64)
     """Records the kernel may queue before audited tasks wait. Never lowered."""
@@ -107,7 +111,7 @@ class Settings(BaseSettings):
 
     store: str = "sqlite:////var/lib/auditsvc/auditsvc.db"
     rules: list[Path] | None = None
-    """Rule files, folders, or names of shipped sets (`auditsvc.rule_sets`).
+    """Rule files, folders, or names of shipped sets (`auditsvc.ruleset.controls`).
     None: every system call of every task; []: no rules at all."""
     source: str = "netlink"
     host: str = Field(default_factory=socket.gethostname, min_length=1)

@@ -13,14 +13,14 @@ import subprocess
 import sys
 import time
 
-from auditsvc.journal.fields import entry
-from auditsvc.journal.forwarder import Forwarder
-from auditsvc.journal.process import spare_collector
-from auditsvc.journal.readback import Readback
-from auditsvc.journal.users import Users
+from auditsvc.forward.fields import entry
+from auditsvc.forward.forwarder import Forwarder
+from auditsvc.forward.process import spare_collector
+from auditsvc.forward.readback import Readback
+from auditsvc.host.users import Users
 from auditsvc.store import open_store
-from auditsvc.store.feed import Feed
-from auditsvc.store.selection import Selection
+from auditsvc.store.read.feed import Feed
+from auditsvc.store.read.selection import Selection
 
 EVERY = Selection(keyed=False, exclude_keys=(), types=("*",))
 

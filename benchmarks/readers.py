@@ -26,7 +26,7 @@ from measure import cpu_seconds, named, peak_bytes, tree
 from peers import LAUREL, built, laurel_config
 
 from auditsvc.rule import Add, parse
-from auditsvc.spool import Place, backlog
+from auditsvc.spool.segments import Place, backlog
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -20,7 +20,7 @@ from auditsvc import __version__
 from auditsvc.config import load_settings, use_file
 from auditsvc.decode import decoder_in_use
 from auditsvc.errors import AuditsvcError
-from auditsvc.terminal import visible
+from auditsvc.host.terminal import visible
 
 app = typer.Typer(
     name="auditsvc",

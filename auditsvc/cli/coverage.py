@@ -2,29 +2,20 @@
 
 from __future__ import annotations
 
-import time
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-from auditsvc.cli.options import StoreOption
-from auditsvc.cli.output import FormOption, wants_json, write_json, write_table
-from auditsvc.config import Settings, load_settings
-from auditsvc.coverage import evidence, periods
-from auditsvc.coverage.judge import Evidence, State
-from auditsvc.coverage.logged import Logs
-from auditsvc.coverage.look import UNASKED, Kernel, Look, ask, epoch, judge_all, shown, summary
-from auditsvc.errors import AuditsvcError, UsageError
-from auditsvc.kernel import Control, tasks
-from auditsvc.kernel.session import own_rules
-from auditsvc.state import read_state
-from auditsvc.terminal import visible
+from auditsvc.cli.options import FormOption, StoreOption
+from auditsvc.config import load_settings
+from auditsvc.coverage.judge import State
+from auditsvc.coverage.report import take_look
+from auditsvc.coverage.rule_effect import Logs
+from auditsvc.coverage.snapshot import Look, shown, summary
+from auditsvc.host.terminal import visible
+from auditsvc.render.output import wants_json, write_json, write_table
+from auditsvc.rule import printing
 
-if TYPE_CHECKING:
-    from auditsvc.coverage.periods import Periods
-
-# The running service notes what it watches once a second.
-_WAIT_SECONDS = 3.0
 _SHOWN_PIDS = 6
 
 _LOGS = {
@@ -58,79 +49,6 @@ def coverage(
     else:
         _write(look, processes, everybody=everybody or bool(pid))
     return 0 if look.well else 1
-
-
-def take_look(settings: Settings, pids: list[int] | None = None) -> Look:
-    """Take one look at the processes, all unless some are named; a note for what is not seen."""
-    notes: list[str] = []
-    known, now = _known(settings, notes), epoch()
-    snapshot = tasks.snapshot()
-    if snapshot.hidden:
-        notes.append("processes of other users may be hidden from us: ask as root")
-    kernel = _kernel(settings, notes)
-    known = _note(settings, known, kernel, notes)
-    found = Evidence()
-    try:
-        found = evidence.gather(settings.store, settings.host, snapshot.processes, now)
-    except AuditsvcError as error:
-        notes.append(f"judged without the rows of the store: {error}")
-    found = Evidence(found.proven, found.threads, set(known.silent))
-    judgements = judge_all(snapshot.processes, known, found, kernel)
-    if pids:
-        there = {judgement.process.pid for judgement in judgements}
-        if missing := [str(pid) for pid in pids if pid not in there]:
-            raise UsageError(
-                f"there is no process {', '.join(missing)} that makes system calls",
-                "give the pid of a process, not of a thread of it",
-            )
-        judgements = [each for each in judgements if each.process.pid in pids]
-    return Look(kernel, judgements, now, notes)
-
-
-def _known(settings: Settings, notes: list[str]) -> Periods:
-    try:
-        return periods.load(settings.runtime_directory)
-    except AuditsvcError as error:
-        notes.append(f"what was seen before is not known: {error}")
-        return periods.nothing()
-
-
-def _kernel(settings: Settings, notes: list[str]) -> Kernel:
-    try:
-        ours = own_rules(settings.runtime_directory)
-        if ours and read_state(settings.runtime_directory) is None:
-            ours = frozenset()  # it was killed: the pids in its rules may be others' by now
-        with Control() as control:
-            return ask(control, ours)
-    except AuditsvcError as error:
-        notes.append(f"whether tasks are covered is not known: {error}")
-        return UNASKED
-
-
-def _note(settings: Settings, known: Periods, kernel: Kernel, notes: list[str]) -> Periods:
-    """Add this look to what is known, or wait until the running service has looked after it."""
-    if not kernel.known:
-        return known
-    now = tasks.boottime()
-    try:
-        if read_state(settings.runtime_directory) is not None:
-            ends = time.monotonic() + _WAIT_SECONDS
-            while (known := periods.load(settings.runtime_directory)).until < now:
-                if time.monotonic() > ends:
-                    notes.append("the running service does not watch: see `auditsvc status`")
-                    break
-                time.sleep(0.05)
-            else:
-                return known
-            known.note(now, kernel.logged.enabled, kernel.logged.stand)
-            return known
-        known.note(now, kernel.logged.enabled, kernel.logged.stand)
-        periods.save(settings.runtime_directory, known)
-    except AuditsvcError as error:
-        notes.append(f"what the service saw is not known: {error}")
-    except OSError as error:
-        notes.append(f"this look cannot be kept: {error.filename}: {error.strerror}")
-    return known
 
 
 def _write(look: Look, processes: list[dict[str, Any]], *, everybody: bool) -> None:
@@ -173,8 +91,8 @@ def _head(look: Look) -> list[str]:
         lines.append("Audit is off: nothing is logged now (auditsvc run switches it on).")
     else:
         lines.append(f"Audit is on: {_LOGS[logged.logs]}.")
-    lines += [f"New tasks are not covered: {rule}" for rule in logged.never_task]
-    lines += [f"Some calls are taken out: {rule}" for rule in logged.exceptions]
+    lines += [f"New tasks are not covered: {printing.text(rule)}" for rule in logged.never_task]
+    lines += [f"Some calls are taken out: {printing.text(rule)}" for rule in logged.exceptions]
     count = look.tasks
     if look.share is not None:
         whole = sum(count.values()) - count[State.EXEMPT]

@@ -7,11 +7,11 @@ from dataclasses import asdict
 
 import typer
 
-from auditsvc.cli.options import StoreOption
-from auditsvc.cli.output import FormOption, wants_json, write_json, write_table
+from auditsvc.cli.options import FormOption, StoreOption
 from auditsvc.config import load_settings, settings_file
 from auditsvc.doctor import Finding, Level, Machine, ask_kernel, examine
 from auditsvc.errors import AuditsvcError
+from auditsvc.render.output import wants_json, write_json, write_table
 
 
 def doctor(store: StoreOption = None, form: FormOption = None) -> int:

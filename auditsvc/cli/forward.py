@@ -9,20 +9,22 @@ from typing import Annotated, Any
 import structlog
 import typer
 
-from auditsvc.cli.options import StoreOption
-from auditsvc.cli.output import Form, FormOption, wants_json, write_json, write_table
-from auditsvc.cli.run import configure_log
+from auditsvc.cli.log import configure_log
+from auditsvc.cli.options import FormOption, StoreOption
 from auditsvc.config import Settings, load_settings
 from auditsvc.errors import AuditsvcError
-from auditsvc.journal.choice import CONSUMER, described, selection
-from auditsvc.journal.forwarder import Forwarder
-from auditsvc.journal.own import OwnProcesses
-from auditsvc.journal.preview import Preview, preview
-from auditsvc.journal.process import Running, die_with, read_state
-from auditsvc.journal.readback import Readback
-from auditsvc.journal.users import Users
+from auditsvc.forward.forwarder import Forwarder
+from auditsvc.forward.preview import Preview, preview
+from auditsvc.forward.process import Running
+from auditsvc.forward.readback import Readback
+from auditsvc.forward.self_exclusion import OwnProcesses
+from auditsvc.forward.settings import described, selection
+from auditsvc.host.processes import die_with
+from auditsvc.host.users import Users
+from auditsvc.render.output import Form, wants_json, write_json, write_table
+from auditsvc.runtime.forward_state import CONSUMER, read_state
 from auditsvc.store import open_store
-from auditsvc.store.feed import Feed
+from auditsvc.store.read.feed import Feed
 
 log = structlog.get_logger()
 

@@ -19,8 +19,8 @@ from rich.progress import (
 from auditsvc.cli.options import StoreOption
 from auditsvc.config import load_settings
 from auditsvc.errors import UsageError
-from auditsvc.ingest import Ingest, IngestJournal
-from auditsvc.terminal import visible
+from auditsvc.host.terminal import visible
+from auditsvc.ingest.ingest import Ingest, IngestJournal
 
 
 def ingest(

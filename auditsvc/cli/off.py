@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from auditsvc.cli.flipping import flip_and_say
-from auditsvc.cli.output import FormOption
+from auditsvc.cli.options import FormOption
+from auditsvc.cli.switching import flip_and_say
 
 
 def off(form: FormOption = None) -> None:

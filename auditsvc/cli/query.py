@@ -9,7 +9,8 @@ import typer
 
 from auditsvc.cli.options import StoreOption
 from auditsvc.config import load_settings
-from auditsvc.query import Format, run_query, write_rows
+from auditsvc.render.rows import Format, write_rows
+from auditsvc.store.read.sql import run_query
 
 
 def query(

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
-import structlog
 import typer
 
+from auditsvc.cli.log import configure_log
 from auditsvc.cli.options import StoreOption
 from auditsvc.config import load_settings
-from auditsvc.rules_in_use import rules_in_use
-from auditsvc.service import Service
+from auditsvc.ruleset.sources import rules_in_use
+from auditsvc.service.run import Service
 
 
 def run(
@@ -45,16 +44,3 @@ def run(
     configure_log()
     found, notes = rules_in_use(settings)
     Service(settings, found, notes).run(duration)
-
-
-def configure_log() -> None:
-    """Log to stderr: for a person on a terminal, else a JSON object a line."""
-    person = sys.stderr.isatty()
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.dev.ConsoleRenderer() if person else structlog.processors.JSONRenderer(),
-        ],
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )

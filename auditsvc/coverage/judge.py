@@ -16,13 +16,13 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
-from auditsvc.coverage.periods import Birth, Periods
+from auditsvc.coverage.history import Birth, Periods
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
-    from auditsvc.coverage.logged import Logged
-    from auditsvc.kernel.tasks import Process
+    from auditsvc.coverage.rule_effect import Logged
+    from auditsvc.host.processes import Process
 
 
 class State(StrEnum):

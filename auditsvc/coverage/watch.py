@@ -19,22 +19,24 @@ import threading
 import time
 from typing import TYPE_CHECKING, Final
 
-from auditsvc.coverage import evidence, periods
+from auditsvc.coverage import history, proofs
 from auditsvc.coverage.judge import Evidence, Judgement, State
-from auditsvc.coverage.logged import read_rules
-from auditsvc.coverage.look import Kernel, Look, epoch, judge_all
-from auditsvc.decode.fields import tokens
+from auditsvc.coverage.rule_effect import read_rules
+from auditsvc.coverage.snapshot import Kernel, Look, epoch, judge_all
 from auditsvc.errors import AuditsvcError, KernelError
-from auditsvc.kernel import Control, tasks
-from auditsvc.line import parse_line
+from auditsvc.host.processes import boottime, exe, io_calls, snapshot
+from auditsvc.kernel import Control
+from auditsvc.record.fields import tokens
+from auditsvc.record.line import parse_line
 from auditsvc.rule import Rule
+from auditsvc.store.read import questions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
     from auditsvc.config import Settings
-    from auditsvc.daemon import DaemonRecords
-    from auditsvc.kernel.tasks import Process
+    from auditsvc.host.processes import Process
+    from auditsvc.record.daemon import DaemonRecords
 
 TICK: Final = 1.0
 _SECOND_LOOK: Final = 5.0  # what was found at the start makes its first calls meanwhile
@@ -42,7 +44,12 @@ _NICE: Final = 10
 _STOP_SECONDS: Final = 5.0
 _CHANGES: Final = re.compile(rb"^type=CONFIG_CHANGE .*$", re.MULTILINE)
 _TASK, _EXCLUDE = b"1", b"5"
-_COARSE: Final = 0.02  # how much earlier than the change its stamp may be
+_STAMPED: Final = 0.1  # how much later than the change its stamp may be: its writer may not run
+_STEP: Final = 0.01  # a clock that was set by more since the last tick has put stamps wrong
+_MOST_CHANGES: Final = 1000
+_MOST_SILENT: Final = 10_000
+_SETTLE_SECONDS: Final = 3.0
+_SETTLE_STEP: Final = 0.1
 
 
 class Watch(threading.Thread):
@@ -57,8 +64,12 @@ class Watch(threading.Thread):
         daemon: DaemonRecords,
         put: Callable[[bytes], None],
         ours: Callable[[], Collection[bytes]],
+        heard_to: Callable[[], float],
     ) -> None:
-        """`put` takes lines for the log, `ours` gives the structs of the service's own rules."""
+        """`put` takes lines for the log, `ours` gives the structs of the service's own rules.
+
+        `heard_to` gives the time, in seconds since boot, up to which all was given to `hear`.
+        """
         super().__init__(name="coverage", daemon=True)
         self.error: BaseException | None = None
         """What ended the thread before its time."""
@@ -68,6 +79,7 @@ class Watch(threading.Thread):
         self._daemon = daemon
         self._put = put
         self._ours = ours
+        self._heard_to = heard_to
         self._wake = threading.Event()
         self._stopping = threading.Event()
         self._silence = _Silence()
@@ -78,6 +90,7 @@ class Watch(threading.Thread):
         self._changes: list[tuple[float, float]] = []
         self._deaf = True
         """Whether something of the task list may have gone unheard since the last tick."""
+        self._epoch = epoch()
         self._read: tuple[int, list[bytes], Collection[bytes]] | None = None
 
     @property
@@ -88,7 +101,7 @@ class Watch(threading.Thread):
     def begin(self) -> None:
         """Take the first look at the switch and the task list; KernelError if that is refused."""
         self._control = Control()
-        self._periods = periods.load(self._settings.runtime_directory)
+        self._periods = history.load(self._settings.runtime_directory)
         self._kernel = self._ask()
         self._tick()
 
@@ -99,16 +112,21 @@ class Watch(threading.Thread):
 
     def hear(self, lines: bytes) -> None:
         """Take lines with CONFIG_CHANGE records; from any thread, and quick."""
-        now = tasks.boottime()
+        now = boottime()
         for text in _CHANGES.findall(lines):
             line = parse_line(text)
-            if isinstance(line, str) or line.type_name != b"CONFIG_CHANGE":
+            if isinstance(line, str):
+                with self._lock:
+                    self._deaf = True
                 continue
             known = dict(tokens(line.body))
-            happened = line.second + line.ms / 1000 - epoch() - _COARSE
+            happened = line.second + line.ms / 1000 - epoch() - _STAMPED
             with self._lock:
                 if known.get(b"list") == _TASK:
                     self._changes.append((min(happened, now), now))
+                    if len(self._changes) > _MOST_CHANGES:
+                        lows, highs = zip(*self._changes, strict=True)
+                        self._changes = [(min(lows), max(highs))]
                 elif known.get(b"list") == _EXCLUDE or b"audit_enabled" in known:
                     self._deaf = True
             if known.get(b"list") == _TASK:
@@ -162,33 +180,44 @@ class Watch(threading.Thread):
         return Kernel(self._logged, status.pid, status.lost)
 
     def _tick(self) -> None:
-        """Note what stands now, with what was heard since the last time."""
-        before = self._kernel
-        try:
-            self._kernel = kernel = self._ask()
-        except KernelError:
-            self._deaf = True
-            raise
+        """Note what stands now, with what was heard since the last time.
+
+        What was heard is taken before the kernel is asked. A change that is heard between
+        the two may be older or younger than the answer, and comes with the next note.
+        """
+        before, asked = self._kernel, boottime()
+        heard_to, set_to = self._heard_to(), epoch()  # before `_changes`: it is about them
         with self._lock:
             changes, self._changes = self._changes, []
             deaf, self._deaf = self._deaf, False
+        try:
+            self._kernel = kernel = self._ask()
+        except KernelError:
+            with self._lock:
+                self._changes = changes + self._changes
+                self._deaf = True
+            raise
+        stepped, self._epoch = abs(set_to - self._epoch) > _STEP, set_to
         on = before.logged.enabled and kernel.logged.enabled
-        heard = before.logged.heard and kernel.logged.heard
+        ours = before.daemon == kernel.daemon != 0
+        heard = before.logged.heard and kernel.logged.heard and not deaf and not stepped
         self._periods.note(
-            tasks.boottime(),
+            boottime(),
             kernel.logged.enabled,
             kernel.logged.stand,
-            watched=on and heard and not deaf and before.lost == kernel.lost,
+            asked=asked,
+            watched=on and ours and heard and before.lost == kernel.lost,
             changes=changes,
+            heard_to=heard_to,
         )
         if before.lost != kernel.lost:
             self._silence.forget()
-        periods.save(self._settings.runtime_directory, self._periods)
+        history.save(self._settings.runtime_directory, self._periods)
 
     def _look(self, *, last: bool = False) -> None:
         now = epoch()
-        processes = tasks.snapshot().processes
-        self._tick()  # after it, so that all of them were forked before the last note
+        processes = snapshot().processes
+        self._settle(boottime())
         there = {process.key for process in processes}
         self._proven &= there
         self._threads &= {thread.key for process in processes for thread in process.threads}
@@ -201,16 +230,26 @@ class Watch(threading.Thread):
             self._say(judgement, now)
         self._put(self._daemon.coverage_look(_summary(look)))
 
+    def _settle(self, when: float) -> None:
+        """Tick until all changes up to `when` are known; give up when that takes too long."""
+        ends = time.monotonic() + _SETTLE_SECONDS
+        self._tick()
+        while self._periods.heard_to < when and time.monotonic() < ends:
+            if self._stopping.wait(_SETTLE_STEP):
+                break
+            self._tick()
+
     def _gather(self, processes: list[Process], now: float) -> None:
         """Ask the store whose calls it has, and who makes calls that it has not."""
         url, host = self._settings.store, self._settings.host
         ask = [process for process in processes if process.key not in self._proven]
-        newest = evidence.newest_call(url, host)  # before the rows are asked for
-        pids = evidence.proven(url, host, ask, now)
+        newest = questions.newest_call(url, host)  # before the rows are asked for
+        pids = proofs.proven(url, host, ask, now)
         self._proven |= {process.key for process in ask if process.pid in pids}
-        self._threads |= evidence.of_threads(ask, pids)
+        self._threads |= proofs.of_threads(ask, pids)
         quiet = [process for process in ask if process.pid not in pids]
-        self._periods.silent = self._silence.look(quiet, self._kernel, newest)
+        silent = self._silence.look(quiet, self._kernel, newest)
+        self._periods.silent = silent[:_MOST_SILENT]
 
     def _say(self, judgement: Judgement, now: float) -> None:
         process = judgement.process
@@ -223,7 +262,7 @@ class Watch(threading.Thread):
                 process.pid,
                 began=now + process.began,
                 comm=process.comm,
-                exe=tasks.exe(process.pid),
+                exe=exe(process.pid),
                 state=judgement.state,
                 reason=judgement.reason,
                 threads=len(process.threads),
@@ -263,7 +302,7 @@ class _Silence:
             if process.pid == kernel.daemon or kernel.logged.taken_out(process) is not None:
                 continue
             for thread in process.threads:
-                count = tasks.io_calls(process.pid, thread.tid)
+                count = io_calls(process.pid, thread.tid)
                 if count is None:
                     continue
                 old, grown, when = before.get(thread.key, (count, 0, 0.0))

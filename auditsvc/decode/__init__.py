@@ -1,6 +1,6 @@
 """Bytes in, rows out: log lines -> records -> events -> rows. No I/O, no clock of its own.
 
-The stages, one a module (a line's grammar is `auditsvc.line`, below the spool):
+The stages, one a module (a line's grammar is `auditsvc.record.line`, below the spool):
 
     types.py       record types by their part in an event
     fields.py      a record's body         -> fields, decoded by their kind
@@ -21,14 +21,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from auditsvc.decode.events import IDLE, MAX_OPEN
+from auditsvc.decode.contract import IDLE, MAX_OPEN
 from auditsvc.decode.native import NativeDecoder
-from auditsvc.decode.reference import ReferenceDecoder
+from auditsvc.decode.reference.decoder import ReferenceDecoder
 from auditsvc.errors import UsageError
 from auditsvc.native import is_built, native_core
 
 if TYPE_CHECKING:
-    from auditsvc.decode.interface import Decoder
+    from auditsvc.decode.contract import Decoder
 
 DECODERS: Final[dict[str, type[ReferenceDecoder | NativeDecoder]]] = {
     "reference": ReferenceDecoder,

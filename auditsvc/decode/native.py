@@ -1,4 +1,4 @@
-"""The decoder of the native core, as `auditsvc.decode.interface.Decoder`.
+"""The decoder of the native core, as `auditsvc.decode.contract.Decoder`.
 
 It gives what the reference gives, row for row and in the same order; the
 interpreter lock is free while it decodes.
@@ -8,18 +8,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from auditsvc.decode.events import IDLE, MAX_OPEN
-from auditsvc.decode.made import batch_of
+from auditsvc.decode.contract import IDLE, MAX_OPEN
+from auditsvc.decode.native_batch import batch_of
 from auditsvc.errors import StoreError
-from auditsvc.names import record_types
 from auditsvc.native import native_core
+from auditsvc.tables.names import record_types
 
 if TYPE_CHECKING:
-    from auditsvc.decode.interface import Batch
+    from auditsvc.decode.batch import Batch
 
 
 class NativeDecoder:
-    """Implements `auditsvc.decode.interface.Decoder`."""
+    """Implements `auditsvc.decode.contract.Decoder`."""
 
     name = "native"
 

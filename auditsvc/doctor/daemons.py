@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from auditsvc.doctor.environment import INITIAL
 from auditsvc.doctor.finding import Finding, Level, ok, unseen
-from auditsvc.doctor.place import INITIAL
+from auditsvc.host.netlink_sockets import audit_sockets
 
 if TYPE_CHECKING:
     from auditsvc.doctor.machine import Machine
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
 _UNITS: Final = ("etc/systemd/system", "run/systemd/system", "usr/lib/systemd/system")
 _JOURNALD: Final = ("etc/systemd", "run/systemd", "usr/local/lib/systemd", "usr/lib/systemd")
 _SOCKET: Final = "systemd-journald-audit.socket"
-_NETLINK_AUDIT: Final = 9
 
 
 def incumbent(status: Status, machine: Machine, *, serving: bool, source: str) -> Finding:
@@ -140,22 +140,16 @@ def listeners(machine: Machine, *, ours: int | None) -> Finding:
         return unseen(name, "there is no /proc/net/netlink")
     if not _in_hosts_network(machine):
         return unseen(name, "the group is that of the host's network namespace; this is another")
-    rows = (line.split() for line in table.splitlines()[1:])
-    # sk Eth Pid Groups Rmem Wmem Dump Locks Drops Inode; group 1 is bit 0.
-    found = {
-        row[9]: row[2]
-        for row in rows
-        if len(row) > 9 and int(row[1]) == _NETLINK_AUDIT and int(row[3], 16) & 1
-    }
+    found = {each.link: each for each in audit_sockets(table) if each.multicast}
     if not found:
         return ok(name, "none")
     holders = _holders(machine, set(found))
     said, others = [], False
-    for inode, port in sorted(found.items()):
-        pids = holders.get(inode, [])
+    for link, each in sorted(found.items()):
+        pids = holders.get(link, [])
         others = others or ours not in pids
         who = ", ".join(f"pid {pid} ({machine.program(pid)})" for pid in pids)
-        said.append(who or f"a process that is not to be seen (port {port})")
+        said.append(who or f"a process that is not to be seen (port {each.port})")
     if not others:
         return ok(name, "; ".join(said))
     return Finding(
@@ -177,9 +171,8 @@ def _in_hosts_network(machine: Machine) -> bool:
         return machine.link("proc/self/ns/user") == f"user:[{INITIAL['user']}]"
 
 
-def _holders(machine: Machine, inodes: set[str]) -> dict[str, list[int]]:
+def _holders(machine: Machine, links: set[str]) -> dict[str, list[int]]:
     """Give the processes that have these sockets open, as far as they may be seen."""
-    links = {f"socket:[{inode}]": inode for inode in inodes}
     found: dict[str, list[int]] = {}
     for pid in machine.processes():
         try:
@@ -189,9 +182,9 @@ def _holders(machine: Machine, inodes: set[str]) -> dict[str, list[int]]:
             }
         except PermissionError:
             continue  # said as a process that is not to be seen
-        for link in held & links.keys():
+        for link in held & links:
             if link is not None:
-                found.setdefault(links[link], []).append(pid)
+                found.setdefault(link, []).append(pid)
     return found
 
 

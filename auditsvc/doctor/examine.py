@@ -7,12 +7,21 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from auditsvc.doctor import boot, clock, daemons, logins, place, rules, state, storage
+from auditsvc.doctor import (
+    boot,
+    clock,
+    daemons,
+    environment,
+    kernel_settings,
+    logins,
+    rules,
+    storage,
+)
 from auditsvc.doctor.finding import Finding, Level, ok, unseen
 from auditsvc.errors import AuditsvcError, KernelError
 from auditsvc.kernel import Control
-from auditsvc.state import read_state
-from auditsvc.switch import requests
+from auditsvc.runtime.service_state import read_state
+from auditsvc.runtime.switch_requests import requests
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -86,9 +95,9 @@ def _of_boot(machine: Machine) -> Iterator[Finding]:
 
 
 def _of_place(machine: Machine) -> Iterator[Finding]:
-    yield from _seen("namespaces", lambda: place.namespaces(machine))
-    yield from _seen("container", lambda: place.container(machine))
-    yield from _seen("capabilities", lambda: place.capabilities(machine))
+    yield from _seen("namespaces", lambda: environment.namespaces(machine))
+    yield from _seen("container", lambda: environment.container(machine))
+    yield from _seen("capabilities", lambda: environment.capabilities(machine))
 
 
 def _of_kernel(
@@ -123,14 +132,14 @@ def _of_kernel(
             serving = running is not None and running.pid == status.pid
             last = made[-1] if made else None
             yield ok("service", f"runs (pid {running.pid})" if running else "does not run")
-    yield state.enabled(status, serving=serving, last=last)
-    yield state.locked(status)
-    yield state.failure(status)
-    yield state.rate_limit(status)
-    yield state.backlog_limit(status, wanted=wanted, serving=serving)
-    yield state.backlog_wait_time(status)
-    yield state.lost(status)
-    yield state.loginuid_immutable(kernel.features)
+    yield kernel_settings.enabled(status, serving=serving, last=last)
+    yield kernel_settings.locked(status)
+    yield kernel_settings.failure(status)
+    yield kernel_settings.rate_limit(status)
+    yield kernel_settings.backlog_limit(status, wanted=wanted, serving=serving)
+    yield kernel_settings.backlog_wait_time(status)
+    yield kernel_settings.lost(status)
+    yield kernel_settings.loginuid_immutable(kernel.features)
     yield rules.blinding(kernel.rules)
     yield rules.reach(kernel.rules)
     yield rules.uring(kernel.rules)
@@ -151,7 +160,7 @@ def _of_readers(machine: Machine, settings: Settings | AuditsvcError) -> Iterato
             running = None  # said above
         ours = running.pid if running else None
         wanted = settings.kernel.receive_buffer
-        yield from _seen("receive buffer", lambda: place.receive_buffer(machine, wanted))
+        yield from _seen("receive buffer", lambda: environment.receive_buffer(machine, wanted))
     yield from _seen("auditd.service", lambda: daemons.auditd_unit(machine, source=source))
     yield from _seen("journald: Audit=", lambda: daemons.journald(machine))
     yield from _seen("multicast readers", lambda: daemons.listeners(machine, ours=ours))

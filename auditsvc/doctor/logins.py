@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from auditsvc.doctor.finding import Finding, Level, ok
+from auditsvc.host.processes import parse_stat
+from auditsvc.record.fields import UNSET, to_text
 
 if TYPE_CHECKING:
     from auditsvc.doctor.machine import Machine
@@ -17,7 +19,6 @@ _ENTRIES: Final = (
 """Services by which people or their jobs come in."""
 _INSIDE: Final = ("su", "su-l", "sudo", "sudo-i", "runuser", "runuser-l", "polkit-1")
 """Services that are used after a login: setting it there hides who it was."""
-_UNSET: Final = 0xFFFFFFFF
 _BEFORE_LOGIN: Final = ("agetty", "getty", "mingetty", "login", "systemd")
 
 
@@ -76,13 +77,13 @@ def sessions(machine: Machine) -> Finding:
     name = "sessions"
     unset = []
     for pid in machine.processes():
-        stat = machine.text(f"proc/{pid}/stat") or ""
+        text = machine.text(f"proc/{pid}/stat")
+        if not text:
+            continue
+        stat = parse_stat(text.encode(errors="surrogateescape"))
+        comm = to_text(stat.comm)[0]
         auid = (machine.text(f"proc/{pid}/loginuid") or "").strip()
-        comm = stat.partition("(")[2].rpartition(")")[0]
-        fields = stat.rpartition(")")[2].split()
-        # proc_pid_stat(5): field 7 is the controlling terminal, the fifth behind the name.
-        on_terminal = len(fields) > 4 and fields[4] != "0"
-        if on_terminal and auid == str(_UNSET) and comm not in _BEFORE_LOGIN:
+        if stat.terminal and auid == str(UNSET) and comm not in _BEFORE_LOGIN:
             unset.append(f"{comm} ({pid})")
     if not unset:
         return ok(name, "every process on a terminal has a login uid")

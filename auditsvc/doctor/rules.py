@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from auditsvc import names
 from auditsvc.doctor.finding import Finding, Level, ok
-from auditsvc.rule import Action, FilterList
+from auditsvc.rule import Action, FilterList, printing
 from auditsvc.rule.host import Host
-from auditsvc.rule.reach import every_call, never_task
+from auditsvc.ruleset.reach import every_call, never_task
+from auditsvc.tables import names
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,11 +22,13 @@ def blinding(rules: Sequence[Rule]) -> Finding:
     name, found = "never,task", never_task(rules)
     if not found:
         return ok(name, "no such rule")
-    deletion = "; ".join("auditctl " + str(rule).replace("-a ", "-d ", 1) for rule in found)
+    deletion = "; ".join(
+        "auditctl " + printing.text(rule).replace("-a ", "-d ", 1) for rule in found
+    )
     return Finding(
         name,
         Level.ERROR,
-        "; ".join(map(str, found)),
+        "; ".join(map(printing.text, found)),
         "a task that is forked while it stands is never traced, not even after it was deleted",
         f"{deletion}; take it out of /etc/audit/rules.d too; restart the services that "
         "`auditsvc coverage` lists",
@@ -59,7 +61,7 @@ def reach(rules: Sequence[Rule]) -> Finding:
             name,
             Level.NOTE,
             f"every call, but for {len(exceptions)} `never` rules before: "
-            + "; ".join(map(str, exceptions[:3]))
+            + "; ".join(map(printing.text, exceptions[:3]))
             + ("; ..." if exceptions[3:] else ""),
             "what they match leaves no row",
             "auditsvc rules diff shows those that nobody wants",
@@ -108,7 +110,7 @@ def half(rules: Sequence[Rule], machine: Machine) -> Finding:
     return Finding(
         name,
         Level.WARNING,
-        f"{len(lone)} rules ask for 64-bit calls alone, such as: {lone[0]}",
+        f"{len(lone)} rules ask for 64-bit calls alone, such as: {printing.text(lone[0])}",
         "a 32-bit program makes the same calls unseen",
         f"the same rule with `-F arch={names.arch_name(narrow)}` (b32) in the rule files and "
         "`auditsvc rules load`",

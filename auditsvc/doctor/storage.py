@@ -15,7 +15,7 @@ from sqlalchemy.exc import ArgumentError
 from auditsvc.doctor.finding import Finding, Level, ok
 from auditsvc.errors import AuditsvcError
 from auditsvc.native import is_built, native_core
-from auditsvc.query import run_query
+from auditsvc.store.read.sql import run_query
 
 if TYPE_CHECKING:
     from collections.abc import Callable

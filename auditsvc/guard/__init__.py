@@ -7,6 +7,6 @@ The lines are the evidence; the view `tamper` is made of them.
 """
 
 from auditsvc.guard.guard import Guard
-from auditsvc.guard.meant import Meant
+from auditsvc.guard.sanctioned import Meant
 
 __all__ = ["Guard", "Meant"]

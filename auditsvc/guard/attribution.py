@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from auditsvc.flip.announced import SECONDS
 from auditsvc.guard.finding import Finding
-from auditsvc.guard.ours import key_of
-from auditsvc.guard.settings import is_harmful, shown
-from auditsvc.rule import FilterList
+from auditsvc.guard.own_changes import key_of
+from auditsvc.kernel.settings import is_harmful, shown
+from auditsvc.rule import FilterList, printing
+from auditsvc.runtime.probe_notice import SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from auditsvc.flip.announced import Announced
-    from auditsvc.guard.deed import Deed
+    from auditsvc.guard.config_change import Deed
     from auditsvc.guard.finding import What
-    from auditsvc.guard.settings import Settings
+    from auditsvc.kernel.settings import Settings
     from auditsvc.rule import Rule
+    from auditsvc.runtime.probe_notice import Announced
 
 
 def attribute(findings: Iterable[Finding], deeds: Sequence[Deed]) -> list[Deed]:
@@ -117,7 +117,7 @@ def _candidates(deed: Deed, rules: Sequence[Rule]) -> str:
     """Say which rule it may have been: the record has its list and key, not the rule."""
     alike = [rule for rule in rules if _same_rule(rule, deed)]
     if len(alike) == 1 and deed.removes:
-        return str(alike[0])
+        return printing.text(alike[0])
     try:
         which = FilterList(deed.filter_list or 0).name.lower()
     except ValueError:

@@ -15,12 +15,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from auditsvc.daemon import UNSET
-from auditsvc.guard.deed import Culprit
-from auditsvc.line import untrusted
+from auditsvc.guard.config_change import Culprit
+from auditsvc.record.fields import UNSET
+from auditsvc.record.line import untrusted
 
 if TYPE_CHECKING:
-    from auditsvc.guard.deed import Deed
+    from auditsvc.guard.config_change import Deed
     from auditsvc.rule import Rule
 
 What = Literal[

@@ -20,26 +20,26 @@ import structlog
 
 from auditsvc.errors import SpoolError
 from auditsvc.guard.attribution import attribute, is_probing, undone
-from auditsvc.guard.deed import culprit_of
-from auditsvc.guard.differences import adopt, differences
+from auditsvc.guard.config_change import culprit_of
+from auditsvc.guard.config_records import Trail
 from auditsvc.guard.finding import Finding
-from auditsvc.guard.ours import Ours
+from auditsvc.guard.own_changes import Ours
 from auditsvc.guard.restorer import AGAIN_SECONDS, Restorer
-from auditsvc.guard.settings import Settings, is_harmful, shown
-from auditsvc.guard.trail import Trail
+from auditsvc.guard.rule_changes import adopt, differences
 from auditsvc.kernel.messages import LOCKED
-from auditsvc.rule import Rule
-from auditsvc.rule.reach import takes_cover
+from auditsvc.kernel.settings import Settings, is_harmful, shown
+from auditsvc.rule import Rule, printing
+from auditsvc.ruleset.reach import takes_cover
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from auditsvc.collector import RecordCollector
-    from auditsvc.guard.deed import Deed
+    from auditsvc.collect.collector import RecordCollector
+    from auditsvc.guard.config_change import Deed
     from auditsvc.guard.finding import What
-    from auditsvc.guard.meant import Meant
+    from auditsvc.guard.sanctioned import Meant
     from auditsvc.kernel.session import Session
-    from auditsvc.sink import Sink
+    from auditsvc.spool.sink import Sink
 
 log = structlog.get_logger()
 
@@ -199,16 +199,16 @@ class Guard:
         def added(rule: Rule) -> Finding:
             harmful = rule in new and takes_cover(together, rule)
             what: What = "never_added" if harmful else "rule_added"
-            return Finding(what, str(rule), rule)
+            return Finding(what, printing.text(rule), rule)
 
         return [
             *(
-                Finding("rule_deleted", str(rule), rule)
+                Finding("rule_deleted", printing.text(rule), rule)
                 for rule in changed.deleted
                 if rule not in probed
             ),
             *(added(rule) for rule in changed.added if rule not in probed),
-            *(Finding("rule_moved", str(rule), rule) for rule in changed.moved),
+            *(Finding("rule_moved", printing.text(rule), rule) for rule in changed.moved),
         ]
 
     def _setting_findings(self, before: Settings, on: bool) -> list[Finding]:

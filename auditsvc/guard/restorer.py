@@ -16,19 +16,19 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from auditsvc.errors import KernelError
-from auditsvc.guard.differences import adopt
-from auditsvc.guard.settings import Settings, is_harmful
-from auditsvc.kernel.reconcile import apply
+from auditsvc.guard.rule_changes import adopt
+from auditsvc.kernel.apply_plan import apply
+from auditsvc.kernel.settings import Settings, is_harmful
 from auditsvc.rule import Add
-from auditsvc.rule.plan import plan
+from auditsvc.ruleset.plan import plan
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-    from auditsvc.guard.meant import Loads
+    from auditsvc.guard.sanctioned import Loads
     from auditsvc.kernel.control import Control
     from auditsvc.rule import Rule
-    from auditsvc.rule.plan import Change
+    from auditsvc.ruleset.plan import Change
 
 log = structlog.get_logger()
 

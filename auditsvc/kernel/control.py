@@ -12,7 +12,6 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING, Self
 
-from auditsvc import names
 from auditsvc.errors import KernelError, LockedError
 from auditsvc.kernel import messages
 from auditsvc.kernel.messages import Features, SignalInfo, Status
@@ -28,7 +27,9 @@ from auditsvc.rule import (
     Rule,
     Set,
     Trim,
+    printing,
 )
+from auditsvc.tables import names
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -234,4 +235,4 @@ _HINTS = {
 
 
 def _shown(rule: Rule | bytes) -> str:
-    return str(rule if isinstance(rule, Rule) else Rule.from_bytes(rule))
+    return printing.text(rule if isinstance(rule, Rule) else Rule.from_bytes(rule))

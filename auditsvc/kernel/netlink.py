@@ -21,7 +21,9 @@ import time
 from array import array
 from typing import TYPE_CHECKING, Final, Self
 
+from auditsvc.config import RECEIVE_BUFFER
 from auditsvc.errors import KernelError
+from auditsvc.host.netlink_sockets import NETLINK_AUDIT
 from auditsvc.kernel import messages
 from auditsvc.kernel.messages import Status
 from auditsvc.kernel.refusal import incumbent, refused
@@ -37,7 +39,6 @@ Instruction = tuple[int, int, int, int]
 """One of a classic BPF program (struct sock_filter): code, jt, jf, k."""
 
 HEADER: Final = struct.Struct("=IHHII")
-_NETLINK_AUDIT: Final = 9
 _SOL_NETLINK: Final = 270
 _ADD_MEMBERSHIP: Final = 1
 _NO_ENOBUFS: Final = 5
@@ -52,7 +53,6 @@ _REQUEST_ACK: Final = 1 | 4
 
 # No record is longer: AUDIT_MESSAGE_TEXT_MAX is 8,560 and paths are 4,096 in hex.
 _LARGEST: Final = 1 << 16
-DEFAULT_BUFFER: Final = 32 << 20
 """Bytes of receive buffer; a record costs it some 2.3 kB, so this holds about 14,000."""
 
 _REGISTERING: Final = "registering as the audit daemon"
@@ -77,7 +77,7 @@ class RecordSocket:
         self.forged = 0
 
     @classmethod
-    def unicast(cls, receive_buffer: int = DEFAULT_BUFFER) -> RecordSocket:
+    def unicast(cls, receive_buffer: int = RECEIVE_BUFFER) -> RecordSocket:
         """Open a socket that can be registered; `receive_buffer` in bytes."""
         sock = _open(receive_buffer)
         # Without it a burst makes recv fail; what it would tell is in Status.lost.
@@ -85,7 +85,7 @@ class RecordSocket:
         return cls(sock)
 
     @classmethod
-    def multicast(cls, receive_buffer: int = DEFAULT_BUFFER) -> RecordSocket:
+    def multicast(cls, receive_buffer: int = RECEIVE_BUFFER) -> RecordSocket:
         """Open a socket that gets a copy of every record; needs CAP_AUDIT_READ."""
         sock = _open(receive_buffer)
         try:
@@ -272,7 +272,7 @@ def attach_filter(sock: socket.socket, program: Sequence[Instruction]) -> None:
 def _open(buffer: int) -> socket.socket:
     try:
         sock = socket.socket(
-            socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_AUDIT
+            socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_AUDIT
         )
     except OSError as error:
         raise refused("opening an audit socket", error.errno or 0) from error

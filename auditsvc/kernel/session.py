@@ -16,11 +16,12 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
 from auditsvc.errors import AuditsvcError, KernelError, LockedError
-from auditsvc.kernel import memory, reconcile
+from auditsvc.kernel import apply_plan
 from auditsvc.kernel.control import Control
 from auditsvc.kernel.messages import LOCKED
-from auditsvc.rule import Add, Rule
-from auditsvc.rule.plan import plan
+from auditsvc.rule import Add, Rule, printing
+from auditsvc.ruleset.plan import plan
+from auditsvc.runtime import boot_file
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -53,7 +54,7 @@ def _structs(found: Found | None) -> frozenset[bytes]:
 def own_rules(runtime: Path) -> frozenset[bytes]:
     """Structs of the rules that a stay added, from its memory; none if there is no stay."""
     try:
-        rules = memory.recall_rules(runtime / memory.SESSION, "added")
+        rules = boot_file.recall_rules(runtime / boot_file.SESSION, "added")
     except AuditsvcError:
         return frozenset()
     return frozenset(rule.to_bytes() for rule in rules)
@@ -68,8 +69,8 @@ class Session:
         """What could not be done, for the log."""
         self.control = Control()
         """By which every change goes, also those of the guard."""
-        self._memory = runtime / memory.SESSION
-        self._loads = runtime / memory.LOADED
+        self._memory = runtime / boot_file.SESSION
+        self._loads = runtime / boot_file.LOADED
         self._records: RecordSocket | None = None
         self._found: Found | None = None
         self._lost = 0
@@ -105,24 +106,24 @@ class Session:
         found = self._found
         assert found is not None
         loaded = self.control.rules()
-        ours = memory.from_hex(found.added)
+        ours = boot_file.from_hex(found.added)
         wanted = {each.rule for each in rules}
         changes = plan(rules, loaded, set(ours) - self._wanted_by_loads())
         moved = {change.rule for change in changes if change.verb == "delete"} & wanted
         if not moved <= set(ours) and not found.order:
-            found.order = memory.as_hex(loaded)
+            found.order = boot_file.as_hex(loaded)
         added = [change.rule for change in changes if change.verb != "delete"]
         new = [rule for rule in added if rule in wanted and rule not in loaded]
-        found.added += memory.as_hex(new)
-        found.holds = memory.as_hex(wanted)
+        found.added += boot_file.as_hex(new)
+        found.holds = boot_file.as_hex(wanted)
         self._remember()
         try:
-            reconcile.apply(self.control, changes)
+            apply_plan.apply(self.control, changes)
         except LockedError as error:
             self.notes.append(f"the rules stay as they are: {error}")
         finally:
             there = wanted.intersection(self.control.rules())
-            found.added = memory.as_hex(rule for rule in (*ours, *new) if rule in there)
+            found.added = boot_file.as_hex(rule for rule in (*ours, *new) if rule in there)
             self._remember()
 
     @property
@@ -209,19 +210,21 @@ class Session:
     def _remove_rules(self, found: Found) -> None:
         """Take ours out, and put those that we had to move where they were."""
         loaded = self.control.rules()
-        ours = memory.from_hex(found.added)
+        ours = boot_file.from_hex(found.added)
         self.notes += [
-            f"somebody else had deleted our rule: {rule}" for rule in ours if rule not in loaded
+            f"somebody else had deleted our rule: {printing.text(rule)}"
+            for rule in ours
+            if rule not in loaded
         ]
         staying = self._wanted_by_loads()
         going = [rule for rule in ours if rule not in staying]
         before = [
             Add(rule)
-            for rule in memory.from_hex(found.order)
+            for rule in boot_file.from_hex(found.order)
             if rule in loaded and rule not in going
         ]
         try:
-            reconcile.apply(self.control, plan(before, loaded, going))
+            apply_plan.apply(self.control, plan(before, loaded, going))
         except LockedError as error:
             self.notes.append(f"our rules stay until the next boot: {error}")
         else:
@@ -230,7 +233,7 @@ class Session:
     def _wanted_by_loads(self) -> frozenset[Rule]:
         """Rules that the files of the last `rules load` name, whoever added them."""
         try:
-            return memory.recall_rules(self._loads, "wanted")
+            return boot_file.recall_rules(self._loads, "wanted")
         except AuditsvcError as error:
             self.notes.append(str(error))
             return frozenset()
@@ -238,7 +241,7 @@ class Session:
     def _settings_of_loads(self, names: dict[str, int]) -> dict[str, int]:
         """Of these settings what `rules load` has made of them."""
         try:
-            made = (memory.recall(self._loads) or {}).get("settings", {})
+            made = (boot_file.recall(self._loads) or {}).get("settings", {})
         except AuditsvcError as error:
             self.notes.append(str(error))
             return {}
@@ -248,11 +251,11 @@ class Session:
         """What was found: by us now, or by a stay of ours that crashed since the last boot."""
         now = Found(status.enabled, status.backlog_limit)
         try:
-            values = memory.recall(self._memory)
+            values = boot_file.recall(self._memory)
             if values is None:
                 return now
             before = Found(**values)
-        except (memory.DamagedError, TypeError):
+        except (boot_file.DamagedError, TypeError):
             self.notes.append(f"{self._memory} is damaged: what was found before is not known")
             return now
         self.notes.append(f"an earlier run crashed: going on with its {len(before.added)} rules")
@@ -260,4 +263,4 @@ class Session:
 
     def _remember(self) -> None:
         assert self._found is not None
-        memory.remember(self._memory, asdict(self._found))
+        boot_file.remember(self._memory, asdict(self._found))

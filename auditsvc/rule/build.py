@@ -10,7 +10,6 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from auditsvc import names
 from auditsvc.rule import fields
 from auditsvc.rule.model import (
     EVERY_SYSCALL,
@@ -25,6 +24,7 @@ from auditsvc.rule.model import (
 )
 from auditsvc.rule.values import Wrong, number, path, perm, value
 from auditsvc.rule.words import nearest
+from auditsvc.tables import names
 
 if TYPE_CHECKING:
     from auditsvc.rule.host import Host

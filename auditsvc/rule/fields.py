@@ -72,6 +72,7 @@ class Field:
     lists: frozenset[int]
 
 
+AUID: Final = 9
 ARCH: Final = 11
 PATH: Final = 105
 PERM: Final = 106
@@ -94,7 +95,7 @@ _TABLE: Final = (
     Field(6, "egid", Kind.GID, _ORDER, _NOT_EXCLUDE),
     Field(7, "sgid", Kind.GID, _ORDER, _NOT_EXCLUDE),
     Field(8, "fsgid", Kind.GID, _ORDER, _NOT_EXCLUDE),
-    Field(9, "auid", Kind.UID, _ORDER, _ANY),
+    Field(AUID, "auid", Kind.UID, _ORDER, _ANY),
     Field(10, "pers", Kind.NUMBER, _ALL, _NOT_EXCLUDE),
     Field(ARCH, "arch", Kind.ARCH, _EQUALITY, _NOT_EXCLUDE),
     Field(12, "msgtype", Kind.RECORD_TYPE, _ORDER, frozenset({_USER, _EXCLUDE})),
@@ -133,7 +134,7 @@ _TABLE: Final = (
 )
 BY_NUMBER: Final[dict[int, Field]] = {field.number: field for field in _TABLE}
 BY_NAME: Final[dict[str, Field]] = {field.name: field for field in _TABLE} | {
-    "loginuid": BY_NUMBER[9]
+    "loginuid": BY_NUMBER[AUID]
 }
 
 # The fields of which the kernel takes one a rule.
@@ -152,8 +153,6 @@ FILETYPES: Final[dict[str, int]] = {
 }
 
 FSTYPES: Final[dict[str, int]] = {"debugfs": 0x64626720, "tracefs": 0x74726163}  # linux/magic.h
-
-UNSET: Final = 0xFFFFFFFF
 
 # AUDIT_COMPARE_*: the pair as auditctl shows it.
 COMPARISONS: Final[dict[int, tuple[str, str]]] = {

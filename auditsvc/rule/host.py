@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from auditsvc import names
+from auditsvc.tables import names
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -2,14 +2,21 @@
 
 The numbers are those of include/uapi/linux/audit.h. A Rule holds what the kernel
 holds, so two rules that the kernel calls equal are equal here.
+
+The kernel takes and gives a rule as struct audit_rule_data, in the machine's byte order:
+1,040 bytes (flags, action, field_count, mask[64], fields[64], values[64], fieldflags[64],
+buflen) and buf[]. A string field's value is its length in bytes; the strings stand in buf
+in the order of the fields, without NUL.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import struct
+from dataclasses import dataclass, replace
 from enum import IntEnum
-from typing import Final
+from typing import Final, Self
 
+from auditsvc.errors import RuleError
 from auditsvc.rule import fields
 
 MASK_BITS: Final = 64 * 32
@@ -28,6 +35,11 @@ MAX_CONDITIONS: Final = 64  # AUDIT_MAX_FIELDS
 MAX_KEY: Final = 256  # AUDIT_MAX_KEY_LEN, bytes
 MAX_PATH: Final = 4096  # PATH_MAX, bytes
 KEY_SEPARATOR: Final = "\x01"
+
+PREPEND: Final = 0x10  # AUDIT_FILTERPREPEND
+_HEAD: Final = struct.Struct("=3I64I64I64I64II")
+_WORDS: Final = MASK_BITS // 32
+_OPERATOR_BITS: Final = 0x78000000
 
 
 class FilterList(IntEnum):
@@ -114,19 +126,59 @@ class Rule:
         )
 
     def to_bytes(self, *, prepend: bool = False) -> bytes:
-        """Give the struct audit_rule_data that the kernel takes."""
-        from auditsvc.rule import wire  # noqa: PLC0415 - wire makes Rules
+        """Write the struct audit_rule_data; `prepend` puts it at the head of its list (-A)."""
+        if len(self.conditions) > MAX_CONDITIONS:
+            raise RuleError(
+                f"a rule has {len(self.conditions)} conditions",
+                f"the kernel takes {MAX_CONDITIONS} at most",
+            )
+        numbers, values, operators = ([0] * MAX_CONDITIONS for _ in range(3))
+        texts = []
+        for place, condition in enumerate(self.conditions):
+            numbers[place] = condition.field
+            operators[place] = condition.operator
+            if isinstance(condition.value, str):
+                texts.append(condition.value.encode(errors="surrogateescape"))
+                values[place] = len(texts[-1])
+            else:
+                values[place] = condition.value & 0xFFFFFFFF
+        mask = ((self.mask >> 32 * word) & 0xFFFFFFFF for word in range(_WORDS))
+        flags = self.filter_list | (PREPEND if prepend else 0)
+        text = b"".join(texts)
+        head = (flags, self.action, len(self.conditions), *mask, *numbers, *values, *operators)
+        return _HEAD.pack(*head, len(text)) + text
 
-        return wire.to_bytes(self, prepend=prepend)
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Self:
+        """Read the struct, as AUDIT_LIST_RULES sends it; RuleError if it is not one."""
+        if len(data) < _HEAD.size:
+            raise RuleError(f"a rule of {len(data)} bytes", f"the struct has {_HEAD.size} at least")
+        flags, action, count, *rest = _HEAD.unpack_from(data)
+        mask, numbers, values, operators = (rest[64 * part : 64 * part + 64] for part in range(4))
+        text = data[_HEAD.size : _HEAD.size + rest[-1]]
+        if count > MAX_CONDITIONS or len(text) != rest[-1]:
+            raise RuleError(f"a rule with {count} fields and {len(text)} of {rest[-1]} text bytes")
+        conditions = []
+        at = 0
+        given = list(zip(numbers, values, operators, strict=True))[:count]
+        for number, value, operator in given:
+            if _is_text(number):
+                if at + value > len(text):
+                    raise RuleError(f"a rule's field {number} is longer than the rule's text")
+                word = text[at : at + value].decode(errors="surrogateescape")
+                conditions.append(Condition(number, operator & _OPERATOR_BITS, word))
+                at += value
+            else:
+                conditions.append(Condition(number, operator & _OPERATOR_BITS, value))
+        try:
+            filter_list, what = FilterList(flags & ~PREPEND), Action(action)
+        except ValueError as error:
+            raise RuleError(f"a rule with unknown list or action: {error}") from error
+        bits = sum(word << 32 * place for place, word in enumerate(mask))
+        rule = cls(filter_list, what, tuple(conditions), bits)
+        return replace(rule, mask=EVERY_SYSCALL) if rule.every_syscall else rule
 
-    @staticmethod
-    def from_bytes(data: bytes) -> Rule:
-        """Read a struct audit_rule_data; RuleError if it is not one."""
-        from auditsvc.rule import wire  # noqa: PLC0415 - wire makes Rules
 
-        return wire.from_bytes(data)
-
-    def __str__(self) -> str:
-        from auditsvc.rule import printing  # noqa: PLC0415 - printing reads Rules
-
-        return printing.text(self)
+def _is_text(number: int) -> bool:
+    field = fields.BY_NUMBER.get(number)
+    return field is not None and field.kind is fields.Kind.TEXT

@@ -13,11 +13,11 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from auditsvc import names
 from auditsvc.rule import fields
 from auditsvc.rule.fields import Kind
 from auditsvc.rule.host import family_name, native_arch
 from auditsvc.rule.model import KEY_SEPARATOR, Condition, FilterList, Rule
+from auditsvc.tables import names
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

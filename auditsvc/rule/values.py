@@ -9,11 +9,12 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from auditsvc import names
+from auditsvc.record.fields import UNSET
 from auditsvc.rule import fields
 from auditsvc.rule.fields import Field, Kind
 from auditsvc.rule.model import KEY_SEPARATOR, MAX_PATH
 from auditsvc.rule.words import nearest
+from auditsvc.tables import names
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -62,6 +63,10 @@ def value(field: Field, word: str, host: Host) -> int | str:
     known = number(word, signed=field.kind in _SIGNED)
     if known is None:
         known = _named(field, word, host)
+    if field.kind in (Kind.UID, Kind.GID) and known == UNSET and field.number != fields.AUID:
+        raise Wrong(
+            f"`{field.name}` is never unset", "the kernel takes that for auid and sessionid"
+        )
     if field.number == fields.SADDR_FAM and known >= fields.AF_MAX:
         raise Wrong(f"address family {word} is unknown", f"the last one is {fields.AF_MAX - 1}")
     return known
@@ -69,7 +74,7 @@ def value(field: Field, word: str, host: Host) -> int | str:
 
 def _named(field: Field, word: str, host: Host) -> int:
     if field.kind in (Kind.UID, Kind.SESSION) and word == "unset":
-        return fields.UNSET
+        return UNSET
     if field.kind is Kind.UID:
         found, what = host.uid(word), "user"
     elif field.kind is Kind.GID:

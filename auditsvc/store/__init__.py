@@ -16,22 +16,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from sqlalchemy import make_url
-from sqlalchemy.exc import ArgumentError
-
-from auditsvc.errors import ConfigError
-from auditsvc.store import content
-from auditsvc.store.migrate import bring_up
-from auditsvc.store.writer import Checkpoint, Source, Writer, WriteResult
+from auditsvc.store import builtin
+from auditsvc.store.database import reading
+from auditsvc.store.databases import open_database, parse_url
+from auditsvc.store.migrate import bring_up, check_schema
+from auditsvc.store.write.writer import Checkpoint, Source, Writer, WriteResult
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from types import TracebackType
     from typing import Self
 
-    from sqlalchemy import URL
-
-    from auditsvc.decode.interface import Batch
+    from auditsvc.decode.batch import Batch
     from auditsvc.store.database import Database
 
 __all__ = [
@@ -59,7 +55,7 @@ class Store:
         self.engine = database.engine
         self._writer = Writer(database, secret)
         self.secret = secret
-        """Key of the dimension ids, for the decoder: 32 bytes, the store's own."""
+        """Key of the dimension ids, for the decoder: 32 bytes; b"" for a reader."""
         self.place = database.place
         """How messages call the store: no password in it."""
 
@@ -110,49 +106,24 @@ class Store:
         self.close()
 
 
-def parse_url(url: str) -> URL:
-    """Read sqlite:////PATH or postgresql://USER@HOST/DATABASE; ConfigError if it is neither."""
-    try:
-        parsed = make_url(url)
-    except (ArgumentError, ValueError) as error:
-        # The text may hold a password, so it is not shown.
-        raise ConfigError("the store's URL cannot be read", _HINT) from error
-    if parsed.drivername in ("sqlite", "sqlite+pysqlite"):
-        if parsed.query:
-            raise ConfigError("the URL of an SQLite store takes no options", _HINT)
-        return parsed
-    if parsed.drivername in ("postgresql", "postgres", "postgresql+psycopg"):
-        return parsed.set(drivername="postgresql+psycopg")
-    raise ConfigError(f"no store can be kept in {parsed.drivername}", _HINT)
-
-
-_HINT: Final = "give sqlite:////PATH or postgresql://USER@HOST/DATABASE"
-
-
-def _database(url: str) -> Database:
-    parsed = parse_url(url)
-    # Each brings its driver, and one is enough.
-    if parsed.get_backend_name() == "sqlite":
-        from auditsvc.store.sqlite import SQLite  # noqa: PLC0415
-
-        return SQLite(parsed)
-    from auditsvc.store.postgres import Postgres  # noqa: PLC0415
-
-    return Postgres(parsed)
-
-
-def open_store(url: str = DEFAULT_URL, *, create: bool = True) -> Store:
+def open_store(url: str = DEFAULT_URL, *, create: bool = True, read: bool = False) -> Store:
     """Open a store, bring its schema to this program's, and make it if it is not there.
 
-    StoreError if it cannot be reached or written, if it is not ours, or if it is
-    not there and `create` is false.
+    With `read` nothing is made, migrated or written: the connection can only read. StoreError
+    if the store cannot be reached, if it is not ours, if it is not there and `create` is
+    false, or if `read` meets the schema of another version.
     """
-    database = _database(url)
+    database = open_database(url, read=read)
     try:
+        if read:
+            database.prepare(create=False)
+            with reading(database) as connection:
+                check_schema(database, connection)
+            return Store(database, b"")
         database.prepare(create=create)
         with database.begin(alone=True) as connection:
             bring_up(database, connection)
-            secret = content.secret(connection)
+            secret = builtin.secret(connection)
     except BaseException:
         database.engine.dispose()
         raise
@@ -161,12 +132,12 @@ def open_store(url: str = DEFAULT_URL, *, create: bool = True) -> Store:
 
 def migrate(url: str = DEFAULT_URL) -> str:
     """Make a store, or bring it to this program's schema; give a line that says what was done."""
-    database = _database(url)
+    database = open_database(url)
     try:
         database.prepare(create=True)
         with database.begin(alone=True) as connection:
             before, after = bring_up(database, connection)
-            content.secret(connection)
+            builtin.secret(connection)
     finally:
         database.engine.dispose()
     if before == after:

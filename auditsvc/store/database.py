@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Engine, Table
 
-    from auditsvc.decode.interface import Batch, Row, Whole
+    from auditsvc.decode.batch import Batch, Row, Whole
     from auditsvc.errors import StoreError
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import URL, Column, Connection, Table
 
-    from auditsvc.decode.interface import Batch, Row, Whole
+    from auditsvc.decode.batch import Batch, Row, Whole
 
 _OURS: Final = "store_info"
 # Any number that other programs are not likely to lock.
@@ -50,6 +50,8 @@ _SETTINGS: Final = (
     "-c application_name=auditsvc -c idle_in_transaction_session_timeout=120s"
     " -c client_min_messages=warning -c jit=off"
 )
+
+_READ_ONLY: Final = " -c default_transaction_read_only=on"
 
 # Of libpq's options, what must not be shown.
 _SECRETS: Final = ("password", "sslpassword")
@@ -87,7 +89,7 @@ class Postgres:
 
     takes_whole = True
 
-    def __init__(self, url: URL) -> None:
+    def __init__(self, url: URL, *, read: bool = False) -> None:
         shown = url.set(drivername="postgresql").difference_update_query(_SECRETS)
         self.place = shown.render_as_string(hide_password=True)
         self.engine = create_engine(
@@ -97,7 +99,7 @@ class Postgres:
             max_overflow=1,
             connect_args={
                 "connect_timeout": _CONNECT_SECONDS,
-                "options": _SETTINGS,
+                "options": _SETTINGS + (_READ_ONLY if read else ""),
                 "keepalives_idle": 30,
                 "tcp_user_timeout": 60_000,
             },
@@ -284,3 +286,8 @@ def _first(row: Row) -> str | int:
 
 def _type(column: Column[object]) -> str:
     return next(name for kind, name in _TYPES if isinstance(column.type, kind))
+
+
+def make_database(url: URL, *, read: bool) -> Postgres:
+    """For `auditsvc.store.databases`."""
+    return Postgres(url, read=read)

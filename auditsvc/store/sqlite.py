@@ -17,7 +17,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from sqlalchemy import create_engine, event, exc
+from sqlalchemy import QueuePool, create_engine, event, exc
 
 from auditsvc.errors import StoreError
 from auditsvc.store.database import READS, Contested, column_list, first_line, transaction
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import URL, Connection, Table
 
-    from auditsvc.decode.interface import Batch, Row, Whole
+    from auditsvc.decode.batch import Batch, Row, Whole
 
 APPLICATION_ID: Final = 0x61756474  # "audt"
 BUSY_SECONDS: Final = 30.0
@@ -89,9 +89,12 @@ _PASSING: Final = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 
 
 class SQLite:
-    """A store in an SQLite file; `busy` is how long to wait for another writer, in seconds."""
+    """A store in an SQLite file; `busy` is how long to wait for another writer, in seconds.
 
-    def __init__(self, url: URL, busy: float = BUSY_SECONDS) -> None:
+    With `read` the file is opened for reading alone.
+    """
+
+    def __init__(self, url: URL, busy: float = BUSY_SECONDS, *, read: bool = False) -> None:
         if not url.database or url.database == ":memory:":
             raise StoreError(
                 "a store in memory would be gone at the end", "give a path: sqlite:////PATH"
@@ -101,8 +104,13 @@ class SQLite:
         # A Python that was built without it has no such method.
         self.takes_whole = hasattr(sqlite3.Connection, "deserialize")
         self._busy = busy
-        self.engine = create_engine(url, connect_args={"timeout": busy}, pool_size=1)
-        event.listen(self.engine, "connect", self._connect)
+        if read:
+            self.engine = create_engine(
+                "sqlite://", creator=self.open_reader, poolclass=QueuePool, pool_size=1
+            )
+        else:
+            self.engine = create_engine(url, connect_args={"timeout": busy}, pool_size=1)
+            event.listen(self.engine, "connect", self._connect)
         event.listen(self.engine, "begin", _begin)
 
     def _connect(self, connection: sqlite3.Connection, _: object) -> None:
@@ -164,6 +172,14 @@ class SQLite:
         if still and not (wal.exists() and wal.stat().st_size):
             return f"{self.path.as_uri()}?mode=ro&immutable=1"
         return f"{self.path.as_uri()}?mode=ro"
+
+    def open_reader(self) -> sqlite3.Connection:
+        """Connect for reading alone; transactions are the caller's."""
+        connection = sqlite3.connect(
+            self.uri, uri=True, isolation_level=None, timeout=self._busy, check_same_thread=False
+        )
+        connection.execute("PRAGMA query_only = ON")
+        return connection
 
     def _check(self) -> None:
         if self.path.stat().st_size == 0:
@@ -324,3 +340,8 @@ def _insert_many(connection: Connection, table: Table, rows: Sequence[Row]) -> N
 def _insert(table: Table, count: int = 1) -> str:
     marks = ", ".join([f"({', '.join('?' * len(table.columns))})"] * count)
     return f"INSERT INTO {table.name} ({column_list(table)}) VALUES {marks}"  # noqa: S608
+
+
+def make_database(url: URL, *, read: bool) -> SQLite:
+    """For `auditsvc.store.databases`."""
+    return SQLite(url, read=read)

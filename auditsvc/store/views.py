@@ -20,11 +20,11 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from auditsvc.decode.ids import SERIAL_BITS, SERIAL_MASK
-from auditsvc.decode.interface import COMPLETE, NO_EXIT, PARTIAL, STATE_REASON
+from auditsvc.decode.states import COMPLETE, NO_EXIT, PARTIAL, STATE_REASON
+from auditsvc.record.types import DAEMON_CONFIG, PATH, SOCKADDR, SYSCALL
 
 # Record types whose fields have columns, by the number in linux/audit.h. What
 # has no column is shown by `records` as a row of the type that it came in.
-_DAEMON_CONFIG, _SYSCALL, _PATH, _SOCKADDR = 1203, 1300, 1302, 1306
 
 
 @dataclass(frozen=True)
@@ -221,7 +221,7 @@ def _tamper(d: Dialect) -> str:
     """What the guard found (`auditsvc.guard.finding`): its lines are events of ours."""
     found, joins = _lookups(d, [Lookup("host", (Step("host", "h", "h.id = e.host"),), "name")])
     # Other texts are no JSON, and a planner may ask for the operation first.
-    ours = f"(CASE WHEN e.type = {_DAEMON_CONFIG} THEN told.value END)"
+    ours = f"(CASE WHEN e.type = {DAEMON_CONFIG} THEN told.value END)"
     told = {
         name: d.json_get.format(ours, name)
         for name in ("op", "what", "detail", "restored", "exe", "comm", "evidence", "known_by")
@@ -236,7 +236,7 @@ def _tamper(d: Dialect) -> str:
         FROM event e
         JOIN text told ON told.id = e.fields
         {joins}
-        WHERE e.type = {_DAEMON_CONFIG} AND {told["op"]} = 'tamper'"""  # noqa: S608 - as above
+        WHERE e.type = {DAEMON_CONFIG} AND {told["op"]} = 'tamper'"""  # noqa: S608 - as above
 
 
 def _records(d: Dialect) -> str:
@@ -252,18 +252,18 @@ def _records(d: Dialect) -> str:
         FROM context c
         JOIN text extra ON extra.id = c.extra
         JOIN syscall s ON s.context = c.id
-        LEFT JOIN record_type type ON type.type = {_SYSCALL}
+        LEFT JOIN record_type type ON type.type = {SYSCALL}
         UNION ALL
         SELECT p.event, p.seq, type.name, {d.json_add.format("extra.value", "item", "p.item")}
         FROM file f
         JOIN text extra ON extra.id = f.extra
         JOIN path p ON p.file = f.id
-        LEFT JOIN record_type type ON type.type = {_PATH}
+        LEFT JOIN record_type type ON type.type = {PATH}
         UNION ALL
         SELECT s.event, s.seq, type.name, {d.json_pair.format("saddr", "a.saddr")}
         FROM sockaddr s
         JOIN address a ON a.id = s.address
-        LEFT JOIN record_type type ON type.type = {_SOCKADDR}"""  # noqa: S608 - as above
+        LEFT JOIN record_type type ON type.type = {SOCKADDR}"""  # noqa: S608 - as above
 
 
 def _partials(_: Dialect) -> str:
@@ -278,7 +278,7 @@ def _partials(_: Dialect) -> str:
 def _coverage(d: Dialect) -> str:
     """Judgements of the running service (`auditsvc.coverage.watch`), from its own records."""
     # A planner may look at other texts first, which are no JSON.
-    ours = f"CASE WHEN e.type = {_DAEMON_CONFIG} THEN said.value END"
+    ours = f"CASE WHEN e.type = {DAEMON_CONFIG} THEN said.value END"
 
     def said(name: str) -> str:
         return d.json_get.format(f"({ours})", name)
@@ -294,7 +294,7 @@ def _coverage(d: Dialect) -> str:
         FROM event e
         JOIN text said ON said.id = e.fields
         {joins}
-        WHERE e.type = {_DAEMON_CONFIG} AND {said("op")} = 'coverage'"""  # noqa: S608 - as above
+        WHERE e.type = {DAEMON_CONFIG} AND {said("op")} = 'coverage'"""  # noqa: S608 - as above
 
 
 def _ledger(_: Dialect) -> str:

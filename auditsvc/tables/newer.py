@@ -8,7 +8,7 @@ They stand as of Linux 6.18, with the calls and operations that 6.19 and 7.0 bro
 (listns, rseq_slice_yield; NOP128, URING_CMD128). What a mailing list proposes is not
 taken: its numbers change until it is merged.
 
-`auditsvc.names` adds a fact from here only where the module, or the tables made
+`auditsvc.tables.names` adds a fact from here only where the module, or the tables made
 from it, say nothing.
 """
 

@@ -22,10 +22,10 @@ from measure import cpu_seconds, run
 from peers import built
 from report import Table, count, ratio
 
-from auditsvc.journal.fields import entry
+from auditsvc.forward.fields import entry
 from auditsvc.store import open_store
-from auditsvc.store.feed import Feed
-from auditsvc.store.selection import Selection
+from auditsvc.store.read.feed import Feed
+from auditsvc.store.read.selection import Selection
 
 EVERY: Final = Selection(keyed=False, exclude_keys=(), types=("*",))
 _DRIVER: Final = Path(__file__).parents[1] / "journal_driver.py"

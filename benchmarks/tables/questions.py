@@ -14,7 +14,7 @@ from measure import run
 from report import Table, seconds
 
 from auditsvc.decode import ids
-from auditsvc.query import run_query
+from auditsvc.store.read.sql import run_query
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -7,9 +7,10 @@ from dataclasses import replace
 import pytest
 from fixtures.browser import browser
 
-from auditsvc.rule_page import page
-from auditsvc.rule_report import Kernel, Report, Seen, Share, Source, joined, judge
-from auditsvc.rule_sets import absent, controls, find
+from auditsvc.compliance.judge import joined, judge
+from auditsvc.compliance.model import Kernel, Report, Seen, Share, Source
+from auditsvc.compliance.page import page
+from auditsvc.ruleset.controls import absent, controls, find
 
 LONG = "x" * 300
 OWN = f"""\

@@ -135,7 +135,7 @@ def test_facts_are_not_made_one_by_one(url, monkeypatch):
     """A store takes them whole; what it asks beside needs no rows."""
     asked = []
     monkeypatch.setattr(
-        "auditsvc.decode.made._Facts.__getitem__", lambda _, table: asked.append(table)
+        "auditsvc.decode.native_batch._Facts.__getitem__", lambda _, table: asked.append(table)
     )
     load(url, opening(1) + record("USER_LOGIN", 2, "pid=1 uid=0 msg='op=x'"))
     assert asked == []

@@ -10,8 +10,8 @@ from fixtures.logs import SECOND, Pipe, call, rows
 from fixtures.repeats import seeds
 
 from auditsvc.store import open_store
-from auditsvc.store.feed import Feed
-from auditsvc.store.selection import Selection
+from auditsvc.store.read.feed import Feed
+from auditsvc.store.read.selection import Selection
 
 ALL = Selection(keyed=False, exclude_keys=())
 WRITERS, BATCHES, CALLS = 3, 25, 12

@@ -21,8 +21,8 @@ from fixtures.repeats import times
 from fixtures.waiting import until
 
 from auditsvc.store import open_store
-from auditsvc.store.feed import Feed
-from auditsvc.store.selection import Selection
+from auditsvc.store.read.feed import Feed
+from auditsvc.store.read.selection import Selection
 
 DATA = Path(__file__).parents[1] / "data"
 LISTS = ("paths", "sockaddrs", "records")
@@ -149,7 +149,7 @@ def test_more_arguments_than_an_entry_has_fields(forwarding):
 def test_an_entry_too_large_for_a_datagram(journald):
     """What the socket does not take at once goes by libsystemd, in its turn and whole."""
     script = (
-        "from auditsvc.journal import send, wire\n"
+        "from auditsvc.forward import send, wire\n"
         "channel = send.Channel()\n"
         "head = [b'MESSAGE=x', b'SYSLOG_IDENTIFIER=auditsvc']\n"
         "for turn, size in enumerate((1, 12288, 1)):\n"

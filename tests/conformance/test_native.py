@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from auditsvc.decode import DECODERS, make_decoder
-from auditsvc.decode.interface import Batch
+from auditsvc.decode.batch import Batch
 from auditsvc.errors import StoreError
 
 pytestmark = pytest.mark.skipif("native" not in DECODERS, reason="the native core was not built")

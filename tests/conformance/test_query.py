@@ -1,4 +1,4 @@
-"""`auditsvc.query`: one statement, nothing but reading, every format."""
+"""`auditsvc.store.read.sql`: one statement, nothing but reading, every format."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ import pytest
 from fixtures.logs import load, opening, rows
 
 from auditsvc.errors import QueryError, StoreError
-from auditsvc.query import Format, Result, run_query, write_rows
+from auditsvc.render.rows import Format, write_rows
+from auditsvc.store.read.result import Result
+from auditsvc.store.read.sql import run_query
 
 
 @pytest.fixture(scope="module")
@@ -159,7 +161,8 @@ def test_a_table_writes_no_control_bytes():
 def test_a_closed_pipe_is_no_error(tmp_path, form):
     """`| head` ends the query quietly."""
     program = (
-        "import sys\nfrom auditsvc.query import *\n"
+        "import sys\nfrom auditsvc.render.rows import Format, write_rows\n"
+        "from auditsvc.store.read.result import Result\n"
         f"write_rows(Result(('x',), (('y' * 100,) for _ in range(200000))), Format({form.value!r}),"
         " sys.stdout)\n"
     )

@@ -21,7 +21,7 @@ from fixtures.logs import (
 )
 
 from auditsvc.decode import DECODERS, ids, make_decoder
-from auditsvc.decode.interface import Batch
+from auditsvc.decode.batch import Batch
 from auditsvc.errors import ClashError, StoreError
 from auditsvc.store import Checkpoint, open_store, schema
 

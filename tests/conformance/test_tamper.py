@@ -8,11 +8,11 @@ import pytest
 from fixtures import logs
 from fixtures.logs import SECOND, call, load, opening, record, rows
 
-from auditsvc.daemon import Actor, DaemonRecords
 from auditsvc.decode import DECODERS, make_decoder
-from auditsvc.guard.deed import Culprit, Deed
+from auditsvc.guard.config_change import Culprit, Deed
 from auditsvc.guard.finding import Finding
-from auditsvc.rule import Condition, parse
+from auditsvc.record.daemon import Actor, DaemonRecords
+from auditsvc.rule import Condition, parse, printing
 from auditsvc.rule.fields import EQUAL, KEY
 from auditsvc.store import open_store
 
@@ -44,7 +44,7 @@ def tamper(url):
 
 def test_a_finding_is_a_row_that_leads_to_its_call(url):
     """Every column, and the event id under which `syscalls` has the call that did it."""
-    finding = Finding("rule_deleted", str(RULE), RULE, restored="yes", who=WHO, deed=DEED)
+    finding = Finding("rule_deleted", printing.text(RULE), RULE, restored="yes", who=WHO, deed=DEED)
     load(url, call(6, nr=44) + line(finding))
     assert tamper(url) == [
         {
@@ -95,7 +95,7 @@ def test_hostile_texts_stay_in_their_columns(url, monkeypatch, decoder, hostile)
     key = Condition(KEY, EQUAL, hostile.decode(errors="surrogateescape"))
     rule = replace(RULE, conditions=(*RULE.conditions, key))
     who = Culprit(WHO.actor, hostile, hostile, "call")
-    load(url, line(Finding("rule_deleted", str(rule), rule, who=who, deed=DEED)))
+    load(url, line(Finding("rule_deleted", printing.text(rule), rule, who=who, deed=DEED)))
     (row,) = tamper(url)
     assert row["exe"] == row["comm"]
     shown = hostile.decode(errors="replace").replace("\ufffd", "\\xFF")
@@ -109,7 +109,12 @@ def test_texts_that_are_no_json_are_not_asked(url):
     """Whatever way the planner takes, it reads no other text as a finding's fields."""
     calls = "".join(opening(n, name=f"/f{n}", second=SECOND + n) for n in range(7, 400))
     events = "".join(record("USER_CMD", n, f"pid={n} res=success") for n in range(500, 900))
-    load(url, calls + events + line(Finding("rule_deleted", str(RULE), RULE, who=WHO, deed=DEED)))
+    load(
+        url,
+        calls
+        + events
+        + line(Finding("rule_deleted", printing.text(RULE), RULE, who=WHO, deed=DEED)),
+    )
     if url.startswith("postgres"):
         with open_store(url) as store, store.engine.begin() as connection:
             connection.exec_driver_sql(SCAN_ALL)

@@ -10,9 +10,9 @@ from fixtures.logs import SECOND, call, everything, load, opening, rows
 from sqlalchemy import inspect
 
 from auditsvc.store import arrivals, migrate, open_store
-from auditsvc.store.feed import Feed
+from auditsvc.store.read.feed import Feed
+from auditsvc.store.read.selection import Selection
 from auditsvc.store.schema import metadata
-from auditsvc.store.selection import Selection
 
 LOG = opening(1) + opening(2, second=SECOND + 1)
 

@@ -20,6 +20,8 @@ from fixtures.waiting import until
 from live.programs import Programs, fresh_auid, rules
 from live.service import AUDITSVC, Service, is_ready
 
+from auditsvc.rule import printing
+
 LINES = 4  # of one event of `opening`
 
 
@@ -262,7 +264,7 @@ def test_a_server_on_this_host_does_not_feed_its_store(audit_lock, as_auid, tmp_
 
             def excluded():
                 ours = [rule for rule in audit_lock.rules() if rule not in others]
-                return [str(rule) for rule in ours if "never" in str(rule)]
+                return [printing.text(rule) for rule in ours if "never" in printing.text(rule)]
 
             def of_server():
                 sql = "SELECT count(*) AS n FROM syscalls WHERE comm LIKE 'postgres%'"

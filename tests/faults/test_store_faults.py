@@ -21,7 +21,8 @@ from sqlalchemy import create_engine, text
 
 from auditsvc.decode import make_decoder
 from auditsvc.errors import ClashError, ConfigError, StoreError
-from auditsvc.store import Checkpoint, migrate, open_store, parse_url
+from auditsvc.store import Checkpoint, migrate, open_store
+from auditsvc.store.databases import parse_url
 from auditsvc.store.sqlite import SQLite
 
 

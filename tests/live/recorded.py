@@ -22,8 +22,8 @@ from live.auditd import AUDITCTL
 from live.programs import fresh_auid
 
 from auditsvc.kernel.netlink import RecordSocket
-from auditsvc.line import format_line
-from auditsvc.names import record_type_name
+from auditsvc.record.line import format_line
+from auditsvc.tables.names import record_type_name
 
 if TYPE_CHECKING:
     from pathlib import Path

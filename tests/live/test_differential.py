@@ -17,7 +17,7 @@ from live.programs import fresh_auid, rules
 from live.service import Service
 
 from auditsvc.decode import DECODERS, make_decoder
-from auditsvc.line import parse_line
+from auditsvc.record.line import parse_line
 
 pytestmark = [pytest.mark.live, pytest.mark.usefixtures("audit_lock"), pytest.mark.timeout(3600)]
 

@@ -16,6 +16,8 @@ from fixtures.waiting import until
 from live.programs import fresh_auid
 from live.service import Service
 
+from auditsvc.rule import printing
+
 pytestmark = pytest.mark.live
 
 README = Path(__file__).parents[2] / "README.md"
@@ -140,7 +142,7 @@ def test_a_stopped_journald_slows_no_collection(programs, journald, kernel_lost,
 
 
 def _excluded(control, pid):
-    rules = [str(rule) for rule in control.rules()]
+    rules = [printing.text(rule) for rule in control.rules()]
     return any("never" in rule and f"pid={pid}" in rule.split() for rule in rules)
 
 

@@ -16,6 +16,8 @@ from fixtures.waiting import until
 from live.programs import KEY, fresh_auid, rules
 from live.service import AUDITSVC, Service, cli
 
+from auditsvc.rule import printing
+
 pytestmark = [pytest.mark.live, pytest.mark.usefixtures("audit_lock")]
 
 AUDITCTL = Path(__file__).parents[2] / "build/peers/sbin/auditctl"
@@ -201,7 +203,11 @@ def test_what_is_undone_at_once_is_found(programs, tmp_path):
     with Scene(programs, tmp_path, "restore") as scene:
         rule = " ".join(scene.rule)
         began = time.monotonic()
-        scene.tamper("/bin/sh", "-c", f"{AUDITCTL} -d {rule}; {AUDITCTL} -a {rule}")
+        scene.tamper(
+            "/bin/sh",
+            "-c",
+            f"{AUDITCTL} -d {printing.text(rule)}; {AUDITCTL} -a {printing.text(rule)}",
+        )
         assert time.monotonic() - began < 0.5
         scene.settle()
         scene.tamper("/bin/sh", "-c", f"{AUDITCTL} -e 0; {AUDITCTL} -e 1")

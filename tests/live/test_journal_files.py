@@ -16,9 +16,9 @@ from fixtures.logs import balanced, ledger, rows
 from live.recorded import DROPPED, record
 from live.service import AUDITSVC
 
+from auditsvc.collect.journald.folder import Header
+from auditsvc.collect.journald.source import JournalSource
 from auditsvc.errors import SpoolError
-from auditsvc.journal.folder import Header
-from auditsvc.journal.source import JournalSource
 
 pytestmark = pytest.mark.live
 

@@ -19,7 +19,7 @@ import pytest
 
 from auditsvc.errors import AuditsvcError, IncumbentError, KernelError
 from auditsvc.kernel import Control, RecordSocket, messages
-from auditsvc.rule import Add, FilterList, Rule, parse, read
+from auditsvc.rule import Add, FilterList, Rule, parse, printing, read
 
 pytestmark = pytest.mark.live
 
@@ -151,7 +151,7 @@ def test_the_default_rules_load(audit_changes):
     lines = read(ROOT / "rules/10-all-syscalls.rules")
     for line in lines:
         audit_changes.apply(line.command)
-    assert [str(each) for each in audit_changes.rules()] == [
+    assert [printing.text(each) for each in audit_changes.rules()] == [
         "-a always,exit -S all -F key=all-syscalls",
         "-a always,io_uring -S all -F key=all-syscalls",
     ]
@@ -205,7 +205,7 @@ def test_rules_print_as_auditctl_lists_them(audit_changes):
             # One rule stands in several files; some watch what is not on this machine.
             if error.errno not in (errno.EEXIST, errno.ENOENT):
                 raise
-    ours = [str(each) for each in audit_changes.rules()]
+    ours = [printing.text(each) for each in audit_changes.rules()]
     theirs = subprocess.run([AUDITCTL, "-l"], capture_output=True, text=True, check=True).stdout
     audit_changes.delete_rules()
     assert loaded == len(ours) > 150
@@ -458,7 +458,9 @@ def test_every_control_line_is_applied(audit_changes, tmp_path):
     status = audit_changes.status()
     assert (status.backlog_limit, status.rate_limit, status.failure) == (9000, 100, 0)
     assert (status.enabled, status.backlog_wait_time, status.lost) == (0, 1234, 0)
-    assert [str(each) for each in audit_changes.rules()] == [f"-w {tmp_path}/a -p a -k live-a"]
+    assert [printing.text(each) for each in audit_changes.rules()] == [
+        f"-w {tmp_path}/a -p a -k live-a"
+    ]
     with pytest.raises(KernelError, match="No such file"):
         audit_changes.make_equivalent("/no/such", "/folder")
 

@@ -17,10 +17,10 @@ from live.service import AUDITSVC, Service
 
 from auditsvc.config import Settings
 from auditsvc.kernel import Control
+from auditsvc.kernel.load_rules import compare, load
 from auditsvc.rule import Delete, parse
-from auditsvc.rule.want import want
-from auditsvc.rule_load import compare, load
-from auditsvc.rules_in_use import wanted_rules
+from auditsvc.ruleset.sources import wanted_rules
+from auditsvc.ruleset.wanted import want
 
 pytestmark = [pytest.mark.live, pytest.mark.usefixtures("audit_changes")]
 

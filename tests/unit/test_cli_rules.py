@@ -10,7 +10,7 @@ from fixtures.fake_kernel import FakeKernel
 
 from auditsvc import cli
 from auditsvc.cli.rules import diff, load
-from auditsvc.rule import parse
+from auditsvc.rule import parse, printing
 
 A, B, C = "-a always,exit -S open -k a", "-a always,exit -S open -k b", "-a always,exit -S all -k c"
 
@@ -76,22 +76,26 @@ def test_diff(say, file):
     control = FakeKernel(rules(A, C, B))
     status, out, err = say("diff", path, "--format", "table", control=control)
     assert (status, err) == (1, [])
-    assert out == ["+ -b 8192 (now 64)", f"~ {rules(A)[0]}", f"? {rules(C)[0]}"]
+    assert out == [
+        "+ -b 8192 (now 64)",
+        f"~ {printing.text(rules(A)[0])}",
+        f"? {printing.text(rules(C)[0])}",
+    ]
     status, out, _ = say("diff", path, "--exclusive", control=control)
     assert status == 1
     assert json.loads("\n".join(out)) == {
         "equal": False,
         "settings": [{"name": "backlog_limit", "now": 64, "wanted": 8192}],
         "missing": [],
-        "misplaced": [str(rules(A)[0])],
-        "unwanted": [str(rules(C)[0])],
+        "misplaced": [printing.text(rules(A)[0])],
+        "unwanted": [printing.text(rules(C)[0])],
         "foreign": [],
         "service": [],
     }
     assert control.requests == []
     equal = FakeKernel(rules(B, C, A), backlog_limit=8192)
     status, out, _ = say("diff", path, "--format", "table", control=equal)
-    assert (status, out) == (0, [f"? {rules(C)[0]}"])
+    assert (status, out) == (0, [f"? {printing.text(rules(C)[0])}"])
     status, out, _ = say("diff", path, control=equal)
     assert (status, json.loads("\n".join(out))["equal"]) == (0, True)
 
@@ -107,13 +111,13 @@ def test_load(say, file):
     assert (status, err) == (0, [])
     assert out == [
         f"{path}:1: `-D` does not delete 1 rules that others loaded; --exclusive does",
-        f"+ {rules(A)[0]}",
-        f"+ {rules(B)[0]}",
+        f"+ {printing.text(rules(A)[0])}",
+        f"+ {printing.text(rules(B)[0])}",
         "changed: 2 added; 1 of others stay",
     ]
     assert say("load", path, control=control)[1][-1] == "changed: nothing; 1 of others stay"
     status, out, _ = say("load", path, "--exclusive", control=control)
-    assert out == [f"- {rules(C)[0]}", "changed: 1 deleted"]
+    assert out == [f"- {printing.text(rules(C)[0])}", "changed: 1 deleted"]
     assert control.loaded == rules(A, B)
 
 
@@ -138,7 +142,11 @@ def test_load_with_leave_to_fail(say, file, option, status):
     got, out, err = say("load", path, control=control)
     assert got == status
     assert control.loaded == rules(A, C)
-    assert out == [f"+ {rules(A)[0]}", f"+ {rules(C)[0]}", "changed: 2 added"]
+    assert out == [
+        f"+ {printing.text(rules(A)[0])}",
+        f"+ {printing.text(rules(C)[0])}",
+        "changed: 2 added",
+    ]
     assert [line.split(" ")[:4] for line in err] == [
         ["auditsvc:", "left", "out:", f"{path}:4:19:"],
         ["auditsvc:", "left", "out:", f"{path}:3:"],
@@ -160,7 +168,7 @@ def test_load_under_a_lock(say, file):
     control = FakeKernel(rules(A), enabled=2)
     status, out, err = say("load", file(A, B), control=control)
     assert status == 1
-    assert out == [f"+ {rules(B)[0]}", "cannot change: 1 added"]
+    assert out == [f"+ {printing.text(rules(B)[0])}", "cannot change: 1 added"]
     assert err == [
         "auditsvc: audit is locked (-e 2): the rules stay as they are; only a reboot unlocks it"
     ]

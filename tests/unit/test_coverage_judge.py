@@ -8,16 +8,16 @@ from contextlib import nullcontext
 
 import pytest
 
-from auditsvc.cli import coverage as command
 from auditsvc.config import load_settings
+from auditsvc.coverage import report
 from auditsvc.coverage import watch as watching
+from auditsvc.coverage.history import Birth, Periods, Stand
 from auditsvc.coverage.judge import WHY, Evidence, State, judge, on_by, remedy
-from auditsvc.coverage.logged import Logs, read_rules
-from auditsvc.coverage.look import UNASKED, Kernel, Look, judge_all
-from auditsvc.coverage.periods import Birth, Periods, Stand
-from auditsvc.kernel import memory
-from auditsvc.kernel.tasks import Process, Thread
+from auditsvc.coverage.rule_effect import Logs, read_rules
+from auditsvc.coverage.snapshot import UNASKED, Kernel, Look, judge_all
+from auditsvc.host.processes import Process, Thread
 from auditsvc.rule import parse
+from auditsvc.runtime import boot_file
 
 NOT_COVERED, UNKNOWN, COVERED, EXEMPT = State
 
@@ -195,7 +195,7 @@ class Silence:
     def __init__(self, monkeypatch):
         """Counts come from `self.counts`."""
         self.counts = {}
-        monkeypatch.setattr(watching.tasks, "io_calls", lambda _, tid: self.counts.get(tid))
+        monkeypatch.setattr(watching, "io_calls", lambda _, tid: self.counts.get(tid))
         self.found = watching._Silence()
 
     def look(self, newest=1 << 40, kernel=None, **counts):
@@ -246,32 +246,32 @@ def test_silence_of_whom_rules_take_out_is_no_finding(monkeypatch):
 def test_our_own_reads_are_counted():
     """The kernel's count of this very thread grows as it reads and writes."""
     pid = os.getpid()
-    before = watching.tasks.io_calls(pid, pid)
+    before = watching.io_calls(pid, pid)
     reader, writer = os.pipe()
     for _ in range(5):
         os.write(writer, b"x")
         os.read(reader, 1)
     os.close(reader)
     os.close(writer)
-    assert watching.tasks.io_calls(pid, pid) >= before + 10
+    assert watching.io_calls(pid, pid) >= before + 10
 
 
 def test_rules_of_a_service_that_died_are_not_ours(tmp_path, monkeypatch):
     """Killed, it left its exceptions behind: their pids may be anybody's by now."""
     never = rules("-a never,exit -F pid=10")
-    memory.remember(tmp_path / memory.SESSION, {"added": memory.as_hex(never)})
-    monkeypatch.setattr(command, "Control", nullcontext)
-    monkeypatch.setattr(command, "ask", lambda _, ours: ours)
+    boot_file.remember(tmp_path / boot_file.SESSION, {"added": boot_file.as_hex(never)})
+    monkeypatch.setattr(report, "Control", nullcontext)
+    monkeypatch.setattr(report, "ask", lambda _, ours: ours)
     settings = load_settings(runtime_directory=tmp_path)
-    assert command._kernel(settings, []) == set()
-    monkeypatch.setattr(command, "read_state", lambda _: "it runs")
-    assert command._kernel(settings, []) == {each.to_bytes() for each in never}
+    assert report._kernel(settings, []) == set()
+    monkeypatch.setattr(report, "read_state", lambda _: "it runs")
+    assert report._kernel(settings, []) == {each.to_bytes() for each in never}
 
 
 def test_troubles_may_be_asked_for_while_they_come(tmp_path):
     """The service asks from its own thread: what is told must not change under the asking."""
     settings = load_settings(runtime_directory=tmp_path)
-    watch = watching.Watch(settings, None, None, None)
+    watch = watching.Watch(settings, None, None, None, None)
     asking = iter(watch._troubles.values())
     assert next(asking) == ""
 

@@ -7,7 +7,8 @@ import itertools
 import pytest
 from fixtures import logs
 
-from auditsvc.decode.interface import (
+from auditsvc.decode.reference.serials import WINDOW, Serials
+from auditsvc.decode.states import (
     COMPLETE,
     DISPLACED,
     END_OF_INPUT,
@@ -17,7 +18,6 @@ from auditsvc.decode.interface import (
     TIMEOUT,
     TRUNCATED,
 )
-from auditsvc.decode.serials import WINDOW, Serials
 
 CALL = dict(
     zip(("gid", "euid", "suid", "fsuid", "egid", "sgid", "fsgid"), range(5, 12), strict=True)

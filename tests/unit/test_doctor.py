@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from auditsvc.config import Settings
-from auditsvc.daemon import Actor
 from auditsvc.doctor import (
     Kernel,
     Level,
@@ -19,17 +18,18 @@ from auditsvc.doctor import (
     boot,
     clock,
     daemons,
+    environment,
     examine,
+    kernel_settings,
     logins,
-    place,
     rules,
-    state,
     storage,
 )
 from auditsvc.errors import ConfigError, KernelError
 from auditsvc.kernel import Features, Status
+from auditsvc.record.daemon import Actor
 from auditsvc.rule import parse
-from auditsvc.switch import Request
+from auditsvc.runtime.switch_requests import Request
 
 STATUS = Status(1, 1, 0, 0, 16384, 0, 0, 0x7F, 15000, 0)
 GOOD_CONFIG = "CONFIG_AUDIT=y\nCONFIG_AUDITSYSCALL=y\nCONFIG_IA32_EMULATION=y\n"
@@ -163,26 +163,26 @@ def test_enabled():
     """Off is an error only where somebody else than we put it off under a running service."""
     off = replace(STATUS, enabled=0)
     asked = Request(False, 1.0, Actor(pid=7, uid=0, auid=1000))
-    shows(state.enabled(STATUS, serving=True, last=asked), Level.OK)
-    shows(state.enabled(off, serving=False, last=None), Level.WARNING, "start auditsvc")
-    shows(state.enabled(off, serving=True, last=None), Level.ERROR, "tamper")
-    shows(state.enabled(off, serving=True, last=asked), Level.NOTE, "1000", "auditsvc on")
+    shows(kernel_settings.enabled(STATUS, serving=True, last=asked), Level.OK)
+    shows(kernel_settings.enabled(off, serving=False, last=None), Level.WARNING, "start auditsvc")
+    shows(kernel_settings.enabled(off, serving=True, last=None), Level.ERROR, "tamper")
+    shows(kernel_settings.enabled(off, serving=True, last=asked), Level.NOTE, "1000", "auditsvc on")
 
 
 @pytest.mark.parametrize(
     ("check", "values", "level"),
     [
-        (state.locked, {}, Level.OK),
-        (state.locked, {"enabled": 2}, Level.NOTE),
-        (state.failure, {}, Level.OK),
-        (state.failure, {"failure": 0}, Level.NOTE),
-        (state.failure, {"failure": 2}, Level.WARNING),
-        (state.rate_limit, {}, Level.OK),
-        (state.rate_limit, {"rate_limit": 500}, Level.ERROR),
-        (state.backlog_wait_time, {}, Level.OK),
-        (state.backlog_wait_time, {"backlog_wait_time": 0}, Level.WARNING),
-        (state.lost, {}, Level.OK),
-        (state.lost, {"lost": 3}, Level.WARNING),
+        (kernel_settings.locked, {}, Level.OK),
+        (kernel_settings.locked, {"enabled": 2}, Level.NOTE),
+        (kernel_settings.failure, {}, Level.OK),
+        (kernel_settings.failure, {"failure": 0}, Level.NOTE),
+        (kernel_settings.failure, {"failure": 2}, Level.WARNING),
+        (kernel_settings.rate_limit, {}, Level.OK),
+        (kernel_settings.rate_limit, {"rate_limit": 500}, Level.ERROR),
+        (kernel_settings.backlog_wait_time, {}, Level.OK),
+        (kernel_settings.backlog_wait_time, {"backlog_wait_time": 0}, Level.WARNING),
+        (kernel_settings.lost, {}, Level.OK),
+        (kernel_settings.lost, {"lost": 3}, Level.WARNING),
     ],
 )
 def test_settings_of_the_kernel(check, values, level):
@@ -202,13 +202,13 @@ def test_settings_of_the_kernel(check, values, level):
 def test_backlog_limit(limit, serving, level):
     """A running service has raised it; if it is lower, somebody took it back."""
     status = replace(STATUS, backlog_limit=limit)
-    shows(state.backlog_limit(status, wanted=16384, serving=serving), level)
+    shows(kernel_settings.backlog_limit(status, wanted=16384, serving=serving), level)
 
 
 def test_loginuid_immutable():
     """The feature's bit, not its lock."""
-    shows(state.loginuid_immutable(Features(2, 0)), Level.OK)
-    shows(state.loginuid_immutable(Features(1, 2)), Level.NOTE, "--loginuid-immutable")
+    shows(kernel_settings.loginuid_immutable(Features(2, 0)), Level.OK)
+    shows(kernel_settings.loginuid_immutable(Features(1, 2)), Level.NOTE, "--loginuid-immutable")
 
 
 # --- rules ----------------------------------------------------------------------------------
@@ -388,7 +388,7 @@ HOST = {
 
 def test_namespaces(machine):
     """The initial ones have fixed numbers."""
-    shows(place.namespaces(machine({})), Level.NOTE, "not known")
+    shows(environment.namespaces(machine({})), Level.NOTE, "not known")
 
 
 @pytest.mark.parametrize(
@@ -397,13 +397,13 @@ def test_namespaces(machine):
 def test_other_namespaces(machine, kind, level):
     """Audit is refused in any other."""
     files = HOST | ({f"proc/self/ns/{kind}": f"->{kind}:[4026532178]"} if kind else {})
-    shows(place.namespaces(machine(files)), level, kind or "")
+    shows(environment.namespaces(machine(files)), level, kind or "")
 
 
 def test_container(machine):
     """Traces that engines leave."""
-    shows(place.container(machine({})), Level.OK)
-    shows(place.container(machine({"run/.containerenv": ""})), Level.NOTE, ".containerenv")
+    shows(environment.container(machine({})), Level.OK)
+    shows(environment.container(machine({"run/.containerenv": ""})), Level.NOTE, ".containerenv")
 
 
 @pytest.mark.parametrize(
@@ -418,7 +418,7 @@ def test_container(machine):
 def test_capabilities(machine, bits, level, says):
     """Bits of CapEff."""
     here = machine(HOST | {"proc/self/status": f"Name:\tx\nCapEff:\t{bits}\n"})
-    shows(place.capabilities(here), level, says)
+    shows(environment.capabilities(here), level, says)
 
 
 def test_capabilities_of_another_user_namespace(machine):
@@ -429,8 +429,8 @@ def test_capabilities_of_another_user_namespace(machine):
         "proc/sys/net/core/rmem_max": "212992\n",
     }
     here = machine(files)
-    shows(place.capabilities(here), Level.NOTE, "nothing to audit")
-    shows(place.receive_buffer(here, 1 << 25), Level.WARNING, "212992")
+    shows(environment.capabilities(here), Level.NOTE, "nothing to audit")
+    shows(environment.receive_buffer(here, 1 << 25), Level.WARNING, "212992")
 
 
 @pytest.mark.parametrize(
@@ -443,7 +443,7 @@ def test_receive_buffer(machine, bits, limit, level):
         "proc/self/status": f"CapEff:\t{bits}\n",
         "proc/sys/net/core/rmem_max": f"{limit}\n",
     }
-    shows(place.receive_buffer(machine(HOST | files), 1 << 25), level)
+    shows(environment.receive_buffer(machine(HOST | files), 1 << 25), level)
 
 
 # --- logins ---------------------------------------------------------------------------------
@@ -482,7 +482,7 @@ def test_sessions(machine):
 
     def process(pid, comm, terminal, auid):
         return {
-            f"proc/{pid}/stat": f"{pid} ({comm}) S 1 1 1 {terminal} 1 0",
+            f"proc/{pid}/stat": f"{pid} ({comm}) S 1 1 1 {terminal} 1 " + "0 " * 40,
             f"proc/{pid}/loginuid": auid,
         }
 

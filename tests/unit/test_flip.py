@@ -12,16 +12,16 @@ from pathlib import Path
 import pytest
 
 from auditsvc.errors import KernelError, LockedError
-from auditsvc.flip import measure
-from auditsvc.flip.blocked import in_calls
-from auditsvc.flip.heard import Heard
-from auditsvc.flip.probe import FIRST, PERIOD_NS, Probe
-from auditsvc.flip.rules import KEY, reached, rule_for, traces
-from auditsvc.flip.sieve import sieve
 from auditsvc.kernel import Status
 from auditsvc.kernel.netlink import HEADER, attach_filter
 from auditsvc.rule import parse
 from auditsvc.rule.host import native_arch
+from auditsvc.switch import measure
+from auditsvc.switch.blocked_calls import in_calls
+from auditsvc.switch.probe import FIRST, PERIOD_NS, Probe
+from auditsvc.switch.probe_records import Heard
+from auditsvc.switch.probe_rule import KEY, reached, rule_for, traces
+from auditsvc.switch.socket_filter import sieve
 
 STATUS = Status(1, 1, os.getpid(), 0, 64, 0, 0, 0, 0, 0)
 

@@ -11,19 +11,21 @@ import pytest
 from fixtures.fake_kernel import TAMPERER, RecordingKernel, said_of
 from fixtures.logs import SECOND, call
 
-from auditsvc import switch
-from auditsvc.daemon import Actor, DaemonRecords, actor
-from auditsvc.decode.fields import parse_fields
-from auditsvc.flip.announced import announce
-from auditsvc.flip.rules import rule_for
 from auditsvc.guard import Guard, Meant
-from auditsvc.kernel import memory, messages
-from auditsvc.line import parse_line
+from auditsvc.kernel import messages
+from auditsvc.record.daemon import Actor, DaemonRecords, actor
+from auditsvc.record.fields import parse_fields
+from auditsvc.record.line import parse_line
 from auditsvc.rule import Add, Condition, FilterList, parse
 from auditsvc.rule.fields import EQUAL, KEY
-from auditsvc.sink import Sink
-from auditsvc.spool import Place, SpoolReader, SpoolWriter
-from auditsvc.turn import alone
+from auditsvc.runtime import boot_file, switch_requests
+from auditsvc.runtime.lock import alone
+from auditsvc.runtime.probe_notice import announce
+from auditsvc.spool.reader import SpoolReader
+from auditsvc.spool.segments import Place
+from auditsvc.spool.sink import Sink
+from auditsvc.spool.writer import SpoolWriter
+from auditsvc.switch.probe_rule import rule_for
 
 ALL = "-a always,exit -S all -F auid=1000 -F key=all"
 WATCH = "-w /etc/passwd -p wa -k watch"
@@ -228,22 +230,22 @@ def test_the_switch(stage):
     at.kernel.tamper(enabled=0)
     at.look()
     assert at.kernel.settings["enabled"] == 1
-    switch.ask(at.runtime, on=False)
+    switch_requests.ask(at.runtime, on=False)
     at.look()
     at.kernel.tamper(enabled=0)
     at.look()
     assert at.kernel.settings["enabled"] == 0
     at.kernel.tamper(enabled=1)
     at.guard.look()
-    switch.ask(at.runtime, on=True)
+    switch_requests.ask(at.runtime, on=True)
     at.look()
-    switch.ask(at.runtime, on=False)
+    switch_requests.ask(at.runtime, on=False)
     at.kernel.tamper(enabled=0)
     at.kernel.tamper(enabled=1)
-    switch.ask(at.runtime, on=True)
+    switch_requests.ask(at.runtime, on=True)
     at.look()
     assert at.brief("what", "restored") == [("switched_off", "yes")]
-    switch.ask(at.runtime, on=False)
+    switch_requests.ask(at.runtime, on=False)
     at.look()
     at.kernel.tamper(enabled=0)
     at.look()
@@ -545,7 +547,7 @@ def test_what_rules_load_changes_is_meant(stage):
     at = stage(ALL, WATCH, restore=True)
 
     def load(*rules):
-        memory.remember(at.runtime / memory.LOADED, {"rules": memory.as_hex(rules)})
+        boot_file.remember(at.runtime / boot_file.LOADED, {"rules": boot_file.as_hex(rules)})
 
     with alone(at.runtime):
         load(rule(NEVER))
@@ -577,8 +579,8 @@ def test_what_rules_load_sets_and_moves_is_meant(stage):
             if at.kernel.loaded[0] != rule(NEVER):
                 at.kernel.tamper(delete=rule(NEVER))
                 at.kernel.tamper(front=rule(NEVER))
-            known = {"wanted": memory.as_hex(order), "settings": {"backlog_limit": 8192}}
-            memory.remember(at.runtime / memory.LOADED, known | {"load": number})
+            known = {"wanted": boot_file.as_hex(order), "settings": {"backlog_limit": 8192}}
+            boot_file.remember(at.runtime / boot_file.LOADED, known | {"load": number})
         at.look()
         assert at.kernel.settings["backlog_limit"] == 8192
         assert at.kernel.loaded[0] == rule(NEVER)

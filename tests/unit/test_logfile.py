@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from auditsvc import logfile
+from auditsvc.collect import logfile
+from auditsvc.collect.logfile import FollowedFile
 from auditsvc.errors import SpoolError
-from auditsvc.logfile import FollowedFile
 
 
 def test_rotated_names_come_oldest_first():

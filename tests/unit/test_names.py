@@ -8,9 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from auditsvc import names
 from auditsvc.errors import KernelError
-from auditsvc.tables import errnos, newer, record_types, syscalls
+from auditsvc.tables import errnos, names, newer, record_types, syscalls
 
 ROOT = Path(__file__).parents[2]
 X86_64 = 0xC000003E

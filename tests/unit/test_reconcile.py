@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from auditsvc.errors import KernelError, LockedError
-from auditsvc.kernel.reconcile import apply
-from auditsvc.rule import Action, Add, Condition, FilterList, Rule, fields
-from auditsvc.rule.plan import STAND_IN, plan
+from auditsvc.kernel.apply_plan import apply
+from auditsvc.rule import Action, Add, Condition, FilterList, Rule, fields, printing
+from auditsvc.ruleset.plan import STAND_IN, plan
 
 
 def rule(name, action=Action.ALWAYS):
@@ -57,7 +57,7 @@ def test_what_cannot_be_put_back_is_said():
     control.refused = {B, C}
     with pytest.raises(KernelError, match="could not be put back: adding the rule") as caught:
         apply(control, changes)
-    assert str(B) in str(caught.value)
+    assert printing.text(B) in str(caught.value)
     assert "\n" not in str(caught.value)
     assert [each.keys for each in control.loaded if STAND_IN in each.keys] == [("b", STAND_IN)]
     # The next plan mends it: the stand-in goes once the rule is back.

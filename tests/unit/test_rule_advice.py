@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
+from auditsvc.compliance.judge import judge
+from auditsvc.compliance.model import Kernel
 from auditsvc.rule import Host, parse
-from auditsvc.rule.advice import MANY, advise
+from auditsvc.ruleset.advice import MANY, advise
+from auditsvc.ruleset.controls import controls
+from auditsvc.ruleset.cover import takes_in
 
 X86_64 = 0xC000003E
 HOST = Host(arch=X86_64, uid={}.get, gid={}.get, is_folder={"/etc/ssh", "/var/log"}.__contains__)
@@ -72,6 +78,12 @@ LOUD = [
         2,
         "`never,io_uring` has no effect",
     ),
+    (
+        [f"{B32} -S 5,9 -F dir=/etc -F perm=wa", f"{B32} -S 5 -F path=/etc/a -F perm=w"],
+        2,
+        "never matches: r:1 is asked first and matches all that it would, but for hard links",
+    ),
+    (["-a never,exit -F auid>=5", "-a always,exit -F auid=7 -k a"], 2, "`never,exit` of r:1"),
     (["-a never,task"], 1, "`never,task`: tasks forked while it stands"),
     (["-a never,task -F uid=0"], 1, "`never,task`: such tasks"),
     (["-a always,exit -S open"], 1, "number 2 is open for b64 and fork for b32"),
@@ -129,3 +141,31 @@ def test_a_line_of_text():
     """A warning begins with file and line, as an error does."""
     (warning,) = advise(parse("-b 64\n-f 2", "/etc/audit.rules", HOST), HOST)
     assert str(warning).startswith("/etc/audit.rules:2: warning: ")
+
+
+PAIRS = [
+    *("-F dir=/etc", "-F path=/etc/passwd", "-F path=/etc/passwd -F perm=wa", "-F perm=rwa"),
+    *(
+        "-F auid>=1000",
+        "-F auid=1000",
+        "-F auid!=unset",
+        "-F success=0",
+        "-F exit>=-4095",
+        "-S all",
+    ),
+]
+
+
+@pytest.mark.parametrize("action", ["always", "never"])
+@pytest.mark.parametrize(("first", "second"), list(itertools.permutations(PAIRS, 2)))
+def test_check_and_report_agree(action, first, second):
+    """A rule that `rules check` calls useless is one that `rules report` finds behind another."""
+    lines = [f"-a {action},exit {first} -k a", f"-a always,exit {second} -k b"]
+    useless = any(
+        number == 2 and "is asked first" in text for number, text in advice(*lines, host=ARM)
+    )
+    wide, narrow = (line.command.rule for line in parse("\n".join(lines), "r", ARM))
+    (control,) = controls(f"#: FRAME 1 | one\n{lines[1]}\n", "r", ARM)
+    (found,) = judge(control, Kernel((wide, narrow), {}), lambda _: None).findings
+    assert useless == (found.by == wide)
+    assert useless == takes_in(wide, narrow)

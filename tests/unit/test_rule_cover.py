@@ -7,7 +7,7 @@ import platform
 import pytest
 
 from auditsvc.rule import parse
-from auditsvc.rule.cover import meet, takes_in
+from auditsvc.ruleset.cover import meet, takes_in
 
 pytestmark = pytest.mark.skipif(platform.machine() != "x86_64", reason="the rules are x86_64's")
 

@@ -8,10 +8,10 @@ import pytest
 from fixtures.fake_kernel import FakeKernel
 
 from auditsvc.errors import KernelError, LockedError
-from auditsvc.kernel import memory
+from auditsvc.kernel.load_rules import compare, load, owners
 from auditsvc.rule import Reset, Set, Trim, parse
-from auditsvc.rule.want import want
-from auditsvc.rule_load import compare, load, owners
+from auditsvc.ruleset.wanted import want
+from auditsvc.runtime import boot_file
 
 
 def rules(*lines):
@@ -60,18 +60,18 @@ def test_after_a_boot_nothing_is_ours(once, tmp_path):
     """What is remembered is good for the boot in which it was written."""
     control = FakeKernel()
     once(control, A)
-    path = tmp_path / memory.LOADED
+    path = tmp_path / boot_file.LOADED
     path.write_text(json.dumps(json.loads(path.read_text()) | {"boot": "another"}))
     assert once(control, B).foreign == rules(A)
     path.write_text("{")
-    with pytest.raises(memory.DamagedError, match=r"loaded\.json is damaged"):
+    with pytest.raises(boot_file.DamagedError, match=r"loaded\.json is damaged"):
         once(control, B)
 
 
 def test_rules_of_the_running_service_stay(once, tmp_path):
     """Even with --exclusive, and its exceptions stay in front of our -A lines."""
     never = "-A never,exit -F pid=7"
-    memory.remember(tmp_path / memory.SESSION, {"holds": memory.as_hex(rules(never, A))})
+    boot_file.remember(tmp_path / boot_file.SESSION, {"holds": boot_file.as_hex(rules(never, A))})
     control = FakeKernel(rules(never, A, B))
     found = once(control, "-A always,exit -k all", exclusive=True)
     assert found.held == rules(never, A)
@@ -83,14 +83,14 @@ def test_what_the_files_want_is_remembered(once, tmp_path):
     """A service that stops leaves it; what it holds and no file wants goes with a later load."""
     control = FakeKernel()
     once(control, A, "-e 1", "-b 8192")
-    path = tmp_path / memory.LOADED
-    assert memory.recall(path)["settings"] == {"enabled": 1, "backlog_limit": 8192}
-    assert memory.recall_rules(path, "wanted") == set(rules(A))
-    memory.remember(tmp_path / memory.SESSION, {"holds": memory.as_hex(rules(A))})
+    path = tmp_path / boot_file.LOADED
+    assert boot_file.recall(path)["settings"] == {"enabled": 1, "backlog_limit": 8192}
+    assert boot_file.recall_rules(path, "wanted") == set(rules(A))
+    boot_file.remember(tmp_path / boot_file.SESSION, {"holds": boot_file.as_hex(rules(A))})
     once(control, B)
     assert control.loaded == rules(A, B)
-    assert memory.recall_rules(path, "wanted") == set(rules(B))
-    (tmp_path / memory.SESSION).unlink()
+    assert boot_file.recall_rules(path, "wanted") == set(rules(B))
+    (tmp_path / boot_file.SESSION).unlink()
     once(control, B)
     assert control.loaded == rules(B)
 

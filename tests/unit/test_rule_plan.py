@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from auditsvc.rule import Action, Add, Condition, FilterList, Rule, fields, parse
-from auditsvc.rule.plan import ORDERLESS, STAND_IN, Change, effective, plan, stand_in
+from auditsvc.ruleset.plan import ORDERLESS, STAND_IN, Change, effective, plan, stand_in
 
 EVENTS = range(4)
 
@@ -70,7 +70,7 @@ def allowed_gap(lines, loaded, removable, which):
         )
         if never.action is Action.NEVER and pressed:
             before = (each for each in heads[:place] if each.action is Action.ALWAYS)
-            gap |= {e for each in before for e in EVENTS if each.mask & never.mask >> e & 1}
+            gap |= {e for each in before for e in EVENTS if (each.mask & never.mask) >> e & 1}
     return gap
 
 

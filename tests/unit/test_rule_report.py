@@ -9,22 +9,12 @@ from itertools import pairwise
 
 import pytest
 
-from auditsvc.rule import parse
-from auditsvc.rule_page import page
-from auditsvc.rule_report import (
-    Kernel,
-    Report,
-    Seen,
-    Share,
-    Source,
-    State,
-    as_json,
-    by_calls,
-    joined,
-    judge,
-    keys,
-)
-from auditsvc.rule_sets import controls
+from auditsvc.compliance.as_json import as_json
+from auditsvc.compliance.judge import by_calls, joined, judge, keys
+from auditsvc.compliance.model import Kernel, Report, Seen, Share, Source, State
+from auditsvc.compliance.page import page
+from auditsvc.rule import parse, printing
+from auditsvc.ruleset.controls import controls
 
 SET = """\
 #: FRAME 10 | Two rules
@@ -93,7 +83,9 @@ def test_covered_by_a_broader_rule():
     for texts in ((every,), (every, SHADOW, PARENT)):
         found = judged(*texts)["10"]
         assert found.state is State.COVERED
-        assert {str(each.by) for each in found.findings} == {"-a always,exit -S all -F key=every"}
+        assert {printing.text(each.by) for each in found.findings} == {
+            "-a always,exit -S all -F key=every"
+        }
         assert [each.loaded for each in found.findings] == [len(texts) > 1] * 2
         assert len(by_calls(found)) == 2
     behind = judged(SHADOW, PARENT, every)["10"]
@@ -162,7 +154,7 @@ def test_joined():
     own = "#: FRAME 11 | For the site\n# Ours.\n-w /srv -p wa -k cards\n"
     found = joined([*controls(SET), *controls(own, "own.rules")])
     assert [each.name for each in found] == ["FRAME 9", "FRAME 10", "FRAME 11", "OTHER A"]
-    assert [str(rule) for rule in found[2].rules] == ["-w /srv -p wa -k cards"]
+    assert [printing.text(rule) for rule in found[2].rules] == ["-w /srv -p wa -k cards"]
     assert found[2].note == "Ours."
     assert keys(found[1]) == ("shadow", "parent")
 
@@ -246,7 +238,7 @@ def test_nothing_from_elsewhere():
         assert not [name for name in attributes if name.startswith("on") or name == "src"]
         if "href" in attributes:
             assert attributes["href"].startswith("#c")
-    style = (files("auditsvc") / "rule_page.css").read_text()
+    style = (files("auditsvc.compliance") / "page.css").read_text()
     assert not re.search(r"url\(|@import|expression|</", style)
 
 
@@ -292,7 +284,7 @@ def contrast(one: str, other: str) -> float:
 )
 def test_contrast(block):
     """Every text has a contrast of at least 4.5 on every ground that it stands on (WCAG AA)."""
-    style = (files("auditsvc") / "rule_page.css").read_text()
+    style = (files("auditsvc.compliance") / "page.css").read_text()
     found = colours(style, block)
     assert len(found) == 15
     grounds = [found["page"], found["sheet"], found["code"]]

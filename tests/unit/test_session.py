@@ -6,11 +6,12 @@ import pytest
 from fixtures.fake_kernel import FakeKernel
 
 from auditsvc.errors import KernelError
-from auditsvc.kernel import memory, session
+from auditsvc.kernel import session
+from auditsvc.kernel.load_rules import compare, load
 from auditsvc.kernel.session import Session
 from auditsvc.rule import parse
-from auditsvc.rule.want import want
-from auditsvc.rule_load import compare, load
+from auditsvc.ruleset.wanted import want
+from auditsvc.runtime import boot_file
 
 A, B, C = "-a always,exit -S open -k a", "-a always,exit -S open -k b", "-a always,exit -S all -k c"
 NEVER = "-A never,exit -F pid=7"
@@ -99,7 +100,7 @@ def test_a_refused_rule(stay, tmp_path):
     with pytest.raises(KernelError, match="as it was before"):
         stay(control, A, B)
     assert control.loaded == rules(C)
-    assert memory.recall(tmp_path / memory.SESSION)["added"] == []
+    assert boot_file.recall(tmp_path / boot_file.SESSION)["added"] == []
 
 
 def test_locked(stay):

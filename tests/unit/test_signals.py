@@ -10,7 +10,7 @@ import time
 
 WAITER = """
 import signal, time
-from auditsvc.signals import Signals
+from auditsvc.host.signals import Signals
 signals = Signals((signal.SIGTERM, signal.SIGHUP))
 print("ready", flush=True)
 while True:

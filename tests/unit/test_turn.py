@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from auditsvc.turn import alone, is_taken
+from auditsvc.runtime.lock import alone, is_taken
 
 
 def test_a_turn_is_seen_while_it_lasts(tmp_path):

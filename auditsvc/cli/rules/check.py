@@ -8,10 +8,10 @@ import typer
 
 from auditsvc.cli.rules.options import PathsArgument
 from auditsvc.config import load_settings
+from auditsvc.host.terminal import visible
 from auditsvc.rule import Add
-from auditsvc.rule.advice import advise
-from auditsvc.rules_in_use import read_rules
-from auditsvc.terminal import visible
+from auditsvc.ruleset.advice import advise
+from auditsvc.ruleset.sources import read_rules
 
 if TYPE_CHECKING:
     from auditsvc.errors import RuleError

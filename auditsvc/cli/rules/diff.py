@@ -6,19 +6,21 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from auditsvc.cli.output import FormOption, wants_json, write_json
+from auditsvc.cli.options import FormOption
 from auditsvc.cli.rules.options import ExclusiveOption, PathsArgument
 from auditsvc.config import load_settings
+from auditsvc.host.terminal import visible
 from auditsvc.kernel import Control
-from auditsvc.rule_load import compare
-from auditsvc.rules_in_use import wanted_rules
-from auditsvc.terminal import visible
+from auditsvc.kernel.load_rules import compare
+from auditsvc.render.output import wants_json, write_json
+from auditsvc.rule import printing
+from auditsvc.ruleset.sources import wanted_rules
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from auditsvc.rule import Rule
-    from auditsvc.rule.difference import Difference
+    from auditsvc.ruleset.difference import Difference
 
 
 def diff(
@@ -57,7 +59,7 @@ def left_alone(found: Difference) -> Iterator[str]:
 
 
 def _marked(mark: str, rules: Iterable[Rule]) -> Iterator[str]:
-    return (f"{mark} {rule}" for rule in rules)
+    return (f"{mark} {printing.text(rule)}" for rule in rules)
 
 
 def as_json(found: Difference) -> dict[str, Any]:
@@ -67,9 +69,9 @@ def as_json(found: Difference) -> dict[str, Any]:
         "settings": [
             {"name": each.name, "now": each.now, "wanted": each.wanted} for each in found.settings
         ],
-        "missing": [str(rule) for rule in found.missing],
-        "misplaced": [str(rule) for rule in found.misplaced],
-        "unwanted": [str(rule) for rule in found.unwanted],
-        "foreign": [str(rule) for rule in found.foreign],
-        "service": [str(rule) for rule in found.held],
+        "missing": [printing.text(rule) for rule in found.missing],
+        "misplaced": [printing.text(rule) for rule in found.misplaced],
+        "unwanted": [printing.text(rule) for rule in found.unwanted],
+        "foreign": [printing.text(rule) for rule in found.foreign],
+        "service": [printing.text(rule) for rule in found.held],
     }

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import typer
 
+from auditsvc.host.terminal import visible
 from auditsvc.kernel import Control
-from auditsvc.terminal import visible
+from auditsvc.rule import printing
 
 
 def listing() -> None:
@@ -13,6 +14,6 @@ def listing() -> None:
     with Control() as control:
         rules = control.rules()
     for rule in rules:
-        typer.echo(visible(str(rule)))
+        typer.echo(visible(printing.text(rule)))
     if not rules:
         typer.echo("No rules")

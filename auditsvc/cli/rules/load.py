@@ -11,19 +11,19 @@ from auditsvc.cli.rules.diff import changed
 from auditsvc.cli.rules.options import ExclusiveOption, PathsArgument
 from auditsvc.config import load_settings
 from auditsvc.errors import LockedError
+from auditsvc.host.terminal import visible
 from auditsvc.kernel import Control
+from auditsvc.kernel.load_rules import compare
+from auditsvc.kernel.load_rules import load as load_rules
 from auditsvc.kernel.messages import LOCKED
-from auditsvc.rule.want import Want, has_key
-from auditsvc.rule_load import compare
-from auditsvc.rule_load import load as load_rules
-from auditsvc.rules_in_use import wanted_rules
-from auditsvc.terminal import visible
-from auditsvc.turn import alone
+from auditsvc.ruleset.sources import wanted_rules
+from auditsvc.ruleset.wanted import Want, has_key
+from auditsvc.runtime.lock import alone
 
 if TYPE_CHECKING:
     from collections.abc import Sized
 
-    from auditsvc.rule.difference import Difference
+    from auditsvc.ruleset.difference import Difference
 
 
 def load(

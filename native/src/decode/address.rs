@@ -1,4 +1,4 @@
-//! The hex of a struct sockaddr -> a row of `address`. See auditsvc/decode/records.py.
+//! The hex of a struct sockaddr -> a row of `address`. See auditsvc/decode/reference/records.py.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 

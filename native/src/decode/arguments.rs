@@ -1,4 +1,4 @@
-//! EXECVE records -> the arguments. See auditsvc/decode/records.py.
+//! EXECVE records -> the arguments. See auditsvc/decode/reference/records.py.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! A SYSCALL record -> the facts of its call, and the rest. See auditsvc/decode/calls.py.
+//! A SYSCALL record -> the facts of its call, and the rest. See auditsvc/decode/reference/calls.py.
 
 use std::borrow::Cow;
 

@@ -1,14 +1,13 @@
-//! Log lines in, rows out. See auditsvc/decode/reference.py and events.py; the reference's short
+//! Log lines in, rows out. See auditsvc/decode/reference/decoder.py and events.py; the reference's short
 //! way for whole events has no counterpart, for lines are fast enough.
 
+use super::batch::Batch;
 use super::cache::is_same;
 use super::dimensions::Dimensions;
 use super::events::{Event, Events};
 use super::fields::{parse_fields, to_int};
 use super::line::{Line, parse_line};
-use super::rows::{
-    Batch, DISPLACED, END_OF_INPUT, EVICTED, Identity, Record, Records, Rows, TIMEOUT,
-};
+use super::rows::{DISPLACED, END_OF_INPUT, EVICTED, Identity, Record, Records, Rows, TIMEOUT};
 use super::serials::Serials;
 use super::types::{self, TypeTable};
 
@@ -16,7 +15,7 @@ const MAX_LINE: usize = 1 << 20;
 const MAX_OPEN_BYTES: usize = 1 << 25;
 const MAX_HOSTS: usize = 256;
 
-/// What `auditsvc.decode.interface.COUNTS` names.
+/// What `auditsvc.decode.contract.COUNTS` names.
 #[derive(Default)]
 pub struct Counts {
     pub received: i64,

@@ -1,23 +1,18 @@
-//! Slices of records -> ids of dimension rows. See auditsvc/decode/dimensions.py.
+//! Slices of records -> ids of dimension rows. See auditsvc/decode/reference/dimensions.py.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
 
 use super::address::parse_address;
 use super::arguments::join_arguments;
+use super::batch::Dimension;
 use super::cache::Cache;
 use super::calls::Rest;
 use super::fields::{Field, decode_value, parse_fields, signed, to_int, to_json};
 use super::ids::{Value, canonical, dimension_id};
-use super::tables::DIMENSIONS;
+use super::schema::DIMENSIONS;
 use super::text::{json_list, to_text};
 use super::types::{CWD, PATH, PROCTITLE, SYSCALL};
-
-/// A row: its id and its content.
-pub struct Dimension {
-    pub id: i64,
-    pub content: Vec<Value>,
-}
 
 /// What a row is counted with beside its texts.
 const ROW_SIZE: usize = 100;

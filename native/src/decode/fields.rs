@@ -1,4 +1,4 @@
-//! A record's body -> its fields. See auditsvc/decode/fields.py.
+//! A record's body -> its fields. See auditsvc/record/fields.py.
 
 use std::borrow::Cow;
 

@@ -1,8 +1,8 @@
-//! A line -> its parts. See auditsvc/line.py.
+//! A line -> its parts. See auditsvc/record/line.py.
 
 use std::ops::Range;
 
-use crate::line::ESCAPED;
+use crate::collect::format_line::ESCAPED;
 
 const MAX_SERIAL: u64 = (1 << 32) - 1;
 const MAX_SECOND: u64 = 1 << 33;

@@ -5,6 +5,7 @@
 
 mod address;
 mod arguments;
+mod batch;
 mod cache;
 mod calls;
 mod decoder;
@@ -14,18 +15,17 @@ mod fields;
 mod ids;
 mod line;
 mod rows;
+mod schema;
 mod serials;
-mod tables;
 mod text;
 mod types;
 
+pub use batch::{Batch, Dimension, Visitor};
 pub use decoder::{Counts, Decoder};
-pub use dimensions::Dimension;
 pub use ids::Value;
-pub use rows::Batch;
-pub use tables::{DIMENSIONS, DimensionTable, Table, Visitor};
+pub use schema::{DIMENSIONS, DimensionTable, Table};
 
-/// Makes a decoder; `record_types` is `auditsvc.names.record_types()`.
+/// Makes a decoder; `record_types` is `auditsvc.tables.names.record_types()`.
 pub fn new(
     secret: Vec<u8>,
     host: String,

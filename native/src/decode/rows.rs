@@ -1,5 +1,6 @@
-//! Events -> rows of the star schema. See auditsvc/decode/rows.py.
+//! Events -> rows of the star schema. See auditsvc/decode/reference/rows.py.
 
+use super::batch::{Batch, EventRow, SyscallRow};
 use super::calls::{Call, parse_call};
 use super::dimensions::{Dimensions, id_column};
 use super::fields::{first, parse_fields, to_int};
@@ -53,48 +54,6 @@ impl<'a> Records<'a> {
     fn paths(&self) -> i128 {
         self.records.iter().filter(|record| record.number == types::PATH).count() as i128
     }
-}
-
-pub struct SyscallRow {
-    pub id: i64,
-    pub ms: u16,
-    pub serial: u32,
-    pub nr: i32,
-    pub arguments: [i64; 4],
-    pub success: Option<bool>,
-    pub exit: Option<i64>,
-    pub state: u8,
-    pub items: i32,
-    pub context: i64,
-    pub weight: usize,
-}
-
-pub struct EventRow {
-    pub id: i64,
-    pub host: i64,
-    pub ms: u16,
-    pub serial: u32,
-    pub number: i32,
-    /// pid, uid, auid, ses.
-    pub who: [Option<i64>; 4],
-    pub state: u8,
-    pub fields: i64,
-    pub weight: usize,
-}
-
-/// Rows of facts, each in the order of its table's columns.
-#[derive(Default)]
-pub struct Batch {
-    pub syscalls: Vec<SyscallRow>,
-    /// event, argv
-    pub execs: Vec<(i64, i64)>,
-    /// event, seq, item, file
-    pub paths: Vec<(i64, i64, Option<i64>, i64)>,
-    /// event, seq, address
-    pub sockaddrs: Vec<(i64, i64, i64)>,
-    pub events: Vec<EventRow>,
-    /// event, type, seq, fields
-    pub records: Vec<(i64, i32, i64, i64)>,
 }
 
 pub struct Rows {

@@ -1,4 +1,4 @@
-//! Counts the serials of one host that were not seen. See auditsvc/decode/serials.py.
+//! Counts the serials of one host that were not seen. See auditsvc/decode/reference/serials.py.
 
 const WINDOW: u32 = 1 << 14;
 const HALF: u32 = 1 << 31;

@@ -1,4 +1,4 @@
-//! Record types by their part in an event, and their numbers. See auditsvc/decode/types.py.
+//! Record types by their part in an event, and their numbers. See auditsvc/record/types.py.
 
 use std::collections::HashMap;
 
@@ -52,7 +52,7 @@ const MAX_KNOWN: usize = 4096;
 /// Numbers of record types, and the names that nobody else knows.
 pub struct TypeTable {
     numbers: HashMap<Box<[u8]>, i32, foldhash::fast::RandomState>,
-    /// `auditsvc.names.record_types()`, both ways.
+    /// `auditsvc.tables.names.record_types()`, both ways.
     by_name: HashMap<Vec<u8>, i32>,
     named: HashMap<i32, String>,
     /// Rows of `record_type` since the caller last emptied it.

@@ -1,0 +1,295 @@
+"""The only reader of the record socket: kernel records in, spool lines out.
+
+What must hold:
+
+* It never waits for the database: it reads, appends and sleeps, nothing else.
+* It paces itself. Being woken for every record costs the audited tasks a context
+  switch each; after the first record of a burst it lets more gather, for a time
+  that the socket's buffer surely bounds.
+* What it cannot write, the sink counts: the log itself says where it has a hole.
+* It knows up to when it has heard everything: the kernel's queue keeps the order.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import select
+import sys
+import threading
+import time
+from collections import deque
+from math import inf
+from typing import TYPE_CHECKING, Protocol
+
+from auditsvc.host.processes import boottime
+from auditsvc.kernel.messages import FIRST_RECORD, REPLACE
+from auditsvc.native import native_core
+from auditsvc.record.line import format_line
+from auditsvc.tables import names
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import ModuleType
+
+    from auditsvc.native import Choice
+    from auditsvc.spool.sink import Sink
+
+BATCH = 512
+PACE = 0.005
+"""Seconds that records may gather before they are taken. At 500,000 records/s 2,500 do;
+32 MB of buffer hold some 14,000. The native drain waits less while they pour in."""
+
+HOLD = 0.02
+"""Seconds that the native drain keeps records before Python sees them, at most."""
+HOLD_BYTES = 2 << 20
+"""As many as it holds, at most: the memory is kept, and twice that where a buffer grew."""
+
+_LAST_SECONDS = 5.0
+"""What the rest may take, when the service stops, of a stream that never pauses."""
+
+_IDLE_SECONDS = 0.25
+"""A socket that stayed empty for so long has everything that was written before."""
+
+_QUEUED_SECONDS = 0.1
+"""How long after a change its record may be queued: its writer may not run meanwhile."""
+
+_STAMP = re.compile(rb"type=\S+ msg=audit\(([0-9]+)\.([0-9]{3}):")
+
+_RIVALS = 256
+"""As many that asked for our place are remembered, at most."""
+
+_CONTROL_BYTES = bytes(range(0x20)) + b"\x7f"
+_CONFIG_CHANGE = b"type=CONFIG_CHANGE msg="
+_LAST_RECORD = 2999  # linux/audit.h: AUDIT_LAST_USER_MSG2
+
+
+class RecordSource(Protocol):
+    """What the collector needs of a record socket (`auditsvc.kernel.netlink`)."""
+
+    overflows: int
+    """Times that the kernel said it had dropped records for this socket."""
+    forged: int
+    """Messages that did not come from the kernel and were thrown away."""
+
+    def fileno(self) -> int:
+        """Descriptor to poll."""
+
+    def receive(self, limit: int) -> list[tuple[int, bytes]]:
+        """Up to `limit` (type, payload) that are there now, without waiting."""
+
+
+def _nobody(_lines: bytes) -> None:
+    """Nobody wants to hear it."""
+
+
+class Collector(threading.Thread):
+    """Copies from a source into the spool until `stop` is called or the source ends."""
+
+    def __init__(self, sink: Sink) -> None:
+        super().__init__(name="collector", daemon=True)
+        self.error: BaseException | None = None
+        self.ended = False
+        """True when no more will come."""
+        self.hear: Callable[[bytes], None] = _nobody
+        """Called with lines among which the kernel says that audit's configuration changed."""
+        self.heard_to = 0.0
+        """Seconds since boot: `hear` was given everything that the kernel changed before."""
+        self._sink = sink
+        self._ends = inf
+        self._stopped = threading.Event()
+        self._wake_r, self._wake_w = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+
+    def run(self) -> None:
+        """Collect; an error ends the thread and stands in `error`."""
+        try:
+            self._collect()
+        except BaseException as error:  # noqa: BLE001 (handed to the service, which ends the run)
+            self.error = error
+        self.ended = True
+        self._sink.arrived.set()
+
+    def stop(self) -> None:
+        """Take what is there now, then end; waits for that."""
+        self._ends = time.monotonic() + _LAST_SECONDS
+        self._stopped.set()
+        os.write(self._wake_w, b"x")
+        self.join()
+        os.close(self._wake_r)
+        os.close(self._wake_w)
+
+    def _collect(self) -> None:
+        raise NotImplementedError
+
+    def _heard(self, lines: bytes) -> None:
+        """Note the time of the last line, which is not later than when it was queued."""
+        stamp = _STAMP.match(lines, lines.rfind(b"\n", 0, -1) + 1)
+        if stamp is not None:
+            now = boottime()  # read first: if we are held up here, it is too early
+            age = time.time() - int(stamp[1]) - int(stamp[2]) / 1000
+            self.heard_to = now - age - _QUEUED_SECONDS
+
+    def _overdue(self) -> bool:
+        return time.monotonic() >= self._ends
+
+
+class RecordCollector(Collector):
+    """Drains a record socket; the reference of `NativeCollector`."""
+
+    def __init__(self, source: RecordSource, sink: Sink) -> None:
+        super().__init__(sink)
+        self.config_changes = 0
+        """CONFIG_CHANGE records that are in the spool: that there are new ones is seen
+        here, what they say is read there."""
+        self.rivals: deque[int] = deque(maxlen=_RIVALS)
+        """Pids of processes that asked for our place, until somebody takes them out."""
+        self._source = source
+        self._prefixes: dict[int, bytes] = {}
+        self._overflows = source.overflows
+        self._forged = source.forged
+
+    def _collect(self) -> None:
+        poll = select.poll()
+        poll.register(self._source.fileno(), select.POLLIN)
+        poll.register(self._wake_r, select.POLLIN)
+        while True:
+            stopping = self._stopped.is_set()
+            records = self._source.receive(BATCH)
+            if records:
+                self._keep(records)
+                if len(records) < BATCH and not stopping:
+                    self._stopped.wait(PACE)
+            if records and not self._overdue():
+                continue
+            self._note_what_happened()
+            if stopping:
+                return
+            began = boottime()
+            if not poll.poll(_IDLE_SECONDS * 1000):
+                self.heard_to = began
+            elif not self._stopped.is_set():
+                self._stopped.wait(PACE)
+
+    def _keep(self, records: list[tuple[int, bytes]]) -> None:
+        prefixes = self._prefixes
+        try:
+            lines = [prefixes[kind] + payload for kind, payload in records]
+        except KeyError:
+            # A type for the first time, or a message that is no record.
+            records = [each for each in records if self._is_record(*each)]
+            for kind, _ in records:
+                prefixes[kind] = b"type=%b msg=" % names.record_type_name(kind).encode()
+            lines = [prefixes[kind] + payload for kind, payload in records]
+        if not lines:
+            return
+        text = b"\n".join(lines)
+        # Kernel text holds no control bytes; what programs sent (USER_*) may.
+        if len(text.translate(None, _CONTROL_BYTES)) != len(text) - len(lines) + 1:
+            text = b"\n".join(
+                format_line(names.record_type_name(kind), payload) for kind, payload in records
+            )
+        self._sink.put(text + b"\n", len(lines))
+        changes = text.count(b"\n" + _CONFIG_CHANGE) + text.startswith(_CONFIG_CHANGE)
+        self.config_changes += changes
+        if changes:
+            self.hear(text)
+        self._heard(text)
+
+    def _is_record(self, kind: int, payload: bytes) -> bool:
+        if kind == REPLACE:
+            pid = int.from_bytes(payload[:4], sys.byteorder)
+            self._sink.put(self._sink.daemon.replace(pid), 1)
+            self.rivals.append(pid)
+            return False
+        return kind >= FIRST_RECORD
+
+    def _note_what_happened(self) -> None:
+        """Write down what the socket noticed since the last time."""
+        source, sink = self._source, self._sink
+        if source.overflows != self._overflows:
+            sink.put(sink.daemon.lost(overflows=source.overflows - self._overflows), 1)
+            self._overflows = source.overflows
+        if source.forged != self._forged:
+            sink.put(sink.daemon.forged(source.forged - self._forged), 1)
+            self._forged = source.forged
+
+
+class NativeCollector(RecordCollector):
+    """A collector whose socket is emptied by the native core, without the interpreter lock.
+
+    It paces itself in there too: Python is entered once a `HOLD`, with all its lines.
+    """
+
+    def __init__(self, source: RecordSource, sink: Sink, core: ModuleType) -> None:
+        super().__init__(source, sink)
+        prefixes = {
+            kind: b"type=%b msg=" % names.record_type_name(kind).encode()
+            for kind in range(FIRST_RECORD, _LAST_RECORD + 1)
+            if kind != REPLACE
+        }
+        self._drain = core.Drain(source.fileno(), prefixes)
+
+    def _collect(self) -> None:
+        while True:
+            stopping, began = self._stopped.is_set(), boottime()
+            got = self._drain.collect(
+                max_bytes=HOLD_BYTES,
+                pace=PACE,
+                hold=HOLD,
+                timeout=_IDLE_SECONDS,
+                wake_fd=self._wake_r,
+            )
+            if got.count:
+                self._sink.put(got.lines, got.count)
+            for kind, payload in got.others:
+                self._is_record(kind, payload)
+            self.config_changes += got.config_changes
+            if got.config_changes:
+                self.hear(got.lines)
+            if got.count:
+                self._heard(got.lines)
+            elif not got.others and not self._stopped.is_set():
+                self.heard_to = began
+            self._source.overflows += got.overflows
+            self._source.forged += got.forged
+            self._note_what_happened()
+            if stopping and ((not got.count and not got.others) or self._overdue()):
+                return
+
+
+def make_collector(choice: Choice, source: RecordSource, sink: Sink) -> RecordCollector:
+    """Make the collector that the setting `decoder` asks for."""
+    core = native_core(choice)
+    return RecordCollector(source, sink) if core is None else NativeCollector(source, sink, core)
+
+
+class LineCollector(Collector):
+    """Copies the lines that auditd hands a plugin on its standard input into the spool."""
+
+    def __init__(self, descriptor: int, sink: Sink) -> None:
+        super().__init__(sink)
+        self._fd = descriptor
+
+    def _collect(self) -> None:
+        poll = select.poll()
+        poll.register(self._fd, select.POLLIN)
+        poll.register(self._wake_r, select.POLLIN)
+        tail = b""
+        while True:
+            ready = {fd for fd, _ in poll.poll(1000)}
+            if self._fd in ready and not self._overdue():
+                data = os.read(self._fd, 1 << 16)
+                tail += data
+                end = tail.rfind(b"\n") + 1 or (len(tail) if len(tail) > 1 << 20 else 0)
+                if not data:
+                    end = len(tail)
+                if end:
+                    lines = tail[:end] if tail[:end].endswith(b"\n") else tail[:end] + b"\n"
+                    self._sink.put(lines, lines.count(b"\n"))
+                    tail = tail[end:]
+                if not data:
+                    return
+            elif self._stopped.is_set():
+                if tail:
+                    self._sink.put(tail + b"\n", 1)
+                return

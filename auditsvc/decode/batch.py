@@ -1,0 +1,138 @@
+"""What a decoder hands over: rows by table, raw lines, and counts, for one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+
+
+Row = tuple[object, ...]
+
+EVENT_SIZE = 200  # bytes that an event counts in `held`, with its further rows
+ROW_SIZE = 100  # bytes that a dimension row counts there, beside its texts
+
+_NR: Final = 3  # columns of the table `syscall`
+_CONTEXT: Final = -1
+
+
+class Whole(Protocol):
+    """The rows of a batch in forms that a database takes whole, dimensions and facts alike."""
+
+    def pack(self) -> None:
+        """Make the image now, in this thread, for whoever asks for it later."""
+
+    def image(self) -> bytes:
+        """Give an SQLite database that holds each table; the order of rows is the decoder's."""
+
+    def copy(self, table: str) -> bytes:
+        """Give a table's rows as PostgreSQL's binary COPY takes them; b"" if there are none."""
+
+    def integers(self, table: str, column: int) -> set[int]:
+        """Give the integers in a column (by place, not 0) of a dimension table."""
+
+
+class Facts(Mapping[str, "list[Row]"]):
+    """Rows by the name of their table; tables without rows are left out."""
+
+    def __init__(
+        self,
+        rows: Mapping[str, list[Row]] | None = None,
+        weights: Mapping[str, list[int]] | None = None,
+    ) -> None:
+        self._rows = {table: made for table, made in (rows or {}).items() if made}
+        self._weights = {table: counts for table, counts in (weights or {}).items() if counts}
+
+    def __getitem__(self, table: str) -> list[Row]:
+        return self._rows[table]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._rows)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Facts):
+            return NotImplemented
+        return dict(self) == dict(other) and self.weights == other.weights
+
+    __hash__ = None  # type: ignore[assignment]
+
+    @property
+    def weights(self) -> dict[str, list[int]]:
+        """Of `syscall` and `event`, in step with the rows: records in each row's event."""
+        return self._weights
+
+    @property
+    def count(self) -> int:
+        """How many events there are."""
+        return len(self._rows.get("syscall", ())) + len(self._rows.get("event", ()))
+
+    def ids(self) -> list[int]:
+        """Give the events' ids."""
+        return [*self._ids("syscall"), *self._ids("event")]
+
+    def lone_ids(self) -> list[int]:
+        """Give the ids of the events that are no calls."""
+        return self._ids("event")
+
+    def _ids(self, table: str) -> list[int]:
+        return [row[0] for row in self._rows.get(table, ()) if isinstance(row[0], int)]
+
+    def span(self) -> tuple[int, int] | None:
+        """Give the lowest and the highest id of a call, None if there is none."""
+        # By the id alone: behind equal ones stand columns that may be None in one of them.
+        calls = self._ids("syscall")
+        return (min(calls), max(calls)) if calls else None
+
+    def has_call(self, ids: Collection[int]) -> bool:
+        """Tell whether a call has one of these ids."""
+        return any(row[0] in ids for row in self._rows.get("syscall", ()))
+
+    def numbers(self) -> set[int]:
+        """Give the numbers of the calls, each once."""
+        return {row[_NR] for row in self._rows.get("syscall", ()) if isinstance(row[_NR], int)}
+
+    def pairs(self, numbers: Collection[int]) -> set[tuple[int, int]]:
+        """Give (context, number) of the calls with these numbers, each once."""
+        return {
+            _pair(row[_CONTEXT], row[_NR])
+            for row in self._rows.get("syscall", ())
+            if row[_NR] in numbers
+        }
+
+
+@dataclass(slots=True)
+class Batch:
+    """Rows for one transaction.
+
+    `dimensions` and `facts` map a table's name to tuples in the order of that
+    table's columns in `auditsvc.store.schema`. A dimension row comes at most
+    once between two clears of the decoder's caches and always before, or in,
+    the batch that first uses its id.
+    `facts.weights` has the number of records in each row's event, so that a duplicate
+    can be counted in records.
+    `raw` holds (offset, line, reason): where the line began, in bytes from where
+    the decoder's own input began (negative for a line that `restore` brought in).
+    A run of NUL bytes is an empty line, with its length in the reason.
+    `counts` holds all of COUNTS, counted since the last batch.
+    `whole` has the same rows once more, where the decoder can give them so.
+    A record type that the tables do not know comes as a row of `record_type` in
+    `dimensions`.
+    """
+
+    dimensions: Mapping[str, list[Row]] = field(default_factory=dict)
+    facts: Facts = field(default_factory=Facts)
+    raw: list[tuple[int, bytes, str]] = field(default_factory=list)
+    counts: dict[str, int] = field(default_factory=dict)
+    whole: Whole | None = field(default=None, compare=False)
+
+
+def _pair(one: object, other: object) -> tuple[int, int]:
+    assert isinstance(one, int)
+    assert isinstance(other, int)
+    return one, other

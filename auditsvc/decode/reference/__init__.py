@@ -1,0 +1,1 @@
+"""The decoder in plain Python: the readable specification of the native core."""

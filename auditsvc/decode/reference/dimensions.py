@@ -1,0 +1,259 @@
+"""Slices of records -> ids of dimension rows; each row is handed over once.
+
+Most of a SYSCALL record (all from ` ppid=` on), and all of CWD, PROCTITLE and PATH,
+repeat from event to event. So those slices of bytes are looked up as they are, and
+only what was never seen is parsed. What comes out is the same without the look-up.
+
+Rules:
+
+* An id of -1 or 4294967295 (unset) is NULL; u64 becomes its two's complement.
+* A field that has no column, whose column is taken, or that is not of the column's
+  kind, is kept as JSON in `extra`. auditd's ARCH= and SYSCALL= are left out there,
+  for they repeat what the row says.
+* `text.raw` is NULL where `value` says every byte. Else it is the bytes: of a list of
+  arguments joined by NUL, of `fields` the record's body, of `extra` the name=value
+  pairs joined by NUL. A title shows NUL as a space, a key 0x01 as a comma.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from auditsvc.decode.batch import ROW_SIZE
+from auditsvc.decode.ids import dimension_id
+from auditsvc.decode.reference.records import join_arguments, parse_address
+from auditsvc.record import types
+from auditsvc.record.fields import (
+    UNSET,
+    Field,
+    decode_value,
+    parse_fields,
+    signed,
+    to_int,
+    to_json,
+    to_text,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from auditsvc.decode.batch import Row
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+_ID, _NUMBER, _TEXT, _PLAIN = range(4)  # kinds of columns
+_CONTEXT_COLUMNS: Final = {
+    **dict.fromkeys(b"ppid pid auid uid gid euid suid fsuid egid sgid fsgid".split(), _ID),
+    b"tty": _TEXT,
+    b"ses": _ID,
+    **dict.fromkeys(b"comm exe subj key".split(), _TEXT),
+}
+_FILE_COLUMNS: Final = {
+    b"name": _TEXT,
+    b"nametype": _PLAIN,
+    b"inode": _NUMBER,
+    b"dev": _PLAIN,
+    b"mode": _PLAIN,
+    b"ouid": _ID,
+    b"ogid": _ID,
+    b"rdev": _PLAIN,
+    b"obj": _TEXT,
+}
+_REPEATED: Final = (b"ARCH", b"SYSCALL")
+_NO_ID: Final = (-1, UNSET)
+
+_MAX_ENTRIES: Final = 1 << 14
+_MAX_BYTES: Final = 1 << 23
+
+
+class _Cache(dict[K, V]):
+    """A dictionary that empties itself before it holds too much."""
+
+    _bytes = 0
+
+    def clear(self) -> None:
+        """Forget everything."""
+        super().clear()
+        self._bytes = 0
+
+    def put(self, key: K, value: V, size: int) -> V:
+        """Remember a value; `size` is about what its key holds, in bytes."""
+        self._bytes += size
+        if len(self) >= _MAX_ENTRIES or self._bytes > _MAX_BYTES:
+            self.clear()
+            self._bytes = size
+        self[key] = value
+        return value
+
+
+def id_column(value: bytes | None) -> int | None:
+    """Read an id (of a user, a session, a process): None if it is none, or unset."""
+    number = to_int(value)
+    return None if number is None or number in _NO_ID else signed(number)
+
+
+class Dimensions:
+    """Ids of dimension rows, keyed with `secret`; `made` collects the rows by table.
+
+    `host` names the machine where lines have no `node=`.
+    """
+
+    def __init__(self, secret: bytes, host: str) -> None:
+        self.made: defaultdict[str, list[Row]] = defaultdict(list)
+        self.held = 0
+        """About how many bytes `made` holds; who takes the rows sets it back."""
+        self._secret = secret
+        self._host = host
+        self._pins: dict[tuple[str, Row], int] = {}
+        self._ids: _Cache[tuple[str, Row], int] = _Cache()
+        self._hosts: _Cache[bytes | None, int] = _Cache()
+        self._contexts: _Cache[tuple[object, ...], int] = _Cache()
+        self._files: _Cache[bytes, int] = _Cache()
+        self._addresses: _Cache[tuple[bytes, bool], int] = _Cache()
+        self._argvs: _Cache[tuple[bytes, ...], tuple[int, bool]] = _Cache()
+        self._bodies: _Cache[tuple[int, bytes], int] = _Cache()
+
+    def pin(self, table: str, content: Row, row_id: int) -> None:
+        """Use `row_id` for this content from now on."""
+        self._pins[table, content] = row_id
+        self.forget()  # whatever refers to the old id is cached by slices
+
+    def forget(self) -> None:
+        """Empty the caches, but for pins."""
+        for cache in (self._ids, self._hosts, self._contexts, self._files):
+            cache.clear()
+        for other in (self._addresses, self._argvs, self._bodies):
+            other.clear()
+
+    def _id(self, table: str, content: Row, size: int) -> int:
+        key = (table, content)
+        known = self._ids.get(key)
+        if known is not None:
+            return known
+        made = self._pins.get(key) or dimension_id(self._secret, table, content)
+        self.made[table].append((made, *content))
+        self.held += size + ROW_SIZE
+        return self._ids.put(key, made, size)
+
+    def _text(self, value: str, raw: bytes | None = None) -> int:
+        return self._id("text", (value, raw), len(value) + len(raw or b""))
+
+    def _text_of(self, name: bytes, data: bytes) -> int:
+        """Id of the text of a field's bytes, shown as its name asks for."""
+        shown = data
+        if name == b"key":
+            shown = data.replace(b"\1", b",")
+        elif name == b"proctitle":
+            shown = data.replace(b"\0", b" ")
+        value, exact = to_text(shown)
+        return self._text(value, None if exact and shown == data else data)
+
+    def host(self, node: bytes | None) -> int:
+        """Id of the host of lines with this `node=`."""
+        known = self._hosts.get(node)
+        if known is not None:
+            return known
+        name = self._host if node is None else to_text(node)[0]
+        return self._hosts.put(node, self._id("host", (name,), len(name)), len(name))
+
+    def context(
+        self,
+        host: int,
+        arch: int,
+        rest: bytes | tuple[Field, ...],
+        cwd: bytes | None,
+        title: bytes | None,
+    ) -> int:
+        """Id of a call's context: the rest of its SYSCALL, the bodies of CWD and PROCTITLE."""
+        key = (host, arch, rest, cwd, title)
+        known = self._contexts.get(key)
+        if known is not None:
+            return known
+        fields = parse_fields(types.SYSCALL, rest) if isinstance(rest, bytes) else rest
+        kept = (field for field in fields if field.name not in _REPEATED)
+        columns, extra = self._columns(kept, _CONTEXT_COLUMNS)
+        place = self._sole(types.CWD, cwd)
+        shown = self._sole(types.PROCTITLE, title)
+        content = (host, arch, *columns, place, shown, extra)
+        size = len(rest) + len(cwd or b"") + len(title or b"")
+        return self._contexts.put(key, self._id("context", content, 200), 200 + size)
+
+    def _sole(self, record_type: int, body: bytes | None) -> int | None:
+        """Id of the text of a record's one field."""
+        if body is None:
+            return None
+        name, _, value = body.partition(b"=")
+        data = decode_value(record_type, name, value)
+        return None if data is None else self._text_of(name, data)
+
+    def file(self, body: bytes) -> int:
+        """Id of the file that a PATH record tells of; `body` is without its `item=`."""
+        known = self._files.get(body)
+        if known is not None:
+            return known
+        columns, extra = self._columns(parse_fields(types.PATH, body), _FILE_COLUMNS)
+        made = self._id("file", (*columns, extra), len(body))
+        return self._files.put(body, made, len(body))
+
+    def _columns(
+        self, fields: Iterable[Field], kinds: Mapping[bytes, int]
+    ) -> tuple[list[object], int | None]:
+        """Give the columns in the order of `kinds`, and the id of what found no column."""
+        columns: dict[bytes, object] = {}
+        extra = []
+        for field in fields:
+            name, value = field
+            kind = kinds.get(name)
+            if kind is None or name in columns:
+                extra.append(field)
+            elif value is None:
+                columns[name] = None
+            elif kind == _TEXT:
+                columns[name] = self._text_of(name, value)
+            elif kind == _ID and to_int(value) is not None:
+                columns[name] = id_column(value)
+            elif kind == _NUMBER and (number := to_int(value)) is not None:
+                columns[name] = signed(number)
+            elif kind == _PLAIN and to_text(value)[1]:
+                columns[name] = to_text(value)[0]
+            else:
+                extra.append(field)
+        rest = None
+        if extra:
+            value_text, exact = to_json(extra)
+            pairs = (b"%b=%b" % (name, value or b"") for name, value in extra)
+            rest = self._text(value_text, None if exact else b"\0".join(pairs))
+        return [columns.get(name) for name in kinds], rest
+
+    def address(self, saddr: bytes, *, little: bool) -> int:
+        """Id of the address that the hex of a `saddr=` tells."""
+        key = (saddr, little)
+        known = self._addresses.get(key)
+        if known is not None:
+            return known
+        made = self._id("address", tuple(parse_address(saddr, little=little)), len(saddr))
+        return self._addresses.put(key, made, len(saddr))
+
+    def argv(self, bodies: tuple[bytes, ...]) -> tuple[int, bool]:
+        """Id of the arguments that EXECVE records hold, and whether those are all."""
+        known = self._argvs.get(bodies)
+        if known is not None:
+            return known
+        values, whole = join_arguments(bodies)
+        shown = [to_text(value) for value in values]
+        value = json.dumps([text for text, _ in shown], ensure_ascii=False, separators=(",", ":"))
+        exact = all(clean for _, clean in shown)
+        made = self._text(value, None if exact else b"\0".join(values))
+        return self._argvs.put(bodies, (made, whole), sum(map(len, bodies)))
+
+    def fields(self, record_type: int, body: bytes) -> int:
+        """Id of a record's fields as JSON."""
+        key = (record_type, body)
+        known = self._bodies.get(key)
+        if known is not None:
+            return known
+        value, exact = to_json(parse_fields(record_type, body))
+        return self._bodies.put(key, self._text(value, None if exact else body), len(body))

@@ -1,0 +1,141 @@
+"""Records -> events: records of one event share node, time and serial.
+
+An event ends
+
+* at its PROCTITLE or EOE: the kernel writes PROCTITLE last, but for EOE
+  (audit_log_exit), and an io_uring operation has no PROCTITLE but an EOE, unless it
+  ran inside io_uring_enter, whose SYSCALL then follows. An EOE of no open event only
+  follows its PROCTITLE;
+* at once, if its one record is of user space, of the audit daemon, or SECCOMP,
+  ANOM_ABEND, KERNEL; unless that record says `subj=?`, for then a MAC_TASK_CONTEXTS
+  follows. LOGIN, CONFIG_CHANGE, AVC and all others can come inside a syscall and wait;
+* when another SYSCALL comes under the same identity (DISPLACED);
+* when nothing of it came for the idle time (TIMEOUT), when more events or bytes are
+  open than may be (EVICTED, the event that was opened first), and at the end of
+  input (END_OF_INPUT). This is how events end where neither PROCTITLE nor EOE is logged.
+
+Records that come after their event's end open another of the same identity; the store
+brings the two together. No event waits for another, and none is dropped.
+
+What decides is in the open events and the next record alone, so that a log can be
+taken up again from the lines of the open events.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from auditsvc.decode.contract import IDLE, MAX_OPEN
+from auditsvc.decode.reference.rows import Identity, Record
+from auditsvc.decode.states import DISPLACED, END_OF_INPUT, EVICTED, TIMEOUT
+from auditsvc.record import types
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from auditsvc.record.line import Line
+
+
+MAX_OPEN_BYTES: Final = 1 << 25
+"""Of the lines of all open events; the arguments of one execve take up to some 6 MB."""
+
+
+@dataclass(slots=True)
+class Event:
+    """An event that has not ended."""
+
+    identity: Identity
+    last: float
+    has_call: bool = False
+    records: list[Record] = field(default_factory=list)
+    lines: list[bytes] = field(default_factory=list)
+
+
+class Events:
+    """The open events, in the order in which they were opened.
+
+    `done` is called with every event's identity, its records in order, and None or
+    the state that tells why it ended early.
+    """
+
+    def __init__(
+        self,
+        done: Callable[[Identity, list[Record], int | None], None],
+        *,
+        idle: float = IDLE,
+        max_open: int = MAX_OPEN,
+    ) -> None:
+        self._done = done
+        self._idle = idle
+        self._max_open = max_open
+        self._open: dict[bytes, Event] = {}
+        self._bytes = 0
+        self.open_records = 0
+
+    def has_room(self, size: int) -> bool:
+        """Tell whether another event, its lines of this many bytes, would evict none."""
+        return len(self._open) < self._max_open and self._bytes + size <= MAX_OPEN_BYTES
+
+    def __contains__(self, key: bytes) -> bool:
+        return key in self._open
+
+    def lines(self) -> list[bytes]:
+        """Give the lines of all open events, event by event."""
+        return [line for event in self._open.values() for line in event.lines]
+
+    def add(self, key: bytes, number: int, line: Line, text: bytes, now: float) -> bool:
+        """Take a record that is not EOE; tell whether it is the first of an event.
+
+        `key` is node, time and serial as the line has them; `text` is that line.
+        """
+        record = (number, line.body)
+        event = self._open.get(key)
+        if types.is_user(number) or (event is None and number in types.ALONE):
+            waits = b" subj=?" in line.body and key not in self._open
+            if not waits:
+                self._done(_identity(line), [record], None)
+                return True
+        if event is not None and number == types.SYSCALL and event.has_call:
+            self._end(key, DISPLACED)
+            event = None
+        first = event is None
+        if event is None:
+            event = self._open[key] = Event(_identity(line), now)
+        event.has_call |= number == types.SYSCALL
+        event.records.append(record)
+        event.lines.append(text)
+        event.last = now
+        self.open_records += 1
+        self._bytes += len(text)
+        if number == types.PROCTITLE:
+            self._end(key, None)
+        while len(self._open) > self._max_open or self._bytes > MAX_OPEN_BYTES:
+            self._end(next(iter(self._open)), EVICTED)
+        return first
+
+    def end(self, key: bytes) -> None:
+        """Take an EOE."""
+        if key in self._open:
+            self._end(key, None)
+
+    def expire(self, now: float) -> None:
+        """End the events of which nothing came for the idle time."""
+        limit = now - self._idle
+        for key in [key for key, event in self._open.items() if event.last <= limit]:
+            self._end(key, TIMEOUT)
+
+    def finish(self) -> None:
+        """End all events."""
+        for key in list(self._open):
+            self._end(key, END_OF_INPUT)
+
+    def _end(self, key: bytes, reason: int | None) -> None:
+        event = self._open.pop(key)
+        self.open_records -= len(event.records)
+        self._bytes -= sum(map(len, event.lines))
+        self._done(event.identity, event.records, reason)
+
+
+def _identity(line: Line) -> Identity:
+    return Identity(line.node, line.second, line.ms, line.serial)

@@ -1,0 +1,1 @@
+"""What an event means to people: its kind, and a sentence on it."""

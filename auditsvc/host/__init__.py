@@ -1,0 +1,1 @@
+"""What the host says of itself: processes, users, signals, files, terminals, netlink sockets."""

@@ -1,0 +1,166 @@
+"""`auditsvc ingest`: logs that have ended, or a journal, each from where it was left.
+
+What must hold: reading a log twice adds nothing. A log that begins like one that was
+read before, and still holds the same bytes up to there (their hash says so), goes on
+behind them; any other is read whole, and the store tells what it already has. Of the
+journal what is there is read, and the next time what came since.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from hashlib import sha256
+from typing import TYPE_CHECKING
+
+from auditsvc.collect import logfile
+from auditsvc.collect.journald.source import JournalSource
+from auditsvc.decode import make_decoder
+from auditsvc.ingest.load import Load, Route
+from auditsvc.store import open_store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from pathlib import Path
+
+    from auditsvc.config import Settings
+    from auditsvc.decode.contract import Decoder
+    from auditsvc.store import Store
+
+
+class EndedFile:
+    """A log that does not grow; its `segment` is the hash of the bytes read so far."""
+
+    def __init__(self, path: Path, segment: str, position: int) -> None:
+        self.path = path
+        self.missing = 0
+        self.position = 0
+        self.moved = 0
+        """Bytes of the file on disk that were read (of a compressed one: of its packed form)."""
+        self._stream = logfile.open_log(path)
+        self._hash = sha256()
+        if position and not self._skip(position, segment):
+            self._stream.seek(0)
+            self.position = 0
+            self._hash = sha256()
+
+    def _skip(self, position: int, digest: str) -> bool:
+        while self.position < position:
+            if not self.read(min(1 << 20, position - self.position)):
+                return False
+        return self._hash.hexdigest() == digest
+
+    def read(self, limit: int) -> bytes:
+        """Give up to `limit` of the next bytes; b"" at the end."""
+        try:
+            data = self._stream.read(limit)
+            raw = getattr(self._stream, "fileobj", self._stream)
+            self.moved = raw.tell() if data or self.position else 0
+        except logfile.READ_ERRORS as error:
+            raise logfile.unreadable(self.path, error) from error
+        self._hash.update(data)
+        self.position += len(data)
+        return data
+
+    def checkpoint(self) -> tuple[str, int]:
+        """Hash and number of the bytes read so far."""
+        return self._hash.hexdigest(), self.position
+
+    def origin(self) -> int:
+        """Where reading begins."""
+        return self.position
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._stream.close()
+
+
+class Ingest:
+    """One call of `auditsvc ingest`."""
+
+    def __init__(self, settings: Settings, files: Iterable[Path]) -> None:
+        """Every file is looked at before the first one is read: SpoolError names what is wrong."""
+        self._settings = settings
+        self._names = {path: logfile.fingerprint_of(path) for path in logfile.in_order(files)}
+        self.total = sum(path.stat().st_size for path in self._names)
+        """Bytes on disk."""
+        self.current: Path | None = None
+        """The file being read."""
+        self.events = 0
+        """Events that are new in the store."""
+        self.duplicates = 0
+        """Records that were there already."""
+
+    def run(self, progress: Callable[[int], None]) -> None:
+        """Read every file to its end; `progress` is told the bytes on disk that are done."""
+        done = 0
+        with open_store(self._settings.store) as store:
+            for path, name in self._names.items():
+                self.current = path
+                for moved in self._read(store, path, name):
+                    progress(done + moved)
+                done += path.stat().st_size
+                progress(done)
+
+    def _read(self, store: Store, path: Path, name: str) -> Iterator[int]:
+        """Load one file; gives the bytes on disk that are done after each step."""
+        files: list[EndedFile] = []
+
+        def opened(segment: str, position: int) -> EndedFile:
+            files.append(EndedFile(path, segment, position))
+            return files[-1]
+
+        load = Load(store, Route("file", name, opened, partial(_make_decoder, self._settings)))
+        for _ in _steps(load, self._settings):
+            yield files[-1].moved
+        self.events += load.events
+        self.duplicates += load.duplicates
+
+
+class IngestJournal:
+    """One call of `auditsvc ingest --journal`."""
+
+    def __init__(
+        self, settings: Settings, directory: Path | None, say: Callable[[str], None]
+    ) -> None:
+        """`directory` and `say` as for `JournalSource`."""
+        self._settings = settings
+        self._source = JournalSource(directory, settings.host, say)
+        self.total = None
+        self.current = "journal"
+        self.events = 0
+        """Events that are new in the store."""
+        self.duplicates = 0
+        """Records that were there already."""
+
+    def run(self, progress: Callable[[int], None]) -> None:
+        """Read what the journal holds; `progress` is told the bytes of log given so far."""
+        source = self._source
+        with open_store(self._settings.store) as store:
+            decoder = partial(_make_decoder, self._settings)
+            load = Load(store, Route("journal", source.name, source.open, decoder))
+            begin = load.log.origin()
+            for _ in _steps(load, self._settings):
+                progress(load.log.origin() - begin)
+        self.events += load.events
+        self.duplicates += load.duplicates
+
+
+def _steps(load: Load, settings: Settings) -> Iterator[None]:
+    """Load a log to its end, and close it; pauses after each step."""
+    try:
+        committed = False
+        while not committed:
+            while load.step():
+                yield
+                if load.is_full(settings.loader.batch_bytes):
+                    load.commit_behind()
+            load.finish()
+            committed = load.commit()
+    finally:
+        load.close()
+
+
+def _make_decoder(settings: Settings, secret: bytes) -> Decoder:
+    return make_decoder(
+        settings.decoder_name, secret=secret, host=settings.host, idle=settings.loader.idle
+    )

@@ -1,0 +1,1 @@
+"""An audit record's text: line, fields, type; and the DAEMON_* records that we write."""

@@ -1,0 +1,56 @@
+"""Record types by their part in an event: the one home of their numbers (linux/audit.h)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+LOGIN: Final = 1006
+USER_AVC: Final = 1107
+DAEMON_CONFIG: Final = 1203
+DAEMON_ERR: Final = 1209
+SYSCALL: Final = 1300
+PATH: Final = 1302
+CONFIG_CHANGE: Final = 1305
+SOCKADDR: Final = 1306
+CWD: Final = 1307
+EXECVE: Final = 1309
+EOE: Final = 1320
+SECCOMP: Final = 1326
+PROCTITLE: Final = 1327
+URINGOP: Final = 1336
+AVC: Final = 1400
+MAC_TASK_CONTEXTS: Final = 1425
+MAC_OBJ_CONTEXTS: Final = 1426
+ANOM_ABEND: Final = 1701
+KERNEL: Final = 2000
+
+DAEMON: Final = range(1200, 1300)
+"""Records of the audit daemon, which has serials of its own."""
+
+ENDS: Final = frozenset((EOE, PROCTITLE))
+"""PROCTITLE is the last record of an event before EOE (audit_log_exit)."""
+
+ALONE: Final = frozenset((SECCOMP, ANOM_ABEND, KERNEL))
+"""Types of which one record is an event, unless an event of its identity is open."""
+
+CALLS: Final = frozenset((SYSCALL, URINGOP))
+
+CONTEXTS: Final = frozenset((MAC_TASK_CONTEXTS, MAC_OBJ_CONTEXTS))
+"""Records that follow, anywhere, one whose `subj=?` or `obj=?` they spell out."""
+
+DEPENDENT: Final = frozenset(
+    (
+        *(PATH, 1303, 1304, SOCKADDR, CWD, EXECVE, 1311, 1312, 1313, 1314, 1315, 1317, 1318),
+        *(1321, 1322, 1323, PROCTITLE, 1330, 1332, 1333, 1337),
+    )
+)
+"""Types that audit_log_exit writes after the SYSCALL or URINGOP of their event."""
+
+
+def is_user(number: int) -> bool:
+    """Tell whether records of a type come from user space, each with a serial of its own.
+
+    LOGIN and whatever else the kernel numbers from 1300 to 2099 can come inside
+    a syscall.
+    """
+    return (0 <= number < SYSCALL and number != LOGIN) or number >= 2100

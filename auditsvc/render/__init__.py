@@ -1,0 +1,1 @@
+"""Answers as text: rows, tables, JSON, HTML."""

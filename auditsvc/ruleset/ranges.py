@@ -1,0 +1,162 @@
+"""Which 32-bit numbers meet conditions. Pure.
+
+    tests (operator, value) of one number -> whether some number meets all of them
+
+The kernel compares unsigned numbers of 32 bits (audit_comparator in
+kernel/auditfilter.c): a negative value is a large one, and no number is below 0.
+"""
+
+from __future__ import annotations
+
+import itertools
+from math import prod
+from typing import TYPE_CHECKING, Final
+
+from auditsvc.rule import fields
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator
+
+Test = tuple[int, int]
+"""An operator (fields.OPERATORS) and the value on its right."""
+
+LARGEST: Final = 0xFFFFFFFF
+
+EQUAL: Final = fields.EQUAL
+NOT_EQUAL: Final = fields.NOT_EQUAL
+LESS: Final = fields.OPERATORS["<"]
+LESS_EQUAL: Final = fields.OPERATORS["<="]
+GREATER: Final = fields.OPERATORS[">"]
+GREATER_EQUAL: Final = fields.OPERATORS[">="]
+ANY_BIT: Final = fields.OPERATORS["&"]
+ALL_BITS: Final = fields.OPERATORS["&="]
+
+_MOST_CHOICES: Final = 1024  # of bits; beyond, a number is taken to be possible
+
+
+def possible(tests: Iterable[Test]) -> bool:
+    """Whether some number meets all tests; True where that would take too long to tell."""
+    return _Left.after(tests).any()
+
+
+def implies(given: Collection[Test], wanted: Test) -> bool:
+    """Whether every number that meets all of `given` meets `wanted`."""
+    left = _Left.after(given)
+    left.take_not(wanted)
+    return not left.any()
+
+
+def bounds(tests: Iterable[Test]) -> tuple[int, int]:
+    """Give the smallest and the largest number that order and equality leave; bits do not count.
+
+    The first is greater than the second where none is left.
+    """
+    left = _Left.after(tests)
+    return left.low, left.high
+
+
+class _Left:
+    """What is left of all numbers once tests were taken."""
+
+    def __init__(self) -> None:
+        self.low, self.high = 0, LARGEST
+        self.holes: set[int] = set()
+        self.ones = 0
+        self.zeros = 0
+        self.some_one: list[int] = []
+        """Masks, of each of which a bit is 1."""
+        self.some_zero: list[int] = []
+
+    @classmethod
+    def after(cls, tests: Iterable[Test]) -> _Left:
+        """Take all tests."""
+        left = cls()
+        for operator, value in tests:
+            left.take(operator, value)
+        return left
+
+    def take(self, operator: int, value: int) -> None:
+        """Leave what meets a test."""
+        match operator:
+            case fields.EQUAL:
+                self.low, self.high = max(self.low, value), min(self.high, value)
+            case fields.NOT_EQUAL:
+                self.holes.add(value)
+            case _ if operator == LESS:
+                self.high = min(self.high, value - 1)
+            case _ if operator == LESS_EQUAL:
+                self.high = min(self.high, value)
+            case _ if operator == GREATER:
+                self.low = max(self.low, value + 1)
+            case _ if operator == GREATER_EQUAL:
+                self.low = max(self.low, value)
+            case _ if operator == ANY_BIT:
+                self.some_one.append(value)
+            case _:
+                self.ones |= value
+
+    def take_not(self, test: Test) -> None:
+        """Leave what does not meet a test."""
+        operator, value = test
+        if operator in _OPPOSITE:
+            self.take(_OPPOSITE[operator], value)
+        elif operator == ANY_BIT:
+            self.zeros |= value
+        else:
+            self.some_zero.append(value)
+
+    def any(self) -> bool:
+        """Whether a number is left."""
+        if self.low > self.high:
+            return False
+        choices = [*map(_bits, self.some_one), *map(_bits, self.some_zero)]
+        if prod(map(len, choices)) > _MOST_CHOICES:
+            return True
+        return any(
+            self._smallest(sum(set(chosen[: len(self.some_one)])), chosen[len(self.some_one) :])
+            for chosen in itertools.product(*choices)
+        )
+
+    def _smallest(self, ones: int, zeros: Iterable[int]) -> bool:
+        """Whether a number is left in which these bits are 1 and 0."""
+        ones |= self.ones
+        unset = self.zeros
+        for bit in zeros:
+            unset |= bit
+        found = _next(self.low, ones, unset)
+        while found is not None and found in self.holes:
+            found = _next(found + 1, ones, unset)
+        return found is not None and found <= self.high
+
+
+_OPPOSITE: Final = {
+    EQUAL: NOT_EQUAL,
+    NOT_EQUAL: EQUAL,
+    LESS: GREATER_EQUAL,
+    GREATER_EQUAL: LESS,
+    GREATER: LESS_EQUAL,
+    LESS_EQUAL: GREATER,
+}
+
+
+def _bits(mask: int) -> list[int]:
+    return [1 << place for place in range(32) if mask >> place & 1]
+
+
+def _next(low: int, ones: int, zeros: int) -> int | None:
+    """Give the smallest number from `low` on in which these bits are 1 and those are 0."""
+    if ones & zeros or low > LARGEST:
+        return None
+    if low & ones == ones and not low & zeros:
+        return low
+    return next(_greater(low, ones, zeros), None)
+
+
+def _greater(low: int, ones: int, zeros: int) -> Iterator[int]:
+    """Yield numbers that agree with `low` above a bit, which they have and it has not."""
+    for place in range(32):
+        bit = 1 << place
+        above = LARGEST & ~(2 * bit - 1)
+        high = low & above
+        if not (low & bit or zeros & bit or high & zeros or ones & above & ~high):
+            yield high | bit | ones & (bit - 1)

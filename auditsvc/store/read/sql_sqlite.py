@@ -1,0 +1,72 @@
+"""One reading statement on SQLite: the file opened read-only, and an authorizer."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
+
+from auditsvc.errors import QueryError
+from auditsvc.store.read.result import ONLY_READS, Result
+from auditsvc.store.sqlite import SQLite
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sqlalchemy import URL
+
+_INSTRUCTIONS: Final = 1_000_000  # of SQLite's, between two looks at signals
+
+_ALLOWED: Final = {sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_RECURSIVE}
+_PRAGMAS: Final = {
+    *("table_info", "table_xinfo", "table_list", "index_list", "index_info", "index_xinfo"),
+    *("database_list", "application_id", "user_version", "data_version", "schema_version"),
+}
+_FORBIDDEN_FUNCTIONS: Final = {"load_extension", "fts3_tokenizer"}
+
+
+@contextmanager
+def run(url: URL, sql: str) -> Iterator[Result]:
+    """Run it; see `auditsvc.store.read.sql.run_query`."""
+    database = SQLite(url)
+    database.prepare(create=False)
+    try:
+        connection = database.open_reader()
+    except sqlite3.Error as error:
+        raise database.explain(error) from error
+    try:
+        # SQLite makes these two at their first use, by what looks like a write.
+        connection.execute("SELECT 1 FROM json_each('[]'), json_tree('[]')")
+        connection.set_authorizer(_authorize)
+        # Python runs signal handlers only between its own steps.
+        connection.set_progress_handler(lambda: 0, _INSTRUCTIONS)
+        cursor = connection.execute(sql)
+        if cursor.description is None:
+            raise QueryError("the statement gives no rows", ONLY_READS)
+        yield Result(tuple(column[0] for column in cursor.description), cursor)
+    except (sqlite3.Error, sqlite3.Warning, ValueError) as error:
+        raise QueryError(*_describe_sqlite(error)) from error
+    finally:
+        connection.close()
+
+
+def _authorize(
+    action: int, first: str | None, second: str | None, _schema: str | None, _via: str | None
+) -> int:
+    """Let a statement read and nothing else (https://sqlite.org/c3ref/set_authorizer.html)."""
+    if action in _ALLOWED:
+        return sqlite3.SQLITE_OK
+    if action == sqlite3.SQLITE_FUNCTION and second not in _FORBIDDEN_FUNCTIONS:
+        return sqlite3.SQLITE_OK
+    if action == sqlite3.SQLITE_PRAGMA and (first or "").lower() in _PRAGMAS:
+        reads = second is None or not (first or "").endswith(("_id", "_version"))
+        return sqlite3.SQLITE_OK if reads else sqlite3.SQLITE_DENY
+    return sqlite3.SQLITE_DENY
+
+
+def _describe_sqlite(error: Exception) -> tuple[str, str]:
+    code = getattr(error, "sqlite_errorcode", 0)
+    refused = code in (sqlite3.SQLITE_AUTH, sqlite3.SQLITE_READONLY) or "one statement" in str(
+        error
+    )
+    return str(error), ONLY_READS if refused else ""
