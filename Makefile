@@ -84,7 +84,7 @@ lint: $(VENV)/.dependencies
 
 # Side by side, but for what has the kernel's audit: one worker more than processors, for
 # that one mostly waits.
-PYTEST := $(BIN)/pytest -n $(shell expr $$(nproc) + 1) --dist loadgroup
+PYTEST := $(BIN)/pytest -n $(shell expr $$(nproc) + 1)
 
 unit: dev
 	$(PYTEST) -q tests/unit
