@@ -20,8 +20,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict, TomlConfigSettingsSource
 
 from auditsvc.errors import ConfigError
+from auditsvc.host.files import read_file
 
 if TYPE_CHECKING:
+    from importlib.resources.abc import Traversable
+
     from pydantic_settings import PydanticBaseSettingsSource
 
 DEFAULT_FILE = Path("/etc/auditsvc/auditsvc.toml")
@@ -102,6 +105,17 @@ class ForwardSettings(_Section):
     """Seconds that a forwarder which shall stop may still send what waits."""
 
 
+class _File(TomlConfigSettingsSource):
+    """The TOML file, read as a file that nobody else may change."""
+
+    def _read_file(self, file_path: Path | Traversable) -> dict[str, Any]:
+        return _read(Path(str(file_path)))
+
+
+def _read(file: Path) -> dict[str, Any]:
+    return tomllib.loads(read_file(file).decode())
+
+
 class Settings(BaseSettings):
     """Everything that can be set."""
 
@@ -149,7 +163,7 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         del dotenv_settings, file_secret_settings
         file = _config_file()
-        toml = [TomlConfigSettingsSource(settings_cls, toml_file=file)] if file else []
+        toml = [_File(settings_cls, toml_file=file)] if file else []
         return (init_settings, env_settings, *toml)
 
 
@@ -169,7 +183,7 @@ def _config_file() -> Path | None:
     named = os.environ.get("AUDITSVC_CONFIG")
     if named:
         return Path(named)
-    return DEFAULT_FILE if DEFAULT_FILE.exists() else None
+    return DEFAULT_FILE if os.path.lexists(DEFAULT_FILE) else None
 
 
 def load_settings(**overrides: Any) -> Settings:
@@ -197,11 +211,8 @@ def load_settings(**overrides: Any) -> Settings:
 
 def _check_file(file: Path) -> None:
     """Refuse a file that is missing, broken or holds a setting that does not exist."""
-    if file.exists() and not file.is_file():
-        raise ConfigError(f"configuration {file}: not a regular file", "name another with --config")
     try:
-        with file.open("rb") as stream:
-            values = tomllib.load(stream)
+        values = _read(file)
     except OSError as error:
         raise ConfigError(
             f"configuration {file}: {error.strerror}", "name another with --config"

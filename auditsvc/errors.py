@@ -11,6 +11,7 @@ The tree:
     |   `-- LockedError    audit is locked until reboot (-e 2)
     |-- SpoolError         a spool or log file cannot be read or written
     |-- StoreError         the database refused, or is not ours
+    |   |-- AbsentError    there is no store, or it is empty, and none is to be made
     |   `-- ClashError     a dimension's id stands for other content: pin and read again
     |-- JournalError       journald takes nothing, or its journal cannot be read
     `-- QueryError         the SQL that a user gave is wrong
@@ -91,6 +92,10 @@ class StoreError(AuditsvcError):
     def __init__(self, what: str, hint: str = "", *, retryable: bool = False) -> None:
         super().__init__(what, hint)
         self.retryable = retryable
+
+
+class AbsentError(StoreError):
+    """There is no store there, or nothing is in it, and none is to be made."""
 
 
 class ClashError(StoreError):

@@ -131,6 +131,8 @@ def _main() -> int:
         return _fail(f"{error.format_message()}; see `auditsvc --help`", error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
         return _fail("interrupted", 1)
+    except MemoryError:
+        return _fail("the memory does not suffice; ask for less at a time", 1)
     except OSError as error:
         # What is still buffered would fail once more at the interpreter's end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)

@@ -65,7 +65,8 @@ def _write(look: Look, processes: list[dict[str, Any]], *, everybody: bool) -> N
 
 def _write_group(state: State, why: str, members: list[dict[str, Any]]) -> None:
     """Write those of one state and reason: a line for each unit, or program outside of any."""
-    typer.echo(f"\n{state.replace('_', ' ').upper()}: {why}")
+    typer.echo()
+    typer.echo(visible(f"{state.replace('_', ' ').upper()}: {why}"))
     remedies = {each["do"] for each in members}
     if len(remedies) == 1 and (common := remedies.pop()):
         typer.echo(visible(f"  What to do: {common}"))

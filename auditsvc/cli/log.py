@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import MutableMapping
+from typing import Any
 
 import structlog
+
+from auditsvc.host.terminal import visible
+from auditsvc.store.read.value_text import to_json
 
 
 def configure_log() -> None:
@@ -14,7 +19,19 @@ def configure_log() -> None:
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.dev.ConsoleRenderer() if person else structlog.processors.JSONRenderer(),
+            *((_show, structlog.dev.ConsoleRenderer()) if person else (_write,)),
         ],
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )
+
+
+def _show(_logger: Any, _method: str, facts: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Make what others chose (names of programs, rules, hosts) visible to a person."""
+    return {
+        visible(name): value if isinstance(value, int | float | None) else visible(str(value))
+        for name, value in facts.items()
+    }
+
+
+def _write(_logger: Any, _method: str, facts: MutableMapping[str, Any]) -> str:
+    return to_json(facts, ascii_only=True)

@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from auditsvc.errors import AuditsvcError
-from auditsvc.host.files import replace_file
+from auditsvc.host.files import read_file, replace_file
 from auditsvc.rule import Action, FilterList, fields
 
 if TYPE_CHECKING:
@@ -328,7 +328,7 @@ def load(directory: Path) -> Periods:
     """
     fresh, path = nothing(), directory / _NAME
     try:
-        values = json.loads(path.read_text())
+        values = json.loads(read_file(path))
         values["spans"] = [_read_span(*each) for each in values["spans"]]
         values["pending"] = [_read_look(each) for each in values["pending"]]
         values["silent"] = [(int(tid), int(ticks)) for tid, ticks in values["silent"]]

@@ -12,8 +12,11 @@ if TYPE_CHECKING:
 
 Row = tuple[object, ...]
 
-EVENT_SIZE = 200  # bytes that an event counts in `held`, with its further rows
-ROW_SIZE = 100  # bytes that a dimension row counts there, beside its texts
+# Bytes that rows count in `held`, beside their texts: about what a row takes in memory.
+EVENT_SIZE: Final = 200
+CHILD_SIZE: Final = 100  # a row of path, sockaddr, exec or record
+ROW_SIZE: Final = 100  # a dimension row, or a type that nobody knows
+RAW_SIZE: Final = 200
 
 _NR: Final = 3  # columns of the table `syscall`
 _CONTEXT: Final = -1

@@ -10,6 +10,10 @@ of one host in the order of their serials and sets hosts apart. Two events may
 still meet on one id (the clock was set back over a reboot): the store then
 takes `next_event_id`.
 
+An event that meets another on its id goes through `places`: first the next serials of the
+same second, then places that its own content chooses. So no number of events of one identity
+can make the way of each of them longer.
+
 A dimension id is the first 47 bits of a hash of the row's content, keyed with
 the store's secret: whoever chooses the content cannot choose the id. 47 bits
 are 6 bytes in SQLite's record format instead of 8; ids that meet all the same
@@ -38,6 +42,13 @@ def event_id(second: int, serial: int, host: int) -> int:
 def next_event_id(taken: int) -> int:
     """Give the id to try when `taken` stands for another event: same second, other serial bits."""
     return taken & ~SERIAL_MASK | (taken + _STEP) & SERIAL_MASK
+
+
+def hashed_event_id(second: int, content: tuple[object, ...], attempt: int) -> int:
+    """Give the id that `content` chooses in this second at its `attempt`."""
+    text = b"event#%d;%b" % (attempt, canonical(content))
+    digest = blake2b(text, digest_size=8).digest()
+    return second << SERIAL_BITS | int.from_bytes(digest, "little") & SERIAL_MASK
 
 
 def canonical(values: tuple[object, ...]) -> bytes:

@@ -186,6 +186,7 @@ def _of_storage(settings: Settings | AuditsvcError, file: Path) -> Iterator[Find
     yield from _seen("settings file", lambda: storage.settings_file(file, secret=secret))
     yield from _seen("modes", lambda: storage.modes(settings))
     yield from _seen("disk: spool", lambda: storage.spool_room(settings))
+    yield from _seen("spool: names", lambda: storage.spool_names(settings))
     yield from _seen("disk: store", lambda: storage.store_room(settings))
     yield from _seen("store", lambda: storage.store(settings))
     yield from _seen("decoder", lambda: storage.decoder(settings))

@@ -15,6 +15,7 @@ from sqlalchemy.exc import ArgumentError
 from auditsvc.doctor.finding import Finding, Level, ok
 from auditsvc.errors import AuditsvcError
 from auditsvc.native import is_built, native_core
+from auditsvc.spool.segments import strangers
 from auditsvc.store.read.sql import run_query
 
 if TYPE_CHECKING:
@@ -50,6 +51,21 @@ def spool_room(settings: Settings, free: Callable[[Path], int] = _free) -> Findi
         f"the spool takes up to {_bytes(needed)}; where it cannot be written, records are counted "
         "and lost",
         "make room, or set spool.directory to another disk, or spool.keep_bytes lower",
+    )
+
+
+def spool_names(settings: Settings) -> Finding:
+    """What lies among the segments and is none."""
+    name, folder = "spool: names", settings.spool_directory
+    found = strangers(folder)
+    if not found:
+        return ok(name, "every file that looks like a segment is one")
+    return Finding(
+        name,
+        Level.WARNING,
+        f"{len(found)} files in {folder} have a name that is no segment's, such as {found[0]!r}",
+        "they are neither read nor deleted",
+        "see what they are, then take them away",
     )
 
 

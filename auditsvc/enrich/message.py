@@ -79,7 +79,7 @@ def _text(value: object, absent: str) -> str:
         else str(value)
     )
     cut = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
-    return cut if cut.isprintable() else visible(cut)
+    return visible(cut)
 
 
 def _who(row: Mapping[str, Any], user: UserName) -> str:

@@ -1,23 +1,207 @@
-"""Small files that are replaced whole."""
+"""Files that we trust, opened so that nobody else can have chosen what is in them.
+
+What must hold of a file before a byte of it is read or written, looked at on its descriptor:
+
+* It is a regular file, no symbolic link, and has one name (link count 1).
+* It belongs to root or to the user we run as, and nobody else may write it.
+* Nor may anybody else replace it: the same holds of every folder above it, and of every
+  symbolic link among them. In a sticky folder (/tmp) everybody may make files, but only
+  their owners may replace them.
+
+As only root and we ourselves can change any of that, it still holds after it was looked at.
+`UnsafeError` is an OSError: its `strerror` says what is wrong and what to do. Missing folders
+are made for their owner only, whatever the umask is.
+"""
 
 from __future__ import annotations
 
+import errno
 import os
-from typing import TYPE_CHECKING
+import re
+import stat
+from contextlib import suppress
+from pathlib import Path, PurePath
+from typing import Final
 
-if TYPE_CHECKING:
-    from pathlib import Path
+_MOST_LINKS: Final = 40  # path_resolution(7)
+_DESCRIPTOR: Final = re.compile(r"/dev/stdin|/(dev|proc/self)/fd/[0-9]+")
 
 
-def replace_file(path: Path, text: str) -> None:
+class UnsafeError(OSError):
+    """Another user may change the file, or may put another in its place."""
+
+
+def open_file(path: Path, flags: int = os.O_RDONLY) -> int:
+    """Open a file and give its descriptor; with O_CREAT it is made, mode 0600, in its folder.
+
+    UnsafeError, or another OSError.
+    """
+    real = folder_of(path) / path.name
+    # A pipe in the file's place must not make us wait.
+    flags |= os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+    try:
+        descriptor = os.open(real, flags, 0o600)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise _unsafe(path, "is a symbolic link: give the path that it leads to") from error
+        raise
+    try:
+        _check_file(os.fstat(descriptor), path)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def read_file(path: Path, most: int | None = None) -> bytes:
+    """Give what a file holds, up to `most` bytes."""
+    with os.fdopen(open_file(path), "rb") as stream:
+        return stream.read() if most is None else stream.read(most)
+
+
+def read_named(path: Path, most: int) -> bytes:
+    """Do as `read_file` for a path that the user named: it may be a pipe, or a descriptor.
+
+    What stands behind /dev/stdin and /dev/fd/N was opened by who called us.
+    """
+    if _DESCRIPTOR.fullmatch(str(path)):
+        with path.open("rb") as stream:
+            return stream.read(most)
+    real = folder_of(path) / path.name
+    info = os.lstat(real)
+    if not stat.S_ISFIFO(info.st_mode):
+        return read_file(path, most)
+    _check_owner(info, path)
+    with real.open("rb") as stream:
+        return stream.read(most)
+
+
+def is_there(path: Path) -> bool:
+    """Check a file that another program will open by its name; False if there is none."""
+    try:
+        real = folder_of(path) / path.name
+        # O_PATH needs no right to read it, and gives a symbolic link itself.
+        descriptor = os.open(real, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        _check_file(os.fstat(descriptor), path)
+    finally:
+        os.close(descriptor)
+    return True
+
+
+def make_folder(path: Path) -> Path:
+    """Make a folder and what is missing above it, mode 0700 each; gives its real path."""
+    if not path.is_dir():
+        make_folder(path.parent)
+        with suppress(FileExistsError):
+            path.mkdir(0o700)
+            path.chmod(0o700)  # the umask may have taken the owner's own bits
+    return _walk(path)
+
+
+def folder_of(path: Path) -> Path:
+    """Check the folders above a path; gives the real path of the one that it is in."""
+    return _walk(path.parent)
+
+
+def replace_file(path: Path, text: str, *, sync: bool = False) -> None:
     """Write a file, mode 0600, that holds either the old text or the new; OSError if it cannot.
 
-    Its folder is made if it is not there. One process at a time.
+    Its folder is made if it is not there. One process at a time. With `sync` that holds for
+    a power cut too.
     """
-    path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.new")
+    folder = make_folder(path.parent)
+    with suppress(FileNotFoundError):
+        _check_file(os.lstat(folder / path.name), path)
+    temporary = folder / f".{path.name}.new"
     temporary.unlink(missing_ok=True)
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    descriptor = os.open(temporary, flags, 0o600)
     with os.fdopen(descriptor, "w") as stream:
+        os.fchmod(descriptor, 0o600)
         stream.write(text)
-    temporary.replace(path)
+        if sync:
+            stream.flush()
+            os.fdatasync(descriptor)
+    temporary.replace(folder / path.name)
+
+
+def _walk(path: Path) -> Path:
+    """Go down to a folder as path_resolution(7) does, and check each step."""
+    steps = [*reversed(PurePath(os.getcwd(), path).parts[1:])]  # noqa: PTH109 - for PurePath
+    at, links = Path("/"), 0
+    _check_folder(os.lstat(at), at)
+    while steps:
+        name = steps.pop()
+        if name == "..":
+            at = at.parent
+            continue
+        entry = at / name
+        info = os.lstat(entry)
+        if stat.S_ISLNK(info.st_mode):
+            _check_owner(info, entry)
+            links += 1
+            if links > _MOST_LINKS:
+                raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
+            target = PurePath(os.readlink(entry))  # noqa: PTH115 - its parts, not its place
+            at = Path("/") if target.is_absolute() else at
+            steps += reversed(target.parts[target.is_absolute() :])
+            continue
+        if not stat.S_ISDIR(info.st_mode):
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(entry))
+        _check_folder(info, entry)
+        at = entry
+    return at
+
+
+def _check_folder(info: os.stat_result, path: Path) -> None:
+    _check_owner(info, path, f"in the folder {path}")
+    if _others_write(info) and not info.st_mode & stat.S_ISVTX:
+        mode = stat.S_IMODE(info.st_mode)
+        raise _unsafe(
+            path, f"others may replace files in {path} (mode {mode:04o}): chmod go-w {path}"
+        )
+
+
+def _check_file(info: os.stat_result, path: Path) -> None:
+    if stat.S_ISLNK(info.st_mode):
+        raise _unsafe(path, "is a symbolic link: give the path that it leads to")
+    if stat.S_ISDIR(info.st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if not stat.S_ISREG(info.st_mode):
+        raise _unsafe(path, "is not a regular file: take it away")
+    _check_owner(info, path)
+    if _others_write(info):
+        mode = stat.S_IMODE(info.st_mode)
+        raise _unsafe(path, f"others may write it (mode {mode:04o}): chmod go-w {path}")
+    if info.st_nlink > 1:
+        raise _unsafe(path, f"has {info.st_nlink} names (hard links): put a copy in its place")
+
+
+def _check_owner(info: os.stat_result, path: Path, where: str = "") -> None:
+    if info.st_uid in (0, os.geteuid()) or (where and _is_unmapped(info.st_uid)):
+        return
+    raise _unsafe(
+        path, f"uid {info.st_uid} may change what is {where or 'in it'}: chown root {path}"
+    )
+
+
+def _others_write(info: os.stat_result) -> bool:
+    """Whether others than the owner may write; a group of its own is its user's (umask 002)."""
+    if info.st_mode & stat.S_IWOTH:
+        return True
+    own = os.geteuid() != 0 and info.st_gid == os.getegid()
+    return bool(info.st_mode & stat.S_IWGRP) and not own
+
+
+def _is_unmapped(uid: int) -> bool:
+    """Whether a folder's uid says nothing: in a user namespace the host's root has none."""
+    if Path("/proc/self/uid_map").read_text().split() == ["0", "0", "4294967295"]:
+        return False
+    return uid == int(Path("/proc/sys/kernel/overflowuid").read_text())
+
+
+def _unsafe(path: Path, what: str) -> UnsafeError:
+    return UnsafeError(errno.EPERM, what, str(path))

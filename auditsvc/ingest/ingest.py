@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 from auditsvc.collect import logfile
 from auditsvc.collect.journald.source import JournalSource
 from auditsvc.decode import make_decoder
+from auditsvc.ingest.known_store import KnownStore
 from auditsvc.ingest.load import Load, Route
-from auditsvc.store import open_store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -93,7 +93,7 @@ class Ingest:
     def run(self, progress: Callable[[int], None]) -> None:
         """Read every file to its end; `progress` is told the bytes on disk that are done."""
         done = 0
-        with open_store(self._settings.store) as store:
+        with _open_store(self._settings) as store:
             for path, name in self._names.items():
                 self.current = path
                 for moved in self._read(store, path, name):
@@ -135,7 +135,7 @@ class IngestJournal:
     def run(self, progress: Callable[[int], None]) -> None:
         """Read what the journal holds; `progress` is told the bytes of log given so far."""
         source = self._source
-        with open_store(self._settings.store) as store:
+        with _open_store(self._settings) as store:
             decoder = partial(_make_decoder, self._settings)
             load = Load(store, Route("journal", source.name, source.open, decoder))
             begin = load.log.origin()
@@ -143,6 +143,10 @@ class IngestJournal:
                 progress(load.log.origin() - begin)
         self.events += load.events
         self.duplicates += load.duplicates
+
+
+def _open_store(settings: Settings) -> Store:
+    return KnownStore(settings.spool_directory, settings.store).open(remember=False)
 
 
 def _steps(load: Load, settings: Settings) -> Iterator[None]:

@@ -53,7 +53,10 @@ _ARGUMENT: Final = re.compile(rb"a[0-9]+(?:\[[0-9]+\])?")
 _DECIMAL: Final = re.compile(rb"-?[0-9]{1,20}")
 _HEX: Final = re.compile(rb"(?:[0-9A-F]{2})+")
 _TOKEN: Final = re.compile(rb"[ \x1d]*([^ =\x1d]*)(?:=(\"[^\"]*\"|\{ [^}\x1d]*\}|[^ \x1d]*))?")
+_TOKEN_UNBRACED: Final = re.compile(rb"[ \x1d]*([^ =\x1d]*)(?:=(\"[^\"]*\"|[^ \x1d]*))?")
+_BRACE_END: Final = re.compile(rb"[}\x1d]")
 _MESSAGE: Final = b"msg='"
+_FEW_BRACES: Final = 16
 
 
 class Field(NamedTuple):
@@ -130,10 +133,29 @@ def tokens(body: bytes) -> Iterator[tuple[bytes, bytes | None]]:
 
 
 def _split(body: bytes) -> Iterator[tuple[bytes, bytes | None]]:
-    for match in _TOKEN.finditer(body):
+    if b"={ " not in body:
+        matches = _TOKEN_UNBRACED.finditer(body)
+    elif body.count(b"={ ") <= _FEW_BRACES:
+        matches = _TOKEN.finditer(body)
+    else:
+        matches = _braced(body)
+    for match in matches:
         name, value = match.groups()
         if name or value is not None:
             yield name, value
+
+
+def _braced(body: bytes) -> Iterator[re.Match[bytes]]:
+    """Do as `_TOKEN.finditer`, and look for the end of a brace only once where there is none."""
+    at = unended = 0
+    while at < len(body):
+        match = (_TOKEN_UNBRACED if at < unended else _TOKEN).match(body, at)
+        assert match is not None  # it takes nothing, too
+        yield match
+        if at >= unended and match[2] == b"{":
+            end = _BRACE_END.search(body, match.end())
+            unended = end.start() if end else len(body)
+        at = max(match.end(), at + 1)
 
 
 def _inside(pairs: Iterable[tuple[bytes, bytes | None]]) -> Iterator[tuple[bytes, bytes | None]]:

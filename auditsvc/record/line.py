@@ -4,8 +4,9 @@ A line is one record, as auditd writes it:
 
     [node=NAME ]type=TYPE msg=audit(SECOND.MMM:SERIAL): BODY
 
-NAME may hold spaces: it ends before the first ` type=`. TYPE is a name, a number
-or UNKNOWN[number]. Also read: the kernel's own printing (dmesg, a syslog file),
+NAME may hold spaces, and at most 255 bytes: it ends before the first ` type=`. TYPE is a
+name of at most 64 letters, a number or UNKNOWN[number]. Also read: the kernel's own
+printing (dmesg, a syslog file),
 
     [Mon DD hh:mm:ss HOST kernel: ][[seconds] ]audit: type=NUMBER audit(SECOND.MMM:SERIAL): BODY
 
@@ -34,7 +35,8 @@ STAMP: Final = rb"audit\((([0-9]{1,10})\.([0-9]{3}):([0-9]{1,10}))\)"
 """Pattern of what all records of an event share: the whole, second, millisecond, serial."""
 
 _LINE: Final = re.compile(
-    rb"(?:node=((?:(?! type=).)*) )?type=([A-Z][A-Z0-9_]*(?:\[[0-9]{1,10}\])?|[0-9]{1,10}) msg=('?)"
+    rb"(?:node=((?:(?! type=).){0,255}) )?"
+    rb"type=([A-Z][A-Z0-9_]{0,63}(?:\[[0-9]{1,10}\])?|[0-9]{1,10}) msg=('?)"
     + STAMP
     + rb":(?: (.*))?",
     re.DOTALL,

@@ -47,6 +47,12 @@ DEPENDENT: Final = frozenset(
 """Types that audit_log_exit writes after the SYSCALL or URINGOP of their event."""
 
 
+OF_TASK: Final = frozenset(
+    (LOGIN, 1325, SECCOMP, AVC, 1401, *range(1500, 1508), ANOM_ABEND, 1702, *range(1800, 1808))
+)
+"""Types whose `pid=` is that of the task which the SYSCALL of their event is of."""
+
+
 def is_user(number: int) -> bool:
     """Tell whether records of a type come from user space, each with a serial of its own.
 

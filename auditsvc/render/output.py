@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -13,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from auditsvc.host.terminal import visible
+from auditsvc.store.read.value_text import to_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -32,7 +32,7 @@ def wants_json(form: Form | None) -> bool:
 
 def write_json(value: object) -> None:
     """Write one JSON value, indented."""
-    typer.echo(json.dumps(value, indent=2))
+    typer.echo(to_json(value, indent=2, ascii_only=True))
 
 
 def write_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

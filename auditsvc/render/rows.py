@@ -1,11 +1,19 @@
-"""Rows as text: a table, CSV, JSON, or a JSON object a line."""
+"""Rows as text: a table, CSV, JSON, or a JSON object a line.
+
+What must hold, whatever the rows hold:
+
+* Nothing that a terminal acts on or hides reaches one (`auditsvc.host.terminal`): a table shows
+  it escaped always, the other formats where `out` is a terminal; JSON by its own escapes.
+* A text cell of CSV that a spreadsheet would run as a formula has a `'` before it, unless
+  `exact`. Numbers stay numbers. A row is one record, however its cells hold line ends.
+* JSON is valid (`auditsvc.store.read.value_text`), also in an encoding that lacks a character.
+"""
 
 from __future__ import annotations
 
+import codecs
 import csv
-import json
 import os
-from datetime import UTC, datetime
 from decimal import Decimal
 from enum import Enum
 from itertools import islice
@@ -16,10 +24,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from auditsvc.host.terminal import visible
+from auditsvc.host.terminal import encodable, encodable_json, visible, visible_json
+from auditsvc.store.read.value_text import as_text, read_json, to_json
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from auditsvc.store.read.result import Result
 
@@ -28,6 +37,10 @@ _WIDE: Final = 32_000
 
 # Columns of the views that hold JSON; SQLite has no type that would tell.
 _JSON_COLUMNS: Final = {"argv", "fields"}
+
+# What spreadsheets take for the beginning of a formula (OWASP, "CSV Injection"), the
+# full-width forms of East Asian input too; leading white space is skipped by some.
+_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
 
 class Format(Enum):
@@ -39,16 +52,20 @@ class Format(Enum):
     JSONL = "jsonl"
 
 
-def write_rows(result: Result, form: Format, out: TextIO) -> None:
-    """Write rows as they come; a reader that goes away early (`| head`) is no error."""
-    write = {
-        Format.TABLE: _write_table,
-        Format.CSV: _write_csv,
-        Format.JSON: _write_json,
-        Format.JSONL: _write_jsonl,
-    }[form]
+def write_rows(result: Result, form: Format, out: TextIO, *, exact: bool = False) -> None:
+    """Write rows as they come; a reader that goes away early (`| head`) is no error.
+
+    `exact`: CSV cells as they are, also those that a spreadsheet takes for formulas.
+    """
     try:
-        write(result, out)
+        if form is Format.TABLE:
+            _write_table(result, out)
+        elif form is Format.CSV:
+            _write_csv(result, out, exact=exact)
+        elif form is Format.JSON:
+            _write_json(result, out)
+        else:
+            _write_jsonl(result, out)
         out.flush()
     except BrokenPipeError:
         # What is buffered can go nowhere; without this the interpreter fails at its end.
@@ -72,41 +89,71 @@ def _write_table(result: Result, out: TextIO) -> None:
                 Text(visible(name)), justify="right" if numbers else "left", overflow="fold"
             )
         for row in page:
-            table.add_row(*(Text(visible(_plain(value))) for value in row))
+            table.add_row(*(Text(visible(as_text(value))) for value in row))
         with console.capture() as capture:  # rich would end the program at a closed pipe
             console.print(table)
         out.write(capture.get())
         first = False
 
 
-def _write_csv(result: Result, out: TextIO) -> None:
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(result.columns)
+class _Records:
+    r"""Ends each record that the csv module writes with a newline alone.
+
+    The module quotes a cell for the line ends that it writes itself: with `\n` alone, a
+    carriage return in a cell would stand bare and begin a record of its own for many readers.
+    """
+
+    def __init__(self, out: TextIO, show: Callable[[str], str]) -> None:
+        self._out = out
+        self._show = show
+
+    def write(self, record: str) -> None:
+        self._out.write(self._show(record.removesuffix("\r\n")) + "\n")
+
+
+def _write_csv(result: Result, out: TextIO, *, exact: bool) -> None:
+    writer = csv.writer(_Records(out, visible if out.isatty() else encodable))
+    cell = as_text if exact else _harmless
+    writer.writerow([cell(name) for name in result.columns])
     for row in result:
-        writer.writerow([_plain(value) for value in row])
+        writer.writerow([cell(value) for value in row])
+
+
+def _harmless(value: object) -> str:
+    text = as_text(value)
+    return f"'{text}" if isinstance(value, str) and text.startswith(_FORMULA) else text
 
 
 def _write_json(result: Result, out: TextIO) -> None:
     between = "[\n"
-    for line in _objects(result):
+    for line in _objects(result, out):
         out.write(f"{between}  {line}")
         between = ",\n"
     out.write("[]\n" if between == "[\n" else "\n]\n")
 
 
 def _write_jsonl(result: Result, out: TextIO) -> None:
-    out.writelines(f"{line}\n" for line in _objects(result))
+    out.writelines(f"{line}\n" for line in _objects(result, out))
 
 
-def _objects(result: Result) -> Iterator[str]:
+def _objects(result: Result, out: TextIO) -> Iterator[str]:
     names = _distinct(result.columns)
     documents = [name in _JSON_COLUMNS for name in result.columns]
+    show = visible_json if out.isatty() else encodable_json
+    ascii_only = not _has_all(out)
     for row in result:
         values = (
             _document(value) if document else value
             for value, document in zip(row, documents, strict=True)
         )
-        yield json.dumps(dict(zip(names, values, strict=True)), default=_json, ensure_ascii=False)
+        line = to_json(dict(zip(names, values, strict=True)), ascii_only=ascii_only)
+        yield show(line)
+
+
+def _has_all(out: TextIO) -> bool:
+    """Whether a stream can write every character; one of text in memory can."""
+    encoding = getattr(out, "encoding", None)
+    return encoding is None or codecs.lookup(encoding).name.startswith("utf-")
 
 
 def _distinct(columns: Iterable[str]) -> list[str]:
@@ -125,30 +172,4 @@ def _document(value: object) -> object:
     """Read a view's JSON; a text of the user's own making stays one."""
     if not isinstance(value, str) or not value.startswith(("[", "{")):
         return value
-    try:
-        return json.loads(value)
-    except ValueError:
-        return value
-
-
-def _json(value: object) -> object:
-    """Give what JSON has for a value that it does not know."""
-    if isinstance(value, Decimal):
-        return int(value) if value == value.to_integral_value() else float(value)
-    return _plain(value)
-
-
-def _plain(value: object) -> str:
-    """Write a value as text."""
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return "1" if value else "0"
-    if isinstance(value, bytes | memoryview):
-        return bytes(value).hex()
-    if isinstance(value, datetime):
-        utc = value.astimezone(UTC) if value.tzinfo else value
-        return utc.strftime("%Y-%m-%d %H:%M:%S.") + f"{utc.microsecond // 1000:03d}"
-    if isinstance(value, dict | list):
-        return json.dumps(value, ensure_ascii=False)
-    return str(value)
+    return read_json(value)

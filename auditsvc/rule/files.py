@@ -7,10 +7,12 @@ A folder is read as augenrules(8) does: its *.rules in natural order (9-x before
 from __future__ import annotations
 
 import re
+from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from auditsvc.errors import RuleError
+from auditsvc.host.files import UnsafeError, read_file, read_named
 from auditsvc.rule.commands import DeleteAll, Set
 from auditsvc.rule.parser import parse
 
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from auditsvc.rule.host import Host
 
 SUFFIX: Final = ".rules"
+_SHIPPED: Final = Path(str(files("auditsvc.rules")))
 _MOST: Final = 16 << 20  # bytes of a file, some 200,000 rules
 
 _NUMBER: Final = re.compile(r"([0-9]+)")
@@ -30,6 +33,7 @@ def read(
 ) -> list[Line]:
     """Read a rule file, or the rule files of a folder.
 
+    A file that another user may change or replace is refused (`auditsvc.host.files`).
     RuleError for what is missing, cannot be read or is not text, and for wrong lines; with
     a list in `errors` these are put there, and what is right is read all the same.
     """
@@ -97,11 +101,10 @@ def read_text(path: Path, *, named: bool = True) -> str:
 
     Where a user has `named` it, it may be a pipe.
     """
-    if not named and path.exists() and not path.is_file():
-        raise RuleError(f"rule file {path} is not a regular file", "take it away")
     try:
-        with path.open("rb") as stream:
-            data = stream.read(_MOST + 1)
+        data = _read(path, named=named)
+    except UnsafeError as error:
+        raise RuleError(f"rule file {path}: {error.strerror}") from error
     except OSError as error:
         raise RuleError(f"rule file {path} cannot be read: {error.strerror}") from error
     if len(data) > _MOST:
@@ -117,3 +120,10 @@ def read_text(path: Path, *, named: bool = True) -> str:
     line = data.count(b"\n", 0, at) + 1
     column = at - data.rfind(b"\n", 0, at)
     raise RuleError(f"{path}:{line}:{column}: {wrong}", "rule files are UTF-8 text")
+
+
+def _read(path: Path, *, named: bool) -> bytes:
+    if path.is_relative_to(_SHIPPED):  # as much to be trusted as this program
+        with path.open("rb") as stream:
+            return stream.read(_MOST + 1)
+    return read_named(path, _MOST + 1) if named else read_file(path, _MOST + 1)

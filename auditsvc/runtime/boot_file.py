@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from auditsvc.errors import AuditsvcError
-from auditsvc.host.files import replace_file
+from auditsvc.host.files import read_file, replace_file
 from auditsvc.rule import Rule
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def recall(path: Path) -> dict[str, Any] | None:
     DamagedError if it cannot be understood, AuditsvcError if it cannot be read.
     """
     try:
-        values = json.loads(path.read_text())
+        values = json.loads(read_file(path))
         boot = values.pop("boot")
     except (FileNotFoundError, NotADirectoryError):
         return None

@@ -9,7 +9,7 @@ import json
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Final
 
-from auditsvc.host.files import replace_file
+from auditsvc.host.files import read_file, replace_file
 from auditsvc.host.processes import alive
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def write_state(directory: Path, state: ForwardState) -> None:
 def read_state(directory: Path) -> ForwardState | None:
     """The state of the forwarder that runs now; None if none does, OSError if it is secret."""
     try:
-        state = ForwardState(**json.loads((directory / _NAME).read_text()))
+        state = ForwardState(**json.loads(read_file(directory / _NAME)))
     except (FileNotFoundError, ValueError, TypeError):
         return None
     return state if alive(state.pid) else None  # one that was killed leaves its file

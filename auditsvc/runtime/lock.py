@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 from auditsvc.errors import AuditsvcError
+from auditsvc.host.files import make_folder, open_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,8 +25,7 @@ _NAME: Final = "lock"
 def alone(directory: Path) -> Iterator[None]:
     """Hold the turn, after whoever has it; the directory is made if it is not there."""
     try:
-        directory.mkdir(mode=0o755, parents=True, exist_ok=True)
-        descriptor = os.open(directory / _NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor = open_file(make_folder(directory) / _NAME, os.O_RDWR | os.O_CREAT)
     except OSError as error:
         raise AuditsvcError(
             f"{error.filename}: {error.strerror}", "run as root, or set runtime_directory"
@@ -40,7 +40,7 @@ def alone(directory: Path) -> Iterator[None]:
 def is_taken(directory: Path) -> bool:
     """Whether somebody holds the turn just now; OSError if that cannot be seen."""
     try:
-        descriptor = os.open(directory / _NAME, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = open_file(directory / _NAME)
     except FileNotFoundError:
         return False
     try:

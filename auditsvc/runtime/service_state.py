@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from auditsvc.errors import AuditsvcError
-from auditsvc.host.files import replace_file
+from auditsvc.host.files import read_file, replace_file
 from auditsvc.host.processes import alive
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def write_state(directory: Path, state: State) -> None:
 def read_state(directory: Path) -> State | None:
     """The state of the service that runs now; None if none does, AuditsvcError if it is secret."""
     try:
-        values = json.loads((directory / _NAME).read_text())
+        values = json.loads(read_file(directory / _NAME))
         state = State(**values)
     except (FileNotFoundError, ValueError, TypeError):
         return None

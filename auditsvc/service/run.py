@@ -22,7 +22,7 @@ import structlog
 from systemd import daemon as systemd
 
 from auditsvc.decode import decoder_in_use
-from auditsvc.errors import AuditsvcError, SpoolError
+from auditsvc.errors import AuditsvcError, SpoolError, StoreError
 from auditsvc.forward.process import Child
 from auditsvc.host.signals import Signals
 from auditsvc.record.daemon import DaemonRecords, actor
@@ -33,7 +33,6 @@ from auditsvc.service.exclusions import Exclusions
 from auditsvc.service.health import Health
 from auditsvc.service.wiring import Wiring
 from auditsvc.spool import retention
-from auditsvc.store import open_store
 from auditsvc.store.read.feed import Feed
 
 if TYPE_CHECKING:
@@ -96,7 +95,7 @@ class Service:
     def _begin(self) -> None:
         settings, parts = self._settings, self._parts
         # The store first: a wrong URL must show before anything else is touched.
-        with open_store(settings.store) as store:
+        with self._wiring.known.open(remember=True) as store:
             self._health.place = store.place
             self._exclusions.look(store)
             if settings.forward.enabled:
@@ -156,6 +155,7 @@ class Service:
         place = parts.committed
         if place and now - self._discarded_at >= _DISCARD_EVERY:
             self._discarded_at = now
+            self._remember_place()
             self._discard(place)
         self._health.show_state(parts)
 
@@ -167,6 +167,19 @@ class Service:
             self._health.errors["discard"] = str(error)
         else:
             self._health.errors["discard"] = ""
+
+    def _remember_place(self) -> None:
+        """Note beside the spool up to where the store has it."""
+        place, loader = self._parts.committed, self._parts.loader
+        errors = self._health.errors
+        errors["store's place"] = ""
+        try:
+            if place and loader is not None and not loader.trouble:
+                self._wiring.known.reached(place.segment, place.position)
+        except OSError as error:
+            errors["store's place"] = f"{error.filename}: {error.strerror}"
+        except StoreError as error:
+            errors["store's place"] = str(error)
 
     def _watch_switch(self) -> None:
         """Put into the evidence who asked for `off` or `on`: the kernel says less, or nothing."""
@@ -214,6 +227,7 @@ class Service:
             steps.callback(health.remove_state)
             if self._forwarder is not None:
                 steps.callback(self._forwarder.stop)
+            steps.callback(self._remember_place)
             if parts.loader is not None and parts.loader.is_alive():
                 steps.callback(parts.loader.finish, self._settings.loader.patience)
             if parts.sink is not None:

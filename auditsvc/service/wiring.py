@@ -8,6 +8,7 @@ the kernel's audit daemon, the loader opens the store.
 
 from __future__ import annotations
 
+import os
 import threading
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,15 +23,16 @@ from auditsvc.coverage.watch import Watch
 from auditsvc.decode import make_decoder
 from auditsvc.errors import AuditsvcError
 from auditsvc.guard import Guard, Meant
+from auditsvc.ingest.known_store import KnownStore
 from auditsvc.ingest.load import Load, Route
 from auditsvc.ingest.loader import Loader
 from auditsvc.kernel.netlink import RecordSocket
 from auditsvc.kernel.session import Session
+from auditsvc.record.daemon import actor
 from auditsvc.spool.reader import SpoolReader
 from auditsvc.spool.segments import Place, backlog
 from auditsvc.spool.sink import Sink
 from auditsvc.spool.writer import SpoolWriter
-from auditsvc.store import open_store
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -93,6 +95,7 @@ class Wiring:
         self._daemon = daemon
         self._opened = opened
         self.parts = Parts(settings.spool_directory)
+        self.known = KnownStore(settings.spool_directory, settings.store)
 
     def make(self) -> Parts:
         """Make them all; AuditsvcError if one cannot be made."""
@@ -147,13 +150,16 @@ class Wiring:
             return make_decoder(settings.decoder_name, secret=secret, host=settings.host, idle=idle)
 
         def begin() -> Load:
-            store = open_store(settings.store)
+            store = self.known.open(remember=True)
             try:
                 self._opened(store)  # it may be another server than before
-                return Load(store, Route(kind, name, open_log, make))
+                load = Load(store, Route(kind, name, open_log, make))
+                if kind == "spool":
+                    self._report_lost_rows(self.known.compare(store.source(kind, name)))
             except BaseException:
                 store.close()
                 raise
+            return load
 
         parts.loader = Loader(
             begin,
@@ -163,6 +169,13 @@ class Wiring:
             busy=lambda: parts.busy,
             waiting=lambda: parts.waiting,
         )
+
+    def _report_lost_rows(self, what: str) -> None:
+        """Put into the log and into the evidence that rows which were stored are gone."""
+        if what:
+            log.error(what)
+            ourselves = actor(os.getpid())
+            self.parts.note(self._daemon.config(ourselves, "store", "state=lost-rows"))
 
     def _make_watch(self) -> None:
         """See how the kernel is found, before it is changed."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Self
 
+from auditsvc.host.files import open_file
 from auditsvc.spool.segments import Place, segment_path, segments, spool_error
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ class SpoolReader:
         self.missing = 0
         """Segments that were deleted before they were read."""
         self._fd = -1
-        self._oldest_checked = False
+        self._newline_at = -1  # where a newline is known to stand in the open segment
 
     def __enter__(self) -> Self:
         return self
@@ -42,7 +43,7 @@ class SpoolReader:
         What the spool has lost since (a crash before its sync, or somebody who emptied
         it) is passed over: so open it before the writer appends anything.
         """
-        place = Place(int(segment or 0), position)
+        place = Place(int(segment), position) if segment.isdecimal() else Place()
         existing = segments(directory)
         if existing and place.segment > existing[-1]:
             place = Place()  # another spool, numbered anew
@@ -106,8 +107,11 @@ class SpoolReader:
 
     def _ends(self, position: int) -> bool:
         """Whether there is a newline from `position` on."""
+        if self._newline_at >= position:  # a long line is not looked through for each part of it
+            return True
         while piece := os.pread(self._fd, _PIECE, position):
-            if b"\n" in piece:
+            if (found := piece.find(b"\n")) >= 0:
+                self._newline_at = position + found
                 return True
             position += len(piece)
         return False
@@ -126,8 +130,9 @@ class SpoolReader:
             place = Place(later[0], 0)
         path = segment_path(self.directory, place.segment)
         try:
-            self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+            self._fd = open_file(path)
         except OSError as error:
             raise spool_error(path, error) from error
         self.place = place
+        self._newline_at = -1
         return True

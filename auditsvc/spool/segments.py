@@ -2,10 +2,12 @@
 
 In go whole lines, out come bytes and the place they stand at. What must hold:
 
-* A segment is `audit-NNNNNNNNNNNN.log`, mode 0600; numbers rise by one. Only the last
-  one grows, by appending whole lines. A line that is not whole is cut off before anything
-  is put behind it: at once where the disk refused a write, when the spool is opened again
-  where a crash tore it (and handed to the caller, who writes down what it was).
+* A segment is `audit-NNNNNNNNNNNN.log`, mode 0600; numbers rise by one, up to `LAST`, which
+  grows on. A file of any other name is none of ours and is left alone (`strangers`); a
+  segment or folder that another user may change or replace is refused (`auditsvc.host.files`).
+* Only the last one grows, by appending whole lines. A line that is not whole is cut off
+  before anything is put behind it: at once where the disk refused a write, when the spool is
+  opened again where a crash tore it (and handed to the caller, who writes down what it was).
 * A line whose newline stands in a segment is never cut off: a reader may have taken it.
   So what is left of a refused write counts as written, line by line (`SpoolError.written`).
 * A reader takes a line once it is whole, and its place is never beyond the writer's. It
@@ -17,17 +19,21 @@ One process writes (a lock on the folder says so), any number may read.
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from auditsvc.errors import SpoolError
+from auditsvc.host.files import UnsafeError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
-_NAME = re.compile(r"audit-(\d{12})\.log\Z")
+_NAME = re.compile(r"audit-([0-9]{12})\.log\Z")
+LAST = (1 << 23) - 1
+"""The highest number of a segment: of the 63 bits of `SpoolReader.origin` 40 are a position's."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -45,13 +51,29 @@ def segment_path(directory: Path, segment: int) -> Path:
 
 def segments(directory: Path) -> list[int]:
     """Numbers of the segments that exist, rising."""
+    return sorted(number for name in _names(directory) if (number := _number(name)))
+
+
+def strangers(directory: Path) -> list[str]:
+    """Names of files that look like segments and are none: they are neither read nor deleted."""
+    names = _names(directory)
+    return sorted(name for name in names if name.startswith("audit-") and not _number(name))
+
+
+def _names(directory: Path) -> list[str]:
     try:
-        names = [entry.name for entry in directory.iterdir()]
+        return os.listdir(directory)  # noqa: PTH208 - names alone are asked for
     except FileNotFoundError:
         return []
     except OSError as error:
         raise spool_error(directory, error) from error
-    return sorted(int(found[1]) for name in names if (found := _NAME.match(name)))
+
+
+def _number(name: str) -> int:
+    """Give the number of a segment; 0 for another file."""
+    found = _NAME.match(name)
+    number = int(found[1]) if found else 0
+    return number if number <= LAST else 0
 
 
 def backlog(directory: Path, place: Place) -> int:
@@ -71,4 +93,5 @@ def backlog(directory: Path, place: Place) -> int:
 def spool_error(path: Path, error: OSError, written: int = 0) -> SpoolError:
     """Say what failed where; `written` lines were written all the same."""
     what = f"spool {path}: {error.strerror or error}"
-    return SpoolError(what, "make room or give it another folder", written=written)
+    hint = "" if isinstance(error, UnsafeError) else "make room or give it another folder"
+    return SpoolError(what, hint, written=written)

@@ -12,7 +12,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Self
 
 from auditsvc.errors import SpoolError
-from auditsvc.spool.segments import Place, segment_path, segments, spool_error
+from auditsvc.host.files import make_folder, open_file
+from auditsvc.spool.segments import LAST, Place, segment_path, segments, spool_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -40,9 +41,7 @@ class SpoolWriter:
         self._unsynced = False
         self._finished: list[int] = []  # segments that were rotated and are not synced yet
         try:
-            _make_folder(directory)
-            flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-            self._lock = os.open(directory / "lock", flags, 0o600)
+            self._lock = open_file(make_folder(directory) / "lock", os.O_RDWR | os.O_CREAT)
         except OSError as error:
             raise spool_error(directory, error) from error
         try:
@@ -107,6 +106,8 @@ class SpoolWriter:
         SpoolError if there is no next one, or its name may not survive a crash of the host.
         """
         self._cut()
+        if self._segment >= LAST:
+            return  # better one that is too long than a record lost
         old = self._fd
         self._open(self._segment + 1)  # once it exists readers go there, and so must we
         if self._unsynced and self.fsync != "none":
@@ -141,9 +142,8 @@ class SpoolWriter:
 
     def _open(self, segment: int) -> None:
         path = segment_path(self.directory, segment)
-        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
         try:
-            self._fd = os.open(path, flags, 0o600)
+            self._fd = open_file(path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
         except OSError as error:
             raise spool_error(path, error) from error
         self._segment, self._size = segment, os.fstat(self._fd).st_size
@@ -205,10 +205,3 @@ def sync(descriptors: Iterable[int]) -> None:
         raise SpoolError(
             f"the spool cannot be forced to the disk: {failure.strerror}", "check the disk's health"
         ) from failure
-
-
-def _make_folder(directory: Path) -> None:
-    """Make it and what is missing above it, all for their owner only, whatever the umask is."""
-    if not directory.is_dir():
-        _make_folder(directory.parent)
-        directory.mkdir(mode=0o700, exist_ok=True)

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from auditsvc.errors import AbsentError
 from auditsvc.store import builtin
 from auditsvc.store.database import reading
 from auditsvc.store.databases import open_database, parse_url
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from types import TracebackType
     from typing import Self
+
+    from sqlalchemy import Connection
 
     from auditsvc.decode.batch import Batch
     from auditsvc.store.database import Database
@@ -39,6 +42,7 @@ __all__ = [
     "migrate",
     "open_store",
     "parse_url",
+    "place_of",
 ]
 
 DEFAULT_URL: Final = "sqlite:////var/lib/auditsvc/auditsvc.db"
@@ -122,6 +126,7 @@ def open_store(url: str = DEFAULT_URL, *, create: bool = True, read: bool = Fals
             return Store(database, b"")
         database.prepare(create=create)
         with database.begin(alone=True) as connection:
+            _refuse_empty(database, connection, create=create)
             bring_up(database, connection)
             secret = builtin.secret(connection)
     except BaseException:
@@ -130,12 +135,25 @@ def open_store(url: str = DEFAULT_URL, *, create: bool = True, read: bool = Fals
     return Store(database, secret)
 
 
-def migrate(url: str = DEFAULT_URL) -> str:
-    """Make a store, or bring it to this program's schema; give a line that says what was done."""
+def _refuse_empty(database: Database, connection: Connection, *, create: bool) -> None:
+    """See that a store is there, not only a file or database for one, before it is made one."""
+    if not create and database.empty(connection):
+        raise AbsentError(
+            f"there is no store at {database.place}: it is empty",
+            "`auditsvc run` or `ingest` makes one",
+        )
+
+
+def migrate(url: str = DEFAULT_URL, *, create: bool = True) -> str:
+    """Make a store, or bring it to this program's schema; give a line that says what was done.
+
+    StoreError if it is not there and `create` is false.
+    """
     database = open_database(url)
     try:
-        database.prepare(create=True)
+        database.prepare(create=create)
         with database.begin(alone=True) as connection:
+            _refuse_empty(database, connection, create=create)
             before, after = bring_up(database, connection)
             builtin.secret(connection)
     finally:

@@ -47,3 +47,10 @@ def open_database(url: str, *, read: bool = False) -> Database:
     module = import_module(_MODULES[parsed.get_backend_name()])
     make = cast("Callable[..., Database]", module.make_database)
     return make(parsed, read=read)
+
+
+def place_of(url: str) -> str:
+    """How messages call the store of a URL; ConfigError if it is none. Nothing is opened."""
+    database = open_database(url)
+    database.engine.dispose()
+    return database.place

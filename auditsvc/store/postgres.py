@@ -16,7 +16,7 @@ import psycopg
 from psycopg import errors
 from sqlalchemy import BigInteger, Integer, LargeBinary, SmallInteger, Text, create_engine, exc
 
-from auditsvc.errors import StoreError
+from auditsvc.errors import AbsentError, StoreError
 from auditsvc.store.database import Contested, column_list, first_line, transaction
 from auditsvc.store.schema import FACTS
 
@@ -109,7 +109,7 @@ class Postgres:
         """See that the server lets us in and, unless `create`, that the store is there."""
         with transaction(self) as connection:
             if self.empty(connection) and not create:
-                raise StoreError(
+                raise AbsentError(
                     f"there is no store at {self.place}", "`auditsvc run` or `ingest` makes one"
                 )
 

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import QueuePool, create_engine, event, exc
 
-from auditsvc.errors import StoreError
+from auditsvc.errors import AbsentError, StoreError
+from auditsvc.host.files import UnsafeError, folder_of, is_there, make_folder, open_file
 from auditsvc.store.database import READS, Contested, column_list, first_line, transaction
 from auditsvc.store.schema import FACTS
 
@@ -104,6 +105,7 @@ class SQLite:
         # A Python that was built without it has no such method.
         self.takes_whole = hasattr(sqlite3.Connection, "deserialize")
         self._busy = busy
+        self._opened: tuple[int, int] | None = None
         if read:
             self.engine = create_engine(
                 "sqlite://", creator=self.open_reader, poolclass=QueuePool, pool_size=1
@@ -114,6 +116,8 @@ class SQLite:
         event.listen(self.engine, "begin", _begin)
 
     def _connect(self, connection: sqlite3.Connection, _: object) -> None:
+        info = self.path.stat()
+        self._opened = self._opened or (info.st_dev, info.st_ino)
         connection.isolation_level = None  # transactions begin in _begin
         connection.execute(f"PRAGMA page_size = {_PAGE}")  # of a file that is new
         self._switch_to_wal(connection)
@@ -141,17 +145,20 @@ class SQLite:
     def prepare(self, *, create: bool) -> None:
         """Make the file, or see that the one there is ours, before a byte of it changes."""
         try:
-            if self.path.exists():
+            if self._is_there():
                 self._check()
             elif create:
                 # Its own folder is part of the store; those above must be there.
-                self.path.parent.mkdir(mode=0o700, exist_ok=True)
+                folder_of(self.path.parent)
+                make_folder(self.path.parent)
                 # The mode counts from the first byte on; SQLite itself would use the umask.
-                os.close(os.open(self.path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
+                os.close(open_file(self.path, os.O_CREAT | os.O_RDWR))
             else:
-                raise StoreError(
+                raise AbsentError(
                     f"there is no store at {self.place}", "`auditsvc run` or `ingest` makes one"
                 )
+        except UnsafeError as error:
+            raise StoreError(f"the store {error.filename}: {error.strerror}") from error
         except OSError as error:
             raise StoreError(
                 f"the store {self.place} cannot be made: {error.strerror}",
@@ -159,6 +166,12 @@ class SQLite:
             ) from error
         except sqlite3.Error as error:
             raise self.explain(error) from error
+
+    def _is_there(self) -> bool:
+        """Whether the file is; UnsafeError if others may change it, or what SQLite puts beside."""
+        for end in ("-wal", "-shm", "-journal"):
+            is_there(self.path.with_name(self.path.name + end))
+        return is_there(self.path)
 
     @property
     def uri(self) -> str:
@@ -207,7 +220,20 @@ class SQLite:
         """Open a transaction; SQLite has one writer at a time anyway."""
         del alone
         with transaction(self) as connection:
+            self._see_in_place()
             yield connection
+
+    def _see_in_place(self) -> None:
+        """See that the file is still where it was opened: SQLite would write on into nowhere."""
+        try:
+            info = self.path.stat()
+        except OSError:
+            info = None
+        if info is None or (info.st_dev, info.st_ino) != self._opened:
+            raise StoreError(
+                f"the store {self.place} was taken away or replaced while it was open",
+                "put it back",
+            )
 
     def empty(self, connection: Connection) -> bool:
         """Whether there is nothing in it; StoreError if what is there is not ours."""
@@ -244,7 +270,7 @@ class SQLite:
         del whole  # it is staged
         staged, columns = f"{_STAGE}.{table.name}", column_list(table)
         added = connection.exec_driver_sql(
-            f"INSERT INTO main.{table.name} ({columns})"  # noqa: S608 - names of the schema
+            f"INSERT OR FAIL INTO main.{table.name} ({columns})"  # noqa: S608 - names of the schema
             f" SELECT {columns} FROM {staged} WHERE true ON CONFLICT DO NOTHING"
         )
         if added.rowcount == connection.exec_driver_sql(f"SELECT count(*) FROM {staged}").scalar():  # noqa: S608
@@ -275,7 +301,7 @@ class SQLite:
 
     def insert_absent(self, connection: Connection, table: Table, rows: Sequence[Row]) -> int:
         """Insert the rows whose key is free; give how many those were."""
-        statement = f"{_insert(table)} ON CONFLICT DO NOTHING"
+        statement = f"{_insert_or_fail(table)} ON CONFLICT DO NOTHING"
         return connection.exec_driver_sql(statement, list(rows)).rowcount
 
     def fetch(
@@ -330,11 +356,19 @@ def _insert_many(connection: Connection, table: Table, rows: Sequence[Row]) -> N
         flat = chain.from_iterable(rows[:whole])
         width = len(table.columns) * _ROWS_A_STATEMENT
         several = list(zip(*[flat] * width, strict=True))
-        # FAIL: the transaction is rolled back as a whole, so a statement need not be by itself.
-        statement = _insert(table, _ROWS_A_STATEMENT).replace("INSERT", "INSERT OR FAIL", 1)
+        statement = _insert_or_fail(table, _ROWS_A_STATEMENT)
         connection.exec_driver_sql(statement, several)
     if rest := list(rows[whole:]):
         connection.exec_driver_sql(_insert(table), rest)
+
+
+def _insert_or_fail(table: Table, count: int = 1) -> str:
+    """Give the statement that leaves behind what it did before an error.
+
+    The transaction is rolled back as a whole, so no statement need be by itself: SQLite would
+    keep a copy of each page that it changes, in memory, as many as a batch touches.
+    """
+    return _insert(table, count).replace("INSERT", "INSERT OR FAIL", 1)
 
 
 def _insert(table: Table, count: int = 1) -> str:

@@ -37,7 +37,7 @@ impl Decoder {
 
     #[getter]
     fn held(&self) -> usize {
-        self.0.rows.held()
+        self.0.held()
     }
 
     fn feed(&mut self, py: Python<'_>, data: &[u8], now: f64) {

@@ -153,7 +153,7 @@ def test_a_table_writes_no_control_bytes():
     write_rows(Result(("comm", evil), [(evil, b"\x00\xff")]), Format.TABLE, out)
     assert "\x1b" not in out.getvalue()
     assert "\x9b" not in out.getvalue()
-    assert r"\x1b[2Jgone\x9b31m\x202e[bold]" in out.getvalue()
+    assert r"\x1b[2Jgone\x9b31m\u202e[bold]" in out.getvalue()
     assert "00ff" in out.getvalue()
 
 

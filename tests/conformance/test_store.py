@@ -179,7 +179,8 @@ def test_orphans_of_one_event_meet(url):
         load(url, path(6, f"/file{n}", item=n), f"log{random.random()}")
     seen = everything(url)
     assert len(seen["events"]) == 1
-    assert [r["fields"]["name"] for r in seen["records"] if "name" in r["fields"]] == ["/file2"]
+    assert [p["name"] for p in seen["paths"]] == ["/file2"]
+    assert [e["fields"]["name"] for e in seen["events"]] == ["/file1"]
     assert ledger(url)["duplicate"] == 1
 
 
@@ -215,7 +216,8 @@ def test_two_hosts_that_meet_on_one_id_are_both_kept(url):
         load(url, text, f"log{n}")
     seen = everything(url)
     assert sorted(s["host"] for s in seen["syscalls"]) == ["one", "two"]
-    assert len({s["event_id"] for s in seen["syscalls"] + seen["events"]}) == 2
+    assert [e["type"] for e in seen["events"]] == ["USER_LOGIN"]
+    assert len({s["event_id"] for s in seen["syscalls"] + seen["events"]}) == 3
     assert {(p["name"], p["event_id"]) for p in seen["paths"]} == {
         ("/etc/passwd" if s["host"] == "one" else "/two", s["event_id"]) for s in seen["syscalls"]
     }

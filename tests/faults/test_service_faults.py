@@ -94,7 +94,7 @@ def test_a_server_that_goes_and_comes_back(postgres_server, postgres_url, tmp_pa
     until(lambda: run.state("store_trouble") == "")
     status, said = run.end()
     assert status == 0, said
-    assert "is well again" in said
+    assert "recovered" in said
     assert stored(postgres_url) == (900, 900)
     assert balanced(postgres_url)
     assert ledger(postgres_url)["duplicate"] == 0

@@ -245,7 +245,6 @@ def test_without_privilege(tmp_path):
     """Check needs none; diff and load say in one line what they need."""
     path = tmp_path / "my.rules"
     path.write_text("-a always,exit -S all -F auid=5\n")
-    tmp_path.chmod(0o777)
     for verb, status in (("check", 0), ("diff", 1), ("load", 1)):
         done = subprocess.run(
             ["setpriv", "--bounding-set=-all", "--inh-caps=-all", AUDITSVC, "rules", verb, path],

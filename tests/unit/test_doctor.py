@@ -552,6 +552,14 @@ def test_store(settings):
     shows(storage.store(settings), Level.ERROR, "x.db")
 
 
+def test_names_in_the_spool(settings):
+    """A file that only looks like a segment is told, for nobody reads or deletes it."""
+    shows(storage.spool_names(settings), Level.OK, "segment")
+    settings.spool_directory.mkdir(parents=True)
+    (settings.spool_directory / "audit-9999999999999999999.log").touch()
+    shows(storage.spool_names(settings), Level.WARNING, "audit-9999999999999999999.log")
+
+
 @pytest.mark.skipif(os.getuid() != 0, reason="the owner of evidence is root")
 def test_modes(settings):
     """Who can change the evidence is worse than who can read it."""

@@ -14,6 +14,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
+from auditsvc.decode.batch import RAW_SIZE, ROW_SIZE
 from auditsvc.decode.contract import COUNTS, IDLE, MAX_OPEN
 from auditsvc.decode.reference.calls import CALL, read_call
 from auditsvc.decode.reference.dimensions import Dimensions
@@ -33,12 +34,12 @@ MAX_LINE: Final = 1 << 20
 _MAX_HOSTS: Final = 256
 
 _EVENT: Final = re.compile(
-    rb"((?:node=(?:(?! type=)[^\n])* )?)type=SYSCALL msg="
+    rb"((?:node=(?:(?! type=)[^\n]){0,255} )?)type=SYSCALL msg="
     + STAMP
     + rb": "
     + CALL
     + rb"( ppid=[^\n]*)\n"
-    rb"((?:\1type=(?!EOE |SYSCALL |PROCTITLE )[A-Z][A-Z0-9_]* msg=audit\(\2\): [^\n]*\n)*)"
+    rb"((?:\1type=(?!EOE |SYSCALL |PROCTITLE )[A-Z][A-Z0-9_]{0,63} msg=audit\(\2\): [^\n]*\n)*)"
     rb"\1type=PROCTITLE msg=audit\(\2\): ([^\n]*)\n"
     rb"(\1type=EOE msg=audit\(\2\): ?\n)?"
 )
@@ -62,6 +63,7 @@ class ReferenceDecoder:
         self._serials: dict[bytes, Serials] = {}
         self._counts = dict.fromkeys(COUNTS, 0)
         self._raw: list[tuple[int, bytes, str]] = []
+        self._raw_held = 0  # about how many bytes `_raw` holds
         self._parts: list[bytes] = []  # of the unfinished line
         self._held = 0  # bytes in them
         self._position = 0  # where they begin, from where the input began
@@ -74,7 +76,8 @@ class ReferenceDecoder:
     @property
     def held(self) -> int:
         """About how many bytes the rows hold that `take` would give."""
-        return self._rows.held
+        unknown = len(self._types.unknown) * ROW_SIZE
+        return self._rows.held + self._raw_held + unknown
 
     def feed(self, data: bytes, now: float) -> None:
         """Take the next bytes of the stream, split anywhere."""
@@ -112,7 +115,7 @@ class ReferenceDecoder:
         prefix, stamp, second, ms, serial, *facts, between, title, eoe = match.groups()
         size = match.end() - match.start()
         # A longer one may hold a line that has to be cut.
-        if size > MAX_LINE or not self._events.has_room(size):
+        if size > MAX_LINE or not self._events.has_room(size, between.count(b"\n") + 2):
             return False
         node = prefix[5:-1] if prefix else None
         when, number = int(second), int(serial)
@@ -147,16 +150,19 @@ class ReferenceDecoder:
             line = text.lstrip(b"\0")
             nuls = len(text) - len(line)
             self._counts["received"] += 1
-            self._counts["raw"] += 1
-            self._raw.append((position, b"", f"{nuls} NUL bytes"))
+            self._keep_raw(position, b"", f"{nuls} NUL bytes")
             text, position = line, position + nuls
         if not text or text.isspace():
             return
         self._counts["received"] += 1
         reason = self._record(text, now)
         if reason is not None:
-            self._counts["raw"] += 1
-            self._raw.append((position, text, reason))
+            self._keep_raw(position, text, reason)
+
+    def _keep_raw(self, position: int, line: bytes, reason: str) -> None:
+        self._counts["raw"] += 1
+        self._raw.append((position, line, reason))
+        self._raw_held += len(line) + RAW_SIZE
 
     def _record(self, text: bytes, now: float, *, again: bool = False) -> str | None:
         """Take the line of a record; for one that is none give the reason.
@@ -224,6 +230,7 @@ class ReferenceDecoder:
             batch.dimensions = {**batch.dimensions, "record_type": unknown}
             self._types.unknown.clear()
         batch.raw, self._raw = self._raw, []
+        self._raw_held = 0
         batch.counts, self._counts = self._counts, dict.fromkeys(COUNTS, 0)
         return batch
 

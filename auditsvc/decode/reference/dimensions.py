@@ -17,8 +17,9 @@ Rules:
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
+from io import StringIO
+from json.encoder import encode_basestring as encode_text
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from auditsvc.decode.batch import ROW_SIZE
@@ -89,6 +90,10 @@ class _Cache(dict[K, V]):
         return value
 
 
+def _size(field: Field) -> int:
+    return 100 + len(field.name) + len(field.value or b"")
+
+
 def id_column(value: bytes | None) -> int | None:
     """Read an id (of a user, a session, a process): None if it is none, or unset."""
     number = to_int(value)
@@ -138,10 +143,14 @@ class Dimensions:
         self.held += size + ROW_SIZE
         return self._ids.put(key, made, size)
 
+    def row_id(self, table: str, content: Row) -> int:
+        """Id of any row, by its content."""
+        return self._id(table, content, 200)
+
     def _text(self, value: str, raw: bytes | None = None) -> int:
         return self._id("text", (value, raw), len(value) + len(raw or b""))
 
-    def _text_of(self, name: bytes, data: bytes) -> int:
+    def text_of(self, name: bytes, data: bytes) -> int:
         """Id of the text of a field's bytes, shown as its name asks for."""
         shown = data
         if name == b"key":
@@ -178,7 +187,8 @@ class Dimensions:
         place = self._sole(types.CWD, cwd)
         shown = self._sole(types.PROCTITLE, title)
         content = (host, arch, *columns, place, shown, extra)
-        size = len(rest) + len(cwd or b"") + len(title or b"")
+        size = len(cwd or b"") + len(title or b"")
+        size += len(rest) if isinstance(rest, bytes) else sum(map(_size, rest))
         return self._contexts.put(key, self._id("context", content, 200), 200 + size)
 
     def _sole(self, record_type: int, body: bytes | None) -> int | None:
@@ -187,16 +197,20 @@ class Dimensions:
             return None
         name, _, value = body.partition(b"=")
         data = decode_value(record_type, name, value)
-        return None if data is None else self._text_of(name, data)
+        return None if data is None else self.text_of(name, data)
 
     def file(self, body: bytes) -> int:
         """Id of the file that a PATH record tells of; `body` is without its `item=`."""
         known = self._files.get(body)
         if known is not None:
             return known
-        columns, extra = self._columns(parse_fields(types.PATH, body), _FILE_COLUMNS)
-        made = self._id("file", (*columns, extra), len(body))
+        made = self.file_of(parse_fields(types.PATH, body), len(body))
         return self._files.put(body, made, len(body))
+
+    def file_of(self, fields: Iterable[Field], size: int = 0) -> int:
+        """Id of the file that these fields of a PATH record tell of."""
+        columns, extra = self._columns(fields, _FILE_COLUMNS)
+        return self._id("file", (*columns, extra), size)
 
     def _columns(
         self, fields: Iterable[Field], kinds: Mapping[bytes, int]
@@ -212,7 +226,7 @@ class Dimensions:
             elif value is None:
                 columns[name] = None
             elif kind == _TEXT:
-                columns[name] = self._text_of(name, value)
+                columns[name] = self.text_of(name, value)
             elif kind == _ID and to_int(value) is not None:
                 columns[name] = id_column(value)
             elif kind == _NUMBER and (number := to_int(value)) is not None:
@@ -242,12 +256,23 @@ class Dimensions:
         known = self._argvs.get(bodies)
         if known is not None:
             return known
-        values, whole = join_arguments(bodies)
-        shown = [to_text(value) for value in values]
-        value = json.dumps([text for text, _ in shown], ensure_ascii=False, separators=(",", ":"))
-        exact = all(clean for _, clean in shown)
-        made = self._text(value, None if exact else b"\0".join(values))
+        fields = (field for body in bodies for field in parse_fields(types.EXECVE, body))
+        made, whole = self.argv_of(fields)
         return self._argvs.put(bodies, (made, whole), sum(map(len, bodies)))
+
+    def argv_of(self, fields: Iterable[Field]) -> tuple[int, bool]:
+        """Id of the arguments in these fields of EXECVE records, and whether those are all."""
+        values, whole = join_arguments(fields)
+        # One by one: there may be some hundred thousand.
+        listed = StringIO()
+        exact = True
+        for value in values:
+            text, clean = to_text(value)
+            exact &= clean
+            listed.write(",")
+            listed.write(encode_text(text))
+        shown = f"[{listed.getvalue()[1:]}]"
+        return self._text(shown, None if exact else b"\0".join(values)), whole
 
     def fields(self, record_type: int, body: bytes) -> int:
         """Id of a record's fields as JSON."""

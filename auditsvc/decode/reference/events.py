@@ -11,8 +11,9 @@ An event ends
   follows. LOGIN, CONFIG_CHANGE, AVC and all others can come inside a syscall and wait;
 * when another SYSCALL comes under the same identity (DISPLACED);
 * when nothing of it came for the idle time (TIMEOUT), when more events or bytes are
-  open than may be (EVICTED, the event that was opened first), and at the end of
-  input (END_OF_INPUT). This is how events end where neither PROCTITLE nor EOE is logged.
+  open than may be (EVICTED, the event that was opened first), when it has more records
+  than any event (EVICTED), and at the end of input (END_OF_INPUT). This is how events
+  end where neither PROCTITLE nor EOE is logged.
 
 Records that come after their event's end open another of the same identity; the store
 brings the two together. No event waits for another, and none is dropped.
@@ -37,8 +38,13 @@ if TYPE_CHECKING:
     from auditsvc.record.line import Line
 
 
-MAX_OPEN_BYTES: Final = 1 << 25
-"""Of the lines of all open events; the arguments of one execve take up to some 6 MB."""
+MAX_OPEN_BYTES: Final = 1 << 24
+"""Of all open events: their lines, and RECORD_SIZE for each. The arguments of one execve take
+up to some 6 MB, and twice that where they are hex."""
+RECORD_SIZE: Final = 200
+"""Bytes that a record takes beside its line."""
+MAX_RECORDS: Final = 4096
+"""Of one event; that execve has some 2,000, a call with many PATHs some hundred."""
 
 
 @dataclass(slots=True)
@@ -73,9 +79,14 @@ class Events:
         self._bytes = 0
         self.open_records = 0
 
-    def has_room(self, size: int) -> bool:
+    def has_room(self, size: int, records: int) -> bool:
         """Tell whether another event, its lines of this many bytes, would evict none."""
-        return len(self._open) < self._max_open and self._bytes + size <= MAX_OPEN_BYTES
+        size += records * RECORD_SIZE
+        return (
+            records < MAX_RECORDS
+            and len(self._open) < self._max_open
+            and self._bytes + size <= MAX_OPEN_BYTES
+        )
 
     def __contains__(self, key: bytes) -> bool:
         return key in self._open
@@ -107,9 +118,11 @@ class Events:
         event.lines.append(text)
         event.last = now
         self.open_records += 1
-        self._bytes += len(text)
+        self._bytes += len(text) + RECORD_SIZE
         if number == types.PROCTITLE:
             self._end(key, None)
+        elif len(event.records) >= MAX_RECORDS:
+            self._end(key, EVICTED)
         while len(self._open) > self._max_open or self._bytes > MAX_OPEN_BYTES:
             self._end(next(iter(self._open)), EVICTED)
         return first
@@ -133,7 +146,7 @@ class Events:
     def _end(self, key: bytes, reason: int | None) -> None:
         event = self._open.pop(key)
         self.open_records -= len(event.records)
-        self._bytes -= sum(map(len, event.lines))
+        self._bytes -= sum(map(len, event.lines)) + len(event.lines) * RECORD_SIZE
         self._done(event.identity, event.records, reason)
 
 

@@ -11,16 +11,20 @@ machine's own byte order where the structure is.
 from __future__ import annotations
 
 import re
+from array import array
 from ipaddress import IPv4Address, IPv6Address
+from itertools import groupby, pairwise
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from auditsvc.record.fields import parse_fields, to_int, to_text
-from auditsvc.record.types import EXECVE
+from auditsvc.record.fields import Field, to_int, to_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
 _PIECE: Final = re.compile(rb"a([0-9]{1,9})(?:\[([0-9]{1,9})\])?")
+_PIECE_MASK: Final = (1 << 32) - 1
+_MOST_PIECES: Final = 700_000
+"""An execve takes no more arguments: 6 MiB of them, of a pointer and a NUL each (exec.c)."""
 _LENGTH: Final = re.compile(rb"a([0-9]{1,9})_len")
 _HEX: Final = re.compile(rb"(?:[0-9A-Fa-f]{2})+")
 
@@ -32,40 +36,60 @@ class Arguments(NamedTuple):
     whole: bool
 
 
-def join_arguments(bodies: Iterable[bytes]) -> Arguments:
-    """Join the EXECVE records of one event.
+def join_arguments(fields: Iterable[Field]) -> Arguments:
+    """Join the fields of the EXECVE records of one event.
 
     Whole means: argc arguments, numbered from 0 without a hole, each of its
     pieces there, and as many bytes or hex digits as `aN_len=` says. Holes are
     closed up, so that no number in a damaged record can make a long list of
     nothing; whoever needs the numbers keeps the records.
     """
-    pieces: dict[int, dict[int, bytes]] = {}
+    places = array("Q")  # number and piece, 32 bits each
+    pieces: list[bytes] = []
     lengths: dict[int, int | None] = {}
     argc = None
     whole = True
-    for body in bodies:
-        for name, value in parse_fields(EXECVE, body):
-            if match := _PIECE.fullmatch(name):
-                number, piece = int(match[1]), int(match[2] or 0)
-                argument = pieces.setdefault(number, {})
-                whole &= piece not in argument and value is not None
-                argument.setdefault(piece, value or b"")
-            elif match := _LENGTH.fullmatch(name):
-                lengths[int(match[1])] = to_int(value)
-            elif name == b"argc" and argc is None:
-                argc = to_int(value)
+    for name, value in fields:
+        if match := _PIECE.fullmatch(name):
+            if len(pieces) < _MOST_PIECES:
+                places.append(int(match[1]) << 32 | int(match[2] or 0))
+                pieces.append(value or b"")
+                whole &= value is not None
             else:
                 whole = False
-    values = []
-    for position, (number, argument) in enumerate(sorted(pieces.items())):
-        whole &= number == position
-        whole &= max(argument) == len(argument) - 1
-        value = b"".join(argument[piece] for piece in sorted(argument))
+        elif match := _LENGTH.fullmatch(name):
+            lengths[int(match[1])] = to_int(value)
+        elif name == b"argc" and argc is None:
+            argc = to_int(value)
+        else:
+            whole = False
+    values: list[bytes] = []
+    for number, argument, fits in _grouped(places, pieces):
+        whole &= fits and number == len(values)
+        value = argument[0] if len(argument) == 1 else b"".join(argument)
         if number in lengths:
             whole &= lengths[number] in (len(value), 2 * len(value))
         values.append(value)
     return Arguments(values, whole and argc == len(values))
+
+
+def _grouped(places: array[int], pieces: list[bytes]) -> Iterator[tuple[int, list[bytes], bool]]:
+    """Give each argument's number and pieces, in order; and whether each piece is there, once."""
+    order: Iterable[int] = range(len(places))
+    if any(one >= other for one, other in pairwise(places)):
+        order = sorted(order, key=places.__getitem__)
+    for number, group in groupby(order, key=lambda at: places[at] >> 32):
+        argument: list[bytes] = []
+        fits, last = True, -1
+        for at in group:
+            piece = places[at] & _PIECE_MASK
+            if piece == last:  # the first one counts
+                fits = False
+                continue
+            fits &= piece == last + 1
+            argument.append(pieces[at])
+            last = piece
+        yield number, argument, fits
 
 
 class Address(NamedTuple):

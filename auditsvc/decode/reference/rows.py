@@ -20,7 +20,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from auditsvc.decode.batch import EVENT_SIZE, Batch, Facts, Row
+from auditsvc.decode.batch import CHILD_SIZE, EVENT_SIZE, Batch, Facts, Row
 from auditsvc.decode.ids import SERIAL_BITS, SERIAL_MASK
 from auditsvc.decode.reference.calls import Call, parse_call
 from auditsvc.decode.reference.dimensions import Dimensions, id_column
@@ -37,7 +37,7 @@ Record = tuple[int, bytes]
 _PATH: Final = re.compile(rb"item=([0-9]{1,9}) (.*)", re.DOTALL)
 _SADDR: Final = re.compile(rb"saddr=([^ \x1d]*)(?:\x1dSADDR=[^\x1d]*)?", re.DOTALL)
 # __AUDIT_ARCH_LE of linux/audit.h.
-_LITTLE_ENDIAN: Final = 0x40000000
+LITTLE_ENDIAN: Final = 0x40000000
 _EVENT_COLUMNS: Final = (b"pid", b"uid", b"auid", b"ses")
 
 
@@ -91,7 +91,8 @@ class Rows:
     def held(self) -> int:
         """About how many bytes the rows hold that nobody took."""
         events = len(self._syscalls) + len(self._events)
-        return events * EVENT_SIZE + self._dimensions.held
+        children = map(len, (self._execs, self._paths, self._sockaddrs, self._records))
+        return events * EVENT_SIZE + sum(children) * CHILD_SIZE + self._dimensions.held
 
     def take(self) -> Batch:
         """Hand over the rows made since the last call; tables without rows are left out."""
@@ -173,7 +174,7 @@ class Rows:
             if not whole:
                 further += [(types.EXECVE, body) for body in arguments]
         if further:
-            self._children(event, further, little=arch & _LITTLE_ENDIAN != 0)
+            self._children(event, further, little=arch & LITTLE_ENDIAN != 0)
         return cwd, title, whole
 
     def _event(self, identity: Identity, records: Sequence[Record], reason: int | None) -> None:

@@ -19,6 +19,7 @@ WINDOW: Final = 1 << 14
 _MASK: Final = WINDOW - 1
 _WRAP: Final = (1 << 32) - 1
 _HALF: Final = 1 << 31
+_NONE: Final = array("I", (slot ^ 1 for slot in range(WINDOW)))
 _FAR: Final = 1 << 10
 """An event that is this late was stamped, at its entry, before others that came already."""
 
@@ -33,7 +34,7 @@ class Serials:
         self.when = when
         self._span = 0
         # A slot that holds its own serial was seen; slots begin with another's.
-        self._seen = array("I", (slot ^ 1 for slot in range(WINDOW)))
+        self._seen = _NONE[:]
         self._seen[highest & _MASK] = highest
 
     def see(self, serial: int, when: int) -> int:

@@ -11,6 +11,7 @@ from psycopg.conninfo import make_conninfo
 
 from auditsvc.errors import QueryError
 from auditsvc.store.postgres import Postgres
+from auditsvc.store.read.postgres_values import take_values
 from auditsvc.store.read.result import ONLY_READS, Result
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ _FETCH: Final = 2000  # rows that PostgreSQL sends at a time
 _SESSION: Final = {
     "connect_timeout": "10",
     "application_name": "auditsvc query",
-    "options": "-c default_transaction_read_only=on -c timezone=UTC"
+    "options": "-c default_transaction_read_only=on -c timezone=UTC -c datestyle=ISO"
     " -c join_collapse_limit=20 -c from_collapse_limit=20 -c cursor_tuple_fraction=1",
 }
 
@@ -43,11 +44,14 @@ def run(url: URL, sql: str) -> Iterator[Result]:
         database.engine.dispose()
     try:
         connection.read_only = True
+        take_values(connection)
         connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
         with _cursor(connection, sql) as (columns, rows):
             yield Result(columns, rows)
     except psycopg.Error as error:
         raise QueryError(*_describe_postgres(error)) from error
+    except UnicodeError as error:
+        raise QueryError(f"the SQL cannot be sent: {error}", "write it in UTF-8") from error
     finally:
         connection.close()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from auditsvc.errors import QueryError
@@ -22,6 +23,9 @@ _PRAGMAS: Final = {
     *("table_info", "table_xinfo", "table_list", "index_list", "index_info", "index_xinfo"),
     *("database_list", "application_id", "user_version", "data_version", "schema_version"),
 }
+# Text of a cast or of another program may hold bytes that are no UTF-8: shown as \xHH.
+_text: Final = partial(str, encoding="utf-8", errors="backslashreplace")
+
 _FORBIDDEN_FUNCTIONS: Final = {"load_extension", "fts3_tokenizer"}
 
 
@@ -40,6 +44,7 @@ def run(url: URL, sql: str) -> Iterator[Result]:
         connection.set_authorizer(_authorize)
         # Python runs signal handlers only between its own steps.
         connection.set_progress_handler(lambda: 0, _INSTRUCTIONS)
+        connection.text_factory = _text
         cursor = connection.execute(sql)
         if cursor.description is None:
             raise QueryError("the statement gives no rows", ONLY_READS)

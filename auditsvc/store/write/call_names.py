@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from auditsvc.decode.batch import Batch
     from auditsvc.store.database import Database
 
-_CACHE_PAIRS: Final = 500_000
+_CACHE_PAIRS: Final = 50_000
+_CACHE_ARCHES: Final = 1000
 _ARCH: Final = schema.context.columns.keys().index("arch")
 
 
@@ -34,13 +35,13 @@ class CallNames:
     def forget(self) -> None:
         """Know nothing: a transaction was rolled back."""
         self._arches: set[int] | None = None
-        self._everywhere: set[int] = set()  # numbers that have a name on every arch seen
+        self._everywhere: set[int] | None = None  # numbers that have a name on every arch seen
         self._pairs: set[tuple[int, int]] = set()  # (context, number) that have one
 
     def write(self, connection: Connection, batch: Batch) -> None:
         """Insert what lacks; the batch's contexts must be there."""
         self._name_arches(connection, batch)
-        odd = batch.facts.numbers() - self._everywhere
+        odd = batch.facts.numbers() - (self._everywhere or set())
         if odd and (pairs := batch.facts.pairs(odd) - self._pairs):
             self._name_pairs(connection, pairs)
 
@@ -52,14 +53,18 @@ class CallNames:
             arches = {arch for row in contexts if isinstance(arch := row[_ARCH], int)}
         if self._arches is None:
             arches.update(connection.scalars(select(func.distinct(schema.context.c.arch))))
-            self._arches = set()
+            self._arches, self._everywhere = set(), None
         new = arches - self._arches
         if not new:
             return
         rows = [(arch, names.arch_name(arch)) for arch in sorted(new)]
         self._database.insert_absent(connection, schema.arch_name, rows)
-        self._arches |= new
-        self._everywhere = set.intersection(*(set(names.syscalls(a)) for a in self._arches))
+        for arch in new:
+            named = set(names.syscalls(arch))
+            self._everywhere = named if self._everywhere is None else self._everywhere & named
+        if len(self._arches) + len(new) > _CACHE_ARCHES:
+            self._arches.clear()  # but what has a name everywhere stays what it was
+        self._arches |= set(sorted(new)[:_CACHE_ARCHES])
 
     def _name_pairs(self, connection: Connection, pairs: set[tuple[int, int]]) -> None:
         used = {context for context, _ in pairs}

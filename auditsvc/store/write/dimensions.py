@@ -16,7 +16,7 @@ from auditsvc.errors import ClashError
 from auditsvc.store.schema import DIMENSIONS, record_type
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from sqlalchemy import Connection, Table
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _CACHE_ROWS: Final = 200_000
 
 
-class Dimensions:
+class DimensionWriter:
     """Writes dimension rows, and remembers some that are known to stand."""
 
     def __init__(self, database: Database, secret: bytes) -> None:
@@ -51,6 +51,16 @@ class Dimensions:
                 raise ClashError(pins)
         if rows := dimensions.get(record_type.name):
             self._database.insert_absent(connection, record_type, rows)
+
+    def write_rows(
+        self, connection: Connection, rows: Mapping[str, Sequence[Row]]
+    ) -> list[tuple[str, Row, int]]:
+        """Insert rows that are needed beside a batch's; gives pins where an id is taken."""
+        for table in DIMENSIONS:
+            found = rows.get(table.name)
+            if found and (pins := self._write_table(connection, table, found)):
+                return pins
+        return []
 
     def committed(self) -> None:
         """Remember what the transaction wrote, now that it is sure."""

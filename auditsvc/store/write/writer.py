@@ -15,12 +15,13 @@ from sqlalchemy import bindparam, select
 
 from auditsvc.decode import ids
 from auditsvc.decode.batch import Facts
+from auditsvc.decode.reference.dimensions import Dimensions
 from auditsvc.errors import StoreError
 from auditsvc.store import arrivals, schema
 from auditsvc.store.database import Contested
 from auditsvc.store.write.call_names import CallNames
-from auditsvc.store.write.deduplicate import reconcile
-from auditsvc.store.write.dimensions import Dimensions
+from auditsvc.store.write.deduplicate import Plan, reconcile
+from auditsvc.store.write.dimensions import DimensionWriter
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -96,7 +97,7 @@ class Writer:
     def __init__(self, database: Database, secret: bytes) -> None:
         self._database = database
         self._secret = secret
-        self._dimensions = Dimensions(database, secret)
+        self._dimensions = DimensionWriter(database, secret)
         self._sources: dict[int, Source] = {}
         self._names = CallNames(database)
 
@@ -218,7 +219,30 @@ class Writer:
         def read(table: Table, key: str, values: Iterable[int]) -> Sequence[Row]:
             return self._database.fetch(connection, table, key, values)
 
-        plan = reconcile(batch.facts, batch.facts.weights, read)
+        pins: list[tuple[str, Row, int]] = []
+
+        def make() -> Dimensions:
+            made = Dimensions(self._secret, "")
+            for pin in pins:
+                made.pin(*pin)
+            return made
+
+        def write(made: Dimensions) -> bool:
+            clashing = self._dimensions.write_rows(connection, made.made)
+            pins.extend(clashing)
+            return not clashing
+
+        added = duplicates = 0
+        new: list[int] = []
+        for plan in reconcile(batch.facts, batch.facts.weights, read, make, write):
+            self._carry_out(connection, plan)
+            changed = set(plan.delete)
+            new += [event for event in Facts(plan.insert).ids() if event not in changed]
+            added += plan.added
+            duplicates += plan.duplicates
+        return WriteResult(added, duplicates), new
+
+    def _carry_out(self, connection: Connection, plan: Plan) -> None:
         if plan.delete:
             for table in schema.FACTS:
                 key = "id" if "id" in table.columns else "event"
@@ -226,9 +250,6 @@ class Writer:
         for table in schema.FACTS:
             if rows := plan.insert[table.name]:
                 self._database.insert(connection, table, rows)
-        changed = set(plan.delete)
-        new = [event for event in Facts(plan.insert).ids() if event not in changed]
-        return WriteResult(plan.added, plan.duplicates), new
 
     def _after(self, connection: Connection, order: _Order, result: WriteResult) -> None:
         """Move the checkpoint and count."""

@@ -1,22 +1,32 @@
 //! EXECVE records -> the arguments. See auditsvc/decode/reference/records.py.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use super::fields::{parse_fields, to_int};
 use super::types::EXECVE;
 
+/// An execve takes no more: 6 MiB of arguments, of a pointer and a NUL each (exec.c).
+const MOST_PIECES: usize = 700_000;
+
+/// Number of the argument and of the piece in it, and its bytes.
+type Piece<'a> = ((u32, u32), Cow<'a, [u8]>);
+
 /// Joins the EXECVE records of one event; and tells whether all arguments came.
 pub fn join_arguments(bodies: &[&[u8]]) -> (Vec<Vec<u8>>, bool) {
-    let mut pieces: BTreeMap<u32, BTreeMap<u32, Vec<u8>>> = BTreeMap::new();
+    let mut pieces: Vec<Piece<'_>> = Vec::new();
     let mut lengths: BTreeMap<u32, Option<i128>> = BTreeMap::new();
     let mut argc = None;
     let mut whole = true;
     for body in bodies {
         for field in parse_fields(EXECVE, body) {
-            if let Some((number, piece)) = piece(field.name) {
-                let argument = pieces.entry(number).or_default();
-                whole &= !argument.contains_key(&piece) && field.value.is_some();
-                argument.entry(piece).or_insert_with(|| field.value.unwrap_or_default().into());
+            if let Some(place) = piece(field.name) {
+                if pieces.len() < MOST_PIECES {
+                    whole &= field.value.is_some();
+                    pieces.push((place, field.value.unwrap_or_default()));
+                } else {
+                    whole = false;
+                }
             } else if let Some(number) = length(field.name) {
                 lengths.insert(number, to_int(field.value.as_deref()));
             } else if field.name == b"argc" && argc.is_none() {
@@ -26,16 +36,30 @@ pub fn join_arguments(bodies: &[&[u8]]) -> (Vec<Vec<u8>>, bool) {
             }
         }
     }
-    let mut values = Vec::with_capacity(pieces.len());
-    for (number, argument) in pieces {
+    // Stable: of two pieces of one place the first one counts.
+    if !pieces.is_sorted_by_key(|(place, _)| *place) {
+        pieces.sort_by_key(|(place, _)| *place);
+    }
+    let mut values = Vec::new();
+    for argument in pieces.chunk_by(|one, other| one.0.0 == other.0.0) {
+        let number = argument[0].0.0;
         whole &= number as usize == values.len();
-        let last = argument.last_key_value().map_or(0, |(&piece, _)| piece as usize);
-        whole &= last == argument.len() - 1;
-        let value = argument.into_values().collect::<Vec<_>>().concat();
+        let mut value = Vec::new();
+        let mut next = 0;
+        for ((_, piece), text) in argument {
+            if next > 0 && *piece == next - 1 {
+                whole = false;
+                continue;
+            }
+            whole &= *piece == next;
+            value.extend_from_slice(text);
+            next = piece + 1;
+        }
         if let Some(length) = lengths.get(&number) {
             let size = value.len() as i128;
             whole &= *length == Some(size) || *length == Some(2 * size);
         }
+        value.shrink_to_fit();
         values.push(value);
     }
     let complete = argc == Some(values.len() as i128);

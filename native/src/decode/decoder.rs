@@ -3,8 +3,8 @@
 
 use super::batch::Batch;
 use super::cache::is_same;
-use super::dimensions::Dimensions;
-use super::events::{Event, Events};
+use super::dimensions::{Dimensions, ROW_SIZE};
+use super::events::{Event, Events, RECORD_SIZE};
 use super::fields::{parse_fields, to_int};
 use super::line::{Line, parse_line};
 use super::rows::{DISPLACED, END_OF_INPUT, EVICTED, Identity, Record, Records, Rows, TIMEOUT};
@@ -12,8 +12,11 @@ use super::serials::Serials;
 use super::types::{self, TypeTable};
 
 const MAX_LINE: usize = 1 << 20;
-const MAX_OPEN_BYTES: usize = 1 << 25;
+const MAX_OPEN_BYTES: usize = 1 << 24;
+const MAX_RECORDS: usize = 4096;
 const MAX_HOSTS: usize = 256;
+/// What a raw line is counted with beside its bytes.
+const RAW_SIZE: usize = 200;
 
 /// What `auditsvc.decode.contract.COUNTS` names.
 #[derive(Default)]
@@ -38,12 +41,14 @@ pub struct Decoder {
     pub rows: Rows,
     pub types: TypeTable,
     pub open_records: usize,
-    /// Of the lines of all open events.
+    /// Of all open events: their lines, and `RECORD_SIZE` for each.
     open_bytes: usize,
     events: Events,
     serials: Vec<(Vec<u8>, Serials)>,
     counts: Counts,
     raw: Vec<Raw>,
+    /// About how many bytes `raw` holds.
+    raw_held: usize,
     idle: f64,
     max_open: usize,
     /// The unfinished line, and where it begins, from where the input began.
@@ -62,6 +67,7 @@ impl Decoder {
             serials: Vec::new(),
             counts: Counts::default(),
             raw: Vec::new(),
+            raw_held: 0,
             idle,
             max_open,
             rest: Vec::new(),
@@ -132,6 +138,7 @@ impl Decoder {
     #[cold]
     fn keep_raw(&mut self, position: i64, line: &[u8], reason: String) {
         self.counts.raw += 1;
+        self.raw_held += line.len() + RAW_SIZE;
         self.raw.push(Raw { position, line: line.to_vec(), reason });
     }
 
@@ -190,10 +197,13 @@ impl Decoder {
         event.has_call |= number == types::SYSCALL;
         event.push(number, line, text);
         event.last = now;
+        let records = event.records().records.len();
         self.open_records += 1;
-        self.open_bytes += text.len();
+        self.open_bytes += text.len() + RECORD_SIZE;
         if number == types::PROCTITLE {
             self.end(place, None);
+        } else if records >= MAX_RECORDS {
+            self.end(place, Some(EVICTED));
         }
         while self.events.len() > self.max_open || self.open_bytes > MAX_OPEN_BYTES {
             let Some(oldest) = self.events.oldest() else { break };
@@ -260,8 +270,14 @@ impl Decoder {
         }
     }
 
+    /// About how many bytes the rows hold that nobody took.
+    pub fn held(&self) -> usize {
+        self.rows.held() + self.raw_held + self.types.unknown.len() * ROW_SIZE
+    }
+
     /// Hands over what was made since the last call, but for the dimension rows.
     pub fn take(&mut self) -> (Batch, Vec<Raw>, Counts) {
+        self.raw_held = 0;
         (
             std::mem::take(&mut self.rows.batch),
             std::mem::take(&mut self.raw),

@@ -15,7 +15,7 @@ use super::text::{json_list, to_text};
 use super::types::{CWD, PATH, PROCTITLE, SYSCALL};
 
 /// What a row is counted with beside its texts.
-const ROW_SIZE: usize = 100;
+pub const ROW_SIZE: usize = 100;
 
 #[derive(Clone, Copy, PartialEq)]
 enum Kind {
@@ -227,7 +227,7 @@ impl Dimensions {
     ) -> i64 {
         let (fields, length) = match rest {
             Rest::Text(text) => (parse_fields(SYSCALL, text), text.len()),
-            Rest::Fields(fields) => (fields.clone(), fields.len()),
+            Rest::Fields(fields) => (fields.clone(), fields.iter().map(size).sum()),
         };
         let kept = fields.into_iter().filter(|field| !matches!(field.name, b"ARCH" | b"SYSCALL"));
         let (columns, extra) = self.columns(kept, &CONTEXT_COLUMNS);
@@ -326,9 +326,12 @@ impl Dimensions {
             return known;
         }
         let (values, whole) = join_arguments(bodies);
-        let shown: Vec<_> = values.iter().map(|value| to_text(value)).collect();
-        let value = json_list(shown.iter().map(|(text, _)| &**text));
-        let exact = shown.iter().all(|(_, clean)| *clean);
+        let mut exact = true;
+        let value = json_list(values.iter().map(|value| {
+            let (text, clean) = to_text(value);
+            exact &= clean;
+            text
+        }));
         let raw = (!exact).then(|| values.join(&0));
         let id = self.text(&value, raw.as_deref());
         self.argvs.put((), &[&key], (id, whole), bodies.iter().map(|body| body.len()).sum())
@@ -342,6 +345,10 @@ impl Dimensions {
         let id = self.text(&value, if exact { None } else { Some(body) });
         self.bodies.put(record_type, &[body], id, body.len())
     }
+}
+
+fn size(field: &Field<'_>) -> usize {
+    100 + field.name.len() + field.value.as_deref().map_or(0, <[u8]>::len)
 }
 
 fn join_fields(fields: &[Field<'_>]) -> Vec<u8> {

@@ -11,7 +11,9 @@ use super::line::{Line, Stamp};
 use super::rows::{Identity, Record, Records};
 
 /// A buffer that grew beyond this, in bytes, is not kept for the next event.
-const KEPT: usize = 1 << 16;
+const KEPT: usize = 1 << 13;
+/// Bytes that a record takes beside its line.
+pub const RECORD_SIZE: usize = 200;
 const NONE: u32 = u32::MAX;
 
 /// An event that has not ended. Its key is what the lines say: node and stamp as they stand there.
@@ -61,9 +63,9 @@ impl Event {
         self.records.push(Record { number, line: start..end, body });
     }
 
-    /// Bytes of its lines.
+    /// Bytes that it counts among those of all open events.
     pub fn bytes(&self) -> usize {
-        self.records.iter().map(|record| record.line.len()).sum()
+        self.records.iter().map(|record| record.line.len() + RECORD_SIZE).sum()
     }
 
     pub fn lines(&self) -> impl Iterator<Item = &[u8]> {

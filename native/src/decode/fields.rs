@@ -1,6 +1,10 @@
 //! A record's body -> its fields. See auditsvc/record/fields.py.
 
 use std::borrow::Cow;
+use std::hash::BuildHasher;
+
+use foldhash::fast::RandomState;
+use hashbrown::HashTable;
 
 use super::text::{push_json, to_text};
 use super::types::{AVC, EXECVE, LANDLOCK_ACCESS, USER_AVC};
@@ -105,13 +109,14 @@ fn is_space(byte: u8) -> bool {
 /// Gives names and raw values in their order; words have None.
 fn split<'a>(body: &'a [u8], each: &mut impl FnMut(&'a [u8], Option<&'a [u8]>)) {
     let mut at = 0;
+    let mut unended = 0;
     loop {
         at += body[at..].iter().take_while(|&&byte| is_space(byte)).count();
         let begin = at;
         at += body[at..].iter().take_while(|&&byte| !is_space(byte) && byte != b'=').count();
         let name = &body[begin..at];
         if body.get(at) == Some(&b'=') {
-            let end = value_end(body, at + 1);
+            let end = value_end(body, at + 1, &mut unended);
             each(name, Some(&body[at + 1..end]));
             at = end;
         } else if name.is_empty() {
@@ -122,18 +127,19 @@ fn split<'a>(body: &'a [u8], each: &mut impl FnMut(&'a [u8], Option<&'a [u8]>)) 
     }
 }
 
-fn value_end(body: &[u8], start: usize) -> usize {
+/// `unended`: no brace that opens before it has an end; so none is looked for twice.
+fn value_end(body: &[u8], start: usize, unended: &mut usize) -> usize {
     let rest = &body[start..];
     if let Some(text) = rest.strip_prefix(b"\"") {
         if let Some(quote) = memchr::memchr(b'"', text) {
             return start + quote + 2;
         }
-    } else if let Some(text) = rest.strip_prefix(b"{ ") {
-        if let Some(end) = memchr::memchr2(b'}', 0x1d, text) {
-            if text[end] == b'}' {
-                return start + end + 3;
-            }
+    } else if let Some(text) = rest.strip_prefix(b"{ ").filter(|_| start >= *unended) {
+        let end = memchr::memchr2(b'}', 0x1d, text).unwrap_or(text.len());
+        if text.get(end) == Some(&b'}') {
+            return start + end + 3;
         }
+        *unended = start + 2 + end;
     }
     start + memchr::memchr2(b' ', 0x1d, rest).unwrap_or(rest.len())
 }
@@ -210,7 +216,8 @@ pub fn first<'f>(fields: &'f [Field<'_>], name: &[u8]) -> Option<&'f [u8]> {
 /// Writes fields as a JSON object of texts, and whether it says every byte of them.
 pub fn to_json(fields: &[Field<'_>]) -> (String, bool) {
     let mut exact = true;
-    let mut shown: Vec<(Text<'_>, Vec<Option<Text<'_>>>)> = Vec::new();
+    let mut shown: Vec<Shown<'_>> = Vec::new();
+    let mut places = Places::default();
     for field in fields {
         let (label, clean) = to_text(field.name);
         exact &= clean;
@@ -219,35 +226,87 @@ pub fn to_json(fields: &[Field<'_>]) -> (String, bool) {
             exact &= clean;
             text
         });
-        match shown.iter_mut().find(|(known, _)| *known == label) {
-            Some((_, values)) => values.push(value),
-            None => shown.push((label, vec![value])),
+        match places.find(&shown, &label) {
+            Some(place) => shown[place].more.push(value),
+            None => {
+                places.add(&shown, &label);
+                shown.push(Shown { label, first: value, more: Vec::new() });
+            }
         }
     }
     let mut out = String::from("{");
-    for (position, (label, values)) in shown.iter().enumerate() {
+    for (position, Shown { label, first, more }) in shown.iter().enumerate() {
         if position > 0 {
             out.push(',');
         }
         push_json(&mut out, label);
-        out.push(':');
-        let many = values.len() > 1;
-        if many {
-            out.push('[');
+        out.push_str(if more.is_empty() { ":" } else { ":[" });
+        push_value(&mut out, first);
+        for value in more {
+            out.push(',');
+            push_value(&mut out, value);
         }
-        for (position, value) in values.iter().enumerate() {
-            if position > 0 {
-                out.push(',');
-            }
-            match value {
-                Some(text) => push_json(&mut out, text),
-                None => out.push_str("null"),
-            }
-        }
-        if many {
+        if !more.is_empty() {
             out.push(']');
         }
     }
     out.push('}');
     (out, exact)
+}
+
+fn push_value(out: &mut String, value: &Option<Text<'_>>) {
+    match value {
+        Some(text) => push_json(out, text),
+        None => out.push_str("null"),
+    }
+}
+
+/// A name and its values: nearly always one.
+struct Shown<'a> {
+    label: Text<'a>,
+    first: Option<Text<'a>>,
+    more: Vec<Option<Text<'a>>>,
+}
+
+/// So many names are looked through; more are looked up.
+const FEW: usize = 16;
+
+/// Where each name stands in a list.
+#[derive(Default)]
+struct Places {
+    table: HashTable<usize>,
+    hasher: RandomState,
+}
+
+impl Places {
+    fn find(&self, shown: &[Shown<'_>], label: &str) -> Option<usize> {
+        if shown.len() <= FEW {
+            return shown.iter().position(|known| known.label == label);
+        }
+        let hash = self.hasher.hash_one(label);
+        self.table.find(hash, |&place| shown[place].label == label).copied()
+    }
+
+    /// Takes the name that will be the list's next.
+    fn add(&mut self, shown: &[Shown<'_>], label: &str) {
+        if shown.len() < FEW {
+            return;
+        }
+        if self.table.is_empty() {
+            for place in 0..shown.len() {
+                self.insert(shown, place, self.hasher.hash_one(&*shown[place].label));
+            }
+        }
+        let hash = self.hasher.hash_one(label);
+        let hasher = &self.hasher;
+        let next = shown.len();
+        self.table.insert_unique(hash, next, |&place| {
+            hasher.hash_one(if place == next { label } else { &*shown[place].label })
+        });
+    }
+
+    fn insert(&mut self, shown: &[Shown<'_>], place: usize, hash: u64) {
+        let hasher = &self.hasher;
+        self.table.insert_unique(hash, place, |&place| hasher.hash_one(&*shown[place].label));
+    }
 }

@@ -6,6 +6,8 @@ use crate::collect::format_line::ESCAPED;
 
 const MAX_SERIAL: u64 = (1 << 32) - 1;
 const MAX_SECOND: u64 = 1 << 33;
+const MAX_NODE: usize = 255;
+const MAX_TYPE: usize = 64;
 
 /// A record's line, taken apart.
 pub struct Line<'a> {
@@ -142,7 +144,9 @@ fn plain(line: &[u8]) -> Option<Parts<'_>> {
     let mut scan = Scan { text: line, at: 0 };
     let mut node = None;
     if scan.literal(b"node=").is_some() {
-        let length = memchr::memmem::find(&line[scan.at..], b" type=")?;
+        let rest = &line[scan.at..];
+        let most = rest.len().min(MAX_NODE + b" type=".len());
+        let length = memchr::memmem::find(&rest[..most], b" type=")?;
         node = Some(&line[scan.at..scan.at + length]);
         scan.at += length + 1;
     }
@@ -153,7 +157,7 @@ fn plain(line: &[u8]) -> Option<Parts<'_>> {
     } else {
         scan.run(1, |byte| byte.is_ascii_uppercase())?;
         let word = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_';
-        scan.run(usize::MAX, word);
+        scan.run(MAX_TYPE - 1, word);
         if scan.literal(b"[").is_some() {
             scan.run(10, |byte| byte.is_ascii_digit())?;
             scan.literal(b"]")?;

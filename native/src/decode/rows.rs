@@ -1,6 +1,8 @@
 //! Events -> rows of the star schema. See auditsvc/decode/reference/rows.py.
 
 use super::batch::{Batch, EventRow, SyscallRow};
+use std::collections::HashMap;
+
 use super::calls::{Call, parse_call};
 use super::dimensions::{Dimensions, id_column};
 use super::fields::{first, parse_fields, to_int};
@@ -16,8 +18,11 @@ pub const DISPLACED: u8 = 5;
 pub const TRUNCATED: u8 = 6;
 pub const ORPHAN: u8 = 7;
 
-/// What an event is counted with, its further rows included.
+/// What an event is counted with, and each of its further rows.
 const EVENT_SIZE: usize = 200;
+const CHILD_SIZE: usize = 100;
+/// So many are looked through; more are looked up.
+const FEW: usize = 16;
 
 /// __AUDIT_ARCH_LE of linux/audit.h.
 const LITTLE_ENDIAN: u32 = 0x4000_0000;
@@ -61,18 +66,50 @@ pub struct Rows {
     pub batch: Batch,
     /// Positions of the records of one event that have no place of their own.
     further: Vec<usize>,
-    seen: Vec<(i32, i64)>,
+    seen: Seen,
+}
+
+/// How many records of each type there were in an event.
+#[derive(Default)]
+struct Seen {
+    first: Vec<(i32, i64)>,
+    more: HashMap<i32, i64, foldhash::fast::RandomState>,
+}
+
+impl Seen {
+    fn clear(&mut self) {
+        self.first.clear();
+        if !self.more.is_empty() {
+            self.more = HashMap::default();
+        }
+    }
+
+    /// Counts one; gives how many there were before.
+    fn count(&mut self, number: i32) -> i64 {
+        let next = match self.first.iter().position(|(known, _)| *known == number) {
+            Some(place) => &mut self.first[place].1,
+            None if self.first.len() < FEW => {
+                self.first.push((number, 1));
+                return 0;
+            }
+            None => self.more.entry(number).or_insert(0),
+        };
+        *next += 1;
+        *next - 1
+    }
 }
 
 impl Rows {
     pub fn new(dimensions: Dimensions) -> Self {
-        Rows { dimensions, batch: Batch::default(), further: Vec::new(), seen: Vec::new() }
+        Rows { dimensions, batch: Batch::default(), further: Vec::new(), seen: Seen::default() }
     }
 
     /// About how many bytes the rows hold that nobody took.
     pub fn held(&self) -> usize {
-        let events = self.batch.syscalls.len() + self.batch.events.len();
-        events * EVENT_SIZE + self.dimensions.held
+        let Batch { syscalls, execs, paths, sockaddrs, events, records } = &self.batch;
+        let children = execs.len() + paths.len() + sockaddrs.len() + records.len();
+        let events = syscalls.len() + events.len();
+        events * EVENT_SIZE + children * CHILD_SIZE + self.dimensions.held
     }
 
     /// Makes the rows of an event; `reason` is None where it ended properly.
@@ -226,16 +263,7 @@ impl Rows {
                     }
                 }
             }
-            let seq = match self.seen.iter_mut().find(|(known, _)| *known == number) {
-                Some((_, seq)) => {
-                    *seq += 1;
-                    *seq
-                }
-                None => {
-                    self.seen.push((number, 0));
-                    0
-                }
-            };
+            let seq = self.seen.count(number);
             self.batch.records.push((id, number, seq, self.dimensions.fields(number, body)));
         }
     }

@@ -1,5 +1,7 @@
 //! Counts the serials of one host that were not seen. See auditsvc/decode/reference/serials.py.
 
+use std::sync::LazyLock;
+
 const WINDOW: u32 = 1 << 14;
 const HALF: u32 = 1 << 31;
 const FAR: u32 = 1 << 10;
@@ -13,7 +15,9 @@ pub struct Serials {
 
 impl Serials {
     pub fn new(highest: u32, when: i64) -> Self {
-        let mut seen: Box<[u32]> = (0..WINDOW).map(|slot| slot ^ 1).collect();
+        static NONE: LazyLock<Box<[u32]>> =
+            LazyLock::new(|| (0..WINDOW).map(|slot| slot ^ 1).collect());
+        let mut seen = NONE.clone();
         seen[(highest % WINDOW) as usize] = highest;
         Serials { highest, when, span: 0, seen }
     }

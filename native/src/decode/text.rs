@@ -53,13 +53,13 @@ pub fn push_json(out: &mut String, text: &str) {
 }
 
 /// Writes a JSON list of texts without spaces.
-pub fn json_list<'a>(texts: impl Iterator<Item = &'a str>) -> String {
+pub fn json_list<'a>(texts: impl Iterator<Item = Cow<'a, str>>) -> String {
     let mut out = String::from("[");
     for (position, text) in texts.enumerate() {
         if position > 0 {
             out.push(',');
         }
-        push_json(&mut out, text);
+        push_json(&mut out, &text);
     }
     out.push(']');
     out
