@@ -84,7 +84,7 @@ lint: $(VENV)/.dependencies
 
 # Side by side, but for what has the kernel's audit: one worker more than processors, for
 # that one mostly waits.
-PYTEST := $(BIN)/pytest -n $(shell expr $$(nproc) + 1) --dist loadgroup
+PYTEST := $(BIN)/pytest -n $(shell expr $$(nproc) + 1)
 
 unit: dev
 	$(PYTEST) -q tests/unit
@@ -103,7 +103,7 @@ test: setup peers lint
 
 # Hours rather than minutes: long loops, more examples, a million records against auparse.
 test-long: setup peers lint
-	$(PYTEST) --long $(LONG_STATES:%=--host-state %) $(ARGS)
+	$(PYTEST) --long --timeout 7200 $(LONG_STATES:%=--host-state %) $(ARGS)
 
 # Against the peers, into docs/benchmarks.md. BENCH=quick: small, into build/ and not docs/.
 # LAUREL=PROGRAM takes another laurel than the one of `make laurel`, or else Debian's.
@@ -129,4 +129,4 @@ lock:
 	    --generate-hashes --no-header --no-annotate --upgrade -q -o constraints.txt
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info native/target
+	rm -rf $(VENV) build dist *.egg-info native/target auditsvc/_native*.so
