@@ -16,7 +16,7 @@ SOURCES := pyproject.toml README.md $(shell find auditsvc rules migrations nativ
 
 NATIVE := $(shell find native -type f -not -path 'native/target/*')
 
-.PHONY: setup dev demo check lint unit test test-long bench laurel peers lock wheel clean
+.PHONY: setup dev demo check lint unit test test-long bench laurel peers lock wheel wheelhouse clean
 
 # In $(VENV) is either the wheel (.installed) or this checkout (.dev); pytest's header says which.
 setup: $(VENV)/.installed
@@ -60,6 +60,13 @@ $(VENV)/.dev: pyproject.toml $(NATIVE) $(VENV)/.dependencies
 	touch $@
 
 wheel: setup
+
+# What a host installs: no compiler and no index is needed there (packaging/README.md).
+wheelhouse: setup
+	rm -rf build/wheelhouse
+	$(BIN)/python -m pip wheel -q --disable-pip-version-check --require-hashes --no-deps \
+	    --no-build-isolation --wheel-dir build/wheelhouse -r packaging/constraints-runtime.txt
+	cp dist/auditsvc-*.whl build/wheelhouse
 
 demo: setup
 	tools/demo
@@ -127,6 +134,7 @@ build/peers/laurel-$(LAUREL_VERSION)/bin/laurel:
 lock:
 	uv pip compile pyproject.toml --group dev --group build --universal --python-version 3.11 \
 	    --generate-hashes --no-header --no-annotate --upgrade -q -o constraints.txt
+	$(BIN)/python tools/runtime-pins < constraints.txt > packaging/constraints-runtime.txt
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info native/target auditsvc/_native*.so
