@@ -11,7 +11,8 @@ The tree:
     |   `-- LockedError    audit is locked until reboot (-e 2)
     |-- SpoolError         a spool or log file cannot be read or written
     |-- StoreError         the database refused, or is not ours
-    |   `-- ClashError     a dimension's id stands for other content: pin and read again
+    |   |-- ClashError     a dimension's id stands for other content: pin and read again
+    |   `-- RefusedError   a batch has something in it that the database cannot hold
     |-- JournalError       journald takes nothing, or its journal cannot be read
     `-- QueryError         the SQL that a user gave is wrong
 
@@ -108,6 +109,10 @@ class ClashError(StoreError):
             retryable=True,
         )
         self.pins = pins
+
+
+class RefusedError(StoreError):
+    """A batch has something in it that the database cannot hold, however often it is tried."""
 
 
 class JournalError(AuditsvcError):

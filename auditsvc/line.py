@@ -5,7 +5,8 @@ A line is one record, as auditd writes it:
     [node=NAME ]type=TYPE msg=audit(SECOND.MMM:SERIAL): BODY
 
 NAME may hold spaces, and at most 255 bytes: it ends before the first ` type=`. TYPE is a
-name of at most 64 letters, a number or UNKNOWN[number]. Also read: the kernel's own printing (dmesg, a syslog file),
+name of at most 64 letters, a number or UNKNOWN[number]. Also read: the kernel's own
+printing (dmesg, a syslog file),
 
     [Mon DD hh:mm:ss HOST kernel: ][[seconds] ]audit: type=NUMBER audit(SECOND.MMM:SERIAL): BODY
 

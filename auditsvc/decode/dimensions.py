@@ -260,7 +260,7 @@ class Dimensions:
         return self._argvs.put(bodies, (made, whole), sum(map(len, bodies)))
 
     def argv_of(self, fields: Iterable[Field]) -> tuple[int, bool]:
-        """Id of the arguments that these fields of EXECVE records tell, and whether those are all."""
+        """Id of the arguments that fields of EXECVE records tell, and whether those are all."""
         values, whole = join_arguments(fields)
         # One by one: there may be some hundred thousand.
         listed = StringIO()

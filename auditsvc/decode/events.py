@@ -12,7 +12,8 @@ An event ends
 * when another SYSCALL comes under the same identity (DISPLACED);
 * when nothing of it came for the idle time (TIMEOUT), when more events or bytes are
   open than may be (EVICTED, the event that was opened first), when it has more records
-  than any event (EVICTED), and at the end of input (END_OF_INPUT). This is how events end where neither PROCTITLE nor EOE is logged.
+  than any event (EVICTED), and at the end of input (END_OF_INPUT). This is how events
+  end where neither PROCTITLE nor EOE is logged.
 
 Records that come after their event's end open another of the same identity; the store
 brings the two together. No event waits for another, and none is dropped.

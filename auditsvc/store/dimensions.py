@@ -57,9 +57,9 @@ class DimensionWriter:
     ) -> list[tuple[str, Row, int]]:
         """Insert rows that are needed beside a batch's; gives pins where an id is taken."""
         for table in DIMENSIONS:
-            if found := rows.get(table.name):
-                if pins := self._write_table(connection, table, found):
-                    return pins
+            found = rows.get(table.name)
+            if found and (pins := self._write_table(connection, table, found)):
+                return pins
         return []
 
     def committed(self) -> None:

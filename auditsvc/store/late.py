@@ -175,8 +175,8 @@ def _fields_of(text: str) -> list[Field]:
     """Undo `auditsvc.decode.fields.to_json`, but for the place of a name that comes again."""
     fields = []
     for name, value in json.loads(text).items():
-        for each in value if isinstance(value, list) else [value]:
-            fields.append(Field(name.encode(), None if each is None else each.encode()))
+        values = value if isinstance(value, list) else [value]
+        fields += [Field(name.encode(), None if v is None else v.encode()) for v in values]
     return fields
 
 

@@ -157,9 +157,7 @@ class _Reconciliation:
         plan = self._plan
         all_ids = {event.id for event in events}
         self._load(list(all_ids))
-        contested = {
-            i for i in all_ids if i in self._together or self._places[i] is not None
-        }
+        contested = {i for i in all_ids if i in self._together or self._places[i] is not None}
         free = all_ids - contested
         ours = [event for event in events if event.id in contested]
         self._load_contexts([*ours, *filter(None, self._places.values())])
@@ -367,9 +365,9 @@ class _Reconciliation:
             if better or (event.state == ORPHAN and there.type not in types.CALLS):
                 there.put(EVENT["state"], event.state)
             return
-        if there.argv is None or there.state == TRUNCATED:
-            if any(map(is_arguments, added)):
-                self._unjoined.add(there.id)
+        joins = there.argv is None or there.state == TRUNCATED
+        if joins and any(map(is_arguments, added)):
+            self._unjoined.add(there.id)
         if there.state < PARTIAL or there.state in (DISPLACED, TRUNCATED):
             return
         ended = not event.is_call and types.PROCTITLE in (
@@ -429,9 +427,7 @@ class _Reconciliation:
         is_new = bool(added) or before != (there.row, there.argv)
         return self._note(there, event, known, is_new=is_new)
 
-    def _sort_plain(
-        self, there: Event, incoming: list[Piece]
-    ) -> tuple[list[Piece], int]:
+    def _sort_plain(self, there: Event, incoming: list[Piece]) -> tuple[list[Piece], int]:
         """Give what of the rows of a copy `there` has not, and how many it has."""
         seen: Counter[Piece] = Counter()
         added = []

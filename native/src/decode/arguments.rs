@@ -9,9 +9,12 @@ use super::types::EXECVE;
 /// An execve takes no more: 6 MiB of arguments, of a pointer and a NUL each (exec.c).
 const MOST_PIECES: usize = 700_000;
 
+/// Numbers of an argument and of a piece of it, and the piece.
+type Piece<'a> = ((u32, u32), Cow<'a, [u8]>);
+
 /// Joins the EXECVE records of one event; and tells whether all arguments came.
 pub fn join_arguments(bodies: &[&[u8]]) -> (Vec<Vec<u8>>, bool) {
-    let mut pieces: Vec<((u32, u32), Cow<'_, [u8]>)> = Vec::new();
+    let mut pieces: Vec<Piece<'_>> = Vec::new();
     let mut lengths: BTreeMap<u32, Option<i128>> = BTreeMap::new();
     let mut argc = None;
     let mut whole = true;
