@@ -25,7 +25,8 @@ from auditsvc.ingest.ingest import Ingest, IngestJournal
 
 def ingest(
     files: Annotated[
-        list[Path] | None, typer.Argument(help="Logs, plain or .gz.", metavar="[FILE...]")
+        list[Path] | None,
+        typer.Argument(help="Logs, plain or .gz, .xz, .bz2, .zst.", metavar="[FILE...]"),
     ] = None,
     journal: Annotated[
         bool,
@@ -64,6 +65,12 @@ def ingest(
                 )
             )
     typer.echo(f"{job.events} new events; {job.duplicates} records were in the store already")
+    for note in job.notes:
+        _say(note)
+    for error in job.errors[:-1]:
+        _say(str(error))
+    if job.errors:
+        raise job.errors[-1]
 
 
 def _say(what: str) -> None:

@@ -4,67 +4,117 @@ In go paths, out come bytes. What must hold:
 
 * A file is known by how it begins (`fingerprint`), not by its name, so that a
   log that was rotated to another name is not read twice.
-* `in_order` puts rotated names oldest first: audit.log.2.gz, audit.log.1, audit.log.
+* `in_order` puts rotated names oldest first: audit.log.2.gz, audit.log.1, audit.log; and
+  audit.log-20240321.gz, audit.log-20240322, audit.log.
 * `FollowedFile` reads on through rotation, by renaming or by truncation.
 """
 
 from __future__ import annotations
 
-import gzip
+import datetime as dt
 import os
 import re
 import stat
-import zlib
 from hashlib import blake2b
-from typing import TYPE_CHECKING, BinaryIO, Self
+from typing import TYPE_CHECKING, BinaryIO, Final, NamedTuple, Self
 
+from auditsvc.collect.unpack import HEAD, UnpackedLog, form_of, refuse_unknown
 from auditsvc.errors import SpoolError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-_ROTATED = re.compile(r"(?P<base>.*?)(?:\.(?P<age>\d+))?(?:\.gz)?\Z", re.DOTALL)
+PACKED: Final = (".gz", ".xz", ".lzma", ".bz2", ".zst")
+"""How compressed files are named."""
+_PACKED: Final = rf"(?:{'|'.join(map(re.escape, PACKED))})?"
+_DATE: Final = (
+    r"[-._](?P<date>(?:19|20)\d\d-?(?:0[1-9]|1[0-2])-?(?:0[1-9]|[12]\d|3[01]))"
+    r"(?P<time>(?:[-._T:]?\d+)*)"
+)
+_ROTATED: Final = tuple(
+    re.compile(pattern + _PACKED + r"\Z", re.DOTALL)
+    for pattern in (
+        rf"(?P<base>.*?)(?P<end>){_DATE}",  # audit.log-20240321
+        rf"(?P<base>.*?){_DATE}(?P<end>\.log)",  # audit-20240321.log
+        r"(?P<base>.*?)(?P<end>)[-.](?P<epoch>\d{10})",  # audit.log-1711000000
+        r"(?P<base>.*?)(?P<end>)\.(?P<age>\d{1,9})",  # audit.log.1
+        r"(?P<base>.*?)\.(?P<age>\d{1,9})(?P<end>\.log)",  # audit.1.log
+        r"(?P<base>.*?)(?P<end>)",
+    )
+)
+"""How auditd and logrotate (dateext, dateformat, extension) name what they rotate."""
 _FINGERPRINT_BYTES = 4096
 
-READ_ERRORS = (OSError, EOFError, zlib.error)
-"""What reading a log can raise; `unreadable` makes them a SpoolError."""
+READ_ERRORS = (OSError,)
+"""What reading a log can raise beside SpoolError; `unreadable` makes one of them."""
+
+
+class Name(NamedTuple):
+    """A log's name taken apart: the log's own, and what puts rotated ones in order."""
+
+    base: str
+    order: tuple[int, int, int]
+    """Less is older: dates, then numbers from the highest down, then the log itself."""
+
+
+def name_of(path: Path) -> Name:
+    """Take a name apart."""
+    found = next(match for pattern in _ROTATED if (match := pattern.match(str(path))))
+    marks = found.groupdict()
+    order = (2, -(path.suffix in PACKED), 0)
+    if date := marks.get("date"):
+        digits = re.sub(r"\D", "", marks["time"])
+        order = (0, _day(date.replace("-", "")), int(digits or 0))
+    elif epoch := marks.get("epoch"):
+        order = (0, *divmod(int(epoch), 86400))
+    elif age := marks.get("age"):
+        order = (1, -int(age), 0)
+    return Name(found["base"] + found["end"], order)
+
+
+def _day(date: str) -> int:
+    """Give a date's place among all, YYYYMMDD, in days since 1970 where it is one."""
+    year, month, day = int(date[:4]), int(date[4:6]), int(date[6:])
+    try:
+        return dt.date(year, month, day).toordinal() - _EPOCH
+    except ValueError:
+        return 0
+
+
+_EPOCH: Final = dt.date(1970, 1, 1).toordinal()
 
 
 def in_order(paths: Iterable[Path]) -> list[Path]:
     """Oldest first within the rotated names of one log; logs in the order given."""
-    groups: dict[str, list[tuple[int, Path]]] = {}
+    groups: dict[str, list[tuple[tuple[int, int, int], Path]]] = {}
     for path in paths:
-        found = _ROTATED.match(str(path))
-        assert found is not None  # the pattern takes any text
-        groups.setdefault(found["base"], []).append((int(found["age"] or 0), path))
+        name = name_of(path)
+        groups.setdefault(name.base, []).append((name.order, path))
     return [
-        path for group in groups.values() for _, path in sorted(group, key=lambda each: -each[0])
+        path for group in groups.values() for _, path in sorted(group, key=lambda each: each[0])
     ]
 
 
-def open_log(path: Path) -> BinaryIO | gzip.GzipFile:
-    """Open a log for reading, whether it is compressed or not; SpoolError says why not."""
+def open_log(path: Path) -> BinaryIO | UnpackedLog:
+    """Open a log for reading, whatever it is packed in; SpoolError says why not."""
     try:
         if not stat.S_ISREG(path.stat().st_mode):  # a FIFO would keep us until somebody writes
             raise SpoolError(
                 f"{path}: not a regular file", "name one; a stream goes to `run --source stdin`"
             )
         with path.open("rb") as stream:
-            compressed = stream.read(2) == b"\x1f\x8b"
-        return gzip.open(path) if compressed else path.open("rb")
+            head = stream.read(HEAD)
+        refuse_unknown(path, head)
+        form = form_of(head)
+        return UnpackedLog(path, form) if form else path.open("rb")
     except OSError as error:
         raise unreadable(path, error) from error
 
 
-def unreadable(path: Path, error: Exception) -> SpoolError:
+def unreadable(path: Path, error: OSError) -> SpoolError:
     """Say that a log could not be read, and why."""
-    if isinstance(error, (EOFError, zlib.error, gzip.BadGzipFile)):
-        return SpoolError(
-            f"{path}: its compression is damaged: {error}", "unpack what can be unpacked"
-        )
-    reason = getattr(error, "strerror", None) or str(error)
-    return SpoolError(f"{path}: {reason}", "name a log that can be read")
+    return SpoolError(f"{path}: {error.strerror or error}", "name a log that can be read")
 
 
 def fingerprint(head: bytes) -> str:
@@ -97,7 +147,7 @@ class FollowedFile:
         self.segment = segment
         self.position = position
         self.missing = 0
-        self._stream: BinaryIO | gzip.GzipFile | None = None
+        self._stream: BinaryIO | UnpackedLog | None = None
         self._inode = (0, 0)
         self._ends_line = True
         self._older: list[Path] = []
@@ -158,8 +208,8 @@ class FollowedFile:
 
     def _neighbours(self) -> list[Path]:
         """Rotated names of this log, oldest first, then the log itself."""
-        pattern = re.compile(re.escape(self.path.name) + r"(\.\d+)?(\.gz)?\Z")
-        found = [each for each in self.path.parent.iterdir() if pattern.match(each.name)]
+        base = name_of(self.path).base
+        found = [each for each in self.path.parent.iterdir() if name_of(each).base == base]
         return in_order(found)
 
     def _since_segment(self) -> list[Path] | None:
@@ -224,4 +274,4 @@ class FollowedFile:
             return False
         if (status.st_dev, status.st_ino) != self._inode:
             return True
-        return status.st_size < self.position and not isinstance(self._stream, gzip.GzipFile)
+        return status.st_size < self.position and not isinstance(self._stream, UnpackedLog)

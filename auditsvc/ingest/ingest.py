@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from auditsvc.collect import logfile
 from auditsvc.collect.journald.source import JournalSource
 from auditsvc.decode import make_decoder
+from auditsvc.errors import SpoolError
 from auditsvc.ingest.known_store import KnownStore
 from auditsvc.ingest.load import Load, Route
 
@@ -34,6 +35,8 @@ class EndedFile:
         self.path = path
         self.missing = 0
         self.position = 0
+        self.error: SpoolError | None = None
+        """Why it ended before its end."""
         self.moved = 0
         """Bytes of the file on disk that were read (of a compressed one: of its packed form)."""
         self._stream = logfile.open_log(path)
@@ -55,8 +58,10 @@ class EndedFile:
             data = self._stream.read(limit)
             raw = getattr(self._stream, "fileobj", self._stream)
             self.moved = raw.tell() if data or self.position else 0
+        except SpoolError as error:
+            self.error, data = error, b""
         except logfile.READ_ERRORS as error:
-            raise logfile.unreadable(self.path, error) from error
+            self.error, data = logfile.unreadable(self.path, error), b""
         self._hash.update(data)
         self.position += len(data)
         return data
@@ -78,9 +83,11 @@ class Ingest:
     """One call of `auditsvc ingest`."""
 
     def __init__(self, settings: Settings, files: Iterable[Path]) -> None:
-        """Every file is looked at before the first one is read: SpoolError names what is wrong."""
+        """Every file is looked at before the first one is read: SpoolError if one cannot be."""
         self._settings = settings
-        self._names = {path: logfile.fingerprint_of(path) for path in logfile.in_order(files)}
+        self.errors: list[SpoolError] = []
+        """Of files that could not be read to their end, or held no record."""
+        self._names = dict(self._fingerprints(files))
         self.total = sum(path.stat().st_size for path in self._names)
         """Bytes on disk."""
         self.current: Path | None = None
@@ -89,6 +96,16 @@ class Ingest:
         """Events that are new in the store."""
         self.duplicates = 0
         """Records that were there already."""
+        self.notes: list[str] = []
+        """What is worth a line each: lines that were no records."""
+
+    def _fingerprints(self, files: Iterable[Path]) -> Iterator[tuple[Path, str]]:
+        for path in logfile.in_order(files):
+            logfile.open_log(path).close()
+            try:
+                yield path, logfile.fingerprint_of(path)
+            except SpoolError as error:  # its compression is damaged: the others are read
+                self.errors.append(error)
 
     def run(self, progress: Callable[[int], None]) -> None:
         """Read every file to its end; `progress` is told the bytes on disk that are done."""
@@ -114,6 +131,24 @@ class Ingest:
             yield files[-1].moved
         self.events += load.events
         self.duplicates += load.duplicates
+        self._judge(load, path, files[-1].error)
+
+    def _judge(self, load: Load, path: Path, error: SpoolError | None) -> None:
+        """Note what was wrong with a file."""
+        if error is not None:
+            self.errors.append(error)  # and its last line was cut
+        elif load.raw and not load.records and load.is_first:
+            self.errors.append(
+                SpoolError(
+                    f"{path}: no record in {_lines(load.raw)}; the first: {load.first_raw}",
+                    "name an audit log; what was read is kept raw",
+                )
+            )
+        elif load.raw:
+            were = "line was no record" if load.raw == 1 else "lines were no records"
+            self.notes.append(
+                f"{path}: {load.raw} {were} and kept raw; the first: {load.first_raw}"
+            )
 
 
 class IngestJournal:
@@ -131,6 +166,10 @@ class IngestJournal:
         """Events that are new in the store."""
         self.duplicates = 0
         """Records that were there already."""
+        self.notes: list[str] = []
+        """Nothing, as yet."""
+        self.errors: list[SpoolError] = []
+        """Nothing either: they are raised."""
 
     def run(self, progress: Callable[[int], None]) -> None:
         """Read what the journal holds; `progress` is told the bytes of log given so far."""
@@ -162,6 +201,10 @@ def _steps(load: Load, settings: Settings) -> Iterator[None]:
             committed = load.commit()
     finally:
         load.close()
+
+
+def _lines(count: int) -> str:
+    return "1 line" if count == 1 else f"{count} lines"
 
 
 def _make_decoder(settings: Settings, secret: bytes) -> Decoder:

@@ -36,6 +36,8 @@ CHUNK = 1 << 18
 held before anybody asks whether the batch is full."""
 _SMALL: Final = 1 << 16
 """Bytes of a batch in which lines are looked for one by one."""
+_SHOWN: Final = 100
+"""Bytes of a line that a message shows."""
 
 
 class Log(Protocol):
@@ -97,6 +99,12 @@ class Load:
         """Events that are new in the store."""
         self.duplicates = 0
         """Records that were there already."""
+        self.records = 0
+        """Lines that were records."""
+        self.raw = 0
+        """Lines that were none, or could not be stored."""
+        self.first_raw = ""
+        """What the first of these was."""
         self._route = route
         self._pins: list[tuple[str, Row, int]] = []
         self._thread = ThreadPoolExecutor(1, "writer")  # begins with its first task
@@ -105,6 +113,8 @@ class Load:
         self._careful = 0
         """Bytes that a batch may have after one was refused; 0: as many as it likes."""
         self._begin()
+        self.is_first = not self._source.position
+        """True if nothing of the log was read before."""
 
     def _begin(self) -> None:
         self._source = self.store.source(self._route.kind, self._route.name)
@@ -211,11 +221,19 @@ class Load:
         except RefusedError as error:
             self._refused = error, piece
             return False
-        self.events += result.events
-        self.duplicates += result.duplicates
+        self._count(piece.batch, result)
         # Larger again from batch to batch.
         self._careful = 0 if self._careful > CHUNK else self._careful * 2
         return True
+
+    def _count(self, batch: Batch, result: WriteResult) -> None:
+        self.events += result.events
+        self.duplicates += result.duplicates
+        raw = batch.counts.get("raw", 0)
+        self.records += batch.counts.get("received", 0) - raw
+        if batch.raw and not self.raw:
+            self.first_raw = _shown(*batch.raw[0][1:])
+        self.raw += raw
 
     def _settle(self) -> bool:
         """Wait for what is being written."""
@@ -252,8 +270,7 @@ class Load:
         except ClashError as clash:  # the whole comes again, with these
             self._pins += clash.pins
         else:
-            self.events += result.events
-            self.duplicates += result.duplicates
+            self._count(made.batch, result)
         self._careful = _SMALL
         self.log.close()
         self._begin()
@@ -283,3 +300,9 @@ class Load:
         """Let go of the log; the store belongs to the caller."""
         self._thread.shutdown()
         self.log.close()
+
+
+def _shown(line: bytes, reason: str) -> str:
+    text = line[:_SHOWN].decode(errors="surrogateescape")
+    text = f"'{text}...'" if len(line) > _SHOWN else f"'{text}'"
+    return {"not a record": text}.get(reason, f"{text} ({reason})" if line else reason)

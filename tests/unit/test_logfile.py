@@ -27,6 +27,23 @@ def test_rotated_names_come_oldest_first():
     ]
 
 
+@pytest.mark.parametrize(
+    "ordered",
+    [
+        ["audit.log-20240321.gz", "audit.log-20240322.xz", "audit.log-20240323", "audit.log"],
+        ["audit-20231231.log.zst", "audit-20240101.log", "audit.log"],
+        ["audit.log-2024-03-21.gz", "audit.log-2024-03-22-04.gz", "audit.log-2024-03-22-17"],
+        ["audit.log-1711000000.bz2", "audit.log-1711086400", "audit.log"],
+        ["audit.log-20240321", "audit.log.2.gz", "audit.log.1", "audit.log"],
+        ["audit.2.log", "audit.1.log", "audit.log.gz", "audit.log"],
+    ],
+)
+def test_dates_come_oldest_first(ordered):
+    """As logrotate names them (dateext, dateformat, extension), whatever packs them."""
+    for names in (sorted(ordered), sorted(ordered, reverse=True)):
+        assert [str(path) for path in logfile.in_order(map(Path, names))] == ordered
+
+
 def test_logs_of_two_hosts_keep_the_order_given():
     """Rotated names are put in order within their own log only."""
     names = ["b/audit.log", "b/audit.log.1", "a/audit.log"]

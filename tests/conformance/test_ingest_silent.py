@@ -1,0 +1,113 @@
+"""`ingest` says what it could not take: lines that are no records, files that are no logs."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import lzma
+
+import pytest
+from fixtures import commands
+from fixtures.logs import balanced, ledger, login, opening, rows
+
+EVENTS = [opening(serial).encode() for serial in range(1, 400)]
+LOG = b"".join(EVENTS)
+
+
+def ingest(url, *words):
+    """Load files; gives exit status, what was said, and the lines on stderr."""
+    done = commands.run("ingest", "--store", url, *words, text=True)
+    return done.returncode, done.stdout, done.stderr.splitlines()
+
+
+def test_lines_that_are_no_records_are_counted_and_the_first_is_shown(url, tmp_path):
+    """On stderr, a line a file; what are records is loaded, and the status says done."""
+    good, mixed = tmp_path / "good.log", tmp_path / "mixed.log"
+    good.write_text(login(1))
+    mixed.write_text(login(2) + "----\n" + login(3) + "time->Tue Mar\n\n")
+    status, said, lines = ingest(url, good, mixed)
+    assert (status, said.split(" new")[0]) == (0, "3")
+    (line,) = lines
+    assert f"{mixed}: 2 lines were no records" in line
+    assert "the first: '----'" in line
+    assert ledger(url)["raw"] == 2
+    assert balanced(url)
+
+
+def test_one_line_is_one_line(url, tmp_path):
+    """Singular; what could make a terminal act is shown and not sent, what is long is cut."""
+    path = tmp_path / "audit.log"
+    path.write_bytes(login(1).encode() + b"\x1b[2Jno \xff record" + b"x" * 500 + b"\n")
+    status, _, lines = ingest(url, path)
+    assert status == 0
+    (line,) = lines
+    assert "1 line was no record" in line
+    assert r"'\x1b[2Jno \xff record" in line
+    assert len(line) < 400
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"hello\n", "1 line"),
+        (b"\n\none\ntwo\nthree\n", "3 lines"),
+        (b"\x7fELF" + bytes(5000) + b"\n" * 3, "1 line"),
+        (b"no newline", "1 line"),
+    ],
+)
+def test_a_file_without_any_record_is_an_error(url, tmp_path, content, says):
+    """One line with the count and the first line, status 1; other files are loaded all the same."""
+    path, good = tmp_path / "other.txt", tmp_path / "audit.log"
+    path.write_bytes(content)
+    good.write_text(login(1))
+    status, said, lines = ingest(url, path, good)
+    assert status == 1
+    assert said.startswith("1 new event")
+    (line,) = lines
+    assert line.startswith(f"auditsvc: {path}: no record in {says}")
+    assert balanced(url)
+
+
+def test_an_empty_file_is_no_error(url, tmp_path):
+    """A log that has just been rotated has nothing yet."""
+    (tmp_path / "audit.log").write_bytes(b"")
+    assert ingest(url, tmp_path / "audit.log") == (
+        0,
+        "0 new events; 0 records were in the store already\n",
+        [],
+    )
+
+
+@pytest.mark.parametrize(
+    ("suffix", "pack"), [("gz", gzip.compress), ("xz", lzma.compress), ("bz2", bz2.compress)]
+)
+def test_a_file_that_is_cut_short_gives_what_it_has_then_one_error(url, tmp_path, suffix, pack):
+    """Once mended it is read on from there."""
+    path = tmp_path / f"audit.log.1.{suffix}"
+    (tmp_path / "audit.log").write_text(login(1000))
+    packed = pack(LOG)
+    path.write_bytes(packed[: len(packed) - 12])
+    status, _, lines = ingest(url, path, tmp_path / "audit.log")
+    assert status == 1
+    (line,) = lines
+    assert f"{path}: its compression is damaged" in line
+    if suffix != "bz2":  # it gives blocks of 900 kB
+        assert len(rows(url, "SELECT serial FROM syscalls")) > 100
+    assert len(rows(url, "SELECT serial FROM events")) == 1
+    assert balanced(url)
+    path.write_bytes(packed)
+    status, _, lines = ingest(url, path, tmp_path / "audit.log")
+    assert status == 0
+    assert len(rows(url, "SELECT serial FROM syscalls")) == 399
+    assert balanced(url)
+
+
+def test_what_is_packed_is_told_by_content_and_read_oldest_first(url, tmp_path):
+    """Logrotate's dates, its compressions, a mark: one log."""
+    (tmp_path / "audit.log-20240320.xz").write_bytes(lzma.compress(b"".join(EVENTS[:9])))
+    (tmp_path / "audit.log-20240321.gz").write_bytes(gzip.compress(b"".join(EVENTS[9:20])))
+    (tmp_path / "audit.log").write_bytes(b"".join(EVENTS[20:]))
+    files = sorted(tmp_path.glob("audit.log*"))
+    status, _, lines = ingest(url, *files)
+    assert (status, lines) == (0, [])
+    assert len(rows(url, "SELECT serial FROM syscalls")) == 399
