@@ -24,6 +24,7 @@ from auditsvc.host.processes import alive
 from auditsvc.kernel import Control, RecordSocket
 from auditsvc.kernel.messages import LOCKED, OFF, ON
 from auditsvc.record.daemon import actor
+from auditsvc.rule import printing
 from auditsvc.rule.host import native_arch
 from auditsvc.ruleset.reach import never_task
 from auditsvc.runtime import switch_requests
@@ -180,8 +181,8 @@ def _measure_on(turn: _Turn, heard: Heard) -> None:
     blinded = never_task(turn.rules)
     if blinded:
         result.notes.append(
-            f"a task forked before is not traced: `{blinded[0]}` leaves every task that it "
-            "matches without the flag for good: delete it and restart them"
+            f"a task forked before is not traced: `{printing.text(blinded[0])}` leaves every task "
+            "that it matches without the flag for good: delete it and restart them"
         )
     second = turn.probe()
     if heard.until(lambda: bool(heard.expect(second.pid)), _APPEARS):
