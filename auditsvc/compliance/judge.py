@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from auditsvc.compliance.model import IN_FORCE, Asked, Finding, Judged, Kernel, State
 from auditsvc.rule import Action, FilterList
 from auditsvc.ruleset.controls import Control
-from auditsvc.ruleset.cover import meet, takes_in
+from auditsvc.ruleset.cover import takes_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -69,29 +69,26 @@ def _find(
 ) -> Finding:
     if kernel is None:
         return Finding(line, rule, State.UNKNOWN, shared=True)
-    loaded = rule in kernel.rules
-    exceptions: list[Rule] = []
-    shared = False
-    for each in kernel.rules:
-        same = each.action is rule.action
-        if same and takes_in(each, rule):
-            own = each.keys == rule.keys and takes_in(rule, each)
-            state = State.LOADED if own else State.COVERED
-            by = None if own else each
-            return Finding(
-                line, rule, state, by, tuple(exceptions), shared or not own, loaded=loaded
-            )
-        if same:
-            shared = shared or meet(each, rule)
-        elif each.action is Action.NEVER:
-            if takes_in(each, rule):
-                return Finding(line, rule, State.HIDDEN, each, loaded=loaded)
-            if meet(each, rule):
-                exceptions.append(each)
+    order = kernel.order
+    loaded = rule in order.positions
+    first = order.first(rule, rule.action)
+    never = order.first(rule, Action.NEVER) if rule.action is not Action.NEVER else None
+    if never is not None and (first is None or never < first):
+        return Finding(line, rule, State.HIDDEN, kernel.rules[never], loaded=loaded)
+    end = len(kernel.rules) if first is None else first
+    shared = any(True for _ in order.meeting(rule, rule.action, end))
+    exceptions: tuple[Rule, ...] = ()
+    if rule.action is not Action.NEVER:
+        exceptions = tuple(order.meeting(rule, Action.NEVER, end))
+    if first is not None:
+        by = kernel.rules[first]
+        if by.keys == rule.keys and (by == rule or takes_in(rule, by)):
+            return Finding(line, rule, State.LOADED, None, exceptions, shared=shared, loaded=loaded)
+        return Finding(line, rule, State.COVERED, by, exceptions, shared=True, loaded=loaded)
     folder = lacking(rule)
     if folder is not None:
         return Finding(line, rule, State.ABSENT, lacking=str(folder))
-    return Finding(line, rule, State.MISSING, exceptions=tuple(exceptions), shared=shared)
+    return Finding(line, rule, State.MISSING, exceptions=exceptions, shared=shared)
 
 
 def _state(findings: Sequence[Finding], settings: Sequence[Asked]) -> State:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from auditsvc.doctor import (
+    bindings,
     boot,
     clock,
     daemons,
@@ -97,6 +98,7 @@ def _of_boot(machine: Machine) -> Iterator[Finding]:
 def _of_place(machine: Machine) -> Iterator[Finding]:
     yield from _seen("namespaces", lambda: environment.namespaces(machine))
     yield from _seen("container", lambda: environment.container(machine))
+    yield from _seen("module audit", bindings.bindings)
     yield from _seen("capabilities", lambda: environment.capabilities(machine))
 
 

@@ -76,8 +76,11 @@ def read_named(path: Path, most: int) -> bytes:
         return stream.read(most)
 
 
-def check_exists(path: Path) -> bool:
-    """Check a file that another program will open by name; False if it does not exist."""
+def check_exists(path: Path, *, links: bool = False) -> bool:
+    """Check a file that another program will open by name; False if it does not exist.
+
+    With `links` it may have several names (hard links).
+    """
     try:
         real = folder_of(path) / path.name
         # O_PATH needs no read permission, and opens a symbolic link itself.
@@ -85,7 +88,7 @@ def check_exists(path: Path) -> bool:
     except FileNotFoundError:
         return False
     try:
-        _check_file(os.fstat(descriptor), path)
+        _check_file(os.fstat(descriptor), path, links=links)
     finally:
         os.close(descriptor)
     return True
@@ -165,7 +168,7 @@ def _check_folder(info: os.stat_result, path: Path) -> None:
         )
 
 
-def _check_file(info: os.stat_result, path: Path) -> None:
+def _check_file(info: os.stat_result, path: Path, *, links: bool = False) -> None:
     if stat.S_ISLNK(info.st_mode):
         raise _unsafe(path, "is a symbolic link: give the path that it points to")
     if stat.S_ISDIR(info.st_mode):
@@ -176,7 +179,7 @@ def _check_file(info: os.stat_result, path: Path) -> None:
     if _others_write(info):
         mode = stat.S_IMODE(info.st_mode)
         raise _unsafe(path, f"others may write it (mode {mode:04o}): chmod go-w {path}")
-    if info.st_nlink > 1:
+    if info.st_nlink > 1 and not links:
         raise _unsafe(path, f"has {info.st_nlink} names (hard links): replace it with a copy")
 
 

@@ -30,7 +30,7 @@ def visible(text: str) -> str:
 
 
 def encodable(text: str) -> str:
-    r"""Replace lone surrogates, which no encoding has, by \uHHHH; other text is unchanged."""
+    r"""Replace lone surrogates, which no encoding has; other text is unchanged."""
     return text if text.isascii() else _NOT_ENCODED.sub(_escaped, text)
 
 
@@ -43,11 +43,13 @@ def visible_json(line: str) -> str:
 
 def encodable_json(line: str) -> str:
     r"""Write the lone surrogates in a line of JSON as \uHHHH; its values stay the same."""
-    return encodable(line)  # the same escape as in JSON (RFC 8259, section 7)
+    return line if line.isascii() else _NOT_ENCODED.sub(_escaped_in_json, line)
 
 
 def _escaped(found: re.Match[str]) -> str:
     number = ord(found[0])
+    if 0xDC80 <= number <= 0xDCFF:  # a byte that is not UTF-8 (surrogateescape)
+        number -= 0xDC00
     if number < 0x100:
         return f"\\x{number:02x}"
     return f"\\u{number:04x}" if number < 0x10000 else f"\\U{number:08x}"

@@ -13,6 +13,7 @@ import errno
 from typing import TYPE_CHECKING, Self
 
 from auditsvc.errors import KernelError, LockedError
+from auditsvc.host.system_module import audit_module
 from auditsvc.kernel import messages
 from auditsvc.kernel.messages import Features, SignalInfo, Status
 from auditsvc.kernel.netlink import ControlSocket
@@ -29,7 +30,6 @@ from auditsvc.rule import (
     Trim,
     printing,
 )
-from auditsvc.tables import names
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,7 +41,7 @@ class Control:
 
     def __init__(self) -> None:
         # Records need names from this module later; without it, fail now.
-        names.audit_module()
+        audit_module()
         self._socket = ControlSocket()
         self.listener: Callable[[int, bytes], None] | None = None
         """Called with the request's type and payload after each change that the kernel made."""

@@ -77,8 +77,10 @@ class Scene:
         until(condition, told=lambda: (auditctl("-l"), auditctl("-s")))
 
     def settle(self):
-        """Let the guard look, and look again for who it was."""
+        """Let the guard look, and look again for who it was, and say what was done."""
         time.sleep(1.2)
+        log = self.service.log
+        until(lambda: log.read_text().count('"event": "tampering"') >= len(self.done))
 
     def work(self, name):
         """Make calls that are to be seen, or not."""

@@ -21,9 +21,9 @@ from auditsvc.host.files import UnsafeError
 from auditsvc.rule import read
 from auditsvc.ruleset.controls import default
 from auditsvc.runtime import boot_file, forward_state, lock, service_state
-from auditsvc.spool import retention
+from auditsvc.spool import retention, segments
 from auditsvc.spool.reader import SpoolReader
-from auditsvc.spool.segments import Place, segments
+from auditsvc.spool.segments import Place
 from auditsvc.spool.writer import SpoolWriter
 from auditsvc.store import open_store
 from auditsvc.store.read.sql import run_query
