@@ -18,7 +18,6 @@ from auditsvc import __version__
 from auditsvc.compliance.counts import Wanted, count
 from auditsvc.compliance.judge import by_calls, joined, judge, keys
 from auditsvc.compliance.model import Judged, Kernel, Report, Share, Source
-from auditsvc.coverage.judge import State
 from auditsvc.coverage.report import take_look
 from auditsvc.errors import AuditsvcError, RuleError
 from auditsvc.kernel import Control
@@ -105,7 +104,9 @@ def _ask() -> Kernel:
 
 def _share(look: Look) -> Share:
     tasks = look.tasks
-    return Share(tasks[State.COVERED], tasks[State.NOT_COVERED], tasks[State.UNKNOWN])
+    return Share(
+        tasks[CoverageState.COVERED], tasks[CoverageState.NOT_COVERED], tasks[CoverageState.UNKNOWN]
+    )
 
 
 def _counted(settings: Settings, judged: list[Judged], since: int) -> list[Judged]:
