@@ -18,6 +18,7 @@ from auditsvc import __version__
 from auditsvc.compliance.counts import Wanted, count
 from auditsvc.compliance.judge import by_calls, joined, judge, keys
 from auditsvc.compliance.model import Judged, Kernel, Report, Share, Source
+from auditsvc.coverage.judge import CoverageState
 from auditsvc.coverage.report import take_look
 from auditsvc.errors import AuditsvcError, RuleError
 from auditsvc.kernel import Control
