@@ -38,7 +38,7 @@ def _free(path: Path) -> int:
 
 
 def spool_room(settings: Settings, free: Callable[[Path], int] = _free) -> DoctorFinding:
-    """The spool grows to keep_bytes and one segment, or more while the store is unavailable."""
+    """The spool grows to keep_bytes and one segment, and more while the store is away."""
     name, folder = "disk: spool", settings.spool_directory
     room = free(folder)
     needed = settings.spool.keep_bytes + settings.spool.segment_bytes
@@ -64,7 +64,7 @@ def spool_names(settings: Settings) -> DoctorFinding:
     return DoctorFinding(
         name,
         Level.WARNING,
-        f"{counted(len(found), 'file')} in {folder} with a wrong segment name, such as {found[0]!r}",
+        f"{counted(len(found), 'file')} in {folder} with a wrong name, such as {found[0]!r}",
         "they are neither read nor deleted",
         "find out what they are, then move them away",
     )
