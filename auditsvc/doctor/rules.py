@@ -61,7 +61,7 @@ def reach(rules: Sequence[Rule]) -> DoctorFinding:
         return DoctorFinding(
             name,
             Level.NOTE,
-            f"every call, except what {counted(len(exceptions), 'earlier `never` rule')} matches: "
+            f"every call, except those matched by {counted(len(exceptions), '`never` rule')}: "
             + "; ".join(map(printing.text, exceptions[:3]))
             + ("; ..." if exceptions[3:] else ""),
             "these calls are not logged",

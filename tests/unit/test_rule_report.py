@@ -134,11 +134,13 @@ def test_proven():
     off = report(text=whole, known=kernel(SHADOW, PARENT, NEVER, enabled=0))
     assert not off.proven
     assert off.warnings == [
-        "Audit is off: no rule is applied. `auditsvc run` switches it on, or `auditsvc on`"
-        " after `auditsvc off`."
+        (
+            "Audit is off: no rule is applied. `auditsvc run` switches it on, or `auditsvc on`"
+            " after `auditsvc off`."
+        )
     ]
     blind = report(text=whole, known=kernel(SHADOW, PARENT, NEVER, "-a never,task"))
-    assert blind.warnings == ["Tasks that start now are not audited: `-a never,task` stands."]
+    assert blind.warnings == ["Tasks that start now are not audited: `-a never,task` is loaded."]
     assert [each.control.id for each in report(SHADOW).open] == ["10", "11", "A"]
 
 
