@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from auditsvc.errors import KernelError
-from auditsvc.host.files import is_there
+from auditsvc.host.files import check_exists
 
 if TYPE_CHECKING:
     from importlib.machinery import ModuleSpec
@@ -96,7 +96,7 @@ def _load(name: str, folders: list[str]) -> None:
 
 def _check(spec: ModuleSpec) -> None:
     try:
-        is_there(Path(str(spec.origin)), links=True)  # distributions link equal files
+        check_exists(Path(str(spec.origin)), links=True)  # distributions link equal files
     except OSError as error:
         raise KernelError(
             f"the Python module `{spec.name}` is not used: {error.filename}: {error.strerror}"

@@ -38,8 +38,8 @@ class Want:
     deleted: list[Rule] = field(default_factory=list)
     """What `-d` and `-W` say must not be there."""
     settings: dict[Setting, int] = field(default_factory=dict)
-    doings: list[Reset | Trim | MakeEquivalent] = field(default_factory=list)
-    """To be done each time, as nothing tells whether it has been done."""
+    actions: list[Reset | Trim | MakeEquivalent] = field(default_factory=list)
+    """To be done at each load, as the kernel does not show whether it was done before."""
     delete_all: list[Line] = field(default_factory=list)
     on_error: Literal["ignore", "continue"] | None = None
     where: dict[Rule, str] = field(default_factory=dict)
@@ -79,8 +79,8 @@ def _take(total: Want, command: Command) -> None:
             total.settings[name] = value
         case OnError(mode):
             total.on_error = mode
-        case Reset() | Trim() | MakeEquivalent() as doing:
-            total.doings.append(doing)
+        case Reset() | Trim() | MakeEquivalent() as action:
+            total.actions.append(action)
 
 
 def has_key(rule: Rule, key: str | None) -> bool:

@@ -97,6 +97,8 @@ class Postgres:
         self.engine = create_engine(
             url,
             isolation_level="READ COMMITTED",
+            # On each connection that is taken: a returned one is set back to READ WRITE.
+            execution_options={"postgresql_readonly": True} if read else {},
             pool_size=1,
             max_overflow=1,
             connect_args={

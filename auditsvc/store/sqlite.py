@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Final
 from sqlalchemy import QueuePool, create_engine, event, exc
 
 from auditsvc.errors import AbsentError, RefusedError, StoreError
-from auditsvc.host.files import UnsafeError, folder_of, is_there, make_folder, open_file
+from auditsvc.host.files import UnsafeError, check_exists, folder_of, make_folder, open_file
 from auditsvc.store.database import READS, Contested, column_list, first_line, transaction
 from auditsvc.store.schema import FACTS
 
@@ -178,8 +178,8 @@ class SQLite:
     def _is_there(self) -> bool:
         """Whether the file is; UnsafeError if others may change it, or what SQLite puts beside."""
         for end in ("-wal", "-shm", "-journal"):
-            is_there(self.path.with_name(self.path.name + end))
-        return is_there(self.path)
+            check_exists(self.path.with_name(self.path.name + end))
+        return check_exists(self.path)
 
     @property
     def uri(self) -> str:
