@@ -69,8 +69,9 @@ class Decoder(Protocol):
     def pending(self) -> bytes:
         """Give what a restart needs, for `restore` alone to read.
 
-        First lines `#gap SERIAL MILLISECONDS[ NODE]`, one a host, with the highest
-        serial and time seen; then the lines of the open events in the order in which
+        First lines `#gap SERIAL MILLISECONDS[,SPAN[,FROM-TO]...][ NODE]`, one a host, with
+        the highest serial and time seen, and which serials of the SPAN behind it were not;
+        then the lines of the open events in the order in which
         those were opened; last the unfinished line.
         """
 

@@ -43,7 +43,9 @@ _EVENT: Final = re.compile(
     rb"\1type=PROCTITLE msg=audit\(\2\): ([^\n]*)\n"
     rb"(\1type=EOE msg=audit\(\2\): ?\n)?"
 )
-_GAP: Final = re.compile(rb"#gap ([0-9]+) ([0-9]+)(?: (.*))?")
+_GAP: Final = re.compile(
+    rb"#gap ([0-9]+) ([0-9]+)((?:,[0-9]{1,9}(?:,[0-9]{1,9}-[0-9]{1,9})*)?)(?: (.*))?", re.DOTALL
+)
 # What the short way leaves to the plain one.
 _PLAIN_ONLY: Final = (b"\r", b"\0", ESCAPED)
 
@@ -237,7 +239,8 @@ class ReferenceDecoder:
     def pending(self) -> bytes:
         """Give the serials reached, the lines of open events and the unfinished line."""
         lines = [
-            b"#gap %d %d" % (serials.highest, serials.when) + (b" " + node if node else b"")
+            b"#gap %d %d%b" % (serials.highest, serials.when, serials.missing().encode())
+            + (b" " + node if node else b"")
             for node, serials in self._serials.items()
         ]
         lines += self._events.lines()
@@ -251,7 +254,9 @@ class ReferenceDecoder:
         *lines, rest = pending.split(b"\n")
         for line in lines:
             if match := _GAP.fullmatch(line):
-                self._serials[match[3] or b""] = Serials(int(match[1]), int(match[2]))
+                serials = Serials(int(match[1]), int(match[2]))
+                serials.restore(match[3].decode())
+                self._serials[match[4] or b""] = serials
             elif reason := self._record(line, now, again=True):
                 raise StoreError(f"the checkpoint holds a line that is {reason}: {line!r}")
         self._parts = [rest] if rest else []

@@ -37,6 +37,42 @@ class Serials:
         self._seen = _NONE[:]
         self._seen[highest & _MASK] = highest
 
+    def missing(self) -> str:
+        """Give what `restore` needs beside `highest` and `when`: "" if nothing was counted yet.
+
+        `,SPAN` is how far back serials were looked for; `,FROM-TO` are those behind the highest
+        that were not seen there, by their distance from it.
+        """
+        if not self._span:
+            return ""
+        span = min(self._span, WINDOW)
+        text = f",{span}"
+        first = 0
+        for behind in range(1, min(span + 1, WINDOW) + 1):
+            serial = (self.highest - behind) & _WRAP
+            lacks = behind <= min(span, WINDOW - 1) and self._seen[serial & _MASK] != serial
+            if lacks and not first:
+                first = behind
+            elif first and not lacks:
+                text += f",{first}-{behind - 1}"
+                first = 0
+        return text
+
+    def restore(self, missing: str) -> None:
+        """Take what `missing` gave; ValueError if it is not that."""
+        if not missing:
+            return
+        span, *ranges = missing.removeprefix(",").split(",")
+        self._span = min(int(span), WINDOW)
+        lacks = set()
+        for each in ranges:
+            first, last = each.split("-")
+            lacks.update(range(int(first), min(int(last), WINDOW) + 1))
+        for behind in range(1, min(self._span + 1, WINDOW)):
+            if behind not in lacks:
+                serial = (self.highest - behind) & _WRAP
+                self._seen[serial & _MASK] = serial
+
     def see(self, serial: int, when: int) -> int:
         """Take an event's serial and time (milliseconds); give the change of the gap."""
         ahead = (serial - self.highest) & _WRAP

@@ -294,7 +294,8 @@ impl Decoder {
         let mut out = Vec::new();
         for (node, serials) in &self.serials {
             let Serials { highest, when, .. } = serials;
-            out.extend_from_slice(format!("#gap {highest} {when}").as_bytes());
+            let missing = serials.missing();
+            out.extend_from_slice(format!("#gap {highest} {when}{missing}").as_bytes());
             if !node.is_empty() {
                 out.push(b' ');
                 out.extend_from_slice(node);
@@ -328,10 +329,15 @@ impl Decoder {
     }
 }
 
-/// `#gap SERIAL MILLISECONDS[ NODE]`
+/// `#gap SERIAL MILLISECONDS[,SPAN[,FROM-TO]...][ NODE]`
 fn parse_gap(line: &[u8]) -> Option<(Vec<u8>, Serials)> {
     let mut parts = line.strip_prefix(b"#gap ")?.splitn(3, |&byte| byte == b' ');
     let highest = std::str::from_utf8(parts.next()?).ok()?.parse().ok()?;
-    let when = std::str::from_utf8(parts.next()?).ok()?.parse().ok()?;
-    Some((parts.next().unwrap_or_default().to_vec(), Serials::new(highest, when)))
+    let when = std::str::from_utf8(parts.next()?).ok()?;
+    let (when, missing) = when.split_once(',').unwrap_or((when, ""));
+    let mut serials = Serials::new(highest, when.parse().ok()?);
+    if !missing.is_empty() {
+        serials.restore(missing)?;
+    }
+    Some((parts.next().unwrap_or_default().to_vec(), serials))
 }

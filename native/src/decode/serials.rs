@@ -22,6 +22,50 @@ impl Serials {
         Serials { highest, when, span: 0, seen }
     }
 
+    /// What `restore` needs beside `highest` and `when`; see the reference.
+    pub fn missing(&self) -> String {
+        if self.span == 0 {
+            return String::new();
+        }
+        let span = self.span.min(u64::from(WINDOW)) as u32;
+        let mut text = format!(",{span}");
+        let mut first = 0;
+        for behind in 1..=(span + 1).min(WINDOW) {
+            let serial = self.highest.wrapping_sub(behind);
+            let lacks =
+                behind <= span.min(WINDOW - 1) && self.seen[(serial % WINDOW) as usize] != serial;
+            if lacks && first == 0 {
+                first = behind;
+            } else if first != 0 && !lacks {
+                text.push_str(&format!(",{first}-{}", behind - 1));
+                first = 0;
+            }
+        }
+        text
+    }
+
+    /// Takes what `missing` gave; None if it is not that.
+    pub fn restore(&mut self, missing: &str) -> Option<()> {
+        let mut parts = missing.split(',');
+        self.span = parts.next()?.parse::<u64>().ok()?.min(u64::from(WINDOW));
+        let mut lacks = vec![false; WINDOW as usize + 1];
+        for part in parts {
+            let (first, last) = part.split_once('-')?;
+            let last = last.parse::<usize>().ok()?.min(WINDOW as usize);
+            let first = first.parse::<usize>().ok()?;
+            if first <= last {
+                lacks[first..=last].fill(true);
+            }
+        }
+        for behind in 1..(self.span as u32 + 1).min(WINDOW) {
+            if !lacks[behind as usize] {
+                let serial = self.highest.wrapping_sub(behind);
+                self.seen[(serial % WINDOW) as usize] = serial;
+            }
+        }
+        Some(())
+    }
+
     /// Takes an event's serial and time (milliseconds); gives the change of the gap.
     pub fn see(&mut self, serial: u32, when: i64) -> i64 {
         let ahead = serial.wrapping_sub(self.highest);
