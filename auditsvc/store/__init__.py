@@ -24,7 +24,7 @@ from auditsvc.store.migrate import bring_up, check_schema
 from auditsvc.store.write.writer import Checkpoint, Source, Writer, WriteResult
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from types import TracebackType
     from typing import Self
 
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from auditsvc.decode.batch import Batch
     from auditsvc.store.database import Database
+    from auditsvc.store.write.revision import Revision
 
 __all__ = [
     "DEFAULT_URL",
@@ -63,9 +64,20 @@ class Store:
         self.place = database.place
         """How messages call the store: no password in it."""
 
-    def source(self, kind: str, name: str) -> Source:
-        """Find or make the source of this name, with the checkpoint that stands."""
-        return self._writer.source(kind, name)
+    def source(self, kind: str, name: str, *, is_counted: bool = True) -> Source:
+        """Find or make the source of this name, with the checkpoint that stands.
+
+        One that counts nothing gives no lines: the ledger does not show it.
+        """
+        return self._writer.source(kind, name, is_counted=is_counted)
+
+    def find(self, kind: str, name: str) -> Source | None:
+        """Find the source of this name, None if there is none."""
+        return self._writer.find(kind, [name]).get(name)
+
+    def find_all(self, kind: str, names: Sequence[str]) -> dict[str, Source]:
+        """Find the sources of these names that are there."""
+        return self._writer.find(kind, names)
 
     def pack(self, batch: Batch) -> None:
         """Make a batch ready for `write`, which may then be called by another thread."""
@@ -82,6 +94,7 @@ class Store:
         ledger: Mapping[str, int] = _NOTHING,
         origin: int = 0,
         is_trial: bool = False,
+        revision: Revision | None = None,
     ) -> WriteResult:
         """Store a batch and its checkpoint in one transaction.
 
@@ -91,7 +104,8 @@ class Store:
         and are counted as `duplicate`. ClashError asks for pins and another
         reading; RefusedError says that something in the batch has no place in the
         database; any other StoreError is the database's. With `is_trial` nothing is
-        stored, and the errors are the same.
+        stored, and the errors are the same. `revision`: rows that give way to others, and
+        what becomes of other sources, in the same transaction.
         """
         return self._writer.write(
             source_id,
@@ -101,6 +115,7 @@ class Store:
             ledger=ledger,
             origin=origin,
             is_trial=is_trial,
+            revision=revision,
         )
 
     def close(self) -> None:

@@ -71,7 +71,7 @@ store_info = Table(
 source = Table(
     "source",
     _id(),
-    Column("kind", Text, nullable=False),  # spool, file, journal
+    Column("kind", Text, nullable=False),  # spool, file, journal; series: files of one log
     Column("name", Text, nullable=False),
     Column("segment", Text, nullable=False),  # what tells this file from another of its name
     _big("position", nullable=False),  # bytes read of it

@@ -64,7 +64,7 @@ class Serials:
             return
         span, *ranges = missing.removeprefix(",").split(",")
         self._span = min(int(span), WINDOW)
-        lacks = set()
+        lacks: set[int] = set()
         for each in ranges:
             first, last = each.split("-")
             lacks.update(range(int(first), min(int(last), WINDOW) + 1))

@@ -28,7 +28,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from auditsvc.decode import ids
 from auditsvc.decode.reference.events import MAX_RECORDS
@@ -38,25 +38,23 @@ from auditsvc.record import types
 from auditsvc.store import schema
 from auditsvc.store.write.late import Late, is_arguments
 from auditsvc.store.write.stored_event import (
-    CHILDREN,
     EVENT,
     RECORD,
     SYSCALL,
     Event,
     Piece,
     by_event,
-    child_order,
     hang,
+    load,
     write_rows,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-
-    from sqlalchemy import Table
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from auditsvc.decode.batch import Row
     from auditsvc.decode.reference.dimensions import Dimensions
+    from auditsvc.store.write.stored_event import Reader
 
 _CONTEXT: Final = {column.name: n for n, column in enumerate(schema.context.columns)}
 # What the SYSCALL record itself says: equal in every copy of it.
@@ -68,13 +66,6 @@ _NEXT: Final = 4
 _CHOSEN: Final = 12
 _AT_ONCE: Final = 4000
 """Events that are looked at together, each with what is stored at its places."""
-
-
-class Reader(Protocol):
-    """Rows that are stored, as this transaction sees them."""
-
-    def __call__(self, table: Table, key: str, values: Iterable[int]) -> Sequence[Row]:
-        """Give the rows of `table` whose `key` is among `values`."""
 
 
 @dataclass
@@ -481,21 +472,10 @@ class _Reconciliation:
         """Read what is stored at `places` into `_places`."""
         if not places:
             return
-        found = [
-            Event(table.name, row)
-            for table in (schema.syscall, schema.event)
-            for row in self._read(table, "id", places)
-        ]
+        found = load(self._read, places)
         self._places.update(dict.fromkeys(places))
         self._places.update({event.id: event for event in found})
         self._stored.update(event.id for event in found)
-        if found:
-            wanted = [event.id for event in found]
-            children = {
-                table.name: sorted(self._read(table, "event", wanted), key=child_order)
-                for table in CHILDREN
-            }
-            hang(children, by_event(found))
 
     def _load_contexts(self, events: list[Event]) -> None:
         wanted = {event.row[SYSCALL["context"]] for event in events if event.is_call}

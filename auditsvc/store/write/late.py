@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from auditsvc.decode.reference.dimensions import Dimensions
-    from auditsvc.store.write.deduplicate import Reader
+    from auditsvc.store.write.stored_event import Reader
 
 LATE: Final = frozenset((types.PATH, types.SOCKADDR, types.CWD, types.EXECVE, types.PROCTITLE))
 """Types that have columns."""

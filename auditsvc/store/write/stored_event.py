@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from auditsvc.decode import ids
 from auditsvc.store import schema
@@ -22,6 +22,13 @@ RECORD: Final = schema.record.name
 # Columns by place, as the rows of the decoder hold them.
 SYSCALL: Final = {column.name: n for n, column in enumerate(schema.syscall.columns)}
 EVENT: Final = {column.name: n for n, column in enumerate(schema.event.columns)}
+
+
+class Reader(Protocol):
+    """Rows that are stored, as this transaction sees them."""
+
+    def __call__(self, table: Table, key: str, values: Iterable[int]) -> Sequence[Row]:
+        """Give the rows of `table` whose `key` is among `values`."""
 
 
 class Piece(NamedTuple):
@@ -116,6 +123,22 @@ class Event:
     def keep(self, pieces: list[Piece]) -> None:
         """Have these pieces and no others."""
         self.pieces, self._counts = pieces, None
+
+
+def load(read: Reader, places: Sequence[int]) -> list[Event]:
+    """Read the events that are stored under these ids, whole."""
+    found = [
+        Event(table.name, row)
+        for table in (schema.syscall, schema.event)
+        for row in read(table, "id", places)
+    ]
+    if found:
+        wanted = [event.id for event in found]
+        children = {
+            table.name: sorted(read(table, "event", wanted), key=child_order) for table in CHILDREN
+        }
+        hang(children, by_event(found))
+    return found
 
 
 def hang(children: Mapping[str, Sequence[Row]], by_id: Mapping[int, list[Event]]) -> None:

@@ -22,18 +22,22 @@ from auditsvc.store.database import Contested
 from auditsvc.store.write.call_names import CallNames
 from auditsvc.store.write.deduplicate import Plan, reconcile
 from auditsvc.store.write.dimensions import DimensionWriter
+from auditsvc.store.write.revision import Difference, Revision, difference, stored_as_they_were
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from sqlalchemy import Connection, Table
+    from sqlalchemy import ColumnElement, Connection, Table
 
     from auditsvc.decode.batch import Batch, Row
     from auditsvc.store.database import Database
+    from auditsvc.store.write.revision import Change, RawLine
 
 # Up to this many events in a batch's range of ids are read to see whether one
 # of them has an id of the batch; beyond, each id is looked up.
 _RANGE_SHARE: Final = 8
+_AT_ONCE: Final = 500
+"""Sources that are looked up by one statement."""
 _MOST: Final = 1 << 61
 """No count and no place is larger; the columns take four times that."""
 
@@ -42,8 +46,10 @@ _MOST: Final = 1 << 61
 _ALWAYS_SHOWN: Final = (
     "received",
     "stored",
+    "end",
     "raw",
     "duplicate",
+    "open",
     "kernel_lost",
     "spool_lost",
     "gap",
@@ -96,6 +102,8 @@ class _Order(NamedTuple):
     ledger: Mapping[str, int]
     origin: int
     is_trial: bool
+    changes: Sequence[Change]
+    seams: Sequence[Difference]
 
 
 class Writer:
@@ -108,24 +116,37 @@ class Writer:
         self._sources: dict[int, Source] = {}
         self._names = CallNames(database)
 
-    def source(self, kind: str, name: str) -> Source:
-        """Find or make the source of this name, with the checkpoint that stands."""
+    def find(self, kind: str, names: Iterable[str]) -> dict[str, Source]:
+        """Find the sources of these names, each with the checkpoint that stands.
+
+        They may be the `before` of changes; `write` wants one from `source`.
+        """
+        table, wanted = schema.source, list(names)
+        found = {}
+        with self._database.begin(alone=False) as connection:
+            for start in range(0, len(wanted), _AT_ONCE):
+                some = table.c.name.in_(wanted[start : start + _AT_ONCE])
+                for source in _read_sources(connection, (table.c.kind == kind) & some):
+                    found[source.name] = source
+        return found
+
+    def source(self, kind: str, name: str, *, is_counted: bool = True) -> Source:
+        """Find or make the source of this name, with the checkpoint that stands.
+
+        One that counts nothing gives no lines: the ledger does not show it.
+        """
         table = schema.source
-        find = select(table).where(table.c.kind == kind, table.c.name == name)
+        find = (table.c.kind == kind) & (table.c.name == name)
         with self._database.begin(alone=False) as connection:
             attempt = 0
-            while (row := connection.execute(find).first()) is None:
+            while not (sources := _read_sources(connection, find)):
                 source_id = ids.dimension_id(self._secret, table.name, (kind, name), attempt)
                 new = (source_id, kind, name, "", 0, b"")
-                if self._database.insert_absent(connection, table, [new]):
+                if self._database.insert_absent(connection, table, [new]) and is_counted:
                     zeros = [(source_id, cause, 0) for cause in _ALWAYS_SHOWN]
                     self._database.insert_absent(connection, schema.ledger_entry, zeros)
                 attempt += 1
-            entry = schema.ledger_entry
-            opened = connection.scalar(
-                select(entry.c.count).where(entry.c.source == row.id, entry.c.cause == "open")
-            )
-        source = Source(row.id, kind, name, row.segment, row.position, row.pending, opened or 0)
+        (source,) = sources
         self._sources[source.id] = source
         return source
 
@@ -139,6 +160,7 @@ class Writer:
         ledger: Mapping[str, int],
         origin: int,
         is_trial: bool = False,
+        revision: Revision | None = None,
     ) -> WriteResult:
         """Store a batch; see `Store.write`. A trial does all of it and takes it back."""
         source = self._sources[source_id]
@@ -151,7 +173,9 @@ class Writer:
         )
         if not self._database.takes_whole:
             batch = replace(batch, whole=None)
-        order = _Order(source, after, batch, ledger, origin, is_trial)
+        revision = revision or Revision()
+        seams = [difference(seam) for seam in revision.seams]
+        order = _Order(source, after, batch, ledger, origin, is_trial, revision.changes, seams)
         try:
             try:
                 result = self._add(order)
@@ -165,18 +189,24 @@ class Writer:
             raise
         self._dimensions.committed()
         self._sources[source_id] = after
+        self._sources.update({change.after.id: change.after for change in revision.changes})
         return result
 
     def _add(self, order: _Order) -> WriteResult:
         """Insert the batch as it is; Contested if anything of it may be there."""
-        facts = order.batch.facts
+        batches = [order.batch, *(seam.coming for seam in order.seams)]
         with self._database.begin(alone=False) as connection:
             self._before(connection, order)
-            self._check_apart(connection, facts)
-            self._database.insert_facts(connection, order.batch)
-            result = WriteResult(facts.count, 0)
+            gone = self._take_out(connection, order.seams)
+            for batch in batches:
+                self._check_apart(connection, batch.facts)
+                self._database.insert_facts(connection, batch)
+            result = WriteResult(sum(batch.facts.count for batch in batches) - len(gone), 0)
             self._after(connection, order, result)
-            arrivals.note(connection, facts.ids)
+            arrivals.note(
+                connection,
+                lambda: [each for b in batches for each in b.facts.ids() if each not in gone],
+            )
             if order.is_trial:
                 raise _Tried
         return result
@@ -186,9 +216,16 @@ class Writer:
         self._names.forget()
         with self._database.begin(alone=True) as connection:
             self._before(connection, order)
+            gone = self._take_out(connection, order.seams)
             result, new = self._reconcile(connection, order.batch)
+            for seam in order.seams:
+                more, added = self._reconcile(connection, seam.coming)
+                new += added
+                known = 0 if seam.seam.is_shown_only else more.duplicates
+                result = WriteResult(result.events + more.events, result.duplicates + known)
+            result = replace(result, events=result.events - len(gone))
             self._after(connection, order, result)
-            arrivals.note(connection, lambda: new)
+            arrivals.note(connection, lambda: [each for each in new if each not in gone])
             if order.is_trial:
                 raise _Tried
         return result
@@ -197,15 +234,47 @@ class Writer:
         """Write what events refer to, and what refers to no event."""
         if order.batch.whole:
             self._database.stage(connection, order.batch.whole)
-        self._dimensions.write(connection, order.batch)
-        self._names.write(connection, order.batch)
-        rows = [
-            (_raw_id(order.before.id, position, line), order.before.id, position, reason, line)
+        for batch in (order.batch, *(seam.coming for seam in order.seams)):
+            self._dimensions.write(connection, batch)
+            self._names.write(connection, batch)
+        lines = [
+            (min(order.origin + offset, _MOST), line, reason)
             for offset, line, reason in order.batch.raw
-            for position in [min(order.origin + offset, _MOST)]
+        ]
+        self._keep_raw(connection, order.before.id, lines)
+        for seam in order.seams:
+            self._keep_raw(connection, seam.seam.source, seam.raw_coming)
+
+    def _keep_raw(self, connection: Connection, source: int, lines: Iterable[RawLine]) -> None:
+        rows = [
+            (_raw_id(source, position, line), source, position, reason, line)
+            for position, line, reason in lines
         ]
         if rows:
             self._database.insert_absent(connection, schema.raw, list(dict.fromkeys(rows)))
+
+    def _take_out(self, connection: Connection, seams: Sequence[Difference]) -> set[int]:
+        """Take out the rows of before that still stand as they were; gives ids of events."""
+
+        def read(table: Table, key: str, values: Iterable[int]) -> Sequence[Row]:
+            return self._database.fetch(connection, table, key, values)
+
+        gone = stored_as_they_were([event for seam in seams for event in seam.gone], read)
+        if gone:
+            self._delete(connection, gone)
+        raw = [
+            _raw_id(seam.seam.source, position, line)
+            for seam in seams
+            for position, line, _ in seam.raw_gone
+        ]
+        if raw:
+            self._database.delete(connection, schema.raw, "id", raw)
+        return set(gone)
+
+    def _delete(self, connection: Connection, events: Iterable[int]) -> None:
+        for table in schema.FACTS:
+            key = "id" if "id" in table.columns else "event"
+            self._database.delete(connection, table, key, events)
 
     def _check_apart(self, connection: Connection, facts: Facts) -> None:
         """Contested if an id would stand in `syscall` and in `event`: no key tells that."""
@@ -259,16 +328,27 @@ class Writer:
 
     def _carry_out(self, connection: Connection, plan: Plan) -> None:
         if plan.delete:
-            for table in schema.FACTS:
-                key = "id" if "id" in table.columns else "event"
-                self._database.delete(connection, table, key, plan.delete)
+            self._delete(connection, plan.delete)
         for table in schema.FACTS:
             if rows := plan.insert[table.name]:
                 self._database.insert(connection, table, rows)
 
     def _after(self, connection: Connection, order: _Order, result: WriteResult) -> None:
-        """Move the checkpoint and count."""
-        before, after, batch, ledger = order.before, order.after, order.batch, order.ledger
+        """Move the checkpoints and count."""
+        counts = dict(order.batch.counts)
+        for cause, count in order.ledger.items():
+            counts[cause] = counts.get(cause, 0) + count
+        if result.duplicates:
+            counts["stored"] = counts.get("stored", 0) - result.duplicates
+            counts["duplicate"] = counts.get("duplicate", 0) + result.duplicates
+        self._move(connection, order.before, order.after, counts)
+        for change in order.changes:
+            self._move(connection, change.before, change.after, change.counts)
+
+    def _move(
+        self, connection: Connection, before: Source, after: Source, counts: Mapping[str, int]
+    ) -> None:
+        """Move one checkpoint and count."""
         table = schema.source
         moved = connection.execute(
             table.update()
@@ -284,14 +364,8 @@ class Writer:
                 f"the checkpoint in {self._database.place} is not where it was left",
                 "end the other process that reads the same source, then start again",
             )
-        counts = dict(batch.counts)
-        for cause, count in ledger.items():
-            counts[cause] = counts.get(cause, 0) + count
-        if result.duplicates:
-            counts["stored"] = counts.get("stored", 0) - result.duplicates
-            counts["duplicate"] = counts.get("duplicate", 0) + result.duplicates
-        counts["open"] = after.open_records - before.open_records
-        self._count(connection, before.id, counts)
+        opened = {"open": after.open_records - before.open_records}
+        self._count(connection, before.id, {**counts, **opened})
 
     def _count(self, connection: Connection, source_id: int, counts: Mapping[str, int]) -> None:
         entry = schema.ledger_entry
@@ -315,6 +389,18 @@ class Writer:
             ),
             changes,
         )
+
+
+def _read_sources(connection: Connection, where: ColumnElement[bool]) -> list[Source]:
+    """Read sources, with the records that they have open."""
+    table, entry = schema.source, schema.ledger_entry
+    opened = (entry.c.source == table.c.id) & (entry.c.cause == "open")
+    found = select(table, entry.c.count).join(entry, opened, isouter=True).where(where)
+    return [
+        Source(row.id, row.kind, row.name, row.segment, row.position, row.pending, count or 0)
+        for row in connection.execute(found).all()
+        for count in row[-1:]
+    ]
 
 
 def _raw_id(source_id: int, position: int, line: bytes) -> int:

@@ -1,0 +1,160 @@
+"""Rows that give way to others, because more of their log is known.
+
+Lines at the end of a log, or at the beginning of one whose predecessor comes later, may
+belong to events that are not whole. What they give is stored all the same, to be seen; once
+more is known, the same lines give other rows. A `Seam` holds both. Rows that both have stay
+as they are. Of the others those of before are taken out where they stand as they were
+stored: what was brought together with other records meanwhile stays, and the new rows are
+brought to it as any others are. Nothing is taken out of which the new rows do not say as much
+or more: that is the caller's part.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Final
+
+from auditsvc.decode import ids
+from auditsvc.decode.batch import Batch, Facts, Row
+from auditsvc.store import schema
+from auditsvc.store.write.stored_event import RECORD, Event, by_event, hang, load, write_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from auditsvc.store.write.stored_event import Piece, Reader
+    from auditsvc.store.write.writer import Source
+
+_PLACES: Final = 4
+"""Of an event's way (`auditsvc.store.write.deduplicate`), where it is looked for."""
+
+RawLine = tuple[int, bytes, str]
+"""Position in its source, line, reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seam:
+    """What some lines of a source gave, and what they give now."""
+
+    source: int
+    """Id of the source."""
+    old: Batch
+    new: Batch
+    old_origin: int = 0
+    """Position in the source to which the offsets of `old.raw` are relative."""
+    new_origin: int = 0
+    is_shown_only: bool = False
+    """True for records that are counted as open: raw lines and duplicates of it count nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Another source's checkpoint and counts, as they become."""
+
+    before: Source
+    after: Source
+    counts: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """What is written beside a batch, in its transaction."""
+
+    seams: list[Seam] = field(default_factory=list)
+    changes: list[Change] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """Of a seam: what goes, and what comes."""
+
+    seam: Seam
+    gone: list[Event]
+    coming: Batch
+    """Its facts are those of the new rows that were not there before; no raw lines."""
+    raw_gone: list[RawLine]
+    raw_coming: list[RawLine]
+
+
+def difference(seam: Seam) -> Difference:
+    """Leave out what the rows of before and now have in common."""
+    before, now = _events(seam.old), _events(seam.new)
+    gone = _less(before, now)
+    coming = _less(now, before)
+    rows: defaultdict[str, list[Row]] = defaultdict(list)
+    weights: defaultdict[str, list[int]] = defaultdict(list)
+    for event in coming:
+        write_rows(event, rows)
+        weights[event.table].append(event.weight)
+    raw_gone: list[RawLine] = []
+    raw_coming: list[RawLine] = []
+    if not seam.is_shown_only:
+        old, new = _raw(seam.old, seam.old_origin), _raw(seam.new, seam.new_origin)
+        raw_gone = list((Counter(old) - Counter(new)).elements())
+        raw_coming = list((Counter(new) - Counter(old)).elements())
+    batch = replace(seam.new, facts=Facts(rows, weights), raw=[], whole=None)
+    return Difference(seam, gone, batch, raw_gone, raw_coming)
+
+
+def stored_as_they_were(events: Sequence[Event], read: Reader) -> list[int]:
+    """Give the ids of the events that stand in the store, and say what they say here."""
+    places = {}
+    for event in events:
+        place = event.id
+        places[id(event)] = [place]
+        for _ in range(_PLACES - 1):
+            place = ids.next_event_id(place)
+            places[id(event)].append(place)
+    wanted = {place for each in places.values() for place in each}
+    there = {event.id: event for event in load(read, sorted(wanted))} if wanted else {}
+    found: dict[int, None] = {}
+    for event in events:
+        for place in places[id(event)]:
+            if place in there and place not in found and _is_same(there[place], event):
+                found[place] = None
+                break
+    return list(found)
+
+
+def _events(batch: Batch) -> list[Event]:
+    facts, weights = batch.facts, batch.facts.weights
+    events = [
+        Event(table.name, row, weight)
+        for table in (schema.syscall, schema.event)
+        for row, weight in zip(facts.get(table.name, ()), weights.get(table.name, ()), strict=True)
+    ]
+    hang(facts, by_event(events))
+    return events
+
+
+def _less(events: Sequence[Event], others: Sequence[Event]) -> list[Event]:
+    """Give the events that are not among the others, each as often as it is more there."""
+    there = Counter(map(_content, others))
+    left = []
+    for event in events:
+        content = _content(event)
+        if there[content]:
+            there[content] -= 1
+        else:
+            left.append(event)
+    return left
+
+
+def _is_same(one: Event, other: Event) -> bool:
+    return one.second == other.second and _content(one)[1:] == _content(other)[1:]
+
+
+def _content(event: Event) -> tuple[object, ...]:
+    """Give what an event says, its id first; of records of several types no order is stored."""
+    pieces = tuple(sorted(event.pieces, key=_kind))
+    return event.row[0], event.table, event.row[1:], event.argv, pieces
+
+
+def _kind(piece: Piece) -> tuple[str, int]:
+    number = piece.content[0]
+    return piece.table, number if piece.table == RECORD and isinstance(number, int) else 0
+
+
+def _raw(batch: Batch, origin: int) -> list[RawLine]:
+    return [(origin + offset, line, reason) for offset, line, reason in batch.raw]
