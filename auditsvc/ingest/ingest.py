@@ -1,23 +1,26 @@
-"""`auditsvc ingest`: logs that have ended, or a journal, each from where it was left.
+"""`auditsvc ingest`: log files, or a journal, each from where it was left.
 
-What must hold: reading a log twice adds nothing. A log that begins like one that was
+What must hold: reading a log twice adds nothing. A file that begins like one that was
 read before, and still holds the same bytes up to there (their hash says so), goes on
-behind them; any other is read whole, and the store tells what it already has. Of the
-journal what is there is read, and the next time what came since.
+behind them; any other is read whole, and the store tells what it already has. The files of
+one log are one stream (`auditsvc.ingest.file_load`). Of the journal what is there is read,
+and the next time what came since.
 """
 
 from __future__ import annotations
 
 from functools import partial
-from hashlib import sha256
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from auditsvc.collect import logfile
 from auditsvc.collect.journald.source import JournalSource
 from auditsvc.decode import make_decoder
 from auditsvc.errors import SpoolError
+from auditsvc.ingest.file_load import FileLoad
 from auditsvc.ingest.known_store import KnownStore
 from auditsvc.ingest.load import Load, Route
+from auditsvc.ingest.part import first_stamp
+from auditsvc.ingest.series import KIND, Heads, choose_series, read_head
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -28,55 +31,10 @@ if TYPE_CHECKING:
     from auditsvc.store import Store
 
 
-class EndedFile:
-    """A log that does not grow; its `segment` is the hash of the bytes read so far."""
-
-    def __init__(self, path: Path, segment: str, position: int) -> None:
-        self.path = path
-        self.missing = 0
-        self.position = 0
-        self.error: SpoolError | None = None
-        """Why it ended before its end."""
-        self.moved = 0
-        """Bytes of the file on disk that were read (of a compressed one: of its packed form)."""
-        self._stream = logfile.open_log(path)
-        self._hash = sha256()
-        if position and not self._skip(position, segment):
-            self._stream.seek(0)
-            self.position = 0
-            self._hash = sha256()
-
-    def _skip(self, position: int, digest: str) -> bool:
-        while self.position < position:
-            if not self.read(min(1 << 20, position - self.position)):
-                return False
-        return self._hash.hexdigest() == digest
-
-    def read(self, limit: int) -> bytes:
-        """Give up to `limit` of the next bytes; b"" at the end."""
-        try:
-            data = self._stream.read(limit)
-            raw = getattr(self._stream, "fileobj", self._stream)
-            self.moved = raw.tell() if data or self.position else 0
-        except SpoolError as error:
-            self.error, data = error, b""
-        except logfile.READ_ERRORS as error:
-            self.error, data = logfile.unreadable(self.path, error), b""
-        self._hash.update(data)
-        self.position += len(data)
-        return data
-
-    def checkpoint(self) -> tuple[str, int]:
-        """Hash and number of the bytes read so far."""
-        return self._hash.hexdigest(), self.position
-
-    def origin(self) -> int:
-        """Where reading begins."""
-        return self.position
-
-    def close(self) -> None:
-        """Let go of the file."""
-        self._stream.close()
+_FOR_EVER: Final = 1e18
+"""Seconds; finite, for all events end when infinity has passed."""
+_UNKNOWN: Final = (1 << 40, 0, 0)
+"""Behind all others: a file without a record."""
 
 
 class Ingest:
@@ -87,8 +45,9 @@ class Ingest:
         self._settings = settings
         self.errors: list[SpoolError] = []
         """Of files that could not be read to their end, or held no record."""
-        self._names = dict(self._fingerprints(files))
-        self.total = sum(path.stat().st_size for path in self._names)
+        self._heads = Heads()
+        self._files = self._in_order([path for path in files if self._can_be_read(path)])
+        self.total = sum(path.stat().st_size for path in self._files)
         """Bytes on disk."""
         self.current: Path | None = None
         """The file being read."""
@@ -98,50 +57,89 @@ class Ingest:
         """Records that were there already."""
         self.notes: list[str] = []
         """What is worth a line each: lines that were no records."""
+        self._loaded: dict[str, FileLoad] = {}  # the last one of each series
 
-    def _fingerprints(self, files: Iterable[Path]) -> Iterator[tuple[Path, str]]:
-        for path in logfile.in_order(files):
-            logfile.open_log(path).close()
-            try:
-                yield path, logfile.fingerprint_of(path)
-            except SpoolError as error:  # its compression is damaged: the others are read
-                self.errors.append(error)
+    def _can_be_read(self, path: Path) -> bool:
+        logfile.open_log(path).close()
+        try:
+            read_head(path, 1)
+        except OSError as error:
+            raise logfile.unreadable(path, error) from error
+        except SpoolError as error:  # its compression is damaged: the others are read
+            self.errors.append(error)
+            return False
+        return True
+
+    def _in_order(self, files: Iterable[Path]) -> list[Path]:
+        """Oldest first within one log, and among logs of one folder; else in the order given.
+
+        Where the names do not tell, the first record does.
+        """
+        logs: dict[str, list[Path]] = {}
+        for path in dict.fromkeys(files):
+            logs.setdefault(logfile.name_of(path).base, []).append(path)
+        for each in logs.values():
+            each.sort(key=lambda path: (logfile.name_of(path).order, self._age(path)))
+        groups = list(logs.values())
+        for folder in {group[0].parent for group in groups}:
+            places = [n for n, group in enumerate(groups) if group[0].parent == folder]
+            ordered = sorted((groups[n] for n in places), key=lambda group: self._age(group[0]))
+            for place, group in zip(places, ordered, strict=True):
+                groups[place] = group
+        return [path for group in groups for path in group]
+
+    def _age(self, path: Path) -> tuple[int, int, int]:
+        return first_stamp(self._heads.of(path)) or _UNKNOWN
 
     def run(self, progress: Callable[[int], None]) -> None:
         """Read every file to its end; `progress` is told the bytes on disk that are done."""
         done = 0
         with _open_store(self._settings) as store:
-            for path, name in self._names.items():
+            for path in self._files:
                 self.current = path
-                for moved in self._read(store, path, name):
-                    progress(done + moved)
+                if self._heads.of(path):  # an empty one has nothing yet
+                    for moved in self._read(store, path):
+                        progress(done + moved)
                 done += path.stat().st_size
                 progress(done)
 
-    def _read(self, store: Store, path: Path, name: str) -> Iterator[int]:
+    def _read(self, store: Store, path: Path) -> Iterator[int]:
         """Load one file; gives the bytes on disk that are done after each step."""
-        files: list[EndedFile] = []
-
-        def opened(segment: str, position: int) -> EndedFile:
-            files.append(EndedFile(path, segment, position))
-            return files[-1]
-
-        load = Load(store, Route("file", name, opened, partial(_make_decoder, self._settings)))
+        series = self._series_of(store, path)
+        # Time in a log is not the time of reading it: no event of it ends for being idle.
+        make = partial(_make_decoder, self._settings, idle=_FOR_EVER)
+        load = FileLoad(store, make, series, path, self._heads)
         for _ in _steps(load, self._settings):
-            yield files[-1].moved
+            yield load.file.moved
+        before = self._loaded.get(series)
+        self._loaded[series] = load
         self.events += load.events
         self.duplicates += load.duplicates
-        self._judge(load, path, files[-1].error)
+        if load.raw_before and (before is None or before.file.error is None):
+            self.notes.append(
+                f"{path}: the file before it ends in a piece of a line, kept raw: {load.raw_before}"
+            )
+        self._judge(load)
 
-    def _judge(self, load: Load, path: Path, error: SpoolError | None) -> None:
+    def _series_of(self, store: Store, path: Path) -> str:
+        """Name the series; of a log with other names that goes on in this file, that one's."""
+        own = choose_series(store, self._settings.host, path, self._heads)
+        if store.find(KIND, own) is not None:
+            return own
+        for name, load in reversed(self._loaded.items()):
+            if load.path.parent == path.parent and load.is_followed_by(self._heads.of(path)):
+                return name
+        return own
+
+    def _judge(self, load: FileLoad) -> None:
         """Note what was wrong with a file."""
-        if error is not None:
-            self.errors.append(error)  # and its last line was cut
-        elif load.raw and not load.records and load.is_first:
+        path = load.path
+        if load.file.error is not None:
+            self.errors.append(load.file.error)  # and its last line was cut
+        elif odd := load.odd:
             self.errors.append(
                 SpoolError(
-                    f"{path}: no record in {_lines(load.raw)}; the first: {load.first_raw}",
-                    "name an audit log; what was read is kept raw",
+                    f"{path}: no record in {odd}", "name an audit log; what was read is kept raw"
                 )
             )
         elif load.raw:
@@ -203,11 +201,10 @@ def _steps(load: Load, settings: Settings) -> Iterator[None]:
         load.close()
 
 
-def _lines(count: int) -> str:
-    return "1 line" if count == 1 else f"{count} lines"
-
-
-def _make_decoder(settings: Settings, secret: bytes) -> Decoder:
+def _make_decoder(settings: Settings, secret: bytes, *, idle: float | None = None) -> Decoder:
     return make_decoder(
-        settings.decoder_name, secret=secret, host=settings.host, idle=settings.loader.idle
+        settings.decoder_name,
+        secret=secret,
+        host=settings.host,
+        idle=settings.loader.idle if idle is None else idle,
     )

@@ -24,12 +24,13 @@ from auditsvc.ingest import quarantine
 from auditsvc.store import Checkpoint
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from concurrent.futures import Future
 
     from auditsvc.decode.batch import Batch, Row
     from auditsvc.decode.contract import Decoder
     from auditsvc.store import Store, WriteResult
+    from auditsvc.store.write.revision import Revision
 
 CHUNK = 1 << 18
 """Bytes that are read and decoded at once. Of lines of two bytes these make 90,000 rows, all
@@ -72,21 +73,36 @@ class Route:
     """Makes a decoder from the store's secret."""
 
 
+class Beside(NamedTuple):
+    """What goes with a batch into its transaction."""
+
+    pending: bytes
+    """What the source keeps beside its position."""
+    open_records: int
+    ledger: Mapping[str, int] = {}
+    """What the source counts beside the batch's own counts."""
+    revision: Revision | None = None
+
+
 class _Piece(NamedTuple):
     """What one transaction stores."""
 
     batch: Batch
-    checkpoint: Checkpoint
-    open_records: int
-    ledger: dict[str, int]
+    segment: str
+    position: int
+    beside: Beside
+    missing: int
     size: int
     """Bytes of log that it is made of."""
     finished: bool
-    """True if the log ended with it."""
+    """True if all events were ended with it."""
 
 
 class Load:
     """One log on its way into one store: log, decoder and checkpoint in step."""
+
+    ends_events = True
+    """Whether the end of the log is the end of its open events."""
 
     def __init__(self, store: Store, route: Route) -> None:
         """Go on from the store's checkpoint."""
@@ -105,6 +121,8 @@ class Load:
         """Lines that were none, or could not be stored."""
         self.first_raw = ""
         """What the first of these was."""
+        self.raw_before = ""
+        """What such a line was that began before the log: a piece of one that went before."""
         self._route = route
         self._pins: list[tuple[str, Row, int]] = []
         self._thread = ThreadPoolExecutor(1, "writer")  # begins with its first task
@@ -121,11 +139,20 @@ class Load:
         self.log = self._route.open_log(self._source.segment, self._source.position)
         self._origin = self.log.origin()
         self._decoder = self._make_decoder()
-        self._decoder.restore(self._source.pending, time.monotonic())
+        self._decoder.restore(self._pending(), time.monotonic())
         self._finished = False
         self._missing = 0
         self.unwritten = 0
         self.dirty = False
+
+    def _pending(self) -> bytes:
+        """Give what the decoder has pending where reading begins."""
+        return self._source.pending
+
+    def _beside(self, pending: bytes, open_records: int, *, final: bool) -> Beside:
+        """Give what goes with the next batch; `pending` is the decoder's, `final`: the log ends."""
+        del final
+        return Beside(pending, open_records)
 
     def _make_decoder(self) -> Decoder:
         decoder = self._route.make_decoder(self.store.secret)
@@ -196,25 +223,21 @@ class Load:
         self._missing += missing
         size, self.unwritten = self.unwritten, 0
         self.dirty = False
+        batch = self._decoder.take()
+        pending, open_records = self._decoder.pending(), self._decoder.open_records
         return _Piece(
-            batch=self._decoder.take(),
-            checkpoint=Checkpoint(segment, position, self._decoder.pending()),
-            open_records=self._decoder.open_records,
-            ledger={"segments_missing": missing} if missing else {},
+            batch=batch,
+            segment=segment,
+            position=position,
+            beside=self._beside(pending, open_records, final=self._finished),
+            missing=missing,
             size=size,
-            finished=self._finished,
+            finished=self._finished and self.ends_events,
         )
 
     def _write(self, piece: _Piece) -> bool:
         try:
-            result = self.store.write(
-                self._source.id,
-                piece.batch,
-                piece.checkpoint,
-                open_records=piece.open_records,
-                ledger=piece.ledger,
-                origin=self._origin,
-            )
+            result = self._store(piece)
         except ClashError as error:
             self._pins += error.pins
             return False
@@ -229,10 +252,15 @@ class Load:
     def _count(self, batch: Batch, result: WriteResult) -> None:
         self.events += result.events
         self.duplicates += result.duplicates
+        lines = [show_line(line, reason) for _, line, reason in batch.raw[:1]]
         raw = batch.counts.get("raw", 0)
         self.records += batch.counts.get("received", 0) - raw
-        if batch.raw and not self.raw:
-            self.first_raw = _shown(*batch.raw[0][1:])
+        if lines and self._origin + batch.raw[0][0] < 0:
+            self.raw_before = lines[0]
+            raw -= 1
+            lines = [show_line(line, reason) for _, line, reason in batch.raw[1:2]]
+        if lines and not self.raw:
+            self.first_raw = lines[0]
         self.raw += raw
 
     def _settle(self) -> bool:
@@ -258,7 +286,7 @@ class Load:
         while len(data) < piece.size and (more := self.log.read(piece.size - len(data))):
             data += more
         look = quarantine.Quarantine(
-            quarantine.Piece(self._source.pending, data, piece.finished),
+            quarantine.Piece(self._pending(), self._lead() + data, piece.finished),
             self._make_decoder,
             self._why_not,
         )
@@ -266,7 +294,7 @@ class Load:
             made = look.run(time.monotonic())
             if made is None:
                 raise error
-            result = self._store(made, piece.ledger)
+            result = self._store(self._piece_of(made, piece.missing))
         except ClashError as clash:  # the whole comes again, with these
             self._pins += clash.pins
         else:
@@ -275,25 +303,37 @@ class Load:
         self.log.close()
         self._begin()
 
+    def _lead(self) -> bytes:
+        """Give what the decoder was fed before the first byte of the log."""
+        return b""
+
     def _why_not(self, made: quarantine.Made) -> str:
         try:
-            self._store(made, {}, is_trial=True)
+            self._store(self._piece_of(made, None), is_trial=True)
         except RefusedError as error:
             return error.what
         return ""
 
-    def _store(
-        self, made: quarantine.Made, ledger: dict[str, int], *, is_trial: bool = False
-    ) -> WriteResult:
+    def _piece_of(self, made: quarantine.Made, missing: int | None) -> _Piece:
+        """Give what is stored of lines that were looked through; `missing` None: only tried."""
+        beside = Beside(made.pending, made.open_records)
+        if missing is not None:
+            beside = self._beside(made.pending, made.open_records, final=False)
         segment, position = self.log.checkpoint()
+        return _Piece(made.batch, segment, position, beside, missing or 0, 0, finished=False)
+
+    def _store(self, piece: _Piece, *, is_trial: bool = False) -> WriteResult:
+        beside = piece.beside
+        missing = {"segments_missing": piece.missing} if piece.missing else {}
         return self.store.write(
             self._source.id,
-            made.batch,
-            Checkpoint(segment, position, made.pending),
-            open_records=made.open_records,
-            ledger=ledger,
+            piece.batch,
+            Checkpoint(piece.segment, piece.position, beside.pending),
+            open_records=beside.open_records,
+            ledger={**beside.ledger, **missing},
             origin=self._origin,
             is_trial=is_trial,
+            revision=beside.revision,
         )
 
     def close(self) -> None:
@@ -302,7 +342,8 @@ class Load:
         self.log.close()
 
 
-def _shown(line: bytes, reason: str) -> str:
+def show_line(line: bytes, reason: str = "not a record") -> str:
+    """Show a line that is no record, in a message."""
     text = line[:_SHOWN].decode(errors="surrogateescape")
     text = f"'{text}...'" if len(line) > _SHOWN else f"'{text}'"
     return {"not a record": text}.get(reason, f"{text} ({reason})" if line else reason)

@@ -190,7 +190,8 @@ class Fault:
 
         def before(writer, connection, order):
             real(writer, connection, order)
-            texts = [row[1] for row in order.batch.dimensions.get("text", ())]
+            batches = [order.batch, *(seam.coming for seam in order.seams)]
+            texts = [row[1] for each in batches for row in each.dimensions.get("text", ())]
             self.batches.append(len(texts))
             if any("poison" in text for text in texts):
                 raise error
@@ -240,13 +241,14 @@ def test_a_line_that_waited_is_found(url, tmp_path, monkeypatch):
     assert balanced(url)
 
 
-@pytest.mark.parametrize("ending", ["", "\n"])
-def test_the_last_line_is_found(url, tmp_path, monkeypatch, ending):
-    """A line that the end of the log ends is set aside too."""
+@pytest.mark.parametrize(("ending", "raw"), [("", 0), ("\n", 1)])
+def test_the_last_line_is_found(url, tmp_path, monkeypatch, ending, raw):
+    """A line of an event that is open is set aside too; one that has no end yet waits for it."""
     Fault(monkeypatch, RefusedError("the store refuses"))
     ingest(url, tmp_path, opening(1) + path(2, "/poison").strip() + ending)
     monkeypatch.undo()
-    assert rows(url, "SELECT count(*) AS n FROM raw") == [{"n": 1}]
+    assert rows(url, "SELECT count(*) AS n FROM raw") == [{"n": raw}]
+    assert ledger(url)["open"] == 1 - raw
     assert balanced(url)
 
 

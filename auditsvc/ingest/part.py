@@ -1,0 +1,246 @@
+"""One file of a log, as the store keeps it: what its source holds beside the position.
+
+A log is cut into files by rotation, between any two records, and by some tools within a
+line. So what a file ends with may go on in the next one, and what it begins with may have
+begun in the one before, which may be read later. `state` is for the first, `head` for the
+second: what a decoder has pending at the end of the file, and the bytes it begins with.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from base64 import b64decode, b64encode
+from dataclasses import asdict, dataclass
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from auditsvc.record.line import Line, parse_line
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from auditsvc.decode.batch import Batch
+    from auditsvc.decode.contract import Decoder
+
+HEAD: Final = 1 << 16
+"""Bytes of a file's beginning that are kept. Records of one event stand closer together."""
+LOOK: Final = 4096
+"""Bytes by which files are told apart."""
+_MARK: Final = b"#file "
+_GAP: Final = b"#gap "
+
+
+class Stamp(NamedTuple):
+    """When a record was, and its serial."""
+
+    second: int
+    ms: int
+    serial: int
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A file of a log, read up to the position of its source."""
+
+    series: str = ""
+    """Name of the log that it is a file of; "" if it was read before there were such."""
+    path: str = ""
+    """Where it was when it was read."""
+    size: int = 0
+    """Bytes of `head`."""
+    begin: str = ""
+    """Tells files by their first LOOK bytes."""
+    stamp: Stamp | None = None
+    """Of its first record, if that is in `head`."""
+    packed: str = ""
+    """`head`, compressed."""
+    is_settled: bool = True
+    """False while a call reads it."""
+    left: str | None = ""
+    """While it is being read: `state` when it was settled last, compressed; None: it never was."""
+    alone: bool = False
+    """True if it was not read as going on from the file before it."""
+    state: bytes = b""
+    """What the decoder has pending at the position, with what the files before it left."""
+
+    @property
+    def head(self) -> bytes:
+        """What it begins with: all of it, or as many lines as fit into HEAD."""
+        return _unpack(self.packed)
+
+    @property
+    def left_state(self) -> bytes | None:
+        """What the file behind it went on from; None if that was an earlier file's."""
+        if self.is_settled:
+            return self.state
+        return None if self.left is None else _unpack(self.left)
+
+    def begins(self, head: bytes) -> bool:
+        """Tell whether a file that begins with `head`, LOOK bytes or more, may be this one."""
+        return self.size > 0 and _digest(head[: min(self.size, LOOK)]) == self.begin
+
+    def encode(self) -> bytes:
+        """Give what the source keeps."""
+        values = asdict(self)
+        del values["state"]
+        return _MARK + json.dumps(values).encode() + b"\n" + self.state
+
+
+def make_part(
+    series: str, path: str, head: bytes, state: bytes, left: bytes | None, *, is_settled: bool
+) -> Part:
+    """Make one of a file; `left` is its `left_state` while it is not settled."""
+    return Part(
+        series=series,
+        path=path,
+        size=len(head),
+        begin=_digest(head[:LOOK]),
+        stamp=first_stamp(head),
+        packed=_pack(head),
+        is_settled=is_settled,
+        left="" if is_settled else (None if left is None else _pack(left)),
+        state=state,
+    )
+
+
+def decode_part(pending: bytes) -> Part:
+    """Read what `encode` gave; of a source of before, that is not all."""
+    if not pending.startswith(_MARK):
+        return Part(state=pending, alone=True)
+    line, _, state = pending.partition(b"\n")
+    values: dict[str, Any] = json.loads(line.removeprefix(_MARK))
+    if values["stamp"] is not None:
+        values["stamp"] = Stamp(*values["stamp"])
+    return Part(**values, state=state)
+
+
+def _pack(data: bytes) -> str:
+    return b64encode(zlib.compress(data)).decode()
+
+
+def _unpack(text: str) -> bytes:
+    return zlib.decompress(b64decode(text)) if text else b""
+
+
+def _digest(data: bytes) -> str:
+    return blake2b(data, digest_size=16).hexdigest()
+
+
+def count_open(state: bytes) -> int:
+    """Give how many records are in the open events of a decoder's `pending`."""
+    return len(_open_lines(state))
+
+
+def _open_lines(state: bytes) -> list[bytes]:
+    *lines, _ = state.split(b"\n")
+    return [line for line in lines if not line.startswith(_GAP)]
+
+
+def rest_of(state: bytes) -> bytes:
+    """Give the line that has no end."""
+    return state.rpartition(b"\n")[2]
+
+
+def is_torn(state: bytes) -> bool:
+    """Tell whether there is a line that has no end."""
+    return bool(rest_of(state).strip())
+
+
+def first_stamp(head: bytes) -> Stamp | None:
+    """Give that of the first record; None if there is none."""
+    for text in head.split(b"\n"):
+        line = parse_line(text)
+        if isinstance(line, Line):
+            return Stamp(line.second, line.ms, line.serial)
+    return None
+
+
+def goes_on(state: bytes, head: bytes) -> bool:
+    """Tell whether the line that has no end goes on in a file that begins with `head`.
+
+    It does not where a record begins there, or may begin, unless it takes that to make one of
+    it: a `node=NAME ` that stands before the cut.
+    """
+    rest = rest_of(state)
+    first = head.partition(b"\n")[0]
+    if not rest or not head:
+        return not rest
+    if not _is_record(first) and not may_begin_record(head):
+        return True
+    joins = rest[-1:].isspace() or rest[-1:] in b":]>"
+    return joins and not _is_record(rest) and _is_record(rest + first)
+
+
+def holds_more(state: bytes, head: bytes) -> bool:
+    """Tell whether a file that begins with `head` has more of what `state` is pending of."""
+    if is_torn(state) and goes_on(state, head):
+        return True
+    opened = {_key(line) for line in _open_lines(state)}
+    return any(_key(line) in opened for line in head.split(b"\n") if line) if opened else False
+
+
+def may_begin_record(text: bytes) -> bool:
+    """Tell whether a line that has no end yet may become a record."""
+    return b"\n" not in text and any(
+        text.startswith(begin[: len(text)]) for begin in (b"type=", b"node=")
+    )
+
+
+def _key(text: bytes) -> tuple[bytes | None, bytes] | None:
+    line = parse_line(text)
+    return (line.node, line.stamp) if isinstance(line, Line) else None
+
+
+def _is_record(text: bytes) -> bool:
+    return isinstance(parse_line(text), Line)
+
+
+class Run(NamedTuple):
+    """What the beginning of a file gives."""
+
+    batch: Batch
+    lead: bytes
+    """What was decoded before it: the batch's offsets are relative to where that begins."""
+    state: bytes
+
+
+def run(make: Callable[[], Decoder], state: bytes, head: bytes) -> Run:
+    """Decode the beginning of a file that follows what `state` is pending of."""
+    decoder = make()
+    decoder.restore(state, 0.0)
+    lead = lead_of(state, head)
+    decoder.feed(lead + head, 0.0)
+    after = decoder.pending()
+    return Run(decoder.take(), lead, after)
+
+
+def lead_of(state: bytes, head: bytes) -> bytes:
+    """Give what is fed to a decoder before a file: the end of a line that does not go on."""
+    return b"" if goes_on(state, head) else b"\n"
+
+
+def shown(make: Callable[[], Decoder], state: bytes, *, torn: bool = True) -> Batch:
+    """Give the rows of events that are open at the end of a log, as far as they came.
+
+    Those of a line that has no end too, if `torn`.
+    """
+    decoder = make()
+    decoder.restore(state if torn else state.removesuffix(rest_of(state)), 0.0)
+    decoder.finish()
+    return decoder.take()
+
+
+def carry(state: bytes, old: bytes, new: bytes) -> bytes:
+    """Give the state at a file's end if that behind its head is `new` and was `old`."""
+    before, now = _open_lines(old), _open_lines(new)
+    lines = state.split(b"\n")
+    for line in before:
+        if line in now:
+            now.remove(line)
+        elif line in lines[:-1]:
+            lines.remove(line)
+    gaps = 0
+    while lines[gaps].startswith(_GAP):
+        gaps += 1
+    return b"\n".join((*lines[:gaps], *now, *lines[gaps:]))
