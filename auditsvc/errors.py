@@ -11,7 +11,8 @@ The tree:
     |   `-- LockedError    audit is locked until reboot (-e 2)
     |-- SpoolError         a spool or log file cannot be read or written
     |-- StoreError         the database refused, or is not ours
-    |   |-- AbsentError    there is no store, or it is empty, and none is to be made
+    |   |-- RefusedError   what is there is not ours, or not the store that was known
+    |   |   `-- AbsentError there is no store, or it is empty, and none is to be made
     |   `-- ClashError     a dimension's id stands for other content: pin and read again
     |-- JournalError       journald takes nothing, or its journal cannot be read
     `-- QueryError         the SQL that a user gave is wrong
@@ -94,7 +95,11 @@ class StoreError(AuditsvcError):
         self.retryable = retryable
 
 
-class AbsentError(StoreError):
+class RefusedError(StoreError):
+    """What is there is another program's, another store, or may be changed by others."""
+
+
+class AbsentError(RefusedError):
     """There is no store there, or nothing is in it, and none is to be made."""
 
 

@@ -15,6 +15,7 @@ from sqlalchemy.exc import ArgumentError
 from auditsvc.doctor.finding import Finding, Level, ok
 from auditsvc.errors import AuditsvcError
 from auditsvc.native import is_built, native_core
+from auditsvc.runtime.service_state import read_state
 from auditsvc.spool.segments import strangers
 from auditsvc.store.read.sql import run_query
 
@@ -111,6 +112,24 @@ def store(settings: Settings) -> Finding:
             error.hint or "auditsvc migrate, or correct the setting `store`",
         )
     return ok(name, f"answers ({make_url(settings.store).render_as_string(hide_password=True)})")
+
+
+def loading(settings: Settings) -> Finding:
+    """Whether the running service gets its rows into the store."""
+    name = "service: store"
+    state = read_state(settings.runtime_directory)
+    if state is None:
+        return ok(name, "no service runs")
+    if not state.store_trouble:
+        return ok(name, f"takes rows ({state.spool_waiting} bytes of log wait)")
+    return Finding(
+        name,
+        Level.ERROR,
+        state.store_trouble,
+        f"{state.spool_waiting} bytes of log wait in the spool, which keeps them until the store "
+        "takes them",
+        "see `service` in auditsvc status; mend the store: the service tries again by itself",
+    )
 
 
 def sqlite_file(url: str) -> Path | None:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import QueuePool, create_engine, event, exc
 
-from auditsvc.errors import AbsentError, StoreError
+from auditsvc.errors import AbsentError, RefusedError, StoreError
 from auditsvc.host.files import UnsafeError, folder_of, is_there, make_folder, open_file
 from auditsvc.store.database import READS, Contested, column_list, first_line, transaction
 from auditsvc.store.schema import FACTS
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 APPLICATION_ID: Final = 0x61756474  # "audt"
 BUSY_SECONDS: Final = 30.0
+_READER_BUSY_SECONDS: Final = 2.0
+"""How long who only reads, or looks whose file it is, waits for a program that lets nobody read."""
 _CACHE_KIB: Final = 18432
 _ROWS_A_STATEMENT: Final = 20
 _STAGE: Final = "staged"
@@ -158,7 +160,7 @@ class SQLite:
                     f"there is no store at {self.place}", "`auditsvc run` or `ingest` makes one"
                 )
         except UnsafeError as error:
-            raise StoreError(f"the store {error.filename}: {error.strerror}") from error
+            raise RefusedError(f"the store {error.filename}: {error.strerror}") from error
         except OSError as error:
             raise StoreError(
                 f"the store {self.place} cannot be made: {error.strerror}",
@@ -189,7 +191,11 @@ class SQLite:
     def open_reader(self) -> sqlite3.Connection:
         """Connect for reading alone; transactions are the caller's."""
         connection = sqlite3.connect(
-            self.uri, uri=True, isolation_level=None, timeout=self._busy, check_same_thread=False
+            self.uri,
+            uri=True,
+            isolation_level=None,
+            timeout=_READER_BUSY_SECONDS,
+            check_same_thread=False,
         )
         connection.execute("PRAGMA query_only = ON")
         return connection
@@ -199,7 +205,7 @@ class SQLite:
             return
         connection = sqlite3.connect(self.uri, uri=True)
         try:
-            connection.execute(f"PRAGMA busy_timeout = {int(BUSY_SECONDS * 1000)}")
+            connection.execute(f"PRAGMA busy_timeout = {int(_READER_BUSY_SECONDS * 1000)}")
             self._check_owner(
                 connection.execute("PRAGMA application_id").fetchone()[0],
                 connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0],
@@ -211,7 +217,7 @@ class SQLite:
         """Give whether the file is empty; StoreError if it is another program's."""
         if application == APPLICATION_ID or (not application and not tables):
             return not tables
-        raise StoreError(
+        raise RefusedError(
             f"{self.place} is a database of another program", "give another path to --store"
         )
 
@@ -328,6 +334,8 @@ class SQLite:
         cause = error.orig if isinstance(error, exc.DBAPIError) else error
         code = getattr(cause, "sqlite_errorcode", 0) & 0xFF
         what, hint = _MEANINGS.get(code, (first_line(error), ""))
+        if code == sqlite3.SQLITE_NOTADB:
+            return RefusedError(f"the store {self.place}: {what}", hint)
         return StoreError(f"the store {self.place}: {what}", hint, retryable=code in _PASSING)
 
 
