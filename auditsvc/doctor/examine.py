@@ -189,6 +189,7 @@ def _of_storage(settings: Settings | AuditsvcError, file: Path) -> Iterator[Find
     yield from _seen("spool: names", lambda: storage.spool_names(settings))
     yield from _seen("disk: store", lambda: storage.store_room(settings))
     yield from _seen("store", lambda: storage.store(settings))
+    yield from _seen("store: readers", lambda: storage.readers(settings))
     yield from _seen("service: store", lambda: storage.loading(settings))
     yield from _seen("decoder", lambda: storage.decoder(settings))
 

@@ -66,6 +66,8 @@ class Loader(threading.Thread):
         """Segment and position up to which rows are in the store, once it was `open`."""
         self.open = False
         """Whether the store was opened by this run."""
+        self.hindrance = ""
+        """What keeps the store from being kept small."""
         self._trouble = ""
         self._since: float | None = None
         """When the work began that the store is asked for just now."""
@@ -189,6 +191,7 @@ class Loader(threading.Thread):
                 self._finishing.wait(due - now)
             elif not got:
                 self._trouble = ""  # nothing waits
+                self._relieve(load)
                 self._arrived.wait(_LOOK)
 
     def _commit(self, load: Load) -> bool:
@@ -197,7 +200,12 @@ class Loader(threading.Thread):
         self._commits += 1
         self.committed = load.log.checkpoint()
         self._trouble = ""
+        self._relieve(load)
         return done
+
+    def _relieve(self, load: Load) -> None:
+        with self._asking():
+            self.hindrance = load.store.relieve()
 
     def _stand_back(self) -> None:
         while self._busy() and not self._finishing.is_set():

@@ -44,6 +44,8 @@ class State:
     """Bytes of log that are not in the store yet."""
     spool_trouble: str
     store_trouble: str
+    store_hindrance: str
+    """What keeps the store from being kept small: somebody reads for long."""
 
 
 def write_state(directory: Path, state: State) -> None:

@@ -14,11 +14,12 @@ connection that was lost may have been committed) and read on from its checkpoin
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
-from auditsvc.errors import AbsentError
+from auditsvc.errors import AbsentError, StoreError
 from auditsvc.store import builtin
-from auditsvc.store.database import reading
+from auditsvc.store.database import Contested, reading
 from auditsvc.store.databases import open_database, parse_url
 from auditsvc.store.migrate import bring_up, check_schema
 from auditsvc.store.write.writer import Checkpoint, Source, Writer, WriteResult
@@ -46,6 +47,8 @@ __all__ = [
 ]
 
 DEFAULT_URL: Final = "sqlite:////var/lib/auditsvc/auditsvc.db"
+
+_TRIES: Final = 5
 
 _NOTHING: Final[Mapping[str, int]] = {}
 
@@ -94,6 +97,10 @@ class Store:
             source_id, batch, checkpoint, open_records=open_records, ledger=ledger, origin=origin
         )
 
+    def relieve(self) -> str:
+        """Keep the store small, between two writes; give what hinders that, "" if nothing does."""
+        return self.database.relieve()
+
     def close(self) -> None:
         """Close the connection; the store may not be used after that."""
         self.database.engine.dispose()
@@ -125,14 +132,22 @@ def open_store(url: str = DEFAULT_URL, *, create: bool = True, read: bool = Fals
                 check_schema(database, connection)
             return Store(database, b"")
         database.prepare(create=create)
-        with database.begin(alone=True) as connection:
-            _refuse_empty(database, connection, create=create)
-            bring_up(database, connection)
-            secret = builtin.secret(connection)
+        _, secret = _bring_up(database, create=create)
     except BaseException:
         database.engine.dispose()
         raise
     return Store(database, secret)
+
+
+def _bring_up(database: Database, *, create: bool) -> tuple[tuple[str | None, str], bytes]:
+    """Give the schema's revision before and after, and the secret."""
+    for _ in range(_TRIES):
+        with suppress(Contested), database.begin(alone=True) as connection:
+            _refuse_empty(database, connection, create=create)
+            return bring_up(database, connection), builtin.secret(connection)
+    raise StoreError(
+        f"the store {database.place}: other programs make it just now", "try again", retryable=True
+    )
 
 
 def _refuse_empty(database: Database, connection: Connection, *, create: bool) -> None:
@@ -152,10 +167,7 @@ def migrate(url: str = DEFAULT_URL, *, create: bool = True) -> str:
     database = open_database(url)
     try:
         database.prepare(create=create)
-        with database.begin(alone=True) as connection:
-            _refuse_empty(database, connection, create=create)
-            before, after = bring_up(database, connection)
-            builtin.secret(connection)
+        (before, after), _ = _bring_up(database, create=create)
     finally:
         database.engine.dispose()
     if before == after:

@@ -48,6 +48,12 @@ class Database(Protocol):
     def empty(self, connection: Connection) -> bool:
         """Whether there is nothing in it; StoreError if what is there is not ours."""
 
+    def unhurried(self, connection: Connection) -> None:
+        """Let the statements of this transaction take their time: those of a migration."""
+
+    def relieve(self) -> str:
+        """Keep the database small, between transactions; give what hinders that, "" if nothing."""
+
     def settle(self, connection: Connection) -> None:
         """Do what a new store needs beside its tables."""
 

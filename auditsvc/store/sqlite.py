@@ -20,7 +20,9 @@ from typing import TYPE_CHECKING, Final
 from sqlalchemy import QueuePool, create_engine, event, exc
 
 from auditsvc.errors import AbsentError, RefusedError, StoreError
+from auditsvc.host.file_locks import lock_holders
 from auditsvc.host.files import UnsafeError, folder_of, is_there, make_folder, open_file
+from auditsvc.host.processes import name_of
 from auditsvc.store.database import READS, Contested, column_list, first_line, transaction
 from auditsvc.store.schema import FACTS
 
@@ -37,12 +39,18 @@ _READER_BUSY_SECONDS: Final = 2.0
 """How long who only reads, or looks whose file it is, waits for a program that lets nobody read."""
 _CACHE_KIB: Final = 18432
 _ROWS_A_STATEMENT: Final = 20
+_READ_LOCKS: Final = range(123, 128)
+"""WAL_READ_LOCK(0) to (4)."""
 _STAGE: Final = "staged"
 """Name by which a batch's rows are attached, as a database of their own."""
 _PAGE: Final = 8192
 _WAL_PAGES: Final = 4000
 """Pages that gather in the log before they move to the file. A hot page of an index is
 written to the log by every batch, to the file once."""
+
+WAL_BOUND: Final = 128 << 20
+"""Bytes of log above which somebody who reads for long is told."""
+_RELIEVE_EVERY: Final = 5.0
 
 # Row counts for the planner, fixed so that plans do not change from host to host:
 # a store has far fewer contexts than calls and each holds many of them. Without
@@ -108,6 +116,8 @@ class SQLite:
         self.takes_whole = hasattr(sqlite3.Connection, "deserialize")
         self._busy = busy
         self._opened: tuple[int, int] | None = None
+        self._relieve_at = 0.0
+        self._hindrance = ""
         if read:
             self.engine = create_engine(
                 "sqlite://", creator=self.open_reader, poolclass=QueuePool, pool_size=1
@@ -128,6 +138,7 @@ class SQLite:
             f"cache_size = -{_CACHE_KIB}",
             "temp_store = MEMORY",
             f"wal_autocheckpoint = {_WAL_PAGES}",
+            f"journal_size_limit = {2 * _WAL_PAGES * _PAGE}",  # once nobody reads in it
         ):
             connection.execute(f"PRAGMA {pragma}")
 
@@ -246,6 +257,55 @@ class SQLite:
         application = connection.exec_driver_sql("PRAGMA application_id").scalar_one()
         tables = connection.exec_driver_sql("SELECT count(*) FROM sqlite_schema").scalar_one()
         return self._check_owner(application, tables)
+
+    def unhurried(self, connection: Connection) -> None:
+        """Do nothing: no statement is ended for its time."""
+
+    @property
+    def wal_bytes(self) -> int:
+        """Bytes of the write-ahead log; 0 if there is none."""
+        try:
+            return self.path.with_name(f"{self.path.name}-wal").stat().st_size
+        except OSError:
+            return 0
+
+    def readers(self) -> list[int]:
+        """Processes that are reading in the write-ahead log, as far as they can be seen.
+
+        Each holds one of the bytes WAL_READ_LOCK of the shared memory (sqlite.org/walformat.html).
+        """
+        return lock_holders(self.path.with_name(f"{self.path.name}-shm"), _READ_LOCKS)
+
+    def relieve(self) -> str:
+        """Empty a write-ahead log that has grown too large; give who keeps it from being emptied.
+
+        A reader keeps what was there when it began, and all that came after.
+        """
+        if self.wal_bytes <= WAL_BOUND:
+            self._hindrance = ""
+        elif time.monotonic() >= self._relieve_at:
+            self._relieve_at = time.monotonic() + _RELIEVE_EVERY
+            self._empty_log()
+            who = " and ".join(f"pid {pid} ({name_of(pid)})" for pid in self.readers())
+            self._hindrance = (
+                f"the write-ahead log of {self.place} is larger than {WAL_BOUND >> 20} MiB: "
+                f"{who or 'another program'} has been reading for long"
+                if self.wal_bytes > WAL_BOUND
+                else ""
+            )
+        return self._hindrance
+
+    def _empty_log(self) -> None:
+        connection = self.engine.raw_connection()
+        try:
+            cursor = connection.cursor()
+            cursor.execute("PRAGMA busy_timeout = 0")  # who reads is not waited for
+            cursor.execute("PRAGMA main.wal_checkpoint(TRUNCATE)").fetchall()
+            cursor.execute(f"PRAGMA busy_timeout = {int(self._busy * 1000)}")
+        except sqlite3.Error as error:
+            raise self.explain(error) from error
+        finally:
+            connection.close()
 
     def settle(self, connection: Connection) -> None:
         """Mark the file as ours and give the planner its statistics."""
