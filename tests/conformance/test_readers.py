@@ -6,6 +6,7 @@ import os
 import signal
 import sqlite3
 import subprocess
+import sys
 import threading
 import time
 from contextlib import closing, contextmanager
@@ -24,6 +25,7 @@ from auditsvc.errors import QueryError
 from auditsvc.host import file_locks
 from auditsvc.store import open_store, sqlite
 from auditsvc.store.read.limits import Limits
+from auditsvc.store.read.questions import ledger_totals
 from auditsvc.store.read.sql import run_query
 from auditsvc.store.schema import metadata
 
@@ -269,6 +271,41 @@ def test_a_value_has_a_bound(tmp_path, sql):
     open_store(url).close()
     with pytest.raises(QueryError, match="too big"), run_query(url, sql) as rows:
         list(rows)
+
+
+def test_a_question_has_its_memory_and_no_more(tmp_path):
+    """What needs more fails, and the process goes on."""
+    url = f"sqlite:///{tmp_path}/store.db"
+    open_store(url).close()
+    script = (
+        "import sys\n"
+        "from auditsvc.store.read.limits import Limits\n"
+        "from auditsvc.store.read.sql import run_query\n"
+        "try:\n"
+        "    with run_query(sys.argv[1], sys.argv[2], Limits(memory=8 << 20)) as rows:\n"
+        "        print(len(list(rows)))\n"
+        "except MemoryError:\n"
+        "    print('too much')"
+    )
+    for size, said in ((1 << 20, b"1"), (30 << 20, b"too much")):
+        done = subprocess.run(
+            [sys.executable, "-c", script, url, f"SELECT length(hex(zeroblob({size})))"],
+            stdout=subprocess.PIPE,
+            check=True,
+        )
+        assert done.stdout.strip() == said
+
+
+@pytest.mark.postgres
+def test_status_does_not_wait_for_a_store_that_is_locked(postgres_url):
+    """Nor does doctor: they say so, in seconds."""
+    open_store(postgres_url).close()
+    with psycopg.connect(postgres_url) as other:
+        other.execute("LOCK TABLE ledger_entry IN ACCESS EXCLUSIVE MODE")
+        began = time.monotonic()
+        with pytest.raises(QueryError, match="took longer than 10 s"):
+            ledger_totals(postgres_url)
+        assert time.monotonic() - began < 30
 
 
 def test_a_connection_that_only_reads_is_no_writer(tmp_path):
