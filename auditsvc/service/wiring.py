@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import threading
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -179,6 +180,7 @@ class Wiring:
                 self._opened(store)  # it may be another server than before
                 load = Load(store, Route(kind, name, open_log, make))
                 if kind == "spool":
+                    self._remember_place()
                     self._report_lost_rows(self.known.compare(store.source(kind, name)))
                 self._found = None  # from now on the store has what this run appends
             except BaseException:
@@ -194,6 +196,12 @@ class Wiring:
             busy=lambda: parts.busy,
             waiting=lambda: parts.waiting,
         )
+
+    def _remember_place(self) -> None:
+        """Note what was committed before the store was lost, to see whether it has it still."""
+        if place := self.parts.committed:
+            with suppress(OSError):  # said when it is noted again (`Service`)
+                self.known.reached(place.segment, place.position)
 
     def _report_lost_rows(self, what: str) -> None:
         """Put into the log and into the evidence that rows which were stored are gone."""

@@ -22,6 +22,7 @@ from auditsvc.store import builtin
 from auditsvc.store.database import Contested, reading
 from auditsvc.store.databases import open_database, parse_url
 from auditsvc.store.migrate import bring_up, check_schema
+from auditsvc.store.objects import refuse_strangers
 from auditsvc.store.write.writer import Checkpoint, Source, Writer, WriteResult
 
 if TYPE_CHECKING:
@@ -144,7 +145,11 @@ def _bring_up(database: Database, *, create: bool) -> tuple[tuple[str | None, st
     for _ in range(_TRIES):
         with suppress(Contested), database.begin(alone=True) as connection:
             _refuse_empty(database, connection, create=create)
-            return bring_up(database, connection), builtin.secret(connection)
+            refuse_strangers(database, connection, whole=False)
+            revisions = bring_up(database, connection)
+            secret = builtin.secret(connection)
+            refuse_strangers(database, connection, whole=True)
+            return revisions, secret
     raise StoreError(
         f"the store {database.place}: other programs make it just now", "try again", retryable=True
     )

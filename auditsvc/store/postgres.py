@@ -21,6 +21,7 @@ from psycopg import errors
 from sqlalchemy import BigInteger, Integer, LargeBinary, SmallInteger, Text, create_engine, exc
 
 from auditsvc.errors import AbsentError, RefusedError, StoreError
+from auditsvc.store import objects, objects_postgres
 from auditsvc.store.database import Contested, column_list, first_line, transaction
 from auditsvc.store.schema import FACTS
 
@@ -102,6 +103,7 @@ class Postgres:
         shown = url.set(drivername="postgresql").difference_update_query(_SECRETS)
         self.place = shown.render_as_string(hide_password=True)
         self._made = False
+        self._watched = False
         self.engine = create_engine(
             url,
             isolation_level="READ COMMITTED",
@@ -133,6 +135,7 @@ class Postgres:
         try:
             with transaction(self) as connection:
                 locked = self._lock(connection, _ALONE if alone else _SHARED)
+                self._see_own(connection)
                 yield connection
         except StoreError as error:
             cause = error.__cause__
@@ -151,6 +154,17 @@ class Postgres:
         if self._made:
             connection.exec_driver_sql(f"LOCK TABLE {_OURS} IN {mode} MODE")
         return self._made
+
+    def strangers(self, connection: Connection, *, whole: bool) -> list[str]:
+        """Name what is in the schema and not ours."""
+        found = list(objects_postgres.strangers(connection, whole=whole))
+        self._watched = whole and not found
+        return found
+
+    def _see_own(self, connection: Connection) -> None:
+        """See that nothing has come that would run at a write, or take it elsewhere."""
+        if self._watched and connection.exec_driver_sql(objects_postgres.SUSPECT).first():
+            objects.refuse(self, objects_postgres.strangers(connection, whole=False))
 
     def unhurried(self, connection: Connection) -> None:
         """Let the statements of this transaction take their time: those of a migration."""

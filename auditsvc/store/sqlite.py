@@ -23,6 +23,7 @@ from auditsvc.errors import AbsentError, RefusedError, StoreError
 from auditsvc.host.file_locks import lock_holders
 from auditsvc.host.files import UnsafeError, folder_of, is_there, make_folder, open_file
 from auditsvc.host.processes import name_of
+from auditsvc.store import objects, objects_sqlite
 from auditsvc.store.database import READS, Contested, column_list, first_line, transaction
 from auditsvc.store.schema import FACTS
 
@@ -116,6 +117,10 @@ class SQLite:
         self.takes_whole = hasattr(sqlite3.Connection, "deserialize")
         self._busy = busy
         self._opened: tuple[int, int] | None = None
+        self._log: tuple[int, int] | None = None
+        """Device and inode of the write-ahead log of the connection that is open."""
+        self._schema: int | None = None
+        """The schema's version when it was looked at last."""
         self._relieve_at = 0.0
         self._hindrance = ""
         if read:
@@ -128,8 +133,8 @@ class SQLite:
         event.listen(self.engine, "begin", _begin)
 
     def _connect(self, connection: sqlite3.Connection, _: object) -> None:
-        info = self.path.stat()
-        self._opened = self._opened or (info.st_dev, info.st_ino)
+        self._opened = self._opened or _identity(self.path)
+        self._log = None
         connection.isolation_level = None  # transactions begin in _begin
         connection.execute(f"PRAGMA page_size = {_PAGE}")  # of a file that is new
         self._switch_to_wal(connection)
@@ -238,18 +243,23 @@ class SQLite:
         del alone
         with transaction(self) as connection:
             self._see_in_place()
+            self._see_own(connection)
             yield connection
 
     def _see_in_place(self) -> None:
-        """See that the file is still where it was opened: SQLite would write on into nowhere."""
-        try:
-            info = self.path.stat()
-        except OSError:
-            info = None
-        if info is None or (info.st_dev, info.st_ino) != self._opened:
+        """See that the files are where they were opened: SQLite would write on into nowhere."""
+        if _identity(self.path) != self._opened:
             raise StoreError(
                 f"the store {self.place} was taken away or replaced while it was open",
                 "put it back",
+            )
+        log = _identity(self.path.with_name(f"{self.path.name}-wal"))
+        self._log = self._log or log
+        if log != self._log:
+            raise StoreError(
+                f"the write-ahead log of the store {self.place} was deleted or replaced while it "
+                "was open",
+                "see who did it; what can be saved of it is saved",
             )
 
     def empty(self, connection: Connection) -> bool:
@@ -257,6 +267,22 @@ class SQLite:
         application = connection.exec_driver_sql("PRAGMA application_id").scalar_one()
         tables = connection.exec_driver_sql("SELECT count(*) FROM sqlite_schema").scalar_one()
         return self._check_owner(application, tables)
+
+    def strangers(self, connection: Connection, *, whole: bool) -> list[str]:
+        """Name what is in the schema and not ours."""
+        found = list(objects_sqlite.strangers(connection, whole=whole))
+        if whole and not found:
+            self._schema = self._schema_version(connection)
+        return found
+
+    def _see_own(self, connection: Connection) -> None:
+        """Look again at the schema when anybody has changed it."""
+        if self._schema is not None and self._schema_version(connection) != self._schema:
+            objects.refuse_strangers(self, connection, whole=True)
+
+    @staticmethod
+    def _schema_version(connection: Connection) -> int:
+        return int(connection.exec_driver_sql("PRAGMA main.schema_version").scalar_one())
 
     def unhurried(self, connection: Connection) -> None:
         """Do nothing: no statement is ended for its time."""
@@ -397,6 +423,14 @@ class SQLite:
         if code == sqlite3.SQLITE_NOTADB:
             return RefusedError(f"the store {self.place}: {what}", hint)
         return StoreError(f"the store {self.place}: {what}", hint, retryable=code in _PASSING)
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        info = path.stat()
+    except OSError:
+        return None
+    return info.st_dev, info.st_ino
 
 
 def _begin(connection: Connection) -> None:
