@@ -11,7 +11,7 @@ The tree:
     |   `-- LockedError    audit is locked until reboot (-e 2)
     |-- SpoolError         a spool or log file cannot be read or written
     |-- StoreError         the database refused, or is not ours
-    |   |-- RefusedError   what is there is not ours, or not the store that was known
+    |   |-- ForeignError   what is there is not ours, or not the store that was known
     |   |   `-- AbsentError there is no store, or it is empty, and none is to be made
     |   `-- ClashError     a dimension's id stands for other content: pin and read again
     |-- JournalError       journald takes nothing, or its journal cannot be read
@@ -95,11 +95,11 @@ class StoreError(AuditsvcError):
         self.retryable = retryable
 
 
-class RefusedError(StoreError):
+class ForeignError(StoreError):
     """What is there is another program's, another store, or may be changed by others."""
 
 
-class AbsentError(RefusedError):
+class AbsentError(ForeignError):
     """There is no store there, or nothing is in it, and none is to be made."""
 
 

@@ -25,7 +25,7 @@ import json
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from auditsvc.errors import AbsentError, RefusedError, StoreError
+from auditsvc.errors import AbsentError, ForeignError, StoreError
 from auditsvc.host.files import UnsafeError, read_file, replace_file
 from auditsvc.store import open_store
 from auditsvc.store.databases import place_of
@@ -79,7 +79,7 @@ class KnownStore:
     def _see_it_is(self, store: Store, known: _Known | None, *, remember: bool) -> None:
         identity = identity_of(store)
         if known is not None and known.identity != identity:
-            raise RefusedError(
+            raise ForeignError(
                 f"{self.place} is another store than the one that this spool was loaded into",
                 self._hint,
             )
@@ -132,13 +132,13 @@ class KnownStore:
         except (FileNotFoundError, NotADirectoryError):
             return {}
         except UnsafeError as error:
-            raise RefusedError(f"{error.filename}: {error.strerror}") from error
+            raise ForeignError(f"{error.filename}: {error.strerror}") from error
         except PermissionError:
             return {}
         except OSError as error:
             raise StoreError(f"{self._path} cannot be read: {error.strerror}") from error
         except (ValueError, TypeError, AttributeError, RecursionError) as error:
-            raise RefusedError(
+            raise ForeignError(
                 f"{self._path}, which says what store this spool was loaded into, is damaged",
                 "see that the store is whole, then delete the file",
             ) from error

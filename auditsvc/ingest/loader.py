@@ -17,7 +17,7 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from auditsvc.errors import RefusedError, StoreError
+from auditsvc.errors import ForeignError, StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -140,7 +140,7 @@ class Loader(threading.Thread):
                 assert self._load is not None
                 self._pump(self._load)
             except StoreError as error:
-                if self._refusable and isinstance(error, RefusedError):
+                if self._refusable and isinstance(error, ForeignError):
                     raise
                 pause = pause if self._trouble else _RETRY_FIRST
                 self._trouble = str(error)

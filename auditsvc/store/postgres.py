@@ -20,7 +20,7 @@ import psycopg
 from psycopg import errors
 from sqlalchemy import BigInteger, Integer, LargeBinary, SmallInteger, Text, create_engine, exc
 
-from auditsvc.errors import AbsentError, RefusedError, StoreError
+from auditsvc.errors import AbsentError, ForeignError, StoreError
 from auditsvc.store import objects, objects_postgres
 from auditsvc.store.database import Contested, column_list, first_line, transaction
 from auditsvc.store.schema import FACTS
@@ -184,7 +184,7 @@ class Postgres:
             )
         }
         if tables and _OURS not in tables:
-            raise RefusedError(
+            raise ForeignError(
                 f"{self.place} holds tables of another program",
                 "make a database of its own: `createdb NAME`",
             )

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import QueuePool, create_engine, event, exc
 
-from auditsvc.errors import AbsentError, RefusedError, StoreError
+from auditsvc.errors import AbsentError, ForeignError, StoreError
 from auditsvc.host.file_locks import lock_holders
 from auditsvc.host.files import UnsafeError, folder_of, is_there, make_folder, open_file
 from auditsvc.host.processes import name_of
@@ -176,7 +176,7 @@ class SQLite:
                     f"there is no store at {self.place}", "`auditsvc run` or `ingest` makes one"
                 )
         except UnsafeError as error:
-            raise RefusedError(f"the store {error.filename}: {error.strerror}") from error
+            raise ForeignError(f"the store {error.filename}: {error.strerror}") from error
         except OSError as error:
             raise StoreError(
                 f"the store {self.place} cannot be made: {error.strerror}",
@@ -233,7 +233,7 @@ class SQLite:
         """Give whether the file is empty; StoreError if it is another program's."""
         if application == APPLICATION_ID or (not application and not tables):
             return not tables
-        raise RefusedError(
+        raise ForeignError(
             f"{self.place} is a database of another program", "give another path to --store"
         )
 
@@ -421,7 +421,7 @@ class SQLite:
         code = getattr(cause, "sqlite_errorcode", 0) & 0xFF
         what, hint = _MEANINGS.get(code, (first_line(error), ""))
         if code == sqlite3.SQLITE_NOTADB:
-            return RefusedError(f"the store {self.place}: {what}", hint)
+            return ForeignError(f"the store {self.place}: {what}", hint)
         return StoreError(f"the store {self.place}: {what}", hint, retryable=code in _PASSING)
 
 
