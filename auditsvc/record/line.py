@@ -27,6 +27,10 @@ from typing import Final, NamedTuple
 ESCAPED: Final = b"\x1dESCAPED=1"
 """Ends a line whose body is escaped; a body that held 0x1d itself is escaped, so it is ours."""
 
+FOREIGN: Final = b"FOREIGN"
+"""Name of the field at the end of a DAEMON_* line in the spool that we did not write: it was
+handed to us on standard input, and does not speak for this host."""
+
 # audit_serial() is an unsigned int; ids keep 33 bits of the second.
 MAX_SERIAL: Final = (1 << 32) - 1
 MAX_SECOND: Final = (1 << 33) - 1
@@ -52,7 +56,11 @@ _ESCAPE: Final = re.compile(rb"\\x([0-9A-F]{2})")
 
 
 class Line(NamedTuple):
-    """A record's line, taken apart. `stamp` is `SECOND.MMM:SERIAL` as it stood there."""
+    """A record's line, taken apart. `stamp` is `SECOND.MMM:SERIAL` as it stood there.
+
+    `is_printk`: it stood there as the kernel prints it. Any program can write such a line
+    into the kernel's log or a syslog file.
+    """
 
     node: bytes | None
     type_name: bytes
@@ -61,6 +69,7 @@ class Line(NamedTuple):
     ms: int
     serial: int
     body: bytes
+    is_printk: bool = False
 
 
 def escape(text: bytes) -> bytes:
@@ -92,14 +101,28 @@ def format_line(type_name: bytes | str, payload: bytes) -> bytes:
     return b"type=%b msg=%b" % (name, text)
 
 
+def mark_foreign(line: bytes) -> bytes:
+    """Write a line (no newline) with the field FOREIGN at its end."""
+    text = line.removesuffix(b"\r")
+    body = text.removesuffix(ESCAPED)
+    return b"%b\x1d%b=1%b" % (body, FOREIGN, text[len(body) :])
+
+
+def is_foreign(body: bytes) -> bool:
+    """Whether a record's body has that field."""
+    return b"\x1d%b=" % FOREIGN in body
+
+
 def parse_line(line: bytes) -> Line | str:
     """Take a line (no newline) apart; for one that is not a record, the reason."""
     line = line.removesuffix(b"\r")
+    is_printk = False
     if match := _LINE.fullmatch(line):
         node, type_name, quote, stamp, second, ms, serial, body = match.groups()
     elif match := _PRINTK.fullmatch(line):
         type_name, stamp, second, ms, serial, body = match.groups()
         node, quote = None, b""
+        is_printk = True
     else:
         return "not a record"
     when, number = int(second), int(serial)
@@ -112,4 +135,4 @@ def parse_line(line: bytes) -> Line | str:
         body = unescape(body.removesuffix(ESCAPED))
     if quote:
         body = body.removesuffix(b"'")
-    return Line(node, type_name, stamp, when, int(ms), number, body)
+    return Line(node, type_name, stamp, when, int(ms), number, body, is_printk)

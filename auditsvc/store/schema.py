@@ -108,6 +108,16 @@ arrival = Table(
     Index("arrival_high", "high"),
 )
 
+# Which events did not come from a spool: those with ids from `low` to `high`. Ranges do not
+# overlap; an event in none came from a spool. `source` is NULL where a program that did not
+# note sources stored the events (auditsvc.store.origins).
+origin = Table(
+    "origin",
+    _key("low"),
+    _big("high", nullable=False),
+    _big("source"),
+)
+
 # --- names ---------------------------------------------------------------------------
 
 # Every arch and every pair of arch and number that is stored has a row; one that

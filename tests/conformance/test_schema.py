@@ -99,6 +99,7 @@ def test_views_have_the_promised_columns(store):
         "partials": "event_id reason",
         "coverage": "event_id host time pid began comm exe state reason threads covered",
         "ledger": "kind source cause count unit",
+        "origins": "event_id kind source",
     }
     assert set(promised) == set(views.NAMES)
     found = inspect(store.engine)

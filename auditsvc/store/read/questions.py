@@ -19,6 +19,13 @@ _NEWEST: Final = 1000
 """Where hosts share a store, the newest call of one host is looked for among so many."""
 
 
+_OWN: Final = """NOT EXISTS (
+    SELECT 1 FROM origin o
+    WHERE o.low = (SELECT max(low) FROM origin WHERE low <= s.id) AND o.high >= s.id
+        AND o.source IS NOT NULL)"""
+"""Whether a call `s` came from our own spool: a log of others proves nothing of this host."""
+
+
 class Lag(NamedTuple):
     """What arrived after a reader's saved position: transactions, and seconds since the oldest."""
 
@@ -47,8 +54,15 @@ def lag(url: str, consumer: str) -> Lag | None:
 
 
 def ledger_totals(url: str) -> dict[str, int]:
-    """Counts of the ledger by cause, over all sources."""
-    with run_query(url, "SELECT cause, sum(count) FROM ledger GROUP BY cause") as rows:
+    """Counts of the ledger by cause, over all sources.
+
+    But for serials that are missing in logs that were ingested: those tell nothing of what
+    this host's kernel and service lost.
+    """
+    sql = """
+        SELECT cause, sum(CASE WHEN cause = 'gap' AND kind = 'file' THEN 0 ELSE count END)
+        FROM ledger GROUP BY cause"""
+    with run_query(url, sql) as rows:
         return {str(cause): int(str(count)) for cause, count in rows}
 
 
@@ -65,7 +79,7 @@ def newest_call(url: str, host: str) -> int:
         SELECT max(s.id)
         FROM (SELECT id, context FROM syscall ORDER BY id DESC LIMIT {_NEWEST}) s
         JOIN context c ON c.id = s.context
-        WHERE c.host = {which}"""  # noqa: S608 - numbers alone
+        WHERE c.host = {which} AND {_OWN}"""  # noqa: S608 - numbers alone
     with run_query(url, sql) as rows:
         ((found,),) = rows
     return int(str(found or 0)) // event_id(1, 0, 0)
@@ -90,7 +104,8 @@ def pids_with_calls(url: str, host: str, began: Sequence[tuple[int, float]]) -> 
         FROM context c CROSS JOIN asked a
         WHERE c.pid IN ({pids}) AND c.host = {which} AND c.pid = a.pid AND EXISTS (
             SELECT 1 FROM syscall s
-            WHERE s.context = c.id AND s.id >= a.low AND (s.id >= a.next OR s.ms >= a.ms))
+            WHERE s.context = c.id AND s.id >= a.low AND (s.id >= a.next OR s.ms >= a.ms)
+                AND {_OWN})
         """  # noqa: S608 - numbers alone
     with run_query(url, sql) as rows:
         return {number(pid) for (pid,) in rows}
