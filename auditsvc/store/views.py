@@ -23,6 +23,7 @@ from auditsvc.decode.ids import SERIAL_BITS, SERIAL_MASK
 from auditsvc.decode.states import COMPLETE, NO_EXIT, PARTIAL, STATE_REASON
 from auditsvc.record.line import FOREIGN
 from auditsvc.record.types import DAEMON_CONFIG, PATH, SOCKADDR, SYSCALL
+from auditsvc.store.schema import HEAD
 
 _OWN: Final = "spool"
 """Kind of the sources that speak for the host (`auditsvc.store.origins`)."""
@@ -45,6 +46,7 @@ class Dialect:
     event_of: str  # SECOND.MMM:SERIAL as text, a host's id; gives the event's id
     number: str  # text that holds an integer
     stamp: str  # text that holds seconds since 1970, with a fraction
+    indexed: str  # what makes the index on texts serve; a row of `text`
     joins: bool  # whether a lookup is a join; else it is a subquery
 
 
@@ -82,6 +84,7 @@ SQLITE: Final = Dialect(
     f" & {SERIAL_MASK}) END",
     number="CAST({0} AS INTEGER)",
     stamp="strftime('%Y-%m-%d %H:%M:%f', {0}, 'unixepoch')",
+    indexed=f" AND {{0}}.head = substr({{0}}.value, 1, {HEAD})",
     joins=False,
 )
 POSTGRESQL: Final = Dialect(
@@ -99,6 +102,7 @@ POSTGRESQL: Final = Dialect(
     number="CAST(substring({0} FROM '^[0-9]{{1,18}}$') AS bigint)",
     stamp="to_timestamp(CAST(substring({0} FROM '^[0-9]{{1,10}}[.]?[0-9]{{0,9}}$')"
     " AS double precision))",
+    indexed="",
     joins=True,
 )
 DIALECTS: Final = {"sqlite": SQLITE, "postgresql": POSTGRESQL}
@@ -194,7 +198,7 @@ def _paths(d: Dialect) -> str:
             {", ".join(f"f.{column}" for column in _FILE)}, {found["obj"]}
         FROM path p
         JOIN file f ON f.id = p.file
-        LEFT JOIN text name ON name.id = f.name
+        LEFT JOIN text name ON name.id = f.name{d.indexed.format("name")}
         {joins}"""  # noqa: S608 - as above
 
 

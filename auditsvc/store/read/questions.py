@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from auditsvc.decode.ids import SERIAL_BITS, event_id
 from auditsvc.store.read.sql import run_query
+from auditsvc.store.read.texts import Texts, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -113,10 +114,10 @@ def pids_with_calls(url: str, host: str, began: Sequence[tuple[int, float]]) -> 
 
 def calls_by_key(url: str, keys: Iterable[str], where: Iterable[str]) -> dict[str, Keyed]:
     """Count the calls of each key that has some; `where` are conditions on s and c."""
-    literals = ", ".join(map(quoted, keys))
-    if not literals:
+    asked = list(keys)
+    if not asked:
         return {}
-    conditions = " AND ".join([f"t.value IN ({literals})", *where])
+    conditions = " AND ".join([Texts(url).is_one("t", asked), *where])
     sql = (
         "SELECT t.value, count(*), max(s.id) FROM text t JOIN context c ON c.key = t.id"  # noqa: S608 - literals are quoted
         f" JOIN syscall s ON s.context = c.id WHERE {conditions} GROUP BY t.value"
@@ -131,11 +132,6 @@ def count_of_union(url: str, selects: Iterable[str]) -> tuple[int, int | None]:
     with run_query(url, sql) as rows:
         ((count, last),) = list(rows)
     return number(count), None if last is None else number(last)
-
-
-def quoted(text: str) -> str:
-    """Write a text as an SQL literal; standard in both databases."""
-    return "'" + text.replace("'", "''").replace("\0", "") + "'"
 
 
 def number(value: object) -> int:
