@@ -72,8 +72,8 @@ class Decoder(Protocol):
 
         First lines `#gap SERIAL MILLISECONDS[ NODE]`, one a host, with the highest
         serial and time seen, and `#lost COUNT`, the last that a kernel's log told; then
-        the lines of the open events in the order in which
-        those were opened; last the unfinished line.
+        the lines of the open events in the order in which those were opened; `#rest` if
+        what was read last belongs to a line that was cut; last the unfinished line.
         """
 
     def restore(self, pending: bytes, now: float) -> None:

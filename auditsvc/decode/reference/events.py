@@ -63,6 +63,7 @@ class Event:
     has_call: bool = False
     pid: bytes | None = None
     """Of the task, if its first record tells that."""
+    is_printk: bool = False
     records: list[Record] = field(default_factory=list)
     lines: list[bytes] = field(default_factory=list)
 
@@ -70,13 +71,13 @@ class Event:
 class Events:
     """The open events, in the order in which they were opened.
 
-    `done` is called with every event's identity, its records in order, and None or
-    the state that tells why it ended early.
+    `done` is called with every event's identity, its records in order, None or the state
+    that tells why it ended early, and whether a line of it is as the kernel prints it.
     """
 
     def __init__(
         self,
-        done: Callable[[Identity, list[Record], int | None], None],
+        done: Callable[[Identity, list[Record], int | None, bool], None],
         *,
         idle: float = IDLE,
         max_open: int = MAX_OPEN,
@@ -114,7 +115,7 @@ class Events:
         if types.is_user(number) or (event is None and number in types.ALONE):
             waits = b" subj=?" in line.body and key not in self._open
             if not waits:
-                self._done(_identity(line), [record], None)
+                self._done(_identity(line), [record], None, line.is_printk)
                 return True
         if event is not None and _is_another(event, number, line.body):
             self._end(key, DISPLACED)
@@ -124,6 +125,7 @@ class Events:
             event = self._open[key] = Event(_identity(line), now)
             if number in types.OF_TASK:
                 event.pid = _pid(line.body)
+        event.is_printk |= line.is_printk
         event.has_call |= number == types.SYSCALL
         event.records.append(record)
         event.lines.append(text)
@@ -158,7 +160,7 @@ class Events:
         event = self._open.pop(key)
         self.open_records -= len(event.records)
         self._bytes -= sum(map(len, event.lines)) + len(event.lines) * RECORD_SIZE
-        self._done(event.identity, event.records, reason)
+        self._done(event.identity, event.records, reason, event.is_printk)
 
 
 def _is_another(event: Event, number: int, body: bytes) -> bool:
