@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from auditsvc.guard.finding import Finding
 from auditsvc.guard.own_changes import key_of
-from auditsvc.kernel.settings import is_harmful, shown
+from auditsvc.kernel.settings import change_text, is_harmful
 from auditsvc.rule import FilterList, printing
 from auditsvc.runtime.probe_notice import SECONDS
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from auditsvc.guard.finding import What
     from auditsvc.kernel.settings import Settings
     from auditsvc.rule import Rule
-    from auditsvc.runtime.probe_notice import Announced
+    from auditsvc.runtime.probe_notice import ProbeNotice
 
 
 def attribute(findings: Iterable[Finding], deeds: Sequence[Deed]) -> list[Deed]:
@@ -55,7 +55,7 @@ def _same_rule(rule: Rule | None, deed: Deed) -> bool:
     return rule is not None and (rule.filter_list, key_of(rule)) == (deed.filter_list, deed.key)
 
 
-def is_probing(deed: Deed, probed: Announced) -> bool:
+def is_probing(deed: Deed, probed: ProbeNotice) -> bool:
     """Whether it is a change that `on` or `off` announced: that rule's, by that process, then."""
     who = probed.who
     return (
@@ -85,9 +85,9 @@ def undone(deeds: Sequence[Deed], rules: Sequence[Rule], now: Settings) -> list[
         elif deed.setting:
             current = getattr(now, deed.setting, deed.value)
             if deed.setting == "enabled" and not deed.value and current:
-                found.append(_of(deed, "switched_off", shown("enabled", current, 0)))
+                found.append(_of(deed, "switched_off", change_text("enabled", current, 0)))
             elif deed.setting != "enabled" and is_harmful(deed.setting, current, deed.value):
-                detail = shown(deed.setting, current, deed.value)
+                detail = change_text(deed.setting, current, deed.value)
                 found.append(_of(deed, "setting", detail))
         elif deed.adds or deed.removes:
             before = open_.setdefault((deed.filter_list, deed.key), [])

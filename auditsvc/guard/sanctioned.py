@@ -17,8 +17,8 @@ import structlog
 
 from auditsvc.errors import AuditsvcError
 from auditsvc.runtime import boot_file, switch_requests
-from auditsvc.runtime.lock import is_taken
-from auditsvc.runtime.probe_notice import Announced, announced
+from auditsvc.runtime.lock import is_locked
+from auditsvc.runtime.probe_notice import ProbeNotice, read_notice
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -71,15 +71,15 @@ class Meant:
 
     def busy(self) -> bool:
         """Whether somebody loads rules, or switches, just now: `rules load`, `on`, `off`."""
-        return is_taken(self._runtime)
+        return is_locked(self._runtime)
 
-    def probed(self) -> Announced:
+    def probed(self) -> ProbeNotice:
         """Give the rules that `on` and `off` add for a moment, to measure themselves."""
         try:
-            return announced(self._runtime)
+            return read_notice(self._runtime)
         except AuditsvcError as error:
             log.error("which rules are for probes is not known", why=str(error))  # noqa: TRY400 - no traceback
-            return Announced()
+            return ProbeNotice()
 
     def loads(self) -> Loads:
         """Give what loads made, up to now and since the last call."""

@@ -1,26 +1,25 @@
 r"""A record's body -> its fields, each decoded by its kind.
 
-A body is `name=value` tokens divided by spaces. A value is
+A body is `name=value` tokens separated by spaces. A value is
 
-    "text"    the text between the quotes (a quote is never inside; what follows the
-              second one is another token)
-    'text'    of `msg=` only, up to the body's last quote: its own fields follow in its place
+    "text"    the text between the quotes (a quote is never inside; after the second quote
+              another token begins)
+    'text'    only of `msg=`, up to the body's last quote; it is replaced by its own fields
     { text }  of enriched fields (SADDR={ saddr_fam=inet ... }), kept with its braces
     text      up to the next space
 
 A field of encoded kind (the kernel's audit_log_untrustedstring(), libaudit's
 audit_encode_nv_string()) that is not quoted is upper-case hex of its bytes, and
-`(null)` is no value. Whether a field is encoded follows from its name and the
-record's type alone: `3005` can be a number or two bytes. What does not fit
-(odd length, lower case) stays the text that it is, as do the kernel's bare `?`
-(did not fit) and `(none)`.
+`(null)` means no value. Only the name and the record's type say whether a field is
+encoded: `3005` can be a number or two bytes. Values that are not such hex (odd length,
+lower case) are kept as text, as are the kernel's `?` (did not fit) and `(none)`.
 
-auditd's enriched fields stand behind a 0x1d; that byte divides like a space.
+auditd's enriched fields follow a byte 0x1d, which separates tokens like a space.
 
-Text is UTF-8; a byte that is not, and NUL, is shown as \xHH.
+Text is UTF-8; other bytes, and NUL, are shown as \xHH.
 A token without `=` is a word. Words come last, joined by spaces, as the field `_`;
 those of an SELinux AVC record, `avc:  denied  { read } for`, become
-`seresult=denied seperms=read`, as auparse names them.
+`seresult=denied seperms=read`, the names that auparse uses.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 UNSET: Final = 0xFFFFFFFF
-"""An id that is not set, such as the auid of a task that nobody logged in for."""
+"""An id that is not set, such as the auid of a task without a login."""
 
 _ENCODED_ALWAYS: Final = frozenset(
     b"acct cgroup cmd comm cwd data device dir exe file grp invalid_context key name new-chardev"
@@ -76,7 +75,7 @@ codecs.register_error("auditsvc.hex", _hex_escapes)
 
 
 def to_text(data: bytes) -> tuple[str, bool]:
-    r"""Show bytes as text; and whether the text says every byte (no \xHH was needed)."""
+    r"""Give bytes as text, and whether the text is exact (no \xHH was needed)."""
     try:
         text = data.decode()
     except UnicodeDecodeError:
@@ -87,12 +86,12 @@ def to_text(data: bytes) -> tuple[str, bool]:
 
 
 def signed(number: int) -> int:
-    """Write an unsigned 64-bit number as its two's complement."""
+    """Convert an unsigned 64-bit number to the signed number of the same bits."""
     return number - (1 << 64) if number >= 1 << 63 else number
 
 
 def to_int(value: bytes | None) -> int | None:
-    """Read a decimal number of 64 bits, signed or not; None if it is none."""
+    """Read a decimal number of 64 bits, signed or not; None if it is not one."""
     if value is None or not _DECIMAL.fullmatch(value):
         return None
     number = int(value)
@@ -100,14 +99,14 @@ def to_int(value: bytes | None) -> int | None:
 
 
 def is_encoded(record_type: int, name: bytes) -> bool:
-    """Tell whether a field is of the encoded kind."""
+    """Whether a field is of the encoded kind."""
     if record_type == EXECVE:
         return _ARGUMENT.fullmatch(name) is not None
     return name in _ENCODED_ALWAYS or name in _ENCODED_OF_TYPE.get(record_type, ())
 
 
 def decode_value(record_type: int, name: bytes, value: bytes) -> bytes | None:
-    """Decode a value as it stands in the record."""
+    """Decode a raw value of a record."""
     if value[:1] == b'"' and value[-1:] == b'"' and len(value) > 1:
         return value[1:-1]
     if is_encoded(record_type, name):
@@ -119,7 +118,7 @@ def decode_value(record_type: int, name: bytes, value: bytes) -> bytes | None:
 
 
 def tokens(body: bytes) -> Iterator[tuple[bytes, bytes | None]]:
-    """Give the fields of a body in their order, names and raw values; words have None."""
+    """Give the fields of a body in order, as names and raw values; words have None."""
     start = body.find(_MESSAGE)
     if start > 0 and body[start - 1] != 0x20:
         start = -1
@@ -146,11 +145,11 @@ def _split(body: bytes) -> Iterator[tuple[bytes, bytes | None]]:
 
 
 def _braced(body: bytes) -> Iterator[re.Match[bytes]]:
-    """Do as `_TOKEN.finditer`, and look for the end of a brace only once where there is none."""
+    """Work as `_TOKEN.finditer`, but search only once for the end of a brace that has none."""
     at = unended = 0
     while at < len(body):
         match = (_TOKEN_UNBRACED if at < unended else _TOKEN).match(body, at)
-        assert match is not None  # it takes nothing, too
+        assert match is not None  # the pattern also matches the empty string
         yield match
         if at >= unended and match[2] == b"{":
             end = _BRACE_END.search(body, match.end())
@@ -159,7 +158,7 @@ def _braced(body: bytes) -> Iterator[re.Match[bytes]]:
 
 
 def _inside(pairs: Iterable[tuple[bytes, bytes | None]]) -> Iterator[tuple[bytes, bytes | None]]:
-    """Drop the punctuation of messages: `(hostname=?, addr=?, res=success)`."""
+    """Remove the punctuation of messages: `(hostname=?, addr=?, res=success)`."""
     for name, value in pairs:
         if value is None:
             yield name, None
@@ -171,7 +170,7 @@ def _inside(pairs: Iterable[tuple[bytes, bytes | None]]) -> Iterator[tuple[bytes
 
 
 def parse_fields(record_type: int, body: bytes) -> list[Field]:
-    """Give a record's fields in their order, words last."""
+    """Give a record's fields in order, words last."""
     fields: list[Field] = []
     words: list[bytes] = []
     for name, value in tokens(body):
@@ -188,7 +187,7 @@ def parse_fields(record_type: int, body: bytes) -> list[Field]:
 
 
 def _access_vector(words: list[bytes]) -> tuple[list[Field], list[bytes]]:
-    """Read `avc:  denied  { read write } for`; the words that are none of it come back."""
+    """Read `avc:  denied  { read write } for`; gives its fields and the remaining words."""
     if words[0] != b"avc:" or len(words) < 2:
         return [], words
     verdict = [Field(b"seresult", words[1])]
@@ -203,13 +202,13 @@ def _access_vector(words: list[bytes]) -> tuple[list[Field], list[bytes]]:
 
 
 def to_json(fields: Iterable[Field]) -> tuple[str, bool]:
-    """Write fields as a JSON object of texts, and whether it says every byte of them.
+    """Write fields as a JSON object of texts; also gives whether the texts are exact.
 
-    A name that comes again makes its value a list, in the order of the record.
-    No spaces, and no escapes but those that JSON demands.
+    The value of a repeated name is a list, in the order of the record. No spaces, and no
+    escapes except those that JSON requires.
     """
     exact = True
-    shown: dict[str, str | list[str | None] | None] = {}
+    texts: dict[str, str | list[str | None] | None] = {}
     for name, value in fields:
         label, clean = to_text(name)
         exact &= clean
@@ -217,12 +216,12 @@ def to_json(fields: Iterable[Field]) -> tuple[str, bool]:
         if value is not None:
             text, clean = to_text(value)
             exact &= clean
-        if label not in shown:
-            shown[label] = text
+        if label not in texts:
+            texts[label] = text
             continue
-        seen = shown[label]
-        if isinstance(seen, list):
-            seen.append(text)
+        earlier = texts[label]
+        if isinstance(earlier, list):
+            earlier.append(text)
         else:
-            shown[label] = [seen, text]
-    return json.dumps(shown, ensure_ascii=False, separators=(",", ":")), exact
+            texts[label] = [earlier, text]
+    return json.dumps(texts, ensure_ascii=False, separators=(",", ":")), exact

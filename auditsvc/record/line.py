@@ -1,22 +1,21 @@
-r"""The grammar of a log line, shared by who writes lines (the spool) and who reads them.
+r"""The grammar of a log line, for writing lines (the spool) and for reading them.
 
 A line is one record, as auditd writes it:
 
     [node=NAME ]type=TYPE msg=audit(SECOND.MMM:SERIAL): BODY
 
-NAME may hold spaces, and at most 255 bytes: it ends before the first ` type=`. TYPE is a
-name of at most 64 letters, a number or UNKNOWN[number]. Also read: the kernel's own
-printing (dmesg, a syslog file),
+NAME may contain spaces and has at most 255 bytes; it ends before the first ` type=`. TYPE is
+a name of at most 64 letters, a number, or UNKNOWN[number]. Also read: lines that the kernel
+printed (dmesg, a syslog file),
 
     [Mon DD hh:mm:ss HOST kernel: ][[seconds] ]audit: type=NUMBER audit(SECOND.MMM:SERIAL): BODY
 
-and msg='audit(...): BODY'. A CR at the end is no part of the line.
+and msg='audit(...): BODY'. A CR at the end is not part of the line.
 
-A record's text comes from outside (USER_* messages), so it may hold newlines
-and other control bytes. Such a line is written with every byte below 0x20, 0x7f
-and the backslash as \xHH (upper-case hex) and ends with 0x1d `ESCAPED=1`; a line
-without control bytes is written as it is. So no text can begin a line of its own,
-and the reader gets every byte back.
+A record's text is untrusted (USER_* messages) and may contain newlines and other control
+bytes. Such a line is written with every byte below 0x20, 0x7f and the backslash as \xHH
+(upper-case hex) and ends with 0x1d `ESCAPED=1`; a line without control bytes is written
+unchanged. So no text can forge a line, and the reader restores every byte.
 """
 
 from __future__ import annotations
@@ -25,14 +24,15 @@ import re
 from typing import Final, NamedTuple
 
 ESCAPED: Final = b"\x1dESCAPED=1"
-"""Ends a line whose body is escaped; a body that held 0x1d itself is escaped, so it is ours."""
+"""Ends a line whose body is escaped. A body that contains 0x1d is escaped, so it cannot end so."""
 
-# audit_serial() is an unsigned int; ids keep 33 bits of the second.
+# audit_serial() is an unsigned int; ids hold 33 bits of the second.
 MAX_SERIAL: Final = (1 << 32) - 1
 MAX_SECOND: Final = (1 << 33) - 1
 
 STAMP: Final = rb"audit\((([0-9]{1,10})\.([0-9]{3}):([0-9]{1,10}))\)"
-"""Pattern of what all records of an event share: the whole, second, millisecond, serial."""
+"""Pattern of the part that all records of an event share; groups: all, second, millisecond,
+serial."""
 
 _LINE: Final = re.compile(
     rb"(?:node=((?:(?! type=).){0,255}) )?"
@@ -52,7 +52,7 @@ _ESCAPE: Final = re.compile(rb"\\x([0-9A-F]{2})")
 
 
 class Line(NamedTuple):
-    """A record's line, taken apart. `stamp` is `SECOND.MMM:SERIAL` as it stood there."""
+    """The parts of a record's line. `stamp` is `SECOND.MMM:SERIAL` as written in the line."""
 
     node: bytes | None
     type_name: bytes
@@ -69,12 +69,12 @@ def escape(text: bytes) -> bytes:
 
 
 def unescape(text: bytes) -> bytes:
-    r"""Undo `escape`; a backslash that does not begin \xHH stays as it is."""
+    r"""Undo `escape`; a backslash that does not begin \xHH is unchanged."""
     return _ESCAPE.sub(lambda match: bytes((int(match[1], 16),)), text)
 
 
 def untrusted(text: bytes) -> str:
-    """Write text from outside as the kernel does (audit_log_n_untrustedstring): quoted or hex."""
+    """Write untrusted text as the kernel does (audit_log_n_untrustedstring): quoted or hex."""
     plain = all(0x21 <= byte <= 0x7E and byte != 0x22 for byte in text)
     return f'"{text.decode("ascii")}"' if plain else text.hex().upper()
 
@@ -82,8 +82,8 @@ def untrusted(text: bytes) -> str:
 def format_line(type_name: bytes | str, payload: bytes) -> bytes:
     """Write the line, without newline, of a record as the kernel sends it.
 
-    `payload` begins with `audit(SECOND.MMM:SERIAL): `; NULs and newlines at its
-    end are the sender's terminator and are left out.
+    `payload` begins with `audit(SECOND.MMM:SERIAL): `; NULs and newlines at its end are
+    the sender's terminator and are removed.
     """
     name = type_name.encode() if isinstance(type_name, str) else type_name
     text = payload.rstrip(b"\0\n")
@@ -93,7 +93,7 @@ def format_line(type_name: bytes | str, payload: bytes) -> bytes:
 
 
 def parse_line(line: bytes) -> Line | str:
-    """Take a line (no newline) apart; for one that is not a record, the reason."""
+    """Parse a line (without newline); for a line that is not a record, gives the reason."""
     line = line.removesuffix(b"\r")
     if match := _LINE.fullmatch(line):
         node, type_name, quote, stamp, second, ms, serial, body = match.groups()

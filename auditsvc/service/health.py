@@ -10,7 +10,7 @@ import structlog
 
 from auditsvc.decode import decoder_in_use
 from auditsvc.errors import SpoolError, StoreError
-from auditsvc.runtime.service_state import State, remove_state, write_state
+from auditsvc.runtime.service_state import ServiceState, remove_state, write_state
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,7 +52,7 @@ class Health:
         self.errors["store"] = parts.loader.trouble if parts.loader else ""
         self.errors["store's readers"] = parts.loader.hindrance if parts.loader else ""
         self.errors["spool"] = parts.sink.refused if parts.sink else ""
-        self.errors["coverage"] = parts.watch.trouble if parts.watch else ""
+        self.errors["coverage"] = parts.watch.problem if parts.watch else ""
         for part, error in self.errors.items():
             if error != self._reported.get(part, ""):
                 if error:
@@ -97,10 +97,10 @@ class Health:
                 "the spool keeps them, and the next run loads them",
             )
 
-    def _state(self, parts: Parts) -> State:
+    def _state(self, parts: Parts) -> ServiceState:
         session, sink = parts.session, parts.sink
         status = session.status() if session is not None else None
-        return State(
+        return ServiceState(
             pid=os.getpid(),
             began=self._began,
             written=time.time(),

@@ -20,7 +20,7 @@ import psycopg
 from psycopg import errors
 from sqlalchemy import BigInteger, Integer, LargeBinary, SmallInteger, Text, create_engine, exc
 
-from auditsvc.errors import AbsentError, ForeignError, StoreError
+from auditsvc.errors import AbsentError, ForeignError, RefusedError, StoreError
 from auditsvc.store import objects, objects_postgres
 from auditsvc.store.database import Contested, column_list, first_line, transaction
 from auditsvc.store.schema import FACTS
@@ -91,6 +91,8 @@ _MEANINGS: Final = {
 _CONTESTED: Final = (errors.UniqueViolation, errors.DeadlockDetected)
 _CREATED: Final = (errors.DuplicateTable, errors.DuplicateObject)
 """What a second writer meets, beside a key that is taken, where both make the store."""
+# Data exception, integrity constraint, program limit exceeded.
+_REFUSED: Final = ("22", "23", "54")
 _PASSING: Final = ("08", "40", "57P", "57014", "55P03", "53", "25P03")
 
 
@@ -107,6 +109,8 @@ class Postgres:
         self.engine = create_engine(
             url,
             isolation_level="READ COMMITTED",
+            # On each connection that is taken: a returned one is set back to READ WRITE.
+            execution_options={"postgresql_readonly": True} if read else {},
             pool_size=1,
             max_overflow=1,
             connect_args={
@@ -274,6 +278,9 @@ class Postgres:
             )
         code = state or ""
         what, hint = _MEANINGS.get(code) or _MEANINGS.get(code[:2]) or (first_line(error), "")
+        # Before it is sent: a text with NUL, a number that fits no column.
+        if code.startswith(_REFUSED) or (not code and isinstance(cause, psycopg.DataError)):
+            return RefusedError(f"{where}: {what}", hint)
         return StoreError(f"{where}: {what}", hint, retryable=code.startswith(_PASSING))
 
 

@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import QueuePool, create_engine, event, exc
 
-from auditsvc.errors import AbsentError, ForeignError, StoreError
+from auditsvc.errors import AbsentError, ForeignError, RefusedError, StoreError
 from auditsvc.host.file_locks import lock_holders
-from auditsvc.host.files import UnsafeError, folder_of, is_there, make_folder, open_file
+from auditsvc.host.files import UnsafeError, check_exists, folder_of, make_folder, open_file
 from auditsvc.host.processes import name_of
 from auditsvc.store import objects, objects_sqlite
 from auditsvc.store.database import READS, Contested, column_list, first_line, transaction
@@ -97,6 +97,14 @@ _MEANINGS: Final = {
     ),
 }
 _TAKEN: Final = ("SQLITE_CONSTRAINT_PRIMARYKEY", "SQLITE_CONSTRAINT_ROWID")
+# What no other try would take. A trigger's refusal is none: it is not ours.
+_REFUSALS: Final = (
+    "SQLITE_TOOBIG",
+    "SQLITE_MISMATCH",
+    "SQLITE_CONSTRAINT_NOTNULL",
+    "SQLITE_CONSTRAINT_CHECK",
+    "SQLITE_CONSTRAINT_DATATYPE",
+)
 _PASSING: Final = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 
 
@@ -188,8 +196,8 @@ class SQLite:
     def _is_there(self) -> bool:
         """Whether the file is; UnsafeError if others may change it, or what SQLite puts beside."""
         for end in ("-wal", "-shm", "-journal"):
-            is_there(self.path.with_name(self.path.name + end))
-        return is_there(self.path)
+            check_exists(self.path.with_name(self.path.name + end))
+        return check_exists(self.path)
 
     @property
     def uri(self) -> str:
@@ -422,6 +430,8 @@ class SQLite:
         what, hint = _MEANINGS.get(code, (first_line(error), ""))
         if code == sqlite3.SQLITE_NOTADB:
             return ForeignError(f"the store {self.place}: {what}", hint)
+        if getattr(cause, "sqlite_errorname", "") in _REFUSALS:
+            return RefusedError(f"the store {self.place}: {what}", hint)
         return StoreError(f"the store {self.place}: {what}", hint, retryable=code in _PASSING)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import typer
@@ -12,24 +13,28 @@ from auditsvc.host.terminal import visible
 from auditsvc.rule import Add
 from auditsvc.ruleset.advice import advise
 from auditsvc.ruleset.sources import read_rules
+from auditsvc.ruleset.watched_paths import look
 
 if TYPE_CHECKING:
     from auditsvc.errors import RuleError
 
 
 def check(paths: PathsArgument = None) -> int:
-    """Read rules and ask nobody: errors on stderr (exit status 2), warnings on stdout.
+    """Read rules, without the kernel: errors on stderr (status 2), warnings and notes on stdout.
 
     Each is one line that begins with FILE:LINE.
     """
     errors: list[RuleError] = []
     lines = read_rules(load_settings(), paths, errors)
-    warnings = advise(lines)
-    for warning in warnings:
-        typer.echo(visible(str(warning)))
+    found = [*advise(lines), *look(lines)]
+    at = {(line.filename, line.number): place for place, line in enumerate(lines)}
+    for each in sorted(found, key=lambda each: at[each.filename, each.number]):
+        typer.echo(visible(str(each)))
     for error in errors:
         typer.echo(visible(str(error)), err=True)
     rules = sum(isinstance(line.command, Add) for line in lines)
     if not errors:
-        typer.echo(f"{rules} rules: no errors, {len(warnings)} warnings")
+        counts = Counter(each.kind for each in found)
+        notes = f", {counts['note']} notes" if counts["note"] else ""
+        typer.echo(f"{rules} rules: no errors, {counts['warning']} warnings{notes}")
     return 2 if errors else 0

@@ -26,8 +26,8 @@ pub struct Counts {
     pub end: i64,
     pub raw: i64,
     pub gap: i64,
-    pub kernel_lost: i128,
-    pub spool_lost: i128,
+    pub kernel_lost: i64,
+    pub spool_lost: i64,
 }
 
 /// A line kept as it is: where it began, the line, and why.
@@ -244,8 +244,13 @@ impl Decoder {
         let last =
             |name: &[u8]| fields.iter().rev().find(|field| field.name == name)?.value.as_deref();
         if last(b"op") == Some(b"lost") {
-            self.counts.kernel_lost += to_int(last(b"kernel")).unwrap_or(0);
-            self.counts.spool_lost += to_int(last(b"spool")).unwrap_or(0);
+            // The kernel's counts, and ours, are below 2^32.
+            let count = |name| {
+                let number = u32::try_from(to_int(last(name))?).ok()?;
+                Some(i64::from(number))
+            };
+            self.counts.kernel_lost += count(b"kernel").unwrap_or(0);
+            self.counts.spool_lost += count(b"spool").unwrap_or(0);
         }
     }
 
