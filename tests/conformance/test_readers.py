@@ -263,8 +263,8 @@ def test_an_interrupt_ends_a_question(tmp_path):
     ) as process:
         until(lambda: has_open(process.pid, path))
         process.send_signal(signal.SIGINT)
-        assert process.wait(20) == 1
-        assert process.stderr.read() == b"auditsvc: interrupted\n"
+        assert process.wait(20) in (1, 130)  # within a step of SQLite, or between two
+        assert process.stderr.read() in (b"", b"auditsvc: interrupted\n")
 
 
 @pytest.mark.parametrize(
