@@ -170,14 +170,14 @@ text = Table(
 )
 HEAD: Final = 200
 """Characters of a text that SQLite's index holds."""
-_TEXT_INDEX: Final = {
+TEXT_INDEX: Final = {
     "sqlite": (
         f"ALTER TABLE text ADD COLUMN head TEXT AS (substr(value, 1, {HEAD} + 0)) VIRTUAL",
         "CREATE INDEX text_head ON text (head)",
     ),
     "postgresql": ("CREATE INDEX text_value ON text USING hash (value)",),
 }
-for _dialect, _statements in _TEXT_INDEX.items():
+for _dialect, _statements in TEXT_INDEX.items():
     for _statement in _statements:
         made = DDL(_statement)  # type: ignore[no-untyped-call]
         listen(text, "after_create", made.execute_if(dialect=_dialect))
