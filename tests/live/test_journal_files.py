@@ -290,7 +290,7 @@ def test_ingested_twice_nothing_is_added(recorded, tmp_path):
     url = f"sqlite:///{tmp_path}/store.db"
     out, errors = ingest(url, recorded.folder).communicate()
     assert not errors
-    assert b" new events; 0 records were in the store already" in out
+    assert b" new events; 0 records already stored" in out
     before = ledger(url)
     assert before["received"] == len(recorded.lines)
     out, _ = ingest(url, recorded.folder).communicate()

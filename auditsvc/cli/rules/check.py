@@ -1,4 +1,4 @@
-"""`auditsvc rules check`: what is wrong in rule files, and what does not do what it seems to."""
+"""`auditsvc rules check`: errors in rule files, and rules that do not do what they seem to."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import typer
 from auditsvc.cli.rules.options import PathsArgument
 from auditsvc.config import load_settings
 from auditsvc.host.terminal import visible
+from auditsvc.plural import counted
 from auditsvc.rule import Add
 from auditsvc.ruleset.advice import advise
 from auditsvc.ruleset.sources import read_rules
@@ -18,9 +19,9 @@ if TYPE_CHECKING:
 
 
 def check(paths: PathsArgument = None) -> int:
-    """Read rules and ask nobody: errors on stderr (exit status 2), warnings on stdout.
+    """Check rules without asking the kernel: errors on stderr, warnings on stdout.
 
-    Each is one line that begins with FILE:LINE.
+    Each is one line that begins with FILE:LINE. Exit status 2 if there is an error.
     """
     errors: list[RuleError] = []
     lines = read_rules(load_settings(), paths, errors)
@@ -31,5 +32,5 @@ def check(paths: PathsArgument = None) -> int:
         typer.echo(visible(str(error)), err=True)
     rules = sum(isinstance(line.command, Add) for line in lines)
     if not errors:
-        typer.echo(f"{rules} rules: no errors, {len(warnings)} warnings")
+        typer.echo(f"{counted(rules, 'rule')}: no errors, {counted(len(warnings), 'warning')}")
     return 2 if errors else 0
