@@ -198,7 +198,7 @@ def test_journalctl_explains_an_entry(forwarding):
     (row,) = rows(forwarding.url, "SELECT event_id FROM syscalls")
     words = ["journalctl", "-x", "--no-pager", f"AUDITSVC_EVENT_ID={row['event_id']}"]
     said = inside.run(words).stdout.decode()
-    assert "Subject: A file was opened, changed or looked at" in said
+    assert "Subject: A file was opened, changed or read" in said
     assert "The program /usr/bin/cat (process 100) called open on a file or folder." in said
 
 
