@@ -106,7 +106,7 @@ class ForwardSettings(_Section):
 
 
 class _File(TomlConfigSettingsSource):
-    """The TOML file, read as a file that nobody else may change."""
+    """The TOML file, which no other user may be able to change."""
 
     def _read_file(self, file_path: Path | Traversable) -> dict[str, Any]:
         return _read(Path(str(file_path)))

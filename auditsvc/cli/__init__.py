@@ -117,8 +117,8 @@ def _have_streams() -> None:
             os.fstat(descriptor)
         except OSError:
             os.open(os.devnull, os.O_RDWR)
-    sys.stdout = sys.stdout or open(1, "w", closefd=False)  # noqa: SIM115 - for good
-    sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115 - for good
+    sys.stdout = sys.stdout or open(1, "w", closefd=False)  # noqa: SIM115 - stays open
+    sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115 - stays open
     if isinstance(sys.stdout, TextIOWrapper):  # text that the locale cannot encode is no failure
         sys.stdout.reconfigure(errors="backslashreplace")
 

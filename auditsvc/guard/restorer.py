@@ -77,8 +77,8 @@ class Restorer:
         self._adopted = (self._adopted | theirs).difference(gone, loads.rules)
         leaving = gone | loads.placed.intersection(rules)
         kept = [rule for rule in self.rules if rule not in leaving]
-        meant = loads.rules.union(others, loads.placed)
-        self.rules = adopt(kept, rules, meant.intersection(rules).difference(kept))
+        sanctioned = loads.rules.union(others, loads.placed)
+        self.rules = adopt(kept, rules, sanctioned.intersection(rules).difference(kept))
         for name, wanted, now in zip(Settings._fields, self.settings, settings, strict=True):
             harmless = not is_harmful(name, wanted, now) or loads.settings.get(name) == now
             if name != "enabled" and harmless:
