@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from auditsvc.compliance.model import IN_FORCE, Asked, Finding, Judged, Kernel, State
 from auditsvc.rule import Action, FilterList
 from auditsvc.ruleset.controls import Control
-from auditsvc.ruleset.cover import takes_in
+from auditsvc.ruleset.cover import includes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -82,7 +82,7 @@ def _find(
         exceptions = tuple(order.meeting(rule, Action.NEVER, end))
     if first is not None:
         by = kernel.rules[first]
-        if by.keys == rule.keys and (by == rule or takes_in(rule, by)):
+        if by.keys == rule.keys and (by == rule or includes(rule, by)):
             return Finding(line, rule, State.LOADED, None, exceptions, shared=shared, loaded=loaded)
         return Finding(line, rule, State.COVERED, by, exceptions, shared=True, loaded=loaded)
     folder = lacking(rule)

@@ -88,7 +88,7 @@ def uring(rules: Sequence[Rule]) -> Finding:
 
 def half(rules: Sequence[Rule], machine: Machine) -> Finding:
     """Rules for 64-bit calls alone, where 32-bit programs run too."""
-    name, host = "rules: 32-bit calls", Host.here()
+    name, host = "rules: 32-bit calls", Host.local()
     wide, narrow = host.family("b64"), host.family("b32")
     if wide is None or narrow is None:
         return ok(name, "this machine has one kind of calls")
