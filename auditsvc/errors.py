@@ -12,7 +12,8 @@ The tree:
     |-- SpoolError         a spool or log file cannot be read or written
     |-- StoreError         the database refused, or is not ours
     |   |-- AbsentError    there is no store, or it is empty, and none is to be made
-    |   `-- ClashError     a dimension's id stands for other content: pin and read again
+    |   |-- ClashError     a dimension's id stands for other content: pin and read again
+    |   `-- RefusedError   a batch has something in it that the database cannot hold
     |-- JournalError       journald takes nothing, or its journal cannot be read
     `-- QueryError         the SQL that a user gave is wrong
 
@@ -113,6 +114,10 @@ class ClashError(StoreError):
             retryable=True,
         )
         self.pins = pins
+
+
+class RefusedError(StoreError):
+    """A batch has something in it that the database cannot hold, however often it is tried."""
 
 
 class JournalError(AuditsvcError):

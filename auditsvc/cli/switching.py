@@ -1,4 +1,4 @@
-"""What `on` and `off` have in common: how a flip is told."""
+"""The common part of `on` and `off`: shows the result of a flip."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import typer
 
 from auditsvc.config import load_settings
 from auditsvc.host.terminal import visible
+from auditsvc.plural import counted
 from auditsvc.render.output import wants_json, write_json
 from auditsvc.switch import flip
 
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
     from auditsvc.switch import Flip, Probed
 
 
-def flip_and_say(form: Form | None, *, on: bool) -> None:
-    """Do it, and tell it: sentences on a terminal, else JSON."""
+def flip_and_show(form: Form | None, *, on: bool) -> None:
+    """Flip and show the result: sentences on a terminal, else JSON."""
     done = flip(load_settings().runtime_directory, on=on)
     if wants_json(form):
         write_json(asdict(done))
@@ -32,7 +33,7 @@ def flip_and_say(form: Form | None, *, on: bool) -> None:
 def _sentences(done: Flip) -> Iterator[str]:
     state = "on" if done.enabled else "off"
     if not done.changed:
-        yield f"Audit was {state} already."
+        yield f"Audit was already {state}."
     else:
         yield f"Audit is {state}: the kernel answered after {_time(done.switch_us)}."
     if done.enabled:
@@ -40,34 +41,34 @@ def _sentences(done: Flip) -> Iterator[str]:
     if done.probe is not None:
         yield _probed(done.probe, on=bool(done.enabled))
     if done.in_flight is not None:
-        yield f"Calls that had begun before and ended since, with their record: {done.in_flight}."
+        yield f"Calls that began before and ended after, with a record: {done.in_flight}."
     if done.still_in_calls:
         yield (
-            f"At most {done.still_in_calls} tasks are in a call that began before: it has a "
-            "record when it ends."
+            f"Tasks still in a call that began before: at most {done.still_in_calls}. Such a call "
+            "has a record when it ends."
         )
     yield from (f"Note: {note}." for note in done.notes)
 
 
 def _probed(probe: Probed, *, on: bool) -> str:
     whose = "a running task" if probe.forked == "before" else "a task forked afterwards"
-    records = "each with its record" if not probe.missing else f"{probe.missing} WITHOUT record"
+    records = "each with a record" if not probe.missing else f"{probe.missing} WITHOUT a record"
     if on:
         return (
             f"The first traced call of {whose} began {_time(probe.first_call_us)} after the "
-            f"request; {probe.calls} calls from there on, {records}; {probe.late} untraced after "
-            "the kernel's answer."
+            f"request; {counted(probe.calls, 'call')} from there on, {records}; {probe.late} not "
+            "traced after the kernel's answer."
         )
     return (
         f"The last traced call of {whose} began {_when(probe.last_call_us)} the request, the "
-        f"first untraced one {_when(probe.ceased_us)} it; {probe.calls} calls up to there, "
-        f"{records}; {probe.late} traced after the kernel's answer."
+        f"first one not traced {_when(probe.ceased_us)} it; {counted(probe.calls, 'call')} up to "
+        f"there, {records}; {probe.late} traced after the kernel's answer."
     )
 
 
 def _when(microseconds: float | None) -> str:
     if microseconds is None:
-        return "later than we looked after"
+        return "at an unknown time after"
     return f"{_time(abs(microseconds))} {'after' if microseconds >= 0 else 'before'}"
 
 

@@ -91,9 +91,9 @@ class Collector(threading.Thread):
         self.error: BaseException | None = None
         self.ended = False
         """True when no more will come."""
-        self.hear: Callable[[bytes], None] = _nobody
+        self.receive: Callable[[bytes], None] = _nobody
         """Called with lines among which the kernel says that audit's configuration changed."""
-        self.heard_to = 0.0
+        self.known_to = 0.0
         """Seconds since boot: `hear` was given everything that the kernel changed before."""
         self._sink = sink
         self._ends = inf
@@ -127,7 +127,7 @@ class Collector(threading.Thread):
         if stamp is not None:
             now = boottime()  # read first: if we are held up here, it is too early
             age = time.time() - int(stamp[1]) - int(stamp[2]) / 1000
-            self.heard_to = now - age - _QUEUED_SECONDS
+            self.known_to = now - age - _QUEUED_SECONDS
 
     def _overdue(self) -> bool:
         return time.monotonic() >= self._ends
@@ -166,7 +166,7 @@ class RecordCollector(Collector):
                 return
             began = boottime()
             if not poll.poll(_IDLE_SECONDS * 1000):
-                self.heard_to = began
+                self.known_to = began
             elif not self._stopped.is_set():
                 self._stopped.wait(PACE)
 
@@ -192,7 +192,7 @@ class RecordCollector(Collector):
         changes = text.count(b"\n" + _CONFIG_CHANGE) + text.startswith(_CONFIG_CHANGE)
         self.config_changes += changes
         if changes:
-            self.hear(text)
+            self.receive(text)
         self._heard(text)
 
     def _is_record(self, kind: int, payload: bytes) -> bool:
@@ -245,11 +245,11 @@ class NativeCollector(RecordCollector):
                 self._is_record(kind, payload)
             self.config_changes += got.config_changes
             if got.config_changes:
-                self.hear(got.lines)
+                self.receive(got.lines)
             if got.count:
                 self._heard(got.lines)
             elif not got.others and not self._stopped.is_set():
-                self.heard_to = began
+                self.known_to = began
             self._source.overflows += got.overflows
             self._source.forged += got.forged
             self._note_what_happened()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from auditsvc.compliance.model import Finding, Judged, Report, Share, moment
+from auditsvc.compliance.model import Judged, Report, RuleFinding, Share, moment
 from auditsvc.rule import printing
 
 
@@ -62,7 +62,7 @@ def _control(judged: Judged) -> dict[str, Any]:
     }
 
 
-def _finding(finding: Finding) -> dict[str, Any]:
+def _finding(finding: RuleFinding) -> dict[str, Any]:
     return {
         "rule": printing.text(finding.rule),
         "where": f"{finding.line.filename}:{finding.line.number}",

@@ -1,16 +1,16 @@
-"""How many events of the store a control asks for, by their key or by what they are.
+"""Counts each control's events in the store, by their key or by what the calls were.
 
-A rule that is in force logs under its own key, and the key's index answers. Where
-another rule may have been first (every-syscall rules are, for all), the rule is turned
-into the SQL that finds the calls which it is for. That differs from the kernel's own
-judgement where the rows do not say enough, and a count is then low, never high, but
-for `openat2`, whose flags are not arguments:
+A rule that is in force logs with its own key, and the key's index gives the count. Where
+an earlier rule may have matched first (every-syscall rules do, for all), the rule is turned
+into SQL that finds the calls it is for. That differs from the kernel's own matching where
+the rows do not have the facts. The count is then too low, never too high, except for
+`openat2`, whose flags are not arguments:
 
-- a file is known by the name that the call used (and its working folder): other names
-  of it (links, `..`) are not;
+- a file is found by the name that the call used (and its working folder), not by other
+  names of it (links, `..`);
 - conditions on inodes, devices, labels, address families and the like are not counted.
 
-Every count is bounded by event ids, which begin with the second.
+Every count is limited by event ids, which begin with the second.
 """
 
 from __future__ import annotations
@@ -65,33 +65,33 @@ _RELATIVE: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """One control: the keys of its events, and the rules to be counted by their calls too."""
+    """One control: the keys of its events, and the rules to count by their calls too."""
 
     keys: tuple[str, ...]
     rules: tuple[Rule, ...] = ()
 
 
 class _Uncounted(Exception):  # noqa: N818 - never leaves this module
-    """A rule asks what the rows do not tell."""
+    """A rule has a condition that the rows cannot answer."""
 
 
 def count(url: str, host: str, since: int, wanted: Sequence[Wanted]) -> list[Seen]:
     """Count the events of `host` from the second `since` on, control by control.
 
-    StoreError if the store cannot be asked. Events that went through io_uring are not
-    counted: they are no system calls.
+    StoreError if the store cannot be read. Events of io_uring are not counted: they are not
+    system calls.
     """
-    asker = _Asker(url, host, since << SERIAL_BITS)
+    query = _Query(url, host, since << SERIAL_BITS)
     every = sorted({key for each in wanted for key in each.keys})
-    by_key = asker.by_key(every, bounded=True)
+    by_key = query.by_key(every, bounded=True)
     unseen = [key for key in every if key not in by_key]
-    before = asker.by_key(unseen, bounded=False)
+    before = query.by_key(unseen, bounded=False)
     found = []
     for each in wanted:
-        parts, uncounted = asker.parts(each.rules)
+        parts, uncounted = query.parts(each.rules)
         if parts:
-            parts += [asker.keyed(each.keys)] if each.keys else []
-            number, last = asker.union(parts)
+            parts += [query.keyed(each.keys)] if each.keys else []
+            number, last = query.union(parts)
         else:
             seen = [by_key[key] for key in each.keys if key in by_key]
             number, last = sum(n for n, _ in seen), max((at for _, at in seen), default=None)
@@ -102,8 +102,8 @@ def count(url: str, host: str, since: int, wanted: Sequence[Wanted]) -> list[See
     return found
 
 
-class _Asker:
-    """The SQL, and the store that it goes to."""
+class _Query:
+    """The SQL, and the store that runs it."""
 
     def __init__(self, url: str, host: str, least: int) -> None:
         self._url = url
@@ -117,7 +117,7 @@ class _Asker:
         return calls_by_key(self._url, keys, where)
 
     def union(self, parts: Iterable[str]) -> tuple[int, int | None]:
-        """Count and last id of the events that any part gives, each once."""
+        """Count and last id of the events that any part selects, each once."""
         return count_of_union(self._url, parts)
 
     def keyed(self, keys: Iterable[str]) -> str:
@@ -126,7 +126,7 @@ class _Asker:
         return self._select(_FROM, [f"c.key IN ({ids})"])
 
     def parts(self, rules: Iterable[Rule]) -> tuple[list[str], int]:
-        """Selects of ids for rules, and how many rules cannot be told from rows."""
+        """Selects of ids for rules, and how many rules cannot be counted."""
         found: list[str] = []
         outcome: Counter[bool] = Counter()
         for rule in rules:
@@ -160,9 +160,9 @@ class _Asker:
         ]
 
     def _below(self, folder: str) -> list[tuple[str, list[str]]]:
-        """Calls that named a folder or what is below it, or that named anything while there."""
-        there = f"SELECT t.id FROM text t WHERE {self._prefix(folder)}"  # noqa: S608 - as above
-        contexts = f"SELECT id FROM context WHERE cwd IN ({there})"  # noqa: S608 - as above
+        """Calls that named a folder or a path below it, or a relative path from there."""
+        folders = f"SELECT t.id FROM text t WHERE {self._prefix(folder)}"  # noqa: S608 - as above
+        contexts = f"SELECT id FROM context WHERE cwd IN ({folders})"  # noqa: S608 - as above
         return [
             (_NAMED, [self._prefix(folder)]),
             (_FROM, [f"s.context IN ({contexts})", _RELATIVE]),
@@ -170,7 +170,7 @@ class _Asker:
 
     def _prefix(self, folder: str) -> str:
         inner = f"{folder}/"
-        if self._sqlite:  # its B-tree orders bytes
+        if self._sqlite:  # its index is ordered by bytes
             after = f"{folder}0"  # 0 comes after /
             below = f"t.value >= {quoted(inner)} AND t.value < {quoted(after)}"
         else:
@@ -184,27 +184,27 @@ def _calls(rule: Rule) -> list[str]:
     if rule.every_syscall and wanted is None:
         return [] if rule.arch is None else [f"c.arch = {rule.arch}"]
     if rule.arch is None and wanted is None:
-        return [_among(calls(rule, native_arch()))]  # the numbers, whatever the machine
+        return [_among(calls(rule, native_arch()))]  # the same numbers on every architecture
     machines = []
     for arch in arches(rule):
         mask = calls(rule, arch)
         opens = {} if wanted is None else perms.opens(arch, wanted)
-        flagged = {nr: place for nr, place in opens.items() if mask >> nr & 1}
-        sure = mask & ~sum(1 << nr for nr in flagged)
-        cases = [_among(sure)] if sure else []
-        cases += [_opened(nr, place, wanted or 0) for nr, place in flagged.items()]
+        flagged = {nr: argument for nr, argument in opens.items() if mask >> nr & 1}
+        always = mask & ~sum(1 << nr for nr in flagged)
+        cases = [_among(always)] if always else []
+        cases += [_opened(nr, argument, wanted or 0) for nr, argument in flagged.items()]
         if cases:
             machines.append(f"(c.arch = {arch} AND ({' OR '.join(cases)}))")
     return [f"({' OR '.join(machines)})"] if machines else ["1 = 0"]
 
 
-def _opened(number: int, place: int | None, wanted: int) -> str:
-    """An open whose access mode is wanted (ACC_MODE of kernel/auditsc.c)."""
+def _opened(number: int, argument: int | None, wanted: int) -> str:
+    """An open with a wanted access mode, which `argument` holds (ACC_MODE of kernel/auditsc.c)."""
     both = perms.READ | perms.WRITE
-    if place is None or wanted & both == both:
+    if argument is None or wanted & both == both:
         return f"s.nr = {number}"
     modes = "0, 2, 3" if wanted & perms.READ else "1, 2, 3"
-    return f"(s.nr = {number} AND (s.a{place} & 3) IN ({modes}))"
+    return f"(s.nr = {number} AND (s.a{argument} & 3) IN ({modes}))"
 
 
 def _among(mask: int) -> str:
@@ -226,7 +226,7 @@ def _condition(condition: Condition) -> str:
         return _exit(symbol, int(value))
     if condition.field in _ARGUMENTS:
         return _compared(f"(s.{_ARGUMENTS[condition.field]} & {_U32})", symbol, int(value))
-    if condition.field in _IDS:  # unset is the largest number to the kernel, NULL in the rows
+    if condition.field in _IDS:  # an unset id is the largest number in the kernel, NULL in rows
         column = f"coalesce(c.{_IDS[condition.field]}, {_U32})"
         return _compared(column, symbol, int(value))
     raise _Uncounted

@@ -1,8 +1,8 @@
-"""Control by control: is what a rule set wants there, in force, and has it been seen. Pure.
+"""For each control: whether its rules exist, are in force, and logged events. Pure.
 
-What comes in: the controls of the sets (`auditsvc.ruleset.controls`), what the kernel has, what
-the store counted, what share of tasks is covered. Each but the first may be unknown, and
-then the answer says so. What goes out is a Report, which `as_json` turns into values and
+Input: the controls of the sets (`auditsvc.ruleset.controls`), the kernel's rules and settings,
+the store's counts, the share of covered tasks. Each except the first may be unknown, and
+then the result says so. Output: a Report, which `as_json` turns into values and
 `auditsvc.compliance.page` into a page.
 """
 
@@ -11,7 +11,14 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from auditsvc.compliance.model import IN_FORCE, Asked, Finding, Judged, Kernel, State
+from auditsvc.compliance.model import (
+    IN_FORCE,
+    Asked,
+    ControlState,
+    Judged,
+    KernelState,
+    RuleFinding,
+)
 from auditsvc.rule import Action, FilterList
 from auditsvc.ruleset.controls import Control
 from auditsvc.ruleset.cover import includes
@@ -23,9 +30,9 @@ if TYPE_CHECKING:
 
 
 def joined(controls: Iterable[Control]) -> list[Control]:
-    """Join what several files say of the same control; the first one's title and notes stay.
+    """Join what several files have for the same control; title and notes are the first one's.
 
-    Frameworks come in their order, the controls of each by their ids.
+    Frameworks keep their order, the controls of each are sorted by id.
     """
     found: dict[str, Control] = {}
     for control in controls:
@@ -38,7 +45,7 @@ def joined(controls: Iterable[Control]) -> list[Control]:
 
 
 def _ordered(text: str) -> list[tuple[int, str]]:
-    """Part a text so that 10.2.1.9 comes before 10.2.1.10."""
+    """Split a text so that 10.2.1.9 comes before 10.2.1.10."""
     parts = re.split(r"([0-9]+)", text)
     return [(int(part), "") if part.isdigit() else (-1, part) for part in parts]
 
@@ -50,9 +57,9 @@ def _both(one: Control, other: Control) -> Control:
 
 
 def judge(
-    control: Control, kernel: Kernel | None, lacking: Callable[[Rule], object | None]
+    control: Control, kernel: KernelState | None, lacking: Callable[[Rule], object | None]
 ) -> Judged:
-    """Judge one control; `lacking` gives the folder that a rule needs and the host has not."""
+    """Judge one control; `lacking` gives the folder that a rule needs and the host lacks."""
     findings = tuple(
         _find(line, rule, kernel, lacking)
         for line, rule in zip(control.lines, control.rules, strict=True)
@@ -65,16 +72,16 @@ def judge(
 
 
 def _find(
-    line: Line, rule: Rule, kernel: Kernel | None, lacking: Callable[[Rule], object | None]
-) -> Finding:
+    line: Line, rule: Rule, kernel: KernelState | None, lacking: Callable[[Rule], object | None]
+) -> RuleFinding:
     if kernel is None:
-        return Finding(line, rule, State.UNKNOWN, shared=True)
+        return RuleFinding(line, rule, ControlState.UNKNOWN, shared=True)
     order = kernel.order
     loaded = rule in order.positions
     first = order.first(rule, rule.action)
     never = order.first(rule, Action.NEVER) if rule.action is not Action.NEVER else None
     if never is not None and (first is None or never < first):
-        return Finding(line, rule, State.HIDDEN, kernel.rules[never], loaded=loaded)
+        return RuleFinding(line, rule, ControlState.HIDDEN, kernel.rules[never], loaded=loaded)
     end = len(kernel.rules) if first is None else first
     shared = any(True for _ in order.meeting(rule, rule.action, end))
     exceptions: tuple[Rule, ...] = ()
@@ -83,34 +90,38 @@ def _find(
     if first is not None:
         by = kernel.rules[first]
         if by.keys == rule.keys and (by == rule or includes(rule, by)):
-            return Finding(line, rule, State.LOADED, None, exceptions, shared=shared, loaded=loaded)
-        return Finding(line, rule, State.COVERED, by, exceptions, shared=True, loaded=loaded)
+            return RuleFinding(
+                line, rule, ControlState.LOADED, None, exceptions, shared=shared, loaded=loaded
+            )
+        return RuleFinding(
+            line, rule, ControlState.COVERED, by, exceptions, shared=True, loaded=loaded
+        )
     folder = lacking(rule)
     if folder is not None:
-        return Finding(line, rule, State.ABSENT, lacking=str(folder))
-    return Finding(line, rule, State.MISSING, exceptions=exceptions, shared=shared)
+        return RuleFinding(line, rule, ControlState.ABSENT, lacking=str(folder))
+    return RuleFinding(line, rule, ControlState.MISSING, exceptions=exceptions, shared=shared)
 
 
-def _state(findings: Sequence[Finding], settings: Sequence[Asked]) -> State:
+def _state(findings: Sequence[RuleFinding], settings: Sequence[Asked]) -> ControlState:
     states = {each.state for each in findings}
     if not states:
-        return State.SETTING if settings else State.NO_RULE
+        return ControlState.SETTING if settings else ControlState.NO_RULE
     if len(states) > 1:
-        states.discard(State.ABSENT)
+        states.discard(ControlState.ABSENT)
     if len(states) == 1:
         return states.pop()
     if states <= IN_FORCE:
-        return State.COVERED
-    return State.PARTLY if states & IN_FORCE else State.MISSING
+        return ControlState.COVERED
+    return ControlState.PARTLY if states & IN_FORCE else ControlState.MISSING
 
 
 def keys(control: Control) -> tuple[str, ...]:
-    """Give the keys under which a control's events are stored: several keys of a rule as one."""
+    """Give the keys of a control's events as stored: several keys of a rule are one text."""
     return tuple(dict.fromkeys(",".join(rule.keys) for rule in control.rules if rule.keys))
 
 
 def by_calls(judged: Judged) -> tuple[Rule, ...]:
-    """Give the rules whose events may stand under another rule's key."""
+    """Give the rules whose events may be stored with another rule's key."""
     return tuple(
         each.rule
         for each in judged.findings

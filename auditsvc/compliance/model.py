@@ -1,6 +1,6 @@
-"""What the rules report is made of: findings by rule, controls, the report. Values alone.
+"""The values of the rules report: findings for each rule, controls, the report.
 
-Each part but the controls may be unknown; the report then says why.
+Each part except the controls may be unknown; the report then says why.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ if TYPE_CHECKING:
     from auditsvc.ruleset.controls import Control
 
 
-class State(StrEnum):
-    """What the kernel makes of a rule, or of a control's rules together."""
+class ControlState(StrEnum):
+    """The state of a rule in the kernel, or of all rules of a control."""
 
     LOADED = "loaded"
-    """The kernel has it and asks it."""
+    """The kernel has it and applies it."""
     COVERED = "covered"
-    """A broader rule logs the same calls, under its own key."""
+    """A broader rule logs the same calls, with its own key."""
     PARTLY = "partly"
     """Of a control: some of its rules are in force, some not."""
     HIDDEN = "hidden"
-    """A `never` rule that stands before it takes all its calls out."""
+    """An earlier `never` rule excludes all its calls."""
     MISSING = "missing"
     """The kernel has neither it nor a broader one."""
     ABSENT = "absent"
-    """The host has not what it watches."""
+    """What it watches does not exist on the host."""
     NO_RULE = "no rule"
     """Of a control: the sets have no rule for it."""
     SETTING = "setting"
@@ -42,18 +42,18 @@ class State(StrEnum):
     UNKNOWN = "not known"
 
 
-IN_FORCE: Final = frozenset({State.LOADED, State.COVERED})
+IN_FORCE: Final = frozenset({ControlState.LOADED, ControlState.COVERED})
 
 
-_PROVEN: Final = IN_FORCE | {State.ABSENT, State.SETTING}
+_PROVEN: Final = IN_FORCE | {ControlState.ABSENT, ControlState.SETTING}
 
 
-_THE_MORE: Final = {"enabled", "failure", "backlog_limit", "loginuid_immutable"}
+_HIGHER_IS_STRICTER: Final = {"enabled", "failure", "backlog_limit", "loginuid_immutable"}
 
 
 @dataclass(frozen=True)
-class Kernel:
-    """What the kernel said: its rules in its order, and its settings by the names of `Set`."""
+class KernelState:
+    """The kernel's rules in its order, and its settings by the names of `Set`."""
 
     rules: tuple[Rule, ...]
     settings: dict[str, int]
@@ -66,73 +66,73 @@ class Kernel:
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """How many tasks of the host are covered; `unknown` ones may or may not be."""
+    """Numbers of the host's tasks; `unknown` ones may be covered or not."""
 
     covered: int
     not_covered: int
     unknown: int
 
     def __str__(self) -> str:
-        whole = self.covered + self.not_covered + self.unknown
-        return f"all {whole:,}" if self.covered == whole else f"{self.covered:,} of {whole:,}"
+        total = self.covered + self.not_covered + self.unknown
+        return f"all {total:,}" if self.covered == total else f"{self.covered:,} of {total:,}"
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """Events of a control since the beginning of the time asked about."""
+    """Events of a control in the period of the report."""
 
     count: int
     last: int | None
-    """Second of the last one, which may be earlier than that time; None if there is none."""
+    """Second of the last one, which may be before that period; None if there is none."""
     by: str = "key"
-    """How they were told: by `key`, or by `calls` too, where another rule may have logged them."""
+    """How they were found: by `key`, or also by `calls`, as another rule may have logged them."""
     uncounted: int = 0
-    """Rules of the control whose calls cannot be told from the rows without their key."""
+    """Rules of the control whose calls cannot be found in the rows without their key."""
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
-    """What became of one rule."""
+class RuleFinding:
+    """The state of one rule, and why."""
 
     line: Line
     rule: Rule
-    state: State
+    state: ControlState
     by: Rule | None = None
     """The broader rule that covers or hides it."""
     exceptions: tuple[Rule, ...] = ()
-    """`never` rules before it that may take some of its calls out."""
+    """Earlier `never` rules that may exclude some of its calls."""
     shared: bool = False
-    """Whether a rule before it may log some of its calls under another key."""
+    """Whether an earlier rule may log some of its calls with another key."""
     lacking: str | None = None
-    """The folder that the host has not."""
+    """The folder that the host lacks."""
     loaded: bool = False
-    """Whether the kernel has the rule, asked or not."""
+    """Whether the kernel has the rule, in force or not."""
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A setting that a control asks for; `now` is what the kernel has, None if not known."""
+    """A setting that a control requires; `now` is the kernel's value, None if unknown."""
 
     setting: Set
     now: int | None
 
     @property
     def met(self) -> bool | None:
-        """Whether the kernel is set so, or more strictly."""
+        """Whether the kernel has this value, or a stricter one."""
         if self.now is None:
             return None
-        if self.setting.name in _THE_MORE:
+        if self.setting.name in _HIGHER_IS_STRICTER:
             return self.now >= self.setting.value
         return self.now == self.setting.value
 
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """One control: what the sets have for it and what became of that."""
+    """One control: its rules and settings in the sets, and their state."""
 
     control: Control
-    state: State
-    findings: tuple[Finding, ...]
+    state: ControlState
+    findings: tuple[RuleFinding, ...]
     settings: tuple[Asked, ...]
     seen: Seen | None = None
 
@@ -148,7 +148,7 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Everything that is told. Times are seconds since 1970."""
+    """The report. Times are seconds since 1970."""
 
     made: int
     host: str
@@ -160,34 +160,36 @@ class Report:
     days: int
     sources: tuple[Source, ...]
     controls: tuple[Judged, ...]
-    kernel: Kernel | None
+    kernel: KernelState | None
     share: Share | None = None
     unknown: dict[str, str] = field(default_factory=dict)
-    """Why something is not known: by `kernel`, `store`, `coverage`."""
+    """Why something is unknown: by `kernel`, `store`, `coverage`."""
 
     @property
     def warnings(self) -> list[str]:
-        """What makes the rules' being there worth less, a line each."""
+        """Why loaded rules may log less than they seem to, a line each."""
         if self.kernel is None:
             return []
         found = []
         if not self.kernel.settings.get("enabled", 1):
-            found.append("Audit is off: no rule is asked. `auditsvc run` switches it on.")
+            found.append(
+                "Audit is off: no rule is applied. `auditsvc run` switches it on, or `auditsvc on`"
+                " after `auditsvc off`."
+            )
         found += [
-            f"Tasks that start now are not audited: `{printing.text(rule)}` stands."
+            f"Tasks that start now are not audited: `{printing.text(rule)}` is loaded."
             for rule in never_task(self.kernel.rules)
         ]
         if self.share is not None and self.share.not_covered:
             found.append(
-                f"{self.share.not_covered} tasks are not audited at all, whatever the rules say:"
-                " see `auditsvc coverage`."
+                f"Tasks that no rule can log: {self.share.not_covered}. See `auditsvc coverage`."
             )
         return found
 
     @property
     def remarks(self) -> list[str]:
-        """The warnings, and what is not known and why."""
-        unknown = [f"Not known, {what}: {why}" for what, why in self.unknown.items()]
+        """The warnings, and what is unknown and why."""
+        unknown = [f"Unknown ({what}): {why}" for what, why in self.unknown.items()]
         return self.warnings + unknown
 
     @property
@@ -198,13 +200,13 @@ class Report:
 
     @property
     def open(self) -> list[Judged]:
-        """Controls whose rules are not, or not all, in force."""
+        """Controls with rules that are not in force."""
         return [each for each in self.controls if each.state not in _PROVEN]
 
-    def tally(self) -> dict[State, int]:
-        """How many controls are in which state, in the order of State; none is left out for 0."""
+    def tally(self) -> dict[ControlState, int]:
+        """Number of controls in each state that occurs, in the order of ControlState."""
         states = [each.state for each in self.controls]
-        return {state: states.count(state) for state in State if state in states}
+        return {state: states.count(state) for state in ControlState if state in states}
 
 
 def moment(second: int) -> str:

@@ -1,8 +1,8 @@
-"""The report as one HTML page that an auditor can file. Pure.
+"""The report as one HTML page that an auditor can keep. Pure.
 
-It needs nothing from elsewhere and runs no script: the policy in its head forbids
-both. It is for screens of any width, light and dark, and for paper. All that came
-from outside (rules, keys, names, paths) is escaped, and control bytes are made visible.
+It loads nothing and runs no script: the policy in its head forbids both. It is made for
+screens of any width, light and dark, and for paper. All text from outside (rules, keys,
+names, paths) is escaped, and control characters are made visible.
 """
 
 from __future__ import annotations
@@ -13,41 +13,42 @@ from html import escape
 from importlib.resources import files
 from typing import TYPE_CHECKING, Final
 
-from auditsvc.compliance.model import IN_FORCE, State, moment
+from auditsvc.compliance.model import IN_FORCE, ControlState, moment
 from auditsvc.host.terminal import visible
+from auditsvc.plural import counted
 from auditsvc.rule import printing
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from auditsvc.compliance.model import Asked, Finding, Judged, Report, Seen, Share
+    from auditsvc.compliance.model import Asked, Judged, Report, RuleFinding, Seen, Share
 
 _POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'"
 
-_LOOKS: Final = {
-    State.LOADED: ("good", "\u2713 loaded"),
-    State.COVERED: ("good", "\u2713 covered"),
-    State.PARTLY: ("fair", "\u25d0 partly"),
-    State.HIDDEN: ("bad", "\u2717 hidden"),
-    State.MISSING: ("bad", "\u2717 missing"),
-    State.ABSENT: ("none", "\u2013 not on this host"),
-    State.NO_RULE: ("fair", "\u25cb no rule"),
-    State.SETTING: ("none", "\u2013 a setting"),
-    State.UNKNOWN: ("fair", "? not known"),
+_LABELS: Final = {
+    ControlState.LOADED: ("good", "\u2713 loaded"),
+    ControlState.COVERED: ("good", "\u2713 covered"),
+    ControlState.PARTLY: ("fair", "\u25d0 partly"),
+    ControlState.HIDDEN: ("bad", "\u2717 hidden"),
+    ControlState.MISSING: ("bad", "\u2717 missing"),
+    ControlState.ABSENT: ("none", "\u2013 not on this host"),
+    ControlState.NO_RULE: ("fair", "\u25cb no rule"),
+    ControlState.SETTING: ("none", "\u2013 a setting"),
+    ControlState.UNKNOWN: ("fair", "? not known"),
 }
-_NAMED: Final = 12  # controls that the verdict names
-_SHORT: Final = 32  # letters of a name that need not be broken
+_NAMED: Final = 12  # controls that the summary names
+_SHORT: Final = 32  # characters of a name that fits on one line
 _QUOTED: Final = re.compile("`([^`]+)`")
 _MEANING: Final = {
-    State.LOADED: "The kernel has all its rules, and they are asked.",
-    State.COVERED: "A broader rule logs the same calls, under its own key.",
-    State.PARTLY: "Some of its rules are in force, some are not.",
-    State.HIDDEN: "A rule that says never stands before its rules and takes their calls out.",
-    State.MISSING: "The kernel has neither its rules nor broader ones.",
-    State.ABSENT: "What its rules watch is not installed.",
-    State.NO_RULE: "The sets leave it to a rule that only this site can write.",
-    State.SETTING: "It asks for a setting of the kernel, which is told beside it.",
-    State.UNKNOWN: "The kernel could not be asked.",
+    ControlState.LOADED: "The kernel has all its rules, and they are in force.",
+    ControlState.COVERED: "A broader rule logs the same calls, with its own key.",
+    ControlState.PARTLY: "Some of its rules are in force, some are not.",
+    ControlState.HIDDEN: "An earlier never rule excludes the calls of its rules.",
+    ControlState.MISSING: "The kernel has neither its rules nor broader ones.",
+    ControlState.ABSENT: "What its rules watch does not exist on this host.",
+    ControlState.NO_RULE: "The sets have no rule for it: only this site can write one.",
+    ControlState.SETTING: "It requires a setting of the kernel, which is shown with it.",
+    ControlState.UNKNOWN: "The kernel could not be asked.",
 }
 
 
@@ -89,7 +90,7 @@ def _text(value: str) -> str:
 
 
 def _prose(text: str) -> str:
-    """Escape a text in which `words` of a program stand between backticks."""
+    """Escape a text; what is between backticks is shown as code."""
     return _QUOTED.sub(r"<code>\1</code>", _text(text))
 
 
@@ -103,8 +104,8 @@ def _time(second: int) -> str:
     return f'<time datetime="{text}">{shown}</time>'
 
 
-def _state(state: State) -> str:
-    look, words = _LOOKS[state]
+def _state(state: ControlState) -> str:
+    look, words = _LABELS[state]
     return f'<span class="state {look}">{words}</span>'
 
 
@@ -124,14 +125,14 @@ def _head(report: Report) -> Iterable[str]:
 
 def _verdict(report: Report) -> Iterable[str]:
     if report.kernel is None:
-        look, words = "fair", "Whether the controls are in force is not known."
+        look, words = "fair", "Whether the controls are in force is unknown."
     elif report.proven:
-        look, words = "good", "Every control that asks for rules has them in force."
+        look, words = "good", "The rules of every control are in force."
     elif report.open:
-        whole = len(report.controls)
-        look, words = "bad", f"{len(report.open)} of {whole} controls are not wholly in force."
+        total = len(report.controls)
+        look, words = "bad", f"{len(report.open)} of {total} controls are not fully in force."
     else:
-        look, words = "bad", "The rules are there, and audit is off."
+        look, words = "bad", "The rules are loaded, but audit is off."
     yield f'<div class="verdict {look}"><strong>{words}</strong>'
     if report.kernel is not None and report.open:
         yield f"<p>{_links(report)}</p>"
@@ -140,16 +141,16 @@ def _verdict(report: Report) -> Iterable[str]:
 
 
 def _links(report: Report) -> str:
-    """Name the first controls that are open, each a link to its rules."""
-    places = {each.control.name: place for place, each in enumerate(report.controls)}
-    shown = [_link(places[each.control.name], each.control.name) for each in report.open[:_NAMED]]
+    """Name the first controls that are not in force, each a link to its rules."""
+    indexes = {each.control.name: index for index, each in enumerate(report.controls)}
+    shown = [_link(indexes[each.control.name], each.control.name) for each in report.open[:_NAMED]]
     more = len(report.open) - len(shown)
     return ", ".join(shown) + (f" and {more} more" if more else "")
 
 
-def _link(place: int, name: str) -> str:
+def _link(index: int, name: str) -> str:
     short = ' class="short"' if len(name) <= _SHORT else ""
-    return f'<a href="#c{place}"{short}>{_text(name)}</a>'
+    return f'<a href="#c{index}"{short}>{_text(name)}</a>'
 
 
 def _figures(report: Report) -> Iterable[str]:
@@ -160,11 +161,11 @@ def _figures(report: Report) -> Iterable[str]:
     seen = sum(1 for each in report.controls if each.seen is not None and each.seen.count)
     known = report.kernel is not None
     figures = [
-        (f"{in_force} of {asking}" if known else "not known", "controls with rules are in force"),
-        (f"{loaded} of {len(rules)}" if known else "not known", "rules are in force"),
+        (f"{in_force} of {asking}" if known else "unknown", "controls with rules are in force"),
+        (f"{loaded} of {len(rules)}" if known else "unknown", "rules are in force"),
         (_tasks(report), _unknown_tasks(report.share)),
         (
-            "not known" if "store" in report.unknown else f"{seen} of {len(report.controls)}",
+            "unknown" if "store" in report.unknown else f"{seen} of {len(report.controls)}",
             f"controls had events in {_days(report)}",
         ),
     ]
@@ -174,13 +175,13 @@ def _figures(report: Report) -> Iterable[str]:
 
 
 def _tasks(report: Report) -> str:
-    return "not known" if report.share is None else str(report.share)
+    return "unknown" if report.share is None else str(report.share)
 
 
 def _unknown_tasks(share: Share | None) -> str:
     if share is None or not share.unknown:
         return "tasks are covered"
-    return f"tasks are covered, of {share.unknown:,} it is not known"
+    return f"tasks are covered; {share.unknown:,} unknown"
 
 
 def _days(report: Report) -> str:
@@ -211,13 +212,13 @@ def _facts(report: Report) -> Iterable[str]:
 
 def _frameworks(report: Report) -> dict[str, list[tuple[int, Judged]]]:
     found: dict[str, list[tuple[int, Judged]]] = {}
-    for place, judged in enumerate(report.controls):
-        found.setdefault(judged.control.framework, []).append((place, judged))
+    for index, judged in enumerate(report.controls):
+        found.setdefault(judged.control.framework, []).append((index, judged))
     return found
 
 
 def _name(framework: str) -> str:
-    return framework or "Rules that name no control"
+    return framework or "Rules without a control"
 
 
 def _overview(report: Report) -> Iterable[str]:
@@ -226,19 +227,19 @@ def _overview(report: Report) -> Iterable[str]:
     for framework, members in _frameworks(report).items():
         yield f"<section><h2>{_text(_name(framework))}</h2>"
         yield '<table role="table">'
-        yield f"<caption>{_text(_name(framework))}: each control and what became of it</caption>"
+        yield f"<caption>{_text(_name(framework))}: each control and its state</caption>"
         yield '<thead role="rowgroup"><tr role="row">'
         for column in columns:
             number = ' class="number"' if column in ("Rules", "Events") else ""
             yield f'<th scope="col" role="columnheader"{number}>{column}</th>'
         yield "</tr></thead>"
         yield '<tbody role="rowgroup">'
-        for place, judged in members:
-            yield _row(place, judged, covered if judged.findings else "\u2013")
+        for index, judged in members:
+            yield _row(index, judged, covered if judged.findings else "\u2013")
         yield "</tbody></table></section>"
 
 
-def _row(place: int, judged: Judged, covered: str) -> str:
+def _row(index: int, judged: Judged, covered: str) -> str:
     control, seen = judged.control, judged.seen
     kernel = _state(judged.state) + "".join(_setting(each) for each in judged.settings)
     cells = [
@@ -249,7 +250,7 @@ def _row(place: int, judged: Judged, covered: str) -> str:
         ("Events", "number", _events(judged, seen)),
         ("Last seen", "", _last(judged, seen)),
     ]
-    link = _link(place, control.id)
+    link = _link(index, control.id)
     row = f'<tr role="row"><th scope="row" role="rowheader">{link}</th>'
     for of, look, content in cells:
         cls = f' class="{look}"' if look else ""
@@ -261,33 +262,33 @@ def _setting(asked: Asked) -> str:
     setting = asked.setting
     name = setting.name.replace("_", " ")
     if asked.now is None:
-        now = "not known"
+        now = "unknown"
     elif asked.met:
         now = f"is {asked.now}: set"
     else:
         now = f"is {asked.now}: not set"
-    return f'<span class="why">{_text(name)} {setting.value} asked, {_text(now)}</span>'
+    return f'<span class="why">{_text(name)} {setting.value} required, {_text(now)}</span>'
 
 
 def _events(judged: Judged, seen: Seen | None) -> str:
     if not judged.findings:
         return "\u2013"
-    return "not known" if seen is None else f"{seen.count:,}"
+    return "unknown" if seen is None else f"{seen.count:,}"
 
 
 def _last(judged: Judged, seen: Seen | None) -> str:
     if not judged.findings:
         return "\u2013"
     if seen is None:
-        return "not known"
+        return "unknown"
     return "never" if seen.last is None else _time(seen.last)
 
 
 def _details(report: Report) -> Iterable[str]:
     yield "<section><h2>Rules in full</h2>"
-    for place, judged in enumerate(report.controls):
+    for index, judged in enumerate(report.controls):
         control = judged.control
-        yield f'<article id="c{place}"><header>'
+        yield f'<article id="c{index}"><header>'
         yield f"<h3>{_text(control.name)}</h3><span>{_text(control.title)}</span>"
         yield f"{_state(judged.state)}</header>"
         if control.note:
@@ -305,22 +306,24 @@ def _details(report: Report) -> Iterable[str]:
 
 def _counted(seen: Seen) -> Iterable[str]:
     how = "by key" if seen.by == "key" else "by key, and by what the calls were"
-    line = f"{seen.count:,} events, counted {how}."
+    line = f"{seen.count:,} event{'' if seen.count == 1 else 's'}, counted {how}."
     if seen.uncounted:
-        line += f" The rows do not tell the calls of {seen.uncounted} rules: they are not counted."
+        line += (
+            f" Not counted: {counted(seen.uncounted, 'rule')} with conditions that no row shows."
+        )
     yield f'<p class="soft">{_text(line)}</p>'
 
 
-def _rule(finding: Finding, state: State) -> str:
-    """Write one rule; its state only where it is not the control's."""
+def _rule(finding: RuleFinding, state: ControlState) -> str:
+    """Write one rule; its state only if it is not the control's."""
     where = f"{finding.line.filename.rpartition('/')[2]}:{finding.line.number}"
     more = []
     if finding.by is not None:
-        verb = "taken out by" if finding.state is State.HIDDEN else "logged by"
+        verb = "excluded by" if finding.state is ControlState.HIDDEN else "logged by"
         more.append(f"{verb} {_code(printing.text(finding.by))}")
     if finding.lacking is not None:
-        more.append(f"{_code(finding.lacking)} is not there")
-    more += [f"but for what {_code(printing.text(each))} takes out" for each in finding.exceptions]
+        more.append(f"{_code(finding.lacking)} does not exist")
+    more += [f"except what {_code(printing.text(each))} excludes" for each in finding.exceptions]
     why = "".join(f'<span class="why">{each}</span>' for each in more)
     own = "" if finding.state is state else f"{_state(finding.state)} "
     line = f'<span class="line">{own}{_text(where)}</span>'
@@ -328,13 +331,13 @@ def _rule(finding: Finding, state: State) -> str:
 
 
 def _legend(report: Report) -> Iterable[str]:
-    yield "<section><h2>What the words mean</h2>"
+    yield "<section><h2>Meaning of the states</h2>"
     yield '<ul class="legend">'
     yield from (f"<li>{_state(state)} {_MEANING[state]}</li>" for state in report.tally())
     yield "</ul>"
     yield (
-        f"<p>Events are those of this host in {_days(report)}. \u201cTasks covered\u201d is of the"
-        " whole host: a rule logs a call only of a task that the kernel audits.</p></section>"
+        f"<p>Events are those of this host in {_days(report)}. \u201cTasks covered\u201d counts all"
+        " tasks of the host: a rule logs only calls of tasks that the kernel audits.</p></section>"
     )
 
 
@@ -342,8 +345,8 @@ def _foot(report: Report) -> Iterable[str]:
     names = ", ".join(each.name for each in report.sources)
     yield "<footer>"
     yield (
-        f"<p>auditsvc {_text(report.version)} made this of {_text(names)}, {_time(report.made)}."
-        " It says what the machine said then; whether that meets a framework is for an auditor"
+        f"<p>auditsvc {_text(report.version)} made this from {_text(names)}, {_time(report.made)}."
+        " It shows the state of the machine then; whether that meets a framework is for an auditor"
         " to judge.</p>"
     )
     yield "</footer>"

@@ -1,6 +1,6 @@
 """Makes the rules report: reads the sets, asks the kernel, the store and coverage.
 
-What cannot be asked is unknown in the report, with the reason; RuleError where the sets
+What cannot be read is unknown in the report, with the reason; RuleError if the sets
 themselves cannot be read.
 """
 
@@ -17,8 +17,8 @@ from sqlalchemy import make_url
 from auditsvc import __version__
 from auditsvc.compliance.counts import Wanted, count
 from auditsvc.compliance.judge import by_calls, joined, judge, keys
-from auditsvc.compliance.model import Judged, Kernel, Report, Share, Source
-from auditsvc.coverage.judge import State
+from auditsvc.compliance.model import Judged, KernelState, Report, Share, Source
+from auditsvc.coverage.judge import CoverageState
 from auditsvc.coverage.report import take_look
 from auditsvc.errors import AuditsvcError, RuleError
 from auditsvc.kernel import Control
@@ -40,7 +40,7 @@ _DAY = 86400
 def make_report(settings: Settings, sets: list[str] | None, days: int) -> Report:
     """Report on `sets` (None: what `run` loads), with events of the last `days`.
 
-    RuleError where a set cannot be read.
+    RuleError if a set cannot be read.
     """
     sources, found = read_sets(_paths(settings, sets))
     unknown: dict[str, str] = {}
@@ -57,7 +57,7 @@ def make_report(settings: Settings, sets: list[str] | None, days: int) -> Report
         unknown["store"] = str(error)
     look = take_look(settings)
     if not look.kernel.known:
-        unknown["coverage"] = "the kernel does not say what it audits"
+        unknown["coverage"] = "the kernel did not answer"
     uname = os.uname()
     return Report(
         made=now,
@@ -81,7 +81,7 @@ def _paths(settings: Settings, sets: list[str] | None) -> list[Path]:
 
 
 def read_sets(paths: list[Path]) -> tuple[list[Source], list[SetControl]]:
-    """Read the files; RuleError for what is missing or wrong."""
+    """Read the files; RuleError if one is missing or wrong."""
     sources, found = [], []
     for path in paths:
         inside = sorted(path.glob(f"*{SUFFIX}")) if path.is_dir() else [path]
@@ -91,13 +91,13 @@ def read_sets(paths: list[Path]) -> tuple[list[Source], list[SetControl]]:
             sources.append(Source(each.stem, str(each), digest))
             found += controls(text, str(each))
     if not found:
-        raise RuleError("there is no rule and no control to report on", "name a set or a file")
+        raise RuleError("there is no rule and no control to report on", "give a set or a file")
     return sources, joined(found)
 
 
-def _ask() -> Kernel:
+def _ask() -> KernelState:
     with Control() as control:
-        return Kernel(
+        return KernelState(
             tuple(control.rules()),
             {str(name): value for name, value in read_settings(control).items()},
         )
@@ -105,7 +105,9 @@ def _ask() -> Kernel:
 
 def _share(look: Look) -> Share:
     tasks = look.tasks
-    return Share(tasks[State.COVERED], tasks[State.NOT_COVERED], tasks[State.UNKNOWN])
+    return Share(
+        tasks[CoverageState.COVERED], tasks[CoverageState.NOT_COVERED], tasks[CoverageState.UNKNOWN]
+    )
 
 
 def _counted(settings: Settings, judged: list[Judged], since: int) -> list[Judged]:

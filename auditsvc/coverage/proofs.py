@@ -1,8 +1,8 @@
-"""Whose own calls are in the store: the one proof that a task has the audit flag.
+"""Which processes have calls of their own in the store: direct proof of the audit flag.
 
-A row proves that some thread of that pid had the flag; records bear no tid. A pid is
-told from an earlier owner of the number by time: only rows from the process's start on
-count. (A clock that was set back since then could lend it the rows of that owner.)
+A row proves that some thread of that pid had the flag; records have no tid. Time
+distinguishes a process from an earlier one with the same pid: only rows since the start
+of the process count. (After the clock was set back, rows of the earlier one may count.)
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from auditsvc.host.processes import Process
 
 
-# Records are stamped by a coarse clock, starts are cut to a tick: both may be that early.
+# Records have the time of a coarse clock, starts are rounded down to a tick: both may be early.
 _SLACK: Final = 0.02
 
 
@@ -33,7 +33,7 @@ def proven(url: str, host: str, processes: Sequence[Process], epoch: float) -> s
 
 
 def of_threads(processes: Sequence[Process], pids: Collection[int]) -> set[tuple[int, int]]:
-    """Give the threads that rows of `pids` prove: those whose process never had another."""
+    """Give the threads of `pids` that rows prove covered: their process never had another."""
     return {
         process.threads[0].key
         for process in processes
@@ -42,6 +42,6 @@ def of_threads(processes: Sequence[Process], pids: Collection[int]) -> set[tuple
 
 
 def gather(url: str, host: str, processes: Sequence[Process], epoch: float) -> Evidence:
-    """Give what the store proves of `processes`. AuditsvcError if it cannot be read."""
+    """Give the store's evidence on `processes`. AuditsvcError if it cannot be read."""
     pids = proven(url, host, processes, epoch)
     return Evidence(pids, of_threads(processes, pids))

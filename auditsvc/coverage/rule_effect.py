@@ -1,6 +1,6 @@
-"""What the loaded rules log, and which processes they take out. Pure.
+"""What the loaded rules log, and which processes they exclude. Pure.
 
-A task with the audit flag yields rows only for what a rule asks for (`audit_filter_syscall`,
+A task with the audit flag makes records only for what a rule asks for (`audit_filter_syscall`,
 the first rule that matches decides).
 """
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from auditsvc.coverage.history import Stand, stands
+from auditsvc.coverage.history import TaskListState, task_list_state
 from auditsvc.record.types import CONFIG_CHANGE, SYSCALL
 from auditsvc.rule import Action, FilterList, fields
 from auditsvc.ruleset.reach import every_call, never_task
@@ -39,26 +39,26 @@ class Logged:
 
     enabled: bool
     logs: Logs
-    stand: Stand
+    task_list: TaskListState
     never_task: tuple[Rule, ...] = ()
     exceptions: tuple[Rule, ...] = ()
-    """`never` rules that take out more or other than one process or its children."""
-    heard: bool = True
-    """Whether changes of the rules are themselves logged: no exclude rule hides them."""
-    whole: bool = False
-    """Whether every call of every task with the flag yields a record, but of those taken out."""
+    """`never` rules that exclude anything other than one process or its children."""
+    logs_changes: bool = True
+    """Whether changes of the rules are logged: no exclude rule hides them."""
+    complete: bool = False
+    """Whether every call of every task with the flag makes a record, except of excluded ones."""
     _ours: dict[tuple[int, int], bool] = field(default_factory=dict)
-    """Taken out, by (field, pid): whether the rule is ours."""
+    """Excluded, by (field, pid): whether the rule is ours."""
 
-    def taken_out(self, process: Process) -> bool | None:
-        """Whether a rule takes a process's calls out: True by one of ours, False by another."""
+    def excluded(self, process: Process) -> bool | None:
+        """Whether our rule (True), another (False) or none (None) excludes a process's calls."""
         found = [self._ours.get((_PID, process.pid)), self._ours.get((_PPID, process.ppid))]
         known = [ours for ours in found if ours is not None]
         return all(known) if known else None
 
 
 def read_rules(enabled: bool, rules: Sequence[Rule], ours: Collection[bytes]) -> Logged:
-    """Judge the loaded rules, in the kernel's order; `ours` are structs of the service's own."""
+    """Judge the loaded rules, in the kernel's order; `ours`: structs of the service's own rules."""
     every, before = every_call(rules)
     some = any(
         rule.action is Action.ALWAYS
@@ -77,17 +77,17 @@ def read_rules(enabled: bool, rules: Sequence[Rule], ours: Collection[bytes]) ->
     return Logged(
         enabled=enabled,
         logs=logs if enabled else Logs.NOTHING,
-        stand=stands(rules),
+        task_list=task_list_state(rules),
         never_task=tuple(never_task(rules)),
         exceptions=tuple(others),
-        heard=not _hidden(rules, CONFIG_CHANGE),
-        whole=enabled and every and not others and not _hidden(rules, SYSCALL),
+        logs_changes=not _hidden(rules, CONFIG_CHANGE),
+        complete=enabled and every and not others and not _hidden(rules, SYSCALL),
         _ours=taken,
     )
 
 
 def _target(rule: Rule) -> tuple[int, int] | None:
-    """(AUDIT_PID or AUDIT_PPID, the pid) if that is all that a rule asks."""
+    """Give (AUDIT_PID or AUDIT_PPID, the pid) if that is the only condition of a rule."""
     asked = [each for each in rule.conditions if each.field != fields.KEY]
     if not rule.every_syscall or len(asked) != 1:
         return None
@@ -98,7 +98,7 @@ def _target(rule: Rule) -> tuple[int, int] | None:
 
 
 def _hidden(rules: Sequence[Rule], record_type: int) -> bool:
-    """Whether some rule may keep records of a type back."""
+    """Whether some rule may suppress records of a type."""
     return any(
         rule.filter_list is FilterList.EXCLUDE
         and not any(

@@ -1,4 +1,4 @@
-"""One look at the whole host: every process with its judgement, and what it comes to."""
+"""One look at the host: every process with its judgement, and the totals."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from auditsvc.coverage.history import Stand
-from auditsvc.coverage.judge import Judgement, State, judge, on_by, remedy
+from auditsvc.coverage.history import TaskListState
+from auditsvc.coverage.judge import CoverageState, Judgement, judge, on_by, remedy
 from auditsvc.coverage.rule_effect import Logged, Logs, read_rules
 from auditsvc.host.processes import boottime
 from auditsvc.host.processes import exe as exe_of
@@ -30,8 +30,8 @@ _TRIES: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
-class Kernel:
-    """What the kernel said: the switch, the daemon, what it lost, the rules."""
+class KernelFacts:
+    """What the kernel answered: the switch, the daemon, the lost records, the rules."""
 
     logged: Logged
     daemon: int = 0
@@ -39,61 +39,65 @@ class Kernel:
     known: bool = True
 
 
-UNASKED = Kernel(Logged(enabled=False, logs=Logs.NOTHING, stand=Stand.UNWATCHED), known=False)
-"""What is known where the kernel does not answer us."""
+UNASKED = KernelFacts(
+    Logged(enabled=False, logs=Logs.NOTHING, task_list=TaskListState.UNWATCHED), known=False
+)
+"""For a kernel that does not answer."""
 
 
-def ask(control: Control, ours: Collection[bytes]) -> Kernel:
-    """Ask the kernel; KernelError where it refuses. `ours`: structs of the service's own rules."""
+def ask(control: Control, ours: Collection[bytes]) -> KernelFacts:
+    """Ask the kernel; KernelError if it refuses. `ours`: structs of the service's own rules."""
     status = control.status()
     logged = read_rules(bool(status.enabled), control.rules(), ours)
-    return Kernel(logged, status.pid, status.lost)
+    return KernelFacts(logged, status.pid, status.lost)
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
     """The host at one moment, judged."""
 
-    kernel: Kernel
+    kernel: KernelFacts
     judgements: list[Judgement]
     epoch: float
     """The time of boot, in seconds since 1970."""
     notes: list[str] = field(default_factory=list)
-    """What could not be seen, a line each."""
+    """What could not be read, a line each."""
+    asked_off: bool = False
+    """Whether `auditsvc off` was the last request for the switch."""
 
     @property
-    def tasks(self) -> Counter[State]:
-        """How many threads of the host are in which state."""
-        count: Counter[State] = Counter()
+    def tasks(self) -> Counter[CoverageState]:
+        """Number of threads of the host in each state."""
+        count: Counter[CoverageState] = Counter()
         for judgement in self.judgements:
             count.update(judgement.tasks)
         return count
 
     @property
-    def processes(self) -> Counter[State]:
-        """How many processes are."""
+    def processes(self) -> Counter[CoverageState]:
+        """Number of processes in each state."""
         return Counter(judgement.state for judgement in self.judgements)
 
     @property
     def share(self) -> float | None:
-        """Covered tasks among those that are not exempt; None if nothing can be said of any."""
+        """Share of covered tasks among those that are not exempt; None if it is unknown."""
         if not self.kernel.known:
             return None
         count = self.tasks
-        whole = sum(count.values()) - count[State.EXEMPT]
-        return count[State.COVERED] / whole if whole else None
+        total = sum(count.values()) - count[CoverageState.EXEMPT]
+        return count[CoverageState.COVERED] / total if total else None
 
     @property
-    def well(self) -> bool:
-        """Whether nothing is known to go unlogged for want of the flag, a rule, or the switch."""
+    def is_complete(self) -> bool:
+        """Whether audit is on, has rules, and no task is known not to be covered."""
         off = self.kernel.known and self.kernel.logged.logs is Logs.NOTHING
-        return not off and not self.tasks[State.NOT_COVERED]
+        return not off and not self.tasks[CoverageState.NOT_COVERED]
 
 
 def epoch() -> float:
-    """Give the time of boot, in seconds since 1970, as the clock is set now.
+    """Give the time of boot, in seconds since 1970, by the current clock.
 
-    Not too early; where the two clocks cannot be read at once, somewhat too late.
+    Never too early; where the two clocks cannot be read together, slightly too late.
     """
     for _ in range(_TRIES):
         before, now = boottime(), time.time()
@@ -103,7 +107,7 @@ def epoch() -> float:
 
 
 def judge_all(
-    processes: Sequence[Process], periods: Periods, evidence: Evidence, kernel: Kernel
+    processes: Sequence[Process], periods: Periods, evidence: Evidence, kernel: KernelFacts
 ) -> list[Judgement]:
     """Judge every process."""
     by = on_by(processes, evidence)
@@ -113,11 +117,11 @@ def judge_all(
     ]
 
 
-def shown(look: Look, judgement: Judgement) -> dict[str, Any]:
-    """Give one judgement as JSON values; reads what /proc has beside it."""
+def judgement_json(look: Look, judgement: Judgement) -> dict[str, Any]:
+    """Give one judgement as JSON values; reads further facts from /proc."""
     process = judgement.process
     exe, unit = exe_of(process.pid), unit_of(process.pid)
-    standing = look.kernel.logged.stand is not Stand.CLEAR
+    loaded = look.kernel.logged.task_list is not TaskListState.CLEAR
     return {
         "pid": process.pid,
         "ppid": process.ppid,
@@ -128,14 +132,14 @@ def shown(look: Look, judgement: Judgement) -> dict[str, Any]:
         "state": judgement.state,
         "reason": judgement.reason,
         "threads": len(process.threads),
-        "covered": judgement.tasks[State.COVERED],
+        "covered": judgement.tasks[CoverageState.COVERED],
         "why": judgement.why,
-        "do": remedy(judgement, unit, standing=standing),
+        "do": remedy(judgement, unit, loaded=loaded),
     }
 
 
 def summary(look: Look) -> dict[str, Any]:
-    """Give what the look comes to, as JSON values."""
+    """Give the totals of a look, as JSON values."""
     kernel, logged = look.kernel, look.kernel.logged
     share = look.share
     return {
@@ -146,8 +150,8 @@ def summary(look: Look) -> dict[str, Any]:
             "never_task": [printing.text(rule) for rule in logged.never_task],
             "exceptions": [printing.text(rule) for rule in logged.exceptions],
         },
-        "tasks": {str(state): look.tasks[state] for state in State},
-        "processes": {str(state): look.processes[state] for state in State},
+        "tasks": {str(state): look.tasks[state] for state in CoverageState},
+        "processes": {str(state): look.processes[state] for state in CoverageState},
         "share": None if share is None else round(share, 4),
         "notes": look.notes,
     }

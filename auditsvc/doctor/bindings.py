@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from auditsvc.doctor.finding import Finding, Level, ok
+from auditsvc.doctor.finding import DoctorFinding, Level, ok
 from auditsvc.errors import AuditsvcError
 from auditsvc.host import system_module
 
 
-def bindings() -> Finding:
+def bindings() -> DoctorFinding:
     """Which module `audit` is used, and whether another stands before it."""
     name = "module audit"
     try:
         found = system_module.found_at()
     except AuditsvcError as error:
-        return Finding(
+        return DoctorFinding(
             name, Level.ERROR, error.what, "nothing that asks the kernel works", error.hint
         )
     if others := system_module.others():
-        return Finding(
+        return DoctorFinding(
             name,
             Level.WARNING,
             f"{others[0]} stands before {found}",

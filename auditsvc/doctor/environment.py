@@ -1,10 +1,10 @@
-"""Where we run and what we may do: namespaces, containers, capabilities, buffers."""
+"""Where the program runs and what it may do: namespaces, containers, capabilities, buffers."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from auditsvc.doctor.finding import Finding, Level, ok, unseen
+from auditsvc.doctor.finding import DoctorFinding, Level, ok, unknown
 
 if TYPE_CHECKING:
     from auditsvc.doctor.machine import Machine
@@ -13,67 +13,67 @@ if TYPE_CHECKING:
 INITIAL: Final = {"user": 0xEFFFFFFD, "pid": 0xEFFFFFFC}
 
 _CAPABILITIES: Final = {
-    "CAP_AUDIT_CONTROL": (30, "to be the audit daemon, and for rules and settings"),
+    "CAP_AUDIT_CONTROL": (30, "to be the audit daemon, and to change rules and settings"),
     "CAP_AUDIT_READ": (37, "to read the multicast group"),
     "CAP_NET_ADMIN": (12, "for a receive buffer above net.core.rmem_max"),
-    "CAP_SYS_PTRACE": (19, "to tell the programs of other users' processes"),
-    "CAP_DAC_READ_SEARCH": (2, "to read what other users' processes have open"),
+    "CAP_SYS_PTRACE": (19, "to find the programs of other users' processes"),
+    "CAP_DAC_READ_SEARCH": (2, "to find which files other users' processes have open"),
 }
-"""Number (capabilities(7)) and what it is for; the first is the one without which nothing goes."""
+"""Number (capabilities(7)) and use; the first is the only necessary one."""
 
 
 def _foreign(machine: Machine) -> list[str] | None:
-    """Kinds of namespaces in which we are not in the initial one; None if it is not told."""
+    """Kinds of namespace in which this process is not in the initial one; None if unknown."""
     links = {kind: machine.link(f"proc/self/ns/{kind}") for kind in INITIAL}
     if any(link is None for link in links.values()):
         return None
     return [kind for kind, number in INITIAL.items() if links[kind] != f"{kind}:[{number}]"]
 
 
-def namespaces(machine: Machine) -> Finding:
-    """Audit answers in the initial user and pid namespaces only."""
+def namespaces(machine: Machine) -> DoctorFinding:
+    """The kernel allows audit in the initial user and pid namespaces only."""
     name, foreign = "namespaces", _foreign(machine)
     if foreign is None:
-        return unseen(name, "/proc/self/ns does not tell")
+        return unknown(name, "/proc/self/ns has no such links")
     if not foreign:
         return ok(name, "the initial ones")
-    return Finding(
+    return DoctorFinding(
         name,
         Level.ERROR,
-        f"another {' and '.join(foreign)} namespace than the host's",
-        "the kernel refuses audit here, whatever capabilities are shown",
+        f"the {' and '.join(foreign)} namespace is not the host's",
+        "the kernel refuses audit here, with any capabilities",
         "run on the host itself; to read what the host has logged: `auditsvc ingest FILE`",
     )
 
 
-def container(machine: Machine) -> Finding:
-    """Traces that containers leave."""
+def container(machine: Machine) -> DoctorFinding:
+    """Files that show that this is a container."""
     name = "container"
     marks = ("run/.containerenv", ".dockerenv", "run/systemd/container")
-    found = [f"/{mark}" for mark in marks if machine.there(mark)]
+    found = [f"/{mark}" for mark in marks if machine.exists(mark)]
     if not found:
-        return ok(name, "no trace of one")
-    return Finding(
+        return ok(name, "no sign of one")
+    return DoctorFinding(
         name,
         Level.NOTE,
         f"there is {' and '.join(found)}",
-        "audit is one for the whole host: rules and records here are those of all containers",
+        "a host has one audit system: its rules and records are those of all containers",
         "run the service on the host",
     )
 
 
-def capabilities(machine: Machine) -> Finding:
-    """What this process may do; the service may do more."""
+def capabilities(machine: Machine) -> DoctorFinding:
+    """The capabilities of this process; the service may have more."""
     name = "capabilities"
     held = effective(machine)
     if held is None:
-        return unseen(name, "/proc/self/status does not tell")
+        return unknown(name, "/proc/self/status has no CapEff line")
     if "user" in (_foreign(machine) or ()):
-        return Finding(
+        return DoctorFinding(
             name,
             Level.NOTE,
             "those of another user namespace",
-            "they are worth nothing to audit, which asks for the host's own",
+            "they count nothing to audit, which requires those of the host's user namespace",
             "sudo auditsvc doctor, on the host itself",
         )
     missing = {
@@ -83,7 +83,7 @@ def capabilities(machine: Machine) -> Finding:
     }
     if not missing:
         return ok(name, f"all that the service uses: {', '.join(_CAPABILITIES)}")
-    return Finding(
+    return DoctorFinding(
         name,
         Level.WARNING if "CAP_AUDIT_CONTROL" in missing else Level.NOTE,
         f"this process lacks {', '.join(missing)}",
@@ -92,23 +92,23 @@ def capabilities(machine: Machine) -> Finding:
     )
 
 
-def receive_buffer(machine: Machine, wanted: int) -> Finding:
-    """Whether the socket can have the buffer of the settings (bytes)."""
+def receive_buffer(machine: Machine, wanted: int) -> DoctorFinding:
+    """Whether the socket can have the buffer size of the settings (bytes)."""
     name = "receive buffer"
     text = machine.text("proc/sys/net/core/rmem_max")
     held = 0 if "user" in (_foreign(machine) or ()) else effective(machine)
     if held is not None and held >> _CAPABILITIES["CAP_NET_ADMIN"][0] & 1:
         return ok(name, f"{wanted} bytes, by CAP_NET_ADMIN")
     if text is None:
-        return unseen(name, "there is no /proc/sys/net/core/rmem_max")
+        return unknown(name, "there is no /proc/sys/net/core/rmem_max")
     limit = int(text)
     if limit >= wanted:
         return ok(name, f"{wanted} bytes within net.core.rmem_max ({limit})")
-    return Finding(
+    return DoctorFinding(
         name,
         Level.WARNING,
         f"net.core.rmem_max is {limit}, the settings ask for {wanted}",
-        "without CAP_NET_ADMIN a burst fills the smaller buffer, and audited tasks wait",
+        "without CAP_NET_ADMIN a burst fills the smaller buffer, and audited tasks must wait",
         f"sysctl -w net.core.rmem_max={wanted}, or give the service CAP_NET_ADMIN",
     )
 

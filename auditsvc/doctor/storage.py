@@ -1,4 +1,4 @@
-"""Whether what is collected can be kept: room, modes, the store, the settings file, the decoder."""
+"""Whether records can be stored: disk space, modes, the store, the settings file, the decoder."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Final
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
-from auditsvc.doctor.finding import Finding, Level, ok
+from auditsvc.doctor.finding import DoctorFinding, Level, ok
 from auditsvc.errors import AuditsvcError
 from auditsvc.native import is_built, native_core
+from auditsvc.plural import counted
 from auditsvc.spool.segments import strangers
 from auditsvc.store.read.sql import run_query
 
@@ -29,85 +30,85 @@ _STORE_RESERVE: Final = 1 << 30
 
 
 def _free(path: Path) -> int:
-    """Bytes that are free where this path is or would be made."""
+    """Bytes free on the disk where this path is or would be made."""
     for each in (path, *path.parents):
         if each.exists():
             return shutil.disk_usage(each).free
     return 0
 
 
-def spool_room(settings: Settings, free: Callable[[Path], int] = _free) -> Finding:
-    """The spool may grow to keep_bytes and one segment, and further while the store is away."""
+def spool_room(settings: Settings, free: Callable[[Path], int] = _free) -> DoctorFinding:
+    """The spool grows to keep_bytes and one segment, and more while the store is away."""
     name, folder = "disk: spool", settings.spool_directory
     room = free(folder)
     needed = settings.spool.keep_bytes + settings.spool.segment_bytes
     if room >= needed:
         return ok(name, f"{_bytes(room)} free for {folder}")
     level = Level.ERROR if room < 2 * settings.spool.segment_bytes else Level.WARNING
-    return Finding(
+    return DoctorFinding(
         name,
         level,
         f"{_bytes(room)} free for {folder}",
-        f"the spool takes up to {_bytes(needed)}; where it cannot be written, records are counted "
-        "and lost",
-        "make room, or set spool.directory to another disk, or spool.keep_bytes lower",
+        f"the spool takes up to {_bytes(needed)}; if it cannot be written, records are lost, "
+        "and counted as lost",
+        "free disk space, or set spool.directory to another disk, or lower spool.keep_bytes",
     )
 
 
-def spool_names(settings: Settings) -> Finding:
-    """What lies among the segments and is none."""
+def spool_names(settings: Settings) -> DoctorFinding:
+    """Files among the segments that are not segments."""
     name, folder = "spool: names", settings.spool_directory
     found = strangers(folder)
     if not found:
-        return ok(name, "every file that looks like a segment is one")
-    return Finding(
+        return ok(name, "every file is a segment")
+    return DoctorFinding(
         name,
         Level.WARNING,
-        f"{len(found)} files in {folder} have a name that is no segment's, such as {found[0]!r}",
+        f"{counted(len(found), 'file')} in {folder} with a wrong name, such as {found[0]!r}",
         "they are neither read nor deleted",
-        "see what they are, then take them away",
+        "find out what they are, then move them away",
     )
 
 
-def store_room(settings: Settings, free: Callable[[Path], int] = _free) -> Finding:
-    """Room for an SQLite store."""
+def store_room(settings: Settings, free: Callable[[Path], int] = _free) -> DoctorFinding:
+    """Disk space for an SQLite store."""
     name, path = "disk: store", sqlite_file(settings.store)
     if path is None:
         return ok(name, "the store is not a file of this host")
     room = free(path)
     if room >= _STORE_RESERVE:
         return ok(name, f"{_bytes(room)} free for {path}")
-    return Finding(
+    return DoctorFinding(
         name,
         Level.WARNING,
         f"{_bytes(room)} free for {path}",
-        "rows take about 100 bytes an event; on a full disk they wait in the spool",
-        "make room, or name another --store",
+        "rows take about 100 bytes per event; if the disk is full they wait in the spool",
+        "free disk space, or choose another --store",
     )
 
 
-def store(settings: Settings) -> Finding:
+def store(settings: Settings) -> DoctorFinding:
     """Whether the store answers."""
     name, path = "store", sqlite_file(settings.store)
     try:
         if path is not None and not path.exists():
-            return Finding(
+            return DoctorFinding(
                 name,
                 Level.NOTE,
-                f"there is no {path} yet",
-                "nothing was collected into it",
-                "auditsvc run makes it",
+                f"{path} does not exist yet",
+                "nothing was collected yet",
+                "auditsvc run creates it",
             )
         if path is not None and not os.access(path, os.R_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
         with run_query(settings.store, "SELECT count(*) FROM ledger") as rows:
             list(rows)
     except AuditsvcError as error:
-        return Finding(
+        return DoctorFinding(
             name,
             Level.ERROR,
             error.what,
-            "rows wait in the spool until the store takes them",
+            "rows wait in the spool until the store is available",
             error.hint or "auditsvc migrate, or correct the setting `store`",
         )
     return ok(name, f"answers ({make_url(settings.store).render_as_string(hide_password=True)})")
@@ -132,86 +133,88 @@ def has_password(url: str) -> bool:
         return False
 
 
-def modes(settings: Settings) -> list[Finding]:
-    """Who else may read or change the evidence and what the service believes."""
+def modes(settings: Settings) -> list[DoctorFinding]:
+    """Who else may read or change the evidence and the service's state."""
     paths = {
         settings.state_directory: "the evidence",
         settings.spool_directory: "the evidence",
-        settings.runtime_directory: "what the service believes of the kernel",
+        settings.runtime_directory: "the service's state",
     }
     if (file := sqlite_file(settings.store)) is not None:
         paths[file] = "the evidence"
-    found, there = [], False
+    found, exists = [], False
     for path, what in paths.items():
         try:
             info = path.stat()
         except FileNotFoundError:
             continue
-        there = True
+        exists = True
         mode = stat.S_IMODE(info.st_mode)
         if info.st_uid or mode & _OTHERS_WRITE:
             why = f"belongs to uid {info.st_uid}" if info.st_uid else f"has mode {mode:04o}"
             found.append(
-                Finding(
+                DoctorFinding(
                     "modes",
                     Level.ERROR,
                     f"{path} {why}",
-                    f"others than root can change {what}",
+                    f"users other than root can change {what}",
                     f"chown root {path}; chmod go-w {path}",
                 )
             )
         elif mode & _OTHERS_READ and path != settings.runtime_directory:
             found.append(
-                Finding(
+                DoctorFinding(
                     "modes",
                     Level.NOTE,
                     f"{path} has mode {mode:04o}",
-                    f"others than root can read {what}, where the files in it let them",
+                    f"users other than root can read {what}, if the modes of its files allow it",
                     f"chmod go= {path}",
                 )
             )
-    well = "no one but root can read or change it" if there else "nothing is collected yet"
-    return found or [ok("modes", well)]
+    state = "only root can read or change it" if exists else "nothing is collected yet"
+    return found or [ok("modes", state)]
 
 
-def settings_file(file: Path, secret: bool) -> Finding:
-    """The settings' file; `secret`: the store's URL holds a password."""
+def settings_file(file: Path, secret: bool) -> DoctorFinding:
+    """The settings file; `secret`: the store's URL holds a password."""
     name = "settings file"
     try:
         info = file.stat()
     except FileNotFoundError:
-        return ok(name, f"there is no {file}: the defaults hold")
+        return ok(name, f"{file} does not exist: the defaults are used")
     mode = stat.S_IMODE(info.st_mode)
     if info.st_uid or mode & _OTHERS_WRITE:
-        return Finding(
+        return DoctorFinding(
             name,
             Level.ERROR,
             f"{file} belongs to uid {info.st_uid}, mode {mode:04o}",
-            "others than root can turn the service away from its rules and its store",
+            "users other than root can change the service's rules and store",
             f"chown root:root {file}; chmod 600 {file}",
         )
     if secret and mode & 0o044:
-        return Finding(
+        return DoctorFinding(
             name,
             Level.WARNING,
             f"{file} has mode {mode:04o} and holds the store's password",
-            "others than root can read it, and with it the store",
+            "users other than root can read the password, and with it the store",
             f"chmod 600 {file}",
         )
     return ok(name, f"{file}, mode {mode:04o}")
 
 
-def decoder(settings: Settings) -> Finding:
+def decoder(settings: Settings) -> DoctorFinding:
     """Which decoder makes the rows."""
     name = "decoder"
     try:
         native = native_core(settings.decoder) is not None
     except AuditsvcError as error:
-        return Finding(name, Level.ERROR, error.what, "the service does not start", error.hint)
+        return DoctorFinding(
+            name, Level.ERROR, error.what, "the service does not start", error.hint
+        )
     if native:
         return ok(name, "native")
     why = "chosen by the setting `decoder`" if is_built() else "the native core was not built"
-    return Finding(
+    return DoctorFinding(
         name,
         Level.NOTE,
         f"reference ({why})",

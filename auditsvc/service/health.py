@@ -51,7 +51,7 @@ class Health:
         """Log each error once, and once that it is over."""
         self.errors["store"] = parts.loader.trouble if parts.loader else ""
         self.errors["spool"] = parts.sink.refused if parts.sink else ""
-        self.errors["coverage"] = parts.watch.trouble if parts.watch else ""
+        self.errors["coverage"] = parts.watch.problem if parts.watch else ""
         for part, error in self.errors.items():
             if error != self._reported.get(part, ""):
                 if error:

@@ -19,7 +19,7 @@ import structlog
 from auditsvc.collect.collector import Collector, LineCollector, make_collector
 from auditsvc.collect.journald.source import JournalSource
 from auditsvc.collect.logfile import FollowedFile
-from auditsvc.coverage.watch import Watch
+from auditsvc.coverage.watch import CoverageWatch
 from auditsvc.decode import make_decoder
 from auditsvc.errors import AuditsvcError
 from auditsvc.guard import Guard, Meant
@@ -57,7 +57,7 @@ class Parts:
     collector: Collector | LineCollector | None = None
     guard: Guard | None = None
     loader: Loader | None = None
-    watch: Watch | None = None
+    watch: CoverageWatch | None = None
 
     def note(self, line: bytes) -> None:
         """Write a DAEMON_* record into the spool, if there is one."""
@@ -182,12 +182,12 @@ class Wiring:
         session, collector = self.parts.session, self.parts.collector
         if session is None or collector is None:  # elsewhere it is not known what was lost
             return
-        watch = Watch(
+        watch = CoverageWatch(
             self._settings,
             self._daemon,
             self.parts.note,
             ours=lambda: session.own_rules,
-            heard_to=lambda: collector.heard_to,
+            known_to=lambda: collector.known_to,
         )
         try:
             watch.begin()
@@ -195,4 +195,4 @@ class Wiring:
             log.warning("which tasks are covered cannot be seen", why=str(error))
         else:
             self.parts.watch = watch
-            collector.hear = watch.hear  # it has not started yet
+            collector.receive = watch.receive  # it has not started yet

@@ -81,6 +81,7 @@ class Store:
         open_records: int = 0,
         ledger: Mapping[str, int] = _NOTHING,
         origin: int = 0,
+        is_trial: bool = False,
     ) -> WriteResult:
         """Store a batch and its checkpoint in one transaction.
 
@@ -88,10 +89,18 @@ class Store:
         batch's own counts; `origin` is where the decoder's input began, in bytes,
         for the positions of raw lines. Events that are there already add nothing
         and are counted as `duplicate`. ClashError asks for pins and another
-        reading; any other StoreError is the database's.
+        reading; RefusedError says that something in the batch has no place in the
+        database; any other StoreError is the database's. With `is_trial` nothing is
+        stored, and the errors are the same.
         """
         return self._writer.write(
-            source_id, batch, checkpoint, open_records=open_records, ledger=ledger, origin=origin
+            source_id,
+            batch,
+            checkpoint,
+            open_records=open_records,
+            ledger=ledger,
+            origin=origin,
+            is_trial=is_trial,
         )
 
     def close(self) -> None:

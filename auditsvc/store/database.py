@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from sqlalchemy import exc
 
+from auditsvc.errors import RefusedError
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from contextlib import AbstractContextManager
@@ -20,7 +22,6 @@ if TYPE_CHECKING:
 
     from auditsvc.decode.batch import Batch, Row, Whole
     from auditsvc.errors import StoreError
-
 
 READS: Final = "auditsvc_reads"
 """Execution option of connections that only read."""
@@ -97,6 +98,8 @@ def transaction(database: Database, statements: Iterable[str] = ()) -> Iterator[
         raise database.explain(error) from error
     except database.engine.dialect.loaded_dbapi.Error as error:  # COPY goes past SQLAlchemy
         raise database.explain(error) from error
+    except (ArithmeticError, ValueError) as error:  # a driver's: a number or text has no form
+        raise RefusedError(f"the store {database.place}: {first_line(error)}") from error
 
 
 @contextmanager

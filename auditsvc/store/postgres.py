@@ -16,7 +16,7 @@ import psycopg
 from psycopg import errors
 from sqlalchemy import BigInteger, Integer, LargeBinary, SmallInteger, Text, create_engine, exc
 
-from auditsvc.errors import AbsentError, StoreError
+from auditsvc.errors import AbsentError, RefusedError, StoreError
 from auditsvc.store.database import Contested, column_list, first_line, transaction
 from auditsvc.store.schema import FACTS
 
@@ -81,6 +81,8 @@ _MEANINGS: Final = {
     "53": ("it has no resources left", "check connections and memory on the server"),
 }
 _CONTESTED: Final = (errors.UniqueViolation, errors.DeadlockDetected)
+# Data exception, integrity constraint, program limit exceeded.
+_REFUSED: Final = ("22", "23", "54")
 _PASSING: Final = ("08", "40", "57P", "55P03", "53", "25P03")
 
 
@@ -95,6 +97,8 @@ class Postgres:
         self.engine = create_engine(
             url,
             isolation_level="READ COMMITTED",
+            # On each connection that is taken: a returned one is set back to READ WRITE.
+            execution_options={"postgresql_readonly": True} if read else {},
             pool_size=1,
             max_overflow=1,
             connect_args={
@@ -228,6 +232,9 @@ class Postgres:
             )
         code = state or ""
         what, hint = _MEANINGS.get(code) or _MEANINGS.get(code[:2]) or (first_line(error), "")
+        # Before it is sent: a text with NUL, a number that fits no column.
+        if code.startswith(_REFUSED) or (not code and isinstance(cause, psycopg.DataError)):
+            return RefusedError(f"{where}: {what}", hint)
         return StoreError(f"{where}: {what}", hint, retryable=code.startswith(_PASSING))
 
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import QueuePool, create_engine, event, exc
 
-from auditsvc.errors import AbsentError, StoreError
+from auditsvc.errors import AbsentError, RefusedError, StoreError
 from auditsvc.host.files import UnsafeError, check_exists, folder_of, make_folder, open_file
 from auditsvc.store.database import READS, Contested, column_list, first_line, transaction
 from auditsvc.store.schema import FACTS
@@ -86,6 +86,14 @@ _MEANINGS: Final = {
     ),
 }
 _TAKEN: Final = ("SQLITE_CONSTRAINT_PRIMARYKEY", "SQLITE_CONSTRAINT_ROWID")
+# What no other try would take. A trigger's refusal is none: it is not ours.
+_REFUSALS: Final = (
+    "SQLITE_TOOBIG",
+    "SQLITE_MISMATCH",
+    "SQLITE_CONSTRAINT_NOTNULL",
+    "SQLITE_CONSTRAINT_CHECK",
+    "SQLITE_CONSTRAINT_DATATYPE",
+)
 _PASSING: Final = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 
 
@@ -328,6 +336,8 @@ class SQLite:
         cause = error.orig if isinstance(error, exc.DBAPIError) else error
         code = getattr(cause, "sqlite_errorcode", 0) & 0xFF
         what, hint = _MEANINGS.get(code, (first_line(error), ""))
+        if getattr(cause, "sqlite_errorname", "") in _REFUSALS:
+            return RefusedError(f"the store {self.place}: {what}", hint)
         return StoreError(f"the store {self.place}: {what}", hint, retryable=code in _PASSING)
 
 

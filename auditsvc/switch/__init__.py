@@ -1,7 +1,7 @@
-"""Flipping the kernel's `enabled` as one thing, and measuring when a running task noticed.
+"""Switches the kernel's `enabled` flag, and measures from when running tasks are traced or not.
 
-`measure` does it, with a `probe` (a task that numbers its calls) and what is `heard` of it
-through the multicast group; `blocked` counts the tasks that are still in a call.
+`measure` does it, with a `probe` (a task that numbers its calls) and its `probe_records`
+from the multicast group; `blocked_calls` counts the tasks that are still in a call.
 """
 
 from auditsvc.switch.measure import flip

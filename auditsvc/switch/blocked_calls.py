@@ -1,4 +1,4 @@
-"""How many tasks are in a system call just now: what may still be logged after `off`."""
+"""How many tasks are in a system call now: these calls may still be logged after `off`."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ if TYPE_CHECKING:
 
 
 def in_calls(proc: Path = Path("/proc"), leave_out: Container[int] = ()) -> int | None:
-    """Count threads that sleep in a call or run (and may be in one); None if it is not shown.
+    """Count threads that sleep in a call or run (and may be in one); None if it is unknown.
 
-    proc_pid_syscall(5): the call's number, `running`, or -1 outside of a call. Kernel
-    threads make none and have no program. `leave_out`: processes that are not audited.
+    proc_pid_syscall(5): the call's number, `running`, or -1 outside a call. Kernel
+    threads make no calls and have no program. `leave_out`: processes that are not audited.
     """
-    count, shown = 0, False
+    count, known = 0, False
     for process in proc.iterdir():
         if not process.name.isdecimal() or int(process.name) in leave_out:
             continue
@@ -23,8 +23,8 @@ def in_calls(proc: Path = Path("/proc"), leave_out: Container[int] = ()) -> int 
             (process / "exe").readlink()
             for task in (process / "task").iterdir():
                 call = (task / "syscall").read_text()
-                shown = True
+                known = True
                 count += not call.startswith("-1")
         except OSError:
-            continue  # it has ended, is a kernel's, or not ours to look at
-    return count if shown else None
+            continue  # it has ended, is a kernel thread, or may not be read
+    return count if known else None

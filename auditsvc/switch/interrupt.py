@@ -1,4 +1,4 @@
-"""No flip that a signal leaves half done."""
+"""A signal does not leave a flip incomplete."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _SIGNALS: Final = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 
 
 class _InterruptedError(BaseException):
-    """Passes every `except` on its way to the end of the flip."""
+    """Not caught by any `except` before the end of the flip."""
 
 
 @contextmanager
 def interruptible() -> Iterator[None]:
     """Let a signal that ends a program run every `finally` first; then AuditsvcError.
 
-    A second one does not disturb that.
+    A second signal is ignored.
     """
 
     def interrupt(_number: int, _frame: FrameType | None) -> None:
@@ -36,7 +36,7 @@ def interruptible() -> Iterator[None]:
         yield
     except _InterruptedError as error:
         raise AuditsvcError(
-            "interrupted", "the switch may have been made: `auditsvc status` shows it"
+            "interrupted", "audit may have been switched: `auditsvc status` shows it"
         ) from error
     finally:
         for number, handler in before.items():

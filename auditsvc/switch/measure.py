@@ -1,15 +1,15 @@
-"""Flip `enabled` and account for every call that a probe made around it.
+"""Flip `enabled` and find for every call that a probe made around it whether it has a record.
 
     fork a probe --> flip --> which of its calls have a record, by their numbers
 
-What must hold: the flip is done even where it cannot be measured; neither a rule of ours
-nor a probe outlives it, signals included.
+What must hold: the flip is done even if it cannot be measured; no rule of ours and no
+probe remains after it, also after a signal.
 
-From kernel/auditsc.c: __audit_syscall_entry asks `audit_enabled`, __audit_syscall_exit
-asks only for the context that the entry began. So a call that was entered before `off`
+From kernel/auditsc.c: __audit_syscall_entry checks `audit_enabled`, __audit_syscall_exit
+checks only for the context that the entry began. So a call that was entered before `off`
 is logged when it ends, and one that was entered before `on` never is. The change to 0
-makes a record itself, before it takes effect (audit_do_config_change): a call whose
-record has a later serial ended after it.
+makes a record before it takes effect (audit_do_config_change): a call whose record has a
+later serial ended after it.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from auditsvc.host.processes import alive
 from auditsvc.kernel import Control, RecordSocket
 from auditsvc.kernel.messages import LOCKED, OFF, ON
 from auditsvc.record.daemon import actor
+from auditsvc.rule import printing
 from auditsvc.rule.host import native_arch
 from auditsvc.ruleset.reach import never_task
 from auditsvc.runtime import switch_requests
@@ -33,7 +34,7 @@ from auditsvc.switch.blocked_calls import in_calls
 from auditsvc.switch.interrupt import interruptible
 from auditsvc.switch.model import Flip, Probed
 from auditsvc.switch.probe import Probe
-from auditsvc.switch.probe_records import Heard
+from auditsvc.switch.probe_records import ProbeRecords
 from auditsvc.switch.probe_rule import (
     call_number,
     reached,
@@ -42,7 +43,7 @@ from auditsvc.switch.probe_rule import (
     rule_for,
     traces,
 )
-from auditsvc.switch.socket_filter import sieve
+from auditsvc.switch.socket_filter import socket_filter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -53,18 +54,18 @@ if TYPE_CHECKING:
 
 _APPEARS: Final = 2.0
 """Seconds for a first record; it takes milliseconds, but the kernel's queue may be full."""
-_GOES_ON: Final = 0.02
-"""Seconds that the probe calls after the flip was seen."""
+_CONTINUES: Final = 0.02
+"""Seconds that the probe makes further calls after the flip took effect."""
 _QUIET: Final = 0.1
-"""Seconds without a record after which none is on its way."""
+"""After so many seconds without a record no more will come."""
 _DRAINED: Final = 5.0
-"""Seconds that the records already made may take at most."""
+"""Seconds to wait at most for records that were already made."""
 
 
 def flip(directory: Path, *, on: bool) -> Flip:
-    """Put audit on or off; `directory` is where the request is written down (switch.py).
+    """Switch audit on or off; `directory` is where the request is written (switch_requests).
 
-    LockedError under -e 2; KernelError without privilege, and for `on` where no audit
+    LockedError after -e 2; KernelError without privilege, and for `on` if no audit
     daemon would take the records.
     """
     with ExitStack() as stack:
@@ -81,22 +82,22 @@ def flip(directory: Path, *, on: bool) -> Flip:
             return result
         turn = _Turn(control, directory, rules, result, stack)
         try:
-            records = RecordSocket.multicast()
+            socket = RecordSocket.multicast()
         except KernelError as error:
             result.notes.append(f"not measured: {error}")
             turn(on=on)
             return result
-        stack.callback(records.close)
-        records.set_filter(sieve(native_arch(), call_number()))
-        heard = Heard(records)
+        stack.callback(socket.close)
+        socket.set_filter(socket_filter(native_arch(), call_number()))
+        records = ProbeRecords(socket)
         if on:
-            _measure_on(turn, heard)
+            _measure_on(turn, records)
         else:
-            _measure_off(turn, heard, records)
+            _measure_off(turn, records, socket)
             result.still_in_calls = in_calls(leave_out=(os.getpid(), status.pid))
-        if heard.overflows:
+        if records.overflows:
             result.notes.append(
-                "our own socket was full: `missing` may count records that only we did not get"
+                "our own socket was full: `missing` may count records that were only lost to us"
             )
         return result
 
@@ -104,11 +105,11 @@ def flip(directory: Path, *, on: bool) -> Flip:
 def _refuse(status: Status, *, on: bool) -> None:
     if status.enabled == LOCKED:
         raise LockedError(
-            "audit is locked (-e 2): nobody can switch it", "only a reboot unlocks it"
+            "audit is locked (-e 2): it cannot be switched", "only a reboot unlocks it"
         )
     if on and not alive(status.pid):
         raise KernelError(
-            "no audit daemon is registered: the records would flood the kernel's log",
+            "no audit daemon is registered: the records would fill the kernel's log",
             "start one (`systemctl start auditsvc`, or `auditsvc run`), which switches audit on",
         )
 
@@ -130,13 +131,13 @@ class _Turn:
         self.asked = 0
         """When the kernel was asked, CLOCK_MONOTONIC in nanoseconds."""
         self.answered = 0
-        """When it had answered."""
+        """When it had answered, the same clock."""
         self._directory = directory
         self._stack = stack
         self._probed: list[Rule] = []
 
     def __call__(self, *, on: bool) -> None:
-        """Flip. Who watches the flag finds the request before an `off` and after an `on`."""
+        """Flip. The request is written before an `off` and after an `on`: a watcher finds it."""
         before = None if on else switch_requests.add_request(self._directory, on=False)
         self.asked = time.monotonic_ns()
         try:
@@ -152,11 +153,11 @@ class _Turn:
             switch_requests.add_request(self._directory, on=True)
 
     def since(self, moment: int) -> float:
-        """Microseconds from the asking to a moment."""
+        """Microseconds from the request to a moment."""
         return (moment - self.asked) / 1000
 
     def probe(self) -> Probe:
-        """Fork a probe, with a rule of its own if the loaded ones may not reach it."""
+        """Fork a probe, with a rule of its own if the loaded rules may not log it."""
         probe = self._stack.enter_context(Probe())
         rule = rule_for(probe.pid)
         if not reached(self.rules, probe.pid):
@@ -169,45 +170,45 @@ class _Turn:
         return probe
 
 
-def _measure_on(turn: _Turn, heard: Heard) -> None:
+def _measure_on(turn: _Turn, records: ProbeRecords) -> None:
     result = turn.result
     probe = turn.probe()
-    seen = heard.expect(probe.pid)
+    seen = records.expect(probe.pid)
     turn(on=True)
-    result.covers_running_tasks = heard.until(lambda: bool(seen), _APPEARS)
+    result.covers_running_tasks = records.until(lambda: bool(seen), _APPEARS)
     if result.covers_running_tasks:
-        result.probe = _account_on(turn, heard, probe, "before")
+        result.probe = _account_on(turn, records, probe, "before")
         return
     probe.stop()
-    blinded = never_task(turn.rules)
-    if blinded:
+    never = never_task(turn.rules)
+    if never:
         result.notes.append(
-            f"a task forked before is not traced: `{blinded[0]}` leaves every task that it "
-            "matches without the flag for good: delete it and restart them"
+            f"a task forked before is not traced: `{printing.text(never[0])}` permanently "
+            "excludes every new task that it matches: delete it and restart these tasks"
         )
     second = turn.probe()
-    if heard.until(lambda: bool(heard.expect(second.pid)), _APPEARS):
-        result.probe = _account_on(turn, heard, second, "after")
-        if not blinded:
+    if records.until(lambda: bool(records.expect(second.pid)), _APPEARS):
+        result.probe = _account_on(turn, records, second, "after")
+        if not never:
             result.notes.append(
-                "audit was not enabled before in this boot: tasks that run already are never "
-                "traced: restart them, or boot with audit=1; `auditsvc coverage` lists them"
+                "audit was not enabled before in this boot: running tasks are not traced until "
+                "they are restarted, or boot with audit=1; `auditsvc coverage` lists them"
             )
-    elif not blinded:
+    elif not never:
         result.covers_running_tasks = None
         result.notes.append(
-            f"no record of a probe came in {_APPEARS:.0f} s, forked before or after: "
-            "`auditsvc doctor` looks for the reason"
+            f"no record of a probe, forked before or after, arrived in {_APPEARS:.0f} s: "
+            "`auditsvc doctor` may show the reason"
         )
 
 
 def _account_on(
-    turn: _Turn, heard: Heard, probe: Probe, forked: Literal["before", "after"]
+    turn: _Turn, records: ProbeRecords, probe: Probe, forked: Literal["before", "after"]
 ) -> Probed:
-    time.sleep(_GOES_ON)
+    time.sleep(_CONTINUES)
     last = probe.stop() - 1
-    seen = heard.expect(probe.pid)
-    _hear_out(turn, heard, lambda: last in seen)
+    seen = records.expect(probe.pid)
+    _drain(turn, records, lambda: last in seen)
     first = min(seen)
     return Probed(
         forked=forked,
@@ -218,24 +219,24 @@ def _account_on(
     )
 
 
-def _measure_off(turn: _Turn, heard: Heard, records: RecordSocket) -> None:
+def _measure_off(turn: _Turn, records: ProbeRecords, socket: RecordSocket) -> None:
     result = turn.result
     probe = turn.probe()
-    seen = heard.expect(probe.pid)
-    traced = heard.until(lambda: bool(seen), _APPEARS)
-    # From now on every task's calls count; our own make no records any more.
-    records.set_filter(None)
+    seen = records.expect(probe.pid)
+    traced = records.until(lambda: bool(seen), _APPEARS)
+    # From here on calls of every task count; our own make no more records.
+    socket.set_filter(None)
     turn(on=False)
     if not traced:
         result.notes.append(
-            "the probe was not traced while audit was on, so it cannot show when that ceased: "
-            "`auditsvc doctor` looks for the reason"
+            "the probe was not traced while audit was on, so it cannot show when tracing ended: "
+            "`auditsvc doctor` may show the reason"
         )
-    time.sleep(_GOES_ON)
-    made = probe.stop()
-    _hear_out(turn, heard, lambda: False)
-    if heard.off is not None:
-        result.in_flight = heard.after_off
+    time.sleep(_CONTINUES)
+    calls = probe.stop()
+    _drain(turn, records, lambda: False)
+    if records.off is not None:
+        result.in_flight = records.after_off
     if not traced:
         return
     first, last = min(seen), max(seen)
@@ -246,14 +247,14 @@ def _measure_off(turn: _Turn, heard: Heard, records: RecordSocket) -> None:
         missing=last - first + 1 - len(seen),
         late=sum(probe.began(number) > turn.answered for number in seen),
         last_call_us=turn.since(probe.began(last)),
-        ceased_us=turn.since(probe.began(last + 1)) if last + 1 < made else None,
+        ceased_us=turn.since(probe.began(last + 1)) if last + 1 < calls else None,
     )
 
 
-def _hear_out(turn: _Turn, heard: Heard, done: Callable[[], bool]) -> None:
-    """Read on until it is done or no record is on its way any more."""
+def _drain(turn: _Turn, records: ProbeRecords, done: Callable[[], bool]) -> None:
+    """Read until `done`, or until no more records will come."""
 
     def over() -> bool:
-        return done() or (heard.silent > _QUIET and turn.control.status().backlog == 0)
+        return done() or (records.silent > _QUIET and turn.control.status().backlog == 0)
 
-    heard.until(over, _DRAINED)
+    records.until(over, _DRAINED)

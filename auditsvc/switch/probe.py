@@ -1,12 +1,12 @@
 """A task that makes one cheap system call after another, each with its number in it.
 
-The call is getpgid(FIRST + n): it only reads, and no process has so high a number, so it
-comes back with ESRCH at once. Its record says n (as a0), and a page shared with the task
-says when call n began and ended by CLOCK_MONOTONIC. So it is known call by call which
-have a record and which have not, and when that was: the time in a record has jiffies.
+The call is getpgid(FIRST + n): it only reads, and no process has such a high number, so it
+returns ESRCH at once. Its record has n (as a0), and a page shared with the task has the
+times when call n began and ended by CLOCK_MONOTONIC. So it is known for each call whether
+it has a record, and when it was made: the time in a record is only exact to a jiffy.
 
-The task paces itself by looking at the clock (no system call on usual hardware) and ends
-by itself after LIMIT calls, so that it does not outlive whoever started it for long.
+The task reads the clock to keep its rate (no system call on usual hardware) and ends after
+LIMIT calls, so that it does not run much longer than the process that started it.
 """
 
 from __future__ import annotations
@@ -26,26 +26,26 @@ FIRST: Final = 1 << 30
 """Above every pid (PID_MAX_LIMIT is 2^22) and within pid_t."""
 PERIOD_NS: Final = 50_000
 LIMIT: Final = 100_000
-"""Calls: five seconds of them."""
+"""Calls; they take five seconds."""
 
 _SLOT: Final = 2  # begin and end of one call, i64 nanoseconds each
-_STOP, _COUNT, _CALLS = 0, 1, 2  # places in the page
+_STOP, _COUNT, _CALLS = 0, 1, 2  # words of the page
 
 
 class Probe:
-    """A forked task that calls until `stop`; a context manager, gone when it is left."""
+    """A forked task that makes calls until `stop`; as a context manager, ends with it."""
 
     def __init__(self) -> None:
-        """Fork it: it has the flag and the context, or not, as any task forked now."""
+        """Fork it: it has the audit flag if any task forked now has it."""
         self._page = mmap.mmap(-1, (_CALLS + _SLOT * LIMIT) * 8)
         self._words = memoryview(self._page).cast("q")
         self._running = True
         self.pid = os.fork()
         if self.pid == 0:
-            self._be_the_task()
+            self._run_task()
 
-    def _be_the_task(self) -> None:
-        """Never returns: nothing of the program that forked may run twice."""
+    def _run_task(self) -> None:
+        """Never returns: no code of the program that forked may run twice."""
         try:
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
                 signal.signal(number, signal.SIG_DFL)
@@ -78,7 +78,7 @@ class Probe:
         return self._words[_CALLS + _SLOT * number + 1]
 
     def stop(self) -> int:
-        """Let the task end after the call that it is in; gives how many it made."""
+        """End the task after its current call; gives the number of its calls."""
         if self._running:
             self._running = False
             self._words[_STOP] = 1
@@ -95,9 +95,9 @@ def _call(words: memoryview) -> None:
         if words[_STOP]:
             return
         due = now + PERIOD_NS
-        place = _CALLS + _SLOT * number
-        words[place] = now
+        slot = _CALLS + _SLOT * number
+        words[slot] = now
         words[_COUNT] = number + 1
         with contextlib.suppress(ProcessLookupError):
             os.getpgid(FIRST + number)
-        words[place + 1] = time.monotonic_ns()
+        words[slot + 1] = time.monotonic_ns()

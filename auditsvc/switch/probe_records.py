@@ -1,7 +1,7 @@
-"""What the multicast group says while audit is flipped: probes' calls, and calls in flight.
+"""Records of the multicast group during a flip: probes' calls, and calls in flight.
 
-The group gives every reader a copy beside the daemon. Of each record only its type and
-a few fields are looked at; what is no SYSCALL of a probe and no flip is passed over.
+Every reader of the group gets a copy, independent of the daemon. Only the type and a few
+fields of each record are read; other records than a probe's SYSCALL and a flip are ignored.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ _HALF: Final = 1 << 31
 _POLL: Final = 0.005
 
 
-class Heard:
-    """Sorts records as they come, by probe and call."""
+class ProbeRecords:
+    """Sorts received records by probe and call."""
 
     def __init__(self, records: RecordSocket) -> None:
         """Take the records of this socket."""
@@ -33,21 +33,21 @@ class Heard:
         self._latest = time.monotonic()
         self._numbers: dict[int, set[int]] = {}
         self.off: int | None = None
-        """Serial of the last record that says that audit was put off."""
+        """Serial of the last record of audit being switched off."""
         self.after_off = 0
         """Calls, of any task, that ended after that record was made: calls in flight."""
 
     @property
     def overflows(self) -> int:
-        """How often our own socket was full; records were dropped then, but only for us."""
+        """How often our own socket was full; records were then lost for this reader only."""
         return self._records.overflows
 
     def expect(self, pid: int) -> set[int]:
-        """Numbers of the calls of this task that have a record; it grows."""
+        """Numbers of the calls of this task that have a record; the set grows."""
         return self._numbers.setdefault(pid, set())
 
     def sort(self, records: Iterable[Record]) -> None:
-        """Look at records in the order in which they came."""
+        """Sort records in the order in which they were received."""
         for kind, payload in records:
             if kind == SYSCALL and (match := _CALL.match(payload)):
                 serial, argument, pid = int(match[1]), int(match[2], 16), int(match[3])
@@ -59,7 +59,7 @@ class Heard:
                 self.off, self.after_off = int(match[1]), 0
 
     def read(self) -> bool:
-        """Take what is there, at most a handful; whether anything was."""
+        """Receive available records, a few at most; gives whether there were any."""
         records = self._records.receive()
         self.sort(records)
         if records:
@@ -72,7 +72,7 @@ class Heard:
         return time.monotonic() - self._latest
 
     def until(self, done: Callable[[], bool], seconds: float) -> bool:
-        """Read until it is done or the time is up; gives whether it is done."""
+        """Read until `done` or for `seconds`; gives whether it is done."""
         ends = time.monotonic() + seconds
         while True:
             found = self.read()

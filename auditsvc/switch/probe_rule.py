@@ -1,4 +1,4 @@
-"""What the loaded rules mean for a flip, and the rule that a probe may need."""
+"""What the loaded rules log during a flip, and the rule that a probe may need."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from auditsvc.errors import KernelError
 from auditsvc.host.processes import alive
+from auditsvc.plural import counted
 from auditsvc.record.daemon import actor
 from auditsvc.rule import Add, parse
 from auditsvc.rule.fields import BY_NAME
@@ -42,7 +43,7 @@ def call_number() -> int:
 
 
 def reached(rules: Sequence[Rule], pid: int) -> bool:
-    """Whether the rules surely log the calls of a probe, a child of this process."""
+    """Whether the rules certainly log the calls of a probe, a child of this process."""
     us = actor(os.getpid())
     uids, gids = os.getresuid(), os.getresgid()
     known = {
@@ -61,24 +62,20 @@ def reached(rules: Sequence[Rule], pid: int) -> bool:
 
 
 def traces(rules: Sequence[Rule]) -> str:
-    """Say what these rules trace while audit is on."""
-    whole, exceptions = every_call(rules)
+    """Give what these rules trace while audit is on, as text."""
+    every, exceptions = every_call(rules)
     asking = sum(rule.action.name == "ALWAYS" for rule in rules)
-    if whole and not exceptions:
+    if every and not exceptions:
         return "every call of every covered task"
-    if whole:
-        return f"every call but what {_rules(len(exceptions), 'never')} leave out"
+    if every:
+        return f"every call, except those matched by {counted(len(exceptions), '`never` rule')}"
     if asking:
-        return f"what {_rules(asking, 'always')} ask for"
+        return f"the calls matched by {counted(asking, '`always` rule')}"
     return "nothing: no rule asks for a record (`auditsvc rules load` loads some)"
 
 
-def _rules(count: int, action: str) -> str:
-    return f"{count} `{action}` rule{'' if count == 1 else 's'}"
-
-
 def remove(control: Control, rule: Rule) -> None:
-    """Delete a rule; that somebody else has done so is as good."""
+    """Delete a rule, if it still exists."""
     try:
         control.delete_rule(rule)
     except KernelError as error:
@@ -87,7 +84,7 @@ def remove(control: Control, rule: Rule) -> None:
 
 
 def remove_leftovers(control: Control) -> None:
-    """Delete the rules of probes that were killed together with who started them."""
+    """Delete rules of probes whose processes were killed."""
     pid = BY_NAME["pid"].number
     for rule in control.rules():
         if rule.keys == (KEY,) and not any(

@@ -1,7 +1,7 @@
-"""A filter in the kernel that lets through only what a flip looks at.
+"""A BPF socket filter that passes only the records that a flip reads.
 
-Where every call is traced, our own recvfrom is too: each record that we take makes three
-new ones. With this on the socket they do not come to us, and nothing feeds itself.
+Where every call is traced, our own recvfrom is too: each record that we receive makes three
+new ones. With this filter on the socket we do not receive those.
 
 What passes: CONFIG_CHANGE, and a SYSCALL record whose text begins
 
@@ -9,7 +9,7 @@ What passes: CONFIG_CHANGE, and a SYSCALL record whose text begins
 
 with ARCH and NR of the probe's call. A second has ten digits (2001 to 2286), a serial one
 to ten. Classic BPF (linux/bpf_common.h): a word is compared as four bytes in their
-order; what would be read beyond the end drops the message.
+order; a read beyond the end drops the message.
 """
 
 from __future__ import annotations
@@ -31,19 +31,19 @@ _SET_X, _JUMP, _JUMP_EQUAL, _RETURN = 0x01, 0x05, 0x15, 0x06
 _ALL: Final = 0xFFFFFFFF
 
 
-def sieve(arch: int, nr: int) -> list[Instruction]:
+def socket_filter(arch: int, nr: int) -> list[Instruction]:
     """Make the program for the system call `nr` of AUDIT_ARCH_* `arch`."""
     text = f"): arch={arch:x} syscall={nr} ".encode()
     words = [text[at : at + 4] for at in range(0, len(text), 4)]
-    known: list[Instruction] = []  # X is the length of the serial; else the message is dropped
+    matched: list[Instruction] = []  # X is the length of the serial; else the message is dropped
     for at, word in enumerate(words):
-        whole = len(word) == 4
-        for offset, part in [(0, word)] if whole else list(enumerate(map(_byte, word))):
-            load = _LOAD_WORD_AT_X if whole else _LOAD_BYTE_AT_X
-            known.append((load, 0, 0, _SERIAL_AT + 4 * at + offset))
-            known.append((_JUMP_EQUAL, 1, 0, int.from_bytes(part, "big")))
-            known.append((_RETURN, 0, 0, 0))
-    known.append((_RETURN, 0, 0, _ALL))
+        full = len(word) == 4
+        for offset, part in [(0, word)] if full else list(enumerate(map(_byte, word))):
+            load = _LOAD_WORD_AT_X if full else _LOAD_BYTE_AT_X
+            matched.append((load, 0, 0, _SERIAL_AT + 4 * at + offset))
+            matched.append((_JUMP_EQUAL, 1, 0, int.from_bytes(part, "big")))
+            matched.append((_RETURN, 0, 0, 0))
+    matched.append((_RETURN, 0, 0, _ALL))
     search: list[Instruction] = []
     first = int.from_bytes(words[0], "big")
     for length in range(1, 11):
@@ -61,12 +61,12 @@ def sieve(arch: int, nr: int) -> list[Instruction]:
         (_RETURN, 0, 0, 0),
         *search,
         (_RETURN, 0, 0, 0),
-        *known,
+        *matched,
     ]
 
 
 def _half(number: int) -> int:
-    """A u16 of this machine as BPF loads it, which takes it for big-endian."""
+    """A u16 of this machine as BPF loads it: as big-endian."""
     return int.from_bytes(struct.pack("=H", number), "big")
 
 

@@ -8,7 +8,7 @@ import pytest
 from fixtures.browser import browser
 
 from auditsvc.compliance.judge import joined, judge
-from auditsvc.compliance.model import Kernel, Report, Seen, Share, Source
+from auditsvc.compliance.model import KernelState, Report, Seen, Share, Source
 from auditsvc.compliance.page import page
 from auditsvc.ruleset.controls import controls, find, missing_folder
 
@@ -26,7 +26,7 @@ def write(path):
     for name in ("stig-rhel9", "pci-dss-4.0"):
         found += controls(find(name).read_text(), str(find(name)))
     found = joined(found)
-    kernel = Kernel(tuple(rule for each in found[::2] for rule in each.rules), {"enabled": 0})
+    kernel = KernelState(tuple(rule for each in found[::2] for rule in each.rules), {"enabled": 0})
     told = [judge(each, kernel, missing_folder) for each in found]
     report = Report(
         made=1_750_000_000,

@@ -16,8 +16,6 @@ from fixtures.waiting import until
 from live.programs import KEY, fresh_auid, rules
 from live.service import AUDITSVC, Service, cli
 
-from auditsvc.rule import printing
-
 pytestmark = [pytest.mark.live, pytest.mark.usefixtures("audit_lock")]
 
 AUDITCTL = Path(__file__).parents[2] / "build/peers/sbin/auditctl"
@@ -206,7 +204,7 @@ def test_what_is_undone_at_once_is_found(programs, tmp_path):
         scene.tamper(
             "/bin/sh",
             "-c",
-            f"{AUDITCTL} -d {printing.text(rule)}; {AUDITCTL} -a {printing.text(rule)}",
+            f"{AUDITCTL} -d {rule}; {AUDITCTL} -a {rule}",
         )
         assert time.monotonic() - began < 0.5
         scene.settle()

@@ -293,7 +293,7 @@ def test_the_sink_says_when_records_pour_in(spool, monkeypatch):
 def idle(collector):
     """Wait until it knows that it has heard everything up to now."""
     since, ends = processes.boottime(), time.monotonic() + 30
-    while collector.heard_to < since:
+    while collector.known_to < since:
         assert time.monotonic() < ends, "an empty socket says nothing"
         time.sleep(0.01)
 
@@ -309,11 +309,11 @@ def test_it_knows_up_to_when_it_has_heard(spool, decoder):
         source = Datagrams(ours)
         collector = make_collector(decoder, source, Sink(spool, DaemonRecords()))
 
-        def hear(lines):
+        def receive(lines):
             # What it is told now was not known before.
-            heard.append((lines, collector.heard_to))
+            heard.append((lines, collector.known_to))
 
-        collector.hear = hear
+        collector.receive = receive
         collector.start()
         idle(collector)
         stamp = time.time()
@@ -349,9 +349,9 @@ def test_a_record_tells_up_to_when_all_was_heard(spool, lines, age):
     now = time.time()
     collector._heard(lines % {b"new": now, b"old": now - 100})
     if age is None:
-        assert collector.heard_to == 0
+        assert collector.known_to == 0
     else:
-        known = processes.boottime() - age - collector.heard_to
+        known = processes.boottime() - age - collector.known_to
         assert 0 < known < 1
 
 
@@ -365,7 +365,7 @@ def test_it_knows_that_while_records_pour_in(spool, decoder):
         collector = make_collector(decoder, Datagrams(ours), Sink(spool, DaemonRecords()))
         collector.start()
         since, ends = processes.boottime(), time.monotonic() + 30
-        while collector.heard_to < since:
+        while collector.known_to < since:
             assert time.monotonic() < ends
             theirs.send(Datagrams.datagram(1300, b"audit(%.3f:7): a=b" % time.time()))
             time.sleep(0.01)

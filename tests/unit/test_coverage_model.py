@@ -6,7 +6,7 @@ import pytest
 from fixtures import coverage_model
 from fixtures.coverage_model import Tally
 
-from auditsvc.coverage.history import Birth, Periods, Stand
+from auditsvc.coverage.history import Birth, Periods, TaskListState
 
 SHORT = 5_000
 LONG = 500_000
@@ -49,18 +49,20 @@ def test_a_million_histories(prompt):
 
 
 @pytest.mark.parametrize("lag", [0.0, 0.25, 1.0])
-@pytest.mark.parametrize("stand", [Stand.CLEAR, Stand.ALL])
+@pytest.mark.parametrize("task_list", [TaskListState.CLEAR, TaskListState.ALL])
 @pytest.mark.parametrize("found", ["off", "on"])
-def test_an_ordinary_day_is_known(found, stand, lag):
+def test_an_ordinary_day_is_known(found, task_list, lag):
     """A service that begins, looks every second and hears of no change knows all its tasks."""
     known = Periods("boot", on_at_boot=False)
     if found == "off":
-        known.note(9.0, False, stand, heard_to=0.0)
-    known.note(10.01, True, stand, asked=10.0, heard_to=0.0)
+        known.note(9.0, False, task_list, known_to=0.0)
+    known.note(10.01, True, task_list, asked=10.0, known_to=0.0)
     for second in range(11, 71):
-        known.note(second + 0.01, True, stand, asked=second, watched=True, heard_to=second - lag)
+        known.note(
+            second + 0.01, True, task_list, asked=second, watched=True, known_to=second - lag
+        )
     births = {known.birth(tenth / 10) for tenth in range(103, int((70 - lag) * 10))}
-    assert births == {Birth.COVERED if stand is Stand.CLEAR else Birth.NEVER_TASK}
+    assert births == {Birth.COVERED if task_list is TaskListState.CLEAR else Birth.NEVER_TASK}
     assert known.birth(5.0) is (Birth.BEFORE_AUDIT if found == "off" else Birth.BEFORE_WATCH)
 
 
@@ -74,10 +76,10 @@ def test_a_change_that_is_heard_costs_its_own_time_alone(lag):
         known.note(
             now,
             True,
-            Stand.ALL if added <= now < deleted else Stand.CLEAR,
+            TaskListState.ALL if added <= now < deleted else TaskListState.CLEAR,
             watched=second > 10,
             changes=[(at - 0.1, at + lag) for at in (added, deleted) if now - 1 < at + lag <= now],
-            heard_to=min([now, *(at - 0.1 for at in (added, deleted) if at <= now < at + lag)]),
+            known_to=min([now, *(at - 0.1 for at in (added, deleted) if at <= now < at + lag)]),
         )
     births = {tenth / 10: known.birth(tenth / 10) for tenth in range(102, 1000)}
     for began, birth in births.items():

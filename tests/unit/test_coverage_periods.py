@@ -9,18 +9,28 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from auditsvc.coverage.history import Birth, Periods, Stand, load, on_at_boot, save, stands
+from auditsvc.coverage.history import (
+    Birth,
+    Periods,
+    TaskListState,
+    load,
+    on_at_boot,
+    save,
+    task_list_state,
+)
 from auditsvc.rule import parse
 
-CLEAR, SOME, ALL = Stand.CLEAR, Stand.SOME, Stand.ALL
+CLEAR, SOME, ALL = TaskListState.CLEAR, TaskListState.SOME, TaskListState.ALL
 
 
 def periods(*looks, at_boot=False):
-    """Give a boot in which these looks were taken: (when, enabled, stand, watched, changes)."""
+    """Give a boot in which these looks were taken: (when, enabled, task_list, watched, changes)."""
     made = Periods("boot", at_boot)
-    for when, enabled, stand, *rest in looks:
+    for when, enabled, task_list, *rest in looks:
         watched = rest[0] if rest else True
-        made.note(when, enabled, stand, watched=watched, changes=rest[1] if len(rest) > 1 else ())
+        made.note(
+            when, enabled, task_list, watched=watched, changes=rest[1] if len(rest) > 1 else ()
+        )
     return made
 
 
@@ -187,7 +197,7 @@ def test_what_is_kept_is_bounded(kind, tmp_path):
             ALL if changes and n % 2 else CLEAR,
             watched=True,
             changes=changes,
-            heard_to=0 if kind == "looks that wait" else n,
+            known_to=0 if kind == "looks that wait" else n,
         )
     save(tmp_path, made)
     assert (tmp_path / "coverage.json").stat().st_size < 100_000
@@ -216,7 +226,7 @@ def test_boot_parameter(text, on):
 
 
 @pytest.mark.parametrize(
-    ("lines", "stand"),
+    ("lines", "task_list"),
     [
         ([], CLEAR),
         (["-a never,exit -S all"], CLEAR),
@@ -230,9 +240,9 @@ def test_boot_parameter(text, on):
         (["-a always,task -F uid=5", "-a never,task"], SOME),
     ],
 )
-def test_what_a_task_list_does(lines, stand):
+def test_what_a_task_list_does(lines, task_list):
     """The first rule that matches decides; no conditions means every new task."""
-    assert stands([line.command.rule for line in parse("\n".join(lines))]) is stand
+    assert task_list_state([line.command.rule for line in parse("\n".join(lines))]) is task_list
 
 
 def test_kept_for_the_boot(tmp_path):

@@ -9,9 +9,9 @@ import pytest
 
 from auditsvc.config import load_settings
 from auditsvc.coverage import watch as watching
-from auditsvc.coverage.history import Birth, Periods, Stand, load
+from auditsvc.coverage.history import Birth, Periods, TaskListState, load
 from auditsvc.coverage.rule_effect import Logged, Logs
-from auditsvc.coverage.snapshot import Kernel, epoch
+from auditsvc.coverage.snapshot import KernelFacts, epoch
 from auditsvc.errors import KernelError
 from auditsvc.host import processes
 
@@ -24,13 +24,13 @@ class Host:
 
     def __init__(self, tmp_path, monkeypatch):
         """It has looked once, at 1000 seconds after boot, and found nothing."""
-        self.now, self.heard_to, self.epoch = 1000.0, 0.0, 1_000_000_000.0
-        self.stand, self.lost, self.daemon, self.enabled = Stand.CLEAR, 0, 77, True
+        self.now, self.known_to, self.epoch = 1000.0, 0.0, 1_000_000_000.0
+        self.task_list, self.lost, self.daemon, self.enabled = TaskListState.CLEAR, 0, 77, True
         self.on_ask = lambda: None
         monkeypatch.setattr(watching, "boottime", lambda: self.now)
         monkeypatch.setattr(watching, "epoch", lambda: self.epoch)
         settings = load_settings(runtime_directory=tmp_path)
-        self.watch = watching.Watch(settings, None, None, frozenset, lambda: self.heard_to)
+        self.watch = watching.CoverageWatch(settings, None, None, frozenset, lambda: self.known_to)
         self.watch._ask = self.ask
         self.watch._periods = Periods("boot", on_at_boot=False)
         self.watch._kernel = self.ask()
@@ -38,19 +38,19 @@ class Host:
 
     def ask(self):
         """Answer as the kernel does; `on_ask` happens just before or after."""
-        logged = Logged(enabled=self.enabled, logs=Logs.SOME, stand=self.stand)
+        logged = Logged(enabled=self.enabled, logs=Logs.SOME, task_list=self.task_list)
         self.on_ask()
-        return Kernel(logged, self.daemon, self.lost)
+        return KernelFacts(logged, self.daemon, self.lost)
 
     def tick(self, after=1.0):
         """Look again after a while, having heard everything."""
         self.now += after
-        self.heard_to = self.now
+        self.known_to = self.now
         self.watch._tick()
 
-    def hear(self, ago=0.0, of=TASK):
+    def receive(self, ago=0.0, of=TASK):
         """Hear of a change that was made so long ago."""
-        self.watch.hear(CHANGE % (self.epoch + self.now - ago, of))
+        self.watch.receive(CHANGE % (self.epoch + self.now - ago, of))
 
     def births(self, begin, end):
         """What is said of tasks forked from `begin` to `end`, every tenth of a second."""
@@ -75,8 +75,8 @@ def test_a_change_between_the_answer_and_the_note(host):
 
     def change():
         host.now += 0.05
-        host.stand = Stand.ALL
-        host.hear()
+        host.task_list = TaskListState.ALL
+        host.receive()
         host.now += 0.3  # held up
 
     host.on_ask = change
@@ -93,13 +93,13 @@ def test_a_change_between_the_answer_and_the_note(host):
 def test_nothing_is_said_of_what_may_still_be_heard(host):
     """A collector that is behind leaves its time unknown, and what it brings counts then."""
     host.now += 5
-    host.heard_to = 1011.0
+    host.known_to = 1011.0
     host.watch._tick()
     assert host.births(1001.2, 1010.9) == {Birth.COVERED}
     assert host.births(1011.1, 1015) == {Birth.UNWATCHED}
     host.now += 1
-    host.hear(ago=3)
-    host.hear(ago=2)
+    host.receive(ago=3)
+    host.receive(ago=2)
     host.tick()
     assert host.births(1011.1, 1012.7) == {Birth.COVERED}
     assert host.births(1013, 1014) == {Birth.CHANGING}
@@ -109,17 +109,17 @@ def test_nothing_is_said_of_what_may_still_be_heard(host):
 def test_what_may_hide_a_change_leaves_the_time_unwatched(host, what):
     """Records lost, another daemon, hidden, audit off, unreadable, or stamped by another clock."""
     host.now += 2
-    host.heard_to = 1010.5
+    host.known_to = 1010.5
     if what == "lost":
         host.lost = 1
     elif what == "daemon":
         host.daemon = 0
     elif what == "exclude":
-        host.hear(of=b"list=5")
+        host.receive(of=b"list=5")
     elif what == "switched off":
-        host.hear(of=b"audit_enabled=0 old=1")
+        host.receive(of=b"audit_enabled=0 old=1")
     elif what == "raw":
-        host.watch.hear(b"type=CONFIG_CHANGE msg=audit(never): list=1\n")
+        host.watch.receive(b"type=CONFIG_CHANGE msg=audit(never): list=1\n")
     else:
         host.epoch -= 3600
     host.watch._tick()
@@ -134,8 +134,8 @@ def test_what_may_hide_a_change_leaves_the_time_unwatched(host, what):
 
 def test_what_was_heard_outlives_a_kernel_that_refuses(host):
     """A tick that fails keeps the changes, and its time is unwatched."""
-    host.stand = Stand.CLEAR
-    host.hear(ago=0.5)
+    host.task_list = TaskListState.CLEAR
+    host.receive(ago=0.5)
 
     def refuse():
         raise KernelError("no answer")
@@ -153,7 +153,7 @@ def test_a_flood_of_changes_is_kept_small(host):
     """Rules that are changed without a pause fill no memory before the next tick."""
     for _ in range(5000):
         host.now += 0.001
-        host.hear()
+        host.receive()
     assert len(host.watch._changes) <= watching._MOST_CHANGES
     host.tick(0.0)
     host.tick()

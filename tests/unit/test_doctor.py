@@ -12,7 +12,7 @@ import pytest
 
 from auditsvc.config import Settings
 from auditsvc.doctor import (
-    Kernel,
+    KernelAnswers,
     Level,
     Machine,
     boot,
@@ -132,7 +132,7 @@ def test_backlog_parameter(machine, line, level):
             "without CONFIG_AUDITSYSCALL",
         ),
         ({"proc/self/loginuid": "0"}, Level.OK, "loginuid"),
-        ({}, Level.NOTE, "not known"),
+        ({}, Level.NOTE, "unknown"),
     ],
 )
 def test_support(machine, files, level, says):
@@ -216,8 +216,8 @@ def test_loginuid_immutable():
 
 def test_blinding():
     """The command that deletes exactly that rule."""
-    shows(rules.blinding(loaded("-a always,exit -S all")), Level.OK)
-    found = rules.blinding(loaded("-a never,task", "-a never,task -F uid=5"))
+    shows(rules.never_task_rules(loaded("-a always,exit -S all")), Level.OK)
+    found = rules.never_task_rules(loaded("-a never,task", "-a never,task -F uid=5"))
     shows(found, Level.ERROR, "auditctl -d never,task;", "auditctl -d never,task -F uid=5")
 
 
@@ -269,7 +269,7 @@ def test_uring(lines, level):
 def test_half(machine, lines, line, level):
     """A 32-bit program makes the same calls."""
     files = {"proc/config.gz": gzip.compress(GOOD_CONFIG.encode()), "proc/cmdline": line}
-    shows(rules.half(loaded(*lines), machine(files)), level)
+    shows(rules.only_64_bit(loaded(*lines), machine(files)), level)
 
 
 # --- who else -------------------------------------------------------------------------------
@@ -286,13 +286,13 @@ def test_incumbent(machine):
     shows(check(other), Level.WARNING, "pid 77 (/usr/sbin/auditd)", "multicast")
     shows(check(other, serving=True), Level.OK, "our service")
     shows(check(other, source="multicast"), Level.OK)
-    shows(check(dead), Level.WARNING, "has died")
+    shows(check(dead), Level.WARNING, "no longer exists")
     shows(check(STATUS), Level.WARNING, "kernel's log")
     shows(check(replace(STATUS, enabled=0)), Level.NOTE)
 
 
 def test_auditd_unit(machine):
-    """Enabled by any target; of no matter to who reads beside it."""
+    """Enabled by any target; not relevant for a reader beside it."""
     unit = "etc/systemd/system/multi-user.target.wants/auditd.service"
     shows(daemons.auditd_unit(machine({}), source="netlink"), Level.OK)
     both = machine({unit: "->/lib/systemd/system/auditd.service"})
@@ -303,7 +303,7 @@ def test_auditd_unit(machine):
 @pytest.mark.parametrize(
     ("files", "level", "says"),
     [
-        ({}, Level.NOTE, "not told"),
+        ({}, Level.NOTE, "the default is unknown"),
         ({"etc/systemd/journald.conf": "[Journal]\n#Audit=no\n"}, Level.WARNING, "default"),
         ({"etc/systemd/journald.conf": "[Journal]\n#Audit=yes\n"}, Level.NOTE, "default"),
         (
@@ -311,7 +311,7 @@ def test_auditd_unit(machine):
             Level.WARNING,
             "switches audit off",
         ),
-        ({"etc/systemd/journald.conf": "[Journal]\nAudit=\n"}, Level.OK, "alone"),
+        ({"etc/systemd/journald.conf": "[Journal]\nAudit=\n"}, Level.OK, "does not change"),
         (
             {"etc/systemd/journald.conf": "[Other]\nAudit=no\n[Journal]\nAudit = keep\n"},
             Level.OK,
@@ -373,9 +373,9 @@ def test_listeners(machine):
 def test_listeners_elsewhere(machine):
     """Another network namespace has a table of its own, which says nothing of the host's group."""
     files = {"proc/self/ns/net": "->net:[2]", "proc/1/ns/net": "->net:[1]"}
-    shows(daemons.listeners(machine(files), ours=None), Level.NOTE, "not known")
+    shows(daemons.listeners(machine(files), ours=None), Level.NOTE, "unknown")
     here = machine({"proc/net/netlink": NETLINK})
-    shows(daemons.listeners(here, ours=None), Level.NOTE, "not known")
+    shows(daemons.listeners(here, ours=None), Level.NOTE, "unknown")
 
 
 # --- the place ------------------------------------------------------------------------------
@@ -388,7 +388,7 @@ HOST = {
 
 def test_namespaces(machine):
     """The initial ones have fixed numbers."""
-    shows(environment.namespaces(machine({})), Level.NOTE, "not known")
+    shows(environment.namespaces(machine({})), Level.NOTE, "unknown")
 
 
 @pytest.mark.parametrize(
@@ -474,7 +474,7 @@ def test_pam_well(machine):
 def test_pam_absent(machine):
     """No file, no knowledge."""
     [found] = logins.pam(machine({}))
-    shows(found, Level.NOTE, "not known")
+    shows(found, Level.NOTE, "unknown")
 
 
 def test_sessions(machine):
@@ -490,7 +490,7 @@ def test_sessions(machine):
     well |= process(3, "bash", 34816, "1000")
     shows(logins.sessions(machine(well)), Level.OK)
     ill = process(4, "b (a) sh", 34816, UNSET)
-    shows(logins.sessions(machine(ill)), Level.WARNING, "1 processes", "b (a) sh (4)")
+    shows(logins.sessions(machine(ill)), Level.WARNING, "1 process on", "b (a) sh (4)")
 
 
 # --- clock and storage ------------------------------------------------------------------------
@@ -565,7 +565,7 @@ def test_modes(settings):
     """Who can change the evidence is worse than who can read it."""
     shows(storage.modes(settings)[0], Level.OK, "nothing")
     settings.state_directory.mkdir(mode=0o700)
-    shows(storage.modes(settings)[0], Level.OK, "no one")
+    shows(storage.modes(settings)[0], Level.OK, "only root")
     settings.state_directory.chmod(0o755)
     shows(storage.modes(settings)[0], Level.NOTE, "0755")
     settings.runtime_directory.mkdir()
@@ -618,7 +618,7 @@ def test_examine_a_machine_that_is_well(machine, settings):
         "etc/pam.d/login": "session required pam_loginuid.so\n",
         "proc/77/comm": "x",
     }
-    kernel = Kernel(
+    kernel = KernelAnswers(
         replace(STATUS, pid=77),
         Features(2, 0),
         loaded("-a always,exit -S all", "-a always,io_uring -S all"),
@@ -632,12 +632,14 @@ def test_examine_a_machine_that_is_well(machine, settings):
 def test_examine_without_an_answer_of_the_kernel(machine, settings):
     """What it did not tell is said, matter by matter, and is no error for want of privilege."""
     told = by_name(
-        examine(machine({}), Kernel(STATUS, Features(0, 0), []), settings, Path("/nowhere.toml"))
+        examine(
+            machine({}), KernelAnswers(STATUS, Features(0, 0), []), settings, Path("/nowhere.toml")
+        )
     )
     silent = by_name(examine(machine({}), SILENT, settings, Path("/nowhere.toml")))
     assert set(told) - {"service"} == set(silent)
     assert silent["kernel: answers"].level == Level.WARNING
-    assert silent["lost"].found == "not known: the kernel does not answer us"
+    assert silent["lost"].found == "unknown: the kernel does not answer"
     refused = KernelError("no audit", "", errno.ECONNREFUSED)
     found = by_name(examine(machine({}), refused, settings, Path("/nowhere.toml")))
     assert found["kernel: answers"].level == Level.ERROR

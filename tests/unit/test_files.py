@@ -248,7 +248,7 @@ def _memory_to_write(folder):
 
 
 def _periods(folder):
-    history.save(folder, history.nothing())
+    history.save(folder, history.no_history())
     return folder / "coverage.json", lambda: history.load(folder), AuditsvcError
 
 

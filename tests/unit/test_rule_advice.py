@@ -7,7 +7,7 @@ import itertools
 import pytest
 
 from auditsvc.compliance.judge import judge
-from auditsvc.compliance.model import Kernel
+from auditsvc.compliance.model import KernelState
 from auditsvc.rule import Host, parse
 from auditsvc.ruleset.advice import MANY, advise
 from auditsvc.ruleset.controls import controls
@@ -166,6 +166,6 @@ def test_check_and_report_agree(action, first, second):
     )
     wide, narrow = (line.command.rule for line in parse("\n".join(lines), "r", ARM))
     (control,) = controls(f"#: FRAME 1 | one\n{lines[1]}\n", "r", ARM)
-    (found,) = judge(control, Kernel((wide, narrow), {}), lambda _: None).findings
+    (found,) = judge(control, KernelState((wide, narrow), {}), lambda _: None).findings
     assert useless == (found.by == wide)
     assert useless == includes(wide, narrow)

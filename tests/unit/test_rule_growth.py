@@ -8,7 +8,7 @@ import pytest
 from fixtures.rule_shapes import HOST
 
 from auditsvc.compliance.judge import joined, judge
-from auditsvc.compliance.model import Kernel
+from auditsvc.compliance.model import KernelState
 from auditsvc.rule import Add, parse
 from auditsvc.ruleset.advice import advise
 from auditsvc.ruleset.controls import controls
@@ -79,7 +79,7 @@ def report(found):
     rules = tuple(dict.fromkeys(line.command.rule for line in found))[::2]
 
     def judged():
-        kernel = Kernel(rules, {})
+        kernel = KernelState(rules, {})
         return [judge(each, kernel, lambda _: None) for each in wanted]
 
     return judged

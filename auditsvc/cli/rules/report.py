@@ -1,4 +1,4 @@
-"""`auditsvc rules report`: control by control, whether it is in force and what it has seen."""
+"""`auditsvc rules report`: for each control, whether it is in force, and its events."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ from auditsvc.compliance.page import page
 from auditsvc.compliance.report import make_report
 from auditsvc.config import load_settings
 from auditsvc.host.terminal import visible
+from auditsvc.plural import counted
 from auditsvc.render.output import write_json, write_table
 
 
 class ReportForm(StrEnum):
-    """How the report looks."""
+    """The formats of the report."""
 
     TABLE = "table"
     JSON = "json"
@@ -30,12 +31,14 @@ def report(
     sets: Annotated[
         list[str] | None,
         typer.Argument(
-            help="Shipped sets, rule files or folders. Default: what `run` loads.",
+            help="Shipped sets, rule files or folders. Default: the rules that `run` loads.",
             metavar="[SET|PATH]...",
             show_default=False,
         ),
     ] = None,
-    days: Annotated[int, typer.Option("--days", help="How far back events count.", min=1)] = 30,
+    days: Annotated[
+        int, typer.Option("--days", help="Count events of this many days.", min=1, metavar="DAYS")
+    ] = 30,
     store: StoreOption = None,
     form: Annotated[
         ReportForm | None,
@@ -44,43 +47,44 @@ def report(
         ),
     ] = None,
 ) -> int:
-    """Show for each control whether its rules are there, loaded and covered, and what they saw.
+    """Show for each control whether its rules are in force, and their events.
 
-    Exit status 1 when some control's rules are not in force, or when that is not known.
+    Exit status 1 if rules of a control are not in force, or if that is unknown.
     """
     settings = load_settings(store=store)
-    made = make_report(settings, sets, days)
+    result = make_report(settings, sets, days)
     chosen = form or (ReportForm.TABLE if sys.stdout.isatty() else ReportForm.JSON)
     if chosen is ReportForm.HTML:
-        typer.echo(page(made), nl=False)
+        typer.echo(page(result), nl=False)
     elif chosen is ReportForm.JSON:
-        write_json(as_json(made))
+        write_json(as_json(result))
     else:
-        _write(made)
-    return 0 if made.proven else 1
+        _write(result)
+    return 0 if result.proven else 1
 
 
-def _write(made: Report) -> None:
+def _write(result: Report) -> None:
     """Write it for a person."""
-    for line in made.remarks:
+    for line in result.remarks:
         typer.echo(visible(line))
-    covered = "not known" if made.share is None else str(made.share)
-    for framework in dict.fromkeys(each.control.framework for each in made.controls):
-        typer.echo(f"\n{visible(framework) or 'Rules that name no control'}")
-        members = [each for each in made.controls if each.control.framework == framework]
+    covered = "unknown" if result.share is None else str(result.share)
+    for framework in dict.fromkeys(each.control.framework for each in result.controls):
+        typer.echo(f"\n{visible(framework) or 'Rules without a control'}")
+        members = [each for each in result.controls if each.control.framework == framework]
         write_table(
             ("CONTROL", "ABOUT", "RULES", "KERNEL", "COVERED", "EVENTS", "LAST SEEN"),
             (_row(each, covered) for each in members),
         )
-    tally = ", ".join(f"{number} {state}" for state, number in made.tally().items())
-    typer.echo(f"\n{len(made.controls)} controls: {tally}; events of the last {made.days} days")
+    tally = ", ".join(f"{number} {state}" for state, number in result.tally().items())
+    total, days = counted(len(result.controls), "control"), counted(result.days, "day")
+    typer.echo(f"\n{total}: {tally}; events of the last {days}")
 
 
 def _row(judged: Judged, covered: str) -> tuple[object, ...]:
     control, seen = judged.control, judged.seen
     asked = [
-        f"{each.setting.name} {each.setting.value} asked, "
-        f"{'not known' if each.now is None else f'is {each.now}'}"
+        f"{each.setting.name} {each.setting.value} required, "
+        f"{'unknown' if each.now is None else f'is {each.now}'}"
         for each in judged.settings
     ]
     kernel = "; ".join([str(judged.state), *asked])
@@ -92,7 +96,7 @@ def _row(judged: Judged, covered: str) -> tuple[object, ...]:
         len(judged.findings),
         kernel,
         covered,
-        *(("not known", "not known") if seen is None else (seen.count, _last(seen))),
+        *(("unknown", "unknown") if seen is None else (seen.count, _last(seen))),
     )
 
 

@@ -202,8 +202,8 @@ class ReferenceDecoder:
         """Read our collector's note: DAEMON_ERR op=lost kernel=N spool=N."""
         fields = dict(parse_fields(types.DAEMON_ERR, body))
         if fields.get(b"op") == b"lost":
-            self._counts["kernel_lost"] += to_int(fields.get(b"kernel")) or 0
-            self._counts["spool_lost"] += to_int(fields.get(b"spool")) or 0
+            self._counts["kernel_lost"] += _count(fields.get(b"kernel"))
+            self._counts["spool_lost"] += _count(fields.get(b"spool"))
 
     def _end(self, identity: Identity, records: list[Record], reason: int | None) -> None:
         self._counts["stored"] += len(records)
@@ -267,3 +267,9 @@ class ReferenceDecoder:
         """Empty the caches (pins stay): every dimension row is handed over again."""
         self._dimensions.forget()
         self._types.forget()
+
+
+def _count(value: bytes | None) -> int:
+    """Read a count of the kernel's or ours, which are below 2^32; 0 for what is none."""
+    number = to_int(value)
+    return number if number is not None and 0 <= number < 1 << 32 else 0

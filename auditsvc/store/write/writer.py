@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import BigInteger, bindparam, case, select
 
 from auditsvc.decode import ids
 from auditsvc.decode.batch import Facts
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 # Up to this many events in a batch's range of ids are read to see whether one
 # of them has an id of the batch; beyond, each id is looked up.
 _RANGE_SHARE: Final = 8
+_MOST: Final = 1 << 61
+"""No count and no place is larger; the columns take four times that."""
 
 
 # A source's ledger has these from the start: no loss is said as a zero, not left out.
@@ -81,6 +83,10 @@ class WriteResult:
     """Records that were in the store already."""
 
 
+class _Tried(Exception):  # noqa: N818 - no error: it rolls back what was only tried
+    pass
+
+
 class _Order(NamedTuple):
     """What `Store.write` was asked to do."""
 
@@ -89,6 +95,7 @@ class _Order(NamedTuple):
     batch: Batch
     ledger: Mapping[str, int]
     origin: int
+    is_trial: bool
 
 
 class Writer:
@@ -131,8 +138,9 @@ class Writer:
         open_records: int,
         ledger: Mapping[str, int],
         origin: int,
+        is_trial: bool = False,
     ) -> WriteResult:
-        """Store a batch; see `Store.write`."""
+        """Store a batch; see `Store.write`. A trial does all of it and takes it back."""
         source = self._sources[source_id]
         after = replace(
             source,
@@ -143,12 +151,15 @@ class Writer:
         )
         if not self._database.takes_whole:
             batch = replace(batch, whole=None)
-        order = _Order(source, after, batch, ledger, origin)
+        order = _Order(source, after, batch, ledger, origin, is_trial)
         try:
             try:
                 result = self._add(order)
             except Contested:
                 result = self._look_and_add(order)
+        except _Tried:
+            self._names.forget()
+            return WriteResult(0, 0)
         except BaseException:
             self._names.forget()  # what it knew may have been rolled back
             raise
@@ -166,6 +177,8 @@ class Writer:
             result = WriteResult(facts.count, 0)
             self._after(connection, order, result)
             arrivals.note(connection, facts.ids)
+            if order.is_trial:
+                raise _Tried
         return result
 
     def _look_and_add(self, order: _Order) -> WriteResult:
@@ -176,6 +189,8 @@ class Writer:
             result, new = self._reconcile(connection, order.batch)
             self._after(connection, order, result)
             arrivals.note(connection, lambda: new)
+            if order.is_trial:
+                raise _Tried
         return result
 
     def _before(self, connection: Connection, order: _Order) -> None:
@@ -187,7 +202,7 @@ class Writer:
         rows = [
             (_raw_id(order.before.id, position, line), order.before.id, position, reason, line)
             for offset, line, reason in order.batch.raw
-            for position in [order.origin + offset]
+            for position in [min(order.origin + offset, _MOST)]
         ]
         if rows:
             self._database.insert_absent(connection, schema.raw, list(dict.fromkeys(rows)))
@@ -253,7 +268,7 @@ class Writer:
 
     def _after(self, connection: Connection, order: _Order, result: WriteResult) -> None:
         """Move the checkpoint and count."""
-        before, after, batch, ledger, _ = order
+        before, after, batch, ledger = order.before, order.after, order.batch, order.ledger
         table = schema.source
         moved = connection.execute(
             table.update()
@@ -281,7 +296,9 @@ class Writer:
     def _count(self, connection: Connection, source_id: int, counts: Mapping[str, int]) -> None:
         entry = schema.ledger_entry
         changes = [
-            {"s": source_id, "c": cause, "n": count} for cause, count in counts.items() if count
+            {"s": source_id, "c": cause, "n": max(-_MOST, min(count, _MOST))}
+            for cause, count in counts.items()
+            if count
         ]
         if not changes:
             return
@@ -290,7 +307,12 @@ class Writer:
         connection.execute(
             entry.update()
             .where(entry.c.source == bindparam("s"), entry.c.cause == bindparam("c"))
-            .values(count=entry.c.count + bindparam("n")),
+            .values(
+                count=case(
+                    (entry.c.count > _MOST - bindparam("n", type_=BigInteger), _MOST),
+                    else_=entry.c.count + bindparam("n", type_=BigInteger),
+                )
+            ),
             changes,
         )
 

@@ -33,7 +33,7 @@ pub fn to_int(value: Option<&[u8]>) -> Option<i128> {
     (-(1 << 63)..1 << 64).contains(&number).then_some(number)
 }
 
-/// Two's complement of a number that `to_int` gave.
+/// The signed 64-bit number with the same bits as a result of `to_int`.
 pub fn signed(number: i128) -> i64 {
     number as i64
 }
@@ -86,7 +86,7 @@ fn unhex(value: &[u8]) -> Option<Vec<u8>> {
     value.chunks_exact(2).map(|pair| Some(digit(pair[0])? << 4 | digit(pair[1])?)).collect()
 }
 
-/// Decodes a value as it stands in the record.
+/// Decodes a raw value of a record.
 pub fn decode_value<'a>(record_type: i32, name: &[u8], value: &'a [u8]) -> Option<Cow<'a, [u8]>> {
     if let [b'"', inner @ .., b'"'] = value {
         return Some(Cow::Borrowed(inner));
@@ -106,7 +106,7 @@ fn is_space(byte: u8) -> bool {
     byte == b' ' || byte == 0x1d
 }
 
-/// Gives names and raw values in their order; words have None.
+/// Gives names and raw values in order; words have None.
 fn split<'a>(body: &'a [u8], each: &mut impl FnMut(&'a [u8], Option<&'a [u8]>)) {
     let mut at = 0;
     let mut unended = 0;
@@ -127,7 +127,7 @@ fn split<'a>(body: &'a [u8], each: &mut impl FnMut(&'a [u8], Option<&'a [u8]>)) 
     }
 }
 
-/// `unended`: no brace that opens before it has an end; so none is looked for twice.
+/// `unended`: no brace that opens before this position has an end, so it is searched only once.
 fn value_end(body: &[u8], start: usize, unended: &mut usize) -> usize {
     let rest = &body[start..];
     if let Some(text) = rest.strip_prefix(b"\"") {
@@ -149,11 +149,11 @@ fn tokens<'a>(body: &'a [u8], each: &mut impl FnMut(&'a [u8], Option<&'a [u8]>))
     let start = memchr::memmem::find(body, MESSAGE)
         .filter(|&start| start == 0 || body[start - 1] == b' ')
         .map(|start| (start, start + MESSAGE.len()));
-    let whole = start.and_then(|(start, inside)| {
+    let quoted = start.and_then(|(start, inside)| {
         let length = memchr::memrchr(b'\'', &body[inside..])?;
         Some((start, inside, inside + length))
     });
-    let Some((start, inside, end)) = whole else { return split(body, each) };
+    let Some((start, inside, end)) = quoted else { return split(body, each) };
     split(&body[..start], each);
     split(&body[inside..end], &mut |name, value: Option<&'a [u8]>| match value {
         None => each(name, None),
@@ -169,7 +169,7 @@ fn tokens<'a>(body: &'a [u8], each: &mut impl FnMut(&'a [u8], Option<&'a [u8]>))
     split(&body[end + 1..], each);
 }
 
-/// Gives a record's fields in their order, words last.
+/// Gives a record's fields in order, words last.
 pub fn parse_fields(record_type: i32, body: &[u8]) -> Vec<Field<'_>> {
     let mut fields = Vec::new();
     let mut words = Vec::new();
@@ -208,12 +208,12 @@ fn access_vector<'a, 'w>(words: &'w [&'a [u8]]) -> (Vec<Field<'a>>, &'w [&'a [u8
     (verdict, rest)
 }
 
-/// The value of the first field of this name.
+/// The value of the first field with this name.
 pub fn first<'f>(fields: &'f [Field<'_>], name: &[u8]) -> Option<&'f [u8]> {
     fields.iter().find(|field| field.name == name)?.value.as_deref()
 }
 
-/// Writes fields as a JSON object of texts, and whether it says every byte of them.
+/// Writes fields as a JSON object of texts; also gives whether the texts are exact.
 pub fn to_json(fields: &[Field<'_>]) -> (String, bool) {
     let mut exact = true;
     let mut shown: Vec<Shown<'_>> = Vec::new();
@@ -268,10 +268,10 @@ struct Shown<'a> {
     more: Vec<Option<Text<'a>>>,
 }
 
-/// So many names are looked through; more are looked up.
+/// Up to so many names are searched linearly; more are looked up in a map.
 const FEW: usize = 16;
 
-/// Where each name stands in a list.
+/// The position of each name in a list.
 #[derive(Default)]
 struct Places {
     table: HashTable<usize>,
@@ -287,7 +287,7 @@ impl Places {
         self.table.find(hash, |&place| shown[place].label == label).copied()
     }
 
-    /// Takes the name that will be the list's next.
+    /// Adds the name that will be the next in the list.
     fn add(&mut self, shown: &[Shown<'_>], label: &str) {
         if shown.len() < FEW {
             return;

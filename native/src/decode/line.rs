@@ -9,7 +9,7 @@ const MAX_SECOND: u64 = 1 << 33;
 const MAX_NODE: usize = 255;
 const MAX_TYPE: usize = 64;
 
-/// A record's line, taken apart.
+/// The parts of a record's line.
 pub struct Line<'a> {
     pub node: Option<&'a [u8]>,
     pub type_name: &'a [u8],
@@ -17,9 +17,9 @@ pub struct Line<'a> {
     pub second: i64,
     pub ms: u16,
     pub serial: u32,
-    /// Where the body stands in the line ...
+    /// The range of the body in the line ...
     pub body: Range<usize>,
-    /// ... unless it was escaped there.
+    /// ... or, if it was escaped, the unescaped body.
     pub unescaped: Option<Vec<u8>>,
 }
 
@@ -91,7 +91,7 @@ impl<'a> Scan<'a> {
     }
 }
 
-/// `SECOND.MMM:SERIAL`: two are equal where their text is, for its lengths tell of leading zeros.
+/// `SECOND.MMM:SERIAL`: two are equal if their text is; the lengths distinguish leading zeros.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct Stamp {
     second: u64,
@@ -100,7 +100,7 @@ pub struct Stamp {
     lengths: (u8, u8),
 }
 
-/// Takes a line (no newline) apart; for one that is not a record, gives the reason.
+/// Parses a line (without newline); for a line that is not a record, gives the reason.
 #[inline]
 pub fn parse_line(line: &[u8]) -> Result<Line<'_>, &'static str> {
     let line = line.strip_suffix(b"\r").unwrap_or(line);
@@ -193,7 +193,7 @@ fn printk(line: &[u8]) -> Option<Parts<'_>> {
     Some((None, type_name, false, stamp, scan.at))
 }
 
-/// `Mon DD hh:mm:ss` or a time as ISO 8601 writes it.
+/// `Mon DD hh:mm:ss` or a time in the format of ISO 8601.
 fn syslog_time(scan: &mut Scan<'_>) -> Option<()> {
     if scan.text.first()?.is_ascii_digit() {
         let year = scan.run(4, |byte| byte.is_ascii_digit())?;
