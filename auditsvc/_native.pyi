@@ -83,7 +83,7 @@ class Decoder:
 
 @final
 class NativeBatch:
-    """Rows of a batch; `auditsvc.decode.batch` and `interface.Whole` say what is asked here."""
+    """Rows of a batch; `auditsvc.decode.batch` and `batch.PackedRows` say what is asked here."""
 
     @property
     def tables(self) -> tuple[list[str], list[str]]:

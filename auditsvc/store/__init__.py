@@ -69,8 +69,8 @@ class Store:
 
     def pack(self, batch: Batch) -> None:
         """Make a batch ready for `write`, which may then be called by another thread."""
-        if batch.whole and self.database.takes_whole:
-            self.database.pack(batch.whole)
+        if batch.packed and self.database.takes_packed:
+            self.database.pack(batch.packed)
 
     def write(
         self,

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Engine, Table
 
-    from auditsvc.decode.batch import Batch, Row, Whole
+    from auditsvc.decode.batch import Batch, PackedRows, Row
     from auditsvc.errors import StoreError
 
 READS: Final = "auditsvc_reads"
@@ -37,7 +37,7 @@ class Database(Protocol):
     engine: Engine
     place: str
     """How messages call it: a path, or a URL without its password."""
-    takes_whole: bool
+    takes_packed: bool
     """Whether it takes a batch's rows whole; else they must come one by one."""
 
     def prepare(self, *, create: bool) -> None:
@@ -55,13 +55,13 @@ class Database(Protocol):
     def insert(self, connection: Connection, table: Table, rows: Sequence[Row]) -> None:
         """Insert rows; Contested if a key is taken."""
 
-    def pack(self, whole: Whole) -> None:
+    def pack(self, packed: PackedRows) -> None:
         """Make ready what `stage` needs and what no transaction need wait for."""
 
-    def stage(self, connection: Connection, whole: Whole) -> None:
+    def stage(self, connection: Connection, packed: PackedRows) -> None:
         """Have the rows of a batch at hand, for `insert_new` and `insert_facts`."""
 
-    def insert_new(self, connection: Connection, table: Table, whole: Whole) -> bool:
+    def insert_new(self, connection: Connection, table: Table, packed: PackedRows) -> bool:
         """Insert the dimension rows of a staged batch that are not there.
 
         False if an id stands for other content, or if the rows are so few that they are

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import URL, Column, Connection, Table
 
-    from auditsvc.decode.batch import Batch, Row, Whole
+    from auditsvc.decode.batch import Batch, PackedRows, Row
 
 _OURS: Final = "store_info"
 # Any number that other programs are not likely to lock.
@@ -89,7 +89,7 @@ _PASSING: Final = ("08", "40", "57P", "55P03", "53", "25P03")
 class Postgres:
     """A store in a PostgreSQL database."""
 
-    takes_whole = True
+    takes_packed = True
 
     def __init__(self, url: URL, *, read: bool = False) -> None:
         shown = url.set(drivername="postgresql").difference_update_query(_SECRETS)
@@ -155,15 +155,15 @@ class Postgres:
         """Insert rows by binary COPY; Contested if a key is taken."""
         _copy(connection, table.name, table, rows)
 
-    def pack(self, whole: Whole) -> None:
+    def pack(self, packed: PackedRows) -> None:
         """Do nothing: each table's rows are made when it is their turn."""
 
-    def stage(self, connection: Connection, whole: Whole) -> None:
+    def stage(self, connection: Connection, packed: PackedRows) -> None:
         """Do nothing, as above."""
 
-    def insert_new(self, connection: Connection, table: Table, whole: Whole) -> bool:
+    def insert_new(self, connection: Connection, table: Table, packed: PackedRows) -> bool:
         """Insert the rows that are not there; False if they are few, or an id is taken."""
-        data = whole.copy(table.name)
+        data = packed.copy(table.name)
         if len(data) < _MANY_BYTES:
             return False
         with _stage(connection, table, data) as stage:
@@ -182,8 +182,8 @@ class Postgres:
         for table in FACTS:
             if table.name not in batch.facts:
                 continue
-            if batch.whole:
-                _copy_data(connection, table.name, table, batch.whole.copy(table.name))
+            if batch.packed:
+                _copy_data(connection, table.name, table, batch.packed.copy(table.name))
             else:
                 self.insert(connection, table, batch.facts[table.name])
 

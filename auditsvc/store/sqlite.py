@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import URL, Connection, Table
 
-    from auditsvc.decode.batch import Batch, Row, Whole
+    from auditsvc.decode.batch import Batch, PackedRows, Row
 
 APPLICATION_ID: Final = 0x61756474  # "audt"
 BUSY_SECONDS: Final = 30.0
@@ -111,7 +111,7 @@ class SQLite:
         self.path = Path(url.database).absolute()
         self.place = str(self.path)
         # A Python that was built without it has no such method.
-        self.takes_whole = hasattr(sqlite3.Connection, "deserialize")
+        self.takes_packed = hasattr(sqlite3.Connection, "deserialize")
         self._busy = busy
         self._opened: tuple[int, int] | None = None
         if read:
@@ -261,21 +261,21 @@ class SQLite:
         with _contested():
             _insert_many(connection, table, rows)
 
-    def pack(self, whole: Whole) -> None:
+    def pack(self, packed: PackedRows) -> None:
         """Have the image made."""
-        whole.pack()
+        packed.pack()
 
-    def stage(self, connection: Connection, whole: Whole) -> None:
+    def stage(self, connection: Connection, packed: PackedRows) -> None:
         """Attach the image as a database in memory, until the next transaction begins."""
         connection.exec_driver_sql(f"ATTACH ':memory:' AS {_STAGE}")
         connection.info[_STAGE] = True
         driver = connection.connection.driver_connection
         assert isinstance(driver, sqlite3.Connection)
-        driver.deserialize(whole.image(), name=_STAGE)
+        driver.deserialize(packed.image(), name=_STAGE)
 
-    def insert_new(self, connection: Connection, table: Table, whole: Whole) -> bool:
+    def insert_new(self, connection: Connection, table: Table, packed: PackedRows) -> bool:
         """Insert the staged rows that are not there; False if an id stands for other content."""
-        del whole  # it is staged
+        del packed  # it is staged
         staged, columns = f"{_STAGE}.{table.name}", column_list(table)
         added = connection.exec_driver_sql(
             f"INSERT OR FAIL INTO main.{table.name} ({columns})"  # noqa: S608 - names of the schema
@@ -298,7 +298,7 @@ class SQLite:
             for table in FACTS:
                 if table.name not in batch.facts:
                     continue
-                if not batch.whole:
+                if not batch.packed:
                     _insert_many(connection, table, batch.facts[table.name])
                     continue
                 columns = column_list(table)

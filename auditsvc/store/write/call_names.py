@@ -46,8 +46,8 @@ class CallNames:
             self._name_pairs(connection, pairs)
 
     def _name_arches(self, connection: Connection, batch: Batch) -> None:
-        if batch.whole:
-            arches = batch.whole.integers("context", _ARCH)
+        if batch.packed:
+            arches = batch.packed.integers("context", _ARCH)
         else:
             contexts = batch.dimensions.get("context", ())
             arches = {arch for row in contexts if isinstance(arch := row[_ARCH], int)}

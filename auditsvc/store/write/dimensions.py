@@ -44,7 +44,7 @@ class DimensionWriter:
         for table in DIMENSIONS:
             if table.name not in dimensions:
                 continue
-            if batch.whole and self._database.insert_new(connection, table, batch.whole):
+            if batch.packed and self._database.insert_new(connection, table, batch.packed):
                 continue
             if pins := self._write_table(connection, table, dimensions[table.name]):
                 # At once: ids of this table are the content of those that follow.

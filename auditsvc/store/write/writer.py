@@ -149,8 +149,8 @@ class Writer:
             pending=checkpoint.pending,
             open_records=open_records,
         )
-        if not self._database.takes_whole:
-            batch = replace(batch, whole=None)
+        if not self._database.takes_packed:
+            batch = replace(batch, packed=None)
         order = _Order(source, after, batch, ledger, origin, is_trial)
         try:
             try:
@@ -195,8 +195,8 @@ class Writer:
 
     def _before(self, connection: Connection, order: _Order) -> None:
         """Write what events refer to, and what refers to no event."""
-        if order.batch.whole:
-            self._database.stage(connection, order.batch.whole)
+        if order.batch.packed:
+            self._database.stage(connection, order.batch.packed)
         self._dimensions.write(connection, order.batch)
         self._names.write(connection, order.batch)
         rows = [
@@ -243,7 +243,7 @@ class Writer:
             return made
 
         def write(made: Dimensions) -> bool:
-            clashing = self._dimensions.write_rows(connection, made.made)
+            clashing = self._dimensions.write_rows(connection, made.rows)
             pins.extend(clashing)
             return not clashing
 
