@@ -16,7 +16,7 @@ from auditsvc.doctor.finding import DoctorFinding, Level, ok
 from auditsvc.errors import AuditsvcError
 from auditsvc.native import is_built, native_core
 from auditsvc.plural import counted
-from auditsvc.spool.segments import strangers
+from auditsvc.spool.segments import foreign_files
 from auditsvc.store.read.sql import run_query
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def spool_room(settings: Settings, free: Callable[[Path], int] = _free) -> Docto
 def spool_names(settings: Settings) -> DoctorFinding:
     """Files among the segments that are not segments."""
     name, folder = "spool: names", settings.spool_directory
-    found = strangers(folder)
+    found = foreign_files(folder)
     if not found:
         return ok(name, "every file is a segment")
     return DoctorFinding(

@@ -1,10 +1,10 @@
-"""A thread that loads a log as it grows, beside the collector.
+"""A thread that loads a growing log, while the collector runs.
 
-What must hold:
+Invariants:
 
-* While records arrive fast it waits, as long as the spool takes them: the audited tasks
-  come first, then the log, then the database.
-* A database that is away is waited for; the log grows meanwhile and nothing is lost.
+* It pauses while the input rate is high, as long as the spool has room: the audited tasks
+  have priority, then the log, then the database.
+* If the database is unavailable it waits; the log grows meanwhile and nothing is lost.
 """
 
 from __future__ import annotations
@@ -22,17 +22,12 @@ if TYPE_CHECKING:
     from auditsvc.ingest.load import Load
 
 
-STAND_BACK_BYTES = 256 << 20
-"""Log that may wait while the loader stands back."""
+MAX_WAITING_BYTES = 256 << 20
+"""The loader does not pause if more bytes of log than this are waiting."""
 
-
-_RETRY_FIRST, _RETRY_MOST = 0.5, 30.0
-
-
+_RETRY_FIRST, _RETRY_MOST = 0.5, 30.0  # seconds
 _NICE = 10
-
-
-_LOOK = 0.5  # seconds between looks at a log that nobody announces, and at idle events
+_POLL = 0.5  # seconds between checks for new input without a notice, and for idle events
 
 
 class Loader(threading.Thread):
@@ -50,13 +45,13 @@ class Loader(threading.Thread):
     ) -> None:
         """`begin` opens the store and the log (StoreError); it is called here once.
 
-        `busy` tells that records pour in, `waiting` how many bytes of log were not read.
+        `busy`: whether the input rate is high; `waiting`: bytes of log that were not read.
         """
         super().__init__(name="loader", daemon=True)
-        self.trouble = ""
-        """Why the store does not take rows just now, "" if it does."""
+        self.store_error = ""
+        """Why rows cannot be stored now, "" if they can."""
         self.error: BaseException | None = None
-        """What ended the thread before its time."""
+        """The unexpected error that ended the thread."""
         self.committed = ("", 0)
         """Segment and position up to which rows are in the store."""
         self._begin = begin
@@ -71,10 +66,10 @@ class Loader(threading.Thread):
         self._commits = 0
 
     def finish(self, patience: float) -> None:
-        """Load what is there, then end; waits for that.
+        """Load the rest of the log, then end; waits until that is done.
 
-        Gives up, and says so in `trouble`, when nothing was committed for `patience`
-        seconds: a database that neither answers nor closes the connection.
+        Stops waiting, with the reason in `store_error`, if nothing was committed for `patience`
+        seconds: the database does not answer and does not close the connection.
         """
         self._finishing.set()
         self._arrived.set()
@@ -82,19 +77,19 @@ class Loader(threading.Thread):
             before = self._commits
             self.join(patience)
             if self.is_alive() and self._commits == before:
-                self.trouble = f"the store has not answered for {patience:g} s"
+                self.store_error = f"the store has not answered for {patience:g} s"
                 return
 
     def run(self) -> None:
-        """Load; an unforeseen error ends the thread and stands in `error`."""
-        # Linux keeps a nice value for each thread: the collector keeps the usual one.
+        """Load; an unexpected error ends the thread and is kept in `error`."""
+        # On Linux each thread has its own nice value; the collector's stays as it is.
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
         try:
             self._run()
         except BaseException as error:  # noqa: BLE001 (handed to the service, which ends the run)
             self.error = error
         finally:
-            self._let_go()
+            self._close()
 
     def _run(self) -> None:
         pause = _RETRY_FIRST
@@ -104,12 +99,12 @@ class Loader(threading.Thread):
                     self._load = self._begin()
                 self._pump(self._load)
             except StoreError as error:
-                pause = pause if self.trouble else _RETRY_FIRST
-                self.trouble = str(error)
-                self._let_go()
+                pause = pause if self.store_error else _RETRY_FIRST
+                self.store_error = str(error)
+                self._close()
                 if self._finishing.is_set():
                     return
-                self._finishing.wait(pause)  # a stop tries once more
+                self._finishing.wait(pause)  # when stopping, try once more
                 pause = min(pause * 2, _RETRY_MOST)
             else:
                 return
@@ -119,7 +114,7 @@ class Loader(threading.Thread):
         while True:
             finishing = self._finishing.is_set()
             if not finishing:
-                self._stand_back()
+                self._pause_while_busy()
             self._arrived.clear()
             got = load.step()
             now = time.monotonic()
@@ -133,22 +128,22 @@ class Loader(threading.Thread):
             elif not got and load.dirty:
                 self._finishing.wait(due - now)
             elif not got:
-                self._arrived.wait(_LOOK)
+                self._arrived.wait(_POLL)
 
     def _commit(self, load: Load) -> bool:
         done = load.commit()
         self._commits += 1
         self.committed = load.log.checkpoint()
-        self.trouble = ""
+        self.store_error = ""
         return done
 
-    def _stand_back(self) -> None:
+    def _pause_while_busy(self) -> None:
         while self._busy() and not self._finishing.is_set():
-            if self._waiting() > STAND_BACK_BYTES:
+            if self._waiting() > MAX_WAITING_BYTES:
                 return
             time.sleep(0.01)
 
-    def _let_go(self) -> None:
+    def _close(self) -> None:
         if self._load is not None:
             self._load.close()
             self._load.store.close()

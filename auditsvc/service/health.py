@@ -49,7 +49,7 @@ class Health:
 
     def report_errors(self, parts: Parts) -> None:
         """Log each error once, and once that it is over."""
-        self.errors["store"] = parts.loader.trouble if parts.loader else ""
+        self.errors["store"] = parts.loader.store_error if parts.loader else ""
         self.errors["spool"] = parts.sink.refused if parts.sink else ""
         self.errors["coverage"] = parts.watch.problem if parts.watch else ""
         for part, error in self.errors.items():
@@ -90,9 +90,10 @@ class Health:
         for part in (parts.collector, parts.loader):
             if part is not None and part.error is not None:
                 raise part.error
-        if parts.loader is not None and parts.loader.trouble:
+        error = parts.loader.store_error if parts.loader is not None else ""
+        if error:
             raise StoreError(
-                f"{parts.waiting} bytes of log are not in the store yet: {parts.loader.trouble}",
+                f"{parts.waiting} bytes of log are not in the store yet: {error}",
                 "the spool keeps them, and the next run loads them",
             )
 

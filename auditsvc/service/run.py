@@ -174,7 +174,7 @@ class Service:
         errors = self._health.errors
         errors["store's place"] = ""
         try:
-            if place and loader is not None and not loader.trouble:
+            if place and loader is not None and not loader.store_error:
                 self._wiring.known.reached(place.segment, place.position)
         except OSError as error:
             errors["store's place"] = f"{error.filename}: {error.strerror}"

@@ -122,7 +122,7 @@ def test_one_writer(tmp_path):
     """A second writer is refused in one line that says what to do."""
     with (
         writer(tmp_path),
-        pytest.raises(SpoolError, match="another auditsvc writes there; stop it"),
+        pytest.raises(SpoolError, match="another auditsvc is writing there; stop it"),
     ):
         writer(tmp_path)
     writer(tmp_path).close()
