@@ -111,7 +111,7 @@ def test_refused_write_leaves_no_part(tmp_path, monkeypatch):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
         monkeypatch.setattr(os, "write", filling)
-        with pytest.raises(SpoolError, match="No space left on device; make room"):
+        with pytest.raises(SpoolError, match="No space left on device; free disk space"):
             out.append(b"too much\n")
         monkeypatch.undo()
         out.append(b"after\n")
