@@ -11,7 +11,8 @@ The tree:
     |   `-- LockedError    audit is locked until reboot (-e 2)
     |-- SpoolError         a spool or log file cannot be read or written
     |-- StoreError         the database refused, or is not ours
-    |   |-- AbsentError    there is no store, or it is empty, and none is to be made
+    |   |-- ForeignError   what is there is not ours, or not the store that was known
+    |   |   `-- AbsentError there is no store, or it is empty, and none is to be made
     |   |-- ClashError     a dimension's id stands for other content: pin and read again
     |   `-- RefusedError   a batch has something in it that the database cannot hold
     |-- JournalError       journald takes nothing, or its journal cannot be read
@@ -95,7 +96,11 @@ class StoreError(AuditsvcError):
         self.retryable = retryable
 
 
-class AbsentError(StoreError):
+class ForeignError(StoreError):
+    """What is there is another program's, another store, or may be changed by others."""
+
+
+class AbsentError(ForeignError):
     """There is no store there, or nothing is in it, and none is to be made."""
 
 

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
 from auditsvc.cli.options import StoreOption
 from auditsvc.config import load_settings
+from auditsvc.errors import QueryError
+from auditsvc.host.signals import alarm
 from auditsvc.render.rows import Format, write_rows
+from auditsvc.store.read.limits import Limits
 from auditsvc.store.read.sql import run_query
+
+_MEMORY: Final = 512 << 20
+"""Bytes that a question may take."""
 
 
 def query(
@@ -28,6 +35,15 @@ def query(
             "--exact", help="Leave CSV cells that a spreadsheet would run as formulas as they are."
         ),
     ] = False,
+    timeout: Annotated[
+        float,
+        typer.Option(
+            "--timeout",
+            help="End the question after this long, a pager that waits included; 0: never.",
+            metavar="SECONDS",
+            min=0,
+        ),
+    ] = 300.0,
 ) -> None:
     """Ask the store a question in SQL.
 
@@ -37,6 +53,23 @@ def query(
     """
     settings = load_settings(store=store)
     chosen = form or (Format.TABLE if sys.stdout.isatty() else Format.CSV)
-    with run_query(settings.store, sql) as result:
-        write_rows(result, chosen, sys.stdout, exact=exact)
-        sys.stdout.flush()
+    limits = Limits(timeout, _MEMORY)
+    late = limits.late()
+    try:
+        with (
+            alarm(limits.seconds, late),
+            run_query(settings.store, sql, limits) as result,
+        ):
+            write_rows(result, chosen, sys.stdout, exact=exact)
+            sys.stdout.flush()
+    except QueryError as error:
+        if error.what == late.what:
+            _drop_output()
+        raise
+
+
+def _drop_output() -> None:
+    """Let go of what is buffered: it would wait for a pager again, at the interpreter's end."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)

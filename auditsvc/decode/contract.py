@@ -35,6 +35,7 @@ COUNTS: Final = (
     "raw",  # lines that are kept raw, because they are not records
     "gap",  # serials not seen; can decrease when a late one arrives
     "kernel_lost",  # records the kernel lost (its `lost`), as the collector recorded them
+    "told_lost",  # records that are missing in a kernel's log, as that log says
     "spool_lost",  # records the collector could not write
 )
 
@@ -69,8 +70,9 @@ class Decoder(Protocol):
         """Give the state for a restart, to be read by `restore` only.
 
         First a line `#gap SERIAL MILLISECONDS[ NODE]` for each host, with the highest
-        serial and time seen; then the lines of the open events in the order in which
-        the events were opened; last the incomplete line.
+        serial and time seen, and `#lost COUNT`, the last count in a kernel's log; then the
+        lines of the open events in the order in which the events were opened; last the
+        incomplete line.
         """
 
     def restore(self, pending: bytes, now: float) -> None:

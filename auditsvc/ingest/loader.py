@@ -4,7 +4,9 @@ Invariants:
 
 * It pauses while the input rate is high, as long as the spool has room: the audited tasks
   have priority, then the log, then the database.
-* If the database is unavailable it waits; the log grows meanwhile and nothing is lost.
+* If the database is unavailable, locked, read-only or of another schema, it waits, also at the
+  start; the log grows meanwhile and nothing is lost.
+* If the database does not answer, `store_error` says so within seconds, to any thread.
 """
 
 from __future__ import annotations
@@ -12,18 +14,26 @@ from __future__ import annotations
 import os
 import threading
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from auditsvc.errors import StoreError
+from auditsvc.errors import ForeignError, StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from auditsvc.ingest.load import Load
 
 
 MAX_WAITING_BYTES = 256 << 20
 """The loader does not pause if more bytes of log than this are waiting."""
+
+
+STALLED_SECONDS = 10.0
+"""The store counts as one that does not answer if a single step of work takes longer."""
+
+_RETRY_FIRST, _RETRY_MOST = 0.5, 30.0  # seconds
+
 
 _RETRY_FIRST, _RETRY_MOST = 0.5, 30.0  # seconds
 _NICE = 10
@@ -43,27 +53,54 @@ class Loader(threading.Thread):
         busy: Callable[[], bool],
         waiting: Callable[[], int],
     ) -> None:
-        """`begin` opens the store and the log (StoreError); it is called here once.
+        """`begin` opens the store and the log (StoreError), by this thread.
 
         `busy`: whether the input rate is high; `waiting`: bytes of log that were not read.
         """
         super().__init__(name="loader", daemon=True)
-        self.store_error = ""
-        """Why rows cannot be stored now, "" if they can."""
         self.error: BaseException | None = None
         """The unexpected error that ended the thread."""
         self.committed = ("", 0)
-        """Segment and position up to which rows are in the store."""
+        """Segment and position up to which rows are in the store; valid if `open`."""
+        self.open = False
+        """Whether the store was opened by this run."""
+        self.hindrance = ""
+        """Why the store's file cannot be kept small now, "" if it can."""
+        self._store_error = ""
+        self._since: float | None = None
+        """When the current work with the store began; None without any."""
         self._begin = begin
-        self._load: Load | None = begin()
-        self.committed = self._load.log.checkpoint()
+        self._load: Load | None = None
         self._batch_bytes = batch_bytes
         self._latency = latency
         self._arrived = arrived
         self._busy = busy
         self._waiting = waiting
         self._finishing = threading.Event()
+        self._tried = threading.Event()
+        self._refusable = True
         self._commits = 0
+
+    @property
+    def store_error(self) -> str:
+        """Why rows cannot be stored now, "" if they can."""
+        since = self._since
+        if self._store_error or since is None or time.monotonic() - since < STALLED_SECONDS:
+            return self._store_error
+        return f"the store has not answered for more than {STALLED_SECONDS:g} s"
+
+    def await_store(self, patience: float) -> None:
+        """Wait until the store was opened or failed to open, for at most `patience` seconds.
+
+        Raises the error that ended the thread: up to now, a foreign store is refused. Later
+        that is an error like others, as collecting has begun.
+        """
+        self._tried.wait(patience)
+        self._refusable = False
+        if self.error is not None:
+            raise self.error
+        if not self._tried.is_set():
+            self._store_error = "the store has not answered yet"
 
     def finish(self, patience: float) -> None:
         """Load the rest of the log, then end; waits until that is done.
@@ -77,7 +114,7 @@ class Loader(threading.Thread):
             before = self._commits
             self.join(patience)
             if self.is_alive() and self._commits == before:
-                self.store_error = f"the store has not answered for {patience:g} s"
+                self._store_error = f"the store has not answered for {patience:g} s"
                 return
 
     def run(self) -> None:
@@ -89,6 +126,7 @@ class Loader(threading.Thread):
         except BaseException as error:  # noqa: BLE001 (handed to the service, which ends the run)
             self.error = error
         finally:
+            self._tried.set()
             self._close()
 
     def _run(self) -> None:
@@ -96,11 +134,15 @@ class Loader(threading.Thread):
         while True:
             try:
                 if self._load is None:
-                    self._load = self._begin()
+                    self._open()
+                assert self._load is not None
                 self._pump(self._load)
             except StoreError as error:
-                pause = pause if self.store_error else _RETRY_FIRST
-                self.store_error = str(error)
+                if self._refusable and isinstance(error, ForeignError):
+                    raise
+                pause = pause if self._store_error else _RETRY_FIRST
+                self._store_error = str(error)
+                self._tried.set()
                 self._close()
                 if self._finishing.is_set():
                     return
@@ -108,6 +150,24 @@ class Loader(threading.Thread):
                 pause = min(pause * 2, _RETRY_MOST)
             else:
                 return
+
+    def _open(self) -> None:
+        with self._asking():
+            self._load = self._begin()
+        self.committed = self._load.log.checkpoint()
+        if not self.open:
+            self._store_error = ""
+        self.open = True
+        self._tried.set()
+
+    @contextmanager
+    def _asking(self) -> Iterator[None]:
+        """Record when a step of work with the store begins."""
+        self._since = time.monotonic()
+        try:
+            yield
+        finally:
+            self._since = None
 
     def _pump(self, load: Load) -> None:
         due = 0.0
@@ -128,14 +188,22 @@ class Loader(threading.Thread):
             elif not got and load.dirty:
                 self._finishing.wait(due - now)
             elif not got:
+                self._store_error = ""  # nothing waits
+                self._relieve(load)
                 self._arrived.wait(_POLL)
 
     def _commit(self, load: Load) -> bool:
-        done = load.commit()
+        with self._asking():
+            done = load.commit()
         self._commits += 1
         self.committed = load.log.checkpoint()
-        self.store_error = ""
+        self._store_error = ""
+        self._relieve(load)
         return done
+
+    def _relieve(self, load: Load) -> None:
+        with self._asking():
+            self.hindrance = load.store.relieve()
 
     def _pause_while_busy(self) -> None:
         while self._busy() and not self._finishing.is_set():

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from auditsvc.decode.batch import Batch
     from auditsvc.decode.contract import Decoder
 
-_GAP: Final = b"#gap "
+_STATE: Final = b"#"  # begins the lines of `pending` that are none of events
 _MOST_TRIALS: Final = 500
 
 
@@ -66,8 +66,8 @@ class Quarantine:
         self._accepts = accepts
         self._piece = piece
         *lines, rest = piece.pending.split(b"\n")
-        self._gaps = [line for line in lines if line.startswith(_GAP)]
-        self._open = [line for line in lines if not line.startswith(_GAP)]
+        self._gaps = [line for line in lines if line.startswith(_STATE)]
+        self._open = [line for line in lines if not line.startswith(_STATE)]
         self._rest = rest
         self._text = rest + piece.data
         self._reason = ""

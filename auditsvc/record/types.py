@@ -52,6 +52,22 @@ OF_TASK: Final = frozenset(
 """Types whose `pid=` is the task of their event's SYSCALL."""
 
 
+_UBUNTU_TASK: Final = 1420
+
+
+def of_body(number: int, body: bytes) -> int:
+    """Give the type that a record has by what it says.
+
+    Ubuntu's kernels number MAC_TASK_CONTEXTS and MAC_OBJ_CONTEXTS 1420 and 1421, which
+    are IPE's elsewhere.
+    """
+    if number == _UBUNTU_TASK and body.startswith(b"subj_"):
+        return MAC_TASK_CONTEXTS
+    if number == _UBUNTU_TASK + 1 and body.startswith(b"obj_"):
+        return MAC_OBJ_CONTEXTS
+    return number
+
+
 def is_user(number: int) -> bool:
     """Whether records of a type come from user space, each with its own serial.
 

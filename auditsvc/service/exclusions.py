@@ -64,6 +64,7 @@ class Exclusions:
         """The store's, if it runs on this host; the loader's thread sets it."""
         self._rules = rules
         self._unproved = ""
+        self._opened = False
         self._forwarder = forwarder
         self._excluded: Server | None = None
         self._forwarder_pid: int | None = None
@@ -74,7 +75,7 @@ class Exclusions:
         return self._all()
 
     def look(self, store: Store) -> None:
-        """See where the server of a store that was opened runs."""
+        """See where the server of a store that was opened runs; the forwarder may begin."""
         unproved = ""
         try:
             self.server = local_server(store)
@@ -87,6 +88,7 @@ class Exclusions:
                 why=unproved,
             )
         self._unproved = unproved
+        self._opened = True
 
     def watch(self, session: Session | None) -> bool:
         """Exclude the server and the forwarder for as long as they live; whether rules changed."""
@@ -123,7 +125,7 @@ class Exclusions:
         return True
 
     def _watch_forwarder(self, session: Session | None) -> bool:
-        if self._forwarder is None:
+        if self._forwarder is None or not self._opened:
             return False
         self._forwarder.watch()
         if session is None or self._forwarder.pid == self._forwarder_pid:

@@ -50,6 +50,7 @@ class Health:
     def report_errors(self, parts: Parts) -> None:
         """Log each error once, and once that it is over."""
         self.errors["store"] = parts.loader.store_error if parts.loader else ""
+        self.errors["store's readers"] = parts.loader.hindrance if parts.loader else ""
         self.errors["spool"] = parts.sink.refused if parts.sink else ""
         self.errors["coverage"] = parts.watch.problem if parts.watch else ""
         for part, error in self.errors.items():
@@ -116,4 +117,5 @@ class Health:
             spool_waiting=parts.waiting,
             spool_trouble=self.errors["spool"],
             store_trouble=self.errors["store"],
+            store_hindrance=self.errors["store's readers"],
         )

@@ -49,6 +49,18 @@ class Database(Protocol):
     def empty(self, connection: Connection) -> bool:
         """Whether there is nothing in it; StoreError if what is there is not ours."""
 
+    def strangers(self, connection: Connection, *, whole: bool) -> list[str]:
+        """Name what is in the schema and not ours (`auditsvc.store.objects`).
+
+        Once `whole` found nothing, `begin` sees that nothing of the kind comes later.
+        """
+
+    def unhurried(self, connection: Connection) -> None:
+        """Let the statements of this transaction take their time: those of a migration."""
+
+    def relieve(self) -> str:
+        """Keep the database small, between transactions; give what hinders that, "" if nothing."""
+
     def settle(self, connection: Connection) -> None:
         """Do what a new store needs beside its tables."""
 

@@ -108,6 +108,7 @@ fn counts_of<'py>(py: Python<'py>, counts: &Counts) -> PyResult<Bound<'py, PyDic
     shown.set_item("raw", counts.raw)?;
     shown.set_item("gap", counts.gap)?;
     shown.set_item("kernel_lost", counts.kernel_lost)?;
+    shown.set_item("told_lost", counts.told_lost)?;
     shown.set_item("spool_lost", counts.spool_lost)?;
     Ok(shown)
 }

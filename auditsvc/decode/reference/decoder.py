@@ -25,7 +25,7 @@ from auditsvc.decode.reference.types import TypeTable
 from auditsvc.errors import StoreError
 from auditsvc.record import types
 from auditsvc.record.fields import parse_fields, to_int
-from auditsvc.record.line import ESCAPED, MAX_SECOND, MAX_SERIAL, STAMP, parse_line
+from auditsvc.record.line import ESCAPED, MAX_SECOND, MAX_SERIAL, STAMP, parse_line, parse_loss
 
 if TYPE_CHECKING:
     from auditsvc.decode.batch import Batch, Row
@@ -44,6 +44,7 @@ _EVENT: Final = re.compile(
     rb"(\1type=EOE msg=audit\(\2\): ?\n)?"
 )
 _GAP: Final = re.compile(rb"#gap ([0-9]+) ([0-9]+)(?: (.*))?")
+_TOLD: Final = re.compile(rb"#lost ([0-9]{1,10})")
 # Input with these goes through the normal path.
 _PLAIN_ONLY: Final = (b"\r", b"\0", ESCAPED)
 
@@ -64,6 +65,7 @@ class ReferenceDecoder:
         self._counts = dict.fromkeys(COUNTS, 0)
         self._raw: list[tuple[int, bytes, str]] = []
         self._raw_held = 0  # approximate size of `_raw` in bytes
+        self._told = 0  # the last count of losses in a kernel's log
         self._parts: list[bytes] = []  # of the incomplete line
         self._held = 0  # bytes in them
         self._position = 0  # where they begin, from the beginning of the input
@@ -132,7 +134,7 @@ class ReferenceDecoder:
                 kind = self._types.number(name)
                 if types.is_user(kind):
                     return False
-                others.append((kind, body))
+                others.append((types.of_body(kind, body), body))
         others.append((types.PROCTITLE, title))
         self._see(node, when, int(ms), number)
         counts = self._counts
@@ -158,6 +160,18 @@ class ReferenceDecoder:
         reason = self._record(text, now)
         if reason is not None:
             self._keep_raw(position, text, reason)
+            self._count_told(text)
+
+    def _count_told(self, text: bytes) -> None:
+        """Read in a kernel's log how many records it suppressed, or lost in total."""
+        if (told := parse_loss(text)) is None:
+            return
+        suppressed, lost = told
+        if lost is not None:
+            # A count that fell begins anew: the host was booted.
+            suppressed += lost - self._told if lost >= self._told else lost
+            self._told = lost
+        self._counts["told_lost"] += suppressed
 
     def _keep_raw(self, position: int, line: bytes, reason: str) -> None:
         self._counts["raw"] += 1
@@ -172,7 +186,7 @@ class ReferenceDecoder:
         line = parse_line(text)
         if isinstance(line, str):
             return line
-        number = self._types.number(line.type_name)
+        number = types.of_body(self._types.number(line.type_name), line.body)
         key = line.stamp if line.node is None else b"node=%b %b" % (line.node, line.stamp)
         if number == types.EOE:
             self._counts["end"] += 1
@@ -235,11 +249,13 @@ class ReferenceDecoder:
         return batch
 
     def pending(self) -> bytes:
-        """Give the serials reached, the lines of open events and the unfinished line."""
+        """Give the counters, the lines of open events and the incomplete line."""
         lines = [
             b"#gap %d %d" % (serials.highest, serials.when) + (b" " + node if node else b"")
             for node, serials in self._serials.items()
         ]
+        if self._told:
+            lines.append(b"#lost %d" % self._told)
         lines += self._events.lines()
         return b"".join(line + b"\n" for line in lines) + b"".join(self._parts)
 
@@ -252,6 +268,8 @@ class ReferenceDecoder:
         for line in lines:
             if match := _GAP.fullmatch(line):
                 self._serials[match[3] or b""] = Serials(int(match[1]), int(match[2]))
+            elif match := _TOLD.fullmatch(line):
+                self._told = int(match[1])
             elif reason := self._record(line, now, again=True):
                 raise StoreError(f"the checkpoint holds a line that is {reason}: {line!r}")
         self._parts = [rest] if rest else []

@@ -3,14 +3,17 @@
 An event ends
 
 * at its PROCTITLE or EOE: the kernel writes PROCTITLE last, except for EOE
-  (audit_log_exit); an io_uring operation has an EOE and no PROCTITLE, unless it ran
+  (audit_log_exit). A PROCTITLE that arrives first begins an event, as ausearch prints
+  records in reverse. An io_uring operation has an EOE and no PROCTITLE, unless it ran
   inside io_uring_enter, whose SYSCALL then follows. An EOE without an open event is
   ignored: its event has ended at its PROCTITLE;
 * at once, if its first record is of user space, of the audit daemon, or SECCOMP,
   ANOM_ABEND, KERNEL; unless that record has `subj=?`, which a MAC_TASK_CONTEXTS
   follows. LOGIN, CONFIG_CHANGE, AVC and all other types can be part of a system call's
   event, so they wait;
-* when another SYSCALL with the same identity arrives (DISPLACED);
+* when another SYSCALL with the same identity arrives (DISPLACED), or, before any SYSCALL,
+  an AVC, LOGIN ... of another task than that of the first record: a host without a clock
+  begins each boot with the same time and serial;
 * when no record of it arrived for the idle time (TIMEOUT), when too many events or
   bytes are open (EVICTED, the event that was opened first), when it has more records
   than an event can have (EVICTED), and at the end of input (END_OF_INPUT). Events for
@@ -25,6 +28,7 @@ continue after a restart from the lines of the open events.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -48,6 +52,9 @@ MAX_RECORDS: Final = 4096
 """Of one event; such an execve has about 2,000, a call with many PATHs about 100."""
 
 
+_PID: Final = re.compile(rb"(?:^| )pid=([0-9]{1,20})(?= |\Z)")
+
+
 @dataclass(slots=True)
 class Event:
     """An event that has not ended."""
@@ -55,6 +62,8 @@ class Event:
     identity: Identity
     last: float
     has_call: bool = False
+    pid: bytes | None = None
+    """The task's pid, if its first record has one."""
     records: list[Record] = field(default_factory=list)
     lines: list[bytes] = field(default_factory=list)
 
@@ -108,19 +117,21 @@ class Events:
             if not awaits_context:
                 self._done(_identity(line), [record], None)
                 return True
-        if event is not None and number == types.SYSCALL and event.has_call:
+        if event is not None and _is_another(event, number, line.body):
             self._end(key, DISPLACED)
             event = None
         first = event is None
         if event is None:
             event = self._open[key] = Event(_identity(line), now)
+            if number in types.OF_TASK:
+                event.pid = _pid(line.body)
         event.has_call |= number == types.SYSCALL
         event.records.append(record)
         event.lines.append(text)
         event.last = now
         self.open_records += 1
         self._bytes += len(text) + RECORD_SIZE
-        if number == types.PROCTITLE:
+        if number == types.PROCTITLE and not first:
             self._end(key, None)
         elif len(event.records) >= MAX_RECORDS:
             self._end(key, EVICTED)
@@ -149,6 +160,21 @@ class Events:
         self.open_records -= len(event.records)
         self._bytes -= sum(map(len, event.lines)) + len(event.lines) * RECORD_SIZE
         self._done(event.identity, event.records, reason)
+
+
+def _is_another(event: Event, number: int, body: bytes) -> bool:
+    """Whether a record begins another event with the same identity."""
+    if event.has_call:
+        return number == types.SYSCALL
+    if event.pid is None or number not in types.OF_TASK:
+        return False
+    return _pid(body) not in (None, event.pid)
+
+
+def _pid(body: bytes) -> bytes | None:
+    """Give the digits of a record's first ` pid=`."""
+    match = _PID.search(body)
+    return None if match is None else match[1]
 
 
 def _identity(line: Line) -> Identity:

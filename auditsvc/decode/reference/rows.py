@@ -35,7 +35,7 @@ Record = tuple[int, bytes]
 """A record of an event: its type and its body."""
 
 _PATH: Final = re.compile(rb"item=([0-9]{1,9}) (.*)", re.DOTALL)
-_SADDR: Final = re.compile(rb"saddr=([^ \x1d]*)(?:\x1dSADDR=[^\x1d]*)?", re.DOTALL)
+_SADDR: Final = re.compile(rb"saddr=([^ \x1d]*)")
 # __AUDIT_ARCH_LE of linux/audit.h.
 LITTLE_ENDIAN: Final = 0x40000000
 _EVENT_COLUMNS: Final = (b"pid", b"uid", b"auid", b"ses")
@@ -53,6 +53,18 @@ class Identity(NamedTuple):
 def _is_single_field(body: bytes, start: bytes) -> bool:
     """Whether a record is a single field."""
     return body.startswith(start) and b" " not in body and b"\x1d" not in body
+
+
+def _address(body: bytes) -> tuple[bytes, bool]:
+    """Give the hex of a SOCKADDR, and whether it has nothing else but auditd's interpretation."""
+    match = _SADDR.match(body)
+    assert match is not None
+    saddr, glued, _ = match[1].partition(b"SADDR={")
+    if glued:
+        return saddr.removesuffix(b"#035"), b"\x1d" not in body
+    rest = body[match.end() :]
+    is_all = not rest or (rest.startswith(b"\x1dSADDR=") and b"\x1d" not in rest[1:])
+    return match[1], is_all
 
 
 def _first(fields: Iterable[Field], name: bytes) -> bytes | None:
@@ -218,11 +230,12 @@ class Rows:
                 self._paths.append((event, paths, item, self._dimensions.file(rest)))
                 paths += 1
                 continue
-            if number == types.SOCKADDR and (match := _SADDR.match(body)):
-                address = self._dimensions.address(match[1], little=little)
+            if number == types.SOCKADDR and body.startswith(b"saddr="):
+                saddr, is_all = _address(body)
+                address = self._dimensions.address(saddr, little=little)
                 self._sockaddrs.append((event, addresses, address))
                 addresses += 1
-                if match.end() == len(body):
+                if is_all:
                     continue
             seq = seen.get(number, 0)
             seen[number] = seq + 1

@@ -10,6 +10,7 @@ import time
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from auditsvc.decode.ids import SERIAL_BITS, event_id
+from auditsvc.store.read.limits import Limits
 from auditsvc.store.read.sql import run_query
 
 if TYPE_CHECKING:
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
 
 _NEWEST: Final = 1000
 """Where hosts share a store, the newest call of one host is looked for among so many."""
+
+
+_SHORT: Final = Limits(seconds=10)
+"""For what `status` asks, which must not wait for a store that somebody keeps locked."""
 
 
 class Lag(NamedTuple):
@@ -39,7 +44,7 @@ def lag(url: str, consumer: str) -> Lag | None:
         SELECT count(a.seq), min(a.high) >> {SERIAL_BITS}
         FROM consumer c LEFT JOIN arrival a ON a.seq >= c.seq
         WHERE c.name = {quoted(consumer)} GROUP BY c.name"""  # noqa: S608 - literals are quoted
-    with run_query(url, sql) as rows:
+    with run_query(url, sql, _SHORT) as rows:
         for arrivals, oldest in rows:
             seconds = 0.0 if oldest is None else max(0.0, time.time() - number(oldest))
             return Lag(number(arrivals), seconds)
@@ -48,7 +53,7 @@ def lag(url: str, consumer: str) -> Lag | None:
 
 def ledger_totals(url: str) -> dict[str, int]:
     """Counts of the ledger by cause, over all sources."""
-    with run_query(url, "SELECT cause, sum(count) FROM ledger GROUP BY cause") as rows:
+    with run_query(url, "SELECT cause, sum(count) FROM ledger GROUP BY cause", _SHORT) as rows:
         return {str(cause): int(str(count)) for cause, count in rows}
 
 

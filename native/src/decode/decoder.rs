@@ -6,7 +6,7 @@ use super::cache::is_same;
 use super::dimensions::{Dimensions, ROW_SIZE};
 use super::events::{Event, Events, RECORD_SIZE};
 use super::fields::{parse_fields, to_int};
-use super::line::{Line, parse_line};
+use super::line::{Line, parse_line, parse_loss};
 use super::rows::{DISPLACED, END_OF_INPUT, EVICTED, Identity, Record, Records, Rows, TIMEOUT};
 use super::serials::Serials;
 use super::types::{self, TypeTable};
@@ -27,6 +27,7 @@ pub struct Counts {
     pub raw: i64,
     pub gap: i64,
     pub kernel_lost: i64,
+    pub told_lost: i64,
     pub spool_lost: i64,
 }
 
@@ -49,6 +50,8 @@ pub struct Decoder {
     raw: Vec<Raw>,
     /// Approximate size of `raw` in bytes.
     raw_held: usize,
+    /// The last count of losses in a kernel's log.
+    told: i64,
     idle: f64,
     max_open: usize,
     /// The incomplete line, and its position from the beginning of the input.
@@ -68,6 +71,7 @@ impl Decoder {
             counts: Counts::default(),
             raw: Vec::new(),
             raw_held: 0,
+            told: 0,
             idle,
             max_open,
             rest: Vec::new(),
@@ -132,7 +136,19 @@ impl Decoder {
         self.counts.received += 1;
         if let Err(reason) = self.record(text, now, false) {
             self.keep_raw(position, text, reason.to_owned());
+            self.count_told(text);
         }
+    }
+
+    /// Reads in a kernel's log how many records it suppressed, or lost in total.
+    #[cold]
+    fn count_told(&mut self, text: &[u8]) {
+        let Some((mut suppressed, lost)) = parse_loss(text) else { return };
+        if let Some(lost) = lost {
+            suppressed += if lost >= self.told { lost - self.told } else { lost };
+            self.told = lost;
+        }
+        self.counts.told_lost += suppressed;
     }
 
     #[cold]
@@ -146,7 +162,7 @@ impl Decoder {
     #[inline]
     fn record(&mut self, text: &[u8], now: f64, again: bool) -> Result<(), &'static str> {
         let line = parse_line(text)?;
-        let number = self.types.number(line.type_name);
+        let number = types::of_body(self.types.number(line.type_name), line.body(text));
         if number == types::EOE {
             self.counts.end += 1;
             if let Some(slot) = self.events.find(line.node, line.stamp) {
@@ -191,16 +207,28 @@ impl Decoder {
                 slot = None;
             }
         }
+        if let Some(open) = slot.filter(|_| types::is_of_task(number)) {
+            let event = self.events.at(open);
+            let is_other = !event.has_call
+                && event.pid.as_deref().zip(pid(line.body(text))).is_some_and(|(a, b)| a != b);
+            if is_other {
+                self.end(open, Some(DISPLACED));
+                slot = None;
+            }
+        }
         let first = slot.is_none();
         let slot = slot.unwrap_or_else(|| self.events.open(line));
         let event = self.events.at(slot);
         event.has_call |= number == types::SYSCALL;
+        if first && types::is_of_task(number) {
+            event.pid = pid(line.body(text)).map(<[u8]>::to_vec);
+        }
         event.push(number, line, text);
         event.last = now;
         let records = event.records().records.len();
         self.open_records += 1;
         self.open_bytes += text.len() + RECORD_SIZE;
-        if number == types::PROCTITLE {
+        if number == types::PROCTITLE && !first {
             self.end(slot, None);
         } else if records >= MAX_RECORDS {
             self.end(slot, Some(EVICTED));
@@ -301,6 +329,9 @@ impl Decoder {
             }
             out.push(b'\n');
         }
+        if self.told > 0 {
+            out.extend_from_slice(format!("#lost {}\n", self.told).as_bytes());
+        }
         for line in self.events.iter().flat_map(Event::lines) {
             out.extend_from_slice(line);
             out.push(b'\n');
@@ -317,6 +348,8 @@ impl Decoder {
             if let Some((node, serials)) = parse_gap(line) {
                 self.serials.retain(|(known, _)| *known != node);
                 self.serials.push((node, serials));
+            } else if let Some(told) = parse_told(line) {
+                self.told = told;
             } else if let Err(reason) = self.record(line, now, true) {
                 let line = String::from_utf8_lossy(line);
                 return Err(format!("pending lines are records: {reason}: {line:?}"));
@@ -326,6 +359,29 @@ impl Decoder {
         self.position = -(rest.len() as i64);
         Ok(())
     }
+}
+
+/// Digits of a record's first ` pid=`.
+fn pid(body: &[u8]) -> Option<&[u8]> {
+    let mut from = 0;
+    loop {
+        let at = from + memchr::memmem::find(&body[from..], b"pid=")?;
+        from = at + 4;
+        let rest = &body[from..];
+        let length = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+        let is_field = at == 0 || body[at - 1] == b' ';
+        let ends = matches!(rest.get(length), None | Some(b' '));
+        if is_field && ends && (1..=20).contains(&length) {
+            return Some(&rest[..length]);
+        }
+    }
+}
+
+/// `#lost COUNT`
+fn parse_told(line: &[u8]) -> Option<i64> {
+    let digits = line.strip_prefix(b"#lost ")?;
+    let fits = (1..=10).contains(&digits.len()) && digits.iter().all(u8::is_ascii_digit);
+    fits.then(|| digits.iter().fold(0, |number, digit| number * 10 + i64::from(digit - b'0')))
 }
 
 /// `#gap SERIAL MILLISECONDS[ NODE]`

@@ -29,6 +29,8 @@ pub struct Event {
     serial: u32,
     pub last: f64,
     pub has_call: bool,
+    /// Digits of the task's pid, if its first record has one.
+    pub pid: Option<Vec<u8>>,
     text: Vec<u8>,
     records: Vec<Record>,
     before: u32,
@@ -173,6 +175,7 @@ impl Events {
         event.stamp = line.stamp;
         (event.second, event.ms, event.serial) = (line.second, line.ms, line.serial);
         event.has_call = false;
+        event.pid = None;
         (event.before, event.after) = (self.newest, NONE);
         match self.newest {
             NONE => self.oldest = slot,

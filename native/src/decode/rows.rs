@@ -300,6 +300,11 @@ fn split_saddr(body: &[u8]) -> Option<(&[u8], bool)> {
     let text = body.strip_prefix(b"saddr=")?;
     let length = memchr::memchr2(b' ', 0x1d, text).unwrap_or(text.len());
     let rest = &text[length..];
+    if let Some(glued) = memchr::memmem::find(&text[..length], b"SADDR={") {
+        let saddr = &text[..glued];
+        let saddr = saddr.strip_suffix(b"#035").unwrap_or(saddr);
+        return Some((saddr, memchr::memchr(0x1d, body).is_none()));
+    }
     let is_all = rest.is_empty()
         || rest
             .strip_prefix(b"\x1dSADDR=")
