@@ -1,8 +1,8 @@
-"""A batch and its checkpoint, in one transaction.
+"""Writes a batch and its checkpoint in one transaction.
 
-The fast path inserts and lets the keys tell whether anything was there already;
-only then is the transaction begun again, alone, and `auditsvc.store.write.deduplicate`
-asked where each event belongs. Either everything is stored or nothing.
+The fast path inserts all rows. Only if a key is used already, the transaction is started
+again, exclusively, and `auditsvc.store.write.deduplicate` decides where each event belongs.
+Either everything is stored or nothing.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ if TYPE_CHECKING:
     from auditsvc.decode.batch import Batch, Row
     from auditsvc.store.database import Database
 
-# Up to this many events in a batch's range of ids are read to see whether one
-# of them has an id of the batch; beyond, each id is looked up.
+# Up to this many events in a batch's range of ids are read to check whether one of them
+# has an id of the batch; with more, each id is looked up.
 _RANGE_SHARE: Final = 8
 _MOST: Final = 1 << 61
 """No count and no place is larger; the columns take four times that."""
 
 
-# A source's ledger has these from the start: no loss is said as a zero, not left out.
+# A source's ledger has these from the start, so that no loss is shown as zero.
 _ALWAYS_SHOWN: Final = (
     "received",
     "stored",
@@ -61,7 +61,7 @@ class Checkpoint:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One input of the store, and where to go on reading it."""
+    """One input of the store, and where to continue reading it."""
 
     id: int
     kind: str
@@ -74,13 +74,13 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class WriteResult:
-    """What became of a batch."""
+    """The result of writing a batch."""
 
     events: int
     """Events that are new in the store."""
 
     duplicates: int
-    """Records that were in the store already."""
+    """Records that were already in the store."""
 
 
 class _Tried(Exception):  # noqa: N818 - no error: it rolls back what was only tried
@@ -88,7 +88,7 @@ class _Tried(Exception):  # noqa: N818 - no error: it rolls back what was only t
 
 
 class _Order(NamedTuple):
-    """What `Store.write` was asked to do."""
+    """The arguments of one `Store.write`."""
 
     before: Source
     after: Source
@@ -109,7 +109,7 @@ class Writer:
         self._names = CallNames(database)
 
     def source(self, kind: str, name: str) -> Source:
-        """Find or make the source of this name, with the checkpoint that stands."""
+        """Find or make the source with this name; gives it with its checkpoint."""
         table = schema.source
         find = select(table).where(table.c.kind == kind, table.c.name == name)
         with self._database.begin(alone=False) as connection:
@@ -161,14 +161,14 @@ class Writer:
             self._names.forget()
             return WriteResult(0, 0)
         except BaseException:
-            self._names.forget()  # what it knew may have been rolled back
+            self._names.forget()  # the cached rows may have been rolled back
             raise
         self._dimensions.committed()
         self._sources[source_id] = after
         return result
 
     def _add(self, order: _Order) -> WriteResult:
-        """Insert the batch as it is; Contested if anything of it may be there."""
+        """Insert the batch unchanged; Contested if parts of it may be stored already."""
         facts = order.batch.facts
         with self._database.begin(alone=False) as connection:
             self._before(connection, order)
@@ -182,7 +182,7 @@ class Writer:
         return result
 
     def _look_and_add(self, order: _Order) -> WriteResult:
-        """Insert what is not there, with all other writers kept out."""
+        """Insert the events that are not stored yet, with all other writers excluded."""
         self._names.forget()
         with self._database.begin(alone=True) as connection:
             self._before(connection, order)
@@ -208,7 +208,7 @@ class Writer:
             self._database.insert_absent(connection, schema.raw, list(dict.fromkeys(rows)))
 
     def _check_apart(self, connection: Connection, facts: Facts) -> None:
-        """Contested if an id would stand in `syscall` and in `event`: no key tells that."""
+        """Contested if an id would be in both `syscall` and `event`: no key prevents that."""
         events = set(facts.lone_ids())
         if events and (
             facts.has_call(events) or self._fetch_ids(connection, schema.syscall, events)
@@ -229,7 +229,7 @@ class Writer:
         return {row[0] for row in found if isinstance(row[0], int)}
 
     def _reconcile(self, connection: Connection, batch: Batch) -> tuple[WriteResult, list[int]]:
-        """Write what is not there; gives the ids of the events that are new, too."""
+        """Write the events that are not stored yet; also gives their ids."""
 
         def read(table: Table, key: str, values: Iterable[int]) -> Sequence[Row]:
             return self._database.fetch(connection, table, key, values)
@@ -267,7 +267,7 @@ class Writer:
                 self._database.insert(connection, table, rows)
 
     def _after(self, connection: Connection, order: _Order, result: WriteResult) -> None:
-        """Move the checkpoint and count."""
+        """Update the checkpoint and the ledger."""
         before, after, batch, ledger = order.before, order.after, order.batch, order.ledger
         table = schema.source
         moved = connection.execute(
