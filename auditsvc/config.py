@@ -76,6 +76,15 @@ class LoaderSettings(_Section):
     """Seconds without an answer after which a stopping service leaves the rest in the spool."""
 
 
+class IngestSettings(_Section):
+    """What is believed of logs that others wrote."""
+
+    trust_kernel_log: bool = False
+    """Whether lines as the kernel prints them (dmesg, syslog) are the kernel's. Any program
+    can write such a line there; unless it is trusted it adds nothing to what our own spool
+    gave."""
+
+
 class CoverageSettings(_Section):
     """How often it is looked which tasks are covered."""
 
@@ -136,6 +145,7 @@ class Settings(BaseSettings):
     spool: SpoolSettings = SpoolSettings()
     kernel: KernelSettings = KernelSettings()
     loader: LoaderSettings = LoaderSettings()
+    ingest: IngestSettings = IngestSettings()
     guard: GuardPolicy = "report"
     """What is done when somebody else changes rules or switch: nothing, a row in `tamper`,
     or a row and putting it back."""

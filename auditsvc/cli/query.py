@@ -47,7 +47,7 @@ def query(
 ) -> None:
     """Ask the store a question in SQL.
 
-    The views are syscalls, paths, sockaddrs, events, records, tamper, coverage, ledger
+    The views are syscalls, paths, sockaddrs, events, records, tamper, coverage, ledger, origins
     and partials. On a terminal no format writes control or invisible characters as they
     are. In CSV, text that begins like a formula (= + - @) gets a ' before it.
     """

@@ -71,8 +71,8 @@ class Decoder(Protocol):
 
         First a line `#gap SERIAL MILLISECONDS[ NODE]` for each host, with the highest
         serial and time seen, and `#lost COUNT`, the last count in a kernel's log; then the
-        lines of the open events in the order in which the events were opened; last the
-        incomplete line.
+        lines of the open events in the order in which the events were opened; `#rest` if
+        the last bytes belong to a line that was split; last the incomplete line.
         """
 
     def restore(self, pending: bytes, now: float) -> None:

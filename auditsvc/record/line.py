@@ -34,6 +34,10 @@ if TYPE_CHECKING:
 ESCAPED: Final = b"\x1dESCAPED=1"
 """Ends a line whose body is escaped. A body that contains 0x1d is escaped, so it cannot end so."""
 
+FOREIGN: Final = b"FOREIGN"
+"""Name of the field at the end of a DAEMON_* line in the spool that we did not write: it was
+handed to us on standard input, and does not speak for this host."""
+
 # audit_serial() is an unsigned int; ids hold 33 bits of the second.
 MAX_SERIAL: Final = (1 << 32) - 1
 MAX_SECOND: Final = (1 << 33) - 1
@@ -70,7 +74,11 @@ _ESCAPE: Final = re.compile(rb"\\x([0-9A-F]{2})")
 
 
 class Line(NamedTuple):
-    """The parts of a record's line. `stamp` is `SECOND.MMM:SERIAL` as written in the line."""
+    """The parts of a record's line. `stamp` is `SECOND.MMM:SERIAL` as written in the line.
+
+    `is_printk`: it is written as the kernel prints it, or behind what a relay puts before a
+    line. Any program can write such a line into the kernel's log or a syslog file.
+    """
 
     node: bytes | None
     type_name: bytes
@@ -79,6 +87,7 @@ class Line(NamedTuple):
     ms: int
     serial: int
     body: bytes
+    is_printk: bool = False
 
 
 def escape(text: bytes) -> bytes:
@@ -135,24 +144,41 @@ def _kernel_text(line: bytes) -> int:
     return at
 
 
-def _take_apart(line: bytes) -> Sequence[bytes | None] | None:
+def _behind_prefix(line: bytes) -> Sequence[bytes | None] | None:
     """Give node, type, quote, stamp, second, millisecond, serial and body; None for no record."""
-    match = _LINE.fullmatch(line)
-    if match is None and (start := _begin(line)) >= 0:
-        match = _LINE.fullmatch(line, start)
-        is_kernels = match is None and _kernel_text(line) == start
-        if is_kernels and (printed := _PRINTK.fullmatch(line, start)):
-            type_name, *rest = printed.groups()
-            return None, type_name, b"", *rest
-    return None if match is None else match.groups()
+    start = _begin(line)
+    if start < 0:
+        return None
+    if match := _LINE.fullmatch(line, start):
+        return match.groups()
+    printed = _PRINTK.fullmatch(line, start) if _kernel_text(line) == start else None
+    if printed is None:
+        return None
+    type_name, *rest = printed.groups()
+    return None, type_name, b"", *rest
+
+
+def mark_foreign(line: bytes) -> bytes:
+    """Write a line (no newline) with the field FOREIGN at its end."""
+    text = line.removesuffix(b"\r")
+    body = text.removesuffix(ESCAPED)
+    return b"%b\x1d%b=1%b" % (body, FOREIGN, text[len(body) :])
+
+
+def is_foreign(body: bytes) -> bool:
+    """Whether a record's body has that field."""
+    return b"\x1d%b=" % FOREIGN in body
 
 
 def parse_line(line: bytes) -> Line | str:
     """Take a line (no newline) apart; for one that is not a record, the reason."""
-    parts = _take_apart(line.removesuffix(b"\r"))
-    if parts is None:
+    line = line.removesuffix(b"\r")
+    parts = _LINE.fullmatch(line)
+    is_printk = parts is None
+    found = _behind_prefix(line) if parts is None else parts.groups()
+    if found is None:
         return "not a record"
-    node, type_name, quote, stamp, second, ms, serial, *bodies = parts
+    node, type_name, quote, stamp, second, ms, serial, *bodies = found
     assert type_name is not None
     assert stamp is not None
     when, number = int(second or 0), int(serial or 0)
@@ -165,7 +191,7 @@ def parse_line(line: bytes) -> Line | str:
         body = unescape(body.removesuffix(ESCAPED))
     if quote:
         body = body.removesuffix(b"'")
-    return Line(node, type_name, stamp, when, int(ms or 0), number, body)
+    return Line(node, type_name, stamp, when, int(ms or 0), number, body, is_printk)
 
 
 def parse_loss(line: bytes) -> tuple[int, int | None] | None:

@@ -171,8 +171,13 @@ class Wiring:
         settings, parts = self._settings, self.parts
 
         def make(secret: bytes) -> Decoder:
-            idle = settings.loader.idle
-            return make_decoder(settings.decoder_name, secret=secret, host=settings.host, idle=idle)
+            return make_decoder(
+                settings.decoder_name,
+                secret=secret,
+                host=settings.host,
+                idle=settings.loader.idle,
+                trust_kernel_log=settings.ingest.trust_kernel_log,
+            )
 
         def begin() -> Load:
             store = self.known.open(remember=True)

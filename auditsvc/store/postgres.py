@@ -89,10 +89,10 @@ _MEANINGS: Final = {
     "53": ("it has no resources left", "check connections and memory on the server"),
 }
 _CONTESTED: Final = (errors.UniqueViolation, errors.DeadlockDetected)
-# Data exception, integrity constraint, program limit exceeded.
-_REFUSED: Final = ("22", "23", "54")
 _CREATED: Final = (errors.DuplicateTable, errors.DuplicateObject)
 """What a second writer meets, beside a key that is taken, where both make the store."""
+# Data exception, integrity constraint, program limit exceeded.
+_REFUSED: Final = ("22", "23", "54")
 _PASSING: Final = ("08", "40", "57P", "57014", "55P03", "53", "25P03")
 
 

@@ -18,9 +18,10 @@ the event's id, `ms` has the milliseconds.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import (
+    DDL,
     BigInteger,
     Column,
     Index,
@@ -32,6 +33,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 from sqlalchemy import Table as _Table
+from sqlalchemy.event import listen
 
 if TYPE_CHECKING:
     from sqlalchemy.schema import SchemaItem
@@ -108,6 +110,16 @@ arrival = Table(
     Index("arrival_high", "high"),
 )
 
+# Events that did not come from a spool: those with ids from `low` to `high`. Ranges do not
+# overlap; an event in none of them came from a spool. `source` is NULL if an older program,
+# which did not record sources, stored the events (auditsvc.store.origins).
+origin = Table(
+    "origin",
+    _key("low"),
+    _big("high", nullable=False),
+    _big("source"),
+)
+
 # --- names ---------------------------------------------------------------------------
 
 # Every stored arch, and every stored pair of arch and number, has a row; without a name
@@ -144,14 +156,31 @@ host = Table("host", _id(), Column("name", Text, nullable=False))
 
 # `value` is the text for people: UTF-8, other bytes as \xHH, NUL in a proctitle as a
 # space. `raw` is NULL if `value` is exact; otherwise it has the bytes.
+# Values are indexed by their hash on PostgreSQL, by how they begin on SQLite: a whole value
+# would stand in the file twice. There the column `head`, which is computed and takes no room,
+# is for the index alone; it is none of the columns that are written. A query that compares
+# `value` uses the index if it also says `head = substr(value, 1, HEAD)`, as the views do:
+# SQLite puts the value that is asked for into it. The column is spelled in another way than
+# that (`+ 0`): SQLite 3.40 would take an equal expression from the index that it looks in.
 text = Table(
     "text",
     _id(),
     Column("value", Text, nullable=False),
     Column("raw", LargeBinary),
-    # A B-tree of PostgreSQL has at most 2704 bytes for a key; a hash index has no limit.
-    Index("text_value", "value", postgresql_using="hash"),
 )
+HEAD: Final = 200
+"""Characters of a text in SQLite's index."""
+TEXT_INDEX: Final = {
+    "sqlite": (
+        f"ALTER TABLE text ADD COLUMN head TEXT AS (substr(value, 1, {HEAD} + 0)) VIRTUAL",
+        "CREATE INDEX text_head ON text (head)",
+    ),
+    "postgresql": ("CREATE INDEX text_value ON text USING hash (value)",),
+}
+for _dialect, _statements in TEXT_INDEX.items():
+    for _statement in _statements:
+        made = DDL(_statement)  # type: ignore[no-untyped-call]
+        listen(text, "after_create", made.execute_if(dialect=_dialect))
 
 context = Table(
     "context",

@@ -62,7 +62,7 @@ _STATISTICS: Final = (
     ("syscall", "syscall_partial", "1000 200"),
     ("syscall_name", "syscall_name_name", "4000 9"),
     ("context", None, "100000"),
-    ("text", "text_value", "1000000 1"),
+    ("text", "text_head", "1000000 1"),
     ("file", "file_name", "1000000 2"),
     ("path", "path_file", "5000000 5"),
     ("path", "path", "5000000 2 1"),

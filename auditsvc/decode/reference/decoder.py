@@ -1,8 +1,9 @@
 """The decoder in Python: the readable specification.
 
-Lines: a line ends at a newline, or after 1 MiB. NUL bytes before a line (the end of a file
-after a crash) are a line of their own, of which only the number of bytes is kept, raw. A
-line of white space is ignored. Any other line that is not a record is kept raw.
+Lines: a line ends at a newline, or after 1 MiB; the bytes after that up to the newline are
+kept raw. NUL bytes before a line (the end of a file after a crash) are a line of their own,
+of which only the number of bytes is kept, raw. A line of white space is ignored. Any other
+line that is not a record is kept raw.
 
 Two paths give the same rows. The normal one reads line by line. The fast one reads an event
 at once if its SYSCALL, other records and PROCTITLE are consecutive lines, which is nearly
@@ -25,12 +26,23 @@ from auditsvc.decode.reference.types import TypeTable
 from auditsvc.errors import StoreError
 from auditsvc.record import types
 from auditsvc.record.fields import parse_fields, to_int
-from auditsvc.record.line import ESCAPED, MAX_SECOND, MAX_SERIAL, STAMP, parse_line, parse_loss
+from auditsvc.record.line import (
+    ESCAPED,
+    MAX_SECOND,
+    MAX_SERIAL,
+    STAMP,
+    is_foreign,
+    parse_line,
+    parse_loss,
+)
 
 if TYPE_CHECKING:
     from auditsvc.decode.batch import Batch, Row
+    from auditsvc.record.line import Line
 
 MAX_LINE: Final = 1 << 20
+_REST: Final = "rest of a line of more than 1 MiB"
+_REST_MARK: Final = b"#rest"
 _MAX_HOSTS: Final = 256
 
 _EVENT: Final = re.compile(
@@ -55,11 +67,17 @@ class ReferenceDecoder:
     name = "reference"
 
     def __init__(
-        self, secret: bytes, host: str, *, idle: float = IDLE, max_open: int = MAX_OPEN
+        self,
+        secret: bytes,
+        host: str,
+        *,
+        idle: float = IDLE,
+        max_open: int = MAX_OPEN,
+        trust_kernel_log: bool = False,
     ) -> None:
         self._types = TypeTable()
         self._dimensions = Dimensions(secret, host)
-        self._rows = Rows(self._dimensions)
+        self._rows = Rows(self._dimensions, trust_kernel_log=trust_kernel_log)
         self._events = Events(self._end, idle=idle, max_open=max_open)
         self._serials: dict[bytes, Serials] = {}
         self._counts = dict.fromkeys(COUNTS, 0)
@@ -69,6 +87,7 @@ class ReferenceDecoder:
         self._parts: list[bytes] = []  # of the incomplete line
         self._held = 0  # bytes in them
         self._position = 0  # where they begin, from the beginning of the input
+        self._in_rest = False  # they belong to a line that was split
 
     @property
     def open_records(self) -> int:
@@ -99,18 +118,21 @@ class ReferenceDecoder:
         short = not any(mark in buffer for mark in _PLAIN_ONLY)
         start = 0
         while True:
-            if short and (match := _EVENT.match(buffer, start)) and self._complete_event(match):
+            if (
+                short
+                and not self._in_rest
+                and (match := _EVENT.match(buffer, start))
+                and self._complete_event(match)
+            ):
                 start = match.end()
                 continue
             end = buffer.find(b"\n", start, start + MAX_LINE + 1)
-            if end >= 0:
-                following = end + 1
-            elif len(buffer) - start > MAX_LINE:
-                following = end = start + MAX_LINE
-            else:
-                return start
-            self._line(buffer[start:end], self._position + start, now)
-            start = following
+            if is_cut := end < 0:
+                if len(buffer) - start <= MAX_LINE:
+                    return start
+                end = start + MAX_LINE
+            self._piece(buffer[start:end], self._position + start, now, is_cut=is_cut)
+            start = end if is_cut else end + 1
 
     def _complete_event(self, match: re.Match[bytes]) -> bool:
         """Decode an event at once; False if it needs the normal path."""
@@ -145,6 +167,15 @@ class ReferenceDecoder:
             counts["end"] += 1
         self._rows.syscall(Identity(node, when, int(ms), number), call, others, None)
         return True
+
+    def _piece(self, text: bytes, position: int, now: float, *, is_cut: bool) -> None:
+        """Decode a line, its first MiB, or a later part of it; `is_cut`: more of it follows."""
+        if self._in_rest:
+            self._counts["received"] += 1
+            self._keep_raw(position, text, _REST)
+        else:
+            self._line(text, position, now)
+        self._in_rest = is_cut
 
     def _line(self, text: bytes, position: int, now: float) -> None:
         """Decode one line, without its newline, that began at `position` of the input."""
@@ -197,7 +228,7 @@ class ReferenceDecoder:
             return None
         if first and number not in types.DAEMON:
             self._see(line.node, line.second, line.ms, line.serial)
-        elif number == types.DAEMON_ERR:
+        elif number == types.DAEMON_ERR and _is_own(line):
             self._count_lost(line.body)
         return None
 
@@ -219,9 +250,13 @@ class ReferenceDecoder:
             self._counts["kernel_lost"] += _count(fields.get(b"kernel"))
             self._counts["spool_lost"] += _count(fields.get(b"spool"))
 
-    def _end(self, identity: Identity, records: list[Record], reason: int | None) -> None:
+    def _end(
+        self, identity: Identity, records: list[Record], reason: int | None, is_printk: bool
+    ) -> None:
         self._counts["stored"] += len(records)
         self._rows.add(identity, records, reason)
+        if is_printk:
+            self._rows.claim(identity)
 
     def expire(self, now: float) -> None:
         """End the events of which nothing came for the idle time before `now`."""
@@ -231,7 +266,8 @@ class ReferenceDecoder:
         """End everything: no more input will come."""
         rest = b"".join(self._parts)
         if rest:
-            self._line(rest, self._position, 0.0)
+            self._piece(rest, self._position, 0.0, is_cut=False)
+        self._in_rest = False
         self._position += len(rest)
         self._parts, self._held = [], 0
         self._events.finish()
@@ -257,6 +293,8 @@ class ReferenceDecoder:
         if self._told:
             lines.append(b"#lost %d" % self._told)
         lines += self._events.lines()
+        if self._in_rest:
+            lines.append(_REST_MARK)
         return b"".join(line + b"\n" for line in lines) + b"".join(self._parts)
 
     def restore(self, pending: bytes, now: float) -> None:
@@ -270,6 +308,8 @@ class ReferenceDecoder:
                 self._serials[match[3] or b""] = Serials(int(match[1]), int(match[2]))
             elif match := _TOLD.fullmatch(line):
                 self._told = int(match[1])
+            elif line == _REST_MARK:
+                self._in_rest = True
             elif reason := self._record(line, now, again=True):
                 raise StoreError(f"the checkpoint holds a line that is {reason}: {line!r}")
         self._parts = [rest] if rest else []
@@ -291,3 +331,8 @@ def _count(value: bytes | None) -> int:
     """Read a count, which is below 2^32; 0 if it is not one."""
     number = to_int(value)
     return number if number is not None and 0 <= number < 1 << 32 else 0
+
+
+def _is_own(line: Line) -> bool:
+    """Whether the service's collector can have written a line."""
+    return line.node is None and not line.is_printk and not is_foreign(line.body)

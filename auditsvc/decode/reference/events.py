@@ -64,6 +64,7 @@ class Event:
     has_call: bool = False
     pid: bytes | None = None
     """The task's pid, if its first record has one."""
+    is_printk: bool = False
     records: list[Record] = field(default_factory=list)
     lines: list[bytes] = field(default_factory=list)
 
@@ -71,13 +72,13 @@ class Event:
 class Events:
     """The open events, in the order in which they were opened.
 
-    `done` is called with every event's identity, its records in order, and the state that
-    says why it ended early, or None.
+    `done` is called with every event's identity, its records in order, the state that says
+    why it ended early or None, and whether a line of it has the format of the kernel's log.
     """
 
     def __init__(
         self,
-        done: Callable[[Identity, list[Record], int | None], None],
+        done: Callable[[Identity, list[Record], int | None, bool], None],
         *,
         idle: float = IDLE,
         max_open: int = MAX_OPEN,
@@ -115,7 +116,7 @@ class Events:
         if types.is_user(number) or (event is None and number in types.SINGLE):
             awaits_context = b" subj=?" in line.body and key not in self._open
             if not awaits_context:
-                self._done(_identity(line), [record], None)
+                self._done(_identity(line), [record], None, line.is_printk)
                 return True
         if event is not None and _is_another(event, number, line.body):
             self._end(key, DISPLACED)
@@ -125,6 +126,7 @@ class Events:
             event = self._open[key] = Event(_identity(line), now)
             if number in types.OF_TASK:
                 event.pid = _pid(line.body)
+        event.is_printk |= line.is_printk
         event.has_call |= number == types.SYSCALL
         event.records.append(record)
         event.lines.append(text)
@@ -159,7 +161,7 @@ class Events:
         event = self._open.pop(key)
         self.open_records -= len(event.records)
         self._bytes -= sum(map(len, event.lines)) + len(event.lines) * RECORD_SIZE
-        self._done(event.identity, event.records, reason)
+        self._done(event.identity, event.records, reason, event.is_printk)
 
 
 def _is_another(event: Event, number: int, body: bytes) -> bool:

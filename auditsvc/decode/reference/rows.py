@@ -85,8 +85,9 @@ def _is_orphan(records: Sequence[Record], reason: int | None) -> bool:
 class Rows:
     """Collects the rows of events."""
 
-    def __init__(self, dimensions: Dimensions) -> None:
+    def __init__(self, dimensions: Dimensions, *, trust_kernel_log: bool = False) -> None:
         self._dimensions = dimensions
+        self._trust_kernel_log = trust_kernel_log
         self._new_batch()
 
     def _new_batch(self) -> None:
@@ -98,6 +99,7 @@ class Rows:
         self._paths: list[Row] = []
         self._sockaddrs: list[Row] = []
         self._records: list[Row] = []
+        self._claimed: list[int] = []
 
     @property
     def held(self) -> int:
@@ -117,7 +119,7 @@ class Rows:
             "record": self._records,
         }
         weights = {"syscall": self._syscall_weights, "event": self._event_weights}
-        batch = Batch(dict(self._dimensions.rows), Facts(facts, weights))
+        batch = Batch(dict(self._dimensions.rows), Facts(facts, weights, self._claimed))
         self._dimensions.rows.clear()
         self._dimensions.held = 0
         self._new_batch()
@@ -139,6 +141,15 @@ class Rows:
                 self.syscall(identity, call, others, reason)
                 return
         self._event(identity, records, reason)
+
+    def claim(self, identity: Identity) -> None:
+        """Note that an event was read from lines as the kernel prints them."""
+        if not self._trust_kernel_log:
+            self._claimed.append(self._event_id(identity))
+
+    def _event_id(self, identity: Identity) -> int:
+        host = self._dimensions.host(identity.node)
+        return identity.second << SERIAL_BITS | (identity.serial + host) & SERIAL_MASK
 
     def syscall(
         self, identity: Identity, call: Call, others: Sequence[Record], reason: int | None

@@ -10,6 +10,8 @@ stored event on its id:
   (the same log read twice, a copy that was cut short, an orphan and its
   SYSCALL): one event with the records of both, each once and in the columns that it
   belongs to (`auditsvc.store.write.late`); the records that were there already are duplicates;
+* same identity, but the event was read from a kernel's log (`Facts.claimed`) and the stored
+  one came from our own spool: both are kept;
 * same identity, but contents that exclude each other: both are kept. So do two SYSCALLs
   that differ, records of user space that differ (each is an event of its own), and
   records of two tasks: a host without a clock begins each boot at the same time, and its
@@ -28,7 +30,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from auditsvc.decode import ids
 from auditsvc.store import schema
@@ -59,6 +61,13 @@ _AT_ONCE: Final = 4000
 """Events that are looked at together, each with what is stored at its places."""
 
 
+class Barred(Protocol):
+    """Who may add to a stored event."""
+
+    def __call__(self, event: int, stored: int) -> bool:
+        """Whether an event of the batch must not add to a stored one; both by their ids."""
+
+
 @dataclass
 class Plan:
     """What to write instead of the batch's facts."""
@@ -67,6 +76,8 @@ class Plan:
     delete: list[int] = field(default_factory=list)
     duplicates: int = 0  # records that were there already
     added: int = 0  # events
+    confirmed: list[int] = field(default_factory=list)
+    """Ids of stored events of which the batch had an equal copy."""
 
 
 def reconcile(
@@ -75,13 +86,16 @@ def reconcile(
     read: Reader,
     make: Callable[[], Dimensions],
     write: Callable[[Dimensions], bool],
+    *,
+    barred: Barred,
 ) -> Iterator[Plan]:
     """Find a place for every event of a batch; see the module for the rules.
 
     Gives one plan after the other, each for some thousand events, so that memory is
     bounded: the caller carries one out before it asks for the next. `make` gives a maker of
     the dimension rows that a plan needs beside the batch's own, `write` writes what it made,
-    or says False: then the plan is made again with another maker.
+    or says False: then the plan is made again with another maker. `barred` tells which
+    events add nothing to which.
     """
     events = [
         Event(table.name, row, weight)
@@ -95,7 +109,7 @@ def reconcile(
         part = events[start : start + _AT_ONCE]
         while True:
             made = make()
-            plan = _Reconciliation(facts, read, made, together).plan(part)
+            plan = _Reconciliation(facts, read, made, together, barred=barred).plan(part)
             if write(made):
                 break
         together = {event_id: [] for event_id in together}  # they have their children
@@ -115,11 +129,14 @@ class _Reconciliation:
         read: Reader,
         made: Dimensions,
         together: Mapping[int, list[Event]],
+        *,
+        barred: Barred,
     ) -> None:
         self._facts = facts
         self._read = read
         self._late = Late(made, read)
         self._together = together
+        self._barred = barred
         self._contexts = Contexts(read)
         self._merger = Merger(self._late, self._contexts)
         # Events at their places: stored, or placed by us. None: the place is free.
@@ -212,6 +229,9 @@ class _Reconciliation:
             plan.added += 1
         elif there.says(event):
             plan.duplicates += event.weight
+            plan.confirmed.append(place)
+        elif place in self._stored and self._barred(event.id, place):
+            return False
         elif self._identity(there) == self._identity(event):
             merged = self._merger.merge(there, event)
             if merged is None:

@@ -290,8 +290,8 @@ class Merger:
         if self._is_cut(there) == self._is_cut(event):
             return None
         part, whole = (there, event) if self._is_cut(there) else (event, there)
-        records = filter(is_arguments, part.pieces)
-        if all(self._late.says_arguments(piece, whole.argv) for piece in records):
+        records = list(filter(is_arguments, part.pieces))
+        if records and all(self._late.says_arguments(piece, whole.argv) for piece in records):
             return (whole.argv,)
         return None
 

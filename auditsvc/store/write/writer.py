@@ -17,7 +17,7 @@ from auditsvc.decode import ids
 from auditsvc.decode.batch import Facts
 from auditsvc.decode.reference.dimensions import Dimensions
 from auditsvc.errors import StoreError
-from auditsvc.store import arrivals, schema
+from auditsvc.store import arrivals, origins, schema
 from auditsvc.store.database import Contested
 from auditsvc.store.write.call_names import CallNames
 from auditsvc.store.write.deduplicate import Plan, reconcile
@@ -48,6 +48,10 @@ _ALWAYS_SHOWN: Final = (
     "spool_lost",
     "gap",
 )
+
+
+_OWN_LOSS: Final = frozenset(("kernel_lost", "spool_lost"))
+"""Told by DAEMON_ERR lines; of a spool alone are they believed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +100,11 @@ class _Order(NamedTuple):
     ledger: Mapping[str, int]
     origin: int
     is_trial: bool
+
+    @property
+    def is_own(self) -> bool:
+        """Whether the source speaks for its host."""
+        return self.before.kind == origins.OWN
 
 
 class Writer:
@@ -176,6 +185,10 @@ class Writer:
             self._database.insert_facts(connection, order.batch)
             result = WriteResult(facts.count, 0)
             self._after(connection, order, result)
+            if order.is_own and origins.touches(connection, facts.all_span()):
+                raise Contested
+            if not order.is_own:
+                origins.note_foreign(connection, order.before.id, facts.ids())
             arrivals.note(connection, facts.ids)
             if order.is_trial:
                 raise _Tried
@@ -186,8 +199,12 @@ class Writer:
         self._names.forget()
         with self._database.begin(alone=True) as connection:
             self._before(connection, order)
-            result, new = self._reconcile(connection, order.batch)
+            result, new, confirmed = self._reconcile(connection, order)
             self._after(connection, order, result)
+            if order.is_own:
+                origins.note_own(connection, [*new, *confirmed])
+            else:
+                origins.note_foreign(connection, order.before.id, new)
             arrivals.note(connection, lambda: new)
             if order.is_trial:
                 raise _Tried
@@ -228,8 +245,11 @@ class Writer:
         found = self._database.fetch(connection, table, "id", wanted)
         return {row[0] for row in found if isinstance(row[0], int)}
 
-    def _reconcile(self, connection: Connection, batch: Batch) -> tuple[WriteResult, list[int]]:
-        """Write the events that are not stored yet; also gives their ids."""
+    def _reconcile(
+        self, connection: Connection, order: _Order
+    ) -> tuple[WriteResult, list[int], list[int]]:
+        """Write events that are not stored yet; gives the ids of new ones and of equal copies."""
+        batch = order.batch
 
         def read(table: Table, key: str, values: Iterable[int]) -> Sequence[Row]:
             return self._database.fetch(connection, table, key, values)
@@ -247,15 +267,22 @@ class Writer:
             pins.extend(clashing)
             return not clashing
 
+        claimed = batch.facts.claimed
+
+        def barred(event: int, stored: int) -> bool:
+            return event in claimed and origins.is_own(connection, stored)
+
         added = duplicates = 0
         new: list[int] = []
-        for plan in reconcile(batch.facts, batch.facts.weights, read, make, write):
+        confirmed: list[int] = []
+        for plan in reconcile(batch.facts, batch.facts.weights, read, make, write, barred=barred):
             self._carry_out(connection, plan)
             changed = set(plan.delete)
             new += [event for event in Facts(plan.insert).ids() if event not in changed]
+            confirmed += plan.confirmed
             added += plan.added
             duplicates += plan.duplicates
-        return WriteResult(added, duplicates), new
+        return WriteResult(added, duplicates), new, confirmed
 
     def _carry_out(self, connection: Connection, plan: Plan) -> None:
         if plan.delete:
@@ -285,6 +312,8 @@ class Writer:
                 "end the other process that reads the same source, then start again",
             )
         counts = dict(batch.counts)
+        if not order.is_own:  # nobody else knows what our kernel and our spool lost
+            counts |= dict.fromkeys(_OWN_LOSS & counts.keys(), 0)
         for cause, count in ledger.items():
             counts[cause] = counts.get(cause, 0) + count
         if result.duplicates:

@@ -6,12 +6,14 @@ use super::cache::is_same;
 use super::dimensions::{Dimensions, ROW_SIZE};
 use super::events::{Event, Events, RECORD_SIZE};
 use super::fields::{parse_fields, to_int};
-use super::line::{Line, parse_line, parse_loss};
+use super::line::{FOREIGN, Line, parse_line, parse_loss};
 use super::rows::{DISPLACED, END_OF_INPUT, EVICTED, Identity, Record, Records, Rows, TIMEOUT};
 use super::serials::Serials;
 use super::types::{self, TypeTable};
 
 const MAX_LINE: usize = 1 << 20;
+const REST: &str = "rest of a line of more than 1 MiB";
+const REST_MARK: &[u8] = b"#rest";
 const MAX_OPEN_BYTES: usize = 1 << 24;
 const MAX_RECORDS: usize = 4096;
 const MAX_HOSTS: usize = 256;
@@ -54,13 +56,22 @@ pub struct Decoder {
     told: i64,
     idle: f64,
     max_open: usize,
+    trusts_kernel_log: bool,
     /// The incomplete line, and its position from the beginning of the input.
     rest: Vec<u8>,
     position: i64,
+    /// It belongs to a line that was split.
+    in_rest: bool,
 }
 
 impl Decoder {
-    pub fn new(dimensions: Dimensions, types: TypeTable, idle: f64, max_open: usize) -> Self {
+    pub fn new(
+        dimensions: Dimensions,
+        types: TypeTable,
+        idle: f64,
+        max_open: usize,
+        trusts_kernel_log: bool,
+    ) -> Self {
         Decoder {
             rows: Rows::new(dimensions),
             types,
@@ -74,8 +85,10 @@ impl Decoder {
             told: 0,
             idle,
             max_open,
+            trusts_kernel_log,
             rest: Vec::new(),
             position: 0,
+            in_rest: false,
         }
     }
 
@@ -84,12 +97,12 @@ impl Decoder {
             data = self.finish_line(data, now);
         }
         loop {
-            let (line, next) = match memchr::memchr(b'\n', data) {
-                Some(end) if end <= MAX_LINE => (&data[..end], &data[end + 1..]),
-                _ if data.len() > MAX_LINE => data.split_at(MAX_LINE),
+            let (line, next, is_cut) = match memchr::memchr(b'\n', data) {
+                Some(end) if end <= MAX_LINE => (&data[..end], &data[end + 1..], false),
+                _ if data.len() > MAX_LINE => (&data[..MAX_LINE], &data[MAX_LINE..], true),
                 _ => break,
             };
-            self.line(line, now);
+            self.piece(line, now, is_cut);
             self.position += (data.len() - next.len()) as i64;
             data = next;
         }
@@ -103,7 +116,7 @@ impl Decoder {
             let room = (MAX_LINE + 1).saturating_sub(text.len()).min(data.len());
             if let Some(end) = memchr::memchr(b'\n', &data[..room]) {
                 text.extend_from_slice(&data[..end]);
-                self.line(&text, now);
+                self.piece(&text, now, false);
                 self.position += text.len() as i64 + 1;
                 return &data[end + 1..];
             }
@@ -113,10 +126,22 @@ impl Decoder {
                 self.rest = text;
                 return data;
             }
-            self.line(&text[..MAX_LINE], now);
+            self.piece(&text[..MAX_LINE], now, true);
             self.position += MAX_LINE as i64;
             text.drain(..MAX_LINE);
         }
+    }
+
+    /// Takes a line, its first MiB or what follows of it; `is_cut`: more follows.
+    #[inline]
+    fn piece(&mut self, text: &[u8], now: f64, is_cut: bool) {
+        if self.in_rest {
+            self.counts.received += 1;
+            self.keep_raw(self.position, text, REST.to_owned());
+        } else {
+            self.line(text, now);
+        }
+        self.in_rest = is_cut;
     }
 
     #[inline]
@@ -176,8 +201,11 @@ impl Decoder {
         }
         if first && !types::is_daemon(number) {
             self.see(&line);
-        } else if number == types::DAEMON_ERR {
-            self.count_lost(line.body(text));
+        } else if number == types::DAEMON_ERR && line.node.is_none() && !line.is_printk {
+            let body = line.body(text);
+            if memchr::memmem::find(body, FOREIGN).is_none() {
+                self.count_lost(body);
+            }
         }
         Ok(())
     }
@@ -192,12 +220,12 @@ impl Decoder {
             if !awaits_context {
                 let Line { node, second, ms, serial, .. } = *line;
                 let records = &[Record { number, line: 0..0, body: 0..body.len() }];
+                let identity = Identity { node, second, ms, serial };
                 self.counts.stored += 1;
-                self.rows.add(
-                    Identity { node, second, ms, serial },
-                    Records { records, text: body },
-                    None,
-                );
+                self.rows.add(identity, Records { records, text: body }, None);
+                if line.is_printk {
+                    self.claim(identity);
+                }
                 return true;
             }
         }
@@ -248,7 +276,19 @@ impl Decoder {
         self.open_bytes -= event.bytes();
         self.counts.stored += records.records.len() as i64;
         self.rows.add(event.identity(), records, reason);
+        if event.is_printk && !self.trusts_kernel_log {
+            let (_, id) = self.rows.event_id(event.identity());
+            self.rows.batch.claimed.push(id);
+        }
         self.events.close(slot);
+    }
+
+    #[cold]
+    fn claim(&mut self, identity: Identity<'_>) {
+        if !self.trusts_kernel_log {
+            let (_, id) = self.rows.event_id(identity);
+            self.rows.batch.claimed.push(id);
+        }
     }
 
     #[inline]
@@ -295,8 +335,9 @@ impl Decoder {
     pub fn finish(&mut self) {
         let rest = std::mem::take(&mut self.rest);
         if !rest.is_empty() {
-            self.line(&rest, 0.0);
+            self.piece(&rest, 0.0, false);
         }
+        self.in_rest = false;
         self.position += rest.len() as i64;
         while let Some(slot) = self.events.oldest() {
             self.end(slot, Some(END_OF_INPUT));
@@ -336,6 +377,10 @@ impl Decoder {
             out.extend_from_slice(line);
             out.push(b'\n');
         }
+        if self.in_rest {
+            out.extend_from_slice(REST_MARK);
+            out.push(b'\n');
+        }
         out.extend_from_slice(&self.rest);
         out
     }
@@ -350,6 +395,8 @@ impl Decoder {
                 self.serials.push((node, serials));
             } else if let Some(told) = parse_told(line) {
                 self.told = told;
+            } else if line == REST_MARK {
+                self.in_rest = true;
             } else if let Err(reason) = self.record(line, now, true) {
                 let line = String::from_utf8_lossy(line);
                 return Err(format!("pending lines are records: {reason}: {line:?}"));

@@ -4,6 +4,9 @@ use std::ops::Range;
 
 use crate::collect::format_line::ESCAPED;
 
+/// Begins a field of lines that do not speak for this host; see auditsvc/record/line.py.
+pub const FOREIGN: &[u8] = b"\x1dFOREIGN=";
+
 const MAX_SERIAL: u64 = (1 << 32) - 1;
 const MAX_SECOND: u64 = 1 << 33;
 const MAX_NODE: usize = 255;
@@ -22,6 +25,8 @@ pub struct Line<'a> {
     pub body: Range<usize>,
     /// ... or, if it was escaped, the unescaped body.
     pub unescaped: Option<Vec<u8>>,
+    /// As the kernel prints it, or whoever writes so.
+    pub is_printk: bool,
 }
 
 impl<'a> Line<'a> {
@@ -107,7 +112,9 @@ pub struct Stamp {
 #[inline]
 pub fn parse_line(line: &[u8]) -> Result<Line<'_>, &'static str> {
     let line = line.strip_suffix(b"\r").unwrap_or(line);
-    let (node, type_name, quoted, stamp, start) = match plain(line, 0) {
+    let plain = plain(line, 0);
+    let is_printk = plain.is_none();
+    let (node, type_name, quoted, stamp, start) = match plain {
         Some(parts) => parts,
         None => prefixed(line).ok_or("not a record")?,
     };
@@ -137,6 +144,7 @@ pub fn parse_line(line: &[u8]) -> Result<Line<'_>, &'static str> {
         serial: stamp.serial as u32,
         body,
         unescaped,
+        is_printk,
     })
 }
 

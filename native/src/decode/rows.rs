@@ -106,7 +106,7 @@ impl Rows {
 
     /// Approximate size in bytes of the rows that were not taken yet.
     pub fn held(&self) -> usize {
-        let Batch { syscalls, execs, paths, sockaddrs, events, records } = &self.batch;
+        let Batch { syscalls, execs, paths, sockaddrs, events, records, .. } = &self.batch;
         let children = execs.len() + paths.len() + sockaddrs.len() + records.len();
         let events = syscalls.len() + events.len();
         events * EVENT_SIZE + children * CHILD_SIZE + self.dimensions.held
@@ -124,7 +124,7 @@ impl Rows {
         self.event(identity, event, reason);
     }
 
-    fn event_id(&mut self, identity: Identity<'_>) -> (i64, i64) {
+    pub fn event_id(&mut self, identity: Identity<'_>) -> (i64, i64) {
         let host = self.dimensions.host(identity.node);
         let low = (i64::from(identity.serial) + host) & SERIAL_MASK;
         (host, identity.second << SERIAL_BITS | low)
