@@ -461,7 +461,7 @@ def test_a_name_that_is_no_segments_stops_nothing(tmp_path, name, kind):
     assert segments.backlog(tmp_path, Place()) == 8
     assert retention.discard(tmp_path, Place(2, 4), 0) == 1
     assert os.path.lexists(odd)
-    assert (name in segments.strangers(tmp_path)) == name.startswith("audit-")
+    assert (name in segments.foreign_files(tmp_path)) == name.startswith("audit-")
 
 
 def test_the_last_number_grows_on(tmp_path):

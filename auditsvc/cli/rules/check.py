@@ -14,7 +14,7 @@ from auditsvc.plural import counted
 from auditsvc.rule import Add
 from auditsvc.ruleset.advice import advise
 from auditsvc.ruleset.sources import read_rules
-from auditsvc.ruleset.watched_paths import look
+from auditsvc.ruleset.watched_paths import check_paths
 
 if TYPE_CHECKING:
     from auditsvc.errors import RuleError
@@ -27,7 +27,7 @@ def check(paths: PathsArgument = None) -> int:
     """
     errors: list[RuleError] = []
     lines = read_rules(load_settings(), paths, errors)
-    found = [*advise(lines), *look(lines)]
+    found = [*advise(lines), *check_paths(lines)]
     at = {(line.filename, line.number): place for place, line in enumerate(lines)}
     for each in sorted(found, key=lambda each: at[each.filename, each.number]):
         typer.echo(visible(str(each)))
