@@ -180,7 +180,7 @@ def test_reordering_leaves_no_gap(programs, tmp_path, kernel_lost):
             load(control, wanted, compare(control, wanted, folder), folder)
 
         turn(orders[0])
-        program = pool.submit(programs.run, auid, sys.executable, "-c", LOOP, began, stop)
+        program = pool.submit(programs.run, auid, sys.executable, "-P", "-c", LOOP, began, stop)
         try:
             until(began.exists)
             for number in range(1, LOADS):
