@@ -16,7 +16,7 @@ SOURCES := pyproject.toml README.md $(shell find auditsvc rules migrations nativ
 
 NATIVE := $(shell find native -type f -not -path 'native/target/*')
 
-.PHONY: setup dev demo check lint unit test test-long bench laurel peers lock wheel clean
+.PHONY: setup dev demo check lint unit test test-long bench laurel peers lock wheel wheelhouse clean
 
 # In $(VENV) is either the wheel (.installed) or this checkout (.dev); pytest's header says which.
 setup: $(VENV)/.installed
@@ -61,6 +61,13 @@ $(VENV)/.dev: pyproject.toml $(NATIVE) $(VENV)/.dependencies
 
 wheel: setup
 
+# What a host installs: no compiler and no index is needed there (packaging/README.md).
+wheelhouse: setup
+	rm -rf build/wheelhouse
+	$(BIN)/python -m pip wheel -q --disable-pip-version-check --require-hashes --no-deps \
+	    --no-build-isolation --wheel-dir build/wheelhouse -r packaging/constraints-runtime.txt
+	cp dist/auditsvc-*.whl build/wheelhouse
+
 demo: setup
 	tools/demo
 
@@ -84,7 +91,7 @@ lint: $(VENV)/.dependencies
 
 # Side by side, but for what has the kernel's audit: one worker more than processors, for
 # that one mostly waits.
-PYTEST := $(BIN)/pytest -n $(shell expr $$(nproc) + 1) --dist loadgroup
+PYTEST := $(BIN)/pytest -n $(shell expr $$(nproc) + 1)
 
 unit: dev
 	$(PYTEST) -q tests/unit
@@ -103,7 +110,7 @@ test: setup peers lint
 
 # Hours rather than minutes: long loops, more examples, a million records against auparse.
 test-long: setup peers lint
-	$(PYTEST) --long $(LONG_STATES:%=--host-state %) $(ARGS)
+	$(PYTEST) --long --timeout 7200 $(LONG_STATES:%=--host-state %) $(ARGS)
 
 # Against the peers, into docs/benchmarks.md. BENCH=quick: small, into build/ and not docs/.
 # LAUREL=PROGRAM takes another laurel than the one of `make laurel`, or else Debian's.
@@ -127,6 +134,7 @@ build/peers/laurel-$(LAUREL_VERSION)/bin/laurel:
 lock:
 	uv pip compile pyproject.toml --group dev --group build --universal --python-version 3.11 \
 	    --generate-hashes --no-header --no-annotate --upgrade -q -o constraints.txt
+	$(BIN)/python tools/runtime-pins < constraints.txt > packaging/constraints-runtime.txt
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info native/target
+	rm -rf $(VENV) build dist *.egg-info native/target auditsvc/_native*.so

@@ -57,6 +57,7 @@ class Decoder:
         idle: float,
         max_open: int,
         record_types: Sequence[tuple[int, str]],
+        trusts_kernel_log: bool,
     ) -> Decoder:
         """ValueError for a secret too long.
 
@@ -94,6 +95,7 @@ class NativeBatch:
         """Give a table's rows as tuples."""
     def weights(self, table: str) -> list[int]:
         """Give the records in each row's event; none but for `syscall` and `event`."""
+    def claimed(self) -> list[int]: ...
     def ids(self) -> list[int]: ...
     def lone_ids(self) -> list[int]: ...
     def span(self) -> tuple[int, int] | None: ...

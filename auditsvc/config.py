@@ -76,6 +76,15 @@ class LoaderSettings(_Section):
     """A stopping service waits so many seconds for the store; the rest stays in the spool."""
 
 
+class IngestSettings(_Section):
+    """How far logs of other programs are trusted."""
+
+    trust_kernel_log: bool = False
+    """Whether lines in the kernel's printed form (dmesg, syslog) are taken as the kernel's. Any
+    program can write such a line; if it is not trusted it adds nothing to the events of our
+    own spool."""
+
+
 class CoverageSettings(_Section):
     """How often the service checks which tasks are covered."""
 
@@ -136,6 +145,7 @@ class Settings(BaseSettings):
     spool: SpoolSettings = SpoolSettings()
     kernel: KernelSettings = KernelSettings()
     loader: LoaderSettings = LoaderSettings()
+    ingest: IngestSettings = IngestSettings()
     guard: GuardPolicy = "report"
     """What happens when somebody else changes rules or the switch: nothing, a row in `tamper`,
     or a row and the change is undone."""

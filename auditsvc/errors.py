@@ -11,8 +11,10 @@ The tree:
     |   `-- LockedError    audit is locked until reboot (-e 2)
     |-- SpoolError         a spool or log file cannot be read or written
     |-- StoreError         the database refused, or is not a store of auditsvc
-    |   |-- AbsentError    there is no store, or it is empty, and none may be made
-    |   `-- ClashError     a dimension's id belongs to other content: pin and read again
+    |   |-- ForeignError   it is not a store of auditsvc, or not the known one
+    |   |   `-- AbsentError there is no store, or it is empty, and none may be made
+    |   |-- ClashError     a dimension's id belongs to other content: pin and read again
+    |   `-- RefusedError   a batch has something that the database cannot store
     |-- JournalError       journald is unavailable, or its journal cannot be read
     `-- QueryError         the user's SQL is wrong
 
@@ -94,7 +96,11 @@ class StoreError(AuditsvcError):
         self.retryable = retryable
 
 
-class AbsentError(StoreError):
+class ForeignError(StoreError):
+    """It is another program's database, another store, or others may change it."""
+
+
+class AbsentError(ForeignError):
     """There is no store, or it is empty, and none may be made."""
 
 
@@ -113,6 +119,10 @@ class ClashError(StoreError):
             retryable=True,
         )
         self.pins = pins
+
+
+class RefusedError(StoreError):
+    """A batch has something in it that the database cannot hold, however often it is tried."""
 
 
 class JournalError(AuditsvcError):

@@ -1,7 +1,7 @@
 """What all tests share: the kernel's audit, the states of a host, and which tests run together.
 
-Live tests have the kernel's audit one at a time, so pytest-xdist gets them as one group; the
-others are grouped by file, which keeps what a module makes once.
+Live tests have the kernel's audit one at a time, so one worker of pytest-xdist runs them all;
+the others are shared out by file, so that what a module needs is made once.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import pytest
 from fixtures import host_states
 from fixtures.audit import RefusedError, alone, put_back
 from fixtures.repeats import LONG
+from xdist.scheduler import LoadScopeScheduling
 
 import auditsvc
 from auditsvc.decode import DECODERS
@@ -66,13 +67,30 @@ def pytest_generate_tests(metafunc):
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config, items):
-    """Leave out what takes long, and say which tests must not run side by side."""
+    """Leave out what takes long."""
     if not config.getoption("--long"):
         long = [item for item in items if item.get_closest_marker(LONG)]
         config.hook.pytest_deselected(items=long)
         items[:] = [item for item in items if item not in set(long)]
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group("live" if _is_live(item) else item.path.stem))
+
+
+class Groups(LoadScopeScheduling):
+    """Which tests go to one worker of pytest-xdist: those of a file, and all live ones.
+
+    A live test elsewhere would be right as well, and only wait for the lock. (xdist's own
+    groups are no help: what `loadgroup` writes into a test's id pytest 9.2 does not read.)
+    """
+
+    def _split_scope(self, nodeid):
+        states = (f"[{state}" for state in self.config.getoption("--host-state"))
+        if "tests/live/" in nodeid or any(state in nodeid for state in states):
+            return "live"
+        return nodeid.split("::")[0]
+
+
+def pytest_xdist_make_scheduler(config, log):
+    """Have tests shared out among workers by these groups."""
+    return Groups(config, log)
 
 
 def _is_live(item):

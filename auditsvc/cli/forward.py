@@ -19,7 +19,7 @@ from auditsvc.forward.process import Running
 from auditsvc.forward.readback import Readback
 from auditsvc.forward.self_exclusion import OwnProcesses
 from auditsvc.forward.settings import described, selection
-from auditsvc.host.processes import die_with
+from auditsvc.host.processes import end_with_parent
 from auditsvc.host.users import Users
 from auditsvc.render.output import Form, wants_json, write_json, write_table
 from auditsvc.runtime.forward_state import CONSUMER, read_state
@@ -64,7 +64,7 @@ def forward(
         _show(preview(settings, time.time() - 60 * minutes), settings, form)
         return
     if parent is not None:
-        die_with(parent)
+        end_with_parent(parent)
     configure_log()
     running = Running(settings.runtime_directory, settings.forward.drain)
     try:

@@ -22,6 +22,7 @@ from collections import deque
 from math import inf
 from typing import TYPE_CHECKING, Protocol
 
+from auditsvc.collect.stdin_lines import StdinLines
 from auditsvc.host.processes import boottime
 from auditsvc.kernel.messages import FIRST_RECORD, REPLACE
 from auditsvc.native import native_core
@@ -274,22 +275,18 @@ class LineCollector(Collector):
         poll = select.poll()
         poll.register(self._fd, select.POLLIN)
         poll.register(self._wake_r, select.POLLIN)
-        tail = b""
+        lines = StdinLines()
         while True:
             ready = {fd for fd, _ in poll.poll(1000)}
             if self._fd in ready and not self._overdue():
                 data = os.read(self._fd, 1 << 16)
-                tail += data
-                end = tail.rfind(b"\n") + 1 or (len(tail) if len(tail) > 1 << 20 else 0)
-                if not data:
-                    end = len(tail)
-                if end:
-                    lines = tail[:end] if tail[:end].endswith(b"\n") else tail[:end] + b"\n"
-                    self._sink.put(lines, lines.count(b"\n"))
-                    tail = tail[end:]
+                self._put(lines.feed(data) if data else lines.finish())
                 if not data:
                     return
             elif self._stopped.is_set():
-                if tail:
-                    self._sink.put(tail + b"\n", 1)
+                self._put(lines.finish())
                 return
+
+    def _put(self, lines: bytes) -> None:
+        if lines:
+            self._sink.put(lines, lines.count(b"\n"))

@@ -21,7 +21,7 @@ from auditsvc.compliance.model import (
 )
 from auditsvc.rule import Action, FilterList
 from auditsvc.ruleset.controls import Control
-from auditsvc.ruleset.cover import meet, takes_in
+from auditsvc.ruleset.cover import takes_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -76,31 +76,30 @@ def _find(
 ) -> RuleFinding:
     if kernel is None:
         return RuleFinding(line, rule, ControlState.UNKNOWN, shared=True)
-    loaded = rule in kernel.rules
-    exceptions: list[Rule] = []
-    shared = False
-    for each in kernel.rules:
-        same = each.action is rule.action
-        if same and takes_in(each, rule):
-            own = each.keys == rule.keys and takes_in(rule, each)
-            state = ControlState.LOADED if own else ControlState.COVERED
-            by = None if own else each
+    order = kernel.order
+    loaded = rule in order.positions
+    first = order.first(rule, rule.action)
+    never = order.first(rule, Action.NEVER) if rule.action is not Action.NEVER else None
+    if never is not None and (first is None or never < first):
+        return RuleFinding(line, rule, ControlState.HIDDEN, kernel.rules[never], loaded=loaded)
+    end = len(kernel.rules) if first is None else first
+    shared = any(True for _ in order.meeting(rule, rule.action, end))
+    exceptions: tuple[Rule, ...] = ()
+    if rule.action is not Action.NEVER:
+        exceptions = tuple(order.meeting(rule, Action.NEVER, end))
+    if first is not None:
+        by = kernel.rules[first]
+        if by.keys == rule.keys and (by == rule or takes_in(rule, by)):
             return RuleFinding(
-                line, rule, state, by, tuple(exceptions), shared or not own, loaded=loaded
+                line, rule, ControlState.LOADED, None, exceptions, shared=shared, loaded=loaded
             )
-        if same:
-            shared = shared or meet(each, rule)
-        elif each.action is Action.NEVER:
-            if takes_in(each, rule):
-                return RuleFinding(line, rule, ControlState.HIDDEN, each, loaded=loaded)
-            if meet(each, rule):
-                exceptions.append(each)
+        return RuleFinding(
+            line, rule, ControlState.COVERED, by, exceptions, shared=True, loaded=loaded
+        )
     folder = lacking(rule)
     if folder is not None:
         return RuleFinding(line, rule, ControlState.ABSENT, lacking=str(folder))
-    return RuleFinding(
-        line, rule, ControlState.MISSING, exceptions=tuple(exceptions), shared=shared
-    )
+    return RuleFinding(line, rule, ControlState.MISSING, exceptions=exceptions, shared=shared)
 
 
 def _state(findings: Sequence[RuleFinding], settings: Sequence[Asked]) -> ControlState:

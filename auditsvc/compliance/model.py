@@ -8,9 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 from auditsvc.rule import printing
+from auditsvc.ruleset.loaded_order import LoadedOrder
 from auditsvc.ruleset.reach import never_task
 
 if TYPE_CHECKING:
@@ -49,12 +51,17 @@ _PROVEN: Final = IN_FORCE | {ControlState.ABSENT, ControlState.SETTING}
 _HIGHER_IS_STRICTER: Final = {"enabled", "failure", "backlog_limit", "loginuid_immutable"}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class KernelState:
     """The kernel's rules in its order, and its settings by the names of `Set`."""
 
     rules: tuple[Rule, ...]
     settings: dict[str, int]
+
+    @cached_property
+    def order(self) -> LoadedOrder:
+        """The rules in order, for finding those before another one."""
+        return LoadedOrder(self.rules)
 
 
 @dataclass(frozen=True, slots=True)

@@ -87,7 +87,7 @@ def read_sets(paths: list[Path]) -> tuple[list[Source], list[SetControl]]:
         inside = sorted(path.glob(f"*{SUFFIX}")) if path.is_dir() else [path]
         for each in inside:
             text = read_text(each, named=not path.is_dir())
-            digest = hashlib.sha256(text.encode()).hexdigest()
+            digest = hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()
             sources.append(Source(each.stem, str(each), digest))
             found += controls(text, str(each))
     if not found:

@@ -51,13 +51,22 @@ def decoder_in_use(name: str | None = None) -> str:
 
 
 def make_decoder(
-    name: str | None, *, secret: bytes, host: str, idle: float = IDLE, max_open: int = MAX_OPEN
+    name: str | None,
+    *,
+    secret: bytes,
+    host: str,
+    idle: float = IDLE,
+    max_open: int = MAX_OPEN,
+    trust_kernel_log: bool = False,
 ) -> Decoder:
     """Make a decoder.
 
     `name` is a key of DECODERS, `auto` or None for the best there is; `secret` (at most
     64 bytes) is the store's; `host` names the machine where lines have no `node=`;
     `idle` is the time in seconds after which an unfinished event ends; at most
-    `max_open` events are open at once.
+    `max_open` events are open at once; `trust_kernel_log`: lines as the kernel prints them
+    are the kernel's (`Facts.claimed`).
     """
-    return DECODERS[decoder_in_use(name)](secret, host, idle=idle, max_open=max_open)
+    return DECODERS[decoder_in_use(name)](
+        secret, host, idle=idle, max_open=max_open, trust_kernel_log=trust_kernel_log
+    )

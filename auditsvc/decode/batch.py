@@ -45,9 +45,11 @@ class Facts(Mapping[str, "list[Row]"]):
         self,
         rows: Mapping[str, list[Row]] | None = None,
         weights: Mapping[str, list[int]] | None = None,
+        claimed: Collection[int] = (),
     ) -> None:
         self._rows = {table: made for table, made in (rows or {}).items() if made}
         self._weights = {table: counts for table, counts in (weights or {}).items() if counts}
+        self._claimed = frozenset(claimed)
 
     def __getitem__(self, table: str) -> list[Row]:
         return self._rows[table]
@@ -61,7 +63,11 @@ class Facts(Mapping[str, "list[Row]"]):
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Facts):
             return NotImplemented
-        return dict(self) == dict(other) and self.weights == other.weights
+        return (
+            dict(self) == dict(other)
+            and self.weights == other.weights
+            and self.claimed == other.claimed
+        )
 
     __hash__ = None  # type: ignore[assignment]
 
@@ -69,6 +75,11 @@ class Facts(Mapping[str, "list[Row]"]):
     def weights(self) -> dict[str, list[int]]:
         """Of `syscall` and `event`, in step with the rows: records in each row's event."""
         return self._weights
+
+    @property
+    def claimed(self) -> frozenset[int]:
+        """Ids of events of which a line came as the kernel prints it, unless that is trusted."""
+        return self._claimed
 
     @property
     def count(self) -> int:
@@ -91,6 +102,11 @@ class Facts(Mapping[str, "list[Row]"]):
         # By the id alone: behind equal ones stand columns that may be None in one of them.
         calls = self._ids("syscall")
         return (min(calls), max(calls)) if calls else None
+
+    def all_span(self) -> tuple[int, int] | None:
+        """Give the lowest and the highest id of any event, None if there is none."""
+        ends = [*(self.span() or ()), *self.lone_ids()]
+        return (min(ends), max(ends)) if ends else None
 
     def has_call(self, ids: Collection[int]) -> bool:
         """Tell whether a call has one of these ids."""

@@ -36,6 +36,7 @@ COUNTS: Final = (
     "raw",  # lines kept as they are, because they are not records
     "gap",  # serials not seen; may fall again when a late one comes
     "kernel_lost",  # records the kernel gave up (its `lost`), as the collector noted them
+    "told_lost",  # records that a kernel's log says it does not have
     "spool_lost",  # records the collector could not write
 )
 
@@ -70,8 +71,9 @@ class Decoder(Protocol):
         """Give what a restart needs, for `restore` alone to read.
 
         First lines `#gap SERIAL MILLISECONDS[ NODE]`, one a host, with the highest
-        serial and time seen; then the lines of the open events in the order in which
-        those were opened; last the unfinished line.
+        serial and time seen, and `#lost COUNT`, the last that a kernel's log told; then
+        the lines of the open events in the order in which those were opened; `#rest` if
+        what was read last belongs to a line that was cut; last the unfinished line.
         """
 
     def restore(self, pending: bytes, now: float) -> None:

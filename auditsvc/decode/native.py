@@ -24,12 +24,23 @@ class NativeDecoder:
     name = "native"
 
     def __init__(
-        self, secret: bytes, host: str, *, idle: float = IDLE, max_open: int = MAX_OPEN
+        self,
+        secret: bytes,
+        host: str,
+        *,
+        idle: float = IDLE,
+        max_open: int = MAX_OPEN,
+        trust_kernel_log: bool = False,
     ) -> None:
         core = native_core("native")
         assert core is not None
         self._core = core.Decoder(
-            secret, host, idle=idle, max_open=max_open, record_types=list(record_types().items())
+            secret,
+            host,
+            idle=idle,
+            max_open=max_open,
+            record_types=list(record_types().items()),
+            trusts_kernel_log=trust_kernel_log,
         )
         self.feed = self._core.feed
         self.expire = self._core.expire

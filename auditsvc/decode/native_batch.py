@@ -73,6 +73,10 @@ class _Facts(_Tables, Facts):
         found = {table: self._native.weights(table) for table in self._tables}
         return {table: counts for table, counts in found.items() if counts}
 
+    @cached_property
+    def claimed(self) -> frozenset[int]:
+        return frozenset(self._native.claimed())
+
     @property
     def count(self) -> int:
         return self._native.events

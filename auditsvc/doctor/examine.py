@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from auditsvc.doctor import (
+    bindings,
     boot,
     clock,
     daemons,
@@ -99,6 +100,7 @@ def _of_boot(machine: Machine) -> Iterator[DoctorFinding]:
 def _of_environment(machine: Machine) -> Iterator[DoctorFinding]:
     yield from _check("namespaces", lambda: environment.namespaces(machine))
     yield from _check("container", lambda: environment.container(machine))
+    yield from _check("module audit", bindings.bindings)
     yield from _check("capabilities", lambda: environment.capabilities(machine))
 
 
@@ -191,6 +193,8 @@ def _of_storage(settings: Settings | AuditsvcError, file: Path) -> Iterator[Doct
     yield from _check("spool: names", lambda: storage.spool_names(settings))
     yield from _check("disk: store", lambda: storage.store_room(settings))
     yield from _check("store", lambda: storage.store(settings))
+    yield from _check("store: readers", lambda: storage.readers(settings))
+    yield from _check("service: store", lambda: storage.loading(settings))
     yield from _check("decoder", lambda: storage.decoder(settings))
 
 

@@ -15,7 +15,7 @@ from typing import Final
 
 from auditsvc.decode.ids import SERIAL_BITS
 from auditsvc.forward.send import journald_pid
-from auditsvc.host.processes import began_second
+from auditsvc.host.processes import start_second
 from auditsvc.store.read.selection import Process
 
 _FOREVER: Final = (1 << 63) - 1
@@ -53,7 +53,7 @@ class OwnProcesses:
         self._journald = found
 
     def _process(self, pid: int) -> Process | None:
-        began = began_second(pid)
+        began = start_second(pid)
         return None if began is None else Process(self._host, pid, _id(began), _FOREVER)
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from auditsvc.guard.finding import GuardFinding
 from auditsvc.guard.own_changes import key_of
-from auditsvc.kernel.settings import is_harmful, shown
+from auditsvc.kernel.settings import change_text, is_harmful
 from auditsvc.rule import FilterList, printing
 from auditsvc.runtime.probe_notice import SECONDS
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from auditsvc.guard.finding import What
     from auditsvc.kernel.settings import Settings
     from auditsvc.rule import Rule
-    from auditsvc.runtime.probe_notice import Announced
+    from auditsvc.runtime.probe_notice import ProbeNotice
 
 
 def attribute(
@@ -57,7 +57,7 @@ def _same_rule(rule: Rule | None, change: ConfigChange) -> bool:
     return rule is not None and (rule.filter_list, key_of(rule)) == (change.filter_list, change.key)
 
 
-def is_probing(change: ConfigChange, probed: Announced) -> bool:
+def is_probing(change: ConfigChange, probed: ProbeNotice) -> bool:
     """Whether `on` or `off` announced this change: same rule, process and time."""
     who = probed.who
     return (
@@ -89,9 +89,9 @@ def undone(
         elif change.setting:
             current = getattr(now, change.setting, change.value)
             if change.setting == "enabled" and not change.value and current:
-                found.append(_of(change, "switched_off", shown("enabled", current, 0)))
+                found.append(_of(change, "switched_off", change_text("enabled", current, 0)))
             elif change.setting != "enabled" and is_harmful(change.setting, current, change.value):
-                detail = shown(change.setting, current, change.value)
+                detail = change_text(change.setting, current, change.value)
                 found.append(_of(change, "setting", detail))
         elif change.adds or change.removes:
             before = open_.setdefault((change.filter_list, change.key), [])

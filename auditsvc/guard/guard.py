@@ -27,7 +27,7 @@ from auditsvc.guard.own_changes import OwnChanges
 from auditsvc.guard.restorer import AGAIN_SECONDS, Restorer
 from auditsvc.guard.rule_changes import adopt, differences
 from auditsvc.kernel.messages import LOCKED
-from auditsvc.kernel.settings import Settings, is_harmful, shown
+from auditsvc.kernel.settings import Settings, change_text, is_harmful
 from auditsvc.rule import Rule, printing
 from auditsvc.ruleset.reach import takes_cover
 
@@ -159,13 +159,16 @@ class Guard:
         if status.pid != self._pid:
             return False
         self._displaced = False
-        return Settings.of(status) == self._settings and self._control.raw_rules() == self._raw
+        return (
+            Settings.from_status(status) == self._settings
+            and self._control.raw_rules() == self._raw
+        )
 
     def _see(self) -> int:
         """Note the kernel's state; gives the pid of the audit daemon."""
         status, self._raw = self._control.status(), self._control.raw_rules()
         self._rules = [Rule.from_bytes(data) for data in self._raw]
-        self._settings = Settings.of(status)
+        self._settings = Settings.from_status(status)
         return status.pid
 
     def _take_own_changes(self) -> None:
@@ -217,11 +220,11 @@ class Guard:
             if name == "enabled" and old != new:
                 found += self._switch_findings(old, new, on)
             elif name != "enabled" and is_harmful(name, old, new):
-                found.append(GuardFinding("setting", shown(name, old, new), None, name, new))
+                found.append(GuardFinding("setting", change_text(name, old, new), None, name, new))
         return found
 
     def _switch_findings(self, old: int, new: int, on: bool) -> list[GuardFinding]:
-        detail = shown("enabled", old, new)
+        detail = change_text("enabled", old, new)
         if new == LOCKED:
             detail += " (locked until the next boot)"
             return [GuardFinding("setting", detail, None, "enabled", new)]

@@ -107,7 +107,7 @@ class Restorer:
         failed_rules = self._rules_back(rules)
         self.rules = [rule for rule in self.rules if rule not in failed_rules]
         if failed_settings:
-            self.settings = Settings.of(self._control.status())
+            self.settings = Settings.from_status(self._control.status())
         now = self._control.rules() if failed_rules else list(self.rules)
         return Result(now, self.settings, failed_rules, failed_settings)
 

@@ -16,8 +16,8 @@ import structlog
 
 from auditsvc.errors import AuditsvcError
 from auditsvc.runtime import boot_file, switch_requests
-from auditsvc.runtime.lock import is_taken
-from auditsvc.runtime.probe_notice import Announced, announced
+from auditsvc.runtime.lock import is_locked
+from auditsvc.runtime.probe_notice import ProbeNotice, read_notice
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -70,15 +70,15 @@ class Sanctioned:
 
     def busy(self) -> bool:
         """Whether `rules load`, `on` or `off` runs now."""
-        return is_taken(self._runtime)
+        return is_locked(self._runtime)
 
-    def probed(self) -> Announced:
+    def probed(self) -> ProbeNotice:
         """Give the rules that `on` and `off` load for a short time, to measure themselves."""
         try:
-            return announced(self._runtime)
+            return read_notice(self._runtime)
         except AuditsvcError as error:
             log.error("the rules of probes are unknown", why=str(error))  # noqa: TRY400 - no traceback
-            return Announced()
+            return ProbeNotice()
 
     def loads(self) -> Loads:
         """Give what loads changed, up to now and since the last call."""

@@ -1,1 +1,1 @@
-"""What the host says of itself: processes, users, signals, files, terminals, netlink sockets."""
+"""Facts and functions of the host: processes, users, signals, files, terminals, sockets."""

@@ -1,16 +1,16 @@
-"""Files that we trust, opened so that nobody else can have chosen what is in them.
+"""Opens trusted files, and refuses files whose content another user can change.
 
-What must hold of a file before a byte of it is read or written, looked at on its descriptor:
+These conditions are checked on the open descriptor before any byte is read or written:
 
-* It is a regular file, no symbolic link, and has one name (link count 1).
-* It belongs to root or to the user we run as, and nobody else may write it.
-* Nor may anybody else replace it: the same holds of every folder above it, and of every
-  symbolic link among them. In a sticky folder (/tmp) everybody may make files, but only
+* It is a regular file, not a symbolic link, and has one name (link count 1).
+* Its owner is root or the user of this process, and nobody else may write it.
+* Nobody else may replace it: the same holds for every folder above it, and for every
+  symbolic link in the path. In a sticky folder (/tmp) everybody may make files, but only
   their owners may replace them.
 
-As only root and we ourselves can change any of that, it still holds after it was looked at.
-`UnsafeError` is an OSError: its `strerror` says what is wrong and what to do. Missing folders
-are made for their owner only, whatever the umask is.
+Only root and this user can change any of this, so it still holds after the check.
+`UnsafeError` is an OSError: its `strerror` says what is wrong and how to fix it. Missing
+folders are made with access for their owner only, whatever the umask is.
 """
 
 from __future__ import annotations
@@ -28,22 +28,22 @@ _DESCRIPTOR: Final = re.compile(r"/dev/stdin|/(dev|proc/self)/fd/[0-9]+")
 
 
 class UnsafeError(OSError):
-    """Another user may change the file, or may put another in its place."""
+    """Another user may change or replace the file."""
 
 
 def open_file(path: Path, flags: int = os.O_RDONLY) -> int:
-    """Open a file and give its descriptor; with O_CREAT it is made, mode 0600, in its folder.
+    """Open a file and give its descriptor; with O_CREAT a missing file is made, mode 0600.
 
     UnsafeError, or another OSError.
     """
     real = folder_of(path) / path.name
-    # A pipe in the file's place must not make us wait.
+    # O_NONBLOCK: opening a pipe instead of a file must not block.
     flags |= os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
     try:
         descriptor = os.open(real, flags, 0o600)
     except OSError as error:
         if error.errno == errno.ELOOP:
-            raise _unsafe(path, "is a symbolic link: give the path that it leads to") from error
+            raise _unsafe(path, "is a symbolic link: give the path that it points to") from error
         raise
     try:
         _check_file(os.fstat(descriptor), path)
@@ -54,15 +54,15 @@ def open_file(path: Path, flags: int = os.O_RDONLY) -> int:
 
 
 def read_file(path: Path, most: int | None = None) -> bytes:
-    """Give what a file holds, up to `most` bytes."""
+    """Read a file, at most `most` bytes."""
     with os.fdopen(open_file(path), "rb") as stream:
         return stream.read() if most is None else stream.read(most)
 
 
 def read_named(path: Path, most: int) -> bytes:
-    """Do as `read_file` for a path that the user named: it may be a pipe, or a descriptor.
+    """Read a path that the user named, as `read_file` does; it may be a pipe or a descriptor.
 
-    What stands behind /dev/stdin and /dev/fd/N was opened by who called us.
+    /dev/stdin and /dev/fd/N are not checked: the caller of this program opened them.
     """
     if _DESCRIPTOR.fullmatch(str(path)):
         with path.open("rb") as stream:
@@ -76,41 +76,44 @@ def read_named(path: Path, most: int) -> bytes:
         return stream.read(most)
 
 
-def is_there(path: Path) -> bool:
-    """Check a file that another program will open by its name; False if there is none."""
+def check_exists(path: Path, *, links: bool = False) -> bool:
+    """Check a file that another program will open by name; False if it does not exist.
+
+    With `links` it may have several names (hard links).
+    """
     try:
         real = folder_of(path) / path.name
-        # O_PATH needs no right to read it, and gives a symbolic link itself.
+        # O_PATH needs no read permission, and opens a symbolic link itself.
         descriptor = os.open(real, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
     except FileNotFoundError:
         return False
     try:
-        _check_file(os.fstat(descriptor), path)
+        _check_file(os.fstat(descriptor), path, links=links)
     finally:
         os.close(descriptor)
     return True
 
 
 def make_folder(path: Path) -> Path:
-    """Make a folder and what is missing above it, mode 0700 each; gives its real path."""
+    """Make a folder and the missing folders above it, mode 0700; gives its real path."""
     if not path.is_dir():
         make_folder(path.parent)
         with suppress(FileExistsError):
             path.mkdir(0o700)
-            path.chmod(0o700)  # the umask may have taken the owner's own bits
+            path.chmod(0o700)  # the umask may have cleared the owner's bits
     return _walk(path)
 
 
 def folder_of(path: Path) -> Path:
-    """Check the folders above a path; gives the real path of the one that it is in."""
+    """Check the folders above a path; gives the real path of its parent folder."""
     return _walk(path.parent)
 
 
 def replace_file(path: Path, text: str, *, sync: bool = False) -> None:
-    """Write a file, mode 0600, that holds either the old text or the new; OSError if it cannot.
+    """Replace a file, mode 0600: it holds the old text or the new one; OSError if that fails.
 
-    Its folder is made if it is not there. One process at a time. With `sync` that holds for
-    a power cut too.
+    A missing folder is made. For one process at a time. With `sync` this holds after a
+    power failure too.
     """
     folder = make_folder(path.parent)
     with suppress(FileNotFoundError):
@@ -129,7 +132,7 @@ def replace_file(path: Path, text: str, *, sync: bool = False) -> None:
 
 
 def _walk(path: Path) -> Path:
-    """Go down to a folder as path_resolution(7) does, and check each step."""
+    """Resolve the path of a folder as path_resolution(7) does, and check each step."""
     steps = [*reversed(PurePath(os.getcwd(), path).parts[1:])]  # noqa: PTH109 - for PurePath
     at, links = Path("/"), 0
     _check_folder(os.lstat(at), at)
@@ -145,7 +148,7 @@ def _walk(path: Path) -> Path:
             links += 1
             if links > _MOST_LINKS:
                 raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
-            target = PurePath(os.readlink(entry))  # noqa: PTH115 - its parts, not its place
+            target = PurePath(os.readlink(entry))  # noqa: PTH115 - for PurePath
             at = Path("/") if target.is_absolute() else at
             steps += reversed(target.parts[target.is_absolute() :])
             continue
@@ -165,19 +168,19 @@ def _check_folder(info: os.stat_result, path: Path) -> None:
         )
 
 
-def _check_file(info: os.stat_result, path: Path) -> None:
+def _check_file(info: os.stat_result, path: Path, *, links: bool = False) -> None:
     if stat.S_ISLNK(info.st_mode):
-        raise _unsafe(path, "is a symbolic link: give the path that it leads to")
+        raise _unsafe(path, "is a symbolic link: give the path that it points to")
     if stat.S_ISDIR(info.st_mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     if not stat.S_ISREG(info.st_mode):
-        raise _unsafe(path, "is not a regular file: take it away")
+        raise _unsafe(path, "is not a regular file: remove it")
     _check_owner(info, path)
     if _others_write(info):
         mode = stat.S_IMODE(info.st_mode)
         raise _unsafe(path, f"others may write it (mode {mode:04o}): chmod go-w {path}")
-    if info.st_nlink > 1:
-        raise _unsafe(path, f"has {info.st_nlink} names (hard links): put a copy in its place")
+    if info.st_nlink > 1 and not links:
+        raise _unsafe(path, f"has {info.st_nlink} names (hard links): replace it with a copy")
 
 
 def _check_owner(info: os.stat_result, path: Path, where: str = "") -> None:
@@ -189,7 +192,7 @@ def _check_owner(info: os.stat_result, path: Path, where: str = "") -> None:
 
 
 def _others_write(info: os.stat_result) -> bool:
-    """Whether others than the owner may write; a group of its own is its user's (umask 002)."""
+    """Whether users other than the owner may write; a user's own group does not count."""
     if info.st_mode & stat.S_IWOTH:
         return True
     own = os.geteuid() != 0 and info.st_gid == os.getegid()
@@ -197,7 +200,7 @@ def _others_write(info: os.stat_result) -> bool:
 
 
 def _is_unmapped(uid: int) -> bool:
-    """Whether a folder's uid says nothing: in a user namespace the host's root has none."""
+    """Whether a uid is not mapped: in a user namespace the host's root has no uid."""
     if Path("/proc/self/uid_map").read_text().split() == ["0", "0", "4294967295"]:
         return False
     return uid == int(Path("/proc/sys/kernel/overflowuid").read_text())

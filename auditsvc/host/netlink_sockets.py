@@ -1,7 +1,7 @@
-"""Netlink sockets of the host's processes, as /proc/net/netlink lists them (af_netlink.c).
+"""Netlink sockets of the host's processes, from /proc/net/netlink (af_netlink.c).
 
 Its columns: sk Eth Pid Groups Rmem Wmem Dump Locks Drops Inode. Groups is hexadecimal,
-with bit 0 for group 1; Pid is the port id, which is not a process's pid for certain.
+with bit 0 for group 1; Pid is the port id, which need not be the pid of a process.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ class NetlinkSocket(NamedTuple):
     port: int
     inode: int
     drops: int
-    """Datagrams for which it had no room."""
+    """Datagrams dropped because its receive buffer was full."""
     multicast: bool
     """Whether it has joined AUDIT_NLGRP_READLOG."""
 
     @property
     def link(self) -> str:
-        """What a descriptor of it in /proc/PID/fd points at."""
+        """Target of the links in /proc/PID/fd to this socket."""
         return f"socket:[{self.inode}]"
 
 
 def audit_sockets(table: str) -> list[NetlinkSocket]:
-    """Read the sockets of the audit family out of the text of /proc/net/netlink."""
+    """Give the sockets of the audit family; `table` is the text of /proc/net/netlink."""
     rows = (line.split() for line in table.splitlines()[1:])
     return [
         NetlinkSocket(

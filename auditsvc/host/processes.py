@@ -1,12 +1,11 @@
-"""The host's processes and their threads, as /proc shows them (proc(5), fs/proc/array.c).
+"""The host's processes and their threads, from /proc (proc(5), fs/proc/array.c).
 
-A task is a thread; a process is the tasks of one tgid. Times are seconds since boot
-(CLOCK_BOOTTIME), to the 10 ms of a clock tick. A process may end while it is read: it is
-then left out, or what was asked of it is None. What cannot make a system call is left
-out as well: kernel threads, io_uring's and vhost's workers, and what has ended already.
+A task is a thread; a process is the tasks of one tgid. Times are in seconds since boot
+(CLOCK_BOOTTIME), with the resolution of a clock tick (10 ms). A process that ends while
+it is read is left out, or the result is None. Tasks that cannot make system calls are left
+out too: kernel threads, workers of io_uring and vhost, and tasks that have ended.
 
-The kernel does not show whether a task has the audit flag: that is `auditsvc.coverage`'s
-to judge.
+The kernel does not show whether a task has the audit flag: `auditsvc.coverage` judges that.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ _TRIES: Final = 5
 
 
 class Stat(NamedTuple):
-    """What we use of proc_pid_stat(5), of a process or of one of its threads."""
+    """The used fields of proc_pid_stat(5), of a process or of one of its threads."""
 
     id: int
     comm: bytes
@@ -43,13 +42,13 @@ class Stat(NamedTuple):
     """Device number of the controlling terminal; 0 for none."""
     flags: int
     faults: int
-    """Minor and major; of a process also those of its threads that have ended."""
+    """Minor and major page faults; of a process also those of its threads that have ended."""
     threads: int
     ticks: int
-    """When it began, in clock ticks since boot."""
+    """Its start, in clock ticks since boot."""
 
     @property
-    def calls(self) -> bool:
+    def can_call(self) -> bool:
         """Whether it can make system calls."""
         return not self.flags & _NO_CALLS and self.state not in _ENDED
 
@@ -63,18 +62,18 @@ class Thread:
 
     @property
     def began(self) -> float:
-        """Seconds since boot; the fork came up to a tick later, or shortly before."""
+        """Start in seconds since boot; the fork was up to a tick later, or shortly before."""
         return self.ticks / _TICKS
 
     @property
     def key(self) -> tuple[int, int]:
-        """What tells it from every other thread of this boot."""
+        """Identifies it among all threads of this boot."""
         return self.tid, self.ticks
 
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """A process with those of its threads that can make system calls; at least one."""
+    """A process with its threads that can make system calls; at least one."""
 
     pid: int
     ppid: int
@@ -84,25 +83,25 @@ class Process:
 
     @property
     def began(self) -> float:
-        """Seconds since boot."""
+        """Start in seconds since boot."""
         return self.ticks / _TICKS
 
     @property
     def key(self) -> tuple[int, int]:
-        """What tells it from every other process of this boot."""
+        """Identifies it among all processes of this boot."""
         return self.pid, self.ticks
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """The processes of one moment; `hidden` tells that others may not be shown to us."""
+    """The processes at one moment; `hidden`: there may be others that /proc does not show us."""
 
     processes: list[Process]
     hidden: bool
 
 
 def parse_stat(data: bytes) -> Stat:
-    """Read a stat file; a comm may hold blanks and brackets, so it ends at the last one."""
+    """Parse a stat file; comm may contain spaces and brackets, so it ends at the last bracket."""
     head, _, tail = data.rpartition(b")")
     number, _, comm = head.partition(b" (")
     rest = tail.split()
@@ -120,12 +119,12 @@ def parse_stat(data: bytes) -> Stat:
 
 
 def boottime() -> float:
-    """Seconds since boot, with the time that the host slept."""
+    """Seconds since boot, including the time that the host was suspended."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 def snapshot() -> Snapshot:
-    """Read all processes; costs one file a process, and one more a thread where there are more."""
+    """Read all processes: one file for each, and one for each thread of those with several."""
     processes, hidden = [], not (_PROC / "1/stat").exists()
     for name in os.listdir(_PROC):  # noqa: PTH208 - names alone, and many of them
         if not name.isdecimal():
@@ -142,18 +141,18 @@ def snapshot() -> Snapshot:
 
 
 def read_process(pid: int) -> Process | None:
-    """Read one process; None if it has ended or makes no system calls. PermissionError."""
+    """Read one process; None if it has ended or cannot make system calls. PermissionError."""
     stat = _stat(f"/proc/{pid}/stat")
     if stat is None:
         return None
-    threads = _threads(pid) if stat.threads > 1 else ((Thread(pid, stat.ticks),) * stat.calls)
+    threads = _threads(pid) if stat.threads > 1 else ((Thread(pid, stat.ticks),) * stat.can_call)
     if not threads:
         return None
     return Process(pid, stat.ppid, stat.ticks, stat.comm, threads)
 
 
 def started(pid: int) -> int | None:
-    """When a process began, in clock ticks since boot; None if there is none."""
+    """Start of a process in clock ticks since boot; None if it does not exist."""
     try:
         stat = _stat(f"/proc/{pid}/stat")
     except PermissionError:
@@ -161,8 +160,8 @@ def started(pid: int) -> int | None:
     return None if stat is None else stat.ticks
 
 
-def began_second(pid: int) -> int | None:
-    """When a process began, in seconds since 1970, rounded down; None if it is not there."""
+def start_second(pid: int) -> int | None:
+    """Start of a process in seconds since 1970, rounded down; None if it does not exist."""
     ticks = started(pid)
     if ticks is None:
         return None
@@ -172,22 +171,23 @@ def began_second(pid: int) -> int | None:
 
 
 def had_other_threads(process: Process) -> bool:
-    """Whether a process of one thread now may have had others; False is certain.
+    """Whether a process that has one thread now may have had others; False is certain.
 
-    The page faults of ended threads stay in the process's count, and a thread that ran
-    touched its stack. True where it keeps faulting while we look, or cannot be read.
+    A thread that runs touches its stack, and the page faults of ended threads stay in the
+    process's count. True where new page faults keep coming, or the files cannot be read.
     """
     if len(process.threads) > 1:
         return True
-    whole, one = f"/proc/{process.pid}/stat", f"/proc/{process.pid}/task/{process.pid}/stat"
+    process_file = f"/proc/{process.pid}/stat"
+    thread_file = f"/proc/{process.pid}/task/{process.pid}/stat"
     try:
         for _ in range(_TRIES):
-            before, all_of_it, after = _stat(one), _stat(whole), _stat(one)
-            if before is None or all_of_it is None or after is None or all_of_it.threads != 1:
+            before, total, after = _stat(thread_file), _stat(process_file), _stat(thread_file)
+            if before is None or total is None or after is None or total.threads != 1:
                 return True
-            if all_of_it.faults <= before.faults:
+            if total.faults <= before.faults:
                 return False
-            if all_of_it.faults > after.faults:
+            if total.faults > after.faults:
                 return True
     except PermissionError:
         pass
@@ -195,9 +195,9 @@ def had_other_threads(process: Process) -> bool:
 
 
 def io_calls(pid: int, tid: int) -> int | None:
-    """How many reads and writes a thread has made (proc_pid_io(5)); None if it cannot be seen.
+    """Number of reads and writes of a thread (proc_pid_io(5)); None if it cannot be read.
 
-    A thread's own count: a process's would grow with every child that it waits for.
+    The count of the thread: that of the process also grows with each child it waits for.
     """
     try:
         text = Path(f"/proc/{pid}/task/{tid}/io").read_bytes()
@@ -208,15 +208,23 @@ def io_calls(pid: int, tid: int) -> int | None:
 
 
 def exe(pid: int) -> bytes | None:
-    """Path of the program; None if it has ended, has none, or is another user's."""
+    """Path of the program; None if the process has ended or has none, or is not permitted."""
     try:
-        return os.readlink(f"/proc/{pid}/exe".encode())  # noqa: PTH115 - any bytes
+        return os.readlink(f"/proc/{pid}/exe".encode())  # noqa: PTH115 - as bytes
     except OSError:
         return None
 
 
+def name_of(pid: int) -> str:
+    """Give a process's comm, for messages; "ended" if it is not there any more."""
+    try:
+        return (_PROC / str(pid) / "comm").read_text(errors="backslashreplace").rstrip("\n")
+    except OSError:
+        return "ended"
+
+
 def unit(pid: int) -> str | None:
-    """Name systemd's unit, as the path of its cgroup from the slice on; None if it is in none."""
+    """The systemd unit of a process, as its cgroup path from the slice on; None without one."""
     try:
         lines = Path(f"/proc/{pid}/cgroup").read_text(errors="backslashreplace").splitlines()
     except OSError:
@@ -234,7 +242,7 @@ def _threads(pid: int) -> tuple[Thread, ...]:
     except (FileNotFoundError, ProcessLookupError):
         return ()
     stats = (_stat(f"/proc/{pid}/task/{tid}/stat") for tid in tids)
-    found = (Thread(stat.id, stat.ticks) for stat in stats if stat is not None and stat.calls)
+    found = (Thread(stat.id, stat.ticks) for stat in stats if stat is not None and stat.can_call)
     return tuple(sorted(found, key=lambda thread: thread.tid))
 
 
@@ -245,14 +253,14 @@ def _stat(path: str) -> Stat | None:
         return None
     try:
         return parse_stat(os.read(file, 4096))
-    except ProcessLookupError:  # it ended between the two
+    except ProcessLookupError:  # it ended after the open
         return None
     finally:
         os.close(file)
 
 
 def alive(pid: int) -> bool:
-    """Whether there is a process of this pid, also a zombie; 0 and below are none."""
+    """Whether a process with this pid exists; a zombie counts, pids below 1 do not."""
     if pid <= 0:
         return False
     try:
@@ -264,10 +272,10 @@ def alive(pid: int) -> bool:
     return True
 
 
-def die_with(parent: int) -> None:
-    """See that this process does not outlive its parent; AuditsvcError if that is gone."""
+def end_with_parent(parent: int) -> None:
+    """Let the kernel kill this process when its parent ends; AuditsvcError if it has ended."""
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0):
         raise AuditsvcError(f"prctl: {os.strerror(ctypes.get_errno())}", "report this")
     if os.getppid() != parent:
-        raise AuditsvcError("the service that started this forwarder is gone", "start it again")
+        raise AuditsvcError("the service that started this forwarder has ended", "start it again")

@@ -1,9 +1,9 @@
-r"""Text that others chose, as a terminal may show it.
+r"""Makes untrusted text safe to show on a terminal.
 
-Hidden characters are those that a terminal acts on or that a person does not see: the
+Hidden characters are those that a terminal interprets or that a person does not see: the
 categories Cc (C0, DEL, C1), Cf (bidirectional controls, zero-width characters, tags), Zl,
-Zp and Cs (lone surrogates) of the Unicode Character Database, and what its property
-Default_Ignorable_Code_Point names beside them (variation selectors, fillers, joiners).
+Zp and Cs (lone surrogates) of the Unicode Character Database, and the other characters
+with the property Default_Ignorable_Code_Point (variation selectors, fillers, joiners).
 """
 
 from __future__ import annotations
@@ -23,31 +23,33 @@ _NOT_ENCODED: Final = re.compile(f"[{_SURROGATES}]")
 
 
 def visible(text: str) -> str:
-    r"""Show hidden characters as \xHH, \uHHHH or \UHHHHHHHH; all other text stays as it is."""
+    r"""Replace hidden characters by \xHH, \uHHHH or \UHHHHHHHH; other text is unchanged."""
     if text.isascii() and text.isprintable():
         return text
     return _NOT_SHOWN.sub(_escaped, text)
 
 
 def encodable(text: str) -> str:
-    r"""Show lone surrogates, which no encoding has, as \uHHHH; all other text stays as it is."""
+    r"""Replace lone surrogates, which no encoding has; other text is unchanged."""
     return text if text.isascii() else _NOT_ENCODED.sub(_escaped, text)
 
 
 def visible_json(line: str) -> str:
-    r"""Write the hidden characters in a line of JSON as \uHHHH: its values stay the same."""
+    r"""Write the hidden characters in a line of JSON as \uHHHH; its values stay the same."""
     if line.isascii() and line.isprintable():
         return line
     return _NOT_SHOWN.sub(_escaped_in_json, line)
 
 
 def encodable_json(line: str) -> str:
-    r"""Write the lone surrogates in a line of JSON as \uHHHH: its values stay the same."""
-    return encodable(line)  # JSON spells them so too (RFC 8259, section 7)
+    r"""Write the lone surrogates in a line of JSON as \uHHHH; its values stay the same."""
+    return line if line.isascii() else _NOT_ENCODED.sub(_escaped_in_json, line)
 
 
 def _escaped(found: re.Match[str]) -> str:
     number = ord(found[0])
+    if 0xDC80 <= number <= 0xDCFF:  # a byte that is not UTF-8 (surrogateescape)
+        number -= 0xDC00
     if number < 0x100:
         return f"\\x{number:02x}"
     return f"\\u{number:04x}" if number < 0x10000 else f"\\U{number:08x}"

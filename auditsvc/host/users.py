@@ -1,7 +1,7 @@
-"""Names of this host's users, for people to read.
+"""Names of this host's users, for messages.
 
-Read from /etc/passwd and nowhere else: a directory server that is asked could be away,
-and could make the forwarder wait for it.
+They are read from /etc/passwd only: a directory server could be unreachable, and the
+forwarder would have to wait for it.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 class Users:
-    """Names by uid; the file is read again when it has changed (`refresh`)."""
+    """User names by uid; `refresh` reads the file again when it has changed."""
 
     def __init__(self, path: Path = Path("/etc/passwd")) -> None:
         self._path = path
@@ -19,7 +19,7 @@ class Users:
         self.refresh()
 
     def refresh(self) -> None:
-        """Read the file if it is another than before; without one nobody has a name."""
+        """Read the file if it has changed; without a file no user has a name."""
         try:
             found = self._path.stat()
             stamp = (found.st_mtime_ns, found.st_ino)
@@ -37,5 +37,5 @@ class Users:
         self._stamp, self._names = stamp, names
 
     def name(self, uid: int) -> str | None:
-        """Give a user's name."""
+        """Give the name of a user, or None."""
         return self._names.get(uid)

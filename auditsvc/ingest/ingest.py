@@ -166,5 +166,9 @@ def _steps(load: Load, settings: Settings) -> Iterator[None]:
 
 def _make_decoder(settings: Settings, secret: bytes) -> Decoder:
     return make_decoder(
-        settings.decoder_name, secret=secret, host=settings.host, idle=settings.loader.idle
+        settings.decoder_name,
+        secret=secret,
+        host=settings.host,
+        idle=settings.loader.idle,
+        trust_kernel_log=settings.ingest.trust_kernel_log,
     )

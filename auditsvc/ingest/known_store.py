@@ -25,7 +25,7 @@ import json
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from auditsvc.errors import AbsentError, StoreError
+from auditsvc.errors import AbsentError, ForeignError, StoreError
 from auditsvc.host.files import UnsafeError, read_file, replace_file
 from auditsvc.store import open_store
 from auditsvc.store.databases import place_of
@@ -53,7 +53,8 @@ class KnownStore:
         """Nothing is opened yet; ConfigError for a URL that is none."""
         self._path = folder / _NAME
         self._url = url
-        self._place = place_of(url)
+        self.place = place_of(url)
+        """How messages call the store."""
 
     def open(self, *, remember: bool) -> Store:
         """Open the store, or make it where none was known to be.
@@ -78,8 +79,8 @@ class KnownStore:
     def _see_it_is(self, store: Store, known: _Known | None, *, remember: bool) -> None:
         identity = identity_of(store)
         if known is not None and known.identity != identity:
-            raise StoreError(
-                f"{self._place} is another store than the one that this spool was loaded into",
+            raise ForeignError(
+                f"{self.place} is another store than the one that this spool was loaded into",
                 self._hint,
             )
         if known is None and remember:
@@ -100,9 +101,14 @@ class KnownStore:
         if known is None or (segment, source.position) >= (known.segment, known.position):
             return ""
         return (
-            f"the store {self._place} has lost rows: it ends at byte {source.position} of segment"
+            f"the store {self.place} has lost rows: it ends at byte {source.position} of segment"
             f" {segment}, and byte {known.position} of segment {known.segment} was in it"
         )
+
+    def last_place(self) -> tuple[int, int]:
+        """Segment and position up to which the spool was committed, as remembered."""
+        known = self._recall()
+        return (0, 0) if known is None else (known.segment, known.position)
 
     def reached(self, segment: int, position: int) -> None:
         """Remember up to where the spool is committed; OSError if that cannot be written."""
@@ -115,7 +121,7 @@ class KnownStore:
         return f"put it back; or, to begin a new one, delete {self._path}"
 
     def _recall(self) -> _Known | None:
-        values = self._all().get(self._place)
+        values = self._all().get(self.place)
         return None if values is None else _Known(**values)
 
     def _all(self) -> dict[str, dict[str, Any]]:
@@ -126,20 +132,20 @@ class KnownStore:
         except (FileNotFoundError, NotADirectoryError):
             return {}
         except UnsafeError as error:
-            raise StoreError(f"{error.filename}: {error.strerror}") from error
+            raise ForeignError(f"{error.filename}: {error.strerror}") from error
         except PermissionError:
             return {}
         except OSError as error:
             raise StoreError(f"{self._path} cannot be read: {error.strerror}") from error
         except (ValueError, TypeError, AttributeError, RecursionError) as error:
-            raise StoreError(
+            raise ForeignError(
                 f"{self._path}, which says what store this spool was loaded into, is damaged",
                 "see that the store is whole, then delete the file",
             ) from error
         return dict(values)
 
     def _remember(self, known: _Known) -> None:
-        replace_file(self._path, json.dumps(self._all() | {self._place: asdict(known)}), sync=True)
+        replace_file(self._path, json.dumps(self._all() | {self.place: asdict(known)}), sync=True)
 
 
 def identity_of(store: Store) -> str:

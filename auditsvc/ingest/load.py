@@ -8,6 +8,8 @@ What must hold:
 * As a thread beside a collector it stands back while records pour in, as long as the
   spool takes them: the audited tasks come first, then the log, then the database.
 * A database that is away is waited for; the log grows meanwhile and nothing is lost.
+* No line ends it: what the database cannot hold is looked for in smaller and smaller
+  batches, and goes to `raw` with the reason (`auditsvc.ingest.quarantine`).
 """
 
 from __future__ import annotations
@@ -15,9 +17,10 @@ from __future__ import annotations
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
-from auditsvc.errors import ClashError
+from auditsvc.errors import ClashError, RefusedError
+from auditsvc.ingest import quarantine
 from auditsvc.store import Checkpoint
 
 if TYPE_CHECKING:
@@ -26,11 +29,13 @@ if TYPE_CHECKING:
 
     from auditsvc.decode.batch import Batch, Row
     from auditsvc.decode.contract import Decoder
-    from auditsvc.store import Store
+    from auditsvc.store import Store, WriteResult
 
 CHUNK = 1 << 18
 """Bytes that are read and decoded at once. Of lines of two bytes these make 90,000 rows, all
 held before anybody asks whether the batch is full."""
+_SMALL: Final = 1 << 16
+"""Bytes of a batch in which lines are looked for one by one."""
 
 
 class Log(Protocol):
@@ -72,6 +77,10 @@ class _Piece(NamedTuple):
     checkpoint: Checkpoint
     open_records: int
     ledger: dict[str, int]
+    size: int
+    """Bytes of log that it is made of."""
+    finished: bool
+    """True if the log ended with it."""
 
 
 class Load:
@@ -92,23 +101,32 @@ class Load:
         self._pins: list[tuple[str, Row, int]] = []
         self._thread = ThreadPoolExecutor(1, "writer")  # begins with its first task
         self._writing: Future[bool] | None = None
+        self._refused: tuple[RefusedError, _Piece] | None = None
+        self._careful = 0
+        """Bytes that a batch may have after one was refused; 0: as many as it likes."""
         self._begin()
 
     def _begin(self) -> None:
         self._source = self.store.source(self._route.kind, self._route.name)
         self.log = self._route.open_log(self._source.segment, self._source.position)
         self._origin = self.log.origin()
-        self._decoder = self._route.make_decoder(self.store.secret)
-        for table, content, row_id in self._pins:
-            self._decoder.pin(table, content, row_id)
+        self._decoder = self._make_decoder()
         self._decoder.restore(self._source.pending, time.monotonic())
+        self._finished = False
         self._missing = 0
         self.unwritten = 0
         self.dirty = False
 
+    def _make_decoder(self) -> Decoder:
+        decoder = self._route.make_decoder(self.store.secret)
+        for table, content, row_id in self._pins:
+            decoder.pin(table, content, row_id)
+        return decoder
+
     def step(self) -> int:
         """Read and decode once; returns how many bytes were there."""
-        data = self.log.read(CHUNK)
+        room = max(1, self._careful - self.unwritten) if self._careful else CHUNK
+        data = self.log.read(min(CHUNK, room))
         now = time.monotonic()
         if data:
             self._decoder.feed(data, now)
@@ -125,11 +143,14 @@ class Load:
         Rows are held more than once: those being decoded, an image of them, and the same of
         the batch that is being written meanwhile.
         """
+        if self._careful and self.unwritten >= self._careful:
+            return True
         return self.unwritten >= batch_bytes or self._decoder.held * 2 >= batch_bytes
 
     def finish(self) -> None:
         """No more will come: end the events that are open, and the line that has no end."""
         self.dirty |= bool(self._decoder.pending())
+        self._finished = True
         self._decoder.finish()
 
     def commit(self) -> bool:
@@ -146,6 +167,8 @@ class Load:
 
         False is said of the commit before; StoreError too.
         """
+        if self._careful:
+            return self.commit()
         piece = None
         if self.dirty:
             piece = self._cut()
@@ -161,13 +184,15 @@ class Load:
         segment, position = self.log.checkpoint()
         missing = self.log.missing - self._missing
         self._missing += missing
-        self.unwritten = 0
+        size, self.unwritten = self.unwritten, 0
         self.dirty = False
         return _Piece(
             batch=self._decoder.take(),
             checkpoint=Checkpoint(segment, position, self._decoder.pending()),
             open_records=self._decoder.open_records,
             ledger={"segments_missing": missing} if missing else {},
+            size=size,
+            finished=self._finished,
         )
 
     def _write(self, piece: _Piece) -> bool:
@@ -183,8 +208,13 @@ class Load:
         except ClashError as error:
             self._pins += error.pins
             return False
+        except RefusedError as error:
+            self._refused = error, piece
+            return False
         self.events += result.events
         self.duplicates += result.duplicates
+        # Larger again from batch to batch.
+        self._careful = 0 if self._careful > CHUNK else self._careful * 2
         return True
 
     def _settle(self) -> bool:
@@ -196,7 +226,58 @@ class Load:
         if not done:
             self.log.close()
             self._begin()
+            refused, self._refused = self._refused, None
+            if refused is not None:
+                self._look_for_line(*refused)
         return done
+
+    def _look_for_line(self, error: RefusedError, piece: _Piece) -> None:
+        """Go on with half of a batch that was refused; set aside its lines if it is small."""
+        if piece.size > _SMALL:
+            self._careful = piece.size // 2
+            return
+        data = b""
+        while len(data) < piece.size and (more := self.log.read(piece.size - len(data))):
+            data += more
+        look = quarantine.Quarantine(
+            quarantine.Piece(self._source.pending, data, piece.finished),
+            self._make_decoder,
+            self._why_not,
+        )
+        try:
+            made = look.run(time.monotonic())
+            if made is None:
+                raise error
+            result = self._store(made, piece.ledger)
+        except ClashError as clash:  # the whole comes again, with these
+            self._pins += clash.pins
+        else:
+            self.events += result.events
+            self.duplicates += result.duplicates
+        self._careful = _SMALL
+        self.log.close()
+        self._begin()
+
+    def _why_not(self, made: quarantine.Made) -> str:
+        try:
+            self._store(made, {}, is_trial=True)
+        except RefusedError as error:
+            return error.what
+        return ""
+
+    def _store(
+        self, made: quarantine.Made, ledger: dict[str, int], *, is_trial: bool = False
+    ) -> WriteResult:
+        segment, position = self.log.checkpoint()
+        return self.store.write(
+            self._source.id,
+            made.batch,
+            Checkpoint(segment, position, made.pending),
+            open_records=made.open_records,
+            ledger=ledger,
+            origin=self._origin,
+            is_trial=is_trial,
+        )
 
     def close(self) -> None:
         """Let go of the log; the store belongs to the caller."""

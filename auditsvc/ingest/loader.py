@@ -4,7 +4,9 @@ What must hold:
 
 * While records arrive fast it waits, as long as the spool takes them: the audited tasks
   come first, then the log, then the database.
-* A database that is away is waited for; the log grows meanwhile and nothing is lost.
+* A database that is away is waited for, also at the start; the log grows meanwhile and nothing
+  is lost. So is one that is locked, read-only or of another schema.
+* A database that does not answer is told within seconds, by `trouble`, which any thread may ask.
 """
 
 from __future__ import annotations
@@ -12,18 +14,23 @@ from __future__ import annotations
 import os
 import threading
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from auditsvc.errors import StoreError
+from auditsvc.errors import ForeignError, StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from auditsvc.ingest.load import Load
 
 
 STAND_BACK_BYTES = 256 << 20
 """Log that may wait while the loader stands back."""
+
+
+STALLED_SECONDS = 10.0
+"""The store is told as one that does not answer when one step of work with it takes longer."""
 
 
 _RETRY_FIRST, _RETRY_MOST = 0.5, 30.0
@@ -48,27 +55,54 @@ class Loader(threading.Thread):
         busy: Callable[[], bool],
         waiting: Callable[[], int],
     ) -> None:
-        """`begin` opens the store and the log (StoreError); it is called here once.
+        """`begin` opens the store and the log (StoreError), by this thread.
 
         `busy` tells that records pour in, `waiting` how many bytes of log were not read.
         """
         super().__init__(name="loader", daemon=True)
-        self.trouble = ""
-        """Why the store does not take rows just now, "" if it does."""
         self.error: BaseException | None = None
         """What ended the thread before its time."""
         self.committed = ("", 0)
-        """Segment and position up to which rows are in the store."""
+        """Segment and position up to which rows are in the store, once it was `open`."""
+        self.open = False
+        """Whether the store was opened by this run."""
+        self.hindrance = ""
+        """What keeps the store from being kept small."""
+        self._trouble = ""
+        self._since: float | None = None
+        """When the work began that the store is asked for just now."""
         self._begin = begin
-        self._load: Load | None = begin()
-        self.committed = self._load.log.checkpoint()
+        self._load: Load | None = None
         self._batch_bytes = batch_bytes
         self._latency = latency
         self._arrived = arrived
         self._busy = busy
         self._waiting = waiting
         self._finishing = threading.Event()
+        self._tried = threading.Event()
+        self._refusable = True
         self._commits = 0
+
+    @property
+    def trouble(self) -> str:
+        """Why the store does not take rows just now, "" if it does."""
+        since = self._since
+        if self._trouble or since is None or time.monotonic() - since < STALLED_SECONDS:
+            return self._trouble
+        return f"the store has not answered for more than {STALLED_SECONDS:g} s"
+
+    def await_store(self, patience: float) -> None:
+        """Wait until the store was tried, or for `patience` seconds.
+
+        Raises what ended the thread: a store that was refused for what it is, up to then.
+        Later that is a trouble like any other, for collecting has begun.
+        """
+        self._tried.wait(patience)
+        self._refusable = False
+        if self.error is not None:
+            raise self.error
+        if not self._tried.is_set():
+            self._trouble = "the store has not answered yet"
 
     def finish(self, patience: float) -> None:
         """Load what is there, then end; waits for that.
@@ -82,7 +116,7 @@ class Loader(threading.Thread):
             before = self._commits
             self.join(patience)
             if self.is_alive() and self._commits == before:
-                self.trouble = f"the store has not answered for {patience:g} s"
+                self._trouble = f"the store has not answered for {patience:g} s"
                 return
 
     def run(self) -> None:
@@ -94,6 +128,7 @@ class Loader(threading.Thread):
         except BaseException as error:  # noqa: BLE001 (handed to the service, which ends the run)
             self.error = error
         finally:
+            self._tried.set()
             self._let_go()
 
     def _run(self) -> None:
@@ -101,11 +136,15 @@ class Loader(threading.Thread):
         while True:
             try:
                 if self._load is None:
-                    self._load = self._begin()
+                    self._open()
+                assert self._load is not None
                 self._pump(self._load)
             except StoreError as error:
-                pause = pause if self.trouble else _RETRY_FIRST
-                self.trouble = str(error)
+                if self._refusable and isinstance(error, ForeignError):
+                    raise
+                pause = pause if self._trouble else _RETRY_FIRST
+                self._trouble = str(error)
+                self._tried.set()
                 self._let_go()
                 if self._finishing.is_set():
                     return
@@ -113,6 +152,24 @@ class Loader(threading.Thread):
                 pause = min(pause * 2, _RETRY_MOST)
             else:
                 return
+
+    def _open(self) -> None:
+        with self._asking():
+            self._load = self._begin()
+        self.committed = self._load.log.checkpoint()
+        if not self.open:
+            self._trouble = ""
+        self.open = True
+        self._tried.set()
+
+    @contextmanager
+    def _asking(self) -> Iterator[None]:
+        """Note how long the store is worked with."""
+        self._since = time.monotonic()
+        try:
+            yield
+        finally:
+            self._since = None
 
     def _pump(self, load: Load) -> None:
         due = 0.0
@@ -133,14 +190,22 @@ class Loader(threading.Thread):
             elif not got and load.dirty:
                 self._finishing.wait(due - now)
             elif not got:
+                self._trouble = ""  # nothing waits
+                self._relieve(load)
                 self._arrived.wait(_LOOK)
 
     def _commit(self, load: Load) -> bool:
-        done = load.commit()
+        with self._asking():
+            done = load.commit()
         self._commits += 1
         self.committed = load.log.checkpoint()
-        self.trouble = ""
+        self._trouble = ""
+        self._relieve(load)
         return done
+
+    def _relieve(self, load: Load) -> None:
+        with self._asking():
+            self.hindrance = load.store.relieve()
 
     def _stand_back(self) -> None:
         while self._busy() and not self._finishing.is_set():

@@ -1,9 +1,9 @@
-"""Carries out a plan in the kernel, and takes it back when the kernel refuses a part.
+"""Makes the changes of a plan in the kernel, and undoes them when the kernel refuses one.
 
     before -> changes, one after the other -> done
-                        `-- refused -> back to `before`: rules, and their order
+                        `-- refused -> the rules of `before`, in their order
 
-The way back is a plan too (rule/plan.py), so it leaves no gap either.
+Undoing follows a plan as well (ruleset/plan.py), so that it leaves no gap either.
 """
 
 from __future__ import annotations
@@ -30,17 +30,18 @@ def apply(
     skip: Skip | None = None,
     where: Mapping[Rule, str] | None = None,
 ) -> None:
-    """Make the changes in their order; one that somebody else has made meanwhile is no error.
+    """Make the changes in order; a change that somebody else has already made is not an error.
 
-    KernelError when the kernel refuses a rule: all is as before then, or the error says what
-    could not be put back. With `skip`, that is told instead and the rest is done; a rule that
-    had to move and is refused keeps its stand-in. `where` tells FILE:LINE of rules, for the
-    error. LockedError when audit is locked: nothing
-    was changed then, or the error says how far it came.
+    KernelError when the kernel refuses a rule: the rules are then as before, or the error
+    says what could not be restored. With `skip`, it is called for each refused rule and the
+    other changes are made; a moved rule that is refused keeps its stand-in. `where` gives
+    FILE:LINE of rules, for the error. LockedError when audit is locked: nothing was changed,
+    or the error says how many changes were made.
     """
     if not changes:
         return
     before = control.rules()
+    there = frozenset(before)
     refused = False
     for number, change in enumerate(changes):
         if refused and change.verb == "delete" and STAND_IN in change.rule.keys:
@@ -52,16 +53,16 @@ def apply(
         except KernelError as error:
             if skip is None or change.verb == "delete":
                 added = {each.rule for each in changes[:number] if each.verb != "delete"}
-                place = (where or {}).get(change.rule, "")
-                raise taken_back(error, restore(control, before, added), place) from error
+                line = (where or {}).get(change.rule, "")
+                raise with_outcome(error, restore(control, before, added), line) from error
             skip(change.rule, error)
-            refused = refused or change.rule in before
+            refused = refused or change.rule in there
 
 
 def restore(control: Control, before: Sequence[Rule], added: set[Rule]) -> list[str]:
-    """Bring back the rules of `before` in their order, without those that were `added` since.
+    """Restore the rules of `before` in their order, without those that were `added` since.
 
-    Gives a sentence for each that the kernel did not take back; stand-ins stay then.
+    Gives one sentence for each change that the kernel refused; stand-ins stay in that case.
     """
     back = [Add(rule) for rule in before]
     try:
@@ -81,11 +82,14 @@ def restore(control: Control, before: Sequence[Rule], added: set[Rule]) -> list[
     return left
 
 
-def taken_back(error: KernelError, left: Sequence[str], where: str = "") -> KernelError:
-    """Give the error, told with where it is from and what became of the changes before it."""
+def with_outcome(error: KernelError, left: Sequence[str], where: str = "") -> KernelError:
+    """Add to an error where the rule comes from and whether earlier changes were undone.
+
+    `left`: a sentence for each change that could not be undone.
+    """
     outcome = "everything is as it was before"
     if left:
-        outcome = f"could not be put back: {'; '.join(left)}"
+        outcome = f"could not be restored: {'; '.join(left)}"
     what = f"{where}: {error.what}" if where else error.what
     return KernelError(f"{what}; {outcome}", error.hint, error.errno)
 
@@ -97,11 +101,11 @@ def _make(control: Control, change: Change) -> None:
         else:
             control.add_rule(change.rule, prepend=change.verb == "prepend")
     except KernelError as error:
-        done = errno.ENOENT if change.verb == "delete" else errno.EEXIST
-        if error.errno != done:
+        already_made = errno.ENOENT if change.verb == "delete" else errno.EEXIST
+        if error.errno != already_made:
             raise
 
 
-def _locked(error: LockedError, made: int, count: int) -> LockedError:
-    outcome = f"{made} of {count} changes had been made and stay" if made else "nothing was changed"
+def _locked(error: LockedError, done: int, count: int) -> LockedError:
+    outcome = f"{done} of {count} changes were made and stay" if done else "nothing was changed"
     return LockedError(f"{error.what}; {outcome}", error.hint, error.errno)

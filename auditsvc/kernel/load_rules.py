@@ -1,11 +1,11 @@
-"""Makes the kernel's rules and settings those of the rule files, or leaves them as they were.
+"""Loads the rules and settings of rule files into the kernel: all of them, or none.
 
-    limits -> rules -> -e 0|1 -> what cannot be taken back -> -e 2
+    limits -> rules -> -e 0|1 -> what cannot be undone -> -e 2
 
-A refusal anywhere takes everything back that can be. Which rules are there because an
-earlier load added them is remembered until the next boot, so that they go when the files
-no longer name them; rules of others stay. Remembered too is what the files want: that
-stays when a running service, which may hold the same rules, stops.
+When the kernel refuses a step, all steps before it are undone as far as possible. The rules
+that a load added are written to a file that is valid until the next boot, so that a later
+load can delete them when the files no longer name them; foreign rules stay. The file also
+holds what the rule files want: a running service that stops leaves these rules and settings.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 
 def owners(runtime: Path) -> Owners:
-    """Whose the loaded rules are, by the files in the runtime directory."""
+    """Read from the runtime directory which loaded rules a load or the service added."""
     return Owners(
         ours=boot_file.recall_rules(runtime / boot_file.LOADED, "rules"),
         held=boot_file.recall_rules(runtime / boot_file.SESSION, "holds"),
@@ -45,7 +45,7 @@ def owners(runtime: Path) -> Owners:
 def compare(
     control: Control, wanted: Want, runtime: Path, *, exclusive: bool = False
 ) -> Difference:
-    """Ask the kernel how it differs from what is wanted."""
+    """Compare the kernel's rules and settings with the wanted ones."""
     now = read_settings(control, features="loginuid_immutable" in wanted.settings)
     return difference(wanted, control.rules(), owners(runtime), now, exclusive=exclusive)
 
@@ -53,23 +53,23 @@ def compare(
 def load(
     control: Control, wanted: Want, found: Difference, runtime: Path, skip: Skip | None = None
 ) -> Difference:
-    """Make the kernel as wanted; `found` is what `compare` said just now. Gives what was made.
+    """Make the changes in `found`, the result of `compare`; gives the changes that were made.
 
-    KernelError when the kernel refuses a part: then all is as before, or the error says what
-    is not. With `skip`, that is told a line for each refused part and the rest is done.
-    LockedError when audit is locked until the next boot.
+    KernelError when the kernel refuses a part: the kernel is then as before, or the error
+    says what is not. With `skip`, it is called with a line for each refused part, and the
+    rest is done. LockedError when audit is locked until the next boot.
     """
     if control.status().enabled == LOCKED:
         if found.equal:
             return found
         raise LockedError(
-            "audit is locked (-e 2): nothing of this can be changed", "only a reboot unlocks it"
+            "audit is locked (-e 2): no change is possible", "only a reboot unlocks it"
         )
     return _Loading(control, wanted, found, runtime, skip).run()
 
 
 class _Loading:
-    """One load: its steps, and the way back."""
+    """One load: its steps, and how to undo them."""
 
     def __init__(
         self,
@@ -89,12 +89,12 @@ class _Loading:
         self._rules_made = False
 
     def run(self) -> Difference:
-        """Make all, or take all back."""
+        """Do all steps, or undo them."""
         before = self._control.rules()
         remembered = boot_file.recall(self._memory) or {}
         ours = boot_file.recall_rules(self._memory, "rules").intersection(before)
         missing = set(self._found.missing)
-        # Written first: after a crash a rule that we added must be known as ours.
+        # Written first: after a crash the rules that were added must still be known as ours.
         self._remember(remembered, ours | missing)
         try:
             for step in self._steps():
@@ -103,26 +103,26 @@ class _Loading:
             left = []
             if self._rules_made:
                 left = apply_plan.restore(self._control, before, missing)
-            left += self._put_back()
+            left += self._restore_settings()
             self._remember(remembered, (ours | missing).intersection(self._control.rules()))
             if isinstance(error, LockedError) or not (self._rules_made or left):
                 raise
-            raise apply_plan.taken_back(error, left) from error
-        made = missing - self._refused
+            raise apply_plan.with_outcome(error, left) from error
+        added = missing - self._refused
         now = {
             "load": time.time_ns(),
             "wanted": boot_file.as_hex(each.rule for each in self._wanted.rules),
-            "settings": remembered.get("settings", {}) | self._made(),
+            "settings": remembered.get("settings", {}) | self._settings_as_wanted(),
         }
-        self._remember(now, (ours - set(self._found.unwanted)) | made)
+        self._remember(now, (ours - set(self._found.unwanted)) | added)
         return replace(
             self._found,
-            missing=[rule for rule in self._found.missing if rule in made],
+            missing=[rule for rule in self._found.missing if rule in added],
             settings=self._set,
         )
 
-    def _made(self) -> dict[str, int]:
-        """Settings that are as the files want them: a service that stops leaves them so."""
+    def _settings_as_wanted(self) -> dict[str, int]:
+        """Give the settings that are now as the files want; a service that stops leaves them."""
         refused = {each.name for each in self._found.settings if each not in self._set}
         wanted = self._wanted.settings.items()
         return {name: value for name, value in wanted if name not in refused}
@@ -132,7 +132,7 @@ class _Loading:
         yield from (self._setting(each) for each in settings if _phase(each) == 0)
         yield self._rules
         yield from (self._setting(each) for each in settings if _phase(each) == 1)
-        yield from (self._doing(each) for each in self._wanted.doings)
+        yield from (self._action(each) for each in self._wanted.actions)
         yield from (self._setting(each) for each in settings if _phase(each) > 1)
 
     def _rules(self) -> None:
@@ -147,19 +147,19 @@ class _Loading:
             self._skip(f"{where}: {error}" if where else str(error))
 
     def _setting(self, each: SettingDifference) -> Callable[[], None]:
-        def make() -> None:
+        def change() -> None:
             self._control.apply(Set(each.name, each.wanted))
             self._set.append(each)
 
-        return self._skippable(make)
+        return self._skippable(change)
 
-    def _doing(self, command: Command) -> Callable[[], None]:
+    def _action(self, command: Command) -> Callable[[], None]:
         return self._skippable(lambda: self._control.apply(command))
 
-    def _skippable(self, make: Callable[[], None]) -> Callable[[], None]:
+    def _skippable(self, step: Callable[[], None]) -> Callable[[], None]:
         def attempt() -> None:
             try:
-                make()
+                step()
             except LockedError:
                 raise
             except KernelError as error:
@@ -169,8 +169,8 @@ class _Loading:
 
         return attempt
 
-    def _put_back(self) -> list[str]:
-        """Give the settings their old values; a sentence for each that has not got it."""
+    def _restore_settings(self) -> list[str]:
+        """Restore the old values of the settings; gives a sentence for each that failed."""
         left = []
         for each in reversed(self._set):
             if each.name == "loginuid_immutable":
@@ -187,7 +187,7 @@ class _Loading:
 
 
 def _phase(each: SettingDifference) -> int:
-    """When a setting is made: before the rules (0), after them, or last of all."""
+    """Give when a setting is changed: before the rules (0), after them (1), or last (2, 3)."""
     if each.name == "loginuid_immutable":
         return 2
     if each.name == "enabled":

@@ -1,4 +1,4 @@
-"""What the kernel is set to, and which changes of it take cover away."""
+"""The kernel's audit settings, and which changes of them can cost records."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Settings(NamedTuple):
-    """The members of struct audit_status that stay until somebody sets them."""
+    """The members of struct audit_status that are settings, not counters."""
 
     enabled: int
     failure: int
@@ -22,7 +22,7 @@ class Settings(NamedTuple):
     backlog_wait_time: int
 
     def by_name(self) -> dict[Setting, int]:
-        """Give them by the names of `auditsvc.rule.Set`."""
+        """Give the settings by the names that `auditsvc.rule.Set` uses."""
         return {
             "enabled": self.enabled,
             "failure": self.failure,
@@ -32,32 +32,32 @@ class Settings(NamedTuple):
         }
 
     @classmethod
-    def of(cls, status: Status) -> Settings:
-        """Take them out of what AUDIT_GET says."""
+    def from_status(cls, status: Status) -> Settings:
+        """Take the settings from the answer to AUDIT_GET."""
         return cls(*(getattr(status, name) for name in cls._fields))
 
 
 def read_settings(control: Control, *, features: bool = True) -> dict[Setting, int]:
-    """Ask the kernel for its settings by name; with `features`, for loginuid_immutable too."""
-    found = Settings.of(control.status()).by_name()
+    """Read the kernel's settings by name; with `features`, also loginuid_immutable."""
+    found = Settings.from_status(control.status()).by_name()
     if features:
         found["loginuid_immutable"] = int(bool(control.features().on & LOGINUID_IMMUTABLE))
     return found
 
 
 def is_harmful(name: str, old: int, new: int) -> bool:
-    """Whether a change (of anything but `enabled`) can cost records, or the machine."""
+    """Whether a change of a setting other than `enabled` can lose records or stop the machine."""
     if new == old:
         return False
     match name:
         case "failure":
             return True
-        case "rate_limit" | "backlog_limit":  # 0 is no limit
+        case "rate_limit" | "backlog_limit":  # 0 means no limit
             return new != 0 and (old == 0 or new < old)
         case _:
             return new < old
 
 
-def shown(name: str, old: int, new: int) -> str:
-    """Say a change for people."""
+def change_text(name: str, old: int, new: int) -> str:
+    """Describe a change of a setting in one line."""
     return f"{name} {old} -> {new}"

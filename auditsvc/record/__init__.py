@@ -1,1 +1,1 @@
-"""An audit record's text: line, fields, type; and the DAEMON_* records that we write."""
+"""The text of audit records: line, fields, types; and the DAEMON_* records of the service."""

@@ -1,4 +1,4 @@
-"""Record types by their part in an event: the one home of their numbers (linux/audit.h)."""
+"""Numbers of record types (linux/audit.h), grouped by their role in an event."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ ANOM_ABEND: Final = 1701
 KERNEL: Final = 2000
 
 DAEMON: Final = range(1200, 1300)
-"""Records of the audit daemon, which has serials of its own."""
+"""Records of the audit daemon, which have their own serials."""
 
 ENDS: Final = frozenset((EOE, PROCTITLE))
 """PROCTITLE is the last record of an event before EOE (audit_log_exit)."""
 
 ALONE: Final = frozenset((SECCOMP, ANOM_ABEND, KERNEL))
-"""Types of which one record is an event, unless an event of its identity is open."""
+"""Types of which each record is an event, unless an event with the same identity is open."""
 
 CALLS: Final = frozenset((SYSCALL, URINGOP))
 
 CONTEXTS: Final = frozenset((MAC_TASK_CONTEXTS, MAC_OBJ_CONTEXTS))
-"""Records that follow, anywhere, one whose `subj=?` or `obj=?` they spell out."""
+"""Records that follow, at any distance, a record with `subj=?` or `obj=?`, and give its value."""
 
 DEPENDENT: Final = frozenset(
     (
@@ -46,17 +46,31 @@ DEPENDENT: Final = frozenset(
 )
 """Types that audit_log_exit writes after the SYSCALL or URINGOP of their event."""
 
-
 OF_TASK: Final = frozenset(
     (LOGIN, 1325, SECCOMP, AVC, 1401, *range(1500, 1508), ANOM_ABEND, 1702, *range(1800, 1808))
 )
-"""Types whose `pid=` is that of the task which the SYSCALL of their event is of."""
+"""Types whose `pid=` is the task of their event's SYSCALL."""
+
+
+_UBUNTU_TASK: Final = 1420
+
+
+def of_body(number: int, body: bytes) -> int:
+    """Give the type that a record has by what it says.
+
+    Ubuntu's kernels number MAC_TASK_CONTEXTS and MAC_OBJ_CONTEXTS 1420 and 1421, which
+    are IPE's elsewhere.
+    """
+    if number == _UBUNTU_TASK and body.startswith(b"subj_"):
+        return MAC_TASK_CONTEXTS
+    if number == _UBUNTU_TASK + 1 and body.startswith(b"obj_"):
+        return MAC_OBJ_CONTEXTS
+    return number
 
 
 def is_user(number: int) -> bool:
-    """Tell whether records of a type come from user space, each with a serial of its own.
+    """Whether records of a type come from user space, each with its own serial.
 
-    LOGIN and whatever else the kernel numbers from 1300 to 2099 can come inside
-    a syscall.
+    LOGIN and the kernel's types from 1300 to 2099 can be part of a system call's event.
     """
     return (0 <= number < SYSCALL and number != LOGIN) or number >= 2100

@@ -1,1 +1,1 @@
-"""Answers as text: rows, tables, JSON, HTML."""
+"""Writes results as text: rows, tables, JSON, HTML."""

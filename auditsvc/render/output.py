@@ -1,4 +1,4 @@
-"""Answers that are a table for a person and JSON for a program."""
+"""Writes a result as a table for people or as JSON for programs."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
 
 class Form(StrEnum):
-    """How the answer looks."""
+    """Output format of a result."""
 
     TABLE = "table"
     JSON = "json"
 
 
 def wants_json(form: Form | None) -> bool:
-    """Whether JSON was asked for, or nobody looks."""
+    """Whether to write JSON: if requested, or if the output is not a terminal."""
     return (form or (Form.TABLE if sys.stdout.isatty() else Form.JSON)) is Form.JSON
 
 
@@ -36,7 +36,7 @@ def write_json(value: object) -> None:
 
 
 def write_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Write a table for a person; without `columns` it has no header. None is shown as `-`."""
+    """Write a table; without `columns` it has no header. None is shown as `-`."""
     table = Table(box=None, show_header=bool(columns), pad_edge=False)
     for column in columns:
         table.add_column(column, overflow="fold")

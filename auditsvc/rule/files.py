@@ -6,6 +6,7 @@ A folder is read as augenrules(8) does: its *.rules in natural order (9-x before
 
 from __future__ import annotations
 
+import codecs
 import re
 from importlib.resources import files
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 from auditsvc.errors import RuleError
 from auditsvc.host.files import UnsafeError, read_file, read_named
 from auditsvc.rule.commands import DeleteAll, Set
+from auditsvc.rule.host import is_folder
 from auditsvc.rule.parser import parse
 
 if TYPE_CHECKING:
@@ -24,6 +26,7 @@ SUFFIX: Final = ".rules"
 _SHIPPED: Final = Path(str(files("auditsvc.rules")))
 _MOST: Final = 16 << 20  # bytes of a file, some 200,000 rules
 
+_UTF_16: Final = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _NUMBER: Final = re.compile(r"([0-9]+)")
 _ENDINGS: Final = re.compile(r"(\.[A-Za-z~][A-Za-z0-9~]*)*$")
 
@@ -38,8 +41,9 @@ def read(
     a list in `errors` these are put there, and what is right is read all the same.
     """
     path = Path(path)
+    folder = bool(is_folder(str(path)))
     try:
-        found = _rule_files(path) if path.is_dir() else [path]
+        found = _rule_files(path) if folder else [path]
     except RuleError as error:
         if errors is None:
             raise
@@ -48,14 +52,14 @@ def read(
     lines: list[Line] = []
     for each in found:
         try:
-            text = read_text(each, named=not path.is_dir())
+            text = read_text(each, named=not folder)
         except RuleError as error:
             if errors is None:
                 raise
             errors.append(error)
         else:
             lines += parse(text, str(each), host, errors)
-    return sorted(lines, key=_turn) if path.is_dir() else lines
+    return sorted(lines, key=_turn) if folder else lines
 
 
 def _turn(line: Line) -> int:
@@ -99,7 +103,8 @@ def _signs(text: str) -> tuple[int, ...]:
 def read_text(path: Path, *, named: bool = True) -> str:
     """Give what a rule file holds; RuleError if it is no text or too long.
 
-    Where a user has `named` it, it may be a pipe.
+    Where a user has `named` it, it may be a pipe. A byte-order mark is left away; bytes that
+    are not UTF-8 are kept (as surrogates), since paths may have them.
     """
     try:
         data = _read(path, named=named)
@@ -109,17 +114,13 @@ def read_text(path: Path, *, named: bool = True) -> str:
         raise RuleError(f"rule file {path} cannot be read: {error.strerror}") from error
     if len(data) > _MOST:
         raise RuleError(f"{path} holds more than {_MOST >> 20} MiB", "name a rule file")
-    try:
-        text = data.decode()
-    except UnicodeDecodeError as error:
-        wrong, at = f"byte 0x{data[error.start]:02x} is not UTF-8", error.start
-    else:
-        if "\0" not in text:
-            return text
-        wrong, at = "a NUL byte", data.index(b"\0")
-    line = data.count(b"\n", 0, at) + 1
-    column = at - data.rfind(b"\n", 0, at)
-    raise RuleError(f"{path}:{line}:{column}: {wrong}", "rule files are UTF-8 text")
+    if data.startswith(_UTF_16):
+        raise RuleError(f"{path} is UTF-16", "save it as UTF-8")
+    if b"\0" in data:
+        at = data.index(b"\0")
+        line, column = data.count(b"\n", 0, at) + 1, at - data.rfind(b"\n", 0, at)
+        raise RuleError(f"{path}:{line}:{column}: a NUL byte", "rule files are text")
+    return data.removeprefix(codecs.BOM_UTF8).decode(errors="surrogateescape")
 
 
 def _read(path: Path, *, named: bool) -> bytes:

@@ -9,9 +9,9 @@ from __future__ import annotations
 import grp
 import os
 import pwd
+import stat
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from auditsvc.tables import names
@@ -33,17 +33,20 @@ _64_BIT: Final = 0x80000000
 
 @dataclass(frozen=True)
 class Host:
-    """A machine; `arch` is AUDIT_ARCH_*, the functions give None for what is not there."""
+    """A machine; `arch` is AUDIT_ARCH_*, the functions give None for what is not there.
+
+    `is_folder` gives None where the user may not look.
+    """
 
     arch: int
     uid: Callable[[str], int | None]
     gid: Callable[[str], int | None]
-    is_folder: Callable[[str], bool]
+    is_folder: Callable[[str], bool | None]
 
     @staticmethod
     def here() -> Host:
         """Give the machine that we run on."""
-        return Host(native_arch(), _uid, _gid, _is_folder)
+        return Host(native_arch(), _uid, _gid, is_folder)
 
     def family(self, word: str) -> int | None:
         """AUDIT_ARCH_* of `b64` or `b32` on this machine; None where it has no such half."""
@@ -93,5 +96,22 @@ def _gid(name: str) -> int | None:
         return None
 
 
-def _is_folder(path: str) -> bool:
-    return Path(path).is_dir()
+def is_folder(path: str) -> bool | None:
+    """Whether a folder is there; None where the user may not look."""
+    try:
+        return stat.S_ISDIR(os.stat(path).st_mode)  # noqa: PTH116 - a path of bytes, too
+    except PermissionError:
+        return None
+    except OSError:
+        return False
+
+
+def is_there(path: str) -> bool | None:
+    """Whether anything is there; None where the user may not look."""
+    try:
+        os.stat(path)  # noqa: PTH116
+    except PermissionError:
+        return None
+    except OSError:
+        return False
+    return True

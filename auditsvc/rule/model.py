@@ -91,7 +91,7 @@ class Rule:
     @property
     def syscalls(self) -> tuple[int, ...]:
         """Numbers of the syscalls, in order."""
-        return tuple(nr for nr in range(MASK_BITS) if self.mask >> nr & 1)
+        return bits(self.mask)
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -182,3 +182,8 @@ class Rule:
 def _is_text(number: int) -> bool:
     field = fields.BY_NUMBER.get(number)
     return field is not None and field.kind is fields.Kind.TEXT
+
+
+def bits(mask: int) -> tuple[int, ...]:
+    """Give the numbers of the bits that are 1, in order."""
+    return tuple(nr for nr, bit in enumerate(f"{mask:b}"[::-1]) if bit == "1")

@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from auditsvc.record.fields import UNSET
 from auditsvc.rule import fields
 from auditsvc.rule.fields import Kind
 from auditsvc.rule.host import family_name, native_arch
@@ -22,6 +23,8 @@ from auditsvc.tables import names
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+_EXIT = fields.BY_NAME["exit"].number
+_SESSION = fields.BY_NAME["sessionid"].number
 _ESCAPED = re.compile(r"[ \t\\]")
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
@@ -30,6 +33,18 @@ def text(rule: Rule, native: int | None = None) -> str:
     """Print a rule; `native` is the AUDIT_ARCH_* of the machine it is for (ours unless given)."""
     native = native_arch() if native is None else native
     return " ".join(_watch(rule) if rule.is_watch else _rule(rule, native))
+
+
+def condition(each: Condition, native: int | None = None) -> str:
+    """Print a condition as it stands behind -F, or -C."""
+    if each.field == fields.COMPARE:
+        left, right = fields.COMPARISONS.get(int(each.value), ("?", "?"))
+        return f"{left}{_symbol(each)}{right}"
+    if each.field in (fields.AUID, _SESSION) and each.value == UNSET:
+        return f"{fields.BY_NUMBER[each.field].name}{_symbol(each)}unset"
+    if each.field == _EXIT and not int(each.value) >> 31:  # no errno: what a success gives
+        return f"exit{_symbol(each)}{each.value}"
+    return _condition(each, native_arch() if native is None else native)
 
 
 def _rule(rule: Rule, native: int) -> Iterator[str]:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from auditsvc.rule.host import Host
 
 _NUMBER: Final = re.compile(r"(-?)(?:0[xX]([0-9a-fA-F]+)|(0[0-7]*)|([1-9][0-9]*))")
+_NOT_UTF8: Final = re.compile("[\udc80-\udcff]")  # bytes, by surrogateescape
 _SIGNED: Final = frozenset({Kind.UID, Kind.SESSION, Kind.EXIT, Kind.HEX})
 
 
@@ -155,7 +156,7 @@ def _from_table(what: str, table: Mapping[str, int], word: str) -> int:
 
 
 def _text(field: Field, word: str) -> str:
-    if KEY_SEPARATOR in word or not word.isprintable():
+    if KEY_SEPARATOR in word or not _NOT_UTF8.sub("", word).isprintable():
         raise Wrong(f"`{word!a}` holds a control character")
     if field.number in (fields.PATH, fields.DIR, fields.EXE):
         path(word)

@@ -13,15 +13,18 @@ condition does not match.
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 from auditsvc.rule import fields
 from auditsvc.rule.commands import Add, Delete, DeleteAll, Line, Set
 from auditsvc.rule.host import Host
-from auditsvc.rule.model import Action, FilterList, Rule
-from auditsvc.ruleset.cover import CALL_LISTS, asked, by_inode, takes_in, takes_in_whatever_call
+from auditsvc.rule.model import Action, FilterList, Rule, bits
+from auditsvc.ruleset import never
+from auditsvc.ruleset.conflict import exclude_each_other, is_judged
+from auditsvc.ruleset.cover import CALL_LISTS, asked, by_inode
+from auditsvc.ruleset.cover_index import CoverIndex
 from auditsvc.ruleset.plan import effective
 from auditsvc.ruleset.reach import is_unconditional
 from auditsvc.ruleset.wanted import has_key
@@ -40,14 +43,16 @@ _FIRST_MATCH: Final = (*CALL_LISTS, FilterList.USER, FilterList.TASK)
 
 @dataclass(frozen=True, slots=True)
 class Advice:
-    """One warning: the line that it is about, and what it is."""
+    """One warning or note: the line that it is about, and what it is."""
 
     filename: str
     number: int
     text: str
+    kind: Literal["warning", "note"] = "warning"
+    """A note is about this host or who asks, and no fault of the rules."""
 
     def __str__(self) -> str:
-        return f"{self.filename}:{self.number}: warning: {self.text}"
+        return f"{self.filename}:{self.number}: {self.kind}: {self.text}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +78,7 @@ def advise(lines: Sequence[Line], host: Host | None = None) -> list[Advice]:
     ]
     found = [
         *((line, f"has no effect: {place} is the same rule") for line, place in repeated),
+        *_never(order, host),
         *_covered(order),
         *_blinding(order),
         *_numbers(order, host),
@@ -106,16 +112,33 @@ def _kept(lines: Sequence[Line]) -> tuple[list[_Loaded], list[tuple[Line, str]]]
     return list(kept.values()), repeated
 
 
+# -- rules that do nothing by themselves -----------------------------------------
+
+
+def _never(order: Sequence[_Loaded], host: Host) -> Iterator[tuple[Line, str]]:
+    for each in order:
+        for text in never.warnings(each.rule, each.line.text, host):
+            yield each.line, text
+
+
 # -- rules that another one makes useless --------------------------------------
 
 
 def _covered(order: Sequence[_Loaded]) -> Iterator[tuple[Line, str]]:
-    for place, each in enumerate(order):
-        if each.rule.filter_list not in _FIRST_MATCH:
+    index = CoverIndex()
+    for position, each in enumerate(order):
+        rule = each.rule
+        if rule.filter_list not in _FIRST_MATCH or not _can_match(rule):
             continue
-        before = next((one for one in order[:place] if takes_in(one.rule, each.rule)), None)
-        if before is not None:
-            yield each.line, _covered_text(before, each)
+        before = index.first(rule)
+        if before is None:  # what it takes in, a rule that takes it in does as well
+            index.add(rule, position)
+        else:
+            yield each.line, _covered_text(order[before], each)
+
+
+def _can_match(rule: Rule) -> bool:
+    return is_judged(rule) and not exclude_each_other(rule.conditions, rule.filter_list)
 
 
 def _covered_text(before: _Loaded, each: _Loaded) -> str:
@@ -184,28 +207,61 @@ def _half(order: Sequence[_Loaded], host: Host) -> Iterator[tuple[Line, str]]:
     if half is None or half == host.arch:
         return
     always = [
-        each.rule
+        each
         for each in order
         if (each.rule.filter_list, each.rule.action) == (FilterList.EXIT, Action.ALWAYS)
     ]
-    for each in order:
-        if each.rule.arch != host.arch or each.rule not in always:
+    index = CoverIndex()
+    for position, each in enumerate(always):
+        if _is_for(each.rule, half):
+            index.add(_without_arch(each.rule), position)
+    numbers = _Numbers(host.arch, half)
+    for each in always:
+        if each.rule.arch != host.arch:
             continue
-        like = _without_arch(each.rule)
-        reached = 0
-        for other in always:
-            if _is_for(other, half) and takes_in_whatever_call(_without_arch(other), like):
-                reached |= other.mask
-        calls = [names.syscall_name(host.arch, nr) for nr in each.rule.syscalls]
-        missed = [
-            name
-            for name in calls
-            if name is not None
-            and (nr := names.syscall_number(half, name)) is not None
-            and not reached >> nr & 1
-        ]
+        missed = _missed(_without_arch(each.rule), numbers.of(each.rule.mask), index, always)
         if missed:
             yield each.line, f"{_listed(missed, each.rule)}: no rule like it has -F arch=b32"
+
+
+class _Numbers:
+    """The calls of masks that both machines have: names, and the other machine's numbers."""
+
+    def __init__(self, arch: int, half: int) -> None:
+        self._arch, self._half = arch, half
+        self._known: dict[int, dict[str, int]] = {}
+
+    def of(self, mask: int) -> dict[str, int]:
+        """Give the calls of a mask."""
+        if mask not in self._known:
+            found = (names.syscall_name(self._arch, nr) for nr in bits(mask))
+            self._known[mask] = {
+                name: nr
+                for name in found
+                if name is not None and (nr := names.syscall_number(self._half, name)) is not None
+            }
+        return self._known[mask]
+
+
+def _missed(
+    rule: Rule, calls: dict[str, int], index: CoverIndex, order: Sequence[_Loaded]
+) -> list[str]:
+    """Give the calls of a rule that no rule with its conditions has."""
+    if index.first(rule, sum(1 << nr for nr in calls.values())) is not None:
+        return []
+    if index.first(rule, 0) is None:
+        return list(calls)
+    reached = 0
+    missed = []
+    for name, nr in calls.items():
+        if reached >> nr & 1:
+            continue
+        found = index.first(rule, 1 << nr)
+        if found is None:
+            missed.append(name)
+        else:
+            reached |= order[found].rule.mask
+    return missed
 
 
 def _without_arch(rule: Rule) -> Rule:
@@ -244,32 +300,31 @@ def _folders(order: Sequence[_Loaded]) -> Iterator[tuple[Line, str]]:
 
 def _mergeable(order: Sequence[_Loaded]) -> Iterator[tuple[Line, str]]:
     """Yield rules that others follow which differ only in their calls."""
-    groups: defaultdict[Rule, list[int]] = defaultdict(list)
-    for place, each in enumerate(order):
-        if each.rule.filter_list in CALL_LISTS and not each.rule.every_syscall:
-            groups[_without_calls(each.rule)].append(place)
-    for first, *others in groups.values():
-        like = order[first]
+    groups: defaultdict[Rule, list[tuple[int, int]]] = defaultdict(list)
+    seen: Counter[tuple[FilterList, Action]] = Counter()
+    for position, each in enumerate(order):
+        rule = each.rule
+        seen[rule.filter_list, rule.action] += 1
+        if rule.filter_list in CALL_LISTS and not rule.every_syscall:
+            opposite = Action.NEVER if rule.action is Action.ALWAYS else Action.ALWAYS
+            groups[_without_calls(rule)].append((position, seen[rule.filter_list, opposite]))
+    for (first, ahead), *others in groups.values():
         alike = [
-            order[place].place
-            for place in others
+            order[position].place
+            for position, opposite in others
             # What stands between and does otherwise would change sides.
-            if all(_same_side(one.rule, like.rule) for one in order[first:place])
+            if opposite == ahead
         ]
         if alike:
             text = (
                 f"differs only in its calls from {', '.join(alike)}: one rule with all of them "
                 f"would be asked once instead of {len(alike) + 1} times"
             )
-            yield like.line, text
+            yield order[first].line, text
 
 
 def _without_calls(rule: Rule) -> Rule:
     return Rule(rule.filter_list, rule.action, rule.conditions)
-
-
-def _same_side(one: Rule, other: Rule) -> bool:
-    return one.filter_list is not other.filter_list or one.action is other.action
 
 
 def _many(order: Sequence[_Loaded]) -> Iterator[tuple[Line, str]]:

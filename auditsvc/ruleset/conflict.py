@@ -44,8 +44,6 @@ _MESSAGES: Final = (FilterList.USER, FilterList.EXCLUDE)
 _OF_MESSAGES: Final = frozenset((0, 1, 5, 9, *range(12, 18), fields.EXE))
 """Fields that audit_filter() in kernel/auditfilter.c knows."""
 
-_FEW: Final = 8  # conditions among which all pairs are tried, to name the fewest
-
 
 def unjudged(rule: Rule) -> tuple[Condition, ...]:
     """Give the conditions, keys among them, for which the rule never matches on its list.
@@ -72,16 +70,20 @@ def exclude_each_other(
     One alone may be met by none.
     """
     asked = tuple(dict.fromkeys(each for each in conditions if each.field != fields.KEY))
-    if not _excluded(asked, which):
+    if not excluded(asked, which):
         return ()
-    for size in (1, 2, 3) if len(asked) <= _FEW else (1, 2):
+    for size in (1, 2):
         for some in itertools.combinations(asked, size):
-            if _excluded(some, which):
+            if excluded(some, which):
                 return some
+    for each in asked:  # three and more: none is left that could be missed
+        without = tuple(one for one in asked if one != each)
+        asked = without if excluded(without, which) else asked
     return asked
 
 
-def _excluded(conditions: tuple[Condition, ...], which: FilterList) -> bool:
+def excluded(conditions: tuple[Condition, ...], which: FilterList) -> bool:
+    """Whether no call meets all of these conditions."""
     return (
         _opposed(conditions)
         or any(_never_met(each, which) for each in conditions)

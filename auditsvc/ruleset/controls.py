@@ -23,8 +23,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from auditsvc.errors import RuleError
-from auditsvc.rule import Add, Set, fields, parse
+from auditsvc.rule import Add, Set, parse
+from auditsvc.rule.host import is_there
 from auditsvc.rule.words import nearest
+from auditsvc.ruleset.watched_paths import lacking
 
 if TYPE_CHECKING:
     from auditsvc.rule import Host, Line, Rule
@@ -60,7 +62,7 @@ def find(name_or_path: str | Path) -> Path:
     (`10-all-syscalls`, `all-syscalls`). RuleError names the sets and the nearest.
     """
     path = Path(name_or_path)
-    if path.exists():
+    if is_there(str(path)) is not False:  # who may not look is told when it is read
         return path
     word = str(name_or_path)
     sets = _shipped()
@@ -75,18 +77,9 @@ def find(name_or_path: str | Path) -> Path:
 
 
 def absent(rule: Rule) -> Path | None:
-    """Give the folder that a rule needs and this host has not: the kernel answers ENOENT.
-
-    A watched folder must be there, of a watched or run file the folder that holds it
-    (kernel/audit_tree.c audit_add_tree_rule, kernel/audit_watch.c audit_get_nd and
-    kernel/audit_fsnotify.c audit_alloc_mark).
-    """
-    for condition in rule.conditions:
-        if condition.field in (fields.DIR, fields.PATH, fields.EXE):
-            path = Path(str(condition.value))
-            needed = path if condition.field == fields.DIR else path.parent
-            return None if needed.is_dir() else needed
-    return None
+    """Give the folder that a rule needs and this host has not: the kernel answers ENOENT."""
+    found = lacking(rule)
+    return None if found is None else Path(found)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from auditsvc.rule import fields
 from auditsvc.rule.host import Host
 from auditsvc.rule.model import SYSCALLS, FilterList, Rule
 from auditsvc.ruleset import perms, quantities
-from auditsvc.ruleset.conflict import exclude_each_other, is_judged
+from auditsvc.ruleset.conflict import excluded, is_judged
 
 if TYPE_CHECKING:
     from auditsvc.rule.model import Condition
@@ -70,18 +70,19 @@ def by_inode(rule: Rule) -> bool:
 
 def meet(one: Rule, other: Rule) -> bool:
     """Whether there may be a call that both are for; True where it cannot be told."""
-    if one.filter_list is not other.filter_list:
+    which = one.filter_list
+    if which is not other.filter_list:
+        return False
+    if which in CALL_LISTS and not mask(one) & mask(other):
         return False
     left, right = asked(one), asked(other)
     if any(_apart(mine, yours) for mine in left for yours in right):
         return False
-    if one.filter_list is not FilterList.FILESYSTEM and exclude_each_other(
-        (*left, *right), one.filter_list
-    ):
+    if which is not FilterList.FILESYSTEM and excluded((*left, *right), which):
         return False
-    if one.filter_list is not FilterList.EXIT:
-        return one.filter_list not in CALL_LISTS or bool(mask(one) & mask(other))
-    return any(calls(one, arch) & calls(other, arch) for arch in arches(one))
+    return which is not FilterList.EXIT or any(
+        calls(one, arch) & calls(other, arch) for arch in arches(one)
+    )
 
 
 def arches(rule: Rule) -> tuple[int, ...]:
@@ -133,26 +134,31 @@ def _apart(left: Condition, right: Condition) -> bool:
     if not {left.field, right.field} <= _FILES:
         return False
     if left.field == right.field == fields.PATH:
-        crooked = _is_crooked(str(left.value)) or _is_crooked(str(right.value))
+        crooked = is_crooked(str(left.value)) or is_crooked(str(right.value))
         return not crooked and left.value != right.value
     return not (may_be_below(left.value, right.value) or may_be_below(right.value, left.value))
 
 
+def containing(path: str) -> list[str]:
+    """Give a path and the folders that it is in, as far as its words say; the path first."""
+    plain = f"/{path.strip('/')}"
+    if plain == "/" or is_crooked(plain):
+        return [plain]
+    parts = plain.split("/")
+    return [*("/".join(parts[:count]) for count in range(len(parts), 1, -1)), "/"]
+
+
 def below(path: int | str, folder: int | str) -> bool:
     """Whether a path is a folder or something in it, as far as their words say."""
-    inner, outer = (f"/{str(each).strip('/')}" for each in (path, folder))
-    if inner == outer:
-        return True
-    ahead = outer if outer == "/" else f"{outer}/"
-    return inner.startswith(ahead) and not (_is_crooked(inner) or _is_crooked(outer))
+    return f"/{str(folder).strip('/')}" in containing(str(path))
 
 
 def may_be_below(path: int | str, folder: int | str) -> bool:
     """Whether it may be so: `..` leads anywhere."""
-    return _is_crooked(str(path)) or _is_crooked(str(folder)) or below(path, folder)
+    return is_crooked(str(path)) or is_crooked(str(folder)) or below(path, folder)
 
 
-def _is_crooked(path: str) -> bool:
+def is_crooked(path: str) -> bool:
     """Whether a path has other spellings that are plainer: `..`, `.`, `//`."""
     parts = path.strip("/")
     return bool(parts) and not {"", ".", ".."}.isdisjoint(parts.split("/"))

@@ -88,20 +88,22 @@ def difference(
     `exclusive`: foreign rules go too.
     """
     named = {each.rule for each in wanted.rules}
+    deleted = frozenset(wanted.deleted)
     removable = {
         rule
         for rule in loaded
         if rule not in owners.held
-        and (exclusive or rule in owners.ours or rule in wanted.deleted or STAND_IN in rule.keys)
+        and (exclusive or rule in owners.ours or rule in deleted or STAND_IN in rule.keys)
     }
     lines = [*wanted.rules, *_ahead(loaded, owners.held - named)]
     changes = plan(lines, loaded, removable)
-    moved = {change.rule for change in changes if change.verb == "delete"}
     there = set(loaded)
+    moved = there.intersection(change.rule for change in changes if change.verb == "delete")
+    order = [each.rule for each in effective(wanted.rules)]
     left = [rule for rule in loaded if rule not in named and rule not in removable]
     return Difference(
-        missing=[each.rule for each in effective(wanted.rules) if each.rule not in there],
-        misplaced=[each.rule for each in effective(wanted.rules) if each.rule in there & moved],
+        missing=[rule for rule in order if rule not in there],
+        misplaced=[rule for rule in order if rule in moved],
         unwanted=[rule for rule in loaded if rule not in named and rule in removable],
         foreign=[rule for rule in left if rule not in owners.held],
         held=[rule for rule in left if rule in owners.held],

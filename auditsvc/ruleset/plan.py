@@ -31,6 +31,7 @@ What holds:
 from __future__ import annotations
 
 import itertools
+from collections import deque
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Literal
 
@@ -67,13 +68,16 @@ class Change:
 
 def effective(wanted: Iterable[Add]) -> list[Add]:
     """Give the wanted rules, each once, in the order in which an empty kernel would hold them."""
-    order: list[Add] = []
+    order: deque[Add] = deque()
     known: set[Rule] = set()
     for each in wanted:
         if each.rule not in known:
             known.add(each.rule)
-            order.insert(0 if each.prepend else len(order), each)
-    return order
+            if each.prepend:
+                order.appendleft(each)
+            else:
+                order.append(each)
+    return list(order)
 
 
 def plan(
@@ -177,13 +181,8 @@ class _ListPlan:
         ]
 
     def _make_stand_ins(self) -> list[Rule]:
-        found: list[Rule] = []
-        for rule in self._moving:
-            if rule.action is Action.ALWAYS:
-                another = stand_in(rule, self._at)
-                if another not in found:
-                    found.append(another)
-        return found
+        moving = (rule for rule in self._moving if rule.action is Action.ALWAYS)
+        return list(dict.fromkeys(stand_in(rule, self._at) for rule in moving))
 
     def _staying(self, wanted: list[Add]) -> tuple[int, int]:
         """Give start and end of the run of wanted rules that stays: the dearest to move."""
@@ -238,7 +237,7 @@ class _ListPlan:
             at = self._at.get(each.rule)
             if at is not None and each.prepend:
                 opposite = self._opposite[each.rule.action]
-                at = None if opposite and min(opposite) < at else at
+                at = None if opposite and opposite[0] < at else at  # in the kernel's order
             if at is not None and last is not None and last < at:
                 runs[-1] = (runs[-1][0], place + 1)
             elif at is not None:

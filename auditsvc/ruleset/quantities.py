@@ -114,13 +114,23 @@ def implied(wanted: Condition, given: Collection[Condition], which: FilterList) 
     if needed is None:
         return False
     field = wanted.field
-    own = [each for each in given if each.field == field]
     if field in SEVERAL:
+        own = (each for each in given if each.field == field)
         return any(_imply([*limits(field), *said(each, which)], needed) for each in own)
+    tests = known(field, given, which)
+    return tests is not None and _imply(tests, needed)
+
+
+def known(field: int, given: Collection[Condition], which: FilterList) -> list[Test] | None:
+    """Give what is true of a field's one number in calls that meet all of `given`.
+
+    None: they may have none.
+    """
+    own = [each for each in given if each.field == field]
     if not (own or _is_there(field, given, which)):
-        return False
-    known = [test for each in own for test in said(each, which)]
-    return _imply([*limits(field), *known, *_linked(field, given)], needed)
+        return None
+    tests = [test for each in own for test in said(each, which)]
+    return [*limits(field), *tests, *_linked(field, given)]
 
 
 def _is_there(field: int, given: Collection[Condition], which: FilterList) -> bool:
@@ -130,8 +140,8 @@ def _is_there(field: int, given: Collection[Condition], which: FilterList) -> bo
     return field in _EVER and which not in (FilterList.USER, FilterList.EXCLUDE)
 
 
-def _imply(known: list[Test], needed: Iterable[Test]) -> bool:
-    return all(ranges.implies(known, test) for test in needed)
+def _imply(given: list[Test], needed: Iterable[Test]) -> bool:
+    return all(ranges.implies(given, test) for test in needed)
 
 
 def _linked(field: int, given: Collection[Condition]) -> list[Test]:

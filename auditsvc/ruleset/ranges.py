@@ -46,13 +46,18 @@ def implies(given: Collection[Test], wanted: Test) -> bool:
     return not left.any()
 
 
-def bounds(tests: Iterable[Test]) -> tuple[int, int]:
-    """Give the smallest and the largest number that order and equality leave; bits do not count.
+def bounds(tests: Collection[Test]) -> tuple[int, int]:
+    """Give the smallest and the largest number that meet all tests.
 
-    The first is greater than the second where none is left.
+    The first is greater than the second where none does. Bits are left out of account where
+    they would take too long.
     """
     left = _Left.after(tests)
-    return left.low, left.high
+    low = left.smallest()
+    if low is None:
+        return 1, 0
+    high = left.mirrored().smallest()
+    return low, LARGEST - (high or 0)
 
 
 class _Left:
@@ -107,26 +112,43 @@ class _Left:
 
     def any(self) -> bool:
         """Whether a number is left."""
-        if self.low > self.high:
-            return False
-        choices = [*map(_bits, self.some_one), *map(_bits, self.some_zero)]
-        if prod(map(len, choices)) > _MOST_CHOICES:
-            return True
-        return any(
-            self._smallest(sum(set(chosen[: len(self.some_one)])), chosen[len(self.some_one) :])
-            for chosen in itertools.product(*choices)
-        )
+        return self.smallest() is not None
 
-    def _smallest(self, ones: int, zeros: Iterable[int]) -> bool:
-        """Whether a number is left in which these bits are 1 and 0."""
-        ones |= self.ones
-        unset = self.zeros
+    def smallest(self) -> int | None:
+        """Give the smallest number that is left."""
+        if self.low > self.high:
+            return None
+        choices = [*map(_bits, self.some_one), *map(_bits, self.some_zero)]
+        if not choices:
+            return self._smallest((), ())
+        if prod(map(len, choices)) > _MOST_CHOICES:
+            return self.low
+        count = len(self.some_one)
+        found = [
+            self._smallest(chosen[:count], chosen[count:]) for chosen in itertools.product(*choices)
+        ]
+        return min((each for each in found if each is not None), default=None)
+
+    def _smallest(self, ones: Iterable[int], zeros: Iterable[int]) -> int | None:
+        """Give the smallest number that is left in which these bits are 1 and 0."""
+        set_, unset = self.ones, self.zeros
+        for bit in ones:
+            set_ |= bit
         for bit in zeros:
             unset |= bit
-        found = _next(self.low, ones, unset)
+        found = _next(self.low, set_, unset)
         while found is not None and found in self.holes:
-            found = _next(found + 1, ones, unset)
-        return found is not None and found <= self.high
+            found = _next(found + 1, set_, unset)
+        return found if found is not None and found <= self.high else None
+
+    def mirrored(self) -> _Left:
+        """Give the same for the numbers with every bit turned: its smallest is our largest."""
+        other = _Left()
+        other.low, other.high = LARGEST - self.high, LARGEST - self.low
+        other.holes = {LARGEST - each for each in self.holes}
+        other.ones, other.zeros = self.zeros, self.ones
+        other.some_one, other.some_zero = self.some_zero, self.some_one
+        return other
 
 
 _OPPOSITE: Final = {

@@ -58,11 +58,14 @@ def wanted_rules(
             raise RuleError(f"{errors[0]}{more}")
         return wanted, []
     left_out = [str(error) for error in errors]
-    for each in wanted.rules.copy():
+    there = []
+    for each in wanted.rules:
         lacking = absent(each.rule)
         if lacking:
             left_out.append(f"{wanted.where[each.rule]}: `{each.rule}`: {lacking} is not there")
-            wanted.rules.remove(each)
+        else:
+            there.append(each)
+    wanted.rules = there
     return wanted, left_out
 
 

@@ -25,7 +25,7 @@ from auditsvc.rule.commands import (
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from auditsvc.rule.commands import Setting
+    from auditsvc.rule.commands import Command, Setting
     from auditsvc.rule.model import Rule
 
 
@@ -38,8 +38,8 @@ class Want:
     deleted: list[Rule] = field(default_factory=list)
     """What `-d` and `-W` say must not be there."""
     settings: dict[Setting, int] = field(default_factory=dict)
-    doings: list[Reset | Trim | MakeEquivalent] = field(default_factory=list)
-    """To be done each time, as nothing tells whether it has been done."""
+    actions: list[Reset | Trim | MakeEquivalent] = field(default_factory=list)
+    """To be done at each load, as the kernel does not show whether it was done before."""
     delete_all: list[Line] = field(default_factory=list)
     on_error: Literal["ignore", "continue"] | None = None
     where: dict[Rule, str] = field(default_factory=dict)
@@ -49,36 +49,38 @@ class Want:
 def want(lines: Iterable[Line]) -> Want:
     """Sum up lines."""
     total = Want()
+    rules: dict[Rule, Add] = {}
+    deleted: dict[Rule, None] = {}
     for line in lines:
-        _take(total, line)
+        match line.command:
+            case Add(rule) as add:
+                deleted.pop(rule, None)
+                if rule not in rules:
+                    rules[rule] = add
+                    total.where[rule] = f"{line.filename}:{line.number}"
+            case Delete(rule):
+                rules.pop(rule, None)
+                deleted.pop(rule, None)
+                deleted[rule] = None
+            case DeleteAll(key):
+                total.delete_all.append(line)
+                rules = {rule: add for rule, add in rules.items() if not has_key(rule, key)}
+            case command:
+                _take(total, command)
+    total.rules = list(rules.values())
+    total.deleted = list(deleted)
+    total.where = {rule: total.where[rule] for rule in rules}
     return total
 
 
-def _take(total: Want, line: Line) -> None:
-    match line.command:
-        case Add(rule) as add:
-            total.deleted = [each for each in total.deleted if each != rule]
-            if rule not in total.where:
-                total.rules.append(add)
-                total.where[rule] = f"{line.filename}:{line.number}"
-        case Delete(rule):
-            _drop(total, [rule])
-            total.deleted.append(rule)
-        case DeleteAll(key):
-            total.delete_all.append(line)
-            _drop(total, [each.rule for each in total.rules if has_key(each.rule, key)])
+def _take(total: Want, command: Command) -> None:
+    match command:
         case Set(name, value):
             total.settings[name] = value
         case OnError(mode):
             total.on_error = mode
-        case Reset() | Trim() | MakeEquivalent() as doing:
-            total.doings.append(doing)
-
-
-def _drop(total: Want, rules: list[Rule]) -> None:
-    total.rules = [each for each in total.rules if each.rule not in rules]
-    for rule in rules:
-        total.where.pop(rule, None)
+        case Reset() | Trim() | MakeEquivalent() as action:
+            total.actions.append(action)
 
 
 def has_key(rule: Rule, key: str | None) -> bool:

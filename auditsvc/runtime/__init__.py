@@ -1,1 +1,1 @@
-"""Small files in the runtime directory by which processes of ours tell one another."""
+"""Small files in the runtime directory, for communication between the service's processes."""

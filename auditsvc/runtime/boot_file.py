@@ -1,7 +1,7 @@
-"""What processes of ours tell one another, and must know after a crash: small JSON files.
+"""Small JSON files for other processes of the service, and for the next run after a crash.
 
-They stand in the runtime directory, mode 0600, and are good until the next boot. Rules
-are kept as hex of their structs.
+They are in the runtime directory, mode 0600, and valid until the next boot. Rules are
+kept as hex of their structs.
 """
 
 from __future__ import annotations
@@ -18,42 +18,42 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 SESSION: Final = "found.json"
-"""Of the running service: what it found, the rules that it needs (`holds`), and those of them
-that it added (`added`)."""
+"""Of the running service: the kernel's state before it, the rules that it needs (`holds`), and
+those of them that it added (`added`)."""
 
 LOADED: Final = "loaded.json"
-"""Of `rules load`: the rules that are there because it added them (`rules`), and what its
-files want (`wanted`, `settings`); `load` tells it from an earlier one."""
+"""Of `rules load`: the loaded rules that it added (`rules`), and what its files want (`wanted`,
+`settings`); `load` is the time of the load and identifies it."""
 
 SWITCH: Final = "switch.json"
-"""Of `on` and `off`: who asked for what (`requests`)."""
+"""Of `on` and `off`: the requests, with who made them (`requests`)."""
 
 PROBES: Final = "probes.json"
-"""Of `on` and `off`: the rules that they add for a moment (`rules`), by whom and when."""
+"""Of `on` and `off`: the rules of their probes (`rules`), who adds them, and when."""
 
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 
 
 class DamagedError(AuditsvcError):
-    """The file does not hold what it should."""
+    """The content of the file is not valid."""
 
 
 def remember(path: Path, values: dict[str, Any]) -> None:
-    """Replace the file; AuditsvcError if that cannot be done."""
+    """Write the file, in place of an older one; AuditsvcError if that fails."""
     try:
         replace_file(path, json.dumps({"boot": _boot()} | values))
     except OSError as error:
         raise AuditsvcError(
             f"{path} cannot be written: {error.strerror}",
-            "run as root, make room, or set runtime_directory: there stands how to put the kernel "
-            "back",
+            "run as root, free disk space, or set runtime_directory: this file is needed to "
+            "restore the kernel's rules",
         ) from error
 
 
 def recall(path: Path) -> dict[str, Any] | None:
-    """What was remembered since this boot; None if nothing was.
+    """Read a file that was written since this boot; None if there is none.
 
-    DamagedError if it cannot be understood, AuditsvcError if it cannot be read.
+    DamagedError if its content is not valid, AuditsvcError if it cannot be read.
     """
     try:
         values = json.loads(read_file(path))
@@ -61,14 +61,14 @@ def recall(path: Path) -> dict[str, Any] | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
-        raise AuditsvcError(f"{path} cannot be read: {error.strerror}", "ask as root") from error
+        raise AuditsvcError(f"{path} cannot be read: {error.strerror}", "run as root") from error
     except (ValueError, KeyError, AttributeError, TypeError) as error:
         raise DamagedError(f"{path} is damaged", "delete it") from error
     return values if boot == _boot() else None
 
 
 def recall_rules(path: Path, name: str) -> frozenset[Rule]:
-    """Rules that stand under `name` in what was remembered; empty if nothing was."""
+    """Read the rules under `name`; empty if the file was not written since this boot."""
     values = recall(path)
     if values is None:
         return frozenset()
@@ -79,12 +79,12 @@ def recall_rules(path: Path, name: str) -> frozenset[Rule]:
 
 
 def as_hex(rules: Iterable[Rule]) -> list[str]:
-    """How rules are kept."""
+    """Write rules as hex of their structs."""
     return [rule.to_bytes().hex() for rule in rules]
 
 
 def from_hex(kept: Iterable[str]) -> list[Rule]:
-    """Read them again."""
+    """Read what `as_hex` wrote."""
     return [Rule.from_bytes(bytes.fromhex(each)) for each in kept]
 
 

@@ -1,6 +1,7 @@
-"""What a running forwarder tells: one small JSON file, replaced whole.
+"""State of a running forwarder, for `auditsvc status`: one small JSON file.
 
-It stands in the runtime directory, mode 0600, and is gone when the forwarder has stopped.
+It is in the runtime directory, mode 0600, and is replaced as a whole. The forwarder
+deletes it when it stops.
 """
 
 from __future__ import annotations
@@ -23,29 +24,30 @@ _NAME: Final = "forward.json"
 
 @dataclass(frozen=True, slots=True)
 class ForwardState:
-    """A moment of a running forwarder; `written` is in seconds since 1970."""
+    """State of a running forwarder at one moment; `written` is in seconds since 1970."""
 
     pid: int
     written: float
     sent: int
-    """Events that were sent and read back since it began."""
+    """Events that were sent and read back since it started."""
     trouble: str
+    """The current error, or empty."""
 
 
 def write_state(directory: Path, state: ForwardState) -> None:
-    """Replace the file; OSError if that cannot be done."""
+    """Write the file, in place of an older one; OSError if that fails."""
     replace_file(directory / _NAME, json.dumps(asdict(state)))
 
 
 def read_state(directory: Path) -> ForwardState | None:
-    """The state of the forwarder that runs now; None if none does, OSError if it is secret."""
+    """Read the state of the running forwarder; None if none runs, OSError if not permitted."""
     try:
         state = ForwardState(**json.loads(read_file(directory / _NAME)))
     except (FileNotFoundError, ValueError, TypeError):
         return None
-    return state if alive(state.pid) else None  # one that was killed leaves its file
+    return state if alive(state.pid) else None  # a killed forwarder leaves its file
 
 
 def remove_state(directory: Path) -> None:
-    """The forwarder has stopped; OSError if the file cannot be removed."""
+    """Delete the file when the forwarder stops; OSError if that fails."""
     (directory / _NAME).unlink(missing_ok=True)

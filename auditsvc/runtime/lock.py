@@ -1,7 +1,7 @@
-"""Whose turn it is: one command at a time changes rules or the switch by hand.
+"""Exclusive lock for commands that change rules or the switch.
 
-It holds a lock on a file of its own in the runtime directory, mode 0600: a lock on the
-folder, which everybody may open, would let everybody keep administrators waiting.
+The lock is on a file of its own in the runtime directory, mode 0600. Every user can open
+the folder itself, and so a lock on the folder would let every user block administrators.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ _NAME: Final = "lock"
 
 
 @contextmanager
-def alone(directory: Path) -> Iterator[None]:
-    """Hold the turn, after whoever has it; the directory is made if it is not there."""
+def exclusive_lock(directory: Path) -> Iterator[None]:
+    """Wait for the lock and hold it; a missing directory is made."""
     try:
         descriptor = open_file(make_folder(directory) / _NAME, os.O_RDWR | os.O_CREAT)
     except OSError as error:
@@ -37,8 +37,8 @@ def alone(directory: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def is_taken(directory: Path) -> bool:
-    """Whether somebody holds the turn just now; OSError if that cannot be seen."""
+def is_locked(directory: Path) -> bool:
+    """Whether a process holds the lock now; OSError if the file cannot be opened."""
     try:
         descriptor = open_file(directory / _NAME)
     except FileNotFoundError:

@@ -1,7 +1,8 @@
-"""The rules that a flip adds for its probes, told beforehand to whoever guards the rules.
+"""Notice to the guard of the rules that `on` and `off` add for their probes.
 
-They stand for a moment and log a few calls of one task. A record of such a change has no
-more of the rule than list and key, so it is told as well who makes it, and when.
+These rules are loaded for a few seconds and log a few calls of one task. The record of
+such a change has only the rule's list and key, so the notice also says who makes the
+change, and when.
 """
 
 from __future__ import annotations
@@ -19,32 +20,32 @@ if TYPE_CHECKING:
     from auditsvc.rule import Rule
 
 SECONDS: Final = 15
-"""After the telling, by when a flip has ended: it waits 2 s for each of two probes, and 5 s."""
+"""How long a notice is valid: a change of the switch waits 2 s for each of two probes, and 5 s."""
 
 
 @dataclass(frozen=True, slots=True)
-class Announced:
-    """The rules of the last flip that needed some; `time` is seconds since 1970."""
+class ProbeNotice:
+    """The probe rules of the last `on` or `off`; `time` is in seconds since 1970."""
 
     rules: frozenset[Rule] = frozenset()
     who: Actor = Actor()  # noqa: RUF009 - frozen
     time: float = 0.0
 
 
-def announce(directory: Path, rules: Collection[Rule], who: Actor, time: float) -> None:
-    """Tell it before they are added; AuditsvcError if it cannot be written."""
+def write_notice(directory: Path, rules: Collection[Rule], who: Actor, time: float) -> None:
+    """Write the notice, before the rules are added; AuditsvcError if that fails."""
     values: dict[str, Any] = {"rules": boot_file.as_hex(rules), "who": asdict(who), "time": time}
     boot_file.remember(directory / boot_file.PROBES, values)
 
 
-def announced(directory: Path) -> Announced:
-    """What was told since this boot; AuditsvcError if it cannot be read."""
+def read_notice(directory: Path) -> ProbeNotice:
+    """Read the notice of this boot, empty if there is none; AuditsvcError if that fails."""
     path = directory / boot_file.PROBES
     values = boot_file.recall(path)
     if values is None:
-        return Announced()
+        return ProbeNotice()
     try:
         who, time = Actor(**values["who"]), float(values["time"])
     except (KeyError, TypeError, ValueError) as error:
         raise boot_file.DamagedError(f"{path} is damaged", "delete it") from error
-    return Announced(boot_file.recall_rules(path, "rules"), who, time)
+    return ProbeNotice(boot_file.recall_rules(path, "rules"), who, time)

@@ -1,6 +1,7 @@
-"""What a running service tells `auditsvc status`: one small JSON file, replaced whole.
+"""State of a running service, for `auditsvc status`: one small JSON file.
 
-It stands in the runtime directory, mode 0600, and is gone when the service has stopped.
+It is in the runtime directory, mode 0600, and is replaced as a whole. The service deletes
+it when it stops.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ _NAME = "state.json"
 
 
 @dataclass(frozen=True, slots=True)
-class State:
-    """A moment of a running service; times are seconds since 1970."""
+class ServiceState:
+    """State of a running service at one moment; times are in seconds since 1970."""
 
     pid: int
     began: float
@@ -32,39 +33,46 @@ class State:
     rules: int
     """Rules that the service added."""
     records: int
-    """Lines put into the spool since it began."""
+    """Lines written to the spool since the service started."""
     missing: int
-    """Records that the spool could not take and that the log does not yet say."""
+    """Records that the spool could not take and that no record in the log reports yet."""
     kernel_lost: int
-    """Records that the kernel gave up since it began."""
+    """Records that the kernel lost since the service started."""
     tamper: int
-    """Findings of the guard since it began."""
+    """Findings of the guard since the service started."""
     kernel_backlog: int
     spool_waiting: int
     """Bytes of log that are not in the store yet."""
     spool_trouble: str
+    """The current error of the spool, or empty."""
     store_trouble: str
+    """The current error of the store, or empty."""
+    store_hindrance: str
+    """What keeps the store from being kept small: somebody reads for long."""
 
 
-def write_state(directory: Path, state: State) -> None:
-    """Replace the file; OSError if that cannot be done."""
+def write_state(directory: Path, state: ServiceState) -> None:
+    """Write the file, in place of an older one; OSError if that fails."""
     replace_file(directory / _NAME, json.dumps(asdict(state)))
 
 
-def read_state(directory: Path) -> State | None:
-    """The state of the service that runs now; None if none does, AuditsvcError if it is secret."""
+def read_state(directory: Path) -> ServiceState | None:
+    """Read the state of the running service; None if none runs.
+
+    AuditsvcError if the file may not be read.
+    """
     try:
         values = json.loads(read_file(directory / _NAME))
-        state = State(**values)
+        state = ServiceState(**values)
     except (FileNotFoundError, ValueError, TypeError):
         return None
     except OSError as error:
         raise AuditsvcError(
-            f"the service's state {error.filename}: {error.strerror}", "ask as root"
+            f"the service's state {error.filename}: {error.strerror}", "run as root"
         ) from error
     return state if alive(state.pid) else None
 
 
 def remove_state(directory: Path) -> None:
-    """The service has stopped."""
+    """Delete the file when the service stops."""
     (directory / _NAME).unlink(missing_ok=True)

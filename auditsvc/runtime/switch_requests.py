@@ -1,14 +1,14 @@
-"""The switch as an administrator set it: who asked for `off` or `on`, and what holds now.
+"""Requests of `auditsvc on` and `auditsvc off`: who made them, and the state that is wanted.
 
-The kernel's `enabled` flag is the switch itself: at 0 no system call begins an event,
-while tasks keep their flag and their context, so that 1 traces them again at once. It
-does not say who set it, and 0 -> 1 is not even logged (audit_do_config_change in
-kernel/audit.c logs a change only while audit is on). So the verbs write down each
-request, before the flip for `off` and after it for `on`: whoever sees the flag at 0 and
-`wanted_on` sees a flip that nobody asked for in our name.
+The switch itself is the kernel's `enabled` flag. At 0 no system call begins an event, but
+tasks keep their audit flag and context, so that 1 traces them again at once. The flag does
+not show who set it, and 0 -> 1 is not logged (audit_do_config_change in kernel/audit.c
+logs a change only while audit is on). So the commands write each request to a file, `off`
+before it changes the flag and `on` after it: a flag of 0 while `wanted_on` is true was
+set by somebody else.
 
-The requests stand in `switch.json` in the runtime directory. They count for the boot
-and for the run of the service in which they were made: no file means on.
+The requests are in `switch.json` in the runtime directory. They are valid until the next
+boot or the next start of the service. Without a file, audit is wanted on.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _KEPT: Final = 32
-"""Requests that are kept: more than anybody makes between two looks of the service."""
+"""Requests that are kept: more than can be made between two checks by the service."""
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """Somebody asked for on or off; `time` is seconds since 1970."""
+    """One request for on or off; `time` is in seconds since 1970."""
 
     on: bool
     time: float
@@ -39,9 +39,9 @@ class Request:
 
 
 def requests(directory: Path) -> list[Request]:
-    """What was asked for since this boot, oldest first; AuditsvcError if it may not be read.
+    """Read the requests since this boot, oldest first; AuditsvcError if that is not permitted.
 
-    A file that is not of our making says nothing, as if it were not there.
+    A file whose content is not valid counts as missing.
     """
     try:
         values = boot_file.recall(directory / boot_file.SWITCH) or {"requests": []}
@@ -54,44 +54,44 @@ def requests(directory: Path) -> list[Request]:
 
 
 def wanted_on(directory: Path) -> bool:
-    """Whether audit is meant to be on: true unless `off` was the last that was asked for."""
-    made = requests(directory)
-    return not made or made[-1].on
+    """Whether audit should be on: true unless the last request was `off`."""
+    known = requests(directory)
+    return not known or known[-1].on
 
 
-def ask(directory: Path, *, on: bool) -> list[Request]:
-    """Write down that this process asks for on or off; gives what stood there before.
+def add_request(directory: Path, *, on: bool) -> list[Request]:
+    """Write a request of this process for on or off; gives the requests before it.
 
-    AuditsvcError if it cannot be written.
+    AuditsvcError if the file cannot be written.
     """
     before = requests(directory)
-    put_back(directory, [*before, Request(on, time.time(), actor(os.getpid(), os.getuid()))])
+    write_requests(directory, [*before, Request(on, time.time(), actor(os.getpid(), os.getuid()))])
     return before
 
 
-def put_back(directory: Path, made: Sequence[Request]) -> None:
-    """Let the file say these requests: after a flip that failed, what stood there before."""
-    kept = [asdict(each) for each in made[-_KEPT:]]
+def write_requests(directory: Path, entries: Sequence[Request]) -> None:
+    """Write the file with these requests; also to remove one whose change of the switch failed."""
+    kept = [asdict(each) for each in entries[-_KEPT:]]
     boot_file.remember(directory / boot_file.SWITCH, {"requests": kept})
 
 
 def forget(directory: Path) -> None:
-    """A run of the service begins: audit is wanted on. OSError if the file cannot go."""
+    """Delete the requests when the service starts: audit is wanted on. OSError if that fails."""
     (directory / boot_file.SWITCH).unlink(missing_ok=True)
 
 
 class Watch:
-    """Gives the running service each request once."""
+    """Gives the running service each new request once."""
 
     def __init__(self, directory: Path) -> None:
-        """What was asked for up to now is known."""
+        """Requests made before this do not count as new."""
         self._directory = directory
         self._seen = requests(directory)
 
     def new(self) -> list[Request]:
-        """Requests since the last call, oldest first."""
-        made, before = requests(self._directory), self._seen
-        self._seen = made
-        # By their place and not by their time: the clock may have been set back.
-        known = made.index(before[-1]) + 1 if before and before[-1] in made else 0
-        return made[known:]
+        """Give the requests since the last call, oldest first."""
+        entries, before = requests(self._directory), self._seen
+        self._seen = entries
+        # By position and not by time: the clock may have been set back.
+        known = entries.index(before[-1]) + 1 if before and before[-1] in entries else 0
+        return entries[known:]

@@ -5,22 +5,24 @@ each would become a row, and so on for ever. Worse, the server could be put to s
 a full audit queue that waits for rows to be written. So while the service runs, the
 processes of that server are excluded: the postmaster and its children (ppid), on the
 exit and io_uring lists. What this costs: the calls of that server, also on behalf of
-its other clients, are not in the evidence. `run` says so in its log. The rules go when
-the service stops, and as soon as the server is gone: its pid may become another's.
+its other clients, and of whatever else has the postmaster as its parent, are not in the
+evidence. `run` says so in its log. The rules go when the service stops, and as soon as the
+server is gone: its pid may become another's.
+
+Only a server that is proved to be a process of this host is excluded
+(`auditsvc.service.local_server`); of any other `run` says why it is not. The rules carry a key
+that says their purpose: so the kernel's record of the change, `rules list` and the guard tell
+them from the rules of the settings.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import structlog
-from sqlalchemy import text
 
-from auditsvc.host.processes import started as started_at
 from auditsvc.rule import Add, parse
-from auditsvc.store.database import transaction
+from auditsvc.service.local_server import Server, UnprovedError, local_server
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,55 +33,25 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-
-@dataclass(frozen=True, slots=True)
-class Server:
-    """A postmaster on this host; `started` (ticks since boot) tells it from a later process."""
-
-    pid: int
-    started: int
-
-    @property
-    def alive(self) -> bool:
-        """Whether it still runs."""
-        return started_at(self.pid) == self.started
-
-
-def local_server(store: Store) -> Server | None:
-    """Give the postmaster if the store's server runs on this host and can be seen."""
-    if store.engine.dialect.name != "postgresql":
-        return None
-    with transaction(store.database) as connection:
-        backend = connection.execute(text("SELECT pg_backend_pid()")).scalar_one()
-        # While the connection is open the backend is alive; the name guards against a
-        # server elsewhere whose backend happens to have the number of a process of ours.
-        folder = Path("/proc") / str(int(backend))
-        try:
-            if not (folder / "cmdline").read_bytes().startswith(b"postgres: "):
-                return None
-            status = (folder / "status").read_text()
-        except OSError:
-            return None
-    for line in status.splitlines():
-        name, _, value = line.partition(":")
-        if name == "PPid":
-            started = started_at(int(value))
-            return None if started is None else Server(int(value), started)
-    return None
+SERVER_KEY: Final = "auditsvc-server"
+FORWARDER_KEY: Final = "auditsvc-forwarder"
+"""Purposes of the rules that exempt, as their keys."""
 
 
 def excluded(server: Server | None) -> list[Add]:
     """Rules that leave the server's processes out; none if there is no server here."""
-    return [] if server is None else _never("pid", server.pid) + _never("ppid", server.pid)
+    if server is None:
+        return []
+    return [rule for field in ("pid", "ppid") for rule in _never(field, server.pid, SERVER_KEY)]
 
 
 def excluded_process(pid: int | None) -> list[Add]:
     """Rules that leave one process out, such as our own forwarder; none if there is none."""
-    return [] if pid is None else _never("pid", pid)
+    return [] if pid is None else _never("pid", pid, FORWARDER_KEY)
 
 
-def _never(field: str, pid: int) -> list[Add]:
-    lines = (f"-A {which},never -F {field}={pid}" for which in ("exit", "io_uring"))
+def _never(field: str, pid: int, purpose: str) -> list[Add]:
+    lines = (f"-A {which},never -F {field}={pid} -k {purpose}" for which in ("exit", "io_uring"))
     commands = [line.command for line in parse("\n".join(lines), "exclusion")]
     return [command for command in commands if isinstance(command, Add)]
 
@@ -91,6 +63,8 @@ class Exclusions:
         self.server: Server | None = None
         """The store's, if it runs on this host; the loader's thread sets it."""
         self._rules = rules
+        self._unproved = ""
+        self._opened = False
         self._forwarder = forwarder
         self._excluded: Server | None = None
         self._forwarder_pid: int | None = None
@@ -101,8 +75,20 @@ class Exclusions:
         return self._all()
 
     def look(self, store: Store) -> None:
-        """See where the server of a store that was opened runs."""
-        self.server = local_server(store)
+        """See where the server of a store that was opened runs; the forwarder may begin."""
+        unproved = ""
+        try:
+            self.server = local_server(store)
+        except UnprovedError as error:
+            self.server, unproved = None, str(error)
+        if unproved and unproved != self._unproved:
+            log.warning(
+                "the store's server is not left out of the rules: it is not proved to be a "
+                "process of this host",
+                why=unproved,
+            )
+        self._unproved = unproved
+        self._opened = True
 
     def watch(self, session: Session | None) -> bool:
         """Exclude the server and the forwarder for as long as they live; whether rules changed."""
@@ -139,7 +125,7 @@ class Exclusions:
         return True
 
     def _watch_forwarder(self, session: Session | None) -> bool:
-        if self._forwarder is None:
+        if self._forwarder is None or not self._opened:
             return False
         self._forwarder.watch()
         if session is None or self._forwarder.pid == self._forwarder_pid:

@@ -10,7 +10,7 @@ import structlog
 
 from auditsvc.decode import decoder_in_use
 from auditsvc.errors import SpoolError, StoreError
-from auditsvc.runtime.service_state import State, remove_state, write_state
+from auditsvc.runtime.service_state import ServiceState, remove_state, write_state
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,6 +50,7 @@ class Health:
     def report_errors(self, parts: Parts) -> None:
         """Log each error once, and once that it is over."""
         self.errors["store"] = parts.loader.trouble if parts.loader else ""
+        self.errors["store's readers"] = parts.loader.hindrance if parts.loader else ""
         self.errors["spool"] = parts.sink.refused if parts.sink else ""
         self.errors["coverage"] = parts.watch.problem if parts.watch else ""
         for part, error in self.errors.items():
@@ -96,10 +97,10 @@ class Health:
                 "the spool keeps them, and the next run loads them",
             )
 
-    def _state(self, parts: Parts) -> State:
+    def _state(self, parts: Parts) -> ServiceState:
         session, sink = parts.session, parts.sink
         status = session.status() if session is not None else None
-        return State(
+        return ServiceState(
             pid=os.getpid(),
             began=self._began,
             written=time.time(),
@@ -115,4 +116,5 @@ class Health:
             spool_waiting=parts.waiting,
             spool_trouble=self.errors["spool"],
             store_trouble=self.errors["store"],
+            store_hindrance=self.errors["store's readers"],
         )

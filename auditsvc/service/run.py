@@ -3,6 +3,10 @@
     source --collector thread--> spool --loader thread--> store
               main thread: signals, the kernel's state, the rules, what `status` shows
 
+Collecting needs no store: the spool and the kernel come first, and the loader opens the store
+when it answers. Only a store that is refused for what it is (another program's, another than
+the one that was known) ends the run before it begins, if it answers at once.
+
 One process, because the kernel exempts exactly the registered tgid from auditing: a
 second one would audit itself in a loop. On SIGTERM, SIGINT, the end of --duration or of
 the input, and on an error: our rules go, the enabled flag and the limits that we found
@@ -43,6 +47,7 @@ if TYPE_CHECKING:
     from auditsvc.record.daemon import Actor
     from auditsvc.rule import Add
     from auditsvc.spool.segments import Place
+    from auditsvc.store import Store
 
 log = structlog.get_logger()
 
@@ -50,6 +55,8 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _TICK = 0.5
 _SYNC_EVERY = 1.0
 _DISCARD_EVERY = 5.0
+_STORE_SECONDS = 2.0
+"""How long a store may take to answer before collecting begins without it."""
 
 
 class Service:
@@ -62,7 +69,7 @@ class Service:
         self._forwarder = Child(settings) if settings.forward.enabled else None
         self._exclusions = Exclusions(rules, self._forwarder)
         self._health = Health(settings, self._daemon, notes)
-        self._wiring = Wiring(settings, self._daemon, self._exclusions.look)
+        self._wiring = Wiring(settings, self._daemon, self._store_opened)
         self._parts = self._wiring.parts
         self._switch = switch_requests.Watch(settings.runtime_directory)
         self._discarded_at = self._synced_at = 0.0
@@ -94,17 +101,13 @@ class Service:
 
     def _begin(self) -> None:
         settings, parts = self._settings, self._parts
-        # The store first: a wrong URL must show before anything else is touched.
-        with self._wiring.known.open(remember=True) as store:
-            self._health.place = store.place
-            self._exclusions.look(store)
-            if settings.forward.enabled:
-                Feed(store, CONSUMER)  # so that it begins with the first event of this run
-        self._wiring.make()
-        assert parts.loader is not None
+        self._health.place = self._wiring.known.place
+        loader = self._wiring.make_loader()
+        loader.start()
+        loader.await_store(_STORE_SECONDS)
+        self._wiring.make_source()
         if parts.collector is not None:
             parts.collector.start()
-        parts.loader.start()
         if parts.session is not None:
             parts.note(self._daemon.start(actor(os.getppid())))
             switch_requests.forget(settings.runtime_directory)
@@ -116,6 +119,12 @@ class Service:
         self._exclusions.warn(parts.session)
         if parts.watch is not None:
             parts.watch.go()
+
+    def _store_opened(self, store: Store) -> None:
+        """See to what needs the store, before anything is written; the loader's thread."""
+        if self._settings.forward.enabled:
+            Feed(store, CONSUMER)  # so that it begins with the first event of this run
+        self._exclusions.look(store)
 
     # --- running -----------------------------------------------------------------------
 

@@ -10,9 +10,10 @@ import os
 from typing import TYPE_CHECKING, Self
 
 from auditsvc.host.files import open_file
-from auditsvc.spool.segments import Place, segment_path, segments, spool_error
+from auditsvc.spool.segments import Place, segment_path, segments, sizes, spool_error
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 
@@ -37,19 +38,21 @@ class SpoolReader:
         self.close()
 
     @classmethod
-    def at(cls, directory: Path, segment: str, position: int) -> Self:
+    def at(
+        cls, directory: Path, segment: str, position: int, found: Mapping[int, int] | None = None
+    ) -> Self:
         """Go on from what `checkpoint` gave ("" and 0: from the beginning).
 
         What the spool has lost since (a crash before its sync, or somebody who emptied
-        it) is passed over: so open it before the writer appends anything.
+        it) is passed over: so open it before the writer appends anything, or give what
+        `sizes` found before that.
         """
         place = Place(int(segment), position) if segment.isdecimal() else Place()
-        existing = segments(directory)
-        if existing and place.segment > existing[-1]:
+        found = sizes(directory) if found is None else found
+        if found and place.segment > max(found):
             place = Place()  # another spool, numbered anew
-        elif place.segment in existing:
-            size = segment_path(directory, place.segment).stat().st_size
-            place = Place(place.segment, min(place.position, size))
+        elif place.segment in found:
+            place = Place(place.segment, min(place.position, found[place.segment]))
         return cls(directory, place)
 
     def checkpoint(self) -> tuple[str, int]:

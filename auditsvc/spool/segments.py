@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import os
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -78,16 +79,20 @@ def _number(name: str) -> int:
 
 def backlog(directory: Path, place: Place) -> int:
     """Bytes that stand after `place`."""
-    total = 0
+    return sum(
+        size - (place.position if segment == place.segment else 0)
+        for segment, size in sizes(directory).items()
+        if segment >= place.segment
+    )
+
+
+def sizes(directory: Path) -> dict[int, int]:
+    """Bytes of the segments that exist, by their number."""
+    found = {}
     for segment in segments(directory):
-        if segment < place.segment:
-            continue
-        try:
-            size = segment_path(directory, segment).stat().st_size
-        except FileNotFoundError:
-            continue
-        total += size - (place.position if segment == place.segment else 0)
-    return total
+        with suppress(FileNotFoundError):
+            found[segment] = segment_path(directory, segment).stat().st_size
+    return found
 
 
 def spool_error(path: Path, error: OSError, written: int = 0) -> SpoolError:

@@ -14,13 +14,15 @@ connection that was lost may have been committed) and read on from its checkpoin
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
-from auditsvc.errors import AbsentError
+from auditsvc.errors import AbsentError, StoreError
 from auditsvc.store import builtin
-from auditsvc.store.database import reading
+from auditsvc.store.database import Contested, reading
 from auditsvc.store.databases import open_database, parse_url
 from auditsvc.store.migrate import bring_up, check_schema
+from auditsvc.store.objects import refuse_strangers
 from auditsvc.store.write.writer import Checkpoint, Source, Writer, WriteResult
 
 if TYPE_CHECKING:
@@ -46,6 +48,8 @@ __all__ = [
 ]
 
 DEFAULT_URL: Final = "sqlite:////var/lib/auditsvc/auditsvc.db"
+
+_TRIES: Final = 5
 
 _NOTHING: Final[Mapping[str, int]] = {}
 
@@ -81,6 +85,7 @@ class Store:
         open_records: int = 0,
         ledger: Mapping[str, int] = _NOTHING,
         origin: int = 0,
+        is_trial: bool = False,
     ) -> WriteResult:
         """Store a batch and its checkpoint in one transaction.
 
@@ -88,11 +93,23 @@ class Store:
         batch's own counts; `origin` is where the decoder's input began, in bytes,
         for the positions of raw lines. Events that are there already add nothing
         and are counted as `duplicate`. ClashError asks for pins and another
-        reading; any other StoreError is the database's.
+        reading; RefusedError says that something in the batch has no place in the
+        database; any other StoreError is the database's. With `is_trial` nothing is
+        stored, and the errors are the same.
         """
         return self._writer.write(
-            source_id, batch, checkpoint, open_records=open_records, ledger=ledger, origin=origin
+            source_id,
+            batch,
+            checkpoint,
+            open_records=open_records,
+            ledger=ledger,
+            origin=origin,
+            is_trial=is_trial,
         )
+
+    def relieve(self) -> str:
+        """Keep the store small, between two writes; give what hinders that, "" if nothing does."""
+        return self.database.relieve()
 
     def close(self) -> None:
         """Close the connection; the store may not be used after that."""
@@ -125,14 +142,26 @@ def open_store(url: str = DEFAULT_URL, *, create: bool = True, read: bool = Fals
                 check_schema(database, connection)
             return Store(database, b"")
         database.prepare(create=create)
-        with database.begin(alone=True) as connection:
-            _refuse_empty(database, connection, create=create)
-            bring_up(database, connection)
-            secret = builtin.secret(connection)
+        _, secret = _bring_up(database, create=create)
     except BaseException:
         database.engine.dispose()
         raise
     return Store(database, secret)
+
+
+def _bring_up(database: Database, *, create: bool) -> tuple[tuple[str | None, str], bytes]:
+    """Give the schema's revision before and after, and the secret."""
+    for _ in range(_TRIES):
+        with suppress(Contested), database.begin(alone=True) as connection:
+            _refuse_empty(database, connection, create=create)
+            refuse_strangers(database, connection, whole=False)
+            revisions = bring_up(database, connection)
+            secret = builtin.secret(connection)
+            refuse_strangers(database, connection, whole=True)
+            return revisions, secret
+    raise StoreError(
+        f"the store {database.place}: other programs make it just now", "try again", retryable=True
+    )
 
 
 def _refuse_empty(database: Database, connection: Connection, *, create: bool) -> None:
@@ -152,10 +181,7 @@ def migrate(url: str = DEFAULT_URL, *, create: bool = True) -> str:
     database = open_database(url)
     try:
         database.prepare(create=create)
-        with database.begin(alone=True) as connection:
-            _refuse_empty(database, connection, create=create)
-            before, after = bring_up(database, connection)
-            builtin.secret(connection)
+        (before, after), _ = _bring_up(database, create=create)
     finally:
         database.engine.dispose()
     if before == after:

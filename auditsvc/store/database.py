@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from sqlalchemy import exc
 
+from auditsvc.errors import RefusedError
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from contextlib import AbstractContextManager
@@ -20,7 +22,6 @@ if TYPE_CHECKING:
 
     from auditsvc.decode.batch import Batch, Row, Whole
     from auditsvc.errors import StoreError
-
 
 READS: Final = "auditsvc_reads"
 """Execution option of connections that only read."""
@@ -47,6 +48,18 @@ class Database(Protocol):
 
     def empty(self, connection: Connection) -> bool:
         """Whether there is nothing in it; StoreError if what is there is not ours."""
+
+    def strangers(self, connection: Connection, *, whole: bool) -> list[str]:
+        """Name what is in the schema and not ours (`auditsvc.store.objects`).
+
+        Once `whole` found nothing, `begin` sees that nothing of the kind comes later.
+        """
+
+    def unhurried(self, connection: Connection) -> None:
+        """Let the statements of this transaction take their time: those of a migration."""
+
+    def relieve(self) -> str:
+        """Keep the database small, between transactions; give what hinders that, "" if nothing."""
 
     def settle(self, connection: Connection) -> None:
         """Do what a new store needs beside its tables."""
@@ -97,6 +110,8 @@ def transaction(database: Database, statements: Iterable[str] = ()) -> Iterator[
         raise database.explain(error) from error
     except database.engine.dialect.loaded_dbapi.Error as error:  # COPY goes past SQLAlchemy
         raise database.explain(error) from error
+    except (ArithmeticError, ValueError) as error:  # a driver's: a number or text has no form
+        raise RefusedError(f"the store {database.place}: {first_line(error)}") from error
 
 
 @contextmanager

@@ -37,6 +37,7 @@ def bring_up(database: Database, connection: Connection) -> tuple[str | None, st
             "install that version or a newer one",
         )
     if before != known[-1]:
+        database.unhurried(connection)
         _upgrade(connection)
     if empty:
         database.settle(connection)

@@ -2,9 +2,13 @@
 
 Many writers may share one. Rows of events go in by binary COPY; a writer that
 meets a key that is taken starts its transaction again alone. What keeps writers
-apart is an advisory lock that ends with the transaction: those that only add
-hold it shared, the one that must look before it adds holds it alone. So two
+apart is a lock on `store_info` that ends with the transaction: those that only add
+hold it ROW EXCLUSIVE, the one that must look before it adds SHARE ROW EXCLUSIVE. So two
 writers can never give one id to an event of `syscall` and one of `event`.
+
+No reader stops a writer: a role with SELECT alone can lock a table ACCESS SHARE and no
+higher (LockTableAclCheck in lockcmds.c), which hinders neither mode. An advisory lock is anybody's.
+What still keeps a writer waiting (a migration waits for readers) ends with an error.
 """
 
 from __future__ import annotations
@@ -16,7 +20,8 @@ import psycopg
 from psycopg import errors
 from sqlalchemy import BigInteger, Integer, LargeBinary, SmallInteger, Text, create_engine, exc
 
-from auditsvc.errors import AbsentError, StoreError
+from auditsvc.errors import AbsentError, ForeignError, RefusedError, StoreError
+from auditsvc.store import objects, objects_postgres
 from auditsvc.store.database import Contested, column_list, first_line, transaction
 from auditsvc.store.schema import FACTS
 
@@ -28,8 +33,8 @@ if TYPE_CHECKING:
     from auditsvc.decode.batch import Batch, Row, Whole
 
 _OURS: Final = "store_info"
-# Any number that other programs are not likely to lock.
-_LOCK: Final = 0x6175647473766331
+# Alone also against who holds it shared; ACCESS SHARE, a reader's, is in conflict with neither.
+_SHARED, _ALONE = "ROW EXCLUSIVE", "SHARE ROW EXCLUSIVE"
 _CONNECT_SECONDS: Final = 10
 # From so many rows, or bytes of them, a table to copy into is worth its making.
 _MANY: Final = 500
@@ -44,10 +49,11 @@ _TYPES: Final = (
     (Text, "text"),
 )
 
-# A server that kills idle writers must not keep their locks for ever, and a
-# writer that the network cut off must notice.
+# A server that kills idle writers must not keep their locks for ever, a writer that the
+# network cut off must notice, and none waits without an end.
 _SETTINGS: Final = (
     "-c application_name=auditsvc -c idle_in_transaction_session_timeout=120s"
+    " -c lock_timeout=30s -c statement_timeout=300s"
     " -c client_min_messages=warning -c jit=off"
 )
 
@@ -76,12 +82,18 @@ _ABSENT: Final = ("no server answers", "the server does not answer")
 _MEANINGS: Final = {
     "53100": ("its disk is full", "free some space on the server; nothing was half stored"),
     "25006": ("it is read-only", "give the primary's URL, not a standby's"),
+    "55P03": ("another session keeps its tables locked", "see which by `auditsvc doctor`"),
+    "57014": ("it did not do in time what it was asked for", "see what it does: `auditsvc doctor`"),
     "42501": ("permission is denied", "grant the role CREATE and its own tables"),
     "40": ("other writers were in the way", "try again"),
     "53": ("it has no resources left", "check connections and memory on the server"),
 }
 _CONTESTED: Final = (errors.UniqueViolation, errors.DeadlockDetected)
-_PASSING: Final = ("08", "40", "57P", "55P03", "53", "25P03")
+# Data exception, integrity constraint, program limit exceeded.
+_REFUSED: Final = ("22", "23", "54")
+_CREATED: Final = (errors.DuplicateTable, errors.DuplicateObject)
+"""What a second writer meets, beside a key that is taken, where both make the store."""
+_PASSING: Final = ("08", "40", "57P", "57014", "55P03", "53", "25P03")
 
 
 class Postgres:
@@ -92,9 +104,13 @@ class Postgres:
     def __init__(self, url: URL, *, read: bool = False) -> None:
         shown = url.set(drivername="postgresql").difference_update_query(_SECRETS)
         self.place = shown.render_as_string(hide_password=True)
+        self._made = False
+        self._watched = False
         self.engine = create_engine(
             url,
             isolation_level="READ COMMITTED",
+            # On each connection that is taken: a returned one is set back to READ WRITE.
+            execution_options={"postgresql_readonly": True} if read else {},
             pool_size=1,
             max_overflow=1,
             connect_args={
@@ -115,18 +131,52 @@ class Postgres:
 
     @contextmanager
     def begin(self, *, alone: bool) -> Iterator[Connection]:
-        """Open a transaction; `alone` waits for the others to end and keeps new ones out."""
-        shared = "" if alone else "_shared"
-        lock = f"SELECT pg_advisory_xact_lock{shared}({_LOCK})"
+        """Open a transaction; `alone` waits for the others to end and keeps new ones out.
+
+        Where no store is yet there is nothing to lock: Contested if another made it meanwhile.
+        """
+        locked = False
         try:
-            with transaction(self, [lock]) as connection:
+            with transaction(self) as connection:
+                locked = self._lock(connection, _ALONE if alone else _SHARED)
+                self._see_own(connection)
                 yield connection
         except StoreError as error:
             cause = error.__cause__
             cause = cause.orig if isinstance(cause, exc.DBAPIError) else cause
-            if isinstance(cause, _CONTESTED) and not alone:
+            if isinstance(cause, _CONTESTED) and not (alone and locked):
+                raise Contested from error
+            if isinstance(cause, _CREATED) and not locked:
                 raise Contested from error
             raise
+
+    def _lock(self, connection: Connection, mode: str) -> bool:
+        """Keep other writers out as far as `mode` does; False if there is no store to lock."""
+        if not self._made:
+            there = f"SELECT to_regclass('{_OURS}') IS NOT NULL"
+            self._made = bool(connection.exec_driver_sql(there).scalar())
+        if self._made:
+            connection.exec_driver_sql(f"LOCK TABLE {_OURS} IN {mode} MODE")
+        return self._made
+
+    def strangers(self, connection: Connection, *, whole: bool) -> list[str]:
+        """Name what is in the schema and not ours."""
+        found = list(objects_postgres.strangers(connection, whole=whole))
+        self._watched = whole and not found
+        return found
+
+    def _see_own(self, connection: Connection) -> None:
+        """See that nothing has come that would run at a write, or take it elsewhere."""
+        if self._watched and connection.exec_driver_sql(objects_postgres.SUSPECT).first():
+            objects.refuse(self, objects_postgres.strangers(connection, whole=False))
+
+    def unhurried(self, connection: Connection) -> None:
+        """Let the statements of this transaction take their time: those of a migration."""
+        connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
+
+    def relieve(self) -> str:
+        """Do nothing: what old versions of rows take is the server's to clean."""
+        return ""
 
     def empty(self, connection: Connection) -> bool:
         """Whether there is nothing in it; StoreError if what is there is not ours."""
@@ -138,7 +188,7 @@ class Postgres:
             )
         }
         if tables and _OURS not in tables:
-            raise StoreError(
+            raise ForeignError(
                 f"{self.place} holds tables of another program",
                 "make a database of its own: `createdb NAME`",
             )
@@ -228,6 +278,9 @@ class Postgres:
             )
         code = state or ""
         what, hint = _MEANINGS.get(code) or _MEANINGS.get(code[:2]) or (first_line(error), "")
+        # Before it is sent: a text with NUL, a number that fits no column.
+        if code.startswith(_REFUSED) or (not code and isinstance(cause, psycopg.DataError)):
+            return RefusedError(f"{where}: {what}", hint)
         return StoreError(f"{where}: {what}", hint, retryable=code.startswith(_PASSING))
 
 

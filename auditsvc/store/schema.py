@@ -18,9 +18,10 @@ A timestamp is split: the second stands in the event's id, `ms` is the rest.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import (
+    DDL,
     BigInteger,
     Column,
     Index,
@@ -32,6 +33,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 from sqlalchemy import Table as _Table
+from sqlalchemy.event import listen
 
 if TYPE_CHECKING:
     from sqlalchemy.schema import SchemaItem
@@ -108,6 +110,16 @@ arrival = Table(
     Index("arrival_high", "high"),
 )
 
+# Which events did not come from a spool: those with ids from `low` to `high`. Ranges do not
+# overlap; an event in none came from a spool. `source` is NULL where a program that did not
+# note sources stored the events (auditsvc.store.origins).
+origin = Table(
+    "origin",
+    _key("low"),
+    _big("high", nullable=False),
+    _big("source"),
+)
+
 # --- names ---------------------------------------------------------------------------
 
 # Every arch and every pair of arch and number that is stored has a row; one that
@@ -144,14 +156,31 @@ host = Table("host", _id(), Column("name", Text, nullable=False))
 
 # `value` is what people read: UTF-8, other bytes as \xHH, a proctitle's NUL as a
 # space. `raw` is NULL unless `value` does not say every byte: then it is the bytes.
+# Values are indexed by their hash on PostgreSQL, by how they begin on SQLite: a whole value
+# would stand in the file twice. There the column `head`, which is computed and takes no room,
+# is for the index alone; it is none of the columns that are written. A query that compares
+# `value` uses the index if it also says `head = substr(value, 1, HEAD)`, as the views do:
+# SQLite puts the value that is asked for into it. The column is spelled in another way than
+# that (`+ 0`): SQLite 3.40 would take an equal expression from the index that it looks in.
 text = Table(
     "text",
     _id(),
     Column("value", Text, nullable=False),
     Column("raw", LargeBinary),
-    # A B-tree on PostgreSQL takes no more than 2704 bytes; a hash takes any text.
-    Index("text_value", "value", postgresql_using="hash"),
 )
+HEAD: Final = 200
+"""Characters of a text that SQLite's index holds."""
+_TEXT_INDEX: Final = {
+    "sqlite": (
+        f"ALTER TABLE text ADD COLUMN head TEXT AS (substr(value, 1, {HEAD} + 0)) VIRTUAL",
+        "CREATE INDEX text_head ON text (head)",
+    ),
+    "postgresql": ("CREATE INDEX text_value ON text USING hash (value)",),
+}
+for _dialect, _statements in _TEXT_INDEX.items():
+    for _statement in _statements:
+        made = DDL(_statement)  # type: ignore[no-untyped-call]
+        listen(text, "after_create", made.execute_if(dialect=_dialect))
 
 context = Table(
     "context",

@@ -19,8 +19,11 @@ from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import QueuePool, create_engine, event, exc
 
-from auditsvc.errors import AbsentError, StoreError
-from auditsvc.host.files import UnsafeError, folder_of, is_there, make_folder, open_file
+from auditsvc.errors import AbsentError, ForeignError, RefusedError, StoreError
+from auditsvc.host.file_locks import lock_holders
+from auditsvc.host.files import UnsafeError, check_exists, folder_of, make_folder, open_file
+from auditsvc.host.processes import name_of
+from auditsvc.store import objects, objects_sqlite
 from auditsvc.store.database import READS, Contested, column_list, first_line, transaction
 from auditsvc.store.schema import FACTS
 
@@ -33,14 +36,22 @@ if TYPE_CHECKING:
 
 APPLICATION_ID: Final = 0x61756474  # "audt"
 BUSY_SECONDS: Final = 30.0
+_READER_BUSY_SECONDS: Final = 2.0
+"""How long who only reads, or looks whose file it is, waits for a program that lets nobody read."""
 _CACHE_KIB: Final = 18432
 _ROWS_A_STATEMENT: Final = 20
+_READ_LOCKS: Final = range(123, 128)
+"""WAL_READ_LOCK(0) to (4)."""
 _STAGE: Final = "staged"
 """Name by which a batch's rows are attached, as a database of their own."""
 _PAGE: Final = 8192
 _WAL_PAGES: Final = 4000
 """Pages that gather in the log before they move to the file. A hot page of an index is
 written to the log by every batch, to the file once."""
+
+WAL_BOUND: Final = 128 << 20
+"""Bytes of log above which somebody who reads for long is told."""
+_RELIEVE_EVERY: Final = 5.0
 
 # Row counts for the planner, fixed so that plans do not change from host to host:
 # a store has far fewer contexts than calls and each holds many of them. Without
@@ -51,7 +62,7 @@ _STATISTICS: Final = (
     ("syscall", "syscall_partial", "1000 200"),
     ("syscall_name", "syscall_name_name", "4000 9"),
     ("context", None, "100000"),
-    ("text", "text_value", "1000000 1"),
+    ("text", "text_head", "1000000 1"),
     ("file", "file_name", "1000000 2"),
     ("path", "path_file", "5000000 5"),
     ("path", "path", "5000000 2 1"),
@@ -86,6 +97,14 @@ _MEANINGS: Final = {
     ),
 }
 _TAKEN: Final = ("SQLITE_CONSTRAINT_PRIMARYKEY", "SQLITE_CONSTRAINT_ROWID")
+# What no other try would take. A trigger's refusal is none: it is not ours.
+_REFUSALS: Final = (
+    "SQLITE_TOOBIG",
+    "SQLITE_MISMATCH",
+    "SQLITE_CONSTRAINT_NOTNULL",
+    "SQLITE_CONSTRAINT_CHECK",
+    "SQLITE_CONSTRAINT_DATATYPE",
+)
 _PASSING: Final = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 
 
@@ -106,6 +125,12 @@ class SQLite:
         self.takes_whole = hasattr(sqlite3.Connection, "deserialize")
         self._busy = busy
         self._opened: tuple[int, int] | None = None
+        self._log: tuple[int, int] | None = None
+        """Device and inode of the write-ahead log of the connection that is open."""
+        self._schema: int | None = None
+        """The schema's version when it was looked at last."""
+        self._relieve_at = 0.0
+        self._hindrance = ""
         if read:
             self.engine = create_engine(
                 "sqlite://", creator=self.open_reader, poolclass=QueuePool, pool_size=1
@@ -116,8 +141,8 @@ class SQLite:
         event.listen(self.engine, "begin", _begin)
 
     def _connect(self, connection: sqlite3.Connection, _: object) -> None:
-        info = self.path.stat()
-        self._opened = self._opened or (info.st_dev, info.st_ino)
+        self._opened = self._opened or _identity(self.path)
+        self._log = None
         connection.isolation_level = None  # transactions begin in _begin
         connection.execute(f"PRAGMA page_size = {_PAGE}")  # of a file that is new
         self._switch_to_wal(connection)
@@ -126,6 +151,7 @@ class SQLite:
             f"cache_size = -{_CACHE_KIB}",
             "temp_store = MEMORY",
             f"wal_autocheckpoint = {_WAL_PAGES}",
+            f"journal_size_limit = {2 * _WAL_PAGES * _PAGE}",  # once nobody reads in it
         ):
             connection.execute(f"PRAGMA {pragma}")
 
@@ -158,7 +184,7 @@ class SQLite:
                     f"there is no store at {self.place}", "`auditsvc run` or `ingest` makes one"
                 )
         except UnsafeError as error:
-            raise StoreError(f"the store {error.filename}: {error.strerror}") from error
+            raise ForeignError(f"the store {error.filename}: {error.strerror}") from error
         except OSError as error:
             raise StoreError(
                 f"the store {self.place} cannot be made: {error.strerror}",
@@ -170,8 +196,8 @@ class SQLite:
     def _is_there(self) -> bool:
         """Whether the file is; UnsafeError if others may change it, or what SQLite puts beside."""
         for end in ("-wal", "-shm", "-journal"):
-            is_there(self.path.with_name(self.path.name + end))
-        return is_there(self.path)
+            check_exists(self.path.with_name(self.path.name + end))
+        return check_exists(self.path)
 
     @property
     def uri(self) -> str:
@@ -189,7 +215,11 @@ class SQLite:
     def open_reader(self) -> sqlite3.Connection:
         """Connect for reading alone; transactions are the caller's."""
         connection = sqlite3.connect(
-            self.uri, uri=True, isolation_level=None, timeout=self._busy, check_same_thread=False
+            self.uri,
+            uri=True,
+            isolation_level=None,
+            timeout=_READER_BUSY_SECONDS,
+            check_same_thread=False,
         )
         connection.execute("PRAGMA query_only = ON")
         return connection
@@ -199,7 +229,7 @@ class SQLite:
             return
         connection = sqlite3.connect(self.uri, uri=True)
         try:
-            connection.execute(f"PRAGMA busy_timeout = {int(BUSY_SECONDS * 1000)}")
+            connection.execute(f"PRAGMA busy_timeout = {int(_READER_BUSY_SECONDS * 1000)}")
             self._check_owner(
                 connection.execute("PRAGMA application_id").fetchone()[0],
                 connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0],
@@ -211,7 +241,7 @@ class SQLite:
         """Give whether the file is empty; StoreError if it is another program's."""
         if application == APPLICATION_ID or (not application and not tables):
             return not tables
-        raise StoreError(
+        raise ForeignError(
             f"{self.place} is a database of another program", "give another path to --store"
         )
 
@@ -221,18 +251,23 @@ class SQLite:
         del alone
         with transaction(self) as connection:
             self._see_in_place()
+            self._see_own(connection)
             yield connection
 
     def _see_in_place(self) -> None:
-        """See that the file is still where it was opened: SQLite would write on into nowhere."""
-        try:
-            info = self.path.stat()
-        except OSError:
-            info = None
-        if info is None or (info.st_dev, info.st_ino) != self._opened:
+        """See that the files are where they were opened: SQLite would write on into nowhere."""
+        if _identity(self.path) != self._opened:
             raise StoreError(
                 f"the store {self.place} was taken away or replaced while it was open",
                 "put it back",
+            )
+        log = _identity(self.path.with_name(f"{self.path.name}-wal"))
+        self._log = self._log or log
+        if log != self._log:
+            raise StoreError(
+                f"the write-ahead log of the store {self.place} was deleted or replaced while it "
+                "was open",
+                "see who did it; what can be saved of it is saved",
             )
 
     def empty(self, connection: Connection) -> bool:
@@ -240,6 +275,71 @@ class SQLite:
         application = connection.exec_driver_sql("PRAGMA application_id").scalar_one()
         tables = connection.exec_driver_sql("SELECT count(*) FROM sqlite_schema").scalar_one()
         return self._check_owner(application, tables)
+
+    def strangers(self, connection: Connection, *, whole: bool) -> list[str]:
+        """Name what is in the schema and not ours."""
+        found = list(objects_sqlite.strangers(connection, whole=whole))
+        if whole and not found:
+            self._schema = self._schema_version(connection)
+        return found
+
+    def _see_own(self, connection: Connection) -> None:
+        """Look again at the schema when anybody has changed it."""
+        if self._schema is not None and self._schema_version(connection) != self._schema:
+            objects.refuse_strangers(self, connection, whole=True)
+
+    @staticmethod
+    def _schema_version(connection: Connection) -> int:
+        return int(connection.exec_driver_sql("PRAGMA main.schema_version").scalar_one())
+
+    def unhurried(self, connection: Connection) -> None:
+        """Do nothing: no statement is ended for its time."""
+
+    @property
+    def wal_bytes(self) -> int:
+        """Bytes of the write-ahead log; 0 if there is none."""
+        try:
+            return self.path.with_name(f"{self.path.name}-wal").stat().st_size
+        except OSError:
+            return 0
+
+    def readers(self) -> list[int]:
+        """Processes that are reading in the write-ahead log, as far as they can be seen.
+
+        Each holds one of the bytes WAL_READ_LOCK of the shared memory (sqlite.org/walformat.html).
+        """
+        return lock_holders(self.path.with_name(f"{self.path.name}-shm"), _READ_LOCKS)
+
+    def relieve(self) -> str:
+        """Empty a write-ahead log that has grown too large; give who keeps it from being emptied.
+
+        A reader keeps what was there when it began, and all that came after.
+        """
+        if self.wal_bytes <= WAL_BOUND:
+            self._hindrance = ""
+        elif time.monotonic() >= self._relieve_at:
+            self._relieve_at = time.monotonic() + _RELIEVE_EVERY
+            self._empty_log()
+            who = " and ".join(f"pid {pid} ({name_of(pid)})" for pid in self.readers())
+            self._hindrance = (
+                f"the write-ahead log of {self.place} is larger than {WAL_BOUND >> 20} MiB: "
+                f"{who or 'another program'} has been reading for long"
+                if self.wal_bytes > WAL_BOUND
+                else ""
+            )
+        return self._hindrance
+
+    def _empty_log(self) -> None:
+        connection = self.engine.raw_connection()
+        try:
+            cursor = connection.cursor()
+            cursor.execute("PRAGMA busy_timeout = 0")  # who reads is not waited for
+            cursor.execute("PRAGMA main.wal_checkpoint(TRUNCATE)").fetchall()
+            cursor.execute(f"PRAGMA busy_timeout = {int(self._busy * 1000)}")
+        except sqlite3.Error as error:
+            raise self.explain(error) from error
+        finally:
+            connection.close()
 
     def settle(self, connection: Connection) -> None:
         """Mark the file as ours and give the planner its statistics."""
@@ -328,7 +428,19 @@ class SQLite:
         cause = error.orig if isinstance(error, exc.DBAPIError) else error
         code = getattr(cause, "sqlite_errorcode", 0) & 0xFF
         what, hint = _MEANINGS.get(code, (first_line(error), ""))
+        if getattr(cause, "sqlite_errorname", "") in _REFUSALS:
+            return RefusedError(f"the store {self.place}: {what}", hint)
+        if code == sqlite3.SQLITE_NOTADB:
+            return ForeignError(f"the store {self.place}: {what}", hint)
         return StoreError(f"the store {self.place}: {what}", hint, retryable=code in _PASSING)
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        info = path.stat()
+    except OSError:
+        return None
+    return info.st_dev, info.st_ino
 
 
 def _begin(connection: Connection) -> None:

@@ -21,7 +21,12 @@ from typing import Final, NamedTuple
 
 from auditsvc.decode.ids import SERIAL_BITS, SERIAL_MASK
 from auditsvc.decode.states import COMPLETE, NO_EXIT, PARTIAL, STATE_REASON
+from auditsvc.record.line import FOREIGN
 from auditsvc.record.types import DAEMON_CONFIG, PATH, SOCKADDR, SYSCALL
+from auditsvc.store.schema import HEAD
+
+_OWN: Final = "spool"
+"""Kind of the sources that speak for the host (`auditsvc.store.origins`)."""
 
 # Record types whose fields have columns, by the number in linux/audit.h. What
 # has no column is shown by `records` as a row of the type that it came in.
@@ -41,6 +46,7 @@ class Dialect:
     event_of: str  # SECOND.MMM:SERIAL as text, a host's id; gives the event's id
     number: str  # text that holds an integer
     stamp: str  # text that holds seconds since 1970, with a fraction
+    indexed: str  # what makes the index on texts serve; a row of `text`
     joins: bool  # whether a lookup is a join; else it is a subquery
 
 
@@ -78,6 +84,7 @@ SQLITE: Final = Dialect(
     f" & {SERIAL_MASK}) END",
     number="CAST({0} AS INTEGER)",
     stamp="strftime('%Y-%m-%d %H:%M:%f', {0}, 'unixepoch')",
+    indexed=f" AND {{0}}.head = substr({{0}}.value, 1, {HEAD})",
     joins=False,
 )
 POSTGRESQL: Final = Dialect(
@@ -95,6 +102,7 @@ POSTGRESQL: Final = Dialect(
     number="CAST(substring({0} FROM '^[0-9]{{1,18}}$') AS bigint)",
     stamp="to_timestamp(CAST(substring({0} FROM '^[0-9]{{1,10}}[.]?[0-9]{{0,9}}$')"
     " AS double precision))",
+    indexed="",
     joins=True,
 )
 DIALECTS: Final = {"sqlite": SQLITE, "postgresql": POSTGRESQL}
@@ -190,7 +198,7 @@ def _paths(d: Dialect) -> str:
             {", ".join(f"f.{column}" for column in _FILE)}, {found["obj"]}
         FROM path p
         JOIN file f ON f.id = p.file
-        LEFT JOIN text name ON name.id = f.name
+        LEFT JOIN text name ON name.id = f.name{d.indexed.format("name")}
         {joins}"""  # noqa: S608 - as above
 
 
@@ -217,6 +225,32 @@ def _events(d: Dialect) -> str:
         {joins}"""  # noqa: S608 - as above
 
 
+_RANGE: Final = "o.low = (SELECT max(low) FROM origin WHERE low <= {0}.id) AND o.high >= {0}.id"
+"""The range of `origin` that an event is in."""
+
+
+def _is_own(d: Dialect, fields: str) -> str:
+    """Whether an event of ours, `e`, came from our own spool and is our own line there."""
+    passed_on = d.json_get.format(f"({fields})", FOREIGN.decode())
+    return (
+        f"{passed_on} IS NULL AND NOT EXISTS"  # noqa: S608 - ours
+        f" (SELECT 1 FROM origin o WHERE {_RANGE.format('e')} AND o.source IS NOT NULL)"
+    )
+
+
+def _origins(_: Dialect) -> str:
+    """Where each event came from; a spool's name only where there is but one spool."""
+    spool = f"(SELECT CASE WHEN count(*) = 1 THEN max(name) END FROM source WHERE kind = '{_OWN}')"  # noqa: S608
+    parts = (
+        f"SELECT e.id AS event_id, CASE WHEN o.low IS NULL THEN '{_OWN}' ELSE s.kind END AS kind,"  # noqa: S608
+        f" CASE WHEN o.low IS NULL THEN {spool} ELSE s.name END AS source"
+        f" FROM {table} e LEFT JOIN origin o ON {_RANGE.format('e')}"
+        " LEFT JOIN source s ON s.id = o.source"
+        for table in ("syscall", "event")
+    )
+    return " UNION ALL ".join(parts)
+
+
 def _tamper(d: Dialect) -> str:
     """What the guard found (`auditsvc.guard.finding`): its lines are events of ours."""
     found, joins = _lookups(d, [Lookup("host", (Step("host", "h", "h.id = e.host"),), "name")])
@@ -236,7 +270,8 @@ def _tamper(d: Dialect) -> str:
         FROM event e
         JOIN text told ON told.id = e.fields
         {joins}
-        WHERE e.type = {DAEMON_CONFIG} AND {told["op"]} = 'tamper'"""  # noqa: S608 - as above
+        WHERE e.type = {DAEMON_CONFIG} AND {told["op"]} = 'tamper'
+            AND {_is_own(d, ours)}"""  # noqa: S608 - as above
 
 
 def _records(d: Dialect) -> str:
@@ -294,7 +329,8 @@ def _coverage(d: Dialect) -> str:
         FROM event e
         JOIN text said ON said.id = e.fields
         {joins}
-        WHERE e.type = {DAEMON_CONFIG} AND {said("op")} = 'coverage'"""  # noqa: S608 - as above
+        WHERE e.type = {DAEMON_CONFIG} AND {said("op")} = 'coverage'
+            AND {_is_own(d, ours)}"""  # noqa: S608 - as above
 
 
 def _ledger(_: Dialect) -> str:
@@ -316,6 +352,7 @@ _VIEWS: Final = {
     "partials": _partials,
     "coverage": _coverage,
     "ledger": _ledger,
+    "origins": _origins,
 }
 NAMES: Final = tuple(_VIEWS)
 

@@ -28,8 +28,8 @@ from auditsvc.rule import printing
 from auditsvc.rule.host import native_arch
 from auditsvc.ruleset.reach import never_task
 from auditsvc.runtime import switch_requests
-from auditsvc.runtime.lock import alone
-from auditsvc.runtime.probe_notice import announce
+from auditsvc.runtime.lock import exclusive_lock
+from auditsvc.runtime.probe_notice import write_notice
 from auditsvc.switch.blocked_calls import in_calls
 from auditsvc.switch.interrupt import interruptible
 from auditsvc.switch.model import Flip, Probed
@@ -70,7 +70,7 @@ def flip(directory: Path, *, on: bool) -> Flip:
     """
     with ExitStack() as stack:
         control = stack.enter_context(Control())
-        stack.enter_context(alone(directory))
+        stack.enter_context(exclusive_lock(directory))
         stack.enter_context(interruptible())
         status = control.status()
         _refuse(status, on=on)
@@ -78,7 +78,7 @@ def flip(directory: Path, *, on: bool) -> Flip:
         rules = control.rules()
         result = Flip(status.enabled, changed=status.enabled != on, traces=traces(rules))
         if not result.changed:
-            switch_requests.ask(directory, on=on)
+            switch_requests.add_request(directory, on=on)
             return result
         turn = _Turn(control, directory, rules, result, stack)
         try:
@@ -88,7 +88,7 @@ def flip(directory: Path, *, on: bool) -> Flip:
             turn(on=on)
             return result
         stack.callback(socket.close)
-        socket.let_through(socket_filter(native_arch(), call_number()))
+        socket.set_filter(socket_filter(native_arch(), call_number()))
         records = ProbeRecords(socket)
         if on:
             _measure_on(turn, records)
@@ -138,19 +138,19 @@ class _Turn:
 
     def __call__(self, *, on: bool) -> None:
         """Flip. The request is written before an `off` and after an `on`: a watcher finds it."""
-        before = None if on else switch_requests.ask(self._directory, on=False)
+        before = None if on else switch_requests.add_request(self._directory, on=False)
         self.asked = time.monotonic_ns()
         try:
             self.control.set(enabled=ON if on else OFF)
         except AuditsvcError:
             if before is not None:
-                switch_requests.put_back(self._directory, before)
+                switch_requests.write_requests(self._directory, before)
             raise
         self.answered = time.monotonic_ns()
         self.result.switch_us = self.since(self.answered)
         self.result.enabled = int(on)
         if on:
-            switch_requests.ask(self._directory, on=True)
+            switch_requests.add_request(self._directory, on=True)
 
     def since(self, moment: int) -> float:
         """Microseconds from the request to a moment."""
@@ -162,7 +162,9 @@ class _Turn:
         rule = rule_for(probe.pid)
         if not reached(self.rules, probe.pid):
             self._probed.append(rule)
-            announce(self._directory, self._probed, actor(os.getpid(), os.getuid()), time.time())
+            write_notice(
+                self._directory, self._probed, actor(os.getpid(), os.getuid()), time.time()
+            )
             self._stack.callback(remove, self.control, rule)
             self.control.add_rule(rule, prepend=True)
         return probe
@@ -223,7 +225,7 @@ def _measure_off(turn: _Turn, records: ProbeRecords, socket: RecordSocket) -> No
     seen = records.expect(probe.pid)
     traced = records.until(lambda: bool(seen), _APPEARS)
     # From here on calls of every task count; our own make no more records.
-    socket.let_through(None)
+    socket.set_filter(None)
     turn(on=False)
     if not traced:
         result.notes.append(

@@ -16,13 +16,13 @@ from auditsvc.tables.record_types import RECORD_TYPES
 
 from auditsvc.tables.syscalls import SYSCALLS
 
-import importlib
 import re
 from functools import cache
 from types import MappingProxyType, ModuleType
 from typing import TYPE_CHECKING, Final
 
 from auditsvc.errors import KernelError
+from auditsvc.host.system_module import audit_module
 from auditsvc.tables import newer
 
 if TYPE_CHECKING:
@@ -37,17 +37,6 @@ _UNKNOWN: Final = re.compile(r"UNKNOWN\[([0-9]+)\]")
 _SYSCALL_NUMBERS: Final = range(1024)
 _RECORD_TYPES: Final = range(3000)
 _ERRNOS: Final = range(1, 600)
-
-
-def audit_module() -> ModuleType:
-    """Import the module `audit`; without it KernelError names the package to install."""
-    try:
-        return importlib.import_module("audit")
-    except ImportError as error:
-        raise KernelError(
-            f"the Python module `audit` cannot be imported ({error})",
-            "install the package python3-audit and run with the system's interpreter",
-        ) from error
 
 
 def module_syscalls(audit: ModuleType) -> dict[int, dict[int, str]]:

@@ -16,18 +16,21 @@ type Object<'py> = Bound<'py, PyAny>;
 #[pymethods]
 impl Decoder {
     #[new]
-    #[pyo3(signature = (secret, host, *, idle, max_open, record_types))]
+    #[pyo3(signature = (secret, host, *, idle, max_open, record_types, trusts_kernel_log))]
     fn new(
         secret: &[u8],
         host: String,
         idle: f64,
         max_open: usize,
         record_types: Vec<(i32, String)>,
+        trusts_kernel_log: bool,
     ) -> PyResult<Self> {
         if secret.len() > blake2b_simd::KEYBYTES {
             return Err(PyValueError::new_err("a secret has at most 64 bytes"));
         }
-        Ok(Decoder(decode::new(secret.to_vec(), host, idle, max_open, record_types)))
+        let secret = secret.to_vec();
+        let made = decode::new(secret, host, idle, max_open, record_types, trusts_kernel_log);
+        Ok(Decoder(made))
     }
 
     #[getter]
@@ -108,6 +111,7 @@ fn counts_of<'py>(py: Python<'py>, counts: &Counts) -> PyResult<Bound<'py, PyDic
     shown.set_item("raw", counts.raw)?;
     shown.set_item("gap", counts.gap)?;
     shown.set_item("kernel_lost", counts.kernel_lost)?;
+    shown.set_item("told_lost", counts.told_lost)?;
     shown.set_item("spool_lost", counts.spool_lost)?;
     Ok(shown)
 }

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import pytest
 from fixtures import logs
-from fixtures.logs import SECOND, call, load, opening, record, rows
+from fixtures.logs import SECOND, call, opening, record, rows
 
 from auditsvc.decode import DECODERS, make_decoder
 from auditsvc.guard.config_change import ActorInfo, ConfigChange
@@ -15,6 +16,8 @@ from auditsvc.record.daemon import Actor, DaemonRecords
 from auditsvc.rule import Condition, parse, printing
 from auditsvc.rule.fields import EQUAL, KEY
 from auditsvc.store import open_store
+
+load = partial(logs.load, kind="spool")
 
 RULE = parse("-a always,exit -S all -F auid=1000")[0].command.rule
 WHO = ActorInfo(Actor(4321, 0, 1000, 3), b"auditctl", b"/usr/sbin/auditctl", "call")

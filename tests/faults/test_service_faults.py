@@ -272,6 +272,7 @@ def test_a_server_on_this_host_does_not_feed_its_store(audit_lock, as_auid, tmp_
 
             first = excluded()
             assert len(first) == 4
+            assert all("auditsvc-server" in rule for rule in first)  # what they are for
             subprocess.run([as_auid, str(auid), "/bin/true"], check=True)
             until(lambda: service.query("SELECT count(*) AS n FROM syscalls")[0]["n"])
             assert of_server() == 0

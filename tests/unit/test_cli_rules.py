@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 
 import pytest
@@ -68,6 +69,55 @@ def test_check(say, file, tmp_path):
     assert len(out) == 1
     assert say("check") == (0, ["2 rules: no errors, 0 warnings"], [])
     assert say("check", "10-all-syscalls")[0] == 0
+
+
+def test_check_of_what_is_not_there(say, file):
+    """A folder that is missing is a warning, or a note where the file says -i or -c."""
+    missing = "/nowhere/at all".replace(" ", "\\ ")
+    watch = f"-w {missing}/x -p wa"
+    for line in (watch, f"-a always,exit -S all -F exe={missing}/x"):
+        status, out, err = say("check", file("-b 64", line))
+        assert (status, err) == (0, [])
+        assert "my.rules:2: warning: never loads on this host: /nowhere/at all is" in out[0]
+    for option in ("-i", "-c"):
+        status, out, err = say("check", file(option, watch))
+        assert (status, err) == (0, [])
+        assert "my.rules:2: note: is left out on this host: /nowhere/at all is not" in out[0]
+        assert out[1] == "1 rules: no errors, 0 warnings, 1 notes"
+
+
+def test_check_by_a_user_who_may_not_look(say, file, monkeypatch):
+    """A note, and no error, whatever is closed: the folder, or a file in it."""
+    real = os.stat
+
+    def closed(path, *args, **options):
+        if str(path).startswith("/closed"):
+            raise PermissionError(13, "Permission denied", path)
+        return real(path, *args, **options)
+
+    monkeypatch.setattr(os, "stat", closed)
+    status, out, err = say("check", file("-w /closed/.ssh -p wa -k k", "-w /closed -p wa -k k"))
+    assert (status, err) == (0, [])
+    assert [line.partition(": ")[2][:20] for line in out[:2]] == [
+        "note: /closed/.ssh c",
+        "note: /closed cannot",
+    ]
+    assert out[2] == "2 rules: no errors, 0 warnings, 2 notes"
+    status, _, err = say("check", "/closed/my.rules")
+    assert status == 2
+    assert "rule file /closed/my.rules cannot be read" in err[0]
+
+
+def test_check_of_bytes_that_are_not_utf8(say, tmp_path):
+    """They are shown as bytes."""
+    path = tmp_path / "my.rules"
+    path.write_bytes(b"\xef\xbb\xbf-w /etc/\xe9 -p wa -k k\n-w /etc/\xe9 -p w -k l\n-w \xe9\n")
+    status, out, err = say("check", path)
+    assert status == 2
+    assert out == [
+        f"{path}:2: warning: never matches: {path}:1 is asked first and matches all that it would"
+    ]
+    assert err == [f"{path}:3:4: path `\\xe9` is not absolute; begin it with /"]
 
 
 def test_diff(say, file):

@@ -21,9 +21,9 @@ from auditsvc.host.files import UnsafeError
 from auditsvc.rule import read
 from auditsvc.ruleset.controls import default
 from auditsvc.runtime import boot_file, forward_state, lock, service_state
-from auditsvc.spool import retention
+from auditsvc.spool import retention, segments
 from auditsvc.spool.reader import SpoolReader
-from auditsvc.spool.segments import Place, segments
+from auditsvc.spool.segments import Place
 from auditsvc.spool.writer import SpoolWriter
 from auditsvc.store import open_store
 from auditsvc.store.read.sql import run_query
@@ -216,7 +216,7 @@ def _write(folder):
 
 def _turn(folder):
     def use():
-        with lock.alone(folder):
+        with lock.exclusive_lock(folder):
             pass
 
     use()
@@ -225,7 +225,7 @@ def _turn(folder):
 
 def _turn_seen(folder):
     _turn(folder)
-    return folder / "lock", lambda: lock.is_taken(folder), OSError
+    return folder / "lock", lambda: lock.is_locked(folder), OSError
 
 
 def _state(folder):
@@ -248,7 +248,7 @@ def _memory_to_write(folder):
 
 
 def _periods(folder):
-    history.save(folder, history.nothing())
+    history.save(folder, history.no_history())
     return folder / "coverage.json", lambda: history.load(folder), AuditsvcError
 
 
@@ -371,7 +371,7 @@ def test_missing_folders_are_for_their_owner_only(tmp_path, mask):
     with umask(mask):
         SpoolWriter(tmp_path / "a/b/spool", segment_bytes=4096, fsync="none").close()
         files.replace_file(tmp_path / "c/d/state.json", "{}")
-        with lock.alone(tmp_path / "e/f"):
+        with lock.exclusive_lock(tmp_path / "e/f"):
             pass
         open_store(f"sqlite:///{tmp_path}/g/store.db").close()
     made = [path for path in tmp_path.rglob("*") if path.is_dir()]

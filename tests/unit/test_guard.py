@@ -19,8 +19,8 @@ from auditsvc.record.line import parse_line
 from auditsvc.rule import Add, Condition, FilterList, parse
 from auditsvc.rule.fields import EQUAL, KEY
 from auditsvc.runtime import boot_file, switch_requests
-from auditsvc.runtime.lock import alone
-from auditsvc.runtime.probe_notice import announce
+from auditsvc.runtime.lock import exclusive_lock
+from auditsvc.runtime.probe_notice import write_notice
 from auditsvc.spool.reader import SpoolReader
 from auditsvc.spool.segments import Place
 from auditsvc.spool.sink import Sink
@@ -232,22 +232,22 @@ def test_the_switch(stage):
     at.kernel.tamper(enabled=0)
     at.look()
     assert at.kernel.settings["enabled"] == 1
-    switch_requests.ask(at.runtime, on=False)
+    switch_requests.add_request(at.runtime, on=False)
     at.look()
     at.kernel.tamper(enabled=0)
     at.look()
     assert at.kernel.settings["enabled"] == 0
     at.kernel.tamper(enabled=1)
     at.guard.look()
-    switch_requests.ask(at.runtime, on=True)
+    switch_requests.add_request(at.runtime, on=True)
     at.look()
-    switch_requests.ask(at.runtime, on=False)
+    switch_requests.add_request(at.runtime, on=False)
     at.kernel.tamper(enabled=0)
     at.kernel.tamper(enabled=1)
-    switch_requests.ask(at.runtime, on=True)
+    switch_requests.add_request(at.runtime, on=True)
     at.look()
     assert at.brief("what", "restored") == [("switched_off", "yes")]
-    switch_requests.ask(at.runtime, on=False)
+    switch_requests.add_request(at.runtime, on=False)
     at.look()
     at.kernel.tamper(enabled=0)
     at.look()
@@ -497,7 +497,7 @@ def test_the_last_look_waits_for_no_load(stage):
     at.kernel.tamper(delete=rule(ALL), call=None)
     at.guard.look()
     assert at.said() == []
-    with alone(at.runtime):
+    with exclusive_lock(at.runtime):
         at.guard.last_look()
     assert at.brief("what") == [("rule_deleted",)]
 
@@ -551,13 +551,13 @@ def test_what_rules_load_changes_is_meant(stage):
     def load(*rules):
         boot_file.remember(at.runtime / boot_file.LOADED, {"rules": boot_file.as_hex(rules)})
 
-    with alone(at.runtime):
+    with exclusive_lock(at.runtime):
         load(rule(NEVER))
         at.kernel.tamper(front=rule(NEVER))
         at.guard.look()
         assert at.said() == []
     at.look()
-    with alone(at.runtime):
+    with exclusive_lock(at.runtime):
         at.kernel.tamper(delete=rule(NEVER))
         load()
     at.look()
@@ -576,7 +576,7 @@ def test_what_rules_load_sets_and_moves_is_meant(stage):
     order = [rule(each) for each in (NEVER, ALL, WATCH)]
 
     def load(number):
-        with alone(at.runtime):
+        with exclusive_lock(at.runtime):
             at.kernel.tamper(backlog_limit=8192)
             if at.kernel.loaded[0] != rule(NEVER):
                 at.kernel.tamper(delete=rule(NEVER))
@@ -607,7 +607,7 @@ def probed(at):
     """The rule of a probe that `on` or `off` of the tamperer's login has announced."""
     rules = [rule_for(4242)]
     who = Actor(pid=4321, uid=0, auid=1000, ses=3)
-    announce(at.runtime, rules, who, 1750000000.5)
+    write_notice(at.runtime, rules, who, 1750000000.5)
     return rules[0]
 
 
@@ -641,7 +641,7 @@ def test_the_key_of_a_probe_hides_nothing(stage):
     at.look()
     at.kernel.write(f"auid=1000 ses=4 {body}", call=None)
     at.look()
-    announce(at.runtime, [probe], Actor(pid=4321, uid=0, auid=1000, ses=3), 1749999900.0)
+    write_notice(at.runtime, [probe], Actor(pid=4321, uid=0, auid=1000, ses=3), 1749999900.0)
     at.kernel.write(f"auid=1000 ses=3 {body}", call=None)
     at.look()
     assert at.brief("what", "restored") == [
@@ -653,7 +653,7 @@ def test_the_key_of_a_probe_hides_nothing(stage):
 def test_who_holds_the_lock_does_not_blind_for_long(stage):
     """A load that never ends delays a look or two, no more."""
     at = stage(ALL)
-    with alone(at.runtime):
+    with exclusive_lock(at.runtime):
         at.kernel.tamper(delete=rule(ALL))
         at.look(3)
         assert at.brief("what") == [("rule_deleted",)]

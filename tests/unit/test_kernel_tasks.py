@@ -25,7 +25,7 @@ def test_a_comm_cannot_lie_about_what_follows(comm):
     """Any bytes may be in a name; the fields behind it stay where they are."""
     stat = processes.parse_stat(STAT % (12, comm, b"S", 0x400000, 3))
     assert (stat.id, stat.comm, stat.ppid, stat.faults) == (12, comm, 7, 33)
-    assert (stat.threads, stat.ticks, stat.calls) == (3, 4242, True)
+    assert (stat.threads, stat.ticks, stat.can_call) == (3, 4242, True)
 
 
 @pytest.mark.parametrize(
@@ -41,7 +41,7 @@ def test_a_comm_cannot_lie_about_what_follows(comm):
 )
 def test_who_makes_system_calls(state, flags, calls):
     """Kernel threads, workers and the dead make none."""
-    assert processes.parse_stat(STAT % (12, b"x", state, flags, 1)).calls is calls
+    assert processes.parse_stat(STAT % (12, b"x", state, flags, 1)).can_call is calls
 
 
 def test_we_find_ourselves_and_no_kernel_thread():

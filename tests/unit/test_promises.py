@@ -70,3 +70,21 @@ def promised():
 def test_what_the_readme_promises_has_a_row(said):
     """Introduction, commands, sources and limits: in each of them is a promise of the page."""
     assert [row for row in ROWS if row[1] == "README.md" and row[0] in said]
+
+
+THREATS = ROOT / "docs/threats.md"
+NAMED = re.findall(r"`((?:[a-z]+/)?test_[a-z_]+\.py)::(test_[a-z0-9_]+)`", THREATS.read_text())
+
+
+@pytest.mark.parametrize(("file", "name"), NAMED)
+def test_what_holds_against_a_threat_is_shown(file, name):
+    """Each test that docs/threats.md names is there."""
+    assert name in collected_from(file)
+
+
+def test_every_threat_names_a_test():
+    """A row of docs/threats.md without a test is a claim."""
+    lines = THREATS.read_text().splitlines()
+    rows = [line for line in lines if line.startswith("| ") and not line.startswith("| Tries to")]
+    assert len(rows) >= 10
+    assert all("::test_" in row for row in rows)

@@ -55,7 +55,7 @@ def test_what_cannot_be_put_back_is_said():
     control = FakeKernel([B, A])
     changes = plan([Add(A), Add(B), Add(C)], [B, A])
     control.refused = {B, C}
-    with pytest.raises(KernelError, match="could not be put back: adding the rule") as caught:
+    with pytest.raises(KernelError, match="could not be restored: adding the rule") as caught:
         apply(control, changes)
     assert printing.text(B) in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -96,6 +96,6 @@ def test_a_lock_in_the_middle(made):
     control.lock_after = made
     with pytest.raises(LockedError) as caught:
         apply(control, plan([Add(A), Add(B), Add(C)], []))
-    says = f"{made} of 3 changes had been made and stay" if made else "nothing was changed"
+    says = f"{made} of 3 changes were made and stay" if made else "nothing was changed"
     assert says in str(caught.value)
     assert len(control.loaded) == made

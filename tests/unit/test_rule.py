@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from auditsvc.errors import RuleError
+from auditsvc.host.terminal import visible
 from auditsvc.rule import (
     Action,
     Add,
@@ -27,6 +29,7 @@ from auditsvc.rule import (
     Trim,
     fields,
     parse,
+    printing,
     read,
 )
 from auditsvc.rule.model import EVERY_SYSCALL
@@ -249,12 +252,38 @@ def test_read(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(RuleError, match="holds no rule file"):
         read(tmp_path / "empty", HOST)
-    (tmp_path / "30.rules").write_bytes(b"-D\n-w /\xff\n")
-    with pytest.raises(RuleError, match=r"30\.rules:2:5: byte 0xff is not UTF-8"):
+    (tmp_path / "30.rules").write_text("-e 1\n", encoding="utf-16")
+    with pytest.raises(RuleError, match=r"30\.rules is UTF-16; save it as UTF-8"):
         read(tmp_path, HOST)
     (tmp_path / "30.rules").write_bytes(b"-D\n\0\n")
     with pytest.raises(RuleError, match=r"30\.rules:2:1: a NUL byte"):
         read(tmp_path, HOST)
+
+
+@pytest.mark.parametrize("option", ["-w /srv/{} -p wa", "-a always,exit -F dir=/srv/{}"])
+def test_paths_that_are_not_utf8_are_kept(tmp_path, option):
+    """Byte for byte, to the kernel and back; comments may hold such bytes, too."""
+    name = "caf\u00e9".encode("latin-1")
+    data = b"# \xe9\n" + option.encode().replace(b"{}", name) + b" -k k\n"
+    (tmp_path / "my.rules").write_bytes(data)
+    (line,) = read(tmp_path / "my.rules", HOST)
+    rule = line.command.rule
+    assert b"/srv/" + name in rule.to_bytes()
+    assert Rule.from_bytes(rule.to_bytes()) == rule
+    assert os.fsencode(str(rule.conditions[0].value)) == b"/srv/" + name
+    assert visible(printed(rule, X86_64)).isprintable()
+    assert "caf\\xe9" in visible(printing.text(rule))
+
+
+@pytest.mark.parametrize("first", ["-e 1", "# comment", "-w /etc/passwd -p wa", ""])
+def test_a_byte_order_mark_is_left_away(tmp_path, first):
+    """Whatever the first line is; columns are counted without it."""
+    (tmp_path / "my.rules").write_text(f"\ufeff{first}\n-b 64\n", encoding="utf-8")
+    lines = read(tmp_path / "my.rules", HOST)
+    assert [line.text for line in lines] == [*[first] * (first[:1] == "-"), "-b 64"]
+    (tmp_path / "my.rules").write_text("\ufeff-e nine\n", encoding="utf-8")
+    with pytest.raises(RuleError, match=r"my\.rules:1:4: "):
+        read(tmp_path / "my.rules", HOST)
 
 
 def test_a_folder_is_read_as_augenrules_reads_it(tmp_path):

@@ -176,7 +176,7 @@ def test_locked_meanwhile(once, tmp_path):
     """Somebody locks audit in the middle: what was made stays, is said, and stays ours."""
     control = FakeKernel()
     control.lock_after = 1
-    with pytest.raises(LockedError, match="1 of 2 changes had been made and stay"):
+    with pytest.raises(LockedError, match="1 of 2 changes were made and stay"):
         once(control, A, B)
     assert control.loaded == rules(A)
     assert rules(A)[0] in owners(tmp_path).ours

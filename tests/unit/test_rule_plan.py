@@ -215,6 +215,16 @@ def test_plans(wanted, loaded, removable, expected):
     assert shown(plan(wanted, loaded, removable)) == expected
 
 
+def test_a_rule_said_twice_stands_where_the_first_line_put_it():
+    """Whichever way the lines put it: `-A` lines first, the last of them foremost."""
+    for lines, expected in (
+        ([Add(A), Add(B), Add(A)], [A, B]),
+        ([Add(A), Add(B, prepend=True), Add(C, prepend=True), Add(B)], [C, B, A]),
+        ([Add(A), Add(B), Add(A, prepend=True)], [A, B]),
+    ):
+        assert [each.rule for each in effective(lines)] == expected
+
+
 def test_lists_are_planned_apart():
     """Each filter list has an order of its own."""
     wanted = lines_of("-a always,exit -S open\n-a never,task\n-a always,exclude -F msgtype=CWD")

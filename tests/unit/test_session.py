@@ -124,7 +124,7 @@ def test_somebody_deleted_a_rule_of_ours(stay):
     here = stay(control, A, B)
     control.loaded.remove(rules(A)[0])
     (note,) = left(here)
-    assert "somebody else had deleted our rule" in note
+    assert "a rule of this service was deleted by somebody else" in note
     assert control.loaded == []
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import typer
@@ -13,24 +14,29 @@ from auditsvc.plural import counted
 from auditsvc.rule import Add
 from auditsvc.ruleset.advice import advise
 from auditsvc.ruleset.sources import read_rules
+from auditsvc.ruleset.watched_paths import look
 
 if TYPE_CHECKING:
     from auditsvc.errors import RuleError
 
 
 def check(paths: PathsArgument = None) -> int:
-    """Check rules without asking the kernel: errors on stderr, warnings on stdout.
+    """Check rules without the kernel: errors on stderr, warnings and notes on stdout.
 
     Each is one line that begins with FILE:LINE. Exit status 2 if there is an error.
     """
     errors: list[RuleError] = []
     lines = read_rules(load_settings(), paths, errors)
-    warnings = advise(lines)
-    for warning in warnings:
-        typer.echo(visible(str(warning)))
+    found = [*advise(lines), *look(lines)]
+    order = {(line.filename, line.number): index for index, line in enumerate(lines)}
+    for each in sorted(found, key=lambda each: order[each.filename, each.number]):
+        typer.echo(visible(str(each)))
     for error in errors:
         typer.echo(visible(str(error)), err=True)
     rules = sum(isinstance(line.command, Add) for line in lines)
     if not errors:
-        typer.echo(f"{counted(rules, 'rule')}: no errors, {counted(len(warnings), 'warning')}")
+        counts = Counter(each.kind for each in found)
+        parts = [f"{counted(rules, 'rule')}: no errors", counted(counts["warning"], "warning")]
+        parts += [counted(counts["note"], "note")] if counts["note"] else []
+        typer.echo(", ".join(parts))
     return 2 if errors else 0

@@ -19,7 +19,7 @@ from auditsvc.kernel.messages import LOCKED
 from auditsvc.plural import counted
 from auditsvc.ruleset.sources import wanted_rules
 from auditsvc.ruleset.wanted import Want, has_key
-from auditsvc.runtime.lock import alone
+from auditsvc.runtime.lock import exclusive_lock
 
 if TYPE_CHECKING:
     from collections.abc import Sized
@@ -42,7 +42,7 @@ def load(
     """
     settings = load_settings()
     wanted, left_out = wanted_rules(settings, paths)
-    held = nullcontext() if dry_run else alone(settings.runtime_directory)
+    held = nullcontext() if dry_run else exclusive_lock(settings.runtime_directory)
     with Control() as control, held:
         found = compare(control, wanted, settings.runtime_directory, exclusive=exclusive)
         _show_not_deleted(wanted, found)

@@ -1,6 +1,7 @@
 """The decoder in plain Python: the specification that can be read.
 
-Lines: a line ends at a newline, or after 1 MiB. Bytes of NUL before a line (a file's
+Lines: a line ends at a newline, or after 1 MiB: what follows up to the newline is no line of
+its own, and kept raw. Bytes of NUL before a line (a file's
 tail after a crash) are a line of their own, kept raw as their number. A line of
 white space is nothing. Any other line that is not a record is kept raw.
 
@@ -25,12 +26,23 @@ from auditsvc.decode.reference.types import TypeTable
 from auditsvc.errors import StoreError
 from auditsvc.record import types
 from auditsvc.record.fields import parse_fields, to_int
-from auditsvc.record.line import ESCAPED, MAX_SECOND, MAX_SERIAL, STAMP, parse_line
+from auditsvc.record.line import (
+    ESCAPED,
+    MAX_SECOND,
+    MAX_SERIAL,
+    STAMP,
+    is_foreign,
+    parse_line,
+    parse_loss,
+)
 
 if TYPE_CHECKING:
     from auditsvc.decode.batch import Batch, Row
+    from auditsvc.record.line import Line
 
 MAX_LINE: Final = 1 << 20
+_REST: Final = "rest of a line of more than 1 MiB"
+_REST_MARK: Final = b"#rest"
 _MAX_HOSTS: Final = 256
 
 _EVENT: Final = re.compile(
@@ -44,6 +56,7 @@ _EVENT: Final = re.compile(
     rb"(\1type=EOE msg=audit\(\2\): ?\n)?"
 )
 _GAP: Final = re.compile(rb"#gap ([0-9]+) ([0-9]+)(?: (.*))?")
+_TOLD: Final = re.compile(rb"#lost ([0-9]{1,10})")
 # What the short way leaves to the plain one.
 _PLAIN_ONLY: Final = (b"\r", b"\0", ESCAPED)
 
@@ -54,19 +67,27 @@ class ReferenceDecoder:
     name = "reference"
 
     def __init__(
-        self, secret: bytes, host: str, *, idle: float = IDLE, max_open: int = MAX_OPEN
+        self,
+        secret: bytes,
+        host: str,
+        *,
+        idle: float = IDLE,
+        max_open: int = MAX_OPEN,
+        trust_kernel_log: bool = False,
     ) -> None:
         self._types = TypeTable()
         self._dimensions = Dimensions(secret, host)
-        self._rows = Rows(self._dimensions)
+        self._rows = Rows(self._dimensions, trust_kernel_log=trust_kernel_log)
         self._events = Events(self._end, idle=idle, max_open=max_open)
         self._serials: dict[bytes, Serials] = {}
         self._counts = dict.fromkeys(COUNTS, 0)
         self._raw: list[tuple[int, bytes, str]] = []
         self._raw_held = 0  # about how many bytes `_raw` holds
+        self._told = 0  # the last count of losses that a kernel's log told
         self._parts: list[bytes] = []  # of the unfinished line
         self._held = 0  # bytes in them
         self._position = 0  # where they begin, from where the input began
+        self._in_rest = False  # they belong to a line that was cut
 
     @property
     def open_records(self) -> int:
@@ -97,18 +118,21 @@ class ReferenceDecoder:
         short = not any(mark in buffer for mark in _PLAIN_ONLY)
         start = 0
         while True:
-            if short and (match := _EVENT.match(buffer, start)) and self._whole(match):
+            if (
+                short
+                and not self._in_rest
+                and (match := _EVENT.match(buffer, start))
+                and self._whole(match)
+            ):
                 start = match.end()
                 continue
             end = buffer.find(b"\n", start, start + MAX_LINE + 1)
-            if end >= 0:
-                following = end + 1
-            elif len(buffer) - start > MAX_LINE:
-                following = end = start + MAX_LINE
-            else:
-                return start
-            self._line(buffer[start:end], self._position + start, now)
-            start = following
+            if is_cut := end < 0:
+                if len(buffer) - start <= MAX_LINE:
+                    return start
+                end = start + MAX_LINE
+            self._piece(buffer[start:end], self._position + start, now, is_cut=is_cut)
+            start = end if is_cut else end + 1
 
     def _whole(self, match: re.Match[bytes]) -> bool:
         """Take a whole event at once; False leaves it to the plain way."""
@@ -132,7 +156,7 @@ class ReferenceDecoder:
                 kind = self._types.number(name)
                 if types.is_user(kind):
                     return False
-                others.append((kind, body))
+                others.append((types.of_body(kind, body), body))
         others.append((types.PROCTITLE, title))
         self._see(node, when, int(ms), number)
         counts = self._counts
@@ -143,6 +167,15 @@ class ReferenceDecoder:
             counts["end"] += 1
         self._rows.syscall(Identity(node, when, int(ms), number), call, others, None)
         return True
+
+    def _piece(self, text: bytes, position: int, now: float, *, is_cut: bool) -> None:
+        """Take a line, its first MiB or what follows of it; `is_cut`: more follows."""
+        if self._in_rest:
+            self._counts["received"] += 1
+            self._keep_raw(position, text, _REST)
+        else:
+            self._line(text, position, now)
+        self._in_rest = is_cut
 
     def _line(self, text: bytes, position: int, now: float) -> None:
         """Take one line, without its newline, that began at `position` of the input."""
@@ -158,6 +191,18 @@ class ReferenceDecoder:
         reason = self._record(text, now)
         if reason is not None:
             self._keep_raw(position, text, reason)
+            self._count_told(text)
+
+    def _count_told(self, text: bytes) -> None:
+        """Read what a kernel's log says of records that it left out, or lost in all."""
+        if (told := parse_loss(text)) is None:
+            return
+        suppressed, lost = told
+        if lost is not None:
+            # A count that fell begins anew: the host was booted.
+            suppressed += lost - self._told if lost >= self._told else lost
+            self._told = lost
+        self._counts["told_lost"] += suppressed
 
     def _keep_raw(self, position: int, line: bytes, reason: str) -> None:
         self._counts["raw"] += 1
@@ -172,7 +217,7 @@ class ReferenceDecoder:
         line = parse_line(text)
         if isinstance(line, str):
             return line
-        number = self._types.number(line.type_name)
+        number = types.of_body(self._types.number(line.type_name), line.body)
         key = line.stamp if line.node is None else b"node=%b %b" % (line.node, line.stamp)
         if number == types.EOE:
             self._counts["end"] += 1
@@ -183,7 +228,7 @@ class ReferenceDecoder:
             return None
         if first and number not in types.DAEMON:
             self._see(line.node, line.second, line.ms, line.serial)
-        elif number == types.DAEMON_ERR:
+        elif number == types.DAEMON_ERR and _is_own(line):
             self._count_lost(line.body)
         return None
 
@@ -202,12 +247,16 @@ class ReferenceDecoder:
         """Read our collector's note: DAEMON_ERR op=lost kernel=N spool=N."""
         fields = dict(parse_fields(types.DAEMON_ERR, body))
         if fields.get(b"op") == b"lost":
-            self._counts["kernel_lost"] += to_int(fields.get(b"kernel")) or 0
-            self._counts["spool_lost"] += to_int(fields.get(b"spool")) or 0
+            self._counts["kernel_lost"] += _count(fields.get(b"kernel"))
+            self._counts["spool_lost"] += _count(fields.get(b"spool"))
 
-    def _end(self, identity: Identity, records: list[Record], reason: int | None) -> None:
+    def _end(
+        self, identity: Identity, records: list[Record], reason: int | None, is_printk: bool
+    ) -> None:
         self._counts["stored"] += len(records)
         self._rows.add(identity, records, reason)
+        if is_printk:
+            self._rows.claim(identity)
 
     def expire(self, now: float) -> None:
         """End the events of which nothing came for the idle time before `now`."""
@@ -217,7 +266,8 @@ class ReferenceDecoder:
         """End everything: no more input will come."""
         rest = b"".join(self._parts)
         if rest:
-            self._line(rest, self._position, 0.0)
+            self._piece(rest, self._position, 0.0, is_cut=False)
+        self._in_rest = False
         self._position += len(rest)
         self._parts, self._held = [], 0
         self._events.finish()
@@ -235,12 +285,16 @@ class ReferenceDecoder:
         return batch
 
     def pending(self) -> bytes:
-        """Give the serials reached, the lines of open events and the unfinished line."""
+        """Give what was reached, the lines of open events and the unfinished line."""
         lines = [
             b"#gap %d %d" % (serials.highest, serials.when) + (b" " + node if node else b"")
             for node, serials in self._serials.items()
         ]
+        if self._told:
+            lines.append(b"#lost %d" % self._told)
         lines += self._events.lines()
+        if self._in_rest:
+            lines.append(_REST_MARK)
         return b"".join(line + b"\n" for line in lines) + b"".join(self._parts)
 
     def restore(self, pending: bytes, now: float) -> None:
@@ -252,6 +306,10 @@ class ReferenceDecoder:
         for line in lines:
             if match := _GAP.fullmatch(line):
                 self._serials[match[3] or b""] = Serials(int(match[1]), int(match[2]))
+            elif match := _TOLD.fullmatch(line):
+                self._told = int(match[1])
+            elif line == _REST_MARK:
+                self._in_rest = True
             elif reason := self._record(line, now, again=True):
                 raise StoreError(f"the checkpoint holds a line that is {reason}: {line!r}")
         self._parts = [rest] if rest else []
@@ -267,3 +325,14 @@ class ReferenceDecoder:
         """Empty the caches (pins stay): every dimension row is handed over again."""
         self._dimensions.forget()
         self._types.forget()
+
+
+def _count(value: bytes | None) -> int:
+    """Read a count of the kernel's or ours, which are below 2^32; 0 for what is none."""
+    number = to_int(value)
+    return number if number is not None and 0 <= number < 1 << 32 else 0
+
+
+def _is_own(line: Line) -> bool:
+    """Whether a line can be one that our collector wrote."""
+    return line.node is None and not line.is_printk and not is_foreign(line.body)

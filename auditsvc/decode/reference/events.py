@@ -3,13 +3,16 @@
 An event ends
 
 * at its PROCTITLE or EOE: the kernel writes PROCTITLE last, but for EOE
-  (audit_log_exit), and an io_uring operation has no PROCTITLE but an EOE, unless it
+  (audit_log_exit). One that comes first begins an event: ausearch prints records in
+  reverse. An io_uring operation has no PROCTITLE but an EOE, unless it
   ran inside io_uring_enter, whose SYSCALL then follows. An EOE of no open event only
   follows its PROCTITLE;
 * at once, if its one record is of user space, of the audit daemon, or SECCOMP,
   ANOM_ABEND, KERNEL; unless that record says `subj=?`, for then a MAC_TASK_CONTEXTS
   follows. LOGIN, CONFIG_CHANGE, AVC and all others can come inside a syscall and wait;
-* when another SYSCALL comes under the same identity (DISPLACED);
+* when another SYSCALL comes under the same identity (DISPLACED), or, before any, an AVC,
+  LOGIN ... of another task than the first one's: a host without a clock begins each boot at
+  the same time and serial;
 * when nothing of it came for the idle time (TIMEOUT), when more events or bytes are
   open than may be (EVICTED, the event that was opened first), when it has more records
   than any event (EVICTED), and at the end of input (END_OF_INPUT). This is how events
@@ -24,6 +27,7 @@ taken up again from the lines of the open events.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -47,6 +51,9 @@ MAX_RECORDS: Final = 4096
 """Of one event; that execve has some 2,000, a call with many PATHs some hundred."""
 
 
+_PID: Final = re.compile(rb"(?:^| )pid=([0-9]{1,20})(?= |\Z)")
+
+
 @dataclass(slots=True)
 class Event:
     """An event that has not ended."""
@@ -54,6 +61,9 @@ class Event:
     identity: Identity
     last: float
     has_call: bool = False
+    pid: bytes | None = None
+    """Of the task, if its first record tells that."""
+    is_printk: bool = False
     records: list[Record] = field(default_factory=list)
     lines: list[bytes] = field(default_factory=list)
 
@@ -61,13 +71,13 @@ class Event:
 class Events:
     """The open events, in the order in which they were opened.
 
-    `done` is called with every event's identity, its records in order, and None or
-    the state that tells why it ended early.
+    `done` is called with every event's identity, its records in order, None or the state
+    that tells why it ended early, and whether a line of it is as the kernel prints it.
     """
 
     def __init__(
         self,
-        done: Callable[[Identity, list[Record], int | None], None],
+        done: Callable[[Identity, list[Record], int | None, bool], None],
         *,
         idle: float = IDLE,
         max_open: int = MAX_OPEN,
@@ -105,21 +115,24 @@ class Events:
         if types.is_user(number) or (event is None and number in types.ALONE):
             waits = b" subj=?" in line.body and key not in self._open
             if not waits:
-                self._done(_identity(line), [record], None)
+                self._done(_identity(line), [record], None, line.is_printk)
                 return True
-        if event is not None and number == types.SYSCALL and event.has_call:
+        if event is not None and _is_another(event, number, line.body):
             self._end(key, DISPLACED)
             event = None
         first = event is None
         if event is None:
             event = self._open[key] = Event(_identity(line), now)
+            if number in types.OF_TASK:
+                event.pid = _pid(line.body)
+        event.is_printk |= line.is_printk
         event.has_call |= number == types.SYSCALL
         event.records.append(record)
         event.lines.append(text)
         event.last = now
         self.open_records += 1
         self._bytes += len(text) + RECORD_SIZE
-        if number == types.PROCTITLE:
+        if number == types.PROCTITLE and not first:
             self._end(key, None)
         elif len(event.records) >= MAX_RECORDS:
             self._end(key, EVICTED)
@@ -147,7 +160,22 @@ class Events:
         event = self._open.pop(key)
         self.open_records -= len(event.records)
         self._bytes -= sum(map(len, event.lines)) + len(event.lines) * RECORD_SIZE
-        self._done(event.identity, event.records, reason)
+        self._done(event.identity, event.records, reason, event.is_printk)
+
+
+def _is_another(event: Event, number: int, body: bytes) -> bool:
+    """Whether a record of the event's identity begins another event all the same."""
+    if event.has_call:
+        return number == types.SYSCALL
+    if event.pid is None or number not in types.OF_TASK:
+        return False
+    return _pid(body) not in (None, event.pid)
+
+
+def _pid(body: bytes) -> bytes | None:
+    """Give the digits of a record's first ` pid=`."""
+    match = _PID.search(body)
+    return None if match is None else match[1]
 
 
 def _identity(line: Line) -> Identity:

@@ -35,7 +35,7 @@ Record = tuple[int, bytes]
 """A record of an event: its type and its body."""
 
 _PATH: Final = re.compile(rb"item=([0-9]{1,9}) (.*)", re.DOTALL)
-_SADDR: Final = re.compile(rb"saddr=([^ \x1d]*)(?:\x1dSADDR=[^\x1d]*)?", re.DOTALL)
+_SADDR: Final = re.compile(rb"saddr=([^ \x1d]*)")
 # __AUDIT_ARCH_LE of linux/audit.h.
 LITTLE_ENDIAN: Final = 0x40000000
 _EVENT_COLUMNS: Final = (b"pid", b"uid", b"auid", b"ses")
@@ -53,6 +53,18 @@ class Identity(NamedTuple):
 def _is_sole(body: bytes, start: bytes) -> bool:
     """Tell whether a record is one field and nothing else."""
     return body.startswith(start) and b" " not in body and b"\x1d" not in body
+
+
+def _address(body: bytes) -> tuple[bytes, bool]:
+    """Give the hex of a SOCKADDR, and whether no more stands there but auditd's reading of it."""
+    match = _SADDR.match(body)
+    assert match is not None
+    saddr, glued, _ = match[1].partition(b"SADDR={")
+    if glued:
+        return saddr.removesuffix(b"#035"), b"\x1d" not in body
+    rest = body[match.end() :]
+    is_all = not rest or (rest.startswith(b"\x1dSADDR=") and b"\x1d" not in rest[1:])
+    return match[1], is_all
 
 
 def _first(fields: Iterable[Field], name: bytes) -> bytes | None:
@@ -73,8 +85,9 @@ def _is_orphan(records: Sequence[Record], reason: int | None) -> bool:
 class Rows:
     """Collects the rows of events."""
 
-    def __init__(self, dimensions: Dimensions) -> None:
+    def __init__(self, dimensions: Dimensions, *, trust_kernel_log: bool = False) -> None:
         self._dimensions = dimensions
+        self._trust_kernel_log = trust_kernel_log
         self._new_batch()
 
     def _new_batch(self) -> None:
@@ -86,6 +99,7 @@ class Rows:
         self._paths: list[Row] = []
         self._sockaddrs: list[Row] = []
         self._records: list[Row] = []
+        self._claimed: list[int] = []
 
     @property
     def held(self) -> int:
@@ -105,7 +119,7 @@ class Rows:
             "record": self._records,
         }
         weights = {"syscall": self._syscall_weights, "event": self._event_weights}
-        batch = Batch(dict(self._dimensions.made), Facts(facts, weights))
+        batch = Batch(dict(self._dimensions.made), Facts(facts, weights, self._claimed))
         self._dimensions.made.clear()
         self._dimensions.held = 0
         self._new_batch()
@@ -127,6 +141,15 @@ class Rows:
                 self.syscall(identity, call, others, reason)
                 return
         self._event(identity, records, reason)
+
+    def claim(self, identity: Identity) -> None:
+        """Note that an event was read from lines as the kernel prints them."""
+        if not self._trust_kernel_log:
+            self._claimed.append(self._event_id(identity))
+
+    def _event_id(self, identity: Identity) -> int:
+        host = self._dimensions.host(identity.node)
+        return identity.second << SERIAL_BITS | (identity.serial + host) & SERIAL_MASK
 
     def syscall(
         self, identity: Identity, call: Call, others: Sequence[Record], reason: int | None
@@ -214,11 +237,12 @@ class Rows:
                 self._paths.append((event, paths, item, self._dimensions.file(rest)))
                 paths += 1
                 continue
-            if number == types.SOCKADDR and (match := _SADDR.match(body)):
-                address = self._dimensions.address(match[1], little=little)
+            if number == types.SOCKADDR and body.startswith(b"saddr="):
+                saddr, is_all = _address(body)
+                address = self._dimensions.address(saddr, little=little)
                 self._sockaddrs.append((event, addresses, address))
                 addresses += 1
-                if match.end() == len(body):
+                if is_all:
                     continue
             seq = seen.get(number, 0)
             seen[number] = seq + 1

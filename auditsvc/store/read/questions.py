@@ -10,13 +10,24 @@ import time
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from auditsvc.decode.ids import SERIAL_BITS, event_id
+from auditsvc.store.read.limits import Limits
 from auditsvc.store.read.sql import run_query
+from auditsvc.store.read.texts import Texts, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 _NEWEST: Final = 1000
 """Where hosts share a store, the newest call of one host is looked for among so many."""
+
+
+_SHORT: Final = Limits(seconds=10)
+"""For what `status` asks, which must not wait for a store that somebody keeps locked."""
+_OWN: Final = """NOT EXISTS (
+    SELECT 1 FROM origin o
+    WHERE o.low = (SELECT max(low) FROM origin WHERE low <= s.id) AND o.high >= s.id
+        AND o.source IS NOT NULL)"""
+"""Whether a call `s` came from our own spool: a log of others proves nothing of this host."""
 
 
 class Lag(NamedTuple):
@@ -39,7 +50,7 @@ def lag(url: str, consumer: str) -> Lag | None:
         SELECT count(a.seq), min(a.high) >> {SERIAL_BITS}
         FROM consumer c LEFT JOIN arrival a ON a.seq >= c.seq
         WHERE c.name = {quoted(consumer)} GROUP BY c.name"""  # noqa: S608 - literals are quoted
-    with run_query(url, sql) as rows:
+    with run_query(url, sql, _SHORT) as rows:
         for arrivals, oldest in rows:
             seconds = 0.0 if oldest is None else max(0.0, time.time() - number(oldest))
             return Lag(number(arrivals), seconds)
@@ -47,8 +58,15 @@ def lag(url: str, consumer: str) -> Lag | None:
 
 
 def ledger_totals(url: str) -> dict[str, int]:
-    """Counts of the ledger by cause, over all sources."""
-    with run_query(url, "SELECT cause, sum(count) FROM ledger GROUP BY cause") as rows:
+    """Counts of the ledger by cause, over all sources.
+
+    But for serials that are missing in logs that were ingested: those tell nothing of what
+    this host's kernel and service lost.
+    """
+    sql = """
+        SELECT cause, sum(CASE WHEN cause = 'gap' AND kind = 'file' THEN 0 ELSE count END)
+        FROM ledger GROUP BY cause"""
+    with run_query(url, sql, _SHORT) as rows:
         return {str(cause): int(str(count)) for cause, count in rows}
 
 
@@ -65,7 +83,7 @@ def newest_call(url: str, host: str) -> int:
         SELECT max(s.id)
         FROM (SELECT id, context FROM syscall ORDER BY id DESC LIMIT {_NEWEST}) s
         JOIN context c ON c.id = s.context
-        WHERE c.host = {which}"""  # noqa: S608 - numbers alone
+        WHERE c.host = {which} AND {_OWN}"""  # noqa: S608 - numbers alone
     with run_query(url, sql) as rows:
         ((found,),) = rows
     return int(str(found or 0)) // event_id(1, 0, 0)
@@ -90,7 +108,8 @@ def pids_with_calls(url: str, host: str, began: Sequence[tuple[int, float]]) -> 
         FROM context c CROSS JOIN asked a
         WHERE c.pid IN ({pids}) AND c.host = {which} AND c.pid = a.pid AND EXISTS (
             SELECT 1 FROM syscall s
-            WHERE s.context = c.id AND s.id >= a.low AND (s.id >= a.next OR s.ms >= a.ms))
+            WHERE s.context = c.id AND s.id >= a.low AND (s.id >= a.next OR s.ms >= a.ms)
+                AND {_OWN})
         """  # noqa: S608 - numbers alone
     with run_query(url, sql) as rows:
         return {number(pid) for (pid,) in rows}
@@ -98,10 +117,10 @@ def pids_with_calls(url: str, host: str, began: Sequence[tuple[int, float]]) -> 
 
 def calls_by_key(url: str, keys: Iterable[str], where: Iterable[str]) -> dict[str, Keyed]:
     """Count the calls of each key that has some; `where` are conditions on s and c."""
-    literals = ", ".join(map(quoted, keys))
-    if not literals:
+    asked = list(keys)
+    if not asked:
         return {}
-    conditions = " AND ".join([f"t.value IN ({literals})", *where])
+    conditions = " AND ".join([Texts(url).is_one("t", asked), *where])
     sql = (
         "SELECT t.value, count(*), max(s.id) FROM text t JOIN context c ON c.key = t.id"  # noqa: S608 - literals are quoted
         f" JOIN syscall s ON s.context = c.id WHERE {conditions} GROUP BY t.value"
@@ -116,11 +135,6 @@ def count_of_union(url: str, selects: Iterable[str]) -> tuple[int, int | None]:
     with run_query(url, sql) as rows:
         ((count, last),) = list(rows)
     return number(count), None if last is None else number(last)
-
-
-def quoted(text: str) -> str:
-    """Write a text as an SQL literal; standard in both databases."""
-    return "'" + text.replace("'", "''").replace("\0", "") + "'"
 
 
 def number(value: object) -> int:

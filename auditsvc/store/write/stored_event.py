@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from auditsvc.decode import ids
 from auditsvc.store import schema
@@ -22,6 +22,13 @@ RECORD: Final = schema.record.name
 # Columns by place, as the rows of the decoder hold them.
 SYSCALL: Final = {column.name: n for n, column in enumerate(schema.syscall.columns)}
 EVENT: Final = {column.name: n for n, column in enumerate(schema.event.columns)}
+
+
+class Reader(Protocol):
+    """Rows that are stored, as this transaction sees them."""
+
+    def __call__(self, table: Table, key: str, values: Iterable[int]) -> Sequence[Row]:
+        """Give the rows of `table` whose `key` is among `values`."""
 
 
 class Piece(NamedTuple):
@@ -45,6 +52,10 @@ class Event:
     pieces: list[Piece] = field(default_factory=list)
     room: int = 1 << 30
     """How many rows of the child tables it can have, where that is known."""
+    is_unjoined: bool = False
+    """Whether EXECVE records came that are not in its argument list yet."""
+    is_whole: bool = False
+    """Whether it was seen that no argument is missing."""
     _counts: Counter[Piece] | None = None
 
     @property

@@ -11,13 +11,13 @@ from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import BigInteger, bindparam, case, select
 
 from auditsvc.decode import ids
 from auditsvc.decode.batch import Facts
 from auditsvc.decode.reference.dimensions import Dimensions
 from auditsvc.errors import StoreError
-from auditsvc.store import arrivals, schema
+from auditsvc.store import arrivals, origins, schema
 from auditsvc.store.database import Contested
 from auditsvc.store.write.call_names import CallNames
 from auditsvc.store.write.deduplicate import Plan, reconcile
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 # Up to this many events in a batch's range of ids are read to see whether one
 # of them has an id of the batch; beyond, each id is looked up.
 _RANGE_SHARE: Final = 8
+_MOST: Final = 1 << 61
+"""No count and no place is larger; the columns take four times that."""
 
 
 # A source's ledger has these from the start: no loss is said as a zero, not left out.
@@ -46,6 +48,10 @@ _ALWAYS_SHOWN: Final = (
     "spool_lost",
     "gap",
 )
+
+
+_OWN_LOSS: Final = frozenset(("kernel_lost", "spool_lost"))
+"""Told by DAEMON_ERR lines; of a spool alone are they believed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +87,10 @@ class WriteResult:
     """Records that were in the store already."""
 
 
+class _Tried(Exception):  # noqa: N818 - no error: it rolls back what was only tried
+    pass
+
+
 class _Order(NamedTuple):
     """What `Store.write` was asked to do."""
 
@@ -89,6 +99,12 @@ class _Order(NamedTuple):
     batch: Batch
     ledger: Mapping[str, int]
     origin: int
+    is_trial: bool
+
+    @property
+    def is_own(self) -> bool:
+        """Whether the source speaks for its host."""
+        return self.before.kind == origins.OWN
 
 
 class Writer:
@@ -131,8 +147,9 @@ class Writer:
         open_records: int,
         ledger: Mapping[str, int],
         origin: int,
+        is_trial: bool = False,
     ) -> WriteResult:
-        """Store a batch; see `Store.write`."""
+        """Store a batch; see `Store.write`. A trial does all of it and takes it back."""
         source = self._sources[source_id]
         after = replace(
             source,
@@ -143,12 +160,15 @@ class Writer:
         )
         if not self._database.takes_whole:
             batch = replace(batch, whole=None)
-        order = _Order(source, after, batch, ledger, origin)
+        order = _Order(source, after, batch, ledger, origin, is_trial)
         try:
             try:
                 result = self._add(order)
             except Contested:
                 result = self._look_and_add(order)
+        except _Tried:
+            self._names.forget()
+            return WriteResult(0, 0)
         except BaseException:
             self._names.forget()  # what it knew may have been rolled back
             raise
@@ -165,7 +185,13 @@ class Writer:
             self._database.insert_facts(connection, order.batch)
             result = WriteResult(facts.count, 0)
             self._after(connection, order, result)
+            if order.is_own and origins.touches(connection, facts.all_span()):
+                raise Contested
+            if not order.is_own:
+                origins.note_foreign(connection, order.before.id, facts.ids())
             arrivals.note(connection, facts.ids)
+            if order.is_trial:
+                raise _Tried
         return result
 
     def _look_and_add(self, order: _Order) -> WriteResult:
@@ -173,9 +199,15 @@ class Writer:
         self._names.forget()
         with self._database.begin(alone=True) as connection:
             self._before(connection, order)
-            result, new = self._reconcile(connection, order.batch)
+            result, new, confirmed = self._reconcile(connection, order)
             self._after(connection, order, result)
+            if order.is_own:
+                origins.note_own(connection, [*new, *confirmed])
+            else:
+                origins.note_foreign(connection, order.before.id, new)
             arrivals.note(connection, lambda: new)
+            if order.is_trial:
+                raise _Tried
         return result
 
     def _before(self, connection: Connection, order: _Order) -> None:
@@ -187,7 +219,7 @@ class Writer:
         rows = [
             (_raw_id(order.before.id, position, line), order.before.id, position, reason, line)
             for offset, line, reason in order.batch.raw
-            for position in [order.origin + offset]
+            for position in [min(order.origin + offset, _MOST)]
         ]
         if rows:
             self._database.insert_absent(connection, schema.raw, list(dict.fromkeys(rows)))
@@ -213,8 +245,11 @@ class Writer:
         found = self._database.fetch(connection, table, "id", wanted)
         return {row[0] for row in found if isinstance(row[0], int)}
 
-    def _reconcile(self, connection: Connection, batch: Batch) -> tuple[WriteResult, list[int]]:
-        """Write what is not there; gives the ids of the events that are new, too."""
+    def _reconcile(
+        self, connection: Connection, order: _Order
+    ) -> tuple[WriteResult, list[int], list[int]]:
+        """Write what is not there; gives the ids of events that are new, and of equal copies."""
+        batch = order.batch
 
         def read(table: Table, key: str, values: Iterable[int]) -> Sequence[Row]:
             return self._database.fetch(connection, table, key, values)
@@ -232,15 +267,22 @@ class Writer:
             pins.extend(clashing)
             return not clashing
 
+        claimed = batch.facts.claimed
+
+        def barred(event: int, stored: int) -> bool:
+            return event in claimed and origins.is_own(connection, stored)
+
         added = duplicates = 0
         new: list[int] = []
-        for plan in reconcile(batch.facts, batch.facts.weights, read, make, write):
+        confirmed: list[int] = []
+        for plan in reconcile(batch.facts, batch.facts.weights, read, make, write, barred=barred):
             self._carry_out(connection, plan)
             changed = set(plan.delete)
             new += [event for event in Facts(plan.insert).ids() if event not in changed]
+            confirmed += plan.confirmed
             added += plan.added
             duplicates += plan.duplicates
-        return WriteResult(added, duplicates), new
+        return WriteResult(added, duplicates), new, confirmed
 
     def _carry_out(self, connection: Connection, plan: Plan) -> None:
         if plan.delete:
@@ -253,7 +295,7 @@ class Writer:
 
     def _after(self, connection: Connection, order: _Order, result: WriteResult) -> None:
         """Move the checkpoint and count."""
-        before, after, batch, ledger, _ = order
+        before, after, batch, ledger = order.before, order.after, order.batch, order.ledger
         table = schema.source
         moved = connection.execute(
             table.update()
@@ -270,6 +312,8 @@ class Writer:
                 "end the other process that reads the same source, then start again",
             )
         counts = dict(batch.counts)
+        if not order.is_own:  # nobody else knows what our kernel and our spool lost
+            counts |= dict.fromkeys(_OWN_LOSS & counts.keys(), 0)
         for cause, count in ledger.items():
             counts[cause] = counts.get(cause, 0) + count
         if result.duplicates:
@@ -281,7 +325,9 @@ class Writer:
     def _count(self, connection: Connection, source_id: int, counts: Mapping[str, int]) -> None:
         entry = schema.ledger_entry
         changes = [
-            {"s": source_id, "c": cause, "n": count} for cause, count in counts.items() if count
+            {"s": source_id, "c": cause, "n": max(-_MOST, min(count, _MOST))}
+            for cause, count in counts.items()
+            if count
         ]
         if not changes:
             return
@@ -290,7 +336,12 @@ class Writer:
         connection.execute(
             entry.update()
             .where(entry.c.source == bindparam("s"), entry.c.cause == bindparam("c"))
-            .values(count=entry.c.count + bindparam("n")),
+            .values(
+                count=case(
+                    (entry.c.count > _MOST - bindparam("n", type_=BigInteger), _MOST),
+                    else_=entry.c.count + bindparam("n", type_=BigInteger),
+                )
+            ),
             changes,
         )
 

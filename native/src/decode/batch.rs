@@ -49,6 +49,8 @@ pub struct Batch {
     pub events: Vec<EventRow>,
     /// event, type, seq, fields
     pub records: Vec<(i64, i32, i64, i64)>,
+    /// Ids of events of which a line came as the kernel prints it.
+    pub claimed: Vec<i64>,
 }
 
 /// Takes the rows of one table after the other.

@@ -6,12 +6,14 @@ use super::cache::is_same;
 use super::dimensions::{Dimensions, ROW_SIZE};
 use super::events::{Event, Events, RECORD_SIZE};
 use super::fields::{parse_fields, to_int};
-use super::line::{Line, parse_line};
+use super::line::{FOREIGN, Line, parse_line, parse_loss};
 use super::rows::{DISPLACED, END_OF_INPUT, EVICTED, Identity, Record, Records, Rows, TIMEOUT};
 use super::serials::Serials;
 use super::types::{self, TypeTable};
 
 const MAX_LINE: usize = 1 << 20;
+const REST: &str = "rest of a line of more than 1 MiB";
+const REST_MARK: &[u8] = b"#rest";
 const MAX_OPEN_BYTES: usize = 1 << 24;
 const MAX_RECORDS: usize = 4096;
 const MAX_HOSTS: usize = 256;
@@ -26,8 +28,9 @@ pub struct Counts {
     pub end: i64,
     pub raw: i64,
     pub gap: i64,
-    pub kernel_lost: i128,
-    pub spool_lost: i128,
+    pub kernel_lost: i64,
+    pub told_lost: i64,
+    pub spool_lost: i64,
 }
 
 /// A line kept as it is: where it began, the line, and why.
@@ -49,15 +52,26 @@ pub struct Decoder {
     raw: Vec<Raw>,
     /// About how many bytes `raw` holds.
     raw_held: usize,
+    /// The last count of losses that a kernel's log told.
+    told: i64,
     idle: f64,
     max_open: usize,
+    trusts_kernel_log: bool,
     /// The unfinished line, and where it begins, from where the input began.
     rest: Vec<u8>,
     position: i64,
+    /// It belongs to a line that was cut.
+    in_rest: bool,
 }
 
 impl Decoder {
-    pub fn new(dimensions: Dimensions, types: TypeTable, idle: f64, max_open: usize) -> Self {
+    pub fn new(
+        dimensions: Dimensions,
+        types: TypeTable,
+        idle: f64,
+        max_open: usize,
+        trusts_kernel_log: bool,
+    ) -> Self {
         Decoder {
             rows: Rows::new(dimensions),
             types,
@@ -68,10 +82,13 @@ impl Decoder {
             counts: Counts::default(),
             raw: Vec::new(),
             raw_held: 0,
+            told: 0,
             idle,
             max_open,
+            trusts_kernel_log,
             rest: Vec::new(),
             position: 0,
+            in_rest: false,
         }
     }
 
@@ -80,12 +97,12 @@ impl Decoder {
             data = self.finish_line(data, now);
         }
         loop {
-            let (line, next) = match memchr::memchr(b'\n', data) {
-                Some(end) if end <= MAX_LINE => (&data[..end], &data[end + 1..]),
-                _ if data.len() > MAX_LINE => data.split_at(MAX_LINE),
+            let (line, next, is_cut) = match memchr::memchr(b'\n', data) {
+                Some(end) if end <= MAX_LINE => (&data[..end], &data[end + 1..], false),
+                _ if data.len() > MAX_LINE => (&data[..MAX_LINE], &data[MAX_LINE..], true),
                 _ => break,
             };
-            self.line(line, now);
+            self.piece(line, now, is_cut);
             self.position += (data.len() - next.len()) as i64;
             data = next;
         }
@@ -99,7 +116,7 @@ impl Decoder {
             let room = (MAX_LINE + 1).saturating_sub(text.len()).min(data.len());
             if let Some(end) = memchr::memchr(b'\n', &data[..room]) {
                 text.extend_from_slice(&data[..end]);
-                self.line(&text, now);
+                self.piece(&text, now, false);
                 self.position += text.len() as i64 + 1;
                 return &data[end + 1..];
             }
@@ -109,10 +126,22 @@ impl Decoder {
                 self.rest = text;
                 return data;
             }
-            self.line(&text[..MAX_LINE], now);
+            self.piece(&text[..MAX_LINE], now, true);
             self.position += MAX_LINE as i64;
             text.drain(..MAX_LINE);
         }
+    }
+
+    /// Takes a line, its first MiB or what follows of it; `is_cut`: more follows.
+    #[inline]
+    fn piece(&mut self, text: &[u8], now: f64, is_cut: bool) {
+        if self.in_rest {
+            self.counts.received += 1;
+            self.keep_raw(self.position, text, REST.to_owned());
+        } else {
+            self.line(text, now);
+        }
+        self.in_rest = is_cut;
     }
 
     #[inline]
@@ -132,7 +161,19 @@ impl Decoder {
         self.counts.received += 1;
         if let Err(reason) = self.record(text, now, false) {
             self.keep_raw(position, text, reason.to_owned());
+            self.count_told(text);
         }
+    }
+
+    /// Reads what a kernel's log says of records that it left out, or lost in all.
+    #[cold]
+    fn count_told(&mut self, text: &[u8]) {
+        let Some((mut suppressed, lost)) = parse_loss(text) else { return };
+        if let Some(lost) = lost {
+            suppressed += if lost >= self.told { lost - self.told } else { lost };
+            self.told = lost;
+        }
+        self.counts.told_lost += suppressed;
     }
 
     #[cold]
@@ -146,7 +187,7 @@ impl Decoder {
     #[inline]
     fn record(&mut self, text: &[u8], now: f64, again: bool) -> Result<(), &'static str> {
         let line = parse_line(text)?;
-        let number = self.types.number(line.type_name);
+        let number = types::of_body(self.types.number(line.type_name), line.body(text));
         if number == types::EOE {
             self.counts.end += 1;
             if let Some(place) = self.events.find(line.node, line.stamp) {
@@ -160,8 +201,11 @@ impl Decoder {
         }
         if first && !types::is_daemon(number) {
             self.see(&line);
-        } else if number == types::DAEMON_ERR {
-            self.count_lost(line.body(text));
+        } else if number == types::DAEMON_ERR && line.node.is_none() && !line.is_printk {
+            let body = line.body(text);
+            if memchr::memmem::find(body, FOREIGN).is_none() {
+                self.count_lost(body);
+            }
         }
         Ok(())
     }
@@ -176,12 +220,12 @@ impl Decoder {
             if !waits {
                 let Line { node, second, ms, serial, .. } = *line;
                 let records = &[Record { number, line: 0..0, body: 0..body.len() }];
+                let identity = Identity { node, second, ms, serial };
                 self.counts.stored += 1;
-                self.rows.add(
-                    Identity { node, second, ms, serial },
-                    Records { records, text: body },
-                    None,
-                );
+                self.rows.add(identity, Records { records, text: body }, None);
+                if line.is_printk {
+                    self.claim(identity);
+                }
                 return true;
             }
         }
@@ -191,16 +235,28 @@ impl Decoder {
                 place = None;
             }
         }
+        if let Some(open) = place.filter(|_| types::is_of_task(number)) {
+            let event = self.events.at(open);
+            let is_other = !event.has_call
+                && event.pid.as_deref().zip(pid(line.body(text))).is_some_and(|(a, b)| a != b);
+            if is_other {
+                self.end(open, Some(DISPLACED));
+                place = None;
+            }
+        }
         let first = place.is_none();
         let place = place.unwrap_or_else(|| self.events.open(line));
         let event = self.events.at(place);
         event.has_call |= number == types::SYSCALL;
+        if first && types::is_of_task(number) {
+            event.pid = pid(line.body(text)).map(<[u8]>::to_vec);
+        }
         event.push(number, line, text);
         event.last = now;
         let records = event.records().records.len();
         self.open_records += 1;
         self.open_bytes += text.len() + RECORD_SIZE;
-        if number == types::PROCTITLE {
+        if number == types::PROCTITLE && !first {
             self.end(place, None);
         } else if records >= MAX_RECORDS {
             self.end(place, Some(EVICTED));
@@ -220,7 +276,19 @@ impl Decoder {
         self.open_bytes -= event.bytes();
         self.counts.stored += records.records.len() as i64;
         self.rows.add(event.identity(), records, reason);
+        if event.is_printk && !self.trusts_kernel_log {
+            let (_, id) = self.rows.event_id(event.identity());
+            self.rows.batch.claimed.push(id);
+        }
         self.events.close(place);
+    }
+
+    #[cold]
+    fn claim(&mut self, identity: Identity<'_>) {
+        if !self.trusts_kernel_log {
+            let (_, id) = self.rows.event_id(identity);
+            self.rows.batch.claimed.push(id);
+        }
     }
 
     #[inline]
@@ -244,8 +312,13 @@ impl Decoder {
         let last =
             |name: &[u8]| fields.iter().rev().find(|field| field.name == name)?.value.as_deref();
         if last(b"op") == Some(b"lost") {
-            self.counts.kernel_lost += to_int(last(b"kernel")).unwrap_or(0);
-            self.counts.spool_lost += to_int(last(b"spool")).unwrap_or(0);
+            // The kernel's counts, and ours, are below 2^32.
+            let count = |name| {
+                let number = u32::try_from(to_int(last(name))?).ok()?;
+                Some(i64::from(number))
+            };
+            self.counts.kernel_lost += count(b"kernel").unwrap_or(0);
+            self.counts.spool_lost += count(b"spool").unwrap_or(0);
         }
     }
 
@@ -262,8 +335,9 @@ impl Decoder {
     pub fn finish(&mut self) {
         let rest = std::mem::take(&mut self.rest);
         if !rest.is_empty() {
-            self.line(&rest, 0.0);
+            self.piece(&rest, 0.0, false);
         }
+        self.in_rest = false;
         self.position += rest.len() as i64;
         while let Some(place) = self.events.oldest() {
             self.end(place, Some(END_OF_INPUT));
@@ -296,8 +370,15 @@ impl Decoder {
             }
             out.push(b'\n');
         }
+        if self.told > 0 {
+            out.extend_from_slice(format!("#lost {}\n", self.told).as_bytes());
+        }
         for line in self.events.iter().flat_map(Event::lines) {
             out.extend_from_slice(line);
+            out.push(b'\n');
+        }
+        if self.in_rest {
+            out.extend_from_slice(REST_MARK);
             out.push(b'\n');
         }
         out.extend_from_slice(&self.rest);
@@ -312,6 +393,10 @@ impl Decoder {
             if let Some((node, serials)) = parse_gap(line) {
                 self.serials.retain(|(known, _)| *known != node);
                 self.serials.push((node, serials));
+            } else if let Some(told) = parse_told(line) {
+                self.told = told;
+            } else if line == REST_MARK {
+                self.in_rest = true;
             } else if let Err(reason) = self.record(line, now, true) {
                 let line = String::from_utf8_lossy(line);
                 return Err(format!("pending lines are records: {reason}: {line:?}"));
@@ -321,6 +406,29 @@ impl Decoder {
         self.position = -(rest.len() as i64);
         Ok(())
     }
+}
+
+/// Digits of a record's first ` pid=`.
+fn pid(body: &[u8]) -> Option<&[u8]> {
+    let mut from = 0;
+    loop {
+        let at = from + memchr::memmem::find(&body[from..], b"pid=")?;
+        from = at + 4;
+        let rest = &body[from..];
+        let length = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+        let is_field = at == 0 || body[at - 1] == b' ';
+        let ends = matches!(rest.get(length), None | Some(b' '));
+        if is_field && ends && (1..=20).contains(&length) {
+            return Some(&rest[..length]);
+        }
+    }
+}
+
+/// `#lost COUNT`
+fn parse_told(line: &[u8]) -> Option<i64> {
+    let digits = line.strip_prefix(b"#lost ")?;
+    let fits = (1..=10).contains(&digits.len()) && digits.iter().all(u8::is_ascii_digit);
+    fits.then(|| digits.iter().fold(0, |number, digit| number * 10 + i64::from(digit - b'0')))
 }
 
 /// `#gap SERIAL MILLISECONDS[ NODE]`

@@ -29,6 +29,10 @@ pub struct Event {
     serial: u32,
     pub last: f64,
     pub has_call: bool,
+    /// Digits of the task's pid, if its first record tells that.
+    pub pid: Option<Vec<u8>>,
+    /// One of its lines is as the kernel prints it.
+    pub is_printk: bool,
     text: Vec<u8>,
     records: Vec<Record>,
     before: u32,
@@ -60,6 +64,7 @@ impl Event {
                 end..self.text.len()
             }
         };
+        self.is_printk |= line.is_printk;
         self.records.push(Record { number, line: start..end, body });
     }
 
@@ -172,7 +177,8 @@ impl Events {
         event.node.extend_from_slice(line.node.unwrap_or_default());
         event.stamp = line.stamp;
         (event.second, event.ms, event.serial) = (line.second, line.ms, line.serial);
-        event.has_call = false;
+        (event.has_call, event.is_printk) = (false, false);
+        event.pid = None;
         (event.before, event.after) = (self.newest, NONE);
         match self.newest {
             NONE => self.oldest = place,

@@ -32,7 +32,9 @@ pub fn new(
     idle: f64,
     max_open: usize,
     record_types: Vec<(i32, String)>,
+    trusts_kernel_log: bool,
 ) -> Decoder {
     let dimensions = dimensions::Dimensions::new(secret, host);
-    Decoder::new(dimensions, types::TypeTable::new(record_types), idle, max_open)
+    let types = types::TypeTable::new(record_types);
+    Decoder::new(dimensions, types, idle, max_open, trusts_kernel_log)
 }

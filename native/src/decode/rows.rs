@@ -106,7 +106,7 @@ impl Rows {
 
     /// About how many bytes the rows hold that nobody took.
     pub fn held(&self) -> usize {
-        let Batch { syscalls, execs, paths, sockaddrs, events, records } = &self.batch;
+        let Batch { syscalls, execs, paths, sockaddrs, events, records, .. } = &self.batch;
         let children = execs.len() + paths.len() + sockaddrs.len() + records.len();
         let events = syscalls.len() + events.len();
         events * EVENT_SIZE + children * CHILD_SIZE + self.dimensions.held
@@ -124,7 +124,7 @@ impl Rows {
         self.event(identity, event, reason);
     }
 
-    fn event_id(&mut self, identity: Identity<'_>) -> (i64, i64) {
+    pub fn event_id(&mut self, identity: Identity<'_>) -> (i64, i64) {
         let host = self.dimensions.host(identity.node);
         let low = (i64::from(identity.serial) + host) & SERIAL_MASK;
         (host, identity.second << SERIAL_BITS | low)
@@ -300,6 +300,11 @@ fn split_saddr(body: &[u8]) -> Option<(&[u8], bool)> {
     let text = body.strip_prefix(b"saddr=")?;
     let length = memchr::memchr2(b' ', 0x1d, text).unwrap_or(text.len());
     let rest = &text[length..];
+    if let Some(glued) = memchr::memmem::find(&text[..length], b"SADDR={") {
+        let saddr = &text[..glued];
+        let saddr = saddr.strip_suffix(b"#035").unwrap_or(saddr);
+        return Some((saddr, memchr::memchr(0x1d, body).is_none()));
+    }
     let is_all = rest.is_empty()
         || rest
             .strip_prefix(b"\x1dSADDR=")

@@ -43,6 +43,23 @@ pub fn is_dependent(number: i32) -> bool {
     )
 }
 
+/// Types whose `pid=` is that of the task which their event is of.
+pub fn is_of_task(number: i32) -> bool {
+    matches!(
+        number,
+        LOGIN | 1325 | SECCOMP | AVC | 1401 | 1500..=1507 | ANOM_ABEND | 1702 | 1800..=1807
+    )
+}
+
+/// The type that a record has by what it says: Ubuntu's kernels number these otherwise.
+pub fn of_body(number: i32, body: &[u8]) -> i32 {
+    match number {
+        1420 if body.starts_with(b"subj_") => MAC_TASK_CONTEXTS,
+        1421 if body.starts_with(b"obj_") => MAC_OBJ_CONTEXTS,
+        _ => number,
+    }
+}
+
 pub fn is_user(number: i32) -> bool {
     ((0..SYSCALL).contains(&number) && number != LOGIN) || number >= 2100
 }

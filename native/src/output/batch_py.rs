@@ -70,6 +70,10 @@ impl NativeBatch {
         self.facts.events.iter().map(|row| row.id).collect()
     }
 
+    fn claimed(&self) -> Vec<i64> {
+        self.facts.claimed.clone()
+    }
+
     fn span(&self) -> Option<(i64, i64)> {
         let ids = self.facts.syscalls.iter().map(|row| row.id);
         ids.clone().min().zip(ids.max())
