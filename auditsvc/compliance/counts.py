@@ -24,7 +24,7 @@ from auditsvc.decode.ids import SERIAL_BITS
 from auditsvc.rule import fields
 from auditsvc.rule.host import native_arch
 from auditsvc.ruleset import perms
-from auditsvc.ruleset.cover import arches, asked, calls
+from auditsvc.ruleset.cover import arches, calls, tested
 from auditsvc.store.read.questions import Keyed, calls_by_key, count_of_union
 from auditsvc.store.read.texts import Texts, quoted
 
@@ -142,7 +142,7 @@ class _Query:
     def _rule(self, rule: Rule) -> list[str]:
         where = [*_calls(rule)]
         sources: list[tuple[str, list[str]]] = [(_FROM, [])]
-        for condition in asked(rule):
+        for condition in tested(rule):
             if condition.field == fields.PATH:
                 sources = self._named(str(condition.value))
             elif condition.field == fields.DIR:

@@ -18,7 +18,7 @@ from auditsvc.host.processes import name_of
 from auditsvc.native import is_built, native_core
 from auditsvc.plural import counted
 from auditsvc.runtime.service_state import read_state
-from auditsvc.spool.segments import strangers
+from auditsvc.spool.segments import foreign_files
 from auditsvc.store import sqlite
 from auditsvc.store.read.limits import Limits
 from auditsvc.store.read.sql import run_query
@@ -79,7 +79,7 @@ def spool_room(settings: Settings, free: Callable[[Path], int] = _free) -> Docto
 def spool_names(settings: Settings) -> DoctorFinding:
     """Files among the segments that are not segments."""
     name, folder = "spool: names", settings.spool_directory
-    found = strangers(folder)
+    found = foreign_files(folder)
     if not found:
         return ok(name, "every file is a segment")
     return DoctorFinding(

@@ -1,9 +1,9 @@
-"""`auditsvc ingest`: logs that have ended, or a journal, each from where it was left.
+"""`auditsvc ingest`: loads log files that no longer grow, or a journal, from its checkpoint.
 
-What must hold: reading a log twice adds nothing. A log that begins like one that was
-read before, and still holds the same bytes up to there (their hash says so), goes on
-behind them; any other is read whole, and the store tells what it already has. Of the
-journal what is there is read, and the next time what came since.
+Invariant: reading a log twice adds nothing. If a log begins with the same bytes as one that
+was read before (by their hash), reading continues after them; any other log is read from
+the beginning, and the store skips events that it already has. Of the journal, all entries
+are read, and the next time only new ones.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class EndedFile:
         self.missing = 0
         self.position = 0
         self.moved = 0
-        """Bytes of the file on disk that were read (of a compressed one: of its packed form)."""
+        """Bytes of the file on disk that were read (compressed bytes of a compressed file)."""
         self._stream = logfile.open_log(path)
         self._hash = sha256()
         if position and not self._skip(position, segment):
@@ -66,19 +66,19 @@ class EndedFile:
         return self._hash.hexdigest(), self.position
 
     def origin(self) -> int:
-        """Where reading begins."""
+        """Give the position where reading begins."""
         return self.position
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self._stream.close()
 
 
 class Ingest:
-    """One call of `auditsvc ingest`."""
+    """One run of `auditsvc ingest`."""
 
     def __init__(self, settings: Settings, files: Iterable[Path]) -> None:
-        """Every file is looked at before the first one is read: SpoolError names what is wrong."""
+        """Check every file before the first one is read; SpoolError if one cannot be read."""
         self._settings = settings
         self._names = {path: logfile.fingerprint_of(path) for path in logfile.in_order(files)}
         self.total = sum(path.stat().st_size for path in self._names)
@@ -88,10 +88,10 @@ class Ingest:
         self.events = 0
         """Events that are new in the store."""
         self.duplicates = 0
-        """Records that were there already."""
+        """Records that were already in the store."""
 
     def run(self, progress: Callable[[int], None]) -> None:
-        """Read every file to its end; `progress` is told the bytes on disk that are done."""
+        """Read every file to its end; `progress` gets the bytes on disk that are done."""
         done = 0
         with _open_store(self._settings) as store:
             for path, name in self._names.items():
@@ -117,7 +117,7 @@ class Ingest:
 
 
 class IngestJournal:
-    """One call of `auditsvc ingest --journal`."""
+    """One run of `auditsvc ingest --journal`."""
 
     def __init__(
         self, settings: Settings, directory: Path | None, say: Callable[[str], None]
@@ -130,10 +130,10 @@ class IngestJournal:
         self.events = 0
         """Events that are new in the store."""
         self.duplicates = 0
-        """Records that were there already."""
+        """Records that were already in the store."""
 
     def run(self, progress: Callable[[int], None]) -> None:
-        """Read what the journal holds; `progress` is told the bytes of log given so far."""
+        """Read the entries of the journal; `progress` gets the bytes of log made so far."""
         source = self._source
         with _open_store(self._settings) as store:
             decoder = partial(_make_decoder, self._settings)
@@ -150,7 +150,7 @@ def _open_store(settings: Settings) -> Store:
 
 
 def _steps(load: Load, settings: Settings) -> Iterator[None]:
-    """Load a log to its end, and close it; pauses after each step."""
+    """Load a log to its end, and close it; yields after each step."""
     try:
         committed = False
         while not committed:

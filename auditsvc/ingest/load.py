@@ -1,15 +1,12 @@
-"""From a log to the store: read, decode, write, and remember how far, in one transaction.
+"""Loads a log into the store: read, decode, write rows and checkpoint in one transaction.
 
-What must hold:
+Invariants:
 
-* Rows and checkpoint commit together. After any error or crash reading goes on from
-  the last checkpoint, with the lines of the events that were open there.
-* Memory is bounded by the size of a batch, whatever the input is.
-* As a thread beside a collector it stands back while records pour in, as long as the
-  spool takes them: the audited tasks come first, then the log, then the database.
-* A database that is away is waited for; the log grows meanwhile and nothing is lost.
-* No line ends it: what the database cannot hold is looked for in smaller and smaller
-  batches, and goes to `raw` with the reason (`auditsvc.ingest.quarantine`).
+* Rows and checkpoint commit together. After any error or crash, reading continues from the
+  last checkpoint, with the lines of the events that were open there.
+* Memory is bounded by the size of a batch, for any input.
+* No line stops the load: a line that the database cannot store is searched for in smaller
+  and smaller batches, and is kept in `raw` with the reason (`auditsvc.ingest.quarantine`).
 """
 
 from __future__ import annotations
@@ -32,38 +29,38 @@ if TYPE_CHECKING:
     from auditsvc.store import Store, WriteResult
 
 CHUNK = 1 << 18
-"""Bytes that are read and decoded at once. Of lines of two bytes these make 90,000 rows, all
-held before anybody asks whether the batch is full."""
+"""Bytes that are read and decoded at once. With lines of two bytes these are 90,000 rows, all
+in memory before it is checked whether the batch is full."""
 _SMALL: Final = 1 << 16
-"""Bytes of a batch in which lines are looked for one by one."""
+"""Largest size in bytes of a batch in which single lines are searched."""
 
 
 class Log(Protocol):
-    """What is loaded: the spool, a file that is followed, a file that has ended."""
+    """A log to load: the spool, a file that is followed, or a file that no longer grows."""
 
     missing: int
-    """Pieces of it (segments, files) that were gone before they were read."""
+    """Segments or files of it that were deleted before they were read."""
 
     def read(self, limit: int) -> bytes:
-        """Up to `limit` of the next bytes; b"" when there are none yet."""
+        """Give up to `limit` of the next bytes; b"" when there are none yet."""
 
     def checkpoint(self) -> tuple[str, int]:
-        """Segment and position up to which `read` has come."""
+        """Give the segment and position up to which the log was read."""
 
     def origin(self) -> int:
-        """A number for where reading begins that no earlier byte of the log has reached."""
+        """Give the position of the next byte as one number, greater than for all bytes before."""
 
     def close(self) -> None:
-        """Let go of it."""
+        """Close the log."""
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """Where lines come from and what turns them into rows."""
+    """The source of lines, and the decoder for them."""
 
     kind: str
     name: str
-    """With `kind` the name of the source in the store."""
+    """With `kind`, identifies the source in the store."""
     open_log: Callable[[str, int], Log]
     """Opens the log at a segment and position; ("", 0) is its beginning."""
     make_decoder: Callable[[bytes], Decoder]
@@ -71,39 +68,39 @@ class Route:
 
 
 class _Piece(NamedTuple):
-    """What one transaction stores."""
+    """The content of one transaction."""
 
     batch: Batch
     checkpoint: Checkpoint
     open_records: int
     ledger: dict[str, int]
     size: int
-    """Bytes of log that it is made of."""
+    """Bytes of log in it."""
     finished: bool
-    """True if the log ended with it."""
+    """Whether the log ended with it."""
 
 
 class Load:
-    """One log on its way into one store: log, decoder and checkpoint in step."""
+    """Loads one log into one store, from the store's checkpoint on."""
 
     def __init__(self, store: Store, route: Route) -> None:
-        """Go on from the store's checkpoint."""
+        """Open the log at the store's checkpoint."""
         self.store = store
         self.unwritten = 0
         """Bytes read since the last commit."""
         self.dirty = False
-        """True when a commit would change the store."""
+        """Whether a commit would change the store."""
         self.events = 0
         """Events that are new in the store."""
         self.duplicates = 0
-        """Records that were there already."""
+        """Records that were already in the store."""
         self._route = route
         self._pins: list[tuple[str, Row, int]] = []
         self._thread = ThreadPoolExecutor(1, "writer")  # begins with its first task
         self._writing: Future[bool] | None = None
         self._refused: tuple[RefusedError, _Piece] | None = None
         self._careful = 0
-        """Bytes that a batch may have after one was refused; 0: as many as it likes."""
+        """Largest size in bytes of a batch after one was refused; 0: no limit."""
         self._begin()
 
     def _begin(self) -> None:
@@ -124,7 +121,7 @@ class Load:
         return decoder
 
     def step(self) -> int:
-        """Read and decode once; returns how many bytes were there."""
+        """Read and decode once; gives the number of bytes that were read."""
         room = max(1, self._careful - self.unwritten) if self._careful else CHUNK
         data = self.log.read(min(CHUNK, room))
         now = time.monotonic()
@@ -138,34 +135,34 @@ class Load:
         return len(data)
 
     def is_full(self, batch_bytes: int) -> bool:
-        """Whether it is time to commit: so much was read, or rows take half as much memory.
+        """Whether to commit: so many bytes were read, or the rows have half as many.
 
-        Rows are held more than once: those being decoded, an image of them, and the same of
-        the batch that is being written meanwhile.
+        Rows are in memory several times: those of this batch and their image, and the same of
+        the batch that is being written at the same time.
         """
         if self._careful and self.unwritten >= self._careful:
             return True
         return self.unwritten >= batch_bytes or self._decoder.held * 2 >= batch_bytes
 
     def finish(self) -> None:
-        """No more will come: end the events that are open, and the line that has no end."""
+        """End the open events and the incomplete line, at the end of the input."""
         self.dirty |= bool(self._decoder.pending())
         self._finished = True
         self._decoder.finish()
 
     def commit(self) -> bool:
-        """Write the rows made so far and how far they reach.
+        """Write the rows made so far, with the checkpoint.
 
-        False if an id was taken: reading begins again at the checkpoint, with another id.
+        False if an id was already used: reading starts again at the checkpoint, with another id.
         """
-        if not self._settle():
+        if not self._wait_for_write():
             return False
         return not self.dirty or self._written(self._write(self._cut()))
 
     def commit_behind(self) -> bool:
-        """Do as `commit`, in a thread: reading goes on meanwhile, as far as the next call.
+        """Commit in a thread, while reading continues until the next call.
 
-        False is said of the commit before; StoreError too.
+        False and StoreError, as of `commit`, are about the commit before.
         """
         if self._careful:
             return self.commit()
@@ -173,14 +170,14 @@ class Load:
         if self.dirty:
             piece = self._cut()
             self.store.pack(piece.batch)
-        if not self._settle():
-            return False  # the piece goes too: it comes again
+        if not self._wait_for_write():
+            return False  # the piece is dropped; its lines are read again
         if piece:
             self._writing = self._thread.submit(self._write, piece)
         return True
 
     def _cut(self) -> _Piece:
-        """Take what was made since the last cut."""
+        """Take the rows made since the last call, with their checkpoint."""
         segment, position = self.log.checkpoint()
         missing = self.log.missing - self._missing
         self._missing += missing
@@ -213,12 +210,12 @@ class Load:
             return False
         self.events += result.events
         self.duplicates += result.duplicates
-        # Larger again from batch to batch.
+        # Batches grow to their normal size again.
         self._careful = 0 if self._careful > CHUNK else self._careful * 2
         return True
 
-    def _settle(self) -> bool:
-        """Wait for what is being written."""
+    def _wait_for_write(self) -> bool:
+        """Wait until the batch in the thread is written; gives whether it was."""
         writing, self._writing = self._writing, None
         return writing is None or self._written(writing.result())
 
@@ -228,28 +225,28 @@ class Load:
             self._begin()
             refused, self._refused = self._refused, None
             if refused is not None:
-                self._look_for_line(*refused)
+                self._set_lines_aside(*refused)
         return done
 
-    def _look_for_line(self, error: RefusedError, piece: _Piece) -> None:
-        """Go on with half of a batch that was refused; set aside its lines if it is small."""
+    def _set_lines_aside(self, error: RefusedError, piece: _Piece) -> None:
+        """Continue with half of a refused batch; if it is small, set its bad lines aside."""
         if piece.size > _SMALL:
             self._careful = piece.size // 2
             return
         data = b""
         while len(data) < piece.size and (more := self.log.read(piece.size - len(data))):
             data += more
-        look = quarantine.Quarantine(
+        search = quarantine.Quarantine(
             quarantine.Piece(self._source.pending, data, piece.finished),
             self._make_decoder,
-            self._why_not,
+            self._refusal,
         )
         try:
-            made = look.run(time.monotonic())
-            if made is None:
+            found = search.run(time.monotonic())
+            if found is None:
                 raise error
-            result = self._store(made, piece.ledger)
-        except ClashError as clash:  # the whole comes again, with these
+            result = self._store(found, piece.ledger)
+        except ClashError as clash:  # the batch is read again, with these ids
             self._pins += clash.pins
         else:
             self.events += result.events
@@ -258,28 +255,28 @@ class Load:
         self.log.close()
         self._begin()
 
-    def _why_not(self, made: quarantine.Made) -> str:
+    def _refusal(self, found: quarantine.Salvaged) -> str:
         try:
-            self._store(made, {}, is_trial=True)
+            self._store(found, {}, is_trial=True)
         except RefusedError as error:
             return error.what
         return ""
 
     def _store(
-        self, made: quarantine.Made, ledger: dict[str, int], *, is_trial: bool = False
+        self, found: quarantine.Salvaged, ledger: dict[str, int], *, is_trial: bool = False
     ) -> WriteResult:
         segment, position = self.log.checkpoint()
         return self.store.write(
             self._source.id,
-            made.batch,
-            Checkpoint(segment, position, made.pending),
-            open_records=made.open_records,
+            found.batch,
+            Checkpoint(segment, position, found.pending),
+            open_records=found.open_records,
             ledger=ledger,
             origin=self._origin,
             is_trial=is_trial,
         )
 
     def close(self) -> None:
-        """Let go of the log; the store belongs to the caller."""
+        """Close the log; the store belongs to the caller."""
         self._thread.shutdown()
         self.log.close()

@@ -30,7 +30,7 @@ DAEMON: Final = range(1200, 1300)
 ENDS: Final = frozenset((EOE, PROCTITLE))
 """PROCTITLE is the last record of an event before EOE (audit_log_exit)."""
 
-ALONE: Final = frozenset((SECCOMP, ANOM_ABEND, KERNEL))
+SINGLE: Final = frozenset((SECCOMP, ANOM_ABEND, KERNEL))
 """Types of which each record is an event, unless an event with the same identity is open."""
 
 CALLS: Final = frozenset((SYSCALL, URINGOP))

@@ -1,4 +1,4 @@
-"""Which parts a run has, by its source, and how they are connected.
+"""Makes the parts of a run, by its source, and connects them.
 
     source --collector thread--> spool --loader thread--> store
 
@@ -49,7 +49,7 @@ log = structlog.get_logger()
 
 @dataclass(slots=True)
 class Parts:
-    """What a run is made of; a part is None where the source has no use for it."""
+    """The parts of a run; a part that the source does not need is None."""
 
     directory: Path
     """Of the spool."""
@@ -63,7 +63,7 @@ class Parts:
     """Up to where the spool was in the store when an earlier run ended."""
 
     def note(self, line: bytes) -> None:
-        """Write a DAEMON_* record into the spool, if there is one."""
+        """Write a DAEMON_* record to the spool, if there is one."""
         if self.sink is not None:
             self.sink.put(line, 1)
 
@@ -161,7 +161,7 @@ class Wiring:
                 sanctioned = Sanctioned(settings.runtime_directory)
                 parts.guard = Guard(session, collector, sink, sanctioned, restore=restore)
         elif settings.source == "multicast":
-            log.warning("multicast: what does not fit the socket is dropped and is not in `lost`")
+            log.warning("multicast: records are dropped if the socket is full; `lost` has no count")
             records = RecordSocket.multicast(buffer)
             parts.collector = make_collector(settings.decoder, records, sink)
         else:
@@ -209,14 +209,14 @@ class Wiring:
                 self.known.reached(place.segment, place.position)
 
     def _report_lost_rows(self, what: str) -> None:
-        """Put into the log and into the evidence that rows which were stored are gone."""
+        """Write to the log and to the evidence that the store has lost rows."""
         if what:
             log.error(what)
             ourselves = actor(os.getpid())
             self.parts.note(self._daemon.config(ourselves, "store", "state=lost-rows"))
 
     def _make_watch(self) -> None:
-        """See how the kernel is found, before it is changed."""
+        """Begin the coverage watch, before the kernel's state is changed."""
         session, collector = self.parts.session, self.parts.collector
         if session is None or collector is None:  # elsewhere it is not known what was lost
             return
@@ -230,7 +230,7 @@ class Wiring:
         try:
             watch.begin()
         except (AuditsvcError, OSError) as error:
-            log.warning("which tasks are covered cannot be seen", why=str(error))
+            log.warning("coverage of tasks is unknown", why=str(error))
         else:
             self.parts.watch = watch
             collector.receive = watch.receive  # it has not started yet

@@ -6,10 +6,10 @@
     store.write(source.id, decoder.take(), checkpoint, open_records=decoder.open_records)
     store.close()
 
-One writer per Store; any number of Stores may write one PostgreSQL database, and
-SQLite makes them wait for each other. Whatever fails raises StoreError, with
-nothing of the transaction stored: ask for the source again (the transaction of a
-connection that was lost may have been committed) and read on from its checkpoint.
+One writer per Store; any number of Stores may write to one PostgreSQL database, and SQLite
+makes them wait for each other. Every failure raises StoreError, and nothing of the
+transaction is stored. After that, ask for the source again and continue from its
+checkpoint: if the connection was lost, the transaction may have been committed.
 """
 
 from __future__ import annotations
@@ -59,22 +59,22 @@ class Store:
 
     def __init__(self, database: Database, secret: bytes) -> None:
         self.database = database
-        """For what others ask of it beside the store; `engine` is SQLAlchemy's."""
+        """For queries by other modules; `engine` is SQLAlchemy's."""
         self.engine = database.engine
         self._writer = Writer(database, secret)
         self.secret = secret
         """Key of the dimension ids, for the decoder: 32 bytes; b"" for a reader."""
         self.place = database.place
-        """How messages call the store: no password in it."""
+        """The store's name in messages, without a password."""
 
     def source(self, kind: str, name: str) -> Source:
-        """Find or make the source of this name, with the checkpoint that stands."""
+        """Find or make the source with this name; gives it with its checkpoint."""
         return self._writer.source(kind, name)
 
     def pack(self, batch: Batch) -> None:
         """Make a batch ready for `write`, which may then be called by another thread."""
-        if batch.whole and self.database.takes_whole:
-            self.database.pack(batch.whole)
+        if batch.packed and self.database.takes_packed:
+            self.database.pack(batch.packed)
 
     def write(
         self,
@@ -89,13 +89,13 @@ class Store:
     ) -> WriteResult:
         """Store a batch and its checkpoint in one transaction.
 
-        `open_records` is the decoder's, after the batch; `ledger` adds to the
-        batch's own counts; `origin` is where the decoder's input began, in bytes,
-        for the positions of raw lines. Events that are there already add nothing
-        and are counted as `duplicate`. ClashError asks for pins and another
-        reading; RefusedError says that something in the batch has no place in the
-        database; any other StoreError is the database's. With `is_trial` nothing is
-        stored, and the errors are the same.
+        `open_records` is the decoder's, after the batch; `ledger` is added to the
+        batch's own counts; `origin` is where the decoder's input began, in bytes, for
+        the positions of raw lines. Events that are already stored add nothing and are
+        counted as `duplicate`. ClashError: pin the ids in it and read the lines again;
+        RefusedError: the database cannot hold something in the batch; any other
+        StoreError is an error of the database. With `is_trial` nothing is stored, and
+        the errors are the same.
         """
         return self._writer.write(
             source_id,
@@ -112,7 +112,7 @@ class Store:
         return self.database.relieve()
 
     def close(self) -> None:
-        """Close the connection; the store may not be used after that."""
+        """Close the connection; the store cannot be used after that."""
         self.database.engine.dispose()
 
     def __enter__(self) -> Self:
@@ -165,7 +165,7 @@ def _bring_up(database: Database, *, create: bool) -> tuple[tuple[str | None, st
 
 
 def _refuse_empty(database: Database, connection: Connection, *, create: bool) -> None:
-    """See that a store is there, not only a file or database for one, before it is made one."""
+    """Check that a store exists, not only an empty file or database, before it is changed."""
     if not create and database.empty(connection):
         raise AbsentError(
             f"there is no store at {database.place}: it is empty",

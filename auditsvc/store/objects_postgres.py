@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from auditsvc.store.objects import INDEXES, TABLES, view_bodies
-from auditsvc.store.schema import metadata
+from auditsvc.store.schema import TEXT_INDEX, metadata
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -83,7 +83,7 @@ SUSPECT: Final = f"""
 _VALUES: Final = {
     "tables": sorted(TABLES),
     "ours": sorted({*TABLES, *view_bodies("postgresql")}),
-    "indexes": sorted(INDEXES),
+    "indexes": sorted([*INDEXES, TEXT_INDEX["postgresql"][0].split()[2]]),
     "constraints": [
         *(f"{table}_pkey" for table in metadata.tables),
         *("alembic_version_pkc", "source_kind_name"),

@@ -1,14 +1,14 @@
 """The store in a PostgreSQL database.
 
-Many writers may share one. Rows of events go in by binary COPY; a writer that
-meets a key that is taken starts its transaction again alone. What keeps writers
-apart is a lock on `store_info` that ends with the transaction: those that only add
-hold it ROW EXCLUSIVE, the one that must look before it adds SHARE ROW EXCLUSIVE. So two
-writers can never give one id to an event of `syscall` and one of `event`.
+Many writers may share one database. Rows of events are inserted by binary COPY; a writer
+that finds a used key starts its transaction again, exclusively. A lock on `store_info`, which
+ends with the transaction, separates writers: those that only add rows hold it ROW EXCLUSIVE,
+one that must check keys before it adds rows SHARE ROW EXCLUSIVE. So two writers can never
+give one id to an event of `syscall` and one of `event`.
 
-No reader stops a writer: a role with SELECT alone can lock a table ACCESS SHARE and no
-higher (LockTableAclCheck in lockcmds.c), which hinders neither mode. An advisory lock is anybody's.
-What still keeps a writer waiting (a migration waits for readers) ends with an error.
+No reader blocks a writer: a role with only SELECT can lock a table ACCESS SHARE and no higher
+(LockTableAclCheck in lockcmds.c), which conflicts with neither mode. (Any role could take an
+advisory lock.) Other waits of a writer (a migration waits for readers) end with an error.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import URL, Column, Connection, Table
 
-    from auditsvc.decode.batch import Batch, Row, Whole
+    from auditsvc.decode.batch import Batch, PackedRows, Row
 
 _OURS: Final = "store_info"
 # Alone also against who holds it shared; ACCESS SHARE, a reader's, is in conflict with neither.
@@ -59,11 +59,11 @@ _SETTINGS: Final = (
 
 _READ_ONLY: Final = " -c default_transaction_read_only=on"
 
-# Of libpq's options, what must not be shown.
+# Options of libpq that must not be shown.
 _SECRETS: Final = ("password", "sslpassword")
 
-# Words of libpq's and the server's messages for a connection that was refused:
-# there is no SQLSTATE then.
+# Parts of the messages of libpq and the server when a connection is refused: there is
+# no SQLSTATE then.
 _REFUSALS: Final = (
     ("password", "wrong user name or password", "check the URL, PGPASSWORD or ~/.pgpass"),
     ("pg_hba.conf", "the server does not let us in", "check pg_hba.conf on the server"),
@@ -89,17 +89,17 @@ _MEANINGS: Final = {
     "53": ("it has no resources left", "check connections and memory on the server"),
 }
 _CONTESTED: Final = (errors.UniqueViolation, errors.DeadlockDetected)
-# Data exception, integrity constraint, program limit exceeded.
-_REFUSED: Final = ("22", "23", "54")
 _CREATED: Final = (errors.DuplicateTable, errors.DuplicateObject)
 """What a second writer meets, beside a key that is taken, where both make the store."""
+# Data exception, integrity constraint, program limit exceeded.
+_REFUSED: Final = ("22", "23", "54")
 _PASSING: Final = ("08", "40", "57P", "57014", "55P03", "53", "25P03")
 
 
 class Postgres:
     """A store in a PostgreSQL database."""
 
-    takes_whole = True
+    takes_packed = True
 
     def __init__(self, url: URL, *, read: bool = False) -> None:
         shown = url.set(drivername="postgresql").difference_update_query(_SECRETS)
@@ -109,7 +109,7 @@ class Postgres:
         self.engine = create_engine(
             url,
             isolation_level="READ COMMITTED",
-            # On each connection that is taken: a returned one is set back to READ WRITE.
+            # For each connection from the pool: a returned one is reset to READ WRITE.
             execution_options={"postgresql_readonly": True} if read else {},
             pool_size=1,
             max_overflow=1,
@@ -122,7 +122,7 @@ class Postgres:
         )
 
     def prepare(self, *, create: bool) -> None:
-        """See that the server lets us in and, unless `create`, that the store is there."""
+        """Check that the server can be reached and, unless `create`, that the store exists."""
         with transaction(self) as connection:
             if self.empty(connection) and not create:
                 raise AbsentError(
@@ -195,21 +195,21 @@ class Postgres:
         return not tables
 
     def settle(self, connection: Connection) -> None:
-        """Do nothing: PostgreSQL gathers its statistics itself."""
+        """Do nothing: PostgreSQL collects its statistics itself."""
 
     def insert(self, connection: Connection, table: Table, rows: Sequence[Row]) -> None:
         """Insert rows by binary COPY; Contested if a key is taken."""
         _copy(connection, table.name, table, rows)
 
-    def pack(self, whole: Whole) -> None:
-        """Do nothing: each table's rows are made when it is their turn."""
+    def pack(self, packed: PackedRows) -> None:
+        """Do nothing: the rows of each table are made when they are inserted."""
 
-    def stage(self, connection: Connection, whole: Whole) -> None:
+    def stage(self, connection: Connection, packed: PackedRows) -> None:
         """Do nothing, as above."""
 
-    def insert_new(self, connection: Connection, table: Table, whole: Whole) -> bool:
-        """Insert the rows that are not there; False if they are few, or an id is taken."""
-        data = whole.copy(table.name)
+    def insert_new(self, connection: Connection, table: Table, packed: PackedRows) -> bool:
+        """Insert the rows that are not stored yet; False if they are few, or an id is used."""
+        data = packed.copy(table.name)
         if len(data) < _MANY_BYTES:
             return False
         with _stage(connection, table, data) as stage:
@@ -228,8 +228,8 @@ class Postgres:
         for table in FACTS:
             if table.name not in batch.facts:
                 continue
-            if batch.whole:
-                _copy_data(connection, table.name, table, batch.whole.copy(table.name))
+            if batch.packed:
+                _copy_data(connection, table.name, table, batch.packed.copy(table.name))
             else:
                 self.insert(connection, table, batch.facts[table.name])
 
@@ -262,7 +262,7 @@ class Postgres:
         connection.exec_driver_sql(statement, (list(values),))
 
     def explain(self, error: Exception) -> StoreError:
-        """Say what a SQLSTATE, or the refusal of a connection, means."""
+        """Explain a SQLSTATE, or the refusal of a connection."""
         cause = error.orig if isinstance(error, exc.DBAPIError) else error
         state = getattr(cause, "sqlstate", None)
         where = f"the store {self.place}"
@@ -294,14 +294,14 @@ def _copy(connection: Connection, name: str, table: Table, rows: Sequence[Row]) 
 
 
 def _copy_data(connection: Connection, name: str, table: Table, data: bytes) -> None:
-    """Do as `_copy` with rows that are in the form of binary COPY."""
+    """Copy rows, in the format of binary COPY, into the table `name`."""
     with _copying(connection, name, table) as copy:
         copy.write(data)
 
 
 @contextmanager
 def _stage(connection: Connection, table: Table, rows: Sequence[Row] | bytes) -> Iterator[str]:
-    """Have rows in a table for the time being; gives its name."""
+    """Put rows into a temporary table; gives its name."""
     name = f"new_{table.name}"
     connection.exec_driver_sql(f"CREATE TEMPORARY TABLE {name} (LIKE {table.name}) ON COMMIT DROP")
     if isinstance(rows, bytes):

@@ -1,9 +1,9 @@
 """The store in one SQLite file.
 
-WAL, so that readers and the one writer do not wait for each other; synchronous
-FULL, so that a committed transaction outlives a power cut; mode 0600, because
-the rows say what everybody on the host did (SQLite gives `-wal` and `-shm` the
-mode of the file). `application_id` tells our files from other programs'.
+WAL, so that readers and the one writer do not wait for each other; synchronous FULL, so
+that a committed transaction survives a power failure; mode 0600, because the rows show
+what all users of the host did (SQLite gives `-wal` and `-shm` the mode of the file).
+`application_id` distinguishes our files from those of other programs.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import URL, Connection, Table
 
-    from auditsvc.decode.batch import Batch, Row, Whole
+    from auditsvc.decode.batch import Batch, PackedRows, Row
 
 APPLICATION_ID: Final = 0x61756474  # "audt"
 BUSY_SECONDS: Final = 30.0
@@ -43,19 +43,19 @@ _ROWS_A_STATEMENT: Final = 20
 _READ_LOCKS: Final = range(123, 128)
 """WAL_READ_LOCK(0) to (4)."""
 _STAGE: Final = "staged"
-"""Name by which a batch's rows are attached, as a database of their own."""
+"""Name of the attached database with a batch's rows."""
 _PAGE: Final = 8192
 _WAL_PAGES: Final = 4000
-"""Pages that gather in the log before they move to the file. A hot page of an index is
-written to the log by every batch, to the file once."""
+"""Pages in the write-ahead log before a checkpoint copies them to the file. A frequently changed
+page of an index is written to the log by every batch, but to the file once."""
 
 WAL_BOUND: Final = 128 << 20
 """Bytes of log above which somebody who reads for long is told."""
 _RELIEVE_EVERY: Final = 5.0
 
-# Row counts for the planner, fixed so that plans do not change from host to host:
-# a store has far fewer contexts than calls and each holds many of them. Without
-# them SQLite scans the calls to find a program (docs/decisions/0002-store.md).
+# Row counts for the planner, fixed so that plans are the same on all hosts: a store has
+# far fewer contexts than calls, and each has many calls. Without these counts SQLite
+# scans all calls to find a program (docs/decisions/0002-store.md).
 _STATISTICS: Final = (
     ("syscall", "syscall_context_nr", "10000000 100 5"),
     ("syscall", "syscall_failed", "500000 5000"),
@@ -97,7 +97,7 @@ _MEANINGS: Final = {
     ),
 }
 _TAKEN: Final = ("SQLITE_CONSTRAINT_PRIMARYKEY", "SQLITE_CONSTRAINT_ROWID")
-# What no other try would take. A trigger's refusal is none: it is not ours.
+# Errors that a retry cannot solve.
 _REFUSALS: Final = (
     "SQLITE_TOOBIG",
     "SQLITE_MISMATCH",
@@ -111,7 +111,7 @@ _PASSING: Final = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 class SQLite:
     """A store in an SQLite file; `busy` is how long to wait for another writer, in seconds.
 
-    With `read` the file is opened for reading alone.
+    With `read` the file is opened read-only.
     """
 
     def __init__(self, url: URL, busy: float = BUSY_SECONDS, *, read: bool = False) -> None:
@@ -121,8 +121,8 @@ class SQLite:
             )
         self.path = Path(url.database).absolute()
         self.place = str(self.path)
-        # A Python that was built without it has no such method.
-        self.takes_whole = hasattr(sqlite3.Connection, "deserialize")
+        # Python can be built without this method.
+        self.takes_packed = hasattr(sqlite3.Connection, "deserialize")
         self._busy = busy
         self._opened: tuple[int, int] | None = None
         self._log: tuple[int, int] | None = None
@@ -144,7 +144,7 @@ class SQLite:
         self._opened = self._opened or _identity(self.path)
         self._log = None
         connection.isolation_level = None  # transactions begin in _begin
-        connection.execute(f"PRAGMA page_size = {_PAGE}")  # of a file that is new
+        connection.execute(f"PRAGMA page_size = {_PAGE}")  # for a new file
         self._switch_to_wal(connection)
         for pragma in (
             "synchronous = FULL",
@@ -156,7 +156,7 @@ class SQLite:
             connection.execute(f"PRAGMA {pragma}")
 
     def _switch_to_wal(self, connection: sqlite3.Connection) -> None:
-        # SQLite does not wait here as it does elsewhere when another program makes the file.
+        # Here SQLite does not wait if another program is just making the file.
         ends = time.monotonic() + self._busy
         while True:
             try:
@@ -169,7 +169,7 @@ class SQLite:
                 return
 
     def prepare(self, *, create: bool) -> None:
-        """Make the file, or see that the one there is ours, before a byte of it changes."""
+        """Make the file, or check that an existing one is ours, before it is changed."""
         try:
             if self._is_there():
                 self._check()
@@ -194,7 +194,7 @@ class SQLite:
             raise self.explain(error) from error
 
     def _is_there(self) -> bool:
-        """Whether the file is; UnsafeError if others may change it, or what SQLite puts beside."""
+        """Whether the file exists; UnsafeError if others may change it, `-wal` or `-shm`."""
         for end in ("-wal", "-shm", "-journal"):
             check_exists(self.path.with_name(self.path.name + end))
         return check_exists(self.path)
@@ -213,7 +213,7 @@ class SQLite:
         return f"{self.path.as_uri()}?mode=ro"
 
     def open_reader(self) -> sqlite3.Connection:
-        """Connect for reading alone; transactions are the caller's."""
+        """Connect read-only; the caller manages transactions."""
         connection = sqlite3.connect(
             self.uri,
             uri=True,
@@ -353,21 +353,21 @@ class SQLite:
         with _contested():
             _insert_many(connection, table, rows)
 
-    def pack(self, whole: Whole) -> None:
+    def pack(self, packed: PackedRows) -> None:
         """Have the image made."""
-        whole.pack()
+        packed.pack()
 
-    def stage(self, connection: Connection, whole: Whole) -> None:
+    def stage(self, connection: Connection, packed: PackedRows) -> None:
         """Attach the image as a database in memory, until the next transaction begins."""
         connection.exec_driver_sql(f"ATTACH ':memory:' AS {_STAGE}")
         connection.info[_STAGE] = True
         driver = connection.connection.driver_connection
         assert isinstance(driver, sqlite3.Connection)
-        driver.deserialize(whole.image(), name=_STAGE)
+        driver.deserialize(packed.image(), name=_STAGE)
 
-    def insert_new(self, connection: Connection, table: Table, whole: Whole) -> bool:
+    def insert_new(self, connection: Connection, table: Table, packed: PackedRows) -> bool:
         """Insert the staged rows that are not there; False if an id stands for other content."""
-        del whole  # it is staged
+        del packed  # it is staged
         staged, columns = f"{_STAGE}.{table.name}", column_list(table)
         added = connection.exec_driver_sql(
             f"INSERT OR FAIL INTO main.{table.name} ({columns})"  # noqa: S608 - names of the schema
@@ -390,7 +390,7 @@ class SQLite:
             for table in FACTS:
                 if table.name not in batch.facts:
                     continue
-                if not batch.whole:
+                if not batch.packed:
                     _insert_many(connection, table, batch.facts[table.name])
                     continue
                 columns = column_list(table)
@@ -462,7 +462,7 @@ def _contested() -> Iterator[None]:
 
 
 def _insert_many(connection: Connection, table: Table, rows: Sequence[Row]) -> None:
-    """Insert many rows by statements of many rows each: the driver's cost is the statement's."""
+    """Insert rows with statements of many rows each: the driver's cost is per statement."""
     whole = len(rows) // _ROWS_A_STATEMENT * _ROWS_A_STATEMENT
     if whole:
         flat = chain.from_iterable(rows[:whole])
@@ -475,10 +475,10 @@ def _insert_many(connection: Connection, table: Table, rows: Sequence[Row]) -> N
 
 
 def _insert_or_fail(table: Table, count: int = 1) -> str:
-    """Give the statement that leaves behind what it did before an error.
+    """Give a statement that, after an error, keeps the rows it has inserted (OR FAIL).
 
-    The transaction is rolled back as a whole, so no statement need be by itself: SQLite would
-    keep a copy of each page that it changes, in memory, as many as a batch touches.
+    The whole transaction is rolled back anyway. A statement that could be undone alone would
+    need a copy in memory of each page that it changes, which are many in a batch.
     """
     return _insert(table, count).replace("INSERT", "INSERT OR FAIL", 1)
 

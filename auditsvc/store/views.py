@@ -1,17 +1,16 @@
-"""The views that SQL users read, written once for both databases.
+"""The views for users of SQL, defined once for both databases.
 
-What a view shows is the project's contract with its users; what the two
-databases spell differently stands in a `Dialect`. A name or text that a row
-refers to is looked up in the way that costs nothing where it is not asked for:
-on PostgreSQL by a LEFT JOIN on a primary key, which its planner drops and can
-turn round; on SQLite, whose planner keeps such joins under an aggregate, by a
-scalar subquery. docs/decisions/0002-store.md has the measurements. Lookups that
-people filter by come first: PostgreSQL turns round no more than eight joins.
+The columns of a view are the project's contract with its users; a `Dialect` has the
+expressions that differ between the databases. Names and texts that a row refers to are
+looked up in a way that costs nothing if a query does not use them: on PostgreSQL by a LEFT
+JOIN on a primary key, which its planner can drop or reorder; on SQLite, whose planner keeps
+such joins under an aggregate, by a scalar subquery. docs/decisions/0002-store.md has the
+measurements. Lookups that people filter by come first: PostgreSQL reorders at most eight joins.
 
 Values: a `time` is UTC (text to the millisecond on SQLite, timestamptz on
 PostgreSQL); `success` is 1, 0 or NULL (boolean on PostgreSQL); `argv` and
 `fields` are JSON (jsonb on PostgreSQL). `event_id >> 30` is the event's second,
-so a range of time is best asked for as a range of `event_id`.
+so a range of time is best queried as a range of `event_id`.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ _OWN: Final = "spool"
 
 @dataclass(frozen=True)
 class Dialect:
-    """How one database spells what the views need; each is a format of its arguments."""
+    """The expressions of one database that the views need; each is a format of its arguments."""
 
     time: str  # second, millisecond
     hex: str  # signed 64-bit integer, shown unsigned
@@ -59,7 +58,7 @@ class Step(NamedTuple):
 
 
 class Lookup(NamedTuple):
-    """The column `name` of a view: `column` of the row that the last of `steps` comes to.
+    """The column `name` of a view: `column` of the row that the last of `steps` leads to.
 
     `shape` is a format for the value.
     """
@@ -98,7 +97,7 @@ POSTGRESQL: Final = Dialect(
     event_of="CASE WHEN {0} ~ '^[0-9]{{1,10}}[.][0-9]{{3}}:[0-9]{{1,10}}$' THEN"
     f" (split_part({{0}}, '.', 1)::bigint << {SERIAL_BITS})"
     f" | ((split_part({{0}}, ':', 2)::bigint + {{1}}) & {SERIAL_MASK}) END",
-    # What does not look like one is NULL: a cast would fail the whole question.
+    # Other text is NULL: with a cast the query would fail.
     number="CAST(substring({0} FROM '^[0-9]{{1,18}}$') AS bigint)",
     stamp="to_timestamp(CAST(substring({0} FROM '^[0-9]{{1,10}}[.]?[0-9]{{0,9}}$')"
     " AS double precision))",
@@ -107,7 +106,7 @@ POSTGRESQL: Final = Dialect(
 )
 DIALECTS: Final = {"sqlite": SQLITE, "postgresql": POSTGRESQL}
 
-# Counted in records unless it stands here.
+# The units of counts; all others are counted in records.
 _UNITS: Final = {"gap": "serials", "raw": "lines", "segments_missing": "files"}
 
 CONTEXT_IDS: Final = (
@@ -123,7 +122,7 @@ CONTEXT_IDS: Final = (
     "sgid",
     "fsgid",
 )
-"""Columns of `syscalls` that say who called, in their order."""
+"""Columns of `syscalls` about the caller, in their order."""
 _FILE = ("nametype", "inode", "dev", "mode", "ouid", "ogid", "rdev")
 
 
@@ -252,7 +251,7 @@ def _origins(_: Dialect) -> str:
 
 
 def _tamper(d: Dialect) -> str:
-    """What the guard found (`auditsvc.guard.finding`): its lines are events of ours."""
+    """The guard's findings (`auditsvc.guard.finding`), from the service's own records."""
     found, joins = _lookups(d, [Lookup("host", (Step("host", "h", "h.id = e.host"),), "name")])
     # Other texts are no JSON, and a planner may ask for the operation first.
     ours = f"(CASE WHEN e.type = {DAEMON_CONFIG} THEN told.value END)"
@@ -311,7 +310,7 @@ def _partials(_: Dialect) -> str:
 
 
 def _coverage(d: Dialect) -> str:
-    """Judgements of the running service (`auditsvc.coverage.watch`), from its own records."""
+    """The coverage of processes (`auditsvc.coverage.watch`), from the service's own records."""
     # A planner may look at other texts first, which are no JSON.
     ours = f"CASE WHEN e.type = {DAEMON_CONFIG} THEN said.value END"
 
@@ -358,7 +357,7 @@ NAMES: Final = tuple(_VIEWS)
 
 
 def statements(dialect: str) -> list[str]:
-    """Give the statements that make every view anew, in order; `dialect` is SQLAlchemy's name."""
+    """Give the statements that make all views again, in order; `dialect` is SQLAlchemy's name."""
     d = DIALECTS[dialect]
     made = []
     for name, body in _VIEWS.items():

@@ -190,8 +190,8 @@ class Files:
                 while data := stream.read(12 * _CHUNK):
                     decoder.feed(data, 0.0)
                     batch = decoder.take()
-                    assert batch.whole
-                    connection.deserialize(batch.whole.image(), name="made")
+                    assert batch.packed
+                    connection.deserialize(batch.packed.image(), name="made")
                     begin = time.perf_counter()
                     connection.execute("BEGIN")
                     copied = "INSERT OR FAIL INTO main.syscall SELECT * FROM made.syscall"

@@ -1,4 +1,4 @@
-//! `Decoder` as Python sees it: the class behind `auditsvc.decode.native`.
+//! The Python class `Decoder`, which `auditsvc.decode.native` wraps.
 
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -7,7 +7,7 @@ use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple};
 use crate::decode::{self, Counts, Value};
 use crate::output::NativeBatch;
 
-/// Log lines in, rows out; the interpreter lock is free while it decodes.
+/// Log lines in, rows out; the interpreter lock is released while it decodes.
 #[pyclass(module = "auditsvc._native")]
 pub struct Decoder(decode::Decoder);
 
@@ -75,10 +75,10 @@ impl Decoder {
         self.0.types.forget();
     }
 
-    /// Gives what a `Batch` is made of: rows, unknown record types, raw and counts.
+    /// Gives the parts of a `Batch`: rows, unknown record types, raw lines and counts.
     fn take<'py>(&mut self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
         let (facts, raw, counts) = self.0.take();
-        let dimensions = std::mem::take(&mut self.0.rows.dimensions.made);
+        let dimensions = std::mem::take(&mut self.0.rows.dimensions.rows);
         self.0.rows.dimensions.held = 0;
         let unknown = std::mem::take(&mut self.0.types.unknown);
         let raw = PyList::new(

@@ -8,6 +8,7 @@ from fixtures import commands
 from fixtures.logs import everything, load, opening
 from sqlalchemy.exc import DBAPIError
 
+import auditsvc.store
 from auditsvc.errors import StoreError
 from auditsvc.store import open_store
 from auditsvc.store.database import reading
@@ -56,6 +57,7 @@ def old(new_url, monkeypatch):
     upgrade = command.upgrade
     with monkeypatch.context() as first:
         first.setattr(command, "upgrade", lambda config, _: upgrade(config, "0001"))
+        first.setattr(auditsvc.store, "refuse_strangers", lambda *_, **__: None)
         open_store(new_url).close()
     return new_url
 

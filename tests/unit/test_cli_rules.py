@@ -78,11 +78,11 @@ def test_check_of_what_is_not_there(say, file):
     for line in (watch, f"-a always,exit -S all -F exe={missing}/x"):
         status, out, err = say("check", file("-b 64", line))
         assert (status, err) == (0, [])
-        assert "my.rules:2: warning: never loads on this host: /nowhere/at all is" in out[0]
+        assert "my.rules:2: warning: never loads on this host: /nowhere/at all does" in out[0]
     for option in ("-i", "-c"):
         status, out, err = say("check", file(option, watch))
         assert (status, err) == (0, [])
-        assert "my.rules:2: note: is left out on this host: /nowhere/at all is not" in out[0]
+        assert "my.rules:2: note: is left out on this host: /nowhere/at all does not" in out[0]
         assert out[1] == "1 rule: no errors, 0 warnings, 1 note"
 
 
@@ -115,7 +115,7 @@ def test_check_of_bytes_that_are_not_utf8(say, tmp_path):
     status, out, err = say("check", path)
     assert status == 2
     assert out == [
-        f"{path}:2: warning: never matches: {path}:1 is asked first and matches all that it would"
+        f"{path}:2: warning: never matches: {path}:1 is asked first and matches the same calls"
     ]
     assert err == [f"{path}:3:4: path `\\xe9` is not absolute; begin it with /"]
 

@@ -14,7 +14,7 @@ from auditsvc.plural import counted
 from auditsvc.rule import Add
 from auditsvc.ruleset.advice import advise
 from auditsvc.ruleset.sources import read_rules
-from auditsvc.ruleset.watched_paths import look
+from auditsvc.ruleset.watched_paths import check_paths
 
 if TYPE_CHECKING:
     from auditsvc.errors import RuleError
@@ -27,7 +27,7 @@ def check(paths: PathsArgument = None) -> int:
     """
     errors: list[RuleError] = []
     lines = read_rules(load_settings(), paths, errors)
-    found = [*advise(lines), *look(lines)]
+    found = [*advise(lines), *check_paths(lines)]
     order = {(line.filename, line.number): index for index, line in enumerate(lines)}
     for each in sorted(found, key=lambda each: order[each.filename, each.number]):
         typer.echo(visible(str(each)))
@@ -35,8 +35,8 @@ def check(paths: PathsArgument = None) -> int:
         typer.echo(visible(str(error)), err=True)
     rules = sum(isinstance(line.command, Add) for line in lines)
     if not errors:
-        counts = Counter(each.kind for each in found)
-        parts = [f"{counted(rules, 'rule')}: no errors", counted(counts["warning"], "warning")]
-        parts += [counted(counts["note"], "note")] if counts["note"] else []
-        typer.echo(", ".join(parts))
+        kinds = Counter(each.kind for each in found)
+        notes = f", {counted(kinds['note'], 'note')}" if kinds["note"] else ""
+        warnings = counted(kinds["warning"], "warning")
+        typer.echo(f"{counted(rules, 'rule')}: no errors, {warnings}{notes}")
     return 2 if errors else 0

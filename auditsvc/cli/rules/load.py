@@ -18,7 +18,7 @@ from auditsvc.kernel.load_rules import load as load_rules
 from auditsvc.kernel.messages import LOCKED
 from auditsvc.plural import counted
 from auditsvc.ruleset.sources import wanted_rules
-from auditsvc.ruleset.wanted import Want, has_key
+from auditsvc.ruleset.wanted import Wanted, has_key
 from auditsvc.runtime.lock import exclusive_lock
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def load(
     return 1 if left_out and wanted.on_error == "continue" else 0
 
 
-def _show_not_deleted(wanted: Want, found: Difference) -> None:
+def _show_not_deleted(wanted: Wanted, found: Difference) -> None:
     for line in wanted.delete_all:
         key = getattr(line.command, "key", None)
         staying = sum(has_key(rule, key) for rule in (*found.foreign, *found.held))

@@ -1,13 +1,13 @@
-"""The decoder in plain Python: the specification that can be read.
+"""The decoder in Python: the readable specification.
 
-Lines: a line ends at a newline, or after 1 MiB: what follows up to the newline is no line of
-its own, and kept raw. Bytes of NUL before a line (a file's
-tail after a crash) are a line of their own, kept raw as their number. A line of
-white space is nothing. Any other line that is not a record is kept raw.
+Lines: a line ends at a newline, or after 1 MiB; the bytes after that up to the newline are
+kept raw. NUL bytes before a line (the end of a file after a crash) are a line of their own,
+of which only the number of bytes is kept, raw. A line of white space is ignored. Any other
+line that is not a record is kept raw.
 
-Two ways lead to the same rows. The plain one takes a line at a time. The short one
-takes a whole event at once, where SYSCALL, other records and PROCTITLE stand
-together, which is nearly always; one regular expression finds all of it.
+Two paths give the same rows. The normal one reads line by line. The fast one reads an event
+at once if its SYSCALL, other records and PROCTITLE are consecutive lines, which is nearly
+always so; one regular expression matches all of it.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ _EVENT: Final = re.compile(
 )
 _GAP: Final = re.compile(rb"#gap ([0-9]+) ([0-9]+)(?: (.*))?")
 _TOLD: Final = re.compile(rb"#lost ([0-9]{1,10})")
-# What the short way leaves to the plain one.
+# Input with these goes through the normal path.
 _PLAIN_ONLY: Final = (b"\r", b"\0", ESCAPED)
 
 
@@ -82,12 +82,12 @@ class ReferenceDecoder:
         self._serials: dict[bytes, Serials] = {}
         self._counts = dict.fromkeys(COUNTS, 0)
         self._raw: list[tuple[int, bytes, str]] = []
-        self._raw_held = 0  # about how many bytes `_raw` holds
-        self._told = 0  # the last count of losses that a kernel's log told
-        self._parts: list[bytes] = []  # of the unfinished line
+        self._raw_held = 0  # approximate size of `_raw` in bytes
+        self._told = 0  # the last count of losses in a kernel's log
+        self._parts: list[bytes] = []  # of the incomplete line
         self._held = 0  # bytes in them
-        self._position = 0  # where they begin, from where the input began
-        self._in_rest = False  # they belong to a line that was cut
+        self._position = 0  # where they begin, from the beginning of the input
+        self._in_rest = False  # they belong to a line that was split
 
     @property
     def open_records(self) -> int:
@@ -96,12 +96,12 @@ class ReferenceDecoder:
 
     @property
     def held(self) -> int:
-        """About how many bytes the rows hold that `take` would give."""
+        """Approximate size in bytes of the rows that `take` would give."""
         unknown = len(self._types.unknown) * ROW_SIZE
         return self._rows.held + self._raw_held + unknown
 
     def feed(self, data: bytes, now: float) -> None:
-        """Take the next bytes of the stream, split anywhere."""
+        """Decode the next bytes of the stream, which may be split anywhere."""
         self._parts.append(data)
         self._held += len(data)
         if b"\n" not in data and self._held <= MAX_LINE:
@@ -114,7 +114,7 @@ class ReferenceDecoder:
         self._position += done
 
     def _lines(self, buffer: bytes, now: float) -> int:
-        """Take the whole lines of a buffer; give the number of bytes they are."""
+        """Decode the complete lines of a buffer; give their length in bytes."""
         short = not any(mark in buffer for mark in _PLAIN_ONLY)
         start = 0
         while True:
@@ -122,7 +122,7 @@ class ReferenceDecoder:
                 short
                 and not self._in_rest
                 and (match := _EVENT.match(buffer, start))
-                and self._whole(match)
+                and self._complete_event(match)
             ):
                 start = match.end()
                 continue
@@ -134,11 +134,11 @@ class ReferenceDecoder:
             self._piece(buffer[start:end], self._position + start, now, is_cut=is_cut)
             start = end if is_cut else end + 1
 
-    def _whole(self, match: re.Match[bytes]) -> bool:
-        """Take a whole event at once; False leaves it to the plain way."""
+    def _complete_event(self, match: re.Match[bytes]) -> bool:
+        """Decode an event at once; False if it needs the normal path."""
         prefix, stamp, second, ms, serial, *facts, between, title, eoe = match.groups()
         size = match.end() - match.start()
-        # A longer one may hold a line that has to be cut.
+        # A longer one may contain a line that must be split.
         if size > MAX_LINE or not self._events.has_room(size, between.count(b"\n") + 2):
             return False
         node = prefix[5:-1] if prefix else None
@@ -169,7 +169,7 @@ class ReferenceDecoder:
         return True
 
     def _piece(self, text: bytes, position: int, now: float, *, is_cut: bool) -> None:
-        """Take a line, its first MiB or what follows of it; `is_cut`: more follows."""
+        """Decode a line, its first MiB, or a later part of it; `is_cut`: more of it follows."""
         if self._in_rest:
             self._counts["received"] += 1
             self._keep_raw(position, text, _REST)
@@ -178,7 +178,7 @@ class ReferenceDecoder:
         self._in_rest = is_cut
 
     def _line(self, text: bytes, position: int, now: float) -> None:
-        """Take one line, without its newline, that began at `position` of the input."""
+        """Decode one line, without its newline, that began at `position` of the input."""
         if text[:1] == b"\0":
             line = text.lstrip(b"\0")
             nuls = len(text) - len(line)
@@ -194,7 +194,7 @@ class ReferenceDecoder:
             self._count_told(text)
 
     def _count_told(self, text: bytes) -> None:
-        """Read what a kernel's log says of records that it left out, or lost in all."""
+        """Read in a kernel's log how many records it suppressed, or lost in total."""
         if (told := parse_loss(text)) is None:
             return
         suppressed, lost = told
@@ -210,9 +210,9 @@ class ReferenceDecoder:
         self._raw_held += len(line) + RAW_SIZE
 
     def _record(self, text: bytes, now: float, *, again: bool = False) -> str | None:
-        """Take the line of a record; for one that is none give the reason.
+        """Decode the line of a record; for a line that is not one give the reason.
 
-        `again`: the line was taken, and counted, before a restart.
+        `again`: the line was read and counted before a restart.
         """
         line = parse_line(text)
         if isinstance(line, str):
@@ -233,7 +233,7 @@ class ReferenceDecoder:
         return None
 
     def _see(self, node: bytes | None, second: int, ms: int, serial: int) -> None:
-        """Count the serials that were left out before this event."""
+        """Count the serials that are missing before this event."""
         name, when = node or b"", second * 1000 + ms
         serials = self._serials.get(name)
         if serials is None:
@@ -285,7 +285,7 @@ class ReferenceDecoder:
         return batch
 
     def pending(self) -> bytes:
-        """Give what was reached, the lines of open events and the unfinished line."""
+        """Give the counters, the lines of open events and the incomplete line."""
         lines = [
             b"#gap %d %d" % (serials.highest, serials.when) + (b" " + node if node else b"")
             for node, serials in self._serials.items()
@@ -322,17 +322,17 @@ class ReferenceDecoder:
         self._types.forget()
 
     def forget(self) -> None:
-        """Empty the caches (pins stay): every dimension row is handed over again."""
+        """Empty the caches (pins stay): every dimension row is given again."""
         self._dimensions.forget()
         self._types.forget()
 
 
 def _count(value: bytes | None) -> int:
-    """Read a count of the kernel's or ours, which are below 2^32; 0 for what is none."""
+    """Read a count, which is below 2^32; 0 if it is not one."""
     number = to_int(value)
     return number if number is not None and 0 <= number < 1 << 32 else 0
 
 
 def _is_own(line: Line) -> bool:
-    """Whether a line can be one that our collector wrote."""
+    """Whether the service's collector can have written a line."""
     return line.node is None and not line.is_printk and not is_foreign(line.body)

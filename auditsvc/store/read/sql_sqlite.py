@@ -28,7 +28,7 @@ _PRAGMAS: Final = {
     *("table_info", "table_xinfo", "table_list", "index_list", "index_info", "index_xinfo"),
     *("database_list", "application_id", "user_version", "data_version", "schema_version"),
 }
-# Text of a cast or of another program may hold bytes that are no UTF-8: shown as \xHH.
+# Text of a cast or of another program may have bytes that are not UTF-8: shown as \xHH.
 _text: Final = partial(str, encoding="utf-8", errors="backslashreplace")
 
 _FORBIDDEN_FUNCTIONS: Final = {"load_extension", "fts3_tokenizer"}

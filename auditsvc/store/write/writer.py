@@ -1,8 +1,8 @@
-"""A batch and its checkpoint, in one transaction.
+"""Writes a batch and its checkpoint in one transaction.
 
-The fast path inserts and lets the keys tell whether anything was there already;
-only then is the transaction begun again, alone, and `auditsvc.store.write.deduplicate`
-asked where each event belongs. Either everything is stored or nothing.
+The fast path inserts all rows. Only if a key is used already, the transaction is started
+again, exclusively, and `auditsvc.store.write.deduplicate` decides where each event belongs.
+Either everything is stored or nothing.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ if TYPE_CHECKING:
     from auditsvc.decode.batch import Batch, Row
     from auditsvc.store.database import Database
 
-# Up to this many events in a batch's range of ids are read to see whether one
-# of them has an id of the batch; beyond, each id is looked up.
+# Up to this many events in a batch's range of ids are read to check whether one of them
+# has an id of the batch; with more, each id is looked up.
 _RANGE_SHARE: Final = 8
 _MOST: Final = 1 << 61
 """No count and no place is larger; the columns take four times that."""
 
 
-# A source's ledger has these from the start: no loss is said as a zero, not left out.
+# A source's ledger has these from the start, so that no loss is shown as zero.
 _ALWAYS_SHOWN: Final = (
     "received",
     "stored",
@@ -65,7 +65,7 @@ class Checkpoint:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One input of the store, and where to go on reading it."""
+    """One input of the store, and where to continue reading it."""
 
     id: int
     kind: str
@@ -78,13 +78,13 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class WriteResult:
-    """What became of a batch."""
+    """The result of writing a batch."""
 
     events: int
     """Events that are new in the store."""
 
     duplicates: int
-    """Records that were in the store already."""
+    """Records that were already in the store."""
 
 
 class _Tried(Exception):  # noqa: N818 - no error: it rolls back what was only tried
@@ -92,7 +92,7 @@ class _Tried(Exception):  # noqa: N818 - no error: it rolls back what was only t
 
 
 class _Order(NamedTuple):
-    """What `Store.write` was asked to do."""
+    """The arguments of one `Store.write`."""
 
     before: Source
     after: Source
@@ -118,7 +118,7 @@ class Writer:
         self._names = CallNames(database)
 
     def source(self, kind: str, name: str) -> Source:
-        """Find or make the source of this name, with the checkpoint that stands."""
+        """Find or make the source with this name; gives it with its checkpoint."""
         table = schema.source
         find = select(table).where(table.c.kind == kind, table.c.name == name)
         with self._database.begin(alone=False) as connection:
@@ -158,8 +158,8 @@ class Writer:
             pending=checkpoint.pending,
             open_records=open_records,
         )
-        if not self._database.takes_whole:
-            batch = replace(batch, whole=None)
+        if not self._database.takes_packed:
+            batch = replace(batch, packed=None)
         order = _Order(source, after, batch, ledger, origin, is_trial)
         try:
             try:
@@ -170,14 +170,14 @@ class Writer:
             self._names.forget()
             return WriteResult(0, 0)
         except BaseException:
-            self._names.forget()  # what it knew may have been rolled back
+            self._names.forget()  # the cached rows may have been rolled back
             raise
         self._dimensions.committed()
         self._sources[source_id] = after
         return result
 
     def _add(self, order: _Order) -> WriteResult:
-        """Insert the batch as it is; Contested if anything of it may be there."""
+        """Insert the batch unchanged; Contested if parts of it may be stored already."""
         facts = order.batch.facts
         with self._database.begin(alone=False) as connection:
             self._before(connection, order)
@@ -195,7 +195,7 @@ class Writer:
         return result
 
     def _look_and_add(self, order: _Order) -> WriteResult:
-        """Insert what is not there, with all other writers kept out."""
+        """Insert the events that are not stored yet, with all other writers excluded."""
         self._names.forget()
         with self._database.begin(alone=True) as connection:
             self._before(connection, order)
@@ -212,8 +212,8 @@ class Writer:
 
     def _before(self, connection: Connection, order: _Order) -> None:
         """Write what events refer to, and what refers to no event."""
-        if order.batch.whole:
-            self._database.stage(connection, order.batch.whole)
+        if order.batch.packed:
+            self._database.stage(connection, order.batch.packed)
         self._dimensions.write(connection, order.batch)
         self._names.write(connection, order.batch)
         rows = [
@@ -225,7 +225,7 @@ class Writer:
             self._database.insert_absent(connection, schema.raw, list(dict.fromkeys(rows)))
 
     def _check_apart(self, connection: Connection, facts: Facts) -> None:
-        """Contested if an id would stand in `syscall` and in `event`: no key tells that."""
+        """Contested if an id would be in both `syscall` and `event`: no key prevents that."""
         events = set(facts.lone_ids())
         if events and (
             facts.has_call(events) or self._fetch_ids(connection, schema.syscall, events)
@@ -248,7 +248,7 @@ class Writer:
     def _reconcile(
         self, connection: Connection, order: _Order
     ) -> tuple[WriteResult, list[int], list[int]]:
-        """Write what is not there; gives the ids of events that are new, and of equal copies."""
+        """Write events that are not stored yet; gives the ids of new ones and of equal copies."""
         batch = order.batch
 
         def read(table: Table, key: str, values: Iterable[int]) -> Sequence[Row]:
@@ -263,7 +263,7 @@ class Writer:
             return made
 
         def write(made: Dimensions) -> bool:
-            clashing = self._dimensions.write_rows(connection, made.made)
+            clashing = self._dimensions.write_rows(connection, made.rows)
             pins.extend(clashing)
             return not clashing
 
@@ -294,7 +294,7 @@ class Writer:
                 self._database.insert(connection, table, rows)
 
     def _after(self, connection: Connection, order: _Order, result: WriteResult) -> None:
-        """Move the checkpoint and count."""
+        """Update the checkpoint and the ledger."""
         before, after, batch, ledger = order.before, order.after, order.batch, order.ledger
         table = schema.source
         moved = connection.execute(
