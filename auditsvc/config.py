@@ -77,12 +77,12 @@ class LoaderSettings(_Section):
 
 
 class IngestSettings(_Section):
-    """What is believed of logs that others wrote."""
+    """How far logs of other programs are trusted."""
 
     trust_kernel_log: bool = False
-    """Whether lines as the kernel prints them (dmesg, syslog) are the kernel's. Any program
-    can write such a line there; unless it is trusted it adds nothing to what our own spool
-    gave."""
+    """Whether lines in the kernel's printed form (dmesg, syslog) are taken as the kernel's. Any
+    program can write such a line; if it is not trusted it adds nothing to the events of our
+    own spool."""
 
 
 class CoverageSettings(_Section):

@@ -10,13 +10,13 @@ The tree:
     |   |-- IncumbentError another process is the audit daemon
     |   `-- LockedError    audit is locked until reboot (-e 2)
     |-- SpoolError         a spool or log file cannot be read or written
-    |-- StoreError         the database refused, or is not ours
-    |   |-- ForeignError   what is there is not ours, or not the store that was known
-    |   |   `-- AbsentError there is no store, or it is empty, and none is to be made
-    |   |-- ClashError     a dimension's id stands for other content: pin and read again
-    |   `-- RefusedError   a batch has something in it that the database cannot hold
-    |-- JournalError       journald takes nothing, or its journal cannot be read
-    `-- QueryError         the SQL that a user gave is wrong
+    |-- StoreError         the database refused, or is not a store of auditsvc
+    |   |-- ForeignError   it is not a store of auditsvc, or not the known one
+    |   |   `-- AbsentError there is no store, or it is empty, and none may be made
+    |   |-- ClashError     a dimension's id belongs to other content: pin and read again
+    |   `-- RefusedError   a batch has something that the database cannot store
+    |-- JournalError       journald is unavailable, or its journal cannot be read
+    `-- QueryError         the user's SQL is wrong
 
 An error has the facts (`what`) and how to fix it (`hint`).
 """
@@ -97,11 +97,11 @@ class StoreError(AuditsvcError):
 
 
 class ForeignError(StoreError):
-    """What is there is another program's, another store, or may be changed by others."""
+    """It is another program's database, another store, or others may change it."""
 
 
 class AbsentError(ForeignError):
-    """There is no store there, or nothing is in it, and none is to be made."""
+    """There is no store, or it is empty, and none may be made."""
 
 
 class ClashError(StoreError):

@@ -17,7 +17,7 @@ from auditsvc.store.read.limits import Limits
 from auditsvc.store.read.sql import run_query
 
 _MEMORY: Final = 512 << 20
-"""Bytes that a question may take."""
+"""Bytes of memory that a query may use."""
 
 
 def query(
@@ -39,7 +39,7 @@ def query(
         float,
         typer.Option(
             "--timeout",
-            help="End the question after this long, a pager that waits included; 0: never.",
+            help="End the query after this time, with that of a pager; 0: never.",
             metavar="SECONDS",
             min=0,
         ),
@@ -47,9 +47,9 @@ def query(
 ) -> None:
     """Query the store in SQL.
 
-    The views are syscalls, paths, sockaddrs, events, records, tamper, coverage, ledger, origins
-    and partials. On a terminal all formats escape control and invisible characters. In
-    CSV, text that begins like a formula (= + - @) gets a ' before it.
+    The views are syscalls, paths, sockaddrs, events, records, tamper, coverage, ledger,
+    origins and partials. On a terminal all formats escape control and invisible
+    characters. In CSV, text that begins like a formula (= + - @) gets a ' before it.
     """
     settings = load_settings(store=store)
     chosen = form or (Format.TABLE if sys.stdout.isatty() else Format.CSV)
@@ -69,7 +69,7 @@ def query(
 
 
 def _drop_output() -> None:
-    """Let go of what is buffered: it would wait for a pager again, at the interpreter's end."""
+    """Discard buffered output: at the interpreter's end it would wait for a pager again."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, sys.stdout.fileno())
     os.close(nowhere)

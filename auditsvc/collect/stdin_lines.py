@@ -2,9 +2,9 @@
 
 What must hold:
 
-* No line of theirs speaks for us: a DAEMON_* line gets the field FOREIGN, so that nothing
-  takes it for one of the collector's own, which stand in the same spool.
-* What follows the first MiB of a line begins no record: it stands in lines that are none.
+* A DAEMON_* line from the input gets the field FOREIGN, so that it is never taken for one of
+  the collector's own, which are in the same spool.
+* After the first MiB of a line no record begins: the rest is written as lines without records.
 """
 
 from __future__ import annotations
@@ -18,30 +18,30 @@ from auditsvc.tables.names import record_type_number
 
 MAX_LINE: Final = 1 << 20
 _REST: Final = b"(rest of a longer line) "
-# What may be the type of such a line; parse_line then tells.
+# Possible types of such a line; parse_line then decides.
 _SUSPECT: Final = re.compile(rb"DAEMON_|type=[A-Z0-9_]*\[?0*12[0-9][0-9]")
 
 
 class StdinLines:
-    """Gathers whole lines."""
+    """Collects complete lines."""
 
     def __init__(self) -> None:
         self._tail = b""
         self._in_rest = False
 
     def feed(self, data: bytes) -> bytes:
-        """Take the next bytes; give whole lines, each with its newline."""
+        """Take the next bytes; give complete lines, each with its newline."""
         tail = self._tail + data
         end = tail.rfind(b"\n") + 1
         lines, self._tail = tail[:end], tail[end:]
-        made = self._lines(lines) if lines else b""
+        output = self._lines(lines) if lines else b""
         if len(self._tail) > MAX_LINE:
-            made += self._lines(self._tail + b"\n")
+            output += self._lines(self._tail + b"\n")
             self._tail, self._in_rest = b"", True
-        return made
+        return output
 
     def finish(self) -> bytes:
-        """Give the line that has no end."""
+        """Give the last, incomplete line."""
         tail, self._tail = self._tail, b""
         return self._lines(tail + b"\n") if tail else b""
 
@@ -61,7 +61,7 @@ def _marked(text: bytes) -> bytes:
     if not _is_ours(text):
         return text
     marked = mark_foreign(text)
-    # Of a longer one the end, and the field there, would be no part of the record.
+    # In a longer line the field at the end would not be part of the record.
     return marked if len(marked) <= MAX_LINE else _REST + text
 
 

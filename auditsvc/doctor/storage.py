@@ -36,7 +36,7 @@ _STORE_RESERVE: Final = 1 << 30
 _LONG_SECONDS: Final = 300
 _PATIENCE: Final = Limits(seconds=10)
 
-# Sessions in the way of one of ours; everybody may ask for these, and for his own role's.
+# Sessions that block one of ours; every role may read these, and those of its own role.
 _BLOCKING: Final = """
     SELECT DISTINCT b.pid, b.usename, b.application_name
     FROM pg_stat_activity a
@@ -136,25 +136,24 @@ def store(settings: Settings) -> DoctorFinding:
 
 
 def loading(settings: Settings) -> DoctorFinding:
-    """Whether the running service gets its rows into the store."""
+    """Whether the running service can store its rows."""
     name = "service: store"
     state = read_state(settings.runtime_directory)
     if state is None:
         return ok(name, "no service runs")
     if not state.store_trouble:
-        return ok(name, f"takes rows ({state.spool_waiting} bytes of log wait)")
+        return ok(name, f"rows are stored ({state.spool_waiting} bytes of log wait)")
     return DoctorFinding(
         name,
         Level.ERROR,
         state.store_trouble,
-        f"{state.spool_waiting} bytes of log wait in the spool, which keeps them until the store "
-        "takes them",
-        "see `service` in auditsvc status; mend the store: the service tries again by itself",
+        f"{state.spool_waiting} bytes of log wait in the spool until they can be stored",
+        "see `service` in auditsvc status; fix the store: the service then continues by itself",
     )
 
 
 def readers(settings: Settings) -> DoctorFinding:
-    """Who reads for so long that what is old cannot be cleaned up, or keeps the writer waiting."""
+    """Which readers run so long that old rows cannot be cleaned up, or block the writer."""
     name, path = "store: readers", sqlite_file(settings.store)
     if path is None:
         return _sessions(settings, name)
@@ -163,12 +162,12 @@ def readers(settings: Settings) -> DoctorFinding:
     if size <= sqlite.WAL_BOUND:
         return ok(name, f"the write-ahead log has {_bytes(size)}")
     pids = database.readers()
-    who = ", ".join(f"pid {pid} ({name_of(pid)})" for pid in pids) or "nobody who can be seen"
+    who = ", ".join(f"pid {pid} ({name_of(pid)})" for pid in pids) or "unknown"
     return DoctorFinding(
         name,
         Level.WARNING,
-        f"the write-ahead log has {_bytes(size)}; reading in it: {who}",
-        "what was written since a reader began stays in the log, which grows until he ends",
+        f"the write-ahead log has {_bytes(size)}; its readers: {who}",
+        "everything written since a reader began stays in the log, which grows until it ends",
         f"end it: kill {' '.join(map(str, pids))}" if pids else "see who has it open: fuser FILE",
     )
 
@@ -180,7 +179,7 @@ def _sessions(settings: Settings, name: str) -> DoctorFinding:
         return DoctorFinding(
             name,
             Level.ERROR,
-            f"{', '.join(blocking)} keeps a session of ours waiting",
+            f"{', '.join(blocking)} blocks a session of ours",
             "rows wait in the spool meanwhile",
             "end it: SELECT pg_terminate_backend(PID)",
         )
@@ -191,15 +190,15 @@ def _sessions(settings: Settings, name: str) -> DoctorFinding:
             name,
             Level.WARNING,
             f"{', '.join(long)} has been in one transaction for more than {_LONG_SECONDS} s",
-            "what is deleted or replaced since it began cannot be cleaned up until it ends",
+            "rows deleted or replaced since it began cannot be cleaned up until it ends",
             "end it: SELECT pg_terminate_backend(PID)",
         )
-    return ok(name, "no session of others that we may see is in the way")
+    return ok(name, "no visible session blocks ours")
 
 
 def _session(row: Row) -> str:
     pid, role, program = row
-    return f"pid {pid} ({role or 'a role that is not to be seen'}, {program or 'unnamed'})"
+    return f"pid {pid} ({role or 'an unknown role'}, {program or 'unnamed'})"
 
 
 def sqlite_file(url: str) -> Path | None:

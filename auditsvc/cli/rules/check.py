@@ -21,15 +21,15 @@ if TYPE_CHECKING:
 
 
 def check(paths: PathsArgument = None) -> int:
-    """Read rules, without the kernel: errors on stderr (status 2), warnings and notes on stdout.
+    """Check rules without the kernel: errors on stderr, warnings and notes on stdout.
 
     Each is one line that begins with FILE:LINE. Exit status 2 if there is an error.
     """
     errors: list[RuleError] = []
     lines = read_rules(load_settings(), paths, errors)
     found = [*advise(lines), *check_paths(lines)]
-    at = {(line.filename, line.number): place for place, line in enumerate(lines)}
-    for each in sorted(found, key=lambda each: at[each.filename, each.number]):
+    order = {(line.filename, line.number): index for index, line in enumerate(lines)}
+    for each in sorted(found, key=lambda each: order[each.filename, each.number]):
         typer.echo(visible(str(each)))
     for error in errors:
         typer.echo(visible(str(error)), err=True)
