@@ -1,8 +1,8 @@
-"""Live: what an audited program pays under each reader, and what the reader itself takes.
+"""Live: the cost for an audited program with each reader, and the resources of the reader.
 
-Every round starts each reader anew, runs the same programs under it, and ends it; the
-readers take turns, so that what else the machine does falls on all of them. A ratio is
-made within one round, and the median of the rounds is shown.
+Every round starts each reader, runs the same programs, and stops it; the readers take turns,
+so that other load on the machine affects all of them. A ratio is made within one round, and
+the median of the rounds is shown.
 """
 
 from __future__ import annotations
@@ -161,7 +161,7 @@ class Live:
         return result
 
     def _lone(self, start: Start) -> list[float]:
-        """Look for rows every 2 ms while a program makes a call now and then."""
+        """Query rows every 2 ms while a program makes a call from time to time."""
         auid = fresh_auid()
         command = [self._programs["as_auid"], str(auid), built("calls"), "lone"]
         with (
