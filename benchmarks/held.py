@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from callers import READS_ALONE, Caller, caller
-from fixtures.audit import alone, put_back
+from fixtures.audit import exclusive_audit, restored
 from live.programs import fresh_auid
 from readers import nothing_kept
 
@@ -48,8 +48,8 @@ def held(as_auid: Path, folder: Path) -> Iterator[Held]:
     """Use audit exclusively, for two minutes at most, as others wait for it."""
     with (
         tempfile.TemporaryDirectory(dir=folder) as name,
-        alone() as control,
-        put_back(control),
+        exclusive_audit() as control,
+        restored(control),
         ExitStack() as stack,
     ):
         own = Path(name)

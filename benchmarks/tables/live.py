@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fixtures.audit import RefusedError, alone, put_back
+from fixtures.audit import RefusedError, exclusive_audit, restored
 from fixtures.postgres_server import running as postgres
 from live.programs import Programs, fresh_auid
 from peers import built
@@ -143,8 +143,8 @@ class Live:
         result = Result({}, {}, {}, 0, 0)
         with (
             tempfile.TemporaryDirectory(dir=self._folder) as folder,
-            alone() as control,
-            put_back(control),
+            exclusive_audit() as control,
+            restored(control),
             start(Path(folder), auid, control) as reader,
         ):
             lost = control.status().lost
@@ -166,8 +166,8 @@ class Live:
         command = [self._programs["as_auid"], str(auid), built("calls"), "lone"]
         with (
             tempfile.TemporaryDirectory(dir=self._folder) as folder,
-            alone() as control,
-            put_back(control),
+            exclusive_audit() as control,
+            restored(control),
             start(Path(folder), auid, control) as reader,
         ):
             assert reader.service
