@@ -15,7 +15,7 @@ import time
 
 from auditsvc.forward.fields import entry
 from auditsvc.forward.forwarder import Forwarder
-from auditsvc.forward.process import spare_collector
+from auditsvc.forward.process import reduce_garbage_collection
 from auditsvc.forward.readback import Readback
 from auditsvc.host.users import Users
 from auditsvc.store import open_store
@@ -43,7 +43,7 @@ class _Alone:
 
 def _forward(url: str) -> None:
     control = _Alone()
-    spare_collector()
+    reduce_garbage_collection()
     with open_store(url, create=False) as store:
         feed = Feed(store, "journal")
         one = feed.ids(EVERY, 1).ids

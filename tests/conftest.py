@@ -13,7 +13,7 @@ import hypothesis
 import pytest
 from fixtures import host_states
 from fixtures.audit import RefusedError, exclusive_audit, restored
-from fixtures.repeats import LONG
+from fixtures.repeats import LONG, SHORT
 from xdist.scheduler import LoadScopeScheduling
 
 import auditsvc
@@ -49,8 +49,7 @@ def _state(text):
 def pytest_configure(config):
     """Draw more examples in the long run; ended by SIGTERM, bring back what fixtures changed."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    if config.getoption("--long"):
-        hypothesis.settings.load_profile(LONG)
+    hypothesis.settings.load_profile(LONG if config.getoption("--long") else SHORT)
 
 
 def pytest_report_header():

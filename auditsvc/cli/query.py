@@ -1,4 +1,4 @@
-"""`auditsvc query`: SQL over the store, read-only by construction."""
+"""`auditsvc query`: SQL on the store, always read-only."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def query(
     exact: Annotated[
         bool,
         typer.Option(
-            "--exact", help="Leave CSV cells that a spreadsheet would run as formulas as they are."
+            "--exact", help="Do not put ' before CSV cells that spreadsheets take as formulas."
         ),
     ] = False,
     timeout: Annotated[
@@ -45,11 +45,11 @@ def query(
         ),
     ] = 300.0,
 ) -> None:
-    """Ask the store a question in SQL.
+    """Query the store in SQL.
 
     The views are syscalls, paths, sockaddrs, events, records, tamper, coverage, ledger, origins
-    and partials. On a terminal no format writes control or invisible characters as they
-    are. In CSV, text that begins like a formula (= + - @) gets a ' before it.
+    and partials. On a terminal all formats escape control and invisible characters. In
+    CSV, text that begins like a formula (= + - @) gets a ' before it.
     """
     settings = load_settings(store=store)
     chosen = form or (Format.TABLE if sys.stdout.isatty() else Format.CSV)

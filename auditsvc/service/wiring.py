@@ -23,7 +23,7 @@ from auditsvc.collect.logfile import FollowedFile
 from auditsvc.coverage.watch import CoverageWatch
 from auditsvc.decode import make_decoder
 from auditsvc.errors import AuditsvcError
-from auditsvc.guard import Guard, Meant
+from auditsvc.guard import Guard, Sanctioned
 from auditsvc.ingest.known_store import KnownStore
 from auditsvc.ingest.load import Load, Route
 from auditsvc.ingest.loader import Loader
@@ -158,8 +158,8 @@ class Wiring:
             parts.collector = collector = make_collector(settings.decoder, records, sink)
             if settings.guard != "off":
                 restore = settings.guard == "restore"
-                meant = Meant(settings.runtime_directory)
-                parts.guard = Guard(session, collector, sink, meant, restore=restore)
+                sanctioned = Sanctioned(settings.runtime_directory)
+                parts.guard = Guard(session, collector, sink, sanctioned, restore=restore)
         elif settings.source == "multicast":
             log.warning("multicast: records are dropped if the socket is full; `lost` has no count")
             records = RecordSocket.multicast(buffer)

@@ -298,7 +298,7 @@ def test_a_question_has_its_memory_and_no_more(tmp_path):
     )
     for size, said in ((1 << 20, b"1"), (30 << 20, b"too much")):
         done = subprocess.run(
-            [sys.executable, "-c", script, url, f"SELECT length(hex(zeroblob({size})))"],
+            [sys.executable, "-P", "-c", script, url, f"SELECT length(hex(zeroblob({size})))"],
             stdout=subprocess.PIPE,
             check=True,
         )

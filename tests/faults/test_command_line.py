@@ -273,7 +273,7 @@ def test_what_is_no_file_is_no_rule_file_and_no_settings(tmp_path):
         assert says in done.stderr
     rule = b"-w /etc -p w -k etc\n"
     done = say("rules", "check", "/dev/stdin", folder=tmp_path, before=[], input=rule)
-    assert done.stdout.splitlines()[-1].startswith(b"1 rules: no errors")
+    assert done.stdout.splitlines()[-1].startswith(b"1 rule: no errors")
 
 
 @pytest.mark.parametrize("source", ["fifo", "/dev/zero"])

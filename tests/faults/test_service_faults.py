@@ -16,7 +16,7 @@ from fixtures.disk import small_disk
 from fixtures.logs import balanced, ledger, opening, rows
 from fixtures.postgres_server import Server, running
 from fixtures.repeats import times
-from fixtures.waiting import until
+from fixtures.waiting import at_rest, until
 from live.programs import Programs, fresh_auid, rules
 from live.service import AUDITSVC, Service, is_ready
 
@@ -282,12 +282,10 @@ def test_a_server_on_this_host_does_not_feed_its_store(audit_lock, as_auid, tmp_
             until(lambda: len(excluded()) == 4)
             assert excluded() != first
             subprocess.run([as_auid, str(auid), "/bin/true"], check=True)
-            time.sleep(1.0)
-            settled = of_server()
+            settled = at_rest(of_server)
             assert settled > 0  # while it started nobody had left it out: the rules do match it
             subprocess.run([as_auid, str(auid), "/bin/true"], check=True)
-            time.sleep(1.0)
-            assert of_server() == settled
+            assert at_rest(of_server) == settled
         assert service.log.read_text().count("the store's server runs on this host") == 2
         assert audit_lock.raw_rules() == before
         assert service.query("SELECT * FROM tamper") == []  # what we do ourselves is none

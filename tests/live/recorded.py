@@ -115,7 +115,7 @@ def record(programs, folder: Path, state: str, rounds: int = 1) -> Recorded:
                 for _ in range(rounds):
                     workload(programs, auid, folder)
                 got += _drain(records)
-                journald.run([sys.executable, "-c", LOOKALIKE])
+                journald.run([sys.executable, "-P", "-c", LOOKALIKE])
                 journald.sync()
                 if place < 2:
                     journald.rotate()

@@ -68,7 +68,10 @@ class Puppet:
     def __init__(self):
         """Fork it; it is there once it answers."""
         self.process = subprocess.Popen(
-            [sys.executable, "-c", PUPPET], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [sys.executable, "-P", "-c", PUPPET],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
         )
         self.pid = self.process.pid
 

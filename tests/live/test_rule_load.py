@@ -180,7 +180,7 @@ def test_reordering_leaves_no_gap(programs, tmp_path, kernel_lost):
             load(control, wanted, compare(control, wanted, folder), folder)
 
         turn(orders[0])
-        program = pool.submit(programs.run, auid, sys.executable, "-c", LOOP, began, stop)
+        program = pool.submit(programs.run, auid, sys.executable, "-P", "-c", LOOP, began, stop)
         try:
             until(began.exists)
             for number in range(1, LOADS):
@@ -219,7 +219,7 @@ def test_beside_a_running_service(say, tmp_path):
         assert theirs_line in listed()
         status, out, err = say("load", str(path), "--exclusive")
         assert (status, err) == (0, [])
-        assert out[-1].endswith("1 of the running service stay")
+        assert out[-1].endswith("not changed: 1 rule of the running service")
         assert {theirs_line, line} == set(listed())
         status, out, _ = say("diff", str(path), "--format", "table")
         assert (status, out) == (0, [f": {theirs_line}"])

@@ -56,7 +56,7 @@ def test_check(say, file, tmp_path):
     status, out, err = say("check", good)
     assert (status, err) == (0, [])
     assert out[0].startswith(f"{good}:2: warning: ")
-    assert out[1] == "2 rules: no errors, 1 warnings"
+    assert out[1] == "2 rules: no errors, 1 warning"
     (tmp_path / "bad.rules").write_text("-a always,exot\n-e 1\n-w relative\n")
     status, out, err = say("check", tmp_path / "bad.rules", tmp_path / "absent", good)
     assert status == 2
@@ -156,16 +156,19 @@ def test_load(say, file):
     path = file("-D", A, B)
     status, out, err = say("load", path, "--dry-run", control=control)
     assert (status, err, control.requests) == (0, [], [])
-    assert out[-1] == "would change: 2 added; 1 of others stay"
+    assert out[-1] == "would change: 2 added; not changed: 1 rule of others"
     status, out, err = say("load", path, control=control)
     assert (status, err) == (0, [])
     assert out == [
-        f"{path}:1: `-D` does not delete 1 rules that others loaded; --exclusive does",
+        f"{path}:1: `-D` does not delete 1 rule that others loaded; --exclusive does",
         f"+ {printing.text(rules(A)[0])}",
         f"+ {printing.text(rules(B)[0])}",
-        "changed: 2 added; 1 of others stay",
+        "changed: 2 added; not changed: 1 rule of others",
     ]
-    assert say("load", path, control=control)[1][-1] == "changed: nothing; 1 of others stay"
+    assert (
+        say("load", path, control=control)[1][-1]
+        == "changed: nothing; not changed: 1 rule of others"
+    )
     status, out, _ = say("load", path, "--exclusive", control=control)
     assert out == [f"- {printing.text(rules(C)[0])}", "changed: 1 deleted"]
     assert control.loaded == rules(A, B)
@@ -220,7 +223,7 @@ def test_load_under_a_lock(say, file):
     assert status == 1
     assert out == [f"+ {printing.text(rules(B)[0])}", "cannot change: 1 added"]
     assert err == [
-        "auditsvc: audit is locked (-e 2): the rules stay as they are; only a reboot unlocks it"
+        "auditsvc: audit is locked (-e 2): the rules cannot be changed; only a reboot unlocks it"
     ]
     assert say("load", file(A), control=control) == (0, ["changed: nothing"], [])
     assert control.requests == []

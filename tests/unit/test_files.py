@@ -355,7 +355,7 @@ def test_rules_by_a_pipe_are_read(tmp_path, how):
         subprocess.Popen(["sh", "-c", f"echo '-w /etc/passwd -p wa' > {path}"])
     program = f"from auditsvc.rule import read; print(len(read({str(path)!r})))"
     done = subprocess.run(
-        [sys.executable, "-c", program],
+        [sys.executable, "-P", "-c", program],
         input=b"-w /etc/passwd -p wa\n",
         capture_output=True,
         check=True,
@@ -407,7 +407,7 @@ assert files.read_file(Path("/etc/passwd"))
 print("good")
 """
     done = subprocess.run(
-        [sys.executable, "-c", program],
+        [sys.executable, "-P", "-c", program],
         user=OTHER,
         group=OTHER,
         extra_groups=[],

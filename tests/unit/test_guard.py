@@ -11,7 +11,7 @@ import pytest
 from fixtures.fake_kernel import TAMPERER, RecordingKernel, rule_fields
 from fixtures.logs import SECOND, call
 
-from auditsvc.guard import Guard, Meant
+from auditsvc.guard import Guard, Sanctioned
 from auditsvc.kernel import messages
 from auditsvc.record.daemon import Actor, DaemonRecords, actor
 from auditsvc.record.fields import parse_fields
@@ -60,8 +60,10 @@ class Stage:
         session = SimpleNamespace(control=self.kernel, register_again=self._register)
         self.runtime = folder / "run"
         self.runtime.mkdir()
-        meant = Meant(self.runtime)
-        self.guard = Guard(session, self.collector, sink, meant, **({"restore": False} | options))
+        sanctioned = Sanctioned(self.runtime)
+        self.guard = Guard(
+            session, self.collector, sink, sanctioned, **({"restore": False} | options)
+        )
 
     def _register(self):
         self.asked += 1
@@ -365,7 +367,7 @@ def test_a_rule_that_is_refused_does_not_keep_the_others_out(stage):
 
 
 def test_a_call_that_comes_late_still_names(stage):
-    """The SYSCALL of the deed is written after the look that found it: the line waits for it."""
+    """The SYSCALL of the change is written after the look that found it: the line waits for it."""
     at = stage(ALL)
     at.kernel.loaded.clear()
     body = f"auid=1000 ses=3 op=remove_rule {rule_fields(rule(ALL))} res=1"
