@@ -55,7 +55,7 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _TICK = 0.5
 _SYNC_EVERY = 1.0
 _DISCARD_EVERY = 5.0
-_STORE_SECONDS = 2.0
+_STORE_SECONDS = 5.0
 """How long a store may take to answer before collecting begins without it."""
 
 

@@ -21,6 +21,7 @@ from live.programs import Programs, fresh_auid, rules
 from live.service import AUDITSVC, Service, is_ready
 
 from auditsvc.rule import printing
+from auditsvc.store import open_store
 
 LINES = 4  # of one event of `opening`
 
@@ -259,6 +260,7 @@ def test_a_server_on_this_host_does_not_feed_its_store(audit_lock, as_auid, tmp_
         server.stop()
         server.as_login(as_auid, auid)
         server.start()
+        open_store(server.url()).close()  # to make one takes longer than the service waits
         service = Service(tmp_path, rules(auid), store=server.url())
         with service:
 

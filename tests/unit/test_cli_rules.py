@@ -83,7 +83,7 @@ def test_check_of_what_is_not_there(say, file):
         status, out, err = say("check", file(option, watch))
         assert (status, err) == (0, [])
         assert "my.rules:2: note: is left out on this host: /nowhere/at all does not" in out[0]
-        assert out[1] == "1 rules: no errors, 0 warnings, 1 notes"
+        assert out[1] == "1 rule: no errors, 0 warnings, 1 note"
 
 
 def test_check_by_a_user_who_may_not_look(say, file, monkeypatch):

@@ -25,7 +25,7 @@ ASK = (
 def ask(folder, **environment):
     """Ask a process of its own which module it has; `folder` is where it runs."""
     return subprocess.run(
-        [sys.executable, "-P", "-c", ASK],
+        [sys.executable, "-c", ASK],
         cwd=folder,
         env=os.environ | environment,
         capture_output=True,
@@ -77,7 +77,7 @@ def test_a_module_that_others_may_change_is_refused(evil, monkeypatch):
         "except system_module.KernelError as error: print(error)\n"
     )
     done = subprocess.run(
-        [sys.executable, "-P", "-c", program], cwd="/", capture_output=True, text=True, check=True
+        [sys.executable, "-c", program], cwd="/", capture_output=True, text=True, check=True
     )
     assert "others may write it" in done.stdout
     assert "RAN" not in done.stdout
