@@ -1,4 +1,4 @@
-"""Inside a journald's namespace: one run into the journal, timed to where all can be read.
+"""In a journald's namespace: one run into the journal, with the time until all can be read.
 
     journal_driver.py forward URL           the forwarder; prints seconds, events, CPU seconds
     journal_driver.py send PROGRAM FILE N   a program's entries of the batch `bench`, the same
@@ -26,7 +26,7 @@ EVERY = Selection(keyed=False, exclude_keys=(), types=("*",))
 
 
 class _Alone:
-    """A control that nobody stops."""
+    """A control that is never stopped."""
 
     sent = 0
 

@@ -1,13 +1,13 @@
-"""What stands in a store's schema beside what we made, or in place of it.
+"""Finds foreign objects in a store's schema, and changed ones.
 
-A trigger, a rule or an index on an expression is code of another's that runs at our writes, as
-us; a foreign table takes our rows elsewhere; a changed view shows another evidence than there
-is. So each is named before anything is written, and then nothing is.
+A trigger, a rule or an index on an expression is foreign code that runs at our writes, with
+our rights; a foreign table stores our rows elsewhere; a changed view shows false evidence. So
+such objects are reported before anything is written, and then nothing is written.
 
 Ours are the tables, columns and indexes of `auditsvc.store.schema` and the views of
-`auditsvc.store.views`, as their statements make them. Further views hinder nobody and are left
-to the administrator. Who can write all of a database can also make this look right: against
-that stands the spool beside it.
+`auditsvc.store.views`, as their statements make them. Additional views are harmless and are
+left to the administrator. A user who can write everything in a database can also hide such
+changes; the spool protects against that.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ INDEXES: Final = {
 
 
 def refuse_strangers(database: Database, connection: Connection, *, whole: bool) -> None:
-    """StoreError that names what is there and is not ours.
+    """StoreError with the names of foreign objects.
 
     `whole`: the schema is that of this program, so that tables, indexes and views can be
-    compared too; else only what would run at a write.
+    compared too; else only code that would run at a write is searched.
     """
     refuse(database, database.strangers(connection, whole=whole))
 
@@ -51,7 +51,7 @@ def refuse(database: Database, found: Iterable[str]) -> None:
 
 
 def view_bodies(dialect: str) -> dict[str, str]:
-    """Statements that make each of our views, by its name."""
+    """Give the statements that make our views, by name."""
     begin = "CREATE VIEW "
     return {
         statement.removeprefix(begin).split()[0]: statement
@@ -61,5 +61,5 @@ def view_bodies(dialect: str) -> dict[str, str]:
 
 
 def same_text(one: str, other: str) -> bool:
-    """Whether two statements differ in blanks at the most."""
+    """Whether two statements are equal except for white space."""
     return one.split() == other.split()

@@ -1,13 +1,13 @@
 """Which source an event came from, kept as ranges of ids.
 
-Most events come from our own spool, so only what came from elsewhere is noted: `origin` holds
-ranges of ids that do not overlap, and every event in one came from its source; an event in
-none came from a spool. A range is cut where an event from a spool comes into it later, and
-grows while its source goes on. So a host that only collects pays nothing, and a log of any
-length that is loaded a row for each batch at most, where no other source's events lie between.
+Most events come from our own spool, so only the others are recorded: `origin` has ranges of
+ids that do not overlap, and every event in a range came from its source; an event in no range
+came from a spool. A range is split when an event from a spool is added in it later, and it
+grows as more events of its source are added. So a host that only collects has no cost, and a
+loaded log needs at most one row for each batch, if no other source's events are in between.
 
-The source is the one that gave the event first. An event that a spool gave later, record for
-record the same, is the spool's from then on: our own word for it is there.
+The source of an event is the one that gave it first. If a spool gives exactly the same records
+later, the event counts as the spool's from then on, as the collector's own record exists.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 OWN: Final = "spool"
-"""Kind of the sources that speak for the host: what the collector itself wrote."""
+"""Kind of the sources that are trusted for this host: lines that the collector itself wrote."""
 
 _ROWS: Final = 500  # that one statement deletes
 _MORE: Final = 8
@@ -60,7 +60,7 @@ def is_own(connection: Connection, event_id: int) -> bool:
 
 
 def note_foreign(connection: Connection, source: int, added: Sequence[int]) -> None:
-    """Note that these events, which this transaction stored, came from `source`."""
+    """Record that these events, which this transaction stored, came from `source`."""
     if not added:
         return
     _lock(connection, "EXCLUSIVE")
@@ -75,7 +75,7 @@ def note_foreign(connection: Connection, source: int, added: Sequence[int]) -> N
 
 
 def note_own(connection: Connection, stored: Sequence[int]) -> None:
-    """Note that these events came from a spool."""
+    """Record that these events came from a spool."""
     if not stored:
         return
     _lock(connection, "EXCLUSIVE")
@@ -117,7 +117,7 @@ def _count(connection: Connection, low: int, high: int, most: int) -> int:
 
 
 def _joined(connection: Connection, new: _Range) -> _Range:
-    """Join a range with the one before it, if that is its source's and nothing lies between."""
+    """Join a range with the one before it, if it has the same source and no events between."""
     row = _last_before(connection, new.low)
     if row is None or row.source != new.source:
         return new
@@ -130,7 +130,7 @@ def _joined(connection: Connection, new: _Range) -> _Range:
 
 
 def _cut(connection: Connection, holes: Sequence[tuple[int, int]]) -> None:
-    """Take spans of ids, in order and apart from each other, out of all ranges."""
+    """Remove spans of ids, in order and without overlaps, from all ranges."""
     most = len(holes) * _MORE
     last = _last_before(connection, holes[0][0])
     old = [] if last is None else [last]
@@ -166,7 +166,7 @@ def _cut(connection: Connection, holes: Sequence[tuple[int, int]]) -> None:
 
 
 def _last_before(connection: Connection, event_id: int) -> _Range | None:
-    """Give the range that begins last below an id."""
+    """Give the last range that begins below an id."""
     row = connection.execute(
         select(origin).where(origin.c.low < event_id).order_by(origin.c.low.desc()).limit(1)
     ).first()

@@ -9,6 +9,7 @@ import struct
 import pytest
 
 from auditsvc.errors import KernelError
+from auditsvc.record.fields import UNSET
 from auditsvc.rule import Action, Condition, FilterList, Rule, fields
 
 pytestmark = pytest.mark.live
@@ -79,7 +80,7 @@ def test_the_list_user_stops_at_what_it_cannot_judge(audit_lock, rules, logged):
 @pytest.mark.parametrize(
     "condition",
     [
-        *((number, fields.UNSET) for number in (*range(1, 9), 109, 110)),
+        *((number, UNSET) for number in (*range(1, 9), 109, 110)),
         (fields.PATH, "/etc/.."),
         (fields.PATH, "/etc/."),
         (fields.PATH, "/auditsvc-nowhere/x"),

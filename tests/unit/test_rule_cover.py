@@ -34,7 +34,7 @@ def rule(text: str):
         ("-a always,exit -S open,close", "-a always,exit -S close -F uid=0"),
     ],
 )
-def test_takes_in(wide, narrow):
+def test_includes(wide, narrow):
     """The broader rule takes the narrower in, and not the other way round."""
     assert includes(rule(wide), rule(narrow))
     assert not includes(rule(narrow), rule(wide))

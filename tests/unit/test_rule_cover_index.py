@@ -88,7 +88,7 @@ def test_files_may_share_calls_with_the_folders_round_them():
         assert list(loaded.meeting(each, Action.ALWAYS, len(order))) == expected
 
 
-def test_a_loaded_rule_takes_in_itself_though_no_call_matches_it():
+def test_a_loaded_rule_includes_itself_though_no_call_matches_it():
     """It is loaded all the same."""
     never_met = rule("-a always,exit -F auid=0 -F auid>=1000")
     assert LoadedOrder([never_met]).first(never_met, Action.ALWAYS) == 0

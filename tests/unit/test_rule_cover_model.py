@@ -33,7 +33,7 @@ def matched(narrow, calls):
 
 
 @pytest.mark.parametrize("which", SHAPES)
-def test_a_rule_takes_in_another_only_if_it_matches_every_call_that_the_other_does(which):
+def test_a_rule_includes_another_only_if_it_matches_every_call_that_the_other_does(which):
     """Every pair of shapes; the kernel, which asks the wider one first, then lets it decide."""
     said = 0
     for wide, narrow in itertools.product(shapes(which), shapes(which, "never")):

@@ -1,7 +1,7 @@
-"""How long a question may take, and how much memory.
+"""Limits of the time and memory of a query.
 
-A reader hinders nobody for a moment, and everybody in the long run: what was stored since it
-began can be cleaned up only when it ends. So its transaction has an end.
+A short query blocks nobody, but old versions of rows cannot be removed while a query runs. So
+its transaction has a time limit.
 """
 
 from __future__ import annotations
@@ -20,26 +20,26 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Of one question; 0 is no limit."""
+    """Limits of one query; 0 is no limit."""
 
     seconds: float = 0.0
-    """From its begin to its last row, whoever waits for whom meanwhile."""
+    """From the beginning of the query to its last row, including all waits."""
     memory: int = 0
-    """Bytes. On SQLite they are those of the whole process."""
+    """Bytes; on SQLite of the whole process."""
 
     def deadline(self) -> float:
-        """When a question that begins now must have ended (time.monotonic)."""
+        """Give when a query that begins now must have ended (time.monotonic)."""
         return time.monotonic() + self.seconds if self.seconds else float("inf")
 
     def late(self) -> QueryError:
-        """What is said of a question that took longer."""
+        """Give the message for a query that took longer."""
         return QueryError(
             f"the question took longer than {self.seconds:g} s",
             "ask for less, or give it more time: --timeout SECONDS, 0 for no limit",
         )
 
     def within(self, rows: Iterable[Row], deadline: float) -> Iterator[Row]:
-        """Give the rows as long as there is time."""
+        """Give the rows until the time limit."""
         for row in rows:
             if time.monotonic() > deadline:
                 raise self.late()

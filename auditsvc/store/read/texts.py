@@ -1,7 +1,7 @@
-"""Conditions on texts that the database's index serves (`auditsvc.store.schema.text`).
+"""Conditions on texts that use the database's index (`auditsvc.store.schema.text`).
 
-SQLite's index holds how a text begins, so there a condition on that stands beside the one on
-the whole.
+SQLite's index has the beginning of a text, so there a condition on the beginning is added to
+the one on the full text.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Texts:
         self._heads = parse_url(url).get_backend_name() == "sqlite"
 
     def is_one(self, row: str, values: Iterable[str]) -> str:
-        """Whether the text `row` (an alias) is one of some; at least one is given."""
+        """Give the condition that the text `row` (an alias) is one of some, at least one."""
         given = list(values)
         whole = f"{row}.value IN ({', '.join(map(quoted, given))})"
         if not self._heads:
@@ -36,7 +36,7 @@ class Texts:
         return f"({row}.head IN ({', '.join(map(quoted, heads))}) AND {whole})"
 
     def is_below(self, row: str, folder: str) -> str:
-        """Whether it is the path of something below a folder, which is named without a / behind."""
+        """Give the condition that it is a path below a folder, which has no final /."""
         inner = f"{folder}/"
         if not self._heads:
             return f"starts_with({row}.value, {quoted(inner)})"
