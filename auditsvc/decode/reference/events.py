@@ -113,14 +113,18 @@ class Events:
         """
         record = (number, line.body)
         event = self._open.get(key)
+        if (
+            not types.is_user(number)
+            and event is not None
+            and _is_another(event, number, line.body)
+        ):
+            self._end(key, DISPLACED)
+            event = None
         if types.is_user(number) or (event is None and number in types.SINGLE):
             awaits_context = b" subj=?" in line.body and key not in self._open
             if not awaits_context:
                 self._done(_identity(line), [record], None, line.is_printk)
                 return True
-        if event is not None and _is_another(event, number, line.body):
-            self._end(key, DISPLACED)
-            event = None
         first = event is None
         if event is None:
             event = self._open[key] = Event(_identity(line), now)

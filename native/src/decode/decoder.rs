@@ -214,21 +214,6 @@ impl Decoder {
     #[inline]
     fn add(&mut self, number: i32, line: &Line<'_>, text: &[u8], now: f64) -> bool {
         let mut slot = self.events.find(line.node, line.stamp);
-        if types::is_user(number) || (slot.is_none() && types::is_single(number)) {
-            let body = line.body(text);
-            let awaits_context = slot.is_none() && memchr::memmem::find(body, b" subj=?").is_some();
-            if !awaits_context {
-                let Line { node, second, ms, serial, .. } = *line;
-                let records = &[Record { number, line: 0..0, body: 0..body.len() }];
-                let identity = Identity { node, second, ms, serial };
-                self.counts.stored += 1;
-                self.rows.add(identity, Records { records, text: body }, None);
-                if line.is_printk {
-                    self.claim(identity);
-                }
-                return true;
-            }
-        }
         if number == types::SYSCALL {
             if let Some(open) = slot.filter(|&open| self.events.at(open).has_call) {
                 self.end(open, Some(DISPLACED));
@@ -242,6 +227,21 @@ impl Decoder {
             if is_other {
                 self.end(open, Some(DISPLACED));
                 slot = None;
+            }
+        }
+        if types::is_user(number) || (slot.is_none() && types::is_single(number)) {
+            let body = line.body(text);
+            let awaits_context = slot.is_none() && memchr::memmem::find(body, b" subj=?").is_some();
+            if !awaits_context {
+                let Line { node, second, ms, serial, .. } = *line;
+                let records = &[Record { number, line: 0..0, body: 0..body.len() }];
+                let identity = Identity { node, second, ms, serial };
+                self.counts.stored += 1;
+                self.rows.add(identity, Records { records, text: body }, None);
+                if line.is_printk {
+                    self.claim(identity);
+                }
+                return true;
             }
         }
         let first = slot.is_none();
