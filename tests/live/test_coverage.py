@@ -322,7 +322,7 @@ def test_audit_off_is_said_first(audit_changes, tmp_path):
     assert status == 1
     assert answer["audit"]["enabled"] is False
     assert answer["audit"]["logs"] == "nothing"
-    assert any("judged without the rows" in note for note in answer["notes"])
+    assert any("judged without rows" in note for note in answer["notes"])
     table = commands.run(
         *("coverage", "--format", "table", "--store", service.store),
         environment=service.environment,
