@@ -42,7 +42,7 @@ def spent(work, log):
 
 
 def growth(work, shape, size):
-    """Give how much longer the work takes when the log is four times as long, and the size that tells.
+    """Give how much longer the work takes for a log four times as long, and its size.
 
     Neighbours on the machine can make it look longer, and never shorter, three times in a row.
     """
