@@ -11,7 +11,7 @@ import sqlite3
 
 import psycopg
 import pytest
-from fixtures.logs import SECOND, balanced, call, ledger, opening, path, record, rows
+from fixtures.logs import SECOND, balanced, call, ledger, load, opening, path, record, rows
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -90,11 +90,11 @@ def test_every_number_of_every_record_at_every_edge(url, tmp_path):
     read_all(url)
 
 
-def test_a_count_of_losses_that_nobody_can_have_counted(url, tmp_path):
+def test_a_count_of_losses_that_nobody_can_have_counted(url):
     """A number of 64 bits in what looks like our own note adds nothing; one of ours does."""
     note = "op=lost kernel={} spool={} res=failed"
     log = record("DAEMON_ERR", 1, note.format(18446744073709551615, "9" * 19))
-    ingest(url, tmp_path, log + record("DAEMON_ERR", 2, note.format(7, 5)))
+    load(url, log + record("DAEMON_ERR", 2, note.format(7, 5)), kind="spool")
     assert (ledger(url)["kernel_lost"], ledger(url)["spool_lost"]) == (7, 5)
 
 

@@ -329,7 +329,7 @@ def test_audit_off_is_said_first(audit_changes, tmp_path):
         text=True,
     )
     assert table.returncode == 1
-    assert table.stdout.startswith("Audit is off: nothing is logged now")
+    assert table.stdout.startswith("Audit is off: nothing is logged")
     missing = commands.run(
         *("coverage", "--pid", "2", "--store", service.store),
         environment=service.environment,
