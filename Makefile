@@ -1,6 +1,6 @@
-# One command each: `make demo` shows the main job, `make test` proves it, `make setup` is
-# what both begin with; `make check` is for every save. Run as root on Debian 12 or newer,
-# or Ubuntu.
+# One command for each task: `make demo` shows the main function, `make test` tests it, `make
+# setup` prepares both; `make check` is for every save. Run as root on Debian 12 or newer, or
+# on Ubuntu.
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
@@ -41,7 +41,7 @@ $(VENV)/.dependencies: constraints.txt build/.system
 	    -r constraints.txt
 	touch $@
 
-# The wheel is what users get, so the wheel is what we run and test.
+# Users get the wheel, so the wheel is what we run and test.
 $(VENV)/.installed: $(SOURCES) $(VENV)/.dependencies
 	rm -rf $(VENV)/.dev auditsvc/_native*.so dist build/lib* build/temp* build/bdist.* *.egg-info
 	$(BIN)/python -m pip wheel -q --disable-pip-version-check --no-build-isolation --no-deps --wheel-dir dist .
@@ -50,8 +50,8 @@ $(VENV)/.installed: $(SOURCES) $(VENV)/.dependencies
 	$(BIN)/auditsvc --version  # says whether the native core was built
 	touch $@
 
-# The checkout itself, with the native core built into it where there is cargo: what is
-# changed in Python is tested as it stands.
+# The checkout itself, with the native core built into it if cargo is installed: changes in
+# Python are tested without a new build.
 $(VENV)/.dev: pyproject.toml $(NATIVE) $(VENV)/.dependencies
 	rm -f $(VENV)/.installed
 	$(BIN)/python -m pip install -q --disable-pip-version-check --no-build-isolation --no-deps --editable .
@@ -71,14 +71,14 @@ wheelhouse: setup
 demo: setup
 	tools/demo
 
-# Oracles and rivals, unpacked and never installed or started as services.
+# Other programs for comparison, unpacked and never installed or started as services.
 peers: build/peers/.unpacked
 
 build/peers/.unpacked: tools/unpack-peers build/.system-test
 	tools/unpack-peers build/peers auditd libwrap0
 	touch $@
 
-# The linters read the checkout, whichever of both is installed.
+# The linters read the checkout, whether it or the wheel is installed.
 lint: $(VENV)/.dependencies
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -89,8 +89,8 @@ lint: $(VENV)/.dependencies
 	    cargo clippy -q --locked --release --all-targets --manifest-path native/Cargo.toml
 	fi
 
-# Side by side, but for what has the kernel's audit: one worker more than processors, for
-# that one mostly waits.
+# In parallel, except tests that use the kernel's audit: one worker more than processors, as
+# the worker of those tests mostly waits.
 PYTEST := $(BIN)/pytest -n $(shell expr $$(nproc) + 1)
 
 unit: dev
@@ -98,12 +98,12 @@ unit: dev
 
 check: dev lint unit
 
-# What the live tests find on the host: see tests/fixtures/host_states.py.
+# The states of the host for the live tests: see tests/fixtures/host_states.py.
 STATES := off on+limits+foreign-rules
 LONG_STATES := off on on+limits on+foreign-rules on+other-keys on+multicast-reader on+half-speed \
     off+limits+foreign-rules+multicast-reader
 
-# ARGS: further words for pytest. `.ci/run` says --no-live-skips.
+# ARGS: further arguments for pytest. `.ci/run` gives --no-live-skips.
 ARGS :=
 test: setup peers lint
 	$(PYTEST) $(STATES:%=--host-state %) $(ARGS)
@@ -113,7 +113,7 @@ test-long: setup peers lint
 	$(PYTEST) --long --timeout 7200 $(LONG_STATES:%=--host-state %) $(ARGS)
 
 # Against the peers, into docs/benchmarks.md. BENCH=quick: small, into build/ and not docs/.
-# LAUREL=PROGRAM takes another laurel than the one of `make laurel`, or else Debian's.
+# LAUREL=PROGRAM uses another laurel than that of `make laurel`, or else Debian's.
 BENCH := full
 bench: setup peers build/peers/.unpacked-bench
 	PYTHONPATH=tests $(BIN)/python benchmarks $(if $(filter quick,$(BENCH)),--quick --into build/benchmarks)
@@ -122,7 +122,7 @@ build/peers/.unpacked-bench: tools/unpack-peers build/peers/.unpacked
 	tools/unpack-peers build/peers laurel libauparse-dev
 	touch $@
 
-# The current release of laurel, which Debian's lags behind; takes minutes, and cargo.
+# The current release of laurel, as Debian's is older; needs some minutes, and cargo.
 LAUREL_VERSION := 0.8.2
 laurel: build/peers/laurel-$(LAUREL_VERSION)/bin/laurel
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import hypothesis
 import pytest
 from fixtures import host_states
-from fixtures.audit import RefusedError, alone, put_back
-from fixtures.repeats import LONG
+from fixtures.audit import RefusedError, exclusive_audit, restored
+from fixtures.repeats import LONG, SHORT
 from xdist.scheduler import LoadScopeScheduling
 
 import auditsvc
@@ -49,8 +49,7 @@ def _state(text):
 def pytest_configure(config):
     """Draw more examples in the long run; ended by SIGTERM, bring back what fixtures changed."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    if config.getoption("--long"):
-        hypothesis.settings.load_profile(LONG)
+    hypothesis.settings.load_profile(LONG if config.getoption("--long") else SHORT)
 
 
 def pytest_report_header():
@@ -120,7 +119,7 @@ def audit_lock(host_state):
     A test that leaves another state than it found fails.
     """
     try:
-        with alone(host_state) as control:
+        with exclusive_audit(host_state) as control:
             yield control
     except RefusedError as reason:
         pytest.skip(f"live: {reason}")
@@ -129,5 +128,5 @@ def audit_lock(host_state):
 @pytest.fixture
 def audit_changes(audit_lock):
     """`audit_lock`, for a test that changes rules or settings itself: these are put back."""
-    with put_back(audit_lock):
+    with restored(audit_lock):
         yield audit_lock

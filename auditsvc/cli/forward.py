@@ -1,4 +1,4 @@
-"""`auditsvc forward`: whole events from the store into the systemd journal."""
+"""`auditsvc forward`: sends events from the store to the systemd journal."""
 
 from __future__ import annotations
 
@@ -33,18 +33,19 @@ def forward(
     *,
     store: StoreOption = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show what would go, of the last minutes; send none.")
+        bool, typer.Option("--dry-run", help="Show what of the last minutes would be sent.")
     ] = False,
     minutes: Annotated[
-        float, typer.Option("--minutes", help="How far --dry-run looks back.", min=0)
+        float,
+        typer.Option("--minutes", help="How far --dry-run looks back.", min=0, metavar="MINUTES"),
     ] = 10.0,
     until_idle: Annotated[
-        bool, typer.Option("--until-idle", help="Stop when nothing is left to send.")
+        bool, typer.Option("--until-idle", help="Stop when no event is left to send.")
     ] = False,
     forget: Annotated[
         bool,
         typer.Option(
-            "--forget", help="Give up the place in the store, for a host that forwards no more."
+            "--forget", help="Delete the position in the store, for a host that stops forwarding."
         ),
     ] = False,
     form: FormOption = None,
@@ -52,8 +53,8 @@ def forward(
 ) -> None:
     """Send the events that the settings [forward] choose to the systemd journal, each once.
 
-    From its first start on the store notes what arrives and was not sent yet; --forget ends
-    that, and the next start begins with what arrives then.
+    Forwarding begins with the events that arrive after its first start; the store keeps the
+    position. --forget deletes it, and the next start begins with what arrives then.
     """
     settings = load_settings(store=store)
     if forget:
@@ -92,7 +93,7 @@ def _forget(settings: Settings) -> None:
     running = read_state(settings.runtime_directory)
     if running is not None:
         raise AuditsvcError(
-            f"a forwarder runs (pid {running.pid}) and needs its place in the store", "end it first"
+            f"a forwarder runs (pid {running.pid}) and needs its position", "stop it first"
         )
     with open_store(settings.store, create=False) as opened:
         Feed(opened, CONSUMER).unregister()

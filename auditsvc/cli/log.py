@@ -1,4 +1,4 @@
-"""The log of a command that runs on: to stderr, for a person or for a program."""
+"""The log of a command that keeps running: to stderr, for a person or for a program."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from auditsvc.store.read.value_text import to_json
 
 
 def configure_log() -> None:
-    """Log to stderr: for a person on a terminal, else a JSON object a line."""
+    """Log to stderr: for a person on a terminal, else one JSON object per line."""
     person = sys.stderr.isatty()
     structlog.configure(
         processors=[
@@ -26,7 +26,7 @@ def configure_log() -> None:
 
 
 def _show(_logger: Any, _method: str, facts: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Make what others chose (names of programs, rules, hosts) visible to a person."""
+    """Escape hidden characters in text from others (names of programs, rules, hosts)."""
     return {
         visible(name): value if isinstance(value, int | float | None) else visible(str(value))
         for name, value in facts.items()

@@ -1,4 +1,4 @@
-"""`auditsvc run`: collect from a source into a store."""
+"""`auditsvc run`: collects records from a source into a store."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def run(
         list[Path] | None,
         typer.Option(
             "--rules",
-            help="Rule file or folder, in auditctl's language, or a shipped set's name; "
+            help="Rule file or folder, in auditctl's language, or the name of a shipped set; "
             "may be repeated. Default: every system call of every task.",
             metavar="PATH|SET",
         ),
@@ -29,14 +29,14 @@ def run(
         str | None,
         typer.Option(
             "--source",
-            help="netlink (be the audit daemon), multicast (beside one), stdin (as its plugin), "
-            "journal (what journald took of the kernel's records), or a log file to follow.",
+            help="netlink (as the audit daemon), multicast (beside one), stdin (as its plugin), "
+            "journal (journald's audit entries), or a log file to follow.",
             metavar="netlink|multicast|stdin|journal|FILE",
         ),
     ] = None,
     duration: Annotated[
         float | None,
-        typer.Option("--duration", help="Stop after this long.", metavar="SECONDS", min=0),
+        typer.Option("--duration", help="Stop after this time.", metavar="SECONDS", min=0),
     ] = None,
 ) -> None:
     """Collect audit records and store every event as rows, until SIGTERM or SIGINT."""

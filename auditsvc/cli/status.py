@@ -1,4 +1,4 @@
-"""`auditsvc status`: the kernel, the service, the store, at a glance."""
+"""`auditsvc status`: the state of kernel, service, forwarder and store."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def status(
     store: StoreOption = None,
     form: FormOption = None,
 ) -> None:
-    """Show what the kernel, the running service and the store say. Changes nothing."""
+    """Show the state of the kernel, the running service, the forwarder and the store."""
     facts = make_report(load_settings(store=store))
     if wants_json(form):
         write_json(facts)
@@ -20,8 +20,8 @@ def status(
     write_table(
         (),
         (
-            (part if place == 0 else "", name, value)
+            (part if index == 0 else "", name, value)
             for part, values in facts.items()
-            for place, (name, value) in enumerate(values.items())
+            for index, (name, value) in enumerate(values.items())
         ),
     )

@@ -3,11 +3,11 @@
 What must hold:
 
 * It never waits for the database: it reads, appends and sleeps, nothing else.
-* It paces itself. Being woken for every record costs the audited tasks a context
-  switch each; after the first record of a burst it lets more gather, for a time
-  that the socket's buffer surely bounds.
-* What it cannot write, the sink counts: the log itself says where it has a hole.
-* It knows up to when it has heard everything: the kernel's queue keeps the order.
+* It limits its own rate. To wake for every record costs the audited tasks a context
+  switch each; after the first record of a burst it waits for more, for a time in which
+  the socket's buffer cannot overflow.
+* What it cannot write, the sink counts: the log itself shows where records are missing.
+* It knows the time up to which it received everything: the kernel's queue keeps the order.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from collections import deque
 from math import inf
 from typing import TYPE_CHECKING, Protocol
 
+from auditsvc.collect.stdin_lines import StdinLines
 from auditsvc.host.processes import boottime
 from auditsvc.kernel.messages import FIRST_RECORD, REPLACE
 from auditsvc.native import native_core
@@ -37,27 +38,27 @@ if TYPE_CHECKING:
 
 BATCH = 512
 PACE = 0.005
-"""Seconds that records may gather before they are taken. At 500,000 records/s 2,500 do;
-32 MB of buffer hold some 14,000. The native drain waits less while they pour in."""
+"""Seconds that records may queue before they are read. At 500,000 records/s these are 2,500;
+32 MB of buffer hold about 14,000. The native drain waits less while the rate is high."""
 
 HOLD = 0.02
-"""Seconds that the native drain keeps records before Python sees them, at most."""
+"""Seconds that the native drain keeps records before Python gets them, at most."""
 HOLD_BYTES = 2 << 20
-"""As many as it holds, at most: the memory is kept, and twice that where a buffer grew."""
+"""Bytes that it holds, at most: this memory is kept, and twice that if a buffer grew."""
 
 _LAST_SECONDS = 5.0
-"""What the rest may take, when the service stops, of a stream that never pauses."""
+"""Limit for reading the rest of a stream that never pauses, when the service stops."""
 
 _IDLE_SECONDS = 0.25
-"""A socket that stayed empty for so long has everything that was written before."""
+"""If a socket stays empty for so long, everything written before was received."""
 
 _QUEUED_SECONDS = 0.1
-"""How long after a change its record may be queued: its writer may not run meanwhile."""
+"""A record may be queued this long after the change: its writer may not run in between."""
 
 _STAMP = re.compile(rb"type=\S+ msg=audit\(([0-9]+)\.([0-9]{3}):")
 
 _RIVALS = 256
-"""As many that asked for our place are remembered, at most."""
+"""Number of rivals that are kept, at most."""
 
 _CONTROL_BYTES = bytes(range(0x20)) + b"\x7f"
 _CONFIG_CHANGE = b"type=CONFIG_CHANGE msg="
@@ -65,22 +66,22 @@ _LAST_RECORD = 2999  # linux/audit.h: AUDIT_LAST_USER_MSG2
 
 
 class RecordSource(Protocol):
-    """What the collector needs of a record socket (`auditsvc.kernel.netlink`)."""
+    """The part of a record socket (`auditsvc.kernel.netlink`) that the collector uses."""
 
     overflows: int
-    """Times that the kernel said it had dropped records for this socket."""
+    """How often the kernel reported that it dropped records for this socket."""
     forged: int
-    """Messages that did not come from the kernel and were thrown away."""
+    """Messages that did not come from the kernel and were dropped."""
 
     def fileno(self) -> int:
         """Descriptor to poll."""
 
     def receive(self, limit: int) -> list[tuple[int, bytes]]:
-        """Up to `limit` (type, payload) that are there now, without waiting."""
+        """Give up to `limit` available records as (type, payload), without waiting."""
 
 
-def _nobody(_lines: bytes) -> None:
-    """Nobody wants to hear it."""
+def _ignore(_lines: bytes) -> None:
+    """Do nothing: the default callback."""
 
 
 class Collector(threading.Thread):
@@ -90,18 +91,18 @@ class Collector(threading.Thread):
         super().__init__(name="collector", daemon=True)
         self.error: BaseException | None = None
         self.ended = False
-        """True when no more will come."""
-        self.receive: Callable[[bytes], None] = _nobody
-        """Called with lines among which the kernel says that audit's configuration changed."""
+        """True when no more lines will come."""
+        self.receive: Callable[[bytes], None] = _ignore
+        """Called with lines that include CONFIG_CHANGE records of the kernel."""
         self.known_to = 0.0
-        """Seconds since boot: `hear` was given everything that the kernel changed before."""
+        """Seconds since boot: `receive` got the records of all earlier changes."""
         self._sink = sink
         self._ends = inf
         self._stopped = threading.Event()
         self._wake_r, self._wake_w = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
 
     def run(self) -> None:
-        """Collect; an error ends the thread and stands in `error`."""
+        """Collect; an error ends the thread and is kept in `error`."""
         try:
             self._collect()
         except BaseException as error:  # noqa: BLE001 (handed to the service, which ends the run)
@@ -110,7 +111,7 @@ class Collector(threading.Thread):
         self._sink.arrived.set()
 
     def stop(self) -> None:
-        """Take what is there now, then end; waits for that."""
+        """Collect what is available now, then end; waits for that."""
         self._ends = time.monotonic() + _LAST_SECONDS
         self._stopped.set()
         os.write(self._wake_w, b"x")
@@ -121,11 +122,11 @@ class Collector(threading.Thread):
     def _collect(self) -> None:
         raise NotImplementedError
 
-    def _heard(self, lines: bytes) -> None:
-        """Note the time of the last line, which is not later than when it was queued."""
+    def _note_time(self, lines: bytes) -> None:
+        """Set `known_to` from the time of the last line, which is not later than its queueing."""
         stamp = _STAMP.match(lines, lines.rfind(b"\n", 0, -1) + 1)
         if stamp is not None:
-            now = boottime()  # read first: if we are held up here, it is too early
+            now = boottime()  # read first: after a delay here it is too early, which is safe
             age = time.time() - int(stamp[1]) - int(stamp[2]) / 1000
             self.known_to = now - age - _QUEUED_SECONDS
 
@@ -139,10 +140,10 @@ class RecordCollector(Collector):
     def __init__(self, source: RecordSource, sink: Sink) -> None:
         super().__init__(sink)
         self.config_changes = 0
-        """CONFIG_CHANGE records that are in the spool: that there are new ones is seen
-        here, what they say is read there."""
+        """Number of CONFIG_CHANGE records in the spool: it shows when there are new ones to
+        read there."""
         self.rivals: deque[int] = deque(maxlen=_RIVALS)
-        """Pids of processes that asked for our place, until somebody takes them out."""
+        """Pids of processes that asked to be the audit daemon, until somebody removes them."""
         self._source = source
         self._prefixes: dict[int, bytes] = {}
         self._overflows = source.overflows
@@ -161,7 +162,7 @@ class RecordCollector(Collector):
                     self._stopped.wait(PACE)
             if records and not self._overdue():
                 continue
-            self._note_what_happened()
+            self._note_losses()
             if stopping:
                 return
             began = boottime()
@@ -175,7 +176,7 @@ class RecordCollector(Collector):
         try:
             lines = [prefixes[kind] + payload for kind, payload in records]
         except KeyError:
-            # A type for the first time, or a message that is no record.
+            # A new type, or a message that is no record.
             records = [each for each in records if self._is_record(*each)]
             for kind, _ in records:
                 prefixes[kind] = b"type=%b msg=" % names.record_type_name(kind).encode()
@@ -183,7 +184,7 @@ class RecordCollector(Collector):
         if not lines:
             return
         text = b"\n".join(lines)
-        # Kernel text holds no control bytes; what programs sent (USER_*) may.
+        # Text of the kernel has no control bytes; text of programs (USER_*) may have.
         if len(text.translate(None, _CONTROL_BYTES)) != len(text) - len(lines) + 1:
             text = b"\n".join(
                 format_line(names.record_type_name(kind), payload) for kind, payload in records
@@ -193,7 +194,7 @@ class RecordCollector(Collector):
         self.config_changes += changes
         if changes:
             self.receive(text)
-        self._heard(text)
+        self._note_time(text)
 
     def _is_record(self, kind: int, payload: bytes) -> bool:
         if kind == REPLACE:
@@ -203,8 +204,8 @@ class RecordCollector(Collector):
             return False
         return kind >= FIRST_RECORD
 
-    def _note_what_happened(self) -> None:
-        """Write down what the socket noticed since the last time."""
+    def _note_losses(self) -> None:
+        """Write the socket's overflows and forged messages since the last call into the log."""
         source, sink = self._source, self._sink
         if source.overflows != self._overflows:
             sink.put(sink.daemon.lost(overflows=source.overflows - self._overflows), 1)
@@ -217,7 +218,7 @@ class RecordCollector(Collector):
 class NativeCollector(RecordCollector):
     """A collector whose socket is emptied by the native core, without the interpreter lock.
 
-    It paces itself in there too: Python is entered once a `HOLD`, with all its lines.
+    That code limits its rate too: Python is called once per `HOLD`, with all lines.
     """
 
     def __init__(self, source: RecordSource, sink: Sink, core: ModuleType) -> None:
@@ -247,24 +248,24 @@ class NativeCollector(RecordCollector):
             if got.config_changes:
                 self.receive(got.lines)
             if got.count:
-                self._heard(got.lines)
+                self._note_time(got.lines)
             elif not got.others and not self._stopped.is_set():
                 self.known_to = began
             self._source.overflows += got.overflows
             self._source.forged += got.forged
-            self._note_what_happened()
+            self._note_losses()
             if stopping and ((not got.count and not got.others) or self._overdue()):
                 return
 
 
 def make_collector(choice: Choice, source: RecordSource, sink: Sink) -> RecordCollector:
-    """Make the collector that the setting `decoder` asks for."""
+    """Make the collector for the setting `decoder`."""
     core = native_core(choice)
     return RecordCollector(source, sink) if core is None else NativeCollector(source, sink, core)
 
 
 class LineCollector(Collector):
-    """Copies the lines that auditd hands a plugin on its standard input into the spool."""
+    """Copies the lines that auditd writes to a plugin's standard input into the spool."""
 
     def __init__(self, descriptor: int, sink: Sink) -> None:
         super().__init__(sink)
@@ -274,22 +275,18 @@ class LineCollector(Collector):
         poll = select.poll()
         poll.register(self._fd, select.POLLIN)
         poll.register(self._wake_r, select.POLLIN)
-        tail = b""
+        lines = StdinLines()
         while True:
             ready = {fd for fd, _ in poll.poll(1000)}
             if self._fd in ready and not self._overdue():
                 data = os.read(self._fd, 1 << 16)
-                tail += data
-                end = tail.rfind(b"\n") + 1 or (len(tail) if len(tail) > 1 << 20 else 0)
-                if not data:
-                    end = len(tail)
-                if end:
-                    lines = tail[:end] if tail[:end].endswith(b"\n") else tail[:end] + b"\n"
-                    self._sink.put(lines, lines.count(b"\n"))
-                    tail = tail[end:]
+                self._put(lines.feed(data) if data else lines.finish())
                 if not data:
                     return
             elif self._stopped.is_set():
-                if tail:
-                    self._sink.put(tail + b"\n", 1)
+                self._put(lines.finish())
                 return
+
+    def _put(self, lines: bytes) -> None:
+        if lines:
+            self._sink.put(lines, lines.count(b"\n"))

@@ -1,12 +1,12 @@
 """Log files that others write: auditd's, an old one, a compressed one.
 
-In go paths, out come bytes. What must hold:
+Input: paths; output: bytes. What must hold:
 
-* A file is known by how it begins (`fingerprint`), not by its name, so that a
+* A file is identified by its beginning (`fingerprint`), not by its name, so that a
   log that was rotated to another name is not read twice.
 * `in_order` puts rotated names oldest first: audit.log.2.gz, audit.log.1, audit.log; and
   audit.log-20240321.gz, audit.log-20240322, audit.log.
-* `FollowedFile` reads on through rotation, by renaming or by truncation.
+* `FollowedFile` continues reading through rotation, by renaming or by truncation.
 """
 
 from __future__ import annotations
@@ -99,9 +99,9 @@ def in_order(paths: Iterable[Path]) -> list[Path]:
 def open_log(path: Path) -> BinaryIO | UnpackedLog:
     """Open a log for reading, whatever it is packed in; SpoolError says why not."""
     try:
-        if not stat.S_ISREG(path.stat().st_mode):  # a FIFO would keep us until somebody writes
+        if not stat.S_ISREG(path.stat().st_mode):  # a FIFO would block until somebody writes
             raise SpoolError(
-                f"{path}: not a regular file", "name one; a stream goes to `run --source stdin`"
+                f"{path}: not a regular file", "give one, or use `run --source stdin` for a stream"
             )
         with path.open("rb") as stream:
             head = stream.read(HEAD)
@@ -114,11 +114,11 @@ def open_log(path: Path) -> BinaryIO | UnpackedLog:
 
 def unreadable(path: Path, error: OSError) -> SpoolError:
     """Say that a log could not be read, and why."""
-    return SpoolError(f"{path}: {error.strerror or error}", "name a log that can be read")
+    return SpoolError(f"{path}: {error.strerror or error}", "give a log that can be read")
 
 
 def fingerprint(head: bytes) -> str:
-    """Name a log by its first line; "" if not even that is there yet."""
+    """Identify a log by its first line; "" if that is not complete yet."""
     line, newline, _ = head[:_FINGERPRINT_BYTES].partition(b"\n")
     if not newline and len(head) < _FINGERPRINT_BYTES:
         return ""
@@ -126,7 +126,7 @@ def fingerprint(head: bytes) -> str:
 
 
 def fingerprint_of(path: Path) -> str:
-    """Name the log at `path`."""
+    """Identify the log at `path`."""
     try:
         with open_log(path) as stream:
             return fingerprint(stream.read(_FINGERPRINT_BYTES))
@@ -137,9 +137,9 @@ def fingerprint_of(path: Path) -> str:
 class FollowedFile:
     """Reads a growing log through rotation.
 
-    `segment` (a fingerprint) and `position` say where reading goes on; a rotated
-    neighbour (`NAME.1`, `NAME.2.gz`, ...) that begins as `segment` says is read
-    to its end first. `missing` counts the times that the place was not found again.
+    Reading continues at `segment` (a fingerprint) and `position`; a rotated file
+    (`NAME.1`, `NAME.2.gz`, ...) with the fingerprint `segment` is read to its end
+    first. `missing` counts how often the position was not found again.
     """
 
     def __init__(self, path: Path, segment: str = "", position: int = 0) -> None:
@@ -160,15 +160,15 @@ class FollowedFile:
         self.close()
 
     def checkpoint(self) -> tuple[str, int]:
-        """Segment and position up to which was read."""
+        """Give segment and position up to which the log was read."""
         return self.segment, self.position
 
     def origin(self) -> int:
-        """A number for the place, apart from those of other files of the same log."""
+        """Give a number for the position, different from those of other files of the same log."""
         return (int(self.segment[:4] or "0", 16) << 40) + self.position
 
     def close(self) -> None:
-        """Let go of the open file."""
+        """Close the open file."""
         if self._stream is not None:
             self._stream.close()
             self._stream = None
@@ -187,9 +187,9 @@ class FollowedFile:
                     self.position += len(data)
                     self._ends_line = data.endswith(b"\n")
                     return data
-                if not self._left_behind():
+                if not self._has_ended():
                     return b""
-                data = self._stream.read(limit)  # what came between the read and the rotation
+                data = self._stream.read(limit)  # written between the read and the rotation
                 if data:
                     self.position += len(data)
                     self._ends_line = data.endswith(b"\n")
@@ -213,30 +213,30 @@ class FollowedFile:
         return in_order(found)
 
     def _since_segment(self) -> list[Path] | None:
-        """The file that begins as `segment` says, and those after it; None if it is gone."""
+        """Give the file with the fingerprint `segment` and those after it; None if it is gone."""
         try:
             neighbours = self._neighbours()
         except OSError as error:
             raise unreadable(self.path, error) from error
-        for place, path in enumerate(neighbours):
+        for index, path in enumerate(neighbours):
             if fingerprint_of(path) == self.segment:
-                return neighbours[place:]
+                return neighbours[index:]
         return None
 
     def _newer_than_segment(self) -> list[Path]:
-        """What was rotated since the file that was read to its end, but for the log itself."""
+        """Give what was rotated after the file that was read to its end, without the log itself."""
         since = self._since_segment()
         return since[1:-1] if since else []
 
     def _resume(self) -> None:
-        open_log(self.path).close()  # so that a wrong name is said at once
+        open_log(self.path).close()  # so that a wrong name is an error at once
         if not self.segment:
             return
         since = self._since_segment()
         if since is not None:
             self._older = since[:-1]
             return
-        self.missing += 1  # rotated away while nobody read
+        self.missing += 1  # rotated away while it was not read
         self._older = self._neighbours()[:-1]
         self.segment, self.position = "", 0
 
@@ -263,8 +263,8 @@ class FollowedFile:
         self.segment = fingerprint(self._stream.read(_FINGERPRINT_BYTES))
         self._stream.seek(at)
 
-    def _left_behind(self) -> bool:
-        """Tell whether the open file has ended for good: rotated away or cut short."""
+    def _has_ended(self) -> bool:
+        """Whether the open file has ended for ever: rotated away or truncated."""
         assert self._stream is not None
         if self._current != self.path:
             return True

@@ -24,9 +24,9 @@ from auditsvc.decode.ids import SERIAL_BITS
 from auditsvc.rule import fields
 from auditsvc.rule.host import native_arch
 from auditsvc.ruleset import perms
-from auditsvc.ruleset.cover import arches, asked, calls
-from auditsvc.store.databases import parse_url
-from auditsvc.store.read.questions import Keyed, calls_by_key, count_of_union, quoted
+from auditsvc.ruleset.cover import arches, calls, tested
+from auditsvc.store.read.questions import Keyed, calls_by_key, count_of_union
+from auditsvc.store.read.texts import Texts, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -109,7 +109,7 @@ class _Query:
         self._url = url
         self._host = f"c.host IN (SELECT id FROM host WHERE name = {quoted(host)})"  # noqa: S608 - literals are quoted
         self._least = f"s.id >= {least}"
-        self._sqlite = parse_url(url).get_backend_name() == "sqlite"
+        self._texts = Texts(url)
 
     def by_key(self, keys: Sequence[str], *, bounded: bool) -> dict[str, Keyed]:
         """Count and last id of each key that has events; unbounded: of all times."""
@@ -122,7 +122,7 @@ class _Query:
 
     def keyed(self, keys: Iterable[str]) -> str:
         """Ids of the events that have one of the keys."""
-        ids = f"SELECT id FROM text WHERE value IN ({', '.join(map(quoted, keys))})"  # noqa: S608 - as above
+        ids = f"SELECT t.id FROM text t WHERE {self._texts.is_one('t', keys)}"  # noqa: S608 - as above
         return self._select(_FROM, [f"c.key IN ({ids})"])
 
     def parts(self, rules: Iterable[Rule]) -> tuple[list[str], int]:
@@ -142,21 +142,21 @@ class _Query:
     def _rule(self, rule: Rule) -> list[str]:
         where = [*_calls(rule)]
         sources: list[tuple[str, list[str]]] = [(_FROM, [])]
-        for condition in asked(rule):
+        for condition in tested(rule):
             if condition.field == fields.PATH:
                 sources = self._named(str(condition.value))
             elif condition.field == fields.DIR:
                 sources = self._below(str(condition.value).rstrip("/"))
             elif condition.field not in (fields.ARCH, fields.PERM):
-                where.append(_condition(condition))
+                where.append(_condition(self._texts, condition))
         return [self._select(source, where + more) for source, more in sources]
 
     def _named(self, path: str) -> list[tuple[str, list[str]]]:
         """Calls that named a file by its path, or by its name in its folder."""
         folder, _, name = path.rpartition("/")
         return [
-            (_NAMED, [f"t.value = {quoted(path)}"]),
-            (_NAMED, [f"t.value = {quoted(name)}", _text("c.cwd", folder or "/")]),
+            (_NAMED, [self._texts.is_one("t", [path])]),
+            (_NAMED, [self._texts.is_one("t", [name]), _text(self._texts, "c.cwd", folder or "/")]),
         ]
 
     def _below(self, folder: str) -> list[tuple[str, list[str]]]:
@@ -169,13 +169,8 @@ class _Query:
         ]
 
     def _prefix(self, folder: str) -> str:
-        inner = f"{folder}/"
-        if self._sqlite:  # its index is ordered by bytes
-            after = f"{folder}0"  # 0 comes after /
-            below = f"t.value >= {quoted(inner)} AND t.value < {quoted(after)}"
-        else:
-            below = f"starts_with(t.value, {quoted(inner)})"
-        return f"(t.value = {quoted(folder or '/')} OR ({below}))"
+        itself = self._texts.is_one("t", [folder or "/"])
+        return f"({itself} OR {self._texts.is_below('t', folder)})"
 
 
 def _calls(rule: Rule) -> list[str]:
@@ -212,11 +207,11 @@ def _among(mask: int) -> str:
     return f"s.nr IN ({', '.join(numbers)})" if numbers else "1 = 0"
 
 
-def _condition(condition: Condition) -> str:
+def _condition(texts: Texts, condition: Condition) -> str:
     symbol = fields.SYMBOLS[condition.operator]
     value = condition.value
     if condition.field == fields.EXE:
-        return _text("c.exe", str(value), absent=symbol == "!=")
+        return _text(texts, "c.exe", str(value), absent=symbol == "!=")
     if condition.field == fields.COMPARE:
         left, right = (f"c.{name}" for name in _pair(int(value)))
         return f"{left} {'=' if symbol == '=' else '<>'} {right}"
@@ -265,6 +260,6 @@ def _compared(column: str, symbol: str, value: int) -> str:
             return f"{column} {symbol} {value}"
 
 
-def _text(column: str, value: str, *, absent: bool = False) -> str:
+def _text(texts: Texts, column: str, value: str, *, absent: bool = False) -> str:
     word = "NOT IN" if absent else "IN"
-    return f"{column} {word} (SELECT id FROM text WHERE value = {quoted(value)})"  # noqa: S608 - as above
+    return f"{column} {word} (SELECT t.id FROM text t WHERE {texts.is_one('t', [value])})"  # noqa: S608 - as above

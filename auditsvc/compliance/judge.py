@@ -21,7 +21,7 @@ from auditsvc.compliance.model import (
 )
 from auditsvc.rule import Action, FilterList
 from auditsvc.ruleset.controls import Control
-from auditsvc.ruleset.cover import takes_in
+from auditsvc.ruleset.cover import includes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -89,7 +89,7 @@ def _find(
         exceptions = tuple(order.meeting(rule, Action.NEVER, end))
     if first is not None:
         by = kernel.rules[first]
-        if by.keys == rule.keys and (by == rule or takes_in(rule, by)):
+        if by.keys == rule.keys and (by == rule or includes(rule, by)):
             return RuleFinding(
                 line, rule, ControlState.LOADED, None, exceptions, shared=shared, loaded=loaded
             )

@@ -60,7 +60,7 @@ class KernelState:
 
     @cached_property
     def order(self) -> LoadedOrder:
-        """The rules, to be asked which come before another."""
+        """The rules in order, for finding those before another one."""
         return LoadedOrder(self.rules)
 
 

@@ -1,29 +1,25 @@
 """The report as one HTML page that an auditor can keep. Pure.
 
-It loads nothing and runs no script: the policy in its head forbids both. It is made for
+It is made for
 screens of any width, light and dark, and for paper. All text from outside (rules, keys,
 names, paths) is escaped, and control characters are made visible.
 """
 
 from __future__ import annotations
 
-import re
 from functools import cache
-from html import escape
 from importlib.resources import files
 from typing import TYPE_CHECKING, Final
 
 from auditsvc.compliance.model import IN_FORCE, ControlState, moment
-from auditsvc.host.terminal import visible
 from auditsvc.plural import counted
+from auditsvc.render.html import code, document, prose, text
 from auditsvc.rule import printing
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from auditsvc.compliance.model import Asked, Judged, Report, RuleFinding, Seen, Share
-
-_POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'"
 
 _LABELS: Final = {
     ControlState.LOADED: ("good", "\u2713 loaded"),
@@ -38,7 +34,6 @@ _LABELS: Final = {
 }
 _NAMED: Final = 12  # controls that the summary names
 _SHORT: Final = 32  # characters of a name that fits on one line
-_QUOTED: Final = re.compile("`([^`]+)`")
 _MEANING: Final = {
     ControlState.LOADED: "The kernel has all its rules, and they are in force.",
     ControlState.COVERED: "A broader rule logs the same calls, with its own key.",
@@ -55,18 +50,7 @@ _MEANING: Final = {
 def page(report: Report) -> str:
     """Write the whole page."""
     title = f"Audit control report: {report.host}"
-    parts = [
-        "<!doctype html>",
-        '<html lang="en">',
-        "<head>",
-        '<meta charset="utf-8">',
-        f'<meta http-equiv="Content-Security-Policy" content="{_text(_POLICY)}">',
-        '<meta name="viewport" content="width=device-width, initial-scale=1">',
-        '<meta name="referrer" content="no-referrer">',
-        f"<title>{_text(title)}</title>",
-        f"<style>\n{_style()}</style>",
-        "</head>",
-        "<body>",
+    body = [
         *_head(report),
         "<main>",
         *_overview(report),
@@ -74,10 +58,8 @@ def page(report: Report) -> str:
         *_legend(report),
         "</main>",
         *_foot(report),
-        "</body>",
-        "</html>",
     ]
-    return "\n".join(parts) + "\n"
+    return document(title, _style(), body)
 
 
 @cache
@@ -85,23 +67,10 @@ def _style() -> str:
     return (files("auditsvc.compliance") / "page.css").read_text(encoding="utf-8")
 
 
-def _text(value: str) -> str:
-    return escape(visible(value), quote=True)
-
-
-def _prose(text: str) -> str:
-    """Escape a text; what is between backticks is shown as code."""
-    return _QUOTED.sub(r"<code>\1</code>", _text(text))
-
-
-def _code(value: str) -> str:
-    return f"<code><bdi>{_text(value)}</bdi></code>"
-
-
 def _time(second: int) -> str:
-    text = moment(second)
-    shown = text.replace("T", " ").replace("Z", " UTC")
-    return f'<time datetime="{text}">{shown}</time>'
+    stamp = moment(second)
+    shown = stamp.replace("T", " ").replace("Z", " UTC")
+    return f'<time datetime="{stamp}">{shown}</time>'
 
 
 def _state(state: ControlState) -> str:
@@ -115,7 +84,7 @@ def _state(state: ControlState) -> str:
 def _head(report: Report) -> Iterable[str]:
     yield "<header>"
     yield '<p class="kind">Audit control report</p>'
-    yield f"<h1>{_text(report.host)}</h1>"
+    yield f"<h1>{text(report.host)}</h1>"
     yield f'<p class="soft">Made {_time(report.made)}</p>'
     yield from _verdict(report)
     yield from _figures(report)
@@ -136,7 +105,7 @@ def _verdict(report: Report) -> Iterable[str]:
     yield f'<div class="verdict {look}"><strong>{words}</strong>'
     if report.kernel is not None and report.open:
         yield f"<p>{_links(report)}</p>"
-    yield from (f"<p>{_prose(line)}</p>" for line in report.remarks)
+    yield from (f"<p>{prose(line)}</p>" for line in report.remarks)
     yield "</div>"
 
 
@@ -150,7 +119,7 @@ def _links(report: Report) -> str:
 
 def _link(index: int, name: str) -> str:
     short = ' class="short"' if len(name) <= _SHORT else ""
-    return f'<a href="#c{index}"{short}>{_text(name)}</a>'
+    return f'<a href="#c{index}"{short}>{text(name)}</a>'
 
 
 def _figures(report: Report) -> Iterable[str]:
@@ -170,7 +139,7 @@ def _figures(report: Report) -> Iterable[str]:
         ),
     ]
     yield '<ul class="figures">'
-    yield from (f"<li><b>{_text(n)}</b> <span>{_text(of)}</span></li>" for n, of in figures)
+    yield from (f"<li><b>{text(n)}</b> <span>{text(of)}</span></li>" for n, of in figures)
     yield "</ul>"
 
 
@@ -191,15 +160,15 @@ def _days(report: Report) -> str:
 def _facts(report: Report) -> Iterable[str]:
     yield '<dl class="facts">'
     facts = [
-        ("Host", _text(report.host)),
-        ("Kernel", _text(report.release)),
-        ("Store", _text(report.store)),
-        ("Made by", _text(f"auditsvc {report.version}")),
+        ("Host", text(report.host)),
+        ("Kernel", text(report.release)),
+        ("Store", text(report.store)),
+        ("Made by", text(f"auditsvc {report.version}")),
     ]
     facts += [
         (
-            f"Rule set {_text(each.name)}",
-            f'{_code(each.path)}<span class="why">SHA-256 {_code(each.sha256)}</span>',
+            f"Rule set {text(each.name)}",
+            f'{code(each.path)}<span class="why">SHA-256 {code(each.sha256)}</span>',
         )
         for each in report.sources
     ]
@@ -225,9 +194,9 @@ def _overview(report: Report) -> Iterable[str]:
     covered = _tasks(report)
     columns = ("Control", "About", "Rules", "In the kernel", "Tasks covered", "Events", "Last seen")
     for framework, members in _frameworks(report).items():
-        yield f"<section><h2>{_text(_name(framework))}</h2>"
+        yield f"<section><h2>{text(_name(framework))}</h2>"
         yield '<table role="table">'
-        yield f"<caption>{_text(_name(framework))}: each control and its state</caption>"
+        yield f"<caption>{text(_name(framework))}: each control and its state</caption>"
         yield '<thead role="rowgroup"><tr role="row">'
         for column in columns:
             number = ' class="number"' if column in ("Rules", "Events") else ""
@@ -243,10 +212,10 @@ def _row(index: int, judged: Judged, covered: str) -> str:
     control, seen = judged.control, judged.seen
     kernel = _state(judged.state) + "".join(_setting(each) for each in judged.settings)
     cells = [
-        ("About", "", _text(control.title)),
+        ("About", "", text(control.title)),
         ("Rules", "number", str(len(judged.findings))),
         ("In the kernel", "", kernel),
-        ("Tasks covered", "", _text(covered)),
+        ("Tasks covered", "", text(covered)),
         ("Events", "number", _events(judged, seen)),
         ("Last seen", "", _last(judged, seen)),
     ]
@@ -267,7 +236,7 @@ def _setting(asked: Asked) -> str:
         now = f"is {asked.now}: set"
     else:
         now = f"is {asked.now}: not set"
-    return f'<span class="why">{_text(name)} {setting.value} required, {_text(now)}</span>'
+    return f'<span class="why">{text(name)} {setting.value} required, {text(now)}</span>'
 
 
 def _events(judged: Judged, seen: Seen | None) -> str:
@@ -289,10 +258,10 @@ def _details(report: Report) -> Iterable[str]:
     for index, judged in enumerate(report.controls):
         control = judged.control
         yield f'<article id="c{index}"><header>'
-        yield f"<h3>{_text(control.name)}</h3><span>{_text(control.title)}</span>"
+        yield f"<h3>{text(control.name)}</h3><span>{text(control.title)}</span>"
         yield f"{_state(judged.state)}</header>"
         if control.note:
-            yield f'<p class="soft">{_prose(control.note)}</p>'
+            yield f'<p class="soft">{prose(control.note)}</p>'
         if judged.seen is not None and judged.findings:
             yield from _counted(judged.seen)
         yield from (f"<p>{_setting(each)}</p>" for each in judged.settings)
@@ -311,7 +280,7 @@ def _counted(seen: Seen) -> Iterable[str]:
         line += (
             f" Not counted: {counted(seen.uncounted, 'rule')} with conditions that no row shows."
         )
-    yield f'<p class="soft">{_text(line)}</p>'
+    yield f'<p class="soft">{text(line)}</p>'
 
 
 def _rule(finding: RuleFinding, state: ControlState) -> str:
@@ -320,14 +289,14 @@ def _rule(finding: RuleFinding, state: ControlState) -> str:
     more = []
     if finding.by is not None:
         verb = "excluded by" if finding.state is ControlState.HIDDEN else "logged by"
-        more.append(f"{verb} {_code(printing.text(finding.by))}")
+        more.append(f"{verb} {code(printing.text(finding.by))}")
     if finding.lacking is not None:
-        more.append(f"{_code(finding.lacking)} does not exist")
-    more += [f"except what {_code(printing.text(each))} excludes" for each in finding.exceptions]
+        more.append(f"{code(finding.lacking)} does not exist")
+    more += [f"except what {code(printing.text(each))} excludes" for each in finding.exceptions]
     why = "".join(f'<span class="why">{each}</span>' for each in more)
     own = "" if finding.state is state else f"{_state(finding.state)} "
-    line = f'<span class="line">{own}{_text(where)}</span>'
-    return f'<li><div class="rule">{_code(printing.text(finding.rule))}{line}</div>{why}</li>'
+    line = f'<span class="line">{own}{text(where)}</span>'
+    return f'<li><div class="rule">{code(printing.text(finding.rule))}{line}</div>{why}</li>'
 
 
 def _legend(report: Report) -> Iterable[str]:
@@ -345,7 +314,7 @@ def _foot(report: Report) -> Iterable[str]:
     names = ", ".join(each.name for each in report.sources)
     yield "<footer>"
     yield (
-        f"<p>auditsvc {_text(report.version)} made this from {_text(names)}, {_time(report.made)}."
+        f"<p>auditsvc {text(report.version)} made this from {text(names)}, {_time(report.made)}."
         " It shows the state of the machine then; whether that meets a framework is for an auditor"
         " to judge.</p>"
     )

@@ -24,7 +24,7 @@ from auditsvc.errors import AuditsvcError, RuleError
 from auditsvc.kernel import Control
 from auditsvc.kernel.settings import read_settings
 from auditsvc.rule.files import read_text
-from auditsvc.ruleset.controls import SUFFIX, absent, controls, default, find
+from auditsvc.ruleset.controls import SUFFIX, controls, default, find, missing_folder
 from auditsvc.ruleset.controls import Control as SetControl
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def make_report(settings: Settings, sets: list[str] | None, days: int) -> Report
         kernel = _ask()
     except AuditsvcError as error:
         unknown["kernel"] = str(error)
-    judged = [judge(each, kernel, absent) for each in found]
+    judged = [judge(each, kernel, missing_folder) for each in found]
     now = int(time.time())
     try:
         judged = _counted(settings, judged, now - days * _DAY)

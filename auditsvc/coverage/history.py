@@ -16,7 +16,7 @@ last look, as it may be divided later, and a look counts only when all changes b
 known. Where the evidence is not sufficient, a moment is unknown, and no task is called
 covered or not covered for it. The model in `tests/fixtures/coverage_model.py` tests this.
 
-Times are seconds since boot. Pure but for `load` and `save`.
+Times are seconds since boot. Pure, except `load` and `save`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a decoder hands over: rows by table, raw lines, and counts, for one transaction."""
+"""The result of a decoder for one transaction: rows by table, raw lines, and counts."""
 
 from __future__ import annotations
 
@@ -12,30 +12,30 @@ if TYPE_CHECKING:
 
 Row = tuple[object, ...]
 
-# Bytes that rows count in `held`, beside their texts: about what a row takes in memory.
+# Bytes that are counted in `held` for a row, in addition to its texts: about its memory.
 EVENT_SIZE: Final = 200
 CHILD_SIZE: Final = 100  # a row of path, sockaddr, exec or record
-ROW_SIZE: Final = 100  # a dimension row, or a type that nobody knows
+ROW_SIZE: Final = 100  # a dimension row, or an unknown record type
 RAW_SIZE: Final = 200
 
 _NR: Final = 3  # columns of the table `syscall`
 _CONTEXT: Final = -1
 
 
-class Whole(Protocol):
-    """The rows of a batch in forms that a database takes whole, dimensions and facts alike."""
+class PackedRows(Protocol):
+    """The rows of a batch, dimensions and facts, in the bulk formats of the databases."""
 
     def pack(self) -> None:
-        """Make the image now, in this thread, for whoever asks for it later."""
+        """Make the image now, in this thread, for a later call of `image`."""
 
     def image(self) -> bytes:
-        """Give an SQLite database that holds each table; the order of rows is the decoder's."""
+        """Give an SQLite database with all tables; the order of rows is the decoder's."""
 
     def copy(self, table: str) -> bytes:
-        """Give a table's rows as PostgreSQL's binary COPY takes them; b"" if there are none."""
+        """Give a table's rows in PostgreSQL's binary COPY format; b"" if there are none."""
 
     def integers(self, table: str, column: int) -> set[int]:
-        """Give the integers in a column (by place, not 0) of a dimension table."""
+        """Give the distinct integers in a column (its index, not 0) of a dimension table."""
 
 
 class Facts(Mapping[str, "list[Row]"]):
@@ -45,9 +45,11 @@ class Facts(Mapping[str, "list[Row]"]):
         self,
         rows: Mapping[str, list[Row]] | None = None,
         weights: Mapping[str, list[int]] | None = None,
+        claimed: Collection[int] = (),
     ) -> None:
-        self._rows = {table: made for table, made in (rows or {}).items() if made}
+        self._rows = {table: found for table, found in (rows or {}).items() if found}
         self._weights = {table: counts for table, counts in (weights or {}).items() if counts}
+        self._claimed = frozenset(claimed)
 
     def __getitem__(self, table: str) -> list[Row]:
         return self._rows[table]
@@ -61,14 +63,23 @@ class Facts(Mapping[str, "list[Row]"]):
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Facts):
             return NotImplemented
-        return dict(self) == dict(other) and self.weights == other.weights
+        return (
+            dict(self) == dict(other)
+            and self.weights == other.weights
+            and self.claimed == other.claimed
+        )
 
     __hash__ = None  # type: ignore[assignment]
 
     @property
     def weights(self) -> dict[str, list[int]]:
-        """Of `syscall` and `event`, in step with the rows: records in each row's event."""
+        """For `syscall` and `event`: the number of records of each row's event."""
         return self._weights
+
+    @property
+    def claimed(self) -> frozenset[int]:
+        """Ids of events of which a line came as the kernel prints it, unless that is trusted."""
+        return self._claimed
 
     @property
     def count(self) -> int:
@@ -80,7 +91,7 @@ class Facts(Mapping[str, "list[Row]"]):
         return [*self._ids("syscall"), *self._ids("event")]
 
     def lone_ids(self) -> list[int]:
-        """Give the ids of the events that are no calls."""
+        """Give the ids of the events in the table `event`."""
         return self._ids("event")
 
     def _ids(self, table: str) -> list[int]:
@@ -88,20 +99,25 @@ class Facts(Mapping[str, "list[Row]"]):
 
     def span(self) -> tuple[int, int] | None:
         """Give the lowest and the highest id of a call, None if there is none."""
-        # By the id alone: behind equal ones stand columns that may be None in one of them.
+        # Compare only ids: with equal ids, later columns would be compared, which may be None.
         calls = self._ids("syscall")
         return (min(calls), max(calls)) if calls else None
 
+    def all_span(self) -> tuple[int, int] | None:
+        """Give the lowest and the highest id of any event, None if there is none."""
+        ends = [*(self.span() or ()), *self.lone_ids()]
+        return (min(ends), max(ends)) if ends else None
+
     def has_call(self, ids: Collection[int]) -> bool:
-        """Tell whether a call has one of these ids."""
+        """Whether a call has one of these ids."""
         return any(row[0] in ids for row in self._rows.get("syscall", ()))
 
     def numbers(self) -> set[int]:
-        """Give the numbers of the calls, each once."""
+        """Give the distinct numbers of the calls."""
         return {row[_NR] for row in self._rows.get("syscall", ()) if isinstance(row[_NR], int)}
 
     def pairs(self, numbers: Collection[int]) -> set[tuple[int, int]]:
-        """Give (context, number) of the calls with these numbers, each once."""
+        """Give the distinct pairs (context, number) of the calls with these numbers."""
         return {
             _pair(row[_CONTEXT], row[_NR])
             for row in self._rows.get("syscall", ())
@@ -114,25 +130,24 @@ class Batch:
     """Rows for one transaction.
 
     `dimensions` and `facts` map a table's name to tuples in the order of that
-    table's columns in `auditsvc.store.schema`. A dimension row comes at most
-    once between two clears of the decoder's caches and always before, or in,
-    the batch that first uses its id.
-    `facts.weights` has the number of records in each row's event, so that a duplicate
+    table's columns in `auditsvc.store.schema`. A dimension row is given at most
+    once between two clears of the decoder's caches, and not later than in the
+    batch that first uses its id.
+    `facts.weights` has the number of records of each row's event, so that duplicates
     can be counted in records.
-    `raw` holds (offset, line, reason): where the line began, in bytes from where
-    the decoder's own input began (negative for a line that `restore` brought in).
+    `raw` has (offset, line, reason): where the line began, in bytes from the beginning
+    of this decoder's input (negative for a line that came through `restore`).
     A run of NUL bytes is an empty line, with its length in the reason.
-    `counts` holds all of COUNTS, counted since the last batch.
-    `whole` has the same rows once more, where the decoder can give them so.
-    A record type that the tables do not know comes as a row of `record_type` in
-    `dimensions`.
+    `counts` has all of COUNTS, counted since the last batch.
+    `packed` has the same rows in bulk formats, if the decoder can make them.
+    An unknown record type is a row of `record_type` in `dimensions`.
     """
 
     dimensions: Mapping[str, list[Row]] = field(default_factory=dict)
     facts: Facts = field(default_factory=Facts)
     raw: list[tuple[int, bytes, str]] = field(default_factory=list)
     counts: dict[str, int] = field(default_factory=dict)
-    whole: Whole | None = field(default=None, compare=False)
+    packed: PackedRows | None = field(default=None, compare=False)
 
 
 def _pair(one: object, other: object) -> tuple[int, int]:

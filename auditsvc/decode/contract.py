@@ -1,16 +1,15 @@
 """The contract of a decoder: log lines in, rows of the star schema out.
 
-A decoder does no I/O and never reads a clock: time comes in as an argument
-(seconds, any monotonic origin), so that the same bytes give the same rows.
+A decoder does no I/O and never reads a clock: the time is an argument (seconds from any
+monotonic origin), so that the same bytes give the same rows.
 
-What must hold:
+Invariants:
 
 * Any split of a byte stream over `feed` calls gives the same rows in the same order.
-* A fresh decoder that is given `pending()` through `restore`, and then the rest of
-  the stream, gives the rows that the first one would have given.
-* Every record that goes in is accounted for:
-  received = stored + end + raw + open, where open is `open_records` (and what
-  `restore` brought in counts as received).
+* A new decoder that gets `pending()` through `restore`, and then the rest of the stream,
+  gives the rows that the first one would have given.
+* Every record is accounted for: received = stored + end + raw + open, where open is
+  `open_records` (and records from `restore` count as received).
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 
 
 IDLE: Final = 2.0
-"""Seconds of arrival time after which an unfinished event ends."""
+"""Seconds of arrival time after which an incomplete event ends."""
 
 MAX_OPEN: Final = 4096
 """Events that may be open at once."""
@@ -32,10 +31,11 @@ MAX_OPEN: Final = 4096
 COUNTS: Final = (
     "received",  # lines that are not blank
     "stored",  # records that are part of a row
-    "end",  # EOE records: they end an event and hold nothing else
-    "raw",  # lines kept as they are, because they are not records
-    "gap",  # serials not seen; may fall again when a late one comes
-    "kernel_lost",  # records the kernel gave up (its `lost`), as the collector noted them
+    "end",  # EOE records: they end an event and have no other content
+    "raw",  # lines that are kept raw, because they are not records
+    "gap",  # serials not seen; can decrease when a late one arrives
+    "kernel_lost",  # records the kernel lost (its `lost`), as the collector recorded them
+    "told_lost",  # records that are missing in a kernel's log, as that log says
     "spool_lost",  # records the collector could not write
 )
 
@@ -44,7 +44,7 @@ class Decoder(Protocol):
     """Turns log lines into rows."""
 
     name: str
-    """`reference` or `native`, as `--version` shows it."""
+    """`reference` or `native`, as shown by `--version`."""
 
     @property
     def open_records(self) -> int:
@@ -52,38 +52,39 @@ class Decoder(Protocol):
 
     @property
     def held(self) -> int:
-        """About how many bytes the rows hold that `take` would give, the same for all decoders."""
+        """Approximate size in bytes of the rows that `take` would give; equal in all decoders."""
 
     def feed(self, data: bytes, now: float) -> None:
-        """Take the next bytes of the stream, split anywhere."""
+        """Decode the next bytes of the stream, which may be split anywhere."""
 
     def expire(self, now: float) -> None:
-        """End the events of which nothing came for the idle time before `now`."""
+        """End the events without a new record during the idle time before `now`."""
 
     def finish(self) -> None:
-        """End everything: no more input will come."""
+        """End all events, at the end of the input."""
 
     def take(self) -> Batch:
-        """Hand over the rows made since the last call."""
+        """Give the rows made since the last call."""
 
     def pending(self) -> bytes:
-        """Give what a restart needs, for `restore` alone to read.
+        """Give the state for a restart, to be read by `restore` only.
 
-        First lines `#gap SERIAL MILLISECONDS[,SPAN[,FROM-TO]...][ NODE]`, one a host, with
-        the highest serial and time seen, and which serials of the SPAN behind it were not;
-        then the lines of the open events in the order in which
-        those were opened; last the unfinished line.
+        First a line `#gap SERIAL MILLISECONDS[,SPAN[,FROM-TO]...][ NODE]` for each host,
+        with the highest serial and time seen, and which serials of the SPAN before it were
+        not; and `#lost COUNT`, the last count in a kernel's log; then the
+        lines of the open events in the order in which the events were opened; `#rest` if
+        the last bytes belong to a line that was split; last the incomplete line.
         """
 
     def restore(self, pending: bytes, now: float) -> None:
-        """Take `pending()` of an earlier decoder, without counting it as received."""
+        """Restore `pending()` of an earlier decoder, without counting it as received."""
 
     def pin(self, table: str, content: Row, row_id: int) -> None:
         """Use `row_id` for the dimension row with this content from now on.
 
-        `content` is the row without its id. The store calls this when the usual
-        id already stands for other content.
+        `content` is the row without its id. The store calls this when the usual id is
+        already used for other content.
         """
 
     def forget(self) -> None:
-        """Empty the caches (pins stay): every dimension row is handed over again."""
+        """Empty the caches (pins stay): every dimension row is given again."""

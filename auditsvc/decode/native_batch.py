@@ -1,6 +1,6 @@
-"""Rows that the native core keeps: tuples are made of the tables that somebody reads.
+"""The rows of a batch in the native core; a table's rows become tuples when they are read.
 
-A store that takes them whole (`interface.Whole`) reads none.
+A store that uses the bulk formats (`batch.PackedRows`) reads none of them.
 """
 
 from __future__ import annotations
@@ -24,10 +24,14 @@ def batch_of(
     raw: list[tuple[int, bytes, str]],
     counts: dict[str, int],
 ) -> Batch:
-    """Make a batch of what the native decoder gives; `unknown` are rows of `record_type`."""
+    """Make a batch from the native decoder's results; `unknown` are rows of `record_type`."""
     dimensions, facts = native.tables
     return Batch(
-        _Dimensions(native, dimensions, unknown), _Facts(native, facts), raw, counts, _Whole(native)
+        _Dimensions(native, dimensions, unknown),
+        _Facts(native, facts),
+        raw,
+        counts,
+        _Packed(native),
     )
 
 
@@ -73,6 +77,10 @@ class _Facts(_Tables, Facts):
         found = {table: self._native.weights(table) for table in self._tables}
         return {table: counts for table, counts in found.items() if counts}
 
+    @cached_property
+    def claimed(self) -> frozenset[int]:
+        return frozenset(self._native.claimed())
+
     @property
     def count(self) -> int:
         return self._native.events
@@ -96,8 +104,8 @@ class _Facts(_Tables, Facts):
         return self._native.pairs(set(numbers))
 
 
-class _Whole:
-    """Implements `auditsvc.decode.batch.Whole`."""
+class _Packed:
+    """Implements `auditsvc.decode.batch.PackedRows`."""
 
     def __init__(self, native: NativeBatch) -> None:
         self._native = native
@@ -107,7 +115,7 @@ class _Whole:
         self._image = self._native.image()
 
     def image(self) -> bytes:
-        image, self._image = self._image, b""  # who takes it keeps it
+        image, self._image = self._image, b""  # the caller keeps it
         return image or self._native.image()
 
     def copy(self, table: str) -> bytes:

@@ -1,6 +1,6 @@
-"""How an event ended, as the columns `state` hold it.
+"""How an event ended: the values of the columns `state`.
 
-Views show every code of PARTIAL and above as `partial`; the view `partials` gives the reason.
+Views show codes from PARTIAL on as `partial`; the view `partials` gives the reason.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ from typing import Final
 COMPLETE: Final = 0
 NO_EXIT: Final = 1  # the task ended inside the call: no success=, no exit=
 PARTIAL: Final = 2  # codes from here on
-TIMEOUT: Final = 2  # nothing of it came for the idle time
+TIMEOUT: Final = 2  # no record of it arrived for the idle time
 EVICTED: Final = 3  # too many events were open
 END_OF_INPUT: Final = 4  # the input ended first
-DISPLACED: Final = 5  # another SYSCALL came under the same node, time and serial
+DISPLACED: Final = 5  # another SYSCALL arrived with the same node, time and serial
 TRUNCATED: Final = 6  # a record ended early (EXECVE with fewer arguments than argc)
-ORPHAN: Final = 7  # records whose SYSCALL never came
+ORPHAN: Final = 7  # records whose SYSCALL never arrived
 
 STATE_REASON: Final = {
     TIMEOUT: "timeout",

@@ -8,20 +8,20 @@ from auditsvc.host import system_module
 
 
 def bindings() -> DoctorFinding:
-    """Which module `audit` is used, and whether another stands before it."""
+    """Which module `audit` is used, and whether another comes before it in the path."""
     name = "module audit"
     try:
         found = system_module.found_at()
     except AuditsvcError as error:
         return DoctorFinding(
-            name, Level.ERROR, error.what, "nothing that asks the kernel works", error.hint
+            name, Level.ERROR, error.what, "commands that need the kernel do not work", error.hint
         )
     if others := system_module.others():
         return DoctorFinding(
             name,
             Level.WARNING,
-            f"{others[0]} stands before {found}",
-            "it is not used; who put it there may have meant it to be",
-            f"see whose it is, then take {others[0]} away",
+            f"{others[0]} comes before {found}",
+            "it is not used, but somebody may have put it there so that it would be",
+            f"find out where it comes from, then remove {others[0]}",
         )
     return ok(name, f"the distribution's: {found}")

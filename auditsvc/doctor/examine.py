@@ -193,6 +193,8 @@ def _of_storage(settings: Settings | AuditsvcError, file: Path) -> Iterator[Doct
     yield from _check("spool: names", lambda: storage.spool_names(settings))
     yield from _check("disk: store", lambda: storage.store_room(settings))
     yield from _check("store", lambda: storage.store(settings))
+    yield from _check("store: readers", lambda: storage.readers(settings))
+    yield from _check("service: store", lambda: storage.loading(settings))
     yield from _check("decoder", lambda: storage.decoder(settings))
 
 

@@ -89,7 +89,7 @@ def uring(rules: Sequence[Rule]) -> DoctorFinding:
 
 def only_64_bit(rules: Sequence[Rule], machine: Machine) -> DoctorFinding:
     """Rules for 64-bit calls only, where 32-bit programs run too."""
-    name, host = "rules: 32-bit calls", Host.here()
+    name, host = "rules: 32-bit calls", Host.local()
     wide, narrow = host.family("b64"), host.family("b32")
     if wide is None or narrow is None:
         return ok(name, "this machine has only one kind of calls")

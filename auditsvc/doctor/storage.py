@@ -14,19 +14,40 @@ from sqlalchemy.exc import ArgumentError
 
 from auditsvc.doctor.finding import DoctorFinding, Level, ok
 from auditsvc.errors import AuditsvcError
+from auditsvc.host.processes import name_of
 from auditsvc.native import is_built, native_core
 from auditsvc.plural import counted
-from auditsvc.spool.segments import strangers
+from auditsvc.runtime.service_state import read_state
+from auditsvc.spool.segments import foreign_files
+from auditsvc.store import sqlite
+from auditsvc.store.read.limits import Limits
 from auditsvc.store.read.sql import run_query
+from auditsvc.store.sqlite import SQLite
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from auditsvc.config import Settings
+    from auditsvc.decode.batch import Row
 
 _OTHERS_WRITE: Final = 0o022
 _OTHERS_READ: Final = 0o055
 _STORE_RESERVE: Final = 1 << 30
+_LONG_SECONDS: Final = 300
+_PATIENCE: Final = Limits(seconds=10)
+
+# Sessions that block one of ours; every role may read these, and those of its own role.
+_BLOCKING: Final = """
+    SELECT DISTINCT b.pid, b.usename, b.application_name
+    FROM pg_stat_activity a
+    CROSS JOIN LATERAL unnest(pg_blocking_pids(a.pid)) AS blocking(pid)
+    JOIN pg_stat_activity b ON b.pid = blocking.pid
+    WHERE a.datname = current_database() AND a.application_name = 'auditsvc'"""
+_LONG: Final = """
+    SELECT pid, usename, application_name FROM pg_stat_activity
+    WHERE datname = current_database() AND pid <> pg_backend_pid()
+        AND application_name <> 'auditsvc'
+        AND xact_start < clock_timestamp() - interval '{} seconds'"""
 
 
 def _free(path: Path) -> int:
@@ -58,7 +79,7 @@ def spool_room(settings: Settings, free: Callable[[Path], int] = _free) -> Docto
 def spool_names(settings: Settings) -> DoctorFinding:
     """Files among the segments that are not segments."""
     name, folder = "spool: names", settings.spool_directory
-    found = strangers(folder)
+    found = foreign_files(folder)
     if not found:
         return ok(name, "every file is a segment")
     return DoctorFinding(
@@ -101,7 +122,7 @@ def store(settings: Settings) -> DoctorFinding:
             )
         if path is not None and not os.access(path, os.R_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
-        with run_query(settings.store, "SELECT count(*) FROM ledger") as rows:
+        with run_query(settings.store, "SELECT count(*) FROM ledger", _PATIENCE) as rows:
             list(rows)
     except AuditsvcError as error:
         return DoctorFinding(
@@ -112,6 +133,72 @@ def store(settings: Settings) -> DoctorFinding:
             error.hint or "auditsvc migrate, or correct the setting `store`",
         )
     return ok(name, f"answers ({make_url(settings.store).render_as_string(hide_password=True)})")
+
+
+def loading(settings: Settings) -> DoctorFinding:
+    """Whether the running service can store its rows."""
+    name = "service: store"
+    state = read_state(settings.runtime_directory)
+    if state is None:
+        return ok(name, "no service runs")
+    if not state.store_trouble:
+        return ok(name, f"rows are stored ({state.spool_waiting} bytes of log wait)")
+    return DoctorFinding(
+        name,
+        Level.ERROR,
+        state.store_trouble,
+        f"{state.spool_waiting} bytes of log wait in the spool until they can be stored",
+        "see `service` in auditsvc status; fix the store: the service then continues by itself",
+    )
+
+
+def readers(settings: Settings) -> DoctorFinding:
+    """Which readers run so long that old rows cannot be cleaned up, or block the writer."""
+    name, path = "store: readers", sqlite_file(settings.store)
+    if path is None:
+        return _sessions(settings, name)
+    database = SQLite(make_url(settings.store))
+    size = database.wal_bytes
+    if size <= sqlite.WAL_BOUND:
+        return ok(name, f"the write-ahead log has {_bytes(size)}")
+    pids = database.readers()
+    who = ", ".join(f"pid {pid} ({name_of(pid)})" for pid in pids) or "unknown"
+    return DoctorFinding(
+        name,
+        Level.WARNING,
+        f"the write-ahead log has {_bytes(size)}; its readers: {who}",
+        "everything written since a reader began stays in the log, which grows until it ends",
+        f"end it: kill {' '.join(map(str, pids))}" if pids else "see who has it open: fuser FILE",
+    )
+
+
+def _sessions(settings: Settings, name: str) -> DoctorFinding:
+    with run_query(settings.store, _BLOCKING, _PATIENCE) as rows:
+        blocking = [_session(row) for row in rows]
+    if blocking:
+        return DoctorFinding(
+            name,
+            Level.ERROR,
+            f"{', '.join(blocking)} blocks a session of ours",
+            "rows wait in the spool meanwhile",
+            "end it: SELECT pg_terminate_backend(PID)",
+        )
+    with run_query(settings.store, _LONG.format(_LONG_SECONDS), _PATIENCE) as rows:
+        long = [_session(row) for row in rows]
+    if long:
+        return DoctorFinding(
+            name,
+            Level.WARNING,
+            f"{', '.join(long)} has been in one transaction for more than {_LONG_SECONDS} s",
+            "rows deleted or replaced since it began cannot be cleaned up until it ends",
+            "end it: SELECT pg_terminate_backend(PID)",
+        )
+    return ok(name, "no visible session blocks ours")
+
+
+def _session(row: Row) -> str:
+    pid, role, program = row
+    return f"pid {pid} ({role or 'an unknown role'}, {program or 'unnamed'})"
 
 
 def sqlite_file(url: str) -> Path | None:

@@ -1,1 +1,1 @@
-"""What an event means to people: its kind, and a sentence on it."""
+"""What an event means: its kind, and one line of text about it."""

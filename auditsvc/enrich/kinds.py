@@ -1,14 +1,14 @@
-"""What kind of event it is, which the journal's MESSAGE_ID says, and how grave its outcome is.
+"""The kind of an event, which is the journal's MESSAGE_ID, and its priority.
 
 `packaging/auditsvc.catalog` explains each kind to `journalctl --catalog`; a test holds
-the two together. The ids were drawn once and never change.
+the two together. The ids are random and never change.
 
 Priorities (syslog(3)), the first that fits:
 
-    err      3   an anomaly (ANOM_*, INTEGRITY_* that failed, an intrusion detector's word),
-                 or a hole in the evidence (DAEMON_ERR, DAEMON_ABORT)
+    err      3   an anomaly (ANOM_*, failed INTEGRITY_*, a report of an intrusion detector),
+                 or lost evidence (DAEMON_ERR, DAEMON_ABORT)
     warning  4   refused: EACCES, EPERM, a label's denial (AVC), a failed login, a seccomp kill
-    notice   5   failed otherwise; or it changed what guards the host (kernel modules, the
+    notice   5   failed otherwise; or it changed the host's security (kernel modules, the
                  clock, audit itself, accounts)
     info     6   everything else
 """
@@ -34,12 +34,12 @@ class Kind:
     message_id: str
     calls: frozenset[str] = frozenset()
     """System calls of this kind, by name."""
-    guards: bool = False
-    """Whether it changes what guards the host: notice, though it succeeded."""
+    security: bool = False
+    """Whether it changes the host's security: notice, also if it succeeded."""
 
 
-def _kind(name: str, message_id: str, calls: str = "", *, guards: bool = False) -> Kind:
-    return Kind(name, message_id, frozenset(calls.split()), guards)
+def _kind(name: str, message_id: str, calls: str = "", *, security: bool = False) -> Kind:
+    return Kind(name, message_id, frozenset(calls.split()), security)
 
 
 FILE: Final = _kind(
@@ -72,7 +72,7 @@ KERNEL: Final = _kind(
     "5aab3b6826a24bc6b0cf9ee089acaba9",
     "init_module finit_module delete_module kexec_load kexec_file_load bpf perf_event_open"
     " reboot iopl ioperm syslog lsm_set_self_attr swapon swapoff quotactl quotactl_fd",
-    guards=True,
+    security=True,
 )
 MOUNT: Final = _kind(
     "mount",
@@ -84,7 +84,7 @@ TIME: Final = _kind(
     "time",
     "11403546d64f4e148aea9fcc8be08fc5",
     "settimeofday clock_settime clock_settime64 stime adjtimex clock_adjtime clock_adjtime64",
-    guards=True,
+    security=True,
 )
 PROCESS: Final = _kind(
     "process",
@@ -93,9 +93,9 @@ PROCESS: Final = _kind(
     " process_vm_readv process_vm_writev process_madvise prlimit64 setrlimit setpriority"
     " sched_setscheduler kcmp fork vfork clone clone3 exit exit_group",
 )
-AUDIT: Final = _kind("audit", "c6194c31e566483c8f7d60afa1487b30", guards=True)
+AUDIT: Final = _kind("audit", "c6194c31e566483c8f7d60afa1487b30", security=True)
 USER: Final = _kind("user", "c7d2c5c65a01462f887581edfd9c571e")
-ACCOUNT: Final = _kind("account", "411b494d39af45dabbba9623000a3fe9", guards=True)
+ACCOUNT: Final = _kind("account", "411b494d39af45dabbba9623000a3fe9", security=True)
 DENIAL: Final = _kind("denial", "f48e0bdbb23c42f0b9cc66eff2426ddf")
 ANOMALY: Final = _kind("anomaly", "d91b084d50844eb8879632afbfb9dc10")
 SERVICE: Final = _kind("service", "60a016cbb3fa4a4aa5d3ab2e345984ac")
@@ -103,7 +103,7 @@ CALL: Final = _kind("call", "9cfc3b1a9a8f489eb51e13b682aa02d5")
 OTHER: Final = _kind("other", "e99e191339904eb2b4313b1dd0940973")
 
 FORWARDER: Final = _kind("forwarder", "448dc2822b3541f48f6f5d4863d711db")
-"""No event: the forwarder's own entries, when it begins and when journald dropped some."""
+"""Not an event: the forwarder's own entries, at its start and when journald dropped some."""
 
 KINDS: Final = (
     *(FILE, PROGRAM, NETWORK, PRIVILEGE, KERNEL, MOUNT, TIME, PROCESS, AUDIT, USER, ACCOUNT),
@@ -142,7 +142,7 @@ _SERVICES: Final = frozenset(
         "USYS_CONFIG",
     ]
 )
-_HOLES: Final = frozenset(("DAEMON_ERR", "DAEMON_ABORT"))
+_LOSSES: Final = frozenset(("DAEMON_ERR", "DAEMON_ABORT"))
 _REFUSED: Final = frozenset(("SECCOMP", "AVC", "USER_AVC", "SELINUX_ERR", "USER_SELINUX_ERR"))
 _AUDIT_TYPES: Final = frozenset(("CONFIG_CHANGE", "FEATURE_CHANGE", "REPLACE"))
 
@@ -180,13 +180,13 @@ def priority_of_call(kind: Kind, success: int | None, result: int | None) -> int
     """Give the priority of a system call: `success` 1, 0 or None, `result` as the kernel's exit."""
     if success == 0:
         return WARNING if result in (_EPERM, _EACCES) else NOTICE
-    return NOTICE if kind.guards else INFO
+    return NOTICE if kind.security else INFO
 
 
 def priority_of_type(kind: Kind, type_name: str, fields: Mapping[str, object]) -> int:
     """Give the priority of an event without a system call, from its type and `res=`."""
     failed = fields.get("res") in ("failed", "0", "no") or fields.get("success") == "no"
-    if type_name in _HOLES:
+    if type_name in _LOSSES:
         return ERR
     if kind is ANOMALY:
         return INFO if type_name.startswith("INTEGRITY_") and not failed else ERR
@@ -196,4 +196,4 @@ def priority_of_type(kind: Kind, type_name: str, fields: Mapping[str, object]) -
         return WARNING if (denied or failed) and not granted else NOTICE
     if failed:
         return WARNING if kind in (USER, ACCOUNT) else NOTICE
-    return NOTICE if kind.guards else INFO
+    return NOTICE if kind.security else INFO

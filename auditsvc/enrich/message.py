@@ -1,10 +1,9 @@
-r"""An event as one line that a person reads: who, what program, what call, on what, what result.
+r"""An event as one line for people: who, program, call, object, result.
 
     alice as root: cat[4711] openat /etc/shadow: EACCES
     root: useradd[812] USER_MGMT op=add-user acct=mallory: success
 
-The line is for eyes: control bytes are shown as \xHH, long things are cut short. What it
-leaves out stands in the entry's fields.
+Control bytes are shown as \xHH, and long text is cut. The entry's fields have everything.
 """
 
 from __future__ import annotations
@@ -22,18 +21,18 @@ if TYPE_CHECKING:
     UserName = Callable[[int], str | None]
     """Name of a uid; None if it has none."""
 
-_ADDRESS, _MASK = 1 << 32, (1 << 64) - 1  # a result from the first on is an address
+_ADDRESS, _MASK = 1 << 32, (1 << 64) - 1  # from _ADDRESS on, a result is an address
 _LONGEST: Final = 512  # of a part, in characters
-_TOLD: Final = ("op", "acct", "id", "unit", "hostname", "addr", "terminal", "cmd", "sig", "key")
+_SHOWN: Final = ("op", "acct", "id", "unit", "hostname", "addr", "terminal", "cmd", "sig", "key")
 
 
 def caller(context: Row, user: UserName) -> str:
-    """Write how the line of a system call begins: who, what program."""
+    """Write the beginning of a system call's line: who, program."""
     return f"{_who(context, user)}: {_text(context['comm'], '?')}[{context['pid']}]"
 
 
 def message_of_call(event: Event, begin: str) -> str:
-    """Write the line of an event with a system call, which begins as `caller` gives it."""
+    """Write the line of an event with a system call; `begin` is from `caller`."""
     call = event.call
     assert call is not None
     result = _result(call.success, call.exit)
@@ -45,7 +44,7 @@ def message_of_call(event: Event, begin: str) -> str:
 
 
 def message_of_type(event: Event, user: UserName) -> str:
-    """Write the line of an event without one."""
+    """Write the line of an event without a system call."""
     row = event.event
     assert row is not None
     fields: Mapping[str, Any] = row["fields"] or {}
@@ -56,7 +55,7 @@ def message_of_type(event: Event, user: UserName) -> str:
     parts.append(str(row["type"]))
     if row["type"] == "URINGOP" and _is_number(fields.get("uring_op")):
         parts.append(names.uring_op_name(int(fields["uring_op"])) or "")
-    parts += [f"{name}={_text(fields[name], '?')}" for name in _TOLD if fields.get(name)]
+    parts += [f"{name}={_text(fields[name], '?')}" for name in _SHOWN if fields.get(name)]
     if on := _object(event):
         parts.append(on)
     result = fields.get("res") or {"yes": "success", "no": "failed"}.get(fields.get("success", ""))
@@ -83,7 +82,7 @@ def _text(value: object, absent: str) -> str:
 
 
 def _who(row: Mapping[str, Any], user: UserName) -> str:
-    """Give who logged in, and as whom the program acts if that is another."""
+    """Give who logged in, and the acting user if it is another."""
     auid, acting = row["auid"], row["euid"]
 
     def named(number: int) -> str:
@@ -97,7 +96,7 @@ def _who(row: Mapping[str, Any], user: UserName) -> str:
 
 
 def _object(event: Event) -> str:
-    """Give what the call was about: the program's arguments, files, addresses, processes."""
+    """Give the objects of the call: the program's arguments, files, addresses, processes."""
     if event.call is not None and event.call.argv:
         return _text(" ".join(_quoted(word) for word in event.call.argv), "")
     found = [

@@ -1,27 +1,27 @@
 """A whole event -> the fields of one journal entry. Pure.
 
-In: `store.whole.Event`. Out: the entry's datagram (see `wire`), or its fields one by one,
+In: `store.read.events.Event`. Out: the entry's datagram (see `wire`), or a list of its fields
 as sd_journal_sendv(3) takes them: `FIELD=value`, where a value is any bytes. What must hold:
 
 * Every column of every row of the event can be read back from the entry. A column of
-  `syscalls` or `events` is the field that CALL_FIELDS and EVENT_FIELDS name; NULL is no
-  field. Lists are JSON, in AUDITSVC_ARGV, _PATHS, _SOCKADDRS, _RECORDS and _FIELDS.
-* For searching, each value of those lists is a field of its own as well, repeated where
-  there are several: journald keeps the values of a repeated field as a set, without
-  order, which is why the JSON is there.
+  `syscalls` or `events` is the field in CALL_FIELDS or EVENT_FIELDS; NULL is no field.
+  Lists are JSON, in AUDITSVC_ARGV, _PATHS, _SOCKADDRS, _RECORDS and _FIELDS.
+* For searching, each value of those lists is also a field of its own, repeated if there
+  are several: journald keeps the values of a repeated field as a set, without order,
+  therefore the JSON is needed too.
 * Names are journald's: AUDIT_FIELD_ and the kernel's name in capitals, `-` as `_`
   (map_generic_field in journald-audit.c). Its own `_AUDIT_...` only journald may write.
-* journald throws away an entry of more than 1024 fields, and a field whose name is
-  longer than 64 or not of [A-Z0-9_]; sd_journal_sendv refuses (EINVAL) what needs more
-  than IOV_MAX pieces, and it makes 2 of a field, 5 of one with a newline. So none of
-  these is made here. Where the limit bites, repeated fields are left out, and
-  AUDITSVC_LEFT_OUT says how many.
+* journald drops an entry of more than 1024 fields, and a field whose name is longer than
+  64 or not of [A-Z0-9_]; sd_journal_sendv refuses (EINVAL) what needs more than IOV_MAX
+  pieces, and it makes 2 of a field, 5 of one with a newline. So none of these is made
+  here. Where the limit is reached, repeated fields are left out, and AUDITSVC_LEFT_OUT
+  has their number.
 
-Raw values stand under the kernel's names; what they mean beside them, as in
-AUDIT_FIELD_EXIT=-13 with AUDIT_FIELD_EXIT_NAME=EACCES, but for the name of arch and
-syscall, which are what people ask for: their numbers are in ..._NR.
+Raw values have the kernel's names, and their meaning has its own field, as in
+AUDIT_FIELD_EXIT=-13 with AUDIT_FIELD_EXIT_NAME=EACCES. Arch and syscall are different, as
+people search for their names: their numbers are in ..._NR.
 
-What many events share (a `store.whole.Row`) is made once.
+What many events share (a `store.read.events.Row`) is made once.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ MOST_PIECES: Final = 1000
 """Below IOV_MAX, 1024, with room for what the sender adds."""
 
 _FEW: Final = 64
-"""So many fields more fit an entry, newlines or not: the others are below 128."""
+"""So many more fields always fit into an entry: the others are fewer than 128."""
 
 _CALL_TYPE: Final = b"AUDIT_TYPE_NAME=SYSCALL\n"
 _LARGE, _LONG = 32 << 10, 4 << 10  # bytes
@@ -74,9 +74,9 @@ CALL_FIELDS: Final[Mapping[str, str]] = _COMMON | {
     "argv": "AUDITSVC_ARGV",
     **{name: f"AUDIT_FIELD_{name.upper()}" for name in (*_OWN, *CONTEXT_IDS, *_TEXTS)},
 }
-"""Where a column of the view `syscalls` stands in the entry.
+"""Field of the entry for each column of the view `syscalls`.
 
-Of several keys AUDIT_FIELD_KEY has each, and AUDITSVC_KEYS what the column says.
+With several keys, AUDIT_FIELD_KEY is repeated, and AUDITSVC_KEYS has the column's value.
 """
 
 EVENT_FIELDS: Final[Mapping[str, str]] = (
@@ -95,7 +95,7 @@ _OURS: Final = frozenset(
         *(f"AUDIT_FIELD_{name}_NAME" for name in ("AUID", "UID", "EUID")),
     )
 )
-"""Fields that say one thing in an entry: those of further records do not mix with them."""
+"""Fields with one value in an entry: fields of further records are not added to them."""
 
 _KEY_SEPARATOR: Final = ","  # as the column `key` shows it
 _NOT_A_NAME: Final = re.compile("[^A-Z0-9_]")
@@ -140,9 +140,9 @@ _HEADS: Final = {
 
 
 def head(kind: kinds.Kind, priority: int, message: str) -> bytes:
-    """Give what every entry of ours begins with, framed."""
-    said = b"MESSAGE=" + message.encode(errors="replace")
-    return framed(said) + _HEADS[kind.name, priority]
+    """Give the framed fields with which each of our entries begins."""
+    text = b"MESSAGE=" + message.encode(errors="replace")
+    return framed(text) + _HEADS[kind.name, priority]
 
 
 def entry(event: Event, user: UserName, *, object_pid: bool = False) -> list[bytes]:
@@ -154,30 +154,30 @@ def datagram(event: Event, user: UserName, *, object_pid: bool = False) -> bytes
     """Give an event's entry.
 
     `user` gives names for uids of the event's host. `object_pid` asks for OBJECT_PID, to
-    which journald adds what the process is just now: only for a fresh event of this host.
+    which journald adds facts of the current process: only for a fresh event of this host.
     """
-    made: list[bytes] = []
+    parts: list[bytes] = []
     more: dict[bytes, None] = {}
     if event.call is not None:
-        _call(made, more, event, event.call, user)
+        _call(parts, more, event, event.call, user)
     elif event.event is not None:
-        _type(made, more, event, event.event, user)
+        _type(parts, more, event, event.event, user)
     if event.paths or event.sockaddrs or event.records:
-        hanging = _hanging(event)
-        made.append(hanging.block)
+        attached = _attached(event)
+        parts.append(attached.block)
         if object_pid and (pid := _object_pid(event)):
-            made.append(b"OBJECT_PID=%d\n" % pid)
-        if not more and hanging.joined is not None:
-            made.append(hanging.joined)
+            parts.append(b"OBJECT_PID=%d\n" % pid)
+        if not more and attached.joined is not None:
+            parts.append(attached.joined)
         else:
-            more.update(hanging.more)
+            more.update(attached.more)
     if more:
-        made += more if len(more) <= _FEW else _limited(made, list(more))
-    return b"".join(made)
+        parts += more if len(more) <= _FEW else _limited(parts, list(more))
+    return b"".join(parts)
 
 
 def shortened(fields: Sequence[bytes]) -> list[bytes]:
-    """Leave out the long fields of a large entry, for a journal that is too small for it."""
+    """Leave out the long fields of an entry that is too large for the journal."""
     if sum(map(len, fields)) <= _LARGE:
         return list(fields)
     kept = [each for each in fields if len(each) <= _LONG]
@@ -185,7 +185,7 @@ def shortened(fields: Sequence[bytes]) -> list[bytes]:
 
 
 def _call(
-    made: list[bytes], more: dict[bytes, None], event: Event, call: Call, user: UserName
+    parts: list[bytes], more: dict[bytes, None], event: Event, call: Call, user: UserName
 ) -> None:
     context = call.context
     auid, uid, euid = context["auid"], context["uid"], context["euid"]
@@ -217,12 +217,12 @@ def _call(
     if success is not None:
         text += "AUDIT_FIELD_SUCCESS=yes\n" if success else _failed(code)
     priority = kinds.priority_of_call(kind, success, code)
-    made.append(head(kind, priority, message_of_call(event, known.begin)))
-    made += (text.encode(), known.block)
+    parts.append(head(kind, priority, message_of_call(event, known.begin)))
+    parts += (text.encode(), known.block)
     if known.keys:
         more.update(known.keys)
     if argv is not None:
-        made.append(b"AUDITSVC_ARGV=" + _json(argv) + b"\n")
+        parts.append(b"AUDITSVC_ARGV=" + _json(argv) + b"\n")
         more.update(dict.fromkeys(framed(b"AUDIT_FIELD_ARGV=" + _bytes(word)) for word in argv))
 
 
@@ -233,7 +233,7 @@ def _failed(code: int | None) -> str:
 
 
 class _Caller(NamedTuple):
-    """What the calls of one context have in common."""
+    """The common part of the calls of one context."""
 
     begin: str
     block: bytes
@@ -243,9 +243,9 @@ class _Caller(NamedTuple):
 
 @lru_cache(4096)
 def _caller(context: Row, auid: str | None, uid: str | None, euid: str | None) -> _Caller:
-    """Make what calls of a context share; its users' names are given."""
+    """Make the common part of a context's calls; its users' names are given."""
     users = {context["auid"]: auid, context["uid"]: uid, context["euid"]: euid}
-    made = [
+    parts = [
         framed(CALL_FIELDS[column].encode() + b"=" + _bytes(context[column]))
         for column in _CONTEXT
         if column != "key" and context[column] is not None
@@ -254,63 +254,63 @@ def _caller(context: Row, auid: str | None, uid: str | None, euid: str | None) -
     if (key := context["key"]) is not None:
         several = _KEY_SEPARATOR in key
         name = b"AUDITSVC_KEYS=" if several else b"AUDIT_FIELD_KEY="
-        made.append(framed(name + key.encode()))
+        parts.append(framed(name + key.encode()))
         if several:
             each = key.split(_KEY_SEPARATOR)
             keys = dict.fromkeys(framed(b"AUDIT_FIELD_KEY=" + one.encode()) for one in each)
     number = None if context["arch"] is None else names.arch_number(context["arch"])
     if number is not None:
-        made.append(b"AUDIT_FIELD_ARCH_NR=%x\n" % number)
-    _user_names(made, context, users.get)
-    made.append(_CALL_TYPE)
-    return _Caller(caller(context, users.get), b"".join(made), keys)
+        parts.append(b"AUDIT_FIELD_ARCH_NR=%x\n" % number)
+    _user_names(parts, context, users.get)
+    parts.append(_CALL_TYPE)
+    return _Caller(caller(context, users.get), b"".join(parts), keys)
 
 
 def _type(
-    made: list[bytes],
+    parts: list[bytes],
     more: dict[bytes, None],
     event: Event,
     row: Mapping[str, Any],
     user: UserName,
 ) -> None:
-    told = row["fields"] or {}
+    values = row["fields"] or {}
     kind = kinds.kind_of_type(row["type"])
-    priority = kinds.priority_of_type(kind, row["type"], told)
-    made.append(head(kind, priority, message_of_type(event, user)))
-    made += [
+    priority = kinds.priority_of_type(kind, row["type"], values)
+    parts.append(head(kind, priority, message_of_type(event, user)))
+    parts += [
         framed(name + _bytes(value))
         for column, name in _EVENT_TEXT
         if (value := row[column]) is not None
     ]
     if row["fields"] is not None:
-        made.append(b"AUDITSVC_FIELDS=" + _json(told) + b"\n")
-    _user_names(made, row, user)
+        parts.append(b"AUDITSVC_FIELDS=" + _json(values) + b"\n")
+    _user_names(parts, row, user)
     more[framed(b"AUDIT_TYPE_NAME=" + _bytes(row["type"]))] = None
-    more.update(_each(told))
+    more.update(_each(values))
 
 
-def _user_names(made: list[bytes], row: Mapping[str, Any], user: UserName) -> None:
+def _user_names(parts: list[bytes], row: Mapping[str, Any], user: UserName) -> None:
     for column, start in _USERS:
         number = row.get(column)
         if number is not None and (name := user(number)):
-            made.append(framed(start + name.encode()))
+            parts.append(framed(start + name.encode()))
 
 
-class _Hanging(NamedTuple):
-    """The rows that hang on an event: their JSON, and their values as fields."""
+class _Attached(NamedTuple):
+    """The rows that belong to an event: their JSON, and their values as fields."""
 
     block: bytes
     more: dict[bytes, None]
     joined: bytes | None
-    """The same as `more`, where there are few."""
+    """The same as `more`, if there are few."""
 
 
-def _hanging(event: Event) -> _Hanging:
+def _attached(event: Event) -> _Attached:
     has_call = event.call is not None
     rows = tuple(event.paths), tuple(event.sockaddrs), tuple(event.records)
     try:
         return _shared(has_call, *rows)
-    except TypeError:  # a row of this event alone is no key
+    except TypeError:  # a row that only this event has cannot be a key
         return _shared.__wrapped__(has_call, *rows)
 
 
@@ -320,7 +320,7 @@ def _shared(
     paths: tuple[Mapping[str, Any], ...],
     sockaddrs: tuple[Mapping[str, Any], ...],
     records: tuple[Mapping[str, Any], ...],
-) -> _Hanging:
+) -> _Attached:
     block = b""
     more: dict[bytes, None] = {}
     for name, rows, make in (
@@ -329,31 +329,31 @@ def _shared(
         (b"AUDITSVC_RECORDS=", records, _record),
     ):
         if rows:
-            made = [make(row) if row.__class__ is Row else make.__wrapped__(row) for row in rows]
-            block += b"%b[%b]\n" % (name, b",".join([text for text, _ in made]))
-            for _, found in made:
+            parts = [make(row) if row.__class__ is Row else make.__wrapped__(row) for row in rows]
+            block += b"%b[%b]\n" % (name, b",".join([text for text, _ in parts]))
+            for _, found in parts:
                 more.update(found)
     if has_call:
-        more.pop(_CALL_TYPE, None)  # said already
-    return _Hanging(block, more, b"".join(more) if len(more) <= _FEW else None)
+        more.pop(_CALL_TYPE, None)  # it is there already
+    return _Attached(block, more, b"".join(more) if len(more) <= _FEW else None)
 
 
-_Made = tuple[bytes, dict[bytes, None]]
+_RowFields = tuple[bytes, dict[bytes, None]]
 """A row as JSON, and its values as fields."""
 
 
 @lru_cache(4096)
-def _path(row: Mapping[str, Any]) -> _Made:
+def _path(row: Mapping[str, Any]) -> _RowFields:
     return _json(row), {b"AUDIT_TYPE_NAME=PATH\n": None} | _columns(row, _PATH_TEXT)
 
 
 @lru_cache(1024)
-def _address(row: Mapping[str, Any]) -> _Made:
+def _address(row: Mapping[str, Any]) -> _RowFields:
     return _json(row), _columns(row, _ADDRESS_TEXT)
 
 
 @lru_cache(1024)
-def _record(row: Mapping[str, Any]) -> _Made:
+def _record(row: Mapping[str, Any]) -> _RowFields:
     kind = framed(b"AUDIT_TYPE_NAME=" + _bytes(row["type"]))
     return _json(row), {kind: None} | _each(row["fields"] or {})
 
@@ -367,15 +367,15 @@ def _columns(row: Mapping[str, Any], starts: Iterable[tuple[str, bytes]]) -> dic
 
 
 def _each(fields: Mapping[str, Any]) -> dict[bytes, None]:
-    made: dict[bytes, None] = {}
+    parts: dict[bytes, None] = {}
     for name, value in fields.items():
         start = field_name(name)
         if start in _OURS:
             continue
         for each in value if isinstance(value, list) else (value,):
             if each is not None:
-                made[framed(start + _bytes(each))] = None
-    return made
+                parts[framed(start + _bytes(each))] = None
+    return parts
 
 
 @lru_cache(4096)
@@ -385,7 +385,7 @@ def field_name(name: str) -> bytes:
 
 
 def _object_pid(event: Event) -> int | None:
-    """Give the one other process that a call acted on, if it is one."""
+    """Give the other process that a call acted on, if there is exactly one."""
     pids = {
         record["fields"].get("opid")
         for record in event.records
@@ -395,9 +395,9 @@ def _object_pid(event: Event) -> int | None:
     return int(pid) if isinstance(pid, str) and pid.isdecimal() and int(pid) > 0 else None
 
 
-def _limited(made: list[bytes], more: list[bytes]) -> list[bytes]:
-    """Give as many of the framed fields `more` as an entry has room for."""
-    room = MOST_PIECES - sum(map(_pieces, fields(b"".join(made))))
+def _limited(parts: list[bytes], more: list[bytes]) -> list[bytes]:
+    """Give as many of the framed fields `more` as fit into the entry."""
+    room = MOST_PIECES - sum(map(_pieces, fields(b"".join(parts))))
     for kept, each in enumerate(more):
         room -= 5 if each.count(b"\n") > 1 else 2
         if room < 0:

@@ -1,4 +1,4 @@
-"""What would be forwarded, of what the store got lately; sends nothing, moves nothing."""
+"""Which of the latest events would be forwarded; sends nothing, changes nothing."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from auditsvc.config import Settings
     from auditsvc.store.read.events import Event
 
-_MOST: Final = 20_000  # events that are looked at
+_MOST: Final = 20_000  # events that are read
 _CHUNK: Final = 500
 _SAMPLES: Final = 10
 _HIGHEST: Final = (1 << 63) - 1  # of ids
@@ -30,12 +30,12 @@ _HIGHEST: Final = (1 << 63) - 1  # of ids
 
 @dataclass(slots=True)
 class Preview:
-    """Events that would go, counted; `samples` are MESSAGE lines, the first of each kind first."""
+    """Counts of the events that would be sent; `samples` are MESSAGE lines, a few of each kind."""
 
     seconds: float
     events: int = 0
     complete: bool = True
-    """False when there were more than were looked at: `seconds` ends where they end."""
+    """False if not all events were read: `seconds` then ends with the last one read."""
     kinds: Counter[str] = field(default_factory=Counter)
     keys: Counter[str] = field(default_factory=Counter)
     programs: Counter[str] = field(default_factory=Counter)
@@ -43,10 +43,10 @@ class Preview:
 
 
 def preview(settings: Settings, since: float) -> Preview:
-    """Look at the events since a time (seconds since 1970)."""
+    """Read the events since a time (seconds since 1970)."""
     users, since = Users(), max(0.0, since)
     chosen = selection(settings.forward, OwnProcesses(settings.host).processes())
-    made = Preview(max(0.0, time.time() - since))
+    found = Preview(max(0.0, time.time() - since))
     low = int(since) << SERIAL_BITS
     with open_store(settings.store, read=True) as store:
         while True:
@@ -54,28 +54,28 @@ def preview(settings: Settings, since: float) -> Preview:
                 ids = selected(connection, chosen, low, _HIGHEST, _CHUNK)
                 events = whole_events(connection, ids)
             for event in events:
-                _count(made, event, users)
+                _count(found, event, users)
             if len(ids) < _CHUNK:
-                return made
+                return found
             low = ids[-1] + 1
-            if made.events >= _MOST:
-                made.complete = False
-                made.seconds = max(0.0, (ids[-1] >> SERIAL_BITS) - since)
-                return made
+            if found.events >= _MOST:
+                found.complete = False
+                found.seconds = max(0.0, (ids[-1] >> SERIAL_BITS) - since)
+                return found
 
 
-def _count(made: Preview, event: Event, users: Users) -> None:
-    made.events += 1
+def _count(found: Preview, event: Event, users: Users) -> None:
+    found.events += 1
     if event.call is not None:
         row = event.call.context
         kind = kinds.kind_of_call(event.call.syscall)
-        made.keys[row["key"] or "(none)"] += 1
-        made.programs[row["exe"] or "?"] += 1
+        found.keys[row["key"] or "(none)"] += 1
+        found.programs[row["exe"] or "?"] += 1
     elif event.event is not None:
         kind = kinds.kind_of_type(event.event["type"])
     else:
         return
-    made.kinds[kind.name] += 1
-    if len(made.samples) < _SAMPLES and made.kinds[kind.name] <= _SAMPLES // 3:
+    found.kinds[kind.name] += 1
+    if len(found.samples) < _SAMPLES and found.kinds[kind.name] <= _SAMPLES // 3:
         message = entry(event, users.name)[0]
-        made.samples.append(message.removeprefix(b"MESSAGE=").decode())
+        found.samples.append(message.removeprefix(b"MESSAGE=").decode())

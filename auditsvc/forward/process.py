@@ -1,9 +1,9 @@
-"""The forwarder as a process: its signals, its life with the service, and what `status` shows.
+"""The forwarder as a process: its signals, how the service runs it, and what `status` shows.
 
     in the forwarder:  Running   (signals, a tick each second, the state file)
     in the service:    Child     (starts it, starts it again, stops it)
 
-A process of its own, because libsystemd waits for journald with the interpreter lock
+It is a separate process because libsystemd waits for journald with the interpreter lock
 held: in the service that would stop collecting.
 """
 
@@ -31,11 +31,11 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 
-_TELL_EVERY: Final = 1.0
+_REPORT_EVERY: Final = 1.0
 
 
 _AGAIN_FIRST, _AGAIN_MOST = 1.0, 60.0
-_WELL: Final = 60.0  # seconds after which a child counts as having begun well
+_STABLE: Final = 60.0  # seconds after which a child counts as stable
 
 
 class Running:
@@ -46,7 +46,7 @@ class Running:
         self._directory = directory
         self._drain = drain
         self._ends: float | None = None
-        self._told = 0.0
+        self._reported = 0.0
         self._last: tuple[int, str] | None = None
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._stop)
@@ -56,7 +56,7 @@ class Running:
             signal.SIG_UNBLOCK, (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGALRM)
         )
         signal.setitimer(signal.ITIMER_REAL, 1.0, 1.0)
-        spare_collector()
+        reduce_garbage_collection()
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
         del number, frame
@@ -70,38 +70,40 @@ class Running:
         """Whether to stop when nothing is left to send."""
         return self._ends is not None
 
-    def tell(self, sent: int, trouble: str) -> None:
-        """Write the state, at most once a second; that it cannot be written stops nothing."""
+    def report(self, sent: int, problem: str) -> None:
+        """Write the state, at most once a second; a failure is logged and does not stop it."""
         now = time.monotonic()
-        if now - self._told < _TELL_EVERY:
+        if now - self._reported < _REPORT_EVERY:
             return
-        self._told = now
-        state = ForwardState(os.getpid(), time.time(), sent, trouble)
+        self._reported = now
+        state = ForwardState(os.getpid(), time.time(), sent, problem)
         try:
             write_state(self._directory, state)
         except OSError as error:
             if self._last is None:
-                log.warning("status cannot be told", why=f"{error.filename}: {error.strerror}")
-        self._last = (sent, trouble)
+                log.warning(
+                    "the state cannot be written", why=f"{error.filename}: {error.strerror}"
+                )
+        self._last = (sent, problem)
 
     def close(self) -> None:
-        """No forwarder runs any more."""
+        """Remove the state: no forwarder runs any more."""
         signal.setitimer(signal.ITIMER_REAL, 0)
         try:
             remove_state(self._directory)
         except OSError as error:
-            log.warning("status cannot be told", why=f"{error.filename}: {error.strerror}")
+            log.warning("the state cannot be written", why=f"{error.filename}: {error.strerror}")
 
 
-def spare_collector() -> None:
-    """Have the garbage collector look seldom: events are trees, which need none."""
+def reduce_garbage_collection() -> None:
+    """Run the garbage collector rarely: events have no cycles."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(100_000, 50, 50)
 
 
 def _tick(number: int, frame: FrameType | None) -> None:
-    """Do nothing: that the signal came ends a call that waits."""
+    """Do nothing: the signal itself ends a call that waits."""
     del number, frame
 
 
@@ -118,18 +120,18 @@ class Child:
 
     @property
     def pid(self) -> int | None:
-        """Its pid while it has not been waited for, so that no other process can have it."""
+        """Its pid until it was waited for: until then no other process can have that pid."""
         return self._process.pid if self._process is not None else None
 
     def watch(self) -> None:
-        """Start it, or start it again when it has ended; called once a second."""
+        """Start it, and start it again after it ended; called once a second."""
         now = time.monotonic()
         if self._process is not None:
             status = self._process.poll()
             if status is None:
                 return
             self._process = None
-            self._pause = _AGAIN_FIRST if now - self._began > _WELL else self._pause
+            self._pause = _AGAIN_FIRST if now - self._began > _STABLE else self._pause
             self._due = now + self._pause
             log.error("the forwarder ended", status=status, again_in=self._pause)
             self._pause = min(self._pause * 2, _AGAIN_MOST)
@@ -145,7 +147,7 @@ class Child:
         settings = self._settings
         file = settings_file()
         config = ["--config", str(file)] if file.exists() else []
-        # By the environment, as a URL may hold a password and command lines can be seen.
+        # In the environment, as a URL may hold a password and command lines are public.
         environment = os.environ | {"AUDITSVC_STORE": settings.store}
         return subprocess.Popen(
             [
@@ -158,7 +160,7 @@ class Child:
         )
 
     def stop(self) -> None:
-        """Let it send what waits, for a bounded time, and end it."""
+        """Let it send waiting events, for a limited time, and end it."""
         process, self._process = self._process, None
         if process is None:
             return
@@ -166,6 +168,6 @@ class Child:
         try:
             process.wait(self._settings.forward.drain + 3)
         except subprocess.TimeoutExpired:
-            log.warning("the forwarder does not end: what waits goes at the next start")
+            log.warning("the forwarder does not end: waiting events are sent after the next start")
             process.kill()
             process.wait()

@@ -1,11 +1,11 @@
-"""Our own entries, read back from the journal: the only proof that they are there.
+"""Our own entries, read back from the journal: the only proof that they were written.
 
-Entries go in batches, and each carries its batch's name in AUDITSVC_BATCH. That a whole
-batch arrived is seen by counting the entries of that name, which costs a microsecond
-each; only where some are missing are they looked at one by one.
+Entries are sent in batches, each with its batch's name in AUDITSVC_BATCH. To check that a
+batch arrived, the entries with that name are counted, which costs a microsecond each; only
+if some are missing are the entries read one by one.
 
-Anybody may send any field, so an entry counts only if journald says that a process of
-our own user sent it (`_UID`, taken from the socket's credentials).
+Any process may send any field, so an entry counts only if by journald's field `_UID`,
+taken from the socket's credentials, a process of our own user sent it.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Entry(NamedTuple):
 
 
 class Readback:
-    """Reads this host's journal; every method raises JournalError where that fails."""
+    """Reads this host's journal; every method raises JournalError if that fails."""
 
     def __init__(self) -> None:
         self._uid = f"_UID={os.geteuid()}"
@@ -43,7 +43,7 @@ class Readback:
         self._counted = 0
 
     def reopen(self) -> None:
-        """Look at the journal's files anew: journald may have come or changed them."""
+        """Open the journal's files again: journald may have started or changed them."""
         self.close()
         with _explained():
             self._reader = _Reader()
@@ -51,7 +51,7 @@ class Readback:
             self._reader.fileno()  # from now on `process` notices new files
 
     def close(self) -> None:
-        """Let go of the journal's files."""
+        """Close the journal's files."""
         if self._reader is not None:
             self._reader.close()
         self._reader = None
@@ -64,7 +64,7 @@ class Readback:
         return self._reader
 
     def count(self, batch: str) -> int:
-        """Count the entries of a batch that are there; asked again, it counts on."""
+        """Count the entries of a batch in the journal; a repeated call continues counting."""
         reader = self._open()
         with _explained():
             reader.process()
@@ -75,7 +75,7 @@ class Readback:
             return self._counted
 
     def look(self, batch: str) -> set[int]:
-        """Give the event ids of a batch that are there."""
+        """Give the event ids of a batch that are in the journal."""
         reader = self._open()
         with _explained():
             reader.process()
@@ -89,37 +89,37 @@ class Readback:
             return found
 
     def first(self, batch: str) -> str | None:
-        """Give the place of a batch's first entry."""
+        """Give the cursor of a batch's first entry; None if there is none."""
         reader = self._open()
         with _explained():
             self._match(reader, batch)
             self._watched = ""
             return str(reader._get_cursor()) if reader._next() else None  # noqa: SLF001
 
-    def since(self, place: str) -> Iterator[Entry]:
-        """Give our entries from a place on; JournalError if the journal does not hold it."""
+    def since(self, cursor: str) -> Iterator[Entry]:
+        """Give our entries from a cursor on; JournalError if the journal cannot be read."""
         reader = self._open()
         with _explained():
             reader.flush_matches()
             reader.add_match(f"SYSLOG_IDENTIFIER={IDENTIFIER}")
             reader.add_match(self._uid)
-            reader.seek_cursor(place)
+            reader.seek_cursor(cursor)
             self._watched = ""
             while reader._next():  # noqa: SLF001
                 try:
                     batch = reader._get(BATCH)  # noqa: SLF001
                 except KeyError:
-                    continue  # what another part of auditsvc said
+                    continue  # an entry of another part of auditsvc
                 yield Entry(batch.decode(errors="replace"), _number(reader))
 
-    def holds(self, place: str) -> bool:
-        """Whether the entry of a place is still in the journal."""
+    def holds(self, cursor: str) -> bool:
+        """Whether the entry at a cursor is still in the journal."""
         reader = self._open()
         with _explained():
             reader.flush_matches()
-            reader.seek_cursor(place)
+            reader.seek_cursor(cursor)
             self._watched = ""
-            return bool(reader._next() and reader.test_cursor(place))  # noqa: SLF001
+            return bool(reader._next() and reader.test_cursor(cursor))  # noqa: SLF001
 
     def _match(self, reader: _Reader, batch: str) -> None:
         reader.flush_matches()
@@ -143,5 +143,5 @@ def _explained() -> Iterator[None]:
     except OSError as error:
         raise JournalError(
             f"the journal cannot be read: {error.strerror}",
-            "run as root or a member of systemd-journal; `journalctl --verify` finds damage",
+            "run as root or as a member of systemd-journal; `journalctl --verify` finds damage",
         ) from error

@@ -1,9 +1,9 @@
-"""The processes whose calls must not be forwarded, for each forwarded one would make more.
+"""Processes whose calls must not be forwarded, as each forwarded call would cause more.
 
-journald makes calls for every entry that it takes, and we for every one that we send.
-Were those forwarded, there would be no end. So they are left out, whatever the filter
-says: of journald and of this forwarder, each known by its pid from its start to its end.
-They are in the store, if the rules ask for them: the evidence lacks nothing.
+journald makes calls for every entry that it receives, and we for every one that we send.
+To forward those would never end. So the calls of journald and of this forwarder are left
+out, independent of the filter; each is known by its pid from its start to its end. If the
+rules ask for these calls, they are in the store: no evidence is missing.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from auditsvc.forward.send import journald_pid
 from auditsvc.host.processes import start_second
 from auditsvc.store.read.selection import Process
 
-_FOR_EVER: Final = (1 << 63) - 1
+_FOREVER: Final = (1 << 63) - 1
 _REMEMBERED: Final = 16  # journalds that have ended
 _LOOK_EVERY: Final = 1.0
 
 
 class OwnProcesses:
-    """This forwarder, the journald of this host, and those journalds that were before it."""
+    """This forwarder, the journald of this host, and earlier journald processes."""
 
     def __init__(self, host: str) -> None:
-        """`host` is what the store calls this host."""
+        """`host` is the name of this host in the store."""
         self._host = host
         self._self = self._process(os.getpid())
         self._journald: Process | None = None
@@ -35,7 +35,7 @@ class OwnProcesses:
         self._looked = 0.0
 
     def processes(self) -> tuple[Process, ...]:
-        """Give them; whether journald is still the same is looked at once a second."""
+        """Give them; once a second it is checked whether journald is still the same process."""
         now = time.monotonic()
         if now - self._looked >= _LOOK_EVERY:
             self._looked = now
@@ -54,7 +54,7 @@ class OwnProcesses:
 
     def _process(self, pid: int) -> Process | None:
         began = start_second(pid)
-        return None if began is None else Process(self._host, pid, _id(began), _FOR_EVER)
+        return None if began is None else Process(self._host, pid, _id(began), _FOREVER)
 
 
 def _id(second: float) -> int:

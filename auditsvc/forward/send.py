@@ -1,12 +1,12 @@
-"""Entries to journald: datagrams to its socket, and what is too large for one by libsystemd.
+"""Sends entries to journald: as datagrams to its socket, large ones through libsystemd.
 
-A datagram costs a quarter of `sd_journal_sendv`, which hands the kernel each field by itself
-(docs/decisions/0010-journal-forwarder.md). Both come into the same queue, in order.
+A datagram costs a quarter of `sd_journal_sendv`, which passes each field separately to the
+kernel (docs/decisions/0010-journal-forwarder.md). Both use the same queue, in order.
 
-Where journald's queue is full both wait: the socket no longer than _WAIT, libsystemd until
-a signal comes (EINTR), with the interpreter lock held. Nothing of the entry was taken then.
-Where the socket is missing libsystemd says that all went well (sd_journal_sendv(3)): so
-the socket is connected first, and whether an entry arrived only `readback` can tell.
+If journald's queue is full both wait: the socket for at most _WAIT, libsystemd until a
+signal arrives (EINTR), with the interpreter lock held. The entry was not sent then.
+If the socket is missing libsystemd reports success (sd_journal_sendv(3)): so the socket is
+connected first, and only `readback` shows whether an entry arrived.
 """
 
 from __future__ import annotations
@@ -28,44 +28,44 @@ if TYPE_CHECKING:
 SOCKET: Final = Path("/run/systemd/journal/socket")
 _VARLINK: Final = Path("/run/systemd/journal/io.systemd.journal")
 _UCRED: Final = struct.Struct("iII")
-_WAIT: Final = struct.pack("ll", 0, 500_000)  # struct timeval; below the process's tick
+_WAIT: Final = struct.pack("ll", 0, 500_000)  # struct timeval; shorter than the timer's second
 _BUFFER: Final = 1 << 20  # doubled by the kernel, and no more than net.core.wmem_max
 _TOO_LARGE: Final = frozenset((errno.EMSGSIZE, errno.ENOBUFS))
 
 
 class Full(Exception):  # noqa: N818 - no error: the same entry can be sent again
-    """journald's queue is full, and nothing of the entry was taken."""
+    """journald's queue is full, and the entry was not sent."""
 
 
 class Channel:
-    """A way to journald; each method raises JournalError where there is none."""
+    """A connection to journald; each method raises JournalError if that is impossible."""
 
     def __init__(self) -> None:
         self._socket: socket.socket | None = None
 
     def open(self) -> None:
-        """Connect anew: journald, or whoever holds its socket, may be another than before."""
+        """Connect again: the process that holds journald's socket may be a new one."""
         self.close()
-        made = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        new = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         try:
-            made.connect(str(SOCKET))
-            # By the kernel: Python's own timeout would ask before each entry.
-            made.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _WAIT)
-            # Entries that wait for journald count here, and PID 1 gives it room for 512.
-            made.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _BUFFER)
+            new.connect(str(SOCKET))
+            # The kernel's timeout: Python's own one would poll before each entry.
+            new.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _WAIT)
+            # Entries that wait for journald count here; PID 1 allows 512 datagrams.
+            new.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _BUFFER)
         except OSError as error:
-            made.close()
+            new.close()
             raise _no_socket(error) from error
-        self._socket = made
+        self._socket = new
 
     def close(self) -> None:
-        """Let go of the socket."""
+        """Close the socket."""
         if self._socket is not None:
             self._socket.close()
         self._socket = None
 
     def send(self, datagram: bytes) -> None:
-        """Hand over one entry, as `wire` makes it; Full if there is no room for a while."""
+        """Send one entry, as `wire` makes it; Full if there is no room at present."""
         if self._socket is None:
             self.open()
             assert self._socket is not None
@@ -93,10 +93,10 @@ def _no_socket(error: OSError) -> JournalError:
 
 
 def journald_pid() -> int | None:
-    """Give the pid of the journald that runs here; None if there is none or it cannot be asked.
+    """Give the pid of the running journald; None if there is none or it is unknown.
 
-    journald itself listens on its varlink socket, so the kernel tells who it is
-    (SO_PEERCRED, unix(7)); those for entries are PID 1's.
+    journald itself listens on its varlink socket, so the kernel gives its pid (SO_PEERCRED,
+    unix(7)); the sockets for entries belong to PID 1.
     """
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         try:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def selection(settings: ForwardSettings, without: tuple[Process, ...] = ()) -> Selection:
-    """Make the selection of the settings, without some processes."""
+    """Make the selection for the settings, without some processes."""
     return Selection(
         keys=settings.keys,
         exclude_keys=settings.exclude_keys,
@@ -27,7 +27,7 @@ def selection(settings: ForwardSettings, without: tuple[Process, ...] = ()) -> S
 
 
 def described(settings: ForwardSettings) -> str:
-    """Say in a line which events go."""
+    """Describe in one line which events are sent."""
     if settings.keys:
         calls = f"calls with the key {' or '.join(settings.keys)}"
     elif settings.keyed and settings.exclude_keys:

@@ -1,10 +1,10 @@
 """journald's native protocol: the fields of one entry as one datagram, and back.
 
-A field is `NAME=value`, with any bytes in the value. In the datagram it stands as it is,
-with a newline behind it; where the value has a newline itself, as NAME, newline, the
+A field is `NAME=value`, with any bytes in the value. In the datagram it is followed by a
+newline; if the value has a newline itself, the field is written as NAME, newline, the
 value's length (64 bits, little-endian), value, newline (systemd's
-docs/JOURNAL_NATIVE_PROTOCOL.md). So framed fields can be joined, and a field that stands
-in many entries is framed once.
+docs/JOURNAL_NATIVE_PROTOCOL.md). So framed fields can be joined, and a field that many
+entries share is framed once.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _LENGTH: Final = struct.Struct("<Q")
 
 
 def framed(field: bytes) -> bytes:
-    """Give a field as it stands in a datagram."""
+    """Give a field as it is written in a datagram."""
     if b"\n" not in field:
         return field + b"\n"
     name, _, value = field.partition(b"=")
@@ -32,7 +32,7 @@ def joined(fields: Iterable[bytes]) -> bytes:
 
 
 def fields(datagram: bytes) -> list[bytes]:
-    """Give the fields that a datagram of ours says."""
+    """Give the fields of a datagram of ours."""
     found = []
     at, end = 0, len(datagram)
     while at < end:

@@ -1,4 +1,4 @@
-"""A deed: what one CONFIG_CHANGE record tells, and who did it as far as records say."""
+"""A configuration change: one CONFIG_CHANGE record, and who made it as far as known."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from auditsvc.record.daemon import Actor, actor
 from auditsvc.record.fields import UNSET
 
 KnownBy = Literal[
-    "",  # nothing tells who it was
-    "record",  # CONFIG_CHANGE: the login alone
+    "",  # unknown
+    "record",  # CONFIG_CHANGE: only the login
     "call",  # the SYSCALL of the same event
-    "socket",  # the process of that login session that had just opened an audit socket
-    "proc",  # /proc, by the pid that the kernel named
+    "socket",  # the process of that login session that opened an audit socket just before
+    "proc",  # /proc, by the pid that the kernel gave
 ]
 
 
 @dataclass(frozen=True, slots=True)
-class Culprit:
-    """Who did it; None, 0 and UNSET are not known."""
+class ActorInfo:
+    """Who made a change; None, 0 and UNSET are unknown."""
 
     actor: Actor = Actor()  # noqa: RUF009 - frozen
     comm: bytes | None = None
@@ -28,20 +28,20 @@ class Culprit:
     known_by: KnownBy = ""
 
 
-def culprit_of(pid: int) -> Culprit:
-    """Look a process up in /proc; what is not there any more stays unknown."""
+def actor_info(pid: int) -> ActorInfo:
+    """Look up a process in /proc; what no longer exists stays unknown."""
     folder = Path("/proc") / str(pid)
     try:
         comm = (folder / "comm").read_bytes().removesuffix(b"\n")
         exe = bytes((folder / "exe").readlink())
     except OSError:
-        return Culprit(Actor(pid=pid), known_by="proc")
-    return Culprit(actor(pid), comm, exe, "proc")
+        return ActorInfo(Actor(pid=pid), known_by="proc")
+    return ActorInfo(actor(pid), comm, exe, "proc")
 
 
 @dataclass(slots=True)
-class Deed:
-    """`filter_list` and `key` of a rule that came or went, or `setting` and its new `value`."""
+class ConfigChange:
+    """`filter_list` and `key` of an added or deleted rule, or `setting` and its new `value`."""
 
     stamp: str
     """SEC.MMM:SERIAL."""
@@ -50,21 +50,21 @@ class Deed:
     filter_list: int | None = None
     key: bytes | None = None
     setting: str = ""
-    """As in `backlog_limit`, or `pid` for the daemon's place."""
+    """A name such as `backlog_limit`, or `pid` for the registered audit daemon."""
     value: int = 0
     done: bool = True
-    """The kernel let it happen."""
+    """Whether the kernel allowed it."""
     auid: int = UNSET
     ses: int = UNSET
-    call: Culprit | None = None
-    """Who made the call that it happened in, once its SYSCALL is there."""
+    call: ActorInfo | None = None
+    """Who made the system call, once its SYSCALL record is found."""
 
     @property
     def adds(self) -> bool:
-        """Whether a rule came."""
+        """Whether a rule was added."""
         return self.op == "add_rule"
 
     @property
     def removes(self) -> bool:
-        """Whether a rule went; the kernel takes out what watched something that is gone."""
+        """Whether a rule was deleted, by the kernel too, when what it watched was deleted."""
         return self.op in {"remove_rule", "autoremove_rule"}

@@ -1,8 +1,8 @@
-"""Changes that the service itself makes, so that they are not taken for anybody else's.
+"""Changes that the service itself makes, so that they are not reported as someone else's.
 
-The kernel tells of ours (CONFIG_CHANGE) as of others. As the daemon's own calls are
-exempt, no SYSCALL follows, and such a record says nothing but login, session and what
-was done: so each one that we cause is expected, for a while, and recognized by these.
+The kernel makes CONFIG_CHANGE records for ours as for others. As the daemon's own calls
+are exempt, no SYSCALL record follows, and the record has only login, session and the
+change: so each record that we cause is expected for some time, and recognised by these.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from auditsvc.rule.model import PREPEND
 from auditsvc.ruleset.plan import Change
 
 if TYPE_CHECKING:
-    from auditsvc.guard.config_change import Deed
+    from auditsvc.guard.config_change import ConfigChange
 
 _EXPECTED_SECONDS: Final = 10.0
-"""After that a record has come, or never will: with audit switched off none does."""
+"""By then the record has arrived, or never will: with audit switched off there is none."""
 
 
-class Ours:
-    """Hears of every change that goes through our Control."""
+class OwnChanges:
+    """Notes every change that our Control makes."""
 
     def __init__(self) -> None:
         self._pid = os.getpid()
@@ -36,8 +36,8 @@ class Ours:
         self._expected: deque[tuple[float, tuple[object, ...]]] = deque()
         self._changes: list[Change] = []
 
-    def heard(self, kind: int, payload: bytes) -> None:
-        """Take a request that the kernel has carried out (`Control.listener`)."""
+    def note(self, kind: int, payload: bytes) -> None:
+        """Note a request that the kernel has carried out (`Control.listener`)."""
         if kind == messages.SET:
             for name, value in messages.changes_of(payload).items():
                 self._expect("set", name, value)
@@ -55,33 +55,33 @@ class Ours:
         self._expected.append((time.monotonic(), what))
 
     def take_changes(self) -> list[Change]:
-        """Rule changes since the last call, in order."""
+        """Give the rule changes since the last call, in order."""
         changes, self._changes = self._changes, []
         return changes
 
-    def did(self, deed: Deed) -> bool:
-        """Whether a deed is ours; one that was expected is expected no more. Ask once a deed."""
-        if deed.setting == "pid" and deed.value == self._pid:
-            return True  # nobody can register for another process
-        if deed.call is not None and deed.call.actor.pid != self._pid:
+    def made(self, change: ConfigChange) -> bool:
+        """Whether we made a change; call it once for each, as it is no longer expected then."""
+        if change.setting == "pid" and change.value == self._pid:
+            return True  # no process can register another one
+        if change.call is not None and change.call.actor.pid != self._pid:
             return False
         while self._expected and self._expected[0][0] < time.monotonic() - _EXPECTED_SECONDS:
             self._expected.popleft()
-        by_us = deed.call is not None
-        if not by_us and (deed.auid, deed.ses) != self._login:
+        by_us = change.call is not None
+        if not by_us and (change.auid, change.ses) != self._login:
             return False
-        said = (
-            ("set", deed.setting, deed.value)
-            if deed.op == "set"
-            else (deed.op, deed.filter_list, deed.key)
+        found = (
+            ("set", change.setting, change.value)
+            if change.op == "set"
+            else (change.op, change.filter_list, change.key)
         )
-        for place, (_, what) in enumerate(self._expected):
-            if what == said:
-                del self._expected[place]
+        for index, (_, what) in enumerate(self._expected):
+            if what == found:
+                del self._expected[index]
                 return True
         return by_us
 
 
 def key_of(rule: Rule) -> bytes | None:
-    """Give a rule's key as CONFIG_CHANGE has it."""
+    """Give a rule's key as in a CONFIG_CHANGE record."""
     return "\x01".join(rule.keys).encode(errors="surrogateescape") if rule.keys else None

@@ -1,4 +1,4 @@
-"""What became of the loaded rules: two lists in the kernel's order in, what differs out. Pure."""
+"""Compares two lists of rules in the kernel's order. Pure."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Differences:
-    """Rules that went, that came, and that stand elsewhere among those that stayed."""
+    """Rules that were deleted, added, and that changed their position among the others."""
 
     deleted: list[Rule]
     added: list[Rule]
@@ -25,7 +25,7 @@ class Differences:
 
 
 def differences(before: Sequence[Rule], now: Sequence[Rule]) -> Differences:
-    """Compare; the kernel holds no rule twice, and asks each list by itself."""
+    """Compare; the kernel has no rule twice, and applies each list separately."""
     old, new = set(before), set(now)
     return Differences(
         deleted=[rule for rule in before if rule not in new],
@@ -43,31 +43,31 @@ def differences(before: Sequence[Rule], now: Sequence[Rule]) -> Differences:
 
 
 def _moved(before: Sequence[Rule], now: Sequence[Rule]) -> list[Rule]:
-    """Give as few rules as explain the new order; of two that swapped, the one that stands later.
+    """Give the fewest rules that explain the new order; of two that swapped, the later one.
 
-    What stayed is a longest rising run of the old places (patience sorting).
+    The others are a longest increasing sequence of old positions (patience sorting).
     """
-    places = {rule: place for place, rule in enumerate(before)}
-    ends: list[int] = []  # the lowest old place that a run of each length can end with
-    lengths: list[int] = []  # of the longest run that ends with each rule
+    positions = {rule: position for position, rule in enumerate(before)}
+    ends: list[int] = []  # the lowest old position that a sequence of each length can end with
+    lengths: list[int] = []  # of the longest sequence that ends with each rule
     for rule in now:
-        at = bisect_left(ends, places[rule])
-        ends[at : at + 1] = [places[rule]]
+        at = bisect_left(ends, positions[rule])
+        ends[at : at + 1] = [positions[rule]]
         lengths.append(at + 1)
     stayed: set[Rule] = set()
     wanted, bound = len(ends), len(before)
     while wanted:
-        # The first rule that ends such a run: whoever is added again mostly comes last.
+        # The first rule that ends such a sequence: a rule that is added again is usually last.
         at = next(
-            n for n, length in enumerate(lengths) if length == wanted and places[now[n]] < bound
+            n for n, length in enumerate(lengths) if length == wanted and positions[now[n]] < bound
         )
         stayed.add(now[at])
-        wanted, bound = wanted - 1, places[now[at]]
+        wanted, bound = wanted - 1, positions[now[at]]
     return [rule for rule in now if rule not in stayed]
 
 
 def adopt(order: Sequence[Rule], now: Sequence[Rule], new: Collection[Rule]) -> list[Rule]:
-    """Put the rules `new`, which `now` holds, into `order`: each behind what it stands behind."""
+    """Insert the rules `new` of `now` into `order`, each after the rule before it in `now`."""
     adopted = list(order)
     for which in FilterList:
         last = None

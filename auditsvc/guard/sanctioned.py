@@ -1,11 +1,10 @@
-"""What administrators do with auditsvc itself while the service runs is meant, not tampering.
+"""Changes that administrators make with auditsvc itself are sanctioned: no tampering.
 
-`auditsvc off` and `on` write down who asked for it, the one before the flip and the other
-after it (`auditsvc.runtime.switch_requests`). `auditsvc rules load` writes down beforehand
-which rules it adds, and afterwards what it took out, moved and set
-(`auditsvc.kernel.load_rules`): those changes are reported like any other, but not undone.
-The rules that `on` and `off` add for a moment to measure themselves
-(`auditsvc.runtime.probe_notice`) are neither.
+`auditsvc off` and `on` write who asked for it, `off` before the flip and `on` after it
+(`auditsvc.runtime.switch_requests`). `auditsvc rules load` writes first which rules it
+adds, and then what it deleted, moved and set (`auditsvc.kernel.load_rules`): those changes
+are reported like any other, but not undone. The rules that `on` and `off` load for a short
+time to measure themselves (`auditsvc.runtime.probe_notice`) are neither.
 """
 
 from __future__ import annotations
@@ -31,21 +30,21 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Loads:
-    """What `rules load` answers for."""
+    """Changes made by `rules load`."""
 
     rules: frozenset[Rule] = frozenset()
-    """There because a load added them."""
+    """Loaded by a load."""
     gone: frozenset[Rule] = frozenset()
-    """Taken out by a load since it was last asked."""
+    """Deleted by a load since the last call."""
     placed: frozenset[Rule] = frozenset()
-    """Put in their order by a load since then."""
+    """Put in order by a load since the last call."""
     settings: Mapping[str, int] = field(default_factory=dict)
-    """Made by a load since then."""
+    """Set by a load since the last call."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Loaded:
-    """What the last load wrote down; `load` tells it from one that wanted the same."""
+    """What the last load wrote; `load` distinguishes loads that wanted the same."""
 
     load: object = None
     rules: frozenset[Rule] = frozenset()
@@ -53,8 +52,8 @@ class _Loaded:
     settings: Mapping[str, int] = field(default_factory=dict)
 
 
-class Meant:
-    """Looks into the runtime directory; what was meant up to now is known."""
+class Sanctioned:
+    """Reads the runtime directory; requests made before are known."""
 
     def __init__(self, runtime: Path) -> None:
         self._runtime = runtime
@@ -62,7 +61,7 @@ class Meant:
         self._loaded = self._recall()
 
     def on(self) -> bool:
-        """Whether audit is meant to be on."""
+        """Whether audit should be on."""
         return switch_requests.wanted_on(self._runtime)
 
     def switched(self) -> bool:
@@ -70,19 +69,19 @@ class Meant:
         return bool(self._switch.new())
 
     def busy(self) -> bool:
-        """Whether somebody loads rules, or switches, just now: `rules load`, `on`, `off`."""
+        """Whether `rules load`, `on` or `off` runs now."""
         return is_locked(self._runtime)
 
     def probed(self) -> ProbeNotice:
-        """Give the rules that `on` and `off` add for a moment, to measure themselves."""
+        """Give the rules that `on` and `off` load for a short time, to measure themselves."""
         try:
             return read_notice(self._runtime)
         except AuditsvcError as error:
-            log.error("which rules are for probes is not known", why=str(error))  # noqa: TRY400 - no traceback
+            log.error("the rules of probes are unknown", why=str(error))  # noqa: TRY400 - no traceback
             return ProbeNotice()
 
     def loads(self) -> Loads:
-        """Give what loads made, up to now and since the last call."""
+        """Give what loads changed, up to now and since the last call."""
         before, self._loaded = self._loaded, self._recall()
         now, again = self._loaded, self._loaded != before
         return Loads(
@@ -103,5 +102,5 @@ class Meant:
                 values.get("settings", {}),
             )
         except AuditsvcError as error:
-            log.error("which rules were loaded is not known", why=str(error))  # noqa: TRY400 - no traceback
+            log.error("the rules of the last load are unknown", why=str(error))  # noqa: TRY400 - no traceback
             return _Loaded()

@@ -215,6 +215,14 @@ def exe(pid: int) -> bytes | None:
         return None
 
 
+def name_of(pid: int) -> str:
+    """Give a process's comm, for messages; "ended" if it is not there any more."""
+    try:
+        return (_PROC / str(pid) / "comm").read_text(errors="backslashreplace").rstrip("\n")
+    except OSError:
+        return "ended"
+
+
 def unit(pid: int) -> str | None:
     """The systemd unit of a process, as its cgroup path from the slice on; None without one."""
     try:

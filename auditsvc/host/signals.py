@@ -11,10 +11,35 @@ from __future__ import annotations
 import queue
 import signal
 import threading
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterator
+    from types import FrameType
+
+
+@contextmanager
+def alarm(seconds: float, error: BaseException) -> Iterator[None]:
+    """Raise `error` in the block when it takes longer, also in a write that waits; 0: never.
+
+    In the main thread. What waits in C without giving Python its turn is ended after that.
+    """
+
+    def ring(number: int, frame: FrameType | None) -> None:
+        del number, frame
+        raise error
+
+    if not seconds:
+        yield
+        return
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 class Signals:

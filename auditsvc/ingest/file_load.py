@@ -298,13 +298,13 @@ class FileLoad(Load):
         revision.changes.append(Change(source, after, counts))
         return part.state, state
 
-    def _look_for_line(self, error: RefusedError, piece: _Piece) -> None:
+    def _set_lines_aside(self, error: RefusedError, piece: _Piece) -> None:
         if self._is_stuck and not piece.size:  # no line that has ended is to blame
             if not self._shows_torn:
                 raise error
             self._shows_torn = False
         self._is_stuck = not piece.size
-        super()._look_for_line(error, piece)
+        super()._set_lines_aside(error, piece)
 
 
 def _lines(count: int) -> str:

@@ -38,10 +38,10 @@ _UNKNOWN: Final = (1 << 40, 0, 0)
 
 
 class Ingest:
-    """One call of `auditsvc ingest`."""
+    """One run of `auditsvc ingest`."""
 
     def __init__(self, settings: Settings, files: Iterable[Path]) -> None:
-        """Every file is looked at before the first one is read: SpoolError if one cannot be."""
+        """Check every file before the first one is read; SpoolError if one cannot be read."""
         self._settings = settings
         self.errors: list[SpoolError] = []
         """Of files that could not be read to their end, or held no record."""
@@ -54,7 +54,7 @@ class Ingest:
         self.events = 0
         """Events that are new in the store."""
         self.duplicates = 0
-        """Records that were there already."""
+        """Records that were already in the store."""
         self.notes: list[str] = []
         """What is worth a line each: lines that were no records."""
         self._loaded: dict[str, FileLoad] = {}  # the last one of each series
@@ -92,7 +92,7 @@ class Ingest:
         return first_stamp(self._heads.of(path)) or _UNKNOWN
 
     def run(self, progress: Callable[[int], None]) -> None:
-        """Read every file to its end; `progress` is told the bytes on disk that are done."""
+        """Read every file to its end; `progress` gets the bytes on disk that are done."""
         done = 0
         with _open_store(self._settings) as store:
             for path in self._files:
@@ -150,7 +150,7 @@ class Ingest:
 
 
 class IngestJournal:
-    """One call of `auditsvc ingest --journal`."""
+    """One run of `auditsvc ingest --journal`."""
 
     def __init__(
         self, settings: Settings, directory: Path | None, say: Callable[[str], None]
@@ -163,14 +163,14 @@ class IngestJournal:
         self.events = 0
         """Events that are new in the store."""
         self.duplicates = 0
-        """Records that were there already."""
+        """Records that were already in the store."""
         self.notes: list[str] = []
         """Nothing, as yet."""
         self.errors: list[SpoolError] = []
         """Nothing either: they are raised."""
 
     def run(self, progress: Callable[[int], None]) -> None:
-        """Read what the journal holds; `progress` is told the bytes of log given so far."""
+        """Read the entries of the journal; `progress` gets the bytes of log made so far."""
         source = self._source
         with _open_store(self._settings) as store:
             decoder = partial(_make_decoder, self._settings)
@@ -187,7 +187,7 @@ def _open_store(settings: Settings) -> Store:
 
 
 def _steps(load: Load, settings: Settings) -> Iterator[None]:
-    """Load a log to its end, and close it; pauses after each step."""
+    """Load a log to its end, and close it; yields after each step."""
     try:
         committed = False
         while not committed:
@@ -207,4 +207,5 @@ def _make_decoder(settings: Settings, secret: bytes, *, idle: float | None = Non
         secret=secret,
         host=settings.host,
         idle=settings.loader.idle if idle is None else idle,
+        trust_kernel_log=settings.ingest.trust_kernel_log,
     )

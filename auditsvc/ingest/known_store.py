@@ -1,21 +1,21 @@
-"""The store that a spool was loaded into, remembered beside the spool.
+"""Which store a spool was loaded into: a small file in the spool's folder.
 
     known = KnownStore(settings.spool_directory, settings.store)
     with known.open() as store:
-        known.compare(store.source("spool", name))    # a line that tells what is missing, or ""
+        known.compare(store.source("spool", name))    # a message about lost rows, or ""
         known.reached(segment, position)              # after a commit
 
-What must hold:
+Invariants:
 
-* Where a store was known to be, none is made anew: one that is gone, empty or another is
-  refused, until an administrator deletes the file that remembers it.
-* The place that is remembered was committed, so a store whose own checkpoint is before it has
-  lost rows that it had: they were taken out, an older copy was put back, or its write-ahead
-  log was deleted. The rows come again as far as the spool still has them.
+* A known store is never replaced by a new one: if it is missing, empty or a different store,
+  it is refused until an administrator deletes the file.
+* The place in the file was committed. So a store whose own checkpoint is before it has lost
+  rows: they were deleted, an older copy was restored, or its write-ahead log was deleted. The
+  rows are loaded again if the spool still has them.
 
-`store.json` in the spool's folder holds, for each store by the name that messages give it, a
-hash of its secret and the place. It is opened as `auditsvc.host.files` says. What cannot be read
-without privilege is not known.
+`store.json` in the spool's folder has, for each store (by its name in messages), a hash of its
+secret and the place. It is opened through `auditsvc.host.files`. A file that may not be read
+counts as missing.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ import json
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from auditsvc.errors import AbsentError, StoreError
+from auditsvc.errors import AbsentError, ForeignError, StoreError
 from auditsvc.host.files import UnsafeError, read_file, replace_file
 from auditsvc.store import open_store
 from auditsvc.store.databases import place_of
@@ -47,39 +47,40 @@ class _Known:
 
 
 class KnownStore:
-    """One store, as the spool in `folder` knows it."""
+    """One store, as recorded in the spool's `folder`."""
 
     def __init__(self, folder: Path, url: str) -> None:
-        """Nothing is opened yet; ConfigError for a URL that is none."""
+        """Open nothing yet; ConfigError if the URL is not valid."""
         self._path = folder / _NAME
         self._url = url
-        self._place = place_of(url)
+        self.place = place_of(url)
+        """The store's name in messages."""
 
     def open(self, *, remember: bool) -> Store:
-        """Open the store, or make it where none was known to be.
+        """Open the store, or make it if none is known.
 
-        `remember` which one it is: for who fills it from the spool. StoreError as of
-        `open_store`, and if it is not the one that was known.
+        `remember`: record which store it is; for callers that load the spool into it.
+        StoreError as by `open_store`, and if it is not the known store.
         """
         known = self._recall()
         try:
             store = open_store(self._url, create=known is None)
         except AbsentError as error:
             raise AbsentError(
-                f"{error.what}, and it held rows of this spool", self._hint
+                f"{error.what}, but rows of this spool were stored in it", self._hint
             ) from error
         try:
-            self._see_it_is(store, known, remember=remember)
+            self._check_identity(store, known, remember=remember)
         except BaseException:
             store.close()
             raise
         return store
 
-    def _see_it_is(self, store: Store, known: _Known | None, *, remember: bool) -> None:
+    def _check_identity(self, store: Store, known: _Known | None, *, remember: bool) -> None:
         identity = identity_of(store)
         if known is not None and known.identity != identity:
-            raise StoreError(
-                f"{self._place} is another store than the one that this spool was loaded into",
+            raise ForeignError(
+                f"{self.place} is another store than the one that this spool was loaded into",
                 self._hint,
             )
         if known is None and remember:
@@ -90,32 +91,37 @@ class KnownStore:
 
     @property
     def is_known(self) -> bool:
-        """Whether there was one."""
+        """Whether a store is known."""
         return self._recall() is not None
 
     def compare(self, source: Source) -> str:
-        """Tell what a store has lost since `reached`, by the spool's checkpoint in it."""
+        """Give a message if the store has lost rows since `reached`, by the spool's checkpoint."""
         known = self._recall()
         segment = int(source.segment) if source.segment.isdecimal() else 0
         if known is None or (segment, source.position) >= (known.segment, known.position):
             return ""
         return (
-            f"the store {self._place} has lost rows: it ends at byte {source.position} of segment"
+            f"the store {self.place} has lost rows: it ends at byte {source.position} of segment"
             f" {segment}, and byte {known.position} of segment {known.segment} was in it"
         )
 
+    def last_place(self) -> tuple[int, int]:
+        """Give the recorded segment and position up to which the spool was committed."""
+        known = self._recall()
+        return (0, 0) if known is None else (known.segment, known.position)
+
     def reached(self, segment: int, position: int) -> None:
-        """Remember up to where the spool is committed; OSError if that cannot be written."""
+        """Record up to which place the spool is committed; OSError if that cannot be written."""
         known = self._recall()
         if known is not None and (known.segment, known.position) != (segment, position):
             self._remember(_Known(known.identity, segment, position))
 
     @property
     def _hint(self) -> str:
-        return f"put it back; or, to begin a new one, delete {self._path}"
+        return f"restore it; or, to begin a new one, delete {self._path}"
 
     def _recall(self) -> _Known | None:
-        values = self._all().get(self._place)
+        values = self._all().get(self.place)
         return None if values is None else _Known(**values)
 
     def _all(self) -> dict[str, dict[str, Any]]:
@@ -126,24 +132,24 @@ class KnownStore:
         except (FileNotFoundError, NotADirectoryError):
             return {}
         except UnsafeError as error:
-            raise StoreError(f"{error.filename}: {error.strerror}") from error
+            raise ForeignError(f"{error.filename}: {error.strerror}") from error
         except PermissionError:
             return {}
         except OSError as error:
             raise StoreError(f"{self._path} cannot be read: {error.strerror}") from error
         except (ValueError, TypeError, AttributeError, RecursionError) as error:
-            raise StoreError(
-                f"{self._path}, which says what store this spool was loaded into, is damaged",
-                "see that the store is whole, then delete the file",
+            raise ForeignError(
+                f"{self._path}, which says which store this spool was loaded into, is damaged",
+                "check that the store is complete, then delete the file",
             ) from error
         return dict(values)
 
     def _remember(self, known: _Known) -> None:
-        replace_file(self._path, json.dumps(self._all() | {self._place: asdict(known)}), sync=True)
+        replace_file(self._path, json.dumps(self._all() | {self.place: asdict(known)}), sync=True)
 
 
 def identity_of(store: Store) -> str:
-    """Give what tells a store from others, and does not give its secret away."""
+    """Give a hash that identifies a store without disclosing its secret."""
     return hashlib.blake2b(_PERSON, key=store.secret, digest_size=16).hexdigest()
 
 

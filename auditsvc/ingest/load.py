@@ -1,15 +1,12 @@
-"""From a log to the store: read, decode, write, and remember how far, in one transaction.
+"""Loads a log into the store: read, decode, write rows and checkpoint in one transaction.
 
-What must hold:
+Invariants:
 
-* Rows and checkpoint commit together. After any error or crash reading goes on from
-  the last checkpoint, with the lines of the events that were open there.
-* Memory is bounded by the size of a batch, whatever the input is.
-* As a thread beside a collector it stands back while records pour in, as long as the
-  spool takes them: the audited tasks come first, then the log, then the database.
-* A database that is away is waited for; the log grows meanwhile and nothing is lost.
-* No line ends it: what the database cannot hold is looked for in smaller and smaller
-  batches, and goes to `raw` with the reason (`auditsvc.ingest.quarantine`).
+* Rows and checkpoint commit together. After any error or crash, reading continues from the
+  last checkpoint, with the lines of the events that were open there.
+* Memory is bounded by the size of a batch, for any input.
+* No line stops the load: a line that the database cannot store is searched for in smaller
+  and smaller batches, and is kept in `raw` with the reason (`auditsvc.ingest.quarantine`).
 """
 
 from __future__ import annotations
@@ -33,40 +30,40 @@ if TYPE_CHECKING:
     from auditsvc.store.write.revision import Revision
 
 CHUNK = 1 << 18
-"""Bytes that are read and decoded at once. Of lines of two bytes these make 90,000 rows, all
-held before anybody asks whether the batch is full."""
+"""Bytes that are read and decoded at once. With lines of two bytes these are 90,000 rows, all
+in memory before it is checked whether the batch is full."""
 _SMALL: Final = 1 << 16
-"""Bytes of a batch in which lines are looked for one by one."""
+"""Largest size in bytes of a batch in which single lines are searched."""
 _SHOWN: Final = 100
 """Bytes of a line that a message shows."""
 
 
 class Log(Protocol):
-    """What is loaded: the spool, a file that is followed, a file that has ended."""
+    """A log to load: the spool, a file that is followed, or a file that no longer grows."""
 
     missing: int
-    """Pieces of it (segments, files) that were gone before they were read."""
+    """Segments or files of it that were deleted before they were read."""
 
     def read(self, limit: int) -> bytes:
-        """Up to `limit` of the next bytes; b"" when there are none yet."""
+        """Give up to `limit` of the next bytes; b"" when there are none yet."""
 
     def checkpoint(self) -> tuple[str, int]:
-        """Segment and position up to which `read` has come."""
+        """Give the segment and position up to which the log was read."""
 
     def origin(self) -> int:
-        """A number for where reading begins that no earlier byte of the log has reached."""
+        """Give the position of the next byte as one number, greater than for all bytes before."""
 
     def close(self) -> None:
-        """Let go of it."""
+        """Close the log."""
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """Where lines come from and what turns them into rows."""
+    """The source of lines, and the decoder for them."""
 
     kind: str
     name: str
-    """With `kind` the name of the source in the store."""
+    """With `kind`, identifies the source in the store."""
     open_log: Callable[[str, int], Log]
     """Opens the log at a segment and position; ("", 0) is its beginning."""
     make_decoder: Callable[[bytes], Decoder]
@@ -85,7 +82,7 @@ class Beside(NamedTuple):
 
 
 class _Piece(NamedTuple):
-    """What one transaction stores."""
+    """The content of one transaction."""
 
     batch: Batch
     segment: str
@@ -93,28 +90,28 @@ class _Piece(NamedTuple):
     beside: Beside
     missing: int
     size: int
-    """Bytes of log that it is made of."""
+    """Bytes of log in it."""
     finished: bool
     """True if all events were ended with it."""
 
 
 class Load:
-    """One log on its way into one store: log, decoder and checkpoint in step."""
+    """Loads one log into one store, from the store's checkpoint on."""
 
     ends_events = True
     """Whether the end of the log is the end of its open events."""
 
     def __init__(self, store: Store, route: Route) -> None:
-        """Go on from the store's checkpoint."""
+        """Open the log at the store's checkpoint."""
         self.store = store
         self.unwritten = 0
         """Bytes read since the last commit."""
         self.dirty = False
-        """True when a commit would change the store."""
+        """Whether a commit would change the store."""
         self.events = 0
         """Events that are new in the store."""
         self.duplicates = 0
-        """Records that were there already."""
+        """Records that were already in the store."""
         self.records = 0
         """Lines that were records."""
         self.raw = 0
@@ -129,7 +126,7 @@ class Load:
         self._writing: Future[bool] | None = None
         self._refused: tuple[RefusedError, _Piece] | None = None
         self._careful = 0
-        """Bytes that a batch may have after one was refused; 0: as many as it likes."""
+        """Largest size in bytes of a batch after one was refused; 0: no limit."""
         self._begin()
         self.is_first = not self._source.position
         """True if nothing of the log was read before."""
@@ -161,7 +158,7 @@ class Load:
         return decoder
 
     def step(self) -> int:
-        """Read and decode once; returns how many bytes were there."""
+        """Read and decode once; gives the number of bytes that were read."""
         room = max(1, self._careful - self.unwritten) if self._careful else CHUNK
         data = self.log.read(min(CHUNK, room))
         now = time.monotonic()
@@ -175,34 +172,34 @@ class Load:
         return len(data)
 
     def is_full(self, batch_bytes: int) -> bool:
-        """Whether it is time to commit: so much was read, or rows take half as much memory.
+        """Whether to commit: so many bytes were read, or the rows have half as many.
 
-        Rows are held more than once: those being decoded, an image of them, and the same of
-        the batch that is being written meanwhile.
+        Rows are in memory several times: those of this batch and their image, and the same of
+        the batch that is being written at the same time.
         """
         if self._careful and self.unwritten >= self._careful:
             return True
         return self.unwritten >= batch_bytes or self._decoder.held * 2 >= batch_bytes
 
     def finish(self) -> None:
-        """No more will come: end the events that are open, and the line that has no end."""
+        """End the open events and the incomplete line, at the end of the input."""
         self.dirty |= bool(self._decoder.pending())
         self._finished = True
         self._decoder.finish()
 
     def commit(self) -> bool:
-        """Write the rows made so far and how far they reach.
+        """Write the rows made so far, with the checkpoint.
 
-        False if an id was taken: reading begins again at the checkpoint, with another id.
+        False if an id was already used: reading starts again at the checkpoint, with another id.
         """
-        if not self._settle():
+        if not self._wait_for_write():
             return False
         return not self.dirty or self._written(self._write(self._cut()))
 
     def commit_behind(self) -> bool:
-        """Do as `commit`, in a thread: reading goes on meanwhile, as far as the next call.
+        """Commit in a thread, while reading continues until the next call.
 
-        False is said of the commit before; StoreError too.
+        False and StoreError, as of `commit`, are about the commit before.
         """
         if self._careful:
             return self.commit()
@@ -210,14 +207,14 @@ class Load:
         if self.dirty:
             piece = self._cut()
             self.store.pack(piece.batch)
-        if not self._settle():
-            return False  # the piece goes too: it comes again
+        if not self._wait_for_write():
+            return False  # the piece is dropped; its lines are read again
         if piece:
             self._writing = self._thread.submit(self._write, piece)
         return True
 
     def _cut(self) -> _Piece:
-        """Take what was made since the last cut."""
+        """Take the rows made since the last call, with their checkpoint."""
         segment, position = self.log.checkpoint()
         missing = self.log.missing - self._missing
         self._missing += missing
@@ -263,8 +260,8 @@ class Load:
             self.first_raw = lines[0]
         self.raw += raw
 
-    def _settle(self) -> bool:
-        """Wait for what is being written."""
+    def _wait_for_write(self) -> bool:
+        """Wait until the batch in the thread is written; gives whether it was."""
         writing, self._writing = self._writing, None
         return writing is None or self._written(writing.result())
 
@@ -274,31 +271,31 @@ class Load:
             self._begin()
             refused, self._refused = self._refused, None
             if refused is not None:
-                self._look_for_line(*refused)
+                self._set_lines_aside(*refused)
         return done
 
-    def _look_for_line(self, error: RefusedError, piece: _Piece) -> None:
-        """Go on with half of a batch that was refused; set aside its lines if it is small."""
+    def _set_lines_aside(self, error: RefusedError, piece: _Piece) -> None:
+        """Continue with half of a refused batch; if it is small, set its bad lines aside."""
         if piece.size > _SMALL:
             self._careful = piece.size // 2
             return
         data = b""
         while len(data) < piece.size and (more := self.log.read(piece.size - len(data))):
             data += more
-        look = quarantine.Quarantine(
+        search = quarantine.Quarantine(
             quarantine.Piece(self._pending(), self._lead() + data, piece.finished),
             self._make_decoder,
-            self._why_not,
+            self._refusal,
         )
         try:
-            made = look.run(time.monotonic())
-            if made is None:
+            found = search.run(time.monotonic())
+            if found is None:
                 raise error
-            result = self._store(self._piece_of(made, piece.missing))
-        except ClashError as clash:  # the whole comes again, with these
+            result = self._store(self._piece_of(found, piece.missing))
+        except ClashError as clash:  # the batch is read again, with these ids
             self._pins += clash.pins
         else:
-            self._count(made.batch, result)
+            self._count(found.batch, result)
         self._careful = _SMALL
         self.log.close()
         self._begin()
@@ -307,20 +304,20 @@ class Load:
         """Give what the decoder was fed before the first byte of the log."""
         return b""
 
-    def _why_not(self, made: quarantine.Made) -> str:
+    def _refusal(self, found: quarantine.Salvaged) -> str:
         try:
-            self._store(self._piece_of(made, None), is_trial=True)
+            self._store(self._piece_of(found, None), is_trial=True)
         except RefusedError as error:
             return error.what
         return ""
 
-    def _piece_of(self, made: quarantine.Made, missing: int | None) -> _Piece:
+    def _piece_of(self, found: quarantine.Salvaged, missing: int | None) -> _Piece:
         """Give what is stored of lines that were looked through; `missing` None: only tried."""
-        beside = Beside(made.pending, made.open_records)
+        beside = Beside(found.pending, found.open_records)
         if missing is not None:
-            beside = self._beside(made.pending, made.open_records, final=False)
+            beside = self._beside(found.pending, found.open_records, final=False)
         segment, position = self.log.checkpoint()
-        return _Piece(made.batch, segment, position, beside, missing or 0, 0, finished=False)
+        return _Piece(found.batch, segment, position, beside, missing or 0, 0, finished=False)
 
     def _store(self, piece: _Piece, *, is_trial: bool = False) -> WriteResult:
         beside = piece.beside
@@ -337,7 +334,7 @@ class Load:
         )
 
     def close(self) -> None:
-        """Let go of the log; the store belongs to the caller."""
+        """Close the log; the store belongs to the caller."""
         self._thread.shutdown()
         self.log.close()
 

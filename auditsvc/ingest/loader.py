@@ -1,10 +1,12 @@
-"""A thread that loads a log as it grows, beside the collector.
+"""A thread that loads a growing log, while the collector runs.
 
-What must hold:
+Invariants:
 
-* While records arrive fast it waits, as long as the spool takes them: the audited tasks
-  come first, then the log, then the database.
-* A database that is away is waited for; the log grows meanwhile and nothing is lost.
+* It pauses while the input rate is high, as long as the spool has room: the audited tasks
+  have priority, then the log, then the database.
+* If the database is unavailable, locked, read-only or of another schema, it waits, also at the
+  start; the log grows meanwhile and nothing is lost.
+* If the database does not answer, `store_error` says so within seconds, to any thread.
 """
 
 from __future__ import annotations
@@ -12,27 +14,30 @@ from __future__ import annotations
 import os
 import threading
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from auditsvc.errors import StoreError
+from auditsvc.errors import ForeignError, StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from auditsvc.ingest.load import Load
 
 
-STAND_BACK_BYTES = 256 << 20
-"""Log that may wait while the loader stands back."""
+MAX_WAITING_BYTES = 256 << 20
+"""The loader does not pause if more bytes of log than this are waiting."""
 
 
-_RETRY_FIRST, _RETRY_MOST = 0.5, 30.0
+STALLED_SECONDS = 10.0
+"""The store counts as one that does not answer if a single step of work takes longer."""
+
+_RETRY_FIRST, _RETRY_MOST = 0.5, 30.0  # seconds
 
 
+_RETRY_FIRST, _RETRY_MOST = 0.5, 30.0  # seconds
 _NICE = 10
-
-
-_LOOK = 0.5  # seconds between looks at a log that nobody announces, and at idle events
+_POLL = 0.5  # seconds between checks for new input without a notice, and for idle events
 
 
 class Loader(threading.Thread):
@@ -48,33 +53,60 @@ class Loader(threading.Thread):
         busy: Callable[[], bool],
         waiting: Callable[[], int],
     ) -> None:
-        """`begin` opens the store and the log (StoreError); it is called here once.
+        """`begin` opens the store and the log (StoreError), by this thread.
 
-        `busy` tells that records pour in, `waiting` how many bytes of log were not read.
+        `busy`: whether the input rate is high; `waiting`: bytes of log that were not read.
         """
         super().__init__(name="loader", daemon=True)
-        self.trouble = ""
-        """Why the store does not take rows just now, "" if it does."""
         self.error: BaseException | None = None
-        """What ended the thread before its time."""
+        """The unexpected error that ended the thread."""
         self.committed = ("", 0)
-        """Segment and position up to which rows are in the store."""
+        """Segment and position up to which rows are in the store; valid if `open`."""
+        self.open = False
+        """Whether the store was opened by this run."""
+        self.hindrance = ""
+        """Why the store's file cannot be kept small now, "" if it can."""
+        self._store_error = ""
+        self._since: float | None = None
+        """When the current work with the store began; None without any."""
         self._begin = begin
-        self._load: Load | None = begin()
-        self.committed = self._load.log.checkpoint()
+        self._load: Load | None = None
         self._batch_bytes = batch_bytes
         self._latency = latency
         self._arrived = arrived
         self._busy = busy
         self._waiting = waiting
         self._finishing = threading.Event()
+        self._tried = threading.Event()
+        self._refusable = True
         self._commits = 0
 
-    def finish(self, patience: float) -> None:
-        """Load what is there, then end; waits for that.
+    @property
+    def store_error(self) -> str:
+        """Why rows cannot be stored now, "" if they can."""
+        since = self._since
+        if self._store_error or since is None or time.monotonic() - since < STALLED_SECONDS:
+            return self._store_error
+        return f"the store has not answered for more than {STALLED_SECONDS:g} s"
 
-        Gives up, and says so in `trouble`, when nothing was committed for `patience`
-        seconds: a database that neither answers nor closes the connection.
+    def await_store(self, patience: float) -> None:
+        """Wait until the store was opened or failed to open, for at most `patience` seconds.
+
+        Raises the error that ended the thread: up to now, a foreign store is refused. Later
+        that is an error like others, as collecting has begun.
+        """
+        self._tried.wait(patience)
+        self._refusable = False
+        if self.error is not None:
+            raise self.error
+        if not self._tried.is_set():
+            self._store_error = "the store has not answered yet"
+
+    def finish(self, patience: float) -> None:
+        """Load the rest of the log, then end; waits until that is done.
+
+        Stops waiting, with the reason in `store_error`, if nothing was committed for `patience`
+        seconds: the database does not answer and does not close the connection.
         """
         self._finishing.set()
         self._arrived.set()
@@ -82,44 +114,67 @@ class Loader(threading.Thread):
             before = self._commits
             self.join(patience)
             if self.is_alive() and self._commits == before:
-                self.trouble = f"the store has not answered for {patience:g} s"
+                self._store_error = f"the store has not answered for {patience:g} s"
                 return
 
     def run(self) -> None:
-        """Load; an unforeseen error ends the thread and stands in `error`."""
-        # Linux keeps a nice value for each thread: the collector keeps the usual one.
+        """Load; an unexpected error ends the thread and is kept in `error`."""
+        # On Linux each thread has its own nice value; the collector's stays as it is.
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
         try:
             self._run()
         except BaseException as error:  # noqa: BLE001 (handed to the service, which ends the run)
             self.error = error
         finally:
-            self._let_go()
+            self._tried.set()
+            self._close()
 
     def _run(self) -> None:
         pause = _RETRY_FIRST
         while True:
             try:
                 if self._load is None:
-                    self._load = self._begin()
+                    self._open()
+                assert self._load is not None
                 self._pump(self._load)
             except StoreError as error:
-                pause = pause if self.trouble else _RETRY_FIRST
-                self.trouble = str(error)
-                self._let_go()
+                if self._refusable and isinstance(error, ForeignError):
+                    raise
+                pause = pause if self._store_error else _RETRY_FIRST
+                self._store_error = str(error)
+                self._tried.set()
+                self._close()
                 if self._finishing.is_set():
                     return
-                self._finishing.wait(pause)  # a stop tries once more
+                self._finishing.wait(pause)  # when stopping, try once more
                 pause = min(pause * 2, _RETRY_MOST)
             else:
                 return
+
+    def _open(self) -> None:
+        with self._asking():
+            self._load = self._begin()
+        self.committed = self._load.log.checkpoint()
+        if not self.open:
+            self._store_error = ""
+        self.open = True
+        self._tried.set()
+
+    @contextmanager
+    def _asking(self) -> Iterator[None]:
+        """Record when a step of work with the store begins."""
+        self._since = time.monotonic()
+        try:
+            yield
+        finally:
+            self._since = None
 
     def _pump(self, load: Load) -> None:
         due = 0.0
         while True:
             finishing = self._finishing.is_set()
             if not finishing:
-                self._stand_back()
+                self._pause_while_busy()
             self._arrived.clear()
             got = load.step()
             now = time.monotonic()
@@ -133,22 +188,30 @@ class Loader(threading.Thread):
             elif not got and load.dirty:
                 self._finishing.wait(due - now)
             elif not got:
-                self._arrived.wait(_LOOK)
+                self._store_error = ""  # nothing waits
+                self._relieve(load)
+                self._arrived.wait(_POLL)
 
     def _commit(self, load: Load) -> bool:
-        done = load.commit()
+        with self._asking():
+            done = load.commit()
         self._commits += 1
         self.committed = load.log.checkpoint()
-        self.trouble = ""
+        self._store_error = ""
+        self._relieve(load)
         return done
 
-    def _stand_back(self) -> None:
+    def _relieve(self, load: Load) -> None:
+        with self._asking():
+            self.hindrance = load.store.relieve()
+
+    def _pause_while_busy(self) -> None:
         while self._busy() and not self._finishing.is_set():
-            if self._waiting() > STAND_BACK_BYTES:
+            if self._waiting() > MAX_WAITING_BYTES:
                 return
             time.sleep(0.01)
 
-    def _let_go(self) -> None:
+    def _close(self) -> None:
         if self._load is not None:
             self._load.close()
             self._load.store.close()

@@ -28,7 +28,8 @@ HEAD: Final = 1 << 16
 LOOK: Final = 4096
 """Bytes by which files are told apart."""
 _MARK: Final = b"#file "
-_GAP: Final = b"#gap "
+_STATE: Final = b"#"
+"""Begins the lines of a decoder's `pending` that are of no event."""
 
 
 class Stamp(NamedTuple):
@@ -134,7 +135,7 @@ def count_open(state: bytes) -> int:
 
 def _open_lines(state: bytes) -> list[bytes]:
     *lines, _ = state.split(b"\n")
-    return [line for line in lines if not line.startswith(_GAP)]
+    return [line for line in lines if not line.startswith(_STATE)]
 
 
 def rest_of(state: bytes) -> bytes:
@@ -240,7 +241,7 @@ def carry(state: bytes, old: bytes, new: bytes) -> bytes:
             now.remove(line)
         elif line in lines[:-1]:
             lines.remove(line)
-    gaps = 0
-    while lines[gaps].startswith(_GAP):
-        gaps += 1
-    return b"\n".join((*lines[:gaps], *now, *lines[gaps:]))
+    first = 0
+    while lines[first].startswith(_STATE):
+        first += 1
+    return b"\n".join((*lines[:first], *now, *lines[first:]))

@@ -1,11 +1,11 @@
-"""Lines that the database cannot hold: found among those of a batch, and kept raw.
+"""Finds the lines of a batch that the database cannot store, and keeps them raw.
 
-Comes in: what a decoder had pending, the bytes behind that, and a way to try whether the
-rows of a decoder can be stored. Goes out: the batch without the lines that cannot be, which
-stand in its `raw` with the reason. Bytes in, rows out; the trials are the caller's.
+In: the state of a decoder before the batch, the bytes of the batch, and a function that tries
+whether rows can be stored. Out: the batch without the lines that cannot be stored; these are
+in its `raw` with the reason. Bytes in, rows out; the caller does the trials.
 
-Lines are set aside by halves: if the store takes the rest, the half is looked through, else
-the other one, else both. So one line among n is found in about 2 * log2(n) trials.
+Lines are set aside by halves: if the rest can be stored, that half is searched, else the other
+one, else both. So one line among n is found in about 2 * log2(n) trials.
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ if TYPE_CHECKING:
     from auditsvc.decode.batch import Batch
     from auditsvc.decode.contract import Decoder
 
-_GAP: Final = b"#gap "
+_STATE: Final = b"#"  # begins the lines of `pending` that are none of events
 _MOST_TRIALS: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """What one transaction was to store: `pending` before it, and the bytes that followed."""
+    """The input of one transaction: `pending` before it, and the bytes after that."""
 
     pending: bytes
     data: bytes
     finished: bool
-    """True if the input ended with it."""
+    """Whether the input ended with it."""
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
-    """What came of a piece."""
+class Salvaged:
+    """The rows of a piece that can be stored."""
 
     batch: Batch
     pending: bytes
@@ -45,7 +45,7 @@ class Made:
 
 @dataclass(frozen=True, slots=True)
 class _Line:
-    """A line that can be set aside: number of a pending one, or place among the bytes."""
+    """A line that can be set aside: its number among pending lines, or its range in the bytes."""
 
     pending: int | None
     start: int
@@ -53,28 +53,28 @@ class _Line:
 
 
 class Quarantine:
-    """Looks for the lines of a piece that cannot be stored."""
+    """Searches for the lines of a piece that cannot be stored."""
 
     def __init__(
         self,
         piece: Piece,
         make_decoder: Callable[[], Decoder],
-        accepts: Callable[[Made], str],
+        accepts: Callable[[Salvaged], str],
     ) -> None:
-        """`accepts` tries a batch, stores nothing, and gives "" or why it cannot be stored."""
+        """`accepts` tries a batch without storing it; gives "" or why it cannot be stored."""
         self._make_decoder = make_decoder
         self._accepts = accepts
         self._piece = piece
         *lines, rest = piece.pending.split(b"\n")
-        self._gaps = [line for line in lines if line.startswith(_GAP)]
-        self._open = [line for line in lines if not line.startswith(_GAP)]
+        self._gaps = [line for line in lines if line.startswith(_STATE)]
+        self._open = [line for line in lines if not line.startswith(_STATE)]
         self._rest = rest
         self._text = rest + piece.data
         self._reason = ""
         self._trials = 0
 
-    def run(self, now: float) -> Made | None:
-        """Give what can be stored of the piece; None if no lines are to blame."""
+    def run(self, now: float) -> Salvaged | None:
+        """Give the part of the piece that can be stored; None if no lines are the cause."""
         self._now = now
         if self._takes(()):
             return self._decode(())
@@ -95,7 +95,7 @@ class Quarantine:
         return lines
 
     def _find(self, suspects: Sequence[_Line], aside: Sequence[_Line]) -> list[_Line]:
-        """Give few of the suspects without which the rest is taken; `aside` are aside anyway."""
+        """Give a few suspects without which the rest can be stored; `aside` are left out anyway."""
         if len(suspects) == 1 or self._trials > _MOST_TRIALS:
             return list(suspects)
         middle = len(suspects) // 2
@@ -109,18 +109,18 @@ class Quarantine:
 
     def _takes(self, aside: Sequence[_Line]) -> bool:
         self._trials += 1
-        # With all events ended: else a line that waits for others would pass for harmless.
+        # End all events: else a line that waits for others would seem harmless.
         reason = self._accepts(self._decode(aside, ends_all=True))
         self._reason = reason or self._reason
         return not reason
 
-    def _decode(self, aside: Sequence[_Line], *, ends_all: bool = False) -> Made:
-        """Decode the piece with some lines left out, which become raw ones of the batch."""
+    def _decode(self, aside: Sequence[_Line], *, ends_all: bool = False) -> Salvaged:
+        """Decode the piece without some lines; these become raw lines of the batch."""
         out = {line.pending for line in aside if line.pending is not None}
         text = bytearray(self._text)
         for line in aside:
             if line.pending is None:
-                # Blank lines are nothing, and what follows stays where it was.
+                # Blank lines are ignored, and the positions of later lines do not change.
                 text[line.start : line.end] = b" " * (line.end - line.start)
         lines = [line for number, line in enumerate(self._open) if number not in out]
         decoder = self._make_decoder()
@@ -142,4 +142,4 @@ class Quarantine:
                 data = self._open[line.pending]
             batch.raw.append((line.start - before, data, f"cannot be stored: {self._reason}"))
             batch.counts["raw"] += 1
-        return Made(batch, pending, decoder.open_records)
+        return Salvaged(batch, pending, decoder.open_records)

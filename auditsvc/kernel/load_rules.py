@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from auditsvc.kernel.control import Control
     from auditsvc.rule import Command, Rule
     from auditsvc.ruleset.difference import SettingDifference
-    from auditsvc.ruleset.wanted import Want
+    from auditsvc.ruleset.wanted import Wanted
 
     Skip = Callable[[str], None]
 
@@ -43,7 +43,7 @@ def owners(runtime: Path) -> Owners:
 
 
 def compare(
-    control: Control, wanted: Want, runtime: Path, *, exclusive: bool = False
+    control: Control, wanted: Wanted, runtime: Path, *, exclusive: bool = False
 ) -> Difference:
     """Compare the kernel's rules and settings with the wanted ones."""
     now = read_settings(control, features="loginuid_immutable" in wanted.settings)
@@ -51,7 +51,7 @@ def compare(
 
 
 def load(
-    control: Control, wanted: Want, found: Difference, runtime: Path, skip: Skip | None = None
+    control: Control, wanted: Wanted, found: Difference, runtime: Path, skip: Skip | None = None
 ) -> Difference:
     """Make the changes in `found`, the result of `compare`; gives the changes that were made.
 
@@ -74,7 +74,7 @@ class _Loading:
     def __init__(
         self,
         control: Control,
-        wanted: Want,
+        wanted: Wanted,
         found: Difference,
         runtime: Path,
         skip: Skip | None,

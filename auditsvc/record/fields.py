@@ -2,19 +2,25 @@ r"""A record's body -> its fields, each decoded by its kind.
 
 A body is `name=value` tokens separated by spaces. A value is
 
-    "text"    the text between the quotes (a quote is never inside; after the second quote
-              another token begins)
-    'text'    only of `msg=`, up to the body's last quote; it is replaced by its own fields
+    "text"    the text between the quotes (a quote is never inside; what follows the
+              second one is another token)
+    'text'    the same, if a divider follows; of `msg=`, up to the body's last quote: its own
+              fields follow in its place
+    text (mode)  of AppArmor's labels in `subj`, `obj` and their kin
     { text }  of enriched fields (SADDR={ saddr_fam=inet ... }), kept with its braces
     text      up to the next space
 
 A field of encoded kind (the kernel's audit_log_untrustedstring(), libaudit's
 audit_encode_nv_string()) that is not quoted is upper-case hex of its bytes, and
-`(null)` means no value. Only the name and the record's type say whether a field is
-encoded: `3005` can be a number or two bytes. Values that are not such hex (odd length,
-lower case) are kept as text, as are the kernel's `?` (did not fit) and `(none)`.
+`(null)` is no value. Whether a field is encoded follows from its name and the
+record's type alone: `3005` can be a number or two bytes. What does not fit (odd length)
+stays the text that it is, as do the kernel's bare `?` (did not fit) and `(none)`.
 
-auditd's enriched fields follow a byte 0x1d, which separates tokens like a space.
+auditd's enriched fields stand behind a 0x1d; that byte divides like a space. Programs that
+relay lines write it as #035, or leave it out: an enriched name that stands at the end of an
+unquoted value begins another field all the same.
+
+LOGIN of kernels before 3.14 says `old auid=1 new auid=2`: that is old-auid=1 auid=2.
 
 Text is UTF-8; other bytes, and NUL, are shown as \xHH.
 A token without `=` is a word. Words come last, joined by spaces, as the field `_`;
@@ -29,7 +35,7 @@ import json
 import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from auditsvc.record.types import AVC, EXECVE, USER_AVC
+from auditsvc.record.types import AVC, EXECVE, LOGIN, USER_AVC
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -42,19 +48,41 @@ _ENCODED_ALWAYS: Final = frozenset(
     b" new-disk new-fs new-net new-rng new_group ocomm old-chardev old-disk old-fs old-net old-rng"
     b" path proctitle root_dir sw vm watch".split()
 )
-# lsm_audit.c (dev), AppArmor's audit_cb(), landlock's audit.c.
-_APPARMOR: Final = frozenset(b"dev info label namespace peer profile target".split())
-_ENCODED_OF_TYPE: Final = {AVC: _APPARMOR, 1423: frozenset((b"dev",))} | dict.fromkeys(
-    range(1500, 1508), _APPARMOR
+# lsm_audit.c (dev, key_desc, kmod), selinux/avc.c (srawcon, trawcon), landlock's audit.c, and
+# AppArmor's audit callbacks: file.c, mount.c (fstype, srcname, trans, options), net.c and
+# af_unix.c (addr, peer_addr).
+_OF_LSM: Final = frozenset(
+    b"addr dev fstype info key_desc kmod label namespace options peer peer_addr profile srawcon"
+    b" srcname target trans trawcon".split()
 )
+_ENCODED_OF_TYPE: Final = {AVC: _OF_LSM, 1423: frozenset((b"dev",))} | dict.fromkeys(
+    range(1500, 1508), _OF_LSM
+)
+# An IPC's key, which older kernels print in decimal (ipc_kernel: dump_common_audit_data).
+_NOT_ENCODED: Final = ((AVC, b"key"),)
+_LOGIN_NAMES: Final = (b"auid", b"ses")
 _ARGUMENT: Final = re.compile(rb"a[0-9]+(?:\[[0-9]+\])?")
 
 _DECIMAL: Final = re.compile(rb"-?[0-9]{1,20}")
-_HEX: Final = re.compile(rb"(?:[0-9A-F]{2})+")
+_HEX: Final = re.compile(rb"(?:[0-9A-Fa-f]{2})+")
 _TOKEN: Final = re.compile(rb"[ \x1d]*([^ =\x1d]*)(?:=(\"[^\"]*\"|\{ [^}\x1d]*\}|[^ \x1d]*))?")
 _TOKEN_UNBRACED: Final = re.compile(rb"[ \x1d]*([^ =\x1d]*)(?:=(\"[^\"]*\"|[^ \x1d]*))?")
 _BRACE_END: Final = re.compile(rb"[}\x1d]")
+# What needs more than `_TOKEN`: quotes, a label's mode, an enriched name behind something.
+_ODD: Final = re.compile(
+    rb"='| \([a-z]+\)(?:[ \x1d]|\Z)|#035|[^ \x1d\"](?:SADDR|ARCH|SYSCALL|[UG]ID)="
+)
+_QUOTED: Final = re.compile(rb"'[^']*'(?=[ \x1d]|\Z)")
+_MODE: Final = re.compile(rb" \([a-z]+\)(?=[ \x1d]|\Z)")
+_LABELS: Final = re.compile(rb"(?:subj|obj)(?:_[a-z]+)?")
+# auditd's format_event: names of accounts in quotes, and SADDR={ ... }.
+_GLUED: Final = re.compile(
+    rb"(#035)?(?:(?:OLD-A?|F?S|E|O?A|O|I|INODE_)?UID=\"|(?:F?S|E|O|I|INODE_|NEW_)?GID=\""
+    rb"|ARCH=[a-z]|SYSCALL=[a-z]|SADDR=\{)"
+)
 _MESSAGE: Final = b"msg='"
+_MARKS: Final = (b'"', b"'")
+_RELAYED: Final = b"#035"  # how programs that relay lines write a 0x1d
 _FEW_BRACES: Final = 16
 
 
@@ -102,12 +130,14 @@ def is_encoded(record_type: int, name: bytes) -> bool:
     """Whether a field is of the encoded kind."""
     if record_type == EXECVE:
         return _ARGUMENT.fullmatch(name) is not None
+    if (record_type, name) in _NOT_ENCODED:
+        return False
     return name in _ENCODED_ALWAYS or name in _ENCODED_OF_TYPE.get(record_type, ())
 
 
 def decode_value(record_type: int, name: bytes, value: bytes) -> bytes | None:
-    """Decode a raw value of a record."""
-    if value[:1] == b'"' and value[-1:] == b'"' and len(value) > 1:
+    """Decode a value as it stands in the record."""
+    if value[:1] in _MARKS and value[-1:] == value[:1] and len(value) > 1:
         return value[1:-1]
     if is_encoded(record_type, name):
         if value == b"(null)":
@@ -132,6 +162,9 @@ def tokens(body: bytes) -> Iterator[tuple[bytes, bytes | None]]:
 
 
 def _split(body: bytes) -> Iterator[tuple[bytes, bytes | None]]:
+    if _ODD.search(body):
+        yield from _split_odd(body)
+        return
     if b"={ " not in body:
         matches = _TOKEN_UNBRACED.finditer(body)
     elif body.count(b"={ ") <= _FEW_BRACES:
@@ -157,6 +190,57 @@ def _braced(body: bytes) -> Iterator[re.Match[bytes]]:
         at = max(match.end(), at + 1)
 
 
+def _split_odd(body: bytes) -> Iterator[tuple[bytes, bytes | None]]:
+    """Do as `_split`, with an eye for all that can follow a name."""
+    ends = _Ends(body)
+    at = 0
+    while at < len(body):
+        match = (_TOKEN_UNBRACED if at < ends.unended else _TOKEN).match(body, at)
+        assert match is not None  # it takes nothing, too
+        name, value = match.groups()
+        at = match.end()
+        if value is not None:
+            end, at = ends.find(name, match)
+            yield name.removeprefix(_RELAYED), body[match.start(2) : end]
+        elif name:
+            yield name, None
+
+
+class _Ends:
+    """Finds where values end; remembers what there is no end of, to look for none twice."""
+
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+        self._has_quotes = True
+        self._is_enriched = b"\x1d" in body
+        self.unended = 0
+        """No brace that opens before it has an end."""
+
+    def find(self, name: bytes, match: re.Match[bytes]) -> tuple[int, int]:
+        """Tell where the value ends that a token has, and where what follows begins."""
+        body, value = self._body, match[2]
+        start, end = match.span(2)
+        if value == b"{" and start >= self.unended:
+            found = _BRACE_END.search(body, end)
+            self.unended = found.start() if found else len(body)
+        if value[:2] == b"{ " or (len(value) > 1 and value[:1] == value[-1:] == b'"'):
+            return end, end
+        if value[:1] == b"'":
+            if self._has_quotes and (quoted := _QUOTED.match(body, start)):
+                end = quoted.end()
+            else:
+                self._has_quotes &= body.find(b"'", start + 1) >= 0
+            return end, end
+        if _LABELS.fullmatch(name):
+            mode = _MODE.match(body, end)
+            return (end, end) if mode is None else (mode.end(), mode.end())
+        if value and not self._is_enriched and value[:1] not in (b'"', b"{"):
+            glued = _GLUED.search(body, start + 1, end + 2)
+            if glued and glued.start() < end:
+                return glued.start(), glued.end(1) if glued[1] else glued.start()
+        return end, end
+
+
 def _inside(pairs: Iterable[tuple[bytes, bytes | None]]) -> Iterator[tuple[bytes, bytes | None]]:
     """Remove the punctuation of messages: `(hostname=?, addr=?, res=success)`."""
     for name, value in pairs:
@@ -176,8 +260,12 @@ def parse_fields(record_type: int, body: bytes) -> list[Field]:
     for name, value in tokens(body):
         if value is None:
             words.append(name)
-        else:
-            fields.append(Field(name, decode_value(record_type, name, value)))
+            continue
+        is_old = False
+        if record_type == LOGIN and name in _LOGIN_NAMES and words[-1:] in ([b"old"], [b"new"]):
+            is_old = words.pop() == b"old"
+        shown = b"old-" + name if is_old else name
+        fields.append(Field(shown, decode_value(record_type, name, value)))
     if words and record_type in (AVC, USER_AVC):
         verdict, words = _access_vector(words)
         fields = verdict + fields

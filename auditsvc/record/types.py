@@ -30,7 +30,7 @@ DAEMON: Final = range(1200, 1300)
 ENDS: Final = frozenset((EOE, PROCTITLE))
 """PROCTITLE is the last record of an event before EOE (audit_log_exit)."""
 
-ALONE: Final = frozenset((SECCOMP, ANOM_ABEND, KERNEL))
+SINGLE: Final = frozenset((SECCOMP, ANOM_ABEND, KERNEL))
 """Types of which each record is an event, unless an event with the same identity is open."""
 
 CALLS: Final = frozenset((SYSCALL, URINGOP))
@@ -50,6 +50,22 @@ OF_TASK: Final = frozenset(
     (LOGIN, 1325, SECCOMP, AVC, 1401, *range(1500, 1508), ANOM_ABEND, 1702, *range(1800, 1808))
 )
 """Types whose `pid=` is the task of their event's SYSCALL."""
+
+
+_UBUNTU_TASK: Final = 1420
+
+
+def of_body(number: int, body: bytes) -> int:
+    """Give the type that a record has by what it says.
+
+    Ubuntu's kernels number MAC_TASK_CONTEXTS and MAC_OBJ_CONTEXTS 1420 and 1421, which
+    are IPE's elsewhere.
+    """
+    if number == _UBUNTU_TASK and body.startswith(b"subj_"):
+        return MAC_TASK_CONTEXTS
+    if number == _UBUNTU_TASK + 1 and body.startswith(b"obj_"):
+        return MAC_OBJ_CONTEXTS
+    return number
 
 
 def is_user(number: int) -> bool:

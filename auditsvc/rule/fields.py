@@ -1,9 +1,9 @@
-"""The fields that conditions are made of, their operators and lists.
+"""The fields of conditions, with their operators and lists.
 
 From auditctl(8), include/uapi/linux/audit.h, and the kernel's
 kernel/auditfilter.c (audit_field_valid: which operators; audit_to_watch,
-audit_to_inode, audit_make_tree: which lists). Where auditctl lets pass what the
-kernel then refuses with EINVAL, we refuse it and say why.
+audit_to_inode, audit_make_tree: which lists). Where auditctl accepts what the kernel
+then refuses with EINVAL, the parser refuses it and says why.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class Kind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One field: its number, how its value is written, which operators and lists it may have."""
+    """One field: its number, the form of its value, and the operators and lists it allows."""
 
     number: int
     name: str
@@ -137,7 +137,7 @@ BY_NAME: Final[dict[str, Field]] = {field.name: field for field in _TABLE} | {
     "loginuid": BY_NUMBER[AUID]
 }
 
-# The fields of which the kernel takes one a rule.
+# Groups of fields of which the kernel accepts one in a rule.
 SINGLE: Final = (frozenset({PATH, DIR, INODE}), frozenset({EXE}))
 
 PERMS: Final[dict[str, int]] = {"r": 4, "w": 2, "x": 1, "a": 8}
@@ -154,7 +154,7 @@ FILETYPES: Final[dict[str, int]] = {
 
 FSTYPES: Final[dict[str, int]] = {"debugfs": 0x64626720, "tracefs": 0x74726163}  # linux/magic.h
 
-# AUDIT_COMPARE_*: the pair as auditctl shows it.
+# AUDIT_COMPARE_*: the two fields, in auditctl's order.
 COMPARISONS: Final[dict[int, tuple[str, str]]] = {
     1: ("uid", "obj_uid"),
     2: ("gid", "obj_gid"),

@@ -1,12 +1,12 @@
-"""What a rule is: a filter list, an action, the syscalls it is for, and conditions.
+"""A rule: a filter list, an action, the syscalls it is for, and conditions.
 
-The numbers are those of include/uapi/linux/audit.h. A Rule holds what the kernel
-holds, so two rules that the kernel calls equal are equal here.
+The numbers are those of include/uapi/linux/audit.h. A Rule has the same content as the
+kernel's, so two rules are equal here if the kernel treats them as equal.
 
-The kernel takes and gives a rule as struct audit_rule_data, in the machine's byte order:
+The kernel accepts and lists a rule as struct audit_rule_data, in the machine's byte order:
 1,040 bytes (flags, action, field_count, mask[64], fields[64], values[64], fieldflags[64],
-buflen) and buf[]. A string field's value is its length in bytes; the strings stand in buf
-in the order of the fields, without NUL.
+buflen) and buf[]. The value of a string field is its length in bytes; the strings are in
+buf in the order of the fields, without NUL.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from auditsvc.errors import RuleError
 from auditsvc.rule import fields
 
 MASK_BITS: Final = 64 * 32
-"""AUDIT_BITMASK_SIZE words: no syscall from here on can be matched, nor can x32's."""
+"""AUDIT_BITMASK_SIZE words: larger syscall numbers, and those of x32, cannot be matched."""
 
 SYSCALLS: Final = MASK_BITS - 16
-"""Numbers below this one name syscalls; the 16 from here on stand for classes of
-them (AUDIT_CLASS_*), which the kernel puts in their place (audit_to_entry_common)."""
+"""Numbers below this are syscalls; the 16 numbers from here on are classes of syscalls
+(AUDIT_CLASS_*), which the kernel replaces by their members (audit_to_entry_common)."""
 
 EVERY_SYSCALL: Final = (1 << MASK_BITS) - 1
-"""What auditctl sends for `-S all`; the kernel lists it without the class bits."""
+"""The mask that auditctl sends for `-S all`; the kernel lists it without the class bits."""
 
-_NEARLY_EVERY: Final = (1 << 63 * 32) - 1  # auditctl too looks at 63 words only
+_NEARLY_EVERY: Final = (1 << 63 * 32) - 1  # auditctl also compares 63 words only
 
 MAX_CONDITIONS: Final = 64  # AUDIT_MAX_FIELDS
 MAX_KEY: Final = 256  # AUDIT_MAX_KEY_LEN, bytes
@@ -43,7 +43,7 @@ _OPERATOR_BITS: Final = 0x78000000
 
 
 class FilterList(IntEnum):
-    """AUDIT_FILTER_*: when a rule is asked."""
+    """AUDIT_FILTER_*: the list that a rule is on, which says when it is asked."""
 
     USER = 0
     TASK = 1
@@ -54,7 +54,7 @@ class FilterList(IntEnum):
 
 
 class Action(IntEnum):
-    """What a match does; AUDIT_POSSIBLE (1) is refused by the kernel."""
+    """The effect of a match; the kernel refuses AUDIT_POSSIBLE (1)."""
 
     NEVER = 0
     ALWAYS = 2
@@ -103,7 +103,7 @@ class Rule:
 
     @property
     def arch(self) -> int | None:
-        """AUDIT_ARCH_* that the rule is for, or None where it is for all."""
+        """AUDIT_ARCH_* that the rule is for, or None if it is for all."""
         for condition in self.conditions:
             if condition.field == fields.ARCH and condition.operator == fields.EQUAL:
                 return int(condition.value)
@@ -111,7 +111,7 @@ class Rule:
 
     @property
     def is_watch(self) -> bool:
-        """Whether `-w PATH -p PERM` says all of the rule."""
+        """Whether `-w PATH -p PERM` (and keys) can express the rule."""
         kinds = [condition.field for condition in self.conditions]
         watched = kinds.count(fields.PATH) + kinds.count(fields.DIR)
         return (
@@ -120,28 +120,28 @@ class Rule:
             and all(condition.operator == fields.EQUAL for condition in self.conditions)
             and watched == kinds.count(fields.PERM) == 1
             and kinds[1] == fields.PERM
-            # -w PATH/ means PATH, so it cannot say that the slash is part of the name.
+            # -w PATH/ means PATH, so it cannot express a name that ends in a slash.
             and not str(self.conditions[0].value).endswith("/", 1)
             and not set(kinds) - {fields.PATH, fields.DIR, fields.PERM, fields.KEY}
         )
 
     def to_bytes(self, *, prepend: bool = False) -> bytes:
-        """Write the struct audit_rule_data; `prepend` puts it at the head of its list (-A)."""
+        """Write the struct audit_rule_data; with `prepend` for the head of its list (-A)."""
         if len(self.conditions) > MAX_CONDITIONS:
             raise RuleError(
                 f"a rule has {len(self.conditions)} conditions",
-                f"the kernel takes {MAX_CONDITIONS} at most",
+                f"the kernel accepts {MAX_CONDITIONS} at most",
             )
         numbers, values, operators = ([0] * MAX_CONDITIONS for _ in range(3))
         texts = []
-        for place, condition in enumerate(self.conditions):
-            numbers[place] = condition.field
-            operators[place] = condition.operator
+        for index, condition in enumerate(self.conditions):
+            numbers[index] = condition.field
+            operators[index] = condition.operator
             if isinstance(condition.value, str):
                 texts.append(condition.value.encode(errors="surrogateescape"))
-                values[place] = len(texts[-1])
+                values[index] = len(texts[-1])
             else:
-                values[place] = condition.value & 0xFFFFFFFF
+                values[index] = condition.value & 0xFFFFFFFF
         mask = ((self.mask >> 32 * word) & 0xFFFFFFFF for word in range(_WORDS))
         flags = self.filter_list | (PREPEND if prepend else 0)
         text = b"".join(texts)

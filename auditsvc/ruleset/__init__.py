@@ -1,1 +1,1 @@
-"""Lists of rules: where they come from, what they cover, how to get from one to another."""
+"""Lists of rules: their sources, what they match, and the plan from one list to another."""

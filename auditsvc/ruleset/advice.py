@@ -1,14 +1,13 @@
-"""Warnings about rules that are right in themselves and do not do what their writer may think.
+"""Warnings about valid rules that may not do what their author expects.
 
     lines of all files, in their order -> Advice, one line each; pure
 
-Only what is true is said: the facts are those of kernel/auditfilter.c and
-kernel/auditsc.c. Rules are asked from the head of their list, and the first match decides.
-A watch of a file or a `path=` is found by the inode and costs calls that do not name the
-file nothing; a watch of a folder or a `dir=` is asked at every call that its `-S` has.
-Measured with 100 rules on the exit list: 3 ns a rule for a call that is not among its
-`-S`, 13 ns for a watched folder, 27 ns for a rule that has the call and whose next
-condition does not match.
+The facts are those of kernel/auditfilter.c and kernel/auditsc.c. Rules are asked from the
+head of their list, and the first match decides. A watch of a file or a `path=` is found by
+the inode and costs nothing for calls that do not name the file; a watch of a folder or a
+`dir=` is asked at every call in its `-S`. Measured with 100 rules on the exit list: 3 ns a
+rule for a call that is not in its `-S`, 13 ns for a watched folder, 27 ns for a rule that
+has the call and whose next condition does not match.
 """
 
 from __future__ import annotations
@@ -22,8 +21,8 @@ from auditsvc.rule.commands import Add, Delete, DeleteAll, Line, Set
 from auditsvc.rule.host import Host
 from auditsvc.rule.model import Action, FilterList, Rule, bits
 from auditsvc.ruleset import never
-from auditsvc.ruleset.conflict import exclude_each_other, is_judged
-from auditsvc.ruleset.cover import CALL_LISTS, asked, by_inode
+from auditsvc.ruleset.conflict import can_match_on_list, exclude_each_other
+from auditsvc.ruleset.cover import CALL_LISTS, by_inode, tested
 from auditsvc.ruleset.cover_index import CoverIndex
 from auditsvc.ruleset.plan import effective
 from auditsvc.ruleset.reach import is_unconditional
@@ -34,22 +33,22 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 MANY: Final = 40
-"""Rules on the exit list from which on their number is worth a word: some 0.1 us a call."""
+"""More rules than this on the exit list give a warning: they cost about 0.1 us a call."""
 
-_NAMED: Final = 3  # so many calls are named in a line, of the others the number
+_NAMED: Final = 3  # calls that a warning names; the others are counted
 
 _FIRST_MATCH: Final = (*CALL_LISTS, FilterList.USER, FilterList.TASK)
 
 
 @dataclass(frozen=True, slots=True)
 class Advice:
-    """One warning or note: the line that it is about, and what it is."""
+    """One warning or note about a line of a rule file."""
 
     filename: str
     number: int
     text: str
     kind: Literal["warning", "note"] = "warning"
-    """A note is about this host or who asks, and no fault of the rules."""
+    """A note is about this host or the user's permissions, not an error in the rules."""
 
     def __str__(self) -> str:
         return f"{self.filename}:{self.number}: {self.kind}: {self.text}"
@@ -57,30 +56,30 @@ class Advice:
 
 @dataclass(frozen=True, slots=True)
 class _Loaded:
-    """A rule that is there once all lines are done, and its line."""
+    """A rule that is loaded after all lines, with its line."""
 
     line: Line
     rule: Rule
     prepend: bool
 
     @property
-    def place(self) -> str:
+    def where(self) -> str:
         return f"{self.line.filename}:{self.line.number}"
 
 
 def advise(lines: Sequence[Line], host: Host | None = None) -> list[Advice]:
-    """Give the warnings in the order of files and lines; `host` is the machine rules are for."""
-    host = host or Host.here()
+    """Give the warnings in the order of the lines; `host` is the machine that the rules are for."""
+    host = host or Host.local()
     kept, repeated = _kept(lines)
     first: dict[Rule, _Loaded] = {each.rule: each for each in kept}
     order = [
         first[each.rule] for each in effective([Add(each.rule, each.prepend) for each in kept])
     ]
     found = [
-        *((line, f"has no effect: {place} is the same rule") for line, place in repeated),
+        *((line, f"has no effect: {where} is the same rule") for line, where in repeated),
         *_never(order, host),
         *_covered(order),
-        *_blinding(order),
+        *_never_task(order),
         *_numbers(order, host),
         *_half(order, host),
         *_folders(order),
@@ -88,19 +87,19 @@ def advise(lines: Sequence[Line], host: Host | None = None) -> list[Advice]:
         *_many(order),
         *_settings(lines),
     ]
-    at = {id(line): place for place, line in enumerate(lines)}
+    at = {id(line): index for index, line in enumerate(lines)}
     found.sort(key=lambda each: at[id(each[0])])
     return [Advice(line.filename, line.number, text) for line, text in found]
 
 
 def _kept(lines: Sequence[Line]) -> tuple[list[_Loaded], list[tuple[Line, str]]]:
-    """Give the rules that are there in the end, and lines that repeat one, with its place."""
+    """Give the rules that are loaded in the end, and lines that repeat one, with its FILE:LINE."""
     kept: dict[Rule, _Loaded] = {}
     repeated = []
     for line in lines:
         match line.command:
             case Add(rule, prepend) if rule in kept:
-                repeated.append((line, kept[rule].place))
+                repeated.append((line, kept[rule].where))
             case Add(rule, prepend):
                 kept[rule] = _Loaded(line, rule, prepend)
             case Delete(rule):
@@ -121,7 +120,7 @@ def _never(order: Sequence[_Loaded], host: Host) -> Iterator[tuple[Line, str]]:
             yield each.line, text
 
 
-# -- rules that another one makes useless --------------------------------------
+# -- rules that an earlier rule makes useless ----------------------------------
 
 
 def _covered(order: Sequence[_Loaded]) -> Iterator[tuple[Line, str]]:
@@ -131,25 +130,25 @@ def _covered(order: Sequence[_Loaded]) -> Iterator[tuple[Line, str]]:
         if rule.filter_list not in _FIRST_MATCH or not _can_match(rule):
             continue
         before = index.first(rule)
-        if before is None:  # what it takes in, a rule that takes it in does as well
+        if before is None:  # a rule that includes this one also includes all that this one does
             index.add(rule, position)
         else:
             yield each.line, _covered_text(order[before], each)
 
 
 def _can_match(rule: Rule) -> bool:
-    return is_judged(rule) and not exclude_each_other(rule.conditions, rule.filter_list)
+    return can_match_on_list(rule) and not exclude_each_other(rule.conditions, rule.filter_list)
 
 
 def _covered_text(before: _Loaded, each: _Loaded) -> str:
     in_folder = _names(before.rule, fields.DIR) and not _names(each.rule, fields.DIR)
-    links = ", but for hard links from outside the folder" if in_folder else ""
+    links = ", except hard links from outside the folder" if in_folder else ""
     if before.rule.action is each.rule.action:
-        return f"never matches: {before.place} is asked first and matches all that it would{links}"
+        return f"never matches: {before.where} is asked first and matches the same calls{links}"
     what = "unconditional " if is_unconditional(before.rule) else ""
     return (
-        f"`{_word(each.rule)}` has no effect: the {what}`{_word(before.rule)}` of {before.place} "
-        f"is asked first and matches all that it would{links}; put it before that, or write -A"
+        f"`{_word(each.rule)}` has no effect: the {what}`{_word(before.rule)}` of {before.where} "
+        f"is asked first and matches the same calls{links}; put this rule before it, or write -A"
     )
 
 
@@ -161,16 +160,16 @@ def _word(rule: Rule) -> str:
     return f"{rule.action.name.lower()},{rule.filter_list.name.lower()}"
 
 
-# -- rules that blind ----------------------------------------------------------
+# -- rules that leave tasks without the audit flag -----------------------------
 
 
-def _blinding(order: Sequence[_Loaded]) -> Iterator[tuple[Line, str]]:
+def _never_task(order: Sequence[_Loaded]) -> Iterator[tuple[Line, str]]:
     for each in order:
         if (each.rule.filter_list, each.rule.action) == (FilterList.TASK, Action.NEVER):
-            which = "such tasks" if asked(each.rule) else "tasks"
+            which = "such tasks" if tested(each.rule) else "tasks"
             text = (
-                f"`never,task`: {which} forked while it stands are never audited, also when it "
-                "is gone again"
+                f"`never,task`: {which} forked while it is loaded are never audited, also after "
+                "it is deleted"
             )
             yield each.line, text
 
@@ -179,7 +178,7 @@ def _blinding(order: Sequence[_Loaded]) -> Iterator[tuple[Line, str]]:
 
 
 def _numbers(order: Sequence[_Loaded], host: Host) -> Iterator[tuple[Line, str]]:
-    """Yield rules that name calls and no arch, where the numbers mean two things."""
+    """Yield rules with calls and no arch, where a number is two calls: of b64 and of b32."""
     half = host.family("b32")
     if half is None or half == host.arch:
         return
@@ -193,8 +192,8 @@ def _numbers(order: Sequence[_Loaded], host: Host) -> Iterator[tuple[Line, str]]
             name, other = (names.syscall_name(arch, nr) for arch in (host.arch, half))
             if name != other:
                 text = (
-                    f"calls without arch: number {nr} is {name or 'none'} for b64 and "
-                    f"{other or 'none'} for b32; write a rule with -F arch=b64 and one with "
+                    f"calls without arch: number {nr} is {name or 'no call'} for b64 and "
+                    f"{other or 'no call'} for b32; write a rule with -F arch=b64 and one with "
                     "-F arch=b32"
                 )
                 yield each.line, text
@@ -202,7 +201,7 @@ def _numbers(order: Sequence[_Loaded], host: Host) -> Iterator[tuple[Line, str]]
 
 
 def _half(order: Sequence[_Loaded], host: Host) -> Iterator[tuple[Line, str]]:
-    """Yield rules for 64-bit calls that 32-bit programs get round."""
+    """Yield rules for 64-bit calls that do not match the same calls of 32-bit programs."""
     half = host.family("b32")
     if half is None or half == host.arch:
         return
@@ -221,11 +220,11 @@ def _half(order: Sequence[_Loaded], host: Host) -> Iterator[tuple[Line, str]]:
             continue
         missed = _missed(_without_arch(each.rule), numbers.of(each.rule.mask), index, always)
         if missed:
-            yield each.line, f"{_listed(missed, each.rule)}: no rule like it has -F arch=b32"
+            yield each.line, f"{_listed(missed, each.rule)}: no similar rule has -F arch=b32"
 
 
 class _Numbers:
-    """The calls of masks that both machines have: names, and the other machine's numbers."""
+    """Calls of a mask that exist on both machines: their names and the other machine's numbers."""
 
     def __init__(self, arch: int, half: int) -> None:
         self._arch, self._half = arch, half
@@ -246,7 +245,7 @@ class _Numbers:
 def _missed(
     rule: Rule, calls: dict[str, int], index: CoverIndex, order: Sequence[_Loaded]
 ) -> list[str]:
-    """Give the calls of a rule that no rule with its conditions has."""
+    """Give the calls of a rule that no other rule with its conditions is for."""
     if index.first(rule, sum(1 << nr for nr in calls.values())) is not None:
         return []
     if index.first(rule, 0) is None:
@@ -279,12 +278,12 @@ def _is_for(rule: Rule, arch: int) -> bool:
 
 def _listed(calls: list[str], rule: Rule) -> str:
     if rule.every_syscall:
-        return "32-bit programs are not seen"
+        return "calls of 32-bit programs are not matched"
     more = f" and {len(calls) - _NAMED} more" if len(calls) > _NAMED else ""
-    return f"32-bit programs are not seen at {', '.join(calls[:_NAMED])}{more}"
+    return f"calls of 32-bit programs are not matched ({', '.join(calls[:_NAMED])}{more})"
 
 
-# -- what rules cost -----------------------------------------------------------
+# -- the cost of rules ---------------------------------------------------------
 
 
 def _folders(order: Sequence[_Loaded]) -> Iterator[tuple[Line, str]]:
@@ -299,7 +298,7 @@ def _folders(order: Sequence[_Loaded]) -> Iterator[tuple[Line, str]]:
 
 
 def _mergeable(order: Sequence[_Loaded]) -> Iterator[tuple[Line, str]]:
-    """Yield rules that others follow which differ only in their calls."""
+    """Yield rules that are followed by rules which differ only in their calls."""
     groups: defaultdict[Rule, list[tuple[int, int]]] = defaultdict(list)
     seen: Counter[tuple[FilterList, Action]] = Counter()
     for position, each in enumerate(order):
@@ -310,15 +309,15 @@ def _mergeable(order: Sequence[_Loaded]) -> Iterator[tuple[Line, str]]:
             groups[_without_calls(rule)].append((position, seen[rule.filter_list, opposite]))
     for (first, ahead), *others in groups.values():
         alike = [
-            order[position].place
+            order[position].where
             for position, opposite in others
             # What stands between and does otherwise would change sides.
             if opposite == ahead
         ]
         if alike:
             text = (
-                f"differs only in its calls from {', '.join(alike)}: one rule with all of them "
-                f"would be asked once instead of {len(alike) + 1} times"
+                f"differs only in its calls from {', '.join(alike)}: one rule with all these "
+                f"calls would be asked once instead of {len(alike) + 1} times"
             )
             yield order[first].line, text
 
@@ -345,13 +344,13 @@ def _many(order: Sequence[_Loaded]) -> Iterator[tuple[Line, str]]:
 
 
 def _settings(lines: Sequence[Line]) -> Iterator[tuple[Line, str]]:
-    for place, line in enumerate(lines):
-        behind = len(lines) - place - 1
+    for index, line in enumerate(lines):
+        after = len(lines) - index - 1
         if line.command == Set("failure", 2):
             yield line, "-f 2: the kernel panics when a record is lost"
-        if line.command == Set("enabled", 2) and behind:
+        if line.command == Set("enabled", 2) and after:
             text = (
-                f"-e 2 locks audit until the next boot, and auditctl would be refused the "
-                f"{behind} lines behind it; put it last"
+                f"-e 2 locks audit until the next boot, so the kernel refuses the {after} lines "
+                "after it; put it last"
             )
             yield line, text

@@ -1,11 +1,12 @@
-"""What no call can match: conditions that exclude each other, or that a list cannot judge. Pure.
+"""Conditions that no call can meet: they exclude each other, or a list does not support them.
 
-    conditions, filter list -> the fewest that exclude each other, none if calls may meet all
-    rule -> the conditions that its list cannot judge
+    conditions, filter list -> the fewest that exclude each other, empty if calls may meet all
+    rule -> the conditions that its list does not support
 
-Said only where the kernel's own comparison cannot hold (rule/quantities.py), with one
-liberty: a result that reads as an error is taken for a failure, though the low 32 bits of
-an offset or an address, which alone are compared, may read so.
+Pure functions. A contradiction is reported only where the kernel's own comparison cannot be
+true (ruleset/quantities.py), with one exception: a result in the range of errors counts as
+a failure, although the low 32 bits of an offset or an address, which are all that the
+kernel compares, may have such a value.
 """
 
 from __future__ import annotations
@@ -23,9 +24,9 @@ from auditsvc.ruleset.quantities import (
     SINGLE,
     SUCCESS,
     limits,
+    necessary,
     outcomes_of,
     results_of,
-    said,
 )
 
 if TYPE_CHECKING:
@@ -34,32 +35,32 @@ if TYPE_CHECKING:
     from auditsvc.rule.model import Condition, Rule
 
 _OF_TASK: Final = range(10, 26)
-"""AUDIT_COMPARE_*: pairs of which a task has one each; the others compare with a file's owner."""
+"""AUDIT_COMPARE_*: pairs of two ids of the task; the others compare with the owner of a file."""
 
 _FILETYPE: Final = fields.BY_NAME["filetype"].number
 _IDENTITY: Final = frozenset({fields.EXE, _FILETYPE, *GROUPS})
-"""Fields whose `=` is met exactly where their `!=` is not."""
+"""Fields for which `!=` is exactly the opposite of `=`."""
 
 _MESSAGES: Final = (FilterList.USER, FilterList.EXCLUDE)
 _OF_MESSAGES: Final = frozenset((0, 1, 5, 9, *range(12, 18), fields.EXE))
-"""Fields that audit_filter() in kernel/auditfilter.c knows."""
+"""Fields that audit_filter() in kernel/auditfilter.c supports."""
 
 
-def unjudged(rule: Rule) -> tuple[Condition, ...]:
-    """Give the conditions, keys among them, for which the rule never matches on its list.
+def unsupported(rule: Rule) -> tuple[Condition, ...]:
+    """Give the conditions (also keys) that make the rule never match on its list.
 
-    On user and exclude the kernel then asks no rule behind it either.
+    On user and exclude the kernel then does not ask the rules after it either.
     """
     if rule.filter_list in _MESSAGES:
         return tuple(each for each in rule.conditions if each.field not in _OF_MESSAGES)
-    if rule.filter_list is FilterList.TASK:  # there is no call yet
+    if rule.filter_list is FilterList.TASK:  # at a fork there is no call yet
         return tuple(each for each in rule.conditions if each.field == fields.ARCH)
     return ()
 
 
-def is_judged(rule: Rule) -> bool:
-    """Whether the list can match the rule at all; without a condition, user and exclude do not."""
-    return not unjudged(rule) and bool(rule.conditions or rule.filter_list not in _MESSAGES)
+def can_match_on_list(rule: Rule) -> bool:
+    """Whether the rule can match on its list; on user and exclude it needs a condition."""
+    return not unsupported(rule) and bool(rule.conditions or rule.filter_list not in _MESSAGES)
 
 
 def exclude_each_other(
@@ -67,7 +68,7 @@ def exclude_each_other(
 ) -> tuple[Condition, ...]:
     """Give the conditions that exclude each other; empty where a call may meet all.
 
-    One alone may be met by none.
+    The result may be a single condition that no call meets.
     """
     asked = tuple(dict.fromkeys(each for each in conditions if each.field != fields.KEY))
     if not excluded(asked, which):
@@ -76,7 +77,7 @@ def exclude_each_other(
         for some in itertools.combinations(asked, size):
             if excluded(some, which):
                 return some
-    for each in asked:  # three and more: none is left that could be missed
+    for each in asked:  # three or more: remove those that are not needed
         without = tuple(one for one in asked if one != each)
         asked = without if excluded(without, which) else asked
     return asked
@@ -93,7 +94,7 @@ def excluded(conditions: tuple[Condition, ...], which: FilterList) -> bool:
 
 
 def _opposed(conditions: tuple[Condition, ...]) -> bool:
-    """Whether one says of the same what another denies."""
+    """Whether one condition is the opposite of another."""
     equal = {(each.field, each.value) for each in conditions if each.operator == ranges.EQUAL}
     return any(
         each.operator == ranges.NOT_EQUAL
@@ -106,11 +107,11 @@ def _opposed(conditions: tuple[Condition, ...]) -> bool:
 def _never_met(condition: Condition, which: FilterList) -> bool:
     if condition.field not in SEVERAL:
         return False
-    return not ranges.possible([*limits(condition.field), *said(condition, which)])
+    return not ranges.possible([*limits(condition.field), *necessary(condition, which)])
 
 
 def _numbers(conditions: tuple[Condition, ...], which: FilterList) -> Iterator[list[ranges.Test]]:
-    """Yield what is said of each number; ids that `-C` calls equal are one number."""
+    """Yield the tests of each number; ids that `-C` requires to be equal are one number."""
     of: dict[int, set[int]] = {}
     for each in conditions:
         if each.field in SINGLE:
@@ -125,12 +126,12 @@ def _numbers(conditions: tuple[Condition, ...], which: FilterList) -> Iterator[l
     for joined in {min(group): group for group in of.values()}.values():
         tests = [test for field in joined for test in limits(field)]
         yield tests + [
-            test for each in conditions if each.field in joined for test in said(each, which)
+            test for each in conditions if each.field in joined for test in necessary(each, which)
         ]
 
 
 def _outcome_excluded(conditions: tuple[Condition, ...], which: FilterList) -> bool:
-    results = [test for each in conditions if each.field == EXIT for test in said(each, which)]
+    results = [test for each in conditions if each.field == EXIT for test in necessary(each, which)]
     if not results or not any(each.field == SUCCESS for each in conditions):
         return False
     return not any(

@@ -1,17 +1,17 @@
-"""Rule sets: the shipped ones by their names, and which control each rule serves.
+"""Rule sets: the shipped ones by name, and the controls that each rule serves.
 
-A set is a rule file in auditctl's language. Comments of two kinds say what its
-rules are for, paragraph by paragraph (a blank line ends one):
+A set is a rule file in auditctl's language. Two kinds of comments give the purpose of
+the rules, by paragraph (a blank line ends a paragraph):
 
     #: PCI-DSS-4.0 10.6.3 | Time settings are protected
-    # What a person should know of it.
+    # A note for people.
     #= -e 2
     -w /etc/localtime -p wa -k pci-10.6.3
 
-`#:` names a control: its framework, its id there, and what it is about. Several
-`#:` lines in a row are several controls that the same rules serve; a control may
-come in several paragraphs. `#=` is a setting of the kernel that the control asks
-for and that the set does not make. To auditctl both are comments.
+`#:` names a control: its framework, its id there, and its title. Several `#:` lines in a
+row are several controls that the same rules serve; a control may be in several
+paragraphs. `#=` is a kernel setting that the control requires and that the set does not
+make. For auditctl both are comments.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ from typing import TYPE_CHECKING, Final
 
 from auditsvc.errors import RuleError
 from auditsvc.rule import Add, Set, parse
-from auditsvc.rule.host import is_there
+from auditsvc.rule.host import exists
 from auditsvc.rule.words import nearest
-from auditsvc.ruleset.watched_paths import lacking
+from auditsvc.ruleset.watched_paths import missing_path
 
 if TYPE_CHECKING:
     from auditsvc.rule import Host, Line, Rule
 
 SUFFIX: Final = ".rules"
 DEFAULT: Final = "10-all-syscalls"
-"""The set that `auditsvc run` loads when no rules are named."""
+"""The set that `auditsvc run` loads by default."""
 
 _ORDER: Final = re.compile(r"[0-9]+-")
 _CONTROL: Final = re.compile(r"#:[ \t]+(\S+)[ \t]+(\S+)[ \t]+\|[ \t]+(\S.*)")
-_FORM: Final = "write `#: FRAMEWORK ID | what it is about`"
+_FORM: Final = "write `#: FRAMEWORK ID | TITLE`"
 
 
 def _shipped() -> dict[str, Path]:
@@ -46,23 +46,23 @@ def _shipped() -> dict[str, Path]:
 
 
 def names() -> list[str]:
-    """Names of the shipped sets: their files' without .rules."""
+    """Names of the shipped sets: their file names without .rules."""
     return list(_shipped())
 
 
 def default() -> Path:
-    """Give the set for every system call of every task, whatever the working folder holds."""
+    """Give the set for every system call of every task, never a path of the same name."""
     return _shipped()[DEFAULT]
 
 
 def find(name_or_path: str | Path) -> Path:
-    """Give the rule file or folder that is meant: a path that is there, else a shipped set.
+    """Give the rule file or folder of a name: a path that exists, else a shipped set.
 
-    A set is known by its name, with or without the number that orders it
-    (`10-all-syscalls`, `all-syscalls`). RuleError names the sets and the nearest.
+    The name of a set may be given without its number (`10-all-syscalls`, `all-syscalls`).
+    RuleError lists the sets, and the most similar name.
     """
     path = Path(name_or_path)
-    if is_there(str(path)) is not False:  # who may not look is told when it is read
+    if exists(str(path)) is not False:  # without permission, reading it fails later
         return path
     word = str(name_or_path)
     sets = _shipped()
@@ -71,22 +71,22 @@ def find(name_or_path: str | Path) -> Path:
         return known[word]
     hint = nearest(word.removesuffix(SUFFIX), known)
     raise RuleError(
-        f"rules {word}: no such file or folder, and no set of that name",
+        f"rules {word}: no such file or folder, and no set with this name",
         f"{hint} the sets are {', '.join(sets)}".strip(),
     )
 
 
-def absent(rule: Rule) -> Path | None:
-    """Give the folder that a rule needs and this host has not: the kernel answers ENOENT."""
-    found = lacking(rule)
+def missing_folder(rule: Rule) -> Path | None:
+    """Give the folder that a rule needs and that does not exist here (the kernel's ENOENT)."""
+    found = missing_path(rule)
     return None if found is None else Path(found)
 
 
 @dataclass(frozen=True, slots=True)
 class Control:
-    """A control and what a set has for it.
+    """A control, with the rules and settings that a set has for it.
 
-    `framework` is empty for rules that name no control; `id` is then their key.
+    `framework` is empty for rules without a control; `id` is then their key.
     """
 
     framework: str
@@ -117,10 +117,10 @@ class _Open:
 
 
 def controls(text: str, filename: str = "<rules>", host: Host | None = None) -> list[Control]:
-    """Read a set's text: its controls in the order in which they first come.
+    """Read a set's text: gives its controls in the order of their first lines.
 
-    Every rule is in at least one. RuleError for a wrong line, a `#:` or `#=` that
-    says nothing, and a control that has two titles.
+    Every rule is in at least one. RuleError for a wrong line, for `#:` or `#=` without
+    a control or setting, and for a control with two titles.
     """
     lines = {line.number: line for line in parse(text, filename, host)}
     found: dict[tuple[str, str], _Open] = {}
@@ -158,7 +158,9 @@ def _named(found: dict[tuple[str, str], _Open], words: str, where: str) -> _Open
     framework, control, title = match.groups()
     known = found.setdefault((framework, control), _Open(title))
     if known.title != title:
-        raise RuleError(f"{where}: {framework} {control} was called `{known.title}`", "call it so")
+        raise RuleError(
+            f"{where}: {framework} {control} has the title `{known.title}` above", "use one title"
+        )
     return known
 
 
@@ -168,14 +170,14 @@ def _setting(words: str, where: str, host: Host | None, paragraph: list[_Open]) 
     match parse(words.removeprefix("#="), where, host):
         case [line] if isinstance(line.command, Set):
             return line.command
-    raise RuleError(f"{where}: `{words}` is no setting", "write for example `#= -e 2`")
+    raise RuleError(f"{where}: `{words}` is not a setting", "write for example `#= -e 2`")
 
 
 def _take(line: Line, found: dict[tuple[str, str], _Open], paragraph: list[_Open]) -> None:
     command = line.command
     if isinstance(command, Add):
         key = " ".join(command.rule.keys) or "(no key)"
-        for each in paragraph or [found.setdefault(("", key), _Open("rules that name no control"))]:
+        for each in paragraph or [found.setdefault(("", key), _Open("rules without a control"))]:
             each.lines.append(line)
     elif isinstance(command, Set):
         for each in paragraph:

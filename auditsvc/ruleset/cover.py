@@ -1,12 +1,11 @@
-"""One rule beside another: which calls both are for, and which one takes in the other. Pure.
+"""Compares two rules: do they overlap, and does one include all calls of the other. Pure.
 
-The kernel asks a list from its head and the first rule that matches decides
-(kernel/auditsc.c audit_filter_syscall; `prio` in kernel/auditfilter.c makes that true of
-rules that are found by an inode, too). A rule that stands behind a broader one is loaded
-and never asked.
+The kernel asks a list from its head, and the first rule that matches decides
+(kernel/auditsc.c audit_filter_syscall; `prio` in kernel/auditfilter.c makes that true for
+rules that are found by an inode, too). A rule after one that includes it is never asked.
 
-Files are known by their paths alone: that a file has another name outside a watched folder
-(a hard link, a mount), or that a path leads through a symbolic link, the rules do not tell.
+Files are compared by their paths only. The rules do not show that a file has another name
+outside a watched folder (a hard link, a mount), or that a path contains a symbolic link.
 """
 
 from __future__ import annotations
@@ -17,65 +16,65 @@ from auditsvc.rule import fields
 from auditsvc.rule.host import Host
 from auditsvc.rule.model import SYSCALLS, FilterList, Rule
 from auditsvc.ruleset import perms, quantities
-from auditsvc.ruleset.conflict import excluded, is_judged
+from auditsvc.ruleset.conflict import can_match_on_list, excluded
 
 if TYPE_CHECKING:
     from auditsvc.rule.model import Condition
 
 CALL_LISTS: Final = (FilterList.EXIT, FilterList.IO_URING)
-"""Lists whose rules are for some calls or operations: the others do not look at the mask."""
+"""Lists whose rules are for certain calls or operations; the other lists ignore the mask."""
 
-_CALLS: Final = (1 << SYSCALLS) - 1  # beyond, bits are classes, which the kernel lists as calls
+_CALLS: Final = (1 << SYSCALLS) - 1  # the bits above are classes, which the kernel expands
 _FILES: Final = frozenset({fields.PATH, fields.DIR})
 _NUMBERS: Final = quantities.SINGLE | quantities.SEVERAL
 
 
-def asked(rule: Rule) -> tuple[Condition, ...]:
-    """Give what a rule asks: its conditions without its keys."""
+def tested(rule: Rule) -> tuple[Condition, ...]:
+    """Give the conditions that a rule tests: all except its keys."""
     return tuple(each for each in rule.conditions if each.field != fields.KEY)
 
 
-def takes_in(wide: Rule, narrow: Rule) -> bool:
-    """Whether every call that `narrow` is for is one that `wide` is for. Actions do not matter.
+def includes(wide: Rule, narrow: Rule) -> bool:
+    """Whether `wide` matches every call that `narrow` matches. Actions do not matter.
 
-    False where it cannot be told from the rules alone.
+    False if the rules alone do not show it.
     """
     if wide.filter_list is not narrow.filter_list or mask(narrow) & ~mask(wide):
         return False
-    return takes_in_whatever_call(wide, narrow)
+    return includes_for_any_call(wide, narrow)
 
 
-def takes_in_whatever_call(wide: Rule, narrow: Rule) -> bool:
-    """Whether `narrow`'s conditions imply those of `wide`, whatever calls the rules name."""
+def includes_for_any_call(wide: Rule, narrow: Rule) -> bool:
+    """Whether the conditions of `narrow` imply those of `wide`; their calls are not compared."""
     which = narrow.filter_list
-    if not is_judged(wide):
+    if not can_match_on_list(wide):
         return False
     if which is FilterList.IO_URING and by_inode(wide) is not by_inode(narrow):
-        # A rule that is found by an inode is asked with the number of the system call
-        # (audit_filter_inode_name), another with that of the operation.
+        # A rule that is found by an inode gets the number of the system call
+        # (audit_filter_inode_name), other rules get that of the operation.
         return False
-    wanted, given = asked(wide), asked(narrow)
+    wanted, given = tested(wide), tested(narrow)
     if which is FilterList.FILESYSTEM:  # any one of its conditions is enough
         return all(any(implied(each, (one,), which) for each in wanted) for one in given)
     return all(implied(condition, given, which) for condition in wanted)
 
 
 def by_inode(rule: Rule) -> bool:
-    """Whether the kernel asks a rule for the files it names only (audit_find_rule)."""
+    """Whether the kernel asks a rule only for the files that it names (audit_find_rule)."""
     return any(
         each.field in (fields.PATH, fields.INODE) and each.operator == fields.EQUAL
         for each in rule.conditions
     )
 
 
-def meet(one: Rule, other: Rule) -> bool:
-    """Whether there may be a call that both are for; True where it cannot be told."""
+def overlap(one: Rule, other: Rule) -> bool:
+    """Whether both may match the same call; True if the rules alone do not show it."""
     which = one.filter_list
     if which is not other.filter_list:
         return False
     if which in CALL_LISTS and not mask(one) & mask(other):
         return False
-    left, right = asked(one), asked(other)
+    left, right = tested(one), tested(other)
     if any(_apart(mine, yours) for mine in left for yours in right):
         return False
     if which is not FilterList.FILESYSTEM and excluded((*left, *right), which):
@@ -86,15 +85,15 @@ def meet(one: Rule, other: Rule) -> bool:
 
 
 def arches(rule: Rule) -> tuple[int, ...]:
-    """Give the machines whose calls a rule is for, of those that programs of this host can use."""
+    """Give the AUDIT_ARCH_* that a rule is for, of those that programs can use on this host."""
     if rule.arch is not None:
         return (rule.arch,)
-    host = Host.here()
+    host = Host.local()
     return tuple(arch for word in ("b64", "b32") if (arch := host.family(word)) is not None)
 
 
 def calls(rule: Rule, arch: int) -> int:
-    """Give the calls of a machine that a rule is for, as a mask: what `perm=` rules out is out."""
+    """Give the calls of a machine that a rule is for, as a mask, without those `perm=` excludes."""
     found = mask(rule)
     if rule.arch not in (None, arch):
         return 0
@@ -107,14 +106,14 @@ def calls(rule: Rule, arch: int) -> int:
 
 
 def mask(rule: Rule) -> int:
-    """Give the calls that a rule names, without the bits of classes; 0 where lists ask for none."""
+    """Give the mask of a rule without the bits of classes; 0 on lists that ignore the mask."""
     if rule.filter_list not in CALL_LISTS:
         return 0
     return _CALLS if rule.every_syscall else rule.mask & _CALLS
 
 
 def implied(wanted: Condition, given: tuple[Condition, ...], which: FilterList) -> bool:
-    """Whether calls that meet all of `given` meet `wanted`, on this list."""
+    """Whether calls that meet all of `given` also meet `wanted`, on this list."""
     if wanted in given:
         return True
     if wanted.field == fields.PERM:
@@ -127,38 +126,38 @@ def implied(wanted: Condition, given: tuple[Condition, ...], which: FilterList) 
 
 
 def _apart(left: Condition, right: Condition) -> bool:
-    """Whether no call names files of both; two files are taken to be apart.
+    """Whether no call names files of both conditions; two different files count as separate.
 
-    So they are but for calls that name two, as rename and link do.
+    That is true except for calls that name two files, such as rename and link.
     """
     if not {left.field, right.field} <= _FILES:
         return False
     if left.field == right.field == fields.PATH:
-        crooked = is_crooked(str(left.value)) or is_crooked(str(right.value))
-        return not crooked and left.value != right.value
+        unclear = is_not_normal(str(left.value)) or is_not_normal(str(right.value))
+        return not unclear and left.value != right.value
     return not (may_be_below(left.value, right.value) or may_be_below(right.value, left.value))
 
 
 def containing(path: str) -> list[str]:
-    """Give a path and the folders that it is in, as far as its words say; the path first."""
+    """Give a path and the folders above it, going by the text of the path; the path first."""
     plain = f"/{path.strip('/')}"
-    if plain == "/" or is_crooked(plain):
+    if plain == "/" or is_not_normal(plain):
         return [plain]
     parts = plain.split("/")
     return [*("/".join(parts[:count]) for count in range(len(parts), 1, -1)), "/"]
 
 
 def below(path: int | str, folder: int | str) -> bool:
-    """Whether a path is a folder or something in it, as far as their words say."""
+    """Whether a path is a folder or something in it, going by the text of the paths."""
     return f"/{str(folder).strip('/')}" in containing(str(path))
 
 
 def may_be_below(path: int | str, folder: int | str) -> bool:
-    """Whether it may be so: `..` leads anywhere."""
-    return is_crooked(str(path)) or is_crooked(str(folder)) or below(path, folder)
+    """Whether a path may be below a folder: with `..` that is unknown."""
+    return is_not_normal(str(path)) or is_not_normal(str(folder)) or below(path, folder)
 
 
-def is_crooked(path: str) -> bool:
-    """Whether a path has other spellings that are plainer: `..`, `.`, `//`."""
+def is_not_normal(path: str) -> bool:
+    """Whether a path contains `..`, `.` or `//`."""
     parts = path.strip("/")
     return bool(parts) and not {"", ".", ".."}.isdisjoint(parts.split("/"))

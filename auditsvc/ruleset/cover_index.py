@@ -1,15 +1,15 @@
-"""Rules in their order, and the first of them that takes in another, without asking each.
+"""Index of rules in order: finds the first one that includes another rule.
 
     add(rule, position), ... -> first(rule) -> position
 
-It says what cover.takes_in says of each pair, in time that grows with the number of rules
-hardly at all. A rule takes in another only if that implies each of its conditions. So rules
-are kept by what must be equal: paths, permissions, machines and numbers that are one value.
-Of those with the same of all that, one may differ in the range of one number: those are
-found by bisection. What else a rule asks (`!=`, bits, further ranges) is compared one by one;
-few rules of one file differ in that and in nothing else.
+The result is that of cover.includes for each pair, in time that hardly grows with the number
+of rules. A rule includes another only if that one implies each of its conditions. So rules
+are indexed by the values that must be equal: paths, permissions, machines and numbers with
+one value. Rules that agree in all of these may differ in the range of one number; these are
+found by bisection. All other tests (`!=`, bits, further ranges) are compared one by one:
+few rules of a file differ only in these.
 
-Of conditions of one rule that exclude each other nothing is said here.
+Contradictory conditions within one rule are not handled here.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from typing import TYPE_CHECKING, Final
 from auditsvc.rule import fields
 from auditsvc.rule.model import FilterList
 from auditsvc.ruleset import quantities, ranges
-from auditsvc.ruleset.conflict import is_judged
+from auditsvc.ruleset.conflict import can_match_on_list
 from auditsvc.ruleset.cover import (
-    asked,
     by_inode,
     containing,
     implied,
+    includes_for_any_call,
     mask,
-    takes_in_whatever_call,
+    tested,
 )
 
 if TYPE_CHECKING:
@@ -41,23 +41,23 @@ _ORDER: Final = frozenset(
     (ranges.EQUAL, ranges.LESS, ranges.LESS_EQUAL, ranges.GREATER, ranges.GREATER_EQUAL)
 )
 _ALL_PERMS: Final = 15
-_MOST_SUBSETS: Final = 6  # conditions of which all subsets are looked up
+_MOST_SUBSETS: Final = 6  # up to so many conditions, all subsets are looked up
 
 Kind = tuple[str, int, int]
-"""What is kept by equality: how it is compared, field, operator."""
+"""A key that is looked up by equality: how it is compared, field, operator."""
 Range = tuple[int, int]
 
 
 class CoverIndex:
-    """The rules that were added."""
+    """The added rules, indexed."""
 
     def __init__(self) -> None:
         self._shapes: dict[Hashable, dict[_Shape, dict[tuple[Hashable, ...], _Group]]] = {}
         self._others: list[tuple[Rule, int]] = []
 
     def add(self, rule: Rule, position: int) -> None:
-        """Add a rule; positions grow."""
-        if not is_judged(rule):
+        """Add a rule; positions must be ascending."""
+        if not can_match_on_list(rule):
             return
         if rule.filter_list is FilterList.FILESYSTEM:
             self._others.append((rule, position))
@@ -70,9 +70,9 @@ class CoverIndex:
         groups.setdefault(values, _Group()).add(wide, mask(rule), position)
 
     def first(self, rule: Rule, calls: int | None = None) -> int | None:
-        """Give the position of the first rule that takes in this one; `calls` in place of its own.
+        """Give the position of the first rule that includes this one.
 
-        A number has the bits of the calls.
+        `calls`: a mask of calls that replaces that of the rule.
         """
         wanted = mask(rule) if calls is None else calls
         narrow = _Narrow(rule)
@@ -82,19 +82,19 @@ class CoverIndex:
             for values in narrow.values(shape)
             if (group := groups.get(values)) is not None
         )
-        others = (position for wide, position in self._others if takes_in_whatever_call(wide, rule))
+        others = (position for wide, position in self._others if includes_for_any_call(wide, rule))
         return min((each for each in (*found, *others) if each is not None), default=None)
 
 
 def _which(rule: Rule) -> Hashable:
-    """Give what rules must have in common to be compared."""
+    """Give the key that two rules must share to be comparable."""
     uring = rule.filter_list is FilterList.IO_URING
     return rule.filter_list, uring and by_inode(rule)
 
 
 @dataclass(frozen=True, slots=True)
 class _Shape:
-    """What a rule asks for, without the values: its equalities, and numbers that have a range."""
+    """The form of a rule's conditions without values: its equalities, and numbers with a range."""
 
     kinds: tuple[Kind, ...]
     ranges: tuple[int, ...]
@@ -102,7 +102,7 @@ class _Shape:
 
 @dataclass(slots=True)
 class _Wide:
-    """A rule's conditions as they are looked up."""
+    """The conditions of an added rule, prepared for the index."""
 
     equal: list[tuple[Kind, Hashable]] = field(default_factory=list)
     ranges: list[tuple[int, Range]] = field(default_factory=list)
@@ -110,12 +110,12 @@ class _Wide:
 
     @classmethod
     def of(cls, rule: Rule) -> _Wide:
-        """Sort the conditions of a rule; those that every call meets are left out."""
+        """Classify the conditions of a rule; those that every call meets are left out."""
         which = rule.filter_list
         wide = cls()
         rest: list[Condition] = []
         numbers: dict[int, list[ranges.Test]] = {}
-        for each in dict.fromkeys(asked(rule)):
+        for each in dict.fromkeys(tested(rule)):
             tests = _order_tests(each, which)
             if tests is not None:
                 numbers.setdefault(each.field, []).extend(tests)
@@ -139,17 +139,17 @@ class _Wide:
 
 
 def _order_tests(condition: Condition, which: FilterList) -> tuple[ranges.Test, ...] | None:
-    """Give the tests of a number that leave a range; None if the condition is another."""
+    """Give the tests of a number that define a range; None for other conditions."""
     if condition.field not in quantities.SINGLE or _is_of_groups(condition, which):
         return None
-    tests = quantities.enough(condition, which)
+    tests = quantities.sufficient(condition, which)
     ordered = tests is not None and all(operator in _ORDER for operator, _ in tests)
     return tests if ordered else None
 
 
 def _is_of_groups(condition: Condition, which: FilterList) -> bool:
-    """Whether a supplementary group can meet it."""
-    return condition.operator == ranges.EQUAL and not quantities.said(condition, which)
+    """Whether a supplementary group can meet the condition."""
+    return condition.operator == ranges.EQUAL and not quantities.necessary(condition, which)
 
 
 def _equality(condition: Condition) -> tuple[Kind, Hashable] | None:
@@ -170,11 +170,11 @@ def _within(inner: Range, outer: Range) -> bool:
 
 
 class _Narrow:
-    """A rule that is looked for: the values by which one that takes it in may be found."""
+    """A rule that is searched for: the values under which a rule that includes it may be."""
 
     def __init__(self, rule: Rule) -> None:
         self.which = rule.filter_list
-        self.given = asked(rule)
+        self.given = tested(rule)
         self.conditions = frozenset(self.given)
         self._values: dict[Kind, tuple[Hashable, ...]] = {}
         self._ranges: dict[int, Range | None] = {}
@@ -186,7 +186,7 @@ class _Narrow:
         return itertools.product(*map(self._of, shape.kinds))
 
     def range(self, number: int) -> Range | None:
-        """Give the smallest and the largest number that the rule's calls have."""
+        """Give the smallest and the largest number that the rule's calls can have."""
         if number not in self._ranges:
             tests = quantities.known(number, self.given, self.which)
             self._ranges[number] = None if tests is None else ranges.bounds(tests)
@@ -218,13 +218,13 @@ class _Narrow:
 
 
 class _Group:
-    """Rules that agree in all equalities: by what else they ask, by their calls, by the range."""
+    """Rules with the same equalities: by their other tests, by their calls, by the range."""
 
     def __init__(self) -> None:
         self._by_rest: dict[frozenset[Condition], dict[int, _Positions]] = {}
         self._fields: set[int] = set()
         self._unequal = True
-        """Whether all that the rules ask beside is that numbers are not one value."""
+        """Whether the rules' other tests are all `!=` of numbers."""
 
     def add(self, wide: _Wide, calls: int, position: int) -> None:
         """Add a rule."""
@@ -236,7 +236,7 @@ class _Group:
         by_calls[calls].add([each for _, each in wide.ranges], position)
 
     def first(self, narrow: _Narrow, numbers: tuple[int, ...], calls: int) -> int | None:
-        """Give the first position of a rule that takes in `narrow`."""
+        """Give the first position of a rule that includes `narrow`."""
         between = [narrow.range(number) or (0, ranges.LARGEST) for number in numbers]
         found = (
             positions.first(between)
@@ -247,7 +247,7 @@ class _Group:
         return min((each for each in found if each is not None), default=None)
 
     def _implied(self, narrow: _Narrow) -> Iterable[frozenset[Condition]]:
-        """Give what is asked beside equalities and ranges, as far as `narrow` implies it."""
+        """Give the sets of other tests that `narrow` implies."""
         about = [each for each in narrow.given if each.field in self._fields]
         if self._unequal and len(about) <= _MOST_SUBSETS and all(map(_is_unequal, about)):
             subsets = itertools.chain.from_iterable(
@@ -266,7 +266,7 @@ def _is_unequal(condition: Condition) -> bool:
 
 
 class _Listed:
-    """Positions of rules with no range, or with several: one after the other."""
+    """Positions of rules with no range, or with several; searched one after the other."""
 
     def __init__(self) -> None:
         self._entries: dict[tuple[Range, ...], int] = {}
@@ -276,7 +276,7 @@ class _Listed:
         self._entries.setdefault(tuple(own), position)
 
     def first(self, between: list[Range]) -> int | None:
-        """Give the first position of a rule whose ranges hold these."""
+        """Give the first position of a rule whose ranges contain these."""
         if not between:
             return self._entries.get(())
         ((low, high), *others) = between
@@ -291,10 +291,10 @@ class _Listed:
 
 
 class _Nested:
-    """Positions of rules with one range: a tree of Fenwick's over the least number.
+    """Positions of rules with one range: a Fenwick tree over the smallest number.
 
-    Each node has the rules of some least numbers, those only that reach further than all
-    before them.
+    Each node has the rules for some smallest numbers, and of these only the rules whose
+    largest number is greater than those of all earlier rules.
     """
 
     def __init__(self) -> None:
@@ -312,7 +312,7 @@ class _Nested:
             node += node & -node
 
     def first(self, between: list[Range]) -> int | None:
-        """Give the first position of a rule whose range holds this one."""
+        """Give the first position of a rule whose range contains this one."""
         ((low, high),) = between
         best = None
         node = low + 1

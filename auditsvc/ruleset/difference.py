@@ -1,10 +1,10 @@
-"""Wanted against loaded: what is missing, in the wrong place, or too much, and the changes.
+"""Compares wanted with loaded rules: which are missing, misplaced or unwanted; and the changes.
 
-    Want, loaded rules, whose they are, settings -> Difference
+    Wanted, loaded rules, owners, settings -> Difference
 
-Whose a loaded rule is decides what becomes of it when it is not wanted: one that an
-earlier load added goes, one that a running service holds stays, and so does a foreign
-one, unless the wanted rules shall be the only ones.
+What happens to a loaded rule that is not wanted depends on who added it: a rule of an
+earlier load is deleted; a rule that a running service holds stays; a foreign rule stays,
+unless the wanted rules are to be the only ones.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
     from auditsvc.rule.commands import Setting
-    from auditsvc.ruleset.wanted import Want
+    from auditsvc.ruleset.wanted import Wanted
 
 _OPTIONS: Final[dict[Setting, str]] = {
     "enabled": "-e {}",
@@ -34,7 +34,7 @@ _OPTIONS: Final[dict[Setting, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Owners:
-    """Whose loaded rules are: `ours` an earlier load's, `held` a running service's."""
+    """Who added loaded rules: `ours` an earlier load, `held` a running service."""
 
     ours: frozenset[Rule] = frozenset()
     held: frozenset[Rule] = frozenset()
@@ -42,14 +42,14 @@ class Owners:
 
 @dataclass(frozen=True, slots=True)
 class SettingDifference:
-    """A setting that the kernel has otherwise."""
+    """A setting with another value in the kernel than the wanted one."""
 
     name: Setting
     now: int
     wanted: int
 
     def __str__(self) -> str:
-        """As a line of a rule file."""
+        """Give it as a line of a rule file."""
         return _OPTIONS[self.name].format(self.wanted)
 
 
@@ -59,13 +59,13 @@ class Difference:
 
     missing: list[Rule]
     misplaced: list[Rule]
-    """Wanted and loaded, but to be asked earlier or later."""
+    """Wanted and loaded, but at the wrong position."""
     unwanted: list[Rule]
     """Loaded, not wanted, and to be deleted."""
     foreign: list[Rule]
-    """Loaded by others, not wanted, and left alone."""
+    """Loaded by others, not wanted, and kept."""
     held: list[Rule]
-    """Of the running service, not wanted, and left alone."""
+    """Of the running service, not wanted, and kept."""
     settings: list[SettingDifference]
     changes: list[Change]
 
@@ -76,16 +76,16 @@ class Difference:
 
 
 def difference(
-    wanted: Want,
+    wanted: Wanted,
     loaded: Sequence[Rule],
     owners: Owners,
     settings: Mapping[Setting, int],
     *,
     exclusive: bool = False,
 ) -> Difference:
-    """Compare; `loaded` in the kernel's order, `settings` as the kernel has them now.
+    """Compare; `loaded` in the kernel's order, `settings` as they are in the kernel now.
 
-    `exclusive`: foreign rules go too.
+    `exclusive`: foreign rules are deleted too.
     """
     named = {each.rule for each in wanted.rules}
     deleted = frozenset(wanted.deleted)
@@ -117,10 +117,10 @@ def difference(
 
 
 def _ahead(loaded: Sequence[Rule], held: Collection[Rule]) -> list[Add]:
-    """Give the service's exceptions at the heads of the lists, as lines that keep them there.
+    """Give the service's `never` rules at the heads of the lists, as lines that keep them there.
 
-    They leave out the store's own server: behind an `always` of somebody's `-A` line they
-    would do nothing, and the server would feed itself.
+    They exclude the store's own server. After an `always` of an `-A` line they would have no
+    effect, and the server would be audited for storing its own records.
     """
     ahead: list[Rule] = []
     for which in FilterList:

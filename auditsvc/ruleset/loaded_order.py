@@ -1,10 +1,10 @@
-"""The loaded rules in the kernel's order, asked which of them come before a wanted one.
+"""The loaded rules in the kernel's order: finds those that include or overlap a given rule.
 
-    loaded rules -> position of the first that takes in a rule; those that may share calls
+    loaded rules -> position of the first that includes a rule; those that overlap it
 
-As cover.takes_in and cover.meet say of each pair, without asking every pair: two rules can
-share calls only if they agree in what each asks as one value, and if their files are the
-same or one is a folder that the other is in.
+The results are those of cover.includes and cover.overlap, without comparing every pair: two
+rules can overlap only if the fields for which both require one value have the same value,
+and if their files are the same or one is in the folder of the other.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 from auditsvc.rule import fields
 from auditsvc.rule.model import Action, FilterList
 from auditsvc.ruleset import quantities, ranges
-from auditsvc.ruleset.cover import CALL_LISTS, asked, containing, is_crooked, mask, meet
+from auditsvc.ruleset.cover import CALL_LISTS, containing, is_not_normal, mask, overlap, tested
 from auditsvc.ruleset.cover_index import CoverIndex
 
 if TYPE_CHECKING:
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
     from auditsvc.rule.model import Rule
 
 Key = tuple["Hashable", ...]
-_FILE: Final = -1  # in place of a field: the path= or dir= of a rule
+_FILE: Final = -1  # used as a field number for the path= or dir= of a rule
 
 
 class LoadedOrder:
-    """The rules that the kernel has, in its order."""
+    """The loaded rules in the kernel's order."""
 
     def __init__(self, rules: Sequence[Rule]) -> None:
         self._rules = rules
@@ -42,25 +42,25 @@ class LoadedOrder:
             self._near[rule.action].add(rule, position)
 
     def first(self, rule: Rule, action: Action) -> int | None:
-        """Give the position of the first rule with an action that takes in `rule`.
+        """Give the position of the first rule with an action that includes `rule`.
 
-        A rule takes in itself, though no call may match it.
+        A rule includes itself, even if no call can match it.
         """
         own = self.positions.get(rule) if rule.action is action else None
         found = self._covers[action].first(rule)
         return min((each for each in (own, found) if each is not None), default=None)
 
     def meeting(self, rule: Rule, action: Action, end: int) -> Iterator[Rule]:
-        """Yield the rules with an action before position `end` that may share calls with `rule`."""
+        """Yield the rules with an action before position `end` that may overlap `rule`."""
         for position in self._near[action].of(rule):
             if position >= end:
                 break
-            if meet(self._rules[position], rule):
+            if overlap(self._rules[position], rule):
                 yield self._rules[position]
 
 
 class _Near:
-    """Rules by what they ask as one value."""
+    """Rules indexed by the fields for which they require one value."""
 
     def __init__(self) -> None:
         self._rules: dict[tuple[int, ...], list[tuple[_Points, int]]] = defaultdict(list)
@@ -68,13 +68,13 @@ class _Near:
         self._found: dict[tuple[tuple[int, ...], tuple[int, ...]], dict[Key, list[int]]] = {}
 
     def add(self, rule: Rule, position: int) -> None:
-        """Add a rule, before any is asked for; positions grow."""
+        """Add a rule, before the first search; positions must be ascending."""
         points = _Points(rule)
         self._rules[points.kinds].append((points, position))
         self._points[position] = points
 
     def of(self, rule: Rule) -> Iterator[int]:
-        """Yield positions of rules that may share calls with one, in their order."""
+        """Yield the positions of rules that may overlap a rule, in order."""
         points = _Points(rule)
         found: list[list[int]] = []
         for kinds in self._rules:
@@ -99,17 +99,17 @@ class _Near:
 
 
 class _Points:
-    """What a rule asks as one value: its list, numbers, and the path of its files."""
+    """The values that a rule requires: its list, its numbers with one value, its path."""
 
     def __init__(self, rule: Rule) -> None:
         self._values: dict[int, Hashable] = {}
         self.ranges: dict[int, tuple[int, int]] = {}
         self.calls = mask(rule)
         self._list = rule.filter_list
-        given = asked(rule)
+        given = tested(rule)
         for each in given if rule.filter_list is not FilterList.FILESYSTEM else ():
             number = each.field
-            if number in (fields.PATH, fields.DIR) and not is_crooked(str(each.value)):
+            if number in (fields.PATH, fields.DIR) and not is_not_normal(str(each.value)):
                 self._values[_FILE] = str(each.value)
             elif number in quantities.SINGLE and number not in self.ranges:
                 tests = quantities.known(number, given, rule.filter_list) or ()
@@ -119,7 +119,7 @@ class _Points:
         self.kinds = tuple(sorted(self._values))
 
     def apart(self, other: _Points) -> bool:
-        """Whether the calls or the ranges of a number are apart."""
+        """Whether they have no call in common, or no value in the range of a number."""
         if self._list in CALL_LISTS and not self.calls & other.calls:
             return True
         return any(
@@ -129,7 +129,7 @@ class _Points:
         )
 
     def keys(self, kinds: tuple[int, ...], *, found: bool) -> Iterator[Key]:
-        """Yield the keys under which the rule is `found`, or those under which it looks."""
+        """Yield the keys under which the rule is found, or, if not `found`, those to search."""
         values = ([self._values[kind]] for kind in kinds if kind != _FILE)
         files: list[Hashable] = [None]
         if _FILE in kinds:

@@ -1,8 +1,8 @@
-"""Which system calls `perm=` means.
+"""The system calls that match `perm=`.
 
-The kernel's classes of calls (include/asm-generic/audit_*.h, of Linux 6.18; an older
-one has fewer), and the calls whose arguments decide (kernel/auditsc.c audit_match_perm):
-open and its like by their access mode, execve and execveat always as x.
+The kernel's classes of calls (include/asm-generic/audit_*.h of Linux 6.18; older kernels
+have fewer), and the calls whose arguments decide (kernel/auditsc.c audit_match_perm):
+open, openat and openat2 by their access mode; execve and execveat are always x.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ _CLASSES: Final = {
 }
 
 _OPENS: Final = {"open": 1, "openat": 2, "openat2": None}
-# open_by_handle_at is none of them: a watch does not see it.
+# open_by_handle_at is not among them: a watch does not match it.
 
 
 def calls(arch: int, perms: int) -> frozenset[int]:
-    """Numbers of the calls of a machine that are `perms` whatever their arguments."""
+    """Numbers of the calls of a machine that match `perms` with any arguments."""
     found = (
         names.syscall_number(arch, name)
         for perm, members in _CLASSES.items()
@@ -45,11 +45,11 @@ def calls(arch: int, perms: int) -> frozenset[int]:
 
 
 def opens(arch: int, perms: int) -> dict[int, int | None]:
-    """Numbers of the calls whose flags decide -> the argument that has them.
+    """Numbers of the calls whose flags decide -> the index of the argument with the flags.
 
-    None: they are in memory, so an event's arguments do not tell.
+    None: the flags are in memory, so the arguments of an event do not have them.
     """
     if not perms & (READ | WRITE):
         return {}
-    found = {names.syscall_number(arch, name): place for name, place in _OPENS.items()}
-    return {number: place for number, place in found.items() if number is not None}
+    found = {names.syscall_number(arch, name): index for name, index in _OPENS.items()}
+    return {number: index for number, index in found.items() if number is not None}

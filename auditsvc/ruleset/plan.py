@@ -1,31 +1,31 @@
-"""What to change so that the kernel asks the wanted rules in the wanted order.
+"""Plans the changes after which the kernel has the wanted rules in the wanted order.
 
-    wanted (lines of rule files), loaded (the kernel's order) -> changes, to be made in turn
+    wanted (lines of rule files), loaded (the kernel's order) -> changes, in order
 
-The kernel appends at the tail or prepends at the head of a filter list, refuses what is
-there already, and moves nothing (audit_add_rule in kernel/auditfilter.c; `prio` there
-makes the listed order that of the first match, for watches too). So of the wanted rules
-one run that stands in its right order stays, the one dearest to move; what comes before
-it is prepended and what comes behind it appended; a wanted rule that is loaded elsewhere
-is deleted and added anew.
+The kernel appends at the tail or prepends at the head of a filter list, refuses a rule that
+is already loaded, and cannot move rules (audit_add_rule in kernel/auditfilter.c; `prio`
+there makes the listed order that of the first match, for watches too). So one run of wanted
+rules that is already in the right order stays: the one that needs the most requests to
+move. Rules before it are prepended and rules after it appended; a wanted rule that is
+loaded elsewhere is deleted and added again.
 
-What holds:
+Invariants:
 
 - The wanted rules end up in the order that auditctl would give them: `-A` lines first,
-  the last of them foremost, then `-a` and `-w` lines as they come; a rule said twice
-  stands where the first line put it.
-- Foreign rules (neither wanted nor removable) are not touched. Against foreign rules of
-  the opposite action (an `always` beside a `never`; others cannot change what is logged,
-  only under which key) the file decides as with auditctl: `-A` goes before all of them,
-  what `-a` adds never goes before one. So a `never` that shall take something out of a
-  foreign `always` must be an `-A` line; as an `-a` line it has no effect there.
-- What was logged before and is logged after is logged at every step in between. An
-  `always` rule that moves has a stand-in at the head meanwhile: the same rule with one
-  more key. `never` rules go first and come last: meanwhile more is logged.
-  One exception, which the kernel leaves no way round: an `-A` line's `always` before an
-  `-A` line's `never`, if that `never` or an `-A` line after it has to go before a foreign
-  rule. What both match is not logged between the two requests.
-- All that the kernel may refuse comes before anything unwanted is deleted.
+  the last of them at the head, then `-a` and `-w` lines in order; a repeated rule is at
+  the position of its first line.
+- Foreign rules (neither wanted nor removable) are not changed. Relative to foreign rules of
+  the opposite action (an `always` and a `never`; rules of the same action can only change
+  the key of a record) the file decides as with auditctl: `-A` rules go before all of them,
+  `-a` rules never go before one. So a `never` that is to exclude something from a foreign
+  `always` must be an `-A` line; as an `-a` line it has no effect there.
+- What is logged both before and after is logged at every step in between. While an `always`
+  rule moves, a stand-in is at the head: the same rule with one more key. `never` rules are
+  deleted first and added last: in between, more is logged.
+  One exception cannot be avoided: an `-A` line's `always` before an `-A` line's `never`, if
+  that `never` or an `-A` line after it has to go before a foreign rule. What both match is
+  not logged between the two requests.
+- All requests that the kernel may refuse come before any unwanted rule is deleted.
 """
 
 from __future__ import annotations
@@ -52,10 +52,10 @@ if TYPE_CHECKING:
     from auditsvc.rule.commands import Add
 
 STAND_IN: Final = "auditsvc-stand-in"
-"""Key of rules that stand in for another while it moves; found later, it is a crash's."""
+"""Key of rules that replace another one while it moves; if found later, a crash left it."""
 
 ORDERLESS: Final = frozenset({FilterList.EXCLUDE, FilterList.FILESYSTEM})
-"""Lists on which every rule counts, wherever it stands (audit_filter, __audit_inode_child)."""
+"""Lists on which the order does not matter (audit_filter, __audit_inode_child)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ class Change:
 
 
 def effective(wanted: Iterable[Add]) -> list[Add]:
-    """Give the wanted rules, each once, in the order in which an empty kernel would hold them."""
+    """Give the wanted rules, each once, in the order that a kernel without rules would have."""
     order: deque[Add] = deque()
     known: set[Rule] = set()
     for each in wanted:
@@ -83,10 +83,10 @@ def effective(wanted: Iterable[Add]) -> list[Add]:
 def plan(
     wanted: Sequence[Add], loaded: Sequence[Rule], removable: Collection[Rule] = ()
 ) -> list[Change]:
-    """Give the changes that make the loaded rules the wanted ones; none if they are already.
+    """Give the changes that lead to the wanted rules; empty if they are loaded already.
 
-    `loaded` in the kernel's order. `removable` are the loaded rules that go unless they are
-    wanted; so do stand-ins that a crash left behind.
+    `loaded` in the kernel's order. `removable` loaded rules are deleted unless they are
+    wanted, and so are stand-ins that a crash left.
     """
     order = effective(wanted)
     going = unwanted(order, loaded, removable)
@@ -115,14 +115,14 @@ def unwanted(
 
 
 def stand_in(rule: Rule, taken: Collection[Rule] = ()) -> Rule:
-    """Give a rule that matches all that this one does, and is none of those that are `taken`."""
+    """Give a rule that matches all that this one does, and is not equal to one in `taken`."""
     others = [condition for condition in rule.conditions if condition.field != fields.KEY]
     for count in itertools.count(1):
         extra = [STAND_IN] * count
         keys = KEY_SEPARATOR.join([*rule.keys, *extra])
         if len(keys.encode(errors="surrogateescape")) > MAX_KEY:
             keys = KEY_SEPARATOR.join(extra)
-        # One condition less matches more, which does no harm for the moment.
+        # With one condition less it matches more, which is harmless for a short time.
         key = Condition(fields.KEY, fields.EQUAL, keys)
         found = replace(rule, conditions=(*others[: MAX_CONDITIONS - 1], key))
         if found not in taken:
@@ -131,19 +131,19 @@ def stand_in(rule: Rule, taken: Collection[Rule] = ()) -> Rule:
 
 
 def _requests(each: Add) -> int:
-    """What it takes to move a rule: out and in, for an `always` of the stand-in too."""
+    """Number of requests to move a rule: delete and add, for an `always` also its stand-in."""
     return 4 if each.rule.action is Action.ALWAYS else 2
 
 
 class _ListPlan:
-    """The plan for one filter list: `before` is prepended, what follows stays, then `behind`."""
+    """The plan for one filter list: rules to prepend, a run that stays, rules to append."""
 
     def __init__(self, wanted: list[Add], loaded: list[Rule], going: list[Rule]) -> None:
         self._at = {rule: place for place, rule in enumerate(loaded)}
         self._going = going
         ours = {each.rule for each in wanted}.union(going)
         foreign = [rule for rule in loaded if rule not in ours]
-        # Places of the foreign rules that a rule with this action must not be put wrong to.
+        # Positions of the foreign rules whose order relative to this action matters.
         self._opposite = {
             action: [self._at[rule] for rule in foreign if rule.action is not action]
             for action in Action
@@ -160,7 +160,7 @@ class _ListPlan:
         self._stand_ins = self._make_stand_ins()
 
     def building(self) -> list[Change]:
-        """Put every wanted rule where it belongs."""
+        """Give the changes that put every wanted rule into its position."""
         return [
             *(Change("prepend", rule) for rule in self._stand_ins),
             *(Change("delete", rule) for rule in self._moving),
@@ -169,10 +169,10 @@ class _ListPlan:
         ]
 
     def clearing(self) -> list[Change]:
-        """Delete what is not wanted.
+        """Give the changes that delete unwanted rules and stand-ins.
 
-        A `never` among it may stand before a rule that has moved: it goes before the
-        stand-ins do. An `always` goes last, when all that follows it is in place.
+        An unwanted `never` may be before a rule that has moved, so it is deleted before the
+        stand-ins. An unwanted `always` is deleted last, when all rules are in position.
         """
         return [
             *(Change("delete", rule) for rule in self._going if rule.action is Action.NEVER),
@@ -185,10 +185,10 @@ class _ListPlan:
         return list(dict.fromkeys(stand_in(rule, self._at) for rule in moving))
 
     def _staying(self, wanted: list[Add]) -> tuple[int, int]:
-        """Give start and end of the run of wanted rules that stays: the dearest to move."""
+        """Give start and end of the run of wanted rules that stays: the costliest to move."""
         heads = sum(each.prepend for each in wanted)
-        # A rule of the head had better not be appended behind any foreign rule, and must
-        # not behind one of the other action.
+        # An -A rule should not be appended after any foreign rule, and must not be
+        # appended after one of the other action.
         needed = max(
             (k + 1 for k in range(heads) if self._opposite[wanted[k].rule.action]), default=0
         )
@@ -211,10 +211,10 @@ class _ListPlan:
         return max(usable, key=lambda run: sum(map(_requests, wanted[slice(*run)])))
 
     def _largest_starts(self, wanted: list[Add]) -> tuple[int, int]:
-        """How many wanted rules may be prepended at most: without any gap, and at all.
+        """Give how many wanted rules may be prepended: without a gap in logging, and at all.
 
-        A rule that is no `-A` must not be put before a foreign one of the other action. An
-        `always` that comes before a `never` leaves a gap, as the `never` is prepended first.
+        A rule that is not an `-A` line must not be put before a foreign one of the other
+        action. An `always` before a `never` leaves a gap, as the `never` is prepended first.
         """
         possible = 0
         for each in wanted:

@@ -1,18 +1,18 @@
-"""What conditions say of the numbers that the kernel compares. Pure.
+"""The numbers that conditions test, as the kernel compares them. Pure.
 
     condition -> tests (ranges.Test) of one number of the call
 
 From audit_filter_rules in kernel/auditsc.c and audit_filter in kernel/auditfilter.c
-(Linux 6.18), where a condition is not what it looks like:
+(Linux 6.18). Some conditions do not mean what they seem to:
 
-- `auid=unset` asks whether a login uid is set (0 or 1), by any operator: no call meets
-  `auid<unset`, and every call `auid>=unset`.
-- `success` asks for 1 (success) or 2 (failure), by any operator.
-- `gid` and `egid` are met by `=` for a supplementary group too, and by `!=` only if no
-  supplementary group is the one; on the lists user and exclude they are not.
-- Devices, inodes and owners are those of any file that the call named: of two such
-  conditions each may be met by another file. Where a `path=` or `inode=` found the rule,
-  they are that file's.
+- `auid=unset`, with any operator, compares whether a login uid is set (0 or 1): no call
+  meets `auid<unset`, and every call meets `auid>=unset`.
+- `success`, with any operator, compares with 1 (success) or 2 (failure).
+- `gid=` and `egid=` are also met by a supplementary group, and `!=` only if no
+  supplementary group is equal; not so on the lists user and exclude.
+- Devices, inodes and owners are those of any file that the call names: two such conditions
+  may be met by two files. If the rule was found by `path=` or `inode=`, they are those of
+  that file.
 """
 
 from __future__ import annotations
@@ -39,16 +39,16 @@ GROUPS: Final = frozenset({5, 6})
 SINGLE: Final = frozenset(
     (*range(13), 18, 25, 26, EXIT, SUCCESS, fields.SADDR_FAM, 200, 201, 202, 203)
 )
-"""Fields of which a call has one number, or none."""
+"""Fields that have one number in a call, or none."""
 
 _EVER: Final = frozenset((*range(11), 25))
-"""Those that each task has: pid, ids, personality, session."""
+"""Fields that every task has: pid, ids, personality, session."""
 
 SEVERAL: Final = frozenset({100, 101, fields.INODE, 109, 110})
-"""Fields of which a call has a number for every file that it names."""
+"""Fields that have one number for each file that a call names."""
 
 FIRST_ERROR: Final = 0xFFFFF001
-"""The least result that is an error: -4095 (MAX_ERRNO)."""
+"""The smallest result that is an error: -4095 (MAX_ERRNO)."""
 
 _SUCCEEDED, _FAILED = 1, 2  # AUDITSC_SUCCESS, AUDITSC_FAILURE
 _LARGEST_PID: Final = 4 << 20  # PID_MAX_LIMIT
@@ -72,20 +72,20 @@ _UNSET: Final[dict[int, tuple[Test, ...]]] = {
 
 
 def limits(field: int) -> tuple[Test, ...]:
-    """Give what is true of a field's number in every call that has one."""
+    """Give the tests that a field's number passes in every call."""
     return _BOUNDS.get(field, ())
 
 
-def said(condition: Condition, which: FilterList) -> tuple[Test, ...]:
-    """Give what is true of the number if the condition is met."""
+def necessary(condition: Condition, which: FilterList) -> tuple[Test, ...]:
+    """Give the tests that the number passes whenever the condition is met."""
     tests = _tests(condition)
     if _by_groups(condition, which) and condition.operator == ranges.EQUAL:
         return ()
     return tests
 
 
-def enough(condition: Condition, which: FilterList) -> tuple[Test, ...] | None:
-    """Give the tests that meet the condition if the number passes all; None if none do."""
+def sufficient(condition: Condition, which: FilterList) -> tuple[Test, ...] | None:
+    """Give tests that are enough to meet the condition; None if there are none."""
     if _by_groups(condition, which) and condition.operator == ranges.NOT_EQUAL:
         return None
     return _tests(condition)
@@ -105,36 +105,36 @@ def _by_groups(condition: Condition, which: FilterList) -> bool:
 
 
 def implied(wanted: Condition, given: Collection[Condition], which: FilterList) -> bool:
-    """Whether calls that meet all of `given` meet `wanted`.
+    """Whether calls that meet all of `given` also meet `wanted`.
 
-    A call need not have a number of every field. Where it has several, one condition of
-    `given` must do alone.
+    A call need not have a number for every field. Where it may have several, a single
+    condition of `given` must imply `wanted`.
     """
-    needed = enough(wanted, which)
+    needed = sufficient(wanted, which)
     if needed is None:
         return False
     field = wanted.field
     if field in SEVERAL:
         own = (each for each in given if each.field == field)
-        return any(_imply([*limits(field), *said(each, which)], needed) for each in own)
+        return any(_imply([*limits(field), *necessary(each, which)], needed) for each in own)
     tests = known(field, given, which)
     return tests is not None and _imply(tests, needed)
 
 
 def known(field: int, given: Collection[Condition], which: FilterList) -> list[Test] | None:
-    """Give what is true of a field's one number in calls that meet all of `given`.
+    """Give the tests that a field's number passes in calls that meet all of `given`.
 
-    None: they may have none.
+    None: such a call may have no number for the field.
     """
     own = [each for each in given if each.field == field]
     if not (own or _is_there(field, given, which)):
         return None
-    tests = [test for each in own for test in said(each, which)]
+    tests = [test for each in own for test in necessary(each, which)]
     return [*limits(field), *tests, *_linked(field, given)]
 
 
 def _is_there(field: int, given: Collection[Condition], which: FilterList) -> bool:
-    """Whether a call has such a number, though no condition asks for it."""
+    """Whether a call has a number for the field, although no condition tests it."""
     if field in (EXIT, SUCCESS):
         return any(each.field in (EXIT, SUCCESS) for each in given)
     return field in _EVER and which not in (FilterList.USER, FilterList.EXCLUDE)
@@ -145,10 +145,10 @@ def _imply(given: list[Test], needed: Iterable[Test]) -> bool:
 
 
 def _linked(field: int, given: Collection[Condition]) -> list[Test]:
-    """Give what success tells of the result, and the other way round.
+    """Give the tests of `exit` that follow from `success`, and the other way round.
 
-    A result that reads as an error can be a success, as only 32 bits are compared: an
-    offset or an address.
+    A result in the range of errors can be a success, an offset or an address, as only 32
+    bits are compared.
     """
     if field == EXIT:
         outcomes = outcomes_of(given)
@@ -161,9 +161,9 @@ def _linked(field: int, given: Collection[Condition]) -> list[Test]:
 
 
 def outcomes_of(given: Collection[Condition]) -> set[int]:
-    """Give which of success (1) and failure (2) conditions on `success` leave."""
+    """Give which of success (1) and failure (2) the conditions on `success` allow."""
     tests = [
-        test for each in given if each.field == SUCCESS for test in said(each, FilterList.EXIT)
+        test for each in given if each.field == SUCCESS for test in necessary(each, FilterList.EXIT)
     ]
     return {
         outcome
@@ -173,6 +173,6 @@ def outcomes_of(given: Collection[Condition]) -> set[int]:
 
 
 def results_of(outcome: int) -> Test:
-    """Give the results that go with success (1) or failure (2)."""
+    """Give the test of the result that follows from success (1) or failure (2)."""
     failed = outcome == _FAILED
     return (ranges.GREATER_EQUAL if failed else ranges.LESS, FIRST_ERROR)

@@ -1,6 +1,6 @@
-"""Which 32-bit numbers meet conditions. Pure.
+"""The 32-bit numbers that pass tests. Pure.
 
-    tests (operator, value) of one number -> whether some number meets all of them
+    tests (operator, value) of one number -> whether some number passes all of them
 
 The kernel compares unsigned numbers of 32 bits (audit_comparator in
 kernel/auditfilter.c): a negative value is a large one, and no number is below 0.
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
 
 Test = tuple[int, int]
-"""An operator (fields.OPERATORS) and the value on its right."""
+"""An operator (fields.OPERATORS) and the value to compare with."""
 
 LARGEST: Final = 0xFFFFFFFF
 
@@ -31,28 +31,28 @@ GREATER_EQUAL: Final = fields.OPERATORS[">="]
 ANY_BIT: Final = fields.OPERATORS["&"]
 ALL_BITS: Final = fields.OPERATORS["&="]
 
-_MOST_CHOICES: Final = 1024  # of bits; beyond, a number is taken to be possible
+_MOST_CHOICES: Final = 1024  # combinations of bits; with more, a number counts as possible
 
 
 def possible(tests: Iterable[Test]) -> bool:
-    """Whether some number meets all tests; True where that would take too long to tell."""
-    return _Left.after(tests).any()
+    """Whether some number passes all tests; True where the search would take too long."""
+    return _Remaining.after(tests).any()
 
 
 def implies(given: Collection[Test], wanted: Test) -> bool:
-    """Whether every number that meets all of `given` meets `wanted`."""
-    left = _Left.after(given)
+    """Whether every number that passes all of `given` passes `wanted`."""
+    left = _Remaining.after(given)
     left.take_not(wanted)
     return not left.any()
 
 
 def bounds(tests: Collection[Test]) -> tuple[int, int]:
-    """Give the smallest and the largest number that meet all tests.
+    """Give the smallest and the largest number that pass all tests.
 
-    The first is greater than the second where none does. Bits are left out of account where
-    they would take too long.
+    The first is greater than the second if no number does. Tests of bits are ignored where
+    the search would take too long.
     """
-    left = _Left.after(tests)
+    left = _Remaining.after(tests)
     low = left.smallest()
     if low is None:
         return 1, 0
@@ -60,8 +60,8 @@ def bounds(tests: Collection[Test]) -> tuple[int, int]:
     return low, LARGEST - (high or 0)
 
 
-class _Left:
-    """What is left of all numbers once tests were taken."""
+class _Remaining:
+    """The numbers that remain after tests."""
 
     def __init__(self) -> None:
         self.low, self.high = 0, LARGEST
@@ -69,19 +69,19 @@ class _Left:
         self.ones = 0
         self.zeros = 0
         self.some_one: list[int] = []
-        """Masks, of each of which a bit is 1."""
+        """Masks; in each, at least one bit must be 1."""
         self.some_zero: list[int] = []
 
     @classmethod
-    def after(cls, tests: Iterable[Test]) -> _Left:
-        """Take all tests."""
+    def after(cls, tests: Iterable[Test]) -> _Remaining:
+        """Apply all tests."""
         left = cls()
         for operator, value in tests:
             left.take(operator, value)
         return left
 
     def take(self, operator: int, value: int) -> None:
-        """Leave what meets a test."""
+        """Keep the numbers that pass a test."""
         match operator:
             case fields.EQUAL:
                 self.low, self.high = max(self.low, value), min(self.high, value)
@@ -101,7 +101,7 @@ class _Left:
                 self.ones |= value
 
     def take_not(self, test: Test) -> None:
-        """Leave what does not meet a test."""
+        """Keep the numbers that do not pass a test."""
         operator, value = test
         if operator in _OPPOSITE:
             self.take(_OPPOSITE[operator], value)
@@ -111,11 +111,11 @@ class _Left:
             self.some_zero.append(value)
 
     def any(self) -> bool:
-        """Whether a number is left."""
+        """Whether a number remains."""
         return self.smallest() is not None
 
     def smallest(self) -> int | None:
-        """Give the smallest number that is left."""
+        """Give the smallest number that remains."""
         if self.low > self.high:
             return None
         choices = [*map(_bits, self.some_one), *map(_bits, self.some_zero)]
@@ -130,7 +130,7 @@ class _Left:
         return min((each for each in found if each is not None), default=None)
 
     def _smallest(self, ones: Iterable[int], zeros: Iterable[int]) -> int | None:
-        """Give the smallest number that is left in which these bits are 1 and 0."""
+        """Give the smallest remaining number in which these bits are 1 and 0."""
         set_, unset = self.ones, self.zeros
         for bit in ones:
             set_ |= bit
@@ -141,9 +141,9 @@ class _Left:
             found = _next(found + 1, set_, unset)
         return found if found is not None and found <= self.high else None
 
-    def mirrored(self) -> _Left:
-        """Give the same for the numbers with every bit turned: its smallest is our largest."""
-        other = _Left()
+    def mirrored(self) -> _Remaining:
+        """Give the same for numbers with inverted bits: its smallest is the largest here."""
+        other = _Remaining()
         other.low, other.high = LARGEST - self.high, LARGEST - self.low
         other.holes = {LARGEST - each for each in self.holes}
         other.ones, other.zeros = self.zeros, self.ones
@@ -166,7 +166,7 @@ def _bits(mask: int) -> list[int]:
 
 
 def _next(low: int, ones: int, zeros: int) -> int | None:
-    """Give the smallest number from `low` on in which these bits are 1 and those are 0."""
+    """Give the smallest number from `low` on in which the bits `ones` are 1 and `zeros` 0."""
     if ones & zeros or low > LARGEST:
         return None
     if low & ones == ones and not low & zeros:
@@ -175,7 +175,7 @@ def _next(low: int, ones: int, zeros: int) -> int | None:
 
 
 def _greater(low: int, ones: int, zeros: int) -> Iterator[int]:
-    """Yield numbers that agree with `low` above a bit, which they have and it has not."""
+    """Yield numbers that are equal to `low` above some bit that is 1 in them and 0 in `low`."""
     for place in range(32):
         bit = 1 << place
         above = LARGEST & ~(2 * bit - 1)

@@ -1,4 +1,4 @@
-"""What loaded rules reach: whether every call of every task is logged, and what blinds tasks.
+"""What loaded rules log: whether all calls, and which rules leave tasks without the audit flag.
 
 From kernel/auditsc.c: `audit_alloc` asks the task list when a task is forked;
 `audit_filter_syscall` and `audit_filter_uring` ask the exit and io_uring lists from
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def never_task(rules: Iterable[Rule]) -> list[Rule]:
-    """Give the rules that leave tasks without the flag that are forked while they stand."""
+    """Give the rules that leave tasks without the audit flag if forked while they are loaded."""
     return [
         rule
         for rule in rules
@@ -28,7 +28,7 @@ def never_task(rules: Iterable[Rule]) -> list[Rule]:
 
 
 def is_unconditional(rule: Rule) -> bool:
-    """Whether a rule is for all syscalls and asks nothing but what it is called (its keys)."""
+    """Whether a rule is for all syscalls and has no conditions except keys."""
     return rule.every_syscall and all(
         condition.field == fields.KEY for condition in rule.conditions
     )
@@ -37,10 +37,10 @@ def is_unconditional(rule: Rule) -> bool:
 def every_call(
     rules: Iterable[Rule], which: FilterList = FilterList.EXIT
 ) -> tuple[bool, list[Rule]]:
-    """Whether an unconditional `always` stands on a list, and the `never` rules before it.
+    """Whether a list has an unconditional `always`, and the `never` rules before it.
 
-    `rules` in the kernel's order. True with no exceptions: every call is logged. Without
-    such a rule the exceptions are all `never` rules of the list.
+    `rules` in the kernel's order. True without exceptions: every call is logged. Without
+    such a rule, the exceptions are all `never` rules of the list.
     """
     exceptions = []
     for rule in rules:
@@ -54,11 +54,11 @@ def every_call(
 
 
 def takes_cover(rules: Iterable[Rule], rule: Rule) -> bool:
-    """Whether one of `rules` (in the kernel's order), where it stands, keeps something unlogged.
+    """Whether a rule of `rules` (in the kernel's order), at its position, prevents logging.
 
-    On the exclude list either action does (audit_filter in kernel/audit.c). On exit and
-    io_uring nothing is logged that no rule asks for, so a `never` does only if an `always`
-    stands behind it and none before it is for everything.
+    On the exclude list both actions do (audit_filter in kernel/audit.c). On exit and
+    io_uring a `never` does only if an `always` comes after it and no unconditional `always`
+    comes before it.
     """
     if rule.filter_list is FilterList.EXCLUDE:
         return True
@@ -78,12 +78,12 @@ def takes_cover(rules: Iterable[Rule], rule: Rule) -> bool:
 
 
 def logs(rules: Iterable[Rule], nr: int, facts: Mapping[int, int]) -> bool | None:
-    """Whether the exit list logs a system call of which some things are known beforehand.
+    """Whether the exit list logs a system call of which some values are known.
 
-    `facts`: values by the number of their field (fields.BY_NAME). None: it depends on
-    what is not known. The kernel too takes the first rule that matches.
+    `facts`: values by field number (fields.BY_NAME). None: it depends on values that are
+    not known. As in the kernel, the first rule that matches decides.
     """
-    possible = set()  # what the rules that may match would do
+    possible = set()  # results of the rules that may match
     for rule in rules:
         if rule.filter_list is not FilterList.EXIT or not rule.mask >> nr & 1:
             continue

@@ -1,4 +1,4 @@
-"""Which rules are meant: those that are named, those of the settings, or those of the package."""
+"""The sources of rules: named files or sets, those of the settings, or the default set."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from auditsvc.errors import RuleError
 from auditsvc.rule import Add, OnError, read
-from auditsvc.ruleset.controls import absent, default, find
-from auditsvc.ruleset.wanted import Want, want
+from auditsvc.ruleset.controls import default, find, missing_folder
+from auditsvc.ruleset.wanted import Wanted, sum_up
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,9 +22,9 @@ def read_rules(
     named: Sequence[str | Path] | None = None,
     errors: list[RuleError] | None = None,
 ) -> list[Line]:
-    """Read the lines of the files, folders and shipped sets that are named, else of those in use.
+    """Read the lines of the named files, folders and sets, by default of those in the settings.
 
-    Wrong ones as `rule.read` has it; that none of this name is there is an error too.
+    Errors are handled as by `rule.read`; an unknown name is an error too.
     """
     lines: list[Line] = []
     for each in named or settings.rules or ():
@@ -43,15 +43,15 @@ def read_rules(
 
 def wanted_rules(
     settings: Settings, named: Sequence[str | Path] | None = None
-) -> tuple[Want, list[str]]:
-    """Sum up what `read_rules` gives; beside it, a line for each that is left out.
+) -> tuple[Wanted, list[str]]:
+    """Sum up the lines of `read_rules`; also gives a note for each rule that is left out.
 
-    Where a file says -i or -c, wrong lines are left out, and rules that need what is not on
-    this host: the kernel would refuse these each time, and those round them would have to
-    move. Else the first wrong line is raised.
+    If a file has -i or -c, wrong lines are left out, and so are rules for folders that do
+    not exist on this host: the kernel would refuse them at each load, and the rules next to
+    them would have to move. Otherwise the first wrong line raises RuleError.
     """
     errors: list[RuleError] = []
-    wanted = want(read_rules(settings, named, errors))
+    wanted = sum_up(read_rules(settings, named, errors))
     if wanted.on_error is None:
         if errors:
             more = f"; {len(errors) - 1} more: see `auditsvc rules check`" if errors[1:] else ""
@@ -60,9 +60,9 @@ def wanted_rules(
     left_out = [str(error) for error in errors]
     there = []
     for each in wanted.rules:
-        lacking = absent(each.rule)
+        lacking = missing_folder(each.rule)
         if lacking:
-            left_out.append(f"{wanted.where[each.rule]}: `{each.rule}`: {lacking} is not there")
+            left_out.append(f"{wanted.where[each.rule]}: `{each.rule}`: {lacking} does not exist")
         else:
             there.append(each)
     wanted.rules = there
@@ -70,12 +70,12 @@ def wanted_rules(
 
 
 def rules_in_use(settings: Settings) -> tuple[list[Add], list[str]]:
-    """Read and check the rules (RuleError names file, line and column); the kernel is not asked.
+    """Read and check the rules for `run`; RuleError has file, line and column. No kernel access.
 
-    Beside them come notes on the lines that are left out. `run` adds rules and puts
-    everything back at its end, so lines that delete rules or set the kernel (-D, -b,
-    -e, -f, -r ...) are not for it. Where a file says -i or -c, neither are rules for
-    what is not on this host: the kernel would refuse them.
+    Also gives notes on the lines that are left out. `run` adds rules and restores everything
+    at its end, so it leaves out lines that delete rules or change settings (-D, -b, -e, -f,
+    -r ...). If a file has -i or -c, rules for folders that do not exist on this host are
+    left out too: the kernel would refuse them.
     """
     rules: list[Add] = []
     notes: list[str] = []
@@ -97,5 +97,5 @@ def rules_in_use(settings: Settings) -> tuple[list[Add], list[str]]:
 def _left_out(command: Command, *, lenient: bool) -> str:
     if not isinstance(command, Add):
         return "run only adds rules"
-    lacking = absent(command.rule) if lenient else None
-    return f"{lacking} is not there" if lacking else ""
+    lacking = missing_folder(command.rule) if lenient else None
+    return f"{lacking} does not exist" if lacking else ""

@@ -1,8 +1,8 @@
-"""What the lines of rule files want in all: rules, settings, and what to do besides.
+"""The sum of the lines of rule files: rules, settings and other actions.
 
-auditctl does one line after the other; here they are summed up first, so that they can
-be compared with the kernel. A `-d` takes back the rule of an earlier line, a `-D` those
-of all earlier lines; the last value of a setting counts. `-e 2` comes after everything.
+auditctl runs one line after the other; here they are summed up first, so that the result
+can be compared with the kernel. `-d` removes the rule of an earlier line, `-D` those of all
+earlier lines; the last value of a setting counts. `-e 2` comes last.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ if TYPE_CHECKING:
 
 
 @dataclass(slots=True)
-class Want:
-    """The sum of the lines."""
+class Wanted:
+    """The wanted rules, settings and actions."""
 
     rules: list[Add] = field(default_factory=list)
-    """In the order of their lines; `plan.effective` gives the kernel's."""
+    """In the order of their lines; `plan.effective` gives the kernel's order."""
     deleted: list[Rule] = field(default_factory=list)
-    """What `-d` and `-W` say must not be there."""
+    """Rules that `-d` and `-W` delete."""
     settings: dict[Setting, int] = field(default_factory=dict)
     actions: list[Reset | Trim | MakeEquivalent] = field(default_factory=list)
     """To be done at each load, as the kernel does not show whether it was done before."""
@@ -46,9 +46,9 @@ class Want:
     """FILE:LINE of each rule."""
 
 
-def want(lines: Iterable[Line]) -> Want:
-    """Sum up lines."""
-    total = Want()
+def sum_up(lines: Iterable[Line]) -> Wanted:
+    """Sum up the lines of rule files."""
+    total = Wanted()
     rules: dict[Rule, Add] = {}
     deleted: dict[Rule, None] = {}
     for line in lines:
@@ -73,7 +73,7 @@ def want(lines: Iterable[Line]) -> Want:
     return total
 
 
-def _take(total: Want, command: Command) -> None:
+def _take(total: Wanted, command: Command) -> None:
     match command:
         case Set(name, value):
             total.settings[name] = value
@@ -84,5 +84,5 @@ def _take(total: Want, command: Command) -> None:
 
 
 def has_key(rule: Rule, key: str | None) -> bool:
-    """Whether `-D -k KEY` means this rule: a key of its that has KEY in it; all without -k."""
+    """Whether `-D -k KEY` deletes this rule: one of its keys contains KEY; without -k always."""
     return key is None or any(key in each for each in rule.keys)

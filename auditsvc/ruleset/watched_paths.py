@@ -1,10 +1,11 @@
-"""The files and folders that rules name, as they are on this host now.
+"""Checks whether the files and folders that rules name exist on this host.
 
     lines -> warnings and notes, each about one line
 
-A watched folder must be there, of a watched or run file the folder that holds it: else the
-kernel answers ENOENT (kernel/audit_tree.c audit_add_tree_rule, kernel/audit_watch.c
-audit_get_nd and kernel/audit_fsnotify.c audit_alloc_mark). Who may not look is told so.
+A watched folder must exist, and for a watched file or a program (`exe=`) its folder: else
+the kernel answers ENOENT (kernel/audit_tree.c audit_add_tree_rule, kernel/audit_watch.c
+audit_get_nd and kernel/audit_fsnotify.c audit_alloc_mark). A note says where the user has
+no permission to look.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
 _PATHS: Final = frozenset({fields.DIR, fields.PATH, fields.EXE})
 
 
-def look(lines: Sequence[Line]) -> Iterator[Advice]:
-    """Yield what is not there, a warning each, or where lines say -i or -c a note."""
+def check_paths(lines: Sequence[Line]) -> Iterator[Advice]:
+    """Yield a warning for each path that does not exist, or a note if lines have -i or -c."""
     lenient = any(isinstance(line.command, OnError) for line in lines)
     for line in lines:
         if not isinstance(line.command, Add):
@@ -34,34 +35,34 @@ def look(lines: Sequence[Line]) -> Iterator[Advice]:
         for condition in line.command.rule.conditions:
             if condition.field not in _PATHS:
                 continue
-            needed, there = _needed(condition)
-            if there is None:
-                text = f"{condition.value} cannot be looked at by this user: run it as root to know"
+            needed, exists = _needed(condition)
+            if exists is None:
+                text = f"{condition.value} cannot be checked by this user: run as root"
                 yield Advice(line.filename, line.number, text, "note")
-            elif not there and lenient:
-                text = f"is left out on this host: {needed} is not there"
+            elif not exists and lenient:
+                text = f"is left out on this host: {needed} does not exist"
                 yield Advice(line.filename, line.number, text, "note")
-            elif not there:
-                text = f"never loads on this host: {needed} is not there"
+            elif not exists:
+                text = f"never loads on this host: {needed} does not exist"
                 yield Advice(line.filename, line.number, text)
 
 
-def lacking(rule: Rule) -> str | None:
-    """Give the folder that a rule needs and this host has not."""
+def missing_path(rule: Rule) -> str | None:
+    """Give the folder that a rule needs and that does not exist on this host."""
     for condition in rule.conditions:
         if condition.field in _PATHS:
-            needed, there = _needed(condition)
-            return needed if there is False else None
+            needed, exists = _needed(condition)
+            return needed if exists is False else None
     return None
 
 
 def _needed(condition: Condition) -> tuple[str, bool | None]:
-    """Give what must be there, and whether it is (None: not known)."""
+    """Give the path that must exist, and whether it does (None: unknown)."""
     path = str(condition.value)
     if condition.field == fields.DIR:
-        return path, host.is_there(path)
+        return path, host.exists(path)
     parent = str(PurePosixPath(path).parent)
-    there = host.is_folder(parent)
-    if there and host.is_there(path) is None:
-        there = None  # a folder or a file: -w means another rule of each
-    return parent, there
+    exists = host.is_folder(parent)
+    if exists and host.exists(path) is None:
+        exists = None  # a folder or a file: -w means a different rule for each
+    return parent, exists

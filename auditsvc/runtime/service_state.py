@@ -47,6 +47,8 @@ class ServiceState:
     """The current error of the spool, or empty."""
     store_trouble: str
     """The current error of the store, or empty."""
+    store_hindrance: str
+    """What keeps the store from being kept small: somebody reads for long."""
 
 
 def write_state(directory: Path, state: ServiceState) -> None:

@@ -1,7 +1,7 @@
-"""`auditsvc run`: one source, one spool, one store, and the kernel left as it was found.
+"""`auditsvc run`: one source, one spool, one store; restores the kernel's state at the end.
 
-wiring      which parts a run has, by its source
-run         begins them, watches over them, ends them
-exclusions  rules that keep the service's helpers from feeding it with their own calls
-health      what works and what does not: the log, `status`, the end of a run
+wiring      makes the parts of a run and connects them
+run         starts the parts, monitors them, ends them
+exclusions  rules that exclude the service's helpers, so that their calls are not audited
+health      errors of the parts: in the log, in `status`, at the end of a run
 """

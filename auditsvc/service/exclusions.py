@@ -1,18 +1,17 @@
-"""A database server on this host must not feed the store with its own calls.
+"""Rules that exclude a database server on this host and the forwarder from auditing.
 
-Every row that is written makes the server call the kernel; were those calls audited,
-each would become a row, and so on for ever. Worse, the server could be put to sleep by
-a full audit queue that waits for rows to be written. So while the service runs, the
-processes of that server are excluded: the postmaster and its children (ppid), on the
-exit and io_uring lists. What this costs: the calls of that server, also on behalf of
-its other clients, and of whatever else has the postmaster as its parent, are not in the
-evidence. `run` says so in its log. The rules go when the service stops, and as soon as the
-server is gone: its pid may become another's.
+Each row that is written makes the server call the kernel. If these calls were audited, each
+would become another row, without end. Worse, a full audit queue could block the server, while
+the queue waits for rows to be written. So while the service runs, the processes of the server
+are excluded: the postmaster and its children (ppid), on the exit and io_uring lists. The cost:
+calls of that server, also for its other clients, and of all other children of the postmaster
+are not in the evidence. `run` says so in its log. The rules are deleted when the service stops,
+and as soon as the server has ended, as its pid may be reused.
 
 Only a server that is proved to be a process of this host is excluded
-(`auditsvc.service.local_server`); of any other `run` says why it is not. The rules carry a key
-that says their purpose: so the kernel's record of the change, `rules list` and the guard tell
-them from the rules of the settings.
+(`auditsvc.service.local_server`); for any other, `run` says why it is not excluded. The rules
+have a key that says their purpose, so that the kernel's record of the change, `rules list` and
+the guard can distinguish them from the rules of the settings.
 """
 
 from __future__ import annotations
@@ -35,18 +34,18 @@ log = structlog.get_logger()
 
 SERVER_KEY: Final = "auditsvc-server"
 FORWARDER_KEY: Final = "auditsvc-forwarder"
-"""Purposes of the rules that exempt, as their keys."""
+"""Keys of the exclusion rules, which say their purpose."""
 
 
 def excluded(server: Server | None) -> list[Add]:
-    """Rules that leave the server's processes out; none if there is no server here."""
+    """Give the rules that exclude the server's processes; empty if there is no server here."""
     if server is None:
         return []
     return [rule for field in ("pid", "ppid") for rule in _never(field, server.pid, SERVER_KEY)]
 
 
 def excluded_process(pid: int | None) -> list[Add]:
-    """Rules that leave one process out, such as our own forwarder; none if there is none."""
+    """Give the rules that exclude the forwarder's process; empty if there is none."""
     return [] if pid is None else _never("pid", pid, FORWARDER_KEY)
 
 
@@ -57,13 +56,14 @@ def _never(field: str, pid: int, purpose: str) -> list[Add]:
 
 
 class Exclusions:
-    """The rules that a run needs: its own, and those that leave its helpers out."""
+    """The rules that a run needs: those of the settings, and the exclusion rules."""
 
     def __init__(self, rules: Sequence[Add], forwarder: Child | None) -> None:
         self.server: Server | None = None
-        """The store's, if it runs on this host; the loader's thread sets it."""
+        """The store's server, if it runs on this host; set by the loader's thread."""
         self._rules = rules
         self._unproved = ""
+        self._opened = False
         self._forwarder = forwarder
         self._excluded: Server | None = None
         self._forwarder_pid: int | None = None
@@ -74,7 +74,7 @@ class Exclusions:
         return self._all()
 
     def look(self, store: Store) -> None:
-        """See where the server of a store that was opened runs."""
+        """See where the server of a store that was opened runs; the forwarder may begin."""
         unproved = ""
         try:
             self.server = local_server(store)
@@ -87,14 +87,15 @@ class Exclusions:
                 why=unproved,
             )
         self._unproved = unproved
+        self._opened = True
 
     def watch(self, session: Session | None) -> bool:
-        """Exclude the server and the forwarder for as long as they live; whether rules changed."""
+        """Exclude the server and the forwarder while they run; gives whether rules changed."""
         changed = self._watch_server(session)
         return self._watch_forwarder(session) or changed
 
     def warn(self, session: Session | None) -> None:
-        """Log whose calls are left out, or should be."""
+        """Log which processes are excluded, or should be."""
         if self._excluded is not None and session is not None:
             log.warning(
                 "the store's server runs on this host: its own calls are not audited",
@@ -123,7 +124,7 @@ class Exclusions:
         return True
 
     def _watch_forwarder(self, session: Session | None) -> bool:
-        if self._forwarder is None:
+        if self._forwarder is None or not self._opened:
             return False
         self._forwarder.watch()
         if session is None or self._forwarder.pid == self._forwarder_pid:

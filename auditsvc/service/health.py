@@ -1,4 +1,4 @@
-"""What works and what does not: in the log once, in `status`, and at the end of a run."""
+"""Errors of a run's parts: logged once, shown by `status`, and raised at the end of a run."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ log = structlog.get_logger()
 
 
 class Health:
-    """Of one run; `notes` go to the log with those of the session."""
+    """The errors of one run; `notes` go to the log with those of the session."""
 
     def __init__(self, settings: Settings, daemon: DaemonRecords, notes: Sequence[str]) -> None:
         self.place = ""
-        """How messages call the store."""
+        """The store's name in messages."""
         self.errors: dict[str, str] = {}
-        """What does not work at the moment, by part; "" if it does."""
+        """The current error of each part; "" if it works."""
         self._settings = settings
         self._daemon = daemon
         self._notes = notes
@@ -38,7 +38,7 @@ class Health:
         self._kernel_lost = 0
 
     def note_lost(self, parts: Parts) -> None:
-        """Write down what the kernel lost since the last call."""
+        """Record what the kernel lost since the last call."""
         if parts.session is None:
             return
         new = parts.session.new_lost()
@@ -48,8 +48,9 @@ class Health:
             log.error("the kernel lost records", records=new)
 
     def report_errors(self, parts: Parts) -> None:
-        """Log each error once, and once that it is over."""
-        self.errors["store"] = parts.loader.trouble if parts.loader else ""
+        """Log each error once, and its end once."""
+        self.errors["store"] = parts.loader.store_error if parts.loader else ""
+        self.errors["store's readers"] = parts.loader.hindrance if parts.loader else ""
         self.errors["spool"] = parts.sink.refused if parts.sink else ""
         self.errors["coverage"] = parts.watch.problem if parts.watch else ""
         for part, error in self.errors.items():
@@ -61,7 +62,7 @@ class Health:
         self._reported = self.errors.copy()
 
     def report_notes(self, parts: Parts) -> None:
-        """Log the notes that are new."""
+        """Log the new notes."""
         for note in (*self._notes, *(parts.session.notes if parts.session else ())):
             log.warning(note)
         self._notes = ()
@@ -69,7 +70,7 @@ class Health:
             parts.session.notes.clear()
 
     def show_state(self, parts: Parts) -> None:
-        """Write the state for `status`; a failure of that is no reason to stop."""
+        """Write the state for `status`; if that fails, the run continues."""
         try:
             write_state(self._settings.runtime_directory, self._state(parts))
         except OSError as error:
@@ -78,11 +79,11 @@ class Health:
             self.errors["state"] = ""
 
     def remove_state(self) -> None:
-        """The service has stopped."""
+        """Delete the state when the service stops."""
         remove_state(self._settings.runtime_directory)
 
     def raise_failures(self, parts: Parts) -> None:
-        """Raise what must not pass as a run that ended without an error."""
+        """Raise an error if records were not written or not stored at the end of the run."""
         if parts.sink is not None and parts.sink.missing:
             raise SpoolError(
                 f"{parts.sink.missing} records could not be written: {parts.sink.refused}"
@@ -90,9 +91,10 @@ class Health:
         for part in (parts.collector, parts.loader):
             if part is not None and part.error is not None:
                 raise part.error
-        if parts.loader is not None and parts.loader.trouble:
+        error = parts.loader.store_error if parts.loader is not None else ""
+        if error:
             raise StoreError(
-                f"{parts.waiting} bytes of log are not in the store yet: {parts.loader.trouble}",
+                f"{parts.waiting} bytes of log are not in the store yet: {error}",
                 "the spool keeps them, and the next run loads them",
             )
 
@@ -115,4 +117,5 @@ class Health:
             spool_waiting=parts.waiting,
             spool_trouble=self.errors["spool"],
             store_trouble=self.errors["store"],
+            store_hindrance=self.errors["store's readers"],
         )

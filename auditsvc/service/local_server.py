@@ -1,18 +1,18 @@
 """The database server of a store, if it is proved to be a process of this host.
 
-Who is left out of the rules can do what he likes unseen, so nothing that a server or a process
-says of itself is believed: no command line, and no pid without the kernel's word for it.
+An excluded process can act without being audited. So no statement of a server or process about
+itself is trusted: no command line, and no pid that the kernel does not confirm.
 
-* By a socket file: the kernel tells which process called listen() (SO_PEERCRED; unix_listen
-  in net/unix/af_unix.c). That is the postmaster, and the backend's parent.
-* By TCP: the other end of the connection stands in /proc/net/tcp or tcp6 of our network
-  namespace, and the backend holds its inode.
+* With a socket file: the kernel says which process called listen() (SO_PEERCRED; unix_listen
+  in net/unix/af_unix.c). It must be the postmaster, the backend's parent.
+* With TCP: the other end of the connection must be in /proc/net/tcp or tcp6 of our network
+  namespace, and the backend must have its inode open.
 * Both processes are in our pid and user namespaces, run as one user, and run one file that is
-  named `postgres`, belongs to root and cannot be written or replaced by others. In a user
-  namespace of his own anybody can mount any file under that name.
-* The store answered on that connection, and is the one that was known (`KnownStore`).
+  named `postgres`, belongs to root and cannot be written or replaced by others. (In a user
+  namespace of their own, users can mount any file under that name.)
+* The store answered on that connection, and is the known one (`KnownStore`).
 
-What is left: who has the server's user can run what he likes as a child of the postmaster.
+Remaining risk: a process of the server's user can run any program as a child of the postmaster.
 """
 
 from __future__ import annotations
@@ -52,12 +52,12 @@ _End = tuple[str, int]
 
 
 class UnprovedError(AuditsvcError):
-    """It is not proved which process of this host the server is, if it is one."""
+    """It cannot be proved that the server is a process of this host."""
 
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A postmaster on this host; `started` (ticks since boot) tells it from a later process."""
+    """A postmaster on this host; with `started` (ticks since boot) a later process is excluded."""
 
     pid: int
     started: int
@@ -85,7 +85,7 @@ def local_server(store: Store) -> Server | None:
 
 
 def prove(ours: socket.socket, backend: int) -> Server:
-    """Give the postmaster at the other end of a connection whose server calls itself `backend`."""
+    """Give the postmaster of a connection; `backend` is the pid that the server reported."""
     postmaster = (
         _by_file(ours, backend) if ours.family == socket.AF_UNIX else _by_tcp(ours, backend)
     )

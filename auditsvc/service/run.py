@@ -1,12 +1,16 @@
-"""One run: its parts are begun, watched over, and ended in order.
+"""One run: starts its parts, monitors them, and ends them in order.
 
     source --collector thread--> spool --loader thread--> store
               main thread: signals, the kernel's state, the rules, what `status` shows
 
-One process, because the kernel exempts exactly the registered tgid from auditing: a
-second one would audit itself in a loop. On SIGTERM, SIGINT, the end of --duration or of
-the input, and on an error: our rules go, the enabled flag and the limits that we found
-come back, and everything drained is stored.
+Collecting needs no store: the spool and the kernel come first, and the loader opens the store
+when it answers. Only a store that is refused for what it is (another program's, another than
+the one that was known) ends the run before it begins, if it answers at once.
+
+One process, because the kernel excludes only the registered tgid from auditing: a second
+process would audit itself in a loop. On SIGTERM, SIGINT, the end of --duration or of the
+input, and on an error: the service's rules are deleted, the enabled flag and the limits are
+restored, and all received records are stored.
 """
 
 from __future__ import annotations
@@ -43,6 +47,7 @@ if TYPE_CHECKING:
     from auditsvc.record.daemon import Actor
     from auditsvc.rule import Add
     from auditsvc.spool.segments import Place
+    from auditsvc.store import Store
 
 log = structlog.get_logger()
 
@@ -50,19 +55,21 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _TICK = 0.5
 _SYNC_EVERY = 1.0
 _DISCARD_EVERY = 5.0
+_STORE_SECONDS = 5.0
+"""How long a store may take to answer before collecting begins without it."""
 
 
 class Service:
-    """One run. `run` returns when it has ended well and raises AuditsvcError otherwise."""
+    """One run. `run` returns when it has ended without an error, else raises AuditsvcError."""
 
     def __init__(self, settings: Settings, rules: Sequence[Add], notes: Sequence[str] = ()) -> None:
-        """Nothing is opened or changed before `run`; `notes` go to the log."""
+        """Open and change nothing before `run`; `notes` go to the log."""
         self._settings = settings
         self._daemon = DaemonRecords()
         self._forwarder = Child(settings) if settings.forward.enabled else None
         self._exclusions = Exclusions(rules, self._forwarder)
         self._health = Health(settings, self._daemon, notes)
-        self._wiring = Wiring(settings, self._daemon, self._exclusions.look)
+        self._wiring = Wiring(settings, self._daemon, self._store_opened)
         self._parts = self._wiring.parts
         self._switch = switch_requests.Watch(settings.runtime_directory)
         self._discarded_at = self._synced_at = 0.0
@@ -74,7 +81,7 @@ class Service:
         try:
             self._begin()
             self._health.report_errors(self._parts)
-            self._health.show_state(self._parts)  # whoever hears of READY finds us
+            self._health.show_state(self._parts)  # before READY, so that it can be read then
             log.info(
                 "ready",
                 source=self._settings.source,
@@ -94,17 +101,13 @@ class Service:
 
     def _begin(self) -> None:
         settings, parts = self._settings, self._parts
-        # The store first: a wrong URL must show before anything else is touched.
-        with self._wiring.known.open(remember=True) as store:
-            self._health.place = store.place
-            self._exclusions.look(store)
-            if settings.forward.enabled:
-                Feed(store, CONSUMER)  # so that it begins with the first event of this run
-        self._wiring.make()
-        assert parts.loader is not None
+        self._health.place = self._wiring.known.place
+        loader = self._wiring.make_loader()
+        loader.start()
+        loader.await_store(_STORE_SECONDS)
+        self._wiring.make_source()
         if parts.collector is not None:
             parts.collector.start()
-        parts.loader.start()
         if parts.session is not None:
             parts.note(self._daemon.start(actor(os.getppid())))
             switch_requests.forget(settings.runtime_directory)
@@ -117,10 +120,16 @@ class Service:
         if parts.watch is not None:
             parts.watch.go()
 
+    def _store_opened(self, store: Store) -> None:
+        """See to what needs the store, before anything is written; the loader's thread."""
+        if self._settings.forward.enabled:
+            Feed(store, CONSUMER)  # so that it begins with the first event of this run
+        self._exclusions.look(store)
+
     # --- running -----------------------------------------------------------------------
 
     def _wait(self, signals: Signals, ends: float | None) -> tuple[str, Actor]:
-        """Watch over everything until there is a reason to stop; returns it, and who gave it."""
+        """Monitor all parts until there is a reason to stop; gives it, and who caused it."""
         ourselves = actor(os.getpid())
         while True:
             left = _TICK if ends is None else max(0.0, min(_TICK, ends - time.monotonic()))
@@ -169,12 +178,12 @@ class Service:
             self._health.errors["discard"] = ""
 
     def _remember_place(self) -> None:
-        """Note beside the spool up to where the store has it."""
+        """Record in the spool's folder up to which place the store has it."""
         place, loader = self._parts.committed, self._parts.loader
         errors = self._health.errors
         errors["store's place"] = ""
         try:
-            if place and loader is not None and not loader.trouble:
+            if place and loader is not None and not loader.store_error:
                 self._wiring.known.reached(place.segment, place.position)
         except OSError as error:
             errors["store's place"] = f"{error.filename}: {error.strerror}"
@@ -182,14 +191,14 @@ class Service:
             errors["store's place"] = str(error)
 
     def _watch_switch(self) -> None:
-        """Put into the evidence who asked for `off` or `on`: the kernel says less, or nothing."""
+        """Record who requested `off` or `on`: the kernel's records have less, or nothing."""
         for request in self._switch.new():
             state = "on" if request.on else "off"
             log.warning("audit was switched", state=state, auid=request.who.auid)
             self._parts.note(self._daemon.config(request.who, "switch", f"state={state}"))
 
     def _watch_kernel(self) -> None:
-        """Note what the kernel lost, and see that it still sends its records to us."""
+        """Record what the kernel lost, and check that it still sends its records to us."""
         session, guard = self._parts.session, self._parts.guard
         self._health.note_lost(self._parts)
         if guard is not None:
@@ -197,13 +206,13 @@ class Service:
             return
         if session is None or session.registered:
             return
-        # A reader that stood still for too long is given up (auditd_reset in kernel/audit.c).
-        log.error("the kernel had stopped sending records to us: asking for them again")
+        # The kernel drops a daemon that did not read for too long (auditd_reset in kernel/audit.c).
+        log.error("the kernel stopped sending records to this service: registering again")
         self._parts.note(self._daemon.config(actor(os.getpid()), "register", "state=given-up"))
         session.register_again()
 
     def _watch_helpers(self) -> None:
-        """See that the forwarder runs; leave it and a local server out of the rules."""
+        """Keep the forwarder running; exclude it and a local server from the rules."""
         if self._exclusions.watch(self._parts.session):
             self._health.report_notes(self._parts)
 
@@ -211,7 +220,7 @@ class Service:
         session = self._parts.session
         who = actor(got.si_pid, got.si_uid)
         known = session.signalled_by() if session is not None else None
-        # Of a sender that has gone the kernel remembers the login uid (or the uid, if it had none).
+        # Of a sender that has ended, the kernel knows the login uid (or, without one, the uid).
         if known is None or known.pid != got.si_pid or known.uid == got.si_uid:
             return who
         return replace(who, auid=known.uid) if who.auid == UNSET else who
@@ -219,9 +228,9 @@ class Service:
     # --- ending ------------------------------------------------------------------------
 
     def _end(self, last: bytes) -> None:
-        """Stop what makes records, take the last ones, put the kernel back, load the rest."""
+        """Stop the sources of records, read the last ones, restore the kernel, load the rest."""
         parts, health = self._parts, self._health
-        # From the last line to the first, each whether or not one before it failed.
+        # These steps run from the last to the first, each even if an earlier one failed.
         with ExitStack() as steps:
             steps.callback(health.raise_failures, parts)
             steps.callback(health.remove_state)
@@ -248,13 +257,13 @@ class Service:
                 steps.callback(parts.watch.finish)
 
     def _quiet(self, session: Session) -> None:
-        """What `off` asked for outlives us, even if audit was on when we came."""
+        """Restore the kernel; a request of `off` stays in effect, even if audit was on before."""
         session.quiet(stay_off=not switch_requests.wanted_on(self._settings.runtime_directory))
 
     def _end_after(self, error: BaseException) -> None:
-        """The same after an error, which stays the one that is reported."""
+        """End the run after an error; that error is the one that is reported."""
         try:
             self._end(self._daemon.abort(str(error)))
         except (AuditsvcError, OSError) as second:
-            if str(second) != str(error):  # what stopped us may hinder stopping too: say it once
+            if str(second) != str(error):  # the same error again is not logged
                 log.error("while stopping", why=str(second))  # noqa: TRY400 - no traceback

@@ -1,16 +1,17 @@
-"""Which parts a run has, by its source, and how they are connected.
+"""Makes the parts of a run, by its source, and connects them.
 
     source --collector thread--> spool --loader thread--> store
 
 Nothing is started here but what a part does when it is made: the session is registered as
-the kernel's audit daemon, the loader opens the store.
+the kernel's audit daemon. No part needs the store to be made: the loader's thread opens it.
 """
 
 from __future__ import annotations
 
 import os
 import threading
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,7 +23,7 @@ from auditsvc.collect.logfile import FollowedFile
 from auditsvc.coverage.watch import CoverageWatch
 from auditsvc.decode import make_decoder
 from auditsvc.errors import AuditsvcError
-from auditsvc.guard import Guard, Meant
+from auditsvc.guard import Guard, Sanctioned
 from auditsvc.ingest.known_store import KnownStore
 from auditsvc.ingest.load import Load, Route
 from auditsvc.ingest.loader import Loader
@@ -30,7 +31,7 @@ from auditsvc.kernel.netlink import RecordSocket
 from auditsvc.kernel.session import Session
 from auditsvc.record.daemon import actor
 from auditsvc.spool.reader import SpoolReader
-from auditsvc.spool.segments import Place, backlog
+from auditsvc.spool.segments import Place, backlog, sizes
 from auditsvc.spool.sink import Sink
 from auditsvc.spool.writer import SpoolWriter
 
@@ -48,7 +49,7 @@ log = structlog.get_logger()
 
 @dataclass(slots=True)
 class Parts:
-    """What a run is made of; a part is None where the source has no use for it."""
+    """The parts of a run; a part that the source does not need is None."""
 
     directory: Path
     """Of the spool."""
@@ -58,9 +59,11 @@ class Parts:
     guard: Guard | None = None
     loader: Loader | None = None
     watch: CoverageWatch | None = None
+    reached: Place = field(default_factory=Place)
+    """Up to where the spool was in the store when an earlier run ended."""
 
     def note(self, line: bytes) -> None:
-        """Write a DAEMON_* record into the spool, if there is one."""
+        """Write a DAEMON_* record to the spool, if there is one."""
         if self.sink is not None:
             self.sink.put(line, 1)
 
@@ -71,17 +74,17 @@ class Parts:
 
     @property
     def committed(self) -> Place | None:
-        """Up to where the spool is in the store; None without a spool."""
-        if self.sink is None or self.loader is None:
+        """Up to where the spool is in the store; None without a spool, or before it was opened."""
+        if self.sink is None or self.loader is None or not self.loader.open:
             return None
         segment, position = self.loader.committed
         return Place(int(segment or 0), position)
 
     @property
     def waiting(self) -> int:
-        """Bytes of spool that are not in the store."""
-        place = self.committed
-        return backlog(self.directory, place) if place else 0
+        """Bytes of spool that are not in the store, as far as that is known."""
+        place = self.committed or self.reached
+        return backlog(self.directory, place) if self.sink is not None else 0
 
 
 class Wiring:
@@ -95,36 +98,58 @@ class Wiring:
         self._daemon = daemon
         self._opened = opened
         self.parts = Parts(settings.spool_directory)
+        self._found: dict[int, int] | None = None
+        """The spool's segments and their bytes when we came, until the store was opened."""
         self.known = KnownStore(settings.spool_directory, settings.store)
 
-    def make(self) -> Parts:
-        """Make them all; AuditsvcError if one cannot be made."""
+    @property
+    def _spools(self) -> bool:
+        return self._settings.source in {"netlink", "multicast", "stdin"}
+
+    def make_loader(self) -> Loader:
+        """Make the spool, where there is one, and what loads it; AuditsvcError."""
         settings = self._settings
-        if settings.source in {"netlink", "multicast", "stdin"}:
-            self._make_spooled()
+        if self._spools:
+            self._make_spool()
         elif settings.source == "journal":
             journal = JournalSource(None, settings.host, lambda what: log.error("lost", what=what))
             self._make_loader("journal", journal.name, journal.open)
         else:
             path = Path(settings.source)
             self._make_loader("followed", str(path), lambda *place: FollowedFile(path, *place))
-        self._make_watch()
-        return self.parts
+        assert self.parts.loader is not None
+        return self.parts.loader
 
-    def _make_spooled(self) -> None:
+    def make_source(self) -> None:
+        """Make what fills the spool, and watches over it; AuditsvcError."""
+        if self._spools:
+            self._make_collector()
+        self._make_watch()
+
+    def _make_spool(self) -> None:
         settings, parts = self._settings, self.parts
         writer = SpoolWriter(
             settings.spool_directory,
             segment_bytes=settings.spool.segment_bytes,
             fsync=settings.spool.fsync,
         )
-        parts.sink = sink = Sink(writer, self._daemon)
-        # The reader before anything is appended (`SpoolReader.at`), and before we register:
-        # from then on the kernel waits for us.
+        parts.sink = Sink(writer, self._daemon)
         directory = settings.spool_directory
-        self._make_loader("spool", str(directory), lambda *place: SpoolReader.at(directory, *place))
+        parts.reached = Place(*self.known.last_place())
+        # Before anything is appended: a store that comes later may have more of the spool than
+        # a crash has left of it (`SpoolReader.at`).
+        self._found = sizes(directory)
+
+        def open_log(segment: str, position: int) -> SpoolReader:
+            return SpoolReader.at(directory, segment, position, self._found)
+
+        self._make_loader("spool", str(directory), open_log)
         if writer.torn:
             parts.note(self._daemon.lost(spool=1, torn=writer.torn))
+
+    def _make_collector(self) -> None:
+        settings, parts, sink = self._settings, self.parts, self.parts.sink
+        assert sink is not None
         buffer = settings.kernel.receive_buffer
         if settings.source == "netlink":
             parts.session = session = Session(settings.runtime_directory)
@@ -133,10 +158,10 @@ class Wiring:
             parts.collector = collector = make_collector(settings.decoder, records, sink)
             if settings.guard != "off":
                 restore = settings.guard == "restore"
-                meant = Meant(settings.runtime_directory)
-                parts.guard = Guard(session, collector, sink, meant, restore=restore)
+                sanctioned = Sanctioned(settings.runtime_directory)
+                parts.guard = Guard(session, collector, sink, sanctioned, restore=restore)
         elif settings.source == "multicast":
-            log.warning("multicast: what does not fit the socket is dropped and is not in `lost`")
+            log.warning("multicast: records are dropped if the socket is full; `lost` has no count")
             records = RecordSocket.multicast(buffer)
             parts.collector = make_collector(settings.decoder, records, sink)
         else:
@@ -146,8 +171,13 @@ class Wiring:
         settings, parts = self._settings, self.parts
 
         def make(secret: bytes) -> Decoder:
-            idle = settings.loader.idle
-            return make_decoder(settings.decoder_name, secret=secret, host=settings.host, idle=idle)
+            return make_decoder(
+                settings.decoder_name,
+                secret=secret,
+                host=settings.host,
+                idle=settings.loader.idle,
+                trust_kernel_log=settings.ingest.trust_kernel_log,
+            )
 
         def begin() -> Load:
             store = self.known.open(remember=True)
@@ -155,7 +185,9 @@ class Wiring:
                 self._opened(store)  # it may be another server than before
                 load = Load(store, Route(kind, name, open_log, make))
                 if kind == "spool":
+                    self._remember_place()
                     self._report_lost_rows(self.known.compare(store.source(kind, name)))
+                self._found = None  # from now on the store has what this run appends
             except BaseException:
                 store.close()
                 raise
@@ -170,15 +202,21 @@ class Wiring:
             waiting=lambda: parts.waiting,
         )
 
+    def _remember_place(self) -> None:
+        """Note what was committed before the store was lost, to see whether it has it still."""
+        if place := self.parts.committed:
+            with suppress(OSError):  # said when it is noted again (`Service`)
+                self.known.reached(place.segment, place.position)
+
     def _report_lost_rows(self, what: str) -> None:
-        """Put into the log and into the evidence that rows which were stored are gone."""
+        """Write to the log and to the evidence that the store has lost rows."""
         if what:
             log.error(what)
             ourselves = actor(os.getpid())
             self.parts.note(self._daemon.config(ourselves, "store", "state=lost-rows"))
 
     def _make_watch(self) -> None:
-        """See how the kernel is found, before it is changed."""
+        """Begin the coverage watch, before the kernel's state is changed."""
         session, collector = self.parts.session, self.parts.collector
         if session is None or collector is None:  # elsewhere it is not known what was lost
             return
@@ -192,7 +230,7 @@ class Wiring:
         try:
             watch.begin()
         except (AuditsvcError, OSError) as error:
-            log.warning("which tasks are covered cannot be seen", why=str(error))
+            log.warning("coverage of tasks is unknown", why=str(error))
         else:
             self.parts.watch = watch
             collector.receive = watch.receive  # it has not started yet

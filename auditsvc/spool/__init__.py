@@ -1,1 +1,1 @@
-"""The log on disk: segments of audit lines, their writer, reader, sink and retention."""
+"""The spool, the log on disk: segments of audit lines, their writer, reader, sink, retention."""

@@ -1,7 +1,7 @@
-"""Reads the spool on from a place, through its segments.
+"""Reads the spool from a place on, through its segments.
 
-A line is given once it is whole. A place is never beyond the writer's, and the same bytes
-stand at it for as long as the segment exists.
+A line is given when it is complete. The reader's place is never after the writer's, and the
+bytes before it do not change as long as the segment exists.
 """
 
 from __future__ import annotations
@@ -10,9 +10,10 @@ import os
 from typing import TYPE_CHECKING, Self
 
 from auditsvc.host.files import open_file
-from auditsvc.spool.segments import Place, segment_path, segments, spool_error
+from auditsvc.spool.segments import Place, segment_path, segments, sizes, spool_error
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 
@@ -20,7 +21,7 @@ _PIECE = 1 << 14
 
 
 class SpoolReader:
-    """Reads on from a place, through the segments."""
+    """Reads from a place on, through the segments."""
 
     def __init__(self, directory: Path, place: Place) -> None:
         self.directory = directory
@@ -28,7 +29,7 @@ class SpoolReader:
         self.missing = 0
         """Segments that were deleted before they were read."""
         self._fd = -1
-        self._newline_at = -1  # where a newline is known to stand in the open segment
+        self._newline_at = -1  # a known position of a newline in the open segment
 
     def __enter__(self) -> Self:
         return self
@@ -37,46 +38,48 @@ class SpoolReader:
         self.close()
 
     @classmethod
-    def at(cls, directory: Path, segment: str, position: int) -> Self:
-        """Go on from what `checkpoint` gave ("" and 0: from the beginning).
+    def at(
+        cls, directory: Path, segment: str, position: int, found: Mapping[int, int] | None = None
+    ) -> Self:
+        """Continue from a result of `checkpoint` ("" and 0: from the beginning).
 
-        What the spool has lost since (a crash before its sync, or somebody who emptied
-        it) is passed over: so open it before the writer appends anything.
+        Bytes that the spool has lost since (in a crash before a sync, or deleted by somebody)
+        are skipped: so open the reader before the writer appends anything, or give the result
+        of `sizes` from before that.
         """
         place = Place(int(segment), position) if segment.isdecimal() else Place()
-        existing = segments(directory)
-        if existing and place.segment > existing[-1]:
-            place = Place()  # another spool, numbered anew
-        elif place.segment in existing:
-            size = segment_path(directory, place.segment).stat().st_size
-            place = Place(place.segment, min(place.position, size))
+        found = sizes(directory) if found is None else found
+        if found and place.segment > max(found):
+            place = Place()  # another spool, with numbers from the beginning
+        elif place.segment in found:
+            place = Place(place.segment, min(place.position, found[place.segment]))
         return cls(directory, place)
 
     def checkpoint(self) -> tuple[str, int]:
-        """Segment and position up to which was read."""
+        """Give the segment and position up to which the spool was read."""
         return str(self.place.segment), self.place.position
 
     def origin(self) -> int:
-        """A number for the place that rises from segment to segment."""
+        """Give the place as one number, which increases from segment to segment."""
         return (self.place.segment << 40) + self.place.position
 
     def close(self) -> None:
-        """Let go of the open segment."""
+        """Close the open segment."""
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
 
     def read(self, limit: int) -> bytes:
-        """Give up to `limit` bytes of the next whole lines; b"" when there are none yet.
+        """Give up to `limit` bytes of the next complete lines; b"" when there are none yet.
 
-        A line that is longer comes in parts, once it is whole.
+        A longer line is given in parts, when it is complete.
         """
         while True:
             if self._fd < 0 and not self._enter(self.place):
                 return b""
             data = self._whole_lines(limit)
             if not data and segment_path(self.directory, self.place.segment + 1).exists():
-                # The writer has left this segment for good: look once more, then move on.
+                # The writer no longer appends to this segment: read again, then continue.
                 data = self._whole_lines(limit)
                 if not data:
                     self.close()
@@ -86,8 +89,8 @@ class SpoolReader:
             return data
 
     def _whole_lines(self, limit: int) -> bytes:
-        # First where they end, then the bytes: up to a newline that stands there nothing
-        # changes any more, but what is behind the last one may be cut off and written over.
+        # Find the end first, then read: bytes up to a newline do not change any more, but
+        # those after the last newline may be truncated and replaced.
         start = self.place.position
         stop = min(start + limit, os.fstat(self._fd).st_size)
         end = self._last_end(start, stop)
@@ -96,7 +99,7 @@ class SpoolReader:
         return os.pread(self._fd, end - start, start) if end > start else b""
 
     def _last_end(self, start: int, stop: int) -> int:
-        """Find the end of the last line that ends between these; `start` if none does."""
+        """Find the end of the last line that ends between the positions; `start` if none does."""
         while stop > start:
             piece = max(start, stop - _PIECE)
             found = os.pread(self._fd, stop - piece, piece).rfind(b"\n")
@@ -107,7 +110,7 @@ class SpoolReader:
 
     def _ends(self, position: int) -> bool:
         """Whether there is a newline from `position` on."""
-        if self._newline_at >= position:  # a long line is not looked through for each part of it
+        if self._newline_at >= position:  # so that a long line is not searched for each part
             return True
         while piece := os.pread(self._fd, _PIECE, position):
             if (found := piece.find(b"\n")) >= 0:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 def discard(directory: Path, before: Place, keep_bytes: int) -> int:
     """Delete segments that end before `before`, oldest first, until `keep_bytes` remain.
 
-    Returns how many were deleted.
+    Gives the number of deleted segments.
     """
     sizes = {}
     for segment in segments(directory):

@@ -1,26 +1,27 @@
 """The log on disk: a folder of segments, each a file of `type=... msg=audit(...): ...` lines.
 
-In go whole lines, out come bytes and the place they stand at. What must hold:
+The writer appends complete lines; a reader gets bytes and their place. Invariants:
 
-* A segment is `audit-NNNNNNNNNNNN.log`, mode 0600; numbers rise by one, up to `LAST`, which
-  grows on. A file of any other name is none of ours and is left alone (`strangers`); a
-  segment or folder that another user may change or replace is refused (`auditsvc.host.files`).
-* Only the last one grows, by appending whole lines. A line that is not whole is cut off
-  before anything is put behind it: at once where the disk refused a write, when the spool is
-  opened again where a crash tore it (and handed to the caller, who writes down what it was).
-* A line whose newline stands in a segment is never cut off: a reader may have taken it.
-  So what is left of a refused write counts as written, line by line (`SpoolError.written`).
-* A reader takes a line once it is whole, and its place is never beyond the writer's. It
-  finds the same bytes at a place for as long as the segment exists; `discard` deletes
-  only segments before its place.
+* A segment is `audit-NNNNNNNNNNNN.log`, mode 0600. Numbers increase by one up to `LAST`, which
+  then grows without limit. Files with other names are ignored (`foreign_files`); a segment or
+  folder that another user may change or replace is refused (`auditsvc.host.files`).
+* Only the last segment grows, by complete lines. An incomplete line is truncated before
+  anything is written after it: at once if a write failed, or at the next opening of the spool
+  after a crash (the caller gets the incomplete line and records it).
+* A line whose newline is in a segment is never truncated, as a reader may have read it. So
+  the complete lines of a failed write count as written (`SpoolError.written`).
+* A reader gets a line when it is complete, and its place is never after the writer's. The
+  bytes before its place do not change as long as the segment exists; `discard` deletes only
+  segments before its place.
 
-One process writes (a lock on the folder says so), any number may read.
+One process writes (it holds a lock in the folder), any number may read.
 """
 
 from __future__ import annotations
 
 import os
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
 _NAME = re.compile(r"audit-([0-9]{12})\.log\Z")
 LAST = (1 << 23) - 1
-"""The highest number of a segment: of the 63 bits of `SpoolReader.origin` 40 are a position's."""
+"""The highest number of a segment: 40 of the 63 bits of `SpoolReader.origin` are the position."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -45,24 +46,24 @@ class Place:
 
 
 def segment_path(directory: Path, segment: int) -> Path:
-    """Where a segment stands."""
+    """Give the path of a segment."""
     return directory / f"audit-{segment:012d}.log"
 
 
 def segments(directory: Path) -> list[int]:
-    """Numbers of the segments that exist, rising."""
+    """Give the numbers of the existing segments, in ascending order."""
     return sorted(number for name in _names(directory) if (number := _number(name)))
 
 
-def strangers(directory: Path) -> list[str]:
-    """Names of files that look like segments and are none: they are neither read nor deleted."""
+def foreign_files(directory: Path) -> list[str]:
+    """Give names of files that look like segments but are not; they are not read or deleted."""
     names = _names(directory)
     return sorted(name for name in names if name.startswith("audit-") and not _number(name))
 
 
 def _names(directory: Path) -> list[str]:
     try:
-        return os.listdir(directory)  # noqa: PTH208 - names alone are asked for
+        return os.listdir(directory)  # noqa: PTH208 - only names
     except FileNotFoundError:
         return []
     except OSError as error:
@@ -77,21 +78,25 @@ def _number(name: str) -> int:
 
 
 def backlog(directory: Path, place: Place) -> int:
-    """Bytes that stand after `place`."""
-    total = 0
+    """Give the number of bytes after `place`."""
+    return sum(
+        size - (place.position if segment == place.segment else 0)
+        for segment, size in sizes(directory).items()
+        if segment >= place.segment
+    )
+
+
+def sizes(directory: Path) -> dict[int, int]:
+    """Bytes of the segments that exist, by their number."""
+    found = {}
     for segment in segments(directory):
-        if segment < place.segment:
-            continue
-        try:
-            size = segment_path(directory, segment).stat().st_size
-        except FileNotFoundError:
-            continue
-        total += size - (place.position if segment == place.segment else 0)
-    return total
+        with suppress(FileNotFoundError):
+            found[segment] = segment_path(directory, segment).stat().st_size
+    return found
 
 
 def spool_error(path: Path, error: OSError, written: int = 0) -> SpoolError:
-    """Say what failed where; `written` lines were written all the same."""
+    """Make the error for a failure at a path; `written` lines were written before it."""
     what = f"spool {path}: {error.strerror or error}"
-    hint = "" if isinstance(error, UnsafeError) else "make room or give it another folder"
+    hint = "" if isinstance(error, UnsafeError) else "free disk space or set another spool folder"
     return SpoolError(what, hint, written=written)

@@ -1,8 +1,8 @@
-"""Where lines enter the spool: what does not fit is counted, and written down later.
+"""Writes lines to the spool, counts those that could not be written, and records the loss.
 
-What must hold: every line that was put is either in the spool or in `missing`, also of a
-batch of which the disk took some lines only; and what is missing is written into the log
-(`DAEMON_ERR op=lost`), behind the last line before the hole, as soon as it takes lines again.
+Invariants: every line is either in the spool or counted in `missing`, also if only part of a
+batch could be written. The loss is recorded in the log (`DAEMON_ERR op=lost`), after the last
+line before the gap, as soon as lines can be written again.
 """
 
 from __future__ import annotations
@@ -20,24 +20,24 @@ if TYPE_CHECKING:
     from auditsvc.spool.writer import SpoolWriter
 
 BUSY_RATE = 50_000
-"""Records a second from which on the host has no time for the database."""
-_BUSY_LOOK, _BUSY_LINGER = 0.02, 0.1  # seconds: to measure the rate, and to believe it
+"""Records a second; at a higher input rate the loader pauses."""
+_BUSY_INTERVAL, _BUSY_HOLD = 0.02, 0.1  # seconds: of a measurement, and until `busy` ends
 
 
 class Sink:
-    """Puts lines into the spool and remembers what did not fit.
+    """Writes lines to the spool and counts those that could not be written.
 
-    Any thread may write: the collector its records, the service its own.
+    Any thread may write: the collector writes records, the service its own lines.
     """
 
     def __init__(self, writer: SpoolWriter, daemon: DaemonRecords) -> None:
         self.daemon = daemon
         self.directory = writer.directory
         self.arrived = threading.Event()
-        """Set when there is something new to load."""
+        """Set when there are new lines to load."""
         self.records = 0
         self.refused = ""
-        """Why the spool cannot be written just now, "" if it can."""
+        """Why the spool cannot be written now, "" if it can."""
         self._writer = writer
         self._lock = threading.Lock()
         self._missing = 0
@@ -45,7 +45,7 @@ class Sink:
         self._counted, self._counted_from, self._busy_until = 0, 0.0, 0.0
 
     def put(self, lines: bytes, count: int) -> None:
-        """Append `count` whole lines."""
+        """Append `count` complete lines."""
         with self._lock:
             self._measure(count)
             refused = ""
@@ -55,7 +55,7 @@ class Sink:
                     self._missing = 0
                 self._writer.append(lines)
                 self.records += count
-                count = 0  # what may fail from here on leaves them where they are
+                count = 0  # an error from here on does not change that they are written
                 if self._writer.fsync == "batch":
                     self._writer.sync()
                 if self._writer.rotations != self._rotations:
@@ -69,7 +69,7 @@ class Sink:
         self.arrived.set()
 
     def rotate(self) -> None:
-        """Begin a new segment, as the signal SIGHUP asks."""
+        """Begin a new segment, on SIGHUP."""
         with self._lock:
             try:
                 self._writer.rotate()
@@ -79,7 +79,7 @@ class Sink:
         self.put(b"", 0)
 
     def sync(self) -> None:
-        """Sync as the policy says; call once a second. No writer waits for it."""
+        """Sync by the policy; to be called once a second. Writers do not wait for it."""
         with self._lock:
             waiting = self._writer.unsynced()
         try:
@@ -89,20 +89,20 @@ class Sink:
 
     @property
     def busy(self) -> bool:
-        """Whether records pour in: the loader stands back."""
+        """Whether the input rate is high: the loader then pauses."""
         return time.monotonic() < self._busy_until
 
     def _measure(self, count: int) -> None:
         now = time.monotonic()
         self._counted += count
-        if (passed := now - self._counted_from) >= _BUSY_LOOK:
+        if (passed := now - self._counted_from) >= _BUSY_INTERVAL:
             if self._counted >= BUSY_RATE * passed:
-                self._busy_until = now + _BUSY_LINGER
+                self._busy_until = now + _BUSY_HOLD
             self._counted, self._counted_from = 0, now
 
     @property
     def place(self) -> Place:
-        """Where in the spool the next line will stand."""
+        """The place of the next line in the spool."""
         with self._lock:
             return self._writer.place
 

@@ -1,7 +1,7 @@
-"""Appends whole lines to the spool's last segment.
+"""Appends complete lines to the spool's last segment.
 
-One process writes: a lock on the folder says so. Each method that touches the disk raises
-SpoolError if it fails; what was written before that stays, line by line.
+One process writes: it holds a lock in the folder. Each method that uses the disk raises
+SpoolError if it fails; complete lines that were written before the failure stay.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _TORN_MOST = 1 << 20
 class SpoolWriter:
     """Appends lines.
 
-    `torn` is the line that an earlier crash left unfinished (its first MiB; b"" if none).
+    `torn` is the incomplete line that a crash left (its first MiB; b"" if none).
     """
 
     def __init__(self, directory: Path, *, segment_bytes: int, fsync: FsyncPolicy) -> None:
@@ -37,7 +37,7 @@ class SpoolWriter:
         self.rotations = 0
         self._segment_bytes = segment_bytes
         self.fsync = fsync
-        self._ragged = False  # part of a line, which could not be cut off yet, stands at the end
+        self._partial_line = False  # an incomplete line at the end could not be truncated yet
         self._unsynced = False
         self._finished: list[int] = []  # segments that were rotated and are not synced yet
         try:
@@ -62,13 +62,13 @@ class SpoolWriter:
 
     @property
     def place(self) -> Place:
-        """Where the next line will stand."""
+        """The place of the next line."""
         return Place(self._segment, self._size)
 
     def append(self, lines: bytes) -> None:
-        """Write whole lines, each with its newline.
+        """Write complete lines, each with its newline.
 
-        SpoolError unless all are written; its `written` of them are, from the first on.
+        SpoolError unless all are written; then the first `SpoolError.written` lines are.
         """
         self._cut()
         if self._size and self._size + len(lines) > self._segment_bytes:
@@ -86,13 +86,13 @@ class SpoolWriter:
             self._unsynced = True
 
     def sync(self) -> None:
-        """Force what was appended to the disk; SpoolError if it fails."""
+        """Sync the appended lines to the disk; SpoolError if that fails."""
         sync(self.unsynced())
 
     def unsynced(self) -> list[int]:
-        """Hand over descriptors of what was appended since the last call, for `sync`.
+        """Give descriptors of the files with lines appended since the last call, for `sync`.
 
-        Who must not wait for the disk lets another thread sync them.
+        So a thread that must not wait for the disk can let another one sync them.
         """
         waiting, self._finished = self._finished, []
         if self._unsynced and self.fsync != "none":
@@ -101,15 +101,15 @@ class SpoolWriter:
         return waiting
 
     def rotate(self) -> None:
-        """Finish this segment and begin the next.
+        """Close this segment and begin the next.
 
-        SpoolError if there is no next one, or its name may not survive a crash of the host.
+        SpoolError if the next one cannot be made, or its name may not survive a crash of the host.
         """
         self._cut()
         if self._segment >= LAST:
-            return  # better one that is too long than a record lost
+            return  # a segment that is too long is better than a lost record
         old = self._fd
-        self._open(self._segment + 1)  # once it exists readers go there, and so must we
+        self._open(self._segment + 1)  # once it exists, readers continue there, so write only there
         if self._unsynced and self.fsync != "none":
             self._finished.append(old)
         else:
@@ -119,7 +119,7 @@ class SpoolWriter:
         self._sync_folder()
 
     def close(self) -> None:
-        """Sync and let go of the folder."""
+        """Sync, and release the lock."""
         try:
             self.sync()
             self._cut()
@@ -132,8 +132,8 @@ class SpoolWriter:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             raise SpoolError(
-                f"spool {self.directory}: another auditsvc writes there",
-                "stop it, or give this one its own spool.directory",
+                f"spool {self.directory}: another auditsvc is writing there",
+                "stop it, or set another spool.directory",
             ) from error
 
     @property
@@ -149,7 +149,7 @@ class SpoolWriter:
         self._segment, self._size = segment, os.fstat(self._fd).st_size
 
     def _sync_folder(self) -> None:
-        """Let the name of a new segment survive a crash too."""
+        """Sync the folder, so that the name of a new segment survives a crash."""
         try:
             folder = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             try:
@@ -160,25 +160,25 @@ class SpoolWriter:
             raise spool_error(self.directory, error) from error
 
     def _keep_whole_lines(self, lines: bytes) -> int:
-        """Go on behind the whole lines that reached the file; returns how many bytes they are."""
-        # What a reader may have seen is what the file says, not what write(2) returned.
+        """Keep the complete lines that are in the file; gives their length in bytes."""
+        # A reader may have read what is in the file, whatever write(2) returned.
         reached = os.fstat(self._fd).st_size - self._size
         kept = lines.rfind(b"\n", 0, max(reached, 0)) + 1
         self._size += kept
         self._unsynced |= kept > 0
-        self._ragged = reached > kept
-        with suppress(SpoolError):  # then nothing is appended until it succeeds
+        self._partial_line = reached > kept
+        with suppress(SpoolError):  # if it fails, nothing is appended until it succeeds
             self._cut()
         return kept
 
     def _cut(self) -> None:
-        """Cut off the part of a line that a refused write left."""
-        if self._ragged:
+        """Truncate the incomplete line that a failed write left."""
+        if self._partial_line:
             try:
                 os.ftruncate(self._fd, self._size)
             except OSError as error:
                 raise spool_error(self._path, error) from error
-            self._ragged = False
+            self._partial_line = False
 
     def _cut_torn_line(self) -> None:
         length, tail = 0, b""
@@ -188,12 +188,12 @@ class SpoolWriter:
         torn = tail[tail.rfind(b"\n") + 1 :]
         self.torn = torn[:_TORN_MOST]
         self._size -= len(torn)
-        self._ragged = bool(torn)
+        self._partial_line = bool(torn)
         self._cut()
 
 
 def sync(descriptors: Iterable[int]) -> None:
-    """Force files to the disk and close them; SpoolError if that fails."""
+    """Sync files to the disk and close them; SpoolError if that fails."""
     failure = None
     for descriptor in descriptors:
         try:
@@ -203,5 +203,5 @@ def sync(descriptors: Iterable[int]) -> None:
         os.close(descriptor)
     if failure is not None:
         raise SpoolError(
-            f"the spool cannot be forced to the disk: {failure.strerror}", "check the disk's health"
+            f"the spool cannot be synced to the disk: {failure.strerror}", "check the disk"
         ) from failure

@@ -1,6 +1,6 @@
-"""One look at kernel, service, forwarder and store, as JSON values. Changes nothing.
+"""The state of kernel, service, forwarder and store, as JSON values. Changes nothing.
 
-A part that cannot be read holds `refused` with the reason instead of its facts.
+A part that cannot be read has `refused` with the reason instead of its facts.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def _kernel(settings: Settings) -> Facts:
     try:
         with Control() as control:
             found = asdict(control.status()) | {"rules": len(control.rules())}
-        # What was asked for last; where `enabled` differs, another program has set it.
+        # The last request; if `enabled` differs, another program has changed it.
         return found | {"switch": "on" if wanted_on(settings.runtime_directory) else "off"}
     except AuditsvcError as error:
         return {"refused": str(error)}
@@ -55,7 +55,7 @@ def _service(settings: Settings) -> Facts:
 
 
 def _forwarder(settings: Settings) -> Facts:
-    """How far the journal is behind; the forwarder's own state is old where journald blocks it."""
+    """How far the journal is behind; the forwarder's state is old if journald blocks it."""
     try:
         state = read_forward_state(settings.runtime_directory)
     except OSError as error:

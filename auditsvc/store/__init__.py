@@ -6,21 +6,23 @@
     store.write(source.id, decoder.take(), checkpoint, open_records=decoder.open_records)
     store.close()
 
-One writer per Store; any number of Stores may write one PostgreSQL database, and
-SQLite makes them wait for each other. Whatever fails raises StoreError, with
-nothing of the transaction stored: ask for the source again (the transaction of a
-connection that was lost may have been committed) and read on from its checkpoint.
+One writer per Store; any number of Stores may write to one PostgreSQL database, and SQLite
+makes them wait for each other. Every failure raises StoreError, and nothing of the
+transaction is stored. After that, ask for the source again and continue from its
+checkpoint: if the connection was lost, the transaction may have been committed.
 """
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
-from auditsvc.errors import AbsentError
+from auditsvc.errors import AbsentError, StoreError
 from auditsvc.store import builtin
-from auditsvc.store.database import reading
+from auditsvc.store.database import Contested, reading
 from auditsvc.store.databases import open_database, parse_url
 from auditsvc.store.migrate import bring_up, check_schema
+from auditsvc.store.objects import refuse_strangers
 from auditsvc.store.write.writer import Checkpoint, Source, Writer, WriteResult
 
 if TYPE_CHECKING:
@@ -48,6 +50,8 @@ __all__ = [
 
 DEFAULT_URL: Final = "sqlite:////var/lib/auditsvc/auditsvc.db"
 
+_TRIES: Final = 5
+
 _NOTHING: Final[Mapping[str, int]] = {}
 
 
@@ -56,18 +60,18 @@ class Store:
 
     def __init__(self, database: Database, secret: bytes) -> None:
         self.database = database
-        """For what others ask of it beside the store; `engine` is SQLAlchemy's."""
+        """For queries by other modules; `engine` is SQLAlchemy's."""
         self.engine = database.engine
         self._writer = Writer(database, secret)
         self.secret = secret
         """Key of the dimension ids, for the decoder: 32 bytes; b"" for a reader."""
         self.place = database.place
-        """How messages call the store: no password in it."""
+        """The store's name in messages, without a password."""
 
     def source(self, kind: str, name: str, *, is_counted: bool = True) -> Source:
-        """Find or make the source of this name, with the checkpoint that stands.
+        """Find or make the source with this name; gives it with its checkpoint.
 
-        One that counts nothing gives no lines: the ledger does not show it.
+        A source that is not counted gives no lines: the ledger does not show it.
         """
         return self._writer.source(kind, name, is_counted=is_counted)
 
@@ -81,8 +85,8 @@ class Store:
 
     def pack(self, batch: Batch) -> None:
         """Make a batch ready for `write`, which may then be called by another thread."""
-        if batch.whole and self.database.takes_whole:
-            self.database.pack(batch.whole)
+        if batch.packed and self.database.takes_packed:
+            self.database.pack(batch.packed)
 
     def write(
         self,
@@ -98,14 +102,14 @@ class Store:
     ) -> WriteResult:
         """Store a batch and its checkpoint in one transaction.
 
-        `open_records` is the decoder's, after the batch; `ledger` adds to the
-        batch's own counts; `origin` is where the decoder's input began, in bytes,
-        for the positions of raw lines. Events that are there already add nothing
-        and are counted as `duplicate`. ClashError asks for pins and another
-        reading; RefusedError says that something in the batch has no place in the
-        database; any other StoreError is the database's. With `is_trial` nothing is
-        stored, and the errors are the same. `revision`: rows that give way to others, and
-        what becomes of other sources, in the same transaction.
+        `open_records` is the decoder's, after the batch; `ledger` is added to the
+        batch's own counts; `origin` is where the decoder's input began, in bytes, for
+        the positions of raw lines. Events that are already stored add nothing and are
+        counted as `duplicate`. ClashError: pin the ids in it and read the lines again;
+        RefusedError: the database cannot hold something in the batch; any other
+        StoreError is an error of the database. With `is_trial` nothing is stored, and
+        the errors are the same. `revision`: rows that replace others, and changes of other
+        sources, in the same transaction.
         """
         return self._writer.write(
             source_id,
@@ -118,8 +122,12 @@ class Store:
             revision=revision,
         )
 
+    def relieve(self) -> str:
+        """Keep the store small, between two writes; give what hinders that, "" if nothing does."""
+        return self.database.relieve()
+
     def close(self) -> None:
-        """Close the connection; the store may not be used after that."""
+        """Close the connection; the store cannot be used after that."""
         self.database.engine.dispose()
 
     def __enter__(self) -> Self:
@@ -149,18 +157,30 @@ def open_store(url: str = DEFAULT_URL, *, create: bool = True, read: bool = Fals
                 check_schema(database, connection)
             return Store(database, b"")
         database.prepare(create=create)
-        with database.begin(alone=True) as connection:
-            _refuse_empty(database, connection, create=create)
-            bring_up(database, connection)
-            secret = builtin.secret(connection)
+        _, secret = _bring_up(database, create=create)
     except BaseException:
         database.engine.dispose()
         raise
     return Store(database, secret)
 
 
+def _bring_up(database: Database, *, create: bool) -> tuple[tuple[str | None, str], bytes]:
+    """Give the schema's revision before and after, and the secret."""
+    for _ in range(_TRIES):
+        with suppress(Contested), database.begin(alone=True) as connection:
+            _refuse_empty(database, connection, create=create)
+            refuse_strangers(database, connection, whole=False)
+            revisions = bring_up(database, connection)
+            secret = builtin.secret(connection)
+            refuse_strangers(database, connection, whole=True)
+            return revisions, secret
+    raise StoreError(
+        f"the store {database.place}: other programs make it just now", "try again", retryable=True
+    )
+
+
 def _refuse_empty(database: Database, connection: Connection, *, create: bool) -> None:
-    """See that a store is there, not only a file or database for one, before it is made one."""
+    """Check that a store exists, not only an empty file or database, before it is changed."""
     if not create and database.empty(connection):
         raise AbsentError(
             f"there is no store at {database.place}: it is empty",
@@ -176,10 +196,7 @@ def migrate(url: str = DEFAULT_URL, *, create: bool = True) -> str:
     database = open_database(url)
     try:
         database.prepare(create=create)
-        with database.begin(alone=True) as connection:
-            _refuse_empty(database, connection, create=create)
-            before, after = bring_up(database, connection)
-            builtin.secret(connection)
+        (before, after), _ = _bring_up(database, create=create)
     finally:
         database.engine.dispose()
     if before == after:

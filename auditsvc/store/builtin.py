@@ -1,7 +1,7 @@
-"""What the program puts into every store beside its tables: views and names.
+"""What the program puts into every store in addition to the tables: views and names.
 
-Both are the program's, not the data's, so no migration holds them: they are made
-anew whenever the store was last opened by a program that knew others.
+Both belong to the program and not to the data, so they are not in migrations: they are made
+again if the store was last opened by a program with other ones.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ import json
 import secrets
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Final
+
+from sqlalchemy import inspect
 
 from auditsvc.store import schema, views
 from auditsvc.tables import names
@@ -25,12 +27,13 @@ _DIGEST: Final = "content"
 
 
 def refresh(database: Database, connection: Connection) -> bool:
-    """Make views and names as this program knows them; give whether anything was to do."""
+    """Make the views and names of this program; gives whether anything had to be changed."""
     made = views.statements(database.engine.dialect.name)
     tables = _name_tables()
     listing = json.dumps([made, [(table.name, rows) for table, rows in tables]])
     digest = blake2b(listing.encode(), digest_size=16).hexdigest()
-    if _info(connection, _DIGEST) == digest:
+    there = set(views.NAMES) <= set(inspect(connection).get_view_names())
+    if there and _info(connection, _DIGEST) == digest:
         return False
     for statement in made:
         connection.exec_driver_sql(
@@ -78,7 +81,7 @@ def _put(database: Database, connection: Connection, table: Table, rows: list[Ro
 
 
 def _percent(database: Database) -> bool:
-    """Whether the driver reads % as the begin of a parameter."""
+    """Whether % begins a parameter for this driver."""
     return database.engine.dialect.paramstyle in ("format", "pyformat")
 
 

@@ -1,7 +1,7 @@
-"""The databases that can hold a store, by the URL's scheme.
+"""The supported databases, by the URL's scheme.
 
-Each has a module that names its driver; only the one in use is loaded, for a driver takes
-tens of milliseconds and megabytes.
+Each has its own module; only the one in use is imported, as a driver needs tens of
+milliseconds and megabytes.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def parse_url(url: str) -> URL:
     try:
         parsed = make_url(url)
     except (ArgumentError, ValueError) as error:
-        # The text may hold a password, so it is not shown.
+        # The text may contain a password, so it is not shown.
         raise ConfigError("the store's URL cannot be read", _HINT) from error
     if parsed.drivername in ("sqlite", "sqlite+pysqlite"):
         if parsed.query:
@@ -50,7 +50,7 @@ def open_database(url: str, *, read: bool = False) -> Database:
 
 
 def place_of(url: str) -> str:
-    """How messages call the store of a URL; ConfigError if it is none. Nothing is opened."""
+    """Give the store's name in messages, from its URL; ConfigError if the URL is not valid."""
     database = open_database(url)
     database.engine.dispose()
     return database.place

@@ -1,7 +1,7 @@
-"""From no store, or an older program's, to the schema of this program.
+"""Migrates an empty database, or a store of an older program, to this program's schema.
 
-Alembic's revisions are in the package `auditsvc.migrations`. All of it happens
-in one transaction that keeps every writer out, on both databases.
+Alembic's revisions are in the package `auditsvc.migrations`. The migration is one
+transaction that excludes all writers, on both databases.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ def bring_up(database: Database, connection: Connection) -> tuple[str | None, st
             "install that version or a newer one",
         )
     if before != known[-1]:
+        database.unhurried(connection)
         _upgrade(connection)
     if empty:
         database.settle(connection)
@@ -45,7 +46,7 @@ def bring_up(database: Database, connection: Connection) -> tuple[str | None, st
 
 
 def check_schema(database: Database, connection: Connection) -> None:
-    """See that a reader finds the schema of this program; StoreError otherwise."""
+    """Check that the store has the schema of this program; StoreError otherwise."""
     found, known = _current(connection), revisions()
     if found == known[-1]:
         return
@@ -67,7 +68,7 @@ def revisions() -> list[str]:
 
 
 def _current(connection: Connection) -> str | None:
-    """The revision that stands in the database, where Alembic keeps it."""
+    """Give the revision that Alembic recorded in the database."""
     if not inspect(connection).has_table("alembic_version"):
         return None
     found = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
@@ -75,6 +76,6 @@ def _current(connection: Connection) -> str | None:
 
 
 def _upgrade(connection: Connection) -> None:
-    # Loaded only where there is something to do: Alembic is large, and a service stays.
+    # Imported only if needed: Alembic is large, and the service runs for a long time.
     upgrade: Callable[[Connection], None] = import_module("auditsvc.store.upgrade").upgrade
     upgrade(connection)

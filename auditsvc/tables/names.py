@@ -1,11 +1,11 @@
 """Names of machines, syscalls, record types and errnos.
 
-The facts come from the module `audit` (libaudit's tables) when it can be
-imported, else from `auditsvc.tables`, which were made from that module; both
-ways are completed by `auditsvc.tables.newer`. So a log can be read on a machine
-without libaudit, and on one whose libaudit is older than the kernel.
+The names come from the module `audit` (libaudit's tables) if it can be imported, else from
+`auditsvc.tables`, which were generated from that module; `auditsvc.tables.newer` completes
+both. So a log can be read on a machine without libaudit, and on one whose libaudit is
+older than the kernel.
 
-Everything here is looked up in dictionaries made at the first call.
+All names are in dictionaries that are made at the first call.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ X32_BIT: Final = 0x40000000
 
 _X86_64: Final = 0xC000003E
 _UNKNOWN: Final = re.compile(r"UNKNOWN\[([0-9]+)\]")
-# Wider than any table: libaudit knows no call from 1024 on, no type from 3000 on.
+# Above all tables: libaudit has no call from 1024 on, and no type from 3000 on.
 _SYSCALL_NUMBERS: Final = range(1024)
 _RECORD_TYPES: Final = range(3000)
 _ERRNOS: Final = range(1, 600)
@@ -99,12 +99,12 @@ def _syscall_numbers(arch: int) -> Mapping[str, int]:
 
 
 def arches() -> Sequence[int]:
-    """AUDIT_ARCH_* of every machine whose syscalls have names."""
+    """Give AUDIT_ARCH_* of every machine for which syscall names are known."""
     return tuple(_syscalls())
 
 
 def arch_name(arch: int) -> str:
-    """Name of an AUDIT_ARCH_*; of one without a name the hex text that the kernel prints."""
+    """Give the name of an AUDIT_ARCH_*, or without one the hex text that the kernel prints."""
     return newer.ARCHES.get(arch) or f"{arch:x}"
 
 
@@ -123,7 +123,7 @@ def arch_number(name: str) -> int | None:
 
 
 def syscalls(arch: int) -> Mapping[int, str]:
-    """Every syscall of a machine, number -> name; empty if we have no table for it."""
+    """Give all syscalls of a machine, number -> name; empty if there is no table for it."""
     return _syscalls().get(arch, MappingProxyType({}))
 
 
@@ -137,13 +137,13 @@ def syscall_name(arch: int, nr: int) -> str | None:
 
 
 def syscall_number(arch: int, name: str) -> int | None:
-    """Give the number of a syscall's name; the kernel's and libaudit's names are both known."""
+    """Give the number of a syscall's name; both the kernel's and libaudit's names are accepted."""
     return _syscall_numbers(arch).get(name)
 
 
 @cache
 def record_types() -> Mapping[int, str]:
-    """Every record type that has a name, number -> name."""
+    """Give all record types with a name, number -> name."""
     audit = _audit()
     if audit is not None:
         types = module_record_types(audit)
@@ -158,7 +158,7 @@ def _record_type_numbers() -> Mapping[str, int]:
 
 
 def record_type_name(record_type: int) -> str:
-    """Name of a record type; one without a name as auditd writes it: UNKNOWN[1499]."""
+    """Give the name of a record type, or without one as auditd writes it: UNKNOWN[1499]."""
     return record_types().get(record_type) or f"UNKNOWN[{record_type}]"
 
 

@@ -1,4 +1,4 @@
-//! `Decoder` as Python sees it: the class behind `auditsvc.decode.native`.
+//! The Python class `Decoder`, which `auditsvc.decode.native` wraps.
 
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -7,7 +7,7 @@ use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple};
 use crate::decode::{self, Counts, Value};
 use crate::output::NativeBatch;
 
-/// Log lines in, rows out; the interpreter lock is free while it decodes.
+/// Log lines in, rows out; the interpreter lock is released while it decodes.
 #[pyclass(module = "auditsvc._native")]
 pub struct Decoder(decode::Decoder);
 
@@ -16,18 +16,21 @@ type Object<'py> = Bound<'py, PyAny>;
 #[pymethods]
 impl Decoder {
     #[new]
-    #[pyo3(signature = (secret, host, *, idle, max_open, record_types))]
+    #[pyo3(signature = (secret, host, *, idle, max_open, record_types, trusts_kernel_log))]
     fn new(
         secret: &[u8],
         host: String,
         idle: f64,
         max_open: usize,
         record_types: Vec<(i32, String)>,
+        trusts_kernel_log: bool,
     ) -> PyResult<Self> {
         if secret.len() > blake2b_simd::KEYBYTES {
             return Err(PyValueError::new_err("a secret has at most 64 bytes"));
         }
-        Ok(Decoder(decode::new(secret.to_vec(), host, idle, max_open, record_types)))
+        let secret = secret.to_vec();
+        let made = decode::new(secret, host, idle, max_open, record_types, trusts_kernel_log);
+        Ok(Decoder(made))
     }
 
     #[getter]
@@ -72,10 +75,10 @@ impl Decoder {
         self.0.types.forget();
     }
 
-    /// Gives what a `Batch` is made of: rows, unknown record types, raw and counts.
+    /// Gives the parts of a `Batch`: rows, unknown record types, raw lines and counts.
     fn take<'py>(&mut self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
         let (facts, raw, counts) = self.0.take();
-        let dimensions = std::mem::take(&mut self.0.rows.dimensions.made);
+        let dimensions = std::mem::take(&mut self.0.rows.dimensions.rows);
         self.0.rows.dimensions.held = 0;
         let unknown = std::mem::take(&mut self.0.types.unknown);
         let raw = PyList::new(
@@ -108,6 +111,7 @@ fn counts_of<'py>(py: Python<'py>, counts: &Counts) -> PyResult<Bound<'py, PyDic
     shown.set_item("raw", counts.raw)?;
     shown.set_item("gap", counts.gap)?;
     shown.set_item("kernel_lost", counts.kernel_lost)?;
+    shown.set_item("told_lost", counts.told_lost)?;
     shown.set_item("spool_lost", counts.spool_lost)?;
     Ok(shown)
 }

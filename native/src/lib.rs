@@ -1,11 +1,11 @@
 //! The fast path of auditsvc, as the Python module `auditsvc._native`.
 //!
-//! `Drain` empties the record socket into spool lines, `Decoder` turns lines into rows, `NativeBatch`
-//! hands these over in the forms that databases take whole. The Python package is the
-//! specification: whatever stands here gives what `auditsvc.record.line` and `auditsvc.decode`
-//! give, and one suite of tests holds it there.
+//! `Drain` reads the record socket and formats spool lines, `Decoder` turns lines into rows, and
+//! `NativeBatch` gives the rows in bulk formats of the databases. The Python package is the
+//! specification: the results are those of `auditsvc.record.line` and `auditsvc.decode`, and one
+//! test suite tests both.
 //!
-//! `unsafe` stands in `sys` alone, around system calls.
+//! `unsafe` is used only in `sys`, for system calls.
 
 mod collect;
 mod decode;

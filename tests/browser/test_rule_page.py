@@ -10,7 +10,7 @@ from fixtures.browser import browser
 from auditsvc.compliance.judge import joined, judge
 from auditsvc.compliance.model import KernelState, Report, Seen, Share, Source
 from auditsvc.compliance.page import page
-from auditsvc.ruleset.controls import absent, controls, find
+from auditsvc.ruleset.controls import controls, find, missing_folder
 
 LONG = "x" * 300
 OWN = f"""\
@@ -27,7 +27,7 @@ def write(path):
         found += controls(find(name).read_text(), str(find(name)))
     found = joined(found)
     kernel = KernelState(tuple(rule for each in found[::2] for rule in each.rules), {"enabled": 0})
-    told = [judge(each, kernel, absent) for each in found]
+    told = [judge(each, kernel, missing_folder) for each in found]
     report = Report(
         made=1_750_000_000,
         host=LONG,

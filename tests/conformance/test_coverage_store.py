@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 import time
+from functools import partial
 
 import pytest
-from fixtures.logs import SECOND, call, load, rows
+from fixtures import logs
+from fixtures.logs import SECOND, call, rows
 from sqlalchemy import create_engine
 
 from auditsvc.coverage import proofs
@@ -15,6 +17,7 @@ from auditsvc.record.daemon import DaemonRecords
 from auditsvc.store.read import questions
 
 TICKS = 100
+load = partial(logs.load, kind="spool")
 EPOCH = SECOND - 1000.0
 
 
@@ -39,6 +42,14 @@ def test_only_rows_since_its_start_prove_a_process(url, began, is_proven):
     load(url, call(1, pid=50, ms=200))
     found = proofs.proven(url, "box", [process(50, began), process(51, 10)], EPOCH)
     assert found == ({50} if is_proven else set())
+
+
+@pytest.mark.parametrize("kind", ["file", "followed", "journal"])
+def test_rows_of_another_log_prove_nothing(url, kind):
+    """Whoever can write a log that is ingested cannot have a process called covered."""
+    logs.load(url, call(1, pid=50, ms=200), kind=kind)
+    assert proofs.proven(url, "box", [process(50, 10)], EPOCH) == set()
+    assert questions.newest_call(url, "box") == 0
 
 
 def test_rows_of_another_host_prove_nothing(url):

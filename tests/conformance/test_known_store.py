@@ -84,7 +84,7 @@ def test_who_does_not_fill_it_from_the_spool_leaves_no_trace(spool, new_url):
 def test_none_is_made_anew_where_one_was_known(known, spool, new_url, spoil, remember):
     """A store that is gone, empty or another is refused, and says what to do."""
     spoil(new_url)
-    with pytest.raises(StoreError, match=r"put it back.*delete .*spool/store\.json") as caught:
+    with pytest.raises(StoreError, match=r"restore it.*delete .*spool/store\.json") as caught:
         known.open(remember=remember)
     assert "\n" not in str(caught.value)
     if spoil is not put_another:

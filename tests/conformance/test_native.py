@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
+from fixtures import forms
 from fixtures.logs import call, path, proctitle
 from fixtures.long_logs import blocks
 from fixtures.repeats import examples
@@ -24,7 +25,7 @@ LINES = [
     line
     for path in sorted((*DATA.glob("*.log"), *DATA.glob("records/*.log")))
     for line in path.read_bytes().split(b"\n")
-]
+] + forms.lines()
 # What the grammar turns on: pieces of it land anywhere in real records.
 PIECES = [
     *(b"\0", b"\r", b"\n", b"\x1d", b"\x1dESCAPED=1", b"\\x0A", b"\\x4", b'"', b"'", b"=", b" "),
@@ -33,6 +34,26 @@ PIECES = [
     *(b"node= ", b"a0[1]=41", b"a0_len=2", b"argc=2", b"a1=", b"{ ", b" }", b"avc: ", b" { r } "),
     *(b"saddr=", b" per=400000", b" success=maybe", b" exit=99999999999999999999", b"items=1"),
     *(b" ppid=1", b" key=6101620162", b"proctitle=6100FF", b"\xff\xfe", b"\xed\xa0\x80", b"\xc3"),
+    *(
+        b"='",
+        b"' ",
+        b" (enforce)",
+        b"subj=a (b) ",
+        b"#035",
+        b'0FSUID="',
+        b"0SADDR={ x }",
+        b"ARCH=x",
+    ),
+    *(
+        b"kernel: ",
+        b"<5>",
+        b"[ 1.5] ",
+        b"[T1] ",
+        b"audit: ",
+        b"1,2,3,-;",
+        b" old auid=1",
+        b"new ses=2",
+    ),
     *("é€😀".encode(), b"\x7f", b"\x0b", b"#gap 1 1", b"audit(", b"): ", b":", b"0123456789"),
 ]
 TYPES = re.compile(rb"type=([A-Z0-9_\[\]]+)")

@@ -168,7 +168,7 @@ def test_a_closed_pipe_is_no_error(tmp_path, form):
     )
     read, write = os.pipe()
     child = subprocess.Popen(
-        [sys.executable, "-c", program], stdout=write, stderr=subprocess.PIPE, cwd=tmp_path
+        [sys.executable, "-P", "-c", program], stdout=write, stderr=subprocess.PIPE, cwd=tmp_path
     )
     os.close(write)
     os.read(read, 10)

@@ -242,7 +242,7 @@ def test_status_of_a_service_that_is_not_ours(store):
     nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
     done = say("status", folder=store, before=nobody)
     assert done.returncode == 0, done.stderr
-    assert b"Permission denied; ask as root" in done.stdout
+    assert b"Permission denied; run as root" in done.stdout
 
 
 def test_text_that_looks_like_markup_or_moves_the_cursor(tmp_path):
@@ -273,7 +273,7 @@ def test_what_is_no_file_is_no_rule_file_and_no_settings(tmp_path):
         assert says in done.stderr
     rule = b"-w /etc -p w -k etc\n"
     done = say("rules", "check", "/dev/stdin", folder=tmp_path, before=[], input=rule)
-    assert done.stdout.splitlines()[-1].startswith(b"1 rules: no errors")
+    assert done.stdout.splitlines()[-1].startswith(b"1 rule: no errors")
 
 
 @pytest.mark.parametrize("source", ["fifo", "/dev/zero"])

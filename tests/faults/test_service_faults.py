@@ -16,11 +16,12 @@ from fixtures.disk import small_disk
 from fixtures.logs import balanced, ledger, opening, rows
 from fixtures.postgres_server import Server, running
 from fixtures.repeats import times
-from fixtures.waiting import until
+from fixtures.waiting import at_rest, until
 from live.programs import Programs, fresh_auid, rules
 from live.service import AUDITSVC, Service, is_ready
 
 from auditsvc.rule import printing
+from auditsvc.store import open_store
 
 LINES = 4  # of one event of `opening`
 
@@ -259,6 +260,7 @@ def test_a_server_on_this_host_does_not_feed_its_store(audit_lock, as_auid, tmp_
         server.stop()
         server.as_login(as_auid, auid)
         server.start()
+        open_store(server.url()).close()  # to make one takes longer than the service waits
         service = Service(tmp_path, rules(auid), store=server.url())
         with service:
 
@@ -282,12 +284,10 @@ def test_a_server_on_this_host_does_not_feed_its_store(audit_lock, as_auid, tmp_
             until(lambda: len(excluded()) == 4)
             assert excluded() != first
             subprocess.run([as_auid, str(auid), "/bin/true"], check=True)
-            time.sleep(1.0)
-            settled = of_server()
+            settled = at_rest(of_server)
             assert settled > 0  # while it started nobody had left it out: the rules do match it
             subprocess.run([as_auid, str(auid), "/bin/true"], check=True)
-            time.sleep(1.0)
-            assert of_server() == settled
+            assert at_rest(of_server) == settled
         assert service.log.read_text().count("the store's server runs on this host") == 2
         assert audit_lock.raw_rules() == before
         assert service.query("SELECT * FROM tamper") == []  # what we do ourselves is none

@@ -67,7 +67,7 @@ def test_killed_writers_lose_and_double_nothing(url, tmp_path, most):
     done = kills = 0
     while not done:
         child = subprocess.Popen(
-            [sys.executable, "-c", WRITER, url, str(log)],
+            [sys.executable, "-P", "-c", WRITER, url, str(log)],
             stdout=subprocess.PIPE,
             env=environment,
             cwd=tmp_path,

@@ -16,7 +16,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from fixtures.audit import alone, put_back, silent
+from fixtures.audit import exclusive_audit, restored, silent
 from fixtures.journald import running
 from live.auditd import AUDITCTL
 from live.programs import fresh_auid
@@ -101,8 +101,8 @@ def record(programs, folder: Path, state: str, rounds: int = 1) -> Recorded:
     auid = fresh_auid()
     rule = ["exit,always", "-S", "all", "-F", f"auid={auid}", "-k", "live"]
     with (
-        alone(state) as control,
-        put_back(control),
+        exclusive_audit(state) as control,
+        restored(control),
         silent(control),  # both listeners are there before the first record and after the last
         running(audit="keep", size="1G") as journald,
     ):
@@ -115,7 +115,7 @@ def record(programs, folder: Path, state: str, rounds: int = 1) -> Recorded:
                 for _ in range(rounds):
                     workload(programs, auid, folder)
                 got += _drain(records)
-                journald.run([sys.executable, "-c", LOOKALIKE])
+                journald.run([sys.executable, "-P", "-c", LOOKALIKE])
                 journald.sync()
                 if place < 2:
                     journald.rotate()

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from fixtures.forwarding import AUDITSVC, Forwarding, event_of
-from fixtures.waiting import until
+from fixtures.waiting import at_rest, until
 from live.programs import fresh_auid
 from live.service import Service
 
@@ -23,19 +23,6 @@ pytestmark = pytest.mark.live
 README = Path(__file__).parents[2] / "README.md"
 KEYED = {"AUDITSVC_FORWARD__KEYED": "true", "AUDITSVC_FORWARD__TYPES": "[]"}
 HOST = {"AUDITSVC_HOST": socket.gethostname()}
-
-
-def at_rest(count, seconds=2.0, within=30.0):
-    """Wait until a count stays the same for so long; give it."""
-    ends = time.monotonic() + within
-    before, since = count(), time.monotonic()
-    while time.monotonic() - since < seconds:
-        assert time.monotonic() < ends, f"it does not come to rest: {before}"
-        time.sleep(0.1)
-        now = count()
-        if now != before:
-            before, since = now, time.monotonic()
-    return before
 
 
 def calls_of(service, pid):

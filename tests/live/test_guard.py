@@ -221,7 +221,7 @@ def test_who_wants_our_place_is_named(programs, tmp_path):
     """A second service, and a bare registration: refused by the kernel, and told."""
     (tmp_path / "second").mkdir()
     with Scene(programs, tmp_path, "report") as scene:
-        scene.tamper(sys.executable, "-c", REGISTER)
+        scene.tamper(sys.executable, "-P", "-c", REGISTER)
         scene.settle()
         second = Service(tmp_path / "second", "")
         before = scene.programs

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from fixtures import host_states
-from fixtures.audit import AUDITCTL, Found, LeftError, RefusedError, alone, put_back
+from fixtures.audit import AUDITCTL, Found, LeftError, RefusedError, exclusive_audit, restored
 
 from auditsvc.kernel import Control
 from auditsvc.rule import parse
@@ -27,11 +27,11 @@ def host():
 
     def enter(state):
         try:
-            with alone():
+            with exclusive_audit():
                 pass
         except RefusedError as reason:
             pytest.skip(f"live: {reason}")
-        return alone(state)
+        return exclusive_audit(state)
 
     return enter
 
@@ -94,7 +94,7 @@ def test_who_leaves_something_is_told(host, leave):
     """The difference is said, and the kernel is as it was all the same."""
     with host("on+limits+foreign-rules") as control, Control() as other:
         own = Found.now(other)
-        with put_back(control):
+        with restored(control):
             leave(control)
             assert Found.now(other) != own
         assert Found.now(other) == own
@@ -108,8 +108,8 @@ def test_who_leaves_something_is_told(host, leave):
 
 KILLED = """
 import os, signal
-from fixtures.audit import alone
-with alone("on+limits+foreign-rules"):
+from fixtures.audit import exclusive_audit
+with exclusive_audit("on+limits+foreign-rules"):
     os.kill(os.getpid(), signal.SIGKILL)
 """
 

@@ -144,7 +144,7 @@ def test_what_was_not_read_and_is_gone_is_counted_once(recorded, tmp_path):
     reading = reading.again()
     assert reading.all() == rest
     assert reading.log.missing == 1
-    assert "before it are gone" in reading.said[0]
+    assert "earlier files of the journal are deleted" in reading.said[0]
     assert reading.again().log.missing == 0
 
 
@@ -201,7 +201,7 @@ def test_a_file_deleted_while_it_is_read(recorded, tmp_path):
     first.unlink()
     assert reading.all()[-len(rest) :] == rest
     assert reading.log.missing == 1
-    assert "before it are gone" in reading.said[0]
+    assert "earlier files of the journal are deleted" in reading.said[0]
 
 
 def test_damage_within_a_file_is_counted(recorded, tmp_path):
@@ -251,7 +251,7 @@ def test_what_is_no_journal_is_said_in_a_line(recorded, tmp_path):
     for name, why in (
         ("empty", "there is no journal in"),
         ("absent", "no such directory"),
-        ("other", "does not begin like a journal file"),
+        ("other", "not a journal file"),
         ("other/system.journal", "Not a directory"),
     ):
         done = commands.run(
@@ -290,7 +290,7 @@ def test_ingested_twice_nothing_is_added(recorded, tmp_path):
     url = f"sqlite:///{tmp_path}/store.db"
     out, errors = ingest(url, recorded.folder).communicate()
     assert not errors
-    assert b" new events; 0 records were in the store already" in out
+    assert b" new events; 0 records already stored" in out
     before = ledger(url)
     assert before["received"] == len(recorded.lines)
     out, _ = ingest(url, recorded.folder).communicate()

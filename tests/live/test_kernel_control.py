@@ -326,7 +326,10 @@ sys.stdin.readline()
 def test_second_daemon_is_refused(audit_lock):
     """While another process is the daemon we are refused by name; when it is dead we take over."""
     holder = subprocess.Popen(
-        [sys.executable, "-c", HOLDER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-P", "-c", HOLDER],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
     )
     records = RecordSocket.unicast()
     try:

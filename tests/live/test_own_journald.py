@@ -22,7 +22,7 @@ for _ in range(300):
 
 def send(journal, text):
     """Send an entry from inside."""
-    return journal.run([sys.executable, "-c", SEND, text], timeout=20)
+    return journal.run([sys.executable, "-P", "-c", SEND, text], timeout=20)
 
 
 def messages(journal):
@@ -80,7 +80,7 @@ def test_without_it_nothing_takes_an_entry(journald):
 def test_full_it_keeps_nothing_and_recovers(journald):
     """With its file system full a big entry is not kept; with room again the next one is."""
     ballast = journald.fill()
-    journald.run([sys.executable, "-c", SEND_MUCH])
+    journald.run([sys.executable, "-P", "-c", SEND_MUCH])
     journald.sync()
     kept = len(journald.journalctl("MESSAGE=big"))
     assert kept < 300

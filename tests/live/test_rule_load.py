@@ -20,7 +20,7 @@ from auditsvc.kernel import Control
 from auditsvc.kernel.load_rules import compare, load
 from auditsvc.rule import Delete, parse
 from auditsvc.ruleset.sources import wanted_rules
-from auditsvc.ruleset.wanted import want
+from auditsvc.ruleset.wanted import sum_up
 
 pytestmark = [pytest.mark.live, pytest.mark.usefixtures("audit_changes")]
 
@@ -129,7 +129,7 @@ def test_every_rule_of_auditds_examples(audit_changes, tmp_path):
         kept = [line for line in lines if line.startswith(("-a", "-w")) and "task" not in line]
         (folder / path.name).write_text("\n".join(["-i", *kept]))
     wanted, left_out = wanted_rules(Settings(), [folder])
-    assert all("is not there" in line or "unknown user `chrony`" in line for line in left_out)
+    assert all("does not exist" in line or "unknown user `chrony`" in line for line in left_out)
     found = compare(audit_changes, wanted, tmp_path, exclusive=True)
     load(audit_changes, wanted, found, tmp_path)
     assert compare(audit_changes, wanted, tmp_path, exclusive=True).equal
@@ -165,7 +165,7 @@ def test_reordering_leaves_no_gap(programs, tmp_path, kernel_lost):
         [three, two, one, never],
         [two, f"-a never,exit -S kill -F auid={auid}", one, three, never],
     )
-    orders = [want(parse("\n".join(lines))) for lines in turns]
+    orders = [sum_up(parse("\n".join(lines))) for lines in turns]
     folder = tmp_path / "load"
     folder.mkdir()
     began, stop = tmp_path / "began", tmp_path / "stop"
@@ -180,7 +180,7 @@ def test_reordering_leaves_no_gap(programs, tmp_path, kernel_lost):
             load(control, wanted, compare(control, wanted, folder), folder)
 
         turn(orders[0])
-        program = pool.submit(programs.run, auid, sys.executable, "-c", LOOP, began, stop)
+        program = pool.submit(programs.run, auid, sys.executable, "-P", "-c", LOOP, began, stop)
         try:
             until(began.exists)
             for number in range(1, LOADS):
@@ -188,7 +188,7 @@ def test_reordering_leaves_no_gap(programs, tmp_path, kernel_lost):
         finally:
             stop.touch()
         rounds = int(program.result())
-        turn(want(()))
+        turn(sum_up(()))
     of_calls = f"auid = {auid} AND syscall IN {CALLS}"
     counted = {
         row["syscall"]: row["n"]
@@ -219,7 +219,7 @@ def test_beside_a_running_service(say, tmp_path):
         assert theirs_line in listed()
         status, out, err = say("load", str(path), "--exclusive")
         assert (status, err) == (0, [])
-        assert out[-1].endswith("1 of the running service stay")
+        assert out[-1].endswith("not changed: 1 rule of the running service")
         assert {theirs_line, line} == set(listed())
         status, out, _ = say("diff", str(path), "--format", "table")
         assert (status, out) == (0, [f": {theirs_line}"])

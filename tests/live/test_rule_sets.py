@@ -64,7 +64,7 @@ def test_the_kernel_takes_it(name, audit_changes):
     assert len(rules) + len(notes) == len(
         [line for line in read(controls.find(name)) if isinstance(line.command, Add)]
     )
-    assert all(note.endswith(" is not there") for note in notes)
+    assert all(note.endswith(" does not exist") for note in notes)
     assert listed == [as_auditctl(printing.text(rule)) for rule in loaded]
 
 
@@ -84,7 +84,7 @@ CLASSES = {2: perms.ATTRIBUTE, 4: perms.READ, 6: perms.WRITE}
 @pytest.mark.parametrize("half", [0, 1], ids=["b64", "b32"])
 def test_permissions_are_the_kernels(audit_lock, which, perm, half):
     """The calls that perm= means are those that the kernel has in its class, or had before."""
-    arch = Host.here().family(("b64", "b32")[half])
+    arch = Host.local().family(("b64", "b32")[half])
     nobody = Condition(9, fields.EQUAL, 4_000_000_001)
     rule = Rule(FilterList.EXIT, Action.NEVER, (nobody,), 1 << 2047 - which - half)
     audit_lock.add_rule(rule)

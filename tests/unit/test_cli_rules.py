@@ -56,7 +56,7 @@ def test_check(say, file, tmp_path):
     status, out, err = say("check", good)
     assert (status, err) == (0, [])
     assert out[0].startswith(f"{good}:2: warning: ")
-    assert out[1] == "2 rules: no errors, 1 warnings"
+    assert out[1] == "2 rules: no errors, 1 warning"
     (tmp_path / "bad.rules").write_text("-a always,exot\n-e 1\n-w relative\n")
     status, out, err = say("check", tmp_path / "bad.rules", tmp_path / "absent", good)
     assert status == 2
@@ -78,12 +78,12 @@ def test_check_of_what_is_not_there(say, file):
     for line in (watch, f"-a always,exit -S all -F exe={missing}/x"):
         status, out, err = say("check", file("-b 64", line))
         assert (status, err) == (0, [])
-        assert "my.rules:2: warning: never loads on this host: /nowhere/at all is" in out[0]
+        assert "my.rules:2: warning: never loads on this host: /nowhere/at all does" in out[0]
     for option in ("-i", "-c"):
         status, out, err = say("check", file(option, watch))
         assert (status, err) == (0, [])
-        assert "my.rules:2: note: is left out on this host: /nowhere/at all is not" in out[0]
-        assert out[1] == "1 rules: no errors, 0 warnings, 1 notes"
+        assert "my.rules:2: note: is left out on this host: /nowhere/at all does not" in out[0]
+        assert out[1] == "1 rule: no errors, 0 warnings, 1 note"
 
 
 def test_check_by_a_user_who_may_not_look(say, file, monkeypatch):
@@ -115,7 +115,7 @@ def test_check_of_bytes_that_are_not_utf8(say, tmp_path):
     status, out, err = say("check", path)
     assert status == 2
     assert out == [
-        f"{path}:2: warning: never matches: {path}:1 is asked first and matches all that it would"
+        f"{path}:2: warning: never matches: {path}:1 is asked first and matches the same calls"
     ]
     assert err == [f"{path}:3:4: path `\\xe9` is not absolute; begin it with /"]
 
@@ -156,16 +156,19 @@ def test_load(say, file):
     path = file("-D", A, B)
     status, out, err = say("load", path, "--dry-run", control=control)
     assert (status, err, control.requests) == (0, [], [])
-    assert out[-1] == "would change: 2 added; 1 of others stay"
+    assert out[-1] == "would change: 2 added; not changed: 1 rule of others"
     status, out, err = say("load", path, control=control)
     assert (status, err) == (0, [])
     assert out == [
-        f"{path}:1: `-D` does not delete 1 rules that others loaded; --exclusive does",
+        f"{path}:1: `-D` does not delete 1 rule that others loaded; --exclusive does",
         f"+ {printing.text(rules(A)[0])}",
         f"+ {printing.text(rules(B)[0])}",
-        "changed: 2 added; 1 of others stay",
+        "changed: 2 added; not changed: 1 rule of others",
     ]
-    assert say("load", path, control=control)[1][-1] == "changed: nothing; 1 of others stay"
+    assert (
+        say("load", path, control=control)[1][-1]
+        == "changed: nothing; not changed: 1 rule of others"
+    )
     status, out, _ = say("load", path, "--exclusive", control=control)
     assert out == [f"- {printing.text(rules(C)[0])}", "changed: 1 deleted"]
     assert control.loaded == rules(A, B)
@@ -220,7 +223,7 @@ def test_load_under_a_lock(say, file):
     assert status == 1
     assert out == [f"+ {printing.text(rules(B)[0])}", "cannot change: 1 added"]
     assert err == [
-        "auditsvc: audit is locked (-e 2): the rules stay as they are; only a reboot unlocks it"
+        "auditsvc: audit is locked (-e 2): the rules cannot be changed; only a reboot unlocks it"
     ]
     assert say("load", file(A), control=control) == (0, ["changed: nothing"], [])
     assert control.requests == []

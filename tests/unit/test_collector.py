@@ -299,7 +299,7 @@ def idle(collector):
 
 
 @pytest.mark.parametrize("decoder", ["reference", "native"])
-def test_it_knows_up_to_when_it_has_heard(spool, decoder):
+def test_it_knows_up_to_when_it_has_note_time(spool, decoder):
     """The last record's own time is not later than when it was queued; an empty socket has all."""
     if decoder == "native":
         pytest.importorskip("auditsvc._native", reason="the native core was not built")
@@ -343,11 +343,11 @@ def test_it_knows_up_to_when_it_has_heard(spool, decoder):
         (b"type=EOE msg=audit(nonsense): \n", None),
     ],
 )
-def test_a_record_tells_up_to_when_all_was_heard(spool, lines, age):
+def test_a_record_tells_up_to_when_all_was_note_time(spool, lines, age):
     """The last line of a batch counts, by its own head; not what a program wrote into it."""
     collector = RecordCollector(Records([]), Sink(spool, DaemonRecords()))
     now = time.time()
-    collector._heard(lines % {b"new": now, b"old": now - 100})
+    collector._note_time(lines % {b"new": now, b"old": now - 100})
     if age is None:
         assert collector.known_to == 0
     else:

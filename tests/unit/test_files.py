@@ -355,7 +355,7 @@ def test_rules_by_a_pipe_are_read(tmp_path, how):
         subprocess.Popen(["sh", "-c", f"echo '-w /etc/passwd -p wa' > {path}"])
     program = f"from auditsvc.rule import read; print(len(read({str(path)!r})))"
     done = subprocess.run(
-        [sys.executable, "-c", program],
+        [sys.executable, "-P", "-c", program],
         input=b"-w /etc/passwd -p wa\n",
         capture_output=True,
         check=True,
@@ -407,7 +407,7 @@ assert files.read_file(Path("/etc/passwd"))
 print("good")
 """
     done = subprocess.run(
-        [sys.executable, "-c", program],
+        [sys.executable, "-P", "-c", program],
         user=OTHER,
         group=OTHER,
         extra_groups=[],
@@ -461,7 +461,7 @@ def test_a_name_that_is_no_segments_stops_nothing(tmp_path, name, kind):
     assert segments.backlog(tmp_path, Place()) == 8
     assert retention.discard(tmp_path, Place(2, 4), 0) == 1
     assert os.path.lexists(odd)
-    assert (name in segments.strangers(tmp_path)) == name.startswith("audit-")
+    assert (name in segments.foreign_files(tmp_path)) == name.startswith("audit-")
 
 
 def test_the_last_number_grows_on(tmp_path):

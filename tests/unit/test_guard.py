@@ -8,10 +8,10 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
-from fixtures.fake_kernel import TAMPERER, RecordingKernel, said_of
+from fixtures.fake_kernel import TAMPERER, RecordingKernel, rule_fields
 from fixtures.logs import SECOND, call
 
-from auditsvc.guard import Guard, Meant
+from auditsvc.guard import Guard, Sanctioned
 from auditsvc.kernel import messages
 from auditsvc.record.daemon import Actor, DaemonRecords, actor
 from auditsvc.record.fields import parse_fields
@@ -60,8 +60,10 @@ class Stage:
         session = SimpleNamespace(control=self.kernel, register_again=self._register)
         self.runtime = folder / "run"
         self.runtime.mkdir()
-        meant = Meant(self.runtime)
-        self.guard = Guard(session, self.collector, sink, meant, **({"restore": False} | options))
+        sanctioned = Sanctioned(self.runtime)
+        self.guard = Guard(
+            session, self.collector, sink, sanctioned, **({"restore": False} | options)
+        )
 
     def _register(self):
         self.asked += 1
@@ -365,14 +367,14 @@ def test_a_rule_that_is_refused_does_not_keep_the_others_out(stage):
 
 
 def test_a_call_that_comes_late_still_names(stage):
-    """The SYSCALL of the deed is written after the look that found it: the line waits for it."""
+    """The SYSCALL of the change is written after the look that found it: the line waits for it."""
     at = stage(ALL)
     at.kernel.loaded.clear()
-    body = f"auid=1000 ses=3 op=remove_rule {said_of(rule(ALL))} res=1"
+    body = f"auid=1000 ses=3 op=remove_rule {rule_fields(rule(ALL))} res=1"
     syscall = at.kernel.write(body, late=True)
     at.guard.look()
     assert at.said() == []
-    at.kernel.say(syscall)
+    at.kernel.write_lines(syscall)
     at.guard.look()
     assert at.brief("what", "pid", "exe") == [("rule_deleted", "4321", "/sbin/auditctl")]
 
@@ -382,7 +384,7 @@ def test_a_record_that_comes_late_still_names(stage):
     at = stage(ALL)
     at.kernel.loaded.clear()
     at.guard.look()
-    at.kernel.write(f"auid=1000 ses=3 op=remove_rule {said_of(rule(ALL))} res=1")
+    at.kernel.write(f"auid=1000 ses=3 op=remove_rule {rule_fields(rule(ALL))} res=1")
     at.look()
     assert at.brief("what", "pid") == [("rule_deleted", "4321")]
 
@@ -408,7 +410,7 @@ def test_who_hides_its_call_is_known_by_its_socket(stage):
         who = {"pid": pid, "auid": 1000, "uid": 0, "ses": ses}
         names = {"comm": f'"{comm}"', "exe": f'"/sbin/{comm}"', "key": '"all"'}
         socket = {"a0": "10", "a1": "80003", "a2": "9", "a3": "0"}
-        at.kernel.say(call(serial, second=SECOND - 1, nr=nr, **who, **names, **socket))
+        at.kernel.write_lines(call(serial, second=SECOND - 1, nr=nr, **who, **names, **socket))
     at.kernel.tamper(front=rule(NEVER), call=None)
     at.look()
     assert at.brief("what", "pid", "exe", "known_by") == [
@@ -422,7 +424,7 @@ def test_a_record_like_ours_by_somebody_else_is_not_ours(stage):
     us = actor(os.getpid())
     at.kernel.add_rule(rule(NEVER))
     at.kernel.delete_rule(rule(NEVER))
-    body = f"auid={us.auid} ses={us.ses} op=add_rule {said_of(rule(NEVER))} res=1"
+    body = f"auid={us.auid} ses={us.ses} op=add_rule {rule_fields(rule(NEVER))} res=1"
     at.kernel.write(body, call=None)
     at.look()
     assert at.brief("what", "restored") == [("rule_added", "undone")]
@@ -433,7 +435,7 @@ def test_a_call_of_ours_uses_up_what_was_expected(stage):
     at = stage(ALL)
     us = actor(os.getpid())
     at.kernel.listener(messages.DELETE_RULE, rule(NEVER).to_bytes())
-    body = f"auid={us.auid} ses={us.ses} op=remove_rule {said_of(rule(NEVER))} res=1"
+    body = f"auid={us.auid} ses={us.ses} op=remove_rule {rule_fields(rule(NEVER))} res=1"
     at.kernel.write(body, TAMPERER | {"pid": os.getpid()})
     at.look()
     assert at.said() == []
@@ -634,7 +636,7 @@ def test_the_key_of_a_probe_hides_nothing(stage):
     never = rule(f"-a never,exit -S all -k {probe.keys[0]}")
     at.kernel.tamper(front=never)
     at.look()
-    body = f"op=remove_rule {said_of(never)} res=1"
+    body = f"op=remove_rule {rule_fields(never)} res=1"
     at.kernel.write(f"auid=1000 ses=3 {body}", TAMPERER | {"pid": 5})
     at.look()
     at.kernel.write(f"auid=1000 ses=4 {body}", call=None)

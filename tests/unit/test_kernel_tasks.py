@@ -89,7 +89,7 @@ for line in sys.stdin:
 def test_threads_that_have_ended_leave_a_trace():
     """A process that had a second thread is told from one that never had."""
     with subprocess.Popen(
-        [sys.executable, "-c", PUPPET], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        [sys.executable, "-P", "-c", PUPPET], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as child:
         time.sleep(0.3)
         process = processes.read_process(child.pid)

@@ -57,7 +57,7 @@ def test_logs_of_two_hosts_keep_the_order_given():
         (lambda _: None, "No such file or directory"),
         (Path.mkdir, "not a regular file"),
         (os.mkfifo, "not a regular file"),
-        (lambda path: path.write_bytes(b"\x1f\x8bdamaged"), "compression is damaged"),
+        (lambda path: path.write_bytes(b"\x1f\x8bdamaged"), "compressed file is damaged"),
     ],
 )
 def test_unreadable_logs_are_named(tmp_path, make, says):

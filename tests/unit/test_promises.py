@@ -59,7 +59,7 @@ def promised():
     """Sentences, lines and rows of the README that promise something."""
     introduction = README.split("\n\n")[1]
     yield from re.split(r"(?<=\.)\s", introduction)
-    for title, kind in (("Commands", "| "), ("Commands", "Settings"), ("Honest limits", "- ")):
+    for title, kind in (("Commands", "| "), ("Commands", "Settings"), ("Limits", "- ")):
         (section,) = re.findall(rf"(?s)^## {title}\n(.*?)(?=^## |\Z)", README, re.MULTILINE)
         for line in section.splitlines():
             if line.startswith(kind) and not re.match(r"\| (Command|Source) \|", line):

@@ -173,12 +173,12 @@ def test_comments_blanks_and_lines():
         ("-a always,exit -F path=/a -F inode=3", 30, "a second `inode`"),
         ("-a always,exit -F exe=/a -F exe=/b", 29, "a second `exe`"),
         ("-a always,exit -F uid=", 19, "has no value"),
-        ("-a always,exit -F uid", 19, "is no condition"),
+        ("-a always,exit -F uid", 19, "is not a condition"),
         ("-a always,exit -F saddr_fam=46", 19, "the last one is 45"),
         ("-a always,exit -F field_compare=1", 19, "write -C"),
         ("-a always,exit -C uid=gid", 19, "cannot compare uid with gid"),
         ("-a always,exit -C uid=pid", 19, "`pid` cannot be compared"),
-        ("-a always,exit -C uid<auid", 19, "is no comparison"),
+        ("-a always,exit -C uid<auid", 19, "is not a comparison"),
         ("-a never,task -S open", 18, "does nothing on the list task"),
         ("-a never,exclude -F egid=0", 21, "does nothing on the list exclude"),
         ("-a never,exclude -F msgtype=CWD -k x", 36, "a key does nothing"),
@@ -188,12 +188,12 @@ def test_comments_blanks_and_lines():
         ("-w relative", 4, "not absolute"),
         ("-w /x -p rz", 10, "unknown permission `z`"),
         ("-k alone", 4, "comes before its rule"),
-        ("-D -e 1", 7, "must stand alone"),
-        ("-a always,exit -w /x", 19, "comes second"),
-        ("-a always,exit -S", 16, "lacks its value"),
+        ("-D -e 1", 7, "must be alone on its line"),
+        ("-a always,exit -w /x", 19, "begins a second rule"),
+        ("-a always,exit -S", 16, "needs a value"),
         ("-e 3", 4, "takes 0 to 2"),
         ("-q /only", 4, "not MOUNT,SUBTREE"),
-        ("-l", 1, "does not belong in a rule file"),
+        ("-l", 1, "is not allowed in a rule file"),
         ("--reset-lots", 1, "did you mean `--reset-lost`"),
         ("--reset-lost=1", 14, "takes no value"),
         ("word", 1, "unknown word `word`"),
@@ -250,7 +250,7 @@ def test_read(tmp_path):
     with pytest.raises(RuleError, match=r"missing\.rules cannot be read: No such file"):
         read(tmp_path / "missing.rules", HOST)
     (tmp_path / "empty").mkdir()
-    with pytest.raises(RuleError, match="holds no rule file"):
+    with pytest.raises(RuleError, match="contains no rule file"):
         read(tmp_path / "empty", HOST)
     (tmp_path / "30.rules").write_text("-e 1\n", encoding="utf-16")
     with pytest.raises(RuleError, match=r"30\.rules is UTF-16; save it as UTF-8"):

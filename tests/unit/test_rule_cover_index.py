@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 
 from auditsvc.rule import Action
 from auditsvc.ruleset.conflict import exclude_each_other
-from auditsvc.ruleset.cover import meet, takes_in
+from auditsvc.ruleset.cover import includes, overlap
 from auditsvc.ruleset.cover_index import CoverIndex
 from auditsvc.ruleset.loaded_order import LoadedOrder
 
 
 def first(wide, narrow):
     """The position of the first rule that takes in another, each of them asked."""
-    return next((at for at, each in enumerate(wide) if takes_in(each, narrow)), None)
+    return next((at for at, each in enumerate(wide) if includes(each, narrow)), None)
 
 
 def index_of(rules_):
@@ -75,7 +75,7 @@ def test_rules_that_may_share_calls_are_found(order, wanted, end):
     kept = list(dict.fromkeys(order))
     loaded = LoadedOrder(kept)
     for action in Action:
-        expected = [each for each in kept[:end] if each.action is action and meet(each, wanted)]
+        expected = [each for each in kept[:end] if each.action is action and overlap(each, wanted)]
         assert list(loaded.meeting(wanted, action, end)) == expected
 
 
@@ -84,11 +84,11 @@ def test_files_may_share_calls_with_the_folders_round_them():
     order = [rule(f"-a always,exit {each}") for each in EXIT if "path" in each or "dir" in each]
     loaded = LoadedOrder(order)
     for each in order:
-        expected = [other for other in order if meet(other, each)]
+        expected = [other for other in order if overlap(other, each)]
         assert list(loaded.meeting(each, Action.ALWAYS, len(order))) == expected
 
 
-def test_a_loaded_rule_takes_in_itself_though_no_call_matches_it():
+def test_a_loaded_rule_includes_itself_though_no_call_matches_it():
     """It is loaded all the same."""
     never_met = rule("-a always,exit -F auid=0 -F auid>=1000")
     assert LoadedOrder([never_met]).first(never_met, Action.ALWAYS) == 0

@@ -24,7 +24,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from auditsvc.ruleset.conflict import exclude_each_other
-from auditsvc.ruleset.cover import meet, takes_in
+from auditsvc.ruleset.cover import includes, overlap
 
 
 def matched(narrow, calls):
@@ -33,11 +33,11 @@ def matched(narrow, calls):
 
 
 @pytest.mark.parametrize("which", SHAPES)
-def test_a_rule_takes_in_another_only_if_it_matches_every_call_that_the_other_does(which):
+def test_a_rule_includes_another_only_if_it_matches_every_call_that_the_other_does(which):
     """Every pair of shapes; the kernel, which asks the wider one first, then lets it decide."""
     said = 0
     for wide, narrow in itertools.product(shapes(which), shapes(which, "never")):
-        if not takes_in(wide, narrow):
+        if not includes(wide, narrow):
             continue
         kernel = Kernel([wide, narrow])
         for call in calls_for(wide, narrow):
@@ -74,7 +74,7 @@ def test_of_common_shapes_it_is_said_wherever_it_is_true(group, which):
         own = matched(narrow, calls_for(wide, narrow))
         if own:
             true = all(matches(wide, call) for call in own)
-            assert takes_in(wide, narrow) == true, (str(wide), str(narrow))
+            assert includes(wide, narrow) == true, (str(wide), str(narrow))
 
 
 @settings(max_examples=400, deadline=None, derandomize=True)
@@ -86,8 +86,8 @@ def test_any_two_rules(data):
     wider = replace(one, conditions=data.draw(st.permutations(other.conditions))[:2])
     calls = calls_for(one, other, most=200)
     for wide in (one, wider):
-        taken = takes_in(wide, other)
-        apart = not meet(wide, other)
+        taken = includes(wide, other)
+        apart = not overlap(wide, other)
         for call in calls:
             if not matches(other, call):
                 continue

@@ -13,7 +13,7 @@ from auditsvc.rule import Add, parse
 from auditsvc.ruleset.advice import advise
 from auditsvc.ruleset.controls import controls
 from auditsvc.ruleset.difference import Owners, difference
-from auditsvc.ruleset.wanted import want
+from auditsvc.ruleset.wanted import sum_up
 
 FEW, MANY = 250, 2000
 MOST_GROWTH = 2.5 * MANY / FEW
@@ -69,7 +69,7 @@ def load(found):
     loaded = loaded[len(loaded) // 2 :][::-1]
     ours = frozenset(loaded[::2])
     wanted = [*found[:-5], *(line for line in found[-5:])]
-    return lambda: difference(want(wanted), loaded, Owners(ours), {})
+    return lambda: difference(sum_up(wanted), loaded, Owners(ours), {})
 
 
 def report(found):
@@ -108,6 +108,6 @@ def test_lines_that_delete_are_summed_up_as_fast():
         part = texts[:count]
         deleted = [each.replace("-w", "-W", 1) for each in part]
         found = parse("\n".join([*part, *deleted, *part]), "r", HOST)
-        return lambda: (want(found), advise(found, HOST))
+        return lambda: (sum_up(found), advise(found, HOST))
 
     assert seconds(does(MANY)) / seconds(does(FEW)) < MOST_GROWTH

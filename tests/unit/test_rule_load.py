@@ -10,7 +10,7 @@ from fixtures.fake_kernel import FakeKernel
 from auditsvc.errors import KernelError, LockedError
 from auditsvc.kernel.load_rules import compare, load, owners
 from auditsvc.rule import Reset, Set, Trim, parse
-from auditsvc.ruleset.wanted import want
+from auditsvc.ruleset.wanted import sum_up
 from auditsvc.runtime import boot_file
 
 
@@ -24,7 +24,7 @@ def once(tmp_path):
     """Compare and load; gives what differed."""
 
     def run(control, *lines, exclusive=False, skip=None):
-        wanted = want(parse("\n".join(lines), "my.rules"))
+        wanted = sum_up(parse("\n".join(lines), "my.rules"))
         found = compare(control, wanted, tmp_path, exclusive=exclusive)
         load(control, wanted, found, tmp_path, skip)
         return found

@@ -63,22 +63,22 @@ NEVER = [
     (f"{EVERY} -F pid>4194304", "no call meets"),
     (f"{EVERY} -F obj_uid<0", "no call meets `obj_uid<0`"),
     (f"{EVERY} -F success>0 -F success<1", "never matches"),
-    ("-a always,exit -F arch=b64 -S read,getpid -F perm=wa", "`perm=wa` is of none of its calls"),
-    ("-a always,exit -F arch=b64 -S chmod -F perm=x", "`perm=x` is of none of its calls"),
-    ("-a never,user -F uid=0 -k k", "on the list user the kernel cannot judge `key=k`"),
-    ("-a never,user -F euid=0", "cannot judge `euid=0`, and asks no rule behind it"),
+    ("-a always,exit -F arch=b64 -S read,getpid -F perm=wa", "none of its calls has `perm=wa`"),
+    ("-a always,exit -F arch=b64 -S chmod -F perm=x", "none of its calls has `perm=x`"),
+    ("-a never,user -F uid=0 -k k", "on the list user the kernel does not support `key=k`"),
+    ("-a never,user -F euid=0", "does not support `euid=0`, and asks no rule after it"),
     ("-a never,user", "on the list user a rule needs a condition"),
     ("-a always,exclude", "on the list exclude a rule needs a condition"),
-    ("-a never,task -F arch=b64", "on the list task the kernel cannot judge `arch=b64`"),
-    ("-a always,filesystem -F fstype=debugfs", "only `never` does something"),
-    (f"{EVERY} -F exit=EACCES", "`exit=EACCES` asks for the result 13"),
-    (f"{EVERY} -F exit!=EPERM -k x", "a call that fails has exit!=-EPERM"),
+    ("-a never,task -F arch=b64", "on the list task the kernel does not support `arch=b64`"),
+    ("-a always,filesystem -F fstype=debugfs", "only `never` has an effect"),
+    (f"{EVERY} -F exit=EACCES", "`exit=EACCES` compares with the result 13"),
+    (f"{EVERY} -F exit!=EPERM -k x", "for a call that fails write exit!=-EPERM"),
     ("-w /etc/*.conf -p wa -k glob", "`/etc/*.conf` is one name"),
-    ("-w /var/log/a? -p wa", "the kernel knows no wildcards"),
-    ("-a always,exit -F arch=b64 -S openat -F dir=/home/[a-z]", "the kernel knows no wildcards"),
-    (f"{EVERY} -F exe=/usr/bin/*", "the kernel knows no wildcards"),
-    ("-w /etc/../etc/passwd -p wa -k dots", "leads through `..`"),
-    (f"{EVERY} -F exe=/bin/./sh", "leads through `..` or `.`"),
+    ("-w /var/log/a? -p wa", "the kernel has no wildcards"),
+    ("-a always,exit -F arch=b64 -S openat -F dir=/home/[a-z]", "the kernel has no wildcards"),
+    (f"{EVERY} -F exe=/usr/bin/*", "the kernel has no wildcards"),
+    ("-w /etc/../etc/passwd -p wa -k dots", "contains `..`"),
+    (f"{EVERY} -F exe=/bin/./sh", "contains `..` or `.`"),
     ("-w /etc/.. -p wa", "never loads: the kernel refuses a path that ends in `..`"),
     (f"-w /etc/{'a' * 256} -p wa", "longer than 255 bytes"),
 ]
@@ -131,6 +131,6 @@ def _reads_as_error(call):
 @pytest.mark.parametrize("value", ["4294967295", "unset", "-1"])
 def test_ids_that_are_never_unset_are_errors(field, value):
     """The kernel refuses them (EINVAL), but for auid and sessionid."""
-    with pytest.raises(RuleError, match=r"never unset|is not a number|unknown group"):
+    with pytest.raises(RuleError, match=r"cannot be unset|is not a number|unknown group"):
         parse(f"{EVERY} -F {field}={value}", host=HOST)
     assert parse(f"{EVERY} -F auid!={value} -F sessionid!={value}", host=HOST)

@@ -87,8 +87,8 @@ def test_controls():
     ("text", "message"),
     [
         ("#: FRAME\n", "<rules>:1:1: `#: FRAME` names no control"),
-        ("#: FRAME 1 | a\n\n#: FRAME 1 | b\n", "<rules>:3:1: FRAME 1 was called `a`"),
-        ("#: FRAME 1 | a\n#= -w /x\n", "<rules>:2:1: `#= -w /x` is no setting"),
+        ("#: FRAME 1 | a\n\n#: FRAME 1 | b\n", "<rules>:3:1: FRAME 1 has the title `a` above"),
+        ("#: FRAME 1 | a\n#= -w /x\n", "<rules>:2:1: `#= -w /x` is not a setting"),
         ("#= -e 2\n", "<rules>:1:1: `#= -e 2` belongs to no control"),
     ],
 )
@@ -121,7 +121,7 @@ def test_what_is_not_there(tmp_path):
     rules, notes = rules_in_use(load_settings(rules=[lenient]))
     assert len(rules) == 2
     assert [note.partition(" is left out: ")[2] for note in notes] == [
-        f"{tmp_path}/lacking is not there"
+        f"{tmp_path}/lacking does not exist"
     ] * 3
     assert notes[0].startswith(f"{lenient}:4: `-a always,exit -F dir=")
 
@@ -140,7 +140,7 @@ LOCKS = {("enabled", 2), ("failure", 2), ("loginuid_immutable", 1)}
 # What is said of them and left so: the benchmarks' lines stay as they are, and the watch of a
 # folder costs 13 ns a call.
 ADVICE = (
-    "one rule with all of them would be asked once",
+    "one rule with all these calls would be asked once",
     "a watched folder without -S is asked at every call",
     "which the kernel asks one by one at every call",
 )

@@ -58,7 +58,11 @@ def test_every_pin_has_its_hashes_and_is_no_tool():
 def test_what_the_service_imports_is_pinned(tmp_path):
     """No module of ours needs a distribution that is not among the pins."""
     done = subprocess.run(
-        [sys.executable, "-c", IMPORTED], capture_output=True, text=True, check=True, cwd=tmp_path
+        [sys.executable, "-P", "-c", IMPORTED],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=tmp_path,
     )
     imported = {re.sub(r"[-_.]+", "-", name) for name in json.loads(done.stdout)}
     assert imported - pinned(PINS) <= {"auditsvc", "setuptools"}

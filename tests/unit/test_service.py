@@ -56,5 +56,6 @@ def test_a_rule_that_the_lock_keeps_out_is_said():
     notes = []
     service._parts.session = SimpleNamespace(hold=lambda _: notes.append("locked"), notes=notes)
     service._exclusions._forwarder = SimpleNamespace(watch=lambda: None, pid=7)
+    service._exclusions._opened = True  # the store
     service._watch_helpers()
     assert notes == []

@@ -10,7 +10,7 @@ from auditsvc.kernel import session
 from auditsvc.kernel.load_rules import compare, load
 from auditsvc.kernel.session import Session
 from auditsvc.rule import parse
-from auditsvc.ruleset.wanted import want
+from auditsvc.ruleset.wanted import sum_up
 from auditsvc.runtime import boot_file
 
 A, B, C = "-a always,exit -S open -k a", "-a always,exit -S open -k b", "-a always,exit -S all -k c"
@@ -132,7 +132,7 @@ def test_what_load_made_meanwhile_stays(stay, tmp_path):
     """Rules and settings of `rules load` outlive the stay, also those that both wanted."""
     control = FakeKernel(enabled=0)
     here = stay(control, A, B)
-    wanted = want(parse(f"{C}\n{B}\n-e 1\n-b 8192"))
+    wanted = sum_up(parse(f"{C}\n{B}\n-e 1\n-b 8192"))
     load(control, wanted, compare(control, wanted, tmp_path), tmp_path)
     assert set(control.loaded) == set(rules(A, B, C))
     assert left(here) == []

@@ -111,7 +111,7 @@ def test_refused_write_leaves_no_part(tmp_path, monkeypatch):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
         monkeypatch.setattr(os, "write", filling)
-        with pytest.raises(SpoolError, match="No space left on device; make room"):
+        with pytest.raises(SpoolError, match="No space left on device; free disk space"):
             out.append(b"too much\n")
         monkeypatch.undo()
         out.append(b"after\n")
@@ -122,7 +122,7 @@ def test_one_writer(tmp_path):
     """A second writer is refused in one line that says what to do."""
     with (
         writer(tmp_path),
-        pytest.raises(SpoolError, match="another auditsvc writes there; stop it"),
+        pytest.raises(SpoolError, match="another auditsvc is writing there; stop it"),
     ):
         writer(tmp_path)
     writer(tmp_path).close()

@@ -1,4 +1,4 @@
-"""`auditsvc rules check`: what is wrong in rule files, and what does not do what it seems to."""
+"""`auditsvc rules check`: errors in rule files, and rules that do not do what they seem to."""
 
 from __future__ import annotations
 
@@ -10,31 +10,33 @@ import typer
 from auditsvc.cli.rules.options import PathsArgument
 from auditsvc.config import load_settings
 from auditsvc.host.terminal import visible
+from auditsvc.plural import counted
 from auditsvc.rule import Add
 from auditsvc.ruleset.advice import advise
 from auditsvc.ruleset.sources import read_rules
-from auditsvc.ruleset.watched_paths import look
+from auditsvc.ruleset.watched_paths import check_paths
 
 if TYPE_CHECKING:
     from auditsvc.errors import RuleError
 
 
 def check(paths: PathsArgument = None) -> int:
-    """Read rules, without the kernel: errors on stderr (status 2), warnings and notes on stdout.
+    """Check rules without the kernel: errors on stderr, warnings and notes on stdout.
 
-    Each is one line that begins with FILE:LINE.
+    Each is one line that begins with FILE:LINE. Exit status 2 if there is an error.
     """
     errors: list[RuleError] = []
     lines = read_rules(load_settings(), paths, errors)
-    found = [*advise(lines), *look(lines)]
-    at = {(line.filename, line.number): place for place, line in enumerate(lines)}
-    for each in sorted(found, key=lambda each: at[each.filename, each.number]):
+    found = [*advise(lines), *check_paths(lines)]
+    order = {(line.filename, line.number): index for index, line in enumerate(lines)}
+    for each in sorted(found, key=lambda each: order[each.filename, each.number]):
         typer.echo(visible(str(each)))
     for error in errors:
         typer.echo(visible(str(error)), err=True)
     rules = sum(isinstance(line.command, Add) for line in lines)
     if not errors:
-        counts = Counter(each.kind for each in found)
-        notes = f", {counts['note']} notes" if counts["note"] else ""
-        typer.echo(f"{rules} rules: no errors, {counts['warning']} warnings{notes}")
+        kinds = Counter(each.kind for each in found)
+        notes = f", {counted(kinds['note'], 'note')}" if kinds["note"] else ""
+        warnings = counted(kinds["warning"], "warning")
+        typer.echo(f"{counted(rules, 'rule')}: no errors, {warnings}{notes}")
     return 2 if errors else 0

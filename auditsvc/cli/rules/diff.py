@@ -1,4 +1,4 @@
-"""`auditsvc rules diff`: the wanted rules against those that the kernel has."""
+"""`auditsvc rules diff`: compares the wanted rules with the kernel's."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 def diff(
     paths: PathsArgument = None, exclusive: ExclusiveOption = False, form: FormOption = None
 ) -> int:
-    """Show what `rules load` would change: exit status 0 if nothing, 1 if something.
+    """Show what `rules load` would change; exit status 1 if there is a difference.
 
-    A line is `+` missing, `~` in another place than wanted, `-` too much; and, which is no
-    difference, `?` loaded by somebody else, `:` held by the running service.
+    A line begins with `+` (missing), `~` (at the wrong position) or `-` (unwanted). No
+    difference are `?` (loaded by somebody else) and `:` (loaded by the running service).
     """
     settings = load_settings()
     wanted, _left_out = wanted_rules(settings, paths)
@@ -53,7 +53,7 @@ def changed(found: Difference) -> Iterator[str]:
 
 
 def left_alone(found: Difference) -> Iterator[str]:
-    """Give a line for each loaded rule that is not wanted and stays."""
+    """Give a line for each loaded rule that is not wanted but stays."""
     yield from _marked("?", found.foreign)
     yield from _marked(":", found.held)
 
@@ -63,7 +63,7 @@ def _marked(mark: str, rules: Iterable[Rule]) -> Iterator[str]:
 
 
 def as_json(found: Difference) -> dict[str, Any]:
-    """Give the same as a JSON object."""
+    """Give the difference as a JSON object."""
     return {
         "equal": found.equal,
         "settings": [

@@ -10,7 +10,7 @@ from auditsvc.rule import printing
 
 
 def listing() -> None:
-    """Show the rules that the kernel has, list by list, in the order in which it asks them."""
+    """Show the loaded rules, list by list, in the order in which the kernel applies them."""
     with Control() as control:
         rules = control.rules()
     for rule in rules:

@@ -32,7 +32,7 @@ def report(
         list[str] | None,
         typer.Argument(
             help="Shipped sets, rule files or folders. Default: the rules that `run` loads.",
-            metavar="[SET|PATH]...",
+            metavar="SET|PATH",
             show_default=False,
         ),
     ] = None,

@@ -1,9 +1,9 @@
 """One file of a journal, read entry by entry through libsystemd.
 
-It is read from its open descriptor: one that is renamed or deleted meanwhile is read to
-its end all the same. One that is vacuumed is not: journald overwrites what it deletes
+It is read from its open descriptor: a file that is renamed or deleted meanwhile is still
+read to its end. A vacuumed file is not: journald overwrites what it deletes
 (unlinkat_deallocate in src/basic/fs-util.c), so that no reader keeps the disk full.
-libsystemd maps the file, so that a new entry shows at the next look, without being told.
+libsystemd maps the file, so a new entry is found at the next read, without notification.
 """
 
 from __future__ import annotations
@@ -28,23 +28,23 @@ class JournalFile:
     def __init__(self, path: Path, descriptor: int, header: Header, reached: int) -> None:
         self.path = path
         self.header = header
-        """As it was when `is_final` was asked last."""
-        self.wiped = False
-        """True if it was vacuumed: journald then overwrites what it held."""
+        """As it was at the last call of `is_final`."""
+        self.vacuumed = False
+        """True if it was vacuumed: journald then overwrites its content."""
         self.superseded = False
-        """True if the next file of its chain is there."""
+        """True if the next file of its chain exists."""
         self.begun = False
-        """True if something was read of it."""
+        """True if reading it has begun."""
         self.drained = 0
-        """Last sequence number of which it is known that all up to it was read."""
+        """All entries up to this sequence number were read."""
         self._descriptor = descriptor
         self._entries = _Entries(descriptor)
         self._ahead: dict[str, Value] | None = None
         if reached >= header.head:
-            self._ahead = self._entries.seek_behind(header.chain, reached)
+            self._ahead = self._entries.seek_after(header.chain, reached)
 
     def close(self) -> None:
-        """Let go of it."""
+        """Close it."""
         self._entries.close()
         os.close(self._descriptor)
 
@@ -54,30 +54,30 @@ class JournalFile:
         return ahead or self._entries.take()
 
     def sequence(self) -> int:
-        """Sequence number of the entry given last."""
+        """Give the sequence number of the last entry."""
         return self._entries.sequence()
 
     def is_final(self) -> bool:
-        """Tell whether it will not grow any more."""
+        """Whether it will not grow any more."""
         try:
             self.header = Header.read(self._descriptor)
         except (EOFError, DamagedError):
-            self.wiped = True
+            self.vacuumed = True
         return (
-            self.wiped
+            self.vacuumed
             or self.superseded
             or is_archived(self.path, self.header)
             or self.is_deleted()
         )
 
     def is_deleted(self) -> bool:
-        """Tell whether it has no name any more."""
+        """Whether it has no name any more."""
         return os.fstat(self._descriptor).st_nlink == 0
 
     def unreadable_entries(self) -> int:
-        """How many of the entries that it should have cannot be reached."""
+        """Give how many of the entries that it should have cannot be read."""
         if self.is_deleted():
-            return 0  # libsystemd does not open it any more
+            return 0  # libsystemd does not open a deleted file
         check = _Entries(self._descriptor, audit=False)
         try:
             return max(0, self.header.entries - check.count())
@@ -88,11 +88,11 @@ class JournalFile:
 class _Entries(journal.Reader):  # type: ignore[misc]
     """One file's entries, their fields as bytes.
 
-    `Reader.get_next` converts every field, which takes five times as long as reading it.
+    `Reader.get_next` converts every field, which takes five times as long as to read it.
     """
 
     def __init__(self, descriptor: int, *, audit: bool = True) -> None:
-        # Not the descriptor itself: libsystemd would close it, or not, by how it fares.
+        # Not the descriptor itself: libsystemd closes it in some cases only.
         super().__init__(files=[f"/proc/self/fd/{descriptor}"])
         if audit:
             self.add_match(TRANSPORT)
@@ -101,19 +101,19 @@ class _Entries(journal.Reader):  # type: ignore[misc]
         """Give the next entry; None if there is none yet."""
         return self._get_all() if self._next() else None
 
-    def seek_behind(self, chain: str, sequence: int) -> dict[str, Value] | None:
-        """Go behind the entry with this number; gives an entry if that was passed already."""
+    def seek_after(self, chain: str, sequence: int) -> dict[str, Value] | None:
+        """Go to after the entry with this number; gives an entry if one was read on the way."""
         self.seek_cursor(f"s={chain};i={sequence:x}")
         entry = self.take()
         return None if entry is None or self.sequence() <= sequence else entry
 
     def sequence(self) -> int:
-        """Sequence number of the entry given last."""
+        """Give the sequence number of the last entry."""
         parts = dict(part.split("=", 1) for part in self._get_cursor().split(";"))
         return int(parts["i"], 16)
 
     def count(self) -> int:
-        """Number of entries that can be reached; for a reader of its own."""
+        """Count the entries that can be read; for a separate reader."""
         number = 0
         while self._next():
             number += 1

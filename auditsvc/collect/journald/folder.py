@@ -1,17 +1,16 @@
-"""Which files a journal consists of, and what their headers say.
+"""The files of a journal, and their headers.
 
 A journal file begins with a header (systemd's JOURNAL_FILE_FORMAT, "Header"), little
-endian. What is used of it:
+endian. These fields are used:
 
-    file id        stays with the file through renaming
+    file id        does not change when the file is renamed
     sequence id    shared by the files that one journald wrote one after another (a
                    chain); an entry's sequence number is unique in it and only grows
     head, tail     sequence numbers of the first and last entry
 
-Audit entries stand in the system's files, never in a user's (`user-*`): journald
-dispatches them without a sender. A file is renamed once, when it is archived: to a name
-with `@`, or, where it was found damaged or not closed, with `~` at its end; after that
-it does not grow.
+Audit entries are in the system's files, never in a user's (`user-*`): journald stores
+them without a sender. A file is renamed once, when it is archived: to a name with `@`, or,
+if it was found damaged or not closed, with `~` at the end; after that it does not grow.
 """
 
 from __future__ import annotations
@@ -35,16 +34,16 @@ _NAMES: Final = re.compile(r"(?!user-).*\.journal~?", re.DOTALL)
 _SYSTEM_NAMES: Final = re.compile(r"system(@.*)?\.journal~?", re.DOTALL)
 _MACHINE: Final = re.compile(r"[0-9a-f]{32}(\..*)?", re.DOTALL)
 
-_PLACES: Final = (Path("/var/log/journal"), Path("/run/log/journal"))
+_ROOTS: Final = (Path("/var/log/journal"), Path("/run/log/journal"))
 
 
 class DamagedError(Exception):
-    """Not a journal file, or one whose header is damaged."""
+    """Not a journal file, or its header is damaged."""
 
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What a journal file's header says."""
+    """The header of a journal file."""
 
     file_id: str
     chain: str
@@ -57,13 +56,13 @@ class Header:
 
     @classmethod
     def read(cls, descriptor: int) -> Self:
-        """Read it from an open file; DamagedError, EOFError if it is not written yet."""
+        """Read it from an open file; DamagedError, or EOFError if it is not written yet."""
         data = os.pread(descriptor, _HEADER.size, 0)
         if len(data) < _HEADER.size or not any(data[:8]):
             raise EOFError
         signature, _, _, state, file_id, _, _, chain, *numbers = _HEADER.unpack(data)
         if signature != _SIGNATURE:
-            raise DamagedError("it does not begin like a journal file")
+            raise DamagedError("not a journal file")
         entries, tail, head, _, began = numbers[-5:]
         return cls(file_id.hex(), chain.hex(), entries, head, tail, began, state == _STATE_ARCHIVED)
 
@@ -74,14 +73,14 @@ class Folders:
     def __init__(self, directory: Path | None, machine_id: str) -> None:
         """`directory`: read all below it; None: this machine's own journal.
 
-        SpoolError says what hinders reading it.
+        SpoolError if it cannot be read.
         """
         self.directory = directory
         if directory is None:
-            self._roots = [place / machine_id for place in _PLACES]
+            self._roots = [root / machine_id for root in _ROOTS]
         else:
             self._roots = [directory]
-        # What is wrong must show before anything is read.
+        # Errors must be found before anything is read.
         found = False
         for path, _ in self.listing():
             found = True
@@ -94,7 +93,7 @@ class Folders:
         if not found:
             raise SpoolError(
                 f"there is no journal in {self}",
-                "see that systemd-journald runs, or name its folder with --directory",
+                "start systemd-journald, or give its folder with --directory",
             )
 
     def __str__(self) -> str:
@@ -120,20 +119,20 @@ class Folders:
         except FileNotFoundError:
             if self.directory is not None and folder == self.directory:
                 raise SpoolError(
-                    f"{folder}: no such directory", "name a journal's folder"
+                    f"{folder}: no such directory", "give a journal's folder"
                 ) from None
         except OSError as error:
             raise unreadable(folder, error) from error
 
 
 def is_archived(path: Path, header: Header) -> bool:
-    """Tell whether a file of this name and header does not grow any more."""
+    """Whether a file with this name and header does not grow any more."""
     return header.archived or path.name.endswith("~") or "@" in path.name
 
 
 def unreadable(path: Path, error: OSError) -> SpoolError:
-    """Say that a journal could not be read, and why."""
-    hint = "name a journal's folder with --directory"
+    """Make the error for a journal that could not be read."""
+    hint = "give a journal's folder with --directory"
     if isinstance(error, PermissionError):
         hint = "run as root or as a member of the group systemd-journal"
     return SpoolError(f"{path}: {error.strerror or error}", hint)

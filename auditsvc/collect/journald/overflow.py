@@ -1,11 +1,11 @@
 """Records that never reached the journal, because journald's audit socket was full.
 
-The kernel's multicast group has no back-pressure: what does not fit a reader's socket is
-dropped, and counted there (`Drops` in /proc/net/netlink). It then also marks the socket
-with an error, for which journald stops listening to it for good (manager_process_datagram
-in src/journal/journald-manager.c takes EPOLLIN and nothing else): after one overflow the
-journal gets no record any more, also from a restarted journald, for PID 1 keeps the socket.
-That looks like a quiet host. So whoever reads this host's journal looks here.
+The kernel's multicast group does not wait for readers: records that do not fit into a
+reader's socket are dropped and counted (`Drops` in /proc/net/netlink). The kernel then also
+marks the socket with an error, and journald no longer reads it (manager_process_datagram in
+src/journal/journald-manager.c accepts only EPOLLIN): after one overflow the journal gets no
+more records, also from a restarted journald, as PID 1 keeps the socket. That looks like a
+host without activity. So every reader of this host's journal checks it.
 """
 
 from __future__ import annotations
@@ -15,42 +15,43 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from auditsvc.host.netlink_sockets import audit_sockets
+from auditsvc.plural import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_JOURNALD: Final = "systemd-journal"  # as much of the name as the kernel keeps
+_JOURNALD: Final = "systemd-journal"  # the kernel keeps 15 characters of a name
 _EVERY: Final = 60.0
 
 
 class Overflow:
-    """Says that records were dropped, and again while more are."""
+    """Reports that records were dropped, and again if more are."""
 
-    def __init__(self, say: Callable[[str], None], proc: Path = Path("/proc")) -> None:
-        self._say = say
+    def __init__(self, report: Callable[[str], None], proc: Path = Path("/proc")) -> None:
+        self._report = report
         self._proc = proc
-        self._said = 0
+        self._reported = 0
         self._next = -inf
 
     def look(self, now: float) -> None:
-        """Look whether any were dropped; `now` in seconds, of any origin."""
+        """Check whether any were dropped; `now` in seconds, from any origin."""
         if now < self._next:
             return
         dropped = self._dropped()
-        if dropped > self._said:
-            self._said = dropped
+        if dropped > self._reported:
+            self._reported = dropped
             self._next = now + _EVERY
-            self._say(
-                f"the kernel dropped {dropped} records for which journald's audit socket had no "
-                "room, and journald takes no more from a socket that overflowed: make it anew "
-                "(systemd-journald-audit.socket), or collect with --source netlink"
+            self._report(
+                f"the kernel dropped {counted(dropped, 'record')} because journald's audit socket "
+                "was full, and journald does not read it after an overflow: restart "
+                "systemd-journald-audit.socket, or collect with --source netlink"
             )
 
     def _dropped(self) -> int:
         try:
             table = (self._proc / "net/netlink").read_text()
         except FileNotFoundError:
-            return 0  # a kernel without /proc/net has nothing to tell
+            return 0  # a kernel without /proc/net
         found = audit_sockets(table)
         drops = {each.link: each.drops for each in found if each.multicast and each.drops}
         if not drops:
@@ -63,6 +64,6 @@ class Overflow:
             try:
                 if (folder / "comm").read_text().rstrip() == _JOURNALD:
                     found |= {str(each.readlink()) for each in (folder / "fd").iterdir()}
-            except OSError:  # it has ended, or it is not ours to look at
+            except OSError:  # it has ended, or may not be read
                 continue
         return found

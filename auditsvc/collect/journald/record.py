@@ -1,10 +1,10 @@
-"""An audit entry of journald's -> the record's line, byte for byte as a log would have it.
+"""An audit entry of journald -> the record's line, byte for byte as in a log.
 
 journald (process_audit_string in src/journal/journald-audit.c) takes a record
 
     audit(SECOND.MMM:SERIAL): BODY
 
-apart into these fields, and we put them together again:
+apart into these fields, from which the line is made again:
 
     _AUDIT_TYPE                  number of the type
     _AUDIT_ID                    SERIAL
@@ -12,11 +12,10 @@ apart into these fields, and we put them together again:
     MESSAGE                      name of the type, a space, BODY
 
 White space before BODY is not kept: of the kernel's records only EXECVE has some, where
-one continues another (audit_log_execve_info). A record without a BODY (EOE), with a NUL
-in it, or of a type below 1100 other than USER (LOGIN), journald drops.
+one continues another (audit_log_execve_info). journald drops a record without a BODY
+(EOE), with a NUL in it, or of a type below 1100 other than USER (LOGIN).
 
-No I/O. An entry that is not made like that becomes a line which the decoder keeps raw,
-never a record.
+No I/O. An entry of another form becomes a line that the decoder keeps raw, never a record.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ if TYPE_CHECKING:
     """A field's value, or its values in order where it is repeated."""
 
 TRANSPORT: Final = "_TRANSPORT=audit"
-"""Match of the entries meant here. Fields with `_` are journald's own: no program can send them."""
+"""Match for audit entries. Fields with `_` are journald's own: no program can send them."""
 
 _FIELDS: Final = ("_HOSTNAME", "_AUDIT_TYPE", "_AUDIT_ID", "_SOURCE_REALTIME_TIMESTAMP", "MESSAGE")
 _NUMBERS: Final = re.compile(rb"[0-9]{1,10} [0-9]{1,10} [0-9]{7,17}")
@@ -45,10 +44,10 @@ _UNSAFE: Final = re.compile(rb"[^!-\[\]-~]")
 
 
 class Lines:
-    """Makes the lines of one machine's journal, or of several machines' in one."""
+    """Makes lines from the journal of one machine or of several."""
 
     def __init__(self, machine_id: bytes, host: bytes) -> None:
-        """Entries of the machine or host named so get no `node=`; all others do."""
+        """Entries of this machine or host get no `node=`; all others do."""
         self._machine_id = machine_id
         self._host = host
         self._names: dict[bytes, bytes] = {}
@@ -84,12 +83,12 @@ class Lines:
         if entry.get("_MACHINE_ID") == self._machine_id or host == self._host or not host:
             return b""
         name = host if isinstance(host, bytes) else host[0]
-        # A name with a space or a newline must not read as the beginning of a record.
+        # A name with a space or a newline must not look like the beginning of a record.
         return b"node=%b " % _UNSAFE.sub(lambda match: b"\\x%02X" % match[0][0], name)
 
 
 def _raw(entry: Mapping[str, Value]) -> bytes:
-    """Write down what there is of an entry that is no record."""
+    """Make a raw line of an entry that is no record."""
     parts = []
     for name in _FIELDS:
         values = entry.get(name, [])

@@ -2,11 +2,11 @@
 
 What must hold:
 
-* Every entry is given once. How far reading has come is kept by sequence number for each
-  chain of files (`folder`), so that neither the clock nor a file's name matters: a host
-  whose clock was set back over a reboot loses nothing.
-* What was gone before it was read (vacuumed, damaged) is counted in `missing` and said.
-* Only what journald itself calls `_TRANSPORT=audit` is read; a program cannot send that.
+* Every entry is given once. The position is a sequence number for each chain of files
+  (`folder`), so that neither the clock nor a file's name matters: a host whose clock was
+  set back at a reboot loses nothing.
+* What was deleted or damaged before it was read is counted in `missing` and reported.
+* Only entries with journald's own field `_TRANSPORT=audit` are read; no program can send it.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 NEW_SECONDS: Final = 5.0
-"""A file without a header is being made, if it is as young as this."""
+"""A file without a header that is not older than this is just being made."""
 
-_LOST: Final = "what it held was not read, or not all of it"
+_LOST: Final = "its entries were not all read"
 
 
 class _Found(NamedTuple):
@@ -44,9 +44,9 @@ class _Found(NamedTuple):
 class JournalLog:
     """Implements `auditsvc.ingest.load.Log`.
 
-    Its segment names for each chain the sequence number up to which was read, as
-    CHAIN:NUMBER in hex, with `.` behind it where all files of the chain were read to
-    their end. Its position counts the bytes given.
+    Its segment has for each chain the sequence number up to which it was read, as
+    CHAIN:NUMBER in hex, followed by `.` if all files of the chain were read to their end.
+    Its position counts the bytes given.
     """
 
     def __init__(
@@ -56,16 +56,16 @@ class JournalLog:
         position: int = 0,
         *,
         lines: Lines,
-        say: Callable[[str], None],
+        report: Callable[[str], None],
         idle: Callable[[], None],
     ) -> None:
-        """Go on from a place that `checkpoint` gave; SpoolError says why that cannot be.
+        """Continue at a position of `checkpoint`; SpoolError if that is impossible.
 
-        `say` is told what is missing; `idle` is called when there is nothing to read.
+        `report` is called with what is missing; `idle` when there is nothing to read.
         """
         self.missing = 0
         self._folders = folders
-        self._say = say
+        self._report = report
         self._line = lines.line
         self._idle = idle
         self._position = position
@@ -78,23 +78,23 @@ class JournalLog:
         self._known: set[str] = set()
         """Ids of files that are being read or were read to their end."""
         self._unbroken: set[str] = set()
-        """Chains in which nothing can be missing between the place reached and the next file."""
+        """Chains in which nothing can be missing between the position and the next file."""
         self._damaged: set[str] = set()
         """Names of files that cannot be opened."""
         self._restore(segment)
-        said: list[str] = []
-        self._say = said.append
+        reports: list[str] = []
+        self._report = reports.append
         self._scan()
         if not self._known:
             self.close()
-            why = "; ".join(said) or f"{folders}: no file there is a journal"
-            raise SpoolError(why, "name a journal's folder with --directory")
-        self._say = say
-        for what in said:
-            say(what)
+            why = "; ".join(reports) or f"{folders}: no file there is a journal"
+            raise SpoolError(why, "give a journal's folder with --directory")
+        self._report = report
+        for what in reports:
+            report(what)
 
     def checkpoint(self) -> tuple[str, int]:
-        """How far each chain was read, and the number of bytes given."""
+        """Give how far each chain was read, and the number of bytes given."""
         chains = (
             f"{chain}:{number:x}{'.' if chain in self._closed else ''}"
             for chain, number in self._reached.items()
@@ -112,11 +112,11 @@ class JournalLog:
                 self._closed.add(chain)
 
     def origin(self) -> int:
-        """Where reading begins."""
+        """Give where reading begins."""
         return self._position
 
     def close(self) -> None:
-        """Let go of the files."""
+        """Close the files."""
         for file in self._files.values():
             file.close()
         self._files.clear()
@@ -137,10 +137,10 @@ class JournalLog:
         parts: list[bytes] = []
         left = limit
         for file_id, file in list(self._files.items()):
-            final = file.is_final()  # before the last look, so that nothing can come after it
+            final = file.is_final()  # before the last read, so that nothing can follow it
             if not file.begun:
                 self._begin(file)
-            if not file.wiped:
+            if not file.vacuumed:
                 got = self._take_of(file, left)
                 parts += got
                 left -= sum(map(len, got))
@@ -152,20 +152,22 @@ class JournalLog:
         return b"".join(parts)
 
     def _begin(self, file: JournalFile) -> None:
-        """See that nothing is missing before a file that is about to be read."""
+        """Check that nothing is missing before a file that is about to be read."""
         file.begun = True
         chain, head = file.header.chain, file.header.head
         if chain not in self._unbroken and head > self._reached.get(chain, head) + 1:
-            self._miss(f"{file.path}: the files of the journal before it are gone: {_LOST}")
+            self._miss(
+                f"{file.path}: earlier files of the journal are deleted: entries were not read"
+            )
             self._reached[chain] = head - 1
         self._unbroken.discard(chain)
 
     def _take_of(self, file: JournalFile, limit: int) -> list[bytes]:
-        make = self._line
+        make_line = self._line
         lines: list[bytes] = []
         try:
             while limit > 0 and (entry := file.take()) is not None:
-                lines.append(make(entry))
+                lines.append(make_line(entry))
                 limit -= len(lines[-1])
             if lines:
                 self._reached[file.header.chain] = file.sequence()
@@ -174,33 +176,33 @@ class JournalLog:
         return lines
 
     def _finish(self, file_id: str, file: JournalFile) -> None:
-        """A file was read to its end, and it will not grow."""
+        """Finish a file that was read to its end and will not grow."""
         chain, header = file.header.chain, file.header
-        reached = file.drained if file.wiped else header.tail
+        reached = file.drained if file.vacuumed else header.tail
         self._reached[chain] = max(self._reached.get(chain, 0), reached)
-        if not file.wiped and (lost := file.unreadable_entries()):
+        if not file.vacuumed and (lost := file.unreadable_entries()):
             self._miss(f"{file.path}: damaged: {lost} of {header.entries} entries cannot be read")
         if file.is_deleted():
-            self._listing = []  # what follows may be gone too
+            self._listing = []  # the next files may be deleted too
         else:
             self._unbroken.add(chain)
         del self._files[file_id]
         file.close()
-        if not file.wiped and not self._is_read(chain):
+        if not file.vacuumed and not self._is_read(chain):
             self._closed.add(chain)
 
     def _is_read(self, chain: str) -> bool:
-        """Tell whether a file of the chain is being read."""
+        """Whether a file of the chain is being read."""
         return any(file.header.chain == chain for file in self._files.values())
 
     def _miss(self, what: str) -> None:
         self.missing += 1
-        self._say(what)
+        self._report(what)
 
     # --- looking for files ---------------------------------------------------------------
 
     def _scan(self) -> bool:
-        """Look for files that are new or renamed; tell whether there are any."""
+        """Look for new and renamed files; gives whether there are any."""
         listing = self._folders.listing()
         if listing == self._listing:
             return False
@@ -212,16 +214,16 @@ class JournalLog:
         began: dict[str, int] = {}
         for _, header, _ in sorted(found, key=lambda each: each.header.head):
             began.setdefault(header.chain, header.began)
-        self._look_for_holes(found)
+        self._find_missing_chains(found)
         changed = False
-        # Chains by the time of what is left of them, files by their place in the chain.
+        # Chains by the time of their first entry left, files by their position in the chain.
         found.sort(key=lambda each: (began[each.header.chain], each.header.chain, each.header.head))
         for one in found:
             changed |= self._add(one)
         return changed
 
     def _open(self, path: Path) -> _Found | None:
-        """Open a file and read its header; None if that cannot be done, or not yet."""
+        """Open a file and read its header; None if that is impossible, or not possible yet."""
         try:
             descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
@@ -241,7 +243,7 @@ class JournalLog:
             return None
 
     def _add(self, found: _Found) -> bool:
-        """Begin to read a file that is new, unless all of it was read before."""
+        """Begin to read a new file, unless all of it was read before."""
         path, header, descriptor = found
         if header.file_id in self._known:
             os.close(descriptor)
@@ -274,15 +276,15 @@ class JournalLog:
             self._damaged.add(name)
             self._miss(f"{path}: {why}: {_LOST}")
 
-    def _look_for_holes(self, found: list[_Found]) -> None:
-        """See that the chains are there of which not all was read."""
+    def _find_missing_chains(self, found: list[_Found]) -> None:
+        """Check that all chains that were not completely read still exist."""
         chains = {each.header.chain for each in found}
         for chain, number in list(self._reached.items()):
             if self._is_read(chain):
                 continue
             if chain not in chains:
                 if chain not in self._closed:
-                    self._miss(f"the journal {chain} is gone: {_LOST}")
+                    self._miss(f"the journal {chain} is deleted: {_LOST}")
                 del self._reached[chain]
                 self._closed.discard(chain)
             elif any(each.header.chain == chain and each.header.head <= number for each in found):
@@ -292,33 +294,38 @@ class JournalLog:
 class JournalSource:
     """A journal that can be opened as a log, again and again."""
 
-    def __init__(self, directory: Path | None, host: str, say: Callable[[str], None]) -> None:
-        """`directory`: all journals in it; None: this machine's own. SpoolError.
+    def __init__(self, directory: Path | None, host: str, report: Callable[[str], None]) -> None:
+        """`directory`: all journals in it; None: this machine's own. May raise SpoolError.
 
-        Entries of this machine, and of `host`, get no `node=`; `say` is told what is missing.
+        Entries of this machine and of `host` get no `node=`; `report` gets what is missing.
         """
         machine = machine_id()
         self._folders = Folders(directory, machine)
         self._lines = Lines(machine.encode(), host.encode())
-        self._say = say
-        self._overflow = Overflow(say) if directory is None else None
+        self._report = report
+        self._overflow = Overflow(report) if directory is None else None
         self.name = str(directory.resolve()) if directory is not None else machine
-        """Tells this journal from others in the same store."""
+        """Distinguishes this journal from others in the same store."""
 
     def open(self, segment: str, position: int) -> JournalLog:
-        """Open it at a place that `JournalLog.checkpoint` gave; ("", 0) is its beginning."""
+        """Open it at a position of `JournalLog.checkpoint`; ("", 0) is its beginning."""
         return JournalLog(
-            self._folders, segment, position, lines=self._lines, say=self._say, idle=self._look
+            self._folders,
+            segment,
+            position,
+            lines=self._lines,
+            report=self._report,
+            idle=self._look,
         )
 
     def _look(self) -> None:
-        """See whether this host's journald has lost records before they became entries."""
+        """Check whether this host's journald lost records before they became entries."""
         if self._overflow is not None:
             self._overflow.look(time.monotonic())
 
 
 def machine_id() -> str:
-    """This machine's id; SpoolError if it has none."""
+    """Give this machine's id; SpoolError if it has none."""
     try:
         return str(id128.get_machine().hex)
     except OSError as error:

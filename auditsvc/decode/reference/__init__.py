@@ -1,1 +1,1 @@
-"""The decoder in plain Python: the readable specification of the native core."""
+"""The decoder in Python: the readable specification of the native core."""

@@ -1,7 +1,7 @@
-"""A SYSCALL record -> the facts of its call, and the rest, which tells of the process.
+"""A SYSCALL record -> the facts of its call, and its other fields, which describe the process.
 
-The kernel prints one layout (audit_log_exit); a record in another order is read
-field by field, with the same result.
+The kernel writes one layout (audit_log_exit); a record in another order is read field by
+field, with the same result.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ CALL: Final = (
     rb" a0=([0-9a-f]{1,16}) a1=([0-9a-f]{1,16}) a2=([0-9a-f]{1,16}) a3=([0-9a-f]{1,16})"
     rb" items=([0-9]{1,9})"
 )
-"""Pattern of a call's facts, as the kernel prints them; ` ppid=` follows."""
+"""Pattern of a call's facts, as the kernel writes them; ` ppid=` follows."""
 
 _CALL: Final = re.compile(CALL + rb"( ppid=.*)", re.DOTALL)
 _HEX: Final = re.compile(rb"[0-9a-f]{1,16}")
@@ -32,7 +32,7 @@ _INT64: Final = 1 << 63
 
 
 class Call(NamedTuple):
-    """The facts of a SYSCALL record; `rest` is all else, as bytes or as fields."""
+    """The facts of a SYSCALL record; `rest` has the other fields, as bytes or parsed."""
 
     arch: int
     nr: int
@@ -47,7 +47,7 @@ class Call(NamedTuple):
 
 
 def read_call(groups: Sequence[bytes]) -> Call | None:
-    """Make a Call of what `CALL` and a pattern for the rest have found; None if it does not fit."""
+    """Make a Call from the groups of `CALL` and of the rest; None if a number is out of range."""
     arch, nr, per, success, result, a0, a1, a2, a3, items, rest = groups
     number = int(nr)
     if not -_INT32 <= number < _INT32:
@@ -71,7 +71,7 @@ def read_call(groups: Sequence[bytes]) -> Call | None:
 
 
 def parse_call(body: bytes) -> Call | None:
-    """Read a SYSCALL record in whatever order; None if it lacks what makes a row."""
+    """Read a SYSCALL record in any order; None if a field that a row needs is missing."""
     match = _CALL.fullmatch(body)
     if match and (call := read_call(match.groups())):
         return call

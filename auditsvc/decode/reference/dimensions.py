@@ -1,18 +1,17 @@
-"""Slices of records -> ids of dimension rows; each row is handed over once.
+"""Slices of records -> ids of dimension rows; each row is given once.
 
 Most of a SYSCALL record (all from ` ppid=` on), and all of CWD, PROCTITLE and PATH,
-repeat from event to event. So those slices of bytes are looked up as they are, and
-only what was never seen is parsed. What comes out is the same without the look-up.
+repeat in many events. So these slices of bytes are looked up in caches, and only new
+ones are parsed. The result is the same as without the caches.
 
 Rules:
 
 * An id of -1 or 4294967295 (unset) is NULL; u64 becomes its two's complement.
-* A field that has no column, whose column is taken, or that is not of the column's
-  kind, is kept as JSON in `extra`. auditd's ARCH= and SYSCALL= are left out there,
-  for they repeat what the row says.
-* `text.raw` is NULL where `value` says every byte. Else it is the bytes: of a list of
-  arguments joined by NUL, of `fields` the record's body, of `extra` the name=value
-  pairs joined by NUL. A title shows NUL as a space, a key 0x01 as a comma.
+* A field that has no column, is repeated, or is not of the column's kind, is kept as
+  JSON in `extra`, except auditd's ARCH= and SYSCALL=, which repeat values of the row.
+* `text.raw` is NULL if `value` is exact. Otherwise it has the bytes: for a list of
+  arguments joined by NUL, for `fields` the record's body, for `extra` the name=value
+  pairs joined by NUL. In a title NUL is shown as a space, in a key 0x01 as a comma.
 """
 
 from __future__ import annotations
@@ -71,17 +70,17 @@ _MAX_BYTES: Final = 1 << 23
 
 
 class _Cache(dict[K, V]):
-    """A dictionary that empties itself before it holds too much."""
+    """A dictionary that is emptied before it grows too large."""
 
     _bytes = 0
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Remove all entries."""
         super().clear()
         self._bytes = 0
 
     def put(self, key: K, value: V, size: int) -> V:
-        """Remember a value; `size` is about what its key holds, in bytes."""
+        """Store a value; `size` is the approximate size of its key in bytes."""
         self._bytes += size
         if len(self) >= _MAX_ENTRIES or self._bytes > _MAX_BYTES:
             self.clear()
@@ -95,21 +94,21 @@ def _size(field: Field) -> int:
 
 
 def id_column(value: bytes | None) -> int | None:
-    """Read an id (of a user, a session, a process): None if it is none, or unset."""
+    """Read an id (of a user, a session, a process): None if it is not a number, or unset."""
     number = to_int(value)
     return None if number is None or number in _NO_ID else signed(number)
 
 
 class Dimensions:
-    """Ids of dimension rows, keyed with `secret`; `made` collects the rows by table.
+    """Ids of dimension rows, keyed with `secret`; `rows` collects the rows by table.
 
-    `host` names the machine where lines have no `node=`.
+    `host` is the machine's name for lines without `node=`.
     """
 
     def __init__(self, secret: bytes, host: str) -> None:
-        self.made: defaultdict[str, list[Row]] = defaultdict(list)
+        self.rows: defaultdict[str, list[Row]] = defaultdict(list)
         self.held = 0
-        """About how many bytes `made` holds; who takes the rows sets it back."""
+        """Approximate size of `rows` in bytes; reset by the function that takes the rows."""
         self._secret = secret
         self._host = host
         self._pins: dict[tuple[str, Row], int] = {}
@@ -124,10 +123,10 @@ class Dimensions:
     def pin(self, table: str, content: Row, row_id: int) -> None:
         """Use `row_id` for this content from now on."""
         self._pins[table, content] = row_id
-        self.forget()  # whatever refers to the old id is cached by slices
+        self.forget()  # the caches contain the old id
 
     def forget(self) -> None:
-        """Empty the caches, but for pins."""
+        """Empty the caches, except pins."""
         for cache in (self._ids, self._hosts, self._contexts, self._files):
             cache.clear()
         for other in (self._addresses, self._argvs, self._bodies):
@@ -138,10 +137,10 @@ class Dimensions:
         known = self._ids.get(key)
         if known is not None:
             return known
-        made = self._pins.get(key) or dimension_id(self._secret, table, content)
-        self.made[table].append((made, *content))
+        row_id = self._pins.get(key) or dimension_id(self._secret, table, content)
+        self.rows[table].append((row_id, *content))
         self.held += size + ROW_SIZE
-        return self._ids.put(key, made, size)
+        return self._ids.put(key, row_id, size)
 
     def row_id(self, table: str, content: Row) -> int:
         """Id of any row, by its content."""
@@ -151,7 +150,7 @@ class Dimensions:
         return self._id("text", (value, raw), len(value) + len(raw or b""))
 
     def text_of(self, name: bytes, data: bytes) -> int:
-        """Id of the text of a field's bytes, shown as its name asks for."""
+        """Id of the text of a field's bytes; its name decides how they are shown."""
         shown = data
         if name == b"key":
             shown = data.replace(b"\1", b",")
@@ -176,7 +175,7 @@ class Dimensions:
         cwd: bytes | None,
         title: bytes | None,
     ) -> int:
-        """Id of a call's context: the rest of its SYSCALL, the bodies of CWD and PROCTITLE."""
+        """Id of a call's context: the other fields of its SYSCALL, and CWD and PROCTITLE."""
         key = (host, arch, rest, cwd, title)
         known = self._contexts.get(key)
         if known is not None:
@@ -184,15 +183,15 @@ class Dimensions:
         fields = parse_fields(types.SYSCALL, rest) if isinstance(rest, bytes) else rest
         kept = (field for field in fields if field.name not in _REPEATED)
         columns, extra = self._columns(kept, _CONTEXT_COLUMNS)
-        place = self._sole(types.CWD, cwd)
-        shown = self._sole(types.PROCTITLE, title)
-        content = (host, arch, *columns, place, shown, extra)
+        directory = self._single_field(types.CWD, cwd)
+        title_text = self._single_field(types.PROCTITLE, title)
+        content = (host, arch, *columns, directory, title_text, extra)
         size = len(cwd or b"") + len(title or b"")
         size += len(rest) if isinstance(rest, bytes) else sum(map(_size, rest))
         return self._contexts.put(key, self._id("context", content, 200), 200 + size)
 
-    def _sole(self, record_type: int, body: bytes | None) -> int | None:
-        """Id of the text of a record's one field."""
+    def _single_field(self, record_type: int, body: bytes | None) -> int | None:
+        """Id of the text of a record that has a single field."""
         if body is None:
             return None
         name, _, value = body.partition(b"=")
@@ -200,22 +199,22 @@ class Dimensions:
         return None if data is None else self.text_of(name, data)
 
     def file(self, body: bytes) -> int:
-        """Id of the file that a PATH record tells of; `body` is without its `item=`."""
+        """Id of the file of a PATH record; `body` is without its `item=`."""
         known = self._files.get(body)
         if known is not None:
             return known
-        made = self.file_of(parse_fields(types.PATH, body), len(body))
-        return self._files.put(body, made, len(body))
+        row_id = self.file_of(parse_fields(types.PATH, body), len(body))
+        return self._files.put(body, row_id, len(body))
 
     def file_of(self, fields: Iterable[Field], size: int = 0) -> int:
-        """Id of the file that these fields of a PATH record tell of."""
+        """Id of the file with these fields of a PATH record."""
         columns, extra = self._columns(fields, _FILE_COLUMNS)
         return self._id("file", (*columns, extra), size)
 
     def _columns(
         self, fields: Iterable[Field], kinds: Mapping[bytes, int]
     ) -> tuple[list[object], int | None]:
-        """Give the columns in the order of `kinds`, and the id of what found no column."""
+        """Give the columns in the order of `kinds`, and the id of the text of other fields."""
         columns: dict[bytes, object] = {}
         extra = []
         for field in fields:
@@ -243,27 +242,27 @@ class Dimensions:
         return [columns.get(name) for name in kinds], rest
 
     def address(self, saddr: bytes, *, little: bool) -> int:
-        """Id of the address that the hex of a `saddr=` tells."""
+        """Id of the address in the hex of a `saddr=`."""
         key = (saddr, little)
         known = self._addresses.get(key)
         if known is not None:
             return known
-        made = self._id("address", tuple(parse_address(saddr, little=little)), len(saddr))
-        return self._addresses.put(key, made, len(saddr))
+        row_id = self._id("address", tuple(parse_address(saddr, little=little)), len(saddr))
+        return self._addresses.put(key, row_id, len(saddr))
 
     def argv(self, bodies: tuple[bytes, ...]) -> tuple[int, bool]:
-        """Id of the arguments that EXECVE records hold, and whether those are all."""
+        """Id of the arguments in EXECVE records, and whether all are present."""
         known = self._argvs.get(bodies)
         if known is not None:
             return known
         fields = (field for body in bodies for field in parse_fields(types.EXECVE, body))
-        made, whole = self.argv_of(fields)
-        return self._argvs.put(bodies, (made, whole), sum(map(len, bodies)))
+        row_id, complete = self.argv_of(fields)
+        return self._argvs.put(bodies, (row_id, complete), sum(map(len, bodies)))
 
     def argv_of(self, fields: Iterable[Field]) -> tuple[int, bool]:
-        """Id of the arguments in these fields of EXECVE records, and whether those are all."""
-        values, whole = join_arguments(fields)
-        # One by one: there may be some hundred thousand.
+        """Id of the arguments in these fields of EXECVE records, and whether all are present."""
+        values, complete = join_arguments(fields)
+        # One by one: there may be several hundred thousand.
         listed = StringIO()
         exact = True
         for value in values:
@@ -272,7 +271,7 @@ class Dimensions:
             listed.write(",")
             listed.write(encode_text(text))
         shown = f"[{listed.getvalue()[1:]}]"
-        return self._text(shown, None if exact else b"\0".join(values)), whole
+        return self._text(shown, None if exact else b"\0".join(values)), complete
 
     def fields(self, record_type: int, body: bytes) -> int:
         """Id of a record's fields as JSON."""

@@ -2,28 +2,33 @@
 
 An event ends
 
-* at its PROCTITLE or EOE: the kernel writes PROCTITLE last, but for EOE
-  (audit_log_exit), and an io_uring operation has no PROCTITLE but an EOE, unless it
-  ran inside io_uring_enter, whose SYSCALL then follows. An EOE of no open event only
-  follows its PROCTITLE;
-* at once, if its one record is of user space, of the audit daemon, or SECCOMP,
-  ANOM_ABEND, KERNEL; unless that record says `subj=?`, for then a MAC_TASK_CONTEXTS
-  follows. LOGIN, CONFIG_CHANGE, AVC and all others can come inside a syscall and wait;
-* when another SYSCALL comes under the same identity (DISPLACED);
-* when nothing of it came for the idle time (TIMEOUT), when more events or bytes are
-  open than may be (EVICTED, the event that was opened first), when it has more records
-  than any event (EVICTED), and at the end of input (END_OF_INPUT). This is how events
-  end where neither PROCTITLE nor EOE is logged.
+* at its PROCTITLE or EOE: the kernel writes PROCTITLE last, except for EOE
+  (audit_log_exit). A PROCTITLE that arrives first begins an event, as ausearch prints
+  records in reverse. An io_uring operation has an EOE and no PROCTITLE, unless it ran
+  inside io_uring_enter, whose SYSCALL then follows. An EOE without an open event is
+  ignored: its event has ended at its PROCTITLE;
+* at once, if its first record is of user space, of the audit daemon, or SECCOMP,
+  ANOM_ABEND, KERNEL; unless that record has `subj=?`, which a MAC_TASK_CONTEXTS
+  follows. LOGIN, CONFIG_CHANGE, AVC and all other types can be part of a system call's
+  event, so they wait;
+* when another SYSCALL with the same identity arrives (DISPLACED), or, before any SYSCALL,
+  an AVC, LOGIN ... of another task than that of the first record: a host without a clock
+  begins each boot with the same time and serial;
+* when no record of it arrived for the idle time (TIMEOUT), when too many events or
+  bytes are open (EVICTED, the event that was opened first), when it has more records
+  than an event can have (EVICTED), and at the end of input (END_OF_INPUT). Events for
+  which neither PROCTITLE nor EOE is logged end in one of these ways.
 
-Records that come after their event's end open another of the same identity; the store
-brings the two together. No event waits for another, and none is dropped.
+Records that arrive after their event has ended open another event with the same
+identity; the store joins the two. No event waits for another, and none is dropped.
 
-What decides is in the open events and the next record alone, so that a log can be
-taken up again from the lines of the open events.
+All decisions depend only on the open events and the next record, so that decoding can
+continue after a restart from the lines of the open events.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -39,12 +44,15 @@ if TYPE_CHECKING:
 
 
 MAX_OPEN_BYTES: Final = 1 << 24
-"""Of all open events: their lines, and RECORD_SIZE for each. The arguments of one execve take
-up to some 6 MB, and twice that where they are hex."""
+"""Of all open events: their lines, and RECORD_SIZE for each. The arguments of one execve have
+up to about 6 MB, and twice that in hex."""
 RECORD_SIZE: Final = 200
-"""Bytes that a record takes beside its line."""
+"""Bytes that are counted for a record in addition to its line."""
 MAX_RECORDS: Final = 4096
-"""Of one event; that execve has some 2,000, a call with many PATHs some hundred."""
+"""Of one event; such an execve has about 2,000, a call with many PATHs about 100."""
+
+
+_PID: Final = re.compile(rb"(?:^| )pid=([0-9]{1,20})(?= |\Z)")
 
 
 @dataclass(slots=True)
@@ -54,6 +62,9 @@ class Event:
     identity: Identity
     last: float
     has_call: bool = False
+    pid: bytes | None = None
+    """The task's pid, if its first record has one."""
+    is_printk: bool = False
     records: list[Record] = field(default_factory=list)
     lines: list[bytes] = field(default_factory=list)
 
@@ -61,13 +72,13 @@ class Event:
 class Events:
     """The open events, in the order in which they were opened.
 
-    `done` is called with every event's identity, its records in order, and None or
-    the state that tells why it ended early.
+    `done` is called with every event's identity, its records in order, the state that says
+    why it ended early or None, and whether a line of it has the format of the kernel's log.
     """
 
     def __init__(
         self,
-        done: Callable[[Identity, list[Record], int | None], None],
+        done: Callable[[Identity, list[Record], int | None, bool], None],
         *,
         idle: float = IDLE,
         max_open: int = MAX_OPEN,
@@ -80,7 +91,7 @@ class Events:
         self.open_records = 0
 
     def has_room(self, size: int, records: int) -> bool:
-        """Tell whether another event, its lines of this many bytes, would evict none."""
+        """Whether an event with lines of this many bytes can be opened without evicting one."""
         size += records * RECORD_SIZE
         return (
             records < MAX_RECORDS
@@ -96,30 +107,37 @@ class Events:
         return [line for event in self._open.values() for line in event.lines]
 
     def add(self, key: bytes, number: int, line: Line, text: bytes, now: float) -> bool:
-        """Take a record that is not EOE; tell whether it is the first of an event.
+        """Add a record that is not EOE; gives whether it is the first of an event.
 
-        `key` is node, time and serial as the line has them; `text` is that line.
+        `key` is the text of node, time and serial in the line; `text` is the line.
         """
         record = (number, line.body)
         event = self._open.get(key)
-        if types.is_user(number) or (event is None and number in types.ALONE):
-            waits = b" subj=?" in line.body and key not in self._open
-            if not waits:
-                self._done(_identity(line), [record], None)
-                return True
-        if event is not None and number == types.SYSCALL and event.has_call:
+        if (
+            not types.is_user(number)
+            and event is not None
+            and _is_another(event, number, line.body)
+        ):
             self._end(key, DISPLACED)
             event = None
+        if types.is_user(number) or (event is None and number in types.SINGLE):
+            awaits_context = b" subj=?" in line.body and key not in self._open
+            if not awaits_context:
+                self._done(_identity(line), [record], None, line.is_printk)
+                return True
         first = event is None
         if event is None:
             event = self._open[key] = Event(_identity(line), now)
+            if number in types.OF_TASK:
+                event.pid = _pid(line.body)
+        event.is_printk |= line.is_printk
         event.has_call |= number == types.SYSCALL
         event.records.append(record)
         event.lines.append(text)
         event.last = now
         self.open_records += 1
         self._bytes += len(text) + RECORD_SIZE
-        if number == types.PROCTITLE:
+        if number == types.PROCTITLE and not first:
             self._end(key, None)
         elif len(event.records) >= MAX_RECORDS:
             self._end(key, EVICTED)
@@ -128,12 +146,12 @@ class Events:
         return first
 
     def end(self, key: bytes) -> None:
-        """Take an EOE."""
+        """End an event at its EOE."""
         if key in self._open:
             self._end(key, None)
 
     def expire(self, now: float) -> None:
-        """End the events of which nothing came for the idle time."""
+        """End the events without a new record during the idle time."""
         limit = now - self._idle
         for key in [key for key, event in self._open.items() if event.last <= limit]:
             self._end(key, TIMEOUT)
@@ -147,7 +165,22 @@ class Events:
         event = self._open.pop(key)
         self.open_records -= len(event.records)
         self._bytes -= sum(map(len, event.lines)) + len(event.lines) * RECORD_SIZE
-        self._done(event.identity, event.records, reason)
+        self._done(event.identity, event.records, reason, event.is_printk)
+
+
+def _is_another(event: Event, number: int, body: bytes) -> bool:
+    """Whether a record begins another event with the same identity."""
+    if event.has_call:
+        return number == types.SYSCALL
+    if event.pid is None or number not in types.OF_TASK:
+        return False
+    return _pid(body) not in (None, event.pid)
+
+
+def _pid(body: bytes) -> bytes | None:
+    """Give the digits of a record's first ` pid=`."""
+    match = _PID.search(body)
+    return None if match is None else match[1]
 
 
 def _identity(line: Line) -> Identity:

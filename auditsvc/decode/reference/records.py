@@ -1,11 +1,11 @@
-"""Records that need joining or taking apart: EXECVE and SOCKADDR.
+"""Records that must be joined or parsed further: EXECVE and SOCKADDR.
 
-EXECVE: the kernel (audit_log_execve_info) starts a new record near 7500 bytes, and
-a long argument comes in pieces: `aN_len=`, in bytes or in the hex digits it takes, and
+EXECVE: the kernel (audit_log_execve_info) begins a new record after about 7500 bytes, and
+splits a long argument into pieces: `aN_len=` (the number of bytes, or of hex digits), and
 then `aN[0]=`, `aN[1]=` ...
 
-SOCKADDR: `saddr=` is the hex of a struct sockaddr as the syscall passed it, in the
-machine's own byte order where the structure is.
+SOCKADDR: `saddr=` is the hex of the struct sockaddr of the system call; its fields are in
+the machine's byte order, except those in network byte order.
 """
 
 from __future__ import annotations
@@ -24,65 +24,65 @@ if TYPE_CHECKING:
 _PIECE: Final = re.compile(rb"a([0-9]{1,9})(?:\[([0-9]{1,9})\])?")
 _PIECE_MASK: Final = (1 << 32) - 1
 _MOST_PIECES: Final = 700_000
-"""An execve takes no more arguments: 6 MiB of them, of a pointer and a NUL each (exec.c)."""
+"""The most arguments of an execve: 6 MiB, with a pointer and a NUL for each (exec.c)."""
 _LENGTH: Final = re.compile(rb"a([0-9]{1,9})_len")
 _HEX: Final = re.compile(rb"(?:[0-9A-Fa-f]{2})+")
 
 
 class Arguments(NamedTuple):
-    """What EXECVE records say: the arguments that came, in order, and whether all did."""
+    """The arguments in EXECVE records, in order, and whether all are present."""
 
     values: list[bytes]
-    whole: bool
+    complete: bool
 
 
 def join_arguments(fields: Iterable[Field]) -> Arguments:
     """Join the fields of the EXECVE records of one event.
 
-    Whole means: argc arguments, numbered from 0 without a hole, each of its
-    pieces there, and as many bytes or hex digits as `aN_len=` says. Holes are
-    closed up, so that no number in a damaged record can make a long list of
-    nothing; whoever needs the numbers keeps the records.
+    Complete means: argc arguments, numbered from 0 without a gap, with all their pieces, and
+    as many bytes or hex digits as `aN_len=` says. Missing arguments are left out, so that a
+    number in a damaged record cannot make a long empty list; the numbers can be found in
+    the records, which are kept then.
     """
-    places = array("Q")  # number and piece, 32 bits each
+    positions = array("Q")  # number and piece, 32 bits each
     pieces: list[bytes] = []
     lengths: dict[int, int | None] = {}
     argc = None
-    whole = True
+    complete = True
     for name, value in fields:
         if match := _PIECE.fullmatch(name):
             if len(pieces) < _MOST_PIECES:
-                places.append(int(match[1]) << 32 | int(match[2] or 0))
+                positions.append(int(match[1]) << 32 | int(match[2] or 0))
                 pieces.append(value or b"")
-                whole &= value is not None
+                complete &= value is not None
             else:
-                whole = False
+                complete = False
         elif match := _LENGTH.fullmatch(name):
             lengths[int(match[1])] = to_int(value)
         elif name == b"argc" and argc is None:
             argc = to_int(value)
         else:
-            whole = False
+            complete = False
     values: list[bytes] = []
-    for number, argument, fits in _grouped(places, pieces):
-        whole &= fits and number == len(values)
+    for number, argument, fits in _grouped(positions, pieces):
+        complete &= fits and number == len(values)
         value = argument[0] if len(argument) == 1 else b"".join(argument)
         if number in lengths:
-            whole &= lengths[number] in (len(value), 2 * len(value))
+            complete &= lengths[number] in (len(value), 2 * len(value))
         values.append(value)
-    return Arguments(values, whole and argc == len(values))
+    return Arguments(values, complete and argc == len(values))
 
 
-def _grouped(places: array[int], pieces: list[bytes]) -> Iterator[tuple[int, list[bytes], bool]]:
-    """Give each argument's number and pieces, in order; and whether each piece is there, once."""
-    order: Iterable[int] = range(len(places))
-    if any(one >= other for one, other in pairwise(places)):
-        order = sorted(order, key=places.__getitem__)
-    for number, group in groupby(order, key=lambda at: places[at] >> 32):
+def _grouped(positions: array[int], pieces: list[bytes]) -> Iterator[tuple[int, list[bytes], bool]]:
+    """Give each argument's number and pieces, in order, and whether each piece exists once."""
+    order: Iterable[int] = range(len(positions))
+    if any(one >= other for one, other in pairwise(positions)):
+        order = sorted(order, key=positions.__getitem__)
+    for number, group in groupby(order, key=lambda at: positions[at] >> 32):
         argument: list[bytes] = []
         fits, last = True, -1
         for at in group:
-            piece = places[at] & _PIECE_MASK
+            piece = positions[at] & _PIECE_MASK
             if piece == last:  # the first one counts
                 fits = False
                 continue
@@ -93,7 +93,7 @@ def _grouped(places: array[int], pieces: list[bytes]) -> Iterator[tuple[int, lis
 
 
 class Address(NamedTuple):
-    """A row of the table `address`, as its columns say."""
+    """The columns of the table `address`."""
 
     family: str | None
     address: str | None
@@ -105,7 +105,7 @@ class Address(NamedTuple):
 def parse_address(saddr: bytes, *, little: bool) -> Address:  # noqa: C901 - a case a family
     """Read the hex of a struct sockaddr; `little` is the machine's byte order.
 
-    One that is not hex, or too short for its family, has no family and all in `saddr`.
+    If it is not hex, or too short for its family, only `saddr` has a value.
     Sources: unix(7), ip(7), ipv6(7), netlink(7), packet(7), vsock(7).
     """
     shown = to_text(saddr)[0]
@@ -144,7 +144,7 @@ def parse_address(saddr: bytes, *, little: bool) -> Address:  # noqa: C901 - a c
 
 
 def _unix_path(name: bytes) -> str | None:
-    """Show a unix name: a path ends at NUL, an abstract name begins with @, none is None."""
+    """Show a unix name: a path ends at NUL, an abstract name begins with @; None if empty."""
     if not name:
         return None
     if name[0]:
@@ -154,7 +154,7 @@ def _unix_path(name: bytes) -> str | None:
 
 
 def _ipv6(packed: bytes) -> str:
-    """Show an address as RFC 5952 does, IPv4-mapped ones with their IPv4 part."""
+    """Write an address as in RFC 5952, an IPv4-mapped one with its IPv4 part."""
     address = IPv6Address(packed)
     if (mapped := address.ipv4_mapped) is not None:
         return f"::ffff:{mapped}"

@@ -1,18 +1,18 @@
-"""Events -> rows of the star schema (`auditsvc.store.schema` names the columns).
+"""Events -> rows of the star schema (`auditsvc.store.schema` has the columns).
 
-An event with a SYSCALL is a row of `syscall`, any other a row of `event`, made of its
-URINGOP or else of its first record. All further records are rows of `path`,
-`sockaddr` and `exec`, the text of the context (CWD, PROCTITLE), or rows of `record`.
+An event with a SYSCALL is a row of `syscall`, any other a row of `event`, made from its
+URINGOP or else from its first record. Its other records are rows of `path`, `sockaddr`
+and `exec`, texts of the context (CWD, PROCTITLE), or rows of `record`.
 
-* A CWD or PROCTITLE that is not its one field, every CWD after the first, and a
-  SOCKADDR with more than its address, are (also) a `record`.
-* EXECVE records that do not hold all arguments give what came, are kept as `record`
-  rows too, and make the event TRUNCATED.
+* A CWD or PROCTITLE with other fields, every CWD after the first, and a SOCKADDR with
+  more than its address, are (also) a `record`.
+* EXECVE records without all arguments give the arguments that are present, are kept as
+  `record` rows too, and make the event TRUNCATED.
 * A SYSCALL without arch, syscall, a0 to a3 or items makes an `event`.
 
-What an event without SYSCALL and URINGOP is: ORPHAN, if it has records that only come
-after one of those, or if the kernel ended it as it ends those (EOE); else COMPLETE,
-for nothing tells that more should have come.
+The state of an event without SYSCALL and URINGOP: ORPHAN, if it has records that only
+follow one of those, or if it ended as those do (EOE); otherwise COMPLETE, as there is no
+sign that records are missing.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ Record = tuple[int, bytes]
 """A record of an event: its type and its body."""
 
 _PATH: Final = re.compile(rb"item=([0-9]{1,9}) (.*)", re.DOTALL)
-_SADDR: Final = re.compile(rb"saddr=([^ \x1d]*)(?:\x1dSADDR=[^\x1d]*)?", re.DOTALL)
+_SADDR: Final = re.compile(rb"saddr=([^ \x1d]*)")
 # __AUDIT_ARCH_LE of linux/audit.h.
 LITTLE_ENDIAN: Final = 0x40000000
 _EVENT_COLUMNS: Final = (b"pid", b"uid", b"auid", b"ses")
 
 
 class Identity(NamedTuple):
-    """What all records of an event share; `node` is None where the line names none."""
+    """The values that all records of an event share; `node` is None if the line has none."""
 
     node: bytes | None
     second: int
@@ -50,9 +50,21 @@ class Identity(NamedTuple):
     serial: int
 
 
-def _is_sole(body: bytes, start: bytes) -> bool:
-    """Tell whether a record is one field and nothing else."""
+def _is_single_field(body: bytes, start: bytes) -> bool:
+    """Whether a record is a single field."""
     return body.startswith(start) and b" " not in body and b"\x1d" not in body
+
+
+def _address(body: bytes) -> tuple[bytes, bool]:
+    """Give the hex of a SOCKADDR, and whether it has nothing else but auditd's interpretation."""
+    match = _SADDR.match(body)
+    assert match is not None
+    saddr, glued, _ = match[1].partition(b"SADDR={")
+    if glued:
+        return saddr.removesuffix(b"#035"), b"\x1d" not in body
+    rest = body[match.end() :]
+    is_all = not rest or (rest.startswith(b"\x1dSADDR=") and b"\x1d" not in rest[1:])
+    return match[1], is_all
 
 
 def _first(fields: Iterable[Field], name: bytes) -> bytes | None:
@@ -65,7 +77,7 @@ def _paths(records: Iterable[Record]) -> int:
 
 def _is_orphan(records: Sequence[Record], reason: int | None) -> bool:
     first = records[0][0]
-    if reason is None and not (types.is_user(first) or first in types.ALONE):
+    if reason is None and not (types.is_user(first) or first in types.SINGLE):
         return True
     return first in types.CONTEXTS or any(number in types.DEPENDENT for number, _ in records)
 
@@ -73,8 +85,9 @@ def _is_orphan(records: Sequence[Record], reason: int | None) -> bool:
 class Rows:
     """Collects the rows of events."""
 
-    def __init__(self, dimensions: Dimensions) -> None:
+    def __init__(self, dimensions: Dimensions, *, trust_kernel_log: bool = False) -> None:
         self._dimensions = dimensions
+        self._trust_kernel_log = trust_kernel_log
         self._new_batch()
 
     def _new_batch(self) -> None:
@@ -86,16 +99,17 @@ class Rows:
         self._paths: list[Row] = []
         self._sockaddrs: list[Row] = []
         self._records: list[Row] = []
+        self._claimed: list[int] = []
 
     @property
     def held(self) -> int:
-        """About how many bytes the rows hold that nobody took."""
+        """Approximate size in bytes of the rows that were not taken yet."""
         events = len(self._syscalls) + len(self._events)
         children = map(len, (self._execs, self._paths, self._sockaddrs, self._records))
         return events * EVENT_SIZE + sum(children) * CHILD_SIZE + self._dimensions.held
 
     def take(self) -> Batch:
-        """Hand over the rows made since the last call; tables without rows are left out."""
+        """Give the rows made since the last call; tables without rows are left out."""
         facts = {
             "syscall": self._syscalls,
             "exec": self._execs,
@@ -105,8 +119,8 @@ class Rows:
             "record": self._records,
         }
         weights = {"syscall": self._syscall_weights, "event": self._event_weights}
-        batch = Batch(dict(self._dimensions.made), Facts(facts, weights))
-        self._dimensions.made.clear()
+        batch = Batch(dict(self._dimensions.rows), Facts(facts, weights, self._claimed))
+        self._dimensions.rows.clear()
         self._dimensions.held = 0
         self._new_batch()
         return batch
@@ -114,8 +128,8 @@ class Rows:
     def add(self, identity: Identity, records: Sequence[Record], reason: int | None) -> None:
         """Make the rows of an event.
 
-        `reason` is None where the event ended properly, else the state it has,
-        unless it looks complete all the same: as many PATH records as items= says.
+        `reason` is None if the event ended properly, else its state, unless it is complete
+        anyway: it has as many PATH records as items= says.
         """
         for position, (number, body) in enumerate(records):
             if number == types.SYSCALL:
@@ -127,6 +141,15 @@ class Rows:
                 self.syscall(identity, call, others, reason)
                 return
         self._event(identity, records, reason)
+
+    def claim(self, identity: Identity) -> None:
+        """Note that an event was read from lines as the kernel prints them."""
+        if not self._trust_kernel_log:
+            self._claimed.append(self._event_id(identity))
+
+    def _event_id(self, identity: Identity) -> int:
+        host = self._dimensions.host(identity.node)
+        return identity.second << SERIAL_BITS | (identity.serial + host) & SERIAL_MASK
 
     def syscall(
         self, identity: Identity, call: Call, others: Sequence[Record], reason: int | None
@@ -141,8 +164,8 @@ class Rows:
             state = NO_EXIT if success is None or code is None else COMPLETE
         cwd = title = None
         if others:
-            cwd, title, whole = self._others(event, others, arch)
-            if not whole and state <= NO_EXIT:
+            cwd, title, complete = self._others(event, others, arch)
+            if not complete and state <= NO_EXIT:
                 state = TRUNCATED
         context = self._dimensions.context(host, arch, rest, cwd, title)
         self._syscalls.append(
@@ -153,32 +176,36 @@ class Rows:
     def _others(
         self, event: int, records: Sequence[Record], arch: int
     ) -> tuple[bytes | None, bytes | None, bool]:
-        """Take the records beside a SYSCALL: bodies of CWD and PROCTITLE; is EXECVE whole."""
+        """Read the other records of a SYSCALL; gives CWD, PROCTITLE, and if EXECVE is complete."""
         cwd = title = None
         arguments: list[bytes] = []
         further: list[Record] = []
         for record in records:
             number, body = record
-            if number == types.PROCTITLE and title is None and _is_sole(body, b"proctitle="):
+            if (
+                number == types.PROCTITLE
+                and title is None
+                and _is_single_field(body, b"proctitle=")
+            ):
                 title = body
-            elif number == types.CWD and cwd is None and _is_sole(body, b"cwd="):
+            elif number == types.CWD and cwd is None and _is_single_field(body, b"cwd="):
                 cwd = body
             elif number == types.EXECVE:
                 arguments.append(body)
             else:
                 further.append(record)
-        whole = True
+        complete = True
         if arguments:
-            argv, whole = self._dimensions.argv(tuple(arguments))
+            argv, complete = self._dimensions.argv(tuple(arguments))
             self._execs.append((event, argv))
-            if not whole:
+            if not complete:
                 further += [(types.EXECVE, body) for body in arguments]
         if further:
             self._children(event, further, little=arch & LITTLE_ENDIAN != 0)
-        return cwd, title, whole
+        return cwd, title, complete
 
     def _event(self, identity: Identity, records: Sequence[Record], reason: int | None) -> None:
-        """Make the rows of an event without a SYSCALL that could be read."""
+        """Make the rows of an event without a readable SYSCALL."""
         node, second, ms, serial = identity
         host = self._dimensions.host(node)
         event = second << SERIAL_BITS | (serial + host) & SERIAL_MASK
@@ -214,11 +241,12 @@ class Rows:
                 self._paths.append((event, paths, item, self._dimensions.file(rest)))
                 paths += 1
                 continue
-            if number == types.SOCKADDR and (match := _SADDR.match(body)):
-                address = self._dimensions.address(match[1], little=little)
+            if number == types.SOCKADDR and body.startswith(b"saddr="):
+                saddr, is_all = _address(body)
+                address = self._dimensions.address(saddr, little=little)
                 self._sockaddrs.append((event, addresses, address))
                 addresses += 1
-                if match.end() == len(body):
+                if is_all:
                     continue
             seq = seen.get(number, 0)
             seen[number] = seq + 1

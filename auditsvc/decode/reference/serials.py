@@ -1,13 +1,13 @@
 """Counts the serials of one host that were not seen, in fixed memory.
 
-The kernel takes a serial for every event, so one that never comes may be a loss
-(kernel/audit.c, audit_serial). What is counted:
+The kernel uses a serial for every event, so a missing one may be a loss (kernel/audit.c,
+audit_serial). The count is:
 
-    gap = how far the highest serial has gone - the serials seen on that way
+    gap = increase of the highest serial - serials seen in that range
 
-A late serial takes itself off the gap again if it is at most `WINDOW` behind and was
-not seen before. Serials wrap at 2^32. One that is far behind while its time is ahead
-of all that was seen tells of a reboot: counting begins anew there.
+A late serial reduces the gap again if it is at most `WINDOW` behind and was not seen
+before. Serials wrap at 2^32. A serial that is far behind, with a time after all others,
+is a sign of a reboot: counting starts again there.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _WRAP: Final = (1 << 32) - 1
 _HALF: Final = 1 << 31
 _NONE: Final = array("I", (slot ^ 1 for slot in range(WINDOW)))
 _FAR: Final = 1 << 10
-"""An event that is this late was stamped, at its entry, before others that came already."""
+"""A serial up to this far behind is a late event: serials are given at entry, records at exit."""
 
 
 class Serials:
@@ -33,7 +33,7 @@ class Serials:
         self.highest = highest
         self.when = when
         self._span = 0
-        # A slot that holds its own serial was seen; slots begin with another's.
+        # A slot with its own serial was seen; at the start, slots have another serial.
         self._seen = _NONE[:]
         self._seen[highest & _MASK] = highest
 
@@ -74,7 +74,7 @@ class Serials:
                 self._seen[serial & _MASK] = serial
 
     def see(self, serial: int, when: int) -> int:
-        """Take an event's serial and time (milliseconds); give the change of the gap."""
+        """Add an event's serial and time (milliseconds); give the change of the gap."""
         ahead = (serial - self.highest) & _WRAP
         slot = serial & _MASK
         if 0 < ahead < _HALF:

@@ -1,8 +1,8 @@
-"""Numbers of record types for names, also of those that no table knows.
+"""Numbers of record types by name, also of unknown types.
 
-Names become numbers through `auditsvc.tables.names`. A type that has no number there
-gets one of its own, negative and made of its name, so that every decoder on every
-host gives it the same; `TypeTable.unknown` says which rows of `record_type` that needs.
+Names become numbers through `auditsvc.tables.names`. A type that has no number there gets
+a negative one, a hash of its name, so that every decoder on every host gives it the same
+number; `TypeTable.unknown` has the rows of `record_type` for these.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _INT32: Final = 1 << 31
 
 
 class TypeTable:
-    """Numbers of record types, and the names that nobody else knows."""
+    """Numbers of record types, and the names of unknown types."""
 
     def __init__(self) -> None:
         self._numbers: dict[bytes, int] = {}

@@ -1,1 +1,1 @@
-"""Reading a store: SQL, whole events, the feed of what arrived, questions of other rooms."""
+"""Reading a store: SQL, events with all records, the feed of new events, fixed queries."""

@@ -1,9 +1,9 @@
-"""Whole events, as the views show them, gathered by their ids.
+"""Events with all their records, as the views show them, read by their ids.
 
-Most of an event is the same from event to event: who made a call, by which program, on
-which file. Those are dimensions, which never change, so each is read once and its row is
-shared by all events that have it (`Row`); of an event itself only the numbers are read.
-A test holds what comes of it against the views.
+Much of an event is the same in many events: who made a call, with which program, on which
+file. These are dimensions, which never change, so each is read once and its row is shared by
+all events that have it (`Row`); of the event itself only numbers are read. A test compares
+the result with the views.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ if TYPE_CHECKING:
 
 _UNSIGNED: Final = (1 << 64) - 1
 _STATES: Final = {COMPLETE: "complete", NO_EXIT: "no_exit"}
-_MOST: Final = 8192  # rows of a kind that are kept
+_MOST: Final = 8192  # rows of each kind that are cached
 
 
 class Row(dict[str, Any]):
-    """A row that many events share, never changed: so it is a key by what it is, not says."""
+    """A row that many events share; it is never changed, so it is hashed by identity."""
 
     __hash__ = object.__hash__  # type: ignore[assignment]
 
 
 class Call(NamedTuple):
-    """A system call: the columns of `syscalls` that are its own, as the store has them."""
+    """A system call: the columns of `syscalls` that are not shared, as the store has them."""
 
     id: int
     ms: int
@@ -89,7 +89,7 @@ _OWN: Final = frozenset(
 
 @dataclass(slots=True)
 class Event:
-    """One event: a system call or a row of `events`, and what hangs on it.
+    """One event: a system call or a row of `events`, with its other rows.
 
     The values are alike on every database: `time` is text (UTC, to the
     millisecond), `success` 1, 0 or None, `argv` a list and `fields` a dict.
@@ -127,7 +127,7 @@ class _File(NamedTuple):
 
 
 class Known:
-    """Shared rows that were read already; the caller's to keep for the next time."""
+    """Cache of shared rows; the caller keeps it for the next call."""
 
     def __init__(self) -> None:
         self.contexts: dict[int, _Context] = {}
@@ -140,7 +140,7 @@ class Known:
         """By id: its columns of `sockaddrs`, and its row of `records` where it comes first."""
 
     def trim(self) -> None:
-        """Forget what has become too much."""
+        """Empty caches that are too large."""
         kinds: tuple[dict[Any, Any], ...] = (
             *(self.contexts, self.names, self.files, self.paths),
             *(self.extras, self.addresses),
@@ -153,7 +153,7 @@ class Known:
 def whole_events(
     connection: Connection, ids: Sequence[int], known: Known | None = None
 ) -> list[Event]:
-    """Read the events with these ids, in the order of the ids that were given."""
+    """Read the events with these ids, in the order of `ids`."""
     known = known or Known()
     known.trim()
     events = {each: Event(each) for each in ids}
@@ -302,7 +302,7 @@ def second_text(second: int) -> str:
 
 
 def _rows(connection: Connection, view: str, ids: Iterable[int]) -> Iterator[dict[str, Any]]:
-    # Numbers alone are put into the text; as parameters they would take longer than the rows.
+    # Only numbers are put into the text; as parameters they would take longer than the rows.
     found = connection.exec_driver_sql(
         f"SELECT * FROM {view} WHERE event_id IN ({_list(ids)})"  # noqa: S608
     )
@@ -333,7 +333,7 @@ def _plain_json(value: Any) -> Any:
     return json.loads(value) if isinstance(value, str) else value
 
 
-# What databases show in different ways.
+# Values that the databases give in different forms.
 _PLAIN: Final = {
     "time": _plain_time,
     "success": _plain_truth,

@@ -1,14 +1,13 @@
-"""What arrives in the store, for one reader, each event exactly once.
+"""New events of the store for one reader, each exactly once.
 
     feed = Feed(store, "journal")
     part = feed.ids(Selection(), limit=500)
     for event in feed.fetch(part.ids): ...
     feed.save(part.end, note)
 
-What must hold: a reader that saves the end of what it has dealt with sees every
-event that arrived after it was registered once, in the order of arrival, whatever
-the events' own times are. An event that is completed later by a late record does not
-come again.
+Invariant: a reader that saves its position after processing gets every event that arrived
+after its registration once, in the order of arrival, whatever the times of the events are.
+An event that a late record completes is not given again.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ if TYPE_CHECKING:
     from auditsvc.store import Store
     from auditsvc.store.read.selection import Selection, Within
 
-_ROWS: Final = 500  # arrivals that one look takes
+_ROWS: Final = 500  # arrivals that are read at once
 
 
 class Position(NamedTuple):
@@ -44,12 +43,12 @@ class Position(NamedTuple):
 
 
 class Slice(NamedTuple):
-    """Ids of selected events, in the order of arrival, and the position behind them."""
+    """Ids of selected events, in the order of arrival, and the position after them."""
 
     ids: list[int]
     end: Position
     more: bool
-    """Whether something lies behind `end` already."""
+    """Whether there are arrivals after `end` already."""
 
 
 class _Arrival(NamedTuple):
@@ -78,7 +77,7 @@ class Feed:
                 return Position(row.seq, row.event), row.note
             seq, _ = arrivals.last(connection)
             if connection.execute(select(consumer.c.name).limit(1)).first() is None:
-                # Nobody read, so nothing was noted: from here on all of it is.
+                # Without readers nothing was recorded; from here on all arrivals are.
                 highest = arrivals.highest_stored(connection)
                 connection.execute(delete(arrival))
                 seq += 1
@@ -105,12 +104,12 @@ class Feed:
         return Slice(found, position, more=len(rows) == _ROWS)
 
     def fetch(self, ids: Sequence[int]) -> list[Event]:
-        """Read whole events, in the order of `ids`."""
+        """Read events with all their records, in the order of `ids`."""
         with reading(self._database) as connection:
             return whole_events(connection, ids, self._known)
 
     def save(self, position: Position, note: str = "") -> None:
-        """Remember that all before `position` was dealt with; `note` is the reader's own."""
+        """Save `position`: all events before it are processed; `note` is the reader's own."""
         with self._database.begin(alone=False) as connection:
             moved = connection.execute(
                 update(consumer)
@@ -130,7 +129,7 @@ class Feed:
         self.position, self.note = position, note
 
     def unregister(self) -> None:
-        """Forget this reader; the store need not note arrivals for it any more."""
+        """Remove this reader; the store no longer records arrivals for it."""
         with self._database.begin(alone=True) as connection:
             connection.execute(delete(consumer).where(consumer.c.name == self._name))
             if connection.execute(select(consumer.c.name).limit(1)).first() is None:
@@ -211,7 +210,7 @@ def _between(low: int, high: int) -> Within:
 def _ask(connection: Connection, selection: Selection, within: Within, limit: int) -> list[int]:
     """Give the lowest selected ids within."""
     found = [each for (each,) in connection.execute(selection.calls(within).limit(limit)).all()]
-    if len(found) == limit:  # what lies behind them is none of the lowest
+    if len(found) == limit:  # ids after these are not among the lowest
         calls, last = within, found[-1]
 
         def within(column: ColumnElement[int]) -> ColumnElement[bool]:
@@ -224,7 +223,7 @@ def _ask(connection: Connection, selection: Selection, within: Within, limit: in
 
 
 def _batch(row: _Arrival) -> tuple[int, ...]:
-    """Single events are asked for together, a range by itself."""
+    """Group arrivals for reading: single events together, each range alone."""
     return (row.seq,) if row.low != row.high else (-1,)
 
 

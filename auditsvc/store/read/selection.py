@@ -1,4 +1,4 @@
-"""Which events a reader of the store wants, as conditions on its tables."""
+"""The events that a reader selects, as conditions on the tables."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ EVERY_TYPE: Final = "*"
 
 
 class Process(NamedTuple):
-    """A process that shall not be seen: its pid means it alone from one event id to another."""
+    """An excluded process; its pid is valid from one event id to another."""
 
     host: str
     pid: int
@@ -42,7 +42,7 @@ class Process(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Every part that is given must hold; an empty one lets all pass.
+    """All given parts must hold; an empty part selects everything.
 
     System calls: `keys` one of which the call must carry, `exclude_keys` that do not
     count as a key, `keyed` whether it must carry a key at all, `syscalls` by name,

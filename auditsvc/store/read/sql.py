@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Final
 
 from auditsvc.errors import QueryError
 from auditsvc.store.databases import parse_url
+from auditsvc.store.read.limits import NO_LIMITS, Limits
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,15 +32,17 @@ _MODULES: Final = {"sqlite": "sqlite", "postgresql": "postgres"}
 
 
 @contextmanager
-def run_query(url: str, sql: str) -> Iterator[Result]:
+def run_query(url: str, sql: str, limits: Limits = NO_LIMITS) -> Iterator[Result]:
     """Run one statement and give its rows; QueryError says in one line what is wrong with it.
 
-    StoreError if the store cannot be reached or is not there.
+    So it does of a statement that takes longer than `limits` lets it. Who does not fetch the
+    rows in time has to end that himself (`auditsvc.host.signals.alarm`). StoreError if the store
+    cannot be reached or is not there.
     """
     parsed = parse_url(url)
     if not sql.strip().rstrip(";").strip():
         raise QueryError("the SQL is empty", "try: SELECT * FROM syscalls LIMIT 10")
     # Only the driver in use is loaded (`auditsvc.store.databases`).
     run = import_module(f"auditsvc.store.read.sql_{_MODULES[parsed.get_backend_name()]}").run
-    with run(parsed, sql) as result:
+    with run(parsed, sql, limits) as result:
         yield result

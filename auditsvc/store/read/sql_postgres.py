@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
@@ -20,8 +21,11 @@ if TYPE_CHECKING:
     from sqlalchemy import URL
 
     from auditsvc.decode.batch import Row
+    from auditsvc.store.read.limits import Limits
 
 _FETCH: Final = 2000  # rows that PostgreSQL sends at a time
+_SORTS: Final = 8
+"""Sorts and hash tables at one time, to which a question's memory is given out."""
 _SESSION: Final = {
     "connect_timeout": "10",
     "application_name": "auditsvc query",
@@ -31,29 +35,49 @@ _SESSION: Final = {
 
 
 @contextmanager
-def run(url: URL, sql: str) -> Iterator[Result]:
+def run(url: URL, sql: str, limits: Limits) -> Iterator[Result]:
     """Run it; see `auditsvc.store.read.sql.run_query`."""
     database = Postgres(url)
     arguments = {**url.translate_connect_args(username="user", database="dbname"), **url.query}
     try:
         database.prepare(create=False)
-        connection = psycopg.connect(make_conninfo("", **arguments, **_SESSION))
+        session = _SESSION | {"options": f"{_SESSION['options']}{_options(limits)}"}
+        connection = psycopg.connect(make_conninfo("", **arguments, **session))
     except psycopg.Error as error:
         raise database.explain(error) from error
     finally:
         database.engine.dispose()
+    deadline = limits.deadline()
     try:
         connection.read_only = True
         take_values(connection)
         connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
         with _cursor(connection, sql) as (columns, rows):
-            yield Result(columns, rows)
+            yield Result(columns, limits.within(rows, deadline))
     except psycopg.Error as error:
+        if time.monotonic() > deadline:
+            raise limits.late() from error
         raise QueryError(*_describe_postgres(error)) from error
     except UnicodeError as error:
         raise QueryError(f"the SQL cannot be sent: {error}", "write it in UTF-8") from error
     finally:
         connection.close()
+
+
+def _options(limits: Limits) -> str:
+    """Have the server end what takes too long, even if we hang; and bound what one sort takes.
+
+    What a statement takes of the disk only a superuser can bound: ALTER ROLE ... SET
+    temp_file_limit.
+    """
+    milliseconds = max(1, int(limits.seconds * 1000))
+    settings = {}
+    if limits.seconds:
+        settings["statement_timeout"] = milliseconds
+        settings["idle_in_transaction_session_timeout"] = milliseconds
+    if limits.memory:
+        settings["work_mem"] = max(64, limits.memory // _SORTS // 1024)
+    return "".join(f" -c {name}={value}" for name, value in settings.items())
 
 
 @contextmanager

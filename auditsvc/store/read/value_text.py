@@ -1,8 +1,8 @@
-"""Values that a database gives, as text and as JSON.
+"""Values of a database, as text and as JSON.
 
-In goes any value of SQLite's or psycopg's; out comes text for a cell, or JSON that every
-reader takes (RFC 8259). No value raises. What JSON has no number for is written as
-PostgreSQL's to_json does: "NaN", "Infinity", "-Infinity". Times are UTC, bytes hex.
+In: any value of SQLite's or psycopg's. Out: text for a cell, or JSON that every parser
+accepts (RFC 8259). No value raises an error. Numbers that JSON does not have are written as
+by PostgreSQL's to_json: "NaN", "Infinity", "-Infinity". Times are UTC, bytes hex.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _STRING: Final = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"')
 
 
 def as_text(value: object) -> str:
-    """Write a value as text; NULL as the empty one."""
+    """Write a value as text; NULL as empty text."""
     if value is None:
         return ""
     if isinstance(value, str):

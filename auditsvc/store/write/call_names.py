@@ -1,8 +1,8 @@
-"""Names for every machine and call that is stored.
+"""Names for every stored machine and call.
 
-Every arch has a row in `arch_name` and every pair of arch and number one in
-`syscall_name`, by its number where it has no name: so the views can compare
-names directly, and the index on them serves.
+Every arch has a row in `arch_name`, and every pair of arch and number one in `syscall_name`,
+with its number if it has no name: so the views can compare names directly and use the
+index on them.
 """
 
 from __future__ import annotations
@@ -26,28 +26,28 @@ _ARCH: Final = schema.context.columns.keys().index("arch")
 
 
 class CallNames:
-    """Sees that what a batch calls has a name, at the cost of one set a batch."""
+    """Makes sure that the calls of a batch have names, at the cost of one set for each batch."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self.forget()
 
     def forget(self) -> None:
-        """Know nothing: a transaction was rolled back."""
+        """Empty the caches after a transaction was rolled back."""
         self._arches: set[int] | None = None
         self._everywhere: set[int] | None = None  # numbers that have a name on every arch seen
         self._pairs: set[tuple[int, int]] = set()  # (context, number) that have one
 
     def write(self, connection: Connection, batch: Batch) -> None:
-        """Insert what lacks; the batch's contexts must be there."""
+        """Insert the missing names; the batch's contexts must be stored before."""
         self._name_arches(connection, batch)
         odd = batch.facts.numbers() - (self._everywhere or set())
         if odd and (pairs := batch.facts.pairs(odd) - self._pairs):
             self._name_pairs(connection, pairs)
 
     def _name_arches(self, connection: Connection, batch: Batch) -> None:
-        if batch.whole:
-            arches = batch.whole.integers("context", _ARCH)
+        if batch.packed:
+            arches = batch.packed.integers("context", _ARCH)
         else:
             contexts = batch.dimensions.get("context", ())
             arches = {arch for row in contexts if isinstance(arch := row[_ARCH], int)}

@@ -1,10 +1,9 @@
-"""Dimension rows: written once, and never one id for two contents.
+"""Writes dimension rows once, and never uses one id for two contents.
 
-An id is a hash of the content, so a row whose id is there is, nearly always,
-there already. That is checked: an id which stands for other content ends the
-transaction with ClashError, and the caller pins the row to the free id that the
-error names. So nobody who can choose two contents with one hash (and finds the
-secret to compute it) can make the harmless one stand for the other.
+An id is a hash of the content, so a row whose id is stored is, nearly always, the same row.
+That is checked: an id that is used for other content ends the transaction with ClashError,
+and the caller pins the row to the free id in the error. So somebody who finds two contents
+with one hash (and the secret to compute it) cannot replace one by the other.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ _CACHE_ROWS: Final = 200_000
 
 
 class DimensionWriter:
-    """Writes dimension rows, and remembers some that are known to stand."""
+    """Writes dimension rows, and caches which ones are known to be stored."""
 
     def __init__(self, database: Database, secret: bytes) -> None:
         self._database = database
@@ -38,13 +37,13 @@ class DimensionWriter:
         self._new: list[int] = []
 
     def write(self, connection: Connection, batch: Batch) -> None:
-        """Insert what is not there; ClashError if an id stands for other content."""
+        """Insert rows that are not stored yet; ClashError if an id is used for other content."""
         self._new = []
         dimensions = batch.dimensions
         for table in DIMENSIONS:
             if table.name not in dimensions:
                 continue
-            if batch.whole and self._database.insert_new(connection, table, batch.whole):
+            if batch.packed and self._database.insert_new(connection, table, batch.packed):
                 continue
             if pins := self._write_table(connection, table, dimensions[table.name]):
                 # At once: ids of this table are the content of those that follow.
@@ -63,7 +62,7 @@ class DimensionWriter:
         return []
 
     def committed(self) -> None:
-        """Remember what the transaction wrote, now that it is sure."""
+        """Cache the rows that the transaction wrote, after its commit."""
         if len(self._stored) + len(self._new) > _CACHE_ROWS:
             self._stored.clear()
         self._stored.update(self._new[:_CACHE_ROWS])
@@ -92,7 +91,7 @@ class DimensionWriter:
     def _free_id(
         self, connection: Connection, table: Table, content: Row, taken: dict[int, Row]
     ) -> int:
-        """Give the first id of `content` that stands for it already or for nothing."""
+        """Give the first id of `content` that is used for it already, or not used."""
         attempt = 1
         while True:
             candidate = ids.dimension_id(self._secret, table.name, content, attempt)

@@ -147,15 +147,24 @@ class Late:
         None if they are not at hand, or if there are none.
         """
         records = [piece for piece in event.pieces if is_arguments(piece)]
+        if (joined := self._join(records)) is None:
+            return None
+        event.argv, whole = joined
+        if whole:
+            event.keep([piece for piece in event.pieces if not is_arguments(piece)])
+        return whole
+
+    def argv_of(self, records: Sequence[Piece]) -> int | None:
+        """Id of the argument list that EXECVE records make; None if they are not at hand."""
+        joined = self._join(records)
+        return None if joined is None else joined[0]
+
+    def _join(self, records: Sequence[Piece]) -> tuple[int, bool] | None:
         self.load(records)
         found = [self.fields(piece) for piece in records]
         if not found or None in found:
             return None
-        argv, whole = self._made.argv_of(field for fields in found for field in fields or ())
-        event.argv = argv
-        if whole:
-            event.keep([piece for piece in event.pieces if not is_arguments(piece)])
-        return whole
+        return self._made.argv_of(field for fields in found for field in fields or ())
 
     def context(self, row: Sequence[object], columns: dict[int, object]) -> tuple[object, ...]:
         """Give the row of a context with other columns."""

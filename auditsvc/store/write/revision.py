@@ -93,7 +93,9 @@ def difference(seam: Seam) -> Difference:
         old, new = _raw(seam.old, seam.old_origin), _raw(seam.new, seam.new_origin)
         raw_gone = list((Counter(old) - Counter(new)).elements())
         raw_coming = list((Counter(new) - Counter(old)).elements())
-    batch = replace(seam.new, facts=Facts(rows, weights), raw=[], whole=None)
+    batch = replace(
+        seam.new, facts=Facts(rows, weights, seam.new.facts.claimed), raw=[], packed=None
+    )
     return Difference(seam, gone, batch, raw_gone, raw_coming)
 
 

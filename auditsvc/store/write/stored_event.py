@@ -52,6 +52,10 @@ class Event:
     pieces: list[Piece] = field(default_factory=list)
     room: int = 1 << 30
     """How many rows of the child tables it can have, where that is known."""
+    is_unjoined: bool = False
+    """Whether EXECVE records came that are not in its argument list yet."""
+    is_whole: bool = False
+    """Whether it was seen that no argument is missing."""
     _counts: Counter[Piece] | None = None
 
     @property

@@ -1,8 +1,8 @@
-"""A batch and its checkpoint, in one transaction.
+"""Writes a batch and its checkpoint in one transaction.
 
-The fast path inserts and lets the keys tell whether anything was there already;
-only then is the transaction begun again, alone, and `auditsvc.store.write.deduplicate`
-asked where each event belongs. Either everything is stored or nothing.
+The fast path inserts all rows. Only if a key is used already, the transaction is started
+again, exclusively, and `auditsvc.store.write.deduplicate` decides where each event belongs.
+Either everything is stored or nothing.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from auditsvc.decode import ids
 from auditsvc.decode.batch import Facts
 from auditsvc.decode.reference.dimensions import Dimensions
 from auditsvc.errors import StoreError
-from auditsvc.store import arrivals, schema
+from auditsvc.store import arrivals, origins, schema
 from auditsvc.store.database import Contested
 from auditsvc.store.write.call_names import CallNames
 from auditsvc.store.write.deduplicate import Plan, reconcile
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from auditsvc.store.database import Database
     from auditsvc.store.write.revision import Change, RawLine
 
-# Up to this many events in a batch's range of ids are read to see whether one
-# of them has an id of the batch; beyond, each id is looked up.
+# Up to this many events in a batch's range of ids are read to check whether one of them
+# has an id of the batch; with more, each id is looked up.
 _RANGE_SHARE: Final = 8
 _AT_ONCE: Final = 500
 """Sources that are looked up by one statement."""
@@ -42,7 +42,7 @@ _MOST: Final = 1 << 61
 """No count and no place is larger; the columns take four times that."""
 
 
-# A source's ledger has these from the start: no loss is said as a zero, not left out.
+# A source's ledger has these from the start, so that no loss is shown as zero.
 _ALWAYS_SHOWN: Final = (
     "received",
     "stored",
@@ -56,6 +56,10 @@ _ALWAYS_SHOWN: Final = (
 )
 
 
+_OWN_LOSS: Final = frozenset(("kernel_lost", "spool_lost"))
+"""Told by DAEMON_ERR lines; of a spool alone are they believed."""
+
+
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
     """How far a source was read: in which file, bytes of it, and the decoder's `pending`."""
@@ -67,7 +71,7 @@ class Checkpoint:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One input of the store, and where to go on reading it."""
+    """One input of the store, and where to continue reading it."""
 
     id: int
     kind: str
@@ -80,13 +84,13 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class WriteResult:
-    """What became of a batch."""
+    """The result of writing a batch."""
 
     events: int
     """Events that are new in the store."""
 
     duplicates: int
-    """Records that were in the store already."""
+    """Records that were already in the store."""
 
 
 class _Tried(Exception):  # noqa: N818 - no error: it rolls back what was only tried
@@ -94,7 +98,7 @@ class _Tried(Exception):  # noqa: N818 - no error: it rolls back what was only t
 
 
 class _Order(NamedTuple):
-    """What `Store.write` was asked to do."""
+    """The arguments of one `Store.write`."""
 
     before: Source
     after: Source
@@ -104,6 +108,11 @@ class _Order(NamedTuple):
     is_trial: bool
     changes: Sequence[Change]
     seams: Sequence[Difference]
+
+    @property
+    def is_own(self) -> bool:
+        """Whether the source speaks for its host."""
+        return self.before.kind == origins.OWN
 
 
 class Writer:
@@ -131,9 +140,9 @@ class Writer:
         return found
 
     def source(self, kind: str, name: str, *, is_counted: bool = True) -> Source:
-        """Find or make the source of this name, with the checkpoint that stands.
+        """Find or make the source with this name; gives it with its checkpoint.
 
-        One that counts nothing gives no lines: the ledger does not show it.
+        A source that is not counted gives no lines: the ledger does not show it.
         """
         table = schema.source
         find = (table.c.kind == kind) & (table.c.name == name)
@@ -171,8 +180,8 @@ class Writer:
             pending=checkpoint.pending,
             open_records=open_records,
         )
-        if not self._database.takes_whole:
-            batch = replace(batch, whole=None)
+        if not self._database.takes_packed:
+            batch = replace(batch, packed=None)
         revision = revision or Revision()
         seams = [difference(seam) for seam in revision.seams]
         order = _Order(source, after, batch, ledger, origin, is_trial, revision.changes, seams)
@@ -185,7 +194,7 @@ class Writer:
             self._names.forget()
             return WriteResult(0, 0)
         except BaseException:
-            self._names.forget()  # what it knew may have been rolled back
+            self._names.forget()  # the cached rows may have been rolled back
             raise
         self._dimensions.committed()
         self._sources[source_id] = after
@@ -193,7 +202,7 @@ class Writer:
         return result
 
     def _add(self, order: _Order) -> WriteResult:
-        """Insert the batch as it is; Contested if anything of it may be there."""
+        """Insert the batch unchanged; Contested if parts of it may be stored already."""
         batches = [order.batch, *(seam.coming for seam in order.seams)]
         with self._database.begin(alone=False) as connection:
             self._before(connection, order)
@@ -203,6 +212,11 @@ class Writer:
                 self._database.insert_facts(connection, batch)
             result = WriteResult(sum(batch.facts.count for batch in batches) - len(gone), 0)
             self._after(connection, order, result)
+            if order.is_own and origins.touches(connection, order.batch.facts.all_span()):
+                raise Contested
+            if not order.is_own:
+                new = [event for batch in batches for event in batch.facts.ids()]
+                origins.note_foreign(connection, order.before.id, new)
             arrivals.note(
                 connection,
                 lambda: [each for b in batches for each in b.facts.ids() if each not in gone],
@@ -212,19 +226,24 @@ class Writer:
         return result
 
     def _look_and_add(self, order: _Order) -> WriteResult:
-        """Insert what is not there, with all other writers kept out."""
+        """Insert the events that are not stored yet, with all other writers excluded."""
         self._names.forget()
         with self._database.begin(alone=True) as connection:
             self._before(connection, order)
             gone = self._take_out(connection, order.seams)
-            result, new = self._reconcile(connection, order.batch)
+            result, new, confirmed = self._reconcile(connection, order.batch)
             for seam in order.seams:
-                more, added = self._reconcile(connection, seam.coming)
+                more, added, equal = self._reconcile(connection, seam.coming)
                 new += added
+                confirmed += equal
                 known = 0 if seam.seam.is_shown_only else more.duplicates
                 result = WriteResult(result.events + more.events, result.duplicates + known)
             result = replace(result, events=result.events - len(gone))
             self._after(connection, order, result)
+            if order.is_own:
+                origins.note_own(connection, [*new, *confirmed])
+            else:
+                origins.note_foreign(connection, order.before.id, new)
             arrivals.note(connection, lambda: [each for each in new if each not in gone])
             if order.is_trial:
                 raise _Tried
@@ -232,8 +251,8 @@ class Writer:
 
     def _before(self, connection: Connection, order: _Order) -> None:
         """Write what events refer to, and what refers to no event."""
-        if order.batch.whole:
-            self._database.stage(connection, order.batch.whole)
+        if order.batch.packed:
+            self._database.stage(connection, order.batch.packed)
         for batch in (order.batch, *(seam.coming for seam in order.seams)):
             self._dimensions.write(connection, batch)
             self._names.write(connection, batch)
@@ -254,12 +273,16 @@ class Writer:
             self._database.insert_absent(connection, schema.raw, list(dict.fromkeys(rows)))
 
     def _take_out(self, connection: Connection, seams: Sequence[Difference]) -> set[int]:
-        """Take out the rows of before that still stand as they were; gives ids of events."""
+        """Delete the earlier rows that are unchanged; gives the ids of their events.
+
+        Not if a spool has given the same event meanwhile: then it is the spool's.
+        """
 
         def read(table: Table, key: str, values: Iterable[int]) -> Sequence[Row]:
             return self._database.fetch(connection, table, key, values)
 
-        gone = stored_as_they_were([event for seam in seams for event in seam.gone], read)
+        found = stored_as_they_were([event for seam in seams for event in seam.gone], read)
+        gone = [event for event in found if not origins.is_own(connection, event)]
         if gone:
             self._delete(connection, gone)
         raw = [
@@ -277,7 +300,7 @@ class Writer:
             self._database.delete(connection, table, key, events)
 
     def _check_apart(self, connection: Connection, facts: Facts) -> None:
-        """Contested if an id would stand in `syscall` and in `event`: no key tells that."""
+        """Contested if an id would be in both `syscall` and `event`: no key prevents that."""
         events = set(facts.lone_ids())
         if events and (
             facts.has_call(events) or self._fetch_ids(connection, schema.syscall, events)
@@ -297,8 +320,10 @@ class Writer:
         found = self._database.fetch(connection, table, "id", wanted)
         return {row[0] for row in found if isinstance(row[0], int)}
 
-    def _reconcile(self, connection: Connection, batch: Batch) -> tuple[WriteResult, list[int]]:
-        """Write what is not there; gives the ids of the events that are new, too."""
+    def _reconcile(
+        self, connection: Connection, batch: Batch
+    ) -> tuple[WriteResult, list[int], list[int]]:
+        """Write events that are not stored yet; gives the ids of new ones and of equal copies."""
 
         def read(table: Table, key: str, values: Iterable[int]) -> Sequence[Row]:
             return self._database.fetch(connection, table, key, values)
@@ -312,19 +337,26 @@ class Writer:
             return made
 
         def write(made: Dimensions) -> bool:
-            clashing = self._dimensions.write_rows(connection, made.made)
+            clashing = self._dimensions.write_rows(connection, made.rows)
             pins.extend(clashing)
             return not clashing
 
+        claimed = batch.facts.claimed
+
+        def barred(event: int, stored: int) -> bool:
+            return event in claimed and origins.is_own(connection, stored)
+
         added = duplicates = 0
         new: list[int] = []
-        for plan in reconcile(batch.facts, batch.facts.weights, read, make, write):
+        confirmed: list[int] = []
+        for plan in reconcile(batch.facts, batch.facts.weights, read, make, write, barred=barred):
             self._carry_out(connection, plan)
             changed = set(plan.delete)
             new += [event for event in Facts(plan.insert).ids() if event not in changed]
+            confirmed += plan.confirmed
             added += plan.added
             duplicates += plan.duplicates
-        return WriteResult(added, duplicates), new
+        return WriteResult(added, duplicates), new, confirmed
 
     def _carry_out(self, connection: Connection, plan: Plan) -> None:
         if plan.delete:
@@ -334,7 +366,7 @@ class Writer:
                 self._database.insert(connection, table, rows)
 
     def _after(self, connection: Connection, order: _Order, result: WriteResult) -> None:
-        """Move the checkpoints and count."""
+        """Update the checkpoints and the ledger."""
         counts = dict(order.batch.counts)
         for cause, count in order.ledger.items():
             counts[cause] = counts.get(cause, 0) + count
@@ -348,7 +380,7 @@ class Writer:
     def _move(
         self, connection: Connection, before: Source, after: Source, counts: Mapping[str, int]
     ) -> None:
-        """Move one checkpoint and count."""
+        """Update one checkpoint and what is counted for it."""
         table = schema.source
         moved = connection.execute(
             table.update()
@@ -364,8 +396,10 @@ class Writer:
                 f"the checkpoint in {self._database.place} is not where it was left",
                 "end the other process that reads the same source, then start again",
             )
-        opened = {"open": after.open_records - before.open_records}
-        self._count(connection, before.id, {**counts, **opened})
+        counts = {**counts, "open": after.open_records - before.open_records}
+        if before.kind != origins.OWN:  # nobody else knows what our kernel and our spool lost
+            counts |= dict.fromkeys(_OWN_LOSS & counts.keys(), 0)
+        self._count(connection, before.id, counts)
 
     def _count(self, connection: Connection, source_id: int, counts: Mapping[str, int]) -> None:
         entry = schema.ledger_entry

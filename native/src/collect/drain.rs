@@ -1,7 +1,7 @@
-//! The record socket, emptied into lines at a pace of its own, without the interpreter lock.
+//! Reads the record socket in batches and formats lines, without the interpreter lock.
 //!
 //! One record is one datagram: a netlink header of 16 bytes, then the text. The header's length
-//! counts the text alone (kauditd's unicast), so the length that `recvmmsg` gives is used.
+//! counts only the text (kauditd's unicast), so the length that `recvmmsg` gives is used.
 
 use std::collections::HashMap;
 use std::io;
@@ -19,15 +19,15 @@ const HEADER: usize = 16;
 /// Types are numbers below this (linux/audit.h ends at 2999).
 const TYPES: usize = 4096;
 const NO_FD: RawFd = -1;
-/// Records that should gather in a pause. Their buffers (about 2.3 kB each) stay in the processor's
-/// cache from kauditd's hand into ours; with thousands of them each is fetched from memory.
+/// Number of records that should arrive during a pause. Their buffers (about 2.3 kB each) are still
+/// in the processor's cache when they are read; with thousands, each is fetched from memory.
 const GATHER: u32 = 128;
-/// A pause shorter than this is a wake-up for each handful of records.
+/// The shortest pause: with shorter ones there would be a wake-up for every few records.
 const SHORTEST: Duration = Duration::from_micros(200);
-/// Records by which the kernel says that rules or settings were changed (AUDIT_CONFIG_CHANGE).
+/// Type of the kernel's records about changed rules or settings (AUDIT_CONFIG_CHANGE).
 const CONFIG_CHANGE: u16 = 1305;
 
-/// What one `collect` brought.
+/// The result of one `collect`.
 #[pyclass(frozen, get_all, module = "auditsvc._native")]
 pub struct Drained {
     /// Spool lines, each with its newline.
@@ -36,11 +36,11 @@ pub struct Drained {
     count: usize,
     /// (type, payload) of messages whose type has no prefix: replies, AUDIT_REPLACE.
     others: Vec<(u16, Py<PyBytes>)>,
-    /// Times that the socket said it had dropped messages (ENOBUFS), or that one was cut.
+    /// How often the socket reported dropped messages (ENOBUFS), or a message was truncated.
     overflows: usize,
-    /// Messages thrown away because another process sent them, not the kernel.
+    /// Messages discarded because another process sent them, not the kernel.
     forged: usize,
-    /// Records in `lines` that tell of changed rules or settings (CONFIG_CHANGE).
+    /// Records in `lines` about changed rules or settings (CONFIG_CHANGE).
     config_changes: usize,
 }
 
@@ -54,14 +54,14 @@ struct Gathered {
     config_changes: usize,
 }
 
-/// Empties a record socket. `prefixes` gives, by record type, how its lines begin
+/// Reads a record socket. `prefixes` gives the beginning of the lines of each record type
 /// (`type=SYSCALL msg=`).
 #[pyclass(module = "auditsvc._native")]
 pub struct Drain {
     fd: RawFd,
     prefixes: Vec<Option<Box<[u8]>>>,
     receiver: Receiver,
-    /// The last pause: the rate of a moment ago tells how long the next should be.
+    /// The last pause, from which the next one is calculated.
     pause: Duration,
 }
 
@@ -79,10 +79,10 @@ impl Drain {
         Ok(Drain { fd, prefixes: table, receiver: Receiver::new(), pause: Duration::MAX })
     }
 
-    /// Waits up to `timeout` seconds for a record; from the first one on, lets more gather for
-    /// `pace` at most, less while records pour in, takes all that is there, and so on for `hold`
-    /// seconds or until there are `max_bytes` of lines. Comes back at once, with what is there,
-    /// when `wake_fd` can be read.
+    /// Waits up to `timeout` seconds for a record. Then repeats, for `hold` seconds or until there
+    /// are `max_bytes` of lines: pause for at most `pace` seconds (less at a high input rate), and
+    /// read all records that have arrived. Returns at once, with the records so far, when
+    /// `wake_fd` can be read.
     #[pyo3(signature = (*, max_bytes, pace, hold, timeout, wake_fd = NO_FD))]
     fn collect(
         &mut self,
@@ -128,7 +128,7 @@ impl Drain {
             let before = got.count;
             while got.lines.len() < max_bytes && self.take_batch(&mut got)? {}
             let gathered = u32::try_from(got.count - before).unwrap_or(u32::MAX).max(1);
-            // At most half or twice as long, so that one odd moment does not decide.
+            // At most half or twice as long, so that a single measurement has little effect.
             let next = self.pause.saturating_mul(GATHER) / gathered;
             self.pause = next.clamp(self.pause / 2, self.pause.saturating_mul(2));
             let left = until.saturating_duration_since(Instant::now());
@@ -140,7 +140,7 @@ impl Drain {
         Ok(got)
     }
 
-    /// Takes one batch; tells whether it was full, so that there may be more.
+    /// Receives one batch; gives whether it was full, so that there may be more records.
     fn take_batch(&mut self, got: &mut Gathered) -> io::Result<bool> {
         let count = match self.receiver.receive(self.fd) {
             Ok(count) => count,

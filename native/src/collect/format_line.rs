@@ -1,15 +1,15 @@
-//! A record as a line of the log: what `auditsvc.record.line.format_line` writes.
+//! Formats a record as a line of the log, as `auditsvc.record.line.format_line` does.
 
 /// Ends a line whose body is escaped.
 pub const ESCAPED: &[u8] = b"\x1dESCAPED=1";
 
-/// A newline or another control byte in a record's text must never be able to forge a line.
+/// Whether a text has a newline or another control byte: without escaping it could forge a line.
 pub fn has_control(text: &[u8]) -> bool {
-    // Without a branch, so that the compiler compares many bytes at once.
+    // Without branches, so that the compiler can compare many bytes at once.
     text.iter().fold(false, |found, &byte| found | (byte < 0x20) | (byte == 0x7f))
 }
 
-/// Appends a record's payload in one or two parts, escaped if it needs to be, and a newline.
+/// Appends a record's payload, given in one or two parts, escaped if needed, and a newline.
 pub fn append(lines: &mut Vec<u8>, prefix: &[u8], head: &[u8], tail: &[u8]) {
     lines.extend_from_slice(prefix);
     let start = lines.len();

@@ -1,4 +1,4 @@
-//! The rows that a decoder makes, and how whoever takes them sees them.
+//! The rows that a decoder makes, and a visitor over them.
 
 use super::ids::Value;
 use super::schema::{DimensionTable, EVENT, EXEC, PATH, RECORD, SOCKADDR, SYSCALL, Table};
@@ -49,9 +49,11 @@ pub struct Batch {
     pub events: Vec<EventRow>,
     /// event, type, seq, fields
     pub records: Vec<(i64, i32, i64, i64)>,
+    /// Ids of events of which a line came as the kernel prints it.
+    pub claimed: Vec<i64>,
 }
 
-/// Takes the rows of one table after the other.
+/// Gets the rows of one table after the other.
 pub trait Visitor {
     fn dimension(&mut self, table: &'static DimensionTable, rows: &[Dimension]);
 
@@ -63,7 +65,7 @@ pub trait Visitor {
 }
 
 impl Batch {
-    /// Shows the rows of every table, or of the one called `only`.
+    /// Visits the rows of every table, or of the table `only`.
     pub fn visit(&self, only: Option<&str>, visitor: &mut impl Visitor) {
         let is_asked = |name| only.is_none_or(|asked| asked == name);
         if is_asked(SYSCALL.name) && !self.syscalls.is_empty() {

@@ -7,7 +7,7 @@ use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 
 use super::text::{push_json, to_text};
-use super::types::{AVC, EXECVE, LANDLOCK_ACCESS, USER_AVC};
+use super::types::{AVC, EXECVE, LANDLOCK_ACCESS, LOGIN, USER_AVC};
 
 type Text<'a> = Cow<'a, str>;
 
@@ -33,7 +33,7 @@ pub fn to_int(value: Option<&[u8]>) -> Option<i128> {
     (-(1 << 63)..1 << 64).contains(&number).then_some(number)
 }
 
-/// Two's complement of a number that `to_int` gave.
+/// The signed 64-bit number with the same bits as a result of `to_int`.
 pub fn signed(number: i128) -> i64 {
     number as i64
 }
@@ -43,15 +43,17 @@ fn is_encoded(record_type: i32, name: &[u8]) -> bool {
         return is_argument(name);
     }
     match name {
+        // An IPC's key, which older kernels print in decimal.
+        b"key" if record_type == AVC => false,
         b"acct" | b"cgroup" | b"cmd" | b"comm" | b"cwd" | b"data" | b"device" | b"dir" | b"exe"
         | b"file" | b"grp" | b"invalid_context" | b"key" | b"name" | b"new-chardev"
         | b"new-disk" | b"new-fs" | b"new-net" | b"new-rng" | b"new_group" | b"ocomm"
         | b"old-chardev" | b"old-disk" | b"old-fs" | b"old-net" | b"old-rng" | b"path"
         | b"proctitle" | b"root_dir" | b"sw" | b"vm" | b"watch" => true,
         b"dev" => matches!(record_type, AVC | LANDLOCK_ACCESS | 1500..=1507),
-        b"info" | b"label" | b"namespace" | b"peer" | b"profile" | b"target" => {
-            matches!(record_type, AVC | 1500..=1507)
-        }
+        b"addr" | b"fstype" | b"info" | b"key_desc" | b"kmod" | b"label" | b"namespace"
+        | b"options" | b"peer" | b"peer_addr" | b"profile" | b"srawcon" | b"srcname"
+        | b"target" | b"trans" | b"trawcon" => matches!(record_type, AVC | 1500..=1507),
         _ => false,
     }
 }
@@ -71,12 +73,13 @@ fn is_argument(name: &[u8]) -> bool {
             .is_some_and(|number| !number.is_empty() && number.iter().all(u8::is_ascii_digit))
 }
 
-/// Upper-case hex of at least one byte.
+/// Hex of at least one byte.
 fn unhex(value: &[u8]) -> Option<Vec<u8>> {
     fn digit(byte: u8) -> Option<u8> {
         match byte {
             b'0'..=b'9' => Some(byte - b'0'),
             b'A'..=b'F' => Some(byte - b'A' + 10),
+            b'a'..=b'f' => Some(byte - b'a' + 10),
             _ => None,
         }
     }
@@ -86,9 +89,9 @@ fn unhex(value: &[u8]) -> Option<Vec<u8>> {
     value.chunks_exact(2).map(|pair| Some(digit(pair[0])? << 4 | digit(pair[1])?)).collect()
 }
 
-/// Decodes a value as it stands in the record.
+/// Decodes a raw value of a record.
 pub fn decode_value<'a>(record_type: i32, name: &[u8], value: &'a [u8]) -> Option<Cow<'a, [u8]>> {
-    if let [b'"', inner @ .., b'"'] = value {
+    if let [b'"', inner @ .., b'"'] | [b'\'', inner @ .., b'\''] = value {
         return Some(Cow::Borrowed(inner));
     }
     if is_encoded(record_type, name) {
@@ -106,19 +109,19 @@ fn is_space(byte: u8) -> bool {
     byte == b' ' || byte == 0x1d
 }
 
-/// Gives names and raw values in their order; words have None.
+/// Gives names and raw values in order; words have None.
 fn split<'a>(body: &'a [u8], each: &mut impl FnMut(&'a [u8], Option<&'a [u8]>)) {
     let mut at = 0;
-    let mut unended = 0;
+    let mut ends = Ends::new(body);
     loop {
         at += body[at..].iter().take_while(|&&byte| is_space(byte)).count();
         let begin = at;
         at += body[at..].iter().take_while(|&&byte| !is_space(byte) && byte != b'=').count();
         let name = &body[begin..at];
         if body.get(at) == Some(&b'=') {
-            let end = value_end(body, at + 1, &mut unended);
-            each(name, Some(&body[at + 1..end]));
-            at = end;
+            let (end, next) = ends.value(name, at + 1);
+            each(name.strip_prefix(RELAYED).unwrap_or(name), Some(&body[at + 1..end]));
+            at = next;
         } else if name.is_empty() {
             return;
         } else {
@@ -127,21 +130,143 @@ fn split<'a>(body: &'a [u8], each: &mut impl FnMut(&'a [u8], Option<&'a [u8]>)) 
     }
 }
 
-/// `unended`: no brace that opens before it has an end; so none is looked for twice.
-fn value_end(body: &[u8], start: usize, unended: &mut usize) -> usize {
-    let rest = &body[start..];
-    if let Some(text) = rest.strip_prefix(b"\"") {
-        if let Some(quote) = memchr::memchr(b'"', text) {
-            return start + quote + 2;
-        }
-    } else if let Some(text) = rest.strip_prefix(b"{ ").filter(|_| start >= *unended) {
-        let end = memchr::memchr2(b'}', 0x1d, text).unwrap_or(text.len());
-        if text.get(end) == Some(&b'}') {
-            return start + end + 3;
-        }
-        *unended = start + 2 + end;
+/// Forms of the 0x1d before enriched fields after other programs relayed the line.
+const RELAYED: &[u8] = b"#035";
+
+/// Finds the ends of values; remembers missing ends, so that none is searched twice.
+struct Ends<'a> {
+    body: &'a [u8],
+    /// No brace that opens before this position has an end.
+    unended: usize,
+    has_quotes: bool,
+    is_enriched: Option<bool>,
+}
+
+impl<'a> Ends<'a> {
+    fn new(body: &'a [u8]) -> Self {
+        Ends { body, unended: 0, has_quotes: true, is_enriched: None }
     }
-    start + memchr::memchr2(b' ', 0x1d, rest).unwrap_or(rest.len())
+
+    /// The end of the value that begins at `start`, and the beginning of the next token.
+    fn value(&mut self, name: &[u8], start: usize) -> (usize, usize) {
+        let rest = &self.body[start..];
+        match rest.first() {
+            Some(b'"') => {
+                if let Some(quote) = memchr::memchr(b'"', &rest[1..]) {
+                    let end = start + quote + 2;
+                    return (end, end);
+                }
+            }
+            Some(b'{') if rest.get(1) == Some(&b' ') && start >= self.unended => {
+                let text = &rest[2..];
+                let end = memchr::memchr2(b'}', 0x1d, text).unwrap_or(text.len());
+                if text.get(end) == Some(&b'}') {
+                    let end = start + end + 3;
+                    return (end, end);
+                }
+                self.unended = start + 2 + end;
+            }
+            Some(b'\'') if self.has_quotes => match memchr::memchr(b'\'', &rest[1..]) {
+                Some(quote) if rest.get(quote + 2).is_none_or(|&byte| is_space(byte)) => {
+                    let end = start + quote + 2;
+                    return (end, end);
+                }
+                Some(_) => {}
+                None => self.has_quotes = false,
+            },
+            _ => {}
+        }
+        let length = memchr::memchr2(b' ', 0x1d, rest).unwrap_or(rest.len());
+        let end = start + length;
+        if rest.first() == Some(&b'\'') {
+            return (end, end);
+        }
+        if is_label(name) {
+            let end = end + mode(&self.body[end..]);
+            return (end, end);
+        }
+        if !matches!(rest.first(), None | Some(b'"' | b'{')) {
+            if let Some(glued) = self.glued(start, end) {
+                return glued;
+            }
+        }
+        (end, end)
+    }
+
+    /// The beginning of an enriched field without its 0x1d.
+    fn glued(&mut self, start: usize, end: usize) -> Option<(usize, usize)> {
+        let value = &self.body[start..end];
+        let equals = memchr::memchr(b'=', value)?;
+        if equals == 0 && memchr::memchr(b'=', &value[1..]).is_none() {
+            return None;
+        }
+        let body = self.body;
+        if *self.is_enriched.get_or_insert_with(|| memchr::memchr(0x1d, body).is_some()) {
+            return None;
+        }
+        (start + 1..end).find_map(|at| {
+            let text = &body[at..];
+            let (behind, text) = match text.strip_prefix(RELAYED) {
+                Some(text) => (at + RELAYED.len(), text),
+                None => (at, text),
+            };
+            is_enriched(text).then_some((at, behind))
+        })
+    }
+}
+
+/// Whether the text begins with the name of one of auditd's enriched fields, and its value.
+fn is_enriched(text: &[u8]) -> bool {
+    const ACCOUNTS: [&[u8]; 19] = [
+        b"OLD-UID",
+        b"FSUID",
+        b"SUID",
+        b"EUID",
+        b"OAUID",
+        b"AUID",
+        b"OUID",
+        b"IUID",
+        b"INODE_UID",
+        b"UID",
+        b"FSGID",
+        b"SGID",
+        b"EGID",
+        b"OGID",
+        b"IGID",
+        b"INODE_GID",
+        b"NEW_GID",
+        b"GID",
+        b"OLD-AUID",
+    ];
+    if !text.first().is_some_and(u8::is_ascii_uppercase) {
+        return false;
+    }
+    let is_followed = |name: &[u8], by: fn(u8) -> bool| {
+        let rest = text.strip_prefix(name).and_then(|rest| rest.strip_prefix(b"="));
+        rest.is_some_and(|rest| rest.first().is_some_and(|&byte| by(byte)))
+    };
+    is_followed(b"SADDR", |byte| byte == b'{')
+        || is_followed(b"ARCH", |byte| byte.is_ascii_lowercase())
+        || is_followed(b"SYSCALL", |byte| byte.is_ascii_lowercase())
+        || ACCOUNTS.iter().any(|name| is_followed(name, |byte| byte == b'"'))
+}
+
+/// subj, obj, subj_apparmor ...
+fn is_label(name: &[u8]) -> bool {
+    let Some(rest) = name.strip_prefix(b"subj").or(name.strip_prefix(b"obj")) else { return false };
+    rest.is_empty()
+        || rest
+            .strip_prefix(b"_")
+            .is_some_and(|lsm| !lsm.is_empty() && lsm.iter().all(u8::is_ascii_lowercase))
+}
+
+/// Length of ` (enforce)` or similar text at the beginning; 0 if there is none.
+fn mode(text: &[u8]) -> usize {
+    let Some(rest) = text.strip_prefix(b" (") else { return 0 };
+    let length = rest.iter().take_while(|byte| byte.is_ascii_lowercase()).count();
+    let ends =
+        rest.get(length) == Some(&b')') && rest.get(length + 1).is_none_or(|&byte| is_space(byte));
+    if length > 0 && ends { length + 3 } else { 0 }
 }
 
 fn tokens<'a>(body: &'a [u8], each: &mut impl FnMut(&'a [u8], Option<&'a [u8]>)) {
@@ -149,11 +274,11 @@ fn tokens<'a>(body: &'a [u8], each: &mut impl FnMut(&'a [u8], Option<&'a [u8]>))
     let start = memchr::memmem::find(body, MESSAGE)
         .filter(|&start| start == 0 || body[start - 1] == b' ')
         .map(|start| (start, start + MESSAGE.len()));
-    let whole = start.and_then(|(start, inside)| {
+    let quoted = start.and_then(|(start, inside)| {
         let length = memchr::memrchr(b'\'', &body[inside..])?;
         Some((start, inside, inside + length))
     });
-    let Some((start, inside, end)) = whole else { return split(body, each) };
+    let Some((start, inside, end)) = quoted else { return split(body, each) };
     split(&body[..start], each);
     split(&body[inside..end], &mut |name, value: Option<&'a [u8]>| match value {
         None => each(name, None),
@@ -169,13 +294,17 @@ fn tokens<'a>(body: &'a [u8], each: &mut impl FnMut(&'a [u8], Option<&'a [u8]>))
     split(&body[end + 1..], each);
 }
 
-/// Gives a record's fields in their order, words last.
+/// Gives a record's fields in order, words last.
 pub fn parse_fields(record_type: i32, body: &[u8]) -> Vec<Field<'_>> {
     let mut fields = Vec::new();
-    let mut words = Vec::new();
+    let mut words: Vec<&[u8]> = Vec::new();
     tokens(body, &mut |name, value| match value {
         None => words.push(name),
-        Some(value) => fields.push(Field { name, value: decode_value(record_type, name, value) }),
+        Some(value) => {
+            let value = decode_value(record_type, name, value);
+            let name = if record_type == LOGIN { new_name(name, &mut words) } else { name };
+            fields.push(Field { name, value });
+        }
     });
     let mut left = &words[..];
     if !words.is_empty() && matches!(record_type, AVC | USER_AVC) {
@@ -187,6 +316,26 @@ pub fn parse_fields(record_type: i32, body: &[u8]) -> Vec<Field<'_>> {
         fields.push(Field { name: b"_", value: Some(Cow::Owned(left.join(&b' '))) });
     }
     fields
+}
+
+/// Current name of a field of LOGIN: `old auid=` is old-auid, `new auid=` is auid.
+fn new_name<'a>(name: &'a [u8], words: &mut Vec<&[u8]>) -> &'a [u8] {
+    let old: &[u8] = match name {
+        b"auid" => b"old-auid",
+        b"ses" => b"old-ses",
+        _ => return name,
+    };
+    match words.last() {
+        Some(&b"old") => {
+            words.pop();
+            old
+        }
+        Some(&b"new") => {
+            words.pop();
+            name
+        }
+        _ => name,
+    }
 }
 
 fn access_vector<'a, 'w>(words: &'w [&'a [u8]]) -> (Vec<Field<'a>>, &'w [&'a [u8]]) {
@@ -208,12 +357,12 @@ fn access_vector<'a, 'w>(words: &'w [&'a [u8]]) -> (Vec<Field<'a>>, &'w [&'a [u8
     (verdict, rest)
 }
 
-/// The value of the first field of this name.
+/// The value of the first field with this name.
 pub fn first<'f>(fields: &'f [Field<'_>], name: &[u8]) -> Option<&'f [u8]> {
     fields.iter().find(|field| field.name == name)?.value.as_deref()
 }
 
-/// Writes fields as a JSON object of texts, and whether it says every byte of them.
+/// Writes fields as a JSON object of texts; also gives whether the texts are exact.
 pub fn to_json(fields: &[Field<'_>]) -> (String, bool) {
     let mut exact = true;
     let mut shown: Vec<Shown<'_>> = Vec::new();
@@ -268,10 +417,10 @@ struct Shown<'a> {
     more: Vec<Option<Text<'a>>>,
 }
 
-/// So many names are looked through; more are looked up.
+/// Up to so many names are searched linearly; more are looked up in a map.
 const FEW: usize = 16;
 
-/// Where each name stands in a list.
+/// The position of each name in a list.
 #[derive(Default)]
 struct Places {
     table: HashTable<usize>,
@@ -287,7 +436,7 @@ impl Places {
         self.table.find(hash, |&place| shown[place].label == label).copied()
     }
 
-    /// Takes the name that will be the list's next.
+    /// Adds the name that will be the next in the list.
     fn add(&mut self, shown: &[Shown<'_>], label: &str) {
         if shown.len() < FEW {
             return;

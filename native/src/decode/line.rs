@@ -4,12 +4,16 @@ use std::ops::Range;
 
 use crate::collect::format_line::ESCAPED;
 
+/// Begins a field of lines that do not speak for this host; see auditsvc/record/line.py.
+pub const FOREIGN: &[u8] = b"\x1dFOREIGN=";
+
 const MAX_SERIAL: u64 = (1 << 32) - 1;
 const MAX_SECOND: u64 = 1 << 33;
 const MAX_NODE: usize = 255;
 const MAX_TYPE: usize = 64;
+const MAX_PREFIX: usize = 256;
 
-/// A record's line, taken apart.
+/// The parts of a record's line.
 pub struct Line<'a> {
     pub node: Option<&'a [u8]>,
     pub type_name: &'a [u8],
@@ -17,10 +21,12 @@ pub struct Line<'a> {
     pub second: i64,
     pub ms: u16,
     pub serial: u32,
-    /// Where the body stands in the line ...
+    /// The range of the body in the line ...
     pub body: Range<usize>,
-    /// ... unless it was escaped there.
+    /// ... or, if it was escaped, the unescaped body.
     pub unescaped: Option<Vec<u8>>,
+    /// As the kernel prints it, or whoever writes so.
+    pub is_printk: bool,
 }
 
 impl<'a> Line<'a> {
@@ -68,30 +74,32 @@ impl<'a> Scan<'a> {
         (length > 0).then_some(number)
     }
 
-    /// `audit(SECOND.MMM:SERIAL):`, then the end or a space.
+    /// `audit(SECOND.MMM:SERIAL)`, then a space, or a colon and the end or a space.
+    /// `is_printed`: Android's `0.0` is accepted.
     #[inline(always)]
-    fn stamp(&mut self) -> Option<Stamp> {
+    fn stamp(&mut self, is_printed: bool) -> Option<Stamp> {
         self.literal(b"audit(")?;
         let start = self.at;
         let second = self.digits(10)?;
         let dot = self.at;
         self.literal(b".")?;
         let ms = self.digits(3)? as u16;
-        if self.at != dot + 4 {
+        if self.at != dot + 4 && !(is_printed && &self.text[start..self.at] == b"0.0") {
             return None;
         }
         self.literal(b":")?;
         let serial = self.digits(10)?;
         let lengths = ((dot - start) as u8, (self.at - dot) as u8);
-        self.literal(b"):")?;
-        if self.at < self.text.len() {
+        self.literal(b")")?;
+        let has_colon = self.literal(b":").is_some();
+        if !has_colon || self.at < self.text.len() {
             self.literal(b" ")?;
         }
         Some(Stamp { second, serial, ms, lengths })
     }
 }
 
-/// `SECOND.MMM:SERIAL`: two are equal where their text is, for its lengths tell of leading zeros.
+/// `SECOND.MMM:SERIAL`: two are equal if their text is; the lengths distinguish leading zeros.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct Stamp {
     second: u64,
@@ -100,13 +108,15 @@ pub struct Stamp {
     lengths: (u8, u8),
 }
 
-/// Takes a line (no newline) apart; for one that is not a record, gives the reason.
+/// Parses a line (without newline); for a line that is not a record, gives the reason.
 #[inline]
 pub fn parse_line(line: &[u8]) -> Result<Line<'_>, &'static str> {
     let line = line.strip_suffix(b"\r").unwrap_or(line);
-    let (node, type_name, quoted, stamp, start) = match plain(line) {
+    let plain = plain(line, 0);
+    let is_printk = plain.is_none();
+    let (node, type_name, quoted, stamp, start) = match plain {
         Some(parts) => parts,
-        None => printk(line).ok_or("not a record")?,
+        None => prefixed(line).ok_or("not a record")?,
     };
     if stamp.second >= MAX_SECOND {
         return Err("time out of range");
@@ -134,14 +144,15 @@ pub fn parse_line(line: &[u8]) -> Result<Line<'_>, &'static str> {
         serial: stamp.serial as u32,
         body,
         unescaped,
+        is_printk,
     })
 }
 
 type Parts<'a> = (Option<&'a [u8]>, &'a [u8], bool, Stamp, usize);
 
 #[inline]
-fn plain(line: &[u8]) -> Option<Parts<'_>> {
-    let mut scan = Scan { text: line, at: 0 };
+fn plain(line: &[u8], start: usize) -> Option<Parts<'_>> {
+    let mut scan = Scan { text: line, at: start };
     let mut node = None;
     if scan.literal(b"node=").is_some() {
         let rest = &line[scan.at..];
@@ -166,52 +177,123 @@ fn plain(line: &[u8]) -> Option<Parts<'_>> {
     let type_name = &line[start..scan.at];
     scan.literal(b" msg=")?;
     let quoted = scan.literal(b"'").is_some();
-    let stamp = scan.stamp()?;
+    let stamp = scan.stamp(false)?;
     Some((node, type_name, quoted, stamp, scan.at))
 }
 
+/// A record after a prefix that another program added.
 #[cold]
-fn printk(line: &[u8]) -> Option<Parts<'_>> {
-    let mut scan = Scan { text: line, at: 0 };
-    if !line.starts_with(b"[") && !line.starts_with(b"audit:") {
-        syslog_time(&mut scan)?;
+fn prefixed(line: &[u8]) -> Option<Parts<'_>> {
+    let window = &line[..line.len().min(MAX_PREFIX + MAX_NODE + 11)];
+    let kind = memchr::memmem::find(window, b"type=")?;
+    let start = memchr::memmem::find(&line[..kind], b"node=")
+        .filter(|&node| is_prefix(&line[..node]))
+        .or_else(|| is_prefix(&line[..kind]).then_some(kind))?;
+    plain(line, start).or_else(|| {
+        let mut scan = Scan { text: line, at: start };
+        if kernel_text(line) != start {
+            return None;
+        }
+        scan.literal(b"type=")?;
+        let type_name = scan.run(10, |byte| byte.is_ascii_digit())?;
         scan.literal(b" ")?;
-        scan.run(usize::MAX, |byte| byte != b' ')?;
-        scan.literal(b" kernel: ")?;
-    }
-    if scan.literal(b"[").is_some() {
-        scan.run(usize::MAX, |byte| byte == b' ');
-        scan.run(usize::MAX, |byte| byte.is_ascii_digit())?;
-        scan.literal(b".")?;
-        scan.run(usize::MAX, |byte| byte.is_ascii_digit())?;
-        scan.literal(b"] ")?;
-    }
-    scan.literal(b"audit: type=")?;
-    let type_name = scan.run(10, |byte| byte.is_ascii_digit())?;
-    scan.literal(b" ")?;
-    let stamp = scan.stamp()?;
-    Some((None, type_name, false, stamp, scan.at))
+        let stamp = scan.stamp(true)?;
+        Some((None, type_name, false, stamp, scan.at))
+    })
 }
 
-/// `Mon DD hh:mm:ss` or a time as ISO 8601 writes it.
-fn syslog_time(scan: &mut Scan<'_>) -> Option<()> {
-    if scan.text.first()?.is_ascii_digit() {
-        let year = scan.run(4, |byte| byte.is_ascii_digit())?;
-        scan.literal(b"-")?;
-        let time = |byte: u8| byte.is_ascii_digit() || b"-T:.+Z".contains(&byte);
-        return scan.run(usize::MAX, time).filter(|_| year.len() == 4).map(|_| ());
+fn is_prefix(text: &[u8]) -> bool {
+    match text.iter().rposition(|&byte| byte != b' ') {
+        None => true,
+        Some(last) => text.len() <= MAX_PREFIX && b":]>;".contains(&text[last]),
     }
-    let text = scan.text.get(..15)?;
-    let clock = |byte: &u8| byte.is_ascii_digit() || *byte == b':';
-    let fits = text[0].is_ascii_uppercase()
-        && text[1..3].iter().all(u8::is_ascii_lowercase)
-        && text[3] == b' '
-        && (text[4] == b' ' || text[4].is_ascii_digit())
-        && text[5].is_ascii_digit()
-        && text[6] == b' '
-        && text[7..15].iter().all(clock);
-    scan.at = 15;
-    fits.then_some(())
+}
+
+/// The beginning of the kernel's own text after its prefix, which includes `audit: `.
+fn kernel_text(line: &[u8]) -> usize {
+    let text = &line[..line.len().min(MAX_PREFIX)];
+    let mut scan = Scan { text, at: 0 };
+    scan.run(usize::MAX, |byte| byte == b' ');
+    for part in [priority, host, facility, clock, audit] {
+        let before = scan.at;
+        if part(&mut scan).is_none() {
+            scan.at = before;
+        }
+    }
+    scan.at
+}
+
+fn digits(scan: &mut Scan<'_>, most: usize) -> Option<()> {
+    scan.run(most, |byte| byte.is_ascii_digit()).map(|_| ())
+}
+
+/// `<5>`, or `5,339,5140900,-;` of /dev/kmsg.
+fn priority(scan: &mut Scan<'_>) -> Option<()> {
+    if scan.literal(b"<").is_some() {
+        digits(scan, 3)?;
+        return scan.literal(b">");
+    }
+    for _ in 0..3 {
+        digits(scan, usize::MAX)?;
+        scan.literal(b",")?;
+    }
+    scan.run(usize::MAX, |byte| byte != b';' && byte != b' ');
+    scan.literal(b";")
+}
+
+/// `TIME HOST kernel: `, or Android's `TIME ... klogd   : `.
+fn host(scan: &mut Scan<'_>) -> Option<()> {
+    let rest = &scan.text[scan.at..];
+    let end = memchr::memmem::find(rest, b": ")?;
+    let last = rest[..end].iter().rposition(|&byte| byte != b' ')? + 1;
+    let before = rest[..last].strip_suffix(b"kernel").or(rest[..last].strip_suffix(b"klogd"))?;
+    scan.at += end + 2;
+    matches!(before.last(), None | Some(b' ')).then_some(())
+}
+
+/// `kern  :notice: ` of dmesg -x.
+fn facility(scan: &mut Scan<'_>) -> Option<()> {
+    scan.run(usize::MAX, |byte| byte.is_ascii_lowercase())?;
+    scan.run(usize::MAX, |byte| byte == b' ');
+    scan.literal(b":")?;
+    scan.run(usize::MAX, |byte| byte.is_ascii_lowercase())?;
+    scan.run(usize::MAX, |byte| byte == b' ');
+    scan.literal(b": ")
+}
+
+fn bracket(scan: &mut Scan<'_>, most: usize) -> Option<()> {
+    scan.literal(b"[")?;
+    scan.run(most, |byte| byte != b']')?;
+    scan.literal(b"]")
+}
+
+/// `[   11.5] `, or with the CPU or task: `[   11.5][    T1] `.
+fn clock(scan: &mut Scan<'_>) -> Option<()> {
+    bracket(scan, 64)?;
+    if scan.text.get(scan.at) == Some(&b'[') {
+        bracket(scan, 16)?;
+    }
+    scan.literal(b" ")
+}
+
+fn audit(scan: &mut Scan<'_>) -> Option<()> {
+    scan.literal(b"audit: ")
+}
+
+/// The number of suppressed records, and of all lost ones, in the kernel's log.
+#[cold]
+pub fn parse_loss(line: &[u8]) -> Option<(i64, Option<i64>)> {
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    let mut scan = Scan { text: line, at: kernel_text(line) };
+    if scan.literal(b"kauditd_printk_skb: ").is_some() {
+        let count = scan.digits(9)?;
+        scan.literal(b" callbacks suppressed")?;
+        return (scan.at == line.len()).then_some((count as i64, None));
+    }
+    scan.literal(b"audit_lost=")?;
+    let lost = scan.digits(10)?;
+    scan.literal(b" ")?;
+    Some((0, Some(lost as i64)))
 }
 
 fn unescape(mut text: &[u8]) -> Vec<u8> {

@@ -1,7 +1,7 @@
-//! Bytes in, rows out: what `auditsvc/decode` does, module for module, with the same result.
+//! Bytes in, rows out: the same as `auditsvc/decode`, module by module, with the same result.
 //!
-//! The Python modules of the same names are the specification, and their words are not
-//! repeated here; a comment says what differs. No I/O, no clock, no Python objects.
+//! The Python modules with the same names are the specification. Their documentation is not
+//! repeated here; comments say what differs. No I/O, no clock, no Python objects.
 
 mod address;
 mod arguments;
@@ -32,7 +32,9 @@ pub fn new(
     idle: f64,
     max_open: usize,
     record_types: Vec<(i32, String)>,
+    trusts_kernel_log: bool,
 ) -> Decoder {
     let dimensions = dimensions::Dimensions::new(secret, host);
-    Decoder::new(dimensions, types::TypeTable::new(record_types), idle, max_open)
+    let types = types::TypeTable::new(record_types);
+    Decoder::new(dimensions, types, idle, max_open, trusts_kernel_log)
 }

@@ -1,4 +1,4 @@
-//! The tables that a decoder fills: their columns, in the order of auditsvc/store/schema.py.
+//! The tables that a decoder makes rows for: their columns, in the order of auditsvc/store/schema.py.
 
 /// A table of dimension rows; the first column is the id.
 pub struct DimensionTable {
@@ -6,7 +6,7 @@ pub struct DimensionTable {
     pub columns: &'static [&'static str],
 }
 
-/// In the order of `Dimensions::made`. Integers have 8 bytes on PostgreSQL.
+/// In the order of `Dimensions::rows`. Integers have 8 bytes on PostgreSQL.
 pub const DIMENSIONS: [DimensionTable; 5] = [
     DimensionTable { name: "host", columns: &["id", "name"] },
     DimensionTable { name: "text", columns: &["id", "value", "raw"] },
@@ -31,7 +31,7 @@ pub const DIMENSIONS: [DimensionTable; 5] = [
     },
 ];
 
-/// A table of facts. `widths` are the bytes of an integer in each column on PostgreSQL.
+/// A table of facts. `widths` are the sizes in bytes of the integers on PostgreSQL.
 pub struct Table<const N: usize> {
     pub name: &'static str,
     pub columns: [&'static str; N],

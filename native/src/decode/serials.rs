@@ -66,7 +66,7 @@ impl Serials {
         Some(())
     }
 
-    /// Takes an event's serial and time (milliseconds); gives the change of the gap.
+    /// Adds an event's serial and time (milliseconds); gives the change of the gap.
     pub fn see(&mut self, serial: u32, when: i64) -> i64 {
         let ahead = serial.wrapping_sub(self.highest);
         let slot = &mut self.seen[(serial % WINDOW) as usize];

@@ -1,4 +1,4 @@
-//! `NativeBatch` as Python sees it: the rows of a batch, in whatever form they are asked for.
+//! The Python class `NativeBatch`: the rows of a batch, as tuples or in bulk formats.
 
 use std::collections::HashSet;
 
@@ -11,7 +11,7 @@ use crate::decode::{Batch, DIMENSIONS, Dimension, DimensionTable, Table, Value, 
 
 type Object<'py> = Bound<'py, PyAny>;
 
-/// Rows that stay here until somebody asks for them one by one.
+/// Rows that are converted to Python objects only on request.
 #[pyclass(module = "auditsvc._native", frozen)]
 pub struct NativeBatch {
     pub facts: Batch,
@@ -20,7 +20,7 @@ pub struct NativeBatch {
 }
 
 impl NativeBatch {
-    /// Shows the rows of every table, or of the one called `only`.
+    /// Visits the rows of every table, or of the table `only`.
     fn visit(&self, only: Option<&str>, visitor: &mut impl Visitor) {
         for (table, rows) in DIMENSIONS.iter().zip(&self.dimensions) {
             if !rows.is_empty() && only.is_none_or(|asked| asked == table.name) {
@@ -33,7 +33,7 @@ impl NativeBatch {
 
 #[pymethods]
 impl NativeBatch {
-    /// Names of the tables that have rows, of dimensions and of facts.
+    /// Names of the tables that have rows: of dimensions, and of facts.
     #[getter]
     fn tables(&self) -> (Vec<&'static str>, Vec<&'static str>) {
         let mut names = Names::default();
@@ -44,8 +44,8 @@ impl NativeBatch {
     fn rows<'py>(&self, py: Python<'py>, table: &str) -> PyResult<Bound<'py, PyList>> {
         let mut rows = Rows(py, Vec::new());
         self.visit(Some(table), &mut rows);
-        let made = rows.1.into_iter().collect::<PyResult<Vec<_>>>()?;
-        PyList::new(py, made)
+        let tuples = rows.1.into_iter().collect::<PyResult<Vec<_>>>()?;
+        PyList::new(py, tuples)
     }
 
     fn weights(&self, table: &str) -> Vec<usize> {
@@ -70,6 +70,10 @@ impl NativeBatch {
         self.facts.events.iter().map(|row| row.id).collect()
     }
 
+    fn claimed(&self) -> Vec<i64> {
+        self.facts.claimed.clone()
+    }
+
     fn span(&self) -> Option<(i64, i64)> {
         let ids = self.facts.syscalls.iter().map(|row| row.id);
         ids.clone().min().zip(ids.max())
@@ -88,7 +92,7 @@ impl NativeBatch {
         asked.map(|row| (row.context, row.nr)).collect()
     }
 
-    /// Values of one column of a dimension table that are integers, each once.
+    /// The distinct integers in one column of a dimension table.
     fn integers(&self, table: &str, column: usize) -> HashSet<i64> {
         let mut found = Integers { column, values: HashSet::new() };
         self.visit(Some(table), &mut found);
@@ -96,21 +100,21 @@ impl NativeBatch {
     }
 
     fn image<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
-        let made = py.detach(|| {
+        let bytes = py.detach(|| {
             let mut image = SqliteImage::new();
             self.visit(None, &mut image);
             image.finish()
         });
-        PyBytes::new(py, &made)
+        PyBytes::new(py, &bytes)
     }
 
     fn copy<'py>(&self, py: Python<'py>, table: &str) -> Bound<'py, PyBytes> {
-        let made = py.detach(|| {
+        let bytes = py.detach(|| {
             let mut copy = PgCopy::default();
             self.visit(Some(table), &mut copy);
             copy.finish()
         });
-        PyBytes::new(py, &made)
+        PyBytes::new(py, &bytes)
     }
 }
 

@@ -1,4 +1,4 @@
-//! The rows of a batch in the forms that databases take whole.
+//! The rows of a batch in the bulk formats of the databases.
 
 mod batch_py;
 mod pg_copy;

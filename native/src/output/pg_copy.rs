@@ -6,7 +6,7 @@ const START: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
 const END: [u8; 2] = (-1i16).to_be_bytes();
 const NULL: [u8; 4] = (-1i32).to_be_bytes();
 
-/// The rows of one table; empty where it has none.
+/// The rows of one table; empty if it has none.
 #[derive(Default)]
 pub struct PgCopy(Vec<u8>);
 

@@ -1,8 +1,8 @@
-//! Rows -> the image of an SQLite database that holds them.
+//! Rows -> the image of an SQLite database that contains them.
 //!
-//! SQLite opens such bytes as a database in memory (sqlite3_deserialize) and copies its rows in
-//! one statement: no value passes through the interpreter or the driver one by one. The format
-//! is fixed for all time: <https://sqlite.org/fileformat2.html>, whose words are used here.
+//! SQLite opens the image as a database in memory (sqlite3_deserialize) and copies its rows in
+//! one statement, so that no value passes through the interpreter or the driver. The format is
+//! stable: <https://sqlite.org/fileformat2.html>; its terms are used here.
 
 use crate::decode::{Dimension, DimensionTable, Table, Value, Visitor};
 
@@ -12,16 +12,16 @@ const LEAF: u8 = 0x0d;
 const LEAF_HEADER: usize = 8;
 const INTERIOR: u8 = 0x05;
 const INTERIOR_HEADER: usize = 12;
-/// A longer record goes on in pages of its own; so much of it stays at least.
+/// The rest of a longer record is on overflow pages; at least MIN_LOCAL bytes stay on the leaf.
 const MAX_LOCAL: usize = PAGE - 35;
 const MIN_LOCAL: usize = (PAGE - 12) * 32 / 255 - 23;
-/// The most that a cell of an interior page takes, with its pointer: page, key, pointer.
+/// The largest size of a cell of an interior page with its pointer: page, key, pointer.
 const INTERIOR_CELL: usize = 4 + 9 + 2;
 const CHILDREN: usize = (PAGE - INTERIOR_HEADER) / INTERIOR_CELL;
-/// One of the format's magic numbers: what wrote the file knew schema format 4.
+/// The version of SQLite in the header; this one supports schema format 4.
 const VERSION: u32 = 3_040_000;
 
-/// A database that grows a table at a time.
+/// A database image that is written table by table.
 pub struct SqliteImage {
     pages: Vec<u8>,
     /// Name, columns and root page of each table.
@@ -33,7 +33,7 @@ impl SqliteImage {
         SqliteImage { pages: vec![0; PAGE], tables: Vec::new() }
     }
 
-    /// Ends it; the first page tells what stands in the others.
+    /// Writes the first page, with the header and the schema; gives the image.
     pub fn finish(mut self) -> Vec<u8> {
         let mut schema = Leaf::new(0, HEADER, &mut self.pages);
         for (place, (name, columns, root)) in self.tables.iter().enumerate() {
@@ -66,8 +66,8 @@ impl SqliteImage {
         self.pages
     }
 
-    /// The schema cookie: another one for other tables or roots. By it SQLite knows whether what
-    /// it remembers of the schema still holds, should one image take the place of another.
+    /// The schema cookie: different for different tables or roots. SQLite uses it to decide
+    /// whether its cached schema is valid when one image replaces another.
     fn cookie(&self) -> u32 {
         let words = self
             .tables
@@ -81,11 +81,11 @@ impl SqliteImage {
         (self.pages.len() / PAGE) as u32
     }
 
-    /// Makes pages over the leaves, each known by its number and last rowid; gives the root.
+    /// Makes the interior pages above the leaves (page number, last rowid); gives the root.
     fn root(&mut self, mut level: Vec<(u32, u64)>) -> u32 {
         while level.len() > 1 {
             let groups = level.len().div_ceil(CHILDREN);
-            // Of equal size, so that none is left with a single child.
+            // Of equal size, so that no page has only one child.
             let size = level.len().div_ceil(groups);
             level = level.chunks(size).map(|children| self.interior(children)).collect();
         }
@@ -148,10 +148,10 @@ impl Visitor for SqliteImage {
     }
 }
 
-/// The leaves of a table in the making: all full but the last.
+/// The leaves of a table that is being written: all full except the last.
 struct Tree {
     leaf: Leaf,
-    /// Page number and last rowid of those that are full.
+    /// Page number and last rowid of the full leaves.
     full: Vec<(u32, u64)>,
     rows: u64,
 }
@@ -177,7 +177,7 @@ impl Tree {
         self.leaf = Leaf::new(pages.len(), 0, pages);
     }
 
-    /// Puts a record of any length.
+    /// Adds a record of any length.
     fn spilling(&mut self, pages: &mut Vec<u8>, record: &[u8]) {
         let mut cell = Vec::new();
         varint(&mut cell, record.len() as u64);
@@ -203,7 +203,7 @@ impl Tree {
     }
 }
 
-/// Puts the rest of a record on pages that follow each other; gives the first one's number.
+/// Writes the rest of a record to consecutive overflow pages; gives the number of the first.
 fn spill(pages: &mut Vec<u8>, rest: &[u8]) -> u32 {
     let first = pages.len() / PAGE + 1;
     let parts = rest.chunks(PAGE - 4);
@@ -218,24 +218,24 @@ fn spill(pages: &mut Vec<u8>, rest: &[u8]) -> u32 {
     first as u32
 }
 
-/// A leaf page in the making: cells from its end, pointers to them from its start.
+/// A leaf page that is being written: cells from its end, pointers to them from its start.
 struct Leaf {
     page: [u8; PAGE],
     start: usize,
-    /// Where the page's own header begins: behind the file's on the first page.
+    /// Where the page's own header begins: on the first page it follows the file's header.
     header: usize,
     cells: usize,
     top: usize,
 }
 
 impl Leaf {
-    /// A page that will stand at `start` of `pages`, which is made to have it.
+    /// Makes a page at `start` of `pages`, which is extended.
     fn new(start: usize, header: usize, pages: &mut Vec<u8>) -> Self {
         pages.resize(pages.len().max(start + PAGE), 0);
         Leaf { page: [0; PAGE], start, header, cells: 0, top: PAGE }
     }
 
-    /// Puts a cell, if there is room for it.
+    /// Adds a cell if there is room for it; gives whether there was.
     #[inline]
     fn push(&mut self, cell: &[u8]) -> bool {
         let pointer = self.header + LEAF_HEADER + 2 * self.cells;
@@ -266,13 +266,13 @@ impl Leaf {
 struct Cell {
     bytes: [u8; Cell::MOST],
     rowid: u64,
-    /// Where the next type and the next value go.
+    /// Positions of the next type and the next value.
     types: usize,
     values: usize,
 }
 
 impl Cell {
-    /// Room for what stands before the record: two varints.
+    /// Room for the two varints before the record.
     const BEFORE: usize = 18;
     const MOST: usize = Cell::BEFORE + 1 + 16 + 16 * 8;
 
@@ -308,7 +308,7 @@ impl Cell {
     }
 }
 
-/// The type of an integer in a record, and the bytes that it takes there.
+/// The type of an integer in a record, and its size in bytes there.
 #[inline]
 fn kind_of(number: i64) -> (u8, usize) {
     match 64 - (number ^ number >> 63).leading_zeros() {
@@ -344,13 +344,13 @@ fn record<'a>(values: impl Iterator<Item = &'a Value>) -> Vec<u8> {
             }
         }
     }
-    // The length counts itself; with 23 columns of any size it stays below 128 * 128.
+    // The length includes itself; with 23 columns of any size it is below 128 * 128.
     let length = types.len() + if types.len() < 127 { 1 } else { 2 };
-    let mut made = Vec::with_capacity(length + body.len());
-    varint(&mut made, length as u64);
-    made.extend_from_slice(&types);
-    made.extend_from_slice(&body);
-    made
+    let mut record = Vec::with_capacity(length + body.len());
+    varint(&mut record, length as u64);
+    record.extend_from_slice(&types);
+    record.extend_from_slice(&body);
+    record
 }
 
 /// Writes a number below 2^56 as SQLite's varint: seven bits a byte, the highest first.
