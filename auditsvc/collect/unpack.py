@@ -326,7 +326,7 @@ def _damaged(path: Path, form: str, error: Exception) -> SpoolError:
             "unpack it yourself",
         )
     if isinstance(error, EOFError):
-        what = f"{path}: its compression is damaged: the {form} data end too early"
+        what = f"{path}: the compressed file is damaged: the {form} data end too early"
     else:
-        what = f"{path}: its compression is damaged ({form}): {error}"
+        what = f"{path}: the compressed file is damaged ({form}): {error}"
     return SpoolError(what, "what is before that can be read")

@@ -9,6 +9,7 @@ second: what a decoder has pending at the end of the file, and the bytes it begi
 from __future__ import annotations
 
 import json
+import re
 import zlib
 from base64 import b64decode, b64encode
 from dataclasses import asdict, dataclass
@@ -28,6 +29,8 @@ HEAD: Final = 1 << 16
 LOOK: Final = 4096
 """Bytes by which files are told apart."""
 _MARK: Final = b"#file "
+_NODE: Final = b"node="
+_TYPE: Final = re.compile(rb"type=[A-Z0-9_]*(?:\[[0-9]*\]?)?")
 _STATE: Final = b"#"
 """Begins the lines of a decoder's `pending` that are of no event."""
 
@@ -169,7 +172,7 @@ def goes_on(state: bytes, head: bytes) -> bool:
         return not rest
     if not _is_record(first) and not may_begin_record(head):
         return True
-    joins = rest[-1:].isspace() or rest[-1:] in b":]>"
+    joins = rest[-1:].isspace() or rest[-1:] in b":]>" or first[:1].isspace()
     return joins and not _is_record(rest) and _is_record(rest + first)
 
 
@@ -182,10 +185,20 @@ def holds_more(state: bytes, head: bytes) -> bool:
 
 
 def may_begin_record(text: bytes) -> bool:
-    """Tell whether a line that has no end yet may become a record."""
-    return b"\n" not in text and any(
-        text.startswith(begin[: len(text)]) for begin in (b"type=", b"node=")
-    )
+    """Tell whether a piece of a line, with no end yet, may become a record of auditd's form."""
+    if b"\n" in text:
+        return False
+    if text.startswith(_NODE) or _NODE.startswith(text):
+        name, equals, rest = text[len(_NODE) :].partition(b"=")
+        if not equals:
+            return True
+        if not name.endswith(b" type"):
+            return False
+        text = b"type=" + rest
+    if (match := _TYPE.match(text)) is None:
+        return b"type=".startswith(text)
+    rest = text[match.end() :]
+    return any(rest.startswith(msg[: len(rest)]) for msg in (b" msg=audit(", b" msg='audit("))
 
 
 def _key(text: bytes) -> tuple[bytes | None, bytes] | None:

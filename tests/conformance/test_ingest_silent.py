@@ -73,7 +73,7 @@ def test_an_empty_file_is_no_error(url, tmp_path):
     (tmp_path / "audit.log").write_bytes(b"")
     assert ingest(url, tmp_path / "audit.log") == (
         0,
-        "0 new events; 0 records were in the store already\n",
+        "0 new events; 0 records already stored\n",
         [],
     )
 
@@ -90,7 +90,7 @@ def test_a_file_that_is_cut_short_gives_what_it_has_then_one_error(url, tmp_path
     status, _, lines = ingest(url, path, tmp_path / "audit.log")
     assert status == 1
     (line,) = lines
-    assert f"{path}: its compression is damaged" in line
+    assert f"{path}: the compressed file is damaged" in line
     if suffix != "bz2":  # it gives blocks of 900 kB
         assert len(rows(url, "SELECT serial FROM syscalls")) > 100
     assert len(rows(url, "SELECT serial FROM events")) == 1

@@ -94,7 +94,7 @@ def test_a_file_that_is_cut_short_gives_what_it_has_then_an_error(path, form):
         path.write_bytes(packed[:place])
         data, error = unpacked(path)
         assert LOG.startswith(data)
-        assert error.startswith(f"{path}: its compression is damaged")
+        assert error.startswith(f"{path}: the compressed file is damaged")
         most = max(most, len(data))
     assert most > len(LOG) // 3
 
@@ -106,7 +106,7 @@ def test_a_damaged_file_gives_what_is_before_the_damage(path, form):
     packed[middle : middle + 64] = random.Random(1).randbytes(64)
     path.write_bytes(packed)
     data, error = unpacked(path)
-    assert error.startswith(f"{path}: its compression is damaged")
+    assert error.startswith(f"{path}: the compressed file is damaged")
     if form not in ("lzma", "bzip2"):  # they check late, or never
         assert LOG.startswith(data[: len(data) // 2])
     if form != "lzma":
