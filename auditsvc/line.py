@@ -27,10 +27,7 @@ and the reader gets every byte back.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Final, NamedTuple
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+from typing import Final, NamedTuple
 
 ESCAPED: Final = b"\x1dESCAPED=1"
 """Ends a line whose body is escaped; a body that held 0x1d itself is escaped, so it is ours."""
@@ -42,7 +39,7 @@ MAX_SECOND: Final = (1 << 33) - 1
 STAMP: Final = rb"audit\((([0-9]{1,10})\.([0-9]{3}):([0-9]{1,10}))\)"
 """Pattern of what all records of an event share: the whole, second, millisecond, serial."""
 
-_BODY: Final = rb"(?::(?: (.*))?| (.*))"
+_BODY: Final = rb":?(?: (.*))?"  # one of the two is there
 _LINE: Final = re.compile(
     rb"(?:node=((?:(?! type=).){0,255}) )?"
     rb"type=([A-Z][A-Z0-9_]{0,63}(?:\[[0-9]{1,10}\])?|[0-9]{1,10}) msg=('?)" + STAMP + _BODY,
@@ -135,37 +132,33 @@ def _kernel_text(line: bytes) -> int:
     return at
 
 
-def _take_apart(line: bytes) -> Sequence[bytes | None] | None:
-    """Give node, type, quote, stamp, second, millisecond, serial and body; None for no record."""
-    match = _LINE.fullmatch(line)
-    if match is None and (start := _begin(line)) >= 0:
-        match = _LINE.fullmatch(line, start)
-        is_kernels = match is None and _kernel_text(line) == start
-        if is_kernels and (printed := _PRINTK.fullmatch(line, start)):
-            type_name, *rest = printed.groups()
-            return None, type_name, b"", *rest
-    return None if match is None else match.groups()
-
-
 def parse_line(line: bytes) -> Line | str:
     """Take a line (no newline) apart; for one that is not a record, the reason."""
-    parts = _take_apart(line.removesuffix(b"\r"))
-    if parts is None:
+    line = line.removesuffix(b"\r")
+    if match := _LINE.fullmatch(line):
+        node, type_name, quote, stamp, second, ms, serial, body = match.groups()
+    elif (start := _begin(line)) < 0:
         return "not a record"
-    node, type_name, quote, stamp, second, ms, serial, *bodies = parts
-    assert type_name is not None
-    assert stamp is not None
-    when, number = int(second or 0), int(serial or 0)
+    elif match := _LINE.fullmatch(line, start):
+        node, type_name, quote, stamp, second, ms, serial, body = match.groups()
+    elif _kernel_text(line) == start and (match := _PRINTK.fullmatch(line, start)):
+        type_name, stamp, second, ms, serial, body = match.groups()
+        node, quote = None, b""
+    else:
+        return "not a record"
+    if body is None and line[-1:] != b":":
+        return "not a record"
+    body = body or b""
+    when, number = int(second), int(serial)
     if when > MAX_SECOND:
         return "time out of range"
     if number > MAX_SERIAL:
         return "serial out of range"
-    body = bodies[0] or bodies[1] or b""
     if body.endswith(ESCAPED):
         body = unescape(body.removesuffix(ESCAPED))
     if quote:
         body = body.removesuffix(b"'")
-    return Line(node, type_name, stamp, when, int(ms or 0), number, body)
+    return Line(node, type_name, stamp, when, int(ms), number, body)
 
 
 def parse_loss(line: bytes) -> tuple[int, int | None] | None:

@@ -116,7 +116,7 @@ class Events:
             if not waits:
                 self._done(_identity(line), [record], None)
                 return True
-        if event is not None and _is_another(event, number, line.body):
+        if event is not None and number in types.BEGIN and _is_another(event, number, line):
             self._end(key, DISPLACED)
             event = None
         first = event is None
@@ -161,13 +161,13 @@ class Events:
         self._done(event.identity, event.records, reason)
 
 
-def _is_another(event: Event, number: int, body: bytes) -> bool:
+def _is_another(event: Event, number: int, line: Line) -> bool:
     """Whether a record of the event's identity begins another event all the same."""
     if event.has_call:
         return number == types.SYSCALL
-    if event.pid is None or number not in types.OF_TASK:
+    if event.pid is None or number == types.SYSCALL:
         return False
-    return _pid(body) not in (None, event.pid)
+    return _pid(line.body) not in (None, event.pid)
 
 
 def _pid(body: bytes) -> bytes | None:
