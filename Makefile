@@ -1,5 +1,6 @@
-# One command each: `make demo` shows the main job, `make test` proves it,
-# `make setup` is what both begin with. Run as root on Debian 12 or newer, or Ubuntu.
+# One command for each task: `make demo` shows the main function, `make test` tests it, `make
+# setup` prepares both; `make check` is for every save. Run as root on Debian 12 or newer, or
+# on Ubuntu.
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
@@ -13,9 +14,14 @@ BIN := $(VENV)/bin
 SOURCES := pyproject.toml README.md $(shell find auditsvc rules migrations native -type f \
     -not -path '*/__pycache__/*' -not -path 'native/target/*')
 
-.PHONY: setup demo test bench laurel lint unit peers lock wheel clean
+NATIVE := $(shell find native -type f -not -path 'native/target/*')
 
+.PHONY: setup dev demo check lint unit test test-long bench laurel peers lock wheel wheelhouse clean
+
+# In $(VENV) is either the wheel (.installed) or this checkout (.dev); pytest's header says which.
 setup: $(VENV)/.installed
+
+dev: $(VENV)/.dev
 
 build/.system: tools/system-packages
 	@mkdir -p build
@@ -35,28 +41,45 @@ $(VENV)/.dependencies: constraints.txt build/.system
 	    -r constraints.txt
 	touch $@
 
-# The wheel is what users get, so the wheel is what we run and test.
+# Users get the wheel, so the wheel is what we run and test.
 $(VENV)/.installed: $(SOURCES) $(VENV)/.dependencies
-	rm -rf dist build/lib* build/temp* build/bdist.* *.egg-info
+	rm -rf $(VENV)/.dev auditsvc/_native*.so dist build/lib* build/temp* build/bdist.* *.egg-info
 	$(BIN)/python -m pip wheel -q --disable-pip-version-check --no-build-isolation --no-deps --wheel-dir dist .
 	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --force-reinstall dist/auditsvc-*.whl
 	rm -rf build/lib* build/temp* build/bdist.* *.egg-info
 	$(BIN)/auditsvc --version  # says whether the native core was built
 	touch $@
 
+# The checkout itself, with the native core built into it if cargo is installed: changes in
+# Python are tested without a new build.
+$(VENV)/.dev: pyproject.toml $(NATIVE) $(VENV)/.dependencies
+	rm -f $(VENV)/.installed
+	$(BIN)/python -m pip install -q --disable-pip-version-check --no-build-isolation --no-deps --editable .
+	rm -rf build/lib* build/temp* build/bdist.*
+	$(BIN)/auditsvc --version
+	touch $@
+
 wheel: setup
+
+# What a host installs: no compiler and no index is needed there (packaging/README.md).
+wheelhouse: setup
+	rm -rf build/wheelhouse
+	$(BIN)/python -m pip wheel -q --disable-pip-version-check --require-hashes --no-deps \
+	    --no-build-isolation --wheel-dir build/wheelhouse -r packaging/constraints-runtime.txt
+	cp dist/auditsvc-*.whl build/wheelhouse
 
 demo: setup
 	tools/demo
 
-# Oracles and rivals, unpacked and never installed or started as services.
+# Other programs for comparison, unpacked and never installed or started as services.
 peers: build/peers/.unpacked
 
 build/peers/.unpacked: tools/unpack-peers build/.system-test
 	tools/unpack-peers build/peers auditd libwrap0
 	touch $@
 
-lint: setup
+# The linters read the checkout, whether it or the wheel is installed.
+lint: $(VENV)/.dependencies
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -66,11 +89,31 @@ lint: setup
 	    cargo clippy -q --locked --release --all-targets --manifest-path native/Cargo.toml
 	fi
 
+# In parallel, except tests that use the kernel's audit: one worker more than processors, as
+# the worker of those tests mostly waits.
+PYTEST := $(BIN)/pytest -n $(shell expr $$(nproc) + 1)
+
+unit: dev
+	$(PYTEST) -q tests/unit
+
+check: dev lint unit
+
+# The states of the host for the live tests: see tests/fixtures/host_states.py.
+STATES := off on+limits+foreign-rules
+LONG_STATES := off on on+limits on+foreign-rules on+other-keys on+multicast-reader on+half-speed \
+    off+limits+foreign-rules+multicast-reader
+
+# ARGS: further arguments for pytest. `.ci/run` gives --no-live-skips.
+ARGS :=
 test: setup peers lint
-	$(BIN)/pytest
+	$(PYTEST) $(STATES:%=--host-state %) $(ARGS)
+
+# Hours rather than minutes: long loops, more examples, a million records against auparse.
+test-long: setup peers lint
+	$(PYTEST) --long --timeout 7200 $(LONG_STATES:%=--host-state %) $(ARGS)
 
 # Against the peers, into docs/benchmarks.md. BENCH=quick: small, into build/ and not docs/.
-# LAUREL=PROGRAM takes another laurel than the one of `make laurel`, or else Debian's.
+# LAUREL=PROGRAM uses another laurel than that of `make laurel`, or else Debian's.
 BENCH := full
 bench: setup peers build/peers/.unpacked-bench
 	PYTHONPATH=tests $(BIN)/python benchmarks $(if $(filter quick,$(BENCH)),--quick --into build/benchmarks)
@@ -79,7 +122,7 @@ build/peers/.unpacked-bench: tools/unpack-peers build/peers/.unpacked
 	tools/unpack-peers build/peers laurel libauparse-dev
 	touch $@
 
-# The current release of laurel, which Debian's lags behind; takes minutes, and cargo.
+# The current release of laurel, as Debian's is older; needs some minutes, and cargo.
 LAUREL_VERSION := 0.8.2
 laurel: build/peers/laurel-$(LAUREL_VERSION)/bin/laurel
 
@@ -91,6 +134,7 @@ build/peers/laurel-$(LAUREL_VERSION)/bin/laurel:
 lock:
 	uv pip compile pyproject.toml --group dev --group build --universal --python-version 3.11 \
 	    --generate-hashes --no-header --no-annotate --upgrade -q -o constraints.txt
+	$(BIN)/python tools/runtime-pins < constraints.txt > packaging/constraints-runtime.txt
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info native/target
+	rm -rf $(VENV) build dist *.egg-info native/target auditsvc/_native*.so

@@ -1,4 +1,4 @@
-"""What the crate native/ gives to Python."""
+"""The Python interface of the crate native/."""
 
 from collections.abc import Mapping, Sequence
 from typing import TypeAlias, final
@@ -7,7 +7,7 @@ Row: TypeAlias = tuple[object, ...]
 
 @final
 class Drained:
-    """What one `Drain.collect` brought."""
+    """The result of one `Drain.collect`."""
 
     @property
     def lines(self) -> bytes:
@@ -20,34 +20,34 @@ class Drained:
         """(type, payload) of messages whose type has no prefix: replies, AUDIT_REPLACE."""
     @property
     def overflows(self) -> int:
-        """Times that the socket said it had dropped messages (ENOBUFS), or that one was cut."""
+        """How often the socket reported dropped messages (ENOBUFS), or one was truncated."""
     @property
     def forged(self) -> int:
-        """Messages thrown away because another process sent them, not the kernel."""
+        """Messages discarded because another process sent them, not the kernel."""
     @property
     def config_changes(self) -> int:
-        """Records in `lines` that tell of changed rules or settings (CONFIG_CHANGE)."""
+        """Records in `lines` about changed rules or settings (CONFIG_CHANGE)."""
 
 @final
 class Drain:
-    """Empties a record socket; the interpreter lock is free while it waits, reads and formats."""
+    """Reads a record socket; the interpreter lock is released while it waits, reads and formats."""
 
     def __new__(cls, fd: int, prefixes: Mapping[int, bytes]) -> Drain:
-        """`prefixes` gives, by record type, how its lines begin (`type=SYSCALL msg=`)."""
+        """`prefixes`: the beginning of the lines of each record type (`type=SYSCALL msg=`)."""
     def collect(
         self, *, max_bytes: int, pace: float, hold: float, timeout: float, wake_fd: int = -1
     ) -> Drained:
-        """Wait up to `timeout` seconds for a record; then take what comes for `hold` seconds.
+        """Wait up to `timeout` seconds for a record, then collect records for `hold` seconds.
 
-        From the first record on it lets more gather for `pace` seconds (less while
-        records pour in), takes all that is there, and so on until `hold` is over or
-        there are `max_bytes` of lines. It comes back at once, with what is there, when
-        `wake_fd` can be read. OSError where the socket fails.
+        It repeats, until `hold` is over or there are `max_bytes` of lines: pause for at most
+        `pace` seconds (less at a high input rate), and read all records that have arrived. It
+        returns at once, with the records so far, when `wake_fd` can be read. OSError if the
+        socket fails.
         """
 
 @final
 class Decoder:
-    """What `auditsvc.decode.native` makes an `auditsvc.decode.interface.Decoder` of."""
+    """The decoder that `auditsvc.decode.native` adapts to `auditsvc.decode.contract.Decoder`."""
 
     def __new__(
         cls,
@@ -57,30 +57,34 @@ class Decoder:
         idle: float,
         max_open: int,
         record_types: Sequence[tuple[int, str]],
+        trusts_kernel_log: bool,
     ) -> Decoder:
-        """`record_types` is `auditsvc.names.record_types()`; ValueError for a secret too long."""
+        """ValueError if the secret is too long.
+
+        `record_types` is `auditsvc.tables.names.record_types()`.
+        """
     @property
     def open_records(self) -> int:
         """Records that belong to events which have not ended."""
     @property
     def held(self) -> int:
-        """About how many bytes the rows hold that `take` would give."""
+        """Approximate size in bytes of the rows that `take` would give."""
     def feed(self, data: bytes, now: float) -> None: ...
     def expire(self, now: float) -> None: ...
     def finish(self) -> None: ...
     def take(
         self,
-    ) -> tuple[Made, list[Row], list[tuple[int, bytes, str]], dict[str, int]]:
-        """Give rows, unknown record types, raw and counts of a Batch."""
+    ) -> tuple[NativeBatch, list[Row], list[tuple[int, bytes, str]], dict[str, int]]:
+        """Give the rows, unknown record types, raw lines and counts of a Batch."""
     def pending(self) -> bytes: ...
     def restore(self, pending: bytes, now: float) -> None:
-        """ValueError if it is not what `pending` gave."""
+        """Restore the result of an earlier `pending`; ValueError if it is not valid."""
     def pin(self, table: str, content: Row, row_id: int) -> None: ...
     def forget(self) -> None: ...
 
 @final
-class Made:
-    """Rows of a batch; `auditsvc.decode.facts` and `interface.Whole` say what is asked here."""
+class NativeBatch:
+    """Rows of a batch; `auditsvc.decode.batch` and `batch.PackedRows` say what is asked here."""
 
     @property
     def tables(self) -> tuple[list[str], list[str]]:
@@ -90,7 +94,8 @@ class Made:
     def rows(self, table: str) -> list[Row]:
         """Give a table's rows as tuples."""
     def weights(self, table: str) -> list[int]:
-        """Give the records in each row's event; none but for `syscall` and `event`."""
+        """Give the number of records of each row's event; only of `syscall` and `event`."""
+    def claimed(self) -> list[int]: ...
     def ids(self) -> list[int]: ...
     def lone_ids(self) -> list[int]: ...
     def span(self) -> tuple[int, int] | None: ...
@@ -99,6 +104,6 @@ class Made:
     def pairs(self, numbers: set[int]) -> set[tuple[int, int]]: ...
     def integers(self, table: str, column: int) -> set[int]: ...
     def image(self) -> bytes:
-        """Make it; the interpreter lock is free meanwhile."""
+        """Make the SQLite image; the interpreter lock is released meanwhile."""
     def copy(self, table: str) -> bytes:
-        """Make it; empty where the table has no rows."""
+        """Make the COPY data of a table; empty if the table has no rows."""

@@ -1,10 +1,10 @@
-"""Settings: one meaning, three spellings.
+"""Settings, from four sources; an earlier one takes precedence.
 
     command line  >  AUDITSVC_* variables  >  TOML file  >  the defaults below
 
-A variable spells the path of the setting with `__` between the steps:
+The name of a variable is the path of the setting with `__` between its parts:
 `AUDITSVC_STORE`, `AUDITSVC_SPOOL__FSYNC`. The TOML file is the one that
-`AUDITSVC_CONFIG` or `--config` names, else /etc/auditsvc/auditsvc.toml if it is there.
+`AUDITSVC_CONFIG` or `--config` names, else /etc/auditsvc/auditsvc.toml if it exists.
 """
 
 from __future__ import annotations
@@ -14,14 +14,17 @@ import socket
 import tomllib
 from contextvars import ContextVar
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict, TomlConfigSettingsSource
 
 from auditsvc.errors import ConfigError
+from auditsvc.host.files import read_file
 
 if TYPE_CHECKING:
+    from importlib.resources.abc import Traversable
+
     from pydantic_settings import PydanticBaseSettingsSource
 
 DEFAULT_FILE = Path("/etc/auditsvc/auditsvc.toml")
@@ -30,6 +33,10 @@ _chosen: ContextVar[Path | None] = ContextVar("_chosen", default=None)
 
 FsyncPolicy = Literal["none", "second", "batch"]
 GuardPolicy = Literal["off", "report", "restore"]
+
+
+RECEIVE_BUFFER: Final = 32 << 20
+"""Bytes of socket buffer: room for about 14,000 records."""
 
 
 class _Section(BaseModel):
@@ -43,15 +50,15 @@ class SpoolSettings(_Section):
     """Default: `spool` in the state directory."""
     segment_bytes: int = Field(default=64 << 20, ge=4096)
     keep_bytes: int = Field(default=1 << 30, ge=0)
-    """Segments that are in the store are deleted, oldest first, above this sum."""
+    """Above this size, segments that are in the store are deleted, oldest first."""
     fsync: FsyncPolicy = "second"
 
 
 class KernelSettings(_Section):
-    """What the service asks of the kernel while it runs."""
+    """Kernel settings while the service runs."""
 
-    receive_buffer: int = Field(default=32 << 20, ge=1 << 16)
-    """Bytes. A record takes about 2.3 kB of it, whatever its length."""
+    receive_buffer: int = Field(default=RECEIVE_BUFFER, ge=1 << 16)
+    """Bytes. A record takes about 2.3 kB of it, independent of its length."""
     backlog_limit: int = Field(default=16384, ge=64)
     """Records the kernel may queue before audited tasks wait. Never lowered."""
 
@@ -60,46 +67,66 @@ class LoaderSettings(_Section):
     """How rows reach the database."""
 
     batch_bytes: int = Field(default=12 << 20, ge=1 << 16)
-    """Bytes of log that one transaction takes, but for the last piece read."""
+    """Bytes of log in one transaction; the last piece read may exceed it."""
     latency: float = Field(default=0.1, gt=0, le=60)
-    """Seconds that a record waits at most for its transaction to begin."""
+    """Seconds that a record waits, at most, until its transaction begins."""
     idle: float = Field(default=2.0, gt=0)
-    """Seconds without a further record after which an event is partial."""
+    """An event without a further record for so many seconds is partial."""
     patience: float = Field(default=30.0, gt=0)
-    """Seconds without an answer after which a stopping service leaves the rest in the spool."""
+    """A stopping service waits so many seconds for the store; the rest stays in the spool."""
+
+
+class IngestSettings(_Section):
+    """How far logs of other programs are trusted."""
+
+    trust_kernel_log: bool = False
+    """Whether lines in the kernel's printed form (dmesg, syslog) are taken as the kernel's. Any
+    program can write such a line; if it is not trusted it adds nothing to the events of our
+    own spool."""
 
 
 class CoverageSettings(_Section):
-    """How often it is looked which tasks are covered."""
+    """How often the service checks which tasks are covered."""
 
     every: float = Field(default=60.0, ge=1)
-    """Seconds between two looks of a running service."""
+    """Seconds between two looks."""
 
 
 class ForwardSettings(_Section):
-    """Which events go to the systemd journal; every part that is given must hold."""
+    """Which events are sent to the systemd journal; all given conditions must be met."""
 
     enabled: bool = False
-    """Whether `run` forwards; `auditsvc forward` does so whatever stands here."""
+    """Whether `run` forwards; `auditsvc forward` always does."""
     keys: tuple[str, ...] = ()
-    """Rule keys of which a system call must carry one. None: any."""
+    """A system call must have one of these rule keys. None: any."""
     exclude_keys: tuple[str, ...] = ("all-syscalls",)
-    """Keys that do not count as one."""
+    """Keys that do not count."""
     keyed: bool = True
-    """Whether a system call must carry a key at all."""
+    """Whether a system call must have a key."""
     syscalls: tuple[str, ...] = ()
     success: bool | None = None
     auids: tuple[Annotated[int, Field(ge=0, lt=1 << 32)], ...] = ()
     programs: tuple[str, ...] = ()
-    """By their exe."""
+    """Values of exe."""
     types: tuple[str, ...] = ()
-    """Record types of the events without a system call that go as well; `*` for all."""
+    """Record types of events without a system call that are also sent; `*` for all."""
     drain: float = Field(default=5.0, ge=0)
-    """Seconds that a forwarder which shall stop may still send what waits."""
+    """Seconds that a stopping forwarder may still send waiting events."""
+
+
+class _File(TomlConfigSettingsSource):
+    """The TOML file, which no other user may be able to change."""
+
+    def _read_file(self, file_path: Path | Traversable) -> dict[str, Any]:
+        return _read(Path(str(file_path)))
+
+
+def _read(file: Path) -> dict[str, Any]:
+    return tomllib.loads(read_file(file).decode())
 
 
 class Settings(BaseSettings):
-    """Everything that can be set."""
+    """All settings."""
 
     model_config = SettingsConfigDict(
         env_prefix="AUDITSVC_", env_nested_delimiter="__", extra="ignore", frozen=True
@@ -107,31 +134,32 @@ class Settings(BaseSettings):
 
     store: str = "sqlite:////var/lib/auditsvc/auditsvc.db"
     rules: list[Path] | None = None
-    """Rule files, folders, or names of shipped sets (`auditsvc.rule_sets`).
+    """Rule files, folders, or names of shipped sets (`auditsvc.ruleset.controls`).
     None: every system call of every task; []: no rules at all."""
     source: str = "netlink"
     host: str = Field(default_factory=socket.gethostname, min_length=1)
-    """What `host` says for records that carry no node=."""
+    """The value of `host` for records without node=."""
     decoder: Literal["auto", "reference", "native"] = "auto"
     state_directory: Path = Path("/var/lib/auditsvc")
     runtime_directory: Path = Path("/run/auditsvc")
     spool: SpoolSettings = SpoolSettings()
     kernel: KernelSettings = KernelSettings()
     loader: LoaderSettings = LoaderSettings()
+    ingest: IngestSettings = IngestSettings()
     guard: GuardPolicy = "report"
-    """What is done when somebody else changes rules or switch: nothing, a row in `tamper`,
-    or a row and putting it back."""
+    """What happens when somebody else changes rules or the switch: nothing, a row in `tamper`,
+    or a row and the change is undone."""
     coverage: CoverageSettings = CoverageSettings()
     forward: ForwardSettings = ForwardSettings()
 
     @property
     def decoder_name(self) -> str | None:
-        """The decoder that was chosen; None for the best there is."""
+        """The chosen decoder; None for the best available."""
         return None if self.decoder == "auto" else self.decoder
 
     @property
     def spool_directory(self) -> Path:
-        """Where the segments are."""
+        """The folder of the segments."""
         return self.spool.directory or self.state_directory / "spool"
 
     @classmethod
@@ -145,17 +173,17 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         del dotenv_settings, file_secret_settings
         file = _config_file()
-        toml = [TomlConfigSettingsSource(settings_cls, toml_file=file)] if file else []
+        toml = [_File(settings_cls, toml_file=file)] if file else []
         return (init_settings, env_settings, *toml)
 
 
 def use_file(config: Path) -> None:
-    """Read this file instead of the usual one from now on (the option --config)."""
+    """Read this file instead of the default one from now on (the option --config)."""
     _chosen.set(config)
 
 
 def settings_file() -> Path:
-    """Give the file that settings are read from, if it is there."""
+    """Give the file from which settings are read, if it exists."""
     return _config_file() or DEFAULT_FILE
 
 
@@ -165,13 +193,13 @@ def _config_file() -> Path | None:
     named = os.environ.get("AUDITSVC_CONFIG")
     if named:
         return Path(named)
-    return DEFAULT_FILE if DEFAULT_FILE.exists() else None
+    return DEFAULT_FILE if os.path.lexists(DEFAULT_FILE) else None
 
 
 def load_settings(**overrides: Any) -> Settings:
-    """Read the settings; `overrides` come from the command line, None means not given.
+    """Read the settings; `overrides` are from the command line, None means not given.
 
-    Raises ConfigError, which names the setting and where it came from.
+    Raises ConfigError, which names the setting and where to correct it.
     """
     file = _config_file()
     if file is not None:
@@ -182,8 +210,10 @@ def load_settings(**overrides: Any) -> Settings:
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(str(step) for step in first["loc"])
-        where = f"in the command line, AUDITSVC_{name.upper().replace('.', '__')}"
-        where += f" or {file}" if file else ""
+        where = f"on the command line, in AUDITSVC_{name.upper().replace('.', '__')}"
+        where += f", or in {file}" if file else ""
+        if first["type"] == "extra_forbidden":
+            raise ConfigError(f"unknown setting {name!r}", f"correct it {where}") from error
         raise ConfigError(
             f"setting {name}: {first['msg']} (got {first.get('input')!r})", f"correct it {where}"
         ) from error
@@ -192,21 +222,18 @@ def load_settings(**overrides: Any) -> Settings:
 
 
 def _check_file(file: Path) -> None:
-    """Refuse a file that is missing, broken or holds a setting that does not exist."""
-    if file.exists() and not file.is_file():
-        raise ConfigError(f"configuration {file}: not a regular file", "name another with --config")
+    """Refuse a file that is missing, wrong, or has an unknown setting."""
     try:
-        with file.open("rb") as stream:
-            values = tomllib.load(stream)
+        values = _read(file)
     except OSError as error:
         raise ConfigError(
-            f"configuration {file}: {error.strerror}", "name another with --config"
+            f"configuration {file}: {error.strerror}", "give another with --config"
         ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"configuration {file}: {error}", "correct the TOML there") from error
+        raise ConfigError(f"configuration {file}: {error}", "correct the TOML") from error
     for name in values:
         if name not in Settings.model_fields:
             known = ", ".join(sorted(Settings.model_fields))
             raise ConfigError(
-                f"configuration {file}: there is no setting {name!r}", f"known are: {known}"
+                f"configuration {file}: unknown setting {name!r}", f"known settings: {known}"
             )

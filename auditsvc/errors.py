@@ -3,27 +3,29 @@
 The tree:
 
     AuditsvcError          one line that says what and what to do; exit status 1
-    |-- UsageError         the command, option or setting is wrong; exit status 2
-    |   |-- ConfigError    a configuration file or AUDITSVC_* variable
-    |   `-- RuleError      a line of a rule file, with file, line and column
-    |-- KernelError        the kernel refused, with the errno it gave
+    |-- UsageError         a command, option or setting is wrong; exit status 2
+    |   |-- ConfigError    in a configuration file or AUDITSVC_* variable
+    |   `-- RuleError      in a line of a rule file, with file, line and column
+    |-- KernelError        the kernel refused a request, with its errno
     |   |-- IncumbentError another process is the audit daemon
     |   `-- LockedError    audit is locked until reboot (-e 2)
     |-- SpoolError         a spool or log file cannot be read or written
-    |-- StoreError         the database refused, or is not ours
-    |   |-- ClashError     a dimension's id stands for other content: pin and read again
-    |   `-- RefusedError   a batch has something in it that the database cannot hold
-    |-- JournalError       journald takes nothing, or its journal cannot be read
-    `-- QueryError         the SQL that a user gave is wrong
+    |-- StoreError         the database refused, or is not a store of auditsvc
+    |   |-- ForeignError   it is not a store of auditsvc, or not the known one
+    |   |   `-- AbsentError there is no store, or it is empty, and none may be made
+    |   |-- ClashError     a dimension's id belongs to other content: pin and read again
+    |   `-- RefusedError   a batch has something that the database cannot store
+    |-- JournalError       journald is unavailable, or its journal cannot be read
+    `-- QueryError         the user's SQL is wrong
 
-An error carries its evidence (`what`) and its remedy (`hint`).
+An error has the facts (`what`) and how to fix it (`hint`).
 """
 
 from __future__ import annotations
 
 
 class AuditsvcError(Exception):
-    """An expected failure; `str()` of it is the one line that the user reads."""
+    """An expected failure; `str()` gives the one line that the user reads."""
 
     status = 1
 
@@ -52,7 +54,7 @@ class RuleError(UsageError):
 
 
 class KernelError(AuditsvcError):
-    """The kernel refused a request; `errno` is what it answered (0 if none)."""
+    """The kernel refused a request; `errno` is its answer (0 if none)."""
 
     def __init__(self, what: str, hint: str = "", errno: int = 0) -> None:
         super().__init__(what, hint)
@@ -74,7 +76,7 @@ class LockedError(KernelError):
 class SpoolError(AuditsvcError):
     """A spool segment or a log file cannot be read or written.
 
-    `written`: how many lines of an append that was refused stand in the log all the same.
+    `written`: how many lines of a failed append were nevertheless written.
     """
 
     def __init__(self, what: str, hint: str = "", *, written: int = 0) -> None:
@@ -83,9 +85,9 @@ class SpoolError(AuditsvcError):
 
 
 class StoreError(AuditsvcError):
-    """The database refused, or holds something that is not ours.
+    """The database refused, or is not a store of auditsvc.
 
-    Nothing of the transaction was stored. `retryable`: the fault may pass (a
+    Nothing of the transaction was stored. `retryable`: the error may be temporary (a
     lost connection, a locked database); read again from the checkpoint.
     """
 
@@ -94,17 +96,25 @@ class StoreError(AuditsvcError):
         self.retryable = retryable
 
 
-class ClashError(StoreError):
-    """Ids of dimension rows stand for other content; nothing of the batch was stored.
+class ForeignError(StoreError):
+    """It is another program's database, another store, or others may change it."""
 
-    `pins` are (table, content, id), for `Decoder.pin`. A decoder that was made
-    anew, given these and every earlier pin, and then the input from the
-    checkpoint on, makes the batch as it must be.
+
+class AbsentError(ForeignError):
+    """There is no store, or it is empty, and none may be made."""
+
+
+class ClashError(StoreError):
+    """Ids of dimension rows belong to other content; nothing of the batch was stored.
+
+    `pins` are (table, content, id), for `Decoder.pin`. A new decoder, given these
+    and every earlier pin, and then the input from the checkpoint on, makes the
+    correct batch.
     """
 
     def __init__(self, pins: list[tuple[str, tuple[object, ...], int]]) -> None:
         super().__init__(
-            f"{len(pins)} dimension ids stand for other content",
+            f"ids of dimension rows belong to other content ({len(pins)})",
             "pin them and read again from the checkpoint",
             retryable=True,
         )
@@ -116,8 +126,8 @@ class RefusedError(StoreError):
 
 
 class JournalError(AuditsvcError):
-    """The systemd journal takes nothing just now, or cannot be read; nothing is lost by it."""
+    """The systemd journal is unavailable or cannot be read; no event is lost."""
 
 
 class QueryError(AuditsvcError):
-    """The SQL that the user gave cannot run."""
+    """The user's SQL cannot run."""

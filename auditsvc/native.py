@@ -1,8 +1,8 @@
-"""The native core (`auditsvc._native`, built from native/), where it is there and wanted.
+"""Loads the native core (`auditsvc._native`, built from native/).
 
-It is built with the package where cargo is; without it, everything runs on the
-reference. The setting `decoder` (AUDITSVC_DECODER) chooses: `reference`, `native`,
-or `auto` for native if it is there.
+It is built with the package if cargo is installed; without it, everything runs in Python
+(the reference). The setting `decoder` (AUDITSVC_DECODER) chooses: `reference`, `native`, or
+`auto`, which means native if it was built.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ _NAME: Final = "auditsvc._native"
 
 
 def is_built() -> bool:
-    """Tell whether the package came with its native core."""
+    """Whether the package contains the native core."""
     return importlib.util.find_spec(_NAME) is not None
 
 
 def native_core(choice: Choice = "auto") -> ModuleType | None:
-    """Give the native module, None for the reference; ConfigError where it must be and is not.
+    """Give the native module, or None for the reference; ConfigError if it is needed and missing.
 
-    One that is there and does not load is an error for `auto` too: a service that is
-    ten times slower than it was must not come about in silence.
+    A module that was built but cannot be loaded is an error for `auto` too: the service
+    must not become ten times slower without notice.
     """
     if choice == "reference" or (choice == "auto" and not is_built()):
         return None
@@ -39,5 +39,5 @@ def native_core(choice: Choice = "auto") -> ModuleType | None:
     except ImportError as error:
         raise ConfigError(
             f"the native core cannot be loaded: {error}",
-            "build the package where cargo is, or set AUDITSVC_DECODER=reference",
+            "build the package with cargo installed, or set AUDITSVC_DECODER=reference",
         ) from error

@@ -1,11 +1,11 @@
-"""Measures auditsvc against its peers and writes docs/benchmarks.md and its plots.
+"""Compares auditsvc with other programs and writes docs/benchmarks.md and its plots.
 
     PYTHONPATH=tests python benchmarks [--quick] [--only PART ...] [--into FOLDER]
 
-`make bench` runs it whole (below half an hour), `make bench BENCH=quick` with sizes that
-show only that everything works. Without --into, the folder is docs/. --only takes live,
-cost, file, questions, growth, journal, decode, and writes their tables to stdout; with --into as
-well, it puts them into the page that is there, in place of the older ones.
+`make bench` runs all of it (less than half an hour), `make bench BENCH=quick` with small sizes
+that only show that everything works. Without --into, the folder is docs/. --only accepts live,
+cost, file, questions, growth, journal, decode, and writes their tables to stdout; with --into
+it replaces these tables in the existing page.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ if TYPE_CHECKING:
 DOCS = Path(__file__).parents[1] / "docs"
 PAGE = ("live", "cost", "file", "questions", "growth", "journal")
 PARTS = (*PAGE, "decode")
-"""`decode` alone is for those who work on it: the page has its figures among the files'."""
+"""`decode` alone is for development: on the page its figures are part of the table of files."""
 
 
 def about(*, quick: bool) -> list[str]:
-    """What was measured, on what, and how to do it again."""
+    """Give the head of the page: what was measured, on which machine, and how to repeat it."""
     commands = {
         "auditsvc": [Path(sys.executable).with_name("auditsvc"), "--version"],
         "audit": [AUSEARCH, "--version"],
@@ -55,7 +55,7 @@ def about(*, quick: bool) -> list[str]:
 
 
 def panels(measured: live.Live | None, files: file.Files) -> list[Panel]:
-    """What the plot shows."""
+    """Give the panels of the plot."""
     made = []
     if measured:
         for workload in ("getppid", "shell"):
@@ -79,7 +79,7 @@ def asked() -> argparse.Namespace:
 
 
 def of_stores(parts: Sequence[str], *, quick: bool, folder: Path) -> list[Table]:
-    """Measure what is in no plot."""
+    """Measure the tables that are not in a plot."""
     made = []
     if "questions" in parts:
         made.append(questions.table(quick=quick, folder=folder))
@@ -93,7 +93,7 @@ def of_stores(parts: Sequence[str], *, quick: bool, folder: Path) -> list[Table]
 
 
 def main() -> None:
-    """Measure what is asked for and write it down."""
+    """Measure the selected tables and write them."""
     options = asked()
     parts = options.only or PAGE
     quick = options.quick
@@ -126,7 +126,7 @@ def main() -> None:
 
 
 def write(into: Path, head: str | None, tables: list[Table], plots: dict[str, str]) -> None:
-    """Write the page, or without a `head` its new tables into the one that is there."""
+    """Write the page, or without a `head` replace tables in the existing one."""
     into.mkdir(parents=True, exist_ok=True)
     page = into / "benchmarks.md"
     page.write_text(exchanged(head or page.read_text(), tables))

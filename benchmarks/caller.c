@@ -1,19 +1,18 @@
-/* caller PATH: makes system calls in a loop when it is asked to, and tells what one cost.
+/* caller PATH: makes system calls in a loop on request, and prints the cost of one.
  *
- * It forks at once, and the child is what makes the calls: whether a task bears the audit
- * flag is settled by the rules that stand when it is forked. Prints the child's pid, then
- * reads lines
+ * It forks at once, and the child makes the calls: the rules that are loaded at the fork
+ * decide whether a task has the audit flag. Prints the child's pid, then reads lines
  *
  *     getppid|open|cold CALLS CHUNKS
  *
  * and answers each with the nanoseconds of one turn: the median of CHUNKS chunks of CALLS
- * turns each, and the mean of all. The median leaves out what else the machine did
- * meanwhile; the mean has every pause in it that the kernel puts on an audited task.
+ * turns each, and the mean of all. The median excludes other load on the machine; the
+ * mean includes every time that the kernel lets an audited task wait.
  *
  * getppid  the cheapest call there is
  * open     opens and closes PATH
- * cold     getppid, each time after the processor's caches were filled with other things,
- *          as they are in a program that works
+ * cold     getppid, each time after the processor's caches were filled with other data,
+ *          as in a program that does work
  */
 #define _GNU_SOURCE
 #include <fcntl.h>

@@ -1,4 +1,4 @@
-"""Processes that make calls when asked to, and the tracers that can be set upon them.
+"""Processes that make calls on request, and tracers for them.
 
 with caller(auid, path) as busy:
     busy.ask("getppid", 1000, chunks=25).median      # nanoseconds a call
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 
 _STRACE: Final = ("strace", "-f", "-o", "/dev/null")
 READS_ALONE: Final = (*_STRACE, "--seccomp-bpf", "-e", "trace=read")
-"""strace that is told of `read` alone, by a seccomp filter: other calls do not stop.
+"""strace for `read` only, with a seccomp filter: other calls do not stop.
 
-It lets go of the other calls of a forked task only after the first stop at one that it
-traces, and a caller reads before it calls.
+For a forked task this holds only after the first stop at a traced call, so a caller reads
+before it makes calls.
 """
 
 
@@ -41,15 +41,15 @@ class Spent:
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """A process that waits to be asked."""
+    """A process that makes calls on request."""
 
     pid: int
     process: subprocess.Popen[str]
     made: Counter[str] = field(default_factory=Counter)
-    """Turns that it was asked for, by the call."""
+    """Requested turns, by the call."""
 
     def ask(self, call: str, turns: int, chunks: int) -> Spent:
-        """Let it make `turns` calls, `chunks` times."""
+        """Make `turns` calls, `chunks` times."""
         assert self.process.stdin
         assert self.process.stdout
         self.process.stdin.write(f"{call} {turns} {chunks}\n")
@@ -62,7 +62,7 @@ class Caller:
         return Spent(float(median), float(mean))
 
     def tracer(self) -> int:
-        """Pid of what traces it, 0 if nothing does."""
+        """Pid of its tracer, or 0."""
         status = Path(f"/proc/{self.pid}/status").read_text()
         found = re.search(r"^TracerPid:\s+(\d+)$", status, re.MULTILINE)
         assert found
@@ -71,7 +71,7 @@ class Caller:
 
 @contextmanager
 def caller(as_auid: Path, auid: int, path: Path, under: Sequence[str] = ()) -> Iterator[Caller]:
-    """Start one under this login uid, by the program `as_auid`, and end it."""
+    """Start a caller with this login uid, by the program `as_auid`, and end it afterwards."""
     command = [*under, as_auid, str(auid), built("caller"), path]
     process = subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
@@ -84,14 +84,14 @@ def caller(as_auid: Path, auid: int, path: Path, under: Sequence[str] = ()) -> I
             raise SystemExit(f"the caller ended with {process.wait()}")
         yield Caller(int(pid), process)
     finally:
-        process.stdin.close()  # which is how it is told to end
+        process.stdin.close()  # it ends at the end of its input
         process.wait(30)
         process.stdout.close()
 
 
 @contextmanager
 def stopped_at_calls(busy: Caller) -> Iterator[None]:
-    """Trace it by ptrace(2) without a look at what it does."""
+    """Trace it by ptrace(2) without reading anything."""
     process = subprocess.Popen([built("tracer"), str(busy.pid)], stdout=subprocess.PIPE)
     assert process.stdout
     with process.stdout as said:
@@ -109,7 +109,7 @@ def stopped_at_calls(busy: Caller) -> Iterator[None]:
 
 @contextmanager
 def straced(busy: Caller) -> Iterator[None]:
-    """Trace it by strace, whose words go to /dev/null."""
+    """Trace it by strace, with its output to /dev/null."""
     process = subprocess.Popen(
         [*_STRACE, "-p", str(busy.pid)], stderr=subprocess.PIPE, stdin=subprocess.DEVNULL
     )

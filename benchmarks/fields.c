@@ -1,4 +1,4 @@
-/* fields FILE: reads every field of every record by auparse and throws it away. */
+/* fields FILE: reads every field of every record by auparse, without using them. */
 #include <auparse.h>
 #include <stdio.h>
 

@@ -1,4 +1,4 @@
-"""Reads every field of every record by auparse's Python binding, and throws it away.
+"""Reads every field of every record by auparse's Python binding, without using them.
 
 fields.py FILE
 """

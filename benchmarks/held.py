@@ -3,7 +3,7 @@
     with held(as_auid, folder) as kernel, loaded(kernel.control, ["-a always,exit ..."]):
         kernel.busy.ask("getppid", 1000, chunks=9)
 
-No rule stands but what is loaded here; those that were there come back at the end.
+Only the rules of the measurement are loaded; the earlier rules are restored at the end.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from callers import READS_ALONE, Caller, caller
-from fixtures.audit import alone
+from fixtures.audit import exclusive_audit, restored
 from live.programs import fresh_auid
 from readers import nothing_kept
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """What a part has."""
+    """The kernel's audit and the processes of a part."""
 
     control: Control
     folder: Path
@@ -45,10 +45,11 @@ class Held:
 
 @contextmanager
 def held(as_auid: Path, folder: Path) -> Iterator[Held]:
-    """Have audit alone, for two minutes at most: others wait for it."""
+    """Use audit exclusively, for two minutes at most, as others wait for it."""
     with (
         tempfile.TemporaryDirectory(dir=folder) as name,
-        alone() as control,
+        exclusive_audit() as control,
+        restored(control),
         ExitStack() as stack,
     ):
         own = Path(name)
@@ -59,7 +60,7 @@ def held(as_auid: Path, folder: Path) -> Iterator[Held]:
         control.delete_rules()
         # Without a reader the kernel writes every record to its console.
         with nothing_kept():
-            # For this login uid alone: all other tasks stay covered.
+            # For this login uid only: all other tasks stay covered.
             with loaded(control, [f"-a never,task -F auid={auid}"]):
                 plain, traced, reads = (
                     stack.enter_context(caller(as_auid, auid, opened, under))

@@ -1,4 +1,4 @@
-"""Inside a journald's namespace: one run into the journal, timed to where all can be read.
+"""In a journald's namespace: one run into the journal, with the time until all can be read.
 
     journal_driver.py forward URL           the forwarder; prints seconds, events, CPU seconds
     journal_driver.py send PROGRAM FILE N   a program's entries of the batch `bench`, the same
@@ -13,20 +13,20 @@ import subprocess
 import sys
 import time
 
-from auditsvc.journal.fields import entry
-from auditsvc.journal.forwarder import Forwarder
-from auditsvc.journal.process import spare_collector
-from auditsvc.journal.readback import Readback
-from auditsvc.journal.users import Users
+from auditsvc.forward.fields import entry
+from auditsvc.forward.forwarder import Forwarder
+from auditsvc.forward.process import reduce_garbage_collection
+from auditsvc.forward.readback import Readback
+from auditsvc.host.users import Users
 from auditsvc.store import open_store
-from auditsvc.store.feed import Feed
-from auditsvc.store.selection import Selection
+from auditsvc.store.read.feed import Feed
+from auditsvc.store.read.selection import Selection
 
 EVERY = Selection(keyed=False, exclude_keys=(), types=("*",))
 
 
 class _Alone:
-    """A control that nobody stops."""
+    """A control that is never stopped."""
 
     sent = 0
 
@@ -43,7 +43,7 @@ class _Alone:
 
 def _forward(url: str) -> None:
     control = _Alone()
-    spare_collector()
+    reduce_garbage_collection()
     with open_store(url, create=False) as store:
         feed = Feed(store, "journal")
         one = feed.ids(EVERY, 1).ids

@@ -1,4 +1,4 @@
-"""Rounds, medians, ratios, and what a process took: seconds, CPU seconds, peak memory."""
+"""Rounds, medians, ratios, and the resources of a process: seconds, CPU seconds, peak memory."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _TICK: Final = 1 / os.sysconf("SC_CLK_TCK")
 
 @dataclass(frozen=True, slots=True)
 class Used:
-    """What one command took."""
+    """Resources that one command used."""
 
     seconds: float
     cpu: float
@@ -34,9 +34,9 @@ class Used:
 def started(
     *command: str | Path, environment: Mapping[str, str] | None = None, **streams: Any
 ) -> Iterator[tuple[subprocess.Popen[bytes], list[Used]]]:
-    """Run a command to its end, which is waited for; it must succeed.
+    """Run a command and wait for its end; it must succeed.
 
-    The list holds what it took when the context has ended. `streams` as Popen takes them.
+    After the context, the list has what it used. `streams` are arguments of Popen.
     """
     used: list[Used] = []
     with tempfile.NamedTemporaryFile("r") as numbers, tempfile.TemporaryFile() as said:
@@ -80,7 +80,7 @@ def median_run(rounds: int, once: Callable[[], Used]) -> Used:
 
 
 def cpu_seconds(pids: Iterable[int]) -> float:
-    """CPU seconds that these processes used so far, with those of children they waited for."""
+    """Give the CPU seconds of these processes so far, with children that they waited for."""
     total = 0
     for pid in pids:
         # proc(5): fields 14 to 17 are utime, stime, cutime, cstime; comm may hold blanks.
@@ -90,7 +90,7 @@ def cpu_seconds(pids: Iterable[int]) -> float:
 
 
 def peak_bytes(pids: Iterable[int]) -> int:
-    """Sum of the highest resident sizes of these processes (VmHWM of proc(5))."""
+    """Give the sum of the peak resident sizes of these processes (VmHWM of proc(5))."""
     total = 0
     for pid in pids:
         match = re.search(
@@ -101,7 +101,7 @@ def peak_bytes(pids: Iterable[int]) -> int:
 
 
 def tree(pid: int) -> list[int]:
-    """Give a process and all that come from it."""
+    """Give a process and all its descendants."""
     found = [pid]
     for each in found:
         for task in Path(f"/proc/{each}/task").glob("*/children"):
@@ -110,7 +110,7 @@ def tree(pid: int) -> list[int]:
 
 
 def named(comm: str) -> int:
-    """Give the process (or kernel thread) of this name; there must be one."""
+    """Give the process (or kernel thread) with this name; there must be one."""
     for path in Path("/proc").glob("[0-9]*/comm"):
         try:
             if path.read_text().strip() == comm:

@@ -1,4 +1,4 @@
-"""The other programs: our own small C programs, compiled once, and what `make peers` unpacked."""
+"""The other programs: small C programs of ours, compiled once, and those of `make peers`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ AUSEARCH: Final = PEERS / "sbin/ausearch"
 
 
 def _laurel() -> Path:
-    """Give the laurel that was asked for, that `make laurel` built, or Debian's."""
+    """Give the requested laurel, else that of `make laurel`, else Debian's."""
     if named := os.environ.get("LAUREL"):
         return Path(named)
     return max(PEERS.glob("laurel-*/bin/laurel"), default=PEERS / "usr/sbin/laurel")
@@ -45,9 +45,9 @@ def built(name: str) -> Path:
 
 
 def laurel_config(folder: Path) -> Path:
-    """Write laurel's settings: JSON lines into one file of `folder`, as Debian's file has the rest.
+    """Write laurel's settings: JSON lines into one file in `folder`, otherwise as Debian's.
 
-    One file that never fills keeps rotation out of the measurement.
+    The file is never full, so that no rotation is measured.
     """
     path = folder / "laurel.toml"
     path.write_text(
@@ -61,6 +61,6 @@ def laurel_config(folder: Path) -> Path:
 
 
 def laurel_version() -> str:
-    """What laurel says it is."""
+    """Give laurel's version."""
     done = subprocess.run([LAUREL, "--version"], capture_output=True, text=True, check=True)
     return " ".join((done.stdout or done.stderr).split()[:2])

@@ -10,7 +10,7 @@ _ROW, _LEFT, _BAR, _RIGHT, _TOP, _PANEL = 22, 220, 400, 100, 42, 22
 _LINE = 17
 _OURS, _OTHERS, _MARK = "#2563a8", "#b9bec5", "#c2410c"
 _TEXT, _QUIET, _GRID = "#1f2328", "#57606a", "#e3e6ea"
-# Neighbours differ for the colour-blind too, and all are dark enough for text on white.
+# Neighbours are also different for colour-blind people, and dark enough for text on white.
 _COLOURS = (
     "#0072b2",
     "#b35300",
@@ -35,7 +35,7 @@ def _head(width: float, height: float) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """One question: a bar for each name."""
+    """One comparison: a bar for each name."""
 
     title: str
     better: str
@@ -85,17 +85,17 @@ def svg(panels: list[Panel]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Lines:
-    """How something grows: a line for each name, all over the same steps."""
+    """Growth: a line for each name, over the same steps."""
 
     title: str
     across: str
-    """What the horizontal axis counts."""
+    """Label of the horizontal axis."""
     up: str
     lines: dict[str, list[tuple[float, float]]]
 
 
 def chart(lines: Lines) -> str:
-    """Draw lines from zero on, each with its name where it ends, as one SVG file."""
+    """Draw lines from zero on, each with its name at its end, as one SVG file."""
     furthest = max(x for points in lines.lines.values() for x, _ in points)
     highest = max(y for points in lines.lines.values() for _, y in points)
     step = _step(highest)
@@ -127,7 +127,7 @@ def chart(lines: Lines) -> str:
         f'<text x="{right}" y="{bottom + 40}" text-anchor="end" fill="{_QUIET}">'
         f"{escape(lines.across)}</text>"
     )
-    # From the lowest end up, so that no name stands on another.
+    # From the lowest end up, so that names do not overlap.
     free = float(bottom)
     ordered = sorted(lines.lines.items(), key=lambda item: item[1][-1][1])
     for number, (name, points) in enumerate(ordered):

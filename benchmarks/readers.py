@@ -1,11 +1,11 @@
-"""Who reads the kernel's records: each can be started, asked what it used, and stopped.
+"""Programs that read the kernel's records: to start, to stop, and the resources they use.
 
     with reader.started(folder, auid, control) as running:
         ...                  # audited work of that login uid
-        running.catch_up()   # until all of it is where this reader puts it
+        running.catch_up()   # until this reader has written all of it
 
-Readers get the same rule (all calls of one login uid), the same backlog limit and, as far
-as they let us say, the same socket buffer.
+All readers get the same rule (all calls of one login uid), the same backlog limit and, if
+it can be set, the same socket buffer.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from measure import cpu_seconds, named, peak_bytes, tree
 from peers import LAUREL, built, laurel_config
 
 from auditsvc.rule import Add, parse
-from auditsvc.spool import Place, backlog
+from auditsvc.spool.segments import Place, backlog
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -43,11 +43,11 @@ Start = "Callable[[Path, int, Control], AbstractContextManager[Running]]"
 
 @dataclass
 class Running:
-    """A reader at work."""
+    """A running reader."""
 
     pid: int
     server: int | None = None
-    """A database server that works for it."""
+    """The database server that it uses."""
     service: Service | None = None
     """If it is auditsvc."""
 
@@ -61,14 +61,14 @@ class Running:
             try:
                 return cpu_seconds([*self.pids(), named("kauditd")])
             except (FileNotFoundError, ProcessLookupError):
-                continue  # one ended meanwhile: its parent has its seconds now
+                continue  # it has ended: its parent has its seconds now
 
     def peak(self) -> int:
         """Peak memory of its own processes, without a server."""
         return peak_bytes(tree(self.pid))
 
     def catch_up(self) -> float:
-        """Wait until all that came is where it belongs; give when that was (perf_counter)."""
+        """Wait until all records are written; give when that was (perf_counter)."""
         return self._stored() if self.service else self._quiet()
 
     def settle(self) -> None:
@@ -91,7 +91,7 @@ class Running:
         spool = self.service.folder / "state/spool"
         ends = time.perf_counter() + _LONGEST
         since = size = 0.0
-        # Of this spool alone: a store may have had others before.
+        # Of this spool only: the store may have had others before.
         statement = (
             f"SELECT segment, position FROM source WHERE kind = 'spool' AND name = '{spool}'"
         )
@@ -113,7 +113,7 @@ class Running:
 
 @contextmanager
 def asking(url: str, statement: str) -> Iterator[Callable[[], tuple[Any, ...] | None]]:
-    """Give what asks a store the same question again and again, over one connection.
+    """Give a function that runs the same query repeatedly, over one connection.
 
     A new connection each time would cost a server more than the rows that are measured.
     """
@@ -130,7 +130,7 @@ def asking(url: str, statement: str) -> Iterator[Callable[[], tuple[Any, ...] | 
 
 @contextmanager
 def _ruled(control: Control, auid: int) -> Iterator[None]:
-    """Give the kernel the rule that auditsvc brings along by itself."""
+    """Load the rule that auditsvc would load itself."""
     commands = [line.command for line in parse(rules(auid), "benchmark")]
     added = [command.rule for command in commands if isinstance(command, Add)]
     control.set(enabled=1, backlog_limit=BACKLOG)
@@ -145,7 +145,7 @@ def _ruled(control: Control, auid: int) -> Iterator[None]:
 
 @contextmanager
 def nothing_kept() -> Iterator[int]:
-    """Be the audit daemon, take records as they come and throw them away; gives the pid."""
+    """Be the audit daemon, and read and discard records; gives the pid."""
     process = subprocess.Popen([built("null_reader")], stdout=subprocess.PIPE)
     assert process.stdout
     with process.stdout:
@@ -159,7 +159,7 @@ def nothing_kept() -> Iterator[int]:
 
 @contextmanager
 def null_reader(folder: Path, auid: int, control: Control) -> Iterator[Running]:
-    """Wakes for every record and throws it away."""
+    """Wakes up for every record and discards it."""
     del folder
     with nothing_kept() as pid, _ruled(control, auid):
         yield Running(pid)
@@ -175,7 +175,7 @@ def auditd(folder: Path, auid: int, control: Control) -> Iterator[Running]:
 
 @contextmanager
 def auditd_with_laurel(folder: Path, auid: int, control: Control) -> Iterator[Running]:
-    """The same auditd, which hands its records to laurel."""
+    """The same auditd, with laurel as its plugin."""
     config = laurel_config(folder)
     daemon = Auditd(
         folder,
@@ -193,7 +193,7 @@ def auditd_with_laurel(folder: Path, auid: int, control: Control) -> Iterator[Ru
         pid = daemon.process.pid
         plugins = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
         yield Running(pid)
-    # A plugin works on when auditd has gone, and writes into a folder that shall go.
+    # A plugin still runs after auditd has ended, and writes to a folder that is deleted.
     ends = time.monotonic() + 60
     while any(Path(f"/proc/{each}").exists() for each in plugins):
         assert time.monotonic() < ends, "laurel does not end"
@@ -204,7 +204,7 @@ def auditd_with_laurel(folder: Path, auid: int, control: Control) -> Iterator[Ru
 def auditsvc(
     store: str | None = None, server: int | None = None
 ) -> Callable[[Path, int, Control], AbstractContextManager[Running]]:
-    """Make the reader auditsvc, into SQLite or into the store given."""
+    """Make the reader auditsvc, with SQLite or the given store."""
 
     @contextmanager
     def started(folder: Path, auid: int, control: Control) -> Iterator[Running]:

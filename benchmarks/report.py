@@ -1,4 +1,4 @@
-"""Tables in Markdown, and how numbers are written in them."""
+"""Tables in Markdown, and the format of their numbers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 @dataclass(slots=True)
 class Table:
-    """One table of the page, with the words around it."""
+    """One table of the page, with the text around it."""
 
     title: str
     head: list[str]
@@ -38,7 +38,7 @@ class Table:
 
 
 def exchanged(page: str, tables: list[Table]) -> str:
-    """Put tables into a page in place of those with their titles, new ones at its end."""
+    """Replace the tables of a page that have the same titles; new ones go to its end."""
     head, *sections = re.split(r"^(?=## )", page, flags=re.MULTILINE)
     by_title = {section.splitlines()[0]: section.rstrip("\n") + "\n" for section in sections}
     by_title |= {f"## {table.title}": table.markdown() for table in tables}
@@ -46,7 +46,7 @@ def exchanged(page: str, tables: list[Table]) -> str:
 
 
 def count(value: float) -> str:
-    """Write a number of things with three digits that mean something: 1,230,000."""
+    """Write a number with three significant digits: 1,230,000."""
     if not value or math.isnan(value):
         return "-" if value else "0"
     step = 10 ** max(0, math.floor(math.log10(abs(value))) - 2)
@@ -66,7 +66,7 @@ def mebibytes(value: float) -> str:
 
 
 def seconds(value: float) -> str:
-    """Write a time in the unit that suits it."""
+    """Write a time in a suitable unit."""
     if math.isnan(value):
         return "-"
     for unit, size in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):

@@ -1,5 +1,5 @@
 /* scan FILE: counts newlines by memchr, three times; prints them and lines a second, the best.
- * The least that any reader of lines must do with a log that is in memory already. */
+ * The minimum that a reader of lines must do with a log in memory. */
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>

@@ -1,6 +1,6 @@
-"""Runs the revisions on the connection that `auditsvc.store.migrate` hands over.
+"""Runs the revisions on the connection that `auditsvc.store.migrate` gives.
 
-The transaction is the caller's: nothing is committed here.
+The caller owns the transaction: nothing is committed here.
 """
 
 from __future__ import annotations

@@ -1,21 +1,132 @@
-"""Fixtures for all tests."""
+"""What all tests share: the kernel's audit, the states of a host, and which tests run together.
+
+Live tests have the kernel's audit one at a time, so one worker of pytest-xdist runs them all;
+the others are shared out by file, so that what a module needs is made once.
+"""
 
 from __future__ import annotations
 
+import signal
+from pathlib import Path
+
+import hypothesis
 import pytest
-from fixtures.audit import RefusedError, alone
+from fixtures import host_states
+from fixtures.audit import RefusedError, exclusive_audit, restored
+from fixtures.repeats import LONG, SHORT
+from xdist.scheduler import LoadScopeScheduling
+
+import auditsvc
+from auditsvc.decode import DECODERS
 
 
 def pytest_addoption(parser):
-    """Add the one switch that writes golden data instead of comparing with it."""
+    """Add the switches of this suite."""
     parser.addoption("--regenerate", action="store_true", help="write the golden data anew")
+    parser.addoption(
+        "--long", action="store_true", help="run what is marked `long`, and draw more examples"
+    )
+    parser.addoption(
+        "--no-live-skips", action="store_true", help="a live test that is skipped fails"
+    )
+    parser.addoption(
+        "--host-state",
+        action="append",
+        default=[],
+        type=_state,
+        help="run the live tests on a host in this state: parts joined by +, of "
+        f"{', '.join(host_states.PARTS)}; can be given several times",
+    )
+
+
+def _state(text):
+    unknown = set(text.split("+")) - host_states.PARTS.keys()
+    if unknown:
+        raise ValueError(unknown)
+    return text
+
+
+def pytest_configure(config):
+    """Draw more examples in the long run; ended by SIGTERM, bring back what fixtures changed."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    hypothesis.settings.load_profile(LONG if config.getoption("--long") else SHORT)
+
+
+def pytest_report_header():
+    """Say what is tested: a wheel or this checkout, and with which decoders."""
+    return f"auditsvc: {Path(auditsvc.__file__).parent}, decoders: {', '.join(DECODERS)}"
+
+
+def pytest_generate_tests(metafunc):
+    """Run what has the kernel's audit once in each state that was asked for."""
+    states = metafunc.config.getoption("--host-state")
+    if states and "host_state" in metafunc.fixturenames:
+        metafunc.parametrize("host_state", states, indirect=True, scope="session")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config, items):
+    """Leave out what takes long."""
+    if not config.getoption("--long"):
+        long = [item for item in items if item.get_closest_marker(LONG)]
+        config.hook.pytest_deselected(items=long)
+        items[:] = [item for item in items if item not in set(long)]
+
+
+class Groups(LoadScopeScheduling):
+    """Which tests go to one worker of pytest-xdist: those of a file, and all live ones.
+
+    A live test elsewhere would be right as well, and only wait for the lock. (xdist's own
+    groups are no help: what `loadgroup` writes into a test's id pytest 9.2 does not read.)
+    """
+
+    def _split_scope(self, nodeid):
+        states = (f"[{state}" for state in self.config.getoption("--host-state"))
+        if "tests/live/" in nodeid or any(state in nodeid for state in states):
+            return "live"
+        return nodeid.split("::")[0]
+
+
+def pytest_xdist_make_scheduler(config, log):
+    """Have tests shared out among workers by these groups."""
+    return Groups(config, log)
+
+
+def _is_live(item):
+    return item.get_closest_marker("live") is not None or "host_state" in item.fixturenames
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item):
+    """Where no live test may be skipped, a skip is a failure that says the reason."""
+    report = yield
+    if report.skipped and item.config.getoption("--no-live-skips") and _is_live(item):
+        report.outcome = "failed"
+        report.longrepr = f"skipped, where --no-live-skips allows none: {report.longrepr}"
+    return report
+
+
+@pytest.fixture(scope="session")
+def host_state(request):
+    """Give the state of the host in which the live tests run."""
+    return getattr(request, "param", host_states.AS_FOUND)
 
 
 @pytest.fixture
-def audit_lock():
-    """Have the kernel's audit alone and give a Control for it; skip where that is refused."""
+def audit_lock(host_state):
+    """Have the kernel's audit alone and give a Control for it; skip where that is refused.
+
+    A test that leaves another state than it found fails.
+    """
     try:
-        with alone() as control:
+        with exclusive_audit(host_state) as control:
             yield control
     except RefusedError as reason:
         pytest.skip(f"live: {reason}")
+
+
+@pytest.fixture
+def audit_changes(audit_lock):
+    """`audit_lock`, for a test that changes rules or settings itself: these are put back."""
+    with restored(audit_lock):
+        yield audit_lock

@@ -1,8 +1,8 @@
-"""The command line: one file a verb.
+"""The command line: one file for each verb.
 
-What must hold for every verb: exit status 0 done, 1 failed, 2 wrong usage; an error
-is one line on stderr that says what and what to do; never a traceback for what a
-user, a kernel, a disk or a database can do.
+What must hold for every verb: exit status 0 done, 1 failed, 2 wrong usage; an error is one
+line on stderr that says what is wrong and what to do; never a traceback for an error of a
+user, a kernel, a disk or a database.
 """
 
 from __future__ import annotations
@@ -17,14 +17,15 @@ from typing import Annotated
 import typer
 
 from auditsvc import __version__
+from auditsvc.cli.options import Command
 from auditsvc.config import load_settings, use_file
 from auditsvc.decode import decoder_in_use
 from auditsvc.errors import AuditsvcError
-from auditsvc.terminal import visible
+from auditsvc.host.terminal import visible
 
 app = typer.Typer(
     name="auditsvc",
-    help="Every system call of every task as one SQL row, none lost unseen.",
+    help="Every system call of every task as one SQL row; every loss is counted.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -45,7 +46,7 @@ def _common(
     version: Annotated[
         bool,
         typer.Option(
-            "--version", callback=_version, is_eager=True, help="Show version and decoder."
+            "--version", callback=_version, is_eager=True, help="Show the version and decoder."
         ),
     ] = False,
     config: Annotated[
@@ -57,25 +58,25 @@ def _common(
         use_file(config)
 
 
-# In the order in which `--help` lists them; the module of each has its name. What it does
-# is whole on a line of 80 columns, where a docstring's first sentence would be cut short.
+# In the order of `--help`; the module of each has its name. The texts fit on a line of 80
+# columns, where the first sentence of a docstring would be cut.
 _VERBS = {
     "run": "Collect audit records and store every event as rows.",
     "ingest": "Load log files, or the journal's audit entries.",
-    "query": "Ask the store a question in SQL.",
+    "query": "Query the store in SQL.",
     "forward": "Send chosen events to the systemd journal, each once.",
-    "status": "Show what kernel, service, forwarder and store say.",
-    "doctor": "Say what is wrong with audit here, and what mends it.",
-    "coverage": "Say which tasks are covered, and why others are not.",
+    "status": "Show the state of kernel, service, forwarder and store.",
+    "doctor": "Show what is wrong with audit here, and how to fix it.",
+    "coverage": "Show which tasks are covered, and why others are not.",
     "on": "Switch tracing on for all tasks at once.",
     "off": "Switch tracing off for all tasks at once.",
-    "migrate": "Make the store, or bring it to this program's schema.",
+    "migrate": "Create the store, or update it to this program's schema.",
 }
 _GROUPS = ("rules",)
 
 
 def _named(words: list[str]) -> str | None:
-    """Give the verb of a command line, None if it has none."""
+    """Give the verb of a command line; None if it has none."""
     rest = iter(words)
     for word in rest:
         if word == "--config":
@@ -86,12 +87,12 @@ def _named(words: list[str]) -> str | None:
 
 
 def _load(named: str | None) -> None:
-    """Load the verb that is named, or all of them: each brings what only it needs."""
+    """Load the named verb, or all verbs: each imports only what it needs."""
     known = named in (*_VERBS, *_GROUPS)
     for verb, does in _VERBS.items():
         if verb == named or not known:
             module = import_module(f"auditsvc.cli.{verb}")
-            app.command(verb, short_help=does)(getattr(module, verb))
+            app.command(verb, cls=Command, short_help=does)(getattr(module, verb))
     for group in _GROUPS:
         if group == named or not known:
             app.add_typer(import_module(f"auditsvc.cli.{group}").app, name=group)
@@ -103,22 +104,22 @@ def _fail(line: str, code: int) -> int:
 
 
 def main() -> None:
-    """Run a command line and exit as the contract says."""
+    """Run a command line and exit with its status."""
     _have_streams()
     _load(_named(sys.argv[1:]))
     sys.exit(_main())
 
 
 def _have_streams() -> None:
-    """See that all three are open: else a file of ours would get the number of one."""
+    """Open missing standard streams: otherwise a file of ours would get the number of one."""
     for descriptor in range(3):
         try:
             os.fstat(descriptor)
         except OSError:
             os.open(os.devnull, os.O_RDWR)
-    sys.stdout = sys.stdout or open(1, "w", closefd=False)  # noqa: SIM115 - for good
-    sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115 - for good
-    if isinstance(sys.stdout, TextIOWrapper):  # what the locale cannot say is no reason to fail
+    sys.stdout = sys.stdout or open(1, "w", closefd=False)  # noqa: SIM115 - stays open
+    sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115 - stays open
+    if isinstance(sys.stdout, TextIOWrapper):  # text that the locale cannot encode is no failure
         sys.stdout.reconfigure(errors="backslashreplace")
 
 
@@ -128,14 +129,17 @@ def _main() -> int:
     except AuditsvcError as error:
         return _fail(str(error), error.status)
     except typer.TyperException as error:
-        return _fail(f"{error.format_message()}; see `auditsvc --help`", error.exit_code)
+        line = error.format_message().rstrip(".")
+        return _fail(f"{line}; see `auditsvc --help`", error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
         return _fail("interrupted", 1)
+    except MemoryError:
+        return _fail("not enough memory; ask for less at a time", 1)
     except OSError as error:
         # What is still buffered would fail once more at the interpreter's end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         if isinstance(error, BrokenPipeError):
-            return 1  # the reader of our output has gone: nobody is left to tell
+            return 1  # the reader of our output has ended
         where = f"{error.filename}: " if error.filename else ""
         return _fail(f"{where}{error.strerror or error}", 1)
     return result if isinstance(result, int) else 0

@@ -1,4 +1,4 @@
-"""`auditsvc doctor`: what is wrong with audit on this machine, and what mends it."""
+"""`auditsvc doctor`: what is wrong with audit on this machine, and how to fix it."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from dataclasses import asdict
 
 import typer
 
-from auditsvc.cli.options import StoreOption
-from auditsvc.cli.output import FormOption, wants_json, write_json, write_table
+from auditsvc.cli.options import FormOption, StoreOption
 from auditsvc.config import load_settings, settings_file
-from auditsvc.doctor import Finding, Level, Machine, ask_kernel, examine
+from auditsvc.doctor import DoctorFinding, Level, Machine, ask_kernel, examine
 from auditsvc.errors import AuditsvcError
+from auditsvc.render.output import wants_json, write_json, write_table
 
 
 def doctor(store: StoreOption = None, form: FormOption = None) -> int:
-    """Look at all that audit depends on, and say what each finding means and what mends it.
+    """Check everything that audit depends on; say what each finding means and how to fix it.
 
-    Changes nothing. What cannot be seen without privilege is said as not known. Exit status
-    1 if there is an error among the findings.
+    Changes nothing. What cannot be read without privilege is reported as unknown. Exit
+    status 1 if a finding is an error.
     """
     try:
         settings = load_settings(store=store)
@@ -40,8 +40,8 @@ def doctor(store: StoreOption = None, form: FormOption = None) -> int:
     return 1 if levels[Level.ERROR] else 0
 
 
-def _show(found: list[Finding]) -> None:
-    """Write the worst first; below each what it means, and behind an arrow what mends it."""
+def _show(found: list[DoctorFinding]) -> None:
+    """Write the most severe first; below each what it means, and after an arrow how to fix it."""
     rank = list(Level)
     rows: list[tuple[str, str, str]] = []
     for each in sorted(found, key=lambda each: -rank.index(each.level)):

@@ -1,4 +1,4 @@
-"""`auditsvc forward`: whole events from the store into the systemd journal."""
+"""`auditsvc forward`: sends events from the store to the systemd journal."""
 
 from __future__ import annotations
 
@@ -9,20 +9,22 @@ from typing import Annotated, Any
 import structlog
 import typer
 
-from auditsvc.cli.options import StoreOption
-from auditsvc.cli.output import Form, FormOption, wants_json, write_json, write_table
-from auditsvc.cli.run import configure_log
+from auditsvc.cli.log import configure_log
+from auditsvc.cli.options import FormOption, StoreOption
 from auditsvc.config import Settings, load_settings
 from auditsvc.errors import AuditsvcError
-from auditsvc.journal.choice import CONSUMER, described, selection
-from auditsvc.journal.forwarder import Forwarder
-from auditsvc.journal.own import OwnProcesses
-from auditsvc.journal.preview import Preview, preview
-from auditsvc.journal.process import Running, die_with, read_state
-from auditsvc.journal.readback import Readback
-from auditsvc.journal.users import Users
+from auditsvc.forward.forwarder import Forwarder
+from auditsvc.forward.preview import Preview, preview
+from auditsvc.forward.process import Running
+from auditsvc.forward.readback import Readback
+from auditsvc.forward.self_exclusion import OwnProcesses
+from auditsvc.forward.settings import described, selection
+from auditsvc.host.processes import end_with_parent
+from auditsvc.host.users import Users
+from auditsvc.render.output import Form, wants_json, write_json, write_table
+from auditsvc.runtime.forward_state import CONSUMER, read_state
 from auditsvc.store import open_store
-from auditsvc.store.feed import Feed
+from auditsvc.store.read.feed import Feed
 
 log = structlog.get_logger()
 
@@ -31,18 +33,19 @@ def forward(
     *,
     store: StoreOption = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show what would go, of the last minutes; send none.")
+        bool, typer.Option("--dry-run", help="Show what of the last minutes would be sent.")
     ] = False,
     minutes: Annotated[
-        float, typer.Option("--minutes", help="How far --dry-run looks back.", min=0)
+        float,
+        typer.Option("--minutes", help="How far --dry-run looks back.", min=0, metavar="MINUTES"),
     ] = 10.0,
     until_idle: Annotated[
-        bool, typer.Option("--until-idle", help="Stop when nothing is left to send.")
+        bool, typer.Option("--until-idle", help="Stop when no event is left to send.")
     ] = False,
     forget: Annotated[
         bool,
         typer.Option(
-            "--forget", help="Give up the place in the store, for a host that forwards no more."
+            "--forget", help="Delete the position in the store, for a host that stops forwarding."
         ),
     ] = False,
     form: FormOption = None,
@@ -50,8 +53,8 @@ def forward(
 ) -> None:
     """Send the events that the settings [forward] choose to the systemd journal, each once.
 
-    From its first start on the store notes what arrives and was not sent yet; --forget ends
-    that, and the next start begins with what arrives then.
+    Forwarding begins with the events that arrive after its first start; the store keeps the
+    position. --forget deletes it, and the next start begins with what arrives then.
     """
     settings = load_settings(store=store)
     if forget:
@@ -61,7 +64,7 @@ def forward(
         _show(preview(settings, time.time() - 60 * minutes), settings, form)
         return
     if parent is not None:
-        die_with(parent)
+        end_with_parent(parent)
     configure_log()
     running = Running(settings.runtime_directory, settings.forward.drain)
     try:
@@ -90,7 +93,7 @@ def _forget(settings: Settings) -> None:
     running = read_state(settings.runtime_directory)
     if running is not None:
         raise AuditsvcError(
-            f"a forwarder runs (pid {running.pid}) and needs its place in the store", "end it first"
+            f"a forwarder runs (pid {running.pid}) and needs its position", "stop it first"
         )
     with open_store(settings.store, create=False) as opened:
         Feed(opened, CONSUMER).unregister()

@@ -1,4 +1,4 @@
-"""`auditsvc ingest`: log files, or the journal, into the store."""
+"""`auditsvc ingest`: loads log files, or the journal, into the store."""
 
 from __future__ import annotations
 
@@ -19,39 +19,42 @@ from rich.progress import (
 from auditsvc.cli.options import StoreOption
 from auditsvc.config import load_settings
 from auditsvc.errors import UsageError
-from auditsvc.ingest import Ingest, IngestJournal
-from auditsvc.terminal import visible
+from auditsvc.host.terminal import visible
+from auditsvc.ingest.ingest import Ingest, IngestJournal
+from auditsvc.plural import counted
 
 
 def ingest(
     files: Annotated[
-        list[Path] | None, typer.Argument(help="Logs, plain or .gz.", metavar="[FILE...]")
+        list[Path] | None, typer.Argument(help="Log files, plain or .gz.", metavar="FILE")
     ] = None,
     journal: Annotated[
         bool,
-        typer.Option("--journal", help="Instead of files: what journald took of the kernel's."),
+        typer.Option("--journal", help="Instead of files: the journal's audit entries."),
     ] = False,
     directory: Annotated[
         Path | None,
         typer.Option(
             "--directory",
-            help="The journals in this folder, of whatever host. Default: this machine's.",
+            help="The journals in this folder, of any host. Default: this machine's.",
             metavar="DIR",
         ),
     ] = None,
     store: StoreOption = None,
     host: Annotated[
         str | None,
-        typer.Option("--host", help="Host of records without node=. Default: this one."),
+        typer.Option(
+            "--host", help="Host of records without node=. Default: this one.", metavar="NAME"
+        ),
     ] = None,
 ) -> None:
-    """Load logs, or the journal's audit entries; what is already there is not added again."""
+    """Load log files, or the journal's audit entries; stored events are not added again."""
     if bool(files) == journal:
-        raise UsageError("name files or --journal, and not both", "see `auditsvc ingest --help`")
+        raise UsageError("give files or --journal, not both", "see `auditsvc ingest --help`")
     if directory is not None and not journal:
-        raise UsageError("--directory goes with --journal", "add it, or name the folder's files")
+        raise UsageError("--directory needs --journal", "add it, or give the files instead")
     settings = load_settings(store=store, host=host)
-    job = IngestJournal(settings, directory, _say) if journal else Ingest(settings, files or [])
+    job = IngestJournal(settings, directory, _report) if journal else Ingest(settings, files or [])
     console = Console(stderr=True)
     if not console.is_terminal:
         job.run(lambda _: None)
@@ -63,15 +66,16 @@ def ingest(
                     task, completed=done, description=visible(str(job.current))
                 )
             )
-    typer.echo(f"{job.events} new events; {job.duplicates} records were in the store already")
+    new, old = counted(job.events, "new event"), counted(job.duplicates, "record")
+    typer.echo(f"{new}; {old} already stored")
 
 
-def _say(what: str) -> None:
+def _report(what: str) -> None:
     typer.echo(f"auditsvc: {visible(what)}", err=True)
 
 
 def _columns(job: Ingest | IngestJournal) -> list[ProgressColumn]:
     name = TextColumn("{task.description}", markup=False)
-    if job.total is None:  # nobody knows how many of a journal's entries are audit's
+    if job.total is None:  # it is unknown how many of a journal's entries are audit entries
         return [name, DownloadColumn()]
     return [name, BarColumn(), DownloadColumn(), TimeRemainingColumn()]

@@ -1,4 +1,4 @@
-"""`auditsvc migrate`: bring a store to the schema of this program."""
+"""`auditsvc migrate`: updates a store to the schema of this program."""
 
 from __future__ import annotations
 
@@ -6,9 +6,13 @@ import typer
 
 from auditsvc.cli.options import StoreOption
 from auditsvc.config import load_settings
+from auditsvc.host.terminal import visible
+from auditsvc.ingest.known_store import KnownStore
 from auditsvc.store import migrate as migrate_store
 
 
 def migrate(store: StoreOption = None) -> None:
-    """Make the store, or bring it to this program's schema."""
-    typer.echo(migrate_store(load_settings(store=store).store))
+    """Create the store, or update it to this program's schema."""
+    settings = load_settings(store=store)
+    known = KnownStore(settings.spool_directory, settings.store)
+    typer.echo(visible(migrate_store(settings.store, create=not known.is_known)))

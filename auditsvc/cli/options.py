@@ -1,12 +1,44 @@
-"""Options that several verbs share."""
+"""What several verbs share: options, and the form of their help."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+from typer.core import TyperCommand
+
+from auditsvc.render.output import Form
+
+if TYPE_CHECKING:
+    from typer._click import Context, HelpFormatter
+
+
+class Command(TyperCommand):
+    """A command whose help shows an argument's name without its Python type."""
+
+    def format_options(self, ctx: Context, formatter: HelpFormatter) -> None:
+        """Write the sections "Arguments" and "Options"."""
+        arguments, options = [], []
+        for param in self.get_params(ctx):
+            if (record := param.get_help_record(ctx)) is None:
+                continue
+            if param.param_type_name == "argument":
+                arguments.append((param.metavar or param.name or "", record[1]))
+            else:
+                options.append(record)
+        for title, rows in (("Arguments", arguments), ("Options", options)):
+            if rows:
+                with formatter.section(title):
+                    formatter.write_dl(rows)
+
 
 StoreOption = Annotated[
     str | None,
-    typer.Option("--store", help="Where the rows are, as an SQLAlchemy URL.", metavar="URL"),
+    typer.Option("--store", help="The database, as an SQLAlchemy URL.", metavar="URL"),
+]
+
+
+FormOption = Annotated[
+    Form | None,
+    typer.Option("--format", help="Default: table on a terminal, else json.", show_default=False),
 ]

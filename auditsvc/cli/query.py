@@ -1,15 +1,23 @@
-"""`auditsvc query`: SQL over the store, read-only by construction."""
+"""`auditsvc query`: SQL on the store, always read-only."""
 
 from __future__ import annotations
 
+import os
 import sys
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
 from auditsvc.cli.options import StoreOption
 from auditsvc.config import load_settings
-from auditsvc.query import Format, run_query, write_rows
+from auditsvc.errors import QueryError
+from auditsvc.host.signals import alarm
+from auditsvc.render.rows import Format, write_rows
+from auditsvc.store.read.limits import Limits
+from auditsvc.store.read.sql import run_query
+
+_MEMORY: Final = 512 << 20
+"""Bytes of memory that a query may use."""
 
 
 def query(
@@ -21,14 +29,47 @@ def query(
             "--format", help="Default: table on a terminal, else csv.", show_default=False
         ),
     ] = None,
+    exact: Annotated[
+        bool,
+        typer.Option(
+            "--exact", help="Do not put ' before CSV cells that spreadsheets take as formulas."
+        ),
+    ] = False,
+    timeout: Annotated[
+        float,
+        typer.Option(
+            "--timeout",
+            help="End the query after this time, with that of a pager; 0: never.",
+            metavar="SECONDS",
+            min=0,
+        ),
+    ] = 300.0,
 ) -> None:
-    """Ask the store a question in SQL.
+    """Query the store in SQL.
 
-    The views are syscalls, paths, sockaddrs, events, records, tamper, coverage, ledger
-    and partials.
+    The views are syscalls, paths, sockaddrs, events, records, tamper, coverage, ledger,
+    origins and partials. On a terminal all formats escape control and invisible
+    characters. In CSV, text that begins like a formula (= + - @) gets a ' before it.
     """
     settings = load_settings(store=store)
     chosen = form or (Format.TABLE if sys.stdout.isatty() else Format.CSV)
-    with run_query(settings.store, sql) as result:
-        write_rows(result, chosen, sys.stdout)
-        sys.stdout.flush()
+    limits = Limits(timeout, _MEMORY)
+    late = limits.late()
+    try:
+        with (
+            alarm(limits.seconds, late),
+            run_query(settings.store, sql, limits) as result,
+        ):
+            write_rows(result, chosen, sys.stdout, exact=exact)
+            sys.stdout.flush()
+    except QueryError as error:
+        if error.what == late.what:
+            _drop_output()
+        raise
+
+
+def _drop_output() -> None:
+    """Discard buffered output: at the interpreter's end it would wait for a pager again."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)

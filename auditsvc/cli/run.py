@@ -1,18 +1,17 @@
-"""`auditsvc run`: collect from a source into a store."""
+"""`auditsvc run`: collects records from a source into a store."""
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
-import structlog
 import typer
 
+from auditsvc.cli.log import configure_log
 from auditsvc.cli.options import StoreOption
 from auditsvc.config import load_settings
-from auditsvc.rules_in_use import rules_in_use
-from auditsvc.service import Service
+from auditsvc.ruleset.sources import rules_in_use
+from auditsvc.service.run import Service
 
 
 def run(
@@ -21,7 +20,7 @@ def run(
         list[Path] | None,
         typer.Option(
             "--rules",
-            help="Rule file or folder, in auditctl's language, or a shipped set's name; "
+            help="Rule file or folder, in auditctl's language, or the name of a shipped set; "
             "may be repeated. Default: every system call of every task.",
             metavar="PATH|SET",
         ),
@@ -30,14 +29,14 @@ def run(
         str | None,
         typer.Option(
             "--source",
-            help="netlink (be the audit daemon), multicast (beside one), stdin (as its plugin), "
-            "journal (what journald took of the kernel's records), or a log file to follow.",
+            help="netlink (as the audit daemon), multicast (beside one), stdin (as its plugin), "
+            "journal (journald's audit entries), or a log file to follow.",
             metavar="netlink|multicast|stdin|journal|FILE",
         ),
     ] = None,
     duration: Annotated[
         float | None,
-        typer.Option("--duration", help="Stop after this long.", metavar="SECONDS", min=0),
+        typer.Option("--duration", help="Stop after this time.", metavar="SECONDS", min=0),
     ] = None,
 ) -> None:
     """Collect audit records and store every event as rows, until SIGTERM or SIGINT."""
@@ -45,16 +44,3 @@ def run(
     configure_log()
     found, notes = rules_in_use(settings)
     Service(settings, found, notes).run(duration)
-
-
-def configure_log() -> None:
-    """Log to stderr: for a person on a terminal, else a JSON object a line."""
-    person = sys.stderr.isatty()
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.dev.ConsoleRenderer() if person else structlog.processors.JSONRenderer(),
-        ],
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )

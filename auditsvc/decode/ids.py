@@ -1,23 +1,22 @@
-"""How rows are named: event ids that are a time index, dimension ids that are hashes.
+"""Ids of rows: event ids are ordered by time, dimension ids are hashes.
 
-An event id is made of the event's own identity, so that no counter is shared
-and the primary key is the index by time:
+An event id is made from the event's identity, so that no shared counter is needed and the
+primary key is the index by time:
 
     id = second << 30 | (serial + host id) mod 2^30
 
-`second` counts from 1970 and takes 33 bits. Adding the host's id keeps events
-of one host in the order of their serials and sets hosts apart. Two events may
-still meet on one id (the clock was set back over a reboot): the store then
-takes `next_event_id`.
+`second` counts from 1970 and has 33 bits. Adding the host's id keeps the events of one
+host in the order of their serials and separates hosts. Two events can still have the same
+id (the clock was set back over a reboot): the store then uses `next_event_id`.
 
-An event that meets another on its id goes through `places`: first the next serials of the
-same second, then places that its own content chooses. So no number of events of one identity
-can make the way of each of them longer.
+For an event whose id is already used by another, first the next serials of the same second
+are tried, then ids that are a hash of its content. So many events with one identity do not
+make the search longer for each of them.
 
-A dimension id is the first 47 bits of a hash of the row's content, keyed with
-the store's secret: whoever chooses the content cannot choose the id. 47 bits
-are 6 bytes in SQLite's record format instead of 8; ids that meet all the same
-are noticed by the store, which takes the next `attempt`.
+A dimension id is the first 47 bits of a hash of the row's content, keyed with the store's
+secret, so that nobody who chooses the content can choose the id. 47 bits are 6 bytes in
+SQLite's record format instead of 8; the store detects equal ids of different rows and uses
+the next `attempt`.
 """
 
 from __future__ import annotations
@@ -29,8 +28,8 @@ SERIAL_BITS: Final = 30
 SERIAL_MASK: Final = (1 << SERIAL_BITS) - 1
 DIMENSION_MASK: Final = (1 << 47) - 1
 
-# Odd, so that repeated steps reach every serial; large, so that one step leaves
-# the serials that a host can use within a second.
+# Odd, so that repeated steps reach every serial; large, so that one step leaves the
+# range of serials that a host can use within a second.
 _STEP: Final = 0x15555555
 
 
@@ -40,19 +39,19 @@ def event_id(second: int, serial: int, host: int) -> int:
 
 
 def next_event_id(taken: int) -> int:
-    """Give the id to try when `taken` stands for another event: same second, other serial bits."""
+    """Give the id to try if `taken` is the id of another event: same second, other serial bits."""
     return taken & ~SERIAL_MASK | (taken + _STEP) & SERIAL_MASK
 
 
 def hashed_event_id(second: int, content: tuple[object, ...], attempt: int) -> int:
-    """Give the id that `content` chooses in this second at its `attempt`."""
+    """Give the id in this second that is a hash of `content` and `attempt`."""
     text = b"event#%d;%b" % (attempt, canonical(content))
     digest = blake2b(text, digest_size=8).digest()
     return second << SERIAL_BITS | int.from_bytes(digest, "little") & SERIAL_MASK
 
 
 def canonical(values: tuple[object, ...]) -> bytes:
-    """Write a row's content so that different contents give different bytes.
+    """Write a row's content; different contents always give different bytes.
 
     None is `N`, an integer `I` and its decimal, text or bytes `S`, the length in
     bytes, `:` and the bytes; each ends with `;`.

@@ -1,40 +1,40 @@
-"""Whether somebody keeps the clock: rows of two hosts can be put in order only then."""
+"""Whether the clock is synchronised: only then can rows of two hosts be put in order."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from auditsvc.doctor.finding import Finding, Level, ok
+from auditsvc.doctor.finding import DoctorFinding, Level, ok
 
 if TYPE_CHECKING:
     from auditsvc.doctor.machine import Machine
 
-_KEEPERS: Final = (
+_SERVICES: Final = (
     *("chronyd", "ntpd", "ntp-daemon", "openntpd", "phc2sys", "systemd-timesyn"),
     *("VBoxService", "vmtoolsd"),
 )
 
 
-def clock(machine: Machine, tai_offset: int) -> Finding:
-    """`tai_offset`: CLOCK_TAI less CLOCK_REALTIME in seconds, which the kernel has from NTP."""
+def clock(machine: Machine, tai_offset: int) -> DoctorFinding:
+    """`tai_offset`: CLOCK_TAI minus CLOCK_REALTIME in seconds, which the kernel gets from NTP."""
     name = "clock"
-    if machine.there("run/systemd/timesync/synchronized"):
+    if machine.exists("run/systemd/timesync/synchronized"):
         return ok(name, "synchronised by systemd-timesyncd")
-    keepers = [f"{machine.program(pid)} (pid {pid})" for pid in machine.running(*_KEEPERS)]
-    if keepers and tai_offset:
-        return ok(name, f"kept by {', '.join(keepers)}")
-    if keepers:
-        return Finding(
+    services = [f"{machine.program(pid)} (pid {pid})" for pid in machine.running(*_SERVICES)]
+    if services and tai_offset:
+        return ok(name, f"synchronised by {', '.join(services)}")
+    if services:
+        return DoctorFinding(
             name,
             Level.NOTE,
-            f"{', '.join(keepers)} runs; whether it has reached its servers is not to be seen here",
-            "until it has, times may be wrong",
-            "chronyc tracking, ntpq -p or timedatectl shows it",
+            f"{', '.join(services)} runs; whether it has reached its servers is unknown",
+            "until then, times may be wrong",
+            "chronyc tracking, ntpq -p or timedatectl shows its state",
         )
-    return Finding(
+    return DoctorFinding(
         name,
         Level.WARNING,
-        "nobody is seen who keeps it (a hypervisor may)",
+        "no time service found (a hypervisor may set the clock)",
         "times in rows drift, and rows of several hosts cannot be put in order",
         "apt install chrony, or dnf install chrony; systemctl enable --now chronyd",
     )

@@ -1,11 +1,12 @@
-"""Who else reads audit's records or switches audit: the incumbent, auditd's unit, journald."""
+"""Who else reads audit records or switches audit: an audit daemon, auditd's unit, journald."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from auditsvc.doctor.finding import Finding, Level, ok, unseen
-from auditsvc.doctor.place import INITIAL
+from auditsvc.doctor.environment import INITIAL
+from auditsvc.doctor.finding import DoctorFinding, Level, ok, unknown
+from auditsvc.host.netlink_sockets import audit_sockets
 
 if TYPE_CHECKING:
     from auditsvc.doctor.machine import Machine
@@ -14,70 +15,71 @@ if TYPE_CHECKING:
 _UNITS: Final = ("etc/systemd/system", "run/systemd/system", "usr/lib/systemd/system")
 _JOURNALD: Final = ("etc/systemd", "run/systemd", "usr/local/lib/systemd", "usr/lib/systemd")
 _SOCKET: Final = "systemd-journald-audit.socket"
-_NETLINK_AUDIT: Final = 9
 
 
-def incumbent(status: Status, machine: Machine, *, serving: bool, source: str) -> Finding:
-    """Which process the kernel sends its records to; `source` is the setting."""
+def incumbent(status: Status, machine: Machine, *, serving: bool, source: str) -> DoctorFinding:
+    """Which process is registered as the audit daemon; `source` is the setting."""
     name, pid = "audit daemon", status.pid
     if serving:
         return ok(name, f"our service (pid {pid})")
-    if pid and machine.there(f"proc/{pid}"):
+    if pid and machine.exists(f"proc/{pid}"):
         who = f"pid {pid} ({machine.program(pid)})"
         if source != "netlink":
-            return ok(name, f"{who}; we read by way of {source}")
-        return Finding(
+            return ok(name, f"{who}; we read from {source}")
+        return DoctorFinding(
             name,
             Level.WARNING,
             who,
-            "there is one place only: `auditsvc run` is refused while this process has it",
+            "the kernel has one audit daemon: it refuses `auditsvc run` while this process is it",
             "systemctl disable --now auditd, or read beside it with --source multicast",
         )
-    gone = f"pid {pid}, which has died" if pid else "none"
+    absent = f"pid {pid}, which no longer exists" if pid else "none"
     if not status.enabled:
-        return Finding(name, Level.NOTE, gone, "nobody takes records", "systemctl start auditsvc")
-    return Finding(
+        return DoctorFinding(
+            name, Level.NOTE, absent, "no process reads records", "systemctl start auditsvc"
+        )
+    return DoctorFinding(
         name,
         Level.WARNING,
-        gone,
-        "audit is on: records go to the kernel's log, or nowhere, and are not counted as lost",
+        absent,
+        "audit is on, but records go to the kernel's log or nowhere, and are not counted as lost",
         "systemctl start auditsvc",
     )
 
 
-def auditd_unit(machine: Machine, *, source: str) -> Finding:
-    """Whether auditd starts at boot beside us."""
+def auditd_unit(machine: Machine, *, source: str) -> DoctorFinding:
+    """Whether auditd starts at boot, in conflict with us."""
     name = "auditd.service"
     if not _wanted(machine, "auditd.service"):
         return ok(name, "not enabled")
     if source != "netlink":
-        return ok(name, f"enabled; we read by way of {source}")
-    return Finding(
+        return ok(name, f"enabled; we read from {source}")
+    return DoctorFinding(
         name,
         Level.WARNING,
         "enabled",
-        "at boot auditd and auditsvc contend for the one place of the audit daemon",
+        "at boot auditd and auditsvc both try to become the audit daemon; only one can",
         "systemctl disable auditd.service; service auditd stop",
     )
 
 
-def journald(machine: Machine) -> Finding:
+def journald(machine: Machine) -> DoctorFinding:
     """Whether journald switches audit on or off when it starts: journald.conf(5), Audit=.
 
     It does so only if it has its audit socket (server_open_audit in systemd).
     """
     name = "journald: Audit="
-    if not machine.there("run/systemd/system"):
+    if not machine.exists("run/systemd/system"):
         return ok(name, "systemd does not run here")
     if any(machine.link(f"{folder}/{_SOCKET}") == "/dev/null" for folder in _UNITS[:2]):
-        return ok(name, f"without effect: {_SOCKET} is masked")
+        return ok(name, f"no effect: {_SOCKET} is masked")
     if not _wanted(machine, _SOCKET):
-        return ok(name, f"without effect: {_SOCKET} is not enabled")
+        return ok(name, f"no effect: {_SOCKET} is not enabled")
     value, where = _audit_setting(machine)
     mend = f"systemctl mask --now {_SOCKET}; systemctl restart systemd-journald"
     match value.lower():
         case "no" | "false" | "0" | "off" | "n" | "f":
-            return Finding(
+            return DoctorFinding(
                 name,
                 Level.WARNING,
                 f"no ({where})",
@@ -85,18 +87,18 @@ def journald(machine: Machine) -> Finding:
                 mend,
             )
         case "yes" | "true" | "1" | "on" | "y" | "t":
-            return Finding(
+            return DoctorFinding(
                 name,
                 Level.NOTE,
                 f"yes ({where})",
-                "each start of journald switches audit on, also after `auditsvc off`, and "
-                "without a daemon records then flood the kernel's log",
+                "each start of journald switches audit on, also after `auditsvc off`; without "
+                "an audit daemon, records then fill the kernel's log",
                 mend,
             )
         case "" | "keep":
-            return ok(name, f"leaves the switch alone ({where})")
+            return ok(name, f"does not change the switch ({where})")
         case _:
-            return Finding(
+            return DoctorFinding(
                 name,
                 Level.NOTE,
                 where,
@@ -106,16 +108,16 @@ def journald(machine: Machine) -> Finding:
 
 
 def _audit_setting(machine: Machine) -> tuple[str, str]:
-    """Give the value of Audit= and where it stands; "unset" where nothing says it."""
+    """Give the value of Audit= and where it was found; "unset" if it is in no file."""
     main = next(
-        (path for each in _JOURNALD if machine.there(path := f"{each}/journald.conf")), None
+        (path for each in _JOURNALD if machine.exists(path := f"{each}/journald.conf")), None
     )
     drop_ins: dict[str, str] = {}
     for folder in reversed(_JOURNALD):  # one of the same name in an earlier folder replaces it
         for name in machine.names(f"{folder}/journald.conf.d"):
             if name.endswith(".conf"):
                 drop_ins[name] = f"{folder}/journald.conf.d/{name}"
-    value, where = "unset", "not set, and the default is not told"
+    value, where = "unset", "not set, and the default is unknown"
     default = None
     for path in filter(None, (main, *(drop_ins[name] for name in sorted(drop_ins)))):
         section = ""
@@ -124,62 +126,55 @@ def _audit_setting(machine: Machine) -> tuple[str, str]:
             if line.startswith("["):
                 section = line
             elif line.startswith("#Audit=") and path == main:
-                default = line.removeprefix("#Audit=").strip()  # by custom the built-in default
+                default = line.removeprefix("#Audit=").strip()  # by convention the default
             elif section == "[Journal]" and line.partition("=")[0].strip() == "Audit":
                 value, where = line.partition("=")[2].strip(), f"/{path}"
     if value == "unset" and default is not None:
-        return default, f"the default that /{main} shows"
+        return default, f"the default shown in /{main}"
     return value, where
 
 
-def listeners(machine: Machine, *, ours: int | None) -> Finding:
-    """Who reads the multicast group; `ours` is our service's pid."""
+def listeners(machine: Machine, *, ours: int | None) -> DoctorFinding:
+    """Which processes read the multicast group; `ours` is our service's pid."""
     name = "multicast readers"
     table = machine.text("proc/net/netlink")
     if table is None:
-        return unseen(name, "there is no /proc/net/netlink")
+        return unknown(name, "there is no /proc/net/netlink")
     if not _in_hosts_network(machine):
-        return unseen(name, "the group is that of the host's network namespace; this is another")
-    rows = (line.split() for line in table.splitlines()[1:])
-    # sk Eth Pid Groups Rmem Wmem Dump Locks Drops Inode; group 1 is bit 0.
-    found = {
-        row[9]: row[2]
-        for row in rows
-        if len(row) > 9 and int(row[1]) == _NETLINK_AUDIT and int(row[3], 16) & 1
-    }
+        return unknown(name, "the group is in the host's network namespace; this is another")
+    found = {each.link: each for each in audit_sockets(table) if each.multicast}
     if not found:
         return ok(name, "none")
     holders = _holders(machine, set(found))
-    said, others = [], False
-    for inode, port in sorted(found.items()):
-        pids = holders.get(inode, [])
+    readers, others = [], False
+    for link, each in sorted(found.items()):
+        pids = holders.get(link, [])
         others = others or ours not in pids
         who = ", ".join(f"pid {pid} ({machine.program(pid)})" for pid in pids)
-        said.append(who or f"a process that is not to be seen (port {port})")
+        readers.append(who or f"an unknown process (port {each.port})")
     if not others:
-        return ok(name, "; ".join(said))
-    return Finding(
+        return ok(name, "; ".join(readers))
+    return DoctorFinding(
         name,
         Level.NOTE,
-        "; ".join(said),
-        "each gets a copy of every record, which costs processor time and, in the journal, a "
+        "; ".join(readers),
+        "each gets a copy of every record, which costs processor time; journald also stores a "
         "second log",
-        f"systemctl mask --now {_SOCKET}, if it is journald and nobody wants it there",
+        f"if it is journald and you do not need its copy: systemctl mask --now {_SOCKET}",
     )
 
 
 def _in_hosts_network(machine: Machine) -> bool:
-    """Whether /proc/net is the host's, as far as it can be seen."""
+    """Whether /proc/net is the host's, as far as can be read."""
     try:
         return machine.link("proc/self/ns/net") == machine.link("proc/1/ns/net")
     except PermissionError:
-        # Only in another user namespace can a network be made without privilege.
+        # Without privilege, a network namespace can be made only in another user namespace.
         return machine.link("proc/self/ns/user") == f"user:[{INITIAL['user']}]"
 
 
-def _holders(machine: Machine, inodes: set[str]) -> dict[str, list[int]]:
-    """Give the processes that have these sockets open, as far as they may be seen."""
-    links = {f"socket:[{inode}]": inode for inode in inodes}
+def _holders(machine: Machine, links: set[str]) -> dict[str, list[int]]:
+    """Give the processes that have these sockets open, as far as can be read."""
     found: dict[str, list[int]] = {}
     for pid in machine.processes():
         try:
@@ -188,17 +183,17 @@ def _holders(machine: Machine, inodes: set[str]) -> dict[str, list[int]]:
                 for number in machine.names(f"proc/{pid}/fd")
             }
         except PermissionError:
-            continue  # said as a process that is not to be seen
-        for link in held & links.keys():
+            continue  # shown as an unknown process
+        for link in held & links:
             if link is not None:
-                found.setdefault(links[link], []).append(pid)
+                found.setdefault(link, []).append(pid)
     return found
 
 
 def _wanted(machine: Machine, unit: str) -> bool:
     """Whether a target wants this unit."""
     return any(
-        machine.there(f"{folder}/{target}/{unit}")
+        machine.exists(f"{folder}/{target}/{unit}")
         for folder in _UNITS
         for target in machine.names(folder)
         if target.endswith((".wants", ".requires"))

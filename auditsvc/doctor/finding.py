@@ -1,4 +1,4 @@
-"""What the doctor found: one thing, how bad it is, what it means, and the command that mends it."""
+"""A finding of the doctor: what, how severe, what it means, and how to fix it."""
 
 from __future__ import annotations
 
@@ -7,35 +7,35 @@ from enum import StrEnum
 
 
 class Level(StrEnum):
-    """How bad it is, least first."""
+    """How severe it is, the least severe first."""
 
     OK = "ok"
     NOTE = "note"
-    """Worth knowing; also what could not be seen."""
+    """Information; also what could not be read."""
     WARNING = "warning"
-    """Something will be missing, or may be."""
+    """Records or information are missing, or may be."""
     ERROR = "error"
-    """Auditing does not work, or not for what it is meant."""
+    """Auditing does not work, or not as it should."""
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
-    """One finding; `means` and `mend` are empty where all is well."""
+class DoctorFinding:
+    """One finding; `means` and `mend` (how to fix it) are empty where nothing is wrong."""
 
     name: str
     level: Level
     found: str
-    """What was seen, or that it could not be seen, and why."""
+    """What was found, or why it is unknown."""
     means: str = ""
     mend: str = ""
-    """A command, or a file's line and the command that makes it count."""
+    """A command, or a line for a file and the command that applies it."""
 
 
-def ok(name: str, found: str) -> Finding:
-    """All is well."""
-    return Finding(name, Level.OK, found)
+def ok(name: str, found: str) -> DoctorFinding:
+    """Nothing is wrong."""
+    return DoctorFinding(name, Level.OK, found)
 
 
-def unseen(name: str, why: str, means: str = "") -> Finding:
-    """It could not be seen."""
-    return Finding(name, Level.NOTE, f"not known: {why}", means)
+def unknown(name: str, why: str, means: str = "") -> DoctorFinding:
+    """It cannot be read."""
+    return DoctorFinding(name, Level.NOTE, f"unknown: {why}", means)

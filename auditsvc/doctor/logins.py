@@ -1,10 +1,13 @@
-"""Whether auid says who logged in: pam_loginuid(8) sets it, and only for the services that ask."""
+"""Whether auid shows who logged in: pam_loginuid(8) sets it, for services that use it."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from auditsvc.doctor.finding import Finding, Level, ok
+from auditsvc.doctor.finding import DoctorFinding, Level, ok
+from auditsvc.host.processes import parse_stat
+from auditsvc.plural import counted
+from auditsvc.record.fields import UNSET, to_text
 
 if TYPE_CHECKING:
     from auditsvc.doctor.machine import Machine
@@ -14,48 +17,47 @@ _ENTRIES: Final = (
     *("atd", "cockpit", "cron", "crond", "gdm-fingerprint", "gdm-password", "gdm-smartcard"),
     *("lightdm", "login", "remote", "sddm", "sshd", "vsftpd", "xdm"),
 )
-"""Services by which people or their jobs come in."""
+"""Services by which people log in or their jobs start."""
 _INSIDE: Final = ("su", "su-l", "sudo", "sudo-i", "runuser", "runuser-l", "polkit-1")
-"""Services that are used after a login: setting it there hides who it was."""
-_UNSET: Final = 0xFFFFFFFF
+"""Services that are used after a login: setting it there hides who logged in."""
 _BEFORE_LOGIN: Final = ("agetty", "getty", "mingetty", "login", "systemd")
 
 
-def pam(machine: Machine) -> list[Finding]:
+def pam(machine: Machine) -> list[DoctorFinding]:
     """Which services set the login uid, and which must not."""
     name = "login uid by PAM"
-    there = [each for each in (*_ENTRIES, *_INSIDE) if machine.there(f"etc/pam.d/{each}")]
-    if not there:
-        return [Finding(name, Level.NOTE, "not known: /etc/pam.d has no login service")]
+    present = [each for each in (*_ENTRIES, *_INSIDE) if machine.exists(f"etc/pam.d/{each}")]
+    if not present:
+        return [DoctorFinding(name, Level.NOTE, "unknown: /etc/pam.d has no login service")]
     found = []
-    for service in there:
+    for service in present:
         sets = _sets(machine, service, set())
         if service in _ENTRIES and not sets:
             found.append(
-                Finding(
+                DoctorFinding(
                     name,
                     Level.WARNING,
                     f"/etc/pam.d/{service} does not set it",
-                    f"who comes in by {service} has no auid: rows do not say who it was",
-                    f"the line `session required {_MODULE}` in /etc/pam.d/{service}",
+                    f"users who log in by {service} have no auid: rows do not show who it was",
+                    f"add the line `session required {_MODULE}` to /etc/pam.d/{service}",
                 )
             )
         elif service in _INSIDE and sets:
             found.append(
-                Finding(
+                DoctorFinding(
                     name,
                     Level.WARNING,
-                    f"/etc/pam.d/{service} sets it anew",
-                    "rows name the account that was changed to, not the person who logged in",
-                    f"take {_MODULE} out of /etc/pam.d/{service}",
+                    f"/etc/pam.d/{service} sets it again",
+                    "rows show the account that the user changed to, not who logged in",
+                    f"remove {_MODULE} from /etc/pam.d/{service}",
                 )
             )
-    entries = [each for each in there if each in _ENTRIES]
+    entries = [each for each in present if each in _ENTRIES]
     return found or [ok(name, f"set by {', '.join(entries)}" if entries else "no login service")]
 
 
 def _sets(machine: Machine, service: str, seen: set[str]) -> bool:
-    """Whether a service's file, or one that it includes, calls the module."""
+    """Whether a service's file, or a file that it includes, uses the module."""
     seen.add(service)
     for line in (machine.text(f"etc/pam.d/{service}") or "").splitlines():
         words = line.partition("#")[0].split()
@@ -71,26 +73,27 @@ def _sets(machine: Machine, service: str, seen: set[str]) -> bool:
     return False
 
 
-def sessions(machine: Machine) -> Finding:
+def sessions(machine: Machine) -> DoctorFinding:
     """Processes on a terminal without a login uid."""
     name = "sessions"
     unset = []
     for pid in machine.processes():
-        stat = machine.text(f"proc/{pid}/stat") or ""
+        text = machine.text(f"proc/{pid}/stat")
+        if not text:
+            continue
+        stat = parse_stat(text.encode(errors="surrogateescape"))
+        comm = to_text(stat.comm)[0]
         auid = (machine.text(f"proc/{pid}/loginuid") or "").strip()
-        comm = stat.partition("(")[2].rpartition(")")[0]
-        fields = stat.rpartition(")")[2].split()
-        # proc_pid_stat(5): field 7 is the controlling terminal, the fifth behind the name.
-        on_terminal = len(fields) > 4 and fields[4] != "0"
-        if on_terminal and auid == str(_UNSET) and comm not in _BEFORE_LOGIN:
+        if stat.terminal and auid == str(UNSET) and comm not in _BEFORE_LOGIN:
             unset.append(f"{comm} ({pid})")
     if not unset:
         return ok(name, "every process on a terminal has a login uid")
-    return Finding(
+    return DoctorFinding(
         name,
         Level.WARNING,
-        f"{len(unset)} processes on a terminal have none, such as {', '.join(unset[:3])}",
-        "their rows do not say who it was: their login service does not set it, or they were "
-        "started by a container or a console without login",
-        f"`session required {_MODULE}` in the login service's file in /etc/pam.d; log in again",
+        f"{counted(len(unset), 'process', 'processes')} on a terminal without one, such as "
+        f"{', '.join(unset[:3])}",
+        "their rows do not show who it was: their login service does not set it, or a "
+        "container or a console without login started them",
+        f"add `session required {_MODULE}` to the login service's file in /etc/pam.d; log in again",
     )

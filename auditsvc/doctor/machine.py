@@ -1,7 +1,7 @@
-"""The machine as files: /proc, /etc, /run under one root, so that a test can make another.
+"""The machine as files: /proc, /etc, /run under one root, which a test can replace.
 
-A file that is not there is None; one that may not be read is an OSError, which the
-caller of a check turns into a finding: what could not be seen must be said.
+A file that does not exist is None; one that may not be read is an OSError, which the
+caller of a check turns into a finding: what could not be read must be reported.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ _ABSENT: Final = (FileNotFoundError, NotADirectoryError, ProcessLookupError)
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """`root` is / but for tests; paths are given without the leading slash."""
+    """`root` is / except in tests; paths are given without the leading slash."""
 
     root: Path = Path("/")
 
     def text(self, path: str) -> str | None:
-        """Text of a file; None if it is not there."""
+        """Text of a file; None if it does not exist."""
         try:
             return (self.root / path).read_text(errors="surrogateescape")
         except _ABSENT:
             return None
 
     def link(self, path: str) -> str | None:
-        """Where a symbolic link points; None if it is not there or none."""
+        """Target of a symbolic link; None if it does not exist or is no link."""
         try:
             return str((self.root / path).readlink())
         except PermissionError:
@@ -39,7 +39,7 @@ class Machine:
         except OSError:
             return None
 
-    def there(self, path: str) -> bool:
+    def exists(self, path: str) -> bool:
         """Whether there is such a file, link or folder."""
         try:
             (self.root / path).lstat()
@@ -48,7 +48,7 @@ class Machine:
         return True
 
     def names(self, path: str) -> list[str]:
-        """Names in a folder, sorted; [] if it is not there."""
+        """Names in a folder, sorted; [] if it does not exist."""
         try:
             return sorted(each.name for each in (self.root / path).iterdir())
         except _ABSENT:
@@ -66,7 +66,7 @@ class Machine:
         return found[-1] if found else None
 
     def kernel_config(self) -> dict[str, str] | None:
-        """Options that the kernel was built with; None if that is told nowhere."""
+        """Options that the kernel was built with; None if they are unknown."""
         text = self._config_text()
         if text is None:
             return None
@@ -84,16 +84,16 @@ class Machine:
         return None
 
     def processes(self) -> Iterator[int]:
-        """Numbers of the processes that /proc shows."""
+        """The pids in /proc."""
         return (int(name) for name in self.names("proc") if name.isdecimal())
 
     def program(self, pid: int) -> str:
-        """Program of a process, or its short name where the program is not to be seen."""
+        """Program of a process, or its short name if the program cannot be read."""
         try:
             if exe := self.link(f"proc/{pid}/exe"):
                 return exe
         except PermissionError:
-            pass  # its short name may be read by everybody
+            pass  # everybody may read its short name
         return (self.text(f"proc/{pid}/comm") or "?").strip()
 
     def running(self, *names: str) -> list[int]:

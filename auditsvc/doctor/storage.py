@@ -1,4 +1,4 @@
-"""Whether what is collected can be kept: room, modes, the store, the settings file, the decoder."""
+"""Whether records can be stored: disk space, modes, the store, the settings file, the decoder."""
 
 from __future__ import annotations
 
@@ -12,89 +12,193 @@ from typing import TYPE_CHECKING, Final
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
-from auditsvc.doctor.finding import Finding, Level, ok
+from auditsvc.doctor.finding import DoctorFinding, Level, ok
 from auditsvc.errors import AuditsvcError
+from auditsvc.host.processes import name_of
 from auditsvc.native import is_built, native_core
-from auditsvc.query import run_query
+from auditsvc.plural import counted
+from auditsvc.runtime.service_state import read_state
+from auditsvc.spool.segments import foreign_files
+from auditsvc.store import sqlite
+from auditsvc.store.read.limits import Limits
+from auditsvc.store.read.sql import run_query
+from auditsvc.store.sqlite import SQLite
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from auditsvc.config import Settings
+    from auditsvc.decode.batch import Row
 
 _OTHERS_WRITE: Final = 0o022
 _OTHERS_READ: Final = 0o055
 _STORE_RESERVE: Final = 1 << 30
+_LONG_SECONDS: Final = 300
+_PATIENCE: Final = Limits(seconds=10)
+
+# Sessions that block one of ours; every role may read these, and those of its own role.
+_BLOCKING: Final = """
+    SELECT DISTINCT b.pid, b.usename, b.application_name
+    FROM pg_stat_activity a
+    CROSS JOIN LATERAL unnest(pg_blocking_pids(a.pid)) AS blocking(pid)
+    JOIN pg_stat_activity b ON b.pid = blocking.pid
+    WHERE a.datname = current_database() AND a.application_name = 'auditsvc'"""
+_LONG: Final = """
+    SELECT pid, usename, application_name FROM pg_stat_activity
+    WHERE datname = current_database() AND pid <> pg_backend_pid()
+        AND application_name <> 'auditsvc'
+        AND xact_start < clock_timestamp() - interval '{} seconds'"""
 
 
 def _free(path: Path) -> int:
-    """Bytes that are free where this path is or would be made."""
+    """Bytes free on the disk where this path is or would be made."""
     for each in (path, *path.parents):
         if each.exists():
             return shutil.disk_usage(each).free
     return 0
 
 
-def spool_room(settings: Settings, free: Callable[[Path], int] = _free) -> Finding:
-    """The spool may grow to keep_bytes and one segment, and further while the store is away."""
+def spool_room(settings: Settings, free: Callable[[Path], int] = _free) -> DoctorFinding:
+    """The spool grows to keep_bytes and one segment, and more while the store is away."""
     name, folder = "disk: spool", settings.spool_directory
     room = free(folder)
     needed = settings.spool.keep_bytes + settings.spool.segment_bytes
     if room >= needed:
         return ok(name, f"{_bytes(room)} free for {folder}")
     level = Level.ERROR if room < 2 * settings.spool.segment_bytes else Level.WARNING
-    return Finding(
+    return DoctorFinding(
         name,
         level,
         f"{_bytes(room)} free for {folder}",
-        f"the spool takes up to {_bytes(needed)}; where it cannot be written, records are counted "
-        "and lost",
-        "make room, or set spool.directory to another disk, or spool.keep_bytes lower",
+        f"the spool takes up to {_bytes(needed)}; if it cannot be written, records are lost, "
+        "and counted as lost",
+        "free disk space, or set spool.directory to another disk, or lower spool.keep_bytes",
     )
 
 
-def store_room(settings: Settings, free: Callable[[Path], int] = _free) -> Finding:
-    """Room for an SQLite store."""
+def spool_names(settings: Settings) -> DoctorFinding:
+    """Files among the segments that are not segments."""
+    name, folder = "spool: names", settings.spool_directory
+    found = foreign_files(folder)
+    if not found:
+        return ok(name, "every file is a segment")
+    return DoctorFinding(
+        name,
+        Level.WARNING,
+        f"{counted(len(found), 'file')} in {folder} with a wrong name, such as {found[0]!r}",
+        "they are neither read nor deleted",
+        "find out what they are, then move them away",
+    )
+
+
+def store_room(settings: Settings, free: Callable[[Path], int] = _free) -> DoctorFinding:
+    """Disk space for an SQLite store."""
     name, path = "disk: store", sqlite_file(settings.store)
     if path is None:
         return ok(name, "the store is not a file of this host")
     room = free(path)
     if room >= _STORE_RESERVE:
         return ok(name, f"{_bytes(room)} free for {path}")
-    return Finding(
+    return DoctorFinding(
         name,
         Level.WARNING,
         f"{_bytes(room)} free for {path}",
-        "rows take about 100 bytes an event; on a full disk they wait in the spool",
-        "make room, or name another --store",
+        "rows take about 100 bytes per event; if the disk is full they wait in the spool",
+        "free disk space, or choose another --store",
     )
 
 
-def store(settings: Settings) -> Finding:
+def store(settings: Settings) -> DoctorFinding:
     """Whether the store answers."""
     name, path = "store", sqlite_file(settings.store)
     try:
         if path is not None and not path.exists():
-            return Finding(
+            return DoctorFinding(
                 name,
                 Level.NOTE,
-                f"there is no {path} yet",
-                "nothing was collected into it",
-                "auditsvc run makes it",
+                f"{path} does not exist yet",
+                "nothing was collected yet",
+                "auditsvc run creates it",
             )
         if path is not None and not os.access(path, os.R_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
-        with run_query(settings.store, "SELECT count(*) FROM ledger") as rows:
+        with run_query(settings.store, "SELECT count(*) FROM ledger", _PATIENCE) as rows:
             list(rows)
     except AuditsvcError as error:
-        return Finding(
+        return DoctorFinding(
             name,
             Level.ERROR,
             error.what,
-            "rows wait in the spool until the store takes them",
+            "rows wait in the spool until the store is available",
             error.hint or "auditsvc migrate, or correct the setting `store`",
         )
     return ok(name, f"answers ({make_url(settings.store).render_as_string(hide_password=True)})")
+
+
+def loading(settings: Settings) -> DoctorFinding:
+    """Whether the running service can store its rows."""
+    name = "service: store"
+    state = read_state(settings.runtime_directory)
+    if state is None:
+        return ok(name, "no service runs")
+    if not state.store_trouble:
+        return ok(name, f"rows are stored ({state.spool_waiting} bytes of log wait)")
+    return DoctorFinding(
+        name,
+        Level.ERROR,
+        state.store_trouble,
+        f"{state.spool_waiting} bytes of log wait in the spool until they can be stored",
+        "see `service` in auditsvc status; fix the store: the service then continues by itself",
+    )
+
+
+def readers(settings: Settings) -> DoctorFinding:
+    """Which readers run so long that old rows cannot be cleaned up, or block the writer."""
+    name, path = "store: readers", sqlite_file(settings.store)
+    if path is None:
+        return _sessions(settings, name)
+    database = SQLite(make_url(settings.store))
+    size = database.wal_bytes
+    if size <= sqlite.WAL_BOUND:
+        return ok(name, f"the write-ahead log has {_bytes(size)}")
+    pids = database.readers()
+    who = ", ".join(f"pid {pid} ({name_of(pid)})" for pid in pids) or "unknown"
+    return DoctorFinding(
+        name,
+        Level.WARNING,
+        f"the write-ahead log has {_bytes(size)}; its readers: {who}",
+        "everything written since a reader began stays in the log, which grows until it ends",
+        f"end it: kill {' '.join(map(str, pids))}" if pids else "see who has it open: fuser FILE",
+    )
+
+
+def _sessions(settings: Settings, name: str) -> DoctorFinding:
+    with run_query(settings.store, _BLOCKING, _PATIENCE) as rows:
+        blocking = [_session(row) for row in rows]
+    if blocking:
+        return DoctorFinding(
+            name,
+            Level.ERROR,
+            f"{', '.join(blocking)} blocks a session of ours",
+            "rows wait in the spool meanwhile",
+            "end it: SELECT pg_terminate_backend(PID)",
+        )
+    with run_query(settings.store, _LONG.format(_LONG_SECONDS), _PATIENCE) as rows:
+        long = [_session(row) for row in rows]
+    if long:
+        return DoctorFinding(
+            name,
+            Level.WARNING,
+            f"{', '.join(long)} has been in one transaction for more than {_LONG_SECONDS} s",
+            "rows deleted or replaced since it began cannot be cleaned up until it ends",
+            "end it: SELECT pg_terminate_backend(PID)",
+        )
+    return ok(name, "no visible session blocks ours")
+
+
+def _session(row: Row) -> str:
+    pid, role, program = row
+    return f"pid {pid} ({role or 'an unknown role'}, {program or 'unnamed'})"
 
 
 def sqlite_file(url: str) -> Path | None:
@@ -116,86 +220,88 @@ def has_password(url: str) -> bool:
         return False
 
 
-def modes(settings: Settings) -> list[Finding]:
-    """Who else may read or change the evidence and what the service believes."""
+def modes(settings: Settings) -> list[DoctorFinding]:
+    """Who else may read or change the evidence and the service's state."""
     paths = {
         settings.state_directory: "the evidence",
         settings.spool_directory: "the evidence",
-        settings.runtime_directory: "what the service believes of the kernel",
+        settings.runtime_directory: "the service's state",
     }
     if (file := sqlite_file(settings.store)) is not None:
         paths[file] = "the evidence"
-    found, there = [], False
+    found, exists = [], False
     for path, what in paths.items():
         try:
             info = path.stat()
         except FileNotFoundError:
             continue
-        there = True
+        exists = True
         mode = stat.S_IMODE(info.st_mode)
         if info.st_uid or mode & _OTHERS_WRITE:
             why = f"belongs to uid {info.st_uid}" if info.st_uid else f"has mode {mode:04o}"
             found.append(
-                Finding(
+                DoctorFinding(
                     "modes",
                     Level.ERROR,
                     f"{path} {why}",
-                    f"others than root can change {what}",
+                    f"users other than root can change {what}",
                     f"chown root {path}; chmod go-w {path}",
                 )
             )
         elif mode & _OTHERS_READ and path != settings.runtime_directory:
             found.append(
-                Finding(
+                DoctorFinding(
                     "modes",
                     Level.NOTE,
                     f"{path} has mode {mode:04o}",
-                    f"others than root can read {what}, where the files in it let them",
+                    f"users other than root can read {what}, if the modes of its files allow it",
                     f"chmod go= {path}",
                 )
             )
-    well = "no one but root can read or change it" if there else "nothing is collected yet"
-    return found or [ok("modes", well)]
+    state = "only root can read or change it" if exists else "nothing is collected yet"
+    return found or [ok("modes", state)]
 
 
-def settings_file(file: Path, secret: bool) -> Finding:
-    """The settings' file; `secret`: the store's URL holds a password."""
+def settings_file(file: Path, secret: bool) -> DoctorFinding:
+    """The settings file; `secret`: the store's URL holds a password."""
     name = "settings file"
     try:
         info = file.stat()
     except FileNotFoundError:
-        return ok(name, f"there is no {file}: the defaults hold")
+        return ok(name, f"{file} does not exist: the defaults are used")
     mode = stat.S_IMODE(info.st_mode)
     if info.st_uid or mode & _OTHERS_WRITE:
-        return Finding(
+        return DoctorFinding(
             name,
             Level.ERROR,
             f"{file} belongs to uid {info.st_uid}, mode {mode:04o}",
-            "others than root can turn the service away from its rules and its store",
+            "users other than root can change the service's rules and store",
             f"chown root:root {file}; chmod 600 {file}",
         )
     if secret and mode & 0o044:
-        return Finding(
+        return DoctorFinding(
             name,
             Level.WARNING,
             f"{file} has mode {mode:04o} and holds the store's password",
-            "others than root can read it, and with it the store",
+            "users other than root can read the password, and with it the store",
             f"chmod 600 {file}",
         )
     return ok(name, f"{file}, mode {mode:04o}")
 
 
-def decoder(settings: Settings) -> Finding:
+def decoder(settings: Settings) -> DoctorFinding:
     """Which decoder makes the rows."""
     name = "decoder"
     try:
         native = native_core(settings.decoder) is not None
     except AuditsvcError as error:
-        return Finding(name, Level.ERROR, error.what, "the service does not start", error.hint)
+        return DoctorFinding(
+            name, Level.ERROR, error.what, "the service does not start", error.hint
+        )
     if native:
         return ok(name, "native")
     why = "chosen by the setting `decoder`" if is_built() else "the native core was not built"
-    return Finding(
+    return DoctorFinding(
         name,
         Level.NOTE,
         f"reference ({why})",

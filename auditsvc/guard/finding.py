@@ -1,4 +1,4 @@
-r"""A finding: what somebody else did to our cover, who it was, and what became of it.
+r"""A finding: a change of rules or settings by somebody else, who it was, what was restored.
 
 It is written as one line, which the view `tamper` shows:
 
@@ -6,8 +6,8 @@ It is written as one line, which the view `tamper` shows:
       detail="-a always,exit -S all -F key=k" restored=yes evidence=SEC.MMM:SERIAL known_by=call
       auid=1000 pid=77 uid=0 ses=3 comm="auditctl" exe="/usr/sbin/auditctl" subj=... res=success
 
-comm, exe and key are spelled as the kernel spells strings that it does not trust. The
-detail is quoted, with what could end the quotes or begin a field written as \xHH.
+comm, exe and key are written as the kernel writes untrusted strings. The detail is
+quoted; characters that could end the quotes or begin a field are written as \xHH.
 """
 
 from __future__ import annotations
@@ -15,38 +15,38 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from auditsvc.daemon import UNSET
-from auditsvc.guard.deed import Culprit
-from auditsvc.line import untrusted
+from auditsvc.guard.config_change import ActorInfo
+from auditsvc.record.fields import UNSET
+from auditsvc.record.line import untrusted
 
 if TYPE_CHECKING:
-    from auditsvc.guard.deed import Deed
+    from auditsvc.guard.config_change import ConfigChange
     from auditsvc.rule import Rule
 
 What = Literal[
     "rule_deleted",
-    "rule_moved",  # deleted and added again, so that it is asked later or earlier
-    "never_added",  # a rule that takes cover away, where it stands
-    "rule_added",  # one that does not
+    "rule_moved",  # deleted and added again at another position
+    "never_added",  # a rule that reduces coverage at its position
+    "rule_added",  # a rule that does not
     "switched_off",
     "switched_on",
     "setting",
-    "replaced",  # another process asked for the daemon's place, or has it
-    "given_up",  # the kernel took the daemon's place from us
-    "put_back",  # no tampering: what could not be put back at once is back now
+    "replaced",  # another process asked to be the audit daemon, or is it now
+    "given_up",  # the kernel ended our registration as audit daemon
+    "put_back",  # no tampering: what could not be restored at once is restored now
 ]
 Restored = Literal[
     "yes",
-    "no",  # it is not asked for, or there is nothing to put back
-    "undone",  # whoever did it had put it back before we looked
-    "later",  # put back too often of late: it waits
+    "no",  # not set so, or there is nothing to restore
+    "undone",  # it was undone before we looked
+    "later",  # restored too often recently: it waits
     "failed",  # the kernel refused
 ]
 
 
 @dataclass(slots=True)
-class Finding:
-    """One of them. `setting` and `value`: which of the kernel's settings became what."""
+class GuardFinding:
+    """One finding. `setting` and `value`: the changed setting and its new value."""
 
     what: What
     detail: str
@@ -55,12 +55,12 @@ class Finding:
     value: int = 0
     restored: Restored = "no"
     refused: bool = False
-    """The kernel did not let it happen."""
-    who: Culprit = Culprit()  # noqa: RUF009 - frozen
-    deed: Deed | None = None
-    """The record that tells of it."""
-    looks: int = 0
-    """How often it was looked for who it was."""
+    """Whether the kernel refused it."""
+    who: ActorInfo = ActorInfo()  # noqa: RUF009 - frozen
+    change: ConfigChange | None = None
+    """The record of the change."""
+    attempts: int = 0
+    """How often the actor was searched."""
 
     def fields(self) -> str:
         """Write the body of its line."""
@@ -70,8 +70,8 @@ class Finding:
             parts.append(f"list={self.rule.filter_list.name.lower()}")
             parts.append(f"key={untrusted(key) if key else '(null)'}")
         parts.append(f'detail="{quotable(self.detail)}" restored={self.restored}')
-        if self.deed is not None:
-            parts.append(f"evidence={self.deed.stamp}")
+        if self.change is not None:
+            parts.append(f"evidence={self.change.stamp}")
         if self.who.known_by:
             parts.append(f"known_by={self.who.known_by}")
         by = self.who.actor
@@ -90,7 +90,7 @@ class Finding:
         return " ".join(parts)
 
     def shown(self) -> dict[str, object]:
-        """Say it for the service's log; what is not known is left out."""
+        """Give it for the service's log, without unknown values."""
         by = self.who.actor
         known = {
             "detail": self.detail,
@@ -100,13 +100,13 @@ class Finding:
             "ses": None if by.ses == UNSET else by.ses,
             "comm": None if self.who.comm is None else quotable(self.who.comm),
             "exe": None if self.who.exe is None else quotable(self.who.exe),
-            "evidence": None if self.deed is None else self.deed.stamp,
+            "evidence": None if self.change is None else self.change.stamp,
         }
         return {name: value for name, value in known.items() if value is not None}
 
 
 def quotable(text: str | bytes) -> str:
-    r"""Write text so that it can stand between double quotes: ASCII, quotes and others as \xHH."""
+    r"""Write text for use between double quotes: ASCII, quotes and others as \xHH."""
     data = text.encode(errors="surrogateescape") if isinstance(text, str) else text
     return "".join(
         chr(byte) if 0x20 <= byte <= 0x7E and byte not in b"\"'" else f"\\x{byte:02X}"

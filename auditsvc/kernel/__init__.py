@@ -1,7 +1,7 @@
-"""The kernel's audit interface: records in, control requests out.
+"""The kernel's audit interface: receives records, sends control requests.
 
-`netlink` is the only module that touches an audit socket; `control` speaks the
-requests; `messages` holds the structs of both.
+Only `netlink` uses an audit socket. `control` has one method for each request;
+`messages` has the structs of both.
 """
 
 from auditsvc.kernel.control import Control

@@ -1,10 +1,10 @@
-"""Control of the kernel's audit: status, rules, features, and giving up the daemon's place.
+"""Control of the kernel's audit: status, rules, features, and unregistering as the daemon.
 
-Becoming the daemon is RecordSocket.register, because its socket is what matters then.
+Registering is `RecordSocket.register`: the kernel sends records to the socket that registered.
 
-From kernel/audit.c (audit_receive_msg) and kernel/auditfilter.c. Every method
-raises KernelError with the kernel's errno and one line that says what to do;
-LockedError where `-e 2` has locked audit until the next boot.
+From kernel/audit.c (audit_receive_msg) and kernel/auditfilter.c. Every method raises
+KernelError with the kernel's errno and a hint, or LockedError where `-e 2` has locked
+audit until the next boot.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING, Self
 
-from auditsvc import names
 from auditsvc.errors import KernelError, LockedError
+from auditsvc.host.system_module import audit_module
 from auditsvc.kernel import messages
 from auditsvc.kernel.messages import Features, SignalInfo, Status
 from auditsvc.kernel.netlink import ControlSocket
@@ -28,6 +28,7 @@ from auditsvc.rule import (
     Rule,
     Set,
     Trim,
+    printing,
 )
 
 if TYPE_CHECKING:
@@ -36,14 +37,14 @@ if TYPE_CHECKING:
 
 
 class Control:
-    """A connection for requests; apart from the socket that records come from."""
+    """A connection for requests, separate from the socket that receives records."""
 
     def __init__(self) -> None:
-        # What we control here is later told by name: better refused now than raw then.
-        names.audit_module()
+        # Records need names from this module later; without it, fail now.
+        audit_module()
         self._socket = ControlSocket()
         self.listener: Callable[[int, bytes], None] | None = None
-        """Told of every change that the kernel has taken: the request's type and payload."""
+        """Called with the request's type and payload after each change that the kernel made."""
 
     def close(self) -> None:
         """Close the connection; changes nothing in the kernel."""
@@ -63,7 +64,7 @@ class Control:
     # -- status ---------------------------------------------------------------
 
     def status(self) -> Status:
-        """Ask for the status."""
+        """Read the status."""
         return Status.from_bytes(self._socket.get(messages.GET, "asking for audit's status"))
 
     def set(
@@ -75,10 +76,10 @@ class Control:
         backlog_limit: int | None = None,
         backlog_wait_time: int | None = None,
     ) -> None:
-        """Change what is given and nothing else.
+        """Change the settings that are given; the others stay as they are.
 
-        `enabled` 2 cannot be taken back before the next boot, `failure` 2 makes
-        the machine panic on loss; `backlog_wait_time` is in jiffies.
+        `enabled` 2 cannot be undone before the next boot; `failure` 2 makes the kernel
+        panic when it loses a record; `backlog_wait_time` is in jiffies.
         """
         wanted = {
             "enabled": enabled,
@@ -93,52 +94,52 @@ class Control:
             self._change(messages.SET, messages.change_status(**values), f"setting {named}")
 
     def reset_lost(self) -> int:
-        """Set `lost` to 0 and give what it was (Linux 4.12 and newer)."""
+        """Set `lost` to 0 and give its value before (Linux 4.12 and newer)."""
         return self._change(messages.SET, messages.change_status(lost=0), "resetting lost")
 
     def reset_backlog_wait_time_actual(self) -> int:
-        """Set `backlog_wait_time_actual` to 0 and give what it was (Linux 5.9 and newer)."""
+        """Set `backlog_wait_time_actual` to 0; gives its value before (Linux 5.9 and newer)."""
         request = messages.change_status(backlog_wait_time_actual=0)
         return self._change(messages.SET, request, "resetting backlog_wait_time_actual")
 
-    # -- the daemon's place ---------------------------------------------------
+    # -- the audit daemon -----------------------------------------------------
 
     def unregister(self) -> None:
-        """Give up the daemon's place; KernelError (EACCES) if we do not hold it."""
+        """Stop being the audit daemon; KernelError (EACCES) if this process is not."""
         action = "unregistering as the audit daemon"
         self._change(messages.SET, messages.change_status(pid=0), action)
 
     def signal_info(self) -> SignalInfo:
-        """Ask who sent the daemon, which must be us, its last signal."""
+        """Ask who sent the last signal to the audit daemon, which this process must be."""
         answer = self._socket.get(messages.SIGNAL_INFO, "asking who signalled the daemon")
         return SignalInfo.from_bytes(answer)
 
     # -- rules ----------------------------------------------------------------
 
     def rules(self) -> list[Rule]:
-        """List the loaded rules, list by list, each in the order in which it is asked."""
+        """List the loaded rules, one filter list after the other, in the order of matching."""
         return [Rule.from_bytes(data) for data in self.raw_rules()]
 
     def raw_rules(self) -> list[bytes]:
-        """List the loaded rules as the kernel writes them (struct audit_rule_data)."""
+        """List the loaded rules as the kernel's structs (struct audit_rule_data)."""
         return self._socket.collect(messages.LIST_RULES, "listing the audit rules")
 
     def add_rule(self, rule: Rule | bytes, *, prepend: bool = False) -> None:
-        """Add a rule at the end of its list, or at its head.
+        """Add a rule at the end of its list, or with `prepend` at its head.
 
-        KernelError with EEXIST if it is loaded already, ENOENT if a watched
-        folder is not there.
+        KernelError with EEXIST if it is already loaded, ENOENT if a watched folder does
+        not exist.
         """
         data = rule.to_bytes(prepend=prepend) if isinstance(rule, Rule) else rule
-        self._change(messages.ADD_RULE, data, f"adding the rule `{_shown(rule)}`")
+        self._change(messages.ADD_RULE, data, f"adding the rule `{_text(rule)}`")
 
     def delete_rule(self, rule: Rule | bytes) -> None:
-        """Delete the rule that is equal to this one; KernelError with ENOENT if none is."""
+        """Delete the loaded rule that is equal to this one; KernelError with ENOENT if none is."""
         data = rule.to_bytes() if isinstance(rule, Rule) else rule
-        self._change(messages.DELETE_RULE, data, f"deleting the rule `{_shown(rule)}`")
+        self._change(messages.DELETE_RULE, data, f"deleting the rule `{_text(rule)}`")
 
     def delete_rules(self, key: str | None = None) -> int:
-        """Delete every rule, or those that have a key with `key` in it; gives how many."""
+        """Delete all rules, or those with a key that contains `key`; gives their number."""
         count = 0
         for data in self.raw_rules():
             if key is None or any(key in each for each in Rule.from_bytes(data).keys):
@@ -147,7 +148,7 @@ class Control:
         return count
 
     def trim(self) -> None:
-        """Forget watched subtrees that are no longer mounted."""
+        """Remove watched subtrees that are no longer mounted."""
         self._change(messages.TRIM, b"", "trimming watched trees")
 
     def make_equivalent(self, mount: str, subtree: str) -> None:
@@ -158,19 +159,19 @@ class Control:
     # -- features -------------------------------------------------------------
 
     def features(self) -> Features:
-        """Ask which features are on and locked."""
+        """Ask which features are on and which are locked."""
         answer = self._socket.get(messages.GET_FEATURE, "asking for audit's features")
         return Features.from_bytes(answer)
 
     def set_feature(self, bits: int, *, on: bool, lock: bool = False) -> None:
-        """Switch features (messages.LOGINUID_IMMUTABLE ...); a lock lasts until the next boot."""
+        """Set features (messages.LOGINUID_IMMUTABLE ...); a lock lasts until the next boot."""
         data = messages.change_features(bits, on=on, lock=lock)
         self._change(messages.SET_FEATURE, data, "changing audit's features")
 
-    # -- what a line of a rule file asks for ----------------------------------
+    # -- commands of rule files -----------------------------------------------
 
     def apply(self, command: Command) -> None:  # noqa: C901 - one case a command
-        """Do what a line of a rule file asks for; OnError is the loader's own business."""
+        """Run the command of a rule file's line; OnError does nothing here."""
         match command:
             case Add(rule, prepend):
                 self.add_rule(rule, prepend=prepend)
@@ -194,7 +195,7 @@ class Control:
             case OnError():
                 pass
 
-    # -- how changes are refused ----------------------------------------------
+    # -- refused changes ------------------------------------------------------
 
     def _change(self, kind: int, payload: bytes, action: str) -> int:
         try:
@@ -209,7 +210,7 @@ class Control:
         return code
 
     def _locked_or(self, error: KernelError) -> KernelError:
-        """Tell a lock from a missing privilege: whoever may ask for the status has that."""
+        """Distinguish locked audit from a missing privilege; reading the status needs the same."""
         if error.errno != errno.EPERM:
             return error
         try:
@@ -225,13 +226,13 @@ class Control:
 
 
 _HINTS = {
-    (messages.ADD_RULE, errno.EEXIST): "it is loaded already",
-    (messages.ADD_RULE, errno.ENOENT): "what it watches is not there",
-    (messages.ADD_RULE, errno.EINVAL): "the kernel does not take such a rule",
+    (messages.ADD_RULE, errno.EEXIST): "it is already loaded",
+    (messages.ADD_RULE, errno.ENOENT): "the path that it watches does not exist",
+    (messages.ADD_RULE, errno.EINVAL): "the kernel does not accept this rule",
     (messages.DELETE_RULE, errno.ENOENT): "it is not loaded",
-    (messages.SET, errno.EACCES): "we are not the audit daemon",
+    (messages.SET, errno.EACCES): "this process is not the audit daemon",
 }
 
 
-def _shown(rule: Rule | bytes) -> str:
-    return str(rule if isinstance(rule, Rule) else Rule.from_bytes(rule))
+def _text(rule: Rule | bytes) -> str:
+    return printing.text(rule if isinstance(rule, Rule) else Rule.from_bytes(rule))

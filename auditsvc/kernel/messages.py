@@ -17,15 +17,15 @@ MAKE_EQUIVALENT: Final = 1015
 SET_FEATURE: Final = 1018
 GET_FEATURE: Final = 1019
 FIRST_RECORD: Final = 1005
-"""Lower types are control messages. USER (1005) and LOGIN (1006) stand among their
-numbers and are records."""
+"""Lower types are control messages. USER (1005) and LOGIN (1006) are records, although
+their numbers are in the range of control messages."""
 REPLACE: Final = 1329
 
 _STATUS: Final = struct.Struct("=11I")
 _FEATURES: Final = struct.Struct("=4I")
 _SIGNAL: Final = struct.Struct("=Ii")
 
-# AUDIT_STATUS_*: the bit that says which member of the struct counts, and its place.
+# AUDIT_STATUS_*: the bit that marks a member of the struct as valid, and the member's index.
 _SETTABLE: Final[dict[str, tuple[int, int]]] = {
     "enabled": (0x01, 1),
     "failure": (0x02, 2),
@@ -37,7 +37,7 @@ _SETTABLE: Final[dict[str, tuple[int, int]]] = {
     "backlog_wait_time_actual": (0x80, 10),
 }
 
-# AUDIT_FEATURE_BITMAP_*: what a kernel says it can.
+# AUDIT_FEATURE_BITMAP_*: the features that a kernel has.
 FEATURE_BITS: Final[dict[str, int]] = {
     "backlog_limit": 0x01,
     "backlog_wait_time": 0x02,
@@ -55,13 +55,13 @@ LOCKED: Final = 2
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """What AUDIT_GET says.
+    """The answer to AUDIT_GET (struct audit_status).
 
-    `pid` is the daemon's tgid or 0; of one that died without unregistering it stays
-    until the kernel next has a record for it. `lost` and `backlog` count records, `backlog`
-    those in the kernel's main queue; `backlog_wait_time` and its `_actual` sum
-    are jiffies. `features` holds FEATURE_BITS. Kernels before 5.9 have no
-    `backlog_wait_time_actual` (None here).
+    `pid` is the daemon's tgid or 0; if the daemon died without unregistering, it stays
+    until the kernel next sends a record. `lost` and `backlog` count records, `backlog`
+    those in the kernel's main queue; `backlog_wait_time` and its sum
+    `backlog_wait_time_actual` are in jiffies. `features` holds FEATURE_BITS. Kernels
+    before 5.9 have no `backlog_wait_time_actual` (None here).
     """
 
     enabled: int
@@ -83,25 +83,25 @@ class Status:
         known = (*members, actual if len(data) >= _STATUS.size else None)
         return cls(*known)
 
-    def can(self, feature: str) -> bool:
+    def has_feature(self, feature: str) -> bool:
         """Whether the kernel has a feature of FEATURE_BITS."""
         return bool(self.features & FEATURE_BITS[feature])
 
 
 def change_status(**values: int) -> bytes:
-    """Write a struct audit_status that changes only the members named."""
+    """Write a struct audit_status that changes only the given members."""
     members = [0] * 11
     for name, value in values.items():
-        bit, place = _SETTABLE[name]
+        bit, index = _SETTABLE[name]
         members[0] |= bit
-        members[place] = value
+        members[index] = value
     return _STATUS.pack(*members)
 
 
 def changes_of(request: bytes) -> dict[str, int]:
-    """Read what `change_status` wrote: the members that it changes."""
+    """Read the members that a request of `change_status` changes."""
     mask, *members = _STATUS.unpack(request)
-    return {name: members[place - 1] for name, (bit, place) in _SETTABLE.items() if mask & bit}
+    return {name: members[index - 1] for name, (bit, index) in _SETTABLE.items() if mask & bit}
 
 
 LOGINUID_IMMUTABLE: Final = 1 << 1
@@ -110,7 +110,7 @@ ONLY_UNSET_LOGINUID: Final = 1 << 0
 
 @dataclass(frozen=True, slots=True)
 class Features:
-    """What AUDIT_GET_FEATURE says: bits of LOGINUID_IMMUTABLE and ONLY_UNSET_LOGINUID."""
+    """The answer to AUDIT_GET_FEATURE: bits of LOGINUID_IMMUTABLE and ONLY_UNSET_LOGINUID."""
 
     on: int
     locked: int
@@ -123,15 +123,15 @@ class Features:
 
 
 def change_features(bits: int, *, on: bool, lock: bool) -> bytes:
-    """Write a struct audit_features that changes these bits only."""
+    """Write a struct audit_features that changes only these bits."""
     return _FEATURES.pack(1, bits, bits if on else 0, bits if lock else 0)
 
 
 @dataclass(frozen=True, slots=True)
 class SignalInfo:
-    """Who sent the daemon its last signal (TERM, HUP, USR1, USR2).
+    """The sender of the daemon's last signal (TERM, HUP, USR1, USR2).
 
-    `uid` is the login uid where the sender has one (audit_signal_info in
+    `uid` is the login uid if the sender has one, else its uid (audit_signal_info in
     kernel/audit.c); `context` is its security context or empty.
     """
 

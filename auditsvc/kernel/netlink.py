@@ -1,13 +1,13 @@
-"""AF_NETLINK audit sockets: records that flow in, requests that are answered.
+"""AF_NETLINK audit sockets: one kind receives records, the other sends requests.
 
 A message begins with struct nlmsghdr (16 bytes: length, type, flags, seq, port).
-One record comes as one datagram. For records the kernel sets the header's length
-to that of the payload alone (audit_log_end), so only the length that recv gives
-counts here; replies are ordinary netlink (RFC 3549).
+One record is one datagram. In records the kernel sets the header's length to that of
+the payload alone (audit_log_end), so the length that recv gives is used instead;
+replies are ordinary netlink messages (RFC 3549).
 
-Records and requests go over different sockets, so that nothing has to be picked
-out of the flow of records. The exception is registering: the kernel sends records
-to the socket that registered, which is why `RecordSocket.register` is here.
+Records and requests use different sockets, so that replies do not have to be separated
+from records. Registering is the exception: the kernel sends records to the socket that
+registered, so `RecordSocket.register` is here.
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ import time
 from array import array
 from typing import TYPE_CHECKING, Final, Self
 
+from auditsvc.config import RECEIVE_BUFFER
 from auditsvc.errors import KernelError
+from auditsvc.host.netlink_sockets import NETLINK_AUDIT
 from auditsvc.kernel import messages
 from auditsvc.kernel.messages import Status
 from auditsvc.kernel.refusal import incumbent, refused
@@ -31,13 +33,12 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 Record = tuple[int, bytes]
-"""A record's type and its payload, `audit(SEC.MMM:SERIAL): ...` without an end."""
+"""A record's type and its payload, `audit(SEC.MMM:SERIAL): ...` without a newline."""
 
 Instruction = tuple[int, int, int, int]
-"""One of a classic BPF program (struct sock_filter): code, jt, jf, k."""
+"""One instruction of a classic BPF program (struct sock_filter): code, jt, jf, k."""
 
 HEADER: Final = struct.Struct("=IHHII")
-_NETLINK_AUDIT: Final = 9
 _SOL_NETLINK: Final = 270
 _ADD_MEMBERSHIP: Final = 1
 _NO_ENOBUFS: Final = 5
@@ -50,10 +51,8 @@ _ERROR: Final = 2
 _DONE: Final = 3
 _REQUEST_ACK: Final = 1 | 4
 
-# No record is longer: AUDIT_MESSAGE_TEXT_MAX is 8,560 and paths are 4,096 in hex.
+# No record is longer: AUDIT_MESSAGE_TEXT_MAX is 8,560 bytes, paths are 4,096 in hex.
 _LARGEST: Final = 1 << 16
-DEFAULT_BUFFER: Final = 32 << 20
-"""Bytes of receive buffer; a record costs it some 2.3 kB, so this holds about 14,000."""
 
 _REGISTERING: Final = "registering as the audit daemon"
 
@@ -61,32 +60,32 @@ _ANSWER_WAIT: Final = 10.0  # seconds; the kernel answers at once or not at all
 
 
 class RecordSocket:
-    """Audit records, from the daemon's own socket or from the multicast group.
+    """Receives audit records, as the registered daemon or as a member of the multicast group.
 
-    `overflows` counts how often the kernel said that it dropped records for us:
-    only the multicast group has this (the daemon's loss is in Status.lost).
-    `forged` counts messages that did not come from the kernel and were thrown away.
+    `overflows` counts how often the kernel reported records dropped for this socket; only
+    a multicast socket has this (the daemon's loss is in Status.lost). `forged` counts
+    messages that did not come from the kernel; they are discarded.
     """
 
     def __init__(self, sock: socket.socket) -> None:
         self._socket = sock
         self._view = memoryview(bytearray(_LARGEST))
         self._seq = 0
-        self._early: list[Record] = []
+        self._before_acknowledgement: list[Record] = []
         self.overflows = 0
         self.forged = 0
 
     @classmethod
-    def unicast(cls, receive_buffer: int = DEFAULT_BUFFER) -> RecordSocket:
+    def unicast(cls, receive_buffer: int = RECEIVE_BUFFER) -> RecordSocket:
         """Open a socket that can be registered; `receive_buffer` in bytes."""
         sock = _open(receive_buffer)
-        # Without it a burst makes recv fail; what it would tell is in Status.lost.
+        # Without it recv fails in a burst; the same loss is counted in Status.lost.
         sock.setsockopt(_SOL_NETLINK, _NO_ENOBUFS, 1)
         return cls(sock)
 
     @classmethod
-    def multicast(cls, receive_buffer: int = DEFAULT_BUFFER) -> RecordSocket:
-        """Open a socket that gets a copy of every record; needs CAP_AUDIT_READ."""
+    def multicast(cls, receive_buffer: int = RECEIVE_BUFFER) -> RecordSocket:
+        """Open a socket that receives a copy of every record; needs CAP_AUDIT_READ."""
         sock = _open(receive_buffer)
         try:
             sock.setsockopt(_SOL_NETLINK, _ADD_MEMBERSHIP, _GROUP_READLOG)
@@ -96,21 +95,22 @@ class RecordSocket:
         return cls(sock)
 
     def fileno(self) -> int:
-        """Descriptor, for select and for the native core; stays ours."""
+        """Give the descriptor, for select and for the native core; this object closes it."""
         return self._socket.fileno()
 
     @property
     def receive_buffer(self) -> int:
-        """Size in bytes that the kernel gave the receive buffer."""
+        """Size of the receive buffer in bytes, as the kernel set it."""
         return self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) // 2
 
     def receive(self, limit: int = 256) -> list[Record]:
-        """Take what is there without waiting, at most `limit` records; [] if nothing is.
+        """Give the records that have arrived, at most `limit`, without waiting.
 
-        One message is no record: REPLACE (1329), whose payload is the pid (i32) of
-        a process that asks for our place.
+        One type is not a record: REPLACE (1329), whose payload is the pid (i32) of a
+        process that wants to register as the audit daemon in our place.
         """
-        records, self._early = self._early[:limit], self._early[limit:]
+        early = self._before_acknowledgement
+        records, self._before_acknowledgement = early[:limit], early[limit:]
         while len(records) < limit:
             message = self._next()
             if message is None:
@@ -120,10 +120,10 @@ class RecordSocket:
                 records.append((kind, payload))
         return records
 
-    def let_through(self, program: Sequence[Instruction] | None) -> None:
-        """Let the kernel drop what a filter does not take, before it comes here; None: all.
+    def set_filter(self, program: Sequence[Instruction] | None) -> None:
+        """Attach a BPF filter, so that the kernel drops the messages that it rejects.
 
-        The filter sees the message from its nlmsghdr on.
+        None removes the filter. It gets each message from its nlmsghdr on.
         """
         if program is None:
             self._socket.setsockopt(socket.SOL_SOCKET, _SO_DETACH_FILTER, 0)
@@ -131,11 +131,11 @@ class RecordSocket:
             attach_filter(self._socket, program)
 
     def register(self) -> None:
-        """Become the audit daemon: the kernel sends records here from now on.
+        """Become the audit daemon: the kernel sends records to this socket from now on.
 
-        Records that come before the kernel's acknowledgement (newer kernels give it
-        first) are the first that `receive` gives. IncumbentError if another process
-        is the daemon and alive, else KernelError.
+        Records that arrive before the kernel's acknowledgement (newer kernels send that
+        first) are the first that `receive` gives. IncumbentError if another living
+        process is the daemon; KernelError for every other refusal.
         """
         self._seq += 1
         request = messages.change_status(pid=os.getpid())
@@ -156,24 +156,24 @@ class RecordSocket:
                     raise refused(_REGISTERING, -code)
                 return
             if kind >= messages.FIRST_RECORD:
-                self._early.append((kind, payload))
-        raise _silent(_REGISTERING)
+                self._before_acknowledgement.append((kind, payload))
+        raise _no_answer(_REGISTERING)
 
-    def ask_again(self) -> None:
-        """Ask to be the audit daemon again, while records are being received.
+    def request_registration(self) -> None:
+        """Ask to be the audit daemon again, without waiting for the answer.
 
-        The answer is passed over by `receive`; Status.pid tells.
+        `receive` ignores the answer; Status.pid shows whether it worked.
         """
         self._seq += 1
         request = messages.change_status(pid=os.getpid())
         _send(self._socket, messages.SET, self._seq, request, _REGISTERING)
 
     def close(self) -> None:
-        """Close; the kernel then finds no daemon here, if it was registered."""
+        """Close the socket; if it was registered, the kernel has no daemon from then on."""
         self._socket.close()
 
     def _next(self) -> tuple[int, int, bytes] | None:
-        """Take one message from the kernel: type, seq, payload; None if there is none now."""
+        """Receive one message of the kernel: type, seq, payload; None if none has arrived."""
         while True:
             try:
                 size, (port, _groups) = self._socket.recvfrom_into(
@@ -194,25 +194,25 @@ class RecordSocket:
 
 
 class ControlSocket:
-    """Requests to the kernel's audit, one at a time."""
+    """Sends requests to the kernel's audit, one at a time."""
 
     def __init__(self) -> None:
         self._socket = _open(0)
         self._seq = 0
 
     def request(self, kind: int, payload: bytes, action: str) -> int:
-        """Ask for something that is only acknowledged; gives the code, 0 or a positive value.
+        """Send a request that is only acknowledged; gives the code, 0 or a positive value.
 
-        KernelError says that `action` failed, with the errno the kernel gave.
+        KernelError with `action` and the kernel's errno if it is refused.
         """
         return self._ask(kind, payload, action, answers=False, many=False)[0]
 
     def get(self, kind: int, action: str) -> bytes:
-        """Ask for something that is answered by one message; gives its payload."""
+        """Send a request that is answered by one message; gives its payload."""
         return self._ask(kind, b"", action, answers=True, many=False)[1][0]
 
     def collect(self, kind: int, action: str) -> list[bytes]:
-        """Ask for something that is answered by messages and NLMSG_DONE; gives the payloads."""
+        """Send a request that is answered by messages and NLMSG_DONE; gives the payloads."""
         return self._ask(kind, b"", action, answers=True, many=True)[1]
 
     def close(self) -> None:
@@ -241,11 +241,11 @@ class ControlSocket:
         deadline = time.monotonic() + _ANSWER_WAIT
         while acknowledged is None or not complete:
             if not _wait(self._socket, deadline):
-                raise _silent(action)
+                raise _no_answer(action)
             data, (port, _groups) = self._socket.recvfrom(_LARGEST)
             if port != 0 or len(data) < HEADER.size:
                 continue
-            # A late answer to an earlier request, which had been given up, is none of ours.
+            # Ignore a late answer to an earlier request that timed out.
             _length, answer, _flags, seq, _port = HEADER.unpack_from(data)
             if seq != self._seq:
                 continue
@@ -263,7 +263,7 @@ class ControlSocket:
 
 
 def attach_filter(sock: socket.socket, program: Sequence[Instruction]) -> None:
-    """Give a socket a classic BPF filter."""
+    """Attach a classic BPF filter to a socket."""
     code = array("B", b"".join(struct.pack("=HBBI", *each) for each in program))
     address, _length = code.buffer_info()
     sock.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("@HP", len(program), address))
@@ -272,7 +272,7 @@ def attach_filter(sock: socket.socket, program: Sequence[Instruction]) -> None:
 def _open(buffer: int) -> socket.socket:
     try:
         sock = socket.socket(
-            socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_AUDIT
+            socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_AUDIT
         )
     except OSError as error:
         raise refused("opening an audit socket", error.errno or 0) from error
@@ -281,7 +281,7 @@ def _open(buffer: int) -> socket.socket:
             try:
                 sock.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, buffer)
             except PermissionError:
-                # Without CAP_NET_ADMIN the system's limit (net.core.rmem_max) holds.
+                # Without CAP_NET_ADMIN the system's limit (net.core.rmem_max) applies.
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
         sock.bind((0, 0))
     except OSError as error:
@@ -305,11 +305,11 @@ def _wait(sock: socket.socket, deadline: float) -> bool:
 
 
 def _code(payload: bytes) -> int:
-    """Give struct nlmsgerr's code: 0, a negative errno, or what a request returns."""
+    """Give the code of struct nlmsgerr: 0, a negative errno, or a request's result."""
     return int(struct.unpack_from("=i", payload)[0])
 
 
-def _silent(action: str) -> KernelError:
+def _no_answer(action: str) -> KernelError:
     return KernelError(
         f"{action}: the kernel gave no answer for {_ANSWER_WAIT:.0f} s", "", errno.ETIMEDOUT
     )

@@ -1,4 +1,4 @@
-"""One clear line for each way in which the kernel refuses audit."""
+"""Error messages for the ways in which the kernel refuses an audit request."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from pathlib import Path
 
 from auditsvc.errors import IncumbentError, KernelError
 
-PLUGIN = "to read beside it use --source multicast, or run as its plugin with --source stdin"
+PLUGIN = "to run beside it use --source multicast, or run as its plugin with --source stdin"
 
 
 def refused(action: str, number: int) -> KernelError:
-    """Make the error for `action` that the kernel answered by a positive errno."""
+    """Make the error for an `action` that the kernel refused; `number` is a positive errno."""
     what, hint = _REASONS.get(number, (os.strerror(number), ""))
     return KernelError(f"{action}: {what}", hint, number)
 
 
 def incumbent(pid: int) -> IncumbentError:
-    """Make the error for registering while `pid` is the audit daemon."""
+    """Make the error for registering while the process `pid` is the audit daemon."""
     try:
         program = str(Path(f"/proc/{pid}/exe").readlink())
     except OSError:
-        program = "its program is not to be seen"
+        program = "program unknown"
     return IncumbentError(
         f"another process is the audit daemon: pid {pid} ({program})",
         f"stop it, or {PLUGIN}",
@@ -33,14 +33,14 @@ def incumbent(pid: int) -> IncumbentError:
 
 _NO_AUDIT = (
     "this kernel has no audit",
-    "it takes one with CONFIG_AUDIT and CONFIG_AUDITSYSCALL",
+    "it needs CONFIG_AUDIT and CONFIG_AUDITSYSCALL",
 )
 _PRIVILEGE = (
-    "it takes root with CAP_AUDIT_CONTROL (CAP_AUDIT_READ to listen), in the host's own pid "
-    "namespace and not in a container"
+    "this needs root with CAP_AUDIT_CONTROL (CAP_AUDIT_READ to read records), in the host's "
+    "own pid namespace and not in a container"
 )
 _NAMESPACE = (
-    "it was booted with audit=0, or this is the user namespace of a container: "
+    "the kernel was booted with audit=0, or this is the user namespace of a container: "
     "run on the host itself"
 )
 _REASONS = {
@@ -48,5 +48,5 @@ _REASONS = {
     errno.ECONNREFUSED: ("the kernel refuses audit here", _NAMESPACE),
     errno.EPROTONOSUPPORT: _NO_AUDIT,
     errno.EAFNOSUPPORT: _NO_AUDIT,
-    errno.EINVAL: ("the kernel does not take such a request", "it may be too old for it"),
+    errno.EINVAL: ("the kernel does not accept this request", "the kernel may be too old for it"),
 }

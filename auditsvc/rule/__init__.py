@@ -1,11 +1,11 @@
 """Audit rules: text <-> Rule <-> struct audit_rule_data.
 
-The language is that of auditctl(8) and audit.rules(7). Nothing here does I/O but
-`files` (rule files) and `host` (this machine's users, groups and folders).
+The language is that of auditctl(8) and audit.rules(7). Only `files` (rule files) and
+`host` (this machine's users, groups and folders) do I/O.
 
     lines = parse(text, "my.rules")          # text -> Line, each with a command
     data = lines[0].command.rule.to_bytes()  # what AUDIT_ADD_RULE takes
-    str(Rule.from_bytes(data))               # what `auditctl -l` prints
+    printing.text(Rule.from_bytes(data))     # what `auditctl -l` prints
 """
 
 from auditsvc.rule.commands import (

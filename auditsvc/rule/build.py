@@ -1,7 +1,7 @@
-"""A rule in the making: takes the options of one line and gives the Rule.
+"""Builds a rule from the options of one line.
 
-What auditctl and the kernel demand of a whole rule stands here: the order of
-options, which fields go with which list, how often a field may come.
+The requirements of auditctl and the kernel for a rule as a whole are checked here: the
+order of options, which fields a list allows, how often a field may occur.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from auditsvc import names
 from auditsvc.rule import fields
 from auditsvc.rule.model import (
     EVERY_SYSCALL,
@@ -23,8 +22,9 @@ from auditsvc.rule.model import (
     FilterList,
     Rule,
 )
-from auditsvc.rule.values import Wrong, number, path, perm, value
+from auditsvc.rule.values import SyntaxProblem, number, path, perm, value
 from auditsvc.rule.words import nearest
+from auditsvc.tables import names
 
 if TYPE_CHECKING:
     from auditsvc.rule.host import Host
@@ -47,19 +47,21 @@ def list_and_action(word: str) -> tuple[FilterList, Action]:
         elif part in ACTIONS and found_action is None:
             found_action = ACTIONS[part]
         elif part == "entry":
-            raise Wrong("the list `entry` is gone", "use `exit`, which sees the same calls")
+            raise SyntaxProblem(
+                "the list `entry` no longer exists", "use `exit`, which gets the same calls"
+            )
         elif part == "possible":
-            raise Wrong("the action `possible` is gone", "use `always`")
+            raise SyntaxProblem("the action `possible` no longer exists", "use `always`")
         else:
-            raise Wrong(f"bad list or action `{part}`", nearest(part, [*LISTS, *ACTIONS]))
+            raise SyntaxProblem(f"bad list or action `{part}`", nearest(part, [*LISTS, *ACTIONS]))
     if found_list is None or found_action is None:
-        raise Wrong(f"`{word}` lacks a list or an action", "write for example always,exit")
+        raise SyntaxProblem(f"`{word}` lacks a list or an action", "write for example always,exit")
     return found_list, found_action
 
 
 @dataclass
-class Building:
-    """A rule to which options are added in their order."""
+class RuleBuilder:
+    """Takes the options of a rule in their order."""
 
     host: Host
     filter_list: FilterList
@@ -71,38 +73,40 @@ class Building:
     calls_given: bool = False
 
     @classmethod
-    def watch(cls, host: Host, word: str) -> Building:
-        """Begin the rule that `-w PATH` means: for a folder, if PATH is one on the host now."""
+    def watch(cls, host: Host, word: str) -> RuleBuilder:
+        """Begin the rule of `-w PATH`; it watches a folder if PATH is one on the host now."""
         path(word)
         where = word.rstrip("/") or "/"
-        building = cls(host, FilterList.EXIT, Action.ALWAYS, mask=EVERY_SYSCALL, calls_given=True)
+        builder = cls(host, FilterList.EXIT, Action.ALWAYS, mask=EVERY_SYSCALL, calls_given=True)
         kind = fields.DIR if host.is_folder(where) else fields.PATH
-        building.conditions = [
+        builder.conditions = [
             Condition(kind, fields.EQUAL, where),
             Condition(fields.PERM, fields.EQUAL, _ALL_PERMS),
         ]
-        return building
+        return builder
 
     def condition(self, word: str) -> None:
-        """Take `-F FIELD OPERATOR VALUE`."""
+        """Add `-F FIELD OPERATOR VALUE`."""
         match = _CONDITION.fullmatch(word)
         if match is None:
-            raise Wrong(f"`{word}` is no condition", "write FIELD, an operator, and a value")
+            raise SyntaxProblem(
+                f"`{word}` is not a condition", "write FIELD, an operator, and a value"
+            )
         name, symbol, text = match.groups()
         known = fields.BY_NAME.get(name)
         if known is None:
-            raise Wrong(f"unknown field `{name}`", nearest(name, fields.BY_NAME))
+            raise SyntaxProblem(f"unknown field `{name}`", nearest(name, fields.BY_NAME))
         if symbol not in known.operators:
             able = " ".join(each for each in fields.OPERATORS if each in known.operators)
-            raise Wrong(f"`{name}` cannot be compared by `{symbol}`", f"it takes {able}")
+            raise SyntaxProblem(f"`{name}` cannot be compared by `{symbol}`", f"it takes {able}")
         if self.filter_list not in known.lists:
             lists = ", ".join(each.name.lower() for each in FilterList if each in known.lists)
-            raise Wrong(
+            raise SyntaxProblem(
                 f"`{name}` does nothing on the list {self.filter_list.name.lower()}",
                 f"it can be on {lists}",
             )
         if not text:
-            raise Wrong(f"`{word}` has no value")
+            raise SyntaxProblem(f"`{word}` has no value")
         if known.number == fields.KEY:
             self.key(text)
             return
@@ -114,40 +118,44 @@ class Building:
 
     def _set_arch(self, arch: int) -> None:
         if self.calls_given:
-            raise Wrong("arch comes after -S", "put -F arch= first: it decides the numbers")
+            raise SyntaxProblem(
+                "arch comes after -S", "put -F arch= first: the numbers depend on it"
+            )
         if self.arch is not None:
-            raise Wrong("a second arch", "write one rule for each arch")
+            raise SyntaxProblem("a second arch", "write one rule for each arch")
         self.arch = arch
 
     def _single(self, known: fields.Field) -> None:
         for group in fields.SINGLE:
             if known.number in group and any(each.field in group for each in self.conditions):
                 both = "path, dir and inode" if fields.PATH in group else known.name
-                raise Wrong(f"a second `{known.name}`", f"a rule takes one of {both}")
+                raise SyntaxProblem(f"a second `{known.name}`", f"a rule takes one of {both}")
 
     def compare(self, word: str) -> None:
-        """Take `-C FIELD=FIELD` or `-C FIELD!=FIELD`."""
+        """Add `-C FIELD=FIELD` or `-C FIELD!=FIELD`."""
         match = _COMPARISON.fullmatch(word)
         if match is None:
-            raise Wrong(f"`{word}` is no comparison", "write FIELD=FIELD or FIELD!=FIELD")
+            raise SyntaxProblem(
+                f"`{word}` is not a comparison", "write FIELD=FIELD or FIELD!=FIELD"
+            )
         left, symbol, right = match.groups()
         for name in (left, right):
             if name not in fields.COMPARABLE:
-                raise Wrong(
+                raise SyntaxProblem(
                     f"field `{name}` cannot be compared with another",
                     nearest(name, fields.COMPARABLE),
                 )
         if self.filter_list not in _CALL_LISTS:
-            raise Wrong("-C does nothing on this list", "it can be on exit and io_uring")
+            raise SyntaxProblem("-C does nothing on this list", "it can be on exit and io_uring")
         found = fields.COMPARISON_NUMBERS.get(frozenset((left, right)))
         if found is None:
-            raise Wrong(f"the kernel cannot compare {left} with {right}")
+            raise SyntaxProblem(f"the kernel cannot compare {left} with {right}")
         self._append(Condition(fields.COMPARE, fields.OPERATORS[symbol], found))
 
     def calls(self, word: str) -> None:
-        """Take `-S CALL[,CALL...]`: names, numbers or `all`."""
+        """Add `-S CALL[,CALL...]`: names, numbers or `all`."""
         if self.filter_list not in _CALL_LISTS:
-            raise Wrong(
+            raise SyntaxProblem(
                 f"-S does nothing on the list {self.filter_list.name.lower()}",
                 "it can be on exit and io_uring",
             )
@@ -164,47 +172,53 @@ class Building:
         if found is None:
             known = names.uring_ops().values() if uring else names.syscalls(arch).values()
             what = "io_uring operation" if uring else f"syscall of {names.arch_name(arch)}"
-            raise Wrong(f"unknown {what} `{word}`", nearest(word, known))
+            raise SyntaxProblem(f"unknown {what} `{word}`", nearest(word, known))
         if found >= SYSCALLS:
-            raise Wrong(
+            raise SyntaxProblem(
                 f"syscall number {word} is too large",
                 f"the kernel matches numbers below {SYSCALLS}, and no x32 call",
             )
         return found
 
     def perms(self, word: str) -> None:
-        """Take `-p PERMISSIONS`: changes the perm that is there, or adds one."""
+        """Add `-p PERMISSIONS`, or replace an earlier one."""
         if self.filter_list is not FilterList.EXIT:
-            raise Wrong("-p can only be on the list exit")
+            raise SyntaxProblem("-p can only be on the list exit")
         new = Condition(fields.PERM, fields.EQUAL, perm(word))
-        for place, each in enumerate(self.conditions):
+        for index, each in enumerate(self.conditions):
             if each.field == fields.PERM:
-                self.conditions[place] = new
+                self.conditions[index] = new
                 return
         self._append(new)
 
     def key(self, word: str) -> None:
-        """Take `-k KEY` or `-F key=KEY`; several are joined as the kernel wants them."""
+        """Add `-k KEY` or `-F key=KEY`; several keys are joined in the kernel's format."""
         if self.filter_list not in fields.BY_NUMBER[fields.KEY].lists:
-            raise Wrong("a key does nothing on the list exclude")
+            raise SyntaxProblem("a key does nothing on the list exclude")
         self.keys.append(str(value(fields.BY_NUMBER[fields.KEY], word, self.host)))
         joined = KEY_SEPARATOR.join(self.keys).encode(errors="surrogateescape")
         if len(joined) > MAX_KEY:
-            raise Wrong("the keys are too long", f"the kernel takes {MAX_KEY} bytes in all")
+            raise SyntaxProblem(
+                "the keys are too long", f"the kernel accepts {MAX_KEY} bytes in all"
+            )
 
     def _append(self, condition: Condition) -> None:
         self.conditions.append(condition)
         if len(self.conditions) + bool(self.keys) > MAX_CONDITIONS:
-            raise Wrong("too many conditions", f"the kernel takes {MAX_CONDITIONS} a rule")
+            raise SyntaxProblem(
+                "too many conditions", f"the kernel accepts {MAX_CONDITIONS} a rule"
+            )
 
     def rule(self) -> Rule:
-        """Give the finished rule: keys last, all calls where none was named."""
+        """Give the finished rule: keys last, and all calls if none was given."""
         conditions = self.conditions
         if self.keys:
             joined = KEY_SEPARATOR.join(self.keys)
             conditions = [*conditions, Condition(fields.KEY, fields.EQUAL, joined)]
         if len(conditions) > MAX_CONDITIONS:
-            raise Wrong("too many conditions", f"the kernel takes {MAX_CONDITIONS} a rule")
+            raise SyntaxProblem(
+                "too many conditions", f"the kernel accepts {MAX_CONDITIONS} a rule"
+            )
         mask = self.mask
         if not self.calls_given and self.filter_list is not FilterList.TASK:
             mask = EVERY_SYSCALL

@@ -1,4 +1,4 @@
-"""What one line of a rule file asks for."""
+"""The commands of rule files: one for each line."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ class Delete:
 
 @dataclass(frozen=True, slots=True)
 class DeleteAll:
-    """-D: delete every rule, or with -k those that have a key with `key` in it."""
+    """-D: delete all rules, or with -k those with a key that contains `key`."""
 
     key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Set:
-    """-e, -f, -r, -b, --backlog_wait_time, --loginuid-immutable: set what the kernel does."""
+    """-e, -f, -r, -b, --backlog_wait_time, --loginuid-immutable: change a kernel setting."""
 
     name: Setting
     value: int
@@ -58,14 +58,14 @@ class Reset:
 
 @dataclass(frozen=True, slots=True)
 class OnError:
-    """-i (`ignore`: go on and succeed) and -c (`continue`: go on and fail at the end)."""
+    """-i (`ignore` errors) and -c (`continue` after errors, and fail at the end)."""
 
     mode: Literal["ignore", "continue"]
 
 
 @dataclass(frozen=True, slots=True)
 class Trim:
-    """-t: forget watched subtrees that are no longer mounted."""
+    """-t: remove watched subtrees that are no longer mounted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ Command = Add | Delete | DeleteAll | Set | Reset | OnError | Trim | MakeEquivale
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A line (counted from 1) of a rule file, what it says and what that asks for."""
+    """A line of a rule file: its number (from 1), text and command."""
 
     filename: str
     number: int

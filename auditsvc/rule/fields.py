@@ -1,9 +1,9 @@
-"""The fields that conditions are made of, their operators and lists.
+"""The fields of conditions, with their operators and lists.
 
 From auditctl(8), include/uapi/linux/audit.h, and the kernel's
 kernel/auditfilter.c (audit_field_valid: which operators; audit_to_watch,
-audit_to_inode, audit_make_tree: which lists). Where auditctl lets pass what the
-kernel then refuses with EINVAL, we refuse it and say why.
+audit_to_inode, audit_make_tree: which lists). Where auditctl accepts what the kernel
+then refuses with EINVAL, the parser refuses it and says why.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class Kind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One field: its number, how its value is written, which operators and lists it may have."""
+    """One field: its number, the form of its value, and the operators and lists it allows."""
 
     number: int
     name: str
@@ -72,6 +72,7 @@ class Field:
     lists: frozenset[int]
 
 
+AUID: Final = 9
 ARCH: Final = 11
 PATH: Final = 105
 PERM: Final = 106
@@ -94,7 +95,7 @@ _TABLE: Final = (
     Field(6, "egid", Kind.GID, _ORDER, _NOT_EXCLUDE),
     Field(7, "sgid", Kind.GID, _ORDER, _NOT_EXCLUDE),
     Field(8, "fsgid", Kind.GID, _ORDER, _NOT_EXCLUDE),
-    Field(9, "auid", Kind.UID, _ORDER, _ANY),
+    Field(AUID, "auid", Kind.UID, _ORDER, _ANY),
     Field(10, "pers", Kind.NUMBER, _ALL, _NOT_EXCLUDE),
     Field(ARCH, "arch", Kind.ARCH, _EQUALITY, _NOT_EXCLUDE),
     Field(12, "msgtype", Kind.RECORD_TYPE, _ORDER, frozenset({_USER, _EXCLUDE})),
@@ -133,10 +134,10 @@ _TABLE: Final = (
 )
 BY_NUMBER: Final[dict[int, Field]] = {field.number: field for field in _TABLE}
 BY_NAME: Final[dict[str, Field]] = {field.name: field for field in _TABLE} | {
-    "loginuid": BY_NUMBER[9]
+    "loginuid": BY_NUMBER[AUID]
 }
 
-# The fields of which the kernel takes one a rule.
+# Groups of fields of which the kernel accepts one in a rule.
 SINGLE: Final = (frozenset({PATH, DIR, INODE}), frozenset({EXE}))
 
 PERMS: Final[dict[str, int]] = {"r": 4, "w": 2, "x": 1, "a": 8}
@@ -153,9 +154,7 @@ FILETYPES: Final[dict[str, int]] = {
 
 FSTYPES: Final[dict[str, int]] = {"debugfs": 0x64626720, "tracefs": 0x74726163}  # linux/magic.h
 
-UNSET: Final = 0xFFFFFFFF
-
-# AUDIT_COMPARE_*: the pair as auditctl shows it.
+# AUDIT_COMPARE_*: the two fields, in auditctl's order.
 COMPARISONS: Final[dict[int, tuple[str, str]]] = {
     1: ("uid", "obj_uid"),
     2: ("gid", "obj_gid"),

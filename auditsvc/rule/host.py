@@ -1,7 +1,7 @@
-"""What rules need to know of the machine: its architecture, users, groups and folders.
+"""Facts of the machine that rules depend on: architecture, users, groups and folders.
 
-The parser asks a Host, so that it does no I/O of its own and rules can be read
-for another machine.
+The parser asks a Host, so that the parser itself does no I/O, and rules can be read for
+another machine.
 """
 
 from __future__ import annotations
@@ -9,17 +9,17 @@ from __future__ import annotations
 import grp
 import os
 import pwd
+import stat
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from auditsvc import names
+from auditsvc.tables import names
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# The machine that a 64-bit machine runs 32-bit programs as.
+# The architecture of 32-bit programs on each 64-bit machine.
 _HALF: Final[dict[str, str]] = {
     "x86_64": "i386",
     "aarch64": "arm",
@@ -33,20 +33,23 @@ _64_BIT: Final = 0x80000000
 
 @dataclass(frozen=True)
 class Host:
-    """A machine; `arch` is AUDIT_ARCH_*, the functions give None for what is not there."""
+    """A machine; `arch` is AUDIT_ARCH_*; `uid` and `gid` give None for unknown names.
+
+    `is_folder` gives None where the user has no permission to look.
+    """
 
     arch: int
     uid: Callable[[str], int | None]
     gid: Callable[[str], int | None]
-    is_folder: Callable[[str], bool]
+    is_folder: Callable[[str], bool | None]
 
     @staticmethod
-    def here() -> Host:
-        """Give the machine that we run on."""
-        return Host(native_arch(), _uid, _gid, _is_folder)
+    def local() -> Host:
+        """Give the machine that this program runs on."""
+        return Host(native_arch(), _uid, _gid, is_folder)
 
     def family(self, word: str) -> int | None:
-        """AUDIT_ARCH_* of `b64` or `b32` on this machine; None where it has no such half."""
+        """AUDIT_ARCH_* of `b64` or `b32` on this machine; None where it has no such calls."""
         return _family(self.arch, word)
 
 
@@ -60,7 +63,7 @@ def _family(arch: int, word: str) -> int | None:
 
 
 def family_name(native: int, arch: int) -> str:
-    """Give `b64` or `b32` if that is `arch` on a `native` machine, else the machine's name."""
+    """Give `b64` or `b32` if that means `arch` on a `native` machine, else the machine's name."""
     for word in ("b64", "b32"):
         if _family(native, word) == arch:
             return word
@@ -75,7 +78,7 @@ def _named() -> frozenset[str]:
 
 @cache
 def native_arch() -> int:
-    """AUDIT_ARCH_* of the kernel we run on (0 if it has no name here)."""
+    """AUDIT_ARCH_* of the running kernel (0 if it is unknown)."""
     return names.arch_number(os.uname().machine) or 0
 
 
@@ -93,5 +96,22 @@ def _gid(name: str) -> int | None:
         return None
 
 
-def _is_folder(path: str) -> bool:
-    return Path(path).is_dir()
+def is_folder(path: str) -> bool | None:
+    """Whether a path is a folder; None where the user has no permission to look."""
+    try:
+        return stat.S_ISDIR(os.stat(path).st_mode)  # noqa: PTH116 - a path of bytes, too
+    except PermissionError:
+        return None
+    except OSError:
+        return False
+
+
+def exists(path: str) -> bool | None:
+    """Whether a path exists; None where the user has no permission to look."""
+    try:
+        os.stat(path)  # noqa: PTH116
+    except PermissionError:
+        return None
+    except OSError:
+        return False
+    return True

@@ -1,8 +1,8 @@
-"""Text of a rule file -> lines, each with the command it asks for.
+"""Text of a rule file -> lines, each with its command.
 
-The language is auditctl(8)'s, an option a word; options may carry their value in
-the same word (-kKEY, --name=VALUE) as getopt allows. Options that ask something
-of the moment (-l, -s, -m, -R, --signal) do not belong in a rule file.
+The language is that of auditctl(8). An option's value may be part of the same word
+(-kKEY, --name=VALUE), as getopt allows. Options that act at once (-l, -s, -m, -R,
+--signal) are not allowed in a rule file.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from auditsvc.errors import RuleError
-from auditsvc.rule.build import Building, list_and_action
+from auditsvc.rule.build import RuleBuilder, list_and_action
 from auditsvc.rule.commands import (
     Add,
     Command,
@@ -26,7 +26,7 @@ from auditsvc.rule.commands import (
     Trim,
 )
 from auditsvc.rule.host import Host
-from auditsvc.rule.values import Wrong, number
+from auditsvc.rule.values import SyntaxProblem, number
 from auditsvc.rule.words import Word, nearest, split
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ _KNOWN: Final = sorted(
 )
 _ELSEWHERE: Final = {"-l", "-s", "-m", "-R", "-v", "-h", "--signal"}
 
-# option -> setting, smallest and largest value
+# option -> setting and its largest value
 _SETTINGS: Final[dict[str, tuple[Setting, int]]] = {
     "-e": ("enabled", 2),
     "-f": ("failure", 2),
@@ -72,11 +72,11 @@ def parse(
 ) -> list[Line]:
     """Read a rule file's text; blank lines and comments give no Line.
 
-    `host` is the machine that the rules are for, ours unless given. The first
-    wrong line raises RuleError (file, line, column, word, what would be right);
-    with a list in `errors` every wrong line is put there and left out instead.
+    `host` is the machine that the rules are for, by default this one. The first wrong
+    line raises RuleError (file, line, column, word, and what is allowed); with a list in
+    `errors`, the errors of all wrong lines are appended there, and these lines left out.
     """
-    host = host or Host.here()
+    host = host or Host.local()
     lines = []
     for count, line in enumerate(text.split("\n"), start=1):
         words = split(line.removesuffix("\r"))
@@ -86,10 +86,10 @@ def parse(
         try:
             for where, step in _steps(words, host):  # noqa: B007 - kept for the error
                 command = step()
-        except Wrong as wrong:
-            error = RuleError(f"{filename}:{count}:{where.column}: {wrong.what}", wrong.hint)
+        except SyntaxProblem as problem:
+            error = RuleError(f"{filename}:{count}:{where.column}: {problem.what}", problem.hint)
             if errors is None:
-                raise error from wrong
+                raise error from problem
             errors.append(error)
             continue
         if command is not None:
@@ -98,21 +98,21 @@ def parse(
 
 
 def _steps(words: list[Word], host: Host) -> Iterator[tuple[Word, Callable[[], Command | None]]]:
-    """Give the steps that read one line, each with the word that it is about.
+    """Give the steps that read one line, each with the word that it reads.
 
-    The last one gives the command. A step is a function, so that the caller
-    knows the word before anything can be wrong with it.
+    The last step gives the command. A step is a function, so that the caller knows the
+    word before an error can be raised.
     """
     line = _LineReader(host)
-    place = 0
-    while place < len(words):
-        word = words[place]
-        place += 1
+    index = 0
+    while index < len(words):
+        word = words[index]
+        index += 1
         option, attached = _option(word)
-        if option not in _FLAGS and attached is None and place < len(words):
+        if option not in _FLAGS and attached is None and index < len(words):
             taken = option in _KNOWN
-            attached = words[place] if taken else None
-            place += taken
+            attached = words[index] if taken else None
+            index += taken
         yield attached or word, _bind(line.take, option, attached)
     yield words[0], line.command
 
@@ -124,7 +124,7 @@ def _bind(
 
 
 def _option(word: Word) -> tuple[str, Word | None]:
-    """Part an option from the value in the same word."""
+    """Separate an option from a value in the same word."""
     if word.text.startswith("--"):
         name, equals, text = word.text.partition("=")
         return name, Word(text, word.column + len(name) + 1) if equals else None
@@ -135,27 +135,27 @@ def _option(word: Word) -> tuple[str, Word | None]:
 
 
 class _LineReader:
-    """Takes the options of one line in their order."""
+    """Reads the options of one line in their order."""
 
     def __init__(self, host: Host) -> None:
         self._host = host
-        self._building: Building | None = None
+        self._builder: RuleBuilder | None = None
         self._begun = ""
         self._command: Command | None = None
 
     def take(self, option: str, value: Word | None) -> None:
-        """Take one option; Wrong if it is not right here."""
+        """Read one option; SyntaxProblem if it is not allowed here."""
         if option in _ELSEWHERE:
-            raise Wrong(f"option {option} does not belong in a rule file")
+            raise SyntaxProblem(f"option {option} is not allowed in a rule file")
         if option not in _KNOWN:
             what = "option" if option.startswith("-") else "word"
-            raise Wrong(f"unknown {what} `{option}`", nearest(option, _KNOWN))
+            raise SyntaxProblem(f"unknown {what} `{option}`", nearest(option, _KNOWN))
         if option in _FLAGS:
             if value is not None:
-                raise Wrong(f"option {option} takes no value")
+                raise SyntaxProblem(f"option {option} takes no value")
             self._flag(option)
         elif value is None:
-            raise Wrong(f"option {option} lacks its value")
+            raise SyntaxProblem(f"option {option} needs a value")
         elif option in _BEGIN:
             self._begin(option, value.text)
         elif option in _SETTINGS:
@@ -168,10 +168,10 @@ class _LineReader:
             self._part(option, value.text)
 
     def command(self) -> Command | None:
-        """Give what the line asks for."""
-        if self._building is None:
+        """Give the command of the line."""
+        if self._builder is None:
             return self._command
-        rule = self._building.rule()
+        rule = self._builder.rule()
         if self._begun in ("-d", "-W"):
             return Delete(rule)
         return Add(rule, prepend=self._begun == "-A")
@@ -192,28 +192,34 @@ class _LineReader:
                 self._only(option, Reset(_COUNTERS[option]))
 
     def _only(self, option: str, command: Command) -> None:
-        if self._building is not None or self._command is not None:
-            raise Wrong(f"option {option} must stand alone", "give it a line of its own")
+        if self._builder is not None or self._command is not None:
+            raise SyntaxProblem(
+                f"option {option} must be alone on its line", "put it on a line of its own"
+            )
         self._command = command
 
     def _begin(self, option: str, text: str) -> None:
-        if self._building is not None or self._command is not None:
-            raise Wrong(f"option {option} comes second", "give each rule a line of its own")
+        if self._builder is not None or self._command is not None:
+            raise SyntaxProblem(
+                f"option {option} begins a second rule", "put each rule on a line of its own"
+            )
         self._begun = option
         if option in ("-w", "-W"):
-            self._building = Building.watch(self._host, text)
+            self._builder = RuleBuilder.watch(self._host, text)
         else:
-            self._building = Building(self._host, *list_and_action(text))
+            self._builder = RuleBuilder(self._host, *list_and_action(text))
 
     def _part(self, option: str, text: str) -> None:
-        if self._building is None:
-            raise Wrong(f"option {option} comes before its rule", "begin with -a, -A, -d, -w or -W")
+        if self._builder is None:
+            raise SyntaxProblem(
+                f"option {option} comes before its rule", "begin with -a, -A, -d, -w or -W"
+            )
         steps = {
-            "-F": self._building.condition,
-            "-C": self._building.compare,
-            "-S": self._building.calls,
-            "-p": self._building.perms,
-            "-k": self._building.key,
+            "-F": self._builder.condition,
+            "-C": self._builder.compare,
+            "-S": self._builder.calls,
+            "-p": self._builder.perms,
+            "-k": self._builder.key,
         }
         steps[option](text)
 
@@ -222,7 +228,7 @@ def _setting(option: str, text: str) -> Set:
     name, largest = _SETTINGS[option]
     found = number(text)
     if found is None or found > largest:
-        raise Wrong(f"option {option} cannot be `{text}`", f"it takes 0 to {largest}")
+        raise SyntaxProblem(f"option {option} cannot be `{text}`", f"it takes 0 to {largest}")
     return Set(name, found)
 
 
@@ -230,4 +236,4 @@ def _equivalent(text: str) -> MakeEquivalent:
     match text.split(","):
         case [mount, subtree] if mount and subtree:
             return MakeEquivalent(mount, subtree)
-    raise Wrong(f"`{text}` is not MOUNT,SUBTREE")
+    raise SyntaxProblem(f"`{text}` is not MOUNT,SUBTREE")

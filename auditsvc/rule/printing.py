@@ -1,11 +1,10 @@
 r"""Rule -> one line of text, as `auditctl -l` prints it.
 
-The line reads back as the same rule (that of a watched folder, while it is there).
-For that we differ where auditctl's line means another rule or none: `-w` is only
-for always,exit and for a path without a last `/`; file types have their names;
-blanks and backslashes in values are escaped as in rule files (`\ `); `arch=` names
-the machine where b64 or b32 would be another one. A control byte, which no rule
-file can hold, is shown as \xNN.
+Parsing the line gives the same rule (for a watched folder, while it exists). So the text
+differs where auditctl's line means another rule or none: `-w` is only used for always,exit
+and for a path without a final `/`; file types are names; spaces and backslashes in values
+are escaped as in rule files (`\ `); `arch=` has the machine's name where b64 or b32 would
+mean another. A control byte, which a rule file cannot contain, is shown as \xNN.
 """
 
 from __future__ import annotations
@@ -13,23 +12,38 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from auditsvc import names
+from auditsvc.record.fields import UNSET
 from auditsvc.rule import fields
 from auditsvc.rule.fields import Kind
 from auditsvc.rule.host import family_name, native_arch
 from auditsvc.rule.model import KEY_SEPARATOR, Condition, FilterList, Rule
+from auditsvc.tables import names
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+_EXIT = fields.BY_NAME["exit"].number
+_SESSION = fields.BY_NAME["sessionid"].number
 _ESCAPED = re.compile(r"[ \t\\]")
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 
 def text(rule: Rule, native: int | None = None) -> str:
-    """Print a rule; `native` is the AUDIT_ARCH_* of the machine it is for (ours unless given)."""
+    """Give a rule's text; `native` is the AUDIT_ARCH_* of its machine, by default this one."""
     native = native_arch() if native is None else native
     return " ".join(_watch(rule) if rule.is_watch else _rule(rule, native))
+
+
+def condition(each: Condition, native: int | None = None) -> str:
+    """Give the text of a condition, as after -F or -C."""
+    if each.field == fields.COMPARE:
+        left, right = fields.COMPARISONS.get(int(each.value), ("?", "?"))
+        return f"{left}{_symbol(each)}{right}"
+    if each.field in (fields.AUID, _SESSION) and each.value == UNSET:
+        return f"{fields.BY_NUMBER[each.field].name}{_symbol(each)}unset"
+    if each.field == _EXIT and not int(each.value) >> 31:  # not an errno: the result of a success
+        return f"exit{_symbol(each)}{each.value}"
+    return _condition(each, native_arch() if native is None else native)
 
 
 def _rule(rule: Rule, native: int) -> Iterator[str]:

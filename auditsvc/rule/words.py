@@ -1,8 +1,8 @@
-r"""Words of a line, with the columns where they stand.
+r"""The words of a line, with their columns.
 
-Blanks part words; a backslash makes the blank or backslash after it part of the
-word (audit.rules(7)); quotes are ordinary characters. A `#` that begins a line
-makes it a comment.
+Words are separated by spaces and tabs; a backslash makes the next space, tab or backslash
+part of the word (audit.rules(7)); quotes are ordinary characters. A line that begins with
+`#` is a comment.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ class Word(NamedTuple):
 
 
 def split(line: str) -> list[Word]:
-    """Split a line; none for a blank line or a comment."""
+    """Split a line; empty for a blank line or a comment."""
     if line.lstrip(" \t").startswith("#"):
         return []
     return [Word(_ESCAPE.sub(r"\1", match[0]), match.start() + 1) for match in _WORD.finditer(line)]
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """Give the hint that names the known word nearest to this one; empty if none is near."""
+    """Give a hint with the known word most similar to this one; empty if none is similar."""
     near = difflib.get_close_matches(word, list(known), n=1)
     return f"did you mean `{near[0]}`?" if near else ""

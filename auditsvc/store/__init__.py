@@ -6,32 +6,33 @@
     store.write(source.id, decoder.take(), checkpoint, open_records=decoder.open_records)
     store.close()
 
-One writer per Store; any number of Stores may write one PostgreSQL database, and
-SQLite makes them wait for each other. Whatever fails raises StoreError, with
-nothing of the transaction stored: ask for the source again (the transaction of a
-connection that was lost may have been committed) and read on from its checkpoint.
+One writer per Store; any number of Stores may write to one PostgreSQL database, and SQLite
+makes them wait for each other. Every failure raises StoreError, and nothing of the
+transaction is stored. After that, ask for the source again and continue from its
+checkpoint: if the connection was lost, the transaction may have been committed.
 """
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
-from sqlalchemy import make_url
-from sqlalchemy.exc import ArgumentError
-
-from auditsvc.errors import ConfigError
-from auditsvc.store import content
-from auditsvc.store.migrate import bring_up
-from auditsvc.store.writer import Checkpoint, Source, Writer, WriteResult
+from auditsvc.errors import AbsentError, StoreError
+from auditsvc.store import builtin
+from auditsvc.store.database import Contested, reading
+from auditsvc.store.databases import open_database, parse_url
+from auditsvc.store.migrate import bring_up, check_schema
+from auditsvc.store.objects import refuse_strangers
+from auditsvc.store.write.writer import Checkpoint, Source, Writer, WriteResult
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from types import TracebackType
     from typing import Self
 
-    from sqlalchemy import URL
+    from sqlalchemy import Connection
 
-    from auditsvc.decode.interface import Batch
+    from auditsvc.decode.batch import Batch
     from auditsvc.store.database import Database
 
 __all__ = [
@@ -43,9 +44,12 @@ __all__ = [
     "migrate",
     "open_store",
     "parse_url",
+    "place_of",
 ]
 
 DEFAULT_URL: Final = "sqlite:////var/lib/auditsvc/auditsvc.db"
+
+_TRIES: Final = 5
 
 _NOTHING: Final[Mapping[str, int]] = {}
 
@@ -55,22 +59,22 @@ class Store:
 
     def __init__(self, database: Database, secret: bytes) -> None:
         self.database = database
-        """For what others ask of it beside the store; `engine` is SQLAlchemy's."""
+        """For queries by other modules; `engine` is SQLAlchemy's."""
         self.engine = database.engine
         self._writer = Writer(database, secret)
         self.secret = secret
-        """Key of the dimension ids, for the decoder: 32 bytes, the store's own."""
+        """Key of the dimension ids, for the decoder: 32 bytes; b"" for a reader."""
         self.place = database.place
-        """How messages call the store: no password in it."""
+        """The store's name in messages, without a password."""
 
     def source(self, kind: str, name: str) -> Source:
-        """Find or make the source of this name, with the checkpoint that stands."""
+        """Find or make the source with this name; gives it with its checkpoint."""
         return self._writer.source(kind, name)
 
     def pack(self, batch: Batch) -> None:
         """Make a batch ready for `write`, which may then be called by another thread."""
-        if batch.whole and self.database.takes_whole:
-            self.database.pack(batch.whole)
+        if batch.packed and self.database.takes_packed:
+            self.database.pack(batch.packed)
 
     def write(
         self,
@@ -85,13 +89,13 @@ class Store:
     ) -> WriteResult:
         """Store a batch and its checkpoint in one transaction.
 
-        `open_records` is the decoder's, after the batch; `ledger` adds to the
-        batch's own counts; `origin` is where the decoder's input began, in bytes,
-        for the positions of raw lines. Events that are there already add nothing
-        and are counted as `duplicate`. ClashError asks for pins and another
-        reading; RefusedError says that something in the batch has no place in the
-        database; any other StoreError is the database's. With `is_trial` nothing is
-        stored, and the errors are the same.
+        `open_records` is the decoder's, after the batch; `ledger` is added to the
+        batch's own counts; `origin` is where the decoder's input began, in bytes, for
+        the positions of raw lines. Events that are already stored add nothing and are
+        counted as `duplicate`. ClashError: pin the ids in it and read the lines again;
+        RefusedError: the database cannot hold something in the batch; any other
+        StoreError is an error of the database. With `is_trial` nothing is stored, and
+        the errors are the same.
         """
         return self._writer.write(
             source_id,
@@ -103,8 +107,12 @@ class Store:
             is_trial=is_trial,
         )
 
+    def relieve(self) -> str:
+        """Keep the store small, between two writes; give what hinders that, "" if nothing does."""
+        return self.database.relieve()
+
     def close(self) -> None:
-        """Close the connection; the store may not be used after that."""
+        """Close the connection; the store cannot be used after that."""
         self.database.engine.dispose()
 
     def __enter__(self) -> Self:
@@ -119,63 +127,61 @@ class Store:
         self.close()
 
 
-def parse_url(url: str) -> URL:
-    """Read sqlite:////PATH or postgresql://USER@HOST/DATABASE; ConfigError if it is neither."""
-    try:
-        parsed = make_url(url)
-    except (ArgumentError, ValueError) as error:
-        # The text may hold a password, so it is not shown.
-        raise ConfigError("the store's URL cannot be read", _HINT) from error
-    if parsed.drivername in ("sqlite", "sqlite+pysqlite"):
-        if parsed.query:
-            raise ConfigError("the URL of an SQLite store takes no options", _HINT)
-        return parsed
-    if parsed.drivername in ("postgresql", "postgres", "postgresql+psycopg"):
-        return parsed.set(drivername="postgresql+psycopg")
-    raise ConfigError(f"no store can be kept in {parsed.drivername}", _HINT)
-
-
-_HINT: Final = "give sqlite:////PATH or postgresql://USER@HOST/DATABASE"
-
-
-def _database(url: str) -> Database:
-    parsed = parse_url(url)
-    # Each brings its driver, and one is enough.
-    if parsed.get_backend_name() == "sqlite":
-        from auditsvc.store.sqlite import SQLite  # noqa: PLC0415
-
-        return SQLite(parsed)
-    from auditsvc.store.postgres import Postgres  # noqa: PLC0415
-
-    return Postgres(parsed)
-
-
-def open_store(url: str = DEFAULT_URL, *, create: bool = True) -> Store:
+def open_store(url: str = DEFAULT_URL, *, create: bool = True, read: bool = False) -> Store:
     """Open a store, bring its schema to this program's, and make it if it is not there.
 
-    StoreError if it cannot be reached or written, if it is not ours, or if it is
-    not there and `create` is false.
+    With `read` nothing is made, migrated or written: the connection can only read. StoreError
+    if the store cannot be reached, if it is not ours, if it is not there and `create` is
+    false, or if `read` meets the schema of another version.
     """
-    database = _database(url)
+    database = open_database(url, read=read)
     try:
+        if read:
+            database.prepare(create=False)
+            with reading(database) as connection:
+                check_schema(database, connection)
+            return Store(database, b"")
         database.prepare(create=create)
-        with database.begin(alone=True) as connection:
-            bring_up(database, connection)
-            secret = content.secret(connection)
+        _, secret = _bring_up(database, create=create)
     except BaseException:
         database.engine.dispose()
         raise
     return Store(database, secret)
 
 
-def migrate(url: str = DEFAULT_URL) -> str:
-    """Make a store, or bring it to this program's schema; give a line that says what was done."""
-    database = _database(url)
+def _bring_up(database: Database, *, create: bool) -> tuple[tuple[str | None, str], bytes]:
+    """Give the schema's revision before and after, and the secret."""
+    for _ in range(_TRIES):
+        with suppress(Contested), database.begin(alone=True) as connection:
+            _refuse_empty(database, connection, create=create)
+            refuse_strangers(database, connection, whole=False)
+            revisions = bring_up(database, connection)
+            secret = builtin.secret(connection)
+            refuse_strangers(database, connection, whole=True)
+            return revisions, secret
+    raise StoreError(
+        f"the store {database.place}: other programs make it just now", "try again", retryable=True
+    )
+
+
+def _refuse_empty(database: Database, connection: Connection, *, create: bool) -> None:
+    """Check that a store exists, not only an empty file or database, before it is changed."""
+    if not create and database.empty(connection):
+        raise AbsentError(
+            f"there is no store at {database.place}: it is empty",
+            "`auditsvc run` or `ingest` makes one",
+        )
+
+
+def migrate(url: str = DEFAULT_URL, *, create: bool = True) -> str:
+    """Make a store, or bring it to this program's schema; give a line that says what was done.
+
+    StoreError if it is not there and `create` is false.
+    """
+    database = open_database(url)
     try:
-        database.prepare(create=True)
-        with database.begin(alone=True) as connection:
-            before, after = bring_up(database, connection)
-            content.secret(connection)
+        database.prepare(create=create)
+        (before, after), _ = _bring_up(database, create=create)
     finally:
         database.engine.dispose()
     if before == after:

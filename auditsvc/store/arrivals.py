@@ -1,10 +1,9 @@
-"""The order in which events arrived, for those who read the store as it grows.
+"""The order in which events arrived, for readers of a growing store.
 
-An event's id tells when the event was, not when it came into the store: a call that
-blocked for an hour comes an hour late, an old log is read today. So each transaction
-notes which ids it added, as ranges that held nothing else when it committed; there
-are few, as most of a batch lies behind all that came before. Nothing is noted while
-nobody reads.
+An event's id has the time of the event, not of its arrival in the store: a call that blocked
+for an hour arrives an hour late, and an old log may be loaded today. So each transaction
+records which ids it added, as ranges that had no other events when it committed. There are
+few, as most events of a batch are later than all before. Without readers, nothing is recorded.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""What the store asks of a database: one transaction at a time, rows in bulk.
+"""The interface of a database: one transaction at a time, rows in bulk.
 
-`auditsvc.store.sqlite` and `auditsvc.store.postgres` are the two that there are.
-Every method but `begin` works inside the transaction that `begin` opened, and
-lets the driver's exceptions pass; `begin` turns them into StoreError.
+`auditsvc.store.sqlite` and `auditsvc.store.postgres` implement it. Every method except
+`begin` works within the transaction that `begin` opened and does not catch the driver's
+exceptions; `begin` turns them into StoreError.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Engine, Table
 
-    from auditsvc.decode.interface import Batch, Row, Whole
+    from auditsvc.decode.batch import Batch, PackedRows, Row
     from auditsvc.errors import StoreError
 
 READS: Final = "auditsvc_reads"
@@ -28,20 +28,20 @@ READS: Final = "auditsvc_reads"
 
 
 class Contested(Exception):  # noqa: N818 - no error, and never seen outside the store
-    """A key is taken, or another writer is in the way: write again, alone, and look first."""
+    """A key is used already, or another writer is active: write again, exclusively."""
 
 
 class Database(Protocol):
-    """One database and how it is spoken to."""
+    """One database, with the operations of the store."""
 
     engine: Engine
     place: str
-    """How messages call it: a path, or a URL without its password."""
-    takes_whole: bool
-    """Whether it takes a batch's rows whole; else they must come one by one."""
+    """Its name in messages: a path, or a URL without its password."""
+    takes_packed: bool
+    """Whether it can use the bulk formats of a batch; else rows are inserted as tuples."""
 
     def prepare(self, *, create: bool) -> None:
-        """See that the database can be reached and is ours or empty; StoreError otherwise."""
+        """Check that the database can be reached and is ours or empty; StoreError otherwise."""
 
     def begin(self, *, alone: bool) -> AbstractContextManager[Connection]:
         """Open a transaction that commits at the end; `alone` keeps all other writers out."""
@@ -49,30 +49,42 @@ class Database(Protocol):
     def empty(self, connection: Connection) -> bool:
         """Whether there is nothing in it; StoreError if what is there is not ours."""
 
+    def strangers(self, connection: Connection, *, whole: bool) -> list[str]:
+        """Name what is in the schema and not ours (`auditsvc.store.objects`).
+
+        Once `whole` found nothing, `begin` sees that nothing of the kind comes later.
+        """
+
+    def unhurried(self, connection: Connection) -> None:
+        """Let the statements of this transaction take their time: those of a migration."""
+
+    def relieve(self) -> str:
+        """Keep the database small, between transactions; give what hinders that, "" if nothing."""
+
     def settle(self, connection: Connection) -> None:
         """Do what a new store needs beside its tables."""
 
     def insert(self, connection: Connection, table: Table, rows: Sequence[Row]) -> None:
         """Insert rows; Contested if a key is taken."""
 
-    def pack(self, whole: Whole) -> None:
-        """Make ready what `stage` needs and what no transaction need wait for."""
+    def pack(self, packed: PackedRows) -> None:
+        """Prepare what `stage` needs, outside of a transaction."""
 
-    def stage(self, connection: Connection, whole: Whole) -> None:
-        """Have the rows of a batch at hand, for `insert_new` and `insert_facts`."""
+    def stage(self, connection: Connection, packed: PackedRows) -> None:
+        """Make the rows of a batch available to `insert_new` and `insert_facts`."""
 
-    def insert_new(self, connection: Connection, table: Table, whole: Whole) -> bool:
-        """Insert the dimension rows of a staged batch that are not there.
+    def insert_new(self, connection: Connection, table: Table, packed: PackedRows) -> bool:
+        """Insert the dimension rows of a staged batch that are not stored yet.
 
-        False if an id stands for other content, or if the rows are so few that they are
-        better looked at one by one: some or none are inserted then.
+        False if an id is used for other content, or if there are so few rows that checking
+        each one is faster: some or none are inserted then.
         """
 
     def insert_facts(self, connection: Connection, batch: Batch) -> None:
-        """Insert the rows of all tables of facts, staged or not; Contested if a key is taken."""
+        """Insert the rows of all tables of facts, staged or not; Contested if a key is used."""
 
     def insert_absent(self, connection: Connection, table: Table, rows: Sequence[Row]) -> int:
-        """Insert the rows whose key is free; give how many those were."""
+        """Insert the rows whose key is not used yet; gives their number."""
 
     def fetch(
         self, connection: Connection, table: Table, key: str, values: Iterable[int]
@@ -83,7 +95,7 @@ class Database(Protocol):
         """Delete the rows whose column `key` is among `values`."""
 
     def explain(self, error: Exception) -> StoreError:
-        """Say in one line what a driver's error means and what to do."""
+        """Explain a driver's error in one line, with a hint."""
 
 
 @contextmanager
@@ -96,9 +108,12 @@ def transaction(database: Database, statements: Iterable[str] = ()) -> Iterator[
             yield connection
     except exc.DBAPIError as error:
         raise database.explain(error) from error
-    except database.engine.dialect.loaded_dbapi.Error as error:  # COPY goes past SQLAlchemy
+    except database.engine.dialect.loaded_dbapi.Error as error:  # COPY does not use SQLAlchemy
         raise database.explain(error) from error
-    except (ArithmeticError, ValueError) as error:  # a driver's: a number or text has no form
+    except (
+        ArithmeticError,
+        ValueError,
+    ) as error:  # of a driver: it cannot convert a number or text
         raise RefusedError(f"the store {database.place}: {first_line(error)}") from error
 
 

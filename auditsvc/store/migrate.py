@@ -1,20 +1,23 @@
-"""From no store, or an older program's, to the schema of this program.
+"""Migrates an empty database, or a store of an older program, to this program's schema.
 
-Alembic's revisions are in the package `auditsvc.migrations`. All of it happens
-in one transaction that keeps every writer out, on both databases.
+Alembic's revisions are in the package `auditsvc.migrations`. The migration is one
+transaction that excludes all writers, on both databases.
 """
 
 from __future__ import annotations
 
-from importlib.resources import as_file, files
+from importlib import import_module
+from importlib.resources import files
 from typing import TYPE_CHECKING
 
 from sqlalchemy import inspect
 
 from auditsvc.errors import StoreError
-from auditsvc.store import content
+from auditsvc.store import builtin
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sqlalchemy import Connection
 
     from auditsvc.store.database import Database
@@ -34,11 +37,28 @@ def bring_up(database: Database, connection: Connection) -> tuple[str | None, st
             "install that version or a newer one",
         )
     if before != known[-1]:
+        database.unhurried(connection)
         _upgrade(connection)
     if empty:
         database.settle(connection)
-    content.refresh(database, connection)
+    builtin.refresh(database, connection)
     return before, known[-1]
+
+
+def check_schema(database: Database, connection: Connection) -> None:
+    """Check that the store has the schema of this program; StoreError otherwise."""
+    found, known = _current(connection), revisions()
+    if found == known[-1]:
+        return
+    if found in known:
+        raise StoreError(
+            f"the store {database.place} has the schema of an older auditsvc ({found})",
+            "bring it up to date with `auditsvc migrate`",
+        )
+    raise StoreError(
+        f"the store {database.place} was made by a newer auditsvc (schema {found})",
+        "install that version or a newer one",
+    )
 
 
 def revisions() -> list[str]:
@@ -48,7 +68,7 @@ def revisions() -> list[str]:
 
 
 def _current(connection: Connection) -> str | None:
-    """The revision that stands in the database, where Alembic keeps it."""
+    """Give the revision that Alembic recorded in the database."""
     if not inspect(connection).has_table("alembic_version"):
         return None
     found = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
@@ -56,12 +76,6 @@ def _current(connection: Connection) -> str | None:
 
 
 def _upgrade(connection: Connection) -> None:
-    # Loaded only where there is something to do: it is large, and a service stays.
-    from alembic import command  # noqa: PLC0415
-    from alembic.config import Config  # noqa: PLC0415
-
-    with as_file(files("auditsvc.migrations")) as folder:
-        config = Config()
-        config.set_main_option("script_location", str(folder).replace("%", "%%"))
-        config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+    # Imported only if needed: Alembic is large, and the service runs for a long time.
+    upgrade: Callable[[Connection], None] = import_module("auditsvc.store.upgrade").upgrade
+    upgrade(connection)

@@ -1,10 +1,14 @@
 """The store in a PostgreSQL database.
 
-Many writers may share one. Rows of events go in by binary COPY; a writer that
-meets a key that is taken starts its transaction again alone. What keeps writers
-apart is an advisory lock that ends with the transaction: those that only add
-hold it shared, the one that must look before it adds holds it alone. So two
-writers can never give one id to an event of `syscall` and one of `event`.
+Many writers may share one database. Rows of events are inserted by binary COPY; a writer
+that finds a used key starts its transaction again, exclusively. A lock on `store_info`, which
+ends with the transaction, separates writers: those that only add rows hold it ROW EXCLUSIVE,
+one that must check keys before it adds rows SHARE ROW EXCLUSIVE. So two writers can never
+give one id to an event of `syscall` and one of `event`.
+
+No reader blocks a writer: a role with only SELECT can lock a table ACCESS SHARE and no higher
+(LockTableAclCheck in lockcmds.c), which conflicts with neither mode. (Any role could take an
+advisory lock.) Other waits of a writer (a migration waits for readers) end with an error.
 """
 
 from __future__ import annotations
@@ -16,7 +20,8 @@ import psycopg
 from psycopg import errors
 from sqlalchemy import BigInteger, Integer, LargeBinary, SmallInteger, Text, create_engine, exc
 
-from auditsvc.errors import RefusedError, StoreError
+from auditsvc.errors import AbsentError, ForeignError, RefusedError, StoreError
+from auditsvc.store import objects, objects_postgres
 from auditsvc.store.database import Contested, column_list, first_line, transaction
 from auditsvc.store.schema import FACTS
 
@@ -25,11 +30,11 @@ if TYPE_CHECKING:
 
     from sqlalchemy import URL, Column, Connection, Table
 
-    from auditsvc.decode.interface import Batch, Row, Whole
+    from auditsvc.decode.batch import Batch, PackedRows, Row
 
 _OURS: Final = "store_info"
-# Any number that other programs are not likely to lock.
-_LOCK: Final = 0x6175647473766331
+# Alone also against who holds it shared; ACCESS SHARE, a reader's, is in conflict with neither.
+_SHARED, _ALONE = "ROW EXCLUSIVE", "SHARE ROW EXCLUSIVE"
 _CONNECT_SECONDS: Final = 10
 # From so many rows, or bytes of them, a table to copy into is worth its making.
 _MANY: Final = 500
@@ -44,18 +49,21 @@ _TYPES: Final = (
     (Text, "text"),
 )
 
-# A server that kills idle writers must not keep their locks for ever, and a
-# writer that the network cut off must notice.
+# A server that kills idle writers must not keep their locks for ever, a writer that the
+# network cut off must notice, and none waits without an end.
 _SETTINGS: Final = (
     "-c application_name=auditsvc -c idle_in_transaction_session_timeout=120s"
+    " -c lock_timeout=30s -c statement_timeout=300s"
     " -c client_min_messages=warning -c jit=off"
 )
 
-# Of libpq's options, what must not be shown.
+_READ_ONLY: Final = " -c default_transaction_read_only=on"
+
+# Options of libpq that must not be shown.
 _SECRETS: Final = ("password", "sslpassword")
 
-# Words of libpq's and the server's messages for a connection that was refused:
-# there is no SQLSTATE then.
+# Parts of the messages of libpq and the server when a connection is refused: there is
+# no SQLSTATE then.
 _REFUSALS: Final = (
     ("password", "wrong user name or password", "check the URL, PGPASSWORD or ~/.pgpass"),
     ("pg_hba.conf", "the server does not let us in", "check pg_hba.conf on the server"),
@@ -74,59 +82,101 @@ _ABSENT: Final = ("no server answers", "the server does not answer")
 _MEANINGS: Final = {
     "53100": ("its disk is full", "free some space on the server; nothing was half stored"),
     "25006": ("it is read-only", "give the primary's URL, not a standby's"),
+    "55P03": ("another session keeps its tables locked", "see which by `auditsvc doctor`"),
+    "57014": ("it did not do in time what it was asked for", "see what it does: `auditsvc doctor`"),
     "42501": ("permission is denied", "grant the role CREATE and its own tables"),
     "40": ("other writers were in the way", "try again"),
     "53": ("it has no resources left", "check connections and memory on the server"),
 }
 _CONTESTED: Final = (errors.UniqueViolation, errors.DeadlockDetected)
+_CREATED: Final = (errors.DuplicateTable, errors.DuplicateObject)
+"""What a second writer meets, beside a key that is taken, where both make the store."""
 # Data exception, integrity constraint, program limit exceeded.
 _REFUSED: Final = ("22", "23", "54")
-_PASSING: Final = ("08", "40", "57P", "55P03", "53", "25P03")
+_PASSING: Final = ("08", "40", "57P", "57014", "55P03", "53", "25P03")
 
 
 class Postgres:
     """A store in a PostgreSQL database."""
 
-    takes_whole = True
+    takes_packed = True
 
-    def __init__(self, url: URL) -> None:
+    def __init__(self, url: URL, *, read: bool = False) -> None:
         shown = url.set(drivername="postgresql").difference_update_query(_SECRETS)
         self.place = shown.render_as_string(hide_password=True)
+        self._made = False
+        self._watched = False
         self.engine = create_engine(
             url,
             isolation_level="READ COMMITTED",
+            # For each connection from the pool: a returned one is reset to READ WRITE.
+            execution_options={"postgresql_readonly": True} if read else {},
             pool_size=1,
             max_overflow=1,
             connect_args={
                 "connect_timeout": _CONNECT_SECONDS,
-                "options": _SETTINGS,
+                "options": _SETTINGS + (_READ_ONLY if read else ""),
                 "keepalives_idle": 30,
                 "tcp_user_timeout": 60_000,
             },
         )
 
     def prepare(self, *, create: bool) -> None:
-        """See that the server lets us in and, unless `create`, that the store is there."""
+        """Check that the server can be reached and, unless `create`, that the store exists."""
         with transaction(self) as connection:
             if self.empty(connection) and not create:
-                raise StoreError(
+                raise AbsentError(
                     f"there is no store at {self.place}", "`auditsvc run` or `ingest` makes one"
                 )
 
     @contextmanager
     def begin(self, *, alone: bool) -> Iterator[Connection]:
-        """Open a transaction; `alone` waits for the others to end and keeps new ones out."""
-        shared = "" if alone else "_shared"
-        lock = f"SELECT pg_advisory_xact_lock{shared}({_LOCK})"
+        """Open a transaction; `alone` waits for the others to end and keeps new ones out.
+
+        Where no store is yet there is nothing to lock: Contested if another made it meanwhile.
+        """
+        locked = False
         try:
-            with transaction(self, [lock]) as connection:
+            with transaction(self) as connection:
+                locked = self._lock(connection, _ALONE if alone else _SHARED)
+                self._see_own(connection)
                 yield connection
         except StoreError as error:
             cause = error.__cause__
             cause = cause.orig if isinstance(cause, exc.DBAPIError) else cause
-            if isinstance(cause, _CONTESTED) and not alone:
+            if isinstance(cause, _CONTESTED) and not (alone and locked):
+                raise Contested from error
+            if isinstance(cause, _CREATED) and not locked:
                 raise Contested from error
             raise
+
+    def _lock(self, connection: Connection, mode: str) -> bool:
+        """Keep other writers out as far as `mode` does; False if there is no store to lock."""
+        if not self._made:
+            there = f"SELECT to_regclass('{_OURS}') IS NOT NULL"
+            self._made = bool(connection.exec_driver_sql(there).scalar())
+        if self._made:
+            connection.exec_driver_sql(f"LOCK TABLE {_OURS} IN {mode} MODE")
+        return self._made
+
+    def strangers(self, connection: Connection, *, whole: bool) -> list[str]:
+        """Name what is in the schema and not ours."""
+        found = list(objects_postgres.strangers(connection, whole=whole))
+        self._watched = whole and not found
+        return found
+
+    def _see_own(self, connection: Connection) -> None:
+        """See that nothing has come that would run at a write, or take it elsewhere."""
+        if self._watched and connection.exec_driver_sql(objects_postgres.SUSPECT).first():
+            objects.refuse(self, objects_postgres.strangers(connection, whole=False))
+
+    def unhurried(self, connection: Connection) -> None:
+        """Let the statements of this transaction take their time: those of a migration."""
+        connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
+
+    def relieve(self) -> str:
+        """Do nothing: what old versions of rows take is the server's to clean."""
+        return ""
 
     def empty(self, connection: Connection) -> bool:
         """Whether there is nothing in it; StoreError if what is there is not ours."""
@@ -138,28 +188,28 @@ class Postgres:
             )
         }
         if tables and _OURS not in tables:
-            raise StoreError(
+            raise ForeignError(
                 f"{self.place} holds tables of another program",
                 "make a database of its own: `createdb NAME`",
             )
         return not tables
 
     def settle(self, connection: Connection) -> None:
-        """Do nothing: PostgreSQL gathers its statistics itself."""
+        """Do nothing: PostgreSQL collects its statistics itself."""
 
     def insert(self, connection: Connection, table: Table, rows: Sequence[Row]) -> None:
         """Insert rows by binary COPY; Contested if a key is taken."""
         _copy(connection, table.name, table, rows)
 
-    def pack(self, whole: Whole) -> None:
-        """Do nothing: each table's rows are made when it is their turn."""
+    def pack(self, packed: PackedRows) -> None:
+        """Do nothing: the rows of each table are made when they are inserted."""
 
-    def stage(self, connection: Connection, whole: Whole) -> None:
+    def stage(self, connection: Connection, packed: PackedRows) -> None:
         """Do nothing, as above."""
 
-    def insert_new(self, connection: Connection, table: Table, whole: Whole) -> bool:
-        """Insert the rows that are not there; False if they are few, or an id is taken."""
-        data = whole.copy(table.name)
+    def insert_new(self, connection: Connection, table: Table, packed: PackedRows) -> bool:
+        """Insert the rows that are not stored yet; False if they are few, or an id is used."""
+        data = packed.copy(table.name)
         if len(data) < _MANY_BYTES:
             return False
         with _stage(connection, table, data) as stage:
@@ -178,8 +228,8 @@ class Postgres:
         for table in FACTS:
             if table.name not in batch.facts:
                 continue
-            if batch.whole:
-                _copy_data(connection, table.name, table, batch.whole.copy(table.name))
+            if batch.packed:
+                _copy_data(connection, table.name, table, batch.packed.copy(table.name))
             else:
                 self.insert(connection, table, batch.facts[table.name])
 
@@ -212,7 +262,7 @@ class Postgres:
         connection.exec_driver_sql(statement, (list(values),))
 
     def explain(self, error: Exception) -> StoreError:
-        """Say what a SQLSTATE, or the refusal of a connection, means."""
+        """Explain a SQLSTATE, or the refusal of a connection."""
         cause = error.orig if isinstance(error, exc.DBAPIError) else error
         state = getattr(cause, "sqlstate", None)
         where = f"the store {self.place}"
@@ -244,14 +294,14 @@ def _copy(connection: Connection, name: str, table: Table, rows: Sequence[Row]) 
 
 
 def _copy_data(connection: Connection, name: str, table: Table, data: bytes) -> None:
-    """Do as `_copy` with rows that are in the form of binary COPY."""
+    """Copy rows, in the format of binary COPY, into the table `name`."""
     with _copying(connection, name, table) as copy:
         copy.write(data)
 
 
 @contextmanager
 def _stage(connection: Connection, table: Table, rows: Sequence[Row] | bytes) -> Iterator[str]:
-    """Have rows in a table for the time being; gives its name."""
+    """Put rows into a temporary table; gives its name."""
     name = f"new_{table.name}"
     connection.exec_driver_sql(f"CREATE TEMPORARY TABLE {name} (LIKE {table.name}) ON COMMIT DROP")
     if isinstance(rows, bytes):
@@ -289,3 +339,8 @@ def _first(row: Row) -> str | int:
 
 def _type(column: Column[object]) -> str:
     return next(name for kind, name in _TYPES if isinstance(column.type, kind))
+
+
+def make_database(url: URL, *, read: bool) -> Postgres:
+    """For `auditsvc.store.databases`."""
+    return Postgres(url, read=read)

@@ -1,4 +1,4 @@
-"""The star: narrow facts of integers, dimensions that are written once.
+"""The star schema: narrow facts of integers, and dimensions that are written once.
 
     syscall  --context-->  context --tty, comm, exe, subj, key, cwd, title, extra--> text
        |                      `--host--> host
@@ -8,19 +8,20 @@
        `-- record   (all its other records) --fields-> text
     event    (every event without a SYSCALL; path, sockaddr and record hang on it too)
 
-Ids of events and dimensions are made as `auditsvc.decode.ids` says. Integers
-are signed 64-bit: the kernel's unsigned ones are stored as two's complement and
-the views print them as the kernel does. An id of -1 (4294967295, unset) is NULL.
-A timestamp is split: the second stands in the event's id, `ms` is the rest.
+`auditsvc.decode.ids` describes the ids of events and dimensions. Integers are signed 64-bit:
+the kernel's unsigned ones are stored as two's complement, and the views show them as the
+kernel does. An id of -1 (4294967295, unset) is NULL. A timestamp is split: the second is in
+the event's id, `ms` has the milliseconds.
 
-`auditsvc.migrations` must produce exactly these tables; a test holds it there.
+`auditsvc.migrations` must make exactly these tables; a test checks that.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import (
+    DDL,
     BigInteger,
     Column,
     Index,
@@ -32,6 +33,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 from sqlalchemy import Table as _Table
+from sqlalchemy.event import listen
 
 if TYPE_CHECKING:
     from sqlalchemy.schema import SchemaItem
@@ -40,7 +42,7 @@ metadata = MetaData()
 
 
 def Table(name: str, *items: SchemaItem, **options: Any) -> _Table:  # noqa: N802
-    """Make a table of `metadata`; ids come from outside, so none counts by itself."""
+    """Make a table of `metadata`; ids are given, so there is no autoincrement."""
     return _Table(name, metadata, *items, **options)
 
 
@@ -58,7 +60,7 @@ def _big(name: str, **options: Any) -> Column[int]:
     return Column(name, BigInteger, **options)
 
 
-# --- what the store knows of itself -------------------------------------------------
+# --- the store's own tables ---------------------------------------------------------
 
 store_info = Table(
     "store_info",
@@ -73,13 +75,13 @@ source = Table(
     _id(),
     Column("kind", Text, nullable=False),  # spool, file, journal
     Column("name", Text, nullable=False),
-    Column("segment", Text, nullable=False),  # what tells this file from another of its name
+    Column("segment", Text, nullable=False),  # identifies the file among those of the same name
     _big("position", nullable=False),  # bytes read of it
     Column("pending", LargeBinary, nullable=False),
     UniqueConstraint("kind", "name", name="source_kind_name"),
 )
 
-# What became of what a source gave: counts by cause, kept with the checkpoint.
+# The ledger: counts of a source's records by cause, written with the checkpoint.
 ledger_entry = Table(
     "ledger_entry",
     _big("source", primary_key=True, autoincrement=False),
@@ -108,11 +110,21 @@ arrival = Table(
     Index("arrival_high", "high"),
 )
 
+# Events that did not come from a spool: those with ids from `low` to `high`. Ranges do not
+# overlap; an event in none of them came from a spool. `source` is NULL if an older program,
+# which did not record sources, stored the events (auditsvc.store.origins).
+origin = Table(
+    "origin",
+    _key("low"),
+    _big("high", nullable=False),
+    _big("source"),
+)
+
 # --- names ---------------------------------------------------------------------------
 
-# Every arch and every pair of arch and number that is stored has a row; one that
-# has no name is called by its number, so that the views need no expression that
-# would hide the index on the name.
+# Every stored arch, and every stored pair of arch and number, has a row; without a name
+# its name is the number, so that the views need no expression, with which the index on
+# the name could not be used.
 
 arch_name = Table(
     "arch_name",
@@ -142,16 +154,33 @@ errno_name = Table(
 
 host = Table("host", _id(), Column("name", Text, nullable=False))
 
-# `value` is what people read: UTF-8, other bytes as \xHH, a proctitle's NUL as a
-# space. `raw` is NULL unless `value` does not say every byte: then it is the bytes.
+# `value` is the text for people: UTF-8, other bytes as \xHH, NUL in a proctitle as a
+# space. `raw` is NULL if `value` is exact; otherwise it has the bytes.
+# Values are indexed by their hash on PostgreSQL, by how they begin on SQLite: a whole value
+# would stand in the file twice. There the column `head`, which is computed and takes no room,
+# is for the index alone; it is none of the columns that are written. A query that compares
+# `value` uses the index if it also says `head = substr(value, 1, HEAD)`, as the views do:
+# SQLite puts the value that is asked for into it. The column is spelled in another way than
+# that (`+ 0`): SQLite 3.40 would take an equal expression from the index that it looks in.
 text = Table(
     "text",
     _id(),
     Column("value", Text, nullable=False),
     Column("raw", LargeBinary),
-    # A B-tree on PostgreSQL takes no more than 2704 bytes; a hash takes any text.
-    Index("text_value", "value", postgresql_using="hash"),
 )
+HEAD: Final = 200
+"""Characters of a text in SQLite's index."""
+TEXT_INDEX: Final = {
+    "sqlite": (
+        f"ALTER TABLE text ADD COLUMN head TEXT AS (substr(value, 1, {HEAD} + 0)) VIRTUAL",
+        "CREATE INDEX text_head ON text (head)",
+    ),
+    "postgresql": ("CREATE INDEX text_value ON text USING hash (value)",),
+}
+for _dialect, _statements in TEXT_INDEX.items():
+    for _statement in _statements:
+        made = DDL(_statement)  # type: ignore[no-untyped-call]
+        listen(text, "after_create", made.execute_if(dialect=_dialect))
 
 context = Table(
     "context",
@@ -169,7 +198,7 @@ context = Table(
     _big("egid"),
     _big("sgid"),
     _big("fsgid"),
-    _big("tty"),  # from here on ids of text, but for ses
+    _big("tty"),  # from here on ids of text, except ses
     _big("ses"),
     _big("comm"),
     _big("exe"),
@@ -193,11 +222,11 @@ file = Table(
     _big("ogid"),
     Column("rdev", Text),
     _big("obj"),
-    _big("extra"),  # cap_* and whatever else the record held, as JSON
+    _big("extra"),  # cap_* and other fields of the record, as JSON
     Index("file_name", "name"),
 )
 
-# `saddr` is the kernel's hex, whole. `family` is inet, inet6, unix, netlink,
+# `saddr` is the kernel's full hex. `family` is inet, inet6, unix, netlink,
 # packet, vsock or the number; `address` and `port` by family:
 # inet, inet6: address, port; netlink: groups, pid; packet: hardware address,
 # interface; vsock: cid, port. `path`: unix, @ first if abstract.
@@ -300,8 +329,8 @@ record = Table(
     sqlite_with_rowid=False,
 )
 
-# Lines that are not records, as they came. `id` is a hash of source, position
-# and line, so that reading them twice stores them once.
+# Lines that are not records, unchanged. `id` is a hash of source, position and line, so
+# that lines which are read twice are stored once.
 raw = Table(
     "raw",
     _id(),
@@ -312,7 +341,7 @@ raw = Table(
 )
 
 DIMENSIONS = (host, text, context, file, address)
-"""In the order in which they refer to each other, most referred to first."""
+"""In the order of references: a table comes after those that it refers to."""
 
 FACTS = (syscall, exec_, path, sockaddr, event, record)
-"""Tables that a decoder fills beside the dimensions."""
+"""Tables that a decoder makes rows for, in addition to the dimensions."""

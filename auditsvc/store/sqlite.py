@@ -1,9 +1,9 @@
 """The store in one SQLite file.
 
-WAL, so that readers and the one writer do not wait for each other; synchronous
-FULL, so that a committed transaction outlives a power cut; mode 0600, because
-the rows say what everybody on the host did (SQLite gives `-wal` and `-shm` the
-mode of the file). `application_id` tells our files from other programs'.
+WAL, so that readers and the one writer do not wait for each other; synchronous FULL, so
+that a committed transaction survives a power failure; mode 0600, because the rows show
+what all users of the host did (SQLite gives `-wal` and `-shm` the mode of the file).
+`application_id` distinguishes our files from those of other programs.
 """
 
 from __future__ import annotations
@@ -17,9 +17,13 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from sqlalchemy import create_engine, event, exc
+from sqlalchemy import QueuePool, create_engine, event, exc
 
-from auditsvc.errors import RefusedError, StoreError
+from auditsvc.errors import AbsentError, ForeignError, RefusedError, StoreError
+from auditsvc.host.file_locks import lock_holders
+from auditsvc.host.files import UnsafeError, check_exists, folder_of, make_folder, open_file
+from auditsvc.host.processes import name_of
+from auditsvc.store import objects, objects_sqlite
 from auditsvc.store.database import READS, Contested, column_list, first_line, transaction
 from auditsvc.store.schema import FACTS
 
@@ -28,29 +32,37 @@ if TYPE_CHECKING:
 
     from sqlalchemy import URL, Connection, Table
 
-    from auditsvc.decode.interface import Batch, Row, Whole
+    from auditsvc.decode.batch import Batch, PackedRows, Row
 
 APPLICATION_ID: Final = 0x61756474  # "audt"
 BUSY_SECONDS: Final = 30.0
+_READER_BUSY_SECONDS: Final = 2.0
+"""How long who only reads, or looks whose file it is, waits for a program that lets nobody read."""
 _CACHE_KIB: Final = 18432
 _ROWS_A_STATEMENT: Final = 20
+_READ_LOCKS: Final = range(123, 128)
+"""WAL_READ_LOCK(0) to (4)."""
 _STAGE: Final = "staged"
-"""Name by which a batch's rows are attached, as a database of their own."""
+"""Name of the attached database with a batch's rows."""
 _PAGE: Final = 8192
 _WAL_PAGES: Final = 4000
-"""Pages that gather in the log before they move to the file. A hot page of an index is
-written to the log by every batch, to the file once."""
+"""Pages in the write-ahead log before a checkpoint copies them to the file. A frequently changed
+page of an index is written to the log by every batch, but to the file once."""
 
-# Row counts for the planner, fixed so that plans do not change from host to host:
-# a store has far fewer contexts than calls and each holds many of them. Without
-# them SQLite scans the calls to find a program (docs/decisions/0002-store.md).
+WAL_BOUND: Final = 128 << 20
+"""Bytes of log above which somebody who reads for long is told."""
+_RELIEVE_EVERY: Final = 5.0
+
+# Row counts for the planner, fixed so that plans are the same on all hosts: a store has
+# far fewer contexts than calls, and each has many calls. Without these counts SQLite
+# scans all calls to find a program (docs/decisions/0002-store.md).
 _STATISTICS: Final = (
     ("syscall", "syscall_context_nr", "10000000 100 5"),
     ("syscall", "syscall_failed", "500000 5000"),
     ("syscall", "syscall_partial", "1000 200"),
     ("syscall_name", "syscall_name_name", "4000 9"),
     ("context", None, "100000"),
-    ("text", "text_value", "1000000 1"),
+    ("text", "text_head", "1000000 1"),
     ("file", "file_name", "1000000 2"),
     ("path", "path_file", "5000000 5"),
     ("path", "path", "5000000 2 1"),
@@ -85,7 +97,7 @@ _MEANINGS: Final = {
     ),
 }
 _TAKEN: Final = ("SQLITE_CONSTRAINT_PRIMARYKEY", "SQLITE_CONSTRAINT_ROWID")
-# What no other try would take. A trigger's refusal is none: it is not ours.
+# Errors that a retry cannot solve.
 _REFUSALS: Final = (
     "SQLITE_TOOBIG",
     "SQLITE_MISMATCH",
@@ -97,36 +109,54 @@ _PASSING: Final = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 
 
 class SQLite:
-    """A store in an SQLite file; `busy` is how long to wait for another writer, in seconds."""
+    """A store in an SQLite file; `busy` is how long to wait for another writer, in seconds.
 
-    def __init__(self, url: URL, busy: float = BUSY_SECONDS) -> None:
+    With `read` the file is opened read-only.
+    """
+
+    def __init__(self, url: URL, busy: float = BUSY_SECONDS, *, read: bool = False) -> None:
         if not url.database or url.database == ":memory:":
             raise StoreError(
                 "a store in memory would be gone at the end", "give a path: sqlite:////PATH"
             )
         self.path = Path(url.database).absolute()
         self.place = str(self.path)
-        # A Python that was built without it has no such method.
-        self.takes_whole = hasattr(sqlite3.Connection, "deserialize")
+        # Python can be built without this method.
+        self.takes_packed = hasattr(sqlite3.Connection, "deserialize")
         self._busy = busy
-        self.engine = create_engine(url, connect_args={"timeout": busy}, pool_size=1)
-        event.listen(self.engine, "connect", self._connect)
+        self._opened: tuple[int, int] | None = None
+        self._log: tuple[int, int] | None = None
+        """Device and inode of the write-ahead log of the connection that is open."""
+        self._schema: int | None = None
+        """The schema's version when it was looked at last."""
+        self._relieve_at = 0.0
+        self._hindrance = ""
+        if read:
+            self.engine = create_engine(
+                "sqlite://", creator=self.open_reader, poolclass=QueuePool, pool_size=1
+            )
+        else:
+            self.engine = create_engine(url, connect_args={"timeout": busy}, pool_size=1)
+            event.listen(self.engine, "connect", self._connect)
         event.listen(self.engine, "begin", _begin)
 
     def _connect(self, connection: sqlite3.Connection, _: object) -> None:
+        self._opened = self._opened or _identity(self.path)
+        self._log = None
         connection.isolation_level = None  # transactions begin in _begin
-        connection.execute(f"PRAGMA page_size = {_PAGE}")  # of a file that is new
+        connection.execute(f"PRAGMA page_size = {_PAGE}")  # for a new file
         self._switch_to_wal(connection)
         for pragma in (
             "synchronous = FULL",
             f"cache_size = -{_CACHE_KIB}",
             "temp_store = MEMORY",
             f"wal_autocheckpoint = {_WAL_PAGES}",
+            f"journal_size_limit = {2 * _WAL_PAGES * _PAGE}",  # once nobody reads in it
         ):
             connection.execute(f"PRAGMA {pragma}")
 
     def _switch_to_wal(self, connection: sqlite3.Connection) -> None:
-        # SQLite does not wait here as it does elsewhere when another program makes the file.
+        # Here SQLite does not wait if another program is just making the file.
         ends = time.monotonic() + self._busy
         while True:
             try:
@@ -139,19 +169,22 @@ class SQLite:
                 return
 
     def prepare(self, *, create: bool) -> None:
-        """Make the file, or see that the one there is ours, before a byte of it changes."""
+        """Make the file, or check that an existing one is ours, before it is changed."""
         try:
-            if self.path.exists():
+            if self._is_there():
                 self._check()
             elif create:
                 # Its own folder is part of the store; those above must be there.
-                self.path.parent.mkdir(mode=0o700, exist_ok=True)
+                folder_of(self.path.parent)
+                make_folder(self.path.parent)
                 # The mode counts from the first byte on; SQLite itself would use the umask.
-                os.close(os.open(self.path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
+                os.close(open_file(self.path, os.O_CREAT | os.O_RDWR))
             else:
-                raise StoreError(
+                raise AbsentError(
                     f"there is no store at {self.place}", "`auditsvc run` or `ingest` makes one"
                 )
+        except UnsafeError as error:
+            raise ForeignError(f"the store {error.filename}: {error.strerror}") from error
         except OSError as error:
             raise StoreError(
                 f"the store {self.place} cannot be made: {error.strerror}",
@@ -159,6 +192,12 @@ class SQLite:
             ) from error
         except sqlite3.Error as error:
             raise self.explain(error) from error
+
+    def _is_there(self) -> bool:
+        """Whether the file exists; UnsafeError if others may change it, `-wal` or `-shm`."""
+        for end in ("-wal", "-shm", "-journal"):
+            check_exists(self.path.with_name(self.path.name + end))
+        return check_exists(self.path)
 
     @property
     def uri(self) -> str:
@@ -173,12 +212,24 @@ class SQLite:
             return f"{self.path.as_uri()}?mode=ro&immutable=1"
         return f"{self.path.as_uri()}?mode=ro"
 
+    def open_reader(self) -> sqlite3.Connection:
+        """Connect read-only; the caller manages transactions."""
+        connection = sqlite3.connect(
+            self.uri,
+            uri=True,
+            isolation_level=None,
+            timeout=_READER_BUSY_SECONDS,
+            check_same_thread=False,
+        )
+        connection.execute("PRAGMA query_only = ON")
+        return connection
+
     def _check(self) -> None:
         if self.path.stat().st_size == 0:
             return
         connection = sqlite3.connect(self.uri, uri=True)
         try:
-            connection.execute(f"PRAGMA busy_timeout = {int(BUSY_SECONDS * 1000)}")
+            connection.execute(f"PRAGMA busy_timeout = {int(_READER_BUSY_SECONDS * 1000)}")
             self._check_owner(
                 connection.execute("PRAGMA application_id").fetchone()[0],
                 connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0],
@@ -190,7 +241,7 @@ class SQLite:
         """Give whether the file is empty; StoreError if it is another program's."""
         if application == APPLICATION_ID or (not application and not tables):
             return not tables
-        raise StoreError(
+        raise ForeignError(
             f"{self.place} is a database of another program", "give another path to --store"
         )
 
@@ -199,13 +250,96 @@ class SQLite:
         """Open a transaction; SQLite has one writer at a time anyway."""
         del alone
         with transaction(self) as connection:
+            self._see_in_place()
+            self._see_own(connection)
             yield connection
+
+    def _see_in_place(self) -> None:
+        """See that the files are where they were opened: SQLite would write on into nowhere."""
+        if _identity(self.path) != self._opened:
+            raise StoreError(
+                f"the store {self.place} was taken away or replaced while it was open",
+                "put it back",
+            )
+        log = _identity(self.path.with_name(f"{self.path.name}-wal"))
+        self._log = self._log or log
+        if log != self._log:
+            raise StoreError(
+                f"the write-ahead log of the store {self.place} was deleted or replaced while it "
+                "was open",
+                "see who did it; what can be saved of it is saved",
+            )
 
     def empty(self, connection: Connection) -> bool:
         """Whether there is nothing in it; StoreError if what is there is not ours."""
         application = connection.exec_driver_sql("PRAGMA application_id").scalar_one()
         tables = connection.exec_driver_sql("SELECT count(*) FROM sqlite_schema").scalar_one()
         return self._check_owner(application, tables)
+
+    def strangers(self, connection: Connection, *, whole: bool) -> list[str]:
+        """Name what is in the schema and not ours."""
+        found = list(objects_sqlite.strangers(connection, whole=whole))
+        if whole and not found:
+            self._schema = self._schema_version(connection)
+        return found
+
+    def _see_own(self, connection: Connection) -> None:
+        """Look again at the schema when anybody has changed it."""
+        if self._schema is not None and self._schema_version(connection) != self._schema:
+            objects.refuse_strangers(self, connection, whole=True)
+
+    @staticmethod
+    def _schema_version(connection: Connection) -> int:
+        return int(connection.exec_driver_sql("PRAGMA main.schema_version").scalar_one())
+
+    def unhurried(self, connection: Connection) -> None:
+        """Do nothing: no statement is ended for its time."""
+
+    @property
+    def wal_bytes(self) -> int:
+        """Bytes of the write-ahead log; 0 if there is none."""
+        try:
+            return self.path.with_name(f"{self.path.name}-wal").stat().st_size
+        except OSError:
+            return 0
+
+    def readers(self) -> list[int]:
+        """Processes that are reading in the write-ahead log, as far as they can be seen.
+
+        Each holds one of the bytes WAL_READ_LOCK of the shared memory (sqlite.org/walformat.html).
+        """
+        return lock_holders(self.path.with_name(f"{self.path.name}-shm"), _READ_LOCKS)
+
+    def relieve(self) -> str:
+        """Empty a write-ahead log that has grown too large; give who keeps it from being emptied.
+
+        A reader keeps what was there when it began, and all that came after.
+        """
+        if self.wal_bytes <= WAL_BOUND:
+            self._hindrance = ""
+        elif time.monotonic() >= self._relieve_at:
+            self._relieve_at = time.monotonic() + _RELIEVE_EVERY
+            self._empty_log()
+            who = " and ".join(f"pid {pid} ({name_of(pid)})" for pid in self.readers())
+            self._hindrance = (
+                f"the write-ahead log of {self.place} is larger than {WAL_BOUND >> 20} MiB: "
+                f"{who or 'another program'} has been reading for long"
+                if self.wal_bytes > WAL_BOUND
+                else ""
+            )
+        return self._hindrance
+
+    def _empty_log(self) -> None:
+        connection = self.engine.raw_connection()
+        try:
+            cursor = connection.cursor()
+            cursor.execute("PRAGMA busy_timeout = 0")  # who reads is not waited for
+            cursor.execute("PRAGMA main.wal_checkpoint(TRUNCATE)").fetchall()
+            cursor.execute(f"PRAGMA busy_timeout = {int(self._busy * 1000)}")
+        except sqlite3.Error as error:
+            raise self.explain(error) from error
+        finally:
+            connection.close()
 
     def settle(self, connection: Connection) -> None:
         """Mark the file as ours and give the planner its statistics."""
@@ -219,21 +353,21 @@ class SQLite:
         with _contested():
             _insert_many(connection, table, rows)
 
-    def pack(self, whole: Whole) -> None:
+    def pack(self, packed: PackedRows) -> None:
         """Have the image made."""
-        whole.pack()
+        packed.pack()
 
-    def stage(self, connection: Connection, whole: Whole) -> None:
+    def stage(self, connection: Connection, packed: PackedRows) -> None:
         """Attach the image as a database in memory, until the next transaction begins."""
         connection.exec_driver_sql(f"ATTACH ':memory:' AS {_STAGE}")
         connection.info[_STAGE] = True
         driver = connection.connection.driver_connection
         assert isinstance(driver, sqlite3.Connection)
-        driver.deserialize(whole.image(), name=_STAGE)
+        driver.deserialize(packed.image(), name=_STAGE)
 
-    def insert_new(self, connection: Connection, table: Table, whole: Whole) -> bool:
+    def insert_new(self, connection: Connection, table: Table, packed: PackedRows) -> bool:
         """Insert the staged rows that are not there; False if an id stands for other content."""
-        del whole  # it is staged
+        del packed  # it is staged
         staged, columns = f"{_STAGE}.{table.name}", column_list(table)
         added = connection.exec_driver_sql(
             f"INSERT OR FAIL INTO main.{table.name} ({columns})"  # noqa: S608 - names of the schema
@@ -256,7 +390,7 @@ class SQLite:
             for table in FACTS:
                 if table.name not in batch.facts:
                     continue
-                if not batch.whole:
+                if not batch.packed:
                     _insert_many(connection, table, batch.facts[table.name])
                     continue
                 columns = column_list(table)
@@ -296,7 +430,17 @@ class SQLite:
         what, hint = _MEANINGS.get(code, (first_line(error), ""))
         if getattr(cause, "sqlite_errorname", "") in _REFUSALS:
             return RefusedError(f"the store {self.place}: {what}", hint)
+        if code == sqlite3.SQLITE_NOTADB:
+            return ForeignError(f"the store {self.place}: {what}", hint)
         return StoreError(f"the store {self.place}: {what}", hint, retryable=code in _PASSING)
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        info = path.stat()
+    except OSError:
+        return None
+    return info.st_dev, info.st_ino
 
 
 def _begin(connection: Connection) -> None:
@@ -318,7 +462,7 @@ def _contested() -> Iterator[None]:
 
 
 def _insert_many(connection: Connection, table: Table, rows: Sequence[Row]) -> None:
-    """Insert many rows by statements of many rows each: the driver's cost is the statement's."""
+    """Insert rows with statements of many rows each: the driver's cost is per statement."""
     whole = len(rows) // _ROWS_A_STATEMENT * _ROWS_A_STATEMENT
     if whole:
         flat = chain.from_iterable(rows[:whole])
@@ -331,10 +475,10 @@ def _insert_many(connection: Connection, table: Table, rows: Sequence[Row]) -> N
 
 
 def _insert_or_fail(table: Table, count: int = 1) -> str:
-    """Give the statement that leaves behind what it did before an error.
+    """Give a statement that, after an error, keeps the rows it has inserted (OR FAIL).
 
-    The transaction is rolled back as a whole, so no statement need be by itself: SQLite would
-    keep a copy of each page that it changes, in memory, as many as a batch touches.
+    The whole transaction is rolled back anyway. A statement that could be undone alone would
+    need a copy in memory of each page that it changes, which are many in a batch.
     """
     return _insert(table, count).replace("INSERT", "INSERT OR FAIL", 1)
 
@@ -342,3 +486,8 @@ def _insert_or_fail(table: Table, count: int = 1) -> str:
 def _insert(table: Table, count: int = 1) -> str:
     marks = ", ".join([f"({', '.join('?' * len(table.columns))})"] * count)
     return f"INSERT INTO {table.name} ({column_list(table)}) VALUES {marks}"  # noqa: S608
+
+
+def make_database(url: URL, *, read: bool) -> SQLite:
+    """For `auditsvc.store.databases`."""
+    return SQLite(url, read=read)

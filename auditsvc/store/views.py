@@ -1,17 +1,16 @@
-"""The views that SQL users read, written once for both databases.
+"""The views for users of SQL, defined once for both databases.
 
-What a view shows is the project's contract with its users; what the two
-databases spell differently stands in a `Dialect`. A name or text that a row
-refers to is looked up in the way that costs nothing where it is not asked for:
-on PostgreSQL by a LEFT JOIN on a primary key, which its planner drops and can
-turn round; on SQLite, whose planner keeps such joins under an aggregate, by a
-scalar subquery. docs/decisions/0002-store.md has the measurements. Lookups that
-people filter by come first: PostgreSQL turns round no more than eight joins.
+The columns of a view are the project's contract with its users; a `Dialect` has the
+expressions that differ between the databases. Names and texts that a row refers to are
+looked up in a way that costs nothing if a query does not use them: on PostgreSQL by a LEFT
+JOIN on a primary key, which its planner can drop or reorder; on SQLite, whose planner keeps
+such joins under an aggregate, by a scalar subquery. docs/decisions/0002-store.md has the
+measurements. Lookups that people filter by come first: PostgreSQL reorders at most eight joins.
 
 Values: a `time` is UTC (text to the millisecond on SQLite, timestamptz on
 PostgreSQL); `success` is 1, 0 or NULL (boolean on PostgreSQL); `argv` and
 `fields` are JSON (jsonb on PostgreSQL). `event_id >> 30` is the event's second,
-so a range of time is best asked for as a range of `event_id`.
+so a range of time is best queried as a range of `event_id`.
 """
 
 from __future__ import annotations
@@ -20,16 +19,21 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from auditsvc.decode.ids import SERIAL_BITS, SERIAL_MASK
-from auditsvc.decode.interface import COMPLETE, NO_EXIT, PARTIAL, STATE_REASON
+from auditsvc.decode.states import COMPLETE, NO_EXIT, PARTIAL, STATE_REASON
+from auditsvc.record.line import FOREIGN
+from auditsvc.record.types import DAEMON_CONFIG, PATH, SOCKADDR, SYSCALL
+from auditsvc.store.schema import HEAD
+
+_OWN: Final = "spool"
+"""Kind of the sources that speak for the host (`auditsvc.store.origins`)."""
 
 # Record types whose fields have columns, by the number in linux/audit.h. What
 # has no column is shown by `records` as a row of the type that it came in.
-_DAEMON_CONFIG, _SYSCALL, _PATH, _SOCKADDR = 1203, 1300, 1302, 1306
 
 
 @dataclass(frozen=True)
 class Dialect:
-    """How one database spells what the views need; each is a format of its arguments."""
+    """The expressions of one database that the views need; each is a format of its arguments."""
 
     time: str  # second, millisecond
     hex: str  # signed 64-bit integer, shown unsigned
@@ -41,6 +45,7 @@ class Dialect:
     event_of: str  # SECOND.MMM:SERIAL as text, a host's id; gives the event's id
     number: str  # text that holds an integer
     stamp: str  # text that holds seconds since 1970, with a fraction
+    indexed: str  # what makes the index on texts serve; a row of `text`
     joins: bool  # whether a lookup is a join; else it is a subquery
 
 
@@ -53,7 +58,7 @@ class Step(NamedTuple):
 
 
 class Lookup(NamedTuple):
-    """The column `name` of a view: `column` of the row that the last of `steps` comes to.
+    """The column `name` of a view: `column` of the row that the last of `steps` leads to.
 
     `shape` is a format for the value.
     """
@@ -78,6 +83,7 @@ SQLITE: Final = Dialect(
     f" & {SERIAL_MASK}) END",
     number="CAST({0} AS INTEGER)",
     stamp="strftime('%Y-%m-%d %H:%M:%f', {0}, 'unixepoch')",
+    indexed=f" AND {{0}}.head = substr({{0}}.value, 1, {HEAD})",
     joins=False,
 )
 POSTGRESQL: Final = Dialect(
@@ -91,15 +97,16 @@ POSTGRESQL: Final = Dialect(
     event_of="CASE WHEN {0} ~ '^[0-9]{{1,10}}[.][0-9]{{3}}:[0-9]{{1,10}}$' THEN"
     f" (split_part({{0}}, '.', 1)::bigint << {SERIAL_BITS})"
     f" | ((split_part({{0}}, ':', 2)::bigint + {{1}}) & {SERIAL_MASK}) END",
-    # What does not look like one is NULL: a cast would fail the whole question.
+    # Other text is NULL: with a cast the query would fail.
     number="CAST(substring({0} FROM '^[0-9]{{1,18}}$') AS bigint)",
     stamp="to_timestamp(CAST(substring({0} FROM '^[0-9]{{1,10}}[.]?[0-9]{{0,9}}$')"
     " AS double precision))",
+    indexed="",
     joins=True,
 )
 DIALECTS: Final = {"sqlite": SQLITE, "postgresql": POSTGRESQL}
 
-# Counted in records unless it stands here.
+# The units of counts; all others are counted in records.
 _UNITS: Final = {"gap": "serials", "raw": "lines", "segments_missing": "files"}
 
 CONTEXT_IDS: Final = (
@@ -115,7 +122,7 @@ CONTEXT_IDS: Final = (
     "sgid",
     "fsgid",
 )
-"""Columns of `syscalls` that say who called, in their order."""
+"""Columns of `syscalls` about the caller, in their order."""
 _FILE = ("nametype", "inode", "dev", "mode", "ouid", "ogid", "rdev")
 
 
@@ -190,7 +197,7 @@ def _paths(d: Dialect) -> str:
             {", ".join(f"f.{column}" for column in _FILE)}, {found["obj"]}
         FROM path p
         JOIN file f ON f.id = p.file
-        LEFT JOIN text name ON name.id = f.name
+        LEFT JOIN text name ON name.id = f.name{d.indexed.format("name")}
         {joins}"""  # noqa: S608 - as above
 
 
@@ -217,11 +224,37 @@ def _events(d: Dialect) -> str:
         {joins}"""  # noqa: S608 - as above
 
 
+_RANGE: Final = "o.low = (SELECT max(low) FROM origin WHERE low <= {0}.id) AND o.high >= {0}.id"
+"""The range of `origin` that an event is in."""
+
+
+def _is_own(d: Dialect, fields: str) -> str:
+    """Whether an event of ours, `e`, came from our own spool and is our own line there."""
+    passed_on = d.json_get.format(f"({fields})", FOREIGN.decode())
+    return (
+        f"{passed_on} IS NULL AND NOT EXISTS"  # noqa: S608 - ours
+        f" (SELECT 1 FROM origin o WHERE {_RANGE.format('e')} AND o.source IS NOT NULL)"
+    )
+
+
+def _origins(_: Dialect) -> str:
+    """Where each event came from; a spool's name only where there is but one spool."""
+    spool = f"(SELECT CASE WHEN count(*) = 1 THEN max(name) END FROM source WHERE kind = '{_OWN}')"  # noqa: S608
+    parts = (
+        f"SELECT e.id AS event_id, CASE WHEN o.low IS NULL THEN '{_OWN}' ELSE s.kind END AS kind,"  # noqa: S608
+        f" CASE WHEN o.low IS NULL THEN {spool} ELSE s.name END AS source"
+        f" FROM {table} e LEFT JOIN origin o ON {_RANGE.format('e')}"
+        " LEFT JOIN source s ON s.id = o.source"
+        for table in ("syscall", "event")
+    )
+    return " UNION ALL ".join(parts)
+
+
 def _tamper(d: Dialect) -> str:
-    """What the guard found (`auditsvc.guard.finding`): its lines are events of ours."""
+    """The guard's findings (`auditsvc.guard.finding`), from the service's own records."""
     found, joins = _lookups(d, [Lookup("host", (Step("host", "h", "h.id = e.host"),), "name")])
     # Other texts are no JSON, and a planner may ask for the operation first.
-    ours = f"(CASE WHEN e.type = {_DAEMON_CONFIG} THEN told.value END)"
+    ours = f"(CASE WHEN e.type = {DAEMON_CONFIG} THEN told.value END)"
     told = {
         name: d.json_get.format(ours, name)
         for name in ("op", "what", "detail", "restored", "exe", "comm", "evidence", "known_by")
@@ -236,7 +269,8 @@ def _tamper(d: Dialect) -> str:
         FROM event e
         JOIN text told ON told.id = e.fields
         {joins}
-        WHERE e.type = {_DAEMON_CONFIG} AND {told["op"]} = 'tamper'"""  # noqa: S608 - as above
+        WHERE e.type = {DAEMON_CONFIG} AND {told["op"]} = 'tamper'
+            AND {_is_own(d, ours)}"""  # noqa: S608 - as above
 
 
 def _records(d: Dialect) -> str:
@@ -252,18 +286,18 @@ def _records(d: Dialect) -> str:
         FROM context c
         JOIN text extra ON extra.id = c.extra
         JOIN syscall s ON s.context = c.id
-        LEFT JOIN record_type type ON type.type = {_SYSCALL}
+        LEFT JOIN record_type type ON type.type = {SYSCALL}
         UNION ALL
         SELECT p.event, p.seq, type.name, {d.json_add.format("extra.value", "item", "p.item")}
         FROM file f
         JOIN text extra ON extra.id = f.extra
         JOIN path p ON p.file = f.id
-        LEFT JOIN record_type type ON type.type = {_PATH}
+        LEFT JOIN record_type type ON type.type = {PATH}
         UNION ALL
         SELECT s.event, s.seq, type.name, {d.json_pair.format("saddr", "a.saddr")}
         FROM sockaddr s
         JOIN address a ON a.id = s.address
-        LEFT JOIN record_type type ON type.type = {_SOCKADDR}"""  # noqa: S608 - as above
+        LEFT JOIN record_type type ON type.type = {SOCKADDR}"""  # noqa: S608 - as above
 
 
 def _partials(_: Dialect) -> str:
@@ -276,9 +310,9 @@ def _partials(_: Dialect) -> str:
 
 
 def _coverage(d: Dialect) -> str:
-    """Judgements of the running service (`auditsvc.coverage.watch`), from its own records."""
+    """The coverage of processes (`auditsvc.coverage.watch`), from the service's own records."""
     # A planner may look at other texts first, which are no JSON.
-    ours = f"CASE WHEN e.type = {_DAEMON_CONFIG} THEN said.value END"
+    ours = f"CASE WHEN e.type = {DAEMON_CONFIG} THEN said.value END"
 
     def said(name: str) -> str:
         return d.json_get.format(f"({ours})", name)
@@ -294,7 +328,8 @@ def _coverage(d: Dialect) -> str:
         FROM event e
         JOIN text said ON said.id = e.fields
         {joins}
-        WHERE e.type = {_DAEMON_CONFIG} AND {said("op")} = 'coverage'"""  # noqa: S608 - as above
+        WHERE e.type = {DAEMON_CONFIG} AND {said("op")} = 'coverage'
+            AND {_is_own(d, ours)}"""  # noqa: S608 - as above
 
 
 def _ledger(_: Dialect) -> str:
@@ -316,12 +351,13 @@ _VIEWS: Final = {
     "partials": _partials,
     "coverage": _coverage,
     "ledger": _ledger,
+    "origins": _origins,
 }
 NAMES: Final = tuple(_VIEWS)
 
 
 def statements(dialect: str) -> list[str]:
-    """Give the statements that make every view anew, in order; `dialect` is SQLAlchemy's name."""
+    """Give the statements that make all views again, in order; `dialect` is SQLAlchemy's name."""
     d = DIALECTS[dialect]
     made = []
     for name, body in _VIEWS.items():

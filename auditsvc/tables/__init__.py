@@ -1,5 +1,5 @@
-"""Name tables for machines where the `audit` module is not at hand.
+"""Name tables for machines without the `audit` module.
 
 `syscalls`, `record_types` and `errnos` are written by tools/generate-tables;
-`newer` is kept by hand. Only `auditsvc.names` reads them.
+`newer` is kept by hand. Only `auditsvc.tables.names` reads them.
 """

@@ -1,15 +1,15 @@
-"""Facts that the installed `audit` module may be too old to know. Kept by hand.
+"""Names that an older `audit` module may not have. Maintained by hand.
 
 Sources: include/uapi/linux/audit.h (architectures, record types), the kernel's
 scripts/syscall.tbl and include/uapi/asm-generic/unistd.h (calls that have one
 number on every machine), arch/*/kernel/syscalls/*.tbl (the others),
 include/uapi/asm-generic/errno.h, include/uapi/linux/io_uring.h (operations).
-They stand as of Linux 6.18, with the calls and operations that 6.19 and 7.0 brought
-(listns, rseq_slice_yield; NOP128, URING_CMD128). What a mailing list proposes is not
-taken: its numbers change until it is merged.
+They are those of Linux 6.18, with the calls and operations that 6.19 and 7.0 added
+(listns, rseq_slice_yield; NOP128, URING_CMD128). Proposals on mailing lists are not
+included: their numbers can change until they are merged.
 
-`auditsvc.names` adds a fact from here only where the module, or the tables made
-from it, say nothing.
+`auditsvc.tables.names` uses a name from here only if the module, or the tables made from
+it, have none.
 """
 
 from typing import Final

@@ -1,1 +1,1 @@
-"""The tables of the page, one a module."""
+"""The tables of the page, one in each module."""

@@ -1,11 +1,11 @@
-"""What the audit path costs a task that makes cheap calls, and what each rule adds.
+"""The cost of the audit path for a task that makes cheap calls, and of each rule.
 
-Processes make the same calls by turns: some were forked while a rule `never,task` stood
-for their login uid and have no audit context, one has it. A ratio is made of two
-measurements that follow each other, and the median of all ratios is shown: what else the
-machine does falls on both.
+Processes make the same calls in turn: some were forked while a rule `never,task` was loaded
+for their login uid and have no audit context, one has it. A ratio is made of two consecutive
+measurements, and the median of all ratios is shown, so that other load on the machine affects
+both in the same way.
 
-The rules that stand meanwhile are the table's own; those that were there come back.
+During the measurement only its own rules are loaded; the earlier ones are restored.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 CALLS: Final = ("getppid", "open")
 _NOBODY: Final = 3_000_000_000
-"""From here on, login uids that no process has."""
+"""The first of the login uids that no process has."""
 
 PLAIN = "no audit context"
 OFF = "context, audit switched off"
@@ -62,7 +62,7 @@ KINDS: Final = {
     " -F auid={nobody}",
     "other program": "-a always,exit -S all -F exe={folder}/f{n}",
 }
-"""Rules that do not match what is measured, told apart by `{n}` or `{nobody}`."""
+"""Rules that do not match the measured calls; `{n}` or `{nobody}` makes each different."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +70,12 @@ class Amount:
     """How often calls are made."""
 
     turns: dict[str, int]
-    """In a chunk, without a context: below a millisecond, so that most see nothing else run."""
+    """In a chunk, without a context: less than a millisecond, so that most are not interrupted."""
     chunks: int
     ratios: int
     """How many are made, one after the other."""
     mean: bool = False
-    """Of all chunks, not the median one: where the kernel makes an audited task wait."""
+    """The mean of all chunks, not the median: for cases where an audited task has to wait."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +112,7 @@ def _many(kind: str, count: int) -> str:
 
 
 def _shorter(turns: int, plain: Spent, busy: Spent) -> int:
-    """So many turns that a chunk takes no longer than it does without a context."""
+    """Give the turns for which a chunk takes no longer than without a context."""
     return max(2, min(turns, round(turns * plain.median / busy.median)))
 
 
@@ -136,7 +136,7 @@ class Cost:
         self._plain: dict[str, list[float]] = defaultdict(list)
         """Nanoseconds of a turn without a context, by the call."""
         self._few = size.counts[-2]
-        """Rules among which a rule's place is tried."""
+        """Rules among which the position of a rule is measured."""
         self._places = [
             f"`{action}`, {place}"
             for action in ("never", "always")
@@ -144,7 +144,7 @@ class Cost:
         ]
 
     def run(self, say: Callable[[str], None]) -> None:
-        """Measure everything; RefusedError where the kernel does not let us."""
+        """Measure everything; RefusedError if the kernel refuses audit."""
         for turn in range(self._size.rounds):
             say(f"round {turn + 1} of {self._size.rounds}")
             for part in (self._unruled, *map(self._growing, KINDS), self._order, self._traced):
@@ -183,7 +183,7 @@ class Cost:
         self._compare(NO_RULE, kernel.plain, kernel.busy, self._size.cheap)
 
     def _growing(self, kind: str) -> Callable[[Held], None]:
-        """More and more rules of one kind."""
+        """Measure an increasing number of rules of one kind."""
 
         def part(kernel: Held) -> None:
             most = self._size.counts[-1]
@@ -208,7 +208,7 @@ class Cost:
         return part
 
     def _order(self, kernel: Held) -> None:
-        """A rule that matches, before and behind others that do not."""
+        """Measure a rule that matches, before and after others that do not."""
         others = [KINDS[OTHER_USER].format(nobody=_NOBODY + n) for n in range(self._few)]
         with loaded(kernel.control, others):
             for what in self._places:
@@ -226,7 +226,7 @@ class Cost:
             self._compare(STRACE, kernel.plain, kernel.traced, self._size.traced)
 
     def _logged(self, kernel: Held) -> None:
-        """Logged, stored, and traced as well; then the rows are counted, which must be right."""
+        """Measure calls that are logged, stored, and traced; then check the number of rows."""
         with null_reader(kernel.folder, kernel.auid, kernel.control) as reader:
             self._read(NULL, kernel, reader)
         lost, made = kernel.control.status().lost, kernel.busy.made["getppid"]
@@ -244,7 +244,7 @@ class Cost:
                 f" WHERE syscall = 'getppid' AND auid = {kernel.auid} GROUP BY pid"
             )
         lost = kernel.control.status().lost - lost
-        # The rule is for all of them: who has no context must not be seen.
+        # The rule is for all of them: those without a context must not be logged.
         found = {row["pid"]: row["calls"] for row in rows}
         right = {kernel.busy.pid: kernel.busy.made["getppid"] - made}
         if lost or found != right:
@@ -310,7 +310,7 @@ class Cost:
         return table
 
     def _more(self, kind: str, call: str) -> str:
-        """What one more rule adds to a call, in nanoseconds."""
+        """Give the cost that one more rule adds to a call, in nanoseconds."""
         few, most = self._size.counts[0], self._size.counts[-1]
         grown = self._ratio(_many(kind, most), call) - self._ratio(_many(kind, few), call)
         return f"{grown / (most - few) * self._nanoseconds(call):.1f} ns"
@@ -343,7 +343,7 @@ class Cost:
 
 
 def measure(*, quick: bool, folder: Path) -> Cost | None:
-    """Measure; None, with the reason on stderr, where the kernel refuses audit."""
+    """Measure; None, with the reason on stderr, if the kernel refuses audit."""
     cost = Cost(QUICK if quick else FULL, folder)
     try:
         cost.run(lambda what: print(f"cost: {what}", file=sys.stderr, flush=True))

@@ -1,7 +1,7 @@
-"""A log file: how fast it is read, what it becomes on disk, and how much memory that takes.
+"""A log file: how fast it is read, its size in the store, and the memory needed.
 
-Each program reads the same made log from the page cache. The time that it needs for a log
-of one event (start-up, the making of a store) is taken off, for all of them alike.
+Each program reads the same generated log from the page cache. The time that it needs for a
+log of one event (start-up, making a store) is subtracted, for all of them.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import logs
 import psycopg
+from fixtures import long_logs
 from fixtures.postgres_server import running as postgres
 from live.service import AUDITSVC
 from measure import Used, median_run, run
@@ -32,14 +32,14 @@ from tables.decode import speed
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from fixtures.long_logs import Log
     from fixtures.postgres_server import Server
-    from logs import Log
 
 _CHUNK = 1 << 20
 _SLOW = ("ausearch --raw",)
-"""They take the square of a log's length: they get a short one."""
+"""Programs whose time grows with the square of a log's length: they get a short one."""
 _LIMITS = {"SQLite's copy, no index": False, "SQLite's copy, with the indexes": True}
-"""What SQLite alone copies, and whether into a table with its indexes."""
+"""Copies by SQLite alone: with or without the table's indexes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +83,11 @@ class Files:
         """Measure everything."""
         with postgres(shared_buffers="128MB", max_wal_size="4GB") as server:
             for name in ("plain", "mixed"):
-                log = logs.make(name, self._size.records, self._folder / f"{name}.log")
-                short = logs.make(name, self._size.slow_records, self._folder / f"{name}-short.log")
-                one = logs.make(name, 1, self._folder / "one.log")
+                log = long_logs.make(name, self._size.records, self._folder / f"{name}.log")
+                short = long_logs.make(
+                    name, self._size.slow_records, self._folder / f"{name}-short.log"
+                )
+                one = long_logs.make(name, 1, self._folder / "one.log")
                 self.logs[name] = log
                 for reader in DECODERS:
                     say(f"{name}: decode, {reader}")
@@ -180,7 +182,7 @@ class Files:
         return run(AUDITSVC, "ingest", log.path, "--store", url, environment=settings)
 
     def _insert(self, log: Log, *, indexed: bool) -> float:
-        """Copy the log's own call rows from memory by SQLite alone, as fast as that goes."""
+        """Copy the rows of the log's calls from memory by SQLite alone, as fast as possible."""
         decoder = make_decoder("native", secret=b"benchmark", host="host")
         with calls_alone(self._folder / "plain.db", indexed=indexed) as connection:
             rows, spent = 0, 0.0
@@ -188,8 +190,8 @@ class Files:
                 while data := stream.read(12 * _CHUNK):
                     decoder.feed(data, 0.0)
                     batch = decoder.take()
-                    assert batch.whole
-                    connection.deserialize(batch.whole.image(), name="made")
+                    assert batch.packed
+                    connection.deserialize(batch.packed.image(), name="made")
                     begin = time.perf_counter()
                     connection.execute("BEGIN")
                     copied = "INSERT OR FAIL INTO main.syscall SELECT * FROM made.syscall"

@@ -1,7 +1,7 @@
-"""Growth: the same log ten and fifty times as long takes as much longer and no more memory.
+"""Growth: a log ten and fifty times as long needs ten and fifty times the time, and no more memory.
 
-The log comes through a pipe as it is made, into `auditsvc run --source stdin`: spool,
-decoder and SQLite, with the rows and the memory looked at when it has ended.
+The log is generated into a pipe to `auditsvc run --source stdin`: spool, decoder and SQLite;
+rows and memory are checked at the end.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Into a real journald: the forwarder, store, reading back and all, against a loop in C.
+"""Into a real journald: the whole forwarder, with store and reading back, against a loop in C.
 
-Both send equal entries to a fresh journald each time, and both are timed until the last
-one can be read. The C loop (journal_send.c) has everything laid out in memory before it
-begins, so it shows what journald itself takes.
+Both send equal entries to a new journald each time, and both are timed until the last entry
+can be read. The C loop (journal_send.c) has all entries in memory before it begins, so it
+shows the time of journald itself.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from measure import cpu_seconds, run
 from peers import built
 from report import Table, count, ratio
 
-from auditsvc.journal.fields import entry
+from auditsvc.forward.fields import entry
 from auditsvc.store import open_store
-from auditsvc.store.feed import Feed
-from auditsvc.store.selection import Selection
+from auditsvc.store.read.feed import Feed
+from auditsvc.store.read.selection import Selection
 
 EVERY: Final = Selection(keyed=False, exclude_keys=(), types=("*",))
 _DRIVER: Final = Path(__file__).parents[1] / "journal_driver.py"

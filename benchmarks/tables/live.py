@@ -1,8 +1,8 @@
-"""Live: what an audited program pays under each reader, and what the reader itself takes.
+"""Live: the cost for an audited program with each reader, and the resources of the reader.
 
-Every round starts each reader anew, runs the same programs under it, and ends it; the
-readers take turns, so that what else the machine does falls on all of them. A ratio is
-made within one round, and the median of the rounds is shown.
+Every round starts each reader, runs the same programs, and stops it; the readers take turns,
+so that other load on the machine affects all of them. A ratio is made within one round, and
+the median of the rounds is shown.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fixtures.audit import RefusedError, alone
+from fixtures.audit import RefusedError, exclusive_audit, restored
 from fixtures.postgres_server import running as postgres
 from live.programs import Programs, fresh_auid
 from peers import built
@@ -143,7 +143,8 @@ class Live:
         result = Result({}, {}, {}, 0, 0)
         with (
             tempfile.TemporaryDirectory(dir=self._folder) as folder,
-            alone() as control,
+            exclusive_audit() as control,
+            restored(control),
             start(Path(folder), auid, control) as reader,
         ):
             lost = control.status().lost
@@ -160,12 +161,13 @@ class Live:
         return result
 
     def _lone(self, start: Start) -> list[float]:
-        """Look for rows every 2 ms while a program makes a call now and then."""
+        """Query rows every 2 ms while a program makes a call from time to time."""
         auid = fresh_auid()
         command = [self._programs["as_auid"], str(auid), built("calls"), "lone"]
         with (
             tempfile.TemporaryDirectory(dir=self._folder) as folder,
-            alone() as control,
+            exclusive_audit() as control,
+            restored(control),
             start(Path(folder), auid, control) as reader,
         ):
             assert reader.service

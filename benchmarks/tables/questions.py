@@ -1,4 +1,4 @@
-"""Questions: how long the usual ones take in a loaded store, from `query` to the last row."""
+"""Queries: the time of common ones in a loaded store, from `query` to the last row."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from measure import run
 from report import Table, seconds
 
 from auditsvc.decode import ids
-from auditsvc.query import run_query
+from auditsvc.store.read.sql import run_query
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,7 +34,7 @@ QUESTIONS: Final = {
 
 
 def table(*, quick: bool, folder: Path) -> Table:
-    """Load a mixed log into both stores and ask."""
+    """Load a mixed log into both stores and run the queries."""
     log = logs.make("mixed", 300_000 if quick else 5_000_000, folder / "questions.log")
     made = Table(
         "Questions",

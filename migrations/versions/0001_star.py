@@ -1,4 +1,4 @@
-"""The star: facts, dimensions, names, and what the store knows of itself.
+"""The star schema: facts, dimensions, names, and the store's own tables.
 
 `auditsvc.store.schema` explains the columns.
 """
@@ -14,7 +14,7 @@ branch_labels = None
 depends_on = None
 
 _BIG = sa.BigInteger()
-# INTEGER as the one primary key is SQLite's rowid.
+# INTEGER as the only primary key is SQLite's rowid.
 _ROWID = _BIG.with_variant(sa.Integer(), "sqlite")
 
 _CONTEXT = (

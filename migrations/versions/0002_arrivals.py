@@ -1,4 +1,4 @@
-"""What arrived in which order, for those who read the store as it grows.
+"""The order of arrival of events, for readers of a growing store.
 
 `auditsvc.store.schema` explains the columns.
 """
@@ -17,7 +17,7 @@ _BIG = sa.BigInteger()
 
 
 def upgrade() -> None:
-    """Make the tables; nobody reads yet, so nothing has arrived."""
+    """Make the tables; there are no readers yet, so they stay empty."""
     op.create_table(
         "consumer",
         sa.Column("name", sa.Text(), primary_key=True),

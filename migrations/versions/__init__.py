@@ -1,1 +1,1 @@
-"""One file a step of the schema."""
+"""The revisions of the schema, one in each file."""

@@ -1,19 +1,16 @@
 //! The fast path of auditsvc, as the Python module `auditsvc._native`.
 //!
-//! `Drain` empties the record socket into spool lines, `Decoder` turns lines into rows, `Made`
-//! hands these over in the forms that databases take whole. The Python package is the
-//! specification: whatever stands here gives what `auditsvc.line` and `auditsvc.decode`
-//! give, and one suite of tests holds it there.
+//! `Drain` reads the record socket and formats spool lines, `Decoder` turns lines into rows, and
+//! `NativeBatch` gives the rows in bulk formats of the databases. The Python package is the
+//! specification: the results are those of `auditsvc.record.line` and `auditsvc.decode`, and one
+//! test suite tests both.
 //!
-//! `unsafe` stands in `sys` alone, around system calls.
+//! `unsafe` is used only in `sys`, for system calls.
 
-mod copy;
+mod collect;
 mod decode;
-mod drain;
-mod image;
-mod line;
-mod made;
-mod python;
+mod decoder_py;
+mod output;
 mod sys;
 
 use pyo3::prelude::*;
@@ -21,9 +18,9 @@ use pyo3::prelude::*;
 #[pymodule]
 mod _native {
     #[pymodule_export]
-    use crate::drain::{Drain, Drained};
+    use crate::collect::{Drain, Drained};
     #[pymodule_export]
-    use crate::made::Made;
+    use crate::decoder_py::Decoder;
     #[pymodule_export]
-    use crate::python::Decoder;
+    use crate::output::NativeBatch;
 }

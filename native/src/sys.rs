@@ -1,7 +1,7 @@
 //! System calls: `poll` and `recvmmsg`, the only unsafe code of the crate.
 //!
-//! Buffers are owned here and lent to the kernel for the length of one call, so no
-//! pointer outlives the call that it was made for.
+//! The buffers are owned here, and the kernel uses them only during one call, so no
+//! pointer is used after its call.
 #![allow(unsafe_code)]
 
 use std::io;
@@ -9,23 +9,23 @@ use std::os::fd::RawFd;
 use std::ptr;
 use std::time::Duration;
 
-/// Datagrams that one call takes at most.
+/// Most datagrams that one call receives.
 pub const BATCH: usize = 512;
 
-/// A datagram's first bytes stand close together, so that a batch of ordinary records stays in
-/// the processor's cache; what is longer goes on in `tails`, which is seldom touched.
+/// The first bytes of all datagrams are close together, so that a batch of ordinary records stays
+/// in the processor's cache; longer datagrams continue in `tails`, which is rarely used.
 const HEAD: usize = 512;
 /// The kernel's longest message has 8970 bytes (MAX_AUDIT_MESSAGE_LENGTH).
 const TAIL: usize = 16 * 1024;
 
-/// What became of waiting.
+/// The result of waiting: which descriptors can be read.
 #[derive(Clone, Copy, Default)]
 pub struct Ready {
     pub first: bool,
     pub second: bool,
 }
 
-/// Waits until a descriptor can be read (a negative one is never ready) or the time is over.
+/// Waits until a descriptor can be read (a negative one is never ready) or until the timeout.
 pub fn wait(first: RawFd, second: RawFd, timeout: Duration) -> io::Result<Ready> {
     let mut polled =
         [first, second].map(|fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 });
@@ -33,7 +33,7 @@ pub fn wait(first: RawFd, second: RawFd, timeout: Duration) -> io::Result<Ready>
         tv_sec: timeout.as_secs().min(1 << 31) as libc::time_t,
         tv_nsec: timeout.subsec_nanos().into(),
     };
-    // SAFETY: `polled` and `time` live through the call and the length is theirs.
+    // SAFETY: `polled` and `time` live until the call returns, and the length is that of `polled`.
     let count = unsafe { libc::ppoll(polled.as_mut_ptr(), 2, &time, ptr::null()) };
     if count < 0 {
         let error = io::Error::last_os_error();
@@ -46,14 +46,14 @@ pub fn wait(first: RawFd, second: RawFd, timeout: Duration) -> io::Result<Ready>
     Ok(Ready { first: polled[0].revents != 0, second: polled[1].revents != 0 })
 }
 
-/// A datagram as it came.
+/// A received datagram.
 pub struct Datagram<'a> {
     pub head: &'a [u8],
-    /// Empty unless the datagram is longer than the head has room for.
+    /// Empty unless the datagram is longer than the head.
     pub tail: &'a [u8],
-    /// The sender's port where the socket is a netlink socket: 0 is the kernel.
+    /// The sender's port, of a netlink socket: 0 is the kernel.
     pub port: u32,
-    /// It was longer than both together.
+    /// It was longer than both parts together.
     pub cut: bool,
 }
 
@@ -76,7 +76,7 @@ impl Receiver {
         Receiver { heads: vec![0; BATCH * HEAD], tails: vec![0; BATCH * TAIL], slots: Vec::new() }
     }
 
-    /// Takes what is there, without waiting; gives the number of datagrams.
+    /// Receives the datagrams that have arrived, without waiting; gives their number.
     pub fn receive(&mut self, fd: RawFd) -> io::Result<usize> {
         self.slots.clear();
         // SAFETY: all zeros is a valid value of these plain C structures.
@@ -95,8 +95,8 @@ impl Receiver {
             header.msg_hdr.msg_iov = part.as_mut_ptr();
             header.msg_hdr.msg_iovlen = 2;
         }
-        // SAFETY: every pointer in `headers` leads into a local array or into buffers that `self`
-        // owns, of the lengths given, all of which live through the call.
+        // SAFETY: every pointer in `headers` points into a local array or into buffers that `self`
+        // owns, with the given lengths; all of them live until the call returns.
         let count = unsafe {
             libc::recvmmsg(
                 fd,

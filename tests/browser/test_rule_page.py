@@ -7,9 +7,10 @@ from dataclasses import replace
 import pytest
 from fixtures.browser import browser
 
-from auditsvc.rule_page import page
-from auditsvc.rule_report import Kernel, Report, Seen, Share, Source, joined, judge
-from auditsvc.rule_sets import absent, controls, find
+from auditsvc.compliance.judge import joined, judge
+from auditsvc.compliance.model import KernelState, Report, Seen, Share, Source
+from auditsvc.compliance.page import page
+from auditsvc.ruleset.controls import controls, find, missing_folder
 
 LONG = "x" * 300
 OWN = f"""\
@@ -25,8 +26,8 @@ def write(path):
     for name in ("stig-rhel9", "pci-dss-4.0"):
         found += controls(find(name).read_text(), str(find(name)))
     found = joined(found)
-    kernel = Kernel(tuple(rule for each in found[::2] for rule in each.rules), {"enabled": 0})
-    told = [judge(each, kernel, absent) for each in found]
+    kernel = KernelState(tuple(rule for each in found[::2] for rule in each.rules), {"enabled": 0})
+    told = [judge(each, kernel, missing_folder) for each in found]
     report = Report(
         made=1_750_000_000,
         host=LONG,

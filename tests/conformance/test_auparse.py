@@ -14,7 +14,7 @@ pytest.importorskip("auparse", reason="the package python3-audit is not installe
 
 from fixtures.auparse_judge import DIFFERENCES, judge
 
-from auditsvc.line import parse_line
+from auditsvc.record.line import parse_line
 
 DATA = Path(__file__).parent.parent / "data"
 LOGS = [DATA / "mixed.log", *sorted(DATA.glob("records/*.log"))]

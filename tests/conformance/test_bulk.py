@@ -28,7 +28,7 @@ def judge(batch):
     """Have SQLite open the image, check it and give back every row."""
     made = {**batch.dimensions, **batch.facts}
     with sqlite3.connect(":memory:") as connection:
-        connection.deserialize(batch.whole.image())
+        connection.deserialize(batch.packed.image())
         assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
         found = [name for (name,) in connection.execute("SELECT name FROM sqlite_schema")]
         assert sorted(found) == sorted(set(made) - {"record_type"})
@@ -95,7 +95,7 @@ def test_one_image_after_another():
         connection.execute("ATTACH ':memory:' AS made")
         for events in (1, 500, 3, 2000):
             batch = batch_of("".join(opening(n) for n in range(events)).encode())
-            connection.deserialize(batch.whole.image(), name="made")
+            connection.deserialize(batch.packed.image(), name="made")
             for table in ("syscall", "path", "context"):
                 rows = connection.execute(f"SELECT * FROM made.{table}").fetchall()
                 assert rows == (batch.facts.get(table) or batch.dimensions[table])
@@ -135,7 +135,7 @@ def test_facts_are_not_made_one_by_one(url, monkeypatch):
     """A store takes them whole; what it asks beside needs no rows."""
     asked = []
     monkeypatch.setattr(
-        "auditsvc.decode.made._Facts.__getitem__", lambda _, table: asked.append(table)
+        "auditsvc.decode.native_batch._Facts.__getitem__", lambda _, table: asked.append(table)
     )
     load(url, opening(1) + record("USER_LOGIN", 2, "pid=1 uid=0 msg='op=x'"))
     assert asked == []

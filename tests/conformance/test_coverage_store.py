@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import re
 import time
+from functools import partial
 
 import pytest
-from fixtures.logs import SECOND, call, load, rows
+from fixtures import logs
+from fixtures.logs import SECOND, call, rows
 from sqlalchemy import create_engine
 
-from auditsvc.coverage import evidence
-from auditsvc.daemon import DaemonRecords
-from auditsvc.kernel.tasks import Process, Thread
+from auditsvc.coverage import proofs
+from auditsvc.host.processes import Process, Thread
+from auditsvc.record.daemon import DaemonRecords
+from auditsvc.store.read import questions
 
 TICKS = 100
+load = partial(logs.load, kind="spool")
 EPOCH = SECOND - 1000.0
 
 
@@ -36,32 +40,42 @@ def process(pid, began):
 def test_only_rows_since_its_start_prove_a_process(url, began, is_proven):
     """The rows of an earlier owner of the pid are not its own."""
     load(url, call(1, pid=50, ms=200))
-    found = evidence.proven(url, "box", [process(50, began), process(51, 10)], EPOCH)
+    found = proofs.proven(url, "box", [process(50, began), process(51, 10)], EPOCH)
     assert found == ({50} if is_proven else set())
+
+
+@pytest.mark.parametrize("kind", ["file", "followed", "journal"])
+def test_rows_of_another_log_prove_nothing(url, kind):
+    """Whoever can write a log that is ingested cannot have a process called covered."""
+    logs.load(url, call(1, pid=50, ms=200), kind=kind)
+    assert proofs.proven(url, "box", [process(50, 10)], EPOCH) == set()
+    assert questions.newest_call(url, "box") == 0
 
 
 def test_rows_of_another_host_prove_nothing(url):
     """Pids are numbers of one host."""
     load(url, call(1, pid=50))
-    assert evidence.proven(url, "elsewhere", [process(50, 10)], EPOCH) == set()
-    assert evidence.newest_call(url, "elsewhere") == 0
-    assert evidence.newest_call(url, "box") == SECOND
+    assert proofs.proven(url, "elsewhere", [process(50, 10)], EPOCH) == set()
+    assert questions.newest_call(url, "elsewhere") == 0
+    assert questions.newest_call(url, "box") == SECOND
 
 
 def test_many_processes_are_one_question(url):
     """Hundreds of pids, each with calls in several contexts."""
     load(url, "".join(call(n, pid=n % 400, comm=f'"p{n}"') for n in range(1, 2000)))
     asked = [process(pid, 10) for pid in range(200, 600)]
-    assert evidence.proven(url, "box", asked, EPOCH) == set(range(200, 400))
+    assert proofs.proven(url, "box", asked, EPOCH) == set(range(200, 400))
 
 
 def test_the_question_reads_no_table_of_calls(url, monkeypatch):
     """Calls are searched by the index on their context."""
     load(url, "".join(call(n, pid=n % 40, comm=f'"p{n}"') for n in range(1, 2000)))
     asked = []
-    real = evidence.run_query
-    monkeypatch.setattr(evidence, "run_query", lambda url, sql: asked.append(sql) or real(url, sql))
-    evidence.proven(url, "box", [process(pid, 10) for pid in range(30)], EPOCH)
+    real = questions.run_query
+    monkeypatch.setattr(
+        questions, "run_query", lambda url, sql: asked.append(sql) or real(url, sql)
+    )
+    proofs.proven(url, "box", [process(pid, 10) for pid in range(30)], EPOCH)
     engine = create_engine(url.replace("postgresql:", "postgresql+psycopg:"))
     sqlite = engine.dialect.name == "sqlite"
     with engine.connect() as connection:

@@ -100,3 +100,15 @@ def test_every_room_has_a_row():
     rooms = {path.name for path in (ROOT / "auditsvc").glob("[a-z]*.py")}
     rooms |= {f"{path.parent.name}/" for path in (ROOT / "auditsvc").glob("*/__init__.py")}
     assert not {room for room in rooms if f"`{room}" not in rows}
+
+
+def test_peers_are_unpacked_and_not_installed():
+    """What sets a machine up installs no auditd, and unpacks the peers into a folder."""
+    lines = [
+        line
+        for name in ("system-packages", "unpack-peers")
+        for line in (ROOT / "tools" / name).read_text().splitlines()
+        if not line.startswith("#")
+    ]
+    assert any("dpkg-deb -x" in line for line in lines)
+    assert not [line for line in lines if "auditd" in line or "systemctl" in line]

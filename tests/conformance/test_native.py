@@ -8,11 +8,14 @@ from pathlib import Path
 
 import pytest
 from fixtures import forms
-from hypothesis import HealthCheck, given, settings
+from fixtures.logs import call, path, proctitle
+from fixtures.long_logs import blocks
+from fixtures.repeats import examples
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from auditsvc.decode import DECODERS, make_decoder
-from auditsvc.decode.interface import Batch
+from auditsvc.decode.batch import Batch
 from auditsvc.errors import StoreError
 
 pytestmark = pytest.mark.skipif("native" not in DECODERS, reason="the native core was not built")
@@ -170,7 +173,7 @@ def drive(rng, log):
     pair.do("pending")
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=300)
+@examples(100, suppress_health_check=[HealthCheck.too_slow])
 @given(st.integers(0, 1 << 64))
 def test_any_log_gives_equal_rows(seed):
     """Mutated and interleaved real records, cut anywhere: one result, and never a panic."""
@@ -178,7 +181,7 @@ def test_any_log_gives_equal_rows(seed):
     drive(rng, make_log(rng))
 
 
-@settings(deadline=None, max_examples=300)
+@examples(100)
 @given(st.lists(st.one_of(st.sampled_from(LINES + PIECES), st.binary(max_size=30)), max_size=12))
 def test_any_bytes_give_equal_rows(pieces):
     """Bytes that only here and there look like records."""
@@ -193,18 +196,28 @@ def test_real_logs_give_equal_rows():
     assert pair.do("take").facts
 
 
+@pytest.mark.parametrize("kind", ["plain", "mixed"])
+@pytest.mark.parametrize("records", [50_000, pytest.param(2_000_000, marks=pytest.mark.long)])
+def test_the_log_of_a_busy_host_gives_equal_rows(kind, records):
+    """What the benchmarks measure with: events of two processors by turns, new processes."""
+    pair = Pair()
+    for data, _ in blocks(kind, records):
+        pair.do("feed", data, 0.0)
+        assert pair.do("take").facts
+    pair.do("finish")
+    assert not pair.do("take").raw
+
+
 def test_caches_are_emptied_at_the_same_place():
     """More contexts, files and texts than the caches hold: rows come again where they do there."""
     pair = Pair()
     lines = []
     for n in range(40_000):
-        stamp = f"audit(1700000000.000:{n})"
         pid = n * 7919 % 20_000
-        lines.append(
-            f"type=SYSCALL msg={stamp}: arch=c000003e syscall=1 success=yes exit=0 a0=0 a1=0 a2=0"
-            f' a3=0 items=1 ppid=1 pid={pid} auid=0 comm="c{pid % 9000}" exe="/bin/{pid}"\n'
-            f'type=PATH msg={stamp}: item=0 name="/tmp/{pid}" inode={pid} nametype=NORMAL\n'
-            f"type=PROCTITLE msg={stamp}: proctitle={n % 17000:08X}\n"
+        lines += (
+            call(n, nr=1, pid=pid, comm=f'"c{pid % 9000}"', exe=f'"/bin/{pid}"'),
+            path(n, f"/tmp/{pid}", inode=pid),
+            proctitle(n, f"{n % 17000:08X}"),
         )
     log = "".join(lines).encode()
     for start in range(0, len(log), 1 << 20):

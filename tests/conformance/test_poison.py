@@ -17,11 +17,11 @@ from hypothesis import strategies as st
 
 from auditsvc.config import load_settings
 from auditsvc.decode import DECODERS
-from auditsvc.decode.interface import Batch
+from auditsvc.decode.batch import Batch
 from auditsvc.errors import RefusedError, StoreError
-from auditsvc.ingest import Ingest
+from auditsvc.ingest.ingest import Ingest
 from auditsvc.store import Checkpoint, open_store, views
-from auditsvc.store.writer import Writer
+from auditsvc.store.write.writer import Writer
 
 
 @pytest.fixture(autouse=True, params=list(DECODERS))

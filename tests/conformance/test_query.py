@@ -1,4 +1,4 @@
-"""`auditsvc.query`: one statement, nothing but reading, every format."""
+"""`auditsvc.store.read.sql`: one statement, nothing but reading, every format."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ import pytest
 from fixtures.logs import load, opening, rows
 
 from auditsvc.errors import QueryError, StoreError
-from auditsvc.query import Format, Result, run_query, write_rows
+from auditsvc.render.rows import Format, write_rows
+from auditsvc.store.read.result import Result
+from auditsvc.store.read.sql import run_query
 
 
 @pytest.fixture(scope="module")
@@ -151,7 +153,7 @@ def test_a_table_writes_no_control_bytes():
     write_rows(Result(("comm", evil), [(evil, b"\x00\xff")]), Format.TABLE, out)
     assert "\x1b" not in out.getvalue()
     assert "\x9b" not in out.getvalue()
-    assert r"\x1b[2Jgone\x9b31m\x202e[bold]" in out.getvalue()
+    assert r"\x1b[2Jgone\x9b31m\u202e[bold]" in out.getvalue()
     assert "00ff" in out.getvalue()
 
 
@@ -159,13 +161,14 @@ def test_a_table_writes_no_control_bytes():
 def test_a_closed_pipe_is_no_error(tmp_path, form):
     """`| head` ends the query quietly."""
     program = (
-        "import sys\nfrom auditsvc.query import *\n"
+        "import sys\nfrom auditsvc.render.rows import Format, write_rows\n"
+        "from auditsvc.store.read.result import Result\n"
         f"write_rows(Result(('x',), (('y' * 100,) for _ in range(200000))), Format({form.value!r}),"
         " sys.stdout)\n"
     )
     read, write = os.pipe()
     child = subprocess.Popen(
-        [sys.executable, "-c", program], stdout=write, stderr=subprocess.PIPE, cwd=tmp_path
+        [sys.executable, "-P", "-c", program], stdout=write, stderr=subprocess.PIPE, cwd=tmp_path
     )
     os.close(write)
     os.read(read, 10)

@@ -14,7 +14,7 @@ from fixtures import commands
 from fixtures.commands import AUDITSVC
 from fixtures.logs import call, load
 
-from auditsvc import rule_sets
+from auditsvc.ruleset import controls
 
 RULES = """\
 #: FRAME 1 | Parents asked for
@@ -140,4 +140,4 @@ def test_wrong_rules(run, rule_file):
 def test_every_set_is_in_the_readme():
     """The sets that the README names are those that there are."""
     readme = (Path(__file__).parents[2] / "README.md").read_text()
-    assert [name for name in rule_sets.names() if f"`{name}`" not in readme] == []
+    assert [name for name in controls.names() if f"`{name}`" not in readme] == []

@@ -8,10 +8,10 @@ import re
 import pytest
 from fixtures.logs import SECOND, call, load, path, record, rows
 
+from auditsvc.compliance.counts import Wanted, count
+from auditsvc.compliance.model import Seen
 from auditsvc.errors import StoreError
 from auditsvc.rule import parse
-from auditsvc.rule_counts import Wanted, count
-from auditsvc.rule_report import Seen
 
 pytestmark = pytest.mark.skipif(platform.machine() != "x86_64", reason="the rules are x86_64's")
 

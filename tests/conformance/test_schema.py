@@ -15,7 +15,14 @@ from sqlalchemy import create_engine, inspect, text
 from auditsvc.decode.ids import SERIAL_BITS
 from auditsvc.store import migrate, open_store, views
 from auditsvc.store.migrate import revisions
-from auditsvc.store.schema import metadata
+from auditsvc.store.read.texts import Texts
+from auditsvc.store.schema import HEAD, metadata
+
+# The column that SQLite computes for its index is none that is written.
+COMPARED = {
+    "compare_type": True,
+    "include_object": lambda _, name, *__: name not in ("head", "text_head", "text_value"),
+}
 
 
 @pytest.fixture
@@ -28,7 +35,7 @@ def store(new_url):
 def test_migrations_give_the_schema(store):
     """Alembic finds no difference between the migrated database and the metadata."""
     with store.engine.connect() as connection:
-        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        context = MigrationContext.configure(connection, opts=COMPARED)
         assert compare_metadata(context, metadata) == []
 
 
@@ -99,6 +106,7 @@ def test_views_have_the_promised_columns(store):
         "partials": "event_id reason",
         "coverage": "event_id host time pid began comm exe state reason threads covered",
         "ledger": "kind source cause count unit",
+        "origins": "event_id kind source",
     }
     assert set(promised) == set(views.NAMES)
     found = inspect(store.engine)
@@ -132,6 +140,8 @@ QUESTIONS = {
     ),
     "SELECT * FROM partials": "syscall_partial",
 }
+TEXTS = {"sqlite": "text_head", "postgresql": "text_value"}
+"""Index that finds a text."""
 
 
 @pytest.fixture
@@ -177,6 +187,40 @@ def test_planners_use_the_indexes(filled):
         plan = "\n".join(str(line[-1]) for line in lines)
         assert re.search(index, plan), f"{sql}\n{plan}"
         assert not scan.search(plan), f"{sql}\n{plan}"
+
+
+@pytest.mark.parametrize("length", [5, HEAD - 1, HEAD, HEAD + 1, 3000])
+def test_a_text_is_found_by_an_index_whatever_its_length(filled, url, length):
+    """A name, a key and what is below a folder are looked up, and found whole."""
+    name = "/" + "\u00e4" * (length - 1)
+    other = name[:-1] + "b"
+    load(
+        url,
+        "".join(
+            opening(9000 + n, name=each.encode().hex().upper(), key=f'"{each[1:5]}k"')
+            .replace('name="', "name=")
+            .replace('" inode', " inode")
+            for n, each in enumerate((name, other, f"{name}/below"))
+        ),
+        "texts",
+    )
+    assert rows(url, f"SELECT name FROM paths WHERE name = '{name}'") == [{"name": name}]
+    texts = Texts(url)
+    asked = {
+        f"SELECT * FROM paths WHERE name = '{name}'": 1,
+        f"SELECT * FROM text t WHERE {texts.is_one('t', [name, other])}": 2,
+        f"SELECT * FROM text t WHERE {texts.is_below('t', name)}": 1,
+    }
+    on_sqlite = filled.dialect.name == "sqlite"
+    for sql, count in asked.items():
+        assert len(rows(url, sql)) == count
+        with filled.connect() as connection:
+            if not on_sqlite:
+                connection.exec_driver_sql("SET enable_seqscan = off")
+            explain = "EXPLAIN QUERY PLAN " if on_sqlite else "EXPLAIN "
+            plan = str(connection.exec_driver_sql(explain + sql).all())
+        if on_sqlite or "starts_with" not in sql:  # no index of PostgreSQL tells that
+            assert TEXTS[filled.dialect.name] in plan
 
 
 def test_unused_lookups_are_dropped(filled, url):

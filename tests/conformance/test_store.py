@@ -21,7 +21,7 @@ from fixtures.logs import (
 )
 
 from auditsvc.decode import DECODERS, ids, make_decoder
-from auditsvc.decode.interface import Batch
+from auditsvc.decode.batch import Batch
 from auditsvc.errors import ClashError, StoreError
 from auditsvc.store import Checkpoint, open_store, schema
 
@@ -268,7 +268,7 @@ def test_a_driver_that_takes_rows_alone(url, monkeypatch):
         for table in (*schema.FACTS, *schema.DIMENSIONS):
             connection.execute(table.delete())
     pipe = Pipe(url, "again")
-    monkeypatch.setattr(pipe.store.database, "takes_whole", False)
+    monkeypatch.setattr(pipe.store.database, "takes_packed", False)
     pipe.load(LOG)
     pipe.close()
     assert everything(url) == wanted

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import pytest
 from fixtures import logs
-from fixtures.logs import SECOND, call, load, opening, record, rows
+from fixtures.logs import SECOND, call, opening, record, rows
 
-from auditsvc.daemon import Actor, DaemonRecords
 from auditsvc.decode import DECODERS, make_decoder
-from auditsvc.guard.deed import Culprit, Deed
-from auditsvc.guard.finding import Finding
-from auditsvc.rule import Condition, parse
+from auditsvc.guard.config_change import ActorInfo, ConfigChange
+from auditsvc.guard.finding import GuardFinding
+from auditsvc.record.daemon import Actor, DaemonRecords
+from auditsvc.rule import Condition, parse, printing
 from auditsvc.rule.fields import EQUAL, KEY
 from auditsvc.store import open_store
 
+load = partial(logs.load, kind="spool")
+
 RULE = parse("-a always,exit -S all -F auid=1000")[0].command.rule
-WHO = Culprit(Actor(4321, 0, 1000, 3), b"auditctl", b"/usr/sbin/auditctl", "call")
-DEED = Deed(f"{SECOND}.123:6", SECOND, "remove_rule")
+WHO = ActorInfo(Actor(4321, 0, 1000, 3), b"auditctl", b"/usr/sbin/auditctl", "call")
+CHANGE = ConfigChange(f"{SECOND}.123:6", SECOND, "remove_rule")
 # Every text is then read, and the view's conditions on it are asked first.
 SCAN_ALL = (
     "DO $$ BEGIN"
@@ -44,7 +47,9 @@ def tamper(url):
 
 def test_a_finding_is_a_row_that_leads_to_its_call(url):
     """Every column, and the event id under which `syscalls` has the call that did it."""
-    finding = Finding("rule_deleted", str(RULE), RULE, restored="yes", who=WHO, deed=DEED)
+    finding = GuardFinding(
+        "rule_deleted", printing.text(RULE), RULE, restored="yes", who=WHO, change=CHANGE
+    )
     load(url, call(6, nr=44) + line(finding))
     assert tamper(url) == [
         {
@@ -69,7 +74,7 @@ def test_a_finding_is_a_row_that_leads_to_its_call(url):
 
 def test_what_is_not_known_is_null(url):
     """A finding of which nothing tells who it was."""
-    load(url, line(Finding("given_up", "the kernel had stopped sending records to us")))
+    load(url, line(GuardFinding("given_up", "the kernel had stopped sending records to us")))
     (row,) = tamper(url)
     assert row == dict.fromkeys(row) | {
         "what": "given_up",
@@ -94,22 +99,27 @@ def test_hostile_texts_stay_in_their_columns(url, monkeypatch, decoder, hostile)
     monkeypatch.setattr(logs, "make_decoder", lambda _, **given: make_decoder(decoder, **given))
     key = Condition(KEY, EQUAL, hostile.decode(errors="surrogateescape"))
     rule = replace(RULE, conditions=(*RULE.conditions, key))
-    who = Culprit(WHO.actor, hostile, hostile, "call")
-    load(url, line(Finding("rule_deleted", str(rule), rule, who=who, deed=DEED)))
+    who = ActorInfo(WHO.actor, hostile, hostile, "call")
+    load(url, line(GuardFinding("rule_deleted", printing.text(rule), rule, who=who, change=CHANGE)))
     (row,) = tamper(url)
     assert row["exe"] == row["comm"]
     shown = hostile.decode(errors="replace").replace("\ufffd", "\\xFF")
     assert row["exe"] == shown
     assert row["detail"].startswith("-a always,exit -S all -F auid=1000 -F key=")
     assert (row["what"], row["restored"], row["pid"], row["ses"]) == ("rule_deleted", "no", 4321, 3)
-    assert row["evidence"] == DEED.stamp
+    assert row["evidence"] == CHANGE.stamp
 
 
 def test_texts_that_are_no_json_are_not_asked(url):
     """Whatever way the planner takes, it reads no other text as a finding's fields."""
     calls = "".join(opening(n, name=f"/f{n}", second=SECOND + n) for n in range(7, 400))
     events = "".join(record("USER_CMD", n, f"pid={n} res=success") for n in range(500, 900))
-    load(url, calls + events + line(Finding("rule_deleted", str(RULE), RULE, who=WHO, deed=DEED)))
+    load(
+        url,
+        calls
+        + events
+        + line(GuardFinding("rule_deleted", printing.text(RULE), RULE, who=WHO, change=CHANGE)),
+    )
     if url.startswith("postgres"):
         with open_store(url) as store, store.engine.begin() as connection:
             connection.exec_driver_sql(SCAN_ALL)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
@@ -9,33 +11,61 @@ from alembic.migration import MigrationContext
 from fixtures.logs import SECOND, call, everything, load, opening, rows
 from sqlalchemy import inspect
 
-from auditsvc.store import arrivals, migrate, open_store
-from auditsvc.store.feed import Feed
+import auditsvc.store
+from auditsvc.store import arrivals, migrate, open_store, origins, views
+from auditsvc.store.read.feed import Feed
+from auditsvc.store.read.selection import Selection
 from auditsvc.store.schema import metadata
-from auditsvc.store.selection import Selection
 
+# The column that SQLite computes for its index is none that is written.
+COMPARED = {
+    "compare_type": True,
+    "include_object": lambda _, name, *__: name not in ("head", "text_head", "text_value"),
+}
 LOG = opening(1) + opening(2, second=SECOND + 1)
 
 
 @pytest.fixture
-def old(new_url, monkeypatch):
+def make_old(new_url, monkeypatch):
+    """Give what makes a store of schema 0001 with an event for each kind of source named."""
+
+    def make(*kinds):
+        _make_old(new_url, monkeypatch, kinds)
+        return new_url
+
+    return make
+
+
+@pytest.fixture
+def old(make_old):
     """Give a store of schema 0001 with two events, as the first program left it."""
+    return make_old("file")
+
+
+def _make_old(new_url, monkeypatch, kinds):
     upgrade = command.upgrade
     with monkeypatch.context() as first:
         first.setattr(command, "upgrade", lambda config, _: upgrade(config, "0001"))
+        first.setattr(auditsvc.store, "refuse_strangers", lambda *_, **__: None)
         first.setattr(arrivals, "note", lambda *_: None)
-        load(new_url, LOG)
-    return new_url
+        first.setattr(origins, "note_foreign", lambda *_: None)
+        first.setattr(origins, "touches", lambda *_: False)
+        without = {name: replace(d, indexed="") for name, d in views.DIALECTS.items()}
+        first.setattr(views, "DIALECTS", without)
+        known = ("syscalls", "paths", "sockaddrs", "events", "records", "partials", "ledger")
+        first.setattr(views, "_VIEWS", {name: views._VIEWS[name] for name in known})
+        for n, kind in enumerate(kinds):
+            load(new_url, LOG if not n else opening(10 + n), f"log{n}" if n else "log", kind=kind)
 
 
 def test_from_the_first_schema(old):
     """Nothing is lost, the schema is this program's, and a log goes on where it was left."""
     before = everything(old)
     assert len(before["syscalls"]) == 2
-    assert migrate(old).endswith("schema 0002, before: 0001")
+    assert migrate(old).endswith("schema 0004, before: 0001")
     assert everything(old) == before
     with open_store(old) as store, store.engine.connect() as connection:
-        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        context = MigrationContext.configure(connection, opts=COMPARED)
         assert compare_metadata(context, metadata) == []
     load(old, LOG + opening(3))
     assert [row["serial"] for row in rows(old, "SELECT serial FROM syscalls ORDER BY 1")] == [
@@ -54,6 +84,25 @@ def test_a_reader_of_a_store_that_was_brought_up(old):
         load(old, LOG + call(3) + call(4, second=SECOND - 500))
         found = feed.fetch(feed.ids(Selection(), 10).ids)
         assert sorted(event.syscall["serial"] for event in found) == [3, 4]
+
+
+@pytest.mark.parametrize(
+    ("kinds", "found"),
+    [
+        (("spool",), {("spool", "log")}),
+        (("file",), {("file", "log")}),
+        (("spool", "file"), {(None, None)}),
+        (("file", "journal"), {(None, None)}),
+    ],
+)
+def test_sources_of_events_that_were_there(make_old, kinds, found):
+    """Of one source alone it is known that they are its; of several, said that it is not known."""
+    url = make_old(*kinds)
+    migrate(url)
+    load(url, opening(90, second=SECOND + 9), "new", kind="file")
+    told = rows(url, "SELECT kind, source FROM origins ORDER BY event_id")
+    assert {(row["kind"], row["source"]) for row in told[:-1]} == found
+    assert (told[-1]["kind"], told[-1]["source"]) == ("file", "new")
 
 
 def test_questions_before_it_is_brought_up(old):

@@ -45,7 +45,7 @@ def bare_package(tmp_path_factory):
 def run(package, code, **environment):
     """Run Python code on the bare package; gives the finished process."""
     return subprocess.run(
-        [sys.executable, "-c", code],
+        [sys.executable, "-P", "-c", code],
         env=os.environ | {"PYTHONPATH": str(package)} | environment,
         capture_output=True,
         text=True,
@@ -83,7 +83,7 @@ def test_the_variable_chooses(name):
         pytest.skip("the native core was not built")
     code = "from auditsvc.cli import main; import sys; sys.argv = ['auditsvc', '--version']; main()"
     done = subprocess.run(
-        [sys.executable, "-c", code],
+        [sys.executable, "-P", "-c", code],
         env=os.environ | {"AUDITSVC_DECODER": name},
         capture_output=True,
         text=True,

@@ -262,10 +262,10 @@ def test_what_is_no_file_is_no_rule_file_and_no_settings(tmp_path):
     os.mkfifo(tmp_path / "20-fifo.rules")
     (tmp_path / "10-some.rules").write_text("-a always,exit -F arch=b64 -S openat -k some\n")
     for words, says in (
-        (["rules", "check", tmp_path], b"20-fifo.rules is not a regular file"),
-        (["rules", "check", "/dev/zero"], b"more than 16 MiB"),
-        (["rules", "report", tmp_path], b"20-fifo.rules is not a regular file"),
-        (["rules", "report", "/dev/zero"], b"more than 16 MiB"),
+        (["rules", "check", tmp_path], b"20-fifo.rules: is not a regular file"),
+        (["rules", "check", "/dev/zero"], b"/dev/zero: is not a regular file"),
+        (["rules", "report", tmp_path], b"20-fifo.rules: is not a regular file"),
+        (["rules", "report", "/dev/zero"], b"/dev/zero: is not a regular file"),
         (["--config", tmp_path / "20-fifo.rules", "status"], b"not a regular file"),
     ):
         done = say(*words, folder=tmp_path)
@@ -273,7 +273,7 @@ def test_what_is_no_file_is_no_rule_file_and_no_settings(tmp_path):
         assert says in done.stderr
     rule = b"-w /etc -p w -k etc\n"
     done = say("rules", "check", "/dev/stdin", folder=tmp_path, before=[], input=rule)
-    assert done.stdout.splitlines()[-1].startswith(b"1 rules: no errors")
+    assert done.stdout.splitlines()[-1].startswith(b"1 rule: no errors")
 
 
 @pytest.mark.parametrize("source", ["fifo", "/dev/zero"])

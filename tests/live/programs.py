@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,7 @@ _STATIC_32 = ["-m32", "-nostdlib", "-static", "-fno-pic", "-fno-stack-protector"
 _auids = itertools.count(2_000_000_000 + os.getpid() % 100_000 * 1000)
 
 Argument = str | bytes | Path
+_LAST = 77
 
 
 def fresh_auid() -> int:
@@ -38,6 +40,13 @@ def rules(auid: int, *, uring: bool = False) -> str:
     if uring:
         lines.append(f"-a always,io_uring -S all -F auid={auid} -k {KEY}")
     return "\n".join(lines) + "\n"
+
+
+def finished(data: bytes, auid: int) -> bool:
+    """Whether a log has the event of `Programs.finish`, whole but for an EOE."""
+    last = rb"type=SYSCALL msg=(audit\(\S+\)): \S+ syscall=231 a0=%x [^\n]* auid=%d "
+    found = re.search(last % (_LAST, auid), data)
+    return found is not None and b"type=PROCTITLE msg=%b" % found[1] in data
 
 
 @dataclass(frozen=True)
@@ -87,6 +96,10 @@ class Programs:
             f"{command[0]!r} ended with {done.returncode}: {done.stderr.decode(errors='replace')}"
         )
         return done.stdout
+
+    def finish(self, auid: int) -> None:
+        """Make a last call that can be told from all others: see `finished`."""
+        self.run(auid, "/bin/sh", "-c", f"exit {_LAST}", status=_LAST)
 
     def trace(
         self,

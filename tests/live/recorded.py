@@ -1,6 +1,6 @@
 """A journal that a real journald wrote of a real kernel's records, and those records themselves.
 
-recorded = record(programs, folder)     # holds the kernel's audit for some seconds
+recorded = record(programs, folder, state)     # holds the kernel's audit for some seconds
 recorded.copy(tmp_path)                 # the journal's files, to read and to spoil
 recorded.lines                          # what the kernel sent, as lines of a log
 """
@@ -16,14 +16,14 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from fixtures.audit import alone
+from fixtures.audit import exclusive_audit, restored, silent
 from fixtures.journald import running
 from live.auditd import AUDITCTL
 from live.programs import fresh_auid
 
 from auditsvc.kernel.netlink import RecordSocket
-from auditsvc.line import format_line
-from auditsvc.names import record_type_name
+from auditsvc.record.line import format_line
+from auditsvc.tables.names import record_type_name
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -96,11 +96,16 @@ class Recorded:
         return target
 
 
-def record(programs, folder: Path, rounds: int = 1) -> Recorded:
+def record(programs, folder: Path, state: str, rounds: int = 1) -> Recorded:
     """Have the kernel's audit alone for a while, and journald and the test listen to it."""
     auid = fresh_auid()
     rule = ["exit,always", "-S", "all", "-F", f"auid={auid}", "-k", "live"]
-    with alone() as control, running(audit="keep", size="1G") as journald:
+    with (
+        exclusive_audit(state) as control,
+        restored(control),
+        silent(control),  # both listeners are there before the first record and after the last
+        running(audit="keep", size="1G") as journald,
+    ):
         records = RecordSocket.multicast(64 << 20)
         got: list[tuple[int, bytes]] = []
         subprocess.run([AUDITCTL, "-a", *rule], check=True)
@@ -110,7 +115,7 @@ def record(programs, folder: Path, rounds: int = 1) -> Recorded:
                 for _ in range(rounds):
                     workload(programs, auid, folder)
                 got += _drain(records)
-                journald.run([sys.executable, "-c", LOOKALIKE])
+                journald.run([sys.executable, "-P", "-c", LOOKALIKE])
                 journald.sync()
                 if place < 2:
                     journald.rotate()

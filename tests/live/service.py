@@ -132,6 +132,11 @@ class Service:
             process.wait()
             raise
 
+    def spooled(self) -> bytes:
+        """All that stands in its spool now."""
+        folder = self.folder / "state/spool"
+        return b"".join(path.read_bytes() for path in sorted(folder.glob("*.log")))
+
     def query(self, sql: str) -> list[Row]:
         """Rows of one SQL statement."""
         lines = cli(

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 
 import pytest
 from fixtures import commands
+from fixtures.waiting import until
 from live.programs import fresh_auid, rules
 from live.service import Service
 
@@ -23,6 +24,7 @@ from auditsvc.rule import parse
 pytestmark = pytest.mark.live
 
 CALLS = 7
+SMALL = ("PROCTITLE", "CWD", "PATH")
 
 PUPPET = """
 import os, queue, sys, threading
@@ -66,7 +68,10 @@ class Puppet:
     def __init__(self):
         """Fork it; it is there once it answers."""
         self.process = subprocess.Popen(
-            [sys.executable, "-c", PUPPET], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [sys.executable, "-P", "-c", PUPPET],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
         )
         self.pid = self.process.pid
 
@@ -222,7 +227,8 @@ def test_what_is_said_agrees_with_the_rows(audit_lock, puppets, tmp_path):
         }
         assert status == 1
         first = after[1]
-        assert first["do"] == "boot with audit=1" or first["state"] == "covered"
+        # Where nobody saw audit off before PID 1 began, it may be covered.
+        assert first["do"].endswith("boot with audit=1") or first["state"] == "covered"
         # A thread of PID 1 may be young enough; where none is, nothing of it is logged.
         if first["covered"] == 0 and first["state"] == "not_covered":
             assert service.query("SELECT count(*) AS n FROM syscalls WHERE pid = 1") == [{"n": 0}]
@@ -276,24 +282,28 @@ def test_a_rule_too_short_for_any_look(audit_lock, puppets, tmp_path):
         assert ask(service, pid)[2][pid]["state"] != "covered"
 
 
-def test_silence_proves(audit_lock, puppets, tmp_path):
+def test_silence_proves(audit_changes, puppets, tmp_path):
     """Nobody watched when both were forked: the one is proven by its rows, the other by none."""
-    with switched_on(audit_lock):
+    audit_changes.delete_rules()  # a never of others could be what hides a call
+    with switched_on(audit_changes):
         puppets["seen"] = Puppet()
-        with standing(audit_lock, "-a never,task"):
+        with standing(audit_changes, "-a never,task"):
             puppets["blind"] = Puppet()
-        service = watching(tmp_path, "-a always,exit -S all -k live\n")
+        # Every call of the host: without its smaller records, so that a busy one is kept up with.
+        small = "".join(f"-a always,exclude -F msgtype={each}\n" for each in SMALL)
+        service = watching(tmp_path, small + "-a always,exit -S all -k live\n")
         with service:
             seen, blind = puppets["seen"].pid, puppets["blind"].pid
             first = ask(service, seen, blind)[2]
             assert (first[blind]["state"], first[blind]["reason"]) == ("unknown", "before_watch")
-            ends = time.monotonic() + 60  # on a busy host the store comes later
             found = tmp_path / "run/coverage.json"
-            while blind not in {tid for tid, _ in json.loads(found.read_text())["silent"]}:
-                assert time.monotonic() < ends
+
+            def silent():
                 for puppet in puppets.values():
                     puppet.do("call", CALLS)
-                time.sleep(0.2)
+                return blind in {tid for tid, _ in json.loads(found.read_text())["silent"]}
+
+            until(silent, 300)  # on a busy host the store comes later
             said = ask(service, seen, blind)
         assert said[0] == 1
         assert said[1]["audit"]["logs"] == "every"
@@ -303,9 +313,10 @@ def test_silence_proves(audit_lock, puppets, tmp_path):
         assert rows_of(service, seen) >= CALLS
 
 
-def test_audit_off_is_said_first(audit_lock, tmp_path):
+def test_audit_off_is_said_first(audit_changes, tmp_path):
     """Without the switch nothing is logged, which is a failure whatever flags there are."""
-    assert audit_lock.status().enabled == 0
+    audit_changes.set(enabled=0)
+    assert audit_changes.status().enabled == 0
     service = watching(tmp_path, "")
     status, answer, _ = ask(service)
     assert status == 1

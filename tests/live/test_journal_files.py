@@ -16,18 +16,18 @@ from fixtures.logs import balanced, ledger, rows
 from live.recorded import DROPPED, record
 from live.service import AUDITSVC
 
+from auditsvc.collect.journald.folder import Header
+from auditsvc.collect.journald.source import JournalSource
 from auditsvc.errors import SpoolError
-from auditsvc.journal.folder import Header
-from auditsvc.journal.source import JournalSource
 
 pytestmark = pytest.mark.live
 
 
 @pytest.fixture(scope="module")
-def recorded(programs, tmp_path_factory):
+def recorded(programs, tmp_path_factory, host_state):
     """Record once for all tests here."""
     try:
-        return record(programs, tmp_path_factory.mktemp("recorded"))
+        return record(programs, tmp_path_factory.mktemp("recorded"), host_state)
     except (RefusedError, AbsentError) as reason:
         pytest.skip(f"live: {reason}")
 
@@ -144,7 +144,7 @@ def test_what_was_not_read_and_is_gone_is_counted_once(recorded, tmp_path):
     reading = reading.again()
     assert reading.all() == rest
     assert reading.log.missing == 1
-    assert "before it are gone" in reading.said[0]
+    assert "earlier files of the journal are deleted" in reading.said[0]
     assert reading.again().log.missing == 0
 
 
@@ -201,7 +201,7 @@ def test_a_file_deleted_while_it_is_read(recorded, tmp_path):
     first.unlink()
     assert reading.all()[-len(rest) :] == rest
     assert reading.log.missing == 1
-    assert "before it are gone" in reading.said[0]
+    assert "earlier files of the journal are deleted" in reading.said[0]
 
 
 def test_damage_within_a_file_is_counted(recorded, tmp_path):
@@ -251,7 +251,7 @@ def test_what_is_no_journal_is_said_in_a_line(recorded, tmp_path):
     for name, why in (
         ("empty", "there is no journal in"),
         ("absent", "no such directory"),
-        ("other", "does not begin like a journal file"),
+        ("other", "not a journal file"),
         ("other/system.journal", "Not a directory"),
     ):
         done = commands.run(
@@ -290,7 +290,7 @@ def test_ingested_twice_nothing_is_added(recorded, tmp_path):
     url = f"sqlite:///{tmp_path}/store.db"
     out, errors = ingest(url, recorded.folder).communicate()
     assert not errors
-    assert b" new events; 0 records were in the store already" in out
+    assert b" new events; 0 records already stored" in out
     before = ledger(url)
     assert before["received"] == len(recorded.lines)
     out, _ = ingest(url, recorded.folder).communicate()
@@ -299,10 +299,10 @@ def test_ingested_twice_nothing_is_added(recorded, tmp_path):
     assert balanced(url)
 
 
-def test_killed_while_it_ingests(programs, tmp_path):
+def test_killed_while_it_ingests(programs, tmp_path, host_state):
     """SIGKILL at any moment, again and again: in the end each event is there once."""
     try:
-        much = record(programs, tmp_path, rounds=3)
+        much = record(programs, tmp_path, host_state, rounds=3)
     except (RefusedError, AbsentError) as reason:
         pytest.skip(f"live: {reason}")
     url = f"sqlite:///{tmp_path}/store.db"

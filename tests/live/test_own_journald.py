@@ -22,7 +22,7 @@ for _ in range(300):
 
 def send(journal, text):
     """Send an entry from inside."""
-    return journal.run([sys.executable, "-c", SEND, text], timeout=20)
+    return journal.run([sys.executable, "-P", "-c", SEND, text], timeout=20)
 
 
 def messages(journal):
@@ -80,7 +80,7 @@ def test_without_it_nothing_takes_an_entry(journald):
 def test_full_it_keeps_nothing_and_recovers(journald):
     """With its file system full a big entry is not kept; with room again the next one is."""
     ballast = journald.fill()
-    journald.run([sys.executable, "-c", SEND_MUCH])
+    journald.run([sys.executable, "-P", "-c", SEND_MUCH])
     journald.sync()
     kept = len(journald.journalctl("MESSAGE=big"))
     assert kept < 300
@@ -91,10 +91,10 @@ def test_full_it_keeps_nothing_and_recovers(journald):
     assert len(journald.journalctl("MESSAGE=room")) == 1
 
 
-def test_records_of_the_kernel(auditing_journald, audit_lock):
+def test_records_of_the_kernel(auditing_journald, audit_changes):
     """With audit="keep" a record of the kernel is an entry; the kernel's switch stays."""
-    before = audit_lock.status().enabled
-    audit_lock.set(enabled=1)
+    before = audit_changes.status().enabled
+    audit_changes.set(enabled=1)
     subprocess.run([AUDITCTL, "-m", "own journald"], check=True)
     time.sleep(0.2)
     auditing_journald.sync()
@@ -102,5 +102,5 @@ def test_records_of_the_kernel(auditing_journald, audit_lock):
     assert len(entries) == 1
     assert "own journald" in entries[0]["MESSAGE"]
     auditing_journald.restart()
-    assert audit_lock.status().enabled == 1
-    audit_lock.set(enabled=before)
+    assert audit_changes.status().enabled == 1
+    audit_changes.set(enabled=before)

@@ -14,6 +14,8 @@ from live.service import Service
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from auditsvc.kernel import Control
+
 pytestmark = pytest.mark.live
 
 
@@ -66,8 +68,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.usefixtures("audit_lock")
-def test_the_acts_of_three_controls(programs: Programs, folder: Path):
+def test_the_acts_of_three_controls(audit_lock: Control, programs: Programs, folder: Path):
     """Each act is counted for its control while the rules are loaded, and by the same key after."""
     auid = fresh_auid()
     service = Service(folder, controls(folder, auid))
@@ -86,7 +87,9 @@ def test_the_acts_of_three_controls(programs: Programs, folder: Path):
     assert lacking["events"] == by_hand(service, "key = 'trial-3'") >= 1
     assert (clocks["events"], clocks["last_seen"]) == (0, None)
     assert run["last_seen"] is not None
-    assert {each["counted_by"] for each in after["controls"]} == {"key"}
+    # A rule of others that comes first may have taken an act of ours: then calls are counted.
+    ways = {"key", "calls"} if audit_lock.rules() else {"key"}
+    assert {each["counted_by"] for each in after["controls"]} <= ways
 
 
 @pytest.mark.usefixtures("audit_lock")

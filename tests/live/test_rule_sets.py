@@ -12,11 +12,12 @@ from fixtures import auditctl
 from live.programs import fresh_auid
 from live.service import Service
 
-from auditsvc import names, rule_sets
 from auditsvc.config import load_settings
-from auditsvc.rule import Action, Add, Condition, FilterList, Host, Rule, fields, perms, read
+from auditsvc.rule import Action, Add, Condition, FilterList, Host, Rule, fields, printing, read
 from auditsvc.rule.model import SYSCALLS
-from auditsvc.rules_in_use import rules_in_use
+from auditsvc.ruleset import controls, perms
+from auditsvc.ruleset.sources import rules_in_use
+from auditsvc.tables import names
 
 pytestmark = [
     pytest.mark.live,
@@ -34,37 +35,37 @@ def known(text: str) -> bool:
     return not any(name in text for name in NEWER)
 
 
-@pytest.mark.parametrize("name", rule_sets.names())
+@pytest.mark.parametrize("name", controls.names())
 def test_auditctl_sends_the_same(name, tmp_path):
     """Every line is to auditctl what it is to us."""
-    lines = [line for line in read(rule_sets.find(name)) if isinstance(line.command, Add)]
+    lines = [line for line in read(controls.find(name)) if isinstance(line.command, Add)]
     sent = auditctl.sent([line.text for line in lines], tmp_path)
     for line, data in zip(lines, sent, strict=True):
         assert (data is not None) == known(line.text), line.text
         assert data in (None, line.command.rule.to_bytes()), line.text
 
 
-@pytest.mark.parametrize("name", rule_sets.names())
-def test_the_kernel_takes_it(name, audit_lock):
+@pytest.mark.parametrize("name", controls.names())
+def test_the_kernel_takes_it(name, audit_changes):
     """The kernel takes the set but for what this host lacks, and auditctl lists what we wrote."""
-    audit_lock.set(enabled=0)
-    audit_lock.delete_rules()
+    audit_changes.set(enabled=0)
+    audit_changes.delete_rules()
     rules, notes = rules_in_use(load_settings(rules=[name]))
     try:
         for add in rules:
-            audit_lock.add_rule(add.rule, prepend=add.prepend)
-        loaded = audit_lock.rules()
+            audit_changes.add_rule(add.rule, prepend=add.prepend)
+        loaded = audit_changes.rules()
         listed = subprocess.run(
             [auditctl.AUDITCTL, "-l"], capture_output=True, text=True, check=True, timeout=60
         ).stdout.splitlines()
     finally:
-        audit_lock.delete_rules()
-    assert sorted(map(str, loaded)) == sorted(str(add.rule) for add in rules)
+        audit_changes.delete_rules()
+    assert sorted(map(printing.text, loaded)) == sorted(printing.text(add.rule) for add in rules)
     assert len(rules) + len(notes) == len(
-        [line for line in read(rule_sets.find(name)) if isinstance(line.command, Add)]
+        [line for line in read(controls.find(name)) if isinstance(line.command, Add)]
     )
-    assert all(note.endswith(" is not there") for note in notes)
-    assert listed == [as_auditctl(str(rule)) for rule in loaded]
+    assert all(note.endswith(" does not exist") for note in notes)
+    assert listed == [as_auditctl(printing.text(rule)) for rule in loaded]
 
 
 def as_auditctl(text: str) -> str:
@@ -83,7 +84,7 @@ CLASSES = {2: perms.ATTRIBUTE, 4: perms.READ, 6: perms.WRITE}
 @pytest.mark.parametrize("half", [0, 1], ids=["b64", "b32"])
 def test_permissions_are_the_kernels(audit_lock, which, perm, half):
     """The calls that perm= means are those that the kernel has in its class, or had before."""
-    arch = Host.here().family(("b64", "b32")[half])
+    arch = Host.local().family(("b64", "b32")[half])
     nobody = Condition(9, fields.EQUAL, 4_000_000_001)
     rule = Rule(FilterList.EXIT, Action.NEVER, (nobody,), 1 << 2047 - which - half)
     audit_lock.add_rule(rule)

@@ -6,14 +6,15 @@ import os
 import shutil
 import stat
 import subprocess
-import time
 
 import pytest
+from fixtures.logs import login
+from fixtures.waiting import until
 from live.auditd import AUDITCTL, Auditd
-from live.programs import fresh_auid, rules
+from live.programs import finished, fresh_auid, rules
 from live.service import AUDITSVC, Service, cli
 
-pytestmark = [pytest.mark.live, pytest.mark.usefixtures("audit_lock")]
+pytestmark = [pytest.mark.live, pytest.mark.usefixtures("audit_changes")]
 
 
 def workload(programs, auid, folder):
@@ -58,7 +59,9 @@ def test_auditd_s_log_gives_the_rows_of_the_socket(programs, tmp_path):
     service = Service(tmp_path, rules(auid), source="multicast")
     with Auditd(tmp_path / "auditd") as auditd, Rules(auid), service:
         workload(programs, auid, tmp_path)
-        time.sleep(0.5)
+        programs.finish(auid)
+        until(lambda: finished(auditd.log.read_bytes(), auid))
+        until(lambda: finished(service.spooled(), auid))
     file_store = f"sqlite:///{tmp_path}/file.db"
     cli("ingest", str(auditd.log), "--store", file_store, environment=service.environment)
     reader = Service(tmp_path, "", store=file_store)
@@ -74,7 +77,9 @@ def test_both_logs_in_one_store_are_stored_once(programs, tmp_path):
     service = Service(tmp_path, rules(auid), source="multicast")
     with Auditd(tmp_path / "auditd") as auditd, Rules(auid), service:
         workload(programs, auid, tmp_path)
-        time.sleep(0.5)
+        programs.finish(auid)
+        until(lambda: finished(auditd.log.read_bytes(), auid))
+        until(lambda: finished(service.spooled(), auid))
     before = contents(service.query, auid)
     cli("ingest", str(auditd.log), "--store", service.store, environment=service.environment)
     assert contents(service.query, auid) == before
@@ -96,16 +101,11 @@ def test_plugin_of_auditd(programs, tmp_path):
     plugin.chmod(0o750)
     (tmp_path / "auditd").mkdir()
     with Auditd(tmp_path / "auditd", plugin=plugin) as auditd, Rules(auid):
-        ends = time.monotonic() + 20
-        while not service.log.exists() or "ready" not in service.log.read_text():
-            assert time.monotonic() < ends
-            time.sleep(0.05)
+        until(lambda: service.log.exists() and "ready" in service.log.read_text())
         workload(programs, auid, tmp_path)
-        time.sleep(1)
-    ends = time.monotonic() + 20
-    while "stopped" not in service.log.read_text():
-        assert time.monotonic() < ends, service.log.read_text()
-        time.sleep(0.05)
+        programs.finish(auid)
+        until(lambda: finished(service.spooled(), auid))
+    until(lambda: "stopped" in service.log.read_text(), told=service.log.read_text)
     theirs = auditd.log.read_bytes().count(b"type=SYSCALL ")
     assert service.query("SELECT count(*) AS n FROM syscalls")[0]["n"] == theirs > 50
 
@@ -115,26 +115,25 @@ def test_a_file_is_followed_through_rotation(tmp_path):
     log = tmp_path / "audit.log"
 
     def lines(first, last):
-        return "".join(
-            f"type=USER_LOGIN msg=audit(1700000{n:03}.000:{n}): pid=1 uid=0 auid=0 ses=1"
-            " msg='op=login'\n"
-            for n in range(first, last)
-        )
+        return "".join(login(n, second=1_700_000_000 + n) for n in range(first, last))
+
+    def stored():
+        return service.query("SELECT count(*) AS n FROM events WHERE type = 'USER_LOGIN'")[0]["n"]
 
     log.write_text(lines(0, 100))
-    with Service(tmp_path, "", source=str(log)):
-        time.sleep(0.5)
+    with Service(tmp_path, "", source=str(log)) as service:
+        until(lambda: stored() == 100)
         with log.open("a") as stream:
             stream.write(lines(100, 200))
         log.rename(tmp_path / "audit.log.1")
         log.write_text(lines(200, 300))
-        time.sleep(1)
+        until(lambda: stored() == 300)
     with log.open("a") as stream:
         stream.write(lines(300, 400))
     log.rename(tmp_path / "audit.log.1")
     log.write_text(lines(400, 500))
     with Service(tmp_path, "", source=str(log)) as service:
-        time.sleep(1)
+        until(lambda: stored() == 500)
     assert service.query("SELECT count(*) AS n, count(DISTINCT serial) AS serials FROM events") == [
         {"n": 500, "serials": 500}
     ]
@@ -147,7 +146,8 @@ def test_files_are_private(programs, tmp_path):
     os.umask(0o022)
     with Service(tmp_path, rules(auid)) as service:
         workload(programs, auid, tmp_path)
-        time.sleep(0.3)
+        until((tmp_path / "run/state.json").exists)  # it is written once a second
+        until(service.spooled)
         for path in [
             *tmp_path.glob("auditsvc.db*"),
             *(tmp_path / "state/spool").iterdir(),

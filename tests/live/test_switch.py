@@ -12,12 +12,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from fixtures.waiting import until
 from live.programs import fresh_auid, rules
 from live.service import AUDITSVC, Service, cli
 
 from auditsvc.rule import parse
 
-pytestmark = [pytest.mark.live, pytest.mark.usefixtures("audit_lock")]
+pytestmark = [pytest.mark.live, pytest.mark.usefixtures("audit_changes")]
 
 # Reads one byte, makes a marked call, reads two bytes, makes another.
 BLOCKED = """
@@ -49,26 +50,26 @@ def flip(service, verb):
     return json.loads(cli(verb, "--format", "json", environment=service.environment))
 
 
-def test_rows_cease_and_come_back(programs, tmp_path, audit_lock):
+def test_rows_cease_and_come_back(programs, tmp_path, audit_changes):
     """With the service running: `status` shows it, the log says who asked, nothing stays behind."""
     auid, asking = fresh_auid(), fresh_auid()
     with Service(tmp_path, rules(auid)) as service:
-        loaded = audit_lock.raw_rules()
+        loaded = audit_changes.raw_rules()
         programs.run(auid, "/bin/true")
         told = programs.run(
             asking, "/usr/bin/env", *environment(service), AUDITSVC, "off", "--format", "json"
         )
         off = json.loads(told)
-        assert (off["enabled"], off["changed"], audit_lock.status().enabled) == (0, True, 0)
+        assert (off["enabled"], off["changed"], audit_changes.status().enabled) == (0, True, 0)
         shown = json.loads(cli("status", environment=service.environment))
         assert (shown["kernel"]["enabled"], shown["kernel"]["switch"]) == (0, "off")
         programs.run(auid, "/bin/false", status=1)
         on = flip(service, "on")
-        assert (on["enabled"], on["changed"], audit_lock.status().enabled) == (1, True, 1)
+        assert (on["enabled"], on["changed"], audit_changes.status().enabled) == (1, True, 1)
         shown = json.loads(cli("status", environment=service.environment))
         assert (shown["kernel"]["enabled"], shown["kernel"]["switch"]) == (1, "on")
         programs.run(auid, "/bin/echo")
-        assert audit_lock.raw_rules() == loaded
+        assert audit_changes.raw_rules() == loaded
     for told in (on, off):
         probe = told["probe"]
         assert told["covers_running_tasks"] is True, told
@@ -140,13 +141,13 @@ def test_off_counts_the_calls_in_flight(programs, tmp_path):
     assert last["serial"] > change["serial"]
 
 
-def test_tasks_without_the_flag_are_told(programs, tmp_path, audit_lock):
+def test_tasks_without_the_flag_are_told(programs, tmp_path, audit_changes):
     """Under a never,task rule no probe is traced, and the answer says why; other tasks are."""
     auid = fresh_auid()
     rule = parse(f"-a never,task -F auid={auid}")[0].command.rule
     with Service(tmp_path, rules(auid)) as service:
         flip(service, "off")
-        audit_lock.add_rule(rule)
+        audit_changes.add_rule(rule)
         told = programs.run(
             auid, "/usr/bin/env", *environment(service), AUDITSVC, "on", "--format", "json"
         )
@@ -155,19 +156,19 @@ def test_tasks_without_the_flag_are_told(programs, tmp_path, audit_lock):
     assert any("never,task" in note for note in on["notes"])
 
 
-def test_a_task_forked_after_the_flip_is_measured_instead(programs, tmp_path, audit_lock):
+def test_a_task_forked_after_the_flip_is_measured_instead(programs, tmp_path, audit_changes):
     """Where what ran before has no flag: the second probe, forked when the blinding is over."""
     auid = fresh_auid()
     rule = parse(f"-a never,task -F auid={auid}")[0].command.rule
     with Service(tmp_path, rules(auid)) as service:
         flip(service, "off")
-        audit_lock.add_rule(rule)
+        audit_changes.add_rule(rule)
         command = ["/usr/bin/env", *environment(service), AUDITSVC, "on", "--format", "json"]
         verb = subprocess.Popen(
             [programs["as_auid"], str(auid), *command], stdout=subprocess.PIPE, text=True
         )
         forked(verb.pid)
-        audit_lock.delete_rule(rule)
+        audit_changes.delete_rule(rule)
         on = json.loads(verb.communicate()[0])
     assert on["covers_running_tasks"] is False
     assert on["probe"]["forked"] == "after"
@@ -177,43 +178,36 @@ def test_a_task_forked_after_the_flip_is_measured_instead(programs, tmp_path, au
 def forked(pid):
     """Wait until a process has a child, and give its pid."""
     children = Path(f"/proc/{pid}/task/{pid}/children")
-    ends = time.monotonic() + 20
-    while not (found := children.read_text().split()):
-        assert time.monotonic() < ends, "no child"
-        time.sleep(0.005)
-    return int(found[0])
+    return int(until(lambda: children.read_text().split())[0])
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
-def test_a_signal_leaves_nothing_behind(programs, tmp_path, audit_lock, number):
+def test_a_signal_leaves_nothing_behind(programs, tmp_path, audit_changes, number):
     """Interrupted while it waits for the first record: no rule, no probe, one line."""
     auid = fresh_auid()
     blind = parse(f"-a never,task -F auid={auid}")[0].command.rule
     with Service(tmp_path, "-a always,exit -S getpgid -F auid=1\n") as service:
         flip(service, "off")
-        audit_lock.add_rule(blind)
-        before = audit_lock.raw_rules()
+        audit_changes.add_rule(blind)
+        before = audit_changes.raw_rules()
         verb = subprocess.Popen(
             [programs["as_auid"], str(auid), "/usr/bin/env", *environment(service), AUDITSVC, "on"],
             stderr=subprocess.PIPE,
             text=True,
         )
         probe = forked(verb.pid)
-        ends = time.monotonic() + 10
-        while audit_lock.raw_rules() == before:
-            assert time.monotonic() < ends, "the probe got no rule"
-            time.sleep(0.005)
+        until(lambda: audit_changes.raw_rules() != before)
         verb.send_signal(number)
         said = verb.communicate(timeout=20)[1]
         assert (verb.returncode, said.count("\n")) == (1, 1), said
         assert said.startswith("auditsvc: interrupted")
-        assert audit_lock.raw_rules() == before
+        assert audit_changes.raw_rules() == before
         assert not Path(f"/proc/{probe}").exists()
 
 
-def test_on_needs_a_daemon(tmp_path, audit_lock):
+def test_on_needs_a_daemon(tmp_path, audit_changes):
     """Without one the records would go to the kernel's log: one line, and nothing is changed."""
-    audit_lock.set(enabled=0)
+    audit_changes.set(enabled=0)
     done = subprocess.run(
         [AUDITSVC, "on"],
         env=os.environ | {"AUDITSVC_RUNTIME_DIRECTORY": str(tmp_path)},
@@ -223,16 +217,16 @@ def test_on_needs_a_daemon(tmp_path, audit_lock):
     )
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
     assert "no audit daemon" in done.stderr
-    assert audit_lock.status().enabled == 0
+    assert audit_changes.status().enabled == 0
     assert [each.name for each in tmp_path.iterdir()] == ["lock"]
 
 
-def test_off_outlives_the_service(tmp_path, audit_lock):
+def test_off_outlives_the_service(tmp_path, audit_changes):
     """Audit was on when the service came, but somebody asked for off: it stays off, and is said."""
-    audit_lock.set(enabled=1)
+    audit_changes.set(enabled=1)
     with Service(tmp_path, rules(fresh_auid())) as service:
         flip(service, "off")
-    assert audit_lock.status().enabled == 0
+    assert audit_changes.status().enabled == 0
     assert "stays off" in service.log.read_text()
     with Service(tmp_path, rules(fresh_auid())):
-        assert audit_lock.status().enabled == 1
+        assert audit_changes.status().enabled == 1

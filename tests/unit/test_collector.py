@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import struct
 import threading
 import time
@@ -10,11 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from auditsvc.collector import LineCollector, RecordCollector
-from auditsvc.daemon import DaemonRecords
+from auditsvc.collect.collector import LineCollector, RecordCollector, make_collector
 from auditsvc.errors import SpoolError
-from auditsvc.sink import Sink
-from auditsvc.spool import Place, SpoolReader, SpoolWriter
+from auditsvc.host import processes
+from auditsvc.record.daemon import DaemonRecords
+from auditsvc.spool.reader import SpoolReader
+from auditsvc.spool.segments import Place
+from auditsvc.spool.sink import Sink
+from auditsvc.spool.writer import SpoolWriter
 
 
 class Records:
@@ -35,6 +39,36 @@ class Records:
         """Up to `limit` records."""
         batch, self._records = self._records[:limit], self._records[limit:]
         return batch
+
+
+class Datagrams:
+    """A record socket made of one that keeps datagrams whole."""
+
+    overflows = 0
+    forged = 0
+
+    def __init__(self, sock):
+        self._socket = sock
+
+    @staticmethod
+    def datagram(kind, payload):
+        """As kauditd sends it."""
+        return struct.pack("=IHHII", len(payload), kind, 0, 0, 0) + payload
+
+    def fileno(self):
+        """The end to poll."""
+        return self._socket.fileno()
+
+    def receive(self, limit):
+        """Up to `limit` records that are there."""
+        got = []
+        while len(got) < limit:
+            try:
+                data = self._socket.recv(1 << 16, socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                break
+            got.append((struct.unpack_from("=IH", data)[1], data[16:]))
+        return got
 
 
 @pytest.fixture
@@ -202,7 +236,7 @@ def test_plugin_stops_when_told_with_what_it_has(spool):
 
 def test_a_stream_that_never_pauses_can_be_stopped(spool, monkeypatch):
     """A stop waits for the rest of the input, but not for ever."""
-    monkeypatch.setattr("auditsvc.collector._LAST_SECONDS", 0.1)
+    monkeypatch.setattr("auditsvc.collect.collector._LAST_SECONDS", 0.1)
     with Path("/dev/zero").open("rb") as endless:
         collector = LineCollector(endless.fileno(), Sink(spool, DaemonRecords()))
         collector.start()
@@ -245,7 +279,7 @@ def test_a_rotation_that_fails_stops_nothing(spool, monkeypatch):
 def test_the_sink_says_when_records_pour_in(spool, monkeypatch):
     """Busy from 50,000 records a second on, and for a tenth of a second after."""
     now = [100.0]
-    monkeypatch.setattr("auditsvc.sink.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("auditsvc.spool.sink.time.monotonic", lambda: now[0])
     sink = Sink(spool, DaemonRecords())
     sink.put(b"x\n", 1)
     for count, busy in ((1_000, False), (1_500, True), (500, True)):
@@ -254,3 +288,86 @@ def test_the_sink_says_when_records_pour_in(spool, monkeypatch):
         assert sink.busy is busy
     now[0] += 0.11
     assert not sink.busy
+
+
+def idle(collector):
+    """Wait until it knows that it has heard everything up to now."""
+    since, ends = processes.boottime(), time.monotonic() + 30
+    while collector.known_to < since:
+        assert time.monotonic() < ends, "an empty socket says nothing"
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize("decoder", ["reference", "native"])
+def test_it_knows_up_to_when_it_has_note_time(spool, decoder):
+    """The last record's own time is not later than when it was queued; an empty socket has all."""
+    if decoder == "native":
+        pytest.importorskip("auditsvc._native", reason="the native core was not built")
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    heard = []
+    with ours, theirs:
+        source = Datagrams(ours)
+        collector = make_collector(decoder, source, Sink(spool, DaemonRecords()))
+
+        def receive(lines):
+            # What it is told now was not known before.
+            heard.append((lines, collector.known_to))
+
+        collector.receive = receive
+        collector.start()
+        idle(collector)
+        stamp = time.time()
+        boot = stamp - processes.boottime()
+        theirs.send(source.datagram(1305, b"audit(%.3f:7): op=add_rule list=1" % stamp))
+        ends = time.monotonic() + 30
+        while not heard:
+            assert time.monotonic() < ends
+            time.sleep(0.001)
+        idle(collector)
+        collector.stop()
+    assert collector.error is None
+    (lines, known), *more = heard
+    assert not more
+    assert b"op=add_rule" in lines
+    assert known < stamp - boot
+
+
+@pytest.mark.parametrize(
+    ("lines", "age"),
+    [
+        (b"type=SYSCALL msg=audit(%(new).3f:7): a\n", 0),
+        (b"type=SYSCALL msg=audit(%(old).3f:7): a\ntype=EOE msg=audit(%(new).3f:8): ", 0),
+        (b"type=SYSCALL msg=audit(%(new).3f:7): a\ntype=EOE msg=audit(%(old).3f:6): \n", 100),
+        (b"type=USER msg=audit(%(old).3f:7): msg='type=EOE msg=audit(%(new).3f:8): '\n", 100),
+        (b"type=UNKNOWN[1999] msg=audit(%(new).3f:8): \n", 0),
+        (b"type=EOE msg=audit(nonsense): \n", None),
+    ],
+)
+def test_a_record_tells_up_to_when_all_was_note_time(spool, lines, age):
+    """The last line of a batch counts, by its own head; not what a program wrote into it."""
+    collector = RecordCollector(Records([]), Sink(spool, DaemonRecords()))
+    now = time.time()
+    collector._note_time(lines % {b"new": now, b"old": now - 100})
+    if age is None:
+        assert collector.known_to == 0
+    else:
+        known = processes.boottime() - age - collector.known_to
+        assert 0 < known < 1
+
+
+@pytest.mark.parametrize("decoder", ["reference", "native"])
+def test_it_knows_that_while_records_pour_in(spool, decoder):
+    """A socket that is never empty for long tells it by the records' own times."""
+    if decoder == "native":
+        pytest.importorskip("auditsvc._native", reason="the native core was not built")
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    with ours, theirs:
+        collector = make_collector(decoder, Datagrams(ours), Sink(spool, DaemonRecords()))
+        collector.start()
+        since, ends = processes.boottime(), time.monotonic() + 30
+        while collector.known_to < since:
+            assert time.monotonic() < ends
+            theirs.send(Datagrams.datagram(1300, b"audit(%.3f:7): a=b" % time.time()))
+            time.sleep(0.01)
+        collector.stop()
+    assert collector.error is None

@@ -39,9 +39,9 @@ def test_sections_have_variables_too(monkeypatch):
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ('stroe = "x"', "there is no setting 'stroe'"),
+        ('stroe = "x"', "unknown setting 'stroe'"),
         ("[spool]\nfsync = 'daily'", "spool.fsync"),
-        ("[spool]\ncolour = 1", "spool.colour"),
+        ("[spool]\ncolour = 1", "unknown setting 'spool.colour'"),
         ("store = ", "auditsvc.toml"),
         ("[kernel]\nbacklog_limit = -4", "kernel.backlog_limit"),
     ],

@@ -8,18 +8,18 @@ from contextlib import nullcontext
 
 import pytest
 
-from auditsvc.cli import coverage as command
 from auditsvc.config import load_settings
+from auditsvc.coverage import report
 from auditsvc.coverage import watch as watching
-from auditsvc.coverage.judge import WHY, Evidence, State, judge, on_by, remedy
-from auditsvc.coverage.logged import Logs, read_rules
-from auditsvc.coverage.look import UNASKED, Kernel, Look, judge_all
-from auditsvc.coverage.periods import Birth, Periods, Stand
-from auditsvc.kernel import memory
-from auditsvc.kernel.tasks import Process, Thread
+from auditsvc.coverage.history import Birth, Periods, TaskListState
+from auditsvc.coverage.judge import WHY, CoverageState, Evidence, judge, on_by, remedy
+from auditsvc.coverage.rule_effect import Logs, read_rules
+from auditsvc.coverage.snapshot import UNASKED, KernelFacts, Look, judge_all
+from auditsvc.host.processes import Process, Thread
 from auditsvc.rule import parse
+from auditsvc.runtime import boot_file
 
-NOT_COVERED, UNKNOWN, COVERED, EXEMPT = State
+NOT_COVERED, UNKNOWN, COVERED, EXEMPT = CoverageState
 
 
 def rules(*lines):
@@ -44,11 +44,15 @@ def process(*births, pid=10, ppid=1):
 def boot():
     """Audit found off at 10, on from 11; a never,task rule from 30 to 40; seen to 60."""
     made = Periods("boot", on_at_boot=False)
-    made.note(10, False, Stand.CLEAR)
-    made.note(11, True, Stand.CLEAR)
-    for when, stand in ((20, Stand.CLEAR), (30, Stand.ALL), (40, Stand.CLEAR)):
-        made.note(when + 1, True, stand, watched=True, changes=[(when, when + 0.1)])
-    made.note(60, True, Stand.CLEAR, watched=True)
+    made.note(10, False, TaskListState.CLEAR)
+    made.note(11, True, TaskListState.CLEAR)
+    for when, task_list in (
+        (20, TaskListState.CLEAR),
+        (30, TaskListState.ALL),
+        (40, TaskListState.CLEAR),
+    ):
+        made.note(when + 1, True, task_list, watched=True, changes=[(when, when + 0.1)])
+    made.note(60, True, TaskListState.CLEAR, watched=True)
     return made
 
 
@@ -90,7 +94,7 @@ def test_one_proof_speaks_for_the_boot():
     old, young, older = process(5, pid=10), process(7, pid=20), process(2, pid=30)
     evidence = Evidence({10}, {(10, 500)})
     assert on_by([old, young, older], evidence) == 5
-    found = judge_all([old, young, older], boot(), evidence, Kernel(logged(ALL)))
+    found = judge_all([old, young, older], boot(), evidence, KernelFacts(logged(ALL)))
     assert [each.reason for each in found] == ["own_records", "before_watch", "before_audit"]
 
 
@@ -127,11 +131,11 @@ def test_whom_rules_take_out():
 def test_what_rules_log(lines, enabled, logs, whole, heard):
     """How much is logged, whether silence would mean something, and whether changes are told."""
     found = logged(*lines, enabled=enabled)
-    assert (found.logs, found.whole, found.heard) == (logs, whole, heard)
+    assert (found.logs, found.complete, found.logs_changes) == (logs, whole, heard)
 
 
 @pytest.mark.parametrize(
-    ("births", "unit", "standing", "do"),
+    ("births", "unit", "loaded", "do"),
     [
         ([FINE], None, False, ""),
         ([BEFORE], "system.slice/ssh.service", False, "systemctl restart ssh.service"),
@@ -151,37 +155,37 @@ def test_what_rules_log(lines, enabled, logs, whole, heard):
             True,
             "delete the never,task rule (auditctl -d never,task), then restart it",
         ),
-        ([UNSURE], None, False, "wait for a call of its own to be logged, or restart it"),
+        ([UNSURE], None, False, "wait until a call of its own is logged, or restart it"),
     ],
 )
-def test_remedies(births, unit, standing, do):
+def test_remedies(births, unit, loaded, do):
     """What to do names the unit, but none that a shell or systemctl would take for more."""
     found = judge(process(*births), boot(), Evidence(), logged(ALL))
-    assert remedy(found, unit, standing=standing) == do
+    assert remedy(found, unit, loaded=loaded) == do
 
 
 def test_the_first_process_needs_a_boot():
     """PID 1 cannot be restarted."""
     found = judge(process(BEFORE, pid=1, ppid=0), boot(), Evidence(), logged(ALL))
-    assert remedy(found, "init.scope", standing=False) == "boot with audit=1"
+    assert remedy(found, "init.scope", loaded=False) == "boot with audit=1"
 
 
 def test_what_a_look_comes_to():
     """Tasks are counted, the exempt are no part of the share, and unknown alone is no failure."""
-    kernel = Kernel(logged(ALL), daemon=40)
+    kernel = KernelFacts(logged(ALL), daemon=40)
     some = [process(FINE, pid=20), process(FINE, UNSURE, pid=30), process(FINE, pid=40)]
     look = Look(kernel, judge_all(some, boot(), Evidence(), kernel), 0.0)
     assert look.tasks == {COVERED: 2, UNKNOWN: 1, EXEMPT: 1}
     assert look.share == pytest.approx(2 / 3)
-    assert look.well
+    assert look.is_complete
     worse = [*some, process(BEFORE, pid=50)]
-    assert not Look(kernel, judge_all(worse, boot(), Evidence(), kernel), 0.0).well
-    off = Kernel(logged(ALL, enabled=False))
-    assert not Look(off, judge_all(some[:1], boot(), Evidence(), off), 0.0).well
+    assert not Look(kernel, judge_all(worse, boot(), Evidence(), kernel), 0.0).is_complete
+    off = KernelFacts(logged(ALL, enabled=False))
+    assert not Look(off, judge_all(some[:1], boot(), Evidence(), off), 0.0).is_complete
     assert Look(kernel, [], 0.0).share is None
     unasked = Look(UNASKED, judge_all(some, boot(), Evidence(), UNASKED), 0.0)
     assert unasked.share is None
-    assert unasked.well
+    assert unasked.is_complete
 
 
 def test_every_reason_has_a_sentence():
@@ -195,14 +199,14 @@ class Silence:
     def __init__(self, monkeypatch):
         """Counts come from `self.counts`."""
         self.counts = {}
-        monkeypatch.setattr(watching.tasks, "io_calls", lambda _, tid: self.counts.get(tid))
+        monkeypatch.setattr(watching, "io_calls", lambda _, tid: self.counts.get(tid))
         self.found = watching._Silence()
 
     def look(self, newest=1 << 40, kernel=None, **counts):
         """Look once at the process 10, whose threads have these counts."""
         self.counts = {10 + n: count for n, count in enumerate(counts.values())}
         births = [FINE] * len(counts)
-        return self.found.look([process(*births)], kernel or Kernel(logged(ALL)), newest)
+        return self.found.look([process(*births)], kernel or KernelFacts(logged(ALL)), newest)
 
 
 def test_silence_takes_two_windows_and_a_store_that_has_caught_up(monkeypatch):
@@ -218,9 +222,9 @@ def test_silence_takes_two_windows_and_a_store_that_has_caught_up(monkeypatch):
 @pytest.mark.parametrize(
     "kernel",
     [
-        Kernel(logged("-a always,exit -S open")),
-        Kernel(logged(ALL, enabled=False)),
-        Kernel(logged("-a never,exit -F uid=5", ALL)),
+        KernelFacts(logged("-a always,exit -S open")),
+        KernelFacts(logged(ALL, enabled=False)),
+        KernelFacts(logged("-a never,exit -F uid=5", ALL)),
     ],
 )
 def test_silence_means_nothing_where_not_all_is_logged(monkeypatch, kernel):
@@ -235,8 +239,8 @@ def test_silence_means_nothing_where_not_all_is_logged(monkeypatch, kernel):
 def test_silence_of_whom_rules_take_out_is_no_finding(monkeypatch):
     """Neither the daemon nor the excluded are silent."""
     for kernel in (
-        Kernel(logged(ALL), daemon=10),
-        Kernel(logged("-a never,exit -F pid=10", ALL)),
+        KernelFacts(logged(ALL), daemon=10),
+        KernelFacts(logged("-a never,exit -F pid=10", ALL)),
     ):
         silence = Silence(monkeypatch)
         for count in range(5):
@@ -246,33 +250,33 @@ def test_silence_of_whom_rules_take_out_is_no_finding(monkeypatch):
 def test_our_own_reads_are_counted():
     """The kernel's count of this very thread grows as it reads and writes."""
     pid = os.getpid()
-    before = watching.tasks.io_calls(pid, pid)
+    before = watching.io_calls(pid, pid)
     reader, writer = os.pipe()
     for _ in range(5):
         os.write(writer, b"x")
         os.read(reader, 1)
     os.close(reader)
     os.close(writer)
-    assert watching.tasks.io_calls(pid, pid) >= before + 10
+    assert watching.io_calls(pid, pid) >= before + 10
 
 
 def test_rules_of_a_service_that_died_are_not_ours(tmp_path, monkeypatch):
     """Killed, it left its exceptions behind: their pids may be anybody's by now."""
     never = rules("-a never,exit -F pid=10")
-    memory.remember(tmp_path / memory.SESSION, {"added": memory.as_hex(never)})
-    monkeypatch.setattr(command, "Control", nullcontext)
-    monkeypatch.setattr(command, "ask", lambda _, ours: ours)
+    boot_file.remember(tmp_path / boot_file.SESSION, {"added": boot_file.as_hex(never)})
+    monkeypatch.setattr(report, "Control", nullcontext)
+    monkeypatch.setattr(report, "ask", lambda _, ours: ours)
     settings = load_settings(runtime_directory=tmp_path)
-    assert command._kernel(settings, []) == set()
-    monkeypatch.setattr(command, "read_state", lambda _: "it runs")
-    assert command._kernel(settings, []) == {each.to_bytes() for each in never}
+    assert report._kernel(settings, []) == set()
+    monkeypatch.setattr(report, "read_state", lambda _: "it runs")
+    assert report._kernel(settings, []) == {each.to_bytes() for each in never}
 
 
-def test_troubles_may_be_asked_for_while_they_come(tmp_path):
+def test_problems_may_be_asked_for_while_they_come(tmp_path):
     """The service asks from its own thread: what is told must not change under the asking."""
     settings = load_settings(runtime_directory=tmp_path)
-    watch = watching.Watch(settings, None, None, None)
-    asking = iter(watch._troubles.values())
+    watch = watching.CoverageWatch(settings, None, None, None, None)
+    asking = iter(watch._problems.values())
     assert next(asking) == ""
 
     def fail():
@@ -280,4 +284,4 @@ def test_troubles_may_be_asked_for_while_they_come(tmp_path):
 
     watch._try("look", fail)
     assert "coverage.json: no room" in [*asking]
-    assert watch.trouble == "coverage.json: no room"
+    assert watch.problem == "coverage.json: no room"

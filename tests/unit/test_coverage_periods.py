@@ -9,18 +9,28 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from auditsvc.coverage.periods import Birth, Periods, Stand, load, on_at_boot, save, stands
+from auditsvc.coverage.history import (
+    Birth,
+    Periods,
+    TaskListState,
+    load,
+    on_at_boot,
+    save,
+    task_list_state,
+)
 from auditsvc.rule import parse
 
-CLEAR, SOME, ALL = Stand.CLEAR, Stand.SOME, Stand.ALL
+CLEAR, SOME, ALL = TaskListState.CLEAR, TaskListState.SOME, TaskListState.ALL
 
 
 def periods(*looks, at_boot=False):
-    """Give a boot in which these looks were taken: (when, enabled, stand, watched, changes)."""
+    """Give a boot in which these looks were taken: (when, enabled, task_list, watched, changes)."""
     made = Periods("boot", at_boot)
-    for when, enabled, stand, *rest in looks:
+    for when, enabled, task_list, *rest in looks:
         watched = rest[0] if rest else True
-        made.note(when, enabled, stand, watched=watched, changes=rest[1] if len(rest) > 1 else ())
+        made.note(
+            when, enabled, task_list, watched=watched, changes=rest[1] if len(rest) > 1 else ()
+        )
     return made
 
 
@@ -56,6 +66,28 @@ def periods(*looks, at_boot=False):
             14.3,
             Birth.CHANGING,
         ),
+        # A rule stood, and was gone at the look whose news of that came later.
+        (
+            [
+                (10, True, CLEAR),
+                (13.2, True, CLEAR, True, [(11, 11.1)]),
+                (20, True, CLEAR, True, [(13, 13.5)]),
+            ],
+            12,
+            Birth.CHANGING,
+        ),
+        # The same, and the late news comes with a look that may have missed others.
+        (
+            [
+                (10, True, CLEAR),
+                (13.2, True, CLEAR, True, [(11, 11.1)]),
+                (20, True, CLEAR, False, [(13, 13.5)]),
+            ],
+            12,
+            Birth.CHANGING,
+        ),
+        # Found off twice: who knows what was between.
+        ([(10, False, CLEAR), (20, False, CLEAR), (30, True, CLEAR)], 15, Birth.BEFORE_WATCH),
         # Nobody heard.
         ([(10, True, CLEAR), (20, True, CLEAR, False), (30, True, CLEAR)], 15, Birth.UNWATCHED),
         ([(10, True, CLEAR), (20, True, CLEAR, False), (30, True, CLEAR)], 25, Birth.COVERED),
@@ -137,7 +169,7 @@ def test_nobody_is_judged_wrongly(history, fork):
         assert stood(fork) is CLEAR
     if birth in (Birth.NEVER_TASK, Birth.BEFORE_AUDIT):
         assert not truth
-    whens = [when for when, _ in made.marks]
+    whens = [span.begin for span in made.spans]
     assert whens == sorted(set(whens))
 
 
@@ -146,8 +178,33 @@ def test_a_game_with_rules_does_not_fill_the_memory():
     made = Periods("boot", on_at_boot=True)
     for n in range(6000):
         made.note(n, True, ALL if n % 2 else CLEAR, watched=True)
-    assert len(made.marks) <= 2001
+    assert len(made.spans) <= 601
     assert made.birth(100.5) is Birth.CHANGING
+
+
+@pytest.mark.parametrize("kind", ["looks that wait", "changes at once", "changes in turn"])
+def test_what_is_kept_is_bounded(kind, tmp_path):
+    """Whatever goes on for long, the file stays small; and what is forgotten is not known."""
+    made = load(tmp_path)
+    made.note(0, True, CLEAR)
+    for n in range(1, 3000):
+        changes = [(n - 0.5, n - 0.4)] if kind == "changes in turn" else []
+        if kind == "changes at once" and n == 2000:
+            changes = [(k + 0.5, k + 0.6) for k in range(1999)]
+        made.note(
+            n,
+            True,
+            ALL if changes and n % 2 else CLEAR,
+            watched=True,
+            changes=changes,
+            known_to=0 if kind == "looks that wait" else n,
+        )
+    save(tmp_path, made)
+    assert (tmp_path / "coverage.json").stat().st_size < 100_000
+    assert load(tmp_path) == made
+    births = {made.birth(n + 0.8) for n in range(2, 1900)}
+    assert births == {Birth.UNWATCHED if kind == "looks that wait" else Birth.CHANGING}
+    assert made.birth(2997.8) in {Birth.UNWATCHED, Birth.COVERED, Birth.NEVER_TASK}
 
 
 @pytest.mark.parametrize(
@@ -169,7 +226,7 @@ def test_boot_parameter(text, on):
 
 
 @pytest.mark.parametrize(
-    ("lines", "stand"),
+    ("lines", "task_list"),
     [
         ([], CLEAR),
         (["-a never,exit -S all"], CLEAR),
@@ -183,9 +240,9 @@ def test_boot_parameter(text, on):
         (["-a always,task -F uid=5", "-a never,task"], SOME),
     ],
 )
-def test_what_a_task_list_does(lines, stand):
+def test_what_a_task_list_does(lines, task_list):
     """The first rule that matches decides; no conditions means every new task."""
-    assert stands([line.command.rule for line in parse("\n".join(lines))]) is stand
+    assert task_list_state([line.command.rule for line in parse("\n".join(lines))]) is task_list
 
 
 def test_kept_for_the_boot(tmp_path):

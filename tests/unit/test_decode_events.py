@@ -5,8 +5,10 @@ from __future__ import annotations
 import itertools
 
 import pytest
+from fixtures import logs
 
-from auditsvc.decode.interface import (
+from auditsvc.decode.reference.serials import WINDOW, Serials
+from auditsvc.decode.states import (
     COMPLETE,
     DISPLACED,
     END_OF_INPUT,
@@ -16,23 +18,22 @@ from auditsvc.decode.interface import (
     TIMEOUT,
     TRUNCATED,
 )
-from auditsvc.decode.serials import WINDOW, Serials
 
-REST = (
-    "ppid=1 pid=2 auid=3 uid=4 gid=5 euid=6 suid=7 fsuid=8 egid=9 sgid=10 fsgid=11 tty=pts0"
-    ' ses=12 comm="prog" exe="/bin/prog" subj=unconfined key="k"'
+CALL = dict(
+    zip(("gid", "euid", "suid", "fsuid", "egid", "sgid", "fsgid"), range(5, 12), strict=True)
 )
+CALL |= {"ppid": 1, "pid": 2, "auid": 3, "uid": 4, "tty": "pts0", "ses": 12}
+CALL |= {"exit": 0, "comm": '"prog"', "exe": '"/bin/prog"', "subj": "unconfined", "key": '"k"'}
 
 
-def record(kind, body, serial=1, time="1700000000.123", node=""):
+def record(kind, body, serial=1, **where):
     """Write a record's line."""
-    return f"{node}type={kind} msg=audit({time}:{serial}): {body}"
+    return logs.record(kind, serial, body, **where).rstrip("\n")
 
 
-def syscall(serial=1, nr=39, items=0, result=" success=yes exit=0", **where):
+def syscall(serial=1, nr=39, items=0, **fields):
     """Write a SYSCALL."""
-    body = f"arch=c000003e syscall={nr}{result} a0=0 a1=0 a2=0 a3=0 items={items} {REST}"
-    return record("SYSCALL", body, serial, **where)
+    return logs.call(serial, nr=nr, items=items, **CALL | fields).rstrip("\n")
 
 
 def title(serial=1, text='"prog"', **where):
@@ -47,7 +48,7 @@ def path(serial=1, item=0):
 
 def eoe(serial=1, **where):
     """Write an EOE."""
-    return record("EOE", "", serial, **where)
+    return logs.end(serial, **where).rstrip("\n")
 
 
 def states(decoded):
@@ -142,7 +143,7 @@ def test_another_syscall_displaces(decode):
 
 def test_no_exit(decode):
     """A task that ended inside its call has neither success nor exit."""
-    decoded = decode([syscall(result=""), title()])
+    decoded = decode([syscall(success=None), title()])
     (row,) = decoded.rows("syscall")
     assert (row["state"], row["success"], row["exit"]) == (NO_EXIT, None, None)
 
@@ -158,7 +159,7 @@ def test_records_that_come_too_late(decode):
 
 def test_an_old_event_among_newer_ones(decode):
     """An event is one whatever its neighbours' times are (audit-userspace#148)."""
-    old = {"time": "1699999940.000"}
+    old = {"second": logs.SECOND - 60}
     decoded = decode(
         [syscall(2, **old), syscall(3), title(3), title(2, **old), syscall(4), title(4)]
     )

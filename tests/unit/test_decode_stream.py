@@ -6,7 +6,8 @@ import re
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from fixtures.repeats import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from auditsvc.store.schema import metadata
@@ -75,7 +76,7 @@ def split_logs(draw):
     return log, [log[a:b] for a, b in zip([0, *cuts], [*cuts, len(log)], strict=True)]
 
 
-@settings(deadline=None)
+@examples(100)
 @given(split_logs(), st.integers(1, 5))
 def test_any_split_gives_equal_rows(decode, split, max_open):
     """How the stream is cut into pieces changes nothing, not even the order of rows."""
@@ -84,7 +85,7 @@ def test_any_split_gives_equal_rows(decode, split, max_open):
     assert decode(log, pieces=pieces, max_open=max_open).everything() == whole.everything()
 
 
-@settings(deadline=None, max_examples=300)
+@examples(300)
 @given(st.lists(events(), max_size=6), st.integers(1, 3))
 def test_lines_one_by_one_give_equal_rows(decode, found, max_open):
     """Events that stand together and can be taken at once give what their lines give."""
@@ -100,7 +101,7 @@ def test_byte_by_byte(decode):
     assert decode(log, pieces=pieces).everything() == decode(log).everything()
 
 
-@settings(deadline=None)
+@examples(100)
 @given(logs(), st.data())
 def test_restart_anywhere_gives_equal_rows(make, decoded, decode, log, data):
     """A decoder that takes up another's pending lines goes on as that one would have."""
@@ -128,7 +129,7 @@ def test_restart_anywhere_gives_equal_rows(make, decoded, decode, log, data):
     assert {**total.counts, "gap": 0} == {**whole.counts, "gap": 0}
 
 
-@settings(deadline=None)
+@examples(100)
 @given(logs(), st.booleans())
 def test_every_record_is_accounted_for(decode, log, finish):
     """What is received = stored + end + raw + open, and weights say what was stored."""
@@ -140,7 +141,7 @@ def test_every_record_is_accounted_for(decode, log, finish):
         assert decoded.open_records == 0
 
 
-@settings(deadline=None)
+@examples(100)
 @given(st.binary(max_size=2000))
 def test_any_bytes_are_kept(decode, log):
     """Bytes that are no log at all are kept raw, where they stood."""

@@ -11,25 +11,25 @@ from pathlib import Path
 import pytest
 
 from auditsvc.config import Settings
-from auditsvc.daemon import Actor
 from auditsvc.doctor import (
-    Kernel,
+    KernelAnswers,
     Level,
     Machine,
     boot,
     clock,
     daemons,
+    environment,
     examine,
+    kernel_settings,
     logins,
-    place,
     rules,
-    state,
     storage,
 )
 from auditsvc.errors import ConfigError, KernelError
 from auditsvc.kernel import Features, Status
+from auditsvc.record.daemon import Actor
 from auditsvc.rule import parse
-from auditsvc.switch import Request
+from auditsvc.runtime.switch_requests import Request
 
 STATUS = Status(1, 1, 0, 0, 16384, 0, 0, 0x7F, 15000, 0)
 GOOD_CONFIG = "CONFIG_AUDIT=y\nCONFIG_AUDITSYSCALL=y\nCONFIG_IA32_EMULATION=y\n"
@@ -132,7 +132,7 @@ def test_backlog_parameter(machine, line, level):
             "without CONFIG_AUDITSYSCALL",
         ),
         ({"proc/self/loginuid": "0"}, Level.OK, "loginuid"),
-        ({}, Level.NOTE, "not known"),
+        ({}, Level.NOTE, "unknown"),
     ],
 )
 def test_support(machine, files, level, says):
@@ -163,26 +163,26 @@ def test_enabled():
     """Off is an error only where somebody else than we put it off under a running service."""
     off = replace(STATUS, enabled=0)
     asked = Request(False, 1.0, Actor(pid=7, uid=0, auid=1000))
-    shows(state.enabled(STATUS, serving=True, last=asked), Level.OK)
-    shows(state.enabled(off, serving=False, last=None), Level.WARNING, "start auditsvc")
-    shows(state.enabled(off, serving=True, last=None), Level.ERROR, "tamper")
-    shows(state.enabled(off, serving=True, last=asked), Level.NOTE, "1000", "auditsvc on")
+    shows(kernel_settings.enabled(STATUS, serving=True, last=asked), Level.OK)
+    shows(kernel_settings.enabled(off, serving=False, last=None), Level.WARNING, "start auditsvc")
+    shows(kernel_settings.enabled(off, serving=True, last=None), Level.ERROR, "tamper")
+    shows(kernel_settings.enabled(off, serving=True, last=asked), Level.NOTE, "1000", "auditsvc on")
 
 
 @pytest.mark.parametrize(
     ("check", "values", "level"),
     [
-        (state.locked, {}, Level.OK),
-        (state.locked, {"enabled": 2}, Level.NOTE),
-        (state.failure, {}, Level.OK),
-        (state.failure, {"failure": 0}, Level.NOTE),
-        (state.failure, {"failure": 2}, Level.WARNING),
-        (state.rate_limit, {}, Level.OK),
-        (state.rate_limit, {"rate_limit": 500}, Level.ERROR),
-        (state.backlog_wait_time, {}, Level.OK),
-        (state.backlog_wait_time, {"backlog_wait_time": 0}, Level.WARNING),
-        (state.lost, {}, Level.OK),
-        (state.lost, {"lost": 3}, Level.WARNING),
+        (kernel_settings.locked, {}, Level.OK),
+        (kernel_settings.locked, {"enabled": 2}, Level.NOTE),
+        (kernel_settings.failure, {}, Level.OK),
+        (kernel_settings.failure, {"failure": 0}, Level.NOTE),
+        (kernel_settings.failure, {"failure": 2}, Level.WARNING),
+        (kernel_settings.rate_limit, {}, Level.OK),
+        (kernel_settings.rate_limit, {"rate_limit": 500}, Level.ERROR),
+        (kernel_settings.backlog_wait_time, {}, Level.OK),
+        (kernel_settings.backlog_wait_time, {"backlog_wait_time": 0}, Level.WARNING),
+        (kernel_settings.lost, {}, Level.OK),
+        (kernel_settings.lost, {"lost": 3}, Level.WARNING),
     ],
 )
 def test_settings_of_the_kernel(check, values, level):
@@ -202,13 +202,13 @@ def test_settings_of_the_kernel(check, values, level):
 def test_backlog_limit(limit, serving, level):
     """A running service has raised it; if it is lower, somebody took it back."""
     status = replace(STATUS, backlog_limit=limit)
-    shows(state.backlog_limit(status, wanted=16384, serving=serving), level)
+    shows(kernel_settings.backlog_limit(status, wanted=16384, serving=serving), level)
 
 
 def test_loginuid_immutable():
     """The feature's bit, not its lock."""
-    shows(state.loginuid_immutable(Features(2, 0)), Level.OK)
-    shows(state.loginuid_immutable(Features(1, 2)), Level.NOTE, "--loginuid-immutable")
+    shows(kernel_settings.loginuid_immutable(Features(2, 0)), Level.OK)
+    shows(kernel_settings.loginuid_immutable(Features(1, 2)), Level.NOTE, "--loginuid-immutable")
 
 
 # --- rules ----------------------------------------------------------------------------------
@@ -216,8 +216,8 @@ def test_loginuid_immutable():
 
 def test_blinding():
     """The command that deletes exactly that rule."""
-    shows(rules.blinding(loaded("-a always,exit -S all")), Level.OK)
-    found = rules.blinding(loaded("-a never,task", "-a never,task -F uid=5"))
+    shows(rules.never_task_rules(loaded("-a always,exit -S all")), Level.OK)
+    found = rules.never_task_rules(loaded("-a never,task", "-a never,task -F uid=5"))
     shows(found, Level.ERROR, "auditctl -d never,task;", "auditctl -d never,task -F uid=5")
 
 
@@ -269,7 +269,7 @@ def test_uring(lines, level):
 def test_half(machine, lines, line, level):
     """A 32-bit program makes the same calls."""
     files = {"proc/config.gz": gzip.compress(GOOD_CONFIG.encode()), "proc/cmdline": line}
-    shows(rules.half(loaded(*lines), machine(files)), level)
+    shows(rules.only_64_bit(loaded(*lines), machine(files)), level)
 
 
 # --- who else -------------------------------------------------------------------------------
@@ -286,13 +286,13 @@ def test_incumbent(machine):
     shows(check(other), Level.WARNING, "pid 77 (/usr/sbin/auditd)", "multicast")
     shows(check(other, serving=True), Level.OK, "our service")
     shows(check(other, source="multicast"), Level.OK)
-    shows(check(dead), Level.WARNING, "has died")
+    shows(check(dead), Level.WARNING, "no longer exists")
     shows(check(STATUS), Level.WARNING, "kernel's log")
     shows(check(replace(STATUS, enabled=0)), Level.NOTE)
 
 
 def test_auditd_unit(machine):
-    """Enabled by any target; of no matter to who reads beside it."""
+    """Enabled by any target; not relevant for a reader beside it."""
     unit = "etc/systemd/system/multi-user.target.wants/auditd.service"
     shows(daemons.auditd_unit(machine({}), source="netlink"), Level.OK)
     both = machine({unit: "->/lib/systemd/system/auditd.service"})
@@ -303,7 +303,7 @@ def test_auditd_unit(machine):
 @pytest.mark.parametrize(
     ("files", "level", "says"),
     [
-        ({}, Level.NOTE, "not told"),
+        ({}, Level.NOTE, "the default is unknown"),
         ({"etc/systemd/journald.conf": "[Journal]\n#Audit=no\n"}, Level.WARNING, "default"),
         ({"etc/systemd/journald.conf": "[Journal]\n#Audit=yes\n"}, Level.NOTE, "default"),
         (
@@ -311,7 +311,7 @@ def test_auditd_unit(machine):
             Level.WARNING,
             "switches audit off",
         ),
-        ({"etc/systemd/journald.conf": "[Journal]\nAudit=\n"}, Level.OK, "alone"),
+        ({"etc/systemd/journald.conf": "[Journal]\nAudit=\n"}, Level.OK, "does not change"),
         (
             {"etc/systemd/journald.conf": "[Other]\nAudit=no\n[Journal]\nAudit = keep\n"},
             Level.OK,
@@ -373,9 +373,9 @@ def test_listeners(machine):
 def test_listeners_elsewhere(machine):
     """Another network namespace has a table of its own, which says nothing of the host's group."""
     files = {"proc/self/ns/net": "->net:[2]", "proc/1/ns/net": "->net:[1]"}
-    shows(daemons.listeners(machine(files), ours=None), Level.NOTE, "not known")
+    shows(daemons.listeners(machine(files), ours=None), Level.NOTE, "unknown")
     here = machine({"proc/net/netlink": NETLINK})
-    shows(daemons.listeners(here, ours=None), Level.NOTE, "not known")
+    shows(daemons.listeners(here, ours=None), Level.NOTE, "unknown")
 
 
 # --- the place ------------------------------------------------------------------------------
@@ -388,7 +388,7 @@ HOST = {
 
 def test_namespaces(machine):
     """The initial ones have fixed numbers."""
-    shows(place.namespaces(machine({})), Level.NOTE, "not known")
+    shows(environment.namespaces(machine({})), Level.NOTE, "unknown")
 
 
 @pytest.mark.parametrize(
@@ -397,13 +397,13 @@ def test_namespaces(machine):
 def test_other_namespaces(machine, kind, level):
     """Audit is refused in any other."""
     files = HOST | ({f"proc/self/ns/{kind}": f"->{kind}:[4026532178]"} if kind else {})
-    shows(place.namespaces(machine(files)), level, kind or "")
+    shows(environment.namespaces(machine(files)), level, kind or "")
 
 
 def test_container(machine):
     """Traces that engines leave."""
-    shows(place.container(machine({})), Level.OK)
-    shows(place.container(machine({"run/.containerenv": ""})), Level.NOTE, ".containerenv")
+    shows(environment.container(machine({})), Level.OK)
+    shows(environment.container(machine({"run/.containerenv": ""})), Level.NOTE, ".containerenv")
 
 
 @pytest.mark.parametrize(
@@ -418,7 +418,7 @@ def test_container(machine):
 def test_capabilities(machine, bits, level, says):
     """Bits of CapEff."""
     here = machine(HOST | {"proc/self/status": f"Name:\tx\nCapEff:\t{bits}\n"})
-    shows(place.capabilities(here), level, says)
+    shows(environment.capabilities(here), level, says)
 
 
 def test_capabilities_of_another_user_namespace(machine):
@@ -429,8 +429,8 @@ def test_capabilities_of_another_user_namespace(machine):
         "proc/sys/net/core/rmem_max": "212992\n",
     }
     here = machine(files)
-    shows(place.capabilities(here), Level.NOTE, "nothing to audit")
-    shows(place.receive_buffer(here, 1 << 25), Level.WARNING, "212992")
+    shows(environment.capabilities(here), Level.NOTE, "nothing to audit")
+    shows(environment.receive_buffer(here, 1 << 25), Level.WARNING, "212992")
 
 
 @pytest.mark.parametrize(
@@ -443,7 +443,7 @@ def test_receive_buffer(machine, bits, limit, level):
         "proc/self/status": f"CapEff:\t{bits}\n",
         "proc/sys/net/core/rmem_max": f"{limit}\n",
     }
-    shows(place.receive_buffer(machine(HOST | files), 1 << 25), level)
+    shows(environment.receive_buffer(machine(HOST | files), 1 << 25), level)
 
 
 # --- logins ---------------------------------------------------------------------------------
@@ -474,7 +474,7 @@ def test_pam_well(machine):
 def test_pam_absent(machine):
     """No file, no knowledge."""
     [found] = logins.pam(machine({}))
-    shows(found, Level.NOTE, "not known")
+    shows(found, Level.NOTE, "unknown")
 
 
 def test_sessions(machine):
@@ -482,7 +482,7 @@ def test_sessions(machine):
 
     def process(pid, comm, terminal, auid):
         return {
-            f"proc/{pid}/stat": f"{pid} ({comm}) S 1 1 1 {terminal} 1 0",
+            f"proc/{pid}/stat": f"{pid} ({comm}) S 1 1 1 {terminal} 1 " + "0 " * 40,
             f"proc/{pid}/loginuid": auid,
         }
 
@@ -490,7 +490,7 @@ def test_sessions(machine):
     well |= process(3, "bash", 34816, "1000")
     shows(logins.sessions(machine(well)), Level.OK)
     ill = process(4, "b (a) sh", 34816, UNSET)
-    shows(logins.sessions(machine(ill)), Level.WARNING, "1 processes", "b (a) sh (4)")
+    shows(logins.sessions(machine(ill)), Level.WARNING, "1 process on", "b (a) sh (4)")
 
 
 # --- clock and storage ------------------------------------------------------------------------
@@ -552,12 +552,20 @@ def test_store(settings):
     shows(storage.store(settings), Level.ERROR, "x.db")
 
 
+def test_names_in_the_spool(settings):
+    """A file that only looks like a segment is told, for nobody reads or deletes it."""
+    shows(storage.spool_names(settings), Level.OK, "segment")
+    settings.spool_directory.mkdir(parents=True)
+    (settings.spool_directory / "audit-9999999999999999999.log").touch()
+    shows(storage.spool_names(settings), Level.WARNING, "audit-9999999999999999999.log")
+
+
 @pytest.mark.skipif(os.getuid() != 0, reason="the owner of evidence is root")
 def test_modes(settings):
     """Who can change the evidence is worse than who can read it."""
     shows(storage.modes(settings)[0], Level.OK, "nothing")
     settings.state_directory.mkdir(mode=0o700)
-    shows(storage.modes(settings)[0], Level.OK, "no one")
+    shows(storage.modes(settings)[0], Level.OK, "only root")
     settings.state_directory.chmod(0o755)
     shows(storage.modes(settings)[0], Level.NOTE, "0755")
     settings.runtime_directory.mkdir()
@@ -610,7 +618,7 @@ def test_examine_a_machine_that_is_well(machine, settings):
         "etc/pam.d/login": "session required pam_loginuid.so\n",
         "proc/77/comm": "x",
     }
-    kernel = Kernel(
+    kernel = KernelAnswers(
         replace(STATUS, pid=77),
         Features(2, 0),
         loaded("-a always,exit -S all", "-a always,io_uring -S all"),
@@ -624,12 +632,14 @@ def test_examine_a_machine_that_is_well(machine, settings):
 def test_examine_without_an_answer_of_the_kernel(machine, settings):
     """What it did not tell is said, matter by matter, and is no error for want of privilege."""
     told = by_name(
-        examine(machine({}), Kernel(STATUS, Features(0, 0), []), settings, Path("/nowhere.toml"))
+        examine(
+            machine({}), KernelAnswers(STATUS, Features(0, 0), []), settings, Path("/nowhere.toml")
+        )
     )
     silent = by_name(examine(machine({}), SILENT, settings, Path("/nowhere.toml")))
     assert set(told) - {"service"} == set(silent)
     assert silent["kernel: answers"].level == Level.WARNING
-    assert silent["lost"].found == "not known: the kernel does not answer us"
+    assert silent["lost"].found == "unknown: the kernel does not answer"
     refused = KernelError("no audit", "", errno.ECONNREFUSED)
     found = by_name(examine(machine({}), refused, settings, Path("/nowhere.toml")))
     assert found["kernel: answers"].level == Level.ERROR

@@ -12,11 +12,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from auditsvc.collector import NativeCollector, make_collector
-from auditsvc.daemon import DaemonRecords
-from auditsvc.line import format_line
-from auditsvc.sink import Sink
-from auditsvc.spool import Place, SpoolReader, SpoolWriter
+from auditsvc.collect.collector import NativeCollector, make_collector
+from auditsvc.record.daemon import DaemonRecords
+from auditsvc.record.line import format_line
+from auditsvc.spool.reader import SpoolReader
+from auditsvc.spool.segments import Place
+from auditsvc.spool.sink import Sink
+from auditsvc.spool.writer import SpoolWriter
 
 native = pytest.importorskip("auditsvc._native", reason="the native core was not built")
 

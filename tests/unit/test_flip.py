@@ -12,16 +12,16 @@ from pathlib import Path
 import pytest
 
 from auditsvc.errors import KernelError, LockedError
-from auditsvc.flip import measure
-from auditsvc.flip.blocked import in_calls
-from auditsvc.flip.heard import Heard
-from auditsvc.flip.probe import FIRST, PERIOD_NS, Probe
-from auditsvc.flip.rules import KEY, reached, rule_for, traces
-from auditsvc.flip.sieve import sieve
 from auditsvc.kernel import Status
 from auditsvc.kernel.netlink import HEADER, attach_filter
 from auditsvc.rule import parse
 from auditsvc.rule.host import native_arch
+from auditsvc.switch import measure
+from auditsvc.switch.blocked_calls import in_calls
+from auditsvc.switch.probe import FIRST, PERIOD_NS, Probe
+from auditsvc.switch.probe_records import ProbeRecords
+from auditsvc.switch.probe_rule import KEY, reached, rule_for, traces
+from auditsvc.switch.socket_filter import socket_filter
 
 STATUS = Status(1, 1, os.getpid(), 0, 64, 0, 0, 0, 0, 0)
 
@@ -62,20 +62,20 @@ def test_the_probe_says_when_each_call_was():
 
 def test_calls_are_sorted_by_probe():
     """Another task's call with the same argument is none of the probe's."""
-    heard = Heard(None)
-    seen = heard.expect(77)
-    heard.sort([call(5, 0, 77), call(6, 1, 78), call(7, 3, 77), (1327, b"audit(1.0:7): ")])
+    received = ProbeRecords(None)
+    seen = received.expect(77)
+    received.sort([call(5, 0, 77), call(6, 1, 78), call(7, 3, 77), (1327, b"audit(1.0:7): ")])
     assert seen == {0, 3}
-    assert heard.expect(78) == set()
+    assert received.expect(78) == set()
 
 
 def test_what_ended_after_off_was_in_flight():
     """By serial, also where it wraps; the flip's own call has the flip's serial."""
-    heard = Heard(None)
-    heard.sort([call(5, 0, 1), off(10), call(9, 1, 1), call(10, 2, 1), call(11, 3, 1)])
-    assert (heard.off, heard.after_off) == (10, 1)
-    heard.sort([off((1 << 32) - 1), call((1 << 32) - 2, 1, 1), call(3, 1, 1)])
-    assert heard.after_off == 1
+    received = ProbeRecords(None)
+    received.sort([call(5, 0, 1), off(10), call(9, 1, 1), call(10, 2, 1), call(11, 3, 1)])
+    assert (received.off, received.after_off) == (10, 1)
+    received.sort([off((1 << 32) - 1), call((1 << 32) - 2, 1, 1), call(3, 1, 1)])
+    assert received.after_off == 1
 
 
 @pytest.mark.parametrize(
@@ -115,7 +115,10 @@ def test_the_rule_of_a_probe_reaches_it_alone():
         ([], "nothing"),
         (["-a never,exit -S all"], "nothing"),
         (["-a always,exit -S all"], "every call of every covered task"),
-        (["-a never,exit -F pid=1", "-a always,exit -S all"], "but what 1 `never` rule leave"),
+        (
+            ["-a never,exit -F pid=1", "-a always,exit -S all"],
+            "except those matched by 1 `never` rule",
+        ),
         (["-a always,exit -S open", "-w /etc -p w"], "2 `always` rules"),
     ],
 )
@@ -164,11 +167,11 @@ def test_tasks_in_calls(tmp_path):
     assert in_calls(tmp_path, leave_out=(13,)) == 2
 
 
-def test_the_sieve_lets_through_what_counts():
+def test_the_socket_filter_lets_through_what_counts():
     """By a real socket's filter: serials of any length, another call, another type, a short one."""
     arch, nr = native_arch(), 121
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
-    attach_filter(ours, sieve(arch, nr))
+    attach_filter(ours, socket_filter(arch, nr))
     ours.setblocking(False)
 
     def passes(kind, text):

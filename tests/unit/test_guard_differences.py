@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from auditsvc.guard.differences import adopt, differences
+from auditsvc.guard.rule_changes import adopt, differences
 from auditsvc.rule import parse
-from auditsvc.rule.reach import takes_cover
+from auditsvc.ruleset.reach import takes_cover
 
 RULES = [
     line.command.rule

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from auditsvc.decode.interface import COMPLETE
-from auditsvc.journal import kinds
-from auditsvc.journal.fields import CALL_FIELDS, EVENT_FIELDS, entry, field_name, shortened
-from auditsvc.journal.users import Users
-from auditsvc.store.whole import Call, Event, Row
+from auditsvc.decode.states import COMPLETE
+from auditsvc.enrich import kinds
+from auditsvc.forward.fields import CALL_FIELDS, EVENT_FIELDS, entry, field_name, shortened
+from auditsvc.host.users import Users
+from auditsvc.store.read.events import Call, Event, Row
 
 PACKAGING = Path(__file__).parents[2] / "packaging"
 USERS = {0: "root", 1000: "alice"}.get

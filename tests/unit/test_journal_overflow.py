@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from auditsvc.journal.overflow import Overflow
+from auditsvc.collect.journald.overflow import Overflow
 
 HEAD = "sk Eth Pid Groups Rmem Wmem Dump Locks Drops Inode\n"
 

@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from auditsvc.journal.record import Lines
-from auditsvc.line import Line, format_line, parse_line
-from auditsvc.names import record_type_name, record_types
+from auditsvc.collect.journald.record import Lines
+from auditsvc.record.line import Line, format_line, parse_line
+from auditsvc.record.types import EXECVE
+from auditsvc.tables.names import record_type_name, record_types
 
 MACHINE = b"0" * 32
 HOST = b"web-1"
@@ -32,7 +33,9 @@ def line(fields):
     return Lines(MACHINE, HOST).line(fields)
 
 
-kinds = st.one_of(st.sampled_from(sorted(record_types())), st.integers(1100, 2999))
+kinds = st.one_of(st.sampled_from(sorted(record_types())), st.integers(1100, 2999)).filter(
+    lambda kind: kind != EXECVE  # its body begins with argc=, or with a space
+)
 bodies = st.binary(min_size=1).filter(lambda body: b"\0" not in body and body.strip())
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from auditsvc.journal.wire import fields, framed, joined
+from auditsvc.forward.wire import fields, framed, joined
 
 _NAMES = st.from_regex(rb"[A-Z][A-Z0-9_]{0,20}", fullmatch=True)
 _FIELDS = st.lists(st.tuples(_NAMES, st.binary(max_size=60)).map(b"=".join), max_size=12)

@@ -20,13 +20,13 @@ def test_status_of_every_kernel():
     """Older kernels send a shorter struct: what is not there is 0 or None."""
     whole = Status.from_bytes(WHOLE)
     assert whole == Status(1, 2, 3, 4, 5, 6, 7, 0x7F, 9, 10)
-    assert whole.can("lost_reset")
+    assert whole.has_feature("lost_reset")
     assert Status.from_bytes(WHOLE + b"later").backlog_wait_time_actual == 10
     older = Status.from_bytes(WHOLE[:40])
     assert (older.backlog_wait_time, older.backlog_wait_time_actual) == (9, None)
     oldest = Status.from_bytes(WHOLE[:32])
     assert (oldest.backlog, oldest.features, oldest.backlog_wait_time) == (7, 0, 0)
-    assert not oldest.can("lost_reset")
+    assert not oldest.has_feature("lost_reset")
 
 
 def test_changes_name_only_what_changes():

@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from auditsvc.decode.fields import parse_fields
-from auditsvc.line import Line, escape, format_line, parse_line, unescape, untrusted
+from auditsvc.record.fields import parse_fields
+from auditsvc.record.line import Line, escape, format_line, parse_line, unescape, untrusted
 
 
 @given(st.binary())

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from auditsvc import logfile
+from auditsvc.collect import logfile
+from auditsvc.collect.logfile import FollowedFile
 from auditsvc.errors import SpoolError
-from auditsvc.logfile import FollowedFile
 
 
 def test_rotated_names_come_oldest_first():
@@ -40,7 +40,7 @@ def test_logs_of_two_hosts_keep_the_order_given():
         (lambda _: None, "No such file or directory"),
         (Path.mkdir, "not a regular file"),
         (os.mkfifo, "not a regular file"),
-        (lambda path: path.write_bytes(b"\x1f\x8bdamaged"), "compression is damaged"),
+        (lambda path: path.write_bytes(b"\x1f\x8bdamaged"), "compressed file is damaged"),
     ],
 )
 def test_unreadable_logs_are_named(tmp_path, make, says):

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from auditsvc import names
 from auditsvc.errors import KernelError
-from auditsvc.tables import errnos, newer, record_types, syscalls
+from auditsvc.host.system_module import audit_module
+from auditsvc.tables import errnos, names, newer, record_types, syscalls
 
 ROOT = Path(__file__).parents[2]
 X86_64 = 0xC000003E
@@ -164,4 +164,4 @@ def test_missing_module_names_the_package(monkeypatch):
     """Whatever touches the kernel says which package is missing."""
     monkeypatch.setitem(sys.modules, "audit", None)
     with pytest.raises(KernelError, match="python3-audit"):
-        names.audit_module()
+        audit_module()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from auditsvc.errors import RuleError
+from auditsvc.host.terminal import visible
 from auditsvc.rule import (
     Action,
     Add,
@@ -27,6 +29,7 @@ from auditsvc.rule import (
     Trim,
     fields,
     parse,
+    printing,
     read,
 )
 from auditsvc.rule.model import EVERY_SYSCALL
@@ -170,12 +173,12 @@ def test_comments_blanks_and_lines():
         ("-a always,exit -F path=/a -F inode=3", 30, "a second `inode`"),
         ("-a always,exit -F exe=/a -F exe=/b", 29, "a second `exe`"),
         ("-a always,exit -F uid=", 19, "has no value"),
-        ("-a always,exit -F uid", 19, "is no condition"),
+        ("-a always,exit -F uid", 19, "is not a condition"),
         ("-a always,exit -F saddr_fam=46", 19, "the last one is 45"),
         ("-a always,exit -F field_compare=1", 19, "write -C"),
         ("-a always,exit -C uid=gid", 19, "cannot compare uid with gid"),
         ("-a always,exit -C uid=pid", 19, "`pid` cannot be compared"),
-        ("-a always,exit -C uid<auid", 19, "is no comparison"),
+        ("-a always,exit -C uid<auid", 19, "is not a comparison"),
         ("-a never,task -S open", 18, "does nothing on the list task"),
         ("-a never,exclude -F egid=0", 21, "does nothing on the list exclude"),
         ("-a never,exclude -F msgtype=CWD -k x", 36, "a key does nothing"),
@@ -185,12 +188,12 @@ def test_comments_blanks_and_lines():
         ("-w relative", 4, "not absolute"),
         ("-w /x -p rz", 10, "unknown permission `z`"),
         ("-k alone", 4, "comes before its rule"),
-        ("-D -e 1", 7, "must stand alone"),
-        ("-a always,exit -w /x", 19, "comes second"),
-        ("-a always,exit -S", 16, "lacks its value"),
+        ("-D -e 1", 7, "must be alone on its line"),
+        ("-a always,exit -w /x", 19, "begins a second rule"),
+        ("-a always,exit -S", 16, "needs a value"),
         ("-e 3", 4, "takes 0 to 2"),
         ("-q /only", 4, "not MOUNT,SUBTREE"),
-        ("-l", 1, "does not belong in a rule file"),
+        ("-l", 1, "is not allowed in a rule file"),
         ("--reset-lots", 1, "did you mean `--reset-lost`"),
         ("--reset-lost=1", 14, "takes no value"),
         ("word", 1, "unknown word `word`"),
@@ -247,14 +250,40 @@ def test_read(tmp_path):
     with pytest.raises(RuleError, match=r"missing\.rules cannot be read: No such file"):
         read(tmp_path / "missing.rules", HOST)
     (tmp_path / "empty").mkdir()
-    with pytest.raises(RuleError, match="holds no rule file"):
+    with pytest.raises(RuleError, match="contains no rule file"):
         read(tmp_path / "empty", HOST)
-    (tmp_path / "30.rules").write_bytes(b"-D\n-w /\xff\n")
-    with pytest.raises(RuleError, match=r"30\.rules:2:5: byte 0xff is not UTF-8"):
+    (tmp_path / "30.rules").write_text("-e 1\n", encoding="utf-16")
+    with pytest.raises(RuleError, match=r"30\.rules is UTF-16; save it as UTF-8"):
         read(tmp_path, HOST)
     (tmp_path / "30.rules").write_bytes(b"-D\n\0\n")
     with pytest.raises(RuleError, match=r"30\.rules:2:1: a NUL byte"):
         read(tmp_path, HOST)
+
+
+@pytest.mark.parametrize("option", ["-w /srv/{} -p wa", "-a always,exit -F dir=/srv/{}"])
+def test_paths_that_are_not_utf8_are_kept(tmp_path, option):
+    """Byte for byte, to the kernel and back; comments may hold such bytes, too."""
+    name = "caf\u00e9".encode("latin-1")
+    data = b"# \xe9\n" + option.encode().replace(b"{}", name) + b" -k k\n"
+    (tmp_path / "my.rules").write_bytes(data)
+    (line,) = read(tmp_path / "my.rules", HOST)
+    rule = line.command.rule
+    assert b"/srv/" + name in rule.to_bytes()
+    assert Rule.from_bytes(rule.to_bytes()) == rule
+    assert os.fsencode(str(rule.conditions[0].value)) == b"/srv/" + name
+    assert visible(printed(rule, X86_64)).isprintable()
+    assert "caf\\xe9" in visible(printing.text(rule))
+
+
+@pytest.mark.parametrize("first", ["-e 1", "# comment", "-w /etc/passwd -p wa", ""])
+def test_a_byte_order_mark_is_left_away(tmp_path, first):
+    """Whatever the first line is; columns are counted without it."""
+    (tmp_path / "my.rules").write_text(f"\ufeff{first}\n-b 64\n", encoding="utf-8")
+    lines = read(tmp_path / "my.rules", HOST)
+    assert [line.text for line in lines] == [*[first] * (first[:1] == "-"), "-b 64"]
+    (tmp_path / "my.rules").write_text("\ufeff-e nine\n", encoding="utf-8")
+    with pytest.raises(RuleError, match=r"my\.rules:1:4: "):
+        read(tmp_path / "my.rules", HOST)
 
 
 def test_a_folder_is_read_as_augenrules_reads_it(tmp_path):

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
+from auditsvc.compliance.judge import judge
+from auditsvc.compliance.model import KernelState
 from auditsvc.rule import Host, parse
-from auditsvc.rule.advice import MANY, advise
+from auditsvc.ruleset.advice import MANY, advise
+from auditsvc.ruleset.controls import controls
+from auditsvc.ruleset.cover import includes
 
 X86_64 = 0xC000003E
 HOST = Host(arch=X86_64, uid={}.get, gid={}.get, is_folder={"/etc/ssh", "/var/log"}.__contains__)
@@ -72,19 +78,25 @@ LOUD = [
         2,
         "`never,io_uring` has no effect",
     ),
-    (["-a never,task"], 1, "`never,task`: tasks forked while it stands"),
+    (
+        [f"{B32} -S 5,9 -F dir=/etc -F perm=wa", f"{B32} -S 5 -F path=/etc/a -F perm=w"],
+        2,
+        "never matches: r:1 is asked first and matches the same calls, except hard links",
+    ),
+    (["-a never,exit -F auid>=5", "-a always,exit -F auid=7 -k a"], 2, "`never,exit` of r:1"),
+    (["-a never,task"], 1, "`never,task`: tasks forked while it is loaded"),
     (["-a never,task -F uid=0"], 1, "`never,task`: such tasks"),
     (["-a always,exit -S open"], 1, "number 2 is open for b64 and fork for b32"),
     (["-a never,exit -S open"], 1, "calls without arch"),
-    ([f"{B64} -S open,creat -k x"], 1, "not seen at open, creat: no rule like it"),
-    ([f"{B64} -S open,creat,mkdir,rmdir,link"], 1, "not seen at open, mkdir, rmdir and 2 more"),
-    ([f"{B64} -S open,creat", f"{B32} -S open"], 1, "not seen at creat:"),
-    ([f"{B64} -S open", f"{B32} -S open -F auid=0"], 1, "not seen at open"),
-    ([f"{B64} -S all"], 1, "32-bit programs are not seen: no rule"),
+    ([f"{B64} -S open,creat -k x"], 1, "not matched (open, creat): no similar rule"),
+    ([f"{B64} -S open,creat,mkdir,rmdir,link"], 1, "not matched (open, mkdir, rmdir and 2 more)"),
+    ([f"{B64} -S open,creat", f"{B32} -S open"], 1, "not matched (creat):"),
+    ([f"{B64} -S open", f"{B32} -S open -F auid=0"], 1, "not matched (open"),
+    ([f"{B64} -S all"], 1, "calls of 32-bit programs are not matched: no similar rule"),
     (["-w /etc/ssh -p wa"], 1, "a watched folder without -S is asked at every call"),
     (["-a always,exit -F dir=/var/log -F perm=r"], 1, "a watched folder without -S"),
     (["-f 2"], 1, "panics"),
-    (["-e 2", "-b 64", "-f 1"], 1, "refused the 2 lines behind it"),
+    (["-e 2", "-b 64", "-f 1"], 1, "refuses the 2 lines after it"),
 ]
 
 
@@ -129,3 +141,31 @@ def test_a_line_of_text():
     """A warning begins with file and line, as an error does."""
     (warning,) = advise(parse("-b 64\n-f 2", "/etc/audit.rules", HOST), HOST)
     assert str(warning).startswith("/etc/audit.rules:2: warning: ")
+
+
+PAIRS = [
+    *("-F dir=/etc", "-F path=/etc/passwd", "-F path=/etc/passwd -F perm=wa", "-F perm=rwa"),
+    *(
+        "-F auid>=1000",
+        "-F auid=1000",
+        "-F auid!=unset",
+        "-F success=0",
+        "-F exit>=-4095",
+        "-S all",
+    ),
+]
+
+
+@pytest.mark.parametrize("action", ["always", "never"])
+@pytest.mark.parametrize(("first", "second"), list(itertools.permutations(PAIRS, 2)))
+def test_check_and_report_agree(action, first, second):
+    """A rule that `rules check` calls useless is one that `rules report` finds behind another."""
+    lines = [f"-a {action},exit {first} -k a", f"-a always,exit {second} -k b"]
+    useless = any(
+        number == 2 and "is asked first" in text for number, text in advice(*lines, host=ARM)
+    )
+    wide, narrow = (line.command.rule for line in parse("\n".join(lines), "r", ARM))
+    (control,) = controls(f"#: FRAME 1 | one\n{lines[1]}\n", "r", ARM)
+    (found,) = judge(control, KernelState((wide, narrow), {}), lambda _: None).findings
+    assert useless == (found.by == wide)
+    assert useless == includes(wide, narrow)

@@ -7,7 +7,7 @@ import platform
 import pytest
 
 from auditsvc.rule import parse
-from auditsvc.rule.cover import meet, takes_in
+from auditsvc.ruleset.cover import includes, overlap
 
 pytestmark = pytest.mark.skipif(platform.machine() != "x86_64", reason="the rules are x86_64's")
 
@@ -34,19 +34,19 @@ def rule(text: str):
         ("-a always,exit -S open,close", "-a always,exit -S close -F uid=0"),
     ],
 )
-def test_takes_in(wide, narrow):
+def test_includes(wide, narrow):
     """The broader rule takes the narrower in, and not the other way round."""
-    assert takes_in(rule(wide), rule(narrow))
-    assert not takes_in(rule(narrow), rule(wide))
-    assert meet(rule(wide), rule(narrow))
-    assert meet(rule(narrow), rule(wide))
+    assert includes(rule(wide), rule(narrow))
+    assert not includes(rule(narrow), rule(wide))
+    assert overlap(rule(wide), rule(narrow))
+    assert overlap(rule(narrow), rule(wide))
 
 
 def test_another_key_is_no_other_rule():
     """Rules that differ in their keys or actions alone take each other in."""
     for one, other in (("-w /etc/shadow -p wa -k a", SHADOW), ("-a never,exit -S all", EVERY)):
-        assert takes_in(rule(one), rule(other))
-        assert takes_in(rule(other), rule(one))
+        assert includes(rule(one), rule(other))
+        assert includes(rule(other), rule(one))
 
 
 @pytest.mark.parametrize(
@@ -67,8 +67,8 @@ def test_another_key_is_no_other_rule():
 def test_apart(one, other):
     """Rules for different calls, machines, ids, files, outcomes or lists do not meet."""
     for left, right in ((one, other), (other, one)):
-        assert not meet(rule(left), rule(right))
-        assert not takes_in(rule(left), rule(right))
+        assert not overlap(rule(left), rule(right))
+        assert not includes(rule(left), rule(right))
 
 
 @pytest.mark.parametrize(
@@ -82,6 +82,6 @@ def test_apart(one, other):
 )
 def test_meet_without_taking_in(one, other):
     """Rules that may share calls, neither of which has all of the other's."""
-    assert meet(rule(one), rule(other))
-    assert not takes_in(rule(one), rule(other))
-    assert not takes_in(rule(other), rule(one))
+    assert overlap(rule(one), rule(other))
+    assert not includes(rule(one), rule(other))
+    assert not includes(rule(other), rule(one))

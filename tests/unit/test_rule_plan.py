@@ -9,49 +9,23 @@ from __future__ import annotations
 import itertools
 
 import pytest
-from hypothesis import given, settings
+from fixtures.fake_kernel import FakeKernel
+from fixtures.repeats import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from auditsvc.rule import Action, Add, Condition, FilterList, Rule, fields, parse
-from auditsvc.rule.plan import ORDERLESS, STAND_IN, Change, effective, plan, stand_in
+from auditsvc.ruleset.plan import ORDERLESS, STAND_IN, Change, effective, plan, stand_in
 
 EVENTS = range(4)
-BY_DEFAULT = {FilterList.USER, FilterList.TASK}
-"""Lists on which what no rule matches is logged (or its task covered)."""
 
 
-class Kernel:
-    """Filter lists as the kernel keeps them: append, prepend, delete, nothing else."""
-
-    def __init__(self, loaded):
-        self.rules = list(loaded)
-
-    def make(self, change):
-        """Make one change; fails as the kernel would refuse it."""
-        there = change.rule in self.rules
-        if change.verb == "delete":
-            assert there, "ENOENT"
-            self.rules.remove(change.rule)
-        else:
-            assert not there, "EEXIST"
-            self.rules.insert(0 if change.verb == "prepend" else len(self.rules), change.rule)
-
-    def logged(self, which):
-        """What the first match decides, event by event."""
-        found = set()
-        for event in EVENTS:
-            matching = [
-                rule for rule in self.rules if rule.filter_list is which and rule.mask >> event & 1
-            ]
-            if which in ORDERLESS:
-                logs = not matching
-            elif matching:
-                logs = matching[0].action is Action.ALWAYS
-            else:
-                logs = which in BY_DEFAULT
-            if logs:
-                found.add(event)
-        return found
+def make(kernel, change):
+    """Make one change; the kernel refuses one that cannot be made."""
+    if change.verb == "delete":
+        kernel.delete_rule(change.rule)
+    else:
+        kernel.add_rule(change.rule, prepend=change.verb == "prepend")
 
 
 def rule(name, action=Action.ALWAYS, which=FilterList.EXIT, mask=0b1111):
@@ -96,29 +70,29 @@ def allowed_gap(lines, loaded, removable, which):
         )
         if never.action is Action.NEVER and pressed:
             before = (each for each in heads[:place] if each.action is Action.ALWAYS)
-            gap |= {e for each in before for e in EVENTS if each.mask & never.mask >> e & 1}
+            gap |= {e for each in before for e in EVENTS if (each.mask & never.mask) >> e & 1}
     return gap
 
 
-@settings(max_examples=400, deadline=None)
+@examples(400)
 @given(states())
 def test_the_plan_arrives_and_leaves_no_gap(state):
     """Every change is one the kernel takes; order, strangers and cover are as promised."""
     lines, loaded, removable = state
     changes = plan(lines, loaded, removable)
-    kernel = Kernel(loaded)
-    steps = [{which: kernel.logged(which) for which in FilterList}]
+    kernel = FakeKernel(loaded)
+    steps = [{which: kernel.logged(which, EVENTS) for which in FilterList}]
     for change in changes:
-        kernel.make(change)
-        steps.append({which: kernel.logged(which) for which in FilterList})
+        make(kernel, change)
+        steps.append({which: kernel.logged(which, EVENTS) for which in FilterList})
 
     order = [each.rule for each in effective(lines)]
     for which in set(FilterList) - ORDERLESS:
-        ours = [each for each in kernel.rules if each in order and each.filter_list is which]
+        ours = [each for each in kernel.loaded if each in order and each.filter_list is which]
         assert ours == [each for each in order if each.filter_list is which]
-    assert set(order) <= set(kernel.rules)
+    assert set(order) <= set(kernel.loaded)
     strangers = [each for each in loaded if each not in order and each not in removable]
-    assert [each for each in kernel.rules if each not in order] == strangers
+    assert [each for each in kernel.loaded if each not in order] == strangers
     assert not {change.rule for change in changes} & set(strangers)
 
     for which in FilterList:
@@ -128,9 +102,9 @@ def test_the_plan_arrives_and_leaves_no_gap(state):
             assert through <= step[which], (which, changes[:number])
 
     for which in set(FilterList) - ORDERLESS:
-        _file_decides_against_strangers(kernel.rules, lines, strangers, changes, which)
+        _file_decides_against_strangers(kernel.loaded, lines, strangers, changes, which)
     # A kernel that is right already is left alone.
-    assert plan(lines, kernel.rules, removable) == []
+    assert plan(lines, kernel.loaded, removable) == []
 
 
 def _file_decides_against_strangers(rules, lines, strangers, changes, which):
@@ -172,12 +146,12 @@ def test_every_small_case():
         for wanted in itertools.permutations(pool, wanted_count):
             lines = [Add(each) for each in wanted]
             for loaded in itertools.permutations(pool, loaded_count):
-                kernel = Kernel(loaded)
-                steps = [kernel.logged(FilterList.EXIT)]
+                kernel = FakeKernel(loaded)
+                steps = [kernel.logged(FilterList.EXIT, EVENTS)]
                 for change in plan(lines, loaded, pool):
-                    kernel.make(change)
-                    steps.append(kernel.logged(FilterList.EXIT))
-                assert kernel.rules == list(wanted)
+                    make(kernel, change)
+                    steps.append(kernel.logged(FilterList.EXIT, EVENTS))
+                assert kernel.loaded == list(wanted)
                 assert all(steps[0] & steps[-1] <= step for step in steps)
                 tried += 1
     assert tried == 41 * 41
@@ -239,6 +213,16 @@ NEVER = rule("never", Action.NEVER)
 def test_plans(wanted, loaded, removable, expected):
     """The plans of the usual cases, word for word."""
     assert shown(plan(wanted, loaded, removable)) == expected
+
+
+def test_a_rule_said_twice_stands_where_the_first_line_put_it():
+    """Whichever way the lines put it: `-A` lines first, the last of them foremost."""
+    for lines, expected in (
+        ([Add(A), Add(B), Add(A)], [A, B]),
+        ([Add(A), Add(B, prepend=True), Add(C, prepend=True), Add(B)], [C, B, A]),
+        ([Add(A), Add(B), Add(A, prepend=True)], [A, B]),
+    ):
+        assert [each.rule for each in effective(lines)] == expected
 
 
 def test_lists_are_planned_apart():

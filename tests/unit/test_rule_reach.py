@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from auditsvc.rule import FilterList, parse
-from auditsvc.rule.reach import every_call, never_task
+from auditsvc.ruleset.reach import every_call, never_task
 
 
 def rules(*lines):

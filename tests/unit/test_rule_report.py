@@ -9,22 +9,12 @@ from itertools import pairwise
 
 import pytest
 
-from auditsvc.rule import parse
-from auditsvc.rule_page import page
-from auditsvc.rule_report import (
-    Kernel,
-    Report,
-    Seen,
-    Share,
-    Source,
-    State,
-    as_json,
-    by_calls,
-    joined,
-    judge,
-    keys,
-)
-from auditsvc.rule_sets import controls
+from auditsvc.compliance.as_json import as_json
+from auditsvc.compliance.judge import by_calls, joined, judge, keys
+from auditsvc.compliance.model import ControlState, KernelState, Report, Seen, Share, Source
+from auditsvc.compliance.page import page
+from auditsvc.rule import parse, printing
+from auditsvc.ruleset.controls import controls
 
 SET = """\
 #: FRAME 10 | Two rules
@@ -45,10 +35,10 @@ PARENT = "-a always,exit -S getppid -F uid=7 -k parent"
 NEVER = "-a never,exit -S getpid"
 
 
-def kernel(*texts: str, **settings: int) -> Kernel:
+def kernel(*texts: str, **settings: int) -> KernelState:
     """Give a kernel that has these rules."""
     rules = tuple(parse(text)[0].command.rule for text in texts)
-    return Kernel(rules, {"enabled": 1, "backlog_limit": 8192} | settings)
+    return KernelState(rules, {"enabled": 1, "backlog_limit": 8192} | settings)
 
 
 def judged(*texts: str, lacking=lambda _: None, **settings: int):
@@ -57,7 +47,7 @@ def judged(*texts: str, lacking=lambda _: None, **settings: int):
     return {each.id: judge(each, known, lacking) for each in controls(SET)}
 
 
-def report(*texts: str, text: str = SET, known: Kernel | None = None, **more) -> Report:
+def report(*texts: str, text: str = SET, known: KernelState | None = None, **more) -> Report:
     """Make a whole report."""
     found = known or kernel(*texts)
     values = {
@@ -77,14 +67,14 @@ def report(*texts: str, text: str = SET, known: Kernel | None = None, **more) ->
 def test_states():
     """Rules that are there are loaded; of a control that has some, it is partly."""
     found = judged(SHADOW, PARENT, NEVER)
-    assert found["10"].state is State.LOADED
-    assert [each.state for each in found["10"].findings] == [State.LOADED] * 2
-    assert found["A"].state is State.LOADED
-    assert judged(SHADOW)["10"].state is State.PARTLY
-    assert judged()["10"].state is State.MISSING
-    assert judged()["A"].state is State.MISSING
-    assert found["9"].state is State.SETTING
-    assert found["11"].state is State.NO_RULE
+    assert found["10"].state is ControlState.LOADED
+    assert [each.state for each in found["10"].findings] == [ControlState.LOADED] * 2
+    assert found["A"].state is ControlState.LOADED
+    assert judged(SHADOW)["10"].state is ControlState.PARTLY
+    assert judged()["10"].state is ControlState.MISSING
+    assert judged()["A"].state is ControlState.MISSING
+    assert found["9"].state is ControlState.SETTING
+    assert found["11"].state is ControlState.NO_RULE
 
 
 def test_covered_by_a_broader_rule():
@@ -92,38 +82,40 @@ def test_covered_by_a_broader_rule():
     every = "-a always,exit -S all -k every"
     for texts in ((every,), (every, SHADOW, PARENT)):
         found = judged(*texts)["10"]
-        assert found.state is State.COVERED
-        assert {str(each.by) for each in found.findings} == {"-a always,exit -S all -F key=every"}
+        assert found.state is ControlState.COVERED
+        assert {printing.text(each.by) for each in found.findings} == {
+            "-a always,exit -S all -F key=every"
+        }
         assert [each.loaded for each in found.findings] == [len(texts) > 1] * 2
         assert len(by_calls(found)) == 2
     behind = judged(SHADOW, PARENT, every)["10"]
-    assert behind.state is State.LOADED
+    assert behind.state is ControlState.LOADED
     assert by_calls(behind) == ()
 
 
 def test_hidden_by_a_never():
     """A never that takes all calls hides; one that takes some is an exception."""
     hidden = judged("-a never,exit -S all", SHADOW, PARENT)["10"]
-    assert hidden.state is State.HIDDEN
+    assert hidden.state is ControlState.HIDDEN
     assert all(each.loaded for each in hidden.findings)
     some = judged("-a never,exit -F uid=7", SHADOW, PARENT)["10"]
-    assert [each.state for each in some.findings] == [State.LOADED, State.HIDDEN]
+    assert [each.state for each in some.findings] == [ControlState.LOADED, ControlState.HIDDEN]
     assert [len(each.exceptions) for each in some.findings] == [1, 0]
     after = judged(SHADOW, PARENT, "-a never,exit -S all")["10"]
-    assert after.state is State.LOADED
+    assert after.state is ControlState.LOADED
 
 
 def test_never_rules_are_not_covered_by_always():
     """A rule that takes calls out is there itself or not at all."""
-    assert judged("-a always,exit -S all")["A"].state is State.MISSING
+    assert judged("-a always,exit -S all")["A"].state is ControlState.MISSING
 
 
 def test_absent():
     """What the host has not is no failure, alone or beside rules that are loaded."""
     alone = judged(lacking=lambda _: "/usr/x")["10"]
-    assert alone.state is State.ABSENT
+    assert alone.state is ControlState.ABSENT
     assert alone.findings[0].lacking == "/usr/x"
-    assert judged(SHADOW, lacking=lambda _: "/usr/x")["10"].state is State.LOADED
+    assert judged(SHADOW, lacking=lambda _: "/usr/x")["10"].state is ControlState.LOADED
 
 
 def test_settings():
@@ -141,9 +133,14 @@ def test_proven():
     assert not report(SHADOW, PARENT, NEVER).proven
     off = report(text=whole, known=kernel(SHADOW, PARENT, NEVER, enabled=0))
     assert not off.proven
-    assert off.warnings == ["Audit is off: no rule is asked. `auditsvc run` switches it on."]
+    assert off.warnings == [
+        (
+            "Audit is off: no rule is applied. `auditsvc run` switches it on, or `auditsvc on`"
+            " after `auditsvc off`."
+        )
+    ]
     blind = report(text=whole, known=kernel(SHADOW, PARENT, NEVER, "-a never,task"))
-    assert blind.warnings == ["Tasks that start now are not audited: `-a never,task` stands."]
+    assert blind.warnings == ["Tasks that start now are not audited: `-a never,task` is loaded."]
     assert [each.control.id for each in report(SHADOW).open] == ["10", "11", "A"]
 
 
@@ -151,10 +148,14 @@ def test_unknown_kernel():
     """Without a kernel every rule is not known, nothing is proven, and nothing fails."""
     told = tuple(judge(each, None, lambda _: None) for each in controls(SET))
     made = report(controls=told, kernel=None, unknown={"kernel": "refused"})
-    assert made.tally() == {State.NO_RULE: 1, State.SETTING: 1, State.UNKNOWN: 2}
+    assert made.tally() == {
+        ControlState.NO_RULE: 1,
+        ControlState.SETTING: 1,
+        ControlState.UNKNOWN: 2,
+    }
     assert not made.proven
     assert as_json(made)["controls"][1]["settings"][0]["now"] is None
-    assert "Not known, kernel: refused" in page(made)
+    assert "Unknown (kernel): refused" in page(made)
 
 
 def test_joined():
@@ -162,7 +163,7 @@ def test_joined():
     own = "#: FRAME 11 | For the site\n# Ours.\n-w /srv -p wa -k cards\n"
     found = joined([*controls(SET), *controls(own, "own.rules")])
     assert [each.name for each in found] == ["FRAME 9", "FRAME 10", "FRAME 11", "OTHER A"]
-    assert [str(rule) for rule in found[2].rules] == ["-w /srv -p wa -k cards"]
+    assert [printing.text(rule) for rule in found[2].rules] == ["-w /srv -p wa -k cards"]
     assert found[2].note == "Ours."
     assert keys(found[1]) == ("shadow", "parent")
 
@@ -246,7 +247,7 @@ def test_nothing_from_elsewhere():
         assert not [name for name in attributes if name.startswith("on") or name == "src"]
         if "href" in attributes:
             assert attributes["href"].startswith("#c")
-    style = (files("auditsvc") / "rule_page.css").read_text()
+    style = (files("auditsvc.compliance") / "page.css").read_text()
     assert not re.search(r"url\(|@import|expression|</", style)
 
 
@@ -292,7 +293,7 @@ def contrast(one: str, other: str) -> float:
 )
 def test_contrast(block):
     """Every text has a contrast of at least 4.5 on every ground that it stands on (WCAG AA)."""
-    style = (files("auditsvc") / "rule_page.css").read_text()
+    style = (files("auditsvc.compliance") / "page.css").read_text()
     found = colours(style, block)
     assert len(found) == 15
     grounds = [found["page"], found["sheet"], found["code"]]

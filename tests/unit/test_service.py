@@ -6,20 +6,20 @@ import os
 from types import SimpleNamespace
 
 from auditsvc.config import load_settings
-from auditsvc.daemon import Actor
-from auditsvc.service import Service
-from auditsvc.state import read_state
+from auditsvc.record.daemon import Actor
+from auditsvc.runtime.service_state import read_state
+from auditsvc.service.run import Service
 
 
 def test_a_place_that_the_kernel_took_is_asked_for_again():
     """Once the kernel has given the daemon up (auditd_reset), every look asks for the place."""
     asked = []
     service = Service(load_settings(), [])
-    service._session = SimpleNamespace(
+    service._parts.session = SimpleNamespace(
         new_lost=lambda: 0, registered=False, register_again=lambda: asked.append(1)
     )
     service._watch_kernel()
-    service._session.registered = True
+    service._parts.session.registered = True
     service._watch_kernel()
     assert asked == [1]
 
@@ -28,18 +28,19 @@ def test_a_runtime_folder_that_cannot_be_written_ends_nothing(tmp_path):
     """`status` then has nothing to show, which is a trouble and not the end of the evidence."""
     (tmp_path / "file").write_text("")
     service = Service(load_settings(runtime_directory=tmp_path / "file"), [])
-    service._log_troubles()
-    service._show_state()
-    assert "file" in service._trouble["state"]
+    service._health.report_errors(service._parts)
+    service._health.show_state(service._parts)
+    assert "file" in service._health.errors["state"]
 
 
 def test_who_is_ready_says_so_at_once(tmp_path, monkeypatch):
     """The state is there before READY=1: until then `doctor` would take us for a stranger."""
     said = []
     service = Service(load_settings(runtime_directory=tmp_path), [])
-    monkeypatch.setattr("auditsvc.service.Signals", lambda _: None)
+    monkeypatch.setattr("auditsvc.service.run.Signals", lambda _: None)
     monkeypatch.setattr(
-        "auditsvc.service.systemd.notify", lambda word: said.append((word, read_state(tmp_path)))
+        "auditsvc.service.run.systemd.notify",
+        lambda word: said.append((word, read_state(tmp_path))),
     )
     monkeypatch.setattr(service, "_begin", lambda: None)
     monkeypatch.setattr(service, "_wait", lambda *_: ("duration", Actor()))
@@ -53,7 +54,8 @@ def test_a_rule_that_the_lock_keeps_out_is_said():
     """Under -e 2 the forwarder cannot be left out, and whoever runs it must hear of that."""
     service = Service(load_settings(), [])
     notes = []
-    service._session = SimpleNamespace(hold=lambda _: notes.append("locked"), notes=notes)
-    service._forwarder = SimpleNamespace(watch=lambda: None, pid=7)
-    service._watch_forwarder()
+    service._parts.session = SimpleNamespace(hold=lambda _: notes.append("locked"), notes=notes)
+    service._exclusions._forwarder = SimpleNamespace(watch=lambda: None, pid=7)
+    service._exclusions._opened = True  # the store
+    service._watch_helpers()
     assert notes == []

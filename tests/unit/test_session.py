@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import pytest
-from fixtures.fake_control import FakeControl
+from fixtures.fake_kernel import FakeKernel
 
 from auditsvc.errors import KernelError
-from auditsvc.kernel import memory, session
+from auditsvc.kernel import session
+from auditsvc.kernel.load_rules import compare, load
 from auditsvc.kernel.session import Session
 from auditsvc.rule import parse
-from auditsvc.rule.want import want
-from auditsvc.rule_load import compare, load
+from auditsvc.ruleset.wanted import sum_up
+from auditsvc.runtime import boot_file
 
 A, B, C = "-a always,exit -S open -k a", "-a always,exit -S open -k b", "-a always,exit -S all -k c"
 NEVER = "-A never,exit -F pid=7"
@@ -48,7 +49,7 @@ def left(each):
 
 def test_as_it_was_found(stay, tmp_path):
     """Rules, limits and switch come back, and nothing stays on disk."""
-    control = FakeControl(rules(C), enabled=0)
+    control = FakeKernel(rules(C), enabled=0)
     here = stay(control, A, NEVER, C)
     assert control.loaded == rules(NEVER, A, C)
     assert (control.settings["enabled"], control.settings["backlog_limit"]) == (1, 16384)
@@ -61,7 +62,7 @@ def test_as_it_was_found(stay, tmp_path):
 
 def test_rules_of_others_that_had_to_move_go_back(stay):
     """Ours need an order in which theirs did not stand."""
-    control = FakeControl(rules(C, A))
+    control = FakeKernel(rules(C, A))
     here = stay(control, NEVER, A, B, C)
     assert control.loaded == rules(NEVER, A, B, C)
     left(here)
@@ -70,7 +71,7 @@ def test_rules_of_others_that_had_to_move_go_back(stay):
 
 def test_other_rules_while_it_stays(stay):
     """`hold` adds and takes out its own, and nobody else's."""
-    control = FakeControl(rules(A))
+    control = FakeKernel(rules(A))
     here = stay(control, A, B)
     here.hold(lines(NEVER, B))
     assert control.loaded == rules(NEVER, A, B)
@@ -82,7 +83,7 @@ def test_other_rules_while_it_stays(stay):
 
 def test_after_a_crash(stay):
     """The next stay knows its own rules and the old limits."""
-    control = FakeControl(rules(C))
+    control = FakeKernel(rules(C))
     stay(control, A, B)
     again = stay(control, A)
     assert any("crashed" in note for note in again.notes)
@@ -94,22 +95,22 @@ def test_after_a_crash(stay):
 
 def test_a_refused_rule(stay, tmp_path):
     """The stay does not begin, and nothing of it is left."""
-    control = FakeControl(rules(C))
+    control = FakeKernel(rules(C))
     control.refused = set(rules(B))
     with pytest.raises(KernelError, match="as it was before"):
         stay(control, A, B)
     assert control.loaded == rules(C)
-    assert memory.recall(tmp_path / memory.SESSION)["added"] == []
+    assert boot_file.recall(tmp_path / boot_file.SESSION)["added"] == []
 
 
 def test_locked(stay):
     """Locked from the beginning or in the middle: it stays all the same, and says so."""
-    control = FakeControl(rules(C), enabled=2)
+    control = FakeKernel(rules(C), enabled=2)
     here = stay(control, A)
     assert "locked" in here.notes[0]
     left(here)
     assert control.loaded == rules(C)
-    control = FakeControl()
+    control = FakeKernel()
     control.lock_after = 2
     here = stay(control, A, B, C)
     assert control.loaded == rules(A)
@@ -119,19 +120,19 @@ def test_locked(stay):
 
 def test_somebody_deleted_a_rule_of_ours(stay):
     """It is said at the end and is no failure."""
-    control = FakeControl()
+    control = FakeKernel()
     here = stay(control, A, B)
     control.loaded.remove(rules(A)[0])
     (note,) = left(here)
-    assert "somebody else had deleted our rule" in note
+    assert "a rule of this service was deleted by somebody else" in note
     assert control.loaded == []
 
 
 def test_what_load_made_meanwhile_stays(stay, tmp_path):
     """Rules and settings of `rules load` outlive the stay, also those that both wanted."""
-    control = FakeControl(enabled=0)
+    control = FakeKernel(enabled=0)
     here = stay(control, A, B)
-    wanted = want(parse(f"{C}\n{B}\n-e 1\n-b 8192"))
+    wanted = sum_up(parse(f"{C}\n{B}\n-e 1\n-b 8192"))
     load(control, wanted, compare(control, wanted, tmp_path), tmp_path)
     assert set(control.loaded) == set(rules(A, B, C))
     assert left(here) == []

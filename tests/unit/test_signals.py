@@ -10,7 +10,7 @@ import time
 
 WAITER = """
 import signal, time
-from auditsvc.signals import Signals
+from auditsvc.host.signals import Signals
 signals = Signals((signal.SIGTERM, signal.SIGHUP))
 print("ready", flush=True)
 while True:
@@ -24,7 +24,7 @@ while True:
 
 def test_a_pause_is_no_signal():
     """A process that is stopped for longer than it waits gets what was sent, and nothing else."""
-    with subprocess.Popen([sys.executable, "-c", WAITER], stdout=subprocess.PIPE) as process:
+    with subprocess.Popen([sys.executable, "-P", "-c", WAITER], stdout=subprocess.PIPE) as process:
         assert process.stdout.readline() == b"ready\n"
         for _ in range(3):
             process.send_signal(signal.SIGSTOP)

@@ -10,9 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from auditsvc import spool
 from auditsvc.errors import SpoolError
-from auditsvc.spool import Place, SpoolReader, SpoolWriter
+from auditsvc.spool import retention, segments
+from auditsvc.spool.reader import SpoolReader
+from auditsvc.spool.segments import Place
+from auditsvc.spool.writer import SpoolWriter
 
 START = Place()
 
@@ -50,7 +52,9 @@ def test_segments_rotate_by_size_and_are_private(tmp_path):
     with writer(tmp_path / "spool", segment_bytes=100) as out:
         for number in range(30):
             out.append(b"line %04d\n" % number)
-    paths = [spool.segment_path(tmp_path / "spool", n) for n in spool.segments(tmp_path / "spool")]
+    paths = [
+        segments.segment_path(tmp_path / "spool", n) for n in segments.segments(tmp_path / "spool")
+    ]
     assert len(paths) == 3
     for path in paths:
         assert path.stat().st_size <= 100
@@ -73,7 +77,7 @@ def test_reader_never_gives_part_of_a_line(tmp_path):
     """Bytes behind the last newline stay until their line is whole."""
     with writer(tmp_path) as out:
         out.append(b"whole\n")
-        with spool.segment_path(tmp_path, 1).open("ab") as stream:
+        with segments.segment_path(tmp_path, 1).open("ab") as stream:
             stream.write(b"half")
             stream.flush()
             assert read_all(tmp_path) == (b"whole\n", Place(1, 6))
@@ -85,7 +89,7 @@ def test_torn_line_is_cut_off_and_handed_over(tmp_path):
     """What a crash left unfinished is not glued to the next line, and is not forgotten."""
     with writer(tmp_path) as out:
         out.append(b"whole\n")
-    with spool.segment_path(tmp_path, 1).open("ab") as stream:
+    with segments.segment_path(tmp_path, 1).open("ab") as stream:
         stream.write(b"type=SYSC")
     with writer(tmp_path) as out:
         assert out.torn == b"type=SYSC"
@@ -107,7 +111,7 @@ def test_refused_write_leaves_no_part(tmp_path, monkeypatch):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
         monkeypatch.setattr(os, "write", filling)
-        with pytest.raises(SpoolError, match="No space left on device; make room"):
+        with pytest.raises(SpoolError, match="No space left on device; free disk space"):
             out.append(b"too much\n")
         monkeypatch.undo()
         out.append(b"after\n")
@@ -118,7 +122,7 @@ def test_one_writer(tmp_path):
     """A second writer is refused in one line that says what to do."""
     with (
         writer(tmp_path),
-        pytest.raises(SpoolError, match="another auditsvc writes there; stop it"),
+        pytest.raises(SpoolError, match="another auditsvc is writing there; stop it"),
     ):
         writer(tmp_path)
     writer(tmp_path).close()
@@ -129,11 +133,11 @@ def test_discard_keeps_what_was_not_read(tmp_path):
     with writer(tmp_path, segment_bytes=10) as out:
         for number in range(6):
             out.append(b"line %02d!\n" % number)
-    assert spool.segments(tmp_path) == [1, 2, 3, 4, 5, 6]
-    assert spool.discard(tmp_path, Place(5, 0), keep_bytes=36) == 2
-    assert spool.segments(tmp_path) == [3, 4, 5, 6]
-    assert spool.discard(tmp_path, Place(4, 2), keep_bytes=0) == 1
-    assert spool.segments(tmp_path) == [4, 5, 6]
+    assert segments.segments(tmp_path) == [1, 2, 3, 4, 5, 6]
+    assert retention.discard(tmp_path, Place(5, 0), keep_bytes=36) == 2
+    assert segments.segments(tmp_path) == [3, 4, 5, 6]
+    assert retention.discard(tmp_path, Place(4, 2), keep_bytes=0) == 1
+    assert segments.segments(tmp_path) == [4, 5, 6]
 
 
 def test_reader_says_that_segments_are_gone(tmp_path):
@@ -141,8 +145,8 @@ def test_reader_says_that_segments_are_gone(tmp_path):
     with writer(tmp_path, segment_bytes=10) as out:
         for number in range(5):
             out.append(b"line %02d!\n" % number)
-    spool.segment_path(tmp_path, 2).unlink()
-    spool.segment_path(tmp_path, 3).unlink()
+    segments.segment_path(tmp_path, 2).unlink()
+    segments.segment_path(tmp_path, 3).unlink()
     with SpoolReader(tmp_path, Place(2, 0)) as reader:
         assert reader.read(100) == b"line 03!\n"
         assert reader.missing == 2
@@ -180,7 +184,7 @@ def test_sync_covers_segments_that_were_rotated(tmp_path, monkeypatch, fsync):
             out.append(b"line %02d!\n" % number)
         assert synced == []
         out.sync()
-        inodes = [spool.segment_path(tmp_path, n).stat().st_ino for n in (1, 2, 3)]
+        inodes = [segments.segment_path(tmp_path, n).stat().st_ino for n in (1, 2, 3)]
         assert synced == (inodes if fsync == "second" else [])
 
 
@@ -189,6 +193,6 @@ def test_backlog_counts_bytes_not_read(tmp_path):
     with writer(tmp_path, segment_bytes=10) as out:
         for number in range(3):
             out.append(b"line %02d!\n" % number)
-    assert spool.backlog(tmp_path, Place()) == 27
-    assert spool.backlog(tmp_path, Place(2, 4)) == 14
-    assert spool.backlog(tmp_path, Place(3, 9)) == 0
+    assert segments.backlog(tmp_path, Place()) == 27
+    assert segments.backlog(tmp_path, Place(2, 4)) == 14
+    assert segments.backlog(tmp_path, Place(3, 9)) == 0

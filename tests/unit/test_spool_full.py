@@ -13,11 +13,13 @@ from fixtures.disk import small_disk
 from hypothesis import given
 from hypothesis import strategies as st
 
-from auditsvc import spool
-from auditsvc.daemon import DaemonRecords
 from auditsvc.errors import SpoolError
-from auditsvc.sink import Sink
-from auditsvc.spool import Place, SpoolReader, SpoolWriter
+from auditsvc.record.daemon import DaemonRecords
+from auditsvc.spool import retention, segments
+from auditsvc.spool.reader import SpoolReader
+from auditsvc.spool.segments import Place
+from auditsvc.spool.sink import Sink
+from auditsvc.spool.writer import SpoolWriter
 
 LINE = b"a line of a log\n"
 _MARK = re.compile(rb"number=(\d+) x*\Z|op=lost kernel=0 spool=(\d+) |type=(DAEMON_ROTATE) ")
@@ -36,7 +38,8 @@ def refuse(*_):
 def stood(directory):
     """Give all bytes that stand in the spool."""
     return b"".join(
-        spool.segment_path(directory, number).read_bytes() for number in spool.segments(directory)
+        segments.segment_path(directory, number).read_bytes()
+        for number in segments.segments(directory)
     )
 
 
@@ -172,7 +175,7 @@ def test_a_new_segment_on_a_full_disk(disk):
         for _ in range(3):  # beyond the segment's size
             feed.put([50] * 500)
             sink.sync()
-        assert spool.segments(disk / "spool") == [1, 2]
+        assert segments.segments(disk / "spool") == [1, 2]
         assert out.place == Place(2, 0)
         seen = rest(reader)
         assert reader.place == out.place
@@ -242,9 +245,9 @@ def test_a_disk_that_fills_again_and_again(disk):
                 feed.put([chance.randrange(300) for _ in range(chance.randrange(60))])
                 if sink.refused and chance.random() < 0.5:
                     refusals += 1
-                    spool.discard(directory, reader.place, 0)
+                    retention.discard(directory, reader.place, 0)
             while sink.missing:
-                spool.discard(directory, reader.place, 0)
+                retention.discard(directory, reader.place, 0)
                 feed.put([])
         finally:
             ended.set()
@@ -326,7 +329,7 @@ def test_a_line_longer_than_a_read(tmp_path, ending):
     """Comes in parts once its end is there, and not before: until then it may be cut off."""
     with writer(tmp_path) as out, SpoolReader(tmp_path, Place()) as reader:
         out.append(LINE)
-        with spool.segment_path(tmp_path, 1).open("ab") as stream:
+        with segments.segment_path(tmp_path, 1).open("ab") as stream:
             stream.write(b"x" * 100_000 + ending)
         assert rest(reader, 1000) == LINE + (b"x" * 100_000 + ending if ending else b"")
 
@@ -334,7 +337,7 @@ def test_a_line_longer_than_a_read(tmp_path, ending):
 def test_a_reader_that_is_overtaken(tmp_path, monkeypatch):
     """Cut off and written over while a reader looks: it gives what stands there in the end."""
     with writer(tmp_path) as out, SpoolReader(tmp_path, Place()) as reader:
-        path = spool.segment_path(tmp_path, 1)
+        path = segments.segment_path(tmp_path, 1)
         out.append(LINE)
         with path.open("ab") as stream:
             stream.write(b"x" * 3000)
@@ -357,7 +360,7 @@ def test_a_torn_line_of_any_length_is_cut_off_whole(tmp_path):
     """Also one that is longer than what is written down of it."""
     with writer(tmp_path) as out:
         out.append(LINE)
-    with spool.segment_path(tmp_path, 1).open("ab") as stream:
+    with segments.segment_path(tmp_path, 1).open("ab") as stream:
         stream.write(b"x" * (5 << 20))
     with writer(tmp_path) as out:
         assert out.torn == b"x" * (1 << 20)

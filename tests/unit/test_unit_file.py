@@ -1,13 +1,21 @@
-"""The systemd unit hides nothing from the service that a rule may name."""
+"""The systemd unit: little is left to it, and nothing hidden that a rule may name."""
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+import sys
 from configparser import RawConfigParser
 from pathlib import Path
 
 import pytest
 
-UNIT = Path(__file__).parents[2] / "packaging/auditsvc.service"
+PACKAGING = Path(__file__).parents[2] / "packaging"
+UNIT = PACKAGING / "auditsvc.service"
+
+needs_systemd = pytest.mark.skipif(
+    shutil.which("systemd-analyze") is None, reason="systemd-analyze is not here"
+)
 
 
 class _Unit(RawConfigParser):
@@ -27,7 +35,7 @@ class _Unit(RawConfigParser):
         ("ProtectKernelModules", {"no"}),
         ("PrivateTmp", {"no"}),
         ("PrivateDevices", {"no"}),
-        ("ProtectProc", {"default"}),
+        ("ProtectProc", {"default", "ptraceable"}),
         ("ProcSubset", {"all"}),
         ("PrivatePIDs", {"no"}),
         ("PrivateUsers", {"no"}),
@@ -49,3 +57,55 @@ def test_nothing_writes_where_the_service_may_not():
     assert unit.get("Service", "ProtectSystem") == "strict"
     assert unit.get("Service", "Environment") == "TMPDIR=%S/auditsvc"
     assert unit.get("Service", "StateDirectory") == "auditsvc"
+
+
+@needs_systemd
+def test_its_exposure_is_low():
+    """2.0 or below, by systemd's own weights."""
+    done = subprocess.run(
+        ["systemd-analyze", "security", "--offline=yes", "--threshold=20", UNIT],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-2000:]
+
+
+@needs_systemd
+@pytest.mark.parametrize("dropin", [None, "network.conf"])
+def test_systemd_finds_nothing_wrong(tmp_path, dropin):
+    """No unknown option, no value that is none, also with the drop-in."""
+    text = UNIT.read_text().replace("/opt/auditsvc/bin/auditsvc", sys.executable)
+    (tmp_path / UNIT.name).write_text(text)
+    if dropin:
+        (tmp_path / f"{UNIT.name}.d").mkdir()
+        shutil.copy(PACKAGING / dropin, tmp_path / f"{UNIT.name}.d")
+    done = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", tmp_path / UNIT.name],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("Type", "notify"),
+        ("WatchdogSec", "120"),
+        ("LimitCORE", "0"),
+        ("MemoryMax", "1G"),
+        ("CPUWeight", "500"),
+        ("ProtectClock", "yes"),
+        ("ProtectHostname", "yes"),
+        ("ProtectKernelLogs", "yes"),
+        ("ProtectProc", "ptraceable"),
+        ("IPAddressDeny", "any"),
+        ("NoNewPrivileges", "yes"),
+        ("SystemCallErrorNumber", "EPERM"),  # SQLite goes on when it may not change an owner
+    ],
+)
+def test_what_the_unit_says(option, value):
+    """What the exposure does not count, or another version of systemd may weigh otherwise."""
+    assert _Unit().get("Service", option) == value

@@ -1,9 +1,10 @@
-"""`auditsvc rules`: the rules on paper and in the kernel; one file a verb."""
+"""`auditsvc rules`: rules in files and in the kernel; one file for each verb."""
 
 from __future__ import annotations
 
 import typer
 
+from auditsvc.cli.options import Command
 from auditsvc.cli.rules import check, diff, listing, load, report
 
 app = typer.Typer(
@@ -12,10 +13,10 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 for name, verb, does in (
-    ("check", check.check, "Name what is wrong or weak in rule files; needs no privilege."),
+    ("check", check.check, "Show what is wrong or weak in rule files; needs no privilege."),
     ("diff", diff.diff, "Show what `rules load` would change."),
-    ("load", load.load, "Change what differs, without a gap; all or nothing."),
+    ("load", load.load, "Load rules: change what differs, without a gap; all or nothing."),
     ("list", listing.listing, "Show the loaded rules as `auditctl -l` does."),
-    ("report", report.report, "Show control by control what is in force and was seen."),
+    ("report", report.report, "Show for each control whether it is in force, and its events."),
 ):
-    app.command(name, short_help=does)(verb)
+    app.command(name, cls=Command, short_help=does)(verb)

@@ -1,4 +1,4 @@
-"""`auditsvc rules diff`: the wanted rules against those that the kernel has."""
+"""`auditsvc rules diff`: compares the wanted rules with the kernel's."""
 
 from __future__ import annotations
 
@@ -6,28 +6,30 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from auditsvc.cli.output import FormOption, wants_json, write_json
+from auditsvc.cli.options import FormOption
 from auditsvc.cli.rules.options import ExclusiveOption, PathsArgument
 from auditsvc.config import load_settings
+from auditsvc.host.terminal import visible
 from auditsvc.kernel import Control
-from auditsvc.rule_load import compare
-from auditsvc.rules_in_use import wanted_rules
-from auditsvc.terminal import visible
+from auditsvc.kernel.load_rules import compare
+from auditsvc.render.output import wants_json, write_json
+from auditsvc.rule import printing
+from auditsvc.ruleset.sources import wanted_rules
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from auditsvc.rule import Rule
-    from auditsvc.rule.difference import Difference
+    from auditsvc.ruleset.difference import Difference
 
 
 def diff(
     paths: PathsArgument = None, exclusive: ExclusiveOption = False, form: FormOption = None
 ) -> int:
-    """Show what `rules load` would change: exit status 0 if nothing, 1 if something.
+    """Show what `rules load` would change; exit status 1 if there is a difference.
 
-    A line is `+` missing, `~` in another place than wanted, `-` too much; and, which is no
-    difference, `?` loaded by somebody else, `:` held by the running service.
+    A line begins with `+` (missing), `~` (at the wrong position) or `-` (unwanted). No
+    difference are `?` (loaded by somebody else) and `:` (loaded by the running service).
     """
     settings = load_settings()
     wanted, _left_out = wanted_rules(settings, paths)
@@ -51,25 +53,25 @@ def changed(found: Difference) -> Iterator[str]:
 
 
 def left_alone(found: Difference) -> Iterator[str]:
-    """Give a line for each loaded rule that is not wanted and stays."""
+    """Give a line for each loaded rule that is not wanted but stays."""
     yield from _marked("?", found.foreign)
     yield from _marked(":", found.held)
 
 
 def _marked(mark: str, rules: Iterable[Rule]) -> Iterator[str]:
-    return (f"{mark} {rule}" for rule in rules)
+    return (f"{mark} {printing.text(rule)}" for rule in rules)
 
 
 def as_json(found: Difference) -> dict[str, Any]:
-    """Give the same as a JSON object."""
+    """Give the difference as a JSON object."""
     return {
         "equal": found.equal,
         "settings": [
             {"name": each.name, "now": each.now, "wanted": each.wanted} for each in found.settings
         ],
-        "missing": [str(rule) for rule in found.missing],
-        "misplaced": [str(rule) for rule in found.misplaced],
-        "unwanted": [str(rule) for rule in found.unwanted],
-        "foreign": [str(rule) for rule in found.foreign],
-        "service": [str(rule) for rule in found.held],
+        "missing": [printing.text(rule) for rule in found.missing],
+        "misplaced": [printing.text(rule) for rule in found.misplaced],
+        "unwanted": [printing.text(rule) for rule in found.unwanted],
+        "foreign": [printing.text(rule) for rule in found.foreign],
+        "service": [printing.text(rule) for rule in found.held],
     }

@@ -1,4 +1,4 @@
-"""`auditsvc rules load`: make the kernel's rules the wanted ones, without a gap in cover."""
+"""`auditsvc rules load`: replaces the kernel's rules by the wanted ones, without a gap."""
 
 from __future__ import annotations
 
@@ -11,19 +11,20 @@ from auditsvc.cli.rules.diff import changed
 from auditsvc.cli.rules.options import ExclusiveOption, PathsArgument
 from auditsvc.config import load_settings
 from auditsvc.errors import LockedError
+from auditsvc.host.terminal import visible
 from auditsvc.kernel import Control
+from auditsvc.kernel.load_rules import compare
+from auditsvc.kernel.load_rules import load as load_rules
 from auditsvc.kernel.messages import LOCKED
-from auditsvc.rule.want import Want, has_key
-from auditsvc.rule_load import compare
-from auditsvc.rule_load import load as load_rules
-from auditsvc.rules_in_use import wanted_rules
-from auditsvc.terminal import visible
-from auditsvc.turn import alone
+from auditsvc.plural import counted
+from auditsvc.ruleset.sources import wanted_rules
+from auditsvc.ruleset.wanted import Wanted, has_key
+from auditsvc.runtime.lock import exclusive_lock
 
 if TYPE_CHECKING:
     from collections.abc import Sized
 
-    from auditsvc.rule.difference import Difference
+    from auditsvc.ruleset.difference import Difference
 
 
 def load(
@@ -33,48 +34,48 @@ def load(
         bool, typer.Option("--dry-run", help="Show what would change and change nothing.")
     ] = False,
 ) -> int:
-    """Add, move and delete only what differs; if the kernel refuses a part, take it all back.
+    """Add, move and delete only what differs; if the kernel refuses a part, undo everything.
 
-    Rules of earlier loads that are no longer wanted go; rules of others stay unless
-    --exclusive. Where the files say -i or -c, what is wrong or refused is left out instead,
-    a line each; after -c the exit status is then 1.
+    Rules of earlier loads that are no longer wanted are deleted; rules of others stay, unless
+    --exclusive. If the files have -i or -c, wrong or refused rules are left out instead, with
+    one line for each; after -c the exit status is then 1.
     """
     settings = load_settings()
     wanted, left_out = wanted_rules(settings, paths)
-    held = nullcontext() if dry_run else alone(settings.runtime_directory)
+    held = nullcontext() if dry_run else exclusive_lock(settings.runtime_directory)
     with Control() as control, held:
         found = compare(control, wanted, settings.runtime_directory, exclusive=exclusive)
-        _say_deleting(wanted, found)
+        _show_not_deleted(wanted, found)
         if dry_run:
-            _say(found, "would change")
+            _show(found, "would change")
         elif control.status().enabled == LOCKED and not found.equal:
-            _say(found, "cannot change")
+            _show(found, "cannot change")
             raise LockedError(
-                "audit is locked (-e 2): the rules stay as they are", "only a reboot unlocks it"
+                "audit is locked (-e 2): the rules cannot be changed", "only a reboot unlocks it"
             )
         else:
             skip = left_out.append if wanted.on_error else None
-            made = load_rules(control, wanted, found, settings.runtime_directory, skip)
-            _say(made, "changed")
+            done = load_rules(control, wanted, found, settings.runtime_directory, skip)
+            _show(done, "changed")
     for line in left_out:
         typer.echo(visible(f"auditsvc: left out: {line}"), err=True)
     return 1 if left_out and wanted.on_error == "continue" else 0
 
 
-def _say_deleting(wanted: Want, found: Difference) -> None:
+def _show_not_deleted(wanted: Wanted, found: Difference) -> None:
     for line in wanted.delete_all:
         key = getattr(line.command, "key", None)
         staying = sum(has_key(rule, key) for rule in (*found.foreign, *found.held))
         if staying:
             typer.echo(
                 visible(
-                    f"{line.filename}:{line.number}: `{line.text}` does not delete {staying} rules "
-                    "that others loaded; --exclusive does"
+                    f"{line.filename}:{line.number}: `{line.text}` does not delete "
+                    f"{counted(staying, 'rule')} that others loaded; --exclusive does"
                 )
             )
 
 
-def _say(found: Difference, done: str) -> None:
+def _show(found: Difference, done: str) -> None:
     for line in changed(found):
         typer.echo(visible(line))
     counts: dict[str, Sized] = {
@@ -85,7 +86,7 @@ def _say(found: Difference, done: str) -> None:
     }
     summary = ", ".join(f"{len(each)} {name}" for name, each in counts.items() if len(each))
     staying = [
-        f"{len(rules)} of {whose} stay"
+        f"not changed: {counted(len(rules), 'rule')} of {whose}"
         for whose, rules in (("others", found.foreign), ("the running service", found.held))
         if rules
     ]

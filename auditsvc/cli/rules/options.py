@@ -1,4 +1,4 @@
-"""What the verbs on rule files share."""
+"""Options that the verbs for rules share."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import typer
 PathsArgument = Annotated[
     list[str] | None,
     typer.Argument(
-        help="Rule files, folders of them, or shipped sets by name. Default: the rules in use.",
+        help="Rule files, folders, or names of shipped sets. Default: the rules in use.",
         metavar="PATH",
         show_default=False,
     ),
 ]
 ExclusiveOption = Annotated[
-    bool, typer.Option("--exclusive", help="Rules that others loaded count as unwanted.")
+    bool, typer.Option("--exclusive", help="Treat rules that others loaded as unwanted.")
 ]

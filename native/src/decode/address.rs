@@ -1,4 +1,4 @@
-//! The hex of a struct sockaddr -> a row of `address`. See auditsvc/decode/records.py.
+//! The hex of a struct sockaddr -> a row of `address`. See auditsvc/decode/reference/records.py.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -9,7 +9,7 @@ fn text(shown: impl Into<String>) -> Value {
     Value::Text(shown.into().into_boxed_str())
 }
 
-/// Gives family, address, port, path and saddr.
+/// Gives the columns family, address, port, path and saddr.
 pub fn parse_address(saddr: &[u8], little: bool) -> Vec<Value> {
     let shown = Value::Text(to_text(saddr).0.into());
     let mut row = unhex(saddr).and_then(|data| read(&data, little)).unwrap_or_default();
@@ -26,7 +26,7 @@ fn unhex(saddr: &[u8]) -> Option<Vec<u8>> {
     saddr.chunks_exact(2).map(|pair| Some((digit(pair[0])? << 4 | digit(pair[1])?) as u8)).collect()
 }
 
-/// None where it is too short for its family.
+/// None if the data is too short for its family.
 fn read(data: &[u8], little: bool) -> Option<Vec<Value>> {
     let word = |start: usize| -> u32 {
         let bytes = [data[start], data[start + 1], data[start + 2], data[start + 3]];

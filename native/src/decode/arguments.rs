@@ -1,4 +1,4 @@
-//! EXECVE records -> the arguments. See auditsvc/decode/records.py.
+//! EXECVE records -> the arguments. See auditsvc/decode/reference/records.py.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -6,64 +6,64 @@ use std::collections::BTreeMap;
 use super::fields::{parse_fields, to_int};
 use super::types::EXECVE;
 
-/// An execve takes no more: 6 MiB of arguments, of a pointer and a NUL each (exec.c).
+/// The most arguments of an execve: 6 MiB, with a pointer and a NUL for each (exec.c).
 const MOST_PIECES: usize = 700_000;
 
-/// Numbers of an argument and of a piece of it, and the piece.
+/// Number of the argument, number of the piece in it, and the bytes.
 type Piece<'a> = ((u32, u32), Cow<'a, [u8]>);
 
-/// Joins the EXECVE records of one event; and tells whether all arguments came.
+/// Joins the EXECVE records of one event; also gives whether all arguments are present.
 pub fn join_arguments(bodies: &[&[u8]]) -> (Vec<Vec<u8>>, bool) {
     let mut pieces: Vec<Piece<'_>> = Vec::new();
     let mut lengths: BTreeMap<u32, Option<i128>> = BTreeMap::new();
     let mut argc = None;
-    let mut whole = true;
+    let mut all_present = true;
     for body in bodies {
         for field in parse_fields(EXECVE, body) {
-            if let Some(place) = piece(field.name) {
+            if let Some(index) = piece(field.name) {
                 if pieces.len() < MOST_PIECES {
-                    whole &= field.value.is_some();
-                    pieces.push((place, field.value.unwrap_or_default()));
+                    all_present &= field.value.is_some();
+                    pieces.push((index, field.value.unwrap_or_default()));
                 } else {
-                    whole = false;
+                    all_present = false;
                 }
             } else if let Some(number) = length(field.name) {
                 lengths.insert(number, to_int(field.value.as_deref()));
             } else if field.name == b"argc" && argc.is_none() {
                 argc = to_int(field.value.as_deref());
             } else {
-                whole = false;
+                all_present = false;
             }
         }
     }
-    // Stable: of two pieces of one place the first one counts.
-    if !pieces.is_sorted_by_key(|(place, _)| *place) {
-        pieces.sort_by_key(|(place, _)| *place);
+    // Stable: of two pieces with the same numbers the first one counts.
+    if !pieces.is_sorted_by_key(|(index, _)| *index) {
+        pieces.sort_by_key(|(index, _)| *index);
     }
     let mut values = Vec::new();
     for argument in pieces.chunk_by(|one, other| one.0.0 == other.0.0) {
         let number = argument[0].0.0;
-        whole &= number as usize == values.len();
+        all_present &= number as usize == values.len();
         let mut value = Vec::new();
         let mut next = 0;
         for ((_, piece), text) in argument {
             if next > 0 && *piece == next - 1 {
-                whole = false;
+                all_present = false;
                 continue;
             }
-            whole &= *piece == next;
+            all_present &= *piece == next;
             value.extend_from_slice(text);
             next = piece + 1;
         }
         if let Some(length) = lengths.get(&number) {
             let size = value.len() as i128;
-            whole &= *length == Some(size) || *length == Some(2 * size);
+            all_present &= *length == Some(size) || *length == Some(2 * size);
         }
         value.shrink_to_fit();
         values.push(value);
     }
     let complete = argc == Some(values.len() as i128);
-    (values, whole && complete)
+    (values, all_present && complete)
 }
 
 fn number(digits: &[u8]) -> Option<u32> {

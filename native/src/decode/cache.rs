@@ -1,4 +1,4 @@
-//! Slices of bytes -> what was made of them, bounded.
+//! A bounded cache: slices of bytes -> their decoded values.
 
 use std::hash::{BuildHasher, Hash, Hasher};
 
@@ -15,8 +15,8 @@ struct Entry<T, V> {
     value: V,
 }
 
-/// A table that empties itself before it holds too much. A key is a tag and parts, which stand
-/// joined in the table: where more than one part varies in length, the tag must tell the lengths.
+/// A table that is emptied before it grows too large. A key is a tag and parts, which are joined
+/// in the table: if more than one part varies in length, the tag must contain the lengths.
 pub struct Cache<T, V> {
     table: HashTable<Entry<T, V>>,
     bytes: usize,
@@ -45,8 +45,8 @@ impl<T: Copy + Eq + Hash, V: Copy> Cache<T, V> {
         found.map(|entry| entry.value)
     }
 
-    /// Remembers a value; `size` is what the reference counts for it, so that both empty
-    /// their caches at the same place.
+    /// Stores a value; `size` is its size as the reference counts it, so that both empty
+    /// their caches at the same position of the input.
     pub fn put(&mut self, tag: T, parts: &[&[u8]], value: V, size: usize) -> V {
         self.bytes += size;
         if self.table.len() >= MAX_ENTRIES || self.bytes > MAX_BYTES {
@@ -75,8 +75,8 @@ fn is_joined(mut key: &[u8], parts: &[&[u8]]) -> bool {
     key.is_empty()
 }
 
-/// Compares without looking at empty slices: they may point nowhere, and glibc's memcmp (EVEX)
-/// reads there under an empty mask, which costs the processor some 100 ns.
+/// Compares slices, but never reads empty ones: their pointer may be invalid, and glibc's memcmp
+/// (EVEX) then reads there with an empty mask, which takes the processor about 100 ns.
 pub fn is_same(one: &[u8], other: &[u8]) -> bool {
     one.len() == other.len() && (one.is_empty() || one == other)
 }

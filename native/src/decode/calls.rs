@@ -1,4 +1,5 @@
-//! A SYSCALL record -> the facts of its call, and the rest. See auditsvc/decode/calls.py.
+//! A SYSCALL record -> the facts of its call, and its other fields. See
+//! auditsvc/decode/reference/calls.py.
 
 use std::borrow::Cow;
 
@@ -15,20 +16,20 @@ pub struct Call<'a> {
     pub rest: Rest<'a>,
 }
 
-/// What a SYSCALL says beside the call: as it stands there, or as fields where the order is odd.
+/// The other fields of a SYSCALL: as raw text, or parsed if their order is unusual.
 pub enum Rest<'a> {
     Text(Cow<'a, [u8]>),
     Fields(Vec<Field<'a>>),
 }
 
-/// Reads a SYSCALL record; None if it lacks what makes a row.
+/// Reads a SYSCALL record; None if a field that a row needs is missing.
 pub fn parse_call(body: &[u8]) -> Option<Call<'_>> {
     as_printed(body).or_else(|| field_by_field(body))
 }
 
 const NO_DIGIT: u8 = 0xff;
 
-/// What a lower-case hex digit is worth.
+/// Values of lower-case hex digits.
 const HEX_DIGITS: [u8; 256] = {
     let mut table = [NO_DIGIT; 256];
     let mut digit = 0;

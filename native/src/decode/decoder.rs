@@ -1,25 +1,26 @@
-//! Log lines in, rows out. See auditsvc/decode/reference.py and events.py; the reference's short
-//! way for whole events has no counterpart, for lines are fast enough.
+//! Log lines in, rows out. See auditsvc/decode/reference/decoder.py and events.py. The reference's
+//! shortcut for complete events is not needed here: reading line by line is fast enough.
 
+use super::batch::Batch;
 use super::cache::is_same;
 use super::dimensions::{Dimensions, ROW_SIZE};
 use super::events::{Event, Events, RECORD_SIZE};
 use super::fields::{parse_fields, to_int};
-use super::line::{Line, parse_line, parse_loss};
-use super::rows::{
-    Batch, DISPLACED, END_OF_INPUT, EVICTED, Identity, Record, Records, Rows, TIMEOUT,
-};
+use super::line::{FOREIGN, Line, parse_line, parse_loss};
+use super::rows::{DISPLACED, END_OF_INPUT, EVICTED, Identity, Record, Records, Rows, TIMEOUT};
 use super::serials::Serials;
 use super::types::{self, TypeTable};
 
 const MAX_LINE: usize = 1 << 20;
+const REST: &str = "rest of a line of more than 1 MiB";
+const REST_MARK: &[u8] = b"#rest";
 const MAX_OPEN_BYTES: usize = 1 << 24;
 const MAX_RECORDS: usize = 4096;
 const MAX_HOSTS: usize = 256;
-/// What a raw line is counted with beside its bytes.
+/// Bytes that are counted for a raw line in addition to its own.
 const RAW_SIZE: usize = 200;
 
-/// What `auditsvc.decode.interface.COUNTS` names.
+/// The counts of `auditsvc.decode.contract.COUNTS`.
 #[derive(Default)]
 pub struct Counts {
     pub received: i64,
@@ -32,7 +33,7 @@ pub struct Counts {
     pub spool_lost: i64,
 }
 
-/// A line kept as it is: where it began, the line, and why.
+/// A line that is kept raw: its position in the input, the line, and the reason.
 pub struct Raw {
     pub position: i64,
     pub line: Vec<u8>,
@@ -43,25 +44,34 @@ pub struct Decoder {
     pub rows: Rows,
     pub types: TypeTable,
     pub open_records: usize,
-    /// Of all open events: their lines, and `RECORD_SIZE` for each.
+    /// Bytes of all open events: their lines, and `RECORD_SIZE` for each line.
     open_bytes: usize,
     events: Events,
     serials: Vec<(Vec<u8>, Serials)>,
     counts: Counts,
     raw: Vec<Raw>,
-    /// About how many bytes `raw` holds.
+    /// Approximate size of `raw` in bytes.
     raw_held: usize,
-    /// The last count of losses that a kernel's log told.
+    /// The last count of losses in a kernel's log.
     told: i64,
     idle: f64,
     max_open: usize,
-    /// The unfinished line, and where it begins, from where the input began.
+    trusts_kernel_log: bool,
+    /// The incomplete line, and its position from the beginning of the input.
     rest: Vec<u8>,
     position: i64,
+    /// It belongs to a line that was split.
+    in_rest: bool,
 }
 
 impl Decoder {
-    pub fn new(dimensions: Dimensions, types: TypeTable, idle: f64, max_open: usize) -> Self {
+    pub fn new(
+        dimensions: Dimensions,
+        types: TypeTable,
+        idle: f64,
+        max_open: usize,
+        trusts_kernel_log: bool,
+    ) -> Self {
         Decoder {
             rows: Rows::new(dimensions),
             types,
@@ -75,8 +85,10 @@ impl Decoder {
             told: 0,
             idle,
             max_open,
+            trusts_kernel_log,
             rest: Vec::new(),
             position: 0,
+            in_rest: false,
         }
     }
 
@@ -85,26 +97,26 @@ impl Decoder {
             data = self.finish_line(data, now);
         }
         loop {
-            let (line, next) = match memchr::memchr(b'\n', data) {
-                Some(end) if end <= MAX_LINE => (&data[..end], &data[end + 1..]),
-                _ if data.len() > MAX_LINE => data.split_at(MAX_LINE),
+            let (line, next, is_cut) = match memchr::memchr(b'\n', data) {
+                Some(end) if end <= MAX_LINE => (&data[..end], &data[end + 1..], false),
+                _ if data.len() > MAX_LINE => (&data[..MAX_LINE], &data[MAX_LINE..], true),
                 _ => break,
             };
-            self.line(line, now);
+            self.piece(line, now, is_cut);
             self.position += (data.len() - next.len()) as i64;
             data = next;
         }
         self.rest.extend_from_slice(data);
     }
 
-    /// Takes what ends the unfinished line; gives the data behind it.
+    /// Reads the end of the incomplete line; gives the data after it.
     fn finish_line<'d>(&mut self, mut data: &'d [u8], now: f64) -> &'d [u8] {
         let mut text = std::mem::take(&mut self.rest);
         loop {
             let room = (MAX_LINE + 1).saturating_sub(text.len()).min(data.len());
             if let Some(end) = memchr::memchr(b'\n', &data[..room]) {
                 text.extend_from_slice(&data[..end]);
-                self.line(&text, now);
+                self.piece(&text, now, false);
                 self.position += text.len() as i64 + 1;
                 return &data[end + 1..];
             }
@@ -114,10 +126,22 @@ impl Decoder {
                 self.rest = text;
                 return data;
             }
-            self.line(&text[..MAX_LINE], now);
+            self.piece(&text[..MAX_LINE], now, true);
             self.position += MAX_LINE as i64;
             text.drain(..MAX_LINE);
         }
+    }
+
+    /// Takes a line, its first MiB or what follows of it; `is_cut`: more follows.
+    #[inline]
+    fn piece(&mut self, text: &[u8], now: f64, is_cut: bool) {
+        if self.in_rest {
+            self.counts.received += 1;
+            self.keep_raw(self.position, text, REST.to_owned());
+        } else {
+            self.line(text, now);
+        }
+        self.in_rest = is_cut;
     }
 
     #[inline]
@@ -141,7 +165,7 @@ impl Decoder {
         }
     }
 
-    /// Reads what a kernel's log says of records that it left out, or lost in all.
+    /// Reads in a kernel's log how many records it suppressed, or lost in total.
     #[cold]
     fn count_told(&mut self, text: &[u8]) {
         let Some((mut suppressed, lost)) = parse_loss(text) else { return };
@@ -159,7 +183,7 @@ impl Decoder {
         self.raw.push(Raw { position, line: line.to_vec(), reason });
     }
 
-    /// Takes the line of a record; `again`: it was taken, and counted, before a restart.
+    /// Reads the line of a record; `again`: it was read and counted before a restart.
     #[inline]
     fn record(&mut self, text: &[u8], now: f64, again: bool) -> Result<(), &'static str> {
         let line = parse_line(text)?;
@@ -169,8 +193,8 @@ impl Decoder {
         }
         if number == types::EOE {
             self.counts.end += 1;
-            if let Some(place) = self.events.find(line.node, line.stamp) {
-                self.end(place, None);
+            if let Some(slot) = self.events.find(line.node, line.stamp) {
+                self.end(slot, None);
             }
             return Ok(());
         }
@@ -180,46 +204,49 @@ impl Decoder {
         }
         if first && !types::is_daemon(number) {
             self.see(&line);
-        } else if number == types::DAEMON_ERR {
-            self.count_lost(line.body(text));
+        } else if number == types::DAEMON_ERR && line.node.is_none() && !line.is_printk {
+            let body = line.body(text);
+            if memchr::memmem::find(body, FOREIGN).is_none() {
+                self.count_lost(body);
+            }
         }
         Ok(())
     }
 
-    /// Takes a record that is not EOE; tells whether it is the first of an event.
+    /// Adds a record that is not EOE; gives whether it is the first of an event.
     #[inline]
     fn add(&mut self, number: i32, line: &Line<'_>, text: &[u8], now: f64) -> bool {
-        let mut place = self.events.find(line.node, line.stamp);
-        if types::is_user(number) || (place.is_none() && types::is_alone(number)) {
+        let mut slot = self.events.find(line.node, line.stamp);
+        if number == types::SYSCALL {
+            if let Some(open) = slot.filter(|&open| self.events.at(open).has_call) {
+                self.end(open, Some(DISPLACED));
+                slot = None;
+            }
+        }
+        if let Some(open) = slot.filter(|&open| self.events.at(open).pid.is_some()) {
+            if self.is_another_task(open, number, line.body(text)) {
+                self.end(open, Some(DISPLACED));
+                slot = None;
+            }
+        }
+        if types::is_user(number) || (slot.is_none() && types::is_single(number)) {
             let body = line.body(text);
-            let waits = place.is_none() && memchr::memmem::find(body, b" subj=?").is_some();
-            if !waits {
+            let awaits_context = slot.is_none() && memchr::memmem::find(body, b" subj=?").is_some();
+            if !awaits_context {
                 let Line { node, second, ms, serial, .. } = *line;
                 let records = &[Record { number, line: 0..0, body: 0..body.len() }];
+                let identity = Identity { node, second, ms, serial };
                 self.counts.stored += 1;
-                self.rows.add(
-                    Identity { node, second, ms, serial },
-                    Records { records, text: body },
-                    None,
-                );
+                self.rows.add(identity, Records { records, text: body }, None);
+                if line.is_printk {
+                    self.claim(identity);
+                }
                 return true;
             }
         }
-        if number == types::SYSCALL {
-            if let Some(open) = place.filter(|&open| self.events.at(open).has_call) {
-                self.end(open, Some(DISPLACED));
-                place = None;
-            }
-        }
-        if let Some(open) = place.filter(|&open| self.events.at(open).pid.is_some()) {
-            if self.is_another_task(open, number, line.body(text)) {
-                self.end(open, Some(DISPLACED));
-                place = None;
-            }
-        }
-        let first = place.is_none();
-        let place = place.unwrap_or_else(|| self.events.open(line));
-        let event = self.events.at(place);
+        let first = slot.is_none();
+        let slot = slot.unwrap_or_else(|| self.events.open(line));
+        let event = self.events.at(slot);
         event.has_call |= number == types::SYSCALL;
         if first && types::is_of_task(number) {
             event.pid = pid(line.body(text)).map(<[u8]>::to_vec);
@@ -230,9 +257,9 @@ impl Decoder {
         self.open_records += 1;
         self.open_bytes += text.len() + RECORD_SIZE;
         if number == types::PROCTITLE && !first {
-            self.end(place, None);
+            self.end(slot, None);
         } else if records >= MAX_RECORDS {
-            self.end(place, Some(EVICTED));
+            self.end(slot, Some(EVICTED));
         }
         while self.events.len() > self.max_open || self.open_bytes > MAX_OPEN_BYTES {
             let Some(oldest) = self.events.oldest() else { break };
@@ -251,14 +278,26 @@ impl Decoder {
     }
 
     #[inline]
-    fn end(&mut self, place: u32, reason: Option<u8>) {
-        let event = self.events.at(place);
+    fn end(&mut self, slot: u32, reason: Option<u8>) {
+        let event = self.events.at(slot);
         let records = event.records();
         self.open_records -= records.records.len();
         self.open_bytes -= event.bytes();
         self.counts.stored += records.records.len() as i64;
         self.rows.add(event.identity(), records, reason);
-        self.events.close(place);
+        if event.is_printk && !self.trusts_kernel_log {
+            let (_, id) = self.rows.event_id(event.identity());
+            self.rows.batch.claimed.push(id);
+        }
+        self.events.close(slot);
+    }
+
+    #[cold]
+    fn claim(&mut self, identity: Identity<'_>) {
+        if !self.trusts_kernel_log {
+            let (_, id) = self.rows.event_id(identity);
+            self.rows.batch.claimed.push(id);
+        }
     }
 
     #[inline]
@@ -276,7 +315,7 @@ impl Decoder {
         }
     }
 
-    /// Reads our collector's note: DAEMON_ERR op=lost kernel=N spool=N.
+    /// Reads the collector's record of loss: DAEMON_ERR op=lost kernel=N spool=N.
     fn count_lost(&mut self, body: &[u8]) {
         let fields = parse_fields(types::DAEMON_ERR, body);
         let last =
@@ -294,10 +333,10 @@ impl Decoder {
 
     pub fn expire(&mut self, now: f64) {
         let limit = now - self.idle;
-        let places: Vec<u32> = self.events.places().collect();
-        for place in places {
-            if self.events.at(place).last <= limit {
-                self.end(place, Some(TIMEOUT));
+        let open_slots: Vec<u32> = self.events.open_slots().collect();
+        for slot in open_slots {
+            if self.events.at(slot).last <= limit {
+                self.end(slot, Some(TIMEOUT));
             }
         }
     }
@@ -305,20 +344,21 @@ impl Decoder {
     pub fn finish(&mut self) {
         let rest = std::mem::take(&mut self.rest);
         if !rest.is_empty() {
-            self.line(&rest, 0.0);
+            self.piece(&rest, 0.0, false);
         }
+        self.in_rest = false;
         self.position += rest.len() as i64;
-        while let Some(place) = self.events.oldest() {
-            self.end(place, Some(END_OF_INPUT));
+        while let Some(slot) = self.events.oldest() {
+            self.end(slot, Some(END_OF_INPUT));
         }
     }
 
-    /// About how many bytes the rows hold that nobody took.
+    /// Approximate size in bytes of the rows that were not taken yet.
     pub fn held(&self) -> usize {
         self.rows.held() + self.raw_held + self.types.unknown.len() * ROW_SIZE
     }
 
-    /// Hands over what was made since the last call, but for the dimension rows.
+    /// Gives the rows made since the last call, except the dimension rows.
     pub fn take(&mut self) -> (Batch, Vec<Raw>, Counts) {
         self.raw_held = 0;
         (
@@ -346,11 +386,15 @@ impl Decoder {
             out.extend_from_slice(line);
             out.push(b'\n');
         }
+        if self.in_rest {
+            out.extend_from_slice(REST_MARK);
+            out.push(b'\n');
+        }
         out.extend_from_slice(&self.rest);
         out
     }
 
-    /// Takes `pending()` of an earlier decoder; an error where it is not that.
+    /// Restores `pending()` of an earlier decoder; an error if the text is not valid.
     pub fn restore(&mut self, pending: &[u8], now: f64) -> Result<(), String> {
         let mut lines: Vec<&[u8]> = pending.split(|&byte| byte == b'\n').collect();
         let rest = lines.pop().unwrap_or_default();
@@ -360,6 +404,8 @@ impl Decoder {
                 self.serials.push((node, serials));
             } else if let Some(told) = parse_told(line) {
                 self.told = told;
+            } else if line == REST_MARK {
+                self.in_rest = true;
             } else if let Err(reason) = self.record(line, now, true) {
                 let line = String::from_utf8_lossy(line);
                 return Err(format!("pending lines are records: {reason}: {line:?}"));

@@ -1,25 +1,20 @@
-//! Slices of records -> ids of dimension rows. See auditsvc/decode/dimensions.py.
+//! Slices of records -> ids of dimension rows. See auditsvc/decode/reference/dimensions.py.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
 
 use super::address::parse_address;
 use super::arguments::join_arguments;
+use super::batch::Dimension;
 use super::cache::Cache;
 use super::calls::Rest;
 use super::fields::{Field, decode_value, parse_fields, signed, to_int, to_json};
 use super::ids::{Value, canonical, dimension_id};
-use super::tables::DIMENSIONS;
+use super::schema::DIMENSIONS;
 use super::text::{json_list, to_text};
 use super::types::{CWD, PATH, PROCTITLE, SYSCALL};
 
-/// A row: its id and its content.
-pub struct Dimension {
-    pub id: i64,
-    pub content: Vec<Value>,
-}
-
-/// What a row is counted with beside its texts.
+/// Bytes that are counted for a row in addition to its texts.
 pub const ROW_SIZE: usize = 100;
 
 #[derive(Clone, Copy, PartialEq)]
@@ -63,7 +58,7 @@ const FILE_COLUMNS: [(&[u8], Kind); 9] = [
     (b"obj", Text),
 ];
 
-// Places in `Dimensions::made`.
+// Indexes of the tables in `Dimensions::rows`.
 const HOST: usize = 0;
 const TEXT: usize = 1;
 const CONTEXT: usize = 2;
@@ -80,14 +75,14 @@ struct ContextTag {
     title: Option<usize>,
 }
 
-/// Reads an id (of a user, a session, a process): None if it is none, or unset.
+/// Reads an id (of a user, a session, a process): None if it is not a number, or is unset.
 pub fn id_column(value: Option<&[u8]>) -> Option<i64> {
     to_int(value).filter(|number| !matches!(number, -1 | 0xffff_ffff)).map(signed)
 }
 
 pub struct Dimensions {
-    pub made: [Vec<Dimension>; 5],
-    /// About how many bytes `made` holds; who takes the rows sets it back.
+    pub rows: [Vec<Dimension>; 5],
+    /// Approximate size of `rows` in bytes; reset by the function that takes the rows.
     pub held: usize,
     secret: Vec<u8>,
     host: String,
@@ -104,7 +99,7 @@ pub struct Dimensions {
 impl Dimensions {
     pub fn new(secret: Vec<u8>, host: String) -> Self {
         Dimensions {
-            made: Default::default(),
+            rows: Default::default(),
             held: 0,
             secret,
             host,
@@ -141,7 +136,7 @@ impl Dimensions {
         }
         let pinned = self.pins.get(&key).copied().filter(|&id| id != 0);
         let id = pinned.unwrap_or_else(|| dimension_id(&self.secret, &key));
-        self.made[table].push(Dimension { id, content });
+        self.rows[table].push(Dimension { id, content });
         self.held += size + ROW_SIZE;
         self.ids.put((), &[&key], id, size)
     }
@@ -236,17 +231,17 @@ impl Dimensions {
         };
         let kept = fields.into_iter().filter(|field| !matches!(field.name, b"ARCH" | b"SYSCALL"));
         let (columns, extra) = self.columns(kept, &CONTEXT_COLUMNS);
-        let place = self.sole(CWD, cwd);
-        let shown = self.sole(PROCTITLE, title);
+        let cwd = self.intern_text(CWD, cwd);
+        let title = self.intern_text(PROCTITLE, title);
         let mut content = vec![tag.host.into(), i64::from(tag.arch).into()];
         content.extend(columns);
-        content.extend([place.into(), shown.into(), extra.into()]);
+        content.extend([cwd.into(), title.into(), extra.into()]);
         let size = 200 + length + tag.cwd.unwrap_or(0) + tag.title.unwrap_or(0);
         let id = self.id(CONTEXT, content, 200);
         self.contexts.put(tag, &parts, id, size)
     }
 
-    fn sole(&mut self, record_type: i32, body: Option<&[u8]>) -> Option<i64> {
+    fn intern_text(&mut self, record_type: i32, body: Option<&[u8]>) -> Option<i64> {
         let body = body?;
         let equals = memchr::memchr(b'=', body)?;
         let (name, value) = (&body[..equals], &body[equals + 1..]);
@@ -320,7 +315,7 @@ impl Dimensions {
         self.addresses.put(little, &[saddr], id, saddr.len())
     }
 
-    /// Id of the arguments that EXECVE records hold, and whether those are all.
+    /// Id of the arguments in EXECVE records, and whether all are present.
     pub fn argv(&mut self, bodies: &[&[u8]]) -> (i64, bool) {
         let mut key = Vec::new();
         for body in bodies {
@@ -330,7 +325,7 @@ impl Dimensions {
         if let Some(known) = self.argvs.get((), &[&key]) {
             return known;
         }
-        let (values, whole) = join_arguments(bodies);
+        let (values, all_present) = join_arguments(bodies);
         let mut exact = true;
         let value = json_list(values.iter().map(|value| {
             let (text, clean) = to_text(value);
@@ -339,7 +334,7 @@ impl Dimensions {
         }));
         let raw = (!exact).then(|| values.join(&0));
         let id = self.text(&value, raw.as_deref());
-        self.argvs.put((), &[&key], (id, whole), bodies.iter().map(|body| body.len()).sum())
+        self.argvs.put((), &[&key], (id, all_present), bodies.iter().map(|body| body.len()).sum())
     }
 
     pub fn fields(&mut self, record_type: i32, body: &[u8]) -> i64 {

@@ -10,13 +10,13 @@ use super::cache::is_same;
 use super::line::{Line, Stamp};
 use super::rows::{Identity, Record, Records};
 
-/// A buffer that grew beyond this, in bytes, is not kept for the next event.
+/// A buffer larger than this, in bytes, is not reused for the next event.
 const KEPT: usize = 1 << 13;
-/// Bytes that a record takes beside its line.
+/// Bytes that are counted for a record in addition to its line.
 pub const RECORD_SIZE: usize = 200;
 const NONE: u32 = u32::MAX;
 
-/// An event that has not ended. Its key is what the lines say: node and stamp as they stand there.
+/// An event that has not ended. Its key is the text of node and stamp in its lines.
 #[derive(Default)]
 pub struct Event {
     hash: u64,
@@ -29,8 +29,10 @@ pub struct Event {
     serial: u32,
     pub last: f64,
     pub has_call: bool,
-    /// Digits of the task's pid, if its first record tells that.
+    /// Digits of the task's pid, if its first record has one.
     pub pid: Option<Vec<u8>>,
+    /// One of its lines is as the kernel prints it.
+    pub is_printk: bool,
     text: Vec<u8>,
     records: Vec<Record>,
     before: u32,
@@ -62,10 +64,11 @@ impl Event {
                 end..self.text.len()
             }
         };
+        self.is_printk |= line.is_printk;
         self.records.push(Record { number, line: start..end, body });
     }
 
-    /// Bytes that it counts among those of all open events.
+    /// Its size in bytes, for the limit on all open events.
     pub fn bytes(&self) -> usize {
         self.records.iter().map(|record| record.line.len() + RECORD_SIZE).sum()
     }
@@ -82,7 +85,7 @@ impl Event {
     }
 }
 
-/// Events by their key; a place is good until `close`.
+/// Events by key; a slot is valid until `close`.
 pub struct Events {
     slots: Vec<Event>,
     free: Vec<u32>,
@@ -90,7 +93,7 @@ pub struct Events {
     hasher: RandomState,
     oldest: u32,
     newest: u32,
-    /// Records come event by event, nearly always: look here first.
+    /// The last used event: nearly always the next record belongs to it.
     recent: u32,
 }
 
@@ -111,25 +114,25 @@ impl Events {
         self.index.len()
     }
 
-    pub fn at(&mut self, place: u32) -> &mut Event {
-        &mut self.slots[place as usize]
+    pub fn at(&mut self, slot: u32) -> &mut Event {
+        &mut self.slots[slot as usize]
     }
 
     pub fn oldest(&self) -> Option<u32> {
         (self.oldest != NONE).then_some(self.oldest)
     }
 
-    /// Places of all events, oldest first.
-    pub fn places(&self) -> impl Iterator<Item = u32> {
-        let next = |place: &u32| {
-            let after = self.slots[*place as usize].after;
+    /// Slots of all events, oldest first.
+    pub fn open_slots(&self) -> impl Iterator<Item = u32> {
+        let next = |slot: &u32| {
+            let after = self.slots[*slot as usize].after;
             (after != NONE).then_some(after)
         };
         std::iter::successors(self.oldest(), next)
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &Event> {
-        self.places().map(|place| &self.slots[place as usize])
+        self.open_slots().map(|slot| &self.slots[slot as usize])
     }
 
     fn hash(&self, node: Option<&[u8]>, stamp: Stamp) -> u64 {
@@ -153,20 +156,20 @@ impl Events {
         }
         let hash = self.hash(node, stamp);
         let slots = &self.slots;
-        let place = *self.index.find(hash, |&place| slots[place as usize].is(node, stamp))?;
-        self.recent = place;
-        Some(place)
+        let slot = *self.index.find(hash, |&slot| slots[slot as usize].is(node, stamp))?;
+        self.recent = slot;
+        Some(slot)
     }
 
-    /// Opens the event of a line; the caller has seen that there is none.
+    /// Opens the event of a line; the caller has checked that it is not open.
     #[inline]
     pub fn open(&mut self, line: &Line<'_>) -> u32 {
-        let place = self.free.pop().unwrap_or_else(|| {
+        let slot = self.free.pop().unwrap_or_else(|| {
             self.slots.push(Event::default());
             (self.slots.len() - 1) as u32
         });
         let hash = self.hash(line.node, line.stamp);
-        let event = &mut self.slots[place as usize];
+        let event = &mut self.slots[slot as usize];
         event.hash = hash;
         event.is_open = true;
         event.has_node = line.node.is_some();
@@ -174,24 +177,24 @@ impl Events {
         event.node.extend_from_slice(line.node.unwrap_or_default());
         event.stamp = line.stamp;
         (event.second, event.ms, event.serial) = (line.second, line.ms, line.serial);
-        event.has_call = false;
+        (event.has_call, event.is_printk) = (false, false);
         event.pid = None;
         (event.before, event.after) = (self.newest, NONE);
         match self.newest {
-            NONE => self.oldest = place,
-            newest => self.slots[newest as usize].after = place,
+            NONE => self.oldest = slot,
+            newest => self.slots[newest as usize].after = slot,
         }
-        self.newest = place;
-        self.recent = place;
+        self.newest = slot;
+        self.recent = slot;
         let slots = &self.slots;
-        self.index.insert_unique(hash, place, |&place| slots[place as usize].hash);
-        place
+        self.index.insert_unique(hash, slot, |&slot| slots[slot as usize].hash);
+        slot
     }
 
-    /// Forgets an event; its buffers serve the next one.
+    /// Removes an event; its buffers are reused.
     #[inline]
-    pub fn close(&mut self, place: u32) {
-        let event = &mut self.slots[place as usize];
+    pub fn close(&mut self, slot: u32) {
+        let event = &mut self.slots[slot as usize];
         event.is_open = false;
         event.records.clear();
         event.text.clear();
@@ -199,7 +202,7 @@ impl Events {
         if event.text.capacity() > KEPT {
             *event = Event::default();
         }
-        if let Ok(entry) = self.index.find_entry(hash, |&other| other == place) {
+        if let Ok(entry) = self.index.find_entry(hash, |&other| other == slot) {
             entry.remove();
         }
         match before {
@@ -210,6 +213,6 @@ impl Events {
             NONE => self.newest = before,
             after => self.slots[after as usize].before = before,
         }
-        self.free.push(place);
+        self.free.push(slot);
     }
 }

@@ -1,4 +1,4 @@
-//! A record's body -> its fields. See auditsvc/decode/fields.py.
+//! A record's body -> its fields. See auditsvc/record/fields.py.
 
 use std::borrow::Cow;
 use std::hash::BuildHasher;
@@ -33,7 +33,7 @@ pub fn to_int(value: Option<&[u8]>) -> Option<i128> {
     (-(1 << 63)..1 << 64).contains(&number).then_some(number)
 }
 
-/// Two's complement of a number that `to_int` gave.
+/// The signed 64-bit number with the same bits as a result of `to_int`.
 pub fn signed(number: i128) -> i64 {
     number as i64
 }
@@ -94,7 +94,7 @@ fn unhex(value: &[u8]) -> Option<Vec<u8>> {
     value.chunks_exact(2).map(|pair| Some(digit(pair[0])? << 4 | digit(pair[1])?)).collect()
 }
 
-/// Decodes a value as it stands in the record.
+/// Decodes a raw value of a record.
 pub fn decode_value<'a>(record_type: i32, name: &[u8], value: &'a [u8]) -> Option<Cow<'a, [u8]>> {
     if let [b'"', inner @ .., b'"'] | [b'\'', inner @ .., b'\''] = value {
         return Some(Cow::Borrowed(inner));
@@ -114,7 +114,7 @@ fn is_space(byte: u8) -> bool {
     byte == b' ' || byte == 0x1d
 }
 
-/// Gives names and raw values in their order; words have None.
+/// Gives names and raw values in order; words have None.
 fn split<'a>(body: &'a [u8], each: &mut impl FnMut(&'a [u8], Option<&'a [u8]>)) {
     let mut at = 0;
     let mut ends = Ends::new(body);
@@ -135,7 +135,7 @@ fn split<'a>(body: &'a [u8], each: &mut impl FnMut(&'a [u8], Option<&'a [u8]>)) 
     }
 }
 
-/// How programs that relay lines write the 0x1d before enriched fields.
+/// Forms of the 0x1d before enriched fields after other programs relayed the line.
 const RELAYED: &[u8] = b"#035";
 
 #[inline]
@@ -143,10 +143,10 @@ fn shown_name(name: &[u8]) -> &[u8] {
     if name.first() == Some(&b'#') { name.strip_prefix(RELAYED).unwrap_or(name) } else { name }
 }
 
-/// Finds where values end; remembers what there is no end of, so that none is looked for twice.
+/// Finds the ends of values; remembers missing ends, so that none is searched twice.
 struct Ends<'a> {
     body: &'a [u8],
-    /// No brace that opens before it has an end.
+    /// No brace that opens before this position has an end.
     unended: usize,
     has_quotes: bool,
     is_enriched: Option<bool>,
@@ -157,7 +157,7 @@ impl<'a> Ends<'a> {
         Ends { body, unended: 0, has_quotes: true, is_enriched: None }
     }
 
-    /// Where the value that begins at `start` ends, and where what follows begins.
+    /// The end of the value that begins at `start`, and the beginning of the next token.
     #[inline]
     fn value(&mut self, name: &[u8], start: usize) -> (usize, usize) {
         let rest = &self.body[start..];
@@ -228,7 +228,7 @@ impl<'a> Ends<'a> {
         (end, end)
     }
 
-    /// Where an enriched field begins that lost its 0x1d.
+    /// The beginning of an enriched field without its 0x1d.
     fn glued(&mut self, start: usize, end: usize) -> Option<(usize, usize)> {
         let value = &self.body[start..end];
         let equals = memchr::memchr(b'=', value)?;
@@ -250,7 +250,7 @@ impl<'a> Ends<'a> {
     }
 }
 
-/// Begins with a name that auditd gives an enriched field, and its value.
+/// Whether the text begins with the name of one of auditd's enriched fields, and its value.
 fn is_enriched(text: &[u8]) -> bool {
     const ACCOUNTS: [&[u8]; 19] = [
         b"OLD-UID",
@@ -295,7 +295,7 @@ fn is_label(name: &[u8]) -> bool {
             .is_some_and(|lsm| !lsm.is_empty() && lsm.iter().all(u8::is_ascii_lowercase))
 }
 
-/// Bytes of ` (enforce)` and its kin at the beginning; 0 if there is none.
+/// Length of ` (enforce)` or similar text at the beginning; 0 if there is none.
 fn mode(text: &[u8]) -> usize {
     let Some(rest) = text.strip_prefix(b" (") else { return 0 };
     let length = rest.iter().take_while(|byte| byte.is_ascii_lowercase()).count();
@@ -309,11 +309,11 @@ fn tokens<'a>(body: &'a [u8], each: &mut impl FnMut(&'a [u8], Option<&'a [u8]>))
     let start = memchr::memmem::find(body, MESSAGE)
         .filter(|&start| start == 0 || body[start - 1] == b' ')
         .map(|start| (start, start + MESSAGE.len()));
-    let whole = start.and_then(|(start, inside)| {
+    let quoted = start.and_then(|(start, inside)| {
         let length = memchr::memrchr(b'\'', &body[inside..])?;
         Some((start, inside, inside + length))
     });
-    let Some((start, inside, end)) = whole else { return split(body, each) };
+    let Some((start, inside, end)) = quoted else { return split(body, each) };
     split(&body[..start], each);
     split(&body[inside..end], &mut |name, value: Option<&'a [u8]>| match value {
         None => each(name, None),
@@ -329,7 +329,7 @@ fn tokens<'a>(body: &'a [u8], each: &mut impl FnMut(&'a [u8], Option<&'a [u8]>))
     split(&body[end + 1..], each);
 }
 
-/// Gives a record's fields in their order, words last.
+/// Gives a record's fields in order, words last.
 pub fn parse_fields(record_type: i32, body: &[u8]) -> Vec<Field<'_>> {
     let mut fields = Vec::new();
     let mut words: Vec<&[u8]> = Vec::new();
@@ -353,7 +353,7 @@ pub fn parse_fields(record_type: i32, body: &[u8]) -> Vec<Field<'_>> {
     fields
 }
 
-/// What LOGIN calls a field today: `old auid=` is old-auid, `new auid=` auid.
+/// Current name of a field of LOGIN: `old auid=` is old-auid, `new auid=` is auid.
 fn new_name<'a>(name: &'a [u8], words: &mut Vec<&[u8]>) -> &'a [u8] {
     let old: &[u8] = match name {
         b"auid" => b"old-auid",
@@ -392,12 +392,12 @@ fn access_vector<'a, 'w>(words: &'w [&'a [u8]]) -> (Vec<Field<'a>>, &'w [&'a [u8
     (verdict, rest)
 }
 
-/// The value of the first field of this name.
+/// The value of the first field with this name.
 pub fn first<'f>(fields: &'f [Field<'_>], name: &[u8]) -> Option<&'f [u8]> {
     fields.iter().find(|field| field.name == name)?.value.as_deref()
 }
 
-/// Writes fields as a JSON object of texts, and whether it says every byte of them.
+/// Writes fields as a JSON object of texts; also gives whether the texts are exact.
 pub fn to_json(fields: &[Field<'_>]) -> (String, bool) {
     let mut exact = true;
     let mut shown: Vec<Shown<'_>> = Vec::new();
@@ -452,10 +452,10 @@ struct Shown<'a> {
     more: Vec<Option<Text<'a>>>,
 }
 
-/// So many names are looked through; more are looked up.
+/// Up to so many names are searched linearly; more are looked up in a map.
 const FEW: usize = 16;
 
-/// Where each name stands in a list.
+/// The position of each name in a list.
 #[derive(Default)]
 struct Places {
     table: HashTable<usize>,
@@ -471,7 +471,7 @@ impl Places {
         self.table.find(hash, |&place| shown[place].label == label).copied()
     }
 
-    /// Takes the name that will be the list's next.
+    /// Adds the name that will be the next in the list.
     fn add(&mut self, shown: &[Shown<'_>], label: &str) {
         if shown.len() < FEW {
             return;

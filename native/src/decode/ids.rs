@@ -6,7 +6,7 @@ pub const SERIAL_BITS: u32 = 30;
 pub const SERIAL_MASK: i64 = (1 << SERIAL_BITS) - 1;
 const DIMENSION_MASK: u64 = (1 << 47) - 1;
 
-/// What stands in a column of a dimension row.
+/// A value of a dimension row.
 #[derive(Clone)]
 pub enum Value {
     Null,
@@ -27,7 +27,7 @@ impl From<Option<i64>> for Value {
     }
 }
 
-/// Writes a table's name and a row's content so that different contents give different bytes.
+/// Writes a table's name and a row's content; different contents always give different bytes.
 pub fn canonical(table: &str, content: &[Value]) -> Vec<u8> {
     let mut out = Vec::with_capacity(64 + 12 * content.len());
     out.extend_from_slice(table.as_bytes());
@@ -54,7 +54,7 @@ fn push_string(out: &mut Vec<u8>, data: &[u8]) {
     out.extend_from_slice(data);
 }
 
-/// Id of the row whose `canonical` is given.
+/// Id of the row with these `canonical` bytes.
 pub fn dimension_id(secret: &[u8], canonical: &[u8]) -> i64 {
     let digest = Params::new().hash_length(8).key(secret).hash(canonical);
     let bits: [u8; 8] = digest.as_bytes().try_into().expect("eight bytes");

@@ -1,8 +1,11 @@
-//! A line -> its parts. See auditsvc/line.py.
+//! A line -> its parts. See auditsvc/record/line.py.
 
 use std::ops::Range;
 
-use crate::line::ESCAPED;
+use crate::collect::format_line::ESCAPED;
+
+/// Begins a field of lines that do not speak for this host; see auditsvc/record/line.py.
+pub const FOREIGN: &[u8] = b"\x1dFOREIGN=";
 
 const MAX_SERIAL: u64 = (1 << 32) - 1;
 const MAX_SECOND: u64 = 1 << 33;
@@ -10,7 +13,7 @@ const MAX_NODE: usize = 255;
 const MAX_TYPE: usize = 64;
 const MAX_PREFIX: usize = 256;
 
-/// A record's line, taken apart.
+/// The parts of a record's line.
 pub struct Line<'a> {
     pub node: Option<&'a [u8]>,
     pub type_name: &'a [u8],
@@ -18,10 +21,12 @@ pub struct Line<'a> {
     pub second: i64,
     pub ms: u16,
     pub serial: u32,
-    /// Where the body stands in the line ...
+    /// The range of the body in the line ...
     pub body: Range<usize>,
-    /// ... unless it was escaped there.
+    /// ... or, if it was escaped, the unescaped body.
     pub unescaped: Option<Vec<u8>>,
+    /// As the kernel prints it, or whoever writes so.
+    pub is_printk: bool,
 }
 
 impl<'a> Line<'a> {
@@ -70,7 +75,7 @@ impl<'a> Scan<'a> {
     }
 
     /// `audit(SECOND.MMM:SERIAL)`, then a space, or a colon and the end or a space.
-    /// `is_printed`: Android's `0.0` will do.
+    /// `is_printed`: Android's `0.0` is accepted.
     #[inline(always)]
     fn stamp(&mut self, is_printed: bool) -> Option<Stamp> {
         self.literal(b"audit(")?;
@@ -96,7 +101,7 @@ impl<'a> Scan<'a> {
     }
 }
 
-/// `SECOND.MMM:SERIAL`: two are equal where their text is, for its lengths tell of leading zeros.
+/// `SECOND.MMM:SERIAL`: two are equal if their text is; the lengths distinguish leading zeros.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct Stamp {
     second: u64,
@@ -105,11 +110,13 @@ pub struct Stamp {
     lengths: (u8, u8),
 }
 
-/// Takes a line (no newline) apart; for one that is not a record, gives the reason.
+/// Parses a line (without newline); for a line that is not a record, gives the reason.
 #[inline]
 pub fn parse_line(line: &[u8]) -> Result<Line<'_>, &'static str> {
     let line = line.strip_suffix(b"\r").unwrap_or(line);
-    let (node, type_name, quoted, stamp, start) = match plain(line, 0) {
+    let plain = plain(line, 0);
+    let is_printk = plain.is_none();
+    let (node, type_name, quoted, stamp, start) = match plain {
         Some(parts) => parts,
         None => prefixed(line).ok_or("not a record")?,
     };
@@ -139,6 +146,7 @@ pub fn parse_line(line: &[u8]) -> Result<Line<'_>, &'static str> {
         serial: stamp.serial as u32,
         body,
         unescaped,
+        is_printk,
     })
 }
 
@@ -179,7 +187,7 @@ fn plain(line: &[u8], start: usize) -> Option<Parts<'_>> {
     Some((node, type_name, quoted, stamp, scan.at))
 }
 
-/// A record behind what was put before it.
+/// A record after a prefix that another program added.
 #[cold]
 fn prefixed(line: &[u8]) -> Option<Parts<'_>> {
     let window = &line[..line.len().min(MAX_PREFIX + MAX_NODE + 11)];
@@ -207,7 +215,7 @@ fn is_prefix(text: &[u8]) -> bool {
     }
 }
 
-/// Where the kernel's own text begins behind its prefix, `audit: ` included in that.
+/// The beginning of the kernel's own text after its prefix, which includes `audit: `.
 fn kernel_text(line: &[u8]) -> usize {
     let text = &line[..line.len().min(MAX_PREFIX)];
     let mut scan = Scan { text, at: 0 };
@@ -278,7 +286,7 @@ fn audit(scan: &mut Scan<'_>) -> Option<()> {
     scan.literal(b"audit: ")
 }
 
-/// How many records the kernel's log says were suppressed, and its count of all that it lost.
+/// The number of suppressed records, and of all lost ones, in the kernel's log.
 #[cold]
 pub fn parse_loss(line: &[u8]) -> Option<(i64, Option<i64>)> {
     let line = line.strip_suffix(b"\r").unwrap_or(line);

@@ -1,10 +1,11 @@
-//! Bytes in, rows out: what `auditsvc/decode` does, module for module, with the same result.
+//! Bytes in, rows out: the same as `auditsvc/decode`, module by module, with the same result.
 //!
-//! The Python modules of the same names are the specification, and their words are not
-//! repeated here; a comment says what differs. No I/O, no clock, no Python objects.
+//! The Python modules with the same names are the specification. Their documentation is not
+//! repeated here; comments say what differs. No I/O, no clock, no Python objects.
 
 mod address;
 mod arguments;
+mod batch;
 mod cache;
 mod calls;
 mod decoder;
@@ -14,25 +15,26 @@ mod fields;
 mod ids;
 mod line;
 mod rows;
+mod schema;
 mod serials;
-mod tables;
 mod text;
 mod types;
 
+pub use batch::{Batch, Dimension, Visitor};
 pub use decoder::{Counts, Decoder};
-pub use dimensions::Dimension;
 pub use ids::Value;
-pub use rows::Batch;
-pub use tables::{DIMENSIONS, DimensionTable, Table, Visitor};
+pub use schema::{DIMENSIONS, DimensionTable, Table};
 
-/// Makes a decoder; `record_types` is `auditsvc.names.record_types()`.
+/// Makes a decoder; `record_types` is `auditsvc.tables.names.record_types()`.
 pub fn new(
     secret: Vec<u8>,
     host: String,
     idle: f64,
     max_open: usize,
     record_types: Vec<(i32, String)>,
+    trusts_kernel_log: bool,
 ) -> Decoder {
     let dimensions = dimensions::Dimensions::new(secret, host);
-    Decoder::new(dimensions, types::TypeTable::new(record_types), idle, max_open)
+    let types = types::TypeTable::new(record_types);
+    Decoder::new(dimensions, types, idle, max_open, trusts_kernel_log)
 }

@@ -1,5 +1,6 @@
-//! Events -> rows of the star schema. See auditsvc/decode/rows.py.
+//! Events -> rows of the star schema. See auditsvc/decode/reference/rows.py.
 
+use super::batch::{Batch, EventRow, SyscallRow};
 use std::collections::HashMap;
 
 use super::calls::{Call, parse_call};
@@ -17,16 +18,16 @@ pub const DISPLACED: u8 = 5;
 pub const TRUNCATED: u8 = 6;
 pub const ORPHAN: u8 = 7;
 
-/// What an event is counted with, and each of its further rows.
+/// Bytes that are counted for an event, and for each of its further rows.
 const EVENT_SIZE: usize = 200;
 const CHILD_SIZE: usize = 100;
-/// So many are looked through; more are looked up.
+/// Up to so many are searched linearly; more are looked up in a map.
 const FEW: usize = 16;
 
 /// __AUDIT_ARCH_LE of linux/audit.h.
 const LITTLE_ENDIAN: u32 = 0x4000_0000;
 
-/// What all records of an event share.
+/// The values that all records of an event share.
 #[derive(Clone, Copy)]
 pub struct Identity<'a> {
     pub node: Option<&'a [u8]>,
@@ -35,7 +36,7 @@ pub struct Identity<'a> {
     pub serial: u32,
 }
 
-/// A record of an event: its type, and where its line and its body stand in the event's text.
+/// A record of an event: its type, and the ranges of its line and body in the event's text.
 #[derive(Clone)]
 pub struct Record {
     pub number: i32,
@@ -60,57 +61,15 @@ impl<'a> Records<'a> {
     }
 }
 
-pub struct SyscallRow {
-    pub id: i64,
-    pub ms: u16,
-    pub serial: u32,
-    pub nr: i32,
-    pub arguments: [i64; 4],
-    pub success: Option<bool>,
-    pub exit: Option<i64>,
-    pub state: u8,
-    pub items: i32,
-    pub context: i64,
-    pub weight: usize,
-}
-
-pub struct EventRow {
-    pub id: i64,
-    pub host: i64,
-    pub ms: u16,
-    pub serial: u32,
-    pub number: i32,
-    /// pid, uid, auid, ses.
-    pub who: [Option<i64>; 4],
-    pub state: u8,
-    pub fields: i64,
-    pub weight: usize,
-}
-
-/// Rows of facts, each in the order of its table's columns.
-#[derive(Default)]
-pub struct Batch {
-    pub syscalls: Vec<SyscallRow>,
-    /// event, argv
-    pub execs: Vec<(i64, i64)>,
-    /// event, seq, item, file
-    pub paths: Vec<(i64, i64, Option<i64>, i64)>,
-    /// event, seq, address
-    pub sockaddrs: Vec<(i64, i64, i64)>,
-    pub events: Vec<EventRow>,
-    /// event, type, seq, fields
-    pub records: Vec<(i64, i32, i64, i64)>,
-}
-
 pub struct Rows {
     pub dimensions: Dimensions,
     pub batch: Batch,
-    /// Positions of the records of one event that have no place of their own.
+    /// Indexes of the records of one event that are not part of its main row.
     further: Vec<usize>,
     seen: Seen,
 }
 
-/// How many records of each type there were in an event.
+/// Counts the records of each type in an event.
 #[derive(Default)]
 struct Seen {
     first: Vec<(i32, i64)>,
@@ -129,7 +88,7 @@ impl Seen {
         }
     }
 
-    /// Counts one; gives how many there were before.
+    /// Counts one; gives the number before.
     #[inline(never)]
     fn count(&mut self, number: i32) -> i64 {
         let next = match self.first.iter().position(|(known, _)| *known == number) {
@@ -150,15 +109,15 @@ impl Rows {
         Rows { dimensions, batch: Batch::default(), further: Vec::new(), seen: Seen::default() }
     }
 
-    /// About how many bytes the rows hold that nobody took.
+    /// Approximate size in bytes of the rows that were not taken yet.
     pub fn held(&self) -> usize {
-        let Batch { syscalls, execs, paths, sockaddrs, events, records } = &self.batch;
+        let Batch { syscalls, execs, paths, sockaddrs, events, records, .. } = &self.batch;
         let children = execs.len() + paths.len() + sockaddrs.len() + records.len();
         let events = syscalls.len() + events.len();
         events * EVENT_SIZE + children * CHILD_SIZE + self.dimensions.held
     }
 
-    /// Makes the rows of an event; `reason` is None where it ended properly.
+    /// Makes the rows of an event; `reason` is None if it ended properly.
     #[inline]
     pub fn add(&mut self, identity: Identity<'_>, event: Records<'_>, reason: Option<u8>) {
         let main = event.records.iter().position(|record| record.number == types::SYSCALL);
@@ -170,7 +129,7 @@ impl Rows {
         self.event(identity, event, reason);
     }
 
-    fn event_id(&mut self, identity: Identity<'_>) -> (i64, i64) {
+    pub fn event_id(&mut self, identity: Identity<'_>) -> (i64, i64) {
         let host = self.dimensions.host(identity.node);
         let low = (i64::from(identity.serial) + host) & SERIAL_MASK;
         (host, identity.second << SERIAL_BITS | low)
@@ -230,17 +189,17 @@ impl Rows {
         });
     }
 
-    /// Makes the row of the arguments; tells whether they were all there.
+    /// Makes the row of the arguments; gives whether all are present.
     fn exec(&mut self, id: i64, event: Records<'_>) -> bool {
         let is_exec = |position: &usize| event.records[*position].number == types::EXECVE;
         let positions: Vec<usize> = (0..event.records.len()).filter(is_exec).collect();
         let bodies: Vec<&[u8]> = positions.iter().map(|&position| event.body(position)).collect();
-        let (argv, whole) = self.dimensions.argv(&bodies);
+        let (argv, all_present) = self.dimensions.argv(&bodies);
         self.batch.execs.push((id, argv));
-        if !whole {
+        if !all_present {
             self.further.extend(positions);
         }
-        whole
+        all_present
     }
 
     #[cold]
@@ -256,9 +215,9 @@ impl Rows {
             if is_orphan(event, reason) { ORPHAN } else { COMPLETE }
         } else {
             let items = to_int(first(&fields, b"items"));
-            let looks_whole = items.is_some_and(|items| event.paths() >= items);
+            let has_all_paths = items.is_some_and(|items| event.paths() >= items);
             match reason {
-                Some(reason) if reason == DISPLACED || !looks_whole => reason,
+                Some(reason) if reason == DISPLACED || !has_all_paths => reason,
                 _ => {
                     let has = |name: &[u8]| fields.iter().any(|field| field.name == name);
                     if has(b"success") && has(b"exit") { COMPLETE } else { NO_EXIT }
@@ -286,7 +245,7 @@ impl Rows {
         self.children(id, event, true);
     }
 
-    /// Makes rows of `path`, `sockaddr` and `record` of the further records.
+    /// Makes rows of `path`, `sockaddr` and `record` from the other records.
     #[inline(never)]
     fn children(&mut self, id: i64, event: Records<'_>, little: bool) {
         let (mut paths, mut addresses) = (0, 0);
@@ -322,14 +281,14 @@ fn is_sole(body: &[u8], start: &[u8]) -> bool {
 
 fn is_orphan(event: Records<'_>, reason: Option<u8>) -> bool {
     let first = event.records[0].number;
-    if reason.is_none() && !types::is_user(first) && !types::is_alone(first) {
+    if reason.is_none() && !types::is_user(first) && !types::is_single(first) {
         return true;
     }
     types::is_contexts(first)
         || event.records.iter().any(|record| types::is_dependent(record.number))
 }
 
-/// `item=N REST`; the whole body where it does not begin so.
+/// `item=N REST`; if the body does not begin so, all of it is the rest.
 fn split_item(body: &[u8]) -> (Option<i64>, &[u8]) {
     let split = || -> Option<(i64, &[u8])> {
         let text = body.strip_prefix(b"item=")?;
@@ -342,7 +301,7 @@ fn split_item(body: &[u8]) -> (Option<i64>, &[u8]) {
     split().map_or((None, body), |(item, rest)| (Some(item), rest))
 }
 
-/// `saddr=HEX`, perhaps with auditd's reading of it; and whether that is the whole body.
+/// `saddr=HEX`, perhaps with auditd's interpretation; also gives whether the body has nothing else.
 fn split_saddr(body: &[u8]) -> Option<(&[u8], bool)> {
     let text = body.strip_prefix(b"saddr=")?;
     let length = memchr::memchr2(b' ', 0x1d, text).unwrap_or(text.len());

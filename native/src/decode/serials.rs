@@ -1,4 +1,4 @@
-//! Counts the serials of one host that were not seen. See auditsvc/decode/serials.py.
+//! Counts the serials of one host that were not seen. See auditsvc/decode/reference/serials.py.
 
 use std::sync::LazyLock;
 
@@ -22,7 +22,7 @@ impl Serials {
         Serials { highest, when, span: 0, seen }
     }
 
-    /// Takes an event's serial and time (milliseconds); gives the change of the gap.
+    /// Adds an event's serial and time (milliseconds); gives the change of the gap.
     pub fn see(&mut self, serial: u32, when: i64) -> i64 {
         let ahead = serial.wrapping_sub(self.highest);
         let slot = &mut self.seen[(serial % WINDOW) as usize];

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt::Write;
 
-/// Shows bytes as text, what is not UTF-8 and NUL as \xHH; and whether the text says every byte.
+/// Gives bytes as text, with \xHH for NUL and bytes that are not UTF-8; and whether it is exact.
 pub fn to_text(data: &[u8]) -> (Cow<'_, str>, bool) {
     if let Ok(text) = std::str::from_utf8(data) {
         if memchr::memchr(0, data).is_none() {

@@ -1,4 +1,4 @@
-//! Record types by their part in an event, and their numbers. See auditsvc/decode/types.py.
+//! Record types by their role in an event, and their numbers. See auditsvc/record/types.py.
 
 use std::collections::HashMap;
 
@@ -27,7 +27,7 @@ pub fn is_daemon(number: i32) -> bool {
     (1200..1300).contains(&number)
 }
 
-pub fn is_alone(number: i32) -> bool {
+pub fn is_single(number: i32) -> bool {
     matches!(number, SECCOMP | ANOM_ABEND | KERNEL)
 }
 
@@ -43,7 +43,7 @@ pub fn is_dependent(number: i32) -> bool {
     )
 }
 
-/// Types whose `pid=` is that of the task which their event is of.
+/// Types whose `pid=` is the task of their event.
 pub fn is_of_task(number: i32) -> bool {
     matches!(
         number,
@@ -55,7 +55,7 @@ pub fn is_renumbered(number: i32) -> bool {
     matches!(number, 1420 | 1421)
 }
 
-/// The type that a record has by what it says: Ubuntu's kernels number these otherwise.
+/// The type that a record has by its content: Ubuntu's kernels use other numbers for these.
 pub fn of_body(number: i32, body: &[u8]) -> i32 {
     match number {
         1420 if body.starts_with(b"subj_") => MAC_TASK_CONTEXTS,
@@ -70,10 +70,10 @@ pub fn is_user(number: i32) -> bool {
 
 const MAX_KNOWN: usize = 4096;
 
-/// Numbers of record types, and the names that nobody else knows.
+/// Numbers of record types, and numbers made for unknown names.
 pub struct TypeTable {
     numbers: HashMap<Box<[u8]>, i32, foldhash::fast::RandomState>,
-    /// `auditsvc.names.record_types()`, both ways.
+    /// `auditsvc.tables.names.record_types()`, in both directions.
     by_name: HashMap<Vec<u8>, i32>,
     named: HashMap<i32, String>,
     /// Rows of `record_type` since the caller last emptied it.
@@ -96,7 +96,7 @@ impl TypeTable {
 
     #[inline]
     pub fn number(&mut self, name: &[u8]) -> i32 {
-        // Nearly all records; libaudit's tables cannot call them otherwise.
+        // Nearly all records; libaudit's tables have no other names for these types.
         match name {
             b"SYSCALL" => return SYSCALL,
             b"PROCTITLE" => return PROCTITLE,

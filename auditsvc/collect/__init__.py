@@ -1,0 +1,1 @@
+"""Sources of records: the audit socket, log files, journald."""

@@ -1,0 +1,1 @@
+"""The decoder in Python: the readable specification of the native core."""

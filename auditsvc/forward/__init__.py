@@ -1,0 +1,1 @@
+"""Store -> systemd journal: chosen events, each once, by a process of its own."""

@@ -1,0 +1,1 @@
+"""Facts and functions of the host: processes, users, signals, files, terminals, sockets."""

@@ -1,0 +1,36 @@
+"""Who holds a lock on a part of a file, as /proc/locks tells (fs/locks.c, lock_get_status).
+
+A line is `1: POSIX  ADVISORY  READ 1234 fe:01:5678 123 123`: pid, device and inode, and the
+first and last byte, or EOF. A process of another pid namespace has no pid that we could name.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Final
+
+_LOCKS: Final = Path("/proc/locks")
+_COLUMNS: Final = 8
+
+
+def lock_holders(path: Path, part: range, text: str | None = None) -> list[int]:
+    """Give the other processes that hold a POSIX lock on a byte of `part`, rising.
+
+    `text` is what /proc/locks holds, which is read otherwise. None are seen where it is hidden.
+    """
+    try:
+        info = path.stat()
+        text = _LOCKS.read_text() if text is None else text
+    except OSError:
+        return []
+    device = f"{os.major(info.st_dev):02x}:{os.minor(info.st_dev):02x}:{info.st_ino}"
+    found = set()
+    for line in text.splitlines():
+        words = line.split()
+        if len(words) != _COLUMNS or words[1] != "POSIX" or words[5] != device:
+            continue  # with `->` for one who waits there is a word more
+        last = part.stop if words[7] == "EOF" else int(words[7])
+        if int(words[6]) < part.stop and last >= part.start:
+            found.add(int(words[4]))
+    return sorted(found - {0, -1, os.getpid()})

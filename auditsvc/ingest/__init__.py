@@ -1,0 +1,1 @@
+"""A log -> a store: read, decode, write, in transactions with their checkpoint."""

@@ -1,0 +1,282 @@
+"""Loads a log into the store: read, decode, write rows and checkpoint in one transaction.
+
+Invariants:
+
+* Rows and checkpoint commit together. After any error or crash, reading continues from the
+  last checkpoint, with the lines of the events that were open there.
+* Memory is bounded by the size of a batch, for any input.
+* No line stops the load: a line that the database cannot store is searched for in smaller
+  and smaller batches, and is kept in `raw` with the reason (`auditsvc.ingest.quarantine`).
+"""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+
+from auditsvc.errors import ClashError, RefusedError
+from auditsvc.ingest import quarantine
+from auditsvc.store import Checkpoint
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from concurrent.futures import Future
+
+    from auditsvc.decode.batch import Batch, Row
+    from auditsvc.decode.contract import Decoder
+    from auditsvc.store import Store, WriteResult
+
+CHUNK = 1 << 18
+"""Bytes that are read and decoded at once. With lines of two bytes these are 90,000 rows, all
+in memory before it is checked whether the batch is full."""
+_SMALL: Final = 1 << 16
+"""Largest size in bytes of a batch in which single lines are searched."""
+
+
+class Log(Protocol):
+    """A log to load: the spool, a file that is followed, or a file that no longer grows."""
+
+    missing: int
+    """Segments or files of it that were deleted before they were read."""
+
+    def read(self, limit: int) -> bytes:
+        """Give up to `limit` of the next bytes; b"" when there are none yet."""
+
+    def checkpoint(self) -> tuple[str, int]:
+        """Give the segment and position up to which the log was read."""
+
+    def origin(self) -> int:
+        """Give the position of the next byte as one number, greater than for all bytes before."""
+
+    def close(self) -> None:
+        """Close the log."""
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """The source of lines, and the decoder for them."""
+
+    kind: str
+    name: str
+    """With `kind`, identifies the source in the store."""
+    open_log: Callable[[str, int], Log]
+    """Opens the log at a segment and position; ("", 0) is its beginning."""
+    make_decoder: Callable[[bytes], Decoder]
+    """Makes a decoder from the store's secret."""
+
+
+class _Piece(NamedTuple):
+    """The content of one transaction."""
+
+    batch: Batch
+    checkpoint: Checkpoint
+    open_records: int
+    ledger: dict[str, int]
+    size: int
+    """Bytes of log in it."""
+    finished: bool
+    """Whether the log ended with it."""
+
+
+class Load:
+    """Loads one log into one store, from the store's checkpoint on."""
+
+    def __init__(self, store: Store, route: Route) -> None:
+        """Open the log at the store's checkpoint."""
+        self.store = store
+        self.unwritten = 0
+        """Bytes read since the last commit."""
+        self.dirty = False
+        """Whether a commit would change the store."""
+        self.events = 0
+        """Events that are new in the store."""
+        self.duplicates = 0
+        """Records that were already in the store."""
+        self._route = route
+        self._pins: list[tuple[str, Row, int]] = []
+        self._thread = ThreadPoolExecutor(1, "writer")  # begins with its first task
+        self._writing: Future[bool] | None = None
+        self._refused: tuple[RefusedError, _Piece] | None = None
+        self._careful = 0
+        """Largest size in bytes of a batch after one was refused; 0: no limit."""
+        self._begin()
+
+    def _begin(self) -> None:
+        self._source = self.store.source(self._route.kind, self._route.name)
+        self.log = self._route.open_log(self._source.segment, self._source.position)
+        self._origin = self.log.origin()
+        self._decoder = self._make_decoder()
+        self._decoder.restore(self._source.pending, time.monotonic())
+        self._finished = False
+        self._missing = 0
+        self.unwritten = 0
+        self.dirty = False
+
+    def _make_decoder(self) -> Decoder:
+        decoder = self._route.make_decoder(self.store.secret)
+        for table, content, row_id in self._pins:
+            decoder.pin(table, content, row_id)
+        return decoder
+
+    def step(self) -> int:
+        """Read and decode once; gives the number of bytes that were read."""
+        room = max(1, self._careful - self.unwritten) if self._careful else CHUNK
+        data = self.log.read(min(CHUNK, room))
+        now = time.monotonic()
+        if data:
+            self._decoder.feed(data, now)
+            self.unwritten += len(data)
+            self.dirty = True
+        was_open = self._decoder.open_records
+        self._decoder.expire(now)
+        self.dirty |= self._decoder.open_records != was_open
+        return len(data)
+
+    def is_full(self, batch_bytes: int) -> bool:
+        """Whether to commit: so many bytes were read, or the rows have half as many.
+
+        Rows are in memory several times: those of this batch and their image, and the same of
+        the batch that is being written at the same time.
+        """
+        if self._careful and self.unwritten >= self._careful:
+            return True
+        return self.unwritten >= batch_bytes or self._decoder.held * 2 >= batch_bytes
+
+    def finish(self) -> None:
+        """End the open events and the incomplete line, at the end of the input."""
+        self.dirty |= bool(self._decoder.pending())
+        self._finished = True
+        self._decoder.finish()
+
+    def commit(self) -> bool:
+        """Write the rows made so far, with the checkpoint.
+
+        False if an id was already used: reading starts again at the checkpoint, with another id.
+        """
+        if not self._wait_for_write():
+            return False
+        return not self.dirty or self._written(self._write(self._cut()))
+
+    def commit_behind(self) -> bool:
+        """Commit in a thread, while reading continues until the next call.
+
+        False and StoreError, as of `commit`, are about the commit before.
+        """
+        if self._careful:
+            return self.commit()
+        piece = None
+        if self.dirty:
+            piece = self._cut()
+            self.store.pack(piece.batch)
+        if not self._wait_for_write():
+            return False  # the piece is dropped; its lines are read again
+        if piece:
+            self._writing = self._thread.submit(self._write, piece)
+        return True
+
+    def _cut(self) -> _Piece:
+        """Take the rows made since the last call, with their checkpoint."""
+        segment, position = self.log.checkpoint()
+        missing = self.log.missing - self._missing
+        self._missing += missing
+        size, self.unwritten = self.unwritten, 0
+        self.dirty = False
+        return _Piece(
+            batch=self._decoder.take(),
+            checkpoint=Checkpoint(segment, position, self._decoder.pending()),
+            open_records=self._decoder.open_records,
+            ledger={"segments_missing": missing} if missing else {},
+            size=size,
+            finished=self._finished,
+        )
+
+    def _write(self, piece: _Piece) -> bool:
+        try:
+            result = self.store.write(
+                self._source.id,
+                piece.batch,
+                piece.checkpoint,
+                open_records=piece.open_records,
+                ledger=piece.ledger,
+                origin=self._origin,
+            )
+        except ClashError as error:
+            self._pins += error.pins
+            return False
+        except RefusedError as error:
+            self._refused = error, piece
+            return False
+        self.events += result.events
+        self.duplicates += result.duplicates
+        # Batches grow to their normal size again.
+        self._careful = 0 if self._careful > CHUNK else self._careful * 2
+        return True
+
+    def _wait_for_write(self) -> bool:
+        """Wait until the batch in the thread is written; gives whether it was."""
+        writing, self._writing = self._writing, None
+        return writing is None or self._written(writing.result())
+
+    def _written(self, done: bool) -> bool:
+        if not done:
+            self.log.close()
+            self._begin()
+            refused, self._refused = self._refused, None
+            if refused is not None:
+                self._set_lines_aside(*refused)
+        return done
+
+    def _set_lines_aside(self, error: RefusedError, piece: _Piece) -> None:
+        """Continue with half of a refused batch; if it is small, set its bad lines aside."""
+        if piece.size > _SMALL:
+            self._careful = piece.size // 2
+            return
+        data = b""
+        while len(data) < piece.size and (more := self.log.read(piece.size - len(data))):
+            data += more
+        search = quarantine.Quarantine(
+            quarantine.Piece(self._source.pending, data, piece.finished),
+            self._make_decoder,
+            self._refusal,
+        )
+        try:
+            found = search.run(time.monotonic())
+            if found is None:
+                raise error
+            result = self._store(found, piece.ledger)
+        except ClashError as clash:  # the batch is read again, with these ids
+            self._pins += clash.pins
+        else:
+            self.events += result.events
+            self.duplicates += result.duplicates
+        self._careful = _SMALL
+        self.log.close()
+        self._begin()
+
+    def _refusal(self, found: quarantine.Salvaged) -> str:
+        try:
+            self._store(found, {}, is_trial=True)
+        except RefusedError as error:
+            return error.what
+        return ""
+
+    def _store(
+        self, found: quarantine.Salvaged, ledger: dict[str, int], *, is_trial: bool = False
+    ) -> WriteResult:
+        segment, position = self.log.checkpoint()
+        return self.store.write(
+            self._source.id,
+            found.batch,
+            Checkpoint(segment, position, found.pending),
+            open_records=found.open_records,
+            ledger=ledger,
+            origin=self._origin,
+            is_trial=is_trial,
+        )
+
+    def close(self) -> None:
+        """Close the log; the store belongs to the caller."""
+        self._thread.shutdown()
+        self.log.close()

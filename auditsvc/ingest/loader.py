@@ -1,0 +1,218 @@
+"""A thread that loads a growing log, while the collector runs.
+
+Invariants:
+
+* It pauses while the input rate is high, as long as the spool has room: the audited tasks
+  have priority, then the log, then the database.
+* If the database is unavailable, locked, read-only or of another schema, it waits, also at the
+  start; the log grows meanwhile and nothing is lost.
+* If the database does not answer, `store_error` says so within seconds, to any thread.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from auditsvc.errors import ForeignError, StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from auditsvc.ingest.load import Load
+
+
+MAX_WAITING_BYTES = 256 << 20
+"""The loader does not pause if more bytes of log than this are waiting."""
+
+
+STALLED_SECONDS = 10.0
+"""The store counts as one that does not answer if a single step of work takes longer."""
+
+_RETRY_FIRST, _RETRY_MOST = 0.5, 30.0  # seconds
+
+
+_RETRY_FIRST, _RETRY_MOST = 0.5, 30.0  # seconds
+_NICE = 10
+_POLL = 0.5  # seconds between checks for new input without a notice, and for idle events
+
+
+class Loader(threading.Thread):
+    """Loads a log that grows, until `finish` is called and its end is reached."""
+
+    def __init__(
+        self,
+        begin: Callable[[], Load],
+        *,
+        batch_bytes: int,
+        latency: float,
+        arrived: threading.Event,
+        busy: Callable[[], bool],
+        waiting: Callable[[], int],
+    ) -> None:
+        """`begin` opens the store and the log (StoreError), by this thread.
+
+        `busy`: whether the input rate is high; `waiting`: bytes of log that were not read.
+        """
+        super().__init__(name="loader", daemon=True)
+        self.error: BaseException | None = None
+        """The unexpected error that ended the thread."""
+        self.committed = ("", 0)
+        """Segment and position up to which rows are in the store; valid if `open`."""
+        self.open = False
+        """Whether the store was opened by this run."""
+        self.hindrance = ""
+        """Why the store's file cannot be kept small now, "" if it can."""
+        self._store_error = ""
+        self._since: float | None = None
+        """When the current work with the store began; None without any."""
+        self._begin = begin
+        self._load: Load | None = None
+        self._batch_bytes = batch_bytes
+        self._latency = latency
+        self._arrived = arrived
+        self._busy = busy
+        self._waiting = waiting
+        self._finishing = threading.Event()
+        self._tried = threading.Event()
+        self._refusable = True
+        self._commits = 0
+
+    @property
+    def store_error(self) -> str:
+        """Why rows cannot be stored now, "" if they can."""
+        since = self._since
+        if self._store_error or since is None or time.monotonic() - since < STALLED_SECONDS:
+            return self._store_error
+        return f"the store has not answered for more than {STALLED_SECONDS:g} s"
+
+    def await_store(self, patience: float) -> None:
+        """Wait until the store was opened or failed to open, for at most `patience` seconds.
+
+        Raises the error that ended the thread: up to now, a foreign store is refused. Later
+        that is an error like others, as collecting has begun.
+        """
+        self._tried.wait(patience)
+        self._refusable = False
+        if self.error is not None:
+            raise self.error
+        if not self._tried.is_set():
+            self._store_error = "the store has not answered yet"
+
+    def finish(self, patience: float) -> None:
+        """Load the rest of the log, then end; waits until that is done.
+
+        Stops waiting, with the reason in `store_error`, if nothing was committed for `patience`
+        seconds: the database does not answer and does not close the connection.
+        """
+        self._finishing.set()
+        self._arrived.set()
+        while self.is_alive():
+            before = self._commits
+            self.join(patience)
+            if self.is_alive() and self._commits == before:
+                self._store_error = f"the store has not answered for {patience:g} s"
+                return
+
+    def run(self) -> None:
+        """Load; an unexpected error ends the thread and is kept in `error`."""
+        # On Linux each thread has its own nice value; the collector's stays as it is.
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
+        try:
+            self._run()
+        except BaseException as error:  # noqa: BLE001 (handed to the service, which ends the run)
+            self.error = error
+        finally:
+            self._tried.set()
+            self._close()
+
+    def _run(self) -> None:
+        pause = _RETRY_FIRST
+        while True:
+            try:
+                if self._load is None:
+                    self._open()
+                assert self._load is not None
+                self._pump(self._load)
+            except StoreError as error:
+                if self._refusable and isinstance(error, ForeignError):
+                    raise
+                pause = pause if self._store_error else _RETRY_FIRST
+                self._store_error = str(error)
+                self._tried.set()
+                self._close()
+                if self._finishing.is_set():
+                    return
+                self._finishing.wait(pause)  # when stopping, try once more
+                pause = min(pause * 2, _RETRY_MOST)
+            else:
+                return
+
+    def _open(self) -> None:
+        with self._asking():
+            self._load = self._begin()
+        self.committed = self._load.log.checkpoint()
+        if not self.open:
+            self._store_error = ""
+        self.open = True
+        self._tried.set()
+
+    @contextmanager
+    def _asking(self) -> Iterator[None]:
+        """Record when a step of work with the store begins."""
+        self._since = time.monotonic()
+        try:
+            yield
+        finally:
+            self._since = None
+
+    def _pump(self, load: Load) -> None:
+        due = 0.0
+        while True:
+            finishing = self._finishing.is_set()
+            if not finishing:
+                self._pause_while_busy()
+            self._arrived.clear()
+            got = load.step()
+            now = time.monotonic()
+            if load.is_full(self._batch_bytes) or (load.dirty and now >= due):
+                self._commit(load)
+                due = time.monotonic() + self._latency
+            elif not got and finishing:
+                load.finish()
+                if self._commit(load):
+                    return
+            elif not got and load.dirty:
+                self._finishing.wait(due - now)
+            elif not got:
+                self._store_error = ""  # nothing waits
+                self._relieve(load)
+                self._arrived.wait(_POLL)
+
+    def _commit(self, load: Load) -> bool:
+        with self._asking():
+            done = load.commit()
+        self._commits += 1
+        self.committed = load.log.checkpoint()
+        self._store_error = ""
+        self._relieve(load)
+        return done
+
+    def _relieve(self, load: Load) -> None:
+        with self._asking():
+            self.hindrance = load.store.relieve()
+
+    def _pause_while_busy(self) -> None:
+        while self._busy() and not self._finishing.is_set():
+            if self._waiting() > MAX_WAITING_BYTES:
+                return
+            time.sleep(0.01)
+
+    def _close(self) -> None:
+        if self._load is not None:
+            self._load.close()
+            self._load.store.close()
+            self._load = None

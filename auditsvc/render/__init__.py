@@ -1,0 +1,1 @@
+"""Writes results as text: rows, tables, JSON, HTML."""

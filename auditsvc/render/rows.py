@@ -1,0 +1,175 @@
+"""Rows as text: a table, CSV, JSON, or a JSON object a line.
+
+What must hold, whatever the rows hold:
+
+* Nothing that a terminal acts on or hides reaches one (`auditsvc.host.terminal`): a table shows
+  it escaped always, the other formats where `out` is a terminal; JSON by its own escapes.
+* A text cell of CSV that a spreadsheet would run as a formula has a `'` before it, unless
+  `exact`. Numbers stay numbers. A row is one record, however its cells hold line ends.
+* JSON is valid (`auditsvc.store.read.value_text`), also in an encoding that lacks a character.
+"""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import os
+from decimal import Decimal
+from enum import Enum
+from itertools import islice
+from typing import TYPE_CHECKING, Final, TextIO
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from auditsvc.host.terminal import encodable, encodable_json, visible, visible_json
+from auditsvc.store.read.value_text import as_text, read_json, to_json
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from auditsvc.store.read.result import Result
+
+_PAGE: Final = 1000  # rows that a table's widths are made from
+_WIDE: Final = 32_000
+
+# Columns of the views that hold JSON; SQLite has no type that would tell.
+_JSON_COLUMNS: Final = {"argv", "fields"}
+
+# What spreadsheets take for the beginning of a formula (OWASP, "CSV Injection"), the
+# full-width forms of East Asian input too; leading white space is skipped by some.
+_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+
+
+class Format(Enum):
+    """How rows are written."""
+
+    TABLE = "table"
+    CSV = "csv"
+    JSON = "json"
+    JSONL = "jsonl"
+
+
+def write_rows(result: Result, form: Format, out: TextIO, *, exact: bool = False) -> None:
+    """Write rows as they come; a reader that goes away early (`| head`) is no error.
+
+    `exact`: CSV cells as they are, also those that a spreadsheet takes for formulas.
+    """
+    try:
+        if form is Format.TABLE:
+            _write_table(result, out)
+        elif form is Format.CSV:
+            _write_csv(result, out, exact=exact)
+        elif form is Format.JSON:
+            _write_json(result, out)
+        else:
+            _write_jsonl(result, out)
+        out.flush()
+    except BrokenPipeError:
+        # What is buffered can go nowhere; without this the interpreter fails at its end.
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, out.fileno())
+        os.close(nowhere)
+
+
+def _write_table(result: Result, out: TextIO) -> None:
+    terminal = out.isatty()
+    console = Console(
+        file=out, width=None if terminal else _WIDE, highlight=False, soft_wrap=not terminal
+    )
+    rows = iter(result)
+    first = True
+    while (page := list(islice(rows, _PAGE))) or first:
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_header=first)
+        for n, name in enumerate(result.columns):
+            numbers = any(isinstance(row[n], int | float | Decimal) for row in page)
+            table.add_column(
+                Text(visible(name)), justify="right" if numbers else "left", overflow="fold"
+            )
+        for row in page:
+            table.add_row(*(Text(visible(as_text(value))) for value in row))
+        with console.capture() as capture:  # rich would end the program at a closed pipe
+            console.print(table)
+        out.write(capture.get())
+        first = False
+
+
+class _Records:
+    r"""Ends each record that the csv module writes with a newline alone.
+
+    The module quotes a cell for the line ends that it writes itself: with `\n` alone, a
+    carriage return in a cell would stand bare and begin a record of its own for many readers.
+    """
+
+    def __init__(self, out: TextIO, show: Callable[[str], str]) -> None:
+        self._out = out
+        self._show = show
+
+    def write(self, record: str) -> None:
+        self._out.write(self._show(record.removesuffix("\r\n")) + "\n")
+
+
+def _write_csv(result: Result, out: TextIO, *, exact: bool) -> None:
+    writer = csv.writer(_Records(out, visible if out.isatty() else encodable))
+    cell = as_text if exact else _harmless
+    writer.writerow([cell(name) for name in result.columns])
+    for row in result:
+        writer.writerow([cell(value) for value in row])
+
+
+def _harmless(value: object) -> str:
+    text = as_text(value)
+    return f"'{text}" if isinstance(value, str) and text.startswith(_FORMULA) else text
+
+
+def _write_json(result: Result, out: TextIO) -> None:
+    between = "[\n"
+    for line in _objects(result, out):
+        out.write(f"{between}  {line}")
+        between = ",\n"
+    out.write("[]\n" if between == "[\n" else "\n]\n")
+
+
+def _write_jsonl(result: Result, out: TextIO) -> None:
+    out.writelines(f"{line}\n" for line in _objects(result, out))
+
+
+def _objects(result: Result, out: TextIO) -> Iterator[str]:
+    names = _distinct(result.columns)
+    documents = [name in _JSON_COLUMNS for name in result.columns]
+    show = visible_json if out.isatty() else encodable_json
+    ascii_only = not _has_all(out)
+    for row in result:
+        values = (
+            _document(value) if document else value
+            for value, document in zip(row, documents, strict=True)
+        )
+        line = to_json(dict(zip(names, values, strict=True)), ascii_only=ascii_only)
+        yield show(line)
+
+
+def _has_all(out: TextIO) -> bool:
+    """Whether a stream can write every character; one of text in memory can."""
+    encoding = getattr(out, "encoding", None)
+    return encoding is None or codecs.lookup(encoding).name.startswith("utf-")
+
+
+def _distinct(columns: Iterable[str]) -> list[str]:
+    """Count columns that share a name up: no value of a row may fall out of its object."""
+    names: list[str] = []
+    for column in columns:
+        name, n = column, 1
+        while name in names:
+            n += 1
+            name = f"{column}_{n}"
+        names.append(name)
+    return names
+
+
+def _document(value: object) -> object:
+    """Read a view's JSON; a text of the user's own making stays one."""
+    if not isinstance(value, str) or not value.startswith(("[", "{")):
+        return value
+    return read_json(value)

@@ -1,0 +1,133 @@
+"""Compares wanted with loaded rules: which are missing, misplaced or unwanted; and the changes.
+
+    Wanted, loaded rules, owners, settings -> Difference
+
+What happens to a loaded rule that is not wanted depends on who added it: a rule of an
+earlier load is deleted; a rule that a running service holds stays; a foreign rule stays,
+unless the wanted rules are to be the only ones.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from auditsvc.rule.commands import Add
+from auditsvc.rule.model import Action, FilterList, Rule
+from auditsvc.ruleset.plan import STAND_IN, Change, effective, plan
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+
+    from auditsvc.rule.commands import Setting
+    from auditsvc.ruleset.wanted import Wanted
+
+_OPTIONS: Final[dict[Setting, str]] = {
+    "enabled": "-e {}",
+    "failure": "-f {}",
+    "rate_limit": "-r {}",
+    "backlog_limit": "-b {}",
+    "backlog_wait_time": "--backlog_wait_time {}",
+    "loginuid_immutable": "--loginuid-immutable",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Owners:
+    """Who added loaded rules: `ours` an earlier load, `held` a running service."""
+
+    ours: frozenset[Rule] = frozenset()
+    held: frozenset[Rule] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class SettingDifference:
+    """A setting with another value in the kernel than the wanted one."""
+
+    name: Setting
+    now: int
+    wanted: int
+
+    def __str__(self) -> str:
+        """Give it as a line of a rule file."""
+        return _OPTIONS[self.name].format(self.wanted)
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """How the kernel differs from what is wanted; `changes` make the rules equal."""
+
+    missing: list[Rule]
+    misplaced: list[Rule]
+    """Wanted and loaded, but at the wrong position."""
+    unwanted: list[Rule]
+    """Loaded, not wanted, and to be deleted."""
+    foreign: list[Rule]
+    """Loaded by others, not wanted, and kept."""
+    held: list[Rule]
+    """Of the running service, not wanted, and kept."""
+    settings: list[SettingDifference]
+    changes: list[Change]
+
+    @property
+    def equal(self) -> bool:
+        """Whether nothing has to be changed."""
+        return not (self.changes or self.settings)
+
+
+def difference(
+    wanted: Wanted,
+    loaded: Sequence[Rule],
+    owners: Owners,
+    settings: Mapping[Setting, int],
+    *,
+    exclusive: bool = False,
+) -> Difference:
+    """Compare; `loaded` in the kernel's order, `settings` as they are in the kernel now.
+
+    `exclusive`: foreign rules are deleted too.
+    """
+    named = {each.rule for each in wanted.rules}
+    deleted = frozenset(wanted.deleted)
+    removable = {
+        rule
+        for rule in loaded
+        if rule not in owners.held
+        and (exclusive or rule in owners.ours or rule in deleted or STAND_IN in rule.keys)
+    }
+    lines = [*wanted.rules, *_ahead(loaded, owners.held - named)]
+    changes = plan(lines, loaded, removable)
+    there = set(loaded)
+    moved = there.intersection(change.rule for change in changes if change.verb == "delete")
+    order = [each.rule for each in effective(wanted.rules)]
+    left = [rule for rule in loaded if rule not in named and rule not in removable]
+    return Difference(
+        missing=[rule for rule in order if rule not in there],
+        misplaced=[rule for rule in order if rule in moved],
+        unwanted=[rule for rule in loaded if rule not in named and rule in removable],
+        foreign=[rule for rule in left if rule not in owners.held],
+        held=[rule for rule in left if rule in owners.held],
+        settings=[
+            SettingDifference(name, settings[name], value)
+            for name, value in wanted.settings.items()
+            if settings[name] != value
+        ],
+        changes=changes,
+    )
+
+
+def _ahead(loaded: Sequence[Rule], held: Collection[Rule]) -> list[Add]:
+    """Give the service's `never` rules at the heads of the lists, as lines that keep them there.
+
+    They exclude the store's own server. After an `always` of an `-A` line they would have no
+    effect, and the server would be audited for storing its own records.
+    """
+    ahead: list[Rule] = []
+    for which in FilterList:
+        for rule in loaded:
+            if rule.filter_list is not which:
+                continue
+            if rule not in held or rule.action is not Action.NEVER:
+                break
+            ahead.append(rule)
+    return [Add(rule, prepend=True) for rule in reversed(ahead)]

@@ -1,0 +1,78 @@
+"""State of a running service, for `auditsvc status`: one small JSON file.
+
+It is in the runtime directory, mode 0600, and is replaced as a whole. The service deletes
+it when it stops.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+from auditsvc.errors import AuditsvcError
+from auditsvc.host.files import read_file, replace_file
+from auditsvc.host.processes import alive
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_NAME = "state.json"
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceState:
+    """State of a running service at one moment; times are in seconds since 1970."""
+
+    pid: int
+    began: float
+    written: float
+    source: str
+    store: str
+    decoder: str
+    rules: int
+    """Rules that the service added."""
+    records: int
+    """Lines written to the spool since the service started."""
+    missing: int
+    """Records that the spool could not take and that no record in the log reports yet."""
+    kernel_lost: int
+    """Records that the kernel lost since the service started."""
+    tamper: int
+    """Findings of the guard since the service started."""
+    kernel_backlog: int
+    spool_waiting: int
+    """Bytes of log that are not in the store yet."""
+    spool_trouble: str
+    """The current error of the spool, or empty."""
+    store_trouble: str
+    """The current error of the store, or empty."""
+    store_hindrance: str
+    """What keeps the store from being kept small: somebody reads for long."""
+
+
+def write_state(directory: Path, state: ServiceState) -> None:
+    """Write the file, in place of an older one; OSError if that fails."""
+    replace_file(directory / _NAME, json.dumps(asdict(state)))
+
+
+def read_state(directory: Path) -> ServiceState | None:
+    """Read the state of the running service; None if none runs.
+
+    AuditsvcError if the file may not be read.
+    """
+    try:
+        values = json.loads(read_file(directory / _NAME))
+        state = ServiceState(**values)
+    except (FileNotFoundError, ValueError, TypeError):
+        return None
+    except OSError as error:
+        raise AuditsvcError(
+            f"the service's state {error.filename}: {error.strerror}", "run as root"
+        ) from error
+    return state if alive(state.pid) else None
+
+
+def remove_state(directory: Path) -> None:
+    """Delete the file when the service stops."""
+    (directory / _NAME).unlink(missing_ok=True)

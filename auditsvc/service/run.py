@@ -1,0 +1,269 @@
+"""One run: starts its parts, monitors them, and ends them in order.
+
+    source --collector thread--> spool --loader thread--> store
+              main thread: signals, the kernel's state, the rules, what `status` shows
+
+Collecting needs no store: the spool and the kernel come first, and the loader opens the store
+when it answers. Only a store that is refused for what it is (another program's, another than
+the one that was known) ends the run before it begins, if it answers at once.
+
+One process, because the kernel excludes only the registered tgid from auditing: a second
+process would audit itself in a loop. On SIGTERM, SIGINT, the end of --duration or of the
+input, and on an error: the service's rules are deleted, the enabled flag and the limits are
+restored, and all received records are stored.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from contextlib import ExitStack
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import structlog
+from systemd import daemon as systemd
+
+from auditsvc.decode import decoder_in_use
+from auditsvc.errors import AuditsvcError, SpoolError, StoreError
+from auditsvc.forward.process import Child
+from auditsvc.host.signals import Signals
+from auditsvc.record.daemon import DaemonRecords, actor
+from auditsvc.record.fields import UNSET
+from auditsvc.runtime import switch_requests
+from auditsvc.runtime.forward_state import CONSUMER
+from auditsvc.service.exclusions import Exclusions
+from auditsvc.service.health import Health
+from auditsvc.service.wiring import Wiring
+from auditsvc.spool import retention
+from auditsvc.store.read.feed import Feed
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from auditsvc.config import Settings
+    from auditsvc.kernel.session import Session
+    from auditsvc.record.daemon import Actor
+    from auditsvc.rule import Add
+    from auditsvc.spool.segments import Place
+    from auditsvc.store import Store
+
+log = structlog.get_logger()
+
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+_TICK = 0.5
+_SYNC_EVERY = 1.0
+_DISCARD_EVERY = 5.0
+_STORE_SECONDS = 5.0
+"""How long a store may take to answer before collecting begins without it."""
+
+
+class Service:
+    """One run. `run` returns when it has ended without an error, else raises AuditsvcError."""
+
+    def __init__(self, settings: Settings, rules: Sequence[Add], notes: Sequence[str] = ()) -> None:
+        """Open and change nothing before `run`; `notes` go to the log."""
+        self._settings = settings
+        self._daemon = DaemonRecords()
+        self._forwarder = Child(settings) if settings.forward.enabled else None
+        self._exclusions = Exclusions(rules, self._forwarder)
+        self._health = Health(settings, self._daemon, notes)
+        self._wiring = Wiring(settings, self._daemon, self._store_opened)
+        self._parts = self._wiring.parts
+        self._switch = switch_requests.Watch(settings.runtime_directory)
+        self._discarded_at = self._synced_at = 0.0
+
+    def run(self, duration: float | None) -> None:
+        """Collect and load until a signal, an error, the end of the input or of `duration` (s)."""
+        signals = Signals(_SIGNALS)
+        ends = None if duration is None else time.monotonic() + duration
+        try:
+            self._begin()
+            self._health.report_errors(self._parts)
+            self._health.show_state(self._parts)  # before READY, so that it can be read then
+            log.info(
+                "ready",
+                source=self._settings.source,
+                store=self._health.place,
+                decoder=decoder_in_use(self._settings.decoder_name),
+            )
+            systemd.notify("READY=1")
+            reason, who = self._wait(signals, ends)
+        except BaseException as error:
+            self._end_after(error)
+            raise
+        systemd.notify("STOPPING=1")
+        self._end(self._daemon.end(who, reason))
+        log.info("stopped", reason=reason)
+
+    # --- beginning ---------------------------------------------------------------------
+
+    def _begin(self) -> None:
+        settings, parts = self._settings, self._parts
+        self._health.place = self._wiring.known.place
+        loader = self._wiring.make_loader()
+        loader.start()
+        loader.await_store(_STORE_SECONDS)
+        self._wiring.make_source()
+        if parts.collector is not None:
+            parts.collector.start()
+        if parts.session is not None:
+            parts.note(self._daemon.start(actor(os.getppid())))
+            switch_requests.forget(settings.runtime_directory)
+            parts.session.begin(self._exclusions.begin(), settings.kernel.backlog_limit)
+            if parts.guard is not None:
+                parts.guard.begin()
+            self._health.report_notes(parts)
+        self._watch_helpers()
+        self._exclusions.warn(parts.session)
+        if parts.watch is not None:
+            parts.watch.go()
+
+    def _store_opened(self, store: Store) -> None:
+        """See to what needs the store, before anything is written; the loader's thread."""
+        if self._settings.forward.enabled:
+            Feed(store, CONSUMER)  # so that it begins with the first event of this run
+        self._exclusions.look(store)
+
+    # --- running -----------------------------------------------------------------------
+
+    def _wait(self, signals: Signals, ends: float | None) -> tuple[str, Actor]:
+        """Monitor all parts until there is a reason to stop; gives it, and who caused it."""
+        ourselves = actor(os.getpid())
+        while True:
+            left = _TICK if ends is None else max(0.0, min(_TICK, ends - time.monotonic()))
+            got = signals.wait(left)
+            if got is not None:
+                who = self._who_signalled(got)
+                if got.si_signo != signal.SIGHUP:
+                    return "terminate", who
+                self._parts.note(self._daemon.config(who, "reconfigure", "state=no-change"))
+                if self._parts.sink is not None:
+                    self._parts.sink.rotate()
+            if ends is not None and time.monotonic() >= ends:
+                return "duration", ourselves
+            self._tick()
+            if self._parts.collector is not None and self._parts.collector.ended:
+                return "end-of-input", ourselves
+
+    def _tick(self) -> None:
+        parts = self._parts
+        for part in (parts.collector, parts.loader, parts.watch):
+            if part is not None and part.error is not None:
+                raise part.error
+        systemd.notify("WATCHDOG=1")
+        self._watch_switch()
+        self._watch_kernel()
+        self._watch_helpers()
+        now = time.monotonic()
+        if parts.sink is not None and now - self._synced_at >= _SYNC_EVERY:
+            self._synced_at = now
+            parts.sink.sync()
+        self._health.report_errors(parts)
+        place = parts.committed
+        if place and now - self._discarded_at >= _DISCARD_EVERY:
+            self._discarded_at = now
+            self._remember_place()
+            self._discard(place)
+        self._health.show_state(parts)
+
+    def _discard(self, place: Place) -> None:
+        keep = self._settings.spool.keep_bytes
+        try:
+            retention.discard(self._settings.spool_directory, place, keep)
+        except SpoolError as error:
+            self._health.errors["discard"] = str(error)
+        else:
+            self._health.errors["discard"] = ""
+
+    def _remember_place(self) -> None:
+        """Record in the spool's folder up to which place the store has it."""
+        place, loader = self._parts.committed, self._parts.loader
+        errors = self._health.errors
+        errors["store's place"] = ""
+        try:
+            if place and loader is not None and not loader.store_error:
+                self._wiring.known.reached(place.segment, place.position)
+        except OSError as error:
+            errors["store's place"] = f"{error.filename}: {error.strerror}"
+        except StoreError as error:
+            errors["store's place"] = str(error)
+
+    def _watch_switch(self) -> None:
+        """Record who requested `off` or `on`: the kernel's records have less, or nothing."""
+        for request in self._switch.new():
+            state = "on" if request.on else "off"
+            log.warning("audit was switched", state=state, auid=request.who.auid)
+            self._parts.note(self._daemon.config(request.who, "switch", f"state={state}"))
+
+    def _watch_kernel(self) -> None:
+        """Record what the kernel lost, and check that it still sends its records to us."""
+        session, guard = self._parts.session, self._parts.guard
+        self._health.note_lost(self._parts)
+        if guard is not None:
+            guard.look()
+            return
+        if session is None or session.registered:
+            return
+        # The kernel drops a daemon that did not read for too long (auditd_reset in kernel/audit.c).
+        log.error("the kernel stopped sending records to this service: registering again")
+        self._parts.note(self._daemon.config(actor(os.getpid()), "register", "state=given-up"))
+        session.register_again()
+
+    def _watch_helpers(self) -> None:
+        """Keep the forwarder running; exclude it and a local server from the rules."""
+        if self._exclusions.watch(self._parts.session):
+            self._health.report_notes(self._parts)
+
+    def _who_signalled(self, got: signal.struct_siginfo) -> Actor:
+        session = self._parts.session
+        who = actor(got.si_pid, got.si_uid)
+        known = session.signalled_by() if session is not None else None
+        # Of a sender that has ended, the kernel knows the login uid (or, without one, the uid).
+        if known is None or known.pid != got.si_pid or known.uid == got.si_uid:
+            return who
+        return replace(who, auid=known.uid) if who.auid == UNSET else who
+
+    # --- ending ------------------------------------------------------------------------
+
+    def _end(self, last: bytes) -> None:
+        """Stop the sources of records, read the last ones, restore the kernel, load the rest."""
+        parts, health = self._parts, self._health
+        # These steps run from the last to the first, each even if an earlier one failed.
+        with ExitStack() as steps:
+            steps.callback(health.raise_failures, parts)
+            steps.callback(health.remove_state)
+            if self._forwarder is not None:
+                steps.callback(self._forwarder.stop)
+            steps.callback(self._remember_place)
+            if parts.loader is not None and parts.loader.is_alive():
+                steps.callback(parts.loader.finish, self._settings.loader.patience)
+            if parts.sink is not None:
+                steps.callback(parts.sink.close)
+            if parts.session is not None:
+                steps.callback(health.report_notes, parts)
+                steps.callback(parts.session.leave)
+                steps.callback(parts.note, last)
+            if parts.collector is not None and parts.collector.is_alive():
+                steps.callback(parts.collector.stop)
+            if parts.session is not None:
+                steps.callback(health.note_lost, parts)
+                steps.callback(self._quiet, parts.session)
+                steps.callback(self._watch_switch)
+            if parts.guard is not None:
+                steps.callback(parts.guard.last_look)
+            if parts.watch is not None:
+                steps.callback(parts.watch.finish)
+
+    def _quiet(self, session: Session) -> None:
+        """Restore the kernel; a request of `off` stays in effect, even if audit was on before."""
+        session.quiet(stay_off=not switch_requests.wanted_on(self._settings.runtime_directory))
+
+    def _end_after(self, error: BaseException) -> None:
+        """End the run after an error; that error is the one that is reported."""
+        try:
+            self._end(self._daemon.abort(str(error)))
+        except (AuditsvcError, OSError) as second:
+            if str(second) != str(error):  # the same error again is not logged
+                log.error("while stopping", why=str(second))  # noqa: TRY400 - no traceback

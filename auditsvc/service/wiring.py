@@ -1,0 +1,236 @@
+"""Makes the parts of a run, by its source, and connects them.
+
+    source --collector thread--> spool --loader thread--> store
+
+Nothing is started here but what a part does when it is made: the session is registered as
+the kernel's audit daemon. No part needs the store to be made: the loader's thread opens it.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import structlog
+
+from auditsvc.collect.collector import Collector, LineCollector, make_collector
+from auditsvc.collect.journald.source import JournalSource
+from auditsvc.collect.logfile import FollowedFile
+from auditsvc.coverage.watch import CoverageWatch
+from auditsvc.decode import make_decoder
+from auditsvc.errors import AuditsvcError
+from auditsvc.guard import Guard, Sanctioned
+from auditsvc.ingest.known_store import KnownStore
+from auditsvc.ingest.load import Load, Route
+from auditsvc.ingest.loader import Loader
+from auditsvc.kernel.netlink import RecordSocket
+from auditsvc.kernel.session import Session
+from auditsvc.record.daemon import actor
+from auditsvc.spool.reader import SpoolReader
+from auditsvc.spool.segments import Place, backlog, sizes
+from auditsvc.spool.sink import Sink
+from auditsvc.spool.writer import SpoolWriter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from auditsvc.config import Settings
+    from auditsvc.decode.contract import Decoder
+    from auditsvc.ingest.load import Log
+    from auditsvc.record.daemon import DaemonRecords
+    from auditsvc.store import Store
+
+log = structlog.get_logger()
+
+
+@dataclass(slots=True)
+class Parts:
+    """The parts of a run; a part that the source does not need is None."""
+
+    directory: Path
+    """Of the spool."""
+    session: Session | None = None
+    sink: Sink | None = None
+    collector: Collector | LineCollector | None = None
+    guard: Guard | None = None
+    loader: Loader | None = None
+    watch: CoverageWatch | None = None
+    reached: Place = field(default_factory=Place)
+    """Up to where the spool was in the store when an earlier run ended."""
+
+    def note(self, line: bytes) -> None:
+        """Write a DAEMON_* record to the spool, if there is one."""
+        if self.sink is not None:
+            self.sink.put(line, 1)
+
+    @property
+    def busy(self) -> bool:
+        """Whether records come in at a high rate."""
+        return self.sink is not None and self.sink.busy
+
+    @property
+    def committed(self) -> Place | None:
+        """Up to where the spool is in the store; None without a spool, or before it was opened."""
+        if self.sink is None or self.loader is None or not self.loader.open:
+            return None
+        segment, position = self.loader.committed
+        return Place(int(segment or 0), position)
+
+    @property
+    def waiting(self) -> int:
+        """Bytes of spool that are not in the store, as far as that is known."""
+        place = self.committed or self.reached
+        return backlog(self.directory, place) if self.sink is not None else 0
+
+
+class Wiring:
+    """Makes the parts of a run."""
+
+    def __init__(
+        self, settings: Settings, daemon: DaemonRecords, opened: Callable[[Store], None]
+    ) -> None:
+        """`opened` is called, by the loader's thread, with each store that it opens."""
+        self._settings = settings
+        self._daemon = daemon
+        self._opened = opened
+        self.parts = Parts(settings.spool_directory)
+        self._found: dict[int, int] | None = None
+        """The spool's segments and their bytes when we came, until the store was opened."""
+        self.known = KnownStore(settings.spool_directory, settings.store)
+
+    @property
+    def _spools(self) -> bool:
+        return self._settings.source in {"netlink", "multicast", "stdin"}
+
+    def make_loader(self) -> Loader:
+        """Make the spool, where there is one, and what loads it; AuditsvcError."""
+        settings = self._settings
+        if self._spools:
+            self._make_spool()
+        elif settings.source == "journal":
+            journal = JournalSource(None, settings.host, lambda what: log.error("lost", what=what))
+            self._make_loader("journal", journal.name, journal.open)
+        else:
+            path = Path(settings.source)
+            self._make_loader("followed", str(path), lambda *place: FollowedFile(path, *place))
+        assert self.parts.loader is not None
+        return self.parts.loader
+
+    def make_source(self) -> None:
+        """Make what fills the spool, and watches over it; AuditsvcError."""
+        if self._spools:
+            self._make_collector()
+        self._make_watch()
+
+    def _make_spool(self) -> None:
+        settings, parts = self._settings, self.parts
+        writer = SpoolWriter(
+            settings.spool_directory,
+            segment_bytes=settings.spool.segment_bytes,
+            fsync=settings.spool.fsync,
+        )
+        parts.sink = Sink(writer, self._daemon)
+        directory = settings.spool_directory
+        parts.reached = Place(*self.known.last_place())
+        # Before anything is appended: a store that comes later may have more of the spool than
+        # a crash has left of it (`SpoolReader.at`).
+        self._found = sizes(directory)
+
+        def open_log(segment: str, position: int) -> SpoolReader:
+            return SpoolReader.at(directory, segment, position, self._found)
+
+        self._make_loader("spool", str(directory), open_log)
+        if writer.torn:
+            parts.note(self._daemon.lost(spool=1, torn=writer.torn))
+
+    def _make_collector(self) -> None:
+        settings, parts, sink = self._settings, self.parts, self.parts.sink
+        assert sink is not None
+        buffer = settings.kernel.receive_buffer
+        if settings.source == "netlink":
+            parts.session = session = Session(settings.runtime_directory)
+            records = RecordSocket.unicast(buffer)
+            session.register(records)
+            parts.collector = collector = make_collector(settings.decoder, records, sink)
+            if settings.guard != "off":
+                restore = settings.guard == "restore"
+                sanctioned = Sanctioned(settings.runtime_directory)
+                parts.guard = Guard(session, collector, sink, sanctioned, restore=restore)
+        elif settings.source == "multicast":
+            log.warning("multicast: records are dropped if the socket is full; `lost` has no count")
+            records = RecordSocket.multicast(buffer)
+            parts.collector = make_collector(settings.decoder, records, sink)
+        else:
+            parts.collector = LineCollector(0, sink)
+
+    def _make_loader(self, kind: str, name: str, open_log: Callable[[str, int], Log]) -> None:
+        settings, parts = self._settings, self.parts
+
+        def make(secret: bytes) -> Decoder:
+            return make_decoder(
+                settings.decoder_name,
+                secret=secret,
+                host=settings.host,
+                idle=settings.loader.idle,
+                trust_kernel_log=settings.ingest.trust_kernel_log,
+            )
+
+        def begin() -> Load:
+            store = self.known.open(remember=True)
+            try:
+                self._opened(store)  # it may be another server than before
+                load = Load(store, Route(kind, name, open_log, make))
+                if kind == "spool":
+                    self._remember_place()
+                    self._report_lost_rows(self.known.compare(store.source(kind, name)))
+                self._found = None  # from now on the store has what this run appends
+            except BaseException:
+                store.close()
+                raise
+            return load
+
+        parts.loader = Loader(
+            begin,
+            batch_bytes=settings.loader.batch_bytes,
+            latency=settings.loader.latency,
+            arrived=parts.sink.arrived if parts.sink else threading.Event(),
+            busy=lambda: parts.busy,
+            waiting=lambda: parts.waiting,
+        )
+
+    def _remember_place(self) -> None:
+        """Note what was committed before the store was lost, to see whether it has it still."""
+        if place := self.parts.committed:
+            with suppress(OSError):  # said when it is noted again (`Service`)
+                self.known.reached(place.segment, place.position)
+
+    def _report_lost_rows(self, what: str) -> None:
+        """Write to the log and to the evidence that the store has lost rows."""
+        if what:
+            log.error(what)
+            ourselves = actor(os.getpid())
+            self.parts.note(self._daemon.config(ourselves, "store", "state=lost-rows"))
+
+    def _make_watch(self) -> None:
+        """Begin the coverage watch, before the kernel's state is changed."""
+        session, collector = self.parts.session, self.parts.collector
+        if session is None or collector is None:  # elsewhere it is not known what was lost
+            return
+        watch = CoverageWatch(
+            self._settings,
+            self._daemon,
+            self.parts.note,
+            ours=lambda: session.own_rules,
+            known_to=lambda: collector.known_to,
+        )
+        try:
+            watch.begin()
+        except (AuditsvcError, OSError) as error:
+            log.warning("coverage of tasks is unknown", why=str(error))
+        else:
+            self.parts.watch = watch
+            collector.receive = watch.receive  # it has not started yet

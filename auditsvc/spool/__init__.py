@@ -1,0 +1,1 @@
+"""The spool, the log on disk: segments of audit lines, their writer, reader, sink, retention."""

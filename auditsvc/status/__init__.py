@@ -1,0 +1,1 @@
+"""What `auditsvc status` shows: facts of kernel, service, forwarder and store, gathered once."""

@@ -1,0 +1,98 @@
+"""What the program puts into every store in addition to the tables: views and names.
+
+Both belong to the program and not to the data, so they are not in migrations: they are made
+again if the store was last opened by a program with other ones.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Final
+
+from sqlalchemy import inspect
+
+from auditsvc.store import schema, views
+from auditsvc.tables import names
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection, Table
+
+    from auditsvc.decode.batch import Row
+    from auditsvc.store.database import Database
+
+_SECRET_BYTES: Final = 32
+_DIGEST: Final = "content"
+
+
+def refresh(database: Database, connection: Connection) -> bool:
+    """Make the views and names of this program; gives whether anything had to be changed."""
+    made = views.statements(database.engine.dialect.name)
+    tables = _name_tables()
+    listing = json.dumps([made, [(table.name, rows) for table, rows in tables]])
+    digest = blake2b(listing.encode(), digest_size=16).hexdigest()
+    there = set(views.NAMES) <= set(inspect(connection).get_view_names())
+    if there and _info(connection, _DIGEST) == digest:
+        return False
+    for statement in made:
+        connection.exec_driver_sql(
+            statement.replace("%", "%%") if _percent(database) else statement
+        )
+    for table, rows in tables:
+        _put(database, connection, table, rows)
+    _set_info(connection, _DIGEST, digest)
+    return True
+
+
+def secret(connection: Connection) -> bytes:
+    """Give the key of this store's hashes, which is made once."""
+    value = _info(connection, "secret")
+    if value is None:
+        value = secrets.token_hex(_SECRET_BYTES)
+        _set_info(connection, "secret", value)
+    return bytes.fromhex(value)
+
+
+def _name_tables() -> list[tuple[Table, list[Row]]]:
+    arches = sorted(names.arches())
+    return [
+        (schema.arch_name, [(arch, names.arch_name(arch)) for arch in arches]),
+        (
+            schema.syscall_name,
+            [(arch, nr, name) for arch in arches for nr, name in names.syscalls(arch).items()],
+        ),
+        (schema.record_type, list(names.record_types().items())),
+        (schema.errno_name, list(names.errnos().items())),
+    ]
+
+
+def _put(database: Database, connection: Connection, table: Table, rows: list[Row]) -> None:
+    """Insert names; a number that stood for itself, or another name, gets the one known now."""
+    if database.insert_absent(connection, table, rows) == len(rows):
+        return
+    width = len(table.primary_key)
+    stored = {tuple(row[:width]): row[width] for row in connection.execute(table.select())}
+    for row in rows:
+        if stored.get(row[:width]) not in (None, row[width]):
+            key = zip(table.primary_key, row[:width], strict=True)
+            match = [column == value for column, value in key]
+            connection.execute(table.update().where(*match).values(name=row[width]))
+
+
+def _percent(database: Database) -> bool:
+    """Whether % begins a parameter for this driver."""
+    return database.engine.dialect.paramstyle in ("format", "pyformat")
+
+
+def _info(connection: Connection, name: str) -> str | None:
+    table = schema.store_info
+    return connection.scalar(
+        table.select().with_only_columns(table.c.value).where(table.c.name == name)
+    )
+
+
+def _set_info(connection: Connection, name: str, value: str) -> None:
+    table = schema.store_info
+    connection.execute(table.delete().where(table.c.name == name))
+    connection.execute(table.insert().values(name=name, value=value))

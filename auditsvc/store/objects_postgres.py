@@ -1,0 +1,122 @@
+"""What in a PostgreSQL store is not ours (`auditsvc.store.objects`): by the catalogue.
+
+A view is compared with what the server makes of our statement, as it keeps no text.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from auditsvc.store.objects import INDEXES, TABLES, view_bodies
+from auditsvc.store.schema import TEXT_INDEX, metadata
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sqlalchemy import Connection
+
+_HERE: Final = "c.relnamespace = current_schema()::regnamespace"
+
+# What may run at a write, or take it elsewhere; triggers of constraints are the server's own.
+_RUNNING: Final = f"""
+    SELECT 'trigger ' || t.tgname || ' on ' || c.relname
+    FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
+    WHERE {_HERE} AND c.relname = ANY(%(ours)s) AND NOT t.tgisinternal
+    UNION ALL
+    SELECT 'rule ' || r.rulename || ' on ' || c.relname
+    FROM pg_rewrite r JOIN pg_class c ON c.oid = r.ev_class
+    WHERE {_HERE} AND c.relname = ANY(%(ours)s)
+        AND NOT (c.relkind = 'v' AND r.rulename = '_RETURN')
+    UNION ALL
+    SELECT CASE c.relkind WHEN 'f' THEN 'foreign table ' WHEN 'v' THEN 'view '
+        ELSE 'other table ' END || c.relname || ' (in a table''s place)'
+    FROM pg_class c
+    WHERE {_HERE} AND c.relname = ANY(%(tables)s) AND c.relkind <> 'r'
+    UNION ALL
+    SELECT 'foreign table ' || c.relname FROM pg_class c
+    WHERE {_HERE} AND c.relname <> ALL(%(tables)s) AND c.relkind = 'f'
+    UNION ALL
+    SELECT 'row security of ' || c.relname FROM pg_class c
+    WHERE {_HERE} AND c.relname = ANY(%(tables)s) AND c.relrowsecurity
+    UNION ALL
+    SELECT 'table ' || i.inhrelid::regclass || ' (a part of ' || c.relname || ')'
+    FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhparent
+    WHERE {_HERE} AND c.relname = ANY(%(tables)s)
+    UNION ALL
+    SELECT 'constraint ' || o.conname || ' on ' || c.relname
+    FROM pg_constraint o JOIN pg_class c ON c.oid = o.conrelid
+    WHERE {_HERE} AND c.relname = ANY(%(tables)s) AND o.contype IN ('c', 'f', 't', 'x')
+    UNION ALL
+    SELECT 'default of ' || c.relname || '.' || a.attname
+    FROM pg_attrdef d JOIN pg_class c ON c.oid = d.adrelid
+    JOIN pg_attribute a ON a.attrelid = d.adrelid AND a.attnum = d.adnum
+    WHERE {_HERE} AND c.relname = ANY(%(tables)s)"""  # noqa: S608 - of this module's text only
+
+_WHOLE: Final = f"""
+    SELECT 'table ' || c.relname FROM pg_class c
+    WHERE {_HERE} AND c.relname <> ALL(%(tables)s) AND c.relkind IN ('r', 'p')
+        AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass
+            AND d.objid = c.oid AND d.deptype = 'e')
+    UNION ALL
+    SELECT 'index ' || x.relname || ' on ' || c.relname
+    FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid JOIN pg_class x ON x.oid = i.indexrelid
+    WHERE {_HERE} AND c.relname = ANY(%(tables)s) AND x.relname <> ALL(%(indexes)s)
+        AND NOT EXISTS (SELECT FROM pg_constraint o
+            WHERE o.conindid = x.oid AND o.conname = ANY(%(constraints)s))
+    UNION ALL
+    SELECT 'index ' || x.relname || ' on ' || c.relname || ' (changed)'
+    FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid JOIN pg_class x ON x.oid = i.indexrelid
+    WHERE {_HERE} AND c.relname = ANY(%(tables)s) AND x.relname = ANY(%(indexes)s)
+        AND (i.indisunique OR i.indexprs IS NOT NULL)
+    UNION ALL
+    SELECT 'column ' || c.relname || '.' || a.attname
+    FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
+    WHERE {_HERE} AND c.relname = ANY(%(tables)s) AND a.attnum > 0 AND NOT a.attisdropped
+        AND c.relname || '.' || a.attname <> ALL(%(columns)s)"""  # noqa: S608 - as above
+
+# Flags of pg_class that tell whether it is worth asking: cheap enough for each transaction.
+SUSPECT: Final = f"""
+    SELECT 1 FROM pg_class c WHERE {_HERE} AND (c.relkind = 'f' OR c.relkind IN ('r', 'p', 'v')
+        AND (c.relhastriggers OR c.relrowsecurity OR c.relhassubclass
+            OR c.relhasrules AND c.relkind <> 'v')) LIMIT 1"""  # noqa: S608 - as above
+
+_VALUES: Final = {
+    "tables": sorted(TABLES),
+    "ours": sorted({*TABLES, *view_bodies("postgresql")}),
+    "indexes": sorted([*INDEXES, TEXT_INDEX["postgresql"][0].split()[2]]),
+    "constraints": [
+        *(f"{table}_pkey" for table in metadata.tables),
+        *("alembic_version_pkc", "source_kind_name"),
+    ],
+    "columns": [
+        *(
+            f"{table.name}.{name}"
+            for table in metadata.tables.values()
+            for name in (column.name for column in table.columns)
+        ),
+        "alembic_version.version_num",
+    ],
+}
+
+
+def strangers(connection: Connection, *, whole: bool) -> Iterator[str]:
+    """Name them."""
+    for statement in (_RUNNING, _WHOLE) if whole else (_RUNNING,):
+        yield from (str(name) for (name,) in connection.exec_driver_sql(statement, _VALUES))
+    if whole:
+        yield from _changed_views(connection)
+
+
+def _changed_views(connection: Connection) -> Iterator[str]:
+    shown = "SELECT pg_get_viewdef(to_regclass(%s))"
+    for name, statement in view_bodies("postgresql").items():
+        there = connection.exec_driver_sql(shown, (name,)).scalar()
+        if there is None:
+            continue
+        with connection.begin_nested() as trial:
+            body = statement.removeprefix(f"CREATE VIEW {name} ").replace("%", "%%")
+            connection.exec_driver_sql(f"CREATE TEMPORARY VIEW auditsvc_trial {body}")
+            made = connection.exec_driver_sql(shown, ("pg_temp.auditsvc_trial",)).scalar()
+            trial.rollback()
+        if there != made:
+            yield f"view {name} (changed)"

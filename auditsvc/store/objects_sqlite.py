@@ -1,0 +1,72 @@
+"""What in an SQLite store is not ours (`auditsvc.store.objects`): by sqlite_schema's own text."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+from sqlalchemy.dialects import sqlite
+from sqlalchemy.schema import CreateIndex
+
+from auditsvc.store.objects import INDEXES, REVISION_TABLE, TABLES, same_text, view_bodies
+from auditsvc.store.schema import TEXT_INDEX, metadata
+from auditsvc.store.schema import text as schema_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sqlalchemy import Connection
+
+_DIALECT: Final = sqlite.dialect()
+_VIRTUAL: Final = re.compile(r"CREATE\s+VIRTUAL\b", re.IGNORECASE)
+_CHECK: Final = re.compile(r"\bCHECK\s*\(", re.IGNORECASE)
+_OF_SQLITE: Final = "sqlite_"
+_HEAD_INDEX: Final = TEXT_INDEX["sqlite"][1]
+_COMPUTED: Final = {"head"}
+
+
+def strangers(connection: Connection, *, whole: bool) -> Iterator[str]:
+    """Name them."""
+    ours = view_bodies("sqlite")
+    found = connection.exec_driver_sql("SELECT type, name, tbl_name, sql FROM main.sqlite_schema")
+    for kind, name, table, sql in found.fetchall():
+        if kind == "trigger":
+            yield f"trigger {name} on {table}"
+        elif kind == "table" and _VIRTUAL.match(sql):
+            yield f"virtual table {name}"
+        elif kind == "table" and _CHECK.search(sql):
+            yield f"table {name} (with a check)"
+        elif kind == "view" and name in TABLES:
+            yield f"view {name} (in a table's place)"
+        elif not whole or name.startswith(_OF_SQLITE):
+            continue
+        elif kind == "view" and name in ours and not same_text(sql, ours[name]):
+            yield f"view {name} (changed)"
+        elif kind == "table":
+            yield from _table(connection, name)
+        elif kind == "index":
+            yield from _index(name, table, sql)
+
+
+def _table(connection: Connection, name: str) -> Iterator[str]:
+    if name not in TABLES:
+        yield f"table {name}"
+    elif name != REVISION_TABLE:
+        columns = connection.exec_driver_sql(f'PRAGMA main.table_xinfo("{name}")').fetchall()
+        there = {str(row[1]) for row in columns if not row[6]}
+        computed = {str(row[1]) for row in columns if row[6]}
+        is_ours = there == set(metadata.tables[name].columns.keys())
+        if not is_ours or computed != (_COMPUTED if name == schema_text.name else set()):
+            yield f"table {name} (with other columns)"
+
+
+def _index(name: str, table: str, sql: str) -> Iterator[str]:
+    if name == _HEAD_INDEX.split()[2]:
+        if not same_text(sql, _HEAD_INDEX):
+            yield f"index {name} on {table} (changed)"
+        return
+    made = INDEXES.get(name)
+    if made is None:
+        yield f"index {name} on {table}"
+    elif not same_text(sql, str(CreateIndex(made).compile(dialect=_DIALECT))):
+        yield f"index {name} on {table} (changed)"

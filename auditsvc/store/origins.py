@@ -1,0 +1,178 @@
+"""Which source an event came from, kept as ranges of ids.
+
+Most events come from our own spool, so only the others are recorded: `origin` has ranges of
+ids that do not overlap, and every event in a range came from its source; an event in no range
+came from a spool. A range is split when an event from a spool is added in it later, and it
+grows as more events of its source are added. So a host that only collects has no cost, and a
+loaded log needs at most one row for each batch, if no other source's events are in between.
+
+The source of an event is the one that gave it first. If a spool gives exactly the same records
+later, the event counts as the spool's from then on, as the collector's own record exists.
+"""
+
+from __future__ import annotations
+
+from itertools import groupby
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from sqlalchemy import delete, func, insert, select, union_all
+
+from auditsvc.store.schema import event, origin, syscall
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from sqlalchemy import Connection
+
+OWN: Final = "spool"
+"""Kind of the sources that are trusted for this host: lines that the collector itself wrote."""
+
+_ROWS: Final = 500  # that one statement deletes
+_MORE: Final = 8
+"""Rows that are read for each id that is asked for, before the ids are halved."""
+
+
+class _Range(NamedTuple):
+    low: int
+    high: int
+    source: int | None
+
+
+def touches(connection: Connection, span: tuple[int, int] | None) -> bool:
+    """Whether ids of a span may be in ranges of other sources; keeps new ranges out.
+
+    The last thing but `arrivals.note` that a transaction of a spool does: on PostgreSQL it
+    waits for those who are about to note ranges, and they wait for its end.
+    """
+    if span is None:
+        return False
+    _lock(connection, "SHARE")
+    last = connection.execute(
+        select(origin.c.high).where(origin.c.low <= span[1]).order_by(origin.c.low.desc()).limit(1)
+    ).scalar()
+    return last is not None and last >= span[0]
+
+
+def is_own(connection: Connection, event_id: int) -> bool:
+    """Whether a stored event came from a spool."""
+    last = _last_before(connection, event_id + 1)
+    return last is None or last.high < event_id
+
+
+def note_foreign(connection: Connection, source: int, added: Sequence[int]) -> None:
+    """Record that these events, which this transaction stored, came from `source`."""
+    if not added:
+        return
+    _lock(connection, "EXCLUSIVE")
+    low, high = min(added), max(added)
+    if _count(connection, low, high, len(added) + 1) == len(added):  # nearly always
+        runs = [(low, high)]
+    else:
+        runs = list(_runs(connection, sorted(added)))
+    _cut(connection, runs)
+    first = _joined(connection, _Range(*runs[0], source))
+    _insert(connection, [first, *(_Range(*run, source) for run in runs[1:])])
+
+
+def note_own(connection: Connection, stored: Sequence[int]) -> None:
+    """Record that these events came from a spool."""
+    if not stored:
+        return
+    _lock(connection, "EXCLUSIVE")
+    _cut(connection, [(each, each) for each in sorted(stored)])
+
+
+def _lock(connection: Connection, mode: str) -> None:
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql(f"LOCK TABLE origin IN {mode} MODE")
+
+
+def _runs(connection: Connection, ids: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Cut ids, in order, into ranges that hold no event but these."""
+    most = len(ids) * _MORE
+    stored = union_all(
+        *(select(t.c.id).where(t.c.id.between(ids[0], ids[-1])) for t in (syscall, event))
+    ).subquery()
+    # Of a range that holds very many others no more are read than tell so.
+    found = sorted(connection.scalars(select(stored.c.id).limit(most)))
+    if len(found) == most:
+        middle = len(ids) // 2
+        yield from _runs(connection, ids[:middle])
+        yield from _runs(connection, ids[middle:])
+        return
+    ours = set(ids)
+    for is_ours, run in groupby(found, ours.__contains__):
+        if is_ours:
+            inside = list(run)
+            yield inside[0], inside[-1]
+
+
+def _count(connection: Connection, low: int, high: int, most: int) -> int:
+    """Count the events from one id to another, up to about so many."""
+    found = 0
+    for table in (syscall, event):
+        some = select(table.c.id).where(table.c.id.between(low, high)).limit(most).subquery()
+        found += connection.scalar(select(func.count()).select_from(some)) or 0
+    return found
+
+
+def _joined(connection: Connection, new: _Range) -> _Range:
+    """Join a range with the one before it, if it has the same source and no events between."""
+    row = _last_before(connection, new.low)
+    if row is None or row.source != new.source:
+        return new
+    for table in (syscall, event):
+        between = select(table.c.id).where(table.c.id > row.high, table.c.id < new.low).limit(1)
+        if connection.execute(between).first() is not None:
+            return new
+    connection.execute(delete(origin).where(origin.c.low == row.low))
+    return _Range(row.low, new.high, new.source)
+
+
+def _cut(connection: Connection, holes: Sequence[tuple[int, int]]) -> None:
+    """Remove spans of ids, in order and without overlaps, from all ranges."""
+    most = len(holes) * _MORE
+    last = _last_before(connection, holes[0][0])
+    old = [] if last is None else [last]
+    rows = connection.execute(
+        select(origin)
+        .where(origin.c.low >= holes[0][0], origin.c.low <= holes[-1][1])
+        .order_by(origin.c.low)
+        .limit(most if len(holes) > 1 else None)
+    ).all()
+    if len(rows) == most and len(holes) > 1:
+        middle = len(holes) // 2
+        _cut(connection, holes[:middle])
+        _cut(connection, holes[middle:])
+        return
+    old += [_Range(*row) for row in rows]
+    gone: list[int] = []
+    kept: list[_Range] = []
+    place = 0
+    for each in old:
+        while place < len(holes) and holes[place][1] < each.low:
+            place += 1
+        low, at = each.low, place
+        while at < len(holes) and holes[at][0] <= each.high:
+            kept.append(_Range(low, holes[at][0] - 1, each.source))
+            low = holes[at][1] + 1
+            at += 1
+        if at > place:
+            gone.append(each.low)
+            kept.append(_Range(low, each.high, each.source))
+    for start in range(0, len(gone), _ROWS):
+        connection.execute(delete(origin).where(origin.c.low.in_(gone[start : start + _ROWS])))
+    _insert(connection, [each for each in kept if each.low <= each.high])
+
+
+def _last_before(connection: Connection, event_id: int) -> _Range | None:
+    """Give the last range that begins below an id."""
+    row = connection.execute(
+        select(origin).where(origin.c.low < event_id).order_by(origin.c.low.desc()).limit(1)
+    ).first()
+    return None if row is None else _Range(*row)
+
+
+def _insert(connection: Connection, ranges: Sequence[_Range]) -> None:
+    if ranges:
+        connection.execute(insert(origin), [each._asdict() for each in ranges])

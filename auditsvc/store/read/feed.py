@@ -1,0 +1,242 @@
+"""New events of the store for one reader, each exactly once.
+
+    feed = Feed(store, "journal")
+    part = feed.ids(Selection(), limit=500)
+    for event in feed.fetch(part.ids): ...
+    feed.save(part.end, note)
+
+Invariant: a reader that saves its position after processing gets every event that arrived
+after its registration once, in the order of arrival, whatever the times of the events are.
+An event that a late record completes is not given again.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from itertools import groupby
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from sqlalchemy import and_, delete, func, insert, select, update
+
+from auditsvc.errors import StoreError
+from auditsvc.store import arrivals
+from auditsvc.store.database import reading
+from auditsvc.store.read.events import Event, Known, whole_events
+from auditsvc.store.schema import arrival, consumer
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sqlalchemy import ColumnElement, Connection
+
+    from auditsvc.store import Store
+    from auditsvc.store.read.selection import Selection, Within
+
+_ROWS: Final = 500  # arrivals that are read at once
+
+
+class Position(NamedTuple):
+    """The arrivals before `seq` are dealt with, and of `seq` the events up to `event` (0: none)."""
+
+    seq: int
+    event: int
+
+
+class Slice(NamedTuple):
+    """Ids of selected events, in the order of arrival, and the position after them."""
+
+    ids: list[int]
+    end: Position
+    more: bool
+    """Whether there are arrivals after `end` already."""
+
+
+class _Arrival(NamedTuple):
+    seq: int
+    low: int
+    high: int
+
+
+class Feed:
+    """One reader's place in the store; registers a reader that is new.
+
+    A new reader begins at what arrives from then on. StoreError as the store has it.
+    """
+
+    def __init__(self, store: Store, name: str) -> None:
+        self._database = store.database
+        self._name = name
+        self._known = Known()
+        self.position, self.note = self._register()
+
+    def _register(self) -> tuple[Position, str]:
+        mine = select(consumer).where(consumer.c.name == self._name)
+        with self._database.begin(alone=True) as connection:
+            row = connection.execute(mine).first()
+            if row is not None:
+                return Position(row.seq, row.event), row.note
+            seq, _ = arrivals.last(connection)
+            if connection.execute(select(consumer.c.name).limit(1)).first() is None:
+                # Without readers nothing was recorded; from here on all arrivals are.
+                highest = arrivals.highest_stored(connection)
+                connection.execute(delete(arrival))
+                seq += 1
+                connection.execute(insert(arrival).values(seq=seq, low=highest, high=highest))
+            position = Position(seq + 1, 0)
+            connection.execute(
+                insert(consumer).values(name=self._name, seq=seq + 1, event=0, note="")
+            )
+            return position, ""
+
+    def ids(self, selection: Selection, limit: int, after: Position | None = None) -> Slice:
+        """Give up to `limit` selected events that arrived after a position (the saved one)."""
+        position = self.position if after is None else after
+        found: list[int] = []
+        with reading(self._database) as connection:
+            rows = self._arrivals(connection, position)
+            for _, group in groupby(rows, _batch):
+                part = list(group)
+                got = self._selected(connection, selection, part, position, limit - len(found))
+                found += got
+                if len(found) >= limit:
+                    return Slice(found, _behind(part, found[-1]), more=True)
+                position = Position(part[-1].seq + 1, 0)
+        return Slice(found, position, more=len(rows) == _ROWS)
+
+    def fetch(self, ids: Sequence[int]) -> list[Event]:
+        """Read events with all their records, in the order of `ids`."""
+        with reading(self._database) as connection:
+            return whole_events(connection, ids, self._known)
+
+    def save(self, position: Position, note: str = "") -> None:
+        """Save `position`: all events before it are processed; `note` is the reader's own."""
+        with self._database.begin(alone=False) as connection:
+            moved = connection.execute(
+                update(consumer)
+                .where(
+                    consumer.c.name == self._name,
+                    consumer.c.seq == self.position.seq,
+                    consumer.c.event == self.position.event,
+                )
+                .values(seq=position.seq, event=position.event, note=note)
+            )
+            if moved.rowcount != 1:
+                raise StoreError(
+                    f"the place of {self._name} in {self._database.place} is not where it was left",
+                    "end the other process that reads for it, then start again",
+                )
+            self._forget(connection)
+        self.position, self.note = position, note
+
+    def unregister(self) -> None:
+        """Remove this reader; the store no longer records arrivals for it."""
+        with self._database.begin(alone=True) as connection:
+            connection.execute(delete(consumer).where(consumer.c.name == self._name))
+            if connection.execute(select(consumer.c.name).limit(1)).first() is None:
+                connection.execute(delete(arrival))
+            else:
+                self._forget(connection)
+
+    def _forget(self, connection: Connection) -> None:
+        """Delete what no reader needs; the highest id stays, for `arrivals.note`."""
+        needed = select(func.min(consumer.c.seq)).scalar_subquery()
+        highest = select(func.max(arrival.c.high)).scalar_subquery()
+        connection.execute(delete(arrival).where(arrival.c.seq < needed, arrival.c.high < highest))
+
+    def _arrivals(self, connection: Connection, position: Position) -> list[_Arrival]:
+        rows = connection.execute(
+            select(arrival)
+            .where(arrival.c.seq >= position.seq)
+            .order_by(arrival.c.seq)
+            .limit(_ROWS)
+        )
+        return [_Arrival(*row) for row in rows]
+
+    def _selected(
+        self,
+        connection: Connection,
+        selection: Selection,
+        part: Sequence[_Arrival],
+        position: Position,
+        limit: int,
+    ) -> list[int]:
+        """Give selected events of arrivals: of one range, or of single events.
+
+        Of a range they come in the order of ids, which is that of time.
+        """
+        first = part[0]
+        if first.low == first.high:
+            singles = [each.low for each in part]
+            found = set(_ask(connection, selection, lambda column: column.in_(singles), len(part)))
+            return [each for each in singles if each in found][:limit]
+        low = position.event + 1 if position.seq == first.seq and position.event else first.low
+        later = self._later(connection, first)
+        wanted: list[int] = []
+        while len(wanted) < limit:
+            got = _ask(connection, selection, _between(low, first.high), limit)
+            wanted += [each for each in got if not _covered(later, each)]
+            if len(got) < limit:
+                break
+            low = got[-1] + 1
+        return wanted[:limit]
+
+    def _later(self, connection: Connection, row: _Arrival) -> list[tuple[int, int]]:
+        """Ranges inside a range that arrived after it, in order and apart from each other."""
+        found = connection.execute(
+            select(arrival.c.low, arrival.c.high)
+            .where(arrival.c.low <= row.high, arrival.c.high >= row.low, arrival.c.seq > row.seq)
+            .order_by(arrival.c.low)
+        )
+        apart: list[tuple[int, int]] = []
+        for low, high in found:
+            if apart and low <= apart[-1][1]:
+                apart[-1] = (apart[-1][0], max(apart[-1][1], high))
+            else:
+                apart.append((low, high))
+        return apart
+
+
+def selected(
+    connection: Connection, selection: Selection, low: int, high: int, limit: int
+) -> list[int]:
+    """Give the lowest selected ids from `low` to `high`, whenever they arrived."""
+    return _ask(connection, selection, _between(low, high), limit)
+
+
+def _between(low: int, high: int) -> Within:
+    return lambda column: column.between(low, high)
+
+
+def _ask(connection: Connection, selection: Selection, within: Within, limit: int) -> list[int]:
+    """Give the lowest selected ids within."""
+    found = [each for (each,) in connection.execute(selection.calls(within).limit(limit)).all()]
+    if len(found) == limit:  # ids after these are not among the lowest
+        calls, last = within, found[-1]
+
+        def within(column: ColumnElement[int]) -> ColumnElement[bool]:
+            return and_(calls(column), column <= last)
+
+    others = selection.others(within)
+    if others is not None:
+        found += [each for (each,) in connection.execute(others.limit(limit)).all()]
+    return sorted(found)[:limit]
+
+
+def _batch(row: _Arrival) -> tuple[int, ...]:
+    """Group arrivals for reading: single events together, each range alone."""
+    return (row.seq,) if row.low != row.high else (-1,)
+
+
+def _behind(part: Sequence[_Arrival], last: int) -> Position:
+    """The position behind the event `last` of some arrivals."""
+    for each in part:
+        if each.low <= last <= each.high:
+            single = each.low == each.high
+            return Position(each.seq + 1, 0) if single else Position(each.seq, last)
+    raise AssertionError(last)
+
+
+def _covered(ranges: Sequence[tuple[int, int]], event: int) -> bool:
+    """Whether an id lies in one of some ranges, which do not overlap, in order."""
+    place = bisect_right(ranges, (event, 1 << 63)) - 1
+    return place >= 0 and ranges[place][1] >= event

@@ -1,0 +1,48 @@
+"""SQL over the store: one statement, read-only by construction, rows one by one.
+
+    with run_query(url, "SELECT * FROM syscalls LIMIT 3") as result:
+        for row in result: ...
+
+SQLite: the file is opened read-only, and an authorizer refuses everything but
+reading. PostgreSQL: a read-only transaction, and a cursor that the server
+declares, which takes one SELECT (or VALUES, TABLE, WITH) and nothing else;
+EXPLAIN goes through the extended protocol, which takes one statement. A role
+that may only read keeps what a superuser's functions could do beside that.
+
+Rows are never all in memory. Values are the driver's.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from importlib import import_module
+from typing import TYPE_CHECKING, Final
+
+from auditsvc.errors import QueryError
+from auditsvc.store.databases import parse_url
+from auditsvc.store.read.limits import NO_LIMITS, Limits
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from auditsvc.store.read.result import Result
+
+
+_MODULES: Final = {"sqlite": "sqlite", "postgresql": "postgres"}
+
+
+@contextmanager
+def run_query(url: str, sql: str, limits: Limits = NO_LIMITS) -> Iterator[Result]:
+    """Run one statement and give its rows; QueryError says in one line what is wrong with it.
+
+    So it does of a statement that takes longer than `limits` lets it. Who does not fetch the
+    rows in time has to end that himself (`auditsvc.host.signals.alarm`). StoreError if the store
+    cannot be reached or is not there.
+    """
+    parsed = parse_url(url)
+    if not sql.strip().rstrip(";").strip():
+        raise QueryError("the SQL is empty", "try: SELECT * FROM syscalls LIMIT 10")
+    # Only the driver in use is loaded (`auditsvc.store.databases`).
+    run = import_module(f"auditsvc.store.read.sql_{_MODULES[parsed.get_backend_name()]}").run
+    with run(parsed, sql, limits) as result:
+        yield result

@@ -1,0 +1,106 @@
+"""One reading statement on PostgreSQL: a read-only transaction, and a cursor of the server."""
+
+from __future__ import annotations
+
+import re
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
+
+import psycopg
+from psycopg.conninfo import make_conninfo
+
+from auditsvc.errors import QueryError
+from auditsvc.store.postgres import Postgres
+from auditsvc.store.read.postgres_values import take_values
+from auditsvc.store.read.result import ONLY_READS, Result
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from sqlalchemy import URL
+
+    from auditsvc.decode.batch import Row
+    from auditsvc.store.read.limits import Limits
+
+_FETCH: Final = 2000  # rows that PostgreSQL sends at a time
+_SORTS: Final = 8
+"""Sorts and hash tables at one time, to which a question's memory is given out."""
+_SESSION: Final = {
+    "connect_timeout": "10",
+    "application_name": "auditsvc query",
+    "options": "-c default_transaction_read_only=on -c timezone=UTC -c datestyle=ISO"
+    " -c join_collapse_limit=20 -c from_collapse_limit=20 -c cursor_tuple_fraction=1",
+}
+
+
+@contextmanager
+def run(url: URL, sql: str, limits: Limits) -> Iterator[Result]:
+    """Run it; see `auditsvc.store.read.sql.run_query`."""
+    database = Postgres(url)
+    arguments = {**url.translate_connect_args(username="user", database="dbname"), **url.query}
+    try:
+        database.prepare(create=False)
+        session = _SESSION | {"options": f"{_SESSION['options']}{_options(limits)}"}
+        connection = psycopg.connect(make_conninfo("", **arguments, **session))
+    except psycopg.Error as error:
+        raise database.explain(error) from error
+    finally:
+        database.engine.dispose()
+    deadline = limits.deadline()
+    try:
+        connection.read_only = True
+        take_values(connection)
+        connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+        with _cursor(connection, sql) as (columns, rows):
+            yield Result(columns, limits.within(rows, deadline))
+    except psycopg.Error as error:
+        if time.monotonic() > deadline:
+            raise limits.late() from error
+        raise QueryError(*_describe_postgres(error)) from error
+    except UnicodeError as error:
+        raise QueryError(f"the SQL cannot be sent: {error}", "write it in UTF-8") from error
+    finally:
+        connection.close()
+
+
+def _options(limits: Limits) -> str:
+    """Have the server end what takes too long, even if we hang; and bound what one sort takes.
+
+    What a statement takes of the disk only a superuser can bound: ALTER ROLE ... SET
+    temp_file_limit.
+    """
+    milliseconds = max(1, int(limits.seconds * 1000))
+    settings = {}
+    if limits.seconds:
+        settings["statement_timeout"] = milliseconds
+        settings["idle_in_transaction_session_timeout"] = milliseconds
+    if limits.memory:
+        settings["work_mem"] = max(64, limits.memory // _SORTS // 1024)
+    return "".join(f" -c {name}={value}" for name, value in settings.items())
+
+
+@contextmanager
+def _cursor(
+    connection: psycopg.Connection, sql: str
+) -> Iterator[tuple[tuple[str, ...], Iterable[Row]]]:
+    if re.match(r"\s*EXPLAIN\b", sql, re.IGNORECASE):
+        with connection.cursor() as plain:
+            plain.execute(sql.encode(), prepare=True)  # prepared, so that it is one statement
+            yield _columns(plain), plain
+        return
+    with connection.cursor("auditsvc_query") as cursor:
+        cursor.itersize = _FETCH
+        cursor.execute(sql.strip().rstrip(";").encode())
+        yield _columns(cursor), cursor
+
+
+def _columns(cursor: psycopg.Cursor | psycopg.ServerCursor) -> tuple[str, ...]:
+    return tuple(column.name for column in cursor.description or ())
+
+
+def _describe_postgres(error: psycopg.Error) -> tuple[str, str]:
+    diagnosis = error.diag
+    message = diagnosis.message_primary or str(error).strip().splitlines()[0]
+    refused = error.sqlstate in ("25006", "42601") and not diagnosis.message_hint
+    return message, diagnosis.message_hint or (ONLY_READS if refused else "")

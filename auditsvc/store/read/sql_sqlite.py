@@ -1,0 +1,97 @@
+"""One reading statement on SQLite: the file opened read-only, and an authorizer."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from auditsvc.errors import QueryError
+from auditsvc.store.read.result import ONLY_READS, Result
+from auditsvc.store.sqlite import SQLite
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sqlalchemy import URL
+
+    from auditsvc.store.read.limits import Limits
+
+_INSTRUCTIONS: Final = 1_000_000  # of SQLite's, between two looks at signals
+
+_VALUE_BYTES: Final = 64 << 20
+
+_ALLOWED: Final = {sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_RECURSIVE}
+_PRAGMAS: Final = {
+    *("table_info", "table_xinfo", "table_list", "index_list", "index_info", "index_xinfo"),
+    *("database_list", "application_id", "user_version", "data_version", "schema_version"),
+}
+# Text of a cast or of another program may have bytes that are not UTF-8: shown as \xHH.
+_text: Final = partial(str, encoding="utf-8", errors="backslashreplace")
+
+_FORBIDDEN_FUNCTIONS: Final = {"load_extension", "fts3_tokenizer"}
+
+
+@contextmanager
+def run(url: URL, sql: str, limits: Limits) -> Iterator[Result]:
+    """Run it; see `auditsvc.store.read.sql.run_query`."""
+    database = SQLite(url)
+    database.prepare(create=False)
+    try:
+        connection = database.open_reader()
+    except sqlite3.Error as error:
+        raise database.explain(error) from error
+    deadline = limits.deadline()
+    try:
+        _bound(connection, limits)
+        # SQLite makes these two at their first use, by what looks like a write.
+        connection.execute("SELECT 1 FROM json_each('[]'), json_tree('[]')")
+        connection.set_authorizer(_authorize)
+        # Python runs signal handlers only between its own steps, and so in this one.
+        connection.set_progress_handler(lambda: time.monotonic() > deadline, _INSTRUCTIONS)
+        connection.text_factory = _text
+        cursor = connection.execute(sql)
+        if cursor.description is None:
+            raise QueryError("the statement gives no rows", ONLY_READS)
+        names = tuple(column[0] for column in cursor.description)
+        yield Result(names, limits.within(cursor, deadline))
+    except (sqlite3.Error, sqlite3.Warning, ValueError) as error:
+        if time.monotonic() > deadline:
+            raise limits.late() from error
+        raise QueryError(*_describe_sqlite(error)) from error
+    finally:
+        connection.close()
+
+
+def _bound(connection: sqlite3.Connection, limits: Limits) -> None:
+    """Bound what one value, and all of SQLite in this process, may take of memory."""
+    connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _VALUE_BYTES)
+    connection.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
+    if limits.memory:
+        # The soft limit lets go of cached pages; at the hard one the statement fails.
+        connection.execute(f"PRAGMA soft_heap_limit = {limits.memory // 2}")
+        connection.execute(f"PRAGMA hard_heap_limit = {limits.memory}")
+
+
+def _authorize(
+    action: int, first: str | None, second: str | None, _schema: str | None, _via: str | None
+) -> int:
+    """Let a statement read and nothing else (https://sqlite.org/c3ref/set_authorizer.html)."""
+    if action in _ALLOWED:
+        return sqlite3.SQLITE_OK
+    if action == sqlite3.SQLITE_FUNCTION and second not in _FORBIDDEN_FUNCTIONS:
+        return sqlite3.SQLITE_OK
+    if action == sqlite3.SQLITE_PRAGMA and (first or "").lower() in _PRAGMAS:
+        reads = second is None or not (first or "").endswith(("_id", "_version"))
+        return sqlite3.SQLITE_OK if reads else sqlite3.SQLITE_DENY
+    return sqlite3.SQLITE_DENY
+
+
+def _describe_sqlite(error: Exception) -> tuple[str, str]:
+    code = getattr(error, "sqlite_errorcode", 0)
+    refused = code in (sqlite3.SQLITE_AUTH, sqlite3.SQLITE_READONLY) or "one statement" in str(
+        error
+    )
+    return str(error), ONLY_READS if refused else ""

@@ -1,0 +1,1 @@
+"""Writing a store: batches, dimension rows, duplicates."""

@@ -1,0 +1,351 @@
+"""Writes a batch and its checkpoint in one transaction.
+
+The fast path inserts all rows. Only if a key is used already, the transaction is started
+again, exclusively, and `auditsvc.store.write.deduplicate` decides where each event belongs.
+Either everything is stored or nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from sqlalchemy import BigInteger, bindparam, case, select
+
+from auditsvc.decode import ids
+from auditsvc.decode.batch import Facts
+from auditsvc.decode.reference.dimensions import Dimensions
+from auditsvc.errors import StoreError
+from auditsvc.store import arrivals, origins, schema
+from auditsvc.store.database import Contested
+from auditsvc.store.write.call_names import CallNames
+from auditsvc.store.write.deduplicate import Plan, reconcile
+from auditsvc.store.write.dimensions import DimensionWriter
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from sqlalchemy import Connection, Table
+
+    from auditsvc.decode.batch import Batch, Row
+    from auditsvc.store.database import Database
+
+# Up to this many events in a batch's range of ids are read to check whether one of them
+# has an id of the batch; with more, each id is looked up.
+_RANGE_SHARE: Final = 8
+_MOST: Final = 1 << 61
+"""No count and no place is larger; the columns take four times that."""
+
+
+# A source's ledger has these from the start, so that no loss is shown as zero.
+_ALWAYS_SHOWN: Final = (
+    "received",
+    "stored",
+    "raw",
+    "duplicate",
+    "kernel_lost",
+    "spool_lost",
+    "gap",
+)
+
+
+_OWN_LOSS: Final = frozenset(("kernel_lost", "spool_lost"))
+"""Told by DAEMON_ERR lines; of a spool alone are they believed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """How far a source was read: in which file, bytes of it, and the decoder's `pending`."""
+
+    segment: str
+    position: int
+    pending: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One input of the store, and where to continue reading it."""
+
+    id: int
+    kind: str
+    name: str
+    segment: str
+    position: int
+    pending: bytes
+    open_records: int
+
+
+@dataclass(frozen=True, slots=True)
+class WriteResult:
+    """The result of writing a batch."""
+
+    events: int
+    """Events that are new in the store."""
+
+    duplicates: int
+    """Records that were already in the store."""
+
+
+class _Tried(Exception):  # noqa: N818 - no error: it rolls back what was only tried
+    pass
+
+
+class _Order(NamedTuple):
+    """The arguments of one `Store.write`."""
+
+    before: Source
+    after: Source
+    batch: Batch
+    ledger: Mapping[str, int]
+    origin: int
+    is_trial: bool
+
+    @property
+    def is_own(self) -> bool:
+        """Whether the source speaks for its host."""
+        return self.before.kind == origins.OWN
+
+
+class Writer:
+    """Writes batches of any number of sources into one database, one at a time."""
+
+    def __init__(self, database: Database, secret: bytes) -> None:
+        self._database = database
+        self._secret = secret
+        self._dimensions = DimensionWriter(database, secret)
+        self._sources: dict[int, Source] = {}
+        self._names = CallNames(database)
+
+    def source(self, kind: str, name: str) -> Source:
+        """Find or make the source with this name; gives it with its checkpoint."""
+        table = schema.source
+        find = select(table).where(table.c.kind == kind, table.c.name == name)
+        with self._database.begin(alone=False) as connection:
+            attempt = 0
+            while (row := connection.execute(find).first()) is None:
+                source_id = ids.dimension_id(self._secret, table.name, (kind, name), attempt)
+                new = (source_id, kind, name, "", 0, b"")
+                if self._database.insert_absent(connection, table, [new]):
+                    zeros = [(source_id, cause, 0) for cause in _ALWAYS_SHOWN]
+                    self._database.insert_absent(connection, schema.ledger_entry, zeros)
+                attempt += 1
+            entry = schema.ledger_entry
+            opened = connection.scalar(
+                select(entry.c.count).where(entry.c.source == row.id, entry.c.cause == "open")
+            )
+        source = Source(row.id, kind, name, row.segment, row.position, row.pending, opened or 0)
+        self._sources[source.id] = source
+        return source
+
+    def write(
+        self,
+        source_id: int,
+        batch: Batch,
+        checkpoint: Checkpoint,
+        *,
+        open_records: int,
+        ledger: Mapping[str, int],
+        origin: int,
+        is_trial: bool = False,
+    ) -> WriteResult:
+        """Store a batch; see `Store.write`. A trial does all of it and takes it back."""
+        source = self._sources[source_id]
+        after = replace(
+            source,
+            segment=checkpoint.segment,
+            position=checkpoint.position,
+            pending=checkpoint.pending,
+            open_records=open_records,
+        )
+        if not self._database.takes_packed:
+            batch = replace(batch, packed=None)
+        order = _Order(source, after, batch, ledger, origin, is_trial)
+        try:
+            try:
+                result = self._add(order)
+            except Contested:
+                result = self._look_and_add(order)
+        except _Tried:
+            self._names.forget()
+            return WriteResult(0, 0)
+        except BaseException:
+            self._names.forget()  # the cached rows may have been rolled back
+            raise
+        self._dimensions.committed()
+        self._sources[source_id] = after
+        return result
+
+    def _add(self, order: _Order) -> WriteResult:
+        """Insert the batch unchanged; Contested if parts of it may be stored already."""
+        facts = order.batch.facts
+        with self._database.begin(alone=False) as connection:
+            self._before(connection, order)
+            self._check_apart(connection, facts)
+            self._database.insert_facts(connection, order.batch)
+            result = WriteResult(facts.count, 0)
+            self._after(connection, order, result)
+            if order.is_own and origins.touches(connection, facts.all_span()):
+                raise Contested
+            if not order.is_own:
+                origins.note_foreign(connection, order.before.id, facts.ids())
+            arrivals.note(connection, facts.ids)
+            if order.is_trial:
+                raise _Tried
+        return result
+
+    def _look_and_add(self, order: _Order) -> WriteResult:
+        """Insert the events that are not stored yet, with all other writers excluded."""
+        self._names.forget()
+        with self._database.begin(alone=True) as connection:
+            self._before(connection, order)
+            result, new, confirmed = self._reconcile(connection, order)
+            self._after(connection, order, result)
+            if order.is_own:
+                origins.note_own(connection, [*new, *confirmed])
+            else:
+                origins.note_foreign(connection, order.before.id, new)
+            arrivals.note(connection, lambda: new)
+            if order.is_trial:
+                raise _Tried
+        return result
+
+    def _before(self, connection: Connection, order: _Order) -> None:
+        """Write what events refer to, and what refers to no event."""
+        if order.batch.packed:
+            self._database.stage(connection, order.batch.packed)
+        self._dimensions.write(connection, order.batch)
+        self._names.write(connection, order.batch)
+        rows = [
+            (_raw_id(order.before.id, position, line), order.before.id, position, reason, line)
+            for offset, line, reason in order.batch.raw
+            for position in [min(order.origin + offset, _MOST)]
+        ]
+        if rows:
+            self._database.insert_absent(connection, schema.raw, list(dict.fromkeys(rows)))
+
+    def _check_apart(self, connection: Connection, facts: Facts) -> None:
+        """Contested if an id would be in both `syscall` and `event`: no key prevents that."""
+        events = set(facts.lone_ids())
+        if events and (
+            facts.has_call(events) or self._fetch_ids(connection, schema.syscall, events)
+        ):
+            raise Contested
+        if span := facts.span():
+            limit = facts.count // _RANGE_SHARE + 1000
+            table = schema.event
+            between = select(table.c.id).where(table.c.id.between(*span)).limit(limit)
+            found = {row.id for row in connection.execute(between)}
+            if len(found) == limit:
+                found = self._fetch_ids(connection, table, facts.ids())
+            if found and facts.has_call(found):
+                raise Contested
+
+    def _fetch_ids(self, connection: Connection, table: Table, wanted: Iterable[int]) -> set[int]:
+        found = self._database.fetch(connection, table, "id", wanted)
+        return {row[0] for row in found if isinstance(row[0], int)}
+
+    def _reconcile(
+        self, connection: Connection, order: _Order
+    ) -> tuple[WriteResult, list[int], list[int]]:
+        """Write events that are not stored yet; gives the ids of new ones and of equal copies."""
+        batch = order.batch
+
+        def read(table: Table, key: str, values: Iterable[int]) -> Sequence[Row]:
+            return self._database.fetch(connection, table, key, values)
+
+        pins: list[tuple[str, Row, int]] = []
+
+        def make() -> Dimensions:
+            made = Dimensions(self._secret, "")
+            for pin in pins:
+                made.pin(*pin)
+            return made
+
+        def write(made: Dimensions) -> bool:
+            clashing = self._dimensions.write_rows(connection, made.rows)
+            pins.extend(clashing)
+            return not clashing
+
+        claimed = batch.facts.claimed
+
+        def barred(event: int, stored: int) -> bool:
+            return event in claimed and origins.is_own(connection, stored)
+
+        added = duplicates = 0
+        new: list[int] = []
+        confirmed: list[int] = []
+        for plan in reconcile(batch.facts, batch.facts.weights, read, make, write, barred=barred):
+            self._carry_out(connection, plan)
+            changed = set(plan.delete)
+            new += [event for event in Facts(plan.insert).ids() if event not in changed]
+            confirmed += plan.confirmed
+            added += plan.added
+            duplicates += plan.duplicates
+        return WriteResult(added, duplicates), new, confirmed
+
+    def _carry_out(self, connection: Connection, plan: Plan) -> None:
+        if plan.delete:
+            for table in schema.FACTS:
+                key = "id" if "id" in table.columns else "event"
+                self._database.delete(connection, table, key, plan.delete)
+        for table in schema.FACTS:
+            if rows := plan.insert[table.name]:
+                self._database.insert(connection, table, rows)
+
+    def _after(self, connection: Connection, order: _Order, result: WriteResult) -> None:
+        """Update the checkpoint and the ledger."""
+        before, after, batch, ledger = order.before, order.after, order.batch, order.ledger
+        table = schema.source
+        moved = connection.execute(
+            table.update()
+            .where(
+                table.c.id == before.id,
+                table.c.segment == before.segment,
+                table.c.position == before.position,
+            )
+            .values(segment=after.segment, position=after.position, pending=after.pending)
+        )
+        if moved.rowcount != 1:
+            raise StoreError(
+                f"the checkpoint in {self._database.place} is not where it was left",
+                "end the other process that reads the same source, then start again",
+            )
+        counts = dict(batch.counts)
+        if not order.is_own:  # nobody else knows what our kernel and our spool lost
+            counts |= dict.fromkeys(_OWN_LOSS & counts.keys(), 0)
+        for cause, count in ledger.items():
+            counts[cause] = counts.get(cause, 0) + count
+        if result.duplicates:
+            counts["stored"] = counts.get("stored", 0) - result.duplicates
+            counts["duplicate"] = counts.get("duplicate", 0) + result.duplicates
+        counts["open"] = after.open_records - before.open_records
+        self._count(connection, before.id, counts)
+
+    def _count(self, connection: Connection, source_id: int, counts: Mapping[str, int]) -> None:
+        entry = schema.ledger_entry
+        changes = [
+            {"s": source_id, "c": cause, "n": max(-_MOST, min(count, _MOST))}
+            for cause, count in counts.items()
+            if count
+        ]
+        if not changes:
+            return
+        rows = [(change["s"], change["c"], 0) for change in changes]
+        self._database.insert_absent(connection, entry, rows)
+        connection.execute(
+            entry.update()
+            .where(entry.c.source == bindparam("s"), entry.c.cause == bindparam("c"))
+            .values(
+                count=case(
+                    (entry.c.count > _MOST - bindparam("n", type_=BigInteger), _MOST),
+                    else_=entry.c.count + bindparam("n", type_=BigInteger),
+                )
+            ),
+            changes,
+        )
+
+
+def _raw_id(source_id: int, position: int, line: bytes) -> int:
+    content = b"%d:%d:%b" % (source_id, position, line)
+    return int.from_bytes(blake2b(content, digest_size=8).digest(), "little", signed=True)

@@ -1,0 +1,193 @@
+//! The Python class `NativeBatch`: the rows of a batch, as tuples or in bulk formats.
+
+use std::collections::HashSet;
+
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyList, PyString, PyTuple};
+
+use super::pg_copy::PgCopy;
+use super::sqlite_image::SqliteImage;
+use crate::decode::{Batch, DIMENSIONS, Dimension, DimensionTable, Table, Value, Visitor};
+
+type Object<'py> = Bound<'py, PyAny>;
+
+/// Rows that are converted to Python objects only on request.
+#[pyclass(module = "auditsvc._native", frozen)]
+pub struct NativeBatch {
+    pub facts: Batch,
+    /// In the order of `DIMENSIONS`.
+    pub dimensions: [Vec<Dimension>; 5],
+}
+
+impl NativeBatch {
+    /// Visits the rows of every table, or of the table `only`.
+    fn visit(&self, only: Option<&str>, visitor: &mut impl Visitor) {
+        for (table, rows) in DIMENSIONS.iter().zip(&self.dimensions) {
+            if !rows.is_empty() && only.is_none_or(|asked| asked == table.name) {
+                visitor.dimension(table, rows);
+            }
+        }
+        self.facts.visit(only, visitor);
+    }
+}
+
+#[pymethods]
+impl NativeBatch {
+    /// Names of the tables that have rows: of dimensions, and of facts.
+    #[getter]
+    fn tables(&self) -> (Vec<&'static str>, Vec<&'static str>) {
+        let mut names = Names::default();
+        self.visit(None, &mut names);
+        (names.dimensions, names.facts)
+    }
+
+    fn rows<'py>(&self, py: Python<'py>, table: &str) -> PyResult<Bound<'py, PyList>> {
+        let mut rows = Rows(py, Vec::new());
+        self.visit(Some(table), &mut rows);
+        let tuples = rows.1.into_iter().collect::<PyResult<Vec<_>>>()?;
+        PyList::new(py, tuples)
+    }
+
+    fn weights(&self, table: &str) -> Vec<usize> {
+        match table {
+            "syscall" => self.facts.syscalls.iter().map(|row| row.weight).collect(),
+            "event" => self.facts.events.iter().map(|row| row.weight).collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    #[getter]
+    fn events(&self) -> usize {
+        self.facts.syscalls.len() + self.facts.events.len()
+    }
+
+    fn ids(&self) -> Vec<i64> {
+        let calls = self.facts.syscalls.iter().map(|row| row.id);
+        calls.chain(self.facts.events.iter().map(|row| row.id)).collect()
+    }
+
+    fn lone_ids(&self) -> Vec<i64> {
+        self.facts.events.iter().map(|row| row.id).collect()
+    }
+
+    fn claimed(&self) -> Vec<i64> {
+        self.facts.claimed.clone()
+    }
+
+    fn span(&self) -> Option<(i64, i64)> {
+        let ids = self.facts.syscalls.iter().map(|row| row.id);
+        ids.clone().min().zip(ids.max())
+    }
+
+    fn has_call(&self, ids: HashSet<i64>) -> bool {
+        self.facts.syscalls.iter().any(|row| ids.contains(&row.id))
+    }
+
+    fn numbers(&self) -> HashSet<i32> {
+        self.facts.syscalls.iter().map(|row| row.nr).collect()
+    }
+
+    fn pairs(&self, numbers: HashSet<i32>) -> HashSet<(i64, i32)> {
+        let asked = self.facts.syscalls.iter().filter(|row| numbers.contains(&row.nr));
+        asked.map(|row| (row.context, row.nr)).collect()
+    }
+
+    /// The distinct integers in one column of a dimension table.
+    fn integers(&self, table: &str, column: usize) -> HashSet<i64> {
+        let mut found = Integers { column, values: HashSet::new() };
+        self.visit(Some(table), &mut found);
+        found.values
+    }
+
+    fn image<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        let bytes = py.detach(|| {
+            let mut image = SqliteImage::new();
+            self.visit(None, &mut image);
+            image.finish()
+        });
+        PyBytes::new(py, &bytes)
+    }
+
+    fn copy<'py>(&self, py: Python<'py>, table: &str) -> Bound<'py, PyBytes> {
+        let bytes = py.detach(|| {
+            let mut copy = PgCopy::default();
+            self.visit(Some(table), &mut copy);
+            copy.finish()
+        });
+        PyBytes::new(py, &bytes)
+    }
+}
+
+#[derive(Default)]
+struct Names {
+    dimensions: Vec<&'static str>,
+    facts: Vec<&'static str>,
+}
+
+impl Visitor for Names {
+    fn dimension(&mut self, table: &'static DimensionTable, _: &[Dimension]) {
+        self.dimensions.push(table.name);
+    }
+
+    fn table<const N: usize>(
+        &mut self,
+        table: &'static Table<N>,
+        _: impl ExactSizeIterator<Item = [Option<i64>; N]>,
+    ) {
+        self.facts.push(table.name);
+    }
+}
+
+struct Rows<'py>(Python<'py>, Vec<PyResult<Bound<'py, PyTuple>>>);
+
+impl Visitor for Rows<'_> {
+    fn dimension(&mut self, _: &'static DimensionTable, rows: &[Dimension]) {
+        self.1.extend(rows.iter().map(|row| dimension_row(self.0, row)));
+    }
+
+    fn table<const N: usize>(
+        &mut self,
+        _: &'static Table<N>,
+        rows: impl ExactSizeIterator<Item = [Option<i64>; N]>,
+    ) {
+        self.1.extend(rows.map(|row| PyTuple::new(self.0, row)));
+    }
+}
+
+struct Integers {
+    column: usize,
+    values: HashSet<i64>,
+}
+
+impl Visitor for Integers {
+    fn dimension(&mut self, _: &'static DimensionTable, rows: &[Dimension]) {
+        self.values.extend(rows.iter().filter_map(|row| match row.content.get(self.column - 1) {
+            Some(&Value::Int(number)) => Some(number),
+            _ => None,
+        }));
+    }
+
+    fn table<const N: usize>(
+        &mut self,
+        _: &'static Table<N>,
+        _: impl ExactSizeIterator<Item = [Option<i64>; N]>,
+    ) {
+    }
+}
+
+fn dimension_row<'py>(py: Python<'py>, of: &Dimension) -> PyResult<Bound<'py, PyTuple>> {
+    let columns = of.content.iter().map(|value| match value {
+        Value::Null => py.None().into_bound(py),
+        Value::Int(number) => int(py, *number),
+        Value::Text(text) => PyString::new(py, text).into_any(),
+        Value::Bytes(data) => PyBytes::new(py, data).into_any(),
+    });
+    let row: Vec<_> = std::iter::once(int(py, of.id)).chain(columns).collect();
+    PyTuple::new(py, row)
+}
+
+fn int(py: Python<'_>, value: i64) -> Object<'_> {
+    match value.into_pyobject(py) {
+        Ok(number) => number.into_any(),
+    }
+}

@@ -1,0 +1,168 @@
+"""What stands in a store's schema and is not ours is named, and nothing is written."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import psycopg
+import pytest
+from faults.test_service_faults import Run, stored
+from fixtures.logs import Pipe, load, opening, rows
+from fixtures.waiting import until
+
+from auditsvc.errors import StoreError
+from auditsvc.store import open_store
+
+SQLITE = {
+    "trigger": "CREATE TRIGGER t AFTER INSERT ON syscall BEGIN DELETE FROM syscall; END",
+    "trigger of a view": "CREATE TRIGGER t INSTEAD OF INSERT ON syscalls BEGIN SELECT 1; END",
+    "changed view": "DROP VIEW syscalls; CREATE VIEW syscalls AS SELECT 1 AS serial",
+    "view that leaves out": "DROP VIEW tamper; CREATE VIEW tamper AS SELECT * FROM events LIMIT 0",
+    "view in a table's place": "ALTER TABLE raw RENAME TO r; CREATE VIEW raw AS SELECT * FROM r",
+    "table": "CREATE TABLE theirs (x)",
+    "virtual table": "CREATE VIRTUAL TABLE theirs USING fts5(x)",
+    "index": "CREATE INDEX theirs ON syscall (serial)",
+    "unique index": "CREATE UNIQUE INDEX theirs ON syscall (serial)",
+    "index on an expression": "CREATE INDEX theirs ON text (upper(value))",
+    "changed index": "DROP INDEX file_name; CREATE UNIQUE INDEX file_name ON file (name)",
+    "column": "ALTER TABLE syscall ADD COLUMN theirs",
+    "generated column": "ALTER TABLE syscall ADD COLUMN theirs AS (serial + 1)",
+    "check": "ALTER TABLE raw RENAME TO r; "
+    "CREATE TABLE raw (id INTEGER PRIMARY KEY, x CHECK (x > 1)); DROP TABLE r",
+}
+POSTGRES = {
+    "trigger": "CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';"
+    "CREATE TRIGGER t BEFORE INSERT ON syscall FOR EACH ROW EXECUTE FUNCTION f()",
+    "rule": "CREATE RULE r AS ON INSERT TO syscall DO INSTEAD NOTHING",
+    "changed view": "DROP VIEW syscalls; CREATE VIEW syscalls AS SELECT 1 AS serial",
+    "view that leaves out": "DROP VIEW tamper; CREATE VIEW tamper AS SELECT * FROM events LIMIT 0",
+    "foreign table": "CREATE EXTENSION file_fdw; CREATE SERVER s FOREIGN DATA WRAPPER file_fdw;"
+    "CREATE FOREIGN TABLE theirs (x text) SERVER s OPTIONS (filename '/dev/null')",
+    "foreign table in place": "CREATE EXTENSION file_fdw;"
+    "CREATE SERVER s FOREIGN DATA WRAPPER file_fdw; ALTER TABLE raw RENAME TO r;"
+    "CREATE FOREIGN TABLE raw (x text) SERVER s OPTIONS (filename '/dev/null')",
+    "table": "CREATE TABLE theirs (x int)",
+    "part of a table": "CREATE SCHEMA s; CREATE TABLE s.theirs () INHERITS (syscall)",
+    "index": "CREATE INDEX theirs ON syscall (serial)",
+    "index on an expression": "CREATE INDEX theirs ON text (upper(value))",
+    "changed index": "DROP INDEX file_name; CREATE UNIQUE INDEX file_name ON file (name)",
+    "row security": "ALTER TABLE syscall ENABLE ROW LEVEL SECURITY",
+    "default": "ALTER TABLE syscall ALTER COLUMN serial SET DEFAULT 7",
+    "check": "ALTER TABLE syscall ADD CHECK (serial > 0)",
+    "column": "ALTER TABLE syscall ADD COLUMN theirs int",
+}
+# Of PostgreSQL's, those that are looked for in each transaction.
+AT_WRITES = {"trigger", "rule", "foreign table", "part of a table", "row security"}
+
+
+def cases(which=None):
+    """Each change with the kind of store that it is for; `which`: of PostgreSQL's, these."""
+    return pytest.mark.parametrize(
+        ("url", "what"),
+        [
+            *(("sqlite", what) for what in SQLITE),
+            *(
+                pytest.param("postgres", what, marks=pytest.mark.postgres)
+                for what in POSTGRES
+                if which is None or what in which
+            ),
+        ],
+        indirect=["url"],
+    )
+
+
+def is_file(url):
+    """Whether a store is an SQLite file."""
+    return url.startswith("sqlite")
+
+
+def do(url, script):
+    """Change a store's schema as its owner."""
+    if is_file(url):
+        with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as connection:
+            connection.executescript(script)
+        return
+    with psycopg.connect(url, autocommit=True) as connection:
+        try:
+            connection.execute(script)
+        except (psycopg.errors.UndefinedFile, psycopg.errors.FeatureNotSupported) as error:
+            pytest.skip(f"the server lacks it: {error}")
+
+
+def changes(url):
+    """Give the ways in which a store of this kind can be changed."""
+    return SQLITE if is_file(url) else POSTGRES
+
+
+@cases()
+def test_it_is_refused_at_the_opening(url, what):
+    """Before a row, a migration or a secret is written; the line names it."""
+    do(url, changes(url)[what])
+    with pytest.raises(StoreError, match="auditsvc did not make: ") as caught:
+        open_store(url)
+    kind = (
+        what.split()[-1] if what.startswith(("changed", "generated", "unique")) else what.split()[0]
+    )
+    named = caught.value.what.partition("did not make: ")[2]
+    assert {"part": "table", "check": "c"}.get(kind, kind) in named
+    assert "\n" not in str(caught.value)
+
+
+@cases(AT_WRITES)
+def test_it_is_refused_while_the_store_is_open(url, what):
+    """What comes while we write is seen before the next transaction writes."""
+    with closing(Pipe(url)) as pipe:
+        pipe.load(opening(1))
+        do(url, changes(url)[what])
+        with pytest.raises(StoreError, match="auditsvc did not make"):
+            pipe.load(opening(1) + opening(2))
+        with pytest.raises(StoreError, match="auditsvc did not make"):
+            pipe.load(opening(1) + opening(2))
+
+
+def test_a_view_that_was_dropped_is_made_again(url):
+    """So that dropping one that was changed is all there is to do."""
+    load(url, opening(1))
+    do(url, "DROP VIEW syscalls")
+    open_store(url).close()
+    assert stored(url) == (1, 1)
+
+
+def test_further_views_are_the_administrators(url):
+    """They hinder nobody."""
+    do(url, "CREATE VIEW execs AS SELECT * FROM syscalls WHERE syscall = 'execve'")
+    load(url, opening(1))
+    assert rows(url, "SELECT * FROM execs") == []
+
+
+def test_what_a_trigger_would_have_taken_is_stored_later(tmp_path):
+    """The service says what it is, and stores everything once it is dropped."""
+    url = f"sqlite:///{tmp_path}/store.db"
+    open_store(url).close()
+    do(url, SQLITE["trigger"])
+    run = Run(tmp_path, url)
+    run.wait_ready()
+    run.feed(100)
+    until(lambda: "trigger t on syscall" in (run.state("store_trouble") or ""))
+    do(url, "DROP TRIGGER t")
+    until(lambda: run.state("store_trouble") == "")
+    assert run.end()[0] == 0
+    assert stored(url) == (100, 100)
+
+
+def test_a_log_that_is_deleted_while_the_store_is_open_is_told(tmp_path):
+    """SQLite would write on into a file without a name, which nobody else reads."""
+    url = f"sqlite:///{tmp_path}/store.db"
+    run = Run(tmp_path, url)
+    run.wait_ready()
+    run.feed(100)
+    until(lambda: run.state("spool_waiting") == 0 and run.state("records"))
+    Path(tmp_path, "store.db-wal").unlink()
+    run.feed(100)
+    status, said = run.end()
+    assert "write-ahead log" in said
+    assert "deleted or replaced" in said
+    assert status == 0, said
+    assert stored(url) == (200, 200)

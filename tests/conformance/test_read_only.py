@@ -1,0 +1,80 @@
+"""Who only reads opens a store read-only: nothing is made, migrated or written."""
+
+from __future__ import annotations
+
+import pytest
+from alembic import command
+from fixtures import commands
+from fixtures.logs import everything, load, opening
+from sqlalchemy.exc import DBAPIError
+
+import auditsvc.store
+from auditsvc.errors import StoreError
+from auditsvc.store import open_store
+from auditsvc.store.database import reading
+from auditsvc.store.schema import host, metadata
+
+
+def revision(url):
+    """The schema that a store has."""
+    with open_store(url, read=True) as store, reading(store.database) as connection:
+        return connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar_one()
+
+
+def test_a_reader_sees_what_is_there(url):
+    """Rows are read through it, while a writer goes on."""
+    load(url, opening(1))
+    with open_store(url, read=True) as store:
+        load(url, opening(1) + opening(2))
+        with reading(store.database) as connection:
+            assert connection.exec_driver_sql("SELECT count(*) FROM syscalls").scalar_one() == 2
+
+
+def test_a_reader_cannot_write(url):
+    """Neither rows nor tables, whatever SQL it is given."""
+    before = everything(url)
+    with open_store(url, read=True) as store:
+        for table in metadata.sorted_tables:
+            with pytest.raises(DBAPIError), store.engine.begin() as connection:
+                connection.execute(table.delete())
+        with pytest.raises(DBAPIError), store.engine.begin() as connection:
+            connection.execute(host.insert().values(id=1, name="forged"))
+        with pytest.raises(DBAPIError), store.engine.begin() as connection:
+            connection.exec_driver_sql("CREATE TABLE mine (a INTEGER)")
+    assert everything(url) == before
+
+
+def test_a_reader_makes_no_store(new_url, tmp_path):
+    """Where none is, the error says so, and nothing is left behind."""
+    with pytest.raises(StoreError, match="there is no store"):
+        open_store(new_url, read=True)
+    assert not list(tmp_path.glob("*.db*"))
+
+
+@pytest.fixture
+def old(new_url, monkeypatch):
+    """Give a store of the first schema."""
+    upgrade = command.upgrade
+    with monkeypatch.context() as first:
+        first.setattr(command, "upgrade", lambda config, _: upgrade(config, "0001"))
+        first.setattr(auditsvc.store, "refuse_strangers", lambda *_, **__: None)
+        open_store(new_url).close()
+    return new_url
+
+
+def test_a_reader_migrates_nothing(old):
+    """An older schema is refused with the command that brings it up, and stays as it is."""
+    for _ in range(2):  # the first time changed nothing
+        with pytest.raises(StoreError, match=r"older auditsvc \(0001\)") as caught:
+            open_store(old, read=True)
+        assert "auditsvc migrate" in caught.value.hint
+
+
+def test_a_preview_of_the_forwarder_migrates_nothing(old):
+    """`forward --dry-run` only looks."""
+    for _ in range(2):
+        done = commands.run("forward", "--dry-run", "--store", old, text=True)
+        assert done.returncode == 1
+        assert "auditsvc migrate" in done.stderr
+    open_store(old).close()
+    assert revision(old) > "0001"

@@ -1,0 +1,205 @@
+"""Collecting needs no store: with it away, locked or unfit at the start nothing is lost."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import contextmanager
+
+import psycopg
+import pytest
+from faults.test_service_faults import Run, stored
+from fixtures import commands
+from fixtures.logs import balanced, ledger
+from fixtures.waiting import until
+
+from auditsvc.config import load_settings
+from auditsvc.doctor import storage
+from auditsvc.store import open_store
+
+EVENTS = 400
+
+
+@contextmanager
+def locked(path):
+    """Have the store locked by another writer."""
+    open_store(f"sqlite:///{path}").close()
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("PRAGMA locking_mode = EXCLUSIVE")
+    other.execute("BEGIN EXCLUSIVE")
+    try:
+        yield
+    finally:
+        other.execute("ROLLBACK")
+        other.close()
+
+
+@contextmanager
+def missing(path):
+    """Have no folder above the store's own."""
+    moved = path.parent.parent
+    aside = moved.rename(moved.with_name("aside"))
+    try:
+        yield
+    finally:
+        aside.rename(moved)
+
+
+@contextmanager
+def of_another_schema(path):
+    """Have a store that a newer program made."""
+    open_store(f"sqlite:///{path}").close()
+    with sqlite3.connect(path) as other:
+        (version,) = other.execute("SELECT version_num FROM alembic_version").fetchone()
+        other.execute("UPDATE alembic_version SET version_num = '9999'")
+    try:
+        yield
+    finally:
+        other.execute("UPDATE alembic_version SET version_num = ?", (version,))
+        other.commit()
+        other.close()
+
+
+@contextmanager
+def a_file_where_its_folder_should_be(path):
+    """Have something else in the folder's place."""
+    path.parent.rmdir()
+    path.parent.write_text("")
+    try:
+        yield
+    finally:
+        path.parent.unlink()
+        path.parent.mkdir(0o700)
+
+
+def collected_without(tmp_path, url, away):
+    """Run while the store is away, then with it; gives what was told meanwhile."""
+    with away:
+        run = Run(tmp_path, url)
+        run.wait_ready()
+        run.feed(EVENTS)
+        until(lambda: (run.state("records") or 0) >= EVENTS)
+        told = until(lambda: run.state("store_trouble"))
+        assert run.state("spool_waiting") > 0
+        assert run.state("running")
+        finding = storage.loading(
+            load_settings(runtime_directory=run.environment["AUDITSVC_RUNTIME_DIRECTORY"])
+        )
+        assert finding.level.name == "ERROR"
+    run.feed(EVENTS)
+    until(lambda: run.state("store_trouble") == "")
+    status, said = run.end()
+    assert status == 0, said
+    assert stored(url) == (2 * EVENTS, 2 * EVENTS)
+    assert balanced(url)
+    counts = ledger(url)
+    assert {counts[name] for name in ("kernel_lost", "spool_lost", "gap", "duplicate")} == {0}
+    return told
+
+
+@pytest.mark.parametrize(
+    "away", [locked, missing, of_another_schema, a_file_where_its_folder_should_be]
+)
+def test_a_file_that_cannot_be_opened_at_the_start(tmp_path, away):
+    """It collects, says why nothing is stored, and stores all of it once it can."""
+    path = tmp_path / "above/store/store.db"
+    path.parent.mkdir(parents=True, mode=0o700)
+    told = collected_without(tmp_path, f"sqlite:///{path}", away(path))
+    assert "store" in told
+
+
+@pytest.mark.postgres
+def test_a_server_that_is_not_there_at_the_start(postgres_server, postgres_url, tmp_path):
+    """The database comes up later than the service, as after a boot."""
+
+    @contextmanager
+    def stopped():
+        postgres_server.stop()
+        try:
+            yield
+        finally:
+            postgres_server.start()
+
+    told = collected_without(tmp_path, postgres_url, stopped())
+    assert "no server answers" in told
+
+
+@pytest.mark.postgres
+def test_a_server_that_lets_nobody_in_at_the_start(postgres_url, tmp_path):
+    """A role without the right to make a store waits for it like for a server that is away."""
+    name = postgres_url.rpartition("/")[2]
+
+    def have(word):
+        with psycopg.connect(postgres_url, autocommit=True) as connection:
+            connection.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = {word}")
+
+    @contextmanager
+    def read_only():
+        have("on")
+        try:
+            yield
+        finally:
+            with psycopg.connect(postgres_url, autocommit=True) as connection:
+                connection.execute("SET default_transaction_read_only = off")
+                connection.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = off")
+
+    assert "read-only" in collected_without(tmp_path, postgres_url, read_only())
+
+
+def test_a_checkpoint_beyond_a_torn_spool_loses_nothing(tmp_path):
+    """A crash took the spool's end, which the store has; what comes before it opens is loaded."""
+    path = tmp_path / "store/store.db"
+    path.parent.mkdir(mode=0o700)
+    url = f"sqlite:///{path}"
+    run = Run(tmp_path, url)
+    run.feed(EVENTS)
+    assert run.end()[0] == 0
+    (segment,) = (tmp_path / "state/spool").glob("*.log")
+    whole = segment.read_bytes()
+    segment.write_bytes(whole[: whole.index(b"\n", len(whole) // 2) + 1])
+    with locked(path):
+        run = Run(tmp_path, url)
+        run.fed = EVENTS
+        run.wait_ready()
+        run.feed(EVENTS)
+        until(lambda: segment.stat().st_size > len(whole))
+    assert run.end()[0] == 0
+    assert stored(url) == (2 * EVENTS, 2 * EVENTS)
+
+
+@pytest.mark.parametrize("spoil", ["foreign", "gone", "no database"])
+def test_a_store_that_is_refused_for_what_it_is_ends_it_at_once(tmp_path, spoil):
+    """Nothing is collected into nowhere when an administrator can see at once what is wrong."""
+    path = tmp_path / "store.db"
+    url = f"sqlite:///{path}"
+    if spoil == "foreign":
+        with sqlite3.connect(path) as other:
+            other.execute("CREATE TABLE theirs (x)")
+    elif spoil == "no database":
+        path.write_bytes(b"no database" * 1000)
+    else:
+        run = Run(tmp_path, url)
+        run.wait_ready()
+        assert run.end()[0] == 0
+        path.unlink()
+    done = commands.run(
+        *("run", "--source", "stdin", "--store", url),
+        environment={
+            "AUDITSVC_STATE_DIRECTORY": str(tmp_path / "state"),
+            "AUDITSVC_RUNTIME_DIRECTORY": str(tmp_path / "run"),
+        },
+        text=True,
+    )
+    assert done.returncode == 1
+    assert "store.db" in done.stderr.splitlines()[-1]
+    assert '"event": "ready"' not in done.stderr
+
+
+def test_a_url_that_is_wrong_ends_it_at_once(tmp_path):
+    """Before anything is made."""
+    done = commands.run(
+        *("run", "--source", "stdin", "--store", "mysql://x"),
+        environment={"AUDITSVC_STATE_DIRECTORY": str(tmp_path / "state")},
+        text=True,
+    )
+    assert done.returncode == 2
+    assert not (tmp_path / "state").exists()

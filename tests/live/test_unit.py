@@ -1,0 +1,240 @@
+"""packaging/auditsvc.service on the real kernel, under a systemd of our own.
+
+A manager for a user, run by root in a mount namespace of its own, applies to the unit what the
+system's manager does: capabilities, the filter of system calls, mounts, namespaces, limits.
+What it leaves out: cgroups that it may not write (MemoryMax=, CPUWeight=, IPAddressDeny=,
+DevicePolicy=), and the order at boot.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from fixtures.commands import AUDITSVC
+from live.programs import fresh_auid
+from live.service import cli
+
+pytestmark = [pytest.mark.live, pytest.mark.usefixtures("audit_lock")]
+
+PACKAGING = Path(__file__).parents[2] / "packaging"
+SYSTEMD = Path("/lib/systemd/systemd")
+CGROUP = f"auditsvc-test-{os.getpid()}"
+PLACES = ["/root", "/home", "/tmp", "/var/tmp", "/dev/shm", "/etc", "/usr/lib", "/opt", "/run"]
+
+# A manager moves all processes of the cgroup that it begins in: it gets one of its own.
+BEGIN = """
+roots=/sys/fs/cgroup
+[ -f /sys/fs/cgroup/cgroup.controllers ] || roots=/sys/fs/cgroup/*
+for root in $roots; do
+    mkdir "$root/$0" && { echo $$ > "$root/$0/cgroup.procs" || rmdir "$root/$0"; }
+done 2> /dev/null
+grep -q "name=systemd:/$0\\|^0::/$0" /proc/self/cgroup || exit 1
+mkdir -p /run/systemd
+mount --make-rprivate /
+mountpoint -q /run || mount --bind /run /run  # else units would get one of their own
+mount -t tmpfs none /run/systemd
+mkdir /run/systemd/system /run/systemd/inaccessible /run/systemd/inaccessible/dir
+cd /run/systemd/inaccessible
+mkfifo fifo; : > reg; mknod chr c 0 0; mknod blk b 0 0; chmod 0 *; cd /
+exec /lib/systemd/systemd --user --unit=empty.target --log-target=console --log-level=notice
+"""
+
+
+@dataclass
+class Manager:
+    """A systemd for units of ours."""
+
+    folder: Path
+    environment: dict[str, str]
+
+    def systemctl(self, *words: str, check: bool = True) -> str:
+        """Ask it."""
+        done = subprocess.run(
+            ["systemctl", "--user", *words],
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+        )
+        assert not check or done.returncode == 0, (
+            done.stderr + self.log + self.systemctl("status", "auditsvc", check=False)
+        )
+        return done.stdout
+
+    @property
+    def log(self) -> str:
+        """What manager and service said."""
+        return (self.folder / "log").read_text(errors="replace")
+
+    def show(self, name: str) -> str:
+        """Give a property of the service."""
+        return self.systemctl("show", "auditsvc", "--property", name, "--value").strip()
+
+    def query(self, sql: str) -> list[dict[str, object]]:
+        """Ask the service's store."""
+        store = f"sqlite:///{self.folder}/config/auditsvc/auditsvc.db"
+        return [
+            json.loads(x)
+            for x in cli("query", sql, "--store", store, "--format", "jsonl").splitlines()
+        ]
+
+
+def leave_cgroups():
+    """Take away what the manager has left; it may take a moment until they are empty."""
+    root = Path("/sys/fs/cgroup")
+    ends = time.monotonic() + 10
+    for top in (root / CGROUP, *root.glob(f"*/{CGROUP}")):
+        for folder, _, _ in os.walk(top, topdown=False):
+            while True:
+                try:
+                    Path(folder).rmdir()
+                except OSError:
+                    if time.monotonic() > ends:
+                        raise
+                    time.sleep(0.05)
+                else:
+                    break
+
+
+@pytest.fixture
+def manager(tmp_path):
+    """Run a manager; skip where none comes up."""
+    if not SYSTEMD.exists():
+        pytest.skip("live: there is no systemd here")
+    units = tmp_path / "config/systemd/user"
+    units.mkdir(parents=True)
+    (units / "empty.target").write_text("[Unit]\nDefaultDependencies=no\n")
+    (tmp_path / "runtime").mkdir(mode=0o700)
+    environment = os.environ | {
+        "XDG_CONFIG_HOME": str(tmp_path / "config"),
+        "XDG_RUNTIME_DIR": str(tmp_path / "runtime"),
+    }
+    made = Manager(tmp_path, environment)
+    with (tmp_path / "log").open("wb") as log:
+        process = subprocess.Popen(
+            ["unshare", "-m", "sh", "-c", BEGIN, CGROUP], env=environment, stdout=log, stderr=log
+        )
+    try:
+        ends = time.monotonic() + 20
+        while "empty.target" not in made.systemctl("list-units", check=False):
+            if process.poll() is not None or time.monotonic() > ends:
+                pytest.skip(f"live: no manager of ours comes up: {made.log[-300:]}")
+            time.sleep(0.1)
+        yield made
+    finally:
+        made.systemctl("stop", "auditsvc", check=False)
+        process.send_signal(signal.SIGRTMIN + 24)  # a manager for a user ends, systemd(1)
+        process.wait(30)
+        leave_cgroups()
+
+
+def install(manager, rules, *dropins):
+    """Put the unit there as a package would, with paths of ours."""
+    units = manager.folder / "config/systemd/user"
+    text = (PACKAGING / "auditsvc.service").read_text()
+    text = text.replace("/opt/auditsvc/bin/auditsvc", str(AUDITSVC))
+    # They belong to the system's manager.
+    text = re.sub(r"(?m)^(After|Before|Conflicts|WantedBy)=.*\n", "", text)
+    (units / "auditsvc.service").write_text(text)
+    file = manager.folder / "live.rules"
+    file.write_text(rules)
+    settings = manager.folder / "auditsvc.toml"
+    settings.write_text(
+        f'store = "sqlite:///{manager.folder}/config/auditsvc/auditsvc.db"\n'
+        f'state_directory = "{manager.folder}/config/auditsvc"\n'
+        f'runtime_directory = "{manager.folder}/runtime/auditsvc"\n'
+        f'rules = ["{file}"]\n'
+    )
+    folder = units / "auditsvc.service.d"
+    folder.mkdir()
+    (folder / "test.conf").write_text(
+        f"[Service]\nEnvironment=AUDITSVC_CONFIG={settings}\n"
+        f"StandardOutput=append:{manager.folder}/log\nStandardError=append:{manager.folder}/log\n"
+    )
+    for each in dropins:
+        (folder / f"{each.stem}.conf").write_text(each.read_text())
+    manager.systemctl("daemon-reload")
+
+
+def status_of(pid):
+    """Give /proc/PID/status as a dictionary."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return dict(line.split(":\t", 1) for line in lines if ":\t" in line)
+
+
+def test_the_unit_collects_and_its_watches_see(manager, programs):
+    """Shut in as it is: every place that a rule may watch is seen, and nothing is refused to it."""
+    auid = fresh_auid()
+    watched = [Path(place) / f"auditsvc-{auid}" for place in PLACES]
+    for folder in watched:
+        folder.mkdir()
+    try:
+        lines = [
+            f"-a always,exit -F dir={each} -F perm=wa -F auid={auid} -k watch" for each in watched
+        ]
+        lines.append(f"-a always,exit -S getppid -F auid={auid} -k call")
+        install(manager, "\n".join(lines) + "\n")
+        manager.systemctl("start", "auditsvc")
+        pid = int(manager.show("MainPID"))
+        facts = status_of(pid)
+        assert (facts["Seccomp"], facts["NoNewPrivs"], facts["CapBnd"]) == (
+            "2",
+            "1",
+            facts["CapPrm"],
+        )
+        for kind in ("net", "uts", "mnt"):
+            assert (
+                Path(f"/proc/{pid}/ns/{kind}").readlink()
+                != Path(f"/proc/self/ns/{kind}").readlink()
+            )
+        nices = {
+            task.joinpath("comm").read_text().strip(): task.joinpath("stat").read_text().split()[18]
+            for task in Path(f"/proc/{pid}/task").iterdir()
+        }
+        assert "10" in nices.values(), nices  # the loader's thread
+        for folder in watched:
+            programs.run(auid, "/bin/sh", "-c", f": > {folder}/file")
+        manager.systemctl("restart", "auditsvc")  # it puts back, and comes again
+        programs.run(auid, "/bin/sh", "-c", f": > {watched[0]}/again")
+        manager.systemctl("stop", "auditsvc")
+    finally:
+        for folder in watched:
+            for file in folder.iterdir():
+                file.unlink()
+            folder.rmdir()
+    seen = manager.query(
+        "SELECT DISTINCT p.name FROM paths p JOIN syscalls s USING (event_id) WHERE s.key = 'watch'"
+    )
+    missing = {f"{each}/file" for each in watched} - {row["name"] for row in seen}
+    assert not missing
+    assert {"name": f"{watched[0]}/again"} in seen
+    assert manager.show("Result") == "success"
+    for word in ("Traceback", "not permitted", "denied", "Bad system call", "Read-only"):
+        assert word not in manager.log
+    assert manager.query(
+        "SELECT count(*) AS n FROM ledger WHERE cause LIKE 'kernel%' AND count > 0"
+    )
+
+
+def test_the_dropin_gives_the_network_back(manager):
+    """With network.conf the host's network is there: for PostgreSQL, multicast and the journal."""
+    auid = fresh_auid()
+    install(
+        manager,
+        f"-a always,exit -S getppid -F auid={auid} -k call\n",
+        PACKAGING / "network.conf",
+    )
+    manager.systemctl("start", "auditsvc")
+    pid = int(manager.show("MainPID"))
+    assert Path(f"/proc/{pid}/ns/net").readlink() == Path("/proc/self/ns/net").readlink()
+    manager.systemctl("stop", "auditsvc")
+    assert manager.show("Result") == "success"

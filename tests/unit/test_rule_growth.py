@@ -1,0 +1,113 @@
+"""What is done with many rules takes time in proportion to their number."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from fixtures.rule_shapes import HOST
+
+from auditsvc.compliance.judge import joined, judge
+from auditsvc.compliance.model import KernelState
+from auditsvc.rule import Add, parse
+from auditsvc.ruleset.advice import advise
+from auditsvc.ruleset.controls import controls
+from auditsvc.ruleset.difference import Owners, difference
+from auditsvc.ruleset.wanted import sum_up
+
+FEW, MANY = 250, 2000
+MOST_GROWTH = 2.5 * MANY / FEW
+"""Of the time; what grows with the square grows 8 times as much as the number."""
+
+B32 = "-a always,exit -F arch=b32 -S open"
+SHAPES = {
+    "ids": lambda n: f"-a always,exit -F arch=b64 -S open -F auid={n} -k k",
+    "other ids": lambda n: f"{B32} -F auid!={n}",
+    "ranges, each wider": lambda n: f"{B32} -F auid>={100_000 - n}",
+    "ranges beside each other": lambda n: f"{B32} -F auid>={1000 * n} -F auid<{1000 * n + 1000}",
+    "files": lambda n: f"-w /srv/{n % 50}/f{n} -p wa -k k",
+    "deep folders": lambda n: f"{B32} -F dir=/srv/{n}/a/b/c -F perm=wa",
+    "calls": lambda n: f"{B32[:-4]} {n % 350} -F pid={n // 350}",
+    "both actions": lambda n: f"-a {('always', 'never')[n % 2]},exit -F arch=b64 -S 1 -F exe=/p{n}",
+    "alike but for the calls": lambda n: (
+        f"-a {('always', 'never')[n % 2]},exit -S {n % 350} -F a0={n // 350}"
+    ),
+    "prepended": lambda n: f"-A never,exit -F arch=b64 -S open -F pid={n}",
+    "keys": lambda n: f"{B32} -F uid={n} -k k{n}",
+}
+
+
+def lines(shape, count):
+    """So many lines of a rule file."""
+    return parse("\n".join(SHAPES[shape](number) for number in range(count)), "r", HOST)
+
+
+def seconds(does):
+    """The least of the processor's time that it takes, of three times."""
+    took = []
+    for _ in range(3):
+        begin = time.process_time()
+        does()
+        took.append(time.process_time() - begin)
+    return min(took)
+
+
+def growth(does, shape):
+    """How much longer it takes with MANY than with FEW; `does` makes of lines what is timed."""
+    few, many = (seconds(does(lines(shape, count))) for count in (FEW, MANY))
+    return many / max(few, 0.002)
+
+
+def check(found):
+    """`rules check`: the warnings."""
+    return lambda: advise(found, HOST)
+
+
+def load(found):
+    """`rules diff` and `load`: half of the rules are loaded, in another order, some foreign."""
+    loaded = [line.command.rule for line in found if isinstance(line.command, Add)]
+    loaded = loaded[len(loaded) // 2 :][::-1]
+    ours = frozenset(loaded[::2])
+    wanted = [*found[:-5], *(line for line in found[-5:])]
+    return lambda: difference(sum_up(wanted), loaded, Owners(ours), {})
+
+
+def report(found):
+    """`rules report`: every other rule is loaded, and a `never` for one user."""
+    text = "\n\n".join(f"#: F {place} | t\n{line.text}" for place, line in enumerate(found))
+    wanted = joined(controls(text, "r", HOST))
+    rules = tuple(dict.fromkeys(line.command.rule for line in found))[::2]
+
+    def judged():
+        kernel = KernelState(rules, {})
+        return [judge(each, kernel, lambda _: None) for each in wanted]
+
+    return judged
+
+
+# The report compares ranges of rules that never meet one by one, 0.3 us a pair.
+CASES = [
+    (does, shape)
+    for does in (check, load, report)
+    for shape in SHAPES
+    if (does, shape) != (report, "ranges beside each other")
+]
+
+
+@pytest.mark.parametrize(("does", "shape"), CASES, ids=lambda each: getattr(each, "__name__", each))
+def test_time_grows_as_the_number_of_rules_does(does, shape):
+    """Eight times the rules do not take 64 times as long."""
+    assert growth(does, shape) < MOST_GROWTH
+
+
+def test_lines_that_delete_are_summed_up_as_fast():
+    """Each rule is added, deleted and added again."""
+    texts = [SHAPES["files"](number) for number in range(MANY)]
+
+    def does(count):
+        part = texts[:count]
+        deleted = [each.replace("-w", "-W", 1) for each in part]
+        found = parse("\n".join([*part, *deleted, *part]), "r", HOST)
+        return lambda: (sum_up(found), advise(found, HOST))
+
+    assert seconds(does(MANY)) / seconds(does(FEW)) < MOST_GROWTH
