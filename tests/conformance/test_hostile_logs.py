@@ -19,8 +19,8 @@ from auditsvc.decode import DECODERS, make_decoder
 from auditsvc.store import Checkpoint, open_store
 
 MOST_MEBIBYTES = 200
-# Of a log that takes twice as long to read because it is twice as long; the square would be 4.
-MOST_GROWTH = 3.2
+FACTOR = 4
+MOST_GROWTH = 9  # of work in proportion 4, of quadratic work 16
 # Below this a run tells more of the machine than of the log.
 LEAST_SECONDS = 0.04
 # Of each shape so many that its log has some megabytes: see `fixtures.hostile`.
@@ -42,12 +42,12 @@ def spent(work, log):
 
 
 def growth(work, shape, size):
-    """Give how much longer the work takes when the log's size doubles, and the size that tells.
+    """Give how much longer the work takes for a log four times as long, and its size.
 
     Neighbours on the machine can make it look longer, and never shorter, three times in a row.
     """
     while True:
-        small, large = hostile.log(shape, size), hostile.log(shape, 2 * size)
+        small, large = hostile.log(shape, size), hostile.log(shape, FACTOR * size)
         if spent(work, small) >= LEAST_SECONDS or len(small) > 4 << 20:
             break
         size *= 2

@@ -242,7 +242,7 @@ def test_status_of_a_service_that_is_not_ours(store):
     nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
     done = say("status", folder=store, before=nobody)
     assert done.returncode == 0, done.stderr
-    assert b"Permission denied; ask as root" in done.stdout
+    assert b"Permission denied; run as root" in done.stdout
 
 
 def test_text_that_looks_like_markup_or_moves_the_cursor(tmp_path):

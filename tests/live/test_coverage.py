@@ -322,14 +322,14 @@ def test_audit_off_is_said_first(audit_changes, tmp_path):
     assert status == 1
     assert answer["audit"]["enabled"] is False
     assert answer["audit"]["logs"] == "nothing"
-    assert any("judged without the rows" in note for note in answer["notes"])
+    assert any("judged without rows" in note for note in answer["notes"])
     table = commands.run(
         *("coverage", "--format", "table", "--store", service.store),
         environment=service.environment,
         text=True,
     )
     assert table.returncode == 1
-    assert table.stdout.startswith("Audit is off: nothing is logged now")
+    assert table.stdout.startswith("Audit is off: nothing is logged")
     missing = commands.run(
         *("coverage", "--pid", "2", "--store", service.store),
         environment=service.environment,

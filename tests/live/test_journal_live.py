@@ -215,7 +215,7 @@ def test_what_journald_had_no_room_for_is_a_gap(audit_changes, programs, tmp_pat
                 until(lambda: audit_changes.status().backlog == 0)  # all were sent
                 journald.cont()
                 with follow(journald, tmp_path) as follower:
-                    missed = "records for which journald's audit socket"
+                    missed = "because journald's audit socket"
                     until(
                         lambda: missed in follower.log.read_text(),
                         told=lambda: follower.log.read_text() + netlink_sockets(),

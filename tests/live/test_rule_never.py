@@ -68,12 +68,12 @@ KEY = (fields.KEY, "k")
         ([Rule(FilterList.USER, Action.NEVER)], True),
     ],
 )
-def test_the_list_user_stops_at_what_it_cannot_judge(audit_lock, rules, logged):
+def test_the_list_user_stops_at_what_it_cannot_judge(audit_changes, rules, logged):
     """A key or an effective uid: the rule does not match, and none behind it is asked."""
-    audit_lock.set(enabled=1)
-    audit_lock.delete_rules()
+    audit_changes.set(enabled=1)
+    audit_changes.delete_rules()
     for each in rules:
-        audit_lock.add_rule(each)
+        audit_changes.add_rule(each)
     assert is_logged(f"mark{os.getpid()}x{len(rules)}") == logged
 
 
@@ -90,20 +90,20 @@ def test_the_list_user_stops_at_what_it_cannot_judge(audit_lock, rules, logged):
         (fields.DIR, f"/etc/{'a' * 256}"),
     ],
 )
-def test_what_never_loads_is_refused(audit_lock, condition):
+def test_what_never_loads_is_refused(audit_changes, condition):
     """Ids that are never unset, paths that end in dots, missing folders, long names."""
-    audit_lock.set(enabled=0)
+    audit_changes.set(enabled=0)
     number, value = condition
     wanted = Condition(number, fields.EQUAL, value)
     with pytest.raises(KernelError):
-        audit_lock.add_rule(Rule(FilterList.EXIT, Action.ALWAYS, (wanted, NOBODY)))
+        audit_changes.add_rule(Rule(FilterList.EXIT, Action.ALWAYS, (wanted, NOBODY)))
 
 
 @pytest.mark.parametrize("path", ["/etc/../etc/passwd", "/etc/*.conf", "/etc/auditsvc-nothing"])
-def test_what_is_only_doubtful_is_taken(audit_lock, path):
+def test_what_is_only_doubtful_is_taken(audit_changes, path):
     """Dots on the way, a name with a star, a file that is not there."""
-    audit_lock.set(enabled=0)
+    audit_changes.set(enabled=0)
     wanted = Condition(fields.PATH, fields.EQUAL, path)
     rule = Rule(FilterList.EXIT, Action.ALWAYS, (wanted, NOBODY))
-    audit_lock.add_rule(rule)
-    audit_lock.delete_rule(rule)
+    audit_changes.add_rule(rule)
+    audit_changes.delete_rule(rule)

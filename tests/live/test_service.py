@@ -197,7 +197,6 @@ def test_every_syscall_of_every_task(tmp_path):
     [
         (["--rules", "{folder}/absent.rules"], 2, "absent.rules"),
         (["--rules", "{folder}/wrong.rules"], 2, "wrong.rules:2:"),
-        (["--store", "sqlite:////proc/auditsvc.db"], 1, "/proc/auditsvc.db"),
         (["--store", "nonsense"], 2, "sqlite:////PATH"),
         (["--source", "{folder}/absent.log"], 1, "absent.log"),
         (["--duration", "soon"], 2, "--duration"),
