@@ -162,7 +162,7 @@ def tokens(body: bytes) -> Iterator[tuple[bytes, bytes | None]]:
 
 
 def _split(body: bytes) -> Iterator[tuple[bytes, bytes | None]]:
-    if _ODD.search(body):
+    if _may_be_odd(body) and _ODD.search(body):
         yield from _split_odd(body)
         return
     if b"={ " not in body:
@@ -188,6 +188,15 @@ def _braced(body: bytes) -> Iterator[re.Match[bytes]]:
             end = _BRACE_END.search(body, match.end())
             unended = end.start() if end else len(body)
         at = max(match.end(), at + 1)
+
+
+def _may_be_odd(body: bytes) -> bool:
+    """Tell, in a fraction of the time that `_ODD` takes, whether it has to be asked."""
+    if b"='" in body or b" (" in body or b"#035" in body:
+        return True
+    if b"\x1d" in body:  # enriched fields stand where they belong
+        return False
+    return b'ID="' in body or b"ARCH=" in body or b"SYSCALL=" in body or b"SADDR={" in body
 
 
 def _split_odd(body: bytes) -> Iterator[tuple[bytes, bytes | None]]:

@@ -26,10 +26,7 @@ unchanged. So no text can forge a line, and the reader restores every byte.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Final, NamedTuple
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+from typing import Final, NamedTuple
 
 ESCAPED: Final = b"\x1dESCAPED=1"
 """Ends a line whose body is escaped. A body that contains 0x1d is escaped, so it cannot end so."""
@@ -46,7 +43,7 @@ STAMP: Final = rb"audit\((([0-9]{1,10})\.([0-9]{3}):([0-9]{1,10}))\)"
 """Pattern of the part that all records of an event share; groups: all, second, millisecond,
 serial."""
 
-_BODY: Final = rb"(?::(?: (.*))?| (.*))"
+_BODY: Final = rb":?(?: (.*))?"  # one of the two is there
 _LINE: Final = re.compile(
     rb"(?:node=((?:(?! type=).){0,255}) )?"
     rb"type=([A-Z][A-Z0-9_]{0,63}(?:\[[0-9]{1,10}\])?|[0-9]{1,10}) msg=('?)" + STAMP + _BODY,
@@ -144,20 +141,6 @@ def _kernel_text(line: bytes) -> int:
     return at
 
 
-def _behind_prefix(line: bytes) -> Sequence[bytes | None] | None:
-    """Give node, type, quote, stamp, second, millisecond, serial and body; None for no record."""
-    start = _begin(line)
-    if start < 0:
-        return None
-    if match := _LINE.fullmatch(line, start):
-        return match.groups()
-    printed = _PRINTK.fullmatch(line, start) if _kernel_text(line) == start else None
-    if printed is None:
-        return None
-    type_name, *rest = printed.groups()
-    return None, type_name, b"", *rest
-
-
 def mark_foreign(line: bytes) -> bytes:
     """Write a line (no newline) with the field FOREIGN at its end."""
     text = line.removesuffix(b"\r")
@@ -173,25 +156,32 @@ def is_foreign(body: bytes) -> bool:
 def parse_line(line: bytes) -> Line | str:
     """Take a line (no newline) apart; for one that is not a record, the reason."""
     line = line.removesuffix(b"\r")
-    parts = _LINE.fullmatch(line)
-    is_printk = parts is None
-    found = _behind_prefix(line) if parts is None else parts.groups()
-    if found is None:
+    is_printk = False
+    if match := _LINE.fullmatch(line):
+        node, type_name, quote, stamp, second, ms, serial, body = match.groups()
+    elif (start := _begin(line)) < 0:
         return "not a record"
-    node, type_name, quote, stamp, second, ms, serial, *bodies = found
-    assert type_name is not None
-    assert stamp is not None
-    when, number = int(second or 0), int(serial or 0)
+    elif match := _LINE.fullmatch(line, start):
+        node, type_name, quote, stamp, second, ms, serial, body = match.groups()
+        is_printk = True  # behind a prefix
+    elif _kernel_text(line) == start and (match := _PRINTK.fullmatch(line, start)):
+        type_name, stamp, second, ms, serial, body = match.groups()
+        node, quote, is_printk = None, b"", True
+    else:
+        return "not a record"
+    if body is None and line[-1:] != b":":
+        return "not a record"
+    body = body or b""
+    when, number = int(second), int(serial)
     if when > MAX_SECOND:
         return "time out of range"
     if number > MAX_SERIAL:
         return "serial out of range"
-    body = bodies[0] or bodies[1] or b""
     if body.endswith(ESCAPED):
         body = unescape(body.removesuffix(ESCAPED))
     if quote:
         body = body.removesuffix(b"'")
-    return Line(node, type_name, stamp, when, int(ms or 0), number, body, is_printk)
+    return Line(node, type_name, stamp, when, int(ms), number, body, is_printk)
 
 
 def parse_loss(line: bytes) -> tuple[int, int | None] | None:

@@ -52,7 +52,11 @@ OF_TASK: Final = frozenset(
 """Types whose `pid=` is the task of their event's SYSCALL."""
 
 
-_UBUNTU_TASK: Final = 1420
+BEGIN: Final = OF_TASK | {SYSCALL}
+"""Types of which a second record with one identity may be of another event."""
+
+RENUMBERED: Final = (1420, 1421)
+"""Types that `of_body` may change."""
 
 
 def of_body(number: int, body: bytes) -> int:
@@ -61,9 +65,10 @@ def of_body(number: int, body: bytes) -> int:
     Ubuntu's kernels number MAC_TASK_CONTEXTS and MAC_OBJ_CONTEXTS 1420 and 1421, which
     are IPE's elsewhere.
     """
-    if number == _UBUNTU_TASK and body.startswith(b"subj_"):
+    task, object_ = RENUMBERED
+    if number == task and body.startswith(b"subj_"):
         return MAC_TASK_CONTEXTS
-    if number == _UBUNTU_TASK + 1 and body.startswith(b"obj_"):
+    if number == object_ and body.startswith(b"obj_"):
         return MAC_OBJ_CONTEXTS
     return number
 

@@ -13,7 +13,7 @@ later, the event counts as the spool's from then on, as the collector's own reco
 from __future__ import annotations
 
 from itertools import groupby
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from sqlalchemy import delete, func, insert, select, union_all
 
@@ -22,14 +22,14 @@ from auditsvc.store.schema import event, origin, syscall
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from sqlalchemy import Connection
+    from sqlalchemy import Connection, FromClause, Row, Table
 
 OWN: Final = "spool"
 """Kind of the sources that are trusted for this host: lines that the collector itself wrote."""
 
-_ROWS: Final = 500  # that one statement deletes
+_ROWS: Final = 500  # that one statement names
 _MORE: Final = 8
-"""Rows that are read for each id that is asked for, before the ids are halved."""
+"""Rows that are read for each id that is asked for, before each id is asked for by itself."""
 
 
 class _Range(NamedTuple):
@@ -88,23 +88,44 @@ def _lock(connection: Connection, mode: str) -> None:
 
 
 def _runs(connection: Connection, ids: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """Cut ids, in order, into ranges that hold no event but these."""
+    """Cut ids of stored events, in order, into ranges that hold no event but these."""
     most = len(ids) * _MORE
     stored = union_all(
         *(select(t.c.id).where(t.c.id.between(ids[0], ids[-1])) for t in (syscall, event))
     ).subquery()
-    # Of a range that holds very many others no more are read than tell so.
     found = sorted(connection.scalars(select(stored.c.id).limit(most)))
     if len(found) == most:
-        middle = len(ids) // 2
-        yield from _runs(connection, ids[:middle])
-        yield from _runs(connection, ids[middle:])
+        # Very many others are between them: only the next one of each id is asked for.
+        following = _next_events(connection, ids)
+        low = ids[0]
+        for this, after in zip(ids, [*ids[1:], None], strict=True):
+            if following[this] != after or after is None:
+                yield low, this
+                low = after or this
         return
     ours = set(ids)
     for is_ours, run in groupby(found, ours.__contains__):
         if is_ours:
             inside = list(run)
             yield inside[0], inside[-1]
+
+
+def _next_events(connection: Connection, ids: Sequence[int]) -> dict[int, int | None]:
+    """Give the stored event that follows each of these stored ones."""
+    found: dict[int, int | None] = {}
+    for own in (syscall, event):
+        after = [select(func.min(t.c.id)).where(t.c.id > own.c.id) for t in _others_of(own)]
+        columns = [each.correlate(own).scalar_subquery() for each in after]
+        for start in range(0, len(ids), _ROWS):
+            wanted = own.c.id.in_(ids[start : start + _ROWS])
+            for this, *both in connection.execute(select(own.c.id, *columns).where(wanted)):
+                found[this] = min((each for each in both if each is not None), default=None)
+    return found
+
+
+def _others_of(own: Table) -> list[FromClause]:
+    """Give both tables of events, to be read beside `own`."""
+    return [t.alias() if t is own else t for t in (syscall, event)]
 
 
 def _count(connection: Connection, low: int, high: int, most: int) -> int:
@@ -130,22 +151,18 @@ def _joined(connection: Connection, new: _Range) -> _Range:
 
 
 def _cut(connection: Connection, holes: Sequence[tuple[int, int]]) -> None:
-    """Remove spans of ids, in order and without overlaps, from all ranges."""
+    """Remove spans of ids, in order and without overlaps, from all ranges.
+
+    The first and the last id of a span are stored events.
+    """
     most = len(holes) * _MORE
-    last = _last_before(connection, holes[0][0])
+    inside = select(origin).where(origin.c.low > holes[0][0], origin.c.low <= holes[-1][1])
+    rows = connection.execute(inside.order_by(origin.c.low).limit(most)).all()
+    if len(rows) == most:
+        rows = _around(connection, holes)
+    last = _last_before(connection, holes[0][0] + 1)
     old = [] if last is None else [last]
-    rows = connection.execute(
-        select(origin)
-        .where(origin.c.low >= holes[0][0], origin.c.low <= holes[-1][1])
-        .order_by(origin.c.low)
-        .limit(most if len(holes) > 1 else None)
-    ).all()
-    if len(rows) == most and len(holes) > 1:
-        middle = len(holes) // 2
-        _cut(connection, holes[:middle])
-        _cut(connection, holes[middle:])
-        return
-    old += [_Range(*row) for row in rows]
+    old += [each for row in rows if (each := _Range(*row)) != last]
     gone: list[int] = []
     kept: list[_Range] = []
     place = 0
@@ -163,6 +180,30 @@ def _cut(connection: Connection, holes: Sequence[tuple[int, int]]) -> None:
     for start in range(0, len(gone), _ROWS):
         connection.execute(delete(origin).where(origin.c.low.in_(gone[start : start + _ROWS])))
     _insert(connection, [each for each in kept if each.low <= each.high])
+
+
+def _around(connection: Connection, holes: Sequence[tuple[int, int]]) -> list[Row[Any]]:
+    """Give the ranges that meet a span, and perhaps some that do not, in order."""
+    ends = sorted({end for hole in holes for end in hole})
+    before: dict[int, int | None] = {}  # an end -> where the last range up to it begins
+    for own in (syscall, event):
+        last = select(func.max(origin.c.low)).where(origin.c.low <= own.c.id)
+        column = last.correlate(own).scalar_subquery()
+        for start in range(0, len(ends), _ROWS):
+            wanted = own.c.id.in_(ends[start : start + _ROWS])
+            for this, last_low in connection.execute(select(own.c.id, column).where(wanted)):
+                before[this] = last_low
+    lows = {low for low in before.values() if low is not None}
+    for low, high in holes:
+        if before[low] != before[high]:  # some begin inside it
+            between = select(origin.c.low).where(origin.c.low.between(low, high))
+            lows.update(connection.scalars(between))
+    wanted_lows = sorted(lows)
+    rows: list[Row[Any]] = []
+    for start in range(0, len(wanted_lows), _ROWS):
+        wanted = origin.c.low.in_(wanted_lows[start : start + _ROWS])
+        rows += connection.execute(select(origin).where(wanted).order_by(origin.c.low)).all()
+    return rows
 
 
 def _last_before(connection: Connection, event_id: int) -> _Range | None:

@@ -141,7 +141,8 @@ class ReferenceDecoder:
         prefix, stamp, second, ms, serial, *facts, between, title, eoe = match.groups()
         size = match.end() - match.start()
         # A longer one may contain a line that must be split.
-        if size > MAX_LINE or not self._events.has_room(size, between.count(b"\n") + 2):
+        lines = between.count(b"\n") + 2 if between else 2
+        if size > MAX_LINE or not self._events.has_room(size, lines):
             return False
         node = prefix[5:-1] if prefix else None
         when, number = int(second), int(serial)
@@ -158,7 +159,9 @@ class ReferenceDecoder:
                 kind = self._types.number(name)
                 if types.is_user(kind):
                     return False
-                others.append((types.of_body(kind, body), body))
+                if kind in types.RENUMBERED:
+                    kind = types.of_body(kind, body)
+                others.append((kind, body))
         others.append((types.PROCTITLE, title))
         self._see(node, when, int(ms), number)
         counts = self._counts
@@ -219,7 +222,9 @@ class ReferenceDecoder:
         line = parse_line(text)
         if isinstance(line, str):
             return line
-        number = types.of_body(self._types.number(line.type_name), line.body)
+        number = self._types.number(line.type_name)
+        if number in types.RENUMBERED:
+            number = types.of_body(number, line.body)
         key = line.stamp if line.node is None else b"node=%b %b" % (line.node, line.stamp)
         if number == types.EOE:
             self._counts["end"] += 1

@@ -113,11 +113,7 @@ class Events:
         """
         record = (number, line.body)
         event = self._open.get(key)
-        if (
-            not types.is_user(number)
-            and event is not None
-            and _is_another(event, number, line.body)
-        ):
+        if event is not None and number in types.BEGIN and _is_another(event, number, line):
             self._end(key, DISPLACED)
             event = None
         if types.is_user(number) or (event is None and number in types.SINGLE):
@@ -168,13 +164,13 @@ class Events:
         self._done(event.identity, event.records, reason, event.is_printk)
 
 
-def _is_another(event: Event, number: int, body: bytes) -> bool:
+def _is_another(event: Event, number: int, line: Line) -> bool:
     """Whether a record begins another event with the same identity."""
     if event.has_call:
         return number == types.SYSCALL
-    if event.pid is None or number not in types.OF_TASK:
+    if event.pid is None or number == types.SYSCALL:
         return False
-    return _pid(body) not in (None, event.pid)
+    return _pid(line.body) not in (None, event.pid)
 
 
 def _pid(body: bytes) -> bytes | None:

@@ -59,8 +59,8 @@ def _address(body: bytes) -> tuple[bytes, bool]:
     """Give the hex of a SOCKADDR, and whether it has nothing else but auditd's interpretation."""
     match = _SADDR.match(body)
     assert match is not None
-    saddr, glued, _ = match[1].partition(b"SADDR={")
-    if glued:
+    saddr, glued, rest = match[1].partition(b"S")  # the hex of the address has none
+    if glued and rest.startswith(b"ADDR={"):
         return saddr.removesuffix(b"#035"), b"\x1d" not in body
     rest = body[match.end() :]
     is_all = not rest or (rest.startswith(b"\x1dSADDR=") and b"\x1d" not in rest[1:])

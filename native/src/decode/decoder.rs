@@ -187,7 +187,10 @@ impl Decoder {
     #[inline]
     fn record(&mut self, text: &[u8], now: f64, again: bool) -> Result<(), &'static str> {
         let line = parse_line(text)?;
-        let number = types::of_body(self.types.number(line.type_name), line.body(text));
+        let mut number = self.types.number(line.type_name);
+        if types::is_renumbered(number) {
+            number = types::of_body(number, line.body(text));
+        }
         if number == types::EOE {
             self.counts.end += 1;
             if let Some(slot) = self.events.find(line.node, line.stamp) {
@@ -220,11 +223,8 @@ impl Decoder {
                 slot = None;
             }
         }
-        if let Some(open) = slot.filter(|_| types::is_of_task(number)) {
-            let event = self.events.at(open);
-            let is_other = !event.has_call
-                && event.pid.as_deref().zip(pid(line.body(text))).is_some_and(|(a, b)| a != b);
-            if is_other {
+        if let Some(open) = slot.filter(|&open| self.events.at(open).pid.is_some()) {
+            if self.is_another_task(open, number, line.body(text)) {
                 self.end(open, Some(DISPLACED));
                 slot = None;
             }
@@ -266,6 +266,15 @@ impl Decoder {
             self.end(oldest, Some(EVICTED));
         }
         first
+    }
+
+    /// Whether a record says that it is of another task than the event's first one.
+    #[cold]
+    fn is_another_task(&mut self, open: u32, number: i32, body: &[u8]) -> bool {
+        let event = self.events.at(open);
+        !event.has_call
+            && types::is_of_task(number)
+            && event.pid.as_deref().zip(pid(body)).is_some_and(|(one, other)| one != other)
     }
 
     #[inline]

@@ -42,18 +42,23 @@ fn is_encoded(record_type: i32, name: &[u8]) -> bool {
     if record_type == EXECVE {
         return is_argument(name);
     }
+    if matches!(record_type, AVC | 1500..=1507) {
+        match name {
+            // An IPC's key, which older kernels print in decimal.
+            b"key" if record_type == AVC => return false,
+            b"addr" | b"dev" | b"fstype" | b"info" | b"key_desc" | b"kmod" | b"label"
+            | b"namespace" | b"options" | b"peer" | b"peer_addr" | b"profile" | b"srawcon"
+            | b"srcname" | b"target" | b"trans" | b"trawcon" => return true,
+            _ => {}
+        }
+    }
     match name {
-        // An IPC's key, which older kernels print in decimal.
-        b"key" if record_type == AVC => false,
         b"acct" | b"cgroup" | b"cmd" | b"comm" | b"cwd" | b"data" | b"device" | b"dir" | b"exe"
         | b"file" | b"grp" | b"invalid_context" | b"key" | b"name" | b"new-chardev"
         | b"new-disk" | b"new-fs" | b"new-net" | b"new-rng" | b"new_group" | b"ocomm"
         | b"old-chardev" | b"old-disk" | b"old-fs" | b"old-net" | b"old-rng" | b"path"
         | b"proctitle" | b"root_dir" | b"sw" | b"vm" | b"watch" => true,
-        b"dev" => matches!(record_type, AVC | LANDLOCK_ACCESS | 1500..=1507),
-        b"addr" | b"fstype" | b"info" | b"key_desc" | b"kmod" | b"label" | b"namespace"
-        | b"options" | b"peer" | b"peer_addr" | b"profile" | b"srawcon" | b"srcname"
-        | b"target" | b"trans" | b"trawcon" => matches!(record_type, AVC | 1500..=1507),
+        b"dev" => record_type == LANDLOCK_ACCESS,
         _ => false,
     }
 }
@@ -120,7 +125,7 @@ fn split<'a>(body: &'a [u8], each: &mut impl FnMut(&'a [u8], Option<&'a [u8]>)) 
         let name = &body[begin..at];
         if body.get(at) == Some(&b'=') {
             let (end, next) = ends.value(name, at + 1);
-            each(name.strip_prefix(RELAYED).unwrap_or(name), Some(&body[at + 1..end]));
+            each(shown_name(name), Some(&body[at + 1..end]));
             at = next;
         } else if name.is_empty() {
             return;
@@ -132,6 +137,11 @@ fn split<'a>(body: &'a [u8], each: &mut impl FnMut(&'a [u8], Option<&'a [u8]>)) 
 
 /// Forms of the 0x1d before enriched fields after other programs relayed the line.
 const RELAYED: &[u8] = b"#035";
+
+#[inline]
+fn shown_name(name: &[u8]) -> &[u8] {
+    if name.first() == Some(&b'#') { name.strip_prefix(RELAYED).unwrap_or(name) } else { name }
+}
 
 /// Finds the ends of values; remembers missing ends, so that none is searched twice.
 struct Ends<'a> {
@@ -148,36 +158,61 @@ impl<'a> Ends<'a> {
     }
 
     /// The end of the value that begins at `start`, and the beginning of the next token.
+    #[inline]
     fn value(&mut self, name: &[u8], start: usize) -> (usize, usize) {
         let rest = &self.body[start..];
-        match rest.first() {
-            Some(b'"') => {
-                if let Some(quote) = memchr::memchr(b'"', &rest[1..]) {
-                    let end = start + quote + 2;
-                    return (end, end);
+        let end = match rest.first() {
+            Some(b'"') => memchr::memchr(b'"', &rest[1..]).map(|quote| start + quote + 2),
+            Some(b'{' | b'\'') => self.marked(start),
+            _ => {
+                // A value nearly never holds what would begin another field.
+                let length = memchr::memchr3(b' ', 0x1d, b'=', rest).unwrap_or(rest.len());
+                let end = start + length;
+                if rest.get(length) == Some(&b'=')
+                    || name.starts_with(b"subj")
+                    || name.starts_with(b"obj")
+                {
+                    return self.unusual(name, start);
                 }
+                Some(end)
             }
-            Some(b'{') if rest.get(1) == Some(&b' ') && start >= self.unended => {
-                let text = &rest[2..];
-                let end = memchr::memchr2(b'}', 0x1d, text).unwrap_or(text.len());
-                if text.get(end) == Some(&b'}') {
-                    let end = start + end + 3;
-                    return (end, end);
-                }
-                self.unended = start + 2 + end;
+        };
+        match end {
+            Some(end) => (end, end),
+            None => self.unusual(name, start),
+        }
+    }
+
+    /// The end of `{ text }` or 'text'; None where it has none.
+    #[cold]
+    fn marked(&mut self, start: usize) -> Option<usize> {
+        let rest = &self.body[start..];
+        if rest[0] == b'{' {
+            if rest.get(1) != Some(&b' ') || start < self.unended {
+                return None;
             }
-            Some(b'\'') if self.has_quotes => match memchr::memchr(b'\'', &rest[1..]) {
+            let text = &rest[2..];
+            let end = memchr::memchr2(b'}', 0x1d, text).unwrap_or(text.len());
+            if text.get(end) == Some(&b'}') {
+                return Some(start + end + 3);
+            }
+            self.unended = start + 2 + end;
+        } else if self.has_quotes {
+            match memchr::memchr(b'\'', &rest[1..]) {
                 Some(quote) if rest.get(quote + 2).is_none_or(|&byte| is_space(byte)) => {
-                    let end = start + quote + 2;
-                    return (end, end);
+                    return Some(start + quote + 2);
                 }
                 Some(_) => {}
                 None => self.has_quotes = false,
-            },
-            _ => {}
+            }
         }
-        let length = memchr::memchr2(b' ', 0x1d, rest).unwrap_or(rest.len());
-        let end = start + length;
+        None
+    }
+
+    /// The same of a value that ends at a divider: a label's mode, an enriched name inside.
+    fn unusual(&mut self, name: &[u8], start: usize) -> (usize, usize) {
+        let rest = &self.body[start..];
+        let end = start + memchr::memchr2(b' ', 0x1d, rest).unwrap_or(rest.len());
         if rest.first() == Some(&b'\'') {
             return (end, end);
         }

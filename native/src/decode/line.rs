@@ -90,10 +90,12 @@ impl<'a> Scan<'a> {
         self.literal(b":")?;
         let serial = self.digits(10)?;
         let lengths = ((dot - start) as u8, (self.at - dot) as u8);
-        self.literal(b")")?;
-        let has_colon = self.literal(b":").is_some();
-        if !has_colon || self.at < self.text.len() {
-            self.literal(b" ")?;
+        if self.literal(b"): ").is_none() {
+            self.literal(b")")?;
+            let has_colon = self.literal(b":").is_some();
+            if !has_colon || self.at < self.text.len() {
+                self.literal(b" ")?;
+            }
         }
         Some(Stamp { second, serial, ms, lengths })
     }
@@ -150,7 +152,8 @@ pub fn parse_line(line: &[u8]) -> Result<Line<'_>, &'static str> {
 
 type Parts<'a> = (Option<&'a [u8]>, &'a [u8], bool, Stamp, usize);
 
-#[inline]
+// Both callers have it: the one that matters is slower where it is called.
+#[inline(always)]
 fn plain(line: &[u8], start: usize) -> Option<Parts<'_>> {
     let mut scan = Scan { text: line, at: start };
     let mut node = None;
@@ -168,7 +171,10 @@ fn plain(line: &[u8], start: usize) -> Option<Parts<'_>> {
     } else {
         scan.run(1, |byte| byte.is_ascii_uppercase())?;
         let word = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_';
-        scan.run(MAX_TYPE - 1, word);
+        scan.run(usize::MAX, word);
+        if scan.at - start > MAX_TYPE {
+            return None;
+        }
         if scan.literal(b"[").is_some() {
             scan.run(10, |byte| byte.is_ascii_digit())?;
             scan.literal(b"]")?;

@@ -77,7 +77,11 @@ struct Seen {
 }
 
 impl Seen {
+    #[inline]
     fn clear(&mut self) {
+        if self.first.is_empty() {
+            return;
+        }
         self.first.clear();
         if !self.more.is_empty() {
             self.more = HashMap::default();
@@ -85,6 +89,7 @@ impl Seen {
     }
 
     /// Counts one; gives the number before.
+    #[inline(never)]
     fn count(&mut self, number: i32) -> i64 {
         let next = match self.first.iter().position(|(known, _)| *known == number) {
             Some(place) => &mut self.first[place].1,
@@ -241,6 +246,7 @@ impl Rows {
     }
 
     /// Makes rows of `path`, `sockaddr` and `record` from the other records.
+    #[inline(never)]
     fn children(&mut self, id: i64, event: Records<'_>, little: bool) {
         let (mut paths, mut addresses) = (0, 0);
         self.seen.clear();
@@ -300,7 +306,9 @@ fn split_saddr(body: &[u8]) -> Option<(&[u8], bool)> {
     let text = body.strip_prefix(b"saddr=")?;
     let length = memchr::memchr2(b' ', 0x1d, text).unwrap_or(text.len());
     let rest = &text[length..];
-    if let Some(glued) = memchr::memmem::find(&text[..length], b"SADDR={") {
+    // The hex of the address has no S.
+    let glued = memchr::memchr(b'S', &text[..length]);
+    if let Some(glued) = glued.filter(|&at| text[at..].starts_with(b"SADDR={")) {
         let saddr = &text[..glued];
         let saddr = saddr.strip_suffix(b"#035").unwrap_or(saddr);
         return Some((saddr, memchr::memchr(0x1d, body).is_none()));

@@ -51,6 +51,10 @@ pub fn is_of_task(number: i32) -> bool {
     )
 }
 
+pub fn is_renumbered(number: i32) -> bool {
+    matches!(number, 1420 | 1421)
+}
+
 /// The type that a record has by its content: Ubuntu's kernels use other numbers for these.
 pub fn of_body(number: i32, body: &[u8]) -> i32 {
     match number {
