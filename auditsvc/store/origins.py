@@ -191,8 +191,8 @@ def _around(connection: Connection, holes: Sequence[tuple[int, int]]) -> list[Ro
         column = last.correlate(own).scalar_subquery()
         for start in range(0, len(ends), _ROWS):
             wanted = own.c.id.in_(ends[start : start + _ROWS])
-            for this, last_low in connection.execute(select(own.c.id, column).where(wanted)):
-                before[this] = last_low
+            found = connection.execute(select(own.c.id, column).where(wanted))
+            before.update((this, low) for this, low in found)
     lows = {low for low in before.values() if low is not None}
     for low, high in holes:
         if before[low] != before[high]:  # some begin inside it
