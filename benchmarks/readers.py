@@ -93,7 +93,7 @@ class Running:
         since = size = 0.0
         # Of this spool only: the store may have had others before.
         statement = (
-            f"SELECT segment, position FROM source WHERE kind = 'spool' AND name = '{spool}'"
+            f"SELECT segment, position FROM source WHERE kind = 'spool' AND name LIKE '{spool}#%'"
         )
         with asking(self.service.store, statement) as ask:
             while time.perf_counter() < ends:
