@@ -34,6 +34,8 @@ CHUNK = 1 << 18
 in memory before it is checked whether the batch is full."""
 _SMALL: Final = 1 << 16
 """Largest size in bytes of a batch in which single lines are searched."""
+_LARGE: Final = 1 << 24
+"""Bytes of rows that are more than a batch and a chunk usually have: some event is very long."""
 _SHOWN: Final = 100
 """Bytes of a line that a message shows."""
 
@@ -201,8 +203,8 @@ class Load:
 
         False and StoreError, as of `commit`, are about the commit before.
         """
-        if self._careful:
-            return self.commit()
+        if self._careful or self._decoder.held > _LARGE:
+            return self.commit()  # of so many rows there is no room for two batches
         piece = None
         if self.dirty:
             piece = self._cut()

@@ -5,12 +5,16 @@ use std::hash::{BuildHasher, Hash, Hasher};
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 
+use super::ids::{LONG, digest};
+
 const MAX_ENTRIES: usize = 1 << 14;
 const MAX_BYTES: usize = 1 << 23;
 
 struct Entry<T, V> {
     hash: u64,
     tag: T,
+    /// The key is the digest of a long one.
+    is_digest: bool,
     key: Box<[u8]>,
     value: V,
 }
@@ -28,6 +32,7 @@ impl<T: Copy + Eq + Hash, V: Copy> Cache<T, V> {
         Cache { table: HashTable::new(), bytes: 0, hasher: RandomState::default() }
     }
 
+    #[inline]
     fn hash(&self, tag: T, parts: &[&[u8]]) -> u64 {
         let mut hasher = self.hasher.build_hasher();
         tag.hash(&mut hasher);
@@ -37,10 +42,21 @@ impl<T: Copy + Eq + Hash, V: Copy> Cache<T, V> {
         hasher.finish()
     }
 
+    #[inline]
     pub fn get(&self, tag: T, parts: &[&[u8]]) -> Option<V> {
+        if is_long(parts) {
+            return self.find(tag, &[&digest(parts)], true);
+        }
+        self.find(tag, parts, false)
+    }
+
+    fn find(&self, tag: T, parts: &[&[u8]], is_digest: bool) -> Option<V> {
         let hash = self.hash(tag, parts);
         let found = self.table.find(hash, |entry| {
-            entry.hash == hash && entry.tag == tag && is_joined(&entry.key, parts)
+            entry.hash == hash
+                && entry.tag == tag
+                && entry.is_digest == is_digest
+                && is_joined(&entry.key, parts)
         });
         found.map(|entry| entry.value)
     }
@@ -53,16 +69,30 @@ impl<T: Copy + Eq + Hash, V: Copy> Cache<T, V> {
             self.clear();
             self.bytes = size;
         }
-        let hash = self.hash(tag, parts);
-        let entry = Entry { hash, tag, key: parts.concat().into_boxed_slice(), value };
-        self.table.insert_unique(hash, entry, |entry| entry.hash);
+        if is_long(parts) {
+            self.insert(tag, &[&digest(parts)], true, value);
+        } else {
+            self.insert(tag, parts, false, value);
+        }
         value
+    }
+
+    fn insert(&mut self, tag: T, parts: &[&[u8]], is_digest: bool, value: V) {
+        let hash = self.hash(tag, parts);
+        let key = parts.concat().into_boxed_slice();
+        self.table
+            .insert_unique(hash, Entry { hash, tag, is_digest, key, value }, |entry| entry.hash);
     }
 
     pub fn clear(&mut self) {
         self.table.clear();
         self.bytes = 0;
     }
+}
+
+#[inline]
+fn is_long(parts: &[&[u8]]) -> bool {
+    parts.iter().map(|part| part.len()).sum::<usize>() > LONG
 }
 
 fn is_joined(mut key: &[u8], parts: &[&[u8]]) -> bool {

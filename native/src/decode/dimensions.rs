@@ -9,13 +9,15 @@ use super::batch::Dimension;
 use super::cache::Cache;
 use super::calls::Rest;
 use super::fields::{Field, decode_value, parse_fields, signed, to_int, to_json};
-use super::ids::{Value, canonical, dimension_id};
+use super::ids::{self, Value, dimension_id};
 use super::schema::DIMENSIONS;
-use super::text::{json_list, to_text};
+use super::text::{json_list, to_short_text, to_text};
 use super::types::{CWD, PATH, PROCTITLE, SYSCALL};
 
 /// Bytes that are counted for a row in addition to its texts.
 pub const ROW_SIZE: usize = 100;
+/// Bytes of the arguments of one exec above which they are shown shortly.
+const LONG_LIST: usize = 1 << 20;
 
 #[derive(Clone, Copy, PartialEq)]
 enum Kind {
@@ -92,7 +94,7 @@ pub struct Dimensions {
     contexts: Cache<ContextTag, i64>,
     files: Cache<(), i64>,
     addresses: Cache<bool, i64>,
-    argvs: Cache<(), (i64, bool)>,
+    argvs: Cache<bool, (i64, bool)>,
     bodies: Cache<i32, i64>,
 }
 
@@ -115,7 +117,7 @@ impl Dimensions {
     }
 
     pub fn pin(&mut self, table: &str, content: &[Value], id: i64) {
-        self.pins.insert(canonical(table, content), id);
+        self.pins.insert(ids::key(table, content), id);
         self.forget();
     }
 
@@ -130,21 +132,22 @@ impl Dimensions {
     }
 
     fn id(&mut self, table: usize, content: Vec<Value>, size: usize) -> i64 {
-        let key = canonical(DIMENSIONS[table].name, &content);
+        let name = DIMENSIONS[table].name;
+        let key = ids::key(name, &content);
         if let Some(known) = self.ids.get((), &[&key]) {
             return known;
         }
         let pinned = self.pins.get(&key).copied().filter(|&id| id != 0);
-        let id = pinned.unwrap_or_else(|| dimension_id(&self.secret, &key));
+        let id = pinned.unwrap_or_else(|| dimension_id(&self.secret, name, &content, &key));
         self.rows[table].push(Dimension { id, content });
         self.held += size + ROW_SIZE;
         self.ids.put((), &[&key], id, size)
     }
 
-    fn text(&mut self, value: &str, raw: Option<&[u8]>) -> i64 {
-        let size = value.chars().count() + raw.map_or(0, <[u8]>::len);
-        let raw = raw.map_or(Value::Null, |raw| Value::Bytes(raw.into()));
-        self.id(TEXT, vec![Value::Text(value.into()), raw], size)
+    fn text(&mut self, value: Cow<'_, str>, raw: Option<Cow<'_, [u8]>>) -> i64 {
+        let size = value.chars().count() + raw.as_ref().map_or(0, |raw| raw.len());
+        let raw = raw.map_or(Value::Null, |raw| Value::Bytes(raw.into_owned().into()));
+        self.id(TEXT, vec![Value::Text(value.into_owned().into()), raw], size)
     }
 
     fn text_of(&mut self, name: &[u8], data: &[u8]) -> i64 {
@@ -161,7 +164,7 @@ impl Dimensions {
         };
         let (value, exact) = to_text(&shown);
         let says_all = exact && matches!(shown, Cow::Borrowed(_));
-        self.text(&value, if says_all { None } else { Some(data) })
+        self.text(value, if says_all { None } else { Some(data.into()) })
     }
 
     #[inline]
@@ -301,8 +304,8 @@ impl Dimensions {
                 };
                 extra.iter().map(pair).collect::<Vec<_>>().join(&0)
             };
-            let raw = (!exact).then(pairs);
-            self.text(&value, raw.as_deref())
+            let raw = (!exact).then(|| pairs().into());
+            self.text(value.into(), raw)
         });
         (columns.into_iter().map(|column| column.unwrap_or(Value::Null)).collect(), rest)
     }
@@ -317,24 +320,33 @@ impl Dimensions {
 
     /// Id of the arguments in EXECVE records, and whether all are present.
     pub fn argv(&mut self, bodies: &[&[u8]]) -> (i64, bool) {
+        let length: usize = bodies.iter().map(|body| body.len()).sum();
         let mut key = Vec::new();
-        for body in bodies {
-            key.extend_from_slice(&body.len().to_ne_bytes());
-            key.extend_from_slice(body);
+        if length > ids::LONG {
+            key.extend_from_slice(&ids::digest(bodies));
+        } else {
+            for body in bodies {
+                key.extend_from_slice(&body.len().to_ne_bytes());
+                key.extend_from_slice(body);
+            }
         }
-        if let Some(known) = self.argvs.get((), &[&key]) {
+        let tag = length > ids::LONG;
+        if let Some(known) = self.argvs.get(tag, &[&key]) {
             return known;
         }
         let (values, all_present) = join_arguments(bodies);
         let mut exact = true;
+        let is_long = values.iter().map(Vec::len).sum::<usize>() > LONG_LIST;
+        let shown_as = if is_long { to_short_text } else { to_text };
         let value = json_list(values.iter().map(|value| {
-            let (text, clean) = to_text(value);
+            let (text, clean) = shown_as(value);
             exact &= clean;
             text
         }));
-        let raw = (!exact).then(|| values.join(&0));
-        let id = self.text(&value, raw.as_deref());
-        self.argvs.put((), &[&key], (id, all_present), bodies.iter().map(|body| body.len()).sum())
+        let raw = (!exact).then(|| values.join(&0).into());
+        drop(values);
+        let id = self.text(value.into(), raw);
+        self.argvs.put(tag, &[&key], (id, all_present), length)
     }
 
     pub fn fields(&mut self, record_type: i32, body: &[u8]) -> i64 {
@@ -342,7 +354,7 @@ impl Dimensions {
             return known;
         }
         let (value, exact) = to_json(&parse_fields(record_type, body));
-        let id = self.text(&value, if exact { None } else { Some(body) });
+        let id = self.text(value.into(), if exact { None } else { Some(body.into()) });
         self.bodies.put(record_type, &[body], id, body.len())
     }
 }

@@ -15,6 +15,17 @@ pub enum Value {
     Bytes(Box<[u8]>),
 }
 
+impl Value {
+    /// Bytes of a text.
+    pub fn size(&self) -> usize {
+        match self {
+            Value::Null | Value::Int(_) => 0,
+            Value::Text(text) => text.len(),
+            Value::Bytes(data) => data.len(),
+        }
+    }
+}
+
 impl From<i64> for Value {
     fn from(number: i64) -> Self {
         Value::Int(number)
@@ -27,36 +38,74 @@ impl From<Option<i64>> for Value {
     }
 }
 
+/// Contents longer than this are known by a digest, so that no copy of them is kept.
+pub const LONG: usize = 1 << 16;
+/// Bytes of such a digest: nobody finds two contents with the same one.
+pub const DIGEST: usize = 32;
+
+/// Digests slices, each with its length.
+pub fn digest(parts: &[&[u8]]) -> [u8; DIGEST] {
+    let mut state = Params::new().hash_length(DIGEST).to_state();
+    for part in parts {
+        state.update(&part.len().to_le_bytes()).update(part);
+    }
+    state.finalize().as_bytes().try_into().expect("as many bytes as were asked for")
+}
+
+/// What identifies a row: its table's name and its content, or their digest if they are long.
+pub fn key(table: &str, content: &[Value]) -> Vec<u8> {
+    let size: usize = content.iter().map(Value::size).sum();
+    if size <= LONG {
+        let mut out = Vec::with_capacity(64 + 12 * content.len() + size);
+        canonical(table, content, |part| out.extend_from_slice(part));
+        return out;
+    }
+    let mut state = Params::new().hash_length(DIGEST).to_state();
+    canonical(table, content, |part| {
+        state.update(part);
+    });
+    // No canonical text begins like this, as no table has an empty name.
+    [b"#", state.finalize().as_bytes()].concat()
+}
+
 /// Writes a table's name and a row's content; different contents always give different bytes.
-pub fn canonical(table: &str, content: &[Value]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(64 + 12 * content.len());
-    out.extend_from_slice(table.as_bytes());
-    out.extend_from_slice(b"#0;");
+fn canonical(table: &str, content: &[Value], mut write: impl FnMut(&[u8])) {
+    write(table.as_bytes());
+    write(b"#0;");
     for value in content {
         match value {
-            Value::Null => out.push(b'N'),
+            Value::Null => write(b"N"),
             Value::Int(number) => {
-                out.push(b'I');
-                out.extend_from_slice(number.to_string().as_bytes());
+                write(b"I");
+                write(number.to_string().as_bytes());
             }
-            Value::Text(text) => push_string(&mut out, text.as_bytes()),
-            Value::Bytes(data) => push_string(&mut out, data),
+            Value::Text(text) => write_string(&mut write, text.as_bytes()),
+            Value::Bytes(data) => write_string(&mut write, data),
         }
-        out.push(b';');
+        write(b";");
     }
-    out
 }
 
-fn push_string(out: &mut Vec<u8>, data: &[u8]) {
-    out.push(b'S');
-    out.extend_from_slice(data.len().to_string().as_bytes());
-    out.push(b':');
-    out.extend_from_slice(data);
+fn write_string(write: &mut impl FnMut(&[u8]), data: &[u8]) {
+    write(b"S");
+    write(data.len().to_string().as_bytes());
+    write(b":");
+    write(data);
 }
 
-/// Id of the row with these `canonical` bytes.
-pub fn dimension_id(secret: &[u8], canonical: &[u8]) -> i64 {
-    let digest = Params::new().hash_length(8).key(secret).hash(canonical);
-    let bits: [u8; 8] = digest.as_bytes().try_into().expect("eight bytes");
+/// Id of the row with this content; `key` is what `key` gives for it.
+pub fn dimension_id(secret: &[u8], table: &str, content: &[Value], key: &[u8]) -> i64 {
+    let mut params = Params::new();
+    params.hash_length(8).key(secret);
+    let hash = if key.starts_with(b"#") {
+        let mut state = params.to_state();
+        canonical(table, content, |part| {
+            state.update(part);
+        });
+        state.finalize()
+    } else {
+        params.hash(key)
+    };
+    let bits: [u8; 8] = hash.as_bytes().try_into().expect("eight bytes");
     ((u64::from_le_bytes(bits) & DIMENSION_MASK) as i64).max(1)
 }
