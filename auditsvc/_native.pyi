@@ -93,6 +93,11 @@ class NativeBatch:
     def events(self) -> int: ...
     def rows(self, table: str) -> list[Row]:
         """Give a table's rows as tuples."""
+    @property
+    def has_long(self) -> bool:
+        """Whether a dimension row is too long for `image` and `copy`."""
+    def drain(self, table: str) -> list[Row]:
+        """Give a dimension table's rows as tuples, and keep none."""
     def weights(self, table: str) -> list[int]:
         """Give the number of records of each row's event; only of `syscall` and `event`."""
     def claimed(self) -> list[int]: ...

@@ -14,9 +14,9 @@ import socket
 import tomllib
 from contextvars import ContextVar
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict, TomlConfigSettingsSource
 
 from auditsvc.errors import ConfigError
@@ -51,7 +51,24 @@ class SpoolSettings(_Section):
     segment_bytes: int = Field(default=64 << 20, ge=4096)
     keep_bytes: int = Field(default=1 << 30, ge=0)
     """Above this size, segments that are in the store are deleted, oldest first."""
+    reserve_bytes: int = Field(default=32 << 20, ge=0)
+    """Room that is held on the disk. When there is no more than that, one half is for logins,
+    execs, configuration changes and own records, the other is shared by the login users."""
+    limit_bytes: int | None = Field(default=None, ge=1 << 20)
+    """The spool never grows above this size. None: only the disk limits it."""
     fsync: FsyncPolicy = "second"
+
+    @model_validator(mode="after")
+    def _check_limit(self) -> Self:
+        least = self.keep_bytes + self.segment_bytes + 2 * self.reserve_bytes
+        if self.limit_bytes is not None and self.limit_bytes < least:
+            raise ValueError(
+                "spool.limit_bytes must be at least keep_bytes + segment_bytes + 2 * reserve_bytes"
+                f" = {least}"
+            )
+        if self.limit_bytes is not None and not self.reserve_bytes:
+            raise ValueError("spool.limit_bytes needs spool.reserve_bytes")
+        return self
 
 
 class KernelSettings(_Section):

@@ -22,7 +22,10 @@ the next `attempt`.
 from __future__ import annotations
 
 from hashlib import blake2b
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 SERIAL_BITS: Final = 30
 SERIAL_MASK: Final = (1 << SERIAL_BITS) - 1
@@ -56,20 +59,33 @@ def canonical(values: tuple[object, ...]) -> bytes:
     None is `N`, an integer `I` and its decimal, text or bytes `S`, the length in
     bytes, `:` and the bytes; each ends with `;`.
     """
-    parts = []
+    return b"".join(_parts(values))
+
+
+def _parts(values: tuple[object, ...]) -> Iterator[bytes]:
     for value in values:
         if value is None:
-            parts.append(b"N;")
+            yield b"N;"
         elif isinstance(value, int):
-            parts.append(b"I%d;" % value)
+            yield b"I%d;" % value
         else:
             data = value.encode() if isinstance(value, str) else bytes(value)  # type: ignore[call-overload]
-            parts.append(b"S%d:%b;" % (len(data), data))
-    return b"".join(parts)
+            yield b"S%d:" % len(data)
+            yield data
+            yield b";"
+
+
+def content_digest(values: tuple[object, ...]) -> bytes:
+    """Digest a row's content: nobody finds two contents with the same digest."""
+    state = blake2b(digest_size=32)
+    for part in _parts(values):
+        state.update(part)
+    return state.digest()
 
 
 def dimension_id(secret: bytes, table: str, content: tuple[object, ...], attempt: int = 0) -> int:
     """Id (1 to 2^47 - 1) of a row of `table` with this content; `secret` has at most 64 bytes."""
-    text = b"%b#%d;%b" % (table.encode(), attempt, canonical(content))
-    digest = blake2b(text, digest_size=8, key=secret).digest()
-    return int.from_bytes(digest, "little") & DIMENSION_MASK or 1
+    state = blake2b(b"%b#%d;" % (table.encode(), attempt), digest_size=8, key=secret)
+    for part in _parts(content):  # not joined: a text may have megabytes
+        state.update(part)
+    return int.from_bytes(state.digest(), "little") & DIMENSION_MASK or 1

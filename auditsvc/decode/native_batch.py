@@ -26,12 +26,13 @@ def batch_of(
 ) -> Batch:
     """Make a batch from the native decoder's results; `unknown` are rows of `record_type`."""
     dimensions, facts = native.tables
+    has_long = native.has_long
     return Batch(
-        _Dimensions(native, dimensions, unknown),
+        (_Drained if has_long else _Dimensions)(native, dimensions, unknown),
         _Facts(native, facts),
         raw,
         counts,
-        _Packed(native),
+        None if has_long else _Packed(native),
     )
 
 
@@ -46,8 +47,11 @@ class _Tables(Mapping[str, "list[Row]"]):
         if table not in self._tables:
             raise KeyError(table)
         if table not in self._rows:
-            self._rows[table] = self._native.rows(table)
+            self._rows[table] = self._read(table)
         return self._rows[table]
+
+    def _read(self, table: str) -> list[Row]:
+        return self._native.rows(table)
 
     def __contains__(self, table: object) -> bool:
         return table in self._tables
@@ -64,6 +68,13 @@ class _Dimensions(_Tables):
         self._native = native
         self._rows = {"record_type": unknown} if unknown else {}
         self._tables = [*tables, *self._rows]
+
+
+class _Drained(_Dimensions):
+    """Rows of which one is long: the native core gives its copy away."""
+
+    def _read(self, table: str) -> list[Row]:
+        return self._native.drain(table)
 
 
 class _Facts(_Tables, Facts):

@@ -62,7 +62,8 @@ def spool_room(settings: Settings, free: Callable[[Path], int] = _free) -> Docto
     """The spool grows to keep_bytes and one segment, and more while the store is away."""
     name, folder = "disk: spool", settings.spool_directory
     room = free(folder)
-    needed = settings.spool.keep_bytes + settings.spool.segment_bytes
+    spool = settings.spool
+    needed = spool.keep_bytes + spool.segment_bytes + spool.reserve_bytes
     if room >= needed:
         return ok(name, f"{_bytes(room)} free for {folder}")
     level = Level.ERROR if room < 2 * settings.spool.segment_bytes else Level.WARNING
@@ -149,6 +150,27 @@ def loading(settings: Settings) -> DoctorFinding:
         state.store_trouble,
         f"{state.spool_waiting} bytes of log wait in the spool until they can be stored",
         "see `service` in auditsvc status; fix the store: the service then continues by itself",
+    )
+
+
+def flood(settings: Settings) -> DoctorFinding:
+    """Whether the running service drops records because its room is short, and who floods it."""
+    name = "service: spool"
+    state = read_state(settings.runtime_directory)
+    if state is None:
+        return ok(name, "no service runs")
+    if not state.spool_room and not state.dropped:
+        return ok(name, "every record is written")
+    who = f"; most were from {state.flood}" if state.flood else ""
+    return DoctorFinding(
+        name,
+        Level.ERROR if state.spool_room else Level.WARNING,
+        (state.spool_room or "room was short")
+        + f" ({counted(state.dropped, 'record')} since the service started{who})",
+        "the ledger counts them as spool_lost; logins, execs, configuration changes and the "
+        "records of other users are still written",
+        "free disk space, fix the store if rows wait, and see what that user does: "
+        "ausearch -ua AUID, or auditsvc query",
     )
 
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from auditsvc.errors import ClashError, RefusedError
+from auditsvc.host.memory import give_back
 from auditsvc.ingest import quarantine
 from auditsvc.store import Checkpoint
 
@@ -34,6 +35,8 @@ CHUNK = 1 << 18
 in memory before it is checked whether the batch is full."""
 _SMALL: Final = 1 << 16
 """Largest size in bytes of a batch in which single lines are searched."""
+_LARGE: Final = 1 << 23
+"""Bytes of rows that are more than a batch and a chunk usually have: some event is very long."""
 _SHOWN: Final = 100
 """Bytes of a line that a message shows."""
 
@@ -125,6 +128,7 @@ class Load:
         self._thread = ThreadPoolExecutor(1, "writer")  # begins with its first task
         self._writing: Future[bool] | None = None
         self._refused: tuple[RefusedError, _Piece] | None = None
+        self._large = _LARGE
         self._careful = 0
         """Largest size in bytes of a batch after one was refused; 0: no limit."""
         self._begin()
@@ -177,9 +181,14 @@ class Load:
         Rows are in memory several times: those of this batch and their image, and the same of
         the batch that is being written at the same time.
         """
+        self._large = max(_LARGE, batch_bytes * 3 // 4)
         if self._careful and self.unwritten >= self._careful:
             return True
         return self.unwritten >= batch_bytes or self._decoder.held * 2 >= batch_bytes
+
+    @property
+    def _is_large(self) -> bool:
+        return self._decoder.held > self._large
 
     def finish(self) -> None:
         """End the open events and the incomplete line, at the end of the input."""
@@ -194,15 +203,21 @@ class Load:
         """
         if not self._wait_for_write():
             return False
-        return not self.dirty or self._written(self._write(self._cut()))
+        if not self.dirty:
+            return True
+        is_large = self._is_large
+        done = self._write(self._cut())
+        if is_large:
+            give_back()
+        return self._written(done)
 
     def commit_behind(self) -> bool:
         """Commit in a thread, while reading continues until the next call.
 
         False and StoreError, as of `commit`, are about the commit before.
         """
-        if self._careful:
-            return self.commit()
+        if self._careful or self._is_large:
+            return self.commit()  # of so many rows there is no room for two batches
         piece = None
         if self.dirty:
             piece = self._cut()

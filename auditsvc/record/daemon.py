@@ -129,15 +129,23 @@ class DaemonRecords:
         return self.config(actor(os.getpid()), "coverage-look", what)
 
     def lost(
-        self, *, kernel: int = 0, spool: int = 0, overflows: int = 0, torn: bytes = b""
+        self,
+        *,
+        kernel: int = 0,
+        spool: int = 0,
+        overflows: int = 0,
+        torn: bytes = b"",
+        cause: str = "",
     ) -> bytes:
         """Record that records were lost before this line.
 
         `kernel`: lost by the kernel's own count; `spool`: not written because the disk was
-        full; `overflows`: how often the multicast socket was full (the number of lost
-        records is unknown); `torn`: an incomplete line that a crash left.
+        full, or to keep the reserve; `overflows`: how often the multicast socket was full (the
+        number of lost records is unknown); `torn`: an incomplete line that a crash left;
+        `cause`: why the spool did not take them, with further fields, if not for a full disk.
         """
         text = f" text={torn.hex().upper()}" if torn else ""
+        text += f" cause={cause}" if cause else ""
         return self.line(
             "DAEMON_ERR",
             f"op=lost kernel={kernel} spool={spool} overflows={overflows}{text}"

@@ -63,6 +63,8 @@ _NOT_ENCODED: Final = ((AVC, b"key"),)
 _LOGIN_NAMES: Final = (b"auid", b"ses")
 _ARGUMENT: Final = re.compile(rb"a[0-9]+(?:\[[0-9]+\])?")
 
+_CONTROL: Final = re.compile("[\0-\x07\x0b\x0e-\x1f]")
+
 _DECIMAL: Final = re.compile(rb"-?[0-9]{1,20}")
 _HEX: Final = re.compile(rb"(?:[0-9A-Fa-f]{2})+")
 _TOKEN: Final = re.compile(rb"[ \x1d]*([^ =\x1d]*)(?:=(\"[^\"]*\"|\{ [^}\x1d]*\}|[^ \x1d]*))?")
@@ -102,6 +104,14 @@ def _hex_escapes(error: UnicodeError) -> tuple[str, int]:
 codecs.register_error("auditsvc.hex", _hex_escapes)
 
 
+def _marks(error: UnicodeError) -> tuple[str, int]:
+    assert isinstance(error, UnicodeDecodeError)
+    return "?" * (error.end - error.start), error.end
+
+
+codecs.register_error("auditsvc.mark", _marks)
+
+
 def to_text(data: bytes) -> tuple[str, bool]:
     r"""Give bytes as text, and whether the text is exact (no \xHH was needed)."""
     try:
@@ -111,6 +121,16 @@ def to_text(data: bytes) -> tuple[str, bool]:
     if "\0" in text:
         return text.replace("\0", "\\x00"), False
     return text, True
+
+
+def to_short_text(data: bytes) -> tuple[str, bool]:
+    """Give bytes as text that is no longer than they are, and whether it is exact.
+
+    Each byte that is no text, and each control byte without a short form in JSON, is a `?`.
+    """
+    text = data.decode(errors="auditsvc.mark")
+    shown = _CONTROL.sub("?", text)
+    return shown, shown.encode() == data
 
 
 def signed(number: int) -> int:

@@ -36,6 +36,8 @@ class ServiceState:
     """Lines written to the spool since the service started."""
     missing: int
     """Records that the spool could not take and that no record in the log reports yet."""
+    dropped: int
+    """Records that were not written to keep the spool's reserve, since the service started."""
     kernel_lost: int
     """Records that the kernel lost since the service started."""
     tamper: int
@@ -45,6 +47,10 @@ class ServiceState:
     """Bytes of log that are not in the store yet."""
     spool_trouble: str
     """The current error of the spool, or empty."""
+    spool_room: str
+    """What is done because the spool's room is short, or empty."""
+    flood: str
+    """Who made most records while it was short, now or the last time; or empty."""
     store_trouble: str
     """The current error of the store, or empty."""
     store_hindrance: str

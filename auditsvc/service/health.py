@@ -52,6 +52,7 @@ class Health:
         self.errors["store"] = parts.loader.store_error if parts.loader else ""
         self.errors["store's readers"] = parts.loader.hindrance if parts.loader else ""
         self.errors["spool"] = parts.sink.refused if parts.sink else ""
+        self.errors["spool's room"] = parts.sink.short if parts.sink else ""
         self.errors["coverage"] = parts.watch.problem if parts.watch else ""
         for part, error in self.errors.items():
             if error != self._reported.get(part, ""):
@@ -111,11 +112,14 @@ class Health:
             rules=session.added if session is not None else 0,
             records=sink.records if sink else 0,
             missing=sink.missing if sink else 0,
+            dropped=sink.dropped if sink else 0,
             kernel_lost=self._kernel_lost,
             tamper=parts.guard.findings if parts.guard else 0,
             kernel_backlog=status.backlog if status else 0,
             spool_waiting=parts.waiting,
             spool_trouble=self.errors["spool"],
+            spool_room=self.errors["spool's room"],
+            flood=str(sink.flood) if sink and sink.flood else "",
             store_trouble=self.errors["store"],
             store_hindrance=self.errors["store's readers"],
         )

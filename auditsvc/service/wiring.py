@@ -32,6 +32,7 @@ from auditsvc.kernel.session import Session
 from auditsvc.record.daemon import actor
 from auditsvc.spool.identity import source_name
 from auditsvc.spool.reader import SpoolReader
+from auditsvc.spool.room import Room
 from auditsvc.spool.segments import Place, backlog, sizes
 from auditsvc.spool.sink import Sink
 from auditsvc.spool.writer import SpoolWriter
@@ -133,6 +134,7 @@ class Wiring:
             settings.spool_directory,
             segment_bytes=settings.spool.segment_bytes,
             fsync=settings.spool.fsync,
+            room=Room(settings.spool.reserve_bytes, settings.spool.limit_bytes),
         )
         parts.sink = Sink(writer, self._daemon)
         directory = settings.spool_directory

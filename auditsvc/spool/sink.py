@@ -3,6 +3,11 @@
 Invariants: every line is either in the spool or counted in `missing`, also if only part of a
 batch could be written. The loss is recorded in the log (`DAEMON_ERR op=lost`), after the last
 line before the gap, as soon as lines can be written again.
+
+While the spool's room is short (`auditsvc.spool.room`), lines are chosen
+(`auditsvc.spool.shares`). Those that are not are counted in `dropped`, and recorded in the log
+with the cause and who made most records: with the first, then every ten seconds, and when
+there is room again.
 """
 
 from __future__ import annotations
@@ -12,11 +17,14 @@ import time
 from typing import TYPE_CHECKING
 
 from auditsvc.errors import SpoolError
+from auditsvc.plural import counted
 from auditsvc.spool import writer
+from auditsvc.spool.shares import INTERVAL, Shares
 
 if TYPE_CHECKING:
     from auditsvc.record.daemon import DaemonRecords
     from auditsvc.spool.segments import Place
+    from auditsvc.spool.shares import Flood
     from auditsvc.spool.writer import SpoolWriter
 
 BUSY_RATE = 50_000
@@ -38,6 +46,13 @@ class Sink:
         self.records = 0
         self.refused = ""
         """Why the spool cannot be written now, "" if it can."""
+        self.dropped = 0
+        """Records that were not chosen while room was short."""
+        self.flood: Flood | None = None
+        """Who made most records while room was short, now or the last time."""
+        self._shares: Shares | None = None
+        self._unreported = 0
+        self._reported_at = -INTERVAL
         self._writer = writer
         self._lock = threading.Lock()
         self._missing = 0
@@ -49,6 +64,8 @@ class Sink:
         with self._lock:
             self._measure(count)
             refused = ""
+            if not self._writer.has_room(len(lines)):
+                lines, count = self._choose(lines, count)
             try:
                 if self._missing:
                     self._writer.append(self.daemon.lost(spool=self._missing))
@@ -81,11 +98,57 @@ class Sink:
     def sync(self) -> None:
         """Sync by the policy; to be called once a second. Writers do not wait for it."""
         with self._lock:
+            if self._shares is not None:
+                self._look_for_room()
             waiting = self._writer.unsynced()
         try:
             writer.sync(waiting)
         except SpoolError as error:
             self.refused = str(error)
+
+    @property
+    def short(self) -> str:
+        """What it means that room is short, "" if it is not."""
+        if self._shares is None:
+            return ""
+        reserve = counted(self._writer.room.reserve, "byte")
+        return f"less than {reserve} are left for the log: ordinary records are dropped"
+
+    def _choose(self, lines: bytes, count: int) -> tuple[bytes, int]:
+        """Give what is written of lines while room is short, and count the others."""
+        now = time.monotonic()
+        if self._shares is None:
+            self._shares = Shares(self._writer.room.left, now)
+        lines, kept = self._shares.choose(lines)
+        self.dropped += count - kept
+        self._unreported += count - kept
+        self._report(now)
+        return lines, kept
+
+    def _look_for_room(self) -> None:
+        """See whether room is still short; report what was dropped."""
+        assert self._shares is not None
+        self._writer.look_for_room()
+        now = time.monotonic()
+        self.flood = self._shares.flood(now)
+        self._report(now, at_once=not self._writer.room.short)
+        if not self._writer.room.short:
+            self._shares = None
+
+    def _report(self, now: float, *, at_once: bool = False) -> None:
+        """Record in the log what was dropped, and why."""
+        if not self._unreported or not (at_once or now - self._reported_at >= INTERVAL):
+            return
+        if self._shares is not None:
+            self.flood = self._shares.flood(now)
+        cause = f"spool-space{self.flood.fields() if self.flood else ''}"
+        try:
+            self._writer.append(self.daemon.lost(spool=self._unreported, cause=cause))
+        except SpoolError as error:
+            self.refused = str(error)
+            return
+        self._unreported = 0
+        self._reported_at = now
 
     @property
     def busy(self) -> bool:
@@ -109,10 +172,12 @@ class Sink:
     @property
     def missing(self) -> int:
         """Records that could not be written and are not yet noted in the log."""
-        return self._missing
+        return self._missing + self._unreported
 
     def close(self) -> None:
         """Finish the spool; what is missing is written down if that is possible now."""
         if self._missing:
             self.put(b"", 0)
+        with self._lock:
+            self._report(time.monotonic(), at_once=True)
         self._writer.close()

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Self
 
 from auditsvc.errors import SpoolError
 from auditsvc.host.files import make_folder, open_file
-from auditsvc.spool.segments import LAST, Place, segment_path, segments, spool_error
+from auditsvc.spool.room import Room
+from auditsvc.spool.segments import LAST, Place, segment_path, segments, sizes, spool_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -31,8 +32,16 @@ class SpoolWriter:
     `torn` is the incomplete line that a crash left (its first MiB; b"" if none).
     """
 
-    def __init__(self, directory: Path, *, segment_bytes: int, fsync: FsyncPolicy) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        segment_bytes: int,
+        fsync: FsyncPolicy,
+        room: Room | None = None,
+    ) -> None:
         self.directory = directory
+        self.room = room or Room()
         self.torn = b""
         self.rotations = 0
         self._segment_bytes = segment_bytes
@@ -65,13 +74,36 @@ class SpoolWriter:
         """The place of the next line."""
         return Place(self._segment, self._size)
 
+    def has_room(self, length: int) -> bool:
+        """Whether lines of this many bytes leave the reserve as it is."""
+        room = self.room
+        if room.short or room.fits(self._size + length):
+            return not room.short
+        if self._is_full(length):
+            with suppress(SpoolError):  # `append` meets it again
+                self.rotate()
+        self.look_for_room(length)
+        return not room.short
+
+    def look_for_room(self, length: int = 0) -> None:
+        """See how much room there is; while it is short, to be called from time to time."""
+        if self.room.reserve:
+            others = sum(sizes(self.directory).values()) - self._size
+            self.room.hold(self._fd, self._size, length, max(0, others))
+
+    def _is_full(self, length: int) -> bool:
+        """Whether these bytes belong into the next segment."""
+        if not self._size or self._size + length <= self._segment_bytes:
+            return False
+        return self.room.may_move(self._fd)
+
     def append(self, lines: bytes) -> None:
         """Write complete lines, each with its newline.
 
         SpoolError unless all are written; then the first `SpoolError.written` lines are.
         """
         self._cut()
-        if self._size and self._size + len(lines) > self._segment_bytes:
+        if self._is_full(len(lines)):
             self.rotate()
         view = memoryview(lines)
         try:
@@ -106,10 +138,12 @@ class SpoolWriter:
         SpoolError if the next one cannot be made, or its name may not survive a crash of the host.
         """
         self._cut()
-        if self._segment >= LAST:
+        if self._segment >= LAST or not self.room.may_move(self._fd):
             return  # a segment that is too long is better than a lost record
-        old = self._fd
+        old, size = self._fd, self._size
         self._open(self._segment + 1)  # once it exists, readers continue there, so write only there
+        with suppress(OSError):
+            self.room.move(old, size, self._fd)
         if self._unsynced and self.fsync != "none":
             self._finished.append(old)
         else:
@@ -123,6 +157,8 @@ class SpoolWriter:
         try:
             self.sync()
             self._cut()
+            with suppress(OSError):
+                self.room.release(self._fd, self._size)
         finally:
             os.close(self._fd)
             os.close(self._lock)
@@ -179,6 +215,7 @@ class SpoolWriter:
             except OSError as error:
                 raise spool_error(self._path, error) from error
             self._partial_line = False
+            self.room.forget()  # the truncation freed it
 
     def _cut_torn_line(self) -> None:
         length, tail = 0, b""

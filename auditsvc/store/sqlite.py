@@ -25,7 +25,7 @@ from auditsvc.host.files import UnsafeError, check_exists, folder_of, make_folde
 from auditsvc.host.processes import name_of
 from auditsvc.store import objects, objects_sqlite
 from auditsvc.store.database import READS, Contested, column_list, first_line, transaction
-from auditsvc.store.schema import FACTS
+from auditsvc.store.schema import FACTS, text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -45,6 +45,8 @@ _READ_LOCKS: Final = range(123, 128)
 _STAGE: Final = "staged"
 """Name of the attached database with a batch's rows."""
 _PAGE: Final = 8192
+_LONG: Final = 1 << 20
+"""Bytes of a value that are not kept in memory longer than needed."""
 _WAL_PAGES: Final = 4000
 """Pages in the write-ahead log before a checkpoint copies them to the file. A frequently changed
 page of an index is written to the log by every batch, but to the file once."""
@@ -402,7 +404,12 @@ class SQLite:
     def insert_absent(self, connection: Connection, table: Table, rows: Sequence[Row]) -> int:
         """Insert the rows whose key is free; give how many those were."""
         statement = f"{_insert_or_fail(table)} ON CONFLICT DO NOTHING"
-        return connection.exec_driver_sql(statement, list(rows)).rowcount
+        rows = list(rows)
+        count = connection.exec_driver_sql(statement, rows).rowcount
+        if table is text and any(_is_long(row) for row in rows):
+            # The driver keeps the statement, and with it the values of its last row.
+            connection.exec_driver_sql(statement, (rows[-1][0], "", None))
+        return count
 
     def fetch(
         self, connection: Connection, table: Table, key: str, values: Iterable[int]
@@ -472,6 +479,10 @@ def _insert_many(connection: Connection, table: Table, rows: Sequence[Row]) -> N
         connection.exec_driver_sql(statement, several)
     if rest := list(rows[whole:]):
         connection.exec_driver_sql(_insert(table), rest)
+
+
+def _is_long(row: Row) -> bool:
+    return any(isinstance(value, str | bytes) and len(value) > _LONG for value in row)
 
 
 def _insert_or_fail(table: Table, count: int = 1) -> str:

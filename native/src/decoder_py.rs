@@ -86,7 +86,7 @@ impl Decoder {
             raw.into_iter().map(|raw| (raw.position, PyBytes::new(py, &raw.line), raw.reason)),
         )?;
         let counts = counts_of(py, &counts)?;
-        (NativeBatch { facts, dimensions }, unknown, raw, counts).into_pyobject(py)
+        (NativeBatch::new(facts, dimensions), unknown, raw, counts).into_pyobject(py)
     }
 }
 

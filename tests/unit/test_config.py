@@ -44,6 +44,7 @@ def test_sections_have_variables_too(monkeypatch):
         ("[spool]\ncolour = 1", "unknown setting 'spool.colour'"),
         ("store = ", "auditsvc.toml"),
         ("[kernel]\nbacklog_limit = -4", "kernel.backlog_limit"),
+        ("[spool]\nlimit_bytes = 2097152", "at least keep_bytes"),
     ],
 )
 def test_wrong_files_are_named(monkeypatch, tmp_path, text, says):

@@ -88,3 +88,19 @@ def test_every_threat_names_a_test():
     rows = [line for line in lines if line.startswith("| ") and not line.startswith("| Tries to")]
     assert len(rows) >= 10
     assert all("::test_" in row for row in rows)
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        "conformance/test_readers.py",
+        "faults/test_store_comes_later.py",
+        "faults/test_flood.py",
+        "conformance/test_long_execs.py",
+        "conformance/test_origins.py",
+        "conformance/test_own_objects.py",
+    ],
+)
+def test_each_kind_of_attack_is_on_the_page(file):
+    """Readers, an absent store, floods, foreign logs and foreign objects have rows."""
+    assert file in {name for name, _ in NAMED}

@@ -12,6 +12,8 @@ Rules:
 * `text.raw` is NULL if `value` is exact. Otherwise it has the bytes: for a list of
   arguments joined by NUL, for `fields` the record's body, for `extra` the name=value
   pairs joined by NUL. In a title NUL is shown as a space, in a key 0x01 as a comma.
+* Arguments of more than 1 MiB show a byte that is no text, or a control byte, as `?` instead
+  of four to six characters: otherwise 6 MB of them would be 36 MB, several times in memory.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from json.encoder import encode_basestring as encode_text
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from auditsvc.decode.batch import ROW_SIZE
-from auditsvc.decode.ids import dimension_id
+from auditsvc.decode.ids import content_digest, dimension_id
 from auditsvc.decode.reference.records import join_arguments, parse_address
 from auditsvc.record import types
 from auditsvc.record.fields import (
@@ -33,6 +35,7 @@ from auditsvc.record.fields import (
     signed,
     to_int,
     to_json,
+    to_short_text,
     to_text,
 )
 
@@ -65,6 +68,10 @@ _FILE_COLUMNS: Final = {
 _REPEATED: Final = (b"ARCH", b"SYSCALL")
 _NO_ID: Final = (-1, UNSET)
 
+_LONG: Final = 1 << 16
+"""Bytes of a key above which a cache keeps its digest."""
+_LONG_LIST: Final = 1 << 20
+"""Bytes of the arguments of one exec."""
 _FEW_ENTRIES: Final = 1 << 14
 _MANY_ENTRIES: Final = 1 << 16
 """Of what a busy host has very many: files, and rows in general."""
@@ -123,7 +130,7 @@ class Dimensions:
         self._contexts: _Cache[tuple[object, ...], int] = _Cache()
         self._files: _Cache[bytes, int] = _Cache(_MANY_ENTRIES)
         self._addresses: _Cache[tuple[bytes, bool], int] = _Cache()
-        self._argvs: _Cache[tuple[bytes, ...], tuple[int, bool]] = _Cache()
+        self._argvs: _Cache[tuple[object, ...], tuple[int, bool]] = _Cache()
         self._bodies: _Cache[tuple[int, bytes], int] = _Cache()
 
     def pin(self, table: str, content: Row, row_id: int) -> None:
@@ -139,11 +146,11 @@ class Dimensions:
             other.clear()
 
     def _id(self, table: str, content: Row, size: int) -> int:
-        key = (table, content)
+        key = (table, (0, content_digest(content)) if size > _LONG else content)
         known = self._ids.get(key)
         if known is not None:
             return known
-        row_id = self._pins.get(key) or dimension_id(self._secret, table, content)
+        row_id = self._pins.get((table, content)) or dimension_id(self._secret, table, content)
         self.rows[table].append((row_id, *content))
         self.held += size + ROW_SIZE
         return self._ids.put(key, row_id, size)
@@ -258,12 +265,14 @@ class Dimensions:
 
     def argv(self, bodies: tuple[bytes, ...]) -> tuple[int, bool]:
         """Id of the arguments in EXECVE records, and whether all are present."""
-        known = self._argvs.get(bodies)
+        size = sum(map(len, bodies))
+        key = (0, content_digest(bodies)) if size > _LONG else bodies
+        known = self._argvs.get(key)
         if known is not None:
             return known
         fields = (field for body in bodies for field in parse_fields(types.EXECVE, body))
         row_id, complete = self.argv_of(fields)
-        return self._argvs.put(bodies, (row_id, complete), sum(map(len, bodies)))
+        return self._argvs.put(key, (row_id, complete), size)
 
     def argv_of(self, fields: Iterable[Field]) -> tuple[int, bool]:
         """Id of the arguments in these fields of EXECVE records, and whether all are present."""
@@ -271,12 +280,15 @@ class Dimensions:
         # One by one: there may be several hundred thousand.
         listed = StringIO()
         exact = True
+        shown_as = to_text if sum(map(len, values)) <= _LONG_LIST else to_short_text
         for value in values:
-            text, clean = to_text(value)
+            text, clean = shown_as(value)
             exact &= clean
-            listed.write(",")
+            listed.write("," if listed.tell() else "[")
             listed.write(encode_text(text))
-        shown = f"[{listed.getvalue()[1:]}]"
+        listed.write("]" if values else "[]")
+        shown = listed.getvalue()
+        listed.close()
         return self._text(shown, None if exact else b"\0".join(values)), complete
 
     def fields(self, record_type: int, body: bytes) -> int:

@@ -5,6 +5,8 @@ use std::hash::{BuildHasher, Hash, Hasher};
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 
+use super::ids::{LONG, digest};
+
 pub const FEW_ENTRIES: usize = 1 << 14;
 /// Of what a busy host has very many: files, and rows in general.
 pub const MANY_ENTRIES: usize = 1 << 16;
@@ -13,6 +15,8 @@ const MAX_BYTES: usize = 1 << 23;
 struct Entry<T, V> {
     hash: u64,
     tag: T,
+    /// The key is the digest of a long one.
+    is_digest: bool,
     /// The key's place in `keys`.
     begin: usize,
     end: usize,
@@ -51,11 +55,23 @@ impl<T: Copy + Eq + Hash, V: Copy> Cache<T, V> {
         hasher.finish()
     }
 
+    #[inline]
     pub fn get(&self, tag: T, parts: &[&[u8]]) -> Option<V> {
+        if is_long(parts) {
+            return self.find(tag, &[&digest(parts)], true);
+        }
+        self.find(tag, parts, false)
+    }
+
+    #[inline]
+    fn find(&self, tag: T, parts: &[&[u8]], is_digest: bool) -> Option<V> {
         let hash = self.hash(tag, parts);
         let found = self.table.find(hash, |entry| {
             let key = entry.begin..entry.end;
-            entry.hash == hash && entry.tag == tag && is_joined(&self.keys[key], parts)
+            entry.hash == hash
+                && entry.tag == tag
+                && entry.is_digest == is_digest
+                && is_joined(&self.keys[key], parts)
         });
         found.map(|entry| entry.value)
     }
@@ -69,12 +85,21 @@ impl<T: Copy + Eq + Hash, V: Copy> Cache<T, V> {
             self.clear();
             self.bytes = size;
         }
+        if is_long(parts) {
+            self.insert(tag, &[&digest(parts)], true, value);
+        } else {
+            self.insert(tag, parts, false, value);
+        }
+        is_full
+    }
+
+    #[inline]
+    fn insert(&mut self, tag: T, parts: &[&[u8]], is_digest: bool, value: V) {
         let hash = self.hash(tag, parts);
         let begin = self.keys.len();
         parts.iter().for_each(|part| self.keys.extend_from_slice(part));
-        let entry = Entry { hash, tag, begin, end: self.keys.len(), value };
+        let entry = Entry { hash, tag, is_digest, begin, end: self.keys.len(), value };
         self.table.insert_unique(hash, entry, |entry| entry.hash);
-        is_full
     }
 
     pub fn clear(&mut self) {
@@ -83,6 +108,11 @@ impl<T: Copy + Eq + Hash, V: Copy> Cache<T, V> {
         self.keys.shrink_to(MAX_BYTES);
         self.bytes = 0;
     }
+}
+
+#[inline]
+fn is_long(parts: &[&[u8]]) -> bool {
+    parts.iter().map(|part| part.len()).sum::<usize>() > LONG
 }
 
 fn is_joined(mut key: &[u8], parts: &[&[u8]]) -> bool {

@@ -9,13 +9,15 @@ use super::batch::DimensionRows;
 use super::cache::{Cache, FEW_ENTRIES, MANY_ENTRIES};
 use super::calls::Rest;
 use super::fields::{Field, decode_value, parse_fields, signed, to_int, to_json};
-use super::ids::{Value, begin, dimension_id, push_string, push_value};
+use super::ids::{self, Part, Value, dimension_id};
 use super::schema::DIMENSIONS;
-use super::text::{json_list, to_text};
+use super::text::{json_list, to_short_text, to_text};
 use super::types::{CWD, PATH, PROCTITLE, SYSCALL};
 
 /// Bytes that are counted for a row in addition to its texts.
 pub const ROW_SIZE: usize = 100;
+/// Bytes of the arguments of one exec above which they are shown shortly.
+const LONG_LIST: usize = 1 << 20;
 
 #[derive(Clone, Copy, PartialEq)]
 enum Kind {
@@ -96,7 +98,7 @@ pub struct Dimensions {
     /// What stands behind the columns of a PATH: nearly always one of a few texts.
     attributes: Cache<(), Option<i64>>,
     addresses: Cache<bool, i64>,
-    argvs: Cache<(), (i64, bool)>,
+    argvs: Cache<bool, (i64, bool)>,
     bodies: Cache<i32, i64>,
 }
 
@@ -122,8 +124,7 @@ impl Dimensions {
 
     pub fn pin(&mut self, table: &str, content: &[Value], id: i64) {
         let mut key = Vec::new();
-        begin(&mut key, table);
-        content.iter().for_each(|value| push_value(&mut key, value));
+        ids::write_key(&mut key, table, ids::parts(content));
         self.pins.insert(key, id);
         self.forget();
     }
@@ -140,24 +141,25 @@ impl Dimensions {
     }
 
     fn id(&mut self, table: usize, content: Vec<Value>, size: usize) -> i64 {
-        begin(&mut self.key, DIMENSIONS[table].name);
-        content.iter().for_each(|value| push_value(&mut self.key, value));
+        ids::write_key(&mut self.key, DIMENSIONS[table].name, ids::parts(&content));
         match self.ids.get((), &[&self.key]) {
             Some(known) => known,
             None => self.new_row(table, content, size),
         }
     }
 
-    /// Makes the row with the canonical bytes `key`.
+    /// Makes the row that `key` identifies.
     fn new_row(
         &mut self,
         table: usize,
-        content: impl IntoIterator<Item = Value>,
+        content: impl IntoIterator<Item = Value> + AsRef<[Value]>,
         size: usize,
     ) -> i64 {
         let pinned = || self.pins.get(&self.key).copied().filter(|&id| id != 0);
         let pinned = if self.pins.is_empty() { None } else { pinned() };
-        let id = pinned.unwrap_or_else(|| dimension_id(&self.secret, &self.key));
+        let name = DIMENSIONS[table].name;
+        let id =
+            pinned.unwrap_or_else(|| dimension_id(&self.secret, name, content.as_ref(), &self.key));
         self.rows[table].push(id, content);
         self.held += size + ROW_SIZE;
         if self.ids.put((), &[&self.key], id, size) {
@@ -167,18 +169,15 @@ impl Dimensions {
         id
     }
 
-    fn text(&mut self, value: &str, raw: Option<&[u8]>) -> i64 {
-        begin(&mut self.key, DIMENSIONS[TEXT].name);
-        push_string(&mut self.key, value.as_bytes());
-        match raw {
-            None => push_value(&mut self.key, &Value::Null),
-            Some(raw) => push_string(&mut self.key, raw),
-        }
+    fn text(&mut self, value: Cow<'_, str>, raw: Option<Cow<'_, [u8]>>) -> i64 {
+        let of_raw = raw.as_deref().map_or(Part::Null, Part::Bytes);
+        let parts = [Part::Bytes(value.as_bytes()), of_raw];
+        ids::write_key(&mut self.key, DIMENSIONS[TEXT].name, parts.into_iter());
         if let Some(known) = self.ids.get((), &[&self.key]) {
             return known;
         }
-        let size = value.chars().count() + raw.map_or(0, <[u8]>::len);
-        let raw = raw.map_or(Value::Null, |raw| Value::Bytes(raw.into()));
+        let size = value.chars().count() + raw.as_ref().map_or(0, |raw| raw.len());
+        let raw = raw.map_or(Value::Null, |raw| Value::Bytes(raw.into_owned().into()));
         self.new_row(TEXT, [value.into(), raw], size)
     }
 
@@ -196,7 +195,7 @@ impl Dimensions {
         };
         let (value, exact) = to_text(&shown);
         let says_all = exact && matches!(shown, Cow::Borrowed(_));
-        self.text(&value, if says_all { None } else { Some(data) })
+        self.text(value, if says_all { None } else { Some(data.into()) })
     }
 
     #[inline]
@@ -387,8 +386,8 @@ impl Dimensions {
             };
             fields.iter().map(pair).collect::<Vec<_>>().join(&0)
         };
-        let raw = (!exact).then(pairs);
-        Some(self.text(&value, raw.as_deref()))
+        let raw = (!exact).then(|| pairs().into());
+        Some(self.text(value.into(), raw))
     }
 
     pub fn address(&mut self, saddr: &[u8], little: bool) -> i64 {
@@ -402,25 +401,33 @@ impl Dimensions {
 
     /// Id of the arguments in EXECVE records, and whether all are present.
     pub fn argv(&mut self, bodies: &[&[u8]]) -> (i64, bool) {
+        let length: usize = bodies.iter().map(|body| body.len()).sum();
+        let is_digest = length > ids::LONG;
         let mut key = Vec::new();
-        for body in bodies {
-            key.extend_from_slice(&body.len().to_ne_bytes());
-            key.extend_from_slice(body);
+        if is_digest {
+            key.extend_from_slice(&ids::digest(bodies));
+        } else {
+            for body in bodies {
+                key.extend_from_slice(&body.len().to_ne_bytes());
+                key.extend_from_slice(body);
+            }
         }
-        if let Some(known) = self.argvs.get((), &[&key]) {
+        if let Some(known) = self.argvs.get(is_digest, &[&key]) {
             return known;
         }
         let (values, all_present) = join_arguments(bodies);
         let mut exact = true;
+        let is_long = values.iter().map(Vec::len).sum::<usize>() > LONG_LIST;
+        let shown_as = if is_long { to_short_text } else { to_text };
         let value = json_list(values.iter().map(|value| {
-            let (text, clean) = to_text(value);
+            let (text, clean) = shown_as(value);
             exact &= clean;
             text
         }));
-        let raw = (!exact).then(|| values.join(&0));
-        let id = self.text(&value, raw.as_deref());
-        let size = bodies.iter().map(|body| body.len()).sum();
-        self.argvs.put((), &[&key], (id, all_present), size);
+        let raw = (!exact).then(|| values.join(&0).into());
+        drop(values);
+        let id = self.text(value.into(), raw);
+        self.argvs.put(is_digest, &[&key], (id, all_present), length);
         (id, all_present)
     }
 
@@ -429,7 +436,7 @@ impl Dimensions {
             return known;
         }
         let (value, exact) = to_json(&parse_fields(record_type, body));
-        let id = self.text(&value, if exact { None } else { Some(body) });
+        let id = self.text(value.into(), if exact { None } else { Some(body.into()) });
         self.bodies.put(record_type, &[body], id, body.len());
         id
     }

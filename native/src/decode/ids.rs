@@ -1,5 +1,7 @@
 //! Ids of dimension rows. See auditsvc/decode/ids.py.
 
+use std::borrow::Cow;
+
 use blake2b_simd::Params;
 
 pub const SERIAL_BITS: u32 = 30;
@@ -42,8 +44,14 @@ impl Text {
 
 impl From<&str> for Text {
     fn from(text: &str) -> Self {
+        Text::from(Cow::Borrowed(text))
+    }
+}
+
+impl From<Cow<'_, str>> for Text {
+    fn from(text: Cow<'_, str>) -> Self {
         if text.len() > SHORT {
-            return Text::Long(text.into());
+            return Text::Long(text.into_owned().into());
         }
         let mut bytes = [0; SHORT];
         bytes[..text.len()].copy_from_slice(text.as_bytes());
@@ -51,8 +59,44 @@ impl From<&str> for Text {
     }
 }
 
+impl Value {
+    fn part(&self) -> Part<'_> {
+        match self {
+            Value::Null => Part::Null,
+            Value::Int(number) => Part::Int(*number),
+            Value::Text(text) => Part::Bytes(text.as_bytes()),
+            Value::Bytes(data) => Part::Bytes(data),
+        }
+    }
+
+    /// Bytes of a text.
+    pub fn size(&self) -> usize {
+        self.part().size()
+    }
+}
+
+/// A value as it is written for its row's id: texts and bytes are alike.
+#[derive(Clone, Copy)]
+pub enum Part<'a> {
+    Null,
+    Int(i64),
+    Bytes(&'a [u8]),
+}
+
+impl Part<'_> {
+    fn size(self) -> usize {
+        if let Part::Bytes(data) = self { data.len() } else { 0 }
+    }
+}
+
 impl From<&str> for Value {
     fn from(text: &str) -> Self {
+        Value::Text(text.into())
+    }
+}
+
+impl From<Cow<'_, str>> for Value {
+    fn from(text: Cow<'_, str>) -> Self {
         Value::Text(text.into())
     }
 }
@@ -69,39 +113,77 @@ impl From<Option<i64>> for Value {
     }
 }
 
-/// Begins the canonical bytes of a row: its table's name, then each value. Different rows always
-/// have different bytes.
-pub fn begin(out: &mut Vec<u8>, table: &str) {
-    out.clear();
-    out.extend_from_slice(table.as_bytes());
-    out.extend_from_slice(b"#0;");
+/// Contents longer than this are known by a digest, so that no copy of them is kept.
+pub const LONG: usize = 1 << 16;
+/// Bytes of such a digest: nobody finds two contents with the same one.
+pub const DIGEST: usize = 32;
+
+/// Digests slices, each with its length.
+pub fn digest(parts: &[&[u8]]) -> [u8; DIGEST] {
+    let mut state = Params::new().hash_length(DIGEST).to_state();
+    for part in parts {
+        state.update(&part.len().to_le_bytes()).update(part);
+    }
+    state.finalize().as_bytes().try_into().expect("as many bytes as were asked for")
 }
 
-pub fn push_value(out: &mut Vec<u8>, value: &Value) {
-    match value {
-        Value::Null => out.extend_from_slice(b"N;"),
-        Value::Int(number) => {
-            out.push(b'I');
-            push_number(out, *number);
-            out.push(b';');
+/// The parts of a row's values.
+pub fn parts(content: &[Value]) -> impl Iterator<Item = Part<'_>> + Clone {
+    content.iter().map(Value::part)
+}
+
+/// Writes what identifies a row: its table's name and its content, or their digest if they are
+/// long.
+pub fn write_key<'a>(
+    out: &mut Vec<u8>,
+    table: &str,
+    content: impl Iterator<Item = Part<'a>> + Clone,
+) {
+    out.clear();
+    if content.clone().map(Part::size).sum::<usize>() <= LONG {
+        return canonical(table, content, |part| out.extend_from_slice(part));
+    }
+    let mut state = Params::new().hash_length(DIGEST).to_state();
+    canonical(table, content, |part| {
+        state.update(part);
+    });
+    // No canonical text begins like this, as no table has an empty name.
+    out.push(b'#');
+    out.extend_from_slice(state.finalize().as_bytes());
+}
+
+/// Writes a table's name and a row's content; different contents always give different bytes.
+#[inline]
+fn canonical<'a>(
+    table: &str,
+    content: impl Iterator<Item = Part<'a>>,
+    mut write: impl FnMut(&[u8]),
+) {
+    write(table.as_bytes());
+    write(b"#0;");
+    for part in content {
+        match part {
+            Part::Null => write(b"N;"),
+            Part::Int(number) => {
+                write(b"I");
+                write_number(&mut write, number);
+                write(b";");
+            }
+            Part::Bytes(data) => {
+                write(b"S");
+                write_number(&mut write, data.len() as i64);
+                write(b":");
+                write(data);
+                write(b";");
+            }
         }
-        Value::Text(text) => push_string(out, text.as_bytes()),
-        Value::Bytes(data) => push_string(out, data),
     }
 }
 
-/// The value of a text or of bytes.
-pub fn push_string(out: &mut Vec<u8>, data: &[u8]) {
-    out.push(b'S');
-    push_number(out, data.len() as i64);
-    out.push(b':');
-    out.extend_from_slice(data);
-    out.push(b';');
-}
-
-fn push_number(out: &mut Vec<u8>, number: i64) {
+#[inline]
+fn write_number(write: &mut impl FnMut(&[u8]), number: i64) {
     if number < 0 {
-        out.push(b'-');
+        write(b"-");
     }
     let mut digits = [0; 20];
     let mut begin = digits.len();
@@ -111,12 +193,22 @@ fn push_number(out: &mut Vec<u8>, number: i64) {
         digits[begin] = b'0' + (left % 10) as u8;
         left /= 10;
     }
-    out.extend_from_slice(&digits[begin..]);
+    write(&digits[begin..]);
 }
 
-/// Id of the row with these canonical bytes.
-pub fn dimension_id(secret: &[u8], canonical: &[u8]) -> i64 {
-    let digest = Params::new().hash_length(8).key(secret).hash(canonical);
-    let bits: [u8; 8] = digest.as_bytes().try_into().expect("eight bytes");
+/// Id of the row with this content; `key` is what `write_key` writes for it.
+pub fn dimension_id(secret: &[u8], table: &str, content: &[Value], key: &[u8]) -> i64 {
+    let mut params = Params::new();
+    params.hash_length(8).key(secret);
+    let hash = if key.starts_with(b"#") {
+        let mut state = params.to_state();
+        canonical(table, parts(content), |part| {
+            state.update(part);
+        });
+        state.finalize()
+    } else {
+        params.hash(key)
+    };
+    let bits: [u8; 8] = hash.as_bytes().try_into().expect("eight bytes");
     ((u64::from_le_bytes(bits) & DIMENSION_MASK) as i64).max(1)
 }

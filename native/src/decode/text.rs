@@ -25,6 +25,24 @@ pub fn to_text(data: &[u8]) -> (Cow<'_, str>, bool) {
     (Cow::Owned(shown), false)
 }
 
+/// Gives bytes as text that is no longer than they are; and whether it is exact. Each byte that is
+/// no text, and each control byte without a short form in JSON, is a `?`.
+pub fn to_short_text(data: &[u8]) -> (Cow<'_, str>, bool) {
+    let is_long = |byte: u8| matches!(byte, 0..=0x07 | 0x0b | 0x0e..=0x1f);
+    if let Ok(text) = std::str::from_utf8(data) {
+        if !data.iter().copied().any(is_long) {
+            return (Cow::Borrowed(text), true);
+        }
+    }
+    let mut shown = String::with_capacity(data.len());
+    for chunk in data.utf8_chunks() {
+        let is_long = |letter: char| u8::try_from(letter).is_ok_and(is_long);
+        shown.extend(chunk.valid().chars().map(|it| if is_long(it) { '?' } else { it }));
+        shown.extend(chunk.invalid().iter().map(|_| '?'));
+    }
+    (Cow::Owned(shown), false)
+}
+
 /// Appends a JSON string, as Python's json.dumps(ensure_ascii=False) writes it.
 pub fn push_json(out: &mut String, text: &str) {
     out.push('"');

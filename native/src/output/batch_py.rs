@@ -1,6 +1,7 @@
 //! The Python class `NativeBatch`: the rows of a batch, as tuples or in bulk formats.
 
 use std::collections::HashSet;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList, PyString, PyTuple};
@@ -14,15 +15,26 @@ type Object<'py> = Bound<'py, PyAny>;
 /// Rows that are converted to Python objects only on request.
 #[pyclass(module = "auditsvc._native", frozen)]
 pub struct NativeBatch {
-    pub facts: Batch,
-    /// In the order of `DIMENSIONS`.
-    pub dimensions: [DimensionRows; 5],
+    facts: Batch,
+    /// In the order of `DIMENSIONS`; those that were drained are no longer there.
+    dimensions: Mutex<[DimensionRows; 5]>,
 }
 
+/// A row with texts of more bytes is stored by itself: in an image it would be in memory thrice.
+const MOST_PACKED: usize = 1 << 20;
+
 impl NativeBatch {
+    pub fn new(facts: Batch, dimensions: [DimensionRows; 5]) -> Self {
+        NativeBatch { facts, dimensions: Mutex::new(dimensions) }
+    }
+
+    fn dimensions(&self) -> MutexGuard<'_, [DimensionRows; 5]> {
+        self.dimensions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Visits the rows of every table, or of the table `only`.
     fn visit(&self, only: Option<&str>, visitor: &mut impl Visitor) {
-        for (table, rows) in DIMENSIONS.iter().zip(&self.dimensions) {
+        for (table, rows) in DIMENSIONS.iter().zip(self.dimensions().iter()) {
             if !rows.is_empty() && only.is_none_or(|asked| asked == table.name) {
                 visitor.dimension(table, rows);
             }
@@ -46,6 +58,24 @@ impl NativeBatch {
         self.visit(Some(table), &mut rows);
         let tuples = rows.1.into_iter().collect::<PyResult<Vec<_>>>()?;
         PyList::new(py, tuples)
+    }
+
+    /// Whether a row is too long for the bulk formats.
+    #[getter]
+    fn has_long(&self) -> bool {
+        let size = |row: &[Value]| row.iter().map(Value::size).sum::<usize>();
+        self.dimensions().iter().flat_map(DimensionRows::iter).any(|row| size(row) > MOST_PACKED)
+    }
+
+    /// The rows of a dimension table, which are not kept: a long text is not in memory twice.
+    fn drain<'py>(&self, py: Python<'py>, table: &str) -> PyResult<Bound<'py, PyList>> {
+        let place = DIMENSIONS.iter().position(|known| known.name == table);
+        let rows = place.map(|place| std::mem::take(&mut self.dimensions()[place]));
+        let tuples = PyList::empty(py);
+        for row in rows.into_iter().flat_map(DimensionRows::into_rows) {
+            tuples.append(dimension_row(py, &row)?)?;
+        }
+        Ok(tuples)
     }
 
     fn weights(&self, table: &str) -> Vec<usize> {
