@@ -17,7 +17,7 @@ from typing import Annotated
 import typer
 
 from auditsvc import __version__
-from auditsvc.cli.options import Command
+from auditsvc.cli.options import Command, show_help
 from auditsvc.config import load_settings, use_file
 from auditsvc.decode import decoder_in_use
 from auditsvc.errors import AuditsvcError
@@ -26,7 +26,7 @@ from auditsvc.host.terminal import visible
 app = typer.Typer(
     name="auditsvc",
     help="Every system call of every task as one SQL row; every loss is counted.",
-    no_args_is_help=True,
+    invoke_without_command=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -43,6 +43,7 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def _common(
+    ctx: typer.Context,
     version: Annotated[
         bool,
         typer.Option(
@@ -56,6 +57,7 @@ def _common(
     del version
     if config is not None:
         use_file(config)
+    show_help(ctx)
 
 
 # In the order of `--help`; the module of each has its name. The texts fit on a line of 80
