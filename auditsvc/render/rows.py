@@ -124,10 +124,9 @@ def _write_lines(columns: Sequence[str], rows: Iterable[Sequence[object]], out: 
     names = [set_cell_size(name, widest) for name in names]
     for number, row in enumerate(rows, 1):
         out.write(f"-[ {number} ]".ljust(widest + 1, "-") + "+-----\n")
-        cells = zip(names, row, strict=True)
-        out.writelines(
-            f"{name} | {visible(as_text(value))}".rstrip() + "\n" for name, value in cells
-        )
+        shown = [visible(as_text(value)) for value in row]
+        cells = zip(names, shown, strict=True)
+        out.writelines(f"{name} | {text}\n" if text else f"{name} |\n" for name, text in cells)
 
 
 class _Records:

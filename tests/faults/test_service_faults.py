@@ -29,7 +29,7 @@ LINES = 4  # of one event of `opening`
 class Run:
     """`auditsvc run --source stdin`, fed by the test: so every line that went in is known."""
 
-    def __init__(self, folder, url, **settings):
+    def __init__(self, folder, url, options=(), **settings):
         self.url = url
         self.fed = 0
         self.environment = (
@@ -42,7 +42,7 @@ class Run:
             | settings
         )
         self.process = subprocess.Popen(
-            [AUDITSVC, "run", "--source", "stdin"],
+            [AUDITSVC, "run", "--source", "stdin", *options],
             env=self.environment,
             stdin=subprocess.PIPE,
             stderr=subprocess.PIPE,
