@@ -30,6 +30,13 @@ def pytest_addoption(parser):
         "--no-live-skips", action="store_true", help="a live test that is skipped fails"
     )
     parser.addoption(
+        "--root",
+        action="append",
+        default=[],
+        help="run the tests on a bare root of this release (bookworm, trixie, noble); can be "
+        "given several times (make test-roots)",
+    )
+    parser.addoption(
         "--host-state",
         action="append",
         default=[],
@@ -37,6 +44,11 @@ def pytest_addoption(parser):
         help="run the live tests on a host in this state: parts joined by +, of "
         f"{', '.join(host_states.PARTS)}; can be given several times",
     )
+
+
+def pytest_ignore_collect(collection_path, config):
+    """Leave out the tests on roots of distributions, unless a root is named."""
+    return True if collection_path.name == "roots" and not config.getoption("--root") else None
 
 
 def _state(text):
@@ -62,6 +74,9 @@ def pytest_generate_tests(metafunc):
     states = metafunc.config.getoption("--host-state")
     if states and "host_state" in metafunc.fixturenames:
         metafunc.parametrize("host_state", states, indirect=True, scope="session")
+    if "suite" in metafunc.fixturenames:
+        roots = metafunc.config.getoption("--root")
+        metafunc.parametrize("suite", roots, indirect=True, scope="module")
 
 
 @pytest.hookimpl(tryfirst=True)
