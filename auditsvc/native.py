@@ -21,7 +21,10 @@ Choice = Literal["auto", "reference", "native"]
 _NAME: Final = "auditsvc._native"
 
 
-BUILD_HINT: Final = "install a wheel that has it: `make wheel` with cargo (Rust 1.85 or newer) makes one"
+BUILD_HINT: Final = (
+    "install a wheel that has it: `make wheel` with cargo (Rust 1.85 or newer) makes one"
+)
+"""What to do where the native core is missing."""
 
 
 def is_built() -> bool:

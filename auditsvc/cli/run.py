@@ -6,6 +6,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
+import structlog
 import typer
 
 from auditsvc.cli.log import configure_log
@@ -70,8 +71,8 @@ def run(
         raise UsageError(f"--from now: the source {settings.source} has no spool", "leave it out")
     configure_log()
     if settings.decoder == "auto" and not is_built():
-        notes.append(
-            "there is no native core: rows are made at about a twentieth of its speed; "
-            + BUILD_HINT
+        structlog.get_logger().warning(
+            "there is no native core: rows are made at about a twentieth of its speed",
+            hint=BUILD_HINT,
         )
     Service(settings, found, notes, read, from_now=begin is Begin.NOW).run(duration)
