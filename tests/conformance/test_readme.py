@@ -49,7 +49,7 @@ def test_a_range_of_time_is_one_of_ids(url):
 
 
 def test_ausearch_reads_a_segment(tmp_path):
-    """auditd's own tool finds the calls in the first segment of our spool."""
+    """The tool of auditd finds the calls in the first segment of our spool."""
     if not (PEERS / "ausearch").exists():
         pytest.skip("no ausearch: make peers")
     run = Run(tmp_path, f"sqlite:///{tmp_path}/store.db")
