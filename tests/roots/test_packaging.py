@@ -37,7 +37,7 @@ mount --rbind /dev "$1/dev"
 mount -t tmpfs none "$1/run"
 cp -L /etc/resolv.conf "$1/etc/resolv.conf"
 exec chroot "$1" env -i HOME=/root LANG=C.UTF-8 DEBIAN_FRONTEND=noninteractive \\
-    PIP_CERT=/root/ca.crt CARGO_HTTP_CAINFO=/root/ca.crt \\
+    SYSTEMD_OFFLINE=1 PIP_CERT=/root/ca.crt CARGO_HTTP_CAINFO=/root/ca.crt \\
     PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin bash -euc "cd $2; $3"
 """
 
