@@ -1,8 +1,8 @@
 """The command line: one file for each verb.
 
-What must hold for every verb: exit status 0 done, 1 failed, 2 wrong usage; an error is one
-line on stderr that says what is wrong and what to do; never a traceback for an error of a
-user, a kernel, a disk or a database.
+What must hold for every verb: exit status 0 done, 1 failed, 2 wrong usage (`status` also has 3:
+the service is not running); an error is one line on stderr that says what is wrong and what to
+do; never a traceback for an error of a user, a kernel, a disk or a database.
 """
 
 from __future__ import annotations
