@@ -48,7 +48,8 @@ def pytest_addoption(parser):
 
 def pytest_ignore_collect(collection_path, config):
     """Leave out the tests on roots of distributions, unless a root is named."""
-    return True if collection_path.name == "roots" and not config.getoption("--root") else None
+    unwanted = collection_path == Path(__file__).parent / "roots" and not config.getoption("--root")
+    return True if unwanted else None
 
 
 def _state(text):
