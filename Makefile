@@ -16,7 +16,7 @@ SOURCES := pyproject.toml README.md $(shell find auditsvc rules migrations nativ
 
 NATIVE := $(shell find native -type f -not -path 'native/target/*')
 
-.PHONY: setup dev demo check lint unit test test-long bench laurel peers lock wheel wheelhouse clean
+.PHONY: setup dev demo check lint unit test test-long test-roots bench laurel peers lock wheel wheelhouse clean
 
 # In $(VENV) is either the wheel (.installed) or this checkout (.dev); pytest's header says which.
 setup: $(VENV)/.installed
@@ -32,19 +32,27 @@ build/.system-test: tools/system-packages build/.system
 	tools/system-packages test
 	touch $@
 
-$(VENV)/.dependencies: constraints.txt build/.system
+$(VENV)/.build-tools: constraints.txt build/.system
 	$(PYTHON) -m venv --system-site-packages $(VENV)
-	# Build tools first, so that no isolated build fetches unpinned ones.
+	# Before all others, so that no isolated build fetches unpinned ones.
 	$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes --ignore-installed \
 	    -r <(tools/pick-pins setuptools setuptools-rust semantic-version wheel packaging < constraints.txt)
+	touch $@
+
+$(VENV)/.dependencies: $(VENV)/.build-tools
 	$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes --no-build-isolation \
 	    -r constraints.txt
 	touch $@
 
-# Users get the wheel, so the wheel is what we run and test.
-$(VENV)/.installed: $(SOURCES) $(VENV)/.dependencies
+dist/.built: $(SOURCES) $(VENV)/.build-tools
 	rm -rf $(VENV)/.dev auditsvc/_native*.so dist build/lib* build/temp* build/bdist.* *.egg-info
 	$(BIN)/python -m pip wheel -q --disable-pip-version-check --no-build-isolation --no-deps --wheel-dir dist .
+	tools/has-native dist/auditsvc-*.whl || true
+	touch $@
+
+# Users get the wheel, so the wheel is what we run and test.
+$(VENV)/.installed: dist/.built $(VENV)/.dependencies
+	rm -rf $(VENV)/.dev auditsvc/_native*.so
 	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --force-reinstall dist/auditsvc-*.whl
 	rm -rf build/lib* build/temp* build/bdist.* *.egg-info
 	$(BIN)/auditsvc --version  # says whether the native core was built
@@ -59,14 +67,19 @@ $(VENV)/.dev: pyproject.toml $(NATIVE) $(VENV)/.dependencies
 	$(BIN)/auditsvc --version
 	touch $@
 
-wheel: setup
+# The package's own wheel, in dist; a warning if the native core is not in it.
+wheel: dist/.built
+	ls dist/auditsvc-*.whl
 
 # What a host installs: no compiler and no index is needed there (packaging/README.md).
-wheelhouse: setup
+# WHEEL=FILE takes that wheel of ours instead of building one: then no cargo is needed.
+WHEEL :=
+wheelhouse: $(if $(WHEEL),$(VENV)/.build-tools,dist/.built)
 	rm -rf build/wheelhouse
 	$(BIN)/python -m pip wheel -q --disable-pip-version-check --require-hashes --no-deps \
 	    --no-build-isolation --wheel-dir build/wheelhouse -r packaging/constraints-runtime.txt
-	cp dist/auditsvc-*.whl build/wheelhouse
+	cp $(or $(WHEEL),dist/auditsvc-*.whl) build/wheelhouse
+	tools/has-native build/wheelhouse/auditsvc-*.whl || true
 
 demo: setup
 	tools/demo
@@ -112,6 +125,14 @@ test: setup peers lint
 # Hours rather than minutes: long loops, more examples, a million records against auparse.
 test-long: setup peers lint
 	$(PYTEST) --long --timeout 7200 $(LONG_STATES:%=--host-state %) $(ARGS)
+
+# Debian 12, Debian 13 and Ubuntu 24.04, bare, in build/roots: installed as packaging/README.md
+# says, and used. Packages come from the archives in this machine's apt configuration; a release
+# whose archive is not there is skipped with the reason (on a Debian machine that is Ubuntu,
+# unless MIRROR and KEYRING name its archive and the file with its keys: then use one root).
+ROOTS := bookworm trixie noble
+test-roots: setup peers
+	$(BIN)/pytest -rs -q tests/roots $(ROOTS:%=--root %) $(ARGS)
 
 # Against the peers, into docs/benchmarks.md. BENCH=quick: small, into build/ and not docs/.
 # LAUREL=PROGRAM uses another laurel than that of `make laurel`, or else Debian's.

@@ -21,6 +21,12 @@ Choice = Literal["auto", "reference", "native"]
 _NAME: Final = "auditsvc._native"
 
 
+BUILD_HINT: Final = (
+    "install a wheel that has it: `make wheel` with cargo (Rust 1.85 or newer) makes one"
+)
+"""What to do where the native core is missing."""
+
+
 def is_built() -> bool:
     """Whether the package contains the native core."""
     return importlib.util.find_spec(_NAME) is not None
@@ -39,5 +45,5 @@ def native_core(choice: Choice = "auto") -> ModuleType | None:
     except ImportError as error:
         raise ConfigError(
             f"the native core cannot be loaded: {error}",
-            "build the package with cargo installed, or set AUDITSVC_DECODER=reference",
+            f"{BUILD_HINT}; or set AUDITSVC_DECODER=reference",
         ) from error

@@ -31,6 +31,13 @@ def pytest_addoption(parser):
         "--no-live-skips", action="store_true", help="a live test that is skipped fails"
     )
     parser.addoption(
+        "--root",
+        action="append",
+        default=[],
+        help="run the tests on a bare root of this release (bookworm, trixie, noble); can be "
+        "given several times (make test-roots)",
+    )
+    parser.addoption(
         "--host-state",
         action="append",
         default=[],
@@ -44,6 +51,12 @@ def pytest_addoption(parser):
         help="run each live test in one of the states instead of all; which one depends on its"
         " name alone",
     )
+
+
+def pytest_ignore_collect(collection_path, config):
+    """Leave out the tests on roots of distributions, unless a root is named."""
+    unwanted = collection_path == Path(__file__).parent / "roots" and not config.getoption("--root")
+    return True if unwanted else None
 
 
 def _state(text):
@@ -72,6 +85,9 @@ def pytest_generate_tests(metafunc):
         states = [states[zlib.crc32(name.encode()) % len(states)]]
     if states and "host_state" in metafunc.fixturenames:
         metafunc.parametrize("host_state", states, indirect=True, scope="session")
+    if "suite" in metafunc.fixturenames:
+        roots = metafunc.config.getoption("--root")
+        metafunc.parametrize("suite", roots, indirect=True, scope="module")
 
 
 @pytest.hookimpl(tryfirst=True)

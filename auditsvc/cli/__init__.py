@@ -1,8 +1,8 @@
 """The command line: one file for each verb.
 
-What must hold for every verb: exit status 0 done, 1 failed, 2 wrong usage; an error is one
-line on stderr that says what is wrong and what to do; never a traceback for an error of a
-user, a kernel, a disk or a database.
+What must hold for every verb: exit status 0 done, 1 failed, 2 wrong usage (`status` also has 3:
+the service is not running); an error is one line on stderr that says what is wrong and what to
+do; never a traceback for an error of a user, a kernel, a disk or a database.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Annotated
 import typer
 
 from auditsvc import __version__
-from auditsvc.cli.options import Command
+from auditsvc.cli.options import Command, show_help
 from auditsvc.config import load_settings, use_file
 from auditsvc.decode import decoder_in_use
 from auditsvc.errors import AuditsvcError
@@ -26,7 +26,7 @@ from auditsvc.host.terminal import visible
 app = typer.Typer(
     name="auditsvc",
     help="Every system call of every task as one SQL row; every loss is counted.",
-    no_args_is_help=True,
+    invoke_without_command=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -43,6 +43,7 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def _common(
+    ctx: typer.Context,
     version: Annotated[
         bool,
         typer.Option(
@@ -56,6 +57,7 @@ def _common(
     del version
     if config is not None:
         use_file(config)
+    show_help(ctx)
 
 
 # In the order of `--help`; the module of each has its name. The texts fit on a line of 80

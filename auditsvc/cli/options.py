@@ -32,6 +32,13 @@ class Command(TyperCommand):
                     formatter.write_dl(rows)
 
 
+def show_help(ctx: typer.Context) -> None:
+    """End a command line that has no verb: its help as laid out, on stderr, and status 2."""
+    if ctx.invoked_subcommand is None:
+        typer.echo(ctx.get_help(), err=True)
+        raise typer.Exit(2)
+
+
 StoreOption = Annotated[
     str | None,
     typer.Option("--store", help="The database, as an SQLAlchemy URL.", metavar="URL"),

@@ -26,7 +26,9 @@ def query(
     form: Annotated[
         Format | None,
         typer.Option(
-            "--format", help="Default: table on a terminal, else csv.", show_default=False
+            "--format",
+            help="Default: on a terminal table, or lines if that is too wide; else csv.",
+            show_default=False,
         ),
     ] = None,
     exact: Annotated[
@@ -48,11 +50,11 @@ def query(
     """Query the store in SQL.
 
     The views are syscalls, paths, sockaddrs, events, records, tamper, coverage, ledger,
-    origins and partials. On a terminal all formats escape control and invisible
-    characters. In CSV, text that begins like a formula (= + - @) gets a ' before it.
+    origins and partials. The format "lines" has a line for each column. On a terminal
+    all formats escape control and invisible characters. In CSV, text that begins like
+    a formula (= + - @) gets a ' before it.
     """
     settings = load_settings(store=store)
-    chosen = form or (Format.TABLE if sys.stdout.isatty() else Format.CSV)
     limits = Limits(timeout, _MEMORY)
     late = limits.late()
     try:
@@ -60,7 +62,7 @@ def query(
             alarm(limits.seconds, late),
             run_query(settings.store, sql, limits) as result,
         ):
-            write_rows(result, chosen, sys.stdout, exact=exact)
+            write_rows(result, form, sys.stdout, exact=exact)
             sys.stdout.flush()
     except QueryError as error:
         if error.what == late.what:

@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
+import structlog
 import typer
 
 from auditsvc.cli.log import configure_log
 from auditsvc.cli.options import StoreOption
-from auditsvc.config import load_settings
+from auditsvc.config import Settings, load_settings
+from auditsvc.errors import UsageError
+from auditsvc.native import BUILD_HINT, is_built
+from auditsvc.rule import Add
 from auditsvc.ruleset.sources import rules_in_use
 from auditsvc.service.run import Service
+from auditsvc.service.wiring import SPOOLED
+
+
+class Begin(StrEnum):
+    """Where loading begins with a store that is new to the spool."""
+
+    START = "start"
+    NOW = "now"
 
 
 def run(
@@ -34,13 +47,32 @@ def run(
             metavar="netlink|multicast|stdin|journal|FILE",
         ),
     ] = None,
+    begin: Annotated[
+        Begin,
+        typer.Option(
+            "--from",
+            help="now: into a store that is new to the spool, load only what this run collects, "
+            "and not what the spool has already.",
+        ),
+    ] = Begin.START,
     duration: Annotated[
         float | None,
         typer.Option("--duration", help="Stop after this time.", metavar="SECONDS", min=0),
     ] = None,
 ) -> None:
     """Collect audit records and store every event as rows, until SIGTERM or SIGINT."""
-    settings = load_settings(store=store, rules=rules or None, source=source)
+
+    def read() -> tuple[Settings, list[Add], list[str]]:
+        settings = load_settings(store=store, rules=rules or None, source=source)
+        return settings, *rules_in_use(settings)
+
+    settings, found, notes = read()
+    if begin is Begin.NOW and settings.source not in SPOOLED:
+        raise UsageError(f"--from now: the source {settings.source} has no spool", "leave it out")
     configure_log()
-    found, notes = rules_in_use(settings)
-    Service(settings, found, notes).run(duration)
+    if settings.decoder == "auto" and not is_built():
+        structlog.get_logger().warning(
+            "there is no native core: rows are made at about a twentieth of its speed",
+            hint=BUILD_HINT,
+        )
+    Service(settings, found, notes, read, from_now=begin is Begin.NOW).run(duration)

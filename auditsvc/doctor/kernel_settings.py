@@ -160,4 +160,4 @@ def loginuid_immutable(features: Features) -> DoctorFinding:
 
 
 def _set(line: str) -> str:
-    return f"add `{line}` to the rule files, then `auditsvc rules load`; or `auditctl {line}`"
+    return f"add `{line}` to the rule files, then `auditsvc rules load PATH`; or `auditctl {line}`"

@@ -47,7 +47,7 @@ def reach(rules: Sequence[Rule]) -> DoctorFinding:
             Level.WARNING,
             "no rule asks for a record",
             "no system call is traced",
-            "auditsvc rules load, or `systemctl start auditsvc`, which adds its own rules",
+            "auditsvc rules load PATH, or `systemctl start auditsvc`, which adds its own rules",
         )
     if not every:
         return DoctorFinding(
@@ -83,7 +83,7 @@ def uring(rules: Sequence[Rule]) -> DoctorFinding:
         "every call is traced, operations of io_uring are not",
         "a program can open, connect and delete by io_uring without a record",
         "add the line `-a always,io_uring -S all -k all-syscalls` to the rule files, then "
-        "`auditsvc rules load`",
+        "`auditsvc rules load PATH`",
     )
 
 
@@ -115,7 +115,7 @@ def only_64_bit(rules: Sequence[Rule], machine: Machine) -> DoctorFinding:
         f"{printing.text(single[0])}",
         "a 32-bit program makes the same calls without a record",
         f"add the same rule with `-F arch={names.arch_name(narrow)}` (b32) to the rule files, "
-        "then `auditsvc rules load`",
+        "then `auditsvc rules load PATH`",
     )
 
 

@@ -15,7 +15,7 @@ from sqlalchemy.exc import ArgumentError
 from auditsvc.doctor.finding import DoctorFinding, Level, ok
 from auditsvc.errors import AuditsvcError
 from auditsvc.host.processes import name_of
-from auditsvc.native import is_built, native_core
+from auditsvc.native import BUILD_HINT, is_built, native_core
 from auditsvc.plural import counted
 from auditsvc.runtime.service_state import read_state
 from auditsvc.spool.segments import foreign_files
@@ -322,13 +322,13 @@ def decoder(settings: Settings) -> DoctorFinding:
         )
     if native:
         return ok(name, "native")
-    why = "chosen by the setting `decoder`" if is_built() else "the native core was not built"
+    chosen = settings.decoder == "reference"
     return DoctorFinding(
         name,
-        Level.NOTE,
-        f"reference ({why})",
+        Level.NOTE if chosen else Level.WARNING,
+        f"reference ({'chosen by the setting `decoder`' if chosen else 'no native core'})",
         "it makes the same rows at about a twentieth of the speed",
-        "unset `decoder`" if is_built() else "install cargo, then build the package again",
+        "unset `decoder`" if is_built() else BUILD_HINT,
     )
 
 

@@ -117,6 +117,7 @@ class Child:
         self._began = 0.0
         self._due = 0.0
         self._pause = _AGAIN_FIRST
+        self._reloads = False
 
     @property
     def pid(self) -> int | None:
@@ -131,6 +132,9 @@ class Child:
             if status is None:
                 return
             self._process = None
+            if self._reloads:
+                self._reloads, self._due = False, now
+                return
             self._pause = _AGAIN_FIRST if now - self._began > _STABLE else self._pause
             self._due = now + self._pause
             log.error("the forwarder ended", status=status, again_in=self._pause)
@@ -158,6 +162,13 @@ class Child:
             stdin=subprocess.DEVNULL,
             close_fds=True,
         )
+
+    def reload(self, settings: Settings) -> None:
+        """End it; `watch` then starts it with these settings, which it reads itself."""
+        self._settings = settings
+        if self._process is not None:
+            self._reloads = True
+            self._process.terminate()
 
     def stop(self) -> None:
         """Let it send waiting events, for a limited time, and end it."""

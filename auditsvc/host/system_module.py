@@ -5,6 +5,9 @@ module of this name in the current directory, in PYTHONPATH, in the environment'
 (the one on package indexes is unrelated) or below /usr/local is not theirs: it would run with
 our capabilities and tell us names. So it is looked for where the distribution puts its
 modules, with its extension `_audit` from the same folder, in files that root alone may change.
+
+Only the functions in `FUNCTIONS` are used: those that both libaudit 3 and libaudit 4 have. A
+module without one of them is refused here, and not found out by a failing call later.
 """
 
 from __future__ import annotations
@@ -24,6 +27,9 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 _PARTS: Final = ("_audit", "audit")  # in the order in which they must be imported
+FUNCTIONS: Final = ("audit_elf_to_machine", "audit_msg_type_to_name", "audit_syscall_to_name")
+"""What auditsvc calls of the module."""
+
 _SYSTEM: Final = Path("/usr")
 _LOCAL: Final = Path("/usr/local")
 _HINT: Final = "install the package python3-audit and run with the system's interpreter"
@@ -34,6 +40,8 @@ _loaded: dict[str, ModuleType] = {}
 def audit_module() -> ModuleType:
     """Import the module; KernelError where the distribution's is not there, or others' to change.
 
+    KernelError too if it has not all of `FUNCTIONS`.
+
     Who has hidden it (None in sys.modules) gets none.
     """
     if "audit" in sys.modules and sys.modules["audit"] is None:
@@ -42,6 +50,7 @@ def audit_module() -> ModuleType:
         folders = system_folders()
         for name in _PARTS:
             _load(name, folders)
+        _check_functions(_loaded["audit"])
     return _loaded["audit"]
 
 
@@ -92,6 +101,17 @@ def _load(name: str, folders: list[str]) -> None:
             f"the Python module `{name}` cannot be imported ({error})", _HINT
         ) from error
     _loaded[name] = module
+
+
+def _check_functions(module: ModuleType) -> None:
+    """Refuse a module that lacks what we call; the next call is refused too."""
+    missing = [name for name in FUNCTIONS if not callable(getattr(module, name, None))]
+    if missing:
+        del _loaded["audit"]
+        raise KernelError(
+            f"the Python module `audit` of {module.__file__} has no {', '.join(missing)}",
+            "install the distribution's python3-audit, of libaudit 3 or 4",
+        )
 
 
 def _check(spec: ModuleSpec) -> None:

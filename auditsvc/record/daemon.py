@@ -99,9 +99,10 @@ class DaemonRecords:
             "DAEMON_ROTATE", f"op=rotate-logs {actor(os.getpid()).fields()} res=success"
         )
 
-    def config(self, who: Actor, op: str, what: str) -> bytes:
+    def config(self, who: Actor, op: str, what: str, *, success: bool = True) -> bytes:
         """Record a change of the configuration, the rules or the kernel's settings."""
-        return self.line("DAEMON_CONFIG", f"op={op} {what} {who.fields()} res=success")
+        result = "success" if success else "failed"
+        return self.line("DAEMON_CONFIG", f"op={op} {what} {who.fields()} res={result}")
 
     def coverage(
         self,

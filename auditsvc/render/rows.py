@@ -1,9 +1,13 @@
-"""Rows as text: a table, CSV, JSON, or a JSON object a line.
+r"""Rows as text: a table, lines, CSV, JSON, or a JSON object a line.
+
+"Lines" are records with a line for each column, as psql's \x shows them: on a terminal also
+used instead of a table that is wider than the terminal, if no format was chosen.
 
 What must hold, whatever the rows hold:
 
-* Nothing that a terminal acts on or hides reaches one (`auditsvc.host.terminal`): a table shows
-  it escaped always, the other formats where `out` is a terminal; JSON by its own escapes.
+* Nothing that a terminal acts on or hides reaches one (`auditsvc.host.terminal`): a table and
+  lines show it escaped always, the other formats where `out` is a terminal; JSON by its own
+  escapes.
 * A text cell of CSV that a spreadsheet would run as a formula has a `'` before it, unless
   `exact`. Numbers stay numbers. A row is one record, however its cells hold line ends.
 * JSON is valid (`auditsvc.store.read.value_text`), also in an encoding that lacks a character.
@@ -16,10 +20,11 @@ import csv
 import os
 from decimal import Decimal
 from enum import Enum
-from itertools import islice
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Final, TextIO
 
 from rich import box
+from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -28,7 +33,7 @@ from auditsvc.host.terminal import encodable, encodable_json, visible, visible_j
 from auditsvc.store.read.value_text import as_text, read_json, to_json
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from auditsvc.store.read.result import Result
 
@@ -47,20 +52,28 @@ class Format(Enum):
     """How rows are written."""
 
     TABLE = "table"
+    LINES = "lines"
     CSV = "csv"
     JSON = "json"
     JSONL = "jsonl"
 
 
-def write_rows(result: Result, form: Format, out: TextIO, *, exact: bool = False) -> None:
+def write_rows(result: Result, form: Format | None, out: TextIO, *, exact: bool = False) -> None:
     """Write rows as they come; a reader that goes away early (`| head`) is no error.
+
+    Without a format: on a terminal a table, or lines if its first rows need more columns than
+    the terminal has; else CSV.
 
     `exact`: CSV cells as they are, also those that a spreadsheet takes for formulas.
     """
     try:
-        if form is Format.TABLE:
+        if form is None and out.isatty():
+            _write_table(result, out, or_lines=True)
+        elif form is Format.TABLE:
             _write_table(result, out)
-        elif form is Format.CSV:
+        elif form is Format.LINES:
+            _write_lines(result.columns, result, out)
+        elif form in (Format.CSV, None):
             _write_csv(result, out, exact=exact)
         elif form is Format.JSON:
             _write_json(result, out)
@@ -74,7 +87,7 @@ def write_rows(result: Result, form: Format, out: TextIO, *, exact: bool = False
         os.close(nowhere)
 
 
-def _write_table(result: Result, out: TextIO) -> None:
+def _write_table(result: Result, out: TextIO, *, or_lines: bool = False) -> None:
     terminal = out.isatty()
     console = Console(
         file=out, width=None if terminal else _WIDE, highlight=False, soft_wrap=not terminal
@@ -82,18 +95,38 @@ def _write_table(result: Result, out: TextIO) -> None:
     rows = iter(result)
     first = True
     while (page := list(islice(rows, _PAGE))) or first:
-        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_header=first)
-        for n, name in enumerate(result.columns):
-            numbers = any(isinstance(row[n], int | float | Decimal) for row in page)
-            table.add_column(
-                Text(visible(name)), justify="right" if numbers else "left", overflow="fold"
-            )
-        for row in page:
-            table.add_row(*(Text(visible(as_text(value))) for value in row))
+        table = _table(result.columns, page, header=first)
+        wide = console.options.update(max_width=_WIDE)
+        if or_lines and first and console.measure(table, options=wide).maximum > console.width:
+            _write_lines(result.columns, chain(page, rows), out)
+            return
         with console.capture() as capture:  # rich would end the program at a closed pipe
             console.print(table)
         out.write(capture.get())
         first = False
+
+
+def _table(columns: Sequence[str], page: Sequence[Sequence[object]], *, header: bool) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_header=header)
+    for n, name in enumerate(columns):
+        numbers = any(isinstance(row[n], int | float | Decimal) for row in page)
+        table.add_column(
+            Text(visible(name)), justify="right" if numbers else "left", overflow="fold"
+        )
+    for row in page:
+        table.add_row(*(Text(visible(as_text(value))) for value in row))
+    return table
+
+
+def _write_lines(columns: Sequence[str], rows: Iterable[Sequence[object]], out: TextIO) -> None:
+    names = [visible(name) for name in columns]
+    widest = max(map(cell_len, names), default=0)
+    names = [set_cell_size(name, widest) for name in names]
+    for number, row in enumerate(rows, 1):
+        out.write(f"-[ {number} ]".ljust(widest + 1, "-") + "+-----\n")
+        shown = [visible(as_text(value)) for value in row]
+        cells = zip(names, shown, strict=True)
+        out.writelines(f"{name} | {text}\n" if text else f"{name} |\n" for name, text in cells)
 
 
 class _Records:

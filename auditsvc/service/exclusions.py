@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
+from auditsvc.errors import AuditsvcError
 from auditsvc.rule import Add, parse
 from auditsvc.service.local_server import Server, UnprovedError, local_server
 
@@ -72,6 +73,16 @@ class Exclusions:
         """Give all rules for the beginning of a session."""
         self._excluded = self.server
         return self._all()
+
+    def change(self, rules: Sequence[Add], session: Session | None) -> None:
+        """Hold these rules of the settings instead; KernelError, and then the old ones stay."""
+        old, self._rules = self._rules, rules
+        if session is not None:
+            try:
+                session.hold(self._all())
+            except AuditsvcError:
+                self._rules = old
+                raise
 
     def look(self, store: Store) -> None:
         """See where the server of a store that was opened runs; the forwarder may begin."""

@@ -35,6 +35,7 @@ from auditsvc.runtime import switch_requests
 from auditsvc.runtime.forward_state import CONSUMER
 from auditsvc.service.exclusions import Exclusions
 from auditsvc.service.health import Health
+from auditsvc.service.reload import LIVE, changed, merged
 from auditsvc.service.wiring import Wiring
 from auditsvc.spool import retention
 from auditsvc.store.read.feed import Feed
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from auditsvc.kernel.session import Session
     from auditsvc.record.daemon import Actor
     from auditsvc.rule import Add
+    from auditsvc.service.reload import Read
     from auditsvc.spool.segments import Place
     from auditsvc.store import Store
 
@@ -62,14 +64,26 @@ _STORE_SECONDS = 5.0
 class Service:
     """One run. `run` returns when it has ended without an error, else raises AuditsvcError."""
 
-    def __init__(self, settings: Settings, rules: Sequence[Add], notes: Sequence[str] = ()) -> None:
-        """Open and change nothing before `run`; `notes` go to the log."""
+    def __init__(
+        self,
+        settings: Settings,
+        rules: Sequence[Add],
+        notes: Sequence[str] = (),
+        read: Read | None = None,
+        *,
+        from_now: bool = False,
+    ) -> None:
+        """Open and change nothing before `run`; `notes` go to the log, `read` is for a reload.
+
+        `from_now`: a store that is new to the spool gets only what this run collects.
+        """
         self._settings = settings
+        self._read = read
         self._daemon = DaemonRecords()
         self._forwarder = Child(settings) if settings.forward.enabled else None
         self._exclusions = Exclusions(rules, self._forwarder)
         self._health = Health(settings, self._daemon, notes)
-        self._wiring = Wiring(settings, self._daemon, self._store_opened)
+        self._wiring = Wiring(settings, self._daemon, self._store_opened, from_now=from_now)
         self._parts = self._wiring.parts
         self._switch = switch_requests.Watch(settings.runtime_directory)
         self._discarded_at = self._synced_at = 0.0
@@ -138,7 +152,7 @@ class Service:
                 who = self._who_signalled(got)
                 if got.si_signo != signal.SIGHUP:
                     return "terminate", who
-                self._parts.note(self._daemon.config(who, "reconfigure", "state=no-change"))
+                self._reload(who)
                 if self._parts.sink is not None:
                     self._parts.sink.rotate()
             if ends is not None and time.monotonic() >= ends:
@@ -146,6 +160,42 @@ class Service:
             self._tick()
             if self._parts.collector is not None and self._parts.collector.ended:
                 return "end-of-input", ourselves
+
+    def _reload(self, who: Actor) -> None:
+        """Use the rules and settings as they are now; on an error keep the old ones, and say so."""
+        try:
+            state = self._use_new() if self._read is not None else "no-change"
+        except (AuditsvcError, OSError) as error:
+            log.error("reload failed: the old rules and settings stay", why=str(error))  # noqa: TRY400 - no traceback
+            systemd.notify("STATUS=reload failed: the old rules and settings stay")
+            self._parts.note(
+                self._daemon.config(who, "reconfigure", "state=no-change", success=False)
+            )
+            return
+        systemd.notify("STATUS=")
+        self._parts.note(self._daemon.config(who, "reconfigure", f"state={state}"))
+
+    def _use_new(self) -> str:
+        """Read everything again and use it; AuditsvcError before anything was changed."""
+        assert self._read is not None
+        settings, rules, notes = self._read()
+        differing = changed(self._settings, settings)
+        session = self._parts.session
+        before = session.control.rules() if session is not None else []
+        if session is not None:
+            self._exclusions.change(rules, session)
+        rules_changed = session is not None and session.control.rules() != before
+        used = [name for name in differing if name in LIVE]
+        self._settings = merged(self._settings, settings)
+        if self._forwarder is not None and any(name.startswith("forward.") for name in used):
+            self._forwarder.reload(self._settings)
+        for note in notes:
+            log.warning(note)
+        self._health.report_notes(self._parts)
+        if later := [name for name in differing if name not in LIVE]:
+            log.warning("these settings change at the next restart", settings=", ".join(later))
+        log.info("reloaded", settings=", ".join(used) or "none", rules=len(rules))
+        return "changed" if used or rules_changed else "no-change"
 
     def _tick(self) -> None:
         parts = self._parts

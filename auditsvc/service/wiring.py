@@ -13,7 +13,7 @@ import threading
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import structlog
 
@@ -47,6 +47,9 @@ if TYPE_CHECKING:
     from auditsvc.store import Store
 
 log = structlog.get_logger()
+
+SPOOLED: Final = frozenset({"netlink", "multicast", "stdin"})
+"""Sources whose records go through the spool."""
 
 
 @dataclass(slots=True)
@@ -93,20 +96,33 @@ class Wiring:
     """Makes the parts of a run."""
 
     def __init__(
-        self, settings: Settings, daemon: DaemonRecords, opened: Callable[[Store], None]
+        self,
+        settings: Settings,
+        daemon: DaemonRecords,
+        opened: Callable[[Store], None],
+        *,
+        from_now: bool = False,
     ) -> None:
-        """`opened` is called, by the loader's thread, with each store that it opens."""
+        """`opened` is called, by the loader's thread, with each store that it opens.
+
+        `from_now`: what the spool has already is not loaded into a store that is new to it.
+        """
         self._settings = settings
         self._daemon = daemon
         self._opened = opened
         self.parts = Parts(settings.spool_directory)
         self._found: dict[int, int] | None = None
         """The spool's segments and their bytes when we came, until the store was opened."""
+        self._old_bytes = 0
+        """Bytes that the spool had when we came."""
+        self._skip_to: Place | None = None
+        """Where a store that is new to the spool begins; None: at the spool's beginning."""
+        self._from_now = from_now
         self.known = KnownStore(settings.spool_directory, settings.store)
 
     @property
     def _spools(self) -> bool:
-        return self._settings.source in {"netlink", "multicast", "stdin"}
+        return self._settings.source in SPOOLED
 
     def make_loader(self) -> Loader:
         """Make the spool, where there is one, and what loads it; AuditsvcError."""
@@ -141,9 +157,14 @@ class Wiring:
         parts.reached = Place(*self.known.last_place())
         # Before anything is appended: a store that comes later may have more of the spool than
         # a crash has left of it (`SpoolReader.at`).
-        self._found = sizes(directory)
+        self._found = found = sizes(directory)
+        self._old_bytes = sum(found.values())
+        if self._from_now and found:
+            self._skip_to = Place(max(found), found[max(found)])
 
         def open_log(segment: str, position: int) -> SpoolReader:
+            if not segment and self._skip_to is not None:
+                return SpoolReader(directory, self._skip_to)
             return SpoolReader.at(directory, segment, position, self._found)
 
         self._make_loader("spool", source_name(directory), open_log)
@@ -191,7 +212,9 @@ class Wiring:
                 load = Load(store, Route(kind, name, open_log, make))
                 if kind == "spool":
                     self._remember_place()
-                    self._report_lost_rows(self.known.compare(store.source(kind, name)))
+                    source = store.source(kind, name)
+                    self._report_lost_rows(self.known.compare(source))
+                    self._report_beginning(is_new=not source.segment)
                 self._found = None  # from now on the store has what this run appends
             except BaseException:
                 store.close()
@@ -230,6 +253,23 @@ class Wiring:
             log.error(what)
             ourselves = actor(os.getpid())
             self.parts.note(self._daemon.config(ourselves, "store", "state=lost-rows"))
+
+    def _report_beginning(self, *, is_new: bool) -> None:
+        """Log, once, what happens to the records that the spool had before this run."""
+        old, self._old_bytes = self._old_bytes, 0
+        if not old:
+            return
+        if self._from_now and not is_new:
+            log.warning("--from now has no effect: the store has records of this spool already")
+        elif self._from_now:
+            log.warning("not loaded into the new store: what the spool had before", bytes=old)
+            self.parts.note(self._daemon.config(actor(os.getpid()), "store", "state=from-now"))
+        elif is_new:
+            log.warning(
+                "the store is new to this spool: all that the spool has is loaded into it; "
+                "`run --from now` leaves that out",
+                bytes=old,
+            )
 
     def _make_watch(self) -> None:
         """Begin the coverage watch, before the kernel's state is changed."""

@@ -44,6 +44,11 @@ _READ_LOCKS: Final = range(123, 128)
 """WAL_READ_LOCK(0) to (4)."""
 _STAGE: Final = "staged"
 """Name of the attached database with a batch's rows."""
+# What to do if the file cannot be opened, or made.
+_HINTS: Final = {
+    "opened": "run as root, or as a user who may read it and the folders above it",
+    "made": "check that the folder exists and may be written to, or give another --store",
+}
 _PAGE: Final = 8192
 _LONG: Final = 1 << 20
 """Bytes of a value that are not kept in memory longer than needed."""
@@ -172,10 +177,12 @@ class SQLite:
 
     def prepare(self, *, create: bool) -> None:
         """Make the file, or check that an existing one is ours, before it is changed."""
+        doing = "opened"
         try:
             if self._is_there():
                 self._check()
             elif create:
+                doing = "made"
                 # Its own folder is part of the store; those above must be there.
                 folder_of(self.path.parent)
                 make_folder(self.path.parent)
@@ -189,8 +196,7 @@ class SQLite:
             raise ForeignError(f"the store {error.filename}: {error.strerror}") from error
         except OSError as error:
             raise StoreError(
-                f"the store {self.place} cannot be made: {error.strerror}",
-                "check that the folder exists and may be written to, or give another --store",
+                f"the store {self.place} cannot be {doing}: {error.strerror}", _HINTS[doing]
             ) from error
         except sqlite3.Error as error:
             raise self.explain(error) from error
@@ -200,6 +206,9 @@ class SQLite:
         for end in ("-wal", "-shm", "-journal"):
             check_exists(self.path.with_name(self.path.name + end))
         return check_exists(self.path)
+
+    def _is_denied(self) -> bool:
+        return os.access(self.path, os.F_OK) and not os.access(self.path, os.R_OK)
 
     @property
     def uri(self) -> str:
@@ -435,6 +444,8 @@ class SQLite:
         cause = error.orig if isinstance(error, exc.DBAPIError) else error
         code = getattr(cause, "sqlite_errorcode", 0) & 0xFF
         what, hint = _MEANINGS.get(code, (first_line(error), ""))
+        if code == sqlite3.SQLITE_CANTOPEN and self._is_denied():
+            what, hint = "access is denied", _HINTS["opened"]
         if getattr(cause, "sqlite_errorname", "") in _REFUSALS:
             return RefusedError(f"the store {self.place}: {what}", hint)
         if code == sqlite3.SQLITE_NOTADB:

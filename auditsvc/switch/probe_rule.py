@@ -71,7 +71,7 @@ def traces(rules: Sequence[Rule]) -> str:
         return f"every call, except those matched by {counted(len(exceptions), '`never` rule')}"
     if asking:
         return f"the calls matched by {counted(asking, '`always` rule')}"
-    return "nothing: no rule asks for a record (`auditsvc rules load` loads some)"
+    return "nothing: no rule asks for a record (`auditsvc rules load PATH` loads some)"
 
 
 def remove(control: Control, rule: Rule) -> None:

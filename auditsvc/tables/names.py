@@ -1,9 +1,10 @@
 """Names of machines, syscalls, record types and errnos.
 
-The names come from the module `audit` (libaudit's tables) if it can be imported, else from
-`auditsvc.tables`, which were generated from that module; `auditsvc.tables.newer` completes
-both. So a log can be read on a machine without libaudit, and on one whose libaudit is
-older than the kernel.
+The names of syscalls and record types come from the module `audit` (libaudit's tables) if it
+can be imported, else from `auditsvc.tables`, which were generated from that module;
+`auditsvc.tables.newer` completes both. So a log can be read on a machine without libaudit, and
+on one whose libaudit is older than the kernel. Errnos and the numbers of machines come from
+`auditsvc.tables` only: the module of libaudit 4 has neither.
 
 All names are in dictionaries that are made at the first call.
 """
@@ -36,16 +37,13 @@ _UNKNOWN: Final = re.compile(r"UNKNOWN\[([0-9]+)\]")
 # Above all tables: libaudit has no call from 1024 on, and no type from 3000 on.
 _SYSCALL_NUMBERS: Final = range(1024)
 _RECORD_TYPES: Final = range(3000)
-_ERRNOS: Final = range(1, 600)
 
 
 def module_syscalls(audit: ModuleType) -> dict[int, dict[int, str]]:
     """Dump the syscalls of every machine `audit` knows: arch -> number -> name."""
     tables = {}
-    for arch, name in newer.ARCHES.items():
-        if name in newer.MODULE_LACKS:
-            continue
-        machine = audit.audit_name_to_machine(newer.MODULE_MACHINES.get(name, name))
+    for arch in newer.ARCHES:
+        machine = audit.audit_elf_to_machine(arch)
         if machine < 0:
             continue
         names = ((nr, audit.audit_syscall_to_name(nr, machine)) for nr in _SYSCALL_NUMBERS)
@@ -56,12 +54,6 @@ def module_syscalls(audit: ModuleType) -> dict[int, dict[int, str]]:
 def module_record_types(audit: ModuleType) -> dict[int, str]:
     """Dump the record types `audit` knows: number -> name."""
     names = ((number, audit.audit_msg_type_to_name(number)) for number in _RECORD_TYPES)
-    return {number: name for number, name in names if name}
-
-
-def module_errnos(audit: ModuleType) -> dict[int, str]:
-    """Dump the errnos `audit` knows: number -> name."""
-    names = ((number, audit.audit_errno_to_name(number)) for number in _ERRNOS)
     return {number: name for number, name in names if name}
 
 
@@ -173,12 +165,7 @@ def record_type_number(name: str) -> int | None:
 @cache
 def errnos() -> Mapping[int, str]:
     """Every errno that has a name, number -> name, as on most machines (asm-generic/errno.h)."""
-    audit = _audit()
-    if audit is not None:
-        numbers = module_errnos(audit)
-    else:
-        numbers = dict(ERRNOS)
-    return MappingProxyType(newer.ERRNOS | numbers)
+    return MappingProxyType(newer.ERRNOS | ERRNOS)
 
 
 @cache

@@ -64,11 +64,6 @@ ARCH_ALIASES: Final[dict[str, str]] = {
     "armv8l": "arm",
 }
 
-# libaudit's name for a machine where it is not ours: its table `armeb` is that
-# of the little-endian ARM, 40000028.
-MODULE_MACHINES: Final[dict[str, str]] = {"arm": "armeb"}
-MODULE_LACKS: Final = frozenset({"armeb"})
-
 RECORD_TYPES: Final[dict[int, str]] = {
     1329: "REPLACE",
     1335: "EVENT_LISTENER",

@@ -151,7 +151,8 @@ def test_memory_of_ingest_is_bounded_for_all_shapes_in_turn(decoder, tmp_path):
 def test_a_small_file_that_unpacks_to_very_many_lines(decoder, tmp_path):
     """A kilobyte of .gz holds very many lines of one byte: memory stays bounded."""
     log = tmp_path / "audit.log.gz"
-    log.write_bytes(gzip.compress(b"x\n" * (600_000 if decoder == "native" else 200_000)))
+    record = b"type=USER_CMD msg=audit(1.000:1): pid=1 op=x\n"
+    log.write_bytes(gzip.compress(record + b"x\n" * (600_000 if decoder == "native" else 200_000)))
     assert log.stat().st_size < 10_000
     assert ingest(log, tmp_path, decoder).mebibytes < MOST_MEBIBYTES
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -74,6 +75,31 @@ def test_native_that_is_not_there_is_one_clear_line(bare_package):
     assert done.stderr.count("\n") == 1
     assert "cargo" in done.stderr
     assert "AUDITSVC_DECODER=reference" in done.stderr
+
+
+def test_that_it_is_not_there_is_said(bare_package, tmp_path):
+    """`run` and `doctor` warn, and `make wheel` by tools/has-native; a chosen reference is fine."""
+    settings = {
+        "AUDITSVC_STORE": f"sqlite:///{tmp_path}/store.db",
+        "AUDITSVC_STATE_DIRECTORY": str(tmp_path / "state"),
+        "AUDITSVC_RUNTIME_DIRECTORY": str(tmp_path / "run"),
+    }
+    start = MAIN.replace("'--version'", "'run', '--source', 'stdin', '--duration', '0'")
+    assert "no native core" in run(bare_package, start, **settings).stderr
+    chosen = settings | {"AUDITSVC_DECODER": "reference"}
+    assert "no native core" not in run(bare_package, start, **chosen).stderr
+    examine = MAIN.replace("'--version'", "'doctor', '--format', 'json'")
+    for environment, level in ((settings, "warning"), (chosen, "note")):
+        found = json.loads(run(bare_package, examine, **environment).stdout)["findings"]
+        assert [each["level"] for each in found if each["name"] == "decoder"] == [level]
+    (wheel,) = bare_package.parent.glob("auditsvc-*.whl")
+    tool = [ROOT / "tools/has-native", wheel]
+    done = subprocess.run(tool, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+    assert "warning: " in done.stderr
+    with zipfile.ZipFile(wheel, "a") as archive:
+        archive.writestr("auditsvc/_native.abi3.so", b"")
+    assert subprocess.run(tool, check=False).returncode == 0
 
 
 @pytest.mark.parametrize("name", ["reference", "native"])

@@ -203,3 +203,38 @@ def test_a_url_that_is_wrong_ends_it_at_once(tmp_path):
     )
     assert done.returncode == 2
     assert not (tmp_path / "state").exists()
+
+
+def test_a_new_store_beside_an_old_spool(tmp_path):
+    """What is loaded of the old spool is said in one line; --from now leaves it out."""
+    old, new, third = (f"sqlite:///{tmp_path}/{name}.db" for name in ("old", "new", "third"))
+    first = Run(tmp_path, old)
+    first.feed(30)
+    status, said = first.end()
+    assert (status, "new to this spool" in said, stored(old)) == (0, False, (30, 30))
+    whole = Run(tmp_path, new)
+    status, said = whole.end()
+    assert (status, stored(new)) == (0, (30, 30))
+    (line,) = [line for line in said.splitlines() if "new to this spool" in line]
+    assert "--from now" in line
+    late = Run(tmp_path, third, ["--from", "now"])
+    late.fed = 30
+    late.feed(5)
+    status, said = late.end()
+    assert (status, stored(third)) == (0, (5, 5))
+    assert "not loaded into the new store" in said
+    assert balanced(third)
+    again = Run(tmp_path, third, ["--from", "now"])
+    again.fed = 35
+    again.feed(5)
+    status, said = again.end()
+    assert (status, stored(third)) == (0, (10, 10))
+    assert "--from now has no effect" in said
+
+
+def test_from_now_needs_a_spool(tmp_path):
+    """A source without a spool refuses it in one line."""
+    words = ("run", "--source", str(tmp_path / "log"), "--from", "now")
+    done = commands.run(*words, text=True)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert "has no spool" in done.stderr

@@ -40,6 +40,11 @@ def cli(*arguments: str, environment: dict[str, str] | None = None) -> str:
     return done.stdout
 
 
+def status_of(service: Service) -> str:
+    """Give what `auditsvc status` prints of a service, which must be well."""
+    return cli("status", "--store", service.store, environment=service.environment)
+
+
 def is_ready(line: str) -> bool:
     """Whether this line of `run`'s log on stderr says that it is ready."""
     try:

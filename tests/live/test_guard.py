@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from fixtures.waiting import until
 from live.programs import KEY, fresh_auid, rules
-from live.service import AUDITSVC, Service, cli
+from live.service import AUDITSVC, Service, cli, status_of
 
 pytestmark = [pytest.mark.live, pytest.mark.usefixtures("audit_lock")]
 
@@ -108,7 +108,7 @@ def test_an_undisturbed_run_finds_nothing(programs, tmp_path):
     with Scene(programs, tmp_path, "restore") as scene:
         scene.work("quiet")
         scene.settle()
-        status = cli("status", "--format", "json", environment=scene.service.environment)
+        status = status_of(scene.service)
         assert '"tamper": 0' in status
         assert auditctl("-l") == scene.loaded
     assert scene.seen("quiet")
@@ -151,7 +151,7 @@ def test_what_was_taken_is_put_back(programs, tmp_path, decoder):
         scene.tamper(AUDITCTL, "-b", "128")
         scene.wait(lambda: setting("backlog_limit") == raised)
         scene.settle()
-        status = cli("status", "--format", "json", environment=scene.service.environment)
+        status = status_of(scene.service)
         assert '"tamper": 4' in status
     found = scene.found()
     assert [(row["what"], row["restored"]) for row in found] == [

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from fixtures import commands
+from fixtures.waiting import until
 from live.programs import KEY, fresh_auid, rules
 from live.service import Service, as_json
 
@@ -235,3 +236,32 @@ def test_without_privilege_it_says_what_it_needs(tmp_path):
     assert len(lines) == 1
     assert "CAP_AUDIT_CONTROL" in lines[0]
     assert "Traceback" not in done.stderr
+
+
+def test_a_reload_uses_the_rules_of_the_file(programs, tmp_path):
+    """SIGHUP: new rules are loaded, wrong ones change nothing and are reported, none is tamper."""
+    auid, other = fresh_auid(), fresh_auid()
+    with Service(tmp_path, rules(auid)) as service:
+        file = tmp_path / "live.rules"
+        file.write_text(rules(auid) + rules(other))
+        service.process.send_signal(signal.SIGHUP)
+        until(lambda: "reloaded" in service.log.read_text())
+        assert f"auid={auid}" in auditctl("-l")
+        assert f"auid={other}" in auditctl("-l")
+        loud(programs, other, 3)
+        before = auditctl("-l")
+        file.write_text("-a always,nowhere -S all\n")
+        service.process.send_signal(signal.SIGHUP)
+        until(lambda: "reload failed" in service.log.read_text())
+        assert auditctl("-l") == before
+        file.write_text(rules(auid))
+        service.process.send_signal(signal.SIGHUP)
+        until(lambda: f"auid={other}" not in auditctl("-l"))
+    assert f"auid={auid}" not in auditctl("-l")
+    assert service.query(f"SELECT count(*) > 3 AS n FROM syscalls WHERE auid = {other}") == [
+        {"n": 1}
+    ]
+    assert service.query("SELECT * FROM tamper") == []
+    spooled = service.spooled().decode()
+    assert spooled.count("op=reconfigure state=changed") == 2
+    assert spooled.count("op=reconfigure state=no-change") == 1

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from fixtures.waiting import until
 from live.programs import fresh_auid, rules
-from live.service import AUDITSVC, Service, cli
+from live.service import AUDITSVC, Service, cli, status_of
 
 from auditsvc.rule import parse
 
@@ -61,12 +61,12 @@ def test_rows_cease_and_come_back(programs, tmp_path, audit_changes):
         )
         off = json.loads(told)
         assert (off["enabled"], off["changed"], audit_changes.status().enabled) == (0, True, 0)
-        shown = json.loads(cli("status", environment=service.environment))
+        shown = json.loads(status_of(service))
         assert (shown["kernel"]["enabled"], shown["kernel"]["switch"]) == (0, "off")
         programs.run(auid, "/bin/false", status=1)
         on = flip(service, "on")
         assert (on["enabled"], on["changed"], audit_changes.status().enabled) == (1, True, 1)
-        shown = json.loads(cli("status", environment=service.environment))
+        shown = json.loads(status_of(service))
         assert (shown["kernel"]["enabled"], shown["kernel"]["switch"]) == (1, "on")
         programs.run(auid, "/bin/echo")
         assert audit_changes.raw_rules() == loaded

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import pytest
 from fixtures.commands import AUDITSVC
+from fixtures.waiting import until
 from live.programs import fresh_auid
 from live.service import cli
 
@@ -205,6 +206,8 @@ def test_the_unit_collects_and_its_watches_see(manager, programs):
             programs.run(auid, "/bin/sh", "-c", f": > {folder}/file")
         manager.systemctl("restart", "auditsvc")  # it puts back, and comes again
         programs.run(auid, "/bin/sh", "-c", f": > {watched[0]}/again")
+        manager.systemctl("reload", "auditsvc")
+        until(lambda: '"reloaded"' in manager.log, told=lambda: manager.log)
         manager.systemctl("stop", "auditsvc")
     finally:
         for folder in watched:

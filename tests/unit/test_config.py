@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import re
+import tomllib
+from pathlib import Path
+
 import pytest
 
-from auditsvc.config import load_settings
+from auditsvc.config import Settings, load_settings
 from auditsvc.errors import ConfigError
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(autouse=True)
@@ -70,3 +77,29 @@ def test_wrong_variable_is_named(monkeypatch):
     monkeypatch.setenv("AUDITSVC_LOADER__LATENCY", "soon")
     with pytest.raises(ConfigError, match="AUDITSVC_LOADER__LATENCY"):
         load_settings()
+
+
+def commented(text):
+    """Give the settings file with its defaults no longer comments."""
+    return tomllib.loads(re.sub(r"(?m)^# ([a-z_]+ = )", r"\1", text))
+
+
+def test_the_settings_file_shows_every_setting_with_its_default(monkeypatch):
+    """So what an error recommends to set stands there; nothing that is not a setting does."""
+    shown = commented((ROOT / "packaging/auditsvc.toml").read_text())
+    defaults = Settings().model_dump(mode="json")
+    examples = {"rules": None, "host": None, "spool.directory": None, "forward.success": None}
+    examples["spool.limit_bytes"] = None
+
+    def compare(names, shown, defaults):
+        assert set(shown) == set(defaults), names
+        for name, default in defaults.items():
+            path = ".".join((*names, name))
+            if isinstance(default, dict):
+                compare((*names, name), shown[name], default)
+            elif path not in examples:
+                assert shown[name] == default, path
+
+    for name in [each for each in os.environ if each.startswith("AUDITSVC_")]:
+        monkeypatch.delenv(name)
+    compare((), shown, defaults)

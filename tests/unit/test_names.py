@@ -5,12 +5,14 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from auditsvc.errors import KernelError
+from auditsvc.host import system_module
 from auditsvc.host.system_module import audit_module
-from auditsvc.tables import errnos, names, newer, record_types, syscalls
+from auditsvc.tables import names, newer, record_types, syscalls
 
 ROOT = Path(__file__).parents[2]
 X86_64 = 0xC000003E
@@ -32,14 +34,33 @@ def _forget() -> None:
         function.cache_clear()
 
 
-@pytest.fixture(params=["module", "tables"])
+# What 4.0.2 (Debian 13) wraps of the name tables; 3.0.9 has more.
+OF_4 = (
+    "audit_detect_machine",
+    "audit_elf_to_machine",
+    "audit_machine_to_name",
+    "audit_msg_type_to_name",
+    "audit_syscall_to_name",
+)
+
+
+def like_libaudit_4():
+    """Give the installed module without what libaudit 4 has no longer."""
+    audit = pytest.importorskip("audit")
+    known = {name: getattr(audit, name) for name in OF_4 if hasattr(audit, name)}
+    return SimpleNamespace(__file__=audit.__file__, **known)
+
+
+@pytest.fixture(params=["module", "module of libaudit 4", "tables"])
 def source(request, monkeypatch):
-    """Run with the module `audit`, then with it hidden."""
+    """Run with the module `audit`, with less of it, then with it hidden."""
     _forget()
     if request.param == "tables":
         monkeypatch.setitem(sys.modules, "audit", None)
-    else:
+    elif request.param == "module":
         pytest.importorskip("audit")
+    else:
+        monkeypatch.setitem(system_module._loaded, "audit", like_libaudit_4())
     yield request.param
     _forget()
 
@@ -129,12 +150,38 @@ def test_tables_agree_with_the_module():
         every = newer.SYSCALLS_EVERYWHERE | newer.SYSCALLS.get(arch, {}) | table
         for number, name in every.items():
             assert module[arch].get(number, name) == name
-    for table, found in (
-        (newer.RECORD_TYPES | record_types.RECORD_TYPES, names.module_record_types(audit)),
-        (newer.ERRNOS | errnos.ERRNOS, names.module_errnos(audit)),
-    ):
-        for number, name in table.items():
-            assert found.get(number, name) == name
+    found = names.module_record_types(audit)
+    for number, name in (newer.RECORD_TYPES | record_types.RECORD_TYPES).items():
+        assert found.get(number, name) == name
+
+
+def test_errnos_are_those_of_libaudit_3():
+    """Our table has what 3.x answers for every number, and the numbers for its names."""
+    audit = pytest.importorskip("audit")
+    if not hasattr(audit, "audit_errno_to_name"):
+        pytest.skip("libaudit 4 has no errnos")
+    for number in range(1, 1000):
+        assert names.errno_name(number) == (
+            audit.audit_errno_to_name(number) or newer.ERRNOS.get(number)
+        )
+    for name in names.errnos().values():
+        assert names.errno_number(name) in (audit.audit_name_to_errno(name), 524, 530)
+
+
+def test_machines_are_those_of_libaudit_3():
+    """A machine's AUDIT_ARCH_* leads to the calls that its name leads to in 3.x."""
+    audit = pytest.importorskip("audit")
+    if not hasattr(audit, "audit_name_to_machine"):
+        pytest.skip("libaudit 4 has no machine by name")
+    found = names.module_syscalls(audit)
+    # libaudit's table `armeb` is that of the little-endian ARM, 40000028.
+    named = {**newer.ARCHES, names.arch_number("arm"): "armeb"}
+    del named[names.arch_number("armeb")]
+    for arch, name in named.items():
+        machine = audit.audit_name_to_machine(name)
+        asked = {nr: audit.audit_syscall_to_name(nr, machine) for nr in range(1024)}
+        calls = {nr: call for nr, call in asked.items() if call} if machine >= 0 else {}
+        assert found.get(arch, {}) == calls, name
 
 
 def test_tables_are_what_their_generator_writes(tmp_path):

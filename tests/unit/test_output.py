@@ -230,6 +230,48 @@ def test_no_value_ends_a_query(form, value):
         assert row[1:] == ["after"]
 
 
+WIDE_ROW = {"event_id": 1927831158981907704, "größe": "a b", "text": "x" * 70, "none": None}
+
+
+@pytest.mark.parametrize(("columns", "lines"), [("80", True), ("200", False)])
+def test_a_result_too_wide_for_the_terminal_is_lines(monkeypatch, columns, lines):
+    """A column a line where a table of it would be folded; a table where it fits."""
+    monkeypatch.setenv("COLUMNS", columns)
+    text = written(None, [tuple(WIDE_ROW.values())] * 2, tuple(WIDE_ROW), out=Terminal())
+    if not lines:
+        assert "event_id" in text.splitlines()[1]
+        return
+    assert text.splitlines() == [
+        each
+        for number in (1, 2)
+        for each in (
+            f"-[ {number} ]---+-----",
+            "event_id | 1927831158981907704",
+            "größe    | a b",
+            f"text     | {'x' * 70}",
+            "none     |",
+        )
+    ]
+
+
+def test_a_chosen_format_is_kept(monkeypatch):
+    """A table stays a table however wide it is, and lines are lines however narrow."""
+    monkeypatch.setenv("COLUMNS", "40")
+    row, columns = tuple(WIDE_ROW.values()), tuple(WIDE_ROW)
+    assert "-[ 1 ]" not in written(Format.TABLE, [row], columns, out=Terminal())
+    assert written(Format.LINES, [(1,)], ("a",)) == "-[ 1 ]+-----\na | 1\n"
+    assert written(None, [(1,)], ("a",)) == "a\n1\n"
+    assert "a\\x1bb" in written(Format.LINES, [("a\x1bb",)])
+
+
+def test_all_rows_of_a_wide_result_are_shown(monkeypatch):
+    """Also those after the page from which the width was taken, and none twice."""
+    monkeypatch.setenv("COLUMNS", "40")
+    rows = [(n, "x" * 60) for n in range(2500)]
+    text = written(None, rows, ("n", "text"), out=Terminal())
+    assert re.findall(r"(?m)^n    \| (\d+)$", text) == [str(n) for n in range(2500)]
+
+
 def test_a_structure_without_end_is_still_valid_json():
     """A list deeper than a document may be is cut, not refused."""
     endless = []

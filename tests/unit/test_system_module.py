@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,14 +12,16 @@ import pytest
 
 from auditsvc.doctor.bindings import bindings
 from auditsvc.doctor.finding import Level
+from auditsvc.errors import KernelError
 from auditsvc.host import system_module
+from auditsvc.kernel import Control
 
 pytest.importorskip("audit")
 
 EVIL = "import os; os.write(1, b'RAN ')\n"
 ASK = (
     "from auditsvc.host.system_module import audit_module, found_at, others\n"
-    "print(found_at(), audit_module().audit_errno_to_name(1), len(others()))\n"
+    "print(found_at(), audit_module().audit_msg_type_to_name(1300), len(others()))\n"
 )
 
 
@@ -54,7 +57,7 @@ def test_no_other_module_is_run(evil, how, tmp_path):
     done = ask(elsewhere if how == "PYTHONPATH" else evil, **environment)
     assert done.returncode == 0, done.stderr
     assert "RAN" not in done.stdout
-    assert done.stdout.split()[1:] == ["EPERM", "1"]
+    assert done.stdout.split()[1:] == ["SYSCALL", "1"]
     assert done.stdout.startswith("/usr/lib")
 
 
@@ -82,6 +85,35 @@ def test_a_module_that_others_may_change_is_refused(evil, monkeypatch):
     assert "others may write it" in done.stdout
     assert "RAN" not in done.stdout
     assert monkeypatch
+
+
+USES = re.compile(r"\baudit\.(audit_\w+)")
+
+
+def test_only_what_libaudit_4_has_is_used():
+    """Every function of the module that a source file names is among those that are checked."""
+    package = Path(system_module.__file__).parents[1]
+    used = {name for file in package.rglob("*.py") for name in USES.findall(file.read_text())}
+    assert used == set(system_module.FUNCTIONS)
+    assert used <= {"audit_elf_to_machine", "audit_msg_type_to_name", "audit_syscall_to_name"}
+
+
+@pytest.mark.parametrize("missing", system_module.FUNCTIONS)
+def test_a_module_without_a_function_is_refused_in_one_line(tmp_path, monkeypatch, missing):
+    """Wherever the kernel is needed, each time, and by the doctor; names come from our tables."""
+    (tmp_path / "_audit.py").write_text("")
+    others = [name for name in system_module.FUNCTIONS if name != missing]
+    (tmp_path / "audit.py").write_text("".join(f"def {name}(*_): pass\n" for name in others))
+    monkeypatch.setattr(system_module, "_loaded", {})
+    monkeypatch.setattr(system_module, "system_folders", lambda: [str(tmp_path)])
+    for _ in range(2):
+        with pytest.raises(KernelError, match=f"has no {missing}") as refused:
+            Control()
+        assert "\n" not in str(refused.value)
+        assert "python3-audit" in refused.value.hint
+    found = bindings()
+    assert found.level is Level.ERROR
+    assert missing in found.found
 
 
 def test_the_doctor_tells(monkeypatch, evil):

@@ -81,7 +81,7 @@ def test_systemd_finds_nothing_wrong(tmp_path, dropin):
         (tmp_path / f"{UNIT.name}.d").mkdir()
         shutil.copy(PACKAGING / dropin, tmp_path / f"{UNIT.name}.d")
     done = subprocess.run(
-        ["systemd-analyze", "verify", "--man=no", tmp_path / UNIT.name],
+        ["systemd-analyze", "verify", tmp_path / UNIT.name],
         capture_output=True,
         text=True,
         check=False,

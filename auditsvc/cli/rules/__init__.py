@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import typer
 
-from auditsvc.cli.options import Command
+from auditsvc.cli.options import Command, show_help
 from auditsvc.cli.rules import check, diff, listing, load, report
 
 app = typer.Typer(
     help="Check, compare, load and report on audit rules.",
-    no_args_is_help=True,
+    invoke_without_command=True,
     rich_markup_mode=None,
 )
+app.callback()(show_help)
 for name, verb, does in (
     ("check", check.check, "Show what is wrong or weak in rule files; needs no privilege."),
     ("diff", diff.diff, "Show what `rules load` would change."),

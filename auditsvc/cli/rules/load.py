@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from auditsvc.cli.rules.diff import changed
-from auditsvc.cli.rules.options import ExclusiveOption, PathsArgument
+from auditsvc.cli.rules.options import ExclusiveOption
 from auditsvc.config import load_settings
-from auditsvc.errors import LockedError
+from auditsvc.errors import LockedError, UsageError
 from auditsvc.host.terminal import visible
 from auditsvc.kernel import Control
 from auditsvc.kernel.load_rules import compare
@@ -28,7 +28,14 @@ if TYPE_CHECKING:
 
 
 def load(
-    paths: PathsArgument = None,
+    paths: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="Rule files, folders, or names of shipped sets.",
+            metavar="PATH",
+            show_default=False,
+        ),
+    ] = None,
     exclusive: ExclusiveOption = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show what would change and change nothing.")
@@ -41,6 +48,11 @@ def load(
     one line for each; after -c the exit status is then 1.
     """
     settings = load_settings()
+    if not paths:
+        raise UsageError(
+            "`rules load` needs the rules to load",
+            "give a rule file, a folder or a set: auditsvc rules load /etc/auditsvc/rules.d",
+        )
     wanted, left_out = wanted_rules(settings, paths)
     held = nullcontext() if dry_run else exclusive_lock(settings.runtime_directory)
     with Control() as control, held:
