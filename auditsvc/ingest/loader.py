@@ -138,10 +138,13 @@ class Loader(threading.Thread):
                 if self._refusable and isinstance(error, ForeignError):
                     raise
                 pause = pause if self._store_error else _RETRY_FIRST
+                was_well = self._load is not None and not self._store_error
                 self._store_error = str(error)
                 self._tried.set()
                 self._close()
                 if self._finishing.is_set():
+                    if was_well:  # perhaps only this connection: opened anew, it may go on
+                        continue
                     return
                 self._finishing.wait(pause)  # when stopping, try once more
                 pause = min(pause * 2, _RETRY_MOST)
