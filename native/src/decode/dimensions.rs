@@ -5,11 +5,11 @@ use std::collections::HashMap;
 
 use super::address::parse_address;
 use super::arguments::join_arguments;
-use super::batch::Dimension;
-use super::cache::Cache;
+use super::batch::DimensionRows;
+use super::cache::{Cache, FEW_ENTRIES, MANY_ENTRIES};
 use super::calls::Rest;
 use super::fields::{Field, decode_value, parse_fields, signed, to_int, to_json};
-use super::ids::{Value, canonical, dimension_id};
+use super::ids::{Value, begin, dimension_id, push_string, push_value};
 use super::schema::DIMENSIONS;
 use super::text::{json_list, to_text};
 use super::types::{CWD, PATH, PROCTITLE, SYSCALL};
@@ -81,16 +81,20 @@ pub fn id_column(value: Option<&[u8]>) -> Option<i64> {
 }
 
 pub struct Dimensions {
-    pub rows: [Vec<Dimension>; 5],
+    pub rows: [DimensionRows; 5],
     /// Approximate size of `rows` in bytes; reset by the function that takes the rows.
     pub held: usize,
     secret: Vec<u8>,
     host: String,
     pins: HashMap<Vec<u8>, i64>,
+    /// For the canonical bytes of one row.
+    key: Vec<u8>,
     ids: Cache<(), i64>,
     hosts: Cache<bool, i64>,
     contexts: Cache<ContextTag, i64>,
     files: Cache<(), i64>,
+    /// What stands behind the columns of a PATH: nearly always one of a few texts.
+    attributes: Cache<(), Option<i64>>,
     addresses: Cache<bool, i64>,
     argvs: Cache<(), (i64, bool)>,
     bodies: Cache<i32, i64>,
@@ -104,18 +108,23 @@ impl Dimensions {
             secret,
             host,
             pins: HashMap::new(),
-            ids: Cache::new(),
-            hosts: Cache::new(),
-            contexts: Cache::new(),
-            files: Cache::new(),
-            addresses: Cache::new(),
-            argvs: Cache::new(),
-            bodies: Cache::new(),
+            key: Vec::new(),
+            ids: Cache::new(MANY_ENTRIES),
+            hosts: Cache::new(FEW_ENTRIES),
+            contexts: Cache::new(FEW_ENTRIES),
+            files: Cache::new(MANY_ENTRIES),
+            attributes: Cache::new(FEW_ENTRIES),
+            addresses: Cache::new(FEW_ENTRIES),
+            argvs: Cache::new(FEW_ENTRIES),
+            bodies: Cache::new(FEW_ENTRIES),
         }
     }
 
     pub fn pin(&mut self, table: &str, content: &[Value], id: i64) {
-        self.pins.insert(canonical(table, content), id);
+        let mut key = Vec::new();
+        begin(&mut key, table);
+        content.iter().for_each(|value| push_value(&mut key, value));
+        self.pins.insert(key, id);
         self.forget();
     }
 
@@ -124,27 +133,53 @@ impl Dimensions {
         self.hosts.clear();
         self.contexts.clear();
         self.files.clear();
+        self.attributes.clear();
         self.addresses.clear();
         self.argvs.clear();
         self.bodies.clear();
     }
 
     fn id(&mut self, table: usize, content: Vec<Value>, size: usize) -> i64 {
-        let key = canonical(DIMENSIONS[table].name, &content);
-        if let Some(known) = self.ids.get((), &[&key]) {
-            return known;
+        begin(&mut self.key, DIMENSIONS[table].name);
+        content.iter().for_each(|value| push_value(&mut self.key, value));
+        match self.ids.get((), &[&self.key]) {
+            Some(known) => known,
+            None => self.new_row(table, content, size),
         }
-        let pinned = self.pins.get(&key).copied().filter(|&id| id != 0);
-        let id = pinned.unwrap_or_else(|| dimension_id(&self.secret, &key));
-        self.rows[table].push(Dimension { id, content });
+    }
+
+    /// Makes the row with the canonical bytes `key`.
+    fn new_row(
+        &mut self,
+        table: usize,
+        content: impl IntoIterator<Item = Value>,
+        size: usize,
+    ) -> i64 {
+        let pinned = || self.pins.get(&self.key).copied().filter(|&id| id != 0);
+        let pinned = if self.pins.is_empty() { None } else { pinned() };
+        let id = pinned.unwrap_or_else(|| dimension_id(&self.secret, &self.key));
+        self.rows[table].push(id, content);
         self.held += size + ROW_SIZE;
-        self.ids.put((), &[&key], id, size)
+        if self.ids.put((), &[&self.key], id, size) {
+            // It has ids of texts that are to come again, as in the reference.
+            self.attributes.clear();
+        }
+        id
     }
 
     fn text(&mut self, value: &str, raw: Option<&[u8]>) -> i64 {
+        begin(&mut self.key, DIMENSIONS[TEXT].name);
+        push_string(&mut self.key, value.as_bytes());
+        match raw {
+            None => push_value(&mut self.key, &Value::Null),
+            Some(raw) => push_string(&mut self.key, raw),
+        }
+        if let Some(known) = self.ids.get((), &[&self.key]) {
+            return known;
+        }
         let size = value.chars().count() + raw.map_or(0, <[u8]>::len);
         let raw = raw.map_or(Value::Null, |raw| Value::Bytes(raw.into()));
-        self.id(TEXT, vec![Value::Text(value.into()), raw], size)
+        self.new_row(TEXT, [value.into(), raw], size)
     }
 
     fn text_of(&mut self, name: &[u8], data: &[u8]) -> i64 {
@@ -180,8 +215,9 @@ impl Dimensions {
             Some(node) => to_text(node).0.into_owned(),
         };
         let size = name.chars().count();
-        let id = self.id(HOST, vec![Value::Text(name.into())], size);
-        self.hosts.put(node.is_some(), &[node.unwrap_or_default()], id, size)
+        let id = self.id(HOST, vec![name.as_str().into()], size);
+        self.hosts.put(node.is_some(), &[node.unwrap_or_default()], id, size);
+        id
     }
 
     #[inline]
@@ -238,7 +274,8 @@ impl Dimensions {
         content.extend([cwd.into(), title.into(), extra.into()]);
         let size = 200 + length + tag.cwd.unwrap_or(0) + tag.title.unwrap_or(0);
         let id = self.id(CONTEXT, content, 200);
-        self.contexts.put(tag, &parts, id, size)
+        self.contexts.put(tag, &parts, id, size);
+        id
     }
 
     fn intern_text(&mut self, record_type: i32, body: Option<&[u8]>) -> Option<i64> {
@@ -259,11 +296,42 @@ impl Dimensions {
 
     #[cold]
     fn new_file(&mut self, body: &[u8]) -> i64 {
-        let fields = parse_fields(PATH, body);
-        let (mut content, extra) = self.columns(fields.into_iter(), &FILE_COLUMNS);
-        content.push(extra.into());
+        let content = self.printed_file(body).unwrap_or_else(|| {
+            let (mut content, extra) =
+                self.columns(parse_fields(PATH, body).into_iter(), &FILE_COLUMNS);
+            content.push(extra.into());
+            content
+        });
         let id = self.id(FILE, content, body.len());
-        self.files.put((), &[body], id, body.len())
+        self.files.put((), &[body], id, body.len());
+        id
+    }
+
+    /// The same for a body as the kernel prints it, and None for any other.
+    fn printed_file(&mut self, body: &[u8]) -> Option<Vec<Value>> {
+        let path = printed_path(body)?;
+        let mut content = Vec::with_capacity(FILE_COLUMNS.len() + 1);
+        for ((name, kind), value) in FILE_COLUMNS.iter().zip(path.values) {
+            content.push(match value.map(|value| decode_value(PATH, name, value)) {
+                None => Value::Null,
+                Some(value) => self.column(name, *kind, value.as_deref())?,
+            });
+        }
+        let extra = match self.attributes.get((), &[path.rest]) {
+            Some(known) => known,
+            None => {
+                let fields = parse_fields(PATH, path.rest);
+                let is_column = |name| FILE_COLUMNS.iter().any(|(column, _)| *column == name);
+                if fields.iter().any(|field| is_column(field.name)) {
+                    return None;
+                }
+                let extra = self.extra(&fields);
+                self.attributes.put((), &[path.rest], extra, path.rest.len());
+                extra
+            }
+        };
+        content.push(extra.into());
+        Some(content)
     }
 
     fn columns<'a>(
@@ -271,40 +339,56 @@ impl Dimensions {
         fields: impl Iterator<Item = Field<'a>>,
         kinds: &[(&[u8], Kind)],
     ) -> (Vec<Value>, Option<i64>) {
-        let mut columns: Vec<Option<Value>> = vec![None; kinds.len()];
+        let mut columns = Vec::with_capacity(kinds.len() + 4);
+        columns.resize(kinds.len(), Value::Null);
+        let mut is_taken = [false; CONTEXT_COLUMNS.len()];
         let mut extra = Vec::new();
         for field in fields {
-            let column = kinds.iter().position(|(name, _)| *name == field.name);
-            let Some(column) = column.filter(|&column| columns[column].is_none()) else {
+            let place = kinds.iter().position(|(name, _)| *name == field.name);
+            let Some(place) = place.filter(|&place| !is_taken[place]) else {
                 extra.push(field);
                 continue;
             };
-            columns[column] = match (kinds[column].1, &field.value) {
-                (_, None) => Some(Value::Null),
-                (Text, Some(value)) => Some(self.text_of(field.name, value).into()),
-                (Id, Some(value)) => to_int(Some(value)).map(|_| id_column(Some(value)).into()),
-                (Number, Some(value)) => to_int(Some(value)).map(|number| signed(number).into()),
-                (Plain, Some(value)) => match to_text(value) {
-                    (text, true) => Some(Value::Text(text.into())),
-                    _ => None,
-                },
-            };
-            if columns[column].is_none() {
-                extra.push(field);
+            match self.column(field.name, kinds[place].1, field.value.as_deref()) {
+                Some(value) => {
+                    columns[place] = value;
+                    is_taken[place] = true;
+                }
+                None => extra.push(field),
             }
         }
-        let rest = (!extra.is_empty()).then(|| {
-            let (value, exact) = to_json(&extra);
-            let pairs = || {
-                let pair = |field: &Field<'_>| {
-                    [field.name, b"=", field.value.as_deref().unwrap_or_default()].concat()
-                };
-                extra.iter().map(pair).collect::<Vec<_>>().join(&0)
+        let rest = self.extra(&extra);
+        (columns, rest)
+    }
+
+    /// The value of a field in its column; None if it has no place there.
+    fn column(&mut self, name: &[u8], kind: Kind, value: Option<&[u8]>) -> Option<Value> {
+        let Some(value) = value else { return Some(Value::Null) };
+        match kind {
+            Text => Some(self.text_of(name, value).into()),
+            Id => to_int(Some(value)).map(|_| id_column(Some(value)).into()),
+            Number => to_int(Some(value)).map(|number| signed(number).into()),
+            Plain => match to_text(value) {
+                (text, true) => Some((&*text).into()),
+                _ => None,
+            },
+        }
+    }
+
+    /// Id of the text of the fields that have no column.
+    fn extra(&mut self, fields: &[Field<'_>]) -> Option<i64> {
+        if fields.is_empty() {
+            return None;
+        }
+        let (value, exact) = to_json(fields);
+        let pairs = || {
+            let pair = |field: &Field<'_>| {
+                [field.name, b"=", field.value.as_deref().unwrap_or_default()].concat()
             };
-            let raw = (!exact).then(pairs);
-            self.text(&value, raw.as_deref())
-        });
-        (columns.into_iter().map(|column| column.unwrap_or(Value::Null)).collect(), rest)
+            fields.iter().map(pair).collect::<Vec<_>>().join(&0)
+        };
+        let raw = (!exact).then(pairs);
+        Some(self.text(&value, raw.as_deref()))
     }
 
     pub fn address(&mut self, saddr: &[u8], little: bool) -> i64 {
@@ -312,7 +396,8 @@ impl Dimensions {
             return known;
         }
         let id = self.id(ADDRESS, parse_address(saddr, little), saddr.len());
-        self.addresses.put(little, &[saddr], id, saddr.len())
+        self.addresses.put(little, &[saddr], id, saddr.len());
+        id
     }
 
     /// Id of the arguments in EXECVE records, and whether all are present.
@@ -334,7 +419,9 @@ impl Dimensions {
         }));
         let raw = (!exact).then(|| values.join(&0));
         let id = self.text(&value, raw.as_deref());
-        self.argvs.put((), &[&key], (id, all_present), bodies.iter().map(|body| body.len()).sum())
+        let size = bodies.iter().map(|body| body.len()).sum();
+        self.argvs.put((), &[&key], (id, all_present), size);
+        (id, all_present)
     }
 
     pub fn fields(&mut self, record_type: i32, body: &[u8]) -> i64 {
@@ -343,8 +430,55 @@ impl Dimensions {
         }
         let (value, exact) = to_json(&parse_fields(record_type, body));
         let id = self.text(&value, if exact { None } else { Some(body) });
-        self.bodies.put(record_type, &[body], id, body.len())
+        self.bodies.put(record_type, &[body], id, body.len());
+        id
     }
+}
+
+/// A PATH's values in the order of `FILE_COLUMNS`, as they are written, and what is behind them.
+struct PrintedPath<'a> {
+    values: [Option<&'a [u8]>; FILE_COLUMNS.len()],
+    rest: &'a [u8],
+}
+
+/// Reads the body of a PATH without its item as the kernel prints it; None for any other.
+fn printed_path(body: &[u8]) -> Option<PrintedPath<'_>> {
+    // What could make a value end elsewhere than at its quote or a space.
+    if memchr::memchr2(b'\'', b'{', body).is_some() {
+        return None;
+    }
+    let mut at = body.strip_prefix(b"name=")?;
+    let end = match at.strip_prefix(b"\"") {
+        Some(quoted) => memchr::memchr(b'"', quoted)? + 2,
+        None => plain_value(at)?,
+    };
+    let name = &at[..end];
+    at = &at[end..];
+    let mut next = |label: &[u8]| -> Option<&[u8]> {
+        let text = at.strip_prefix(label)?;
+        let end = plain_value(text)?;
+        at = &text[end..];
+        Some(&text[..end])
+    };
+    let mut values = [None; FILE_COLUMNS.len()];
+    values[0] = Some(name);
+    if let Some(inode) = next(b" inode=") {
+        values[2] = Some(inode);
+        values[3] = Some(next(b" dev=")?);
+        values[4] = Some(next(b" mode=")?);
+        values[5] = Some(next(b" ouid=")?);
+        values[6] = Some(next(b" ogid=")?);
+        values[7] = Some(next(b" rdev=")?);
+    }
+    values[1] = Some(next(b" nametype=")?);
+    Some(PrintedPath { values, rest: at })
+}
+
+/// Length of a value that nothing quotes and that holds no `=`; None for any other.
+fn plain_value(text: &[u8]) -> Option<usize> {
+    let length = memchr::memchr3(b' ', 0x1d, b'=', text).unwrap_or(text.len());
+    let is_plain = !matches!(text.get(length), Some(b'=')) && text.first() != Some(&b'"');
+    is_plain.then_some(length)
 }
 
 fn size(field: &Field<'_>) -> usize {

@@ -11,8 +11,50 @@ const DIMENSION_MASK: u64 = (1 << 47) - 1;
 pub enum Value {
     Null,
     Int(i64),
-    Text(Box<str>),
+    Text(Text),
     Bytes(Box<[u8]>),
+}
+
+/// A text; a short one needs no memory of its own. (A file has four of them.)
+#[derive(Clone)]
+pub enum Text {
+    Short { length: u8, bytes: [u8; SHORT] },
+    Long(Box<str>),
+}
+
+const SHORT: usize = 14;
+
+impl Text {
+    pub fn as_bytes(&self) -> &[u8] {
+        match self {
+            Text::Short { length, bytes } => &bytes[..usize::from(*length)],
+            Text::Long(text) => text.as_bytes(),
+        }
+    }
+
+    pub fn as_str(&self) -> &str {
+        match self {
+            Text::Short { .. } => std::str::from_utf8(self.as_bytes()).expect("made of a text"),
+            Text::Long(text) => text,
+        }
+    }
+}
+
+impl From<&str> for Text {
+    fn from(text: &str) -> Self {
+        if text.len() > SHORT {
+            return Text::Long(text.into());
+        }
+        let mut bytes = [0; SHORT];
+        bytes[..text.len()].copy_from_slice(text.as_bytes());
+        Text::Short { length: text.len() as u8, bytes }
+    }
+}
+
+impl From<&str> for Value {
+    fn from(text: &str) -> Self {
+        Value::Text(text.into())
+    }
 }
 
 impl From<i64> for Value {
@@ -27,34 +69,52 @@ impl From<Option<i64>> for Value {
     }
 }
 
-/// Writes a table's name and a row's content; different contents always give different bytes.
-pub fn canonical(table: &str, content: &[Value]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(64 + 12 * content.len());
+/// Begins the canonical bytes of a row: its table's name, then each value. Different rows always
+/// have different bytes.
+pub fn begin(out: &mut Vec<u8>, table: &str) {
+    out.clear();
     out.extend_from_slice(table.as_bytes());
     out.extend_from_slice(b"#0;");
-    for value in content {
-        match value {
-            Value::Null => out.push(b'N'),
-            Value::Int(number) => {
-                out.push(b'I');
-                out.extend_from_slice(number.to_string().as_bytes());
-            }
-            Value::Text(text) => push_string(&mut out, text.as_bytes()),
-            Value::Bytes(data) => push_string(&mut out, data),
-        }
-        out.push(b';');
-    }
-    out
 }
 
-fn push_string(out: &mut Vec<u8>, data: &[u8]) {
+pub fn push_value(out: &mut Vec<u8>, value: &Value) {
+    match value {
+        Value::Null => out.extend_from_slice(b"N;"),
+        Value::Int(number) => {
+            out.push(b'I');
+            push_number(out, *number);
+            out.push(b';');
+        }
+        Value::Text(text) => push_string(out, text.as_bytes()),
+        Value::Bytes(data) => push_string(out, data),
+    }
+}
+
+/// The value of a text or of bytes.
+pub fn push_string(out: &mut Vec<u8>, data: &[u8]) {
     out.push(b'S');
-    out.extend_from_slice(data.len().to_string().as_bytes());
+    push_number(out, data.len() as i64);
     out.push(b':');
     out.extend_from_slice(data);
+    out.push(b';');
 }
 
-/// Id of the row with these `canonical` bytes.
+fn push_number(out: &mut Vec<u8>, number: i64) {
+    if number < 0 {
+        out.push(b'-');
+    }
+    let mut digits = [0; 20];
+    let mut begin = digits.len();
+    let mut left = number.unsigned_abs();
+    while left > 0 || begin == digits.len() {
+        begin -= 1;
+        digits[begin] = b'0' + (left % 10) as u8;
+        left /= 10;
+    }
+    out.extend_from_slice(&digits[begin..]);
+}
+
+/// Id of the row with these canonical bytes.
 pub fn dimension_id(secret: &[u8], canonical: &[u8]) -> i64 {
     let digest = Params::new().hash_length(8).key(secret).hash(canonical);
     let bits: [u8; 8] = digest.as_bytes().try_into().expect("eight bytes");

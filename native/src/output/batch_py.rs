@@ -7,7 +7,7 @@ use pyo3::types::{PyBytes, PyList, PyString, PyTuple};
 
 use super::pg_copy::PgCopy;
 use super::sqlite_image::SqliteImage;
-use crate::decode::{Batch, DIMENSIONS, Dimension, DimensionTable, Table, Value, Visitor};
+use crate::decode::{Batch, DIMENSIONS, DimensionRows, DimensionTable, Table, Value, Visitor};
 
 type Object<'py> = Bound<'py, PyAny>;
 
@@ -16,7 +16,7 @@ type Object<'py> = Bound<'py, PyAny>;
 pub struct NativeBatch {
     pub facts: Batch,
     /// In the order of `DIMENSIONS`.
-    pub dimensions: [Vec<Dimension>; 5],
+    pub dimensions: [DimensionRows; 5],
 }
 
 impl NativeBatch {
@@ -125,7 +125,7 @@ struct Names {
 }
 
 impl Visitor for Names {
-    fn dimension(&mut self, table: &'static DimensionTable, _: &[Dimension]) {
+    fn dimension(&mut self, table: &'static DimensionTable, _: &DimensionRows) {
         self.dimensions.push(table.name);
     }
 
@@ -141,7 +141,7 @@ impl Visitor for Names {
 struct Rows<'py>(Python<'py>, Vec<PyResult<Bound<'py, PyTuple>>>);
 
 impl Visitor for Rows<'_> {
-    fn dimension(&mut self, _: &'static DimensionTable, rows: &[Dimension]) {
+    fn dimension(&mut self, _: &'static DimensionTable, rows: &DimensionRows) {
         self.1.extend(rows.iter().map(|row| dimension_row(self.0, row)));
     }
 
@@ -160,8 +160,8 @@ struct Integers {
 }
 
 impl Visitor for Integers {
-    fn dimension(&mut self, _: &'static DimensionTable, rows: &[Dimension]) {
-        self.values.extend(rows.iter().filter_map(|row| match row.content.get(self.column - 1) {
+    fn dimension(&mut self, _: &'static DimensionTable, rows: &DimensionRows) {
+        self.values.extend(rows.iter().filter_map(|row| match row.get(self.column) {
             Some(&Value::Int(number)) => Some(number),
             _ => None,
         }));
@@ -175,15 +175,14 @@ impl Visitor for Integers {
     }
 }
 
-fn dimension_row<'py>(py: Python<'py>, of: &Dimension) -> PyResult<Bound<'py, PyTuple>> {
-    let columns = of.content.iter().map(|value| match value {
+fn dimension_row<'py>(py: Python<'py>, row: &[Value]) -> PyResult<Bound<'py, PyTuple>> {
+    let columns = row.iter().map(|value| match value {
         Value::Null => py.None().into_bound(py),
         Value::Int(number) => int(py, *number),
-        Value::Text(text) => PyString::new(py, text).into_any(),
+        Value::Text(text) => PyString::new(py, text.as_str()).into_any(),
         Value::Bytes(data) => PyBytes::new(py, data).into_any(),
     });
-    let row: Vec<_> = std::iter::once(int(py, of.id)).chain(columns).collect();
-    PyTuple::new(py, row)
+    PyTuple::new(py, columns.collect::<Vec<_>>())
 }
 
 fn int(py: Python<'_>, value: i64) -> Object<'_> {
