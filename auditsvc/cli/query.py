@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import os
 import sys
+from datetime import UTC, datetime
 from typing import Annotated, Final
 
 import typer
 
 from auditsvc.cli.options import StoreOption
 from auditsvc.config import load_settings
-from auditsvc.errors import QueryError
+from auditsvc.errors import QueryError, UsageError
 from auditsvc.host.signals import alarm
 from auditsvc.render.rows import Format, write_rows
 from auditsvc.store.read.limits import Limits
 from auditsvc.store.read.sql import run_query
+from auditsvc.store.read.time_span import ALL, Span
+from auditsvc.store.read.time_words import second_of
 
 _MEMORY: Final = 512 << 20
 """Bytes of memory that a query may use."""
@@ -35,6 +38,25 @@ def query(
             "--exact", help="Do not put ' before CSV cells that spreadsheets take as formulas."
         ),
     ] = False,
+    since: Annotated[
+        str | None,
+        typer.Option(
+            "--since",
+            help="Only events from this time on (UTC): 2026-11-28, '2026-11-28 14:30', 14:30,"
+            " yesterday, -1h, '2 hours ago'.",
+            metavar="TIME",
+            show_default=False,
+        ),
+    ] = None,
+    until: Annotated[
+        str | None,
+        typer.Option(
+            "--until",
+            help="Only events before this time, written in the same way.",
+            metavar="TIME",
+            show_default=False,
+        ),
+    ] = None,
     timeout: Annotated[
         float,
         typer.Option(
@@ -48,17 +70,18 @@ def query(
     """Query the store in SQL.
 
     The views are syscalls, paths, sockaddrs, events, records, tamper, coverage, ledger,
-    origins and partials. On a terminal all formats escape control and invisible
+    origins and partials. --since and --until apply to all of them but ledger. On a terminal all formats escape control and invisible
     characters. In CSV, text that begins like a formula (= + - @) gets a ' before it.
     """
     settings = load_settings(store=store)
     chosen = form or (Format.TABLE if sys.stdout.isatty() else Format.CSV)
     limits = Limits(timeout, _MEMORY)
+    period = _period(since, until)
     late = limits.late()
     try:
         with (
             alarm(limits.seconds, late),
-            run_query(settings.store, sql, limits) as result,
+            run_query(settings.store, sql, limits, period) as result,
         ):
             write_rows(result, chosen, sys.stdout, exact=exact)
             sys.stdout.flush()
@@ -66,6 +89,19 @@ def query(
         if error.what == late.what:
             _drop_output()
         raise
+
+
+def _period(since: str | None, until: str | None) -> Span:
+    """Give the seconds from `since` to the one before `until`; UsageError if that is none."""
+    now = datetime.now(UTC)
+    try:
+        low = second_of(since, now) if since is not None else ALL.low
+        high = second_of(until, now) - 1 if until is not None else ALL.high
+    except QueryError as error:
+        raise UsageError(error.what, error.hint) from error
+    if high < low:
+        raise UsageError("--until is not after --since", "times are UTC; see --help")
+    return Span(low, high)
 
 
 def _drop_output() -> None:
