@@ -25,6 +25,7 @@ _MEMORY: Final = 512 << 20
 
 def query(
     sql: Annotated[str, typer.Argument(help="One SQL statement.", metavar="SQL")],
+    *,
     store: StoreOption = None,
     form: Annotated[
         Format | None,
@@ -70,8 +71,9 @@ def query(
     """Query the store in SQL.
 
     The views are syscalls, paths, sockaddrs, events, records, tamper, coverage, ledger,
-    origins and partials. --since and --until apply to all of them but ledger. On a terminal all formats escape control and invisible
-    characters. In CSV, text that begins like a formula (= + - @) gets a ' before it.
+    origins and partials; --since and --until apply to all of them but ledger. On a terminal
+    all formats escape control and invisible characters. In CSV, text that begins like a
+    formula (= + - @) gets a ' before it.
     """
     settings = load_settings(store=store)
     chosen = form or (Format.TABLE if sys.stdout.isatty() else Format.CSV)

@@ -8,14 +8,13 @@ from __future__ import annotations
 import random
 import sqlite3
 from collections import Counter
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import pytest
 from fixtures.logs import SECOND, call, load, login, opening
 
-from auditsvc.store.read.sql import run_query
-from auditsvc.store.read.time_sqlite import with_ranges
 from auditsvc.store.read.time_span import ALL
+from auditsvc.store.read.time_sqlite import with_ranges
 
 SEED = 20251128
 STEPS = (0, 1, 2, 59, 60, 3599, 3600, 3601, 86400, 86401, 31 * 86400)
@@ -106,7 +105,8 @@ class Maker:
         limit = f"LIMIT {self.pick(0, 1, 3, 7, 1000)}{self.pick('', ' OFFSET 2')}"
         order = f"ORDER BY time {self.pick('', 'ASC', 'DESC')}{self.pick('', ', event_id')}"
         if join in ("CROSS JOIN", ","):
-            joined = f"syscalls s {join} events e WHERE s.pid = e.pid - 11 AND {one('s.time', 'e.time')}"
+            both = one("s.time", "e.time")
+            joined = f"syscalls s {join} events e WHERE s.pid = e.pid - 11 AND {both}"
         else:
             joined = (
                 f"syscalls s {join} events e ON s.serial + {self.pick(1, 2)} = e.serial"
@@ -183,7 +183,8 @@ def steps(monkeypatch):
     monkeypatch.setattr("auditsvc.store.read.time_order._STEPS", (2, 10, 40))
 
 
-def test_no_answer_changes(store, steps, request):
+@pytest.mark.usefixtures("steps")
+def test_no_answer_changes(store, request):
     """3,000 random queries (60,000 with --long) give the same rows with ranges and without."""
     count = 60_000 if request.config.getoption("--long") else 3_000
     connection = sqlite3.connect(store.removeprefix("sqlite:///"))

@@ -9,14 +9,13 @@ from __future__ import annotations
 import re
 
 import pytest
+from fixtures.commands import run
 from fixtures.logs import SECOND, call, load, login, opening, rows
-from typer.testing import CliRunner
 
-from auditsvc.cli import app
 from auditsvc.errors import QueryError
 from auditsvc.store import open_store
 from auditsvc.store.read.sql import run_query
-from auditsvc.store.read.time_span import Span
+from auditsvc.store.read.time_span import ALL, Span
 
 DAY = "2025-06-15"  # of SECOND, which is 15:06:40
 AROUND = f"time >= '{DAY} 15:06:40' AND time < '{DAY} 15:06:41'"
@@ -30,8 +29,10 @@ def filled(common_url):
     lines = []
     for n in range(SECONDS):
         when = {"second": SECOND + n * 3600}
-        for serial in range(n * 20 + 1, n * 20 + 11):
-            lines.append(opening(serial, name=f"/etc/f{serial}", ms=serial % 20 * 7, **when))
+        lines += [
+            opening(serial, name=f"/etc/f{serial}", ms=serial % 20 * 7, **when)
+            for serial in range(n * 20 + 1, n * 20 + 11)
+        ]
         lines += [login(n * 20 + 11, **when), login(n * 20 + 12, **when)]
     load(common_url, "".join(lines))
     return common_url
@@ -52,8 +53,7 @@ BY_TIME = [
     f"SELECT name FROM syscalls s LEFT JOIN paths p ON p.event_id = s.event_id WHERE {AROUND}",
     f"SELECT * FROM (SELECT time, exe, pid FROM syscalls) q WHERE {AROUND}",
     f"WITH r AS (SELECT time, exe FROM syscalls) SELECT exe FROM r WHERE {AROUND}",
-    f"SELECT time FROM (SELECT time FROM syscalls UNION ALL SELECT time FROM events) u"
-    f" WHERE {AROUND}",
+    f"SELECT * FROM (SELECT time FROM syscalls UNION ALL SELECT time FROM events) WHERE {AROUND}",
     f"SELECT name FROM paths WHERE event_id IN (SELECT event_id FROM syscalls WHERE {AROUND})",
     f"SELECT * FROM syscalls WHERE NOT (time < '{DAY} 15:06:40' OR time >= '{DAY} 15:06:41')",
     f"SELECT * FROM syscalls WHERE {AROUND} ORDER BY time DESC LIMIT 5",
@@ -76,8 +76,7 @@ LAST = [
 SQLITE_LAST = [
     "SELECT time, exe FROM syscalls ORDER BY event_id DESC LIMIT 3",
     "SELECT time, exe FROM syscalls WHERE exe = '/usr/bin/cat' ORDER BY 1 DESC LIMIT 5",
-    "WITH r AS (SELECT * FROM syscalls) SELECT exe FROM r WHERE pid = 100"
-    " ORDER BY time DESC LIMIT 5",
+    "WITH r AS (SELECT * FROM syscalls) SELECT * FROM r WHERE pid = 100 ORDER BY time LIMIT 5",
 ]
 
 
@@ -88,25 +87,35 @@ def plan(url, sql):
         return "\n".join(str(row[-1]) for row in result)
 
 
+_CALL = "((1700000000 + n / 10)::bigint << 30) + n % 10"
+_EVENT = "((1700000000 + n)::bigint << 30) + n"
+GENERATED = [
+    ("context", "id, host, arch, pid, exe", "n, host, arch, n % 1000, exe"),
+    (
+        "syscall",
+        "id, ms, serial, nr, a0, a1, a2, a3, success, state, items, context",
+        f"{_CALL}, n % 1000, n, n % 300, 0, 0, 0, 0, (n % 10 > 0)::int, 0, 0, n / 20 + 1",
+    ),
+    ("path", "event, seq, item, file", f"{_CALL}, 0, 0, file"),
+    (
+        "event",
+        "id, host, ms, serial, type, pid, state, fields",
+        f"{_EVENT}, host, n % 1000, n, 1112, n % 1000, 0, exe",
+    ),
+]
+"""Tables, columns and the values of row n."""
+
+
 @pytest.fixture(scope="module")
 def large(filled):
     """Give the store with 200,000 further calls on PostgreSQL, and statistics of them."""
     if filled.startswith("sqlite"):
         return filled
     with open_store(filled) as store, store.engine.begin() as connection:
-        for table, columns, values in (
-            ("context", "id, host, arch, pid, exe", "n, host, arch, n % 1000, exe"),
-            ("syscall", "id, ms, serial, nr, a0, a1, a2, a3, success, state, items, context",
-             f"((1700000000 + n / 10)::bigint << 30) + n % 10, n % 1000, n, n % 300, 0, 0, 0, 0,"
-             " (n % 10 > 0)::int, 0, 0, n / 20 + 1"),
-            ("event", "id, host, ms, serial, type, pid, state, fields",
-             "((1700000000 + n)::bigint << 30) + n, host, n % 1000, n, 1112, n % 1000, 0, exe"),
-            ("path", "event, seq, item, file",
-             "((1700000000 + n / 10)::bigint << 30) + n % 10, 0, 0, file"),
-        ):  # fmt: skip
+        for table, columns, made in GENERATED:
             count = 10_000 if table == "context" else 200_000
             connection.exec_driver_sql(
-                f"INSERT INTO {table} ({columns}) SELECT {values.replace('%', '%%')}"
+                f"INSERT INTO {table} ({columns}) SELECT {made.replace('%', '%%')}"
                 f" FROM generate_series(1, {count}) n,"
                 " (SELECT host, arch, exe, file FROM context, path LIMIT 1) one"
             )
@@ -130,8 +139,9 @@ def test_a_range_of_time_is_read_by_an_index(large, sql):
     assert not READS_ALL.search(found), found
 
 
+@pytest.mark.usefixtures("steps")
 @pytest.mark.parametrize("sql", LAST + SQLITE_LAST)
-def test_the_first_rows_by_time_are_read_by_an_index(large, steps, sql):
+def test_the_first_rows_by_time_are_read_by_an_index(large, sql):
     """The last 20 events are not searched among all."""
     if not large.startswith("sqlite") and sql in SQLITE_LAST:
         pytest.skip("PostgreSQL's planner decides, by its statistics")
@@ -140,7 +150,8 @@ def test_the_first_rows_by_time_are_read_by_an_index(large, steps, sql):
     assert not READS_ALL.search(found), found
 
 
-def test_a_rare_condition_keeps_its_own_index(large, steps):
+@pytest.mark.usefixtures("steps")
+def test_a_rare_condition_keeps_its_own_index(large):
     """Where the rows are not among the last ones, the question is planned as before."""
     if large.startswith("sqlite"):
         found = plan(
@@ -241,7 +252,7 @@ def test_a_period_bounds_every_view(filled, view):
         assert values(filled, sql, period) == [(expected,)], sql
 
 
-def values(url, sql, period=Span()):
+def values(url, sql, period=ALL):
     """Give the rows of a query with a period."""
     with run_query(url, sql, period=period) as result:
         return [tuple(row) for row in result]
@@ -256,14 +267,20 @@ def test_a_period_needs_sql_that_is_understood(filled):
 
 def test_options_of_the_command(filled):
     """`auditsvc query --since --until` takes times as people write them."""
-    base = ["query", "SELECT count(*) AS n FROM syscalls", "--store", filled, "--format", "csv"]
-    run = CliRunner().invoke
-    between = run(app, [*base, "--since", f"{DAY} 15:00", "--until", f"{DAY}T17:00Z"])
-    assert between.output.split() == ["n", "20"]
-    assert run(app, [*base, "--since", "yesterday"]).output.split() == ["n", "0"]
-    assert run(app, [*base, "--until", "2 hours ago"]).output.split()[0] == "n"
+
+    def query(*options):
+        sql = "SELECT count(*) AS n FROM syscalls"
+        return run("query", sql, "--store", filled, *options, text=True)
+
+    between = query("--since", f"{DAY} 15:00", "--until", f"{DAY}T17:00Z")
+    assert between.stdout.split() == ["n", "20"], between.stderr
+    assert query("--since", "yesterday").stdout.split() == ["n", "0"]
+    assert query("--since=-1h").stdout.split() == ["n", "0"]
+    assert int(query("--until", "2 hours ago").stdout.split()[1]) >= SECONDS * 10
     for wrong in (["--since", "noon"], ["--since", "14:00", "--until", "14:00"]):
-        assert run(app, [*base, *wrong]).exit_code != 0
+        refused = query(*wrong)
+        assert refused.returncode == 2
+        assert len(refused.stderr.splitlines()) == 1
 
 
 @pytest.mark.parametrize("common_url", ["sqlite"], indirect=True)

@@ -103,13 +103,14 @@ def shown(second, ms):
 
 
 def test_seconds_of_a_comparison_are_exact():
-    """For any text, no second outside has a time for which it holds, and the range is not too wide."""
+    """For any text, no second outside has a time for which it holds; the ends are no wider."""
     chance = random.Random(14)
     texts = ["", "0", "1969", "1970", "9999", ":", "zz", "2025-06-15 15:06:40.9991", "\U0010ffff"]
     for _ in range(3_000):
         second = chance.choice((0, 59, 86399, 1_750_000_000, END)) + chance.randrange(-3, 4)
         text = shown(min(max(second, 0), END), chance.choice((0, 1, 500, 999)))
-        texts.append(text[: chance.randrange(len(text) + 1)] + chance.choice(("", "", "5", ":", "/")))
+        end = chance.choice(("", "", "5", ":", "/"))
+        texts.append(text[: chance.randrange(len(text) + 1)] + end)
     for text in texts:
         for length in (0, 4, 10, 16, 19, 21):
             cut = length or 30

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 Spans = dict[Origin, Span]
 
-_OPERATORS: Final[dict[type[exp.Expression], str]] = {
+_OPERATORS: Final[dict[type[exp.Expr], str]] = {
     exp.GT: ">", exp.GTE: ">", exp.LT: "<", exp.LTE: "<",
     exp.EQ: "=", exp.NullSafeEQ: "=", exp.NEQ: "!", exp.NullSafeNEQ: "!",
 }  # fmt: skip
@@ -59,14 +59,14 @@ class Conditions:
         self,
         now: datetime,
         ask: Callable[[str], object],
-        replace: Callable[[exp.Expression, str], bool],
+        replace: Callable[[exp.Expr, str], bool],
     ) -> None:
         self._now = now
         self._ask = ask
         self._replace = replace
         self._written: dict[int, str | None] = {}
 
-    def spans(self, select: Select, condition: exp.Expression, *, negated: bool = False) -> Spans:
+    def spans(self, select: Select, condition: exp.Expr, *, negated: bool = False) -> Spans:
         """Give what it implies where it is true, or, if `negated`, where it is false."""
         if isinstance(condition, exp.Paren):
             return self.spans(select, condition.this, negated=negated)
@@ -75,8 +75,10 @@ class Conditions:
         if isinstance(condition, exp.And | exp.Or):
             left = self.spans(select, condition.left, negated=negated)
             right = self.spans(select, condition.right, negated=negated)
-            return _both(left, right) if isinstance(condition, exp.And) != negated else _either(
-                left, right
+            return (
+                _both(left, right)
+                if isinstance(condition, exp.And) != negated
+                else _either(left, right)
             )
         if type(condition) in _OPERATORS:
             operator = _OPERATORS[type(condition)]
@@ -102,9 +104,9 @@ class Conditions:
     def _compared(
         self,
         select: Select,
-        one: exp.Expression,
+        one: exp.Expr,
         operator: str,
-        other: exp.Expression,
+        other: exp.Expr,
         negated: bool,
     ) -> Spans:
         """Read `one operator other`; > and < stand for >= and <= too."""
@@ -125,17 +127,13 @@ class Conditions:
             high = last_second(text, side.length) + side.slack
         return {side.origin: ALL.both(Span(low, high))} if operator != "!" else {}
 
-    def _value(
-        self, select: Select, side: _Side, node: exp.Expression, *, strict: bool
-    ) -> str | None:
+    def _value(self, select: Select, side: _Side, node: exp.Expr, *, strict: bool) -> str | None:
         """Give the text that the time is compared with; None if it is no constant."""
         if id(node) not in self._written:
             self._written[id(node)] = self._read(select, side, node, strict=strict)
         return self._written[id(node)]
 
-    def _read(
-        self, select: Select, side: _Side, node: exp.Expression, *, strict: bool
-    ) -> str | None:
+    def _read(self, select: Select, side: _Side, node: exp.Expr, *, strict: bool) -> str | None:
         number = node.this if isinstance(node, exp.Neg) else node
         if isinstance(number, exp.Literal) and not number.is_string:
             if strict and not side.length:
@@ -159,9 +157,7 @@ class Conditions:
         known = isinstance(value, str) and self._replace(node, _quoted(str(value)))
         return str(value) if known else None
 
-    def _matched(
-        self, select: Select, condition: exp.Like | exp.Glob, negated: bool
-    ) -> Spans:
+    def _matched(self, select: Select, condition: exp.Like | exp.Glob, negated: bool) -> Spans:
         side = _side(select, condition.this)
         pattern = _literal(select, condition.expression)
         if side is None or pattern is None:
@@ -179,36 +175,37 @@ class Conditions:
         return {side.origin: ALL.both(Span(low, high))}
 
 
-def _side(select: Select, node: exp.Expression) -> _Side | None:
+def _side(select: Select, node: exp.Expr) -> _Side | None:
     """Give what time a node shows; None if it is none, or another function of one."""
-    length = slack = 0
     while isinstance(node, exp.Paren):
         node = node.this
-    if isinstance(node, exp.Substring):
-        start, count = node.args.get("start"), node.args.get("length")
-        if not (_is_number(start) and start.name == "1" and _is_number(count)):
-            return None
-        length, node = int(count.name), node.this
-    elif isinstance(node, exp.Date) and set(_given(node)) == {"this"}:
-        length, slack, node = _OF_TIME["date"], 1, node.this
-    elif isinstance(node, exp.Anonymous) and node.name.lower() in _OF_TIME:
-        if len(node.expressions) != 1:
-            return None
-        length, slack, node = _OF_TIME[node.name.lower()], 1, node.expressions[0]
-    elif isinstance(node, exp.TimeToStr) and isinstance(node.this, exp.TsOrDsToTimestamp):
-        length, slack = _LENGTHS.get(node.args["format"].name, 0), 1
-        node = node.this.this
-        if not length:
-            return None
-    if not isinstance(node, exp.Column) or (length == 0 and slack):
+    length, slack, column = _beginning(node)
+    if not isinstance(column, exp.Column):
         return None
-    origin = select.resolve(node, aliases=True)
+    origin = select.resolve(column, aliases=True)
     if origin is None or not origin.source.leads_to_time(origin.column):
         return None
     return _Side(origin, length, slack)
 
 
-def _literal(select: Select, node: exp.Expression | None) -> str | None:
+def _beginning(node: exp.Expr) -> tuple[int, int, exp.Expr | None]:
+    """Give how much of which column a node shows, and the seconds by which SQLite might round."""
+    if isinstance(node, exp.Substring):
+        length = _number(node.args.get("length"))
+        begins = _number(node.args.get("start")) == 1 and length
+        return length, 0, node.this if begins else None
+    if isinstance(node, exp.Date):
+        return _OF_TIME["date"], 1, node.this if set(_given(node)) == {"this"} else None
+    if isinstance(node, exp.Anonymous) and node.name.lower() in _OF_TIME:
+        alone = len(node.expressions) == 1
+        return _OF_TIME[node.name.lower()], 1, node.expressions[0] if alone else None
+    if isinstance(node, exp.TimeToStr) and isinstance(node.this, exp.TsOrDsToTimestamp):
+        length = _LENGTHS.get(node.args["format"].name, 0)
+        return length, 1, node.this.this if length else None
+    return 0, 0, node
+
+
+def _literal(select: Select, node: exp.Expr | None) -> str | None:
     """Give a text; SQLite takes a name in double quotes that is no column as one."""
     if isinstance(node, exp.Literal) and node.is_string:
         return node.name
@@ -217,7 +214,7 @@ def _literal(select: Select, node: exp.Expression | None) -> str | None:
     return None
 
 
-def _computed(select: Select, node: exp.Expression) -> str | None:
+def _computed(select: Select, node: exp.Expr) -> str | None:
     """Write a call of one of SQLite's functions of date and time whose arguments are constant."""
     if isinstance(node, exp.Anonymous) and node.name.lower() in _COMPUTED:
         name, arguments = node.name, node.expressions
@@ -231,13 +228,13 @@ def _computed(select: Select, node: exp.Expression) -> str | None:
     return None if None in written else f"{name.lower()}({', '.join(map(str, written))})"
 
 
-def _argument(select: Select, node: exp.Expression) -> str | None:
+def _argument(select: Select, node: exp.Expr) -> str | None:
     text = _literal(select, node)
     if text is not None:
         return _quoted(text)
-    if _is_number(node):
-        return node.name
-    if isinstance(node, exp.Neg) and _is_number(node.this):
+    if isinstance(node, exp.Literal):
+        return str(node.name)
+    if isinstance(node, exp.Neg) and isinstance(node.this, exp.Literal):
         return f"-{node.this.name}"
     if isinstance(node, exp.Paren):
         return _argument(select, node.this)
@@ -247,12 +244,14 @@ def _argument(select: Select, node: exp.Expression) -> str | None:
     return _computed(select, node)
 
 
-def _given(node: exp.Expression) -> list[str]:
+def _given(node: exp.Expr) -> list[str]:
     return [name for name, value in node.args.items() if value]
 
 
-def _is_number(node: exp.Expression | None) -> bool:
-    return isinstance(node, exp.Literal) and not node.is_string and node.name.isdecimal()
+def _number(node: exp.Expr | None) -> int:
+    """Give a positive integer; 0 if it is none."""
+    is_number = isinstance(node, exp.Literal) and not node.is_string
+    return int(node.name) if node is not None and is_number and node.name.isdecimal() else 0
 
 
 def _quoted(text: str) -> str:

@@ -14,16 +14,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from sqlglot import exp
-from sqlglot.tokens import TokenType
+from sqlglot import TokenType, exp
 
 from auditsvc.decode.ids import SERIAL_BITS, SERIAL_MASK
-from auditsvc.store.read.time_scope import Origin
 from auditsvc.store.read.time_span import ALL, END, Span
 
 if TYPE_CHECKING:
     from auditsvc.store.read.time_query import Statement, Store
-    from auditsvc.store.read.time_scope import Select
+    from auditsvc.store.read.time_scope import Origin, Select
 
 _STEPS: Final = (2_000, 20_000, 100_000)
 """Events, from the end that is asked for, among which the rows are searched."""
@@ -89,7 +87,7 @@ def _rows(select: Select) -> int:
     return total if select.node.args.get("limit") and total <= _STEPS[-1] else 0
 
 
-def _ordered(select: Select, term: exp.Expression) -> Origin | None:
+def _ordered(select: Select, term: exp.Expr) -> Origin | None:
     """Give the column that a term of ORDER BY is, as SQLite reads it: an alias is first."""
     outputs = select.outputs()
     if isinstance(term, exp.Literal) and not term.is_string and term.name.isdecimal():
@@ -123,7 +121,7 @@ def _has_no_condition(select: Select) -> bool:
     return not select.node.args.get("where") and not select.node.args.get("joins")
 
 
-def _region(statement: Statement, select: Select, first: exp.Expression) -> tuple[int, int] | None:
+def _region(statement: Statement, select: Select, first: exp.Expr) -> tuple[int, int] | None:
     """Give where the text from FROM to ORDER BY is; None if it could not be counted alone."""
     if not select.alone or select.node.args.get("windows"):
         return None

@@ -25,9 +25,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol
 
 import sqlglot
-from sqlglot import exp
+from sqlglot import Token, TokenType, exp
 from sqlglot.errors import SqlglotError
-from sqlglot.tokens import Token, TokenType
 
 from auditsvc.errors import QueryError
 from auditsvc.store.read.time_conditions import Conditions
@@ -62,7 +61,7 @@ class Statement:
     """A parsed query, and what is to be changed in its text."""
 
     text: str
-    root: exp.Query
+    root: exp.Expr
     tokens: list[Token]
     dialect: str
     scopes: Scopes
@@ -75,7 +74,7 @@ class Statement:
     whole: Span = ALL
     """The seconds of the store."""
 
-    def replace(self, node: exp.Expression, text: str) -> bool:
+    def replace(self, node: exp.Expr, text: str) -> bool:
         """Have a constant or a call replaced; False if its place is not known."""
         start, end = _place(node.this if isinstance(node, exp.Column) else node)
         if start < 0:
@@ -141,8 +140,9 @@ class Statement:
                 conditions[1:] = [f"likelihood({each}, 1.0)" for each in conditions[1:]]
             name = self.text[start : end + 1]
             text = f"(SELECT * FROM {name} WHERE {' AND '.join(conditions)})"  # noqa: S608 - the user's own SQL
-            alias = "" if table.args.get("alias") else f" AS {self.text[_place(table.this)[0] : end + 1]}"
-            found[start, end + 1] = text + alias
+            if not table.args.get("alias"):
+                text = f"{text} AS {self.text[_place(table.this)[0] : end + 1]}"
+            found[start, end + 1] = text
         return found
 
     def _share(self, span: Span) -> float:
@@ -180,9 +180,7 @@ def parse(sql: str, dialect: str, views: Mapping[str, Sequence[str]]) -> Stateme
     return Statement(sql, roots[0], tokens, dialect, Scopes(roots[0], views))
 
 
-def bound(
-    sql: str, dialect: str, views: Mapping[str, Sequence[str]], period: Span
-) -> str:
+def bound(sql: str, dialect: str, views: Mapping[str, Sequence[str]], period: Span) -> str:
     """Bound every view of events in the query to a period; QueryError if it is not parsed."""
     head, body = split(sql)
     statement = parse(body, dialect, views)
@@ -217,7 +215,7 @@ def put_ranges(statement: Statement, now: datetime, store: Store) -> None:
                     statement.narrow(origin, span)
 
 
-def _clauses(select: Select) -> Iterable[tuple[exp.Expression, list[object]]]:
+def _clauses(select: Select) -> Iterable[tuple[exp.Expr, list[object]]]:
     """Give the conditions that filter rows, with the sources whose rows they can filter."""
     where = select.node.args.get("where")
     if where is not None:
@@ -233,7 +231,7 @@ def _clauses(select: Select) -> Iterable[tuple[exp.Expression, list[object]]]:
             yield condition, [own] if join.side == "LEFT" else list(select.sources)
 
 
-def _place(node: exp.Expression | None) -> tuple[int, int]:
+def _place(node: exp.Expr | None) -> tuple[int, int]:
     """Give the first and last character of a node's word; -1 if that is not known."""
     meta = node.meta if node is not None else {}
     return int(meta.get("start", -1)), int(meta.get("end", -1))

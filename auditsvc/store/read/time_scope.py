@@ -119,7 +119,7 @@ class Select:
             found.append((shown.alias_or_name.lower(), origin))
         return found
 
-    def _starred(self, star: exp.Expression) -> list[tuple[str, Origin | None]] | None:
+    def _starred(self, star: exp.Expr) -> list[tuple[str, Origin | None]] | None:
         sources = self.sources
         if isinstance(star, exp.Column) and star.table:
             sources = [each for each in sources if each.name == star.table.lower()]
@@ -163,21 +163,21 @@ class Select:
             return False
         return self.parent is None or self.parent.has_no(name)
 
-    def inner_queries(self) -> Iterator[exp.Query]:
+    def inner_queries(self) -> Iterator[exp.Expr]:
         """Give the queries in its expressions, outermost only."""
         for key, value in self.node.args.items():
             if key in ("from_", "with_"):
                 continue
             for each in value if isinstance(value, list) else [value]:
                 part = each.args.get("on") if isinstance(each, exp.Join) else each
-                if isinstance(part, exp.Expression):
+                if isinstance(part, exp.Expr):
                     yield from (inner for inner in _own(part) if _is_query(inner))
 
 
 class Scopes:
     """The selects of one statement; `views` has the columns of our views by name."""
 
-    def __init__(self, root: exp.Query, views: Mapping[str, Sequence[str]]) -> None:
+    def __init__(self, root: exp.Expr, views: Mapping[str, Sequence[str]]) -> None:
         self.views = views
         self._uses: dict[str, int] = {}
         for table in root.find_all(exp.Table):
@@ -187,7 +187,7 @@ class Scopes:
         self._add(root, {}, None, main=True)
 
     def _add(
-        self, query: exp.Expression, env: Env, parent: Select | None, *, main: bool = False
+        self, query: exp.Expr, env: Env, parent: Select | None, *, main: bool = False
     ) -> list[Select]:
         """Take in a query and all within; gives its selects, in the order of a compound."""
         given = query.args.get("with_")
@@ -237,7 +237,7 @@ class Scopes:
             select.sources.append(source)
             select.joined[id(join)] = source
 
-    def _source(self, node: exp.Expression, env: Env, parent: Select | None) -> Source:
+    def _source(self, node: exp.Expr, env: Env, parent: Select | None) -> Source:
         name = (node.alias_or_name or "").lower()
         alias = node.args.get("alias")
         if node.args.get("joins") or (alias is not None and alias.args.get("columns")):
@@ -260,7 +260,7 @@ class Scopes:
         return Source(name)
 
 
-def _describe(source: Source, query: exp.Expression, names: list[str]) -> None:
+def _describe(source: Source, query: exp.Expr, names: list[str]) -> None:
     """Put down the columns of a query's source, and whether all its rows come out."""
     if not source.selects:
         return
@@ -271,7 +271,7 @@ def _describe(source: Source, query: exp.Expression, names: list[str]) -> None:
     source.whole = _is_union(query)
 
 
-def _is_union(query: exp.Expression) -> bool:
+def _is_union(query: exp.Expr) -> bool:
     """Whether it is a select, or a UNION of some, without a limit."""
     if isinstance(query, exp.Select):
         return True
@@ -285,7 +285,7 @@ def _is_query(node: object) -> bool:
     return isinstance(node, exp.Select | exp.SetOperation)
 
 
-def _own(node: exp.Expression) -> Iterator[exp.Expression]:
+def _own(node: exp.Expr) -> Iterator[exp.Expr]:
     """Give an expression's parts; of a query in it only its head."""
     yield node
     if not _is_query(node):
@@ -293,7 +293,7 @@ def _own(node: exp.Expression) -> Iterator[exp.Expression]:
             yield from _own(inner)
 
 
-def _is_aggregate(node: exp.Expression) -> bool:
+def _is_aggregate(node: exp.Expr) -> bool:
     if isinstance(node, exp.Anonymous):
         return node.name.lower() in _AGGREGATES
     return isinstance(node, exp.AggFunc | exp.Window)
