@@ -19,6 +19,7 @@ from auditsvc.store.read.time_span import ALL, Span
 
 DAY = "2025-06-15"  # of SECOND, which is 15:06:40
 AROUND = f"time >= '{DAY} 15:06:40' AND time < '{DAY} 15:06:41'"
+BOTH = "SELECT time, pid FROM syscalls UNION ALL SELECT time, pid FROM events"
 SECONDS = 40
 """Seconds with events, an hour apart."""
 
@@ -53,7 +54,7 @@ BY_TIME = [
     f"SELECT name FROM syscalls s LEFT JOIN paths p ON p.event_id = s.event_id WHERE {AROUND}",
     f"SELECT * FROM (SELECT time, exe, pid FROM syscalls) q WHERE {AROUND}",
     f"WITH r AS (SELECT time, exe FROM syscalls) SELECT exe FROM r WHERE {AROUND}",
-    f"SELECT * FROM (SELECT time FROM syscalls UNION ALL SELECT time FROM events) WHERE {AROUND}",
+    f"SELECT * FROM ({BOTH}) u WHERE {AROUND}",
     f"SELECT name FROM paths WHERE event_id IN (SELECT event_id FROM syscalls WHERE {AROUND})",
     f"SELECT * FROM syscalls WHERE NOT (time < '{DAY} 15:06:40' OR time >= '{DAY} 15:06:41')",
     f"SELECT * FROM syscalls WHERE {AROUND} ORDER BY time DESC LIMIT 5",
