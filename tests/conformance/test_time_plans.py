@@ -7,6 +7,8 @@ PostgreSQL collects them of generated rows.
 from __future__ import annotations
 
 import re
+import sqlite3
+from contextlib import closing
 
 import pytest
 from fixtures.commands import run
@@ -162,6 +164,19 @@ def test_a_rare_condition_keeps_its_own_index(large):
         )
         assert "text_head" in found
         assert not READS_ALL.search(found), found
+
+
+@pytest.mark.parametrize("common_url", ["sqlite"], indirect=True)
+def test_other_clients_name_the_range_of_ids(filled):
+    """The README's form for sqlite3 is read by the key."""
+    sql = (
+        "EXPLAIN QUERY PLAN SELECT * FROM syscalls WHERE event_id"
+        f" BETWEEN strftime('%s', '{DAY} 15:06') << 30 AND strftime('%s', '{DAY} 15:07') << 30"
+    )
+    with closing(sqlite3.connect(filled.removeprefix("sqlite:///"))) as connection:
+        found = "\n".join(row[-1] for row in connection.execute(sql))
+    assert BY_INDEX.search(found), found
+    assert not READS_ALL.search(found), found
 
 
 def test_time_is_to_the_millisecond(url):
