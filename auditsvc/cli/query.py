@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import os
 import sys
+from datetime import UTC, datetime
 from typing import Annotated, Final
 
 import typer
 
 from auditsvc.cli.options import StoreOption
 from auditsvc.config import load_settings
-from auditsvc.errors import QueryError
+from auditsvc.errors import QueryError, UsageError
 from auditsvc.host.signals import alarm
 from auditsvc.render.rows import Format, write_rows
 from auditsvc.store.read.limits import Limits
 from auditsvc.store.read.sql import run_query
+from auditsvc.store.read.time_span import ALL, Span
+from auditsvc.store.read.time_words import second_of
 
 _MEMORY: Final = 512 << 20
 """Bytes of memory that a query may use."""
@@ -22,6 +25,7 @@ _MEMORY: Final = 512 << 20
 
 def query(
     sql: Annotated[str, typer.Argument(help="One SQL statement.", metavar="SQL")],
+    *,
     store: StoreOption = None,
     form: Annotated[
         Format | None,
@@ -37,6 +41,25 @@ def query(
             "--exact", help="Do not put ' before CSV cells that spreadsheets take as formulas."
         ),
     ] = False,
+    since: Annotated[
+        str | None,
+        typer.Option(
+            "--since",
+            help="Only events from this time on (UTC): 2026-11-28, '2026-11-28 14:30', 14:30,"
+            " yesterday, -1h, '2 hours ago'.",
+            metavar="TIME",
+            show_default=False,
+        ),
+    ] = None,
+    until: Annotated[
+        str | None,
+        typer.Option(
+            "--until",
+            help="Only events before this time, written in the same way.",
+            metavar="TIME",
+            show_default=False,
+        ),
+    ] = None,
     timeout: Annotated[
         float,
         typer.Option(
@@ -50,17 +73,18 @@ def query(
     """Query the store in SQL.
 
     The views are syscalls, paths, sockaddrs, events, records, tamper, coverage, ledger,
-    origins and partials. The format "lines" has a line for each column. On a terminal
-    all formats escape control and invisible characters. In CSV, text that begins like
-    a formula (= + - @) gets a ' before it.
+    origins and partials; --since and --until apply to all of them but ledger. The format
+    "lines" has a line for each column. On a terminal all formats escape control and
+    invisible characters. In CSV, text that begins like a formula (= + - @) gets a ' before it.
     """
     settings = load_settings(store=store)
     limits = Limits(timeout, _MEMORY)
+    period = _period(since, until)
     late = limits.late()
     try:
         with (
             alarm(limits.seconds, late),
-            run_query(settings.store, sql, limits) as result,
+            run_query(settings.store, sql, limits, period) as result,
         ):
             write_rows(result, form, sys.stdout, exact=exact)
             sys.stdout.flush()
@@ -68,6 +92,19 @@ def query(
         if error.what == late.what:
             _drop_output()
         raise
+
+
+def _period(since: str | None, until: str | None) -> Span:
+    """Give the seconds from `since` to the one before `until`; UsageError if that is none."""
+    now = datetime.now(UTC)
+    try:
+        low = second_of(since, now) if since is not None else ALL.low
+        high = second_of(until, now) - 1 if until is not None else ALL.high
+    except QueryError as error:
+        raise UsageError(error.what, error.hint) from error
+    if high < low:
+        raise UsageError("--until is not after --since", "times are UTC; see --help")
+    return Span(low, high)
 
 
 def _drop_output() -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from auditsvc.store.objects import INDEXES, TABLES, view_bodies
-from auditsvc.store.schema import TEXT_INDEX, metadata
+from auditsvc.store.schema import TEXT_INDEX, TIME_INDEX, metadata
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -67,7 +67,7 @@ _WHOLE: Final = f"""
     SELECT 'index ' || x.relname || ' on ' || c.relname || ' (changed)'
     FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid JOIN pg_class x ON x.oid = i.indexrelid
     WHERE {_HERE} AND c.relname = ANY(%(tables)s) AND x.relname = ANY(%(indexes)s)
-        AND (i.indisunique OR i.indexprs IS NOT NULL)
+        AND (i.indisunique OR i.indexprs IS NOT NULL AND x.relname <> ALL(%(on_time)s))
     UNION ALL
     SELECT 'column ' || c.relname || '.' || a.attname
     FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
@@ -83,7 +83,8 @@ SUSPECT: Final = f"""
 _VALUES: Final = {
     "tables": sorted(TABLES),
     "ours": sorted({*TABLES, *view_bodies("postgresql")}),
-    "indexes": sorted([*INDEXES, TEXT_INDEX["postgresql"][0].split()[2]]),
+    "indexes": sorted([*INDEXES, TEXT_INDEX["postgresql"][0].split()[2], *TIME_INDEX]),
+    "on_time": list(TIME_INDEX),
     "constraints": [
         *(f"{table}_pkey" for table in metadata.tables),
         *("alembic_version_pkc", "source_kind_name"),
@@ -104,7 +105,30 @@ def strangers(connection: Connection, *, whole: bool) -> Iterator[str]:
     for statement in (_RUNNING, _WHOLE) if whole else (_RUNNING,):
         yield from (str(name) for (name,) in connection.exec_driver_sql(statement, _VALUES))
     if whole:
+        yield from _changed_time_indexes(connection)
         yield from _changed_views(connection)
+
+
+def _changed_time_indexes(connection: Connection) -> Iterator[str]:
+    """Compare the indexes on an expression with what the server makes of our statements."""
+    shown = (
+        "SELECT pg_get_expr(indexprs, indrelid), pg_get_expr(indpred, indrelid), indkey::text,"
+        " (SELECT amname FROM pg_class c JOIN pg_am a ON a.oid = c.relam WHERE c.oid = indexrelid)"
+        " FROM pg_index WHERE indexrelid = to_regclass(%s)"
+    )
+    for name, statement in TIME_INDEX.items():
+        there = connection.exec_driver_sql(shown, (name,)).first()
+        if there is None:
+            continue
+        table = name.removesuffix("_time")
+        with connection.begin_nested() as trial:
+            connection.exec_driver_sql(f"CREATE TEMPORARY TABLE auditsvc_trial (LIKE {table})")
+            words = statement.replace(f" ON {table} ", " ON pg_temp.auditsvc_trial ")
+            connection.exec_driver_sql(words.replace(f"INDEX {name}", "INDEX auditsvc_trial_time"))
+            made = connection.exec_driver_sql(shown, ("pg_temp.auditsvc_trial_time",)).first()
+            trial.rollback()
+        if there != made:
+            yield f"index {name} on {table} (changed)"
 
 
 def _changed_views(connection: Connection) -> Iterator[str]:

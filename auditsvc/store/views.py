@@ -9,8 +9,9 @@ measurements. Lookups that people filter by come first: PostgreSQL reorders at m
 
 Values: a `time` is UTC (text to the millisecond on SQLite, timestamptz on
 PostgreSQL); `success` is 1, 0 or NULL (boolean on PostgreSQL); `argv` and
-`fields` are JSON (jsonb on PostgreSQL). `event_id >> 30` is the event's second,
-so a range of time is best queried as a range of `event_id`.
+`fields` are JSON (jsonb on PostgreSQL). `event_id >> 30` is the event's second. On PostgreSQL
+an index has the expression of `time`; on SQLite a range of time is served by the range of
+`event_id` that it implies, which `auditsvc.store.read` adds to a query.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from auditsvc.decode.ids import SERIAL_BITS, SERIAL_MASK
 from auditsvc.decode.states import COMPLETE, NO_EXIT, PARTIAL, STATE_REASON
 from auditsvc.record.line import FOREIGN
 from auditsvc.record.types import DAEMON_CONFIG, PATH, SOCKADDR, SYSCALL
-from auditsvc.store.schema import HEAD
+from auditsvc.store.schema import HEAD, TIME
 
 _OWN: Final = "spool"
 """Kind of the sources that speak for the host (`auditsvc.store.origins`)."""
@@ -35,7 +36,7 @@ _OWN: Final = "spool"
 class Dialect:
     """The expressions of one database that the views need; each is a format of its arguments."""
 
-    time: str  # second, millisecond
+    time: str  # event's id, millisecond
     hex: str  # signed 64-bit integer, shown unsigned
     truth: str  # 1, 0 or NULL
     json: str  # text that holds JSON
@@ -70,7 +71,8 @@ class Lookup(NamedTuple):
 
 
 SQLITE: Final = Dialect(
-    time="strftime('%Y-%m-%d %H:%M:%S', {0}, 'unixepoch') || printf('.%03d', {1})",
+    time=f"strftime('%Y-%m-%d %H:%M:%S', ({{0}} >> {SERIAL_BITS}), 'unixepoch')"
+    " || printf('.%03d', {1})",
     hex="printf('%x', {0})",
     truth="{0}",
     json="{0}",
@@ -87,7 +89,7 @@ SQLITE: Final = Dialect(
     joins=False,
 )
 POSTGRESQL: Final = Dialect(
-    time="to_timestamp({0}) + {1} * interval '1 millisecond'",
+    time=TIME,
     hex="to_hex({0})",
     truth="({0} <> 0)",
     json="{0}::jsonb",
@@ -132,7 +134,7 @@ def _case(column: str, words: dict[int, str], otherwise: str) -> str:
 
 
 def _time(d: Dialect, table: str) -> str:
-    return d.time.format(f"({table}.id >> {SERIAL_BITS})", f"{table}.ms")
+    return d.time.format(f"{table}.id", f"{table}.ms")
 
 
 def _text(name: str, key: str, shape: str = "{0}") -> Lookup:

@@ -48,6 +48,10 @@ POSTGRES = {
     "index": "CREATE INDEX theirs ON syscall (serial)",
     "index on an expression": "CREATE INDEX theirs ON text (upper(value))",
     "changed index": "DROP INDEX file_name; CREATE UNIQUE INDEX file_name ON file (name)",
+    "changed index on time": "DROP INDEX syscall_time;"
+    " CREATE INDEX syscall_time ON syscall ((to_timestamp((id >> 29)::float8)))",
+    "index on time of another kind": "DROP INDEX event_time; CREATE INDEX event_time ON event"
+    " USING brin ((to_timestamp((id >> 30)::float8 + ms::float8 / 1000)))",
     "row security": "ALTER TABLE syscall ENABLE ROW LEVEL SECURITY",
     "default": "ALTER TABLE syscall ALTER COLUMN serial SET DEFAULT 7",
     "check": "ALTER TABLE syscall ADD CHECK (serial > 0)",

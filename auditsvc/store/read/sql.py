@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Final
 from auditsvc.errors import QueryError
 from auditsvc.store.databases import parse_url
 from auditsvc.store.read.limits import NO_LIMITS, Limits
+from auditsvc.store.read.time_span import ALL, Span
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,8 +33,12 @@ _MODULES: Final = {"sqlite": "sqlite", "postgresql": "postgres"}
 
 
 @contextmanager
-def run_query(url: str, sql: str, limits: Limits = NO_LIMITS) -> Iterator[Result]:
+def run_query(
+    url: str, sql: str, limits: Limits = NO_LIMITS, period: Span = ALL
+) -> Iterator[Result]:
     """Run one statement and give its rows; QueryError says in one line what is wrong with it.
+
+    `period` bounds all views of events in it to these seconds.
 
     So it does of a statement that takes longer than `limits` lets it. Who does not fetch the
     rows in time has to end that himself (`auditsvc.host.signals.alarm`). StoreError if the store
@@ -44,5 +49,5 @@ def run_query(url: str, sql: str, limits: Limits = NO_LIMITS) -> Iterator[Result
         raise QueryError("the SQL is empty", "try: SELECT * FROM syscalls LIMIT 10")
     # Only the driver in use is loaded (`auditsvc.store.databases`).
     run = import_module(f"auditsvc.store.read.sql_{_MODULES[parsed.get_backend_name()]}").run
-    with run(parsed, sql, limits) as result:
+    with run(parsed, sql, limits, period) as result:
         yield result

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 import time
 from contextlib import contextmanager
 from functools import partial
+from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
 from auditsvc.errors import QueryError
 from auditsvc.store.read.result import ONLY_READS, Result
+from auditsvc.store.read.time_span import ALL
 from auditsvc.store.sqlite import SQLite
 
 if TYPE_CHECKING:
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
     from sqlalchemy import URL
 
     from auditsvc.store.read.limits import Limits
+    from auditsvc.store.read.time_span import Span
 
 _INSTRUCTIONS: Final = 1_000_000  # of SQLite's, between two looks at signals
 
@@ -31,11 +35,14 @@ _PRAGMAS: Final = {
 # Text of a cast or of another program may have bytes that are not UTF-8: shown as \xHH.
 _text: Final = partial(str, encoding="utf-8", errors="backslashreplace")
 
+_TIME: Final = re.compile(r"\b(time|event_id)\b", re.IGNORECASE)
+"""What every query has in it whose views could be given a range."""
+
 _FORBIDDEN_FUNCTIONS: Final = {"load_extension", "fts3_tokenizer"}
 
 
 @contextmanager
-def run(url: URL, sql: str, limits: Limits) -> Iterator[Result]:
+def run(url: URL, sql: str, limits: Limits, period: Span) -> Iterator[Result]:
     """Run it; see `auditsvc.store.read.sql.run_query`."""
     database = SQLite(url)
     database.prepare(create=False)
@@ -48,10 +55,16 @@ def run(url: URL, sql: str, limits: Limits) -> Iterator[Result]:
         _bound(connection, limits)
         # SQLite makes these two at their first use, by what looks like a write.
         connection.execute("SELECT 1 FROM json_each('[]'), json_tree('[]')")
+        # What is asked before the statement, for its ranges, is of the same state of the store.
+        connection.execute("BEGIN")
         connection.set_authorizer(_authorize)
         # Python runs signal handlers only between its own steps, and so in this one.
         connection.set_progress_handler(lambda: time.monotonic() > deadline, _INSTRUCTIONS)
         connection.text_factory = _text
+        if period != ALL or _TIME.search(sql):
+            # Only then: sqlglot is large, and the service asks for other things all the time.
+            ranges = import_module("auditsvc.store.read.time_sqlite")
+            sql = ranges.with_ranges(connection, sql, period)
         cursor = connection.execute(sql)
         if cursor.description is None:
             raise QueryError("the statement gives no rows", ONLY_READS)

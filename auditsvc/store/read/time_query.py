@@ -1,0 +1,237 @@
+"""Gives a query on SQLite the ranges of event ids that its conditions on time imply.
+
+    SELECT * FROM syscalls WHERE time >= '2026-11-28'
+    SELECT * FROM (SELECT * FROM syscalls WHERE event_id >= ...) AS syscalls
+    WHERE time >= '2026-11-28'
+
+In: the SQL, the present, and the store to ask. Out: SQL with the same answer. Only names of
+views are replaced, by a select of them with a range, and constants by what they mean; all
+other text stays as it was written. A range is put on a view
+
+* that the condition of WHERE, or of the ON of a join, implies (`time_conditions`), also through
+  queries in FROM and CTEs that pass rows on;
+* that has the first rows by time, for ORDER BY time LIMIT (`time_order`).
+
+Each range has the share of the store that it is of, for SQLite's planner, which would take
+any range to be a large part of the table (https://sqlite.org/lang_corefunc.html#likelihood).
+SQL that sqlglot does not parse is given back unchanged.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, Protocol
+
+import sqlglot
+from sqlglot import Token, TokenType, exp
+from sqlglot.errors import SqlglotError
+
+from auditsvc.errors import QueryError
+from auditsvc.store.read.time_conditions import Conditions
+from auditsvc.store.read.time_scope import Origin, Scopes, Select
+from auditsvc.store.read.time_span import ALL, Span
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from datetime import datetime
+
+_EXPLAIN: Final = re.compile(
+    r"\s*EXPLAIN\s+(?:(?:QUERY\s+PLAN|ANALYZE|VERBOSE)\s+|\([^)]*\)\s*)*", re.IGNORECASE
+)
+_LEAST: Final = 1e-6
+# It warns on stderr of what it cannot parse.
+logging.getLogger("sqlglot").disabled = True
+
+
+class Store(Protocol):
+    """The store that is asked."""
+
+    @property
+    def columns(self) -> Mapping[str, Sequence[str]]:
+        """The columns of our views by name."""
+
+    def ask(self, sql: str) -> object:
+        """Give the first value of the first row of a query; None if there is none."""
+
+
+@dataclass
+class Statement:
+    """A parsed query, and what is to be changed in its text."""
+
+    text: str
+    root: exp.Expr
+    tokens: list[Token]
+    dialect: str
+    scopes: Scopes
+    period: Span = ALL
+    spans: dict[int, Span] = field(default_factory=dict)
+    """The range of a view, by the id of its node."""
+    shares: dict[int, float] = field(default_factory=dict)
+    """The share of the table that the range of a view is, where it is known better."""
+    edits: dict[tuple[int, int], str] = field(default_factory=dict)
+    whole: Span = ALL
+    """The seconds of the store."""
+
+    def replace(self, node: exp.Expr, text: str) -> bool:
+        """Have a constant or a call replaced; False if its place is not known."""
+        start, end = _place(node.this if isinstance(node, exp.Column) else node)
+        if start < 0:
+            return False
+        if not isinstance(node, exp.Literal | exp.Column):
+            end = self._call_end(end)
+            if end < 0:
+                return False
+        self.edits[start, end + 1] = text
+        return True
+
+    def _call_end(self, name_end: int) -> int:
+        """Give where the call ends whose name ends there."""
+        depth = 0
+        for token in self.tokens:
+            if token.start <= name_end:
+                continue
+            depth += {TokenType.L_PAREN: 1, TokenType.R_PAREN: -1}.get(token.token_type, 0)
+            if depth == 0:
+                return token.end if token.token_type is TokenType.R_PAREN else -1
+        return -1
+
+    def narrow(self, origin: Origin, span: Span, share: float = 0.0) -> None:
+        """Put a range on the view that a column comes from, as far as no answer changes."""
+        source = origin.source
+        if source.table is not None:
+            if origin.column in ("time", "event_id"):
+                key = id(source.table)
+                self.spans[key] = self.spans.get(key, ALL).both(span)
+                if share:
+                    self.shares[key] = share
+        elif source.whole:
+            for select, inner in source.origins(origin.column):
+                if inner is not None and select.passes_rows and not select.is_cut:
+                    self.narrow(inner, span, share)
+
+    def written(self, start: int = 0, end: int | None = None) -> str:
+        """Give the text from `start` to `end` with all that is to be changed."""
+        stop = len(self.text) if end is None else end
+        edits = {**self.edits, **self._table_edits()}
+        parts, at = [], start
+        for (first, last), text in sorted(edits.items()):
+            if at <= first and last <= stop:
+                parts += [self.text[at:first], text]
+                at = last
+        return "".join((*parts, self.text[at:stop]))
+
+    def _table_edits(self) -> dict[tuple[int, int], str]:
+        found = {}
+        for table in self.root.find_all(exp.Table):
+            start, end = _place(table.args.get("db") or table.this)[0], _place(table.this)[1]
+            if start < 0 or end < 0:
+                continue
+            span = self.spans.get(id(table), ALL)
+            if self._is_view(table):
+                span = span.both(self.period)
+            conditions = span.conditions
+            if not conditions:
+                continue
+            if self.dialect == "sqlite":
+                share = self.shares.get(id(table)) or self._share(span)
+                conditions[0] = f"likelihood({conditions[0]}, {share:.6f})"
+                conditions[1:] = [f"likelihood({each}, 1.0)" for each in conditions[1:]]
+            name = self.text[start : end + 1]
+            text = f"(SELECT * FROM {name} WHERE {' AND '.join(conditions)})"  # noqa: S608 - the user's own SQL
+            if not table.args.get("alias"):
+                text = f"{text} AS {self.text[_place(table.this)[0] : end + 1]}"
+            found[start, end + 1] = text
+        return found
+
+    def _share(self, span: Span) -> float:
+        both = span.both(self.whole)
+        seconds = self.whole.high - self.whole.low + 1
+        return max(_LEAST, min(1.0, (both.high - both.low + 1) / seconds))
+
+    def _is_view(self, table: exp.Table) -> bool:
+        """Whether a name is that of one of our views with events, and not of a CTE."""
+        name = table.name.lower()
+        if name not in self.scopes.views or "event_id" not in self.scopes.views[name]:
+            return False
+        path = {id(table)}
+        around = table.parent
+        while around is not None:
+            given = around.args.get("with_")
+            for cte in given.expressions if given is not None else ():
+                # In its own body the name is that of the view.
+                if cte.alias.lower() == name and id(cte) not in path:
+                    return False
+            path.add(id(around))
+            around = around.parent
+        return True
+
+
+def parse(sql: str, dialect: str, views: Mapping[str, Sequence[str]]) -> Statement | None:
+    """Parse one query; None if sqlglot cannot, or it is none."""
+    try:
+        tokens = sqlglot.tokenize(sql, read=dialect)
+        roots = sqlglot.parse(sql, read=dialect)
+    except (SqlglotError, RecursionError, ValueError):
+        return None
+    if len(roots) != 1 or not isinstance(roots[0], exp.Select | exp.SetOperation):
+        return None
+    return Statement(sql, roots[0], tokens, dialect, Scopes(roots[0], views))
+
+
+def bound(sql: str, dialect: str, views: Mapping[str, Sequence[str]], period: Span) -> str:
+    """Bound every view of events in the query to a period; QueryError if it is not parsed."""
+    head, body = split(sql)
+    statement = parse(body, dialect, views)
+    if statement is None:
+        raise not_bounded()
+    statement.period = period
+    return head + statement.written()
+
+
+def not_bounded() -> QueryError:
+    """Give the error for a period of a query that is not parsed."""
+    return QueryError(
+        "--since and --until need a query that auditsvc can parse, and this is none",
+        "give one SELECT, or write the condition into it: time >= '2026-11-28'",
+    )
+
+
+def split(sql: str) -> tuple[str, str]:
+    """Give EXPLAIN, if it begins with that, and the rest."""
+    found = _EXPLAIN.match(sql)
+    end = found.end() if found else 0
+    return sql[:end], sql[end:]
+
+
+def put_ranges(statement: Statement, now: datetime, store: Store) -> None:
+    """Find the ranges that the conditions of a statement imply."""
+    conditions = Conditions(now, store.ask, statement.replace)
+    for select in statement.scopes.selects:
+        for condition, allowed in _clauses(select):
+            for origin, span in conditions.spans(select, condition).items():
+                if any(origin.source is each for each in allowed):
+                    statement.narrow(origin, span)
+
+
+def _clauses(select: Select) -> Iterable[tuple[exp.Expr, list[object]]]:
+    """Give the conditions that filter rows, with the sources whose rows they can filter."""
+    where = select.node.args.get("where")
+    if where is not None:
+        yield where.this, list(select.sources)
+    for join in select.node.args.get("joins") or ():
+        condition = join.args.get("on")
+        if condition is None:
+            continue
+        own = select.joined[id(join)]
+        if select.outer:
+            yield condition, []
+        else:
+            yield condition, [own] if join.side == "LEFT" else list(select.sources)
+
+
+def _place(node: exp.Expr | None) -> tuple[int, int]:
+    """Give the first and last character of a node's word; -1 if that is not known."""
+    meta = node.meta if node is not None else {}
+    return int(meta.get("start", -1)), int(meta.get("end", -1))
