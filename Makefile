@@ -103,10 +103,11 @@ STATES := off on+limits+foreign-rules
 LONG_STATES := off on on+limits on+foreign-rules on+other-keys on+multicast-reader on+half-speed \
     off+limits+foreign-rules+multicast-reader
 
-# ARGS: further arguments for pytest. `.ci/run` gives --no-live-skips.
+# ARGS: further arguments for pytest. `.ci/run` gives --no-live-skips. Here each live test runs in
+# one of the states, about half of them in each; `test-long` runs all in all.
 ARGS :=
 test: setup peers lint
-	$(PYTEST) $(STATES:%=--host-state %) $(ARGS)
+	$(PYTEST) --share-states $(STATES:%=--host-state %) $(ARGS)
 
 # Hours rather than minutes: long loops, more examples, a million records against auparse.
 test-long: setup peers lint

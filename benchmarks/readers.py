@@ -93,7 +93,7 @@ class Running:
         since = size = 0.0
         # Of this spool only: the store may have had others before.
         statement = (
-            f"SELECT segment, position FROM source WHERE kind = 'spool' AND name = '{spool}'"
+            f"SELECT segment, position FROM source WHERE kind = 'spool' AND name LIKE '{spool}#%'"
         )
         with asking(self.service.store, statement) as ask:
             while time.perf_counter() < ends:
@@ -129,7 +129,7 @@ def asking(url: str, statement: str) -> Iterator[Callable[[], tuple[Any, ...] | 
 
 
 @contextmanager
-def _ruled(control: Control, auid: int) -> Iterator[None]:
+def ruled(control: Control, auid: int) -> Iterator[None]:
     """Load the rule that auditsvc would load itself."""
     commands = [line.command for line in parse(rules(auid), "benchmark")]
     added = [command.rule for command in commands if isinstance(command, Add)]
@@ -161,14 +161,14 @@ def nothing_kept() -> Iterator[int]:
 def null_reader(folder: Path, auid: int, control: Control) -> Iterator[Running]:
     """Wakes up for every record and discards it."""
     del folder
-    with nothing_kept() as pid, _ruled(control, auid):
+    with nothing_kept() as pid, ruled(control, auid):
         yield Running(pid)
 
 
 @contextmanager
 def auditd(folder: Path, auid: int, control: Control) -> Iterator[Running]:
     """Debian's auditd, raw log, synced as Debian configures it."""
-    with Auditd(folder, flush="INCREMENTAL_ASYNC", freq=50) as daemon, _ruled(control, auid):
+    with Auditd(folder, flush="INCREMENTAL_ASYNC", freq=50) as daemon, ruled(control, auid):
         assert daemon.process
         yield Running(daemon.process.pid)
 
@@ -184,7 +184,7 @@ def auditd_with_laurel(folder: Path, auid: int, control: Control) -> Iterator[Ru
         flush="INCREMENTAL_ASYNC",
         freq=50,
     )
-    with daemon, _ruled(control, auid):
+    with daemon, ruled(control, auid):
         assert daemon.process
         ends = time.monotonic() + 10
         while not (folder / "laurel.json").exists():

@@ -33,9 +33,6 @@ STALLED_SECONDS = 10.0
 """The store counts as one that does not answer if a single step of work takes longer."""
 
 _RETRY_FIRST, _RETRY_MOST = 0.5, 30.0  # seconds
-
-
-_RETRY_FIRST, _RETRY_MOST = 0.5, 30.0  # seconds
 _NICE = 10
 _POLL = 0.5  # seconds between checks for new input without a notice, and for idle events
 

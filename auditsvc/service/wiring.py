@@ -30,6 +30,7 @@ from auditsvc.ingest.loader import Loader
 from auditsvc.kernel.netlink import RecordSocket
 from auditsvc.kernel.session import Session
 from auditsvc.record.daemon import actor
+from auditsvc.spool.identity import source_name
 from auditsvc.spool.reader import SpoolReader
 from auditsvc.spool.room import Room
 from auditsvc.spool.segments import Place, backlog, sizes
@@ -145,7 +146,7 @@ class Wiring:
         def open_log(segment: str, position: int) -> SpoolReader:
             return SpoolReader.at(directory, segment, position, self._found)
 
-        self._make_loader("spool", str(directory), open_log)
+        self._make_loader("spool", source_name(directory), open_log)
         if writer.torn:
             parts.note(self._daemon.lost(spool=1, torn=writer.torn))
 
@@ -185,6 +186,8 @@ class Wiring:
             store = self.known.open(remember=True)
             try:
                 self._opened(store)  # it may be another server than before
+                if kind == "spool":
+                    self._rename(store, name)
                 load = Load(store, Route(kind, name, open_log, make))
                 if kind == "spool":
                     self._remember_place()
@@ -203,6 +206,17 @@ class Wiring:
             busy=lambda: parts.busy,
             waiting=lambda: parts.waiting,
         )
+
+    def _rename(self, store: Store, name: str) -> None:
+        """Give this spool's checkpoint its name, if an older program has left it without.
+
+        It named a spool by its path, which other hosts have too: only where the place is the one
+        that this spool was committed to is it this spool's. Otherwise the spool is read again.
+        """
+        segment, position = self.known.last_place()
+        if segment:
+            old = str(self._settings.spool_directory)
+            store.rename_source("spool", old, name, (str(segment), position))
 
     def _remember_place(self) -> None:
         """Note what was committed before the store was lost, to see whether it has it still."""

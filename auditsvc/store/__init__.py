@@ -75,6 +75,13 @@ class Store:
         """
         return self._writer.source(kind, name, is_counted=is_counted)
 
+    def rename_source(self, kind: str, old: str, new: str, at: tuple[str, int]) -> None:
+        """Rename a source whose checkpoint is the segment and position `at`, if there is one.
+
+        Nothing is done if a source has the new name already.
+        """
+        self._writer.rename_source(kind, old, new, at)
+
     def find(self, kind: str, name: str) -> Source | None:
         """Find the source of this name, None if there is none."""
         return self._writer.find(kind, [name]).get(name)

@@ -7,7 +7,8 @@ import sys
 import time
 from typing import TYPE_CHECKING, Final
 
-import logs
+import recorded
+from fixtures import long_logs
 from report import Table, count
 
 from auditsvc.decode import DECODERS, make_decoder
@@ -15,7 +16,7 @@ from auditsvc.decode import DECODERS, make_decoder
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from logs import Log
+    from fixtures.long_logs import Log
 
 _CHUNK: Final = 1 << 20
 
@@ -41,10 +42,11 @@ def speed(decoder: str, log: Log, rounds: int) -> float:
 
 def table(*, quick: bool, folder: Path) -> Table:
     """Measure all decoders, for those who work on them; `tables.file` shows the same figures."""
-    made = Table("Decoding alone: records a second", ["decoder", "plain", "mixed"])
-    kinds = ("plain", "mixed")
+    made = Table("Decoding alone: records a second", ["decoder", "plain", "mixed", "real"])
+    records = 300_000 if quick else 1_500_000
     made_logs = [
-        logs.make(kind, 300_000 if quick else 1_500_000, folder / f"{kind}.log") for kind in kinds
+        *(long_logs.make(kind, records, folder / f"{kind}.log") for kind in ("plain", "mixed")),
+        recorded.make(records, folder / "real.log"),
     ]
     for decoder in DECODERS:
         print(f"decode: {decoder}", file=sys.stderr, flush=True)

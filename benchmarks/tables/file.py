@@ -1,6 +1,7 @@
 """A log file: how fast it is read, its size in the store, and the memory needed.
 
-Each program reads the same generated log from the page cache. The time that it needs for a
+Each program reads the same log from the page cache: two that are generated, and a `real` one that
+auditd has recorded. The time that it needs for a
 log of one event (start-up, making a store) is subtracted, for all of them.
 """
 
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psycopg
+import recorded
 from fixtures import long_logs
 from fixtures.postgres_server import running as postgres
 from live.service import AUDITSVC
@@ -82,12 +84,8 @@ class Files:
     def run(self, say: Callable[[str], None]) -> None:
         """Measure everything."""
         with postgres(shared_buffers="128MB", max_wal_size="4GB") as server:
-            for name in ("plain", "mixed"):
-                log = long_logs.make(name, self._size.records, self._folder / f"{name}.log")
-                short = long_logs.make(
-                    name, self._size.slow_records, self._folder / f"{name}-short.log"
-                )
-                one = long_logs.make(name, 1, self._folder / "one.log")
+            for name in ("plain", "mixed", "real"):
+                log, short, one = self._made(name)
                 self.logs[name] = log
                 for reader in DECODERS:
                     say(f"{name}: decode, {reader}")
@@ -105,6 +103,19 @@ class Files:
                 for limit, indexed in _LIMITS.items():
                     self.insert.setdefault(limit, {})[name] = self._insert(log, indexed=indexed)
                 log.path.unlink()
+
+    def _made(self, name: str) -> tuple[Log, Log, Log]:
+        """Make a log, a short one of the same kind, and one of a single event."""
+        whole, short, one = (self._folder / f"{name}{n}.log" for n in ("", "-short", "-one"))
+        sizes = self._size.records, self._size.slow_records
+        if name == "real":
+            log = recorded.make(sizes[0], whole)
+            return log, recorded.beginning(log, sizes[1], short), recorded.beginning(log, 1, one)
+        return (
+            long_logs.make(name, sizes[0], whole),
+            long_logs.make(name, sizes[1], short),
+            long_logs.make(name, 1, one),
+        )
 
     def _keep(self, program: str, log: str, read: Read) -> None:
         self.reads.setdefault(program, {})[log] = read

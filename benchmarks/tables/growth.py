@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import logs
+from fixtures import long_logs
 from live.service import AUDITSVC
 from measure import started
 from report import Table, count, mebibytes, ratio
@@ -49,7 +49,7 @@ def load(records: int, folder: Path) -> Point:
     lines = events = 0
     with started(*command, environment=environment, stdin=subprocess.PIPE) as (process, used):
         assert process.stdin
-        for data, made in logs.blocks("mixed", records):
+        for data, made in long_logs.blocks("mixed", records):
             process.stdin.write(data)
             lines += data.count(b"\n")
             events += made

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import logs
+from fixtures import long_logs
 from fixtures.journald import running
 from live.service import AUDITSVC
 from measure import cpu_seconds, run
@@ -43,7 +43,7 @@ class Sent:
 
 def table(*, quick: bool, folder: Path) -> Table:
     """Measure by turns and compare the medians."""
-    log = logs.make("mixed", 30_000 if quick else 150_000, folder / "journal.log")
+    log = long_logs.make("mixed", 30_000 if quick else 150_000, folder / "journal.log")
     store = folder / "journal.db"
     with open_store(f"sqlite:///{store}") as opened:
         Feed(opened, "journal")

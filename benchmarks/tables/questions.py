@@ -7,7 +7,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Final
 
-import logs
+from fixtures import long_logs
 from fixtures.postgres_server import running as postgres
 from live.service import AUDITSVC
 from measure import run
@@ -19,7 +19,7 @@ from auditsvc.store.read.sql import run_query
 if TYPE_CHECKING:
     from pathlib import Path
 
-_SECOND: Final = logs.BEGIN + 2
+_SECOND: Final = long_logs.BEGIN + 2
 _ROUNDS: Final = 3
 QUESTIONS: Final = {
     "one second": "SELECT count(comm) FROM syscalls WHERE event_id"
@@ -35,7 +35,7 @@ QUESTIONS: Final = {
 
 def table(*, quick: bool, folder: Path) -> Table:
     """Load a mixed log into both stores and run the queries."""
-    log = logs.make("mixed", 300_000 if quick else 5_000_000, folder / "questions.log")
+    log = long_logs.make("mixed", 300_000 if quick else 5_000_000, folder / "questions.log")
     made = Table(
         "Questions",
         ["question", "SQLite", "Postgres", "rows"],

@@ -95,7 +95,7 @@ fn value_of(object: &Object<'_>) -> PyResult<Value> {
         return Ok(Value::Null);
     }
     if let Ok(text) = object.cast::<PyString>() {
-        return Ok(Value::Text(text.to_string().into()));
+        return Ok(Value::from(&*text.to_string()));
     }
     if let Ok(data) = object.cast::<PyBytes>() {
         return Ok(Value::Bytes(data.as_bytes().into()));

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from fixtures import forms
-from fixtures.logs import call, path, proctitle
+from fixtures.logs import call, path, proctitle, record
 from fixtures.long_logs import blocks
 from fixtures.repeats import examples
 from hypothesis import HealthCheck, given
@@ -206,6 +206,40 @@ def test_the_log_of_a_busy_host_gives_equal_rows(kind, records):
         assert pair.do("take").facts
     pair.do("finish")
     assert not pair.do("take").raw
+
+
+PATH_NAMES = ['"/etc/passwd"', "2F746D", "(null)", "", '"a b"', '"', "'x'", "A=", '"x"y', "{ a }"]
+PATH_TAILS = [
+    *(" nametype=NORMAL", " nametype=", " cap_fp=0 cap_fi=0 cap_fe=0 cap_fver=0", " cap_fp="),
+    *(" inode=5", " inode=x", " inode=18446744073709551616", " dev=fe:00", ' dev="fe:00"'),
+    *(" mode=0100644", " mode='1'", " ouid=0", " ouid=-1", " ogid=4294967295", " rdev=\xe9"),
+    *(" obj=a:b:c", " obj=x (enforce)", '\x1dOUID="root" OGID="root"', ' OUID="root"', "\x1d"),
+    *(" name=2", " word", " =", " a='b c' d", " a={ x }"),
+]
+USUAL = " inode=1 dev=fe:00 mode=0100644 ouid=0 ogid=0 rdev=00:00 nametype=NORMAL cap_fp=0"
+
+
+@examples(300)
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(PATH_NAMES),
+            st.sampled_from(["", USUAL, " nametype=UNKNOWN cap_fp=0"]),
+            st.lists(st.sampled_from(PATH_TAILS), max_size=4),
+        ),
+        min_size=1,
+        max_size=8,
+    )
+)
+def test_a_path_that_is_nearly_as_the_kernel_prints_it(paths):
+    """There are two ways to read one, and which is taken must not be seen in its row."""
+    pair = Pair()
+    lines = [call(1, items=len(paths))]
+    for item, (name, usual, tails) in enumerate(paths):
+        lines.append(record("PATH", 1, f"item={item} name={name}{usual}{''.join(tails)}"))
+    pair.do("feed", "".join(lines).encode("latin-1"), 0.0)
+    pair.do("finish")
+    assert pair.do("take").facts["path"]
 
 
 def test_caches_are_emptied_at_the_same_place():

@@ -20,6 +20,7 @@ from fixtures.waiting import at_rest, until
 from live.programs import Programs, fresh_auid, rules
 from live.service import AUDITSVC, Service, is_ready
 
+from auditsvc.errors import AbsentError
 from auditsvc.rule import printing
 from auditsvc.store import open_store
 
@@ -73,8 +74,11 @@ class Run:
 
 
 def stored(url):
-    """Number of calls, and of different serials among them."""
-    (row,) = rows(url, "SELECT count(*) AS n, count(DISTINCT serial) AS d FROM syscalls")
+    """Number of calls, and of different serials among them; none before there is a store."""
+    try:
+        (row,) = rows(url, "SELECT count(*) AS n, count(DISTINCT serial) AS d FROM syscalls")
+    except AbsentError:
+        return 0, 0
     return row["n"], row["d"]
 
 

@@ -133,7 +133,9 @@ def test_after_a_crash_nothing_is_lost_doubled_or_left_behind(programs, tmp_path
     with service:
         loud(programs, auid, 300)
     assert auditctl("-l") == before
-    spooled = b"".join(path.read_bytes() for path in sorted((tmp_path / "state/spool").iterdir()))
+    spooled = b"".join(
+        path.read_bytes() for path in sorted((tmp_path / "state/spool").glob("*.log"))
+    )
     whole = spooled.count(b"type=SYSCALL ")
     counts = service.query("SELECT count(*) AS n, count(DISTINCT serial) AS serials FROM syscalls")
     assert counts == [{"n": whole, "serials": whole}]

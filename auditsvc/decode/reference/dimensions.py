@@ -72,14 +72,20 @@ _LONG: Final = 1 << 16
 """Bytes of a key above which a cache keeps its digest."""
 _LONG_LIST: Final = 1 << 20
 """Bytes of the arguments of one exec."""
-_MAX_ENTRIES: Final = 1 << 14
+_FEW_ENTRIES: Final = 1 << 14
+_MANY_ENTRIES: Final = 1 << 16
+"""Of what a busy host has very many: files, and rows in general."""
 _MAX_BYTES: Final = 1 << 23
 
 
 class _Cache(dict[K, V]):
-    """A dictionary that is emptied before it grows too large."""
+    """A dictionary that is emptied before it grows too large: to `most` entries."""
 
     _bytes = 0
+
+    def __init__(self, most: int = _FEW_ENTRIES) -> None:
+        super().__init__()
+        self._most = most
 
     def clear(self) -> None:
         """Remove all entries."""
@@ -89,7 +95,7 @@ class _Cache(dict[K, V]):
     def put(self, key: K, value: V, size: int) -> V:
         """Store a value; `size` is the approximate size of its key in bytes."""
         self._bytes += size
-        if len(self) >= _MAX_ENTRIES or self._bytes > _MAX_BYTES:
+        if len(self) >= self._most or self._bytes > _MAX_BYTES:
             self.clear()
             self._bytes = size
         self[key] = value
@@ -119,10 +125,10 @@ class Dimensions:
         self._secret = secret
         self._host = host
         self._pins: dict[tuple[str, Row], int] = {}
-        self._ids: _Cache[tuple[str, Row], int] = _Cache()
+        self._ids: _Cache[tuple[str, Row], int] = _Cache(_MANY_ENTRIES)
         self._hosts: _Cache[bytes | None, int] = _Cache()
         self._contexts: _Cache[tuple[object, ...], int] = _Cache()
-        self._files: _Cache[bytes, int] = _Cache()
+        self._files: _Cache[bytes, int] = _Cache(_MANY_ENTRIES)
         self._addresses: _Cache[tuple[bytes, bool], int] = _Cache()
         self._argvs: _Cache[tuple[object, ...], tuple[int, bool]] = _Cache()
         self._bodies: _Cache[tuple[int, bytes], int] = _Cache()

@@ -139,6 +139,24 @@ class Writer:
                     found[source.name] = source
         return found
 
+    def rename_source(self, kind: str, old: str, new: str, at: tuple[str, int]) -> None:
+        """See `Store.rename_source`."""
+        table = schema.source
+        taken = select(table.c.id).where(table.c.kind == kind, table.c.name == new)
+        segment, position = at
+        with self._database.begin(alone=False) as connection:
+            if connection.execute(taken).first() is None:
+                connection.execute(
+                    table.update()
+                    .where(
+                        table.c.kind == kind,
+                        table.c.name == old,
+                        table.c.segment == segment,
+                        table.c.position == position,
+                    )
+                    .values(name=new)
+                )
+
     def source(self, kind: str, name: str, *, is_counted: bool = True) -> Source:
         """Find or make the source with this name; gives it with its checkpoint.
 

@@ -6,12 +6,12 @@ use super::ids::Value;
 use super::text::to_text;
 
 fn text(shown: impl Into<String>) -> Value {
-    Value::Text(shown.into().into_boxed_str())
+    Value::from(&*shown.into())
 }
 
 /// Gives the columns family, address, port, path and saddr.
 pub fn parse_address(saddr: &[u8], little: bool) -> Vec<Value> {
-    let shown = Value::Text(to_text(saddr).0.into());
+    let shown = Value::from(&*to_text(saddr).0);
     let mut row = unhex(saddr).and_then(|data| read(&data, little)).unwrap_or_default();
     row.resize(4, Value::Null);
     row.push(shown);

@@ -3,10 +3,39 @@
 use super::ids::Value;
 use super::schema::{DimensionTable, EVENT, EXEC, PATH, RECORD, SOCKADDR, SYSCALL, Table};
 
-/// A row: its id and its content.
-pub struct Dimension {
-    pub id: i64,
-    pub content: Vec<Value>,
+/// Rows of a dimension table, in one piece: the values of a row, its id first, after another's.
+#[derive(Default)]
+pub struct DimensionRows {
+    values: Vec<Value>,
+    /// Columns of the table.
+    width: usize,
+}
+
+impl DimensionRows {
+    pub fn push(&mut self, id: i64, content: impl IntoIterator<Item = Value>) {
+        let start = self.values.len();
+        self.values.push(Value::Int(id));
+        self.values.extend(content);
+        self.width = self.values.len() - start;
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.values.is_empty()
+    }
+
+    /// Gives the rows away, one after the other.
+    pub fn into_rows(self) -> impl Iterator<Item = Vec<Value>> {
+        let mut values = self.values.into_iter();
+        let width = self.width;
+        std::iter::from_fn(move || {
+            let row: Vec<Value> = values.by_ref().take(width).collect();
+            (!row.is_empty()).then_some(row)
+        })
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &[Value]> {
+        self.values.chunks_exact(self.width.max(1))
+    }
 }
 
 pub struct SyscallRow {
@@ -55,7 +84,7 @@ pub struct Batch {
 
 /// Gets the rows of one table after the other.
 pub trait Visitor {
-    fn dimension(&mut self, table: &'static DimensionTable, rows: &[Dimension]);
+    fn dimension(&mut self, table: &'static DimensionTable, rows: &DimensionRows);
 
     fn table<const N: usize>(
         &mut self,

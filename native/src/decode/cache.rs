@@ -5,17 +5,17 @@ use std::hash::{BuildHasher, Hash, Hasher};
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 
-use super::ids::{LONG, digest};
-
-const MAX_ENTRIES: usize = 1 << 14;
+pub const FEW_ENTRIES: usize = 1 << 14;
+/// Of what a busy host has very many: files, and rows in general.
+pub const MANY_ENTRIES: usize = 1 << 16;
 const MAX_BYTES: usize = 1 << 23;
 
 struct Entry<T, V> {
     hash: u64,
     tag: T,
-    /// The key is the digest of a long one.
-    is_digest: bool,
-    key: Box<[u8]>,
+    /// The key's place in `keys`.
+    begin: usize,
+    end: usize,
     value: V,
 }
 
@@ -23,16 +23,25 @@ struct Entry<T, V> {
 /// in the table: if more than one part varies in length, the tag must contain the lengths.
 pub struct Cache<T, V> {
     table: HashTable<Entry<T, V>>,
+    /// All keys, one behind the other.
+    keys: Vec<u8>,
     bytes: usize,
+    most: usize,
     hasher: RandomState,
 }
 
 impl<T: Copy + Eq + Hash, V: Copy> Cache<T, V> {
-    pub fn new() -> Self {
-        Cache { table: HashTable::new(), bytes: 0, hasher: RandomState::default() }
+    /// Makes one that holds fewer than `most` entries.
+    pub fn new(most: usize) -> Self {
+        Cache {
+            table: HashTable::new(),
+            keys: Vec::new(),
+            bytes: 0,
+            most,
+            hasher: RandomState::default(),
+        }
     }
 
-    #[inline]
     fn hash(&self, tag: T, parts: &[&[u8]]) -> u64 {
         let mut hasher = self.hasher.build_hasher();
         tag.hash(&mut hasher);
@@ -42,57 +51,38 @@ impl<T: Copy + Eq + Hash, V: Copy> Cache<T, V> {
         hasher.finish()
     }
 
-    #[inline]
     pub fn get(&self, tag: T, parts: &[&[u8]]) -> Option<V> {
-        if is_long(parts) {
-            return self.find(tag, &[&digest(parts)], true);
-        }
-        self.find(tag, parts, false)
-    }
-
-    fn find(&self, tag: T, parts: &[&[u8]], is_digest: bool) -> Option<V> {
         let hash = self.hash(tag, parts);
         let found = self.table.find(hash, |entry| {
-            entry.hash == hash
-                && entry.tag == tag
-                && entry.is_digest == is_digest
-                && is_joined(&entry.key, parts)
+            let key = entry.begin..entry.end;
+            entry.hash == hash && entry.tag == tag && is_joined(&self.keys[key], parts)
         });
         found.map(|entry| entry.value)
     }
 
     /// Stores a value; `size` is its size as the reference counts it, so that both empty
-    /// their caches at the same position of the input.
-    pub fn put(&mut self, tag: T, parts: &[&[u8]], value: V, size: usize) -> V {
+    /// their caches at the same position of the input. Gives whether it was emptied before.
+    pub fn put(&mut self, tag: T, parts: &[&[u8]], value: V, size: usize) -> bool {
         self.bytes += size;
-        if self.table.len() >= MAX_ENTRIES || self.bytes > MAX_BYTES {
+        let is_full = self.table.len() >= self.most || self.bytes > MAX_BYTES;
+        if is_full {
             self.clear();
             self.bytes = size;
         }
-        if is_long(parts) {
-            self.insert(tag, &[&digest(parts)], true, value);
-        } else {
-            self.insert(tag, parts, false, value);
-        }
-        value
-    }
-
-    fn insert(&mut self, tag: T, parts: &[&[u8]], is_digest: bool, value: V) {
         let hash = self.hash(tag, parts);
-        let key = parts.concat().into_boxed_slice();
-        self.table
-            .insert_unique(hash, Entry { hash, tag, is_digest, key, value }, |entry| entry.hash);
+        let begin = self.keys.len();
+        parts.iter().for_each(|part| self.keys.extend_from_slice(part));
+        let entry = Entry { hash, tag, begin, end: self.keys.len(), value };
+        self.table.insert_unique(hash, entry, |entry| entry.hash);
+        is_full
     }
 
     pub fn clear(&mut self) {
         self.table.clear();
+        self.keys.clear();
+        self.keys.shrink_to(MAX_BYTES);
         self.bytes = 0;
     }
-}
-
-#[inline]
-fn is_long(parts: &[&[u8]]) -> bool {
-    parts.iter().map(|part| part.len()).sum::<usize>() > LONG
 }
 
 fn is_joined(mut key: &[u8], parts: &[&[u8]]) -> bool {

@@ -5,11 +5,11 @@ use std::collections::HashMap;
 
 use super::address::parse_address;
 use super::arguments::join_arguments;
-use super::batch::Dimension;
-use super::cache::Cache;
+use super::batch::DimensionRows;
+use super::cache::{Cache, FEW_ENTRIES, MANY_ENTRIES};
 use super::calls::Rest;
 use super::fields::{Field, decode_value, parse_fields, signed, to_int, to_json};
-use super::ids::{self, Value, dimension_id};
+use super::ids::{LONG, Value, begin, digest, dimension_id, long_text, push_string, push_value};
 use super::schema::DIMENSIONS;
 use super::text::{json_list, to_short_text, to_text};
 use super::types::{CWD, PATH, PROCTITLE, SYSCALL};
@@ -83,16 +83,20 @@ pub fn id_column(value: Option<&[u8]>) -> Option<i64> {
 }
 
 pub struct Dimensions {
-    pub rows: [Vec<Dimension>; 5],
+    pub rows: [DimensionRows; 5],
     /// Approximate size of `rows` in bytes; reset by the function that takes the rows.
     pub held: usize,
     secret: Vec<u8>,
     host: String,
     pins: HashMap<Vec<u8>, i64>,
+    /// For the canonical bytes of one row.
+    key: Vec<u8>,
     ids: Cache<(), i64>,
     hosts: Cache<bool, i64>,
     contexts: Cache<ContextTag, i64>,
     files: Cache<(), i64>,
+    /// What stands behind the columns of a PATH: nearly always one of a few texts.
+    attributes: Cache<(), Option<i64>>,
     addresses: Cache<bool, i64>,
     argvs: Cache<bool, (i64, bool)>,
     bodies: Cache<i32, i64>,
@@ -106,18 +110,34 @@ impl Dimensions {
             secret,
             host,
             pins: HashMap::new(),
-            ids: Cache::new(),
-            hosts: Cache::new(),
-            contexts: Cache::new(),
-            files: Cache::new(),
-            addresses: Cache::new(),
-            argvs: Cache::new(),
-            bodies: Cache::new(),
+            key: Vec::new(),
+            ids: Cache::new(MANY_ENTRIES),
+            hosts: Cache::new(FEW_ENTRIES),
+            contexts: Cache::new(FEW_ENTRIES),
+            files: Cache::new(MANY_ENTRIES),
+            attributes: Cache::new(FEW_ENTRIES),
+            addresses: Cache::new(FEW_ENTRIES),
+            argvs: Cache::new(FEW_ENTRIES),
+            bodies: Cache::new(FEW_ENTRIES),
         }
     }
 
     pub fn pin(&mut self, table: &str, content: &[Value], id: i64) {
-        self.pins.insert(ids::key(table, content), id);
+        let mut key = Vec::new();
+        match content {
+            [Value::Text(value), raw]
+                if table == DIMENSIONS[TEXT].name
+                    && content.iter().map(Value::size).sum::<usize>() > LONG =>
+            {
+                let raw = if let Value::Bytes(raw) = raw { Some(&**raw) } else { None };
+                long_text(&mut key, &self.secret, value.as_bytes(), raw);
+            }
+            _ => {
+                begin(&mut key, table);
+                content.iter().for_each(|value| push_value(&mut key, value));
+            }
+        }
+        self.pins.insert(key, id);
         self.forget();
     }
 
@@ -126,28 +146,65 @@ impl Dimensions {
         self.hosts.clear();
         self.contexts.clear();
         self.files.clear();
+        self.attributes.clear();
         self.addresses.clear();
         self.argvs.clear();
         self.bodies.clear();
     }
 
     fn id(&mut self, table: usize, content: Vec<Value>, size: usize) -> i64 {
-        let name = DIMENSIONS[table].name;
-        let key = ids::key(name, &content);
-        if let Some(known) = self.ids.get((), &[&key]) {
-            return known;
+        begin(&mut self.key, DIMENSIONS[table].name);
+        content.iter().for_each(|value| push_value(&mut self.key, value));
+        match self.ids.get((), &[&self.key]) {
+            Some(known) => known,
+            None => self.new_row(table, content, size, None),
         }
-        let pinned = self.pins.get(&key).copied().filter(|&id| id != 0);
-        let id = pinned.unwrap_or_else(|| dimension_id(&self.secret, name, &content, &key));
-        self.rows[table].push(Dimension { id, content });
+    }
+
+    /// Makes the row with the canonical bytes `key`, or with the id that was computed of a long one.
+    fn new_row(
+        &mut self,
+        table: usize,
+        content: impl IntoIterator<Item = Value>,
+        size: usize,
+        computed: Option<i64>,
+    ) -> i64 {
+        let pinned = || self.pins.get(&self.key).copied().filter(|&id| id != 0);
+        let pinned = if self.pins.is_empty() { None } else { pinned() };
+        let id = pinned
+            .unwrap_or_else(|| computed.unwrap_or_else(|| dimension_id(&self.secret, &self.key)));
+        self.rows[table].push(id, content);
         self.held += size + ROW_SIZE;
-        self.ids.put((), &[&key], id, size)
+        if self.ids.put((), &[&self.key], id, size) {
+            // It has ids of texts that are to come again, as in the reference.
+            self.attributes.clear();
+        }
+        id
     }
 
     fn text(&mut self, value: Cow<'_, str>, raw: Option<Cow<'_, [u8]>>) -> i64 {
+        let mut computed = None;
+        if value.len() + raw.as_ref().map_or(0, |raw| raw.len()) > LONG {
+            let (key, raw) = (&mut self.key, raw.as_deref());
+            computed = Some(long_text(key, &self.secret, value.as_bytes(), raw));
+        } else {
+            begin(&mut self.key, DIMENSIONS[TEXT].name);
+            push_string(&mut self.key, value.as_bytes());
+            match &raw {
+                None => push_value(&mut self.key, &Value::Null),
+                Some(raw) => push_string(&mut self.key, raw),
+            }
+        }
+        if let Some(known) = self.ids.get((), &[&self.key]) {
+            return known;
+        }
         let size = value.chars().count() + raw.as_ref().map_or(0, |raw| raw.len());
         let raw = raw.map_or(Value::Null, |raw| Value::Bytes(raw.into_owned().into()));
-        self.id(TEXT, vec![Value::Text(value.into_owned().into()), raw], size)
+        let value = match value {
+            Cow::Borrowed(text) => text.into(),
+            Cow::Owned(text) => Value::Text(text.into()),
+        };
+        self.new_row(TEXT, [value, raw], size, computed)
     }
 
     fn text_of(&mut self, name: &[u8], data: &[u8]) -> i64 {
@@ -183,8 +240,9 @@ impl Dimensions {
             Some(node) => to_text(node).0.into_owned(),
         };
         let size = name.chars().count();
-        let id = self.id(HOST, vec![Value::Text(name.into())], size);
-        self.hosts.put(node.is_some(), &[node.unwrap_or_default()], id, size)
+        let id = self.id(HOST, vec![name.as_str().into()], size);
+        self.hosts.put(node.is_some(), &[node.unwrap_or_default()], id, size);
+        id
     }
 
     #[inline]
@@ -241,7 +299,8 @@ impl Dimensions {
         content.extend([cwd.into(), title.into(), extra.into()]);
         let size = 200 + length + tag.cwd.unwrap_or(0) + tag.title.unwrap_or(0);
         let id = self.id(CONTEXT, content, 200);
-        self.contexts.put(tag, &parts, id, size)
+        self.contexts.put(tag, &parts, id, size);
+        id
     }
 
     fn intern_text(&mut self, record_type: i32, body: Option<&[u8]>) -> Option<i64> {
@@ -262,11 +321,42 @@ impl Dimensions {
 
     #[cold]
     fn new_file(&mut self, body: &[u8]) -> i64 {
-        let fields = parse_fields(PATH, body);
-        let (mut content, extra) = self.columns(fields.into_iter(), &FILE_COLUMNS);
-        content.push(extra.into());
+        let content = self.printed_file(body).unwrap_or_else(|| {
+            let (mut content, extra) =
+                self.columns(parse_fields(PATH, body).into_iter(), &FILE_COLUMNS);
+            content.push(extra.into());
+            content
+        });
         let id = self.id(FILE, content, body.len());
-        self.files.put((), &[body], id, body.len())
+        self.files.put((), &[body], id, body.len());
+        id
+    }
+
+    /// The same for a body as the kernel prints it, and None for any other.
+    fn printed_file(&mut self, body: &[u8]) -> Option<Vec<Value>> {
+        let path = printed_path(body)?;
+        let mut content = Vec::with_capacity(FILE_COLUMNS.len() + 1);
+        for ((name, kind), value) in FILE_COLUMNS.iter().zip(path.values) {
+            content.push(match value.map(|value| decode_value(PATH, name, value)) {
+                None => Value::Null,
+                Some(value) => self.column(name, *kind, value.as_deref())?,
+            });
+        }
+        let extra = match self.attributes.get((), &[path.rest]) {
+            Some(known) => known,
+            None => {
+                let fields = parse_fields(PATH, path.rest);
+                let is_column = |name| FILE_COLUMNS.iter().any(|(column, _)| *column == name);
+                if fields.iter().any(|field| is_column(field.name)) {
+                    return None;
+                }
+                let extra = self.extra(&fields);
+                self.attributes.put((), &[path.rest], extra, path.rest.len());
+                extra
+            }
+        };
+        content.push(extra.into());
+        Some(content)
     }
 
     fn columns<'a>(
@@ -274,40 +364,56 @@ impl Dimensions {
         fields: impl Iterator<Item = Field<'a>>,
         kinds: &[(&[u8], Kind)],
     ) -> (Vec<Value>, Option<i64>) {
-        let mut columns: Vec<Option<Value>> = vec![None; kinds.len()];
+        let mut columns = Vec::with_capacity(kinds.len() + 4);
+        columns.resize(kinds.len(), Value::Null);
+        let mut is_taken = [false; CONTEXT_COLUMNS.len()];
         let mut extra = Vec::new();
         for field in fields {
-            let column = kinds.iter().position(|(name, _)| *name == field.name);
-            let Some(column) = column.filter(|&column| columns[column].is_none()) else {
+            let place = kinds.iter().position(|(name, _)| *name == field.name);
+            let Some(place) = place.filter(|&place| !is_taken[place]) else {
                 extra.push(field);
                 continue;
             };
-            columns[column] = match (kinds[column].1, &field.value) {
-                (_, None) => Some(Value::Null),
-                (Text, Some(value)) => Some(self.text_of(field.name, value).into()),
-                (Id, Some(value)) => to_int(Some(value)).map(|_| id_column(Some(value)).into()),
-                (Number, Some(value)) => to_int(Some(value)).map(|number| signed(number).into()),
-                (Plain, Some(value)) => match to_text(value) {
-                    (text, true) => Some(Value::Text(text.into())),
-                    _ => None,
-                },
-            };
-            if columns[column].is_none() {
-                extra.push(field);
+            match self.column(field.name, kinds[place].1, field.value.as_deref()) {
+                Some(value) => {
+                    columns[place] = value;
+                    is_taken[place] = true;
+                }
+                None => extra.push(field),
             }
         }
-        let rest = (!extra.is_empty()).then(|| {
-            let (value, exact) = to_json(&extra);
-            let pairs = || {
-                let pair = |field: &Field<'_>| {
-                    [field.name, b"=", field.value.as_deref().unwrap_or_default()].concat()
-                };
-                extra.iter().map(pair).collect::<Vec<_>>().join(&0)
+        let rest = self.extra(&extra);
+        (columns, rest)
+    }
+
+    /// The value of a field in its column; None if it has no place there.
+    fn column(&mut self, name: &[u8], kind: Kind, value: Option<&[u8]>) -> Option<Value> {
+        let Some(value) = value else { return Some(Value::Null) };
+        match kind {
+            Text => Some(self.text_of(name, value).into()),
+            Id => to_int(Some(value)).map(|_| id_column(Some(value)).into()),
+            Number => to_int(Some(value)).map(|number| signed(number).into()),
+            Plain => match to_text(value) {
+                (text, true) => Some((&*text).into()),
+                _ => None,
+            },
+        }
+    }
+
+    /// Id of the text of the fields that have no column.
+    fn extra(&mut self, fields: &[Field<'_>]) -> Option<i64> {
+        if fields.is_empty() {
+            return None;
+        }
+        let (value, exact) = to_json(fields);
+        let pairs = || {
+            let pair = |field: &Field<'_>| {
+                [field.name, b"=", field.value.as_deref().unwrap_or_default()].concat()
             };
-            let raw = (!exact).then(|| pairs().into());
-            self.text(value.into(), raw)
-        });
-        (columns.into_iter().map(|column| column.unwrap_or(Value::Null)).collect(), rest)
+            fields.iter().map(pair).collect::<Vec<_>>().join(&0)
+        };
+        let raw = (!exact).then(|| pairs().into());
+        Some(self.text(value.into(), raw))
     }
 
     pub fn address(&mut self, saddr: &[u8], little: bool) -> i64 {
@@ -315,23 +421,24 @@ impl Dimensions {
             return known;
         }
         let id = self.id(ADDRESS, parse_address(saddr, little), saddr.len());
-        self.addresses.put(little, &[saddr], id, saddr.len())
+        self.addresses.put(little, &[saddr], id, saddr.len());
+        id
     }
 
     /// Id of the arguments in EXECVE records, and whether all are present.
     pub fn argv(&mut self, bodies: &[&[u8]]) -> (i64, bool) {
         let length: usize = bodies.iter().map(|body| body.len()).sum();
+        let is_digest = length > LONG;
         let mut key = Vec::new();
-        if length > ids::LONG {
-            key.extend_from_slice(&ids::digest(bodies));
+        if is_digest {
+            key.extend_from_slice(&digest(bodies));
         } else {
             for body in bodies {
                 key.extend_from_slice(&body.len().to_ne_bytes());
                 key.extend_from_slice(body);
             }
         }
-        let tag = length > ids::LONG;
-        if let Some(known) = self.argvs.get(tag, &[&key]) {
+        if let Some(known) = self.argvs.get(is_digest, &[&key]) {
             return known;
         }
         let (values, all_present) = join_arguments(bodies);
@@ -346,7 +453,8 @@ impl Dimensions {
         let raw = (!exact).then(|| values.join(&0).into());
         drop(values);
         let id = self.text(value.into(), raw);
-        self.argvs.put(tag, &[&key], (id, all_present), length)
+        self.argvs.put(is_digest, &[&key], (id, all_present), length);
+        (id, all_present)
     }
 
     pub fn fields(&mut self, record_type: i32, body: &[u8]) -> i64 {
@@ -355,8 +463,55 @@ impl Dimensions {
         }
         let (value, exact) = to_json(&parse_fields(record_type, body));
         let id = self.text(value.into(), if exact { None } else { Some(body.into()) });
-        self.bodies.put(record_type, &[body], id, body.len())
+        self.bodies.put(record_type, &[body], id, body.len());
+        id
     }
+}
+
+/// A PATH's values in the order of `FILE_COLUMNS`, as they are written, and what is behind them.
+struct PrintedPath<'a> {
+    values: [Option<&'a [u8]>; FILE_COLUMNS.len()],
+    rest: &'a [u8],
+}
+
+/// Reads the body of a PATH without its item as the kernel prints it; None for any other.
+fn printed_path(body: &[u8]) -> Option<PrintedPath<'_>> {
+    // What could make a value end elsewhere than at its quote or a space.
+    if memchr::memchr2(b'\'', b'{', body).is_some() {
+        return None;
+    }
+    let mut at = body.strip_prefix(b"name=")?;
+    let end = match at.strip_prefix(b"\"") {
+        Some(quoted) => memchr::memchr(b'"', quoted)? + 2,
+        None => plain_value(at)?,
+    };
+    let name = &at[..end];
+    at = &at[end..];
+    let mut next = |label: &[u8]| -> Option<&[u8]> {
+        let text = at.strip_prefix(label)?;
+        let end = plain_value(text)?;
+        at = &text[end..];
+        Some(&text[..end])
+    };
+    let mut values = [None; FILE_COLUMNS.len()];
+    values[0] = Some(name);
+    if let Some(inode) = next(b" inode=") {
+        values[2] = Some(inode);
+        values[3] = Some(next(b" dev=")?);
+        values[4] = Some(next(b" mode=")?);
+        values[5] = Some(next(b" ouid=")?);
+        values[6] = Some(next(b" ogid=")?);
+        values[7] = Some(next(b" rdev=")?);
+    }
+    values[1] = Some(next(b" nametype=")?);
+    Some(PrintedPath { values, rest: at })
+}
+
+/// Length of a value that nothing quotes and that holds no `=`; None for any other.
+fn plain_value(text: &[u8]) -> Option<usize> {
+    let length = memchr::memchr3(b' ', 0x1d, b'=', text).unwrap_or(text.len());
+    let is_plain = !matches!(text.get(length), Some(b'=')) && text.first() != Some(&b'"');
+    is_plain.then_some(length)
 }
 
 fn size(field: &Field<'_>) -> usize {

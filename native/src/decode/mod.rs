@@ -20,7 +20,7 @@ mod serials;
 mod text;
 mod types;
 
-pub use batch::{Batch, Dimension, Visitor};
+pub use batch::{Batch, DimensionRows, Visitor};
 pub use decoder::{Counts, Decoder};
 pub use ids::Value;
 pub use schema::{DIMENSIONS, DimensionTable, Table};

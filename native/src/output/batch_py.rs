@@ -8,7 +8,7 @@ use pyo3::types::{PyBytes, PyList, PyString, PyTuple};
 
 use super::pg_copy::PgCopy;
 use super::sqlite_image::SqliteImage;
-use crate::decode::{Batch, DIMENSIONS, Dimension, DimensionTable, Table, Value, Visitor};
+use crate::decode::{Batch, DIMENSIONS, DimensionRows, DimensionTable, Table, Value, Visitor};
 
 type Object<'py> = Bound<'py, PyAny>;
 
@@ -17,18 +17,18 @@ type Object<'py> = Bound<'py, PyAny>;
 pub struct NativeBatch {
     facts: Batch,
     /// In the order of `DIMENSIONS`; those that were drained are no longer there.
-    dimensions: Mutex<[Vec<Dimension>; 5]>,
+    dimensions: Mutex<[DimensionRows; 5]>,
 }
 
 /// A row with texts of more bytes is stored by itself: in an image it would be in memory thrice.
 const MOST_PACKED: usize = 1 << 20;
 
 impl NativeBatch {
-    pub fn new(facts: Batch, dimensions: [Vec<Dimension>; 5]) -> Self {
+    pub fn new(facts: Batch, dimensions: [DimensionRows; 5]) -> Self {
         NativeBatch { facts, dimensions: Mutex::new(dimensions) }
     }
 
-    fn dimensions(&self) -> MutexGuard<'_, [Vec<Dimension>; 5]> {
+    fn dimensions(&self) -> MutexGuard<'_, [DimensionRows; 5]> {
         self.dimensions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -63,8 +63,8 @@ impl NativeBatch {
     /// Whether a row is too long for the bulk formats.
     #[getter]
     fn has_long(&self) -> bool {
-        let size = |row: &Dimension| row.content.iter().map(Value::size).sum::<usize>();
-        self.dimensions().iter().flatten().any(|row| size(row) > MOST_PACKED)
+        let size = |row: &[Value]| row.iter().map(Value::size).sum::<usize>();
+        self.dimensions().iter().flat_map(DimensionRows::iter).any(|row| size(row) > MOST_PACKED)
     }
 
     /// The rows of a dimension table, which are not kept: a long text is not in memory twice.
@@ -72,9 +72,8 @@ impl NativeBatch {
         let place = DIMENSIONS.iter().position(|known| known.name == table);
         let rows = place.map(|place| std::mem::take(&mut self.dimensions()[place]));
         let tuples = PyList::empty(py);
-        for row in rows.into_iter().flatten() {
-            tuples.append(dimension_row(py, &row)?)?;
-        }
+        let mut rows = rows.map(DimensionRows::into_rows).into_iter().flatten();
+        rows.try_for_each(|row| tuples.append(dimension_row(py, &row)?))?;
         Ok(tuples)
     }
 
@@ -155,7 +154,7 @@ struct Names {
 }
 
 impl Visitor for Names {
-    fn dimension(&mut self, table: &'static DimensionTable, _: &[Dimension]) {
+    fn dimension(&mut self, table: &'static DimensionTable, _: &DimensionRows) {
         self.dimensions.push(table.name);
     }
 
@@ -171,7 +170,7 @@ impl Visitor for Names {
 struct Rows<'py>(Python<'py>, Vec<PyResult<Bound<'py, PyTuple>>>);
 
 impl Visitor for Rows<'_> {
-    fn dimension(&mut self, _: &'static DimensionTable, rows: &[Dimension]) {
+    fn dimension(&mut self, _: &'static DimensionTable, rows: &DimensionRows) {
         self.1.extend(rows.iter().map(|row| dimension_row(self.0, row)));
     }
 
@@ -190,8 +189,8 @@ struct Integers {
 }
 
 impl Visitor for Integers {
-    fn dimension(&mut self, _: &'static DimensionTable, rows: &[Dimension]) {
-        self.values.extend(rows.iter().filter_map(|row| match row.content.get(self.column - 1) {
+    fn dimension(&mut self, _: &'static DimensionTable, rows: &DimensionRows) {
+        self.values.extend(rows.iter().filter_map(|row| match row.get(self.column) {
             Some(&Value::Int(number)) => Some(number),
             _ => None,
         }));
@@ -205,15 +204,14 @@ impl Visitor for Integers {
     }
 }
 
-fn dimension_row<'py>(py: Python<'py>, of: &Dimension) -> PyResult<Bound<'py, PyTuple>> {
-    let columns = of.content.iter().map(|value| match value {
+fn dimension_row<'py>(py: Python<'py>, row: &[Value]) -> PyResult<Bound<'py, PyTuple>> {
+    let columns = row.iter().map(|value| match value {
         Value::Null => py.None().into_bound(py),
         Value::Int(number) => int(py, *number),
-        Value::Text(text) => PyString::new(py, text).into_any(),
+        Value::Text(text) => PyString::new(py, text.as_str()).into_any(),
         Value::Bytes(data) => PyBytes::new(py, data).into_any(),
     });
-    let row: Vec<_> = std::iter::once(int(py, of.id)).chain(columns).collect();
-    PyTuple::new(py, row)
+    PyTuple::new(py, columns.collect::<Vec<_>>())
 }
 
 fn int(py: Python<'_>, value: i64) -> Object<'_> {

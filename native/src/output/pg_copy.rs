@@ -1,6 +1,6 @@
 //! Rows -> PostgreSQL's binary COPY: <https://www.postgresql.org/docs/current/sql-copy.html>.
 
-use crate::decode::{Dimension, DimensionTable, Table, Value, Visitor};
+use crate::decode::{DimensionRows, DimensionTable, Table, Value, Visitor};
 
 const START: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
 const END: [u8; 2] = (-1i16).to_be_bytes();
@@ -17,12 +17,12 @@ impl PgCopy {
 }
 
 impl Visitor for PgCopy {
-    fn dimension(&mut self, table: &'static DimensionTable, rows: &[Dimension]) {
+    fn dimension(&mut self, table: &'static DimensionTable, rows: &DimensionRows) {
         let out = &mut self.0;
         out.extend_from_slice(START);
-        for row in rows {
+        for row in rows.iter() {
             out.extend_from_slice(&(table.columns.len() as i16).to_be_bytes());
-            for value in std::iter::once(&Value::Int(row.id)).chain(&row.content) {
+            for value in row {
                 match value {
                     Value::Null => out.extend_from_slice(&NULL),
                     Value::Int(number) => field(out, &number.to_be_bytes()),

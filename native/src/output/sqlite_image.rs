@@ -4,7 +4,7 @@
 //! one statement, so that no value passes through the interpreter or the driver. The format is
 //! stable: <https://sqlite.org/fileformat2.html>; its terms are used here.
 
-use crate::decode::{Dimension, DimensionTable, Table, Value, Visitor};
+use crate::decode::{DimensionRows, DimensionTable, Table, Value, Visitor};
 
 const PAGE: usize = 8192;
 const HEADER: usize = 100;
@@ -117,10 +117,10 @@ impl SqliteImage {
 }
 
 impl Visitor for SqliteImage {
-    fn dimension(&mut self, table: &'static DimensionTable, rows: &[Dimension]) {
+    fn dimension(&mut self, table: &'static DimensionTable, rows: &DimensionRows) {
         let mut tree = Tree::new(&mut self.pages);
-        for row in rows {
-            let record = record(std::iter::once(&Value::Int(row.id)).chain(&row.content));
+        for row in rows.iter() {
+            let record = record(row.iter());
             tree.spilling(&mut self.pages, &record);
         }
         let leaves = tree.end(&mut self.pages);
@@ -335,7 +335,7 @@ fn record<'a>(values: impl Iterator<Item = &'a Value>) -> Vec<u8> {
                 body.extend_from_slice(&number.to_be_bytes()[8 - size..]);
             }
             Value::Text(text) => {
-                varint(&mut types, 13 + 2 * text.len() as u64);
+                varint(&mut types, 13 + 2 * text.as_bytes().len() as u64);
                 body.extend_from_slice(text.as_bytes());
             }
             Value::Bytes(data) => {
