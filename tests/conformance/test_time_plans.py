@@ -276,9 +276,12 @@ def values(url, sql, period=ALL):
 
 def test_a_period_needs_sql_that_is_understood(filled):
     """It is never left out silently."""
-    for sql in ("SELECT 1; SELECT 2", "VALUES (1)", "PRAGMA user_version"):
-        with pytest.raises(QueryError, match="--since and --until need"):
+    with pytest.raises(QueryError, match="--since and --until need"):
+        values(filled, "VALUES (1)", Span(SECOND))
+    for sql in ("SELECT 1; SELECT 2", "PRAGMA user_version", "SELECT (1", "DELETE FROM syscall"):
+        with pytest.raises(QueryError) as caught:
             values(filled, sql, Span(SECOND))
+        assert "\n" not in str(caught.value)
 
 
 def test_options_of_the_command(filled):
@@ -307,6 +310,7 @@ def test_options_of_the_command(filled):
         "SELECT time FROM syscalls; DELETE FROM syscall",
         "DELETE FROM syscall WHERE 'time' = 'time'",
         "SELECT time FROM nothing",
+        "SELECT 1 FROM syscalls WHERE time > datetime('now', , '-1 hour')",
         "SELECT time, no_such FROM syscalls WHERE time > '2025'",
         "SELECT " + "(" * 2000 + "time" + ")" * 2000 + " FROM syscalls",
     ],
