@@ -229,6 +229,15 @@ def test_other_columns_and_texts_are_left_alone(filled):
 
 
 @pytest.mark.parametrize("common_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("terms", [1, 300, 900])
+def test_a_long_condition_is_no_error(filled, terms):
+    """As many terms as SQLite takes are taken, and signs of any width stand before them."""
+    condition = " OR ".join([f"time LIKE '{DAY} 15:06:40%'"] * terms)
+    sql = f"SELECT '\U0001f600\u00e9' AS a, count(*) AS n FROM syscalls WHERE {condition}"
+    assert rows(filled, sql) == [{"a": "\U0001f600\u00e9", "n": 10}]
+
+
+@pytest.mark.parametrize("common_url", ["sqlite"], indirect=True)
 def test_a_time_of_day_is_today(filled):
     """So it is with a word for a day, and with ISO 8601 in all its forms."""
     count = "SELECT count(*) AS n FROM syscalls WHERE time {}"

@@ -138,7 +138,7 @@ class Statement:
             if not conditions:
                 continue
             if self.dialect == "sqlite":
-                share = self.shares.get(id(table)) or self._share(span)
+                share = max(_LEAST, self.shares.get(id(table)) or self._share(span))
                 conditions[0] = f"likelihood({conditions[0]}, {share:.6f})"
                 conditions[1:] = [f"likelihood({each}, 1.0)" for each in conditions[1:]]
             name = self.text[start : end + 1]
@@ -151,7 +151,7 @@ class Statement:
     def _share(self, span: Span) -> float:
         both = span.both(self.whole)
         seconds = self.whole.high - self.whole.low + 1
-        return max(_LEAST, min(1.0, (both.high - both.low + 1) / seconds))
+        return min(1.0, (both.high - both.low + 1) / seconds)
 
     def _is_view(self, table: exp.Table) -> bool:
         """Whether a name is that of one of our views with events, and not of a CTE."""
