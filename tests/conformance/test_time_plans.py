@@ -229,6 +229,15 @@ def test_other_columns_and_texts_are_left_alone(filled):
 
 
 @pytest.mark.parametrize("common_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("terms", [1, 300, 900])
+def test_a_long_condition_is_no_error(filled, terms):
+    """As many terms as SQLite takes are taken, and signs of any width stand before them."""
+    condition = " OR ".join([f"time LIKE '{DAY} 15:06:40%'"] * terms)
+    sql = f"SELECT '\U0001f600\u00e9' AS a, count(*) AS n FROM syscalls WHERE {condition}"
+    assert rows(filled, sql) == [{"a": "\U0001f600\u00e9", "n": 10}]
+
+
+@pytest.mark.parametrize("common_url", ["sqlite"], indirect=True)
 def test_a_time_of_day_is_today(filled):
     """So it is with a word for a day, and with ISO 8601 in all its forms."""
     count = "SELECT count(*) AS n FROM syscalls WHERE time {}"
@@ -276,9 +285,12 @@ def values(url, sql, period=ALL):
 
 def test_a_period_needs_sql_that_is_understood(filled):
     """It is never left out silently."""
-    for sql in ("SELECT 1; SELECT 2", "VALUES (1)", "PRAGMA user_version"):
-        with pytest.raises(QueryError, match="--since and --until need"):
+    with pytest.raises(QueryError, match="--since and --until need"):
+        values(filled, "VALUES (1)", Span(SECOND))
+    for sql in ("SELECT 1; SELECT 2", "PRAGMA user_version", "SELECT (1", "DELETE FROM syscall"):
+        with pytest.raises(QueryError) as caught:
             values(filled, sql, Span(SECOND))
+        assert "\n" not in str(caught.value)
 
 
 def test_options_of_the_command(filled):
@@ -307,6 +319,7 @@ def test_options_of_the_command(filled):
         "SELECT time FROM syscalls; DELETE FROM syscall",
         "DELETE FROM syscall WHERE 'time' = 'time'",
         "SELECT time FROM nothing",
+        "SELECT 1 FROM syscalls WHERE time > datetime('now', , '-1 hour')",
         "SELECT time, no_such FROM syscalls WHERE time > '2025'",
         "SELECT " + "(" * 2000 + "time" + ")" * 2000 + " FROM syscalls",
     ],

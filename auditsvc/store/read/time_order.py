@@ -169,8 +169,7 @@ def _count(
         text = f"SELECT 1 {text}"
     if any(word in text.lower() for word in _CHANGING):
         return 0
-    found = store.ask(f"SELECT count(*) FROM ({text} LIMIT {rows})")  # noqa: S608 - the user's own SQL
-    return found if isinstance(found, int) else 0
+    return store.count(f"SELECT count(*) FROM ({text} LIMIT {rows})")  # noqa: S608 - the user's own SQL
 
 
 def _main_select(statement: Statement) -> int:

@@ -55,6 +55,9 @@ class Store(Protocol):
     def ask(self, sql: str) -> object:
         """Give the first value of the first row of a query; None if there is none."""
 
+    def count(self, sql: str) -> int:
+        """Give the count that a query gives; 0 if the query is wrong."""
+
 
 @dataclass
 class Statement:
@@ -135,7 +138,7 @@ class Statement:
             if not conditions:
                 continue
             if self.dialect == "sqlite":
-                share = self.shares.get(id(table)) or self._share(span)
+                share = max(_LEAST, self.shares.get(id(table)) or self._share(span))
                 conditions[0] = f"likelihood({conditions[0]}, {share:.6f})"
                 conditions[1:] = [f"likelihood({each}, 1.0)" for each in conditions[1:]]
             name = self.text[start : end + 1]
@@ -148,7 +151,7 @@ class Statement:
     def _share(self, span: Span) -> float:
         both = span.both(self.whole)
         seconds = self.whole.high - self.whole.low + 1
-        return max(_LEAST, min(1.0, (both.high - both.low + 1) / seconds))
+        return min(1.0, (both.high - both.low + 1) / seconds)
 
     def _is_view(self, table: exp.Table) -> bool:
         """Whether a name is that of one of our views with events, and not of a CTE."""
@@ -173,7 +176,7 @@ def parse(sql: str, dialect: str, views: Mapping[str, Sequence[str]]) -> Stateme
     try:
         tokens = sqlglot.tokenize(sql, read=dialect)
         roots = sqlglot.parse(sql, read=dialect)
-    except (SqlglotError, RecursionError, ValueError):
+    except (SqlglotError, ValueError):
         return None
     if len(roots) != 1 or not isinstance(roots[0], exp.Select | exp.SetOperation):
         return None
@@ -183,11 +186,14 @@ def parse(sql: str, dialect: str, views: Mapping[str, Sequence[str]]) -> Stateme
 def bound(sql: str, dialect: str, views: Mapping[str, Sequence[str]], period: Span) -> str:
     """Bound every view of events in the query to a period; QueryError if it is not parsed."""
     head, body = split(sql)
-    statement = parse(body, dialect, views)
-    if statement is None:
-        raise not_bounded()
-    statement.period = period
-    return head + statement.written()
+    try:
+        statement = parse(body, dialect, views)
+        if statement is not None:
+            statement.period = period
+            return head + statement.written()
+    except RecursionError:
+        pass
+    raise not_bounded()
 
 
 def not_bounded() -> QueryError:
@@ -224,11 +230,10 @@ def _clauses(select: Select) -> Iterable[tuple[exp.Expr, list[object]]]:
         condition = join.args.get("on")
         if condition is None:
             continue
-        own = select.joined[id(join)]
-        if select.outer:
-            yield condition, []
-        else:
-            yield condition, [own] if join.side == "LEFT" else list(select.sources)
+        own = select.joined.get(id(join))
+        allowed: list[object] = [own] if join.side == "LEFT" else list(select.sources)
+        # It is read anyway, for what it compares a time with.
+        yield condition, [] if select.outer or own is None else allowed
 
 
 def _place(node: exp.Expr | None) -> tuple[int, int]:
