@@ -65,4 +65,5 @@ def test_what_the_service_imports_is_pinned(tmp_path):
         cwd=tmp_path,
     )
     imported = {re.sub(r"[-_.]+", "-", name) for name in json.loads(done.stdout)}
-    assert imported - pinned(PINS) <= {"auditsvc", "setuptools"}
+    # sqlglot uses mypy-extensions, which the linters bring here, only where it is there.
+    assert imported - pinned(PINS) <= {"auditsvc", "setuptools", "mypy-extensions"}
