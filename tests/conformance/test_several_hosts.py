@@ -108,15 +108,20 @@ def rename(url, new, old):
     engine.dispose()
 
 
-def test_the_checkpoint_of_an_older_program_is_taken_over(url, tmp_path):
-    """It had the path alone for a name: this spool's place is known by what stands beside it."""
-    host = Host(tmp_path, "alpha", url)
+def left_by_an_older_program(folder, url):
+    """Give a host whose spool was loaded when a path alone was a spool's name."""
+    host = Host(folder, "alpha", url)
     host.begin().feed(30)
     host.end()
-    spool = host.own / "spool"
-    name = f"{host.common / 'spool'}#{identity(spool)}"
-    rename(url, name, str(host.common / "spool"))
+    path, spool = host.common / "spool", host.own / "spool"
+    rename(url, f"{path}#{identity(spool)}", str(path))
     (spool / "identity").unlink()
+    return host, spool
+
+
+def test_the_checkpoint_of_an_older_program_is_taken_over(url, tmp_path):
+    """It had the path alone for a name: this spool's place is known by what stands beside it."""
+    host, _ = left_by_an_older_program(tmp_path, url)
     host.begin().feed(10)
     host.end()
     assert calls(url) == {"alpha": (40, 40)}
@@ -126,13 +131,7 @@ def test_the_checkpoint_of_an_older_program_is_taken_over(url, tmp_path):
 
 def test_the_checkpoint_of_another_spool_is_not_taken_over(url, tmp_path):
     """Where the place is another than that which stands beside the spool, it is read again."""
-    host = Host(tmp_path, "alpha", url)
-    host.begin().feed(30)
-    host.end()
-    spool = host.own / "spool"
-    name = f"{host.common / 'spool'}#{identity(spool)}"
-    rename(url, name, str(host.common / "spool"))
-    (spool / "identity").unlink()
+    host, spool = left_by_an_older_program(tmp_path, url)
     known = KnownStore(spool, url)
     segment, position = known.last_place()
     known.reached(segment, position - 1)

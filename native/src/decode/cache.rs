@@ -57,13 +57,15 @@ impl<T: Copy + Eq + Hash, V: Copy> Cache<T, V> {
 
     #[inline]
     pub fn get(&self, tag: T, parts: &[&[u8]]) -> Option<V> {
-        if is_long(parts) {
-            return self.find(tag, &[&digest(parts)], true);
-        }
-        self.find(tag, parts, false)
+        if is_long(parts) { self.get_long(tag, parts) } else { self.find(tag, parts, false) }
     }
 
-    #[inline]
+    #[cold]
+    fn get_long(&self, tag: T, parts: &[&[u8]]) -> Option<V> {
+        self.find(tag, &[&digest(parts)], true)
+    }
+
+    #[inline(always)]
     fn find(&self, tag: T, parts: &[&[u8]], is_digest: bool) -> Option<V> {
         let hash = self.hash(tag, parts);
         let found = self.table.find(hash, |entry| {
@@ -93,7 +95,6 @@ impl<T: Copy + Eq + Hash, V: Copy> Cache<T, V> {
         is_full
     }
 
-    #[inline]
     fn insert(&mut self, tag: T, parts: &[&[u8]], is_digest: bool, value: V) {
         let hash = self.hash(tag, parts);
         let begin = self.keys.len();
