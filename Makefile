@@ -102,9 +102,9 @@ lint: $(VENV)/.dependencies
 	    cargo clippy -q --locked --release --all-targets --manifest-path native/Cargo.toml
 	fi
 
-# In parallel, except tests that use the kernel's audit: two workers more than processors, as
-# the worker of those tests mostly waits, and others for servers and disks.
-PYTEST := $(BIN)/pytest -n $(shell expr $$(nproc) + 2)
+# In parallel, except tests that use the kernel's audit: one worker more than processors, as
+# the worker of those tests mostly waits. (With two more it takes longer.)
+PYTEST := $(BIN)/pytest -n $(shell expr $$(nproc) + 1)
 
 unit: dev
 	$(PYTEST) -q tests/unit
