@@ -19,11 +19,19 @@ from auditsvc.store.read.sql import run_query
 if TYPE_CHECKING:
     from pathlib import Path
 
+
+def _shown(second: int) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%SZ", time.gmtime(second))
+
+
 _SECOND: Final = long_logs.BEGIN + 2
 _ROUNDS: Final = 3
 QUESTIONS: Final = {
     "one second": "SELECT count(comm) FROM syscalls WHERE event_id"
     f" BETWEEN {_SECOND << ids.SERIAL_BITS} AND {_SECOND + 1 << ids.SERIAL_BITS}",
+    "one second by time": "SELECT count(comm) FROM syscalls"
+    f" WHERE time >= '{_shown(_SECOND)}' AND time < '{_shown(_SECOND + 1)}'",
+    "last 20 by time": "SELECT time, exe, syscall FROM syscalls ORDER BY time DESC LIMIT 20",
     "one program": "SELECT count(*) FROM syscalls WHERE exe = '/usr/bin/program7'",
     "one process": "SELECT count(*) FROM syscalls WHERE pid = 1040",
     "one user's execs": "SELECT argv FROM syscalls WHERE syscall = 'execve' AND auid = 1007",

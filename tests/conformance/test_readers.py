@@ -112,7 +112,7 @@ def test_stores_made_at_one_time_are_one(postgres_url):
 
 @pytest.mark.postgres
 def test_a_commit_that_is_kept_waiting_is_told(postgres_url, tmp_path):
-    """In `status` and by doctor, with who it is; afterwards all is stored."""
+    """In `status` and by doctor within seconds, with who it is; afterwards all is stored."""
     run = Run(tmp_path, postgres_url)
     run.feed(20)
     until(lambda: run.state("running") and stored(postgres_url)[0] == 20)
@@ -120,7 +120,7 @@ def test_a_commit_that_is_kept_waiting_is_told(postgres_url, tmp_path):
         other.execute("LOCK TABLE syscall IN SHARE MODE")
         pid = other.info.backend_pid
         run.feed(20)
-        until(lambda: "not answered" in run.state("store_trouble"))
+        until(lambda: "not answered" in run.state("store_trouble"), 20)
         runtime = run.environment["AUDITSVC_RUNTIME_DIRECTORY"]
         settings = load_settings(store=postgres_url, runtime_directory=runtime)
         assert storage.loading(settings).level.name == "ERROR"

@@ -310,7 +310,7 @@ def test_logs_of_two_hosts_are_not_taken_for_one(stores, tmp_path):
     assert rows(url, "SELECT count(*) AS n FROM events") == [{"n": 4}]
 
 
-@pytest.mark.parametrize("step", times(37, 1))
+@pytest.mark.parametrize("step", times(13, 1))
 def test_a_log_that_has_grown_from_anywhere_ends_as_the_whole(stores, tmp_path, step):
     """Cut inside a line too: what a call before stored as far as it came is completed."""
     log = (login(101) + "".join(RM) + login(104)).encode()

@@ -19,8 +19,7 @@ from live.service import AUDITSVC, Service, cli, status_of
 pytestmark = [pytest.mark.live, pytest.mark.usefixtures("audit_lock")]
 
 AUDITCTL = Path(__file__).parents[2] / "build/peers/sbin/auditctl"
-# On a host with little to do within two; other tests may run beside these.
-NOTICED = timedelta(seconds=6)
+NOTICED = timedelta(seconds=2)
 REGISTER = """
 from auditsvc.errors import IncumbentError
 from auditsvc.kernel.netlink import RecordSocket
@@ -132,7 +131,7 @@ def test_off_and_on_are_no_tampering(programs, tmp_path, guard):
 
 @pytest.mark.parametrize("decoder", ["native", "reference"])
 def test_what_was_taken_is_put_back(programs, tmp_path, decoder):
-    """Rule, never in front, switch, limit: noticed, named, and as before within seconds."""
+    """Rule, never in front, switch, limit: noticed, named, and as before within two seconds."""
     before, limit = auditctl("-l"), setting("backlog_limit")
     raised = max(limit, 16384)
     scene = Scene(programs, tmp_path, "restore")

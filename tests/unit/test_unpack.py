@@ -77,11 +77,11 @@ def test_every_form_can_be_read_again_from_a_place(path, form):
             assert stream.read(100) == LOG[place : place + 100]
 
 
+# The format of .lzma has no end that something can follow.
+@pytest.mark.parametrize("form", [form for form in PACK if form != "lzma"])
 @pytest.mark.parametrize("between", [b"", b"\0" * 512])
 def test_packed_pieces_behind_each_other_are_one_log(path, form, between):
     """`cat a.gz b.gz`; NULs between them are what tapes and some tools fill up with."""
-    if form == "lzma":
-        pytest.skip("its format has no end that something can follow")
     path.write_bytes(PACK[form](LOG[:5000]) + between + PACK[form](LOG[5000:]) + between)
     assert unpacked(path) == (LOG, "")
 

@@ -10,6 +10,7 @@ use super::cache::{Cache, FEW_ENTRIES, MANY_ENTRIES};
 use super::calls::Rest;
 use super::fields::{Field, decode_value, parse_fields, signed, to_int, to_json};
 use super::ids::{self, Part, Value, dimension_id};
+use super::paths::{COLUMNS as PATH_COLUMNS, printed_path};
 use super::schema::DIMENSIONS;
 use super::text::{json_list, to_short_text, to_text};
 use super::types::{CWD, PATH, PROCTITLE, SYSCALL};
@@ -48,7 +49,7 @@ const CONTEXT_COLUMNS: [(&[u8], Kind); 17] = [
     (b"subj", Text),
     (b"key", Text),
 ];
-const FILE_COLUMNS: [(&[u8], Kind); 9] = [
+const FILE_COLUMNS: [(&[u8], Kind); PATH_COLUMNS] = [
     (b"name", Text),
     (b"nametype", Plain),
     (b"inode", Number),
@@ -440,52 +441,6 @@ impl Dimensions {
         self.bodies.put(record_type, &[body], id, body.len());
         id
     }
-}
-
-/// A PATH's values in the order of `FILE_COLUMNS`, as they are written, and what is behind them.
-struct PrintedPath<'a> {
-    values: [Option<&'a [u8]>; FILE_COLUMNS.len()],
-    rest: &'a [u8],
-}
-
-/// Reads the body of a PATH without its item as the kernel prints it; None for any other.
-fn printed_path(body: &[u8]) -> Option<PrintedPath<'_>> {
-    // What could make a value end elsewhere than at its quote or a space.
-    if memchr::memchr2(b'\'', b'{', body).is_some() {
-        return None;
-    }
-    let mut at = body.strip_prefix(b"name=")?;
-    let end = match at.strip_prefix(b"\"") {
-        Some(quoted) => memchr::memchr(b'"', quoted)? + 2,
-        None => plain_value(at)?,
-    };
-    let name = &at[..end];
-    at = &at[end..];
-    let mut next = |label: &[u8]| -> Option<&[u8]> {
-        let text = at.strip_prefix(label)?;
-        let end = plain_value(text)?;
-        at = &text[end..];
-        Some(&text[..end])
-    };
-    let mut values = [None; FILE_COLUMNS.len()];
-    values[0] = Some(name);
-    if let Some(inode) = next(b" inode=") {
-        values[2] = Some(inode);
-        values[3] = Some(next(b" dev=")?);
-        values[4] = Some(next(b" mode=")?);
-        values[5] = Some(next(b" ouid=")?);
-        values[6] = Some(next(b" ogid=")?);
-        values[7] = Some(next(b" rdev=")?);
-    }
-    values[1] = Some(next(b" nametype=")?);
-    Some(PrintedPath { values, rest: at })
-}
-
-/// Length of a value that nothing quotes and that holds no `=`; None for any other.
-fn plain_value(text: &[u8]) -> Option<usize> {
-    let length = memchr::memchr3(b' ', 0x1d, b'=', text).unwrap_or(text.len());
-    let is_plain = !matches!(text.get(length), Some(b'=')) && text.first() != Some(&b'"');
-    is_plain.then_some(length)
 }
 
 fn size(field: &Field<'_>) -> usize {

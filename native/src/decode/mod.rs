@@ -14,6 +14,7 @@ mod events;
 mod fields;
 mod ids;
 mod line;
+mod paths;
 mod rows;
 mod schema;
 mod serials;
