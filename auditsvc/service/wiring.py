@@ -159,7 +159,8 @@ class Wiring:
         # a crash has left of it (`SpoolReader.at`).
         self._found = found = sizes(directory)
         self._old_bytes = sum(found.values())
-        if self._from_now and found:
+        # A store that has rows of this spool is not new, whatever its checkpoint is called.
+        if self._from_now and found and not parts.reached.segment:
             self._skip_to = Place(max(found), found[max(found)])
 
         def open_log(segment: str, position: int) -> SpoolReader:
@@ -207,14 +208,14 @@ class Wiring:
             store = self.known.open(remember=True)
             try:
                 self._opened(store)  # it may be another server than before
-                if kind == "spool":
-                    self._rename(store, name)
+                is_again = kind == "spool" and not self._rename(store, name)
                 load = Load(store, Route(kind, name, open_log, make))
                 if kind == "spool":
                     self._remember_place()
                     source = store.source(kind, name)
-                    self._report_lost_rows(self.known.compare(source))
-                    self._report_beginning(is_new=not source.segment)
+                    if not is_again:
+                        self._report_lost_rows(self.known.compare(source))
+                    self._report_beginning(is_new=not source.segment and not is_again)
                 self._found = None  # from now on the store has what this run appends
             except BaseException:
                 store.close()
@@ -230,16 +231,19 @@ class Wiring:
             waiting=lambda: parts.waiting,
         )
 
-    def _rename(self, store: Store, name: str) -> None:
+    def _rename(self, store: Store, name: str) -> bool:
         """Give this spool's checkpoint its name, if an older program has left it without.
 
         It named a spool by its path, which other hosts have too: only where the place is the one
-        that this spool was committed to is it this spool's. Otherwise the spool is read again.
+        that this spool was committed to is it this spool's. Otherwise the spool is read again,
+        which loses and doubles nothing; then gives False.
         """
         segment, position = self.known.last_place()
-        if segment:
-            old = str(self._settings.spool_directory)
-            store.rename_source("spool", old, name, (str(segment), position))
+        if not segment:
+            return True
+        old = str(self._settings.spool_directory)
+        store.rename_source("spool", old, name, (str(segment), position))
+        return store.find("spool", name) is not None or store.find("spool", old) is None
 
     def _remember_place(self) -> None:
         """Note what was committed before the store was lost, to see whether it has it still."""

@@ -60,9 +60,10 @@ class Host:
         self.process.stdin.flush()
 
     def end(self):
-        """End the input and wait for the rest to be stored."""
+        """End the input and wait for the rest to be stored; gives the log."""
         _, said = self.process.communicate(timeout=120)
         assert self.process.returncode == 0, said
+        return said.decode()
 
 
 def calls(url):
@@ -136,7 +137,7 @@ def test_the_checkpoint_of_another_spool_is_not_taken_over(url, tmp_path):
     segment, position = known.last_place()
     known.reached(segment, position - 1)
     host.begin().feed(10)
-    host.end()
+    assert "lost rows" not in host.end()
     assert calls(url) == {"alpha": (40, 40)}
     assert ledger(url)["duplicate"] >= 30
     assert balanced(url)
