@@ -5,14 +5,13 @@ Time is CPU time, the shortest of some runs, and compared between a size and eig
 
 from __future__ import annotations
 
-import gc
 import gzip
-import math
 import os
-import time
+from functools import partial
 
 import pytest
 from fixtures import hostile, measured
+from fixtures.growth import growth, spent
 from fixtures.logs import balanced
 
 from auditsvc.decode import DECODERS, make_decoder
@@ -21,7 +20,6 @@ from auditsvc.store import Checkpoint, open_store
 MOST_MEBIBYTES = 200
 FACTOR = 8
 MOST_GROWTH = 28  # of work in proportion 8, of quadratic work 64
-ATTEMPTS = 5
 # Below this a run tells more of the machine than of the log.
 LEAST_SECONDS = 0.02
 MOST_BYTES = 1 << 20
@@ -35,33 +33,15 @@ def decoder(request):
     return request.param
 
 
-def spent(work, log):
-    """Give the CPU seconds that `work` takes for a log."""
-    gc.collect()
-    begin = time.process_time()
-    work(log)
-    return time.process_time() - begin
-
-
-def growth(work, shape, size):
-    """Give how much longer the work takes for a log eight times as long, and its size.
-
-    Neighbours on the machine can make a run look longer, and never shorter: the shortest of some
-    counts, and the first that is in proportion is enough.
-    """
+def grown(work, shape, size):
+    """Give how much longer the work takes for a log eight times as long, and its size."""
     while True:
         small, large = hostile.log(shape, size), hostile.log(shape, FACTOR * size)
-        short = min(spent(work, small) for _ in range(2))
-        if short >= LEAST_SECONDS or len(small) > MOST_BYTES:
+        if spent(partial(work, small)) >= LEAST_SECONDS or len(small) > MOST_BYTES:
             break
         size *= 4
-    long = math.inf
-    for _ in range(ATTEMPTS):
-        long = min(long, spent(work, large))
-        ratio = long / max(short, LEAST_SECONDS / 4)
-        if ratio < MOST_GROWTH:
-            break
-    return ratio, size
+    works = partial(work, small), partial(work, large)
+    return growth(*works, MOST_GROWTH, LEAST_SECONDS / 4), size
 
 
 def decode(name):
@@ -83,7 +63,7 @@ def decode(name):
 @pytest.mark.parametrize("shape", hostile.SHAPES)
 def test_decoding_takes_time_in_proportion(decoder, shape):
     """A log that is eight times as long takes about eight times as long, whatever is in it."""
-    ratio, size = growth(decode(decoder), shape, 1000)
+    ratio, size = grown(decode(decoder), shape, 1000)
     assert ratio < MOST_GROWTH, f"size {size}"
 
 
@@ -114,7 +94,7 @@ def store(name, folder):
 def test_storing_takes_time_in_proportion(shape, tmp_path):
     """Events that meet on one id, in one batch and in many, have no longer way for their number."""
     # Beyond the number of steps that every event takes before it goes its own way.
-    ratio, size = growth(store(list(DECODERS)[-1], tmp_path), shape, 1000)
+    ratio, size = grown(store(list(DECODERS)[-1], tmp_path), shape, 1000)
     assert ratio < MOST_GROWTH, f"size {size}"
 
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
+from fixtures.growth import growth
 from fixtures.rule_shapes import HOST
 
 from auditsvc.compliance.judge import joined, judge
@@ -42,20 +41,10 @@ def lines(shape, count):
     return parse("\n".join(SHAPES[shape](number) for number in range(count)), "r", HOST)
 
 
-def seconds(does):
-    """The least of the processor's time that it takes, of three times."""
-    took = []
-    for _ in range(3):
-        begin = time.process_time()
-        does()
-        took.append(time.process_time() - begin)
-    return min(took)
-
-
-def growth(does, shape):
-    """How much longer it takes with MANY than with FEW; `does` makes of lines what is timed."""
-    few, many = (seconds(does(lines(shape, count))) for count in (FEW, MANY))
-    return many / max(few, 0.002)
+def grown(does, make):
+    """How much longer it takes with MANY than with FEW; `does` makes what is timed of `make`'s."""
+    few, many = (does(make(count)) for count in (FEW, MANY))
+    return growth(few, many, MOST_GROWTH)
 
 
 def check(found):
@@ -97,17 +86,19 @@ CASES = [
 @pytest.mark.parametrize(("does", "shape"), CASES, ids=lambda each: getattr(each, "__name__", each))
 def test_time_grows_as_the_number_of_rules_does(does, shape):
     """Eight times the rules do not take 64 times as long."""
-    assert growth(does, shape) < MOST_GROWTH
+    assert grown(does, lambda count: lines(shape, count)) < MOST_GROWTH
 
 
 def test_lines_that_delete_are_summed_up_as_fast():
     """Each rule is added, deleted and added again."""
     texts = [SHAPES["files"](number) for number in range(MANY)]
 
-    def does(count):
+    def make(count):
         part = texts[:count]
         deleted = [each.replace("-w", "-W", 1) for each in part]
-        found = parse("\n".join([*part, *deleted, *part]), "r", HOST)
+        return parse("\n".join([*part, *deleted, *part]), "r", HOST)
+
+    def does(found):
         return lambda: (sum_up(found), advise(found, HOST))
 
-    assert seconds(does(MANY)) / seconds(does(FEW)) < MOST_GROWTH
+    assert grown(does, make) < MOST_GROWTH
