@@ -6,8 +6,8 @@ import re
 from pathlib import Path
 
 import pytest
-from fixtures.logs import login, opening, rows
 from fixtures.logs import load as load_log
+from fixtures.logs import login, opening, rows
 from sqlalchemy import create_engine, inspect, text
 
 from auditsvc.store import views
