@@ -68,6 +68,7 @@ _VERBS = {
     "ingest": "Load log files, or the journal's audit entries.",
     "query": "Query the store in SQL.",
     "search": "Search for events, with the options of ausearch.",
+    "tail": "Show events as they arrive, with the filters of search.",
     "forward": "Send chosen events to the systemd journal, each once.",
     "status": "Show the state of kernel, service, forwarder and store.",
     "doctor": "Show what is wrong with audit here, and how to fix it.",

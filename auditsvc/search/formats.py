@@ -13,7 +13,8 @@ from datetime import UTC, datetime
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Final
 
-from auditsvc.enrich import message
+from auditsvc.enrich import kinds, message
+from auditsvc.host.accounts import user_name
 from auditsvc.host.terminal import visible
 from auditsvc.record import types
 from auditsvc.search.interpret import Interpreter
@@ -126,6 +127,33 @@ def sentence(event: Event, style: Style) -> str:
     if of.how and of.action != "executed":
         parts += ["using", of.how]
     return " ".join(escaped(part, style.escape) for part in parts)
+
+
+def one_line(event: Event, style: Style) -> str:
+    """Give our own line: the time, and who did what with which outcome."""
+    names = user_name
+    if event.call is not None:
+        text = message.message_of_call(event, message.caller(event.call.context, names))
+        time = f"{event.call.second()}.{event.call.ms:03d}"
+    else:
+        assert event.event is not None
+        text = message.message_of_type(event, names)
+        time = event.event["time"]
+    node = style.node(event)
+    return f"{time} {node} {text}" if node else f"{time} {text}"
+
+
+def is_alarming(event: Event) -> bool:
+    """Whether it is a refusal, an anomaly or a loss, for a colour."""
+    if event.call is not None:
+        kind = kinds.kind_of_call(event.call.syscall)
+        found = kinds.priority_of_call(kind, event.call.success, event.call.exit)
+    else:
+        row = event.event
+        assert row is not None
+        kind = kinds.kind_of_type(row["type"])
+        found = kinds.priority_of_type(kind, row["type"], row["fields"] or {})
+    return found <= kinds.WARNING
 
 
 # --- rows ----------------------------------------------------------------------------------
