@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from contextlib import contextmanager
 from enum import Enum
+from importlib import import_module
 from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,7 +19,6 @@ from auditsvc.cli.pager import paged
 from auditsvc.config import load_settings
 from auditsvc.errors import UsageError
 from auditsvc.host.terminal import visible
-from auditsvc.ingest.ingest import Ingest
 from auditsvc.render.rows import Format, write_rows
 from auditsvc.search import formats
 from auditsvc.search.lines import Bytes, lines_of
@@ -200,7 +200,8 @@ def _store(settings: Settings, log: Path | None) -> Iterator[Settings]:
         made = settings.model_copy(
             update={"store": f"sqlite:///{folder}/store.db", "state_directory": Path(folder)}
         )
-        job = Ingest(made, _logs(log))
+        # Only then: it is large, with all that reads logs.
+        job = import_module("auditsvc.ingest.ingest").Ingest(made, _logs(log))
         job.run(lambda _: None)
         for note in (*job.notes, *map(str, job.errors)):
             _say(note)

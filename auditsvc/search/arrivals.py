@@ -48,6 +48,7 @@ LATE: Final = 600
 """Seconds before an event's arrival in which it must have begun, where there is no spool."""
 _FRESH: Final = 5
 """Seconds that are asked for each time; all of LATE is, every so many seconds."""
+_STANDARD: Final = "SET LOCAL standard_conforming_strings = on"
 _CHUNK: Final = 1 << 18
 _AT_ONCE: Final = 500
 _FULL: Final = 20_000
@@ -57,6 +58,8 @@ _FULL: Final = 20_000
 def _ask(store: Store, url: str, criteria: Criteria) -> list[int]:
     sql = statement(criteria, dialect_of(url))
     with reading(store.database) as connection:
+        if connection.dialect.name == "postgresql":
+            connection.exec_driver_sql(_STANDARD)
         found = connection.execution_options(no_parameters=True).exec_driver_sql(sql)
         return [int(row[0]) for row in found]
 

@@ -9,6 +9,7 @@ import pytest
 from fixtures import searching
 from fixtures.logs import SECOND, call, load, login, path, proctitle, record, rows
 
+from auditsvc.search.arrivals import StoreArrivals
 from auditsvc.search.criteria import Criteria
 from auditsvc.search.select import explained
 from auditsvc.store import open_store
@@ -101,6 +102,21 @@ def test_a_text_is_no_pattern(store):
     assert serials(store, "-f", "/ETC") == {16}
     for text in ("' OR '1'='1", "'; -- \\", '"%s" :a ? {0}'):
         assert serials(store, "-k", text, "-x", text) == set()
+
+
+@pytest.mark.postgres
+def test_a_backslash_ends_no_text(postgres_url):
+    """Also where a server reads backslashes in texts as escapes."""
+    load(postgres_url, call(1, key='"k"') + proctitle(1))
+    name = postgres_url.rpartition("/")[2]
+    database = open_store(postgres_url)
+    with database.engine.begin() as connection:
+        connection.exec_driver_sql(f"ALTER DATABASE {name} SET standard_conforming_strings = off")
+    database.close()
+    assert serials(postgres_url, "-k", "k\\' OR 1=1 --") == set()
+    assert serials(postgres_url, "-k", "k") == {1}
+    with StoreArrivals(postgres_url, Criteria(key="k\\' OR 1=1 --")) as following:
+        assert list(following.new(Criteria(key="k\\'"))) == []
 
 
 def test_times_of_both_kinds(store):

@@ -12,6 +12,10 @@ import pytest
 from fixtures import ausearch, searching
 from fixtures.logs import call, everything, load, proctitle, record, rows
 
+from auditsvc.search import formats
+from auditsvc.search.criteria import Criteria
+from auditsvc.search.select import found_events
+
 DATA = Path(__file__).parent.parent / "data"
 LOGS = [DATA / "mixed.log", *sorted(DATA.glob("records/*.log"))]
 with_ausearch = pytest.mark.skipif(not ausearch.AUSEARCH.exists(), reason="no ausearch: make peers")
@@ -221,6 +225,28 @@ def test_nothing_in_an_event_acts_on_a_terminal(hostile, form):
     assert not any(
         line.lstrip().startswith(("type=SYSCALL msg=audit(1.", "time->Mon")) for line in lines
     )
+
+
+def test_a_line_of_tail_is_one_line(hostile):
+    """What `tail` shows of an event has no control character, and no end of a line."""
+    style = formats.Style("box")
+    with found_events(hostile, Criteria()) as found:
+        lines = [formats.one_line(event, style) for event in found.events]
+    assert len(lines) == 2 * len(HOSTILE)
+    assert not [line for line in lines if re.search("[\x00-\x1f\x7f-\x9f\u200b\u202e]", line)]
+
+
+@pytest.mark.parametrize(
+    ("how", "shown"),
+    [
+        ("tty", "a$b'c\"d;\\x1b"),
+        ("shell", "a\\$b\\'c\\\"d;\\\\x1b"),
+        ("shell_quote", "a\\$b\\'c\\\"d\\;\\\\x1b"),
+    ],
+)
+def test_escapes(how, shown):
+    """The signs of a shell have a backslash before them if that is asked for."""
+    assert formats.escaped("a$b'c\"d;\x1b", formats.Escape(how)) == shown
 
 
 def test_no_cell_of_csv_is_a_formula(hostile):
