@@ -21,6 +21,8 @@ from auditsvc.errors import UsageError
 from auditsvc.host.terminal import visible
 from auditsvc.render.rows import Format, write_rows
 from auditsvc.search import formats
+from auditsvc.search.checkpoint import events_since
+from auditsvc.search.checkpoint import forget as forget_checkpoint
 from auditsvc.search.lines import Bytes, lines_of
 from auditsvc.search.records import records_of
 from auditsvc.search.select import Found, explained, found_events
@@ -100,6 +102,18 @@ def search(
     just_one: Annotated[
         bool, typer.Option("--just-one", help="Stop after the first event.")
     ] = False,
+    checkpoint: Annotated[
+        str | None,
+        typer.Option(
+            "--checkpoint",
+            help="Only what arrived since the last search with this name.",
+            metavar="NAME",
+            show_default=False,
+        ),
+    ] = None,
+    forget: Annotated[
+        bool, typer.Option("--forget", help="Delete the checkpoint from the store.")
+    ] = False,
     explain: Annotated[
         bool, typer.Option("--explain", help="Show the SQL, for `auditsvc query`.")
     ] = False,
@@ -149,15 +163,23 @@ def search(
         raise UsageError("--extra-... adds columns to CSV", "add --format csv")
     for note in options.notes():
         _say(note)
+    _check(checkpoint, forget=forget, cannot=just_one or explain or input_ is not None)
     limit = 1 if just_one else None
     with _store(load_settings(store=store), input_) as settings:
+        if forget and checkpoint:
+            forget_checkpoint(settings.store, checkpoint)
+            return 0
         criteria = options.criteria(settings.store)
         if explain:
             typer.echo(visible_lines(explained(settings.store, criteria, limit=limit)))
             return 0
         limits = Limits(timeout, _MEMORY)
         style = formats.Style(settings.host, utc, escape)
-        with found_events(settings.store, criteria, limit=limit, limits=limits) as found:
+        if checkpoint:
+            searched = events_since(settings.store, checkpoint, criteria, limits)
+        else:
+            searched = found_events(settings.store, criteria, limit=limit, limits=limits)
+        with searched as found:
             first = next(found.events, None)
             if first is None:
                 if shown is not As.RAW:
@@ -167,6 +189,17 @@ def search(
             with paged(sys.stdout, wanted=not no_pager) as out:
                 show.write(found, chain([first], found.events), out)
     return 0
+
+
+def _check(checkpoint: str | None, *, forget: bool, cannot: bool) -> None:
+    if checkpoint is None and forget:
+        raise UsageError("--forget needs a --checkpoint")
+    if checkpoint == "":
+        raise UsageError("--checkpoint needs a name")
+    if checkpoint is not None and cannot:
+        raise UsageError(
+            "--checkpoint goes with neither --just-one, --explain nor -if", "leave it out"
+        )
 
 
 def _form(form: As | None, *, interpret: bool, raw: bool) -> As:

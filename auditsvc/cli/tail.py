@@ -15,6 +15,7 @@ from auditsvc.cli import search_options as of
 from auditsvc.cli.options import StoreOption
 from auditsvc.config import load_settings
 from auditsvc.errors import UsageError
+from auditsvc.plural import counted
 from auditsvc.search import formats
 from auditsvc.search.arrivals import LATE, SpoolArrivals, StoreArrivals
 from auditsvc.search.own_processes import own_processes
@@ -107,9 +108,13 @@ def _arriving(settings: Settings, criteria: Criteria, *, from_store: bool) -> It
             f"there is no spool in {settings.spool_directory}",
             "start the service, or follow a store: --store URL",
         )
+    told = 0
     with SpoolArrivals(settings.spool_directory, settings.host, settings.decoder_name) as spool:
         while True:
             yield from spool.new(criteria)
+            if spool.missing > told:
+                told = spool.missing
+                _say(f"{counted(told, 'segment')} of the spool went unread; see the store")
             time.sleep(_EVERY)
 
 

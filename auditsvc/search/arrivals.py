@@ -93,6 +93,11 @@ class SpoolArrivals:
         self._reader.close()
         self._stack.close()
 
+    @property
+    def missing(self) -> int:
+        """Segments that were deleted before they were read."""
+        return self._reader.missing
+
     def _begin(self, pending: bytes) -> None:
         """Make an empty store, and a decoder that has the records which are pending."""
         self._stack.close()

@@ -24,6 +24,8 @@ class Criteria:
 
     serial: int | None = None
     period: Span = ALL
+    ids: tuple[int, ...] = ()
+    """Ids of events among which to search."""
     arch: int | None = None
     """AUDIT_ARCH_*."""
     syscall: str | None = None

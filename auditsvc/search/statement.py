@@ -35,6 +35,8 @@ def statement(criteria: Criteria, dialect: Dialect, *, limit: int | None = None)
     """Give the statement; its rows are event ids in their order, which is that of time."""
     conditions = list(Conditions(criteria, dialect).written())
     period = criteria.period.conditions
+    if criteria.ids:
+        period.append(f"event_id IN ({', '.join(map(str, criteria.ids))})")
     last = "ORDER BY event_id" if limit is None else f"ORDER BY event_id LIMIT {limit:d}"
     # What no index serves is read in the order of ids; then each event is in one SELECT only.
     unserved = not conditions or criteria.serial is not None

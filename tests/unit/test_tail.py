@@ -109,6 +109,22 @@ def test_it_does_not_show_its_own_calls(spool, following):
     assert len(new(following, criteria)) == 2
 
 
+def test_segments_that_went_are_counted(spool, following, tmp_path):
+    """What was deleted before it was read is no silence."""
+    for serial in (5, 6, 7):
+        spool.append(opening(serial).encode())
+        assert new(following) == [serial]
+    spool.rotate()
+    spool.append(opening(8).encode())
+    spool.rotate()
+    spool.append(opening(9).encode())
+    following._reader.close()
+    for segment in sorted((tmp_path / "spool").glob("audit-*.log"))[:2]:
+        segment.unlink()
+    assert new(following) == [9]
+    assert following.missing == 2
+
+
 def test_many_events_do_not_stay(spool, following, monkeypatch):
     """The rows are let go of after some thousand events, and no event with them."""
     monkeypatch.setattr(arrivals, "_FULL", 3)
