@@ -85,7 +85,7 @@ class LoaderSettings(_Section):
 
     batch_bytes: int = Field(default=12 << 20, ge=1 << 16)
     """Bytes of log in one transaction; the last piece read may exceed it."""
-    latency: float = Field(default=0.1, gt=0, le=60)
+    latency: float = Field(default=0.18, gt=0, le=60)
     """Seconds that a record waits, at most, until its transaction begins."""
     idle: float = Field(default=2.0, gt=0)
     """An event without a further record for so many seconds is partial."""

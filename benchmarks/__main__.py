@@ -4,7 +4,7 @@
 
 `make bench` runs all of it (less than half an hour), `make bench BENCH=quick` with small sizes
 that only show that everything works. Without --into, the folder is docs/. --only accepts live,
-cost, file, questions, growth, journal, decode, and writes their tables to stdout; with --into
+cost, file, disk, questions, growth, journal, decode, and writes their tables to stdout; with --into
 it replaces these tables in the existing page.
 """
 
@@ -22,13 +22,13 @@ from typing import TYPE_CHECKING
 from peers import AUSEARCH, laurel_version
 from plot import Panel, chart, svg
 from report import Table, count, exchanged, ratio
-from tables import cost, decode, file, growth, journal, live, questions
+from tables import cost, decode, disk, file, growth, journal, live, questions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 DOCS = Path(__file__).parents[1] / "docs"
-PAGE = ("live", "cost", "file", "questions", "growth", "journal")
+PAGE = ("live", "cost", "file", "disk", "questions", "growth", "journal")
 PARTS = (*PAGE, "decode")
 """`decode` alone is for development: on the page its figures are part of the table of files."""
 
@@ -81,6 +81,8 @@ def asked() -> argparse.Namespace:
 def of_stores(parts: Sequence[str], *, quick: bool, folder: Path) -> list[Table]:
     """Measure the tables that are not in a plot."""
     made = []
+    if "disk" in parts:
+        made.append(disk.table(quick=quick, folder=folder))
     if "questions" in parts:
         made.append(questions.table(quick=quick, folder=folder))
     if "growth" in parts:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol
+
+from auditsvc.decode.ids import SERIAL_BITS
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
 
 Row = tuple[object, ...]
+Activity = tuple[int, int, int, int, int, int]
+"""Calls counted: hour (since 1970), context, number, success (-1: none), errno (0: none), count."""
 
 # Bytes that are counted in `held` for a row, in addition to its texts: about its memory.
 EVENT_SIZE: Final = 200
@@ -19,7 +24,12 @@ ROW_SIZE: Final = 100  # a dimension row, or an unknown record type
 RAW_SIZE: Final = 200
 
 _NR: Final = 3  # columns of the table `syscall`
+_SUCCESS: Final = 8
+_EXIT: Final = 9
 _CONTEXT: Final = -1
+_HOUR: Final = 3600
+MAX_ERRNO: Final = 4095
+"""A failed call's result is between its negative and -1 (include/linux/err.h)."""
 
 
 class PackedRows(Protocol):
@@ -111,6 +121,23 @@ class Facts(Mapping[str, "list[Row]"]):
     def has_call(self, ids: Collection[int]) -> bool:
         """Whether a call has one of these ids."""
         return any(row[0] in ids for row in self._rows.get("syscall", ()))
+
+    def activity(self) -> list[Activity]:
+        """Count the calls."""
+        counts: Counter[tuple[int, int, int, int, int]] = Counter()
+        for row in self._rows.get("syscall", ()):
+            event, (context, number), success = (
+                row[0],
+                _pair(row[_CONTEXT], row[_NR]),
+                row[_SUCCESS],
+            )
+            result, errno = row[_EXIT], 0
+            if success == 0 and isinstance(result, int) and -MAX_ERRNO <= result < 0:
+                errno = -result
+            assert isinstance(event, int)
+            hour = (event >> SERIAL_BITS) // _HOUR
+            counts[hour, context, number, success if isinstance(success, int) else -1, errno] += 1
+        return [(*key, count) for key, count in counts.items()]
 
     def numbers(self) -> set[int]:
         """Give the distinct numbers of the calls."""

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
     from auditsvc._native import NativeBatch
-    from auditsvc.decode.batch import Row
+    from auditsvc.decode.batch import Activity, Row
 
 
 def batch_of(
@@ -107,6 +107,9 @@ class _Facts(_Tables, Facts):
 
     def has_call(self, ids: Collection[int]) -> bool:
         return self._native.has_call(set(ids))
+
+    def activity(self) -> list[Activity]:
+        return self._native.activity()
 
     def numbers(self) -> set[int]:
         return self._native.numbers()

@@ -197,6 +197,8 @@ def _steps(load: Load, settings: Settings) -> Iterator[None]:
                     load.commit_behind()
             load.finish()
             committed = load.commit()
+        while load.store.settle(all_of_it=True):
+            yield
     finally:
         load.close()
 

@@ -104,8 +104,11 @@ class Load:
     ends_events = True
     """Whether the end of the log is the end of its open events."""
 
-    def __init__(self, store: Store, route: Route) -> None:
-        """Open the log at the store's checkpoint."""
+    def __init__(self, store: Store, route: Route, *, settles: bool = True) -> None:
+        """Open the log at the store's checkpoint.
+
+        `settles`: settle what was written (`Store.settle`) when it is due; else the caller does.
+        """
         self.store = store
         self.unwritten = 0
         """Bytes read since the last commit."""
@@ -124,6 +127,7 @@ class Load:
         self.raw_before = ""
         """What such a line was that began before the log: a piece of one that went before."""
         self._route = route
+        self._settles = settles
         self._pins: list[tuple[str, Row, int]] = []
         self._thread = ThreadPoolExecutor(1, "writer")  # begins with its first task
         self._writing: Future[bool] | None = None
@@ -257,6 +261,9 @@ class Load:
             self._refused = error, piece
             return False
         self._count(piece.batch, result)
+        if self._settles:
+            while self.store.settle():
+                pass
         # Larger again from batch to batch.
         self._careful = 0 if self._careful > CHUNK else self._careful * 2
         return True

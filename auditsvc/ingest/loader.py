@@ -4,6 +4,7 @@ Invariants:
 
 * It pauses while the input rate is high, as long as the spool has room: the audited tasks
   have priority, then the log, then the database.
+* It settles (`Store.settle`) only while the input rate is low.
 * If the database is unavailable, locked, read-only or of another schema, it waits, also at the
   start; the log grows meanwhile and nothing is lost.
 * If the database does not answer, `store_error` says so within seconds, to any thread.
@@ -189,6 +190,7 @@ class Loader(threading.Thread):
                 self._finishing.wait(due - now)
             elif not got:
                 self._store_error = ""  # nothing waits
+                self._settle(load)
                 self._relieve(load)
                 self._arrived.wait(_POLL)
 
@@ -198,8 +200,14 @@ class Loader(threading.Thread):
         self._commits += 1
         self.committed = load.log.checkpoint()
         self._store_error = ""
+        self._settle(load)
         self._relieve(load)
         return done
+
+    def _settle(self, load: Load) -> None:
+        if not self._busy():
+            with self._asking():
+                load.store.settle()
 
     def _relieve(self, load: Load) -> None:
         with self._asking():

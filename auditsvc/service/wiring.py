@@ -209,7 +209,7 @@ class Wiring:
             try:
                 self._opened(store)  # it may be another server than before
                 is_again = kind == "spool" and not self._rename(store, name)
-                load = Load(store, Route(kind, name, open_log, make))
+                load = Load(store, Route(kind, name, open_log, make), settles=False)
                 if kind == "spool":
                     self._remember_place()
                     source = store.source(kind, name)

@@ -129,6 +129,14 @@ class Store:
             revision=revision,
         )
 
+    def settle(self, *, all_of_it: bool = False) -> bool:
+        """Settle what waits for it, if it is much or has waited for long, or all of it.
+
+        One transaction, a fraction of a second; gives whether another is due. See
+        `auditsvc.store.write.settle`.
+        """
+        return self._writer.settle(all_of_it=all_of_it)
+
     def relieve(self) -> str:
         """Keep the store small, between two writes; give what hinders that, "" if nothing does."""
         return self.database.relieve()

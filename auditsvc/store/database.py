@@ -61,7 +61,7 @@ class Database(Protocol):
     def relieve(self) -> str:
         """Keep the database small, between transactions; give what hinders that, "" if nothing."""
 
-    def settle(self, connection: Connection) -> None:
+    def furnish(self, connection: Connection) -> None:
         """Do what a new store needs beside its tables."""
 
     def insert(self, connection: Connection, table: Table, rows: Sequence[Row]) -> None:

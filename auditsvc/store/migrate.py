@@ -40,7 +40,7 @@ def bring_up(database: Database, connection: Connection) -> tuple[str | None, st
         database.unhurried(connection)
         _upgrade(connection)
     if empty:
-        database.settle(connection)
+        database.furnish(connection)
     builtin.refresh(database, connection)
     return before, known[-1]
 

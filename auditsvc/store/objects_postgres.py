@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from auditsvc.store.objects import INDEXES, TABLES, view_bodies
-from auditsvc.store.schema import TEXT_INDEX, TIME_INDEX, metadata
+from auditsvc.store.schema import PATH_INDEXES, TEXT_INDEX, TIME_INDEX, metadata
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -83,7 +83,12 @@ SUSPECT: Final = f"""
 _VALUES: Final = {
     "tables": sorted(TABLES),
     "ours": sorted({*TABLES, *view_bodies("postgresql")}),
-    "indexes": sorted([*INDEXES, TEXT_INDEX["postgresql"][0].split()[2], *TIME_INDEX]),
+    "indexes": sorted(
+        [
+            *(*INDEXES, *TIME_INDEX, *PATH_INDEXES["postgresql"]),
+            TEXT_INDEX["postgresql"][0].split()[2],
+        ]
+    ),
     "on_time": list(TIME_INDEX),
     "constraints": [
         *(f"{table}_pkey" for table in metadata.tables),

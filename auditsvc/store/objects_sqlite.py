@@ -9,7 +9,8 @@ from sqlalchemy.dialects import sqlite
 from sqlalchemy.schema import CreateIndex
 
 from auditsvc.store.objects import INDEXES, REVISION_TABLE, TABLES, same_text, view_bodies
-from auditsvc.store.schema import TEXT_INDEX, metadata
+from auditsvc.store.schema import PATH_INDEXES, TEXT_INDEX, metadata
+from auditsvc.store.schema import path as schema_path
 from auditsvc.store.schema import text as schema_text
 
 if TYPE_CHECKING:
@@ -21,8 +22,11 @@ _DIALECT: Final = sqlite.dialect()
 _VIRTUAL: Final = re.compile(r"CREATE\s+VIRTUAL\b", re.IGNORECASE)
 _CHECK: Final = re.compile(r"\bCHECK\s*\(", re.IGNORECASE)
 _OF_SQLITE: Final = "sqlite_"
-_HEAD_INDEX: Final = TEXT_INDEX["sqlite"][1]
-_COMPUTED: Final = {"head"}
+_INDEXES: Final = {"text_head": TEXT_INDEX["sqlite"][1], **PATH_INDEXES["sqlite"]}
+"""Those that SQLAlchemy does not make."""
+_COMPUTED: Final = {schema_text.name: {"head"}}
+_ADDED: Final = {schema_path.name: {"settled"}}
+"""Columns that writers do not know."""
 
 
 def strangers(connection: Connection, *, whole: bool) -> Iterator[str]:
@@ -55,14 +59,14 @@ def _table(connection: Connection, name: str) -> Iterator[str]:
         columns = connection.exec_driver_sql(f'PRAGMA main.table_xinfo("{name}")').fetchall()
         there = {str(row[1]) for row in columns if not row[6]}
         computed = {str(row[1]) for row in columns if row[6]}
-        is_ours = there == set(metadata.tables[name].columns.keys())
-        if not is_ours or computed != (_COMPUTED if name == schema_text.name else set()):
+        columns_of_ours = {*metadata.tables[name].columns.keys(), *_ADDED.get(name, ())}
+        if there != columns_of_ours or computed != _COMPUTED.get(name, set()):
             yield f"table {name} (with other columns)"
 
 
 def _index(name: str, table: str, sql: str) -> Iterator[str]:
-    if name == _HEAD_INDEX.split()[2]:
-        if not same_text(sql, _HEAD_INDEX):
+    if name in _INDEXES:
+        if not same_text(sql, _INDEXES[name]):
             yield f"index {name} on {table} (changed)"
         return
     made = INDEXES.get(name)

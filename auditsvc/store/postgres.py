@@ -194,7 +194,7 @@ class Postgres:
             )
         return not tables
 
-    def settle(self, connection: Connection) -> None:
+    def furnish(self, connection: Connection) -> None:
         """Do nothing: PostgreSQL collects its statistics itself."""
 
     def insert(self, connection: Connection, table: Table, rows: Sequence[Row]) -> None:

@@ -298,9 +298,36 @@ path = Table(
     Column("seq", Integer, primary_key=True, autoincrement=False),  # order of arrival, from 0
     Column("item", Integer),
     _big("file", nullable=False),
-    Index("path_file", "file"),
     sqlite_with_rowid=False,
 )
+# On SQLite an index whose keys come in no order costs a page of the disk for each row of a
+# small transaction. So a row of `path` is first in an index by groups of 256 serials, where
+# all new rows stand together; when there are many, they are *settled*: put into the index by
+# spans of 256 seconds, in its order (auditsvc.store.write.settle). Keys begin with the time in
+# both, so that what is written together lies together, in a store of any size; SQLite looks
+# for a file in each group, or span, that there is. `settled` is NULL or 1 and none of the
+# columns that writers know.
+GROUP_BITS: Final = 8
+SPAN_BITS: Final = SERIAL_BITS + 8
+"""Bits of an event's id that are the place in its group, and in its span."""
+PATH_INDEXES: Final = {
+    "sqlite": {
+        "path_file": (
+            f"CREATE INDEX path_file ON path (event >> {SPAN_BITS}, file) WHERE settled = 1"
+        ),
+        "path_recent": (
+            f"CREATE INDEX path_recent ON path (event >> {GROUP_BITS}, file) WHERE settled IS NULL"
+        ),
+    },
+    "postgresql": {"path_file": "CREATE INDEX path_file ON path (file)"},
+}
+PATH_ORDER: Final = f" ORDER BY event >> {SPAN_BITS}, file, event, seq"
+"""The order of `path_file`."""
+for _dialect, _indexes in PATH_INDEXES.items():
+    _columns = ["ALTER TABLE path ADD COLUMN settled INTEGER"] if _dialect == "sqlite" else []
+    for _statement in (*_columns, *_indexes.values()):
+        made = DDL(_statement)  # type: ignore[no-untyped-call]
+        listen(path, "after_create", made.execute_if(dialect=_dialect))
 
 sockaddr = Table(
     "sockaddr",
@@ -345,6 +372,30 @@ record = Table(
     Column("seq", Integer, primary_key=True, autoincrement=False),
     _big("fields", nullable=False),
     sqlite_with_rowid=False,
+)
+
+# How many calls there were, by hour (since 1970). NULL is 0 in texts and -1 in numbers, for a
+# key has no NULL; `errno` is 0 unless the call failed. What a transaction adds or takes away
+# is first in `activity_part`, by context, and joins the rows when much has come together.
+activity_row = Table(
+    "activity_row",
+    *(
+        _big(name, primary_key=True, autoincrement=False)
+        for name in ("hour", "host", "exe", "comm", "auid", "uid", "key", "arch")
+    ),
+    *(
+        Column(name, Integer, primary_key=True, autoincrement=False)
+        for name in ("nr", "success", "errno")
+    ),
+    _big("calls", nullable=False),
+    sqlite_with_rowid=False,
+)
+activity_part = Table(
+    "activity_part",
+    _big("hour", nullable=False),
+    _big("context", nullable=False),
+    *(Column(name, Integer, nullable=False) for name in ("nr", "success", "errno")),
+    _big("calls", nullable=False),
 )
 
 # Lines that are not records, unchanged. `id` is a hash of source, position and line, so

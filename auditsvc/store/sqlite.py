@@ -19,13 +19,14 @@ from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import QueuePool, create_engine, event, exc
 
+from auditsvc.decode.ids import SERIAL_BITS
 from auditsvc.errors import AbsentError, ForeignError, RefusedError, StoreError
 from auditsvc.host.file_locks import lock_holders
 from auditsvc.host.files import UnsafeError, check_exists, folder_of, make_folder, open_file
 from auditsvc.host.processes import name_of
 from auditsvc.store import objects, objects_sqlite
 from auditsvc.store.database import READS, Contested, column_list, first_line, transaction
-from auditsvc.store.schema import FACTS, text
+from auditsvc.store.schema import FACTS, PATH_ORDER, path, text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -40,21 +41,25 @@ _READER_BUSY_SECONDS: Final = 2.0
 """How long who only reads, or looks whose file it is, waits for a program that lets nobody read."""
 _CACHE_KIB: Final = 18432
 _ROWS_A_STATEMENT: Final = 20
-_READ_LOCKS: Final = range(123, 128)
-"""WAL_READ_LOCK(0) to (4)."""
 _STAGE: Final = "staged"
 """Name of the attached database with a batch's rows."""
+_READ_LOCKS: Final = range(123, 128)
+"""WAL_READ_LOCK(0) to (4)."""
 # What to do if the file cannot be opened, or made.
 _HINTS: Final = {
     "opened": "run as root, or as a user who may read it and the folders above it",
     "made": "check that the folder exists and may be written to, or give another --store",
 }
-_PAGE: Final = 8192
+_PAGE: Final = 2048
+"""Small: a small transaction changes a few rows of each page that it writes."""
+_BULK: Final = 5000
+_SPARSE: Final = 2000
+"""Events a second."""
 _LONG: Final = 1 << 20
 """Bytes of a value that are not kept in memory longer than needed."""
-_WAL_PAGES: Final = 4000
-"""Pages in the write-ahead log before a checkpoint copies them to the file. A frequently changed
-page of an index is written to the log by every batch, but to the file once."""
+_WAL_BYTES: Final = 32 << 20
+"""Of the write-ahead log before a checkpoint copies it to the file. A frequently changed page is
+written to the log by every transaction, but to the file once."""
 
 WAL_BOUND: Final = 128 << 20
 """Bytes of log above which somebody who reads for long is told."""
@@ -71,7 +76,8 @@ _STATISTICS: Final = (
     ("context", None, "100000"),
     ("text", "text_head", "1000000 1"),
     ("file", "file_name", "1000000 2"),
-    ("path", "path_file", "5000000 5"),
+    ("path", "path_file", "5000000 50000 5"),
+    ("path", "path_recent", "100000 500 1"),
     ("path", "path", "5000000 2 1"),
     ("event", "event_type", "100000 1000"),
 )
@@ -153,12 +159,13 @@ class SQLite:
         connection.isolation_level = None  # transactions begin in _begin
         connection.execute(f"PRAGMA page_size = {_PAGE}")  # for a new file
         self._switch_to_wal(connection)
+        (page_size,) = connection.execute("PRAGMA page_size").fetchone()
         for pragma in (
             "synchronous = FULL",
             f"cache_size = -{_CACHE_KIB}",
             "temp_store = MEMORY",
-            f"wal_autocheckpoint = {_WAL_PAGES}",
-            f"journal_size_limit = {2 * _WAL_PAGES * _PAGE}",  # once nobody reads in it
+            f"wal_autocheckpoint = {_WAL_BYTES // page_size}",
+            f"journal_size_limit = {2 * _WAL_BYTES}",  # once nobody reads in it
         ):
             connection.execute(f"PRAGMA {pragma}")
 
@@ -352,7 +359,7 @@ class SQLite:
         finally:
             connection.close()
 
-    def settle(self, connection: Connection) -> None:
+    def furnish(self, connection: Connection) -> None:
         """Mark the file as ours and give the planner its statistics."""
         connection.exec_driver_sql(f"PRAGMA application_id = {APPLICATION_ID}")
         connection.exec_driver_sql("ANALYZE sqlite_schema")  # makes sqlite_stat1
@@ -405,9 +412,12 @@ class SQLite:
                     _insert_many(connection, table, batch.facts[table.name])
                     continue
                 columns = column_list(table)
+                into, shown, order = columns, columns, ""
+                if table is path and _is_sparse(batch):
+                    into, shown, order = f"{columns}, settled", f"{columns}, 1", PATH_ORDER
                 connection.exec_driver_sql(
-                    f"INSERT OR FAIL INTO main.{table.name} ({columns})"  # noqa: S608 - as above
-                    f" SELECT {columns} FROM {_STAGE}.{table.name}"
+                    f"INSERT OR FAIL INTO main.{table.name} ({into})"  # noqa: S608 - as above
+                    f" SELECT {shown} FROM {_STAGE}.{table.name}{order}"
                 )
 
     def insert_absent(self, connection: Connection, table: Table, rows: Sequence[Row]) -> int:
@@ -477,6 +487,16 @@ def _contested() -> Iterator[None]:
         if error.orig.sqlite_errorname not in _TAKEN:  # type: ignore[union-attr]
             raise
         raise Contested from error
+
+
+def _is_sparse(batch: Batch) -> bool:
+    """Whether a batch is large, and of a log that has few events a second.
+
+    Then its paths need not be settled: they are many of what stands in their span of the index.
+    """
+    low, high = batch.facts.span() or (0, 0)
+    seconds = ((high - low) >> SERIAL_BITS) + 1
+    return _BULK <= batch.facts.count <= seconds * _SPARSE
 
 
 def _insert_many(connection: Connection, table: Table, rows: Sequence[Row]) -> None:

@@ -23,6 +23,7 @@ from auditsvc.decode.ids import SERIAL_BITS, SERIAL_MASK
 from auditsvc.decode.states import COMPLETE, NO_EXIT, PARTIAL, STATE_REASON
 from auditsvc.record.line import FOREIGN
 from auditsvc.record.types import DAEMON_CONFIG, PATH, SOCKADDR, SYSCALL
+from auditsvc.store.activity import COUNTED, KEY
 from auditsvc.store.schema import HEAD, TIME
 
 _OWN: Final = "spool"
@@ -46,7 +47,9 @@ class Dialect:
     event_of: str  # SECOND.MMM:SERIAL as text, a host's id; gives the event's id
     number: str  # text that holds an integer
     stamp: str  # text that holds seconds since 1970, with a fraction
+    hour: str  # hours since 1970
     indexed: str  # what makes the index on texts serve; a row of `text`
+    of_file: str  # what makes both indexes on the files of paths serve
     joins: bool  # whether a lookup is a join; else it is a subquery
 
 
@@ -85,7 +88,9 @@ SQLITE: Final = Dialect(
     f" & {SERIAL_MASK}) END",
     number="CAST({0} AS INTEGER)",
     stamp="strftime('%Y-%m-%d %H:%M:%f', {0}, 'unixepoch')",
+    hour="strftime('%Y-%m-%d %H:%M:%S', {0} * 3600, 'unixepoch')",
     indexed=f" AND {{0}}.head = substr({{0}}.value, 1, {HEAD})",
+    of_file=" AND (p.settled = 1 AND p.file = f.id OR p.settled IS NULL AND p.file = f.id)",
     joins=False,
 )
 POSTGRESQL: Final = Dialect(
@@ -103,7 +108,9 @@ POSTGRESQL: Final = Dialect(
     number="CAST(substring({0} FROM '^[0-9]{{1,18}}$') AS bigint)",
     stamp="to_timestamp(CAST(substring({0} FROM '^[0-9]{{1,10}}[.]?[0-9]{{0,9}}$')"
     " AS double precision))",
+    hour="to_timestamp({0} * 3600)",
     indexed="",
+    of_file="",
     joins=True,
 )
 DIALECTS: Final = {"sqlite": SQLITE, "postgresql": POSTGRESQL}
@@ -198,7 +205,7 @@ def _paths(d: Dialect) -> str:
         SELECT p.event AS event_id, p.item, name.value AS name,
             {", ".join(f"f.{column}" for column in _FILE)}, {found["obj"]}
         FROM path p
-        JOIN file f ON f.id = p.file
+        JOIN file f ON f.id = p.file{d.of_file}
         LEFT JOIN text name ON name.id = f.name{d.indexed.format("name")}
         {joins}"""  # noqa: S608 - as above
 
@@ -293,13 +300,38 @@ def _records(d: Dialect) -> str:
         SELECT p.event, p.seq, type.name, {d.json_add.format("extra.value", "item", "p.item")}
         FROM file f
         JOIN text extra ON extra.id = f.extra
-        JOIN path p ON p.file = f.id
+        JOIN path p ON p.file = f.id{d.of_file}
         LEFT JOIN record_type type ON type.type = {PATH}
         UNION ALL
         SELECT s.event, s.seq, type.name, {d.json_pair.format("saddr", "a.saddr")}
         FROM sockaddr s
         JOIN address a ON a.id = s.address
         LEFT JOIN record_type type ON type.type = {SOCKADDR}"""  # noqa: S608 - as above
+
+
+def _activity(d: Dialect) -> str:
+    """Calls counted by hour: the rows, and the parts that have not joined them yet."""
+    found, joins = _lookups(
+        d,
+        [
+            _text("exe", "a.exe"),
+            _text("comm", "a.comm"),
+            _text("key", "a.key"),
+            Lookup("host", (Step("host", "h", "h.id = a.host"),), "name"),
+        ],
+    )
+    return f"""
+        SELECT {d.hour.format("a.hour")} AS hour, {found["host"]}, {found["exe"]}, {found["comm"]},
+            nullif(a.auid, -1) AS auid, nullif(a.uid, -1) AS uid, {found["key"]},
+            call.name AS syscall, {d.truth.format("nullif(a.success, -1)")} AS success,
+            nullif(a.errno, 0) AS errno, a.calls
+        FROM (
+            SELECT {KEY}, CAST(sum(calls) AS bigint) AS calls
+            FROM (SELECT {KEY}, calls FROM activity_row UNION ALL {COUNTED}) both_of_them
+            GROUP BY {KEY} HAVING sum(calls) <> 0
+        ) a
+        LEFT JOIN syscall_name call ON call.arch = a.arch AND call.nr = a.nr
+        {joins}"""  # noqa: S608 - as above
 
 
 def _partials(_: Dialect) -> str:
@@ -352,6 +384,7 @@ _VIEWS: Final = {
     "records": _records,
     "partials": _partials,
     "coverage": _coverage,
+    "activity": _activity,
     "ledger": _ledger,
     "origins": _origins,
 }

@@ -15,6 +15,7 @@ from pathlib import Path
 import psycopg
 import pytest
 from fixtures import disk
+from fixtures.activity import differs
 from fixtures.logs import Pipe, balanced, ledger, load, opening, record, rows
 from fixtures.repeats import times
 from sqlalchemy import create_engine, text
@@ -50,16 +51,29 @@ EVENTS = [opening(n, name=f"/f{n % 9}") for n in range(400)] + [
 WRITER = """
 import sys
 from fixtures.logs import Pipe
+from auditsvc.store.write import settle
+settle.MANY = 20
 pipe = Pipe(sys.argv[1], batch=3000)
+write = pipe.store.write
+def settling(*words, **options):
+    result = write(*words, **options)
+    pipe.store.settle()
+    return result
+pipe.store.write = settling
 print("begun", flush=True)
 pipe.load(open(sys.argv[2], "rb").read())
+while pipe.store.settle(all_of_it=True):
+    pass
 print("done", flush=True)
 """
 
 
 @pytest.mark.parametrize("most", times(8, 80))
 def test_killed_writers_lose_and_double_nothing(url, tmp_path, most):
-    """Writers that are killed at any moment, one after the other, store every event once."""
+    """Writers that are killed at any moment, one after the other, store every event once.
+
+    They settle after each transaction.
+    """
     log = tmp_path / "log"
     log.write_text("".join(EVENTS))
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent.parent)}
@@ -86,6 +100,8 @@ def test_killed_writers_lose_and_double_nothing(url, tmp_path, most):
     ]
     assert rows(url, "SELECT count(*) AS n FROM paths") == [{"n": 400}]
     assert rows(url, "SELECT count(*) AS n FROM events") == [{"n": 40}]
+    assert rows(url, "SELECT count(*) AS n FROM paths WHERE name = '/f4'") == [{"n": 44}]
+    assert differs(url) == []
     assert ledger(url)["stored"] == 1640
     assert ledger(url)["duplicate"] == 0
     assert balanced(url)

@@ -30,7 +30,7 @@ from sqlglot.errors import SqlglotError
 
 from auditsvc.errors import QueryError
 from auditsvc.store.read.time_conditions import Conditions
-from auditsvc.store.read.time_scope import Origin, Scopes, Select
+from auditsvc.store.read.time_scope import EVENT, TIME, Origin, Scopes, Select, Source
 from auditsvc.store.read.time_span import ALL, Span
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ class Statement:
         """Put a range on the view that a column comes from, as far as no answer changes."""
         source = origin.source
         if source.table is not None:
-            if origin.column in ("time", "event_id"):
+            if origin.column in (TIME, EVENT):
                 key = id(source.table)
                 self.spans[key] = self.spans.get(key, ALL).both(span)
                 if share:
@@ -156,7 +156,7 @@ class Statement:
     def _is_view(self, table: exp.Table) -> bool:
         """Whether a name is that of one of our views with events, and not of a CTE."""
         name = table.name.lower()
-        if name not in self.scopes.views or "event_id" not in self.scopes.views[name]:
+        if name not in self.scopes.views or EVENT not in self.scopes.views[name]:
             return False
         path = {id(table)}
         around = table.parent
@@ -219,6 +219,42 @@ def put_ranges(statement: Statement, now: datetime, store: Store) -> None:
             for origin, span in conditions.spans(select, condition).items():
                 if any(origin.source is each for each in allowed):
                     statement.narrow(origin, span)
+    _spread(statement)
+
+
+def _spread(statement: Statement) -> None:
+    """Put a range on a view that is joined by LEFT JOIN to the events of one that has a range.
+
+    SQLite makes the whole of such a view before it joins it.
+    """
+    for select in statement.scopes.selects:
+        for join in select.node.args.get("joins") or ():
+            own = select.joined.get(id(join))
+            if join.side != "LEFT" or own is None or own.keyed is None:
+                continue
+            for other in _with_equal_event(select, join, own):
+                if other.table is not None and (span := statement.spans.get(id(other.table))):
+                    key = id(own.keyed)
+                    statement.spans[key] = statement.spans.get(key, ALL).both(span)
+
+
+def _with_equal_event(select: Select, join: exp.Join, own: Source) -> Iterable[Source]:
+    """Give the sources whose events alone a joined source can have."""
+    if any(name.name.lower() == EVENT for name in join.args.get("using") or ()):
+        before = select.sources[: select.sources.index(own)]
+        known = [each for each in before if each.columns is None or EVENT in each.columns]
+        yield from known if len(known) == 1 else ()
+    on = join.args.get("on")
+    for part in on.flatten() if isinstance(on, exp.And) else [on]:
+        if isinstance(part, exp.EQ):
+            sides = [
+                select.resolve(each)
+                for each in (part.left, part.right)
+                if isinstance(each, exp.Column) and each.name.lower() == EVENT
+            ]
+            sources = [each.source for each in sides if each is not None]
+            if len(sources) == 2 and own in sources:
+                yield from (each for each in sources if each is not own)
 
 
 def _clauses(select: Select) -> Iterable[tuple[exp.Expr, list[object]]]:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
 TIME: Final = "time"
+EVENT: Final = "event_id"
 _AGGREGATES: Final = {
     *("total", "group_concat", "string_agg", "json_group_array", "json_group_object"),
     *("jsonb_group_array", "jsonb_group_object", "sum", "avg", "count", "min", "max"),
@@ -44,6 +45,8 @@ class Source:
     selects: list[Select] = field(default_factory=list)
     whole: bool = False
     nullable: bool = False
+    keyed: exp.Table | None = None
+    """A view of ours with events, if it is one, with `time` or without."""
 
     def origins(self, column: str) -> list[tuple[Select, Origin | None]]:
         """Give, for each select of a query, where its value for `column` comes from."""
@@ -250,9 +253,9 @@ class Scopes:
                 cte = env[table]
                 return Source(name, None, cte.columns, cte.selects, cte.whole)
             columns = self.views.get(table)
-            if columns is None or TIME not in columns:
-                return Source(name, None, columns)
-            return Source(name, node, columns)
+            keyed = node if columns and EVENT in columns else None
+            has_time = columns is not None and TIME in columns
+            return Source(name, node if has_time else None, columns, keyed=keyed)
         if isinstance(node, exp.Subquery) and _is_query(node.this):
             source = Source(name, selects=self._add(node.this, env, parent))
             _describe(source, node.this, [])

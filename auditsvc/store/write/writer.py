@@ -23,6 +23,7 @@ from auditsvc.store.write.call_names import CallNames
 from auditsvc.store.write.deduplicate import Plan, reconcile
 from auditsvc.store.write.dimensions import DimensionWriter
 from auditsvc.store.write.revision import Difference, Revision, difference, stored_as_they_were
+from auditsvc.store.write.settle import Settler
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -124,6 +125,7 @@ class Writer:
         self._dimensions = DimensionWriter(database, secret)
         self._sources: dict[int, Source] = {}
         self._names = CallNames(database)
+        self._settler = Settler(database)
 
     def find(self, kind: str, names: Iterable[str]) -> dict[str, Source]:
         """Find the sources of these names, each with the checkpoint that stands.
@@ -165,6 +167,7 @@ class Writer:
         table = schema.source
         find = (table.c.kind == kind) & (table.c.name == name)
         with self._database.begin(alone=False) as connection:
+            self._settler.count(connection)
             attempt = 0
             while not (sources := _read_sources(connection, find)):
                 source_id = ids.dimension_id(self._secret, table.name, (kind, name), attempt)
@@ -215,9 +218,21 @@ class Writer:
             self._names.forget()  # the cached rows may have been rolled back
             raise
         self._dimensions.committed()
+        self._settler.committed(result.events)
         self._sources[source_id] = after
         self._sources.update({change.after.id: change.after for change in revision.changes})
         return result
+
+    def settle(self, *, all_of_it: bool = False) -> bool:
+        """Settle calls that wait for it, if there are many or some for long, or all of them.
+
+        One transaction for `settle.MANY` calls; gives whether another is due.
+        """
+        if not (self._settler.is_due or (all_of_it and self._settler.has_any)):
+            return False
+        with self._database.begin(alone=True) as connection:
+            is_more = self._settler.settle(connection)
+        return is_more and (all_of_it or self._settler.is_due)
 
     def _add(self, order: _Order) -> WriteResult:
         """Insert the batch unchanged; Contested if parts of it may be stored already."""
@@ -228,6 +243,7 @@ class Writer:
             for batch in batches:
                 self._check_apart(connection, batch.facts)
                 self._database.insert_facts(connection, batch)
+                self._settler.added(connection, batch.facts)
             result = WriteResult(sum(batch.facts.count for batch in batches) - len(gone), 0)
             self._after(connection, order, result)
             if order.is_own and origins.touches(connection, order.batch.facts.all_span()):
@@ -312,7 +328,8 @@ class Writer:
             self._database.delete(connection, schema.raw, "id", raw)
         return set(gone)
 
-    def _delete(self, connection: Connection, events: Iterable[int]) -> None:
+    def _delete(self, connection: Connection, events: Sequence[int]) -> None:
+        self._settler.removed(connection, events)
         for table in schema.FACTS:
             key = "id" if "id" in table.columns else "event"
             self._database.delete(connection, table, key, events)
@@ -382,6 +399,8 @@ class Writer:
         for table in schema.FACTS:
             if rows := plan.insert[table.name]:
                 self._database.insert(connection, table, rows)
+        calls = Facts({schema.syscall.name: plan.insert[schema.syscall.name]})
+        self._settler.added(connection, calls)
 
     def _after(self, connection: Connection, order: _Order, result: WriteResult) -> None:
         """Update the checkpoints and the ledger."""

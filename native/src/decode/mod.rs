@@ -23,7 +23,7 @@ mod types;
 
 pub use batch::{Batch, DimensionRows, Visitor};
 pub use decoder::{Counts, Decoder};
-pub use ids::Value;
+pub use ids::{SERIAL_BITS, Value};
 pub use schema::{DIMENSIONS, DimensionTable, Table};
 
 /// Makes a decoder; `record_types` is `auditsvc.tables.names.record_types()`.

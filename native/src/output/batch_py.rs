@@ -1,6 +1,6 @@
 //! The Python class `NativeBatch`: the rows of a batch, as tuples or in bulk formats.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use pyo3::prelude::*;
@@ -8,7 +8,9 @@ use pyo3::types::{PyBytes, PyList, PyString, PyTuple};
 
 use super::pg_copy::PgCopy;
 use super::sqlite_image::SqliteImage;
-use crate::decode::{Batch, DIMENSIONS, DimensionRows, DimensionTable, Table, Value, Visitor};
+use crate::decode::{
+    Batch, DIMENSIONS, DimensionRows, DimensionTable, SERIAL_BITS, Table, Value, Visitor,
+};
 
 type Object<'py> = Bound<'py, PyAny>;
 
@@ -19,6 +21,9 @@ pub struct NativeBatch {
     /// In the order of `DIMENSIONS`; those that were drained are no longer there.
     dimensions: Mutex<[DimensionRows; 5]>,
 }
+
+/// A failed call's result is between its negative and -1 (include/linux/err.h).
+const MAX_ERRNO: i64 = 4095;
 
 /// A row with texts of more bytes is stored by itself: in an image it would be in memory thrice.
 const MOST_PACKED: usize = 1 << 20;
@@ -120,6 +125,24 @@ impl NativeBatch {
     fn pairs(&self, numbers: HashSet<i32>) -> HashSet<(i64, i32)> {
         let asked = self.facts.syscalls.iter().filter(|row| numbers.contains(&row.nr));
         asked.map(|row| (row.context, row.nr)).collect()
+    }
+
+    /// Calls counted by (hour, context, number, success or -1, errno or 0).
+    fn activity(&self, py: Python<'_>) -> Vec<(i64, i64, i32, i8, i64, i64)> {
+        let counts = py.detach(|| {
+            let mut counts: HashMap<(i64, i64, i32, i8, i64), i64> = HashMap::new();
+            for row in &self.facts.syscalls {
+                let hour = (row.id >> SERIAL_BITS) / 3600;
+                let success = row.success.map_or(-1, i8::from);
+                let errno = match (row.success, row.exit) {
+                    (Some(false), Some(exit)) if (-MAX_ERRNO..0).contains(&exit) => -exit,
+                    _ => 0,
+                };
+                *counts.entry((hour, row.context, row.nr, success, errno)).or_default() += 1;
+            }
+            counts
+        });
+        counts.into_iter().map(|((h, c, n, s, e), count)| (h, c, n, s, e, count)).collect()
     }
 
     /// The distinct integers in one column of a dimension table.

@@ -1,0 +1,47 @@
+"""SQL of the counts of calls by hour: `activity_part`, `activity_row` and what joins them."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from auditsvc.decode.batch import MAX_ERRNO
+from auditsvc.decode.ids import SERIAL_BITS
+from auditsvc.store.schema import activity_part, activity_row
+
+KEY: Final = ", ".join(column.name for column in activity_row.primary_key)
+_PLACES: Final = ", ".join(str(place) for place, _ in enumerate(activity_row.primary_key, start=1))
+_PART: Final = ", ".join(column.name for column in activity_part.columns)
+
+# By context first: its columns and their order cost.
+COUNTED: Final = (
+    "SELECT p.hour, c.host, coalesce(c.exe, 0) AS exe, coalesce(c.comm, 0) AS comm,"  # noqa: S608 - of this module's text
+    " coalesce(c.auid, -1) AS auid, coalesce(c.uid, -1) AS uid, coalesce(c.key, 0) AS key, c.arch,"
+    " p.nr, p.success, p.errno, CAST(sum(p.calls) AS bigint) AS calls"
+    " FROM (SELECT hour, context, nr, success, errno, sum(calls) AS calls FROM activity_part"
+    " GROUP BY 1, 2, 3, 4, 5) p"
+    f" JOIN context c ON c.id = p.context GROUP BY {_PLACES}"
+)
+"""The parts as rows."""
+
+# In one order, so that two writers do not wait for each other.
+_JOIN: Final = (
+    f"INSERT INTO activity_row ({KEY}, calls)"  # noqa: S608 - as above
+    f" SELECT * FROM ({COUNTED}) added WHERE true ORDER BY {_PLACES}"
+    f" ON CONFLICT ({KEY}) DO UPDATE SET calls = activity_row.calls + excluded.calls"
+)
+SETTLE: Final = (
+    _JOIN,
+    "DELETE FROM activity_part",
+    "DELETE FROM activity_row WHERE calls = 0",
+)
+"""Joins the parts to the rows; no other writer may be at work."""
+
+
+def take_away(calls: str) -> str:
+    """Give the statement that takes calls away; `calls` is a FROM clause, `s` the call."""
+    return (
+        f"INSERT INTO activity_part ({_PART})"  # noqa: S608 - as above
+        f" SELECT (s.id >> {SERIAL_BITS}) / 3600, s.context, s.nr, coalesce(s.success, -1),"
+        f" CASE WHEN s.success = 0 AND s.exit BETWEEN -{MAX_ERRNO} AND -1 THEN -s.exit ELSE 0 END,"
+        f" -count(*) FROM {calls} GROUP BY 1, 2, 3, 4, 5"
+    )

@@ -1,0 +1,115 @@
+"""What arrives is settled later, and no answer tells which has happened."""
+
+from __future__ import annotations
+
+import random
+import sqlite3
+
+import pytest
+from fixtures.activity import differs
+from fixtures.logs import Pipe, call, opening, path, proctitle, record, rows
+from fixtures.repeats import seeds
+
+from auditsvc.store import open_store
+from auditsvc.store.write import settle
+
+HOUR = 3600
+
+
+@pytest.fixture
+def in_small_parts(monkeypatch):
+    """Settle few events at a time."""
+    monkeypatch.setattr(settle, "MANY", 7)
+
+
+def settled(url):
+    """Settle everything."""
+    with open_store(url) as store:
+        store.source("file", "any")  # counts what waits
+        while store.settle(all_of_it=True):
+            pass
+
+
+def waiting(url):
+    """Give how many rows wait: of paths on SQLite, and of counts."""
+    paths = 0
+    if url.startswith("sqlite"):
+        with sqlite3.connect(url.removeprefix("sqlite:///")) as connection:
+            paths = connection.execute("SELECT count(*) FROM path WHERE settled IS NULL")
+            (paths,) = paths.fetchone()
+    return paths, rows(url, "SELECT count(*) AS n FROM activity_part")[0]["n"]
+
+
+def test_activity_counts_calls_by_hour(url):
+    """Each column of `activity`, before and after it is settled."""
+    log = [
+        opening(1),
+        opening(2),
+        opening(3, success="no", exit="-13"),
+        opening(4, nr=257, auid=1000, key=None),
+        opening(5, success=None),
+    ]
+    Pipe(url).load("".join(log))
+    sql = (
+        "SELECT host, exe, comm, auid, uid, key, syscall, success, errno, calls FROM activity"
+        " ORDER BY calls DESC, errno, syscall, auid"
+    )
+    before = rows(url, sql)
+    yes, no = (1, 0) if url.startswith("sqlite") else (True, False)
+    who = {"host": "box", "exe": "/usr/bin/cat", "comm": "cat", "uid": 1000}
+    plain = who | {"auid": None, "key": "files", "syscall": "open"}
+    assert sorted(before, key=str) == sorted(
+        [
+            plain | {"success": yes, "errno": None, "calls": 2},
+            plain | {"success": no, "errno": 13, "calls": 1},
+            plain | {"success": None, "errno": None, "calls": 1},
+            plain
+            | {"auid": 1000, "key": None, "syscall": "openat"}
+            | {"success": yes, "errno": None, "calls": 1},
+        ],
+        key=str,
+    )
+    settled(url)
+    assert waiting(url) == (0, 0)
+    assert sorted(rows(url, sql), key=str) == sorted(before, key=str)
+
+
+@pytest.mark.usefixtures("in_small_parts")
+@pytest.mark.parametrize("seed", seeds(4, 200))
+def test_no_answer_changes(url, seed):
+    """Events that come in any order, twice, or in parts; settled at any moment."""
+    chance = random.Random(seed)
+    events = []
+    for n in range(120):
+        second = 1_750_000_000 + chance.choice((0, 1, 300, HOUR, 5 * HOUR))
+        known = {"second": second, "pid": chance.randrange(3), "nr": chance.choice((2, 257, 59))}
+        failed = {"success": "no", "exit": str(-chance.choice((2, 13)))}
+        lines = [
+            call(n, **known, **(failed if chance.random() < 0.3 else {})),
+            path(n, f"/f{n % 5}", second=second),
+            proctitle(n, second=second),
+        ]
+        events.append(lines)
+    # A part of an event, later all of it; an event twice; a record without a call.
+    log = ["".join(lines) for lines in events]
+    log += [lines[1] for lines in events[:20]] + log[20:50]
+    log += [record("USER_LOGIN", 1000 + n, f"pid={n} uid=0 msg='op=x'") for n in range(10)]
+    chance.shuffle(log)
+    for number in range(0, len(log), 30):
+        pipe = Pipe(url, f"log{number}", batch=chance.choice((700, 3000)))
+        pipe.load("".join(log[number : number + 30]))
+        if chance.random() < 0.6:
+            pipe.store.settle(all_of_it=chance.random() < 0.5)
+        pipe.close()
+        assert differs(url) == []
+    named = {n: rows(url, f"SELECT event_id FROM paths WHERE name = '/f{n}'") for n in range(5)}
+    everything = rows(url, "SELECT event_id, name FROM paths")
+    settled(url)
+    for n, found in named.items():
+        again = rows(url, f"SELECT event_id FROM paths WHERE name = '/f{n}'")
+        for each in (found, again):
+            assert sorted(row["event_id"] for row in each) == sorted(
+                row["event_id"] for row in everything if row["name"] == f"/f{n}"
+            )
+    assert differs(url) == []
+    assert waiting(url) == (0, 0)
