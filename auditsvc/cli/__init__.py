@@ -1,8 +1,9 @@
 """The command line: one file for each verb.
 
 What must hold for every verb: exit status 0 done, 1 failed, 2 wrong usage (`status` also has 3:
-the service is not running); an error is one line on stderr that says what is wrong and what to
-do; never a traceback for an error of a user, a kernel, a disk or a database.
+the service is not running; `search` has 1 for every error, as ausearch has); an error is one
+line on stderr that says what is wrong and what to do; never a traceback for an error of a user,
+a kernel, a disk or a database.
 """
 
 from __future__ import annotations
@@ -66,6 +67,8 @@ _VERBS = {
     "run": "Collect audit records and store every event as rows.",
     "ingest": "Load log files, or the journal's audit entries.",
     "query": "Query the store in SQL.",
+    "search": "Search for events, with the options of ausearch.",
+    "tail": "Show events as they arrive, with the filters of search.",
     "forward": "Send chosen events to the systemd journal, each once.",
     "status": "Show the state of kernel, service, forwarder and store.",
     "doctor": "Show what is wrong with audit here, and how to fix it.",
@@ -75,6 +78,7 @@ _VERBS = {
     "migrate": "Create the store, or update it to this program's schema.",
 }
 _GROUPS = ("rules",)
+_LIKE_AUSEARCH = ("search",)
 
 
 def _named(words: list[str]) -> str | None:
@@ -94,7 +98,8 @@ def _load(named: str | None) -> None:
     for verb, does in _VERBS.items():
         if verb == named or not known:
             module = import_module(f"auditsvc.cli.{verb}")
-            app.command(verb, cls=Command, short_help=does)(getattr(module, verb))
+            kind = getattr(module, "COMMAND", Command)
+            app.command(verb, cls=kind, short_help=does)(getattr(module, verb))
     for group in _GROUPS:
         if group == named or not known:
             app.add_typer(import_module(f"auditsvc.cli.{group}").app, name=group)
@@ -108,8 +113,11 @@ def _fail(line: str, code: int) -> int:
 def main() -> None:
     """Run a command line and exit with its status."""
     _have_streams()
-    _load(_named(sys.argv[1:]))
-    sys.exit(_main())
+    verb = _named(sys.argv[1:])
+    _load(verb)
+    status = _main()
+    # As ausearch, which has one status for all that gives no events.
+    sys.exit(1 if status == 2 and verb in _LIKE_AUSEARCH else status)
 
 
 def _have_streams() -> None:

@@ -28,16 +28,16 @@ _SHOWN: Final = ("op", "acct", "id", "unit", "hostname", "addr", "terminal", "cm
 
 def caller(context: Row, user: UserName) -> str:
     """Write the beginning of a system call's line: who, program."""
-    return f"{_who(context, user)}: {_text(context['comm'], '?')}[{context['pid']}]"
+    return f"{who(context, user)}: {_text(context['comm'], '?')}[{context['pid']}]"
 
 
 def message_of_call(event: Event, begin: str) -> str:
     """Write the line of an event with a system call; `begin` is from `caller`."""
     call = event.call
     assert call is not None
-    result = _result(call.success, call.exit)
+    result = outcome(call.success, call.exit)
     if call.argv or event.paths or event.sockaddrs or event.records:
-        on = _object(event)
+        on = objects(event)
         if on:
             return f"{begin} {call.syscall} {on}: {result}"
     return f"{begin} {call.syscall}: {result}"
@@ -48,7 +48,7 @@ def message_of_type(event: Event, user: UserName) -> str:
     row = event.event
     assert row is not None
     fields: Mapping[str, Any] = row["fields"] or {}
-    who = _who(row | {"euid": row["uid"]}, user)
+    actor = who(row | {"euid": row["uid"]}, user)
     program = _text(fields.get("comm"), "") or _text(fields.get("exe"), "").rpartition("/")[2]
     pid = "" if row["pid"] is None else f"[{row['pid']}]"
     parts = [f"{program}{pid}"] if program or pid else []
@@ -56,10 +56,10 @@ def message_of_type(event: Event, user: UserName) -> str:
     if row["type"] == "URINGOP" and _is_number(fields.get("uring_op")):
         parts.append(names.uring_op_name(int(fields["uring_op"])) or "")
     parts += [f"{name}={_text(fields[name], '?')}" for name in _SHOWN if fields.get(name)]
-    if on := _object(event):
+    if on := objects(event):
         parts.append(on)
     result = fields.get("res") or {"yes": "success", "no": "failed"}.get(fields.get("success", ""))
-    line = f"{who}: {' '.join(part for part in parts if part)}"
+    line = f"{actor}: {' '.join(part for part in parts if part)}"
     return f"{line}: {_text(result, '')}" if result else line
 
 
@@ -81,7 +81,7 @@ def _text(value: object, absent: str) -> str:
     return visible(cut)
 
 
-def _who(row: Mapping[str, Any], user: UserName) -> str:
+def who(row: Mapping[str, Any], user: UserName) -> str:
     """Give who logged in, and the acting user if it is another."""
     auid, acting = row["auid"], row["euid"]
 
@@ -95,7 +95,7 @@ def _who(row: Mapping[str, Any], user: UserName) -> str:
     return f"{named(auid)} as {named(acting)}"
 
 
-def _object(event: Event) -> str:
+def objects(event: Event) -> str:
     """Give the objects of the call: the program's arguments, files, addresses, processes."""
     if event.call is not None and event.call.argv:
         return _text(" ".join(_quoted(word) for word in event.call.argv), "")
@@ -129,7 +129,8 @@ def _address(row: Mapping[str, Any]) -> str:
     return f"{_text(where, '')}{port}"
 
 
-def _result(success: int | None, code: int | None) -> str:
+def outcome(success: int | None, code: int | None) -> str:
+    """Give the result of a system call."""
     if success is None:
         return "did not return"
     if success:

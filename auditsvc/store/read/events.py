@@ -163,6 +163,8 @@ def whole_events(
     if others:
         for row in _rows(connection, "events", others):
             events[row["event_id"]].event = row
+        if connection.dialect.name == "postgresql":
+            _order_fields(connection, events, others)
     _records(connection, events, listed)
     _paths(connection, events, listed, known)
     _sockaddrs(connection, events, listed, known)
@@ -220,6 +222,19 @@ def _contexts(
     for of, arch, text in connection.exec_driver_sql(_CONTEXTS.format(_list(new))):
         extra = None if text is None else Row(seq=0, type="SYSCALL", fields=_plain_json(text))
         contexts[of] = _Context(shown[of], arch, extra)
+
+
+_FIELDS: Final = """
+    SELECT e.id, fields.value FROM event e JOIN text fields ON fields.id = e.fields
+    WHERE e.id IN ({})"""
+
+
+def _order_fields(connection: Connection, events: dict[int, Event], others: Sequence[int]) -> None:
+    """Put the fields of events in the record's order, which PostgreSQL's jsonb does not keep."""
+    for of, text in connection.exec_driver_sql(_FIELDS.format(_list(others))):
+        row = events[of].event
+        if row is not None:
+            row["fields"] = _plain_json(text)
 
 
 _RECORDS: Final = """

@@ -35,6 +35,7 @@ _SESSION: Final = {
     "connect_timeout": "10",
     "application_name": "auditsvc query",
     "options": "-c default_transaction_read_only=on -c timezone=UTC -c datestyle=ISO"
+    " -c standard_conforming_strings=on"
     " -c join_collapse_limit=20 -c from_collapse_limit=20 -c cursor_tuple_fraction=1",
 }
 

@@ -1,0 +1,307 @@
+"""`auditsvc search`: the events that meet some conditions, in the words of ausearch."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import contextmanager
+from enum import Enum
+from importlib import import_module
+from itertools import chain
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Annotated, Final, TextIO
+
+import typer
+
+from auditsvc.cli import search_options as of
+from auditsvc.cli.options import StoreOption
+from auditsvc.cli.pager import paged
+from auditsvc.config import load_settings
+from auditsvc.errors import UsageError
+from auditsvc.host.terminal import visible
+from auditsvc.render.rows import Format, write_rows
+from auditsvc.search import formats
+from auditsvc.search.checkpoint import events_since
+from auditsvc.search.checkpoint import forget as forget_checkpoint
+from auditsvc.search.lines import Bytes, lines_of
+from auditsvc.search.records import records_of
+from auditsvc.search.select import Found, explained, found_events
+from auditsvc.store.read.limits import Limits
+from auditsvc.store.read.result import Result
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from auditsvc.config import Settings
+    from auditsvc.store.read.events import Event
+
+COMMAND = of.AskedCommand
+_MEMORY: Final = 512 << 20
+_NOTHING: Final = 1
+"""Exit status if no event was found, as ausearch's."""
+
+
+class As(Enum):
+    """How events are shown; the first five words are ausearch's."""
+
+    RAW = "raw"
+    DEFAULT = "default"
+    INTERPRET = "interpret"
+    TEXT = "text"
+    CSV = "csv"
+    TABLE = "table"
+    JSON = "json"
+    JSONL = "jsonl"
+
+
+def search(
+    *,
+    event: of.Event = None,
+    arch: of.Arch = None,
+    comm: of.Comm = None,
+    exit_: of.Exit = None,
+    file: of.File = None,
+    gid_all: of.GidAll = None,
+    gid_effective: of.GidEffective = None,
+    gid: of.Gid = None,
+    host: of.Remote = None,
+    key: of.Key = None,
+    message: of.Message = None,
+    node: of.Node = None,
+    object_: of.Object = None,
+    subject: of.Subject = None,
+    context: of.Label = None,
+    pid: of.Pid = None,
+    ppid: of.Ppid = None,
+    syscall: of.Syscall = None,
+    session: of.Session = None,
+    success: of.Success = None,
+    start: of.Start = None,
+    end: of.End = None,
+    terminal: of.Terminal = None,
+    uid_all: of.UidAll = None,
+    uid_effective: of.UidEffective = None,
+    uid: of.Uid = None,
+    loginuid: of.Loginuid = None,
+    uuid: of.Uuid = None,
+    vm_name: of.VmName = None,
+    executable: of.Executable = None,
+    word: of.Word = False,
+    since: of.Since = None,
+    until: of.Until = None,
+    utc: of.Utc = False,
+    path: of.FullPath = None,
+    where: of.Where = None,
+    form: Annotated[
+        As | None, typer.Option("--format", help="Default: table.", show_default=False)
+    ] = None,
+    interpret: Annotated[
+        bool, typer.Option("-i", "--interpret", help="Same as --format interpret.")
+    ] = False,
+    raw: Annotated[bool, typer.Option("-r", "--raw", help="Same as --format raw.")] = False,
+    just_one: Annotated[
+        bool, typer.Option("--just-one", help="Stop after the first event.")
+    ] = False,
+    checkpoint: Annotated[
+        str | None,
+        typer.Option(
+            "--checkpoint",
+            help="Only what arrived since the last search with this name.",
+            metavar="NAME",
+            show_default=False,
+        ),
+    ] = None,
+    forget: Annotated[
+        bool, typer.Option("--forget", help="Delete the checkpoint from the store.")
+    ] = False,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Show the SQL, for `auditsvc query`.")
+    ] = False,
+    extra_keys: Annotated[bool, typer.Option("--extra-keys", help="CSV: the keys.")] = False,
+    extra_labels: Annotated[bool, typer.Option("--extra-labels", help="CSV: labels.")] = False,
+    extra_obj2: Annotated[
+        bool, typer.Option("--extra-obj2", help="CSV: the second object.")
+    ] = False,
+    extra_time: Annotated[
+        bool, typer.Option("--extra-time", help="CSV: the parts of the time.")
+    ] = False,
+    escape: Annotated[
+        formats.Escape,
+        typer.Option("--escape", "-escape", help="How values are made safe."),
+    ] = formats.Escape.TTY,
+    exact: Annotated[
+        bool, typer.Option("--exact", help="CSV: no ' before what looks like a formula.")
+    ] = False,
+    store: StoreOption = None,
+    input_: Annotated[
+        Path | None,
+        typer.Option("-if", "--input", help="Search this log, or folder of logs.", metavar="FILE"),
+    ] = None,
+    timeout: Annotated[
+        float,
+        typer.Option("--timeout", help="End after this time; 0: never.", metavar="SECONDS", min=0),
+    ] = 300.0,
+    no_pager: Annotated[bool, typer.Option("--no-pager", help="On a terminal: no pager.")] = False,
+    line_buffered: Annotated[
+        bool, typer.Option("-l", "--line-buffered", help="Write each event at once.")
+    ] = False,
+    input_logs: Annotated[bool, typer.Option("--input-logs", hidden=True)] = False,
+    debug: Annotated[bool, typer.Option("--debug", hidden=True)] = False,
+    eoe_timeout: Annotated[str | None, typer.Option("--eoe-timeout", hidden=True)] = None,
+) -> int:
+    """Search for events; the options are those of ausearch, and exit status 1 says: none.
+
+    All conditions must hold. Texts match as a part of the value, with -w as all of it. -ts and
+    -te are local times: now, recent, this-hour, boot, today, yesterday, this-week, week-ago,
+    this-month, this-year, a date, a time, or both.
+    """
+    # What is not used: nothing reads stdin, hides events, or waits for an event's end here.
+    options = of.options_from(locals())
+    shown = _form(form, interpret=interpret, raw=raw)
+    extra = formats.Extra(extra_keys, extra_labels, extra_obj2, extra_time)
+    if shown is not As.CSV and extra != formats.Extra():
+        raise UsageError("--extra-... adds columns to CSV", "add --format csv")
+    for note in options.notes():
+        _say(note)
+    _check(checkpoint, forget=forget, cannot=just_one or explain or input_ is not None)
+    limit = 1 if just_one else None
+    with _store(load_settings(store=store), input_) as settings:
+        if forget and checkpoint:
+            forget_checkpoint(settings.store, checkpoint)
+            return 0
+        criteria = options.criteria(settings.store)
+        if explain:
+            typer.echo(visible_lines(explained(settings.store, criteria, limit=limit)))
+            return 0
+        limits = Limits(timeout, _MEMORY)
+        style = formats.Style(settings.host, utc, escape)
+        if checkpoint:
+            searched = events_since(settings.store, checkpoint, criteria, limits)
+        else:
+            searched = found_events(settings.store, criteria, limit=limit, limits=limits)
+        with searched as found:
+            first = next(found.events, None)
+            if first is None:
+                if shown is not As.RAW:
+                    _say_plain("<no matches>")
+                return _NOTHING
+            show = Show(shown, style, extra, exact=exact, flush=line_buffered)
+            with paged(sys.stdout, wanted=not no_pager) as out:
+                show.write(found, chain([first], found.events), out)
+    return 0
+
+
+def _check(checkpoint: str | None, *, forget: bool, cannot: bool) -> None:
+    if checkpoint is None and forget:
+        raise UsageError("--forget needs a --checkpoint")
+    if checkpoint == "":
+        raise UsageError("--checkpoint needs a name")
+    if checkpoint is not None and cannot:
+        raise UsageError(
+            "--checkpoint goes with neither --just-one, --explain nor -if", "leave it out"
+        )
+
+
+def _form(form: As | None, *, interpret: bool, raw: bool) -> As:
+    if interpret:
+        return As.INTERPRET
+    if raw:
+        return As.RAW
+    return form or As.TABLE
+
+
+def visible_lines(sql: str) -> str:
+    """Give SQL whose lines stay lines, with nothing hidden in them."""
+    return "\n".join(visible(line) for line in sql.split("\n"))
+
+
+def _say(note: str) -> None:
+    _say_plain(f"auditsvc: {visible(note)}")
+
+
+def _say_plain(line: str) -> None:
+    typer.echo(line, err=True)
+
+
+@contextmanager
+def _store(settings: Settings, log: Path | None) -> Iterator[Settings]:
+    """Give the settings with the store to search: of a log, one that lasts for the search."""
+    if log is None:
+        yield settings
+        return
+    with TemporaryDirectory(prefix="auditsvc-") as folder:
+        made = settings.model_copy(
+            update={"store": f"sqlite:///{folder}/store.db", "state_directory": Path(folder)}
+        )
+        # Only then: it is large, with all that reads logs.
+        job = import_module("auditsvc.ingest.ingest").Ingest(made, _logs(log))
+        job.run(lambda _: None)
+        for note in (*job.notes, *map(str, job.errors)):
+            _say(note)
+        yield made
+
+
+def _logs(log: Path) -> list[Path]:
+    if not log.is_dir():
+        return [log]
+    found = [*log.glob("audit.log*"), *log.glob("audit-*.log*")]
+    if not found:
+        raise UsageError(f"{log}: no audit log in this folder", "name the file")
+    return sorted(found)
+
+
+class Show:
+    """Writes events in a format."""
+
+    def __init__(
+        self,
+        form: As,
+        style: formats.Style,
+        extra: formats.Extra,
+        *,
+        exact: bool = False,
+        flush: bool = False,
+    ) -> None:
+        self._form = form
+        self._style = style
+        self._extra = extra
+        self._exact = exact
+        self._flush = flush
+        self._known = Bytes()
+
+    def write(self, found: Found, events: Iterable[Event], out: TextIO) -> None:
+        """Write them as they come."""
+        style = self._style
+        if self._form in (As.JSON, As.JSONL):
+            rows = Result(formats.JSON, map(formats.json_row, events))
+            write_rows(rows, Format(self._form.value), out)
+        elif self._form is As.TABLE:
+            rows = Result(formats.TABLE, (formats.table_row(each, style) for each in events))
+            write_rows(rows, Format.TABLE, out)
+        elif self._form is As.CSV:
+            given = (formats.csv_row(each, records_of(each), style, self._extra) for each in events)
+            rows = Result(formats.csv_columns(self._extra), given)
+            write_rows(rows, Format.CSV, out, exact=self._exact)
+        else:
+            for each in events:
+                out.writelines(f"{line}\n" for line in self._lines(found, each, out))
+                if self._flush:
+                    out.flush()
+            out.flush()
+
+    def _lines(self, found: Found, event: Event, out: TextIO) -> Iterator[str]:
+        if self._form is As.TEXT:
+            yield formats.sentence(event, self._style)
+            return
+        records = records_of(event)
+        if self._form is As.INTERPRET:
+            yield from formats.interpreted(event, records, self._style)
+            return
+        self._known.look_up(found.connection, records)
+        lines = list(lines_of(event, records, self._known, node=bool(self._style.node(event))))
+        if self._form is As.DEFAULT:
+            yield from formats.plain(event, lines, self._style)
+            return
+        for line in lines:
+            text = line.decode(errors="backslashreplace")
+            yield visible(text) if out.isatty() else text

@@ -1,0 +1,1 @@
+"""Searching a store for events, in the words of ausearch and beyond them."""

@@ -1,0 +1,89 @@
+r"""The expressions that the SQL of a search needs, for each database.
+
+Values are literals, so that the SQL that is shown is the SQL that runs. They are only made
+here: text is quoted by doubling its quotes, which both databases read in one way
+(`standard_conforming_strings` is set for every query), and NUL, which no text can have, is
+refused. Bytes that are not UTF-8 are written as the store shows them, as \xHH.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from auditsvc.errors import UsageError
+from auditsvc.record.fields import to_text
+from auditsvc.store.databases import parse_url
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+def literal(value: str) -> str:
+    """Write a text as an SQL literal."""
+    shown = to_text(os.fsencode(value))[0] if not value.isascii() else value
+    if "\0" in shown:
+        raise UsageError("a text to search for cannot hold a NUL byte")
+    return "'" + shown.replace("'", "''") + "'"
+
+
+def listed(values: Iterable[str]) -> str:
+    """Write texts as the list of an IN."""
+    return ", ".join(map(literal, values))
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """Formats of expressions."""
+
+    position: str
+    """Where text {1} begins in {0}; 0 if it does not."""
+    field: str
+    """The first value of the field {1} in the JSON {0}; NULL if there is none."""
+    second: str
+    """The second value of a field that is repeated; NULL if it is not."""
+    ends: str
+    """Whether {0} ends with the {1} characters {2}."""
+    true: str
+    false: str
+
+    def has(self, column: str, text: str, *, whole: bool) -> str:
+        """Give the condition that a column has a text in it, or is that text."""
+        if whole:
+            return f"{column} = {literal(text)}"
+        return f"{self.position.format(column, literal(text))} > 0"
+
+    def value(self, name: str, fields: str = "fields") -> str:
+        """Give the expression of a field's first value."""
+        return self.field.format(fields, name)
+
+    def last_value(self, name: str) -> str:
+        """Give the expression of the second value of a field that is repeated, else the first."""
+        return f"coalesce({self.second.format('fields', name)}, {self.value(name)})"
+
+
+SQLITE: Final = Dialect(
+    position="instr({0}, {1})",
+    field="coalesce(json_extract({0}, '$.\"{1}\"[0]'), json_extract({0}, '$.\"{1}\"'))",
+    second="json_extract({0}, '$.\"{1}\"[1]')",
+    ends="substr({0}, -{1}) = {2}",
+    true="1",
+    false="0",
+)
+POSTGRESQL: Final = Dialect(
+    position="strpos({0}, {1})",
+    # The column is looked up by a join. With its event's id beside it in the expression it is
+    # not read before: of all texts, as the planner may do otherwise, some are no JSON.
+    field="coalesce((CASE WHEN event_id >= 0 THEN {0} END) -> '{1}' ->> 0,"
+    " (CASE WHEN event_id >= 0 THEN {0} END) ->> '{1}')",
+    second="((CASE WHEN event_id >= 0 THEN {0} END) -> '{1}' ->> 1)",
+    ends="right({0}, {1}) = {2}",
+    true="true",
+    false="false",
+)
+
+
+def dialect_of(url: str) -> Dialect:
+    """Give the dialect of a store's URL."""
+    return SQLITE if parse_url(url).get_backend_name() == "sqlite" else POSTGRESQL

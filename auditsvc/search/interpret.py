@@ -1,0 +1,391 @@
+"""The values of a record in words, as `ausearch -i` has them, by our own tables.
+
+Which kind a value is of follows from its field's name and the record's type; of a system
+call's arguments from the call (`auditsvc.tables.arguments`). What has no words stays as it is;
+an argument without a kind is hex with 0x before it. Names of users are those that auditd wrote
+into the log behind its separator, else those of this machine.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final
+
+from auditsvc.decode.reference.records import parse_address
+from auditsvc.host.accounts import group_name, user_name
+from auditsvc.record import types
+from auditsvc.record.fields import UNSET
+from auditsvc.tables import arguments as tables
+from auditsvc.tables import names
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from auditsvc.search.records import Record, Value
+
+    _Words = Callable[[Record, str], str]
+
+_UIDS: Final = frozenset(
+    [
+        "auid",
+        "uid",
+        "euid",
+        "suid",
+        "fsuid",
+        "ouid",
+        "oauid",
+        "iuid",
+        "id",
+        "inode_uid",
+        "obj_uid",
+        "old-auid",
+        "new-auid",
+        "old_uid",
+        "new_uid",
+        "sauid",
+        "loginuid",
+    ]
+)
+_GIDS: Final = frozenset(
+    "gid egid sgid fsgid ogid igid inode_gid obj_gid new_gid old_gid".split()  # noqa: SIM905
+)
+_SESSIONS: Final = ("ses", "old-ses", "new-ses", "oses")
+_CAPABILITIES: Final = frozenset(
+    [
+        "cap_fp",
+        "cap_fi",
+        "cap_pp",
+        "cap_pi",
+        "cap_pe",
+        "cap_pa",
+        "old_pp",
+        "old_pi",
+        "old_pe",
+        "old_pa",
+        "fp",
+        "fi",
+        "fe_",
+        "pa",
+        "pp",
+        "pi",
+        "pe",
+        "old_fp",
+        "old_fi",
+    ]
+)
+_AT_FDCWD: Final = 0xFFFFFF9C
+_MOST: Final = (1 << 31) - 1
+_OF_USER: Final = {name: name.upper().replace("-", "_") for name in (*_UIDS, *_GIDS)}
+
+
+class Interpreter:
+    """Gives a record's fields in words."""
+
+    def fields(self, record: Record) -> Iterator[tuple[str, str]]:
+        """Give names and values in words; the names that auditd added are in them already."""
+        enriched = {name: value for name, value in record.fields if name.isupper() and value}
+        call = _call_of(record)
+        for name, value in record.fields:
+            if name.isupper():
+                continue
+            yield name, self._value(record, call, name, value, enriched)
+
+    def _value(
+        self,
+        record: Record,
+        call: str | None,
+        name: str,
+        value: Value,
+        enriched: Mapping[str, str | None],
+    ) -> str:
+        if value is None:
+            return "(null)"
+        if record.number == types.SYSCALL and name in _ARGUMENTS:
+            return argument(call or "", _ARGUMENTS[name], value)
+        if name in _UIDS and _is_uid(record, name):
+            return enriched.get(_OF_USER[name]) or user(value)
+        if name in _GIDS:
+            return enriched.get(_OF_USER[name]) or group(value)
+        words = _BY_NAME.get(name)
+        if words is not None:
+            return words(record, value)
+        return value
+
+
+def _is_uid(record: Record, name: str) -> bool:
+    """Whether it is a user's: `id=` is also that of a group."""
+    return name != "id" or record.type not in ("ADD_GROUP", "DEL_GROUP", "GRP_MGMT")
+
+
+def _call_of(record: Record) -> str | None:
+    arch, nr = record.get("arch"), record.get("syscall")
+    if arch is None or nr is None or not nr.isdecimal():
+        return None
+    machine = names.arch_number(arch)
+    return None if machine is None else names.syscall_name(machine, int(nr))
+
+
+_ARGUMENTS: Final = {f"a{place}": place for place in range(4)}
+
+
+# --- users ---------------------------------------------------------------------------------
+
+
+def user(value: str) -> str:
+    """Give a user's name, `unset`, or unknown(1001) where this machine has none."""
+    if not value.lstrip("-").isdecimal():
+        return value
+    number = int(value)
+    if number in (-1, UNSET):
+        return "unset"
+    return user_name(number) or f"unknown({number})"
+
+
+def group(value: str) -> str:
+    """Give a group's name, in the same way."""
+    if not value.lstrip("-").isdecimal():
+        return value
+    number = int(value)
+    if number in (-1, UNSET):
+        return "unset"
+    return group_name(number) or f"unknown({number})"
+
+
+def session(value: str) -> str:
+    """Give a session's number, or `unset`."""
+    return "unset" if value in ("-1", str(UNSET)) else value
+
+
+# --- numbers of calls -------------------------------------------------------------------------
+
+
+@lru_cache(4096)
+def argument(call: str, place: int, value: str) -> str:
+    """Give an argument of a system call in words; `value` is hex without 0x."""
+    kind = tables.ARGUMENTS.get((call, place))
+    try:
+        number = int(value, 16)
+    except ValueError:
+        return value
+    if kind is None:
+        return f"0x{value}"
+    return _KINDS[kind](number) or f"0x{value}"
+
+
+def exit_code(value: str) -> str:
+    """Give a result; an errno with its name and its meaning."""
+    if not value.startswith("-") or not value[1:].isdecimal():
+        return value
+    name = names.errno_name(int(value[1:]))
+    return value if name is None else f"{name}({os.strerror(int(value[1:]))})"
+
+
+def _bits(number: int, words: Mapping[int, str], nothing: str = "0x0") -> str:
+    found = [word for bit, word in words.items() if number & bit]
+    rest = number & ~sum(words)
+    if rest:
+        found.append(f"0x{rest:x}")
+    return "|".join(found) or nothing
+
+
+def _dirfd(number: int) -> str:
+    return "AT_FDCWD" if number & 0xFFFFFFFF == _AT_FDCWD else f"0x{number:x}"
+
+
+def _open(number: int) -> str:
+    number &= 0xFFFFFFFF
+    shown = _bits(number & ~0o3, tables.OPEN_FLAGS, "")
+    how = {0: "O_RDONLY", 1: "O_WRONLY", 2: "O_RDWR"}.get(number & 3, "O_ACCMODE")
+    return f"{how}|{shown}" if shown else how
+
+
+def _mode(number: int) -> str:
+    number &= 0xFFFF
+    special = [word for bit, word in _SPECIAL if number & bit]
+    return ",".join([*special, f"0{number & 0o777:03o}"])
+
+
+_SPECIAL: Final = ((0o4000, "suid"), (0o2000, "sgid"), (0o1000, "sticky"))
+
+
+def file_mode(value: str) -> str:
+    """Give the type and the permissions of a file: `file,644`; `value` is octal."""
+    try:
+        number = int(value, 8)
+    except ValueError:
+        return value
+    kind = tables.FILE_TYPES.get(number & 0o170000, f"{number & 0o170000:03o}")
+    special = [word for bit, word in _SPECIAL if number & bit]
+    return ",".join([kind, *special, f"{number & 0o777:03o}"])
+
+
+def _access(number: int) -> str:
+    return "F_OK" if not number & 0xF else _bits(number & 0xF, tables.ACCESS)
+
+
+def _signal(number: int) -> str:
+    number &= _MOST
+    return tables.SIGNALS.get(number) or (f"SIGRT{number - 32}" if number < 65 else "")
+
+
+def _socket(number: int) -> str:
+    extra = _bits(
+        number & ~0xF & 0xFFFFFFFF, {0o2000000: "SOCK_CLOEXEC", 0o4000: "SOCK_NONBLOCK"}, ""
+    )
+    kind = tables.SOCKET_TYPES.get(number & 0xF, f"0x{number & 0xF:x}")
+    return f"{kind}|{extra}" if extra else kind
+
+
+def _clone(number: int) -> str:
+    number &= 0xFFFFFFFF
+    flags = _bits(number & ~0xFF, tables.CLONE, "")
+    child = _signal(number & 0xFF) if number & 0xFF else ""
+    return "|".join(word for word in (flags, child) if word) or "0x0"
+
+
+def _table(words: Mapping[int, str]) -> Callable[[int], str]:
+    return lambda number: words.get(number & 0xFFFFFFFF, "")
+
+
+_KINDS: Final[dict[str, Callable[[int], str]]] = {
+    "dirfd": _dirfd,
+    "open": _open,
+    "mode": _mode,
+    "access": _access,
+    "protection": lambda number: _bits(number, tables.PROTECTION, "PROT_NONE"),
+    "mapping": lambda number: _bits(number & 0xFFFFFFFF, tables.MAPPING),
+    "signal": _signal,
+    "family": _table(tables.FAMILIES),
+    "socket": _socket,
+    "clone": _clone,
+    "uid": lambda number: user(str(number & 0xFFFFFFFF)),
+    "gid": lambda number: group(str(number & 0xFFFFFFFF)),
+    "whence": _table(tables.WHENCE),
+    "limit": _table(tables.LIMITS),
+    "ptrace": _table(tables.PTRACE),
+    "prctl": _table(tables.PRCTL),
+    "clock": _table(tables.CLOCKS),
+    "mount": lambda number: _bits(number, tables.MOUNT),
+    "umount": lambda number: _bits(number, tables.UMOUNT),
+    "unlink": lambda number: _bits(number, tables.UNLINK),
+}
+
+
+# --- other fields -----------------------------------------------------------------------------
+
+
+def capabilities(value: str) -> str:
+    """Give the names in a mask of capabilities, which is hex."""
+    try:
+        mask = int(value, 16)
+    except ValueError:
+        return value
+    found = [name for bit, name in enumerate(tables.CAPABILITIES) if mask >> bit & 1]
+    return ",".join(found) or "none"
+
+
+def _arch(_: Record, value: str) -> str:
+    number = names.arch_number(value)
+    return value if number is None else names.arch_name(number)
+
+
+def _syscall(record: Record, value: str) -> str:
+    return _call_of(record) or value
+
+
+def _yes(_: Record, value: str) -> str:
+    return {"1": "yes", "0": "no"}.get(value, value)
+
+
+def _sig(_: Record, value: str) -> str:
+    return (_signal(int(value)) or value) if value.isdecimal() and len(value) < 10 else value
+
+
+def _code(record: Record, value: str) -> str:
+    if record.number != types.SECCOMP:
+        return value
+    try:
+        number = int(value, 16)
+    except ValueError:
+        return value
+    return tables.SECCOMP_ACTIONS.get(number & 0xFFFF0000, value)
+
+
+def _saddr(record: Record, value: str) -> str:
+    if record.number != types.SOCKADDR:
+        return value
+    return address(value)
+
+
+def address(saddr: str) -> str:
+    """Give the address in the hex of a struct sockaddr, of a little-endian machine."""
+    try:
+        data = bytes.fromhex(saddr)
+        found = parse_address(saddr.encode(), little=True)
+    except ValueError:
+        return saddr
+    family = int.from_bytes(data[:2], "little")
+    name = tables.FAMILIES.get(family, str(family))
+    if found.path is not None:
+        return f"{{ saddr_fam={name} path={found.path} }}"
+    if found.family in ("inet", "inet6") and found.address is not None:
+        return f"{{ saddr_fam={name} laddr={found.address} lport={found.port} }}"
+    if found.family == "netlink":
+        return f"{{ saddr_fam={name} nlnk-fam={family} nlnk-pid={found.port or 0} }}"
+    return f"{{ saddr_fam={name} }}"
+
+
+def _uring(_: Record, value: str) -> str:
+    return (
+        names.uring_op_name(int(value)) if value.isdecimal() and len(value) < 10 else None
+    ) or value
+
+
+def _list(_: Record, value: str) -> str:
+    return tables.FILTER_LISTS.get(value, value)
+
+
+def _number_of(record_types: tuple[int, ...], base: int, words: Callable[[int], str]) -> _Words:
+    """Give the words of a field that is a number of this base in records of these types."""
+
+    def shown(record: Record, value: str) -> str:
+        if record.number not in record_types:
+            return value
+        try:
+            return words(int(value, base))
+        except ValueError:
+            return value
+
+    return shown
+
+
+def _of_file(record: Record, value: str) -> str:
+    """Give a mode: of a file with its type, of a call that makes one without."""
+    if record.number not in _OPENING:
+        return file_mode(value)
+    return _number_of(_OPENING, 8, _mode)(record, value)
+
+
+_MMAP, _MQ_OPEN, _OPENAT2 = 1323, 1312, 1337
+_OPENING: Final = (_MQ_OPEN, _OPENAT2)
+_BY_NAME: Final[dict[str, Callable[[Record, str], str]]] = {
+    "arch": _arch,
+    "syscall": _syscall,
+    "exit": lambda _, value: exit_code(value),
+    "mode": _of_file,
+    "list": _list,
+    "oflag": lambda record, value: _number_of(
+        _OPENING, 8 if record.number == _OPENAT2 else 16, _open
+    )(record, value),
+    "resolve": _number_of((_OPENAT2,), 16, lambda number: _bits(number, tables.RESOLVE)),
+    "flags": _number_of((_MMAP,), 16, _KINDS["mapping"]),
+    "omode": lambda _, value: file_mode(value),
+    "res": _yes,
+    "sig": _sig,
+    "code": _code,
+    "saddr": _saddr,
+    "uring_op": _uring,
+    **dict.fromkeys(_SESSIONS, lambda _, value: session(value)),
+    **dict.fromkeys(_CAPABILITIES, lambda _, value: capabilities(value)),
+}

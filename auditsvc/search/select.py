@@ -1,0 +1,70 @@
+"""The events that meet some criteria, read from a store in the order of time.
+
+The ids come from one statement (`auditsvc.search.statement`), which runs as `auditsvc query`
+runs it: read-only, within limits of time and memory, row by row. The events of some hundred
+ids at a time are then read with all their records.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from itertools import islice
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from auditsvc.search.dialect import dialect_of
+from auditsvc.search.statement import statement
+from auditsvc.store import open_store
+from auditsvc.store.database import reading
+from auditsvc.store.read.events import Event, Known, whole_events
+from auditsvc.store.read.limits import NO_LIMITS
+from auditsvc.store.read.sql import run_query
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from sqlalchemy import Connection
+
+    from auditsvc.search.criteria import Criteria
+    from auditsvc.store.read.limits import Limits
+
+_FIRST: Final = 20
+_AT_ONCE: Final = 500
+"""Events that are read at a time."""
+
+
+class Found(NamedTuple):
+    """The events that were found, to go through once, and the connection that reads them."""
+
+    events: Iterator[Event]
+    connection: Connection
+
+
+def explained(url: str, criteria: Criteria, *, limit: int | None = None) -> str:
+    """Give the SQL of a search; in `auditsvc query` it gives the ids of the same events."""
+    return statement(criteria, dialect_of(url), limit=limit)
+
+
+@contextmanager
+def found_events(
+    url: str, criteria: Criteria, *, limit: int | None = None, limits: Limits = NO_LIMITS
+) -> Iterator[Found]:
+    """Give the events one by one; StoreError or QueryError as `run_query` has them.
+
+    What was deleted between the reading of its id and of its rows is left out.
+    """
+    sql = explained(url, criteria, limit=limit)
+    with (
+        open_store(url, read=True) as store,
+        reading(store.database) as connection,
+        run_query(url, sql, limits) as result,
+    ):
+        yield Found(_events(connection, (int(str(row[0])) for row in result)), connection)
+
+
+def _events(connection: Connection, ids: Iterable[int]) -> Iterator[Event]:
+    known, ids, size = Known(), iter(ids), _FIRST
+    while part := list(islice(ids, size)):
+        for event in whole_events(connection, part, known):
+            if event.call is not None or event.event is not None:
+                yield event
+        size = _AT_ONCE

@@ -1,0 +1,137 @@
+"""Criteria -> one SQL statement over the store's views, which gives the ids of the events.
+
+The statement is a union of SELECTs. Each is such that a database can serve it by an index or
+a range of ids: of a condition that can be met in several views, each SELECT takes one, and the
+other conditions of the search are tested on the rows that this finds.
+
+    SELECT event_id FROM (
+    SELECT event_id FROM syscalls WHERE event_id >= 1 AND instr(exe, 'sshd') > 0
+    UNION
+    SELECT event_id FROM events WHERE event_id >= 1 AND instr(..., 'sshd') > 0
+    ) AS found ORDER BY event_id
+
+The outer SELECT is there for SQLite's planner: for a union in the order of ids it would read
+all system calls in that order.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from auditsvc.search.conditions import Conditions, Rows
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from auditsvc.search.conditions import Alternative, Condition
+    from auditsvc.search.criteria import Criteria
+    from auditsvc.search.dialect import Dialect
+
+_AND: Final = "\n  AND "
+_OR: Final = "\n    OR "
+
+
+def statement(criteria: Criteria, dialect: Dialect, *, limit: int | None = None) -> str:
+    """Give the statement; its rows are event ids in their order, which is that of time."""
+    conditions = list(Conditions(criteria, dialect).written())
+    period = criteria.period.conditions
+    if criteria.ids:
+        period.append(f"event_id IN ({', '.join(map(str, criteria.ids))})")
+    last = "ORDER BY event_id" if limit is None else f"ORDER BY event_id LIMIT {limit:d}"
+    # What no index serves is read in the order of ids; then each event is in one SELECT only.
+    unserved = not conditions or criteria.serial is not None
+    leading = None if unserved else next((each for each in conditions if _leads(each)), None)
+    if leading is not None and len(conditions) == 1:
+        selects = list(dict.fromkeys(_alone(leading, period)))
+    else:
+        selects = list(dict.fromkeys(_selects(conditions, leading, period)))
+    if not selects:
+        return "SELECT event_id FROM syscalls WHERE 1 = 0"
+    if unserved:
+        return "\nUNION ALL\n".join(selects) + f"\n{last}"
+    union = "\nUNION\n".join(selects)
+    if len(selects) == 1:  # it would be read as the outer SELECT itself
+        last = last.replace("event_id", "+event_id")
+    return f"SELECT event_id FROM (\n{union}\n) AS found {last}"  # noqa: S608 - see dialect
+
+
+def _selects(
+    conditions: Sequence[Condition], leading: Condition | None, period: Sequence[str]
+) -> Iterator[str]:
+    if all(each.calls for each in conditions):
+        yield from _calls(conditions, leading, period)
+    if all(each.others for each in conditions):
+        tests = [_tested(each.others, "events", period) for each in conditions]
+        yield _select("events", [*period, *tests])
+
+
+def _alone(leading: Condition, period: Sequence[str]) -> Iterator[str]:
+    """Write the SELECTs of a single condition: its row in another view tells all."""
+    for alternative in leading.calls:
+        if isinstance(alternative, str) or alternative.call:
+            yield _select("syscalls", [*period, _found(alternative, period)])
+        else:
+            yield _select(alternative.view, [*period, alternative.where])
+    for each in leading.others:
+        if isinstance(each, str):
+            yield _select("events", [*period, each])
+        elif each not in leading.calls:
+            yield _select("events", [*period, _found(each, period)])
+
+
+def _leads(condition: Condition) -> bool:
+    """Whether each of its alternatives is to have a SELECT of its own."""
+    return any(isinstance(each, Rows) for each in condition.calls) or len(condition.calls) > 1
+
+
+def _calls(
+    conditions: Sequence[Condition], leading: Condition | None, period: Sequence[str]
+) -> Iterator[str]:
+    rest = [_tested(each.calls, "syscalls", period) for each in conditions if each is not leading]
+    if leading is None:
+        yield _select("syscalls", [*period, *rest])
+        return
+    for alternative in leading.calls:
+        yield _select("syscalls", [*period, _found(alternative, period), *rest])
+
+
+def _select(view: str, conditions: Sequence[str]) -> str:
+    where = f" WHERE {_AND.join(conditions)}" if conditions else ""
+    return f"SELECT event_id FROM {view}{where}"  # noqa: S608 - see auditsvc.search.dialect
+
+
+def _found(alternative: Alternative, period: Sequence[str]) -> str:
+    """Write the condition that finds events; those of a view by a list of their ids."""
+    if isinstance(alternative, str):
+        return alternative
+    if alternative.common:
+        return _exists(alternative, "syscalls")
+    return _with_call(alternative, _listed(alternative, period))
+
+
+def _tested(alternatives: Sequence[Alternative], view: str, period: Sequence[str]) -> str:
+    """Write the condition that a row which was found by others fulfils one of these."""
+    tests = [
+        each
+        if isinstance(each, str)
+        # SQLite reads all of `records`, which is a union, for each row that it is asked about.
+        else _with_call(each, _listed(each, period))
+        if each.view == "records"
+        else _exists(each, view)
+        for each in alternatives
+    ]
+    return tests[0] if len(tests) == 1 else f"({_OR.join(tests)})"
+
+
+def _with_call(rows: Rows, condition: str) -> str:
+    return f"({rows.call} AND {condition})" if rows.call else condition
+
+
+def _listed(rows: Rows, period: Sequence[str]) -> str:
+    inner = " AND ".join([*period, rows.where])
+    return f"event_id IN (SELECT event_id FROM {rows.view} WHERE {inner})"  # noqa: S608
+
+
+def _exists(rows: Rows, view: str) -> str:
+    inner = f"{rows.view}.event_id = {view}.event_id AND {rows.where}"
+    return _with_call(rows, f"EXISTS (SELECT 1 FROM {rows.view} WHERE {inner})")  # noqa: S608

@@ -1,0 +1,98 @@
+"""The command `auditsvc search`: its exit statuses, errors, logs as input, and its pager."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import pty
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from fixtures.commands import AUDITSVC, run
+from fixtures.logs import load
+
+LOG = Path(__file__).parent.parent / "data/mixed.log"
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory):
+    """Give a store with a recorded log."""
+    url = f"sqlite:///{tmp_path_factory.mktemp('store')}/store.db"
+    load(url, LOG.read_bytes())
+    return url
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "out", "error"),
+    [
+        (["-k", "files", "--just-one", "-r"], 0, "type=SYSCALL", ""),
+        (["-k", "nosuch"], 1, "", "<no matches>"),
+        (["-k", "nosuch", "-r"], 1, "", ""),
+        (["-k", "nosuch", "--format", "json"], 1, "", "<no matches>"),
+        (["-sv", "maybe"], 1, "", "auditsvc: -sv maybe: neither yes nor no"),
+        (["--no-such-option"], 1, "", "auditsvc: No such option: --no-such-option"),
+        (["-k"], 1, "", "auditsvc: Option '-k' requires an argument"),
+        ([], 1, "", "Usage: auditsvc search"),
+        (["-k", "files", "--extra-keys"], 1, "", "auditsvc: --extra-... adds columns to CSV"),
+        (["-k", "x", "-store", "x"], 1, "", "auditsvc: No such option"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else None,
+)
+def test_exit_statuses(url, words, status, out, error):
+    """0: found; 1: nothing found, or an error, which is one line; without options the usage."""
+    environment = os.environ | {"AUDITSVC_STORE": url}
+    done = run("search", *words, environment=environment, text=True)
+    assert done.returncode == status
+    assert out in done.stdout
+    assert bool(done.stdout) == bool(out)
+    assert done.stderr.startswith(error)
+    assert words == [] or done.stderr.count("\n") <= 1
+
+
+def test_no_store(tmp_path):
+    """A store that is not there is an error, and is not made."""
+    done = run("search", "-k", "x", "--store", f"sqlite:///{tmp_path}/none.db", text=True)
+    assert done.returncode == 1
+    assert "there is no store" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_log_can_be_searched(tmp_path):
+    """-if reads a log, or a folder of a log's files, compressed too, and leaves nothing."""
+    lines = LOG.read_bytes().splitlines(keepends=True)
+    folder = tmp_path / "log"
+    folder.mkdir()
+    (folder / "audit.log").write_bytes(b"".join(lines[300:]))
+    (folder / "audit.log.1.gz").write_bytes(gzip.compress(b"".join(lines[:300])))
+    environment = os.environ | {"TMPDIR": str(tmp_path), "AUDITSVC_STORE": "sqlite:////none"}
+    for log in (LOG, folder):
+        done = run(
+            "search", "-if", log, "-k", "files", "--format", "jsonl", environment=environment
+        )
+        assert done.returncode == 0, done.stderr
+        assert len([json.loads(line) for line in done.stdout.splitlines()]) == 162
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["log"]
+
+
+@pytest.mark.skipif(shutil.which("cat") is None, reason="no cat")
+def test_a_pager_on_a_terminal_only(url, tmp_path):
+    """It is started on a terminal, with less made secure, and not by --no-pager or in a pipe."""
+    pager = tmp_path / "pager"
+    seen = tmp_path / "seen"
+    pager.write_text(f'#!/bin/sh\necho "$LESSSECURE" >> {seen}\ncat\n')
+    pager.chmod(0o755)
+    environment = os.environ | {"PAGER": str(pager), "AUDITSVC_STORE": url}
+    words = [AUDITSVC, "search", "-k", "files", "--format", "text", "--just-one"]
+    for more, expected in (([], "1\n"), (["--no-pager"], "1\n")):
+        main, side = pty.openpty()
+        done = subprocess.run([*words, *more], stdout=side, env=environment, check=False)
+        os.close(side)
+        assert done.returncode == 0
+        assert b"On box at " in os.read(main, 4096)
+        os.close(main)
+        assert seen.read_text() == expected
+    assert run(*words[1:], environment=environment, text=True).stdout.startswith("On box")
+    assert seen.read_text() == "1\n"
