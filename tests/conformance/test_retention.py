@@ -6,12 +6,12 @@ import shutil
 
 import pytest
 from fixtures import days
-from fixtures.days import NOW, TODAY, contents, dangling, log, prune, text_of, unused
-from fixtures.logs import Pipe, balanced, load, opening
+from fixtures.days import NOW, TODAY, contents, dangling, log, prune, table, text_of, unused
+from fixtures.logs import Pipe, balanced, call, load, opening, record
 from fixtures.repeats import seeds
 
 from auditsvc.config import RetentionSettings
-from auditsvc.decode import make_decoder
+from auditsvc.decode import DECODERS, make_decoder
 from auditsvc.ingest.load import Load, Route
 from auditsvc.retention.job import Job
 from auditsvc.store import open_store
@@ -40,10 +40,10 @@ def test_a_pruned_store_equals_one_that_never_had_those_days(url, twin, seed):
     load(twin, text_of(made, kept), kind=chance.choice(("file", "spool")))
     pipe = Pipe(url, kind=chance.choice(("file", "spool")), batch=3000)
     pipe.load(text_of(made))
-    job = prune(pipe.store.database, keep=f"{keep}d")
+    pruned = prune(pipe.store.database, keep=f"{keep}d")
     pipe.close()
     gone = {day: sum(d == day for d, _ in made) for day in set(some) - kept}
-    assert job.events == gone
+    assert pruned.events == gone
     assert days.pruned_events(url) == gone
     assert dangling(url) == []
     assert unused(url) == {}
@@ -85,14 +85,14 @@ class Memory:
 class Writer:
     """A loader as that of `run`: one decoder from batch to batch, until it has to begin anew."""
 
-    def __init__(self, url, name="log"):
+    def __init__(self, url, decoder="auto"):
         self.data = bytearray()
         self.store = open_store(url)
 
         def make(secret):
-            return make_decoder("auto", secret=secret, host="box")
+            return make_decoder(None if decoder == "auto" else decoder, secret=secret, host="box")
 
-        route = Route("file", name, lambda _, position: Memory(self.data, position), make)
+        route = Route("file", "log", lambda _, position: Memory(self.data, position), make)
         self.load = Load(self.store, route)
 
     def write(self, lines):
@@ -118,10 +118,9 @@ class Writer:
         self.store.close()
 
 
-def start(url, keep="1d"):
-    """Begin a job in a store that is open a second time, as by another program."""
-    store = open_store(url)
-    return store, Job(store.database, RetentionSettings(keep=keep), now=lambda: NOW).steps()
+def job(store):
+    """Give a job that keeps yesterday and today, in a store that is open a second time."""
+    return Job(store.database, RetentionSettings(keep="1d"), now=lambda: NOW)
 
 
 OLD, NEW = (TODAY - 5) * 86_400, TODAY * 86_400
@@ -131,10 +130,9 @@ def test_what_a_decoder_relies_on_is_given_again(url):
     """A row of a pruned day that the loader has given before stands where it is used again."""
     writer = Writer(url)
     writer.write(opening(1, "/only/old", second=OLD, exe='"/usr/bin/old"', pid=7))
-    store, steps = start(url)
-    for _ in steps:
-        pass
-    store.close()
+    with open_store(url) as store:
+        for _ in job(store).steps():
+            pass
     assert writer.write(opening(2, "/only/old", second=NEW, exe='"/usr/bin/old"', pid=7)) == 1
     assert writer.write(opening(3, "/only/old", second=NEW, exe='"/usr/bin/old"', pid=7)) == 0
     writer.close()
@@ -142,23 +140,38 @@ def test_what_a_decoder_relies_on_is_given_again(url):
     assert unused(url) == {}
 
 
-@pytest.mark.parametrize("at", range(3))
-def test_a_row_that_comes_back_while_it_is_removed_stays(url, at):
+@pytest.mark.parametrize("decoder", DECODERS)
+def test_a_row_that_comes_back_while_it_is_removed_stays(url, decoder):
     """Whichever step of a job a batch comes after, what it uses is there in the end."""
-    writer = Writer(url)
-    lines = [opening(n, "/only/old", second=OLD, exe='"/usr/bin/old"', pid=7) for n in range(9)]
-    writer.write("".join(lines))
-    store, steps = start(url)
-    for number, _ in enumerate(steps):
-        if number % 3 == at:
-            writer.write(
-                opening(10 + number, "/only/old", second=NEW, exe='"/usr/bin/old"', pid=7)
-            )
-            assert dangling(url) == []
+    writer, number, is_done = Writer(url, decoder), 0, False
+    store = open_store(url)
+    while not is_done:
+        only = {"name": f"/only/{number}", "exe": f'"/usr/bin/only{number}"', "pid": 100 + number}
+        title = f"{number:04d}"
+        writer.write(opening(2 * number + 1, second=OLD, title=title, **only))
+        is_done = True
+        for step, _ in enumerate(job(store).steps()):
+            if step == number:
+                is_done = False
+                writer.write(opening(2 * number + 2, second=NEW, title=title, **only))
+        number += 1
+    assert number > 15
     store.close()
     writer.close()
     assert dangling(url) == []
     assert unused(url) == {}
+
+
+def test_a_text_that_is_moved_is_used(url):
+    """A batch that moves what is stored takes its text from the notes, as one that brings it."""
+    load(url, record("FD_PAIR", 1, "fd0=7 fd1=8", second=NEW), "orphan", finish=True)
+    with open_store(url) as store:
+        with store.engine.begin() as connection:
+            connection.exec_driver_sql("INSERT INTO unused_row SELECT 1, id FROM text")
+        load(url, call(1, second=NEW, items=0), "call")
+    assert table(url, "record")
+    left = {row[1] for row in table(url, "unused_row")}
+    assert left.isdisjoint(row[-1] for row in table(url, "record"))
 
 
 @pytest.mark.parametrize("seed", seeds(4, 100))
@@ -172,14 +185,14 @@ def test_while_the_loader_writes(url, twin, seed):
     writer = Writer(url)
     for batch in batches[:half]:
         writer.write(text_of(batch))
-    store, steps = start(url)
-    for _ in steps:
+    store = open_store(url)
+    for _ in job(store).steps():
         if half < len(batches) and chance.random() < 0.5:
             writer.write(text_of(batches[half]))
             half += 1
     for batch in batches[half:]:
         writer.write(text_of(batch))
-    for _ in Job(store.database, RetentionSettings(keep="1d"), now=lambda: NOW).steps():
+    for _ in job(store).steps():
         pass
     store.close()
     writer.close()
