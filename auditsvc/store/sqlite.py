@@ -151,7 +151,8 @@ class SQLite:
         self._opened = self._opened or _identity(self.path)
         self._log = None
         connection.isolation_level = None  # transactions begin in _begin
-        connection.execute(f"PRAGMA page_size = {_PAGE}")  # for a new file
+        connection.execute(f"PRAGMA page_size = {_PAGE}")  # for a new file, as the next line
+        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # what is pruned can be given back
         self._switch_to_wal(connection)
         for pragma in (
             "synchronous = FULL",

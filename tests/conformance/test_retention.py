@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import shutil
+import time
 
 import pytest
 from fixtures import days
 from fixtures.days import NOW, TODAY, contents, dangling, log, prune, table, text_of, unused
-from fixtures.logs import Pipe, balanced, call, load, opening, record
+from fixtures.logs import Pipe, balanced, call, ledger, load, opening, record, rows
 from fixtures.repeats import seeds
 
 from auditsvc.config import RetentionSettings
 from auditsvc.decode import DECODERS, make_decoder
+from auditsvc.errors import SupersededError
 from auditsvc.ingest.load import Load, Route
 from auditsvc.retention.job import Job
 from auditsvc.store import open_store
+from auditsvc.store.read.feed import Feed
+from auditsvc.store.read.selection import Selection
 
 
 @pytest.fixture
-def twin(request, url, tmp_path, monkeypatch):
+def twin(request, url, tmp_path):
     """Give the URL of a second store with the same secret: its rows have the same ids."""
     if url.startswith("sqlite"):
         shutil.copy(tmp_path / "store.db", tmp_path / "twin.db")
@@ -205,3 +209,92 @@ def test_while_the_loader_writes(url, twin, seed):
     assert ours.views == theirs.views
     assert ours.dimensions == theirs.dimensions
     assert sum(days.pruned_events(url).values()) == sum(d < TODAY - 1 for d, _ in made)
+
+
+def test_the_ledger_says_what_went(url):
+    """Received is what it was and still adds up; what was pruned is there, by day too."""
+    made = log(days.chance(7), [TODAY - 3, TODAY - 2, TODAY], each=10)
+    load(url, text_of(made) + "no record\n")
+    before = ledger(url)
+    with open_store(url) as store:
+        prune(store.database, keep="1d")
+    assert ledger(url) == before | {"pruned": 20}
+    assert balanced(url)
+    found = rows(url, "SELECT kind, source, unit FROM ledger WHERE cause = 'pruned'")
+    assert found == [{"kind": "store", "source": "", "unit": "events"}]
+    shown = rows(url, "SELECT day, events, lines FROM pruned ORDER BY day")
+    assert shown == [
+        {"day": "2025-11-05", "events": 10, "lines": 0},
+        {"day": "2025-11-06", "events": 10, "lines": 0},
+    ]
+    with open_store(url) as store:  # nothing is counted twice
+        assert prune(store.database, keep="1d").events == {}
+    assert ledger(url)["pruned"] == 20
+
+
+def test_raw_lines_go_by_the_day_on_which_they_were_stored(url):
+    """A line that is no record has no time of its own."""
+    load(url, "no record\nnor this\n" + opening(1, second=OLD))
+    now = int(time.time())
+    with open_store(url) as store:
+        assert prune(store.database, now=now, keep="1d").lines == 0
+        assert len(rows(url, "SELECT * FROM raw")) == 2
+        assert prune(store.database, now=now + 3 * 86_400, keep="1d").lines == 2
+    assert rows(url, "SELECT * FROM raw") == rows(url, "SELECT * FROM raw_day") == []
+    assert ledger(url)["pruned_raw"] == 2
+    assert balanced(url)
+
+
+def test_what_a_reader_has_not_had_stays(url):
+    """A day goes when every reader of the feed has had its events, and not before."""
+    made = log(days.chance(3), [TODAY - 4, TODAY - 3, TODAY - 2], each=6)
+    load(url, text_of(made, {TODAY - 4}), "first")
+    everything = Selection(keyed=False, exclude_keys=())
+    with open_store(url) as store:
+        feed = Feed(store, "journal")
+        load(url, text_of(made, {TODAY - 3, TODAY - 2}), "second")
+        pruned = prune(store.database, keep="1d")
+        assert set(pruned.events) == {TODAY - 4}
+        assert pruned.held == {TODAY - 3: "journal", TODAY - 2: "journal"}
+        part = feed.ids(everything, 9)
+        assert len(feed.fetch(part.ids)) == 9
+        feed.save(part.end)
+        assert set(prune(store.database, keep="1d").held) == {TODAY - 2}
+        while part.ids:
+            part = feed.ids(everything, 9)
+            feed.save(part.end)
+        assert prune(store.database, keep="1d").held == {}
+        assert days.stored_events(url) == {}
+        load(url, text_of(log(days.chance(4), [TODAY - 3], serial=900)), "late")
+        assert set(prune(store.database, keep="1d").held) == {TODAY - 3}
+    assert sum(days.pruned_events(url).values()) == len(made)
+
+
+def test_an_event_that_arrives_while_its_day_goes_is_held_for_its_reader(url):
+    """The reader is asked in the transaction that deletes, not only before."""
+    load(url, text_of(log(days.chance(3), [TODAY - 3], each=400)))
+    with open_store(url) as store:
+        Feed(store, "journal")
+        made, is_late = job(store), False
+        for _ in made.steps():
+            if made.events and not is_late:
+                is_late = True
+                load(url, text_of(log(days.chance(5), [TODAY - 3], serial=9000)), "late")
+    assert is_late
+    assert made.held == {TODAY - 3: "journal"}
+    assert days.stored_events(url)[TODAY - 3] >= 12
+
+
+def test_one_program_prunes_at_a_time(url):
+    """A second one takes over; the first ends with an error that says so."""
+    load(url, text_of(log(days.chance(3), [TODAY - 3], each=30)))
+    with open_store(url) as store:
+        first = job(store).steps()
+        next(first)
+        next(first)
+        for _ in job(store).steps():
+            pass
+        with pytest.raises(SupersededError, match="another program prunes"):
+            next(first)
+    assert days.stored_events(url) == {}
+    assert unused(url) == {}

@@ -109,6 +109,7 @@ def test_views_have_the_promised_columns(store):
         "coverage": "event_id host time pid began comm exe state reason threads covered",
         "ledger": "kind source cause count unit",
         "origins": "event_id kind source",
+        "pruned": "day events lines pruned_at",
     }
     assert set(promised) == set(views.NAMES)
     found = inspect(store.engine)
