@@ -66,6 +66,7 @@ _VERBS = {
     "run": "Collect audit records and store every event as rows.",
     "ingest": "Load log files, or the journal's audit entries.",
     "query": "Query the store in SQL.",
+    "prune": "Delete days that the settings [retention] do not keep.",
     "forward": "Send chosen events to the systemd journal, each once.",
     "status": "Show the state of kernel, service, forwarder and store.",
     "doctor": "Show what is wrong with audit here, and how to fix it.",

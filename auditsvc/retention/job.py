@@ -22,7 +22,7 @@ from auditsvc.errors import ConfigError
 from auditsvc.retention.pace import Pace
 from auditsvc.store.database import reading
 from auditsvc.store.schema import raw_day, store_size
-from auditsvc.store.space import shrink, space
+from auditsvc.store.space import shrink, space, space_of
 from auditsvc.store.write import unused
 from auditsvc.store.write.prune import (
     DAY,
@@ -153,8 +153,7 @@ class Job:
         self._pruner.end()
 
     def _used(self) -> int:
-        with reading(self._database) as connection:
-            return space(connection).used
+        return space_of(self._database).used
 
     # --- events and lines -----------------------------------------------------------------
 
@@ -243,8 +242,7 @@ class Job:
     # --- the file -------------------------------------------------------------------------
 
     def _shrink(self) -> Iterator[None]:
-        with reading(self._database) as connection:
-            more = space(connection).can_shrink
+        more = space_of(self._database).can_shrink
         while more:
             with self._pace.timed("pages") as rows, self._pruner.turn() as connection:
                 more = shrink(connection, rows)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from auditsvc.store.database import transaction
+from auditsvc.store.database import reading
 from auditsvc.store.objects import TABLES
 
 if TYPE_CHECKING:
@@ -53,6 +53,12 @@ def space(connection: Connection) -> Space:
     return Space((count - free) * size, count * size, mode == _INCREMENTAL, is_exact=True)
 
 
+def space_of(database: Database) -> Space:
+    """Measure a store that is open."""
+    with reading(database) as connection:
+        return space(connection)
+
+
 def shrink(connection: Connection, pages: int) -> bool:
     """Move up to so many pages from the file's end to free ones; False if none is free.
 
@@ -74,7 +80,7 @@ def rewrite(database: Database) -> None:
     """
     if database.engine.dialect.name != "sqlite":
         return
-    with transaction(database):  # what a store must be, before it is changed
+    with database.begin(alone=True):  # what a store must be, before it is changed
         pass
     connection = database.engine.raw_connection()
     try:
@@ -82,6 +88,8 @@ def rewrite(database: Database) -> None:
         cursor.execute("PRAGMA main.auto_vacuum = INCREMENTAL")
         cursor.execute("VACUUM main")
         cursor.execute("PRAGMA main.wal_checkpoint(TRUNCATE)").fetchall()
+    except database.engine.dialect.loaded_dbapi.Error as error:
+        raise database.explain(error) from error
     finally:
         connection.close()
 
