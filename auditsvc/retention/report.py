@@ -100,18 +100,17 @@ def note_for_log(database: Database, retention: RetentionSettings, second: int) 
     day, kept = second // DAY, first_kept(retention, time.time())
     with reading(database) as connection:
         pruned = connection.scalar(select(pruned_day.c.day).where(pruned_day.c.day == day))
+    found = []
     if kept is not None and day < kept:
-        return (
+        found.append(
             f"it begins on {date_of(day)}, and the store keeps what is from {date_of(kept)} on "
-            f"(retention.keep): older events are stored until the next prune; "
-            "to keep them, give another --store"
+            "(retention.keep): older events are stored until the next prune"
         )
     if pruned is not None:
-        return (
-            f"events of {date_of(day)} were pruned: what was read of a log before is not read "
-            "again; to have them, give another --store"
+        found.append(
+            f"events of {date_of(day)} were pruned: what was read of a log before is not read again"
         )
-    return ""
+    return "; ".join((*found, "to have them, give another --store")) if found else ""
 
 
 def _all_days(connection: Connection, before: int) -> list[int]:
