@@ -173,7 +173,7 @@ class Job:
         with reading(self._database) as connection:
             reader = waiting(connection, day)
         while not reader:
-            with self._pace.timed("events") as rows, self._pruner.turn() as connection:
+            with self._pruner.turn() as connection, self._pace.timed("events") as rows:
                 found = self._pruner.delete_slice(connection, low, high, rows)
             yield
             if found is None:
@@ -185,7 +185,7 @@ class Job:
     def _delete_lines(self, before: int) -> Iterator[None]:
         gone = 1
         while gone:
-            with self._pace.timed("lines") as rows, self._pruner.turn() as connection:
+            with self._pruner.turn() as connection, self._pace.timed("lines") as rows:
                 gone = self._pruner.delete_lines(connection, before, rows)
             self.lines += gone
             yield
@@ -226,7 +226,7 @@ class Job:
         last: int | None = -1
         while last is not None:
             kind = f"{look.__name__} {name}"
-            with self._pace.timed(kind) as rows, self._pruner.turn() as connection:
+            with self._pruner.turn() as connection, self._pace.timed(kind) as rows:
                 if only_while_noted and not unused.has_notes(connection, unused.TEXT):
                     return
                 last = look(connection, name, last, rows)
@@ -235,7 +235,7 @@ class Job:
     def _delete_noted(self, name: str) -> Iterator[None]:
         more = True
         while more:
-            with self._pace.timed(name) as rows, self._pruner.turn() as connection:
+            with self._pruner.turn() as connection, self._pace.timed(name) as rows:
                 more = unused.delete_noted(connection, name, rows)
             yield
 
@@ -244,6 +244,6 @@ class Job:
     def _shrink(self) -> Iterator[None]:
         more = space_of(self._database).can_shrink
         while more:
-            with self._pace.timed("pages") as rows, self._pruner.turn() as connection:
+            with self._pruner.turn() as connection, self._pace.timed("pages") as rows:
                 more = shrink(connection, rows)
             yield

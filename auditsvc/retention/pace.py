@@ -1,4 +1,9 @@
-"""How many rows a step takes: so many that it lasts about as long as it should."""
+"""How many rows a step takes: so many that it lasts about as long as it should.
+
+What is timed is the work and not the commit: a disk that takes 50 ms for an fsync takes them for
+any number of rows, and with ever fewer of them a step would not get shorter. For the same
+reason there is a least number.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_FIRST, _MOST = 100, 20_000
+_LEAST, _FIRST, _MOST = 100, 200, 20_000
 _GROWTH: Final = 1.5
 
 
@@ -28,4 +33,4 @@ class Pace:
         yield rows
         took = max(time.monotonic() - begun, 1e-6)
         wanted = rows * min(_GROWTH, self._target / took)
-        self._rows[kind] = max(1, min(_MOST, int(wanted)))
+        self._rows[kind] = max(_LEAST, min(_MOST, int(wanted)))
