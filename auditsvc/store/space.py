@@ -76,7 +76,8 @@ def shrink(connection: Connection, pages: int) -> bool:
 def rewrite(database: Database) -> None:
     """Write an SQLite file anew: without free pages, and so that it can shrink from then on.
 
-    Needs as much free room as the new file takes; writers wait. On PostgreSQL does nothing.
+    Needs twice the room of the new file on the store's disk, for the copy and the write-ahead
+    log; writers wait. On PostgreSQL does nothing.
     """
     if database.engine.dialect.name != "sqlite":
         return
@@ -86,6 +87,10 @@ def rewrite(database: Database) -> None:
     try:
         cursor = connection.cursor()
         cursor.execute("PRAGMA main.auto_vacuum = INCREMENTAL")
+        # The copy is a temporary file: not in memory, and where there is room for it.
+        cursor.execute("PRAGMA temp_store = FILE")
+        folder = str(folder_of(database)).replace("'", "''")
+        cursor.execute(f"PRAGMA temp_store_directory = '{folder}'")
         cursor.execute("VACUUM main")
         cursor.execute("PRAGMA main.wal_checkpoint(TRUNCATE)").fetchall()
     except database.engine.dialect.loaded_dbapi.Error as error:

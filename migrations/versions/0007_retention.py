@@ -32,7 +32,8 @@ def upgrade() -> None:
         sa.Column("raw", _KEY, primary_key=True, autoincrement=False),
         sa.Column("day", sa.BigInteger(), nullable=False),
     )
-    op.execute(f"INSERT INTO raw_day SELECT id, {int(time.time()) // 86400} FROM raw")
+    today = sa.text("INSERT INTO raw_day SELECT id, :today FROM raw")
+    op.execute(today.bindparams(today=int(time.time()) // 86400))
     op.create_index("raw_day_day", "raw_day", ["day"])
     op.create_table(
         "unused_row",
