@@ -12,7 +12,7 @@ import json
 import os
 import sqlite3
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -151,8 +151,8 @@ class SQLite:
         self._opened = self._opened or _identity(self.path)
         self._log = None
         connection.isolation_level = None  # transactions begin in _begin
-        connection.execute(f"PRAGMA page_size = {_PAGE}")  # for a new file, as the next line
-        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # what is pruned can be given back
+        connection.execute(f"PRAGMA page_size = {_PAGE}")  # for a new file
+        _let_shrink(connection)
         self._switch_to_wal(connection)
         for pragma in (
             "synchronous = FULL",
@@ -452,6 +452,17 @@ class SQLite:
         if code == sqlite3.SQLITE_NOTADB:
             return ForeignError(f"the store {self.place}: {what}", hint)
         return StoreError(f"the store {self.place}: {what}", hint, retryable=code in _PASSING)
+
+
+def _let_shrink(connection: sqlite3.Connection) -> None:
+    """Have a new file give back what is pruned (`auditsvc.store.space`).
+
+    Only a new one: this takes the lock of a writer. Who finds it taken while the file is empty
+    leaves it to the program that makes the file.
+    """
+    if connection.execute("PRAGMA page_count").fetchone() == (0,):
+        with suppress(sqlite3.OperationalError):
+            connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

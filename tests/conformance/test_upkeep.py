@@ -15,6 +15,7 @@ from fixtures import commands, days
 from fixtures.days import TODAY, log, prune, text_of
 from fixtures.logs import load, opening, rows
 from fixtures.waiting import until
+from sqlalchemy import make_url
 
 from auditsvc.config import RetentionSettings
 from auditsvc.errors import ConfigError
@@ -25,6 +26,7 @@ from auditsvc.retention.upkeep import Upkeep
 from auditsvc.store import open_store
 from auditsvc.store.read.feed import Feed
 from auditsvc.store.space import rewrite, space_of
+from auditsvc.store.sqlite import SQLite
 
 KEEP = RetentionSettings(keep="1d")
 HERE = int(time.time()) // 86_400
@@ -163,6 +165,16 @@ def test_the_file_gets_smaller(sqlite_url):
         prune(store.database, keep="1d")
         assert space_of(store.database).used == space_of(store.database).file
     assert size(sqlite_url) < before / 3
+
+
+def test_to_open_a_store_waits_for_no_writer(sqlite_url):
+    """That a file may shrink is set when it is made, and needs no lock later."""
+    path = sqlite_url.removeprefix("sqlite:///")
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        database = SQLite(make_url(sqlite_url), busy=0.0)
+        database.engine.raw_connection().close()
+        database.engine.dispose()
 
 
 def test_an_older_file_is_used_again_and_can_be_written_anew(sqlite_url, tmp_path):
