@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from sqlalchemy import func, select
 
 from auditsvc.decode.ids import SERIAL_BITS
+from auditsvc.errors import ConfigError
 from auditsvc.retention.forecast import Room, Size, forecast
 from auditsvc.retention.job import check_settings, days, first_kept, waiting
 from auditsvc.store import open_store
@@ -61,6 +62,7 @@ def make_report(url: str, retention: RetentionSettings) -> Facts:
             "file_bytes": taken.file,
             "pruned_events": int(connection.scalar(select(func.sum(pruned_day.c.events))) or 0),
             "held": _held(connection, retention, time.time()),
+            "problem": _problem(store.database, retention),
             "bytes_a_day": told.bytes_a_day,
             "full_in_days": told.full_in_days,
             "forecast": told.says,
@@ -134,6 +136,14 @@ def _held(connection: Connection, retention: RetentionSettings, now: float) -> s
                 f"events from {date_of(day)} on stay, as {reader} has not had them; let it run, or "
                 "end its reading with `auditsvc forward --forget`"
             )
+    return ""
+
+
+def _problem(database: Database, retention: RetentionSettings) -> str:
+    try:
+        check_settings(database, retention)
+    except ConfigError as error:
+        return str(error)
     return ""
 
 

@@ -52,7 +52,8 @@ class Upkeep:
         """Do at most one step; gives whether there are more to do now."""
         now = self._clock()
         if store is not self._store:
-            self._store, self._job = store, None
+            self._store, self.problem = store, ""
+            self._drop()
             self._next_look = now + _FIRST_LOOK_SECONDS
             self._next_size = now
         try:

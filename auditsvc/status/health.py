@@ -50,8 +50,10 @@ def _problems(facts: Facts) -> Iterator[str]:
     # The forwarder's lag and retention cannot be read for the same reason as the store.
     for reason, part in dict(reasons).items():
         yield f"{part}: {reason}"
-    if held := facts.get("retention", {}).get("held"):
-        yield f"retention: {held}"
+    retention = facts["retention"]
+    for name in ("held", "problem"):
+        if retention.get(name):
+            yield f"retention: {retention[name]}"
     service = facts["service"]
     if not service.get("running"):
         return

@@ -226,6 +226,7 @@ def test_max_bytes_is_refused_on_postgresql(made_in_postgres):
         pytest.raises(ConfigError, match=r"retention\.keep"),
     ):
         Job(store.database, limited)
+    assert "retention.keep" in make_report(made_in_postgres, limited)["problem"]
 
 
 # --- the command, status, ingest --------------------------------------------------------

@@ -55,6 +55,8 @@ _DELETE_MARK: Final = delete(store_info).where(store_info.c.name == _MARK)
 _MARK_SECONDS: Final = 10
 _LEFT_SECONDS: Final = 120
 _EVENTS: Final = (syscall, event)
+_WITH_IDS: Final = FACTS
+"""All tables whose rows belong to an event, by `id` or `event`. A new one belongs here."""
 # Planned for few rows by an index, whatever the server's statistics say: they may be missing.
 _BY_INDEX: Final = ("enable_hashjoin", "enable_mergejoin", "enable_seqscan")
 
@@ -136,7 +138,7 @@ class Pruner:
             return Slice(0, end, reader)
         unused.note_texts(connection, first, end)
         deleted = {}
-        for table in FACTS:
+        for table in _WITH_IDS:
             key = _key(table)
             deleted[table] = connection.execute(
                 delete(table).where(table.c[key].between(first, end))
@@ -211,7 +213,7 @@ def _key(table: Table) -> str:
 def _end_of(connection: Connection, first: int, high: int, rows: int) -> int:
     """Give up to where no table has more than about so many rows; at least one event."""
     end = high
-    for table in FACTS:
+    for table in _WITH_IDS:
         key = table.c[_key(table)]
         place = select(key).where(key.between(first, end)).order_by(key).limit(1).offset(rows)
         behind = connection.scalar(place)
