@@ -10,13 +10,14 @@ The name of a variable is the path of the setting with `__` between its parts:
 from __future__ import annotations
 
 import os
+import re
 import socket
 import tomllib
 from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict, TomlConfigSettingsSource
 
 from auditsvc.errors import ConfigError
@@ -33,6 +34,7 @@ _chosen: ContextVar[Path | None] = ContextVar("_chosen", default=None)
 
 FsyncPolicy = Literal["none", "second", "batch"]
 GuardPolicy = Literal["off", "report", "restore"]
+_DAYS: Final = re.compile(r"[1-9][0-9]{0,4}d")
 
 
 RECEIVE_BUFFER: Final = 32 << 20
@@ -102,6 +104,32 @@ class IngestSettings(_Section):
     own spool."""
 
 
+class RetentionSettings(_Section):
+    """How long events stay in the store; None: for ever, and without a limit."""
+
+    keep: str | None = None
+    """Whole days before today, as "90d"; days before those are deleted."""
+    max_bytes: int | None = Field(default=None, ge=1 << 20)
+    """Above this size of the rows, the oldest days are deleted. SQLite only."""
+
+    @field_validator("keep")
+    @classmethod
+    def _check_keep(cls, value: str | None) -> str | None:
+        if value is not None and _DAYS.fullmatch(value) is None:
+            raise ValueError('give a number of days, as "90d"')
+        return value
+
+    @property
+    def days(self) -> int | None:
+        """Give `keep` as a number."""
+        return None if self.keep is None else int(self.keep.removesuffix("d"))
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether anything is ever deleted."""
+        return self.keep is not None or self.max_bytes is not None
+
+
 class CoverageSettings(_Section):
     """How often the service checks which tasks are covered."""
 
@@ -163,6 +191,7 @@ class Settings(BaseSettings):
     kernel: KernelSettings = KernelSettings()
     loader: LoaderSettings = LoaderSettings()
     ingest: IngestSettings = IngestSettings()
+    retention: RetentionSettings = RetentionSettings()
     guard: GuardPolicy = "report"
     """What happens when somebody else changes rules or the switch: nothing, a row in `tamper`,
     or a row and the change is undone."""

@@ -14,6 +14,7 @@ The tree:
     |   |-- ForeignError   it is not a store of auditsvc, or not the known one
     |   |   `-- AbsentError there is no store, or it is empty, and none may be made
     |   |-- ClashError     a dimension's id belongs to other content: pin and read again
+    |   |-- SupersededError another program prunes the store
     |   `-- RefusedError   a batch has something that the database cannot store
     |-- JournalError       journald is unavailable, or its journal cannot be read
     `-- QueryError         the user's SQL is wrong
@@ -119,6 +120,10 @@ class ClashError(StoreError):
             retryable=True,
         )
         self.pins = pins
+
+
+class SupersededError(StoreError):
+    """Another program has begun to prune the store."""
 
 
 class RefusedError(StoreError):

@@ -69,6 +69,7 @@ _VERBS = {
     "query": "Query the store in SQL.",
     "search": "Search for events, with the options of ausearch.",
     "tail": "Show events as they arrive, with the filters of search.",
+    "prune": "Delete days that the settings [retention] do not keep.",
     "forward": "Send chosen events to the systemd journal, each once.",
     "status": "Show the state of kernel, service, forwarder and store.",
     "doctor": "Show what is wrong with audit here, and how to fix it.",

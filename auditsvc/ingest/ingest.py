@@ -21,6 +21,7 @@ from auditsvc.ingest.known_store import KnownStore
 from auditsvc.ingest.load import Load, Route
 from auditsvc.ingest.part import first_stamp
 from auditsvc.ingest.series import KIND, Heads, choose_series, read_head
+from auditsvc.retention.report import note_for_log
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -120,6 +121,16 @@ class Ingest:
                 f"{path}: the file before it ends in a piece of a line, kept raw: {load.raw_before}"
             )
         self._judge(load)
+        self._note_age(store, path)
+
+    def _note_age(self, store: Store, path: Path) -> None:
+        """Note what becomes of events that the store does not keep."""
+        stamp = first_stamp(self._heads.of(path))
+        if stamp is None:
+            return
+        retention = self._settings.retention
+        if note := note_for_log(store.database, retention, stamp.second):
+            self.notes.append(f"{path}: {note}")
 
     def _series_of(self, store: Store, path: Path) -> str:
         """Name the series; of a log with other names that goes on in this file, that one's."""

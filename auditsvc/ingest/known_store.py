@@ -56,16 +56,18 @@ class KnownStore:
         self.place = place_of(url)
         """The store's name in messages."""
 
-    def open(self, *, remember: bool) -> Store:
-        """Open the store, or make it if none is known.
+    def open(self, *, remember: bool, create: bool = True) -> Store:
+        """Open the store, or make it if none is known and `create` lets it.
 
         `remember`: record which store it is; for callers that load the spool into it.
         StoreError as by `open_store`, and if it is not the known store.
         """
         known = self._recall()
         try:
-            store = open_store(self._url, create=known is None)
+            store = open_store(self._url, create=create and known is None)
         except AbsentError as error:
+            if known is None:
+                raise
             raise AbsentError(
                 f"{error.what}, but rows of this spool were stored in it", self._hint
             ) from error

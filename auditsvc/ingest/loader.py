@@ -8,6 +8,7 @@ Invariants:
 * If the database is unavailable, locked, read-only or of another schema, it waits, also at the
   start; the log grows meanwhile and nothing is lost.
 * If the database does not answer, `store_error` says so within seconds, to any thread.
+* What a store needs beside rows (`auditsvc.retention.upkeep`) is done between two commits.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from auditsvc.ingest.load import Load
+    from auditsvc.retention.upkeep import Upkeep
 
 
 MAX_WAITING_BYTES = 256 << 20
@@ -35,6 +37,7 @@ STALLED_SECONDS = 10.0
 
 _RETRY_FIRST, _RETRY_MOST = 0.5, 30.0  # seconds
 _NICE = 10
+_SHORT = 0.02  # seconds between two steps of upkeep
 _POLL = 0.5  # seconds between checks for new input without a notice, and for idle events
 
 
@@ -50,6 +53,7 @@ class Loader(threading.Thread):
         arrived: threading.Event,
         busy: Callable[[], bool],
         waiting: Callable[[], int],
+        upkeep: Upkeep,
     ) -> None:
         """`begin` opens the store and the log (StoreError), by this thread.
 
@@ -74,6 +78,7 @@ class Loader(threading.Thread):
         self._arrived = arrived
         self._busy = busy
         self._waiting = waiting
+        self._upkeep = upkeep
         self._finishing = threading.Event()
         self._tried = threading.Event()
         self._refusable = True
@@ -181,6 +186,8 @@ class Loader(threading.Thread):
             now = time.monotonic()
             if load.is_full(self._batch_bytes) or (load.dirty and now >= due):
                 self._commit(load)
+                if not finishing:
+                    self._keep_up(load, is_idle=False)
                 due = time.monotonic() + self._latency
             elif not got and finishing:
                 load.finish()
@@ -192,7 +199,8 @@ class Loader(threading.Thread):
                 self._store_error = ""  # nothing waits
                 self._settle(load)
                 self._relieve(load)
-                self._arrived.wait(_POLL)
+                more = self._keep_up(load, is_idle=True)
+                self._arrived.wait(_SHORT if more else _POLL)
 
     def _commit(self, load: Load) -> bool:
         with self._asking():
@@ -212,6 +220,10 @@ class Loader(threading.Thread):
     def _relieve(self, load: Load) -> None:
         with self._asking():
             self.hindrance = load.store.relieve()
+
+    def _keep_up(self, load: Load, *, is_idle: bool) -> bool:
+        with self._asking():
+            return self._upkeep.step(load.store, is_idle=is_idle)
 
     def _pause_while_busy(self) -> None:
         while self._busy() and not self._finishing.is_set():

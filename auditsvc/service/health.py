@@ -51,6 +51,7 @@ class Health:
         """Log each error once, and its end once."""
         self.errors["store"] = parts.loader.store_error if parts.loader else ""
         self.errors["store's readers"] = parts.loader.hindrance if parts.loader else ""
+        self.errors["retention"] = parts.upkeep.problem if parts.upkeep else ""
         self.errors["spool"] = parts.sink.refused if parts.sink else ""
         self.errors["spool's room"] = parts.sink.short if parts.sink else ""
         self.errors["coverage"] = parts.watch.problem if parts.watch else ""

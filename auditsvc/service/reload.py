@@ -24,6 +24,8 @@ LIVE: Final = (
     "rules",
     "spool.keep_bytes",
     "loader.patience",
+    "retention.keep",
+    "retention.max_bytes",
     "forward.keys",
     "forward.exclude_keys",
     "forward.keyed",

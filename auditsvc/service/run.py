@@ -189,6 +189,8 @@ class Service:
         self._settings = merged(self._settings, settings)
         if self._forwarder is not None and any(name.startswith("forward.") for name in used):
             self._forwarder.reload(self._settings)
+        if self._parts.upkeep is not None:
+            self._parts.upkeep.retention = self._settings.retention
         for note in notes:
             log.warning(note)
         self._health.report_notes(self._parts)

@@ -30,6 +30,7 @@ from auditsvc.ingest.loader import Loader
 from auditsvc.kernel.netlink import RecordSocket
 from auditsvc.kernel.session import Session
 from auditsvc.record.daemon import actor
+from auditsvc.retention.upkeep import Upkeep
 from auditsvc.spool.identity import source_name
 from auditsvc.spool.reader import SpoolReader
 from auditsvc.spool.room import Room
@@ -64,6 +65,7 @@ class Parts:
     guard: Guard | None = None
     loader: Loader | None = None
     watch: CoverageWatch | None = None
+    upkeep: Upkeep | None = None
     reached: Place = field(default_factory=Place)
     """Up to where the spool was in the store when an earlier run ended."""
 
@@ -222,6 +224,7 @@ class Wiring:
                 raise
             return load
 
+        parts.upkeep = Upkeep(settings.retention)
         parts.loader = Loader(
             begin,
             batch_bytes=settings.loader.batch_bytes,
@@ -229,6 +232,7 @@ class Wiring:
             arrived=parts.sink.arrived if parts.sink else threading.Event(),
             busy=lambda: parts.busy,
             waiting=lambda: parts.waiting,
+            upkeep=parts.upkeep,
         )
 
     def _rename(self, store: Store, name: str) -> bool:

@@ -47,9 +47,13 @@ def judge(facts: Facts) -> Health:
 
 def _problems(facts: Facts) -> Iterator[str]:
     reasons = [(values["refused"], part) for part, values in facts.items() if "refused" in values]
-    # The forwarder's lag cannot be read for the same reason as the store.
+    # The forwarder's lag and retention cannot be read for the same reason as the store.
     for reason, part in dict(reasons).items():
         yield f"{part}: {reason}"
+    retention = facts["retention"]
+    for name in ("held", "problem"):
+        if retention.get(name):
+            yield f"retention: {retention[name]}"
     service = facts["service"]
     if not service.get("running"):
         return

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from auditsvc.decode import decoder_in_use
 from auditsvc.errors import AuditsvcError
 from auditsvc.kernel.control import Control
+from auditsvc.retention import report as retention
 from auditsvc.runtime.forward_state import CONSUMER
 from auditsvc.runtime.forward_state import read_state as read_forward_state
 from auditsvc.runtime.service_state import read_state
@@ -31,6 +32,7 @@ def make_report(settings: Settings) -> dict[str, Facts]:
         "service": _service(settings),
         "forwarder": _forwarder(settings),
         "store": _store(settings),
+        "retention": _retention(settings),
     }
 
 
@@ -76,6 +78,13 @@ def _forwarder(settings: Settings) -> Facts:
 def _store(settings: Settings) -> Facts:
     try:
         return dict(ledger_totals(settings.store))
+    except AuditsvcError as error:
+        return {"refused": str(error)}
+
+
+def _retention(settings: Settings) -> Facts:
+    try:
+        return retention.make_report(settings.store, settings.retention)
     except AuditsvcError as error:
         return {"refused": str(error)}
 

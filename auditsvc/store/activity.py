@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from auditsvc.decode.batch import MAX_ERRNO
 from auditsvc.decode.ids import SERIAL_BITS
 from auditsvc.store.schema import activity_part, activity_row
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
 
 KEY: Final = ", ".join(column.name for column in activity_row.primary_key)
 _PLACES: Final = ", ".join(str(place) for place, _ in enumerate(activity_row.primary_key, start=1))
@@ -29,12 +32,20 @@ _JOIN: Final = (
     f" SELECT * FROM ({COUNTED}) added WHERE true ORDER BY {_PLACES}"
     f" ON CONFLICT ({KEY}) DO UPDATE SET calls = activity_row.calls + excluded.calls"
 )
-SETTLE: Final = (
+_SETTLE: Final = (
     _JOIN,
+    (
+        "DELETE FROM activity_row WHERE calls = 0"
+        " AND hour IN (SELECT hour FROM activity_part WHERE calls < 0)"
+    ),
     "DELETE FROM activity_part",
-    "DELETE FROM activity_row WHERE calls = 0",
 )
-"""Joins the parts to the rows; no other writer may be at work."""
+
+
+def settle(connection: Connection) -> None:
+    """Join the parts to the rows, in a transaction without other writers."""
+    for statement in _SETTLE:
+        connection.exec_driver_sql(statement)
 
 
 def take_away(calls: str) -> str:
@@ -45,3 +56,7 @@ def take_away(calls: str) -> str:
         f" CASE WHEN s.success = 0 AND s.exit BETWEEN -{MAX_ERRNO} AND -1 THEN -s.exit ELSE 0 END,"
         f" -count(*) FROM {calls} GROUP BY 1, 2, 3, 4, 5"
     )
+
+
+TAKE_RANGE_AWAY: Final = take_away("syscall s WHERE s.id BETWEEN :low AND :high")
+"""Takes away the calls with ids from `low` to `high`."""

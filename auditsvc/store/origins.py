@@ -15,7 +15,7 @@ from __future__ import annotations
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from sqlalchemy import delete, func, insert, select, union_all
+from sqlalchemy import delete, func, insert, select, union_all, update
 
 from auditsvc.store.schema import event, origin, syscall
 
@@ -80,6 +80,19 @@ def note_own(connection: Connection, stored: Sequence[int]) -> None:
         return
     _lock(connection, "EXCLUSIVE")
     _cut(connection, [(each, each) for each in sorted(stored)])
+
+
+def forget(connection: Connection, low: int, high: int) -> None:
+    """Leave the ids from `low` to `high` out of all ranges, as no event has them any more."""
+    before = _last_before(connection, low)
+    inside = origin.c.low.between(low, high)
+    connection.execute(delete(origin).where(inside, origin.c.high <= high))
+    connection.execute(update(origin).where(inside).values(low=high + 1))
+    if before is None or before.high < low:
+        return
+    connection.execute(update(origin).where(origin.c.low == before.low).values(high=low - 1))
+    if before.high > high:
+        _insert(connection, [before._replace(low=high + 1)])
 
 
 def _lock(connection: Connection, mode: str) -> None:

@@ -122,6 +122,42 @@ origin = Table(
     _big("source"),
 )
 
+# What retention deleted (auditsvc.retention): events of a day by their time, and raw lines by
+# the day on which they were stored, as they have no time. Days count from 1970-01-01, UTC.
+pruned_day = Table(
+    "pruned_day",
+    _key("day"),
+    _big("events", nullable=False),
+    _big("lines", nullable=False),
+    _big("at", nullable=False),  # second of the last deletion
+)
+
+# The day on which each raw line was stored.
+raw_day = Table(
+    "raw_day",
+    _key("raw"),
+    _big("day", nullable=False),
+    Index("raw_day_day", "day"),
+)
+
+# Dimension rows that may be unused, as rows that referred to them were deleted
+# (auditsvc.store.write.unused); `kind` is a table's number there.
+unused_row = Table(
+    "unused_row",
+    Column("kind", SmallInteger, primary_key=True, autoincrement=False),
+    _big("id", primary_key=True, autoincrement=False),
+    sqlite_with_rowid=False,
+)
+
+# How the store grows: bytes in use at a moment (second), and bytes that deletions freed since
+# the row before.
+store_size = Table(
+    "store_size",
+    _key("time"),
+    _big("bytes", nullable=False),
+    _big("freed", nullable=False),
+)
+
 # --- names ---------------------------------------------------------------------------
 
 # Every stored arch, and every stored pair of arch and number, has a row; without a name

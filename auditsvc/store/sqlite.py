@@ -12,7 +12,7 @@ import json
 import os
 import sqlite3
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -158,6 +158,7 @@ class SQLite:
         self._log = None
         connection.isolation_level = None  # transactions begin in _begin
         connection.execute(f"PRAGMA page_size = {_PAGE}")  # for a new file
+        _let_shrink(connection)
         self._switch_to_wal(connection)
         (page_size,) = connection.execute("PRAGMA page_size").fetchone()
         for pragma in (
@@ -461,6 +462,17 @@ class SQLite:
         if code == sqlite3.SQLITE_NOTADB:
             return ForeignError(f"the store {self.place}: {what}", hint)
         return StoreError(f"the store {self.place}: {what}", hint, retryable=code in _PASSING)
+
+
+def _let_shrink(connection: sqlite3.Connection) -> None:
+    """Have a new file give back what is pruned (`auditsvc.store.space`).
+
+    Only a new one: this takes the lock of a writer. Who finds it taken while the file is empty
+    leaves it to the program that makes the file.
+    """
+    if connection.execute("PRAGMA page_count").fetchone() == (0,):
+        with suppress(sqlite3.OperationalError):
+            connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

@@ -48,6 +48,8 @@ class Dialect:
     number: str  # text that holds an integer
     stamp: str  # text that holds seconds since 1970, with a fraction
     hour: str  # hours since 1970
+    day: str  # days since 1970
+    second: str  # seconds since 1970
     indexed: str  # what makes the index on texts serve; a row of `text`
     of_file: str  # what makes both indexes on the files of paths serve
     joins: bool  # whether a lookup is a join; else it is a subquery
@@ -89,6 +91,8 @@ SQLITE: Final = Dialect(
     number="CAST({0} AS INTEGER)",
     stamp="strftime('%Y-%m-%d %H:%M:%f', {0}, 'unixepoch')",
     hour="strftime('%Y-%m-%d %H:%M:%S', {0} * 3600, 'unixepoch')",
+    day="date({0} * 86400, 'unixepoch')",
+    second="strftime('%Y-%m-%d %H:%M:%S', {0}, 'unixepoch')",
     indexed=f" AND {{0}}.head = substr({{0}}.value, 1, {HEAD})",
     of_file=" AND (p.settled = 1 AND p.file = f.id OR p.settled IS NULL AND p.file = f.id)",
     joins=False,
@@ -109,6 +113,8 @@ POSTGRESQL: Final = Dialect(
     stamp="to_timestamp(CAST(substring({0} FROM '^[0-9]{{1,10}}[.]?[0-9]{{0,9}}$')"
     " AS double precision))",
     hour="to_timestamp({0} * 3600)",
+    day="(date '1970-01-01' + {0}::int)",
+    second="to_timestamp({0}::float8)",
     indexed="",
     of_file="",
     joins=True,
@@ -368,11 +374,25 @@ def _coverage(d: Dialect) -> str:
 
 def _ledger(_: Dialect) -> str:
     units = " ".join(f"WHEN '{cause}' THEN '{unit}'" for cause, unit in _UNITS.items())
+    # Deleted rows were stored, so they are no part of the sum that received records add up to.
+    pruned = "".join(
+        f" UNION ALL SELECT 'store', '', '{cause}', CAST(sum(p.{unit}) AS bigint), '{unit}'"  # noqa: S608 - ours
+        f" FROM pruned_day p HAVING sum(p.{unit}) > 0"
+        for cause, unit in (("pruned", "events"), ("pruned_raw", "lines"))
+    )
     return f"""
         SELECT s.kind, s.name AS source, l.cause, l.count,
             CASE l.cause {units} ELSE 'records' END AS unit
         FROM ledger_entry l
-        JOIN source s ON s.id = l.source"""  # noqa: S608 - as above
+        JOIN source s ON s.id = l.source{pruned}"""  # noqa: S608 - as above
+
+
+def _pruned(d: Dialect) -> str:
+    """What retention deleted (`auditsvc.retention`), by the day of the events."""
+    return f"""
+        SELECT {d.day.format("p.day")} AS day, p.events, p.lines,
+            {d.second.format("p.at")} AS pruned_at
+        FROM pruned_day p"""  # noqa: S608 - as above
 
 
 _VIEWS: Final = {
@@ -387,6 +407,7 @@ _VIEWS: Final = {
     "activity": _activity,
     "ledger": _ledger,
     "origins": _origins,
+    "pruned": _pruned,
 }
 NAMES: Final = tuple(_VIEWS)
 

@@ -113,6 +113,7 @@ def test_views_have_the_promised_columns(store):
         "activity": "hour host exe comm auid uid key syscall success errno calls",
         "ledger": "kind source cause count unit",
         "origins": "event_id kind source",
+        "pruned": "day events lines pruned_at",
     }
     assert set(promised) == set(views.NAMES)
     found = inspect(store.engine)

@@ -23,6 +23,7 @@ POSTGRES = {
     "smallint": "integer",
     "text": "text",
     "timestamp with time zone": "time",
+    "date": "day",
     "boolean": "boolean",
     "jsonb": "json",
 }

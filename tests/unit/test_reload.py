@@ -15,6 +15,7 @@ from auditsvc.forward.process import Child
 from auditsvc.kernel import session as sessions
 from auditsvc.kernel.session import Session
 from auditsvc.record.daemon import Actor
+from auditsvc.retention.upkeep import Upkeep
 from auditsvc.rule import parse
 from auditsvc.service.reload import LIVE, changed, merged
 from auditsvc.service.run import Service
@@ -113,6 +114,14 @@ def test_what_the_kernel_refuses_changes_nothing(host):
     assert host.service._settings.spool.keep_bytes == 1 << 30
     host.service._parts.session.hold(host.service._exclusions._all())
     assert host.rules() == rules(A)
+
+
+def test_what_is_kept_changes_at_once(host):
+    """The loader's thread prunes by the new settings from its next look on."""
+    upkeep = host.service._parts.upkeep = Upkeep(host.service._settings.retention)
+    host.says.settings = {"retention": {"keep": "7d"}}
+    assert "state=changed" in host.reload()[0]
+    assert upkeep.retention.days == 7
 
 
 def test_settings_that_need_a_restart_are_named(host):

@@ -18,6 +18,7 @@ WELL_FACTS = {
     "service": SERVICE,
     "forwarder": {"enabled": False, "running": False},
     "store": {"records": 1},
+    "retention": {"held": ""},
 }
 
 
@@ -36,6 +37,8 @@ def test_all_is_well():
         ("service", SERVICE | {"age": 900.0}, "service: its state is 900 seconds old"),
         ("service", SERVICE | {"spool_trouble": "disk full"}, "spool: disk full"),
         ("service", SERVICE | {"store_trouble": "locked"}, "store: locked"),
+        ("retention", {"held": "journal has not had it"}, "retention: journal has not had it"),
+        ("retention", {"held": "", "problem": "no"}, "retention: no"),
         ("kernel", {"enabled": 0, "switch": "on"}, "no `auditsvc off` requested it"),
         ("forwarder", {"enabled": True, "running": False}, "forwarder: it does not run"),
     ],

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from auditsvc.decode import ids
 from auditsvc.errors import ClashError
 from auditsvc.store.schema import DIMENSIONS, record_type
+from auditsvc.store.write import unused
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -40,6 +41,7 @@ class DimensionWriter:
         """Insert rows that are not stored yet; ClashError if an id is used for other content."""
         self._new = []
         dimensions = batch.dimensions
+        unused.spare(connection, dimensions)
         for table in DIMENSIONS:
             if table.name not in dimensions:
                 continue
@@ -55,11 +57,16 @@ class DimensionWriter:
         self, connection: Connection, rows: Mapping[str, Sequence[Row]]
     ) -> list[tuple[str, Row, int]]:
         """Insert rows that are needed beside a batch's; gives pins where an id is taken."""
+        unused.spare(connection, rows)
         for table in DIMENSIONS:
             found = rows.get(table.name)
             if found and (pins := self._write_table(connection, table, found)):
                 return pins
         return []
+
+    def forget(self) -> None:
+        """Empty the cache, as rows may have been removed (`auditsvc.store.write.unused`)."""
+        self._stored.clear()
 
     def committed(self) -> None:
         """Cache the rows that the transaction wrote, after its commit."""

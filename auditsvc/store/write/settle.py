@@ -99,8 +99,7 @@ class Settler:
 
     def settle(self, connection: Connection) -> bool:
         """Settle the counts and the oldest paths; gives whether there are more."""
-        for statement in activity.SETTLE:
-            connection.exec_driver_sql(statement)
+        activity.settle(connection)
         last = None
         if self._dialect == "sqlite":
             last = connection.exec_driver_sql(_LAST, (MANY - 1,)).scalar()

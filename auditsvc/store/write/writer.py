@@ -8,7 +8,6 @@ Either everything is stored or nothing.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from hashlib import blake2b
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from sqlalchemy import BigInteger, bindparam, case, select
@@ -19,6 +18,7 @@ from auditsvc.decode.reference.dimensions import Dimensions
 from auditsvc.errors import StoreError
 from auditsvc.store import arrivals, origins, schema
 from auditsvc.store.database import Contested
+from auditsvc.store.write import raw_lines, unused
 from auditsvc.store.write.call_names import CallNames
 from auditsvc.store.write.deduplicate import Plan, reconcile
 from auditsvc.store.write.dimensions import DimensionWriter
@@ -124,8 +124,12 @@ class Writer:
         self._secret = secret
         self._dimensions = DimensionWriter(database, secret)
         self._sources: dict[int, Source] = {}
+        self._generations: dict[int, str] = {}
+        """That of the store when a source was asked for; a decoder is made after that."""
         self._names = CallNames(database)
         self._settler = Settler(database)
+        self._generation = ""
+        """That in which the cache of dimension rows began."""
 
     def find(self, kind: str, names: Iterable[str]) -> dict[str, Source]:
         """Find the sources of these names, each with the checkpoint that stands.
@@ -168,6 +172,7 @@ class Writer:
         find = (table.c.kind == kind) & (table.c.name == name)
         with self._database.begin(alone=False) as connection:
             self._settler.count(connection)
+            begun = unused.generation(connection)
             attempt = 0
             while not (sources := _read_sources(connection, find)):
                 source_id = ids.dimension_id(self._secret, table.name, (kind, name), attempt)
@@ -178,6 +183,7 @@ class Writer:
                 attempt += 1
         (source,) = sources
         self._sources[source.id] = source
+        self._generations[source.id] = begun
         return source
 
     def write(
@@ -285,6 +291,11 @@ class Writer:
 
     def _before(self, connection: Connection, order: _Order) -> None:
         """Write what events refer to, and what refers to no event."""
+        begun = self._generations[order.before.id]
+        if begun != self._generation:  # the cache is of another one
+            self._dimensions.forget()
+            self._generation = begun
+        unused.check(connection, begun)
         if order.batch.packed:
             self._database.stage(connection, order.batch.packed)
         for batch in (order.batch, *(seam.coming for seam in order.seams)):
@@ -299,12 +310,7 @@ class Writer:
             self._keep_raw(connection, seam.seam.source, seam.raw_coming)
 
     def _keep_raw(self, connection: Connection, source: int, lines: Iterable[RawLine]) -> None:
-        rows = [
-            (_raw_id(source, position, line), source, position, reason, line)
-            for position, line, reason in lines
-        ]
-        if rows:
-            self._database.insert_absent(connection, schema.raw, list(dict.fromkeys(rows)))
+        raw_lines.keep(self._database, connection, source, lines)
 
     def _take_out(self, connection: Connection, seams: Sequence[Difference]) -> set[int]:
         """Delete the earlier rows that are unchanged; gives the ids of their events.
@@ -319,13 +325,8 @@ class Writer:
         gone = [event for event in found if not origins.is_own(connection, event)]
         if gone:
             self._delete(connection, gone)
-        raw = [
-            _raw_id(seam.seam.source, position, line)
-            for seam in seams
-            for position, line, _ in seam.raw_gone
-        ]
-        if raw:
-            self._database.delete(connection, schema.raw, "id", raw)
+        for seam in seams:
+            raw_lines.take_out(self._database, connection, seam.seam.source, seam.raw_gone)
         return set(gone)
 
     def _delete(self, connection: Connection, events: Sequence[int]) -> None:
@@ -394,6 +395,7 @@ class Writer:
         return WriteResult(added, duplicates), new, confirmed
 
     def _carry_out(self, connection: Connection, plan: Plan) -> None:
+        unused.spare_copied(connection, plan.insert)
         if plan.delete:
             self._delete(connection, plan.delete)
         for table in schema.FACTS:
@@ -472,8 +474,3 @@ def _read_sources(connection: Connection, where: ColumnElement[bool]) -> list[So
         for row in connection.execute(found).all()
         for count in row[-1:]
     ]
-
-
-def _raw_id(source_id: int, position: int, line: bytes) -> int:
-    content = b"%d:%d:%b" % (source_id, position, line)
-    return int.from_bytes(blake2b(content, digest_size=8).digest(), "little", signed=True)

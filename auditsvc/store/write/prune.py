@@ -1,0 +1,235 @@
+"""Deletes the events of a time range, in slices, and the raw lines of days.
+
+Each slice is one short transaction without other writers, so that every event is whole or
+wholly gone, whatever ends the program, and the loader waits for one slice at most. What was
+deleted is counted in `pruned_day`, in the same transaction.
+
+* An event that a reader of the feed (`auditsvc.store.read.feed`) has not had is not deleted.
+  This is looked up within the transaction: no event can arrive in between.
+* One at a time: who begins writes its mark into the store, and who finds another's mark there
+  ends with SupersededError. A mark that stands after its program has ended says that something
+  was left to be done.
+
+Of what has an event's id, `arrival` is not touched: of a range that all readers have dealt with
+the feed itself deletes it, and the others' events stay.
+
+PostgreSQL: rows are deleted as well; to drop partitions instead is for when there are some.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import text as sql
+
+from auditsvc.decode.ids import SERIAL_BITS
+from auditsvc.errors import SupersededError
+from auditsvc.store import activity, origins
+from auditsvc.store.schema import (
+    FACTS,
+    arrival,
+    consumer,
+    event,
+    pruned_day,
+    raw_day,
+    store_info,
+    syscall,
+)
+from auditsvc.store.write import unused
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sqlalchemy import Connection, Table
+
+    from auditsvc.store.database import Database
+
+DAY: Final = 86_400
+"""Seconds."""
+_MARK: Final = "pruner"
+_DELETE_MARK: Final = delete(store_info).where(store_info.c.name == _MARK)
+_MARK_SECONDS: Final = 10
+_LEFT_SECONDS: Final = 120
+_EVENTS: Final = (syscall, event)
+_WITH_IDS: Final = FACTS
+"""All tables whose rows belong to an event, by `id` or `event`. A new one belongs here."""
+# Planned for few rows by an index, whatever the server's statistics say: they may be missing.
+_BY_INDEX: Final = ("enable_hashjoin", "enable_mergejoin", "enable_seqscan")
+
+
+class Slice(NamedTuple):
+    """What one transaction deleted."""
+
+    events: int
+    end: int
+    """Highest id up to which it deleted."""
+    reader: str
+    """Who has not had an event of it, so that nothing was deleted; or ""."""
+
+
+class Mark(NamedTuple):
+    """Of a program that prunes, or has not ended: its token, and when it was last at work."""
+
+    token: str
+    at: int
+
+    def is_left(self, now: float) -> bool:
+        """Whether its program has ended, as far as can be told."""
+        return abs(now - self.at) > _LEFT_SECONDS
+
+
+class Pruner:
+    """Deletes from one store; `begin` first, and `end` when nothing is left to be done."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._token = secrets.token_hex(8)
+        self._marked = 0
+
+    def begin(self) -> bool:
+        """Begin, in the place of any other; gives whether that one has not ended."""
+        with self._database.begin(alone=True) as connection:
+            found = read_mark(connection)
+            self._set_mark(connection)
+            return found is not None
+
+    def end(self) -> None:
+        """Record that everything is done."""
+        with self.turn() as connection:
+            connection.execute(_DELETE_MARK)
+
+    @contextmanager
+    def turn(self) -> Iterator[Connection]:
+        """Open a transaction, alone; SupersededError if another pruner has begun."""
+        with self._database.begin(alone=True) as connection:
+            found = read_mark(connection)
+            if found is None or found.token != self._token:
+                raise SupersededError(
+                    f"another program prunes the store {self._database.place}",
+                    "what it does is enough; nothing is left half done",
+                )
+            if time.time() - self._marked > _MARK_SECONDS:
+                self._set_mark(connection)
+            if connection.dialect.name == "postgresql":
+                for name in _BY_INDEX:
+                    connection.exec_driver_sql(f"SET LOCAL {name} = off")
+            yield connection
+
+    def _set_mark(self, connection: Connection) -> None:
+        self._marked = int(time.time())
+        connection.execute(_DELETE_MARK)
+        value = f"{self._token} {self._marked}"
+        connection.execute(insert(store_info).values(name=_MARK, value=value))
+
+    def delete_slice(self, connection: Connection, low: int, high: int, rows: int) -> Slice | None:
+        """Delete events with ids from `low` to `high`, about so many rows of each table.
+
+        None if there are none. All ids are of one day.
+        """
+        first = first_event(connection, low)
+        if first is None or first > high:
+            return None
+        end = _end_of(connection, first, high, rows)
+        if reader := reader_waiting(connection, first, end):
+            return Slice(0, end, reader)
+        unused.note_texts(connection, first, end)
+        connection.execute(sql(activity.TAKE_RANGE_AWAY), {"low": first, "high": end})
+        activity.settle(connection)
+        deleted = {}
+        for table in _WITH_IDS:
+            key = _key(table)
+            deleted[table] = connection.execute(
+                delete(table).where(table.c[key].between(first, end))
+            ).rowcount
+        origins.forget(connection, first, end)
+        count = sum(deleted[table] for table in _EVENTS)
+        _count(connection, day_of(first), events=count)
+        return Slice(count, end, "")
+
+    def delete_lines(self, connection: Connection, before: int, rows: int) -> int:
+        """Delete raw lines that were stored before a day; gives how many."""
+        day = connection.scalar(select(func.min(raw_day.c.day)).where(raw_day.c.day < before))
+        if day is None:
+            return 0
+        ends = {"day": day, "rows": rows}
+        these = "SELECT raw FROM raw_day WHERE day = :day ORDER BY raw LIMIT :rows"
+        lines = connection.execute(sql(f"DELETE FROM raw WHERE id IN ({these})"), ends).rowcount  # noqa: S608 - ours
+        gone = connection.execute(sql(f"DELETE FROM raw_day WHERE raw IN ({these})"), ends).rowcount  # noqa: S608 - ours
+        _count(connection, day, lines=lines)
+        return gone
+
+
+def read_mark(connection: Connection) -> Mark | None:
+    """Give the mark that stands in the store; None if no pruner has begun and not ended."""
+    found = connection.scalar(select(store_info.c.value).where(store_info.c.name == _MARK))
+    if found is None:
+        return None
+    token, _, at = str(found).partition(" ")
+    return Mark(token, int(at) if at.isdigit() else 0)
+
+
+def day_of(event_id: int) -> int:
+    """Give the day (from 1970-01-01, UTC) of an event."""
+    return (event_id >> SERIAL_BITS) // DAY
+
+
+def ids_of(day: int) -> tuple[int, int]:
+    """Give the lowest and the highest id that an event of a day can have."""
+    return (day * DAY) << SERIAL_BITS, (((day + 1) * DAY) << SERIAL_BITS) - 1
+
+
+def first_event(connection: Connection, low: int) -> int | None:
+    """Give the lowest id of an event from `low` on."""
+    found = [connection.scalar(select(func.min(t.c.id)).where(t.c.id >= low)) for t in _EVENTS]
+    return min((each for each in found if each is not None), default=None)
+
+
+def count_events(connection: Connection, low: int, high: int) -> int:
+    """Count the events with ids from `low` to `high`."""
+    counts = (select(func.count()).where(t.c.id.between(low, high)) for t in _EVENTS)
+    return sum(connection.scalar(each) or 0 for each in counts)
+
+
+def reader_waiting(connection: Connection, low: int, high: int) -> str:
+    """Name a reader of the feed that has not had an event from `low` to `high`; "" if none."""
+    had = (arrival.c.seq == consumer.c.seq) & (
+        (consumer.c.event >= arrival.c.high) | (consumer.c.event >= high)
+    )
+    waiting = (
+        select(consumer.c.name)
+        .join(arrival, arrival.c.seq >= consumer.c.seq)
+        .where(arrival.c.low <= high, arrival.c.high >= low, ~had)
+        .limit(1)
+    )
+    return connection.scalar(waiting) or ""
+
+
+def _key(table: Table) -> str:
+    return "id" if "id" in table.columns else "event"
+
+
+def _end_of(connection: Connection, first: int, high: int, rows: int) -> int:
+    """Give up to where no table has more than about so many rows; at least one event."""
+    end = high
+    for table in _WITH_IDS:
+        key = table.c[_key(table)]
+        place = select(key).where(key.between(first, end)).order_by(key).limit(1).offset(rows)
+        behind = connection.scalar(place)
+        if behind is not None:
+            end = min(end, behind - 1)
+    return max(end, first)
+
+
+def _count(connection: Connection, day: int, *, events: int = 0, lines: int = 0) -> None:
+    if not events and not lines:
+        return
+    now = int(time.time())
+    added = {"events": pruned_day.c.events + events, "lines": pruned_day.c.lines + lines, "at": now}
+    changed = connection.execute(update(pruned_day).where(pruned_day.c.day == day).values(**added))
+    if not changed.rowcount:
+        values = {"day": day, "events": events, "lines": lines, "at": now}
+        connection.execute(insert(pruned_day).values(**values))
