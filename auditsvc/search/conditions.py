@@ -245,7 +245,7 @@ class Conditions:
 
     def _file(self, text: str) -> Condition:
         field = self._field
-        unix = f"family = 'unix' AND {self._has(_PLAIN_SOCKET, text)}"
+        unix = f"family = 'unix' AND {self._seldom(self._has(_PLAIN_SOCKET, text))}"
         common: list[Alternative] = [
             Rows("paths", self._name(text)),
             Rows("sockaddrs", unix),
@@ -259,9 +259,7 @@ class Conditions:
 
     def _name(self, text: str) -> str:
         found = self._has("name", text)
-        return (
-            f"{found} AND NOT {_IS_RELATIVE}" if self._criteria.whole else f"{_NAMED} AND {found}"
-        )
+        return f"{found} AND NOT {_IS_RELATIVE}" if self._criteria.whole else self._named(found)
 
     def _joined(self, text: str) -> Iterator[Rows]:
         """Give the alternatives of a text that spans a directory and a name in it.
@@ -278,7 +276,15 @@ class Conditions:
                 continue
             begins = f" AND substr(name, 1, {len(right)}) = {literal(right)}" if right else ""
             ends = self._dialect.ends.format("cwd", len(left), literal(left)) if left else ""
-            yield Rows("paths", f"{_NAMED} AND {_IS_RELATIVE}{begins}", ends or "cwd IS NOT NULL")
+            name = self._named(f"{_IS_RELATIVE}{begins}")
+            yield Rows("paths", name, ends or "cwd IS NOT NULL")
+
+    def _named(self, condition: str) -> str:
+        """Write a condition on the name of a file such that SQLite looks for names first."""
+        return f"{_NAMED} AND {self._seldom(condition)}"
+
+    def _seldom(self, condition: str) -> str:
+        return self._dialect.seldom.format(f"({condition})")
 
     @staticmethod
     def _any(*conditions: str) -> str:
@@ -289,11 +295,11 @@ class Conditions:
         path = path.rstrip("/") or "/"
         inner = path.rstrip("/") + "/"
         here = f"(cwd = {literal(path)} OR {_begins('cwd', inner)})"
-        relative = f"{_NAMED} AND substr(name, 1, 1) <> '/' AND substr(name, 1, 2) <> '..'"
+        relative = "substr(name, 1, 1) <> '/' AND substr(name, 1, 2) <> '..'"
         found: list[Alternative] = [
             Rows("paths", f"name = {literal(path)}"),
-            Rows("paths", f"{_NAMED} AND {_begins('name', inner)}"),
-            Rows("paths", relative, here),
+            Rows("paths", self._named(_begins("name", inner))),
+            Rows("paths", relative, here, common=True),
             Rows("sockaddrs", f"family = 'unix' AND path = {literal(path)}"),
             Rows("sockaddrs", f"family = 'unix' AND {_begins('path', inner)}"),
         ]
@@ -306,13 +312,13 @@ class Conditions:
                 below.append(_begins("name", f"{name}/"))
                 of_it = f"paths.event_id = syscalls.event_id AND {below[-1]}"
                 tests.append(f"(cwd = {cwd} AND EXISTS (SELECT 1 FROM paths WHERE {of_it}))")  # noqa: S608
-        found.append(Rows("paths", f"{_NAMED} AND {self._any(*below)}", self._any(*tests)))
+        found.append(Rows("paths", self._named(self._any(*below)), self._any(*tests)))
         others = [each for each in found if isinstance(each, Rows) and not each.call]
         return Condition(tuple(found), tuple(others))
 
     def _remote(self, text: str) -> Condition:
         value = self._dialect.value
-        address = Rows("sockaddrs", f"{_INET} AND {self._has('address', text)}")
+        address = Rows("sockaddrs", f"{_INET} AND {self._seldom(self._has('address', text))}")
         packet = self._field("saddr", text)
         host = f"coalesce(nullif({value('hostname')}, '?'), {value('addr')}, {value('hostname')})"
         others = (self._has(host, text), f"(type = 'NETFILTER_PKT' AND {packet})", address)
@@ -339,7 +345,7 @@ class Conditions:
         return Condition((self._has("subj", text), *further), (self._any(*found), *further))
 
     def _object(self, text: str) -> Condition:
-        path = Rows("paths", f"obj > '' AND {self._has('obj', text)}")
+        path = Rows("paths", f"obj > '' AND {self._seldom(self._has('obj', text))}")
         found = self._any(self._field("obj", text), self._field("tcontext", text))
         records = _records(_types(*_AVC, 1303, 1318, 1324), found)
         more = [self._field(name, text) for name in ("obj", "tcontext", "img-ctx")]

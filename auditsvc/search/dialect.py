@@ -47,6 +47,8 @@ class Dialect:
     """Whether {0} ends with the {1} characters {2}."""
     true: str
     false: str
+    seldom: str
+    """The condition {0}, of which the planner is told that few rows fulfil it."""
 
     def has(self, column: str, text: str, *, whole: bool) -> str:
         """Give the condition that a column has a text in it, or is that text."""
@@ -70,6 +72,7 @@ SQLITE: Final = Dialect(
     ends="substr({0}, -{1}) = {2}",
     true="1",
     false="0",
+    seldom="likelihood({0}, 0.001)",
 )
 POSTGRESQL: Final = Dialect(
     position="strpos({0}, {1})",
@@ -81,6 +84,7 @@ POSTGRESQL: Final = Dialect(
     ends="right({0}, {1}) = {2}",
     true="true",
     false="false",
+    seldom="{0}",
 )
 
 
