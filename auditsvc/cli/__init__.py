@@ -66,6 +66,7 @@ _VERBS = {
     "run": "Collect audit records and store every event as rows.",
     "ingest": "Load log files, or the journal's audit entries.",
     "query": "Query the store in SQL.",
+    "report": "Report on logins, files, programs and more, as aureport does.",
     "forward": "Send chosen events to the systemd journal, each once.",
     "status": "Show the state of kernel, service, forwarder and store.",
     "doctor": "Show what is wrong with audit here, and how to fix it.",
@@ -94,7 +95,8 @@ def _load(named: str | None) -> None:
     for verb, does in _VERBS.items():
         if verb == named or not known:
             module = import_module(f"auditsvc.cli.{verb}")
-            app.command(verb, cls=Command, short_help=does)(getattr(module, verb))
+            command = getattr(module, "COMMAND", Command)
+            app.command(verb, cls=command, short_help=does)(getattr(module, verb))
     for group in _GROUPS:
         if group == named or not known:
             app.add_typer(import_module(f"auditsvc.cli.{group}").app, name=group)
