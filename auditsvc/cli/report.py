@@ -23,7 +23,8 @@ from auditsvc.ingest.ingest import Ingest
 from auditsvc.report import groups, times, types, writing
 from auditsvc.report.catalogue import BY_NAME
 from auditsvc.report.choice import Choice
-from auditsvc.report.report import TOTALS, Question, make_report
+from auditsvc.report.page import daily_page, page
+from auditsvc.report.report import TOTALS, Question, make_daily, make_report
 from auditsvc.store.read.limits import Limits
 from auditsvc.store.read.time_span import ALL, Span
 from auditsvc.store.read.time_words import second_of
@@ -31,9 +32,12 @@ from auditsvc.store.read.time_words import second_of
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from auditsvc.report.daily import Daily
     from auditsvc.report.report import Answer
 
 COMMAND: Final = ReportCommand
+DAILY: Final = "daily"
+"""The name of the report for the review of each day."""
 
 
 class ReportForm(StrEnum):
@@ -42,6 +46,7 @@ class ReportForm(StrEnum):
     TABLE = "table"
     JSON = "json"
     CSV = "csv"
+    HTML = "html"
 
 
 def report(
@@ -133,10 +138,16 @@ def report(
     Times are shown in UTC. Under each report stands what the store knows to be missing.
     """
     settings = load_settings(store=store)
+    is_daily = name == DAILY
+    if is_daily and (summary or by or success or failed or auid or form is ReportForm.CSV):
+        raise UsageError(
+            "report daily takes a time, hosts and -i; as table, json or html",
+            "for the rest ask for the report of its own: auditsvc report --help",
+        )
     question = Question(
-        name=_name(name),
+        name=TOTALS if is_daily else _name(name),
         choice=Choice(
-            span=_span(since, until, start, end),
+            span=_span(since, until, start, end, is_daily=is_daily),
             success=_outcome(success=success, failed=failed),
             hosts=tuple(node or ()),
             auid=None if auid is None else _user(auid),
@@ -154,9 +165,13 @@ def report(
     with (
         _log(settings.store, file) as url,
         alarm(Limits(timeout).seconds, late),
-        make_report(url, question) as answer,
     ):
-        _write(answer, form, exact=exact)
+        if is_daily:
+            with make_daily(url, question.choice, interpret=interpret) as made:
+                _write_daily(made, form)
+        else:
+            with make_report(url, question) as answer:
+                _write(answer, form, exact=exact)
         sys.stdout.flush()
 
 
@@ -177,9 +192,13 @@ def _outcome(*, success: bool, failed: bool) -> bool | None:
     return True if success else False if failed else None
 
 
-def _span(since: str | None, until: str | None, start: str | None, end: str | None) -> Span:
-    """Give the time that is asked for; UsageError if there is none."""
+def _span(
+    since: str | None, until: str | None, start: str | None, end: str | None, *, is_daily: bool
+) -> Span:
+    """Give the time that is asked for, for `daily` yesterday; UsageError if there is none."""
     now = datetime.now(UTC)
+    if is_daily and not (since or until or start or end):
+        since, until = "yesterday", "today"
     local = now.astimezone()
     try:
         low = second_of(since, now) if since is not None else ALL.low
@@ -222,13 +241,24 @@ def _log(url: str, file: Path | None) -> Iterator[str]:
 
 
 def _write(answer: Answer, form: ReportForm, *, exact: bool) -> None:
-    if form is ReportForm.TABLE:
+    if form is ReportForm.HTML:
+        sys.stdout.write(page(answer, datetime.now(UTC)))
+    elif form is ReportForm.TABLE:
         writing.write_table(answer, sys.stdout)
     elif form is ReportForm.JSON:
         writing.write_json(answer, sys.stdout)
     else:
         writing.write_csv(answer, sys.stdout, exact=exact)
         _say(answer.proof.line)
+
+
+def _write_daily(made: Daily, form: ReportForm) -> None:
+    if form is ReportForm.HTML:
+        sys.stdout.write(daily_page(made, datetime.now(UTC)))
+    elif form is ReportForm.JSON:
+        writing.write_daily_json(made, sys.stdout)
+    else:
+        writing.write_daily(made, sys.stdout)
 
 
 def _say(what: str) -> None:

@@ -16,6 +16,7 @@ from auditsvc.errors import UsageError
 from auditsvc.report import avc, details, logs
 from auditsvc.report.catalogue import BY_NAME
 from auditsvc.report.choice import Choice
+from auditsvc.report.daily import Daily, daily
 from auditsvc.report.proof import Proof, proof
 from auditsvc.report.reader import open_reader
 from auditsvc.report.summaries import sums
@@ -68,6 +69,13 @@ def make_report(url: str, question: Question) -> Iterator[Answer]:
     check(question)
     with open_reader(url) as reader:
         yield answer(reader, question)
+
+
+@contextmanager
+def make_daily(url: str, choice: Choice, *, interpret: bool = False) -> Iterator[Daily]:
+    """Make the daily report; StoreError if the store cannot be read."""
+    with open_reader(url) as reader:
+        yield daily(reader, choice, interpret=interpret)
 
 
 def check(question: Question) -> None:

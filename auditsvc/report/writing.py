@@ -10,12 +10,15 @@ from typing import TYPE_CHECKING, Final, TextIO
 
 from auditsvc.host.terminal import encodable_json, visible, visible_json
 from auditsvc.render.rows import Format, write_rows
+from auditsvc.report.daily import times
+from auditsvc.report.values import hour
 from auditsvc.store.read.result import Result
 from auditsvc.store.read.value_text import to_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from auditsvc.report.daily import Daily
     from auditsvc.report.report import Answer
     from auditsvc.report.values import Value
 
@@ -52,6 +55,55 @@ class _Counted:
     def __next__(self) -> tuple[object, ...]:
         row = next(self._rows)
         return tuple(_UNKNOWN if row[n] is None else row[n] for n in self._kept)
+
+
+def write_daily(report: Daily, out: TextIO) -> None:
+    """Write the daily report as text: figures, then each section, then the proof."""
+    begin, end = times(report.span)
+    out.write(f"\nDaily audit review of {visible(', '.join(report.hosts) or 'no host')}\n")
+    out.write(f"{begin} to {end} UTC\n")
+    figures = ({"events": report.events} | report.figures).items()
+    write_rows(Result(("number", "what"), [(n, name) for name, n in figures]), Format.TABLE, out)
+    for section in report.sections:
+        mark = "! " if section.alarms and section.rows else ""
+        out.write(f"\n{mark}{visible(section.title)}\n")
+        if not section.rows:
+            out.write("none\n")
+            continue
+        if section.note:
+            out.write(f"{visible(section.note)}\n")
+        rows = [tuple(_UNKNOWN if cell is None else cell for cell in row) for row in section.rows]
+        write_rows(Result(section.columns, rows), Format.TABLE, out)
+        if section.more:
+            out.write(f"and {section.more:,} more\n")
+    out.write(f"\n{visible(report.proof.line)}\n")
+
+
+def write_daily_json(report: Daily, out: TextIO) -> None:
+    """Write the daily report as one object."""
+    begin, end = times(report.span)
+    sections = [
+        {
+            "name": section.name,
+            "title": section.title,
+            "to_review": section.alarms and bool(section.rows),
+            "note": section.note,
+            "rows": [_object(section.columns, row) for row in section.rows],
+            "more": section.more,
+        }
+        for section in report.sections
+    ]
+    made = {
+        "report": "daily",
+        "from": begin,
+        "to": end,
+        "hosts": list(report.hosts),
+        "figures": {"events": report.events} | report.figures,
+        "sections": sections,
+        "hours": {each.name: {hour(n): count for n, count in each.counts} for each in report.hours},
+        "proof": report.proof.as_json(),
+    }
+    out.write(f"{to_json(made, indent=2, ascii_only=True)}\n")
 
 
 def write_csv(answer: Answer, out: TextIO, *, exact: bool = False) -> None:
