@@ -158,19 +158,16 @@ def report(
         by=() if by is None else groups.parse(by),
         interpret=interpret,
     )
-    late = QueryError(
-        f"the report took longer than {timeout:g} s",
-        "ask for a shorter time, or give it more: --timeout SECONDS, 0 for no limit",
-    )
+    limits = Limits(timeout)
     with (
         _log(settings.store, file) as url,
-        alarm(Limits(timeout).seconds, late),
+        alarm(limits.seconds, limits.late()),
     ):
         if is_daily:
-            with make_daily(url, question.choice, interpret=interpret) as made:
+            with make_daily(url, question.choice, limits, interpret=interpret) as made:
                 _write_daily(made, form)
         else:
-            with make_report(url, question) as answer:
+            with make_report(url, question, limits) as answer:
                 _write(answer, form, exact=exact)
         sys.stdout.flush()
 

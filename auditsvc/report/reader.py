@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import text
 
+from auditsvc.errors import StoreError
 from auditsvc.report.dialect import DIALECTS
 from auditsvc.store import open_store
 from auditsvc.store.database import reading
+from auditsvc.store.read.limits import NO_LIMITS, Limits
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -47,11 +50,23 @@ class Reader:
 
 
 @contextmanager
-def open_reader(url: str) -> Iterator[Reader]:
-    """Open a store to read it; StoreError if that is not possible."""
-    with open_store(url, create=False, read=True) as store, reading(store.database) as connection:
-        driver = connection.connection.driver_connection
-        if isinstance(driver, sqlite3.Connection):
-            # Python runs signal handlers only between its own steps, and so in this one.
-            driver.set_progress_handler(lambda: 0, _INSTRUCTIONS)
-        yield Reader(connection)
+def open_reader(url: str, limits: Limits = NO_LIMITS) -> Iterator[Reader]:
+    """Open a store to read it; StoreError if that is not possible, QueryError if it takes long."""
+    deadline = limits.deadline()
+    try:
+        with (
+            open_store(url, create=False, read=True) as store,
+            reading(store.database) as connection,
+        ):
+            driver = connection.connection.driver_connection
+            if isinstance(driver, sqlite3.Connection):
+                # Python runs signal handlers only between its own steps, and so in this one.
+                driver.set_progress_handler(lambda: time.monotonic() > deadline, _INSTRUCTIONS)
+            elif limits.seconds:
+                wait = max(1, int(limits.seconds * 1000))
+                connection.exec_driver_sql(f"SET LOCAL statement_timeout = {wait}")
+            yield Reader(connection)
+    except StoreError as error:
+        if time.monotonic() > deadline:
+            raise limits.late() from error
+        raise

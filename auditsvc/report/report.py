@@ -21,6 +21,7 @@ from auditsvc.report.proof import Proof, proof
 from auditsvc.report.reader import open_reader
 from auditsvc.report.summaries import sums
 from auditsvc.report.totals import totals
+from auditsvc.store.read.limits import NO_LIMITS, Limits
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -64,17 +65,19 @@ class Answer:
 
 
 @contextmanager
-def make_report(url: str, question: Question) -> Iterator[Answer]:
+def make_report(url: str, question: Question, limits: Limits = NO_LIMITS) -> Iterator[Answer]:
     """Make a report; StoreError if the store cannot be read, UsageError if there is none such."""
     check(question)
-    with open_reader(url) as reader:
+    with open_reader(url, limits) as reader:
         yield answer(reader, question)
 
 
 @contextmanager
-def make_daily(url: str, choice: Choice, *, interpret: bool = False) -> Iterator[Daily]:
+def make_daily(
+    url: str, choice: Choice, limits: Limits = NO_LIMITS, *, interpret: bool = False
+) -> Iterator[Daily]:
     """Make the daily report; StoreError if the store cannot be read."""
-    with open_reader(url) as reader:
+    with open_reader(url, limits) as reader:
         yield daily(reader, choice, interpret=interpret)
 
 

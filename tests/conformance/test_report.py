@@ -15,7 +15,7 @@ from fixtures.logs import SECOND, call, load, login, path, proctitle, record
 from fixtures.report_log import DAY, UNSET, report_log
 
 from auditsvc.cli.report_words import plain
-from auditsvc.errors import UsageError
+from auditsvc.errors import QueryError, UsageError
 from auditsvc.report import details, several
 from auditsvc.report.catalogue import BY_NAME, REPORTS
 from auditsvc.report.choice import Choice
@@ -28,6 +28,7 @@ from auditsvc.report.report import TOTALS, Question, answer, check, make_report
 from auditsvc.report.summaries import sums
 from auditsvc.report.times import start_of
 from auditsvc.report.writing import write_csv, write_json, write_table
+from auditsvc.store.read.limits import Limits
 from auditsvc.store.read.time_span import Span
 
 EVIL = '=cmd|"/c calc"!A1\x1b[31m<b>\u202e'
@@ -273,6 +274,15 @@ def test_wrong_usage_is_one_line(tmp_path):
     done = ask(f"sqlite:///{tmp_path}/none.db", "login")
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
     assert not (tmp_path / "none.db").exists()
+
+
+def test_what_takes_too_long_is_ended(url):
+    """Within a statement too, and with the message that `query` has."""
+    load(url, login(1))
+    endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n"
+    limits = Limits(seconds=0.2)
+    with pytest.raises(QueryError, match="took longer"), open_reader(url, limits) as reader:
+        reader.one(endless)
 
 
 # -- plans --------------------------------------------------------------------------------
