@@ -70,6 +70,7 @@ _VERBS = {
     "search": "Search for events, with the options of ausearch.",
     "tail": "Show events as they arrive, with the filters of search.",
     "prune": "Delete days that the settings [retention] do not keep.",
+    "report": "Report on logins, files, programs and more, as aureport does.",
     "forward": "Send chosen events to the systemd journal, each once.",
     "status": "Show the state of kernel, service, forwarder and store.",
     "doctor": "Show what is wrong with audit here, and how to fix it.",
@@ -99,8 +100,8 @@ def _load(named: str | None) -> None:
     for verb, does in _VERBS.items():
         if verb == named or not known:
             module = import_module(f"auditsvc.cli.{verb}")
-            kind = getattr(module, "COMMAND", Command)
-            app.command(verb, cls=kind, short_help=does)(getattr(module, verb))
+            command = getattr(module, "COMMAND", Command)
+            app.command(verb, cls=command, short_help=does)(getattr(module, verb))
     for group in _GROUPS:
         if group == named or not known:
             app.add_typer(import_module(f"auditsvc.cli.{group}").app, name=group)

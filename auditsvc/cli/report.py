@@ -1,0 +1,262 @@
+"""`auditsvc report`: reports on the store, as aureport makes them of logs, and more."""
+
+from __future__ import annotations
+
+import pwd
+import sys
+import tempfile
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from auditsvc.cli.options import StoreOption
+from auditsvc.cli.report_words import ReportCommand, listing
+from auditsvc.config import load_settings
+from auditsvc.errors import QueryError, UsageError
+from auditsvc.host.signals import alarm
+from auditsvc.host.terminal import visible
+from auditsvc.ingest.ingest import Ingest
+from auditsvc.report import groups, times, types, writing
+from auditsvc.report.catalogue import BY_NAME
+from auditsvc.report.choice import Choice
+from auditsvc.report.page import daily_page, page
+from auditsvc.report.report import TOTALS, Question, make_daily, make_report
+from auditsvc.store.read.limits import Limits
+from auditsvc.store.read.time_span import ALL, Span
+from auditsvc.store.read.time_words import second_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from auditsvc.report.daily import Daily
+    from auditsvc.report.report import Answer
+
+COMMAND: Final = ReportCommand
+DAILY: Final = "daily"
+"""The name of the report for the review of each day."""
+
+
+class ReportForm(StrEnum):
+    """The formats of a report."""
+
+    TABLE = "table"
+    JSON = "json"
+    CSV = "csv"
+    HTML = "html"
+
+
+def report(
+    name: Annotated[
+        str | None,
+        typer.Argument(
+            help="A report (login, file, ...; see below), or daily. Default: the summary.",
+            metavar="NAME",
+            show_default=False,
+        ),
+    ] = None,
+    *,
+    store: StoreOption = None,
+    form: Annotated[ReportForm, typer.Option("--format", help="How it is shown.")] = (
+        ReportForm.TABLE
+    ),
+    summary: Annotated[
+        bool, typer.Option("--summary", help="Instead of events: sums of the main object.")
+    ] = False,
+    by: Annotated[
+        str | None,
+        typer.Option(
+            "--by", help="Sums for each day, hour, host or auid: host,day.", metavar="GROUPS"
+        ),
+    ] = None,
+    interpret: Annotated[
+        bool, typer.Option("-i", "--interpret", help="Names of users instead of numbers.")
+    ] = False,
+    success: Annotated[bool, typer.Option("--success", help="Only events that succeeded.")] = False,
+    failed: Annotated[bool, typer.Option("--failed", help="Only events that failed.")] = False,
+    since: Annotated[
+        str | None,
+        typer.Option(
+            "--since", help="Only events from this time on (UTC), as for query.", metavar="TIME"
+        ),
+    ] = None,
+    until: Annotated[
+        str | None,
+        typer.Option("--until", help="Only events before this time (UTC).", metavar="TIME"),
+    ] = None,
+    start: Annotated[
+        str | None,
+        typer.Option(
+            "-ts", "--start", help="From this local time on, in aureport's words.", metavar="TIME"
+        ),
+    ] = None,
+    end: Annotated[
+        str | None,
+        typer.Option(
+            "-te", "--end", help="Up to this local time, its second included.", metavar="TIME"
+        ),
+    ] = None,
+    node: Annotated[
+        list[str] | None,
+        typer.Option("--node", help="Only events of this host; can be repeated.", metavar="HOST"),
+    ] = None,
+    auid: Annotated[
+        str | None,
+        typer.Option(
+            "--auid", help="Only events of this login user: name, number, unset.", metavar="USER"
+        ),
+    ] = None,
+    add: Annotated[
+        bool, typer.Option("--add", help="Without events that delete an account or label.")
+    ] = False,
+    delete: Annotated[bool, typer.Option("--delete", help="Without events that add one.")] = False,
+    no_config: Annotated[
+        bool, typer.Option("-nc", "--no-config", help="Without CONFIG_CHANGE events.")
+    ] = False,
+    file: Annotated[
+        Path | None,
+        typer.Option(
+            "-if", "--input", help="Report on this log instead of the store.", metavar="FILE"
+        ),
+    ] = None,
+    exact: Annotated[
+        bool,
+        typer.Option(
+            "--exact", help="Do not put ' before CSV cells that spreadsheets take as formulas."
+        ),
+    ] = False,
+    timeout: Annotated[
+        float,
+        typer.Option("--timeout", help="End after this time; 0: never.", metavar="SECONDS", min=0),
+    ] = 300.0,
+) -> None:
+    """Report on the store by aureport's rules.
+
+    Times are shown in UTC. Under each report stands what the store knows to be missing.
+    """
+    settings = load_settings(store=store)
+    is_daily = name == DAILY
+    if is_daily and (summary or by or success or failed or auid or form is ReportForm.CSV):
+        raise UsageError(
+            "report daily takes a time, hosts and -i; as table, json or html",
+            "for the rest ask for the report of its own: auditsvc report --help",
+        )
+    question = Question(
+        name=TOTALS if is_daily else _name(name),
+        choice=Choice(
+            span=_span(since, until, start, end, is_daily=is_daily),
+            success=_outcome(success=success, failed=failed),
+            hosts=tuple(node or ()),
+            auid=None if auid is None else _user(auid),
+            no_config=no_config,
+            without=(*(types.DELETES if add else ()), *(types.ADDS if delete else ())),
+        ),
+        summary=summary,
+        by=() if by is None else groups.parse(by),
+        interpret=interpret,
+    )
+    limits = Limits(timeout)
+    with (
+        _log(settings.store, file) as url,
+        alarm(limits.seconds, limits.late()),
+    ):
+        if is_daily:
+            with make_daily(url, question.choice, limits, interpret=interpret) as made:
+                _write_daily(made, form)
+        else:
+            with make_report(url, question, limits) as answer:
+                _write(answer, form, exact=exact)
+        sys.stdout.flush()
+
+
+report.__doc__ = f"{report.__doc__}\n\nReports:\n\n\b\n{listing()}\n"
+
+
+def _name(name: str | None) -> str:
+    if name is None or name == TOTALS:
+        return TOTALS
+    if name not in BY_NAME:
+        raise UsageError(f"there is no report {name!r}", f"there are {', '.join(BY_NAME)}")
+    return name
+
+
+def _outcome(*, success: bool, failed: bool) -> bool | None:
+    if success and failed:
+        raise UsageError("--success and --failed exclude each other", "leave one of them out")
+    return True if success else False if failed else None
+
+
+def _span(
+    since: str | None, until: str | None, start: str | None, end: str | None, *, is_daily: bool
+) -> Span:
+    """Give the time that is asked for, for `daily` yesterday; UsageError if there is none."""
+    now = datetime.now(UTC)
+    if is_daily and not (since or until or start or end):
+        since, until = "yesterday", "today"
+    local = now.astimezone()
+    try:
+        low = second_of(since, now) if since is not None else ALL.low
+        high = second_of(until, now) - 1 if until is not None else ALL.high
+    except QueryError as error:
+        raise UsageError(error.what, error.hint) from error
+    low = max(low, times.start_of(start, local) if start is not None else ALL.low)
+    high = min(high, times.end_of(end, local) if end is not None else ALL.high)
+    if high < low:
+        raise UsageError("the end of the time is not after its beginning", "see --help")
+    return Span(low, high)
+
+
+def _user(text: str) -> int:
+    if text == "unset":
+        return types.UNSET
+    if text.isdecimal():
+        return int(text)
+    try:
+        return pwd.getpwnam(text).pw_uid
+    except KeyError:
+        raise UsageError(f"--auid: there is no user {text!r} here", "give the number") from None
+
+
+@contextmanager
+def _log(url: str, file: Path | None) -> Iterator[str]:
+    """Give the URL of the store, or of one that is made of a log for this report."""
+    if file is None:
+        yield url
+        return
+    with tempfile.TemporaryDirectory(prefix="auditsvc-report-") as folder:
+        made = f"sqlite:///{folder}/store.db"
+        job = Ingest(load_settings(store=made), [file])
+        job.run(lambda _: None)
+        for note in (*job.notes, *map(str, job.errors[:-1])):
+            _say(note)
+        if job.errors:
+            raise job.errors[-1]
+        yield made
+
+
+def _write(answer: Answer, form: ReportForm, *, exact: bool) -> None:
+    if form is ReportForm.HTML:
+        sys.stdout.write(page(answer, datetime.now(UTC)))
+    elif form is ReportForm.TABLE:
+        writing.write_table(answer, sys.stdout)
+    elif form is ReportForm.JSON:
+        writing.write_json(answer, sys.stdout)
+    else:
+        writing.write_csv(answer, sys.stdout, exact=exact)
+        _say(answer.proof.line)
+
+
+def _write_daily(made: Daily, form: ReportForm) -> None:
+    if form is ReportForm.HTML:
+        sys.stdout.write(daily_page(made, datetime.now(UTC)))
+    elif form is ReportForm.JSON:
+        writing.write_daily_json(made, sys.stdout)
+    else:
+        writing.write_daily(made, sys.stdout)
+
+
+def _say(what: str) -> None:
+    typer.echo(f"auditsvc: {visible(what)}", err=True)

@@ -1,0 +1,243 @@
+"""What a report shows of an event, as SQL: of a call, and of an event without one.
+
+A call is `syscall s` with its `context c`; an event without one is `event e` with the text `f`
+of its first record's fields. An event's records are taken together as aureport does: a later
+record's value stands for an earlier one's, so what SYSCALL says of the caller holds; the remote
+host is the address of the last SOCKADDR.
+
+Raw values: an auid of -1 is unset, NULL is not known; success is 1, 0 or NULL; a syscall is its
+name, or `ARCH NR` of a SECCOMP record (`values.syscall_name`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from auditsvc.record.types import AVC, CONFIG_CHANGE, LOGIN, PATH, SECCOMP, SYSCALL, USER_AVC
+from auditsvc.report import types
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from auditsvc.report.choice import Choice
+    from auditsvc.report.dialect import Dialect
+
+CALLS: Final = "syscall s CROSS JOIN context c"
+"""CROSS JOIN: SQLite keeps this order, which is that of time; `IS_CALL` joins the two."""
+IS_CALL: Final = "c.id = s.context"
+LONE: Final = "event e CROSS JOIN text f"
+IS_LONE: Final = "f.id = e.fields"
+
+WITH_FILE: Final = types.INTEGRITY | types.Types((AVC, CONFIG_CHANGE))
+"""Types of records that name a file and can be part of a call."""
+
+_TEXTS: Final = {"exe": "exe", "comm": "comm", "term": "tty"}
+"""Columns that are a text of the context, by its column there."""
+
+_PEER: Final = """(
+    SELECT CASE WHEN a.family IN ('inet', 'inet6') THEN a.address END
+    FROM sockaddr k JOIN address a ON a.id = k.address
+    WHERE k.event = {0}.id ORDER BY k.seq DESC LIMIT 1)"""
+"""The address of the last SOCKADDR of an event, if it is one of the internet."""
+
+_SOCKET: Final = """(
+    SELECT CASE WHEN a.path LIKE '@%' THEN substr(a.path, 2) ELSE a.path END
+    FROM sockaddr k JOIN address a ON a.id = k.address
+    WHERE k.event = {0}.id AND a.family = 'unix' AND a.path <> '' ORDER BY k.seq LIMIT 1)"""
+"""The path of a Unix socket; of an abstract one without the @."""
+
+# The folder stands in the list before what is in it. (aureport means to leave it out, but takes
+# what follows `nametype=` for a part of its value.)
+_PATH: Final = """(
+    SELECT {1} FROM path p JOIN file i ON i.id = p.file LEFT JOIN text n ON n.id = i.name
+    WHERE p.event = {0}.id
+    ORDER BY CASE i.nametype WHEN 'PARENT' THEN 1 ELSE 0 END, p.seq LIMIT 1)"""
+NAME: Final = "coalesce(n.value, '(null)')"
+IS_RELATIVE: Final = "(n.value LIKE './%' OR n.value LIKE '..%')"
+_JOINED: Final = f"""CASE WHEN {IS_RELATIVE} THEN coalesce(
+    (SELECT d.value FROM text d WHERE d.id = c.cwd) || '/' || n.value, n.value) ELSE {NAME} END"""  # noqa: S608
+
+# The kernel asks for a permission (AVC) before it logs what was done with it.
+_FIRST: Final = f"""coalesce((
+    SELECT min(CASE r.type WHEN {AVC} THEN 0 ELSE r.type END)
+    FROM record r WHERE r.event = s.id AND r.type NOT IN ({types.listed(types.FOLLOWING)})
+    ), {SYSCALL})"""  # noqa: S608 - numbers alone
+FIRST: Final = f"coalesce(nullif({_FIRST}, 0), {AVC})"
+"""The type of the first record of a call's event: the store does not keep their order, but the
+kernel logs before SYSCALL what happens inside the call."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """The calls, or the other events: a FROM clause, and the columns of the wanted values."""
+
+    shown: tuple[str, ...]
+    source: str
+    where: tuple[str, ...]
+
+    def select(self, more: Iterable[str] = (), where: Iterable[str] = ()) -> str:
+        """Write the statement, with `more` columns before the others."""
+        columns = ", ".join([*more, *self.shown])
+        conditions = " AND ".join([*self.where, *where])
+        return f"SELECT {columns} FROM {self.source} WHERE {conditions}"  # noqa: S608 - ours
+
+
+def calls(names: Iterable[str], choice: Choice, dialect: Dialect) -> Part:
+    """Give the calls of a choice, with the columns of these names."""
+    shown, joins = [], []
+    others = _of_call(dialect)
+    for name in names:
+        if name in _TEXTS:
+            joins.append(f"LEFT JOIN text {name}_text ON {name}_text.id = c.{_TEXTS[name]}")
+            shown.append(f"{name}_text.value")
+        elif name == "syscall":
+            joins.append("LEFT JOIN syscall_name call ON call.arch = c.arch AND call.nr = s.nr")
+            shown.append("coalesce(call.name, CAST(s.nr AS text))")
+        else:
+            shown.append(others[name])
+    return Part(tuple(shown), " ".join([CALLS, *joins]), tuple(are_calls(choice)))
+
+
+def are_calls(choice: Choice) -> list[str]:
+    """Give the conditions on the calls of a choice."""
+    return [IS_CALL, *choice.of_event("s.id", "s.success", FIRST), *choice.of_caller("c")]
+
+
+def _of_call(dialect: Dialect) -> dict[str, str]:
+    auid = "coalesce(c.auid, -1)"
+    return {
+        "auid": auid,
+        "auid_named": named_auid(dialect),
+        "who": auid,
+        "who_counted": auid,
+        "success": "s.success",
+        "pid": "c.pid",
+        "uid": "c.uid",
+        "ses": "c.ses",
+        "host": _PEER.format("s"),
+        "type": FIRST,
+        "program": "(SELECT t.value FROM text t WHERE t.id = coalesce(c.exe, c.comm))",
+        "file": f"coalesce({_record_name(dialect)}, {_SOCKET.format('s')},"
+        f" {_PATH.format('s', _JOINED)})",
+        "key": _key(dialect),
+        "data": _keystrokes(dialect),
+        **dict.fromkeys(("acct", "account", "account_counted"), "NULL"),
+    }
+
+
+def named_auid(dialect: Dialect) -> str:
+    """Give the name of the login user that auditd logged with a call (ENRICHED), or the number."""
+    logged = f"(SELECT {dialect.of('AUID', 'c.extra')} FROM text f WHERE f.id = c.extra)"  # noqa: S608 - ours
+    return f"coalesce({logged}, CAST(coalesce(c.auid, -1) AS text))"
+
+
+def file_of(dialect: Dialect, row: str) -> str:
+    """Give the file that a record names; `row` is its alias, of `event` or `record`."""
+    column = f"{row}.type"
+
+    def of(name: str) -> str:
+        return dialect.of(name, f"{row}.fields")
+
+    return f"""CASE
+        WHEN {column} = {AVC} THEN coalesce({of("path")}, {of("name")})
+        WHEN {column} = {CONFIG_CHANGE} THEN {of("path")}
+        WHEN {types.INTEGRITY.condition(column)} THEN {of("name")}
+        WHEN {column} = {PATH} THEN coalesce({of("name")}, '(null)')
+        WHEN {column} = {types.VIRT_RESOURCE} THEN coalesce({of("path")}, {of("new-disk")}) END"""
+
+
+def _record_name(dialect: Dialect) -> str:
+    """Give the file that a record names which the kernel logged inside the call."""
+    return f"""(
+        SELECT {file_of(dialect, "r")} FROM record r JOIN text f ON f.id = r.fields
+        WHERE r.event = s.id AND {WITH_FILE.condition("r.type")} LIMIT 1)"""  # noqa: S608 - ours
+
+
+def _key(dialect: Dialect) -> str:
+    """Give the keys of a call, separated by commas: first that of a rule that it changed."""
+    changed = f"""(
+        SELECT {dialect.of("key", "r.fields")} FROM record r JOIN text f ON f.id = r.fields
+        WHERE r.event = s.id AND r.type = {CONFIG_CHANGE} ORDER BY r.seq LIMIT 1)"""  # noqa: S608 - ours
+    own = "(SELECT t.value FROM text t WHERE t.id = c.key)"
+    return f"coalesce({changed} || ',' || {own}, {changed}, {own})"
+
+
+def _keystrokes(dialect: Dialect) -> str:
+    """Give what was typed, as a TTY record of a call has it."""
+    return f"""(
+        SELECT {dialect.of("data", "r.fields")} FROM record r JOIN text f ON f.id = r.fields
+        WHERE r.event = s.id AND r.type = {types.TTY} LIMIT 1)"""  # noqa: S608 - ours
+
+
+def lone(names: Iterable[str], choice: Choice, dialect: Dialect) -> Part:
+    """Give the events without a call of a choice, with the columns of these names."""
+    known = _of_lone(dialect)
+    return Part(tuple(known[name] for name in names), LONE, tuple(are_lone(choice, dialect)))
+
+
+def are_lone(choice: Choice, dialect: Dialect) -> list[str]:
+    """Give the conditions on the events without a call of a choice."""
+    outcome = _success(dialect) if choice.success is not None else ""
+    return [IS_LONE, *choice.of_event("e.id", outcome, "e.type"), *choice.of_caller("e")]
+
+
+def _of_lone(dialect: Dialect) -> dict[str, str]:
+    """Give the expressions of an event without a call by the names of columns."""
+    of = dialect.of
+    auid = f"CASE WHEN {of('auid')} IS NOT NULL THEN coalesce(e.auid, -1) END"
+    success = _success(dialect)
+    acct = of("acct")
+    word = f"CAST({auid} AS text)"
+    return {
+        "exe": of("exe"),
+        "comm": of("comm"),
+        "acct": acct,
+        "account": f"coalesce({acct}, CAST(e.uid AS text))",
+        "account_counted": f"coalesce({acct}, '?')",
+        "program": f"coalesce({of('exe')}, {of('comm')})",
+        "file": f"coalesce({file_of(dialect, 'e')}, {_SOCKET.format('e')},"
+        f" {_PATH.format('e', NAME)})",
+        "key": of("key"),
+        "pid": "e.pid",
+        "uid": "e.uid",
+        "ses": "e.ses",
+        "type": "e.type",
+        "data": of("data"),
+        "auid": auid,
+        "auid_named": f"coalesce({of('AUID')}, {word})",
+        "success": success,
+        "term": f"coalesce({of('terminal')},"
+        f" CASE WHEN {types.WITH_TTY.condition('e.type')} THEN {of('tty')} END)",
+        "host": f"CASE WHEN e.type IN ({types.DAEMON_ACCEPT}, {types.DAEMON_CLOSE})"
+        f" THEN {of('addr')} WHEN e.type = {types.NETFILTER_PKT} THEN {of('saddr')}"
+        f" WHEN {of('hostname')} = '?' THEN coalesce({of('addr')}, '?') "
+        f" WHEN {of('hostname')} IS NOT NULL THEN {of('hostname')} ELSE {_PEER.format('e')} END",
+        "syscall": f"CASE WHEN e.type = {SECCOMP} THEN {of('arch')} || ' ' || {of('syscall')} END",
+        # A login that failed is shown by the account; one before there is a login user is
+        # counted by it.
+        "who": f"CASE WHEN {success} = 0 AND {acct} IS NOT NULL THEN {acct} ELSE {word} END",
+        "who_counted": f"CASE WHEN e.auid IS NULL AND {acct} IS NOT NULL THEN {acct}"
+        f" ELSE {word} END",
+    }
+
+
+def _success(dialect: Dialect) -> str:
+    result, verdict = dialect.of("res"), _verdict(dialect)
+    return f"""CASE
+        WHEN e.type = {AVC} THEN {verdict}
+        WHEN {result} LIKE 'fail%' OR {result} IN ('0', 'no') THEN 0
+        WHEN {result} LIKE 'success%' OR {result} IN ('1', 'yes')
+            OR ({result} IS NOT NULL AND {types.USER.condition("e.type")}) THEN 1
+        WHEN {dialect.of("result")} IS NOT NULL
+            THEN CASE lower({dialect.of("result")}) WHEN 'success' THEN 1 ELSE 0 END
+        WHEN e.type = {USER_AVC} THEN {verdict}
+        WHEN e.type IN ({CONFIG_CHANGE}, {LOGIN}) AND {result} IS NULL THEN 1
+        ELSE CASE {dialect.of("success")} WHEN 'yes' THEN 1 WHEN 'no' THEN 0 END
+        END"""
+
+
+def _verdict(dialect: Dialect) -> str:
+    """Give what SELinux or AppArmor decided."""
+    both = f"lower(coalesce({dialect.of('seresult')}, {dialect.of('apparmor')}))"
+    return f"CASE {both} WHEN 'denied' THEN 0 WHEN 'granted' THEN 1 WHEN 'allowed' THEN 1 END"

@@ -1,0 +1,36 @@
+"""The expressions of reports that differ between the databases."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """One database; each is a format of its arguments."""
+
+    field: str
+    """A field by its name, of the text `f` with the JSON of a record.
+
+    The column that refers to the text comes with it: PostgreSQL may look at all texts before it
+    joins, and others are no JSON. Of a field that stands several times in a record it is the
+    last: libaudit writes its own after what a program gave it, so a value that holds `exe=`
+    cannot stand for the program.
+    """
+
+    def of(self, name: str, owner: str = "e.fields") -> str:
+        """Give a field of the text `f` to which the column `owner` refers."""
+        return self.field.format(name, owner)
+
+
+SQLITE: Final = Dialect(
+    field="json_extract(f.value, CASE json_type(f.value, '$.\"{0}\"') WHEN 'array'"
+    " THEN '$.\"{0}\"[#-1]' ELSE '$.\"{0}\"' END)",
+)
+_JSON: Final = "CAST(CASE WHEN f.id = {1} THEN f.value END AS jsonb)"
+POSTGRESQL: Final = Dialect(
+    field=f"(CASE jsonb_typeof({_JSON} -> '{{0}}') WHEN 'array'"
+    f" THEN {_JSON} -> '{{0}}' ->> -1 ELSE {_JSON} ->> '{{0}}' END)",
+)
+DIALECTS: Final = {"sqlite": SQLITE, "postgresql": POSTGRESQL}

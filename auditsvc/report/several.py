@@ -1,0 +1,117 @@
+"""What an event can have several of, each of which is counted: file names, keys, AVC records."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from auditsvc.record.types import CONFIG_CHANGE, PATH
+from auditsvc.report import avc, types
+from auditsvc.report.columns import (
+    CALLS,
+    IS_RELATIVE,
+    LONE,
+    NAME,
+    WITH_FILE,
+    are_calls,
+    are_lone,
+    file_of,
+)
+from auditsvc.report.counting import by_context, counted, named
+from auditsvc.report.groups import keys_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from auditsvc.report.choice import Choice
+    from auditsvc.report.dialect import Dialect
+    from auditsvc.report.groups import Group
+    from auditsvc.report.reader import Reader
+
+Counted = tuple[tuple[Any, ...], Any, int, int]
+"""Raw keys of the groups, value, hits, first event."""
+_IS_NAME: Final = f"NOT coalesce({IS_RELATIVE}, 1 = 0)"
+_NAMED: Final = "JOIN file i ON i.id = p.file LEFT JOIN text n ON n.id = i.name"
+_RELATIVE: Final = "file i CROSS JOIN text n CROSS JOIN path p"
+"""From the names to their uses by an index: few are relative in this way."""
+_ARE_RELATIVE: Final = ("n.id = i.name", IS_RELATIVE, "p.file = i.id")
+_SOCKETS: Final = "sockaddr k CROSS JOIN address a"
+_ARE_SOCKETS: Final = ("a.id = k.address", "a.family = 'unix'", "a.path <> ''")
+_SOCKET: Final = "CASE WHEN a.path LIKE '@%' THEN substr(a.path, 2) ELSE a.path END"
+
+
+def counts(reader: Reader, name: str, choice: Choice, by: Sequence[Group]) -> Iterator[Counted]:
+    """Count the values of `file`, `key` or `obj`."""
+    if name == "obj":
+        yield from _objects(reader, choice, by)
+        return
+    statements = file_counts if name == "file" else _key_counts
+    for sql in statements(reader.dialect, choice, by):
+        for row in reader.rows(sql, choice.values):
+            group, (value, hits, first) = tuple(row[:-3]), row[-3:]
+            values = [value] if name == "file" else (value or "").split(",")
+            for each in values:
+                if each != "":
+                    yield group, each, hits, first
+
+
+def _objects(reader: Reader, choice: Choice, by: Sequence[Group]) -> Iterator[Counted]:
+    for row in avc.rows(reader, choice):
+        event_id, host, auid = row[0], row[3], row[4]
+        keys = {"host": host, "auid": auid}
+        group = (each.of_number(event_id) if each.seconds else keys[each.name] for each in by)
+        yield tuple(group), row[avc.OBJECT], 1, event_id
+
+
+def file_counts(dialect: Dialect, choice: Choice, by: Sequence[Group]) -> Iterator[str]:
+    """Give the statements that together count all file names."""
+    call, other = keys_of(by, "s.id", "c"), keys_of(by, "e.id", "e")
+    calls, lone = are_calls(choice), are_lone(choice, dialect)
+    of_call, of_lone = ["s.id = p.event", *calls], ["p.event = e.id", *lone]
+    in_time = choice.times("p.event")
+    if choice.is_of_times and all(group.of_event for group in by):
+        # By file first: so an index gives the counts, and each name is read once.
+        keys = keys_of(by, "p.event", "")
+        inner = counted("p.file", "path p", ["1 = 1", *in_time], keys, "p.event")
+        joins = "JOIN file i ON i.id = g.value LEFT JOIN text n ON n.id = i.name"
+        yield named(inner, len(keys), NAME, joins, _IS_NAME)
+    else:
+        source = f"path p CROSS JOIN {CALLS} {_NAMED}"
+        yield counted(NAME, source, [*of_call, *in_time, _IS_NAME], call, "s.id")
+        source = f"{LONE} CROSS JOIN path p {_NAMED}"
+        yield counted(NAME, source, [*of_lone, _IS_NAME], other, "e.id")
+    joined = "coalesce(d.value || '/' || n.value, n.value)"
+    source = f"{_RELATIVE} CROSS JOIN {CALLS} LEFT JOIN text d ON d.id = c.cwd"
+    yield counted(joined, source, [*_ARE_RELATIVE, *in_time, *of_call], call, "s.id")
+    source = f"{_RELATIVE} CROSS JOIN {LONE}"
+    yield counted("n.value", source, [*_ARE_RELATIVE, *in_time, *of_lone], other, "e.id")
+    in_time = choice.times("k.event")
+    source = f"{_SOCKETS} CROSS JOIN {CALLS}"
+    where = [*_ARE_SOCKETS, *in_time, "s.id = k.event", *calls]
+    yield counted(_SOCKET, source, where, call, "s.id")
+    source = f"{LONE} CROSS JOIN {_SOCKETS}"
+    yield counted(_SOCKET, source, [*_ARE_SOCKETS, "k.event = e.id", *lone], other, "e.id")
+    told = file_of(dialect, "r")
+    source = f"record r CROSS JOIN text f CROSS JOIN {CALLS}"
+    where = ["f.id = r.fields", "s.id = r.event", WITH_FILE.condition("r.type")]
+    where += [*choice.times("r.event"), f"{told} IS NOT NULL", *calls]
+    yield counted(told, source, where, call, "s.id")
+    told = file_of(dialect, "e")
+    kinds = (WITH_FILE | types.Types((PATH, types.VIRT_RESOURCE))).condition("e.type")
+    yield counted(told, LONE, [kinds, f"{told} IS NOT NULL", *lone], other, "e.id")
+
+
+def _key_counts(dialect: Dialect, choice: Choice, by: Sequence[Group]) -> Iterator[str]:
+    yield by_context("key", choice, by, dialect)
+    yield from other_key_counts(dialect, choice, by)
+
+
+def other_key_counts(dialect: Dialect, choice: Choice, by: Sequence[Group]) -> Iterator[str]:
+    """Give the statements that count the keys that are not of a SYSCALL record."""
+    call, other = keys_of(by, "s.id", "c"), keys_of(by, "e.id", "e")
+    key = dialect.of("key", "r.fields")
+    source = f"record r CROSS JOIN text f CROSS JOIN {CALLS}"
+    where = ["f.id = r.fields", "s.id = r.event", f"r.type = {CONFIG_CHANGE}"]
+    where += [*choice.times("r.event"), *are_calls(choice)]
+    yield counted(key, source, where, call, "s.id")
+    key = dialect.of("key")
+    yield counted(key, LONE, [f"{key} IS NOT NULL", *are_lone(choice, dialect)], other, "e.id")
