@@ -111,7 +111,7 @@ def test_what_the_kernel_refuses_changes_nothing(host):
     assert line.rstrip().endswith("res=failed")
     assert logged[-1]["log_level"] == "error"
     assert host.service._settings.spool.keep_bytes == 1 << 30
-    host.service._parts.session.hold(host.service._exclusions._all())
+    host.service._parts.session.set_rules(host.service._exclusions._all())
     assert host.rules() == rules(A)
 
 
