@@ -132,15 +132,31 @@ def _changed_time_indexes(connection: Connection) -> Iterator[str]:
 
 
 def _changed_views(connection: Connection) -> Iterator[str]:
-    shown = "SELECT pg_get_viewdef(to_regclass(%s))"
-    for name, statement in view_bodies("postgresql").items():
-        there = connection.exec_driver_sql(shown, (name,)).scalar()
-        if there is None:
-            continue
-        with connection.begin_nested() as trial:
-            body = statement.removeprefix(f"CREATE VIEW {name} ").replace("%", "%%")
-            connection.exec_driver_sql(f"CREATE TEMPORARY VIEW auditsvc_trial {body}")
-            made = connection.exec_driver_sql(shown, ("pg_temp.auditsvc_trial",)).scalar()
-            trial.rollback()
-        if there != made:
+    """Compare the views with what the server makes of our statements, all in one attempt."""
+    bodies = view_bodies("postgresql")
+    stored = _definitions(connection, {name: name for name in bodies})
+    trials = {name: f"auditsvc_trial_{n}" for n, name in enumerate(stored)}
+    begin = "CREATE TEMPORARY VIEW"
+    statements = [
+        f"{begin} {trial} {bodies[name].removeprefix(f'CREATE VIEW {name} ')}"
+        for name, trial in trials.items()
+    ]
+    with connection.begin_nested() as attempt:
+        connection.exec_driver_sql(";".join(statements).replace("%", "%%"))
+        made = _definitions(
+            connection, {name: f"pg_temp.{trial}" for name, trial in trials.items()}
+        )
+        attempt.rollback()
+    for name, definition in stored.items():
+        if definition != made[name]:
             yield f"view {name} (changed)"
+
+
+def _definitions(connection: Connection, views: dict[str, str]) -> dict[str, str]:
+    """Give the server's text of the views that exist, by the key of each name."""
+    found = connection.exec_driver_sql(
+        "SELECT key, pg_get_viewdef(to_regclass(name))"
+        " FROM unnest(%s::text[], %s::text[]) AS wanted(key, name)",
+        (list(views), list(views.values())),
+    )
+    return {str(key): str(text) for key, text in found if text is not None}
