@@ -6,6 +6,7 @@ the others are shared out by file, so that what a module needs is made once.
 
 from __future__ import annotations
 
+import gc
 import signal
 import zlib
 from pathlib import Path
@@ -67,9 +68,19 @@ def _state(text):
 
 
 def pytest_configure(config):
-    """Draw more examples in the long run; ended by SIGTERM, bring back what fixtures changed."""
+    """Draw more examples in the long run; ended by SIGTERM, restore what fixtures changed.
+
+    A shell starts its background jobs with SIGINT ignored, which all children would inherit.
+    """
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     hypothesis.settings.load_profile(LONG if config.getoption("--long") else SHORT)
+
+
+def pytest_collection_finish():
+    """Leave the many objects of the collected tests out of each collection of garbage."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_report_header():

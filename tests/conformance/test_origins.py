@@ -7,7 +7,8 @@ import random
 
 import pytest
 from fixtures.logs import SECOND, Pipe, balanced, call, ledger, load, opening, path, record, rows
-from hypothesis import HealthCheck, given, settings
+from fixtures.repeats import examples
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from auditsvc.decode import DECODERS, make_decoder
@@ -91,7 +92,7 @@ def test_each_row_knows_its_source(url):
     """Of events of three logs that lie between each other, each is the one's that gave it."""
     chance = random.Random(5)
     logs = {"spool": ("spool", "s"), "a": ("file", "a"), "b": ("followed", "b")}
-    whose = {n: chance.choice(list(logs)) for n in range(400)}
+    whose = {n: chance.choice(list(logs)) for n in range(200)}
     parts = [(name, n) for n, name in whose.items()]
     chance.shuffle(parts)
     for start in range(0, len(parts), 40):
@@ -275,7 +276,7 @@ def _said(fields, value):
 COPIES = st.lists(st.sampled_from(LINES), min_size=1, max_size=8)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+@examples(20, suppress_health_check=list(HealthCheck), derandomize=True)
 @given(st.lists(COPIES, min_size=2, max_size=3))
 def test_what_was_stored_first_stays(tmp_path_factory, made, copies):
     """Of any copies of an event, in any order, none takes away or changes what was there."""

@@ -27,7 +27,7 @@ from fixtures.logs import (
     record,
     rows,
 )
-from fixtures.repeats import examples, seeds, times
+from fixtures.repeats import examples, seeds, some, times
 from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
@@ -193,7 +193,7 @@ def play(url, folder, files, calls, chance):
         assert balanced(url)
 
 
-@examples(60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(20, long=6000, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(schedules(), st.randoms(use_true_random=False))
 def test_any_cuts_in_any_order_of_calls_end_as_the_whole(stores, tmp_path, schedule, chance):
     """Each call names some files, in any order, which have grown or are new."""
@@ -204,7 +204,7 @@ def test_any_cuts_in_any_order_of_calls_end_as_the_whole(stores, tmp_path, sched
 
 
 @pytest.mark.postgres
-@examples(6, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(3, long=600, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(schedules(), st.randoms(use_true_random=False))
 def test_any_cuts_on_postgres(made_in_postgres, postgres_server, tmp_path, schedule, chance):
     """The same on the other database."""
@@ -268,7 +268,7 @@ NAMES = {
 @pytest.mark.parametrize("calls", ["one call", "a call each"])
 def test_an_event_that_rotation_splits_is_one_event(stores, tmp_path, names, order, calls):
     """Cut before any two of its records; files in any order, packed, dated."""
-    for first in range(1, len(RM) - 1):
+    for first in some(range(1, len(RM) - 1), (names, order, calls), 2):
         second = first + 1 + first % (len(RM) - 1 - first)
         pieces = [
             login(101) + "".join(RM[:first]),
@@ -310,7 +310,7 @@ def test_logs_of_two_hosts_are_not_taken_for_one(stores, tmp_path):
     assert rows(url, "SELECT count(*) AS n FROM events") == [{"n": 4}]
 
 
-@pytest.mark.parametrize("step", times(13, 1))
+@pytest.mark.parametrize("step", times(31, 1))
 def test_a_log_that_has_grown_from_anywhere_ends_as_the_whole(stores, tmp_path, step):
     """Cut inside a line too: what a call before stored as far as it came is completed."""
     log = (login(101) + "".join(RM) + login(104)).encode()
