@@ -103,11 +103,20 @@ def pytest_generate_tests(metafunc):
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config, items):
-    """Leave out what takes long."""
+    """Leave out what takes long; begin with the live tests, and end with short ones.
+
+    One worker has all live tests, and those of a file: what it gets last, the others wait for.
+    """
     if not config.getoption("--long"):
         long = [item for item in items if item.get_closest_marker(LONG)]
         config.hook.pytest_deselected(items=long)
-        items[:] = [item for item in items if item not in set(long)]
+        left_out = set(long)
+        items[:] = [item for item in items if item not in left_out]
+    items.sort(key=_turn)
+
+
+def _turn(item):
+    return 0 if _is_live(item) else 2 if "/unit/" in str(item.path) else 1
 
 
 class Groups(LoadScopeScheduling):
@@ -125,7 +134,8 @@ class Groups(LoadScopeScheduling):
 
 
 def pytest_xdist_make_scheduler(config, log):
-    """Have tests shared out among workers by these groups."""
+    """Have tests shared out among workers by these groups, in the order of the tests."""
+    config.option.loadscopereorder = False
     return Groups(config, log)
 
 
