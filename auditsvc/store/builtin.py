@@ -76,7 +76,7 @@ def _name_tables() -> list[tuple[Table, list[Row]]]:
 
 
 def _put(database: Database, connection: Connection, table: Table, rows: list[Row]) -> None:
-    """Insert names; a number that stood for itself, or another name, gets the one known now."""
+    """Insert names; a stored number without a name, or with another one, gets the new name."""
     if database.insert_absent(connection, table, rows) == len(rows):
         return
     width = len(table.primary_key)

@@ -1,10 +1,10 @@
-"""Records that came apart from their SYSCALL -> the columns that they belong to.
+"""Records that were received apart from their SYSCALL -> the columns that they belong to.
 
 The decoder keeps such a record as the fields of an event, or of a row of `record`: it did
 not know the call. Once the two meet, a PATH becomes a row of `path`, a SOCKADDR one of
 `sockaddr`, CWD and PROCTITLE columns of the context, EXECVE the arguments: all as if the
-records had come together. What a column holds already is never replaced: a record that says
-something else stays a row of `record`.
+records had come together. A value in a column is never replaced: a record with another value
+stays a row of `record`.
 """
 
 from __future__ import annotations
