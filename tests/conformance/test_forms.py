@@ -1,4 +1,4 @@
-"""Logs as people really have them: each kind of line has the right values in SQL."""
+"""Logs in all formats that occur: each kind of line has the right values in SQL."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_what_a_program_wrote_is_not_the_kernels(url):
 
 
 def test_losses_that_a_kernel_log_tells_are_in_the_ledger(url):
-    """Suppressed lines, and what the kernel's count of lost ones grew by; over a restart too."""
+    """Suppressed lines, and by how much the kernel's count of lost records grew, over a restart too."""
     pipe = Pipe(url)
     kernel = "Jun 30 05:16:44 box7 kernel: "
     limits = "audit_rate_limit=0 audit_backlog_limit=64"
@@ -86,7 +86,7 @@ def test_losses_that_a_kernel_log_tells_are_in_the_ledger(url):
 
 @pytest.mark.parametrize("node", ["", "node=web3.example.com "])
 def test_lines_that_syslog_daemons_relay(url, node):
-    """A tag, a priority, a pid, blanks before the line: the record is what it was."""
+    """A tag, a priority, a pid or blanks before the line do not change the record."""
     line = record("USER_LOGIN", 1, "pid=900 uid=0 auid=1001 ses=5 msg='op=login res=success'")
     for n, prefix in enumerate(forms.RELAYED):
         load(url, prefix + node + line.replace(":1)", f":{n})"), f"log{n}")
@@ -119,14 +119,14 @@ def test_enriched_fields_behind_any_separator(url, separator):
 
 
 def test_a_name_that_looks_enriched_stays_inside_its_quotes(url):
-    """Who chooses a file's name cannot begin a field with it."""
+    """A file's name cannot begin a field."""
     load(url, record("PATH", 1, 'item=0 name="xOUID=" inode=7 nametype=NORMAL obj="OGID="'))
     assert fields(url, "PATH")["name"] == "xOUID="
     assert fields(url, "PATH")["inode"] == "7"
 
 
 def test_a_stamp_without_its_colon(url):
-    """Old auditds forgot it in DAEMON_CONFIG."""
+    """Old versions of auditd leave it out in DAEMON_CONFIG."""
     load(url, f"type=DAEMON_CONFIG {stamp(1)[:-1]} config changed, auid=0 pid=5 res=success\n")
     (row,) = rows(url, "SELECT type, pid, auid FROM events")
     assert row == {"type": "DAEMON_CONFIG", "pid": 5, "auid": 0}
@@ -189,7 +189,7 @@ LABELS = ["/usr/sbin/cupsd", "a//&b", "snap.x.y//&:root//lxd-c1_<var-lib>:unconf
 
 
 def test_labels_have_their_mode_behind_a_space(url):
-    """AppArmor's subject is whole, in calls, in messages, and where the fields are out of order."""
+    """AppArmor's subject is complete in calls, in messages, and with fields in another order."""
     labels = [f"{label} ({mode})" for label in LABELS for mode in MODES]
     log = []
     for n, label in enumerate(labels):
@@ -208,7 +208,7 @@ def test_labels_have_their_mode_behind_a_space(url):
 
 
 def test_a_label_without_a_mode(url):
-    """A namespace's sign is part of the label, and a parenthesis elsewhere is none of it."""
+    """The namespace's `=` is part of the label, and a parenthesis elsewhere is not."""
     load(url, call(1, items=0, rest=" subj==unconfined") + call(2, items=0, rest=" subj=a (B)"))
     assert [row["subj"] for row in rows(url, "SELECT subj FROM syscalls ORDER BY serial")] == [
         "=unconfined",
@@ -314,7 +314,7 @@ def test_records_in_reverse(url, text):
 
 
 def test_a_late_record_fills_its_columns(url):
-    """Whatever record comes apart from its SYSCALL, in a log of its own, before it or after."""
+    """Any record that is in another log than its SYSCALL, before or after it."""
     serials = range(1, len(EXEC))
     events = {late: exec_records(late) for late in serials}
     apart = "".join(records[late] for late, records in events.items())
@@ -332,7 +332,7 @@ def test_a_late_record_fills_its_columns(url):
 
 @pytest.mark.parametrize("turned", [False, True], ids=["in order", "second part first"])
 def test_an_event_cut_anywhere_is_whole_again(url, turned):
-    """Two parts of an event in two logs, in either order, are the whole event."""
+    """Two parts of an event in two logs, in either order, become one complete event."""
     serials = range(1, len(EXEC))
     events = {cut: exec_records(cut) for cut in serials}
     parts = [
@@ -345,7 +345,7 @@ def test_an_event_cut_anywhere_is_whole_again(url, turned):
 
 
 def test_every_record_in_a_log_of_its_own(url):
-    """Eight logs of a record each, in an order that nobody would choose."""
+    """Eight logs of one record each, in an arbitrary order."""
     for n in (6, 3, 7, 1, 5, 0, 2, 4):
         load(url, EXEC[n], f"log{n}")
     check_calls(url, 7)
@@ -355,7 +355,7 @@ END = record("PROCTITLE", 2, 'proctitle="x"')
 
 
 def test_what_a_column_says_is_not_replaced(url):
-    """A later record that says something else is kept beside it."""
+    """A later record with another value is kept as a record of its own."""
     load(url, opening(1))
     load(url, record("PROCTITLE", 1, 'proctitle="forged"') + record("CWD", 1, 'cwd="/f"'), "other")
     (row,) = rows(url, "SELECT proctitle, cwd FROM syscalls")

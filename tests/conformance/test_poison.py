@@ -1,6 +1,6 @@
-"""No line ends the loader: numbers at and beyond every edge, bytes that no text holds, faults.
+"""No line stops the loader: numbers at and beyond every limit, bytes that are no text, faults.
 
-What a line says is read back by every view: a value that only the reader cannot show is poison too.
+Every view is read afterwards: a value that can be stored but not read is a fault too.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def extremes():
 
 
 def test_every_number_of_every_record_at_every_edge(url, tmp_path):
-    """Whatever number stands wherever a number can, all of the log is loaded and can be read."""
+    """Whatever number is in whatever place, all of the log is loaded and can be read."""
     log = "".join(extremes())
     assert log.count("\n") > 3000
     ingest(url, tmp_path, log + opening(99, name="/behind"))
@@ -262,7 +262,7 @@ def test_a_store_that_is_away_is_no_reason_to_set_lines_aside(url, tmp_path, mon
 
 
 def test_what_no_lines_are_to_blame_for_is_an_error(url, tmp_path, monkeypatch):
-    """If the store refuses even nothing, no line is set aside: the error is told."""
+    """If the store refuses even an empty batch, no line is set aside: it is an error."""
 
     def refuse(*_):
         raise RefusedError("the store refuses everything")

@@ -1,4 +1,4 @@
-"""A log that is cut into files ends as the whole: any cuts, any order of calls, any growth.
+"""A log that is cut into files gives the same store: any cuts, any order of calls, any growth.
 
 Compared is what users see: every view but for ids, the ledger, and the lines kept raw.
 """
@@ -232,7 +232,7 @@ RM = [
 
 
 def check_rm(url):
-    """See that somebody is found who removed secret.txt, in one event that is whole."""
+    """Check that the removal of secret.txt is one complete event."""
     (found,) = rows(url, "SELECT serial, state, comm, cwd, proctitle, argv FROM syscalls")
     assert found == {
         "serial": 103,
@@ -329,7 +329,7 @@ def test_a_log_that_has_grown_from_anywhere_ends_as_the_whole(stores, tmp_path, 
 
 
 def test_what_is_incomplete_can_be_seen_and_waits(stores, tmp_path):
-    """In the views, as partial; in the checkpoint, whole; in the ledger, as open."""
+    """In the views, as partial; in the checkpoint, completely; in the ledger, as open."""
     file, url = tmp_path / "audit.log", stores.url()
     file.write_text("".join(RM[:4]) + RM[4][:40])
     job = ingest(url, file)
@@ -350,7 +350,7 @@ def test_what_is_incomplete_can_be_seen_and_waits(stores, tmp_path):
 
 
 def test_a_log_that_is_rotated_between_calls(stores, tmp_path):
-    """It grows, gets another name, is packed, is gone: each call goes on where it was left."""
+    """It grows, is renamed, compressed, deleted: each call continues where the last one stopped."""
     lines = MIXED.splitlines(keepends=True)
     right = whole(stores.url(), MIXED, tmp_path / "whole")
     url, folder = stores.url(), tmp_path / "log"
@@ -377,7 +377,7 @@ def test_a_log_that_is_rotated_between_calls(stores, tmp_path):
 
 @pytest.mark.parametrize("batch", [None, "65536"])
 def test_long_files_in_the_wrong_order(stores, tmp_path, monkeypatch, batch):
-    """Of files beyond what is kept of a head all is as in the whole; so with small batches."""
+    """Files longer than the stored head give the same store; also with small batches."""
     if batch:
         monkeypatch.setenv("AUDITSVC_LOADER__BATCH_BYTES", batch)
     text = "".join(opening(serial) + end(serial) for serial in range(1, 700)).encode()
@@ -435,7 +435,7 @@ def test_calls_that_are_cut_off_lose_and_double_nothing(stores, tmp_path, monkey
 
 
 def test_one_call_by_command(stores, tmp_path):
-    """What the command says of a rotated log: nothing but the count."""
+    """For a rotated log the command prints only the count."""
     (tmp_path / "audit.log.1").write_text(login(101) + "".join(RM[:4]))
     (tmp_path / "audit.log").write_text("".join(RM[4:]) + login(104))
     url = stores.url()
