@@ -66,7 +66,7 @@ def test_what_a_program_wrote_is_not_the_kernels(url):
 
 
 def test_losses_that_a_kernel_log_tells_are_in_the_ledger(url):
-    """Suppressed lines, and by how much the kernel's count of lost records grew, over a restart too."""
+    """Suppressed lines, and the growth of the kernel's count of lost records."""
     pipe = Pipe(url)
     kernel = "Jun 30 05:16:44 box7 kernel: "
     limits = "audit_rate_limit=0 audit_backlog_limit=64"

@@ -1,4 +1,4 @@
-"""No reader stops the writer, by a lock or by reading for ever; such readers are reported.
+"""No reader stops the writer, by a lock or by reading for ever; such readers are reported."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""SIGHUP: rules and settings are read again; whatever is wrong, the old ones stay."""
+"""SIGHUP: rules and settings are read again; if anything is wrong, the old ones stay."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The spool's reserve: it is held on the disk, and given to what matters when room is short."""
+"""The spool's reserve: allocated on the disk, and used for important records if room is short."""
 
 from __future__ import annotations
 
