@@ -124,10 +124,10 @@ class Series:
         low = max(older, default=-1) + 1
         high = max(low, min(newer, default=len(self.names)))
         stamp = first_stamp(head)
-        for place in range(low, high):  # those that are no longer on disk
-            other = self.parts[self.names[place]].stamp
+        for position in range(low, high):  # those that are no longer on disk
+            other = self.parts[self.names[position]].stamp
             if stamp and other and other > stamp:
-                return place
+                return position
         return high
 
     def _where(self, disk: Iterable[Path], but: Path, heads: Heads) -> dict[Path, str]:

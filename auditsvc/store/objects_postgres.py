@@ -117,17 +117,17 @@ def _changed_time_indexes(connection: Connection) -> Iterator[str]:
         " FROM pg_index WHERE indexrelid = to_regclass(%s)"
     )
     for name, statement in TIME_INDEX.items():
-        there = connection.exec_driver_sql(shown, (name,)).first()
-        if there is None:
+        stored = connection.exec_driver_sql(shown, (name,)).first()
+        if stored is None:
             continue
         table = name.removesuffix("_time")
         with connection.begin_nested() as trial:
             connection.exec_driver_sql(f"CREATE TEMPORARY TABLE auditsvc_trial (LIKE {table})")
             words = statement.replace(f" ON {table} ", " ON pg_temp.auditsvc_trial ")
             connection.exec_driver_sql(words.replace(f"INDEX {name}", "INDEX auditsvc_trial_time"))
-            made = connection.exec_driver_sql(shown, ("pg_temp.auditsvc_trial_time",)).first()
+            expected = connection.exec_driver_sql(shown, ("pg_temp.auditsvc_trial_time",)).first()
             trial.rollback()
-        if there != made:
+        if stored != expected:
             yield f"index {name} on {table} (changed)"
 
 
@@ -135,6 +135,8 @@ def _changed_views(connection: Connection) -> Iterator[str]:
     """Compare the views with what the server makes of our statements, all in one attempt."""
     bodies = view_bodies("postgresql")
     stored = _definitions(connection, {name: name for name in bodies})
+    if not stored:
+        return
     trials = {name: f"auditsvc_trial_{n}" for n, name in enumerate(stored)}
     begin = "CREATE TEMPORARY VIEW"
     statements = [
@@ -143,12 +145,12 @@ def _changed_views(connection: Connection) -> Iterator[str]:
     ]
     with connection.begin_nested() as attempt:
         connection.exec_driver_sql(";".join(statements).replace("%", "%%"))
-        made = _definitions(
+        expected = _definitions(
             connection, {name: f"pg_temp.{trial}" for name, trial in trials.items()}
         )
         attempt.rollback()
     for name, definition in stored.items():
-        if definition != made[name]:
+        if definition != expected[name]:
             yield f"view {name} (changed)"
 
 

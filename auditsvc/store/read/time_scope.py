@@ -139,10 +139,10 @@ class Select:
         if column.args.get("db") or isinstance(column.this, exp.Star):
             return None
         if column.table:
-            there = [each for each in self.sources if each.name == column.table.lower()]
-            if len(there) == 1:
-                return Origin(there[0], name)
-            return self.parent.resolve(column) if self.parent and not there else None
+            of_table = [each for each in self.sources if each.name == column.table.lower()]
+            if len(of_table) == 1:
+                return Origin(of_table[0], name)
+            return self.parent.resolve(column) if self.parent and not of_table else None
         known = [each for each in self.sources if each.columns and name in each.columns]
         if known or any(each.columns is None for each in self.sources):
             # If an unknown source had the column too, SQLite would refuse the query.
