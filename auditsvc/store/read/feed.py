@@ -122,7 +122,7 @@ class Feed:
             )
             if moved.rowcount != 1:
                 raise StoreError(
-                    f"the position of {self._name} in {self._database.place} is not where it was left",
+                    f"{self._name}'s position in {self._database.place} is not where it was left",
                     "end the other process that reads for it, then start again",
                 )
             self._forget(connection)
