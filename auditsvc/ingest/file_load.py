@@ -106,7 +106,7 @@ class FileLoad(Load):
         """Whether a file that begins with `head` continues what is pending here."""
         return self._is_last and holds_more(self._decoder.pending(), head)
 
-    # --- where it stands --------------------------------------------------------------
+    # --- its position -----------------------------------------------------------------
 
     def _begin(self) -> None:
         self._series = Series(self.store, self.series_name)

@@ -80,7 +80,7 @@ class SpoolWriter:
         if room.short or room.fits(self._size + length):
             return not room.short
         if self._is_full(length):
-            with suppress(SpoolError):  # `append` meets it again
+            with suppress(SpoolError):  # `append` raises it again
                 self.rotate()
         self.look_for_room(length)
         return not room.short

@@ -74,7 +74,7 @@ _WHOLE: Final = f"""
     WHERE {_HERE} AND c.relname = ANY(%(tables)s) AND a.attnum > 0 AND NOT a.attisdropped
         AND c.relname || '.' || a.attname <> ALL(%(columns)s)"""  # noqa: S608 - as above
 
-# Flags of pg_class that tell whether it is worth asking: cheap enough for each transaction.
+# Flags of pg_class that show whether a check is needed: cheap enough for each transaction.
 SUSPECT: Final = f"""
     SELECT 1 FROM pg_class c WHERE {_HERE} AND (c.relkind = 'f' OR c.relkind IN ('r', 'p', 'v')
         AND (c.relhastriggers OR c.relrowsecurity OR c.relhassubclass

@@ -212,7 +212,7 @@ class Scopes:
     def _with(self, given: exp.With, env: Env, parent: Select | None) -> Env:
         sources = {cte.alias.lower(): Source(cte.alias.lower()) for cte in given.expressions}
         env = {**env, **sources}
-        # SQLite lets a CTE refer to later ones: those are not known yet, and so left alone.
+        # In SQLite a CTE may refer to later ones: these are unknown here and are not used.
         for cte in given.expressions:
             source = sources[cte.alias.lower()]
             source.selects = self._add(cte.this, env, parent)

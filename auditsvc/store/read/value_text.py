@@ -62,7 +62,7 @@ def _default(value: object) -> object:
 def _sound(value: object, level: int = 0) -> object:
     """Give the value; everything in it that JSON has no form for is text."""
     if isinstance(value, dict | list | tuple) and level > DEEPEST:
-        return "..."  # no reader of ours makes one; without an end it would be no JSON
+        return "..."  # no driver gives one; without an end it would not be JSON
     if isinstance(value, dict):
         return {as_text(name): _sound(each, level + 1) for name, each in value.items()}
     if isinstance(value, list | tuple):
