@@ -6,6 +6,7 @@ the others are shared out by file, so that what a module needs is made once.
 
 from __future__ import annotations
 
+import gc
 import signal
 import zlib
 from pathlib import Path
@@ -67,9 +68,19 @@ def _state(text):
 
 
 def pytest_configure(config):
-    """Draw more examples in the long run; ended by SIGTERM, bring back what fixtures changed."""
+    """Draw more examples in the long run; ended by SIGTERM, restore what fixtures changed.
+
+    A shell starts its background jobs with SIGINT ignored, which all children would inherit.
+    """
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     hypothesis.settings.load_profile(LONG if config.getoption("--long") else SHORT)
+
+
+def pytest_collection_finish():
+    """Leave the many objects of the collected tests out of each collection of garbage."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_report_header():
@@ -92,11 +103,20 @@ def pytest_generate_tests(metafunc):
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config, items):
-    """Leave out what takes long."""
+    """Leave out what takes long; begin with the live tests, and end with short ones.
+
+    One worker has all live tests, and those of a file: what it gets last, the others wait for.
+    """
     if not config.getoption("--long"):
         long = [item for item in items if item.get_closest_marker(LONG)]
         config.hook.pytest_deselected(items=long)
-        items[:] = [item for item in items if item not in set(long)]
+        left_out = set(long)
+        items[:] = [item for item in items if item not in left_out]
+    items.sort(key=_turn)
+
+
+def _turn(item):
+    return 0 if _is_live(item) else 2 if "/unit/" in str(item.path) else 1
 
 
 class Groups(LoadScopeScheduling):
@@ -114,7 +134,8 @@ class Groups(LoadScopeScheduling):
 
 
 def pytest_xdist_make_scheduler(config, log):
-    """Have tests shared out among workers by these groups."""
+    """Have tests shared out among workers by these groups, in the order of the tests."""
+    config.option.loadscopereorder = False
     return Groups(config, log)
 
 

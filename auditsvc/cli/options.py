@@ -33,7 +33,7 @@ class Command(TyperCommand):
 
 
 def show_help(ctx: typer.Context) -> None:
-    """End a command line that has no verb: its help as laid out, on stderr, and status 2."""
+    """End a command line that has no verb: show its help on stderr, with exit status 2."""
     if ctx.invoked_subcommand is None:
         typer.echo(ctx.get_help(), err=True)
         raise typer.Exit(2)

@@ -51,7 +51,7 @@ READ_ERRORS = (OSError,)
 
 
 class Name(NamedTuple):
-    """A log's name taken apart: the log's own, and what puts rotated ones in order."""
+    """The parts of a file's name: the log's own name, and the sort key of rotated files."""
 
     base: str
     order: tuple[int, int, int]
@@ -59,7 +59,7 @@ class Name(NamedTuple):
 
 
 def name_of(path: Path) -> Name:
-    """Take a name apart."""
+    """Split a name into its parts."""
     found = next(match for pattern in _ROTATED if (match := pattern.match(str(path))))
     marks = found.groupdict()
     order = (2, -(path.suffix in PACKED), 0)
@@ -74,7 +74,7 @@ def name_of(path: Path) -> Name:
 
 
 def _day(date: str) -> int:
-    """Give a date's place among all, YYYYMMDD, in days since 1970 where it is one."""
+    """Give a sort key for YYYYMMDD: days since 1970 if it is a valid date."""
     year, month, day = int(date[:4]), int(date[4:6]), int(date[6:])
     try:
         return dt.date(year, month, day).toordinal() - _EPOCH
@@ -97,7 +97,7 @@ def in_order(paths: Iterable[Path]) -> list[Path]:
 
 
 def open_log(path: Path) -> BinaryIO | UnpackedLog:
-    """Open a log for reading, whatever it is packed in; SpoolError says why not."""
+    """Open a log for reading, compressed or not; SpoolError if it cannot be read."""
     try:
         if not stat.S_ISREG(path.stat().st_mode):  # a FIFO would block until somebody writes
             raise SpoolError(
@@ -113,7 +113,7 @@ def open_log(path: Path) -> BinaryIO | UnpackedLog:
 
 
 def unreadable(path: Path, error: OSError) -> SpoolError:
-    """Say that a log could not be read, and why."""
+    """Make the error for a log that cannot be read."""
     return SpoolError(f"{path}: {error.strerror or error}", "give a log that can be read")
 
 

@@ -1,16 +1,16 @@
-"""What a log is packed in: gzip, xz, lzma, bzip2, zstd; and a byte-order mark or UTF-16.
+"""Decompresses and decodes logs: gzip, xz, lzma, bzip2, zstd; byte-order marks, UTF-16.
 
-    form = form_of(head)                  # what the first bytes say; "" for a plain log
+    form = form_of(head)                  # from the first bytes; "" for a plain log
     stream = UnpackedLog(path, form)
     stream.read(limit)                    # the log's bytes; b"" at its end
 
 What must hold:
 
 * Memory is bounded: a window of MOST_WINDOW bytes at most, and pieces of _PIECE bytes.
-* What unpacks to MOST_TIMES its own size is no log: SpoolError says so, and the limit.
+* A file that unpacks to more than MOST_TIMES its size is refused: SpoolError names the limit.
 * Of a file that is cut short or damaged, all that can be unpacked is given first; the
   `read` after that raises SpoolError, and so does each later one.
-* A form that is known but not read is named.
+* The error for a format that is known but not supported names it.
 
 Sources of the first bytes: RFC 1952 (gzip), RFC 8878 (zstd), the .xz file format, bzip2's and
 lzip's manuals, file(1)'s magic.
@@ -87,7 +87,7 @@ _TEXTS: Final = {
 
 
 class _Unpacker(Protocol):
-    """What bz2, lzma and zstd have in common."""
+    """The common interface of bz2, lzma and zstd."""
 
     @property
     def eof(self) -> bool: ...
@@ -102,7 +102,7 @@ class _Unpacker(Protocol):
 
 
 class _Gunzip:
-    """zlib with the same face."""
+    """zlib with the same interface."""
 
     def __init__(self) -> None:
         self._zlib = zlib.decompressobj(31)
@@ -142,7 +142,7 @@ _DAMAGE: Final = (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError, zst
 
 
 def form_of(head: bytes) -> str:
-    """Name what a log is packed in, by its first HEAD bytes; "" if it is in nothing."""
+    """Name the format of a log, by its first HEAD bytes; "" for a plain log."""
     for magic, form in _READ:
         if head.startswith(magic):
             return form
@@ -154,7 +154,7 @@ def form_of(head: bytes) -> str:
 
 
 def refuse_unknown(path: Path, head: bytes) -> None:
-    """SpoolError, with its name, for a form that is not read."""
+    """SpoolError, with its name, for a format that is not supported."""
     form = next((form for magic, form in _REFUSED if head.startswith(magic)), "")
     if head[_TAR] == b"ustar":
         form = "a tar archive"
@@ -169,7 +169,7 @@ def refuse_unknown(path: Path, head: bytes) -> None:
 
 
 class UnpackedLog:
-    """A log that is packed or in another encoding, as a stream of plain bytes.
+    """A log that is compressed or in another encoding, as a stream of plain bytes.
 
     Texts in UTF-16 and UTF-32 come as UTF-8; without a byte-order mark.
     """
@@ -212,11 +212,11 @@ class UnpackedLog:
         return self._position
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self.fileobj.close()
 
     def seek(self, position: int) -> int:
-        """Go to a place, by reading up to it; not beyond the end."""
+        """Go to a position, by reading up to it; not beyond the end."""
         if position < self._position:
             self.fileobj.seek(0)
             self._begin()
@@ -226,7 +226,7 @@ class UnpackedLog:
         return self._position
 
     def read(self, limit: int) -> bytes:
-        """Give up to `limit` of the next bytes; b"" at the end, SpoolError at one too early."""
+        """Give up to `limit` of the next bytes; b"" at the end, SpoolError if it is cut short."""
         parts: list[bytes] = []
         size = 0
         while size < limit and (part := self._part(limit - size)):
@@ -248,7 +248,7 @@ class UnpackedLog:
 
 
 class _Packed:
-    """The bytes that were packed into a file; those of the file if it is not packed."""
+    """The decompressed bytes of a file; those of the file if it is not compressed."""
 
     def __init__(self, path: Path, form: str, file: BinaryIO) -> None:
         self.error: SpoolError | None = None
@@ -261,7 +261,7 @@ class _Packed:
         self._given = 0
 
     def read(self, limit: int) -> bytes:
-        """Give up to `limit` of the next bytes; b"" at the end, and where `error` stands."""
+        """Give up to `limit` of the next bytes; b"" at the end, and after an `error`."""
         if self._unpacker is None:
             return self._file.read(limit)
         if self.error is not None:
@@ -297,7 +297,7 @@ class _Packed:
                 return out
 
     def _following(self, rest: bytes) -> bytes:
-        """Give what follows a whole piece: another one, or b"". NULs between are padding."""
+        """Give what follows a complete stream: another one, or b"". NULs between are padding."""
         while True:
             rest = rest.lstrip(b"\0")
             if len(rest) >= HEAD or not (more := self._file.read(_PIECE)):
@@ -318,7 +318,7 @@ class _Packed:
 
 
 def _damaged(path: Path, form: str, error: Exception) -> SpoolError:
-    """Say why a file cannot be unpacked."""
+    """Make the error for a file that cannot be decompressed."""
     if "memory" in str(error).lower():
         return SpoolError(
             f"{path}: {form} with a window of more than {MOST_WINDOW >> 20} MiB, which is the"

@@ -249,8 +249,8 @@ class CoverageWatch(threading.Thread):
         pids = proofs.proven(url, host, ask, now)
         self._proven |= {process.key for process in ask if process.pid in pids}
         self._threads |= proofs.of_threads(ask, pids)
-        quiet = [process for process in ask if process.pid not in pids]
-        silent = self._silence.look(quiet, self._kernel, newest)
+        unproven = [process for process in ask if process.pid not in pids]
+        silent = self._silence.look(unproven, self._kernel, newest)
         self._periods.silent = silent[:_MOST_SILENT]
 
     def _report(self, judgement: Judgement, now: float) -> None:

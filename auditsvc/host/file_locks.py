@@ -1,4 +1,4 @@
-"""Who holds a lock on a part of a file, as /proc/locks tells (fs/locks.c, lock_get_status).
+"""Which processes hold a lock on a part of a file, from /proc/locks (fs/locks.c).
 
 A line is `1: POSIX  ADVISORY  READ 1234 fe:01:5678 123 123`: pid, device and inode, and the
 first and last byte, or EOF. A process of another pid namespace has no pid that we could name.
@@ -17,7 +17,7 @@ _COLUMNS: Final = 8
 def lock_holders(path: Path, part: range, text: str | None = None) -> list[int]:
     """Give the other processes that hold a POSIX lock on a byte of `part`, rising.
 
-    `text` is what /proc/locks holds, which is read otherwise. None are seen where it is hidden.
+    `text` is what /proc/locks holds, which is read otherwise. Empty if it is hidden.
     """
     try:
         info = path.stat()

@@ -3,11 +3,11 @@
 libaudit's bindings are a system package tied to the system's interpreter (python3-audit). A
 module of this name in the current directory, in PYTHONPATH, in the environment's own packages
 (the one on package indexes is unrelated) or below /usr/local is not theirs: it would run with
-our capabilities and tell us names. So it is looked for where the distribution puts its
+our capabilities and give us names. So it is searched where the distribution puts its
 modules, with its extension `_audit` from the same folder, in files that root alone may change.
 
 Only the functions in `FUNCTIONS` are used: those that both libaudit 3 and libaudit 4 have. A
-module without one of them is refused here, and not found out by a failing call later.
+module without one of them is refused here, so that no call fails later.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def audit_module() -> ModuleType:
 
     KernelError too if it has not all of `FUNCTIONS`.
 
-    Who has hidden it (None in sys.modules) gets none.
+    If it is hidden (None in sys.modules), none is given.
     """
     if "audit" in sys.modules and sys.modules["audit"] is None:
         raise KernelError("the Python module `audit` cannot be imported: it is hidden", _HINT)

@@ -1,7 +1,7 @@
 """A log file that has ended, or will be read again once it has grown.
 
-What must hold: a file that holds the bytes up to where it was left goes on behind them (their
-hash says so); any other is read from its beginning.
+What must hold: if a file still begins with the bytes that were read (compared by their hash),
+reading continues after them; any other file is read from its beginning.
 """
 
 from __future__ import annotations
@@ -69,5 +69,5 @@ class EndedFile:
         return self.position
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self._stream.close()

@@ -1,15 +1,16 @@
-"""One file of a log on its way into the store, as a part of that log.
+"""Loads one file of a log into the store, as a part of that log.
 
-What must hold: whatever the order in which the files of a log are loaded, how often and in
-which pieces, the store ends up with what the log gives as one stream.
+What must hold: in whatever order the files of a log are loaded, how often and in which pieces,
+the store has in the end what the log gives if it is read as one stream.
 
-* A file goes on from what the one before it left pending.
-* What is pending at the end of the last file is shown as far as it came (`end of input`), and
-  counted as open. These rows give way as soon as more of the log is read.
-* Where a file gets another one before it, or the one before it grows, its beginning is decoded
-  again (`Part.head`), and so on through the files behind it until nothing changes.
+* A file continues from what is pending at the end of the file before it.
+* What is pending at the end of the last file is stored as far as it was read (`end of input`),
+  and counted as open. These rows are replaced as soon as more of the log is read.
+* If a file is loaded that comes before another one, or if the file before it grows, the
+  beginning of the later one is decoded again (`Part.head`), and so on through the files after
+  it until nothing changes.
 
-What the ledger counts: records that a file leaves to the next one are received there.
+The ledger counts records that are pending at the end of a file as received in the next file.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ _NOTHING: Final = Batch()
 
 
 class FileLoad(Load):
-    """Loads a file into its place in a series."""
+    """Loads a file at its position in a series."""
 
     ends_events = False
 
@@ -88,7 +89,7 @@ class FileLoad(Load):
 
     @property
     def odd(self) -> str:
-        """How many lines the file has and what the first is, if none of them is a record."""
+        """Number of lines and the first line, if no line of the file is a record."""
         if self.raw and self.is_first and not self.records:
             return f"{_lines(self.raw)}; the first: {self.first_raw}"
         whole = self.file.head
@@ -102,10 +103,10 @@ class FileLoad(Load):
         return f"{_lines(len(lines))}; the first: {show_line(lines[0])}"
 
     def is_followed_by(self, head: bytes) -> bool:
-        """Tell whether a file that begins with `head` has more of what this one left."""
+        """Whether a file that begins with `head` continues what is pending here."""
         return self._is_last and holds_more(self._decoder.pending(), head)
 
-    # --- where it stands --------------------------------------------------------------
+    # --- its position -----------------------------------------------------------------
 
     def _begin(self) -> None:
         self._series = Series(self.store, self.series_name)
@@ -134,7 +135,7 @@ class FileLoad(Load):
             self._origin -= len(lead)
 
     def _left_before(self) -> bytes:
-        """Give what the files before this one left pending."""
+        """Give what is pending at the end of the files before this one."""
         for name in reversed(self._names[: self._place]):
             left = self._series.parts[name].left_state
             if left is not None:
@@ -142,9 +143,9 @@ class FileLoad(Load):
         return b""
 
     def _undo(self) -> Run | None:
-        """Give what the file gave, if its first line, now that it has grown, tells another way.
+        """Give what the file gave, if its first line is read differently now that it has grown.
 
-        A piece of a line seemed to go on what was before it, and is a record; or does go on.
+        A part of a line seemed to continue the line before it, and is a record; or the reverse.
         """
         own = self._own
         if own is None or own.alone or not own.size or b"\n" in own.head:
@@ -160,9 +161,9 @@ class FileLoad(Load):
 
     @staticmethod
     def _book(state: bytes, *, is_last: bool) -> int:
-        """Give what a file counts as received, and as open, beside what its lines are.
+        """Give what a file counts as received and as open, in addition to the counts of its lines.
 
-        The line that has no end, if it is the last file; else without what it leaves to the next.
+        The incomplete line counts if it is the last file; else what is left to the next does not.
         """
         return int(is_torn(state)) if is_last else -count_open(state)
 
@@ -179,7 +180,7 @@ class FileLoad(Load):
         return lead_of(self._before, self._head) if self._is_from_start else b""
 
     def finish(self) -> None:
-        """No more will come for now."""
+        """End the load: there is no more input for now."""
         self.dirty |= self._settles
         self._finished = True
 
@@ -220,11 +221,11 @@ class FileLoad(Load):
         return head if self.file.position <= HEAD else head[: head.rfind(b"\n") + 1]
 
     def _left(self) -> bytes | None:
-        """Give the state that the file behind went on from; None if that was an earlier one's."""
+        """Give the state from which the next file continued; None if that was an earlier file's."""
         return None if self._own is None else self._own.left_state
 
     def _take_up(self, ledger: Counter[str], revision: Revision) -> bytes | None:
-        """Take back what was counted for the end so far; gives the state that is shown of it."""
+        """Subtract what was counted for the end so far; gives the state that is stored for it."""
         if self._undone is not None:
             seam = Seam(self._source.id, self._undone.batch, _NOTHING, -len(self._undone.lead))
             revision.seams.append(seam)
@@ -247,7 +248,7 @@ class FileLoad(Load):
         return part.state
 
     def _show(self, old: bytes | None, new: bytes | None, revision: Revision) -> None:
-        """Have what is open at the end of the log shown, in place of what was."""
+        """Store what is open at the end of the log, in place of what was stored for it."""
         if old == new:
             return
         before, now = (
@@ -257,7 +258,7 @@ class FileLoad(Load):
         revision.seams.append(Seam(self._source.id, before, now, is_shown_only=True))
 
     def _settle_behind(self, state: bytes, was_shown: bytes | None, revision: Revision) -> None:
-        """Decode again what follows this file, until nothing changes; show what is open last."""
+        """Decode the files after this one again, until nothing changes; store what is open then."""
         if self._is_last:
             self._show(was_shown, state, revision)
             return
@@ -272,9 +273,9 @@ class FileLoad(Load):
     def _settle_file(
         self, name: str, old: bytes, new: bytes, revision: Revision
     ) -> tuple[bytes, bytes]:
-        """Decode again what a file begins with, now that `new` is before it and not `old`.
+        """Decode the beginning of a file again, now that `new` is before it and not `old`.
 
-        Gives what it left so far, and what it leaves now.
+        Gives what was pending at its end so far, and what is pending there now.
         """
         part, source = self._series.parts[name], self._series.sources[name]
         head = b"" if part.alone else part.head

@@ -1,10 +1,10 @@
-"""`auditsvc ingest`: log files, or a journal, each from where it was left.
+"""`auditsvc ingest`: log files, or a journal, each from where reading stopped.
 
-What must hold: reading a log twice adds nothing. A file that begins like one that was
-read before, and still holds the same bytes up to there (their hash says so), goes on
-behind them; any other is read whole, and the store tells what it already has. The files of
-one log are one stream (`auditsvc.ingest.file_load`). Of the journal what is there is read,
-and the next time what came since.
+What must hold: reading a log twice adds nothing. If a file begins with the bytes of one that
+was read before (compared by their hash), reading continues after them; any other file is read
+from its beginning, and the store recognises what it already has. The files of one log are one
+stream (`auditsvc.ingest.file_load`). The journal is read up to its present end, and the next
+time from there.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class Ingest:
     def _in_order(self, files: Iterable[Path]) -> list[Path]:
         """Oldest first within one log, and among logs of one folder; else in the order given.
 
-        Where the names do not tell, the first record does.
+        If the names do not show the order, the first records do.
         """
         logs: dict[str, list[Path]] = {}
         for path in dict.fromkeys(files):
@@ -133,7 +133,7 @@ class Ingest:
             self.notes.append(f"{path}: {note}")
 
     def _series_of(self, store: Store, path: Path) -> str:
-        """Name the series; of a log with other names that goes on in this file, that one's."""
+        """Name the series; that of a log with other names if this file continues it."""
         own = choose_series(store, self._settings.host, path, self._heads)
         if store.find(KIND, own) is not None:
             return own
@@ -143,7 +143,7 @@ class Ingest:
         return own
 
     def _judge(self, load: FileLoad) -> None:
-        """Note what was wrong with a file."""
+        """Note the problems of a file."""
         path = load.path
         if load.file.error is not None:
             self.errors.append(load.file.error)  # and its last line was cut

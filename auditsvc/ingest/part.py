@@ -1,9 +1,9 @@
-"""One file of a log, as the store keeps it: what its source holds beside the position.
+"""One file of a log, as recorded in the store: what its source has besides the position.
 
-A log is cut into files by rotation, between any two records, and by some tools within a
-line. So what a file ends with may go on in the next one, and what it begins with may have
-begun in the one before, which may be read later. `state` is for the first, `head` for the
-second: what a decoder has pending at the end of the file, and the bytes it begins with.
+Rotation cuts a log into files between any two records, and some tools cut within a line. So
+an event or a line at the end of a file may continue in the next file, and one at its beginning
+may have begun in the file before, which may be read later. `state` is what a decoder has
+pending at the end of the file, `head` the first bytes of the file.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _STATE: Final = b"#"
 
 
 class Stamp(NamedTuple):
-    """When a record was, and its serial."""
+    """Time and serial of a record."""
 
     second: int
     ms: int
@@ -70,22 +70,22 @@ class Part:
 
     @property
     def head(self) -> bytes:
-        """What it begins with: all of it, or as many lines as fit into HEAD."""
+        """Its first bytes: all of it, or as many lines as fit into HEAD."""
         return _unpack(self.packed)
 
     @property
     def left_state(self) -> bytes | None:
-        """What the file behind it went on from; None if that was an earlier file's."""
+        """The state from which the next file continued; None if that was an earlier file's."""
         if self.is_settled:
             return self.state
         return None if self.left is None else _unpack(self.left)
 
     def begins(self, head: bytes) -> bool:
-        """Tell whether a file that begins with `head`, LOOK bytes or more, may be this one."""
+        """Whether a file that begins with `head` (at least LOOK bytes) may be this one."""
         return self.size > 0 and _digest(head[: min(self.size, LOOK)]) == self.begin
 
     def encode(self) -> bytes:
-        """Give what the source keeps."""
+        """Give what is recorded in the source."""
         values = asdict(self)
         del values["state"]
         return _MARK + json.dumps(values).encode() + b"\n" + self.state
@@ -94,7 +94,7 @@ class Part:
 def make_part(
     series: str, path: str, head: bytes, state: bytes, left: bytes | None, *, is_settled: bool
 ) -> Part:
-    """Make one of a file; `left` is its `left_state` while it is not settled."""
+    """Make the part of a file; `left` is its `left_state` while that may change."""
     return Part(
         series=series,
         path=path,
@@ -109,7 +109,7 @@ def make_part(
 
 
 def decode_part(pending: bytes) -> Part:
-    """Read what `encode` gave; of a source of before, that is not all."""
+    """Read what `encode` gave; a source of an older program has less."""
     if not pending.startswith(_MARK):
         return Part(state=pending, alone=True)
     line, _, state = pending.partition(b"\n")
@@ -142,17 +142,17 @@ def _open_lines(state: bytes) -> list[bytes]:
 
 
 def rest_of(state: bytes) -> bytes:
-    """Give the line that has no end."""
+    """Give the incomplete line."""
     return state.rpartition(b"\n")[2]
 
 
 def is_torn(state: bytes) -> bool:
-    """Tell whether there is a line that has no end."""
+    """Whether there is an incomplete line."""
     return bool(rest_of(state).strip())
 
 
 def first_stamp(head: bytes) -> Stamp | None:
-    """Give that of the first record; None if there is none."""
+    """Give the stamp of the first record; None if there is none."""
     for text in head.split(b"\n"):
         line = parse_line(text)
         if isinstance(line, Line):
@@ -161,10 +161,10 @@ def first_stamp(head: bytes) -> Stamp | None:
 
 
 def goes_on(state: bytes, head: bytes) -> bool:
-    """Tell whether the line that has no end goes on in a file that begins with `head`.
+    """Whether the incomplete line continues in a file that begins with `head`.
 
-    It does not where a record begins there, or may begin, unless it takes that to make one of
-    it: a `node=NAME ` that stands before the cut.
+    It does not if a record begins there, or may begin, unless only both parts together are a
+    record: `node=NAME ` before the cut.
     """
     rest = rest_of(state)
     first = head.partition(b"\n")[0]
@@ -177,7 +177,7 @@ def goes_on(state: bytes, head: bytes) -> bool:
 
 
 def holds_more(state: bytes, head: bytes) -> bool:
-    """Tell whether a file that begins with `head` has more of what `state` is pending of."""
+    """Whether a file that begins with `head` continues what is pending in `state`."""
     if is_torn(state) and goes_on(state, head):
         return True
     opened = {_key(line) for line in _open_lines(state)}
@@ -185,7 +185,7 @@ def holds_more(state: bytes, head: bytes) -> bool:
 
 
 def may_begin_record(text: bytes) -> bool:
-    """Tell whether a piece of a line, with no end yet, may become a record of auditd's form."""
+    """Whether the beginning of a line may become a record in auditd's format."""
     if b"\n" in text:
         return False
     if text.startswith(_NODE) or _NODE.startswith(text):
@@ -211,7 +211,7 @@ def _is_record(text: bytes) -> bool:
 
 
 class Run(NamedTuple):
-    """What the beginning of a file gives."""
+    """The result of decoding the beginning of a file."""
 
     batch: Batch
     lead: bytes
@@ -220,7 +220,7 @@ class Run(NamedTuple):
 
 
 def run(make: Callable[[], Decoder], state: bytes, head: bytes) -> Run:
-    """Decode the beginning of a file that follows what `state` is pending of."""
+    """Decode the beginning of a file that follows `state`."""
     decoder = make()
     decoder.restore(state, 0.0)
     lead = lead_of(state, head)
@@ -230,14 +230,14 @@ def run(make: Callable[[], Decoder], state: bytes, head: bytes) -> Run:
 
 
 def lead_of(state: bytes, head: bytes) -> bytes:
-    """Give what is fed to a decoder before a file: the end of a line that does not go on."""
+    """Give what a decoder is fed before a file: the end of a line that is not continued."""
     return b"" if goes_on(state, head) else b"\n"
 
 
 def shown(make: Callable[[], Decoder], state: bytes, *, torn: bool = True) -> Batch:
-    """Give the rows of events that are open at the end of a log, as far as they came.
+    """Give the rows of events that are open at the end of a log, as far as they were read.
 
-    Those of a line that has no end too, if `torn`.
+    With `torn` also those of an incomplete line.
     """
     decoder = make()
     decoder.restore(state if torn else state.removesuffix(rest_of(state)), 0.0)
@@ -246,7 +246,7 @@ def shown(make: Callable[[], Decoder], state: bytes, *, torn: bool = True) -> Ba
 
 
 def carry(state: bytes, old: bytes, new: bytes) -> bytes:
-    """Give the state at a file's end if that behind its head is `new` and was `old`."""
+    """Give the state at a file's end if the state after its head is `new` and was `old`."""
     before, now = _open_lines(old), _open_lines(new)
     lines = state.split(b"\n")
     for line in before:

@@ -1,8 +1,8 @@
-"""The files of one log in the store, oldest first, and where a file belongs among them.
+"""The files of one log in the store, oldest first, and the position of a file among them.
 
 A series is a source of kind `series` whose `pending` names its files (sources of kind `file`)
-in order. It counts nothing. Files are told by what they begin with and hold, not by their
-names; the names that they have on disk now say which is older, else their first records do.
+in order. It has no counts. Files are identified by their content, not by their names; the
+names that they have on disk now show which is older, else their first records do.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ FILE: Final = "file"
 
 
 class Heads:
-    """What files on disk begin with; each is read once."""
+    """The first bytes of files on disk; each is read once."""
 
     def __init__(self) -> None:
         self._known: dict[Path, bytes] = {}
@@ -61,7 +61,7 @@ def series_of(host: str, path: Path) -> str:
 
 
 def choose_series(store: Store, host: str, path: Path, heads: Heads) -> str:
-    """Name the series that a file belongs to: where it is known, else where its neighbours are."""
+    """Name the series of a file: its own if it is known, else that of its neighbours."""
     own = series_of(host, path)
     head = heads.of(path)
     if (known := _series_known(store, head)) is not None:
@@ -93,7 +93,7 @@ def siblings(path: Path) -> list[Path]:
 
 
 class Series:
-    """One log's files, as they stand in the store."""
+    """The files of one log, as recorded in the store."""
 
     def __init__(self, store: Store, name: str) -> None:
         self.name = name
@@ -105,14 +105,14 @@ class Series:
         self.names = [each for each in self.names if each in self.parts]
 
     def moved(self, names: Iterable[str]) -> Source:
-        """Give its source as it becomes; its position counts the changes."""
+        """Give its new source; the position counts the changes."""
         assert self.source is not None
         return replace(
             self.source, pending="\n".join(names).encode(), position=self.source.position + 1
         )
 
     def place_of(self, path: Path, head: bytes, heads: Heads) -> int:
-        """Give the place of a file that is not among them."""
+        """Give the position for a file that is not among them yet."""
         path = path.absolute()
         if not self.names:
             return 0
@@ -124,14 +124,14 @@ class Series:
         low = max(older, default=-1) + 1
         high = max(low, min(newer, default=len(self.names)))
         stamp = first_stamp(head)
-        for place in range(low, high):  # those that are no longer on disk
-            other = self.parts[self.names[place]].stamp
+        for position in range(low, high):  # those that are no longer on disk
+            other = self.parts[self.names[position]].stamp
             if stamp and other and other > stamp:
-                return place
+                return position
         return high
 
     def _where(self, disk: Iterable[Path], but: Path, heads: Heads) -> dict[Path, str]:
-        """Give the names of the files on disk that are among them."""
+        """Give the names on disk of the files that are among them."""
         heads_of = {path: heads.of(path) for path in disk if path != but}
         found: dict[Path, str] = {}
         left = dict.fromkeys(self.names)
@@ -165,7 +165,7 @@ class Series:
 
     @staticmethod
     def _is_there(part: Part) -> bool:
-        """Tell whether a file is where it was when it was read."""
+        """Whether a file still has the name under which it was read."""
         with suppress(SpoolError, OSError):
             return part.begins(read_head(Path(part.path), LOOK))
         return False
@@ -180,7 +180,7 @@ def _open_at(path: Path, source: Source) -> EndedFile | None:
 
 
 def find_file(store: Store, path: Path, head: bytes, series: Series) -> tuple[str, EndedFile]:
-    """Give the name of a file's source, and the file, open where it was left or began."""
+    """Give the name of a file's source, and the file, opened where reading continues."""
     if found := series.look_for(path, head):
         return found
     base = logfile.fingerprint(head)

@@ -41,7 +41,7 @@ def apply(
     if not changes:
         return
     before = control.rules()
-    there = frozenset(before)
+    loaded_before = frozenset(before)
     refused = False
     for number, change in enumerate(changes):
         if refused and change.verb == "delete" and STAND_IN in change.rule.keys:
@@ -56,7 +56,7 @@ def apply(
                 line = (where or {}).get(change.rule, "")
                 raise with_outcome(error, restore(control, before, added), line) from error
             skip(change.rule, error)
-            refused = refused or change.rule in there
+            refused = refused or change.rule in loaded_before
 
 
 def restore(control: Control, before: Sequence[Rule], added: set[Rule]) -> list[str]:

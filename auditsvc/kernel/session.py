@@ -1,6 +1,6 @@
 """Session: register as the audit daemon, change rules and settings, restore them at the end.
 
-    register -> begin (limits, rules, enabled) -> ... -> quiet (rules, enabled) -> leave (limits)
+    register -> begin (limits, rules, enabled) -> ... -> restore (rules, enabled) -> close (limits)
 
 Invariant: however the session ends, the kernel's rules and settings are as before it,
 except for changes that `rules load` made meanwhile: these stay. The old state is written
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from auditsvc.kernel.messages import SignalInfo, Status
     from auditsvc.kernel.netlink import RecordSocket
 
-_QUIET_SECONDS = 5.0
+_BACKLOG_SECONDS = 5.0
 
 
 @dataclass(slots=True)
@@ -93,11 +93,11 @@ class Session:
             return
         if status.backlog_limit < backlog_limit:
             self.control.set(backlog_limit=backlog_limit)
-        self.hold(rules)
+        self.set_rules(rules)
         if not status.enabled:
             self.control.set(enabled=1)
 
-    def hold(self, rules: Sequence[Add]) -> None:
+    def set_rules(self, rules: Sequence[Add]) -> None:
         """Load these rules in this order, and delete the session's other rules.
 
         A rule that is already loaded keeps its owner. KernelError if the kernel refuses
@@ -161,7 +161,7 @@ class Session:
         self._lost = lost
         return new
 
-    def quiet(self, *, stay_off: bool = False) -> None:
+    def restore(self, *, stay_off: bool = False) -> None:
         """Delete the session's rules, restore the enabled flag, wait until the backlog is empty.
 
         `stay_off`: audit was switched off on request meanwhile, so it is not enabled again.
@@ -172,11 +172,11 @@ class Session:
                 self._put_back(enabled=self._found.enabled)
             elif self._found.enabled:
                 self.notes.append("audit was on before and stays off, as requested meanwhile")
-        ends = time.monotonic() + _QUIET_SECONDS
+        ends = time.monotonic() + _BACKLOG_SECONDS
         while self.status().backlog and time.monotonic() < ends:
             time.sleep(0.005)
 
-    def leave(self) -> None:
+    def close(self) -> None:
         """Restore the limits and stop being the audit daemon."""
         try:
             if self._found is not None:

@@ -16,7 +16,7 @@ audit_encode_nv_string()) that is not quoted is upper-case hex of its bytes, and
 record's type alone: `3005` can be a number or two bytes. What does not fit (odd length)
 stays the text that it is, as do the kernel's bare `?` (did not fit) and `(none)`.
 
-auditd's enriched fields stand behind a 0x1d; that byte divides like a space. Programs that
+auditd's enriched fields follow a 0x1d; that byte separates like a space. Programs that
 relay lines write it as #035, or leave it out: an enriched name that stands at the end of an
 unquoted value begins another field all the same.
 
@@ -211,7 +211,7 @@ def _braced(body: bytes) -> Iterator[re.Match[bytes]]:
 
 
 def _may_be_odd(body: bytes) -> bool:
-    """Tell, in a fraction of the time that `_ODD` takes, whether it has to be asked."""
+    """Whether `_ODD` has to be tried: a quick check."""
     if b"='" in body or b" (" in body or b"#035" in body:
         return True
     if b"\x1d" in body:  # enriched fields stand where they belong
@@ -220,7 +220,7 @@ def _may_be_odd(body: bytes) -> bool:
 
 
 def _split_odd(body: bytes) -> Iterator[tuple[bytes, bytes | None]]:
-    """Do as `_split`, with an eye for all that can follow a name."""
+    """Split like `_split`, with all forms of values."""
     ends = _Ends(body)
     at = 0
     while at < len(body):
@@ -236,7 +236,7 @@ def _split_odd(body: bytes) -> Iterator[tuple[bytes, bytes | None]]:
 
 
 class _Ends:
-    """Finds where values end; remembers what there is no end of, to look for none twice."""
+    """Finds the ends of values; remembers missing ends, so that none is searched twice."""
 
     def __init__(self, body: bytes) -> None:
         self._body = body
@@ -246,7 +246,7 @@ class _Ends:
         """No brace that opens before it has an end."""
 
     def find(self, name: bytes, match: re.Match[bytes]) -> tuple[int, int]:
-        """Tell where the value ends that a token has, and where what follows begins."""
+        """Give where the value of a token ends, and where the next token begins."""
         body, value = self._body, match[2]
         start, end = match.span(2)
         if value == b"{" and start >= self.unended:

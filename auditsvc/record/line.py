@@ -128,8 +128,8 @@ def _begin(line: bytes) -> int:
 
 
 def _is_prefix(text: bytes) -> bool:
-    said = text.rstrip(b" ")
-    return not said or (len(text) <= _MOST_PREFIX and said[-1] in _PREFIX_ENDS)
+    stripped = text.rstrip(b" ")
+    return not stripped or (len(text) <= _MOST_PREFIX and stripped[-1] in _PREFIX_ENDS)
 
 
 def _kernel_text(line: bytes) -> int:

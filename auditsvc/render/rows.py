@@ -190,7 +190,7 @@ def _has_all(out: TextIO) -> bool:
 
 
 def _distinct(columns: Iterable[str]) -> list[str]:
-    """Count columns that share a name up: no value of a row may fall out of its object."""
+    """Number columns with equal names, so that no value of a row is missing in its object."""
     names: list[str] = []
     for column in columns:
         name, n = column, 1
@@ -202,7 +202,7 @@ def _distinct(columns: Iterable[str]) -> list[str]:
 
 
 def _document(value: object) -> object:
-    """Read a view's JSON; a text of the user's own making stays one."""
+    """Read a view's JSON; a text that the user's SQL made stays a text."""
     if not isinstance(value, str) or not value.startswith(("[", "{")):
         return value
     return read_json(value)

@@ -311,7 +311,7 @@ def _mergeable(order: Sequence[_Loaded]) -> Iterator[tuple[Line, str]]:
         alike = [
             order[position].where
             for position, opposite in others
-            # What stands between and does otherwise would change sides.
+            # A rule between them with the other action would then come before or after it.
             if opposite == ahead
         ]
         if alike:

@@ -79,7 +79,7 @@ class Exclusions:
         old, self._rules = self._rules, rules
         if session is not None:
             try:
-                session.hold(self._all())
+                session.set_rules(self._all())
             except AuditsvcError:
                 self._rules = old
                 raise
@@ -130,7 +130,7 @@ class Exclusions:
         if server == self._excluded:
             return False
         self._excluded = server
-        session.hold(self._all())
+        session.set_rules(self._all())
         self.warn(session)
         return True
 
@@ -141,5 +141,5 @@ class Exclusions:
         if session is None or self._forwarder.pid == self._forwarder_pid:
             return False
         self._forwarder_pid = self._forwarder.pid
-        session.hold(self._all())
+        session.set_rules(self._all())
         return True

@@ -295,22 +295,22 @@ class Service:
                 steps.callback(parts.sink.close)
             if parts.session is not None:
                 steps.callback(health.report_notes, parts)
-                steps.callback(parts.session.leave)
+                steps.callback(parts.session.close)
                 steps.callback(parts.note, last)
             if parts.collector is not None and parts.collector.is_alive():
                 steps.callback(parts.collector.stop)
             if parts.session is not None:
                 steps.callback(health.note_lost, parts)
-                steps.callback(self._quiet, parts.session)
+                steps.callback(self._restore, parts.session)
                 steps.callback(self._watch_switch)
             if parts.guard is not None:
                 steps.callback(parts.guard.last_look)
             if parts.watch is not None:
                 steps.callback(parts.watch.finish)
 
-    def _quiet(self, session: Session) -> None:
+    def _restore(self, session: Session) -> None:
         """Restore the kernel; a request of `off` stays in effect, even if audit was on before."""
-        session.quiet(stay_off=not switch_requests.wanted_on(self._settings.runtime_directory))
+        session.restore(stay_off=not switch_requests.wanted_on(self._settings.runtime_directory))
 
     def _end_after(self, error: BaseException) -> None:
         """End the run after an error; that error is the one that is reported."""

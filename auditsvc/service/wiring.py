@@ -2,8 +2,8 @@
 
     source --collector thread--> spool --loader thread--> store
 
-Nothing is started here but what a part does when it is made: the session is registered as
-the kernel's audit daemon. No part needs the store to be made: the loader's thread opens it.
+Nothing is started here, except that the session is registered as the kernel's audit daemon
+when it is made. No part needs the store when it is made: the loader's thread opens it.
 """
 
 from __future__ import annotations
@@ -238,9 +238,9 @@ class Wiring:
     def _rename(self, store: Store, name: str) -> bool:
         """Give this spool's checkpoint its name, if an older program has left it without.
 
-        It named a spool by its path, which other hosts have too: only where the place is the one
-        that this spool was committed to is it this spool's. Otherwise the spool is read again,
-        which loses and doubles nothing; then gives False.
+        That program named a spool by its path, which other hosts have too: the checkpoint is this
+        spool's only if it is at the position up to which this spool was committed. Otherwise the
+        spool is read again, which loses and doubles nothing; then gives False.
         """
         segment, position = self.known.last_place()
         if not segment:
@@ -250,7 +250,7 @@ class Wiring:
         return store.find("spool", name) is not None or store.find("spool", old) is None
 
     def _remember_place(self) -> None:
-        """Note what was committed before the store was lost, to see whether it has it still."""
+        """Note the position that was committed before, to find out whether the store lost rows."""
         if place := self.parts.committed:
             with suppress(OSError):  # said when it is noted again (`Service`)
                 self.known.reached(place.segment, place.position)

@@ -1,4 +1,4 @@
-"""Reads the spool from a place on, through its segments.
+"""Reads the spool from a position on, through its segments.
 
 A line is given when it is complete. The reader's place is never after the writer's, and the
 bytes before it do not change as long as the segment exists.

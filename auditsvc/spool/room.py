@@ -2,7 +2,7 @@
 
     room = Room(reserve=32 << 20, limit=None)
     room.fits(end)                    # may ordinary lines be appended up to this position?
-    room.hold(file, size, length, others)   # hold blocks for the lines and the reserve
+    room.allocate(file, size, length, others)  # blocks for the lines and the reserve
 
 What must hold:
 
@@ -42,7 +42,7 @@ class Room:
         self.short = False
         """Whether less than the reserve is left."""
         self.left = 0
-        """Bytes that were left when `hold` was called last."""
+        """Bytes that were left when `allocate` was called last."""
         self._limit = limit
         self._held_to = 0  # position in the segment up to which it has blocks
 
@@ -50,8 +50,8 @@ class Room:
         """Whether the reserve stays if lines are appended up to this position."""
         return not self.reserve or end + self.reserve <= self._held_to
 
-    def hold(self, file: int, size: int, length: int, others: int) -> None:
-        """Hold blocks for `length` more bytes and the reserve; sets `short` and `left`.
+    def allocate(self, file: int, size: int, length: int, others: int) -> None:
+        """Allocate blocks for `length` more bytes and the reserve; sets `short` and `left`.
 
         `size` is that of the segment, `others` that of all other segments. Blocks that are held
         already stay.
@@ -64,7 +64,7 @@ class Room:
         held = max(0, self._held_to - size)
         attempt = most
         while attempt > max(held, _LEAST):
-            if _holds(file, size, attempt):
+            if _allocated(file, size, attempt):
                 held = attempt
                 break
             # First what is needed at least, then less and less.
@@ -80,7 +80,7 @@ class Room:
     def move(self, old: int, size: int, new: int) -> None:
         """Hold the reserve in a new segment, and give back what the old one holds; OSError."""
         held, self._held_to = self._held_to, 0
-        if self.reserve and _holds(new, 0, self.reserve):
+        if self.reserve and _allocated(new, 0, self.reserve):
             self._held_to = self.reserve
         if held > size:
             os.ftruncate(old, size)
@@ -96,8 +96,8 @@ class Room:
         self._held_to = 0
 
 
-def _holds(file: int, start: int, length: int) -> bool:
-    """Hold blocks from `start` on; gives whether they are there."""
+def _allocated(file: int, start: int, length: int) -> bool:
+    """Allocate blocks from `start` on; gives whether the file has them."""
     if not _fallocate()(file, _KEEP_SIZE, start, length):
         return True
     if ctypes.get_errno() in _FULL:

@@ -1,4 +1,4 @@
-"""Chooses which records are still written while the spool's room is short, and says who floods.
+"""Chooses the records that are written while the spool's room is short; finds who floods it.
 
     shares = Shares(left)             # bytes that remain
     kept, count = shares.choose(lines)
@@ -7,14 +7,14 @@
 What must hold:
 
 * Half of what remains is for important records: logins and accounts (LOGIN, USER_*), execs,
-  configuration changes, and the service's own DAEMON_*. Others never take of it.
+  configuration changes, and the service's own DAEMON_*. Other records never use that half.
 * Of each half a login user (auid) gets a record only if he has then had at most as much as is
   left for all others (the dynamic threshold of Choudhury and Hahne, 1998). So a single user
   cannot take more than half, and who comes later always finds room. Records without an
   auid share one. DAEMON_* need none.
 * An event is kept or dropped whole, unless it is longer than its user's share.
 
-Lines are only looked at here, while room is short.
+Lines are parsed only here, while room is short.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ class _Tally:
 
 
 class Shares:
-    """What remains of the room, until it is enough again."""
+    """The remaining room, until there is enough again."""
 
     def __init__(self, left: int, now: float) -> None:
         """`left`: bytes that remain; `now`: seconds of a monotonic clock."""

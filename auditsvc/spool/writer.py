@@ -80,7 +80,7 @@ class SpoolWriter:
         if room.short or room.fits(self._size + length):
             return not room.short
         if self._is_full(length):
-            with suppress(SpoolError):  # `append` meets it again
+            with suppress(SpoolError):  # `append` raises it again
                 self.rotate()
         self.look_for_room(length)
         return not room.short
@@ -89,7 +89,7 @@ class SpoolWriter:
         """See how much room there is; while it is short, to be called from time to time."""
         if self.room.reserve:
             others = sum(sizes(self.directory).values()) - self._size
-            self.room.hold(self._fd, self._size, length, max(0, others))
+            self.room.allocate(self._fd, self._size, length, max(0, others))
 
     def _is_full(self, length: int) -> bool:
         """Whether these bytes belong into the next segment."""

@@ -44,8 +44,8 @@ def note(connection: Connection, added: Callable[[], Sequence[int]]) -> None:
     if len(late) < len(ordered):
         found.append((ordered[len(late)], ordered[-1]))
     rows = [
-        {"seq": seq + place, "low": low, "high": high}
-        for place, (low, high) in enumerate(found, start=1)
+        {"seq": seq + index, "low": low, "high": high}
+        for index, (low, high) in enumerate(found, start=1)
     ]
     connection.execute(insert(arrival), rows)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import secrets
+from functools import cache
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Final
 
@@ -28,21 +29,28 @@ _DIGEST: Final = "content"
 
 def refresh(database: Database, connection: Connection) -> bool:
     """Make the views and names of this program; gives whether anything had to be changed."""
-    made = views.statements(database.engine.dialect.name)
-    tables = _name_tables()
-    listing = json.dumps([made, [(table.name, rows) for table, rows in tables]])
-    digest = blake2b(listing.encode(), digest_size=16).hexdigest()
-    there = set(views.NAMES) <= set(inspect(connection).get_view_names())
-    if there and _info(connection, _DIGEST) == digest:
+    dialect = database.engine.dialect.name
+    digest = _digest(dialect)
+    have_views = set(views.NAMES) <= set(inspect(connection).get_view_names())
+    if have_views and _info(connection, _DIGEST) == digest:
         return False
-    for statement in made:
+    for statement in views.statements(dialect):
         connection.exec_driver_sql(
             statement.replace("%", "%%") if _percent(database) else statement
         )
-    for table, rows in tables:
+    for table, rows in _name_tables():
         _put(database, connection, table, rows)
     _set_info(connection, _DIGEST, digest)
     return True
+
+
+@cache
+def _digest(dialect: str) -> str:
+    """Give a hash of the views and names of this program."""
+    listing = json.dumps(
+        [views.statements(dialect), [(table.name, rows) for table, rows in _name_tables()]]
+    )
+    return blake2b(listing.encode(), digest_size=16).hexdigest()
 
 
 def secret(connection: Connection) -> bytes:
@@ -68,7 +76,7 @@ def _name_tables() -> list[tuple[Table, list[Row]]]:
 
 
 def _put(database: Database, connection: Connection, table: Table, rows: list[Row]) -> None:
-    """Insert names; a number that stood for itself, or another name, gets the one known now."""
+    """Insert names; a stored number without a name, or with another one, gets the new name."""
     if database.insert_absent(connection, table, rows) == len(rows):
         return
     width = len(table.primary_key)

@@ -74,7 +74,7 @@ _WHOLE: Final = f"""
     WHERE {_HERE} AND c.relname = ANY(%(tables)s) AND a.attnum > 0 AND NOT a.attisdropped
         AND c.relname || '.' || a.attname <> ALL(%(columns)s)"""  # noqa: S608 - as above
 
-# Flags of pg_class that tell whether it is worth asking: cheap enough for each transaction.
+# Flags of pg_class that show whether a check is needed: cheap enough for each transaction.
 SUSPECT: Final = f"""
     SELECT 1 FROM pg_class c WHERE {_HERE} AND (c.relkind = 'f' OR c.relkind IN ('r', 'p', 'v')
         AND (c.relhastriggers OR c.relrowsecurity OR c.relhassubclass
@@ -122,30 +122,48 @@ def _changed_time_indexes(connection: Connection) -> Iterator[str]:
         " FROM pg_index WHERE indexrelid = to_regclass(%s)"
     )
     for name, statement in TIME_INDEX.items():
-        there = connection.exec_driver_sql(shown, (name,)).first()
-        if there is None:
+        stored = connection.exec_driver_sql(shown, (name,)).first()
+        if stored is None:
             continue
         table = name.removesuffix("_time")
         with connection.begin_nested() as trial:
             connection.exec_driver_sql(f"CREATE TEMPORARY TABLE auditsvc_trial (LIKE {table})")
             words = statement.replace(f" ON {table} ", " ON pg_temp.auditsvc_trial ")
             connection.exec_driver_sql(words.replace(f"INDEX {name}", "INDEX auditsvc_trial_time"))
-            made = connection.exec_driver_sql(shown, ("pg_temp.auditsvc_trial_time",)).first()
+            expected = connection.exec_driver_sql(shown, ("pg_temp.auditsvc_trial_time",)).first()
             trial.rollback()
-        if there != made:
+        if stored != expected:
             yield f"index {name} on {table} (changed)"
 
 
 def _changed_views(connection: Connection) -> Iterator[str]:
-    shown = "SELECT pg_get_viewdef(to_regclass(%s))"
-    for name, statement in view_bodies("postgresql").items():
-        there = connection.exec_driver_sql(shown, (name,)).scalar()
-        if there is None:
-            continue
-        with connection.begin_nested() as trial:
-            body = statement.removeprefix(f"CREATE VIEW {name} ").replace("%", "%%")
-            connection.exec_driver_sql(f"CREATE TEMPORARY VIEW auditsvc_trial {body}")
-            made = connection.exec_driver_sql(shown, ("pg_temp.auditsvc_trial",)).scalar()
-            trial.rollback()
-        if there != made:
+    """Compare the views with what the server makes of our statements, all in one attempt."""
+    bodies = view_bodies("postgresql")
+    stored = _definitions(connection, {name: name for name in bodies})
+    if not stored:
+        return
+    trials = {name: f"auditsvc_trial_{n}" for n, name in enumerate(stored)}
+    begin = "CREATE TEMPORARY VIEW"
+    statements = [
+        f"{begin} {trial} {bodies[name].removeprefix(f'CREATE VIEW {name} ')}"
+        for name, trial in trials.items()
+    ]
+    with connection.begin_nested() as attempt:
+        connection.exec_driver_sql(";".join(statements).replace("%", "%%"))
+        expected = _definitions(
+            connection, {name: f"pg_temp.{trial}" for name, trial in trials.items()}
+        )
+        attempt.rollback()
+    for name, definition in stored.items():
+        if definition != expected[name]:
             yield f"view {name} (changed)"
+
+
+def _definitions(connection: Connection, views: dict[str, str]) -> dict[str, str]:
+    """Give the server's text of the views that exist, by the key of each name."""
+    found = connection.exec_driver_sql(
+        "SELECT key, pg_get_viewdef(to_regclass(name))"
+        " FROM unnest(%s::text[], %s::text[]) AS wanted(key, name)",
+        (list(views), list(views.values())),
+    )
+    return {str(key): str(text) for key, text in found if text is not None}

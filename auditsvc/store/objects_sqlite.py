@@ -57,10 +57,10 @@ def _table(connection: Connection, name: str) -> Iterator[str]:
         yield f"table {name}"
     elif name != REVISION_TABLE:
         columns = connection.exec_driver_sql(f'PRAGMA main.table_xinfo("{name}")').fetchall()
-        there = {str(row[1]) for row in columns if not row[6]}
+        stored = {str(row[1]) for row in columns if not row[6]}
         computed = {str(row[1]) for row in columns if row[6]}
         columns_of_ours = {*metadata.tables[name].columns.keys(), *_ADDED.get(name, ())}
-        if there != columns_of_ours or computed != _COMPUTED.get(name, set()):
+        if stored != columns_of_ours or computed != _COMPUTED.get(name, set()):
             yield f"table {name} (with other columns)"
 
 
@@ -69,8 +69,8 @@ def _index(name: str, table: str, sql: str) -> Iterator[str]:
         if not same_text(sql, _INDEXES[name]):
             yield f"index {name} on {table} (changed)"
         return
-    made = INDEXES.get(name)
-    if made is None:
+    expected = INDEXES.get(name)
+    if expected is None:
         yield f"index {name} on {table}"
-    elif not same_text(sql, str(CreateIndex(made).compile(dialect=_DIALECT))):
+    elif not same_text(sql, str(CreateIndex(expected).compile(dialect=_DIALECT))):
         yield f"index {name} on {table} (changed)"

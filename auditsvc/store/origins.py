@@ -178,16 +178,16 @@ def _cut(connection: Connection, holes: Sequence[tuple[int, int]]) -> None:
     old += [each for row in rows if (each := _Range(*row)) != last]
     gone: list[int] = []
     kept: list[_Range] = []
-    place = 0
+    index = 0
     for each in old:
-        while place < len(holes) and holes[place][1] < each.low:
-            place += 1
-        low, at = each.low, place
+        while index < len(holes) and holes[index][1] < each.low:
+            index += 1
+        low, at = each.low, index
         while at < len(holes) and holes[at][0] <= each.high:
             kept.append(_Range(low, holes[at][0] - 1, each.source))
             low = holes[at][1] + 1
             at += 1
-        if at > place:
+        if at > index:
             gone.append(each.low)
             kept.append(_Range(low, each.high, each.source))
     for start in range(0, len(gone), _ROWS):

@@ -153,8 +153,8 @@ class Postgres:
     def _lock(self, connection: Connection, mode: str) -> bool:
         """Keep other writers out as far as `mode` does; False if there is no store to lock."""
         if not self._made:
-            there = f"SELECT to_regclass('{_OURS}') IS NOT NULL"
-            self._made = bool(connection.exec_driver_sql(there).scalar())
+            exists = f"SELECT to_regclass('{_OURS}') IS NOT NULL"
+            self._made = bool(connection.exec_driver_sql(exists).scalar())
         if self._made:
             connection.exec_driver_sql(f"LOCK TABLE {_OURS} IN {mode} MODE")
         return self._made

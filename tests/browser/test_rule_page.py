@@ -1,4 +1,4 @@
-"""The report's page in a real browser: nothing asked for, nothing wider than the window."""
+"""The report's page in a real browser: it loads nothing else, and fits the width of the window."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ OWN = f"""\
 
 
 def write(path):
-    """Write the page of a big set, and of a control of nothing but long words."""
+    """Write the page of a large set, and of a control whose texts are long words."""
     found = controls(OWN, f"/{LONG}")
     for name in ("stig-rhel9", "pci-dss-4.0"):
         found += controls(find(name).read_text(), str(find(name)))
@@ -56,7 +56,7 @@ def shown(tmp_path_factory):
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 768, 390])
 def test_fits(shown, width, dark):
-    """No window must be scrolled sideways, and no text is cut off or set over another."""
+    """No window has to be scrolled horizontally, and no text is cut off or overlaps another."""
     chromium, path, folder = shown
     chromium.show(path, width=width, dark=dark)
     assert chromium.evaluate("document.documentElement.scrollWidth") == width
@@ -70,7 +70,7 @@ def test_fits(shown, width, dark):
 
 
 def test_asks_for_nothing(shown):
-    """The browser loads the file and nothing else, and has nothing to complain of."""
+    """The browser loads the file and nothing else, and reports no problem."""
     chromium, path, _ = shown
     chromium.requests.clear()
     chromium.messages.clear()

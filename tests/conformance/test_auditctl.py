@@ -117,7 +117,7 @@ def test_bytes_are_auditctls(tmp_path):
 
 @pytest.mark.usefixtures("audit_lock")
 def test_what_auditctl_refuses_we_refuse(tmp_path):
-    """No wrong line is taken by us that auditctl would not take."""
+    """We accept no line that auditctl refuses."""
     theirs = auditctl.sent(WRONG, tmp_path)
     for line, data in zip(WRONG, theirs, strict=True):
         assert data is None, line
@@ -126,7 +126,7 @@ def test_what_auditctl_refuses_we_refuse(tmp_path):
 
 @pytest.mark.usefixtures("audit_lock")
 def test_every_example_of_auditd(tmp_path):
-    """Every rule of auditd's own rule files gives auditctl's bytes, and comes back from them."""
+    """Every rule of auditd's own rule files gives auditctl's bytes, and is read back from them."""
     lines = []
     for path in sorted(auditctl.EXAMPLES.glob("*.rules")):
         text = path.read_text().splitlines()
@@ -147,7 +147,7 @@ def test_every_example_of_auditd(tmp_path):
 
 @pytest.mark.usefixtures("audit_lock")
 def test_generated_rules(tmp_path):
-    """Of rules that nobody thought of, auditctl makes our bytes from our text, or refuses it.
+    """From the text of generated rules auditctl makes the same bytes as we do, or refuses it.
 
     Its 3.0.9 takes no io_uring rule and no key on lists without calls; the kernel does
     (tests/live/test_kernel_rules.py).

@@ -1,6 +1,6 @@
 """auparse, the parser of audit-userspace, agrees on every event, record and field.
 
-How they are compared, and what may differ, stands in `fixtures.auparse_judge`.
+`fixtures.auparse_judge` says how they are compared, and what may differ.
 """
 
 from __future__ import annotations
@@ -40,5 +40,5 @@ def test_auparse_agrees(path, met):
 
 
 def test_every_difference_is_met(met):
-    """A reason that no log shows any more is taken off the list."""
+    """A known difference that no log shows any more fails the test."""
     assert {name for name, count in met.items() if count} == DIFFERENCES.keys()

@@ -1,4 +1,4 @@
-"""Rows as a whole: SQLite itself reads the image that the native core makes of them."""
+"""Rows in bulk: SQLite itself reads the database image that the native core makes of them."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_real_records():
 
 
 def test_texts_of_any_length():
-    """Those that fill a page, that just do not, and that go on over many."""
+    """Texts that fill a page exactly, nearly fill it, or need many pages."""
     lengths = [*range(7900, 8300, 3), 8161, 8162, *range(16200, 16500, 7), 70_000, 1_000_000]
     log = "".join(
         record("USER_LOGIN", n, f"pid=1 uid=0 msg='op={'x' * length}'")
@@ -61,7 +61,7 @@ def test_texts_of_any_length():
 
 
 def test_every_width_of_integer():
-    """Numbers at both ends of what SQLite keeps in 0, 1, 2, 3, 4, 6 and 8 bytes."""
+    """The smallest and largest numbers that SQLite stores in 0, 1, 2, 3, 4, 6 and 8 bytes."""
     ends = [1 << bits for bits in (0, 7, 8, 15, 16, 23, 24, 31, 32, 47, 48, 63)]
     numbers = [0, *(n + d for n in ends for d in (-1, 0, 1)), (1 << 64) - 1]
     log = "".join(
@@ -90,7 +90,7 @@ def test_nothing():
 
 
 def test_one_image_after_another():
-    """What SQLite remembers of one image's tables is not taken for the next one's."""
+    """What SQLite caches of one image's tables is not used for the next image."""
     with sqlite3.connect(":memory:") as connection:
         connection.execute("ATTACH ':memory:' AS made")
         for events in (1, 500, 3, 2000):
@@ -132,7 +132,7 @@ def test_what_a_store_asks():
 
 
 def test_facts_are_not_made_one_by_one(url, monkeypatch):
-    """A store takes them whole; what it asks beside needs no rows."""
+    """A store inserts them in bulk; its other questions about a batch need no rows."""
     asked = []
     monkeypatch.setattr(
         "auditsvc.decode.native_batch._Facts.__getitem__", lambda _, table: asked.append(table)

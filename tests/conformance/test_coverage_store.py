@@ -1,4 +1,4 @@
-"""Coverage in the store: whose rows prove what, and the view over what the service said."""
+"""Coverage in the store: which rows are proof, and the view of the service's own records."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_only_rows_since_its_start_prove_a_process(url, began, is_proven):
 
 @pytest.mark.parametrize("kind", ["file", "followed", "journal"])
 def test_rows_of_another_log_prove_nothing(url, kind):
-    """Whoever can write a log that is ingested cannot have a process called covered."""
+    """Rows of an ingested log are no proof that a process is covered."""
     logs.load(url, call(1, pid=50, ms=200), kind=kind)
     assert proofs.proven(url, "box", [process(50, 10)], EPOCH) == set()
     assert questions.newest_call(url, "box") == 0
@@ -61,7 +61,7 @@ def test_rows_of_another_host_prove_nothing(url):
 
 
 def test_many_processes_are_one_question(url):
-    """Hundreds of pids, each with calls in several contexts."""
+    """Hundreds of pids, each with calls in several contexts, need one query."""
     load(url, "".join(call(n, pid=n % 400, comm=f'"p{n}"') for n in range(1, 2000)))
     asked = [process(pid, 10) for pid in range(200, 600)]
     assert proofs.proven(url, "box", asked, EPOCH) == set(range(200, 400))
@@ -109,7 +109,7 @@ def said(pid, state, reason, *, began, comm=b"prog", exe=b"/usr/bin/prog"):
 
 
 def test_the_view_says_what_the_service_said(url):
-    """Every field comes back, whatever bytes a program has put into its name."""
+    """Every field can be read back, whatever bytes are in a program's name."""
     now = time.time()
     load(
         url,
@@ -134,7 +134,7 @@ WAS_COVERED = """
 
 
 def test_was_it_covered_then(url):
-    """The last word about the process that had the pid at that time; the flag is for life."""
+    """The last record about the process with the pid at that time decides; the flag is for life."""
     lines = [
         said(70, "unknown", "unwatched", began=1_750_000_000),
         said(70, "covered", "own_records", began=1_750_000_000),
@@ -152,7 +152,7 @@ def test_was_it_covered_then(url):
 
 @pytest.mark.parametrize("number", ["-", "1e999", "99999999999999999999", "1.5.5", "0x10"])
 def test_a_foreign_line_spoils_no_view(url, number):
-    """Logs of others are loaded as well: what is no number there must not fail every question."""
+    """Logs of others are loaded too: a wrong number in one must not make every query fail."""
     line = said(70, "covered", "own_records", began=1_750_000_000)
     bad = re.sub(r":(\d+)\)", ":7)", line).replace("threads=2", f"threads={number}")
     bad = re.sub(r"began=\S+", f"began={number}", bad)

@@ -1,4 +1,4 @@
-"""What arrives reaches each reader once, whatever the events' own times are."""
+"""Each reader gets every event that arrives once, whatever the events' own times are."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def serials(url, ids):
 
 
 def drain(feed, selection=ALL, limit=7):
-    """Take all that is there, in small pieces, and save after each."""
+    """Read all events, in small parts, and save the position after each."""
     taken = []
     while True:
         part = feed.ids(selection, limit)
@@ -49,7 +49,7 @@ def drain(feed, selection=ALL, limit=7):
 
 
 def test_a_new_reader_begins_now(store, url):
-    """What was there before it came is not for it."""
+    """It gets no event that arrived before its registration."""
     pipe = Pipe(url)
     pipe.load(opening(1), finish=False)
     feed = Feed(store, "journal")
@@ -80,7 +80,7 @@ def test_late_events_come_once(store, url):
 
 @pytest.mark.parametrize("seed", seeds(2, 60))
 def test_any_order_of_arrival(store, url, seed):
-    """Batches of random times, read now and then: all events, each once."""
+    """Batches of random times, read in between: all events, each once."""
     chance = random.Random(seed)
     feed = Feed(store, "journal")
     pipe = Pipe(url)
@@ -115,7 +115,7 @@ def test_any_order_of_arrival(store, url, seed):
 
 
 def test_a_crash_goes_on_behind_what_was_saved(store, url):
-    """Another process finds position and note; two at once are refused."""
+    """Another process continues at the saved position; two readers at once are refused."""
     feed = Feed(store, "journal")
     Pipe(url).load("".join(call(n) for n in range(1, 21)))
     part = feed.ids(ALL, 5)
@@ -180,7 +180,7 @@ def test_selections(store, url, selection, wanted):
 
 
 def test_whole_events(store, url):
-    """All rows of an event come together, with values that are alike on both databases."""
+    """All rows of an event are given together, with equal values on both databases."""
     feed = Feed(store, "journal")
     Pipe(url).load(opening(1) + login(2))
     opened, logged = feed.fetch(feed.ids(ALL, 10).ids)
@@ -211,7 +211,7 @@ def _as_shown(url, view):
 
 
 def test_whole_events_are_what_the_views_show(store, url):
-    """Every row of every event is the views', whether its dimensions are new or known."""
+    """Every row of every event is as in the views, whether its dimensions are cached or not."""
     for each in [DATA / "mixed.log", *sorted((DATA / "records").glob("*.log"))]:
         load(url, each.read_bytes(), each.name)
     calls = _as_shown(url, "syscalls")
@@ -232,12 +232,12 @@ def test_whole_events_are_what_the_views_show(store, url):
 
 
 def _sorted(found):
-    """Give rows in an order that all databases have; the views leave some open."""
+    """Sort rows, as the views do not define their order completely."""
     return sorted(found, key=lambda row: json.dumps(row, sort_keys=True))
 
 
 def test_nothing_is_noted_while_nobody_reads(store, url):
-    """Without a reader no arrival is kept, and what was dealt with is forgotten."""
+    """Without a reader no arrival is recorded, and processed arrivals are deleted."""
     pipe = Pipe(url)
     data = call(1)
     pipe.load(data)

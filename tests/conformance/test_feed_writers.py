@@ -38,7 +38,7 @@ def _stored(url):
 
 @pytest.mark.parametrize("seed", seeds(1, 10))
 def test_several_writers(url, seed):
-    """All that came after the reader was registered, nothing of before, nothing twice."""
+    """All events that arrived after the reader's registration, none before it, none twice."""
     chance = random.Random(seed)
     open_store(url).close()
     ready = threading.Barrier(WRITERS + 1)

@@ -1,4 +1,4 @@
-"""Logs as people really have them: each kind of line has the right values in SQL."""
+"""Logs in all formats that occur: each kind of line has the right values in SQL."""
 
 from __future__ import annotations
 
@@ -58,16 +58,15 @@ def test_logcat_leaves_the_time_out(url):
     assert ledger(url)["raw"] == 1
 
 
-@pytest.mark.parametrize("prefix", forms.NO_RECORDS, ids=range(len(forms.NO_RECORDS)))
-def test_what_a_program_wrote_is_not_the_kernels(url, prefix):
+def test_what_a_program_wrote_is_not_the_kernels(url):
     """A line of syslog whose program is not the kernel cannot be one of the kernel's records."""
-    load(url, forms.printed(1, prefix))
+    load(url, "".join(forms.printed(n, prefix) for n, prefix in enumerate(forms.NO_RECORDS)))
     assert rows(url, "SELECT * FROM events") == []
-    assert ledger(url)["raw"] == 1
+    assert ledger(url)["raw"] == len(forms.NO_RECORDS)
 
 
 def test_losses_that_a_kernel_log_tells_are_in_the_ledger(url):
-    """Suppressed lines, and what the kernel's count of lost ones grew by; over a restart too."""
+    """Suppressed lines, and the growth of the kernel's count of lost records."""
     pipe = Pipe(url)
     kernel = "Jun 30 05:16:44 box7 kernel: "
     limits = "audit_rate_limit=0 audit_backlog_limit=64"
@@ -87,7 +86,7 @@ def test_losses_that_a_kernel_log_tells_are_in_the_ledger(url):
 
 @pytest.mark.parametrize("node", ["", "node=web3.example.com "])
 def test_lines_that_syslog_daemons_relay(url, node):
-    """A tag, a priority, a pid, blanks before the line: the record is what it was."""
+    """A tag, a priority, a pid or blanks before the line do not change the record."""
     line = record("USER_LOGIN", 1, "pid=900 uid=0 auid=1001 ses=5 msg='op=login res=success'")
     for n, prefix in enumerate(forms.RELAYED):
         load(url, prefix + node + line.replace(":1)", f":{n})"), f"log{n}")
@@ -120,14 +119,14 @@ def test_enriched_fields_behind_any_separator(url, separator):
 
 
 def test_a_name_that_looks_enriched_stays_inside_its_quotes(url):
-    """Who chooses a file's name cannot begin a field with it."""
+    """A file's name cannot begin a field."""
     load(url, record("PATH", 1, 'item=0 name="xOUID=" inode=7 nametype=NORMAL obj="OGID="'))
     assert fields(url, "PATH")["name"] == "xOUID="
     assert fields(url, "PATH")["inode"] == "7"
 
 
 def test_a_stamp_without_its_colon(url):
-    """Old auditds forgot it in DAEMON_CONFIG."""
+    """Old versions of auditd leave it out in DAEMON_CONFIG."""
     load(url, f"type=DAEMON_CONFIG {stamp(1)[:-1]} config changed, auid=0 pid=5 res=success\n")
     (row,) = rows(url, "SELECT type, pid, auid FROM events")
     assert row == {"type": "DAEMON_CONFIG", "pid": 5, "auid": 0}
@@ -136,27 +135,40 @@ def test_a_stamp_without_its_colon(url):
 # --- values ----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", [
+UNTRUSTED = [
     *("srcname", "options", "trans", "peer_addr", "addr", "key_desc", "kmod", "fstype", "dev"),
     *("name", "path", "comm", "profile", "srawcon", "trawcon"),
-])  # fmt: skip
+]
+
+
 @pytest.mark.parametrize("kind", ["AVC", "APPARMOR_DENIED"])
-def test_untrusted_strings_of_security_modules(url, name, kind):
+def test_untrusted_strings_of_security_modules(url, kind):
     """What the kernel writes as an untrusted string is decoded; a quoted one is what it says."""
     text = "/media/ann/MY DISK"
     hexadecimal = text.encode().hex()
-    load(url, record(kind, 1, f"pid=1 {name}={hexadecimal.upper()}"))
-    load(url, record(kind, 2, f'pid=1 {name}="plain"'), "second")
-    load(url, record(kind, 3, f"pid=1 {name}={hexadecimal}"), "third")
-    seen = rows(url, "SELECT fields FROM events ORDER BY serial")
-    assert [row["fields"][name] for row in seen] == [text, "plain", text]
+    values = [hexadecimal.upper(), '"plain"', hexadecimal]
+    log = [
+        record(kind, 3 * n + which, f"pid=1 {name}={value}")
+        for n, name in enumerate(UNTRUSTED)
+        for which, value in enumerate(values)
+    ]
+    load(url, "".join(log))
+    seen = rows(url, "SELECT serial, fields FROM events ORDER BY serial")
+    assert len(seen) == len(log)
+    found = {
+        name: [row["fields"][name] for row in seen[3 * n : 3 * n + 3]]
+        for n, name in enumerate(UNTRUSTED)
+    }
+    assert found == {name: [text, "plain", text] for name in UNTRUSTED}
 
 
-@pytest.mark.parametrize("key", ["10203040", "-1", "3005", "1234567890123456"])
-def test_an_ipc_key_is_a_number(url, key):
+def test_an_ipc_key_is_a_number(url):
     """Older kernels print it in decimal: it is no hex text, in an AVC."""
-    load(url, record("AVC", 1, f"avc:  denied  {{ unix_read }} for  pid=1 key={key}  tclass=shm"))
-    assert fields(url, "AVC")["key"] == key
+    keys = ["10203040", "-1", "3005", "1234567890123456"]
+    body = "avc:  denied  {{ unix_read }} for  pid=1 key={}  tclass=shm"
+    load(url, "".join(record("AVC", n, body.format(key)) for n, key in enumerate(keys)))
+    seen = rows(url, "SELECT fields FROM events WHERE type = 'AVC' ORDER BY serial")
+    assert [row["fields"]["key"] for row in seen] == keys
 
 
 @pytest.mark.parametrize("case", [str.upper, str.lower])
@@ -172,26 +184,31 @@ def test_hex_of_either_case(url, case):
     assert row == {"comm": "molly", "key": "ab", "cwd": "/tmp/a ", "proctitle": "ls -l"}
 
 
-@pytest.mark.parametrize("mode", ["enforce", "complain", "kill", "unconfined", "mixed"])
-@pytest.mark.parametrize(
-    "label", ["/usr/sbin/cupsd", "a//&b", "snap.x.y//&:root//lxd-c1_<var-lib>:unconfined"]
-)
-def test_labels_have_their_mode_behind_a_space(url, label, mode):
-    """AppArmor's subject is whole, in calls, in messages, and where the fields are out of order."""
-    whole = f"{label} ({mode})"
-    plain = call(1, items=0).replace(" key=", f" subj={whole} key=")
-    last = call(2, items=0, rest=f" subj={whole}")
-    message = record("USER_AUTH", 3, f"pid=1 uid=0 subj={whole} msg='op=x acct=\"m\" res=failed'")
-    load(url, plain + last + message)
+MODES = ["enforce", "complain", "kill", "unconfined", "mixed"]
+LABELS = ["/usr/sbin/cupsd", "a//&b", "snap.x.y//&:root//lxd-c1_<var-lib>:unconfined"]
+
+
+def test_labels_have_their_mode_behind_a_space(url):
+    """AppArmor's subject is complete in calls, in messages, and with fields in another order."""
+    labels = [f"{label} ({mode})" for label in LABELS for mode in MODES]
+    log = []
+    for n, label in enumerate(labels):
+        plain = call(3 * n, items=0).replace(" key=", f" subj={label} key=")
+        last = call(3 * n + 1, items=0, rest=f" subj={label}")
+        body = f"pid=1 uid=0 subj={label} msg='op=x acct=\"m\" res=failed'"
+        log.append(plain + last + record("USER_AUTH", 3 * n + 2, body))
+    load(url, "".join(log))
     seen = rows(url, "SELECT subj, key FROM syscalls ORDER BY serial")
-    assert seen == [{"subj": whole, "key": "files"}] * 2
-    assert fields(url, "USER_AUTH") == {
-        "pid": "1", "uid": "0", "subj": whole, "op": "x", "acct": "m", "res": "failed",
-    }  # fmt: skip
+    assert seen == [{"subj": label, "key": "files"} for label in labels for _ in range(2)]
+    seen = rows(url, "SELECT fields FROM events WHERE type = 'USER_AUTH' ORDER BY serial")
+    assert [row["fields"] for row in seen] == [
+        {"pid": "1", "uid": "0", "subj": label, "op": "x", "acct": "m", "res": "failed"}
+        for label in labels
+    ]
 
 
 def test_a_label_without_a_mode(url):
-    """A namespace's sign is part of the label, and a parenthesis elsewhere is none of it."""
+    """The namespace's `=` is part of the label, and a parenthesis elsewhere is not."""
     load(url, call(1, items=0, rest=" subj==unconfined") + call(2, items=0, rest=" subj=a (B)"))
     assert [row["subj"] for row in rows(url, "SELECT subj FROM syscalls ORDER BY serial")] == [
         "=unconfined",
@@ -246,91 +263,99 @@ def test_ubuntus_numbers_of_contexts(url, task):
 
 # --- which records are one event --------------------------------------------------------
 
-EXEC = [
-    call(7, nr=59, items=2, second=SECOND + 1),
-    record("EXECVE", 7, 'argc=3 a0="ls" a1="-l"', second=SECOND + 1),
-    record("EXECVE", 7, "a2=612062", second=SECOND + 1),
-    record("CWD", 7, 'cwd="/srv"', second=SECOND + 1),
-    path(7, "/bin/ls", second=SECOND + 1),
-    path(7, "/lib/ld.so", item=1, second=SECOND + 1),
-    record("SOCKADDR", 7, "saddr=020001BBC0A80105" + "0" * 16, second=SECOND + 1),
-    record("PROCTITLE", 7, "proctitle=6C73002D6C", second=SECOND + 1),
-]
+
+def exec_records(serial=7):
+    """Give the records of a call that have columns, in the kernel's order."""
+    second = SECOND + 1
+    return [
+        call(serial, nr=59, items=2, second=second),
+        record("EXECVE", serial, 'argc=3 a0="ls" a1="-l"', second=second),
+        record("EXECVE", serial, "a2=612062", second=second),
+        record("CWD", serial, 'cwd="/srv"', second=second),
+        path(serial, "/bin/ls", second=second),
+        path(serial, "/lib/ld.so", item=1, second=second),
+        record("SOCKADDR", serial, "saddr=020001BBC0A80105" + "0" * 16, second=second),
+        record("PROCTITLE", serial, "proctitle=6C73002D6C", second=second),
+    ]
 
 
-def whole(url):
-    """Give all that is said of the only call, whatever order its records came in."""
+EXEC = exec_records()
+
+
+def check_calls(url, *serials):
+    """See that these are the only calls, each complete; give their rows and further records."""
     seen = everything(url)
-    (row,) = seen["syscalls"]
     assert seen["events"] == []
     assert seen["partials"] == []
     assert balanced(url)
-    assert ledger(url)["stored"] == len(EXEC)
-    return (
-        row,
-        sorted((p["item"], p["name"], p["nametype"], p["inode"]) for p in seen["paths"]),
-        [(s["address"], s["port"]) for s in seen["sockaddrs"]],
-        sorted((r["type"], str(sorted(r["fields"].items()))) for r in seen["records"]),
-    )
-
-
-@pytest.fixture
-def expected():
-    """What the call says when its records come as the kernel writes them."""
-
-    def check(found):
-        row, paths, addresses, _ = found
+    assert ledger(url)["stored"] == len(EXEC) * len(serials)
+    assert [row["serial"] for row in seen["syscalls"]] == list(serials)
+    for row in seen["syscalls"]:
         assert (row["argv"], row["cwd"], row["proctitle"]) == (["ls", "-l", "a b"], "/srv", "ls -l")
         assert row["state"] == "complete"
+        of_call = {
+            view: [each for each in seen[view] if each["event_id"] == row["event_id"]]
+            for view in ("paths", "sockaddrs")
+        }
+        paths = sorted((p["item"], p["name"], p["nametype"], p["inode"]) for p in of_call["paths"])
         assert paths == [(0, "/bin/ls", "NORMAL", 7), (1, "/lib/ld.so", "NORMAL", 7)]
-        assert addresses == [("192.168.1.5", 443)]
-        return found
-
-    return check
+        assert [(s["address"], s["port"]) for s in of_call["sockaddrs"]] == [("192.168.1.5", 443)]
+    records = [
+        (r["event_id"], r["type"], str(sorted(r["fields"].items()))) for r in seen["records"]
+    ]
+    return seen["syscalls"], sorted(records)
 
 
 @pytest.mark.parametrize("text", ["", "----\ntime->Mon Mar  4 10:11:12 2024\n"])
-def test_records_in_reverse(url, expected, text):
+def test_records_in_reverse(url, text):
     """Last first, as ausearch prints an event: all of them are columns of one call."""
     load(url, text + "".join(reversed(EXEC)))
-    expected(whole(url))
+    check_calls(url, 7)
 
 
-@pytest.mark.parametrize("late", range(1, len(EXEC)))
-def test_a_late_record_fills_its_columns(url, expected, late):
-    """Whatever record comes apart from its SYSCALL, in a log of its own, before it or after."""
-    rest = "".join(EXEC[:late] + EXEC[late + 1 :])
-    for n, text in enumerate([rest, EXEC[late], EXEC[late], rest]):
+def test_a_late_record_fills_its_columns(url):
+    """Any record that is in another log than its SYSCALL, before or after it."""
+    serials = range(1, len(EXEC))
+    events = {late: exec_records(late) for late in serials}
+    apart = "".join(records[late] for late, records in events.items())
+    rest = "".join("".join(r[:late] + r[late + 1 :]) for late, r in events.items())
+    for n, text in enumerate([rest, apart, apart, rest]):
         load(url, text, f"log{n}")
-    first = expected(whole(url))
-    assert ledger(url)["duplicate"] == len(EXEC)
-    for n, text in enumerate(["".join(EXEC), "".join(reversed(EXEC))]):
+    first = check_calls(url, *serials)
+    assert ledger(url)["duplicate"] == len(EXEC) * len(serials)
+    in_order = ["".join(records) for records in events.values()]
+    in_reverse = ["".join(reversed(records)) for records in events.values()]
+    for n, text in enumerate(["".join(in_order), "".join(in_reverse)]):
         load(url, text, f"again{n}")
-    assert whole(url) == first
+    assert check_calls(url, *serials) == first
 
 
-@pytest.mark.parametrize("cut", range(1, len(EXEC)))
 @pytest.mark.parametrize("turned", [False, True], ids=["in order", "second part first"])
-def test_an_event_cut_anywhere_is_whole_again(url, expected, cut, turned):
-    """Two parts of an event in two logs, in either order, are the whole event."""
-    parts = ["".join(EXEC[:cut]), "".join(EXEC[cut:])]
+def test_an_event_cut_anywhere_is_whole_again(url, turned):
+    """Two parts of an event in two logs, in either order, become one complete event."""
+    serials = range(1, len(EXEC))
+    events = {cut: exec_records(cut) for cut in serials}
+    parts = [
+        "".join("".join(records[:cut]) for cut, records in events.items()),
+        "".join("".join(records[cut:]) for cut, records in events.items()),
+    ]
     for n, text in enumerate(reversed(parts) if turned else parts):
         load(url, text, f"log{n}")
-    expected(whole(url))
+    check_calls(url, *serials)
 
 
-def test_every_record_in_a_log_of_its_own(url, expected):
-    """Eight logs of a record each, in an order that nobody would choose."""
+def test_every_record_in_a_log_of_its_own(url):
+    """Eight logs of one record each, in an arbitrary order."""
     for n in (6, 3, 7, 1, 5, 0, 2, 4):
         load(url, EXEC[n], f"log{n}")
-    expected(whole(url))
+    check_calls(url, 7)
 
 
 END = record("PROCTITLE", 2, 'proctitle="x"')
 
 
 def test_what_a_column_says_is_not_replaced(url):
-    """A later record that says something else is kept beside it."""
+    """A later record with another value is kept as a record of its own."""
     load(url, opening(1))
     load(url, record("PROCTITLE", 1, 'proctitle="forged"') + record("CWD", 1, 'cwd="/f"'), "other")
     (row,) = rows(url, "SELECT proctitle, cwd FROM syscalls")

@@ -1,4 +1,4 @@
-"""Events in the journal: every field as in the store, each event once, whatever journald does."""
+"""Events in the journal: every field as in the store, each event once, also if journald fails."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ HOSTILE = (
 
 
 def test_hostile_bytes(forwarding):
-    """Newlines, NUL, bytes that are no UTF-8 and 64 kB arguments forge nothing and stay whole."""
+    """Newlines, NUL, invalid UTF-8 and arguments of 64 kB forge nothing and are kept completely."""
     words = [f"a{place}={data.hex().upper()}" for place, data in enumerate(HOSTILE)]
     log = call(1, nr=59, comm=HOSTILE[1].hex().upper(), exe=HOSTILE[0].hex().upper())
     log += record("EXECVE", 1, f"argc={len(HOSTILE)} " + " ".join(words))
@@ -147,7 +147,7 @@ def test_more_arguments_than_an_entry_has_fields(forwarding):
 
 
 def test_an_entry_too_large_for_a_datagram(journald):
-    """What the socket does not take at once goes by libsystemd, in its turn and whole."""
+    """An entry that the socket does not take is sent by libsystemd, in order and completely."""
     script = (
         "from auditsvc.forward import send, wire\n"
         "channel = send.Channel()\n"
@@ -236,7 +236,7 @@ def test_killed_many_times(forwarding, kills):
 
 
 def test_entries_of_others_do_not_count(forwarding):
-    """Whoever is not the forwarder's user cannot make it skip an event."""
+    """Entries of other users do not make the forwarder skip an event."""
     load(forwarding.url, many(1, 3))
     (ours,) = {each["AUDITSVC_BATCH"][0].split(b".")[0] for each in entries(forwarding.journald)}
     forge = (
@@ -286,7 +286,7 @@ def _all_there(forwarding):
 
 
 def test_journald_stands_still(running_forwarder):
-    """While journald is stopped the forwarder waits and says so; then all comes, once."""
+    """While journald is stopped the forwarder waits and reports it; then each event comes once."""
     forwarding, log = running_forwarder
     load(forwarding.url, many(1, 100))
     until(lambda: len(forwarding.ids()) == 100)
@@ -301,7 +301,7 @@ def test_journald_stands_still(running_forwarder):
 
 
 def test_a_stopped_journald_does_not_hinder_the_service(forwarding, tmp_path):
-    """While journald stands still `run` stores what comes, says how far behind it is, and ends."""
+    """While journald is stopped `run` stores events, shows the forwarder's lag, and can end."""
     source = tmp_path / "audit.log"
     source.write_text(many(1, 100))
     settings = {"FORWARD__ENABLED": "true", "STATE_DIRECTORY": str(tmp_path), "FORWARD__DRAIN": "1"}
@@ -329,7 +329,7 @@ def test_a_stopped_journald_does_not_hinder_the_service(forwarding, tmp_path):
 
 
 def test_journald_is_killed_and_restarted(running_forwarder):
-    """A journald that dies while entries pour in, three times, costs none and doubles none."""
+    """A journald that is killed three times while it receives entries loses and doubles none."""
     forwarding, _ = running_forwarder
     load(forwarding.url, many(1, 3000))
     for seed in range(3):
@@ -342,7 +342,7 @@ def test_journald_is_killed_and_restarted(running_forwarder):
 
 
 def test_journald_is_absent(running_forwarder):
-    """Without journald and its sockets, which libsystemd calls success, the cursor waits."""
+    """Without journald, for which libsystemd reports success, the position does not move."""
     forwarding, log = running_forwarder
     load(forwarding.url, many(1, 300))
     until(lambda: len(forwarding.ids()) == 300)
@@ -356,7 +356,7 @@ def test_journald_is_absent(running_forwarder):
 
 
 def test_a_full_journal(sqlite, tmp_path):
-    """A journal without room throws entries away: they come once there is room."""
+    """A full journal drops entries: they are sent again when there is room."""
     with _journald(size="24M") as journald:
         load(sqlite, "")
         made = Forwarding(journald, sqlite, tmp_path)
@@ -375,7 +375,7 @@ def test_a_full_journal(sqlite, tmp_path):
 
 
 def test_a_rate_limit(sqlite, tmp_path):
-    """What a rate limit throws away is sent again until all is there, and nothing twice."""
+    """What a rate limit drops is sent again until all is in the journal, and nothing twice."""
     # With this much room journald lets 2.75 times the burst pass (journald-rate-limit.c).
     limits = {"RateLimitIntervalSec": "1s", "RateLimitBurst": "200"}
     with _journald(**limits) as journald, _unit() as unit:
@@ -421,7 +421,7 @@ def _journald(**options):
 
 
 def test_default_filter(journald, sqlite, tmp_path):
-    """By default calls with a key of their own go, and it is said."""
+    """By default calls with a key of their own are forwarded, and the log says so."""
     load(sqlite, "")
     keyed = {"AUDITSVC_FORWARD__KEYED": "true", "AUDITSVC_FORWARD__TYPES": "[]"}
     made = Forwarding(journald, sqlite, tmp_path, **keyed)
@@ -451,7 +451,7 @@ def test_dry_run(sqlite, tmp_path):
 
 
 def test_giving_up_the_place(forwarding):
-    """--forget ends the noting of arrivals, and is refused while a forwarder runs."""
+    """--forget stops the recording of arrivals, and is refused while a forwarder runs."""
 
     def forget():
         words = ("forward", "--forget", "--store", forwarding.url)
@@ -481,7 +481,7 @@ def test_giving_up_the_place(forwarding):
 
 
 def test_status_shows_the_lag(forwarding):
-    """`status` tells how far the journal is behind, with and without a forwarder."""
+    """`status` shows the journal's lag, with and without a forwarder."""
 
     def status():
         words = ("status", "--store", forwarding.url)

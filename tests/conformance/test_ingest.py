@@ -41,7 +41,7 @@ def serials(url):
 
 
 def test_rotated_and_compressed_names(url, tmp_path):
-    """All of them, in one call, in whatever order they are named; then again: nothing."""
+    """All of them, in one call, in any order; a second call adds nothing."""
     with gzip.open(tmp_path / "audit.log.2.gz", "wb") as stream:
         stream.write(log(1, 10))
     (tmp_path / "audit.log.1").write_bytes(log(10, 20))
@@ -56,7 +56,7 @@ def test_rotated_and_compressed_names(url, tmp_path):
 
 
 def test_a_log_that_grew_and_was_rotated_is_read_on(url, tmp_path):
-    """What was read before is known by the file's content, not by its name."""
+    """What was read before is recognised by the file's content, not by its name."""
     path = tmp_path / "audit.log"
     path.write_bytes(log(1, 10))
     assert ingest(url, path) == (9, 0)
@@ -69,7 +69,7 @@ def test_a_log_that_grew_and_was_rotated_is_read_on(url, tmp_path):
 
 
 def test_a_filtered_copy_is_not_taken_for_read(url, tmp_path):
-    """Same first line, other bytes behind it: read whole, and only what is new is added."""
+    """Same first line, other bytes after it: all of it is read, and only new events are added."""
     path, copy = tmp_path / "audit.log", tmp_path / "copy"
     path.write_bytes(log(1, 5))
     copy.write_bytes(log(1, 2) + log(3, 9))
@@ -83,7 +83,7 @@ def test_a_filtered_copy_is_not_taken_for_read(url, tmp_path):
 
 
 def test_an_id_that_is_taken_while_reading_went_on(url, tmp_path, monkeypatch):
-    """What was decoded behind a batch that could not be stored comes again, once."""
+    """What was decoded after a batch that could not be stored is decoded again, and stored once."""
     monkeypatch.setenv("AUDITSVC_LOADER__BATCH_BYTES", "65536")
     path = tmp_path / "audit.log"
     # Read by the mebibyte: five batches; a name that comes once, in the second of them.
@@ -104,7 +104,7 @@ def test_an_id_that_is_taken_while_reading_went_on(url, tmp_path, monkeypatch):
 
 
 def test_a_store_that_fails_while_reading_went_on(url, tmp_path, monkeypatch):
-    """The error ends the command in one line; what was stored before it stays, and counts."""
+    """The error ends the command with one line; what was stored before stays, with its counts."""
     monkeypatch.setenv("AUDITSVC_LOADER__BATCH_BYTES", "65536")
     path = tmp_path / "audit.log"
     path.write_bytes(log(1, 15000))
@@ -136,7 +136,7 @@ def test_the_host_of_a_foreign_log(url, tmp_path):
 
 
 def test_a_terminal_sees_how_far_it_is(url, tmp_path):
-    """On a terminal there is a progress bar, on stderr, and it goes away at the end."""
+    """On a terminal there is a progress bar on stderr, and it is removed at the end."""
     path = tmp_path / "audit.log"
     path.write_bytes(log(1, 30_000))
     main, side = pty.openpty()

@@ -1,4 +1,4 @@
-"""`ingest` says what it could not take: lines that are no records, files that are no logs."""
+"""`ingest` reports what it could not read: lines that are no records, files that are no logs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def ingest(url, *words):
 
 
 def test_lines_that_are_no_records_are_counted_and_the_first_is_shown(url, tmp_path):
-    """On stderr, a line a file; what are records is loaded, and the status says done."""
+    """On stderr, one line for each file; the records are loaded, and the exit status is 0."""
     good, mixed = tmp_path / "good.log", tmp_path / "mixed.log"
     good.write_text(login(1))
     mixed.write_text(login(2) + "----\n" + login(3) + "time->Tue Mar\n\n")
@@ -35,7 +35,7 @@ def test_lines_that_are_no_records_are_counted_and_the_first_is_shown(url, tmp_p
 
 
 def test_one_line_is_one_line(url, tmp_path):
-    """Singular; what could make a terminal act is shown and not sent, what is long is cut."""
+    """In the singular; control bytes are escaped, and a long line is cut."""
     path = tmp_path / "audit.log"
     path.write_bytes(login(1).encode() + b"\x1b[2Jno \xff record" + b"x" * 500 + b"\n")
     status, _, lines = ingest(url, path)
@@ -69,7 +69,7 @@ def test_a_file_without_any_record_is_an_error(url, tmp_path, content, says):
 
 
 def test_an_empty_file_is_no_error(url, tmp_path):
-    """A log that has just been rotated has nothing yet."""
+    """A log that was just rotated is empty."""
     (tmp_path / "audit.log").write_bytes(b"")
     assert ingest(url, tmp_path / "audit.log") == (
         0,
@@ -82,7 +82,7 @@ def test_an_empty_file_is_no_error(url, tmp_path):
     ("suffix", "pack"), [("gz", gzip.compress), ("xz", lzma.compress), ("bz2", bz2.compress)]
 )
 def test_a_file_that_is_cut_short_gives_what_it_has_then_one_error(url, tmp_path, suffix, pack):
-    """Once mended it is read on from there."""
+    """When the file is complete, reading continues from there."""
     path = tmp_path / f"audit.log.1.{suffix}"
     (tmp_path / "audit.log").write_text(login(1000))
     packed = pack(LOG)

@@ -1,4 +1,4 @@
-"""The store that a spool was loaded into: none is made anew in its place, and losses are told."""
+"""The store that a spool was loaded into: no new one replaces it, and losses are reported."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def path_of(url):
 
 
 def take_away(url):
-    """Have no store there any more."""
+    """Delete the store."""
     if path := path_of(url):
         path.unlink()
         return
@@ -39,14 +39,14 @@ def take_away(url):
 
 
 def empty(url):
-    """Leave a file or database in which nothing is."""
+    """Replace it by an empty file or database."""
     take_away(url)
     if path := path_of(url):
         path.touch(0o600)
 
 
 def put_another(url):
-    """Put another store in its place."""
+    """Replace it by another store."""
     take_away(url)
     open_store(url).close()
 
@@ -68,7 +68,7 @@ def known(spool, new_url):
 
 
 def test_a_store_that_is_known_opens(known):
-    """Again and again, also for who only reads what is known."""
+    """Repeatedly, and also for a program that only reads which store is known."""
     for remember in (True, False):
         known.open(remember=remember).close()
 
@@ -82,7 +82,7 @@ def test_who_does_not_fill_it_from_the_spool_leaves_no_trace(spool, new_url):
 @pytest.mark.parametrize("spoil", [take_away, empty, put_another])
 @pytest.mark.parametrize("remember", [True, False])
 def test_none_is_made_anew_where_one_was_known(known, spool, new_url, spoil, remember):
-    """A store that is gone, empty or another is refused, and says what to do."""
+    """A store that is missing, empty or another one is refused, with a hint."""
     spoil(new_url)
     with pytest.raises(StoreError, match=r"restore it.*delete .*spool/store\.json") as caught:
         known.open(remember=remember)
@@ -95,7 +95,7 @@ def test_none_is_made_anew_where_one_was_known(known, spool, new_url, spoil, rem
 
 
 def test_an_empty_store_is_none(new_url):
-    """Who asks for a store that is there gets no schema in an empty file or database."""
+    """With create=False no schema is made in an empty file or database."""
     if path := path_of(new_url):
         path.touch(0o600)
     with pytest.raises(AbsentError, match="there is no store"):
@@ -104,7 +104,7 @@ def test_an_empty_store_is_none(new_url):
 
 @pytest.mark.parametrize("verb", [["ingest", "tests/data/mixed.log"], ["migrate"]])
 def test_no_verb_makes_one_anew(known, spool, new_url, verb):
-    """Nor does a log that is read, or the verb that makes stores."""
+    """Neither reading a log nor `migrate` makes one."""
     take_away(new_url)
     done = subprocess.run(
         [AUDITSVC, *verb, "--store", new_url],
@@ -140,7 +140,7 @@ def at(segment, position):
     ],
 )
 def test_a_store_that_is_behind_is_told(known, now, told):
-    """By numbers, not by words: what its checkpoint says against what was committed once."""
+    """The store's checkpoint is compared with the position that was committed, as numbers."""
     known.reached(3, 100)
     source = at(*now)
     assert ("lost rows" in known.compare(source)) == told
@@ -152,7 +152,7 @@ def test_a_store_that_is_behind_is_told(known, now, told):
     "text", ["", "[]", "{", '{"x": 1}', '{"x": {}}', '{"x": {"identity": 5}}', "[" * 5000, "\xff"]
 )
 def test_a_damaged_file_is_no_leave_to_begin_anew(known, spool, new_url, text):
-    """What it said is not known, so nothing is made or overwritten until somebody looked."""
+    """Its content is unknown, so nothing is made or overwritten until an administrator decides."""
     (spool / "store.json").write_bytes(text.encode("latin-1"))
     take_away(new_url)
     with pytest.raises(StoreError, match=r"store\.json.* is damaged; .*delete the file"):
@@ -160,7 +160,7 @@ def test_a_damaged_file_is_no_leave_to_begin_anew(known, spool, new_url, text):
 
 
 def test_stores_at_other_places_are_other_stores(known, spool, tmp_path):
-    """A setting that names a new place begins there, and the old one stays known."""
+    """A setting with a new URL makes a new store, and the old one stays known."""
     other = KnownStore(spool, f"sqlite:///{tmp_path}/other.db")
     other.open(remember=True).close()
     other.reached(7, 7)
@@ -178,7 +178,7 @@ def test_the_secret_is_not_given_away(known, spool, new_url):
 
 @pytest.mark.parametrize("spoil", [take_away, put_another])
 def test_a_file_that_is_replaced_while_it_is_open_takes_no_rows(tmp_path, spoil):
-    """SQLite would write on into a file that has no name: the commit is refused instead."""
+    """SQLite would continue to write into a deleted file: the commit is refused instead."""
     url = f"sqlite:///{tmp_path}/store.db"
     with open_store(url) as store:
         source = store.source("spool", "s")
@@ -216,7 +216,7 @@ def served(tmp_path):
 
 
 def test_the_service_makes_no_store_anew(served):
-    """It says in one line what is gone; its spool stays."""
+    """One line says what is missing; the spool stays."""
     (served / "db/store.db").unlink()
     before = {path.name for path in (served / "state/spool").iterdir()}
     done = run(served, opening(3))
@@ -230,7 +230,7 @@ def test_the_service_makes_no_store_anew(served):
 
 @pytest.mark.parametrize("how", ["an older copy", "an emptied store", "a lost write-ahead log"])
 def test_the_service_tells_rows_that_are_gone(served, how):
-    """In the log and in the evidence; what the spool still has comes again, each once."""
+    """In the log and in the evidence; what the spool still has is loaded again, each event once."""
     url, path = f"sqlite:///{served}/db/store.db", served / "db/store.db"
     if how == "an emptied store":
         with open_store(url) as store, store.engine.begin() as connection:
@@ -254,7 +254,7 @@ def test_the_service_tells_rows_that_are_gone(served, how):
 
 
 def test_a_store_is_written_as_before(served):
-    """A service that ended and begins again goes on, and tells nothing."""
+    """A service that is started again continues without a message."""
     done = run(served, opening(3))
     assert done.returncode == 0
     assert b"lost rows" not in done.stderr

@@ -1,4 +1,4 @@
-"""Whose calls are left out of the rules: a server that is proved, and nobody else."""
+"""The rules exclude a server that is proved to be on this host, and no other process."""
 
 from __future__ import annotations
 
@@ -165,14 +165,14 @@ def test_a_server_of_this_host_is_known_by_both_ways(way):
 
 
 def test_rules_that_exempt_say_their_purpose():
-    """By their key the guard, the kernel's record and a reader tell them from other rules."""
+    """Their key distinguishes them from other rules, for the guard and in the kernel's record."""
     rules = [printing.text(add.rule) for add in excluded(Server(7, 1))]
     assert len(rules) == 4
     assert all(f"key={SERVER_KEY}" in rule or f"-k {SERVER_KEY}" in rule for rule in rules)
 
 
 def test_a_server_that_is_not_proved_is_told_once(monkeypatch):
-    """It is not left out, and the log says why, as often as the reason changes."""
+    """It is not excluded, and the log says why, again only if the reason changes."""
     said = []
 
     def refuse(store):

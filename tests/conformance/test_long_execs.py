@@ -1,4 +1,4 @@
-"""An exec with 6 MB of arguments, of whatever bytes: bounded memory, one copy in the store."""
+"""An exec with 6 MB of arguments of any bytes: bounded memory, one copy in the store."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def decoded(name, log):
     [pytest.param(name, marks=() if name == _ALWAYS else pytest.mark.long) for name in SHAPES],
 )
 def test_memory_for_long_execs_is_bounded(decoder, shape, tmp_path):
-    """Three of them, one after the other: as much as the log's own bytes and what they show."""
+    """Three of them, one after the other: memory for the log's bytes and their text."""
     log, url = tmp_path / "audit.log", f"sqlite:///{tmp_path}/store.db"
     log.write_text("".join(SHAPES[shape](serial) for serial in range(1, 4)))
     environment = os.environ | {"AUDITSVC_DECODER": decoder}
@@ -83,7 +83,7 @@ def test_what_is_no_text_is_kept(decoder, tmp_path):
 
 
 def test_shorter_ones_are_shown_as_ever(decoder):
-    """Up to a mebibyte each byte that is no text is seen."""
+    """Up to 1 MiB each byte that is no text is shown as two hexadecimal digits."""
     log = SHAPES["no text"](1).splitlines(keepends=True)
     few = "".join([*log[:100], *log[-1:]])
     dimensions, _ = decoded(decoder, few)

@@ -1,4 +1,4 @@
-"""The native decoder gives what the reference gives, whatever comes in: rows, counts, pending."""
+"""The native decoder gives what the reference gives, for any input: rows, counts, pending."""
 
 from __future__ import annotations
 
@@ -184,7 +184,7 @@ def test_any_log_gives_equal_rows(seed):
 @examples(100)
 @given(st.lists(st.one_of(st.sampled_from(LINES + PIECES), st.binary(max_size=30)), max_size=12))
 def test_any_bytes_give_equal_rows(pieces):
-    """Bytes that only here and there look like records."""
+    """Bytes that look like records only in part."""
     drive(random.Random(0), b"".join(pieces))
 
 
@@ -232,7 +232,7 @@ USUAL = " inode=1 dev=fe:00 mode=0100644 ouid=0 ogid=0 rdev=00:00 nametype=NORMA
     )
 )
 def test_a_path_that_is_nearly_as_the_kernel_prints_it(paths):
-    """There are two ways to read one, and which is taken must not be seen in its row."""
+    """There are two ways to read one, which give the same row."""
     pair = Pair()
     lines = [call(1, items=len(paths))]
     for item, (name, usual, tails) in enumerate(paths):
@@ -243,7 +243,7 @@ def test_a_path_that_is_nearly_as_the_kernel_prints_it(paths):
 
 
 def test_caches_are_emptied_at_the_same_place():
-    """More contexts, files and texts than the caches hold: rows come again where they do there."""
+    """More contexts, files and texts than the caches hold: both give the same rows again."""
     pair = Pair()
     lines = []
     for n in range(40_000):
@@ -276,7 +276,7 @@ def test_long_lines_are_cut_at_the_same_place():
 
 
 def test_bytes_of_open_events_have_the_same_bound():
-    """Events without an end push out the oldest at the same record."""
+    """Events without an end evict the oldest one at the same record."""
     pair = Pair()
     filler = b"a" * 1_000_000
     for n in range(80):

@@ -1,4 +1,4 @@
-"""What stands in a store's schema and is not ours is named, and nothing is written."""
+"""Foreign objects in a store's schema are named, and nothing is written."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def test_it_is_refused_at_the_opening(url, what):
 
 @cases(AT_WRITES)
 def test_it_is_refused_while_the_store_is_open(url, what):
-    """What comes while we write is seen before the next transaction writes."""
+    """A change during a run is found before the next transaction writes."""
     with closing(Pipe(url)) as pipe:
         pipe.load(opening(1))
         do(url, changes(url)[what])
@@ -127,7 +127,7 @@ def test_it_is_refused_while_the_store_is_open(url, what):
 
 
 def test_a_view_that_was_dropped_is_made_again(url):
-    """So that dropping one that was changed is all there is to do."""
+    """So a changed view only has to be dropped."""
     load(url, opening(1))
     do(url, "DROP VIEW syscalls")
     open_store(url).close()
@@ -135,7 +135,7 @@ def test_a_view_that_was_dropped_is_made_again(url):
 
 
 def test_further_views_are_the_administrators(url):
-    """They hinder nobody."""
+    """They are permitted."""
     do(url, "CREATE VIEW execs AS SELECT * FROM syscalls WHERE syscall = 'execve'")
     load(url, opening(1))
     assert rows(url, "SELECT * FROM execs") == []
@@ -157,7 +157,7 @@ def test_what_a_trigger_would_have_taken_is_stored_later(tmp_path):
 
 
 def test_a_log_that_is_deleted_while_the_store_is_open_is_told(tmp_path):
-    """SQLite would write on into a file without a name, which nobody else reads."""
+    """SQLite would continue to write into a deleted file, which nobody else can read."""
     url = f"sqlite:///{tmp_path}/store.db"
     run = Run(tmp_path, url)
     run.wait_ready()

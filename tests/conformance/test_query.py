@@ -53,7 +53,7 @@ WRITES = [
 
 @pytest.mark.parametrize("sql", WRITES)
 def test_nothing_can_be_written(filled, sql):
-    """Whatever would change the store, or is not one statement, is refused in one line."""
+    """SQL that would change the store, or is not one statement, is refused with one line."""
     with pytest.raises(QueryError) as caught, run_query(filled, sql) as result:
         list(result)
     assert "\n" not in str(caught.value)
@@ -62,7 +62,7 @@ def test_nothing_can_be_written(filled, sql):
 
 @pytest.mark.postgres
 def test_a_read_only_transaction_stays_one(postgres_url):
-    """What SQL can do to its own session does not make it a writer."""
+    """SQL that changes its own session cannot write."""
     load(postgres_url, opening(1))
     sql = "SELECT set_config('transaction_read_only', 'off', false)"
     with pytest.raises(QueryError, match="read-write"), run_query(postgres_url, sql) as result:
@@ -94,7 +94,7 @@ def test_json_columns_can_be_taken_apart(tmp_path):
 
 
 def test_rows_come_as_they_are_read(filled):
-    """A result of a hundred million rows begins at once."""
+    """The first row of a hundred million is given at once."""
     big = (
         "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n WHERE x < 100000000)"
         " SELECT x FROM n"
@@ -140,14 +140,14 @@ def test_formats(filled):
 
 
 def test_columns_of_one_name_keep_their_values():
-    """No value falls out of an object because two columns share a name."""
+    """No value is missing in an object because two columns have one name."""
     out = io.StringIO()
     write_rows(Result(("a", "a", "a_2"), [(1, 2, 3)]), Format.JSONL, out)
     assert sorted(json.loads(out.getvalue()).values()) == [1, 2, 3]
 
 
 def test_a_table_writes_no_control_bytes():
-    """What a program called itself cannot move the reader's cursor."""
+    """A program's name cannot move the cursor of the terminal."""
     out = io.StringIO()
     evil = "\x1b[2Jgone\x9b31m\u202e[bold]"
     write_rows(Result(("comm", evil), [(evil, b"\x00\xff")]), Format.TABLE, out)

@@ -157,7 +157,7 @@ def test_every_type_is_written_in_every_format(common_url, values):
 
 
 def test_all_types_at_once(common_url, values):
-    """A row of all of them is one line of JSON, and its columns keep apart."""
+    """A row of all of them is one line of JSON with all columns."""
     columns, rows = asked(common_url, "SELECT " + ", ".join(values))
     line = written(Format.JSONL, columns, rows)
     assert line.count("\n") == 1

@@ -1,4 +1,4 @@
-"""Who only reads opens a store read-only: nothing is made, migrated or written."""
+"""Commands that only read open a store read-only: nothing is made, migrated or written."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_a_reader_cannot_write(url):
 
 
 def test_a_reader_makes_no_store(new_url, tmp_path):
-    """Where none is, the error says so, and nothing is left behind."""
+    """If there is none, the error says so, and no file is made."""
     with pytest.raises(StoreError, match="there is no store"):
         open_store(new_url, read=True)
     assert not list(tmp_path.glob("*.db*"))

@@ -1,4 +1,4 @@
-"""No reader stops the writer: not by a lock, nor by reading for ever; and who does is told."""
+"""No reader stops the writer, by a lock or by reading for ever; such readers are reported."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def test_no_lock_of_a_reader_stops_the_writer(reader, postgres_url):
 
 @pytest.mark.postgres
 def test_stores_made_at_one_time_are_one(postgres_url):
-    """There is nothing to lock yet: each of several that make it finds one whole store."""
+    """There is nothing to lock yet: several programs that make it get one complete store."""
     command = [AUDITSVC, "migrate", "--store", postgres_url]
     makers = [subprocess.Popen(command, stderr=subprocess.PIPE) for _ in range(5)]
     for maker in makers:
@@ -134,7 +134,7 @@ def test_a_commit_that_is_kept_waiting_is_told(postgres_url, tmp_path):
 
 @pytest.mark.postgres
 def test_a_session_that_reads_for_long_is_told(postgres_url, monkeypatch):
-    """Doctor names it: what is deleted meanwhile cannot be cleaned up."""
+    """Doctor names it, as deleted rows cannot be cleaned up meanwhile."""
     open_store(postgres_url).close()
     settings = load_settings(store=postgres_url)
     assert storage.readers(settings).level.name == "OK"
@@ -165,7 +165,7 @@ def reading(path):
 
 
 def test_who_keeps_the_log_of_a_file_from_being_emptied_is_told(tmp_path, monkeypatch):
-    """Above a bound the store says who reads; once nobody does the log shrinks by itself."""
+    """Above a limit the store says who reads; when nobody reads any more the log shrinks."""
     monkeypatch.setattr(sqlite, "WAL_BOUND", 1 << 20)
     monkeypatch.setattr(sqlite, "_RELIEVE_EVERY", 0)
     path = tmp_path / "store.db"
@@ -217,7 +217,7 @@ def test_locks_are_read_as_the_kernel_writes_them(tmp_path, line, found):
 
 @pytest.mark.parametrize("what", ["max(x)", "x"])
 def test_a_question_ends_in_time(url, what):
-    """Whether it computes for ever or gives rows for ever."""
+    """Both a query that computes for ever and one that gives rows for ever."""
     began = time.monotonic()
     with (
         pytest.raises(QueryError, match="took longer than 1 s"),
@@ -281,7 +281,7 @@ def test_a_value_has_a_bound(tmp_path, sql):
 
 
 def test_a_question_has_its_memory_and_no_more(tmp_path):
-    """What needs more fails, and the process goes on."""
+    """A query that needs more fails, and the process continues."""
     url = f"sqlite:///{tmp_path}/store.db"
     open_store(url).close()
     script = (

@@ -1,4 +1,4 @@
-"""The README's examples, word for word: its SQL on both databases, ausearch on our spool."""
+"""The README's examples, unchanged: its SQL on both databases, ausearch on our spool."""
 
 from __future__ import annotations
 

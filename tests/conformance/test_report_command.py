@@ -67,7 +67,7 @@ def alone_works():
 @pytest.mark.skipif(not alone_works(), reason="no user namespace can be made here")
 @pytest.mark.parametrize("form", ["table", "json", "html"])
 def test_without_kernel_and_store(run, rule_file, form):
-    """What is not known is said, in one form as in the other; status 1, and no traceback."""
+    """Both formats say what is unknown; exit status 1, and no traceback."""
     done = run(str(rule_file), "--format", form, alone=True)
     assert (done.returncode, done.stderr) == (1, "")
     assert "FRAME" in done.stdout
@@ -138,6 +138,6 @@ def test_wrong_rules(run, rule_file):
 
 
 def test_every_set_is_in_the_readme():
-    """The sets that the README names are those that there are."""
+    """The README names all sets and no others."""
     readme = (Path(__file__).parents[2] / "README.md").read_text()
     assert [name for name in controls.names() if f"`{name}`" not in readme] == []

@@ -174,7 +174,7 @@ def test_hostile_keys_and_paths(filled):
 
 
 def test_what_rows_do_not_tell(filled):
-    """A rule that asks for an inode is said not to be counted; the others are."""
+    """A rule with an inode is reported as not counted; the others are counted."""
     found = seen(filled, "-a always,exit -F inode=7 -S openat", WATCH.format("a"))
     assert (found.count, found.uncounted) == (1, 1)
 

@@ -76,7 +76,7 @@ def calls(url):
 
 
 def test_hosts_that_load_by_turns_lose_nothing(url, tmp_path):
-    """The place of one is none for another: each goes on where it was."""
+    """One host's position is not used for another: each continues at its own."""
     hosts = [Host(tmp_path, name, url) for name in ("alpha", "beta")]
     for turn in (1, 2):
         for count, host in zip((30, 20), hosts, strict=True):
@@ -121,7 +121,7 @@ def left_by_an_older_program(folder, url):
 
 
 def test_the_checkpoint_of_an_older_program_is_taken_over(url, tmp_path):
-    """It had the path alone for a name: this spool's place is known by what stands beside it."""
+    """Its name was the path alone: it is recognised by the file in this spool's folder."""
     host, _ = left_by_an_older_program(tmp_path, url)
     host.begin().feed(10)
     host.end()
@@ -131,7 +131,7 @@ def test_the_checkpoint_of_an_older_program_is_taken_over(url, tmp_path):
 
 
 def test_the_checkpoint_of_another_spool_is_not_taken_over(url, tmp_path):
-    """Where the place is another than that which stands beside the spool, it is read again."""
+    """If the checkpoint differs from the one in the spool's folder, the spool is read again."""
     host, spool = left_by_an_older_program(tmp_path, url)
     known = KnownStore(spool, url)
     segment, position = known.last_place()

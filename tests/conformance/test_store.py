@@ -225,7 +225,7 @@ def test_two_hosts_that_meet_on_one_id_are_both_kept(url):
 
 
 def test_an_id_that_stands_for_other_content_is_noticed(url, monkeypatch):
-    """With ids of eight bits nearly every content clashes, and none is shown for another."""
+    """With ids of eight bits nearly every content clashes, and no content replaces another."""
     monkeypatch.setattr(Pipe, "decoder", "reference")  # the native core has a mask of its own
     monkeypatch.setattr(ids, "DIMENSION_MASK", 0x1FF)
     names = [f"/file{n}" for n in range(60)]
@@ -310,7 +310,7 @@ def test_one_id_twice_in_a_batch(url):
 
 
 def test_any_order_of_cut_copies_gives_the_same_events(url):
-    """Shuffled, cut and repeated pieces of a log end in what the whole log gives."""
+    """Shuffled, cut and repeated parts of a log give the same events as the whole log."""
     chance = random.Random(3)
     events = [
         opening(n, name=f"/f{n % 7}", second=SECOND + n // 9, nr=chance.choice((2, 257)))

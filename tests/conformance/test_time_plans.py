@@ -1,4 +1,4 @@
-"""Questions by time are answered from the range that they name, on stores of any size.
+"""Queries by time read only the range that they name, on stores of any size.
 
 The plans are those of a large store: SQLite has the statistics of one in each store, and
 PostgreSQL collects them of generated rows.
@@ -342,7 +342,7 @@ def test_options_of_the_command(filled):
     ],
 )
 def test_what_is_not_parsed_is_sqlites_to_judge(filled, sql):
-    """Its own message is what the user sees, in one line."""
+    """The user sees SQLite's own message, in one line."""
     with pytest.raises(QueryError) as caught:
         rows(filled, sql)
     assert "\n" not in str(caught.value)

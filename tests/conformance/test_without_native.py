@@ -68,7 +68,7 @@ def test_it_runs_on_the_reference(bare_package):
 
 
 def test_native_that_is_not_there_is_one_clear_line(bare_package):
-    """Asked for the native core by name it does not fall back in silence."""
+    """With decoder=native a missing core is an error."""
     done = run(bare_package, MAIN, AUDITSVC_DECODER="native")
     assert done.returncode == 2
     assert done.stdout == ""

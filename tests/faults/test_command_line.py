@@ -1,4 +1,4 @@
-"""What a user, a terminal or a disk can do to a command: one line, never a traceback."""
+"""Wrong use, closed streams, full disks: a command fails with one line, never a traceback."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def test_output_that_cannot_be_written(store, verb, before):
 
 @VERBS
 def test_streams_that_are_closed(store, verb):
-    """Without stdin, stdout and stderr a command works, and no file takes their place."""
+    """A command works without stdin, stdout and stderr, and no file gets their numbers."""
     judges = verb[0] in ("coverage", "doctor", "rules")  # 1: something is not as it should be
     stopped = verb == ["status"]
     done = say(*verb, folder=store, before=["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh"])
@@ -186,7 +186,7 @@ def test_what_is_told_without_a_store(no_store, verb, tmp_path):
     ids=" ".join,
 )
 def test_wrong_usage(tmp_path, words):
-    """What cannot be meant is one line and status 2."""
+    """Wrong usage is one line and exit status 2."""
     done = say(*words, folder=tmp_path)
     if words[1:] == ["check", "/nowhere"]:  # its errors begin with where they are
         assert (done.returncode, done.stderr.count(b"\n")) == (2, 1)
@@ -204,7 +204,7 @@ def test_wrong_usage(tmp_path, words):
     ids=str,
 )
 def test_numbers_without_measure(store, words, environment):
-    """However large a number is, there is an answer or one line."""
+    """Numbers of any size give a result or one line."""
     done = say(*words, folder=store, environment=environment)
     if environment:
         assert_one_line(done, 2)
@@ -228,7 +228,7 @@ def test_a_store_on_a_read_only_mount(store):
 
 
 def test_a_locale_that_lacks_a_letter(store):
-    """What stdout's encoding cannot say is escaped."""
+    """Characters that stdout's encoding lacks are escaped."""
     before = ["env", "PYTHONIOENCODING=ascii"]
     done = say("query", "SELECT 'é' AS x", folder=store, before=before)
     assert (done.returncode, done.stdout) == (0, b"x\n\\xe9\n")
@@ -284,7 +284,7 @@ def test_load_without_rules_says_what_to_give(tmp_path):
 
 @pytest.mark.parametrize("name", ["stig-rhel9", "pci-dss-4.0", "cis-debian"])
 def test_a_user_may_check_every_set(tmp_path, name):
-    """What a user may not look at (/root/.ssh) is a note, and no error."""
+    """A folder that the user may not read (/root/.ssh) is a note, not an error."""
     for above in (tmp_path, *tmp_path.parents):
         if above.stat().st_uid == os.getuid() and not above.stat().st_mode & 0o001:
             above.chmod(above.stat().st_mode | 0o011)

@@ -1,4 +1,4 @@
-"""One user's flood fills the spool's disk: others' records are still written, and he is named."""
+"""One user's flood fills the spool's disk: records of others are still written; he is named."""
 
 from __future__ import annotations
 

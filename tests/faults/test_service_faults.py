@@ -1,4 +1,4 @@
-"""What goes wrong around a running service: nothing lost unseen, nothing doubled, no end of it."""
+"""Faults around a running service: no uncounted loss, nothing doubled, and it continues."""
 
 from __future__ import annotations
 

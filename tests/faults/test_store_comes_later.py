@@ -1,4 +1,4 @@
-"""Collecting needs no store: with it away, locked or unfit at the start nothing is lost."""
+"""Collecting needs no store: if it is unavailable at the start nothing is lost."""
 
 from __future__ import annotations
 
@@ -168,7 +168,7 @@ def test_a_checkpoint_beyond_a_torn_spool_loses_nothing(tmp_path):
 
 @pytest.mark.parametrize("spoil", ["foreign", "gone", "no database"])
 def test_a_store_that_is_refused_for_what_it_is_ends_it_at_once(tmp_path, spoil):
-    """Nothing is collected into nowhere when an administrator can see at once what is wrong."""
+    """The run ends at once, so that an administrator sees the error."""
     path = tmp_path / "store.db"
     url = f"sqlite:///{path}"
     if spoil == "foreign":

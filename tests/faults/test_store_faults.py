@@ -1,4 +1,4 @@
-"""What goes wrong around a store: one clear line each, and nothing half done."""
+"""Faults around a store: one clear line each, and no partial result."""
 
 from __future__ import annotations
 
@@ -158,7 +158,7 @@ def test_a_store_that_is_not_there(tmp_path):
 
 
 def test_a_store_in_memory_is_refused():
-    """What would be gone at the end is no evidence."""
+    """It would be lost at the end of the process."""
     refused("sqlite://", "in memory")
 
 
@@ -342,7 +342,7 @@ def test_tables_of_another_program(postgres_url):
 
 @pytest.mark.postgres
 def test_a_role_that_may_not_create(postgres_server, postgres_url):
-    """A role without rights learns which it needs."""
+    """The error for a role without rights names the right that it needs."""
     with psycopg.connect(postgres_url) as connection:
         connection.execute("DROP ROLE IF EXISTS poor")
         connection.execute("CREATE ROLE poor LOGIN PASSWORD 'poor'")

@@ -1,4 +1,4 @@
-"""The watchdog is fed by what collects, and not by what waits for the store."""
+"""The collector notifies the watchdog, not the part that waits for the store."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The judge of the main job: rows against what strace saw of the same processes.
+"""Compares rows with what strace saw of the same processes.
 
-Both watch at once, so this also shows that audit and ptrace live together. What
-differs for a good reason is named in `live.compare`; all else fails.
+Both trace at the same time, so this also shows that audit and ptrace work together. Known
+differences are named in `live.compare`; all others fail.
 """
 
 from __future__ import annotations

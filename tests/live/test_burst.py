@@ -1,4 +1,4 @@
-"""One busy task, as fast as it can go: no record is lost and every call has its row."""
+"""One busy task at full speed: no record is lost and every call has its row."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CALLS = 300_000
 def test_burst_of_one_task(
     programs: Programs, tmp_path: Path, kernel_lost: Callable[[], int]
 ) -> None:
-    """300,000 getppid calls of one task are 300,000 rows, and the kernel gave up none."""
+    """300,000 getppid calls of one task are 300,000 rows, and the kernel lost none."""
     auid = fresh_auid()
     rule = f"-a always,exit -F arch=b64 -S getppid -F auid={auid} -k {KEY}\n"
     with Service(tmp_path, rule) as service:

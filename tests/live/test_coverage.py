@@ -1,7 +1,7 @@
-"""Who is said to be covered, and who is: processes of every condition make known calls.
+"""Judgements and true coverage: processes of every condition make known calls.
 
-Each puppet is forked under one condition, then does what it is told. The rows that the
-kernel gave must agree with what `auditsvc coverage` said of it.
+Each puppet is forked under one condition and then follows orders. The rows that the kernel
+gave must agree with the judgement of `auditsvc coverage`.
 """
 
 from __future__ import annotations
@@ -174,7 +174,7 @@ def history(service):
 
 
 def test_what_is_said_agrees_with_the_rows(audit_lock, puppets, tmp_path):
-    """Old with a context, new, blinded, half blinded, some threads, PID 1: said and logged."""
+    """Old with a context, new, not covered, partly covered, threads, PID 1: judged as logged."""
     with switched_on(audit_lock):
         puppets["old"] = Puppet()
     auid = fresh_auid()
@@ -269,7 +269,7 @@ def service_rows(service, wanted, pids):
 
 
 def test_a_rule_too_short_for_any_look(audit_lock, puppets, tmp_path):
-    """A never,task rule that came and went in an instant leaves nobody called covered wrongly."""
+    """After a never,task rule that existed for an instant no task is wrongly called covered."""
     auid = fresh_auid()
     with watching(tmp_path, rules(auid)) as service:
         time.sleep(0.3)
@@ -290,7 +290,7 @@ def test_a_rule_too_short_for_any_look(audit_lock, puppets, tmp_path):
 
 
 def test_silence_proves(audit_changes, puppets, tmp_path):
-    """Nobody watched when both were forked: the one is proven by its rows, the other by none."""
+    """Both were forked before the first look: only the one with rows is proved covered."""
     audit_changes.delete_rules()  # a never of others could be what hides a call
     with switched_on(audit_changes):
         puppets["seen"] = Puppet()
@@ -321,7 +321,7 @@ def test_silence_proves(audit_changes, puppets, tmp_path):
 
 
 def test_audit_off_is_said_first(audit_changes, tmp_path):
-    """Without the switch nothing is logged, which is a failure whatever flags there are."""
+    """With audit off nothing is logged, which is a failure whatever flags the tasks have."""
     audit_changes.set(enabled=0)
     assert audit_changes.status().enabled == 0
     service = watching(tmp_path, "")

@@ -1,4 +1,4 @@
-"""On records that come from this kernel now: auparse, the reference and the native core agree.
+"""On new records of this kernel auparse, the reference and the native core agree.
 
 `make test` compares some ten thousand records, `make test-long` a million.
 """

@@ -39,7 +39,7 @@ def doctor(environment, *prefix):
 
 @pytest.mark.live
 def test_it_says_what_auditctl_says(tmp_path, audit_changes):
-    """The settings of the kernel, the daemon and the rules, as they are and when they are bad."""
+    """The kernel's settings, the daemon and the rules, as found and with wrong values."""
     auid = fresh_auid()
     with Service(tmp_path, rules(auid)) as service:
         until((tmp_path / "run/state.json").exists)  # it is written once a second
@@ -71,7 +71,7 @@ def test_it_says_what_auditctl_says(tmp_path, audit_changes):
 
 
 def test_in_a_user_namespace(tmp_path):
-    """Where the kernel refuses: an error that says so, and all else that can be seen."""
+    """If the kernel refuses, an error says so, and all other checks are made."""
     if subprocess.run(["unshare", "-Urn", "true"], check=False, capture_output=True).returncode:
         pytest.skip("user namespaces are not allowed here")
     environment = os.environ | {"AUDITSVC_STATE_DIRECTORY": str(tmp_path)}

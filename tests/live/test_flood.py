@@ -1,4 +1,4 @@
-"""A user who floods the audit log fills a small spool: what another one does is still stored."""
+"""A user who floods the log fills a small spool: another user's events are still stored."""
 
 from __future__ import annotations
 

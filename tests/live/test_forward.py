@@ -1,4 +1,4 @@
-"""Forwarding on a live kernel: it does not feed itself, and `run` looks after it."""
+"""Forwarding on the real kernel: it causes no loop, and `run` manages it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The guard on the real kernel: auditctl tampers, `tamper` tells who, auditctl -l is the judge."""
+"""The guard on the real kernel: auditctl tampers, `tamper` names who, auditctl -l verifies."""
 
 from __future__ import annotations
 
@@ -75,13 +75,13 @@ class Scene:
         until(condition, told=lambda: (auditctl("-l"), auditctl("-s")))
 
     def settle(self):
-        """Let the guard look, and look again for who it was, and say what was done."""
+        """Wait until the guard has looked twice and has reported all changes."""
         time.sleep(1.2)
         log = self.service.log
         until(lambda: log.read_text().count('"event": "tampering"') >= len(self.done))
 
     def work(self, name):
-        """Make calls that are to be seen, or not."""
+        """Make calls that are rows afterwards, or not."""
         self.programs.run(self.works, "/bin/sh", "-c", f"cd /tmp; : {name}")
 
     def seen(self, name):
@@ -117,7 +117,7 @@ def test_an_undisturbed_run_finds_nothing(programs, tmp_path):
 
 @pytest.mark.parametrize("guard", ["report", "restore"])
 def test_off_and_on_are_no_tampering(programs, tmp_path, guard):
-    """Neither the flips nor the rules of their probes, which the loaded rules do not reach."""
+    """Neither the flips nor the rules of their probes are findings."""
     with Scene(programs, tmp_path, guard) as scene:
         for verb in ("off", "on"):
             told = json.loads(cli(verb, "--format", "json", environment=scene.service.environment))
@@ -131,7 +131,7 @@ def test_off_and_on_are_no_tampering(programs, tmp_path, guard):
 
 @pytest.mark.parametrize("decoder", ["native", "reference"])
 def test_what_was_taken_is_put_back(programs, tmp_path, decoder):
-    """Rule, never in front, switch, limit: noticed, named, and as before within two seconds."""
+    """A rule, a `never` at the head, the switch, a limit: reported, and restored in two seconds."""
     before, limit = auditctl("-l"), setting("backlog_limit")
     raised = max(limit, 16384)
     scene = Scene(programs, tmp_path, "restore")
@@ -177,7 +177,7 @@ def test_what_was_taken_is_put_back(programs, tmp_path, decoder):
 
 
 def test_a_report_changes_nothing(programs, tmp_path):
-    """With guard=report everything stays as the tamperer left it, and is told."""
+    """With guard=report everything stays as the tamperer left it, and is reported."""
     with Scene(programs, tmp_path, "report") as scene:
         scene.tamper(AUDITCTL, "-d", *scene.rule)
         scene.settle()
@@ -218,7 +218,7 @@ def test_what_is_undone_at_once_is_found(programs, tmp_path):
 
 
 def test_who_wants_our_place_is_named(programs, tmp_path):
-    """A second service, and a bare registration: refused by the kernel, and told."""
+    """A second service, and a plain registration: refused by the kernel, and reported."""
     (tmp_path / "second").mkdir()
     with Scene(programs, tmp_path, "report") as scene:
         scene.tamper(sys.executable, "-P", "-c", REGISTER)
@@ -243,7 +243,7 @@ def test_who_wants_our_place_is_named(programs, tmp_path):
 
 
 def test_a_rule_of_others_comes_back_in_its_place(programs, tmp_path):
-    """Foreign rules of the beginning are guarded too, with their order; what came later is free."""
+    """Foreign rules present at the start are guarded too, with their order; later ones are not."""
     first, later = fresh_auid(), fresh_auid()
     exempt = ["never,exit", "-F", f"auid={first}", "-F", "pid=1"]
     auditctl("-A", *exempt)
@@ -269,7 +269,7 @@ def test_a_rule_of_others_comes_back_in_its_place(programs, tmp_path):
 
 
 def test_rules_load_is_no_tampering_to_undo(programs, tmp_path):
-    """What an administrator loads while the service guards stays, and goes when it is unloaded."""
+    """Rules that an administrator loads during a run stay, and can be deleted again."""
     auid = fresh_auid()
     never = f"-a never,exit -S all -F auid={auid} -F pid=1"
     file = tmp_path / "more.rules"

@@ -14,7 +14,7 @@ READ_ONLY = 'mount --bind "$0" "$0" && mount -o remount,bind,ro "$0" && exec "$@
 
 @pytest.mark.parametrize(("how", "seen"), [(HIDE, False), (READ_ONLY, True)])
 def test_a_watch_sees_what_its_maker_sees(programs, tmp_path, how, seen):
-    """Hidden from the service, a folder's watch sees nothing of the host's; read-only it does."""
+    """A watch of a folder hidden from the service logs nothing; of a read-only one it does."""
     auid, folder = fresh_auid(), tmp_path / "watched"
     folder.mkdir()
     rule = f"-a always,exit -F dir={folder} -F perm=wa -F auid={auid} -k hidden\n"

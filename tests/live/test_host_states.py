@@ -1,4 +1,4 @@
-"""What the live tests stand on: the states of a host are what they say, and nothing stays."""
+"""The states of a host for the live tests: each is as named, and nothing stays afterwards."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def leave_a_limit(control):
 
 @pytest.mark.parametrize("leave", [leave_a_rule, leave_a_limit])
 def test_who_leaves_something_is_told(host, leave):
-    """The difference is said, and the kernel is as it was all the same."""
+    """The difference is reported, and the kernel is restored nevertheless."""
     with host("on+limits+foreign-rules") as control, Control() as other:
         own = Found.now(other)
         with restored(control):

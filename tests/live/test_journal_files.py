@@ -1,4 +1,4 @@
-"""The journal as a log, on files that a real journald wrote: whole, renamed, deleted, damaged."""
+"""The journal as a log, on files of a real journald: complete, renamed, deleted, damaged."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ def test_what_was_read_may_go(recorded, tmp_path):
 
 
 def test_what_was_not_read_and_is_gone_is_counted_once(recorded, tmp_path):
-    """The file being read and the next are deleted while nobody reads: a hole, and on behind it."""
+    """The file being read and the next are deleted: counted, and reading continues."""
     folder = recorded.copy(tmp_path)
     first, second, third = files(folder)
     reading = Reading(folder)
@@ -149,7 +149,7 @@ def test_what_was_not_read_and_is_gone_is_counted_once(recorded, tmp_path):
 
 
 def test_a_journal_that_is_gone_altogether_is_counted(recorded, tmp_path):
-    """Another journal stands in its place: said once, and that one is read."""
+    """Another journal replaces it: reported once, and that one is read."""
     folder = recorded.copy(tmp_path)
     reading = Reading(folder)
     first = reading.log.read(5000)

@@ -1,4 +1,4 @@
-"""journald taking the kernel's records while auditsvc reads them, from it and beside it."""
+"""journald receives the kernel's records while auditsvc reads them, from it or beside it."""
 
 from __future__ import annotations
 

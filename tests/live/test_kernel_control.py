@@ -160,7 +160,7 @@ def test_the_default_rules_load(audit_changes):
 
 
 def explained(ours: str, theirs: str) -> bool:
-    """Whether auditctl 3.0.9's line differs from ours because it is not that rule."""
+    """Whether auditctl 3.0.9's line differs from ours because it does not mean this rule."""
     # A perm that comes before its path is shown as ` -p x-w /path`.
     if theirs.startswith(" -p") and ours.startswith("-a always,exit -S all -F perm="):
         return True
@@ -244,7 +244,7 @@ def test_registering_and_records(audit_changes):
 
 
 def test_registering_while_records_flow(audit_changes):
-    """Registered over and over, each time the one record comes, and comes once."""
+    """Registered again and again, each time the one record is received, and once."""
     audit_changes.add_rule(rule(f"-a always,exit -S getppid -F auid={AUID} -k live"))
     for _ in range(20):
         records = RecordSocket.unicast()

@@ -1,4 +1,4 @@
-"""`auditsvc rules load` and `diff` on the real kernel, auditctl as the judge."""
+"""`auditsvc rules load` and `diff` on the real kernel, verified by auditctl."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def test_a_refused_rule_takes_everything_back(audit_changes, say, tmp_path, bad)
 
 
 def test_every_rule_of_auditds_examples(audit_changes, tmp_path):
-    """All rules for what is on this host load in one go, and are equal then, in their order."""
+    """All rules for paths of this host load at once, and are equal afterwards, in their order."""
     examples = AUDITCTL.parents[1] / "usr/share/doc/auditd/examples/rules"
     audit_changes.set(enabled=0)
     folder = tmp_path / "rules.d"
@@ -155,7 +155,7 @@ print(rounds)
 
 
 def test_reordering_leaves_no_gap(programs, tmp_path, kernel_lost):
-    """While load turns the rules round, again and again, every call of a busy task is a row."""
+    """While load reverses the rules again and again, every call of a busy task is a row."""
     auid = fresh_auid()
     # Each call has one rule: without that rule, for however short, its rows are missing.
     one, two, three = narrow(auid, *CALLS)

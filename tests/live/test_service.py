@@ -1,4 +1,4 @@
-"""`auditsvc run` on the real kernel: it comes, collects, and leaves everything as it was."""
+"""`auditsvc run` on the real kernel: it collects, and restores everything at the end."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def test_duration_ends_a_run(tmp_path):
 
 
 def test_a_second_daemon_is_refused_and_harms_nothing(programs, tmp_path):
-    """The incumbent is named, with its pid and program, and with the two ways round it."""
+    """The incumbent is named, with its pid and program, and with the two alternatives."""
     auid = fresh_auid()
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
@@ -176,7 +176,7 @@ def test_ausearch_reads_the_spool(programs, tmp_path):
 
 
 def test_every_syscall_of_every_task(tmp_path):
-    """The default rules, for a moment: calls of tasks that nobody picked are rows."""
+    """The default rules, for a moment: calls of any task are rows."""
     service = Service(tmp_path, "")
     at = service.command.index("--rules")
     del service.command[at : at + 2]

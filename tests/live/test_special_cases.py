@@ -1,4 +1,4 @@
-"""Rows of what is easily got wrong: each test runs one program of workload/ and reads its rows."""
+"""Rows of special cases: each test runs one program of workload/ and reads its rows."""
 
 from __future__ import annotations
 

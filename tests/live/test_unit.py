@@ -1,4 +1,4 @@
-"""packaging/auditsvc.service on the real kernel, under a systemd of our own.
+"""packaging/auditsvc.service on the real kernel, under a separate systemd.
 
 A manager for a user, run by root in a mount namespace of its own, applies to the unit what the
 system's manager does: capabilities, the filter of system calls, mounts, namespaces, limits.
@@ -173,7 +173,7 @@ def status_of(pid):
 
 
 def test_the_unit_collects_and_its_watches_see(manager, programs):
-    """Shut in as it is: every place that a rule may watch is seen, and nothing is refused to it."""
+    """With all restrictions of the unit: every path of a watch is seen, and nothing is refused."""
     auid = fresh_auid()
     watched = [Path(place) / f"auditsvc-{auid}" for place in PLACES]
     for folder in watched:

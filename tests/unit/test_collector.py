@@ -1,4 +1,4 @@
-"""The collector: every record becomes one line, whatever it holds, and loss is written down."""
+"""The collector: every record becomes one line, whatever it holds, and loss is recorded."""
 
 from __future__ import annotations
 
@@ -265,7 +265,7 @@ def test_what_was_written_is_not_counted_as_missing(tmp_path, monkeypatch):
 
 
 def test_a_rotation_that_fails_stops_nothing(spool, monkeypatch):
-    """SIGHUP on a full disk is a trouble that passes, not the end of the service."""
+    """SIGHUP on a full disk is a temporary error, not the end of the service."""
     sink = Sink(spool, DaemonRecords())
 
     def refuse():

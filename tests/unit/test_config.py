@@ -1,4 +1,4 @@
-"""Settings: three spellings, one meaning, and one clear line when they are wrong."""
+"""Settings from three sources, and one clear line when they are wrong."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def _no_settings_from_outside(monkeypatch, tmp_path):
 
 
 def test_command_line_beats_variable_beats_file(monkeypatch, tmp_path):
-    """The nearer spelling wins; what nobody set is the default."""
+    """The source with the higher precedence wins; without any it is the default."""
     file = tmp_path / "auditsvc.toml"
     file.write_text('store = "sqlite:///file.db"\nhost = "file"\nsource = "stdin"\n')
     monkeypatch.setenv("AUDITSVC_CONFIG", str(file))

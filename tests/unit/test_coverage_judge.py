@@ -1,4 +1,4 @@
-"""From birth, evidence and rules to a judgement, and from that to what to do."""
+"""From fork, evidence and rules to a judgement, and from that to a remedy."""
 
 from __future__ import annotations
 
@@ -189,7 +189,7 @@ def test_what_a_look_comes_to():
 
 
 def test_every_reason_has_a_sentence():
-    """No birth is without words."""
+    """No kind of birth lacks one."""
     assert set(Birth) <= set(WHY)
 
 
@@ -210,7 +210,7 @@ class Silence:
 
 
 def test_silence_takes_two_windows_and_a_store_that_has_caught_up(monkeypatch):
-    """One call that was under way cannot do it, nor a store that lags."""
+    """Neither a single call in flight nor a store that lags counts as silence."""
     silence = Silence(monkeypatch)
     assert silence.look(a=5, b=1) == []
     assert silence.look(a=500, b=1) == []  # one wait for a long call may give any number

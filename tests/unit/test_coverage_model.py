@@ -1,4 +1,4 @@
-"""Verdicts about tasks against a kernel whose past is known (`fixtures/coverage_model.py`)."""
+"""Verdicts about tasks, checked on a model with a known history (`fixtures/coverage_model.py`)."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ PROMPT = pytest.mark.parametrize(
 
 @PROMPT
 def test_nobody_is_called_covered_or_not_without_being_so(prompt):
-    """Whatever is switched, loaded, heard late, missed or not watched: true, or unknown."""
+    """Whatever is switched, loaded, received late, missed or not watched: true, or unknown."""
     tally = judged(range(SHORT), prompt=prompt)
     assert tally.wrong == []
     # Not by saying nothing: a fifth is known, where changes come every few seconds.
@@ -52,7 +52,7 @@ def test_a_million_histories(prompt):
 @pytest.mark.parametrize("task_list", [TaskListState.CLEAR, TaskListState.ALL])
 @pytest.mark.parametrize("found", ["off", "on"])
 def test_an_ordinary_day_is_known(found, task_list, lag):
-    """A service that begins, looks every second and hears of no change knows all its tasks."""
+    """A service that looks every second and receives no change knows all its tasks."""
     known = Periods("boot", on_at_boot=False)
     if found == "off":
         known.note(9.0, False, task_list, known_to=0.0)

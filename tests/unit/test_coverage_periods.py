@@ -1,4 +1,4 @@
-"""What is known of a boot, and what follows for whom was forked when."""
+"""What is known of a boot, and what follows for a task by the time of its fork."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def test_audit_at_boot_leaves_never_task_to_be_known():
 
 
 def test_a_proof_refutes_that_audit_was_never_on():
-    """Somebody of before the first look has the flag: then audit had been on by then."""
+    """A task older than the first look has the flag: so audit had been on by then."""
     made = periods((10, False, CLEAR), (11, True, CLEAR), (20, True, CLEAR))
     assert made.birth(5, on_by=6) is Birth.BEFORE_AUDIT
     assert made.birth(7, on_by=6) is Birth.BEFORE_WATCH

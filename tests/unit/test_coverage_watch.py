@@ -1,4 +1,4 @@
-"""What the running service's watch makes of what it hears and of the kernel's answers."""
+"""What the running service's watch concludes from records and from the kernel's answers."""
 
 from __future__ import annotations
 
@@ -163,7 +163,7 @@ def test_a_flood_of_changes_is_kept_small(host):
 
 
 def test_the_time_of_boot_is_not_too_early(monkeypatch):
-    """Held up between its two clocks, it is too late: a change is then thought older, not younger.
+    """Delayed between reading its two clocks, it is too late: a change then seems older, not newer.
 
     It is asked again until both are read at once.
     """

@@ -1,4 +1,4 @@
-"""When events end, and what of them is told; each complaint about other tools is a test here."""
+"""When events end, and their state; each known fault of other tools has a test here."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Golden data: what becomes of each kind of record. Written anew by `pytest --regenerate`."""
+"""Golden data: the rows of each kind of record. Written again by `pytest --regenerate`."""
 
 from __future__ import annotations
 

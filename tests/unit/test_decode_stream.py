@@ -1,4 +1,4 @@
-"""What holds for every stream of bytes, whatever is in it."""
+"""Invariants for every stream of bytes."""
 
 from __future__ import annotations
 

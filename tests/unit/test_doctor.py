@@ -1,4 +1,4 @@
-"""The doctor's checks, each on a machine that is made of files or on answers that are made up."""
+"""The doctor's checks, each on a machine made of files or on invented answers."""
 
 from __future__ import annotations
 
@@ -276,7 +276,7 @@ def test_half(machine, lines, line, level):
 
 
 def test_incumbent(machine):
-    """Ours, another, one that died, none."""
+    """Our service, another process, one that died, none."""
     here = machine({"proc/77/comm": "auditd\n", "proc/77/exe": "->/usr/sbin/auditd"})
     other, dead = replace(STATUS, pid=77), replace(STATUS, pid=78)
 
@@ -506,7 +506,7 @@ def test_sessions(machine):
     ],
 )
 def test_clock(machine, files, offset, level):
-    """Somebody who keeps it, and a sign that he reached his servers."""
+    """A time service, and a sign that it reached its servers."""
     shows(clock.clock(machine(files), offset), level)
 
 

@@ -1,4 +1,4 @@
-"""The native drain: what it makes of datagrams, when it waits and when it comes back."""
+"""The native drain: its lines for datagrams, when it waits and when it returns."""
 
 from __future__ import annotations
 

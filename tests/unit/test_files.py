@@ -269,7 +269,7 @@ USES = [
 @ways
 @pytest.mark.parametrize("make", USES, ids=lambda each: each.__name__)
 def test_a_file_that_others_may_change_is_refused(place, make, spoil):
-    """Each kind of file, in each way in which it is not ours alone, in one line; none waits."""
+    """Each kind of file that others may change in any way: one line, without waiting."""
     path, use, error = make(place)
     use()  # as it was made it is good
     path.touch(0o600)  # SQLite takes away what stands beside a store that nobody uses
@@ -286,7 +286,7 @@ def test_a_file_that_others_may_change_is_refused(place, make, spoil):
 
 @ways
 def test_a_file_that_is_opened_is_the_one_that_was_checked(place, spoil):
-    """The door itself: `UnsafeError` says what is wrong and what to do, for reading and writing."""
+    """The functions themselves: `UnsafeError` says what is wrong and what to do."""
     path = place / "file"
     path.write_text("x")
     path.chmod(0o600)

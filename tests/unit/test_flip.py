@@ -1,4 +1,4 @@
-"""What a flip is measured with: the probe, what is heard of it, and the rules around it."""
+"""The parts that measure a flip: the probe, its records, and the rules for it."""
 
 from __future__ import annotations
 

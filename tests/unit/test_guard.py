@@ -1,4 +1,4 @@
-"""The guard against a kernel of our own making: what it finds, names, puts back and leaves."""
+"""The guard on a model of the kernel: what it finds, reports, restores and accepts."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def rule(text):
 
 
 class Stage:
-    """A guard, a kernel, and what the one said of the other."""
+    """A guard, a model of the kernel, and the findings."""
 
     def __init__(self, folder, loaded, **options):
         self.writer = SpoolWriter(folder / "spool", segment_bytes=1 << 20, fsync="none")
@@ -227,7 +227,7 @@ def test_a_rule_that_moved_is_moved_back(stage):
 
 
 def test_the_switch(stage):
-    """Off is tampering unless it is meant; with restore it goes on again."""
+    """Off is tampering unless it was requested; with restore it is switched on again."""
     at = stage(ALL, restore=True)
     at.kernel.tamper(enabled=0)
     at.look()

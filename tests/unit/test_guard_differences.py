@@ -1,4 +1,4 @@
-"""What became of a list of rules, and which rules take cover: told from the rules alone."""
+"""Differences of lists of rules, and which rules reduce coverage, from the rules alone."""
 
 from __future__ import annotations
 

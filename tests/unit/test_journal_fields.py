@@ -1,4 +1,4 @@
-"""A whole event as journal fields: kinds, priorities, names that journald takes."""
+"""An event as journal fields: kinds, priorities, names that journald accepts."""
 
 from __future__ import annotations
 

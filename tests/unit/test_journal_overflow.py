@@ -1,4 +1,4 @@
-"""Records that journald's socket had no room for, as /proc tells of them."""
+"""Records that journald's socket had no room for, from /proc."""
 
 from __future__ import annotations
 

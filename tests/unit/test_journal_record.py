@@ -1,4 +1,4 @@
-"""Journal entries as lines: what journald made of a record gives the record back."""
+"""Journal entries as lines: the record is made again from journald's fields."""
 
 from __future__ import annotations
 

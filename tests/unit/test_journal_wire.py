@@ -1,4 +1,4 @@
-"""journald's native protocol: framing, and the way back."""
+"""journald's native protocol: writing and reading datagrams."""
 
 from __future__ import annotations
 

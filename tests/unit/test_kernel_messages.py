@@ -1,4 +1,4 @@
-"""The structs of control messages, and what netlink does with what it is sent."""
+"""The structs of control messages, and how netlink sockets handle messages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The grammar of a line: what is written comes back, and no text can begin a line."""
+"""The grammar of a line: what is written is read back, and no text can begin a line."""
 
 from __future__ import annotations
 

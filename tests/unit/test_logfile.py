@@ -1,4 +1,4 @@
-"""Logs that others write: order of rotated names, compression, rotation while we read."""
+"""Logs of other programs: order of rotated names, compression, rotation while reading."""
 
 from __future__ import annotations
 

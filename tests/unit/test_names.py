@@ -1,4 +1,4 @@
-"""Names: the module and the tables say the same, and either is enough."""
+"""Names: the module and the tables agree, and each alone is sufficient."""
 
 from __future__ import annotations
 

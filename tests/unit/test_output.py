@@ -1,4 +1,4 @@
-"""What is written for eyes and programs: nothing hidden, nothing run, JSON always valid."""
+"""Output for people and programs: no hidden characters, no formulas, JSON always valid."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ IGNORED = ["\u034f", "\u115f", "\u1160", "\u17b4", "\u17b5", "\u3164", "\uffa0"]
 
 
 class Terminal(io.StringIO):
-    """A stream that says that a person looks."""
+    """A stream that is a terminal."""
 
     def isatty(self):
         """Give what a terminal gives."""
@@ -132,7 +132,7 @@ FORMULAS = [
 
 @pytest.mark.parametrize("text", [*FORMULAS, "-13", "+1", "@", "="])
 def test_a_cell_that_begins_a_formula_is_made_harmless(text):
-    """What a program called itself is not run by who opens the CSV; nor is a column's name."""
+    """A spreadsheet does not run a program's or a column's name as a formula."""
     header, row = csv.reader(io.StringIO(written(Format.CSV, [(text,)], (text,)), newline=""))
     assert header == row == [f"'{text}"]
 

@@ -1,4 +1,4 @@
-"""The pages hang together: every link leads somewhere, every decision has a number of its own."""
+"""The pages: every link has a target, every decision has its own number."""
 
 from __future__ import annotations
 

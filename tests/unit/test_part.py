@@ -1,4 +1,4 @@
-"""Where one file of a log goes on in the next: lines that have no end, records of one event."""
+"""How one file of a log continues in the next: incomplete lines, records of one event."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""docs/promises.md against the pages that promise and the tests that keep what they say."""
+"""docs/promises.md agrees with the pages that promise and with the tests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Plans carried out on a modelled kernel: what it refuses is taken back, and a lock is told."""
+"""Plans carried out on a model of the kernel: a refused plan is undone, a lock is reported."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""SIGHUP: rules and settings are read again; whatever is wrong, the old ones stay."""
+"""SIGHUP: rules and settings are read again; if anything is wrong, the old ones stay."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def test_what_the_kernel_refuses_changes_nothing(host):
     assert line.rstrip().endswith("res=failed")
     assert logged[-1]["log_level"] == "error"
     assert host.service._settings.spool.keep_bytes == 1 << 30
-    host.service._parts.session.hold(host.service._exclusions._all())
+    host.service._parts.session.set_rules(host.service._exclusions._all())
     assert host.rules() == rules(A)
 
 

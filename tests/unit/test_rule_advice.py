@@ -1,4 +1,4 @@
-"""Warnings about rules: each is said where it is true, and only there."""
+"""Warnings about rules: each is given if it is true, and only then."""
 
 from __future__ import annotations
 

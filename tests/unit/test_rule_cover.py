@@ -1,4 +1,4 @@
-"""Which rule takes in which, and which may meet."""
+"""Which rule includes which, and which may overlap."""
 
 from __future__ import annotations
 

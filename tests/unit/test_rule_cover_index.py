@@ -1,4 +1,4 @@
-"""Rules found among many: the same as if each were asked."""
+"""Rules found by an index: the same as by comparing each one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which rule takes in which, every pair of shapes against the modelled kernel."""
+"""Which rule includes which: every pair of shapes, checked on the model of the kernel."""
 
 from __future__ import annotations
 

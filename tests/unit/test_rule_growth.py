@@ -1,4 +1,4 @@
-"""What is done with many rules takes time in proportion to their number."""
+"""The time for many rules is in proportion to their number."""
 
 from __future__ import annotations
 

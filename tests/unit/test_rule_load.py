@@ -1,4 +1,4 @@
-"""Loading on a modelled kernel: whose rules go, what comes when, and the way back."""
+"""Loading on a model of the kernel: which rules are deleted, the order of steps, undoing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Warnings about what can never match or never load, each kind; and none where it can."""
+"""Warnings about rules that can never match or load, each kind; and none for other rules."""
 
 from __future__ import annotations
 

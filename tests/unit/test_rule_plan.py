@@ -1,4 +1,4 @@
-"""The plan that makes loaded rules the wanted ones, proved on a model of the kernel's lists.
+"""The plan that leads to the wanted rules, checked on a model of the kernel's lists.
 
 In the model a rule matches the system calls 0 to 3 of its mask and nothing else counts,
 so that few rules give every kind of overlap.

@@ -1,4 +1,4 @@
-"""Which numbers tests leave, against trying every number."""
+"""Which numbers pass tests, compared with trying every number."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What rules reach, told from the rules alone."""
+"""What rules log, from the rules alone."""
 
 from __future__ import annotations
 

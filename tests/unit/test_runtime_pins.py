@@ -1,4 +1,4 @@
-"""What is installed beside a root service: what it needs to run, pinned, and nothing more."""
+"""The packages of an installation: those that the service needs, pinned, and no others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the service does when the kernel, or its own folders, leave it."""
+"""What the service does when the kernel drops it, or its folders cannot be written."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A stay as the audit daemon, on a modelled kernel: all is as it was, but for what load made."""
+"""The session as audit daemon, on a model of the kernel: it restores what it changed."""
 
 from __future__ import annotations
 
@@ -28,113 +28,113 @@ def rules(*text):
 
 
 @pytest.fixture
-def stay(monkeypatch, tmp_path):
-    """Begin a stay on a kernel with such rules; gives it and the kernel."""
+def begin(monkeypatch, tmp_path):
+    """Begin a session with these rules on a model of the kernel."""
 
-    def begin(control, *wanted):
+    def run(control, *wanted):
         monkeypatch.setattr(session, "Control", lambda: control)
         found = Session(tmp_path)
         found.begin(lines(*wanted), 16384)
         return found
 
-    return begin
+    return run
 
 
-def left(each):
-    """End a stay; gives its notes."""
-    each.quiet()
-    each.leave()
+def end(each):
+    """End a session; gives its notes."""
+    each.restore()
+    each.close()
     return each.notes
 
 
-def test_as_it_was_found(stay, tmp_path):
-    """Rules, limits and switch come back, and nothing stays on disk."""
+def test_as_it_was_found(begin, tmp_path):
+    """Rules, limits and the enabled flag are restored, and no file stays."""
     control = FakeKernel(rules(C), enabled=0)
-    here = stay(control, A, NEVER, C)
+    current = begin(control, A, NEVER, C)
     assert control.loaded == rules(NEVER, A, C)
     assert (control.settings["enabled"], control.settings["backlog_limit"]) == (1, 16384)
-    assert here.added == 2
-    assert left(here) == []
+    assert current.added == 2
+    assert end(current) == []
     assert control.loaded == rules(C)
     assert (control.settings["enabled"], control.settings["backlog_limit"]) == (0, 64)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_rules_of_others_that_had_to_move_go_back(stay):
-    """Ours need an order in which theirs did not stand."""
+def test_rules_of_others_that_had_to_move_go_back(begin):
+    """The session needs another order of rules that were loaded before."""
     control = FakeKernel(rules(C, A))
-    here = stay(control, NEVER, A, B, C)
+    current = begin(control, NEVER, A, B, C)
     assert control.loaded == rules(NEVER, A, B, C)
-    left(here)
+    end(current)
     assert control.loaded == rules(C, A)
 
 
-def test_other_rules_while_it_stays(stay):
-    """`hold` adds and takes out its own, and nobody else's."""
+def test_other_rules_during_the_session(begin):
+    """`set_rules` adds and deletes the session's rules, and no others."""
     control = FakeKernel(rules(A))
-    here = stay(control, A, B)
-    here.hold(lines(NEVER, B))
+    current = begin(control, A, B)
+    current.set_rules(lines(NEVER, B))
     assert control.loaded == rules(NEVER, A, B)
-    here.hold(lines(B))
+    current.set_rules(lines(B))
     assert control.loaded == rules(A, B)
-    left(here)
+    end(current)
     assert control.loaded == rules(A)
 
 
-def test_after_a_crash(stay):
-    """The next stay knows its own rules and the old limits."""
+def test_after_a_crash(begin):
+    """The next session knows its own rules and the old limits."""
     control = FakeKernel(rules(C))
-    stay(control, A, B)
-    again = stay(control, A)
+    begin(control, A, B)
+    again = begin(control, A)
     assert any("crashed" in note for note in again.notes)
     assert control.loaded == rules(A, C) or control.loaded == rules(C, A)
-    left(again)
+    end(again)
     assert control.loaded == rules(C)
     assert control.settings["backlog_limit"] == 64
 
 
-def test_a_refused_rule(stay, tmp_path):
-    """The stay does not begin, and nothing of it is left."""
+def test_a_refused_rule(begin, tmp_path):
+    """The session does not begin, and none of its rules stays."""
     control = FakeKernel(rules(C))
     control.refused = set(rules(B))
     with pytest.raises(KernelError, match="as it was before"):
-        stay(control, A, B)
+        begin(control, A, B)
     assert control.loaded == rules(C)
     assert boot_file.recall(tmp_path / boot_file.SESSION)["added"] == []
 
 
-def test_locked(stay):
-    """Locked from the beginning or in the middle: it stays all the same, and says so."""
+def test_locked(begin):
+    """Audit is locked from the beginning or meanwhile: the session goes on, with a note."""
     control = FakeKernel(rules(C), enabled=2)
-    here = stay(control, A)
-    assert "locked" in here.notes[0]
-    left(here)
+    current = begin(control, A)
+    assert "locked" in current.notes[0]
+    end(current)
     assert control.loaded == rules(C)
     control = FakeKernel()
     control.lock_after = 2
-    here = stay(control, A, B, C)
+    current = begin(control, A, B, C)
     assert control.loaded == rules(A)
-    assert any("1 of 3 changes" in note for note in here.notes)
-    assert any("until the next boot" in note for note in left(here))
+    assert any("1 of 3 changes" in note for note in current.notes)
+    assert any("until the next boot" in note for note in end(current))
 
 
-def test_somebody_deleted_a_rule_of_ours(stay):
-    """It is said at the end and is no failure."""
+def test_somebody_deleted_a_rule_of_ours(begin):
+    """A note at the end names it; it is no failure."""
     control = FakeKernel()
-    here = stay(control, A, B)
+    current = begin(control, A, B)
     control.loaded.remove(rules(A)[0])
-    (note,) = left(here)
+    (note,) = end(current)
     assert "a rule of this service was deleted by somebody else" in note
     assert control.loaded == []
 
 
-def test_what_load_made_meanwhile_stays(stay, tmp_path):
-    """Rules and settings of `rules load` outlive the stay, also those that both wanted."""
+def test_what_load_made_meanwhile_stays(begin, tmp_path):
+    """Rules and settings of `rules load` stay, also those that both wanted."""
     control = FakeKernel(enabled=0)
-    here = stay(control, A, B)
+    current = begin(control, A, B)
     wanted = sum_up(parse(f"{C}\n{B}\n-e 1\n-b 8192"))
     load(control, wanted, compare(control, wanted, tmp_path), tmp_path)
     assert set(control.loaded) == set(rules(A, B, C))
-    assert left(here) == []
+    assert end(current) == []
     assert control.loaded == rules(C, B)
     assert (control.settings["enabled"], control.settings["backlog_limit"]) == (1, 8192)

@@ -1,4 +1,4 @@
-"""Signals: each that is sent comes once with its sender, and none that nobody sent."""
+"""Signals: each is received once with its sender, and no others."""
 
 from __future__ import annotations
 

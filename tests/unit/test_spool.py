@@ -1,4 +1,4 @@
-"""The spool: whole lines, in order, across segments, crashes and a full disk."""
+"""The spool: complete lines, in order, across segments, crashes and a full disk."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A full disk under the spool: each line is there or counted, whoever reads meanwhile."""
+"""A full disk of the spool: each line is written or counted, also while a reader reads."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The spool's reserve: it is held on the disk, and given to what matters when room is short."""
+"""The spool's reserve: allocated on the disk, and used for important records if room is short."""
 
 from __future__ import annotations
 
@@ -226,8 +226,8 @@ def test_nothing_is_looked_at_while_there_is_room(tmp_path, monkeypatch):
     monkeypatch.setattr("auditsvc.spool.sink.Shares", None)
     asked = []
     with writer(tmp_path, reserve=1 << 20) as out:
-        real = Room.hold
-        monkeypatch.setattr(Room, "hold", lambda *given: asked.append(1) or real(*given))
+        real = Room.allocate
+        monkeypatch.setattr(Room, "allocate", lambda *given: asked.append(1) or real(*given))
         sink = Sink(out, DaemonRecords())
         for _ in range(2000):
             assert put(sink, EVENT) == 4

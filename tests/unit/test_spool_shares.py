@@ -1,4 +1,4 @@
-"""Short room in the spool: who still gets his records written, and what becomes of the rest."""
+"""Short room in the spool: which records are still written, and how the others are counted."""
 
 from __future__ import annotations
 

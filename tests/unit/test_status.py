@@ -1,4 +1,4 @@
-"""What `status` says to a monitoring system, from facts that are made up."""
+"""What `status` reports to a monitoring system, from invented facts."""
 
 from __future__ import annotations
 

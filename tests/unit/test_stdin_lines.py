@@ -1,4 +1,4 @@
-"""Standard input as lines for the spool: nothing in it speaks for us, and no byte is lost."""
+"""Standard input as lines for the spool: none counts as the service's own; no byte is lost."""
 
 from __future__ import annotations
 

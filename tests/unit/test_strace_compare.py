@@ -1,4 +1,4 @@
-"""The comparison of rows with strace's calls: what it lets pass, and that all else fails."""
+"""The comparison of rows with strace's calls: permitted differences pass, all others fail."""
 
 from __future__ import annotations
 

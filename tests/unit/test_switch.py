@@ -1,4 +1,4 @@
-"""The switch as it is written down: who asked, what holds, and what an old file is worth."""
+"""The requests for on and off in their file: who asked, the wanted state, old files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`audit` is the distribution's module, whatever else bears its name."""
+"""`audit` is the distribution's module, whatever other modules have this name."""
 
 from __future__ import annotations
 

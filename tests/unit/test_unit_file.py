@@ -1,4 +1,4 @@
-"""The systemd unit: little is left to it, and nothing hidden that a rule may name."""
+"""The systemd unit: few privileges, and no path hidden that a rule may name."""
 
 from __future__ import annotations
 

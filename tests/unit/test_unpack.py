@@ -1,4 +1,4 @@
-"""What logs are packed in: every form read as a stream, bounded, and named where it is not read."""
+"""Compressed logs: every format is read as a stream, bounded, or the error names it."""
 
 from __future__ import annotations
 
@@ -180,7 +180,7 @@ def test_a_form_that_is_not_read_is_named(path, name):
 
 
 def test_brotli_is_told_by_its_name(tmp_path):
-    """Its bytes tell nothing."""
+    """Its bytes do not identify it."""
     path = tmp_path / "audit.log.br"
     path.write_bytes(b"\x0b\x02\x80")
     with pytest.raises(SpoolError, match="brotli"):

@@ -200,9 +200,9 @@ class ReferenceDecoder:
 
     def _count_told(self, text: bytes) -> None:
         """Read in a kernel's log how many records it suppressed, or lost in total."""
-        if (told := parse_loss(text)) is None:
+        if (loss := parse_loss(text)) is None:
             return
-        suppressed, lost = told
+        suppressed, lost = loss
         if lost is not None:
             # A count that fell begins anew: the host was booted.
             suppressed += lost - self._told if lost >= self._told else lost

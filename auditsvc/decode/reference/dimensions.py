@@ -254,13 +254,15 @@ class Dimensions:
             rest = self._text(value_text, None if exact else b"\0".join(pairs))
         return [columns.get(name) for name in kinds], rest
 
-    def address(self, saddr: bytes, *, little: bool) -> int:
+    def address(self, saddr: bytes, *, little_endian: bool) -> int:
         """Id of the address in the hex of a `saddr=`."""
-        key = (saddr, little)
+        key = (saddr, little_endian)
         known = self._addresses.get(key)
         if known is not None:
             return known
-        row_id = self._id("address", tuple(parse_address(saddr, little=little)), len(saddr))
+        row_id = self._id(
+            "address", tuple(parse_address(saddr, little_endian=little_endian)), len(saddr)
+        )
         return self._addresses.put(key, row_id, len(saddr))
 
     def argv(self, bodies: tuple[bytes, ...]) -> tuple[int, bool]:

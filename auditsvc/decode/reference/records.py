@@ -102,8 +102,8 @@ class Address(NamedTuple):
     saddr: str
 
 
-def parse_address(saddr: bytes, *, little: bool) -> Address:  # noqa: C901 - a case a family
-    """Read the hex of a struct sockaddr; `little` is the machine's byte order.
+def parse_address(saddr: bytes, *, little_endian: bool) -> Address:  # noqa: C901 - a case a family
+    """Read the hex of a struct sockaddr; `little_endian` is the machine's byte order.
 
     If it is not hex, or too short for its family, only `saddr` has a value.
     Sources: unix(7), ip(7), ipv6(7), netlink(7), packet(7), vsock(7).
@@ -115,7 +115,7 @@ def parse_address(saddr: bytes, *, little: bool) -> Address:  # noqa: C901 - a c
     data = bytes.fromhex(saddr.decode())
 
     def number(start: int, size: int) -> int:
-        return int.from_bytes(data[start : start + size], "little" if little else "big")
+        return int.from_bytes(data[start : start + size], "little" if little_endian else "big")
 
     family = number(0, 2)
     size = len(data)

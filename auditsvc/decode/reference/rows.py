@@ -201,7 +201,7 @@ class Rows:
             if not complete:
                 further += [(types.EXECVE, body) for body in arguments]
         if further:
-            self._children(event, further, little=arch & LITTLE_ENDIAN != 0)
+            self._children(event, further, little_endian=arch & LITTLE_ENDIAN != 0)
         return cwd, title, complete
 
     def _event(self, identity: Identity, records: Sequence[Record], reason: int | None) -> None:
@@ -228,9 +228,9 @@ class Rows:
         text = self._dimensions.fields(number, body)
         self._events.append((event, host, ms, serial, number, *columns, state, text))
         self._event_weights.append(len(records))
-        self._children(event, others, little=True)
+        self._children(event, others, little_endian=True)
 
-    def _children(self, event: int, records: Iterable[Record], *, little: bool) -> None:
+    def _children(self, event: int, records: Iterable[Record], *, little_endian: bool) -> None:
         """Make rows of `path`, `sockaddr` and `record`."""
         paths = addresses = 0
         seen: dict[int, int] = {}
@@ -243,7 +243,7 @@ class Rows:
                 continue
             if number == types.SOCKADDR and body.startswith(b"saddr="):
                 saddr, is_all = _address(body)
-                address = self._dimensions.address(saddr, little=little)
+                address = self._dimensions.address(saddr, little_endian=little_endian)
                 self._sockaddrs.append((event, addresses, address))
                 addresses += 1
                 if is_all:

@@ -122,7 +122,7 @@ class Feed:
             )
             if moved.rowcount != 1:
                 raise StoreError(
-                    f"the place of {self._name} in {self._database.place} is not where it was left",
+                    f"{self._name}'s position in {self._database.place} is not where it was left",
                     "end the other process that reads for it, then start again",
                 )
             self._forget(connection)
@@ -238,5 +238,5 @@ def _behind(part: Sequence[_Arrival], last: int) -> Position:
 
 def _covered(ranges: Sequence[tuple[int, int]], event: int) -> bool:
     """Whether an id lies in one of some ranges, which do not overlap, in order."""
-    place = bisect_right(ranges, (event, 1 << 63)) - 1
-    return place >= 0 and ranges[place][1] >= event
+    index = bisect_right(ranges, (event, 1 << 63)) - 1
+    return index >= 0 and ranges[index][1] >= event

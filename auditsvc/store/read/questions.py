@@ -60,8 +60,8 @@ def lag(url: str, consumer: str) -> Lag | None:
 def ledger_totals(url: str) -> dict[str, int]:
     """Counts of the ledger by cause, over all sources.
 
-    But for serials that are missing in logs that were ingested: those tell nothing of what
-    this host's kernel and service lost.
+    Without the serials that are missing in ingested logs: these do not show what this host's
+    kernel and service lost.
     """
     sql = """
         SELECT cause, sum(CASE WHEN cause = 'gap' AND kind = 'file' THEN 0 ELSE count END)

@@ -40,9 +40,9 @@ def run_query(
 
     `period` bounds all views of events in it to these seconds.
 
-    So it does of a statement that takes longer than `limits` lets it. Who does not fetch the
-    rows in time has to end that himself (`auditsvc.host.signals.alarm`). StoreError if the store
-    cannot be reached or is not there.
+    QueryError too for a statement that takes longer than `limits` allows. A caller that does not
+    fetch the rows in time has to end that itself (`auditsvc.host.signals.alarm`). StoreError if
+    the store cannot be reached or does not exist.
     """
     parsed = parse_url(url)
     if not sql.strip().rstrip(";").strip():

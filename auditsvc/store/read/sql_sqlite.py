@@ -83,7 +83,7 @@ def _bound(connection: sqlite3.Connection, limits: Limits) -> None:
     connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _VALUE_BYTES)
     connection.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
     if limits.memory:
-        # The soft limit lets go of cached pages; at the hard one the statement fails.
+        # At the soft limit cached pages are freed; at the hard one the statement fails.
         connection.execute(f"PRAGMA soft_heap_limit = {limits.memory // 2}")
         connection.execute(f"PRAGMA hard_heap_limit = {limits.memory}")
 

@@ -78,7 +78,7 @@ class Statement:
     """The seconds of the store."""
 
     def replace(self, node: exp.Expr, text: str) -> bool:
-        """Have a constant or a call replaced; False if its place is not known."""
+        """Note that a constant or a call is replaced; False if its position is unknown."""
         start, end = _place(node.this if isinstance(node, exp.Column) else node)
         if start < 0:
             return False
@@ -90,7 +90,7 @@ class Statement:
         return True
 
     def _call_end(self, name_end: int) -> int:
-        """Give where the call ends whose name ends there."""
+        """Give the end of the call whose name ends there."""
         depth = 0
         for token in self.tokens:
             if token.start <= name_end:

@@ -142,10 +142,10 @@ class Select:
         if column.args.get("db") or isinstance(column.this, exp.Star):
             return None
         if column.table:
-            there = [each for each in self.sources if each.name == column.table.lower()]
-            if len(there) == 1:
-                return Origin(there[0], name)
-            return self.parent.resolve(column) if self.parent and not there else None
+            of_table = [each for each in self.sources if each.name == column.table.lower()]
+            if len(of_table) == 1:
+                return Origin(of_table[0], name)
+            return self.parent.resolve(column) if self.parent and not of_table else None
         known = [each for each in self.sources if each.columns and name in each.columns]
         if known or any(each.columns is None for each in self.sources):
             # If an unknown source had the column too, SQLite would refuse the query.
@@ -215,7 +215,7 @@ class Scopes:
     def _with(self, given: exp.With, env: Env, parent: Select | None) -> Env:
         sources = {cte.alias.lower(): Source(cte.alias.lower()) for cte in given.expressions}
         env = {**env, **sources}
-        # SQLite lets a CTE refer to later ones: those are not known yet, and so left alone.
+        # In SQLite a CTE may refer to later ones: these are unknown here and are not used.
         for cte in given.expressions:
             source = sources[cte.alias.lower()]
             source.selects = self._add(cte.this, env, parent)

@@ -60,9 +60,9 @@ def _default(value: object) -> object:
 
 
 def _sound(value: object, level: int = 0) -> object:
-    """Give the value with everything in it that JSON has no word for as text."""
+    """Give the value; everything in it that JSON has no form for is text."""
     if isinstance(value, dict | list | tuple) and level > DEEPEST:
-        return "..."  # no reader of ours makes one; without an end it would be no JSON
+        return "..."  # no driver gives one; without an end it would not be JSON
     if isinstance(value, dict):
         return {as_text(name): _sound(each, level + 1) for name, each in value.items()}
     if isinstance(value, list | tuple):
@@ -101,10 +101,10 @@ def _time(value: datetime) -> str:
 
 
 def read_json(text: str | bytes) -> Any:
-    """Read a JSON document; gives its text where a reader of ours would not keep it whole.
+    """Read a JSON document; gives its text if Python's reader would change it.
 
-    That is what is no JSON, holds a name twice in an object, a number that no float has, or
-    too many levels or digits.
+    That is: no valid JSON, a name twice in an object, a number that no float can hold, or too
+    many levels or digits.
     """
     try:
         value = _DECODER.decode(text if isinstance(text, str) else text.decode())

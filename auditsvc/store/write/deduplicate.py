@@ -5,11 +5,11 @@ insert and stored events to delete first (they come again, changed, among the
 rows). An event's identity is (host, second, ms, serial). Where one meets a
 stored event on its id:
 
-* other identity (a clock set back, two hosts that meet): it goes to the next place;
+* other identity (a clock set back, two hosts with the same id): it takes the next free id;
 * same identity, and the records of one are part of the other's or complete it
   (the same log read twice, a copy that was cut short, an orphan and its
   SYSCALL): one event with the records of both, each once and in the columns that it
-  belongs to (`auditsvc.store.write.late`); the records that were there already are duplicates;
+  belongs to (`auditsvc.store.write.late`); the records that were stored already are duplicates;
 * same identity, but the event was read from a kernel's log (`Facts.claimed`) and the stored
   one came from our own spool: both are kept;
 * same identity, but contents that exclude each other: both are kept. So do two SYSCALLs
@@ -21,9 +21,10 @@ Two equal records of one event count as one record seen twice, if one of them is
 stored and the other comes in later. This is the slow path; the loader takes it
 only when a key turned out to be taken, and keeps all other writers out.
 
-The way of an event is `_place_of`: a few next places in its second, then places that its
-own content chooses. So it is short, however many events share one identity, and a copy of
-the event takes the same way. All events take a step at a time, with one reading for all.
+The ids that an event can get, in order, are given by `_candidate`: a few next ids in its
+second, then ids that are hashes of its content. So few ids are tried, however many events
+share one identity, and a copy of the event tries the same ids. All events try one id at a
+time, with one read for all.
 """
 
 from __future__ import annotations
@@ -53,11 +54,11 @@ if TYPE_CHECKING:
     from auditsvc.decode.reference.dimensions import Dimensions
     from auditsvc.store.write.stored_event import Reader
 
-# Steps of an event's way: so many next places, then so many that its SYSCALL chooses.
+# Before step _NEXT: the next ids. Before _CHOSEN: hashes of the SYSCALL; then of all records.
 _NEXT: Final = 4
 _CHOSEN: Final = 12
 _AT_ONCE: Final = 4000
-"""Events that are looked at together, each with what is stored at its places."""
+"""Events that are handled together, with what is stored under their candidate ids."""
 
 
 class Barred(Protocol):
@@ -73,7 +74,7 @@ class Plan:
 
     insert: dict[str, list[Row]]
     delete: list[int] = field(default_factory=list)
-    duplicates: int = 0  # records that were there already
+    duplicates: int = 0  # records that were stored already
     added: int = 0  # events
     confirmed: list[int] = field(default_factory=list)
     """Ids of stored events of which the batch had an equal copy."""
@@ -88,12 +89,12 @@ def reconcile(
     *,
     barred: Barred,
 ) -> Iterator[Plan]:
-    """Find a place for every event of a batch; see the module for the rules.
+    """Find an id for every event of a batch; see the module for the rules.
 
     Gives one plan after the other, each for some thousand events, so that memory is
     bounded: the caller carries one out before it asks for the next. `make` gives a maker of
     the dimension rows that a plan needs beside the batch's own, `write` writes what it made,
-    or says False: then the plan is made again with another maker. `barred` tells which
+    or gives False: then the plan is made again with another maker. `barred` says which
     events add nothing to which.
     """
     events = [
@@ -107,16 +108,16 @@ def reconcile(
     for start in range(0, len(events), _AT_ONCE):
         part = events[start : start + _AT_ONCE]
         while True:
-            made = make()
-            plan = _Reconciliation(facts, read, made, together, barred=barred).plan(part)
-            if write(made):
+            dimensions = make()
+            plan = _Reconciliation(facts, read, dimensions, together, barred=barred).plan(part)
+            if write(dimensions):
                 break
         together = {event_id: [] for event_id in together}  # they have their children
         yield plan
 
 
 class _Reconciliation:
-    """Some events of a batch on their way to their places.
+    """Finds the ids of some events of a batch.
 
     `together` has the events of the whole batch that share an id, until they have their
     children.
@@ -126,42 +127,42 @@ class _Reconciliation:
         self,
         facts: Mapping[str, Sequence[Row]],
         read: Reader,
-        made: Dimensions,
+        dimensions: Dimensions,
         together: Mapping[int, list[Event]],
         *,
         barred: Barred,
     ) -> None:
         self._facts = facts
         self._read = read
-        self._late = Late(made, read)
+        self._late = Late(dimensions, read)
         self._together = together
         self._barred = barred
         self._contexts = Contexts(read)
         self._merger = Merger(self._late, self._contexts)
-        # Events at their places: stored, or placed by us. None: the place is free.
-        self._places: dict[int, Event | None] = {}
+        # Events by id: stored, or put there by this plan. None: the id is free.
+        self._events: dict[int, Event | None] = {}
         self._changed: set[int] = set()
         self._stored: set[int] = set()
         self._plan = Plan({table.name: [] for table in schema.FACTS})
 
     def plan(self, events: list[Event]) -> Plan:
-        """Place what is contested and pass on what is not."""
+        """Find ids for events whose id is taken, and insert the others unchanged."""
         plan = self._plan
         all_ids = {event.id for event in events}
         self._load(list(all_ids))
-        contested = {i for i in all_ids if i in self._together or self._places[i] is not None}
+        contested = {i for i in all_ids if i in self._together or self._events[i] is not None}
         free = all_ids - contested
-        ours = [event for event in events if event.id in contested]
-        self._contexts.load([*ours, *filter(None, self._places.values())])
-        self._give_children(ours)
+        contested_events = [event for event in events if event.id in contested]
+        self._contexts.load([*contested_events, *filter(None, self._events.values())])
+        self._give_children(contested_events)
         self._late.load(
             piece
-            for event in ours
+            for event in contested_events
             for piece in (event.pieces if event.is_call else [event.primary, *event.pieces])
         )
-        self._walk(ours, free)
-        for place in self._changed:
-            if placed := self._places[place]:
+        self._settle_all(contested_events, free)
+        for candidate in self._changed:
+            if placed := self._events[candidate]:
                 self._merger.join(placed)
         plan.added += len(free)
         plan.delete = sorted(self._changed & self._stored)
@@ -169,45 +170,45 @@ class _Reconciliation:
             rows = self._facts.get(table.name, ())
             plan.insert[table.name] += [row for row in rows if row[0] in free]
         for event_id in sorted(self._changed):
-            placed = self._places[event_id]
+            placed = self._events[event_id]
             assert placed is not None
             write_rows(placed, plan.insert)
         return plan
 
-    def _give_children(self, ours: list[Event]) -> None:
-        sole = [event for event in ours if event.id not in self._together]
+    def _give_children(self, contested_events: list[Event]) -> None:
+        single = [event for event in contested_events if event.id not in self._together]
         shared = [event for events in self._together.values() for event in events]
         for event in shared:
             event.keep([])  # of an earlier attempt
             event.room = self._room(event)
-        for event in sole:
+        for event in single:
             event.keep([])
-        hang(self._facts, by_event([*sole, *shared]))
+        hang(self._facts, by_event([*single, *shared]))
 
-    # --- the way of an event ----------------------------------------------------------
+    # --- the ids of an event ----------------------------------------------------------
 
-    def _walk(self, waiting: list[Event], free: set[int]) -> None:
-        """Take all events a step further until each is settled; the first ones first."""
+    def _settle_all(self, waiting: list[Event], free: set[int]) -> None:
+        """Try the next id for all events until each is settled, in their order."""
         step = 0
         while waiting:
-            places = [self._place_of(event, step) for event in waiting]
-            # An event of this batch that nothing contests has another identity.
-            self._load([each for each in dict.fromkeys(places) if each not in self._places])
-            there = [event for each in set(places) if (event := self._places[each])]
-            self._contexts.load(there)
+            candidates = [self._candidate(event, step) for event in waiting]
+            # An event of this batch whose id is not taken has another identity.
+            self._load([each for each in dict.fromkeys(candidates) if each not in self._events])
+            stored = [event for each in set(candidates) if (event := self._events[each])]
+            self._contexts.load(stored)
             waiting = [
                 event
-                for event, place in zip(waiting, places, strict=True)
-                if place in free or not self._settle(event, place)
+                for event, candidate in zip(waiting, candidates, strict=True)
+                if candidate in free or not self._settle(event, candidate)
             ]
             step += 1
 
-    def _place_of(self, event: Event, step: int) -> int:
+    def _candidate(self, event: Event, step: int) -> int:
         if step < _NEXT:
-            place = event.id
+            candidate = event.id
             for _ in range(step):
-                place = ids.next_event_id(place)
-            return place
+                candidate = ids.next_event_id(candidate)
+            return candidate
         row = event.row
         content: tuple[object, ...] = self._identity(event)
         if event.is_call:
@@ -219,26 +220,26 @@ class _Reconciliation:
             content += tuple(value for piece in event.pieces for value in piece.content)
         return ids.hashed_event_id(event.second, content, step)
 
-    def _settle(self, event: Event, place: int) -> bool:
-        """Put an event at a place or into what is there; False if it has to go on."""
-        plan, there = self._plan, self._places[place]
-        if there is None:
-            self._places[place] = event.moved(place)
-            self._changed.add(place)
+    def _settle(self, event: Event, candidate: int) -> bool:
+        """Give an event this id, or merge it into the one there; False: try the next id."""
+        plan, stored = self._plan, self._events[candidate]
+        if stored is None:
+            self._events[candidate] = event.moved(candidate)
+            self._changed.add(candidate)
             plan.added += 1
-        elif there.says(event):
+        elif stored.says(event):
             plan.duplicates += event.weight
-            plan.confirmed.append(place)
-        elif place in self._stored and self._barred(event.id, place):
+            plan.confirmed.append(candidate)
+        elif candidate in self._stored and self._barred(event.id, candidate):
             return False
-        elif self._identity(there) == self._identity(event):
-            merged = self._merger.merge(there, event)
+        elif self._identity(stored) == self._identity(event):
+            merged = self._merger.merge(stored, event)
             if merged is None:
                 return False
             plan.duplicates += merged.known
             if merged.is_new:
-                self._places[place] = merged.event
-                self._changed.add(place)
+                self._events[candidate] = merged.event
+                self._changed.add(candidate)
         else:
             return False
         return True
@@ -255,15 +256,15 @@ class _Reconciliation:
         if not event.is_call:
             return event.weight - 1
         context = self._contexts.of(event)
-        return event.weight - 1 - sum(context[place] is not None for place in OPEN)
+        return event.weight - 1 - sum(context[column] is not None for column in OPEN)
 
     # --- reading ----------------------------------------------------------------------
 
-    def _load(self, places: list[int]) -> None:
-        """Read what is stored at `places` into `_places`."""
-        if not places:
+    def _load(self, candidates: list[int]) -> None:
+        """Read what is stored under `candidates` into `_events`."""
+        if not candidates:
             return
-        found = load(self._read, places)
-        self._places.update(dict.fromkeys(places))
-        self._places.update({event.id: event for event in found})
+        found = load(self._read, candidates)
+        self._events.update(dict.fromkeys(candidates))
+        self._events.update({event.id: event for event in found})
         self._stored.update(event.id for event in found)

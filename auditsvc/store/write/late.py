@@ -1,10 +1,10 @@
-"""Records that came apart from their SYSCALL -> the columns that they belong to.
+"""Records that were received apart from their SYSCALL -> the columns that they belong to.
 
 The decoder keeps such a record as the fields of an event, or of a row of `record`: it did
 not know the call. Once the two meet, a PATH becomes a row of `path`, a SOCKADDR one of
 `sockaddr`, CWD and PROCTITLE columns of the context, EXECVE the arguments: all as if the
-records had come together. What a column holds already is never replaced: a record that says
-something else stays a row of `record`.
+records had come together. A value in a column is never replaced: a record with another value
+stays a row of `record`.
 """
 
 from __future__ import annotations
@@ -47,13 +47,13 @@ class Column(NamedTuple):
 
 
 class Late:
-    """Reads the fields of records that came late, and makes rows of them.
+    """Reads the fields of late records, and makes rows of them.
 
-    `made` collects the dimension rows that this needs.
+    `dimensions` collects the dimension rows that this needs.
     """
 
-    def __init__(self, made: Dimensions, read: Reader) -> None:
-        self._made = made
+    def __init__(self, dimensions: Dimensions, read: Reader) -> None:
+        self._dimensions = dimensions
         self._read = read
         self._texts: dict[int, tuple[str, bytes | None]] = {}
         self._bytes = 0
@@ -81,7 +81,7 @@ class Late:
                 self._texts[text_id] = (value, data)
 
     def fields(self, piece: Piece) -> list[Field] | None:
-        """Give the fields of a record as the decoder read them; None if they are not at hand."""
+        """Give the fields of a record as the decoder read them; None if they cannot be read."""
         number, text = piece.content
         assert isinstance(text, int)
         if text not in self._texts:
@@ -92,7 +92,7 @@ class Late:
         assert isinstance(number, int)
         return _fields_of(value) if raw is None else parse_fields(number, raw)
 
-    def spread(self, piece: Piece, *, little: bool) -> list[Piece]:
+    def spread(self, piece: Piece, *, little_endian: bool) -> list[Piece]:
         """Give the rows that a record has beside its event: of `path`, `sockaddr`, `record`."""
         if piece.table != RECORD or piece.content[0] not in (types.PATH, types.SOCKADDR):
             return [piece]
@@ -104,23 +104,25 @@ class Late:
             item = None
             if first.name == b"item" and first.value and _ITEM.fullmatch(first.value) and rest:
                 item, fields = int(first.value), rest
-            return [Piece("path", (item, self._made.file_of(fields)))]
+            return [Piece("path", (item, self._dimensions.file_of(fields)))]
         if first.name != b"saddr" or first.value is None:
             return [piece]
-        address = Piece("sockaddr", (self._made.address(first.value, little=little),))
+        address = Piece(
+            "sockaddr", (self._dimensions.address(first.value, little_endian=little_endian),)
+        )
         return [address] if [field.name for field in rest] in ([], [b"SADDR"]) else [address, piece]
 
     def column(self, piece: Piece) -> Column | None:
         """Give the column of the context that is all that a CWD or PROCTITLE says."""
-        if piece.table != RECORD or (place := _COLUMNS.get(piece.content[0])) is None:
+        if piece.table != RECORD or (known := _COLUMNS.get(piece.content[0])) is None:
             return None
         fields = self.fields(piece)
         if not fields or len(fields) != 1:
             return None
         name, value = fields[0]
-        if name != place[0] or value is None:
+        if name != known[0] or value is None:
             return None
-        return Column(place[1], self._made.text_of(name, value))
+        return Column(known[1], self._dimensions.text_of(name, value))
 
     def says_arguments(self, record: Piece, argv: object) -> bool:
         """Whether the arguments of an EXECVE record are among those of a list."""
@@ -142,20 +144,20 @@ class Late:
         return [text.encode() for text in json.loads(value)]
 
     def join(self, event: Event) -> bool | None:
-        """Make one argument list of an event's EXECVE records; tells whether it is whole.
+        """Make one argument list of an event's EXECVE records; gives whether it is complete.
 
-        None if they are not at hand, or if there are none.
+        None if their fields cannot be read, or if there are none.
         """
         records = [piece for piece in event.pieces if is_arguments(piece)]
         if (joined := self._join(records)) is None:
             return None
-        event.argv, whole = joined
-        if whole:
+        event.argv, complete = joined
+        if complete:
             event.keep([piece for piece in event.pieces if not is_arguments(piece)])
-        return whole
+        return complete
 
     def argv_of(self, records: Sequence[Piece]) -> int | None:
-        """Id of the argument list that EXECVE records make; None if they are not at hand."""
+        """Id of the argument list that EXECVE records make; None if their fields cannot be read."""
         joined = self._join(records)
         return None if joined is None else joined[0]
 
@@ -164,15 +166,15 @@ class Late:
         found = [self.fields(piece) for piece in records]
         if not found or None in found:
             return None
-        return self._made.argv_of(field for fields in found for field in fields or ())
+        return self._dimensions.argv_of(field for fields in found for field in fields or ())
 
     def context(self, row: Sequence[object], columns: dict[int, object]) -> tuple[object, ...]:
         """Give the row of a context with other columns."""
         content = list(row)
-        for place, value in columns.items():
-            content[place] = value
-        made = self._made.row_id(schema.context.name, tuple(content[1:]))
-        return (made, *content[1:])
+        for known, value in columns.items():
+            content[known] = value
+        dimensions = self._dimensions.row_id(schema.context.name, tuple(content[1:]))
+        return (dimensions, *content[1:])
 
 
 def is_arguments(piece: Piece) -> bool:
@@ -181,7 +183,7 @@ def is_arguments(piece: Piece) -> bool:
 
 
 def _fields_of(text: str) -> list[Field]:
-    """Undo `auditsvc.record.fields.to_json`, but for the place of a name that comes again."""
+    """Undo `auditsvc.record.fields.to_json`, except for the position of a repeated name."""
     fields = []
     for name, value in json.loads(text).items():
         fields += [
@@ -195,7 +197,7 @@ def _is_among(field: Field, values: Sequence[bytes]) -> bool:
     match = _ARGUMENT.fullmatch(field.name)
     if match is None:
         return True  # argc, or a length
-    place, value = int(match[1]), field.value or b""
-    if place >= len(values):
+    known, value = int(match[1]), field.value or b""
+    if known >= len(values):
         return False
-    return value in values[place] if match[2] else value == values[place]
+    return value in values[known] if match[2] else value == values[known]

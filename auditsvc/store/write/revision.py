@@ -1,12 +1,11 @@
-"""Rows that give way to others, because more of their log is known.
+"""Rows that are replaced by others, because more of their log is known.
 
-Lines at the end of a log, or at the beginning of one whose predecessor comes later, may
-belong to events that are not whole. What they give is stored all the same, to be seen; once
-more is known, the same lines give other rows. A `Seam` holds both. Rows that both have stay
-as they are. Of the others those of before are taken out where they stand as they were
-stored: what was brought together with other records meanwhile stays, and the new rows are
-brought to it as any others are. Nothing is taken out of which the new rows do not say as much
-or more: that is the caller's part.
+Lines at the end of a log, or at the beginning of one whose predecessor is loaded later, may
+belong to incomplete events. Their rows are stored nevertheless, so that they can be queried;
+once more is known, the same lines give other rows. A `Seam` has both. Rows that are in both
+stay. Of the others, the earlier ones are deleted if they are still as they were stored: rows
+that were merged with other records meanwhile stay, and the new rows are merged into them like
+any others. The caller makes sure that the new rows have everything that deleted ones had.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ RawLine = tuple[int, bytes, str]
 
 @dataclass(frozen=True, slots=True)
 class Seam:
-    """What some lines of a source gave, and what they give now."""
+    """The rows that some lines of a source gave before, and those that they give now."""
 
     source: int
     """Id of the source."""
@@ -50,7 +49,7 @@ class Seam:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """Another source's checkpoint and counts, as they become."""
+    """The new checkpoint and counts of another source."""
 
     before: Source
     after: Source
@@ -59,7 +58,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Revision:
-    """What is written beside a batch, in its transaction."""
+    """What is written together with a batch, in its transaction."""
 
     seams: list[Seam] = field(default_factory=list)
     changes: list[Change] = field(default_factory=list)
@@ -67,7 +66,7 @@ class Revision:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """Of a seam: what goes, and what comes."""
+    """The difference of a seam: rows to delete, and rows to insert."""
 
     seam: Seam
     gone: list[Event]
@@ -78,7 +77,7 @@ class Difference:
 
 
 def difference(seam: Seam) -> Difference:
-    """Leave out what the rows of before and now have in common."""
+    """Leave out the rows that are both in the earlier and in the new ones."""
     before, now = _events(seam.old), _events(seam.new)
     gone = _less(before, now)
     coming = _less(now, before)
@@ -100,7 +99,7 @@ def difference(seam: Seam) -> Difference:
 
 
 def stored_as_they_were(events: Sequence[Event], read: Reader) -> list[int]:
-    """Give the ids of the events that stand in the store, and say what they say here."""
+    """Give the ids of the events that are in the store with the same content as here."""
     places = {}
     for event in events:
         place = event.id
@@ -131,7 +130,7 @@ def _events(batch: Batch) -> list[Event]:
 
 
 def _less(events: Sequence[Event], others: Sequence[Event]) -> list[Event]:
-    """Give the events that are not among the others, each as often as it is more there."""
+    """Give the events that are not among the others, counting repeated ones."""
     there = Counter(map(_content, others))
     left = []
     for event in events:
@@ -148,7 +147,7 @@ def _is_same(one: Event, other: Event) -> bool:
 
 
 def _content(event: Event) -> tuple[object, ...]:
-    """Give what an event says, its id first; of records of several types no order is stored."""
+    """Give an event's content, its id first; the order of records is not compared."""
     pieces = tuple(sorted(event.pieces, key=_kind))
     return event.row[0], event.table, event.row[1:], event.argv, pieces
 

@@ -1,4 +1,4 @@
-"""An event with all its rows, and the rows of a batch or of the store brought to their events."""
+"""An event with all its rows; assigns the rows of a batch or of the store to their events."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 CHILDREN: Final = (schema.exec_, schema.path, schema.sockaddr, schema.record)
 RECORD: Final = schema.record.name
 
-# Columns by place, as the rows of the decoder hold them.
+# Index of each column in the decoder's rows.
 SYSCALL: Final = {column.name: n for n, column in enumerate(schema.syscall.columns)}
 EVENT: Final = {column.name: n for n, column in enumerate(schema.event.columns)}
 
@@ -54,8 +54,8 @@ class Event:
     """How many rows of the child tables it can have, where that is known."""
     is_unjoined: bool = False
     """Whether EXECVE records came that are not in its argument list yet."""
-    is_whole: bool = False
-    """Whether it was seen that no argument is missing."""
+    is_complete: bool = False
+    """Whether no argument is known to be missing."""
     _counts: Counter[Piece] | None = None
 
     @property
@@ -112,7 +112,7 @@ class Event:
         self.row = (*self.row[:column], value, *self.row[column + 1 :])
 
     def has(self, piece: Piece, times: int = 1) -> bool:
-        """Whether this piece is there, so many times."""
+        """Whether it has this piece, so many times."""
         if self._counts is None:
             self._counts = Counter(self.pieces)
         return self._counts[piece] >= times
@@ -129,12 +129,12 @@ class Event:
         self.pieces, self._counts = pieces, None
 
 
-def load(read: Reader, places: Sequence[int]) -> list[Event]:
-    """Read the events that are stored under these ids, whole."""
+def load(read: Reader, ids_wanted: Sequence[int]) -> list[Event]:
+    """Read the events that are stored under these ids, with all their rows."""
     found = [
         Event(table.name, row)
         for table in (schema.syscall, schema.event)
-        for row in read(table, "id", places)
+        for row in read(table, "id", ids_wanted)
     ]
     if found:
         wanted = [event.id for event in found]
@@ -182,14 +182,14 @@ def by_event(events: Iterable[Event]) -> dict[int, list[Event]]:
 
 
 class _Turn:
-    """Whose children of one table are passing, of several events that share an id."""
+    """Finds the owner of each child row, where several events share an id."""
 
     def __init__(self, table: Table, owners: list[Event]) -> None:
         self._table = table
         if table is schema.path:  # a call without items has no PATH
             owners = [o for o in owners if not o.is_call or o.row[SYSCALL["items"]]] or owners
         self._owners = owners
-        self._place = 0
+        self._index = 0
         self._begun: set[object] = set()
 
     def owner(self, row: Row) -> Event:
@@ -203,9 +203,9 @@ class _Turn:
         if begins:
             if kind in self._begun:
                 self._begun.clear()
-                self._place = min(self._place + 1, len(self._owners) - 1)
+                self._index = min(self._index + 1, len(self._owners) - 1)
             self._begun.add(kind)
-        return self._owners[self._place]
+        return self._owners[self._index]
 
 
 def child_order(row: Row) -> tuple[int, ...]:

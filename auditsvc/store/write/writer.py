@@ -367,13 +367,13 @@ class Writer:
         pins: list[tuple[str, Row, int]] = []
 
         def make() -> Dimensions:
-            made = Dimensions(self._secret, "")
+            dimensions = Dimensions(self._secret, "")
             for pin in pins:
-                made.pin(*pin)
-            return made
+                dimensions.pin(*pin)
+            return dimensions
 
-        def write(made: Dimensions) -> bool:
-            clashing = self._dimensions.write_rows(connection, made.rows)
+        def write(dimensions: Dimensions) -> bool:
+            clashing = self._dimensions.write_rows(connection, dimensions.rows)
             pins.extend(clashing)
             return not clashing
 
