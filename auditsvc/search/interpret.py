@@ -322,7 +322,7 @@ def address(saddr: str) -> str:
     """Give the address in the hex of a struct sockaddr, of a little-endian machine."""
     try:
         data = bytes.fromhex(saddr)
-        found = parse_address(saddr.encode(), little=True)
+        found = parse_address(saddr.encode(), little_endian=True)
     except ValueError:
         return saddr
     family = int.from_bytes(data[:2], "little")
