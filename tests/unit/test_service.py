@@ -54,7 +54,8 @@ def test_a_rule_that_the_lock_keeps_out_is_said():
     """Under -e 2 the forwarder cannot be left out, and whoever runs it must hear of that."""
     service = Service(load_settings(), [])
     notes = []
-    service._parts.session = SimpleNamespace(hold=lambda _: notes.append("locked"), notes=notes)
+    session = SimpleNamespace(set_rules=lambda _: notes.append("locked"), notes=notes)
+    service._parts.session = session
     service._exclusions._forwarder = SimpleNamespace(watch=lambda: None, pid=7)
     service._exclusions._opened = True  # the store
     service._watch_helpers()
