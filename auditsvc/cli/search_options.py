@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from auditsvc.cli.options import Command
-from auditsvc.search import times
+from auditsvc.store.read import ausearch_times as times
 from auditsvc.search.options import Options
 
 if TYPE_CHECKING:

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from auditsvc.errors import UsageError
-from auditsvc.search import times, words
+from auditsvc.search import words
+from auditsvc.store.read import ausearch_times as times
 from auditsvc.search.condition import check_condition
 from auditsvc.search.dialect import literal
 
