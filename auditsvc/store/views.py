@@ -104,7 +104,7 @@ POSTGRESQL: Final = Dialect(
     truth="({0} <> 0)",
     # Only together with its event: alone, every text would be cast, and most are no JSON.
     json="(CASE WHEN {1} >= 0 THEN {0}::jsonb END)",
-    json_add="{0}::jsonb || jsonb_build_object('{1}', {2})",
+    json_add="(CASE WHEN p.event >= 0 THEN {0}::jsonb END) || jsonb_build_object('{1}', {2})",
     json_pair="jsonb_build_object('{0}', {1})",
     json_get="({0}::jsonb ->> '{1}')",
     event_of="CASE WHEN {0} ~ '^[0-9]{{1,10}}[.][0-9]{{3}}:[0-9]{{1,10}}$' THEN"

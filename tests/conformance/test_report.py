@@ -26,8 +26,8 @@ from auditsvc.report.groups import GROUPS, parse
 from auditsvc.report.reader import open_reader
 from auditsvc.report.report import TOTALS, Question, answer, check, make_report
 from auditsvc.report.summaries import sums
-from auditsvc.store.read.ausearch_times import start_second
 from auditsvc.report.writing import write_csv, write_json, write_table
+from auditsvc.store.read.ausearch_times import start_second
 from auditsvc.store.read.limits import Limits
 from auditsvc.store.read.time_span import Span
 
