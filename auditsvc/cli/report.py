@@ -20,11 +20,12 @@ from auditsvc.errors import QueryError, UsageError
 from auditsvc.host.signals import alarm
 from auditsvc.host.terminal import visible
 from auditsvc.ingest.ingest import Ingest
-from auditsvc.report import groups, times, types, writing
+from auditsvc.report import groups, types, writing
 from auditsvc.report.catalogue import BY_NAME
 from auditsvc.report.choice import Choice
 from auditsvc.report.page import daily_page, page
 from auditsvc.report.report import TOTALS, Question, make_daily, make_report
+from auditsvc.store.read.ausearch_times import end_second, start_second
 from auditsvc.store.read.limits import Limits
 from auditsvc.store.read.time_span import ALL, Span
 from auditsvc.store.read.time_words import second_of
@@ -202,8 +203,8 @@ def _span(
         high = second_of(until, now) - 1 if until is not None else ALL.high
     except QueryError as error:
         raise UsageError(error.what, error.hint) from error
-    low = max(low, times.start_of(start, local) if start is not None else ALL.low)
-    high = min(high, times.end_of(end, local) if end is not None else ALL.high)
+    low = max(low, start_second(start, local) if start is not None else ALL.low)
+    high = min(high, end_second(end, local) if end is not None else ALL.high)
     if high < low:
         raise UsageError("the end of the time is not after its beginning", "see --help")
     return Span(low, high)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from auditsvc.cli.options import Command
 from auditsvc.errors import UsageError
 from auditsvc.report.catalogue import BY_NAME, REPORTS
-from auditsvc.report.times import is_time
+from auditsvc.store.read.ausearch_times import is_word
 
 if TYPE_CHECKING:
     from typer._click import Context
@@ -65,7 +65,7 @@ def _time(option: str, rest: list[str]) -> str:
     if not rest:
         raise UsageError(f"{option} needs a time", "give a date, a time, both, or a word: today")
     words = [rest.pop(0)]
-    if rest and is_time(words[0]) and is_time(rest[0]):
+    if rest and is_word(words[0]) and is_word(rest[0]):
         words.append(rest.pop(0))
     return " ".join(words)
 

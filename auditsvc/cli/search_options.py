@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from auditsvc.cli.options import Command
-from auditsvc.search import times
 from auditsvc.search.options import Options
+from auditsvc.store.read import ausearch_times as times
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

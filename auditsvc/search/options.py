@@ -8,9 +8,10 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from auditsvc.errors import QueryError, UsageError
-from auditsvc.search import times, words
+from auditsvc.search import words
 from auditsvc.search.condition import check_condition
 from auditsvc.search.criteria import Criteria
+from auditsvc.store.read import ausearch_times as times
 from auditsvc.store.read.time_span import ALL, Span
 from auditsvc.store.read.time_words import second_of
 

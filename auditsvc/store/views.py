@@ -40,7 +40,7 @@ class Dialect:
     time: str  # event's id, millisecond
     hex: str  # signed 64-bit integer, shown unsigned
     truth: str  # 1, 0 or NULL
-    json: str  # text that holds JSON
+    json: str  # text that holds JSON, its event's id
     json_add: str  # text that holds a JSON object, key, value
     json_pair: str  # key, text value
     json_get: str  # text that holds a JSON object, key; gives text
@@ -81,8 +81,9 @@ SQLITE: Final = Dialect(
     hex="printf('%x', {0})",
     truth="{0}",
     json="{0}",
-    json_add="json_set({0}, '$.{1}', {2})",
-    json_pair="json_object('{0}', {1})",
+    # SQLite joins the parts of `records` to other sources only if their columns are of one type.
+    json_add="CAST(json_set({0}, '$.{1}', {2}) AS TEXT)",
+    json_pair="CAST(json_object('{0}', {1}) AS TEXT)",
     json_get="json_extract({0}, '$.{1}')",
     event_of="CASE WHEN {0} GLOB '[0-9]*.[0-9][0-9][0-9]:[0-9]*' THEN"
     " (CAST({0} AS INTEGER) << "
@@ -101,8 +102,9 @@ POSTGRESQL: Final = Dialect(
     time=TIME,
     hex="to_hex({0})",
     truth="({0} <> 0)",
-    json="{0}::jsonb",
-    json_add="{0}::jsonb || jsonb_build_object('{1}', {2})",
+    # Only together with its event: alone, every text would be cast, and most are no JSON.
+    json="(CASE WHEN {1} >= 0 THEN {0}::jsonb END)",
+    json_add="(CASE WHEN p.event >= 0 THEN {0}::jsonb END) || jsonb_build_object('{1}', {2})",
     json_pair="jsonb_build_object('{0}', {1})",
     json_get="({0}::jsonb ->> '{1}')",
     event_of="CASE WHEN {0} ~ '^[0-9]{{1,10}}[.][0-9]{{3}}:[0-9]{{1,10}}$' THEN"
@@ -189,7 +191,7 @@ def _syscalls(d: Dialect) -> str:
             _text("tty", "c.tty"),
             _text("subj", "c.subj"),
             Lookup("arch", (Step("arch_name", "machine", "machine.arch = c.arch"),), "name"),
-            Lookup("argv", argv, shape=d.json),
+            Lookup("argv", argv, shape=d.json.format("{0}", "x.event")),
         ],
     )
     return f"""
@@ -228,7 +230,7 @@ def _events(d: Dialect) -> str:
         d,
         [
             Lookup("host", (Step("host", "h", "h.id = e.host"),), "name"),
-            _text("fields", "e.fields", d.json),
+            _text("fields", "e.fields", d.json.format("{0}", "e.id")),
         ],
     )
     return f"""
@@ -292,12 +294,12 @@ def _records(d: Dialect) -> str:
     # Fields without a column are shown under the type of the record they came in.
     return f"""
         SELECT r.event AS event_id, r.seq, type.name AS type,
-            {d.json.format("fields.value")} AS fields
+            {d.json.format("fields.value", "r.event")} AS fields
         FROM record r
         LEFT JOIN record_type type ON type.type = r.type
         LEFT JOIN text fields ON fields.id = r.fields
         UNION ALL
-        SELECT s.id, 0, type.name, {d.json.format("extra.value")}
+        SELECT s.id, CAST(0 AS integer), type.name, {d.json.format("extra.value", "s.id")}
         FROM context c
         JOIN text extra ON extra.id = c.extra
         JOIN syscall s ON s.context = c.id

@@ -22,7 +22,7 @@ from fixtures.report_log import report_log
 from auditsvc.report import types
 from auditsvc.report.choice import Choice
 from auditsvc.report.reader import open_reader
-from auditsvc.report.times import end_of, start_of
+from auditsvc.store.read.ausearch_times import end_second, start_second
 from auditsvc.store.read.time_span import Span
 
 DATA = Path(__file__).parents[1] / "data"
@@ -108,7 +108,7 @@ def test_what_adds_and_what_deletes(url, made_log):
 def test_words_of_time(words, start, end):
     """As aureport has them (a Tuesday, 14:30:15): DATE alone ends at this time of that day."""
     now = datetime(2025, 6, 17, 14, 30, 15, tzinfo=UTC)
-    found = start_of(" ".join(words), now), end_of(" ".join(words), now)
+    found = start_second(" ".join(words), now), end_second(" ".join(words), now)
     wanted = (datetime.fromisoformat(f"{text}+00:00").timestamp() for text in (start, end))
     assert found == tuple(wanted)
 

@@ -7,6 +7,7 @@ import io
 import json
 
 import pytest
+from fixtures.logs import load, login, opening, record, rows
 
 from auditsvc.errors import QueryError
 from auditsvc.render.rows import Format, write_rows
@@ -191,3 +192,12 @@ def test_text_that_cannot_be_sent_is_refused_in_a_line(common_url, sql):
     with pytest.raises(QueryError) as caught:
         asked(common_url, sql)
     assert "\n" not in str(caught.value)
+
+
+def test_a_condition_on_fields_reads_no_other_text(url):
+    """Texts that are no JSON, such as paths, are never taken for fields."""
+    load(url, opening(1) + login(2) + record("AVC", 3, "apparmor=DENIED"))
+    for view in ("events", "records"):
+        sql = f"SELECT count(*) AS n FROM {view} WHERE fields ->> 'res' = 'failed'"
+        assert rows(url, sql) == [{"n": 1 if view == "events" else 0}]
+    assert rows(url, "SELECT count(*) AS n FROM syscalls WHERE argv ->> 0 = 'x'") == [{"n": 0}]

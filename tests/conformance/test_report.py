@@ -26,8 +26,8 @@ from auditsvc.report.groups import GROUPS, parse
 from auditsvc.report.reader import open_reader
 from auditsvc.report.report import TOTALS, Question, answer, check, make_report
 from auditsvc.report.summaries import sums
-from auditsvc.report.times import start_of
 from auditsvc.report.writing import write_csv, write_json, write_table
+from auditsvc.store.read.ausearch_times import start_second
 from auditsvc.store.read.limits import Limits
 from auditsvc.store.read.time_span import Span
 
@@ -255,7 +255,7 @@ def test_aureports_words_are_those_of_this_program():
         (parse, ["week"]),
         (check, [Question("tty", summary=True)]),
         (check, [Question(by=parse("auid"))]),
-        (start_of, ["someday", datetime(2025, 6, 17, tzinfo=UTC)]),
+        (start_second, ["someday", datetime(2025, 6, 17, tzinfo=UTC)]),
     ],
     ids=["two reports", "no time", "no group", "no sums", "no such groups", "not a time"],
 )

@@ -12,9 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from auditsvc.errors import UsageError
-from auditsvc.search import times, words
+from auditsvc.search import words
 from auditsvc.search.condition import check_condition
 from auditsvc.search.dialect import literal
+from auditsvc.store.read import ausearch_times as times
 
 STORE = "sqlite:////none.db"
 NOW = datetime(2026, 11, 28, 14, 30, 5, 678000, tzinfo=UTC)
