@@ -63,7 +63,7 @@ class Upkeep:
                     self._next_step = self._clock() + _PAUSE_SECONDS
             elif is_idle and now >= self._next_size:
                 self._next_size = now + _SIZE_SECONDS
-                with store.database.begin(alone=False) as connection:
+                with store.database.begin(alone=True) as connection:
                     note_size(connection, time.time())
             elif now >= self._next_look:
                 self._look(store)

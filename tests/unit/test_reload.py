@@ -136,7 +136,7 @@ def test_settings_that_need_a_restart_are_named(host):
     assert logged[0]["settings"] == "host, kernel.backlog_limit, loader.latency"
     assert "restart" in logged[0]["event"]
     settings = host.service._settings
-    assert (settings.loader.patience, settings.loader.latency) == (3.0, 0.1)
+    assert (settings.loader.patience, settings.loader.latency) == (3.0, 0.18)
     assert settings.host != "other"
 
 
