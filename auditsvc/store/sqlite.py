@@ -13,13 +13,11 @@ import os
 import sqlite3
 import time
 from contextlib import contextmanager, suppress
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import QueuePool, create_engine, event, exc
 
-from auditsvc.decode.ids import SERIAL_BITS
 from auditsvc.errors import AbsentError, ForeignError, RefusedError, StoreError
 from auditsvc.host.file_locks import lock_holders
 from auditsvc.host.files import UnsafeError, check_exists, folder_of, make_folder, open_file
@@ -27,6 +25,7 @@ from auditsvc.host.processes import name_of
 from auditsvc.store import objects, objects_sqlite
 from auditsvc.store.database import READS, Contested, column_list, first_line, transaction
 from auditsvc.store.schema import FACTS, PATH_ORDER, path, text
+from auditsvc.store.sqlite_insert import insert_many, insert_or_fail, is_long, is_sparse
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -40,7 +39,6 @@ BUSY_SECONDS: Final = 30.0
 _READER_BUSY_SECONDS: Final = 2.0
 """How long who only reads, or looks whose file it is, waits for a program that lets nobody read."""
 _CACHE_KIB: Final = 18432
-_ROWS_A_STATEMENT: Final = 20
 _STAGE: Final = "staged"
 """Name of the attached database with a batch's rows."""
 _READ_LOCKS: Final = range(123, 128)
@@ -52,11 +50,6 @@ _HINTS: Final = {
 }
 _PAGE: Final = 2048
 """Small: a small transaction changes a few rows of each page that it writes."""
-_BULK: Final = 5000
-_SPARSE: Final = 2000
-"""Events a second."""
-_LONG: Final = 1 << 20
-"""Bytes of a value that are not kept in memory longer than needed."""
 _WAL_BYTES: Final = 32 << 20
 """Of the write-ahead log before a checkpoint copies it to the file. A frequently changed page is
 written to the log by every transaction, but to the file once."""
@@ -370,7 +363,7 @@ class SQLite:
     def insert(self, connection: Connection, table: Table, rows: Sequence[Row]) -> None:
         """Insert rows; Contested if a key is taken."""
         with _contested():
-            _insert_many(connection, table, rows)
+            insert_many(connection, table, rows)
 
     def pack(self, packed: PackedRows) -> None:
         """Have the image made."""
@@ -410,11 +403,11 @@ class SQLite:
                 if table.name not in batch.facts:
                     continue
                 if not batch.packed:
-                    _insert_many(connection, table, batch.facts[table.name])
+                    insert_many(connection, table, batch.facts[table.name])
                     continue
                 columns = column_list(table)
                 into, shown, order = columns, columns, ""
-                if table is path and _is_sparse(batch):
+                if table is path and is_sparse(batch):
                     into, shown, order = f"{columns}, settled", f"{columns}, 1", PATH_ORDER
                 connection.exec_driver_sql(
                     f"INSERT OR FAIL INTO main.{table.name} ({into})"  # noqa: S608 - as above
@@ -423,10 +416,10 @@ class SQLite:
 
     def insert_absent(self, connection: Connection, table: Table, rows: Sequence[Row]) -> int:
         """Insert the rows whose key is free; give how many those were."""
-        statement = f"{_insert_or_fail(table)} ON CONFLICT DO NOTHING"
+        statement = f"{insert_or_fail(table)} ON CONFLICT DO NOTHING"
         rows = list(rows)
         count = connection.exec_driver_sql(statement, rows).rowcount
-        if table is text and any(_is_long(row) for row in rows):
+        if table is text and any(is_long(row) for row in rows):
             # The driver keeps the statement, and with it the values of its last row.
             connection.exec_driver_sql(statement, (rows[-1][0], "", None))
         return count
@@ -499,47 +492,6 @@ def _contested() -> Iterator[None]:
         if error.orig.sqlite_errorname not in _TAKEN:  # type: ignore[union-attr]
             raise
         raise Contested from error
-
-
-def _is_sparse(batch: Batch) -> bool:
-    """Whether a batch is large, and of a log that has few events a second.
-
-    Then its paths need not be settled: they are many of what stands in their span of the index.
-    """
-    low, high = batch.facts.span() or (0, 0)
-    seconds = ((high - low) >> SERIAL_BITS) + 1
-    return _BULK <= batch.facts.count <= seconds * _SPARSE
-
-
-def _insert_many(connection: Connection, table: Table, rows: Sequence[Row]) -> None:
-    """Insert rows with statements of many rows each: the driver's cost is per statement."""
-    whole = len(rows) // _ROWS_A_STATEMENT * _ROWS_A_STATEMENT
-    if whole:
-        flat = chain.from_iterable(rows[:whole])
-        width = len(table.columns) * _ROWS_A_STATEMENT
-        several = list(zip(*[flat] * width, strict=True))
-        statement = _insert_or_fail(table, _ROWS_A_STATEMENT)
-        connection.exec_driver_sql(statement, several)
-    if rest := list(rows[whole:]):
-        connection.exec_driver_sql(_insert(table), rest)
-
-
-def _is_long(row: Row) -> bool:
-    return any(isinstance(value, str | bytes) and len(value) > _LONG for value in row)
-
-
-def _insert_or_fail(table: Table, count: int = 1) -> str:
-    """Give a statement that, after an error, keeps the rows it has inserted (OR FAIL).
-
-    The whole transaction is rolled back anyway. A statement that could be undone alone would
-    need a copy in memory of each page that it changes, which are many in a batch.
-    """
-    return _insert(table, count).replace("INSERT", "INSERT OR FAIL", 1)
-
-
-def _insert(table: Table, count: int = 1) -> str:
-    marks = ", ".join([f"({', '.join('?' * len(table.columns))})"] * count)
-    return f"INSERT INTO {table.name} ({column_list(table)}) VALUES {marks}"  # noqa: S608
 
 
 def make_database(url: URL, *, read: bool) -> SQLite:

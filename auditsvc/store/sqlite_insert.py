@@ -1,0 +1,65 @@
+"""How rows are inserted into SQLite: the statements, and which batches need another."""
+
+from __future__ import annotations
+
+from itertools import chain
+from typing import TYPE_CHECKING, Final
+
+from auditsvc.decode.ids import SERIAL_BITS
+from auditsvc.store.database import column_list
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sqlalchemy import Connection, Table
+
+    from auditsvc.decode.batch import Batch, Row
+
+_ROWS_A_STATEMENT: Final = 20
+_BULK: Final = 5000
+_SPARSE: Final = 2000
+"""Events a second."""
+_LONG: Final = 1 << 20
+"""Bytes of a value that are not kept in memory longer than needed."""
+
+
+def is_sparse(batch: Batch) -> bool:
+    """Whether a batch is large, and of a log that has few events a second.
+
+    Then its paths need not be settled: they are many of what stands in their span of the index.
+    """
+    low, high = batch.facts.span() or (0, 0)
+    seconds = ((high - low) >> SERIAL_BITS) + 1
+    return _BULK <= batch.facts.count <= seconds * _SPARSE
+
+
+def insert_many(connection: Connection, table: Table, rows: Sequence[Row]) -> None:
+    """Insert rows with statements of many rows each: the driver's cost is per statement."""
+    whole = len(rows) // _ROWS_A_STATEMENT * _ROWS_A_STATEMENT
+    if whole:
+        flat = chain.from_iterable(rows[:whole])
+        width = len(table.columns) * _ROWS_A_STATEMENT
+        several = list(zip(*[flat] * width, strict=True))
+        statement = insert_or_fail(table, _ROWS_A_STATEMENT)
+        connection.exec_driver_sql(statement, several)
+    if rest := list(rows[whole:]):
+        connection.exec_driver_sql(_insert(table), rest)
+
+
+def is_long(row: Row) -> bool:
+    """Whether a value of a row is long."""
+    return any(isinstance(value, str | bytes) and len(value) > _LONG for value in row)
+
+
+def insert_or_fail(table: Table, count: int = 1) -> str:
+    """Give a statement that, after an error, keeps the rows it has inserted (OR FAIL).
+
+    The whole transaction is rolled back anyway. A statement that could be undone alone would
+    need a copy in memory of each page that it changes, which are many in a batch.
+    """
+    return _insert(table, count).replace("INSERT", "INSERT OR FAIL", 1)
+
+
+def _insert(table: Table, count: int = 1) -> str:
+    marks = ", ".join([f"({', '.join('?' * len(table.columns))})"] * count)
+    return f"INSERT INTO {table.name} ({column_list(table)}) VALUES {marks}"  # noqa: S608
