@@ -151,7 +151,8 @@ def test_what_the_readme_says(audit_changes, programs, journald, tmp_path):
     """The README's three lines switch it on, and its journalctl line finds a refused open."""
     audit_changes.delete_rules()  # a rule of others that comes first would give its own key
     readme = README.read_text()
-    (lines,) = re.findall(r"```toml\n(.*?)```", readme, re.DOTALL)
+    blocks = re.findall(r"```toml\n(.*?)```", readme, re.DOTALL)
+    (lines,) = [block for block in blocks if "[forward]" in block]
     (ask,) = re.findall(r"^journalctl -t auditsvc .*$", readme, re.MULTILINE)
     auid = fresh_auid()
     folder = tmp_path / "rules.d"
