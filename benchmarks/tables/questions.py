@@ -38,6 +38,11 @@ QUESTIONS: Final = {
     "a file": "SELECT count(*) FROM paths WHERE name = '/usr/share/doc/file77'",
     "failures by errno": "SELECT exit, count(*) FROM syscalls WHERE success = {no} GROUP BY exit",
     "calls by name": "SELECT syscall, count(*) FROM syscalls GROUP BY syscall",
+    "calls by name, `activity`": "SELECT syscall, sum(calls) FROM activity GROUP BY syscall",
+    "programs, `activity`": "SELECT exe, sum(calls) FROM activity GROUP BY exe ORDER BY 2 DESC",
+    "failed calls by user, `activity`": "SELECT auid, errno, sum(calls) FROM activity"
+    " WHERE success = {no} GROUP BY auid, errno",
+    "all calls, `activity`": "SELECT sum(calls) FROM activity",
 }
 
 
