@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 
 import pytest
@@ -26,11 +25,7 @@ from auditsvc.store.write import prune as prune_module
 @pytest.fixture
 def twin(request, url, tmp_path):
     """Give the URL of a second store with the same secret: its rows have the same ids."""
-    if url.startswith("sqlite"):
-        shutil.copy(tmp_path / "store.db", tmp_path / "twin.db")
-        yield f"sqlite:///{tmp_path}/twin.db"
-        return
-    with request.getfixturevalue("postgres_server").database(url) as made:
+    with days.copy_of(request, url, tmp_path) as made:
         yield made
 
 

@@ -6,7 +6,6 @@ import gzip
 import json
 import os
 import pty
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -77,7 +76,6 @@ def test_a_log_can_be_searched(tmp_path):
     assert sorted(each.name for each in tmp_path.iterdir()) == ["log"]
 
 
-@pytest.mark.skipif(shutil.which("cat") is None, reason="no cat")
 def test_a_pager_on_a_terminal_only(url, tmp_path):
     """It is started on a terminal, with less made secure, and not by --no-pager or in a pipe."""
     pager = tmp_path / "pager"

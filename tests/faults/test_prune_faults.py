@@ -5,7 +5,6 @@ from __future__ import annotations
 import multiprocessing
 import os
 import random
-import shutil
 import signal
 import time
 from collections import Counter
@@ -64,11 +63,7 @@ def by_event(url):
 @pytest.fixture
 def second(request, url, tmp_path):
     """Give a second empty store with the same secret."""
-    if url.startswith("sqlite"):
-        shutil.copy(tmp_path / "store.db", tmp_path / "second.db")
-        yield f"sqlite:///{tmp_path}/second.db"
-        return
-    with request.getfixturevalue("postgres_server").database(url) as made:
+    with days.copy_of(request, url, tmp_path) as made:
         yield made
 
 
