@@ -4,7 +4,7 @@ Invariants:
 
 * It pauses while the input rate is high, as long as the spool has room: the audited tasks
   have priority, then the log, then the database.
-* It settles (`Store.settle`) only while the input rate is low.
+* While the input rate is high it settles (`Store.settle`) only what is very much.
 * If the database is unavailable, locked, read-only or of another schema, it waits, also at the
   start; the log grows meanwhile and nothing is lost.
 * If the database does not answer, `store_error` says so within seconds, to any thread.
@@ -213,9 +213,8 @@ class Loader(threading.Thread):
         return done
 
     def _settle(self, load: Load) -> None:
-        if not self._busy():
-            with self._asking():
-                load.store.settle()
+        with self._asking():
+            load.store.settle(is_busy=self._busy())
 
     def _relieve(self, load: Load) -> None:
         with self._asking():

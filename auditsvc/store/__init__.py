@@ -129,13 +129,13 @@ class Store:
             revision=revision,
         )
 
-    def settle(self, *, all_of_it: bool = False) -> bool:
+    def settle(self, *, all_of_it: bool = False, is_busy: bool = False) -> bool:
         """Settle what waits for it, if it is much or has waited for long, or all of it.
 
-        One transaction, a fraction of a second; gives whether another is due. See
-        `auditsvc.store.write.settle`.
+        `is_busy`: events come quickly, so only if it is very much. One transaction, a fraction
+        of a second; gives whether another is due. See `auditsvc.store.write.settle`.
         """
-        return self._writer.settle(all_of_it=all_of_it)
+        return self._writer.settle(all_of_it=all_of_it, is_busy=is_busy)
 
     def relieve(self) -> str:
         """Keep the store small, between two writes; give what hinders that, "" if nothing does."""

@@ -7,7 +7,7 @@ import sqlite3
 
 import pytest
 from fixtures.activity import differs
-from fixtures.logs import Pipe, call, opening, path, proctitle, record, rows
+from fixtures.logs import Pipe, call, load, opening, path, proctitle, record, rows
 from fixtures.repeats import seeds
 
 from auditsvc.store import open_store
@@ -72,6 +72,20 @@ def test_activity_counts_calls_by_hour(url):
     settled(url)
     assert waiting(url) == (0, 0)
     assert sorted(rows(url, sql), key=str) == sorted(before, key=str)
+
+
+@pytest.mark.usefixtures("in_small_parts")
+def test_while_events_come_quickly_only_very_much_is_settled(url):
+    """Ten times as much; all of it in the end, so that no rate leaves everything waiting."""
+    pipe = Pipe(url)
+    for count, waits in ((20, True), (100, False)):
+        load(url, "".join(opening(n, pid=n) for n in range(count)), f"log{count}")
+        pipe.store.source("file", "any")  # counts what waits
+        before = waiting(url)
+        while pipe.store.settle(is_busy=True):
+            pass
+        assert (waiting(url) == before) is waits
+    pipe.close()
 
 
 @pytest.mark.usefixtures("in_small_parts")

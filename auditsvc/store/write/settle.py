@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 MANY: Final = 100_000
 """Events that are settled together: so many that few pages are written for each."""
+_BUSY_TIMES: Final = 10
+"""So many times that wait while events come quickly; then they are settled all the same."""
 _LONG: Final = 600.0
 """Seconds after which fewer are settled: a query looks into each group of unsettled paths."""
 
@@ -91,9 +93,10 @@ class Settler:
         """Whether there is something to settle."""
         return self._waiting > 0
 
-    @property
-    def is_due(self) -> bool:
-        """Whether there is much to settle, or something for long."""
+    def is_due(self, *, is_busy: bool) -> bool:
+        """Whether there is much to settle, or something for long; while busy only very much."""
+        if is_busy:
+            return self._waiting >= MANY * _BUSY_TIMES
         is_late = time.monotonic() - self._since > _LONG
         return self._waiting > 0 and (self._waiting >= MANY or is_late)
 

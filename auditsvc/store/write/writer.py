@@ -229,16 +229,14 @@ class Writer:
         self._sources.update({change.after.id: change.after for change in revision.changes})
         return result
 
-    def settle(self, *, all_of_it: bool = False) -> bool:
-        """Settle calls that wait for it, if there are many or some for long, or all of them.
-
-        One transaction for `settle.MANY` calls; gives whether another is due.
-        """
-        if not (self._settler.is_due or (all_of_it and self._settler.has_any)):
+    def settle(self, *, all_of_it: bool = False, is_busy: bool = False) -> bool:
+        """See `Store.settle`."""
+        settler = self._settler
+        if not (settler.is_due(is_busy=is_busy) or (all_of_it and settler.has_any)):
             return False
         with self._database.begin(alone=True) as connection:
-            is_more = self._settler.settle(connection)
-        return is_more and (all_of_it or self._settler.is_due)
+            is_more = settler.settle(connection)
+        return is_more and (all_of_it or settler.is_due(is_busy=is_busy))
 
     def _add(self, order: _Order) -> WriteResult:
         """Insert the batch unchanged; Contested if parts of it may be stored already."""
