@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 from auditsvc.errors import UsageError
 from auditsvc.record.fields import to_text
 from auditsvc.store.databases import parse_url
+from auditsvc.store.read.texts import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -25,7 +26,7 @@ def literal(value: str) -> str:
     shown = to_text(os.fsencode(value))[0] if not value.isascii() else value
     if "\0" in shown:
         raise UsageError("a text to search for cannot hold a NUL byte")
-    return "'" + shown.replace("'", "''") + "'"
+    return quoted(shown)
 
 
 def listed(values: Iterable[str]) -> str:
