@@ -26,7 +26,7 @@ import structlog
 from systemd import daemon as systemd
 
 from auditsvc.decode import decoder_in_use
-from auditsvc.errors import AuditsvcError, SpoolError, StoreError
+from auditsvc.errors import AuditsvcError, EvidenceError, SpoolError, StoreError
 from auditsvc.forward.process import Child
 from auditsvc.host.signals import Signals
 from auditsvc.record.daemon import DaemonRecords, actor
@@ -38,6 +38,7 @@ from auditsvc.service.health import Health
 from auditsvc.service.reload import LIVE, changed, merged
 from auditsvc.service.wiring import Wiring
 from auditsvc.spool import retention
+from auditsvc.spool.segments import Place
 from auditsvc.store.read.feed import Feed
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ if TYPE_CHECKING:
     from auditsvc.record.daemon import Actor
     from auditsvc.rule import Add
     from auditsvc.service.reload import Read
-    from auditsvc.spool.segments import Place
+    from auditsvc.spool.sink import Sink
     from auditsvc.store import Store
 
 log = structlog.get_logger()
@@ -221,10 +222,19 @@ class Service:
         self._health.show_state(parts)
 
     def _discard(self, place: Place) -> None:
-        keep = self._settings.spool.keep_bytes
+        """Delete old segments; the heads say so before it happens."""
+        directory, notary = self._settings.spool_directory, self._parts.notary
+        signs = notary is not None and not notary.problem
+        if notary is not None and signs:
+            place = min(place, Place(notary.sealed_before()))
         try:
-            retention.discard(self._settings.spool_directory, place, keep)
-        except SpoolError as error:
+            old = retention.surplus(directory, place, self._settings.spool.keep_bytes)
+            if old and notary is not None:
+                notary.sign_now(kept_from=old[-1] + 1)
+            retention.delete(directory, old)
+            if old and notary is not None:
+                notary.dropped()
+        except (EvidenceError, SpoolError, OSError) as error:
             self._health.errors["discard"] = str(error)
         else:
             self._health.errors["discard"] = ""
@@ -292,7 +302,7 @@ class Service:
             if parts.loader is not None and parts.loader.is_alive():
                 steps.callback(parts.loader.finish, self._settings.loader.patience)
             if parts.sink is not None:
-                steps.callback(parts.sink.close)
+                steps.callback(self._close_spool, parts.sink)
             if parts.session is not None:
                 steps.callback(health.report_notes, parts)
                 steps.callback(parts.session.close)
@@ -307,6 +317,15 @@ class Service:
                 steps.callback(parts.guard.last_look)
             if parts.watch is not None:
                 steps.callback(parts.watch.finish)
+
+    def _close_spool(self, sink: Sink) -> None:
+        """Close the spool, then sign what it has, then deliver that head."""
+        with ExitStack() as steps:
+            if self._parts.courier is not None:
+                steps.callback(self._parts.courier.finish)
+            if self._parts.notary is not None:
+                steps.callback(self._parts.notary.finish)
+            steps.callback(sink.close)
 
     def _restore(self, session: Session) -> None:
         """Restore the kernel; a request of `off` stays in effect, even if audit was on before."""

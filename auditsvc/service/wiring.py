@@ -23,7 +23,10 @@ from auditsvc.collect.logfile import FollowedFile
 from auditsvc.coverage.watch import CoverageWatch
 from auditsvc.decode import make_decoder
 from auditsvc.errors import AuditsvcError
+from auditsvc.evidence.courier import Courier
+from auditsvc.evidence.notary import Notary
 from auditsvc.guard import Guard, Sanctioned
+from auditsvc.guard.finding import quotable
 from auditsvc.ingest.known_store import KnownStore
 from auditsvc.ingest.load import Load, Route
 from auditsvc.ingest.loader import Loader
@@ -66,6 +69,8 @@ class Parts:
     loader: Loader | None = None
     watch: CoverageWatch | None = None
     upkeep: Upkeep | None = None
+    notary: Notary | None = None
+    courier: Courier | None = None
     reached: Place = field(default_factory=Place)
     """Up to where the spool was in the store when an earlier run ended."""
 
@@ -148,13 +153,18 @@ class Wiring:
 
     def _make_spool(self) -> None:
         settings, parts = self._settings, self.parts
+        notary = parts.notary = self._make_notary()
         writer = SpoolWriter(
             settings.spool_directory,
             segment_bytes=settings.spool.segment_bytes,
             fsync=settings.spool.fsync,
             room=Room(settings.spool.reserve_bytes, settings.spool.limit_bytes),
+            last_known=notary.last_segment() if notary is not None else 0,
         )
         parts.sink = Sink(writer, self._daemon)
+        if notary is not None:
+            notary.begin(writer)
+            writer.appended = notary.receive
         directory = settings.spool_directory
         parts.reached = Place(*self.known.last_place())
         # Before anything is appended: a store that comes later may have more of the spool than
@@ -173,6 +183,39 @@ class Wiring:
         self._make_loader("spool", source_name(directory), open_log)
         if writer.torn:
             parts.note(self._daemon.lost(spool=1, torn=writer.torn))
+        if notary is not None:
+            self._start_notary(notary)
+
+    def _make_notary(self) -> Notary | None:
+        settings = self._settings
+        if not settings.evidence.enabled:
+            return None
+        return Notary(
+            settings.spool_directory,
+            host=settings.host,
+            every=settings.evidence.every,
+            synced=settings.spool.fsync != "none",
+            choice=settings.decoder,
+        )
+
+    def _start_notary(self, notary: Notary) -> None:
+        parts, sink = self.parts, self.parts.sink
+        assert sink is not None
+
+        def counts() -> dict[str, int]:
+            return {"records": sink.records, "missing": sink.missing, "dropped": sink.dropped}
+
+        def tell(what: str) -> None:
+            log.error("the log was altered", what=what)
+            finding = f'op=tamper what=log_altered detail="{quotable(what)}" restored=no'
+            parts.note(self._daemon.line("DAEMON_CONFIG", f"{finding} res=success"))
+
+        parts.courier = Courier(self._settings.evidence)
+        notary.counts, notary.told, notary.signed = counts, tell, parts.courier.take
+        if notary.altered:
+            tell(notary.altered)
+        parts.courier.start()
+        notary.start()
 
     def _make_collector(self) -> None:
         settings, parts, sink = self._settings, self.parts, self.parts.sink
