@@ -1,0 +1,218 @@
+"""Each way to change the rows of a store shows, as they no longer are those of the lines."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+from fixtures.collected import DAY, fill, load, verify
+from fixtures.evidence import Run
+from fixtures.logs import call, path
+from sqlalchemy import create_engine, text
+
+from auditsvc.decode.ids import SERIAL_BITS
+from auditsvc.evidence.verify import verify_spool
+from auditsvc.store.databases import parse_url
+
+DAYS, EACH = 2, 5
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    """Make a signed spool once."""
+    folder = tmp_path_factory.mktemp("spool")
+    run = Run(folder, segment_bytes=4096)
+    fill(run, range(DAYS), EACH)
+    run.end()
+    return folder
+
+
+@pytest.fixture
+def spool(model, tmp_path):
+    """Give a signed spool."""
+    return shutil.copytree(model, tmp_path / "spool")
+
+
+@pytest.fixture
+def stored(spool, url):
+    """Give a store into which the spool was loaded."""
+    assert load(url, spool) == DAYS * EACH * 4
+    return url
+
+
+def change(url, *statements):
+    """Change the store behind the service's back; gives how many rows were touched."""
+    engine = create_engine(parse_url(url))
+    with engine.begin() as connection:
+        touched = [connection.execute(text(each)).rowcount for each in statements]
+    engine.dispose()
+    return sum(touched)
+
+
+FORGED = (DAY << SERIAL_BITS) + 12345
+COPY = "INSERT INTO {0} SELECT {1} FROM {0} WHERE {2}"
+
+ROWS = {
+    "a call is deleted": "DELETE FROM syscall WHERE id = (SELECT max(id) FROM syscall)",
+    "a call and all its rows are deleted": [
+        f"DELETE FROM {table} WHERE {key} = (SELECT min(event) FROM exec)"
+        for table, key in (("syscall", "id"), ("path", "event"), ("record", "event"))
+    ]
+    + ["DELETE FROM exec WHERE event = (SELECT min(event) FROM exec)"],
+    "an event is deleted": "DELETE FROM event WHERE id = (SELECT min(id) FROM event)",
+    "all logins are deleted": "DELETE FROM event",
+    "a path is deleted": "DELETE FROM path WHERE event = (SELECT min(event) FROM path)",
+    "arguments are deleted": "DELETE FROM exec WHERE event = (SELECT min(event) FROM exec)",
+    "an address is deleted": "DELETE FROM sockaddr WHERE event = (SELECT min(event) FROM sockaddr)",
+    "a record is deleted": "DELETE FROM record WHERE event = (SELECT min(event) FROM record)",
+    "a result is changed": "UPDATE syscall SET success = 0, exit = -13 WHERE id ="
+    " (SELECT min(id) FROM syscall)",
+    "an argument is changed": "UPDATE syscall SET a1 = 7 WHERE id = (SELECT min(id) FROM syscall)",
+    "a serial is changed": "UPDATE syscall SET serial = serial + 1 WHERE id ="
+    " (SELECT min(id) FROM syscall)",
+    "milliseconds are changed": "UPDATE event SET ms = 7 WHERE id = (SELECT min(id) FROM event)",
+    "a caller is changed": "UPDATE syscall SET context = (SELECT min(id) FROM context)"
+    " WHERE context <> (SELECT min(id) FROM context)",
+    "an event is moved in time": f"UPDATE event SET id = id + {7 << SERIAL_BITS} WHERE id ="
+    " (SELECT min(id) FROM event)",
+    "who did it is changed": "UPDATE event SET auid = 0 WHERE id = (SELECT min(id) FROM event)",
+    "a path is another": "UPDATE path SET file = (SELECT min(id) FROM file)"
+    " WHERE file <> (SELECT min(id) FROM file)",
+    "arguments are another's": "UPDATE exec SET argv = (SELECT min(id) FROM text)",
+    "a text is changed": "UPDATE text SET value = '/etc/other' WHERE value = '/etc/f1'",
+    "a text is deleted": "DELETE FROM text WHERE value = '/etc/f1'",
+    "a text's bytes are changed": "UPDATE text SET raw = NULL WHERE raw IS NOT NULL",
+    "a context is changed": "UPDATE context SET uid = 0",
+    "a context is deleted": "DELETE FROM context WHERE id = (SELECT min(id) FROM context)",
+    "a file is changed": "UPDATE file SET inode = 99 WHERE id = (SELECT min(id) FROM file)",
+    "an address is changed": "UPDATE address SET address = '10.0.0.1'",
+    "a host is renamed": "UPDATE host SET name = 'other'",
+    "a call is renamed": "UPDATE syscall_name SET name = 'getpid' WHERE name = 'open'",
+    "a type is renamed": "UPDATE record_type SET name = 'OTHER' WHERE name = 'USER_LOGIN'",
+    "an errno is renamed": "UPDATE errno_name SET name = 'OK' WHERE name = 'EACCES'",
+    "a call is invented": COPY.format(
+        "syscall",
+        f"{FORGED}, ms, serial, nr, a0, a1, a2, a3, success, exit, state, items, context",
+        "id = (SELECT min(id) FROM syscall)",
+    ),
+    "an event is invented": COPY.format(
+        "event",
+        f"{FORGED}, host, ms, serial, type, pid, uid, auid, ses, state, fields",
+        "id = (SELECT min(id) FROM event)",
+    ),
+    "a path is invented": "INSERT INTO path (event, seq, item, file)"
+    " SELECT event, 9, 9, file FROM path WHERE event = (SELECT min(event) FROM path)",
+    "a record is invented": "INSERT INTO record (event, type, seq, fields)"
+    " SELECT event, type, 9, fields FROM record WHERE event = (SELECT min(event) FROM record)",
+    "an address is invented": "INSERT INTO sockaddr (event, seq, address)"
+    " SELECT event, 9, address FROM sockaddr WHERE event = (SELECT min(event) FROM sockaddr)",
+    "received records are fewer": "UPDATE ledger_entry SET count = count - 1"
+    " WHERE cause = 'received'",
+    "losses are hidden": "UPDATE ledger_entry SET count = 7 WHERE cause = 'spool_lost'",
+    "the ledger is emptied": "DELETE FROM ledger_entry",
+    "calls of an hour are fewer": [
+        "UPDATE activity_row SET calls = calls + 1",
+        "UPDATE activity_part SET calls = calls + 1",
+    ],
+    "the view of a table is replaced": [
+        "DROP VIEW tamper",
+        "CREATE VIEW tamper AS SELECT * FROM events WHERE 1 = 0",
+    ],
+    "all is deleted": [
+        f"DELETE FROM {table}"
+        for table in ("syscall", "exec", "path", "sockaddr", "event", "record")
+    ],
+}
+
+
+@pytest.mark.parametrize("what", ROWS)
+def test_a_change_of_rows_shows(spool, stored, what):
+    """As a finding; the lines themselves are as they were."""
+    statements = ROWS[what]
+    change(stored, *([statements] if isinstance(statements, str) else statements))
+    report = verify(stored, spool)
+    assert report.findings, what
+    assert {finding.kind for finding in report.findings} == {"store"}
+    assert verify_spool(spool).is_proved
+
+
+def test_the_rows_of_a_spool_are_proved(spool, stored):
+    """All of them, also after more was loaded, and in pieces."""
+    report = verify(stored, spool)
+    assert report.findings == []
+    assert report.events == DAYS * EACH * 4
+    run = Run(spool, segment_bytes=4096)
+    fill(run, [3], 7)
+    run.end()
+    assert verify(stored, spool).findings == []  # lines that are not loaded yet
+    load(stored, spool, finish=False)
+    report = verify(stored, spool)
+    assert report.findings == []
+    assert report.events == (DAYS * EACH + 7) * 4
+
+
+def test_an_event_that_was_changed_is_named(spool, stored):
+    """With its id and time; an invented one too."""
+    change(stored, ROWS["a result is changed"], ROWS["an event is invented"])
+    found = [str(finding) for finding in verify(stored, spool).findings]
+    assert any("UTC has another" in each and "2025-06-15 15:06:40" in each for each in found)
+    assert any(f"that no segment had: event {FORGED}" in each for each in found)
+
+
+def test_who_deletes_one_row_and_invents_another_is_found(spool, stored):
+    """The count of rows is as before."""
+    change(
+        stored,
+        ROWS["a call is invented"],
+        "DELETE FROM syscall WHERE id = (SELECT max(id) FROM syscall)",
+    )
+    assert verify(stored, spool).findings
+
+
+def test_a_trigger_that_takes_rows_away_is_found(spool, stored):
+    """And what it has taken."""
+    if stored.startswith("sqlite"):
+        change(stored, "CREATE TRIGGER t AFTER INSERT ON syscall BEGIN DELETE FROM syscall; END")
+    else:
+        change(
+            stored,
+            "CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'",
+            "CREATE TRIGGER t BEFORE INSERT ON syscall FOR EACH ROW EXECUTE FUNCTION f()",
+        )
+    found = verify(stored, spool).findings
+    assert "holds what auditsvc did not make: trigger" in str(found[0])
+
+
+def test_flipped_bytes_are_found(spool, tmp_path):
+    """Of the file of a store; wherever they are."""
+    url = f"sqlite:///{tmp_path}/flipped.db"
+    load(url, spool)
+    file = tmp_path / "flipped.db"
+    engine = create_engine(parse_url(url))
+    with engine.connect() as connection:
+        connection.execute(text("PRAGMA wal_checkpoint(TRUNCATE)"))
+    engine.dispose()
+    whole = file.read_bytes()
+    for word in (b"/etc/f1", b"acct", b"/usr/bin/cat"):
+        at = whole.index(word)
+        file.write_bytes(whole[:at] + bytes([whole[at + 1] ^ 1]) + whole[at + 1 :])
+        assert verify(url, spool).findings, word
+    for page in range(2048, len(whole), 2048 * 7):
+        file.write_bytes(whole[:page] + bytes(2048) + whole[page + 2048 :])
+        assert verify(url, spool).findings, page
+
+
+def test_an_event_that_came_in_parts_is_no_tampering(spool, stored):
+    """A pause between its records: a part was stored, the rest was merged into it."""
+    run = Run(spool, segment_bytes=1 << 20)
+    run.writer.append(call(900_001, items=2).encode())
+    run.writer.append(path(900_001, "/one").encode())
+    load(stored, spool)  # ends what is open, as the idle time does
+    run.writer.append((path(900_001, "/two", item=1) + call(900_002)).encode())
+    run.end()
+    load(stored, spool)
+    report = verify(stored, spool)
+    assert report.findings == []
+    assert "1 event came in parts" in " ".join(report.notes)
+    change(stored, "UPDATE syscall SET a1 = 7 WHERE serial = 900001")
+    assert verify(stored, spool).findings
