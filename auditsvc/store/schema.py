@@ -338,27 +338,22 @@ path = Table(
 )
 # On SQLite an index whose keys come in no order costs a page of the disk for each row of a
 # small transaction. So a row of `path` is first in an index by groups of 256 serials, where
-# all new rows stand together; when there are many, they are *settled*: put into the index by
-# spans of 256 seconds, in its order (auditsvc.store.write.settle). Keys begin with the time in
-# both, so that what is written together lies together, in a store of any size; SQLite looks
-# for a file in each group, or span, that there is. `settled` is NULL or 1 and none of the
-# columns that writers know.
+# all new rows stand together; when there are many, they are *settled*: put into a *run* of the
+# index by files (auditsvc.store.write.settle). A run has the paths of some 100,000 events that
+# came together, and a new run comes after all others, so that what is written together lies
+# together, in a store of any size; SQLite looks for a file in each group, or run, that there
+# is. `settled` is the run's number, or NULL, and none of the columns that writers know.
 GROUP_BITS: Final = 8
-SPAN_BITS: Final = SERIAL_BITS + 8
-"""Bits of an event's id that are the place in its group, and in its span."""
+"""Bits of an event's id that are the place in its group."""
 PATH_INDEXES: Final = {
     "sqlite": {
-        "path_file": (
-            f"CREATE INDEX path_file ON path (event >> {SPAN_BITS}, file) WHERE settled = 1"
-        ),
+        "path_file": "CREATE INDEX path_file ON path (settled, file) WHERE settled IS NOT NULL",
         "path_recent": (
             f"CREATE INDEX path_recent ON path (event >> {GROUP_BITS}, file) WHERE settled IS NULL"
         ),
     },
     "postgresql": {"path_file": "CREATE INDEX path_file ON path (file)"},
 }
-PATH_ORDER: Final = f" ORDER BY event >> {SPAN_BITS}, file, event, seq"
-"""The order of `path_file`."""
 for _dialect, _indexes in PATH_INDEXES.items():
     _columns = ["ALTER TABLE path ADD COLUMN settled INTEGER"] if _dialect == "sqlite" else []
     for _statement in (*_columns, *_indexes.values()):

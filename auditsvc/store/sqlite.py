@@ -24,8 +24,8 @@ from auditsvc.host.files import UnsafeError, check_exists, folder_of, make_folde
 from auditsvc.host.processes import name_of
 from auditsvc.store import objects, objects_sqlite
 from auditsvc.store.database import READS, Contested, column_list, first_line, transaction
-from auditsvc.store.schema import FACTS, PATH_ORDER, path, text
-from auditsvc.store.sqlite_insert import insert_many, insert_or_fail, is_long, is_sparse
+from auditsvc.store.schema import FACTS, path, text
+from auditsvc.store.sqlite_insert import NEW_RUN, insert_many, insert_or_fail, is_long, is_run
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -406,12 +406,13 @@ class SQLite:
                     insert_many(connection, table, batch.facts[table.name])
                     continue
                 columns = column_list(table)
-                into, shown, order = columns, columns, ""
-                if table is path and is_sparse(batch):
-                    into, shown, order = f"{columns}, settled", f"{columns}, 1", PATH_ORDER
+                into = shown = columns
+                if table is path and is_run(batch):
+                    run = connection.exec_driver_sql(NEW_RUN).scalar_one()
+                    into, shown = f"{columns}, settled", f"{columns}, {int(run)}"
                 connection.exec_driver_sql(
                     f"INSERT OR FAIL INTO main.{table.name} ({into})"  # noqa: S608 - as above
-                    f" SELECT {shown} FROM {_STAGE}.{table.name}{order}"
+                    f" SELECT {shown} FROM {_STAGE}.{table.name}"
                 )
 
     def insert_absent(self, connection: Connection, table: Table, rows: Sequence[Row]) -> int:

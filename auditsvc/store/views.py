@@ -95,7 +95,7 @@ SQLITE: Final = Dialect(
     day="date({0} * 86400, 'unixepoch')",
     second="strftime('%Y-%m-%d %H:%M:%S', {0}, 'unixepoch')",
     indexed=f" AND {{0}}.head = substr({{0}}.value, 1, {HEAD})",
-    of_file=" AND (p.settled = 1 AND p.file = f.id OR p.settled IS NULL AND p.file = f.id)",
+    of_file=" AND (p.settled IS NOT NULL AND p.file = f.id OR p.settled IS NULL AND p.file = f.id)",
     joins=False,
 )
 POSTGRESQL: Final = Dialect(

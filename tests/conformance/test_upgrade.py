@@ -78,6 +78,9 @@ def test_from_the_first_schema(old):
     assert len(before["syscalls"]) == 2
     assert migrate(old).endswith(f"schema {revisions()[-1]}, before: 0001")
     assert everything(old) == before
+    name = before["paths"][0]["name"]
+    by_name = rows(old, f"SELECT event_id FROM paths WHERE name = '{name}'")
+    assert len(by_name) == sum(row["name"] == name for row in before["paths"])
     assert rows(old, "SELECT sum(calls) AS n FROM activity") == [{"n": 2}]
     assert differs(old) == []
     with open_store(old) as store, store.engine.connect() as connection:

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Final
 from sqlalchemy import func, select, text
 
 from auditsvc.store import activity
-from auditsvc.store.schema import GROUP_BITS, PATH_ORDER, activity_part, syscall
+from auditsvc.store.schema import GROUP_BITS, activity_part, syscall
+from auditsvc.store.sqlite_insert import NEW_RUN
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -45,9 +46,13 @@ _LAST: Final = (
 # In the order of the index, each of whose pages is so changed once. All keys are taken: the
 # rows only say which ones are updated.
 _SETTLE_PATHS: Final = (
-    "INSERT INTO path (event, seq, file)"  # noqa: S608 - of the schema's text only
-    " SELECT event, seq, file FROM path WHERE settled IS NULL AND event <= ?"
-    f"{PATH_ORDER} ON CONFLICT (event, seq) DO UPDATE SET settled = 1"
+    "INSERT INTO path (event, seq, file, settled)"
+    " SELECT event, seq, file, ? FROM path WHERE settled IS NULL AND event <= ?"
+    " ORDER BY file, event, seq ON CONFLICT (event, seq) DO UPDATE SET settled = excluded.settled"
+)
+_IN_LAST_RUN: Final = (
+    "SELECT max(settled), count(*) FROM (SELECT settled FROM path WHERE settled = "
+    "(SELECT max(settled) FROM path WHERE settled IS NOT NULL) LIMIT ?)"
 )
 _HIGHEST: Final = (1 << 63) - 1
 
@@ -56,6 +61,7 @@ class Settler:
     """Counts calls, and settles; each within a transaction of the caller's."""
 
     def __init__(self, database: Database) -> None:
+        self._database = database
         self._dialect = database.engine.dialect.name
         self._waiting = 0
         """About how many events wait."""
@@ -65,9 +71,7 @@ class Settler:
         """Count the calls among stored events."""
         rows = facts.activity() if syscall.name in facts else []
         if rows:
-            names = [column.name for column in activity_part.columns]
-            values = [dict(zip(names, row, strict=True)) for row in sorted(rows)]
-            connection.execute(activity_part.insert(), values)
+            self._database.insert(connection, activity_part, rows)
 
     def removed(self, connection: Connection, events: Collection[int]) -> None:
         """Take the calls among events away, which are still stored."""
@@ -100,12 +104,24 @@ class Settler:
         is_late = time.monotonic() - self._since > _LONG
         return self._waiting > 0 and (self._waiting >= MANY or is_late)
 
+    @staticmethod
+    def _run(connection: Connection) -> int:
+        """Give the last run while it has few paths, else a new one.
+
+        So there are no more runs than the number of paths asks for, at any rate.
+        """
+        run, paths = connection.exec_driver_sql(_IN_LAST_RUN, (MANY,)).one()
+        if run is not None and paths < MANY:
+            return int(run)
+        return int(connection.exec_driver_sql(NEW_RUN).scalar_one())
+
     def settle(self, connection: Connection) -> bool:
         """Settle the counts and the oldest paths; gives whether there are more."""
         activity.settle(connection)
         last = None
         if self._dialect == "sqlite":
             last = connection.exec_driver_sql(_LAST, (MANY - 1,)).scalar()
-            connection.exec_driver_sql(_SETTLE_PATHS, (_HIGHEST if last is None else last,))
+            upto = _HIGHEST if last is None else last
+            connection.exec_driver_sql(_SETTLE_PATHS, (self._run(connection), upto))
         self._waiting = max(1, self._waiting - MANY) if last is not None else 0
         return last is not None
