@@ -79,7 +79,7 @@ _VERBS = {
     "off": "Switch tracing off for all tasks at once.",
     "migrate": "Create the store, or update it to this program's schema.",
 }
-_GROUPS = ("rules",)
+_GROUPS = ("rules", "config")
 _LIKE_AUSEARCH = ("search",)
 
 

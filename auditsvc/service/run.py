@@ -164,7 +164,7 @@ class Service:
     def _reload(self, who: Actor) -> None:
         """Use the rules and settings as they are now; on an error keep the old ones, and say so."""
         try:
-            state = self._use_new() if self._read is not None else "no-change"
+            state, later = self._use_new() if self._read is not None else ("no-change", [])
         except (AuditsvcError, OSError) as error:
             log.error("reload failed: the old rules and settings stay", why=str(error))  # noqa: TRY400 - no traceback
             systemd.notify("STATUS=reload failed: the old rules and settings stay")
@@ -172,11 +172,15 @@ class Service:
                 self._daemon.config(who, "reconfigure", "state=no-change", success=False)
             )
             return
-        systemd.notify("STATUS=")
+        waits = f"these settings change at the next restart: {', '.join(later)}" if later else ""
+        systemd.notify(f"STATUS={waits}")
         self._parts.note(self._daemon.config(who, "reconfigure", f"state={state}"))
 
-    def _use_new(self) -> str:
-        """Read everything again and use it; AuditsvcError before anything was changed."""
+    def _use_new(self) -> tuple[str, list[str]]:
+        """Read everything again and use it; AuditsvcError before anything was changed.
+
+        Gives the evidence's state, and the changed settings that need a restart.
+        """
         assert self._read is not None
         settings, rules, notes = self._read()
         differing = changed(self._settings, settings)
@@ -197,7 +201,7 @@ class Service:
         if later := [name for name in differing if name not in LIVE]:
             log.warning("these settings change at the next restart", settings=", ".join(later))
         log.info("reloaded", settings=", ".join(used) or "none", rules=len(rules))
-        return "changed" if used or rules_changed else "no-change"
+        return ("changed" if used or rules_changed else "no-change"), later
 
     def _tick(self) -> None:
         parts = self._parts
