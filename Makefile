@@ -85,7 +85,11 @@ demo: setup
 	tools/demo
 
 # Other programs for comparison, unpacked and never installed or started as services.
-peers: build/peers/.unpacked
+peers: build/peers/.unpacked build/peers/.unpacked-metrics
+
+build/peers/.unpacked-metrics: tools/unpack-peers build/peers/.unpacked
+	tools/unpack-peers build/peers prometheus
+	touch $@
 
 build/peers/.unpacked: tools/unpack-peers build/.system-test
 	tools/unpack-peers build/peers auditd libwrap0

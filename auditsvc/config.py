@@ -43,6 +43,7 @@ _chosen: ContextVar[Path | None] = ContextVar("_chosen", default=None)
 
 FsyncPolicy = Literal["none", "second", "batch"]
 GuardPolicy = Literal["off", "report", "restore"]
+_LISTEN: Final = re.compile(r"unix:/.+|(127\.0\.0\.1|\[::1\]):[1-9][0-9]{0,4}")
 _DAYS: Final = re.compile(r"[1-9][0-9]{0,4}d")
 
 
@@ -149,6 +150,37 @@ class CoverageSettings(_Section):
     seconds later."""
 
 
+class MetricsSettings(_Section):
+    """Figures about the service for Prometheus; without `listen` and `textfile` there are none."""
+
+    listen: str | None = None
+    """Where they can be asked for by HTTP: `unix:/PATH` or `127.0.0.1:PORT`, of this host only.
+    Absent: nowhere."""
+    textfile: Path | None = None
+    """A file `*.prom` that is written for node_exporter's textfile collector. Absent: none."""
+    every: float = Field(default=15.0, ge=1)
+    """Seconds between two gatherings; who asks in between gets the last one."""
+
+    @field_validator("listen")
+    @classmethod
+    def _check_listen(cls, value: str | None) -> str | None:
+        if value is not None and _LISTEN.fullmatch(value) is None:
+            raise ValueError("give unix:/PATH or 127.0.0.1:PORT (or [::1]:PORT)")
+        return value
+
+    @field_validator("textfile")
+    @classmethod
+    def _check_textfile(cls, value: Path | None) -> Path | None:
+        if value is not None and not (value.is_absolute() and value.suffix == ".prom"):
+            raise ValueError("give an absolute path that ends with .prom")
+        return value
+
+    @property
+    def is_on(self) -> bool:
+        """Whether they are gathered at all."""
+        return self.listen is not None or self.textfile is not None
+
+
 class ForwardSettings(_Section):
     """Which events are sent to the systemd journal; all given conditions must be met."""
 
@@ -221,6 +253,7 @@ class Settings(BaseSettings):
     """What happens if somebody else deletes our rules, adds a `never` rule before them or switches
     audit off: nothing, a row in the view `tamper`, or a row and the change is undone."""
     coverage: CoverageSettings = CoverageSettings()
+    metrics: MetricsSettings = MetricsSettings()
     forward: ForwardSettings = ForwardSettings()
 
     @property

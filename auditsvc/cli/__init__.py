@@ -73,6 +73,7 @@ _VERBS = {
     "report": "Report on logins, files, programs and more, as aureport does.",
     "forward": "Send chosen events to the systemd journal, each once.",
     "status": "Show the state of kernel, service, forwarder and store.",
+    "metrics": "Write the figures for Prometheus.",
     "doctor": "Show what is wrong with audit here, and how to fix it.",
     "coverage": "Show which tasks are covered, and why others are not.",
     "on": "Switch tracing on for all tasks at once.",

@@ -20,6 +20,7 @@ import signal
 import time
 from contextlib import ExitStack
 from dataclasses import replace
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 import structlog
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from auditsvc.kernel.session import Session
     from auditsvc.record.daemon import Actor
     from auditsvc.rule import Add
+    from auditsvc.service.metrics import Metrics
     from auditsvc.service.reload import Read
     from auditsvc.spool.segments import Place
     from auditsvc.store import Store
@@ -87,6 +89,7 @@ class Service:
         self._parts = self._wiring.parts
         self._switch = switch_requests.Watch(settings.runtime_directory)
         self._discarded_at = self._synced_at = 0.0
+        self._metrics: Metrics | None = None
 
     def run(self, duration: float | None) -> None:
         """Collect and load until a signal, an error, the end of the input or of `duration` (s)."""
@@ -133,6 +136,9 @@ class Service:
         self._exclusions.warn(parts.session)
         if parts.watch is not None:
             parts.watch.go()
+        if settings.metrics.is_on:  # imports what no other run needs
+            self._metrics = import_module("auditsvc.service.metrics").Metrics(settings)
+            self._metrics.start()
 
     def _store_opened(self, store: Store) -> None:
         """See to what needs the store, before anything is written; the loader's thread."""
@@ -216,6 +222,7 @@ class Service:
         if parts.sink is not None and now - self._synced_at >= _SYNC_EVERY:
             self._synced_at = now
             parts.sink.sync()
+        self._health.errors["metrics"] = self._metrics.problem if self._metrics else ""
         self._health.report_errors(parts)
         place = parts.committed
         if place and now - self._discarded_at >= _DISCARD_EVERY:
@@ -311,6 +318,8 @@ class Service:
                 steps.callback(parts.guard.last_look)
             if parts.watch is not None:
                 steps.callback(parts.watch.finish)
+            if self._metrics is not None:
+                steps.callback(self._metrics.finish)
 
     def _restore(self, session: Session) -> None:
         """Restore the kernel; a request of `off` stays in effect, even if audit was on before."""
