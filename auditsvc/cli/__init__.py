@@ -78,6 +78,9 @@ _VERBS = {
     "coverage": "Show which tasks are covered, and why others are not.",
     "on": "Switch tracing on for all tasks at once.",
     "off": "Switch tracing off for all tasks at once.",
+    "backup": "Copy the store into a file, while it is written to.",
+    "restore": "Put a backup where the store is to be.",
+    "check": "Check that the store is whole.",
     "migrate": "Create the store, or update it to this program's schema.",
 }
 _GROUPS = ("rules", "config")
