@@ -84,7 +84,7 @@ _MEANINGS: Final = {
     sqlite3.SQLITE_NOTADB: ("it is not an SQLite database", "give another path"),
     sqlite3.SQLITE_CORRUPT: (
         "it is damaged",
-        "move it away and ingest the log again, or try `sqlite3 FILE .recover`",
+        "restore a backup, or load the spool into a new store (docs/backup.md)",
     ),
     sqlite3.SQLITE_FULL: ("the disk is full", "free some space; nothing was half stored"),
     sqlite3.SQLITE_BUSY: (
