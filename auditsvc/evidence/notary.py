@@ -428,7 +428,7 @@ class Notary(threading.Thread):
             last=opened.last,
             kept_from=self._kept_from,
             counts=self.counts(),
-            store=self.store(),
+            store=self._bound(last),
             ended=self._ended,
             previous="" if last is None else last.digest(),
             key=keys.current_public,
@@ -442,6 +442,15 @@ class Notary(threading.Thread):
         self._signed_at = time.monotonic()
         keys.advance()
         self.signed(head.text())
+
+    def _bound(self, last: Head | None) -> dict[str, Any]:
+        """Give what is bound of the store; as long as it was not read, what was bound before."""
+        before = {} if last is None else last.store
+        now = self.store() or before
+        is_same = now.get("identity") == before.get("identity")
+        if is_same and "from" in before and "from" not in now:
+            now = now | {"from": before["from"]}
+        return now
 
     def _sync(self, opened: _Open) -> None:
         """Sync the segment, and see that it still has all that was appended."""

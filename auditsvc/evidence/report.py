@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from auditsvc.evidence.folder import Folder
 from auditsvc.evidence.rows import RowCheck, Spool, Start
-from auditsvc.evidence.verify import verify_spool
-from auditsvc.spool.identity import source_name
+from auditsvc.evidence.verify import check_stored_heads, verify_spool
+from auditsvc.spool.identity import identity, source_name
 from auditsvc.spool.segments import Place, segments
 
 if TYPE_CHECKING:
@@ -29,18 +29,28 @@ def verify_all(
         spool = Spool(
             directory,
             source_name(directory),
+            identity(directory),
             settings.host,
             settings.decoder_name,
             settings.ingest.trust_kernel_log,
         )
-        RowCheck(settings.store, spool, report).run(_start(directory))
+        check = RowCheck(settings.store, spool, report)
+        check.run(_start(directory))
+        check_stored_heads(directory, check.heads, report)
     return report
 
 
 def _start(directory: Path) -> Start:
     """Give where the lines begin that the spool still has."""
     there = segments(directory)
-    dropped = Folder(directory).dropped().heads
+    folder = Folder(directory)
+    dropped = folder.dropped().heads
+    last = folder.last()
+    bound = last if last is not None and last.store else None
+    if bound is not None and "from" in bound.store:
+        place = Place(*bound.store["from"])
+        if not there or place.segment >= there[0]:
+            return Start(place, head=bound)
     if not dropped or not there:
-        return Start()
-    return Start(Place(there[0]), is_beginning=False)
+        return Start(head=bound)
+    return Start(Place(there[0]), is_beginning=False, head=bound)

@@ -25,6 +25,7 @@ from auditsvc.evidence.compare import MOST, day_of, make_comparer
 from auditsvc.evidence.extra_rows import extra_events
 from auditsvc.evidence.finding import STORE, Finding
 from auditsvc.evidence.store_facts import read_facts, wrong_hours
+from auditsvc.evidence.stored import stored_heads
 from auditsvc.evidence.whole_event import judge, rows_of, stored_rows
 from auditsvc.plural import counted
 from auditsvc.spool.reader import SpoolReader
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from auditsvc.decode.contract import Decoder
     from auditsvc.evidence.compare import Counts
     from auditsvc.evidence.finding import Report
+    from auditsvc.evidence.head import Head
     from auditsvc.evidence.store_facts import StoreFacts
     from auditsvc.store.database import Database
 
@@ -69,6 +71,7 @@ class Spool:
     directory: Path
     source: str
     """Its name as a source of the store."""
+    identity: str
     host: str
     decoder: str | None
     trust_kernel_log: bool = False
@@ -82,6 +85,8 @@ class Start:
     pending: bytes = b""
     is_beginning: bool = True
     """Whether the store began there: then it has no rows but those of these lines."""
+    head: Head | None = None
+    """The last head that binds the store."""
     sealed: Counts = field(default_factory=Counter)
     """Rows of segments that are deleted, by table and day."""
 
@@ -105,6 +110,8 @@ class RowCheck:
         self._pruned = 0
         self._apart = 0
         self._named = 0
+        self.heads: list[Head] = []
+        """Heads that the store has of the spool."""
         self.facts: StoreFacts | None = None
         """What the store said of itself when the check began."""
 
@@ -114,6 +121,7 @@ class RowCheck:
             self._database.prepare(create=False)
             with reading(self._database) as connection:
                 check_schema(self._database, connection)
+                self.heads = stored_heads(connection, self._spool.identity)
                 self._check_schema(connection)
                 self.facts = read_facts(connection, self._spool.source, counted=True)
                 for hour in wrong_hours(connection)[:_NAMED]:
@@ -143,7 +151,29 @@ class RowCheck:
         finally:
             writing.engine.dispose()
 
+    def _check_bound(self, facts: StoreFacts, head: Head) -> None:
+        """See that the store is the one that a head binds, and has all that it had then."""
+        told = head.store
+        if told.get("identity") != facts.identity:
+            self._find(f"it is another store than head {head.n} was signed for")
+            return
+        place = (told.get("segment", 0), told.get("position", 0))
+        if facts.checkpoint < place:
+            self._find(
+                f"the store has lost rows: it ends at byte {facts.checkpoint[1]} of segment"
+                f" {facts.checkpoint[0]}, and had byte {place[1]} of segment {place[0]} when"
+                f" head {head.n} was signed"
+            )
+        if str(told.get("schema", "")) > facts.schema:
+            self._find(f"the store has schema {facts.schema}, and had {told['schema']}")
+        for cause in (*_LEDGER, "stored", "duplicate"):
+            before, now = told.get("ledger", {}).get(cause, 0), facts.ledger.get(cause, 0)
+            if now < before:
+                self._find(f"the ledger says {cause} {now}, and said {before} in head {head.n}")
+
     def _run(self, facts: StoreFacts, start: Start) -> None:
+        if start.head is not None:
+            self._check_bound(facts, start.head)
         if not facts.source:
             if segments(self._spool.directory):
                 self._find("the store has nothing of this spool")
@@ -204,6 +234,8 @@ class RowCheck:
                 data = reader.read(limit)
                 if not data:
                     break
+                if reader.place > end:  # it went on to the last segment
+                    data = data[: len(data) - reader.place.position + end.position]
                 decoder.feed(data, 0.0)
                 read += len(data)
                 if read >= _BATCH or decoder.held * 2 >= _BATCH:

@@ -172,6 +172,17 @@ def _check_anchors(
         report.findings.append(Finding(HEADS, what, anchor.segment))
 
 
+def check_stored_heads(directory: Path, stored: Sequence[Head], report: Report) -> None:
+    """Compare the heads that a store has with those of the spool."""
+    again = Report()
+    folder = Folder(directory)
+    dropped, kept = _read_heads(folder, again)
+    heads = [head for each in kept.values() for head in each]
+    proofs = Report()
+    _check_anchors(stored, dropped, heads, proofs)
+    report.findings += proofs.findings
+
+
 def _check_present(
     directory: Path, folder: Folder, kept: dict[int, list[Head]], last: Head, report: Report
 ) -> None:

@@ -25,6 +25,7 @@ from auditsvc.decode import make_decoder
 from auditsvc.errors import AuditsvcError
 from auditsvc.evidence.courier import Courier
 from auditsvc.evidence.notary import Notary
+from auditsvc.evidence.stored import StoreSide
 from auditsvc.guard import Guard, Sanctioned
 from auditsvc.guard.finding import quotable
 from auditsvc.ingest.known_store import KnownStore
@@ -71,6 +72,7 @@ class Parts:
     upkeep: Upkeep | None = None
     notary: Notary | None = None
     courier: Courier | None = None
+    store_side: StoreSide | None = None
     reached: Place = field(default_factory=Place)
     """Up to where the spool was in the store when an earlier run ended."""
 
@@ -171,6 +173,8 @@ class Wiring:
         # a crash has left of it (`SpoolReader.at`).
         self._found = found = sizes(directory)
         self._old_bytes = sum(found.values())
+        if notary is not None:
+            self._make_store_side(notary)
         # A store that has rows of this spool is not new, whatever its checkpoint is called.
         if self._from_now and found and not parts.reached.segment:
             self._skip_to = Place(max(found), found[max(found)])
@@ -198,6 +202,24 @@ class Wiring:
             choice=settings.decoder,
         )
 
+    def _make_store_side(self, notary: Notary) -> None:
+        parts, evidence = self.parts, self._settings.evidence
+        courier = parts.courier = Courier(evidence)
+        side = parts.store_side = StoreSide(
+            source_name(parts.directory),
+            every=evidence.every,
+            newest=lambda: courier.newest,
+            keeps_heads=evidence.store,
+        )
+        notary.store = lambda: side.bound
+
+    def _beside(self, store: Store, is_last: bool) -> None:
+        side = self.parts.store_side
+        if side is not None:
+            if side.began is None and self._skip_to is not None:
+                side.began = self._skip_to
+            side.step(store, at_once=is_last)
+
     def _start_notary(self, notary: Notary) -> None:
         parts, sink = self.parts, self.parts.sink
         assert sink is not None
@@ -210,7 +232,7 @@ class Wiring:
             finding = f'op=tamper what=log_altered detail="{quotable(what)}" restored=no'
             parts.note(self._daemon.line("DAEMON_CONFIG", f"{finding} res=success"))
 
-        parts.courier = Courier(self._settings.evidence)
+        assert parts.courier is not None
         notary.counts, notary.told, notary.signed = counts, tell, parts.courier.take
         if notary.altered:
             tell(notary.altered)
@@ -276,6 +298,7 @@ class Wiring:
             busy=lambda: parts.busy,
             waiting=lambda: parts.waiting,
             upkeep=parts.upkeep,
+            beside=self._beside,
         )
 
     def _rename(self, store: Store, name: str) -> bool:

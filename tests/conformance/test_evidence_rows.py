@@ -8,11 +8,18 @@ import pytest
 from fixtures.collected import DAY, fill, load, verify
 from fixtures.evidence import Run
 from fixtures.logs import call, path
-from sqlalchemy import create_engine, text
+from sqlalchemy import create_engine, inspect, text
 
 from auditsvc.decode.ids import SERIAL_BITS
+from auditsvc.evidence.folder import Folder
+from auditsvc.evidence.head import parse_head
+from auditsvc.evidence.stored import StoreSide, stored_heads
 from auditsvc.evidence.verify import verify_spool
+from auditsvc.spool.identity import source_name
+from auditsvc.store import open_store
+from auditsvc.store.database import reading
 from auditsvc.store.databases import parse_url
+from auditsvc.store.schema import FACTS
 
 DAYS, EACH = 2, 5
 
@@ -216,3 +223,120 @@ def test_an_event_that_came_in_parts_is_no_tampering(spool, stored):
     assert "1 event came in parts" in " ".join(report.notes)
     change(stored, "UPDATE syscall SET a1 = 7 WHERE serial = 900001")
     assert verify(stored, spool).findings
+
+
+def bind(url, spool, *, serials=3):
+    """Load more, and have a head bind the store and go into it; gives the heads."""
+    run = Run(spool, segment_bytes=4096)
+    fill(run, [5], serials)
+    load(url, spool, finish=False)
+    side = StoreSide(source_name(spool), every=0, newest=lambda: run.heads[-1])
+    with open_store(url) as store:
+        side.step(store)
+        run.notary.store = lambda: side.bound
+        fill(run, [6], 1)
+        side.step(store)
+    run.end()
+    return run.heads
+
+
+def test_a_store_that_a_head_binds_is_proved(spool, stored):
+    """Its identity, schema, checkpoint and ledger; and it has the heads."""
+    head = parse_head(bind(stored, spool)[-1])
+    assert head.store["segment"] > 1
+    assert head.store["ledger"]["received"] > 100
+    report = verify(stored, spool)
+    assert report.findings == []
+    with open_store(stored, read=True) as store, reading(store.database) as connection:
+        assert stored_heads(connection, head.spool)[-1].n in (head.n, head.n - 1)
+
+
+def test_a_store_that_was_put_back_is_found(spool, stored):
+    """To a consistent earlier state, as by an older copy, or by deleting its write-ahead log."""
+    engine = create_engine(parse_url(stored))
+    tables = ["source", "ledger_entry", "activity_part", "activity_row", *(t.name for t in FACTS)]
+    with engine.begin() as connection:
+        before = {t: connection.execute(text(f"SELECT * FROM {t}")).all() for t in tables}
+    bind(stored, spool)
+    with engine.begin() as connection:
+        for table in tables:
+            connection.execute(text(f"DELETE FROM {table}"))
+            columns = inspect(connection).get_columns(table)
+            names = ", ".join(f'"{each["name"]}"' for each in columns)
+            marks = ", ".join(f":{n}" for n in range(len(columns)))
+            statement = text(f"INSERT INTO {table} ({names}) VALUES ({marks})")
+            for row in before[table]:
+                connection.execute(statement, {str(n): value for n, value in enumerate(row)})
+    engine.dispose()
+    (finding, *others) = [str(each) for each in verify(stored, spool).findings]
+    assert "the store has lost rows" in finding
+    assert all("the ledger says" in each for each in others)
+
+
+def test_a_write_ahead_log_that_is_deleted_is_found(spool, tmp_path):
+    """The file is a consistent store without it, with fewer rows."""
+    url = f"sqlite:///{tmp_path}/wal.db"
+    load(url, spool)
+    file, kept = tmp_path / "wal.db", tmp_path / "kept.db"
+    shutil.copy(file, kept)
+    bind(url, spool)
+    shutil.copy(kept, file)  # what the file was before its log was written into it
+    assert any("has lost rows" in str(each) for each in verify(url, spool).findings)
+
+
+def test_an_emptied_or_another_store_is_found(spool, stored, tmp_path):
+    """Nothing in it contradicts the log; but a head was signed for another."""
+    bind(stored, spool)
+    other = f"sqlite:///{tmp_path}/other.db"
+    open_store(other).close()
+    assert "another store than head" in str(verify(other, spool).findings[0])
+    load(other, spool)
+    assert "another store than head" in str(verify(other, spool).findings[0])
+    change(stored, "DELETE FROM source", "DELETE FROM ledger_entry")
+    assert any("has lost rows" in str(each) for each in verify(stored, spool).findings)
+
+
+def test_a_ledger_that_was_less_than_a_head_says_is_found(spool, stored):
+    """Also where the lines that were counted are no longer there."""
+    bind(stored, spool)
+    change(
+        stored, "UPDATE ledger_entry SET count = count - 1 WHERE cause IN ('stored', 'received')"
+    )
+    found = [str(each) for each in verify(stored, spool).findings]
+    assert any("the ledger says stored" in each and "in head" in each for each in found)
+
+
+def test_a_cut_log_shows_by_the_heads_in_the_store(spool, stored):
+    """Its end, and the heads of it, were removed."""
+    bind(stored, spool)
+    folder = Folder(spool)
+    path = folder.heads_path(folder.segments()[-1])
+    heads = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(heads[:1]))
+    found = [str(each) for each in verify(stored, spool).findings]
+    assert any("the log was cut" in each for each in found)
+
+
+def test_a_store_that_began_later_is_held_to_what_it_began_with(spool, stored, tmp_path):
+    """`run --from now`: what the spool had before was never loaded."""
+    run = Run(spool, segment_bytes=4096)
+    began = run.writer.place
+    fill(run, [4], 3)
+    url = f"sqlite:///{tmp_path}/late.db"
+    load(url, spool, began=began)
+    side = StoreSide(source_name(spool), every=0, newest=lambda: "")
+    side.began = began
+    with open_store(url) as store:
+        side.step(store)
+    run.notary.store = lambda: side.bound
+    fill(run, [5], 1)
+    run.end()
+    report = verify(url, spool)
+    assert report.findings == []
+    assert report.events == 12
+    run = Run(spool)  # the next run binds it too, although it was not told
+    run.notary.store = lambda: {k: v for k, v in side.bound.items() if k != "from"}
+    fill(run, [6], 1)
+    run.end()
+    assert verify(url, spool).findings == []
+    assert stored
