@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -10,13 +12,15 @@ import typer
 
 from auditsvc.cli.options import FormOption, StoreOption
 from auditsvc.config import load_settings
-from auditsvc.errors import UsageError
+from auditsvc.errors import AuditsvcError, UsageError
 from auditsvc.evidence.anchors import read_anchors, read_time
 from auditsvc.evidence.finding import Report
 from auditsvc.evidence.report import verify_all
 from auditsvc.host.terminal import visible
 from auditsvc.plural import counted
+from auditsvc.record.daemon import actor
 from auditsvc.render.output import wants_json, write_json
+from auditsvc.runtime.verify_results import VerifyResult, write_result
 
 _SHOWN = 100
 
@@ -57,6 +61,19 @@ def verify(  # noqa: PLR0917 - options, by name
     if spool is not None:
         settings = load_settings(store=store, spool={"directory": spool})
     report = verify_all(settings, anchors, since=started, with_rows=not lines_only)
+    if spool is None:
+        # For the service's log; who may not write there only reads.
+        with suppress(AuditsvcError, OSError):
+            write_result(
+                settings.runtime_directory,
+                VerifyResult(
+                    report.is_proved,
+                    len(report.findings),
+                    report.lines,
+                    report.events,
+                    actor(os.getpid(), os.getuid()),
+                ),
+            )
     if wants_json(form):
         write_json({"proved": report.is_proved} | asdict(report))
     else:

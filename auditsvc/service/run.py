@@ -34,6 +34,7 @@ from auditsvc.record.daemon import DaemonRecords, actor
 from auditsvc.record.fields import UNSET
 from auditsvc.runtime import switch_requests
 from auditsvc.runtime.forward_state import CONSUMER
+from auditsvc.runtime.verify_results import ResultWatch
 from auditsvc.service.exclusions import Exclusions
 from auditsvc.service.health import Health
 from auditsvc.service.reload import LIVE, changed, merged
@@ -89,6 +90,7 @@ class Service:
         self._wiring = Wiring(settings, self._daemon, self._store_opened, from_now=from_now)
         self._parts = self._wiring.parts
         self._switch = switch_requests.Watch(settings.runtime_directory)
+        self._verified = ResultWatch(settings.runtime_directory)
         self._discarded_at = self._synced_at = 0.0
         self._metrics: Metrics | None = None
 
@@ -217,6 +219,7 @@ class Service:
                 raise part.error
         systemd.notify("WATCHDOG=1")
         self._watch_switch()
+        self._watch_verify()
         self._watch_kernel()
         self._watch_helpers()
         now = time.monotonic()
@@ -269,6 +272,16 @@ class Service:
             state = "on" if request.on else "off"
             log.warning("audit was switched", state=state, auid=request.who.auid)
             self._parts.note(self._daemon.config(request.who, "switch", f"state={state}"))
+
+    def _watch_verify(self) -> None:
+        """Record the result of `auditsvc verify`."""
+        result = self._verified.new()
+        if result is None:
+            return
+        if not result.proved:
+            log.error("verify: not proved", findings=result.findings, auid=result.who.auid)
+        what = result.fields()
+        self._parts.note(self._daemon.config(result.who, "verify", what, success=result.proved))
 
     def _watch_kernel(self) -> None:
         """Record what the kernel lost, and check that it still sends its records to us."""

@@ -12,6 +12,7 @@ import threading
 import pytest
 from faults.test_service_faults import Run, stored
 from fixtures import commands
+from fixtures.logs import rows
 from fixtures.repeats import times
 from fixtures.waiting import until
 
@@ -20,6 +21,10 @@ from auditsvc.evidence.folder import Folder
 from auditsvc.spool.segments import segment_path, segments
 
 QUICK = {"AUDITSVC_EVIDENCE__EVERY": "0.1", "AUDITSVC_EVIDENCE__DELIVER_EVERY": "0.1"}
+VERIFIED = (
+    "SELECT fields FROM events WHERE type = 'DAEMON_CONFIG'"
+    " AND json_extract(fields, '$.op') = 'verify' AND json_extract(fields, '$.state') = '{}'"
+)
 
 
 def verify(run, *options):
@@ -54,11 +59,12 @@ def test_a_service_that_is_killed_leaves_a_log_that_is_proved(tmp_path, kills):
 
 
 def test_verify_says_what_was_altered_and_fails(tmp_path):
-    """One line for people, all of it as JSON; while the service runs and after."""
+    """For people and as JSON, while the service runs and after; and it is an event of the log."""
     run = Run(tmp_path, f"sqlite:///{tmp_path}/store.db", **QUICK)
     run.wait_ready()
     run.feed(60)
     until(lambda: verify(run)[1]["lines"] > 200)  # and our own
+    until(lambda: rows(run.url, VERIFIED.format("proved")))
     path = segment_path(tmp_path / "state/spool", 1)
     data = path.read_bytes()
     at = data.index(b'name="/f7"')
@@ -73,6 +79,8 @@ def test_verify_says_what_was_altered_and_fails(tmp_path):
         assert {each["kind"] for each in others} == {"store"}  # its rows are as they were
         assert (finding["segment"], finding["line"]) == (1, line)
         if run.process.poll() is None:
+            (event, *_) = until(lambda: rows(run.url, VERIFIED.format("not-proved")))
+            assert event["fields"]["findings"] == str(len(found["findings"]))
             run.end()
     done = commands.run("verify", "--format", "table", environment=run.environment, text=True)
     assert done.returncode == 1
