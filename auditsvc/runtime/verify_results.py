@@ -64,7 +64,9 @@ class ResultWatch:
                 return None
             return VerifyResult(
                 bool(values["proved"]),
-                *(int(values[name]) for name in ("findings", "lines", "events")),
+                int(values["findings"]),
+                int(values["lines"]),
+                int(values["events"]),
                 Actor(**values["who"]),
                 str(values["token"]),
             )
