@@ -79,8 +79,10 @@ def verify_spool(
     heads = [head for each in kept.values() for head in each]
     last = heads[-1] if heads else dropped[-1] if dropped else None
     if last is None:
-        report.findings.append(Finding(HEADS, f"{folder.path} has no heads: they were removed"))
-        return report
+        raise EvidenceError(
+            f"there are no heads in {folder.path}: nothing was signed yet, or they were removed",
+            "a service signs its first lines within a second; heads that it sent elsewhere tell more",
+        )
     report.heads = len(heads)
     _check_links(dropped, heads, report)
     _check_anchors(anchors, dropped, heads, report)
