@@ -81,7 +81,7 @@ def verify_spool(
     if last is None:
         raise EvidenceError(
             f"there are no heads in {folder.path}: nothing was signed yet, or they were removed",
-            "a service signs its first lines within a second; heads that it sent elsewhere tell more",
+            "a service signs within a second; heads that it sent elsewhere tell more",
         )
     report.heads = len(heads)
     _check_links(dropped, heads, report)
