@@ -51,6 +51,8 @@ def _start(directory: Path) -> Start:
         place = Place(*bound.store["from"])
         if not there or place.segment >= there[0]:
             return Start(place, head=bound)
-    if not dropped or not there:
+    # A spool begins with segment 1. If that is gone, and no head says why, it went before
+    # anything was signed.
+    if not there or (not dropped and there[0] == 1):
         return Start(head=bound)
-    return Start(Place(there[0]), is_beginning=False, head=bound)
+    return Start(Place(there[0]), is_beginning=False, is_cut=True, head=bound)

@@ -24,6 +24,7 @@ from auditsvc.errors import AuditsvcError
 from auditsvc.evidence.compare import MOST, day_of, make_comparer
 from auditsvc.evidence.extra_rows import extra_events
 from auditsvc.evidence.finding import STORE, Finding
+from auditsvc.evidence.fragments import Fragments
 from auditsvc.evidence.store_facts import read_facts, wrong_hours
 from auditsvc.evidence.stored import stored_heads
 from auditsvc.evidence.whole_event import judge, rows_of, stored_rows
@@ -85,6 +86,8 @@ class Start:
     pending: bytes = b""
     is_beginning: bool = True
     """Whether the store began there: then it has no rows but those of these lines."""
+    is_cut: bool = False
+    """Whether events may be open there that are not in `pending`."""
     head: Head | None = None
     """The last head that binds the store."""
     sealed: Counts = field(default_factory=Counter)
@@ -214,7 +217,7 @@ class RowCheck:
             ThreadPoolExecutor(1, "compare") as pool,
         ):
             waiting: Future[None] | None = None
-            for batch in self._batches(decoder, start.place, Place(*facts.checkpoint)):
+            for batch in self._batches(decoder, start, Place(*facts.checkpoint)):
                 if waiting is not None:
                     waiting.result()
                 waiting = pool.submit(self._compare, connection, batch)
@@ -223,10 +226,11 @@ class RowCheck:
             decoder.finish()
             self._compare_open(connection, decoder.take())
 
-    def _batches(self, decoder: Decoder, place: Place, end: Place) -> Iterator[Batch]:
+    def _batches(self, decoder: Decoder, start: Start, end: Place) -> Iterator[Batch]:
         """Decode from a place to another; the last events may still be open there."""
         read = 0
-        with SpoolReader(self._spool.directory, place) as reader:
+        fragments = Fragments() if start.is_cut else None
+        with SpoolReader(self._spool.directory, start.place) as reader:
             while (at := reader.place) < end:
                 limit = _CHUNK
                 if at.segment == end.segment:
@@ -236,6 +240,8 @@ class RowCheck:
                     break
                 if reader.place > end:  # it went on to the last segment
                     data = data[: len(data) - reader.place.position + end.position]
+                if fragments is not None:
+                    data = fragments.without(data)
                 decoder.feed(data, 0.0)
                 read += len(data)
                 if read >= _BATCH or decoder.held * 2 >= _BATCH:
@@ -319,8 +325,8 @@ class RowCheck:
         """Find rows that no segment had: they are more than the lines give."""
         if not start.is_beginning and not start.sealed:
             self._report.notes.append(
-                "segments were deleted: the rows that they had are not compared, and rows that no "
-                "segment had cannot be told"
+                "segments were deleted: the rows that they had, and those of some events after "
+                "them, are not compared, and rows that no segment had cannot be told"
             )
             return
         if facts.unknown:
@@ -374,7 +380,7 @@ class RowCheck:
         for pin in self._pins:
             decoder.pin(*pin)
         rows: Counter[int] = Counter()
-        for batch in self._batches(decoder, start.place, Place(*self.facts.checkpoint)):
+        for batch in self._batches(decoder, start, Place(*self.facts.checkpoint)):
             of_it = (_number(row[0]) for row in batch.facts.get(table, []))
             rows.update(each for each in of_it if day_of(each) == day)
         decoder.finish()

@@ -5,9 +5,10 @@ from __future__ import annotations
 import shutil
 
 import pytest
-from fixtures.collected import DAY, fill, load, verify
+from fixtures.collected import DAY, day_of_lines, fill, load, verify
 from fixtures.evidence import Run
-from fixtures.logs import call, path
+from fixtures.logs import call, end, path
+from fixtures.repeats import some
 from sqlalchemy import create_engine, inspect, text
 
 from auditsvc.decode.ids import SERIAL_BITS
@@ -15,7 +16,9 @@ from auditsvc.evidence.folder import Folder
 from auditsvc.evidence.head import parse_head
 from auditsvc.evidence.stored import StoreSide, stored_heads
 from auditsvc.evidence.verify import verify_spool
+from auditsvc.spool import retention
 from auditsvc.spool.identity import source_name
+from auditsvc.spool.writer import SpoolWriter
 from auditsvc.store import open_store
 from auditsvc.store.database import reading
 from auditsvc.store.databases import parse_url
@@ -40,11 +43,31 @@ def spool(model, tmp_path):
     return shutil.copytree(model, tmp_path / "spool")
 
 
+@pytest.fixture(scope="module")
+def loaded(model, common_url):
+    """Load the spool into a store of each kind once."""
+    assert load(common_url, model) == DAYS * EACH * 4
+    if common_url.startswith("sqlite"):
+        change(common_url, "PRAGMA wal_checkpoint(TRUNCATE)")
+    return common_url
+
+
 @pytest.fixture
-def stored(spool, url):
-    """Give a store into which the spool was loaded."""
-    assert load(url, spool) == DAYS * EACH * 4
-    return url
+def stored(request, spool, loaded, tmp_path):
+    """Give a store into which the spool was loaded: a copy."""
+    if loaded.startswith("sqlite"):
+        shutil.copy(loaded.removeprefix("sqlite:///"), tmp_path / "store.db")
+        rename(f"sqlite:///{tmp_path}/store.db", spool)
+        yield f"sqlite:///{tmp_path}/store.db"
+        return
+    with request.getfixturevalue("postgres_server").database(loaded) as url:
+        rename(url, spool)
+        yield url
+
+
+def rename(url, spool):
+    """Have the store know the spool, which is a copy, by its folder."""
+    change(url, f"UPDATE source SET name = '{source_name(spool)}'")
 
 
 def change(url, *statements):
@@ -132,7 +155,23 @@ ROWS = {
 }
 
 
-@pytest.mark.parametrize("what", ROWS)
+SHORT = {"sqlite": some(ROWS, "sqlite", 20), "postgres": some(ROWS, "postgres", 8)}
+"""What the short suite tries on each kind of store; with --long it is all."""
+ON_STORES = [
+    pytest.param(
+        *(kind, what),
+        id=f"{kind}-{what}",
+        marks=[
+            *([pytest.mark.postgres] if kind == "postgres" else []),
+            *([] if what in names else [pytest.mark.long]),
+        ],
+    )
+    for kind, names in SHORT.items()
+    for what in ROWS
+]
+
+
+@pytest.mark.parametrize(("common_url", "what"), ON_STORES, indirect=["common_url"])
 def test_a_change_of_rows_shows(spool, stored, what):
     """As a finding; the lines themselves are as they were."""
     statements = ROWS[what]
@@ -204,7 +243,8 @@ def test_flipped_bytes_are_found(spool, tmp_path):
         at = whole.index(word)
         file.write_bytes(whole[:at] + bytes([whole[at + 1] ^ 1]) + whole[at + 1 :])
         assert verify(url, spool).findings, word
-    for page in range(2048, len(whole), 2048 * 7):
+    pages = range(2048, len(whole), 2048 * 7)
+    for page in some(pages, "pages", 4):
         file.write_bytes(whole[:page] + bytes(2048) + whole[page + 2048 :])
         assert verify(url, spool).findings, page
 
@@ -340,3 +380,37 @@ def test_a_store_that_began_later_is_held_to_what_it_began_with(spool, stored, t
     run.end()
     assert verify(url, spool).findings == []
     assert stored
+
+
+@pytest.mark.parametrize(
+    "lines_left", [2, *(pytest.param(n, marks=pytest.mark.long) for n in (1, 3))]
+)
+def test_segments_that_went_before_signing_began_are_no_tampering(url, tmp_path, lines_left):
+    """A spool of an older program, whose first segments were deleted when nothing was signed.
+
+    The first event that is there has lost its first lines with them.
+    """
+    spool = tmp_path / "old"
+    with SpoolWriter(spool, segment_bytes=1 << 30, fsync="none") as writer:
+        for n in range(600):
+            writer.append(day_of_lines(0, 4 * n + 1))
+        torn = call(2401, items=2) + path(2401, "/gone") + path(2401, "/left", item=1) + end(2401)
+        lines = torn.encode().splitlines(keepends=True)
+        writer.append(b"".join(lines[:-lines_left]))
+        writer.rotate()
+        writer.append(b"".join(lines[-lines_left:]))
+        for n in range(601, 1300):
+            writer.append(day_of_lines(1, 4 * n + 1))
+    load(url, spool)
+    retention.delete(spool, [1])
+    run = Run(spool)
+    fill(run, [2], 1)
+    run.end()
+    load(url, spool)
+    report = verify(url, spool)
+    assert report.findings == []
+    assert report.events > 1000  # all but a few at the beginning
+    assert "segments were deleted" in " ".join(report.notes)
+    changed = "SELECT id FROM syscall WHERE nr = 42 ORDER BY id DESC LIMIT 1"
+    assert change(url, f"UPDATE syscall SET a1 = 7 WHERE id IN ({changed})") == 1
+    assert verify(url, spool).findings

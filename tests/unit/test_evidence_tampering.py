@@ -53,7 +53,7 @@ ON_LINES = {
 }
 
 
-@pytest.mark.parametrize("segment", [1, 2])
+@pytest.mark.parametrize("segment", [2, pytest.param(1, marks=pytest.mark.long)])
 @pytest.mark.parametrize("what", ON_LINES)
 def test_a_change_of_lines_shows(tmp_path, what, segment):
     """With its kind, its segment and its first line."""
