@@ -16,7 +16,7 @@ SOURCES := pyproject.toml README.md $(shell find auditsvc rules migrations nativ
 
 NATIVE := $(shell find native -type f -not -path 'native/target/*')
 
-.PHONY: setup dev demo check lint unit test test-long test-roots bench laurel peers lock pages wheel wheelhouse clean
+.PHONY: setup dev demo check lint unit test test-long test-roots bench laurel peers lock pages man wheel wheelhouse clean
 
 # In $(VENV) is either the wheel (.installed) or this checkout (.dev); pytest's header says which.
 setup: $(VENV)/.installed
@@ -85,10 +85,14 @@ demo: setup
 	tools/demo
 
 # Other programs for comparison, unpacked and never installed or started as services.
-peers: build/peers/.unpacked build/peers/.unpacked-metrics
+peers: build/peers/.unpacked build/peers/.unpacked-metrics build/peers/.unpacked-shells
 
 build/peers/.unpacked-metrics: tools/unpack-peers build/peers/.unpacked
 	tools/unpack-peers build/peers prometheus
+	touch $@
+
+build/peers/.unpacked-shells: tools/unpack-peers build/peers/.unpacked-metrics
+	tools/unpack-peers build/peers zsh zsh-common fish fish-common libpcre2-32-0
 	touch $@
 
 build/peers/.unpacked: tools/unpack-peers build/.system-test
@@ -159,6 +163,11 @@ build/peers/laurel-$(LAUREL_VERSION)/bin/laurel:
 # The documentation that is made from the program; a test compares it.
 pages: dev
 	$(BIN)/python tools/make-pages
+
+# Man pages, and completion for bash, zsh and fish, in build/man.
+man: dev
+	rm -rf build/man
+	$(BIN)/python tools/make-pages build/man
 
 # Pins every dependency with its hashes; needs uv.
 lock:
