@@ -16,7 +16,7 @@ SOURCES := pyproject.toml README.md $(shell find auditsvc rules migrations nativ
 
 NATIVE := $(shell find native -type f -not -path 'native/target/*')
 
-.PHONY: setup dev demo check lint unit test test-long test-roots bench laurel peers lock pages man wheel wheelhouse clean
+.PHONY: setup dev demo check lint unit test test-long test-roots test-deb bench laurel peers lock pages man wheel wheelhouse deb clean
 
 # In $(VENV) is either the wheel (.installed) or this checkout (.dev); pytest's header says which.
 setup: $(VENV)/.installed
@@ -81,6 +81,16 @@ wheelhouse: $(if $(WHEEL),$(VENV)/.build-tools,dist/.built)
 	cp $(or $(WHEEL),dist/auditsvc-*.whl) build/wheelhouse
 	tools/has-native build/wheelhouse/auditsvc-*.whl || true
 
+# The Debian package for this machine's release, in dist/deb, by debhelper. REVISION=N: a further
+# package of the same version. WHEEL: as for `wheelhouse`.
+REVISION := 1
+deb: wheelhouse build/.system-deb
+	tools/make-deb $(REVISION)
+
+build/.system-deb: tools/system-packages build/.system
+	tools/system-packages deb
+	touch $@
+
 demo: setup
 	tools/demo
 
@@ -141,6 +151,10 @@ test-long: setup peers lint
 ROOTS := bookworm trixie noble
 test-roots: setup peers
 	$(BIN)/pytest -rs -q tests/roots $(ROOTS:%=--root %) $(ARGS)
+
+# The Debian package, made and used in such roots: installed, started, upgraded, removed, purged.
+test-deb: wheel peers $(VENV)/.dependencies
+	$(BIN)/pytest -rs -q tests/roots/test_deb.py $(ROOTS:%=--root %) $(ARGS)
 
 # Against the peers, into docs/benchmarks.md. BENCH=quick: small, into build/ and not docs/.
 # LAUREL=PROGRAM uses another laurel than that of `make laurel`, or else Debian's.
