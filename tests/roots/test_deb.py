@@ -150,8 +150,8 @@ def test_an_upgrade_keeps_everything_and_loses_no_record(host):
     store = "sqlite:////var/lib/auditsvc/auditsvc.db"
     host.run("auditsvc run --source stdin < mixed.log 2> run.log")
     before = int(host.run(f"auditsvc query '{COUNT}' --store {store}").stdout.split()[1])
-    with (host.folder / "etc/auditsvc/auditsvc.toml").open("a") as file:
-        file.write('\n[retention]\nkeep = "400d"\n')
+    settings = host.folder / "etc/auditsvc/auditsvc.toml"
+    settings.write_text('[retention]\nkeep = "400d"\n')
     # Records in the spool that no store has yet: as after a stop without its database.
     host.run(
         "printf 'type=SYSCALL msg=audit(1750000000.123:77): arch=c000003e syscall=2 success=yes"
