@@ -130,6 +130,13 @@ class RetentionSettings(_Section):
         return self.keep is not None or self.max_bytes is not None
 
 
+class AccessSettings(_Section):
+    """Who asked what of the store is recorded (`auditsvc.access`)."""
+
+    required: bool = False
+    """Whether a command reads nothing if that cannot be recorded."""
+
+
 class CoverageSettings(_Section):
     """How often the service checks which tasks are covered."""
 
@@ -195,6 +202,7 @@ class Settings(BaseSettings):
     guard: GuardPolicy = "report"
     """What happens when somebody else changes rules or the switch: nothing, a row in `tamper`,
     or a row and the change is undone."""
+    access: AccessSettings = AccessSettings()
     coverage: CoverageSettings = CoverageSettings()
     forward: ForwardSettings = ForwardSettings()
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pwd
 import sys
 import tempfile
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -13,7 +14,9 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from auditsvc.access.client import Access
 from auditsvc.cli.options import StoreOption
+from auditsvc.cli.recording import recorded
 from auditsvc.cli.report_words import ReportCommand, listing
 from auditsvc.config import load_settings
 from auditsvc.errors import QueryError, UsageError
@@ -162,14 +165,17 @@ def report(
     limits = Limits(timeout)
     with (
         _log(settings.store, file) as url,
+        recorded(settings, "report") if file is None else nullcontext(Access()) as access,
         alarm(limits.seconds, limits.late()),
     ):
         if is_daily:
             with make_daily(url, question.choice, limits, interpret=interpret) as made:
+                access.rows = sum(len(section.rows) for section in made.sections)
                 _write_daily(made, form)
         else:
             with make_report(url, question, limits) as answer:
-                _write(answer, form, exact=exact)
+                rows = access.counted(answer.rows)
+                _write(replace(answer, rows=rows), form, exact=exact)
         sys.stdout.flush()
 
 

@@ -13,6 +13,7 @@ import typer
 
 from auditsvc.cli import search_options as of
 from auditsvc.cli.options import StoreOption
+from auditsvc.cli.recording import recorded
 from auditsvc.config import load_settings
 from auditsvc.errors import UsageError
 from auditsvc.plural import counted
@@ -81,11 +82,12 @@ def tail(
     """
     options = of.options_from(locals())
     settings = load_settings(store=store)
-    with _ended_by_signals():
+    with _ended_by_signals(), recorded(settings, "tail") as access:
         own = own_processes(settings.host)
         criteria = replace(options.criteria(_dialect_url(settings, store)), exclude=own)
         style = formats.Style(settings.host)
-        for event in _arriving(settings, criteria, from_store=store is not None):
+        arriving = _arriving(settings, criteria, from_store=store is not None)
+        for event in access.counted(arriving):
             _write(formats.one_line(event, style), red=formats.is_alarming(event))
             if just_one:
                 return

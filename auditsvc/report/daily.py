@@ -15,7 +15,7 @@ from auditsvc.report import types
 from auditsvc.report.catalogue import BY_NAME
 from auditsvc.report.choice import Choice
 from auditsvc.report.columns import are_calls, are_lone, lone
-from auditsvc.report.details import without_coverage
+from auditsvc.report.details import without_access, without_coverage
 from auditsvc.report.groups import GROUPS
 from auditsvc.report.proof import Proof, proof
 from auditsvc.report.summaries import sums
@@ -319,7 +319,11 @@ class _Asked:
         """Start, end and errors of audit daemons; lost records."""
         reader = self._reader
         part = lone(["type", "auid", "success"], self._choice, reader.dialect)
-        where = [_DAEMON.condition("e.type"), without_coverage(reader.dialect)]
+        where = [
+            _DAEMON.condition("e.type"),
+            without_coverage(reader.dialect),
+            without_access(reader.dialect),
+        ]
         operation = reader.dialect.of("op")
         sql = part.select(["count(*)", operation], where)
         sql += " GROUP BY 2, 3, 4, 5 ORDER BY 1 DESC, 2, 3, 4, 5"

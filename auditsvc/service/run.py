@@ -119,6 +119,7 @@ class Service:
         loader = self._wiring.make_loader()
         loader.start()
         loader.await_store(_STORE_SECONDS)
+        self._wiring.make_listener()
         self._wiring.make_source()
         if parts.collector is not None:
             parts.collector.start()
@@ -293,6 +294,8 @@ class Service:
                 steps.callback(parts.loader.finish, self._settings.loader.patience)
             if parts.sink is not None:
                 steps.callback(parts.sink.close)
+            if parts.listener is not None:
+                steps.callback(parts.listener.finish)
             if parts.session is not None:
                 steps.callback(health.report_notes, parts)
                 steps.callback(parts.session.close)
