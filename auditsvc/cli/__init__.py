@@ -67,6 +67,7 @@ _VERBS = {
     "run": "Collect audit records and store every event as rows.",
     "ingest": "Load log files, or the journal's audit entries.",
     "query": "Query the store in SQL.",
+    "shell": "Query the store in SQL at a prompt.",
     "search": "Search for events, with the options of ausearch.",
     "tail": "Show events as they arrive, with the filters of search.",
     "prune": "Delete days that the settings [retention] do not keep.",
