@@ -69,6 +69,7 @@ _VERBS = {
     "query": "Query the store in SQL.",
     "shell": "Query the store in SQL at a prompt.",
     "search": "Search for events, with the options of ausearch.",
+    "top": "Show who and what makes the most events just now.",
     "tail": "Show events as they arrive, with the filters of search.",
     "prune": "Delete days that the settings [retention] do not keep.",
     "report": "Report on logins, files, programs and more, as aureport does.",
