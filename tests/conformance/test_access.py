@@ -8,6 +8,7 @@ import signal
 import subprocess
 import time
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 
 import psycopg
@@ -30,6 +31,7 @@ from auditsvc.decode.ids import SERIAL_BITS
 from auditsvc.report.choice import Choice
 from auditsvc.report.report import make_daily
 from auditsvc.store import open_store
+from auditsvc.store.read.time_span import Span
 from auditsvc.store.write.prune import DAY, Pruner, ids_of
 
 ENDLESS = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT count(*) FROM n"
@@ -360,3 +362,39 @@ def test_audits_own_health_is_not_full_of_accesses(url):
     with make_daily(url, Choice()) as daily:
         (health,) = [each for each in daily.sections if each.name == "audit"]
     assert [row[1:3] for row in health.rows] == [("DAEMON_ACCEPT", "connect")]
+
+
+def test_a_review_is_on_record(url, environment):
+    """`report daily --reviewed`: who and when, shown under the report of that time alone."""
+    times = ("--since", "2025-06-15", "--until", "2025-06-16")
+    done = commands.run(
+        *("report", "daily", *times, "--reviewed", "--note", "two logins; asked ann"),
+        environment=environment,
+        text=True,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    (row,) = accesses(url)
+    assert shown(row, "command", "options", "name", "ended") == (
+        "review",
+        "daily 2025-06-15 00:00:00 to 2025-06-15 23:59:59: two logins; asked ann",
+        *("root", "done"),
+    )
+    for day, count in (("2025-06-15", 1), ("2025-06-16", 0)):
+        low = int(datetime.fromisoformat(f"{day}T00:00+00:00").timestamp())
+        with make_daily(url, Choice(span=Span(low, low + 86_399))) as daily:
+            (reviews,) = [each for each in daily.sections if each.name == "reviews"]
+        assert len(reviews.rows) == count
+        assert all(cells[-1] == "two logins; asked ann" for cells in reviews.rows)
+
+
+@pytest.mark.postgres
+def test_a_review_without_a_record_is_none(postgres_url, tmp_path):
+    """It fails, where other commands would only say so."""
+    open_store(postgres_url).close()
+    with role_of(postgres_url, []) as (_, url):
+        environment = os.environ | {"AUDITSVC_RUNTIME_DIRECTORY": str(tmp_path)}
+        done = commands.run(
+            *("report", "daily", "--reviewed", "--store", url), environment=environment, text=True
+        )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "cannot be recorded" in done.stderr
