@@ -144,7 +144,10 @@ class HolderProcess:
         assert self._connection is not None
         with suppress(BrokenPipeError):  # its refusal can be read all the same
             self._connection.send(b"LISTEN=1")
-        text, numbers, _, _ = socket.recv_fds(self._connection, 1 << 16, _MOST)
+        try:
+            text, numbers, _, _ = socket.recv_fds(self._connection, 1 << 16, _MOST)
+        except ConnectionResetError:  # it refused before it read our message
+            text, numbers = b"busy", []
         if text in {b"busy", b""}:
             raise HolderError("another service is connected to the holder", "stop that one")
         self.found = dict(zip(text.decode().split("\n"), numbers, strict=False))
@@ -171,9 +174,17 @@ def _connected(path: Path) -> socket.socket | None:
     """Connect to a holder; None if none listens there."""
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     connection.settimeout(_ANSWER_SECONDS)
+    ends = time.monotonic() + _ANSWER_SECONDS
     try:
         with _short(path) as name:
-            connection.connect(name)
+            while True:
+                try:
+                    connection.connect(name)
+                    break
+                except BlockingIOError:  # others wait to be accepted
+                    if time.monotonic() > ends:
+                        raise
+                    time.sleep(0.01)
     except (FileNotFoundError, ConnectionRefusedError):
         connection.close()
         return None

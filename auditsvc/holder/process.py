@@ -16,8 +16,9 @@ What must hold:
 * It needs no rule that exempts it. While a service is connected it sleeps, and makes no call
   that could be audited; without one it makes two calls a second, which nothing multiplies.
 * It never blocks the host. Without a service the socket fills, and audited tasks then wait
-  for the kernel. If a socket was full for `FULL_SECONDS`, the kernel is made to stop
-  sending to it. What has been received stays there for the next service.
+  for the kernel. If a socket was full for `FULL_SECONDS`, or no service came for
+  `ALONE_SECONDS`, the kernel is made to stop sending to it, and may have another daemon.
+  What has been received stays there for the next service.
 """
 
 from __future__ import annotations
@@ -34,6 +35,9 @@ from contextlib import suppress
 
 FULL_SECONDS = 10.0
 """Seconds that a socket may be full while no service is connected."""
+
+ALONE_SECONDS = 600.0
+"""Seconds without a service after which another audit daemon may begin."""
 
 _LOOK = 1.0
 _FIRST_SECONDS = 60.0
@@ -57,6 +61,7 @@ class Holder:
         self._client: socket.socket | None = None
         self._had_client = False
         self._full_since: dict[str, float] = {}
+        self._since: float | None = None
 
     def step(self) -> None:
         """Wait for the next message, connection or look, and act on it."""
@@ -67,7 +72,8 @@ class Holder:
         alone = self._client is None and bool(self.kept)
         waits = _LOOK if alone else None if self._had_client else _FIRST_SECONDS
         ready = {number for number, _ in poll.poll(waits and waits * 1000)}
-        if self._client is not None and self._client.fileno() in ready:
+        # All that it has sent: of a service that was killed, its last message comes before its end.
+        while self._client is not None and _is_ready(self._client):
             self._serve(self._client)
         if self._listener.fileno() in ready:
             self._accept()
@@ -86,6 +92,7 @@ class Holder:
                 self._client = other
                 self._had_client = True
                 self._full_since.clear()
+                self._since = None
                 return
             other.send(b"busy", socket.MSG_DONTWAIT)
         except OSError:
@@ -130,14 +137,25 @@ class Holder:
             os.close(self.kept.pop(name))
 
     def _look(self, now: float) -> None:
-        """Make the kernel stop sending to a socket that was full for too long."""
+        """Make the kernel stop sending to a socket that was full, or alone, for too long."""
+        self._since = now if self._since is None else self._since
         for name, each in self.kept.items():
             if not _is_full(each):
                 self._full_since.pop(name, None)
-            elif now - self._full_since.setdefault(name, now) >= FULL_SECONDS:
+                full = 0.0
+            else:
+                full = now - self._full_since.setdefault(name, now)
+            if full >= FULL_SECONDS or now - self._since >= ALONE_SECONDS:
                 # Connected to another, it refuses the kernel (netlink_getsockbyportid).
                 with suppress(OSError), socket.socket(fileno=os.dup(each)) as again:
                     again.connect((_NOT_THE_KERNEL, 0))
+
+
+def _is_ready(each: socket.socket) -> bool:
+    """Whether there is a message, or the end."""
+    poll = select.poll()
+    poll.register(each, select.POLLIN)
+    return bool(poll.poll(0))
 
 
 def _is_full(each: int) -> bool:

@@ -206,7 +206,7 @@ class Wiring:
     def _make_collector(self) -> None:
         settings, parts, sink = self._settings, self.parts, self.parts.sink
         assert sink is not None
-        buffer = settings.kernel.receive_buffer
+        buffer = settings.kernel.buffer
         if settings.source == "netlink":
             session = Session(settings.runtime_directory)
             records = RecordSocket.unicast(buffer)

@@ -17,15 +17,18 @@ if TYPE_CHECKING:
 _ROWS_A_STATEMENT: Final = 20
 _BULK: Final = 10_000
 """Events. Each run is one more place where SQLite looks for a file, so a run has many."""
-NEW_RUN: Final = "SELECT coalesce(max(settled), 0) + 1 FROM path WHERE settled IS NOT NULL"
-"""Gives the number of a new run of settled paths."""
 _LONG: Final = 1 << 20
 """Bytes of a value that are not kept in memory longer than needed."""
 
 
 def is_run(batch: Batch) -> bool:
-    """Whether a batch is so large that its paths are a run: then they are settled at once."""
+    """Whether a batch is so large that its rows are a run: then they are settled at once."""
     return batch.facts.count >= _BULK
+
+
+def new_run(table: str) -> str:
+    """Give the query for the number of a new run of a table."""
+    return f"SELECT coalesce(max(settled), 0) + 1 FROM {table} WHERE settled IS NOT NULL"  # noqa: S608
 
 
 def insert_many(connection: Connection, table: Table, rows: Sequence[Row]) -> None:

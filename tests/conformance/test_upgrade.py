@@ -24,7 +24,16 @@ from auditsvc.store.write.settle import Settler
 # The column that SQLite computes for its index is none that is written; the other names are of
 # indexes of one database alone.
 OF_ONE_DATABASE = (
-    *("head", "text_head", "text_value", "settled", "path_file", "path_recent"),
+    *(
+        "head",
+        "text_head",
+        "text_value",
+        "settled",
+        "path_file",
+        "path_recent",
+        "sockaddr_address",
+        "sockaddr_recent",
+    ),
     *TIME_INDEX,
 )
 COMPARED = {
@@ -62,7 +71,9 @@ def _make_old(new_url, monkeypatch, kinds):
         first.setattr(Settler, "added", lambda *_: None)
         first.setattr(Settler, "count", lambda *_: None)
         first.setattr(unused, "spare", lambda *_: None)
-        without = {name: replace(d, indexed="", of_file="") for name, d in views.DIALECTS.items()}
+        without = {
+            name: replace(d, indexed="", settled="{0}.{1}") for name, d in views.DIALECTS.items()
+        }
         first.setattr(views, "DIALECTS", without)
         known = ("syscalls", "paths", "sockaddrs", "events", "records", "partials", "ledger")
         made = {name: views._VIEWS[name] for name in known}
