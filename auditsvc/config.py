@@ -49,7 +49,7 @@ _DAYS: Final = re.compile(r"[1-9][0-9]{0,4}d")
 
 
 RECEIVE_BUFFER: Final = 32 << 20
-"""Bytes of socket buffer, at least: room for about 28,000 records."""
+"""Bytes of socket buffer, at least: room for 28,000 to 68,000 records."""
 MOST_RECEIVE_BUFFER: Final = 512 << 20
 """Bytes of socket buffer that are taken by default, at most."""
 
@@ -98,7 +98,7 @@ class KernelSettings(_Section):
     """Kernel settings while the service runs."""
 
     receive_buffer: int | None = Field(default=None, ge=1 << 16, le=1 << 30)
-    """Bytes. The kernel takes twice as many. A record takes about 2.3 kB, independent of
+    """Bytes. The kernel takes twice as many. A record takes 1 to 2.3 kB, independent of
     its length. They are used only while records wait: this is how long a restart may take. None:
     1/32 of the memory, at least 32 MiB and at most 512 MiB."""
     holder: HolderChoice = "auto"

@@ -47,6 +47,8 @@ _MOST = 16
 """Descriptors kept, at most."""
 _MCL_CURRENT, _MCL_FUTURE = 1, 2  # include/uapi/asm-generic/mman.h
 _SO_MEMINFO = 55
+_RECORD = 1 << 14
+"""Memory of a long record: since Linux 6.16 a buffer is never filled above its size."""
 _NOT_THE_KERNEL = 1
 _CREDENTIALS = struct.Struct("3i")  # struct ucred: pid, uid, gid
 
@@ -166,7 +168,7 @@ def _is_full(each: int) -> bool:
     except OSError:
         return False
     used, size = struct.unpack_from("=2I", info)
-    return bool(used > size)
+    return bool(used + _RECORD > size)
 
 
 def _prepare() -> None:

@@ -46,6 +46,8 @@ _SO_RCVBUFFORCE: Final = 33
 _SO_ATTACH_FILTER: Final = 26
 _SO_DETACH_FILTER: Final = 27
 _SO_MEMINFO: Final = 55
+_RECORD: Final = 1 << 14
+"""Memory of a long record: since Linux 6.16 a buffer is never filled above its size."""
 _MEMINFO: Final = struct.Struct("=9I")  # SK_MEMINFO_*: used, size of the receive buffer, ...
 _GROUP_READLOG: Final = 1
 _NOT_THE_KERNEL: Final = 1
@@ -120,7 +122,7 @@ class RecordSocket:
         """Whether the kernel waits with its next record (netlink_attachskb)."""
         info = self._socket.getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, _MEMINFO.size)
         used, size = _MEMINFO.unpack(info)[:2]
-        return bool(used > size)
+        return bool(used + _RECORD > size)
 
     @property
     def refused(self) -> bool:

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 
 import pytest
 from fixtures.repeats import times
+from fixtures.waiting import until
 from live.programs import KEY, fresh_auid
 from live.service import Service
 
@@ -104,3 +105,21 @@ def test_killed_and_restarted_under_load(programs, tmp_path, kernel_lost, pause,
     assert service.stop() == 0
     all_there(service, auid, made.calls, kernel_lost=kernel_lost() - before)
     assert [state for _, state in taken_over(service)] == ["complete"] * turns
+
+
+@pytest.mark.long
+def test_a_full_socket_without_a_service_lets_the_host_go(audit_lock, programs, tmp_path):
+    """After ten seconds the kernel has no daemon; what had been received is stored all the same."""
+    auid = fresh_auid()
+    service = Service(tmp_path, rule(auid))
+    service.environment["AUDITSVC_KERNEL__RECEIVE_BUFFER"] = str(1 << 20)
+    service.begin()
+    service.stop(signal.SIGKILL)
+    with load(programs, auid, BUSY):
+        until(lambda: not audit_lock.status().pid)
+    with service:
+        pass
+    (found,) = service.query(f"SELECT count(*) AS calls FROM syscalls WHERE auid = {auid}")
+    assert found["calls"] > 200
+    assert [state for _, state in taken_over(service)] == ["incomplete"]
+    assert service.ledger()["gap"] > 0

@@ -334,8 +334,8 @@ def test_fullness_is_the_kernels(runtime):
     assert not process._is_full(os.pipe()[0])
     netlink = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0)
     netlink.bind((0, 0))
-    netlink.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
-    request = struct.pack("=IHHIIB3x", 20, 18, 0x301, 1, 0, 0)  # RTM_GETLINK, dump
-    netlink.send(request)
-    until(lambda: process._is_full(netlink.fileno()))
+    netlink.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 15)
+    assert not process._is_full(netlink.fileno())
+    request = struct.pack("=IHHIIB3x", 20, 18, 0x5, 1, 0, 0)  # acknowledged: RTM_GETLINK of none
+    until(lambda: netlink.send(request) and process._is_full(netlink.fileno()))
     theirs.close()
