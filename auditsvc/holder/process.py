@@ -50,6 +50,8 @@ _SO_MEMINFO = 55
 _RECORD = 1 << 14
 """Memory of a long record: since Linux 6.16 a buffer is never filled above its size."""
 _NOT_THE_KERNEL = 1
+_AUDIT, _AUDIT_USER, _REQUEST = 9, 1005, 1  # include/uapi/linux/netlink.h, audit.h
+_RELEASED = b"op=release res=success\0"
 _CREDENTIALS = struct.Struct("3i")  # struct ucred: pid, uid, gid
 
 
@@ -63,6 +65,7 @@ class Holder:
         self._client: socket.socket | None = None
         self._had_client = False
         self._full_since: dict[str, float] = {}
+        self._refused: set[str] = set()
         self._since: float | None = None
 
     def step(self) -> None:
@@ -137,6 +140,7 @@ class Holder:
     def _close(self, name: str) -> None:
         if name in self.kept:
             os.close(self.kept.pop(name))
+            self._refused.discard(name)
 
     def _look(self, now: float) -> None:
         """Make the kernel stop sending to a socket that was full, or alone, for too long."""
@@ -147,10 +151,25 @@ class Holder:
                 full = 0.0
             else:
                 full = now - self._full_since.setdefault(name, now)
-            if full >= FULL_SECONDS or now - self._since >= ALONE_SECONDS:
-                # Connected to another, it refuses the kernel (netlink_getsockbyportid).
-                with suppress(OSError), socket.socket(fileno=os.dup(each)) as again:
+            if full < FULL_SECONDS and now - self._since < ALONE_SECONDS:
+                continue
+            # Connected to another, it refuses the kernel (netlink_getsockbyportid).
+            with suppress(OSError), socket.socket(fileno=os.dup(each)) as again:
+                if name not in self._refused:
+                    self._refused.add(name)
                     again.connect((_NOT_THE_KERNEL, 0))
+                    _wake_kernel()
+
+
+def _wake_kernel() -> None:
+    """Have the kernel log a record, so that it sees at once that it is refused.
+
+    A task in audit_log_start sleeps for up to `backlog_wait_time` if kauditd emptied the queue
+    between the task's look at it and its sleep; only the next record wakes it.
+    """
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _AUDIT) as kernel:
+        head = struct.pack("=IHHII", 16 + len(_RELEASED), _AUDIT_USER, _REQUEST, 1, 0)
+        kernel.send(head + _RELEASED, socket.MSG_DONTWAIT)
 
 
 def _is_ready(each: socket.socket) -> bool:

@@ -87,7 +87,7 @@ def test_calls_made_while_no_service_lived(programs, tmp_path, kernel_lost):
     assert state == "complete"
 
 
-@pytest.mark.parametrize("pause", [FULL, BUSY])
+@pytest.mark.parametrize("pause", [pytest.param(FULL, marks=pytest.mark.long), BUSY])
 @pytest.mark.parametrize("turns", times(2, 40))
 def test_killed_and_restarted_under_load(programs, tmp_path, kernel_lost, pause, turns):
     """Kill -9 and restart (SIGUSR1), again and again: every call is a row, and no gap."""

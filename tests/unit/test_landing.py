@@ -128,7 +128,7 @@ def test_what_was_written_in_part_is_completed(tmp_path, ends, landing):
     got = collect(drain)
     kept = os.pread(landing.number, landings.SIZE, 0)
     folder = tmp_path / "spool"
-    for end in some(range(len(got.lines) + 1), "bytes", 40):
+    for end in some(range(len(got.lines) + 1), "bytes", 20):
         os.pwrite(landing.number, kept, 0)
         sink = sink_at(folder)
         make_drain(core, -1, landing).place = (sink.place.segment, sink.place.position)
