@@ -197,19 +197,25 @@ def test_a_folder_that_cannot_be_used_is_said(tmp_path):
 
 
 def test_a_socket_that_is_full_for_long_lets_the_host_go(monkeypatch):
-    """Without a service, and not before the time; what it has received stays."""
-    moved = []
+    """Without a service, and not before the time; what it has received stays.
+
+    The kernel is woken once, so that it sees at once that it is refused.
+    """
+    moved, woken = [], []
+    monkeypatch.setattr(process, "_wake_kernel", lambda: woken.append(True))
     monkeypatch.setattr(process, "_is_full", lambda _: True)
     monkeypatch.setattr(
         process.socket, "socket", lambda fileno: _Connects(fileno, moved), raising=True
     )
     holder = process.Holder.__new__(process.Holder)
     holder.kept, holder._full_since, holder._since = {"a": 0}, {}, None
+    holder._refused = set()
     holder._look(100.0)
     holder._look(100.0 + process.FULL_SECONDS - 0.1)
     assert moved == []
-    holder._look(100.0 + process.FULL_SECONDS)
-    assert moved == [(1, 0)]
+    for later in (0, 1, 2):
+        holder._look(100.0 + process.FULL_SECONDS + later)
+    assert (moved, woken) == ([(1, 0)], [True])
     assert holder.kept == {"a": 0}
 
 
