@@ -26,6 +26,7 @@ from auditsvc.coverage.watch import CoverageWatch
 from auditsvc.decode import make_decoder
 from auditsvc.errors import AuditsvcError
 from auditsvc.guard import Guard, Sanctioned
+from auditsvc.holder.keeper import open_keeper
 from auditsvc.ingest.known_store import KnownStore
 from auditsvc.ingest.load import Load, Route
 from auditsvc.ingest.loader import Loader
@@ -33,6 +34,7 @@ from auditsvc.kernel.netlink import RecordSocket
 from auditsvc.kernel.session import Session
 from auditsvc.record.daemon import actor
 from auditsvc.retention.upkeep import Upkeep
+from auditsvc.service.record_sockets import RecordSockets
 from auditsvc.spool.identity import source_name
 from auditsvc.spool.reader import SpoolReader
 from auditsvc.spool.room import Room
@@ -41,10 +43,11 @@ from auditsvc.spool.sink import Sink
 from auditsvc.spool.writer import SpoolWriter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from auditsvc.config import Settings
     from auditsvc.decode.contract import Decoder
+    from auditsvc.holder.keeper import Keeper
     from auditsvc.ingest.load import Log
     from auditsvc.record.daemon import DaemonRecords
     from auditsvc.store import Store
@@ -65,6 +68,7 @@ class Parts:
     sink: Sink | None = None
     collector: Collector | LineCollector | None = None
     guard: Guard | None = None
+    keeper: Keeper | None = None
     loader: Loader | None = None
     watch: CoverageWatch | None = None
     upkeep: Upkeep | None = None
@@ -123,6 +127,9 @@ class Wiring:
         self._skip_to: Place | None = None
         """Where a store that is new to the spool begins; None: at the spool's beginning."""
         self._from_now = from_now
+        self._sockets: RecordSockets | None = None
+        self._torn = b""
+        """The incomplete line that a crash left in the spool, until it was recorded."""
         self.known = KnownStore(settings.spool_directory, settings.store)
 
     @property
@@ -142,6 +149,29 @@ class Wiring:
             self._make_loader("followed", str(path), lambda *place: FollowedFile(path, *place))
         assert self.parts.loader is not None
         return self.parts.loader
+
+    def find_left(self) -> bool:
+        """See what an earlier run left, which must be read soon; gives whether there is any."""
+        settings, parts = self._settings, self.parts
+        if settings.source != "netlink" or parts.sink is None:
+            self._note_torn()
+            return False
+        parts.keeper = keeper = open_keeper(settings.kernel.holder, settings.runtime_directory)
+        self._sockets = RecordSockets(keeper, parts.sink, self._daemon, settings.decoder)
+        recovered = self._sockets.recover()
+        self._note_torn(recovered)
+        return bool(keeper.found)
+
+    def _note_torn(self, recovered: Sequence[bytes] = ()) -> None:
+        """Record the incomplete line that a crash left, unless the whole line was recovered."""
+        torn, self._torn = self._torn, b""
+        if torn and not any(line.startswith(torn) for line in recovered):
+            self.parts.note(self._daemon.lost(spool=1, torn=torn))
+
+    def release(self) -> None:
+        """End without having registered: what an earlier run left stays for the next one."""
+        if self._sockets is not None and self.parts.session is None:
+            self._sockets.release_full()
 
     def make_source(self) -> None:
         """Make what fills the spool, and watches over it; AuditsvcError."""
@@ -190,22 +220,24 @@ class Wiring:
             return SpoolReader.at(directory, segment, position, self._found)
 
         self._make_loader("spool", source_name(directory), open_log)
-        if writer.torn:
-            parts.note(self._daemon.lost(spool=1, torn=writer.torn))
+        self._torn = writer.torn
 
     def _make_collector(self) -> None:
         settings, parts, sink = self._settings, self.parts, self.parts.sink
         assert sink is not None
-        buffer = settings.kernel.receive_buffer
+        buffer = settings.kernel.buffer
         if settings.source == "netlink":
-            parts.session = session = Session(settings.runtime_directory)
+            session = Session(settings.runtime_directory)
             records = RecordSocket.unicast(buffer)
-            session.register(records)
-            parts.collector = collector = make_collector(settings.decoder, records, sink)
+            assert self._sockets is not None
+            collector = make_collector(settings.decoder, records, sink, self._sockets.landing)
+            guard = None
             if settings.guard != "off":
                 restore = settings.guard == "restore"
                 sanctioned = Sanctioned(settings.runtime_directory)
-                parts.guard = Guard(session, collector, sink, sanctioned, restore=restore)
+                guard = Guard(session, collector, sink, sanctioned, restore=restore)
+            self._sockets.register(session, records)
+            parts.session, parts.collector, parts.guard = session, collector, guard
         elif settings.source == "multicast":
             log.warning("multicast: records are dropped if the socket is full; `lost` has no count")
             records = RecordSocket.multicast(buffer)
