@@ -6,13 +6,13 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0012"
-down_revision = "0007"
+down_revision = "0008"
 branch_labels = None
 depends_on = None
 
 _TOLD = (
-    "type IN (1006, 1107, 1305, 1325, 1326, 1328, 1330, 1334, 1336, 1400, 1401, 1403, 1404, 1405, 1420,"
-    " 1421, 1422, 1423, 1502, 1503)"
+    "type IN (1006, 1107, 1305, 1325, 1326, 1328, 1330, 1334, 1336, 1400, 1401, 1403, 1404, 1405,"
+    " 1420, 1421, 1422, 1423, 1502, 1503)"
 )
 
 

@@ -13,18 +13,28 @@ from fixtures.logs import SECOND, call, everything, load, opening, rows
 from sqlalchemy import inspect
 
 import auditsvc.store
-from auditsvc.store import arrivals, migrate, open_store, origins, views
+from auditsvc.store import arrivals, migrate, open_store, origins, views, words
 from auditsvc.store.migrate import revisions
 from auditsvc.store.read.feed import Feed
 from auditsvc.store.read.selection import Selection
 from auditsvc.store.schema import TIME_INDEX, metadata
+from auditsvc.store.views import recorded
 from auditsvc.store.write import unused
 from auditsvc.store.write.settle import Settler
 
 # The column that SQLite computes for its index is none that is written; the other names are of
 # indexes of one database alone.
 OF_ONE_DATABASE = (
-    *("head", "text_head", "text_value", "settled", "path_file", "path_recent"),
+    *(
+        "head",
+        "text_head",
+        "text_value",
+        "settled",
+        "path_file",
+        "path_recent",
+        "sockaddr_address",
+        "sockaddr_recent",
+    ),
     *TIME_INDEX,
 )
 COMPARED = {
@@ -62,12 +72,18 @@ def _make_old(new_url, monkeypatch, kinds):
         first.setattr(Settler, "added", lambda *_: None)
         first.setattr(Settler, "count", lambda *_: None)
         first.setattr(unused, "spare", lambda *_: None)
-        without = {name: replace(d, indexed="", of_file="") for name, d in views.DIALECTS.items()}
+        without = {
+            name: replace(d, indexed="", settled="{0}.{1}") for name, d in views.DIALECTS.items()
+        }
         first.setattr(views, "DIALECTS", without)
         known = ("syscalls", "paths", "sockaddrs", "events", "records", "partials", "ledger")
         made = {name: views._VIEWS[name] for name in known}
-        made["ledger"] = lambda d: views._ledger(d).partition(" UNION ALL ")[0]
+        made["ledger"] = lambda d: recorded._ledger(d).partition(" UNION ALL ")[0]
         first.setattr(views, "_VIEWS", made)
+        # Nor had it words: neither the tables nor what the views say with them.
+        first.setattr(words, "tables", list)
+        first.setattr(recorded.words, "argument", lambda *_: "NULL")
+        first.setattr(recorded.words, "full_path", lambda *_: "NULL")
         for n, kind in enumerate(kinds):
             load(new_url, LOG if not n else opening(10 + n), f"log{n}" if n else "log", kind=kind)
 
@@ -78,6 +94,9 @@ def test_from_the_first_schema(old):
     assert len(before["syscalls"]) == 2
     assert migrate(old).endswith(f"schema {revisions()[-1]}, before: 0001")
     assert everything(old) == before
+    name = before["paths"][0]["name"]
+    by_name = rows(old, f"SELECT event_id FROM paths WHERE name = '{name}'")
+    assert len(by_name) == sum(row["name"] == name for row in before["paths"])
     assert rows(old, "SELECT sum(calls) AS n FROM activity") == [{"n": 2}]
     assert differs(old) == []
     with open_store(old) as store, store.engine.connect() as connection:

@@ -40,7 +40,7 @@ class Dialect:
     day: str  # days since 1970
     second: str  # seconds since 1970
     indexed: str  # what makes the index on texts serve; a row of `text`
-    of_file: str  # what makes both indexes on the files of paths serve
+    settled: str  # what makes both indexes of a table serve (`store.schema.SETTLED`): its row, key
     joins: bool  # whether a lookup is a join; else it is a subquery
 
 
@@ -84,7 +84,7 @@ SQLITE: Final = Dialect(
     day="date({0} * 86400, 'unixepoch')",
     second="strftime('%Y-%m-%d %H:%M:%S', {0}, 'unixepoch')",
     indexed=f" AND {{0}}.head = substr({{0}}.value, 1, {HEAD})",
-    of_file=" AND (p.settled = 1 AND p.file = f.id OR p.settled IS NULL AND p.file = f.id)",
+    settled="{0}.{1} AND ({0}.settled IS NOT NULL AND {0}.{1} OR {0}.settled IS NULL AND {0}.{1})",
     joins=False,
 )
 POSTGRESQL: Final = Dialect(
@@ -107,7 +107,7 @@ POSTGRESQL: Final = Dialect(
     day="(date '1970-01-01' + {0}::int)",
     second="to_timestamp({0}::float8)",
     indexed="",
-    of_file="",
+    settled="{0}.{1}",
     joins=True,
 )
 DIALECTS: Final = {"sqlite": SQLITE, "postgresql": POSTGRESQL}

@@ -57,7 +57,7 @@ def _of_calls(d: Dialect) -> str:
             c.pid, c.auid, c.uid, c.euid, c.ses, {found["comm"]}, {found["exe"]}, {found["key"]},
             {CALLED} AS syscall, name.value AS name, {_FILE}
         FROM path p
-        JOIN file f ON f.id = p.file{d.of_file}
+        JOIN file f ON {d.settled.format("p", "file = f.id")}
         LEFT JOIN text name ON name.id = f.name{d.indexed.format("name")}
         JOIN syscall s ON s.id = p.event
         {context(d)}
@@ -150,7 +150,7 @@ def _of_uring(d: Dialect) -> str:
         FROM (
             SELECT {rows}, {effect} AS effect, name.value AS name, {_FILE}
             FROM path p
-            JOIN file f ON f.id = p.file{d.of_file}
+            JOIN file f ON {d.settled.format("p", "file = f.id")}
             LEFT JOIN text name ON name.id = f.name{d.indexed.format("name")}
             JOIN event e ON e.id = p.event
             LEFT JOIN text told ON told.id = e.fields
@@ -202,7 +202,7 @@ def connections(d: Dialect) -> str:
             c.pid, c.auid, c.uid, c.euid, c.ses, {found["comm"]}, {found["exe"]}, {found["key"]},
             {CALLED} AS syscall
         FROM sockaddr o
-        JOIN address a ON a.id = o.address
+        JOIN address a ON {d.settled.format("o", "address = a.id")}
         JOIN syscall s ON s.id = o.event
         {context(d)}
         {CALL}
@@ -216,7 +216,7 @@ def connections(d: Dialect) -> str:
         FROM (
             SELECT {rows}, {effect} AS effect, {_ADDRESS}
             FROM sockaddr o
-            JOIN address a ON a.id = o.address
+            JOIN address a ON {d.settled.format("o", "address = a.id")}
             JOIN event e ON e.id = o.event
             LEFT JOIN text told ON told.id = e.fields
             {more}

@@ -93,16 +93,16 @@ def _paths(d: Dialect) -> str:
             CASE WHEN substr(name.value, 1, 1) = '/' THEN name.value ELSE {full} END AS path,
             {", ".join(f"f.{column}" for column in _FILE)}, {found["obj"]}
         FROM path p
-        JOIN file f ON f.id = p.file{d.of_file}
+        JOIN file f ON {d.settled.format("p", "file = f.id")}
         LEFT JOIN text name ON name.id = f.name{d.indexed.format("name")}
         {joins}"""  # noqa: S608 - as above
 
 
-def _sockaddrs(_: Dialect) -> str:
-    return """
+def _sockaddrs(d: Dialect) -> str:
+    return f"""
         SELECT s.event AS event_id, a.family, a.address, a.port, a.path
         FROM sockaddr s
-        JOIN address a ON a.id = s.address"""
+        JOIN address a ON {d.settled.format("s", "address = a.id")}"""  # noqa: S608 - as above
 
 
 def _events(d: Dialect) -> str:
@@ -188,12 +188,12 @@ def _records(d: Dialect) -> str:
         SELECT p.event, p.seq, type.name, {d.json_add.format("extra.value", "item", "p.item")}
         FROM file f
         JOIN text extra ON extra.id = f.extra
-        JOIN path p ON p.file = f.id{d.of_file}
+        JOIN path p ON {d.settled.format("p", "file = f.id")}
         LEFT JOIN record_type type ON type.type = {PATH}
         UNION ALL
         SELECT s.event, s.seq, type.name, {d.json_pair.format("saddr", "a.saddr")}
         FROM sockaddr s
-        JOIN address a ON a.id = s.address
+        JOIN address a ON {d.settled.format("s", "address = a.id")}
         LEFT JOIN record_type type ON type.type = {SOCKADDR}"""  # noqa: S608 - as above
 
 
