@@ -84,9 +84,23 @@ class Call(NamedTuple):
 
 _OWN: Final = frozenset(
     (
-        *(
-            "event_id time serial syscall nr a0 a1 a2 a3 success exit errno state items argv"
-        ).split(),  # noqa: SIM905
+        *[
+            "event_id",
+            "time",
+            "serial",
+            "syscall",
+            "nr",
+            "a0",
+            "a1",
+            "a2",
+            "a3",
+            "success",
+            "exit",
+            "errno",
+            "state",
+            "items",
+            "argv",
+        ],
         *(f"a{n}_{form}" for n in range(4) for form in ("number", "words")),
     )
 )
