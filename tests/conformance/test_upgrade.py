@@ -15,12 +15,13 @@ from sqlalchemy import inspect
 
 import auditsvc.store
 from auditsvc.errors import StoreError
-from auditsvc.store import arrivals, migrate, open_store, origins, views
+from auditsvc.store import arrivals, migrate, open_store, origins, views, words
 from auditsvc.store.migrate import revisions
 from auditsvc.store.read.feed import Feed
 from auditsvc.store.read.selection import Selection
 from auditsvc.store.read.sql import run_query
 from auditsvc.store.schema import TIME_INDEX, metadata
+from auditsvc.store.views import recorded
 from auditsvc.store.write import unused
 from auditsvc.store.write.settle import Settler
 
@@ -82,8 +83,12 @@ def _make_old(new_url, monkeypatch, kinds):
         first.setattr(views, "DIALECTS", without)
         known = ("syscalls", "paths", "sockaddrs", "events", "records", "partials", "ledger")
         made = {name: views._VIEWS[name] for name in known}
-        made["ledger"] = lambda d: views._ledger(d).partition(" UNION ALL ")[0]
+        made["ledger"] = lambda d: recorded._ledger(d).partition(" UNION ALL ")[0]
         first.setattr(views, "_VIEWS", made)
+        # Nor had it words: neither the tables nor what the views say with them.
+        first.setattr(words, "tables", list)
+        first.setattr(recorded.words, "argument", lambda *_: "NULL")
+        first.setattr(recorded.words, "full_path", lambda *_: "NULL")
         for n, kind in enumerate(kinds):
             load(new_url, LOG if not n else opening(10 + n), f"log{n}" if n else "log", kind=kind)
 
