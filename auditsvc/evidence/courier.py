@@ -28,8 +28,6 @@ _SYSLOG_PORT: Final = 514
 _NOTICE: Final = 13 * 8 + 5  # RFC 5424: facility "log audit", severity "notice"
 _WAIT: Final = 10.0
 _RETRY: Final = 30.0
-_LAST_SECONDS: Final = 3.0
-"""How long the end of a run waits for the last head to be sent."""
 MESSAGE_ID: Final = "0b9a7d9c3f6e4d0ea3c1f6c2c5f2a411"
 """Of a head in the journal."""
 
@@ -160,14 +158,14 @@ class Courier(threading.Thread):
             self._wake.clear()
             self._send()
 
-    def finish(self) -> None:
-        """Send the last head, as far as that is possible soon, and end."""
+    def finish(self, patience: float) -> None:
+        """Send the last head, as far as that is possible within some seconds, and end."""
         if self._latest:
             self._release()
         self._ending.set()
         self._wake.set()
         if self.is_alive():
-            self.join(_LAST_SECONDS)
+            self.join(patience)
 
     def _send(self) -> None:
         head, problems = self.newest, []

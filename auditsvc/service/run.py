@@ -52,15 +52,18 @@ if TYPE_CHECKING:
     from auditsvc.rule import Add
     from auditsvc.service.metrics import Metrics
     from auditsvc.service.reload import Read
-    from auditsvc.spool.sink import Sink
     from auditsvc.store import Store
 
 log = structlog.get_logger()
 
-_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
+_LEAVE_SECONDS = 5.0
+"""How long a current transaction is waited for when the next run takes over."""
 _TICK = 0.5
 _SYNC_EVERY = 1.0
 _DISCARD_EVERY = 5.0
+_DELIVER_SECONDS = 3.0
+"""How long the end of a run waits for its last head to be sent."""
 _STORE_SECONDS = 5.0
 """How long a store may take to answer before collecting begins without it."""
 
@@ -114,7 +117,11 @@ class Service:
             self._end_after(error)
             raise
         systemd.notify("STOPPING=1")
-        self._end(self._daemon.end(who, reason))
+        last = self._daemon.end(who, reason)
+        if reason == "restart":
+            self._leave(last)
+        else:
+            self._end(last)
         log.info("stopped", reason=reason)
 
     # --- beginning ---------------------------------------------------------------------
@@ -123,11 +130,15 @@ class Service:
         settings, parts = self._settings, self._parts
         self._health.place = self._wiring.known.place
         loader = self._wiring.make_loader()
+        is_urgent = self._wiring.find_left()  # the kernel fills what an earlier run left
+        if is_urgent:
+            self._start_source()
+        self._wiring.start_notary()
         loader.start()
         loader.await_store(_STORE_SECONDS)
-        self._wiring.make_source()
-        if parts.collector is not None:
-            parts.collector.start()
+        self._wiring.make_listener()
+        if not is_urgent:
+            self._start_source()
         if parts.session is not None:
             parts.note(self._daemon.start(actor(os.getppid())))
             switch_requests.forget(settings.runtime_directory)
@@ -142,6 +153,11 @@ class Service:
         if settings.metrics.is_on:  # imports what no other run needs
             self._metrics = import_module("auditsvc.service.metrics").Metrics(settings)
             self._metrics.start()
+
+    def _start_source(self) -> None:
+        self._wiring.make_source()
+        if self._parts.collector is not None:
+            self._parts.collector.start()
 
     def _store_opened(self, store: Store) -> None:
         """See to what needs the store, before anything is written; the loader's thread."""
@@ -159,6 +175,9 @@ class Service:
             got = signals.wait(left)
             if got is not None:
                 who = self._who_signalled(got)
+                keeper = self._parts.keeper
+                if got.si_signo == signal.SIGUSR1:
+                    return "restart" if keeper and keeper.outlives else "terminate", who
                 if got.si_signo != signal.SIGHUP:
                     return "terminate", who
                 self._reload(who)
@@ -299,6 +318,8 @@ class Service:
 
     def _watch_helpers(self) -> None:
         """Keep the forwarder running; exclude it and a local server from the rules."""
+        if self._parts.keeper is not None:
+            self._parts.keeper.watch()
         if self._exclusions.watch(self._parts.session):
             self._health.report_notes(self._parts)
 
@@ -326,7 +347,9 @@ class Service:
             if parts.loader is not None and parts.loader.is_alive():
                 steps.callback(parts.loader.finish, self._settings.loader.patience)
             if parts.sink is not None:
-                steps.callback(self._close_spool, parts.sink)
+                steps.callback(self._sign_last, _DELIVER_SECONDS)
+                steps.callback(parts.sink.close)
+            steps.callback(self._end_keeper)
             if parts.session is not None:
                 steps.callback(health.report_notes, parts)
                 steps.callback(parts.session.close)
@@ -339,19 +362,57 @@ class Service:
                 steps.callback(self._watch_switch)
             if parts.guard is not None:
                 steps.callback(parts.guard.last_look)
-            if parts.watch is not None:
-                steps.callback(parts.watch.finish)
-            if self._metrics is not None:
-                steps.callback(self._metrics.finish)
+            for part in (parts.watch, self._metrics, parts.listener):
+                if part is not None:
+                    steps.callback(part.finish)
 
-    def _close_spool(self, sink: Sink) -> None:
-        """Close the spool, then sign what it has, then deliver that head."""
+    def _end_keeper(self) -> None:
+        """Keep the socket no longer; without one of our own, what is kept is for the next run."""
+        keeper = self._parts.keeper
+        if keeper is None:
+            return
+        if self._parts.session is not None:
+            keeper.end()
+        else:
+            self._wiring.release()
+            keeper.leave()
+
+    def _leave(self, last: bytes) -> None:
+        """End for a restart: the kernel goes on logging into the socket, which is kept."""
+        parts, health = self._parts, self._health
+        assert parts.session is not None
+        assert parts.keeper is not None
         with ExitStack() as steps:
-            if self._parts.courier is not None:
-                steps.callback(self._parts.courier.finish)
-            if self._parts.notary is not None:
-                steps.callback(self._parts.notary.finish)
-            steps.callback(sink.close)
+            steps.callback(health.remove_state)
+            steps.callback(self._sign_last, 0.0)
+            steps.callback(parts.keeper.leave)
+            steps.callback(parts.session.leave)
+            if parts.sink is not None:
+                steps.callback(parts.sink.close)
+            # What takes time comes before this: from here on nobody reads the socket.
+            if parts.collector is not None and parts.collector.is_alive():
+                steps.callback(parts.collector.stop, 0.0)
+            steps.callback(parts.note, last)
+            steps.callback(self._remember_place)
+            if parts.loader is not None and parts.loader.is_alive():
+                steps.callback(parts.loader.leave, _LEAVE_SECONDS)
+            if self._forwarder is not None:
+                steps.callback(self._forwarder.stop)
+            steps.callback(health.report_notes, parts)
+            steps.callback(health.note_lost, parts)
+            steps.callback(self._watch_switch)
+            if parts.guard is not None:
+                steps.callback(parts.guard.last_look)
+            for part in (parts.watch, self._metrics, parts.listener):
+                if part is not None:
+                    steps.callback(part.finish)
+
+    def _sign_last(self, patience: float) -> None:
+        """Sign what the closed spool has, then deliver that head within some seconds."""
+        if self._parts.notary is not None:
+            self._parts.notary.finish()
+        if self._parts.courier is not None:
+            self._parts.courier.finish(patience)
 
     def _restore(self, session: Session) -> None:
         """Restore the kernel; a request of `off` stays in effect, even if audit was on before."""

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
+from auditsvc.access import pending
+from auditsvc.access.listener import Listener
 from auditsvc.collect.collector import Collector, LineCollector, make_collector
 from auditsvc.collect.journald.source import JournalSource
 from auditsvc.collect.logfile import FollowedFile
@@ -28,6 +30,7 @@ from auditsvc.evidence.notary import Notary
 from auditsvc.evidence.stored import StoreSide
 from auditsvc.guard import Guard, Sanctioned
 from auditsvc.guard.finding import quotable
+from auditsvc.holder.keeper import open_keeper
 from auditsvc.ingest.known_store import KnownStore
 from auditsvc.ingest.load import Load, Route
 from auditsvc.ingest.loader import Loader
@@ -35,6 +38,7 @@ from auditsvc.kernel.netlink import RecordSocket
 from auditsvc.kernel.session import Session
 from auditsvc.record.daemon import actor
 from auditsvc.retention.upkeep import Upkeep
+from auditsvc.service.record_sockets import RecordSockets
 from auditsvc.spool.identity import source_name
 from auditsvc.spool.reader import SpoolReader
 from auditsvc.spool.room import Room
@@ -43,10 +47,11 @@ from auditsvc.spool.sink import Sink
 from auditsvc.spool.writer import SpoolWriter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from auditsvc.config import Settings
     from auditsvc.decode.contract import Decoder
+    from auditsvc.holder.keeper import Keeper
     from auditsvc.ingest.load import Log
     from auditsvc.record.daemon import DaemonRecords
     from auditsvc.store import Store
@@ -67,12 +72,14 @@ class Parts:
     sink: Sink | None = None
     collector: Collector | LineCollector | None = None
     guard: Guard | None = None
+    keeper: Keeper | None = None
     loader: Loader | None = None
     watch: CoverageWatch | None = None
     upkeep: Upkeep | None = None
     notary: Notary | None = None
     courier: Courier | None = None
     store_side: StoreSide | None = None
+    listener: Listener | None = None
     reached: Place = field(default_factory=Place)
     """Up to where the spool was in the store when an earlier run ended."""
 
@@ -127,6 +134,9 @@ class Wiring:
         self._skip_to: Place | None = None
         """Where a store that is new to the spool begins; None: at the spool's beginning."""
         self._from_now = from_now
+        self._sockets: RecordSockets | None = None
+        self._torn = b""
+        """The incomplete line that a crash left in the spool, until it was recorded."""
         self.known = KnownStore(settings.spool_directory, settings.store)
 
     @property
@@ -147,11 +157,50 @@ class Wiring:
         assert self.parts.loader is not None
         return self.parts.loader
 
+    def find_left(self) -> bool:
+        """See what an earlier run left, which must be read soon; gives whether there is any."""
+        settings, parts = self._settings, self.parts
+        if settings.source != "netlink" or parts.sink is None:
+            self._note_torn()
+            return False
+        parts.keeper = keeper = open_keeper(settings.kernel.holder, settings.runtime_directory)
+        self._sockets = RecordSockets(keeper, parts.sink, self._daemon, settings.decoder)
+        recovered = self._sockets.recover()
+        self._note_torn(recovered)
+        return bool(keeper.found)
+
+    def _note_torn(self, recovered: Sequence[bytes] = ()) -> None:
+        """Record the incomplete line that a crash left, unless the whole line was recovered."""
+        torn, self._torn = self._torn, b""
+        if torn and not any(line.startswith(torn) for line in recovered):
+            self.parts.note(self._daemon.lost(spool=1, torn=torn))
+
+    def release(self) -> None:
+        """End without having registered: what an earlier run left stays for the next one."""
+        if self._sockets is not None and self.parts.session is None:
+            self._sockets.release_full()
+
     def make_source(self) -> None:
         """Make what fills the spool, and watches over it; AuditsvcError."""
         if self._spools:
             self._make_collector()
         self._make_watch()
+
+    def make_listener(self) -> None:
+        """Begin to take notes of who reads the store; without a spool there is no place for them.
+
+        What hinders that is no reason not to collect.
+        """
+        if self.parts.sink is None:
+            return
+        try:
+            directory = self._settings.runtime_directory
+            listener = Listener(directory, self.known.place, self._daemon, self.parts.note)
+        except OSError as error:
+            log.warning("who reads the store is not recorded", why=f"{error}")
+            return
+        listener.start()
+        self.parts.listener = listener
 
     def _make_spool(self) -> None:
         settings, parts = self._settings, self.parts
@@ -185,10 +234,7 @@ class Wiring:
             return SpoolReader.at(directory, segment, position, self._found)
 
         self._make_loader("spool", source_name(directory), open_log)
-        if writer.torn:
-            parts.note(self._daemon.lost(spool=1, torn=writer.torn))
-        if notary is not None:
-            self._start_notary(notary)
+        self._torn = writer.torn
 
     def _make_notary(self) -> Notary | None:
         settings = self._settings
@@ -220,9 +266,11 @@ class Wiring:
                 side.began = self._skip_to
             side.step(store, at_once=is_last)
 
-    def _start_notary(self, notary: Notary) -> None:
-        parts, sink = self.parts, self.parts.sink
-        assert sink is not None
+    def start_notary(self) -> None:
+        """Begin to sign; after what an earlier run left was recorded."""
+        parts, sink, notary = self.parts, self.parts.sink, self.parts.notary
+        if sink is None or notary is None:
+            return
 
         def counts() -> dict[str, int]:
             return {"records": sink.records, "missing": sink.missing, "dropped": sink.dropped}
@@ -242,16 +290,19 @@ class Wiring:
     def _make_collector(self) -> None:
         settings, parts, sink = self._settings, self.parts, self.parts.sink
         assert sink is not None
-        buffer = settings.kernel.receive_buffer
+        buffer = settings.kernel.buffer
         if settings.source == "netlink":
-            parts.session = session = Session(settings.runtime_directory)
+            session = Session(settings.runtime_directory)
             records = RecordSocket.unicast(buffer)
-            session.register(records)
-            parts.collector = collector = make_collector(settings.decoder, records, sink)
+            assert self._sockets is not None
+            collector = make_collector(settings.decoder, records, sink, self._sockets.landing)
+            guard = None
             if settings.guard != "off":
                 restore = settings.guard == "restore"
                 sanctioned = Sanctioned(settings.runtime_directory)
-                parts.guard = Guard(session, collector, sink, sanctioned, restore=restore)
+                guard = Guard(session, collector, sink, sanctioned, restore=restore)
+            self._sockets.register(session, records)
+            parts.session, parts.collector, parts.guard = session, collector, guard
         elif settings.source == "multicast":
             log.warning("multicast: records are dropped if the socket is full; `lost` has no count")
             records = RecordSocket.multicast(buffer)
@@ -284,6 +335,8 @@ class Wiring:
                         self._report_lost_rows(self.known.compare(source))
                     self._report_beginning(is_new=not source.segment and not is_again)
                 self._found = None  # from now on the store has what this run appends
+                if problem := pending.load(store, settings.store):
+                    log.warning("accesses are not loaded", why=problem)
             except BaseException:
                 store.close()
                 raise

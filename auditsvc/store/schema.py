@@ -18,7 +18,7 @@ the event's id, `ms` has the milliseconds.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import Final
 
 from sqlalchemy import (
     DDL,
@@ -27,39 +27,23 @@ from sqlalchemy import (
     Index,
     Integer,
     LargeBinary,
-    MetaData,
     SmallInteger,
     Text,
     UniqueConstraint,
 )
-from sqlalchemy import Table as _Table
 from sqlalchemy.event import listen
 
 from auditsvc.decode.ids import SERIAL_BITS
+from auditsvc.store import schema_base, schema_words
+from auditsvc.store.schema_base import Table
+from auditsvc.store.schema_base import big as _big
+from auditsvc.store.schema_base import key as _key
 
-if TYPE_CHECKING:
-    from sqlalchemy.schema import SchemaItem
-
-metadata = MetaData()
-
-
-def Table(name: str, *items: SchemaItem, **options: Any) -> _Table:  # noqa: N802
-    """Make a table of `metadata`; ids are given, so there is no autoincrement."""
-    return _Table(name, metadata, *items, **options)
-
-
-def _key(name: str) -> Column[int]:
-    """Make a primary key of one 64-bit integer; INTEGER makes it SQLite's rowid."""
-    integer = BigInteger().with_variant(Integer, "sqlite")
-    return Column(name, integer, primary_key=True, autoincrement=False)
+metadata = schema_base.metadata
 
 
 def _id() -> Column[int]:
     return _key("id")
-
-
-def _big(name: str, **options: Any) -> Column[int]:
-    return Column(name, BigInteger, **options)
 
 
 # --- the store's own tables ---------------------------------------------------------
@@ -196,6 +180,9 @@ errno_name = Table(
     Column("errno", Integer, primary_key=True, autoincrement=False),
     Column("name", Text, nullable=False),
 )
+
+WORDS: Final = schema_words.TABLES
+"""What events did and what numbers mean, in words."""
 
 # --- dimensions ----------------------------------------------------------------------
 
@@ -424,6 +411,18 @@ record = Table(
     sqlite_with_rowid=False,
 )
 
+# Records in the middle of a call that views ask for by their type: rare ones, so that the index
+# is small.
+TOLD_TYPES: Final = (
+    *(1006, 1107, 1305, 1325, 1326, 1328, 1330, 1334, 1336),
+    *(1400, 1401, 1403, 1404, 1405, 1420, 1421, 1422, 1423, 1502, 1503),
+)
+"""LOGIN, USER_AVC, CONFIG_CHANGE, NETFILTER_CFG, SECCOMP, FEATURE_CHANGE, KERN_MODULE, BPF,
+URINGOP; AVC, SELINUX_ERR, MAC_*, IPE_*, LANDLOCK_ACCESS, APPARMOR_ALLOWED, APPARMOR_DENIED.
+"""
+_told = record.c.type.in_(TOLD_TYPES)
+Index("record_told", record.c.type, record.c.event, sqlite_where=_told, postgresql_where=_told)
+
 # How many calls there were, by hour (since 1970). NULL is 0 in texts and -1 in numbers, for a
 # key has no NULL; `errno` is 0 unless the call failed. What a transaction adds or takes away
 # is first in `activity_part`, by context, and joins the rows when much has come together.
@@ -458,6 +457,43 @@ raw = Table(
     Column("reason", Text, nullable=False),
     Column("line", LargeBinary, nullable=False),
 )
+
+# Accesses that no service has recorded (auditsvc.access.tables): readers of PostgreSQL insert
+# them, on SQLite they come from a file. `id` and `at` are made like ids of events. `role` and
+# `client` are the server's word.
+access_entry = Table(
+    "access_entry",
+    _id(),
+    Column("ms", Integer, nullable=False),
+    Column("host", Text, nullable=False),
+    *(_big(name) for name in ("pid", "uid", "auid", "ses")),
+    Column("name", Text),
+    Column("command", Text, nullable=False),
+    Column("options", Text, nullable=False),
+    Column("sql", Text),
+    Column("role", Text),
+    Column("client", Text),
+)
+access_end = Table(
+    "access_end",
+    _big("id", primary_key=True, autoincrement=False),
+    # In the key, so that nobody can put an end in the place of another's; "" on SQLite.
+    Column("role", Text, primary_key=True),
+    _big("at", nullable=False),
+    Column("ms", Integer, nullable=False),
+    _big("rows"),
+    Column("ended", Text, nullable=False),
+    sqlite_with_rowid=False,
+)
+SESSION: Final = {
+    ("access_entry", "role"): "SESSION_USER",
+    ("access_entry", "client"): "host(inet_client_addr())",
+    ("access_end", "role"): "SESSION_USER",
+}
+"""Columns that PostgreSQL itself fills in, and how."""
+for (_name, _column), _value in SESSION.items():
+    made = DDL(f"ALTER TABLE {_name} ALTER COLUMN {_column} SET DEFAULT {_value}")  # type: ignore[no-untyped-call]
+    listen(metadata.tables[_name], "after_create", made.execute_if(dialect="postgresql"))
 
 DIMENSIONS = (host, text, context, file, address)
 """In the order of references: a table comes after those that it refers to."""

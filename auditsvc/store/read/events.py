@@ -83,8 +83,28 @@ class Call(NamedTuple):
 
 
 _OWN: Final = frozenset(
-    "event_id time serial syscall nr a0 a1 a2 a3 success exit state items argv".split()  # noqa: SIM905
+    (
+        *[
+            "event_id",
+            "time",
+            "serial",
+            "syscall",
+            "nr",
+            "a0",
+            "a1",
+            "a2",
+            "a3",
+            "success",
+            "exit",
+            "errno",
+            "state",
+            "items",
+            "argv",
+        ],
+        *(f"a{n}_{form}" for n in range(4) for form in ("number", "words")),
+    )
 )
+"""Columns of `syscalls` that differ from call to call; all others are of its context."""
 
 
 @dataclass(slots=True)
