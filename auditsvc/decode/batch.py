@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from auditsvc.decode.ids import SERIAL_BITS
 
@@ -17,6 +17,25 @@ Row = tuple[object, ...]
 Activity = tuple[int, int, int, int, int, int]
 """Calls counted: hour (since 1970), context, number, success (-1: none), errno (0: none), count."""
 
+First = tuple[int, int, int, int]
+"""The first call of a context on a day: context, day (from 1970), id, millisecond."""
+Lone = tuple[int, int, int, int | None]
+"""An event without a call: id, millisecond, host, pid."""
+
+
+class Call(NamedTuple):
+    """What is asked of a call of which more than its kind matters."""
+
+    id: int
+    ms: int
+    context: int
+    nr: int
+    a0: int
+    a1: int
+    success: int | None
+    exit: int | None
+
+
 # Bytes that are counted in `held` for a row, in addition to its texts: about its memory.
 EVENT_SIZE: Final = 200
 CHILD_SIZE: Final = 100  # a row of path, sockaddr, exec or record
@@ -27,7 +46,9 @@ _NR: Final = 3  # columns of the table `syscall`
 _SUCCESS: Final = 8
 _EXIT: Final = 9
 _CONTEXT: Final = -1
+_OF_CALL: Final = (0, 1, _CONTEXT, _NR, 4, 5, _SUCCESS, _EXIT)
 _HOUR: Final = 3600
+_DAY: Final = 86_400
 MAX_ERRNO: Final = 4095
 """A failed call's result is between its negative and -1 (include/linux/err.h)."""
 
@@ -138,6 +159,31 @@ class Facts(Mapping[str, "list[Row]"]):
             hour = (event >> SERIAL_BITS) // _HOUR
             counts[hour, context, number, success if isinstance(success, int) else -1, errno] += 1
         return [(*key, count) for key, count in counts.items()]
+
+    def firsts(self) -> list[First]:
+        """Give the first call of each context on each day, by second, millisecond, id."""
+        found: dict[tuple[int, int], tuple[int, int, int]] = {}
+        for call in self._calls():
+            second = call.id >> SERIAL_BITS
+            key, value = (call.context, second // _DAY), (second, call.ms, call.id)
+            found[key] = min(found.get(key, value), value)
+        return [(*key, event, ms) for key, (_, ms, event) in found.items()]
+
+    def calls(self, pairs: Collection[tuple[int, int]]) -> list[Call]:
+        """Give the calls with these pairs (context, number)."""
+        return [call for call in self._calls() if (call.context, call.nr) in pairs]
+
+    def _calls(self) -> Iterator[Call]:
+        for row in self._rows.get("syscall", ()):
+            yield Call(*(row[place] for place in _OF_CALL))  # type: ignore[arg-type]
+
+    def events_of(self, number: int) -> list[Lone]:
+        """Give the events of a type."""
+        return [
+            (row[0], row[2], row[1], row[5])  # type: ignore[misc]
+            for row in self._rows.get("event", ())
+            if row[4] == number
+        ]
 
     def numbers(self) -> set[int]:
         """Give the distinct numbers of the calls."""

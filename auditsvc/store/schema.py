@@ -434,6 +434,24 @@ activity_part = Table(
     _big("calls", nullable=False),
 )
 
+# What tells of the lives of processes (auditsvc.store.process_lives), by process id. `at` is
+# milliseconds since 1970 and `low` the lower bits of the event's id, so that
+# (at / 1000) << SERIAL_BITS | low is the event. `begins` is how the life is known that the sign
+# begins, NULL if it begins none. Of a birth, `pid` is the child's, all else the caller's.
+process_sign = Table(
+    "process_sign",
+    _big("host", primary_key=True, autoincrement=False),
+    Column("pid", Integer, primary_key=True, autoincrement=False),
+    _big("at", primary_key=True, autoincrement=False),
+    Column("low", Integer, primary_key=True, autoincrement=False),
+    Column("kind", SmallInteger, nullable=False),
+    Column("begins", SmallInteger),
+    _big("ppid"),
+    _big("ses"),
+    _big("exe"),
+    sqlite_with_rowid=False,
+)
+
 # Lines that are not records, unchanged. `id` is a hash of source, position and line, so
 # that lines which are read twice are stored once.
 raw = Table(

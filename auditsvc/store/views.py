@@ -24,6 +24,7 @@ from auditsvc.decode.states import COMPLETE, NO_EXIT, PARTIAL, STATE_REASON
 from auditsvc.record.line import FOREIGN
 from auditsvc.record.types import DAEMON_CONFIG, PATH, SOCKADDR, SYSCALL
 from auditsvc.store.activity import COUNTED, KEY
+from auditsvc.store.process_view import of_call, processes
 from auditsvc.store.schema import HEAD, TIME
 
 _OWN: Final = "spool"
@@ -200,7 +201,8 @@ def _syscalls(d: Dialect) -> str:
             {d.truth.format("s.success")} AS success, s.exit, {state} AS state, s.items,
             {", ".join(f"c.{name}" for name in CONTEXT_IDS)},
             {found["tty"]}, c.ses, {found["comm"]}, {found["exe"]}, {found["subj"]},
-            {found["key"]}, {found["cwd"]}, {found["proctitle"]}, {found["argv"]}
+            {found["key"]}, {found["cwd"]}, {found["proctitle"]}, {found["argv"]},
+            {of_call(d)}
         FROM syscall s
         {context}
         LEFT JOIN syscall_name call ON call.arch = c.arch AND call.nr = s.nr
@@ -406,6 +408,7 @@ _VIEWS: Final = {
     "records": _records,
     "partials": _partials,
     "coverage": _coverage,
+    "processes": processes,
     "activity": _activity,
     "ledger": _ledger,
     "origins": _origins,

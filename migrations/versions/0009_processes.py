@@ -1,0 +1,33 @@
+"""The signs of processes and their lives, of the stored events too."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+from auditsvc.store.write.sign_rebuild import rebuild
+
+revision = "0009"
+down_revision = "0007"
+branch_labels = None
+depends_on = None
+
+_BIG = sa.BigInteger()
+
+
+def upgrade() -> None:
+    """Make the table, and the signs."""
+    op.create_table(
+        "process_sign",
+        sa.Column("host", _BIG, primary_key=True, autoincrement=False, nullable=False),
+        sa.Column("pid", sa.Integer(), primary_key=True, autoincrement=False, nullable=False),
+        sa.Column("at", _BIG, primary_key=True, autoincrement=False, nullable=False),
+        sa.Column("low", sa.Integer(), primary_key=True, autoincrement=False, nullable=False),
+        sa.Column("kind", sa.SmallInteger(), nullable=False),
+        sa.Column("begins", sa.SmallInteger()),
+        sa.Column("ppid", _BIG),
+        sa.Column("ses", _BIG),
+        sa.Column("exe", _BIG),
+        sqlite_with_rowid=False,
+    )
+    rebuild(op.get_bind())
