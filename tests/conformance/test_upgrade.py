@@ -25,7 +25,16 @@ from auditsvc.store.write.signs import SignWriter
 # The column that SQLite computes for its index is none that is written; the other names are of
 # indexes of one database alone.
 OF_ONE_DATABASE = (
-    *("head", "text_head", "text_value", "settled", "path_file", "path_recent"),
+    *(
+        "head",
+        "text_head",
+        "text_value",
+        "settled",
+        "path_file",
+        "path_recent",
+        "sockaddr_address",
+        "sockaddr_recent",
+    ),
     *TIME_INDEX,
 )
 COMPARED = {
@@ -66,7 +75,9 @@ def _make_old(new_url, monkeypatch, kinds):
         first.setattr(SignWriter, "flush", lambda *_: None)
         first.setattr(SignWriter, "removed", lambda *_: None)
         first.setattr(views, "of_call", lambda _: "NULL AS process_id")
-        without = {name: replace(d, indexed="", of_file="") for name, d in views.DIALECTS.items()}
+        without = {
+            name: replace(d, indexed="", settled="{0}.{1}") for name, d in views.DIALECTS.items()
+        }
         first.setattr(views, "DIALECTS", without)
         known = ("syscalls", "paths", "sockaddrs", "events", "records", "partials", "ledger")
         made = {name: views._VIEWS[name] for name in known}
@@ -85,6 +96,9 @@ def test_from_the_first_schema(old):
         row.update(dict.fromkeys(columns), process_id=(SECOND << 30) + (123 >> 2 << 22) + 100)
     assert migrate(old).endswith(f"schema {revisions()[-1]}, before: 0001")
     assert everything(old) == before
+    name = before["paths"][0]["name"]
+    by_name = rows(old, f"SELECT event_id FROM paths WHERE name = '{name}'")
+    assert len(by_name) == sum(row["name"] == name for row in before["paths"])
     assert rows(old, "SELECT sum(calls) AS n FROM activity") == [{"n": 2}]
     assert differs(old) == []
     with open_store(old) as store, store.engine.connect() as connection:
