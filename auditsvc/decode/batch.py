@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from auditsvc.decode.ids import SERIAL_BITS
 
@@ -23,17 +23,8 @@ Lone = tuple[int, int, int, int | None]
 """An event without a call: id, millisecond, host, pid."""
 
 
-class Call(NamedTuple):
-    """What is asked of a call of which more than its kind matters."""
-
-    id: int
-    ms: int
-    context: int
-    nr: int
-    a0: int
-    a1: int
-    success: int | None
-    exit: int | None
+Call = tuple[int, int, int, int, int, int, int | None, int | None]
+"""A call: id, millisecond, context, number, a0, a1, success, exit."""
 
 
 # Bytes that are counted in `held` for a row, in addition to its texts: about its memory.
@@ -46,7 +37,7 @@ _NR: Final = 3  # columns of the table `syscall`
 _SUCCESS: Final = 8
 _EXIT: Final = 9
 _CONTEXT: Final = -1
-_OF_CALL: Final = (0, 1, _CONTEXT, _NR, 4, 5, _SUCCESS, _EXIT)
+_OF_CALL: Final = (0, 1, _CONTEXT, _NR, 4, 5, _SUCCESS, _EXIT)  # as `Call` has them
 _HOUR: Final = 3600
 _DAY: Final = 86_400
 MAX_ERRNO: Final = 4095
@@ -163,19 +154,19 @@ class Facts(Mapping[str, "list[Row]"]):
     def firsts(self) -> list[First]:
         """Give the first call of each context on each day, by second, millisecond, id."""
         found: dict[tuple[int, int], tuple[int, int, int]] = {}
-        for call in self._calls():
-            second = call.id >> SERIAL_BITS
-            key, value = (call.context, second // _DAY), (second, call.ms, call.id)
+        for event, ms, context, *_ in self._calls():
+            second = event >> SERIAL_BITS
+            key, value = (context, second // _DAY), (second, ms, event)
             found[key] = min(found.get(key, value), value)
         return [(*key, event, ms) for key, (_, ms, event) in found.items()]
 
     def calls(self, pairs: Collection[tuple[int, int]]) -> list[Call]:
         """Give the calls with these pairs (context, number)."""
-        return [call for call in self._calls() if (call.context, call.nr) in pairs]
+        return [call for call in self._calls() if (call[2], call[3]) in pairs]
 
     def _calls(self) -> Iterator[Call]:
         for row in self._rows.get("syscall", ()):
-            yield Call(*(row[place] for place in _OF_CALL))  # type: ignore[arg-type]
+            yield tuple(row[place] for place in _OF_CALL)  # type: ignore[misc]
 
     def events_of(self, number: int) -> list[Lone]:
         """Give the events of a type."""

@@ -9,13 +9,13 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from auditsvc.decode.batch import Batch, Call, Facts
+from auditsvc.decode.batch import Batch, Facts
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
     from auditsvc._native import NativeBatch
-    from auditsvc.decode.batch import Activity, First, Lone, Row
+    from auditsvc.decode.batch import Activity, Call, First, Lone, Row
 
 
 def batch_of(
@@ -115,7 +115,7 @@ class _Facts(_Tables, Facts):
         return self._native.firsts()
 
     def calls(self, pairs: Collection[tuple[int, int]]) -> list[Call]:
-        return [Call(*call) for call in self._native.calls(set(pairs))]
+        return self._native.calls(set(pairs))
 
     def events_of(self, number: int) -> list[Lone]:
         return self._native.events_of(number)

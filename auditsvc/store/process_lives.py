@@ -37,7 +37,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 BIRTH, SEEN, EXEC, EXIT, ABEND, MAYBE = range(6)
 BIRTHS: Final = (BIRTH, MAYBE)
@@ -128,88 +128,85 @@ def beginnings(signs: Sequence[Sign], first: int | None = None) -> list[int | No
 
     `first`: the first sign is known to begin a life, in this way; else nothing was before it.
     """
-    found: list[int | None] = [None] * len(signs)
-    life: _Life | None = None
-    births: list[int] = []
-
-    def begin(place: int, code: int) -> _Life:
-        found[place] = code
-        births.clear()
-        sign = signs[place]
-        is_birth = sign.kind in BIRTHS
-        return _Life(sign.at, code, sign.ppid, sign.ses, sign.exe, sign.at, is_birth)
-
+    walk = _Walk(signs)
     for place, sign in enumerate(signs):
         if first is not None and not place:
-            life = begin(0, first)
+            life = walk.begin(0, first)
             if sign.kind not in BIRTHS:
                 life.take(sign)
-            continue
-        if sign.kind in BIRTHS:
-            if _is_proven(sign, life):
-                life = begin(place, CLONE)
-            else:
-                births.append(place)
-            continue
-        if (birth := _confirmed(signs, births, sign, life)) is not None:
-            life = begin(birth, CLONE)
-        elif sign.kind == ABEND and (life is None or not life.goes_on(sign)):
-            if (birth := _last_plain(signs, births, life)) is None:
-                continue  # of a process of which nothing else is known
-            life = begin(birth, LIKELY)
+        elif sign.kind in BIRTHS:
+            walk.pass_birth(place)
+        else:
+            walk.pass_own(place)
+    return walk.found
+
+
+class _Walk:
+    """Goes through signs in their order; `found` is what each begins."""
+
+    def __init__(self, signs: Sequence[Sign]) -> None:
+        self.found: list[int | None] = [None] * len(signs)
+        self._signs = signs
+        self._life: _Life | None = None
+        self._births: list[int] = []
+        """Births since the last sign of the process itself."""
+
+    def begin(self, place: int, code: int) -> _Life:
+        """Begin a life."""
+        self.found[place] = code
+        self._births = []
+        sign = self._signs[place]
+        is_birth = sign.kind in BIRTHS
+        self._life = _Life(sign.at, code, sign.ppid, sign.ses, sign.exe, sign.at, is_birth)
+        return self._life
+
+    def pass_birth(self, place: int) -> None:
+        """Go past a birth: it begins a life at once if its caller was the parent before."""
+        birth, life = self._signs[place], self._life
+        if (
+            birth.kind == BIRTH
+            and life is not None
+            and not life.is_fresh
+            and birth.ppid == life.ppid
+            and self._is_apart(birth)
+        ):
+            self.begin(place, CLONE)
+        else:
+            self._births.append(place)
+
+    def pass_own(self, place: int) -> None:
+        """Go past a sign of the process itself."""
+        life, sign = self._life, self._signs[place]
+        birth = self._birth(lambda each: each.ppid == sign.ppid)
+        if birth is not None:
+            life = self.begin(birth, CLONE)
         elif life is None or not life.goes_on(sign):
-            birth = _likely(signs, births, sign, life)
+            birth = self._birth(lambda each: _is_likely(each, sign))
             if birth is not None:
-                life = begin(birth, LIKELY)
-            elif life is None or life_slot(sign.at) != life_slot(life.at):
-                life = begin(place, INFERRED)
-        births.clear()
-        life.take(sign)
-    return found
+                life = self.begin(birth, LIKELY)
+            elif sign.kind != ABEND and (life is None or self._is_apart(sign)):
+                life = self.begin(place, INFERRED)
+        if life is not None and (sign.kind != ABEND or life.goes_on(sign)):
+            self._births = []
+            life.take(sign)
+
+    def _birth(self, fits: Callable[[Sign], bool]) -> int | None:
+        """Give the last birth that fits."""
+        for place in reversed(self._births):
+            birth = self._signs[place]
+            if fits(birth) and self._is_apart(birth):
+                return place
+        return None
+
+    def _is_apart(self, sign: Sign) -> bool:
+        """Whether a life that begins at a sign has another id than the life before."""
+        return self._life is None or life_slot(sign.at) != life_slot(self._life.at)
 
 
-def _is_proven(birth: Sign, life: _Life | None) -> bool:
-    """Whether a birth needs no further sign: its caller was the parent before."""
-    return (
-        birth.kind == BIRTH
-        and life is not None
-        and not life.is_fresh
-        and birth.ppid == life.ppid
-        and life_slot(birth.at) != life_slot(life.at)
-    )
-
-
-def _confirmed(
-    signs: Sequence[Sign], births: Sequence[int], sign: Sign, life: _Life | None
-) -> int | None:
-    """Give the last birth whose caller a sign names as its parent."""
-    for place in reversed(births):
-        birth = signs[place]
-        if birth.ppid == sign.ppid and _is_apart(birth, life):
-            return place
-    return None
-
-
-def _likely(
-    signs: Sequence[Sign], births: Sequence[int], sign: Sign, life: _Life | None
-) -> int | None:
-    """Give the last birth that can be of a process that has another parent now."""
-    for place in reversed(births):
-        birth = signs[place]
-        if birth.kind != BIRTH or birth.ses != sign.ses or not _is_apart(birth, life):
-            continue
-        if sign.kind == EXEC or birth.exe == sign.exe:
-            return place
-    return None
-
-
-def _last_plain(signs: Sequence[Sign], births: Sequence[int], life: _Life | None) -> int | None:
-    """Give the last birth that is surely of a process."""
-    for place in reversed(births):
-        if signs[place].kind == BIRTH and _is_apart(signs[place], life):
-            return place
-    return None
-
-
-def _is_apart(birth: Sign, life: _Life | None) -> bool:
-    return life is None or life_slot(birth.at) != life_slot(life.at)
+def _is_likely(birth: Sign, sign: Sign) -> bool:
+    """Whether a birth can be of a process that has another parent now."""
+    if birth.kind != BIRTH:
+        return False
+    if sign.kind == ABEND:
+        return True
+    return birth.ses == sign.ses and (sign.kind == EXEC or birth.exe == sign.exe)

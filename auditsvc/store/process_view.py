@@ -83,7 +83,7 @@ def of_call(d: Dialect) -> str:
 
 _OWN_SIGN: Final = "x.host = l.host AND x.pid = l.pid AND x.at >= l.at AND x.at < l.next_at"
 _NEXT: Final = (
-    "coalesce((SELECT n.at FROM process_sign n WHERE n.host = z.host AND n.pid = z.pid"
+    "coalesce((SELECT n.at FROM process_sign n WHERE n.host = z.host AND n.pid = z.pid"  # noqa: S608 - as above
     f" AND n.at > z.at AND n.begins IS NOT NULL ORDER BY n.at LIMIT 1), {(1 << 63) - 1})"
 )
 
@@ -137,7 +137,9 @@ def processes(d: Dialect) -> str:
     ends = f"x.kind IN ({EXIT}, {ABEND})"
     ended = _sign("x.at", ends)
     how = _sign(f"CASE x.kind WHEN {EXIT} THEN 'exited' ELSE 'killed' END", ends)
-    code = f"(SELECT s.a0 & 255 FROM syscall s WHERE s.id = {_sign(_event('x'), f'x.kind = {EXIT}')})"  # noqa: S608,E501 - as above
+    code = (
+        f"(SELECT s.a0 & 255 FROM syscall s WHERE s.id = {_sign(_event('x'), f'x.kind = {EXIT}')})"  # noqa: S608 - as above
+    )
     told = d.json_get.format("t.value", "sig")
     signal = (
         f"(SELECT {d.number.format(told)} FROM event e JOIN text t ON t.id = e.fields"  # noqa: S608 - as above
@@ -160,4 +162,4 @@ def processes(d: Dialect) -> str:
             CASE WHEN {ended} IS NOT NULL THEN {_time(d, ended)} END AS ended, {how} AS how,
             {code} AS exit_code, {signal} AS signal, {exe} AS exe, {argv} AS argv,
             {_execs(d)} AS execs, {ids}
-        FROM (SELECT z.*, {_NEXT} AS next_at FROM process_sign z WHERE z.begins IS NOT NULL) l"""  # noqa: S608,E501 - as above
+        FROM (SELECT z.*, {_NEXT} AS next_at FROM process_sign z WHERE z.begins IS NOT NULL) l"""  # noqa: S608 - as above

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 
 import pytest
+from fixtures.days import TODAY, prune
 from fixtures.logs import SECOND, Pipe, call, load, record, rows
 from fixtures.process_model import CLONE, CLONE3, EXECVE, EXIT_GROUP, READ, THREAD, Host
 from fixtures.repeats import seeds
@@ -84,10 +85,7 @@ def test_all_lives_of_a_host(url, seed):
         "SELECT p.*, (SELECT count(*) FROM syscalls s WHERE s.process_id = p.process_id) AS calls"
         " FROM processes p",
     )
-    shown = {
-        (row["process_id"] & 0x3FFFFF, row["process_id"] >> 22): row
-        for row in found
-    }
+    shown = {(row["process_id"] & 0x3FFFFF, row["process_id"] >> 22): row for row in found}
     ids = {}
     for life in made.lives:
         if life.calls:
@@ -271,5 +269,27 @@ def test_a_call_far_from_its_process(url):
     load(url, "".join(log))
     assert lives(url, "pid") == [(100,)]
     assert rows(url, "SELECT count(DISTINCT process_id) AS n FROM syscalls") == [{"n": 1}]
+    kept, anew = signs(url)
+    assert kept == anew
+
+
+def test_pruned_days_take_their_signs(url):
+    """A process that lives on is known from the first day that is kept."""
+    day = 86_400
+    early, late = (TODAY - 3) * day + 100, TODAY * day + 100
+    log = [
+        call(1, nr=READ, pid=100, second=early),
+        _birth(2, 100, 200, second=early + 1, ms=0),
+        call(3, pid=200, ppid=100, second=early + 1, ms=9),
+        call(4, nr=EXIT_GROUP, pid=300, second=early, success=None),
+        call(5, nr=READ, pid=100, second=late),
+        call(6, nr=READ, pid=200, ppid=100, second=late),
+    ]
+    load(url, "".join(log))
+    assert lives(url, "pid, known_by") == [(100, "inferred"), (300, "inferred"), (200, "clone")]
+    with open_store(url) as store:
+        prune(store.database, keep="1d")
+    assert lives(url, "pid, known_by") == [(100, "inferred"), (200, "inferred")]
+    assert {row["process_id"] >> 30 for row in rows(url, "SELECT * FROM syscalls")} == {late}
     kept, anew = signs(url)
     assert kept == anew

@@ -11,10 +11,14 @@ from typing import TYPE_CHECKING, Final
 from auditsvc.decode.ids import SERIAL_BITS, SERIAL_MASK
 from auditsvc.record.types import ANOM_ABEND
 from auditsvc.store.process_lives import ABEND, MOST_PID, SEEN, Sign, beginnings
-from auditsvc.store.write.signs import DAY_MS, signs_of_calls
+from auditsvc.store.sign_kinds import select_calls
+from auditsvc.store.write.sign_sql import UPDATE, form
+from auditsvc.store.write.signs import DAY_MS
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection, Row
+    from collections.abc import Collection, Sequence
+
+    from sqlalchemy import Connection
 
 _AT: Final = f"(({{0}}.id >> {SERIAL_BITS}) * 1000 + {{0}}.ms)"
 _LOW: Final = f"({{0}}.id & {SERIAL_MASK})"
@@ -39,59 +43,83 @@ _FIRSTS: Final = (
     " FROM syscall s GROUP BY 1, 2) f JOIN context c ON c.id = f.context"
     f" WHERE c.pid BETWEEN 1 AND {MOST_PID}) contexts) firsts WHERE n = 1 ON CONFLICT DO NOTHING"
 )
-_AFTER: Final = "(host, pid) > (?, ?)"
-_END: Final = (
-    f"SELECT host, pid FROM process_sign WHERE {_AFTER} ORDER BY host, pid LIMIT 1 OFFSET ?"  # noqa: S608 - as above
-)
+_BEHIND: Final = "FROM process_sign WHERE (host, pid) > (?, ?)"
+_RANGE: Final = f"{_BEHIND} AND (host, pid) <= (?, ?)"
+_END: Final = f"SELECT host, pid {_BEHIND} ORDER BY host, pid LIMIT 1 OFFSET ?"
+_LAST: Final = f"SELECT host, pid {_BEHIND} ORDER BY host DESC, pid DESC LIMIT 1"
 _ROWS: Final = (
-    f"SELECT host, pid, at, low, kind, ppid, ses, exe FROM process_sign WHERE {_AFTER}"  # noqa: S608 - as above
-    " AND (host, pid) <= (?, ?) ORDER BY host, pid"
+    f"SELECT host, pid, begins, at, low, kind, ppid, ses, exe {_RANGE} ORDER BY host, pid"
 )
-_UPDATE: Final = (
-    "UPDATE process_sign SET begins = ? WHERE host = ? AND pid = ? AND at = ? AND low = ?"
-)
+_CHANGED: Final = f"SELECT DISTINCT host, pid {_RANGE} AND at < ?"
+_DELETE: Final = f"DELETE {_RANGE} AND at < ?"
 _AT_ONCE: Final = 10_000
-_MOST: Final = (1 << 63) - 1
+
+Process = tuple[int, int]
+"""A host's id and a pid."""
+BEGIN: Final[Process] = (-1, 0)
+"""Before all process ids."""
 
 
 def rebuild(connection: Connection) -> None:
     """Make all signs anew, in a transaction without other writers; memory is bounded."""
     connection.exec_driver_sql("DELETE FROM process_sign")
-    for statement in (*signs_of_calls(), _ABENDS, _FIRSTS):
-        connection.exec_driver_sql(_form(connection, f"{_INSERT}{statement}"))
-    after: tuple[int, int] | None = (-1, 0)
-    while after is not None:
-        after = _judge(connection, after)
+    for statement in (*select_calls(), _ABENDS, _FIRSTS):
+        connection.exec_driver_sql(form(connection, f"{_INSERT}{statement}"))
+    after = BEGIN
+    while (last := _end(connection, after, _AT_ONCE)) is not None:
+        _judge(connection, after, last)
+        after = last
 
 
-def _judge(connection: Connection, after: tuple[int, int]) -> tuple[int, int] | None:
-    """Say of some process ids which signs begin a life; give the last, None at the end."""
-    end = connection.exec_driver_sql(_form(connection, _END), (*after, _AT_ONCE)).first()
-    last = (_MOST, 0) if end is None else (end[0], end[1])
-    found = connection.exec_driver_sql(_form(connection, _ROWS), (*after, *last)).all()
-    changes = []
+def prune(connection: Connection, at: int, after: Process, rows: int) -> Process | None:
+    """Delete signs before a time, of some process ids behind `after`: about so many rows.
+
+    Gives up to which process id, None at the end. What comes later is judged anew.
+    """
+    last = _end(connection, after, rows)
+    if last is None:
+        return None
+    ends = (*after, *last, at)
+    found = connection.exec_driver_sql(form(connection, _CHANGED), ends).all()
+    if found:
+        connection.exec_driver_sql(form(connection, _DELETE), ends)
+        _judge(connection, after, last, {(host, pid) for host, pid in found})
+    return last
+
+
+def _end(connection: Connection, after: Process, rows: int) -> Process | None:
+    """Give a process id about so many rows behind another; None if there is none behind it."""
+    values = (*after, max(0, rows - 1))
+    if found := connection.exec_driver_sql(form(connection, _END), values).first():
+        return found[0], found[1]
+    found = connection.exec_driver_sql(form(connection, _LAST), after).first()
+    return (found[0], found[1]) if found else None
+
+
+def _judge(
+    connection: Connection, after: Process, last: Process, only: Collection[Process] | None = None
+) -> None:
+    """Say of process ids behind `after`, up to `last`, which signs begin a life."""
+    values = (*after, *last)
+    found = [tuple(row) for row in connection.exec_driver_sql(form(connection, _ROWS), values)]
+    changes: list[tuple[int | None, int, int, int, int]] = []
     for process, rows in groupby(found, key=_process):
-        signs = sorted((Sign(*row[2:]) for row in rows), key=_order)
+        if only is not None and process not in only:
+            continue
+        known = sorted(((Sign(*row[3:]), row[2]) for row in rows), key=_order)
+        codes = beginnings([sign for sign, _ in known])
         changes += [
             (code, *process, sign.at, sign.low)
-            for sign, code in zip(signs, beginnings(signs), strict=True)
-            if code is not None
+            for (sign, before), code in zip(known, codes, strict=True)
+            if code != before
         ]
     if changes:
-        connection.exec_driver_sql(_form(connection, _UPDATE), changes)
-    return None if end is None else last
+        connection.exec_driver_sql(form(connection, UPDATE), changes)
 
 
-def _form(connection: Connection, statement: str) -> str:
-    """Write a statement as its driver takes it."""
-    if connection.dialect.name == "sqlite":
-        return statement
-    return statement.replace("%", "%%").replace("?", "%s")
-
-
-def _process(row: Row[tuple[int, ...]]) -> tuple[int, int]:
+def _process(row: Sequence[int]) -> Process:
     return row[0], row[1]
 
 
-def _order(sign: Sign) -> tuple[int, bool, int]:
-    return sign.order
+def _order(known: tuple[Sign, int | None]) -> tuple[int, bool, int]:
+    return known[0].order

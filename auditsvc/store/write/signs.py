@@ -13,73 +13,52 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
-from functools import cache
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from auditsvc.decode.ids import SERIAL_BITS, SERIAL_MASK
 from auditsvc.record.types import ANOM_ABEND
+from auditsvc.store import sign_kinds
 from auditsvc.store.process_lives import (
     ABEND,
-    BIRTH,
     BIRTHS,
     EXEC,
     EXIT,
-    MAYBE,
+    INFERRED,
     MOST_PID,
     SEEN,
     Sign,
     beginnings,
 )
 from auditsvc.store.schema import process_sign
-from auditsvc.tables import names
+from auditsvc.store.write import sign_sql
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Collection, Mapping
 
     from sqlalchemy import Connection
 
     from auditsvc.decode.batch import Call, Facts
     from auditsvc.store.database import Database
+    from auditsvc.store.write.sign_sql import Key
 
 DAY_MS: Final = 86_400_000
-_KIND_OF: Final = {
-    "fork": BIRTH,
-    "vfork": BIRTH,
-    "clone": BIRTH,
-    "clone3": MAYBE,
-    "execve": EXEC,
-    "execveat": EXEC,
-    "exit_group": EXIT,
-}
-_FLAGS_SECOND: Final = (0x80000016, 0x00000016)
-"""Where the flags of clone are its second argument: s390x, s390 (CONFIG_CLONE_BACKWARDS2)."""
-_CLONE_PARENT, _CLONE_THREAD = 0x8000, 0x10000
 _AT_ONCE: Final = 500
 _CACHED: Final = 100_000
+_OWN: Final = (SEEN, EXEC, EXIT)
 
-Process = tuple[int, int]
+# Plain tuples in bulk: the garbage collector goes through objects of a class again and again,
+# but not through tuples of numbers.
+_Who = tuple[int, int, int | None, int, int | None, int | None]
+"""Of a context: host, arch, ppid, pid, ses, exe."""
+_Plain = tuple[int, int, int, int | None, int | None, int | None]
+"""A `Sign`."""
+_Process = tuple[int, int]
 """A host's id and a pid."""
-
-
-class _Who(NamedTuple):
-    """The part of a context that matters."""
-
-    host: int
-    arch: int
-    ppid: int | None
-    pid: int
-    ses: int | None
-    exe: int | None
-
-
-class _Span(NamedTuple):
-    """What one SEEN sign is for: parent, session and day."""
-
-    ppid: int | None
-    ses: int | None
-    day: int
+_Place = tuple[int, int]
+"""`at` and `low` of a sign."""
+_Span = tuple[int | None, int | None, int]
+"""What one SEEN sign is for: parent, session and day."""
 
 
 class _Stored(NamedTuple):
@@ -89,36 +68,19 @@ class _Stored(NamedTuple):
     begins: int | None
 
 
-_Place = tuple[int, int]
-"""`at` and `low` of a sign."""
-
-
 class _Change:
     """What a transaction changes for one process id."""
 
+    __slots__ = ("firsts", "least", "lost", "signs")
+
     def __init__(self) -> None:
-        self.signs: list[Sign] = []
-        self.firsts: dict[_Span, Sign] = {}
-        self.lost: dict[_Span, _Place] = {}
+        self.signs: list[_Plain] = []
+        self.firsts: dict[_Span, tuple[int, int, int | None]] = {}
+        """First calls: `at`, `low`, program."""
+        self.lost: dict[_Span, _Place] | None = None
         """Signs of the process itself that were deleted."""
-        self.least: int | None = None
-
-    def touch(self, at: int) -> None:
-        """Note the time of a change."""
-        self.least = at if self.least is None else min(self.least, at)
-
-    def add(self, sign: Sign) -> None:
-        """Add a sign."""
-        self.signs.append(sign)
-        self.touch(sign.at)
-
-    def first(self, sign: Sign) -> None:
-        """Note a first call."""
-        span = _span(sign)
-        known = self.firsts.get(span)
-        if known is None or _place(sign) < _place(known):
-            self.firsts[span] = sign
-        self.touch(sign.at)
+        self.least: int = 1 << 62
+        """When the first change is."""
 
 
 class SignWriter:
@@ -126,12 +88,11 @@ class SignWriter:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._dialect = database.engine.dialect.name
         self._contexts: dict[int, _Who | None] = {}
-        self._noted: dict[tuple[Process, _Span], _Place] = {}
+        self._noted: dict[tuple[_Process, _Span], _Place] = {}
         """First calls that are known to be stored."""
-        self._changes: dict[Process, _Change] = {}
-        self._found: dict[tuple[Process, _Span], _Place] = {}
+        self._changes: dict[_Process, _Change] = {}
+        self._found: dict[tuple[_Process, _Span], _Place] = {}
 
     def begin(self) -> None:
         """Begin a transaction."""
@@ -156,68 +117,76 @@ class SignWriter:
         """Note the signs among stored events."""
         if "event" in facts:
             for event, ms, host, pid in facts.events_of(ANOM_ABEND):
-                if _is_pid(pid):
-                    at, low = _when(event, ms)
-                    self._changes[host, pid].add(Sign(at, low, ABEND, None, None, None))
+                if pid is not None and 0 < pid <= MOST_PID:
+                    self._add((host, pid), (*_when(event, ms), ABEND, None, None, None))
         if "syscall" not in facts:
             return
         firsts = facts.firsts()
         self._know(connection, {context for context, *_ in firsts})
-        for context, _, event, ms in firsts:
-            if who := self._contexts[context]:
-                self._note_first(who, *_when(event, ms))
-        odd = facts.pairs(_numbers())
+        changes, contexts, noted = self._changes, self._contexts, self._noted
+        for context, day, event, ms in firsts:
+            if (who := contexts[context]) is None:
+                continue
+            host, _, ppid, pid, ses, exe = who
+            at, low = (event >> SERIAL_BITS) * 1000 + ms, event & SERIAL_MASK
+            process, span = (host, pid), (ppid, ses, day)
+            known = noted.get((process, span))
+            if known is None or (at, low) < known:
+                change = changes[process]
+                other = change.firsts.get(span)
+                if other is None or (at, low) < other[:2]:
+                    change.firsts[span] = (at, low, exe)
+                    change.least = min(change.least, at)
+        kinds = sign_kinds.kinds
         wanted = {
             (context, nr)
-            for context, nr in odd
-            if (who := self._contexts[context]) and nr in _kinds(who.arch)
+            for context, nr in facts.pairs(sign_kinds.numbers())
+            if (who := contexts[context]) is not None and nr in kinds(who[1])
         }
         for call in facts.calls(wanted) if wanted else ():
             self._note_call(call)
 
-    def _note_first(self, who: _Who, at: int, low: int) -> None:
-        sign = Sign(at, low, SEEN, who.ppid, who.ses, who.exe)
-        known = self._noted.get(((who.host, who.pid), _span(sign)))
-        if known is None or _place(sign) < known:
-            self._changes[who.host, who.pid].first(sign)
-
     def _note_call(self, call: Call) -> None:
-        who = self._contexts[call.context]
+        event, ms, context, nr, a0, a1, success, result = call
+        who = self._contexts[context]
         assert who is not None
-        at, low = _when(call.id, call.ms)
-        kind = _kinds(who.arch)[call.nr]
+        host, arch, ppid, pid, ses, exe = who
+        kind = sign_kinds.kinds(arch)[nr]
+        at, low = (event >> SERIAL_BITS) * 1000 + ms, event & SERIAL_MASK
         if kind in BIRTHS:
-            flags = 0
-            if names.syscall_name(who.arch, call.nr) == "clone":
-                flags = call.a1 if who.arch in _FLAGS_SECOND else call.a0
-            child = call.exit
-            if call.success and _is_pid(child) and child != who.pid and not flags & _CLONE_THREAD:
-                parent = who.ppid if flags & _CLONE_PARENT else who.pid
-                birth = Sign(at, low, kind, parent, who.ses, who.exe)
-                self._changes[who.host, child].add(birth)
-        elif kind == EXIT or call.success:
-            sign = Sign(at, low, kind, who.ppid, who.ses, who.exe)
-            self._changes[who.host, who.pid].add(sign)
+            if not success or result is None or result == pid or not 0 < result <= MOST_PID:
+                return
+            flags = sign_kinds.clone_flags(arch, nr, a0, a1)
+            if not flags & sign_kinds.CLONE_THREAD:
+                parent = ppid if flags & sign_kinds.CLONE_PARENT else pid
+                self._add((host, result), (at, low, kind, parent, ses, exe))
+        elif kind == EXIT or success:
+            self._add((host, pid), (at, low, kind, ppid, ses, exe))
+
+    def _add(self, process: _Process, sign: _Plain) -> None:
+        change = self._changes[process]
+        change.signs.append(sign)
+        change.least = min(change.least, sign[0])
 
     def removed(self, connection: Connection, events: Collection[int]) -> None:
         """Delete the signs of events, which are still stored."""
         if not events:
             return
         self._noted.clear()
-        keys = []
-        for event, ms, result, host, pid in self._listed(connection, _CALLS_OF, events):
-            at, low = _when(event, ms)
-            keys += [(host, each, at, low) for each in (pid, result) if _is_pid(each)]
-        for event, ms, host, pid in self._listed(connection, _ABENDS_OF, events):
-            keys += [(host, pid, *_when(event, ms))] if _is_pid(pid) else []
+        keys: list[Key] = []
+        for event, ms, result, host, pid in sign_sql.listed(connection, sign_sql.CALLS_OF, events):
+            place = _when(event, ms)
+            keys += [(host, each, *place) for each in (pid, result) if each is not None]
+        for event, ms, host, pid in sign_sql.listed(connection, sign_sql.ABENDS_OF, events):
+            keys += [(host, pid, *_when(event, ms))] if pid is not None else []
         for start in range(0, len(keys), _AT_ONCE):
-            some = keys[start : start + _AT_ONCE]
-            for host, pid, *sign in self._keyed(connection, _STORED_AT, some):
-                found = Sign(*sign)
-                change = self._changes[host, pid]
-                change.touch(found.at)
-                if found.kind in (SEEN, EXEC, EXIT):
-                    change.lost.setdefault(_span(found), _place(found))
+            some = [key for key in keys[start : start + _AT_ONCE] if 0 < key[1] <= MOST_PID]
+            for host, pid, *sign in sign_sql.keyed(connection, sign_sql.STORED_AT, some):
+                found, change = Sign(*sign), self._changes[host, pid]
+                change.least = min(change.least, found.at)
+                if found.kind in _OWN:
+                    change.lost = change.lost or {}
+                    change.lost.setdefault(_span(found), found[:2])
             self._delete(connection, some)
 
     # --- the end of a transaction ---------------------------------------------------------
@@ -227,70 +196,74 @@ class SignWriter:
         changes, self._changes = self._changes, {}
         if not changes:
             return
-        if self._dialect == "postgresql":  # of one host one writer at a time
+        if not sign_sql.is_sqlite(connection):
             hosts = sorted({host for host, _ in changes})
-            connection.exec_driver_sql(
-                "SELECT id FROM host WHERE id = ANY(%s) ORDER BY id FOR UPDATE", (hosts,)
-            )
+            connection.exec_driver_sql(sign_sql.LOCK_HOSTS, (hosts,))
         for process, change in changes.items():
-            for span, place in change.lost.items():
+            for span, place in (change.lost or {}).items():
                 known = change.firsts.get(span)
-                if (known is None or _place(known) != place) and (
-                    sign := self._find_first(connection, process, span)
-                ):
-                    change.first(sign)
+                if known is None or known[:2] != place:
+                    self._find_first(connection, process, span, change)
         processes = list(changes)
         for start in range(0, len(processes), _AT_ONCE):
             some = {process: changes[process] for process in processes[start : start + _AT_ONCE]}
             self._write(connection, some)
 
-    def _write(self, connection: Connection, changes: Mapping[Process, _Change]) -> None:
-        asked = []
-        for (host, pid), change in changes.items():
-            least = change.least or 0
-            asked.append((host, pid, least, least - least % DAY_MS))
-        stored: dict[Process, dict[_Place, _Stored]] = defaultdict(dict)
-        for host, pid, begins, *sign in self._keyed(connection, _WINDOW, asked):
+    def _write(self, connection: Connection, changes: Mapping[_Process, _Change]) -> None:
+        asked = [
+            (*process, change.least, change.least - change.least % DAY_MS)
+            for process, change in changes.items()
+        ]
+        stored: dict[_Process, dict[_Place, _Stored]] = {}
+        for host, pid, begins, *sign in sign_sql.keyed(connection, sign_sql.WINDOW, asked):
             found = Sign(*sign)
-            stored[host, pid][_place(found)] = _Stored(found, begins)
+            stored.setdefault((host, pid), {})[found[:2]] = _Stored(found, begins)
         new: list[tuple[object, ...]] = []
-        gone: list[tuple[int, int, int, int]] = []
+        gone: list[Key] = []
         other: list[tuple[int | None, int, int, int, int]] = []
         for process, change in changes.items():
-            before = stored[process]
+            before = stored.get(process, {})
+            if not before and (alone := _alone(change)) is not None:
+                new.append((*process, *alone[:3], INFERRED, *alone[3:]))
+                self._found.update(((process, span), alone[:2]) for span in change.firsts)
+                continue
             after = self._merge(process, change, before)
             gone += [(*process, *place) for place in before.keys() - after.keys()]
-            for place, (sign, begins) in _judge(after, change.least or 0).items():
-                was = before.get(place)
-                if was is None or was.sign != sign:
-                    gone += [(*process, *place)] if was else []
-                    new.append((*process, *sign[:3], begins, *sign[3:]))
-                elif was.begins != begins:
-                    other.append((begins, *process, *place))
+            for judged, code in _judge(after, change.least):
+                was = before.get(judged[:2])
+                if was is None or was.sign != judged:
+                    gone += [(*process, *judged[:2])] if was else []
+                    new.append((*process, *judged[:3], code, *judged[3:]))
+                elif was.begins != code:
+                    other.append((code, *process, *judged[:2]))
         self._delete(connection, gone)
         if other:
-            connection.exec_driver_sql(self._form(_UPDATE), other)
+            connection.exec_driver_sql(sign_sql.form(connection, sign_sql.UPDATE), other)
         if new:
-            self._database.insert(connection, process_sign, sorted(new, key=_key))
+            new.sort(key=_key)
+            self._database.insert(connection, process_sign, new)
 
     def _merge(
-        self, process: Process, change: _Change, before: Mapping[_Place, _Stored]
+        self, process: _Process, change: _Change, before: Mapping[_Place, _Stored]
     ) -> dict[_Place, _Stored]:
         """Give the signs as they are after a change."""
         after = dict(before)
         for sign in change.signs:
-            after[_place(sign)] = _Stored(sign, None)
-        for span, sign in change.firsts.items():
-            own = [
-                each
-                for each, (found, _) in after.items()
-                if found.kind in (SEEN, EXEC, EXIT) and _span(found) == span
-            ]
-            first = min([*own, _place(sign)])
-            for each in own:
-                if each != first and after[each].sign.kind == SEEN:
-                    del after[each]
-            after.setdefault(first, _Stored(sign, None))
+            after[sign[:2]] = _Stored(Sign(*sign), None)
+        for span, (at, low, exe) in change.firsts.items():
+            first = at, low
+            if len(after) > 1 or first not in after:
+                own = [
+                    place
+                    for place, (found, _) in after.items()
+                    if found.kind in _OWN and _span(found) == span
+                ]
+                first = min([*own, first])
+                for place in own:
+                    if place != first and after[place].sign.kind == SEEN:
+                        del after[place]
+            if first not in after:
+                after[first] = _Stored(Sign(at, low, SEEN, span[0], span[1], exe), None)
             self._found[process, span] = first
         return after
 
@@ -301,174 +274,75 @@ class SignWriter:
         if len(self._contexts) + len(missing) > _CACHED:
             self._contexts.clear()
             missing = list(contexts)
-        for context, host, arch, ppid, pid, ses, exe in self._listed(
-            connection, _CONTEXTS, missing
-        ):
-            who = _Who(host, arch, ppid if _is_pid(ppid) or ppid == 0 else None, pid, ses, exe)
-            self._contexts[context] = who if _is_pid(pid) else None
+        for context, *row in sign_sql.listed(connection, sign_sql.CONTEXTS, missing):
+            pid = row[3]
+            is_known = pid is not None and 0 < pid <= MOST_PID
+            self._contexts[context] = tuple(row) if is_known else None
 
-    def _find_first(self, connection: Connection, process: Process, span: _Span) -> Sign | None:
+    def _find_first(
+        self, connection: Connection, process: _Process, span: _Span, change: _Change
+    ) -> None:
         """Find the first stored call of a process id, parent and session on a day."""
-        second = span.day * DAY_MS // 1000
+        ppid, ses, day = span
+        second = day * DAY_MS // 1000
         ends = second << SERIAL_BITS, (second + DAY_MS // 1000 << SERIAL_BITS) - 1
-        values = (*ends, *process, span.ppid, span.ses)
-        found = connection.exec_driver_sql(self._form(_FIRST), values).first()
-        if found is None:
-            return None
-        event, ms, exe = found
-        return Sign(*_when(event, ms), SEEN, span.ppid, span.ses, exe)
+        statement = sign_sql.form(connection, sign_sql.FIRST)
+        found = connection.exec_driver_sql(statement, (*ends, *process, ppid, ses)).first()
+        if found is not None:
+            at, low = _when(found[0], found[1])
+            change.firsts[span] = at, low, found[2]
+            change.least = min(change.least, at)
 
-    def _form(self, statement: str) -> str:
-        return statement if self._dialect == "sqlite" else statement.replace("?", "%s")
-
-    def _listed(
-        self, connection: Connection, statement: str, ids: Collection[int]
-    ) -> Iterable[tuple[int, ...]]:
-        """Run a query over a list of ids."""
-        wanted = list(ids)
-        if not wanted:
-            return []
-        if self._dialect == "sqlite":
-            listed, values = "json_each(?)", (json.dumps(wanted),)
-        else:
-            listed, values = "unnest(%s::bigint[]) AS j (value)", (wanted,)  # type: ignore[assignment]
-        found = connection.exec_driver_sql(statement.format(listed=listed), values)
-        return [tuple(row) for row in found]
-
-    def _keyed(
-        self, connection: Connection, statement: str, keys: Collection[tuple[int, int, int, int]]
-    ) -> Iterable[tuple[int, ...]]:
-        """Run a query over a list of four numbers, `j.a` to `j.d`."""
-        if not keys:
-            return []
-        if self._dialect == "sqlite":
-            columns = ", ".join(
-                f"json_extract(value, '$[{n}]') AS {name}" for n, name in enumerate("abcd")
-            )
-            listed, values = f"(SELECT {columns} FROM json_each(?)) j", (json.dumps(list(keys)),)
-        else:
-            arrays = ", ".join(["%s::bigint[]"] * 4)
-            listed = f"unnest({arrays}) AS j (a, b, c, d)"
-            values = tuple(list(column) for column in zip(*keys, strict=True))  # type: ignore[assignment]
-        found = connection.exec_driver_sql(statement.format(listed=listed), values)
-        return [tuple(row) for row in found]
-
-    def _delete(self, connection: Connection, keys: list[tuple[int, int, int, int]]) -> None:
+    def _delete(self, connection: Connection, keys: list[Key]) -> None:
         if keys:
-            connection.exec_driver_sql(self._form(_DELETE), keys)
+            connection.exec_driver_sql(sign_sql.form(connection, sign_sql.DELETE), keys)
 
 
-_SIGN: Final = "z.at, z.low, z.kind, z.ppid, z.ses, z.exe"
-_CONTEXTS: Final = (
-    "SELECT c.id, c.host, c.arch, c.ppid, c.pid, c.ses, c.exe"
-    " FROM {listed} JOIN context c ON c.id = value"
-)
-_CALLS_OF: Final = (
-    "SELECT s.id, s.ms, s.exit, c.host, c.pid FROM {listed} JOIN syscall s ON s.id = value"
-    " JOIN context c ON c.id = s.context"
-)
-_ABENDS_OF: Final = (
-    "SELECT e.id, e.ms, e.host, e.pid FROM {{listed}} JOIN event e ON e.id = value"
-    f" WHERE e.type = {ANOM_ABEND}"
-).format(listed="{listed}")
-_STORED_AT: Final = (
-    f"SELECT z.host, z.pid, {_SIGN} FROM {{listed}} JOIN process_sign z"  # noqa: S608 - of this module's text
-    " ON z.host = j.a AND z.pid = j.b AND z.at = j.c AND z.low = j.d"
-)
-# c: the time of the first change; d: the beginning of its day.
-_WINDOW: Final = (
-    f"SELECT z.host, z.pid, z.begins, {_SIGN} FROM {{listed}} JOIN process_sign z"  # noqa: S608 - as above
-    " ON z.host = j.a AND z.pid = j.b AND z.at >= coalesce((SELECT CASE WHEN b.at < j.d THEN b.at"
-    " ELSE j.d END FROM process_sign b WHERE b.host = j.a AND b.pid = j.b AND b.at < j.c"
-    " AND b.begins IS NOT NULL ORDER BY b.at DESC LIMIT 1 OFFSET 1), 0)"
-)
-_FIRST: Final = (
-    "SELECT s.id, s.ms, c.exe FROM context c JOIN syscall s"
-    " ON s.context = c.id AND s.id BETWEEN ? AND ?"
-    " WHERE c.host = ? AND c.pid = ? AND c.ppid IS NOT DISTINCT FROM ?"
-    " AND c.ses IS NOT DISTINCT FROM ?"
-    f" ORDER BY s.id >> {SERIAL_BITS}, s.ms, s.id LIMIT 1"
-)
-_DELETE: Final = "DELETE FROM process_sign WHERE host = ? AND pid = ? AND at = ? AND low = ?"
-_UPDATE: Final = (
-    "UPDATE process_sign SET begins = ? WHERE host = ? AND pid = ? AND at = ? AND low = ?"
-)
+def _alone(change: _Change) -> _Plain | None:
+    """Give a process's only sign: a call that is its first; None if there are more.
+
+    Most processes of a log of execs are so, and most of all processes have no other life stored.
+    """
+    if len(change.signs) + len(change.firsts) > 2 or len(change.firsts) != 1:
+        return None
+    ((span, (at, low, exe)),) = change.firsts.items()
+    if not change.signs:
+        return at, low, SEEN, span[0], span[1], exe
+    sign = change.signs[0]
+    return sign if sign[:2] == (at, low) and sign[2] in _OWN else None
 
 
-def _judge(after: Mapping[_Place, _Stored], least: int) -> dict[_Place, _Stored]:
+def _judge(after: Mapping[_Place, _Stored], least: int) -> list[tuple[Sign, int | None]]:
     """Say anew which signs begin a life, as far as a change at `least` matters."""
-    ordered = sorted(after.values(), key=lambda each: each.sign.order)
+    if len(after) == 1:
+        ((sign, _),) = after.values()
+        return [(sign, INFERRED if sign.kind in _OWN else None)]
+    ordered = sorted(after.values(), key=_order)
     earlier = [
         place
-        for place, each in enumerate(ordered)
-        if each.begins is not None and each.sign.at < least
+        for place, (sign, begins) in enumerate(ordered)
+        if begins is not None and sign.at < least
     ]
     start, first = 0, None
     if len(earlier) > 1:
         start = earlier[-2]
         first = ordered[start].begins
     signs = [each.sign for each in ordered[start:]]
-    codes = beginnings(signs, first)
-    return {_place(sign): _Stored(sign, code) for sign, code in zip(signs, codes, strict=True)}
+    return list(zip(signs, beginnings(signs, first), strict=True))
+
+
+def _order(stored: _Stored) -> tuple[int, bool, int]:
+    sign = stored.sign
+    return sign.at, sign.kind not in BIRTHS, sign.low
 
 
 def _when(event: int, ms: int) -> _Place:
     return (event >> SERIAL_BITS) * 1000 + ms, event & SERIAL_MASK
 
 
-def _place(sign: Sign) -> _Place:
-    return sign.at, sign.low
-
-
 def _span(sign: Sign) -> _Span:
-    return _Span(sign.ppid, sign.ses, sign.at // DAY_MS)
+    return sign.ppid, sign.ses, sign.at // DAY_MS
 
 
 def _key(row: tuple[object, ...]) -> tuple[object, ...]:
     return row[:4]
-
-
-def _is_pid(pid: object) -> bool:
-    return isinstance(pid, int) and 0 < pid <= MOST_PID
-
-
-@cache
-def _kinds(arch: int) -> Mapping[int, int]:
-    """Give the kind of sign of each call that can be one, by its number."""
-    numbered = ((names.syscall_number(arch, name), kind) for name, kind in _KIND_OF.items())
-    return {nr: kind for nr, kind in numbered if nr is not None}
-
-
-@cache
-def _numbers() -> frozenset[int]:
-    """Give the numbers of such calls on any machine."""
-    return frozenset(nr for arch in names.arches() for nr in _kinds(arch))
-
-
-def signs_of_calls() -> list[str]:
-    """Give a SELECT of the signs of stored calls for each kind, as `_note_call` makes them."""
-    numbered: dict[tuple[str, int], list[tuple[int, int]]] = defaultdict(list)
-    for arch in names.arches():
-        for nr, kind in _kinds(arch).items():
-            flags = "0"
-            if names.syscall_name(arch, nr) == "clone":
-                flags = "s.a1" if arch in _FLAGS_SECOND else "s.a0"
-            numbered[flags, kind].append((arch, nr))
-    at = f"(s.id >> {SERIAL_BITS}) * 1000 + s.ms, s.id & {SERIAL_MASK}"
-    ppid = f"CASE WHEN c.ppid BETWEEN 0 AND {MOST_PID} THEN c.ppid END"
-    made = []
-    for (flags, kind), pairs in numbered.items():
-        calls = " OR ".join(f"(c.arch = {arch} AND s.nr = {nr})" for arch, nr in pairs)
-        pid, parent, also = "c.pid", ppid, "" if kind == EXIT else " AND s.success = 1"
-        if kind in BIRTHS:
-            pid, also = "s.exit", (
-                f"{also} AND s.exit BETWEEN 1 AND {MOST_PID} AND s.exit <> c.pid"
-                f" AND ({flags} & {_CLONE_THREAD}) = 0"
-            )
-            parent = f"CASE WHEN ({flags} & {_CLONE_PARENT}) <> 0 THEN {ppid} ELSE c.pid END"
-        made.append(
-            f"SELECT c.host, {pid}, {at}, {kind}, {parent}, c.ses, c.exe FROM context c"  # noqa: S608 - numbers and this module's text
-            f" JOIN syscall s ON s.context = c.id WHERE ({calls})"
-            f" AND c.pid BETWEEN 1 AND {MOST_PID}{also}"
-        )
-    return made
