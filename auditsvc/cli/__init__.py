@@ -69,6 +69,7 @@ _VERBS = {
     "query": "Query the store in SQL.",
     "search": "Search for events, with the options of ausearch.",
     "tail": "Show events as they arrive, with the filters of search.",
+    "tree": "Show which process made which, from the log alone.",
     "prune": "Delete days that the settings [retention] do not keep.",
     "report": "Report on logins, files, programs and more, as aureport does.",
     "forward": "Send chosen events to the systemd journal, each once.",

@@ -12,7 +12,7 @@ from auditsvc.decode.ids import SERIAL_BITS, SERIAL_MASK
 from auditsvc.record.types import ANOM_ABEND
 from auditsvc.store.process_lives import ABEND, MOST_PID, SEEN, Sign, beginnings
 from auditsvc.store.sign_kinds import select_calls
-from auditsvc.store.write.sign_sql import UPDATE, form
+from auditsvc.store.sign_sql import UPDATE, form
 from auditsvc.store.write.signs import DAY_MS
 
 if TYPE_CHECKING:

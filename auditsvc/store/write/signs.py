@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from auditsvc.decode.ids import SERIAL_BITS, SERIAL_MASK
 from auditsvc.record.types import ANOM_ABEND
-from auditsvc.store import sign_kinds
+from auditsvc.store import sign_kinds, sign_sql
 from auditsvc.store.process_lives import (
     ABEND,
     BIRTHS,
@@ -31,7 +31,6 @@ from auditsvc.store.process_lives import (
     beginnings,
 )
 from auditsvc.store.schema import process_sign
-from auditsvc.store.write import sign_sql
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -40,7 +39,7 @@ if TYPE_CHECKING:
 
     from auditsvc.decode.batch import Call, Facts
     from auditsvc.store.database import Database
-    from auditsvc.store.write.sign_sql import Key
+    from auditsvc.store.sign_sql import Key
 
 DAY_MS: Final = 86_400_000
 _AT_ONCE: Final = 500

@@ -21,14 +21,14 @@ _SIGN: Final = "z.at, z.low, z.kind, z.ppid, z.ses, z.exe"
 _PPID: Final = f"CASE WHEN c.ppid BETWEEN 0 AND {MOST_PID} THEN c.ppid END"
 CONTEXTS: Final = (
     f"SELECT c.id, c.host, c.arch, {_PPID}, c.pid, c.ses, c.exe"  # noqa: S608 - of this module's text
-    " FROM {listed} JOIN context c ON c.id = value"
+    " FROM {listed} JOIN context c ON c.id = j.value"
 )
 CALLS_OF: Final = (
-    "SELECT s.id, s.ms, s.exit, c.host, c.pid FROM {listed} JOIN syscall s ON s.id = value"
+    "SELECT s.id, s.ms, s.exit, c.host, c.pid FROM {listed} JOIN syscall s ON s.id = j.value"
     " JOIN context c ON c.id = s.context"
 )
 ABENDS_OF: Final = (
-    "SELECT e.id, e.ms, e.host, e.pid FROM {listed} JOIN event e ON e.id = value"  # noqa: S608 - as above
+    "SELECT e.id, e.ms, e.host, e.pid FROM {listed} JOIN event e ON e.id = j.value"  # noqa: S608 - as above
     f" WHERE e.type = {ANOM_ABEND}"
 )
 STORED_AT: Final = (
@@ -75,7 +75,7 @@ def listed(connection: Connection, statement: str, ids: Collection[int]) -> Sequ
     if not wanted:
         return []
     if is_sqlite(connection):
-        text = statement.format(listed="json_each(?)")
+        text = statement.format(listed="json_each(?) AS j")
         return connection.exec_driver_sql(text, (json.dumps(wanted),)).all()
     text = statement.format(listed="unnest(%s::bigint[]) AS j (value)")
     return connection.exec_driver_sql(text, (wanted,)).all()
