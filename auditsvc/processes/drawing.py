@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from auditsvc.store.read.process_details import Life
 
     UserName = Callable[[str | None, int], str | None]
-    """Name of a uid on a host; None if it has none."""
+    """Name of a uid on a host now, if none was recorded then; None if it has none."""
 
 _LONGEST: Final = 400
 """Characters of a command line."""
@@ -82,6 +82,8 @@ def _values(life: Life) -> dict[str, Any]:
         "signal": life.signal,
         "auid": life.auid,
         "uid": life.uid,
+        "auid_name": life.auid_name,
+        "uid_name": life.uid_name,
         "ses": life.ses,
         "exe": life.exe,
         "execs": [
@@ -108,14 +110,15 @@ def _command(life: Life) -> str:
 def _who(life: Life, user: UserName) -> str:
     """Write who it was: the user, and who had logged in if that is another."""
 
-    def name(uid: int) -> str:
-        return visible(user(life.host, uid) or str(uid))
+    def name(uid: int, recorded: str | None) -> str:
+        return visible(recorded or user(life.host, uid) or str(uid))
 
     if life.uid is None:
         return "?"
+    own = name(life.uid, life.uid_name)
     if life.auid is None or life.auid == life.uid:
-        return name(life.uid)
-    return f"{name(life.auid)} as {name(life.uid)}"
+        return own
+    return f"{name(life.auid, life.auid_name)} as {own}"
 
 
 def _outcome(life: Life) -> str:

@@ -129,6 +129,11 @@ class DaemonRecords:
         """Record the result of a look at all processes."""
         return self.config(actor(os.getpid()), "coverage-look", what)
 
+    def account(self, kind: str, number: int, name: bytes | None) -> bytes:
+        """Record the name of an id as it is now; `kind`: user or group; None: it has none now."""
+        known = "" if name is None else f" acct={untrusted(name)}"
+        return self.config(actor(os.getpid()), "name", f"kind={kind} id={number}{known}")
+
     def lost(
         self,
         *,

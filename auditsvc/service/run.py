@@ -136,6 +136,8 @@ class Service:
         self._exclusions.warn(parts.session)
         if parts.watch is not None:
             parts.watch.go()
+        if parts.names is not None:
+            parts.names.start()
         if settings.metrics.is_on:  # imports what no other run needs
             self._metrics = import_module("auditsvc.service.metrics").Metrics(settings)
             self._metrics.start()
@@ -211,7 +213,7 @@ class Service:
 
     def _tick(self) -> None:
         parts = self._parts
-        for part in (parts.collector, parts.loader, parts.watch):
+        for part in (parts.collector, parts.loader, parts.watch, parts.names):
             if part is not None and part.error is not None:
                 raise part.error
         systemd.notify("WATCHDOG=1")
@@ -316,10 +318,9 @@ class Service:
                 steps.callback(self._watch_switch)
             if parts.guard is not None:
                 steps.callback(parts.guard.last_look)
-            if parts.watch is not None:
-                steps.callback(parts.watch.finish)
-            if self._metrics is not None:
-                steps.callback(self._metrics.finish)
+            for part in (parts.names, parts.watch, self._metrics):
+                if part is not None:
+                    steps.callback(part.finish)
 
     def _restore(self, session: Session) -> None:
         """Restore the kernel; a request of `off` stays in effect, even if audit was on before."""

@@ -22,6 +22,7 @@ from auditsvc.collect.journald.source import JournalSource
 from auditsvc.collect.logfile import FollowedFile
 from auditsvc.coverage.watch import CoverageWatch
 from auditsvc.decode import make_decoder
+from auditsvc.enrich.names import NameWatch
 from auditsvc.errors import AuditsvcError
 from auditsvc.guard import Guard, Sanctioned
 from auditsvc.ingest.known_store import KnownStore
@@ -53,6 +54,10 @@ SPOOLED: Final = frozenset({"netlink", "multicast", "stdin"})
 """Sources whose records go through the spool."""
 
 
+_OF_THIS_HOST: Final = frozenset({"netlink", "multicast"})
+"""Those whose records are all of this host's kernel, so that its users are those of the ids."""
+
+
 @dataclass(slots=True)
 class Parts:
     """The parts of a run; a part that the source does not need is None."""
@@ -65,6 +70,7 @@ class Parts:
     guard: Guard | None = None
     loader: Loader | None = None
     watch: CoverageWatch | None = None
+    names: NameWatch | None = None
     upkeep: Upkeep | None = None
     reached: Place = field(default_factory=Place)
     """Up to where the spool was in the store when an earlier run ended."""
@@ -170,6 +176,8 @@ class Wiring:
                 return SpoolReader(directory, self._skip_to)
             return SpoolReader.at(directory, segment, position, self._found)
 
+        if settings.source in _OF_THIS_HOST:
+            parts.names = NameWatch(lambda *told: parts.note(self._daemon.account(*told)))
         self._make_loader("spool", source_name(directory), open_log)
         if writer.torn:
             parts.note(self._daemon.lost(spool=1, torn=writer.torn))
@@ -211,7 +219,8 @@ class Wiring:
             try:
                 self._opened(store)  # it may be another server than before
                 is_again = kind == "spool" and not self._rename(store, name)
-                load = Load(store, Route(kind, name, open_log, make), settles=False)
+                seen = parts.names.seen if parts.names is not None else None
+                load = Load(store, Route(kind, name, open_log, make), settles=False, seen=seen)
                 if kind == "spool":
                     self._remember_place()
                     source = store.source(kind, name)

@@ -13,11 +13,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from auditsvc.decode.ids import SERIAL_BITS
+from auditsvc.store import name_view
 from auditsvc.store.process_lives import ABEND, BIRTHS, CLONE, EXEC, EXIT, PID_BITS
 
 if TYPE_CHECKING:
     from auditsvc.store.views import Dialect
 
+_IDS: Final = ("auid", "uid", "euid", "ses")
 _OTHERS: Final = ", ".join(map(str, BIRTHS))
 
 
@@ -96,12 +98,12 @@ def _sign(value: str, kinds: str, order: str = "") -> str:
     )
 
 
-def _of_context(column: str) -> str:
-    """Give a column of the context of a life's last sign, or of the call that made the process."""
+def _of_context(value: str) -> str:
+    """Give a value of the context `c` of a life's last sign, or of the call that made it."""
     own = f"(x.kind NOT IN ({_OTHERS}, {ABEND}) OR x.begins IS NOT NULL)"
     last = _sign(_event("x"), own, "DESC")
     return (
-        f"(SELECT c.{column} FROM syscall s JOIN context c ON c.id = s.context"  # noqa: S608 - as above
+        f"(SELECT {value} FROM syscall s JOIN context c ON c.id = s.context"  # noqa: S608 - as above
         f" WHERE s.id = {last})"
     )
 
@@ -152,7 +154,11 @@ def processes(d: Dialect) -> str:
         f"(SELECT {d.json.format('t.value', 'e.event')} FROM exec e JOIN text t ON t.id = e.argv"  # noqa: S608 - as above
         f" WHERE e.event = {last_exec})"
     )
-    ids = ", ".join(f"{_of_context(name)} AS {name}" for name in ("auid", "uid", "euid", "ses"))
+    names = ", ".join(
+        f"{_of_context(name_view.in_call(d, name, name_view.USER))} AS {name}_name"
+        for name in ("auid", "uid")
+    )
+    ids = ", ".join(f"{_of_context(f'c.{name}')} AS {name}" for name in _IDS)
     return f"""
         SELECT {life_id("l")} AS process_id,
             (SELECT h.name FROM host h WHERE h.id = l.host) AS host, l.pid, l.ppid,
@@ -161,5 +167,5 @@ def processes(d: Dialect) -> str:
             {_time(d, "l.at")} AS began, {_event("l")} AS began_event_id,
             CASE WHEN {ended} IS NOT NULL THEN {_time(d, ended)} END AS ended, {how} AS how,
             {code} AS exit_code, {signal} AS signal, {exe} AS exe, {argv} AS argv,
-            {_execs(d)} AS execs, {ids}
+            {_execs(d)} AS execs, {ids}, {names}
         FROM (SELECT z.*, {_NEXT} AS next_at FROM process_sign z WHERE z.begins IS NOT NULL) l"""  # noqa: S608 - as above

@@ -457,6 +457,18 @@ process_sign = Table(
     sqlite_with_rowid=False,
 )
 
+# Names of users and groups as our own service saw them, from its DAEMON_CONFIG records
+# (auditsvc.store.write.account_names): from `at` (milliseconds since 1970) on; NULL: none.
+account_name = Table(
+    "account_name",
+    _big("host", primary_key=True, autoincrement=False),
+    Column("kind", SmallInteger, primary_key=True, autoincrement=False),  # 0: user, 1: group
+    _big("number", primary_key=True, autoincrement=False),
+    _big("at", primary_key=True, autoincrement=False),
+    Column("name", Text),
+    sqlite_with_rowid=False,
+)
+
 # Lines that are not records, unchanged. `id` is a hash of source, position and line, so
 # that lines which are read twice are stored once.
 raw = Table(

@@ -23,6 +23,7 @@ from auditsvc.decode.ids import SERIAL_BITS, SERIAL_MASK
 from auditsvc.decode.states import COMPLETE, NO_EXIT, PARTIAL, STATE_REASON
 from auditsvc.record.line import FOREIGN
 from auditsvc.record.types import DAEMON_CONFIG, PATH, SOCKADDR, SYSCALL
+from auditsvc.store import name_view
 from auditsvc.store.activity import COUNTED, KEY
 from auditsvc.store.process_view import of_call, processes
 from auditsvc.store.schema import HEAD, TIME
@@ -202,7 +203,7 @@ def _syscalls(d: Dialect) -> str:
             {", ".join(f"c.{name}" for name in CONTEXT_IDS)},
             {found["tty"]}, c.ses, {found["comm"]}, {found["exe"]}, {found["subj"]},
             {found["key"]}, {found["cwd"]}, {found["proctitle"]}, {found["argv"]},
-            {of_call(d)}
+            {of_call(d)}, {name_view.of_call(d)}
         FROM syscall s
         {context}
         LEFT JOIN syscall_name call ON call.arch = c.arch AND call.nr = s.nr
@@ -237,7 +238,8 @@ def _events(d: Dialect) -> str:
     )
     return f"""
         SELECT e.id AS event_id, {found["host"]}, {_time(d, "e")} AS time, e.serial,
-            type.name AS type, e.pid, e.uid, e.auid, e.ses, {found["fields"]}
+            type.name AS type, e.pid, e.uid, e.auid, e.ses, {found["fields"]},
+            {name_view.of_event(d)}
         FROM event e
         LEFT JOIN record_type type ON type.type = e.type
         {joins}"""  # noqa: S608 - as above
@@ -409,6 +411,7 @@ _VIEWS: Final = {
     "partials": _partials,
     "coverage": _coverage,
     "processes": processes,
+    "names": name_view.names,
     "activity": _activity,
     "ledger": _ledger,
     "origins": _origins,

@@ -1,4 +1,4 @@
-"""The signs of processes and their lives, of the stored events too."""
+"""The signs of processes and their lives, of the stored events too; names of users and groups."""
 
 from __future__ import annotations
 
@@ -16,7 +16,16 @@ _BIG = sa.BigInteger()
 
 
 def upgrade() -> None:
-    """Make the table, and the signs."""
+    """Make the tables, and the signs."""
+    op.create_table(
+        "account_name",
+        sa.Column("host", _BIG, primary_key=True, autoincrement=False, nullable=False),
+        sa.Column("kind", sa.SmallInteger(), primary_key=True, autoincrement=False, nullable=False),
+        sa.Column("number", _BIG, primary_key=True, autoincrement=False, nullable=False),
+        sa.Column("at", _BIG, primary_key=True, autoincrement=False, nullable=False),
+        sa.Column("name", sa.Text()),
+        sqlite_with_rowid=False,
+    )
     op.create_table(
         "process_sign",
         sa.Column("host", _BIG, primary_key=True, autoincrement=False, nullable=False),

@@ -110,17 +110,19 @@ def test_views_have_the_promised_columns(store):
     promised = {
         "syscalls": "event_id host time serial arch syscall nr a0 a1 a2 a3 success exit state items"
         " ppid pid auid uid gid euid suid fsuid egid sgid fsgid tty ses comm exe subj key cwd"
-        " proctitle argv process_id parent_exe parent_argv",
+        " proctitle argv process_id parent_exe parent_argv auid_name uid_name gid_name euid_name"
+        " egid_name",
         "paths": "event_id item name nametype inode dev mode ouid ogid rdev obj",
         "sockaddrs": "event_id family address port path",
-        "events": "event_id host time serial type pid uid auid ses fields",
+        "events": "event_id host time serial type pid uid auid ses fields auid_name uid_name",
         "tamper": "event_id host time what detail restored auid pid exe comm ses evidence"
         " evidence_event_id known_by",
         "records": "event_id seq type fields",
         "partials": "event_id reason",
         "coverage": "event_id host time pid began comm exe state reason threads covered",
         "processes": "process_id host pid ppid parent_id known_by began began_event_id ended how"
-        " exit_code signal exe argv execs auid uid euid ses",
+        " exit_code signal exe argv execs auid uid euid ses auid_name uid_name",
+        "names": "host kind id since name",
         "activity": "hour host exe comm auid uid key syscall success errno calls",
         "ledger": "kind source cause count unit",
         "origins": "event_id kind source",

@@ -66,6 +66,14 @@ def test_it_is_drawn_with_time_user_and_outcome(small):
     ]
 
 
+def test_names_are_those_of_then(url):
+    """What the service recorded comes before what this host says now."""
+    body = 'op=name kind=user id=1000 acct="carol" auid=0 pid=1 uid=0 ses=0 res=success'
+    load(url, LOG + record("DAEMON_CONFIG", 99, body), kind="spool")
+    first, *_ = draw(trees(url, pid=100), users)
+    assert first.split("  ")[1] == "carol"
+
+
 @pytest.mark.parametrize("what", ["pid", "event", "stamp"])
 def test_a_process_is_named_by_its_pid_or_by_an_event(small, what):
     """Its ancestors come first."""

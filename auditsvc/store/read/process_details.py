@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from auditsvc.decode.ids import SERIAL_BITS
+from auditsvc.store.name_view import USER, in_call
 from auditsvc.store.process_lives import ABEND, BIRTHS, CLONE, EXEC, EXIT, Sign
 from auditsvc.store.sign_sql import keyed, listed
+from auditsvc.store.views import DIALECTS
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -33,10 +35,6 @@ _TEXTS: Final = "SELECT t.id, t.value FROM {listed} JOIN text t ON t.id = j.valu
 _ARGUMENTS: Final = (
     "SELECT e.event, t.value FROM {listed} JOIN exec e ON e.event = j.value"
     " JOIN text t ON t.id = e.argv"
-)
-_CALLS: Final = (
-    "SELECT s.id, s.a0, c.auid, c.uid FROM {listed} JOIN syscall s ON s.id = j.value"
-    " JOIN context c ON c.id = s.context"
 )
 _FIELDS: Final = (
     "SELECT e.id, t.value FROM {listed} JOIN event e ON e.id = j.value"
@@ -68,6 +66,8 @@ class Life:
     signal: int | None
     auid: int | None
     uid: int | None
+    auid_name: str | None
+    uid_name: str | None
     ses: int | None
 
     @property
@@ -93,11 +93,20 @@ def described(connection: Connection, lives: Collection[Begun]) -> dict[Begun, L
     known = _Known(
         _found(connection, _TEXTS, (sign.exe for sign in every)),
         _found(connection, _ARGUMENTS, (_event(s) for s in every if s.kind == EXEC)),
-        _found(connection, _CALLS, (_event(s) for s in every if s.kind != ABEND)),
+        _found(connection, _calls(connection), (_event(s) for s in every if s.kind != ABEND)),
         _found(connection, _FIELDS, (_event(s) for s in every if s.kind == ABEND)),
         _found(connection, _HOSTS, (each.host for each in lives)),
     )
     return {each: _life(each, signs[each[:3]], known) for each in lives}
+
+
+def _calls(connection: Connection) -> str:
+    dialect = DIALECTS[connection.dialect.name]
+    names = (in_call(dialect, column, USER) for column in ("auid", "uid"))
+    return (
+        f"SELECT s.id, s.a0, c.auid, c.uid, {', '.join(names)} FROM {{listed}}"  # noqa: S608 - ours
+        " JOIN syscall s ON s.id = j.value JOIN context c ON c.id = s.context"
+    )
 
 
 class _Known(NamedTuple):
@@ -145,6 +154,8 @@ def _life(begun: Begun, signs: Sequence[Sign], known: _Known) -> Life:
         signal=number,
         auid=caller[1] if caller else None,
         uid=caller[2] if caller else None,
+        auid_name=caller[3] if caller else None,
+        uid_name=caller[4] if caller else None,
         ses=next((sign.ses for sign in reversed(own)), None),
     )
 
