@@ -23,7 +23,7 @@ from auditsvc.retention.pace import Pace
 from auditsvc.store.database import reading
 from auditsvc.store.schema import raw_day, store_size
 from auditsvc.store.space import shrink, space, space_of
-from auditsvc.store.write import account_names, sign_rebuild, unused
+from auditsvc.store.write import own_records, sign_rebuild, unused
 from auditsvc.store.write.prune import (
     DAY,
     Pruner,
@@ -218,11 +218,11 @@ class Job:
         yield from self._delete_noted(unused.TEXT)
 
     def _delete_signs(self) -> Iterator[None]:
-        """Remove signs of processes and names of days before the first event."""
+        """Remove signs of processes, names and groups of days before the first event."""
         day = self._next_day(0)
         at = (int(self._now()) // DAY if day is None else day) * DAY * 1000
         with self._pruner.turn() as connection:
-            account_names.prune(connection, at)
+            own_records.prune(connection, at)
         after: sign_rebuild.Process | None = sign_rebuild.BEGIN
         while after is not None:
             with self._pruner.turn() as connection, self._pace.timed("signs") as rows:

@@ -136,8 +136,8 @@ class Service:
         self._exclusions.warn(parts.session)
         if parts.watch is not None:
             parts.watch.go()
-        if parts.names is not None:
-            parts.names.start()
+        for each in parts.lookers:
+            each.start()
         if settings.metrics.is_on:  # imports what no other run needs
             self._metrics = import_module("auditsvc.service.metrics").Metrics(settings)
             self._metrics.start()
@@ -213,7 +213,7 @@ class Service:
 
     def _tick(self) -> None:
         parts = self._parts
-        for part in (parts.collector, parts.loader, parts.watch, parts.names):
+        for part in (parts.collector, parts.loader, parts.watch, *parts.lookers):
             if part is not None and part.error is not None:
                 raise part.error
         systemd.notify("WATCHDOG=1")
@@ -318,7 +318,7 @@ class Service:
                 steps.callback(self._watch_switch)
             if parts.guard is not None:
                 steps.callback(parts.guard.last_look)
-            for part in (parts.names, parts.watch, self._metrics):
+            for part in (*parts.lookers, parts.watch, self._metrics):
                 if part is not None:
                     steps.callback(part.finish)
 

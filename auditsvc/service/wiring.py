@@ -22,6 +22,7 @@ from auditsvc.collect.journald.source import JournalSource
 from auditsvc.collect.logfile import FollowedFile
 from auditsvc.coverage.watch import CoverageWatch
 from auditsvc.decode import make_decoder
+from auditsvc.enrich.cgroup_watch import CgroupWatch, words_of
 from auditsvc.enrich.names import NameWatch
 from auditsvc.errors import AuditsvcError
 from auditsvc.guard import Guard, Sanctioned
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from auditsvc.config import Settings
+    from auditsvc.decode.batch import Batch
     from auditsvc.decode.contract import Decoder
     from auditsvc.ingest.load import Log
     from auditsvc.record.daemon import DaemonRecords
@@ -55,7 +57,7 @@ SPOOLED: Final = frozenset({"netlink", "multicast", "stdin"})
 
 
 _OF_THIS_HOST: Final = frozenset({"netlink", "multicast"})
-"""Those whose records are all of this host's kernel, so that its users are those of the ids."""
+"""Those whose records are all of this host's kernel: its users and processes are theirs."""
 
 
 @dataclass(slots=True)
@@ -71,9 +73,20 @@ class Parts:
     loader: Loader | None = None
     watch: CoverageWatch | None = None
     names: NameWatch | None = None
+    cgroups: CgroupWatch | None = None
     upkeep: Upkeep | None = None
     reached: Place = field(default_factory=Place)
     """Up to where the spool was in the store when an earlier run ended."""
+
+    @property
+    def lookers(self) -> list[NameWatch | CgroupWatch]:
+        """What looks up what the records of a batch do not say."""
+        return [each for each in (self.names, self.cgroups) if each is not None]
+
+    def seen(self, batch: Batch) -> None:
+        """Hand a batch to all of these."""
+        for each in self.lookers:
+            each.seen(batch)
 
     def note(self, line: bytes) -> None:
         """Write a DAEMON_* record to the spool, if there is one."""
@@ -178,6 +191,9 @@ class Wiring:
 
         if settings.source in _OF_THIS_HOST:
             parts.names = NameWatch(lambda *told: parts.note(self._daemon.account(*told)))
+            parts.cgroups = CgroupWatch(
+                lambda pid, *told: parts.note(self._daemon.cgroup(pid, *words_of(*told)))
+            )
         self._make_loader("spool", source_name(directory), open_log)
         if writer.torn:
             parts.note(self._daemon.lost(spool=1, torn=writer.torn))
@@ -219,7 +235,7 @@ class Wiring:
             try:
                 self._opened(store)  # it may be another server than before
                 is_again = kind == "spool" and not self._rename(store, name)
-                seen = parts.names.seen if parts.names is not None else None
+                seen = parts.seen if parts.lookers else None
                 load = Load(store, Route(kind, name, open_log, make), settles=False, seen=seen)
                 if kind == "spool":
                     self._remember_place()

@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from auditsvc.decode.ids import SERIAL_BITS
-from auditsvc.store import name_view
+from auditsvc.store import cgroup_view, name_view
 from auditsvc.store.process_lives import ABEND, BIRTHS, CLONE, EXEC, EXIT, PID_BITS
 
 if TYPE_CHECKING:
@@ -167,5 +167,6 @@ def processes(d: Dialect) -> str:
             {_time(d, "l.at")} AS began, {_event("l")} AS began_event_id,
             CASE WHEN {ended} IS NOT NULL THEN {_time(d, ended)} END AS ended, {how} AS how,
             {code} AS exit_code, {signal} AS signal, {exe} AS exe, {argv} AS argv,
-            {_execs(d)} AS execs, {ids}, {names}
+            {_execs(d)} AS execs, {ids}, {names},
+            {cgroup_view.of_life(d)}
         FROM (SELECT z.*, {_NEXT} AS next_at FROM process_sign z WHERE z.begins IS NOT NULL) l"""  # noqa: S608 - as above

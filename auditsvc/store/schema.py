@@ -469,6 +469,17 @@ account_name = Table(
     sqlite_with_rowid=False,
 )
 
+# Which events of our own service say where a process is (auditsvc.store.write.process_cgroups):
+# its control group, unit and container stand in the event. `at` and `low` as in `process_sign`.
+process_cgroup = Table(
+    "process_cgroup",
+    _big("host", primary_key=True, autoincrement=False),
+    Column("pid", Integer, primary_key=True, autoincrement=False),
+    _big("at", primary_key=True, autoincrement=False),
+    Column("low", Integer, primary_key=True, autoincrement=False),
+    sqlite_with_rowid=False,
+)
+
 # Lines that are not records, unchanged. `id` is a hash of source, position and line, so
 # that lines which are read twice are stored once.
 raw = Table(

@@ -23,7 +23,7 @@ from auditsvc.decode.ids import SERIAL_BITS, SERIAL_MASK
 from auditsvc.decode.states import COMPLETE, NO_EXIT, PARTIAL, STATE_REASON
 from auditsvc.record.line import FOREIGN
 from auditsvc.record.types import DAEMON_CONFIG, PATH, SOCKADDR, SYSCALL
-from auditsvc.store import name_view
+from auditsvc.store import cgroup_view, name_view
 from auditsvc.store.activity import COUNTED, KEY
 from auditsvc.store.process_view import of_call, processes
 from auditsvc.store.schema import HEAD, TIME
@@ -203,7 +203,7 @@ def _syscalls(d: Dialect) -> str:
             {", ".join(f"c.{name}" for name in CONTEXT_IDS)},
             {found["tty"]}, c.ses, {found["comm"]}, {found["exe"]}, {found["subj"]},
             {found["key"]}, {found["cwd"]}, {found["proctitle"]}, {found["argv"]},
-            {of_call(d)}, {name_view.of_call(d)}
+            {of_call(d)}, {name_view.of_call(d)}, {cgroup_view.of_call(d)}
         FROM syscall s
         {context}
         LEFT JOIN syscall_name call ON call.arch = c.arch AND call.nr = s.nr

@@ -1,4 +1,4 @@
-"""The signs of processes and their lives, of the stored events too; names of users and groups."""
+"""The signs of processes and their lives, of the stored events too; names and control groups."""
 
 from __future__ import annotations
 
@@ -24,6 +24,14 @@ def upgrade() -> None:
         sa.Column("number", _BIG, primary_key=True, autoincrement=False, nullable=False),
         sa.Column("at", _BIG, primary_key=True, autoincrement=False, nullable=False),
         sa.Column("name", sa.Text()),
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "process_cgroup",
+        sa.Column("host", _BIG, primary_key=True, autoincrement=False, nullable=False),
+        sa.Column("pid", sa.Integer(), primary_key=True, autoincrement=False, nullable=False),
+        sa.Column("at", _BIG, primary_key=True, autoincrement=False, nullable=False),
+        sa.Column("low", sa.Integer(), primary_key=True, autoincrement=False, nullable=False),
         sqlite_with_rowid=False,
     )
     op.create_table(

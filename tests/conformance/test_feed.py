@@ -195,7 +195,7 @@ def test_whole_events(store, url):
 
 
 LOOKED_UP = (
-    *("process_id", "parent_exe", "parent_argv"),
+    *("process_id", "parent_exe", "parent_argv", "unit", "container"),
     *(f"{name}_name" for name in ("auid", "uid", "gid", "euid", "egid")),
 )
 """Columns that are no part of an event."""

@@ -111,7 +111,7 @@ def test_views_have_the_promised_columns(store):
         "syscalls": "event_id host time serial arch syscall nr a0 a1 a2 a3 success exit state items"
         " ppid pid auid uid gid euid suid fsuid egid sgid fsgid tty ses comm exe subj key cwd"
         " proctitle argv process_id parent_exe parent_argv auid_name uid_name gid_name euid_name"
-        " egid_name",
+        " egid_name unit container",
         "paths": "event_id item name nametype inode dev mode ouid ogid rdev obj",
         "sockaddrs": "event_id family address port path",
         "events": "event_id host time serial type pid uid auid ses fields auid_name uid_name",
@@ -121,7 +121,8 @@ def test_views_have_the_promised_columns(store):
         "partials": "event_id reason",
         "coverage": "event_id host time pid began comm exe state reason threads covered",
         "processes": "process_id host pid ppid parent_id known_by began began_event_id ended how"
-        " exit_code signal exe argv execs auid uid euid ses auid_name uid_name",
+        " exit_code signal exe argv execs auid uid euid ses auid_name uid_name"
+        " cgroup unit session container container_name image cgroup_known_by",
         "names": "host kind id since name",
         "activity": "hour host exe comm auid uid key syscall success errno calls",
         "ledger": "kind source cause count unit",

@@ -69,6 +69,7 @@ def test_views_show_every_field(url):
         "proctitle": "cat", "argv": None, "process_id": (SECOND << 30) + (123 >> 2 << 22) + 100,
         "parent_exe": None, "parent_argv": None, "auid_name": None, "uid_name": None,
         "gid_name": None, "euid_name": None, "egid_name": None,
+        "unit": None, "container": None,
     }  # fmt: skip
     assert first["success"] in (1, True)
     executed, connected = seen["syscalls"][1:]

@@ -13,7 +13,7 @@ from fixtures.logs import SECOND, call, everything, load, opening, rows
 from sqlalchemy import inspect
 
 import auditsvc.store
-from auditsvc.store import arrivals, migrate, name_view, open_store, origins, views
+from auditsvc.store import arrivals, cgroup_view, migrate, name_view, open_store, origins, views
 from auditsvc.store.migrate import revisions
 from auditsvc.store.read.feed import Feed
 from auditsvc.store.read.selection import Selection
@@ -76,6 +76,7 @@ def _make_old(new_url, monkeypatch, kinds):
         first.setattr(SignWriter, "removed", lambda *_: None)
         first.setattr(views, "of_call", lambda _: "NULL AS process_id")
         first.setattr(name_view, "of_call", lambda _: "NULL AS auid_name")
+        first.setattr(cgroup_view, "of_call", lambda _: "NULL AS unit")
         first.setattr(name_view, "of_event", lambda _: "NULL AS auid_name")
         without = {
             name: replace(d, indexed="", settled="{0}.{1}") for name, d in views.DIALECTS.items()
@@ -92,7 +93,7 @@ def _make_old(new_url, monkeypatch, kinds):
 def test_from_the_first_schema(old):
     """Nothing is lost, the schema is this program's, and a log goes on where it was left."""
     columns = [f"{name}_name" for name in ("auid", "uid", "gid", "euid", "egid")]
-    columns += ["process_id", "parent_exe", "parent_argv"]
+    columns += ["process_id", "parent_exe", "parent_argv", "unit", "container"]
     before = everything(old)
     assert len(before["syscalls"]) == 2
     for row in before["syscalls"]:  # which it has from now on

@@ -19,7 +19,7 @@ from auditsvc.errors import StoreError
 from auditsvc.record.types import DAEMON_CONFIG
 from auditsvc.store import arrivals, origins, schema
 from auditsvc.store.database import Contested
-from auditsvc.store.write import account_names, raw_lines, unused
+from auditsvc.store.write import own_records, raw_lines, unused
 from auditsvc.store.write.call_names import CallNames
 from auditsvc.store.write.deduplicate import Plan, reconcile
 from auditsvc.store.write.dimensions import DimensionWriter
@@ -257,7 +257,7 @@ class Writer:
                 self._signs.added(connection, batch.facts)
                 if order.is_own and "event" in batch.facts:
                     own = [event for event, *_ in batch.facts.events_of(DAEMON_CONFIG)]
-                    account_names.added(self._database, connection, own)
+                    own_records.added(self._database, connection, own)
             self._signs.flush(connection)
             result = WriteResult(sum(batch.facts.count for batch in batches) - len(gone), 0)
             self._after(connection, order, result)
@@ -293,7 +293,7 @@ class Writer:
             self._after(connection, order, result)
             if order.is_own:
                 origins.note_own(connection, [*new, *confirmed])
-                account_names.added(self._database, connection, [*new, *confirmed])
+                own_records.added(self._database, connection, [*new, *confirmed])
             else:
                 origins.note_foreign(connection, order.before.id, new)
             arrivals.note(connection, lambda: [each for each in new if each not in gone])
