@@ -169,15 +169,15 @@ class CgroupWatch(threading.Thread):
                 pid = parent
                 chain.append(pid)
             for pid in reversed(chain):
+                text = self._read(pid)  # once: most are seen with several programs
                 for each in by_pid.pop(pid):
-                    self._take(each)
+                    self._take(each, text)
         if self._now() // _DAY != self._day:
             self._day = self._now() // _DAY
             self._record_again()
 
-    def _take(self, seen: Seen) -> None:
+    def _take(self, seen: Seen, text: bytes | None) -> None:
         parents = self._parents(seen.ppid)
-        text = self._read(seen.pid)
         if text is None:  # too short-lived
             self._recorded.pop(seen.pid, None)
             if parents is None and seen.ppid:
