@@ -7,9 +7,10 @@ spool as DAEMON_CONFIG records
     op=cgroup cgroup=PATH [unit=] [session=] [container=ID runtime= [name=] [image=]] pid=PID
 
 so that the spool alone tells it. A process is in its parent's group unless it is moved: only one
-that is in another than its parent, or whose parent's is not known, has a record. A process that
-ended before it was read has none either, and counts as its parent (`auditsvc.store.cgroup_view`
-goes from a process to its parents in the same way); its parent is read if that was not.
+that is in another than its parent has a record. A process that ended before it was read has none
+either, and counts as its parent (`auditsvc.store.cgroup_view` goes from a process to its parents
+in the same way). A parent that no call told of is read and recorded too, once for all its
+children; if it has ended, each child is recorded.
 
 Invariants:
 
@@ -178,10 +179,10 @@ class CgroupWatch(threading.Thread):
 
     def _take(self, seen: Seen, text: bytes | None) -> None:
         parents = self._parents(seen.ppid)
+        if parents is None and seen.ppid:
+            parents = self._read_parent(seen.ppid)
         if text is None:  # too short-lived
             self._recorded.pop(seen.pid, None)
-            if parents is None and seen.ppid:
-                parents = self._read_parent(seen.ppid)
             before = self._texts.pop(seen.pid, None)
             # Whether it was the process that was read before is not known: then nothing is.
             if parents is not None and before in (None, parents):

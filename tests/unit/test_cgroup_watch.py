@@ -20,7 +20,7 @@ class Host:
     """A host with processes in groups, a clock, and what was recorded."""
 
     def __init__(self):
-        self.groups, self.told, self.time = {1: "/init.scope"}, [], 10 * DAY + 100.0
+        self.groups, self.told, self.time = {}, [], 10 * DAY + 100.0
         self.decoder = make_decoder("auto", secret=b"", host="box")
         self.watch = CgroupWatch(
             lambda pid, place, known: self.told.append((pid, place.path.decode(), known)),
@@ -83,11 +83,12 @@ def test_who_was_too_short_lived_counts_as_its_parent(host):
 
 
 def test_a_parent_that_made_no_call_is_read(host):
-    """When its child had ended; once."""
-    host.groups[50] = "/cron.service"
+    """Once for all its children, whether they have ended or not; not if it has ended too."""
+    host.groups |= {50: "/cron.service", 201: "/cron.service", 203: "/a.service"}
     assert host.see((200, 50)) == [(50, "/cron.service")]
-    assert host.see((201, 50)) == []
-    assert host.see((202, 51)) == []  # both have ended: it is not known
+    assert host.see((201, 50), (204, 50)) == []
+    assert host.see((202, 51)) == []
+    assert host.see((203, 51)) == [(203, "/a.service")]
 
 
 def test_a_move_is_recorded(host):
