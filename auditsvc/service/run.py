@@ -122,6 +122,7 @@ class Service:
         loader = self._wiring.make_loader()
         loader.start()
         loader.await_store(_STORE_SECONDS)
+        self._wiring.make_listener()
         self._wiring.make_source()
         if parts.collector is not None:
             parts.collector.start()
@@ -318,7 +319,7 @@ class Service:
                 steps.callback(self._watch_switch)
             if parts.guard is not None:
                 steps.callback(parts.guard.last_look)
-            for part in (*parts.lookers, parts.watch, self._metrics):
+            for part in (*parts.lookers, parts.watch, self._metrics, parts.listener):
                 if part is not None:
                     steps.callback(part.finish)
 

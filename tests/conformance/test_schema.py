@@ -125,6 +125,8 @@ def test_views_have_the_promised_columns(store):
         " cgroup unit session container container_name image cgroup_known_by",
         "names": "host kind id since name",
         "activity": "hour host exe comm auid uid key syscall success errno calls",
+        "access": "event_id host time ended_at uid auid ses pid name command options sql store rows"
+        " ended role client known_by",
         "ledger": "kind source cause count unit",
         "origins": "event_id kind source",
         "pruned": "day events lines pruned_at",
