@@ -150,6 +150,8 @@ class Service:
         self._exclusions.warn(parts.session)
         if parts.watch is not None:
             parts.watch.go()
+        for each in parts.lookers:
+            each.start()
         if settings.metrics.is_on:  # imports what no other run needs
             self._metrics = import_module("auditsvc.service.metrics").Metrics(settings)
             self._metrics.start()
@@ -233,7 +235,7 @@ class Service:
 
     def _tick(self) -> None:
         parts = self._parts
-        for part in (parts.collector, parts.loader, parts.watch):
+        for part in (parts.collector, parts.loader, parts.watch, *parts.lookers):
             if part is not None and part.error is not None:
                 raise part.error
         systemd.notify("WATCHDOG=1")
@@ -362,7 +364,7 @@ class Service:
                 steps.callback(self._watch_switch)
             if parts.guard is not None:
                 steps.callback(parts.guard.last_look)
-            for part in (parts.watch, self._metrics, parts.listener):
+            for part in (*parts.lookers, parts.watch, self._metrics, parts.listener):
                 if part is not None:
                     steps.callback(part.finish)
 

@@ -447,6 +447,47 @@ activity_part = Table(
     _big("calls", nullable=False),
 )
 
+# What tells of the lives of processes (auditsvc.store.process_lives), by process id. `at` is
+# milliseconds since 1970 and `low` the lower bits of the event's id, so that
+# (at / 1000) << SERIAL_BITS | low is the event. `begins` is how the life is known that the sign
+# begins, NULL if it begins none. Of a birth, `pid` is the child's, all else the caller's.
+process_sign = Table(
+    "process_sign",
+    _big("host", primary_key=True, autoincrement=False),
+    Column("pid", Integer, primary_key=True, autoincrement=False),
+    _big("at", primary_key=True, autoincrement=False),
+    Column("low", Integer, primary_key=True, autoincrement=False),
+    Column("kind", SmallInteger, nullable=False),
+    Column("begins", SmallInteger),
+    _big("ppid"),
+    _big("ses"),
+    _big("exe"),
+    sqlite_with_rowid=False,
+)
+
+# Names of users and groups as our own service saw them, from its DAEMON_CONFIG records
+# (auditsvc.store.write.account_names): from `at` (milliseconds since 1970) on; NULL: none.
+account_name = Table(
+    "account_name",
+    _big("host", primary_key=True, autoincrement=False),
+    Column("kind", SmallInteger, primary_key=True, autoincrement=False),  # 0: user, 1: group
+    _big("number", primary_key=True, autoincrement=False),
+    _big("at", primary_key=True, autoincrement=False),
+    Column("name", Text),
+    sqlite_with_rowid=False,
+)
+
+# Which events of our own service say where a process is (auditsvc.store.write.process_cgroups):
+# its control group, unit and container stand in the event. `at` and `low` as in `process_sign`.
+process_cgroup = Table(
+    "process_cgroup",
+    _big("host", primary_key=True, autoincrement=False),
+    Column("pid", Integer, primary_key=True, autoincrement=False),
+    _big("at", primary_key=True, autoincrement=False),
+    Column("low", Integer, primary_key=True, autoincrement=False),
+    sqlite_with_rowid=False,
+)
+
 # Lines that are not records, unchanged. `id` is a hash of source, position and line, so
 # that lines which are read twice are stored once.
 raw = Table(

@@ -112,15 +112,20 @@ def test_views_have_the_promised_columns(store):
         " a1_number a2_number a3_number a0_words a1_words a2_words a3_words success exit errno"
         " state items"
         " ppid pid auid uid gid euid suid fsuid egid sgid fsgid tty ses comm exe subj key cwd"
-        " proctitle argv",
+        " proctitle argv process_id parent_exe parent_argv auid_name uid_name gid_name euid_name"
+        " egid_name unit container",
         "paths": "event_id item name path nametype inode dev mode ouid ogid rdev obj",
         "sockaddrs": "event_id family address port path",
-        "events": "event_id host time serial type pid uid auid ses fields",
+        "events": "event_id host time serial type pid uid auid ses fields auid_name uid_name",
         "tamper": "event_id host time what detail restored auid pid exe comm ses evidence"
         " evidence_event_id known_by",
         "records": "event_id seq type fields",
         "partials": "event_id reason",
         "coverage": "event_id host time pid began comm exe state reason threads covered",
+        "processes": "process_id host pid ppid parent_id known_by began began_event_id ended how"
+        " exit_code signal exe argv execs auid uid euid ses auid_name uid_name"
+        " cgroup unit session container container_name image cgroup_known_by",
+        "names": "host kind id since name",
         "activity": "hour host exe comm auid uid key syscall success errno calls",
         "access": "event_id host time ended_at uid auid ses pid name command options sql store rows"
         " ended role client known_by",

@@ -18,12 +18,14 @@ from auditsvc.record.types import (
     SYSCALL,
 )
 from auditsvc.store.activity import COUNTED, KEY
-from auditsvc.store.views import words
+from auditsvc.store.views import cgroups, words
+from auditsvc.store.views import names as name_view
 from auditsvc.store.views.dialect import Dialect, Lookup, Step
 from auditsvc.store.views.dialect import case as _case
 from auditsvc.store.views.dialect import lookups as _lookups
 from auditsvc.store.views.dialect import text as _text
 from auditsvc.store.views.dialect import time as _time
+from auditsvc.store.views.processes import of_call, processes
 
 _OWN: Final = "spool"
 """Kind of the sources that speak for the host (`auditsvc.store.origins`)."""
@@ -80,7 +82,8 @@ def _syscalls(d: Dialect) -> str:
             {words.errno("s.exit", "s.success")} AS errno, {state} AS state, s.items,
             {", ".join(f"c.{name}" for name in CONTEXT_IDS)},
             {found["tty"]}, c.ses, {found["comm"]}, {found["exe"]}, {found["subj"]},
-            {found["key"]}, {found["cwd"]}, {found["proctitle"]}, {found["argv"]}
+            {found["key"]}, {found["cwd"]}, {found["proctitle"]}, {found["argv"]},
+            {of_call(d)}, {name_view.of_call(d)}, {cgroups.of_call(d)}
         FROM syscall s
         {context}
         LEFT JOIN syscall_name call ON call.arch = c.arch AND call.nr = s.nr
@@ -122,7 +125,8 @@ def _events(d: Dialect) -> str:
     )
     return f"""
         SELECT e.id AS event_id, {found["host"]}, {_time(d, "e")} AS time, e.serial,
-            type.name AS type, e.pid, e.uid, e.auid, e.ses, {found["fields"]}
+            type.name AS type, e.pid, e.uid, e.auid, e.ses, {found["fields"]},
+            {name_view.of_event(d)}
         FROM event e
         LEFT JOIN record_type type ON type.type = e.type
         {joins}"""  # noqa: S608 - as above
@@ -337,6 +341,8 @@ RECORDED: Final = {
     "records": _records,
     "partials": _partials,
     "coverage": _coverage,
+    "processes": processes,
+    "names": name_view.names,
     "activity": _activity,
     "access": _access,
     "ledger": _ledger,
