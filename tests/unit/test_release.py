@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tarfile
 import tomllib
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -49,14 +50,33 @@ def test_a_source_archive_is_equal_whatever_the_disk_and_clock_say(tmp_path):
     """Order, times, modes and the file's own name leave no trace; the content stays."""
     first = archive(tmp_path / "one.tar.gz", order=False, times=1_000_000_000, modes=0o644)
     second = archive(tmp_path / "two.tar.gz", order=True, times=1_700_000_000, modes=0o600)
-    run("repack-sdist", first)
-    run("repack-sdist", second)
+    run("repack", first)
+    run("repack", second)
     assert first.read_bytes() == second.read_bytes()
     with tarfile.open(first) as made:
         modes = {each.name: each.mode for each in made.getmembers() if each.isfile()}
         assert modes == {"p-1/a.py": 0o644, "p-1/sub/b.py": 0o644, "p-1/tool": 0o755}
         assert {each.mtime for each in made.getmembers()} == {1764000000}
         assert made.extractfile("p-1/sub/b.py").read() == b"1\n"
+
+
+def test_a_wheel_is_equal_whatever_the_disk_and_clock_say(tmp_path):
+    """Times and modes leave no trace; the content stays."""
+    made = []
+    for name, year, mode in (("one", 2001, 0o100600), ("two", 2020, 0o100664)):
+        file = tmp_path / f"{name}.whl"
+        with zipfile.ZipFile(file, "w") as target:
+            for inside, bits in (("a.py", mode), ("core.so", mode | 0o100)):
+                entry = zipfile.ZipInfo(inside, (year, 1, 1, 0, 0, 0))
+                entry.external_attr = bits << 16
+                target.writestr(entry, inside * 100)
+        run("repack", file)
+        made.append(file.read_bytes())
+    assert made[0] == made[1]
+    with zipfile.ZipFile(file) as wheel:
+        modes = [oct(each.external_attr >> 16) for each in wheel.infolist()]
+        assert modes == ["0o100644", "0o100755"]
+        assert wheel.read("core.so") == b"core.so" * 100
 
 
 def test_a_link_in_a_source_archive_is_refused(tmp_path):
@@ -67,7 +87,7 @@ def test_a_link_in_a_source_archive_is_refused(tmp_path):
         link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
         made.addfile(link)
     with pytest.raises(subprocess.CalledProcessError) as failed:
-        run("repack-sdist", file)
+        run("repack", file)
     assert "p-1/link is neither a file nor a folder" in failed.value.stderr
 
 
