@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import io
+import json
 import re
 import subprocess
 from pathlib import Path
 
 import pytest
 from fixtures.logs import SECOND, call, end, load, record, rows
+
+from auditsvc.render.rows import Format, write_rows
+from auditsvc.store.read.sql import run_query
 
 AULAST = Path(__file__).parents[2] / "build/peers/usr/bin/aulast"
 INET = "02000050C00002070000000000000000"
@@ -21,21 +26,22 @@ RESULTS = {0: ("success", None), -115: ("in progress", "EINPROGRESS")}
 RESULTS[-111] = ("failed", "ECONNREFUSED")
 
 
-@pytest.mark.parametrize("machine", CONNECT)
-def test_a_connect_that_goes_on_has_not_failed(url, machine):
+def test_a_connect_that_goes_on_has_not_failed(url):
     """Also in socketcall, whose first argument says which call it is."""
-    nr, arch, saddr = CONNECT[machine]
-    for serial, result in enumerate(RESULTS, start=1):
-        success = "no" if result else "yes"
-        line = call(serial, nr=nr, arch=arch, a0="3", success=success, exit=result)
-        log = line + record("SOCKADDR", serial, f"saddr={saddr}") + end(serial)
-        load(url, log, name=str(serial))
+    lines = []
+    for nr, arch, saddr in CONNECT.values():
+        for result in RESULTS:
+            serial = len(lines) + 1
+            success = "no" if result else "yes"
+            line = call(serial, nr=nr, arch=arch, a0="3", success=success, exit=result)
+            lines.append(line + record("SOCKADDR", serial, f"saddr={saddr}") + end(serial))
+    load(url, "".join(lines))
     shown = "action, address, port, outcome, errno, syscall"
     found = rows(url, f"SELECT {shown} FROM connections ORDER BY event_id")
     assert [list(row.values()) for row in found] == [
         ["connect", "192.0.2.7", 80, outcome, errno, "connect"]
         for outcome, errno in RESULTS.values()
-    ]
+    ] * len(CONNECT)
 
 
 def session(serial, second, *, pid=700, ses=5, ended=True):
@@ -74,3 +80,125 @@ def test_logins_are_those_of_aulast(url, tmp_path):
         row["end_event_id"] = row["end_event_id"] if row["how_ended"] == "logout" else None
     ours = [tuple(serials.get(row[column], 0) for column in columns) for row in found]
     assert ours == theirs
+
+
+CALLER = 'pid=9 uid=0 auid=1000 ses=3 comm="x" exe="/bin/x"'
+AVC = (
+    'avc:  {} {{ read write }} for  pid=9 comm="x" path="/srv/f" scontext=u:r:a:s0'
+    " tcontext=u:r:b:s0 tclass=file permissive={}"
+)
+APPARMOR = 'apparmor="{}" operation="open" profile="/bin/x" name="/srv/f" pid=9 comm="x"'
+LANDLOCK = 'domain=1a blockers=fs.read_file path="/srv/f" dev="sda1" ino=5'
+DENIED = [
+    ("AVC", AVC.format("denied", 0), "selinux", True, "read,write"),
+    ("AVC", AVC.format("denied", 1), "selinux", False, "read,write"),
+    ("AVC", AVC.format("granted", 0), None, None, None),
+    ("AVC", APPARMOR.format("DENIED"), "apparmor", True, "open"),
+    ("AVC", APPARMOR.format("ALLOWED"), "apparmor", False, "open"),
+    ("AVC", APPARMOR.format("STATUS"), None, None, None),
+    ("LANDLOCK_ACCESS", LANDLOCK, "landlock", True, "fs.read_file"),
+    ("SECCOMP", f"{CALLER} sig=31 arch=c000003e syscall=41 compat=0 ip=0x0 code=0x80000000",
+     "seccomp", True, "socket"),
+    ("SECCOMP", f"{CALLER} sig=0 arch=40000003 syscall=102 compat=1 ip=0x0 code=0x7ffc0000",
+     "seccomp", False, "socketcall"),
+]  # fmt: skip
+
+
+def test_denials_stand_alone_and_in_calls(url):
+    """The same record says the same as an event of its own and in the middle of a call."""
+    lines = []
+    for n, (kind, body, *_) in enumerate(DENIED):
+        lines.append(record(kind, 2 * n, body) + end(2 * n))
+        if kind != "SECCOMP":  # which the kernel never writes into a call
+            lines += [call(2 * n + 1, nr=0), record(kind, 2 * n + 1, body), end(2 * n + 1)]
+    load(url, "".join(lines))
+    sql = "SELECT a.serial, d.* FROM denials d JOIN all_events a ON a.event_id = d.event_id"
+    told = {row["serial"]: row for row in rows(url, sql)}
+    for n, (kind, _, mechanism, enforced, permission) in enumerate(DENIED):
+        for serial in (2 * n,) if kind == "SECCOMP" else (2 * n, 2 * n + 1):
+            row = told.get(serial)
+            said = row and (row["mechanism"], bool(row["enforced"]), row["permission"])
+            assert said == (mechanism and (mechanism, enforced, permission)), (kind, serial)
+            if row and kind != "SECCOMP":
+                assert row["object"] == "/srv/f"
+                assert row["syscall"] == ("read" if serial & 1 else None)
+
+
+def test_commands_and_changes_stand_alone_and_in_calls(url):
+    """Sudo, su, shells, keystrokes; rules, accounts, modules, the clock, mounts."""
+    head = "pid=9 uid=0 auid=1000 ses=3"
+    rule = 'auid=1000 ses=3 op={} key="k" list=4 res=1'
+    argv = 'argc=3 a0="sh" a1="-c" a2="id; ls"'
+    events = [
+        [("USER_CMD", (f"{head} msg='cwd=\"/root\" cmd=6C73202D6C exe=\"/usr/bin/sudo\""
+          " terminal=pts/0 res=failed'"))],
+        [("USER_START", (f"{head} msg='op=PAM:session_open acct=\"eve\" exe=\"/usr/bin/su\""
+          " terminal=pts/0 res=success'"))],
+        [("USER_START", (f"{head} msg='op=PAM:session_open acct=\"eve\" exe=\"/usr/sbin/sshd\""
+          " terminal=ssh res=success'"))],
+        [("TTY", f'{head} major=136 minor=0 comm="bash" data=6C730D')],
+        [{"nr": 59, "exe": '"/usr/bin/dash"', "tty": "pts1"}, ("EXECVE", argv)],
+        [("CONFIG_CHANGE", rule.format("add_rule"))],
+        [{"nr": 44}, ("CONFIG_CHANGE", rule.format("remove_rule"))],
+        [("ADD_USER", f"{head} msg='op=add acct=\"mia\" exe=\"/usr/sbin/useradd\" res=success'")],
+        [{"nr": 313}, ("KERN_MODULE", 'name="dummy"')],
+        [{"nr": 227, "a0": "0", "success": "no", "exit": -1}],
+        [{"nr": 165}, ("CWD", 'cwd="/"'), ("PATH", 'item=0 name="/mnt" nametype=NORMAL')],
+        [{"nr": 0}, ("NETFILTER_CFG", "table=filter:1 family=2 entries=3 op=nft_register_rule")],
+    ]  # fmt: skip
+    lines = []
+    for serial, event in enumerate(events, start=1):
+        for each in event:
+            plain = isinstance(each, tuple)
+            lines.append(record(each[0], serial, each[1]) if plain else call(serial, **each))
+        lines.append(end(serial))
+    load(url, "".join(lines))
+    found = rows(url, "SELECT how, command, outcome, terminal FROM commands ORDER BY event_id")
+    assert [tuple(row.values()) for row in found] == [
+        ("sudo", "ls -l", "failed", "pts/0"),
+        ("su", "session of eve", "success", "pts/0"),
+        ("typed", "ls\r", None, None),
+        ("shell", "sh -c 'id; ls'", "success", "pts1"),
+    ]
+    found = rows(url, "SELECT what, action, object, outcome FROM changes ORDER BY event_id")
+    assert [tuple(row.values()) for row in found] == [
+        ("audit", "added-audit-rule", "k", "success"),
+        ("audit", "deleted-audit-rule", "k", "success"),
+        ("account", "added-user-account", "mia", "success"),
+        ("module", "loaded-kernel-module", "dummy", "success"),
+        ("clock", "changed-system-time", None, "failed"),
+        ("mount", "mounted", "/mnt", "success"),
+        ("firewall", "loaded-firewall-rule-to", "filter:1", "success"),
+    ]
+
+
+HOSTILE = ("\x1b]0;owned\x07\x1b[2J", "a\nb\r\tc", "<script>alert(1)</script>", "\u202egnp.exe",
+           "=cmd|' /C calc'!A0", "\x9b31m\x7f", "'; DROP TABLE syscall; --")  # fmt: skip
+RAW = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+
+
+def test_hostile_names_in_a_sentence_do_not_reach_a_terminal(url):
+    """The sentence has the name as it is; what is printed has it escaped, a row a line."""
+    lines = []
+    for serial, name in enumerate(HOSTILE, start=1):
+        raw = name.encode().hex().upper()
+        lines += [call(serial, nr=257), record("CWD", serial, 'cwd="/"')]
+        lines += [record("PATH", serial, f"item=0 name={raw} nametype=NORMAL"), end(serial)]
+    load(url, "".join(lines))
+    sql = "SELECT sentence FROM story ORDER BY event_id"
+    sentences = [row["sentence"] for row in rows(url, sql)]
+    assert all(name in told for name, told in zip(HOSTILE, sentences, strict=True))
+    for form in Format:
+        out = io.StringIO()
+        with run_query(url, sql) as result:
+            write_rows(result, form, out)
+        shown = out.getvalue()
+        if form is not Format.CSV:  # whose cells are values, for programs
+            assert "\x1b" not in shown, form
+        if form in (Format.TABLE, Format.LINES):
+            assert not RAW.search(shown), form
+        if form is Format.TABLE:
+            assert sum(" acting as " in line for line in shown.splitlines()) == len(HOSTILE)
+        if form in (Format.JSON, Format.JSONL):
+            listed = shown if form is Format.JSON else f"[{','.join(shown.split(chr(10))[:-1])}]"
+            assert [row["sentence"] for row in json.loads(listed)] == sentences

@@ -131,6 +131,29 @@ READS_ALL = re.compile(r"SCAN (s|c|e|p|t|syscall|context)\b|Seq Scan on (syscall
 BY_INDEX = re.compile(r"SEARCH [se] USING INTEGER PRIMARY KEY \(rowid|Scan.* (syscall|event)_time")
 
 
+SPEAKING = ("story", "all_events", "files", "connections", "denials", "commands", "changes")
+FILTERS = (AROUND, f"auid = 7 AND {AROUND}", f"pid = 100 AND {AROUND}")
+READS_CALLS = re.compile(r"SCAN s\b|Seq Scan on syscall\b")
+
+
+@pytest.mark.parametrize("view", SPEAKING)
+def test_views_that_speak_are_read_by_an_index(large, view):
+    """By time; by process and by user alone no view of calls reads the table of calls.
+
+    On PostgreSQL a user of half of all calls is no reason for an index: only times are held there.
+    """
+    for condition in FILTERS:
+        found = plan(large, f"SELECT * FROM {view} WHERE {condition}")
+        assert not READS_ALL.search(found), (condition, found)
+    if large.startswith("sqlite"):
+        for condition in ("pid = 100", "auid = 7"):
+            found = plan(large, f"SELECT * FROM {view} WHERE {condition}")
+            assert not READS_CALLS.search(found), (condition, found)
+        named = plan(large, "SELECT * FROM files WHERE name = '/etc/f1'")
+        assert "text_head" in named
+        assert not READS_CALLS.search(named), named
+
+
 ON_SQLITE = pytest.mark.parametrize("common_url", ["sqlite"], indirect=True, scope="module")
 
 

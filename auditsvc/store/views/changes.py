@@ -36,6 +36,15 @@ TOLD: Final = f"r.type IN ({', '.join(map(str, TOLD_TYPES))})"
 _OBJECTS: Final = ("key", "table", "bool", "dev", "path", "profile", "name", "prog-id", "op")
 
 
+# The verb of a call is known once its row is read; its number stands in the index.
+_CALLS: Final = (
+    "WHERE v.change IS NOT NULL AND s.nr IN (SELECT n.nr FROM syscall_name n WHERE n.name IN"
+    " (SELECT w.name FROM verb w WHERE w.kind = 'call' AND w.change IS NOT NULL UNION"
+    " SELECT part.call FROM part_call part JOIN verb w ON w.kind = 'call' AND w.name = part.name"
+    " WHERE w.change IS NOT NULL))"
+)
+
+
 def changes(d: Dialect) -> str:
     """Give the view."""
     columns = (
@@ -43,11 +52,11 @@ def changes(d: Dialect) -> str:
         " ses, how, key"
     )
     kinds = (
-        "WHERE e.type IN (SELECT t.type FROM record_type t JOIN verb w ON w.kind = 'type'"
-        " AND w.name = t.name WHERE w.change IS NOT NULL)"
+        "WHERE e.type IN (SELECT told.type FROM record_type told JOIN verb w ON w.kind = 'type'"
+        " AND w.name = told.name WHERE w.change IS NOT NULL)"
     )
     return (
-        f"SELECT {columns} FROM ({calls(d, 'WHERE v.change IS NOT NULL')}) told"  # noqa: S608
+        f"SELECT {columns} FROM ({calls(d, _CALLS)}) told"  # noqa: S608
         f" UNION ALL SELECT {columns} FROM ({others(d, kinds)}) told"
         f" UNION ALL {_in_calls(d)}"
     )

@@ -82,8 +82,9 @@ def _columns(d: Dialect, call: str) -> str:
 def _alone(d: Dialect) -> str:
     more = _fields(d, "{0}")
     call = (
-        "(SELECT n.name FROM arch_name m JOIN syscall_name n ON n.arch = m.arch"  # noqa: S608 - ours
-        f" AND n.nr = {d.number.format('number')} WHERE {d.hex.format('m.arch')} = machine)"
+        f"(SELECT n.name FROM syscall_name n WHERE n.nr = {d.number.format('number')}"  # noqa: S608
+        " AND n.arch = (SELECT m.arch FROM arch_name m"
+        f" WHERE {d.hex.format('m.arch')} = machine))"
     )
     return (
         f"SELECT {_columns(d, call)}"  # noqa: S608 - ours
