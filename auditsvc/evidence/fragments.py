@@ -14,13 +14,17 @@ from typing import Final
 MARGIN: Final = 1024
 """Serials, far more than tasks can be writing an event at once."""
 _HALF: Final = 1 << 31
-_STAMP: Final = re.compile(rb"(?:node=\S+ )?type=(\S+) msg=audit\([0-9]+\.[0-9]+:([0-9]+)\):")
+_STAMP: Final = re.compile(
+    rb"(?:node=\S+ )?type=(\S+) msg=audit\(([0-9]{1,12})\.[0-9]+:([0-9]+)\):"
+)
 
 
 class Fragments:
     """The lines at the beginning of a log; complete ones, in order."""
 
     def __init__(self) -> None:
+        self.newest = 0
+        """Second of the newest event that was left out."""
         self._first: int | None = None
         self._is_over = False
 
@@ -34,10 +38,13 @@ class Fragments:
         found = _STAMP.match(line)
         if self._is_over or found is None or found[1].startswith(b"DAEMON_"):
             return True  # DAEMON_* records have serials of their own
-        serial = int(found[2])
+        serial = int(found[3])
         if self._first is None:
             self._first = serial
         # From -2^31 to 2^31, as serials wrap at 2^32.
         after = (serial - self._first + _HALF) % (2 * _HALF) - _HALF
         self._is_over = abs(after) > 2 * MARGIN
-        return after > MARGIN or self._is_over
+        if after > MARGIN or self._is_over:
+            return True
+        self.newest = max(self.newest, int(found[2]))
+        return False

@@ -124,8 +124,8 @@ class Notary(threading.Thread):
         self._open: _Open | None = None
         self._tags: list[bytes] = []
         self._broken = ""
-        self._kept_from = 0
-        self._ended = ""
+        self._kept_from = self._gone_before = 0
+        self._sealed = self._ended = ""
         self._signed_at = 0.0
         self._queue: deque[_Piece] = deque()
         self._waiting = 0
@@ -173,7 +173,8 @@ class Notary(threading.Thread):
         self._last = self._folder.last()
         if self._last is None:
             return
-        self._kept_from, self._ended = self._last.kept_from, self._last.ended
+        self._kept_from = max(self._last.kept_from, self._gone_before)
+        self._sealed, self._ended = self._last.sealed, self._last.ended
         if not self._last.is_signed() or self._last.spool != self._spool:
             self._tell(f"head {self._last.n} is not signed by its key")
             self._broken = "last head"
@@ -262,12 +263,13 @@ class Notary(threading.Thread):
             return False
         return not self._signed_at or time.monotonic() - self._signed_at >= self._every
 
-    def sign_now(self, *, kept_from: int = 0) -> bool:
+    def sign_now(self, *, kept_from: int, sealed: str = "") -> bool:
         """Sign what was appended up to now; gives whether that was possible.
 
         `kept_from`: segments before it are going to be deleted; first the head must say so.
+        `sealed`: digest of the seal that has their rows.
         """
-        before = self._kept_from
+        before = self._kept_from, self._sealed
         try:
             with self._signing:
                 if self._keys is None:
@@ -275,10 +277,11 @@ class Notary(threading.Thread):
                 self._take_all()
                 if self._open is None:
                     return False
-                self._kept_from = max(before, kept_from)
+                self._kept_from = max(self._kept_from, kept_from)
+                self._sealed = sealed or self._sealed
                 self._sign(final=False)
         except (AuditsvcError, OSError) as error:
-            self._kept_from = before
+            self._kept_from, self._sealed = before
             self.problem = str(error)
             return False
         return True
@@ -286,6 +289,12 @@ class Notary(threading.Thread):
     def sealed_before(self) -> int:
         """Give the segment before which all segments have their last head; 0 if none has."""
         return self._open.segment if self._open is not None else 0
+
+    def gone_unsigned(self, before: int) -> None:
+        """Note that segments were deleted that no head announced; the next head says so."""
+        with self._signing:
+            self._gone_before = max(self._gone_before, before)
+            self._kept_from = max(self._kept_from, before)
 
     def dropped(self) -> None:
         """Forget the heads of segments that are deleted; OSError, EvidenceError."""
@@ -428,6 +437,7 @@ class Notary(threading.Thread):
             last=opened.last,
             kept_from=self._kept_from,
             counts=self.counts(),
+            sealed=self._sealed,
             store=self._bound(last),
             ended=self._ended,
             previous="" if last is None else last.digest(),

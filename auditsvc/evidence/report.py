@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from auditsvc.errors import EvidenceError
+from auditsvc.evidence.finding import HEADS, Finding
 from auditsvc.evidence.folder import Folder
 from auditsvc.evidence.rows import RowCheck, Spool, Start
+from auditsvc.evidence.seal import read_seal
 from auditsvc.evidence.verify import check_stored_heads, verify_spool
 from auditsvc.spool.identity import identity, source_name
 from auditsvc.spool.segments import Place, segments
@@ -17,6 +20,7 @@ if TYPE_CHECKING:
     from auditsvc.config import Settings
     from auditsvc.evidence.finding import Report
     from auditsvc.evidence.head import Head
+    from auditsvc.evidence.seal import Seal
 
 
 def verify_all(
@@ -26,33 +30,56 @@ def verify_all(
     directory = settings.spool_directory
     report = verify_spool(directory, anchors=anchors, since=since, choice=settings.decoder)
     if with_rows:
-        spool = Spool(
-            directory,
-            source_name(directory),
-            identity(directory),
-            settings.host,
-            settings.decoder_name,
-            settings.ingest.trust_kernel_log,
-        )
-        check = RowCheck(settings.store, spool, report)
-        check.run(_start(directory))
+        check = RowCheck(settings.store, spool_of(settings), report)
+        check.run(start_of_rows(directory, report))
         check_stored_heads(directory, check.heads, report)
     return report
 
 
-def _start(directory: Path) -> Start:
-    """Give where the lines begin that the spool still has."""
+def spool_of(settings: Settings) -> Spool:
+    """Give the spool of these settings, and how its lines are decoded."""
+    directory = settings.spool_directory
+    return Spool(
+        directory,
+        source_name(directory),
+        identity(directory),
+        settings.host,
+        settings.decoder_name,
+        settings.ingest.trust_kernel_log,
+    )
+
+
+def start_of_rows(directory: Path, report: Report) -> Start:
+    """Give where the lines begin that the spool still has, and what is known of those before."""
     there = segments(directory)
     folder = Folder(directory)
     dropped = folder.dropped().heads
     last = folder.last()
-    bound = last if last is not None and last.store else None
-    if bound is not None and "from" in bound.store:
-        place = Place(*bound.store["from"])
-        if not there or place.segment >= there[0]:
-            return Start(place, head=bound)
+    head = last if last is not None and last.store else None
+    seal = _seal_of(directory, last, report)
+    began = Place(*head.store["from"]) if head is not None and "from" in head.store else None
+    if seal is not None and there and there[0] <= seal.through + 1:
+        place = Place(seal.through + 1)
+        if began is not None and began > place:
+            return Start(began, head=head)
+        return Start(place, seal.pending, is_beginning=False, head=head, seal=seal)
+    if began is not None and (not there or began.segment >= there[0]):
+        return Start(began, head=head)
     # A spool begins with segment 1. If that is gone, and no head says why, it went before
     # anything was signed.
     if not there or (not dropped and there[0] == 1):
-        return Start(head=bound)
-    return Start(Place(there[0]), is_beginning=False, is_cut=True, head=bound)
+        return Start(head=head)
+    return Start(Place(there[0]), is_beginning=False, is_cut=True, head=head)
+
+
+def _seal_of(directory: Path, last: Head | None, report: Report) -> Seal | None:
+    if last is None or not last.sealed:
+        return None
+    try:
+        seal = read_seal(directory, last.sealed)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise EvidenceError(f"the digests of deleted rows cannot be read: {error}") from error
+    if seal is None:
+        what = "the digests of the rows of deleted segments were altered or removed"
+        report.findings.append(Finding(HEADS, what))
+    return seal

@@ -13,18 +13,23 @@ Only rows that came from our spool are held to it; those of other logs are not p
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from auditsvc.decode import make_decoder
 from auditsvc.decode.ids import dimension_id
-from auditsvc.errors import AuditsvcError
-from auditsvc.evidence.compare import MOST, day_of, make_comparer
+from auditsvc.errors import AuditsvcError, StoreError
+from auditsvc.evidence.compare import DAY, MOST, day_of, make_comparer
 from auditsvc.evidence.extra_rows import extra_events
 from auditsvc.evidence.finding import STORE, Finding
 from auditsvc.evidence.fragments import Fragments
+from auditsvc.evidence.row_digest import RowDigests, Sum
+from auditsvc.evidence.seal import MOST_ALTERED, NO_DAY, Seal
+from auditsvc.evidence.sealed_rows import SealedRows
 from auditsvc.evidence.store_facts import read_facts, wrong_hours
 from auditsvc.evidence.stored import stored_heads
 from auditsvc.evidence.whole_event import judge, rows_of, stored_rows
@@ -38,7 +43,7 @@ from auditsvc.store.migrate import check_schema
 from auditsvc.store.read.events import second_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from concurrent.futures import Future
     from pathlib import Path
 
@@ -49,6 +54,7 @@ if TYPE_CHECKING:
     from auditsvc.evidence.compare import Counts
     from auditsvc.evidence.finding import Report
     from auditsvc.evidence.head import Head
+    from auditsvc.evidence.row_digest import Sums
     from auditsvc.evidence.store_facts import StoreFacts
     from auditsvc.store.database import Database
 
@@ -90,8 +96,8 @@ class Start:
     """Whether events may be open there that are not in `pending`."""
     head: Head | None = None
     """The last head that binds the store."""
-    sealed: Counts = field(default_factory=Counter)
-    """Rows of segments that are deleted, by table and day."""
+    seal: Seal | None = None
+    """What is known of the rows of all segments before; None if nothing is."""
 
 
 class RowCheck:
@@ -117,6 +123,43 @@ class RowCheck:
         """Heads that the store has of the spool."""
         self.facts: StoreFacts | None = None
         """What the store said of itself when the check began."""
+        self._fragments: Fragments | None = None
+        self._digests: RowDigests | None = None
+        """Set while segments are sealed."""
+        self._sums: Sums = {}
+        self._sealed_days: frozenset[int] = frozenset()
+        self._known: set[int] = set()
+        """Events of sealed days that were compared with their lines."""
+        self._apart_days: set[int] = set()
+
+    def seal(self, start: Start, last: int) -> Seal:
+        """Compare the rows of the segments up to `last`, and digest them; AuditsvcError.
+
+        What differs is in the report, and in the seal: it is told for ever, as those rows are not
+        in the sums.
+        """
+        before, end = start.seal or Seal(), Place(last + 1)
+        self._digests = RowDigests(self._database)
+        try:
+            self._database.prepare(create=False)
+            with reading(self._database) as connection:
+                check_schema(self._database, connection)
+                facts = read_facts(connection, self._spool.source, counted=False)
+            if Place(*facts.checkpoint) < end:
+                raise StoreError(f"the store does not have segment {last} of the spool yet")
+            self.facts = facts
+            pending = self._compare_repeatedly(facts, start, end)
+        finally:
+            self._database.engine.dispose()
+        sums = before.sums | {
+            key: before.sums.get(key, Sum()) + one for key, one in self._sums.items()
+        }
+        open_day = before.open_day
+        if self._fragments is not None:  # events of a day later may have been written before
+            newest = self._fragments.newest or int(time.time())
+            open_day = max(open_day, newest // DAY + 1)
+        altered = [*before.altered, *(each.what for each in self._report.findings)]
+        return Seal(last, pending, open_day, sums, altered[:MOST_ALTERED])
 
     def run(self, start: Start) -> None:
         """Verify; what is wrong goes into the report."""
@@ -181,13 +224,15 @@ class RowCheck:
             if segments(self._spool.directory):
                 self._find("the store has nothing of this spool")
             return
-        for _ in range(100):  # each time another id was taken
-            try:
-                self._compare_all(facts, start)
-            except _ClashError:
-                continue
-            break
+        if start.seal is not None:
+            self._sealed_days = start.seal.days()
+            for what in start.seal.altered:
+                self._find(f"when its segment was deleted, {what}")
+        self._compare_repeatedly(facts, start, Place(*facts.checkpoint))
         self._compare_counts(facts, start)
+        if start.seal is not None and facts.spools == 1 and not facts.unknown:
+            sealed = SealedRows(self._database, self._report, start.seal, facts.pruned)
+            sealed.compare(self._known, self._apart_days)
         self._compare_ledger(facts, start)
         if self._pruned:
             events = counted(self._pruned, "event")
@@ -198,8 +243,16 @@ class RowCheck:
                 f"{events} came in parts: what was merged later is compared only in part"
             )
 
-    def _compare_all(self, facts: StoreFacts, start: Start) -> None:
+    def _compare_repeatedly(self, facts: StoreFacts, start: Start, end: Place) -> bytes:
+        """Compare up to a place; gives what is open there."""
+        for _ in range(100):  # each time another id was taken
+            with suppress(_ClashError):
+                return self._compare_all(facts, start, end)
+        return b""
+
+    def _compare_all(self, facts: StoreFacts, start: Start, end: Place) -> bytes:
         self._decoded, self._special, self._seen = Counter(), Counter(), set()
+        self._sums, self._known = {}, set()
         self._counted.clear()
         self._report.events = 0
         decoder = make_decoder(
@@ -217,19 +270,22 @@ class RowCheck:
             ThreadPoolExecutor(1, "compare") as pool,
         ):
             waiting: Future[None] | None = None
-            for batch in self._batches(decoder, start, Place(*facts.checkpoint)):
+            for batch in self._batches(decoder, start, end):
                 if waiting is not None:
                     waiting.result()
                 waiting = pool.submit(self._compare, connection, batch)
             if waiting is not None:
                 waiting.result()
-            decoder.finish()
-            self._compare_open(connection, decoder.take())
+            pending = decoder.pending()
+            if self._digests is None:
+                decoder.finish()
+                self._compare_open(connection, decoder.take())
+        return pending
 
     def _batches(self, decoder: Decoder, start: Start, end: Place) -> Iterator[Batch]:
         """Decode from a place to another; the last events may still be open there."""
         read = 0
-        fragments = Fragments() if start.is_cut else None
+        fragments = self._fragments = Fragments() if start.is_cut else None
         with SpoolReader(self._spool.directory, start.place) as reader:
             while (at := reader.place) < end:
                 limit = _CHUNK
@@ -259,8 +315,16 @@ class RowCheck:
         self._report.events += batch.facts.count
         self._decoded += found.rows
         self._counted.update(batch.counts)
+        self._take(connection, [each for each in batch.facts.ids() if each not in found.events])
         if found.events:
             self._judge_events(connection, batch, found.events, may_be_absent=False)
+
+    def _take(self, connection: Connection, events: Sequence[int]) -> None:
+        """Note events that the store has as their lines give them."""
+        if self._digests is not None and events:
+            self._digests.add_events(connection, self._sums, events)
+        if self._sealed_days:
+            self._known.update(each for each in events if day_of(each) in self._sealed_days)
 
     def _compare_open(self, connection: Connection, batch: Batch) -> None:
         """Compare events that are open at the checkpoint: the store may have them, or not yet."""
@@ -297,6 +361,10 @@ class RowCheck:
             judged = judge(self._database, connection, event, given[event], stored)
             self._apart += judged.apart and event not in self._seen
             where = judged.stored or event
+            if judged.apart:
+                self._apart_days.add(day_of(event))
+            if judged.stored and (not judged.what or self._digests is None):
+                self._take(connection, [where])
             if where not in self._seen:
                 self._seen.add(where)
                 own = (
@@ -323,7 +391,7 @@ class RowCheck:
 
     def _compare_counts(self, facts: StoreFacts, start: Start) -> None:
         """Find rows that no segment had: they are more than the lines give."""
-        if not start.is_beginning and not start.sealed:
+        if not start.is_beginning and start.seal is None:
             self._report.notes.append(
                 "segments were deleted: the rows that they had, and those of some events after "
                 "them, are not compared, and rows that no segment had cannot be told"
@@ -338,9 +406,14 @@ class RowCheck:
             return
         expected = Counter(self._decoded)
         expected.update(self._special)
-        expected.update(start.sealed)
+        open_day = NO_DAY
+        if start.seal is not None:
+            expected.update({key: one.rows for key, one in start.seal.sums.items()})
+            open_day = start.seal.open_day
         named = 0
         for (table, day), count in sorted(facts.own.items()):
+            if day <= open_day:
+                continue
             more = count - expected[table, day]
             if named < _NAMED and (more > 0 or (more < 0 and facts.ranges)):
                 named += self._name_extra(table, day, more, start)

@@ -27,7 +27,7 @@ import structlog
 from systemd import daemon as systemd
 
 from auditsvc.decode import decoder_in_use
-from auditsvc.errors import AuditsvcError, EvidenceError, SpoolError, StoreError
+from auditsvc.errors import AuditsvcError, StoreError
 from auditsvc.forward.process import Child
 from auditsvc.host.signals import Signals
 from auditsvc.record.daemon import DaemonRecords, actor
@@ -35,12 +35,11 @@ from auditsvc.record.fields import UNSET
 from auditsvc.runtime import switch_requests
 from auditsvc.runtime.forward_state import CONSUMER
 from auditsvc.runtime.verify_results import ResultWatch
+from auditsvc.service.discard import Discard
 from auditsvc.service.exclusions import Exclusions
 from auditsvc.service.health import Health
 from auditsvc.service.reload import LIVE, changed, merged
 from auditsvc.service.wiring import Wiring
-from auditsvc.spool import retention
-from auditsvc.spool.segments import Place
 from auditsvc.store.read.feed import Feed
 
 if TYPE_CHECKING:
@@ -93,6 +92,7 @@ class Service:
         self._wiring = Wiring(settings, self._daemon, self._store_opened, from_now=from_now)
         self._parts = self._wiring.parts
         self._switch = switch_requests.Watch(settings.runtime_directory)
+        self._discard = Discard(self._parts, self._daemon)
         self._verified = ResultWatch(settings.runtime_directory)
         self._discarded_at = self._synced_at = 0.0
         self._metrics: Metrics | None = None
@@ -253,26 +253,8 @@ class Service:
         if place and now - self._discarded_at >= _DISCARD_EVERY:
             self._discarded_at = now
             self._remember_place()
-            self._discard(place)
+            self._health.errors["discard"] = self._discard.step(self._settings, place)
         self._health.show_state(parts)
-
-    def _discard(self, place: Place) -> None:
-        """Delete old segments; the heads say so before it happens."""
-        directory, notary = self._settings.spool_directory, self._parts.notary
-        signs = notary is not None and not notary.problem
-        if notary is not None and signs:
-            place = min(place, Place(notary.sealed_before()))
-        try:
-            old = retention.surplus(directory, place, self._settings.spool.keep_bytes)
-            if old and notary is not None:
-                notary.sign_now(kept_from=old[-1] + 1)
-            retention.delete(directory, old)
-            if old and notary is not None:
-                notary.dropped()
-        except (EvidenceError, SpoolError, OSError) as error:
-            self._health.errors["discard"] = str(error)
-        else:
-            self._health.errors["discard"] = ""
 
     def _remember_place(self) -> None:
         """Record in the spool's folder up to which place the store has it."""

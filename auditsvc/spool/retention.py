@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from auditsvc.spool.segments import Place, segment_path, sizes, spool_error
+from auditsvc.spool.segments import Place, segment_path, segments, sizes, spool_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -25,6 +25,11 @@ def surplus(directory: Path, before: Place, keep_bytes: int) -> list[int]:
         old.append(segment)
         total -= size
     return old
+
+
+def up_to(directory: Path, last: int) -> list[int]:
+    """Give the segments up to one, oldest first."""
+    return [segment for segment in segments(directory) if segment <= last]
 
 
 def delete(directory: Path, old: Iterable[int]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import pytest
 
@@ -37,12 +37,12 @@ def made_in_postgres(postgres_server):
 
 
 @contextmanager
-def _copy(request, folder):
-    """Give the URL of a new, empty store of the kind that is asked for.
+def _copy(request, kind, folder):
+    """Give the URL of a new, empty store of a kind.
 
     A copy: to make one takes longer than most tests.
     """
-    if request.param == "sqlite":
+    if kind == "sqlite":
         shutil.copy(request.getfixturevalue("made"), folder)
         yield f"sqlite:///{folder}/store.db"
         return
@@ -54,12 +54,30 @@ def _copy(request, folder):
 @pytest.fixture(params=KINDS)
 def url(request, tmp_path):
     """Give the URL of an empty store."""
-    with _copy(request, tmp_path) as url:
+    with _copy(request, request.param, tmp_path) as url:
         yield url
 
 
 @pytest.fixture(params=KINDS, scope="module")
 def common_url(request, tmp_path_factory):
     """Give the URL of an empty store that all tests of a module read."""
-    with _copy(request, tmp_path_factory.mktemp("common")) as url:
+    with _copy(request, request.param, tmp_path_factory.mktemp("common")) as url:
         yield url
+
+
+@pytest.fixture(scope="module")
+def store_of_kind(request, tmp_path_factory):
+    """Give a function that gives the URL of a new, empty store of a kind, for all of a module.
+
+    For what is made once of each kind, by tests that have other parameters beside.
+    """
+    with ExitStack() as stores:
+        yield lambda kind: stores.enter_context(
+            _copy(request, kind, tmp_path_factory.mktemp("common"))
+        )
+
+
+@pytest.fixture(params=KINDS)
+def kind(request):
+    """Give the kind of a store."""
+    return request.param

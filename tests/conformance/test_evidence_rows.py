@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import shutil
+from functools import cache
 
 import pytest
-from fixtures.collected import DAY, day_of_lines, fill, load, verify
+from fixtures.collected import day_of_lines, fill, load, verify
 from fixtures.evidence import Run
 from fixtures.logs import call, end, path
 from fixtures.repeats import some
+from fixtures.store_changes import FORGED, ROWS, change, copied, rename, settled
 from sqlalchemy import create_engine, inspect, text
 
-from auditsvc.decode.ids import SERIAL_BITS
 from auditsvc.evidence.folder import Folder
 from auditsvc.evidence.head import parse_head
 from auditsvc.evidence.stored import StoreSide, stored_heads
@@ -44,115 +45,24 @@ def spool(model, tmp_path):
 
 
 @pytest.fixture(scope="module")
-def loaded(model, common_url):
-    """Load the spool into a store of each kind once."""
-    assert load(common_url, model) == DAYS * EACH * 4
-    if common_url.startswith("sqlite"):
-        change(common_url, "PRAGMA wal_checkpoint(TRUNCATE)")
-    return common_url
+def loaded(model, store_of_kind):
+    """Give a function that loads the spool into a store of each kind once."""
+
+    @cache
+    def of_kind(kind):
+        url = store_of_kind(kind)
+        assert load(url, model) == DAYS * EACH * 4
+        return settled(url)
+
+    return of_kind
 
 
 @pytest.fixture
-def stored(request, spool, loaded, tmp_path):
+def stored(request, spool, loaded, kind, tmp_path):
     """Give a store into which the spool was loaded: a copy."""
-    if loaded.startswith("sqlite"):
-        shutil.copy(loaded.removeprefix("sqlite:///"), tmp_path / "store.db")
-        rename(f"sqlite:///{tmp_path}/store.db", spool)
-        yield f"sqlite:///{tmp_path}/store.db"
-        return
-    with request.getfixturevalue("postgres_server").database(loaded) as url:
+    with copied(request, loaded(kind), tmp_path) as url:
         rename(url, spool)
         yield url
-
-
-def rename(url, spool):
-    """Have the store know the spool, which is a copy, by its folder."""
-    change(url, f"UPDATE source SET name = '{source_name(spool)}'")
-
-
-def change(url, *statements):
-    """Change the store behind the service's back; gives how many rows were touched."""
-    engine = create_engine(parse_url(url))
-    with engine.begin() as connection:
-        touched = [connection.execute(text(each)).rowcount for each in statements]
-    engine.dispose()
-    return sum(touched)
-
-
-FORGED = (DAY << SERIAL_BITS) + 12345
-COPY = "INSERT INTO {0} SELECT {1} FROM {0} WHERE {2}"
-
-ROWS = {
-    "a call is deleted": "DELETE FROM syscall WHERE id = (SELECT max(id) FROM syscall)",
-    "a call and all its rows are deleted": [
-        f"DELETE FROM {table} WHERE {key} = (SELECT min(event) FROM exec)"
-        for table, key in (("syscall", "id"), ("path", "event"), ("record", "event"))
-    ]
-    + ["DELETE FROM exec WHERE event = (SELECT min(event) FROM exec)"],
-    "an event is deleted": "DELETE FROM event WHERE id = (SELECT min(id) FROM event)",
-    "all logins are deleted": "DELETE FROM event",
-    "a path is deleted": "DELETE FROM path WHERE event = (SELECT min(event) FROM path)",
-    "arguments are deleted": "DELETE FROM exec WHERE event = (SELECT min(event) FROM exec)",
-    "an address is deleted": "DELETE FROM sockaddr WHERE event = (SELECT min(event) FROM sockaddr)",
-    "a record is deleted": "DELETE FROM record WHERE event = (SELECT min(event) FROM record)",
-    "a result is changed": "UPDATE syscall SET success = 0, exit = -13 WHERE id ="
-    " (SELECT min(id) FROM syscall)",
-    "an argument is changed": "UPDATE syscall SET a1 = 7 WHERE id = (SELECT min(id) FROM syscall)",
-    "a serial is changed": "UPDATE syscall SET serial = serial + 1 WHERE id ="
-    " (SELECT min(id) FROM syscall)",
-    "milliseconds are changed": "UPDATE event SET ms = 7 WHERE id = (SELECT min(id) FROM event)",
-    "a caller is changed": "UPDATE syscall SET context = (SELECT min(id) FROM context)"
-    " WHERE context <> (SELECT min(id) FROM context)",
-    "an event is moved in time": f"UPDATE event SET id = id + {7 << SERIAL_BITS} WHERE id ="
-    " (SELECT min(id) FROM event)",
-    "who did it is changed": "UPDATE event SET auid = 0 WHERE id = (SELECT min(id) FROM event)",
-    "a path is another": "UPDATE path SET file = (SELECT min(id) FROM file)"
-    " WHERE file <> (SELECT min(id) FROM file)",
-    "arguments are another's": "UPDATE exec SET argv = (SELECT min(id) FROM text)",
-    "a text is changed": "UPDATE text SET value = '/etc/other' WHERE value = '/etc/f1'",
-    "a text is deleted": "DELETE FROM text WHERE value = '/etc/f1'",
-    "a text's bytes are changed": "UPDATE text SET raw = NULL WHERE raw IS NOT NULL",
-    "a context is changed": "UPDATE context SET uid = 0",
-    "a context is deleted": "DELETE FROM context WHERE id = (SELECT min(id) FROM context)",
-    "a file is changed": "UPDATE file SET inode = 99 WHERE id = (SELECT min(id) FROM file)",
-    "an address is changed": "UPDATE address SET address = '10.0.0.1'",
-    "a host is renamed": "UPDATE host SET name = 'other'",
-    "a call is renamed": "UPDATE syscall_name SET name = 'getpid' WHERE name = 'open'",
-    "a type is renamed": "UPDATE record_type SET name = 'OTHER' WHERE name = 'USER_LOGIN'",
-    "an errno is renamed": "UPDATE errno_name SET name = 'OK' WHERE name = 'EACCES'",
-    "a call is invented": COPY.format(
-        "syscall",
-        f"{FORGED}, ms, serial, nr, a0, a1, a2, a3, success, exit, state, items, context",
-        "id = (SELECT min(id) FROM syscall)",
-    ),
-    "an event is invented": COPY.format(
-        "event",
-        f"{FORGED}, host, ms, serial, type, pid, uid, auid, ses, state, fields",
-        "id = (SELECT min(id) FROM event)",
-    ),
-    "a path is invented": "INSERT INTO path (event, seq, item, file)"
-    " SELECT event, 9, 9, file FROM path WHERE event = (SELECT min(event) FROM path)",
-    "a record is invented": "INSERT INTO record (event, type, seq, fields)"
-    " SELECT event, type, 9, fields FROM record WHERE event = (SELECT min(event) FROM record)",
-    "an address is invented": "INSERT INTO sockaddr (event, seq, address)"
-    " SELECT event, 9, address FROM sockaddr WHERE event = (SELECT min(event) FROM sockaddr)",
-    "received records are fewer": "UPDATE ledger_entry SET count = count - 1"
-    " WHERE cause = 'received'",
-    "losses are hidden": "UPDATE ledger_entry SET count = 7 WHERE cause = 'spool_lost'",
-    "the ledger is emptied": "DELETE FROM ledger_entry",
-    "calls of an hour are fewer": [
-        "UPDATE activity_row SET calls = calls + 1",
-        "UPDATE activity_part SET calls = calls + 1",
-    ],
-    "the view of a table is replaced": [
-        "DROP VIEW tamper",
-        "CREATE VIEW tamper AS SELECT * FROM events WHERE 1 = 0",
-    ],
-    "all is deleted": [
-        f"DELETE FROM {table}"
-        for table in ("syscall", "exec", "path", "sockaddr", "event", "record")
-    ],
-}
 
 
 SHORT = {"sqlite": some(ROWS, "sqlite", 20), "postgres": some(ROWS, "postgres", 8)}
@@ -171,7 +81,7 @@ ON_STORES = [
 ]
 
 
-@pytest.mark.parametrize(("common_url", "what"), ON_STORES, indirect=["common_url"])
+@pytest.mark.parametrize(("kind", "what"), ON_STORES)
 def test_a_change_of_rows_shows(spool, stored, what):
     """As a finding; the lines themselves are as they were."""
     statements = ROWS[what]

@@ -14,6 +14,7 @@ from faults.test_service_faults import LINES, Run, stored
 from fixtures import commands
 from fixtures.logs import rows
 from fixtures.repeats import times
+from fixtures.store_changes import change
 from fixtures.waiting import until
 
 from auditsvc.config import load_settings
@@ -124,6 +125,13 @@ def test_deleted_segments_are_no_tampering(tmp_path):
     status, found = verify(run)
     assert (status, found["findings"]) == (0, [])
     assert len(Folder(spool).dropped().heads) == segments(spool)[0] - 1
+    found = proof(tmp_path)
+    assert found.findings == []
+    assert found.sealed > 0
+    (row,) = rows(url, "SELECT (SELECT count(*) FROM syscalls) + count(*) AS n FROM events")
+    assert found.sealed + found.events == row["n"]
+    change(url, "UPDATE syscall SET a1 = 7 WHERE id = (SELECT min(id) FROM syscall)")
+    assert "rows of deleted segments" in proof(tmp_path).findings[0].what
     os.unlink(segment_path(spool, segments(spool)[1]))  # noqa: PTH108
     assert verify(run)[0] == 1
 

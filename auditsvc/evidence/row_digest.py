@@ -1,0 +1,114 @@
+"""Digests of rows of the store, with all that they refer to, as sums by table and day.
+
+The digest of a row is 2048 bits of SHAKE128 over its columns, where the id of a dimension row is
+replaced by the digest of its content. A sum is modulo 2^2048, so rows can be added in any order;
+with so many bits nobody finds other rows with the same sum (with 256 bits who may choose some
+ten thousand rows does, by Wagner's algorithm).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from auditsvc.evidence.compare import day_of, key_of
+from auditsvc.store import schema
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from sqlalchemy import Connection, Table
+
+    from auditsvc.decode.batch import Row
+    from auditsvc.store.database import Database
+
+BITS: Final = 2048
+_MASK: Final = (1 << BITS) - 1
+_CACHED: Final = 200_000
+"""Dimension rows whose digests are remembered."""
+_TEXTS: Final = ("tty", "comm", "exe", "subj", "key", "cwd", "title", "extra")
+_REFERS: Final[dict[str, dict[str, Table]]] = {
+    "syscall": {"context": schema.context},
+    "event": {"host": schema.host, "fields": schema.text},
+    "exec": {"argv": schema.text},
+    "path": {"file": schema.file},
+    "sockaddr": {"address": schema.address},
+    "record": {"fields": schema.text},
+    "context": {"host": schema.host, **dict.fromkeys(_TEXTS, schema.text)},
+    "file": dict.fromkeys(("name", "obj", "extra"), schema.text),
+}
+"""By table: which columns are ids of which table."""
+
+
+class Sum(NamedTuple):
+    """Rows, and the sum of their digests."""
+
+    rows: int = 0
+    digest: int = 0
+
+    def __add__(self, other: Sum) -> Sum:  # type: ignore[override]
+        return Sum(self.rows + other.rows, (self.digest + other.digest) & _MASK)
+
+
+Sums = dict[tuple[str, int], Sum]
+"""By table and day (since 1970-01-01, UTC)."""
+
+
+class RowDigests:
+    """Digests rows of one store."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._known: dict[str, dict[object, bytes]] = defaultdict(dict)
+
+    def add(self, connection: Connection, sums: Sums, table: Table, rows: Sequence[Row]) -> None:
+        """Add rows of a table of facts to the sums of their days."""
+        found: dict[int, list[int]] = {}
+        for row in self._resolved(connection, table, rows):
+            digest = hashlib.shake_128(repr(row).encode("utf-8", "surrogatepass")).digest(BITS // 8)
+            event = row[0]
+            assert isinstance(event, int)
+            found.setdefault(day_of(event), []).append(int.from_bytes(digest, "big"))
+        for day, digests in found.items():
+            one = Sum(len(digests), sum(digests) & _MASK)
+            sums[table.name, day] = sums.get((table.name, day), Sum()) + one
+
+    def add_events(self, connection: Connection, sums: Sums, events: Sequence[int]) -> None:
+        """Add all rows of some events."""
+        for table in schema.FACTS:
+            rows = list(self._database.fetch(connection, table, key_of(table), events))
+            self.add(connection, sums, table, rows)
+
+    def _resolved(
+        self, connection: Connection, table: Table, rows: Iterable[Row]
+    ) -> list[tuple[object, ...]]:
+        """Give rows with the digests of what they refer to in the place of ids."""
+        plain = [
+            [bytes(each) if isinstance(each, memoryview) else each for each in row] for row in rows
+        ]
+        for index, column in enumerate(table.columns):
+            other = _REFERS.get(table.name, {}).get(column.name)
+            if other is None:
+                continue
+            known = self._contents(connection, other, {row[index] for row in plain} - {None})
+            for row in plain:
+                if row[index] is not None:
+                    row[index] = known.get(row[index], b"absent")
+        return [tuple(row) for row in plain]
+
+    def _contents(
+        self, connection: Connection, table: Table, ids: set[object]
+    ) -> dict[object, bytes]:
+        """Give the digests of dimension rows by id; those that are not stored are left out."""
+        known = self._known[table.name]
+        absent = [each for each in ids if each not in known]
+        if len(known) > _CACHED:
+            known.clear()
+            absent = list(ids)
+        if absent:
+            stored = list(self._database.fetch(connection, table, "id", absent))  # type: ignore[arg-type]
+            for row in self._resolved(connection, table, stored):
+                text = repr(row[1:]).encode("utf-8", "surrogatepass")
+                known[row[0]] = hashlib.sha256(text).digest()
+        return known

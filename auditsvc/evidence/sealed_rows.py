@@ -1,0 +1,118 @@
+"""Holds the rows of deleted segments to the digests of their day.
+
+A day's rows are those of its events that the lines still have, which are compared with them, and
+those of deleted segments: together they give the sums that were sealed.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from typing import TYPE_CHECKING, Final
+
+from sqlalchemy import select
+
+from auditsvc.decode.ids import SERIAL_BITS
+from auditsvc.evidence.compare import DAY, key_of
+from auditsvc.evidence.finding import STORE, Finding
+from auditsvc.evidence.row_digest import RowDigests, Sum
+from auditsvc.evidence.seal import NO_DAY
+from auditsvc.plural import counted
+from auditsvc.store import schema
+from auditsvc.store.database import reading
+from auditsvc.store.read.events import second_text
+
+if TYPE_CHECKING:
+    from collections.abc import Container, Sequence
+
+    from sqlalchemy import Connection
+
+    from auditsvc.evidence.finding import Report
+    from auditsvc.evidence.row_digest import Sums
+    from auditsvc.evidence.seal import Seal
+    from auditsvc.store.database import Database
+
+_ROWS: Final = 10_000
+"""Rows that are read at once."""
+
+
+class SealedRows:
+    """The rows of a store that a seal has."""
+
+    def __init__(
+        self, database: Database, report: Report, seal: Seal, pruned: Container[int]
+    ) -> None:
+        """`pruned`: days that retention deleted, as the store says."""
+        self._database = database
+        self._digests = RowDigests(database)
+        self._report = report
+        self._seal = seal
+        self._pruned = pruned
+
+    def compare(self, known: Container[int], apart: Container[int]) -> None:
+        """Compare all days.
+
+        `known` are events that were compared with their lines; `apart` are days with events that
+        came in parts: such a part may have been merged into a row that had been sealed.
+        """
+        notes, open_day = self._report.notes, self._seal.open_day
+        if open_day != NO_DAY:
+            notes.append(
+                f"up to {_date(open_day)} the store may have rows of segments that were deleted"
+                " before they were signed: not compared"
+            )
+        days = sorted(self._seal.days())
+        if pruned := sum(day in self._pruned for day in days):
+            notes.append(
+                f"{counted(pruned, 'day')} of deleted segments went by retention, as the store says"
+            )
+        for day in days:
+            if day not in self._pruned:
+                self._compare_day(day, known, is_apart=day in apart)
+
+    def _compare_day(self, day: int, known: Container[int], *, is_apart: bool) -> None:
+        with reading(self._database) as connection:
+            found = self._sums(connection, day, known)
+        sums = self._seal.sums
+        names = [table.name for table in schema.FACTS]
+        events = (schema.syscall.name, schema.event.name)
+        self._report.sealed += sum(found.get((name, day), Sum()).rows for name in events)
+        others = [
+            name for name in names if sums.get((name, day), Sum()) != found.get((name, day), Sum())
+        ]
+        if not others:
+            return
+        text = f"{', '.join(others)} on {_date(day)}"
+        if is_apart:
+            what = f"rows of deleted segments in {text} may have been merged later: not compared"
+            self._report.notes.append(what)
+        else:
+            what = f"rows of deleted segments in {text} are not those that were signed"
+            self._report.findings.append(Finding(STORE, what))
+
+    def _sums(self, connection: Connection, day: int, known: Container[int]) -> Sums:
+        """Sum a day's rows: without events that are known, or did not come from a spool."""
+        low, high = (day * DAY) << SERIAL_BITS, (((day + 1) * DAY) << SERIAL_BITS) - 1
+        wanted = select(schema.origin.c.low, schema.origin.c.high).order_by(schema.origin.c.low)
+        foreign = [(each.low, each.high) for each in connection.execute(wanted)]
+        sums: Sums = {}
+        for table in schema.FACTS:
+            key = table.c[key_of(table)]
+            statement = select(*table.columns).where(key.between(low, high))
+            rows = connection.execute(statement.execution_options(yield_per=_ROWS))
+            for part in rows.partitions():
+                own = [
+                    tuple(row)
+                    for row in part
+                    if row[0] not in known and not _is_inside(row[0], foreign)
+                ]
+                self._digests.add(connection, sums, table, own)
+        return sums
+
+
+def _date(day: int) -> str:
+    return second_text(day * DAY)[:10]
+
+
+def _is_inside(event: int, ranges: Sequence[tuple[int, int]]) -> bool:
+    at = bisect_right(ranges, event, key=lambda each: each[0]) - 1
+    return at >= 0 and event <= ranges[at][1]

@@ -1,0 +1,188 @@
+"""Rows whose segments were deleted are held to the signed digests of their day."""
+
+from __future__ import annotations
+
+import shutil
+from functools import cache
+
+import pytest
+from fixtures.collected import DAY, drop, fill, load, verify
+from fixtures.evidence import Run
+from fixtures.logs import call, end, path
+from fixtures.repeats import some
+from fixtures.store_changes import FORGED, ROWS, change, copied, rename, settled
+from sqlalchemy import create_engine, text
+
+from auditsvc.decode.ids import SERIAL_BITS
+from auditsvc.evidence.folder import Folder
+from auditsvc.spool.segments import segments
+from auditsvc.store.databases import parse_url
+
+DAYS, EACH = 3, 4
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory, store_of_kind):
+    """Give a function that makes a spool whose first segments were deleted, and its store, once."""
+
+    @cache
+    def of_kind(kind):
+        folder, url = tmp_path_factory.mktemp("sealed"), store_of_kind(kind)
+        run = Run(folder, segment_bytes=4096)
+        fill(run, range(DAYS), EACH)
+        load(url, folder, finish=False)
+        there = segments(folder)
+        assert drop(run, url, folder, there[1]) == []
+        assert drop(run, url, folder, there[-3]) == []
+        fill(run, [DAYS], 1)
+        run.end()
+        load(url, folder)
+        return folder, settled(url)
+
+    return of_kind
+
+
+@pytest.fixture
+def model(models, kind):
+    """Give such a spool and its store, which only copies of are changed."""
+    return models(kind)
+
+
+@pytest.fixture
+def spool(model, tmp_path):
+    """Give a copy of the spool."""
+    return shutil.copytree(model[0], tmp_path / "spool")
+
+
+@pytest.fixture
+def stored(request, model, spool, tmp_path):
+    """Give a copy of its store."""
+    with copied(request, model[1], tmp_path) as url:
+        rename(url, spool)
+        yield url
+
+
+def test_rows_of_deleted_segments_are_proved(spool, stored):
+    """All events: by their lines, or by the digests of their day."""
+    report = verify(stored, spool)
+    assert report.findings == []
+    assert report.sealed >= 2 * EACH * 4
+    assert report.sealed + report.events == (DAYS * EACH + 1) * 4
+
+
+def of_sealed(what):
+    """Whether a change of `ROWS` is one of rows."""
+    return not any(word in what for word in ("ledger", "received", "losses", "renamed", "hour"))
+
+
+CHANGES = [each for each in ROWS if of_sealed(each)]
+SHORT = {"sqlite": some(CHANGES, "sealed", 12), "postgres": some(CHANGES, "sealed pg", 5)}
+ON_STORES = [
+    pytest.param(
+        *(kind, what),
+        id=f"{kind}-{what}",
+        marks=[
+            *([pytest.mark.postgres] if kind == "postgres" else []),
+            *([] if what in names else [pytest.mark.long]),
+        ],
+    )
+    for kind, names in SHORT.items()
+    for what in CHANGES
+]
+
+
+@pytest.mark.parametrize(("kind", "what"), ON_STORES)
+def test_a_change_of_their_rows_shows(spool, stored, what):
+    """Rows and dimension rows, changed, deleted or invented; most of the rows are sealed."""
+    statements = ROWS[what]
+    change(stored, *([statements] if isinstance(statements, str) else statements))
+    report = verify(stored, spool)
+    assert report.findings
+    assert {finding.kind for finding in report.findings} == {"store"}
+
+
+def test_the_day_and_its_table_are_named(spool, stored):
+    """One result of the first day is another; its lines are gone."""
+    first = f"SELECT min(id) FROM syscall WHERE id < {(DAY + 86400) << SERIAL_BITS}"
+    change(stored, f"UPDATE syscall SET exit = -13 WHERE id = ({first})")
+    (finding,) = verify(stored, spool).findings
+    assert "rows of deleted segments in syscall on 2025-06-15 are not those" in finding.what
+
+
+def test_as_many_invented_rows_as_deleted_ones_show(spool, stored):
+    """The number of rows of that day is as before."""
+    change(
+        stored,
+        ROWS["a call is invented"],
+        f"DELETE FROM syscall WHERE id = (SELECT min(id) FROM syscall WHERE id <> {FORGED})",
+    )
+    assert verify(stored, spool).findings
+
+
+@pytest.mark.parametrize("how", ["altered", "removed"])
+def test_digests_that_were_altered_or_removed_show(spool, stored, how):
+    """The last head has the digest of their file."""
+    (seal,) = Folder(spool).path.glob("sealed-*")
+    if how == "altered":
+        seal.write_text(seal.read_text().replace('"syscall", 20254, 1', '"syscall", 20254, 2', 1))
+    else:
+        seal.unlink()
+    found = [str(each) for each in verify(stored, spool).findings]
+    assert any(
+        "digests of the rows of deleted segments were altered or removed" in f for f in found
+    )
+
+
+def test_what_was_altered_before_it_was_sealed_is_told_for_ever(url, tmp_path):
+    """A row that is another than its line is not taken into the digests."""
+    spool = tmp_path / "spool"
+    run = Run(spool, segment_bytes=4096)
+    fill(run, [0], 6)
+    load(url, spool, finish=False)
+    change(url, "UPDATE syscall SET a1 = 7 WHERE id = (SELECT min(id) FROM syscall)")
+    (altered,) = drop(run, url, spool, segments(spool)[1])
+    assert "has another a1" in altered
+    run.end()
+    load(url, spool)
+    found = [str(each) for each in verify(url, spool).findings]
+    assert any("when its segment was deleted" in each and "another a1" in each for each in found)
+
+
+def test_an_event_in_two_segments_is_sealed_with_the_second(url, tmp_path):
+    """The first of them is deleted in the middle of the event."""
+    spool = tmp_path / "spool"
+    run = Run(spool, segment_bytes=1 << 20)
+    fill(run, [0], 2)
+    lines = (call(901, items=2) + path(901, "/one") + path(901, "/two", item=1) + end(901)).encode()
+    halves = lines.splitlines(keepends=True)
+    run.writer.append(b"".join(halves[:2]))
+    run.writer.rotate()
+    run.writer.append(b"".join(halves[2:]))
+    run.step()
+    run.writer.rotate()
+    fill(run, [1], 2)
+    load(url, spool, finish=False)
+    for last in (1, 2):
+        assert drop(run, url, spool, last) == []
+        assert verify(url, spool).findings == []
+    run.end()
+    load(url, spool)
+    assert verify(url, spool).findings == []
+    change(url, "DELETE FROM path WHERE event = (SELECT id FROM syscall WHERE serial = 901)")
+    assert verify(url, spool).findings
+
+
+def test_days_that_retention_deleted_are_a_note(spool, stored):
+    """They are not in the store, as the store says."""
+    day = DAY // 86400
+    engine = create_engine(parse_url(stored))
+    with engine.begin() as connection:
+        ends = {"low": (day * 86400) << SERIAL_BITS, "high": ((day + 1) * 86400) << SERIAL_BITS}
+        for table, key in (("syscall", "id"), ("event", "id"), ("path", "event")):
+            where = f"{key} >= :low AND {key} < :high"
+            connection.execute(text(f"DELETE FROM {table} WHERE {where}"), ends)
+        connection.execute(text(f"INSERT INTO pruned_day VALUES ({day}, 16, 0, 1)"))
+    engine.dispose()
+    report = verify(stored, spool)
+    assert "1 day of deleted segments went by retention" in " ".join(report.notes)
+    assert not any("deleted segments" in finding.what for finding in report.findings)
