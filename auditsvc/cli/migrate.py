@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from auditsvc.cli.options import StoreOption
 from auditsvc.config import load_settings
@@ -12,7 +14,21 @@ from auditsvc.store import migrate as migrate_store
 
 
 def migrate(store: StoreOption = None) -> None:
-    """Create the store, or update it to this program's schema."""
+    """Create the store, or update it to this program's schema.
+
+    A store that is there is updated in steps; after an interruption the next call continues.
+    """
     settings = load_settings(store=store)
     known = KnownStore(settings.spool_directory, settings.store)
-    typer.echo(visible(migrate_store(settings.store, create=not known.is_known)))
+    console = Console(stderr=True)
+    columns = (TextColumn("schema"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal
+    ) as shown:
+        task = shown.add_task("", total=None)
+        done = migrate_store(
+            settings.store,
+            create=not known.is_known,
+            progress=lambda done, total: shown.update(task, completed=done, total=total),
+        )
+    typer.echo(visible(done))

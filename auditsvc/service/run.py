@@ -131,6 +131,7 @@ class Service:
             self._start_source()
         loader.start()
         loader.await_store(_STORE_SECONDS)
+        self._wiring.make_listener()
         if not is_urgent:
             self._start_source()
         if parts.session is not None:
@@ -335,10 +336,9 @@ class Service:
                 steps.callback(self._watch_switch)
             if parts.guard is not None:
                 steps.callback(parts.guard.last_look)
-            if parts.watch is not None:
-                steps.callback(parts.watch.finish)
-            if self._metrics is not None:
-                steps.callback(self._metrics.finish)
+            for part in (parts.watch, self._metrics, parts.listener):
+                if part is not None:
+                    steps.callback(part.finish)
 
     def _end_keeper(self) -> None:
         """Keep the socket no longer; without one of our own, what is kept is for the next run."""
@@ -376,8 +376,9 @@ class Service:
             steps.callback(self._watch_switch)
             if parts.guard is not None:
                 steps.callback(parts.guard.last_look)
-            if parts.watch is not None:
-                steps.callback(parts.watch.finish)
+            for part in (parts.watch, self._metrics, parts.listener):
+                if part is not None:
+                    steps.callback(part.finish)
 
     def _restore(self, session: Session) -> None:
         """Restore the kernel; a request of `off` stays in effect, even if audit was on before."""

@@ -21,12 +21,12 @@ from auditsvc.errors import AbsentError, StoreError
 from auditsvc.store import builtin
 from auditsvc.store.database import Contested, reading
 from auditsvc.store.databases import open_database, parse_url
-from auditsvc.store.migrate import bring_up, check_schema
+from auditsvc.store.migrate import bring_up, check_schema, revisions
 from auditsvc.store.objects import refuse_strangers
 from auditsvc.store.write.writer import Checkpoint, Source, Writer, WriteResult
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from types import TracebackType
     from typing import Self
 
@@ -53,6 +53,10 @@ DEFAULT_URL: Final = "sqlite:////var/lib/auditsvc/auditsvc.db"
 _TRIES: Final = 5
 
 _NOTHING: Final[Mapping[str, int]] = {}
+
+
+def _no_progress(done: int, total: int) -> None:
+    """Show nothing."""
 
 
 class Store:
@@ -179,16 +183,26 @@ def open_store(url: str = DEFAULT_URL, *, create: bool = True, read: bool = Fals
     return Store(database, secret)
 
 
-def _bring_up(database: Database, *, create: bool) -> tuple[tuple[str | None, str], bytes]:
-    """Give the schema's revision before and after, and the secret."""
-    for _ in range(_TRIES):
+def _bring_up(
+    database: Database, *, create: bool, progress: Callable[[int, int], None] = _no_progress
+) -> tuple[str | None, bytes]:
+    """Give the schema's revision before (None: there was no store), and the secret."""
+    known = revisions()
+    begun: list[str | None] = []
+    tries = _TRIES
+    while tries:
         with suppress(Contested), database.begin(alone=True) as connection:
             _refuse_empty(database, connection, create=create)
             refuse_strangers(database, connection, whole=False)
-            revisions = bring_up(database, connection)
-            secret = builtin.secret(connection)
-            refuse_strangers(database, connection, whole=True)
-            return revisions, secret
+            before, after = bring_up(database, connection)
+            begun = begun or [before]
+            if after == known[-1]:
+                secret = builtin.secret(connection)
+                refuse_strangers(database, connection, whole=True)
+                return begun[0], secret
+            progress(known.index(after) + 1, len(known))
+            continue
+        tries -= 1
     raise StoreError(
         f"the store {database.place}: other programs make it just now", "try again", retryable=True
     )
@@ -203,17 +217,24 @@ def _refuse_empty(database: Database, connection: Connection, *, create: bool) -
         )
 
 
-def migrate(url: str = DEFAULT_URL, *, create: bool = True) -> str:
+def migrate(
+    url: str = DEFAULT_URL,
+    *,
+    create: bool = True,
+    progress: Callable[[int, int], None] = _no_progress,
+) -> str:
     """Make a store, or bring it to this program's schema; give a line that says what was done.
 
+    `progress` gets how many revisions the store has, and how many there are, after each.
     StoreError if it is not there and `create` is false.
     """
     database = open_database(url)
     try:
         database.prepare(create=create)
-        (before, after), _ = _bring_up(database, create=create)
+        before, _ = _bring_up(database, create=create, progress=progress)
     finally:
         database.engine.dispose()
+    after = revisions()[-1]
     if before == after:
         return f"{database.place}: schema {after}, nothing to do"
     return f"{database.place}: schema {after}, before: {before or 'no store'}"

@@ -31,6 +31,8 @@ from auditsvc.errors import SupersededError
 from auditsvc.store import activity, origins
 from auditsvc.store.schema import (
     FACTS,
+    access_end,
+    access_entry,
     arrival,
     consumer,
     event,
@@ -145,6 +147,8 @@ class Pruner:
             deleted[table] = connection.execute(
                 delete(table).where(table.c[key].between(first, end))
             ).rowcount
+        for accesses in (access_end, access_entry):
+            connection.execute(delete(accesses).where(accesses.c.id.between(low, end)))
         origins.forget(connection, first, end)
         count = sum(deleted[table] for table in _EVENTS)
         _count(connection, day_of(first), events=count)
