@@ -17,7 +17,8 @@ The tree:
     |   |-- SupersededError another program prunes the store
     |   `-- RefusedError   a batch has something that the database cannot store
     |-- JournalError       journald is unavailable, or its journal cannot be read
-    `-- QueryError         the user's SQL is wrong
+    |-- QueryError         the user's SQL is wrong
+    `-- AlertError         an alert could not be sent
 
 An error has the facts (`what`) and how to fix it (`hint`).
 """
@@ -136,3 +137,7 @@ class JournalError(AuditsvcError):
 
 class QueryError(AuditsvcError):
     """The user's SQL cannot run."""
+
+
+class AlertError(AuditsvcError):
+    """An alert could not be sent by one channel."""

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING
 import structlog
 from systemd import daemon as systemd
 
+from auditsvc.alert.watch import AlertWatch
 from auditsvc.decode import decoder_in_use
 from auditsvc.errors import AuditsvcError, SpoolError, StoreError
 from auditsvc.forward.process import Child
@@ -34,9 +35,12 @@ from auditsvc.record.daemon import DaemonRecords, actor
 from auditsvc.record.fields import UNSET
 from auditsvc.runtime import switch_requests
 from auditsvc.runtime.forward_state import CONSUMER
+from auditsvc.runtime.service_state import has_left
+from auditsvc.service.alerts import Noted
 from auditsvc.service.exclusions import Exclusions
 from auditsvc.service.health import Health
 from auditsvc.service.reload import LIVE, changed, merged
+from auditsvc.service.space import SpaceWatch
 from auditsvc.service.wiring import Wiring
 from auditsvc.spool import retention
 from auditsvc.store.read.feed import Feed
@@ -90,6 +94,9 @@ class Service:
         self._wiring = Wiring(settings, self._daemon, self._store_opened, from_now=from_now)
         self._parts = self._wiring.parts
         self._switch = switch_requests.Watch(settings.runtime_directory)
+        self._space = self._health.space = SpaceWatch(settings, self._parts)
+        self._noted = Noted(settings)
+        self._alerts: AlertWatch | None = None
         self._discarded_at = self._synced_at = 0.0
         self._metrics: Metrics | None = None
 
@@ -141,6 +148,8 @@ class Service:
             if parts.guard is not None:
                 parts.guard.begin()
             self._health.report_notes(parts)
+        self._alerts = AlertWatch(settings, crashes=has_left(settings.runtime_directory))
+        self._alerts.start()
         self._watch_helpers()
         self._exclusions.warn(parts.session)
         if parts.watch is not None:
@@ -181,6 +190,8 @@ class Service:
             if ends is not None and time.monotonic() >= ends:
                 return "duration", ourselves
             self._tick()
+            if self._space.stops:
+                return "space", ourselves
             if self._parts.collector is not None and self._parts.collector.ended:
                 return "end-of-input", ourselves
 
@@ -240,6 +251,8 @@ class Service:
             self._synced_at = now
             parts.sink.sync()
         self._health.errors["metrics"] = self._metrics.problem if self._metrics else ""
+        self._health.errors["alert"] = self._alerts.problem if self._alerts else ""
+        self._space.look(now)
         self._health.report_errors(parts)
         place = parts.committed
         if place and now - self._discarded_at >= _DISCARD_EVERY:
@@ -247,9 +260,11 @@ class Service:
             self._remember_place()
             self._discard(place)
         self._health.show_state(parts)
+        if self._alerts is not None and self._health.state is not None:
+            self._alerts.note(self._noted.facts(parts, self._health.state, self._space))
 
     def _discard(self, place: Place) -> None:
-        keep = self._settings.spool.keep_bytes
+        keep = self._space.keep(self._settings.spool.keep_bytes)
         try:
             retention.discard(self._settings.spool_directory, place, keep)
         except SpoolError as error:
@@ -336,7 +351,7 @@ class Service:
                 steps.callback(self._watch_switch)
             if parts.guard is not None:
                 steps.callback(parts.guard.last_look)
-            for part in (parts.watch, self._metrics, parts.listener):
+            for part in (parts.watch, self._metrics, parts.listener, self._space, self._alerts):
                 if part is not None:
                     steps.callback(part.finish)
 
@@ -376,7 +391,7 @@ class Service:
             steps.callback(self._watch_switch)
             if parts.guard is not None:
                 steps.callback(parts.guard.last_look)
-            for part in (parts.watch, self._metrics, parts.listener):
+            for part in (parts.watch, self._metrics, parts.listener, self._space, self._alerts):
                 if part is not None:
                     steps.callback(part.finish)
 
