@@ -154,6 +154,8 @@ class Service:
         self._exclusions.warn(parts.session)
         if parts.watch is not None:
             parts.watch.go()
+        for each in parts.lookers:
+            each.start()
         if settings.metrics.is_on:  # imports what no other run needs
             self._metrics = import_module("auditsvc.service.metrics").Metrics(settings)
             self._metrics.start()
@@ -239,7 +241,7 @@ class Service:
 
     def _tick(self) -> None:
         parts = self._parts
-        for part in (parts.collector, parts.loader, parts.watch):
+        for part in (parts.collector, parts.loader, parts.watch, *parts.lookers):
             if part is not None and part.error is not None:
                 raise part.error
         systemd.notify("WATCHDOG=1")
@@ -351,7 +353,8 @@ class Service:
                 steps.callback(self._watch_switch)
             if parts.guard is not None:
                 steps.callback(parts.guard.last_look)
-            for part in (parts.watch, self._metrics, parts.listener, self._space, self._alerts):
+            watches = (parts.watch, self._metrics, parts.listener, self._space, self._alerts)
+            for part in (*parts.lookers, *watches):
                 if part is not None:
                     steps.callback(part.finish)
 
@@ -391,7 +394,8 @@ class Service:
             steps.callback(self._watch_switch)
             if parts.guard is not None:
                 steps.callback(parts.guard.last_look)
-            for part in (parts.watch, self._metrics, parts.listener, self._space, self._alerts):
+            watches = (parts.watch, self._metrics, parts.listener, self._space, self._alerts)
+            for part in (*parts.lookers, *watches):
                 if part is not None:
                     steps.callback(part.finish)
 

@@ -24,6 +24,8 @@ from auditsvc.collect.journald.source import JournalSource
 from auditsvc.collect.logfile import FollowedFile
 from auditsvc.coverage.watch import CoverageWatch
 from auditsvc.decode import make_decoder
+from auditsvc.enrich.cgroup_watch import CgroupWatch, words_of
+from auditsvc.enrich.names import NameWatch
 from auditsvc.errors import AuditsvcError
 from auditsvc.guard import Guard, Sanctioned
 from auditsvc.holder.keeper import open_keeper
@@ -46,6 +48,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from auditsvc.config import Settings
+    from auditsvc.decode.batch import Batch
     from auditsvc.decode.contract import Decoder
     from auditsvc.holder.keeper import Keeper
     from auditsvc.ingest.load import Log
@@ -56,6 +59,10 @@ log = structlog.get_logger()
 
 SPOOLED: Final = frozenset({"netlink", "multicast", "stdin"})
 """Sources whose records go through the spool."""
+
+
+_OF_THIS_HOST: Final = frozenset({"netlink", "multicast"})
+"""Those whose records are all of this host's kernel: its users and processes are theirs."""
 
 
 @dataclass(slots=True)
@@ -71,10 +78,22 @@ class Parts:
     keeper: Keeper | None = None
     loader: Loader | None = None
     watch: CoverageWatch | None = None
+    names: NameWatch | None = None
+    cgroups: CgroupWatch | None = None
     upkeep: Upkeep | None = None
     listener: Listener | None = None
     reached: Place = field(default_factory=Place)
     """Up to where the spool was in the store when an earlier run ended."""
+
+    @property
+    def lookers(self) -> list[NameWatch | CgroupWatch]:
+        """What looks up what the records of a batch do not say."""
+        return [each for each in (self.names, self.cgroups) if each is not None]
+
+    def seen(self, batch: Batch) -> None:
+        """Hand a batch to all of these."""
+        for each in self.lookers:
+            each.seen(batch)
 
     def note(self, line: bytes) -> None:
         """Write a DAEMON_* record to the spool, if there is one."""
@@ -219,6 +238,11 @@ class Wiring:
                 return SpoolReader(directory, self._skip_to)
             return SpoolReader.at(directory, segment, position, self._found)
 
+        if settings.source in _OF_THIS_HOST:
+            parts.names = NameWatch(lambda *told: parts.note(self._daemon.account(*told)))
+            parts.cgroups = CgroupWatch(
+                lambda pid, *told: parts.note(self._daemon.cgroup(pid, *words_of(*told)))
+            )
         self._make_loader("spool", source_name(directory), open_log)
         self._torn = writer.torn
 
@@ -262,7 +286,8 @@ class Wiring:
             try:
                 self._opened(store)  # it may be another server than before
                 is_again = kind == "spool" and not self._rename(store, name)
-                load = Load(store, Route(kind, name, open_log, make), settles=False)
+                seen = parts.seen if parts.lookers else None
+                load = Load(store, Route(kind, name, open_log, make), settles=False, seen=seen)
                 if kind == "spool":
                     self._remember_place()
                     source = store.source(kind, name)
