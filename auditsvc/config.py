@@ -168,6 +168,7 @@ class EvidenceSettings(_Section):
     """How the log is signed, and where its heads go."""
 
     enabled: bool = True
+    """Whether the log is signed."""
     every: float = Field(default=30.0, ge=0.1, le=86400)
     """Seconds between two heads while records come. A segment's end has one too."""
     deliver_every: float = Field(default=300.0, ge=0.1, le=86400)
