@@ -16,7 +16,7 @@ SOURCES := pyproject.toml README.md $(shell find auditsvc rules migrations nativ
 
 NATIVE := $(shell find native -type f -not -path 'native/target/*')
 
-.PHONY: setup dev demo check lint unit test test-long test-roots test-deb bench laurel peers lock pages man wheel wheelhouse deb release clean
+.PHONY: setup dev demo check lint unit test test-long chaos test-roots test-deb bench laurel peers lock pages man wheel wheelhouse deb release clean
 
 # In $(VENV) is either the wheel (.installed) or this checkout (.dev); pytest's header says which.
 setup: $(VENV)/.installed
@@ -148,6 +148,10 @@ test: setup peers lint
 # Hours rather than minutes: long loops, more examples, a million records against auparse.
 test-long: setup peers lint
 	$(PYTEST) --long --timeout 7200 $(LONG_STATES:%=--host-state %) $(ARGS)
+
+# Faults, each injected for real, in their long form: docs/guarantees.md names them.
+chaos: setup peers
+	$(PYTEST) --long --timeout 7200 --durations=20 tests/faults tests/live/test_takeover.py $(ARGS)
 
 # Debian 12, Debian 13 and Ubuntu 24.04, bare, in build/roots: installed as packaging/README.md
 # says, and used. Packages come from the archives in this machine's apt configuration; a release

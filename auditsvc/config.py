@@ -21,7 +21,7 @@ import socket
 import tomllib
 from contextvars import ContextVar
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict, TomlConfigSettingsSource
@@ -44,6 +44,10 @@ _chosen: ContextVar[Path | None] = ContextVar("_chosen", default=None)
 FsyncPolicy = Literal["none", "second", "batch"]
 HolderChoice = Literal["auto", "systemd", "process", "off"]
 GuardPolicy = Literal["off", "report", "restore"]
+SpaceAction = Literal["log", "exec", "hold", "drop-loaded", "drop", "stop", "halt"]
+Cause = Literal["lost", "gap", "space", "store", "tamper", "coverage", "verify", "watchdog"]
+_ADDRESS: Final = re.compile(r"[A-Za-z0-9_.+=%][A-Za-z0-9_.+=%-]*(@[A-Za-z0-9][A-Za-z0-9.-]*)?")
+_URL: Final = re.compile(r"https?://[^\s/@]+(/[!-~]*)?")
 _LISTEN: Final = re.compile(r"unix:/.+|(127\.0\.0\.1|\[::1\]):[1-9][0-9]{0,4}")
 _DAYS: Final = re.compile(r"[1-9][0-9]{0,4}d")
 
@@ -164,6 +168,7 @@ class EvidenceSettings(_Section):
     """How the log is signed, and where its heads go."""
 
     enabled: bool = True
+    """Whether the log is signed."""
     every: float = Field(default=30.0, ge=0.1, le=86400)
     """Seconds between two heads while records come. A segment's end has one too."""
     deliver_every: float = Field(default=300.0, ge=0.1, le=86400)
@@ -231,6 +236,81 @@ class MetricsSettings(_Section):
     def is_on(self) -> bool:
         """Whether they are gathered at all."""
         return self.listen is not None or self.textfile is not None
+
+
+def _check_command(value: tuple[str, ...]) -> tuple[str, ...]:
+    if value and not value[0].startswith("/"):
+        raise ValueError('give the program by its full path, as ["/usr/local/bin/tell", "me"]')
+    return value
+
+
+class AlertSettings(_Section):
+    """Who is told when records are lost or may be: once when it begins, once when it is over."""
+
+    on: tuple[Cause, ...] = get_args(Cause)
+    """What is told: `lost` records, `gap` in serials, `space`, `store` that is away, `tamper`,
+    `coverage` lost, `verify` failed, `watchdog` (the service stood still or was killed)."""
+    exec: tuple[str, ...] = ()
+    """A program and its arguments, without a shell. It gets the alert as JSON on its standard
+    input, and as AUDITSVC_ALERT_CAUSE, _STATE (begin or over), _HOST and _TEXT."""
+    mail: tuple[str, ...] = ()
+    """Addresses that get a mail."""
+    sendmail: Path = Path("/usr/sbin/sendmail")
+    """The program that sends mails."""
+    webhook: str | None = None
+    """An `http://` or `https://` URL to which the alert is posted as JSON."""
+    journal: bool = False
+    """Whether an entry with AUDITSVC_ALERT= is written to the systemd journal."""
+    store_away: float = Field(default=300.0, ge=0)
+    """Seconds that the store must be away before that is told."""
+    quiet: float = Field(default=300.0, gt=0)
+    """Seconds without its cause after which an alert is over."""
+
+    _check_exec = field_validator("exec")(_check_command)
+
+    @field_validator("mail")
+    @classmethod
+    def _check_mail(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if any(_ADDRESS.fullmatch(each) is None for each in value):
+            raise ValueError("give addresses as root or name@host")
+        return value
+
+    @field_validator("webhook")
+    @classmethod
+    def _check_webhook(cls, value: str | None) -> str | None:
+        if value is not None and _URL.fullmatch(value) is None:
+            raise ValueError("give http://HOST/PATH or https://HOST/PATH")
+        return value
+
+
+class SpaceSettings(_Section):
+    """What is done when the disk of the spool, or `spool.limit_bytes`, fills."""
+
+    warn: float = Field(default=75.0, gt=0, le=100)
+    """Percent in use at which the first stage begins; it ends one percent below."""
+    act: float = Field(default=95.0, gt=0, le=100)
+    """Percent in use at which the second stage begins."""
+    warn_actions: tuple[SpaceAction, ...] = ("log",)
+    """What the first stage does: `log`; `exec`, the program below; `hold`, audited tasks wait;
+    `drop-loaded`, segments that are in the store are deleted, also below `spool.keep_bytes`;
+    `drop`, ordinary records are dropped and counted; `stop`, the service ends; `halt`, the host is
+    switched off."""
+    act_actions: tuple[SpaceAction, ...] = ("log",)
+    """What the second stage does, from the same words."""
+    exec: tuple[str, ...] = ()
+    """The program for `exec` with its arguments; it gets what `alert.exec` gets."""
+    halt: tuple[str, ...] = ("/usr/bin/systemctl", "--no-block", "poweroff")
+    """The program for `halt` with its arguments."""
+
+    _check_exec = field_validator("exec", "halt")(_check_command)
+
+    @model_validator(mode="after")
+    def _check_stages(self) -> Self:
+        if self.warn > self.act:
+            raise ValueError("space.warn must not be above space.act")
+        if "exec" in (*self.warn_actions, *self.act_actions) and not self.exec:
+            raise ValueError("the action exec needs space.exec")
+        return self
 
 
 class ForwardSettings(_Section):
@@ -308,6 +388,8 @@ class Settings(BaseSettings):
     access: AccessSettings = AccessSettings()
     coverage: CoverageSettings = CoverageSettings()
     metrics: MetricsSettings = MetricsSettings()
+    alert: AlertSettings = AlertSettings()
+    space: SpaceSettings = SpaceSettings()
     forward: ForwardSettings = ForwardSettings()
 
     @property

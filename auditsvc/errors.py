@@ -18,7 +18,8 @@ The tree:
     |   `-- RefusedError   a batch has something that the database cannot store
     |-- EvidenceError      the log cannot be signed, or its heads cannot be read
     |-- JournalError       journald is unavailable, or its journal cannot be read
-    `-- QueryError         the user's SQL is wrong
+    |-- QueryError         the user's SQL is wrong
+    `-- AlertError         an alert could not be sent
 
 An error has the facts (`what`) and how to fix it (`hint`).
 """
@@ -141,3 +142,7 @@ class JournalError(AuditsvcError):
 
 class QueryError(AuditsvcError):
     """The user's SQL cannot run."""
+
+
+class AlertError(AuditsvcError):
+    """An alert could not be sent by one channel."""

@@ -74,6 +74,16 @@ class RecordSource(Protocol):
     forged: int
     """Messages that did not come from the kernel and were dropped."""
 
+    @property
+    def receive_buffer(self) -> int:
+        """Size of its buffer in bytes."""
+
+    def block(self) -> None:
+        """Make the buffer as small as possible."""
+
+    def unblock(self, receive_buffer: int) -> None:
+        """Undo `block`."""
+
     def fileno(self) -> int:
         """Descriptor to poll."""
 
@@ -162,6 +172,20 @@ class RecordCollector(Collector):
         self._prefixes: dict[int, bytes] = {}
         self._overflows = source.overflows
         self._forged = source.forged
+        self._buffer = 0
+
+    def hold(self, *, on: bool) -> None:
+        """Have audited tasks wait for us: with the least buffer the kernel sends single records.
+
+        They are read as before, so that none is lost until a task has waited for the kernel's
+        `backlog_wait_time`.
+        """
+        if on and not self._buffer:
+            self._buffer = self._source.receive_buffer
+            self._source.block()
+        elif self._buffer and not on:
+            self._source.unblock(self._buffer)
+            self._buffer = 0
 
     def _collect(self) -> None:
         poll = select.poll()

@@ -128,6 +128,8 @@ class Load:
         """Records that were already in the store."""
         self.records = 0
         """Lines that were records."""
+        self.gap = 0
+        """Serials that were not seen; can decrease when a late one comes."""
         self.raw = 0
         """Lines that were none, or could not be stored."""
         self.first_raw = ""
@@ -292,6 +294,7 @@ class Load:
         if lines and not self.raw:
             self.first_raw = lines[0]
         self.raw += raw
+        self.gap += batch.counts.get("gap", 0)
 
     def _wait_for_write(self) -> bool:
         """Wait until the batch in the thread is written; gives whether it was."""

@@ -71,6 +71,9 @@ class Loader(threading.Thread):
         """Whether the store was opened by this run."""
         self.hindrance = ""
         """Why the store's file cannot be kept small now, "" if it can."""
+        self.gaps = 0
+        """Serials that were not seen, since the start."""
+        self._gaps_before = 0
         self._store_error = ""
         self._since: float | None = None
         """When the current work with the store began; None without any."""
@@ -222,6 +225,7 @@ class Loader(threading.Thread):
         with self._asking():
             done = load.commit()
         self._commits += 1
+        self.gaps = self._gaps_before + load.gap
         self.committed = load.log.checkpoint()
         self._store_error = ""
         self._settle(load)
@@ -254,6 +258,7 @@ class Loader(threading.Thread):
 
     def _close(self) -> None:
         if self._load is not None:
+            self._gaps_before += self._load.gap
             self._load.close()
             self._load.store.close()
             self._load = None

@@ -81,12 +81,15 @@ def _blocked(control: Control, old: Sequence[RecordSocket], thread: int | None) 
             return time.monotonic() < ends
         if not status.backlog and made < _RECORDS:
             made += 1
-            _make_record(control, status.rate_limit)
+            make_record(control, status.rate_limit)
     return False
 
 
-def _make_record(control: Control, rate_limit: int) -> None:
-    """Make the kernel log one record, by setting a value that is set already."""
+def make_record(control: Control, rate_limit: int) -> None:
+    """Make the kernel log one record, by setting a value that is set already.
+
+    It wakes kauditd, also when kauditd has missed what was queued before.
+    """
     try:
         control.set(rate_limit=rate_limit)
     except KernelError:  # audit is locked: that is logged too

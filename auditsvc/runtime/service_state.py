@@ -59,11 +59,22 @@ class ServiceState:
     """Records a second that were collected, over the last minute."""
     store_hindrance: str
     """What keeps the store from being kept small: somebody reads for long."""
+    space_used: float = 0.0
+    """Percent of the room for the log that are in use."""
+    space_stage: str = "enough"
+    """enough, warn or act."""
+    space_forecast: str = ""
+    """When the second stage will be reached."""
 
 
 def write_state(directory: Path, state: ServiceState) -> None:
     """Write the file, in place of an older one; OSError if that fails."""
     replace_file(directory / _NAME, json.dumps(asdict(state)))
+
+
+def has_left(directory: Path) -> bool:
+    """Whether a run ended without deleting its state: it was killed or crashed."""
+    return (directory / _NAME).exists()
 
 
 def read_state(directory: Path) -> ServiceState | None:

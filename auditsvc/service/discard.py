@@ -39,17 +39,20 @@ class Discard:
         self._daemon = daemon
         self._sealing: Sealing | None = None
 
-    def step(self, settings: Settings, place: Place) -> str:
-        """Delete what ends before `place`, or do what must be done before; gives what fails."""
+    def step(self, settings: Settings, place: Place, keep: int) -> str:
+        """Delete what ends before `place`, or do what must be done before; gives what fails.
+
+        `keep`: bytes of newest segments that stay.
+        """
         try:
-            return self._step(settings, place)
+            return self._step(settings, place, keep)
         except AuditsvcError as error:
             return str(error)
         except OSError as error:
             return f"{error.filename}: {error.strerror}"
 
-    def _step(self, settings: Settings, place: Place) -> str:
-        directory, keep = settings.spool_directory, settings.spool.keep_bytes
+    def _step(self, settings: Settings, place: Place, keep: int) -> str:
+        directory = settings.spool_directory
         notary, sealing = self._parts.notary, self._sealing
         if notary is None:
             retention.discard(directory, place, keep)
@@ -61,7 +64,7 @@ class Discard:
                 self._sealing = Sealing(settings, old[-1])
                 self._sealing.start()
                 return ""
-            return self._give_up(settings, place, notary, notary.problem) if old else ""
+            return self._give_up(settings, notary, place, keep, notary.problem) if old else ""
         if sealing.is_alive():
             return ""
         self._sealing = None
@@ -71,16 +74,18 @@ class Discard:
             finding = f"op=tamper what=rows_altered findings={len(sealing.altered)} restored=no"
             self._parts.note(self._daemon.line("DAEMON_CONFIG", f"{finding} res=success"))
         if not sealing.digest:
-            return self._give_up(settings, place, notary, sealing.problem)
+            return self._give_up(settings, notary, place, keep, sealing.problem)
         if not notary.sign_now(kept_from=sealing.last + 1, sealed=sealing.digest):
-            return self._give_up(settings, place, notary, notary.problem)
+            return self._give_up(settings, notary, place, keep, notary.problem)
         self._delete(settings, notary, sealing.last)
         forget_seals(directory, sealing.last)
         return ""
 
-    def _give_up(self, settings: Settings, place: Place, notary: Notary, why: str) -> str:
+    def _give_up(
+        self, settings: Settings, notary: Notary, place: Place, keep: int, why: str
+    ) -> str:
         """Delete what would not go otherwise, without a signature."""
-        sink, keep = self._parts.sink, settings.spool.keep_bytes
+        sink = self._parts.sink
         is_short = sink is not None and bool(sink.short)
         old = retention.surplus(settings.spool_directory, place, keep if is_short else keep * _MORE)
         if not old:

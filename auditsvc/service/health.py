@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from auditsvc.config import Settings
     from auditsvc.record.daemon import DaemonRecords
+    from auditsvc.service.space import SpaceWatch
     from auditsvc.service.wiring import Parts
 
 log = structlog.get_logger()
@@ -53,6 +54,9 @@ class Health:
         self._daemon = daemon
         self._notes = notes
         self._reported: dict[str, str] = {}
+        self.space: SpaceWatch | None = None
+        self.state: ServiceState | None = None
+        """The state that was shown last."""
         self._began = time.time()
         self._kernel_lost = 0
         self._rate = Rate()
@@ -97,7 +101,8 @@ class Health:
     def show_state(self, parts: Parts) -> None:
         """Write the state for `status`; if that fails, the run continues."""
         try:
-            write_state(self._settings.runtime_directory, self._state(parts))
+            self.state = self._state(parts)
+            write_state(self._settings.runtime_directory, self.state)
         except OSError as error:
             self.errors["state"] = f"{error.filename}: {error.strerror}"
         else:
@@ -148,4 +153,7 @@ class Health:
             coverage=dict(parts.watch.last) if parts.watch else {},
             rate=self._rate.note(time.monotonic(), sink.records if sink else 0),
             store_hindrance=self.errors["store's readers"],
+            space_used=round(self.space.used, 1) if self.space else 0.0,
+            space_stage=self.space.stage if self.space else "enough",
+            space_forecast=self.space.forecast if self.space else "",
         )

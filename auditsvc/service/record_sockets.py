@@ -18,7 +18,9 @@ import structlog
 from auditsvc.collect.collector import make_collector
 from auditsvc.collect.landing import Landing, recover
 from auditsvc.errors import KernelError
+from auditsvc.kernel.control import Control
 from auditsvc.kernel.netlink import RecordSocket
+from auditsvc.kernel.takeover import make_record
 from auditsvc.native import native_core
 from auditsvc.record.daemon import actor
 
@@ -104,10 +106,17 @@ class RecordSockets:
         self._say(pid, self._sink.records - before, is_complete=is_certain and not was_refused)
 
     def release_full(self) -> None:
-        """Before an end without registering: do not let the host wait for sockets that are full."""
-        for each in self._left().values():
-            if each.is_full:
-                each.refuse()
+        """Before an end without registering: do not let the host wait for sockets that are full.
+
+        Then one record is made, so that the kernel sees at once that it is refused: a task may
+        have missed kauditd's wake-up. Not a user message, which needs a further capability.
+        """
+        full = [each for each in self._left().values() if each.is_full]
+        for each in full:
+            each.refuse()
+        if full:
+            with Control() as control:
+                make_record(control, control.status().rate_limit)
 
     def _left(self) -> dict[str, RecordSocket]:
         """Give the sockets that an earlier run left."""

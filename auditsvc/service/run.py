@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING
 import structlog
 from systemd import daemon as systemd
 
+from auditsvc.alert.watch import AlertWatch
 from auditsvc.decode import decoder_in_use
 from auditsvc.errors import AuditsvcError, StoreError
 from auditsvc.forward.process import Child
@@ -34,11 +35,14 @@ from auditsvc.record.daemon import DaemonRecords, actor
 from auditsvc.record.fields import UNSET
 from auditsvc.runtime import switch_requests
 from auditsvc.runtime.forward_state import CONSUMER
+from auditsvc.runtime.service_state import has_left
 from auditsvc.runtime.verify_results import ResultWatch
+from auditsvc.service.alerts import Noted
 from auditsvc.service.discard import Discard
 from auditsvc.service.exclusions import Exclusions
 from auditsvc.service.health import Health
 from auditsvc.service.reload import LIVE, changed, merged
+from auditsvc.service.space import SpaceWatch
 from auditsvc.service.wiring import Wiring
 from auditsvc.store.read.feed import Feed
 
@@ -93,6 +97,9 @@ class Service:
         self._parts = self._wiring.parts
         self._switch = switch_requests.Watch(settings.runtime_directory)
         self._discard = Discard(self._parts, self._daemon)
+        self._space = self._health.space = SpaceWatch(settings, self._parts)
+        self._noted = Noted(settings)
+        self._alerts: AlertWatch | None = None
         self._verified = ResultWatch(settings.runtime_directory)
         self._discarded_at = self._synced_at = 0.0
         self._metrics: Metrics | None = None
@@ -146,6 +153,8 @@ class Service:
             if parts.guard is not None:
                 parts.guard.begin()
             self._health.report_notes(parts)
+        self._alerts = AlertWatch(settings, crashes=has_left(settings.runtime_directory))
+        self._alerts.start()
         self._watch_helpers()
         self._exclusions.warn(parts.session)
         if parts.watch is not None:
@@ -188,6 +197,8 @@ class Service:
             if ends is not None and time.monotonic() >= ends:
                 return "duration", ourselves
             self._tick()
+            if self._space.stops:
+                return "space", ourselves
             if self._parts.collector is not None and self._parts.collector.ended:
                 return "end-of-input", ourselves
 
@@ -248,13 +259,19 @@ class Service:
             self._synced_at = now
             parts.sink.sync()
         self._health.errors["metrics"] = self._metrics.problem if self._metrics else ""
+        self._health.errors["alert"] = self._alerts.problem if self._alerts else ""
+        self._space.look(now)
         self._health.report_errors(parts)
         place = parts.committed
         if place and now - self._discarded_at >= _DISCARD_EVERY:
             self._discarded_at = now
             self._remember_place()
-            self._health.errors["discard"] = self._discard.step(self._settings, place)
+            self._health.errors["discard"] = self._discard.step(
+                self._settings, place, self._space.keep(self._settings.spool.keep_bytes)
+            )
         self._health.show_state(parts)
+        if self._alerts is not None and self._health.state is not None:
+            self._alerts.note(self._noted.facts(parts, self._health.state, self._space))
 
     def _remember_place(self) -> None:
         """Record in the spool's folder up to which place the store has it."""
@@ -283,6 +300,7 @@ class Service:
             return
         if not result.proved:
             log.error("verify: not proved", findings=result.findings, auid=result.who.auid)
+        self._noted.verify = "" if result.proved else "`auditsvc verify`: not proved"
         what = result.fields()
         self._parts.note(self._daemon.config(result.who, "verify", what, success=result.proved))
 
@@ -346,7 +364,8 @@ class Service:
                 steps.callback(self._watch_switch)
             if parts.guard is not None:
                 steps.callback(parts.guard.last_look)
-            for part in (*parts.lookers, parts.watch, self._metrics, parts.listener):
+            watches = (parts.watch, self._metrics, parts.listener, self._space, self._alerts)
+            for part in (*parts.lookers, *watches):
                 if part is not None:
                     steps.callback(part.finish)
 
@@ -387,7 +406,8 @@ class Service:
             steps.callback(self._watch_switch)
             if parts.guard is not None:
                 steps.callback(parts.guard.last_look)
-            for part in (parts.watch, self._metrics, parts.listener):
+            watches = (parts.watch, self._metrics, parts.listener, self._space, self._alerts)
+            for part in (*parts.lookers, *watches):
                 if part is not None:
                     steps.callback(part.finish)
 

@@ -43,8 +43,17 @@ class Room:
         """Whether less than the reserve is left."""
         self.left = 0
         """Bytes that were left when `allocate` was called last."""
-        self._limit = limit
+        self._limit = self._set_limit = limit
         self._held_to = 0  # position in the segment up to which it has blocks
+
+    def freeze(self, size: int) -> None:
+        """Have the spool, which has this size, take no more than the reserve from now on."""
+        most = size + self.reserve - 1
+        self._limit = most if self._set_limit is None else min(most, self._set_limit)
+
+    def thaw(self) -> None:
+        """Undo `freeze`."""
+        self._limit = self._set_limit
 
     def fits(self, end: int) -> bool:
         """Whether the reserve stays if lines are appended up to this position."""

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from auditsvc.errors import SpoolError
 from auditsvc.plural import counted
 from auditsvc.spool import writer
+from auditsvc.spool.segments import sizes
 from auditsvc.spool.shares import INTERVAL, Shares
 
 if TYPE_CHECKING:
@@ -46,6 +47,8 @@ class Sink:
         self.records = 0
         self.refused = ""
         """Why the spool cannot be written now, "" if it can."""
+        self.lost = 0
+        """Records that could not be written, since the start."""
         self.dropped = 0
         """Records that were not chosen while room was short."""
         self.flood: Flood | None = None
@@ -82,6 +85,7 @@ class Sink:
                 refused = str(error)
                 self.records += error.written
                 self._missing += count - error.written
+                self.lost += count - error.written
             self.refused = refused
         self.arrived.set()
 
@@ -105,6 +109,16 @@ class Sink:
             writer.sync(waiting)
         except SpoolError as error:
             self.refused = str(error)
+
+    def freeze(self, *, on: bool) -> None:
+        """Have the spool not grow by more than the reserve from now on, or again as set."""
+        with self._lock:
+            room = self._writer.room
+            if on:
+                room.freeze(sum(sizes(self.directory).values()))
+            else:
+                room.thaw()
+            self._writer.look_for_room()
 
     @property
     def short(self) -> str:

@@ -65,6 +65,8 @@ def _parts(facts: Facts, now: float) -> Iterator[tuple[str, str]]:
         rate = f"{service['rate']:,.1f} a second"
         yield "records", f"{service['records']:,} collected, {rate}, {lost:,} lost"
         yield "lag", f"{size(service['spool_waiting'])} of log wait to be stored"
+        if forecast := service.get("space_forecast"):
+            yield "disk", f"{service['space_used']:.0f} % of the log's room used; {forecast}"
         if service["tamper"]:
             yield "tamper", f"{counted(service['tamper'], 'change')} by others"
         if text := _coverage(service["coverage"], now):

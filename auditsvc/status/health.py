@@ -62,9 +62,15 @@ def _problems(facts: Facts) -> Iterator[str]:
     for name, part in (("spool_trouble", "spool"), ("store_trouble", "store")):
         if service[name]:
             yield f"{part}: {service[name]}"
+    yield from _space(service)
     kernel = facts["kernel"]
     if service["source"] == "netlink" and kernel.get("switch") == "on" and not kernel["enabled"]:
         yield "kernel: audit is off, and no `auditsvc off` requested it"
     forwarder = facts["forwarder"]
     if forwarder.get("enabled") and not forwarder.get("running"):
         yield "forwarder: it does not run"
+
+
+def _space(service: Mapping[str, Any]) -> Iterator[str]:
+    if service.get("space_stage") == "act":
+        yield f"spool: {service['space_used']:.0f} % of the room for the log are used"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 import random
 import signal
 import subprocess
@@ -13,73 +11,16 @@ import psycopg
 import pytest
 from fixtures import commands
 from fixtures.disk import small_disk
-from fixtures.logs import balanced, ledger, opening, rows
+from fixtures.logs import balanced, ledger, rows
 from fixtures.postgres_server import Server, running
 from fixtures.repeats import times
+from fixtures.runs import LINES, Run, stored
 from fixtures.waiting import at_rest, until
 from live.programs import Programs, fresh_auid, rules
-from live.service import AUDITSVC, Service, is_ready
+from live.service import Service
 
-from auditsvc.errors import AbsentError
 from auditsvc.rule import printing
 from auditsvc.store import open_store
-
-LINES = 4  # of one event of `opening`
-
-
-class Run:
-    """`auditsvc run --source stdin`, fed by the test: so every line that went in is known."""
-
-    def __init__(self, folder, url, options=(), **settings):
-        self.url = url
-        self.fed = 0
-        self.environment = (
-            os.environ
-            | {
-                "AUDITSVC_STORE": url,
-                "AUDITSVC_STATE_DIRECTORY": str(folder / "state"),
-                "AUDITSVC_RUNTIME_DIRECTORY": str(folder / "run"),
-            }
-            | settings
-        )
-        self.process = subprocess.Popen(
-            [AUDITSVC, "run", "--source", "stdin", *options],
-            env=self.environment,
-            stdin=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
-
-    def feed(self, count):
-        """Write events with the serials that follow."""
-        first, self.fed = self.fed, self.fed + count
-        text = "".join(opening(n + 1, name=f"/f{n % 9}") for n in range(first, self.fed))
-        self.process.stdin.write(text.encode())
-        self.process.stdin.flush()
-
-    def wait_ready(self):
-        """Wait until it says that it is ready."""
-        while not is_ready(line := self.process.stderr.readline().decode()):
-            assert line, "it ended"
-
-    def state(self, name):
-        """Give what `status` says of the service."""
-        done = commands.run("status", "--format", "json", environment=self.environment)
-        assert done.returncode in (0, 1, 3), done.stderr
-        return json.loads(done.stdout)["service"].get(name)
-
-    def end(self):
-        """End the input; gives the exit status and the log."""
-        _, said = self.process.communicate(timeout=120)
-        return self.process.returncode, said.decode()
-
-
-def stored(url):
-    """Number of calls, and of different serials among them; none before there is a store."""
-    try:
-        (row,) = rows(url, "SELECT count(*) AS n, count(DISTINCT serial) AS d FROM syscalls")
-    except AbsentError:
-        return 0, 0
-    return row["n"], row["d"]
 
 
 @pytest.mark.postgres

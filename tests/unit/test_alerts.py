@@ -1,0 +1,349 @@
+"""Alerts: when they begin and end (without I/O), and that each channel really sends them."""
+
+from __future__ import annotations
+
+import email
+import json
+import socket
+import threading
+import time
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import pytest
+from fixtures.waiting import until
+
+from auditsvc.alert import channels as ways
+from auditsvc.alert import watch as watching
+from auditsvc.alert.message import Message
+from auditsvc.alert.sender import MOST, Sender
+from auditsvc.alert.transitions import Facts, Transitions
+from auditsvc.alert.watch import AlertWatch
+from auditsvc.config import load_settings
+from auditsvc.errors import AlertError, ConfigError
+from auditsvc.forward import send as journal_send
+from auditsvc.forward.wire import fields
+
+WELL = Facts()
+MESSAGE = Message("lost", "begin", "3 records lost\nSubject: \x1b forged \0", "h\u00f6st", 1.5)
+
+# (at, facts) of each step, and what is told: "+cause" begins, "-cause" is over. quiet is 10,
+# store_away 5.
+TABLE = {
+    "nothing": [(0, WELL, ""), (100, WELL, "")],
+    "a counter": [
+        (0, Facts(lost=3), "+lost"),
+        (1, Facts(lost=3), ""),
+        (9, Facts(lost=3), ""),
+        (10, Facts(lost=3), "-lost"),
+        (20, Facts(lost=3), ""),
+    ],
+    "a counter that grows on": [
+        (0, Facts(lost=1), "+lost"),
+        (9, Facts(lost=2), ""),
+        (18, Facts(lost=3), ""),
+        (28, Facts(lost=3), "-lost"),
+        (29, Facts(lost=4), "+lost"),
+    ],
+    "a counter that falls": [
+        (0, Facts(gaps=5), "+gap"),
+        (1, Facts(gaps=2), ""),
+        (10, Facts(gaps=2), "-gap"),
+    ],
+    "a state": [
+        (0, Facts(space="76 %"), "+space"),
+        (100, Facts(space="80 %"), ""),
+        (101, WELL, ""),
+        (110, WELL, "-space"),
+    ],
+    "a state that flaps": [
+        (0, Facts(coverage="x"), "+coverage"),
+        (5, WELL, ""),
+        (9, Facts(coverage="x"), ""),
+        (15, WELL, ""),
+        (18, Facts(coverage="x"), ""),
+        (28, WELL, "-coverage"),
+    ],
+    "a store away for a moment": [
+        (0, Facts(store="no answer"), ""),
+        (4, Facts(store="no answer"), ""),
+        (5, WELL, ""),
+        (6, Facts(store="no answer"), ""),
+        (10, Facts(store="no answer"), ""),
+    ],
+    "a store away for long": [
+        (0, Facts(store="no answer"), ""),
+        (5, Facts(store="no answer"), "+store"),
+        (50, Facts(store="another word"), ""),
+        (51, WELL, ""),
+        (60, WELL, "-store"),
+    ],
+    "several": [
+        (0, Facts(tamper=1, verify="failed"), "+tamper +verify"),
+        (10, Facts(tamper=1, verify="failed"), "-tamper"),
+        (20, Facts(tamper=1, verify=""), "-verify"),
+    ],
+    "a crash, then a stall": [
+        (0, Facts(crashes=1), "+watchdog"),
+        (10, Facts(crashes=1), "-watchdog"),
+        (11, Facts(crashes=1, stalls=1), "+watchdog"),
+        (12, Facts(crashes=1, stalls=1, watchdog="stands"), ""),
+        (22, Facts(crashes=1, stalls=1), "-watchdog"),
+    ],
+}
+
+
+@pytest.mark.parametrize("name", TABLE)
+def test_one_message_when_it_begins_and_one_when_it_is_over(name):
+    """Whatever the facts do in between."""
+    transitions = Transitions(quiet=10, store_away=5)
+    for at, facts, told in TABLE[name]:
+        changes = transitions.step(at, facts)
+        assert " ".join(f"{'+' if c.begins else '-'}{c.cause}" for c in changes) == told, at
+        assert all(change.text for change in changes)
+
+
+def test_a_restart_tells_nothing_twice_and_forgets_no_end(tmp_path):
+    """What an earlier run has told goes on, and is over when its cause is gone."""
+    settings = load_settings(runtime_directory=tmp_path, alert={"quiet": 10})
+    first = AlertWatch(settings, crashes=0)
+    first.note(Facts(space="96 %"))
+    first.look(100)
+    again = AlertWatch(settings, crashes=0)
+    told = []
+    again._tell = told.append
+    again.note(Facts(space="97 %"))
+    again.look(5)
+    assert told == []
+    again.note(WELL)
+    again.look(15)
+    assert [(change.cause, change.begins) for change in told] == [("space", False)]
+
+
+def test_a_main_thread_that_stands_still_is_told(tmp_path, monkeypatch):
+    """By another thread while it does, and after the whole process stood still."""
+    settings = load_settings(runtime_directory=tmp_path)
+    watch, told = AlertWatch(settings, crashes=0), []
+    watch._tell = told.append
+    watch.note(WELL)
+    now = time.monotonic()
+    watch.look(now + 1)
+    assert told == []
+    watch.look(now + watching.STALLED_SECONDS + 1)
+    assert [change.cause for change in told] == ["watchdog"]
+    stopped, told = AlertWatch(settings, crashes=0), []
+    stopped._tell, stopped._transitions.active = told.append, {}
+    stopped.note(WELL)
+    monkeypatch.setattr(watching.time, "monotonic", lambda: now + 1000)
+    stopped.note(WELL)
+    stopped.look(now + 1000)
+    assert [change.text for change in told] == ["the service stood still"]
+
+
+def test_only_the_wanted_causes_are_sent(tmp_path):
+    """`alert.on` chooses."""
+    watch = AlertWatch(load_settings(runtime_directory=tmp_path, alert={"on": ["gap"]}), crashes=0)
+    sent = []
+    watch._sender.offer = sent.append
+    watch.note(Facts(lost=1, gaps=1))
+    watch.look(1.0)
+    assert [message.cause for message in sent] == ["gap"]
+
+
+# --- the channels ---------------------------------------------------------------------------
+
+
+def program(tmp_path, body):
+    """Make a program."""
+    path = tmp_path / "program"
+    path.write_text(f"#!/bin/sh\n{body}\n")
+    path.chmod(0o755)
+    return str(path)
+
+
+def test_a_program_gets_the_facts(tmp_path):
+    """As JSON and as variables; its arguments are not words of a shell."""
+    out = tmp_path / "out"
+    command = program(tmp_path, f'{{ echo "$1|$AUDITSVC_ALERT_CAUSE|$HOME"; cat; }} > {out}')
+    (send,) = ways.channels(load_settings(alert={"exec": [command, "$(id); x"]}).alert)
+    send(MESSAGE)
+    words, text = out.read_text().split("\n", 1)
+    assert words == "$(id); x|lost|"
+    assert json.loads(text) == {
+        "cause": "lost",
+        "state": "begin",
+        "text": MESSAGE.text,
+        "host": MESSAGE.host,
+        "at": 1.5,
+    }
+
+
+@pytest.mark.parametrize(
+    ("body", "why"), [("exit 3", "status 3"), ("sleep 60 & sleep 60", "not ended within 0.3 s")]
+)
+def test_a_program_that_fails_or_hangs_is_ended_and_said(tmp_path, body, why):
+    """With all that it has started, within its time."""
+    began = time.monotonic()
+    with pytest.raises(AlertError, match=why):
+        ways.run([program(tmp_path, body)], b"x" * 200_000, {}, 0.3)
+    assert time.monotonic() - began < 20
+    with pytest.raises(AlertError, match="No such file"):
+        ways.run([str(tmp_path / "none")], b"", {})
+
+
+def test_sendmail_gets_a_mail_with_one_subject(tmp_path):
+    """A text from outside makes no header of its own."""
+    out = tmp_path / "out"
+    stub = program(tmp_path, f'{{ echo "$@"; cat; }} > {out}')
+    alert = load_settings(alert={"mail": ["root", "a@b.example"], "sendmail": stub}).alert
+    (send,) = ways.channels(alert)
+    send(MESSAGE)
+    words, text = out.read_text().split("\n", 1)
+    mail = email.message_from_string(text, policy=email.policy.default)
+    assert words == "-i root a@b.example"
+    assert mail["To"] == "root, a@b.example"
+    assert mail.get_all("Subject") == [MESSAGE.line]
+    assert "3 records lost Subject:   forged" in mail.get_content()
+
+
+@pytest.fixture
+def endpoint():
+    """Give an HTTP server: what it got, and how it answers."""
+
+    class Page(BaseHTTPRequestHandler):
+        def do_POST(self):
+            got.append((self.path, self.rfile.read(int(self.headers["Content-Length"]))))
+            if self.path == "/slow":
+                self.wfile.write(b"HTTP/1.0 200 OK\r\n")
+                while not closing.wait(0.05):
+                    self.wfile.write(b"X: y\r\n")
+            self.send_response(int(self.path[1:] or 200))
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+        def handle_error(self, *_):
+            pass
+
+    got, closing = [], threading.Event()
+    server = HTTPServer(("127.0.0.1", 0), Page)
+    server.handle_error = lambda *_: None
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}", got
+    closing.set()
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_a_webhook_gets_json(endpoint):
+    """2xx is an answer, a redirect or an error is none."""
+    url, got = endpoint
+    (send,) = ways.channels(load_settings(alert={"webhook": f"{url}/204"}).alert)
+    send(MESSAGE)
+    assert [(path, json.loads(text)["cause"]) for path, text in got] == [("/204", "lost")]
+    for status in (302, 404, 500):
+        with pytest.raises(AlertError, match=str(status)):
+            ways.post(f"{url}/{status}", b"{}")
+
+
+def test_an_endpoint_that_goes_on_talking_is_left(endpoint):
+    """The time is for the whole request, not for each byte."""
+    url, _ = endpoint
+    began = time.monotonic()
+    with pytest.raises(AlertError):
+        ways.post(f"{url}/slow", b"{}", 0.5)
+    assert time.monotonic() - began < 20
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        with pytest.raises(AlertError, match="refused"):
+            ways.post(f"http://127.0.0.1:{free.getsockname()[1]}/", b"")
+
+
+def test_the_journal_gets_an_entry(tmp_path, monkeypatch):
+    """By its native protocol; without journald the error is said."""
+    (send,) = ways.channels(load_settings(alert={"journal": True}).alert)
+    monkeypatch.setattr(journal_send, "SOCKET", tmp_path / "socket")
+    with pytest.raises(AlertError, match="journald"):
+        send(MESSAGE)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as journald:
+        journald.bind(str(tmp_path / "socket"))
+        send(MESSAGE)
+        entry = dict(field.split(b"=", 1) for field in fields(journald.recv(4096)))
+    assert entry[b"AUDITSVC_ALERT"] == b"lost"
+    assert entry[b"PRIORITY"] == b"2"
+    assert entry[b"MESSAGE"] == MESSAGE.line.encode()
+
+
+def test_nobody_waits_for_a_channel_that_hangs():
+    """Messages above a number are given up, the oldest first, and counted."""
+    go, sent = threading.Event(), []
+
+    def hang(message):
+        go.wait(60)
+        sent.append(message.at)
+
+    sender = Sender([hang])
+    sender.start()
+    sender.offer(replace(MESSAGE, at=0.0))
+    until(lambda: not sender._waiting)  # it hangs with the first one
+    for n in range(1, MOST + 4):
+        sender.offer(replace(MESSAGE, at=float(n)))
+    assert (len(sender._waiting), sender.given_up) == (MOST, 3)
+    go.set()
+    sender.finish(60)
+    assert sent == [0.0, *map(float, range(4, MOST + 4))]
+
+
+def test_a_channel_that_fails_is_tried_again_and_does_not_hinder_others():
+    """The error is there until a message was sent."""
+    tries, sent = [], []
+
+    def fail(_):
+        tries.append(1)
+        if len(tries) < 5:
+            raise AlertError("alert: no")
+
+    sender = Sender([fail, sent.append], pause=0)
+    sender.start()
+    sender.offer(MESSAGE)
+    until(lambda: sender.problem)
+    assert (len(tries), sent) == (3, [MESSAGE])
+    sender.offer(MESSAGE)
+    until(lambda: len(sent) == 2 and not sender.problem)
+    assert len(tries) == 5
+    sender.finish(10)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"exec": ["tell"]},
+        {"mail": ["-X/etc/passwd"]},
+        {"mail": ["a@b, c@d"]},
+        {"webhook": "file:///etc/passwd"},
+        {"webhook": "http://user:word@host/"},
+        {"on": ["weather"]},
+        {"quiet": 0},
+    ],
+    ids=str,
+)
+def test_settings_that_would_do_something_else_are_refused(wrong):
+    """A mail address is no option of sendmail, a URL no file."""
+    with pytest.raises(ConfigError):
+        load_settings(alert=wrong)
+
+
+def test_who_ends_it_does_not_wait_for_ever(tmp_path):
+    """A watch that never started, and one that did."""
+    settings = load_settings(runtime_directory=tmp_path)
+    AlertWatch(settings, crashes=0).finish()
+    watch = AlertWatch(settings, crashes=1)
+    watch.note(WELL)
+    watch.start()
+    watch.finish()
+    assert not watch.is_alive()
+    assert json.loads((tmp_path / "alerts.json").read_text()).keys() == {"watchdog"}
+    assert (tmp_path / "alerts.json").stat().st_mode & 0o777 == 0o600
