@@ -114,5 +114,5 @@ def table(*, quick: bool, folder: Path) -> Table:
                 counts.append(count)
             if counts[0] != counts[1]:
                 print(f"{name}: {counts}", file=sys.stderr)
-            made.rows.append([name, *map(seconds, times), f"{counts[0]:,}"])
+            made.add(name, *map(seconds, times), f"{counts[0]:,}")
     return made
