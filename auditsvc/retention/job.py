@@ -21,13 +21,12 @@ from sqlalchemy import delete, func, insert, select
 from auditsvc.errors import ConfigError
 from auditsvc.retention.pace import Pace
 from auditsvc.store.database import reading
+from auditsvc.store.partitions import DAY, day_of
 from auditsvc.store.schema import raw_day, store_size
 from auditsvc.store.space import shrink, space, space_of
 from auditsvc.store.write import unused
 from auditsvc.store.write.prune import (
-    DAY,
     Pruner,
-    day_of,
     first_event,
     ids_of,
     read_mark,

@@ -15,9 +15,10 @@ from auditsvc.retention.forecast import Room, Size, forecast
 from auditsvc.retention.job import check_settings, days, first_kept, waiting
 from auditsvc.store import open_store
 from auditsvc.store.database import reading
+from auditsvc.store.partitions import DAY
 from auditsvc.store.schema import pruned_day, raw_day, store_size
 from auditsvc.store.space import Space, folder_of, space
-from auditsvc.store.write.prune import DAY, count_events, first_event, ids_of
+from auditsvc.store.write.prune import count_events, first_event, ids_of
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection

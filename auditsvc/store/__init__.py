@@ -18,7 +18,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from auditsvc.errors import AbsentError, StoreError
-from auditsvc.store import builtin
+from auditsvc.store import builtin, moving
 from auditsvc.store.database import Contested, reading
 from auditsvc.store.databases import open_database, parse_url
 from auditsvc.store.migrate import bring_up, check_schema
@@ -26,7 +26,7 @@ from auditsvc.store.objects import refuse_strangers
 from auditsvc.store.write.writer import Checkpoint, Source, Writer, WriteResult
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from types import TracebackType
     from typing import Self
 
@@ -179,19 +179,43 @@ def open_store(url: str = DEFAULT_URL, *, create: bool = True, read: bool = Fals
     return Store(database, secret)
 
 
-def _bring_up(database: Database, *, create: bool) -> tuple[tuple[str | None, str], bytes]:
+def _nothing(_done: int, _total: int) -> None:
+    pass
+
+
+def _bring_up(
+    database: Database, *, create: bool, progress: Callable[[int, int], None] = _nothing
+) -> tuple[tuple[str | None, str], bytes]:
     """Give the schema's revision before and after, and the secret."""
+    before: str | None = ""
     for _ in range(_TRIES):
-        with suppress(Contested), database.begin(alone=True) as connection:
-            _refuse_empty(database, connection, create=create)
-            refuse_strangers(database, connection, whole=False)
-            revisions = bring_up(database, connection)
-            secret = builtin.secret(connection)
-            refuse_strangers(database, connection, whole=True)
-            return revisions, secret
+        with suppress(Contested):
+            with database.begin(alone=True) as connection:
+                _refuse_empty(database, connection, create=create)
+                refuse_strangers(database, connection, whole=False)
+                found, after = bring_up(database, connection)
+                before = found if before == "" else before
+                is_moving = moving.is_under_way(connection)
+                if not is_moving:
+                    return (before, after), _refresh(database, connection)
+            for done, total in moving.steps(database):
+                progress(done, total)
+            with database.begin(alone=True) as connection:
+                database.unhurried(connection)
+                made = _refresh(database, connection)
+            return (before, after), made
     raise StoreError(
         f"the store {database.place}: other programs make it just now", "try again", retryable=True
     )
+
+
+def _refresh(database: Database, connection: Connection) -> bytes:
+    """Make this program's views and names; gives the secret."""
+    builtin.refresh(database, connection)
+    moving.finish(connection)
+    made = builtin.secret(connection)
+    refuse_strangers(database, connection, whole=True)
+    return made
 
 
 def _refuse_empty(database: Database, connection: Connection, *, create: bool) -> None:
@@ -203,15 +227,21 @@ def _refuse_empty(database: Database, connection: Connection, *, create: bool) -
         )
 
 
-def migrate(url: str = DEFAULT_URL, *, create: bool = True) -> str:
+def migrate(
+    url: str = DEFAULT_URL,
+    *,
+    create: bool = True,
+    progress: Callable[[int, int], None] = _nothing,
+) -> str:
     """Make a store, or bring it to this program's schema; give a line that says what was done.
 
-    StoreError if it is not there and `create` is false.
+    `progress` gets how many events are done, and of how many, where rows must be moved.
+    StoreError if the store is not there and `create` is false.
     """
     database = open_database(url)
     try:
         database.prepare(create=create)
-        (before, after), _ = _bring_up(database, create=create)
+        (before, after), _ = _bring_up(database, create=create, progress=progress)
     finally:
         database.engine.dispose()
     if before == after:

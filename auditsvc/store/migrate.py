@@ -1,7 +1,8 @@
 """Migrates an empty database, or a store of an older program, to this program's schema.
 
-Alembic's revisions are in the package `auditsvc.migrations`. The migration is one
-transaction that excludes all writers, on both databases.
+Alembic's revisions are in the package `auditsvc.migrations`. They are carried out in one
+transaction that excludes all writers, on both databases; what moves all rows comes after it, in
+steps (`auditsvc.store.moving`).
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import inspect
 
 from auditsvc.errors import StoreError
-from auditsvc.store import builtin
+from auditsvc.store import moving
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def bring_up(database: Database, connection: Connection) -> tuple[str | None, str]:
-    """Migrate and refresh; give the revision before (None: there was no store) and after.
+    """Migrate; give the revision before (None: there was no store) and after.
 
     StoreError if the store was made by a newer program.
     """
@@ -41,7 +42,6 @@ def bring_up(database: Database, connection: Connection) -> tuple[str | None, st
         _upgrade(connection)
     if empty:
         database.furnish(connection)
-    builtin.refresh(database, connection)
     return before, known[-1]
 
 
@@ -49,6 +49,11 @@ def check_schema(database: Database, connection: Connection) -> None:
     """Check that the store has the schema of this program; StoreError otherwise."""
     found, known = _current(connection), revisions()
     if found == known[-1]:
+        if moving.is_under_way(connection):
+            raise StoreError(
+                f"the store {database.place}: its rows are just moved to a newer schema",
+                "wait for `auditsvc migrate`, or start it: it goes on where it was",
+            )
         return
     if found in known:
         raise StoreError(

@@ -43,7 +43,8 @@ def space(connection: Connection) -> Space:
         names = ", ".join(f"'{name}'" for name in sorted(TABLES))
         total = connection.exec_driver_sql(
             "SELECT coalesce(sum(pg_total_relation_size(oid)), 0) FROM pg_class"  # noqa: S608 - names of the schema
-            f" WHERE relnamespace = current_schema()::regnamespace AND relname IN ({names})"
+            " WHERE relnamespace = current_schema()::regnamespace"
+            f" AND relkind = 'r' AND (relispartition OR relname IN ({names}))"
         ).scalar_one()
         return Space(int(total), int(total), can_shrink=False, is_exact=False)
     size, count, free, mode = (

@@ -38,7 +38,7 @@ class Dialect:
     """The expressions of one database that the views need; each is a format of its arguments."""
 
     time: str  # event's id, millisecond
-    hex: str  # signed 64-bit integer, shown unsigned
+    hex: str  # argument of a call, shown in hex without leading zeros
     truth: str  # 1, 0 or NULL
     json: str  # text that holds JSON, its event's id
     json_add: str  # text that holds a JSON object, key, value
@@ -100,7 +100,7 @@ SQLITE: Final = Dialect(
 )
 POSTGRESQL: Final = Dialect(
     time=TIME,
-    hex="to_hex({0})",
+    hex="coalesce(nullif(ltrim(encode({0}, 'hex'), '0'), ''), '0')",
     truth="({0} <> 0)",
     # Only together with its event: alone, every text would be cast, and most are no JSON.
     json="(CASE WHEN {1} >= 0 THEN {0}::jsonb END)",

@@ -29,6 +29,7 @@ from sqlalchemy import text as sql
 from auditsvc.decode.ids import SERIAL_BITS
 from auditsvc.errors import SupersededError
 from auditsvc.store import activity, origins
+from auditsvc.store.partitions import DAY, day_of
 from auditsvc.store.schema import (
     FACTS,
     arrival,
@@ -48,8 +49,6 @@ if TYPE_CHECKING:
 
     from auditsvc.store.database import Database
 
-DAY: Final = 86_400
-"""Seconds."""
 _MARK: Final = "pruner"
 _DELETE_MARK: Final = delete(store_info).where(store_info.c.name == _MARK)
 _MARK_SECONDS: Final = 10
@@ -170,11 +169,6 @@ def read_mark(connection: Connection) -> Mark | None:
         return None
     token, _, at = str(found).partition(" ")
     return Mark(token, int(at) if at.isdigit() else 0)
-
-
-def day_of(event_id: int) -> int:
-    """Give the day (from 1970-01-01, UTC) of an event."""
-    return (event_id >> SERIAL_BITS) // DAY
 
 
 def ids_of(day: int) -> tuple[int, int]:
