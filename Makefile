@@ -16,7 +16,7 @@ SOURCES := pyproject.toml README.md $(shell find auditsvc rules migrations nativ
 
 NATIVE := $(shell find native -type f -not -path 'native/target/*')
 
-.PHONY: setup dev demo check lint unit test test-long test-roots bench laurel peers lock wheel wheelhouse clean
+.PHONY: setup dev demo check lint unit test test-long test-roots bench laurel peers lock pages wheel wheelhouse clean
 
 # In $(VENV) is either the wheel (.installed) or this checkout (.dev); pytest's header says which.
 setup: $(VENV)/.installed
@@ -85,7 +85,11 @@ demo: setup
 	tools/demo
 
 # Other programs for comparison, unpacked and never installed or started as services.
-peers: build/peers/.unpacked
+peers: build/peers/.unpacked build/peers/.unpacked-metrics
+
+build/peers/.unpacked-metrics: tools/unpack-peers build/peers/.unpacked
+	tools/unpack-peers build/peers prometheus
+	touch $@
 
 build/peers/.unpacked: tools/unpack-peers build/.system-test
 	tools/unpack-peers build/peers auditd libwrap0
@@ -151,6 +155,10 @@ laurel: build/peers/laurel-$(LAUREL_VERSION)/bin/laurel
 build/peers/laurel-$(LAUREL_VERSION)/bin/laurel:
 	tools/system-packages laurel
 	cargo install -q --locked --root build/peers/laurel-$(LAUREL_VERSION) laurel@$(LAUREL_VERSION)
+
+# The documentation that is made from the program; a test compares it.
+pages: dev
+	$(BIN)/python tools/make-pages
 
 # Pins every dependency with its hashes; needs uv.
 lock:

@@ -3,12 +3,18 @@
     command line  >  AUDITSVC_* variables  >  TOML file  >  the defaults below
 
 The name of a variable is the path of the setting with `__` between its parts:
-`AUDITSVC_STORE`, `AUDITSVC_SPOOL__FSYNC`. The TOML file is the one that
-`AUDITSVC_CONFIG` or `--config` names, else /etc/auditsvc/auditsvc.toml if it exists.
+`AUDITSVC_STORE`, `AUDITSVC_SPOOL__FSYNC`; any other `AUDITSVC_*` variable is an error. The TOML
+file is the one that `AUDITSVC_CONFIG` or `--config` names, else /etc/auditsvc/auditsvc.toml if
+it exists.
+
+The text below each setting is its documentation: `auditsvc config show`, auditsvc.toml(5) and
+docs/configuration.md are made from it (`auditsvc.manual.settings`). That of a number begins with
+its unit, unless the setting's name ends with it.
 """
 
 from __future__ import annotations
 
+import difflib
 import os
 import re
 import socket
@@ -24,16 +30,20 @@ from auditsvc.errors import ConfigError
 from auditsvc.host.files import read_file
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from importlib.resources.abc import Traversable
 
+    from pydantic_core import ErrorDetails
     from pydantic_settings import PydanticBaseSettingsSource
 
 DEFAULT_FILE = Path("/etc/auditsvc/auditsvc.toml")
+_PREFIX: Final = "AUDITSVC_"
 
 _chosen: ContextVar[Path | None] = ContextVar("_chosen", default=None)
 
 FsyncPolicy = Literal["none", "second", "batch"]
 GuardPolicy = Literal["off", "report", "restore"]
+_LISTEN: Final = re.compile(r"unix:/.+|(127\.0\.0\.1|\[::1\]):[1-9][0-9]{0,4}")
 _DAYS: Final = re.compile(r"[1-9][0-9]{0,4}d")
 
 
@@ -51,6 +61,7 @@ class SpoolSettings(_Section):
     directory: Path | None = None
     """Default: `spool` in the state directory."""
     segment_bytes: int = Field(default=64 << 20, ge=4096)
+    """At this size of a segment the next one begins."""
     keep_bytes: int = Field(default=1 << 30, ge=0)
     """Above this size, segments that are in the store are deleted, oldest first."""
     reserve_bytes: int = Field(default=32 << 20, ge=0)
@@ -59,6 +70,7 @@ class SpoolSettings(_Section):
     limit_bytes: int | None = Field(default=None, ge=1 << 20)
     """The spool never grows above this size. None: only the disk limits it."""
     fsync: FsyncPolicy = "second"
+    """When written records are forced to the disk: never, each second, or with each batch."""
 
     @model_validator(mode="after")
     def _check_limit(self) -> Self:
@@ -90,9 +102,9 @@ class LoaderSettings(_Section):
     latency: float = Field(default=0.18, gt=0, le=60)
     """Seconds that a record waits, at most, until its transaction begins."""
     idle: float = Field(default=2.0, gt=0)
-    """An event without a further record for so many seconds is partial."""
+    """Seconds without a further record after which an event is partial."""
     patience: float = Field(default=30.0, gt=0)
-    """A stopping service waits so many seconds for the store; the rest stays in the spool."""
+    """Seconds that a stopping service waits for the store; the rest stays in the spool."""
 
 
 class IngestSettings(_Section):
@@ -134,7 +146,39 @@ class CoverageSettings(_Section):
     """How often the service checks which tasks are covered."""
 
     every: float = Field(default=60.0, ge=1)
-    """Seconds between two looks."""
+    """Seconds between two looks for covered tasks; the first two are at the start and five
+    seconds later."""
+
+
+class MetricsSettings(_Section):
+    """Figures about the service for Prometheus; without `listen` and `textfile` there are none."""
+
+    listen: str | None = None
+    """Where they can be asked for by HTTP: `unix:/PATH` or `127.0.0.1:PORT`, of this host only.
+    Absent: nowhere."""
+    textfile: Path | None = None
+    """A file `*.prom` that is written for node_exporter's textfile collector. Absent: none."""
+    every: float = Field(default=15.0, ge=1)
+    """Seconds between two gatherings; who asks in between gets the last one."""
+
+    @field_validator("listen")
+    @classmethod
+    def _check_listen(cls, value: str | None) -> str | None:
+        if value is not None and _LISTEN.fullmatch(value) is None:
+            raise ValueError("give unix:/PATH or 127.0.0.1:PORT (or [::1]:PORT)")
+        return value
+
+    @field_validator("textfile")
+    @classmethod
+    def _check_textfile(cls, value: Path | None) -> Path | None:
+        if value is not None and not (value.is_absolute() and value.suffix == ".prom"):
+            raise ValueError("give an absolute path that ends with .prom")
+        return value
+
+    @property
+    def is_on(self) -> bool:
+        """Whether they are gathered at all."""
+        return self.listen is not None or self.textfile is not None
 
 
 class ForwardSettings(_Section):
@@ -143,16 +187,19 @@ class ForwardSettings(_Section):
     enabled: bool = False
     """Whether `run` forwards; `auditsvc forward` always does."""
     keys: tuple[str, ...] = ()
-    """A system call must have one of these rule keys. None: any."""
+    """A system call must have one of these rule keys. Empty: any key."""
     exclude_keys: tuple[str, ...] = ("all-syscalls",)
     """Keys that do not count."""
     keyed: bool = True
     """Whether a system call must have a key."""
     syscalls: tuple[str, ...] = ()
+    """Only these system calls, by name. Empty: all."""
     success: bool | None = None
+    """Only calls that succeeded (true) or failed (false). Absent: both."""
     auids: tuple[Annotated[int, Field(ge=0, lt=1 << 32)], ...] = ()
+    """Only calls of these login users, by number. Empty: all."""
     programs: tuple[str, ...] = ()
-    """Values of exe."""
+    """Only calls of these programs, by their exe. Empty: all."""
     types: tuple[str, ...] = ()
     """Record types of events without a system call that are also sent; `*` for all."""
     drain: float = Field(default=5.0, ge=0)
@@ -171,31 +218,42 @@ def _read(file: Path) -> dict[str, Any]:
 
 
 class Settings(BaseSettings):
-    """All settings."""
+    """Settings that belong to no section."""
 
     model_config = SettingsConfigDict(
-        env_prefix="AUDITSVC_", env_nested_delimiter="__", extra="ignore", frozen=True
+        env_prefix=_PREFIX, env_nested_delimiter="__", extra="ignore", frozen=True
     )
 
     store: str = "sqlite:////var/lib/auditsvc/auditsvc.db"
+    """The database, as an SQLAlchemy URL: `sqlite:////PATH` or
+    `postgresql://USER@HOST/DATABASE`."""
     rules: list[Path] | None = None
-    """Rule files, folders, or names of shipped sets (`auditsvc.ruleset.controls`).
-    None: every system call of every task; []: no rules at all."""
+    """Rule files or folders in auditctl's language, or names of shipped sets. Absent: every
+    system call of every task. Empty: no rules, only what the rules of others log."""
     source: str = "netlink"
+    """Where records come from: `netlink` (as the audit daemon), `multicast` (beside one),
+    `stdin` (as its plugin), `journal` (journald's audit entries), or a log file that is followed
+    through rotation."""
     host: str = Field(default_factory=socket.gethostname, min_length=1)
-    """The value of `host` for records without node=."""
+    """The column `host` of records without node=. Absent: the host's name."""
     decoder: Literal["auto", "reference", "native"] = "auto"
+    """What makes rows of records: `native` (the Rust core; an error if it was not built),
+    `reference` (Python, slow), or `auto` (native if it was built)."""
     state_directory: Path = Path("/var/lib/auditsvc")
+    """The folder of the spool and of evidence; the unit's StateDirectory= must be the same."""
     runtime_directory: Path = Path("/run/auditsvc")
+    """The folder of small files of the running service; the unit's RuntimeDirectory= must be the
+    same."""
     spool: SpoolSettings = SpoolSettings()
     kernel: KernelSettings = KernelSettings()
     loader: LoaderSettings = LoaderSettings()
     ingest: IngestSettings = IngestSettings()
     retention: RetentionSettings = RetentionSettings()
     guard: GuardPolicy = "report"
-    """What happens when somebody else changes rules or the switch: nothing, a row in `tamper`,
-    or a row and the change is undone."""
+    """What happens if somebody else deletes our rules, adds a `never` rule before them or switches
+    audit off: nothing, a row in the view `tamper`, or a row and the change is undone."""
     coverage: CoverageSettings = CoverageSettings()
+    metrics: MetricsSettings = MetricsSettings()
     forward: ForwardSettings = ForwardSettings()
 
     @property
@@ -247,39 +305,89 @@ def load_settings(**overrides: Any) -> Settings:
 
     Raises ConfigError, which names the setting and where to correct it.
     """
+    found = read_settings(**overrides)
+    if isinstance(found, Settings):
+        return found
+    raise found[0]
+
+
+def read_settings(**overrides: Any) -> Settings | list[ConfigError]:
+    """Read the settings as `load_settings` does; gives every error instead of the first."""
     file = _config_file()
-    if file is not None:
-        _check_file(file)
+    errors = [*(_file_errors(file) if file else ()), *_variable_errors()]
+    if errors:
+        return errors
     given = {name: value for name, value in overrides.items() if value is not None}
     try:
         return Settings(**given)
     except ValidationError as error:
-        first = error.errors()[0]
-        name = ".".join(str(step) for step in first["loc"])
-        where = f"on the command line, in AUDITSVC_{name.upper().replace('.', '__')}"
-        where += f", or in {file}" if file else ""
-        if first["type"] == "extra_forbidden":
-            raise ConfigError(f"unknown setting {name!r}", f"correct it {where}") from error
-        raise ConfigError(
-            f"setting {name}: {first['msg']} (got {first.get('input')!r})", f"correct it {where}"
-        ) from error
+        return [_explained(each, file) for each in error.errors()]
     except ValueError as error:
-        raise ConfigError(f"a setting cannot be read: {error}", "correct it") from error
+        return [ConfigError(f"a setting cannot be read: {error}", "correct it")]
 
 
-def _check_file(file: Path) -> None:
+def variable_of(name: str) -> str:
+    """Give the variable of a setting that is named as in the file: `spool.keep_bytes`."""
+    return f"{_PREFIX}{name.upper().replace('.', '__')}"
+
+
+def setting_names() -> list[str]:
+    """Name all settings, as in the file."""
+    return list(_names(Settings, ""))
+
+
+def section_of(annotation: Any) -> type[BaseModel] | None:
+    """Give the model of a section; None for a single setting."""
+    return annotation if isinstance(annotation, type) and issubclass(annotation, _Section) else None
+
+
+def _names(model: type[BaseModel], prefix: str) -> Iterator[str]:
+    for name, field in model.model_fields.items():
+        if section := section_of(field.annotation):
+            yield from _names(section, f"{name}.")
+        else:
+            yield f"{prefix}{name}"
+
+
+def _explained(found: ErrorDetails, file: Path | None) -> ConfigError:
+    name = ".".join(str(step) for step in found["loc"])
+    where = f"on the command line, in {variable_of(name)}" + (f", or in {file}" if file else "")
+    if found["type"] == "extra_forbidden":
+        return ConfigError(f"unknown setting {name!r}", f"correct it {where}")
+    return ConfigError(
+        f"setting {name}: {found['msg']} (got {found.get('input')!r})", f"correct it {where}"
+    )
+
+
+def _variable_errors() -> Iterator[ConfigError]:
+    """Refuse an AUDITSVC_* variable that sets nothing: a wrong name would go unnoticed."""
+    names = setting_names()
+    sections = {name.partition(".")[0] for name in names}
+    known = {f"{_PREFIX}CONFIG"} | {variable_of(name) for name in (*names, *sections)}
+    for name in sorted(os.environ):
+        # As pydantic reads them: in any case; a section may be given as a whole, in JSON.
+        if not name.upper().startswith(_PREFIX) or name.upper() in known:
+            continue
+        near = difflib.get_close_matches(name.upper(), sorted(known), 1)
+        hint = f"did you mean {near[0]}" if near else "`auditsvc config show` lists all variables"
+        yield ConfigError(f"unknown variable {name}", hint)
+
+
+def _file_errors(file: Path) -> list[ConfigError]:
     """Refuse a file that is missing, wrong, or has an unknown setting."""
     try:
         values = _read(file)
     except OSError as error:
-        raise ConfigError(
-            f"configuration {file}: {error.strerror}", "give another with --config"
-        ) from error
+        return [
+            ConfigError(f"configuration {file}: {error.strerror}", "give another with --config")
+        ]
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"configuration {file}: {error}", "correct the TOML") from error
-    for name in values:
-        if name not in Settings.model_fields:
-            known = ", ".join(sorted(Settings.model_fields))
-            raise ConfigError(
-                f"configuration {file}: unknown setting {name!r}", f"known settings: {known}"
-            )
+        return [ConfigError(f"configuration {file}: {error}", "correct the TOML")]
+    known = sorted(Settings.model_fields)
+    return [
+        ConfigError(
+            f"configuration {file}: unknown setting {name!r}", f"known settings: {', '.join(known)}"
+        )
+        for name in values
+        if name not in known
+    ]

@@ -73,13 +73,17 @@ _VERBS = {
     "report": "Report on logins, files, programs and more, as aureport does.",
     "forward": "Send chosen events to the systemd journal, each once.",
     "status": "Show the state of kernel, service, forwarder and store.",
+    "metrics": "Write the figures for Prometheus.",
     "doctor": "Show what is wrong with audit here, and how to fix it.",
     "coverage": "Show which tasks are covered, and why others are not.",
     "on": "Switch tracing on for all tasks at once.",
     "off": "Switch tracing off for all tasks at once.",
+    "backup": "Copy the store into a file, while it is written to.",
+    "restore": "Put a backup where the store is to be.",
+    "check": "Check that the store is whole.",
     "migrate": "Create the store, or update it to this program's schema.",
 }
-_GROUPS = ("rules",)
+_GROUPS = ("rules", "config")
 _LIKE_AUSEARCH = ("search",)
 
 

@@ -73,6 +73,8 @@ class CoverageWatch(threading.Thread):
         super().__init__(name="coverage", daemon=True)
         self.error: BaseException | None = None
         """The unexpected error that ended the thread."""
+        self.last: dict[str, float] = {}
+        """Tasks by state at the last look, and `at`, its time; replaced as a whole."""
         # All keys from the beginning: another thread iterates over it.
         self._problems = dict.fromkeys(("tick", "look", "store"), "")
         self._settings = settings
@@ -231,6 +233,8 @@ class CoverageWatch(threading.Thread):
         for judgement in look.judgements:
             self._report(judgement, now)
         self._put(self._daemon.coverage_look(_summary(look)))
+        if look.kernel.known:
+            self.last = {"at": time.time()} | {state: look.tasks[state] for state in CoverageState}
 
     def _settle(self, when: float) -> None:
         """Tick until all changes up to `when` are known, for 3 s at most."""

@@ -53,6 +53,10 @@ class ServiceState:
     """Who made most records while it was short, now or the last time; or empty."""
     store_trouble: str
     """The current error of the store, or empty."""
+    coverage: dict[str, float]
+    """Tasks by state (`covered`, ...) at the last look, and when it was (`at`); or empty."""
+    rate: float
+    """Records a second that were collected, over the last minute."""
     store_hindrance: str
     """What keeps the store from being kept small: somebody reads for long."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections import deque
 from typing import TYPE_CHECKING
 
 import structlog
@@ -22,6 +23,24 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 
+_RATE_SECONDS = 60.0
+
+
+class Rate:
+    """The mean rate of a counter over the last minute."""
+
+    def __init__(self) -> None:
+        self._seen: deque[tuple[float, int]] = deque()
+
+    def note(self, now: float, count: int) -> float:
+        """Take the counter's value at a time (monotonic); gives its rate per second."""
+        self._seen.append((now, count))
+        while now - self._seen[0][0] > _RATE_SECONDS:
+            self._seen.popleft()
+        began, first = self._seen[0]
+        return round((count - first) / (now - began), 1) if now > began else 0.0
+
+
 class Health:
     """The errors of one run; `notes` go to the log with those of the session."""
 
@@ -36,6 +55,7 @@ class Health:
         self._reported: dict[str, str] = {}
         self._began = time.time()
         self._kernel_lost = 0
+        self._rate = Rate()
 
     def note_lost(self, parts: Parts) -> None:
         """Record what the kernel lost since the last call."""
@@ -122,5 +142,7 @@ class Health:
             spool_room=self.errors["spool's room"],
             flood=str(sink.flood) if sink and sink.flood else "",
             store_trouble=self.errors["store"],
+            coverage=dict(parts.watch.last) if parts.watch else {},
+            rate=self._rate.note(time.monotonic(), sink.records if sink else 0),
             store_hindrance=self.errors["store's readers"],
         )

@@ -20,6 +20,7 @@ import signal
 import time
 from contextlib import ExitStack
 from dataclasses import replace
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 import structlog
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from auditsvc.kernel.session import Session
     from auditsvc.record.daemon import Actor
     from auditsvc.rule import Add
+    from auditsvc.service.metrics import Metrics
     from auditsvc.service.reload import Read
     from auditsvc.spool.segments import Place
     from auditsvc.store import Store
@@ -87,6 +89,7 @@ class Service:
         self._parts = self._wiring.parts
         self._switch = switch_requests.Watch(settings.runtime_directory)
         self._discarded_at = self._synced_at = 0.0
+        self._metrics: Metrics | None = None
 
     def run(self, duration: float | None) -> None:
         """Collect and load until a signal, an error, the end of the input or of `duration` (s)."""
@@ -133,6 +136,9 @@ class Service:
         self._exclusions.warn(parts.session)
         if parts.watch is not None:
             parts.watch.go()
+        if settings.metrics.is_on:  # imports what no other run needs
+            self._metrics = import_module("auditsvc.service.metrics").Metrics(settings)
+            self._metrics.start()
 
     def _store_opened(self, store: Store) -> None:
         """See to what needs the store, before anything is written; the loader's thread."""
@@ -164,7 +170,7 @@ class Service:
     def _reload(self, who: Actor) -> None:
         """Use the rules and settings as they are now; on an error keep the old ones, and say so."""
         try:
-            state = self._use_new() if self._read is not None else "no-change"
+            state, later = self._use_new() if self._read is not None else ("no-change", [])
         except (AuditsvcError, OSError) as error:
             log.error("reload failed: the old rules and settings stay", why=str(error))  # noqa: TRY400 - no traceback
             systemd.notify("STATUS=reload failed: the old rules and settings stay")
@@ -172,11 +178,15 @@ class Service:
                 self._daemon.config(who, "reconfigure", "state=no-change", success=False)
             )
             return
-        systemd.notify("STATUS=")
+        waits = f"these settings change at the next restart: {', '.join(later)}" if later else ""
+        systemd.notify(f"STATUS={waits}")
         self._parts.note(self._daemon.config(who, "reconfigure", f"state={state}"))
 
-    def _use_new(self) -> str:
-        """Read everything again and use it; AuditsvcError before anything was changed."""
+    def _use_new(self) -> tuple[str, list[str]]:
+        """Read everything again and use it; AuditsvcError before anything was changed.
+
+        Gives the evidence's state, and the changed settings that need a restart.
+        """
         assert self._read is not None
         settings, rules, notes = self._read()
         differing = changed(self._settings, settings)
@@ -197,7 +207,7 @@ class Service:
         if later := [name for name in differing if name not in LIVE]:
             log.warning("these settings change at the next restart", settings=", ".join(later))
         log.info("reloaded", settings=", ".join(used) or "none", rules=len(rules))
-        return "changed" if used or rules_changed else "no-change"
+        return ("changed" if used or rules_changed else "no-change"), later
 
     def _tick(self) -> None:
         parts = self._parts
@@ -212,6 +222,7 @@ class Service:
         if parts.sink is not None and now - self._synced_at >= _SYNC_EVERY:
             self._synced_at = now
             parts.sink.sync()
+        self._health.errors["metrics"] = self._metrics.problem if self._metrics else ""
         self._health.report_errors(parts)
         place = parts.committed
         if place and now - self._discarded_at >= _DISCARD_EVERY:
@@ -307,6 +318,8 @@ class Service:
                 steps.callback(parts.guard.last_look)
             if parts.watch is not None:
                 steps.callback(parts.watch.finish)
+            if self._metrics is not None:
+                steps.callback(self._metrics.finish)
 
     def _restore(self, session: Session) -> None:
         """Restore the kernel; a request of `off` stays in effect, even if audit was on before."""

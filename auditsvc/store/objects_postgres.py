@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from auditsvc.store.objects import INDEXES, TABLES, view_bodies
-from auditsvc.store.schema import FACTS, PATH_INDEXES, TEXT_INDEX, TIME_INDEX, metadata
+from auditsvc.store.schema import FACTS, SETTLED_INDEXES, TEXT_INDEX, TIME_INDEX, metadata
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -108,7 +108,8 @@ _VALUES: Final = {
     "ours": sorted({*TABLES, *view_bodies("postgresql")}),
     "indexes": sorted(
         [
-            *(*INDEXES, *TIME_INDEX, *PATH_INDEXES["postgresql"], "activity_hour"),
+            *(*INDEXES, *TIME_INDEX, "activity_hour"),
+            *(name for each in SETTLED_INDEXES.values() for name in each["postgresql"]),
             TEXT_INDEX["postgresql"][0].split()[2],
         ]
     ),

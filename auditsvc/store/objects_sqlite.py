@@ -9,8 +9,7 @@ from sqlalchemy.dialects import sqlite
 from sqlalchemy.schema import CreateIndex
 
 from auditsvc.store.objects import INDEXES, REVISION_TABLE, TABLES, same_text, view_bodies
-from auditsvc.store.schema import PATH_INDEXES, TEXT_INDEX, metadata
-from auditsvc.store.schema import path as schema_path
+from auditsvc.store.schema import SETTLED, SETTLED_INDEXES, TEXT_INDEX, metadata
 from auditsvc.store.schema import text as schema_text
 
 if TYPE_CHECKING:
@@ -22,10 +21,14 @@ _DIALECT: Final = sqlite.dialect()
 _VIRTUAL: Final = re.compile(r"CREATE\s+VIRTUAL\b", re.IGNORECASE)
 _CHECK: Final = re.compile(r"\bCHECK\s*\(", re.IGNORECASE)
 _OF_SQLITE: Final = "sqlite_"
-_INDEXES: Final = {"text_head": TEXT_INDEX["sqlite"][1], **PATH_INDEXES["sqlite"]}
+_INDEXES: Final = {"text_head": TEXT_INDEX["sqlite"][1]} | {
+    name: statement
+    for of_databases in SETTLED_INDEXES.values()
+    for name, statement in of_databases["sqlite"].items()
+}
 """Those that SQLAlchemy does not make."""
 _COMPUTED: Final = {schema_text.name: {"head"}}
-_ADDED: Final = {schema_path.name: {"settled"}}
+_ADDED: Final = {table: {"settled"} for table in SETTLED}
 """Columns that writers do not know."""
 
 

@@ -292,6 +292,7 @@ address = Table(
     _big("port"),
     Column("path", Text),
     Column("saddr", Text, nullable=False),
+    Index("address_address", "address"),
 )
 
 # --- facts ---------------------------------------------------------------------------
@@ -359,44 +360,48 @@ path = Table(
     sqlite_with_rowid=False,
     **_by("event"),
 )
-# On SQLite an index whose keys come in no order costs a page of the disk for each row of a
-# small transaction. So a row of `path` is first in an index by groups of 256 serials, where
-# all new rows stand together; when there are many, they are *settled*: put into the index by
-# spans of 256 seconds, in its order (auditsvc.store.write.settle). Keys begin with the time in
-# both, so that what is written together lies together, in a store of any size; SQLite looks
-# for a file in each group, or span, that there is. `settled` is NULL or 1 and none of the
-# columns that writers know.
-GROUP_BITS: Final = 8
-SPAN_BITS: Final = SERIAL_BITS + 8
-"""Bits of an event's id that are the place in its group, and in its span."""
-PATH_INDEXES: Final = {
-    "sqlite": {
-        "path_file": (
-            f"CREATE INDEX path_file ON path (event >> {SPAN_BITS}, file) WHERE settled = 1"
-        ),
-        "path_recent": (
-            f"CREATE INDEX path_recent ON path (event >> {GROUP_BITS}, file) WHERE settled IS NULL"
-        ),
-    },
-    "postgresql": {"path_file": "CREATE INDEX path_file ON path (file)"},
-}
-PATH_ORDER: Final = f" ORDER BY event >> {SPAN_BITS}, file, event, seq"
-"""The order of `path_file`."""
-for _dialect, _indexes in PATH_INDEXES.items():
-    _columns = ["ALTER TABLE path ADD COLUMN settled INTEGER"] if _dialect == "sqlite" else []
-    for _statement in (*_columns, *_indexes.values()):
-        made = DDL(_statement)  # type: ignore[no-untyped-call]
-        listen(path, "after_create", made.execute_if(dialect=_dialect))
-
 sockaddr = Table(
     "sockaddr",
     _big("event", primary_key=True, autoincrement=False),
     Column("seq", Integer, primary_key=True, autoincrement=False),
     _big("address", nullable=False),
-    Index("sockaddr_address", "address"),
     sqlite_with_rowid=False,
     **_by("event"),
 )
+
+# On SQLite an index whose keys come in no order costs a page of the disk for each row of a
+# small transaction. So a row of `path` or `sockaddr` is first in an index by groups of 256
+# serials, where all new rows stand together; when there are many, they are *settled*: put into
+# a *run* of the index by files, or addresses (auditsvc.store.write.settle). A run has the rows
+# of some 100,000 events that came together, and a new run comes after all others, so that what
+# is written together lies together, in a store of any size; SQLite looks for a file in each
+# group, or run, that there is. `settled` is the run's number, or NULL, and none of the columns
+# that writers know.
+GROUP_BITS: Final = 8
+"""Bits of an event's id that are the place in its group."""
+SETTLED: Final = {path.name: "file", sockaddr.name: "address"}
+"""Tables whose rows are settled, and what their index is for."""
+SETTLED_INDEXES: Final = {
+    _table: {
+        "sqlite": {
+            f"{_table}_{_column}": f"CREATE INDEX {_table}_{_column} ON {_table}"
+            f" (settled, {_column}) WHERE settled IS NOT NULL",
+            f"{_table}_recent": f"CREATE INDEX {_table}_recent ON {_table}"
+            f" (event >> {GROUP_BITS}, {_column}) WHERE settled IS NULL",
+        },
+        "postgresql": {
+            f"{_table}_{_column}": f"CREATE INDEX {_table}_{_column} ON {_table} ({_column})",
+        },
+    }
+    for _table, _column in SETTLED.items()
+}
+"""By table and database: the indexes' statements by name."""
+for _name, _of_databases in SETTLED_INDEXES.items():
+    for _dialect, _indexes in _of_databases.items():
+        _added = [f"ALTER TABLE {_name} ADD COLUMN settled INTEGER"] if _dialect == "sqlite" else []
+        for _statement in (*_added, *_indexes.values()):
+            made = DDL(_statement)  # type: ignore[no-untyped-call]
+            listen(metadata.tables[_name], "after_create", made.execute_if(dialect=_dialect))
 
 event = Table(
     "event",

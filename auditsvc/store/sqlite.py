@@ -24,8 +24,8 @@ from auditsvc.host.files import UnsafeError, check_exists, folder_of, make_folde
 from auditsvc.host.processes import name_of
 from auditsvc.store import objects, objects_sqlite
 from auditsvc.store.database import READS, Contested, column_list, first_line, transaction
-from auditsvc.store.schema import FACTS, PATH_ORDER, path, text
-from auditsvc.store.sqlite_insert import insert_many, insert_or_fail, is_long, is_sparse
+from auditsvc.store.schema import FACTS, SETTLED, text
+from auditsvc.store.sqlite_insert import insert_many, insert_or_fail, is_long, is_run, new_run
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -72,6 +72,10 @@ _STATISTICS: Final = (
     ("path", "path_file", "5000000 50000 5"),
     ("path", "path_recent", "100000 500 1"),
     ("path", "path", "5000000 2 1"),
+    ("address", "address_address", "200000 5"),
+    ("sockaddr", "sockaddr_address", "1000000 10000 5"),
+    ("sockaddr", "sockaddr_recent", "50000 250 1"),
+    ("sockaddr", "sockaddr", "1000000 2 1"),
     ("event", "event_type", "100000 1000"),
 )
 
@@ -80,7 +84,7 @@ _MEANINGS: Final = {
     sqlite3.SQLITE_NOTADB: ("it is not an SQLite database", "give another path"),
     sqlite3.SQLITE_CORRUPT: (
         "it is damaged",
-        "move it away and ingest the log again, or try `sqlite3 FILE .recover`",
+        "restore a backup, or load the spool into a new store (docs/backup.md)",
     ),
     sqlite3.SQLITE_FULL: ("the disk is full", "free some space; nothing was half stored"),
     sqlite3.SQLITE_BUSY: (
@@ -406,12 +410,13 @@ class SQLite:
                     insert_many(connection, table, batch.facts[table.name])
                     continue
                 columns = column_list(table)
-                into, shown, order = columns, columns, ""
-                if table is path and is_sparse(batch):
-                    into, shown, order = f"{columns}, settled", f"{columns}, 1", PATH_ORDER
+                into = shown = columns
+                if table.name in SETTLED and is_run(batch):
+                    run = connection.exec_driver_sql(new_run(table.name)).scalar_one()
+                    into, shown = f"{columns}, settled", f"{columns}, {int(run)}"
                 connection.exec_driver_sql(
                     f"INSERT OR FAIL INTO main.{table.name} ({into})"  # noqa: S608 - as above
-                    f" SELECT {shown} FROM {_STAGE}.{table.name}{order}"
+                    f" SELECT {shown} FROM {_STAGE}.{table.name}"
                 )
 
     def insert_absent(self, connection: Connection, table: Table, rows: Sequence[Row]) -> int:

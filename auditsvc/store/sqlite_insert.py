@@ -5,7 +5,6 @@ from __future__ import annotations
 from itertools import chain
 from typing import TYPE_CHECKING, Final
 
-from auditsvc.decode.ids import SERIAL_BITS
 from auditsvc.store.database import column_list
 
 if TYPE_CHECKING:
@@ -16,21 +15,20 @@ if TYPE_CHECKING:
     from auditsvc.decode.batch import Batch, Row
 
 _ROWS_A_STATEMENT: Final = 20
-_BULK: Final = 5000
-_SPARSE: Final = 2000
-"""Events a second."""
+_BULK: Final = 10_000
+"""Events. Each run is one more place where SQLite looks for a file, so a run has many."""
 _LONG: Final = 1 << 20
 """Bytes of a value that are not kept in memory longer than needed."""
 
 
-def is_sparse(batch: Batch) -> bool:
-    """Whether a batch is large, and of a log that has few events a second.
+def is_run(batch: Batch) -> bool:
+    """Whether a batch is so large that its rows are a run: then they are settled at once."""
+    return batch.facts.count >= _BULK
 
-    Then its paths need not be settled: they are many of what stands in their span of the index.
-    """
-    low, high = batch.facts.span() or (0, 0)
-    seconds = ((high - low) >> SERIAL_BITS) + 1
-    return _BULK <= batch.facts.count <= seconds * _SPARSE
+
+def new_run(table: str) -> str:
+    """Give the query for the number of a new run of a table."""
+    return f"SELECT coalesce(max(settled), 0) + 1 FROM {table} WHERE settled IS NOT NULL"  # noqa: S608
 
 
 def insert_many(connection: Connection, table: Table, rows: Sequence[Row]) -> None:

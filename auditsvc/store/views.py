@@ -51,7 +51,7 @@ class Dialect:
     day: str  # days since 1970
     second: str  # seconds since 1970
     indexed: str  # what makes the index on texts serve; a row of `text`
-    of_file: str  # what makes both indexes on the files of paths serve
+    settled: str  # what makes both indexes of a table serve (`store.schema.SETTLED`): its row, key
     joins: bool  # whether a lookup is a join; else it is a subquery
 
 
@@ -95,7 +95,7 @@ SQLITE: Final = Dialect(
     day="date({0} * 86400, 'unixepoch')",
     second="strftime('%Y-%m-%d %H:%M:%S', {0}, 'unixepoch')",
     indexed=f" AND {{0}}.head = substr({{0}}.value, 1, {HEAD})",
-    of_file=" AND (p.settled = 1 AND p.file = f.id OR p.settled IS NULL AND p.file = f.id)",
+    settled="{0}.{1} AND ({0}.settled IS NOT NULL AND {0}.{1} OR {0}.settled IS NULL AND {0}.{1})",
     joins=False,
 )
 POSTGRESQL: Final = Dialect(
@@ -118,7 +118,7 @@ POSTGRESQL: Final = Dialect(
     day="(date '1970-01-01' + {0}::int)",
     second="to_timestamp({0}::float8)",
     indexed="",
-    of_file="",
+    settled="{0}.{1}",
     joins=True,
 )
 DIALECTS: Final = {"sqlite": SQLITE, "postgresql": POSTGRESQL}
@@ -213,16 +213,16 @@ def _paths(d: Dialect) -> str:
         SELECT p.event AS event_id, p.item, name.value AS name,
             {", ".join(f"f.{column}" for column in _FILE)}, {found["obj"]}
         FROM path p
-        JOIN file f ON f.id = p.file{d.of_file}
+        JOIN file f ON {d.settled.format("p", "file = f.id")}
         LEFT JOIN text name ON name.id = f.name{d.indexed.format("name")}
         {joins}"""  # noqa: S608 - as above
 
 
-def _sockaddrs(_: Dialect) -> str:
-    return """
+def _sockaddrs(d: Dialect) -> str:
+    return f"""
         SELECT s.event AS event_id, a.family, a.address, a.port, a.path
         FROM sockaddr s
-        JOIN address a ON a.id = s.address"""
+        JOIN address a ON {d.settled.format("s", "address = a.id")}"""  # noqa: S608 - as above
 
 
 def _events(d: Dialect) -> str:
@@ -308,12 +308,12 @@ def _records(d: Dialect) -> str:
         SELECT p.event, p.seq, type.name, {d.json_add.format("extra.value", "item", "p.item")}
         FROM file f
         JOIN text extra ON extra.id = f.extra
-        JOIN path p ON p.file = f.id{d.of_file}
+        JOIN path p ON {d.settled.format("p", "file = f.id")}
         LEFT JOIN record_type type ON type.type = {PATH}
         UNION ALL
         SELECT s.event, s.seq, type.name, {d.json_pair.format("saddr", "a.saddr")}
         FROM sockaddr s
-        JOIN address a ON a.id = s.address
+        JOIN address a ON {d.settled.format("s", "address = a.id")}
         LEFT JOIN record_type type ON type.type = {SOCKADDR}"""  # noqa: S608 - as above
 
 

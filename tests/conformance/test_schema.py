@@ -21,7 +21,17 @@ from auditsvc.store.schema import HEAD, TIME_INDEX, metadata
 # The column that SQLite computes for its index is none that is written; indexes of one
 # database alone are compared by `test_catalogs_are_equal`.
 OF_ONE_DATABASE = (
-    *("head", "text_head", "text_value", "settled", "path_file", "path_recent", "activity_hour"),
+    *(
+        "head",
+        "text_head",
+        "text_value",
+        "settled",
+        "path_file",
+        "path_recent",
+        "sockaddr_address",
+        "sockaddr_recent",
+        "activity_hour",
+    ),
     *TIME_INDEX,
 )
 COMPARED = {
@@ -147,6 +157,7 @@ QUESTIONS = {
     "SELECT s.exe, p.name FROM paths p JOIN syscalls s USING (event_id) WHERE name = '/file7'": (
         "path_([0-9]*_)?file"
     ),
+    "SELECT * FROM sockaddrs WHERE address = '192.0.2.1'": "sockaddr_([0-9]*_)?address",
     "SELECT * FROM partials": "syscall_partial|syscall_[0-9]*_state",
 }
 TEXTS = {"sqlite": "text_head", "postgresql": "text_value"}

@@ -10,7 +10,7 @@ from fixtures.activity import differs
 from fixtures.logs import Pipe, call, load, opening, path, proctitle, record, rows
 from fixtures.repeats import seeds
 
-from auditsvc.store import open_store
+from auditsvc.store import open_store, sqlite_insert
 from auditsvc.store.write import settle
 
 HOUR = 3600
@@ -86,6 +86,41 @@ def test_while_events_come_quickly_only_very_much_is_settled(url):
             pass
         assert (waiting(url) == before) is waits
     pipe.close()
+
+
+def runs(url):
+    """Give how many paths each run has, in an SQLite store."""
+    with sqlite3.connect(url.removeprefix("sqlite:///")) as connection:
+        found = connection.execute(
+            "SELECT count(*) FROM path WHERE settled IS NOT NULL GROUP BY settled ORDER BY settled"
+        )
+        return [count for (count,) in found]
+
+
+@pytest.mark.usefixtures("in_small_parts")
+def test_the_last_run_is_filled_before_a_new_one_begins(tmp_path):
+    """Else a host with few events would get a run every ten minutes, and searches slow."""
+    url = f"sqlite:///{tmp_path}/store.db"
+    for count in range(20):
+        load(url, opening(count, name=f"/f{count % 3}"), f"log{count}")
+        settled(url)
+    assert sum(runs(url)) == 20
+    assert runs(url)[:-1] == [7, 7]
+    found = rows(url, "SELECT event_id FROM paths WHERE name = '/f1'")
+    assert len(found) == 7
+
+
+def test_a_large_batch_is_a_run(tmp_path, monkeypatch):
+    """Nothing of it waits; a small one waits."""
+    url = f"sqlite:///{tmp_path}/store.db"
+    monkeypatch.setattr(sqlite_insert, "_BULK", 10)
+    for number, count in enumerate((30, 5, 40)):
+        lines = [opening(100 * number + n, name=f"/f{n % 7}") for n in range(count)]
+        load(url, "".join(lines), f"log{number}")
+    assert runs(url) == [30, 40]
+    assert waiting(url)[0] == 5
+    found = rows(url, "SELECT event_id FROM paths WHERE name = '/f1'")
+    assert len(found) == 5 + 1 + 6
 
 
 @pytest.mark.usefixtures("in_small_parts")

@@ -26,7 +26,17 @@ from auditsvc.store.write.settle import Settler
 # The column that SQLite computes for its index is none that is written; the other names are of
 # indexes of one database alone.
 OF_ONE_DATABASE = (
-    *("head", "text_head", "text_value", "settled", "path_file", "path_recent", "activity_hour"),
+    *(
+        "head",
+        "text_head",
+        "text_value",
+        "settled",
+        "path_file",
+        "path_recent",
+        "sockaddr_address",
+        "sockaddr_recent",
+        "activity_hour",
+    ),
     *TIME_INDEX,
 )
 DATED = re.compile(r"_[0-9]{8}")
@@ -74,7 +84,9 @@ def _write_as_the_first_program(first):
     first.setattr(Settler, "count", lambda *_: None)
     first.setattr(unused, "spare", lambda *_: None)
     _write_before_partitions(first)
-    without = {name: replace(d, indexed="", of_file="") for name, d in views.DIALECTS.items()}
+    without = {
+        name: replace(d, indexed="", settled="{0}.{1}") for name, d in views.DIALECTS.items()
+    }
     without["postgresql"] = replace(without["postgresql"], hex="to_hex({0})")
     first.setattr(views, "DIALECTS", without)
     known = ("syscalls", "paths", "sockaddrs", "events", "records", "partials", "ledger")
@@ -98,6 +110,9 @@ def test_from_the_first_schema(old):
     assert len(before["syscalls"]) == 2
     assert migrate(old).endswith(f"schema {revisions()[-1]}, before: 0001")
     assert everything(old) == before
+    name = before["paths"][0]["name"]
+    by_name = rows(old, f"SELECT event_id FROM paths WHERE name = '{name}'")
+    assert len(by_name) == sum(row["name"] == name for row in before["paths"])
     assert rows(old, "SELECT sum(calls) AS n FROM activity") == [{"n": 2}]
     assert differs(old) == []
     with open_store(old) as store, store.engine.connect() as connection:

@@ -89,6 +89,7 @@ def test_the_settings_file_shows_every_setting_with_its_default(monkeypatch):
     shown = commented((ROOT / "packaging/auditsvc.toml").read_text())
     defaults = Settings().model_dump(mode="json")
     examples = {"rules": None, "host": None, "spool.directory": None, "forward.success": None}
+    examples |= dict.fromkeys(("metrics.listen", "metrics.textfile"))
     examples |= dict.fromkeys(("spool.limit_bytes", "retention.keep", "retention.max_bytes"))
 
     def compare(names, shown, defaults):

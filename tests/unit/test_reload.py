@@ -124,8 +124,10 @@ def test_what_is_kept_changes_at_once(host):
     assert upkeep.retention.days == 7
 
 
-def test_settings_that_need_a_restart_are_named(host):
-    """They keep their value, and those that can change are in use."""
+def test_settings_that_need_a_restart_are_named(host, monkeypatch):
+    """In the log and in `systemctl status`; those that can change are in use."""
+    told = []
+    monkeypatch.setattr("auditsvc.service.run.systemd.notify", told.append)
     host.says.settings = {
         "host": "other",
         "kernel": {"backlog_limit": 9999},
@@ -135,6 +137,7 @@ def test_settings_that_need_a_restart_are_named(host):
     assert "state=changed" in line
     assert logged[0]["settings"] == "host, kernel.backlog_limit, loader.latency"
     assert "restart" in logged[0]["event"]
+    assert told[-1].startswith("STATUS=these settings change at the next restart: host, kernel.")
     settings = host.service._settings
     assert (settings.loader.patience, settings.loader.latency) == (3.0, 0.18)
     assert settings.host != "other"

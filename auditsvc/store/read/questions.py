@@ -70,6 +70,30 @@ def ledger_totals(url: str) -> dict[str, int]:
         return {str(cause): int(str(count)) for cause, count in rows}
 
 
+def ledger_counts(url: str) -> list[tuple[str, str, str, int]]:
+    """Counts of the ledger by kind of source, cause and unit."""
+    sql = "SELECT kind, cause, unit, sum(count) FROM ledger GROUP BY kind, cause, unit"
+    with run_query(url, sql, _SHORT) as rows:
+        return [
+            (str(kind), str(cause), str(unit), int(str(count))) for kind, cause, unit, count in rows
+        ]
+
+
+def partial_counts(url: str) -> dict[str, int]:
+    """Stored events that did not end properly, by reason."""
+    sql = "SELECT reason, count(*) FROM partials GROUP BY reason"
+    with run_query(url, sql, _SHORT) as rows:
+        return {str(reason): number(count) for reason, count in rows}
+
+
+def newest_second(url: str) -> int | None:
+    """Second (since 1970) of the newest stored event; None if there is none."""
+    sql = "SELECT max(id) FROM syscall UNION ALL SELECT max(id) FROM event"
+    with run_query(url, sql, _SHORT) as rows:
+        found = [number(newest) for (newest,) in rows if newest is not None]
+    return max(found) >> SERIAL_BITS if found else None
+
+
 def newest_call(url: str, host: str) -> int:
     """Second (since 1970) in which the newest stored call began; 0 if there is none near the end.
 

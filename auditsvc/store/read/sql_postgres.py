@@ -13,6 +13,7 @@ from psycopg.conninfo import make_conninfo
 
 from auditsvc.errors import QueryError
 from auditsvc.store.postgres import Postgres
+from auditsvc.store.read.parsed import MAY_COUNT
 from auditsvc.store.read.postgres_values import take_values
 from auditsvc.store.read.result import ONLY_READS, Result
 from auditsvc.store.read.time_span import ALL
@@ -47,6 +48,9 @@ def run(url: URL, sql: str, limits: Limits, period: Span) -> Iterator[Result]:
         # Only then, as sqlglot is large. A condition on `time` is served by an index here.
         time_query = import_module("auditsvc.store.read.time_query")
         sql = time_query.bound(sql, "postgres", dict.fromkeys(_OF_EVENTS, ("event_id",)), period)
+    elif MAY_COUNT.search(sql):
+        count_query = import_module("auditsvc.store.read.count_query")
+        sql = count_query.counted(sql, "postgres", dict.fromkeys(_OF_EVENTS, ("event_id",)))
     database = Postgres(url)
     arguments = {**url.translate_connect_args(username="user", database="dbname"), **url.query}
     try:

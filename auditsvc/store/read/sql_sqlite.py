@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sqlite3
 import time
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
 from auditsvc.errors import QueryError
+from auditsvc.store.read.parsed import MAY_BE_BOUNDED, MAY_COUNT
 from auditsvc.store.read.result import ONLY_READS, Result
 from auditsvc.store.read.time_span import ALL
 from auditsvc.store.sqlite import SQLite
@@ -35,9 +35,6 @@ _PRAGMAS: Final = {
 # Text of a cast or of another program may have bytes that are not UTF-8: shown as \xHH.
 _text: Final = partial(str, encoding="utf-8", errors="backslashreplace")
 
-_TIME: Final = re.compile(r"\b(time|event_id)\b", re.IGNORECASE)
-"""What every query has in it whose views could be given a range."""
-
 _FORBIDDEN_FUNCTIONS: Final = {"load_extension", "fts3_tokenizer"}
 
 
@@ -61,7 +58,7 @@ def run(url: URL, sql: str, limits: Limits, period: Span) -> Iterator[Result]:
         # Python runs signal handlers only between its own steps, and so in this one.
         connection.set_progress_handler(lambda: time.monotonic() > deadline, _INSTRUCTIONS)
         connection.text_factory = _text
-        if period != ALL or _TIME.search(sql):
+        if period != ALL or MAY_BE_BOUNDED.search(sql) or MAY_COUNT.search(sql):
             # Only then: sqlglot is large, and the service asks for other things all the time.
             ranges = import_module("auditsvc.store.read.time_sqlite")
             sql = ranges.with_ranges(connection, sql, period)

@@ -79,17 +79,17 @@ class Statement:
 
     def replace(self, node: exp.Expr, text: str) -> bool:
         """Note that a constant or a call is replaced; False if its position is unknown."""
-        start, end = _place(node.this if isinstance(node, exp.Column) else node)
+        start, end = place(node.this if isinstance(node, exp.Column) else node)
         if start < 0:
             return False
         if not isinstance(node, exp.Literal | exp.Column):
-            end = self._call_end(end)
+            end = self.call_end(end)
             if end < 0:
                 return False
         self.edits[start, end + 1] = text
         return True
 
-    def _call_end(self, name_end: int) -> int:
+    def call_end(self, name_end: int) -> int:
         """Give the end of the call whose name ends there."""
         depth = 0
         for token in self.tokens:
@@ -128,11 +128,11 @@ class Statement:
     def _table_edits(self) -> dict[tuple[int, int], str]:
         found = {}
         for table in self.root.find_all(exp.Table):
-            start, end = _place(table.args.get("db") or table.this)[0], _place(table.this)[1]
+            start, end = place(table.args.get("db") or table.this)[0], place(table.this)[1]
             if start < 0 or end < 0:
                 continue
             span = self.spans.get(id(table), ALL)
-            if self._is_view(table):
+            if self.is_view(table):
                 span = span.both(self.period)
             conditions = span.conditions
             if not conditions:
@@ -144,7 +144,7 @@ class Statement:
             name = self.text[start : end + 1]
             text = f"(SELECT * FROM {name} WHERE {' AND '.join(conditions)})"  # noqa: S608 - the user's own SQL
             if not table.args.get("alias"):
-                text = f"{text} AS {self.text[_place(table.this)[0] : end + 1]}"
+                text = f"{text} AS {self.text[place(table.this)[0] : end + 1]}"
             found[start, end + 1] = text
         return found
 
@@ -153,7 +153,7 @@ class Statement:
         seconds = self.whole.high - self.whole.low + 1
         return min(1.0, (both.high - both.low + 1) / seconds)
 
-    def _is_view(self, table: exp.Table) -> bool:
+    def is_view(self, table: exp.Table) -> bool:
         """Whether a name is that of one of our views with events, and not of a CTE."""
         name = table.name.lower()
         if name not in self.scopes.views or EVENT not in self.scopes.views[name]:
@@ -272,7 +272,7 @@ def _clauses(select: Select) -> Iterable[tuple[exp.Expr, list[object]]]:
         yield condition, [] if select.outer or own is None else allowed
 
 
-def _place(node: exp.Expr | None) -> tuple[int, int]:
+def place(node: exp.Expr | None) -> tuple[int, int]:
     """Give the first and last character of a node's word; -1 if that is not known."""
     meta = node.meta if node is not None else {}
     return int(meta.get("start", -1)), int(meta.get("end", -1))

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 from auditsvc.decode.ids import SERIAL_BITS
 from auditsvc.store.read import time_query
+from auditsvc.store.read.count_query import put_counts
 from auditsvc.store.read.time_order import put_first_rows
 from auditsvc.store.read.time_span import ALL, Span
 from auditsvc.store.views import NAMES
@@ -63,6 +64,7 @@ def with_ranges(connection: sqlite3.Connection, sql: str, period: Span) -> str:
             statement.period, statement.whole = period, store.whole()
             time_query.put_ranges(statement, datetime.now(UTC), store)
             put_first_rows(statement, store)
+            put_counts(statement)
             return head + statement.written()
     except RecursionError:
         pass  # deeper than SQLite takes it, mostly

@@ -1,22 +1,23 @@
-"""Settles what arrived, in bulk: paths into their index, counts of calls into their rows.
+"""Settles what arrived, in bulk: paths and addresses into their indexes, counts into rows.
 
 Both cost a page of the disk for nearly every row of a small transaction, and little a row
 where tens of thousands go in together, in the order of their keys. So a transaction that
 stores events leaves them behind in the order of their arrival, and a transaction of its own
 settles them later: all of it or nothing, so that a crash at any moment changes no answer. The
-views show both as one. PostgreSQL's path index takes every row at once.
+views show both as one. PostgreSQL's indexes take every row at once.
 """
 
 from __future__ import annotations
 
 import json
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from sqlalchemy import func, select, text
+from sqlalchemy import func, select
 
 from auditsvc.store import activity
-from auditsvc.store.schema import GROUP_BITS, PATH_ORDER, activity_part, syscall
+from auditsvc.store.schema import GROUP_BITS, SETTLED, activity_part, syscall
+from auditsvc.store.sqlite_insert import new_run
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -37,25 +38,47 @@ _LISTED: Final = {
     "sqlite": "json_each(?) AS listed JOIN syscall s ON s.id = listed.value",
     "postgresql": "unnest(%s::bigint[]) AS listed (id) JOIN syscall s USING (id)",
 }
-_RECENT: Final = "SELECT count(*) FROM path WHERE settled IS NULL"
-_LAST: Final = (
-    f"SELECT ((event >> {GROUP_BITS}) + 1 << {GROUP_BITS}) - 1 FROM path WHERE settled IS NULL"  # noqa: S608
-    f" ORDER BY event >> {GROUP_BITS}, file LIMIT 1 OFFSET ?"
-)
-# In the order of the index, each of whose pages is so changed once. All keys are taken: the
-# rows only say which ones are updated.
-_SETTLE_PATHS: Final = (
-    "INSERT INTO path (event, seq, file)"  # noqa: S608 - of the schema's text only
-    " SELECT event, seq, file FROM path WHERE settled IS NULL AND event <= ?"
-    f"{PATH_ORDER} ON CONFLICT (event, seq) DO UPDATE SET settled = 1"
-)
 _HIGHEST: Final = (1 << 63) - 1
+
+
+class _Statements(NamedTuple):
+    """How the rows of a table are settled on SQLite."""
+
+    waiting: str
+    last: str
+    """The event up to which a number of rows are settled; none: all."""
+    settle: str
+    in_last_run: str
+    new_run: str
+
+
+def _statements(table: str, column: str) -> _Statements:
+    settled = f"{table} WHERE settled IS NOT NULL"
+    group = f"event >> {GROUP_BITS}"
+    return _Statements(
+        f"SELECT count(*) FROM {table} WHERE settled IS NULL",  # noqa: S608 - names of the schema
+        f"SELECT (({group}) + 1 << {GROUP_BITS}) - 1 FROM {table} WHERE settled IS NULL"  # noqa: S608
+        f" ORDER BY {group}, {column} LIMIT 1 OFFSET ?",
+        # In the order of the index, so that each of its pages is changed once. All keys are
+        # taken: the rows only say which ones are updated.
+        f"INSERT INTO {table} (event, seq, {column}, settled)"  # noqa: S608
+        f" SELECT event, seq, {column}, ? FROM {table} WHERE settled IS NULL AND event <= ?"
+        f" ORDER BY {column}, event, seq"
+        " ON CONFLICT (event, seq) DO UPDATE SET settled = excluded.settled",
+        f"SELECT max(settled), count(*) FROM (SELECT settled FROM {table}"  # noqa: S608
+        f" WHERE settled = (SELECT max(settled) FROM {settled}) LIMIT ?)",
+        new_run(table),
+    )
+
+
+_STATEMENTS: Final = [_statements(*each) for each in SETTLED.items()]
 
 
 class Settler:
     """Counts calls, and settles; each within a transaction of the caller's."""
 
     def __init__(self, database: Database) -> None:
+        self._database = database
         self._dialect = database.engine.dialect.name
         self._waiting = 0
         """About how many events wait."""
@@ -65,9 +88,7 @@ class Settler:
         """Count the calls among stored events."""
         rows = facts.activity() if syscall.name in facts else []
         if rows:
-            names = [column.name for column in activity_part.columns]
-            values = [dict(zip(names, row, strict=True)) for row in sorted(rows)]
-            connection.execute(activity_part.insert(), values)
+            self._database.insert(connection, activity_part, rows)
 
     def removed(self, connection: Connection, events: Collection[int]) -> None:
         """Take the calls among events away, which are still stored."""
@@ -80,7 +101,8 @@ class Settler:
         """Count what earlier writers left."""
         self._waiting = connection.scalar(select(func.count()).select_from(activity_part)) or 0
         if self._dialect == "sqlite":
-            self._waiting += connection.scalar(text(_RECENT)) or 0
+            for table in _STATEMENTS:
+                self._waiting += connection.exec_driver_sql(table.waiting).scalar_one()
 
     def committed(self, events: int) -> None:
         """Note that so many events were stored."""
@@ -101,11 +123,24 @@ class Settler:
         return self._waiting > 0 and (self._waiting >= MANY or is_late)
 
     def settle(self, connection: Connection) -> bool:
-        """Settle the counts and the oldest paths; gives whether there are more."""
+        """Settle the counts and the oldest rows; gives whether there are more."""
         activity.settle(connection)
-        last = None
-        if self._dialect == "sqlite":
-            last = connection.exec_driver_sql(_LAST, (MANY - 1,)).scalar()
-            connection.exec_driver_sql(_SETTLE_PATHS, (_HIGHEST if last is None else last,))
-        self._waiting = max(1, self._waiting - MANY) if last is not None else 0
-        return last is not None
+        is_more = False
+        for table in _STATEMENTS if self._dialect == "sqlite" else ():
+            last = connection.exec_driver_sql(table.last, (MANY - 1,)).scalar()
+            upto = _HIGHEST if last is None else last
+            connection.exec_driver_sql(table.settle, (_run(connection, table), upto))
+            is_more |= last is not None
+        self._waiting = max(1, self._waiting - MANY) if is_more else 0
+        return is_more
+
+
+def _run(connection: Connection, table: _Statements) -> int:
+    """Give the last run while it has few rows, else a new one.
+
+    So there are no more runs than the number of rows asks for, at any rate.
+    """
+    run, rows = connection.exec_driver_sql(table.in_last_run, (MANY,)).one()
+    if run is not None and rows < MANY:
+        return int(run)
+    return int(connection.exec_driver_sql(table.new_run).scalar_one())

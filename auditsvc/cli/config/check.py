@@ -1,0 +1,67 @@
+"""`auditsvc config check`: every error in the settings, and in what they name."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from auditsvc.config import Settings, read_settings, settings_file, use_file
+from auditsvc.errors import AuditsvcError, ConfigError
+from auditsvc.host.terminal import visible
+from auditsvc.native import BUILD_HINT, is_built
+from auditsvc.ruleset.sources import read_rules
+from auditsvc.service.wiring import SPOOLED
+from auditsvc.store import parse_url
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from auditsvc.errors import RuleError
+
+
+def check(
+    file: Annotated[
+        Path | None,
+        typer.Argument(help="A file to check instead of the one that is read.", metavar="FILE"),
+    ] = None,
+) -> int:
+    """Check file and variables: unknown names, wrong values, rules and store that they name.
+
+    Every error is one line on stderr. Exit status 2 if there is one.
+    """
+    if file is not None:
+        use_file(file)
+    found = read_settings()
+    errors = list(_wrong(found)) if isinstance(found, Settings) else found
+    for error in errors:
+        typer.echo(f"auditsvc: {visible(str(error))}", err=True)
+    if errors:
+        return errors[0].status
+    read = settings_file()
+    exists = os.path.lexists(read)
+    typer.echo(visible(f"{read}: no errors" if exists else f"no file {read}: all defaults"))
+    return 0
+
+
+def _wrong(settings: Settings) -> Iterator[AuditsvcError]:
+    """Check what the settings name; nothing is opened for writing."""
+    try:
+        parse_url(settings.store)
+    except ConfigError as error:
+        yield error
+    rules: list[RuleError] = []
+    try:
+        read_rules(settings, errors=rules)
+    except (AuditsvcError, OSError) as error:
+        yield ConfigError(f"rules: {error}", "correct the setting rules")
+    yield from rules
+    if settings.source not in (*SPOOLED, "journal") and not Path(settings.source).exists():
+        yield ConfigError(
+            f"source: there is no file {settings.source}",
+            "give netlink, multicast, stdin, journal or a log file",
+        )
+    if settings.decoder == "native" and not is_built():
+        yield ConfigError("decoder: there is no native core", BUILD_HINT)

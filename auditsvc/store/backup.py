@@ -1,0 +1,195 @@
+"""Copies of an SQLite store: one of a store that is written to, and one put in its place.
+
+    backup(url, file)    -> Copy(path, bytes, newest)
+    restore(file, url)   -> Copy, and the files of the store that was there
+
+Invariants: a copy is the store at one moment, between two transactions; no writer waits for it.
+A file has its name only when it is complete and on the disk. An existing file is never
+overwritten: `backup` refuses it, `restore` moves the old store aside. Files have mode 0600.
+
+A store in PostgreSQL is copied by the server's own programs; StoreError names the command.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import time
+from contextlib import closing
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from auditsvc.decode.ids import SERIAL_BITS
+from auditsvc.errors import StoreError, UsageError
+from auditsvc.host.files import UnsafeError, folder_of, make_folder, open_file
+from auditsvc.store.databases import parse_url
+from auditsvc.store.sqlite import APPLICATION_ID, SQLite
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+_PAGES: Final = 4096
+"""Pages of one step; signals are seen between two."""
+_BESIDE: Final = ("-wal", "-shm", "-journal")
+"""Files that belong to a store's file, by the end of their name (sqlite.org/tempfiles.html)."""
+
+
+class Copy(NamedTuple):
+    """A complete copy of a store."""
+
+    path: Path
+    bytes: int
+    newest: int | None
+    """Second (since 1970) of its newest event; None if it has none."""
+
+
+def backup(url: str, target: Path, progress: Callable[[float], None] | None = None) -> Copy:
+    """Copy the store into a new file; `progress` gets the share that is done.
+
+    StoreError, UsageError if the file exists already.
+    """
+    database = _sqlite(url, "pg_dump --format=custom --file=FILE")
+    database.prepare(create=False)
+    if os.path.lexists(target):
+        raise UsageError(f"{target} exists already", "give the name of a new file")
+    with closing(_open(database)) as source:
+        return _copy(source, database, target, progress)
+
+
+def restore(
+    backup_file: Path, url: str, *, replace: bool, progress: Callable[[float], None] | None = None
+) -> tuple[Copy, list[Path]]:
+    """Put a copy where the store is to be; gives it, and the files that were moved aside.
+
+    `replace`: a store that is there, whole or damaged, is moved aside; without it, UsageError.
+    StoreError if the copy is damaged or not a store of auditsvc.
+    """
+    database = _sqlite(url, "pg_restore --clean --if-exists --dbname=URL FILE")
+    target = database.path
+    if os.path.lexists(target) and not replace:
+        raise UsageError(
+            f"{target} exists already", "with --replace it is moved aside, under another name"
+        )
+    copy = SQLite(parse_url(f"sqlite:///{backup_file.absolute()}"), read=True)
+    copy.prepare(create=False)
+    with closing(_open(copy)) as source:
+        _check(source, copy)
+        made = _copy(source, copy, target.with_name(f"{target.name}.restored"), progress)
+    moved = _move_aside(target)
+    made.path.replace(target)
+    _sync_folder(target)
+    return made._replace(path=target), moved
+
+
+def _sqlite(url: str, command: str) -> SQLite:
+    parsed = parse_url(url)
+    if parsed.get_backend_name() != "sqlite":
+        raise UsageError(
+            f"the store {parsed.render_as_string()} is kept by a PostgreSQL server",
+            f"use its own programs: {command} (see docs/backup.md)",
+        )
+    return SQLite(parsed, read=True)
+
+
+def _open(database: SQLite) -> sqlite3.Connection:
+    try:
+        return database.open_reader()
+    except sqlite3.Error as error:
+        raise database.explain(error) from error
+
+
+def _check(source: sqlite3.Connection, database: SQLite) -> None:
+    """Refuse a copy that is damaged or none of ours."""
+    try:
+        (application,) = source.execute("PRAGMA application_id").fetchone()
+        (said,) = source.execute("PRAGMA quick_check(1)").fetchone()
+    except sqlite3.Error as error:
+        raise database.explain(error) from error
+    if application != APPLICATION_ID:
+        raise StoreError(f"{database.place} is not a store of auditsvc", "give another file")
+    if said != "ok":
+        raise StoreError(f"{database.place} is damaged: {said}", "give another backup")
+
+
+def _copy(
+    source: sqlite3.Connection,
+    database: SQLite,
+    target: Path,
+    progress: Callable[[float], None] | None,
+) -> Copy:
+    part = target.with_name(f".{target.name}.part")
+    try:
+        folder_of(part.parent)
+        make_folder(part.parent)
+        part.unlink(missing_ok=True)  # of a command that was killed
+        # The mode counts from the first byte on; SQLite itself would use the umask.
+        os.close(open_file(part, os.O_CREAT | os.O_EXCL | os.O_RDWR))
+        newest = _fill(source, part, progress)
+        _sync(part)
+        part.replace(target)
+        _sync_folder(target)
+        return Copy(target, target.stat().st_size, newest)
+    except sqlite3.Error as error:
+        raise database.explain(error) from error
+    except UnsafeError as error:
+        raise StoreError(f"{error.filename}: {error.strerror}") from error
+    except OSError as error:
+        raise StoreError(f"{target} cannot be written: {error.strerror}") from error
+    finally:
+        for end in ("", *_BESIDE):
+            part.with_name(f"{part.name}{end}").unlink(missing_ok=True)
+
+
+def _fill(
+    source: sqlite3.Connection, part: Path, progress: Callable[[float], None] | None
+) -> int | None:
+    """Copy all pages; gives the second of the newest event."""
+    # The first read fixes the moment. In an open transaction the steps see no later commit, so
+    # the copy does not begin again with each (sqlite.org/c3ref/backup_finish.html).
+    source.execute("BEGIN")
+    found = source.execute("SELECT max(id) FROM syscall UNION ALL SELECT max(id) FROM event")
+    newest = max((each for (each,) in found.fetchall() if each is not None), default=None)
+    (pages,) = source.execute("PRAGMA page_count").fetchone()
+    (size,) = source.execute("PRAGMA page_size").fetchone()
+    free = shutil.disk_usage(part.parent).free
+    if pages * size > free:
+        raise StoreError(
+            f"{part.parent} has {free} bytes free, and the copy needs {pages * size}",
+            "give a file on another disk",
+        )
+
+    def tell(_status: int, remaining: int, total: int) -> None:
+        if progress is not None and total:
+            progress(1 - remaining / total)
+
+    with closing(sqlite3.connect(part, isolation_level=None)) as target:
+        target.execute("PRAGMA synchronous = OFF")  # it is forced to the disk as a whole
+        source.backup(target, pages=_PAGES, progress=tell, sleep=0)
+        target.execute("PRAGMA journal_mode = DELETE")  # a copy is one file
+    source.execute("ROLLBACK")
+    return None if newest is None else int(newest) >> SERIAL_BITS
+
+
+def _move_aside(target: Path) -> list[Path]:
+    """Rename the store that is there, with what belongs to it; gives the new names."""
+    stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+    moved = []
+    for end in ("", *_BESIDE):
+        file = target.with_name(f"{target.name}{end}")
+        if os.path.lexists(file):
+            # The ends stay last: SQLite finds a write-ahead log by the name of its file.
+            moved.append(file.replace(target.with_name(f"{target.name}.replaced-{stamp}{end}")))
+    return moved
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _sync_folder(path: Path) -> None:
+    _sync(path.parent)

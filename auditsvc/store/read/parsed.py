@@ -1,0 +1,13 @@
+"""Which queries are parsed before they run: only those that can gain, as sqlglot is large."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+MAY_BE_BOUNDED: Final = re.compile(r"\b(time|event_id)\b", re.IGNORECASE)
+"""It can have a condition on time (`auditsvc.store.read.time_query`)."""
+MAY_COUNT: Final = re.compile(
+    r"\bsyscalls\b.*\bgroup\b|\b(count|distinct)\b.*\bsyscalls\b", re.IGNORECASE | re.DOTALL
+)
+"""It can be a count of calls (`auditsvc.store.read.count_query`)."""

@@ -1,0 +1,285 @@
+"""Backup, restore and check: whole copies while others write, and every kind of damage found."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sqlite3
+import stat
+import threading
+from contextlib import closing
+
+import pytest
+from faults.test_service_faults import Run
+from fixtures import commands
+from fixtures.logs import SECOND, load, login, opening, rows
+from fixtures.waiting import until
+from sqlalchemy import create_engine
+
+from auditsvc.errors import AuditsvcError, StoreError, UsageError
+from auditsvc.store.backup import backup, restore
+from auditsvc.store.check import check
+from auditsvc.store.databases import parse_url
+
+COUNT = "SELECT (SELECT count(*) FROM syscalls) + (SELECT count(*) FROM events) AS n"
+
+
+def log(first=1, last=300):
+    """Give a log of some events of several kinds."""
+    return "".join(
+        login(n) if n % 5 == 0 else opening(n, name=f"/file/{n}") for n in range(first, last + 1)
+    )
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory):
+    """Make a store with events once, to be copied."""
+    path = tmp_path_factory.mktemp("filled") / "store.db"
+    load(f"sqlite:///{path}", log())
+    return path
+
+
+@pytest.fixture
+def path(filled, tmp_path):
+    """Give the path of a store with 300 events."""
+    shutil.copy(filled, tmp_path)
+    return tmp_path / "store.db"
+
+
+def url_of(path):
+    """Give the URL of a file."""
+    return f"sqlite:///{path}"
+
+
+def problems(url):
+    """Give what `check` finds: what was checked, and what is wrong."""
+    return {outcome.what: outcome.problem for outcome in check(url) if outcome.problem}
+
+
+# --- backup and restore ------------------------------------------------------------------
+
+
+def test_a_copy_is_one_file_that_only_its_owner_reads(path, tmp_path):
+    """Complete, whole, mode 0600, and no other file is left."""
+    made = backup(url_of(path), tmp_path / "copies/copy.db")
+    assert made.path.parent.is_dir()
+    assert [each.name for each in made.path.parent.iterdir()] == ["copy.db"]
+    assert stat.S_IMODE(made.path.stat().st_mode) == 0o600
+    assert made.newest == SECOND
+    assert problems(url_of(made.path)) == {}
+    assert rows(url_of(made.path), COUNT) == rows(url_of(path), COUNT) == [{"n": 300}]
+
+
+def test_a_copy_while_others_write_is_one_moment(path, tmp_path):
+    """Each copy is whole, has what was there when it began, and the writer never waits for it."""
+    written, stopping = [300], threading.Event()
+
+    def write():
+        while not stopping.is_set():
+            last = written[0] + 50
+            load(url_of(path), log(written[0] + 1, last), name=f"log{last}")
+            written[0] = last
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        for number in range(3):
+            before = written[0]
+            until(lambda before=before: written[0] > before)  # it writes on
+            at_least = written[0]
+            made = backup(url_of(path), tmp_path / f"copy{number}.db")
+            (found,) = rows(url_of(made.path), COUNT)
+            assert at_least <= found["n"] <= written[0] + 50
+            assert problems(url_of(made.path)) == {}
+    finally:
+        stopping.set()
+        writer.join()
+
+
+def test_nothing_is_overwritten(path, tmp_path):
+    """A file that exists is refused by both; with --replace the old store is moved aside."""
+    copy = backup(url_of(path), tmp_path / "copy.db").path
+    with pytest.raises(UsageError, match="exists already"):
+        backup(url_of(path), copy)
+    with pytest.raises(UsageError, match="--replace"):
+        restore(copy, url_of(path), replace=False)
+    load(url_of(path), log(301, 310))
+    wal = path.with_name("store.db-wal")
+    wal.write_bytes(b"left by a crash")
+    _, moved = restore(copy, url_of(path), replace=True)
+    assert rows(url_of(path), COUNT) == [{"n": 300}]
+    assert not wal.exists()
+    assert [each.name.partition(".replaced-")[0] for each in moved] == ["store.db", "store.db"]
+    assert moved[1].name == f"{moved[0].name}-wal"
+
+
+@pytest.mark.parametrize("damage", ["empty", "text", "cut", "page", "other"])
+def test_a_damaged_backup_is_not_restored(path, tmp_path, damage):
+    """The store that is there stays as it is."""
+    copy = backup(url_of(path), tmp_path / "copy.db").path
+    content = copy.read_bytes()
+    if damage == "other":
+        copy.unlink()
+        with closing(sqlite3.connect(copy)) as connection:
+            connection.execute("CREATE TABLE a (b)")
+    else:
+        half = len(content) // 2
+        copy.write_bytes(
+            {
+                "empty": b"",
+                "text": b"no database" * 500,
+                "cut": content[:half],
+                "page": content[: half - 4096] + os.urandom(8192) + content[half + 4096 :],
+            }[damage]
+        )
+    with pytest.raises(StoreError):
+        restore(copy, url_of(path), replace=True)
+    assert rows(url_of(path), COUNT) == [{"n": 300}]
+    known = {"store.db", "store.db-wal", "store.db-shm", "copy.db"}
+    assert {each.name for each in tmp_path.iterdir()} <= known
+
+
+def test_a_disk_without_room_is_told_before_anything_is_written(path, tmp_path, monkeypatch):
+    """With how much is needed."""
+    monkeypatch.setattr(
+        "auditsvc.store.backup.shutil.disk_usage", lambda _: shutil._ntuple_diskusage(9, 9, 9)
+    )
+    with pytest.raises(StoreError, match=r"9 bytes free.*needs [0-9]+"):
+        backup(url_of(path), tmp_path / "copy.db")
+    assert [each.name for each in tmp_path.iterdir() if each.name.startswith((".", "copy"))] == []
+
+
+@pytest.mark.postgres
+def test_a_server_s_own_programs_are_named(postgres_url, tmp_path):
+    """Without the password."""
+    with pytest.raises(UsageError, match="pg_dump --format=custom") as caught:
+        backup(postgres_url.replace("://", "://me:secret@", 1).split("@")[0] + "@db/a", tmp_path)
+    assert "secret" not in str(caught.value)
+    with pytest.raises(UsageError, match="pg_restore"):
+        restore(tmp_path / "x", postgres_url, replace=True)
+
+
+# --- check -------------------------------------------------------------------------------
+
+
+def test_a_whole_store_passes_every_check(url):
+    """On both databases."""
+    load(url, log())
+    found = list(check(url))
+    assert {outcome.problem for outcome in found} == {""}
+    assert {"ledger", "activity"} < {outcome.what for outcome in found}
+
+
+@pytest.mark.parametrize(
+    ("statement", "what", "says"),
+    [
+        ("DELETE FROM context WHERE id = (SELECT min(context) FROM syscall)", "syscall", "context"),
+        ("DELETE FROM file WHERE id = (SELECT min(file) FROM path)", "path", "1 row"),
+        ("DELETE FROM text WHERE id = (SELECT min(fields) FROM event)", "event", "fields"),
+        ("DELETE FROM text WHERE id = (SELECT min(exe) FROM context)", "context", "exe"),
+        ("DELETE FROM text WHERE id = (SELECT min(name) FROM file)", "file", "1 row"),
+        ("DELETE FROM host", "event", "host"),
+        ("UPDATE ledger_entry SET count = count + 1 WHERE cause = 'stored'", "ledger", "received"),
+        ("DELETE FROM syscall WHERE id = (SELECT min(id) FROM syscall)", "activity", "stored"),
+    ],
+)
+def test_rows_that_are_missing_are_found(url, statement, what, says):
+    """A dimension without its row, a ledger that does not add up, sums that are not right."""
+    load(url, log())
+    from_outside(url, statement)
+    found = problems(url)
+    assert any(name.startswith((what, f"references of {what}")) for name in found), found
+    assert says in "; ".join(found.values())
+
+
+def from_outside(url, statement):
+    """Change a store as somebody else would."""
+    engine = create_engine(parse_url(url))
+    with engine.begin() as connection:
+        connection.exec_driver_sql(statement)
+    engine.dispose()
+
+
+@pytest.mark.parametrize("where", [0.2, 0.4, 0.6, 0.8])
+def test_damaged_pages_are_found(path, where):
+    """Wherever bytes of the file were changed; the command ends with status 1 and a hint."""
+    content = bytearray(path.read_bytes())
+    at = int(len(content) * where) & ~2047
+    content[at : at + 2048] = os.urandom(2048)
+    path.write_bytes(content)
+    done = commands.run("check", "--store", url_of(path), "--format", "json", text=True)
+    assert done.returncode == 1
+    assert "docs/backup.md" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+# --- repair ------------------------------------------------------------------------------
+
+
+def test_the_spool_fills_what_a_restored_backup_lacks(tmp_path):
+    """Damage, restore, run: every event once, and that rows were lost is in the evidence."""
+    store = tmp_path / "store.db"
+    run = Run(tmp_path, url_of(store))
+    run.feed(40)
+    until(lambda: store.exists() and count(store) >= 40)
+    copy = tmp_path / "copy.db"
+    words = ("backup", copy, "--format", "json")
+    made = commands.run(*words, environment=run.environment, text=True)
+    assert json.loads(made.stdout)["file"] == str(copy)
+    run.feed(60)
+    replace = ("restore", "--replace", copy)
+    done = commands.run(*replace, environment=run.environment, text=True)
+    assert done.returncode == 2
+    assert "stop it first" in done.stderr  # its rows would go into a file that nobody reads
+    assert run.end()[0] == 0
+    with store.open("r+b") as file:  # the schema's page and what follows
+        file.write(os.urandom(65536))
+    refused = Run(tmp_path, url_of(store))
+    refused.feed(0)
+    assert refused.end()[0] == 1  # it says so, and stores nothing
+    done = commands.run(*replace, environment=run.environment, text=True)
+    assert done.returncode == 0, done.stderr
+    again = Run(tmp_path, url_of(store))
+    again.fed = 100
+    again.feed(5)
+    assert again.end()[0] == 0
+    found = rows(url_of(store), "SELECT serial FROM syscalls ORDER BY serial")
+    assert [row["serial"] for row in found] == list(range(1, 106))
+    said = rows(
+        url_of(store),
+        "SELECT count(*) AS n FROM events WHERE fields ->> 'state' = 'lost-rows'",
+    )
+    assert said == [{"n": 1}]
+    assert problems(url_of(store)) == {}
+
+
+def test_without_a_backup_the_spool_is_loaded_into_a_new_store(tmp_path):
+    """As docs/backup.md says: the damaged file and store.json away, then run."""
+    store = tmp_path / "store.db"
+    run = Run(tmp_path, url_of(store))
+    run.feed(50)
+    assert run.end()[0] == 0
+    for file in tmp_path.glob("store.db*"):
+        file.rename(tmp_path / f"damaged{file.suffix}")
+    (tmp_path / "state/spool/store.json").unlink()
+    again = Run(tmp_path, url_of(store))
+    again.fed = 50
+    again.feed(5)
+    assert again.end()[0] == 0
+    assert count(store) == 55
+    other = tmp_path / "other.db"
+    done = commands.run(
+        *("ingest", *sorted((tmp_path / "state/spool").glob("audit-*.log"))),
+        *("--store", url_of(other)),
+    )
+    assert done.returncode == 0, done.stderr
+    assert count(other) == 55
+
+
+def count(store):
+    """Give the number of calls in a store."""
+    try:
+        return rows(url_of(store), "SELECT count(*) AS n FROM syscalls")[0]["n"]
+    except AuditsvcError:  # it is just being made
+        return 0

@@ -1,0 +1,150 @@
+"""A query that only counts calls is answered from their counts, and the answer is the same."""
+
+from __future__ import annotations
+
+import random
+import sqlite3
+from collections import Counter
+
+import pytest
+from fixtures.logs import SECOND, call, load, opening, rows
+
+from auditsvc.store.read.count_query import SHARED, counted
+from auditsvc.store.read.sql import run_query
+from auditsvc.store.read.time_span import ALL
+from auditsvc.store.read.time_sqlite import with_ranges
+from auditsvc.store.views import NAMES
+
+COUNTED = [
+    "SELECT count(*) FROM syscalls",
+    "SELECT COUNT( * ) FROM syscalls WHERE exe = '/usr/bin/cat' AND success = {no}",
+    "SELECT count(1) AS n FROM syscalls s WHERE s.uid = 1000",
+    "SELECT count(*) FROM syscalls WHERE exe = 'none'",
+    "SELECT exe, count(*) AS calls FROM syscalls GROUP BY exe ORDER BY count(*) DESC, exe LIMIT 3",
+    "SELECT syscall AS name, count(*) FROM syscalls GROUP BY 1 HAVING count(*) > 2 ORDER BY name",
+    "SELECT DISTINCT exe FROM syscalls WHERE key IS NOT NULL ORDER BY exe",
+    "SELECT count(DISTINCT comm), min(exe), max(syscall) FROM syscalls",
+    "SELECT n FROM (SELECT uid, count(*) AS n FROM syscalls GROUP BY uid) u ORDER BY n",
+    "WITH a AS (SELECT auid, count(*) AS n FROM syscalls GROUP BY auid) SELECT max(n) FROM a",
+]
+AS_WRITTEN = [
+    "SELECT exe FROM syscalls",
+    "SELECT count(*) FROM syscalls WHERE pid = 3",
+    "SELECT count(exit) FROM syscalls",
+    "SELECT sum(uid) FROM syscalls",
+    "SELECT count(*) * 2 FROM syscalls",
+    "SELECT count(*), count(*) OVER () FROM syscalls GROUP BY exe",
+    "SELECT count(*) FROM syscalls JOIN paths USING (event_id)",
+    "SELECT count(*) FROM syscalls, paths",
+    "SELECT (SELECT count(*) FROM syscalls s WHERE s.exe = o.exe) FROM syscalls o",
+    "SELECT count(*) FROM syscalls WHERE time > '2001-01-01'",
+    "SELECT count(*) FROM syscalls WHERE uid IN (SELECT uid FROM events)",
+    "WITH syscalls AS (SELECT 1 AS uid) SELECT count(*) FROM syscalls",
+    "SELECT exe AS uid, count(*) FROM syscalls GROUP BY uid",
+    "SELECT DISTINCT exe, pid FROM syscalls",
+    "SELECT * FROM syscalls WHERE uid = 1",
+    "SELECT count(*) FILTER (WHERE uid = 0) FROM syscalls",
+]
+
+
+@pytest.fixture(scope="module")
+def filled(common_url):
+    """Fill a store with calls of many kinds, two hosts, and one event that came twice."""
+    chance = random.Random(20251129)
+    lines = []
+    for serial in range(200):
+        failed = {"success": "no", "exit": str(-chance.choice((2, 13)))}
+        how = chance.choice(({}, {}, failed, {"success": None}))
+        who = {
+            "uid": chance.choice((0, 1000)),
+            "auid": chance.choice((None, 1000, 1001)),
+            "nr": chance.choice((2, 59, 257)),
+            "exe": chance.choice(('"/usr/bin/cat"', '"/usr/bin/ls"', "2F746D702F6120")),
+            "key": chance.choice((None, '"files"', '"x"')),
+            "pid": chance.randrange(4),
+            "second": SECOND + chance.choice((0, 1, 7200)),
+        }
+        who = {name: value for name, value in who.items() if value is not None or name == "key"}
+        lines.append(call(serial, **who, **how))
+    load(common_url, "".join(lines))
+    load(common_url, "".join(lines[:20]) + opening(900), "again")
+    load(common_url, call(1000) + call(1001, success="no", exit="-1"), "other", host="second")
+    return common_url
+
+
+def plain(url, sql):
+    """Ask as another program does."""
+    return rows(url, sql)
+
+
+def asked(url, sql):
+    """Ask through auditsvc."""
+    with run_query(url, sql) as result:
+        return result.columns, [tuple(row) for row in result.rows]
+
+
+def written(url, sql):
+    """Give the SQL that is run."""
+    if url.startswith("sqlite"):
+        with sqlite3.connect(url.removeprefix("sqlite:///")) as connection:
+            return with_ranges(connection, sql, ALL)
+    return counted(sql, "postgres", dict.fromkeys(NAMES, ("event_id",)))
+
+
+def _for(url, sql):
+    return sql.replace("{no}", "0" if url.startswith("sqlite") else "false")
+
+
+@pytest.mark.parametrize("sql", COUNTED)
+def test_what_only_counts_reads_the_counts(filled, sql):
+    """With the same names of columns and the same rows."""
+    sql = _for(filled, sql)
+    assert "activity" in written(filled, sql)
+    before = plain(filled, sql)
+    columns, found = asked(filled, sql)
+    assert [dict(zip(columns, row, strict=True)) for row in found] == before
+
+
+@pytest.mark.parametrize("sql", AS_WRITTEN)
+def test_all_else_stays_as_it_is(filled, sql):
+    """A condition that the counts do not know, or rows that are calls."""
+    assert "activity" not in written(filled, _for(filled, sql))
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_random_counts(filled, seed):
+    """Any choice of columns, conditions and groups."""
+    chance = random.Random(seed)
+    for _ in range(25):
+        columns = chance.sample(sorted(SHARED), chance.randrange(4))
+        conditions = [_condition(chance, filled) for _ in range(chance.randrange(3))]
+        where = f" WHERE {chance.choice((' AND ', ' OR ')).join(conditions)}" if conditions else ""
+        having = chance.choice(("", "", " HAVING count(*) > 3")) if columns else ""
+        group = f" GROUP BY {', '.join(columns)}" if columns else ""
+        shown = ", ".join([*columns, chance.choice(("count(*)", "count(*) AS n", "count(1) c"))])
+        sql = f"SELECT {shown} FROM syscalls{where}{group}{having}"
+        assert "activity" in written(filled, sql)
+        names, found = asked(filled, sql)
+        before = plain(filled, sql)
+        if before:
+            assert list(names) == list(before[0])
+        assert Counter(found) == Counter(tuple(row.values()) for row in before), sql
+
+
+def _condition(chance, url):
+    yes = "1" if url.startswith("sqlite") else "true"
+    return chance.choice(
+        (
+            "exe = '/usr/bin/cat'",
+            "exe LIKE '%ls'",
+            "key IS NULL",
+            "NOT (key = 'x')",
+            "uid IN (0, 7)",
+            "auid BETWEEN 1000 AND 1001",
+            f"success = {yes}",
+            "success IS NULL",
+            "syscall <> 'open'",
+            "host = 'second'",
+            "lower(comm) = 'cat'",
+        )
+    )
