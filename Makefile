@@ -16,7 +16,7 @@ SOURCES := pyproject.toml README.md $(shell find auditsvc rules migrations nativ
 
 NATIVE := $(shell find native -type f -not -path 'native/target/*')
 
-.PHONY: setup dev demo check lint unit test test-long test-roots bench laurel peers lock pages wheel wheelhouse clean
+.PHONY: setup dev demo check lint unit test test-long test-roots test-deb bench laurel peers lock pages man wheel wheelhouse deb clean
 
 # In $(VENV) is either the wheel (.installed) or this checkout (.dev); pytest's header says which.
 setup: $(VENV)/.installed
@@ -81,14 +81,28 @@ wheelhouse: $(if $(WHEEL),$(VENV)/.build-tools,dist/.built)
 	cp $(or $(WHEEL),dist/auditsvc-*.whl) build/wheelhouse
 	tools/has-native build/wheelhouse/auditsvc-*.whl || true
 
+# The Debian package for this machine's release, in dist/deb, by debhelper. REVISION=N: a further
+# package of the same version. WHEEL: as for `wheelhouse`.
+REVISION := 1
+deb: wheelhouse build/.system-deb
+	tools/make-deb $(REVISION)
+
+build/.system-deb: tools/system-packages build/.system
+	tools/system-packages deb
+	touch $@
+
 demo: setup
 	tools/demo
 
 # Other programs for comparison, unpacked and never installed or started as services.
-peers: build/peers/.unpacked build/peers/.unpacked-metrics
+peers: build/peers/.unpacked build/peers/.unpacked-metrics build/peers/.unpacked-shells
 
 build/peers/.unpacked-metrics: tools/unpack-peers build/peers/.unpacked
 	tools/unpack-peers build/peers prometheus
+	touch $@
+
+build/peers/.unpacked-shells: tools/unpack-peers build/peers/.unpacked-metrics
+	tools/unpack-peers build/peers zsh zsh-common fish fish-common libpcre2-32-0
 	touch $@
 
 build/peers/.unpacked: tools/unpack-peers build/.system-test
@@ -138,6 +152,10 @@ ROOTS := bookworm trixie noble
 test-roots: setup peers
 	$(BIN)/pytest -rs -q tests/roots $(ROOTS:%=--root %) $(ARGS)
 
+# The Debian package, made and used in such roots: installed, started, upgraded, removed, purged.
+test-deb: wheel peers $(VENV)/.dependencies
+	$(BIN)/pytest -rs -q tests/roots/test_deb.py $(ROOTS:%=--root %) $(ARGS)
+
 # Against the peers, into docs/benchmarks.md. BENCH=quick: small, into build/ and not docs/.
 # LAUREL=PROGRAM uses another laurel than that of `make laurel`, or else Debian's.
 BENCH := full
@@ -159,6 +177,11 @@ build/peers/laurel-$(LAUREL_VERSION)/bin/laurel:
 # The documentation that is made from the program; a test compares it.
 pages: dev
 	$(BIN)/python tools/make-pages
+
+# Man pages, and completion for bash, zsh and fish, in build/man.
+man: dev
+	rm -rf build/man
+	$(BIN)/python tools/make-pages build/man
 
 # Pins every dependency with its hashes; needs uv.
 lock:

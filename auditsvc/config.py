@@ -142,6 +142,13 @@ class RetentionSettings(_Section):
         return self.keep is not None or self.max_bytes is not None
 
 
+class AccessSettings(_Section):
+    """Who asked what of the store is recorded (`auditsvc.access`)."""
+
+    required: bool = False
+    """Whether a command reads nothing if that cannot be recorded."""
+
+
 class CoverageSettings(_Section):
     """How often the service checks which tasks are covered."""
 
@@ -252,6 +259,7 @@ class Settings(BaseSettings):
     guard: GuardPolicy = "report"
     """What happens if somebody else deletes our rules, adds a `never` rule before them or switches
     audit off: nothing, a row in the view `tamper`, or a row and the change is undone."""
+    access: AccessSettings = AccessSettings()
     coverage: CoverageSettings = CoverageSettings()
     metrics: MetricsSettings = MetricsSettings()
     forward: ForwardSettings = ForwardSettings()

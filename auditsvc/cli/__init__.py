@@ -23,6 +23,8 @@ from auditsvc.config import load_settings, use_file
 from auditsvc.decode import decoder_in_use
 from auditsvc.errors import AuditsvcError
 from auditsvc.host.terminal import visible
+from auditsvc.manual.commands import Command as Described
+from auditsvc.manual.commands import list_commands
 
 app = typer.Typer(
     name="auditsvc",
@@ -67,7 +69,9 @@ _VERBS = {
     "run": "Collect audit records and store every event as rows.",
     "ingest": "Load log files, or the journal's audit entries.",
     "query": "Query the store in SQL.",
+    "shell": "Query the store in SQL at a prompt.",
     "search": "Search for events, with the options of ausearch.",
+    "top": "Show who and what makes the most events just now.",
     "tail": "Show events as they arrive, with the filters of search.",
     "prune": "Delete days that the settings [retention] do not keep.",
     "report": "Report on logins, files, programs and more, as aureport does.",
@@ -109,6 +113,13 @@ def _load(named: str | None) -> None:
     for group in _GROUPS:
         if group == named or not known:
             app.add_typer(import_module(f"auditsvc.cli.{group}").app, name=group)
+
+
+def all_commands() -> list[Described]:
+    """Give every command with its options, for the documentation."""
+    _load(None)
+    root = typer.main.get_command(app)
+    return list_commands(root, typer.Context(root, info_name="auditsvc"))
 
 
 def _fail(line: str, code: int) -> int:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
+from textwrap import wrap
 from typing import Annotated, Any
 
 import typer
@@ -13,10 +16,11 @@ from auditsvc.coverage.report import take_look
 from auditsvc.coverage.rule_effect import Logs
 from auditsvc.coverage.snapshot import Look, judgement_json, summary
 from auditsvc.host.terminal import visible
-from auditsvc.render.output import wants_json, write_json, write_table
+from auditsvc.render.output import wants_json, write_json
 from auditsvc.rule import printing
 
-_SHOWN_PIDS = 6
+_SHOWN_PIDS = 3
+_COLUMNS = 80
 
 _LOGS = {
     Logs.EVERY: "every call of a covered task is logged",
@@ -53,8 +57,9 @@ def coverage(
 
 def _write(look: Look, processes: list[dict[str, Any]], *, every: bool) -> None:
     """Write it for a person: the switch, the totals, then the processes by state and reason."""
+    columns = shutil.get_terminal_size().columns if sys.stdout.isatty() else _COLUMNS
     for line in _head(look):
-        typer.echo(visible(line))
+        _wrapped(line, "", columns)
     for state in CoverageState:
         members = [each for each in processes if each["state"] == state]
         if not every and state in (CoverageState.COVERED, CoverageState.EXEMPT):
@@ -64,24 +69,33 @@ def _write(look: Look, processes: list[dict[str, Any]], *, every: bool) -> None:
 
 
 def _write_group(state: CoverageState, why: str, members: list[dict[str, Any]]) -> None:
-    """Write those of one state and reason: a line for each unit, or program without a unit."""
+    """Write those of one state and reason: each advice once, then a line for each unit."""
     typer.echo()
-    typer.echo(visible(f"{state.replace('_', ' ').upper()}: {why}"))
-    remedies = {each["do"] for each in members}
-    if len(remedies) == 1 and (common := remedies.pop()):
-        typer.echo(visible(f"  What to do: {common}"))
-    groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    for each in members:
-        unit = each["unit"] or each["exe"] or each["comm"]
-        groups.setdefault((unit, each["do"]), []).append(each)
-    write_table(
-        (),
-        (
-            ("", _pids([each["pid"] for each in those]), those[0]["comm"], unit)
-            + ((do,) if remedies else ())
-            for (unit, do), those in groups.items()
-        ),
-    )
+    columns = shutil.get_terminal_size().columns if sys.stdout.isatty() else _COLUMNS
+    _wrapped(f"{state.replace('_', ' ').upper()}: {why}", "", columns)
+    for remedy in dict.fromkeys(each["do"] for each in members):
+        if remedy:
+            _wrapped(f"What to do: {remedy}", "  ", columns)
+        groups: dict[str, list[dict[str, Any]]] = {}
+        for each in members:
+            if each["do"] == remedy:
+                groups.setdefault(each["unit"] or each["exe"] or each["comm"], []).append(each)
+        for unit, those in groups.items():
+            typer.echo(_line(those[0]["comm"], [each["pid"] for each in those], unit, columns))
+
+
+def _line(comm: str, pids: list[int], unit: str, columns: int) -> str:
+    """Give one line: name, pids, and the end of the unit's path if all of it has no room."""
+    begin = f"    {visible(comm):<15} {_pids(pids)}  "
+    name, room = visible(unit), columns - len(begin)
+    return (begin + (name if len(name) <= room else "..." + name[3 - room :]))[:columns]
+
+
+def _wrapped(text: str, indent: str, columns: int) -> None:
+    for line in wrap(
+        visible(text), columns, initial_indent=indent, subsequent_indent=f"{indent}  "
+    ):
+        typer.echo(line)
 
 
 def _head(look: Look) -> list[str]:

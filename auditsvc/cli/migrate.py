@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 from rich.console import Console
-from rich.progress import Progress
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from auditsvc.cli.options import StoreOption
 from auditsvc.config import load_settings
@@ -14,17 +14,28 @@ from auditsvc.store import migrate as migrate_store
 
 
 def migrate(store: StoreOption = None) -> None:
-    """Create the store, or update it to this program's schema."""
+    """Create the store, or update it to this program's schema.
+
+    A store that is there is updated in steps; after an interruption the next call continues.
+    """
     settings = load_settings(store=store)
     known = KnownStore(settings.spool_directory, settings.store)
     console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("moving events", total=None, visible=False)
-        said = migrate_store(
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    with Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal
+    ) as shown:
+        task = shown.add_task("schema", total=None)
+        done = migrate_store(
             settings.store,
             create=not known.is_known,
-            progress=lambda done, total: bar.update(
-                task, completed=done, total=total, visible=True
+            progress=lambda what, done, total: shown.update(
+                task, description=what, completed=done, total=total
             ),
         )
-    typer.echo(visible(said))
+    typer.echo(visible(done))

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import os
 import sys
-from datetime import UTC, datetime
 from typing import Annotated, Final
 
 import typer
 
 from auditsvc.cli.options import StoreOption
+from auditsvc.cli.recording import recorded
 from auditsvc.config import load_settings
-from auditsvc.errors import QueryError, UsageError
+from auditsvc.errors import QueryError
 from auditsvc.host.signals import alarm
 from auditsvc.render.rows import Format, write_rows
 from auditsvc.store.read.limits import Limits
+from auditsvc.store.read.period import period_of
+from auditsvc.store.read.result import Result
 from auditsvc.store.read.sql import run_query
-from auditsvc.store.read.time_span import ALL, Span
-from auditsvc.store.read.time_words import second_of
 
 _MEMORY: Final = 512 << 20
 """Bytes of memory that a query may use."""
@@ -79,32 +79,21 @@ def query(
     """
     settings = load_settings(store=store)
     limits = Limits(timeout, _MEMORY)
-    period = _period(since, until)
+    period = period_of(since, until)
     late = limits.late()
     try:
         with (
+            recorded(settings, "query", sql) as access,
             alarm(limits.seconds, late),
             run_query(settings.store, sql, limits, period) as result,
         ):
-            write_rows(result, form, sys.stdout, exact=exact)
+            counted = Result(result.columns, access.counted(result))
+            write_rows(counted, form, sys.stdout, exact=exact)
             sys.stdout.flush()
     except QueryError as error:
         if error.what == late.what:
             _drop_output()
         raise
-
-
-def _period(since: str | None, until: str | None) -> Span:
-    """Give the seconds from `since` to the one before `until`; UsageError if that is none."""
-    now = datetime.now(UTC)
-    try:
-        low = second_of(since, now) if since is not None else ALL.low
-        high = second_of(until, now) - 1 if until is not None else ALL.high
-    except QueryError as error:
-        raise UsageError(error.what, error.hint) from error
-    if high < low:
-        raise UsageError("--until is not after --since", "times are UTC; see --help")
-    return Span(low, high)
 
 
 def _drop_output() -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pwd
 import sys
 import tempfile
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -13,7 +14,9 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from auditsvc.access.client import Access, recording
 from auditsvc.cli.options import StoreOption
+from auditsvc.cli.recording import recorded
 from auditsvc.cli.report_words import ReportCommand, listing
 from auditsvc.config import load_settings
 from auditsvc.errors import QueryError, UsageError
@@ -23,8 +26,10 @@ from auditsvc.ingest.ingest import Ingest
 from auditsvc.report import groups, types, writing
 from auditsvc.report.catalogue import BY_NAME
 from auditsvc.report.choice import Choice
+from auditsvc.report.daily import review_of
 from auditsvc.report.page import daily_page, page
 from auditsvc.report.report import TOTALS, Question, make_daily, make_report
+from auditsvc.store import open_store
 from auditsvc.store.read.ausearch_times import end_second, start_second
 from auditsvc.store.read.limits import Limits
 from auditsvc.store.read.time_span import ALL, Span
@@ -33,6 +38,7 @@ from auditsvc.store.read.time_words import second_of
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from auditsvc.config import Settings
     from auditsvc.report.daily import Daily
     from auditsvc.report.report import Answer
 
@@ -117,6 +123,15 @@ def report(
     no_config: Annotated[
         bool, typer.Option("-nc", "--no-config", help="Without CONFIG_CHANGE events.")
     ] = False,
+    reviewed: Annotated[
+        bool,
+        typer.Option(
+            "--reviewed", help="Of daily: record that you have reviewed it, instead of showing it."
+        ),
+    ] = False,
+    note: Annotated[
+        str, typer.Option("--note", help="What the review found, for its record.", metavar="TEXT")
+    ] = "",
     file: Annotated[
         Path | None,
         typer.Option(
@@ -145,6 +160,8 @@ def report(
             "report daily takes a time, hosts and -i; as table, json or html",
             "for the rest ask for the report of its own: auditsvc report --help",
         )
+    if (reviewed and (not is_daily or file)) or (note and not reviewed):
+        raise UsageError("--reviewed goes with daily of the store, and --note with --reviewed")
     question = Question(
         name=TOTALS if is_daily else _name(name),
         choice=Choice(
@@ -159,21 +176,41 @@ def report(
         by=() if by is None else groups.parse(by),
         interpret=interpret,
     )
+    if reviewed:
+        _record_review(settings, question.choice.span, note)
+        return
     limits = Limits(timeout)
     with (
         _log(settings.store, file) as url,
+        recorded(settings, "report") if file is None else nullcontext(Access()) as access,
         alarm(limits.seconds, limits.late()),
     ):
         if is_daily:
             with make_daily(url, question.choice, limits, interpret=interpret) as made:
+                access.rows = sum(len(section.rows) for section in made.sections)
                 _write_daily(made, form)
         else:
             with make_report(url, question, limits) as answer:
-                _write(answer, form, exact=exact)
+                rows = access.counted(answer.rows)
+                _write(replace(answer, rows=rows), form, exact=exact)
         sys.stdout.flush()
 
 
 report.__doc__ = f"{report.__doc__}\n\nReports:\n\n\b\n{listing()}\n"
+
+
+def _record_review(settings: Settings, span: Span, note: str) -> None:
+    """Record that the daily report of this time was reviewed; QueryError if that cannot be."""
+    required = settings.model_copy(
+        update={"access": settings.access.model_copy(update={"required": True})}
+    )
+    what = review_of(span)
+    with (
+        open_store(settings.store, read=True),
+        recording(required, "review", f"{what}: {note}" if note else what, None),
+    ):
+        pass
+    typer.echo(f"on record: review of {what}")
 
 
 def _name(name: str | None) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from enum import Enum
 from importlib import import_module
 from itertools import chain
@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Annotated, Final, TextIO
 
 import typer
 
+from auditsvc.access.client import Access
 from auditsvc.cli import search_options as of
 from auditsvc.cli.options import StoreOption
 from auditsvc.cli.pager import paged
+from auditsvc.cli.recording import recorded
 from auditsvc.config import load_settings
 from auditsvc.errors import UsageError
 from auditsvc.host.terminal import visible
@@ -179,7 +181,8 @@ def search(
             searched = events_since(settings.store, checkpoint, criteria, limits)
         else:
             searched = found_events(settings.store, criteria, limit=limit, limits=limits)
-        with searched as found:
+        recording = nullcontext(Access()) if input_ else recorded(settings, "search")
+        with recording as access, searched as found:
             first = next(found.events, None)
             if first is None:
                 if shown is not As.RAW:
@@ -187,7 +190,7 @@ def search(
                 return _NOTHING
             show = Show(shown, style, extra, exact=exact, flush=line_buffered)
             with paged(sys.stdout, wanted=not no_pager) as out:
-                show.write(found, chain([first], found.events), out)
+                show.write(found, access.counted(chain([first], found.events)), out)
     return 0
 
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 import time
-from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from auditsvc.cli import search_options as of
+from auditsvc.cli.ended import ended_by_signals
 from auditsvc.cli.options import StoreOption
+from auditsvc.cli.recording import recorded
 from auditsvc.config import load_settings
 from auditsvc.errors import UsageError
 from auditsvc.plural import counted
@@ -81,11 +81,12 @@ def tail(
     """
     options = of.options_from(locals())
     settings = load_settings(store=store)
-    with _ended_by_signals():
+    with ended_by_signals(), recorded(settings, "tail") as access:
         own = own_processes(settings.host)
         criteria = replace(options.criteria(_dialect_url(settings, store)), exclude=own)
         style = formats.Style(settings.host)
-        for event in _arriving(settings, criteria, from_store=store is not None):
+        arriving = _arriving(settings, criteria, from_store=store is not None)
+        for event in access.counted(arriving):
             _write(formats.one_line(event, style), red=formats.is_alarming(event))
             if just_one:
                 return
@@ -127,26 +128,3 @@ def _write(line: str, *, red: bool) -> None:
         line = f"{_RED}{line}{_PLAIN}"
     sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
-
-
-@contextmanager
-def _ended_by_signals() -> Iterator[None]:
-    """Have SIGINT, SIGTERM and SIGHUP end the block, so that nothing is left behind."""
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    before = {number: signal.signal(number, _end) for number in numbers}
-    try:
-        yield
-    except _Ended:
-        pass
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-class _Ended(BaseException):
-    """A signal asks to end."""
-
-
-def _end(number: int, frame: object) -> None:
-    del number, frame
-    raise _Ended

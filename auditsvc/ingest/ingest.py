@@ -12,6 +12,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from auditsvc.access import pending
 from auditsvc.collect import logfile
 from auditsvc.collect.journald.source import JournalSource
 from auditsvc.decode import make_decoder
@@ -95,7 +96,7 @@ class Ingest:
     def run(self, progress: Callable[[int], None]) -> None:
         """Read every file to its end; `progress` gets the bytes on disk that are done."""
         done = 0
-        with _open_store(self._settings) as store:
+        with _open_store(self._settings, self.notes) as store:
             for path in self._files:
                 self.current = path
                 if self._heads.of(path):  # an empty one has nothing yet
@@ -183,7 +184,7 @@ class IngestJournal:
     def run(self, progress: Callable[[int], None]) -> None:
         """Read the entries of the journal; `progress` gets the bytes of log made so far."""
         source = self._source
-        with _open_store(self._settings) as store:
+        with _open_store(self._settings, self.notes) as store:
             decoder = partial(_make_decoder, self._settings)
             load = Load(store, Route("journal", source.name, source.open, decoder))
             begin = load.log.origin()
@@ -193,8 +194,11 @@ class IngestJournal:
         self.duplicates += load.duplicates
 
 
-def _open_store(settings: Settings) -> Store:
-    return KnownStore(settings.spool_directory, settings.store).open(remember=False)
+def _open_store(settings: Settings, notes: list[str]) -> Store:
+    store = KnownStore(settings.spool_directory, settings.store).open(remember=False)
+    if problem := pending.load(store, settings.store):
+        notes.append(problem)
+    return store
 
 
 def _steps(load: Load, settings: Settings) -> Iterator[None]:

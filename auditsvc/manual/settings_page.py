@@ -26,7 +26,7 @@ error.
 `systemctl reload auditsvc` (SIGHUP) changes the settings marked "reload"; for the others the log
 and `systemctl status auditsvc` say that they need a restart.
 """
-_COLUMNS: Final = ("Setting", "Type", "Default", "Changes at", "Meaning", "Variable")
+_COLUMNS: Final = ("Setting", "Type", "Default", "Variable", "Changes at", "Meaning")
 
 
 def settings_page(live: Collection[str]) -> str:
@@ -48,9 +48,9 @@ def _row(option: Option, live: Collection[str]) -> str:
             f"`{option.key}`",
             f"{option.kind}{unit}",
             f"`{option.default}`" if option.default else "absent",
+            f"`{option.variable}`",
             "reload" if option.name in live else "restart",
             option.meaning,
-            f"`{option.variable}`",
         ]
     )
 

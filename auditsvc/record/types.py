@@ -7,6 +7,8 @@ from typing import Final
 LOGIN: Final = 1006
 USER_AVC: Final = 1107
 DAEMON_CONFIG: Final = 1203
+DAEMON_ACCEPT: Final = 1207
+DAEMON_CLOSE: Final = 1208
 DAEMON_ERR: Final = 1209
 SYSCALL: Final = 1300
 PATH: Final = 1302

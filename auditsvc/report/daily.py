@@ -15,7 +15,7 @@ from auditsvc.report import types
 from auditsvc.report.catalogue import BY_NAME
 from auditsvc.report.choice import Choice
 from auditsvc.report.columns import are_calls, are_lone, lone
-from auditsvc.report.details import without_coverage
+from auditsvc.report.details import without_access, without_coverage
 from auditsvc.report.groups import GROUPS
 from auditsvc.report.proof import Proof, proof
 from auditsvc.report.summaries import sums
@@ -110,6 +110,7 @@ def daily(reader: Reader, choice: Choice, *, interpret: bool = False) -> Daily:
         asked.new("executable", "new-programs", "Programs that the week before had not", "exe"),
         asked.new("host", "new-hosts", "Remote hosts that the week before had not", "host"),
         asked.own_health(),
+        asked.reviews(),
     )
     hours = (asked.events_by_hour(), asked.failures_by_hour(), asked.logins_by_hour())
     events = sum(count for _, count in hours[0].counts)
@@ -319,7 +320,11 @@ class _Asked:
         """Start, end and errors of audit daemons; lost records."""
         reader = self._reader
         part = lone(["type", "auid", "success"], self._choice, reader.dialect)
-        where = [_DAEMON.condition("e.type"), without_coverage(reader.dialect)]
+        where = [
+            _DAEMON.condition("e.type"),
+            without_coverage(reader.dialect),
+            without_access(reader.dialect),
+        ]
         operation = reader.dialect.of("op")
         sql = part.select(["count(*)", operation], where)
         sql += " GROUP BY 2, 3, 4, 5 ORDER BY 1 DESC, 2, 3, 4, 5"
@@ -331,6 +336,22 @@ class _Asked:
         bad = any(row[1] in ("DAEMON_ERR", "DAEMON_ABORT") for row in rows)
         title = "Audit itself: starts, ends and errors"
         return self._section("audit", title, "total type op auid success", rows, alarms=bad)
+
+    def reviews(self) -> Section:
+        """Who has reviewed this report, of just this time (`report daily --reviewed`)."""
+        what = review_of(self._choice.span)
+        sql = (
+            "SELECT event_id, name, auid, known_by, options FROM access"
+            " WHERE command = 'review' AND substr(options, 1, :length) = :what ORDER BY event_id"
+        )
+        found = self._reader.rows(sql, {"what": what, "length": len(what)})
+        rows = [
+            (time_of(made, 0)[:-4], name, self._user(auid), known_by, said[len(what) :].strip(": "))
+            for made, name, auid, known_by, said in found
+        ]
+        return self._section(
+            "reviews", "Reviews of this time", "time name auid known_by note", rows
+        )
 
     def events_by_hour(self) -> Hours:
         """All events."""
@@ -393,6 +414,11 @@ def _calls_named(wanted: Sequence[str]) -> list[str]:
     }
     listed = ", ".join(f"'{name}'" for name in wanted)
     return [f"s.nr IN ({types.listed(numbers)})", f"call.name IN ({listed})"]
+
+
+def review_of(span: Span) -> str:
+    """Give how a review of this time is recorded: its options in the view `access`."""
+    return "daily {} to {}".format(*times(span))
 
 
 def times(span: Span) -> tuple[str, str]:

@@ -125,6 +125,15 @@ def without_coverage(dialect: Dialect) -> str:
     return f"(e.type <> {DAEMON_CONFIG} OR coalesce({dialect.of('op')}, '') NOT LIKE 'coverage%')"
 
 
+def without_access(dialect: Dialect) -> str:
+    """Give the condition that an event is none of our notes on who read the store.
+
+    The view `access` has them; they say nothing about audit's health.
+    """
+    notes = f"{types.DAEMON_ACCEPT}, {types.DAEMON_CLOSE}"
+    return f"(e.type NOT IN ({notes}) OR coalesce({dialect.of('op')}, '') <> 'access')"
+
+
 def with_record(wanted: Types, choice: Choice) -> str:
     """Select the events that have a record of a type beside the first one; one pass at most."""
     where = " AND ".join([wanted.condition("r.type"), *choice.times("r.event")])

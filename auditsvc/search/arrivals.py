@@ -113,6 +113,27 @@ class SpoolArrivals:
 
     def new(self, criteria: Criteria) -> Iterator[Event]:
         """Give the events that have arrived since the last call and meet the criteria."""
+        for batch in self.written():
+            yield from self._wanted(batch, criteria)
+            if self.is_full:
+                self.renew()
+
+    @property
+    def store(self) -> Store:
+        """The small store, which has the rows of what was written since it was made."""
+        return self._store
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the small store should be made anew."""
+        return self._count > _FULL
+
+    def renew(self) -> None:
+        """Make the small store anew: it is empty then."""
+        self._begin(self._decoder.pending())
+
+    def written(self) -> Iterator[Batch]:
+        """Write what has arrived since the last call to the small store; gives each batch."""
         more = True
         while more:
             data = self._reader.read(_CHUNK)
@@ -128,7 +149,8 @@ class SpoolArrivals:
                 self._begin(pending)
                 batch = self._decoded(data)
                 self._write(batch)
-            yield from self._wanted(batch, criteria)
+            self._count += batch.facts.count
+            yield batch
 
     def _decoded(self, data: bytes) -> Batch:
         now = time.monotonic()
@@ -146,9 +168,6 @@ class SpoolArrivals:
         ids = [each for each in _ask(self._store, self._url, asked) if each not in self._seen]
         self._seen.update(ids)
         yield from _events(self._store, ids, self._known)
-        self._count += batch.facts.count
-        if self._count > _FULL:
-            self._begin(self._decoder.pending())
 
     def _write(self, batch: Batch) -> None:
         self._store.write(self._source, batch, Checkpoint("1", 0, b""))

@@ -245,10 +245,9 @@ class Conditions:
 
     def _file(self, text: str) -> Condition:
         field = self._field
-        unix = f"family = 'unix' AND {self._seldom(self._has(_PLAIN_SOCKET, text))}"
         common: list[Alternative] = [
             Rows("paths", self._name(text)),
-            Rows("sockaddrs", unix),
+            Rows("sockaddrs", self._unix(self._has(_PLAIN_SOCKET, text))),
         ]
         named = f"({field('path', text)} OR {field('name', text)})"
         common.append(_records(_types(1400, 1402, 1305, _INTEGRITY), named))
@@ -290,6 +289,9 @@ class Conditions:
     def _any(*conditions: str) -> str:
         return f"({' OR '.join(conditions)})"
 
+    def _unix(self, condition: str) -> str:
+        return f"family = 'unix' AND {self._seldom(condition)}"
+
     def _path(self, path: str) -> Condition:
         """Give the condition that a file has this full path, or one below it."""
         path = path.rstrip("/") or "/"
@@ -300,8 +302,8 @@ class Conditions:
             Rows("paths", f"name = {literal(path)}"),
             Rows("paths", self._named(_begins("name", inner))),
             Rows("paths", relative, here, common=True),
-            Rows("sockaddrs", f"family = 'unix' AND path = {literal(path)}"),
-            Rows("sockaddrs", f"family = 'unix' AND {_begins('path', inner)}"),
+            Rows("sockaddrs", self._unix(f"path = {literal(path)}")),
+            Rows("sockaddrs", self._unix(_begins("path", inner))),
         ]
         below, tests = [], []
         parts = path.strip("/").split("/")

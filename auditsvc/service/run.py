@@ -122,6 +122,7 @@ class Service:
         loader = self._wiring.make_loader()
         loader.start()
         loader.await_store(_STORE_SECONDS)
+        self._wiring.make_listener()
         self._wiring.make_source()
         if parts.collector is not None:
             parts.collector.start()
@@ -316,10 +317,9 @@ class Service:
                 steps.callback(self._watch_switch)
             if parts.guard is not None:
                 steps.callback(parts.guard.last_look)
-            if parts.watch is not None:
-                steps.callback(parts.watch.finish)
-            if self._metrics is not None:
-                steps.callback(self._metrics.finish)
+            for part in (parts.watch, self._metrics, parts.listener):
+                if part is not None:
+                    steps.callback(part.finish)
 
     def _restore(self, session: Session) -> None:
         """Restore the kernel; a request of `off` stays in effect, even if audit was on before."""

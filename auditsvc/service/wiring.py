@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
+from auditsvc.access import pending
+from auditsvc.access.listener import Listener
 from auditsvc.collect.collector import Collector, LineCollector, make_collector
 from auditsvc.collect.journald.source import JournalSource
 from auditsvc.collect.logfile import FollowedFile
@@ -66,6 +68,7 @@ class Parts:
     loader: Loader | None = None
     watch: CoverageWatch | None = None
     upkeep: Upkeep | None = None
+    listener: Listener | None = None
     reached: Place = field(default_factory=Place)
     """Up to where the spool was in the store when an earlier run ended."""
 
@@ -146,6 +149,22 @@ class Wiring:
             self._make_collector()
         self._make_watch()
 
+    def make_listener(self) -> None:
+        """Begin to take notes of who reads the store; without a spool there is no place for them.
+
+        What hinders that is no reason not to collect.
+        """
+        if self.parts.sink is None:
+            return
+        try:
+            directory = self._settings.runtime_directory
+            listener = Listener(directory, self.known.place, self._daemon, self.parts.note)
+        except OSError as error:
+            log.warning("who reads the store is not recorded", why=f"{error}")
+            return
+        listener.start()
+        self.parts.listener = listener
+
     def _make_spool(self) -> None:
         settings, parts = self._settings, self.parts
         writer = SpoolWriter(
@@ -219,6 +238,8 @@ class Wiring:
                         self._report_lost_rows(self.known.compare(source))
                     self._report_beginning(is_new=not source.segment and not is_again)
                 self._found = None  # from now on the store has what this run appends
+                if problem := pending.load(store, settings.store):
+                    log.warning("accesses are not loaded", why=problem)
             except BaseException:
                 store.close()
                 raise

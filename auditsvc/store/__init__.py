@@ -21,7 +21,7 @@ from auditsvc.errors import AbsentError, StoreError
 from auditsvc.store import builtin, moving
 from auditsvc.store.database import Contested, reading
 from auditsvc.store.databases import open_database, parse_url
-from auditsvc.store.migrate import bring_up, check_schema
+from auditsvc.store.migrate import bring_up, check_schema, revisions
 from auditsvc.store.objects import refuse_strangers
 from auditsvc.store.write.writer import Checkpoint, Source, Writer, WriteResult
 
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from auditsvc.decode.batch import Batch
     from auditsvc.store.database import Database
     from auditsvc.store.write.revision import Revision
+
+    Progress = Callable[[str, int, int], None]
 
 __all__ = [
     "DEFAULT_URL",
@@ -53,6 +55,10 @@ DEFAULT_URL: Final = "sqlite:////var/lib/auditsvc/auditsvc.db"
 _TRIES: Final = 5
 
 _NOTHING: Final[Mapping[str, int]] = {}
+
+
+def _no_progress(what: str, done: int, total: int) -> None:
+    """Show nothing."""
 
 
 class Store:
@@ -179,31 +185,32 @@ def open_store(url: str = DEFAULT_URL, *, create: bool = True, read: bool = Fals
     return Store(database, secret)
 
 
-def _nothing(_done: int, _total: int) -> None:
-    pass
-
-
 def _bring_up(
-    database: Database, *, create: bool, progress: Callable[[int, int], None] = _nothing
-) -> tuple[tuple[str | None, str], bytes]:
-    """Give the schema's revision before and after, and the secret."""
-    before: str | None = ""
-    for _ in range(_TRIES):
+    database: Database, *, create: bool, progress: Progress = _no_progress
+) -> tuple[str | None, bytes]:
+    """Give the schema's revision before (None: there was no store), and the secret."""
+    known = revisions()
+    begun: list[str | None] = []
+    tries = _TRIES
+    while tries:
         with suppress(Contested):
             with database.begin(alone=True) as connection:
                 _refuse_empty(database, connection, create=create)
                 refuse_strangers(database, connection, whole=False)
-                found, after = bring_up(database, connection)
-                before = found if before == "" else before
-                is_moving = moving.is_under_way(connection)
-                if not is_moving:
-                    return (before, after), _refresh(database, connection)
+                before, after = bring_up(database, connection)
+                begun = begun or [before]
+                is_last = after == known[-1]
+                if is_last and not moving.is_under_way(connection):
+                    return begun[0], _refresh(database, connection)
+            if not is_last:
+                progress("schema", known.index(after) + 1, len(known))
+                continue
             for done, total in moving.steps(database):
-                progress(done, total)
+                progress("events", done, total)
             with database.begin(alone=True) as connection:
                 database.unhurried(connection)
-                made = _refresh(database, connection)
-            return (before, after), made
+                return begun[0], _refresh(database, connection)
+        tries -= 1
     raise StoreError(
         f"the store {database.place}: other programs make it just now", "try again", retryable=True
     )
@@ -231,19 +238,21 @@ def migrate(
     url: str = DEFAULT_URL,
     *,
     create: bool = True,
-    progress: Callable[[int, int], None] = _nothing,
+    progress: Progress = _no_progress,
 ) -> str:
     """Make a store, or bring it to this program's schema; give a line that says what was done.
 
-    `progress` gets how many events are done, and of how many, where rows must be moved.
+    `progress` gets what is counted, how much of it is done, and how much there is: revisions of
+    the schema, and events where rows must be moved.
     StoreError if the store is not there and `create` is false.
     """
     database = open_database(url)
     try:
         database.prepare(create=create)
-        (before, after), _ = _bring_up(database, create=create, progress=progress)
+        before, _ = _bring_up(database, create=create, progress=progress)
     finally:
         database.engine.dispose()
+    after = revisions()[-1]
     if before == after:
         return f"{database.place}: schema {after}, nothing to do"
     return f"{database.place}: schema {after}, before: {before or 'no store'}"

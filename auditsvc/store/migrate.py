@@ -1,8 +1,9 @@
 """Migrates an empty database, or a store of an older program, to this program's schema.
 
-Alembic's revisions are in the package `auditsvc.migrations`. They are carried out in one
-transaction that excludes all writers, on both databases; what moves all rows comes after it, in
-steps (`auditsvc.store.moving`).
+Alembic's revisions are in the package `auditsvc.migrations`. A new store is made in one
+transaction; a store that is there is migrated in one for each revision, each of which excludes
+all writers: a migration that is killed continues with the revision where it was. What moves all
+rows comes after the last one, in steps (`auditsvc.store.moving`).
 """
 
 from __future__ import annotations
@@ -25,8 +26,9 @@ if TYPE_CHECKING:
 
 
 def bring_up(database: Database, connection: Connection) -> tuple[str | None, str]:
-    """Migrate; give the revision before (None: there was no store) and after.
+    """Migrate by one revision; give the revision before (None: there was no store) and after.
 
+    A new store gets all of them.
     StoreError if the store was made by a newer program.
     """
     known = revisions()
@@ -37,12 +39,17 @@ def bring_up(database: Database, connection: Connection) -> tuple[str | None, st
             f"the store {database.place} was made by a newer auditsvc (schema {before})",
             "install that version or a newer one",
         )
-    if before != known[-1]:
+    after = known[-1]
+    if before != after:
         database.unhurried(connection)
-        _upgrade(connection)
+        if before is not None:
+            after = known[known.index(before) + 1]
+        _upgrade(connection, "head" if before is None else after)
+        if after != known[-1]:
+            return before, after
     if empty:
         database.furnish(connection)
-    return before, known[-1]
+    return before, after
 
 
 def check_schema(database: Database, connection: Connection) -> None:
@@ -80,7 +87,7 @@ def _current(connection: Connection) -> str | None:
     return None if found is None else str(found)
 
 
-def _upgrade(connection: Connection) -> None:
+def _upgrade(connection: Connection, to: str) -> None:
     # Imported only if needed: Alembic is large, and the service runs for a long time.
-    upgrade: Callable[[Connection], None] = import_module("auditsvc.store.upgrade").upgrade
-    upgrade(connection)
+    upgrade: Callable[[Connection, str], None] = import_module("auditsvc.store.upgrade").upgrade
+    upgrade(connection, to)

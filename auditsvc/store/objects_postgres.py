@@ -10,7 +10,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from auditsvc.store.objects import INDEXES, TABLES, view_bodies
-from auditsvc.store.schema import FACTS, SETTLED_INDEXES, TEXT_INDEX, TIME_INDEX, metadata
+from auditsvc.store.schema import (
+    FACTS,
+    SESSION,
+    SETTLED_INDEXES,
+    TEXT_INDEX,
+    TIME_INDEX,
+    metadata,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -59,7 +66,9 @@ _RUNNING: Final = f"""
     SELECT 'default of ' || c.relname || '.' || a.attname
     FROM pg_attrdef d JOIN pg_class c ON c.oid = d.adrelid
     JOIN pg_attribute a ON a.attrelid = d.adrelid AND a.attnum = d.adnum
-    WHERE {_HERE} AND {_TABLES}"""  # noqa: S608 - of this module's text only
+    WHERE {_HERE} AND {_TABLES}
+        AND c.relname || '.' || a.attname || ' ' || pg_get_expr(d.adbin, d.adrelid)
+            <> ALL(%(defaults)s)"""  # noqa: S608 - of this module's text only
 
 _WHOLE: Final = f"""
     SELECT 'table ' || c.relname FROM pg_class c
@@ -114,6 +123,7 @@ _VALUES: Final = {
         ]
     ),
     "on_time": list(TIME_INDEX),
+    "defaults": [f"{table}.{column} {value}" for (table, column), value in SESSION.items()],
     "constraints": [
         *(f"{table}_pkey" for table in metadata.tables),
         *("alembic_version_pkc", "source_kind_name"),

@@ -16,10 +16,10 @@ _ONE: Final = threading.Lock()
 """Alembic keeps what it works on in global names."""
 
 
-def upgrade(connection: Connection) -> None:
-    """Bring the schema to this program's, within the connection's transaction."""
+def upgrade(connection: Connection, to: str) -> None:
+    """Bring the schema to the revision `to`, within the connection's transaction."""
     with _ONE, as_file(files("auditsvc.migrations")) as folder:
         config = Config()
         config.set_main_option("script_location", str(folder).replace("%", "%%"))
         config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+        command.upgrade(config, to)

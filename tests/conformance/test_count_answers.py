@@ -6,14 +6,15 @@ import random
 import sqlite3
 from collections import Counter
 
+import psycopg
 import pytest
 from fixtures.logs import SECOND, call, load, opening, rows
 
 from auditsvc.store.read.count_query import SHARED, counted
 from auditsvc.store.read.sql import run_query
+from auditsvc.store.read.sql_postgres import _view_columns
 from auditsvc.store.read.time_span import ALL
 from auditsvc.store.read.time_sqlite import with_ranges
-from auditsvc.store.views import NAMES
 
 COUNTED = [
     "SELECT count(*) FROM syscalls",
@@ -21,6 +22,8 @@ COUNTED = [
     "SELECT count(1) AS n FROM syscalls s WHERE s.uid = 1000",
     "SELECT count(*) FROM syscalls WHERE exe = 'none'",
     "SELECT exe, count(*) AS calls FROM syscalls GROUP BY exe ORDER BY count(*) DESC, exe LIMIT 3",
+    "SELECT exe AS program, count(*) AS n FROM syscalls GROUP BY program ORDER BY n DESC, program",
+    "SELECT exe AS exe, max(uid) FROM syscalls GROUP BY exe ORDER BY exe",
     "SELECT syscall AS name, count(*) FROM syscalls GROUP BY 1 HAVING count(*) > 2 ORDER BY name",
     "SELECT DISTINCT exe FROM syscalls WHERE key IS NOT NULL ORDER BY exe",
     "SELECT count(DISTINCT comm), min(exe), max(syscall) FROM syscalls",
@@ -44,6 +47,13 @@ AS_WRITTEN = [
     "SELECT DISTINCT exe, pid FROM syscalls",
     "SELECT * FROM syscalls WHERE uid = 1",
     "SELECT count(*) FILTER (WHERE uid = 0) FROM syscalls",
+    "SELECT max(time) AS time FROM syscalls",
+    "SELECT max(n) AS n FROM (SELECT max(pid) AS n FROM syscalls)",
+    "SELECT count(DISTINCT pid) AS pid FROM syscalls",
+    "SELECT exe AS pid, count(*) FROM syscalls GROUP BY pid, exe",
+    "SELECT exe AS pid, count(*) FROM syscalls GROUP BY exe ORDER BY pid",
+    "SELECT count(*) AS exit FROM syscalls GROUP BY exe HAVING max(exit) = 0",
+    "SELECT count(*) AS n FROM syscalls GROUP BY exe ORDER BY max(pid)",
 ]
 
 
@@ -88,7 +98,8 @@ def written(url, sql):
     if url.startswith("sqlite"):
         with sqlite3.connect(url.removeprefix("sqlite:///")) as connection:
             return with_ranges(connection, sql, ALL)
-    return counted(sql, "postgres", dict.fromkeys(NAMES, ("event_id",)))
+    with psycopg.connect(url) as connection:
+        return counted(sql, "postgres", _view_columns(connection))
 
 
 def _for(url, sql):

@@ -121,6 +121,8 @@ def test_views_have_the_promised_columns(store):
         "partials": "event_id reason",
         "coverage": "event_id host time pid began comm exe state reason threads covered",
         "activity": "hour host exe comm auid uid key syscall success errno calls",
+        "access": "event_id host time ended_at uid auid ses pid name command options sql store rows"
+        " ended role client known_by",
         "ledger": "kind source cause count unit",
         "origins": "event_id kind source",
         "pruned": "day events lines pruned_at",

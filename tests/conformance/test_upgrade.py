@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from importlib import import_module
 
 import pytest
 from alembic import command
@@ -19,6 +20,7 @@ from auditsvc.store import arrivals, migrate, moving, open_store, origins, postg
 from auditsvc.store.migrate import revisions
 from auditsvc.store.read.feed import Feed
 from auditsvc.store.read.selection import Selection
+from auditsvc.store.read.sql import run_query
 from auditsvc.store.schema import TIME_INDEX, metadata
 from auditsvc.store.write import unused
 from auditsvc.store.write.settle import Settler
@@ -76,6 +78,8 @@ def _write_as_the_first_program(first):
     """Let a store be made and written as by the program of schema 0001."""
     upgrade = command.upgrade
     first.setattr(command, "upgrade", lambda config, _: upgrade(config, "0001"))
+    for module in (auditsvc.store, import_module("auditsvc.store.migrate")):
+        first.setattr(module, "revisions", lambda: ["0001"])
     first.setattr(auditsvc.store, "refuse_strangers", lambda *_, **__: None)
     first.setattr(arrivals, "note", lambda *_: None)
     first.setattr(origins, "note_foreign", lambda *_: None)
@@ -149,7 +153,9 @@ def test_moving_rows_into_partitions_goes_on_where_it_was_killed(make_old, monke
     monkeypatch.setattr(moving, "_ROWS", 2)
     seen = []
 
-    def killed(done, total):
+    def killed(what, done, total):
+        if what == "schema":
+            return
         seen.append((done, total))
         raise KeyboardInterrupt
 
@@ -162,7 +168,9 @@ def test_moving_rows_into_partitions_goes_on_where_it_was_killed(make_old, monke
     assert seen == [(0, 14)] * 4  # told before the first step of each
     seen.clear()
 
-    def killed_later(done, total):
+    def killed_later(what, done, total):
+        if what == "schema":
+            return
         seen.append((done, total))
         if len(seen) % 3 == 0:
             raise KeyboardInterrupt
@@ -216,4 +224,34 @@ def test_sources_of_events_that_were_there(make_old, kinds, found):
 
 def test_questions_before_it_is_brought_up(old):
     """What only reads works on the old schema too."""
-    assert rows(old, "SELECT count(*) AS n FROM syscalls") == [{"n": 2}]
+    sql = "SELECT count(*) AS n FROM syscalls"
+    assert rows(old, sql) == [{"n": 2}]
+    with run_query(old, sql) as result:
+        assert [tuple(row) for row in result.rows] == [(2,)]
+
+
+def test_a_migration_that_is_interrupted_continues(old, monkeypatch):
+    """At each revision: what is done stays, the store is refused as older, nothing is lost."""
+    before = everything(old)
+    known = revisions()
+    stops = []
+    upgrade = command.upgrade
+
+    def stop(config, revision):
+        upgrade(config, revision)
+        if revision not in stops:
+            stops.append(revision)
+            raise StoreError("killed")
+
+    monkeypatch.setattr(command, "upgrade", stop)
+    seen = []
+    for _ in known[1:]:
+        with pytest.raises(StoreError, match="killed"):
+            migrate(old, progress=lambda what, *of: seen.append(of) if what == "schema" else None)
+        with pytest.raises(StoreError, match="of an older auditsvc"):
+            open_store(old, read=True)
+    assert migrate(old).endswith(f"before: {known[-2]}")
+    assert stops == known[1:]
+    assert seen == [(done, len(known)) for done in range(2, len(known))]
+    assert everything(old) == before
+    assert differs(old) == []

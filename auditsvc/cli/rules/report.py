@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from auditsvc.cli.options import StoreOption
+from auditsvc.cli.recording import recorded
 from auditsvc.compliance.as_json import as_json
 from auditsvc.compliance.model import Judged, Report, Seen, moment
 from auditsvc.compliance.page import page
@@ -52,7 +53,9 @@ def report(
     Exit status 1 if rules of a control are not in force, or if that is unknown.
     """
     settings = load_settings(store=store)
-    result = make_report(settings, sets, days)
+    with recorded(settings, "rules_report", is_quiet=True) as access:
+        result = make_report(settings, sets, days)
+        access.rows = len(result.controls)
     chosen = form or (ReportForm.TABLE if sys.stdout.isatty() else ReportForm.JSON)
     if chosen is ReportForm.HTML:
         typer.echo(page(result), nl=False)

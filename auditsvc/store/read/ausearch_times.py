@@ -23,7 +23,7 @@ from auditsvc.store.read.time_words import second_of
 _FORMATS: Final = ("%Y-%m-%d", "%m/%d/%Y", "%m/%d/%y", "%x", "%d.%m.%Y")
 _OF_DAY: Final = re.compile(r"([0-9]{1,2}):([0-9]{2})(?::([0-9]{2}))?")
 _AHEAD: Final = "give a date (2026-11-28), a time (14:30), both, or a word: today, recent, boot ..."
-_WORDS: Final = (
+WORDS: Final = (
     *("now", "recent", "this-hour", "boot", "today", "yesterday", "this-week", "week-ago"),
     *("this-month", "this-year"),
 )
@@ -99,7 +99,7 @@ def _date(text: str) -> datetime | None:
 
 
 def _keyword(word: str, now: datetime, *, is_end: bool) -> datetime | None:
-    if word not in _WORDS:
+    if word not in WORDS:
         return None
     if word == "now" or (is_end and word == "today"):
         return now

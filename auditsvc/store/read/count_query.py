@@ -41,10 +41,14 @@ _KNOWN: Final = (
 
 def put_counts(statement: Statement) -> None:
     """Have each select that only counts calls read the counts."""
-    if statement.period != ALL:
+    views = statement.scopes.views
+    # A store that an older program made, and that was never brought up, has no counts.
+    if statement.period != ALL or _COUNTED not in views:
         return
     for select in statement.root.find_all(exp.Select):
-        if (table := _calls(statement, select)) is not None and _only_counts(select, table):
+        if (table := _calls(statement, select)) is not None and _only_counts(
+            select, table, views[CALLS]
+        ):
             _edit(statement, select, table)
 
 
@@ -70,7 +74,7 @@ def _calls(statement: Statement, select: exp.Select) -> exp.Table | None:
     return table if statement.is_view(table) else None
 
 
-def _only_counts(select: exp.Select, table: exp.Table) -> bool:
+def _only_counts(select: exp.Select, table: exp.Table, known: Sequence[str]) -> bool:
     parts = list(select.walk(prune=lambda node: node is not select and isinstance(node, exp.Query)))
     if not all(type(part) in _KNOWN for part in parts) or select.args.get("kind"):
         return False
@@ -84,8 +88,11 @@ def _only_counts(select: exp.Select, table: exp.Table) -> bool:
     if any(isinstance(part, exp.Distinct) and part.args.get("on") for part in parts):
         return False
     aliases = {alias.alias.lower() for alias in select.expressions if alias.alias}
+    same = {
+        _name(each.this) for each in select.expressions if each.alias.lower() == _name(each.this)
+    }
     # A name that is both could be either of them.
-    if aliases & SHARED - {_name(each.this) for each in select.expressions if each.alias}:
+    if aliases & set(known) - same:
         return False
     columns = [part for part in parts if isinstance(part, exp.Column)]
     if not all(_is_known(column, table, aliases) for column in columns):
@@ -97,7 +104,14 @@ def _is_known(column: exp.Column, table: exp.Table, aliases: set[str]) -> bool:
     name, of = column.name.lower(), column.table.lower()
     if of:
         return name in SHARED and of == table.alias_or_name.lower()
-    return name in SHARED or name in aliases
+    return name in SHARED or (name in aliases and _may_be_alias(column))
+
+
+def _may_be_alias(column: exp.Column) -> bool:
+    """Whether a name can be that of a column that the select gives."""
+    if column.find_ancestor(exp.Count, exp.Min, exp.Max) is not None:
+        return False
+    return column.find_ancestor(exp.Group, exp.Order, exp.Having) is not None
 
 
 def _gives_groups(select: exp.Select, aliases: set[str]) -> bool:

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 _INSTRUCTIONS: Final = 1_000_000  # of SQLite's, between two looks at signals
 
+_SLACK: Final = 0.1
+
 _VALUE_BYTES: Final = 64 << 20
 
 _ALLOWED: Final = {sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_RECURSIVE}
@@ -68,8 +70,11 @@ def run(url: URL, sql: str, limits: Limits, period: Span) -> Iterator[Result]:
         names = tuple(column[0] for column in cursor.description)
         yield Result(names, limits.within(cursor, deadline))
     except (sqlite3.Error, sqlite3.Warning, ValueError) as error:
-        if time.monotonic() > deadline:
+        # A caller's alarm was set before, and so rings a little earlier.
+        if time.monotonic() > deadline - _SLACK:
             raise limits.late() from error
+        if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_INTERRUPT:
+            raise KeyboardInterrupt from error  # which SQLite took for its own
         raise QueryError(*_describe_sqlite(error)) from error
     finally:
         connection.close()

@@ -34,6 +34,8 @@ from auditsvc.store import activity, origins, partitions
 from auditsvc.store.partitions import DAY, day_of
 from auditsvc.store.schema import (
     FACTS,
+    access_end,
+    access_entry,
     activity_part,
     activity_row,
     arrival,
@@ -156,6 +158,8 @@ class Pruner:
             deleted[table] = connection.execute(
                 delete(table).where(table.c[key].between(first, end))
             ).rowcount
+        for accesses in (access_end, access_entry):
+            connection.execute(delete(accesses).where(accesses.c.id.between(low, end)))
         origins.forget(connection, first, end)
         count = sum(deleted[table] for table in _EVENTS)
         _count(connection, day_of(first), events=count)

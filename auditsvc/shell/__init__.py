@@ -1,0 +1,1 @@
+"""The SQL prompt: statements and commands in, rows out; what is completed, and the history."""

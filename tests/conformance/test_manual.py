@@ -1,0 +1,157 @@
+"""Man pages and completion: complete, well formed, and right in the shells themselves."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from auditsvc.cli import all_commands
+from auditsvc.cli.pages import PAGES, others
+from auditsvc.manual.roff import to_man
+
+ROOT = Path(__file__).parents[2]
+PEERS = ROOT / "build/peers"
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """Give the folder with all man pages and scripts."""
+    folder = tmp_path_factory.mktemp("manual")
+    for name, text in others(ROOT).items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(text)
+    return folder
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_the_pages_are_those_of_the_program(name):
+    """Each is what `make pages` writes."""
+    assert (ROOT / name).read_text() == PAGES[name]()
+
+
+def test_every_command_and_option_has_its_place(made):
+    """A page for each command, with every option, its value and its meaning."""
+    for command in all_commands():
+        page = (made / f"man1/{command.name}.1").read_text().replace(r"\-", "-")
+        words = " ".join(page.split())
+        for parameter in (*command.options, *command.arguments):
+            assert rf"\fB{parameter.shown}\fR" in words, (command.name, parameter)
+            assert parameter.help, (command.name, parameter)
+    names = {each.name for each in (made / "man5").iterdir()}
+    names |= {each.name for each in (made / "man7").iterdir()}
+    assert names == {"auditsvc.toml.5", "auditsvc-views.7", "auditsvc.rules.7"}
+
+
+def test_groff_and_man_have_nothing_to_say(made):
+    """No warning, and a name line that `apropos` finds."""
+    if not shutil.which("groff"):
+        pytest.skip("no groff")
+    pages = sorted(made.glob("man[157]/*"))
+    done = subprocess.run(
+        ["groff", "-man", "-ww", "-Tutf8", "-z", *pages], capture_output=True, text=True, check=True
+    )
+    assert done.stderr == ""
+    for page in pages:
+        name = page.name.rpartition(".")[0]
+        assert re.search(rf'\.SH "NAME"\n\.PP\n{name}', page.read_text().replace(r"\-", "-")), page
+
+
+def test_what_roff_interprets_is_protected():
+    """Backslashes, quotes, and lines that begin like a request."""
+    text = (
+        "# x\n\n## A\n\n.hidden `a\\b`\n\n```\n'quoted -x\n```\n\n| A | B |\n|---|---|\n| `c` | |\n"
+    )
+    page = to_man(text, "x", 1, "1")
+    assert r"\&.hidden \fBa\eb\fR" in page
+    assert r"\&'quoted \-x" in page
+    assert page.endswith(".TP\n\\fBc\\fR\n\\&\n")
+
+
+CASES = [
+    (["se"], {"search"}),
+    (["rules", ""], {"check", "diff", "load", "list", "report"}),
+    (["--config", "x", "rep"], {"report"}),
+    (["search", "-sc", "openat"], {"openat", "openat2"}),
+    (["search", "-m", "USER_LOGI"], {"USER_LOGIN"}),
+    (["search", "--key", "pci-10.6"], {"pci-10.6.3"}),
+    (["search", "-ts", "this-"], {"this-hour", "this-week", "this-month", "this-year"}),
+    (["query", "--since", "yes"], {"yesterday"}),
+    (["query", "sock"], {"sockaddrs"}),
+    (["report", "dai"], {"daily"}),
+    (["run", "--rules", "stig"], {"stig-rhel9"}),
+    (["rules", "check", "cis"], {"cis-debian", "cis-rhel"}),
+    (["rules", "report", "--f"], {"--format"}),
+    (["check", "--format", ""], {"table", "json"}),
+    (["config", "show", "spool.k"], {"spool.keep_bytes"}),
+    (["backup", "/etc/passw"], {"/etc/passwd"}),
+]
+
+
+def bash(folder, words):
+    """Complete in bash."""
+    script = (
+        'source "$0"; COMP_WORDS=(auditsvc "$@"); COMP_CWORD=$#; _auditsvc;'
+        ' printf "%s\\n" "${COMPREPLY[@]}"'
+    )
+    return ["bash", "--norc", "-c", script, folder / "bash/auditsvc", *words], {}
+
+
+def zsh(folder, words):
+    """Complete in zsh; the last step, to show what matches, is its own."""
+    program = shutil.which("zsh") or PEERS / "bin/zsh"
+    if not Path(program).exists():
+        pytest.skip("no zsh: make peers")
+    script = (
+        f"module_path+=({PEERS}/usr/lib/*/zsh/*(N));"
+        'compadd() { shift; print -rl -- "$@" }; _files() { print -rl -- $words[CURRENT]*(N) };'
+        'compdef() {:}; source "$1"; shift; words=(auditsvc "$@"); CURRENT=$#words; _auditsvc'
+    )
+    return [program, "-f", "-c", script, "zsh", folder / "zsh/_auditsvc", *words], {}
+
+
+def fish(folder, words):
+    """Complete in fish."""
+    program = shutil.which("fish") or PEERS / "usr/bin/fish"
+    if not Path(program).exists():
+        pytest.skip("no fish: make peers")
+    libraries = ":".join(map(str, PEERS.glob("usr/lib/*-linux-gnu")))
+    script = f"source {folder}/fish/auditsvc.fish; complete -C 'auditsvc {' '.join(words)}'"
+    return [program, "-N", "-c", script], {"LD_LIBRARY_PATH": libraries}
+
+
+@pytest.mark.parametrize("shell", [bash, zsh, fish])
+@pytest.mark.parametrize(("words", "expected"), CASES, ids=lambda value: " ".join(map(str, value)))
+def test_each_shell_completes(made, shell, words, expected):
+    """Verbs, options, fixed values, calls, record types, keys, views, sets, settings, files."""
+    arguments, environment = shell(made, words)
+    done = subprocess.run(
+        arguments, capture_output=True, text=True, env=os.environ | environment, check=False
+    )
+    assert done.stderr == ""
+    given = {line.partition("\t")[0] for line in done.stdout.splitlines()}
+    assert {word for word in given if word.startswith(words[-1])} >= expected
+    if not words[-1].startswith("/"):
+        assert {word for word in given if word.startswith(words[-1])} == expected
+
+
+def test_bash_completes_a_view_within_a_statement(made):
+    """SQL is one word in quotes; what was typed before stays."""
+    arguments, _ = bash(made, ["query", "'SELECT * FROM sysc"])
+    done = subprocess.run(arguments, capture_output=True, text=True, check=True)
+    assert done.stdout == "SELECT * FROM syscalls\n"
+
+
+def test_keys_of_the_host_s_rules_are_known(made, tmp_path):
+    """From rule files, as -k KEY and as -F key=KEY."""
+    script = (made / "bash/auditsvc").read_text().replace("/etc/auditsvc/rules.d", str(tmp_path))
+    (tmp_path / "bash").mkdir()
+    (tmp_path / "bash/auditsvc").write_text(script)
+    (tmp_path / "my.rules").write_text("-w /a -k mine-a\n-a always,exit -S open -F key=mine-b\n")
+    arguments, _ = bash(tmp_path, ["search", "-k", "mine"])
+    done = subprocess.run(arguments, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["mine-a", "mine-b"]

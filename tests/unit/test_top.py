@@ -1,0 +1,135 @@
+"""`auditsvc top`: counts of what arrives, each event once, without its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections import Counter
+
+import pytest
+from fixtures.commands import AUDITSVC, run
+from fixtures.logs import SECOND, call, login, opening, proctitle
+from fixtures.waiting import until
+
+from auditsvc.search import arrivals
+from auditsvc.search.live_counts import GROUPS, Group, LiveCounts
+from auditsvc.spool.writer import SpoolWriter
+
+
+@pytest.fixture
+def spool(tmp_path):
+    """Give a spool that has an event, to be written on."""
+    with SpoolWriter(tmp_path / "spool", segment_bytes=1 << 20, fsync="none") as writer:
+        writer.append(opening(1).encode())
+        yield writer
+
+
+def counts_of(tmp_path, by, leave_out=()):
+    """Count what is appended from now on."""
+    return LiveCounts(tmp_path / "spool", "box", None, by=by, leave_out=leave_out)
+
+
+def test_what_arrives_is_counted_once(spool, tmp_path):
+    """By the groups that are asked for; what was there before is not counted."""
+    with counts_of(tmp_path, ("exe", "syscall")) as counts:
+        assert counts.take() == Counter()
+        spool.append((opening(2) + opening(3, nr=257) + login(4)).encode())
+        assert counts.take() == {
+            Group(exe="/usr/bin/cat", syscall="open"): 1,
+            Group(exe="/usr/bin/cat", syscall="openat"): 1,
+            Group(syscall="USER_LOGIN"): 1,
+        }
+        assert counts.take() == Counter()
+        late = opening(5, second=SECOND - 86_400)
+        spool.append(late.encode())
+        assert counts.take().total() == 1
+
+
+def test_an_event_in_two_parts_is_counted_once(spool, tmp_path):
+    """When its last record has come."""
+    with counts_of(tmp_path, ("pid",)) as counts:
+        spool.append(call(2, items=0).encode())
+        assert counts.take() == Counter()
+        spool.append(proctitle(2).encode())
+        assert counts.take() == {Group(pid=100): 1}
+
+
+def test_long_following_counts_all(spool, tmp_path, monkeypatch):
+    """The small store is made anew in between, and nothing is counted twice or lost."""
+    monkeypatch.setattr(arrivals, "_FULL", 10)
+    monkeypatch.setattr(arrivals, "_CHUNK", 2000)
+    with counts_of(tmp_path, ("uid",)) as counts:
+        total = Counter()
+        for first in range(2, 200, 33):
+            spool.append("".join(opening(n) for n in range(first, first + 33)).encode())
+            total += counts.take()
+        assert total == {Group(uid=1000): 33 * 6}
+
+
+@pytest.mark.parametrize("name", GROUPS)
+def test_each_group_alone(spool, tmp_path, name):
+    """Others are not told apart."""
+    with counts_of(tmp_path, (name,)) as counts:
+        spool.append((opening(2) + opening(3, pid=101)).encode())
+        found = counts.take()
+        assert found.total() == 2
+        assert len(found) == (2 if name == "pid" else 1)
+
+
+def test_its_own_calls_are_left_out(spool, tmp_path):
+    """Processes that are named make no counts, or showing them would make more."""
+    with counts_of(tmp_path, ("pid",), leave_out=(7, 8)) as counts:
+        spool.append((opening(2, pid=7) + opening(3, pid=9) + opening(4, pid=8)).encode())
+        assert counts.take() == {Group(pid=9): 1}
+
+
+def environment(tmp_path):
+    """Give the environment of commands on that spool."""
+    return os.environ | {
+        "AUDITSVC_STATE_DIRECTORY": str(tmp_path),
+        "AUDITSVC_RUNTIME_DIRECTORY": str(tmp_path / "run"),
+        "AUDITSVC_STORE": f"sqlite:///{tmp_path}/store.db",
+        "AUDITSVC_HOST": "box",
+    }
+
+
+def test_looks_as_json(spool, tmp_path):
+    """An object a line and a look; the events of our own ancestors are not in it."""
+    process = subprocess.Popen(
+        [AUDITSVC, "top", "--format", "json", "--every", "0.1", "--by", "pid,auid"],
+        env=environment(tmp_path),
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    serials = iter(range(2, 10_000))
+
+    def look():
+        spool.append((opening(next(serials), pid=os.getpid()) + opening(next(serials))).encode())
+        return json.loads(process.stdout.readline())
+
+    found = until(lambda: (seen := look())["rows"] and seen)
+    assert {row["pid"] for row in found["rows"]} == {100}
+    assert found["rows"][0] == {"events": found["events"], "pid": 100, "auid": None}
+    process.terminate()
+    assert process.wait(timeout=60) == 0
+
+
+def test_a_look_as_text(spool, tmp_path):
+    """`--once` ends after one; without a terminal nothing clears a screen."""
+    del spool
+    done = run("top", "--once", "--every", "0.1", environment=environment(tmp_path), text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("0 events in 0.")
+    assert "\x1b" not in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [(["--by", "name"], "there is no 'name'"), ([], "there is no spool")],
+)
+def test_wrong_usage(tmp_path, words, said):
+    """One line, and exit status 2."""
+    done = run("top", *words, environment=environment(tmp_path), text=True)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert said in done.stderr
