@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-_HERE: Final = "c.relnamespace = current_schema()::regnamespace"
+_HERE: Final = "c.relnamespace = quote_ident(current_schema())::regnamespace"
 _TABLES: Final = "(c.relname = ANY(%(tables)s) OR c.relispartition AND c.relkind = 'r')"
 _OURS: Final = "(c.relname = ANY(%(ours)s) OR c.relispartition AND c.relkind = 'r')"
 _IS_PART: Final = (

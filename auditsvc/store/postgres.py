@@ -192,7 +192,7 @@ class Postgres:
             name
             for (name,) in connection.exec_driver_sql(
                 "SELECT relname FROM pg_class WHERE relkind IN ('r', 'p', 'v', 'm', 'f')"
-                " AND relnamespace = current_schema()::regnamespace"
+                " AND relnamespace = quote_ident(current_schema())::regnamespace"
             )
         }
         if tables and _OURS not in tables:

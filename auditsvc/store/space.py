@@ -30,7 +30,7 @@ _INCREMENTAL: Final = 2
 _SIZES: Final = """
     SELECT relname, pg_relation_size(oid) / 8192, pg_total_relation_size(oid)::bigint
     FROM pg_class
-    WHERE relnamespace = current_schema()::regnamespace AND relkind = 'r'
+    WHERE relnamespace = quote_ident(current_schema())::regnamespace AND relkind = 'r'
         AND (relispartition OR relname = ANY(%s))"""
 _SHRINKING: Final = (*DIMENSIONS, raw)
 """Tables of which single rows are deleted."""

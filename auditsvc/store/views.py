@@ -22,7 +22,14 @@ from typing import Final, NamedTuple
 from auditsvc.decode.ids import SERIAL_BITS, SERIAL_MASK
 from auditsvc.decode.states import COMPLETE, NO_EXIT, PARTIAL, STATE_REASON
 from auditsvc.record.line import FOREIGN
-from auditsvc.record.types import DAEMON_CONFIG, PATH, SOCKADDR, SYSCALL
+from auditsvc.record.types import (
+    DAEMON_ACCEPT,
+    DAEMON_CLOSE,
+    DAEMON_CONFIG,
+    PATH,
+    SOCKADDR,
+    SYSCALL,
+)
 from auditsvc.store.activity import COUNTED, KEY
 from auditsvc.store.schema import HEAD, TIME
 
@@ -52,6 +59,7 @@ class Dialect:
     second: str  # seconds since 1970
     indexed: str  # what makes the index on texts serve; a row of `text`
     settled: str  # what makes both indexes of a table serve (`store.schema.SETTLED`): its row, key
+    cascade: str  # what lets a view be dropped though views of others show it
     joins: bool  # whether a lookup is a join; else it is a subquery
 
 
@@ -96,6 +104,7 @@ SQLITE: Final = Dialect(
     second="strftime('%Y-%m-%d %H:%M:%S', {0}, 'unixepoch')",
     indexed=f" AND {{0}}.head = substr({{0}}.value, 1, {HEAD})",
     settled="{0}.{1} AND ({0}.settled IS NOT NULL AND {0}.{1} OR {0}.settled IS NULL AND {0}.{1})",
+    cascade="",
     joins=False,
 )
 POSTGRESQL: Final = Dialect(
@@ -119,6 +128,7 @@ POSTGRESQL: Final = Dialect(
     second="to_timestamp({0}::float8)",
     indexed="",
     settled="{0}.{1}",
+    cascade=" CASCADE",
     joins=True,
 )
 DIALECTS: Final = {"sqlite": SQLITE, "postgresql": POSTGRESQL}
@@ -374,6 +384,50 @@ def _coverage(d: Dialect) -> str:
             AND {_is_own(d, ours)}"""  # noqa: S608 - as above
 
 
+def _access(d: Dialect) -> str:
+    """Who asked what (`auditsvc.access`): from the service's own records, and from the tables."""
+
+    def said(table: str, number: int, name: str) -> str:
+        ours = f"(CASE WHEN e.type = {number} THEN {table}.value END)"
+        return d.json_get.format(ours, name)
+
+    def begun(name: str) -> str:
+        return said("told", DAEMON_ACCEPT, name)
+
+    def ended(name: str) -> str:
+        return said("last", DAEMON_CLOSE, name)
+
+    found, joins = _lookups(d, [Lookup("host", (Step("host", "h", "h.id = e.host"),), "name")])
+    texts = {"acct": "name", "command": "command", "data": "options", "cmd": "sql", "file": "store"}
+    shown = ", ".join(f"{begun(field)} AS {name}" for field, name in texts.items())
+    whole = "(CASE WHEN e.type = {0} THEN {1}.value END)"
+    return f"""
+        SELECT e.id AS event_id, {found["host"]}, {_time(d, "e")} AS time, z.ended_at,
+            e.uid, e.auid, e.ses, e.pid, {shown}, z.rows, z.ended,
+            CAST(NULL AS text) AS role, CAST(NULL AS text) AS client, 'service' AS known_by
+        FROM event e
+        JOIN text told ON told.id = e.fields
+        {joins}
+        LEFT JOIN (
+            SELECT e.host, {ended("id")} AS access, max({_time(d, "e")}) AS ended_at,
+                max({d.number.format(ended("rows"))}) AS rows, max({ended("data")}) AS ended
+            FROM event e
+            JOIN text last ON last.id = e.fields
+            WHERE e.type = {DAEMON_CLOSE} AND {ended("op")} = 'access'
+                AND {_is_own(d, whole.format(DAEMON_CLOSE, "last"))}
+            GROUP BY 1, 2
+        ) z ON z.host = e.host AND z.access = {begun("id")}
+        WHERE e.type = {DAEMON_ACCEPT} AND {begun("op")} = 'access'
+            AND {_is_own(d, whole.format(DAEMON_ACCEPT, "told"))}
+        UNION ALL
+        SELECT a.id, a.host, {_time(d, "a")}, {d.time.format("x.at", "x.ms")},
+            a.uid, a.auid, a.ses, a.pid, a.name, a.command, a.options, a.sql, NULL,
+            x.rows, x.ended, a.role, a.client,
+            CASE WHEN a.role IS NULL THEN 'reader' ELSE 'database' END
+        FROM access_entry a
+        LEFT JOIN access_end x ON x.id = a.id AND x.role = coalesce(a.role, '')"""  # noqa: S608 - as above
+
+
 def _ledger(_: Dialect) -> str:
     units = " ".join(f"WHEN '{cause}' THEN '{unit}'" for cause, unit in _UNITS.items())
     # Deleted rows were stored, so they are no part of the sum that received records add up to.
@@ -407,6 +461,7 @@ _VIEWS: Final = {
     "partials": _partials,
     "coverage": _coverage,
     "activity": _activity,
+    "access": _access,
     "ledger": _ledger,
     "origins": _origins,
     "pruned": _pruned,
@@ -419,5 +474,6 @@ def statements(dialect: str) -> list[str]:
     d = DIALECTS[dialect]
     made = []
     for name, body in _VIEWS.items():
-        made += [f"DROP VIEW IF EXISTS {name}", f"CREATE VIEW {name} AS {body(d)}"]
+        # Views of others on ours (packaging/postgres-roles.sql) must not stop a newer program.
+        made += [f"DROP VIEW IF EXISTS {name}{d.cascade}", f"CREATE VIEW {name} AS {body(d)}"]
     return made
