@@ -32,8 +32,24 @@ class Drained:
 class Drain:
     """Reads a record socket; the interpreter lock is released while it waits, reads and formats."""
 
-    def __new__(cls, fd: int, prefixes: Mapping[int, bytes]) -> Drain:
-        """`prefixes`: the beginning of the lines of each record type (`type=SYSCALL msg=`)."""
+    place: tuple[int, int]
+    """Segment and position in the spool behind which pending lines may be; set before a write."""
+
+    def __new__(
+        cls, fd: int, prefixes: Mapping[int, bytes], *, landing: int = -1, room: int = 0
+    ) -> Drain:
+        """`prefixes`: the beginning of the lines of each record type (`type=SYSCALL msg=`).
+
+        `landing`: a file in memory of `room` bytes, in which records land; what a process that
+        crashed left there is pending.
+        """
+
+    def pending(self) -> bytes:
+        """Give the lines in the landing that were not taken."""
+
+    def taken(self) -> None:
+        """Forget the lines in the landing: they are in the spool."""
+
     def collect(
         self, *, max_bytes: int, pace: float, hold: float, timeout: float, wake_fd: int = -1
     ) -> Drained:
@@ -108,6 +124,11 @@ class NativeBatch:
     def numbers(self) -> set[int]: ...
     def pairs(self, numbers: set[int]) -> set[tuple[int, int]]: ...
     def activity(self) -> list[tuple[int, int, int, int, int, int]]: ...
+    def firsts(self) -> list[tuple[int, int, int, int]]: ...
+    def calls(
+        self, pairs: set[tuple[int, int]]
+    ) -> list[tuple[int, int, int, int, int, int, int | None, int | None]]: ...
+    def events_of(self, number: int) -> list[tuple[int, int, int, int | None]]: ...
     def integers(self, table: str, column: int) -> set[int]: ...
     def image(self) -> bytes:
         """Make the SQLite image; the interpreter lock is released meanwhile."""

@@ -42,13 +42,16 @@ _PREFIX: Final = "AUDITSVC_"
 _chosen: ContextVar[Path | None] = ContextVar("_chosen", default=None)
 
 FsyncPolicy = Literal["none", "second", "batch"]
+HolderChoice = Literal["auto", "systemd", "process", "off"]
 GuardPolicy = Literal["off", "report", "restore"]
 _LISTEN: Final = re.compile(r"unix:/.+|(127\.0\.0\.1|\[::1\]):[1-9][0-9]{0,4}")
 _DAYS: Final = re.compile(r"[1-9][0-9]{0,4}d")
 
 
 RECEIVE_BUFFER: Final = 32 << 20
-"""Bytes of socket buffer: room for about 14,000 records."""
+"""Bytes of socket buffer, at least: room for 28,000 to 68,000 records."""
+MOST_RECEIVE_BUFFER: Final = 512 << 20
+"""Bytes of socket buffer that are taken by default, at most."""
 
 
 class _Section(BaseModel):
@@ -85,13 +88,28 @@ class SpoolSettings(_Section):
         return self
 
 
+def default_receive_buffer() -> int:
+    """Give 1/32 of the host's memory, at least 32 MiB and at most 512 MiB."""
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return min(max(memory // 32, RECEIVE_BUFFER), MOST_RECEIVE_BUFFER)
+
+
 class KernelSettings(_Section):
     """Kernel settings while the service runs."""
 
-    receive_buffer: int = Field(default=RECEIVE_BUFFER, ge=1 << 16)
-    """Bytes. A record takes about 2.3 kB of it, independent of its length."""
+    receive_buffer: int | None = Field(default=None, ge=1 << 16, le=1 << 30)
+    """Bytes. The kernel takes twice as many. A record takes 1 to 2.3 kB, independent of
+    its length. They are used only while records wait: this is how long a restart may take. None:
+    1/32 of the memory, at least 32 MiB and at most 512 MiB."""
+    holder: HolderChoice = "auto"
+    """Who keeps the record socket while no service runs: systemd, or a process of ours."""
     backlog_limit: int = Field(default=16384, ge=64)
     """Records the kernel may queue before audited tasks wait. Never lowered."""
+
+    @property
+    def buffer(self) -> int:
+        """Give `receive_buffer`, or what is taken without it."""
+        return self.receive_buffer or default_receive_buffer()
 
 
 class LoaderSettings(_Section):

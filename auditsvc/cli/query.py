@@ -72,10 +72,11 @@ def query(
 ) -> None:
     """Query the store in SQL.
 
-    The views are syscalls, paths, sockaddrs, events, records, tamper, coverage, ledger, pruned,
-    origins and partials; --since and --until apply to all of them but ledger and pruned. The format
-    "lines" has a line for each column. On a terminal all formats escape control and
-    invisible characters. In CSV, text that begins like a formula (= + - @) gets a ' before it.
+    The views are syscalls, processes, names, paths, sockaddrs, events, records, tamper, coverage,
+    ledger, pruned, origins and partials; --since and --until apply to all of them but processes,
+    names, ledger and pruned. The format "lines" has a line for each column. On a terminal all
+    formats escape control and invisible characters. In CSV, text that begins like a formula
+    (= + - @) gets a ' before it.
     """
     settings = load_settings(store=store)
     limits = Limits(timeout, _MEMORY)

@@ -22,6 +22,7 @@ from collections import deque
 from math import inf
 from typing import TYPE_CHECKING, Protocol
 
+from auditsvc.collect.landing import make_drain
 from auditsvc.collect.stdin_lines import StdinLines
 from auditsvc.host.processes import boottime
 from auditsvc.kernel.messages import FIRST_RECORD, REPLACE
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import ModuleType
 
+    from auditsvc.collect.landing import Landing
     from auditsvc.native import Choice
     from auditsvc.spool.sink import Sink
 
@@ -62,7 +64,6 @@ _RIVALS = 256
 
 _CONTROL_BYTES = bytes(range(0x20)) + b"\x7f"
 _CONFIG_CHANGE = b"type=CONFIG_CHANGE msg="
-_LAST_RECORD = 2999  # linux/audit.h: AUDIT_LAST_USER_MSG2
 
 
 class RecordSource(Protocol):
@@ -110,14 +111,27 @@ class Collector(threading.Thread):
         self.ended = True
         self._sink.arrived.set()
 
-    def stop(self) -> None:
-        """Collect what is available now, then end; waits for that."""
-        self._ends = time.monotonic() + _LAST_SECONDS
-        self._stopped.set()
-        os.write(self._wake_w, b"x")
+    def stop(self, seconds: float | None = None) -> None:
+        """Collect what is available now, then end (within `seconds`); waits for that."""
+        self._ask_to_stop(seconds)
         self.join()
+        self.close()
+
+    def drain(self, seconds: float) -> None:
+        """Collect what is available now, in the calling thread, of a collector that never ran."""
+        self._ask_to_stop(seconds)
+        self._collect()
+
+    def close(self) -> None:
+        """Close what a collector that does not run has open; not its source."""
         os.close(self._wake_r)
         os.close(self._wake_w)
+
+    def _ask_to_stop(self, seconds: float | None) -> None:
+        self._ends = time.monotonic() + (_LAST_SECONDS if seconds is None else seconds)
+        if not self._stopped.is_set():
+            self._stopped.set()
+            os.write(self._wake_w, b"x")
 
     def _collect(self) -> None:
         raise NotImplementedError
@@ -221,14 +235,12 @@ class NativeCollector(RecordCollector):
     That code limits its rate too: Python is called once per `HOLD`, with all lines.
     """
 
-    def __init__(self, source: RecordSource, sink: Sink, core: ModuleType) -> None:
+    def __init__(
+        self, source: RecordSource, sink: Sink, core: ModuleType, landing: Landing | None = None
+    ) -> None:
         super().__init__(source, sink)
-        prefixes = {
-            kind: b"type=%b msg=" % names.record_type_name(kind).encode()
-            for kind in range(FIRST_RECORD, _LAST_RECORD + 1)
-            if kind != REPLACE
-        }
-        self._drain = core.Drain(source.fileno(), prefixes)
+        self._has_landing = landing is not None
+        self._drain = make_drain(core, source.fileno(), landing)
 
     def _collect(self) -> None:
         while True:
@@ -241,7 +253,11 @@ class NativeCollector(RecordCollector):
                 wake_fd=self._wake_r,
             )
             if got.count:
+                if self._has_landing:
+                    place = self._sink.place
+                    self._drain.place = (place.segment, place.position)
                 self._sink.put(got.lines, got.count)
+                self._drain.taken()
             for kind, payload in got.others:
                 self._is_record(kind, payload)
             self.config_changes += got.config_changes
@@ -258,10 +274,14 @@ class NativeCollector(RecordCollector):
                 return
 
 
-def make_collector(choice: Choice, source: RecordSource, sink: Sink) -> RecordCollector:
-    """Make the collector for the setting `decoder`."""
+def make_collector(
+    choice: Choice, source: RecordSource, sink: Sink, landing: Landing | None = None
+) -> RecordCollector:
+    """Make the collector for the setting `decoder`; `landing` is for the native core."""
     core = native_core(choice)
-    return RecordCollector(source, sink) if core is None else NativeCollector(source, sink, core)
+    if core is None:
+        return RecordCollector(source, sink)
+    return NativeCollector(source, sink, core, landing)
 
 
 class LineCollector(Collector):

@@ -17,6 +17,16 @@ Row = tuple[object, ...]
 Activity = tuple[int, int, int, int, int, int]
 """Calls counted: hour (since 1970), context, number, success (-1: none), errno (0: none), count."""
 
+First = tuple[int, int, int, int]
+"""The first call of a context on a day: context, day (from 1970), id, millisecond."""
+Lone = tuple[int, int, int, int | None]
+"""An event without a call: id, millisecond, host, pid."""
+
+
+Call = tuple[int, int, int, int, int, int, int | None, int | None]
+"""A call: id, millisecond, context, number, a0, a1, success, exit."""
+
+
 # Bytes that are counted in `held` for a row, in addition to its texts: about its memory.
 EVENT_SIZE: Final = 200
 CHILD_SIZE: Final = 100  # a row of path, sockaddr, exec or record
@@ -27,7 +37,9 @@ _NR: Final = 3  # columns of the table `syscall`
 _SUCCESS: Final = 8
 _EXIT: Final = 9
 _CONTEXT: Final = -1
+_OF_CALL: Final = (0, 1, _CONTEXT, _NR, 4, 5, _SUCCESS, _EXIT)  # as `Call` has them
 _HOUR: Final = 3600
+_DAY: Final = 86_400
 MAX_ERRNO: Final = 4095
 """A failed call's result is between its negative and -1 (include/linux/err.h)."""
 
@@ -138,6 +150,31 @@ class Facts(Mapping[str, "list[Row]"]):
             hour = (event >> SERIAL_BITS) // _HOUR
             counts[hour, context, number, success if isinstance(success, int) else -1, errno] += 1
         return [(*key, count) for key, count in counts.items()]
+
+    def firsts(self) -> list[First]:
+        """Give the first call of each context on each day, by second, millisecond, id."""
+        found: dict[tuple[int, int], tuple[int, int, int]] = {}
+        for event, ms, context, *_ in self._calls():
+            second = event >> SERIAL_BITS
+            key, value = (context, second // _DAY), (second, ms, event)
+            found[key] = min(found.get(key, value), value)
+        return [(*key, event, ms) for key, (_, ms, event) in found.items()]
+
+    def calls(self, pairs: Collection[tuple[int, int]]) -> list[Call]:
+        """Give the calls with these pairs (context, number)."""
+        return [call for call in self._calls() if (call[2], call[3]) in pairs]
+
+    def _calls(self) -> Iterator[Call]:
+        for row in self._rows.get("syscall", ()):
+            yield tuple(row[place] for place in _OF_CALL)  # type: ignore[misc]
+
+    def events_of(self, number: int) -> list[Lone]:
+        """Give the events of a type."""
+        return [
+            (row[0], row[2], row[1], row[5])  # type: ignore[misc]
+            for row in self._rows.get("event", ())
+            if row[4] == number
+        ]
 
     def numbers(self) -> set[int]:
         """Give the distinct numbers of the calls."""

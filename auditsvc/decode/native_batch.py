@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
     from auditsvc._native import NativeBatch
-    from auditsvc.decode.batch import Activity, Row
+    from auditsvc.decode.batch import Activity, Call, First, Lone, Row
 
 
 def batch_of(
@@ -110,6 +110,15 @@ class _Facts(_Tables, Facts):
 
     def activity(self) -> list[Activity]:
         return self._native.activity()
+
+    def firsts(self) -> list[First]:
+        return self._native.firsts()
+
+    def calls(self, pairs: Collection[tuple[int, int]]) -> list[Call]:
+        return self._native.calls(set(pairs))
+
+    def events_of(self, number: int) -> list[Lone]:
+        return self._native.events_of(number)
 
     def numbers(self) -> set[int]:
         return self._native.numbers()

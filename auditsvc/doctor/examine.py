@@ -163,7 +163,7 @@ def _of_readers(machine: Machine, settings: Settings | AuditsvcError) -> Iterato
         except AuditsvcError:
             running = None  # reported above
         ours = running.pid if running else None
-        wanted = settings.kernel.receive_buffer
+        wanted = settings.kernel.buffer
         yield from _check("receive buffer", lambda: environment.receive_buffer(machine, wanted))
     yield from _check("auditd.service", lambda: daemons.auditd_unit(machine, source=source))
     yield from _check("journald: Audit=", lambda: daemons.journald(machine))

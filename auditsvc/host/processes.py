@@ -25,6 +25,7 @@ _PROC: Final = Path("/proc")
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
 # PF_* of include/linux/sched.h: IO_WORKER, USER_WORKER, KTHREAD.
 _NO_CALLS: Final = 0x10 | 0x4000 | 0x0020_0000
+_KERNEL: Final = 0x0020_0000  # PF_KTHREAD
 _ENDED: Final = (b"Z", b"X", b"x")
 _PR_SET_PDEATHSIG: Final = 1  # include/uapi/linux/prctl.h
 _UNIT: Final = re.compile(r"[^/]+\.(?:service|scope|socket|mount|swap)")
@@ -213,6 +214,25 @@ def exe(pid: int) -> bytes | None:
         return os.readlink(f"/proc/{pid}/exe".encode())  # noqa: PTH115 - as bytes
     except OSError:
         return None
+
+
+def kernel_thread(name: str) -> int | None:
+    """Pid of the kernel's thread of this name; None if it cannot be seen from here."""
+    for entry in os.listdir(_PROC):  # noqa: PTH208 - names alone, and many of them
+        if entry.isdecimal():
+            try:
+                stat = _stat(f"/proc/{entry}/stat")
+            except PermissionError:
+                continue
+            if stat is not None and stat.comm == name.encode() and stat.flags & _KERNEL:
+                return int(entry)
+    return None
+
+
+def sleeps(pid: int | None) -> bool:
+    """Whether a task waits; True for None, of which nothing is known."""
+    stat = None if pid is None else _stat(f"/proc/{pid}/stat")
+    return stat is None or stat.state in {b"S", b"D", b"I"}
 
 
 def name_of(pid: int) -> str:

@@ -104,10 +104,18 @@ class Load:
     ends_events = True
     """Whether the end of the log is the end of its open events."""
 
-    def __init__(self, store: Store, route: Route, *, settles: bool = True) -> None:
+    def __init__(
+        self,
+        store: Store,
+        route: Route,
+        *,
+        settles: bool = True,
+        seen: Callable[[Batch], None] | None = None,
+    ) -> None:
         """Open the log at the store's checkpoint.
 
         `settles`: settle what was written (`Store.settle`) when it is due; else the caller does.
+        `seen`: called with each batch before it is written, by the thread that reads.
         """
         self.store = store
         self.unwritten = 0
@@ -128,6 +136,7 @@ class Load:
         """What such a line was that began before the log: a piece of one that went before."""
         self._route = route
         self._settles = settles
+        self._seen = seen
         self._pins: list[tuple[str, Row, int]] = []
         self._thread = ThreadPoolExecutor(1, "writer")  # begins with its first task
         self._writing: Future[bool] | None = None
@@ -240,6 +249,8 @@ class Load:
         size, self.unwritten = self.unwritten, 0
         self.dirty = False
         batch = self._decoder.take()
+        if self._seen is not None:
+            self._seen(batch)
         pending, open_records = self._decoder.pending(), self._decoder.open_records
         return _Piece(
             batch=batch,

@@ -80,6 +80,7 @@ class Loader(threading.Thread):
         self._waiting = waiting
         self._upkeep = upkeep
         self._finishing = threading.Event()
+        self._leaving = threading.Event()
         self._tried = threading.Event()
         self._refusable = True
         self._commits = 0
@@ -120,6 +121,13 @@ class Loader(threading.Thread):
                 self._store_error = f"the store has not answered for {patience:g} s"
                 return
 
+    def leave(self, patience: float) -> None:
+        """End after the current transaction; what is not loaded then is for the next run."""
+        self._leaving.set()
+        self._finishing.set()
+        self._arrived.set()
+        self.join(patience)
+
     def run(self) -> None:
         """Load; an unexpected error ends the thread and is kept in `error`."""
         # On Linux each thread has its own nice value; the collector's stays as it is.
@@ -149,7 +157,8 @@ class Loader(threading.Thread):
                 self._tried.set()
                 self._close()
                 if self._finishing.is_set():
-                    if was_well:  # perhaps only this connection: opened anew, it may go on
+                    # Perhaps it was only this connection: opened anew, it may go on.
+                    if was_well and not self._leaving.is_set():
                         continue
                     return
                 self._finishing.wait(pause)  # when stopping, try once more
@@ -178,6 +187,8 @@ class Loader(threading.Thread):
     def _pump(self, load: Load) -> None:
         due = 0.0
         while True:
+            if self._leaving.is_set():
+                return
             finishing = self._finishing.is_set()
             if not finishing:
                 self._pause_while_busy()

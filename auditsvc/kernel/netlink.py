@@ -45,7 +45,13 @@ _NO_ENOBUFS: Final = 5
 _SO_RCVBUFFORCE: Final = 33
 _SO_ATTACH_FILTER: Final = 26
 _SO_DETACH_FILTER: Final = 27
+_SO_MEMINFO: Final = 55
+_RECORD: Final = 1 << 14
+"""Memory of a long record: since Linux 6.16 a buffer is never filled above its size."""
+_MEMINFO: Final = struct.Struct("=9I")  # SK_MEMINFO_*: used, size of the receive buffer, ...
 _GROUP_READLOG: Final = 1
+_NOT_THE_KERNEL: Final = 1
+"""A port that is not the kernel's, which has 0."""
 
 _ERROR: Final = 2
 _DONE: Final = 3
@@ -84,6 +90,14 @@ class RecordSocket:
         return cls(sock)
 
     @classmethod
+    def left(cls, number: int) -> RecordSocket:
+        """Use a socket of an earlier process; KernelError if it is not for audit records."""
+        sock = socket.socket(fileno=number)
+        if (sock.family, sock.proto) != (socket.AF_NETLINK, NETLINK_AUDIT):
+            raise KernelError("a socket that was kept is not one for audit records")
+        return cls(sock)
+
+    @classmethod
     def multicast(cls, receive_buffer: int = RECEIVE_BUFFER) -> RecordSocket:
         """Open a socket that receives a copy of every record; needs CAP_AUDIT_READ."""
         sock = _open(receive_buffer)
@@ -102,6 +116,34 @@ class RecordSocket:
     def receive_buffer(self) -> int:
         """Size of the receive buffer in bytes, as the kernel set it."""
         return self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) // 2
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the kernel waits with its next record (netlink_attachskb)."""
+        info = self._socket.getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, _MEMINFO.size)
+        used, size = _MEMINFO.unpack(info)[:2]
+        return bool(used + _RECORD > size)
+
+    @property
+    def refused(self) -> bool:
+        """Whether the kernel's records are refused."""
+        port, _groups = self._socket.getpeername()
+        return bool(port)
+
+    def block(self) -> None:
+        """Make the buffer so small that the kernel waits with its next records."""
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
+
+    def unblock(self, receive_buffer: int) -> None:
+        """Undo `block`."""
+        _set_buffer(self._socket, receive_buffer)
+
+    def refuse(self) -> None:
+        """Have the kernel's next records refused (ECONNREFUSED), as if this socket was closed.
+
+        What was received can still be read. Needs CAP_NET_ADMIN (netlink_connect).
+        """
+        self._socket.connect((_NOT_THE_KERNEL, 0))
 
     def receive(self, limit: int = 256) -> list[Record]:
         """Give the records that have arrived, at most `limit`, without waiting.
@@ -278,16 +320,20 @@ def _open(buffer: int) -> socket.socket:
         raise refused("opening an audit socket", error.errno or 0) from error
     try:
         if buffer:
-            try:
-                sock.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, buffer)
-            except PermissionError:
-                # Without CAP_NET_ADMIN the system's limit (net.core.rmem_max) applies.
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
+            _set_buffer(sock, buffer)
         sock.bind((0, 0))
     except OSError as error:
         sock.close()
         raise refused("opening an audit socket", error.errno or 0) from error
     return sock
+
+
+def _set_buffer(sock: socket.socket, size: int) -> None:
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, size)
+    except PermissionError:
+        # Without CAP_NET_ADMIN the system's limit (net.core.rmem_max) applies.
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, size)
 
 
 def _send(sock: socket.socket, kind: int, seq: int, payload: bytes, action: str) -> None:

@@ -19,12 +19,13 @@ from auditsvc.errors import AuditsvcError, KernelError, LockedError
 from auditsvc.kernel import apply_plan
 from auditsvc.kernel.control import Control
 from auditsvc.kernel.messages import LOCKED
+from auditsvc.kernel.takeover import take_over
 from auditsvc.rule import Add, Rule, printing
 from auditsvc.ruleset.plan import plan
 from auditsvc.runtime import boot_file
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from auditsvc.kernel.messages import SignalInfo, Status
@@ -45,6 +46,14 @@ class Before:
     """Rules that the session needs; some may have been loaded before."""
     order: list[str] = field(default_factory=list)
     """All rules that were loaded before, in order, if the session had to move one of them."""
+    lost: int | None = None
+    """The kernel's `lost` up to which the loss is in the log."""
+    left: bool = False
+    """Whether the session ended in order and left its rules to the next one."""
+
+
+def _ignore() -> None:
+    """Do nothing: the default callback."""
 
 
 def _structs(found: Before | None) -> frozenset[bytes]:
@@ -75,11 +84,25 @@ class Session:
         self._found: Before | None = None
         self._lost = 0
 
-    def register(self, records: RecordSocket) -> None:
-        """Become the audit daemon; IncumbentError if another process is. Changes nothing else."""
+    def register(
+        self,
+        records: RecordSocket,
+        left: Sequence[RecordSocket] = (),
+        drain: Callable[[], None] = _ignore,
+    ) -> bool:
+        """Become the audit daemon; IncumbentError if another process is. Changes nothing else.
+
+        `left`: sockets of an earlier run that are still open, and `drain` reads them. Gives
+        whether every record since that run is on one of the sockets (`take_over`).
+        """
         self._lost = self.status().lost
-        records.register()
+        if left:
+            is_certain = take_over(self.control, left, records, drain)
+        else:
+            is_certain = False
+            records.register()
         self._records = records
+        return is_certain
 
     def begin(self, rules: Sequence[Add], backlog_limit: int) -> None:
         """Raise the backlog limit, add the rules that are not loaded yet, and enable audit."""
@@ -159,6 +182,8 @@ class Session:
         lost = self.status().lost
         new = lost - self._lost if lost >= self._lost else lost  # it may have been reset
         self._lost = lost
+        if new and self._found is not None:
+            self._remember()
         return new
 
     def restore(self, *, stay_off: bool = False) -> None:
@@ -175,6 +200,17 @@ class Session:
         ends = time.monotonic() + _BACKLOG_SECONDS
         while self.status().backlog and time.monotonic() < ends:
             time.sleep(0.005)
+
+    def leave(self) -> None:
+        """End without a change in the kernel: the next run takes over rules and socket."""
+        try:
+            if self._found is not None:
+                self._found.left = True
+                self._remember()
+        finally:
+            if self._records is not None:
+                self._records.close()
+            self.control.close()
 
     def close(self) -> None:
         """Restore the limits and stop being the audit daemon."""
@@ -258,9 +294,15 @@ class Session:
         except (boot_file.DamagedError, TypeError):
             self.notes.append(f"{self._memory} is damaged: the kernel's state before is unknown")
             return now
-        self.notes.append(f"an earlier run crashed: its {len(before.added)} rules are taken over")
+        if not before.left:
+            count = len(before.added)
+            self.notes.append(f"an earlier run crashed: its {count} rules are taken over")
+        before.left = False
+        if before.lost is not None:
+            self._lost = before.lost  # what was lost since then is noted by this run
         return before
 
     def _remember(self) -> None:
         assert self._found is not None
+        self._found.lost = self._lost
         boot_file.remember(self._memory, asdict(self._found))

@@ -15,10 +15,14 @@ import time
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from auditsvc import __version__
 from auditsvc.record.fields import UNSET
 from auditsvc.record.line import format_line, untrusted
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +132,25 @@ class DaemonRecords:
     def coverage_look(self, what: str) -> bytes:
         """Record the result of a look at all processes."""
         return self.config(actor(os.getpid()), "coverage-look", what)
+
+    def account(self, kind: str, number: int, name: bytes | None) -> bytes:
+        """Record the name of an id as it is now; `kind`: user or group; None: it has none now."""
+        known = "" if name is None else f" acct={untrusted(name)}"
+        return self.config(actor(os.getpid()), "name", f"kind={kind} id={number}{known}")
+
+    def cgroup(self, pid: int, path: bytes, told: Mapping[str, str | None]) -> bytes:
+        """Record a process's control group; pid, uid, auid and ses are those of the process.
+
+        `told`: what the path tells, words without spaces but for `name`.
+        """
+        words = "".join(
+            f" {name}={untrusted(value.encode(errors='backslashreplace'))}"
+            if name == "name"
+            else f" {name}={value}"
+            for name, value in told.items()
+            if value is not None
+        )
+        return self.config(actor(pid), "cgroup", f"cgroup={untrusted(path)}{words}")
 
     def lost(
         self,

@@ -41,7 +41,7 @@ _PAGE: Final = 1000  # rows that a table's widths are made from
 _WIDE: Final = 32_000
 
 # Columns of the views that hold JSON; SQLite has no type that would tell.
-_JSON_COLUMNS: Final = {"argv", "fields"}
+_JSON_COLUMNS: Final = {"argv", "execs", "fields", "parent_argv"}
 
 # What spreadsheets take for the beginning of a formula (OWASP, "CSV Injection"), the
 # full-width forms of East Asian input too; leading white space is skipped by some.

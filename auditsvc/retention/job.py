@@ -23,7 +23,7 @@ from auditsvc.store.database import reading
 from auditsvc.store.partitions import DAY, day_of
 from auditsvc.store.schema import raw_day, store_size
 from auditsvc.store.space import shrink, space, space_of
-from auditsvc.store.write import unused
+from auditsvc.store.write import own_records, sign_rebuild, unused
 from auditsvc.store.write.prune import (
     Pruner,
     first_event,
@@ -216,7 +216,8 @@ class Job:
     # --- what the events referred to ------------------------------------------------------
 
     def _sweep(self) -> Iterator[None]:
-        """Remove dimension rows that are not used any more (`auditsvc.store.write.unused`)."""
+        """Remove signs of processes of deleted days, and dimension rows that are unused then."""
+        yield from self._delete_signs()
         for name in unused.WALKED:
             yield from self._walk(name, unused.note_walked)
         with self._pruner.turn() as connection:
@@ -227,6 +228,18 @@ class Job:
         for name in unused.TEXT_USERS:
             yield from self._walk(name, unused.spare_used, only_while_noted=True)
         yield from self._delete_noted(unused.TEXT)
+
+    def _delete_signs(self) -> Iterator[None]:
+        """Remove signs of processes, names and groups of days before the first event."""
+        day = self._next_day(0)
+        at = (int(self._now()) // DAY if day is None else day) * DAY * 1000
+        with self._pruner.turn() as connection:
+            own_records.prune(connection, at)
+        after: sign_rebuild.Process | None = sign_rebuild.BEGIN
+        while after is not None:
+            with self._pruner.turn() as connection, self._pace.timed("signs") as rows:
+                after = sign_rebuild.prune(connection, at, after, rows)
+            yield
 
     def _walk(
         self,

@@ -112,20 +112,9 @@ def plain(event: Event, lines: Sequence[bytes], style: Style) -> Iterator[str]:
 
 def sentence(event: Event, style: Style) -> str:
     """Give ausearch's `text`: one sentence."""
-    of = summary(event)
     node = style.node(event)
     parts = [f"On {node} at" if node else "At", f"{style.moment(event):%H:%M:%S %m/%d/%y}"]
-    acting = of.acting and of.acting != of.subject
-    parts.append(f"{of.subject}, acting as {of.acting}," if acting else of.subject)
-    if of.succeeded is not None:
-        parts.append("successfully" if of.succeeded else "unsuccessfully")
-    parts.append(of.action)
-    if of.object:
-        parts.append(of.object)
-    if of.object2:
-        parts += ["to", of.object2]
-    if of.how and of.action != "executed":
-        parts += ["using", of.how]
+    parts += summary(event).sentence()
     return " ".join(escaped(part, style.escape) for part in parts)
 
 

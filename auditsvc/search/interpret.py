@@ -9,7 +9,7 @@ into the log behind its separator, else those of this machine.
 from __future__ import annotations
 
 import os
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Final
 
 from auditsvc.decode.reference.records import parse_address
@@ -17,7 +17,7 @@ from auditsvc.host.accounts import group_name, user_name
 from auditsvc.record import types
 from auditsvc.record.fields import UNSET
 from auditsvc.tables import arguments as tables
-from auditsvc.tables import names
+from auditsvc.tables import names, shapes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -74,8 +74,6 @@ _CAPABILITIES: Final = frozenset(
         "old_fi",
     ]
 )
-_AT_FDCWD: Final = 0xFFFFFF9C
-_MOST: Final = (1 << 31) - 1
 _OF_USER: Final = {name: name.upper().replace("-", "_") for name in (*_UIDS, *_GIDS)}
 
 
@@ -170,7 +168,11 @@ def argument(call: str, place: int, value: str) -> str:
         return value
     if kind is None:
         return f"0x{value}"
-    return _KINDS[kind](number) or f"0x{value}"
+    if kind == "mode":
+        return _mode(number)
+    if kind in shapes.SPECIAL:
+        return (user if kind == "uid" else group)(str(number & shapes.WORD))
+    return shapes.words(kind, number)
 
 
 def exit_code(value: str) -> str:
@@ -187,17 +189,6 @@ def _bits(number: int, words: Mapping[int, str], nothing: str = "0x0") -> str:
     if rest:
         found.append(f"0x{rest:x}")
     return "|".join(found) or nothing
-
-
-def _dirfd(number: int) -> str:
-    return "AT_FDCWD" if number & 0xFFFFFFFF == _AT_FDCWD else f"0x{number:x}"
-
-
-def _open(number: int) -> str:
-    number &= 0xFFFFFFFF
-    shown = _bits(number & ~0o3, tables.OPEN_FLAGS, "")
-    how = {0: "O_RDONLY", 1: "O_WRONLY", 2: "O_RDWR"}.get(number & 3, "O_ACCMODE")
-    return f"{how}|{shown}" if shown else how
 
 
 def _mode(number: int) -> str:
@@ -218,58 +209,6 @@ def file_mode(value: str) -> str:
     kind = tables.FILE_TYPES.get(number & 0o170000, f"{number & 0o170000:03o}")
     special = [word for bit, word in _SPECIAL if number & bit]
     return ",".join([kind, *special, f"{number & 0o777:03o}"])
-
-
-def _access(number: int) -> str:
-    return "F_OK" if not number & 0xF else _bits(number & 0xF, tables.ACCESS)
-
-
-def _signal(number: int) -> str:
-    number &= _MOST
-    return tables.SIGNALS.get(number) or (f"SIGRT{number - 32}" if number < 65 else "")
-
-
-def _socket(number: int) -> str:
-    extra = _bits(
-        number & ~0xF & 0xFFFFFFFF, {0o2000000: "SOCK_CLOEXEC", 0o4000: "SOCK_NONBLOCK"}, ""
-    )
-    kind = tables.SOCKET_TYPES.get(number & 0xF, f"0x{number & 0xF:x}")
-    return f"{kind}|{extra}" if extra else kind
-
-
-def _clone(number: int) -> str:
-    number &= 0xFFFFFFFF
-    flags = _bits(number & ~0xFF, tables.CLONE, "")
-    child = _signal(number & 0xFF) if number & 0xFF else ""
-    return "|".join(word for word in (flags, child) if word) or "0x0"
-
-
-def _table(words: Mapping[int, str]) -> Callable[[int], str]:
-    return lambda number: words.get(number & 0xFFFFFFFF, "")
-
-
-_KINDS: Final[dict[str, Callable[[int], str]]] = {
-    "dirfd": _dirfd,
-    "open": _open,
-    "mode": _mode,
-    "access": _access,
-    "protection": lambda number: _bits(number, tables.PROTECTION, "PROT_NONE"),
-    "mapping": lambda number: _bits(number & 0xFFFFFFFF, tables.MAPPING),
-    "signal": _signal,
-    "family": _table(tables.FAMILIES),
-    "socket": _socket,
-    "clone": _clone,
-    "uid": lambda number: user(str(number & 0xFFFFFFFF)),
-    "gid": lambda number: group(str(number & 0xFFFFFFFF)),
-    "whence": _table(tables.WHENCE),
-    "limit": _table(tables.LIMITS),
-    "ptrace": _table(tables.PTRACE),
-    "prctl": _table(tables.PRCTL),
-    "clock": _table(tables.CLOCKS),
-    "mount": lambda number: _bits(number, tables.MOUNT),
-    "umount": lambda number: _bits(number, tables.UMOUNT),
-    "unlink": lambda number: _bits(number, tables.UNLINK),
-}
 
 
 # --- other fields -----------------------------------------------------------------------------
@@ -299,7 +238,9 @@ def _yes(_: Record, value: str) -> str:
 
 
 def _sig(_: Record, value: str) -> str:
-    return (_signal(int(value)) or value) if value.isdecimal() and len(value) < 10 else value
+    if not value.isdecimal() or len(value) >= 10:
+        return value
+    return shapes.SHAPES["signal"].names.get(int(value), value)
 
 
 def _code(record: Record, value: str) -> str:
@@ -376,10 +317,10 @@ _BY_NAME: Final[dict[str, Callable[[Record, str], str]]] = {
     "mode": _of_file,
     "list": _list,
     "oflag": lambda record, value: _number_of(
-        _OPENING, 8 if record.number == _OPENAT2 else 16, _open
+        _OPENING, 8 if record.number == _OPENAT2 else 16, partial(shapes.words, "open")
     )(record, value),
     "resolve": _number_of((_OPENAT2,), 16, lambda number: _bits(number, tables.RESOLVE)),
-    "flags": _number_of((_MMAP,), 16, _KINDS["mapping"]),
+    "flags": _number_of((_MMAP,), 16, partial(shapes.words, "mapping")),
     "omode": lambda _, value: file_mode(value),
     "res": _yes,
     "sig": _sig,

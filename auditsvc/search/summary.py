@@ -3,25 +3,25 @@
 The parts are those of audit-userspace's normaliser, which `ausearch --format text` and `csv`
 show: subject, action, object, result and how. They are made of our own tables
 (`auditsvc.tables.verbs`): every system call has an action, of which ausearch's own text calls
-nearly half `triggered-audit-rule`.
+nearly half `triggered-audit-rule`. The view `story` is made of the same tables
+(`auditsvc.store.views.story`); a test holds its sentences equal to those of `sentence`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from auditsvc.enrich import kinds
 from auditsvc.search import interpret
-from auditsvc.tables import verbs
+from auditsvc.tables import arguments, effects, names, shapes, verbs
+from auditsvc.tables.names_of_objects import FIELDS, SCRIPTED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from auditsvc.store.read.events import Event
+    from auditsvc.store.read.events import Call, Event
 
-_SHELLS: Final = ("python", "sh", "bash", "perl")
 _SYSTEM: Final = range(1, 1000)
 _EVENT_KINDS: Final = {
     "file": "audit-rule",
@@ -49,15 +49,40 @@ class Summary:
     subject_label: str
     action: str
     succeeded: bool | None
+    goes_on: bool
+    """Whether it is a connect that goes on: neither done nor refused."""
+    target: str
+    """The object as a sentence names it: with its port; of a process, its id."""
     object: str
     object_more: str
     """More of the object: for a file its inode, for an address its port, for a process its pid."""
     object2: str
+    link: str
+    """The word before it in a sentence."""
     object_label: str
     object_kind: str
     how: str
     """The program."""
     key: str
+    as_user: str
+    """The effective user, as whom a sentence says that it was done."""
+
+    def sentence(self) -> list[str]:
+        """Give the parts of a sentence, to be joined by spaces: who did what to what, and how."""
+        acting = self.as_user and self.as_user != self.subject
+        parts = [f"{self.subject}, acting as {self.as_user}," if acting else self.subject]
+        if self.goes_on:
+            parts.append("asynchronously")
+        elif self.succeeded is not None:
+            parts.append("successfully" if self.succeeded else "unsuccessfully")
+        parts.append(self.action)
+        if self.target:
+            parts.append(self.target)
+        if self.object2:
+            parts += [self.link, self.object2]
+        if self.how and self.action != "executed":
+            parts += ["using", self.how]
+        return parts
 
 
 def summary(event: Event) -> Summary:
@@ -68,24 +93,32 @@ def summary(event: Event) -> Summary:
 def _of_call(event: Event) -> Summary:
     assert event.call is not None
     call, row = event.call, event.call.context
-    name = call.syscall or str(call.nr)
+    own = call.syscall or str(call.nr)
+    name = arguments.PARTS.get(own, {}).get(call.a0 & _ALL, own)
     verb = verbs.CALLS.get(name, verbs.Verb(f"made-call {name}", "system"))
-    found, more, second, label = _object(event)
+    objects = _objects(event)
     kind = verb.object_kind
-    if kind == "file" and found and event.paths and _is_folder(event.paths):
+    if kind == "file" and event.paths and _is_folder(event.paths):
         kind = "directory"
     event_kind = "audit-rule"
+    found, target = objects.found, objects.target
+    if not target and name in effects.OBJECT:
+        target = str(_signed(call.a0))
     if not found and kind in ("memory", "process"):
         found = row["comm"] or ""
-    if name in _WITH_MODE and (given := _WITH_MODE[name]):
-        second = interpret.argument(name, given, f"{(call.a1, call.a2)[given - 1] & _WORD:x}")
+        target = target or found
+    second = objects.second
+    if name in effects.SECOND:
+        second = _argument(call, own, effects.SECOND[name]) if own in (name, "prctl") else ""
     told = next((each for each in event.records if each["type"] in _TELLING), None)
     if told is not None:  # what the kernel itself says of it
         event_kind = _EVENT_KINDS.get(kinds.kind_of_type(told["type"]).name, "configuration")
-        if told["type"] == "CONFIG_CHANGE":
-            fields = told["fields"] or {}
-            verb = _configured(fields)
-            found, kind = _first(fields, "key") or found, verb.object_kind
+    config = next((each for each in event.records if each["type"] == "CONFIG_CHANGE"), None)
+    if config is not None:
+        fields = config["fields"] or {}
+        verb = _configured(fields)
+        kind = verb.object_kind
+        found, target = (_first(fields, "key") or each for each in (found, target))
     return Summary(
         kind=event_kind,
         session=_number(row["ses"]),
@@ -95,28 +128,40 @@ def _of_call(event: Event) -> Summary:
         subject_label=row["subj"] or "",
         action=verb.action,
         succeeded=None if call.success is None else bool(call.success),
+        goes_on=name == "connect" and call.success == 0 and call.exit in effects.IN_PROGRESS,
+        target=target,
         object=found,
-        object_more=more,
+        object_more=objects.more,
         object2=second,
-        object_label=label,
+        link=effects.LINKS.get(name, "to"),
+        object_label=objects.label,
         object_kind=kind,
         how=_how(row["exe"], row["comm"]),
         key=row["key"] or "",
+        as_user=_enriched(event, "EUID") or _name(row["euid"]),
     )
 
 
-_WORD: Final = 0xFFFFFFFF
-_WITH_MODE: Final = {"chmod": 1, "fchmod": 1, "fchmodat": 2, "fchmodat2": 2}
+def _argument(call: Call, name: str, place: int) -> str:
+    """Give an argument in words; "" if it has none."""
+    first, value = call.a0 & _ALL, (call.a0, call.a1, call.a2, call.a3)[place] & _ALL
+    shaped = arguments.PARTS["prctl"].get(first, name) if name == "prctl" else name
+    if (shaped, place) not in arguments.ARGUMENTS:
+        return ""
+    return interpret.argument(shaped, place, f"{value:x}")
+
+
+def _signed(value: int) -> int:
+    low = value & shapes.WORD
+    return low - (1 << 32) if low >> 31 else low
+
+
+_ALL: Final = (1 << 64) - 1
 _TELLING: Final = ("CONFIG_CHANGE", "AVC", "USER_AVC", "NETFILTER_CFG", "MAC_STATUS")
-_RULE_OPS: Final = {
-    "add_rule": "added-audit-rule",
-    "remove_rule": "deleted-audit-rule",
-}
 
 
 def _configured(fields: Mapping[str, Any]) -> verbs.Verb:
-    verb = verbs.TYPES["CONFIG_CHANGE"]
-    return verbs.Verb(_RULE_OPS.get(_first(fields, "op"), verb.action), verb.object_kind)
+    return verbs.OPERATIONS.get(_first(fields, "op"), verbs.TYPES["CONFIG_CHANGE"])
 
 
 def _enriched(event: Event, name: str) -> str:
@@ -135,65 +180,117 @@ def _of_other(event: Event) -> Summary:
     verb = verbs.TYPES.get(row["type"], verbs.Verb(f"made-record {row['type']}", "system"))
     if row["type"] == "CONFIG_CHANGE":
         verb = _configured(fields)
+    named = next((word for name in FIELDS if (word := _first(fields, name))), "")
+    if row["type"] == "URINGOP":
+        named = ""
+        number = _first(fields, "uring_op")
+        if number.isdecimal() and len(number) < 10:
+            verb = verbs.CALLS.get(names.uring_op_name(int(number)) or "", verb)
     event_kind = _EVENT_KINDS.get(kind.name, kind.name)
     if row["type"].startswith("DAEMON_"):
         event_kind = "audit-daemon"
     uid = _last(fields, "uid") or ("" if row["uid"] is None else str(row["uid"]))
-    named = next((word for name in _OBJECTS if (word := _first(fields, name))), "")
-    found, more, second, label = _object(event)
+    objects = _objects(event)
+    acting = _first(fields, "UID") or (interpret.user(uid) if uid else "")
     return Summary(
         kind=event_kind,
         session=_number(row["ses"]) if "ses" in fields else "",
         subject=_first(fields, "AUID") or _subject(row["auid"]),
-        acting=_first(fields, "UID") or (interpret.user(uid) if uid else ""),
+        acting=acting,
         subject_kind=_kind_of_user(row["auid"], row["uid"]),
         subject_label=_first(fields, "subj") or _first(fields, "scontext"),
         action=verb.action,
         succeeded=_succeeded(fields) if row["type"] != "SECCOMP" else False,
-        object=named or found,
-        object_more=_first(fields, "addr") if named else more,
-        object2=second,
-        object_label=label or _first(fields, "tcontext"),
+        goes_on=False,
+        target=named or objects.target,
+        object=named or objects.found,
+        object_more=_first(fields, "addr") if named else objects.more,
+        object2="" if named else objects.second,
+        link="to",
+        object_label=objects.label or _first(fields, "tcontext"),
         object_kind=verb.object_kind,
         how=_how(_first(fields, "exe"), _first(fields, "comm")),
         key=_first(fields, "key"),
+        as_user=acting,
     )
 
 
-_OBJECTS: Final = (
-    *("cmd", "unit", "acct", "sw", "vm", "old-auid", "path", "name", "data", "key", "op"),
-    *("syscall", "dev", "id"),
-)
+class _Objects(NamedTuple):
+    """The parts of a Summary about the objects."""
+
+    found: str = ""
+    more: str = ""
+    second: str = ""
+    label: str = ""
+    target: str = ""
 
 
-def _object(event: Event) -> tuple[str, str, str, str]:
-    """Give object, more of it, a second object, and the object's label."""
+def _objects(event: Event) -> _Objects:
+    """Give what an event's records name: an address, a process, files, or else the program."""
     call = event.call
-    files = [path for path in event.paths if path["nametype"] != "PARENT" and path["name"]]
-    if call is not None and call.argv and not files:
-        return call.argv[0], "", "", ""
-    if event.sockaddrs:
+    if call is not None and (module := _field(event, "KERN_MODULE", "name")):
+        return _Objects(module, target=module)
+    if event.sockaddrs and (target := _address(event.sockaddrs[0])):
         address = event.sockaddrs[0]
-        port = address["port"]
-        where = address["path"] or address["address"] or address["family"] or ""
-        return str(where), "" if port is None else str(port), "", ""
-    for record in event.records:
-        if record["type"] == "OBJ_PID":
-            fields = record["fields"] or {}
-            label = str(fields.get("obj") or "")
-            return str(fields.get("ocomm") or ""), str(fields.get("opid") or ""), "", label
+        where = str(address["path"] or address["address"] or address["family"])
+        port = "" if address["port"] is None else str(address["port"])
+        return _Objects(where, port, target=target)
+    if pid := _field(event, "OBJ_PID", "opid"):
+        name, label = (_field(event, "OBJ_PID", each) for each in ("ocomm", "obj"))
+        return _Objects(name, pid, "", label, pid)
+    files = [path for path in event.paths if path["nametype"] != "PARENT" and path["name"]]
     if not files:
-        return "", "", "", ""
-    cwd = call.context["cwd"] if call is not None else None
-    full = [_full(cwd, path["name"]) for path in files]
-    many = len(full) > 1 and full[-1] != full[0] and not (call is not None and call.argv)
-    second = full[-1] if many else ""
+        program = call.argv[0] if call is not None and call.argv else ""
+        return _Objects(program, target=program)
+    full = [_full(call, path) for path in files]
+    many = full[-1] != full[0] and not (call is not None and call.argv)
     inode = files[0]["inode"]
-    return full[0], "" if inode is None else str(inode), second, files[0]["obj"] or ""
+    return _Objects(
+        full[0],
+        "" if inode is None else str(inode),
+        full[-1] if many else "",
+        files[0]["obj"] or "",
+        full[0],
+    )
 
 
-def _full(cwd: str | None, name: str) -> str:
-    return name if name.startswith("/") or not cwd else str(PurePosixPath(cwd) / name)
+def _address(row: Mapping[str, Any]) -> str:
+    """Give an address as one text: a path, 192.0.2.1:443, [2001:db8::1]:443, or its family."""
+    if row["path"]:
+        return str(row["path"])
+    where, port = row["address"], row["port"]
+    if where and port is not None and row["family"] in ("inet", "inet6", "vsock"):
+        return f"[{where}]:{port}" if row["family"] == "inet6" else f"{where}:{port}"
+    return str(where or row["family"] or "")
+
+
+def _field(event: Event, kind: str, name: str) -> str:
+    """Give a field of the first record of a type; "" if there is none."""
+    for record in event.records:
+        if record["type"] == kind:
+            return _first(record["fields"] or {}, name)
+    return ""
+
+
+_AT_FDCWD: Final = 0xFFFFFF9C
+
+
+def _full(call: Call | None, path: Mapping[str, Any]) -> str:
+    """Give the path of a file that a call named, as the view `paths` does; else its name."""
+    name: str = path["name"]
+    cwd = call.context["cwd"] if call is not None else None
+    if name.startswith("/") or call is None or cwd is None:
+        return name
+    places = (call.a0, call.a1, call.a2)
+    elsewhere = any(
+        arguments.ARGUMENTS.get((call.syscall or "", place)) == "dirfd"
+        and value & shapes.WORD != _AT_FDCWD
+        for place, value in enumerate(places)
+    )
+    target = call.syscall in ("symlink", "symlinkat") and path["nametype"] == "UNKNOWN"
+    if elsewhere or target:
+        return name
+    return str(cwd) if name in (".", "./") else f"{cwd.rstrip('/')}/{name.removeprefix('./')}"
 
 
 def _is_folder(paths: Any) -> bool:
@@ -244,6 +341,6 @@ def _kind_of_user(auid: int | None, uid: int | None) -> str:
 
 def _how(exe: str | None, comm: str | None) -> str:
     program = (exe or "").rpartition("/")[2]
-    if comm and (not exe or program.rstrip("0123456789.") in _SHELLS):
+    if comm and (not exe or program.rstrip("0123456789.") in SCRIPTED):
         return comm
     return exe or ""

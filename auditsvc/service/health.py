@@ -74,6 +74,7 @@ class Health:
         self.errors["retention"] = parts.upkeep.problem if parts.upkeep else ""
         self.errors["spool"] = parts.sink.refused if parts.sink else ""
         self.errors["spool's room"] = parts.sink.short if parts.sink else ""
+        self.errors["holder"] = parts.keeper.problem if parts.keeper else ""
         self.errors["coverage"] = parts.watch.problem if parts.watch else ""
         for part, error in self.errors.items():
             if error != self._reported.get(part, ""):

@@ -55,7 +55,9 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
+_LEAVE_SECONDS = 5.0
+"""How long a current transaction is waited for when the next run takes over."""
 _TICK = 0.5
 _SYNC_EVERY = 1.0
 _DISCARD_EVERY = 5.0
@@ -111,7 +113,11 @@ class Service:
             self._end_after(error)
             raise
         systemd.notify("STOPPING=1")
-        self._end(self._daemon.end(who, reason))
+        last = self._daemon.end(who, reason)
+        if reason == "restart":
+            self._leave(last)
+        else:
+            self._end(last)
         log.info("stopped", reason=reason)
 
     # --- beginning ---------------------------------------------------------------------
@@ -120,12 +126,14 @@ class Service:
         settings, parts = self._settings, self._parts
         self._health.place = self._wiring.known.place
         loader = self._wiring.make_loader()
+        is_urgent = self._wiring.find_left()  # the kernel fills what an earlier run left
+        if is_urgent:
+            self._start_source()
         loader.start()
         loader.await_store(_STORE_SECONDS)
         self._wiring.make_listener()
-        self._wiring.make_source()
-        if parts.collector is not None:
-            parts.collector.start()
+        if not is_urgent:
+            self._start_source()
         if parts.session is not None:
             parts.note(self._daemon.start(actor(os.getppid())))
             switch_requests.forget(settings.runtime_directory)
@@ -137,9 +145,16 @@ class Service:
         self._exclusions.warn(parts.session)
         if parts.watch is not None:
             parts.watch.go()
+        for each in parts.lookers:
+            each.start()
         if settings.metrics.is_on:  # imports what no other run needs
             self._metrics = import_module("auditsvc.service.metrics").Metrics(settings)
             self._metrics.start()
+
+    def _start_source(self) -> None:
+        self._wiring.make_source()
+        if self._parts.collector is not None:
+            self._parts.collector.start()
 
     def _store_opened(self, store: Store) -> None:
         """See to what needs the store, before anything is written; the loader's thread."""
@@ -157,6 +172,9 @@ class Service:
             got = signals.wait(left)
             if got is not None:
                 who = self._who_signalled(got)
+                keeper = self._parts.keeper
+                if got.si_signo == signal.SIGUSR1:
+                    return "restart" if keeper and keeper.outlives else "terminate", who
                 if got.si_signo != signal.SIGHUP:
                     return "terminate", who
                 self._reload(who)
@@ -212,7 +230,7 @@ class Service:
 
     def _tick(self) -> None:
         parts = self._parts
-        for part in (parts.collector, parts.loader, parts.watch):
+        for part in (parts.collector, parts.loader, parts.watch, *parts.lookers):
             if part is not None and part.error is not None:
                 raise part.error
         systemd.notify("WATCHDOG=1")
@@ -277,6 +295,8 @@ class Service:
 
     def _watch_helpers(self) -> None:
         """Keep the forwarder running; exclude it and a local server from the rules."""
+        if self._parts.keeper is not None:
+            self._parts.keeper.watch()
         if self._exclusions.watch(self._parts.session):
             self._health.report_notes(self._parts)
 
@@ -305,6 +325,7 @@ class Service:
                 steps.callback(parts.loader.finish, self._settings.loader.patience)
             if parts.sink is not None:
                 steps.callback(parts.sink.close)
+            steps.callback(self._end_keeper)
             if parts.session is not None:
                 steps.callback(health.report_notes, parts)
                 steps.callback(parts.session.close)
@@ -315,6 +336,46 @@ class Service:
                 steps.callback(health.note_lost, parts)
                 steps.callback(self._restore, parts.session)
                 steps.callback(self._watch_switch)
+            if parts.guard is not None:
+                steps.callback(parts.guard.last_look)
+            for part in (*parts.lookers, parts.watch, self._metrics, parts.listener):
+                if part is not None:
+                    steps.callback(part.finish)
+
+    def _end_keeper(self) -> None:
+        """Keep the socket no longer; without one of our own, what is kept is for the next run."""
+        keeper = self._parts.keeper
+        if keeper is None:
+            return
+        if self._parts.session is not None:
+            keeper.end()
+        else:
+            self._wiring.release()
+            keeper.leave()
+
+    def _leave(self, last: bytes) -> None:
+        """End for a restart: the kernel goes on logging into the socket, which is kept."""
+        parts, health = self._parts, self._health
+        assert parts.session is not None
+        assert parts.keeper is not None
+        with ExitStack() as steps:
+            steps.callback(health.remove_state)
+            steps.callback(parts.keeper.leave)
+            steps.callback(parts.session.leave)
+            if parts.sink is not None:
+                steps.callback(parts.sink.close)
+            # What takes time comes before this: from here on nobody reads the socket.
+            if parts.collector is not None and parts.collector.is_alive():
+                steps.callback(parts.collector.stop, 0.0)
+            steps.callback(parts.note, last)
+            steps.callback(self._remember_place)
+            if parts.loader is not None and parts.loader.is_alive():
+                steps.callback(parts.loader.leave, _LEAVE_SECONDS)
+            if self._forwarder is not None:
+                steps.callback(self._forwarder.stop)
+            steps.callback(health.report_notes, parts)
+            steps.callback(health.note_lost, parts)
+            steps.callback(self._watch_switch)
             if parts.guard is not None:
                 steps.callback(parts.guard.last_look)
             for part in (parts.watch, self._metrics, parts.listener):

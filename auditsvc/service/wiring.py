@@ -24,8 +24,11 @@ from auditsvc.collect.journald.source import JournalSource
 from auditsvc.collect.logfile import FollowedFile
 from auditsvc.coverage.watch import CoverageWatch
 from auditsvc.decode import make_decoder
+from auditsvc.enrich.cgroup_watch import CgroupWatch, words_of
+from auditsvc.enrich.names import NameWatch
 from auditsvc.errors import AuditsvcError
 from auditsvc.guard import Guard, Sanctioned
+from auditsvc.holder.keeper import open_keeper
 from auditsvc.ingest.known_store import KnownStore
 from auditsvc.ingest.load import Load, Route
 from auditsvc.ingest.loader import Loader
@@ -33,6 +36,7 @@ from auditsvc.kernel.netlink import RecordSocket
 from auditsvc.kernel.session import Session
 from auditsvc.record.daemon import actor
 from auditsvc.retention.upkeep import Upkeep
+from auditsvc.service.record_sockets import RecordSockets
 from auditsvc.spool.identity import source_name
 from auditsvc.spool.reader import SpoolReader
 from auditsvc.spool.room import Room
@@ -41,10 +45,12 @@ from auditsvc.spool.sink import Sink
 from auditsvc.spool.writer import SpoolWriter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from auditsvc.config import Settings
+    from auditsvc.decode.batch import Batch
     from auditsvc.decode.contract import Decoder
+    from auditsvc.holder.keeper import Keeper
     from auditsvc.ingest.load import Log
     from auditsvc.record.daemon import DaemonRecords
     from auditsvc.store import Store
@@ -53,6 +59,10 @@ log = structlog.get_logger()
 
 SPOOLED: Final = frozenset({"netlink", "multicast", "stdin"})
 """Sources whose records go through the spool."""
+
+
+_OF_THIS_HOST: Final = frozenset({"netlink", "multicast"})
+"""Those whose records are all of this host's kernel: its users and processes are theirs."""
 
 
 @dataclass(slots=True)
@@ -65,12 +75,25 @@ class Parts:
     sink: Sink | None = None
     collector: Collector | LineCollector | None = None
     guard: Guard | None = None
+    keeper: Keeper | None = None
     loader: Loader | None = None
     watch: CoverageWatch | None = None
+    names: NameWatch | None = None
+    cgroups: CgroupWatch | None = None
     upkeep: Upkeep | None = None
     listener: Listener | None = None
     reached: Place = field(default_factory=Place)
     """Up to where the spool was in the store when an earlier run ended."""
+
+    @property
+    def lookers(self) -> list[NameWatch | CgroupWatch]:
+        """What looks up what the records of a batch do not say."""
+        return [each for each in (self.names, self.cgroups) if each is not None]
+
+    def seen(self, batch: Batch) -> None:
+        """Hand a batch to all of these."""
+        for each in self.lookers:
+            each.seen(batch)
 
     def note(self, line: bytes) -> None:
         """Write a DAEMON_* record to the spool, if there is one."""
@@ -123,6 +146,9 @@ class Wiring:
         self._skip_to: Place | None = None
         """Where a store that is new to the spool begins; None: at the spool's beginning."""
         self._from_now = from_now
+        self._sockets: RecordSockets | None = None
+        self._torn = b""
+        """The incomplete line that a crash left in the spool, until it was recorded."""
         self.known = KnownStore(settings.spool_directory, settings.store)
 
     @property
@@ -142,6 +168,29 @@ class Wiring:
             self._make_loader("followed", str(path), lambda *place: FollowedFile(path, *place))
         assert self.parts.loader is not None
         return self.parts.loader
+
+    def find_left(self) -> bool:
+        """See what an earlier run left, which must be read soon; gives whether there is any."""
+        settings, parts = self._settings, self.parts
+        if settings.source != "netlink" or parts.sink is None:
+            self._note_torn()
+            return False
+        parts.keeper = keeper = open_keeper(settings.kernel.holder, settings.runtime_directory)
+        self._sockets = RecordSockets(keeper, parts.sink, self._daemon, settings.decoder)
+        recovered = self._sockets.recover()
+        self._note_torn(recovered)
+        return bool(keeper.found)
+
+    def _note_torn(self, recovered: Sequence[bytes] = ()) -> None:
+        """Record the incomplete line that a crash left, unless the whole line was recovered."""
+        torn, self._torn = self._torn, b""
+        if torn and not any(line.startswith(torn) for line in recovered):
+            self.parts.note(self._daemon.lost(spool=1, torn=torn))
+
+    def release(self) -> None:
+        """End without having registered: what an earlier run left stays for the next one."""
+        if self._sockets is not None and self.parts.session is None:
+            self._sockets.release_full()
 
     def make_source(self) -> None:
         """Make what fills the spool, and watches over it; AuditsvcError."""
@@ -189,23 +238,30 @@ class Wiring:
                 return SpoolReader(directory, self._skip_to)
             return SpoolReader.at(directory, segment, position, self._found)
 
+        if settings.source in _OF_THIS_HOST:
+            parts.names = NameWatch(lambda *told: parts.note(self._daemon.account(*told)))
+            parts.cgroups = CgroupWatch(
+                lambda pid, *told: parts.note(self._daemon.cgroup(pid, *words_of(*told)))
+            )
         self._make_loader("spool", source_name(directory), open_log)
-        if writer.torn:
-            parts.note(self._daemon.lost(spool=1, torn=writer.torn))
+        self._torn = writer.torn
 
     def _make_collector(self) -> None:
         settings, parts, sink = self._settings, self.parts, self.parts.sink
         assert sink is not None
-        buffer = settings.kernel.receive_buffer
+        buffer = settings.kernel.buffer
         if settings.source == "netlink":
-            parts.session = session = Session(settings.runtime_directory)
+            session = Session(settings.runtime_directory)
             records = RecordSocket.unicast(buffer)
-            session.register(records)
-            parts.collector = collector = make_collector(settings.decoder, records, sink)
+            assert self._sockets is not None
+            collector = make_collector(settings.decoder, records, sink, self._sockets.landing)
+            guard = None
             if settings.guard != "off":
                 restore = settings.guard == "restore"
                 sanctioned = Sanctioned(settings.runtime_directory)
-                parts.guard = Guard(session, collector, sink, sanctioned, restore=restore)
+                guard = Guard(session, collector, sink, sanctioned, restore=restore)
+            self._sockets.register(session, records)
+            parts.session, parts.collector, parts.guard = session, collector, guard
         elif settings.source == "multicast":
             log.warning("multicast: records are dropped if the socket is full; `lost` has no count")
             records = RecordSocket.multicast(buffer)
@@ -230,7 +286,8 @@ class Wiring:
             try:
                 self._opened(store)  # it may be another server than before
                 is_again = kind == "spool" and not self._rename(store, name)
-                load = Load(store, Route(kind, name, open_log, make), settles=False)
+                seen = parts.seen if parts.lookers else None
+                load = Load(store, Route(kind, name, open_log, make), settles=False, seen=seen)
                 if kind == "spool":
                     self._remember_place()
                     source = store.source(kind, name)

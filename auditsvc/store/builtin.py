@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import inspect
 
-from auditsvc.store import schema, views
+from auditsvc.store import schema, views, words
 from auditsvc.tables import names
 
 if TYPE_CHECKING:
@@ -40,6 +40,9 @@ def refresh(database: Database, connection: Connection) -> bool:
         )
     for table, rows in _name_tables():
         _put(database, connection, table, rows)
+    for table, rows in words.tables():
+        connection.execute(table.delete())
+        database.insert_absent(connection, table, rows)
     _set_info(connection, _DIGEST, digest)
     return True
 
@@ -48,7 +51,10 @@ def refresh(database: Database, connection: Connection) -> bool:
 def _digest(dialect: str) -> str:
     """Give a hash of the views and names of this program."""
     listing = json.dumps(
-        [views.statements(dialect), [(table.name, rows) for table, rows in _name_tables()]]
+        [
+            views.statements(dialect),
+            [(table.name, rows) for table, rows in (*_name_tables(), *words.tables())],
+        ]
     )
     return blake2b(listing.encode(), digest_size=16).hexdigest()
 

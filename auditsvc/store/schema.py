@@ -27,42 +27,28 @@ from sqlalchemy import (
     Index,
     Integer,
     LargeBinary,
-    MetaData,
     SmallInteger,
     Text,
     UniqueConstraint,
 )
-from sqlalchemy import Table as _Table
 from sqlalchemy.event import listen
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.schema import CreateTable
 
 from auditsvc.decode.ids import SERIAL_BITS
+from auditsvc.store import schema_base, schema_words
+from auditsvc.store.schema_base import Table
+from auditsvc.store.schema_base import big as _big
+from auditsvc.store.schema_base import key as _key
 
 if TYPE_CHECKING:
-    from sqlalchemy.schema import SchemaItem
     from sqlalchemy.sql.compiler import DDLCompiler
 
-metadata = MetaData()
-
-
-def Table(name: str, *items: SchemaItem, **options: Any) -> _Table:  # noqa: N802
-    """Make a table of `metadata`; ids are given, so there is no autoincrement."""
-    return _Table(name, metadata, *items, **options)
-
-
-def _key(name: str) -> Column[int]:
-    """Make a primary key of one 64-bit integer; INTEGER makes it SQLite's rowid."""
-    integer = BigInteger().with_variant(Integer, "sqlite")
-    return Column(name, integer, primary_key=True, autoincrement=False)
+metadata = schema_base.metadata
 
 
 def _id() -> Column[int]:
     return _key("id")
-
-
-def _big(name: str, **options: Any) -> Column[int]:
-    return Column(name, BigInteger, **options)
 
 
 def _argument(name: str) -> Column[Any]:
@@ -203,6 +189,9 @@ errno_name = Table(
     Column("errno", Integer, primary_key=True, autoincrement=False),
     Column("name", Text, nullable=False),
 )
+
+WORDS: Final = schema_words.TABLES
+"""What events did and what numbers mean, in words."""
 
 # --- dimensions ----------------------------------------------------------------------
 
@@ -441,6 +430,18 @@ record = Table(
     **_by("event"),
 )
 
+# Records in the middle of a call that views ask for by their type: rare ones, so that the index
+# is small.
+TOLD_TYPES: Final = (
+    *(1006, 1107, 1305, 1325, 1326, 1328, 1330, 1334, 1336),
+    *(1400, 1401, 1403, 1404, 1405, 1420, 1421, 1422, 1423, 1502, 1503),
+)
+"""LOGIN, USER_AVC, CONFIG_CHANGE, NETFILTER_CFG, SECCOMP, FEATURE_CHANGE, KERN_MODULE, BPF,
+URINGOP; AVC, SELINUX_ERR, MAC_*, IPE_*, LANDLOCK_ACCESS, APPARMOR_ALLOWED, APPARMOR_DENIED.
+"""
+_told = record.c.type.in_(TOLD_TYPES)
+Index("record_told", record.c.type, record.c.event, sqlite_where=_told, postgresql_where=_told)
+
 # How many calls there were, by hour (since 1970). NULL is 0 in texts and -1 in numbers, for a
 # key has no NULL; `errno` is 0 unless the call failed. What a transaction adds or takes away
 # is first in `activity_part`, by context, and joins the rows when much has come together.
@@ -472,6 +473,47 @@ activity_part = Table(
     _big("context", nullable=False),
     *(Column(name, Integer, nullable=False) for name in ("nr", "success", "errno")),
     _big("calls", nullable=False),
+)
+
+# What tells of the lives of processes (auditsvc.store.process_lives), by process id. `at` is
+# milliseconds since 1970 and `low` the lower bits of the event's id, so that
+# (at / 1000) << SERIAL_BITS | low is the event. `begins` is how the life is known that the sign
+# begins, NULL if it begins none. Of a birth, `pid` is the child's, all else the caller's.
+process_sign = Table(
+    "process_sign",
+    _big("host", primary_key=True, autoincrement=False),
+    Column("pid", Integer, primary_key=True, autoincrement=False),
+    _big("at", primary_key=True, autoincrement=False),
+    Column("low", Integer, primary_key=True, autoincrement=False),
+    Column("kind", SmallInteger, nullable=False),
+    Column("begins", SmallInteger),
+    _big("ppid"),
+    _big("ses"),
+    _big("exe"),
+    sqlite_with_rowid=False,
+)
+
+# Names of users and groups as our own service saw them, from its DAEMON_CONFIG records
+# (auditsvc.store.write.account_names): from `at` (milliseconds since 1970) on; NULL: none.
+account_name = Table(
+    "account_name",
+    _big("host", primary_key=True, autoincrement=False),
+    Column("kind", SmallInteger, primary_key=True, autoincrement=False),  # 0: user, 1: group
+    _big("number", primary_key=True, autoincrement=False),
+    _big("at", primary_key=True, autoincrement=False),
+    Column("name", Text),
+    sqlite_with_rowid=False,
+)
+
+# Which events of our own service say where a process is (auditsvc.store.write.process_cgroups):
+# its control group, unit and container stand in the event. `at` and `low` as in `process_sign`.
+process_cgroup = Table(
+    "process_cgroup",
+    _big("host", primary_key=True, autoincrement=False),
+    Column("pid", Integer, primary_key=True, autoincrement=False),
+    _big("at", primary_key=True, autoincrement=False),
+    Column("low", Integer, primary_key=True, autoincrement=False),
+    sqlite_with_rowid=False,
 )
 
 # Lines that are not records, unchanged. `id` is a hash of source, position and line, so

@@ -33,21 +33,29 @@ _NAMES: Final = {
     ("clone", 0): "clone unshare",
     ("clone", 1): "setns",
     ("uid", 0): "setuid setreuid setresuid setfsuid setuid32 setreuid32 setresuid32 setfsuid32",
-    ("uid", 1): "setreuid setresuid chown lchown fchown",
-    ("uid", 2): "setresuid fchownat",
+    ("uid", 1): "setreuid setresuid setreuid32 setresuid32 chown lchown fchown chown32 lchown32"
+    " fchown32",
+    ("uid", 2): "setresuid setresuid32 fchownat",
     ("gid", 0): "setgid setregid setresgid setfsgid setgid32 setregid32 setresgid32 setfsgid32",
-    ("gid", 1): "setregid setresgid",
-    ("gid", 2): "setresgid chown lchown fchown",
+    ("gid", 1): "setregid setresgid setregid32 setresgid32",
+    ("gid", 2): "setresgid setresgid32 chown lchown fchown chown32 lchown32 fchown32",
     ("gid", 3): "fchownat",
     ("whence", 2): "lseek",
     ("limit", 0): "setrlimit getrlimit",
     ("limit", 1): "prlimit64",
     ("ptrace", 0): "ptrace",
-    ("prctl", 0): "prctl",
+    ("prctl", 0): "prctl PR_CAPBSET_READ PR_CAPBSET_DROP PR_CAP_AMBIENT",
     ("clock", 0): "clock_settime clock_gettime clock_adjtime",
     ("mount", 3): "mount",
     ("umount", 1): "umount2",
     ("unlink", 2): "unlinkat",
+    ("mode", 0): "umask",
+    ("socketcall", 0): "socketcall",
+    ("ipc", 0): "ipc",
+    # The second argument of these forms of prctl (PARTS).
+    ("capability", 1): "PR_CAPBSET_READ PR_CAPBSET_DROP",
+    # Of PR_CAP_AMBIENT the third.
+    ("capability", 2): "PR_CAP_AMBIENT",
 }
 ARGUMENTS: Final[dict[tuple[str, int], str]] = {
     (call, place): kind for (kind, place), calls in _NAMES.items() for call in calls.split()
@@ -232,6 +240,28 @@ PRCTL: Final = {
     52: "PR_GET_SPECULATION_CTRL",
     53: "PR_SET_SPECULATION_CTRL",
 }
+SOCKET_CALLS: Final = dict(
+    enumerate(
+        ["socket", "bind", "connect", "listen", "accept", "getsockname", "getpeername", "socketpair", "send", "recv", "sendto", "recvfrom", "shutdown", "setsockopt", "getsockopt", "sendmsg", "recvmsg", "accept4", "recvmmsg", "sendmmsg"],
+        start=1,
+    )
+)
+"""The calls in socketcall(), which i386, s390x and others have (include/uapi/linux/net.h)."""
+IPC_CALLS: Final = {
+    1: "semop",
+    2: "semget",
+    3: "semctl",
+    4: "semtimedop",
+    11: "msgsnd",
+    12: "msgrcv",
+    13: "msgget",
+    14: "msgctl",
+    21: "shmat",
+    22: "shmdt",
+    23: "shmget",
+    24: "shmctl",
+}
+"""The calls in ipc() (include/uapi/linux/ipc.h)."""
 CAPABILITIES: Final = ["chown", "dac_override", "dac_read_search", "fowner", "fsetid", "kill", "setgid", "setuid", "setpcap", "linux_immutable", "net_bind_service", "net_broadcast", "net_admin", "net_raw", "ipc_lock", "ipc_owner", "sys_module", "sys_rawio", "sys_chroot", "sys_ptrace", "sys_pacct", "sys_admin", "sys_boot", "sys_nice", "sys_resource", "sys_time", "sys_tty_config", "mknod", "lease", "audit_write", "audit_control", "setfcap", "mac_override", "mac_admin", "syslog", "wake_alarm", "block_suspend", "audit_read", "perfmon", "bpf", "checkpoint_restore"]
 FILE_TYPES: Final = {
     0o140000: "socket",
@@ -269,3 +299,10 @@ RESOLVE: Final = {
     0x10: "RESOLVE_IN_ROOT",
     0x20: "RESOLVE_CACHED",
 }
+
+PARTS: Final = {
+    "socketcall": SOCKET_CALLS,
+    "ipc": IPC_CALLS,
+    "prctl": {n: word for n, word in PRCTL.items() if word.startswith("PR_CAP")},
+}
+"""Calls that are several: by name, what the first argument makes of them."""

@@ -125,7 +125,11 @@ def fish(folder, words):
 
 
 @pytest.mark.parametrize("shell", [bash, zsh, fish])
-@pytest.mark.parametrize(("words", "expected"), CASES, ids=lambda value: " ".join(map(str, value)))
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    CASES,
+    ids=lambda value: " ".join(sorted(value) if isinstance(value, set) else value),
+)
 def test_each_shell_completes(made, shell, words, expected):
     """Verbs, options, fixed values, calls, record types, keys, views, sets, settings, files."""
     arguments, environment = shell(made, words)

@@ -109,22 +109,43 @@ def test_migrating_again_changes_nothing(new_url):
 def test_views_have_the_promised_columns(store):
     """The columns that SQL users rely on are there, in their order."""
     promised = {
-        "syscalls": "event_id host time serial arch syscall nr a0 a1 a2 a3 success exit state items"
+        "syscalls": "event_id host time serial arch syscall nr a0 a1 a2 a3 a0_number"
+        " a1_number a2_number a3_number a0_words a1_words a2_words a3_words success exit errno"
+        " state items"
         " ppid pid auid uid gid euid suid fsuid egid sgid fsgid tty ses comm exe subj key cwd"
-        " proctitle argv",
-        "paths": "event_id item name nametype inode dev mode ouid ogid rdev obj",
+        " proctitle argv process_id parent_exe parent_argv auid_name uid_name gid_name euid_name"
+        " egid_name unit container",
+        "paths": "event_id item name path nametype inode dev mode ouid ogid rdev obj",
         "sockaddrs": "event_id family address port path",
-        "events": "event_id host time serial type pid uid auid ses fields",
+        "events": "event_id host time serial type pid uid auid ses fields auid_name uid_name",
         "tamper": "event_id host time what detail restored auid pid exe comm ses evidence"
         " evidence_event_id known_by",
         "records": "event_id seq type fields",
         "partials": "event_id reason",
         "coverage": "event_id host time pid began comm exe state reason threads covered",
+        "processes": "process_id host pid ppid parent_id known_by began began_event_id ended how"
+        " exit_code signal exe argv execs auid uid euid ses auid_name uid_name"
+        " cgroup unit session container container_name image cgroup_known_by",
+        "names": "host kind id since name",
         "activity": "hour host exe comm auid uid key syscall success errno calls",
         "access": "event_id host time ended_at uid auid ses pid name command options sql store rows"
         " ended role client known_by",
         "ledger": "kind source cause count unit",
         "origins": "event_id kind source",
+        "story": "event_id host time pid auid uid ses actor as_user action outcome object object2"
+        " object_kind how key sentence",
+        "all_events": "event_id host time serial kind type syscall pid auid uid ses comm exe key"
+        " outcome",
+        "files": "event_id host time action path other detail success errno pid auid uid euid ses"
+        " comm exe key syscall name nametype inode dev mode ouid ogid",
+        "connections": "event_id host time action family address port path outcome exit errno fd"
+        " pid auid uid euid ses comm exe key syscall",
+        "logins": "event_id host time kind auid account ses pid terminal address ended how_ended"
+        " user_login_event_id end_event_id",
+        "denials": "event_id host time mechanism enforced subject permission object label class"
+        " pid auid uid ses comm exe syscall",
+        "commands": "event_id host time how command outcome cwd pid auid uid ses terminal exe",
+        "changes": "event_id host time what action object object2 outcome pid auid uid ses how key",
         "pruned": "day events lines pruned_at",
     }
     assert set(promised) == set(views.NAMES)

@@ -16,14 +16,16 @@ from sqlalchemy import inspect
 
 import auditsvc.store
 from auditsvc.errors import StoreError
-from auditsvc.store import arrivals, migrate, moving, open_store, origins, postgres, views
+from auditsvc.store import arrivals, migrate, moving, open_store, origins, postgres, views, words
 from auditsvc.store.migrate import revisions
 from auditsvc.store.read.feed import Feed
 from auditsvc.store.read.selection import Selection
 from auditsvc.store.read.sql import run_query
 from auditsvc.store.schema import TIME_INDEX, metadata
+from auditsvc.store.views import cgroups, names, recorded
 from auditsvc.store.write import unused
 from auditsvc.store.write.settle import Settler
+from auditsvc.store.write.signs import SignWriter
 
 # The column that SQLite computes for its index is none that is written; the other names are of
 # indexes of one database alone.
@@ -87,20 +89,30 @@ def _write_as_the_first_program(first):
     first.setattr(Settler, "added", lambda *_: None)
     first.setattr(Settler, "count", lambda *_: None)
     first.setattr(unused, "spare", lambda *_: None)
+    first.setattr(SignWriter, "flush", lambda *_: None)
+    first.setattr(SignWriter, "removed", lambda *_: None)
+    first.setattr(recorded, "of_call", lambda _: "NULL AS process_id")
+    first.setattr(names, "of_call", lambda _: "NULL AS auid_name")
+    first.setattr(cgroups, "of_call", lambda _: "NULL AS unit")
+    first.setattr(names, "of_event", lambda _: "NULL AS auid_name")
     _write_before_partitions(first)
     without = {
         name: replace(d, indexed="", settled="{0}.{1}") for name, d in views.DIALECTS.items()
     }
-    without["postgresql"] = replace(without["postgresql"], hex="to_hex({0})")
+    without["postgresql"] = replace(without["postgresql"], argument="{0}")
     first.setattr(views, "DIALECTS", without)
     known = ("syscalls", "paths", "sockaddrs", "events", "records", "partials", "ledger")
     made = {name: views._VIEWS[name] for name in known}
-    made["ledger"] = lambda d: views._ledger(d).partition(" UNION ALL ")[0]
+    made["ledger"] = lambda d: recorded._ledger(d).partition(" UNION ALL ")[0]
     first.setattr(views, "_VIEWS", made)
+    # Nor had it words: neither the tables nor what the views say with them.
+    first.setattr(words, "tables", list)
+    first.setattr(recorded.words, "argument", lambda *_: "NULL")
+    first.setattr(recorded.words, "full_path", lambda *_: "NULL")
 
 
 def _write_before_partitions(patch):
-    """Write into PostgreSQL as before schema 0008."""
+    """Write into PostgreSQL as before partitions."""
     patch.setattr(postgres, "ARGUMENTS", ())
     patch.setattr(postgres, "_as_bytes", tuple)
     patch.setattr(postgres, "_as_numbers", tuple)
@@ -108,10 +120,19 @@ def _write_before_partitions(patch):
     patch.setattr(postgres.Postgres, "_ensure", lambda *_: None)
 
 
+def _add_new_columns(found):
+    """Add what the rows have once the store was brought up."""
+    columns = [f"{name}_name" for name in ("auid", "uid", "gid", "euid", "egid")]
+    columns += ["process_id", "parent_exe", "parent_argv", "unit", "container"]
+    for row in found["syscalls"]:
+        row.update(dict.fromkeys(columns), process_id=(SECOND << 30) + (123 >> 2 << 22) + 100)
+
+
 def test_from_the_first_schema(old):
     """Nothing is lost, the schema is this program's, and a log goes on where it was left."""
     before = everything(old)
     assert len(before["syscalls"]) == 2
+    _add_new_columns(before)
     assert migrate(old).endswith(f"schema {revisions()[-1]}, before: 0001")
     assert everything(old) == before
     name = before["paths"][0]["name"]
@@ -233,6 +254,7 @@ def test_questions_before_it_is_brought_up(old):
 def test_a_migration_that_is_interrupted_continues(old, monkeypatch):
     """At each revision: what is done stays, the store is refused as older, nothing is lost."""
     before = everything(old)
+    _add_new_columns(before)
     known = revisions()
     stops = []
     upgrade = command.upgrade

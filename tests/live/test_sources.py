@@ -48,6 +48,8 @@ def contents(query, auid):
             f"SELECT v.*, s.serial AS event FROM {view} v JOIN syscalls s USING (event_id)"
             f" WHERE s.auid = {auid} AND s.state <> 'partial'"
         )
+        for row in rows:  # a name is known to the service that recorded it
+            row.update({name: None for name in row if name.endswith("_name")})
         result[view] = sorted(repr(row | {"event_id": row["event"]}) for row in rows)
     return result
 

@@ -22,6 +22,7 @@ from fixtures.commands import AUDITSVC
 from fixtures.waiting import until
 from live.programs import fresh_auid
 from live.service import cli
+from live.test_takeover import BUSY, FULL, LARGE, load, rule
 
 pytestmark = [pytest.mark.live, pytest.mark.usefixtures("audit_lock")]
 
@@ -241,3 +242,34 @@ def test_the_dropin_gives_the_network_back(manager):
     assert Path(f"/proc/{pid}/ns/net").readlink() == Path("/proc/self/ns/net").readlink()
     manager.systemctl("stop", "auditsvc")
     assert manager.show("Result") == "success"
+
+
+def test_restarts_and_crashes_under_load_lose_nothing(manager, programs, kernel_lost):
+    """Systemctl restart, reload and kill -9 while a task calls at full rate: no serial is missing.
+
+    A package's upgrade ends with such a restart.
+    """
+    auid, before = fresh_auid(), kernel_lost()
+    install(manager, rule(auid))
+    with (manager.folder / "auditsvc.toml").open("a") as file:
+        file.write(f"[kernel]\nreceive_buffer = {LARGE}\n")
+    manager.systemctl("start", "auditsvc")
+    with load(programs, auid, BUSY) as busy, load(programs, auid, FULL) as full:
+        manager.systemctl("restart", "auditsvc")
+        manager.systemctl("reload", "auditsvc")
+        until(lambda: '"reloaded"' in manager.log, told=lambda: manager.log)
+        killed = int(manager.show("MainPID"))
+        os.kill(killed, signal.SIGKILL)
+        until(lambda: manager.show("SubState") == "running" and manager.show("MainPID") != killed)
+        until(lambda: manager.log.count('"ready"') == 3, told=lambda: manager.log)
+    manager.systemctl("stop", "auditsvc")
+    assert manager.show("Result") == "success"
+    spool = sorted((manager.folder / "config/auditsvc/spool").glob("*.log"))
+    states = re.findall(r"op=takeover \S+ \S+ state=(\w+)", "".join(x.read_text() for x in spool))
+    assert states == ["complete"] * 2
+    calls = "SELECT count(*) AS calls FROM syscalls WHERE syscall = 'getppid' AND auid = "
+    assert manager.query(f"{calls}{auid}") == [{"calls": busy.calls + full.calls}]
+    gaps = "SELECT coalesce(sum(count), 0) AS n FROM ledger WHERE cause IN "
+    assert manager.query(f"{gaps} ('gap', 'spool_lost', 'kernel_lost')") == [{"n": 0}]
+    assert kernel_lost() == before
+    assert manager.show("NFileDescriptorStore") == "0"  # a stop leaves no socket open

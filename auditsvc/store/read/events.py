@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from auditsvc.decode.ids import SERIAL_BITS
 from auditsvc.decode.states import COMPLETE, NO_EXIT
+from auditsvc.store.views import CONTEXT_IDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -83,8 +84,28 @@ class Call(NamedTuple):
 
 
 _OWN: Final = frozenset(
-    "event_id time serial syscall nr a0 a1 a2 a3 success exit state items argv".split()  # noqa: SIM905
+    (
+        *[
+            "event_id",
+            "time",
+            "serial",
+            "syscall",
+            "nr",
+            "a0",
+            "a1",
+            "a2",
+            "a3",
+            "success",
+            "exit",
+            "errno",
+            "state",
+            "items",
+            "argv",
+        ],
+        *(f"a{n}_{form}" for n in range(4) for form in ("number", "words")),
+    )
 )
+"""Columns of `syscalls` that differ from call to call; all others are of its context."""
 
 
 @dataclass(slots=True)
@@ -321,10 +342,23 @@ def second_text(second: int) -> str:
     return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 
+# Without what the views look up beside: of a process, its parent and names.
+_RECORDED: Final = {
+    "syscalls": (
+        *("event_id", "host", "arch", *CONTEXT_IDS),
+        *("tty", "ses", "comm", "exe", "subj", "key", "cwd", "proctitle"),
+    ),
+    "events": (
+        *("event_id", "host", "time", "serial", "type", "pid", "uid", "auid", "ses", "fields"),
+    ),
+}
+
+
 def _rows(connection: Connection, view: str, ids: Iterable[int]) -> Iterator[dict[str, Any]]:
     # Only numbers are put into the text; as parameters they would take longer than the rows.
+    wanted = ", ".join(_RECORDED[view]) if view in _RECORDED else "*"
     found = connection.exec_driver_sql(
-        f"SELECT * FROM {view} WHERE event_id IN ({_list(ids)})"  # noqa: S608
+        f"SELECT {wanted} FROM {view} WHERE event_id IN ({_list(ids)})"  # noqa: S608
     )
     columns = tuple(found.keys())
     change = [(name, _PLAIN[name]) for name in columns if name in _PLAIN]

@@ -27,7 +27,8 @@ _STEPS: Final = (2_000, 20_000, 100_000)
 """Events, from the end that is asked for, among which the rows are searched."""
 _ROWS: Final = 10_000_000
 """Rows that SQLite takes a table of events to have (`auditsvc.store.sqlite`)."""
-_TABLES: Final = {"syscalls": "syscall"}
+_TABLES: Final = dict.fromkeys(("syscalls", "files", "connections"), "syscall")
+"""The table with the events of a view, but for few: `event` for all others."""
 _ONE_FOR_ONE: Final = {"syscalls", "events"}
 """Views with just the rows of their tables."""
 _CHANGING: Final = ("now", "random", "current_")

@@ -16,14 +16,16 @@ from auditsvc.decode import ids
 from auditsvc.decode.batch import Facts
 from auditsvc.decode.reference.dimensions import Dimensions
 from auditsvc.errors import StoreError
+from auditsvc.record.types import DAEMON_CONFIG
 from auditsvc.store import activity, arrivals, origins, schema
 from auditsvc.store.database import Contested
-from auditsvc.store.write import raw_lines, unused
+from auditsvc.store.write import own_records, raw_lines, unused
 from auditsvc.store.write.call_names import CallNames
 from auditsvc.store.write.deduplicate import Plan, reconcile
 from auditsvc.store.write.dimensions import DimensionWriter
 from auditsvc.store.write.revision import Difference, Revision, difference, stored_as_they_were
 from auditsvc.store.write.settle import Settler
+from auditsvc.store.write.signs import SignWriter
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -128,6 +130,7 @@ class Writer:
         """That of the store when a source was asked for; a decoder is made after that."""
         self._names = CallNames(database)
         self._settler = Settler(database)
+        self._signs = SignWriter(database)
         self._generation = ""
         """That in which the cache of dimension rows began."""
 
@@ -219,11 +222,14 @@ class Writer:
                 result = self._look_and_add(order)
         except _Tried:
             self._names.forget()
+            self._signs.forget()
             return WriteResult(0, 0)
         except BaseException:
             self._names.forget()  # the cached rows may have been rolled back
+            self._signs.forget()
             raise
         self._dimensions.committed()
+        self._signs.committed()
         self._settler.committed(result.events)
         self._sources[source_id] = after
         self._sources.update({change.after.id: change.after for change in revision.changes})
@@ -249,6 +255,11 @@ class Writer:
                 self._check_apart(connection, batch.facts)
                 self._database.insert_facts(connection, batch)
                 self._settler.added(connection, batch.facts)
+                self._signs.added(connection, batch.facts)
+                if order.is_own and "event" in batch.facts:
+                    own = [event for event, *_ in batch.facts.events_of(DAEMON_CONFIG)]
+                    own_records.added(self._database, connection, own)
+            self._signs.flush(connection)
             result = WriteResult(sum(batch.facts.count for batch in batches) - len(gone), 0)
             self._after(connection, order, result)
             if order.is_own and origins.touches(connection, order.batch.facts.all_span()):
@@ -267,6 +278,7 @@ class Writer:
     def _look_and_add(self, order: _Order) -> WriteResult:
         """Insert the events that are not stored yet, with all other writers excluded."""
         self._names.forget()
+        self._signs.forget()
         with self._database.begin(alone=True) as connection:
             self._before(connection, order)
             gone = self._take_out(connection, order.seams)
@@ -277,10 +289,12 @@ class Writer:
                 confirmed += equal
                 known = 0 if seam.seam.is_shown_only else more.duplicates
                 result = WriteResult(result.events + more.events, result.duplicates + known)
+            self._signs.flush(connection)
             result = replace(result, events=result.events - len(gone))
             self._after(connection, order, result)
             if order.is_own:
                 origins.note_own(connection, [*new, *confirmed])
+                own_records.added(self._database, connection, [*new, *confirmed])
             else:
                 origins.note_foreign(connection, order.before.id, new)
             arrivals.note(connection, lambda: [each for each in new if each not in gone])
@@ -291,8 +305,10 @@ class Writer:
     def _before(self, connection: Connection, order: _Order) -> None:
         """Write what events refer to, and what refers to no event."""
         begun = self._generations[order.before.id]
+        self._signs.begin()
         if begun != self._generation:  # the cache is of another one
             self._dimensions.forget()
+            self._signs.forget()
             self._generation = begun
         unused.check(connection, begun)
         if order.batch.packed:
@@ -330,6 +346,7 @@ class Writer:
 
     def _delete(self, connection: Connection, events: Sequence[int]) -> None:
         self._settler.removed(connection, events)
+        self._signs.removed(connection, events)
         for table in schema.FACTS:
             key = "id" if "id" in table.columns else "event"
             self._database.delete(connection, table, key, events)
@@ -402,6 +419,7 @@ class Writer:
                 self._database.insert(connection, table, rows)
         calls = Facts({schema.syscall.name: plan.insert[schema.syscall.name]})
         self._settler.added(connection, calls)
+        self._signs.added(connection, Facts(plan.insert))
 
     def _after(self, connection: Connection, order: _Order, result: WriteResult) -> None:
         """Update the checkpoints and the ledger."""

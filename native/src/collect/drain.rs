@@ -1,5 +1,15 @@
 //! Reads the record socket in batches and formats lines, without the interpreter lock.
 //!
+//! With a landing (a file in memory that outlives this process) each batch is received there, and
+//! its lines are put there, so that a crash at any moment loses nothing that was received:
+//!
+//!     word 1  STARTED    number of the last batch that was begun
+//!     word 2  FORMATTED  number of the last batch whose lines are there << 40 | bytes of lines
+//!     word 3  TAKEN      bytes of lines that are in the spool
+//!     word 4, 5          the place in the spool behind which lines that are not taken may be
+//!
+//! One store of FORMATTED makes the lines of a batch valid and the batch itself used.
+//!
 //! One record is one datagram: a netlink header of 16 bytes, then the text. The header's length
 //! counts only the text (kauditd's unicast), so the length that `recvmmsg` gives is used.
 
@@ -27,6 +37,19 @@ const SHORTEST: Duration = Duration::from_micros(200);
 /// Type of the kernel's records about changed rules or settings (AUDIT_CONFIG_CHANGE).
 const CONFIG_CHANGE: u16 = 1305;
 
+/// The format of a landing; another version takes nothing from it.
+const FORMAT: u64 = 0x31_30_44_4e_41_4c_55_41; // "AULAND01"
+const MAGIC: usize = 0;
+const STARTED: usize = 1;
+const FORMATTED: usize = 2;
+const TAKEN: usize = 3;
+const PLACE: usize = 4;
+const LENGTH_BITS: u32 = 40;
+/// Room for the lines of one batch, if every byte is escaped.
+const LARGEST_BATCH: usize = 48 << 20;
+/// Memory of a landing that is kept.
+const KEPT: usize = 4 << 20;
+
 /// The result of one `collect`.
 #[pyclass(frozen, get_all, module = "auditsvc._native")]
 pub struct Drained {
@@ -46,7 +69,10 @@ pub struct Drained {
 
 #[derive(Default)]
 struct Gathered {
+    /// Lines that are not in a landing.
     lines: Vec<u8>,
+    /// Bytes of lines that are.
+    landed: usize,
     count: usize,
     others: Vec<(u16, Vec<u8>)>,
     overflows: usize,
@@ -54,13 +80,21 @@ struct Gathered {
     config_changes: usize,
 }
 
+impl Gathered {
+    fn bytes(&self) -> usize {
+        self.landed + self.lines.len()
+    }
+}
+
 /// Reads a record socket. `prefixes` gives the beginning of the lines of each record type
-/// (`type=SYSCALL msg=`).
+/// (`type=SYSCALL msg=`). `landing`: a sealed file of `room` bytes; what another process left
+/// there is in `pending`.
 #[pyclass(module = "auditsvc._native")]
 pub struct Drain {
     fd: RawFd,
     prefixes: Vec<Option<Box<[u8]>>>,
     receiver: Receiver,
+    has_landing: bool,
     /// The last pause, from which the next one is calculated.
     pause: Duration,
 }
@@ -68,7 +102,13 @@ pub struct Drain {
 #[pymethods]
 impl Drain {
     #[new]
-    fn new(fd: RawFd, prefixes: HashMap<usize, Vec<u8>>) -> PyResult<Self> {
+    #[pyo3(signature = (fd, prefixes, *, landing = NO_FD, room = 0))]
+    fn new(
+        fd: RawFd,
+        prefixes: HashMap<usize, Vec<u8>>,
+        landing: RawFd,
+        room: usize,
+    ) -> PyResult<Self> {
         let mut table = vec![None; TYPES];
         for (kind, prefix) in prefixes {
             let slot = table.get_mut(kind).ok_or_else(|| {
@@ -76,7 +116,45 @@ impl Drain {
             })?;
             *slot = Some(prefix.into_boxed_slice());
         }
-        Ok(Drain { fd, prefixes: table, receiver: Receiver::new(), pause: Duration::MAX })
+        let has_landing = landing != NO_FD;
+        let receiver =
+            if has_landing { Receiver::shared(landing, room)? } else { Receiver::new()? };
+        let mut drain = Drain { fd, prefixes: table, receiver, has_landing, pause: Duration::MAX };
+        if has_landing {
+            drain.recover();
+        }
+        Ok(drain)
+    }
+
+    /// The lines in the landing that were not `taken`.
+    fn pending<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        PyBytes::new(py, self.lines_from(self.receiver.word(TAKEN) as usize))
+    }
+
+    /// The place in the spool behind which `pending` lines may be; set before they are written.
+    #[getter]
+    fn place(&self) -> (u64, u64) {
+        (self.receiver.word(PLACE), self.receiver.word(PLACE + 1))
+    }
+
+    #[setter]
+    fn set_place(&self, place: (u64, u64)) {
+        self.receiver.set_word(PLACE, place.0);
+        self.receiver.set_word(PLACE + 1, place.1);
+    }
+
+    /// All lines so far are in the spool.
+    fn taken(&mut self) {
+        if !self.has_landing {
+            return;
+        }
+        let (batch, length) = self.formatted();
+        self.receiver.set_word(TAKEN, length as u64);
+        if length > KEPT {
+            self.receiver.give_back(KEPT);
+        }
+        self.receiver.set_word(FORMATTED, batch << LENGTH_BITS);
+        self.receiver.set_word(TAKEN, 0);
     }
 
     /// Waits up to `timeout` seconds for a record. Then repeats, for `hold` seconds or until there
@@ -94,9 +172,11 @@ impl Drain {
         wake_fd: RawFd,
     ) -> PyResult<Drained> {
         let (pace, hold, timeout) = (seconds(pace)?, seconds(hold)?, seconds(timeout)?);
+        let before = if self.has_landing { self.formatted().1 } else { 0 };
         let got = py.detach(|| self.gather(max_bytes, pace, hold, timeout, wake_fd))?;
+        let lines = if self.has_landing { self.lines_from(before) } else { &got.lines };
         Ok(Drained {
-            lines: PyBytes::new(py, &got.lines).unbind(),
+            lines: PyBytes::new(py, lines).unbind(),
             count: got.count,
             others: got
                 .others
@@ -111,6 +191,55 @@ impl Drain {
 }
 
 impl Drain {
+    /// The number of the last batch whose lines are in the landing, and the bytes of lines.
+    fn formatted(&self) -> (u64, usize) {
+        let word = self.receiver.word(FORMATTED);
+        (word >> LENGTH_BITS, (word & ((1 << LENGTH_BITS) - 1)) as usize)
+    }
+
+    fn lines_from(&self, start: usize) -> &[u8] {
+        let (_, length) = self.formatted();
+        // While `taken` is interrupted, the length may be 0 already.
+        self.receiver.kept(start.min(length), length)
+    }
+
+    /// Adds the lines of a batch that another process received and did not format.
+    fn recover(&mut self) {
+        if self.receiver.word(MAGIC) != FORMAT {
+            for word in [STARTED, FORMATTED, TAKEN, PLACE, PLACE + 1] {
+                self.receiver.set_word(word, 0);
+            }
+            self.receiver.set_word(MAGIC, FORMAT);
+            return;
+        }
+        let (batch, _) = self.formatted();
+        let started = self.receiver.word(STARTED);
+        if started != batch {
+            self.receiver.find();
+            let mut got = Gathered::default();
+            self.format(&mut got);
+            self.land(&mut got, started);
+        }
+        if self.receiver.word(TAKEN) as usize >= self.formatted().1 {
+            self.taken(); // it may have been interrupted
+        }
+    }
+
+    /// Moves the lines of a batch into the landing.
+    fn land(&mut self, got: &mut Gathered, batch: u64) {
+        let (_, length) = self.formatted();
+        self.receiver.keep(length, &got.lines);
+        let word = batch << LENGTH_BITS | (length + got.lines.len()) as u64;
+        self.receiver.set_word(FORMATTED, word);
+        got.landed += got.lines.len();
+        got.lines.clear();
+    }
+
+    /// Whether the landing has no room for a further batch.
+    fn is_full(&self) -> bool {
+        self.has_landing && self.formatted().1 + LARGEST_BATCH > self.receiver.room()
+    }
+
     fn gather(
         &mut self,
         max_bytes: usize,
@@ -126,13 +255,13 @@ impl Drain {
             self.pause = self.pause.clamp(SHORTEST.min(pace), pace);
             let woken = ready.second || sys::wait(NO_FD, wake_fd, self.pause)?.second;
             let before = got.count;
-            while got.lines.len() < max_bytes && self.take_batch(&mut got)? {}
+            while got.bytes() < max_bytes && !self.is_full() && self.take_batch(&mut got)? {}
             let gathered = u32::try_from(got.count - before).unwrap_or(u32::MAX).max(1);
             // At most half or twice as long, so that a single measurement has little effect.
             let next = self.pause.saturating_mul(GATHER) / gathered;
             self.pause = next.clamp(self.pause / 2, self.pause.saturating_mul(2));
             let left = until.saturating_duration_since(Instant::now());
-            if woken || left.is_zero() || got.lines.len() >= max_bytes {
+            if woken || left.is_zero() || got.bytes() >= max_bytes || self.is_full() {
                 break;
             }
             ready = sys::wait(self.fd, wake_fd, left)?;
@@ -142,6 +271,8 @@ impl Drain {
 
     /// Receives one batch; gives whether it was full, so that there may be more records.
     fn take_batch(&mut self, got: &mut Gathered) -> io::Result<bool> {
+        let batch = self.formatted().0 + 1;
+        self.receiver.set_word(STARTED, batch);
         let count = match self.receiver.receive(self.fd) {
             Ok(count) => count,
             Err(error) => {
@@ -156,7 +287,17 @@ impl Drain {
                 };
             }
         };
-        for datagram in self.receiver.datagrams() {
+        self.format(got);
+        if self.has_landing {
+            self.land(got, batch);
+        }
+        Ok(count == BATCH)
+    }
+
+    /// Formats the datagrams of a batch.
+    fn format(&self, got: &mut Gathered) {
+        for index in 0..self.receiver.count() {
+            let datagram = self.receiver.datagram(index);
             if datagram.port != 0 {
                 got.forged += 1;
                 continue;
@@ -176,7 +317,6 @@ impl Drain {
                 _ => got.others.push((kind, [text, datagram.tail].concat())),
             }
         }
-        Ok(count == BATCH)
     }
 }
 

@@ -14,6 +14,12 @@ use crate::decode::{
 
 type Object<'py> = Bound<'py, PyAny>;
 
+/// id, millisecond, context, number, a0, a1, success, exit
+type Call = (i64, u16, i64, i32, i64, i64, Option<bool>, Option<i64>);
+
+/// Seconds.
+const DAY: i64 = 86_400;
+
 /// Rows that are converted to Python objects only on request.
 #[pyclass(module = "auditsvc._native", frozen)]
 pub struct NativeBatch {
@@ -143,6 +149,43 @@ impl NativeBatch {
             counts
         });
         counts.into_iter().map(|((h, c, n, s, e), count)| (h, c, n, s, e, count)).collect()
+    }
+
+    /// The first call of each context on each day (from 1970): context, day, id, millisecond.
+    fn firsts(&self, py: Python<'_>) -> Vec<(i64, i64, i64, u16)> {
+        let firsts = py.detach(|| {
+            let mut firsts: HashMap<(i64, i64), (i64, u16, i64)> = HashMap::new();
+            for row in &self.facts.syscalls {
+                let second = row.id >> SERIAL_BITS;
+                let found = (second, row.ms, row.id);
+                let first = firsts.entry((row.context, second / DAY)).or_insert(found);
+                *first = found.min(*first);
+            }
+            firsts
+        });
+        firsts.into_iter().map(|((c, day), (_, ms, id))| (c, day, id, ms)).collect()
+    }
+
+    /// The calls with these pairs (context, number).
+    fn calls(&self, pairs: HashSet<(i64, i32)>) -> Vec<Call> {
+        let numbers: HashSet<i32> = pairs.iter().map(|&(_, nr)| nr).collect();
+        let asked = self
+            .facts
+            .syscalls
+            .iter()
+            .filter(|row| numbers.contains(&row.nr) && pairs.contains(&(row.context, row.nr)));
+        asked
+            .map(|row| {
+                let [a0, a1, ..] = row.arguments;
+                (row.id, row.ms, row.context, row.nr, a0, a1, row.success, row.exit)
+            })
+            .collect()
+    }
+
+    /// The events of a type: id, millisecond, host, pid.
+    fn events_of(&self, number: i32) -> Vec<(i64, u16, i64, Option<i64>)> {
+        let asked = self.facts.events.iter().filter(|row| row.number == number);
+        asked.map(|row| (row.id, row.ms, row.host, row.who[0])).collect()
     }
 
     /// The distinct integers in one column of a dimension table.

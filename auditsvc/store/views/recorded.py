@@ -1,25 +1,12 @@
-"""The views for users of SQL, defined once for both databases.
+"""The views of what the kernel and the service wrote: a row a call, a record, a count.
 
-The columns of a view are the project's contract with its users; a `Dialect` has the
-expressions that differ between the databases. Names and texts that a row refers to are
-looked up in a way that costs nothing if a query does not use them: on PostgreSQL by a LEFT
-JOIN on a primary key, which its planner can drop or reorder; on SQLite, whose planner keeps
-such joins under an aggregate, by a scalar subquery. docs/decisions/0002-store.md has the
-measurements. Lookups that people filter by come first: PostgreSQL reorders at most eight joins.
-
-Values: a `time` is UTC (text to the millisecond on SQLite, timestamptz on
-PostgreSQL); `success` is 1, 0 or NULL (boolean on PostgreSQL); `argv` and
-`fields` are JSON (jsonb on PostgreSQL). `event_id >> 30` is the event's second. On PostgreSQL
-an index has the expression of `time`; on SQLite a range of time is served by the range of
-`event_id` that it implies, which `auditsvc.store.read` adds to a query.
+The columns of a view are the project's contract with its users.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Final
 
-from auditsvc.decode.ids import SERIAL_BITS, SERIAL_MASK
 from auditsvc.decode.states import COMPLETE, NO_EXIT, PARTIAL, STATE_REASON
 from auditsvc.record.line import FOREIGN
 from auditsvc.record.types import (
@@ -31,107 +18,17 @@ from auditsvc.record.types import (
     SYSCALL,
 )
 from auditsvc.store.activity import COUNTED, KEY
-from auditsvc.store.schema import HEAD, TIME
+from auditsvc.store.views import cgroups, words
+from auditsvc.store.views import names as name_view
+from auditsvc.store.views.dialect import Dialect, Lookup, Step
+from auditsvc.store.views.dialect import case as _case
+from auditsvc.store.views.dialect import lookups as _lookups
+from auditsvc.store.views.dialect import text as _text
+from auditsvc.store.views.dialect import time as _time
+from auditsvc.store.views.processes import of_call, processes
 
 _OWN: Final = "spool"
 """Kind of the sources that speak for the host (`auditsvc.store.origins`)."""
-
-# Record types whose fields have columns, by the number in linux/audit.h. What
-# has no column is shown by `records` as a row of the type that it came in.
-
-
-@dataclass(frozen=True)
-class Dialect:
-    """The expressions of one database that the views need; each is a format of its arguments."""
-
-    time: str  # event's id, millisecond
-    hex: str  # argument of a call, shown in hex without leading zeros
-    truth: str  # 1, 0 or NULL
-    json: str  # text that holds JSON, its event's id
-    json_add: str  # text that holds a JSON object, key, value
-    json_pair: str  # key, text value
-    json_get: str  # text that holds a JSON object, key; gives text
-    event_of: str  # SECOND.MMM:SERIAL as text, a host's id; gives the event's id
-    number: str  # text that holds an integer
-    stamp: str  # text that holds seconds since 1970, with a fraction
-    hour: str  # hours since 1970
-    day: str  # days since 1970
-    second: str  # seconds since 1970
-    indexed: str  # what makes the index on texts serve; a row of `text`
-    settled: str  # what makes both indexes of a table serve (`store.schema.SETTLED`): its row, key
-    cascade: str  # what lets a view be dropped though views of others show it
-    joins: bool  # whether a lookup is a join; else it is a subquery
-
-
-class Step(NamedTuple):
-    """A row of `table`, called `alias`, for which `on` holds; there is at most one."""
-
-    table: str
-    alias: str
-    on: str
-
-
-class Lookup(NamedTuple):
-    """The column `name` of a view: `column` of the row that the last of `steps` leads to.
-
-    `shape` is a format for the value.
-    """
-
-    name: str
-    steps: tuple[Step, ...]
-    column: str = "value"
-    shape: str = "{0}"
-
-
-SQLITE: Final = Dialect(
-    time=f"strftime('%Y-%m-%d %H:%M:%S', ({{0}} >> {SERIAL_BITS}), 'unixepoch')"
-    " || printf('.%03d', {1})",
-    hex="printf('%x', {0})",
-    truth="{0}",
-    json="{0}",
-    # SQLite joins the parts of `records` to other sources only if their columns are of one type.
-    json_add="CAST(json_set({0}, '$.{1}', {2}) AS TEXT)",
-    json_pair="CAST(json_object('{0}', {1}) AS TEXT)",
-    json_get="json_extract({0}, '$.{1}')",
-    event_of="CASE WHEN {0} GLOB '[0-9]*.[0-9][0-9][0-9]:[0-9]*' THEN"
-    " (CAST({0} AS INTEGER) << "
-    f"{SERIAL_BITS}) | ((CAST(substr({{0}}, instr({{0}}, ':') + 1) AS INTEGER) + {{1}})"
-    f" & {SERIAL_MASK}) END",
-    number="CAST({0} AS INTEGER)",
-    stamp="strftime('%Y-%m-%d %H:%M:%f', {0}, 'unixepoch')",
-    hour="strftime('%Y-%m-%d %H:%M:%S', {0} * 3600, 'unixepoch')",
-    day="date({0} * 86400, 'unixepoch')",
-    second="strftime('%Y-%m-%d %H:%M:%S', {0}, 'unixepoch')",
-    indexed=f" AND {{0}}.head = substr({{0}}.value, 1, {HEAD})",
-    settled="{0}.{1} AND ({0}.settled IS NOT NULL AND {0}.{1} OR {0}.settled IS NULL AND {0}.{1})",
-    cascade="",
-    joins=False,
-)
-POSTGRESQL: Final = Dialect(
-    time=TIME,
-    hex="coalesce(nullif(ltrim(encode({0}, 'hex'), '0'), ''), '0')",
-    truth="({0} <> 0)",
-    # Only together with its event: alone, every text would be cast, and most are no JSON.
-    json="(CASE WHEN {1} >= 0 THEN {0}::jsonb END)",
-    json_add="(CASE WHEN p.event >= 0 THEN {0}::jsonb END) || jsonb_build_object('{1}', {2})",
-    json_pair="jsonb_build_object('{0}', {1})",
-    json_get="({0}::jsonb ->> '{1}')",
-    event_of="CASE WHEN {0} ~ '^[0-9]{{1,10}}[.][0-9]{{3}}:[0-9]{{1,10}}$' THEN"
-    f" (split_part({{0}}, '.', 1)::bigint << {SERIAL_BITS})"
-    f" | ((split_part({{0}}, ':', 2)::bigint + {{1}}) & {SERIAL_MASK}) END",
-    # Other text is NULL: with a cast the query would fail.
-    number="CAST(substring({0} FROM '^[0-9]{{1,18}}$') AS bigint)",
-    stamp="to_timestamp(CAST(substring({0} FROM '^[0-9]{{1,10}}[.]?[0-9]{{0,9}}$')"
-    " AS double precision))",
-    hour="to_timestamp({0} * 3600)",
-    day="(date '1970-01-01' + {0}::int)",
-    second="to_timestamp({0}::float8)",
-    indexed="",
-    settled="{0}.{1}",
-    cascade=" CASCADE",
-    joins=True,
-)
-DIALECTS: Final = {"sqlite": SQLITE, "postgresql": POSTGRESQL}
 
 # The units of counts; all others are counted in records.
 _UNITS: Final = {"gap": "serials", "raw": "lines", "segments_missing": "files"}
@@ -153,37 +50,10 @@ CONTEXT_IDS: Final = (
 _FILE = ("nametype", "inode", "dev", "mode", "ouid", "ogid", "rdev")
 
 
-def _case(column: str, words: dict[int, str], otherwise: str) -> str:
-    whens = " ".join(f"WHEN {code} THEN '{word}'" for code, word in words.items())
-    return f"CASE {column} {whens} ELSE {otherwise} END"
-
-
-def _time(d: Dialect, table: str) -> str:
-    return d.time.format(f"{table}.id", f"{table}.ms")
-
-
-def _text(name: str, key: str, shape: str = "{0}") -> Lookup:
-    step = Step("text", f"{name}_text", f"{name}_text.id = {key}")
-    return Lookup(name, (step,), shape=shape)
-
-
-def _lookups(d: Dialect, lookups: list[Lookup]) -> tuple[dict[str, str], str]:
-    """Give the column expressions of `lookups` by name, and the joins that they need."""
-    columns, joins = {}, []
-    for name, steps, column, shape in lookups:
-        value = f"{steps[-1].alias}.{column}"
-        if d.joins:
-            joins += [f"LEFT JOIN {table} {alias} ON {on}" for table, alias, on in steps]
-        else:
-            sources = ", ".join(f"{step.table} {step.alias}" for step in steps)
-            condition = " AND ".join(step.on for step in steps)
-            value = f"(SELECT {value} FROM {sources} WHERE {condition})"  # noqa: S608 - ours
-        columns[name] = f"{shape.format(value)} AS {name}"
-    return columns, "\n        ".join(joins)
-
-
 def _syscalls(d: Dialect) -> str:
     arguments = ", ".join(f"{d.hex.format(f's.a{n}')} AS a{n}" for n in range(4))
+    numbers = ", ".join(f"s.a{n} AS a{n}_number" for n in range(4))
+    spoken = ", ".join(f"{words.argument(d, str(n), f's.a{n}')} AS a{n}_words" for n in range(4))
     state = _case("s.state", {COMPLETE: "complete", NO_EXIT: "no_exit"}, "'partial'")
     argv = (Step("exec", "x", "x.event = s.id"), Step("text", "argv_text", "argv_text.id = x.argv"))
     # Every call has a context. SQLite turns round only a plain join, PostgreSQL drops
@@ -207,10 +77,13 @@ def _syscalls(d: Dialect) -> str:
     return f"""
         SELECT s.id AS event_id, {found["host"]}, {_time(d, "s")} AS time, s.serial,
             {found["arch"]}, call.name AS syscall, s.nr, {arguments},
-            {d.truth.format("s.success")} AS success, s.exit, {state} AS state, s.items,
+            {numbers}, {spoken},
+            {d.truth.format("s.success")} AS success, s.exit,
+            {words.errno("s.exit", "s.success")} AS errno, {state} AS state, s.items,
             {", ".join(f"c.{name}" for name in CONTEXT_IDS)},
             {found["tty"]}, c.ses, {found["comm"]}, {found["exe"]}, {found["subj"]},
-            {found["key"]}, {found["cwd"]}, {found["proctitle"]}, {found["argv"]}
+            {found["key"]}, {found["cwd"]}, {found["proctitle"]}, {found["argv"]},
+            {of_call(d)}, {name_view.of_call(d)}, {cgroups.of_call(d)}
         FROM syscall s
         {context}
         LEFT JOIN syscall_name call ON call.arch = c.arch AND call.nr = s.nr
@@ -219,8 +92,15 @@ def _syscalls(d: Dialect) -> str:
 
 def _paths(d: Dialect) -> str:
     found, joins = _lookups(d, [_text("obj", "f.obj")])
+    full = (
+        f"(SELECT {words.full_path('name.value', 'cwd.value', 'f.nametype')} FROM syscall s"  # noqa: S608 - ours
+        " JOIN context c ON c.id = s.context LEFT JOIN text cwd ON cwd.id = c.cwd"
+        " LEFT JOIN syscall_name call ON call.arch = c.arch AND call.nr = s.nr"
+        " WHERE s.id = p.event)"
+    )
     return f"""
         SELECT p.event AS event_id, p.item, name.value AS name,
+            CASE WHEN substr(name.value, 1, 1) = '/' THEN name.value ELSE {full} END AS path,
             {", ".join(f"f.{column}" for column in _FILE)}, {found["obj"]}
         FROM path p
         JOIN file f ON {d.settled.format("p", "file = f.id")}
@@ -245,7 +125,8 @@ def _events(d: Dialect) -> str:
     )
     return f"""
         SELECT e.id AS event_id, {found["host"]}, {_time(d, "e")} AS time, e.serial,
-            type.name AS type, e.pid, e.uid, e.auid, e.ses, {found["fields"]}
+            type.name AS type, e.pid, e.uid, e.auid, e.ses, {found["fields"]},
+            {name_view.of_event(d)}
         FROM event e
         LEFT JOIN record_type type ON type.type = e.type
         {joins}"""  # noqa: S608 - as above
@@ -451,7 +332,7 @@ def _pruned(d: Dialect) -> str:
         FROM pruned_day p"""  # noqa: S608 - as above
 
 
-_VIEWS: Final = {
+RECORDED: Final = {
     "syscalls": _syscalls,
     "paths": _paths,
     "sockaddrs": _sockaddrs,
@@ -460,20 +341,11 @@ _VIEWS: Final = {
     "records": _records,
     "partials": _partials,
     "coverage": _coverage,
+    "processes": processes,
+    "names": name_view.names,
     "activity": _activity,
     "access": _access,
     "ledger": _ledger,
     "origins": _origins,
     "pruned": _pruned,
 }
-NAMES: Final = tuple(_VIEWS)
-
-
-def statements(dialect: str) -> list[str]:
-    """Give the statements that make all views again, in order; `dialect` is SQLAlchemy's name."""
-    d = DIALECTS[dialect]
-    made = []
-    for name, body in _VIEWS.items():
-        # Views of others on ours (packaging/postgres-roles.sql) must not stop a newer program.
-        made += [f"DROP VIEW IF EXISTS {name}{d.cascade}", f"CREATE VIEW {name} AS {body(d)}"]
-    return made

@@ -1,0 +1,108 @@
+"""`auditsvc tree`: which process made which, with time, user and outcome."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from auditsvc.cli.options import FormOption, StoreOption
+from auditsvc.config import load_settings
+from auditsvc.errors import QueryError, UsageError
+from auditsvc.host.users import Users
+from auditsvc.processes.drawing import as_values, draw
+from auditsvc.processes.report import Asked, find_trees, read_what
+from auditsvc.render.output import wants_json, write_json
+from auditsvc.store.read.time_span import ALL, Span
+from auditsvc.store.read.time_words import second_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def tree(
+    what: Annotated[
+        str | None,
+        typer.Argument(
+            help="A pid (its last process, or all of a period), an event_id, or"
+            " SECOND.MMM:SERIAL of an event.",
+            metavar="[PID|EVENT]",
+        ),
+    ] = None,
+    *,
+    session: Annotated[
+        int | None,
+        typer.Option("--session", help="All processes of a login session.", metavar="N", min=0),
+    ] = None,
+    since: Annotated[
+        str | None,
+        typer.Option(
+            "--since",
+            help="Only what was there from this time on (UTC): 2026-11-28, '2026-11-28 14:30',"
+            " 14:30, yesterday, -1h, '2 hours ago'.",
+            metavar="TIME",
+            show_default=False,
+        ),
+    ] = None,
+    until: Annotated[
+        str | None,
+        typer.Option(
+            "--until", help="Only what began before this time.", metavar="TIME", show_default=False
+        ),
+    ] = None,
+    depth: Annotated[
+        int, typer.Option("--depth", help="Generations to show; 0: all.", metavar="N", min=0)
+    ] = 0,
+    limit: Annotated[
+        int,
+        typer.Option("--limit", help="Processes to show of a tree; 0: all.", metavar="N", min=0),
+    ] = 1000,
+    host: Annotated[
+        str | None, typer.Option("--host", help="Only this host's.", metavar="NAME")
+    ] = None,
+    store: StoreOption = None,
+    form: FormOption = None,
+) -> None:
+    """Draw the tree of processes from the log alone: ancestors, the process, its descendants.
+
+    Each line has the time at which the process began (UTC), the login user and the user, program,
+    pid, arguments of its last exec, how it ended and after which time. ~ stands before what is
+    inferred from the parent's pid alone. Without an end, the process lives or was killed without
+    a record.
+    """
+    if (what is None) == (session is None):
+        raise UsageError("give a pid, an event, or --session N", "see `auditsvc tree --help`")
+    settings = load_settings(store=store)
+    now = datetime.now(UTC)
+    period = _period(since, until, now)
+    kind, value = ("session", session) if what is None else read_what(what)
+    asked = Asked(
+        period,
+        host=host,
+        is_of_all_time=since is None and until is None,
+        **{kind: value},  # type: ignore[arg-type]
+    )
+    trees = find_trees(settings.store, asked, depth=depth, limit=limit)
+    if wants_json(form):
+        write_json([as_values(each) for each in trees])
+        return
+    for line in draw(trees, _names(settings.host)):
+        typer.echo(line)
+
+
+def _period(since: str | None, until: str | None, now: datetime) -> Span:
+    try:
+        low = second_of(since, now) if since is not None else ALL.low
+        high = second_of(until, now) - 1 if until is not None else ALL.high
+    except QueryError as error:
+        raise UsageError(error.what, error.hint) from error
+    if high < low:
+        raise UsageError("--until is not after --since", "times are UTC; see --help")
+    return Span(low, high)
+
+
+def _names(own: str) -> Callable[[str | None, int], str | None]:
+    """Give the names of users, which only this host's have here."""
+    users = Users()
+    return lambda host, uid: users.name(uid) if host == own else None

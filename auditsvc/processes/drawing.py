@@ -1,0 +1,161 @@
+"""Draws trees of processes as text, and gives them as values for JSON.
+
+    2026-11-28 14:30:00.100  alice  make[4711] make -j2               exited 0, 1.2 s
+    2026-11-28 14:30:00.150  alice  |- sh[4712] sh -c 'cc -c a.c'     exited 1, 100 ms
+    2026-11-28 14:30:00.154  alice  |  `- cc[4713] cc -c a.c          killed by SIGSEGV, 80 ms
+
+Hidden characters of names and arguments are escaped.
+"""
+
+from __future__ import annotations
+
+import shlex
+import signal
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from auditsvc.host.terminal import visible
+from auditsvc.plural import counted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from auditsvc.processes.report import Node, Tree
+    from auditsvc.store.read.process_details import Life
+
+    UserName = Callable[[str | None, int], str | None]
+    """Name of a uid on a host now, if none was recorded then; None if it has none."""
+
+_LONGEST: Final = 400
+"""Characters of a command line."""
+_ROOM: Final = 90
+"""Columns that a command takes before its outcome, where it is shorter."""
+
+
+def draw(trees: Iterable[Tree], user: UserName) -> Iterator[str]:
+    """Give the lines; between two trees an empty one."""
+    for number, tree in enumerate(trees):
+        if number:
+            yield ""
+        for generation, life in enumerate(tree.ancestors):
+            yield _line(life, "   " * max(0, generation - 1) + ("`- " if generation else ""), user)
+        depth = len(tree.ancestors)
+        begin = "   " * max(0, depth - 1)
+        waiting: list[tuple[Node, str, str]] = [
+            (tree.root, begin + ("`- " if depth else ""), begin + ("   " if depth else ""))
+        ]
+        while waiting:
+            node, lead, below = waiting.pop()
+            yield _line(node.life, lead, user)
+            children = list(node.children)
+            if node.more:
+                yield f"{'':23}  {'':8}  {below}({counted(node.more, 'process', 'processes')} more)"
+            for place, child in enumerate(reversed(children)):
+                last = not place
+                waiting.append(
+                    (child, below + ("`- " if last else "|- "), below + ("   " if last else "|  "))
+                )
+
+
+def as_values(tree: Tree) -> dict[str, Any]:
+    """Give a tree as JSON has it: `processes` in the order of the drawing, each with its depth."""
+    found = []
+    waiting = [(tree.root, 0)]
+    while waiting:
+        node, depth = waiting.pop()
+        found.append(_values(node.life) | {"depth": depth, "more": node.more})
+        waiting += [(child, depth + 1) for child in reversed(node.children)]
+    return {"ancestors": [_values(life) for life in tree.ancestors], "processes": found}
+
+
+def _values(life: Life) -> dict[str, Any]:
+    begun = life.begun
+    return {
+        "process_id": begun.id,
+        "host": life.host,
+        "pid": begun.pid,
+        "ppid": begun.ppid,
+        "known_by": "clone" if life.is_exact else "inferred",
+        "began": _time(begun.at),
+        "ended": None if life.ended is None else _time(life.ended),
+        "exit_code": life.exit_code,
+        "signal": life.signal,
+        "auid": life.auid,
+        "uid": life.uid,
+        "auid_name": life.auid_name,
+        "uid_name": life.uid_name,
+        "ses": life.ses,
+        "exe": life.exe,
+        "execs": [
+            {"event_id": each.event, "time": _time(each.at), "exe": each.exe, "argv": each.argv}
+            for each in life.execs
+        ],
+    }
+
+
+def _line(life: Life, lead: str, user: UserName) -> str:
+    name = (life.exe or "?").rpartition("/")[2] or "?"
+    what = f"{lead}{'' if life.is_exact else '~'}{visible(name)}[{life.begun.pid}] {_command(life)}"
+    who = _who(life, user)
+    return f"{_time(life.begun.at)}  {who:8}  {what.rstrip():{_ROOM}}  {_outcome(life)}".rstrip()
+
+
+def _command(life: Life) -> str:
+    if life.argv is None:
+        return ""
+    text = visible(shlex.join(life.argv[:_LONGEST]))
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
+
+
+def _who(life: Life, user: UserName) -> str:
+    """Write who it was: the user, and who had logged in if that is another."""
+
+    def name(uid: int, recorded: str | None) -> str:
+        return visible(recorded or user(life.host, uid) or str(uid))
+
+    if life.uid is None:
+        return "?"
+    own = name(life.uid, life.uid_name)
+    if life.auid is None or life.auid == life.uid:
+        return own
+    return f"{name(life.auid, life.auid_name)} as {own}"
+
+
+def _outcome(life: Life) -> str:
+    if life.ended is None:
+        return ""
+    if life.signal is not None:
+        how = f"killed by {_signal(life.signal)}"
+    elif life.exit_code is None:
+        how = "ended"
+    else:
+        how = f"exited {life.exit_code}"
+    return f"{how}, {_duration(life.ended - life.begun.at)}"
+
+
+def _signal(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def _duration(ms: int) -> str:
+    if ms < 1000:
+        return f"{ms} ms"
+    seconds = ms / 1000
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes = int(seconds) // 60
+    if minutes < 60:
+        return f"{minutes} min"
+    return f"{minutes // 60} h {minutes % 60} min"
+
+
+def _time(ms: int) -> str:
+    """Write a time as the views show it; UTC."""
+    try:
+        second = datetime.fromtimestamp(ms // 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
+    except (ValueError, OverflowError):
+        return f"@{ms // 1000}"
+    return f"{second}.{ms % 1000:03d}"

@@ -1,0 +1,151 @@
+"""`changes`: changes of the host's configuration; `commands`: what people ran.
+
+A change is an event whose verb has a `change` (`auditsvc.tables.effects`): a call (mount,
+init_module, clock_settime), a record of a program or the kernel alone (ADD_USER), or a record in
+the middle of a call, as a change of audit rules is.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from auditsvc.record.types import CONFIG_CHANGE
+from auditsvc.store.schema import TOLD_TYPES
+from auditsvc.store.views import words
+from auditsvc.store.views.dialect import lookups, text, time
+from auditsvc.store.views.story import (
+    OUTCOME,
+    calls,
+    context,
+    host,
+    how,
+    of_call,
+    others,
+    outcome,
+    told_events,
+    verb,
+)
+from auditsvc.tables import effects
+
+if TYPE_CHECKING:
+    from auditsvc.store.views.dialect import Dialect
+
+_USER_START, _USER_CMD, _TTY, _USER_TTY = 1105, 1123, 1319, 1124
+TOLD: Final = f"r.type IN ({', '.join(map(str, TOLD_TYPES))})"
+"""The condition for records `r` that the index `record_told` has; as it is written there."""
+_OBJECTS: Final = ("key", "table", "bool", "dev", "path", "profile", "name", "prog-id", "op")
+
+
+def changes(d: Dialect) -> str:
+    """Give the view."""
+    columns = (
+        "event_id, host, time, change AS what, action, object, object2, outcome, pid, auid, uid,"
+        " ses, how, key"
+    )
+    kinds = (
+        "WHERE e.type IN (SELECT t.type FROM record_type t JOIN verb w ON w.kind = 'type'"
+        " AND w.name = t.name WHERE w.change IS NOT NULL)"
+    )
+    return (
+        f"SELECT {columns} FROM ({calls(d, 'WHERE v.change IS NOT NULL')}) told"  # noqa: S608
+        f" UNION ALL SELECT {columns} FROM ({others(d, kinds)}) told"
+        f" UNION ALL {_in_calls(d)}"
+    )
+
+
+def _in_calls(d: Dialect) -> str:
+    found, joins = of_call(d)
+    fields = d.json.format("told.value", "r.event")
+    named = ", ".join(words.known(words.field(d, fields, name)) for name in _OBJECTS)
+    return f"""
+        SELECT event_id, host, time, {verb("change", "type_name", "type")},
+            coalesce(CASE WHEN type = {CONFIG_CHANGE} THEN {verb("action", "op", "operation")} END,
+                {verb("action", "type_name", "type")}),
+            object, CAST(NULL AS text),
+            CASE WHEN result IS NOT NULL THEN {OUTCOME} ELSE called END,
+            pid, auid, uid, ses, {how("exe", "comm")}, key
+        FROM (
+            SELECT s.id AS event_id, {found["host"]}, {time(d, "s")} AS time, r.type,
+                (SELECT t.name FROM record_type t WHERE t.type = r.type) AS type_name,
+                {words.field(d, fields, "op")} AS op, coalesce({named}) AS object,
+                {words.known(words.field(d, fields, "res"))} AS result,
+                CAST(NULL AS text) AS verdict, {outcome("s.success")} AS called,
+                c.pid, c.auid, c.uid, c.ses, {found["exe"]}, {found["comm"]}, {found["key"]}
+            FROM record r
+            JOIN text told ON told.id = r.fields
+            JOIN syscall s ON s.id = r.event
+            {context(d)}
+            {joins}
+            WHERE {TOLD} AND r.type IN (1305, 1325, 1328, 1334, 1403, 1404, 1405, 1421, 1422)
+        ) made"""  # noqa: S608 - of this package's texts only
+
+
+def commands(d: Dialect) -> str:
+    """Give the view: execs, and what sudo, su and terminals told."""
+    columns = "event_id, host, time, how, command, outcome, cwd, pid, auid, uid, ses, terminal, exe"
+    return (
+        f"SELECT {columns} FROM ({_execs(d)}) made"  # noqa: S608 - as above
+        f" UNION ALL SELECT {columns} FROM ({_told(d)}) made"
+    )
+
+
+def _execs(d: Dialect) -> str:
+    found, joins = lookups(
+        d,
+        [text("exe", "c.exe"), host("c.host"), text("cwd", "c.cwd"), text("tty", "c.tty")],
+    )
+    shells = ", ".join(f"'{name}'" for name in effects.SHELLS)
+    argv = "(SELECT t.value FROM text t WHERE t.id = x.argv)"
+    return f"""
+        SELECT event_id, host, time,
+            CASE WHEN {words.basename("exe")} IN ({shells}) THEN 'shell' ELSE 'exec' END AS how,
+            {_joined(d, "argv", "event_id")} AS command, outcome, cwd, pid, auid, uid, ses,
+            nullif(tty, '(none)') AS terminal, exe
+        FROM (
+            SELECT s.id AS event_id, {found["host"]}, {time(d, "s")} AS time, {argv} AS argv,
+                {outcome("s.success")} AS outcome, {found["cwd"]}, c.pid, c.auid, c.euid AS uid,
+                c.ses, {found["tty"]}, {found["exe"]}
+            FROM exec x
+            JOIN syscall s ON s.id = x.event
+            {context(d)}
+            {joins}
+        ) made"""  # noqa: S608 - as above
+
+
+def _joined(d: Dialect, argv: str, event: str) -> str:
+    """Give a command's arguments as one text; those with blanks, or empty, in quotes."""
+    quoted = "CASE WHEN value = '' OR {0} THEN '''' || value || '''' ELSE value END"
+    if d.joins:
+        parts = quoted.format("strpos(value, ' ') > 0")
+        listed = d.json.format(argv, event)
+        return (
+            f"(SELECT string_agg({parts}, ' ' ORDER BY place)"  # noqa: S608 - ours
+            f" FROM jsonb_array_elements_text({listed}) WITH ORDINALITY a(value, place))"
+        )
+    parts = quoted.format("instr(value, ' ') > 0")
+    return f"(SELECT group_concat({parts}, ' ') FROM json_each({argv}))"  # noqa: S608 - ours
+
+
+def _told(d: Dialect) -> str:
+    more = {
+        "command_told": words.known(words.field(d, "{0}", "cmd")),
+        "data": words.field(d, "{0}", "data"),
+        "acct": words.known(words.field(d, "{0}", "acct")),
+        "cwd": words.known(words.field(d, "{0}", "cwd")),
+        "terminal": words.known(words.field(d, "{0}", "terminal")),
+    }
+    program = words.basename("exe")
+    where = (
+        f"WHERE e.type IN ({_USER_CMD}, {_TTY}, {_USER_TTY}) OR e.type = {_USER_START} AND"
+        f" {words.basename(words.field(d, d.json.format('told.value', 'e.id'), 'exe'))}"
+        " IN ('su', 'runuser')"
+    )
+    return f"""
+        SELECT event_id, host, time,
+            CASE WHEN type IN ({_TTY}, {_USER_TTY}) THEN 'typed'
+                ELSE coalesce({program}, 'sudo') END AS how,
+            CASE WHEN type IN ({_TTY}, {_USER_TTY}) THEN data
+                WHEN type = {_USER_START} THEN 'session of ' || coalesce(acct, '?')
+                ELSE command_told END AS command,
+            {OUTCOME} AS outcome, cwd, pid, auid, uid, ses, terminal, exe
+        FROM ({told_events(d, more, where)}) told"""  # noqa: S608 - as above

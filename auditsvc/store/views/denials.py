@@ -1,0 +1,109 @@
+"""`denials`: what a security module or seccomp refused, wherever the record stands.
+
+A denial is an event of its own (SECCOMP, USER_AVC) or a record in the middle of a call (AVC).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from auditsvc.record.types import SECCOMP
+from auditsvc.store.views import words
+from auditsvc.store.views.changes import TOLD
+from auditsvc.store.views.dialect import time
+from auditsvc.store.views.story import CALL, CALLED, bare, context, of_call, told_events
+
+if TYPE_CHECKING:
+    from auditsvc.store.views.dialect import Dialect
+
+_LANDLOCK, _IPE = 1423, 1420
+_TYPES: Final = (1107, 1108, SECCOMP, 1400, 1401, _IPE, _LANDLOCK, 1502, 1503)
+"""USER_AVC, USER_SELINUX_ERR, SECCOMP, AVC, SELINUX_ERR, IPE_ACCESS, LANDLOCK_ACCESS, and
+AppArmor's own types."""
+_LISTED: Final = ", ".join(map(str, _TYPES))
+_FIELDS: Final = {
+    "permissive": ("permissive",),
+    "apparmor": ("apparmor",),
+    "seresult": ("seresult",),
+    "perms": ("seperms", "denied_mask", "requested_mask", "operation", "blockers", "op"),
+    "subject": ("scontext", "profile", "subj", "domain"),
+    "path": ("path", "name", "dest"),
+    "target": ("tcontext", "peer", "target"),
+    "class": ("tclass", "class", "family"),
+    "code": ("code",),
+    "number": ("syscall",),
+    "machine": ("arch",),
+}
+
+
+def denials(d: Dialect) -> str:
+    """Give the view."""
+    return f"{_alone(d)} UNION ALL {_in_calls(d)}"
+
+
+def _fields(d: Dialect, source: str) -> dict[str, str]:
+    def first(names: tuple[str, ...]) -> str:
+        return ", ".join(words.known(words.field(d, source, name)) for name in names)
+
+    return {column: f"coalesce({first(names)}, NULL)" for column, names in _FIELDS.items()}
+
+
+_MECHANISM: Final = (
+    f"CASE WHEN type = {SECCOMP} THEN 'seccomp' WHEN type = {_LANDLOCK} THEN 'landlock'"
+    f" WHEN type = {_IPE} THEN 'ipe' WHEN apparmor IS NOT NULL OR type BETWEEN 1500 AND 1507"
+    " THEN 'apparmor' ELSE 'selinux' END"
+)
+# What AppArmor only reports (STATUS, AUDIT, HINT), and what was granted, is no denial.
+_REFUSED: Final = (
+    "coalesce(lower(seresult), 'denied') <> 'granted'"
+    " AND coalesce(apparmor, 'DENIED') IN ('DENIED', 'ALLOWED', 'KILL')"
+)
+
+
+def _enforced(d: Dialect) -> str:
+    """Whether it was refused in fact: SELinux permissive, AppArmor complaining only tell."""
+    # What seccomp did is in the first four digits of the code: 0x7ffc is SECCOMP_RET_LOG.
+    told = (
+        "CASE WHEN permissive = '1' OR apparmor = 'ALLOWED' OR type = 1502"
+        f" OR type = {SECCOMP} AND substr(code, 1, 6) IN ('0x7ffc', '0x7fff') THEN 0 ELSE 1 END"
+    )
+    return d.truth.format(told)
+
+
+def _columns(d: Dialect, call: str) -> str:
+    return (
+        f"event_id, host, time, {_MECHANISM} AS mechanism, {_enforced(d)} AS enforced, subject,"
+        f" CASE WHEN type = {SECCOMP} THEN coalesce({call}, number)"
+        f" ELSE perms END AS permission, CASE WHEN type = {SECCOMP} THEN NULL ELSE path END AS"
+        f" object, target AS label, class, pid, auid, uid, ses, comm, exe, {call} AS syscall"
+    )
+
+
+def _alone(d: Dialect) -> str:
+    more = _fields(d, "{0}")
+    call = (
+        "(SELECT n.name FROM arch_name m JOIN syscall_name n ON n.arch = m.arch"  # noqa: S608 - ours
+        f" AND n.nr = {d.number.format('number')} WHERE {d.hex.format('m.arch')} = machine)"
+    )
+    return (
+        f"SELECT {_columns(d, call)}"  # noqa: S608 - ours
+        f" FROM ({told_events(d, more, f'WHERE e.type IN ({_LISTED})')}) told WHERE {_REFUSED}"
+    )
+
+
+def _in_calls(d: Dialect) -> str:
+    found, joins = of_call(d)
+    source = d.json.format("told.value", "r.event")
+    fields = ", ".join(f"{value} AS {name}" for name, value in _fields(d, source).items())
+    comm = f"coalesce({words.known(words.field(d, source, 'comm'))}, {bare(found['comm'])})"
+    inner = f"""
+        SELECT s.id AS event_id, {found["host"]}, {time(d, "s")} AS time, r.type, {fields},
+            c.pid, c.auid, c.uid, c.ses, {comm} AS comm, {found["exe"]}, {CALLED} AS made
+        FROM record r
+        JOIN text told ON told.id = r.fields
+        JOIN syscall s ON s.id = r.event
+        {context(d)}
+        {CALL}
+        {joins}
+        WHERE {TOLD} AND r.type IN ({_LISTED})"""  # noqa: S608 - ours
+    return f"SELECT {_columns(d, 'made')} FROM ({inner}) told WHERE {_REFUSED}"  # noqa: S608

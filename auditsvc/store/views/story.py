@@ -1,0 +1,304 @@
+"""`story`: what each event did, as words and as one sentence; `all_events`: each event as a row.
+
+A row of `story` is made of the verb of the call or record type (`auditsvc.tables.verbs`) and of
+the objects that the event's other records name. `auditsvc.search.summary` makes the same of an
+event that is in memory; a test holds both equal.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from auditsvc.record.types import CONFIG_CHANGE, SECCOMP, URINGOP
+from auditsvc.store.views import words
+from auditsvc.store.views.dialect import Lookup, Step, lookups, text, time
+from auditsvc.tables import effects
+from auditsvc.tables.names_of_objects import FIELDS, SCRIPTED
+from auditsvc.tables.verbs import TYPES
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from auditsvc.store.views.dialect import Dialect
+
+_OBJ_PID: Final = 1318
+KERN_MODULE: Final = 1330
+CALL: Final = """LEFT JOIN syscall_name call ON call.arch = c.arch AND call.nr = s.nr
+        LEFT JOIN part_call part ON part.call = call.name AND part.number = s.a0
+        LEFT JOIN verb v ON v.kind = 'call' AND v.name = coalesce(part.name, call.name)"""
+"""Name and verb of a call `s` with the context `c`; of socketcall, those of the call in it."""
+CALLED: Final = "coalesce(part.name, call.name)"
+
+
+def host(key: str) -> Lookup:
+    """Give the lookup of a host's name."""
+    return Lookup("host", (Step("host", "h", f"h.id = {key}"),), "name")
+
+
+def context(d: Dialect) -> str:
+    """Give the join of a call's context: SQLite turns round a plain one, PostgreSQL drops one."""
+    return f"{'LEFT JOIN' if d.joins else 'JOIN'} context c ON c.id = s.context"
+
+
+def of_call(d: Dialect) -> tuple[dict[str, str], str]:
+    """Give the columns about the caller that people filter by, and the joins that they need."""
+    return lookups(
+        d, [text("exe", "c.exe"), text("key", "c.key"), text("comm", "c.comm"), host("c.host")]
+    )
+
+
+def bare(column: str) -> str:
+    """Give a column's expression without its name."""
+    return column.rpartition(" AS ")[0]
+
+
+def verb(column: str, name: str, kind: str) -> str:
+    """Give what the table of verbs says of a type or an operation."""
+    return (
+        f"(SELECT w.{column} FROM verb w WHERE w.kind = '{kind}'"  # noqa: S608 - ours
+        f" AND w.name = {name})"
+    )
+
+
+def of_record(d: Dialect, value: str, event: str, kind: int) -> str:
+    """Give a value made of the fields, `{0}`, of the first record of a type of an event."""
+    fields = d.json.format("told.value", "r.event")
+    return (
+        f"(SELECT {value.replace('{0}', fields)} FROM record r"  # noqa: S608 - ours
+        " JOIN text told ON told.id = r.fields"
+        f" WHERE r.event = {event} AND r.type = {kind} AND r.seq = 0)"
+    )
+
+
+def record_field(d: Dialect, name: str, event: str, kind: int) -> str:
+    """Give a field of the first record of a type of an event."""
+    return of_record(d, words.field(d, "{0}", name), event, kind)
+
+
+def outcome(success: str, progress: str = "") -> str:
+    """Give the outcome of a call; `progress` is a condition for one that goes on."""
+    goes_on = f"WHEN {success} = 0 AND {progress} THEN 'in progress' " if progress else ""
+    return f"CASE WHEN {success} = 1 THEN 'success' {goes_on}WHEN {success} = 0 THEN 'failed' END"
+
+
+def in_progress(call: str) -> str:
+    """Give the condition for a connect that goes on."""
+    results = ", ".join(map(str, effects.IN_PROGRESS))
+    return f"{call} = 'connect' AND s.exit IN ({results})"
+
+
+OUTCOME: Final = (
+    f"CASE WHEN type = {SECCOMP} THEN 'failed'"
+    " WHEN lower(result) IN ('success', '1', 'yes') THEN 'success'"
+    " WHEN result IS NOT NULL THEN 'failed'"
+    " WHEN lower(verdict) IN ('granted', 'allowed') THEN 'success'"
+    " WHEN verdict IS NOT NULL THEN 'failed' END"
+)
+"""The outcome that a record (`told_events`) tells; NULL if it tells none."""
+
+
+def told_events(d: Dialect, more: Mapping[str, str], where: str = "") -> str:
+    """Give the events without a call, with what their fields tell; `more`: expressions of these.
+
+    The text of the fields is `told.value`; as JSON it is `{0}` in an expression of `more`.
+    """
+    found, joins = lookups(d, [host("e.host")])
+    fields = d.json.format("told.value", "e.id")
+
+    def first(*names: str) -> str:
+        return f"coalesce({', '.join(words.known(words.field(d, fields, n)) for n in names)}, NULL)"
+
+    columns = {
+        "type_name": "(SELECT t.name FROM record_type t WHERE t.type = e.type)",
+        "result": first("res", "result", "success"),
+        "verdict": first("seresult", "apparmor"),
+        "exe": first("exe"),
+        "comm": first("comm"),
+        "key": first("key"),
+        **{name: value.replace("{0}", fields) for name, value in more.items()},
+    }
+    shown = ", ".join(f"{value} AS {name}" for name, value in columns.items())
+    return f"""SELECT e.id AS event_id, {found["host"]}, {time(d, "e")} AS time, e.serial, e.type,
+            e.pid, e.auid, e.uid, e.ses, {shown}
+        FROM event e
+        LEFT JOIN text told ON told.id = e.fields
+        {joins}
+        {where}"""  # noqa: S608 - made of texts of this package only
+
+
+def how(exe: str, comm: str) -> str:
+    """Give the program: its path, or the name of the script that an interpreter runs."""
+    program = f"rtrim({words.basename(exe)}, '0123456789.')"
+    scripted = ", ".join(f"'{name}'" for name in SCRIPTED)
+    return (
+        f"CASE WHEN {comm} <> '' AND (coalesce({exe}, '') = '' OR {program} IN ({scripted}))"
+        f" THEN {comm} ELSE nullif({exe}, '') END"
+    )
+
+
+def _file(value: str, event: str, order: str) -> str:
+    """Give a value of the first, or last, file that an event names; `{0}` is its name."""
+    return (
+        f"(SELECT {value.replace('{0}', 'n.value')} FROM path p JOIN file f ON f.id = p.file"  # noqa: S608
+        f" JOIN text n ON n.id = f.name WHERE p.event = {event} AND n.value <> ''"
+        f" AND coalesce(f.nametype, '') <> 'PARENT' ORDER BY p.item {order}, p.seq {order} LIMIT 1)"
+    )
+
+
+def _address(event: str) -> str:
+    return (
+        f"(SELECT {words.address()} FROM sockaddr o JOIN address a ON a.id = o.address"  # noqa: S608
+        f" WHERE o.event = {event} ORDER BY o.seq LIMIT 1)"
+    )
+
+
+def _is_folder(event: str) -> str:
+    """Whether the last file of an event, or the folder that it is in, is a directory."""
+    return (
+        "coalesce((SELECT f.mode FROM path p JOIN file f ON f.id = p.file"  # noqa: S608 - ours
+        f" WHERE p.event = {event} ORDER BY p.item DESC, p.seq DESC LIMIT 1), '') LIKE '04____'"
+    )
+
+
+def _place(place: str) -> str:
+    """Give the argument of a call at a place that is an expression."""
+    return f"(CASE {place} WHEN 0 THEN s.a0 WHEN 1 THEN s.a1 WHEN 2 THEN s.a2 ELSE s.a3 END)"
+
+
+def story(d: Dialect) -> str:
+    """Give the view."""
+    return f"{_sentences(calls(d))} UNION ALL {_sentences(others(d))}"
+
+
+_COLUMNS: Final = (
+    "event_id, host, time, pid, auid, uid, ses, actor, as_user, action, outcome, object, object2,"
+    " object_kind, how, key"
+)
+
+
+def _sentences(rows: str) -> str:
+    """Give rows with their sentence; `link` is the word before the second object."""
+    adverb = (
+        "CASE outcome WHEN 'success' THEN ' successfully' WHEN 'failed' THEN ' unsuccessfully'"
+        " WHEN 'in progress' THEN ' asynchronously' ELSE '' END"
+    )
+    sentence = (
+        "actor || CASE WHEN as_user <> actor THEN ', acting as ' || as_user || ',' ELSE '' END"
+        f" || {adverb} || ' ' || action || coalesce(' ' || object, '')"
+        " || coalesce(' ' || link || ' ' || object2, '')"
+        " || CASE WHEN action = 'executed' THEN '' ELSE coalesce(' using ' || how, '') END"
+    )
+    return f"SELECT {_COLUMNS}, {sentence} AS sentence FROM ({rows}) told"  # noqa: S608 - ours
+
+
+def calls(d: Dialect, where: str = "") -> str:
+    """Give the rows about calls, with `change`; `where` chooses calls."""
+    found, joins = of_call(d)
+    cwd = "(SELECT t.value FROM text t WHERE t.id = c.cwd)"
+    path = f"coalesce({words.full_path('{0}', cwd, 'f.nametype')}, {{0}})"
+    configured = of_record(
+        d,
+        f"coalesce({verb('action', words.field(d, '{0}', 'op'), 'operation')},"
+        f" '{TYPES['CONFIG_CHANGE'].action}')",
+        "s.id",
+        CONFIG_CHANGE,
+    )
+    base = f"""
+        SELECT s.id AS event_id, {found["host"]}, {time(d, "s")} AS time, c.pid, c.auid, c.uid,
+            c.euid, c.ses, {found["exe"]}, {found["comm"]}, {found["key"]},
+            {configured} AS configured, v.action AS did, v.change, v.object_place,
+            v.second_place, coalesce(v.link, 'to') AS link,
+            coalesce(v.object_kind, 'system') AS kind,
+            coalesce(call.name, CAST(s.nr AS text)) AS name, part.name AS part_name,
+            {outcome("s.success", in_progress(CALLED))} AS outcome,
+            {_file(path, "s.id", "ASC")} AS first, {_file(path, "s.id", "DESC")} AS last,
+            {_program(d)} AS program, {record_field(d, "name", "s.id", KERN_MODULE)} AS module,
+            {record_field(d, "key", "s.id", CONFIG_CHANGE)} AS rule_key,
+            {_address("s.id")} AS address, {record_field(d, "opid", "s.id", _OBJ_PID)} AS target,
+            {words.argument(d, "v.second_place", _place("v.second_place"))} AS second,
+            {_signed(_place("v.object_place"))} AS number, {_is_folder("s.id")} AS in_folder
+        FROM syscall s
+        {context(d)}
+        {CALL}
+        {joins}
+        {where}"""  # noqa: S608 - made of texts of this package only
+    return f"""
+        SELECT event_id, host, time, pid, auid, uid, ses, change,
+            coalesce({words.user("auid")}, 'system') AS actor, {words.user("euid")} AS as_user,
+            coalesce(configured, did, 'made-call ' || name) AS action, outcome,
+            coalesce(rule_key, module, address, target, first, program,
+                CASE WHEN object_place IS NOT NULL THEN CAST(number AS text) END,
+                CASE WHEN kind IN ('memory', 'process') THEN nullif(comm, '') END) AS object,
+            CASE WHEN second_place IS NOT NULL THEN CASE WHEN part_name IS NULL OR name = 'prctl'
+                THEN second END
+                WHEN coalesce(program, module, address, target) IS NULL THEN nullif(last, first)
+                END AS object2,
+            CASE WHEN configured IS NOT NULL THEN '{TYPES["CONFIG_CHANGE"].object_kind}'
+                WHEN kind = 'file' AND in_folder THEN 'directory' ELSE kind END AS object_kind,
+            {how("exe", "comm")} AS how, key, link
+        FROM ({base}) made"""  # noqa: S608 - as above
+
+
+def _program(d: Dialect) -> str:
+    """Give the first argument of an exec."""
+    argv = d.json.format("t.value", "x.event")
+    first = f"{argv} ->> 0" if d.joins else f"json_extract({argv}, '$[0]')"
+    return f"(SELECT {first} FROM exec x JOIN text t ON t.id = x.argv WHERE x.event = s.id)"  # noqa: S608
+
+
+def _signed(number: str) -> str:
+    """Give an argument as the 32-bit number that a process id is."""
+    return f"(({number} & 4294967295) + 2147483648 & 4294967295) - 2147483648"
+
+
+def others(d: Dialect, where: str = "") -> str:
+    """Give the rows about events without a call, with `change`; `where` chooses events `e`."""
+    number = d.number.format(words.field(d, "{0}", "uring_op"))
+    named = ", ".join(words.known(words.field(d, "{0}", name)) for name in FIELDS)
+    more = {
+        "uid_told": f"nullif({words.last_field(d, '{0}', 'uid')}, '')",
+        "op": words.field(d, "{0}", "op"),
+        "uring_op": number,
+        "named": f"CASE WHEN e.type <> {URINGOP} THEN coalesce({named}) END",
+        "first": _file("{0}", "e.id", "ASC"),
+        "last": _file("{0}", "e.id", "DESC"),
+        "address": _address("e.id"),
+        "target": record_field(d, "opid", "e.id", _OBJ_PID),
+    }
+    uring = (
+        "(SELECT w.action FROM value_word o JOIN verb w ON w.kind = 'call' AND w.name = o.word"
+        " WHERE o.kind = 'uring' AND o.number = uring_op)"
+    )
+    return f"""
+        SELECT event_id, host, time, pid, auid, uid, ses,
+            {verb("change", "type_name", "type")} AS change,
+            coalesce({words.user("auid")}, 'system') AS actor,
+            CASE WHEN uid_told IN ('4294967295', '-1') THEN 'unset' ELSE uid_told END AS as_user,
+            coalesce(CASE type WHEN {CONFIG_CHANGE} THEN {verb("action", "op", "operation")}
+                WHEN {URINGOP} THEN {uring} END, {verb("action", "type_name", "type")},
+                'made-record ' || coalesce(type_name, CAST(type AS text))) AS action,
+            {OUTCOME} AS outcome, coalesce(named, address, target, first) AS object,
+            CASE WHEN coalesce(named, address, target) IS NULL THEN nullif(last, first)
+                END AS object2,
+            coalesce({verb("object_kind", "type_name", "type")}, 'system') AS object_kind,
+            {how("exe", "comm")} AS how, key, 'to' AS link
+        FROM ({told_events(d, more, where)}) made"""  # noqa: S608 - as above
+
+
+def all_events(d: Dialect) -> str:
+    """Give the view: calls, and events without a call; DAEMON_* is the kind `daemon`."""
+    found, joins = of_call(d)
+    return f"""
+        SELECT s.id AS event_id, {found["host"]}, {time(d, "s")} AS time, s.serial,
+            'call' AS kind, 'SYSCALL' AS type, call.name AS syscall, c.pid, c.auid, c.uid, c.ses,
+            {found["comm"]}, {found["exe"]}, {found["key"]},
+            {outcome("s.success", in_progress(CALLED))} AS outcome
+        FROM syscall s
+        {context(d)}
+        {CALL}
+        {joins}
+        UNION ALL
+        SELECT event_id, host, time, serial,
+            CASE WHEN substr(type_name, 1, 7) = 'DAEMON_' THEN 'daemon' ELSE 'event' END,
+            type_name, CAST(NULL AS text), pid, auid, uid, ses, comm, exe, key, {OUTCOME}
+        FROM ({told_events(d, {})}) made"""  # noqa: S608 - as above

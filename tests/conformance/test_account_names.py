@@ -1,0 +1,112 @@
+"""Names of users and groups as they were when an event came."""
+
+from __future__ import annotations
+
+from fixtures.days import TODAY, prune
+from fixtures.logs import SECOND, call, load, login, record, rows
+
+from auditsvc.store import open_store
+
+WHO = "auid=4294967295 pid=1 uid=0 ses=4294967295 subj=unconfined res=success"
+
+
+def name(serial, number, acct, *, kind="user", after=0, rest="", **options):
+    """Give the service's record of a name."""
+    told = "" if acct is None else f' acct="{acct}"'
+    body = f"op=name kind={kind} id={number}{told} {WHO}{rest}"
+    return record("DAEMON_CONFIG", serial, body, second=SECOND + after, **options)
+
+
+def called(url):
+    """Give the names of each call's ids, in the order of serials."""
+    found = rows(url, "SELECT auid_name, uid_name, gid_name FROM syscalls ORDER BY serial")
+    return [tuple(row.values()) for row in found]
+
+
+def test_each_event_has_the_name_of_its_time(url):
+    """Renamed, deleted, and given to another: no event takes a name of later."""
+    log = [call(n, second=SECOND + 100 * n, auid=1000, uid=1000, gid=5) for n in range(1, 5)]
+    log += [
+        name(1001, 1000, "alice", after=110),  # recorded just after the first call came
+        name(1002, 1000, "alicia", after=250),
+        name(1003, 1000, None, after=350),
+        name(1004, 1000, "bob", after=450),
+        name(1005, 5, "tty", kind="group", after=110),
+        name(1006, 1000, "daemon", kind="group", after=110),
+    ]
+    load(url, "".join(log), kind="spool")
+    assert called(url) == [
+        ("alice", "alice", "tty"),
+        ("alice", "alice", "tty"),
+        ("alicia", "alicia", "tty"),
+        (None, None, "tty"),
+    ]
+    found = rows(url, "SELECT kind, id, name FROM names ORDER BY kind, id, since")
+    assert [tuple(row.values()) for row in found] == [
+        ("group", 5, "tty"),
+        ("group", 1000, "daemon"),
+        *(("user", 1000, each) for each in ("alice", "alicia", None, "bob")),
+    ]
+
+
+def test_events_and_processes_have_names(url):
+    """As calls have; an id that is unset has none."""
+    load(
+        url,
+        name(1, 1000, "alice") + name(2, 0, "root") + name(3, 4294967294, "nobody2")
+        + login(4, ms=500) + call(5, auid=1000, uid=0, ms=500) + call(6, pid=7, ms=500),
+        kind="spool",
+    )  # fmt: skip
+    assert rows(url, "SELECT auid_name, uid_name FROM events WHERE type = 'USER_LOGIN'") == [
+        {"auid_name": "alice", "uid_name": "root"}
+    ]
+    found = rows(url, "SELECT auid_name, uid_name FROM processes ORDER BY pid")
+    assert [tuple(row.values()) for row in found] == [(None, "alice"), ("alice", "root")]
+
+
+def test_only_our_own_service_is_believed(url):
+    """Not a log that others wrote, nor a line that was passed on, nor what is no name."""
+    log = [
+        name(1, 1000, "mallory", rest="\x1dFOREIGN=1"),
+        name(2, "x", "mallory"),
+        name(3, 4294967295, "mallory"),
+        name(4, -1, "mallory"),
+        name(5, 1000, "mallory", kind="role"),
+        record("DAEMON_CONFIG", 6, f'op=other kind=user id=1000 acct="mallory" {WHO}'),
+        record("USER_ACCT", 7, f'op=name kind=user id=1000 acct="mallory" {WHO}'),
+    ]
+    load(url, "".join(log) + call(10, uid=1000, ms=500), kind="spool")
+    load(url, name(11, 1000, "eve") + call(12, ms=500), "other", kind="file")
+    assert rows(url, "SELECT * FROM names") == []
+    assert called(url) == [(None, None, None)] * 2
+
+
+def test_a_name_that_came_by_another_log_first(url):
+    """Once our own spool has the same record, it is believed."""
+    load(url, name(1, 1000, "alice"), "copy", kind="file")
+    load(url, name(1, 1000, "alice") + call(2, uid=1000, ms=500), kind="spool")
+    assert called(url) == [(None, "alice", None)]
+
+
+def test_an_enriched_log_brings_its_names(url):
+    """What auditd wrote into the record is the name of that moment."""
+    rest = '\x1dARCH=x86_64 SYSCALL=open AUID="unset" UID="carol" GID="staff" EUID="root"'
+    load(url, call(1, rest=rest, gid=5))
+    assert called(url) == [(None, "carol", "staff")]
+
+
+def test_a_hostile_name_is_a_text(url):
+    """Encoded as the kernel encodes untrusted text."""
+    text = b"a b\x1b\xff\n".hex().upper()
+    load(url, name(1, 1000, "x").replace('"x"', text) + call(2, uid=1000, ms=500), kind="spool")
+    assert called(url) == [(None, "a b\x1b\\xFF\n", None)]
+
+
+def test_names_of_pruned_days_go(url):
+    """They are recorded again every day."""
+    after = TODAY * 86_400 - SECOND
+    log = name(1, 1000, "alice", after=after - 3 * 86_400) + name(2, 1000, "alice", after=after)
+    load(url, log + call(3, second=TODAY * 86_400 - 200_000), kind="spool")
+    with open_store(url) as store:
+        prune(store.database, keep="1d")
+    assert len(rows(url, "SELECT * FROM names")) == 1
