@@ -50,6 +50,8 @@ _INDEXES = (
     "event_type ON event (type)",
     "event_partial ON event (state) WHERE state >= 2",
     f"event_time ON event {_TIME}",
+    "record_told ON record (type, event) WHERE type IN (1006, 1107, 1305, 1325, 1326, 1328, 1330,"
+    " 1334, 1336, 1400, 1401, 1403, 1404, 1405, 1420, 1421, 1422, 1423, 1502, 1503)",
 )
 _RENAME = """
 DO $$ DECLARE found record; BEGIN
