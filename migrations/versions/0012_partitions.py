@@ -40,6 +40,10 @@ _TABLES = {
     ),
 }
 _TIME = "((to_timestamp((id >> 30)::float8 + ms::float8 / 1000)))"
+_TOLD = (
+    "type IN (1006, 1107, 1305, 1325, 1326, 1328, 1330, 1334, 1336, 1400, 1401, 1403, 1404, 1405,"
+    " 1420, 1421, 1422, 1423, 1502, 1503)"
+)
 _INDEXES = (
     "syscall_context_nr ON syscall (context, nr)",
     "syscall_failed ON syscall (exit) WHERE success = 0",
@@ -50,8 +54,7 @@ _INDEXES = (
     "event_type ON event (type)",
     "event_partial ON event (state) WHERE state >= 2",
     f"event_time ON event {_TIME}",
-    "record_told ON record (type, event) WHERE type IN (1006, 1107, 1305, 1325, 1326, 1328, 1330,"
-    " 1334, 1336, 1400, 1401, 1403, 1404, 1405, 1420, 1421, 1422, 1423, 1502, 1503)",
+    f"record_told ON record (type, event) WHERE {_TOLD}",
 )
 _RENAME = """
 DO $$ DECLARE found record; BEGIN
