@@ -129,8 +129,8 @@ def _add_new_columns(found):
 
 
 def _of_columns(found, shown):
-    """Give rows with the columns alone that the rows `shown` have; without words, which are new."""
-    names = [name for name in shown[0] if not name.endswith("_words")] if shown else ()
+    """Give rows with the columns alone in which the rows `shown` have values: others are new."""
+    names = [name for name in (shown or [{}])[0] if any(row[name] is not None for row in shown)]
     return [{name: row[name] for name in names} for row in found]
 
 

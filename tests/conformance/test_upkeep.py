@@ -285,7 +285,7 @@ def test_a_partition_that_somebody_reads_is_emptied_in_slices(url):
 @POSTGRES
 def test_what_tables_have_after_rows_were_deleted_is_estimated(url, monkeypatch):
     """A table half of whose rows went counts half, and one of a new store counts whole."""
-    monkeypatch.setattr(space_module, "_PAGES", 40)
+    monkeypatch.setattr(space_module, "_PAGES", 200)
     with open_store(url) as store:
         with store.engine.begin() as connection:
             connection.execute(
