@@ -1,4 +1,4 @@
-"""Moves the rows of a PostgreSQL store of before schema 0012 into its partitions.
+"""Moves the rows of a PostgreSQL store of before schema 0013 into its partitions.
 
     earlier_syscall, earlier_path, ... -> syscall, path, ...
 

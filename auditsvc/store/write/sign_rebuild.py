@@ -76,7 +76,7 @@ def rebuild(connection: Connection) -> None:
 
 
 def _has_bytes(connection: Connection) -> bool:
-    """Whether the arguments of calls are bytes, as on PostgreSQL since schema 0012."""
+    """Whether the arguments of calls are bytes, as on PostgreSQL since schema 0013."""
     asked = (
         "SELECT atttypid = 'bytea'::regtype FROM pg_attribute"
         " WHERE attrelid = to_regclass('syscall') AND attname = 'a0'"
