@@ -21,14 +21,21 @@ def migrate(store: StoreOption = None) -> None:
     settings = load_settings(store=store)
     known = KnownStore(settings.spool_directory, settings.store)
     console = Console(stderr=True)
-    columns = (TextColumn("schema"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
     with Progress(
         *columns, console=console, transient=True, disable=not console.is_terminal
     ) as shown:
-        task = shown.add_task("", total=None)
+        task = shown.add_task("schema", total=None)
         done = migrate_store(
             settings.store,
             create=not known.is_known,
-            progress=lambda done, total: shown.update(task, completed=done, total=total),
+            progress=lambda what, done, total: shown.update(
+                task, description=what, completed=done, total=total
+            ),
         )
     typer.echo(visible(done))

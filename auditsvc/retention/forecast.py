@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from auditsvc.store.write.prune import DAY
+from auditsvc.store.partitions import DAY
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

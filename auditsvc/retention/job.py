@@ -2,9 +2,9 @@
 
     for _ in Job(store.database, settings.retention).steps(): ...
 
-`keep` days before today stay whole; the days before those go, oldest first. Above `max_bytes`
-the oldest days go, never today's. Days are UTC, by the events' own time; a raw line, which has
-none, goes by the day on which it was stored.
+`keep` days before today stay whole; the days before those go, oldest first: on PostgreSQL by
+dropping their partitions. Above `max_bytes` the oldest days go, never today's. Days are UTC, by the
+events' own time; a raw line, which has none, goes by the day on which it was stored.
 
 Invariant: between two steps the store is consistent and open to other writers, and no step
 takes much longer than the time that was asked for: the number of rows adapts to it. A job that
@@ -18,16 +18,14 @@ from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import delete, func, insert, select
 
-from auditsvc.errors import ConfigError
 from auditsvc.retention.pace import Pace
 from auditsvc.store.database import reading
+from auditsvc.store.partitions import DAY, day_of
 from auditsvc.store.schema import raw_day, store_size
 from auditsvc.store.space import shrink, space, space_of
 from auditsvc.store.write import own_records, sign_rebuild, unused
 from auditsvc.store.write.prune import (
-    DAY,
     Pruner,
-    day_of,
     first_event,
     ids_of,
     read_mark,
@@ -43,18 +41,10 @@ if TYPE_CHECKING:
     from auditsvc.store.database import Database
 
 _STEP_SECONDS: Final = 0.05
+_DROP_TRIES: Final = 10
+"""Attempts to drop a partition that somebody reads, before its rows are deleted in slices."""
 _SIZES_KEPT: Final = 8 * DAY
 """Seconds for which sizes of the store are kept."""
-
-
-def check_settings(database: Database, retention: RetentionSettings) -> None:
-    """ConfigError if the store cannot be limited as the settings say."""
-    if retention.max_bytes is not None and database.engine.dialect.name != "sqlite":
-        raise ConfigError(
-            "retention.max_bytes cannot limit a PostgreSQL store yet: deleted rows leave its files "
-            "as large as they are",
-            "set retention.keep, and leave max_bytes out",
-        )
 
 
 def first_kept(retention: RetentionSettings, now: float) -> int | None:
@@ -64,7 +54,6 @@ def first_kept(retention: RetentionSettings, now: float) -> int | None:
 
 def is_due(database: Database, retention: RetentionSettings, now: float) -> bool:
     """Whether a job has anything to do, and no other program is just doing it."""
-    check_settings(database, retention)
     with reading(database) as connection:
         mark = read_mark(connection)
         if mark is not None:
@@ -118,8 +107,7 @@ class Job:
         step: float = _STEP_SECONDS,
         now: Callable[[], float] = time.time,
     ) -> None:
-        """`step`: seconds that one transaction should take; ConfigError by `check_settings`."""
-        check_settings(database, retention)
+        """`step`: seconds that one transaction should take."""
         self.events: dict[int, int] = {}
         """Events that were deleted, by day."""
         self.lines = 0
@@ -146,6 +134,8 @@ class Job:
         if self.events or not swept:
             yield from self._sweep()
         yield from self._delete_excess()
+        with self._pruner.turn() as connection:
+            self._pruner.drop_empty(connection, int(self._now()) // DAY)
         yield from self._shrink()
         self.freed = max(0, before - self._used())
         with self._pruner.turn() as connection:
@@ -172,6 +162,8 @@ class Job:
         low, high = ids_of(day)
         with reading(self._database) as connection:
             reader = waiting(connection, day)
+        if not reader:
+            yield from self._drop_day(day)
         while not reader:
             with self._pruner.turn() as connection, self._pace.timed("events") as rows:
                 found = self._pruner.delete_slice(connection, low, high, rows)
@@ -181,6 +173,26 @@ class Job:
             reader = found.reader
             self.events[day] = self.events.get(day, 0) + found.events
         self.held[day] = reader
+
+    def _drop_day(self, day: int) -> Iterator[None]:
+        """Drop the day's partition, where there is one and nobody keeps it."""
+        with self._pruner.turn() as connection:
+            part = self._pruner.part_to_drop(connection, day)
+            if part is None:
+                return
+            since = self._pruner.begun(connection)
+        noted: int | None = part.low - 1
+        while noted is not None:
+            with self._pruner.turn() as connection, self._pace.timed("notes") as rows:
+                noted = self._pruner.note_slice(connection, noted + 1, part.high, rows)
+            yield
+        for _ in range(_DROP_TRIES):
+            with self._pruner.turn() as connection:
+                found = self._pruner.drop_day(connection, day, since)
+            yield
+            if found is not None:
+                self.events[day] = self.events.get(day, 0) + found.events
+                return
 
     def _delete_lines(self, before: int) -> Iterator[None]:
         gone = 1

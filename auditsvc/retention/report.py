@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any, Final
 from sqlalchemy import func, select
 
 from auditsvc.decode.ids import SERIAL_BITS
-from auditsvc.errors import ConfigError
 from auditsvc.retention.forecast import Room, Size, forecast
-from auditsvc.retention.job import check_settings, days, first_kept, waiting
+from auditsvc.retention.job import days, first_kept, waiting
 from auditsvc.store import open_store
 from auditsvc.store.database import reading
+from auditsvc.store.partitions import DAY
 from auditsvc.store.schema import pruned_day, raw_day, store_size
 from auditsvc.store.space import Space, folder_of, space
-from auditsvc.store.write.prune import DAY, count_events, first_event, ids_of
+from auditsvc.store.write.prune import count_events, first_event, ids_of
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -62,7 +62,6 @@ def make_report(url: str, retention: RetentionSettings) -> Facts:
             "file_bytes": taken.file,
             "pruned_events": int(connection.scalar(select(func.sum(pruned_day.c.events))) or 0),
             "held": _held(connection, retention, time.time()),
-            "problem": _problem(store.database, retention),
             "bytes_a_day": told.bytes_a_day,
             "full_in_days": told.full_in_days,
             "forecast": told.says,
@@ -70,13 +69,12 @@ def make_report(url: str, retention: RetentionSettings) -> Facts:
 
 
 def list_due(url: str, retention: RetentionSettings, now: float) -> list[Due]:
-    """Give the days that a job would delete now, oldest first; StoreError, ConfigError.
+    """Give the days that a job would delete now, oldest first; StoreError.
 
     By `max_bytes` alone it is not known how many days go: those beyond the limit are estimated
     by the events' share of the bytes.
     """
     with open_store(url, create=False, read=True) as store, reading(store.database) as connection:
-        check_settings(store.database, retention)
         kept = first_kept(retention, now)
         found = (
             [] if kept is None else [_due(connection, day) for day in _all_days(connection, kept)]
@@ -139,14 +137,6 @@ def _held(connection: Connection, retention: RetentionSettings, now: float) -> s
     return ""
 
 
-def _problem(database: Database, retention: RetentionSettings) -> str:
-    try:
-        check_settings(database, retention)
-    except ConfigError as error:
-        return str(error)
-    return ""
-
-
 def _oldest(connection: Connection) -> str | None:
     first = first_event(connection, 0)
     if first is None:
@@ -161,12 +151,12 @@ def _sizes(connection: Connection) -> list[Size]:
 
 
 def _room(database: Database, taken: Space, retention: RetentionSettings) -> Room | None:
-    folder = folder_of(database)
-    if folder is None:
-        return None
-    disk = os.statvfs(folder)
-    room = Room(taken.used, taken.file + disk.f_bavail * disk.f_frsize, "its disk", retention.days)
-    most = retention.max_bytes
-    if most is not None and most < room.most:
+    folder, most = folder_of(database), retention.max_bytes
+    room = None
+    if folder is not None:
+        disk = os.statvfs(folder)
+        left = disk.f_bavail * disk.f_frsize
+        room = Room(taken.used, taken.file + left, "its disk", retention.days)
+    if most is not None and (room is None or most < room.most):
         return Room(taken.used, most, "the oldest days are deleted", retention.days)
     return room

@@ -50,10 +50,8 @@ def _problems(facts: Facts) -> Iterator[str]:
     # The forwarder's lag and retention cannot be read for the same reason as the store.
     for reason, part in dict(reasons).items():
         yield f"{part}: {reason}"
-    retention = facts["retention"]
-    for name in ("held", "problem"):
-        if retention.get(name):
-            yield f"retention: {retention[name]}"
+    if held := facts["retention"].get("held"):
+        yield f"retention: {held}"
     service = facts["service"]
     if not service.get("running"):
         return

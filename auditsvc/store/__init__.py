@@ -18,7 +18,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from auditsvc.errors import AbsentError, StoreError
-from auditsvc.store import builtin
+from auditsvc.store import builtin, moving
 from auditsvc.store.database import Contested, reading
 from auditsvc.store.databases import open_database, parse_url
 from auditsvc.store.migrate import bring_up, check_schema, revisions
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from auditsvc.decode.batch import Batch
     from auditsvc.store.database import Database
     from auditsvc.store.write.revision import Revision
+
+    Progress = Callable[[str, int, int], None]
 
 __all__ = [
     "DEFAULT_URL",
@@ -55,7 +57,7 @@ _TRIES: Final = 5
 _NOTHING: Final[Mapping[str, int]] = {}
 
 
-def _no_progress(done: int, total: int) -> None:
+def _no_progress(what: str, done: int, total: int) -> None:
     """Show nothing."""
 
 
@@ -184,28 +186,43 @@ def open_store(url: str = DEFAULT_URL, *, create: bool = True, read: bool = Fals
 
 
 def _bring_up(
-    database: Database, *, create: bool, progress: Callable[[int, int], None] = _no_progress
+    database: Database, *, create: bool, progress: Progress = _no_progress
 ) -> tuple[str | None, bytes]:
     """Give the schema's revision before (None: there was no store), and the secret."""
     known = revisions()
     begun: list[str | None] = []
     tries = _TRIES
     while tries:
-        with suppress(Contested), database.begin(alone=True) as connection:
-            _refuse_empty(database, connection, create=create)
-            refuse_strangers(database, connection, whole=False)
-            before, after = bring_up(database, connection)
-            begun = begun or [before]
-            if after == known[-1]:
-                secret = builtin.secret(connection)
-                refuse_strangers(database, connection, whole=True)
-                return begun[0], secret
-            progress(known.index(after) + 1, len(known))
-            continue
+        with suppress(Contested):
+            with database.begin(alone=True) as connection:
+                _refuse_empty(database, connection, create=create)
+                refuse_strangers(database, connection, whole=False)
+                before, after = bring_up(database, connection)
+                begun = begun or [before]
+                is_last = after == known[-1]
+                if is_last and not moving.is_under_way(connection):
+                    return begun[0], _refresh(database, connection)
+            if not is_last:
+                progress("schema", known.index(after) + 1, len(known))
+                continue
+            for done, total in moving.steps(database):
+                progress("events", done, total)
+            with database.begin(alone=True) as connection:
+                database.unhurried(connection)
+                return begun[0], _refresh(database, connection)
         tries -= 1
     raise StoreError(
         f"the store {database.place}: other programs make it just now", "try again", retryable=True
     )
+
+
+def _refresh(database: Database, connection: Connection) -> bytes:
+    """Make this program's views and names; gives the secret."""
+    builtin.refresh(database, connection)
+    moving.finish(connection)
+    made = builtin.secret(connection)
+    refuse_strangers(database, connection, whole=True)
+    return made
 
 
 def _refuse_empty(database: Database, connection: Connection, *, create: bool) -> None:
@@ -221,12 +238,13 @@ def migrate(
     url: str = DEFAULT_URL,
     *,
     create: bool = True,
-    progress: Callable[[int, int], None] = _no_progress,
+    progress: Progress = _no_progress,
 ) -> str:
     """Make a store, or bring it to this program's schema; give a line that says what was done.
 
-    `progress` gets how many revisions the store has, and how many there are, after each.
-    StoreError if it is not there and `create` is false.
+    `progress` gets what is counted, how much of it is done, and how much there is: revisions of
+    the schema, and events where rows must be moved.
+    StoreError if the store is not there and `create` is false.
     """
     database = open_database(url)
     try:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from sqlalchemy import exc
+
 from auditsvc.decode.batch import MAX_ERRNO
 from auditsvc.decode.ids import SERIAL_BITS
 from auditsvc.store.schema import activity_part, activity_row
@@ -11,8 +13,11 @@ from auditsvc.store.schema import activity_part, activity_row
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-KEY: Final = ", ".join(column.name for column in activity_row.primary_key)
-_PLACES: Final = ", ".join(str(place) for place, _ in enumerate(activity_row.primary_key, start=1))
+    from auditsvc.store.database import Database
+
+_KEYS: Final = tuple(activity_row.primary_key)
+KEY: Final = ", ".join(column.name for column in _KEYS)
+_PLACES: Final = ", ".join(str(place) for place, _ in enumerate(_KEYS, start=1))
 _PART: Final = ", ".join(column.name for column in activity_part.columns)
 
 # By context first: its columns and their order cost.
@@ -26,26 +31,50 @@ COUNTED: Final = (
 )
 """The parts as rows."""
 
-# In one order, so that two writers do not wait for each other.
-_JOIN: Final = (
+_EQUAL: Final = " AND ".join(f"r.{column.name} = added.{column.name}" for column in _KEYS)
+_UPSERT: Final = (
     f"INSERT INTO activity_row ({KEY}, calls)"  # noqa: S608 - as above
     f" SELECT * FROM ({COUNTED}) added WHERE true ORDER BY {_PLACES}"
     f" ON CONFLICT ({KEY}) DO UPDATE SET calls = activity_row.calls + excluded.calls"
 )
-_SETTLE: Final = (
-    _JOIN,
-    (
-        "DELETE FROM activity_row WHERE calls = 0"
-        " AND hour IN (SELECT hour FROM activity_part WHERE calls < 0)"
-    ),
-    "DELETE FROM activity_part",
+_UPDATE: Final = (
+    "UPDATE activity_row r SET calls = r.calls + added.calls"  # noqa: S608 - as above
+    f" FROM ({COUNTED}) added WHERE {_EQUAL}"
 )
+_INSERT: Final = (
+    f"INSERT INTO activity_row ({KEY}, calls) SELECT * FROM ({COUNTED}) added"  # noqa: S608 - as above
+    f" WHERE NOT EXISTS (SELECT FROM activity_row r WHERE {_EQUAL})"
+)
+_JOIN: Final = {"sqlite": (_UPSERT,), "postgresql": (_UPDATE, _INSERT)}
+_EMPTY: Final = (
+    "DELETE FROM activity_row WHERE calls = 0"
+    " AND hour IN (SELECT hour FROM activity_part WHERE calls < 0)"
+)
+SETTLE: Final = {
+    dialect: (*join, _EMPTY, "DELETE FROM activity_part") for dialect, join in _JOIN.items()
+}
+"""The statements that join the parts to the rows, by dialect."""
 
 
 def settle(connection: Connection) -> None:
     """Join the parts to the rows, in a transaction without other writers."""
-    for statement in _SETTLE:
+    for statement in SETTLE[connection.dialect.name]:
         connection.exec_driver_sql(statement)
+
+
+def tidy(database: Database) -> None:
+    """Free the room of what was settled: on PostgreSQL as much is left behind each time.
+
+    After the transaction; StoreError.
+    """
+    if database.engine.dialect.name != "postgresql":
+        return
+    try:
+        with database.engine.connect() as connection:
+            alone = connection.execution_options(isolation_level="AUTOCOMMIT")
+            alone.exec_driver_sql("VACUUM (SKIP_LOCKED) activity_part, activity_row")
+    except exc.DBAPIError as error:
+        raise database.explain(error) from error
 
 
 def take_away(calls: str) -> str:

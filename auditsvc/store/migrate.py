@@ -2,7 +2,8 @@
 
 Alembic's revisions are in the package `auditsvc.migrations`. A new store is made in one
 transaction; a store that is there is migrated in one for each revision, each of which excludes
-all writers: a migration that is killed continues with the revision where it was.
+all writers: a migration that is killed continues with the revision where it was. What moves all
+rows comes after the last one, in steps (`auditsvc.store.moving`).
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import inspect
 
 from auditsvc.errors import StoreError
-from auditsvc.store import builtin
+from auditsvc.store import moving
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 def bring_up(database: Database, connection: Connection) -> tuple[str | None, str]:
     """Migrate by one revision; give the revision before (None: there was no store) and after.
 
-    A new store gets all of them, and a store that has the last one the views of this program.
+    A new store gets all of them.
     StoreError if the store was made by a newer program.
     """
     known = revisions()
@@ -48,7 +49,6 @@ def bring_up(database: Database, connection: Connection) -> tuple[str | None, st
             return before, after
     if empty:
         database.furnish(connection)
-    builtin.refresh(database, connection)
     return before, after
 
 
@@ -56,6 +56,11 @@ def check_schema(database: Database, connection: Connection) -> None:
     """Check that the store has the schema of this program; StoreError otherwise."""
     found, known = current_revision(connection), revisions()
     if found == known[-1]:
+        if moving.is_under_way(connection):
+            raise StoreError(
+                f"the store {database.place}: its rows are just moved to a newer schema",
+                "wait for `auditsvc migrate`, or start it: it goes on where it was",
+            )
         return
     if found in known:
         raise StoreError(

@@ -1,6 +1,8 @@
 """What in a PostgreSQL store is not ours (`auditsvc.store.objects`): by the catalogue.
 
-A view is compared with what the server makes of our statement, as it keeps no text.
+A view is compared with what the server makes of our statement, as it keeps no text. Partitions of
+our tables are ours if they are plain tables in our schema, with a name as
+`auditsvc.store.partitions` gives; their indexes must be parts of ours.
 """
 
 from __future__ import annotations
@@ -8,30 +10,43 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from auditsvc.store.objects import INDEXES, TABLES, view_bodies
-from auditsvc.store.schema import SESSION, SETTLED_INDEXES, TEXT_INDEX, TIME_INDEX, metadata
+from auditsvc.store.schema import (
+    FACTS,
+    SESSION,
+    SETTLED_INDEXES,
+    TEXT_INDEX,
+    TIME_INDEX,
+    metadata,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from sqlalchemy import Connection
 
-_HERE: Final = "c.relnamespace = current_schema()::regnamespace"
+_HERE: Final = "c.relnamespace = quote_ident(current_schema())::regnamespace"
+_TABLES: Final = "(c.relname = ANY(%(tables)s) OR c.relispartition AND c.relkind = 'r')"
+_OURS: Final = "(c.relname = ANY(%(ours)s) OR c.relispartition AND c.relkind = 'r')"
+_IS_PART: Final = (
+    "part.relkind = 'r' AND part.relispartition AND part.relnamespace = c.relnamespace"
+    " AND part.relname ~ ('^' || c.relname || '_[0-9]{8}(_[0-9]{8})?$')"
+)
 
 # What may run at a write, or take it elsewhere; triggers of constraints are the server's own.
 _RUNNING: Final = f"""
     SELECT 'trigger ' || t.tgname || ' on ' || c.relname
     FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
-    WHERE {_HERE} AND c.relname = ANY(%(ours)s) AND NOT t.tgisinternal
+    WHERE {_HERE} AND {_OURS} AND NOT t.tgisinternal
     UNION ALL
     SELECT 'rule ' || r.rulename || ' on ' || c.relname
     FROM pg_rewrite r JOIN pg_class c ON c.oid = r.ev_class
-    WHERE {_HERE} AND c.relname = ANY(%(ours)s)
+    WHERE {_HERE} AND {_OURS}
         AND NOT (c.relkind = 'v' AND r.rulename = '_RETURN')
     UNION ALL
     SELECT CASE c.relkind WHEN 'f' THEN 'foreign table ' WHEN 'v' THEN 'view '
         ELSE 'other table ' END || c.relname || ' (in a table''s place)'
     FROM pg_class c
-    WHERE {_HERE} AND c.relname = ANY(%(tables)s) AND c.relkind <> 'r'
+    WHERE {_HERE} AND c.relname = ANY(%(tables)s) AND c.relkind NOT IN ('r', 'p')
     UNION ALL
     SELECT 'foreign table ' || c.relname FROM pg_class c
     WHERE {_HERE} AND c.relname <> ALL(%(tables)s) AND c.relkind = 'f'
@@ -41,22 +56,24 @@ _RUNNING: Final = f"""
     UNION ALL
     SELECT 'table ' || i.inhrelid::regclass || ' (a part of ' || c.relname || ')'
     FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhparent
-    WHERE {_HERE} AND c.relname = ANY(%(tables)s)
+    JOIN pg_class part ON part.oid = i.inhrelid
+    WHERE {_HERE} AND {_TABLES} AND NOT ({_IS_PART})
     UNION ALL
     SELECT 'constraint ' || o.conname || ' on ' || c.relname
     FROM pg_constraint o JOIN pg_class c ON c.oid = o.conrelid
-    WHERE {_HERE} AND c.relname = ANY(%(tables)s) AND o.contype IN ('c', 'f', 't', 'x')
+    WHERE {_HERE} AND {_TABLES} AND o.contype IN ('c', 'f', 't', 'x')
     UNION ALL
     SELECT 'default of ' || c.relname || '.' || a.attname
     FROM pg_attrdef d JOIN pg_class c ON c.oid = d.adrelid
     JOIN pg_attribute a ON a.attrelid = d.adrelid AND a.attnum = d.adnum
-    WHERE {_HERE} AND c.relname = ANY(%(tables)s)
+    WHERE {_HERE} AND {_TABLES}
         AND c.relname || '.' || a.attname || ' ' || pg_get_expr(d.adbin, d.adrelid)
             <> ALL(%(defaults)s)"""  # noqa: S608 - of this module's text only
 
 _WHOLE: Final = f"""
     SELECT 'table ' || c.relname FROM pg_class c
     WHERE {_HERE} AND c.relname <> ALL(%(tables)s) AND c.relkind IN ('r', 'p')
+        AND NOT c.relispartition
         AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass
             AND d.objid = c.oid AND d.deptype = 'e')
     UNION ALL
@@ -65,6 +82,14 @@ _WHOLE: Final = f"""
     WHERE {_HERE} AND c.relname = ANY(%(tables)s) AND x.relname <> ALL(%(indexes)s)
         AND NOT EXISTS (SELECT FROM pg_constraint o
             WHERE o.conindid = x.oid AND o.conname = ANY(%(constraints)s))
+    UNION ALL
+    SELECT 'index ' || x.relname || ' on ' || c.relname
+    FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid JOIN pg_class x ON x.oid = i.indexrelid
+    WHERE {_HERE} AND c.relispartition AND NOT x.relispartition
+    UNION ALL
+    SELECT 'other table ' || c.relname || ' (in a table''s place)' FROM pg_class c
+    WHERE {_HERE} AND c.relname = ANY(%(tables)s)
+        AND (c.relkind = 'p') <> (c.relname = ANY(%(facts)s))
     UNION ALL
     SELECT 'index ' || x.relname || ' on ' || c.relname || ' (changed)'
     FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid JOIN pg_class x ON x.oid = i.indexrelid
@@ -79,15 +104,20 @@ _WHOLE: Final = f"""
 # Flags of pg_class that show whether a check is needed: cheap enough for each transaction.
 SUSPECT: Final = f"""
     SELECT 1 FROM pg_class c WHERE {_HERE} AND (c.relkind = 'f' OR c.relkind IN ('r', 'p', 'v')
-        AND (c.relhastriggers OR c.relrowsecurity OR c.relhassubclass
-            OR c.relhasrules AND c.relkind <> 'v')) LIMIT 1"""  # noqa: S608 - as above
+        AND (c.relhastriggers OR c.relrowsecurity OR c.relhassubclass AND c.relkind <> 'p'
+            OR c.relhasrules AND c.relkind <> 'v'))
+    UNION ALL
+    SELECT 1 FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhparent
+    JOIN pg_class part ON part.oid = i.inhrelid
+    WHERE {_HERE} AND c.relkind = 'p' AND NOT ({_IS_PART}) LIMIT 1"""  # noqa: S608 - as above
 
 _VALUES: Final = {
     "tables": sorted(TABLES),
+    "facts": sorted(table.name for table in FACTS),
     "ours": sorted({*TABLES, *view_bodies("postgresql")}),
     "indexes": sorted(
         [
-            *(*INDEXES, *TIME_INDEX),
+            *(*INDEXES, *TIME_INDEX, "activity_hour"),
             *(name for each in SETTLED_INDEXES.values() for name in each["postgresql"]),
             TEXT_INDEX["postgresql"][0].split()[2],
         ]

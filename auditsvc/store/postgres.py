@@ -6,6 +6,9 @@ ends with the transaction, separates writers: those that only add rows hold it R
 one that must check keys before it adds rows SHARE ROW EXCLUSIVE. So two writers can never
 give one id to an event of `syscall` and one of `event`.
 
+The tables of facts have partitions by day (`auditsvc.store.partitions`). Rows of one day are
+copied into its partition itself.
+
 No reader blocks a writer: a role with only SELECT can lock a table ACCESS SHARE and no higher
 (LockTableAclCheck in lockcmds.c), which conflicts with neither mode. (Any role could take an
 advisory lock.) Other waits of a writer (a migration waits for readers) end with an error.
@@ -13,6 +16,7 @@ advisory lock.) Other waits of a writer (a migration waits for readers) end with
 
 from __future__ import annotations
 
+import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
@@ -21,9 +25,10 @@ from psycopg import errors
 from sqlalchemy import BigInteger, Integer, LargeBinary, SmallInteger, Text, create_engine, exc
 
 from auditsvc.errors import AbsentError, ForeignError, RefusedError, StoreError
-from auditsvc.store import objects, objects_postgres
+from auditsvc.store import objects, objects_postgres, partitions
 from auditsvc.store.database import Contested, column_list, first_line, transaction
-from auditsvc.store.schema import FACTS
+from auditsvc.store.partitions import DAY, day_of
+from auditsvc.store.schema import ARGUMENTS, FACTS, syscall
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -31,6 +36,7 @@ if TYPE_CHECKING:
     from sqlalchemy import URL, Column, Connection, Table
 
     from auditsvc.decode.batch import Batch, PackedRows, Row
+    from auditsvc.store.partitions import Part
 
 _OURS: Final = "store_info"
 # Alone also against who holds it shared; ACCESS SHARE, a reader's, is in conflict with neither.
@@ -106,6 +112,8 @@ class Postgres:
         self.place = shown.render_as_string(hide_password=True)
         self._made = False
         self._watched = False
+        self._parts: list[Part] = []
+        """Partitions, as they were; some may have been dropped since."""
         self.engine = create_engine(
             url,
             isolation_level="READ COMMITTED",
@@ -184,7 +192,7 @@ class Postgres:
             name
             for (name,) in connection.exec_driver_sql(
                 "SELECT relname FROM pg_class WHERE relkind IN ('r', 'p', 'v', 'm', 'f')"
-                " AND relnamespace = current_schema()::regnamespace"
+                " AND relnamespace = quote_ident(current_schema())::regnamespace"
             )
         }
         if tables and _OURS not in tables:
@@ -199,6 +207,8 @@ class Postgres:
 
     def insert(self, connection: Connection, table: Table, rows: Sequence[Row]) -> None:
         """Insert rows by binary COPY; Contested if a key is taken."""
+        if table in FACTS:
+            self._ensure(connection, (row[0] for row in rows))
         _copy(connection, table.name, table, rows)
 
     def pack(self, packed: PackedRows) -> None:
@@ -225,13 +235,26 @@ class Postgres:
 
     def insert_facts(self, connection: Connection, batch: Batch) -> None:
         """Insert the rows of all tables of facts; Contested if a key is taken."""
+        span = batch.facts.all_span()
+        if span is None:
+            return
+        part = next((part for part in self._parts if part.holds(span)), None)
+        if part is None or not partitions.is_there(connection, part):
+            self._ensure(connection, batch.facts.ids())
+            part = next((part for part in self._parts if part.holds(span)), None)
         for table in FACTS:
             if table.name not in batch.facts:
                 continue
+            name = part.name(table.name) if part else table.name
             if batch.packed:
-                _copy_data(connection, table.name, table, batch.packed.copy(table.name))
+                _copy_data(connection, name, table, batch.packed.copy(table.name))
             else:
-                self.insert(connection, table, batch.facts[table.name])
+                _copy(connection, name, table, batch.facts[table.name])
+
+    def _ensure(self, connection: Connection, ids: Iterable[object]) -> None:
+        """Make the partitions of events that have none."""
+        days = {day_of(each) for each in ids if isinstance(each, int)}
+        self._parts = partitions.ensure(connection, days, int(time.time()) // DAY)
 
     def insert_absent(self, connection: Connection, table: Table, rows: Sequence[Row]) -> int:
         """Insert the rows whose key is free; give how many those were."""
@@ -254,7 +277,9 @@ class Postgres:
     ) -> Sequence[Row]:
         """Give the rows whose column `key` is among `values`, in no order."""
         statement = f"SELECT {column_list(table)} FROM {table.name} WHERE {key} = ANY(%s)"  # noqa: S608
-        return [tuple(row) for row in connection.exec_driver_sql(statement, (list(values),))]
+        rows = connection.exec_driver_sql(statement, (list(values),))
+        shown = _as_numbers if table is syscall else tuple
+        return [shown(row) for row in rows]
 
     def delete(self, connection: Connection, table: Table, key: str, values: Iterable[int]) -> None:
         """Delete the rows whose column `key` is among `values`."""
@@ -289,7 +314,7 @@ def _copy(connection: Connection, name: str, table: Table, rows: Sequence[Row]) 
     with _copying(connection, name, table) as copy:
         copy.set_types([_type(column) for column in table.columns])
         write = copy.write_row
-        for row in rows:
+        for row in map(_as_bytes, rows) if table is syscall else rows:
             write(row)
 
 
@@ -337,7 +362,34 @@ def _first(row: Row) -> str | int:
     return row[0]
 
 
+_PLACES: Final = slice(*(syscall.columns.keys().index(ARGUMENTS[n]) + bool(n) for n in (0, -1)))
+"""Where a call's arguments are in its row."""
+_SIGN, _BITS = 1 << 63, 64
+
+
+def _as_bytes(row: Row) -> Row:
+    """Give a call's row as it is stored: its arguments as bytes."""
+    arguments = []
+    for value in row[_PLACES]:
+        assert isinstance(value, int)
+        unsigned = value % (1 << _BITS)
+        arguments.append(unsigned.to_bytes((unsigned.bit_length() + 7) // 8, "big"))
+    return (*row[: _PLACES.start], *arguments, *row[_PLACES.stop :])
+
+
+def _as_numbers(row: Sequence[object]) -> Row:
+    """Undo `_as_bytes`."""
+    numbers = []
+    for value in row[_PLACES]:
+        assert isinstance(value, bytes)
+        unsigned = int.from_bytes(value, "big")
+        numbers.append(unsigned - (1 << _BITS) if unsigned >= _SIGN else unsigned)
+    return (*row[: _PLACES.start], *numbers, *row[_PLACES.stop :])
+
+
 def _type(column: Column[object]) -> str:
+    if column.name in ARGUMENTS and column.table is syscall:
+        return "bytea"
     return next(name for kind, name in _TYPES if isinstance(column.type, kind))
 
 

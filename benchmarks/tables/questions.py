@@ -32,6 +32,7 @@ QUESTIONS: Final = {
     "one second by time": "SELECT count(comm) FROM syscalls"
     f" WHERE time >= '{_shown(_SECOND)}' AND time < '{_shown(_SECOND + 1)}'",
     "last 20 by time": "SELECT time, exe, syscall FROM syscalls ORDER BY time DESC LIMIT 20",
+    "all calls": "SELECT count(*) FROM syscalls",
     "one program": "SELECT count(*) FROM syscalls WHERE exe = '/usr/bin/program7'",
     "one process": "SELECT count(*) FROM syscalls WHERE pid = 1040",
     "one user's execs": "SELECT argv FROM syscalls WHERE syscall = 'execve' AND auid = 1007",
@@ -48,7 +49,7 @@ QUESTIONS: Final = {
 
 def table(*, quick: bool, folder: Path) -> Table:
     """Load a mixed log into both stores and run the queries."""
-    log = long_logs.make("mixed", 300_000 if quick else 5_000_000, folder / "questions.log")
+    log = long_logs.make("mixed", 300_000 if quick else 12_000_000, folder / "questions.log")
     made = Table(
         "Questions",
         ["question", "SQLite", "Postgres", "rows"],

@@ -87,8 +87,8 @@ def test_the_question_reads_no_table_of_calls(url, monkeypatch):
         explain = "EXPLAIN QUERY PLAN " if sqlite else "EXPLAIN "
         plan = "\n".join(str(row[-1]) for row in connection.exec_driver_sql(explain + asked[-1]))
     engine.dispose()
-    assert "syscall_context_nr" in plan
-    assert not re.search(r"SCAN s\b|Seq Scan on syscall\b", plan), plan
+    assert re.search("syscall_([0-9]*_)?context_nr", plan)
+    assert not re.search(r"SCAN s\b|Seq Scan on syscall(_[0-9]+)*\b", plan), plan
     if sqlite:
         assert "AUTOMATIC COVERING INDEX (host" not in plan, plan
 

@@ -12,8 +12,10 @@ from faults.test_service_faults import Run, stored
 from fixtures.logs import Pipe, load, opening, rows
 from fixtures.waiting import until
 
+from auditsvc.decode.ids import SERIAL_BITS
 from auditsvc.errors import StoreError
 from auditsvc.store import open_store
+from auditsvc.store.partitions import DAY
 
 SQLITE = {
     "trigger": "CREATE TRIGGER t AFTER INSERT ON syscall BEGIN DELETE FROM syscall; END",
@@ -32,6 +34,7 @@ SQLITE = {
     "check": "ALTER TABLE raw RENAME TO r; "
     "CREATE TABLE raw (id INTEGER PRIMARY KEY, x CHECK (x > 1)); DROP TABLE r",
 }
+FIRST_DAY = f"FROM (0) TO ({DAY << SERIAL_BITS})"
 POSTGRES = {
     "trigger": "CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';"
     "CREATE TRIGGER t BEFORE INSERT ON syscall FOR EACH ROW EXECUTE FUNCTION f()",
@@ -44,7 +47,15 @@ POSTGRES = {
     "CREATE SERVER s FOREIGN DATA WRAPPER file_fdw; ALTER TABLE raw RENAME TO r;"
     "CREATE FOREIGN TABLE raw (x text) SERVER s OPTIONS (filename '/dev/null')",
     "table": "CREATE TABLE theirs (x int)",
-    "part of a table": "CREATE SCHEMA s; CREATE TABLE s.theirs () INHERITS (syscall)",
+    "part of a table": "CREATE SCHEMA s; CREATE TABLE s.theirs () INHERITS (raw)",
+    "part elsewhere": "CREATE SCHEMA s;"
+    f" CREATE TABLE s.syscall_19700101 PARTITION OF syscall FOR VALUES {FIRST_DAY}",
+    "part with another name": f"CREATE TABLE theirs PARTITION OF syscall FOR VALUES {FIRST_DAY}",
+    "trigger of a part": f"CREATE TABLE path_19700101 PARTITION OF path FOR VALUES {FIRST_DAY};"
+    "CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';"
+    "CREATE TRIGGER t BEFORE INSERT ON path_19700101 FOR EACH ROW EXECUTE FUNCTION f()",
+    "index of a part": f"CREATE TABLE path_19700101 PARTITION OF path FOR VALUES {FIRST_DAY};"
+    "CREATE INDEX theirs ON path_19700101 (item)",
     "index": "CREATE INDEX theirs ON syscall (serial)",
     "index on an expression": "CREATE INDEX theirs ON text (upper(value))",
     "changed index": "DROP INDEX file_name; CREATE UNIQUE INDEX file_name ON file (name)",
@@ -58,7 +69,10 @@ POSTGRES = {
     "column": "ALTER TABLE syscall ADD COLUMN theirs int",
 }
 # Of PostgreSQL's, those that are looked for in each transaction.
-AT_WRITES = {"trigger", "rule", "foreign table", "part of a table", "row security"}
+AT_WRITES = {
+    *("trigger", "rule", "foreign table", "row security"),
+    *("part of a table", "part elsewhere", "part with another name", "trigger of a part"),
+}
 
 
 def cases(which=None):

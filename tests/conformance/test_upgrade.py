@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from importlib import import_module
 
@@ -10,12 +11,12 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from fixtures.activity import differs
-from fixtures.logs import SECOND, call, everything, load, opening, rows
+from fixtures.logs import SECOND, call, everything, load, login, opening, rows
 from sqlalchemy import inspect
 
 import auditsvc.store
 from auditsvc.errors import StoreError
-from auditsvc.store import arrivals, migrate, open_store, origins, views, words
+from auditsvc.store import arrivals, migrate, moving, open_store, origins, postgres, views, words
 from auditsvc.store.migrate import revisions
 from auditsvc.store.read.feed import Feed
 from auditsvc.store.read.selection import Selection
@@ -38,12 +39,15 @@ OF_ONE_DATABASE = (
         "path_recent",
         "sockaddr_address",
         "sockaddr_recent",
+        "activity_hour",
     ),
     *TIME_INDEX,
 )
+DATED = re.compile(r"_[0-9]{8}")
+"""Partitions and their indexes."""
 COMPARED = {
     "compare_type": True,
-    "include_object": lambda _, name, *__: name not in OF_ONE_DATABASE,
+    "include_object": lambda _, name, *__: name not in OF_ONE_DATABASE and not DATED.search(name),
 }
 LOG = opening(1) + opening(2, second=SECOND + 1)
 
@@ -66,38 +70,54 @@ def old(make_old):
 
 
 def _make_old(new_url, monkeypatch, kinds):
-    upgrade = command.upgrade
     with monkeypatch.context() as first:
-        first.setattr(command, "upgrade", lambda config, _: upgrade(config, "0001"))
-        for module in (auditsvc.store, import_module("auditsvc.store.migrate")):
-            first.setattr(module, "revisions", lambda: ["0001"])
-        first.setattr(auditsvc.store, "refuse_strangers", lambda *_, **__: None)
-        first.setattr(arrivals, "note", lambda *_: None)
-        first.setattr(origins, "note_foreign", lambda *_: None)
-        first.setattr(origins, "touches", lambda *_: False)
-        first.setattr(Settler, "added", lambda *_: None)
-        first.setattr(Settler, "count", lambda *_: None)
-        first.setattr(unused, "spare", lambda *_: None)
-        first.setattr(SignWriter, "flush", lambda *_: None)
-        first.setattr(SignWriter, "removed", lambda *_: None)
-        first.setattr(recorded, "of_call", lambda _: "NULL AS process_id")
-        first.setattr(names, "of_call", lambda _: "NULL AS auid_name")
-        first.setattr(cgroups, "of_call", lambda _: "NULL AS unit")
-        first.setattr(names, "of_event", lambda _: "NULL AS auid_name")
-        without = {
-            name: replace(d, indexed="", settled="{0}.{1}") for name, d in views.DIALECTS.items()
-        }
-        first.setattr(views, "DIALECTS", without)
-        known = ("syscalls", "paths", "sockaddrs", "events", "records", "partials", "ledger")
-        made = {name: views._VIEWS[name] for name in known}
-        made["ledger"] = lambda d: recorded._ledger(d).partition(" UNION ALL ")[0]
-        first.setattr(views, "_VIEWS", made)
-        # Nor had it words: neither the tables nor what the views say with them.
-        first.setattr(words, "tables", list)
-        first.setattr(recorded.words, "argument", lambda *_: "NULL")
-        first.setattr(recorded.words, "full_path", lambda *_: "NULL")
+        _write_as_the_first_program(first)
         for n, kind in enumerate(kinds):
             load(new_url, LOG if not n else opening(10 + n), f"log{n}" if n else "log", kind=kind)
+
+
+def _write_as_the_first_program(first):
+    """Let a store be made and written as by the program of schema 0001."""
+    upgrade = command.upgrade
+    first.setattr(command, "upgrade", lambda config, _: upgrade(config, "0001"))
+    for module in (auditsvc.store, import_module("auditsvc.store.migrate")):
+        first.setattr(module, "revisions", lambda: ["0001"])
+    first.setattr(auditsvc.store, "refuse_strangers", lambda *_, **__: None)
+    first.setattr(arrivals, "note", lambda *_: None)
+    first.setattr(origins, "note_foreign", lambda *_: None)
+    first.setattr(origins, "touches", lambda *_: False)
+    first.setattr(Settler, "added", lambda *_: None)
+    first.setattr(Settler, "count", lambda *_: None)
+    first.setattr(unused, "spare", lambda *_: None)
+    first.setattr(SignWriter, "flush", lambda *_: None)
+    first.setattr(SignWriter, "removed", lambda *_: None)
+    first.setattr(recorded, "of_call", lambda _: "NULL AS process_id")
+    first.setattr(names, "of_call", lambda _: "NULL AS auid_name")
+    first.setattr(cgroups, "of_call", lambda _: "NULL AS unit")
+    first.setattr(names, "of_event", lambda _: "NULL AS auid_name")
+    _write_before_partitions(first)
+    without = {
+        name: replace(d, indexed="", settled="{0}.{1}") for name, d in views.DIALECTS.items()
+    }
+    without["postgresql"] = replace(without["postgresql"], argument="{0}")
+    first.setattr(views, "DIALECTS", without)
+    known = ("syscalls", "paths", "sockaddrs", "events", "records", "partials", "ledger")
+    made = {name: views._VIEWS[name] for name in known}
+    made["ledger"] = lambda d: recorded._ledger(d).partition(" UNION ALL ")[0]
+    first.setattr(views, "_VIEWS", made)
+    # Nor had it words: neither the tables nor what the views say with them.
+    first.setattr(words, "tables", list)
+    first.setattr(recorded.words, "argument", lambda *_: "NULL")
+    first.setattr(recorded.words, "full_path", lambda *_: "NULL")
+
+
+def _write_before_partitions(patch):
+    """Write into PostgreSQL as before partitions."""
+    patch.setattr(postgres, "ARGUMENTS", ())
+    patch.setattr(postgres, "_as_bytes", tuple)
+    patch.setattr(postgres, "_as_numbers", tuple)
+    patch.setattr(postgres.Postgres, "takes_packed", False)
+    patch.setattr(postgres.Postgres, "_ensure", lambda *_: None)
 
 
 def test_from_the_first_schema(old):
@@ -123,6 +143,65 @@ def test_from_the_first_schema(old):
         2,
         3,
     ]
+
+
+ALONE = pytest.mark.parametrize(
+    "new_url", [pytest.param("postgres", marks=pytest.mark.postgres)], indirect=True
+)
+SOME_DAYS = "".join(
+    opening(n, second=SECOND + n * 9000, a1=value) + login(100 + n, second=SECOND + n * 9000)
+    for n, value in enumerate(("0", "7", "80", "ff00", "7fff12345678", "ffffffffffffff9c"), 1)
+)
+
+
+@ALONE
+def test_moving_rows_into_partitions_goes_on_where_it_was_killed(make_old, monkeypatch):
+    """Any number of times, each after a few events; nothing is lost, and nothing twice."""
+    url = make_old("file")
+    with monkeypatch.context() as first:
+        _write_as_the_first_program(first)
+        load(url, SOME_DAYS, "days")
+    before = everything(url)
+    monkeypatch.setattr(moving, "_ROWS", 2)
+    seen = []
+
+    def killed(what, done, total):
+        if what == "schema":
+            return
+        seen.append((done, total))
+        raise KeyboardInterrupt
+
+    for _ in range(4):
+        with pytest.raises(KeyboardInterrupt):
+            migrate(url, progress=killed)
+        assert everything(url) == before  # as clients see it meanwhile
+        with pytest.raises(StoreError, match="its rows are just moved to a newer schema"):
+            open_store(url, read=True)
+    assert seen == [(0, 14)] * 4  # told before the first step of each
+    seen.clear()
+
+    def killed_later(what, done, total):
+        if what == "schema":
+            return
+        seen.append((done, total))
+        if len(seen) % 3 == 0:
+            raise KeyboardInterrupt
+
+    while True:
+        try:
+            migrate(url, progress=killed_later)
+        except KeyboardInterrupt:
+            continue
+        break
+    assert everything(url) == before
+    assert seen[-1] == (14, 14)
+    assert [done for done, _ in seen] == sorted(done for done, _ in seen)
+    assert len(seen) > 6
+    names = {row["n"] for row in rows(url, "SELECT relname AS n FROM pg_class")}
+    assert {"syscall_20250615", "syscall_20250616", "record_20250616"} <= names
+    assert not [name for name in names if name.startswith("earlier_")]
+    load(url, SOME_DAYS, "days again")
+    assert everything(url)["syscalls"] == before["syscalls"]
 
 
 def test_a_reader_of_a_store_that_was_brought_up(old):
@@ -180,7 +259,7 @@ def test_a_migration_that_is_interrupted_continues(old, monkeypatch):
     seen = []
     for _ in known[1:]:
         with pytest.raises(StoreError, match="killed"):
-            migrate(old, progress=lambda done, total: seen.append((done, total)))
+            migrate(old, progress=lambda what, *of: seen.append(of) if what == "schema" else None)
         with pytest.raises(StoreError, match="of an older auditsvc"):
             open_store(old, read=True)
     assert migrate(old).endswith(f"before: {known[-2]}")

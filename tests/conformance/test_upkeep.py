@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 from faults.test_service_faults import Run
 from fixtures import commands, days
+from fixtures.activity import differs
 from fixtures.days import TODAY, log, prune, text_of
 from fixtures.logs import load, opening, rows
 from fixtures.waiting import until
-from sqlalchemy import make_url
+from sqlalchemy import create_engine, make_url, text
 
 from auditsvc.config import RetentionSettings
 from auditsvc.errors import ConfigError
@@ -24,7 +25,10 @@ from auditsvc.retention.job import Job
 from auditsvc.retention.report import date_of, list_due, make_report
 from auditsvc.retention.upkeep import Upkeep
 from auditsvc.store import open_store
+from auditsvc.store import space as space_module
+from auditsvc.store.databases import parse_url
 from auditsvc.store.read.feed import Feed
+from auditsvc.store.schema import FACTS
 from auditsvc.store.space import rewrite, space_of
 from auditsvc.store.sqlite import SQLite
 
@@ -217,16 +221,91 @@ def test_above_max_bytes_the_oldest_days_go(sqlite_url):
         assert set(days.stored_events(sqlite_url)) == {TODAY}
 
 
-@pytest.mark.postgres
-def test_max_bytes_is_refused_on_postgresql(made_in_postgres):
-    """Its files stay as large as they are: it would delete all days one after the other."""
-    limited = RetentionSettings(max_bytes=1 << 30)
-    with (
-        open_store(made_in_postgres) as store,
-        pytest.raises(ConfigError, match=r"retention\.keep"),
-    ):
-        Job(store.database, limited)
-    assert "retention.keep" in make_report(made_in_postgres, limited)["problem"]
+POSTGRES = pytest.mark.parametrize(
+    "url", [pytest.param("postgres", marks=pytest.mark.postgres)], indirect=True
+)
+
+
+def partitions_of(url):
+    """Give the days that have partitions, of each table."""
+    sql = (
+        "SELECT p.relname AS t, array_agg(right(c.relname, 8) ORDER BY c.relname) AS d"
+        " FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid"
+        " JOIN pg_class p ON p.oid = i.inhparent WHERE p.relkind = 'p' GROUP BY 1"
+    )
+    found = {row["t"]: row["d"] for row in rows(url, sql)}
+    assert len(found) == len(FACTS)
+    (only,) = {tuple(each) for each in found.values()}
+    return [f"{day[:4]}-{day[4:6]}-{day[6:]}" for day in only]
+
+
+@POSTGRES
+def test_max_bytes_drops_the_oldest_partitions(url):
+    """As many as needed and no more; today's stays, and the bytes are free at once."""
+    for day in range(TODAY - 4, TODAY + 1):
+        load(url, bulky(day, 1500), str(day))
+    with open_store(url) as store:
+        whole = space_of(store.database).used
+        limited = RetentionSettings(max_bytes=whole * 3 // 4)
+        due = list_due(url, limited, days.NOW)
+        job = prune(store.database, max_bytes=limited.max_bytes)
+        assert [each.day for each in due] == [date_of(day) for day in job.events]
+        assert space_of(store.database).used <= limited.max_bytes
+        left = [date_of(day) for day in range(TODAY - 4, TODAY + 1) if day not in job.events]
+        assert partitions_of(url) == left
+        assert job.freed > whole // 5
+        prune(store.database, max_bytes=1 << 20)
+        assert partitions_of(url) == [date_of(TODAY)]
+    assert days.dangling(url) == []
+    assert days.unused(url) == {}
+    assert differs(url) == []
+    assert make_report(url, limited)["max_bytes"] == limited.max_bytes
+
+
+@POSTGRES
+def test_a_partition_that_somebody_reads_is_emptied_in_slices(url):
+    """A query that takes long stops no pruning, and the partition goes when nobody reads it."""
+    for day in range(TODAY - 3, TODAY + 1):
+        load(url, bulky(day, 100), str(day))
+    engine = create_engine(parse_url(url))
+    with open_store(url) as store, engine.connect() as reader:
+        reader.execute(text("SELECT count(*) FROM syscalls")).all()  # its locks stay
+        job = prune(store.database, keep="1d")
+        assert len(job.events) == 2
+        assert len(days.stored_events(url)) == 2
+        assert len(partitions_of(url)) == 4
+        reader.rollback()
+        prune(store.database, keep="1d")
+        assert partitions_of(url) == [date_of(TODAY - 1), date_of(TODAY)]
+    engine.dispose()
+    assert differs(url) == []
+    assert days.dangling(url) == []
+
+
+@POSTGRES
+def test_what_tables_have_after_rows_were_deleted_is_estimated(url, monkeypatch):
+    """A table half of whose rows went counts half, and one of a new store counts whole."""
+    monkeypatch.setattr(space_module, "_PAGES", 200)
+    with open_store(url) as store:
+        with store.engine.begin() as connection:
+            connection.execute(
+                text(
+                    "INSERT INTO text (id, value) SELECT n, repeat('x', 100)"
+                    " FROM generate_series(1, 20000) n"
+                )
+            )
+        with store.engine.connect() as connection:
+            alone = connection.execution_options(isolation_level="AUTOCOMMIT")
+            alone.execute(text("VACUUM text"))
+        whole = space_of(store.database)
+        assert whole.used == whole.file
+        with store.engine.begin() as connection:
+            connection.execute(text("DELETE FROM text WHERE id % 2 = 0"))
+            connection.execute(text("INSERT INTO pruned_day VALUES (1, 1, 0, 1)"))
+        half = space_of(store.database)
+        assert half.file - whole.file < 100_000
+        table = 20_000 * 140
+        assert whole.used - table < half.used < whole.used - table / 4
 
 
 # --- the command, status, ingest --------------------------------------------------------

@@ -18,7 +18,7 @@ from fixtures.repeats import times
 from auditsvc.config import RetentionSettings
 from auditsvc.retention.job import Job
 from auditsvc.store import open_store
-from auditsvc.store.write.prune import DAY
+from auditsvc.store.partitions import DAY
 
 FORK = multiprocessing.get_context("fork")
 LONGEST = 0.25

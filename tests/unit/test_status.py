@@ -41,7 +41,6 @@ def test_all_is_well():
         ("service", SERVICE | {"spool_trouble": "disk full"}, "spool: disk full"),
         ("service", SERVICE | {"store_trouble": "locked"}, "store: locked"),
         ("retention", {"held": "journal has not had it"}, "retention: journal has not had it"),
-        ("retention", {"held": "", "problem": "no"}, "retention: no"),
         ("kernel", {"enabled": 0, "switch": "on"}, "no `auditsvc off` requested it"),
         ("forwarder", {"enabled": True, "running": False}, "forwarder: it does not run"),
     ],

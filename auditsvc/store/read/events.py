@@ -206,6 +206,7 @@ _CALLS: Final = """
     LEFT JOIN exec x ON x.event = s.id
     LEFT JOIN text argv ON argv.id = x.argv
     WHERE s.id IN ({})"""
+_ARGUMENTS: Final = slice(4, 8)
 _CONTEXTS: Final = """
     SELECT c.id, c.arch, extra.value FROM context c LEFT JOIN text extra ON extra.id = c.extra
     WHERE c.id IN ({})"""
@@ -226,7 +227,11 @@ def _calls(connection: Connection, events: dict[int, Event], ids: str, known: Kn
         event = events[row[0]]
         columns, arch, extra = contexts[row[13]]
         argv = None if row[12] is None else json.loads(row[12])
-        event.call = Call._make((*row[:12], names.get((arch, row[3])), argv, columns))
+        arguments = row[_ARGUMENTS]
+        if isinstance(arguments[0], bytes):  # on PostgreSQL
+            arguments = tuple(int.from_bytes(each, "big") for each in arguments)
+        shown = (*row[:4], *arguments, *row[8:12])
+        event.call = Call._make((*shown, names.get((arch, row[3])), argv, columns))
         if extra is not None:
             event.records.append(extra)
 

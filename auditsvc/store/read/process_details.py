@@ -103,8 +103,9 @@ def described(connection: Connection, lives: Collection[Begun]) -> dict[Begun, L
 def _calls(connection: Connection) -> str:
     dialect = DIALECTS[connection.dialect.name]
     names = (in_call(dialect, column, USER) for column in ("auid", "uid"))
+    first = dialect.argument.format("s.a0")
     return (
-        f"SELECT s.id, s.a0, c.auid, c.uid, {', '.join(names)} FROM {{listed}}"  # noqa: S608 - ours
+        f"SELECT s.id, {first}, c.auid, c.uid, {', '.join(names)} FROM {{listed}}"  # noqa: S608 - ours
         " JOIN syscall s ON s.id = j.value JOIN context c ON c.id = s.context"
     )
 

@@ -11,7 +11,7 @@ from typing import Final
 
 from auditsvc.store.views.changes import changes, commands
 from auditsvc.store.views.denials import denials
-from auditsvc.store.views.dialect import DIALECTS
+from auditsvc.store.views.dialect import DIALECTS, with_arguments
 from auditsvc.store.views.files import connections, files
 from auditsvc.store.views.logins import logins
 from auditsvc.store.views.recorded import CONTEXT_IDS, RECORDED
@@ -38,5 +38,7 @@ def statements(dialect: str) -> list[str]:
     d = DIALECTS[dialect]
     made = []
     for name, body in _VIEWS.items():
-        made += [f"DROP VIEW IF EXISTS {name}", f"CREATE VIEW {name} AS {body(d)}"]
+        # Views of others on ours (packaging/postgres-roles.sql) must not stop a newer program.
+        drop = f"DROP VIEW IF EXISTS {name}{d.cascade}"
+        made += [drop, f"CREATE VIEW {name} AS {with_arguments(d, body(d))}"]
     return made

@@ -15,6 +15,7 @@ an index has the expression of `time`; on SQLite a range of time is served by th
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -41,6 +42,8 @@ class Dialect:
     second: str  # seconds since 1970
     indexed: str  # what makes the index on texts serve; a row of `text`
     settled: str  # what makes both indexes of a table serve (`store.schema.SETTLED`): its row, key
+    cascade: str  # what lets a view be dropped though views of others show it
+    argument: str  # a call's argument, as a number; a column
     joins: bool  # whether a lookup is a join; else it is a subquery
 
 
@@ -85,6 +88,8 @@ SQLITE: Final = Dialect(
     second="strftime('%Y-%m-%d %H:%M:%S', {0}, 'unixepoch')",
     indexed=f" AND {{0}}.head = substr({{0}}.value, 1, {HEAD})",
     settled="{0}.{1} AND ({0}.settled IS NOT NULL AND {0}.{1} OR {0}.settled IS NULL AND {0}.{1})",
+    cascade="",
+    argument="{0}",
     joins=False,
 )
 POSTGRESQL: Final = Dialect(
@@ -108,6 +113,8 @@ POSTGRESQL: Final = Dialect(
     second="to_timestamp({0}::float8)",
     indexed="",
     settled="{0}.{1}",
+    cascade=" CASCADE",
+    argument="('x' || lpad(encode({0}, 'hex'), 16, '0'))::bit(64)::bigint",
     joins=True,
 )
 DIALECTS: Final = {"sqlite": SQLITE, "postgresql": POSTGRESQL}
@@ -143,3 +150,11 @@ def lookups(d: Dialect, lookups: list[Lookup]) -> tuple[dict[str, str], str]:
             value = f"(SELECT {value} FROM {sources} WHERE {condition})"  # noqa: S608 - ours
         columns[name] = f"{shape.format(value)} AS {name}"
     return columns, "\n        ".join(joins)
+
+
+_ARGUMENT: Final = re.compile(r"\bs\.a[0-3]\b")
+
+
+def with_arguments(d: Dialect, sql: str) -> str:
+    """Give SQL on `syscall s` with the call's arguments as numbers, however they are stored."""
+    return _ARGUMENT.sub(lambda found: f"({d.argument.format(found[0])})", sql)

@@ -13,7 +13,9 @@ deleted is counted in `pruned_day`, in the same transaction.
 Of what has an event's id, `arrival` is not touched: of a range that all readers have dealt with
 the feed itself deletes it, and the others' events stay.
 
-PostgreSQL: rows are deleted as well; to drop partitions instead is for when there are some.
+PostgreSQL: a day's partitions are dropped, in one transaction (`drop_day`). That needs a moment in
+which nobody reads the tables; a reader is waited for shortly, and where that does not help, the
+rows are deleted in slices as on SQLite.
 """
 
 from __future__ import annotations
@@ -23,16 +25,19 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import delete, exc, func, insert, select, update
 from sqlalchemy import text as sql
 
 from auditsvc.decode.ids import SERIAL_BITS
 from auditsvc.errors import SupersededError
-from auditsvc.store import activity, origins
+from auditsvc.store import activity, origins, partitions
+from auditsvc.store.partitions import DAY, day_of
 from auditsvc.store.schema import (
     FACTS,
     access_end,
     access_entry,
+    activity_part,
+    activity_row,
     arrival,
     consumer,
     event,
@@ -50,8 +55,6 @@ if TYPE_CHECKING:
 
     from auditsvc.store.database import Database
 
-DAY: Final = 86_400
-"""Seconds."""
 _MARK: Final = "pruner"
 _DELETE_MARK: Final = delete(store_info).where(store_info.c.name == _MARK)
 _MARK_SECONDS: Final = 10
@@ -61,6 +64,14 @@ _WITH_IDS: Final = FACTS
 """All tables whose rows belong to an event, by `id` or `event`. A new one belongs here."""
 # Planned for few rows by an index, whatever the server's statistics say: they may be missing.
 _BY_INDEX: Final = ("enable_hashjoin", "enable_mergejoin", "enable_seqscan")
+
+
+_LOCK_WAIT: Final = "300ms"
+"""So long a partition's readers are waited for, and those wait who come after."""
+_IN_THE_WAY: Final = "55P03"
+"""SQLSTATE lock_not_available."""
+_OLDEST: Final = "SELECT pg_snapshot_xmin(pg_current_snapshot())::xid::text"
+_HOURS: Final = 24
 
 
 class Slice(NamedTuple):
@@ -154,6 +165,76 @@ class Pruner:
         _count(connection, day_of(first), events=count)
         return Slice(count, end, "")
 
+    def note_slice(self, connection: Connection, low: int, high: int, rows: int) -> int | None:
+        """Note the texts of events from `low` to `high`, about so many of each table.
+
+        For `drop_day`, before it. Gives up to which id they are noted, None if there were none.
+        """
+        first = first_event(connection, low)
+        if first is None or first > high:
+            return None
+        end = _end_of(connection, first, high, rows)
+        unused.note_texts(connection, first, end)
+        return end
+
+    def begun(self, connection: Connection) -> str:
+        """Give the number of the oldest transaction whose rows may not be seen here yet."""
+        return str(connection.exec_driver_sql(_OLDEST).scalar_one())
+
+    def part_to_drop(self, connection: Connection, day: int) -> partitions.Part | None:
+        """Give the partition that has all events of a day, and no others; None if there is none."""
+        if connection.dialect.name != "postgresql":
+            return None
+        part = partitions.part_of(partitions.list_parts(connection), day)
+        if part is None or part.end != day + 1:
+            return None
+        first = first_event(connection, part.low)
+        return part if first is not None and day_of(first) >= day else None
+
+    def drop_day(self, connection: Connection, day: int, since: str) -> Slice | None:
+        """Drop a day's partition; None if there is none, or somebody reads it.
+
+        `since`: the transaction (`begun`) before the texts of its events were noted. Those of
+        newer rows are noted here.
+        """
+        part = self.part_to_drop(connection, day)
+        if part is None:
+            return None
+        if reader := reader_waiting(connection, part.low, part.high):
+            return Slice(0, part.high, reader)
+        unused.note_texts(connection, part.low, part.high, since)
+        count = count_events(connection, part.low, part.high)
+        if not self._drop(connection, part):
+            return None
+        for table in (activity_row, activity_part):  # all calls of these hours are gone
+            hours = table.c.hour.between(day * _HOURS, (day + 1) * _HOURS - 1)
+            connection.execute(delete(table).where(hours))
+        origins.forget(connection, part.low, part.high)
+        _count(connection, day, events=count)
+        return Slice(count, part.high, "")
+
+    def drop_empty(self, connection: Connection, before: int) -> None:
+        """Drop the partitions without rows that end before a day, unless somebody reads them."""
+        if connection.dialect.name != "postgresql":
+            return
+        for part in partitions.list_parts(connection):
+            first = first_event(connection, part.low)
+            if part.end <= before and (first is None or first > part.high):
+                self._drop(connection, part)
+
+    def _drop(self, connection: Connection, part: partitions.Part) -> bool:
+        """Drop a partition of all tables; False if somebody reads it."""
+        connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{_LOCK_WAIT}'")
+        try:
+            with connection.begin_nested():
+                names = ", ".join(part.name(table.name) for table in FACTS)
+                connection.exec_driver_sql(f"DROP TABLE {names}")
+        except exc.OperationalError as error:
+            if getattr(error.orig, "sqlstate", None) == _IN_THE_WAY:
+                return False
+            raise
+        return True
+
     def delete_lines(self, connection: Connection, before: int, rows: int) -> int:
         """Delete raw lines that were stored before a day; gives how many."""
         day = connection.scalar(select(func.min(raw_day.c.day)).where(raw_day.c.day < before))
@@ -174,11 +255,6 @@ def read_mark(connection: Connection) -> Mark | None:
         return None
     token, _, at = str(found).partition(" ")
     return Mark(token, int(at) if at.isdigit() else 0)
-
-
-def day_of(event_id: int) -> int:
-    """Give the day (from 1970-01-01, UTC) of an event."""
-    return (event_id >> SERIAL_BITS) // DAY
 
 
 def ids_of(day: int) -> tuple[int, int]:

@@ -13,6 +13,7 @@ from auditsvc.record.types import ANOM_ABEND
 from auditsvc.store.process_lives import ABEND, MOST_PID, SEEN, Sign, beginnings
 from auditsvc.store.sign_kinds import select_calls
 from auditsvc.store.sign_sql import UPDATE, form
+from auditsvc.store.views.dialect import POSTGRESQL, with_arguments
 from auditsvc.store.write.signs import DAY_MS
 
 if TYPE_CHECKING:
@@ -64,11 +65,24 @@ def rebuild(connection: Connection) -> None:
     """Make all signs anew, in a transaction without other writers; memory is bounded."""
     connection.exec_driver_sql("DELETE FROM process_sign")
     for statement in (*select_calls(), _ABENDS, _FIRSTS):
-        connection.exec_driver_sql(form(connection, f"{_INSERT}{statement}"))
+        shown = f"{_INSERT}{statement}"
+        if _has_bytes(connection):
+            shown = with_arguments(POSTGRESQL, shown)
+        connection.exec_driver_sql(form(connection, shown))
     after = BEGIN
     while (last := _end(connection, after, _AT_ONCE)) is not None:
         _judge(connection, after, last)
         after = last
+
+
+def _has_bytes(connection: Connection) -> bool:
+    """Whether the arguments of calls are bytes, as on PostgreSQL since schema 0013."""
+    asked = (
+        "SELECT atttypid = 'bytea'::regtype FROM pg_attribute"
+        " WHERE attrelid = to_regclass('syscall') AND attname = 'a0'"
+    )
+    is_postgres = connection.dialect.name == "postgresql"
+    return is_postgres and bool(connection.exec_driver_sql(asked).scalar())
 
 
 def prune(connection: Connection, at: int, after: Process, rows: int) -> Process | None:

@@ -123,14 +123,18 @@ def _spare(connection: Connection, used: Mapping[str, Iterable[object]]) -> None
 # --- for pruning: each call is a part of one transaction --------------------------------
 
 
-def note_texts(connection: Connection, low: int, high: int) -> None:
-    """Step 1, before the facts with ids from `low` to `high` are deleted."""
+def note_texts(connection: Connection, low: int, high: int, since: str = "") -> None:
+    """Step 1, before the facts with ids from `low` to `high` are deleted.
+
+    `since`, on PostgreSQL: a transaction's number; only of rows that are not older.
+    """
+    newer = f" AND age(xmin) <= age('{since}'::xid)" if since else ""
     for name in _FACT_TEXTS:
         key, (column,) = _TEXTS[name]
         _note(
             connection,
             f"SELECT DISTINCT {KINDS[TEXT]}, {column} FROM {name}"  # noqa: S608 - names of the schema
-            f" WHERE {key} BETWEEN :low AND :high",
+            f" WHERE {key} BETWEEN :low AND :high{newer}",
             low=low,
             high=high,
         )

@@ -17,7 +17,7 @@ from auditsvc.decode.batch import Facts
 from auditsvc.decode.reference.dimensions import Dimensions
 from auditsvc.errors import StoreError
 from auditsvc.record.types import DAEMON_CONFIG
-from auditsvc.store import arrivals, origins, schema
+from auditsvc.store import activity, arrivals, origins, schema
 from auditsvc.store.database import Contested
 from auditsvc.store.write import own_records, raw_lines, unused
 from auditsvc.store.write.call_names import CallNames
@@ -242,6 +242,7 @@ class Writer:
             return False
         with self._database.begin(alone=True) as connection:
             is_more = settler.settle(connection)
+        activity.tidy(self._database)
         return is_more and (all_of_it or settler.is_due(is_busy=is_busy))
 
     def _add(self, order: _Order) -> WriteResult:

@@ -31,7 +31,8 @@ pub const DIMENSIONS: [DimensionTable; 5] = [
     },
 ];
 
-/// A table of facts. `widths` are the sizes in bytes of the integers on PostgreSQL.
+/// A table of facts. `widths` are the sizes in bytes of the integers on PostgreSQL; 0: as many
+/// as the number needs, unsigned.
 pub struct Table<const N: usize> {
     pub name: &'static str,
     pub columns: [&'static str; N],
@@ -44,7 +45,7 @@ pub const SYSCALL: Table<13> = Table {
         "id", "ms", "serial", "nr", "a0", "a1", "a2", "a3", "success", "exit", "state", "items",
         "context",
     ],
-    widths: [8, 2, 8, 4, 8, 8, 8, 8, 2, 8, 2, 4, 8],
+    widths: [8, 2, 8, 4, 0, 0, 0, 0, 2, 8, 2, 4, 8],
 };
 pub const EXEC: Table<2> = Table { name: "exec", columns: ["event", "argv"], widths: [8, 8] };
 pub const PATH: Table<4> =

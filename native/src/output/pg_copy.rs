@@ -40,7 +40,8 @@ impl Visitor for PgCopy {
         rows: impl ExactSizeIterator<Item = [Option<i64>; N]>,
     ) {
         let out = &mut self.0;
-        let row_size = 2 + table.widths.iter().map(|&width| 4 + usize::from(width)).sum::<usize>();
+        let sizes = table.widths.iter().map(|&width| if width == 0 { 8 } else { width });
+        let row_size = 2 + sizes.map(|size| 4 + usize::from(size)).sum::<usize>();
         out.reserve(START.len() + rows.len() * row_size + END.len());
         out.extend_from_slice(START);
         for row in rows {
@@ -50,7 +51,13 @@ impl Visitor for PgCopy {
                     out.extend_from_slice(&NULL);
                     continue;
                 };
-                field(out, &number.to_be_bytes()[8 - usize::from(width)..]);
+                let bytes = number.to_be_bytes();
+                let empty = if width == 0 {
+                    number.leading_zeros() as usize / 8
+                } else {
+                    8 - usize::from(width)
+                };
+                field(out, &bytes[empty..]);
             }
         }
         out.extend_from_slice(&END);
