@@ -62,6 +62,17 @@ class Drain:
         """
 
 @final
+class LineChain:
+    """The chain over lines, as `auditsvc.evidence.chain.LineChain` says."""
+
+    def __new__(cls, start: bytes) -> LineChain: ...
+    @property
+    def lines(self) -> int: ...
+    def update(self, data: bytes) -> None: ...
+    def value(self) -> bytes: ...
+    def take_tags(self) -> bytes: ...
+
+@final
 class Decoder:
     """The decoder that `auditsvc.decode.native` adapts to `auditsvc.decode.contract.Decoder`."""
 

@@ -160,6 +160,33 @@ class RetentionSettings(_Section):
         return self.keep is not None or self.max_bytes is not None
 
 
+class EvidenceSettings(_Section):
+    """How the log is signed, and where its heads go."""
+
+    enabled: bool = True
+    every: float = Field(default=30.0, ge=0.1, le=86400)
+    """Seconds between two heads while records come. A segment's end has one too."""
+    deliver_every: float = Field(default=300.0, ge=0.1, le=86400)
+    """Seconds between two heads that go elsewhere. The first, and the last of a run, go at once."""
+    journal: bool = True
+    """Whether heads go to the systemd journal."""
+    store: bool = True
+    """Whether heads go to the store."""
+    file: Path | None = None
+    """Heads are appended to this file, which should be on another host's mount."""
+    syslog: str | None = None
+    """`local`, or HOST or HOST:PORT for UDP."""
+    http: str | None = None
+    """Heads are sent to this URL by POST, as JSON."""
+
+    @field_validator("http")
+    @classmethod
+    def _check_http(cls, value: str | None) -> str | None:
+        if value is not None and not value.startswith(("https://", "http://")):
+            raise ValueError("give an address that begins with https:// or http://")
+        return value
+
+
 class AccessSettings(_Section):
     """Who asked what of the store is recorded (`auditsvc.access`)."""
 
@@ -274,6 +301,7 @@ class Settings(BaseSettings):
     loader: LoaderSettings = LoaderSettings()
     ingest: IngestSettings = IngestSettings()
     retention: RetentionSettings = RetentionSettings()
+    evidence: EvidenceSettings = EvidenceSettings()
     guard: GuardPolicy = "report"
     """What happens if somebody else deletes our rules, adds a `never` rule before them or switches
     audit off: nothing, a row in the view `tamper`, or a row and the change is undone."""

@@ -16,6 +16,7 @@ The tree:
     |   |-- ClashError     a dimension's id belongs to other content: pin and read again
     |   |-- SupersededError another program prunes the store
     |   `-- RefusedError   a batch has something that the database cannot store
+    |-- EvidenceError      the log cannot be signed, or its heads cannot be read
     |-- JournalError       journald is unavailable, or its journal cannot be read
     `-- QueryError         the user's SQL is wrong
 
@@ -128,6 +129,10 @@ class SupersededError(StoreError):
 
 class RefusedError(StoreError):
     """A batch has something in it that the database cannot hold, however often it is tried."""
+
+
+class EvidenceError(AuditsvcError):
+    """Heads of the log cannot be signed, written or read."""
 
 
 class JournalError(AuditsvcError):

@@ -18,7 +18,8 @@ from auditsvc.errors import ConfigError
 if TYPE_CHECKING:
     from types import ModuleType
 
-_EXTRAS: Final = {"pyarrow": "arrow", "duckdb": "archive"}
+_EXTRAS: Final = {"pyarrow": "arrow"}
+"""Packages that come with an extra of ours."""
 
 
 def use(module: str) -> ModuleType:

@@ -77,6 +77,7 @@ _VERBS = {
     "prune": "Delete days that the settings [retention] do not keep.",
     "report": "Report on logins, files, programs and more, as aureport does.",
     "forward": "Send chosen events to the systemd journal, each once.",
+    "verify": "Prove that log and store are as they were signed.",
     "status": "Show the state of kernel, service, forwarder and store.",
     "metrics": "Write the figures for Prometheus.",
     "doctor": "Show what is wrong with audit here, and how to fix it.",

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from auditsvc.ingest.load import Load
     from auditsvc.retention.upkeep import Upkeep
+    from auditsvc.store import Store
 
 
 MAX_WAITING_BYTES = 256 << 20
@@ -54,9 +55,11 @@ class Loader(threading.Thread):
         busy: Callable[[], bool],
         waiting: Callable[[], int],
         upkeep: Upkeep,
+        beside: Callable[[Store, bool], None] | None = None,
     ) -> None:
         """`begin` opens the store and the log (StoreError), by this thread.
 
+        `beside` is called between two commits, and with True after the last one (StoreError).
         `busy`: whether the input rate is high; `waiting`: bytes of log that were not read.
         """
         super().__init__(name="loader", daemon=True)
@@ -79,6 +82,7 @@ class Loader(threading.Thread):
         self._busy = busy
         self._waiting = waiting
         self._upkeep = upkeep
+        self._beside = beside
         self._finishing = threading.Event()
         self._leaving = threading.Event()
         self._tried = threading.Event()
@@ -203,6 +207,7 @@ class Loader(threading.Thread):
             elif not got and finishing:
                 load.finish()
                 if self._commit(load):
+                    self._do_beside(load, is_last=True)
                     return
             elif not got and load.dirty:
                 self._finishing.wait(due - now)
@@ -231,7 +236,13 @@ class Loader(threading.Thread):
         with self._asking():
             self.hindrance = load.store.relieve()
 
+    def _do_beside(self, load: Load, *, is_last: bool) -> None:
+        if self._beside is not None:
+            with self._asking():
+                self._beside(load.store, is_last)
+
     def _keep_up(self, load: Load, *, is_idle: bool) -> bool:
+        self._do_beside(load, is_last=False)
         with self._asking():
             return self._upkeep.step(load.store, is_idle=is_idle)
 

@@ -74,6 +74,8 @@ class Health:
         self.errors["retention"] = parts.upkeep.problem if parts.upkeep else ""
         self.errors["spool"] = parts.sink.refused if parts.sink else ""
         self.errors["spool's room"] = parts.sink.short if parts.sink else ""
+        self.errors["evidence"] = parts.notary.problem if parts.notary else ""
+        self.errors["heads elsewhere"] = parts.courier.problem if parts.courier else ""
         self.errors["holder"] = parts.keeper.problem if parts.keeper else ""
         self.errors["coverage"] = parts.watch.problem if parts.watch else ""
         for part, error in self.errors.items():

@@ -27,18 +27,20 @@ import structlog
 from systemd import daemon as systemd
 
 from auditsvc.decode import decoder_in_use
-from auditsvc.errors import AuditsvcError, SpoolError, StoreError
+from auditsvc.errors import AuditsvcError, EvidenceError, SpoolError, StoreError
 from auditsvc.forward.process import Child
 from auditsvc.host.signals import Signals
 from auditsvc.record.daemon import DaemonRecords, actor
 from auditsvc.record.fields import UNSET
 from auditsvc.runtime import switch_requests
 from auditsvc.runtime.forward_state import CONSUMER
+from auditsvc.runtime.verify_results import ResultWatch
 from auditsvc.service.exclusions import Exclusions
 from auditsvc.service.health import Health
 from auditsvc.service.reload import LIVE, changed, merged
 from auditsvc.service.wiring import Wiring
 from auditsvc.spool import retention
+from auditsvc.spool.segments import Place
 from auditsvc.store.read.feed import Feed
 
 if TYPE_CHECKING:
@@ -50,7 +52,6 @@ if TYPE_CHECKING:
     from auditsvc.rule import Add
     from auditsvc.service.metrics import Metrics
     from auditsvc.service.reload import Read
-    from auditsvc.spool.segments import Place
     from auditsvc.store import Store
 
 log = structlog.get_logger()
@@ -61,6 +62,8 @@ _LEAVE_SECONDS = 5.0
 _TICK = 0.5
 _SYNC_EVERY = 1.0
 _DISCARD_EVERY = 5.0
+_DELIVER_SECONDS = 3.0
+"""How long the end of a run waits for its last head to be sent."""
 _STORE_SECONDS = 5.0
 """How long a store may take to answer before collecting begins without it."""
 
@@ -90,6 +93,7 @@ class Service:
         self._wiring = Wiring(settings, self._daemon, self._store_opened, from_now=from_now)
         self._parts = self._wiring.parts
         self._switch = switch_requests.Watch(settings.runtime_directory)
+        self._verified = ResultWatch(settings.runtime_directory)
         self._discarded_at = self._synced_at = 0.0
         self._metrics: Metrics | None = None
 
@@ -129,6 +133,7 @@ class Service:
         is_urgent = self._wiring.find_left()  # the kernel fills what an earlier run left
         if is_urgent:
             self._start_source()
+        self._wiring.start_notary()
         loader.start()
         loader.await_store(_STORE_SECONDS)
         self._wiring.make_listener()
@@ -235,6 +240,7 @@ class Service:
                 raise part.error
         systemd.notify("WATCHDOG=1")
         self._watch_switch()
+        self._watch_verify()
         self._watch_kernel()
         self._watch_helpers()
         now = time.monotonic()
@@ -251,10 +257,19 @@ class Service:
         self._health.show_state(parts)
 
     def _discard(self, place: Place) -> None:
-        keep = self._settings.spool.keep_bytes
+        """Delete old segments; the heads say so before it happens."""
+        directory, notary = self._settings.spool_directory, self._parts.notary
+        signs = notary is not None and not notary.problem
+        if notary is not None and signs:
+            place = min(place, Place(notary.sealed_before()))
         try:
-            retention.discard(self._settings.spool_directory, place, keep)
-        except SpoolError as error:
+            old = retention.surplus(directory, place, self._settings.spool.keep_bytes)
+            if old and notary is not None:
+                notary.sign_now(kept_from=old[-1] + 1)
+            retention.delete(directory, old)
+            if old and notary is not None:
+                notary.dropped()
+        except (EvidenceError, SpoolError, OSError) as error:
             self._health.errors["discard"] = str(error)
         else:
             self._health.errors["discard"] = ""
@@ -278,6 +293,16 @@ class Service:
             state = "on" if request.on else "off"
             log.warning("audit was switched", state=state, auid=request.who.auid)
             self._parts.note(self._daemon.config(request.who, "switch", f"state={state}"))
+
+    def _watch_verify(self) -> None:
+        """Record the result of `auditsvc verify`."""
+        result = self._verified.new()
+        if result is None:
+            return
+        if not result.proved:
+            log.error("verify: not proved", findings=result.findings, auid=result.who.auid)
+        what = result.fields()
+        self._parts.note(self._daemon.config(result.who, "verify", what, success=result.proved))
 
     def _watch_kernel(self) -> None:
         """Record what the kernel lost, and check that it still sends its records to us."""
@@ -324,6 +349,7 @@ class Service:
             if parts.loader is not None and parts.loader.is_alive():
                 steps.callback(parts.loader.finish, self._settings.loader.patience)
             if parts.sink is not None:
+                steps.callback(self._sign_last, _DELIVER_SECONDS)
                 steps.callback(parts.sink.close)
             steps.callback(self._end_keeper)
             if parts.session is not None:
@@ -360,6 +386,7 @@ class Service:
         assert parts.keeper is not None
         with ExitStack() as steps:
             steps.callback(health.remove_state)
+            steps.callback(self._sign_last, 0.0)
             steps.callback(parts.keeper.leave)
             steps.callback(parts.session.leave)
             if parts.sink is not None:
@@ -381,6 +408,13 @@ class Service:
             for part in (parts.watch, self._metrics, parts.listener):
                 if part is not None:
                     steps.callback(part.finish)
+
+    def _sign_last(self, patience: float) -> None:
+        """Sign what the closed spool has, then deliver that head within some seconds."""
+        if self._parts.notary is not None:
+            self._parts.notary.finish()
+        if self._parts.courier is not None:
+            self._parts.courier.finish(patience)
 
     def _restore(self, session: Session) -> None:
         """Restore the kernel; a request of `off` stays in effect, even if audit was on before."""

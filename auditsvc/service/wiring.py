@@ -27,7 +27,11 @@ from auditsvc.decode import make_decoder
 from auditsvc.enrich.cgroup_watch import CgroupWatch, words_of
 from auditsvc.enrich.names import NameWatch
 from auditsvc.errors import AuditsvcError
+from auditsvc.evidence.courier import Courier
+from auditsvc.evidence.notary import Notary
+from auditsvc.evidence.stored import StoreSide
 from auditsvc.guard import Guard, Sanctioned
+from auditsvc.guard.finding import quotable
 from auditsvc.holder.keeper import open_keeper
 from auditsvc.ingest.known_store import KnownStore
 from auditsvc.ingest.load import Load, Route
@@ -81,6 +85,9 @@ class Parts:
     names: NameWatch | None = None
     cgroups: CgroupWatch | None = None
     upkeep: Upkeep | None = None
+    notary: Notary | None = None
+    courier: Courier | None = None
+    store_side: StoreSide | None = None
     listener: Listener | None = None
     reached: Place = field(default_factory=Place)
     """Up to where the spool was in the store when an earlier run ended."""
@@ -216,19 +223,26 @@ class Wiring:
 
     def _make_spool(self) -> None:
         settings, parts = self._settings, self.parts
+        notary = parts.notary = self._make_notary()
         writer = SpoolWriter(
             settings.spool_directory,
             segment_bytes=settings.spool.segment_bytes,
             fsync=settings.spool.fsync,
             room=Room(settings.spool.reserve_bytes, settings.spool.limit_bytes),
+            last_known=notary.last_segment() if notary is not None else 0,
         )
         parts.sink = Sink(writer, self._daemon)
+        if notary is not None:
+            notary.begin(writer)
+            writer.appended = notary.receive
         directory = settings.spool_directory
         parts.reached = Place(*self.known.last_place())
         # Before anything is appended: a store that comes later may have more of the spool than
         # a crash has left of it (`SpoolReader.at`).
         self._found = found = sizes(directory)
         self._old_bytes = sum(found.values())
+        if notary is not None:
+            self._make_store_side(notary)
         # A store that has rows of this spool is not new, whatever its checkpoint is called.
         if self._from_now and found and not parts.reached.segment:
             self._skip_to = Place(max(found), found[max(found)])
@@ -245,6 +259,57 @@ class Wiring:
             )
         self._make_loader("spool", source_name(directory), open_log)
         self._torn = writer.torn
+
+    def _make_notary(self) -> Notary | None:
+        settings = self._settings
+        if not settings.evidence.enabled:
+            return None
+        return Notary(
+            settings.spool_directory,
+            host=settings.host,
+            every=settings.evidence.every,
+            synced=settings.spool.fsync != "none",
+            choice=settings.decoder,
+        )
+
+    def _make_store_side(self, notary: Notary) -> None:
+        parts, evidence = self.parts, self._settings.evidence
+        courier = parts.courier = Courier(evidence)
+        side = parts.store_side = StoreSide(
+            source_name(parts.directory),
+            every=evidence.every,
+            newest=lambda: courier.newest,
+            keeps_heads=evidence.store,
+        )
+        notary.store = lambda: side.bound
+
+    def _beside(self, store: Store, is_last: bool) -> None:
+        side = self.parts.store_side
+        if side is not None:
+            if side.began is None and self._skip_to is not None:
+                side.began = self._skip_to
+            side.step(store, at_once=is_last)
+
+    def start_notary(self) -> None:
+        """Begin to sign; after what an earlier run left was recorded."""
+        parts, sink, notary = self.parts, self.parts.sink, self.parts.notary
+        if sink is None or notary is None:
+            return
+
+        def counts() -> dict[str, int]:
+            return {"records": sink.records, "missing": sink.missing, "dropped": sink.dropped}
+
+        def tell(what: str) -> None:
+            log.error("the log was altered", what=what)
+            finding = f'op=tamper what=log_altered detail="{quotable(what)}" restored=no'
+            parts.note(self._daemon.line("DAEMON_CONFIG", f"{finding} res=success"))
+
+        assert parts.courier is not None
+        notary.counts, notary.told, notary.signed = counts, tell, parts.courier.take
+        if notary.altered:
+            tell(notary.altered)
+        parts.courier.start()
+        notary.start()
 
     def _make_collector(self) -> None:
         settings, parts, sink = self._settings, self.parts, self.parts.sink
@@ -311,6 +376,7 @@ class Wiring:
             busy=lambda: parts.busy,
             waiting=lambda: parts.waiting,
             upkeep=parts.upkeep,
+            beside=self._beside,
         )
 
     def _rename(self, store: Store, name: str) -> bool:

@@ -17,13 +17,17 @@ from auditsvc.spool.room import Room
 from auditsvc.spool.segments import LAST, Place, segment_path, segments, sizes, spool_error
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
     from auditsvc.config import FsyncPolicy
 
 
 _TORN_MOST = 1 << 20
+
+
+def _ignore(_segment: int, _position: int, _lines: bytes) -> None:
+    """Do nothing: the default callback."""
 
 
 class SpoolWriter:
@@ -39,9 +43,13 @@ class SpoolWriter:
         segment_bytes: int,
         fsync: FsyncPolicy,
         room: Room | None = None,
+        last_known: int = 0,
     ) -> None:
+        """`last_known`: the highest segment that is known; no number is used twice."""
         self.directory = directory
         self.room = room or Room()
+        self.appended: Callable[[int, int, bytes], None] = _ignore
+        """Called with complete lines that were written, and their segment and position."""
         self.torn = b""
         self.rotations = 0
         self._segment_bytes = segment_bytes
@@ -56,7 +64,8 @@ class SpoolWriter:
         try:
             self._take_lock()
             existing = segments(directory)
-            self._open(existing[-1] if existing else 1)
+            newest = existing[-1] if existing else 0
+            self._open(newest if newest >= max(last_known, 1) else last_known + 1)
             self._sync_folder()
             self._cut_torn_line()
         except BaseException:
@@ -116,6 +125,7 @@ class SpoolWriter:
         else:
             self._size += len(lines)
             self._unsynced = True
+            self.appended(self._segment, self._size - len(lines), lines)
 
     def sync(self) -> None:
         """Sync the appended lines to the disk; SpoolError if that fails."""
@@ -202,6 +212,8 @@ class SpoolWriter:
         kept = lines.rfind(b"\n", 0, max(reached, 0)) + 1
         self._size += kept
         self._unsynced |= kept > 0
+        if kept:
+            self.appended(self._segment, self._size - kept, lines[:kept])
         self._partial_line = reached > kept
         with suppress(SpoolError):  # if it fails, nothing is appended until it succeeds
             self._cut()

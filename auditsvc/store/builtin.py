@@ -81,6 +81,24 @@ def _name_tables() -> list[tuple[Table, list[Row]]]:
     ]
 
 
+def altered_names(connection: Connection) -> list[str]:
+    """Name rows of the tables of names that are not as this program puts them."""
+    found = []
+    for table, rows in _name_tables():
+        width = len(table.primary_key)
+        stored = {tuple(row[:width]): row[width] for row in connection.execute(table.select())}
+        ours = {row[:width]: row[width] for row in rows}
+        for key, name in ours.items():
+            if stored.pop(key, None) != name:
+                found.append(f"{table.name} {key[-1]} is not {name}")
+        found += [
+            f"{table.name} {key[-1]} is {name}"
+            for key, name in stored.items()
+            if name in ours.values()
+        ]
+    return found
+
+
 def _put(database: Database, connection: Connection, table: Table, rows: list[Row]) -> None:
     """Insert names; a stored number without a name, or with another one, gets the new name."""
     if database.insert_absent(connection, table, rows) == len(rows):

@@ -32,7 +32,7 @@ def bring_up(database: Database, connection: Connection) -> tuple[str | None, st
     """
     known = revisions()
     empty = database.empty(connection)
-    before = _current(connection)
+    before = current_revision(connection)
     if before is not None and before not in known:
         raise StoreError(
             f"the store {database.place} was made by a newer auditsvc (schema {before})",
@@ -54,7 +54,7 @@ def bring_up(database: Database, connection: Connection) -> tuple[str | None, st
 
 def check_schema(database: Database, connection: Connection) -> None:
     """Check that the store has the schema of this program; StoreError otherwise."""
-    found, known = _current(connection), revisions()
+    found, known = current_revision(connection), revisions()
     if found == known[-1]:
         return
     if found in known:
@@ -74,7 +74,7 @@ def revisions() -> list[str]:
     return sorted(entry.name[:4] for entry in folder.iterdir() if entry.name[:4].isdigit())
 
 
-def _current(connection: Connection) -> str | None:
+def current_revision(connection: Connection) -> str | None:
     """Give the revision that Alembic recorded in the database."""
     if not inspect(connection).has_table("alembic_version"):
         return None

@@ -142,6 +142,15 @@ store_size = Table(
     _big("freed", nullable=False),
 )
 
+# Heads of the signed log (auditsvc.evidence), the newest of each spool, by its identity.
+evidence_head = Table(
+    "evidence_head",
+    Column("spool", Text, primary_key=True),
+    Column("n", BigInteger, primary_key=True, autoincrement=False),
+    Column("head", Text, nullable=False),
+    sqlite_with_rowid=False,
+)
+
 # --- names ---------------------------------------------------------------------------
 
 # Every stored arch, and every stored pair of arch and number, has a row; without a name

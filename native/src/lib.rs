@@ -1,15 +1,16 @@
 //! The fast path of auditsvc, as the Python module `auditsvc._native`.
 //!
 //! `Drain` reads the record socket and formats spool lines, `Decoder` turns lines into rows, and
-//! `NativeBatch` gives the rows in bulk formats of the databases. The Python package is the
-//! specification: the results are those of `auditsvc.record.line` and `auditsvc.decode`, and one
-//! test suite tests both.
+//! `NativeBatch` gives the rows in bulk formats of the databases; `LineChain` hashes lines. The
+//! Python package is the specification: the results are those of `auditsvc.record.line`,
+//! `auditsvc.decode` and `auditsvc.evidence.chain`, and one test suite tests both.
 //!
 //! `unsafe` is used only in `sys`, for system calls.
 
 mod collect;
 mod decode;
 mod decoder_py;
+mod evidence;
 mod output;
 mod sys;
 
@@ -21,6 +22,8 @@ mod _native {
     use crate::collect::{Drain, Drained};
     #[pymodule_export]
     use crate::decoder_py::Decoder;
+    #[pymodule_export]
+    use crate::evidence::LineChain;
     #[pymodule_export]
     use crate::output::NativeBatch;
 }

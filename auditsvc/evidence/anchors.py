@@ -1,0 +1,50 @@
+"""Reads heads that were kept elsewhere, from any text that has them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+from auditsvc.errors import UsageError
+from auditsvc.evidence.head import parse_head
+from auditsvc.host.files import read_named
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from auditsvc.evidence.head import Head
+
+_MOST: Final = 1 << 28
+
+
+def read_anchors(path: Path) -> list[Head]:
+    """Read the heads in a file: lines of `evidence.file`, of syslog, or of journalctl.
+
+    UsageError if it cannot be read.
+    """
+    try:
+        text = read_named(path, _MOST).decode(errors="replace")
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}", "name a file with heads") from error
+    found = {}
+    for line in text.splitlines():
+        start, end = line.find('{"boot"'), line.rfind("}")
+        if start < 0 or end < start:
+            continue
+        try:
+            head = parse_head(line[start : end + 1])
+        except ValueError:
+            continue
+        found[head.n, head.digest()] = head
+    return list(found.values())
+
+
+def read_time(text: str) -> float:
+    """Read a time, UTC unless it says another zone; UsageError."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise UsageError(f"--since {text!r} is no time", 'give it as "2026-11-29 12:00"') from error
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return moment.timestamp()

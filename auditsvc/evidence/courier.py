@@ -1,0 +1,194 @@
+"""Takes heads to other places: the journal, a file, syslog, an HTTP endpoint.
+
+A place that hangs, or is away, keeps nothing waiting but this thread: each head proves all that
+were before it, so only the newest one that a place has not had is sent to it, and tried again.
+The store gets its heads from the loader (`auditsvc.evidence.stored`).
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+from typing import TYPE_CHECKING, Final, Protocol
+from urllib.error import URLError
+from urllib.request import Request, urlopen
+
+from auditsvc.host.files import open_file
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from auditsvc.config import EvidenceSettings
+
+_JOURNAL: Final = "/run/systemd/journal/socket"
+_SYSLOG: Final = "/dev/log"
+_SYSLOG_PORT: Final = 514
+_NOTICE: Final = 13 * 8 + 5  # RFC 5424: facility "log audit", severity "notice"
+_WAIT: Final = 10.0
+_RETRY: Final = 30.0
+MESSAGE_ID: Final = "0b9a7d9c3f6e4d0ea3c1f6c2c5f2a411"
+"""Of a head in the journal."""
+
+
+class Place(Protocol):
+    """A place where heads go."""
+
+    name: str
+
+    def send(self, head: str) -> None:
+        """Send one head; OSError if that fails."""
+
+
+class Journal:
+    """The systemd journal, by its socket: libsystemd would wait with Python's lock."""
+
+    name = "journal"
+
+    def send(self, head: str) -> None:
+        """See `Place`."""
+        entry = (
+            f"MESSAGE=head of the audit log: {head}\nPRIORITY=5\nSYSLOG_IDENTIFIER=auditsvc\n"
+            f"MESSAGE_ID={MESSAGE_ID}\nAUDITSVC_HEAD={head}\n"
+        )
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
+            channel.settimeout(_WAIT)
+            channel.connect(_JOURNAL)
+            channel.send(entry.encode())
+
+
+class Appended:
+    """A file, one head a line, synced."""
+
+    def __init__(self, path: Path) -> None:
+        self.name = str(path)
+        self._path = path
+
+    def send(self, head: str) -> None:
+        """See `Place`."""
+        descriptor = open_file(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        try:
+            os.write(descriptor, head.encode() + b"\n")
+            os.fdatasync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+class Syslog:
+    """This host's syslog socket, or a host by UDP (RFC 3164)."""
+
+    def __init__(self, where: str) -> None:
+        self.name = f"syslog {where}"
+        self._where = where
+
+    def send(self, head: str) -> None:
+        """See `Place`."""
+        message = f"<{_NOTICE}>auditsvc: head of the audit log: {head}".encode()
+        if self._where == "local":
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
+                channel.settimeout(_WAIT)
+                channel.connect(_SYSLOG)
+                channel.send(message)
+            return
+        host, _, port = self._where.rpartition(":")
+        if not port.isdigit() or not host:
+            host, port = self._where, str(_SYSLOG_PORT)
+        family, kind, _, _, address = socket.getaddrinfo(
+            host.strip("[]"), int(port), type=socket.SOCK_DGRAM
+        )[0]
+        with socket.socket(family, kind) as channel:
+            channel.settimeout(_WAIT)
+            channel.sendto(message, address)
+
+
+class Http:
+    """An HTTP endpoint that takes a head as JSON and answers with a status below 300."""
+
+    def __init__(self, url: str) -> None:
+        self.name = url
+        self._url = url
+
+    def send(self, head: str) -> None:
+        """See `Place`."""
+        request = Request(  # noqa: S310 - the settings allow http and https
+            self._url, head.encode() + b"\n", {"Content-Type": "application/json"}, method="POST"
+        )
+        try:
+            with urlopen(request, timeout=_WAIT):  # noqa: S310
+                pass
+        except URLError as error:
+            reason = error.reason
+            raise reason if isinstance(reason, OSError) else OSError(0, str(reason)) from error
+
+
+class Courier(threading.Thread):
+    """Sends heads to all places that the settings name."""
+
+    def __init__(self, settings: EvidenceSettings) -> None:
+        super().__init__(name="courier", daemon=True)
+        self.problem = ""
+        """Where heads cannot be sent, and why; "" if they can."""
+        self.newest = ""
+        """The newest head to deliver, "" if there is none yet."""
+        self._every = settings.deliver_every
+        self._places = _places_of(settings)
+        self._had: dict[str, str] = {}
+        """By place, the last head that it got."""
+        self._latest = ""
+        self._delivered_at = 0.0
+        self._wake = threading.Event()
+        self._ending = threading.Event()
+
+    def take(self, head: str) -> None:
+        """Take a head to be delivered when it is due; never waits."""
+        self._latest = head
+        if not self.newest or time.monotonic() - self._delivered_at >= self._every:
+            self._release()
+
+    def _release(self) -> None:
+        self.newest = self._latest
+        self._delivered_at = time.monotonic()
+        self._wake.set()
+
+    def run(self) -> None:
+        """Send until `finish`."""
+        while not self._ending.is_set():
+            self._wake.wait(_RETRY if self.problem else None)
+            self._wake.clear()
+            self._send()
+
+    def finish(self, patience: float) -> None:
+        """Send the last head, as far as that is possible within some seconds, and end."""
+        if self._latest:
+            self._release()
+        self._ending.set()
+        self._wake.set()
+        if self.is_alive():
+            self.join(patience)
+
+    def _send(self) -> None:
+        head, problems = self.newest, []
+        for place in self._places:
+            if not head or self._had.get(place.name) == head:
+                continue
+            try:
+                place.send(head)
+            except OSError as error:
+                problems.append(f"{place.name}: {error.strerror or error}")
+            else:
+                self._had[place.name] = head
+        self.problem = "; ".join(problems)
+
+
+def _places_of(settings: EvidenceSettings) -> list[Place]:
+    places: list[Place] = []
+    if settings.journal:
+        places.append(Journal())
+    if settings.file is not None:
+        places.append(Appended(settings.file))
+    if settings.syslog is not None:
+        places.append(Syslog(settings.syslog))
+    if settings.http is not None:
+        places.append(Http(settings.http))
+    return places

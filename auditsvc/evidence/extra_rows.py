@@ -1,0 +1,38 @@
+"""Names the events of a day that have more rows than their lines give."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from sqlalchemy import text as sql
+
+from auditsvc.decode.ids import SERIAL_BITS
+from auditsvc.evidence.compare import DAY, key_of
+
+if TYPE_CHECKING:
+    from collections import Counter
+    from collections.abc import Container
+
+    from sqlalchemy import Connection, Table
+
+_MOST: Final = 100
+
+
+def extra_events(
+    connection: Connection, table: Table, day: int, expected: Counter[int], known: Container[int]
+) -> list[int]:
+    """Give events with more rows in `table` than expected; not those that are known otherwise."""
+    key = key_of(table)
+    ends = {"low": (day * DAY) << SERIAL_BITS, "high": (((day + 1) * DAY) << SERIAL_BITS) - 1}
+    statement = sql(
+        f"SELECT {key}, count(*) FROM {table.name}"  # noqa: S608 - names of the schema
+        f" WHERE {key} BETWEEN :low AND :high GROUP BY {key}"
+    )
+    foreign = sql("SELECT count(*) FROM origin WHERE low <= :event AND high >= :event")
+    found = []
+    for event, count in connection.execute(statement, ends):
+        if count > expected[event] and event not in known:
+            found.append(event)
+            if len(found) == _MOST:
+                break
+    return [each for each in found if not connection.scalar(foreign, {"event": each})]

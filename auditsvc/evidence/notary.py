@@ -1,0 +1,489 @@
+"""Hashes the spool's lines as they are written, and signs what it has hashed.
+
+    notary = Notary(writer, host=..., every=30)
+    notary.begin()                    # before anything is appended
+    writer.appended = notary.receive  # called with each piece of lines, under the sink's lock
+    notary.start()
+    ...
+    notary.finish()                   # after the spool is closed
+
+Invariants:
+
+* Lines are hashed from the memory they were written from, by this thread, without the
+  interpreter lock: who appends only puts them in a queue. So bytes that are altered on the disk
+  a moment later are found. If the queue is full, lines are read from the segment instead.
+* A head covers only bytes that are synced (unless spool.fsync is "none"), and complete lines:
+  whatever crash follows, the segment holds at least them. What a segment has beyond its last
+  head is read from the disk at the next start, and the next head says from where on that ends.
+* Nothing here ends or delays collecting: an error is kept in `problem`, and tried again.
+* What is found altered is told once (`told`), and nothing is appended to an altered segment:
+  the chain goes on with the next one.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections import deque
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from auditsvc.errors import AuditsvcError, SpoolError
+from auditsvc.evidence.chain import TAG, LineChain, make_chain, start_of
+from auditsvc.evidence.folder import Folder, evidence_error
+from auditsvc.evidence.head import Head, signature_of
+from auditsvc.evidence.keys import Keys, credential
+from auditsvc.evidence.stamps import first_stamp, last_stamp
+from auditsvc.host.files import open_file
+from auditsvc.spool.identity import identity
+from auditsvc.spool.segments import segment_path, segments, sizes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from auditsvc.native import Choice
+    from auditsvc.spool.segments import Place
+    from auditsvc.spool.writer import SpoolWriter
+
+_QUEUE_BYTES: Final = 32 << 20
+"""Lines that may wait in memory; those beyond are read from the segment."""
+_WAKE_BYTES: Final = 4 << 20
+_LOOK: Final = 0.5
+_PIECE: Final = 1 << 20
+_BOOT: Final = Path("/proc/sys/kernel/random/boot_id")
+
+
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    """Lines that were appended; `data` None: to be read from the segment."""
+
+    segment: int
+    start: int
+    length: int
+    data: bytes | None
+
+
+@dataclass(slots=True)
+class _Open:
+    """The segment whose lines are being hashed."""
+
+    segment: int
+    start: str
+    chain: LineChain
+    end: int = 0
+    first: str = ""
+    last: str = ""
+    unseen: int = 0
+    """Bytes that were read from the disk."""
+    is_unsigned: bool = False
+    """Whether lines were added since the last head."""
+
+
+def _ignore(_: str) -> None:
+    """Do nothing: the default callback."""
+
+
+class Notary(threading.Thread):
+    """Hashes and signs one spool, until `finish`."""
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        host: str,
+        every: float,
+        synced: bool = True,
+        choice: Choice = "auto",
+    ) -> None:
+        """`every`: seconds between two heads while lines come; `synced`: whether to sync."""
+        super().__init__(name="notary", daemon=True)
+        self.problem = ""
+        """Why nothing can be signed, "" if it can."""
+        self.altered = ""
+        """What was found altered, "" if nothing was."""
+        self.told: Callable[[str], None] = _ignore
+        """Called, by any thread, with what was found altered."""
+        self.signed: Callable[[str], None] = _ignore
+        """Called, by this thread, with each new head as a line."""
+        self.counts: Callable[[], dict[str, int]] = dict
+        self.store: Callable[[], dict[str, Any]] = dict
+        """What is bound into each head besides."""
+        self._directory = directory
+        self._folder = Folder(directory)
+        self._host = host
+        self._every = every
+        self._synced = synced
+        self._choice: Choice = choice
+        self._spool = ""
+        self._boot = _BOOT.read_text().strip() if _BOOT.exists() else ""
+        self._keys: Keys | None = None
+        self._last: Head | None = None
+        self._open: _Open | None = None
+        self._tags: list[bytes] = []
+        self._broken = ""
+        self._kept_from = 0
+        self._ended = ""
+        self._signed_at = 0.0
+        self._queue: deque[_Piece] = deque()
+        self._waiting = 0
+        self._lock = threading.Lock()  # of the queue
+        self._signing = threading.RLock()  # of all else
+        self._wake = threading.Event()
+        self._ending = False
+
+    # --- beginning ---------------------------------------------------------------------
+
+    def last_segment(self) -> int:
+        """Give the number below which the spool must not begin a segment; before the writer."""
+        with suppress(AuditsvcError, OSError):
+            last = self._folder.last()
+            return 0 if last is None else last.segment
+        return 0
+
+    def begin(self, writer: SpoolWriter) -> None:
+        """Compare the spool with its last head; `writer` has appended nothing yet.
+
+        AuditsvcError only if the writer's next segment cannot be made.
+        """
+        self._spool = identity(self._directory)
+        try:
+            self._recall()
+            broken = self._compare()
+        except AuditsvcError as error:
+            self.problem = str(error)
+            return
+        except OSError as error:
+            self.problem = str(evidence_error(self._folder.path, error))
+            return
+        if broken:
+            self._tell(broken)
+            self._broken = broken
+            self._open = None
+            if self._last is not None and writer.place.segment <= self._last.segment:
+                writer.rotate()
+        self._queue_old(writer.place)
+
+    def _recall(self) -> None:
+        """Read the keys and the last head."""
+        self._folder.make()
+        self._keys = Keys.load(self._folder.path, credential())
+        self._last = self._folder.last()
+        if self._last is None:
+            return
+        self._kept_from, self._ended = self._last.kept_from, self._last.ended
+        if not self._last.is_signed() or self._last.spool != self._spool:
+            self._tell(f"head {self._last.n} is not signed by its key")
+            self._broken = "last head"
+        if not self._keys.catch_up(self._last.next):
+            self._keys.renew()
+            self._broken = self._broken or "key"
+            self._tell("the key is not the one that the last head announced")
+
+    def _compare(self) -> str:
+        """Hash what the last head covers again; gives what is wrong, "" if nothing is."""
+        last = self._last
+        if last is None or last.final:
+            return ""
+        where = f"segment {last.segment}"
+        path = segment_path(self._directory, last.segment)
+        if not path.exists():
+            return f"{where} is missing"
+        size = path.stat().st_size
+        if size < last.end:
+            return f"{where} has {size} bytes, and {last.end} were signed"
+        opened = self._begin_segment(last.segment, last.start)
+        try:
+            self._read(opened, last.end)
+        except ValueError:
+            return f"{where} was altered before byte {last.end}"
+        if opened.chain.value().hex() != last.chain:
+            return f"{where} was altered before byte {last.end}"
+        opened.first, opened.last = last.first, last.last
+        opened.unseen = last.unseen
+        opened.is_unsigned = False
+        self._open = opened
+        self._tags = []
+        self._keep_tags(opened, fresh=True)
+        return ""
+
+    def _queue_old(self, place: Place) -> None:
+        """Have what the spool holds and no head covers read from the disk."""
+        opened = self._open
+        known = opened.segment if opened else self._last.segment if self._last else 0
+        for segment, size in sizes(self._directory).items():
+            start = 0
+            if opened and segment == opened.segment:
+                start = opened.end
+            elif segment <= known:
+                continue
+            end = place.position if segment == place.segment else size
+            if end > start:
+                self._queue.append(_Piece(segment, start, end - start, None))
+
+    # --- what is appended ----------------------------------------------------------------
+
+    def receive(self, segment: int, position: int, lines: bytes) -> None:
+        """Take complete lines that were written at a position; never waits for the disk."""
+        with self._lock:
+            kept = lines if self._waiting + len(lines) <= _QUEUE_BYTES else None
+            if kept is not None:
+                self._waiting += len(lines)
+            self._queue.append(_Piece(segment, position, len(lines), kept))
+            if self._waiting >= _WAKE_BYTES:
+                self._wake.set()
+
+    def run(self) -> None:
+        """Hash and sign until `finish`."""
+        while not self._ending:
+            self._wake.wait(_LOOK)
+            self._wake.clear()
+            self.step()
+
+    def step(self) -> None:
+        """Hash what waits, and sign it when that is due."""
+        try:
+            with self._signing:
+                self._take_all()
+                if self._is_due():
+                    self._sign(final=False)
+            if self._keys is not None:
+                self.problem = ""
+        except AuditsvcError as error:
+            self.problem = str(error)
+        except OSError as error:
+            self.problem = str(evidence_error(self._folder.path, error))
+
+    def _is_due(self) -> bool:
+        opened = self._open
+        if opened is None or not opened.is_unsigned or self._keys is None:
+            return False
+        return not self._signed_at or time.monotonic() - self._signed_at >= self._every
+
+    def sign_now(self, *, kept_from: int = 0) -> bool:
+        """Sign what was appended up to now; gives whether that was possible.
+
+        `kept_from`: segments before it are going to be deleted; first the head must say so.
+        """
+        before = self._kept_from
+        try:
+            with self._signing:
+                if self._keys is None:
+                    return False
+                self._take_all()
+                if self._open is None:
+                    return False
+                self._kept_from = max(before, kept_from)
+                self._sign(final=False)
+        except (AuditsvcError, OSError) as error:
+            self._kept_from = before
+            self.problem = str(error)
+            return False
+        return True
+
+    def sealed_before(self) -> int:
+        """Give the segment before which all segments have their last head; 0 if none has."""
+        return self._open.segment if self._open is not None else 0
+
+    def dropped(self) -> None:
+        """Forget the heads of segments that are deleted; OSError, EvidenceError."""
+        with self._signing:
+            there = set(segments(self._directory))
+            for segment in self._folder.segments():
+                if segment < self._kept_from and segment not in there:
+                    self._folder.drop(segment)
+
+    def finish(self) -> None:
+        """Hash the rest and sign it as the end of a run; the spool is closed."""
+        self._ending = True
+        self._wake.set()
+        if self.is_alive():
+            self.join()
+        self.told = _ignore  # nothing can be appended any more
+        try:
+            with self._signing:
+                if self._keys is not None:
+                    self._take_all()
+                    if self._open is not None:
+                        self._sign(final=False, clean=True)
+        except AuditsvcError as error:
+            self.problem = str(error)
+        except OSError as error:
+            self.problem = str(evidence_error(self._folder.path, error))
+
+    # --- hashing -------------------------------------------------------------------------
+
+    def _take_all(self) -> None:
+        if self._keys is None:
+            self._retry_begin()
+        while self._queue:
+            piece = self._queue[0]
+            self._take(piece)
+            with self._lock:
+                self._queue.popleft()
+                self._waiting -= piece.length if piece.data is not None else 0
+
+    def _retry_begin(self) -> None:
+        """Begin again after an error; what was appended meanwhile is in the queue."""
+        self._recall()
+        if broken := self._compare():
+            self._open = None
+            self._broken = broken
+            self._tell(broken)
+
+    def _take(self, piece: _Piece) -> None:
+        opened = self._open
+        if opened is None or piece.segment != opened.segment:
+            opened = self._next_segment(piece.segment)
+        if piece.start + piece.length <= opened.end:
+            return  # it failed after it was hashed
+        if piece.data is None or piece.start > opened.end:
+            before = opened.end
+            try:
+                self._read(opened, piece.start + (piece.length if piece.data is None else 0))
+            except ValueError:
+                self._tell(f"segment {opened.segment} was cut or altered behind {opened.end}")
+                return
+            finally:
+                opened.unseen += opened.end - before
+        if piece.data is None:
+            return
+        self._add(opened, piece.data)
+
+    def _next_segment(self, segment: int) -> _Open:
+        """End the open segment, and begin another."""
+        if self._open is not None:
+            start = self._open.chain.value().hex()
+            if not (self._last and self._last.final and self._last.segment == self._open.segment):
+                self._sign(final=True)
+        else:
+            start = self._last.chain if self._last is not None else ""
+        self._open = self._begin_segment(segment, start)
+        return self._open
+
+    def _begin_segment(self, segment: int, start: str) -> _Open:
+        chain = make_chain(start_of(self._spool, segment, start), self._choice)
+        return _Open(segment, start, chain)
+
+    def _add(self, opened: _Open, data: bytes) -> None:
+        opened.chain.update(data)
+        if not opened.end:
+            opened.first = first_stamp(data)
+        opened.end += len(data)
+        opened.last = last_stamp(data) or opened.last
+        opened.is_unsigned = True
+
+    def _read(self, opened: _Open, end: int) -> None:
+        """Hash a segment's lines up to a position; ValueError if they do not end there."""
+        descriptor = open_file(segment_path(self._directory, opened.segment))
+        rest = b""
+        try:
+            at = opened.end
+            while at < end:
+                data = os.pread(descriptor, min(_PIECE, end - at), at)
+                if not data:
+                    raise ValueError
+                at += len(data)
+                data = rest + data
+                cut = data.rfind(b"\n") + 1
+                rest = data[cut:]
+                if cut:
+                    self._add(opened, data[:cut])
+        finally:
+            os.close(descriptor)
+        if rest:
+            raise ValueError
+
+    # --- signing -------------------------------------------------------------------------
+
+    def _sign(self, *, final: bool, clean: bool = False) -> None:
+        opened, keys, last = self._open, self._keys, self._last
+        assert opened is not None
+        assert keys is not None
+        if last is not None and keys.current_public != last.next and not self._broken:
+            keys.catch_up(last.next)  # the disk was full when it was to be forgotten
+        self._sync(opened)
+        self._keep_tags(opened)
+        if last is not None and last.segment != opened.segment:
+            self._ended = last.digest()
+        head = Head(
+            n=1 if last is None else last.n + 1,
+            spool=self._spool,
+            host=self._host,
+            segment=opened.segment,
+            end=opened.end,
+            lines=opened.chain.lines,
+            start=opened.start,
+            chain=opened.chain.value().hex(),
+            final=final,
+            clean=clean,
+            unseen=opened.unseen,
+            broken=self._broken,
+            synced=self._synced,
+            time=round(time.time(), 3),
+            boot=self._boot,
+            first=opened.first,
+            last=opened.last,
+            kept_from=self._kept_from,
+            counts=self.counts(),
+            store=self._bound(last),
+            ended=self._ended,
+            previous="" if last is None else last.digest(),
+            key=keys.current_public,
+            next=keys.next_public,
+        )
+        head = replace(head, signature=signature_of(head, keys.current))
+        self._folder.append(head)
+        self._last = head
+        self._broken = ""
+        opened.is_unsigned = False
+        self._signed_at = time.monotonic()
+        keys.advance()
+        self.signed(head.text())
+
+    def _bound(self, last: Head | None) -> dict[str, Any]:
+        """Give what is bound of the store; as long as it was not read, what was bound before."""
+        before = {} if last is None else last.store
+        now = self.store() or before
+        is_same = now.get("identity") == before.get("identity")
+        if is_same and "from" in before and "from" not in now:
+            now = now | {"from": before["from"]}
+        return now
+
+    def _sync(self, opened: _Open) -> None:
+        """Sync the segment, and see that it still has all that was appended."""
+        try:
+            descriptor = open_file(segment_path(self._directory, opened.segment))
+        except FileNotFoundError:
+            self._tell(f"segment {opened.segment} is missing")
+            return
+        try:
+            if self._synced:
+                os.fdatasync(descriptor)
+            size = os.fstat(descriptor).st_size
+        finally:
+            os.close(descriptor)
+        if size < opened.end:
+            self._tell(f"segment {opened.segment} has {size} bytes, and {opened.end} were written")
+
+    def _keep_tags(self, opened: _Open, *, fresh: bool = False) -> None:
+        """Write the tags of new lines to their file; without it only the line is not named."""
+        self._tags.append(opened.chain.take_tags())
+        path = self._folder.tags_path(opened.segment)
+        tags = b"".join(self._tags)
+        flags = os.O_WRONLY | os.O_CREAT | (os.O_TRUNC if fresh else 0)
+        with suppress(OSError):
+            descriptor = open_file(path, flags)
+            try:
+                os.pwrite(descriptor, tags, opened.chain.lines * TAG - len(tags))
+            finally:
+                os.close(descriptor)
+        self._tags = []
+
+    def _tell(self, what: str) -> None:
+        if what != self.altered:
+            self.altered = what
+            with suppress(SpoolError):
+                self.told(what)

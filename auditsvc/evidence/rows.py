@@ -1,0 +1,403 @@
+"""Proves the rows of a store by the lines that they were made of.
+
+    check = RowCheck(settings, report)
+    check.run(start)
+
+The spool is decoded again, from `start` up to the store's checkpoint, and each row is compared
+with the store's. Then the rows are counted by table and day: a row that no segment had is one
+more than the lines give. So the content of a row needs no hash of its own: it follows from the
+lines, and these are proved by the heads.
+
+Only rows that came from our spool are held to it; those of other logs are not proved.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from auditsvc.decode import make_decoder
+from auditsvc.decode.ids import dimension_id
+from auditsvc.errors import AuditsvcError
+from auditsvc.evidence.compare import MOST, day_of, make_comparer
+from auditsvc.evidence.extra_rows import extra_events
+from auditsvc.evidence.finding import STORE, Finding
+from auditsvc.evidence.fragments import Fragments
+from auditsvc.evidence.store_facts import read_facts, wrong_hours
+from auditsvc.evidence.stored import stored_heads
+from auditsvc.evidence.whole_event import judge, rows_of, stored_rows
+from auditsvc.plural import counted
+from auditsvc.spool.reader import SpoolReader
+from auditsvc.spool.segments import Place, segments
+from auditsvc.store import builtin, schema
+from auditsvc.store.database import reading
+from auditsvc.store.databases import open_database
+from auditsvc.store.migrate import check_schema
+from auditsvc.store.read.events import second_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from concurrent.futures import Future
+    from pathlib import Path
+
+    from sqlalchemy import Connection
+
+    from auditsvc.decode.batch import Batch, Row
+    from auditsvc.decode.contract import Decoder
+    from auditsvc.evidence.compare import Counts
+    from auditsvc.evidence.finding import Report
+    from auditsvc.evidence.head import Head
+    from auditsvc.evidence.store_facts import StoreFacts
+    from auditsvc.store.database import Database
+
+_CHUNK: Final = 1 << 20
+_BATCH: Final = 12 << 20
+_NAMED: Final = 20
+"""Events and days that are named, at most."""
+_LEDGER: Final = ("received", "end", "raw", "kernel_lost", "spool_lost")
+"""Causes of the ledger that lines alone decide."""
+_TABLES: Final = {table.name: table for table in (*schema.DIMENSIONS, *schema.FACTS)}
+
+
+class _ClashError(Exception):
+    """An id stands for other content, as the store noticed when it was written."""
+
+
+@dataclass(slots=True)
+class Spool:
+    """The spool, and how its lines are decoded."""
+
+    directory: Path
+    source: str
+    """Its name as a source of the store."""
+    identity: str
+    host: str
+    decoder: str | None
+    trust_kernel_log: bool = False
+
+
+@dataclass(slots=True)
+class Start:
+    """Where decoding begins: what is open there."""
+
+    place: Place = field(default_factory=Place)
+    pending: bytes = b""
+    is_beginning: bool = True
+    """Whether the store began there: then it has no rows but those of these lines."""
+    is_cut: bool = False
+    """Whether events may be open there that are not in `pending`."""
+    head: Head | None = None
+    """The last head that binds the store."""
+    sealed: Counts = field(default_factory=Counter)
+    """Rows of segments that are deleted, by table and day."""
+
+
+class RowCheck:
+    """One verification of a store."""
+
+    def __init__(self, url: str, spool: Spool, report: Report) -> None:
+        self._database: Database = open_database(url, read=True)
+        self._url = url
+        self._spool = spool
+        self._report = report
+        self._comparer = make_comparer(self._database)
+        self._pins: list[tuple[str, Row, int]] = []
+        self._decoded: Counts = Counter()
+        self._special: Counts = Counter()
+        """Rows of the store that belong to events which were compared by themselves."""
+        self._seen: set[int] = set()
+        self._counted: Counter[str] = Counter()
+        """What the decoder counts, as the ledger has it."""
+        self._pruned = 0
+        self._apart = 0
+        self._named = 0
+        self.heads: list[Head] = []
+        """Heads that the store has of the spool."""
+        self.facts: StoreFacts | None = None
+        """What the store said of itself when the check began."""
+
+    def run(self, start: Start) -> None:
+        """Verify; what is wrong goes into the report."""
+        try:
+            self._database.prepare(create=False)
+            with reading(self._database) as connection:
+                check_schema(self._database, connection)
+                self.heads = stored_heads(connection, self._spool.identity)
+                self._check_schema(connection)
+                self.facts = read_facts(connection, self._spool.source, counted=True)
+                for hour in wrong_hours(connection)[:_NAMED]:
+                    self._find(f"calls are counted wrong in the hour from {hour} UTC")
+            for what in self._comparer.damage():
+                self._find(f"the store's file is damaged: {what}")
+            self._run(self.facts, start)
+        except AuditsvcError as error:
+            self._find(f"the store cannot be verified: {error}")
+        finally:
+            self._database.engine.dispose()
+
+    def _check_schema(self, connection: Connection) -> None:
+        for name in sorted(self._strangers(connection)):
+            self._find(f"the store holds what auditsvc did not make: {name}")
+        for name in builtin.altered_names(connection):
+            self._find(f"a name was altered: {name}")
+
+    def _strangers(self, connection: Connection) -> list[str]:
+        if connection.dialect.name != "postgresql":
+            return self._database.strangers(connection, whole=True)
+        # PostgreSQL has to make our views, for a moment, to compare them with those there.
+        writing = open_database(self._url)
+        try:
+            with writing.begin(alone=False) as other:
+                return writing.strangers(other, whole=True)
+        finally:
+            writing.engine.dispose()
+
+    def _check_bound(self, facts: StoreFacts, head: Head) -> None:
+        """See that the store is the one that a head binds, and has all that it had then."""
+        told = head.store
+        if told.get("identity") != facts.identity:
+            self._find(f"it is another store than head {head.n} was signed for")
+            return
+        place = (told.get("segment", 0), told.get("position", 0))
+        if facts.checkpoint < place:
+            self._find(
+                f"the store has lost rows: it ends at byte {facts.checkpoint[1]} of segment"
+                f" {facts.checkpoint[0]}, and had byte {place[1]} of segment {place[0]} when"
+                f" head {head.n} was signed"
+            )
+        if str(told.get("schema", "")) > facts.schema:
+            self._find(f"the store has schema {facts.schema}, and had {told['schema']}")
+        for cause in (*_LEDGER, "stored", "duplicate"):
+            before, now = told.get("ledger", {}).get(cause, 0), facts.ledger.get(cause, 0)
+            if now < before:
+                self._find(f"the ledger says {cause} {now}, and said {before} in head {head.n}")
+
+    def _run(self, facts: StoreFacts, start: Start) -> None:
+        if start.head is not None:
+            self._check_bound(facts, start.head)
+        if not facts.source:
+            if segments(self._spool.directory):
+                self._find("the store has nothing of this spool")
+            return
+        for _ in range(100):  # each time another id was taken
+            try:
+                self._compare_all(facts, start)
+            except _ClashError:
+                continue
+            break
+        self._compare_counts(facts, start)
+        self._compare_ledger(facts, start)
+        if self._pruned:
+            events = counted(self._pruned, "event")
+            self._report.notes.append(f"{events} were deleted by retention, as the store says")
+        if self._apart:
+            events = counted(self._apart, "event")
+            self._report.notes.append(
+                f"{events} came in parts: what was merged later is compared only in part"
+            )
+
+    def _compare_all(self, facts: StoreFacts, start: Start) -> None:
+        self._decoded, self._special, self._seen = Counter(), Counter(), set()
+        self._counted.clear()
+        self._report.events = 0
+        decoder = make_decoder(
+            self._spool.decoder,
+            secret=facts.secret,
+            host=self._spool.host,
+            idle=1e9,
+            trust_kernel_log=self._spool.trust_kernel_log,
+        )
+        for pin in self._pins:
+            decoder.pin(*pin)
+        decoder.restore(start.pending, 0.0)
+        with (
+            self._comparer.transaction() as connection,
+            ThreadPoolExecutor(1, "compare") as pool,
+        ):
+            waiting: Future[None] | None = None
+            for batch in self._batches(decoder, start, Place(*facts.checkpoint)):
+                if waiting is not None:
+                    waiting.result()
+                waiting = pool.submit(self._compare, connection, batch)
+            if waiting is not None:
+                waiting.result()
+            decoder.finish()
+            self._compare_open(connection, decoder.take())
+
+    def _batches(self, decoder: Decoder, start: Start, end: Place) -> Iterator[Batch]:
+        """Decode from a place to another; the last events may still be open there."""
+        read = 0
+        fragments = Fragments() if start.is_cut else None
+        with SpoolReader(self._spool.directory, start.place) as reader:
+            while (at := reader.place) < end:
+                limit = _CHUNK
+                if at.segment == end.segment:
+                    limit = min(limit, end.position - at.position)
+                data = reader.read(limit)
+                if not data:
+                    break
+                if reader.place > end:  # it went on to the last segment
+                    data = data[: len(data) - reader.place.position + end.position]
+                if fragments is not None:
+                    data = fragments.without(data)
+                decoder.feed(data, 0.0)
+                read += len(data)
+                if read >= _BATCH or decoder.held * 2 >= _BATCH:
+                    batch = decoder.take()
+                    if batch.packed is not None:
+                        batch.packed.pack()
+                    yield batch
+                    read = 0
+        yield decoder.take()
+
+    def _compare(self, connection: Connection, batch: Batch) -> None:
+        found = self._comparer.compare(connection, batch)
+        for table, row_id in found.dimensions:
+            self._judge_dimension(connection, batch, table, row_id)
+        self._report.events += batch.facts.count
+        self._decoded += found.rows
+        self._counted.update(batch.counts)
+        if found.events:
+            self._judge_events(connection, batch, found.events, may_be_absent=False)
+
+    def _compare_open(self, connection: Connection, batch: Batch) -> None:
+        """Compare events that are open at the checkpoint: the store may have them, or not yet."""
+        self._decoded += Counter(
+            (table, day_of(_number(row[0]))) for table, rows in batch.facts.items() for row in rows
+        )
+        self._judge_events(connection, batch, set(batch.facts.ids()), may_be_absent=True)
+
+    def _judge_dimension(
+        self, connection: Connection, batch: Batch, table: str, row_id: int
+    ) -> None:
+        """See whether a row's id was taken when it was stored; else it was altered or deleted."""
+        row = next(row for row in batch.dimensions[table] if row[0] == row_id)
+        content = tuple(row[1:])
+        assert self.facts is not None
+        for attempt in range(1, 4):
+            other = dimension_id(self.facts.secret, table, content, attempt)
+            found = self._database.fetch(connection, _TABLES[table], "id", [other])
+            if any(tuple(each[1:]) == content for each in found):
+                self._pins.append((table, content, other))
+                raise _ClashError
+        stored = self._database.fetch(connection, _TABLES[table], "id", [row_id])
+        state = "was altered" if stored else "was deleted"
+        self._find(f"a row of {table} {state}: {row_id}, which is {_shown(content)}")
+
+    def _judge_events(
+        self, connection: Connection, batch: Batch, events: set[int], *, may_be_absent: bool
+    ) -> None:
+        given = rows_of(batch, events)
+        stored = stored_rows(self._database, connection, events)
+        for event in sorted(events):
+            for table, rows in given[event].items():
+                self._decoded[table, day_of(event)] -= len(rows)
+            judged = judge(self._database, connection, event, given[event], stored)
+            self._apart += judged.apart and event not in self._seen
+            where = judged.stored or event
+            if where not in self._seen:
+                self._seen.add(where)
+                own = (
+                    stored if where in stored else stored_rows(self._database, connection, [where])
+                )
+                for table, rows in own.get(where, {}).items():
+                    self._special[table, day_of(where)] += len(rows)
+            if not judged.what:
+                continue
+            if not judged.stored and may_be_absent:
+                continue
+            assert self.facts is not None
+            if not judged.stored and day_of(event) in self.facts.pruned:
+                self._pruned += 1
+                continue
+            self._find_event(event, judged.what)
+
+    def _find_event(self, event: int, what: str) -> None:
+        self._named += 1
+        if self._named <= _NAMED:
+            self._find(f"event {event} of {second_text(event >> 30)} UTC {what}")
+        elif self._named == _NAMED + 1:
+            self._find("and more events")
+
+    def _compare_counts(self, facts: StoreFacts, start: Start) -> None:
+        """Find rows that no segment had: they are more than the lines give."""
+        if not start.is_beginning and not start.sealed:
+            self._report.notes.append(
+                "segments were deleted: the rows that they had, and those of some events after "
+                "them, are not compared, and rows that no segment had cannot be told"
+            )
+            return
+        if facts.unknown:
+            self._report.notes.append("of some events the source is not known: not compared")
+        if facts.spools > 1:
+            self._report.notes.append(
+                "the store has events of other spools: rows that no segment had cannot be told"
+            )
+            return
+        expected = Counter(self._decoded)
+        expected.update(self._special)
+        expected.update(start.sealed)
+        named = 0
+        for (table, day), count in sorted(facts.own.items()):
+            more = count - expected[table, day]
+            if named < _NAMED and (more > 0 or (more < 0 and facts.ranges)):
+                named += self._name_extra(table, day, more, start)
+
+    def _compare_ledger(self, facts: StoreFacts, start: Start) -> None:
+        """Compare what the ledger counts with what the lines give, and see that it adds up."""
+        ledger = Counter(facts.ledger)
+        for cause in _LEDGER:
+            told, found = ledger[cause], self._counted[cause]
+            if told < found or (start.is_beginning and told != found):
+                self._find(f"the ledger says {cause} {told}, and the lines give {found}")
+        whole = sum(ledger[cause] for cause in ("stored", "end", "raw", "duplicate", "open"))
+        if ledger["received"] != whole:
+            self._find(f"the ledger does not add up: {ledger['received']} received, {whole} told")
+
+    def _name_extra(self, table: str, day: int, more: int, start: Start) -> bool:
+        """Tell of rows that no segment had; gives whether there are any."""
+        found = self._extra(table, day, start)
+        if more < 0 and not found:
+            return False  # the lines' events were there already, from elsewhere
+        rows = counted(max(more, len(found)), "row")
+        text = second_text(day * 86400)[:10]
+        what = f"the store has {rows} in {table} on {text} that no segment had"
+        if found:
+            shown = ", ".join(map(str, found[:_NAMED]))
+            what += f": {'event' if len(found) == 1 else 'events'} {shown}"
+        self._find(what)
+        return True
+
+    def _extra(self, table: str, day: int, start: Start) -> list[int]:
+        """Give events of a day that have more rows than the lines give, if all lines are there."""
+        if not start.is_beginning or self.facts is None:
+            return []
+        decoder = make_decoder(
+            self._spool.decoder, secret=self.facts.secret, host=self._spool.host, idle=1e9
+        )
+        for pin in self._pins:
+            decoder.pin(*pin)
+        rows: Counter[int] = Counter()
+        for batch in self._batches(decoder, start, Place(*self.facts.checkpoint)):
+            of_it = (_number(row[0]) for row in batch.facts.get(table, []))
+            rows.update(each for each in of_it if day_of(each) == day)
+        decoder.finish()
+        rows.update(_number(row[0]) for row in decoder.take().facts.get(table, []))
+        with reading(self._database) as connection:
+            return extra_events(connection, _TABLES[table], day, rows, self._seen)
+
+    def _find(self, what: str) -> None:
+        if len(self._report.findings) < MOST:
+            self._report.findings.append(Finding(STORE, what))
+
+
+def _shown(content: Row) -> str:
+    text = ", ".join("NULL" if each is None else str(each) for each in content)
+    return text if len(text) <= 100 else f"{text[:100]}..."
+
+
+def _number(value: object) -> int:
+    assert isinstance(value, int)
+    return value

@@ -1,0 +1,138 @@
+"""What a store says of itself, read in one transaction: for heads, and to be verified."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from sqlalchemy import text as sql
+
+from auditsvc.decode.ids import SERIAL_BITS
+from auditsvc.evidence.compare import DAY, key_of
+from auditsvc.store import builtin
+from auditsvc.store.migrate import current_revision
+from auditsvc.store.read.events import second_text
+from auditsvc.store.schema import FACTS
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from auditsvc.evidence.compare import Counts
+
+_PERSON: Final = b"auditsvc store"
+_OWN: Final = "spool"
+
+
+@dataclass(slots=True)
+class StoreFacts:
+    """What a store says of itself."""
+
+    identity: str
+    """As `auditsvc.ingest.known_store.identity_of` gives it."""
+    schema: str
+    secret: bytes
+    checkpoint: tuple[int, int]
+    """Segment and position up to which the spool was read; (0, 0) if it was not."""
+    pending: bytes
+    ledger: dict[str, int]
+    source: int = 0
+    """Id of the spool's source; 0 if there is none."""
+    spools: int = 0
+    """Sources that are spools."""
+    own: Counts = field(default_factory=Counter)
+    """Rows that came from spools, by table and day."""
+    ranges: int = 0
+    """Ranges of events that came from elsewhere."""
+    unknown: int = 0
+    """Ranges of events whose source is not known."""
+    pruned: dict[int, int] = field(default_factory=dict)
+    """Events that retention deleted, by day."""
+
+
+def read_facts(connection: Connection, source_name: str, *, counted: bool) -> StoreFacts:
+    """Read them; `counted`: with the rows by day, which reads all keys."""
+    secret = builtin.secret(connection)
+    row = connection.execute(
+        sql(
+            "SELECT id, segment, position, pending FROM source WHERE kind = :kind AND name = :name"
+        ),
+        {"kind": _OWN, "name": source_name},
+    ).first()
+    facts = StoreFacts(
+        identity=hashlib.blake2b(_PERSON, key=secret, digest_size=16).hexdigest(),
+        schema=current_revision(connection) or "",
+        secret=secret,
+        checkpoint=(0, 0),
+        pending=b"",
+        ledger={},
+    )
+    if row is not None:
+        facts.source = row.id
+        if str(row.segment).isdecimal():
+            facts.checkpoint = (int(row.segment), row.position)
+        facts.pending = bytes(row.pending)
+        entries = sql("SELECT cause, count FROM ledger_entry WHERE source = :source")
+        found = connection.execute(entries, {"source": row.id}).all()
+        facts.ledger = {str(each[0]): int(each[1]) for each in found}
+    spools = connection.execute(
+        sql("SELECT count(*) FROM source WHERE kind = :kind AND segment <> ''"), {"kind": _OWN}
+    )
+    facts.spools = spools.scalar_one()
+    pruned = connection.execute(sql("SELECT day, events FROM pruned_day"))
+    facts.pruned = {int(each[0]): int(each[1]) for each in pruned}
+    if counted:
+        _count(connection, facts)
+    return facts
+
+
+def bound(facts: StoreFacts) -> dict[str, Any]:
+    """Give what a head binds of it."""
+    return {
+        "identity": facts.identity,
+        "schema": facts.schema,
+        "segment": facts.checkpoint[0],
+        "position": facts.checkpoint[1],
+        "ledger": dict(sorted(facts.ledger.items())),
+    }
+
+
+def _count(connection: Connection, facts: StoreFacts) -> None:
+    ranges = connection.execute(sql("SELECT low, high, source FROM origin")).all()
+    facts.ranges = len(ranges)
+    facts.unknown = sum(1 for each in ranges if each.source is None)
+    for table in FACTS:
+        key = key_of(table)
+        day = f"({key} >> {SERIAL_BITS}) / {DAY}"
+        counted = sql(f"SELECT {day} AS day, count(*) FROM {table.name} GROUP BY 1")  # noqa: S608 - names of the schema
+        for number, count in connection.execute(counted):
+            facts.own[table.name, number] += count
+        for low, high, _ in ranges:
+            inside = sql(
+                f"SELECT {day} AS day, count(*) FROM {table.name}"  # noqa: S608 - as above
+                f" WHERE {key} BETWEEN :low AND :high GROUP BY 1"
+            )
+            for number, count in connection.execute(inside, {"low": low, "high": high}):
+                facts.own[table.name, number] -= count
+
+
+def wrong_hours(connection: Connection) -> list[str]:
+    """Name hours whose calls are not those that `activity` counts."""
+    counted: Counter[tuple[int, int, int]] = Counter()
+    for sign, statement in _ACTIVITY:
+        for hour, number, success, calls in connection.execute(sql(statement)):
+            counted[hour, number, success] += sign * int(calls)
+    hours = {hour for (hour, _, _), difference in counted.items() if difference}
+    return [second_text(hour * 3600) for hour in sorted(hours)]
+
+
+_CALLS: Final = (
+    f"SELECT (id >> {SERIAL_BITS}) / 3600, nr, coalesce(success, -1), count(*)"  # noqa: S608 - ours
+    " FROM syscall GROUP BY 1, 2, 3"
+)
+_ACTIVITY: Final = (
+    (1, "SELECT hour, nr, success, sum(calls) FROM activity_row GROUP BY 1, 2, 3"),
+    (1, "SELECT hour, nr, success, sum(calls) FROM activity_part GROUP BY 1, 2, 3"),
+    (-1, _CALLS),
+)

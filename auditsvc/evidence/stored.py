@@ -1,0 +1,100 @@
+"""What heads bind of the store, and the store as a place for heads; by the loader's thread.
+
+    side = StoreSide(source_name, spool, newest=lambda: courier.newest, every=30)
+    loader = Loader(..., beside=side.step)
+    notary.store = lambda: side.bound
+
+Both in one transaction, between two commits: so checkpoint and ledger are those of one moment.
+A store that is later put back to an older state, emptied or replaced, is not the one that the
+last head was signed for.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+from sqlalchemy import delete, select
+from sqlalchemy import func as sql
+
+from auditsvc.evidence.head import parse_head
+from auditsvc.evidence.store_facts import bound, read_facts
+from auditsvc.store.schema import evidence_head
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sqlalchemy import Connection
+
+    from auditsvc.evidence.head import Head
+    from auditsvc.spool.segments import Place
+    from auditsvc.store import Store
+
+_KEPT: Final = 300
+"""Heads that a store keeps of each spool: one proves all before it."""
+
+
+class StoreSide:
+    """Reads what is bound, and stores heads."""
+
+    def __init__(
+        self, source: str, *, every: float, newest: Callable[[], str], keeps_heads: bool = True
+    ) -> None:
+        """`source`: the spool's name as a source; `newest` gives the head that is to be stored."""
+        self.bound: dict[str, Any] = {}
+        """What the next head binds; {} until the store was read."""
+        self.began: Place | None = None
+        """Where the store began to have this spool, if not at its beginning."""
+        self._source = source
+        self._every = every
+        self._newest = newest
+        self._keeps_heads = keeps_heads
+        self._had = ""
+        self._read_at = 0.0
+
+    def step(self, store: Store, *, at_once: bool = False) -> None:
+        """Do what is due; StoreError."""
+        head = self._newest() if self._keeps_heads else ""
+        now = time.monotonic()
+        is_due = at_once or not self.bound or now - self._read_at >= self._every
+        if not is_due and head == self._had:
+            return
+        self._read_at = now
+        with store.database.begin(alone=False) as connection:
+            if head and head != self._had:
+                _keep(connection, parse_head(head))
+            facts = bound(read_facts(connection, self._source, counted=False))
+        self._had = head
+        if self.began is not None:
+            facts["from"] = [self.began.segment, self.began.position]
+        self.bound = facts
+
+
+def _keep(connection: Connection, head: Head) -> None:
+    own = evidence_head.c.spool == head.spool
+    newest = connection.scalar(select(sql.max(evidence_head.c.n)).where(own))
+    if newest is not None and newest >= head.n:
+        return
+    values = {"spool": head.spool, "n": head.n, "head": head.text()}
+    connection.execute(evidence_head.insert().values(**values))
+    old = (
+        select(evidence_head.c.n)
+        .where(own)
+        .order_by(evidence_head.c.n.desc())
+        .offset(_KEPT)
+        .limit(1)
+    )
+    if (last := connection.scalar(old)) is not None:
+        connection.execute(delete(evidence_head).where(own, evidence_head.c.n <= last))
+
+
+def stored_heads(connection: Connection, spool: str) -> list[Head]:
+    """Give the heads that a store has of a spool, in order; what is none is left out."""
+    wanted = select(evidence_head.c.head).where(evidence_head.c.spool == spool)
+    found = []
+    for text in connection.scalars(wanted.order_by(evidence_head.c.n)):
+        try:
+            found.append(parse_head(text))
+        except ValueError:
+            continue
+    return found

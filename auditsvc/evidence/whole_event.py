@@ -1,0 +1,174 @@
+"""Compares one event with what the store has of it, where the plain comparison found a difference.
+
+Two things make a stored event differ from what its lines give when they are decoded again,
+although nobody has altered it:
+
+* Its records came apart (more than `loader.idle` seconds between them), so the service stored a
+  part first and merged the rest. Then its state and the order of its rows may be others, and
+  it may have more columns and rows than one of its parts.
+* Another event had its id, so it was stored under another one in the same second.
+
+All else is a difference.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from sqlalchemy import select
+
+from auditsvc.decode.ids import SERIAL_BITS
+from auditsvc.decode.states import PARTIAL
+from auditsvc.evidence.compare import key_of
+from auditsvc.store import schema
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from sqlalchemy import Connection
+
+    from auditsvc.decode.batch import Batch, Row
+    from auditsvc.store.database import Database
+
+Rows = dict[str, list["Row"]]
+"""An event's rows by table."""
+
+_CALL: Final = schema.syscall.name
+_EVENT: Final = schema.event.name
+_LOOSE: Final = ("state",)
+_SEQ: Final = {"path": 1, "sockaddr": 1, "record": 2}
+"""The column that is the place of a row among others of its event."""
+
+
+class Judged(NamedTuple):
+    """The result for one event."""
+
+    stored: int
+    """Id under which the store has it; 0 if it has not."""
+    what: str
+    """What is another, "" if nothing is."""
+    apart: bool = False
+    """Whether its records came apart, so that not all of it could be compared."""
+
+
+def rows_of(batch: Batch, events: Iterable[int]) -> dict[int, Rows]:
+    """Give the rows of some events of a batch."""
+    found: dict[int, Rows] = {event: defaultdict(list) for event in events}
+    for table in schema.FACTS:
+        for row in batch.facts.get(table.name, []):
+            if (own := found.get(_number(row[0]))) is not None:
+                own[table.name].append(row)
+    return found
+
+
+def stored_rows(
+    database: Database, connection: Connection, events: Iterable[int]
+) -> dict[int, Rows]:
+    """Give the rows of some events that are stored; without those of which there are none."""
+    wanted = list(events)
+    found: dict[int, Rows] = {}
+    for table in schema.FACTS:
+        for row in database.fetch(connection, table, key_of(table), wanted):
+            found.setdefault(_number(row[0]), defaultdict(list))[table.name].append(row)
+    return found
+
+
+def judge(
+    database: Database, connection: Connection, event: int, given: Rows, stored: Mapping[int, Rows]
+) -> Judged:
+    """Compare an event with what is stored."""
+    if event in stored:
+        judged = _compare(database, connection, given, stored[event])
+        if not judged.what:
+            return judged._replace(stored=event)
+    else:
+        judged = Judged(0, "is not in the store")
+    for other in _elsewhere(connection, event, given):
+        rows = stored_rows(database, connection, [other]).get(other, {})
+        moved = _compare(database, connection, given, rows)
+        if not moved.what:
+            return moved._replace(stored=other)
+    return judged._replace(stored=event if event in stored else 0)
+
+
+def _elsewhere(connection: Connection, event: int, given: Rows) -> list[int]:
+    """Give events of the same second with the same serial and milliseconds."""
+    second = event >> SERIAL_BITS
+    found = []
+    for table in (schema.syscall, schema.event):
+        for row in given.get(table.name, []):
+            content = dict(zip((column.name for column in table.columns), row, strict=True))
+            statement = select(table.c.id).where(
+                table.c.id.between(second << SERIAL_BITS, ((second + 1) << SERIAL_BITS) - 1),
+                table.c.serial == content["serial"],
+                table.c.ms == content["ms"],
+                table.c.id != event,
+            )
+            found += list(connection.scalars(statement))
+    return found
+
+
+def _compare(database: Database, connection: Connection, given: Rows, stored: Rows) -> Judged:
+    if given.get(_EVENT) and stored.get(_CALL):
+        return Judged(0, "", apart=True)  # a part of it that came without its SYSCALL
+    is_part = any(_state(each) >= PARTIAL for each in (given, stored))
+    for table in (schema.syscall, schema.event):
+        names = [column.name for column in table.columns]
+        one, other = given.get(table.name, []), stored.get(table.name, [])
+        if len(one) != len(other):
+            return Judged(0, f"has {len(other)} rows in {table.name} instead of {len(one)}")
+        for mine, theirs in zip(one, other, strict=True):
+            for name, value, found in zip(names[1:], mine[1:], theirs[1:], strict=True):
+                if value == found or (is_part and name in _LOOSE):
+                    continue
+                if name == "context" and is_part and _fills(database, connection, value, found):
+                    continue
+                return Judged(0, f"has another {name}", apart=False)
+    for table in (schema.exec_, schema.path, schema.sockaddr, schema.record):
+        mine_, theirs_ = (Counter(_contents(table.name, each)) for each in (given, stored))
+        if mine_ != theirs_ and not (is_part and mine_ <= theirs_):
+            more, less = (theirs_ - mine_).total(), (mine_ - theirs_).total()
+            return Judged(0, f"has {more} other rows in {table.name}, and {less} are missing")
+    return Judged(0, "", apart=is_part)
+
+
+def _contents(table: str, rows: Rows) -> list[Row]:
+    """Give rows without their event and their place."""
+    place = _SEQ.get(table)
+    return [
+        tuple(each for n, each in enumerate(row) if n not in (0, place))
+        for row in rows.get(table, [])
+    ]
+
+
+def _fills(database: Database, connection: Connection, given: object, found: object) -> bool:
+    """Whether a context is another one only in that it has what was NULL."""
+    both = {
+        row[0]: row
+        for row in database.fetch(
+            connection, schema.context, "id", [_number(given), _number(found)]
+        )
+    }
+    mine, theirs = both.get(given), both.get(found)
+    if theirs is None or mine is None:
+        return False
+    return all(one in (None, other) for one, other in zip(mine[1:], theirs[1:], strict=True))
+
+
+def _state(rows: Rows) -> int:
+    states = [
+        row[list(_STATES[name]).index("state")] for name in _STATES for row in rows.get(name, [])
+    ]
+    return max((_number(each) for each in states), default=0)
+
+
+_STATES: Final = {
+    table.name: [column.name for column in table.columns]
+    for table in (schema.syscall, schema.event)
+}
+
+
+def _number(value: object) -> int:
+    assert isinstance(value, int)
+    return value
