@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Annotated, Final
+from enum import Enum
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from auditsvc import arrow
 from auditsvc.cli.options import StoreOption
 from auditsvc.cli.recording import recorded
 from auditsvc.config import load_settings
-from auditsvc.errors import QueryError
+from auditsvc.errors import QueryError, UsageError
 from auditsvc.host.signals import alarm
 from auditsvc.render.rows import Format, write_rows
 from auditsvc.store.read.limits import Limits
@@ -19,8 +21,27 @@ from auditsvc.store.read.period import period_of
 from auditsvc.store.read.result import Result
 from auditsvc.store.read.sql import run_query
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import BinaryIO
+
 _MEMORY: Final = 512 << 20
 """Bytes of memory that a query may use."""
+
+
+class Form(Enum):
+    """How an answer is written: as text, or in columns as bytes."""
+
+    TABLE = "table"
+    LINES = "lines"
+    CSV = "csv"
+    JSON = "json"
+    JSONL = "jsonl"
+    ARROW = "arrow"
+    PARQUET = "parquet"
+
+
+_IN_COLUMNS: Final = (Form.ARROW, Form.PARQUET)
 
 
 def query(
@@ -28,10 +49,11 @@ def query(
     *,
     store: StoreOption = None,
     form: Annotated[
-        Format | None,
+        Form | None,
         typer.Option(
             "--format",
-            help="Default: on a terminal table, or lines if that is too wide; else csv.",
+            help="Default: on a terminal table, or lines if that is too wide; else csv. arrow (a"
+            " stream) and parquet need auditsvc[arrow].",
             show_default=False,
         ),
     ] = None,
@@ -79,6 +101,7 @@ def query(
     (= + - @) gets a ' before it.
     """
     settings = load_settings(store=store)
+    write = _writer(form, exact=exact)
     limits = Limits(timeout, _MEMORY)
     period = period_of(since, until)
     late = limits.late()
@@ -89,12 +112,35 @@ def query(
             run_query(settings.store, sql, limits, period) as result,
         ):
             counted = Result(result.columns, access.counted(result))
-            write_rows(counted, form, sys.stdout, exact=exact)
+            write(counted)
             sys.stdout.flush()
     except QueryError as error:
         if error.what == late.what:
             _drop_output()
         raise
+
+
+def _writer(form: Form | None, *, exact: bool) -> Callable[[Result], None]:
+    """Give what writes an answer to standard output; checked before anything is asked."""
+    if form not in _IN_COLUMNS:
+        text = None if form is None else Format(form.value)
+        return lambda result: write_rows(result, text, sys.stdout, exact=exact)
+    if sys.stdout.isatty():
+        raise UsageError(
+            f"--format {form.value} writes bytes, which a terminal cannot show",
+            "send them to a file: > FILE",
+        )
+    files = arrow.use("auditsvc.arrow.files")
+    write: Callable[[Result, BinaryIO], None] = getattr(files, f"write_{form.value}")
+    return lambda result: _write_bytes(write, result)
+
+
+def _write_bytes(write: Callable[[Result, BinaryIO], None], result: Result) -> None:
+    try:
+        write(result, sys.stdout.buffer)
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:  # as for text (auditsvc.render.rows)
+        _drop_output()
 
 
 def _drop_output() -> None:

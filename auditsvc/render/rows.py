@@ -30,6 +30,7 @@ from rich.table import Table
 from rich.text import Text
 
 from auditsvc.host.terminal import encodable, encodable_json, visible, visible_json
+from auditsvc.store.read.result import distinct
 from auditsvc.store.read.value_text import as_text, read_json, to_json
 
 if TYPE_CHECKING:
@@ -170,7 +171,7 @@ def _write_jsonl(result: Result, out: TextIO) -> None:
 
 
 def _objects(result: Result, out: TextIO) -> Iterator[str]:
-    names = _distinct(result.columns)
+    names = distinct(result.columns)
     documents = [name in _JSON_COLUMNS for name in result.columns]
     show = visible_json if out.isatty() else encodable_json
     ascii_only = not _has_all(out)
@@ -187,18 +188,6 @@ def _has_all(out: TextIO) -> bool:
     """Whether a stream can write every character; one of text in memory can."""
     encoding = getattr(out, "encoding", None)
     return encoding is None or codecs.lookup(encoding).name.startswith("utf-")
-
-
-def _distinct(columns: Iterable[str]) -> list[str]:
-    """Number columns with equal names, so that no value of a row is missing in its object."""
-    names: list[str] = []
-    for column in columns:
-        name, n = column, 1
-        while name in names:
-            n += 1
-            name = f"{column}_{n}"
-        names.append(name)
-    return names
 
 
 def _document(value: object) -> object:

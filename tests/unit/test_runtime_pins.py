@@ -17,7 +17,7 @@ IMPORTED = """
 import importlib, importlib.metadata, json, pkgutil, sys
 import auditsvc
 for module in pkgutil.walk_packages(auditsvc.__path__, "auditsvc."):
-    if not module.name.startswith(("auditsvc.migrations", "auditsvc.__main__")):
+    if not module.name.startswith(("auditsvc.migrations", "auditsvc.__main__", "auditsvc.arrow.")):
         importlib.import_module(module.name)
 from alembic import command, config
 import psycopg

@@ -22,3 +22,15 @@ class Result:
 
     def __iter__(self) -> Iterator[Row]:
         return iter(self.rows)
+
+
+def distinct(columns: Iterable[str]) -> list[str]:
+    """Number columns with equal names, so that none hides another."""
+    names: list[str] = []
+    for column in columns:
+        name, n = column, 1
+        while name in names:
+            n += 1
+            name = f"{column}_{n}"
+        names.append(name)
+    return names

@@ -1,0 +1,35 @@
+"""Events and answers as Apache Arrow; needs pyarrow (`pip install auditsvc[arrow]`).
+
+    columns.py  the names and types of columns
+    events.py   whole events of a store, one wide row an event
+    answer.py   the rows of a query
+    files.py    Arrow and Parquet, written
+
+Nothing that the service runs imports it; who offers it imports it by `use`.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Final
+
+from auditsvc.errors import ConfigError
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+_EXTRAS: Final = {"pyarrow": "arrow"}
+"""Packages that come with an extra of ours."""
+
+
+def use(module: str) -> ModuleType:
+    """Import a module; ConfigError if a package that it needs is not installed."""
+    try:
+        return import_module(module)
+    except ModuleNotFoundError as error:
+        name = (error.name or "").partition(".")[0]
+        if name.startswith("auditsvc"):
+            raise
+        extra = _EXTRAS.get(name)
+        wanted = f"auditsvc[{extra}]" if extra else name
+        raise ConfigError(f"{name} is not installed", f"pip install '{wanted}'") from error
