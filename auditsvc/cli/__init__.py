@@ -73,6 +73,7 @@ _VERBS = {
     "search": "Search for events, with the options of ausearch.",
     "top": "Show who and what makes the most events just now.",
     "tail": "Show events as they arrive, with the filters of search.",
+    "web": "Show pages over the store in a browser, read-only.",
     "prune": "Delete days that the settings [retention] do not keep.",
     "report": "Report on logins, files, programs and more, as aureport does.",
     "forward": "Send chosen events to the systemd journal, each once.",
