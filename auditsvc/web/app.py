@@ -190,6 +190,14 @@ class Pages:
             "event.html", "Event", event=found, process=process, reason=asking.access.reason
         )
 
+    def around(self, request: Request) -> Response:
+        """Show the neighbours of an event, which can take longer to find than the event."""
+        number = events.number_in(request.path_params, "id")
+        assert number is not None
+        with self._asker.recorded(request) as asking:
+            rows = event.around(asking, number)
+        return HTMLResponse(render("around.html", rows=rows, id=number))
+
     # --- SQL and proof -------------------------------------------------------------------
 
     def sql(self, request: Request) -> Response:
@@ -284,6 +292,7 @@ def make_app(settings: Settings, sessions: Sessions, seconds: float) -> Starlett
         "/events": pages.events,
         "/events.{form}": pages.export,
         "/event/{id}": pages.event,
+        "/event/{id}/around": pages.around,
         "/sql": pages.sql,
         "/sql.csv": pages.sql_export,
         "/ledger": pages.ledger,

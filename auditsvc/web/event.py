@@ -39,7 +39,6 @@ class Shown:
     lines: list[str]
     paths: list[dict[str, Any]]
     addresses: list[dict[str, Any]]
-    around: list[dict[str, Any]]
     origin: str
     sql: str
     command: str
@@ -70,7 +69,6 @@ def shown(asking: Asking, event_id: int) -> Shown | None:
         lines,
         event.paths,
         event.sockaddrs,
-        _around(asking, event, second),
         _origin(asking, event_id),
         f"SELECT * FROM story WHERE event_id = {event_id}",  # noqa: S608 - a number
         _command(event, second),
@@ -105,18 +103,21 @@ def _process(event: Event, second: int) -> dict[str, str]:
     return {"pid": str(pid), "node": str(event.host), "since": since, "until": until}
 
 
-def _around(asking: Asking, event: Event, second: int) -> list[dict[str, Any]]:
-    """Give what the same process did before and after, the event itself between."""
-    pid = _row(event).get("pid")
-    if pid is None:
+def around(asking: Asking, event_id: int) -> list[dict[str, Any]]:
+    """Give what the process of an event did before and after, the event itself between."""
+    sql = f"SELECT pid, host FROM all_events WHERE event_id = {event_id}"  # noqa: S608 - a number
+    found = asking.rows(sql, 1, shown=False).rows
+    if not found or found[0][0] is None:
         return []
+    pid, host = found[0]
+    second = event_id >> SERIAL_BITS
     period = Span(max(0, second - _NEAR), second + _NEAR)
-    criteria = Criteria(pid=int(pid), hosts=(str(event.host),), period=period)
+    criteria = Criteria(pid=int(pid), hosts=(str(host),), period=period)
     dialect = asking.dialect
-    before = statement(criteria, dialect, limit=_NEIGHBOURS, newest=True, before=event.id)
-    after = statement(criteria, dialect, limit=_NEIGHBOURS, after=event.id)
+    before = statement(criteria, dialect, limit=_NEIGHBOURS, newest=True, before=event_id)
+    after = statement(criteria, dialect, limit=_NEIGHBOURS, after=event_id)
     ids = [int(row[0]) for row in asking.rows(before, shown=False).rows][::-1]
-    ids += [event.id, *(int(row[0]) for row in asking.rows(after, shown=False).rows)]
+    ids += [event_id, *(int(row[0]) for row in asking.rows(after, shown=False).rows)]
     return sentences(asking, ids)
 
 
