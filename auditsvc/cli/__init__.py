@@ -74,6 +74,7 @@ _VERBS = {
     "top": "Show who and what makes the most events just now.",
     "tail": "Show events as they arrive, with the filters of search.",
     "tree": "Show which process made which, from the log alone.",
+    "web": "Show pages over the store in a browser, read-only.",
     "prune": "Delete days that the settings [retention] do not keep.",
     "report": "Report on logins, files, programs and more, as aureport does.",
     "forward": "Send chosen events to the systemd journal, each once.",

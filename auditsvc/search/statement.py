@@ -31,13 +31,30 @@ _AND: Final = "\n  AND "
 _OR: Final = "\n    OR "
 
 
-def statement(criteria: Criteria, dialect: Dialect, *, limit: int | None = None) -> str:
-    """Give the statement; its rows are event ids in their order, which is that of time."""
+def statement(
+    criteria: Criteria,
+    dialect: Dialect,
+    *,
+    limit: int | None = None,
+    newest: bool = False,
+    before: int | None = None,
+    after: int | None = None,
+) -> str:
+    """Give the statement; its rows are event ids in their order, which is that of time.
+
+    `newest`: the last first. `before`, `after`: only ids below, or above, that of an event.
+    """
     conditions = list(Conditions(criteria, dialect).written())
     period = criteria.period.conditions
+    if before is not None:
+        period.append(f"event_id < {before:d}")
+    if after is not None:
+        period.append(f"event_id > {after:d}")
     if criteria.ids:
         period.append(f"event_id IN ({', '.join(map(str, criteria.ids))})")
-    last = "ORDER BY event_id" if limit is None else f"ORDER BY event_id LIMIT {limit:d}"
+    last = "ORDER BY event_id" + (" DESC" if newest else "")
+    if limit is not None:
+        last += f" LIMIT {limit:d}"
     # What no index serves is read in the order of ids; then each event is in one SELECT only.
     unserved = not conditions or criteria.serial is not None
     leading = None if unserved else next((each for each in conditions if _leads(each)), None)

@@ -1,0 +1,52 @@
+"""`auditsvc web`: pages over the store, on loopback, read-only."""
+
+from __future__ import annotations
+
+import os
+from importlib import import_module
+from typing import Annotated
+
+import typer
+
+from auditsvc.cli.ended import ended_by_signals
+from auditsvc.cli.options import StoreOption
+from auditsvc.config import load_settings
+from auditsvc.errors import UsageError
+
+
+def web(
+    *,
+    store: StoreOption = None,
+    listen: Annotated[
+        str,
+        typer.Option(
+            "--listen", help="127.0.0.1:PORT (0: any free one), or unix:PATH.", metavar="PLACE"
+        ),
+    ] = "127.0.0.1:8181",
+    timeout: Annotated[
+        float,
+        typer.Option(
+            "--timeout",
+            help="End a page's questions after this time; 0: never.",
+            min=0,
+            metavar="SECONDS",
+        ),
+    ] = 10.0,
+) -> None:
+    """Show pages over the store in a browser; nothing can be changed there.
+
+    Open the link that is printed: it works once, then a new one is printed. From another host,
+    forward the port: ssh -L 8181:127.0.0.1:8181 HOST. Ctrl-C ends it.
+    """
+    try:
+        serve = import_module("auditsvc.web.serve").serve
+    except ModuleNotFoundError as error:
+        raise UsageError(f"{error.name} is not installed", "pip install 'auditsvc[web]'") from error
+    if os.geteuid() == 0:
+        typer.echo(
+            "auditsvc: it runs as root and needs no more than to read the store:"
+            " start it as a user who may do that",
+            err=True,
+        )
+    with ended_by_signals():
+        serve(load_settings(store=store), listen, timeout)

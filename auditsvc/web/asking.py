@@ -1,0 +1,96 @@
+"""Runs the SQL of a page: read-only, within one time for all of it, and recorded.
+
+    with asker.recorded(request) as asking:
+        table = asking.rows("SELECT ...")
+
+A page that shows rows is one row of the view `access`: command `web`, its address as options.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Final
+
+from auditsvc.access.client import recording
+from auditsvc.search.dialect import dialect_of
+from auditsvc.store.read.limits import Limits
+from auditsvc.store.read.sql import run_query
+from auditsvc.store.read.time_span import ALL
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from starlette.requests import Request
+
+    from auditsvc.access.client import Access
+    from auditsvc.config import Settings
+    from auditsvc.store.read.time_span import Span
+
+_MEMORY: Final = 512 << 20
+_LEAST: Final = 0.05
+"""Seconds that a statement has when the time of its page is nearly over."""
+MOST: Final = 10_000
+"""Rows of one statement that are read at all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Rows as a page shows them; `more`: the statement had further ones."""
+
+    columns: tuple[str, ...]
+    rows: Sequence[tuple[Any, ...]]
+    more: bool = False
+
+    def named(self) -> list[dict[str, Any]]:
+        """Give each row by the names of its columns."""
+        return [dict(zip(self.columns, row, strict=True)) for row in self.rows]
+
+
+class Asking:
+    """What one page asks."""
+
+    def __init__(self, url: str, seconds: float, access: Access) -> None:
+        self.url = url
+        self.dialect = dialect_of(url)
+        self.access = access
+        self._seconds = seconds
+        self._ends = time.monotonic() + seconds
+
+    @property
+    def limits(self) -> Limits:
+        """What is left of the page's time."""
+        if not self._seconds:
+            return Limits(0, _MEMORY)
+        left = max(_LEAST, self._ends - time.monotonic())
+        return Limits(round(left, 2), _MEMORY)
+
+    def rows(self, sql: str, most: int = MOST, period: Span = ALL, *, shown: bool = True) -> Table:
+        """Run a statement and give its rows; `shown`: they count as rows that the page gives."""
+        with run_query(self.url, sql, self.limits, period) as result:
+            found = [tuple(row) for row in islice(result, most + 1)]
+            columns = result.columns
+        kept = found[:most]
+        if shown:
+            self.access.rows += len(kept)
+        return Table(columns, kept, len(found) > most)
+
+
+class Asker:
+    """The store of all pages, and how long a page may ask it."""
+
+    def __init__(self, settings: Settings, seconds: float) -> None:
+        self.settings = settings
+        self.url = settings.store
+        self.seconds = seconds
+
+    @contextmanager
+    def recorded(self, request: Request, sql: str | None = None) -> Iterator[Asking]:
+        """Have the page recorded, and give what it asks with."""
+        address = request.url.path
+        if request.url.query:
+            address += f"?{request.url.query}"
+        with recording(self.settings, "web", address, sql) as access:
+            yield Asking(self.url, self.seconds, access)

@@ -1,0 +1,138 @@
+"""The page of one event: what it did, in words and as the kernel wrote it, and its neighbours."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from auditsvc.decode.ids import SERIAL_BITS
+from auditsvc.search.criteria import Criteria
+from auditsvc.search.interpret import Interpreter
+from auditsvc.search.lines import Bytes, lines_of
+from auditsvc.search.records import records_of
+from auditsvc.search.select import found_events
+from auditsvc.search.statement import statement
+from auditsvc.store.read.time_span import Span
+from auditsvc.web.events import sentences
+from auditsvc.web.period import second_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from auditsvc.store.read.events import Event
+    from auditsvc.web.asking import Asking
+
+_NEAR: Final = 3600
+"""Seconds around an event in which its process's other calls are looked for."""
+_NEIGHBOURS: Final = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """An event for its page."""
+
+    id: int
+    story: dict[str, Any]
+    facts: list[tuple[str, str]]
+    records: list[tuple[str, list[tuple[str, str]]]]
+    lines: list[str]
+    paths: list[dict[str, Any]]
+    addresses: list[dict[str, Any]]
+    origin: str
+    sql: str
+    command: str
+    process: dict[str, str]
+    """Conditions of the events of its process."""
+
+
+def shown(asking: Asking, event_id: int) -> Shown | None:
+    """Read an event; None if there is none of this id."""
+    story = sentences(asking, [event_id])
+    second = event_id >> SERIAL_BITS
+    criteria = Criteria(ids=(event_id,), period=Span(second, second))
+    with found_events(asking.url, criteria, limits=asking.limits) as found:
+        event = next(found.events, None)
+        if event is None or not story:
+            return None
+        records = records_of(event)
+        known = Bytes()
+        known.look_up(found.connection, records)
+        lines = [each.decode(errors="backslashreplace") for each in lines_of(event, records, known)]
+    words = Interpreter()
+    process = _process(event, second)
+    return Shown(
+        event_id,
+        story[0],
+        list(_facts(event)),
+        [(record.type, list(words.fields(record))) for record in records],
+        lines,
+        event.paths,
+        event.sockaddrs,
+        _origin(asking, event_id),
+        f"SELECT * FROM story WHERE event_id = {event_id}",  # noqa: S608 - a number
+        _command(event, second),
+        process,
+    )
+
+
+def _row(event: Event) -> dict[str, Any]:
+    return event.syscall or event.event or {}
+
+
+_FACTS: Final = (
+    *("host", "serial", "syscall", "type", "arch", "success", "exit", "state", "pid", "ppid"),
+    *("auid", "uid", "euid", "gid", "ses", "tty", "comm", "exe", "cwd", "proctitle", "argv"),
+    *("subj", "key"),
+)
+
+
+def _facts(event: Event) -> Iterator[tuple[str, str]]:
+    row = _row(event)
+    for name in _FACTS:
+        value = row.get(name)
+        if value is not None:
+            yield name, " ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _process(event: Event, second: int) -> dict[str, str]:
+    pid = _row(event).get("pid")
+    if pid is None:
+        return {}
+    since, until = second_text(max(0, second - _NEAR)), second_text(second + _NEAR)
+    return {"pid": str(pid), "node": str(event.host), "since": since, "until": until}
+
+
+def around(asking: Asking, event_id: int) -> list[dict[str, Any]]:
+    """Give what the process of an event did before and after, the event itself between."""
+    sql = f"SELECT pid, host FROM all_events WHERE event_id = {event_id}"  # noqa: S608 - a number
+    found = asking.rows(sql, 1, shown=False).rows
+    if not found or found[0][0] is None:
+        return []
+    pid, host = found[0]
+    second = event_id >> SERIAL_BITS
+    period = Span(max(0, second - _NEAR), second + _NEAR)
+    criteria = Criteria(pid=int(pid), hosts=(str(host),), period=period)
+    dialect = asking.dialect
+    before = statement(criteria, dialect, limit=_NEIGHBOURS, newest=True, before=event_id)
+    after = statement(criteria, dialect, limit=_NEIGHBOURS, after=event_id)
+    ids = [int(row[0]) for row in asking.rows(before, shown=False).rows][::-1]
+    ids += [event_id, *(int(row[0]) for row in asking.rows(after, shown=False).rows)]
+    return sentences(asking, ids)
+
+
+def _origin(asking: Asking, event_id: int) -> str:
+    sql = f"SELECT kind, source FROM origins WHERE event_id = {event_id}"  # noqa: S608 - a number
+    for kind, source in asking.rows(sql, 1, shown=False).rows:
+        if kind is not None:
+            return f"{kind} {source or ''}".strip()
+    return "not noted"
+
+
+def _command(event: Event, second: int) -> str:
+    words = [
+        *("auditsvc", "search", "-a", str(_row(event).get("serial"))),
+        *("--since", second_text(second), "--until", second_text(second + 1)),
+        *("--node", str(event.host), "-i"),
+    ]
+    return shlex.join(words)

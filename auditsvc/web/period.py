@@ -1,0 +1,67 @@
+"""The time that a page shows: `since` and `until` of its address, else the last day.
+
+The last day is that before the newest event, so that an old log is not an empty page.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+from auditsvc.store.read.period import period_of
+from auditsvc.store.read.questions import newest_second
+from auditsvc.store.read.time_span import END, Span
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_DAY: Final = 86400
+_HOUR: Final = 3600
+
+
+def second_text(second: int) -> str:
+    """Write a second as the settings and the views do."""
+    return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+@dataclass(frozen=True, slots=True)
+class Period:
+    """A span, and its two ends as words of an address; `is_empty`: the store has no event."""
+
+    span: Span
+    since: str
+    until: str
+    is_empty: bool = False
+
+    @property
+    def words(self) -> dict[str, str]:
+        """What an address of the same time has."""
+        return {name: word for name, word in (("since", self.since), ("until", self.until)) if word}
+
+    def hours(self) -> list[str]:
+        """Give the conditions on `hour` of the view `activity`: whole hours."""
+        found = []
+        if self.span.low > 0:
+            found.append(f"hour >= '{second_text(self.span.low // _HOUR * _HOUR)}'")
+        if self.span.high < END:
+            found.append(f"hour <= '{second_text(self.span.high // _HOUR * _HOUR)}'")
+        return found
+
+    def week_before(self) -> list[str]:
+        """Give the conditions on `hour` for the seven days before."""
+        low = self.span.low // _HOUR * _HOUR
+        return [f"hour >= '{second_text(max(0, low - 7 * _DAY))}'", f"hour < '{second_text(low)}'"]
+
+
+def period_in(params: Mapping[str, str], url: str) -> Period:
+    """Read the time of an address; UsageError if it is none."""
+    since, until = params.get("since", "").strip(), params.get("until", "").strip()
+    if since or until:
+        return Period(period_of(since or None, until or None), since, until)
+    newest = newest_second(url)
+    if newest is None:
+        return Period(Span(), "", "", is_empty=True)
+    # Whole hours, so that the counts by hour are those of the events.
+    low, end = (newest - _DAY) // _HOUR * _HOUR, newest // _HOUR * _HOUR + _HOUR
+    return Period(Span(max(0, low), end - 1), second_text(max(0, low)), second_text(end))

@@ -1,0 +1,94 @@
+"""Listens on loopback or on a unix socket, prints the link, and answers until it is stopped."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import uvicorn
+
+from auditsvc.errors import UsageError
+from auditsvc.web.app import make_app
+from auditsvc.web.gate import TOKEN, Sessions
+
+if TYPE_CHECKING:
+    from auditsvc.config import Settings
+
+_TCP: Final = re.compile(r"(127\.0\.0\.1|localhost|\[::1\]):([0-9]{1,5})")
+_UNIX: Final = "unix:"
+_WAITING: Final = 64
+_AT_ONCE: Final = 64
+"""Requests at a time; more are answered with 503."""
+
+
+def listen(place: str) -> tuple[socket.socket, str]:
+    """Open the socket, and give the beginning of its URL; UsageError if it cannot be."""
+    try:
+        if place.startswith(_UNIX):
+            return _unix(Path(place.removeprefix(_UNIX))), "http://localhost"
+        found = _TCP.fullmatch(place)
+        if found is None or int(found[2]) > 65535:
+            raise UsageError(
+                f"--listen {place}: neither 127.0.0.1:PORT nor unix:PATH",
+                "from another host, forward it: ssh -L 8181:127.0.0.1:8181 HOST",
+            )
+        family = socket.AF_INET6 if found[1] == "[::1]" else socket.AF_INET
+        address = "::1" if found[1] == "[::1]" else "127.0.0.1"
+        made = socket.socket(family, socket.SOCK_STREAM)
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        made.bind((address, int(found[2])))
+        return made, f"http://{found[1]}:{made.getsockname()[1]}"
+    except OSError as error:
+        raise UsageError(f"--listen {place}: {error.strerror}", "choose another port") from error
+
+
+def _unix(path: Path) -> socket.socket:
+    """Make a socket for its owner alone; one that nobody listens to any more is replaced."""
+    made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    if path.is_socket():
+        try:
+            made.connect(str(path))
+        except OSError:
+            path.unlink()
+        else:
+            raise UsageError(f"--listen unix:{path}: another program listens there")
+    before = os.umask(0o177)
+    try:
+        made.bind(str(path))
+    finally:
+        os.umask(before)
+    return made
+
+
+def serve(settings: Settings, place: str, seconds: float) -> None:
+    """Answer until SIGINT or SIGTERM."""
+    listening, base = listen(place)
+
+    def tell(token: str) -> None:
+        where = f" (by {place})" if place.startswith(_UNIX) else ""
+        sys.stdout.write(f"{base}/?{TOKEN}={token}{where}\n")
+        sys.stdout.flush()
+
+    sessions = Sessions(tell)
+    config = uvicorn.Config(
+        make_app(settings, sessions, seconds),
+        log_level="warning",
+        access_log=False,  # its lines would have the token
+        proxy_headers=False,
+        server_header=False,
+        lifespan="off",
+        limit_concurrency=_AT_ONCE,
+        backlog=_WAITING,
+        ws="none",
+    )
+    listening.listen(_WAITING)
+    tell(sessions.token)
+    try:
+        uvicorn.Server(config).run(sockets=[listening])
+    finally:
+        if place.startswith(_UNIX):
+            Path(place.removeprefix(_UNIX)).unlink(missing_ok=True)
