@@ -152,7 +152,7 @@ def test_files_are_private(programs, tmp_path):
         until(service.spooled)
         for path in [
             *tmp_path.glob("auditsvc.db*"),
-            *(tmp_path / "state/spool").iterdir(),
+            *(each for each in (tmp_path / "state/spool").rglob("*") if each.is_file()),
             *(tmp_path / "run").iterdir(),
         ]:
             # The socket of `auditsvc.access` is for all: who reads the store tells it there.
