@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     Check = Callable[[Evidence, Framework], Answer]
 
 _DAY: Final = 86400
+_VERIFY_DAYS: Final = 7
+"""PCI DSS 11.5.2: critical files are compared at least once a week."""
 _REVIEW_DAYS: Final = 2
 """A day is reviewed on the next one."""
 _LEAST_BACKLOG: Final = 8192
@@ -185,11 +187,28 @@ def _other_host(evidence: Evidence, framework: Framework) -> Answer:
 
 
 def _seal(evidence: Evidence, framework: Framework) -> Answer:
+    del framework
+    if not evidence.settings.evidence.enabled:
+        return _not_met("the log is not signed", "evidence.enabled = true")
+    if evidence.verified is None:
+        return _unknown("the store cannot be read", "auditsvc status")
+    last = evidence.verified
+    if last.at is None:
+        return _not_met("the log is signed, and was never verified", "auditsvc verify")
+    when = f"verified at {_time(last.at)}"
+    if not last.proved:
+        return _not_met(f"{when}: not as it was signed", "auditsvc verify, and what it names")
+    if evidence.now - last.at > _VERIFY_DAYS * _DAY:
+        return _not_met(f"last {when}", f"auditsvc verify, at least every {_VERIFY_DAYS} days")
+    return _met(f"{when}: log and store are as they were signed")
+
+
+def _tool_checksums(evidence: Evidence, framework: Framework) -> Answer:
     del evidence, framework
-    return _not_met(
-        "no chain of checksums seals what is stored: root of this host could change it unseen",
-        "a store on another host, whose administrators are others; checksums of the package's "
-        "files: dpkg --verify auditsvc",
+    return Answer(
+        Standing.SHOW,
+        "checksums of the program's files are kept by the package manager",
+        "show that dpkg --verify auditsvc, or AIDE, runs by a schedule",
     )
 
 
@@ -270,12 +289,16 @@ def _health(evidence: Evidence, framework: Framework) -> Answer:
 
 def _alerts(evidence: Evidence, framework: Framework) -> Answer:
     del framework
-    metrics = evidence.settings.metrics
+    metrics, alert = evidence.settings.metrics, evidence.settings.alert
+    ways = [name for name in ("exec", "mail", "webhook", "journal") if getattr(alert, name)]
+    if ways:
+        causes = ", ".join(alert.on)
+        return _met(f"the service itself tells of {causes} by {', '.join(ways)}")
     if not metrics.is_on:
         return _not_met(
-            "no figures are offered, so nothing can raise an alert",
-            'metrics.listen = "unix:/run/auditsvc-metrics/socket", and the rules of '
-            "packaging/grafana/alerts.yml in Prometheus",
+            "nobody is told of a failure",
+            'alert.mail = ["root"]; or metrics.listen = "unix:/run/auditsvc-metrics/socket", and '
+            "the rules of packaging/grafana/alerts.yml in Prometheus",
         )
     return Answer(
         Standing.SHOW,
@@ -341,6 +364,7 @@ CHECKS: Final[dict[str, Check]] = {
     "settings file": _of_doctor("settings file"),
     "tools": _tools,
     "seal": _seal,
+    "tool checksums": _tool_checksums,
     "other host": _other_host,
     "review": _review,
     "retention": _retention,

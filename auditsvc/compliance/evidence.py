@@ -34,6 +34,17 @@ _LAST: Final = """
     SELECT count(*), max(event_id >> 30),
         max(CASE WHEN command = 'review' AND options LIKE 'daily%' THEN event_id >> 30 END)
     FROM access"""
+_VERIFIED: Final = """
+    SELECT event_id >> 30, fields ->> 'state' FROM events
+    WHERE type = 'DAEMON_CONFIG' AND fields ->> 'op' = 'verify' ORDER BY event_id DESC LIMIT 1"""
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """The last result of `auditsvc verify` on record, and its second; None: there is none."""
+
+    at: int | None
+    proved: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +72,8 @@ class Evidence:
     rules: Report | None
     """The rules report on the framework's set; None: the set cannot be read."""
     accesses: Accesses | None
+    verified: Verified | None
+    """None: the store cannot be read."""
     lost: dict[str, int] | None
     """Records that were lost, by cause, of the whole store."""
     writable_tools: tuple[str, ...]
@@ -83,6 +96,7 @@ def take(settings: Settings, rule_set: str | None) -> Evidence:
         is_running=bool(status["service"].get("running")),
         rules=_rules(settings, rule_set),
         accesses=_accesses(settings.store),
+        verified=_verified(settings.store),
         lost=_lost(settings.store),
         writable_tools=tuple(_writable(_tools())),
     )
@@ -103,6 +117,16 @@ def _accesses(url: str) -> Accesses | None:
     except AuditsvcError:
         return None
     return None
+
+
+def _verified(url: str) -> Verified | None:
+    try:
+        with run_query(url, _VERIFIED, _SHORT) as rows:
+            for at, state in rows:
+                return Verified(_second(at), state == "proved")
+    except AuditsvcError:
+        return None
+    return Verified(None)
 
 
 def _second(value: object) -> int | None:

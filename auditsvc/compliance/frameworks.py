@@ -67,7 +67,7 @@ STIG: Final = Framework(
         Line("RHEL-09-653095", "Records are written to disk in time", ("fsync",)),
         Line("RHEL-09-653100", "Records have the name of the host", ("content",)),
         Line("RHEL-09-232035", "Modes of the audit tools", ("tools",)),
-        Line("RHEL-09-651025", "The audit tools are protected by checksums", ("seal",)),
+        Line("RHEL-09-651025", "The audit tools are protected by checksums", ("tool checksums",)),
     ),
     "stig-rhel9",
     7,

@@ -31,7 +31,7 @@ OTHER = "node=other "
 # Beside the recorded log: an event without its call, one without its files, a name of odd bytes,
 # an event of a past day, one of another host, and numbers of 64 bits.
 OTHERS = (
-    opening(900_001, a0="ffffffffffffffff", exit="-9223372036854775807", success="no")
+    opening(900_001, a0="ffffffffffffffff", exit="-9223372036854775808", success="no")
     + path(900_001, 'tab\\tand"quote', item=0)
     + path(900_001, "second", item=1)
     + end(900_001)

@@ -14,7 +14,7 @@ from auditsvc.compliance.assess import judge_lines
 from auditsvc.compliance.assessment import Answer, Assessed, Line, Standing
 from auditsvc.compliance.assessment_page import assessment_page
 from auditsvc.compliance.checks import CHECKS, check
-from auditsvc.compliance.evidence import Accesses, Evidence
+from auditsvc.compliance.evidence import Accesses, Evidence, Verified, _verified
 from auditsvc.compliance.frameworks import CIS, FRAMEWORKS, ISO, PCI, STIG
 from auditsvc.compliance.judge import joined, judge
 from auditsvc.compliance.model import KernelState, Report, Share
@@ -54,7 +54,7 @@ def rules(*loaded, covered=(3, 0, 0), **settings):
 
 
 def evidence(*, settings=None, doctor=None, status=None, **more):
-    """Make evidence by which every check but the seal is met; then change it."""
+    """Make evidence by which every check is met; then change it."""
     chosen = Settings(
         **(
             {
@@ -83,6 +83,7 @@ def evidence(*, settings=None, doctor=None, status=None, **more):
         "is_running": True,
         "rules": rules(RULE),
         "accesses": Accesses(7, NOW - 60, NOW - DAY),
+        "verified": Verified(NOW - DAY, proved=True),
         "lost": {},
         "writable_tools": (),
     }
@@ -94,11 +95,11 @@ def finding(name, level, found="bad", mend="mend it"):
     return {name: (DoctorFinding(name, level, found, "means", mend),)}
 
 
-SHOWN = {"auditd", "alerts"}
+SHOWN = {"auditd", "alerts", "tool checksums"}
 """What no host can show by itself."""
 
 
-@pytest.mark.parametrize("name", sorted(set(CHECKS) - {"seal"}))
+@pytest.mark.parametrize("name", sorted(CHECKS))
 def test_a_check_is_met_where_all_is_well(name):
     """Or it says what is for the reader to show; and it says what it found."""
     answer = check(name, evidence(), PCI)
@@ -127,7 +128,10 @@ def test_a_check_is_met_where_all_is_well(name):
         ("space", {"doctor": finding("disk: spool", Level.WARNING)}, "mend it"),
         ("space", {"doctor": finding("disk: store", Level.ERROR)}, "mend it"),
         ("tools", {"writable_tools": ("/opt/x",)}, "chown -R root /opt/x"),
-        ("seal", {}, "dpkg --verify"),
+        ("seal", {"settings": {"evidence": {"enabled": False}}}, "evidence.enabled = true"),
+        ("seal", {"verified": Verified(None)}, "auditsvc verify"),
+        ("seal", {"verified": Verified(NOW, proved=False)}, "what it names"),
+        ("seal", {"verified": Verified(NOW - 8 * DAY, proved=True)}, "every 7 days"),
         ("other host", {"settings": {"store": "sqlite:////x"}}, "sslmode=verify-full"),
         ("other host", {"settings": {"store": "postgresql:///audit"}}, "sslmode=verify-full"),
         ("other host", {"settings": {"store": REMOTE.partition("?")[0]}}, "verify-full"),
@@ -164,6 +168,7 @@ def test_a_check_that_is_not_met_says_what_would_meet_it(name, changed, remedy):
         ("coverage", {"rules": None}),
         ("coverage", {"rules": rules(RULE, covered=(3, 0, 1))}),
         ("access log", {"accesses": None}),
+        ("seal", {"verified": None}),
         ("review", {"accesses": None}),
         ("losses", {"lost": None}),
         ("lock", {"status": {"kernel": {"enabled": None}}}),
@@ -253,3 +258,22 @@ def test_the_command_answers_in_every_form(tmp_path):
     page = commands.run("compliance", "iso", "--format", "html", *options, text=True)
     assert page.stdout.startswith("<!doctype html>")
     assert ISO.title in page.stdout
+
+
+@pytest.mark.parametrize("way", [{"mail": ["root"]}, {"exec": ["/bin/true"]}, {"journal": True}])
+def test_alerts_of_the_service_itself_are_enough(way):
+    """With or without Prometheus."""
+    answer = check("alerts", evidence(settings={"alert": way, "metrics": {}}), PCI)
+    assert answer.standing is Standing.MET
+    assert "lost" in answer.found
+
+
+def test_the_last_result_of_verify_is_read_from_the_store(tmp_path):
+    """The newest one, and that there is none."""
+    url = f"sqlite:///{tmp_path}/store.db"
+    load(url, call(1))
+    assert _verified(url) == Verified(None)
+    line = "type=DAEMON_CONFIG msg=audit({}.000:{}): op=verify state={} findings=0 res=success\n"
+    load(url, line.format(NOW, 5, "not-proved") + line.format(NOW + 9, 6, "proved"), "own")
+    assert _verified(url) == Verified(NOW + 9, proved=True)
+    assert _verified(f"sqlite:///{tmp_path}/none.db") is None

@@ -126,10 +126,15 @@ def _flags(d: Dialect) -> str:
 
 
 def errno(exit_: str, success: str) -> str:
-    """Give the name of a failed call's error; NULL if it did not fail."""
+    """Give the name of a failed call's error; NULL if it did not fail.
+
+    An error is above -4096 (include/linux/err.h); a result below is none, and the least of all
+    has no opposite.
+    """
     return (
-        f"CASE WHEN {success} = 0 THEN coalesce((SELECT error.name FROM errno_name error"  # noqa: S608
-        f" WHERE error.errno = -{exit_}), CAST(-{exit_} AS text)) END"
+        f"CASE WHEN {success} = 0 AND {exit_} >= -4095 THEN coalesce("
+        f"(SELECT error.name FROM errno_name error WHERE error.errno = -{exit_}),"  # noqa: S608
+        f" CAST(-{exit_} AS text)) END"
     )
 
 
