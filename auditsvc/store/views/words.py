@@ -132,8 +132,8 @@ def errno(exit_: str, success: str) -> str:
     has no opposite.
     """
     return (
-        f"CASE WHEN {success} = 0 AND {exit_} >= -4095 THEN coalesce("
-        f"(SELECT error.name FROM errno_name error WHERE error.errno = -{exit_}),"  # noqa: S608
+        f"CASE WHEN {success} = 0 AND {exit_} >= -4095 THEN coalesce("  # noqa: S608
+        f"(SELECT error.name FROM errno_name error WHERE error.errno = -{exit_}),"
         f" CAST(-{exit_} AS text)) END"
     )
 
