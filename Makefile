@@ -16,7 +16,7 @@ SOURCES := pyproject.toml README.md $(shell find auditsvc rules migrations nativ
 
 NATIVE := $(shell find native -type f -not -path 'native/target/*')
 
-.PHONY: setup dev demo check lint unit test test-long test-roots test-deb bench laurel peers lock pages man wheel wheelhouse deb clean
+.PHONY: setup dev demo check lint unit test test-long test-roots test-deb bench laurel peers lock pages man wheel wheelhouse deb release clean
 
 # In $(VENV) is either the wheel (.installed) or this checkout (.dev); pytest's header says which.
 setup: $(VENV)/.installed
@@ -86,6 +86,11 @@ wheelhouse: $(if $(WHEEL),$(VENV)/.build-tools,dist/.built)
 REVISION := 1
 deb: wheelhouse build/.system-deb
 	tools/make-deb $(REVISION)
+
+# All that is published of this commit, made twice and compared, with checksums and a list of its
+# components (CycloneDX), in dist/release. Nothing is signed and nothing is uploaded.
+release: $(VENV)/.dependencies build/.system-deb
+	tools/make-release
 
 build/.system-deb: tools/system-packages build/.system
 	tools/system-packages deb

@@ -81,6 +81,7 @@ _VERBS = {
     "status": "Show the state of kernel, service, forwarder and store.",
     "metrics": "Write the figures for Prometheus.",
     "doctor": "Show what is wrong with audit here, and how to fix it.",
+    "compliance": "Show line by line whether a framework is met, and how.",
     "coverage": "Show which tasks are covered, and why others are not.",
     "on": "Switch tracing on for all tasks at once.",
     "off": "Switch tracing off for all tasks at once.",

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from auditsvc.compliance.model import IN_FORCE, ControlState, moment
 from auditsvc.plural import counted
-from auditsvc.render.html import code, document, prose, text
+from auditsvc.render.html import bar, code, document, prose, text
 from auditsvc.rule import printing
 
 if TYPE_CHECKING:
@@ -87,6 +87,7 @@ def _head(report: Report) -> Iterable[str]:
     yield f"<h1>{text(report.host)}</h1>"
     yield f'<p class="soft">Made {_time(report.made)}</p>'
     yield from _verdict(report)
+    yield bar((*_LABELS[state], count) for state, count in report.tally().items())
     yield from _figures(report)
     yield from _facts(report)
     yield "</header>"

@@ -17,7 +17,9 @@ Made by `make pages` from the program's own table; do not edit.
 a port of the loopback (`/metrics`), or as a file for node_exporter's textfile collector. They are
 gathered every `metrics.every` seconds; to ask more often costs nothing. The unit needs
 [packaging/metrics.conf](../packaging/metrics.conf) for a port or a textfile, not for a socket
-in /run/auditsvc.
+in /run/auditsvc, which only root can use. A socket in a folder with the setgid bit is for the
+folder's group too: the Debian package makes /run/auditsvc-metrics and the group
+`auditsvc-metrics`.
 
 [packaging/grafana](../packaging/grafana) has two dashboards, one for these figures
 (`auditsvc.json`), one that asks a PostgreSQL store (`auditsvc-events.json`), and alert rules for

@@ -40,6 +40,22 @@ def document(title: str, style: str, body: Iterable[str]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def bar(parts: Iterable[tuple[str, str, int]]) -> str:
+    """Write a bar of shares, and below it what each is: (class of its look, words, count).
+
+    A share of nothing is left out. A screen reader gets the words alone.
+    """
+    shown = [part for part in parts if part[2]]
+    cells = "".join(
+        f'<span class="{look}" style="flex-grow:{count}"></span>' for look, _, count in shown
+    )
+    named = "".join(
+        f'<li><span class="state {look}">{words}</span> {count:,}</li>'
+        for look, words, count in shown
+    )
+    return f'<div class="bar" aria-hidden="true">{cells}</div><ul class="shares">{named}</ul>'
+
+
 def text(value: str) -> str:
     """Escape a text."""
     return escape(visible(value), quote=True)

@@ -4,14 +4,15 @@
 
 Invariants: nothing waits for this thread; who asks gets the figures that were gathered last, so
 asking often costs no queries; one connection at a time, with a time limit; an error (also an
-address in use) is kept in `problem`, and tried again. The socket is for root alone; a port is on
-the loopback only.
+address in use) is kept in `problem`, and tried again. The socket is for root alone, or for the
+group of a folder with the setgid bit; a port is on the loopback only.
 """
 
 from __future__ import annotations
 
 import os
 import socket
+import stat
 import threading
 from contextlib import suppress
 from http import HTTPStatus
@@ -129,10 +130,15 @@ class _Server(TCPServer):
         super().__init__(str(path), _Page)  # type: ignore[arg-type]
 
     def server_bind(self) -> None:
-        """Bind; a socket file gets the mode of its descriptor (unix_bind in net/unix)."""
+        """Bind; a socket file gets the mode of its descriptor (unix_bind in net/unix).
+
+        In a folder with the setgid bit, the folder's group may use it too.
+        """
         if self.path is not None:
             os.fchmod(self.socket.fileno(), 0o600)
         super().server_bind()
+        if self.path is not None and self.path.parent.stat().st_mode & stat.S_ISGID:
+            self.path.chmod(0o660)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Do nothing: a client that goes away is no error of ours."""

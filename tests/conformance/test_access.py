@@ -17,7 +17,7 @@ from faults.test_service_faults import Run
 from fixtures import commands
 from fixtures.commands import AUDITSVC
 from fixtures.logs import SECOND, balanced, load, opening, record, rows
-from fixtures.other_user import NOBODY, as_user
+from fixtures.other_user import NOBODY, as_user, reachable_folder
 from fixtures.waiting import at_rest, until
 from psycopg import errors
 from sqlalchemy import make_url, text
@@ -255,16 +255,15 @@ def test_without_a_grant_it_is_said(postgres_url, tmp_path):
 
 
 @pytest.fixture
-def public(tmp_path_factory):
+def public():
     """Give the URL of an SQLite store that every user may read, and nobody else write."""
-    folder = tmp_path_factory.mktemp("public")
-    url = f"sqlite:///{folder}/store.db"
-    load(url, opening(1))
-    for each in (folder, folder.parent, folder.parent.parent):
-        each.chmod(0o755)
-    for each in folder.iterdir():
-        each.chmod(0o644)
-    return url
+    with reachable_folder() as folder:
+        url = f"sqlite:///{folder}/store.db"
+        load(url, opening(1))
+        folder.chmod(0o755)
+        for each in folder.iterdir():
+            each.chmod(0o644)
+        yield url
 
 
 def read_as_nobody(settings):

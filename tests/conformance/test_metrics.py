@@ -181,6 +181,19 @@ def test_they_are_served_on_a_socket_of_root(settings, tmp_path):
     assert not path.exists()
 
 
+def test_in_a_folder_with_the_setgid_bit_the_group_may_use_the_socket(settings, tmp_path):
+    """As /run/auditsvc-metrics of the Debian package: Prometheus needs not be root."""
+    folder = tmp_path / "group"
+    folder.mkdir()
+    os.chown(folder, 0, 12345)
+    folder.chmod(0o2750)
+    thread = serve(settings, listen=f"unix:{folder}/socket")
+    found = until(lambda: (folder / "socket").exists() and (folder / "socket").stat())
+    assert found.st_gid == 12345
+    until(lambda: stat.S_IMODE((folder / "socket").stat().st_mode) == 0o660)
+    thread.finish()
+
+
 def test_a_client_that_says_nothing_keeps_nobody_out(settings, monkeypatch):
     """It is dropped after its time."""
     monkeypatch.setattr("auditsvc.service.metrics._Page.timeout", 0.2)

@@ -195,7 +195,11 @@ def test_what_is_said_agrees_with_the_rows(audit_lock, puppets, tmp_path):
         puppets["blind"].do("start")  # a thread that is forked when nothing stands any more
         pids = {name: puppet.pid for name, puppet in puppets.items()}
 
-        before = ask(service, *pids.values(), 1)
+        def settled():
+            answer = ask(service, *pids.values(), 1)
+            return not any(each["reason"] == "changing" for each in answer[2].values()) and answer
+
+        before = until(settled)
         said = {name: before[2][pid] for name, pid in pids.items()}
         # Not covered, as far as anybody saw; but where audit was on earlier in this boot,
         # the tests' own process has a context, which its changes of rules have shown.

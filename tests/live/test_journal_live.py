@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from fixtures.journald import AbsentError, running
+from fixtures.logs import recorded
 from fixtures.waiting import until
 from live.auditd import AUDITCTL
 from live.programs import finished, fresh_auid, rules
@@ -33,7 +34,9 @@ def contents(service, auid):
             f" WHERE s.auid = {auid}"
         )
         # A record's place in its event is the order of arrival.
-        result[view] = sorted(repr(row | {"event_id": row["event"], "seq": 0}) for row in rows)
+        result[view] = sorted(
+            repr(recorded(view, row) | {"event_id": row["event"], "seq": 0}) for row in rows
+        )
     return result
 
 

@@ -57,8 +57,8 @@ def package(build):
 
 
 @pytest.fixture(scope="module")
-def host(suite, build):
-    """Install an older version of it on another bare root; gives that and the newer file."""
+def bare(suite, build):
+    """Put an older version of it, and this one, on another bare root."""
     root = Root(ROOTS / f"{suite}-debhost")
     root.begin(ROOTS / suite)
     shutil.copy(package(build), root.folder / "root/new.deb")
@@ -74,6 +74,18 @@ def host(suite, build):
     return root
 
 
+@pytest.fixture(scope="module")
+def host(suite, bare):
+    """Install the older version with one command and ask a log at once; gives the root."""
+    began = time.monotonic()
+    bare.run("apt-get install -qq ./old.deb")
+    bare.run("auditsvc ingest mixed.log --store sqlite:////root/first.db")
+    answer = bare.run(f"auditsvc query '{COUNT}' --store sqlite:////root/first.db").stdout
+    (bare.folder / "root/first").write_text(answer)
+    print(f"{suite}: from the package to the first answer: {time.monotonic() - began:.0f} s")
+    return bare
+
+
 def test_lintian_finds_no_error(build):
     """Debian's own linter; what is bundled by intention is in the overrides, with the reason."""
     done = build.run("lintian --fail-on error auditsvc/dist/deb/*.deb", status=None)
@@ -87,16 +99,9 @@ def test_the_same_input_makes_the_same_package(build):
     assert hashlib.sha256(package(build).read_bytes()).hexdigest() == first
 
 
-def test_from_the_package_to_the_first_answer(host, suite):
-    """Installed with one command, and a log can be asked at once: well under a minute."""
-    began = time.monotonic()
-    host.run("apt-get install -qq ./old.deb")
-    host.run("auditsvc ingest mixed.log --store sqlite:////root/first.db")
-    answer = host.run(f"auditsvc query '{COUNT}' --store sqlite:////root/first.db").stdout
-    seconds = time.monotonic() - began
-    assert int(answer.split()[1]) > 10
-    print(f"{suite}: from the package to the first answer: {seconds:.0f} s")
-    assert seconds < 600  # with a mirror of any speed; docs/benchmarks.md has a measured figure
+def test_the_first_answer_follows_the_installation(host):
+    """Nothing is to be set up in between; the fixture prints the time that both took."""
+    assert int((host.folder / "root/first").read_text().split()[1]) > 10
 
 
 def test_what_is_installed(host):
@@ -114,13 +119,18 @@ def test_what_is_installed(host):
         "/usr/share/zsh/vendor-completions/_auditsvc",
         "/usr/share/fish/vendor_completions.d/auditsvc.fish",
         "/usr/lib/systemd/catalog/auditsvc.catalog",
+        "/usr/lib/sysusers.d/auditsvc.conf",
         "/usr/lib/tmpfiles.d/auditsvc.conf",
+        "/etc/auditsvc/rules.d",
         "/usr/share/doc/auditsvc/docs/sql.md",
         "/usr/share/doc/auditsvc/README.Debian",
         "/usr/bin/auditsvc",
     ):
         # Minimal roots leave documentation out; the package has it all the same.
         assert path in listed, path
+    assert host.run("stat -c %a /etc/auditsvc/rules.d").stdout == "700\n"
+    made = "systemd-tmpfiles --create auditsvc.conf && stat -c '%a %G' /run/auditsvc-metrics"
+    assert host.run(made).stdout == "2750 auditsvc-metrics\n"
     assert host.run("command -v gcc cargo", status=None).stdout == ""
     done = host.run("systemd-analyze verify auditsvc.service", status=None)
     assert "auditsvc" not in done.stdout + done.stderr

@@ -10,7 +10,7 @@ import socket
 from pathlib import Path
 
 import pytest
-from fixtures.other_user import NOBODY, as_user
+from fixtures.other_user import NOBODY, as_user, reachable_folder
 from fixtures.repeats import examples
 from fixtures.waiting import until
 from hypothesis import HealthCheck, given
@@ -60,12 +60,12 @@ def notes():
 
 
 @pytest.fixture
-def run_folder(tmp_path_factory):
-    """Give a runtime directory that others can reach, which those of pytest are not."""
-    folder = tmp_path_factory.mktemp("run")
-    for each in (folder.parent, folder.parent.parent):
-        each.chmod(each.stat().st_mode | 0o011)
-    return folder
+def run_folder():
+    """Give a runtime directory that others can reach."""
+    with reachable_folder() as outer:
+        folder = outer / "run"
+        folder.mkdir(mode=0o700)
+        yield folder
 
 
 @pytest.fixture

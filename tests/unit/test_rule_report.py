@@ -300,3 +300,11 @@ def test_contrast(block):
     pairs = [(found[ink], ground) for ink in ("ink", "soft", "accent") for ground in grounds]
     pairs += [(found[look], found[f"{look}-back"]) for look in ("good", "fair", "bad", "none")]
     assert min(contrast(*pair) for pair in pairs) >= 4.5
+
+
+def test_the_page_has_a_bar_of_the_states():
+    """A share for each state that occurs, as large as its number of controls."""
+    made = report(SHADOW, PARENT)
+    shares = re.findall(r'<span class="(\w+)" style="flex-grow:(\d+)"></span>', page(made))
+    assert [int(count) for _, count in shares] == list(made.tally().values())
+    assert sum(int(count) for _, count in shares) == len(made.controls)
