@@ -9,8 +9,10 @@ ten thousand rows does, by Wagner's algorithm).
 from __future__ import annotations
 
 import hashlib
-from collections import defaultdict
-from typing import TYPE_CHECKING, Final, NamedTuple
+from collections import Counter, defaultdict
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from sqlalchemy import LargeBinary
 
 from auditsvc.evidence.compare import day_of, key_of
 from auditsvc.store import schema
@@ -20,10 +22,11 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Table
 
-    from auditsvc.decode.batch import Row
     from auditsvc.store.database import Database
 
 BITS: Final = 2048
+_of_row: Final = hashlib.shake_128
+_ABSENT: Final = b"absent"
 _MASK: Final = (1 << BITS) - 1
 _CACHED: Final = 200_000
 """Dimension rows whose digests are remembered."""
@@ -62,16 +65,19 @@ class RowDigests:
         self._database = database
         self._known: dict[str, dict[object, bytes]] = defaultdict(dict)
 
-    def add(self, connection: Connection, sums: Sums, table: Table, rows: Sequence[Row]) -> None:
+    def add(
+        self, connection: Connection, sums: Sums, table: Table, rows: Iterable[Sequence[Any]]
+    ) -> None:
         """Add rows of a table of facts to the sums of their days."""
-        found: dict[int, list[int]] = {}
+        found: dict[int, int] = {}
+        counts: Counter[int] = Counter()
         for row in self._resolved(connection, table, rows):
-            digest = hashlib.shake_128(repr(row).encode("utf-8", "surrogatepass")).digest(BITS // 8)
-            event = row[0]
-            assert isinstance(event, int)
-            found.setdefault(day_of(event), []).append(int.from_bytes(digest, "big"))
-        for day, digests in found.items():
-            one = Sum(len(digests), sum(digests) & _MASK)
+            digest = _of_row(repr(row).encode()).digest(BITS // 8)
+            day = day_of(row[0])
+            found[day] = found.get(day, 0) + int.from_bytes(digest, "big")
+            counts[day] += 1
+        for day, total in found.items():
+            one = Sum(counts[day], total & _MASK)
             sums[table.name, day] = sums.get((table.name, day), Sum()) + one
 
     def add_events(self, connection: Connection, sums: Sums, events: Sequence[int]) -> None:
@@ -81,21 +87,24 @@ class RowDigests:
             self.add(connection, sums, table, rows)
 
     def _resolved(
-        self, connection: Connection, table: Table, rows: Iterable[Row]
-    ) -> list[tuple[object, ...]]:
+        self, connection: Connection, table: Table, rows: Iterable[Sequence[Any]]
+    ) -> list[list[Any]]:
         """Give rows with the digests of what they refer to in the place of ids."""
-        plain = [
-            [bytes(each) if isinstance(each, memoryview) else each for each in row] for row in rows
-        ]
+        plain = list(map(list, rows))
+        refers = _REFERS.get(table.name, {})
         for index, column in enumerate(table.columns):
-            other = _REFERS.get(table.name, {}).get(column.name)
+            if isinstance(column.type, LargeBinary):
+                for row in plain:
+                    if isinstance(row[index], memoryview):
+                        row[index] = bytes(row[index])
+            other = refers.get(column.name)
             if other is None:
                 continue
             known = self._contents(connection, other, {row[index] for row in plain} - {None})
             for row in plain:
                 if row[index] is not None:
-                    row[index] = known.get(row[index], b"absent")
-        return [tuple(row) for row in plain]
+                    row[index] = known.get(row[index], _ABSENT)
+        return plain
 
     def _contents(
         self, connection: Connection, table: Table, ids: set[object]
@@ -109,6 +118,6 @@ class RowDigests:
         if absent:
             stored = list(self._database.fetch(connection, table, "id", absent))  # type: ignore[arg-type]
             for row in self._resolved(connection, table, stored):
-                text = repr(row[1:]).encode("utf-8", "surrogatepass")
+                text = repr(row[1:]).encode()
                 known[row[0]] = hashlib.sha256(text).digest()
         return known

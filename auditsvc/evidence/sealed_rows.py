@@ -22,7 +22,7 @@ from auditsvc.store.database import reading
 from auditsvc.store.read.events import second_text
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Sequence
+    from collections.abc import Collection, Container, Sequence
 
     from sqlalchemy import Connection
 
@@ -48,7 +48,7 @@ class SealedRows:
         self._seal = seal
         self._pruned = pruned
 
-    def compare(self, known: Container[int], apart: Container[int]) -> None:
+    def compare(self, known: Collection[int], apart: Container[int]) -> None:
         """Compare all days.
 
         `known` are events that were compared with their lines; `apart` are days with events that
@@ -69,7 +69,7 @@ class SealedRows:
             if day not in self._pruned:
                 self._compare_day(day, known, is_apart=day in apart)
 
-    def _compare_day(self, day: int, known: Container[int], *, is_apart: bool) -> None:
+    def _compare_day(self, day: int, known: Collection[int], *, is_apart: bool) -> None:
         with reading(self._database) as connection:
             found = self._sums(connection, day, known)
         sums = self._seal.sums
@@ -89,7 +89,7 @@ class SealedRows:
             what = f"rows of deleted segments in {text} are not those that were signed"
             self._report.findings.append(Finding(STORE, what))
 
-    def _sums(self, connection: Connection, day: int, known: Container[int]) -> Sums:
+    def _sums(self, connection: Connection, day: int, known: Collection[int]) -> Sums:
         """Sum a day's rows: without events that are known, or did not come from a spool."""
         low, high = (day * DAY) << SERIAL_BITS, (((day + 1) * DAY) << SERIAL_BITS) - 1
         wanted = select(schema.origin.c.low, schema.origin.c.high).order_by(schema.origin.c.low)
@@ -100,11 +100,9 @@ class SealedRows:
             statement = select(*table.columns).where(key.between(low, high))
             rows = connection.execute(statement.execution_options(yield_per=_ROWS))
             for part in rows.partitions():
-                own = [
-                    tuple(row)
-                    for row in part
-                    if row[0] not in known and not _is_inside(row[0], foreign)
-                ]
+                own = [row for row in part if row[0] not in known] if known else part
+                if foreign:
+                    own = [row for row in own if not _is_inside(row[0], foreign)]
                 self._digests.add(connection, sums, table, own)
         return sums
 

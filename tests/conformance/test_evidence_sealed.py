@@ -76,7 +76,7 @@ def of_sealed(what):
 
 
 CHANGES = [each for each in ROWS if of_sealed(each)]
-SHORT = {"sqlite": some(CHANGES, "sealed", 12), "postgres": some(CHANGES, "sealed pg", 5)}
+SHORT = {"sqlite": some(CHANGES, "sealed", 12), "postgres": some(CHANGES, "sealed pg", 4)}
 ON_STORES = [
     pytest.param(
         *(kind, what),
