@@ -7,6 +7,7 @@ the others are shared out by file, so that what a module needs is made once.
 from __future__ import annotations
 
 import gc
+import os
 import signal
 import zlib
 from pathlib import Path
@@ -177,3 +178,12 @@ def audit_changes(audit_lock):
     """`audit_lock`, for a test that changes rules or settings itself: these are put back."""
     with restored(audit_lock):
         yield audit_lock
+
+
+@pytest.fixture(scope="module")
+def unsynced():
+    """Sync nothing: what the tests of a module make need not outlive a power cut."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("fsync", "fdatasync"):
+            patch.setattr(os, name, lambda _: None)
+        yield

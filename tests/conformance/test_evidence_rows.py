@@ -29,6 +29,8 @@ from auditsvc.store.database import reading
 from auditsvc.store.databases import parse_url
 from auditsvc.store.schema import FACTS
 
+pytestmark = pytest.mark.usefixtures("unsynced")
+
 DAYS, EACH = 2, 5
 
 
@@ -78,8 +80,8 @@ ALWAYS = (
     "all is deleted",
 )
 SHORT = {
-    "sqlite": {*ALWAYS, *some(ROWS, "sqlite", 16)},
-    "postgres": {*ALWAYS, *some(ROWS, "postgres", 3)},
+    "sqlite": {*ALWAYS, *some(ROWS, "sqlite", 9)},
+    "postgres": {*ALWAYS, *some(ROWS, "postgres", 2)},
 }
 """What the short suite tries on each kind of store; with --long it is all."""
 ON_STORES = [

@@ -18,6 +18,8 @@ from auditsvc.evidence.folder import Folder
 from auditsvc.spool.segments import segments
 from auditsvc.store.databases import parse_url
 
+pytestmark = pytest.mark.usefixtures("unsynced")
+
 DAYS, EACH = 3, 4
 
 
@@ -76,7 +78,7 @@ def of_sealed(what):
 
 
 CHANGES = [each for each in ROWS if of_sealed(each)]
-SHORT = {"sqlite": some(CHANGES, "sealed", 12), "postgres": some(CHANGES, "sealed pg", 4)}
+SHORT = {"sqlite": some(CHANGES, "sealed", 8), "postgres": some(CHANGES, "sealed pg", 3)}
 ON_STORES = [
     pytest.param(
         *(kind, what),

@@ -15,6 +15,8 @@ from auditsvc.record.daemon import DaemonRecords
 from auditsvc.service.discard import Discard
 from auditsvc.spool.segments import Place, segments, sizes
 
+pytestmark = pytest.mark.usefixtures("unsynced")
+
 KEEP = 10_000
 
 

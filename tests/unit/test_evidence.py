@@ -22,6 +22,8 @@ from auditsvc.evidence.verify import verify_spool
 from auditsvc.spool import retention
 from auditsvc.spool.segments import Place, segment_path, segments
 
+pytestmark = pytest.mark.usefixtures("unsynced")
+
 
 @given(
     pieces=st.lists(

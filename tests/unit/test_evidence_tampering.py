@@ -17,6 +17,8 @@ from auditsvc.evidence.keys import Keys, public_of
 from auditsvc.evidence.verify import verify_spool
 from auditsvc.spool.segments import segment_path, segments
 
+pytestmark = pytest.mark.usefixtures("unsynced")
+
 # What is done to the lines of a segment; the kind, and the index of the line that it is told of.
 ON_LINES = {
     "a byte": (lambda rows: [*rows[:5], rows[5].replace(b"0", b"1", 1), *rows[6:]], "altered", 5),
