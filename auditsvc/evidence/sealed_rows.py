@@ -103,7 +103,7 @@ class SealedRows:
                 own = [row for row in part if row[0] not in known] if known else part
                 if foreign:
                     own = [row for row in own if not _is_inside(row[0], foreign)]
-                self._digests.add(connection, sums, table, own)
+                self._digests.add(connection, sums, table, self._database.shown(table, own))
         return sums
 
 

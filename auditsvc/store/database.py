@@ -91,6 +91,9 @@ class Database(Protocol):
     ) -> Sequence[Row]:
         """Give the rows whose column `key` is among `values`, in no order."""
 
+    def shown(self, table: Table, rows: Iterable[Row]) -> Iterable[Row]:
+        """Give rows that were selected as `fetch` gives them."""
+
     def delete(self, connection: Connection, table: Table, key: str, values: Iterable[int]) -> None:
         """Delete the rows whose column `key` is among `values`."""
 

@@ -278,8 +278,11 @@ class Postgres:
         """Give the rows whose column `key` is among `values`, in no order."""
         statement = f"SELECT {column_list(table)} FROM {table.name} WHERE {key} = ANY(%s)"  # noqa: S608
         rows = connection.exec_driver_sql(statement, (list(values),))
-        shown = _as_numbers if table is syscall else tuple
-        return [shown(row) for row in rows]
+        return list(self.shown(table, rows))
+
+    def shown(self, table: Table, rows: Iterable[Row]) -> Iterable[Row]:
+        """Give a call's arguments, which are stored as bytes, as numbers."""
+        return map(_as_numbers if table is syscall else tuple, rows)
 
     def delete(self, connection: Connection, table: Table, key: str, values: Iterable[int]) -> None:
         """Delete the rows whose column `key` is among `values`."""

@@ -24,6 +24,8 @@ from auditsvc.store.read.result import Result
 DATA = Path(__file__).parents[1] / "data"
 LOG = (DATA / "mixed.log").read_text(errors="surrogateescape")
 PROGRAM = Path(sys.executable).with_name("auditsvc")
+INTERPRETER = (sys.executable, "-P", "-c")
+"""Without this folder on its path, which has the source and not the package."""
 JSON = ("argv", "parent_argv", "fields")
 
 OTHER = "node=other "
@@ -258,7 +260,9 @@ from auditsvc.cli import main
 sys.argv = ["auditsvc", "query", "SELECT 1", "--format", "parquet"]
 main()
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", code], capture_output=True, text=True, check=False
+    )
     line = "pyarrow is not installed; pip install 'auditsvc[arrow]'"
     assert done.stdout.splitlines() == ["[(1,)]", *[line] * 4]
     assert done.stderr.strip().endswith(line)
@@ -277,7 +281,9 @@ for each in pkgutil.walk_packages(auditsvc.__path__, "auditsvc."):
 assert "auditsvc.service.run" in sys.modules
 print([name for name in ("pyarrow", "duckdb", "pandas", "polars", "numpy") if name in sys.modules])
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", code], capture_output=True, text=True, check=False
+    )
     assert done.stdout.strip() == "[]", done.stderr
 
 

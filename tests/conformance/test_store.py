@@ -66,10 +66,7 @@ def test_views_show_every_field(url):
         "ppid": 1, "pid": 100, "auid": None, "uid": 1000, "gid": 0, "euid": 0, "suid": 0,
         "fsuid": 0, "egid": 0, "sgid": 0, "fsgid": 0, "tty": "(none)", "ses": None,
         "comm": "cat", "exe": "/usr/bin/cat", "subj": None, "key": "files", "cwd": "/root",
-        "proctitle": "cat", "argv": None, "process_id": (SECOND << 30) + (123 >> 2 << 22) + 100,
-        "parent_exe": None, "parent_argv": None, "auid_name": None, "uid_name": None,
-        "gid_name": None, "euid_name": None, "egid_name": None,
-        "unit": None, "container": None,
+        "proctitle": "cat", "argv": None,
     }  # fmt: skip
     assert first["success"] in (1, True)
     executed, connected = seen["syscalls"][1:]

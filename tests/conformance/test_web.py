@@ -514,7 +514,7 @@ def test_the_service_imports_none_of_it():
         "import auditsvc.service.run, auditsvc.cli; auditsvc.cli.all_commands();"
         "assert not [name for name in sys.modules if name.startswith('auditsvc.web')]"
     )
-    subprocess.run([sys.executable, "-c", code], check=True)
+    subprocess.run([sys.executable, "-P", "-c", code], check=True)
 
 
 def test_without_the_extra_it_says_what_to_install(tmp_path):

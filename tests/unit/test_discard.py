@@ -42,7 +42,7 @@ class Spool:
 
     def step(self):
         """Do one step; gives what fails."""
-        return self.discard.step(self.settings, Place(segments(self.folder)[-1]))
+        return self.discard.step(self.settings, Place(segments(self.folder)[-1]), KEEP)
 
     @property
     def size(self):

@@ -149,11 +149,11 @@ def test_segments_that_are_in_the_store_go_first_if_it_is_set(disk, tmp_path):
     place = Place(3, 0)
     fill(disk, 50)
     watch.look(2.0)
-    service._discard(place)
+    service._discard.step(watch._settings, place, watch.keep(watch._settings.spool.keep_bytes))
     assert len(list((disk / "spool").glob("*.log"))) == 5
     fill(disk, 97)
     watch.look(4.0)
-    service._discard(place)
+    service._discard.step(watch._settings, place, watch.keep(watch._settings.spool.keep_bytes))
     assert [path.name[-5] for path in sorted((disk / "spool").glob("*.log"))] == ["3", "4", "5"]
 
 

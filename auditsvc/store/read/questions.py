@@ -9,10 +9,13 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from sqlalchemy import make_url
+
 from auditsvc.decode.ids import SERIAL_BITS, event_id
 from auditsvc.store.read.limits import Limits
 from auditsvc.store.read.sql import run_query
 from auditsvc.store.read.texts import Texts, quoted
+from auditsvc.store.views.dialect import DIALECTS, with_arguments
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -156,6 +159,7 @@ def calls_by_key(url: str, keys: Iterable[str], where: Iterable[str]) -> dict[st
 def count_of_union(url: str, selects: Iterable[str]) -> tuple[int, int | None]:
     """Count and highest of the ids that any of these selects gives, each once."""
     sql = f"SELECT count(*), max(id) FROM ({' UNION '.join(selects)}) seen"  # noqa: S608 - as their maker says
+    sql = with_arguments(DIALECTS[make_url(url).get_backend_name()], sql)
     with run_query(url, sql) as rows:
         ((count, last),) = list(rows)
     return number(count), None if last is None else number(last)
