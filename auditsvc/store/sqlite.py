@@ -203,6 +203,9 @@ class SQLite:
             raise StoreError(
                 f"the store {self.place} cannot be {doing}: {error.strerror}", _HINTS[doing]
             ) from error
+        except UnicodeDecodeError as error:  # SQLite's message shows bytes of a damaged schema
+            what, hint = _MEANINGS[sqlite3.SQLITE_CORRUPT]
+            raise StoreError(f"the store {self.place}: {what}", hint) from error
         except sqlite3.Error as error:
             raise self.explain(error) from error
 

@@ -201,6 +201,21 @@ def from_outside(url, statement):
     engine.dispose()
 
 
+@pytest.mark.parametrize("verb", [("check",), ("query", "SELECT 1"), ("migrate",), ("status",)])
+@pytest.mark.parametrize("where", [20, 500, 3000])
+def test_a_damaged_schema_is_one_line(path, where, verb):
+    """SQLite's own message has the damaged bytes then, and Python cannot decode it."""
+    content = path.read_bytes()
+    at = content.index(b"CREATE VIEW story") + where
+    path.write_bytes(content[:at] + b"\xdb\xdc \xff" + content[at + 4 :])
+    done = commands.run(*verb, "--store", url_of(path), text=True)
+    assert done.returncode != 0
+    assert "Traceback" not in done.stderr
+    if verb != ("status",):  # which tells it among other things
+        assert "docs/backup.md" in done.stderr
+        assert done.stderr.count("\n") == 1
+
+
 @pytest.mark.parametrize("where", [0.2, 0.4, 0.6, 0.8])
 def test_damaged_pages_are_found(path, where):
     """Wherever bytes of the file were changed; the command ends with status 1 and a hint."""
