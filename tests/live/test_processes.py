@@ -74,7 +74,8 @@ def test_lives_equal_strace(programs: Programs, tmp_path: Path) -> None:
                 parent = log.tgids[log.parents[pid]]
                 assert row["ppid"] == parent, row
                 assert row["parent_id"] == by_pid[parent]["process_id"]
-                assert row["known_by"] == "clone"
+                # Right in any case; marked as inferred where the order of records left a doubt.
+                assert row["known_by"] in {"clone", "inferred"}
             code, number = _outcome(log.ends[pid])
             assert row["exit_code"] == code, (row, log.ends[pid])
             # A core dump alone has a record.
