@@ -18,6 +18,7 @@ from fixtures.logs import (
     path,
     record,
     rows,
+    told_of,
 )
 
 from auditsvc.decode import DECODERS, ids, make_decoder
@@ -69,6 +70,12 @@ def test_views_show_every_field(url):
         "proctitle": "cat", "argv": None,
     }  # fmt: skip
     assert first["success"] in (1, True)
+    assert told_of(url, event_id) == {
+        "process_id": (SECOND << 30) + (123 >> 2 << 22) + 100,
+        "parent_exe": None, "parent_argv": None, "auid_name": None, "uid_name": None,
+        "gid_name": None, "euid_name": None, "egid_name": None,
+        "unit": None, "container": None,
+    }  # fmt: skip
     executed, connected = seen["syscalls"][1:]
     assert executed["argv"] == ["ls", "-l \u00e4"]
     assert executed["proctitle"] == "ls -l"

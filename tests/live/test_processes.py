@@ -59,14 +59,22 @@ def test_lives_equal_strace(programs: Programs, tmp_path: Path) -> None:
     logs = []
     with Service(tmp_path, rules(auid)) as service:
         for number, command in enumerate(
-            (["/bin/sh", "-c", SCRIPT], [programs["forks"]], [programs["threads"], "20"])
+            (
+                *(["/bin/sh", "-c", SCRIPT], [programs["forks"]], [programs["threads"], "20"]),
+                [programs["orphan"]],
+            )
         ):
             trace = tmp_path / f"{number}.strace"
             logs.append(programs.trace(auid, trace, *command, cwd=tmp_path))
     rows = service.query(f"SELECT * FROM processes WHERE auid = {auid} ORDER BY began")
+    told = service.query(
+        f"SELECT pid, ppid FROM syscalls WHERE auid = {auid} ORDER BY time DESC, serial DESC"
+    )
+    calls = {row["pid"]: row["ppid"] for row in told}  # the first call's parent stands last
     by_pid = {row["pid"]: row for row in rows}
     assert len(by_pid) == len(rows), "a pid stands for two processes"
     assert set(by_pid) == set().union(*map(_pids, logs))
+    orphans = set()
     for log in logs:
         for pid in _pids(log):
             row = by_pid[pid]
@@ -74,8 +82,10 @@ def test_lives_equal_strace(programs: Programs, tmp_path: Path) -> None:
                 parent = log.tgids[log.parents[pid]]
                 assert row["ppid"] == parent, row
                 assert row["parent_id"] == by_pid[parent]["process_id"]
-                # Right in any case; marked as inferred where the order of records left a doubt.
-                assert row["known_by"] in {"clone", "inferred"}
+                # An orphan's first call names who took it, not who made it.
+                is_orphan = calls[pid] != parent
+                assert row["known_by"] == ("inferred" if is_orphan else "clone"), row
+                orphans |= {pid} if is_orphan else set()
             code, number = _outcome(log.ends[pid])
             assert row["exit_code"] == code, (row, log.ends[pid])
             # A core dump alone has a record.
@@ -83,6 +93,7 @@ def test_lives_equal_strace(programs: Programs, tmp_path: Path) -> None:
             assert (row["ended"] is None) == (row["signal"] is None and code is None)
             execs = [c for c in log.calls if c.tid == pid and c.name == "execve" and c.result == 0]
             assert len(row["execs"]) in (len(execs), len(execs) - 1)  # before its auid was set
+    assert orphans & _pids(logs[-1])
     programs_of = {str(row["exe"]).rpartition("/")[2] for row in rows}
     assert {"make", "cc1", "one", "two", "three"} <= programs_of
     assert any(row["signal"] == signal.SIGSEGV for row in rows)
