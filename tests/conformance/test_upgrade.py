@@ -11,7 +11,7 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from fixtures.activity import differs
-from fixtures.logs import SECOND, call, everything, load, login, opening, rows
+from fixtures.logs import LOOKED_UP, SECOND, call, everything, load, login, opening, rows, told_of
 from sqlalchemy import inspect
 
 import auditsvc.store
@@ -120,12 +120,20 @@ def _write_before_partitions(patch):
     patch.setattr(postgres.Postgres, "_ensure", lambda *_: None)
 
 
+def _has_processes(url, before):
+    """The processes of what was there are made from it; nobody had recorded names or groups."""
+    process = (SECOND << 30) + (123 >> 2 << 22) + 100
+    told = dict.fromkeys(LOOKED_UP) | {"process_id": process}
+    assert [told_of(url, row["event_id"]) for row in before["syscalls"]] == [told, told]
+
+
 def test_from_the_first_schema(old):
     """Nothing is lost, the schema is this program's, and a log goes on where it was left."""
     before = everything(old)
     assert len(before["syscalls"]) == 2
     assert migrate(old).endswith(f"schema {revisions()[-1]}, before: 0001")
     assert everything(old) == before
+    _has_processes(old, before)
     name = before["paths"][0]["name"]
     by_name = rows(old, f"SELECT event_id FROM paths WHERE name = '{name}'")
     assert len(by_name) == sum(row["name"] == name for row in before["paths"])
@@ -266,4 +274,5 @@ def test_a_migration_that_is_interrupted_continues(old, monkeypatch):
     assert stops == known[1:]
     assert seen == [(done, len(known)) for done in range(2, len(known))]
     assert everything(old) == before
+    _has_processes(old, before)
     assert differs(old) == []
