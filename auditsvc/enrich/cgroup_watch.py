@@ -26,13 +26,13 @@ Invariants:
 from __future__ import annotations
 
 import os
-import threading
 import time
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from auditsvc.enrich.cgroups import place_of
 from auditsvc.enrich.containers import Known, look_up
+from auditsvc.enrich.looker import DAY, Looker
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,9 +46,7 @@ if TYPE_CHECKING:
 
 MOST: Final = 50_000
 MOST_WAITING: Final = 20_000
-_DAY: Final = 86_400
 _LOOK: Final = 60.0
-_STOP_SECONDS: Final = 2.0
 _MOST_TEXT: Final = 1 << 16
 # Columns of the table `context`, by their place in its rows.
 _PPID, _PID, _SES, _EXE = 3, 4, 15, 17
@@ -102,7 +100,7 @@ def words_of(place: Place, known: Known) -> tuple[bytes, dict[str, str | None]]:
     }
 
 
-class CgroupWatch(threading.Thread):
+class CgroupWatch(Looker):
     """Reads and records until `finish` is called."""
 
     def __init__(
@@ -114,22 +112,17 @@ class CgroupWatch(threading.Thread):
         now: Callable[[], float] = time.time,
     ) -> None:
         """`record` writes a pid, its place, and what the runtime tells, into the log."""
-        super().__init__(name="cgroups", daemon=True)
-        self.error: BaseException | None = None
-        """The unexpected error that ended the thread."""
+        super().__init__("cgroups", _LOOK)
         self._record = record
         self._read = read
         self._known_container = known
         self._now = now
-        self._lock = threading.Lock()
         self._new: dict[Seen, None] = {}
         self._texts: dict[int, bytes] = {}
         """Groups of a pid's process, as it was last read, or counts by its parent."""
         self._recorded: dict[int, tuple[bytes, Seen]] = {}
         self._place = lru_cache(4096)(place_of)
-        self._wake = threading.Event()
-        self._stopping = threading.Event()
-        self._day = self._now() // _DAY
+        self._day = self._now() // DAY
 
     def seen(self, batch: Batch) -> None:
         """Take the processes of a batch; the loader's thread."""
@@ -137,23 +130,6 @@ class CgroupWatch(threading.Thread):
             with self._lock:
                 self._new.update(dict.fromkeys(found[: MOST_WAITING - len(self._new)]))
             self._wake.set()
-
-    def finish(self) -> None:
-        """Record what is still to be recorded."""
-        self._stopping.set()
-        self._wake.set()
-        if self.is_alive():
-            self.join(_STOP_SECONDS)
-
-    def run(self) -> None:
-        """Look; an unexpected error ends the thread and is kept in `error`."""
-        try:
-            while not self._stopping.is_set():
-                self._wake.wait(_LOOK)
-                self._wake.clear()
-                self.look()
-        except BaseException as error:  # noqa: BLE001 - handed to the service, which ends the run
-            self.error = error
 
     def look(self) -> None:
         """Read what is new, parents before their children; once a day, record again."""
@@ -173,8 +149,8 @@ class CgroupWatch(threading.Thread):
                 text = self._read(pid)  # once: most are seen with several programs
                 for each in by_pid.pop(pid):
                     self._take(each, text)
-        if self._now() // _DAY != self._day:
-            self._day = self._now() // _DAY
+        if self._now() // DAY != self._day:
+            self._day = self._now() // DAY
             self._record_again()
 
     def _take(self, seen: Seen, text: bytes | None) -> None:

@@ -21,10 +21,11 @@ from __future__ import annotations
 
 import grp
 import pwd
-import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+
+from auditsvc.enrich.looker import DAY, Looker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -41,8 +42,6 @@ _FILES: Final = (Path("/etc/passwd"), Path("/etc/group"))
 _LOOK: Final = 10.0
 """Seconds between two looks at the files."""
 _HOUR: Final = 3600
-_DAY: Final = 86_400
-_STOP_SECONDS: Final = 2.0
 # Columns of the table `context`, by their place in its rows.
 _COLUMNS: Final = {USER: (5, 6, 8, 9, 10), GROUP: (7, 11, 12, 13)}
 
@@ -82,7 +81,7 @@ def group_name(number: int) -> bytes | None:
 LOOKUPS: Final[Mapping[str, Lookup]] = {USER: user_name, GROUP: group_name}
 
 
-class NameWatch(threading.Thread):
+class NameWatch(Looker):
     """Looks names up until `finish` is called."""
 
     def __init__(
@@ -94,21 +93,16 @@ class NameWatch(threading.Thread):
         now: Callable[[], float] = time.time,
     ) -> None:
         """`record` writes a kind, an id and its name into the log."""
-        super().__init__(name="names", daemon=True)
-        self.error: BaseException | None = None
-        """The unexpected error that ended the thread."""
+        super().__init__("names", _LOOK)
         self._record = record
         self._lookups = lookups
         self._files = tuple(files)
         self._now = now
-        self._lock = threading.Lock()
         self._new: set[tuple[str, int]] = set()
         self._known: dict[tuple[str, int], bytes | None] = {}
         """All ids that were seen, and the name that was recorded last."""
         self._asked: set[tuple[str, int]] = set()
         """The same ids, for the loader."""
-        self._wake = threading.Event()
-        self._stopping = threading.Event()
         self._stamps = self._read_stamps()
         self._looked = self._now()
 
@@ -123,23 +117,6 @@ class NameWatch(threading.Thread):
                     self._new.update(some)
                 self._wake.set()
 
-    def finish(self) -> None:
-        """Record what is still to be recorded; not for long, as a server may not answer."""
-        self._stopping.set()
-        self._wake.set()
-        if self.is_alive():
-            self.join(_STOP_SECONDS)
-
-    def run(self) -> None:
-        """Look; an unexpected error ends the thread and is kept in `error`."""
-        try:
-            while not self._stopping.is_set():
-                self._wake.wait(_LOOK)
-                self._wake.clear()
-                self.look()
-        except BaseException as error:  # noqa: BLE001 - handed to the service, which ends the run
-            self.error = error
-
     def look(self) -> None:
         """Record names of new ids, and what has changed since the last look."""
         with self._lock:
@@ -150,7 +127,7 @@ class NameWatch(threading.Thread):
             if name is not None:
                 self._record(kind, number, name)
         now, stamps = self._now(), self._read_stamps()
-        is_new_day = now // _DAY != self._looked // _DAY
+        is_new_day = now // DAY != self._looked // DAY
         if stamps == self._stamps and now - self._looked < _HOUR and not is_new_day:
             return
         self._stamps, self._looked = stamps, now

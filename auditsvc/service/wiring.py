@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from auditsvc.config import Settings
     from auditsvc.decode.batch import Batch
     from auditsvc.decode.contract import Decoder
+    from auditsvc.enrich.looker import Looker
     from auditsvc.holder.keeper import Keeper
     from auditsvc.ingest.load import Log
     from auditsvc.record.daemon import DaemonRecords
@@ -93,7 +94,7 @@ class Parts:
     """Up to where the spool was in the store when an earlier run ended."""
 
     @property
-    def lookers(self) -> list[NameWatch | CgroupWatch]:
+    def lookers(self) -> list[Looker]:
         """What looks up what the records of a batch do not say."""
         return [each for each in (self.names, self.cgroups) if each is not None]
 

@@ -9,7 +9,7 @@ import pytest
 from fixtures.logs import call
 
 from auditsvc.decode import make_decoder
-from auditsvc.enrich import names
+from auditsvc.enrich import looker, names
 from auditsvc.enrich.names import GROUP, USER, NameWatch, ids_of
 
 DAY = 86_400
@@ -117,7 +117,7 @@ def test_ids_are_bounded(host, monkeypatch):
 
 def test_a_lookup_that_hangs_holds_nobody_up(host, monkeypatch):
     """The loader hands over, and the service ends, whatever the directory server does."""
-    monkeypatch.setattr(names, "_STOP_SECONDS", 0.1)
+    monkeypatch.setattr(looker, "_STOP_SECONDS", 0.1)
     entered, release = threading.Event(), threading.Event()
 
     def hang(_):
