@@ -49,9 +49,11 @@ class Looker(threading.Thread, ABC):
     def run(self) -> None:
         """Look; an unexpected error ends the thread and is kept in `error`."""
         try:
-            while not self._stopping.is_set():
+            is_last = False
+            while not is_last:
                 self._wake.wait(self._every)
                 self._wake.clear()
+                is_last = self._stopping.is_set()  # a look that begins after that sees it all
                 self.look()
         except BaseException as error:  # noqa: BLE001 - handed to the service, which ends the run
             self.error = error

@@ -140,6 +140,34 @@ def test_a_lookup_that_hangs_holds_nobody_up(host, monkeypatch):
     assert host.watch.error is None
 
 
+def test_what_comes_during_the_last_look_but_one_is_recorded(host, monkeypatch):
+    """The service ends while a look goes on: what was handed over meanwhile has one of its own."""
+    monkeypatch.setattr(looker, "_STOP_SECONDS", 0)
+    entered, release = threading.Event(), threading.Event()
+
+    def slow(number):
+        entered.set()
+        assert release.wait(60)
+        return host.users.get(number)
+
+    host.users[77] = b"late"
+    host.watch._lookups = {USER: slow, GROUP: slow}
+    host.watch.start()
+    made = make_decoder("auto", secret=b"", host="box")
+    made.feed(call(1).encode(), 0.0)
+    made.finish()
+    host.watch.seen(made.take())
+    assert entered.wait(60)
+    made.feed(call(2, uid=77).encode(), 0.0)
+    made.finish()
+    host.watch.seen(made.take())
+    host.watch.finish()
+    release.set()
+    host.watch.join(60)
+    assert host.watch.error is None
+    assert (USER, 77, b"late") in host.told
+
+
 def test_names_of_this_host():
     """As the system's own functions say; None for who has none."""
     assert names.user_name(0) == b"root"
