@@ -16,6 +16,8 @@ from auditsvc.errors import UsageError
 from auditsvc.record.fields import to_text
 from auditsvc.store.databases import parse_url
 from auditsvc.store.read.texts import quoted
+from auditsvc.store.views import dialect as views
+from auditsvc.store.views import words
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -40,10 +42,12 @@ class Dialect:
 
     position: str
     """Where text {1} begins in {0}; 0 if it does not."""
-    field: str
-    """The first value of the field {1} in the JSON {0}; NULL if there is none."""
+    store: views.Dialect
+    """The expressions of the store's views."""
+    json: str
+    """The column {0} with JSON, read only together with its event."""
     second: str
-    """The second value of a field that is repeated; NULL if it is not."""
+    """The second value of the field {1} in the JSON {0}; NULL if it is not repeated."""
     ends: str
     """Whether {0} ends with the {1} characters {2}."""
     true: str
@@ -59,16 +63,18 @@ class Dialect:
 
     def value(self, name: str, fields: str = "fields") -> str:
         """Give the expression of a field's first value."""
-        return self.field.format(fields, name)
+        return words.field(self.store, self.json.format(fields), name)
 
     def last_value(self, name: str) -> str:
         """Give the expression of the second value of a field that is repeated, else the first."""
-        return f"coalesce({self.second.format('fields', name)}, {self.value(name)})"
+        second = self.second.format(self.json.format("fields"), name)
+        return f"coalesce({second}, {self.value(name)})"
 
 
 SQLITE: Final = Dialect(
     position="instr({0}, {1})",
-    field="coalesce(json_extract({0}, '$.\"{1}\"[0]'), json_extract({0}, '$.\"{1}\"'))",
+    store=views.SQLITE,
+    json="{0}",
     second="json_extract({0}, '$.\"{1}\"[1]')",
     ends="substr({0}, -{1}) = {2}",
     true="1",
@@ -77,11 +83,11 @@ SQLITE: Final = Dialect(
 )
 POSTGRESQL: Final = Dialect(
     position="strpos({0}, {1})",
+    store=views.POSTGRESQL,
     # The column is looked up by a join. With its event's id beside it in the expression it is
     # not read before: of all texts, as the planner may do otherwise, some are no JSON.
-    field="coalesce((CASE WHEN event_id >= 0 THEN {0} END) -> '{1}' ->> 0,"
-    " (CASE WHEN event_id >= 0 THEN {0} END) ->> '{1}')",
-    second="((CASE WHEN event_id >= 0 THEN {0} END) -> '{1}' ->> 1)",
+    json="(CASE WHEN event_id >= 0 THEN {0} END)",
+    second="({0} -> '{1}' ->> 1)",
     ends="right({0}, {1}) = {2}",
     true="true",
     false="false",
