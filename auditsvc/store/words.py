@@ -1,10 +1,10 @@
-"""The rows of the tables with words (`auditsvc.store.schema_words`), from `auditsvc.tables`."""
+"""The rows of the tables with words (`auditsvc.store.schema.words`), from `auditsvc.tables`."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from auditsvc.store import schema_words
+from auditsvc.store.schema import words as schema_words
 from auditsvc.tables import arguments, effects, names, shapes, verbs
 
 if TYPE_CHECKING:

@@ -1,6 +1,6 @@
 """Expressions of SQL that say in words what a row's numbers mean, for both databases.
 
-Each function gives an expression. The words are in the tables of `auditsvc.store.schema_words`;
+Each function gives an expression. The words are in the tables of `auditsvc.store.schema.words`;
 `auditsvc.tables.shapes` explains how a number is written, and a test holds both equal.
 """
 

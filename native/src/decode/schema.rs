@@ -1,4 +1,4 @@
-//! The tables that a decoder makes rows for: their columns, in the order of auditsvc/store/schema.py.
+//! The tables that a decoder makes rows for: their columns, in the order of auditsvc/store/schema/.
 
 /// A table of dimension rows; the first column is the id.
 pub struct DimensionTable {

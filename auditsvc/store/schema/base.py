@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import BigInteger, Column, Integer, MetaData
+from sqlalchemy import DDL, BigInteger, Column, Integer, MetaData
 from sqlalchemy import Table as _Table
+from sqlalchemy.event import listen
 
 if TYPE_CHECKING:
     from sqlalchemy.schema import SchemaItem
@@ -27,3 +28,9 @@ def key(name: str) -> Column[int]:
 def big(name: str, **options: Any) -> Column[int]:
     """Make a column of 64-bit integers."""
     return Column(name, BigInteger, **options)
+
+
+def after_create(table: _Table, statement: str, dialect: str) -> None:
+    """Have a statement run on a database of this kind when the table was made there."""
+    made = DDL(statement)  # type: ignore[no-untyped-call]
+    listen(table, "after_create", made.execute_if(dialect=dialect))

@@ -10,7 +10,7 @@ from typing import Final
 
 from sqlalchemy import Column, SmallInteger, Text
 
-from auditsvc.store.schema_base import Table, big
+from auditsvc.store.schema.base import Table, big
 
 # `kind` is call, type or operation; `object_place` and `second_place` are numbers of arguments;
 # `link` is the word before the second object. `file`, `connection` and `change` say what is done
@@ -67,4 +67,5 @@ flag_word = Table(
     sqlite_with_rowid=False,
 )
 
-TABLES: Final = (verb, part_call, argument_shape, value_word, flag_word)
+WORDS: Final = (verb, part_call, argument_shape, value_word, flag_word)
+"""What events did and what numbers mean, in words."""
