@@ -18,13 +18,14 @@ from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import QueuePool, create_engine, event, exc
 
-from auditsvc.errors import AbsentError, ForeignError, RefusedError, StoreError
+from auditsvc.errors import AbsentError, ForeignError, StoreError
 from auditsvc.host.file_locks import lock_holders
 from auditsvc.host.files import UnsafeError, check_exists, folder_of, make_folder, open_file
 from auditsvc.host.processes import name_of
 from auditsvc.store import objects, objects_sqlite
-from auditsvc.store.database import READS, Contested, column_list, first_line, transaction
+from auditsvc.store.database import READS, Contested, column_list, transaction
 from auditsvc.store.schema import FACTS, SETTLED, text
+from auditsvc.store.sqlite_errors import HINTS, damaged, explained
 from auditsvc.store.sqlite_insert import insert_many, insert_or_fail, is_long, is_run, new_run
 
 if TYPE_CHECKING:
@@ -43,11 +44,6 @@ _STAGE: Final = "staged"
 """Name of the attached database with a batch's rows."""
 _READ_LOCKS: Final = range(123, 128)
 """WAL_READ_LOCK(0) to (4)."""
-# What to do if the file cannot be opened, or made.
-_HINTS: Final = {
-    "opened": "run as root, or as a user who may read it and the folders above it",
-    "made": "check that the folder exists and may be written to, or give another --store",
-}
 _PAGE: Final = 2048
 """Small: a small transaction changes a few rows of each page that it writes."""
 _WAL_BYTES: Final = 32 << 20
@@ -79,43 +75,7 @@ _STATISTICS: Final = (
     ("event", "event_type", "100000 1000"),
 )
 
-# Result code -> (what is wrong, what to do). https://sqlite.org/rescode.html
-_MEANINGS: Final = {
-    sqlite3.SQLITE_NOTADB: ("it is not an SQLite database", "give another path"),
-    sqlite3.SQLITE_CORRUPT: (
-        "it is damaged",
-        "restore a backup, or load the spool into a new store (docs/backup.md)",
-    ),
-    sqlite3.SQLITE_FULL: ("the disk is full", "free some space; nothing was half stored"),
-    sqlite3.SQLITE_BUSY: (
-        "another program keeps it locked",
-        "end the other program or try again later",
-    ),
-    sqlite3.SQLITE_LOCKED: ("another program keeps it locked", "try again later"),
-    sqlite3.SQLITE_READONLY: (
-        "it cannot be written",
-        "check the owner and mode of the file and its folder, and the mount",
-    ),
-    sqlite3.SQLITE_PERM: ("access is denied", "check the owner and mode of the file"),
-    sqlite3.SQLITE_CANTOPEN: (
-        "it cannot be opened",
-        "check that the folder exists and may be written to",
-    ),
-    sqlite3.SQLITE_IOERR: (
-        "the disk failed to read or write",
-        "check the disk's space and health; nothing was half stored",
-    ),
-}
 _TAKEN: Final = ("SQLITE_CONSTRAINT_PRIMARYKEY", "SQLITE_CONSTRAINT_ROWID")
-# Errors that a retry cannot solve.
-_REFUSALS: Final = (
-    "SQLITE_TOOBIG",
-    "SQLITE_MISMATCH",
-    "SQLITE_CONSTRAINT_NOTNULL",
-    "SQLITE_CONSTRAINT_CHECK",
-    "SQLITE_CONSTRAINT_DATATYPE",
-)
-_PASSING: Final = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 
 
 class SQLite:
@@ -201,11 +161,10 @@ class SQLite:
             raise ForeignError(f"the store {error.filename}: {error.strerror}") from error
         except OSError as error:
             raise StoreError(
-                f"the store {self.place} cannot be {doing}: {error.strerror}", _HINTS[doing]
+                f"the store {self.place} cannot be {doing}: {error.strerror}", HINTS[doing]
             ) from error
         except UnicodeDecodeError as error:  # SQLite's message shows bytes of a damaged schema
-            what, hint = _MEANINGS[sqlite3.SQLITE_CORRUPT]
-            raise StoreError(f"the store {self.place}: {what}", hint) from error
+            raise damaged(self.place) from error
         except sqlite3.Error as error:
             raise self.explain(error) from error
 
@@ -457,17 +416,8 @@ class SQLite:
         connection.exec_driver_sql(statement, (json.dumps(list(values)),))
 
     def explain(self, error: Exception) -> StoreError:
-        """Say what SQLite's result code means (https://sqlite.org/rescode.html)."""
-        cause = error.orig if isinstance(error, exc.DBAPIError) else error
-        code = getattr(cause, "sqlite_errorcode", 0) & 0xFF
-        what, hint = _MEANINGS.get(code, (first_line(error), ""))
-        if code == sqlite3.SQLITE_CANTOPEN and self._is_denied():
-            what, hint = "access is denied", _HINTS["opened"]
-        if getattr(cause, "sqlite_errorname", "") in _REFUSALS:
-            return RefusedError(f"the store {self.place}: {what}", hint)
-        if code == sqlite3.SQLITE_NOTADB:
-            return ForeignError(f"the store {self.place}: {what}", hint)
-        return StoreError(f"the store {self.place}: {what}", hint, retryable=code in _PASSING)
+        """Say what an error of SQLite's means."""
+        return explained(error, self.place, is_denied=self._is_denied)
 
 
 def _let_shrink(connection: sqlite3.Connection) -> None:
