@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from auditsvc.decode.ids import SERIAL_BITS, SERIAL_MASK
 from auditsvc.store.process_lives import BIRTH, BIRTHS, EXEC, EXIT, MAYBE, MOST_PID
+from auditsvc.store.sign_sql import PPID
 from auditsvc.tables import names
 
 if TYPE_CHECKING:
@@ -61,18 +62,17 @@ def select_calls() -> list[str]:
                 flags = "s.a1" if arch in _FLAGS_SECOND else "s.a0"
             numbered[flags, kind].append((arch, nr))
     at = f"(s.id >> {SERIAL_BITS}) * 1000 + s.ms, s.id & {SERIAL_MASK}"
-    ppid = f"CASE WHEN c.ppid BETWEEN 0 AND {MOST_PID} THEN c.ppid END"
     made = []
     for (flags, kind), pairs in numbered.items():
         calls = " OR ".join(f"(c.arch = {arch} AND s.nr = {nr})" for arch, nr in pairs)
-        pid, parent, also = "c.pid", ppid, "" if kind == EXIT else " AND s.success = 1"
+        pid, parent, also = "c.pid", PPID, "" if kind == EXIT else " AND s.success = 1"
         if kind in BIRTHS:
             pid = "s.exit"
             also = (
                 f"{also} AND s.exit BETWEEN 1 AND {MOST_PID} AND s.exit <> c.pid"
                 f" AND ({flags} & {CLONE_THREAD}) = 0"
             )
-            parent = f"CASE WHEN ({flags} & {CLONE_PARENT}) <> 0 THEN {ppid} ELSE c.pid END"
+            parent = f"CASE WHEN ({flags} & {CLONE_PARENT}) <> 0 THEN {PPID} ELSE c.pid END"
         made.append(
             f"SELECT c.host, {pid}, {at}, {kind}, {parent}, c.ses, c.exe FROM context c"  # noqa: S608 - numbers and this module's text
             f" JOIN syscall s ON s.context = c.id WHERE ({calls})"

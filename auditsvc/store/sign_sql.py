@@ -18,9 +18,10 @@ Key = tuple[int, int, int, int]
 """Host, pid, `at` and `low` of a sign; or host, pid, and two times."""
 
 _SIGN: Final = "z.at, z.low, z.kind, z.ppid, z.ses, z.exe"
-_PPID: Final = f"CASE WHEN c.ppid BETWEEN 0 AND {MOST_PID} THEN c.ppid END"
+PPID: Final = f"CASE WHEN c.ppid BETWEEN 0 AND {MOST_PID} THEN c.ppid END"
+"""The parent that a context `c` names; NULL if it is no pid."""
 CONTEXTS: Final = (
-    f"SELECT c.id, c.host, c.arch, {_PPID}, c.pid, c.ses, c.exe"  # noqa: S608 - of this module's text
+    f"SELECT c.id, c.host, c.arch, {PPID}, c.pid, c.ses, c.exe"  # noqa: S608 - of this module's text
     " FROM {listed} JOIN context c ON c.id = j.value"
 )
 CALLS_OF: Final = (
@@ -46,7 +47,7 @@ FIRST: Final = (
     "SELECT s.id, s.ms, c.exe FROM context c JOIN syscall s"  # noqa: S608 - as above
     " ON s.context = c.id AND s.id BETWEEN ? AND ?"
     " WHERE c.host = ? AND c.pid = ?"
-    f" AND {_PPID} IS NOT DISTINCT FROM ? AND c.ses IS NOT DISTINCT FROM ?"
+    f" AND {PPID} IS NOT DISTINCT FROM ? AND c.ses IS NOT DISTINCT FROM ?"
     f" ORDER BY s.id >> {SERIAL_BITS}, s.ms, s.id LIMIT 1"
 )
 DELETE: Final = "DELETE FROM process_sign WHERE host = ? AND pid = ? AND at = ? AND low = ?"

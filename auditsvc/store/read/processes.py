@@ -78,9 +78,10 @@ _IN_SESSION: Final = (
     " WHERE ses = ? AND at BETWEEN ? AND ? ORDER BY at"
 )
 _CALLER: Final = (
-    "SELECT c.host, c.pid, (s.id >> 30) * 1000 + s.ms FROM syscall s"
+    f"SELECT c.host, c.pid, (s.id >> {SERIAL_BITS}) * 1000 + s.ms FROM syscall s"  # noqa: S608 - as above
     " JOIN context c ON c.id = s.context WHERE s.id = ?"
-    " UNION ALL SELECT e.host, e.pid, (e.id >> 30) * 1000 + e.ms FROM event e WHERE e.id = ?"
+    f" UNION ALL SELECT e.host, e.pid, (e.id >> {SERIAL_BITS}) * 1000 + e.ms FROM event e"
+    " WHERE e.id = ?"
 )
 
 

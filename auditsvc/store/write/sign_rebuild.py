@@ -12,7 +12,7 @@ from auditsvc.decode.ids import SERIAL_BITS, SERIAL_MASK
 from auditsvc.record.types import ANOM_ABEND
 from auditsvc.store.process_lives import ABEND, MOST_PID, SEEN, Sign, beginnings
 from auditsvc.store.sign_kinds import select_calls
-from auditsvc.store.sign_sql import UPDATE, form
+from auditsvc.store.sign_sql import PPID, UPDATE, form
 from auditsvc.store.views.dialect import POSTGRESQL, with_arguments
 from auditsvc.store.write.signs import DAY_MS
 
@@ -25,7 +25,6 @@ _AT: Final = f"(({{0}}.id >> {SERIAL_BITS}) * 1000 + {{0}}.ms)"
 _LOW: Final = f"({{0}}.id & {SERIAL_MASK})"
 _CALL_AT, _CALL_LOW = _AT.format("s"), _LOW.format("s")
 _COLUMNS: Final = "host, pid, at, low, kind, ppid, ses, exe"
-_PPID: Final = f"CASE WHEN c.ppid BETWEEN 0 AND {MOST_PID} THEN c.ppid END"
 
 _INSERT: Final = f"INSERT INTO process_sign ({_COLUMNS}) "
 _ABENDS: Final = (
@@ -38,7 +37,7 @@ _FIRSTS: Final = (
     f"SELECT host, pid, day * {DAY_MS} + (least >> {SERIAL_BITS}), least & {SERIAL_MASK}, {SEEN},"  # noqa: S608 - as above
     " ppid, ses, exe FROM (SELECT host, pid, ppid, ses, day, least, exe, row_number() OVER"
     " (PARTITION BY host, pid, ppid, ses, day ORDER BY least) AS n FROM (SELECT c.host, c.pid,"
-    f" {_PPID} AS ppid, c.ses, f.day, f.least, c.exe FROM (SELECT s.context,"
+    f" {PPID} AS ppid, c.ses, f.day, f.least, c.exe FROM (SELECT s.context,"
     f" {_CALL_AT} / {DAY_MS} AS day,"
     f" min((({_CALL_AT} % {DAY_MS}) << {SERIAL_BITS}) | {_CALL_LOW}) AS least"
     " FROM syscall s GROUP BY 1, 2) f JOIN context c ON c.id = f.context"

@@ -331,8 +331,7 @@ def _judge(after: Mapping[_Place, _Stored], least: int) -> list[tuple[Sign, int 
 
 
 def _order(stored: _Stored) -> tuple[int, bool, int]:
-    sign = stored.sign
-    return sign.at, sign.kind not in BIRTHS, sign.low
+    return stored.sign.order
 
 
 def _when(event: int, ms: int) -> _Place:
