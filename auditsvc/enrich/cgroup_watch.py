@@ -21,6 +21,8 @@ Invariants:
 * On each day (UTC) the records of processes that still run are written again, for a log is kept
   and deleted by days.
 * At most MOST pids are kept in mind; of one that was forgotten there is one record more.
+* At most MOST_WAITING wait to be read; one that comes while so many wait is not read, and counts
+  as its parent.
 """
 
 from __future__ import annotations

@@ -8,7 +8,8 @@
 * Of a batch only calls that matter are looked at one by one; of all others the first of each
   context on a day (`Facts.firsts`).
 * Of one pid only the lives around a change are read again: from the second last beginning
-  before it on, as no sign changes what began earlier.
+  before it on, as no sign changes what began earlier. How many signs those lives have is not
+  bounded: a process that runs exec in a loop has one for each.
 """
 
 from __future__ import annotations
