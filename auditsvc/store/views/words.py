@@ -18,9 +18,9 @@ _UNSET: Final = 0xFFFFFFFF
 
 
 def user(number: str) -> str:
-    """Give the user with this id, in words; NULL for NULL.
+    """Give the user with this id as a sentence or an argument shows it: the id as text.
 
-    All names of users in views come from here. Today it is the id as text.
+    NULL for NULL. The name at that time is a column of its own (`auditsvc.store.views.names`).
     """
     return f"CAST({number} AS text)"
 
