@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from urllib.error import URLError
 from urllib.request import Request, urlopen
 
+from auditsvc.host import journald
 from auditsvc.host.files import open_file
 
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
     from auditsvc.config import EvidenceSettings
 
-_JOURNAL: Final = "/run/systemd/journal/socket"
 _SYSLOG: Final = "/dev/log"
 _SYSLOG_PORT: Final = 514
 _NOTICE: Final = 13 * 8 + 5  # RFC 5424: facility "log audit", severity "notice"
@@ -54,7 +54,7 @@ class Journal:
         )
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
             channel.settimeout(_WAIT)
-            channel.connect(_JOURNAL)
+            channel.connect(str(journald.SOCKET))
             channel.send(entry.encode())
 
 
@@ -182,8 +182,10 @@ class Courier(threading.Thread):
 
 
 def _places_of(settings: EvidenceSettings) -> list[Place]:
+    """Give the places that are set; the journal, if it is not set, where there is journald."""
     places: list[Place] = []
-    if settings.journal:
+    is_asked = "journal" in settings.model_fields_set
+    if settings.journal and (is_asked or journald.is_here()):
         places.append(Journal())
     if settings.file is not None:
         places.append(Appended(settings.file))
