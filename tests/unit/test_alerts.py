@@ -246,7 +246,7 @@ def test_a_webhook_gets_json(endpoint):
     assert [(path, json.loads(text)["cause"]) for path, text in got] == [("/204", "lost")]
     for status in (302, 404, 500):
         with pytest.raises(AlertError, match=str(status)):
-            ways.post(f"{url}/{status}", b"{}")
+            ways.post_json(f"{url}/{status}", b"{}")
 
 
 def test_an_endpoint_that_goes_on_talking_is_left(endpoint):
@@ -254,12 +254,12 @@ def test_an_endpoint_that_goes_on_talking_is_left(endpoint):
     url, _ = endpoint
     began = time.monotonic()
     with pytest.raises(AlertError):
-        ways.post(f"{url}/slow", b"{}", 0.5)
+        ways.post_json(f"{url}/slow", b"{}", 0.5)
     assert time.monotonic() - began < 20
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         with pytest.raises(AlertError, match="refused"):
-            ways.post(f"http://127.0.0.1:{free.getsockname()[1]}/", b"")
+            ways.post_json(f"http://127.0.0.1:{free.getsockname()[1]}/", b"")
 
 
 def test_the_journal_gets_an_entry(tmp_path, monkeypatch):
