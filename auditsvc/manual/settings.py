@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, Union, get_args, get_origin
 
 from auditsvc import config
+from auditsvc.config import sections
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -139,7 +140,8 @@ def _kind(annotation: Any) -> str:
 def _meanings() -> dict[tuple[str, str], str]:
     """Give the text below each setting, by class and name."""
     found = {}
-    for model in ast.parse(inspect.getsource(config)).body:
+    sources = (inspect.getsource(module) for module in (config, sections))
+    for model in (each for source in sources for each in ast.parse(source).body):
         if not isinstance(model, ast.ClassDef):
             continue
         for field, text in zip(model.body, model.body[1:], strict=False):
