@@ -11,14 +11,13 @@ from __future__ import annotations
 import re
 import socket
 import sys
-from pathlib import Path
 from typing import Any, Final
 
 from auditsvc.forward.wire import joined
+from auditsvc.host import journald
 from auditsvc.host.terminal import visible
 from auditsvc.store.read.value_text import to_json
 
-SOCKET = Path("/run/systemd/journal/socket")
 _PRIORITIES: Final = {
     "critical": 2,
     "error": 3,
@@ -47,7 +46,7 @@ class JournalLogger:
 
     def _log(self, **facts: Any) -> None:
         try:
-            self._socket.sendto(entry(facts), str(SOCKET))
+            self._socket.sendto(entry(facts), str(journald.SOCKET))
         except OSError:
             sys.stderr.write(f"{to_json(facts, ascii_only=True)}\n")
             sys.stderr.flush()

@@ -14,6 +14,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Final, Protocol
 
+from auditsvc.host import journald
 from auditsvc.host.files import open_file
 from auditsvc.host.http_post import post
 
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
     from auditsvc.config import EvidenceSettings
 
-_JOURNAL: Final = "/run/systemd/journal/socket"
 _SYSLOG: Final = "/dev/log"
 _SYSLOG_PORT: Final = 514
 _LAST_PORT: Final = 65535
@@ -55,7 +55,7 @@ class Journal:
         )
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
             channel.settimeout(_WAIT)
-            channel.connect(_JOURNAL)
+            channel.connect(str(journald.SOCKET))
             channel.send(entry.encode())
 
 
@@ -180,8 +180,10 @@ class Courier(threading.Thread):
 
 
 def _places_of(settings: EvidenceSettings) -> list[Place]:
+    """Give the places that are set; the journal, if it is not set, where there is journald."""
     places: list[Place] = []
-    if settings.journal:
+    is_asked = "journal" in settings.model_fields_set
+    if settings.journal and (is_asked or journald.is_here()):
         places.append(Journal())
     if settings.file is not None:
         places.append(Appended(settings.file))

@@ -21,11 +21,11 @@ from systemd._journal import sendv
 
 from auditsvc.errors import JournalError
 from auditsvc.forward.wire import fields
+from auditsvc.host import journald
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-SOCKET: Final = Path("/run/systemd/journal/socket")
 _VARLINK: Final = Path("/run/systemd/journal/io.systemd.journal")
 _UCRED: Final = struct.Struct("iII")
 _WAIT: Final = struct.pack("ll", 0, 500_000)  # struct timeval; shorter than the timer's second
@@ -48,7 +48,7 @@ class Channel:
         self.close()
         new = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         try:
-            new.connect(str(SOCKET))
+            new.connect(str(journald.SOCKET))
             # The kernel's timeout: Python's own one would poll before each entry.
             new.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _WAIT)
             # Entries that wait for journald count here; PID 1 allows 512 datagrams.
@@ -89,7 +89,9 @@ def _send_large(entry: Sequence[bytes]) -> None:
 
 
 def _no_socket(error: OSError) -> JournalError:
-    return JournalError(f"journald's socket {SOCKET}: {error.strerror}", "start systemd-journald")
+    return JournalError(
+        f"journald's socket {journald.SOCKET}: {error.strerror}", "start systemd-journald"
+    )
 
 
 def journald_pid() -> int | None:

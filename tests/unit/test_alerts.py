@@ -21,8 +21,8 @@ from auditsvc.alert.transitions import Facts, Transitions
 from auditsvc.alert.watch import AlertWatch
 from auditsvc.config import load_settings
 from auditsvc.errors import AlertError, ConfigError
-from auditsvc.forward import send as journal_send
 from auditsvc.forward.wire import fields
+from auditsvc.host import journald as place
 
 WELL = Facts()
 MESSAGE = Message("lost", "begin", "3 records lost\nSubject: \x1b forged \0", "h\u00f6st", 1.5)
@@ -265,7 +265,7 @@ def test_an_endpoint_that_goes_on_talking_is_left(endpoint):
 def test_the_journal_gets_an_entry(tmp_path, monkeypatch):
     """By its native protocol; without journald the error is said."""
     (send,) = ways.channels(load_settings(alert={"journal": True}).alert)
-    monkeypatch.setattr(journal_send, "SOCKET", tmp_path / "socket")
+    monkeypatch.setattr(place, "SOCKET", tmp_path / "socket")
     with pytest.raises(AlertError, match="journald"):
         send(MESSAGE)
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as journald:

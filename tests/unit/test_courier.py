@@ -1,119 +1,117 @@
-"""Heads that go elsewhere: a place that fails keeps no other from its heads."""
+"""Heads go to each place that is set, once; a place that is away is told and tried again."""
 
 from __future__ import annotations
 
-import os
+import json
 import socket
 import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
-from fixtures.evidence import signed
 from fixtures.waiting import until
 
-from auditsvc.config import load_settings
-from auditsvc.evidence.anchors import read_anchors
-from auditsvc.evidence.courier import Appended, Courier
-from auditsvc.evidence.head import parse_head
+from auditsvc.config import EvidenceSettings
+from auditsvc.evidence.courier import MESSAGE_ID, Courier
+from auditsvc.host import journald
+
+HEADS = ['{"head": 1}', '{"head": 2}']
 
 
 @pytest.fixture
-def endpoint():
-    """Give a function that starts a server which gives one answer to all, whatever they ask."""
-    servers = []
-
-    def start(answer):
-        server = socket.create_server(("127.0.0.1", 0))
-        servers.append(server)
-        thread = threading.Thread(target=_serve, args=(server, answer), daemon=True)
-        thread.start()
-        return f"http://127.0.0.1:{server.getsockname()[1]}/heads"
-
-    yield start
-    for server in servers:
-        server.shutdown(socket.SHUT_RDWR)
-        server.close()
+def journal(tmp_path, monkeypatch):
+    """Have journald's socket in a folder of its own; it is not there yet."""
+    path = tmp_path / "journal/socket"
+    monkeypatch.setattr(journald, "SOCKET", path)
+    return path
 
 
-def _serve(server, answer):
-    while True:
-        try:
-            connection, _ = server.accept()
-        except OSError:
-            return
-        with connection:
-            connection.recv(1 << 16)
-            connection.sendall(answer)
-
-
-@pytest.mark.parametrize(
-    "answer",
-    [
-        b"rubbish\r\n\r\n",
-        b"",
-        b"HTTP/1.1 500 no\r\nContent-Length: 0\r\n\r\n",
-        b"HTTP/1.1 302 no\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n",
-        b"HTTP/1.1 200 " + b"x" * 100_000,
-    ],
-    ids=["rubbish", "nothing", "an error", "a redirect", "no end"],
-)
-def test_an_endpoint_that_answers_wrongly_is_named_and_hinders_no_other(tmp_path, endpoint, answer):
-    """Each later head still goes to the file, and the endpoint is tried again."""
-    courier_goes_on(tmp_path, http=endpoint(answer))
-
-
-@pytest.mark.parametrize(
-    "where",
-    [
-        {"http": "http://127.0.0.1:99999/"},
-        {"http": "http://[::1/"},
-        {"http": "http://a b/"},
-        {"syslog": "127.0.0.1:99999"},
-        {"syslog": f"{'x' * 70}.example"},
-        {"syslog": "a..b"},
-        {"syslog": ""},
-    ],
-    ids=str,
-)
-def test_an_address_that_is_none_is_named_and_hinders_no_other(tmp_path, where):
-    """It is an error of that place only."""
-    courier_goes_on(tmp_path, **where)
-
-
-def courier_goes_on(tmp_path, **where):
-    """Deliver two heads to a file and to a place that fails."""
-    file = tmp_path / "heads"
-    settings = load_settings(evidence={"journal": False, "file": file, "deliver_every": 0.1})
-    courier = Courier(settings.evidence.model_copy(update=where))
+def delivered(settings, *heads):
+    """Deliver heads, the last at the end of the run; give what could not be done."""
+    courier = Courier(settings)
     courier.start()
-    courier.take("first")
-    until(lambda: courier.problem, 30)
-    courier._release()
-    courier.finish(10)
+    for head in heads:
+        courier.take(head)
+    courier.finish(10.0)
     assert not courier.is_alive()
-    courier._latest = "second"
-    courier._release()
-    courier._send()
-    assert file.read_text().split() == ["first", "second"]
-    (name,) = where.values()
-    assert name in courier.problem
+    return courier.problem
 
 
-def test_a_head_that_was_written_in_part_hides_no_other(tmp_path, monkeypatch):
-    """A full disk takes some bytes of a head; it is an error, and the next one can be read."""
-    heads = signed(tmp_path / "spool", 20)
-    place = Appended(tmp_path / "heads")
-    write = os.write
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "write", lambda file, data: write(file, data[: len(data) // 2]))
-        with pytest.raises(OSError, match="space"):
-            place.send(heads[0])
-    place.send(heads[0])
-    place.send(heads[1])
-    found = {head.n for head in read_anchors(tmp_path / "heads")}
-    assert found == {parse_head(each).n for each in heads[:2]}
+def test_the_journal_gets_each_head_that_is_due(journal):
+    """The first at once, the last at the end."""
+    journal.parent.mkdir()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as theirs:
+        theirs.bind(str(journal))
+        theirs.settimeout(10)
+        assert delivered(EvidenceSettings(), HEADS[-1]) == ""
+        entry = theirs.recv(65536).decode()
+    assert f"AUDITSVC_HEAD={HEADS[-1]}\n" in entry
+    assert f"MESSAGE_ID={MESSAGE_ID}\n" in entry
 
 
-def test_a_head_that_is_nested_without_end_is_none(tmp_path):
-    """Who gives heads to `verify --head` cannot end it."""
-    (tmp_path / "heads").write_text('{"boot":' + "[" * 200_000 + "]" * 200_000 + "}\n")
-    assert read_anchors(tmp_path / "heads") == []
+def test_without_journald_there_is_no_such_place(journal):
+    """A host that has none, in a container or with another init, is not wrong."""
+    assert not journal.parent.exists()
+    assert delivered(EvidenceSettings(), *HEADS) == ""
+
+
+@pytest.mark.parametrize("has_folder", [False, True])
+def test_a_journal_that_is_asked_for_and_away_is_told(journal, has_folder):
+    """Also where nobody asked, if this host has journald and its socket is gone."""
+    if has_folder:
+        journal.parent.mkdir()
+    settings = EvidenceSettings() if has_folder else EvidenceSettings(journal=True)
+    assert delivered(settings, *HEADS) == "journal: No such file or directory"
+
+
+def test_a_file_has_a_line_a_head(tmp_path):
+    """It is appended to, 0600."""
+    path = tmp_path / "heads"
+    for head in HEADS:
+        assert delivered(EvidenceSettings(journal=False, file=path), head) == ""
+    assert path.read_text().splitlines() == HEADS
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_syslog_host_gets_a_datagram():
+    """RFC 3164, by UDP."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as theirs:
+        theirs.bind(("127.0.0.1", 0))
+        theirs.settimeout(10)
+        where = f"127.0.0.1:{theirs.getsockname()[1]}"
+        assert delivered(EvidenceSettings(journal=False, syslog=where), HEADS[0]) == ""
+        assert theirs.recv(65536).decode() == f"<109>auditsvc: head of the audit log: {HEADS[0]}"
+
+
+class _Taker(BaseHTTPRequestHandler):
+    """Takes every second head."""
+
+    def do_POST(self):
+        """Answer."""
+        taken = self.rfile.read(int(self.headers["Content-Length"]))
+        self.server.asked += 1
+        is_taken = self.server.asked > 1
+        if is_taken:
+            self.server.taken.append(json.loads(taken))
+        self.send_response(204 if is_taken else 503)
+        self.end_headers()
+
+    def log_message(self, *_):
+        """Say nothing."""
+
+
+def test_an_endpoint_that_refuses_is_told_and_tried_again():
+    """With the newest head: it proves all that were before it."""
+    with HTTPServer(("127.0.0.1", 0), _Taker) as server:
+        server.asked, server.taken = 0, []
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}/heads"
+        courier = Courier(EvidenceSettings(journal=False, http=url))
+        courier.start()
+        courier.take(HEADS[0])
+        until(lambda: courier.problem)
+        assert courier.problem.startswith(f"{url}: ")
+        courier.take(HEADS[1])
+        courier.finish(10.0)
+        assert courier.problem == ""
+        assert server.taken == [json.loads(HEADS[1])]
+        server.shutdown()

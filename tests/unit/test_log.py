@@ -9,16 +9,16 @@ import socket
 import pytest
 import structlog
 
-from auditsvc.cli import journal_log
 from auditsvc.cli.log import Limit, configure_log
 from auditsvc.forward.wire import fields
+from auditsvc.host import journald as place
 
 
 @pytest.fixture
 def journald(monkeypatch, tmp_path):
     """Stand in for journald: give the socket that gets the entries; stderr is the journal's."""
     path = tmp_path / "socket"
-    monkeypatch.setattr(journal_log, "SOCKET", path)
+    monkeypatch.setattr(place, "SOCKET", path)
     info = os.fstat(2)
     monkeypatch.setenv("JOURNAL_STREAM", f"{info.st_dev}:{info.st_ino}")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as server:
@@ -59,7 +59,7 @@ def test_nothing_waits_for_journald(journald, capfd):
     lines = capfd.readouterr().err.splitlines()
     assert json.loads(lines[-1])["event"] == "message 1999"
     assert received(journald)["AUDITSVC_LOG_EVENT"] == "message 0"
-    journal_log.SOCKET.unlink()
+    place.SOCKET.unlink()
     log.warning("away")
     assert json.loads(capfd.readouterr().err)["event"] == "away"
 
