@@ -150,9 +150,12 @@ class Courier(threading.Thread):
 
     def run(self) -> None:
         """Send until `finish`."""
-        while not self._ending.is_set():
+        is_last = False
+        while not is_last:
             self._wake.wait(_RETRY if self.problem else None)
             self._wake.clear()
+            # Looked at before sending: the last head may come while an earlier one is sent.
+            is_last = self._ending.is_set()
             self._send()
 
     def finish(self, patience: float) -> None:

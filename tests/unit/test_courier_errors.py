@@ -1,10 +1,11 @@
-"""Heads that go elsewhere: a place that fails keeps no other from its heads."""
+"""Heads that go elsewhere: a place that fails, or is slow, keeps none of them back."""
 
 from __future__ import annotations
 
 import os
 import socket
 import threading
+from types import SimpleNamespace
 
 import pytest
 from fixtures.evidence import signed
@@ -96,6 +97,26 @@ def courier_goes_on(tmp_path, **where):
     assert file.read_text().split() == ["first", "second"]
     (name,) = where.values()
     assert name in courier.problem
+
+
+def test_the_last_head_goes_though_an_earlier_one_is_being_sent():
+    """A run ends while a place is slow: the place gets the end of the run as well."""
+    courier = Courier(load_settings(evidence={"journal": False}).evidence)
+    is_sending, had = threading.Event(), []
+
+    def send(head):
+        had.append(head)
+        is_sending.set()
+        if head == "first":
+            until(courier._ending.is_set)
+
+    courier._places = [SimpleNamespace(name="slow", send=send)]
+    courier.start()
+    courier.take("first")
+    assert is_sending.wait(30)
+    courier.take("last")
+    courier.finish(30)
+    assert had == ["first", "last"]
 
 
 def test_a_head_that_was_written_in_part_hides_no_other(tmp_path, monkeypatch):
