@@ -233,7 +233,10 @@ class Notary(threading.Thread):
         while not self._ending:
             self._wake.wait(_LOOK)
             self._wake.clear()
-            self.step()
+            try:
+                self.step()
+            except Exception as error:  # noqa: BLE001 - a thread that ended would sign no more, unseen
+                self.problem = f"evidence: {type(error).__name__}: {error}"
 
     def step(self) -> None:
         """Hash what waits, and sign it when that is due."""
@@ -272,9 +275,13 @@ class Notary(threading.Thread):
                 self._kept_from = max(self._kept_from, kept_from)
                 self._sealed = sealed or self._sealed
                 self._sign(final=False)
-        except (AuditsvcError, OSError) as error:
+        except AuditsvcError as error:
             self._kept_from, self._sealed = before
             self.problem = str(error)
+            return False
+        except OSError as error:
+            self._kept_from, self._sealed = before
+            self.problem = str(evidence_error(self._folder.path, error))
             return False
         return True
 

@@ -11,6 +11,7 @@ import stat
 import pytest
 from fixtures.evidence import SEGMENT, Run, copy_to, heads_of, line, lines_of, signed
 from fixtures.repeats import times
+from fixtures.waiting import until
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -262,6 +263,24 @@ def test_segments_that_go_while_nothing_can_be_signed_look_like_no_tampering(
     report = verify_spool(tmp_path)
     assert report.is_proved, report.findings
     assert report.lines == sum(len(lines_of(tmp_path, each)) for each in segments(tmp_path))
+
+
+def test_an_error_that_nobody_expects_is_said_and_signing_goes_on(tmp_path):
+    """The thread lives: what is signed later has the lines of that time, too."""
+    run = Run(tmp_path)
+    step = run.notary.step
+
+    def fail():
+        raise ZeroDivisionError("so it is")
+
+    run.notary.step = fail
+    run.notary.start()
+    until(lambda: run.notary.problem == "evidence: ZeroDivisionError: so it is")
+    run.put(1)
+    run.notary.step = step
+    until(lambda: run.heads and not run.notary.problem)
+    run.end()
+    assert verify_spool(tmp_path).lines == 1
 
 
 def test_bytes_that_are_altered_before_they_are_signed_are_found(tmp_path):
