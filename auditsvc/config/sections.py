@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import os
 import re
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Final, Literal, Self, get_args
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -17,7 +18,6 @@ FsyncPolicy = Literal["none", "second", "batch"]
 HolderChoice = Literal["auto", "systemd", "process", "off"]
 GuardPolicy = Literal["off", "report", "restore"]
 SpaceAction = Literal["log", "exec", "hold", "drop-loaded", "drop", "stop", "halt"]
-Cause = Literal["lost", "gap", "space", "store", "tamper", "coverage", "verify", "watchdog"]
 _ADDRESS: Final = re.compile(r"[A-Za-z0-9_.+=%][A-Za-z0-9_.+=%-]*(@[A-Za-z0-9][A-Za-z0-9.-]*)?")
 _URL: Final = re.compile(r"https?://[^\s/@]+(/[!-~]*)?")
 _LISTEN: Final = re.compile(r"unix:/.+|(127\.0\.0\.1|\[::1\]):[1-9][0-9]{0,4}")
@@ -28,6 +28,19 @@ RECEIVE_BUFFER: Final = 32 << 20
 """Bytes of socket buffer, at least: room for 28,000 to 68,000 records."""
 MOST_RECEIVE_BUFFER: Final = 512 << 20
 """Bytes of socket buffer that are taken by default, at most."""
+
+
+class Cause(StrEnum):
+    """What an alert is about."""
+
+    LOST = "lost"
+    GAP = "gap"
+    SPACE = "space"
+    STORE = "store"
+    TAMPER = "tamper"
+    COVERAGE = "coverage"
+    VERIFY = "verify"
+    WATCHDOG = "watchdog"
 
 
 class Section(BaseModel):
@@ -221,7 +234,7 @@ def _check_command(value: tuple[str, ...]) -> tuple[str, ...]:
 class AlertSettings(Section):
     """Who is told when records are lost or may be: once when it begins, once when it is over."""
 
-    on: tuple[Cause, ...] = get_args(Cause)
+    on: tuple[Cause, ...] = tuple(Cause)
     """What is told: `lost` records, `gap` in serials, `space`, `store` that is away, `tamper`,
     `coverage` lost, `verify` failed, `watchdog` (the service stood still or was killed)."""
     exec: tuple[str, ...] = ()

@@ -13,6 +13,7 @@ import inspect
 import json
 import types
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, Union, get_args, get_origin
 
@@ -134,6 +135,8 @@ def _kind(annotation: Any) -> str:
         return f"list of {_kind(inner[0])}"
     if hasattr(annotation, "__metadata__"):  # Annotated
         return _kind(inner[0])
+    if isinstance(annotation, type) and issubclass(annotation, StrEnum):
+        return " or ".join(annotation)
     return _WORDS[annotation]
 
 
