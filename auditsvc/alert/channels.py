@@ -9,8 +9,10 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from auditsvc.alert.message import Message
@@ -27,6 +29,16 @@ if TYPE_CHECKING:
 Send = Callable[[Message], None]
 
 SECONDS: Final = 10.0
+_EXECUTE: Final = """\
+import os, signal, sys
+for ignored in (signal.SIGPIPE, signal.SIGXFSZ):
+    signal.signal(ignored, signal.SIG_DFL)
+signal.pthread_sigmask(signal.SIG_SETMASK, ())
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+"""The service blocks the signals that it waits for, and a program inherits that: timeout(1), or
+a shell's kill, would end nothing. Popen cannot undo it, except by Python code after fork(2).
+Python itself ignores two signals."""
 _PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -53,8 +65,9 @@ def run(
 ) -> None:
     """Run a program with the text on its standard input; AlertError unless it ends with 0."""
     try:
+        Path(command[0]).stat()  # what executes it could say only that it failed
         process = subprocess.Popen(
-            list(command),
+            [sys.executable, "-I", "-S", "-c", _EXECUTE, *command],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

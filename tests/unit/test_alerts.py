@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import email
 import json
+import shutil
+import signal
 import socket
 import threading
 import time
@@ -189,6 +191,18 @@ def test_a_program_that_fails_or_hangs_is_ended_and_said(tmp_path, body, why):
     assert time.monotonic() - began < 20
     with pytest.raises(AlertError, match="No such file"):
         ways.run([str(tmp_path / "none")], b"", {})
+
+
+def test_a_program_can_end_what_it_starts(tmp_path):
+    """The service blocks signals, and a program must not: else timeout(1) ends nothing."""
+    out = tmp_path / "out"
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGHUP})
+    try:  # no shell: some begin with no signal blocked
+        ways.run([shutil.which("cp"), "/proc/self/status", str(out)], b"", {})
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    lines = dict(line.split(":", 1) for line in out.read_text().splitlines())
+    assert [int(lines[name], 16) for name in ("SigBlk", "SigIgn")] == [0, 0]
 
 
 def test_sendmail_gets_a_mail_with_one_subject(tmp_path):
