@@ -94,7 +94,8 @@ def post_json(url: str, text: bytes, seconds: float = SECONDS) -> None:
     try:
         post(url, text, seconds)
     except OSError as error:
-        raise AlertError(f"alert: {error}") from error
+        name = url.split("/")[2]  # what follows may be secret
+        raise AlertError(f"alert: {name}: {error.strerror or error}") from error
 
 
 def write_journal(message: Message) -> None:

@@ -12,14 +12,13 @@ from urllib.parse import urlsplit
 
 
 def post(url: str, text: bytes, seconds: float) -> None:
-    """Send JSON; OSError, whose text names the endpoint, unless it answers 2xx in time."""
-    name = url.split("/")[2].rpartition("@")[2]  # what follows may be secret
+    """Send JSON; OSError unless it is answered with 2xx in time."""
     try:
         status = _answer(url, text, seconds)
-    except (OSError, http.client.HTTPException, ValueError) as error:
-        raise OSError(f"{name}: {error or type(error).__name__}") from error
+    except (http.client.HTTPException, ValueError) as error:
+        raise OSError(str(error) or type(error).__name__) from error
     if not http.HTTPStatus.OK <= status < http.HTTPStatus.MULTIPLE_CHOICES:
-        raise OSError(f"{name} has answered {status}")
+        raise OSError(f"it has answered {status}")
 
 
 def _answer(url: str, text: bytes, seconds: float) -> int:
