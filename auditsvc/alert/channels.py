@@ -6,20 +6,20 @@ gets its own session, so that all of it can be ended.
 
 from __future__ import annotations
 
-import http.client
 import os
 import signal
 import subprocess
-import threading
+import sys
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
-from urllib.parse import urlsplit
 
 from auditsvc.alert.message import Message
 from auditsvc.errors import AlertError, JournalError
 from auditsvc.forward.send import Channel, Full
 from auditsvc.forward.wire import joined
+from auditsvc.host.http_post import post
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -29,6 +29,16 @@ if TYPE_CHECKING:
 Send = Callable[[Message], None]
 
 SECONDS: Final = 10.0
+_EXECUTE: Final = """\
+import os, signal, sys
+for ignored in (signal.SIGPIPE, signal.SIGXFSZ):
+    signal.signal(ignored, signal.SIG_DFL)
+signal.pthread_sigmask(signal.SIG_SETMASK, ())
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+"""The service blocks the signals that it waits for, and a program inherits that: timeout(1), or
+a shell's kill, would end nothing. Popen cannot undo it, except by Python code after fork(2).
+Python itself ignores two signals."""
 _PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -41,7 +51,7 @@ def channels(settings: AlertSettings) -> list[Send]:
         command = (str(settings.sendmail), "-i", *settings.mail)
         found.append(lambda message: run(command, message.as_mail(settings.mail), {}))
     if url := settings.webhook:
-        found.append(lambda message: post(url, message.as_json()))
+        found.append(lambda message: post_json(url, message.as_json()))
     if settings.journal:
         found.append(write_journal)
     return found
@@ -55,8 +65,9 @@ def run(
 ) -> None:
     """Run a program with the text on its standard input; AlertError unless it ends with 0."""
     try:
+        Path(command[0]).stat()  # what executes it could say only that it failed
         process = subprocess.Popen(
-            list(command),
+            [sys.executable, "-I", "-S", "-c", _EXECUTE, *command],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -78,36 +89,13 @@ def run(
         raise AlertError(f"alert: {command[0]} has ended with status {process.returncode}")
 
 
-def post(url: str, text: bytes, seconds: float = SECONDS) -> None:
-    """POST to an HTTP endpoint; AlertError unless it answers 2xx. Redirects are not followed."""
-    parts = urlsplit(url)
-    made = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-    connection = made(parts.hostname or "", parts.port, timeout=seconds)
-    # The timeout of a socket is for each read: who sends a byte now and then would hold us.
-    is_late = threading.Event()
-    late = threading.Timer(seconds, _cut, (connection, is_late))
-    late.daemon = True
-    late.start()
-    path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+def post_json(url: str, text: bytes, seconds: float = SECONDS) -> None:
+    """POST to an HTTP endpoint; AlertError unless it answers 2xx."""
     try:
-        connection.request("POST", path, text, {"Content-Type": "application/json"})
-        status = connection.getresponse().status
-        if is_late.is_set():
-            raise TimeoutError(f"no answer within {seconds:g} s")
-    except (OSError, http.client.HTTPException) as error:
-        raise AlertError(f"alert: {parts.hostname}: {error or type(error).__name__}") from error
-    finally:
-        late.cancel()
-        connection.close()
-    if not http.HTTPStatus.OK <= status < http.HTTPStatus.MULTIPLE_CHOICES:
-        raise AlertError(f"alert: {parts.hostname} has answered {status}")
-
-
-def _cut(connection: http.client.HTTPConnection, is_late: threading.Event) -> None:
-    """End a request that takes too long."""
-    is_late.set()
-    with suppress(OSError, AttributeError):  # not connected yet: the connection's own timeout
-        connection.sock.shutdown(2)
+        post(url, text, seconds)
+    except OSError as error:
+        name = url.split("/")[2]  # what follows may be secret
+        raise AlertError(f"alert: {name}: {error.strerror or error}") from error
 
 
 def write_journal(message: Message) -> None:

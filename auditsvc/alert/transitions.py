@@ -14,26 +14,13 @@ What must hold:
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
+from auditsvc.config import Cause
 from auditsvc.plural import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-
-
-class Cause(StrEnum):
-    """What an alert is about."""
-
-    LOST = "lost"
-    GAP = "gap"
-    SPACE = "space"
-    STORE = "store"
-    TAMPER = "tamper"
-    COVERAGE = "coverage"
-    VERIFY = "verify"
-    WATCHDOG = "watchdog"
 
 
 _COUNTERS: Final = (

@@ -21,7 +21,8 @@ import structlog
 from auditsvc.alert.channels import channels
 from auditsvc.alert.message import Message
 from auditsvc.alert.sender import Sender
-from auditsvc.alert.transitions import Cause, Facts, Transitions
+from auditsvc.alert.transitions import Facts, Transitions
+from auditsvc.config import Cause
 from auditsvc.host.files import read_file, replace_file
 
 if TYPE_CHECKING:

@@ -28,7 +28,8 @@ def read_anchors(path: Path) -> list[Head]:
         raise UsageError(f"{path}: {error.strerror}", "name a file with heads") from error
     found = {}
     for line in text.splitlines():
-        start, end = line.find('{"boot"'), line.rfind("}")
+        # The last one: a full disk may have left the beginning of another before it.
+        start, end = line.rfind('{"boot"'), line.rfind("}")
         if start < 0 or end < start:
             continue
         try:

@@ -7,16 +7,16 @@ The store gets its heads from the loader (`auditsvc.evidence.stored`).
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import threading
 import time
 from typing import TYPE_CHECKING, Final, Protocol
-from urllib.error import URLError
-from urllib.request import Request, urlopen
 
 from auditsvc.host import journald
 from auditsvc.host.files import open_file
+from auditsvc.host.http_post import post
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 _SYSLOG: Final = "/dev/log"
 _SYSLOG_PORT: Final = 514
+_LAST_PORT: Final = 65535
 _NOTICE: Final = 13 * 8 + 5  # RFC 5424: facility "log audit", severity "notice"
 _WAIT: Final = 10.0
 _RETRY: Final = 30.0
@@ -38,7 +39,7 @@ class Place(Protocol):
     name: str
 
     def send(self, head: str) -> None:
-        """Send one head; OSError if that fails."""
+        """Send one head; OSError or ValueError if that fails."""
 
 
 class Journal:
@@ -69,7 +70,9 @@ class Appended:
         """See `Place`."""
         descriptor = open_file(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         try:
-            os.write(descriptor, head.encode() + b"\n")
+            line = head.encode() + b"\n"
+            if os.write(descriptor, line) < len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             os.fdatasync(descriptor)
         finally:
             os.close(descriptor)
@@ -94,6 +97,8 @@ class Syslog:
         host, _, port = self._where.rpartition(":")
         if not port.isdigit() or not host:
             host, port = self._where, str(_SYSLOG_PORT)
+        if int(port) > _LAST_PORT:  # the C library would take another one
+            raise OSError(f"{port} is no port")
         family, kind, _, _, address = socket.getaddrinfo(
             host.strip("[]"), int(port), type=socket.SOCK_DGRAM
         )[0]
@@ -103,7 +108,7 @@ class Syslog:
 
 
 class Http:
-    """An HTTP endpoint that takes a head as JSON and answers with a status below 300."""
+    """An HTTP endpoint that takes a head as JSON and answers 2xx."""
 
     def __init__(self, url: str) -> None:
         self.name = url
@@ -111,15 +116,7 @@ class Http:
 
     def send(self, head: str) -> None:
         """See `Place`."""
-        request = Request(  # noqa: S310 - the settings allow http and https
-            self._url, head.encode() + b"\n", {"Content-Type": "application/json"}, method="POST"
-        )
-        try:
-            with urlopen(request, timeout=_WAIT):  # noqa: S310
-                pass
-        except URLError as error:
-            reason = error.reason
-            raise reason if isinstance(reason, OSError) else OSError(0, str(reason)) from error
+        post(self._url, head.encode() + b"\n", _WAIT)
 
 
 class Courier(threading.Thread):
@@ -153,9 +150,12 @@ class Courier(threading.Thread):
 
     def run(self) -> None:
         """Send until `finish`."""
-        while not self._ending.is_set():
+        is_last = False
+        while not is_last:
             self._wake.wait(_RETRY if self.problem else None)
             self._wake.clear()
+            # Looked at before sending: the last head may come while an earlier one is sent.
+            is_last = self._ending.is_set()
             self._send()
 
     def finish(self, patience: float) -> None:
@@ -174,8 +174,9 @@ class Courier(threading.Thread):
                 continue
             try:
                 place.send(head)
-            except OSError as error:
-                problems.append(f"{place.name}: {error.strerror or error}")
+            except (OSError, ValueError) as error:  # ValueError: a name that is none
+                why = getattr(error, "strerror", None) or error
+                problems.append(f"{place.name}: {why}")
             else:
                 self._had[place.name] = head
         self.problem = "; ".join(problems)

@@ -110,7 +110,10 @@ def signature_of(head: Head, key: Ed25519PrivateKey) -> str:
 
 def parse_head(line: str) -> Head:
     """Read a head as `Head.text` writes it; ValueError if it is none."""
-    values = json.loads(line)
+    try:
+        values = json.loads(line)
+    except RecursionError:
+        raise ValueError("not a head") from None
     if not isinstance(values, dict) or values.get("version") != VERSION:
         raise ValueError("not a head")
     types = {each.name: each.type for each in fields(Head)}

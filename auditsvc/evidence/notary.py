@@ -27,25 +27,25 @@ import threading
 import time
 from collections import deque
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from auditsvc.errors import AuditsvcError, SpoolError
-from auditsvc.evidence.chain import TAG, LineChain, make_chain, start_of
+from auditsvc.evidence.chain import TAG, make_chain, start_of
 from auditsvc.evidence.folder import Folder, evidence_error
 from auditsvc.evidence.head import Head, signature_of
 from auditsvc.evidence.keys import Keys, credential
+from auditsvc.evidence.open_segment import OpenSegment, Piece
 from auditsvc.evidence.stamps import first_stamp, last_stamp
 from auditsvc.host.files import open_file
 from auditsvc.spool.identity import identity
-from auditsvc.spool.segments import segment_path, segments, sizes
+from auditsvc.spool.segments import Place, segment_path, segments, sizes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from auditsvc.native import Choice
-    from auditsvc.spool.segments import Place
     from auditsvc.spool.writer import SpoolWriter
 
 _QUEUE_BYTES: Final = 32 << 20
@@ -54,32 +54,6 @@ _WAKE_BYTES: Final = 4 << 20
 _LOOK: Final = 0.5
 _PIECE: Final = 1 << 20
 _BOOT: Final = Path("/proc/sys/kernel/random/boot_id")
-
-
-@dataclass(frozen=True, slots=True)
-class _Piece:
-    """Lines that were appended; `data` None: to be read from the segment."""
-
-    segment: int
-    start: int
-    length: int
-    data: bytes | None
-
-
-@dataclass(slots=True)
-class _Open:
-    """The segment whose lines are being hashed."""
-
-    segment: int
-    start: str
-    chain: LineChain
-    end: int = 0
-    first: str = ""
-    last: str = ""
-    unseen: int = 0
-    """Bytes that were read from the disk."""
-    is_unsigned: bool = False
-    """Whether lines were added since the last head."""
 
 
 def _ignore(_: str) -> None:
@@ -120,14 +94,16 @@ class Notary(threading.Thread):
         self._spool = ""
         self._boot = _BOOT.read_text().strip() if _BOOT.exists() else ""
         self._keys: Keys | None = None
+        """None until the spool was compared with its last head."""
         self._last: Head | None = None
-        self._open: _Open | None = None
+        self._begins = Place()
+        self._open: OpenSegment | None = None
         self._tags: list[bytes] = []
         self._broken = ""
         self._kept_from = self._gone_before = 0
         self._sealed = self._ended = ""
         self._signed_at = 0.0
-        self._queue: deque[_Piece] = deque()
+        self._queue: deque[Piece] = deque()
         self._waiting = 0
         self._lock = threading.Lock()  # of the queue
         self._signing = threading.RLock()  # of all else
@@ -149,44 +125,55 @@ class Notary(threading.Thread):
         AuditsvcError only if the writer's next segment cannot be made.
         """
         self._spool = identity(self._directory)
+        self._begins = writer.place
         try:
-            self._recall()
-            broken = self._compare()
+            broken = self._resume()
         except AuditsvcError as error:
             self.problem = str(error)
             return
         except OSError as error:
             self.problem = str(evidence_error(self._folder.path, error))
             return
-        if broken:
+        if broken and self._last is not None and writer.place.segment <= self._last.segment:
+            writer.rotate()
+
+    def _resume(self) -> str:
+        """Go on from the last head; gives what is wrong with the spool, "" if nothing is.
+
+        After an error it is done again, from its beginning (`_keys` is None until then): what was
+        appended meanwhile is in the queue.
+        """
+        keys = self._recall()
+        if broken := self._compare():
             self._tell(broken)
             self._broken = broken
             self._open = None
-            if self._last is not None and writer.place.segment <= self._last.segment:
-                writer.rotate()
-        self._queue_old(writer.place)
+        self._queue_old()
+        self._keys = keys
+        return broken
 
-    def _recall(self) -> None:
+    def _recall(self) -> Keys:
         """Read the keys and the last head."""
         self._folder.make()
-        self._keys = Keys.load(self._folder.path, credential())
+        keys = Keys.load(self._folder.path, credential())
         self._last = self._folder.last()
         if self._last is None:
-            return
+            return keys
         self._kept_from = max(self._last.kept_from, self._gone_before)
         self._sealed, self._ended = self._last.sealed, self._last.ended
         if not self._last.is_signed() or self._last.spool != self._spool:
             self._tell(f"head {self._last.n} is not signed by its key")
             self._broken = "last head"
-        if not self._keys.catch_up(self._last.next):
-            self._keys.renew()
+        if not keys.catch_up(self._last.next):
+            keys.renew()
             self._broken = self._broken or "key"
             self._tell("the key is not the one that the last head announced")
+        return keys
 
     def _compare(self) -> str:
         """Hash what the last head covers again; gives what is wrong, "" if nothing is."""
         last = self._last
-        if last is None or last.final:
+        if last is None or last.final or last.segment < self._gone_before:
             return ""
         where = f"segment {last.segment}"
         path = segment_path(self._directory, last.segment)
@@ -210,19 +197,24 @@ class Notary(threading.Thread):
         self._keep_tags(opened, fresh=True)
         return ""
 
-    def _queue_old(self, place: Place) -> None:
-        """Have what the spool holds and no head covers read from the disk."""
-        opened = self._open
+    def _queue_old(self) -> None:
+        """Have what the spool held at the start, and no head covers, read from the disk."""
+        opened, place = self._open, self._begins
         known = opened.segment if opened else self._last.segment if self._last else 0
+        old = []
         for segment, size in sizes(self._directory).items():
             start = 0
             if opened and segment == opened.segment:
                 start = opened.end
             elif segment <= known:
                 continue
+            if segment > place.segment:
+                break
             end = place.position if segment == place.segment else size
             if end > start:
-                self._queue.append(_Piece(segment, start, end - start, None))
+                old.append(Piece(segment, start, end - start, None))
+        with self._lock:
+            self._queue.extendleft(reversed(old))
 
     # --- what is appended ----------------------------------------------------------------
 
@@ -232,7 +224,7 @@ class Notary(threading.Thread):
             kept = lines if self._waiting + len(lines) <= _QUEUE_BYTES else None
             if kept is not None:
                 self._waiting += len(lines)
-            self._queue.append(_Piece(segment, position, len(lines), kept))
+            self._queue.append(Piece(segment, position, len(lines), kept))
             if self._waiting >= _WAKE_BYTES:
                 self._wake.set()
 
@@ -241,7 +233,10 @@ class Notary(threading.Thread):
         while not self._ending:
             self._wake.wait(_LOOK)
             self._wake.clear()
-            self.step()
+            try:
+                self.step()
+            except Exception as error:  # noqa: BLE001 - a thread that ended would sign no more, unseen
+                self.problem = f"evidence: {type(error).__name__}: {error}"
 
     def step(self) -> None:
         """Hash what waits, and sign it when that is due."""
@@ -280,9 +275,13 @@ class Notary(threading.Thread):
                 self._kept_from = max(self._kept_from, kept_from)
                 self._sealed = sealed or self._sealed
                 self._sign(final=False)
-        except (AuditsvcError, OSError) as error:
+        except AuditsvcError as error:
             self._kept_from, self._sealed = before
             self.problem = str(error)
+            return False
+        except OSError as error:
+            self._kept_from, self._sealed = before
+            self.problem = str(evidence_error(self._folder.path, error))
             return False
         return True
 
@@ -326,7 +325,7 @@ class Notary(threading.Thread):
 
     def _take_all(self) -> None:
         if self._keys is None:
-            self._retry_begin()
+            self._resume()
         while self._queue:
             piece = self._queue[0]
             self._take(piece)
@@ -334,16 +333,10 @@ class Notary(threading.Thread):
                 self._queue.popleft()
                 self._waiting -= piece.length if piece.data is not None else 0
 
-    def _retry_begin(self) -> None:
-        """Begin again after an error; what was appended meanwhile is in the queue."""
-        self._recall()
-        if broken := self._compare():
-            self._open = None
-            self._broken = broken
-            self._tell(broken)
-
-    def _take(self, piece: _Piece) -> None:
+    def _take(self, piece: Piece) -> None:
         opened = self._open
+        if piece.segment < self._gone_before:
+            return
         if opened is None or piece.segment != opened.segment:
             opened = self._next_segment(piece.segment)
         if piece.start + piece.length <= opened.end:
@@ -361,7 +354,7 @@ class Notary(threading.Thread):
             return
         self._add(opened, piece.data)
 
-    def _next_segment(self, segment: int) -> _Open:
+    def _next_segment(self, segment: int) -> OpenSegment:
         """End the open segment, and begin another."""
         if self._open is not None:
             start = self._open.chain.value().hex()
@@ -372,11 +365,11 @@ class Notary(threading.Thread):
         self._open = self._begin_segment(segment, start)
         return self._open
 
-    def _begin_segment(self, segment: int, start: str) -> _Open:
+    def _begin_segment(self, segment: int, start: str) -> OpenSegment:
         chain = make_chain(start_of(self._spool, segment, start), self._choice)
-        return _Open(segment, start, chain)
+        return OpenSegment(segment, start, chain)
 
-    def _add(self, opened: _Open, data: bytes) -> None:
+    def _add(self, opened: OpenSegment, data: bytes) -> None:
         opened.chain.update(data)
         if not opened.end:
             opened.first = first_stamp(data)
@@ -384,7 +377,7 @@ class Notary(threading.Thread):
         opened.last = last_stamp(data) or opened.last
         opened.is_unsigned = True
 
-    def _read(self, opened: _Open, end: int) -> None:
+    def _read(self, opened: OpenSegment, end: int) -> None:
         """Hash a segment's lines up to a position; ValueError if they do not end there."""
         descriptor = open_file(segment_path(self._directory, opened.segment))
         rest = b""
@@ -462,12 +455,13 @@ class Notary(threading.Thread):
             now = now | {"from": before["from"]}
         return now
 
-    def _sync(self, opened: _Open) -> None:
+    def _sync(self, opened: OpenSegment) -> None:
         """Sync the segment, and see that it still has all that was appended."""
         try:
             descriptor = open_file(segment_path(self._directory, opened.segment))
         except FileNotFoundError:
-            self._tell(f"segment {opened.segment} is missing")
+            if opened.segment >= self._gone_before:
+                self._tell(f"segment {opened.segment} is missing")
             return
         try:
             if self._synced:
@@ -478,7 +472,7 @@ class Notary(threading.Thread):
         if size < opened.end:
             self._tell(f"segment {opened.segment} has {size} bytes, and {opened.end} were written")
 
-    def _keep_tags(self, opened: _Open, *, fresh: bool = False) -> None:
+    def _keep_tags(self, opened: OpenSegment, *, fresh: bool = False) -> None:
         """Write the tags of new lines to their file; without it only the line is not named."""
         self._tags.append(opened.chain.take_tags())
         path = self._folder.tags_path(opened.segment)

@@ -50,6 +50,8 @@ class Sealing(threading.Thread):
             self.problem = str(error)
         except OSError as error:
             self.problem = f"{error.filename}: {error.strerror}"
+        except Exception as error:  # noqa: BLE001 - else nobody sees why segments are kept
+            self.problem = f"evidence: {type(error).__name__}: {error}"
 
     def _seal(self) -> None:
         settings, report = self._settings, Report()

@@ -13,10 +13,12 @@ import inspect
 import json
 import types
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, Union, get_args, get_origin
 
 from auditsvc import config
+from auditsvc.config import sections
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -133,13 +135,16 @@ def _kind(annotation: Any) -> str:
         return f"list of {_kind(inner[0])}"
     if hasattr(annotation, "__metadata__"):  # Annotated
         return _kind(inner[0])
+    if isinstance(annotation, type) and issubclass(annotation, StrEnum):
+        return " or ".join(annotation)
     return _WORDS[annotation]
 
 
 def _meanings() -> dict[tuple[str, str], str]:
     """Give the text below each setting, by class and name."""
     found = {}
-    for model in ast.parse(inspect.getsource(config)).body:
+    sources = (inspect.getsource(module) for module in (config, sections))
+    for model in (each for source in sources for each in ast.parse(source).body):
         if not isinstance(model, ast.ClassDef):
             continue
         for field, text in zip(model.body, model.body[1:], strict=False):

@@ -234,6 +234,7 @@ class Service:
         self._settings = merged(self._settings, settings)
         if self._forwarder is not None and any(name.startswith("forward.") for name in used):
             self._forwarder.reload(self._settings)
+        self._space.keep_bytes = self._settings.spool.keep_bytes
         if self._parts.upkeep is not None:
             self._parts.upkeep.retention = self._settings.retention
         for note in notes:
@@ -267,7 +268,7 @@ class Service:
             self._discarded_at = now
             self._remember_place()
             self._health.errors["discard"] = self._discard.step(
-                self._settings, place, self._space.keep(self._settings.spool.keep_bytes)
+                self._settings, place, self._space.keep
             )
         self._health.show_state(parts)
         if self._alerts is not None and self._health.state is not None:

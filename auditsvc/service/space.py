@@ -20,6 +20,7 @@ from auditsvc.alert.channels import run
 from auditsvc.alert.message import Message
 from auditsvc.alert.sender import Sender
 from auditsvc.collect.collector import RecordCollector
+from auditsvc.errors import SpoolError
 from auditsvc.retention.stages import Stage, Stages, Trend
 from auditsvc.spool.segments import sizes
 
@@ -41,6 +42,8 @@ class SpaceWatch:
         """Percent in use."""
         self.stops = False
         """Whether the service is to end."""
+        self.keep_bytes = settings.spool.keep_bytes
+        """Bytes of segments that are kept when they are in the store; a reload sets it."""
         self._settings = settings
         self._parts = parts
         wanted = settings.space
@@ -57,9 +60,10 @@ class SpaceWatch:
         self._programs: Sender | None = None
         self._halting: Sender | None = None
 
-    def keep(self, wanted: int) -> int:
+    @property
+    def keep(self) -> int:
         """Give how many bytes of segments that are in the store are kept now."""
-        return 0 if "drop-loaded" in self._on else wanted
+        return 0 if "drop-loaded" in self._on else self.keep_bytes
 
     @property
     def stage(self) -> str:
@@ -85,7 +89,7 @@ class SpaceWatch:
         self._looked_at = now
         try:
             self.used = self._measure()
-        except OSError:
+        except (OSError, SpoolError):
             return
         self._trend.note(now, self.used)
         before = self._stages.stage
@@ -102,13 +106,15 @@ class SpaceWatch:
 
     def _measure(self) -> float:
         """Give the larger part, in percent, of the disk and of what may wait for the store."""
-        spool = self._settings.spool
+        limit = self._settings.spool.limit_bytes
         disk = os.statvfs(self._settings.spool_directory)
         used = 100.0 * (1 - disk.f_bfree / disk.f_blocks) if disk.f_blocks else 0.0
-        if spool.limit_bytes is not None:
-            # Up to `keep_bytes` the segments are kept on purpose.
-            have = sum(sizes(self._settings.spool_directory).values()) - spool.keep_bytes
-            used = max(used, 100.0 * have / (spool.limit_bytes - spool.keep_bytes))
+        if limit is not None:
+            have = sum(sizes(self._settings.spool_directory).values())
+            # Up to `keep_bytes` the segments are kept on purpose; a reload may raise it to the
+            # limit, which changes only at a restart.
+            kept = self.keep_bytes if self.keep_bytes < limit else 0
+            used = max(used, 100.0 * (have - kept) / (limit - kept))
         return used
 
     def _change(self, before: Stage, stage: Stage) -> None:

@@ -114,11 +114,14 @@ class Sink:
         """Have the spool not grow by more than the reserve from now on, or again as set."""
         with self._lock:
             room = self._writer.room
-            if on:
-                room.freeze(sum(sizes(self.directory).values()))
-            else:
-                room.thaw()
-            self._writer.look_for_room()
+            try:
+                if on:
+                    room.freeze(sum(sizes(self.directory).values()))
+                else:
+                    room.thaw()
+                self._writer.look_for_room()
+            except SpoolError as error:
+                self.refused = str(error)
 
     @property
     def short(self) -> str:

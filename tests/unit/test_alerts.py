@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import email
 import json
+import shutil
+import signal
 import socket
 import threading
 import time
@@ -191,6 +193,18 @@ def test_a_program_that_fails_or_hangs_is_ended_and_said(tmp_path, body, why):
         ways.run([str(tmp_path / "none")], b"", {})
 
 
+def test_a_program_can_end_what_it_starts(tmp_path):
+    """The service blocks signals, and a program must not: else timeout(1) ends nothing."""
+    out = tmp_path / "out"
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGHUP})
+    try:  # no shell: some begin with no signal blocked
+        ways.run([shutil.which("cp"), "/proc/self/status", str(out)], b"", {})
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    lines = dict(line.split(":", 1) for line in out.read_text().splitlines())
+    assert [int(lines[name], 16) for name in ("SigBlk", "SigIgn")] == [0, 0]
+
+
 def test_sendmail_gets_a_mail_with_one_subject(tmp_path):
     """A text from outside makes no header of its own."""
     out = tmp_path / "out"
@@ -246,7 +260,7 @@ def test_a_webhook_gets_json(endpoint):
     assert [(path, json.loads(text)["cause"]) for path, text in got] == [("/204", "lost")]
     for status in (302, 404, 500):
         with pytest.raises(AlertError, match=str(status)):
-            ways.post(f"{url}/{status}", b"{}")
+            ways.post_json(f"{url}/{status}", b"{}")
 
 
 def test_an_endpoint_that_goes_on_talking_is_left(endpoint):
@@ -254,12 +268,12 @@ def test_an_endpoint_that_goes_on_talking_is_left(endpoint):
     url, _ = endpoint
     began = time.monotonic()
     with pytest.raises(AlertError):
-        ways.post(f"{url}/slow", b"{}", 0.5)
+        ways.post_json(f"{url}/slow", b"{}", 0.5)
     assert time.monotonic() - began < 20
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         with pytest.raises(AlertError, match="refused"):
-            ways.post(f"http://127.0.0.1:{free.getsockname()[1]}/", b"")
+            ways.post_json(f"http://127.0.0.1:{free.getsockname()[1]}/", b"")
 
 
 def test_the_journal_gets_an_entry(tmp_path, monkeypatch):

@@ -73,6 +73,16 @@ def test_segments_go_when_their_rows_are_sealed(spool):
     assert spool.notes == []
 
 
+def test_why_rows_cannot_be_sealed_is_said_whatever_it_is(spool, monkeypatch):
+    """Then segments are kept, up to the limit."""
+
+    def surprise(*_):
+        raise TypeError("no row")
+
+    monkeypatch.setattr("auditsvc.evidence.sealing.RowCheck", surprise)
+    until(lambda: "evidence: TypeError: no row" in spool.step())
+
+
 def fail(spool, monkeypatch):
     """Let no head be written, as on a full disk."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import random
@@ -10,6 +11,7 @@ import stat
 import pytest
 from fixtures.evidence import SEGMENT, Run, copy_to, heads_of, line, lines_of, signed
 from fixtures.repeats import times
+from fixtures.waiting import until
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -192,6 +194,93 @@ def test_a_head_that_was_signed_before_its_key_went_is_no_tampering(tmp_path):
     run.put(3)
     run.end()
     assert verify_spool(tmp_path).is_proved
+
+
+@pytest.mark.parametrize("at", ["load", "catch_up"])
+@pytest.mark.parametrize("runs", [0, 1, 2])
+def test_a_start_at_which_nothing_can_be_signed_looks_like_no_tampering(
+    tmp_path, monkeypatch, at, runs
+):
+    """Keys that cannot be read or replaced for a while: then the old lines are signed, too.
+
+    The spool has lines without a head, in the open segment and, after `runs`, in later ones.
+    """
+    run = Run(tmp_path)
+    run.put(1)
+    run.step()
+    for number in range(runs):
+        run.put(*range(100 * number, 100 * number + 60))
+    run.crash()
+
+    def refuse(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Keys, at, refuse)
+        run = Run(tmp_path)
+        assert run.notary.problem
+        run.put(2)
+        run.notary.step()
+        assert run.notary.problem
+        run.put(*range(3, 60))
+    run.step()
+    run.put(4)
+    run.end()
+    assert not run.told
+    report = verify_spool(tmp_path)
+    assert report.is_proved, report.findings
+    assert not report.notes
+    assert report.lines == 1 + 60 * runs + 59
+
+
+@pytest.mark.parametrize("gone", [1, 2, 3])
+def test_segments_that_go_while_nothing_can_be_signed_look_like_no_tampering(
+    tmp_path, monkeypatch, gone
+):
+    """They go unsigned if that lasts: when signing begins again, it does not look for them."""
+    run = Run(tmp_path)
+    run.put(1)
+    run.step()
+    run.crash()
+
+    def refuse(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Keys, "load", refuse)
+        monkeypatch.setattr("auditsvc.evidence.notary._QUEUE_BYTES", 3000)
+        run = Run(tmp_path)
+        run.put(*range(200))
+        run.notary.step()
+        assert run.notary.problem
+    assert len(segments(tmp_path)) > gone + 1
+    run.notary.gone_unsigned(gone + 1)
+    retention.delete(tmp_path, retention.up_to(tmp_path, gone))
+    run.step()
+    run.notary.dropped()
+    run.end()
+    assert not run.told
+    report = verify_spool(tmp_path)
+    assert report.is_proved, report.findings
+    assert report.lines == sum(len(lines_of(tmp_path, each)) for each in segments(tmp_path))
+
+
+def test_an_error_that_nobody_expects_is_said_and_signing_goes_on(tmp_path):
+    """The thread lives: what is signed later has the lines of that time, too."""
+    run = Run(tmp_path)
+    step = run.notary.step
+
+    def fail():
+        raise ZeroDivisionError("so it is")
+
+    run.notary.step = fail
+    run.notary.start()
+    until(lambda: run.notary.problem == "evidence: ZeroDivisionError: so it is")
+    run.put(1)
+    run.notary.step = step
+    until(lambda: run.heads and not run.notary.problem)
+    run.end()
+    assert verify_spool(tmp_path).lines == 1
 
 
 def test_bytes_that_are_altered_before_they_are_signed_are_found(tmp_path):

@@ -11,7 +11,7 @@ from fixtures.logs import login, opening
 
 from auditsvc.collect.collector import RecordCollector
 from auditsvc.config import load_settings
-from auditsvc.errors import ConfigError
+from auditsvc.errors import ConfigError, SpoolError
 from auditsvc.record.daemon import DaemonRecords
 from auditsvc.retention.stages import Stages, Trend
 from auditsvc.service.run import Service
@@ -64,10 +64,19 @@ def disk(tmp_path):
         yield folder
 
 
-def watching(disk, tmp_path, **space):
+SMALL = {
+    "reserve_bytes": 1 << 10,
+    "segment_bytes": 1 << 12,
+    "keep_bytes": 1 << 19,
+    "limit_bytes": 1 << 20,
+}
+
+
+def watching(disk, tmp_path, spool=None, **space):
     """Make a watch over a spool on the disk."""
+    spool = spool or {"reserve_bytes": 1 << 20, "segment_bytes": 1 << 20}
     settings = load_settings(
-        spool={"directory": disk / "spool", "reserve_bytes": 1 << 20, "segment_bytes": 1 << 20},
+        spool=spool | {"directory": disk / "spool"},
         runtime_directory=tmp_path / "run",
         space=space,
     )
@@ -149,11 +158,11 @@ def test_segments_that_are_in_the_store_go_first_if_it_is_set(disk, tmp_path):
     place = Place(3, 0)
     fill(disk, 50)
     watch.look(2.0)
-    service._discard.step(watch._settings, place, watch.keep(watch._settings.spool.keep_bytes))
+    service._discard.step(watch._settings, place, watch.keep)
     assert len(list((disk / "spool").glob("*.log"))) == 5
     fill(disk, 97)
     watch.look(4.0)
-    service._discard.step(watch._settings, place, watch.keep(watch._settings.spool.keep_bytes))
+    service._discard.step(watch._settings, place, watch.keep)
     assert [path.name[-5] for path in sorted((disk / "spool").glob("*.log"))] == ["3", "4", "5"]
 
 
@@ -202,17 +211,7 @@ def test_the_service_stops_or_the_host_is_switched_off_if_that_is_set(disk, tmp_
 
 def test_the_limit_counts_like_a_disk(disk, tmp_path):
     """What is kept on purpose is not counted: else a full `keep_bytes` would always warn."""
-    watch = watching(disk, tmp_path)
-    settings = load_settings(
-        spool={
-            "directory": disk / "spool",
-            "reserve_bytes": 1 << 10,
-            "segment_bytes": 1 << 12,
-            "keep_bytes": 1 << 19,
-            "limit_bytes": 1 << 20,
-        }
-    )
-    watch._settings = settings
+    watch = watching(disk, tmp_path, spool=SMALL)
     sink = watch._parts.sink
     sink.put((b"x" * 1023 + b"\n") * 512, 512)
     watch.look(2.0)
@@ -220,6 +219,43 @@ def test_the_limit_counts_like_a_disk(disk, tmp_path):
     sink.put((b"x" * 1023 + b"\n") * 410, 410)
     watch.look(4.0)
     assert (watch.stage, round(watch.used)) == ("warn", 80)
+
+
+@pytest.mark.parametrize(("keep", "used"), [(1 << 18, 84), (1 << 20, 88), (1 << 30, 88)])
+def test_the_limit_counts_from_what_a_reload_keeps(disk, tmp_path, keep, used):
+    """Also if that is the limit, or more: then all counts."""
+    watch = watching(disk, tmp_path, spool=SMALL)
+    watch._parts.sink.put((b"x" * 1023 + b"\n") * 900, 900)
+    watch.look(2.0)
+    new = watch._settings.spool.model_copy(update={"keep_bytes": keep})
+    service = Service(watch._settings, [], read=lambda: (_with_spool(watch, new), [], []))
+    service._space = watch
+    service._use_new()
+    watch.look(4.0)
+    assert round(watch.used) == used
+
+
+def _with_spool(watch, spool):
+    return watch._settings.model_copy(update={"spool": spool})
+
+
+def test_a_folder_that_cannot_be_listed_ends_no_run(disk, tmp_path, monkeypatch):
+    """It is the spool's error: it is shown, and the next look is another one."""
+    watch = watching(disk, tmp_path, spool=SMALL, act_actions=["drop"])
+    with monkeypatch.context() as patch:
+        patch.setattr("auditsvc.service.space.sizes", _refuse)
+        watch.look(2.0)
+    assert watch.used == 0.0
+    fill(disk, 97)
+    with monkeypatch.context() as patch:
+        patch.setattr("auditsvc.spool.sink.sizes", _refuse)
+        watch.look(4.0)
+    assert watch._parts.sink.refused == "spool: no"
+    assert watch.stage == "act"
+
+
+def _refuse(*_):
+    raise SpoolError("spool: no")
 
 
 @pytest.mark.parametrize(

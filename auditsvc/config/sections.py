@@ -1,51 +1,23 @@
-"""Settings, from four sources; an earlier one takes precedence.
+"""The sections of the settings: names, types, bounds and defaults.
 
-    command line  >  AUDITSVC_* variables  >  TOML file  >  the defaults below
-
-The name of a variable is the path of the setting with `__` between its parts:
-`AUDITSVC_STORE`, `AUDITSVC_SPOOL__FSYNC`; any other `AUDITSVC_*` variable is an error. The TOML
-file is the one that `AUDITSVC_CONFIG` or `--config` names, else /etc/auditsvc/auditsvc.toml if
-it exists.
-
-The text below each setting is its documentation: `auditsvc config show`, auditsvc.toml(5) and
-docs/configuration.md are made from it (`auditsvc.manual.settings`). That of a number begins with
-its unit, unless the setting's name ends with it.
+The text below each setting is its documentation (`auditsvc.manual.settings`). That of a number
+begins with its unit, unless the setting's name ends with it.
 """
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
-import socket
-import tomllib
-from contextvars import ContextVar
+from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self, get_args
+from typing import Annotated, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict, TomlConfigSettingsSource
-
-from auditsvc.errors import ConfigError
-from auditsvc.host.files import read_file
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from importlib.resources.abc import Traversable
-
-    from pydantic_core import ErrorDetails
-    from pydantic_settings import PydanticBaseSettingsSource
-
-DEFAULT_FILE = Path("/etc/auditsvc/auditsvc.toml")
-_PREFIX: Final = "AUDITSVC_"
-
-_chosen: ContextVar[Path | None] = ContextVar("_chosen", default=None)
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 FsyncPolicy = Literal["none", "second", "batch"]
 HolderChoice = Literal["auto", "systemd", "process", "off"]
 GuardPolicy = Literal["off", "report", "restore"]
 SpaceAction = Literal["log", "exec", "hold", "drop-loaded", "drop", "stop", "halt"]
-Cause = Literal["lost", "gap", "space", "store", "tamper", "coverage", "verify", "watchdog"]
 _ADDRESS: Final = re.compile(r"[A-Za-z0-9_.+=%][A-Za-z0-9_.+=%-]*(@[A-Za-z0-9][A-Za-z0-9.-]*)?")
 _URL: Final = re.compile(r"https?://[^\s/@]+(/[!-~]*)?")
 _LISTEN: Final = re.compile(r"unix:/.+|(127\.0\.0\.1|\[::1\]):[1-9][0-9]{0,4}")
@@ -58,11 +30,26 @@ MOST_RECEIVE_BUFFER: Final = 512 << 20
 """Bytes of socket buffer that are taken by default, at most."""
 
 
-class _Section(BaseModel):
+class Cause(StrEnum):
+    """What an alert is about."""
+
+    LOST = "lost"
+    GAP = "gap"
+    SPACE = "space"
+    STORE = "store"
+    TAMPER = "tamper"
+    COVERAGE = "coverage"
+    VERIFY = "verify"
+    WATCHDOG = "watchdog"
+
+
+class Section(BaseModel):
+    """Settings of one section: no other names, and no change after reading."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class SpoolSettings(_Section):
+class SpoolSettings(Section):
     """The log on disk between the kernel and the database."""
 
     directory: Path | None = None
@@ -98,7 +85,7 @@ def default_receive_buffer() -> int:
     return min(max(memory // 32, RECEIVE_BUFFER), MOST_RECEIVE_BUFFER)
 
 
-class KernelSettings(_Section):
+class KernelSettings(Section):
     """Kernel settings while the service runs."""
 
     receive_buffer: int | None = Field(default=None, ge=1 << 16, le=1 << 30)
@@ -116,7 +103,7 @@ class KernelSettings(_Section):
         return self.receive_buffer or default_receive_buffer()
 
 
-class LoaderSettings(_Section):
+class LoaderSettings(Section):
     """How rows reach the database."""
 
     batch_bytes: int = Field(default=12 << 20, ge=1 << 16)
@@ -129,7 +116,7 @@ class LoaderSettings(_Section):
     """Seconds that a stopping service waits for the store; the rest stays in the spool."""
 
 
-class IngestSettings(_Section):
+class IngestSettings(Section):
     """How far logs of other programs are trusted."""
 
     trust_kernel_log: bool = False
@@ -138,7 +125,7 @@ class IngestSettings(_Section):
     own spool."""
 
 
-class RetentionSettings(_Section):
+class RetentionSettings(Section):
     """How long events stay in the store; None: for ever, and without a limit."""
 
     keep: str | None = None
@@ -164,7 +151,7 @@ class RetentionSettings(_Section):
         return self.keep is not None or self.max_bytes is not None
 
 
-class EvidenceSettings(_Section):
+class EvidenceSettings(Section):
     """How the log is signed, and where its heads go."""
 
     enabled: bool = True
@@ -192,14 +179,14 @@ class EvidenceSettings(_Section):
         return value
 
 
-class AccessSettings(_Section):
+class AccessSettings(Section):
     """Who asked what of the store is recorded (`auditsvc.access`)."""
 
     required: bool = False
     """Whether a command reads nothing if that cannot be recorded."""
 
 
-class CoverageSettings(_Section):
+class CoverageSettings(Section):
     """How often the service checks which tasks are covered."""
 
     every: float = Field(default=60.0, ge=1)
@@ -207,7 +194,7 @@ class CoverageSettings(_Section):
     seconds later."""
 
 
-class MetricsSettings(_Section):
+class MetricsSettings(Section):
     """Figures about the service for Prometheus; without `listen` and `textfile` there are none."""
 
     listen: str | None = None
@@ -244,10 +231,10 @@ def _check_command(value: tuple[str, ...]) -> tuple[str, ...]:
     return value
 
 
-class AlertSettings(_Section):
+class AlertSettings(Section):
     """Who is told when records are lost or may be: once when it begins, once when it is over."""
 
-    on: tuple[Cause, ...] = get_args(Cause)
+    on: tuple[Cause, ...] = tuple(Cause)
     """What is told: `lost` records, `gap` in serials, `space`, `store` that is away, `tamper`,
     `coverage` lost, `verify` failed, `watchdog` (the service stood still or was killed)."""
     exec: tuple[str, ...] = ()
@@ -283,7 +270,7 @@ class AlertSettings(_Section):
         return value
 
 
-class SpaceSettings(_Section):
+class SpaceSettings(Section):
     """What is done when the disk of the spool, or `spool.limit_bytes`, fills."""
 
     warn: float = Field(default=75.0, gt=0, le=100)
@@ -313,7 +300,7 @@ class SpaceSettings(_Section):
         return self
 
 
-class ForwardSettings(_Section):
+class ForwardSettings(Section):
     """Which events are sent to the systemd journal; all given conditions must be met."""
 
     enabled: bool = False
@@ -336,194 +323,3 @@ class ForwardSettings(_Section):
     """Record types of events without a system call that are also sent; `*` for all."""
     drain: float = Field(default=5.0, ge=0)
     """Seconds that a stopping forwarder may still send waiting events."""
-
-
-class _File(TomlConfigSettingsSource):
-    """The TOML file, which no other user may be able to change."""
-
-    def _read_file(self, file_path: Path | Traversable) -> dict[str, Any]:
-        return _read(Path(str(file_path)))
-
-
-def _read(file: Path) -> dict[str, Any]:
-    return tomllib.loads(read_file(file).decode())
-
-
-class Settings(BaseSettings):
-    """Settings that belong to no section."""
-
-    model_config = SettingsConfigDict(
-        env_prefix=_PREFIX, env_nested_delimiter="__", extra="ignore", frozen=True
-    )
-
-    store: str = "sqlite:////var/lib/auditsvc/auditsvc.db"
-    """The database, as an SQLAlchemy URL: `sqlite:////PATH` or
-    `postgresql://USER@HOST/DATABASE`."""
-    rules: list[Path] | None = None
-    """Rule files or folders in auditctl's language, or names of shipped sets. Absent: every
-    system call of every task. Empty: no rules, only what the rules of others log."""
-    source: str = "netlink"
-    """Where records come from: `netlink` (as the audit daemon), `multicast` (beside one),
-    `stdin` (as its plugin), `journal` (journald's audit entries), or a log file that is followed
-    through rotation."""
-    host: str = Field(default_factory=socket.gethostname, min_length=1)
-    """The column `host` of records without node=. Absent: the host's name."""
-    decoder: Literal["auto", "reference", "native"] = "auto"
-    """What makes rows of records: `native` (the Rust core; an error if it was not built),
-    `reference` (Python, slow), or `auto` (native if it was built)."""
-    state_directory: Path = Path("/var/lib/auditsvc")
-    """The folder of the spool and of evidence; the unit's StateDirectory= must be the same."""
-    runtime_directory: Path = Path("/run/auditsvc")
-    """The folder of small files of the running service; the unit's RuntimeDirectory= must be the
-    same."""
-    spool: SpoolSettings = SpoolSettings()
-    kernel: KernelSettings = KernelSettings()
-    loader: LoaderSettings = LoaderSettings()
-    ingest: IngestSettings = IngestSettings()
-    retention: RetentionSettings = RetentionSettings()
-    evidence: EvidenceSettings = EvidenceSettings()
-    guard: GuardPolicy = "report"
-    """What happens if somebody else deletes our rules, adds a `never` rule before them or switches
-    audit off: nothing, a row in the view `tamper`, or a row and the change is undone."""
-    access: AccessSettings = AccessSettings()
-    coverage: CoverageSettings = CoverageSettings()
-    metrics: MetricsSettings = MetricsSettings()
-    alert: AlertSettings = AlertSettings()
-    space: SpaceSettings = SpaceSettings()
-    forward: ForwardSettings = ForwardSettings()
-
-    @property
-    def decoder_name(self) -> str | None:
-        """The chosen decoder; None for the best available."""
-        return None if self.decoder == "auto" else self.decoder
-
-    @property
-    def spool_directory(self) -> Path:
-        """The folder of the segments."""
-        return self.spool.directory or self.state_directory / "spool"
-
-    @classmethod
-    def settings_customise_sources(  # noqa: D102 (pydantic's own hook)
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        del dotenv_settings, file_secret_settings
-        file = _config_file()
-        toml = [_File(settings_cls, toml_file=file)] if file else []
-        return (init_settings, env_settings, *toml)
-
-
-def use_file(config: Path) -> None:
-    """Read this file instead of the default one from now on (the option --config)."""
-    _chosen.set(config)
-
-
-def settings_file() -> Path:
-    """Give the file from which settings are read, if it exists."""
-    return _config_file() or DEFAULT_FILE
-
-
-def _config_file() -> Path | None:
-    if chosen := _chosen.get():
-        return chosen
-    named = os.environ.get("AUDITSVC_CONFIG")
-    if named:
-        return Path(named)
-    return DEFAULT_FILE if os.path.lexists(DEFAULT_FILE) else None
-
-
-def load_settings(**overrides: Any) -> Settings:
-    """Read the settings; `overrides` are from the command line, None means not given.
-
-    Raises ConfigError, which names the setting and where to correct it.
-    """
-    found = read_settings(**overrides)
-    if isinstance(found, Settings):
-        return found
-    raise found[0]
-
-
-def read_settings(**overrides: Any) -> Settings | list[ConfigError]:
-    """Read the settings as `load_settings` does; gives every error instead of the first."""
-    file = _config_file()
-    errors = [*(_file_errors(file) if file else ()), *_variable_errors()]
-    if errors:
-        return errors
-    given = {name: value for name, value in overrides.items() if value is not None}
-    try:
-        return Settings(**given)
-    except ValidationError as error:
-        return [_explained(each, file) for each in error.errors()]
-    except ValueError as error:
-        return [ConfigError(f"a setting cannot be read: {error}", "correct it")]
-
-
-def variable_of(name: str) -> str:
-    """Give the variable of a setting that is named as in the file: `spool.keep_bytes`."""
-    return f"{_PREFIX}{name.upper().replace('.', '__')}"
-
-
-def setting_names() -> list[str]:
-    """Name all settings, as in the file."""
-    return list(_names(Settings, ""))
-
-
-def section_of(annotation: Any) -> type[BaseModel] | None:
-    """Give the model of a section; None for a single setting."""
-    return annotation if isinstance(annotation, type) and issubclass(annotation, _Section) else None
-
-
-def _names(model: type[BaseModel], prefix: str) -> Iterator[str]:
-    for name, field in model.model_fields.items():
-        if section := section_of(field.annotation):
-            yield from _names(section, f"{name}.")
-        else:
-            yield f"{prefix}{name}"
-
-
-def _explained(found: ErrorDetails, file: Path | None) -> ConfigError:
-    name = ".".join(str(step) for step in found["loc"])
-    where = f"on the command line, in {variable_of(name)}" + (f", or in {file}" if file else "")
-    if found["type"] == "extra_forbidden":
-        return ConfigError(f"unknown setting {name!r}", f"correct it {where}")
-    return ConfigError(
-        f"setting {name}: {found['msg']} (got {found.get('input')!r})", f"correct it {where}"
-    )
-
-
-def _variable_errors() -> Iterator[ConfigError]:
-    """Refuse an AUDITSVC_* variable that sets nothing: a wrong name would go unnoticed."""
-    names = setting_names()
-    sections = {name.partition(".")[0] for name in names}
-    known = {f"{_PREFIX}CONFIG"} | {variable_of(name) for name in (*names, *sections)}
-    for name in sorted(os.environ):
-        # As pydantic reads them: in any case; a section may be given as a whole, in JSON.
-        if not name.upper().startswith(_PREFIX) or name.upper() in known:
-            continue
-        near = difflib.get_close_matches(name.upper(), sorted(known), 1)
-        hint = f"did you mean {near[0]}" if near else "`auditsvc config show` lists all variables"
-        yield ConfigError(f"unknown variable {name}", hint)
-
-
-def _file_errors(file: Path) -> list[ConfigError]:
-    """Refuse a file that is missing, wrong, or has an unknown setting."""
-    try:
-        values = _read(file)
-    except OSError as error:
-        return [
-            ConfigError(f"configuration {file}: {error.strerror}", "give another with --config")
-        ]
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        return [ConfigError(f"configuration {file}: {error}", "correct the TOML")]
-    known = sorted(Settings.model_fields)
-    return [
-        ConfigError(
-            f"configuration {file}: unknown setting {name!r}", f"known settings: {', '.join(known)}"
-        )
-        for name in values
-        if name not in known
-    ]
