@@ -1,4 +1,4 @@
-"""Fixtures of the decoder's tests: every test runs on every implementation."""
+"""Fixtures of several files: decoders, each test on every implementation, and the guard's stage."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections import defaultdict
 from functools import partial
 
 import pytest
+from fixtures.guard_stage import Stage
 
 from auditsvc.decode import DECODERS, make_decoder
 from auditsvc.store import schema
@@ -140,3 +141,19 @@ def golden(request):
         assert json.loads(path.read_text()) == json.loads(text)
 
     return check
+
+
+@pytest.fixture
+def stage(tmp_path):
+    """Make a stage; `restore=True` for a guard that puts back."""
+    made = []
+
+    def make(*loaded, begun=True, **options):
+        made.append(Stage(tmp_path, loaded, **options))
+        if begun:
+            made[-1].guard.begin()
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.writer.close()
