@@ -1,4 +1,4 @@
-"""Fixtures of several files: decoders, each test on every implementation, and the guard's stage."""
+"""Fixtures of several files: every decoder, a stage for the guard, a machine for the doctor."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from functools import partial
 import pytest
 from fixtures.guard_stage import Stage
 
+from auditsvc.config import Settings
 from auditsvc.decode import DECODERS, make_decoder
+from auditsvc.doctor import Machine
 from auditsvc.store import schema
 
 TABLES = {table.name: table for table in (*schema.DIMENSIONS, *schema.FACTS, schema.record_type)}
@@ -157,3 +159,34 @@ def stage(tmp_path):
     yield make
     for each in made:
         each.writer.close()
+
+
+@pytest.fixture
+def machine(tmp_path):
+    """Make a machine of files; a value that begins with -> is a symbolic link."""
+
+    def make(files):
+        for path, text in files.items():
+            file = tmp_path / path
+            file.parent.mkdir(parents=True, exist_ok=True)
+            if isinstance(text, bytes):
+                file.write_bytes(text)
+            elif text.startswith("->"):
+                file.symlink_to(text[2:])
+            else:
+                file.write_text(text)
+        return Machine(tmp_path)
+
+    return make
+
+
+@pytest.fixture
+def settings(tmp_path, monkeypatch):
+    """Settings of a service that keeps everything under one folder."""
+    monkeypatch.delenv("AUDITSVC_CONFIG", raising=False)
+    monkeypatch.setattr("auditsvc.config.DEFAULT_FILE", tmp_path / "absent.toml")
+    return Settings(
+        store=f"sqlite:///{tmp_path}/state/x.db",
+        state_directory=tmp_path / "state",
+        runtime_directory=tmp_path / "run",
+    )
