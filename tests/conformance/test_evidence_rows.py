@@ -13,7 +13,7 @@ from fixtures.evidence import Run
 from fixtures.logs import call, end, path
 from fixtures.logs import load as load_log
 from fixtures.repeats import some
-from fixtures.store_changes import FORGED, ROWS, change, copied, rename, settled
+from fixtures.store_changes import FORGED, ROWS, change, copied, on_stores, rename, settled
 from sqlalchemy import create_engine, inspect, text
 
 from auditsvc.decode.ids import SERIAL_BITS
@@ -84,18 +84,7 @@ SHORT = {
     "postgres": {*ALWAYS, *some(ROWS, "postgres", 2)},
 }
 """What the short suite tries on each kind of store; with --long it is all."""
-ON_STORES = [
-    pytest.param(
-        *(kind, what),
-        id=f"{kind}-{what}",
-        marks=[
-            *([pytest.mark.postgres] if kind == "postgres" else []),
-            *([] if what in names else [pytest.mark.long]),
-        ],
-    )
-    for kind, names in SHORT.items()
-    for what in ROWS
-]
+ON_STORES = on_stores(ROWS, SHORT)
 
 
 @pytest.mark.parametrize(("kind", "what"), ON_STORES)

@@ -10,7 +10,7 @@ from fixtures.collected import DAY, drop, fill, load, verify
 from fixtures.evidence import Run
 from fixtures.logs import call, end, path
 from fixtures.repeats import some
-from fixtures.store_changes import FORGED, ROWS, change, copied, rename, settled
+from fixtures.store_changes import FORGED, ROWS, change, copied, on_stores, rename, settled
 from sqlalchemy import create_engine, text
 
 from auditsvc.decode.ids import SERIAL_BITS
@@ -79,18 +79,7 @@ def of_sealed(what):
 
 CHANGES = [each for each in ROWS if of_sealed(each)]
 SHORT = {"sqlite": some(CHANGES, "sealed", 8), "postgres": some(CHANGES, "sealed pg", 3)}
-ON_STORES = [
-    pytest.param(
-        *(kind, what),
-        id=f"{kind}-{what}",
-        marks=[
-            *([pytest.mark.postgres] if kind == "postgres" else []),
-            *([] if what in names else [pytest.mark.long]),
-        ],
-    )
-    for kind, names in SHORT.items()
-    for what in CHANGES
-]
+ON_STORES = on_stores(CHANGES, SHORT)
 
 
 @pytest.mark.parametrize(("kind", "what"), ON_STORES)

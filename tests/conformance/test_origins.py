@@ -277,7 +277,7 @@ def _said(fields, value):
 COPIES = st.lists(st.sampled_from(LINES), min_size=1, max_size=8)
 
 
-@examples(20, suppress_health_check=list(HealthCheck), derandomize=True)
+@examples(8, long=2000, suppress_health_check=list(HealthCheck), derandomize=True)
 @given(st.lists(COPIES, min_size=2, max_size=3))
 def test_what_was_stored_first_stays(tmp_path_factory, made, copies):
     """Of any copies of an event, in any order, none takes away or changes what was there."""

@@ -160,7 +160,11 @@ def test_bytes_that_are_no_text(url, tmp_path, where):
     read_all(url)
 
 
-@examples(8, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@examples(
+    4,
+    long=800,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(st.lists(st.binary(max_size=60), max_size=20), st.integers(0, 5))
 def test_any_bytes_behind_any_record(url, tmp_path, texts, kind):
     """Bytes drawn at random behind the heads of records are loaded, and all views can be read."""

@@ -19,8 +19,6 @@ from auditsvc.search.criteria import Criteria
 from auditsvc.search.lines import identity
 from auditsvc.search.select import found_events
 
-pytestmark = pytest.mark.skipif(not ausearch.AUSEARCH.exists(), reason="no ausearch: make peers")
-
 DATA = Path(__file__).parent.parent / "data"
 LOGS = [path for path in sorted(DATA.glob("records/*.log")) if path.stem != "raw"]
 

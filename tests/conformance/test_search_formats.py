@@ -18,7 +18,6 @@ from auditsvc.search.select import found_events
 
 DATA = Path(__file__).parent.parent / "data"
 LOGS = [DATA / "mixed.log", *sorted(DATA.glob("records/*.log"))]
-with_ausearch = pytest.mark.skipif(not ausearch.AUSEARCH.exists(), reason="no ausearch: make peers")
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +59,6 @@ def test_raw_lines_are_the_event_again(path, tmp_path):
         assert second[view] == first[view], view
 
 
-@with_ausearch
 def test_ausearch_reads_raw_lines_as_the_log(mixed, tmp_path):
     """What ausearch -i makes of our lines is what it makes of the log's."""
     made = tmp_path / "made.log"
@@ -105,7 +103,6 @@ def fields(line):
     return {name: value.strip() for name, value in pairs}
 
 
-@with_ausearch
 def test_interpret_says_what_ausearch_says(mixed):
     """Each field of each record is in the same words, but for the named ones."""
     theirs = ausearch.run(DATA / "mixed.log", "-i").stdout.decode(errors="backslashreplace")
@@ -131,7 +128,6 @@ def find(text):
     ]
 
 
-@with_ausearch
 def test_csv_has_ausearch_s_columns(mixed):
     """The header is ausearch's with all its options, and actions and results are the same."""
     extra = ("--extra-keys", "--extra-labels", "--extra-obj2", "--extra-time")

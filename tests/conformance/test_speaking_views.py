@@ -8,7 +8,6 @@ import re
 import subprocess
 from pathlib import Path
 
-import pytest
 from fixtures.logs import SECOND, call, end, load, record, rows
 
 from auditsvc.render.rows import Format, write_rows
@@ -60,7 +59,6 @@ def session(serial, second, *, pid=700, ses=5, ended=True):
     return "".join(lines)
 
 
-@pytest.mark.skipif(not AULAST.exists(), reason="no aulast: make peers")
 def test_logins_are_those_of_aulast(url, tmp_path):
     """The same sessions, with the same proof: closed, opened again without a logout, open."""
     log = session(10, SECOND) + session(20, SECOND + 100, pid=701, ses=6, ended=False)

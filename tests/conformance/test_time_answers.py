@@ -113,46 +113,74 @@ class Maker:
                 f" AND {one('s.time', 'e.time')} WHERE {one('s.time', 'e.time')}"
             )
         return self.pick(
-            f"SELECT * FROM {view} {where}",
-            f"SELECT count(*), min(time) FROM {view} {where}",
-            f"SELECT time AS t, pid FROM {view} AS v WHERE {one('v.time', 't')}",
-            f"SELECT s.time, e.time AS other, s.serial FROM {joined}",
-            f"SELECT p.name, s.time FROM paths p JOIN syscalls s USING (event_id) {where}",
-            f"SELECT time, name FROM syscalls LEFT JOIN paths USING (event_id) {where}",
-            f"SELECT * FROM (SELECT time, pid FROM {view} {where}) WHERE {one('time')}",
-            f"SELECT * FROM (SELECT * FROM {view} {limit}) WHERE {one('time')}",
-            f"SELECT * FROM (SELECT time, count(*) AS n FROM {view} GROUP BY time) {where}",
-            f"SELECT * FROM (SELECT DISTINCT time FROM {view}) {where}",
-            f"SELECT * FROM (SELECT time, row_number() OVER (ORDER BY time) n FROM {view}) {where}",
-            f"SELECT * FROM (SELECT max(time) AS time FROM {view}) {where}",
-            "SELECT * FROM (SELECT time, pid FROM syscalls UNION ALL SELECT time, pid FROM events)"
-            f" {where}",
-            f"SELECT * FROM (SELECT time FROM syscalls EXCEPT SELECT time FROM events) {where}",
-            "SELECT * FROM (SELECT time, 1 FROM syscalls UNION SELECT 'x', 2) AS q"
-            f" WHERE {one('q.time')}",
-            f"WITH r AS (SELECT * FROM {view} {where}) SELECT pid, time FROM r WHERE {one('time')}",
-            f"WITH r (a, b) AS (SELECT time, pid FROM {view}) SELECT * FROM r WHERE {one('a')}",
-            f"WITH r AS (SELECT * FROM {view}) SELECT count(*) FROM r a JOIN r b"
-            f" ON a.serial = b.serial WHERE {one('a.time', 'b.time')}",
-            f"WITH events AS (SELECT time, pid FROM syscalls) SELECT * FROM events {where}",
-            f"SELECT pid FROM events e WHERE EXISTS (SELECT 1 FROM syscalls s WHERE"
-            f" s.pid = e.pid - 11 AND {one('s.time', 'e.time')})",
-            f"SELECT pid, (SELECT count(*) FROM syscalls s WHERE {one('time', 'e.time')}) AS n"
-            f" FROM events e WHERE {one('e.time')}",
-            f"SELECT name FROM paths WHERE event_id IN (SELECT event_id FROM syscalls {where})",
-            f"SELECT time, serial FROM {view} {where} {order} {limit}",
-            f"SELECT time, serial FROM {view} {order} {limit}",
-            f"SELECT time, serial FROM syscalls WHERE success = 0 {order} {limit}",
-            f"SELECT pid AS time, serial FROM {view} {order} {limit}",
-            f"SELECT DISTINCT time FROM {view} {order} {limit}",
-            f"SELECT time, count(*) AS n FROM {view} GROUP BY time {order} {limit}",
-            f"SELECT time, count(*) OVER () AS n FROM {view} {order} {limit}",
-            f"SELECT time, serial FROM (SELECT * FROM {view} {where}) {order} {limit}",
-            f"SELECT time, serial FROM (SELECT * FROM {view} {order} {limit}) {where}",
-            f"WITH r AS (SELECT * FROM {view} {where}) SELECT serial, time FROM r {order} {limit}",
-            f"SELECT s.time, e.serial FROM {joined} ORDER BY s.time DESC, s.serial {limit}",
-            f"SELECT time, name FROM paths JOIN syscalls USING (event_id) {where} {order} {limit}",
-        )
+            lambda: f"SELECT * FROM {view} {where}",
+            lambda: f"SELECT count(*), min(time) FROM {view} {where}",
+            lambda: f"SELECT time AS t, pid FROM {view} AS v WHERE {one('v.time', 't')}",
+            lambda: f"SELECT s.time, e.time AS other, s.serial FROM {joined}",
+            lambda: f"SELECT p.name, s.time FROM paths p JOIN syscalls s USING (event_id) {where}",
+            lambda: f"SELECT time, name FROM syscalls LEFT JOIN paths USING (event_id) {where}",
+            lambda: f"SELECT * FROM (SELECT time, pid FROM {view} {where}) WHERE {one('time')}",
+            lambda: f"SELECT * FROM (SELECT * FROM {view} {limit}) WHERE {one('time')}",
+            lambda: f"SELECT * FROM (SELECT time, count(*) AS n FROM {view} GROUP BY time) {where}",
+            lambda: f"SELECT * FROM (SELECT DISTINCT time FROM {view}) {where}",
+            lambda: (
+                f"SELECT * FROM (SELECT time, row_number() OVER (ORDER BY time) n FROM {view})"
+                f" {where}"
+            ),
+            lambda: f"SELECT * FROM (SELECT max(time) AS time FROM {view}) {where}",
+            lambda: (
+                "SELECT * FROM"
+                f" (SELECT time, pid FROM syscalls UNION ALL SELECT time, pid FROM events) {where}"
+            ),
+            lambda: (
+                f"SELECT * FROM (SELECT time FROM syscalls EXCEPT SELECT time FROM events) {where}"
+            ),
+            lambda: (
+                "SELECT * FROM (SELECT time, 1 FROM syscalls UNION SELECT 'x', 2) AS q"
+                f" WHERE {one('q.time')}"
+            ),
+            lambda: (
+                f"WITH r AS (SELECT * FROM {view} {where})"
+                f" SELECT pid, time FROM r WHERE {one('time')}"
+            ),
+            lambda: (
+                f"WITH r (a, b) AS (SELECT time, pid FROM {view}) SELECT * FROM r WHERE {one('a')}"
+            ),
+            lambda: (
+                f"WITH r AS (SELECT * FROM {view}) SELECT count(*) FROM r a JOIN r b"
+                f" ON a.serial = b.serial WHERE {one('a.time', 'b.time')}"
+            ),
+            lambda: f"WITH events AS (SELECT time, pid FROM syscalls) SELECT * FROM events {where}",
+            lambda: (
+                f"SELECT pid FROM events e WHERE EXISTS (SELECT 1 FROM syscalls s WHERE"
+                f" s.pid = e.pid - 11 AND {one('s.time', 'e.time')})"
+            ),
+            lambda: (
+                f"SELECT pid, (SELECT count(*) FROM syscalls s WHERE {one('time', 'e.time')}) AS n"
+                f" FROM events e WHERE {one('e.time')}"
+            ),
+            lambda: (
+                f"SELECT name FROM paths WHERE event_id IN (SELECT event_id FROM syscalls {where})"
+            ),
+            lambda: f"SELECT time, serial FROM {view} {where} {order} {limit}",
+            lambda: f"SELECT time, serial FROM {view} {order} {limit}",
+            lambda: f"SELECT time, serial FROM syscalls WHERE success = 0 {order} {limit}",
+            lambda: f"SELECT pid AS time, serial FROM {view} {order} {limit}",
+            lambda: f"SELECT DISTINCT time FROM {view} {order} {limit}",
+            lambda: f"SELECT time, count(*) AS n FROM {view} GROUP BY time {order} {limit}",
+            lambda: f"SELECT time, count(*) OVER () AS n FROM {view} {order} {limit}",
+            lambda: f"SELECT time, serial FROM (SELECT * FROM {view} {where}) {order} {limit}",
+            lambda: f"SELECT time, serial FROM (SELECT * FROM {view} {order} {limit}) {where}",
+            lambda: (
+                f"WITH r AS (SELECT * FROM {view} {where})"
+                f" SELECT serial, time FROM r {order} {limit}"
+            ),
+            lambda: f"SELECT s.time, e.serial FROM {joined} ORDER BY s.time DESC, s.serial {limit}",
+            lambda: (
+                f"SELECT time, name FROM paths JOIN syscalls USING (event_id)"
+                f" {where} {order} {limit}"
+            ),
+        )()
 
 
 def answer(connection, sql):
@@ -185,8 +213,8 @@ def steps(monkeypatch):
 
 @pytest.mark.usefixtures("steps")
 def test_no_answer_changes(store, request):
-    """3,000 random queries (60,000 with --long) give the same rows with ranges and without."""
-    count = 60_000 if request.config.getoption("--long") else 3_000
+    """1,000 random queries (60,000 with --long) give the same rows with ranges and without."""
+    count = 60_000 if request.config.getoption("--long") else 1_000
     connection = sqlite3.connect(store.removeprefix("sqlite:///"))
     changed = 0
     for seed in range(count):

@@ -205,7 +205,7 @@ def test_an_older_file_is_used_again_and_can_be_written_anew(sqlite_url, tmp_pat
 def test_above_max_bytes_the_oldest_days_go(sqlite_url):
     """As many as needed and no more; today's stay, even if they are too many."""
     for day in range(TODAY - 4, TODAY + 1):
-        load(sqlite_url, bulky(day, 2500), str(day))
+        load(sqlite_url, bulky(day, 800), str(day))
     with open_store(sqlite_url) as store:
         whole = space_of(store.database).used
         most = whole * 3 // 4

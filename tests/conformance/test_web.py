@@ -3,24 +3,15 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 import io
 import json
-import os
 import re
-import signal
-import socket
-import subprocess
-import sys
 from html.parser import HTMLParser
-from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from fixtures.commands import AUDITSVC
 from fixtures.logs import SECOND, load, opening, record, rows
 from fixtures.report_log import report_log
-from fixtures.waiting import until
 from starlette.testclient import TestClient
 
 from auditsvc.access import pending
@@ -30,11 +21,8 @@ from auditsvc.store import open_store
 from auditsvc.web import events
 from auditsvc.web.app import make_app
 from auditsvc.web.gate import COOKIE, Sessions
-from auditsvc.web.render import STATIC, asset
-from auditsvc.web.serve import listen
 
 DAY = 86400
-ROOT = Path(__file__).parents[2]
 BASE = "http://127.0.0.1:8181"
 HOSTILE = (
     "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>\x1b[31m\u202egnp\x07{{7*7}}&amp;"
@@ -494,94 +482,3 @@ def test_every_answer_has_the_headers(door, stranger):
             else "no-store"
         )
         assert kept in answer.headers["cache-control"]
-
-
-# --- the package and the process -------------------------------------------------------------
-
-
-def test_kept_files_are_those_that_the_page_names():
-    """Of htmx and uPlot: the hash of each file, in docs/web.md beside its licence."""
-    page = (ROOT / "docs/web.md").read_text()
-    for name in STATIC:
-        if not name.startswith("web."):
-            assert hashlib.sha256(asset(name)).hexdigest() in page, name
-
-
-def test_the_service_imports_none_of_it():
-    """Neither `auditsvc run` nor any other verb needs what `web` needs."""
-    code = (
-        "import sys; sys.modules.update(dict.fromkeys(('starlette', 'jinja2', 'uvicorn')));"
-        "import auditsvc.service.run, auditsvc.cli; auditsvc.cli.all_commands();"
-        "assert not [name for name in sys.modules if name.startswith('auditsvc.web')]"
-    )
-    subprocess.run([sys.executable, "-P", "-c", code], check=True)
-
-
-def test_without_the_extra_it_says_what_to_install(tmp_path):
-    """One line."""
-    for name in ("starlette", "jinja2", "uvicorn"):
-        (tmp_path / f"{name}.py").write_text("raise ModuleNotFoundError(name=__name__)\n")
-    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
-    done = subprocess.run(
-        [AUDITSVC, "web"], env=environment, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 2
-    assert "pip install 'auditsvc[web]'" in done.stderr
-    assert len(done.stderr.splitlines()) == 1
-
-
-@pytest.mark.parametrize("place", ["0.0.0.0:80", "8181", "127.0.0.1:99999", "[::]:80", "evil:1"])
-def test_it_listens_to_this_host_alone(place):
-    """Any other place is refused, with how to come from elsewhere."""
-    with pytest.raises(UsageError, match="ssh -L"):
-        listen(place)
-
-
-@pytest.mark.parametrize("place", ["127.0.0.1:0", "unix"])
-def test_the_command(made, tmp_path, place):
-    """It prints a link, answers it, prints the next, and ends with status 0 on a signal."""
-    path = tmp_path / "web.sock"
-    where = f"unix:{path}" if place == "unix" else place
-    command = [AUDITSVC, "web", "--store", f"sqlite:///{made}", "--listen", where]
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-    ) as process:
-        try:
-            address = urlsplit(process.stdout.readline().split()[0])
-            assert b"303 See Other" in ask(address, path if place == "unix" else None)
-            second = process.stdout.readline()
-            assert "token=" in second
-            assert address.query not in second
-        finally:
-            process.send_signal(signal.SIGTERM)
-        assert process.wait(30) == 0
-    assert not path.exists()
-
-
-def ask(address, path):
-    """Ask for an address, by its port or by a socket; give the answer."""
-    family = socket.AF_UNIX if path else socket.AF_INET
-    with socket.socket(family) as connection:
-        until(lambda: connected(connection, str(path) if path else ("127.0.0.1", address.port)))
-        head = (
-            f"GET /?{address.query} HTTP/1.1\r\nHost: {address.netloc}\r\nConnection: close\r\n\r\n"
-        )
-        connection.sendall(head.encode())
-        return b"".join(iter(lambda: connection.recv(65536), b""))
-
-
-def connected(connection, place):
-    """Whether it is connected now."""
-    return connection.connect_ex(place) == 0
-
-
-def test_a_dead_socket_is_replaced_and_a_living_one_is_not(tmp_path):
-    """For its owner alone."""
-    path = tmp_path / "web.sock"
-    first, _ = listen(f"unix:{path}")
-    assert path.stat().st_mode & 0o777 == 0o600
-    first.listen()
-    with pytest.raises(UsageError, match="another program"):
-        listen(f"unix:{path}")
-    first.close()
-    listen(f"unix:{path}")[0].close()

@@ -223,6 +223,7 @@ def test_a_store_on_a_read_only_mount(store):
     assert done.returncode == 0
     assert done.stderr.startswith(b"auditsvc: not recorded: ")
     assert b"Read-only file system" in done.stderr
+    assert done.stderr.count(b"\n") == 1
     assert json.loads(done.stdout)[0]["any"] == 1
     for verb in (["migrate"], ["forward", "--until-idle"]):
         assert_one_line(said := say(*verb, folder=store, before=there))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import signal
 import sqlite3
 from contextlib import ExitStack
@@ -111,7 +110,6 @@ DISK = {
 
 
 @pytest.mark.parametrize("fault", DISK)
-@pytest.mark.skipif(not shutil.which("strace"), reason="no strace")
 def test_a_disk_that_fails_for_a_while(tmp_path, fault):
     """The call fails in the kernel's place; what did not fit is counted, the rest is stored."""
     file, call, error, when = DISK[fault]

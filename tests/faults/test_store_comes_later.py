@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import sys
 from contextlib import contextmanager
 
 import psycopg
@@ -17,6 +18,16 @@ from auditsvc.doctor import storage
 from auditsvc.store import open_store
 
 EVENTS = 400
+
+IMPATIENT = """
+import runpy, sys
+from auditsvc.store.sqlite import BUSY_SECONDS, SQLite
+assert SQLite.__init__.__defaults__ == (BUSY_SECONDS,)
+SQLite.__init__.__defaults__ = (1.0,)
+del sys.argv[0]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+"""Runs a program that waits one second for another writer of a store instead of thirty."""
 
 
 @contextmanager
@@ -71,16 +82,24 @@ def a_file_where_its_folder_should_be(path):
         path.parent.mkdir(0o700)
 
 
-def collected_without(tmp_path, url, away):
-    """Run while the store is away, then with it; gives what was told meanwhile."""
+def collected_without(tmp_path, url, away, before=()):
+    """Run while the store is away, then with it; gives what was told meanwhile.
+
+    `before`: see `Run`.
+    """
     with away:
-        run = Run(tmp_path, url)
+        run = Run(tmp_path, url, before=before)
         run.wait_ready()
         run.feed(EVENTS)
-        until(lambda: (run.state("records") or 0) >= EVENTS)
-        told = until(lambda: run.state("store_trouble"))
-        assert run.state("spool_waiting") > 0
-        assert run.state("running")
+
+        def waiting():
+            service = run.service()
+            has_all = (service.get("records") or 0) >= EVENTS
+            return has_all and service.get("store_trouble") and service
+
+        service = until(waiting)
+        assert service["spool_waiting"] > 0
+        assert service["running"]
         finding = storage.loading(
             load_settings(runtime_directory=run.environment["AUDITSVC_RUNTIME_DIRECTORY"])
         )
@@ -93,17 +112,24 @@ def collected_without(tmp_path, url, away):
     assert balanced(url)
     counts = ledger(url)
     assert {counts[name] for name in ("kernel_lost", "spool_lost", "gap", "duplicate")} == {0}
-    return told
+    return service["store_trouble"]
 
 
 @pytest.mark.parametrize(
-    "away", [locked, missing, of_another_schema, a_file_where_its_folder_should_be]
+    ("away", "before"),
+    [
+        pytest.param(locked, [sys.executable, "-c", IMPATIENT], id="locked"),
+        pytest.param(locked, [], id="locked, as long as it waits", marks=pytest.mark.long),
+        pytest.param(missing, [], id="missing"),
+        pytest.param(of_another_schema, [], id="of_another_schema"),
+        pytest.param(a_file_where_its_folder_should_be, [], id="a_file_where_its_folder_should_be"),
+    ],
 )
-def test_a_file_that_cannot_be_opened_at_the_start(tmp_path, away):
+def test_a_file_that_cannot_be_opened_at_the_start(tmp_path, away, before):
     """It collects, says why nothing is stored, and stores all of it once it can."""
     path = tmp_path / "above/store/store.db"
     path.parent.mkdir(parents=True, mode=0o700)
-    told = collected_without(tmp_path, f"sqlite:///{path}", away(path))
+    told = collected_without(tmp_path, f"sqlite:///{path}", away(path), before)
     assert "store" in told
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-import subprocess
 import time
 
 import pytest
@@ -21,26 +20,10 @@ COUNT = "SELECT count(*) AS n FROM syscalls"
 
 
 @pytest.fixture(scope="module")
-def suite(request):
-    """Give the name of the distribution's release."""
-    return request.param
-
-
-@pytest.fixture(scope="module")
-def build(suite):
+def build(suite, bare_root):
     """Make the package as a user does, of a wheel that was made here; gives the root."""
-    made = subprocess.run(
-        [HERE / "tools/make-root", suite, ROOTS.relative_to(HERE) / suite],
-        cwd=HERE,
-        stderr=subprocess.PIPE,
-        text=True,
-        check=False,
-    )
-    if made.returncode == 3:
-        pytest.skip(made.stderr.strip())
-    assert made.returncode == 0, made.stderr
     root = Root(ROOTS / f"{suite}-deb")
-    root.begin(ROOTS / suite)
+    root.begin(bare_root)
     source = root.folder / "root/auditsvc"
     copy_checkout(source)
     (ours,) = (HERE / "dist").glob("auditsvc-*-abi3-linux_*.whl")
@@ -57,10 +40,10 @@ def package(build):
 
 
 @pytest.fixture(scope="module")
-def bare(suite, build):
+def bare(suite, bare_root, build):
     """Put an older version of it, and this one, on another bare root."""
     root = Root(ROOTS / f"{suite}-debhost")
-    root.begin(ROOTS / suite)
+    root.begin(bare_root)
     shutil.copy(package(build), root.folder / "root/new.deb")
     shutil.copy(HERE / "tests/data/mixed.log", root.folder / "root")
     # The same files under an older version.

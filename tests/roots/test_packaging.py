@@ -92,26 +92,10 @@ def copy_checkout(folder):
 
 
 @pytest.fixture(scope="module")
-def suite(request):
-    """Give the name of the distribution's release."""
-    return request.param
-
-
-@pytest.fixture(scope="module")
-def wheelhouse(suite):
+def wheelhouse(suite, bare_root):
     """Make all wheels as the page says; gives their folder."""
-    made = subprocess.run(
-        [HERE / "tools/make-root", suite, ROOTS.relative_to(HERE) / suite],
-        cwd=HERE,
-        stderr=subprocess.PIPE,
-        text=True,
-        check=False,
-    )
-    if made.returncode == 3:
-        pytest.skip(made.stderr.strip())
-    assert made.returncode == 0, made.stderr
     build = Root(ROOTS / f"{suite}-build")
-    build.begin(ROOTS / suite)
+    build.begin(bare_root)
     source = build.folder / "root/auditsvc"
     copy_checkout(source)
     if suite in OLD_CARGO:
@@ -122,10 +106,10 @@ def wheelhouse(suite):
 
 
 @pytest.fixture(scope="module")
-def host(suite, wheelhouse):
+def host(suite, bare_root, wheelhouse):
     """Install them on another bare root, as the page says."""
     root = Root(ROOTS / f"{suite}-host")
-    root.begin(ROOTS / suite)
+    root.begin(bare_root)
     place = root.folder / "root/auditsvc"
     shutil.copytree(wheelhouse, place / "build/wheelhouse")
     shutil.copytree(HERE / "packaging", place / "packaging")

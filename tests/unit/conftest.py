@@ -1,4 +1,4 @@
-"""Fixtures of the decoder's tests: every test runs on every implementation."""
+"""Fixtures of several files: every decoder, a stage for the guard, a machine for the doctor."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ from collections import defaultdict
 from functools import partial
 
 import pytest
+from fixtures.guard_stage import Stage
 
+from auditsvc.config import Settings
 from auditsvc.decode import DECODERS, make_decoder
+from auditsvc.doctor import Machine
 from auditsvc.store import schema
 
 TABLES = {table.name: table for table in (*schema.DIMENSIONS, *schema.FACTS, schema.record_type)}
@@ -140,3 +143,50 @@ def golden(request):
         assert json.loads(path.read_text()) == json.loads(text)
 
     return check
+
+
+@pytest.fixture
+def stage(tmp_path):
+    """Make a stage; `restore=True` for a guard that puts back."""
+    made = []
+
+    def make(*loaded, begun=True, **options):
+        made.append(Stage(tmp_path, loaded, **options))
+        if begun:
+            made[-1].guard.begin()
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.writer.close()
+
+
+@pytest.fixture
+def machine(tmp_path):
+    """Make a machine of files; a value that begins with -> is a symbolic link."""
+
+    def make(files):
+        for path, text in files.items():
+            file = tmp_path / path
+            file.parent.mkdir(parents=True, exist_ok=True)
+            if isinstance(text, bytes):
+                file.write_bytes(text)
+            elif text.startswith("->"):
+                file.symlink_to(text[2:])
+            else:
+                file.write_text(text)
+        return Machine(tmp_path)
+
+    return make
+
+
+@pytest.fixture
+def settings(tmp_path, monkeypatch):
+    """Settings of a service that keeps everything under one folder."""
+    monkeypatch.delenv("AUDITSVC_CONFIG", raising=False)
+    monkeypatch.setattr("auditsvc.config.DEFAULT_FILE", tmp_path / "absent.toml")
+    return Settings(
+        store=f"sqlite:///{tmp_path}/state/x.db",
+        state_directory=tmp_path / "state",
+        runtime_directory=tmp_path / "run",
+    )

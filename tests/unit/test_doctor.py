@@ -9,21 +9,18 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from fixtures.findings import shows
 
-from auditsvc.config import Settings
 from auditsvc.doctor import (
     KernelAnswers,
     Level,
     Machine,
-    boot,
-    clock,
     daemons,
     environment,
     examine,
     kernel_settings,
     logins,
     rules,
-    storage,
 )
 from auditsvc.errors import ConfigError, KernelError
 from auditsvc.kernel import Features, Status
@@ -39,121 +36,9 @@ UNIT = f"usr/lib/systemd/system/sockets.target.wants/{SOCKET}"
 NETLINK = "sk Eth Pid Groups Rmem Wmem Dump Locks Drops Inode\n"
 
 
-@pytest.fixture
-def machine(tmp_path):
-    """Make a machine of files; a value that begins with -> is a symbolic link."""
-
-    def make(files):
-        for path, text in files.items():
-            file = tmp_path / path
-            file.parent.mkdir(parents=True, exist_ok=True)
-            if isinstance(text, bytes):
-                file.write_bytes(text)
-            elif text.startswith("->"):
-                file.symlink_to(text[2:])
-            else:
-                file.write_text(text)
-        return Machine(tmp_path)
-
-    return make
-
-
 def loaded(*lines):
     """Rules as the kernel would list them."""
     return [line.command.rule for line in parse("\n".join(lines))]
-
-
-def shows(finding, level, *words):
-    """A finding has this level and says these words; one that is not ok says what it means."""
-    assert finding.level == level, finding
-    for word in words:
-        assert word in f"{finding.found} {finding.means} {finding.mend}", finding
-    if finding.level in {Level.WARNING, Level.ERROR}:
-        assert finding.means, finding
-        assert finding.mend, finding
-
-
-# --- boot ---------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("line", "level"),
-    [
-        ("quiet audit=1", Level.OK),
-        ("audit=on quiet", Level.OK),
-        ("audit=0", Level.ERROR),
-        ("audit=1 audit=off", Level.ERROR),
-        ("quiet", Level.WARNING),
-        ("noaudit=1", Level.WARNING),
-    ],
-)
-def test_audit_parameter(machine, line, level):
-    """The last audit= on the command line decides."""
-    shows(boot.audit_parameter(machine({"proc/cmdline": line + "\n"})), level)
-
-
-@pytest.mark.parametrize(
-    ("files", "says"),
-    [
-        ({"usr/sbin/grubby": ""}, "grubby --update-kernel=ALL --args=audit=1"),
-        ({"etc/default/grub": ""}, "update-grub"),
-        ({}, "boot loader"),
-    ],
-)
-def test_boot_loaders(machine, files, says):
-    """The command is the one of this distribution."""
-    shows(boot.audit_parameter(machine({"proc/cmdline": ""} | files)), Level.WARNING, says)
-
-
-@pytest.mark.parametrize(
-    ("line", "level"),
-    [
-        ("quiet", Level.OK),
-        ("audit=1", Level.WARNING),
-        ("audit=1 audit_backlog_limit=64", Level.WARNING),
-        ("audit=1 audit_backlog_limit=much", Level.WARNING),
-        ("audit=1 audit_backlog_limit=8192", Level.OK),
-        ("audit=1 audit-backlog-limit=0x4000", Level.OK),
-    ],
-)
-def test_backlog_parameter(machine, line, level):
-    """With audit=1 the early queue must be large enough."""
-    shows(boot.backlog_parameter(machine({"proc/cmdline": line})), level)
-
-
-@pytest.mark.parametrize(
-    ("files", "level", "says"),
-    [
-        ({"proc/config.gz": gzip.compress(GOOD_CONFIG.encode())}, Level.OK, "CONFIG_AUDITSYSCALL"),
-        ({"proc/sys/kernel/osrelease": "6.1\n", "boot/config-6.1": GOOD_CONFIG}, Level.OK, ""),
-        (
-            {"proc/sys/kernel/osrelease": "6.1\n", "boot/config-6.1": "CONFIG_AUDIT=y\n"},
-            Level.ERROR,
-            "without CONFIG_AUDITSYSCALL",
-        ),
-        ({"proc/self/loginuid": "0"}, Level.OK, "loginuid"),
-        ({}, Level.NOTE, "unknown"),
-    ],
-)
-def test_support(machine, files, level, says):
-    """From /proc/config.gz, the file in /boot, or what only such a kernel has."""
-    shows(boot.support(machine(files)), level, says)
-
-
-@pytest.mark.parametrize(
-    ("config", "line", "level"),
-    [
-        ("CONFIG_AUDIT=y", "", Level.OK),
-        ("CONFIG_X86_X32_ABI=y", "", Level.WARNING),
-        ("CONFIG_X86_X32_ABI=y", "syscall.x32=n", Level.OK),
-        ("CONFIG_X86_X32_ABI=y\nCONFIG_X86_X32_DISABLED=y", "", Level.OK),
-        ("CONFIG_X86_X32_ABI=y\nCONFIG_X86_X32_DISABLED=y", "syscall.x32=y", Level.WARNING),
-    ],
-)
-def test_x32(machine, config, line, level):
-    """Calls that no rule matches."""
-    files = {"proc/config.gz": gzip.compress(config.encode()), "proc/cmdline": line}
-    shows(boot.x32(machine(files)), level)
 
 
 # --- the kernel's answers -------------------------------------------------------------------
@@ -491,110 +376,6 @@ def test_sessions(machine):
     shows(logins.sessions(machine(well)), Level.OK)
     ill = process(4, "b (a) sh", 34816, UNSET)
     shows(logins.sessions(machine(ill)), Level.WARNING, "1 process on", "b (a) sh (4)")
-
-
-# --- clock and storage ------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("files", "offset", "level"),
-    [
-        ({"run/systemd/timesync/synchronized": ""}, 0, Level.OK),
-        ({"proc/9/comm": "chronyd\n"}, 37, Level.OK),
-        ({"proc/9/comm": "chronyd\n"}, 0, Level.NOTE),
-        ({"proc/9/comm": "bash\n"}, 37, Level.WARNING),
-    ],
-)
-def test_clock(machine, files, offset, level):
-    """A time service, and a sign that it reached its servers."""
-    shows(clock.clock(machine(files), offset), level)
-
-
-@pytest.fixture
-def settings(tmp_path, monkeypatch):
-    """Settings of a service that keeps everything under one folder."""
-    monkeypatch.delenv("AUDITSVC_CONFIG", raising=False)
-    monkeypatch.setattr("auditsvc.config.DEFAULT_FILE", tmp_path / "absent.toml")
-    return Settings(
-        store=f"sqlite:///{tmp_path}/state/x.db",
-        state_directory=tmp_path / "state",
-        runtime_directory=tmp_path / "run",
-    )
-
-
-@pytest.mark.parametrize(
-    ("free", "level"), [(1 << 31, Level.OK), (1 << 28, Level.WARNING), (1 << 20, Level.ERROR)]
-)
-def test_spool_room(settings, free, level):
-    """Room for what the spool may keep; not even two segments is an error."""
-    shows(storage.spool_room(settings, lambda _path: free), level)
-
-
-def test_store_room(settings):
-    """Of a file; a server's disk is not ours to see."""
-    shows(storage.store_room(settings, lambda _path: 1 << 31), Level.OK)
-    shows(storage.store_room(settings, lambda _path: 1 << 20), Level.WARNING)
-    elsewhere = settings.model_copy(update={"store": "postgresql://db/x"})
-    shows(storage.store_room(elsewhere, lambda _path: 0), Level.OK)
-
-
-def test_room_of_a_folder_that_is_not_there(settings):
-    """The disk on which it would be made."""
-    assert storage.spool_room(settings).found.endswith("state/spool")
-
-
-def test_store(settings):
-    """Not made yet, and one that is no store."""
-    shows(storage.store(settings), Level.NOTE, "auditsvc run")
-    file = storage.sqlite_file(settings.store)
-    file.parent.mkdir()
-    file.write_text("no database, but long enough to be one\n" * 100)
-    shows(storage.store(settings), Level.ERROR, "x.db")
-
-
-def test_names_in_the_spool(settings):
-    """A file that only looks like a segment is told, for nobody reads or deletes it."""
-    shows(storage.spool_names(settings), Level.OK, "segment")
-    settings.spool_directory.mkdir(parents=True)
-    (settings.spool_directory / "audit-9999999999999999999.log").touch()
-    shows(storage.spool_names(settings), Level.WARNING, "audit-9999999999999999999.log")
-
-
-@pytest.mark.skipif(os.getuid() != 0, reason="the owner of evidence is root")
-def test_modes(settings):
-    """Who can change the evidence is worse than who can read it."""
-    shows(storage.modes(settings)[0], Level.OK, "nothing")
-    settings.state_directory.mkdir(mode=0o700)
-    shows(storage.modes(settings)[0], Level.OK, "only root")
-    settings.state_directory.chmod(0o755)
-    shows(storage.modes(settings)[0], Level.NOTE, "0755")
-    settings.runtime_directory.mkdir()
-    settings.runtime_directory.chmod(0o777)
-    assert [each.level for each in storage.modes(settings)] == [Level.NOTE, Level.ERROR]
-
-
-@pytest.mark.skipif(os.getuid() != 0, reason="the owner of settings is root")
-def test_settings_file(tmp_path):
-    """Others must not write it, nor read the password in it."""
-    file = tmp_path / "auditsvc.toml"
-    shows(storage.settings_file(file, secret=True), Level.OK, "defaults")
-    file.write_text("")
-    for mode, secret, level in (
-        (0o644, False, Level.OK),
-        (0o644, True, Level.WARNING),
-        (0o600, True, Level.OK),
-        (0o664, False, Level.ERROR),
-    ):
-        file.chmod(mode)
-        shows(storage.settings_file(file, secret=secret), level)
-    assert storage.has_password("postgresql://u:p@h/x")
-    assert not storage.has_password("sqlite:///x.db")
-
-
-def test_decoder(settings):
-    """The one in use."""
-    chosen = settings.model_copy(update={"decoder": "reference"})
-    shows(storage.decoder(chosen), Level.NOTE, "reference")
 
 
 # --- all of it --------------------------------------------------------------------------------

@@ -3,108 +3,23 @@
 from __future__ import annotations
 
 import os
-from collections import deque
 from dataclasses import replace
-from types import SimpleNamespace
 
 import pytest
-from fixtures.fake_kernel import TAMPERER, RecordingKernel, rule_fields
+from fixtures.fake_kernel import TAMPERER, rule_fields
+from fixtures.guard_stage import ALL, NEVER, SETTINGS, WATCH, rule
 from fixtures.logs import SECOND, call
 
-from auditsvc.guard import Guard, Sanctioned
 from auditsvc.kernel import messages
-from auditsvc.record.daemon import Actor, DaemonRecords, actor
+from auditsvc.record.daemon import actor
 from auditsvc.record.fields import parse_fields
 from auditsvc.record.line import parse_line
-from auditsvc.rule import Add, Condition, FilterList, parse
+from auditsvc.rule import Condition, FilterList
 from auditsvc.rule.fields import EQUAL, KEY
-from auditsvc.runtime import boot_file, switch_requests
+from auditsvc.runtime import switch_requests
 from auditsvc.runtime.lock import exclusive_lock
-from auditsvc.runtime.probe_notice import write_notice
 from auditsvc.spool.reader import SpoolReader
 from auditsvc.spool.segments import Place
-from auditsvc.spool.sink import Sink
-from auditsvc.spool.writer import SpoolWriter
-from auditsvc.switch.probe_rule import rule_for
-
-ALL = "-a always,exit -S all -F auid=1000 -F key=all"
-WATCH = "-w /etc/passwd -p wa -k watch"
-NEVER = "-a never,exit -S all -F pid=77"
-SETTINGS = {
-    "enabled": 1,
-    "failure": 1,
-    "rate_limit": 0,
-    "backlog_limit": 16384,
-    "backlog_wait_time": 15000,
-}
-
-
-def rule(text):
-    """Give the rule of a line."""
-    (line,) = parse(text)
-    assert isinstance(line.command, Add)
-    return line.command.rule
-
-
-class Stage:
-    """A guard, a model of the kernel, and the findings."""
-
-    def __init__(self, folder, loaded, **options):
-        self.writer = SpoolWriter(folder / "spool", segment_bytes=1 << 20, fsync="none")
-        sink = Sink(self.writer, DaemonRecords())
-        self.collector = SimpleNamespace(config_changes=0, rivals=deque())
-        self.kernel = RecordingKernel(
-            sink, self.collector, map(rule, loaded), **SETTINGS, pid=os.getpid()
-        )
-        self.asked = 0
-        session = SimpleNamespace(control=self.kernel, register_again=self._register)
-        self.runtime = folder / "run"
-        self.runtime.mkdir()
-        sanctioned = Sanctioned(self.runtime)
-        self.guard = Guard(
-            session, self.collector, sink, sanctioned, **({"restore": False} | options)
-        )
-
-    def _register(self):
-        self.asked += 1
-
-    def look(self, times=3):
-        """Look until everything is said."""
-        for _ in range(times):
-            self.guard.look()
-
-    def said(self):
-        """Findings in the spool: their fields."""
-        with SpoolReader(self.writer.directory, Place()) as reader:
-            lines = [parse_line(line) for line in reader.read(1 << 20).splitlines()]
-        return [
-            {
-                field.name.decode(): None if field.value is None else field.value.decode()
-                for field in parse_fields(1203, line.body)
-            }
-            for line in lines
-            if line.type_name == b"DAEMON_CONFIG"
-        ]
-
-    def brief(self, *names):
-        """The same, some fields only."""
-        return [tuple(found.get(name) for name in names) for found in self.said()]
-
-
-@pytest.fixture
-def stage(tmp_path):
-    """Make a stage; `restore=True` for a guard that puts back."""
-    made = []
-
-    def make(*loaded, begun=True, **options):
-        made.append(Stage(tmp_path, loaded, **options))
-        if begun:
-            made[-1].guard.begin()
-        return made[-1]
-
-    yield make
-    for each in made:
-        each.writer.close()
 
 
 def test_nothing_happens_and_nothing_is_said(stage):
@@ -542,112 +457,6 @@ def test_hostile_names_forge_nothing(stage, name):
     values = {field.name: field.value for field in fields}
     assert (values[b"exe"], values[b"comm"], values[b"pid"]) == (name, name, b"4321")
     assert values[b"key"] == name + b"k" + name
-
-
-def test_what_rules_load_changes_is_meant(stage):
-    """Rules that a load adds stay, also a never; those it takes out do not come back."""
-    at = stage(ALL, WATCH, restore=True)
-
-    def load(*rules):
-        boot_file.remember(at.runtime / boot_file.LOADED, {"rules": boot_file.as_hex(rules)})
-
-    with exclusive_lock(at.runtime):
-        load(rule(NEVER))
-        at.kernel.tamper(front=rule(NEVER))
-        at.guard.look()
-        assert at.said() == []
-    at.look()
-    with exclusive_lock(at.runtime):
-        at.kernel.tamper(delete=rule(NEVER))
-        load()
-    at.look()
-    assert at.brief("what", "restored") == [("never_added", "no"), ("rule_deleted", "no")]
-    load(rule(NEVER))
-    at.kernel.tamper(front=rule(NEVER))
-    at.look()
-    at.kernel.tamper(delete=rule(NEVER))
-    at.look()
-    assert at.brief("what", "restored")[2:] == [("never_added", "no"), ("rule_deleted", "yes")]
-
-
-def test_what_rules_load_sets_and_moves_is_meant(stage):
-    """A limit and an order that a load made stay; the same by anybody else does not."""
-    at = stage(ALL, WATCH, NEVER, restore=True)
-    order = [rule(each) for each in (NEVER, ALL, WATCH)]
-
-    def load(number):
-        with exclusive_lock(at.runtime):
-            at.kernel.tamper(backlog_limit=8192)
-            if at.kernel.loaded[0] != rule(NEVER):
-                at.kernel.tamper(delete=rule(NEVER))
-                at.kernel.tamper(front=rule(NEVER))
-            known = {"wanted": boot_file.as_hex(order), "settings": {"backlog_limit": 8192}}
-            boot_file.remember(at.runtime / boot_file.LOADED, known | {"load": number})
-        at.look()
-        assert at.kernel.settings["backlog_limit"] == 8192
-        assert at.kernel.loaded[0] == rule(NEVER)
-
-    load(1)
-    at.kernel.tamper(backlog_limit=16384)
-    at.look()
-    at.kernel.tamper(backlog_limit=8192)
-    at.kernel.tamper(delete=rule(NEVER))
-    at.kernel.tamper(add=rule(NEVER))
-    at.look()
-    assert at.kernel.settings["backlog_limit"] == 16384
-    assert at.kernel.loaded[0] == rule(NEVER)
-    load(2)
-    assert at.brief("what", "restored") == [
-        ("rule_moved", "no"), ("setting", "no"), ("rule_moved", "yes"), ("setting", "yes"),
-        ("setting", "no"),
-    ]  # fmt: skip
-
-
-def probed(at):
-    """The rule of a probe that `on` or `off` of the tamperer's login has announced."""
-    rules = [rule_for(4242)]
-    who = Actor(pid=4321, uid=0, auid=1000, ses=3)
-    write_notice(at.runtime, rules, who, 1750000000.5)
-    return rules[0]
-
-
-@pytest.mark.parametrize("restore", [False, True])
-@pytest.mark.parametrize("call", [None, TAMPERER])
-def test_the_rule_of_a_probe_is_no_tampering(stage, restore, call):
-    """What `on` and `off` add to measure themselves: left alone while it stands, and after."""
-    at = stage(ALL, restore=restore)
-    probe = probed(at)
-    at.kernel.tamper(front=probe, call=call)
-    at.look()
-    assert probe in at.kernel.loaded
-    at.kernel.tamper(delete=probe, call=call)
-    at.look()
-    at.kernel.tamper(front=probe, call=call)
-    at.kernel.tamper(delete=probe, call=call)
-    at.look()
-    assert at.said() == []
-    assert at.kernel.rules() == [rule(ALL)]
-
-
-def test_the_key_of_a_probe_hides_nothing(stage):
-    """Another rule with its key, another process, another login, another time: all are found."""
-    at = stage(ALL)
-    probe = probed(at)
-    never = rule(f"-a never,exit -S all -k {probe.keys[0]}")
-    at.kernel.tamper(front=never)
-    at.look()
-    body = f"op=remove_rule {rule_fields(never)} res=1"
-    at.kernel.write(f"auid=1000 ses=3 {body}", TAMPERER | {"pid": 5})
-    at.look()
-    at.kernel.write(f"auid=1000 ses=4 {body}", call=None)
-    at.look()
-    write_notice(at.runtime, [probe], Actor(pid=4321, uid=0, auid=1000, ses=3), 1749999900.0)
-    at.kernel.write(f"auid=1000 ses=3 {body}", call=None)
-    at.look()
-    assert at.brief("what", "restored") == [
-        ("never_added", "no"),
-        *[("rule_deleted", "undone")] * 3,
-    ]
 
 
 def test_who_holds_the_lock_does_not_blind_for_long(stage):
