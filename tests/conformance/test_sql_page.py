@@ -12,7 +12,9 @@ from sqlalchemy import create_engine, inspect, text
 
 from auditsvc.store import views
 
-PAGE = (Path(__file__).parents[2] / "docs/sql.md").read_text()
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs/sql.md").read_text()
+README = (ROOT / "README.md").read_text()
 PARTS = {
     part.partition("\n")[0].strip(): part
     for part in re.split(r"^## ", PAGE, flags=re.MULTILINE)[1:]
@@ -39,6 +41,26 @@ def described(view):
 def test_every_view_has_its_part():
     """And there is no part of a view that is none."""
     assert set(PARTS) - {"Types"} == set(views.NAMES)
+
+
+def whole(columns):
+    """Give the names in a cell of the README: `a0-a3` and `a0_words-a3_words` are four each."""
+    return re.sub(
+        r"a0(\w*)-a3\1\b",
+        lambda found: ", ".join(f"a{number}{found[1]}" for number in range(4)),
+        columns,
+    ).split(", ")
+
+
+def test_the_readme_has_every_view():
+    """With its columns as on this page, where it has a row of its own with columns."""
+    table = README.partition("| View |")[2].partition("\n\n")[0]
+    found = re.findall(r"^\| (`.*?`) \| .* \| (.*?) ?\|$", table, flags=re.MULTILINE)
+    named = [name for names, _ in found for name in re.findall(r"`(\w+)`", names)]
+    assert sorted(named) == sorted(views.NAMES)
+    shown = {names.strip("`"): whole(columns) for names, columns in found if columns}
+    assert len(shown) > len(views.NAMES) // 2
+    assert shown == {view: [name for name, _ in described(view)] for view in shown}
 
 
 @pytest.mark.parametrize("view", views.NAMES)
