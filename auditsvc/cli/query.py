@@ -94,9 +94,10 @@ def query(
 ) -> None:
     """Query the store in SQL.
 
-    The views are syscalls, processes, names, paths, sockaddrs, events, records, tamper, coverage,
-    ledger, pruned, origins and partials; --since and --until apply to all of them but processes,
-    names, ledger and pruned. The format "lines" has a line for each column. On a terminal all
+    The views are story, all_events, syscalls, paths, sockaddrs, events, records, files,
+    connections, logins, denials, commands, changes, processes, names, tamper, coverage, access,
+    activity, origins, partials, pruned and ledger; --since and --until apply to those with an
+    event_id: all but processes, names, activity, pruned and ledger. The format "lines" has a line for each column. On a terminal all
     formats escape control and invisible characters. In CSV, text that begins like a formula
     (= + - @) gets a ' before it.
     """

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+from fixtures.commands import run
 from fixtures.logs import load as load_log
 from fixtures.logs import login, opening, rows
 from sqlalchemy import create_engine, inspect, text
@@ -61,6 +62,16 @@ def test_the_readme_has_every_view():
     shown = {names.strip("`"): whole(columns) for names, columns in found if columns}
     assert len(shown) > len(views.NAMES) // 2
     assert shown == {view: [name for name, _ in described(view)] for view in shown}
+
+
+def test_the_help_of_query_names_every_view():
+    """And those that --since and --until do not apply to, as they have no event_id."""
+    said = " ".join(run("query", "--help", text=True).stdout.split())
+    named, without = re.findall(r"views are (.*?); .*? all but (.*?)\.", said)[0]
+    assert sorted(re.findall(r"\w+", named.replace(" and ", " "))) == sorted(views.NAMES)
+    assert set(re.findall(r"\w+", without.replace(" and ", " "))) == {
+        view for view in views.NAMES if "event_id" not in dict(described(view))
+    }
 
 
 @pytest.mark.parametrize("view", views.NAMES)
