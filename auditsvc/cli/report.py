@@ -31,7 +31,7 @@ from auditsvc.report.page import daily_page, page
 from auditsvc.report.report import TOTALS, Question, make_daily, make_report
 from auditsvc.store import open_store
 from auditsvc.store.read.ausearch_times import end_second, start_second
-from auditsvc.store.read.limits import Limits
+from auditsvc.store.read.limits import MOST_SECONDS, Limits
 from auditsvc.store.read.time_span import ALL, Span
 from auditsvc.store.read.time_words import second_of
 
@@ -146,7 +146,13 @@ def report(
     ] = False,
     timeout: Annotated[
         float,
-        typer.Option("--timeout", help="End after this time; 0: never.", metavar="SECONDS", min=0),
+        typer.Option(
+            "--timeout",
+            help="End after this time; 0: never.",
+            metavar="SECONDS",
+            min=0,
+            max=MOST_SECONDS,
+        ),
     ] = 300.0,
 ) -> None:
     """Report on the store by aureport's rules.

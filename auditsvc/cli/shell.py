@@ -25,7 +25,7 @@ from auditsvc.shell.history import open_history
 from auditsvc.shell.session import COMMANDS, Session, is_complete
 from auditsvc.store.databases import place_of
 from auditsvc.store.read.catalog import views_of
-from auditsvc.store.read.limits import Limits
+from auditsvc.store.read.limits import MOST_SECONDS, Limits
 from auditsvc.store.read.result import Result
 from auditsvc.store.read.sql import run_query
 
@@ -56,7 +56,11 @@ def shell(
     timeout: Annotated[
         float,
         typer.Option(
-            "--timeout", help="End each query after this time; 0: never.", metavar="SECONDS", min=0
+            "--timeout",
+            help="End each query after this time; 0: never.",
+            metavar="SECONDS",
+            min=0,
+            max=MOST_SECONDS,
         ),
     ] = 300.0,
     no_pager: Annotated[bool, typer.Option("--no-pager", help="On a terminal: no pager.")] = False,

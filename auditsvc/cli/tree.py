@@ -13,6 +13,7 @@ from auditsvc.errors import QueryError, UsageError
 from auditsvc.host.users import Users
 from auditsvc.processes.drawing import as_values, draw
 from auditsvc.processes.report import Asked, find_trees, read_what
+from auditsvc.record.fields import UNSET
 from auditsvc.render.output import wants_json, write_json
 from auditsvc.store.read.time_span import ALL, Span
 from auditsvc.store.read.time_words import second_of
@@ -33,7 +34,13 @@ def tree(
     *,
     session: Annotated[
         int | None,
-        typer.Option("--session", help="All processes of a login session.", metavar="N", min=0),
+        typer.Option(
+            "--session",
+            help="All processes of a login session.",
+            metavar="N",
+            min=0,
+            max=UNSET,
+        ),
     ] = None,
     since: Annotated[
         str | None,
