@@ -84,6 +84,8 @@ def test_version_names_the_decoder():
         (["ingest", "/etc", "--store", "sqlite:///{folder}/x.db"], 1),
         (["--config", "/nowhere.toml", "status"], 2),
         (["tree", "--session", str(1 << 64)], 2),
+        (["verify", "--spool", "{folder}", "--since", "yesterday"], 1),  # nothing was signed
+        (["verify", "--spool", "{folder}", "--since", "noon"], 2),
         *(
             ([verb, *("SELECT 1",) * (verb == "query"), "--timeout", seconds], status)
             for verb, status in {"query": 2, "shell": 2, "search": 1, "report": 2, "web": 2}.items()
