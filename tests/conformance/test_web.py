@@ -530,11 +530,21 @@ def test_without_the_extra_it_says_what_to_install(tmp_path):
     assert len(done.stderr.splitlines()) == 1
 
 
-@pytest.mark.parametrize("place", ["0.0.0.0:80", "8181", "127.0.0.1:99999", "[::]:80", "evil:1"])
+@pytest.mark.parametrize(
+    "place", ["0.0.0.0:80", "8181", "127.0.0.1:99999", "[::]:80", "evil:1", "unix:"]
+)
 def test_it_listens_to_this_host_alone(place):
     """Any other place is refused, with how to come from elsewhere."""
     with pytest.raises(UsageError, match="ssh -L"):
         listen(place)
+
+
+def test_a_place_that_cannot_be_had_is_said(tmp_path):
+    """A folder that is missing, a file that is there, a path that no socket can have."""
+    (tmp_path / "file").touch()
+    for name, why in (("no/folder", "No such file"), ("file", "in use"), ("x" * 200, "too long")):
+        with pytest.raises(UsageError, match=why):
+            listen(f"unix:{tmp_path}/{name}")
 
 
 @pytest.mark.parametrize("place", ["127.0.0.1:0", "unix"])
