@@ -22,7 +22,7 @@ from auditsvc.host.signals import alarm
 from auditsvc.host.terminal import visible
 from auditsvc.shell.completion import SqlCompleter
 from auditsvc.shell.history import open_history
-from auditsvc.shell.session import COMMANDS, Session, is_complete
+from auditsvc.shell.session import COMMANDS, Session, is_complete, statements
 from auditsvc.store.databases import place_of
 from auditsvc.store.read.catalog import views_of
 from auditsvc.store.read.limits import MOST_SECONDS, Limits
@@ -89,7 +89,7 @@ def shell(
     if failed:
         return 2
     with recorded(settings, "shell"):
-        texts = _typed(settings, views) if is_typed else _read()
+        texts = _typed(settings, views) if is_typed else statements(sys.stdin)
         for text in texts:
             if not session.run(text) or (failed and not is_typed):
                 break
@@ -149,15 +149,3 @@ def _values(settings: Settings) -> Callable[[str], Sequence[str]]:
             return ()
 
     return values
-
-
-def _read() -> Iterator[str]:
-    """Give the statements and commands on standard input."""
-    text = ""
-    for line in sys.stdin:
-        text += line
-        if is_complete(text):
-            yield text
-            text = ""
-    if text.strip():
-        yield text
