@@ -51,7 +51,10 @@ class _Terminal(TextIOWrapper):
 
 
 def _pager() -> list[str] | None:
-    words = shlex.split(os.environ.get("PAGER", "less"))
+    try:
+        words = shlex.split(os.environ.get("PAGER", "less"))
+    except ValueError:  # a quote that is not closed: no shell would start it either
+        return None
     if not words or words[0] == "cat" or shutil.which(words[0]) is None:
         return None
     return words

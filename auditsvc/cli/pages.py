@@ -18,9 +18,11 @@ from auditsvc.manual.metrics_page import metrics_page
 from auditsvc.manual.roff import to_man
 from auditsvc.manual.rules_page import rules_page
 from auditsvc.manual.settings_page import settings_page
+from auditsvc.report import groups
 from auditsvc.report.catalogue import REPORTS
 from auditsvc.rule import Add, parse
 from auditsvc.ruleset import controls
+from auditsvc.search import live_counts
 from auditsvc.service.reload import LIVE
 from auditsvc.status.metrics import METRICS
 from auditsvc.store.read import ausearch_times
@@ -86,5 +88,7 @@ def known_names() -> completion.Names:
             "reports": [*sorted(report.name for report in REPORTS), "daily"],
             "settings": setting_names(),
             "moments": ausearch_times.WORDS,
+            "groups": tuple(groups.GROUPS),
+            "live_groups": live_counts.GROUPS,
         }
     )

@@ -16,7 +16,7 @@ from auditsvc.config import load_settings
 from auditsvc.errors import QueryError, UsageError
 from auditsvc.host.signals import alarm
 from auditsvc.render.rows import Format, write_rows
-from auditsvc.store.read.limits import Limits
+from auditsvc.store.read.limits import MOST_SECONDS, Limits
 from auditsvc.store.read.period import period_of
 from auditsvc.store.read.result import Result
 from auditsvc.store.read.sql import run_query
@@ -89,16 +89,18 @@ def query(
             help="End the query after this time, with that of a pager; 0: never.",
             metavar="SECONDS",
             min=0,
+            max=MOST_SECONDS,
         ),
     ] = 300.0,
 ) -> None:
     """Query the store in SQL.
 
-    The views are syscalls, processes, names, paths, sockaddrs, events, records, tamper, coverage,
-    ledger, pruned, origins and partials; --since and --until apply to all of them but processes,
-    names, ledger and pruned. The format "lines" has a line for each column. On a terminal all
-    formats escape control and invisible characters. In CSV, text that begins like a formula
-    (= + - @) gets a ' before it.
+    The views are story, all_events, syscalls, paths, sockaddrs, events, records, files,
+    connections, logins, denials, commands, changes, processes, names, tamper, coverage, access,
+    activity, origins, partials, pruned and ledger; --since and --until apply to those with an
+    event_id: all but processes, names, activity, pruned and ledger. The format "lines" has a
+    line for each column. On a terminal all formats escape control and invisible characters. In
+    CSV, text that begins like a formula (= + - @) gets a ' before it.
     """
     settings = load_settings(store=store)
     write = _writer(form, exact=exact)

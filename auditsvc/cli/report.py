@@ -19,10 +19,11 @@ from auditsvc.cli.options import StoreOption
 from auditsvc.cli.recording import recorded
 from auditsvc.cli.report_words import ReportCommand, listing
 from auditsvc.config import load_settings
-from auditsvc.errors import QueryError, UsageError
+from auditsvc.errors import UsageError
 from auditsvc.host.signals import alarm
 from auditsvc.host.terminal import visible
 from auditsvc.ingest.ingest import Ingest
+from auditsvc.record.fields import UNSET
 from auditsvc.report import groups, types, writing
 from auditsvc.report.catalogue import BY_NAME
 from auditsvc.report.choice import Choice
@@ -31,9 +32,9 @@ from auditsvc.report.page import daily_page, page
 from auditsvc.report.report import TOTALS, Question, make_daily, make_report
 from auditsvc.store import open_store
 from auditsvc.store.read.ausearch_times import end_second, start_second
-from auditsvc.store.read.limits import Limits
-from auditsvc.store.read.time_span import ALL, Span
-from auditsvc.store.read.time_words import second_of
+from auditsvc.store.read.limits import MOST_SECONDS, Limits
+from auditsvc.store.read.period import period_of
+from auditsvc.store.read.time_span import Span
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -146,7 +147,13 @@ def report(
     ] = False,
     timeout: Annotated[
         float,
-        typer.Option("--timeout", help="End after this time; 0: never.", metavar="SECONDS", min=0),
+        typer.Option(
+            "--timeout",
+            help="End after this time; 0: never.",
+            metavar="SECONDS",
+            min=0,
+            max=MOST_SECONDS,
+        ),
     ] = 300.0,
 ) -> None:
     """Report on the store by aureport's rules.
@@ -231,25 +238,22 @@ def _span(
     since: str | None, until: str | None, start: str | None, end: str | None, *, is_daily: bool
 ) -> Span:
     """Give the time that is asked for, for `daily` yesterday; UsageError if there is none."""
-    now = datetime.now(UTC)
     if is_daily and not (since or until or start or end):
         since, until = "yesterday", "today"
-    local = now.astimezone()
-    try:
-        low = second_of(since, now) if since is not None else ALL.low
-        high = second_of(until, now) - 1 if until is not None else ALL.high
-    except QueryError as error:
-        raise UsageError(error.what, error.hint) from error
-    low = max(low, start_second(start, local) if start is not None else ALL.low)
-    high = min(high, end_second(end, local) if end is not None else ALL.high)
-    if high < low:
+    found = period_of(since, until)
+    local = datetime.now(UTC).astimezone()
+    if start is not None:
+        found = found.both(Span(low=start_second(start, local)))
+    if end is not None:
+        found = found.both(Span(high=end_second(end, local)))
+    if found.high < found.low:
         raise UsageError("the end of the time is not after its beginning", "see --help")
-    return Span(low, high)
+    return found
 
 
 def _user(text: str) -> int:
     if text == "unset":
-        return types.UNSET
+        return UNSET
     if text.isdecimal():
         return int(text)
     try:

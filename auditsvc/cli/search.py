@@ -28,7 +28,7 @@ from auditsvc.search.checkpoint import forget as forget_checkpoint
 from auditsvc.search.lines import Bytes, lines_of
 from auditsvc.search.records import records_of
 from auditsvc.search.select import Found, explained, found_events
-from auditsvc.store.read.limits import Limits
+from auditsvc.store.read.limits import MOST_SECONDS, Limits
 from auditsvc.store.read.result import Result
 
 if TYPE_CHECKING:
@@ -141,7 +141,13 @@ def search(
     ] = None,
     timeout: Annotated[
         float,
-        typer.Option("--timeout", help="End after this time; 0: never.", metavar="SECONDS", min=0),
+        typer.Option(
+            "--timeout",
+            help="End after this time; 0: never.",
+            metavar="SECONDS",
+            min=0,
+            max=MOST_SECONDS,
+        ),
     ] = 300.0,
     no_pager: Annotated[bool, typer.Option("--no-pager", help="On a terminal: no pager.")] = False,
     line_buffered: Annotated[

@@ -22,10 +22,10 @@ from auditsvc.host.signals import alarm
 from auditsvc.host.terminal import visible
 from auditsvc.shell.completion import SqlCompleter
 from auditsvc.shell.history import open_history
-from auditsvc.shell.session import COMMANDS, Session, is_complete
+from auditsvc.shell.session import COMMANDS, Session, is_complete, statements
 from auditsvc.store.databases import place_of
 from auditsvc.store.read.catalog import views_of
-from auditsvc.store.read.limits import Limits
+from auditsvc.store.read.limits import MOST_SECONDS, Limits
 from auditsvc.store.read.result import Result
 from auditsvc.store.read.sql import run_query
 
@@ -56,7 +56,11 @@ def shell(
     timeout: Annotated[
         float,
         typer.Option(
-            "--timeout", help="End each query after this time; 0: never.", metavar="SECONDS", min=0
+            "--timeout",
+            help="End each query after this time; 0: never.",
+            metavar="SECONDS",
+            min=0,
+            max=MOST_SECONDS,
         ),
     ] = 300.0,
     no_pager: Annotated[bool, typer.Option("--no-pager", help="On a terminal: no pager.")] = False,
@@ -85,7 +89,7 @@ def shell(
     if failed:
         return 2
     with recorded(settings, "shell"):
-        texts = _typed(settings, views) if is_typed else _read()
+        texts = _typed(settings, views) if is_typed else statements(sys.stdin)
         for text in texts:
             if not session.run(text) or (failed and not is_typed):
                 break
@@ -145,15 +149,3 @@ def _values(settings: Settings) -> Callable[[str], Sequence[str]]:
             return ()
 
     return values
-
-
-def _read() -> Iterator[str]:
-    """Give the statements and commands on standard input."""
-    text = ""
-    for line in sys.stdin:
-        text += line
-        if is_complete(text):
-            yield text
-            text = ""
-    if text.strip():
-        yield text

@@ -46,7 +46,9 @@ def top(
     ] = "exe,auid,syscall",
     every: Annotated[
         float,
-        typer.Option("--every", help="Seconds between two looks.", metavar="SECONDS", min=0.1),
+        typer.Option(
+            "--every", help="Seconds between two looks.", metavar="SECONDS", min=0.1, max=86400
+        ),
     ] = 2.0,
     rows: Annotated[
         int, typer.Option("--rows", help="Groups that are shown.", metavar="N", min=1)

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from auditsvc.cli.options import FormOption, StoreOption
 from auditsvc.config import load_settings
-from auditsvc.errors import QueryError, UsageError
+from auditsvc.errors import UsageError
 from auditsvc.host.users import Users
 from auditsvc.processes.drawing import as_values, draw
 from auditsvc.processes.report import Asked, find_trees, read_what
+from auditsvc.record.fields import UNSET
 from auditsvc.render.output import wants_json, write_json
-from auditsvc.store.read.time_span import ALL, Span
-from auditsvc.store.read.time_words import second_of
+from auditsvc.store.read.period import period_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,7 +32,13 @@ def tree(
     *,
     session: Annotated[
         int | None,
-        typer.Option("--session", help="All processes of a login session.", metavar="N", min=0),
+        typer.Option(
+            "--session",
+            help="All processes of a login session.",
+            metavar="N",
+            min=0,
+            max=UNSET,
+        ),
     ] = None,
     since: Annotated[
         str | None,
@@ -74,11 +79,9 @@ def tree(
     if (what is None) == (session is None):
         raise UsageError("give a pid, an event, or --session N", "see `auditsvc tree --help`")
     settings = load_settings(store=store)
-    now = datetime.now(UTC)
-    period = _period(since, until, now)
     kind, value = ("session", session) if what is None else read_what(what)
     asked = Asked(
-        period,
+        period_of(since, until),
         host=host,
         is_of_all_time=since is None and until is None,
         **{kind: value},  # type: ignore[arg-type]
@@ -89,17 +92,6 @@ def tree(
         return
     for line in draw(trees, _names(settings.host)):
         typer.echo(line)
-
-
-def _period(since: str | None, until: str | None, now: datetime) -> Span:
-    try:
-        low = second_of(since, now) if since is not None else ALL.low
-        high = second_of(until, now) - 1 if until is not None else ALL.high
-    except QueryError as error:
-        raise UsageError(error.what, error.hint) from error
-    if high < low:
-        raise UsageError("--until is not after --since", "times are UTC; see --help")
-    return Span(low, high)
 
 
 def _names(own: str) -> Callable[[str | None, int], str | None]:

@@ -13,7 +13,7 @@ import typer
 from auditsvc.cli.options import FormOption, StoreOption
 from auditsvc.config import load_settings
 from auditsvc.errors import AuditsvcError, UsageError
-from auditsvc.evidence.anchors import read_anchors, read_time
+from auditsvc.evidence.anchors import read_anchors
 from auditsvc.evidence.finding import Report
 from auditsvc.evidence.report import verify_all
 from auditsvc.host.terminal import visible
@@ -21,6 +21,7 @@ from auditsvc.plural import counted
 from auditsvc.record.daemon import actor
 from auditsvc.render.output import wants_json, write_json
 from auditsvc.runtime.verify_results import VerifyResult, write_result
+from auditsvc.store.read.period import period_of
 
 _SHOWN = 100
 
@@ -39,7 +40,8 @@ def verify(  # noqa: PLR0917 - options, by name
         str | None,
         typer.Option(
             "--since",
-            help="Read only segments that were signed at or after this time (UTC).",
+            help="Read only segments that were signed at or after this time (UTC): 2026-11-28,"
+            " '2026-11-28 14:30', 14:30, yesterday, -1h, '2 hours ago'.",
             metavar="TIME",
         ),
     ] = None,
@@ -55,7 +57,7 @@ def verify(  # noqa: PLR0917 - options, by name
     """Prove that log and store are as they were signed; the exit status is 1 if they are not."""
     settings = load_settings(store=store)
     anchors = [each for path in head or () for each in read_anchors(path)]
-    started = read_time(since) if since is not None else 0.0
+    started = period_of(since, None).low
     if head and not anchors:
         raise UsageError("no heads in the files of --head", "name a file with heads, one a line")
     if spool is not None:

@@ -12,6 +12,7 @@ from auditsvc.cli.ended import ended_by_signals
 from auditsvc.cli.options import StoreOption
 from auditsvc.config import load_settings
 from auditsvc.errors import UsageError
+from auditsvc.store.read.limits import MOST_SECONDS
 
 
 def web(
@@ -29,6 +30,7 @@ def web(
             "--timeout",
             help="End a page's questions after this time; 0: never.",
             min=0,
+            max=MOST_SECONDS,
             metavar="SECONDS",
         ),
     ] = 10.0,

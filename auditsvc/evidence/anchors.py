@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from auditsvc.errors import UsageError
@@ -38,14 +37,3 @@ def read_anchors(path: Path) -> list[Head]:
             continue
         found[head.n, head.digest()] = head
     return list(found.values())
-
-
-def read_time(text: str) -> float:
-    """Read a time, UTC unless it says another zone; UsageError."""
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise UsageError(f"--since {text!r} is no time", 'give it as "2026-11-29 12:00"') from error
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    return moment.timestamp()

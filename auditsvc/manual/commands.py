@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _CHOICES: Final = re.compile(r"<([a-z0-9_-]+(?:\|[a-z0-9_-]+)+)>")
-_DEFAULT: Final = re.compile(r"\s+\[(default: [^\]]*|x>=?[0-9.]+|required)[^\]]*\]$")
 STATUS: Final = """\
 0: done. 1: failed, or what was looked for is not there. 2: wrong usage. 3 (only `auditsvc status`):
 the service is not running. An error is one line on standard error that says what is wrong and

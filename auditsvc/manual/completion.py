@@ -34,6 +34,8 @@ _OPTIONS: Final = {
     "--by": "groups",
 }
 """Which names the value of an option is one of."""
+_OF_VERB: Final = {("top", "--by"): "live_groups"}
+"""The same, where an option means something else than those of other commands."""
 _METAVARS: Final = {"FILE": FILES, "PATH": FILES, "DIR": FILES, "TIME": "times", "URL": "stores"}
 _ARGUMENTS: Final = {
     "query": "views",
@@ -49,7 +51,6 @@ _WITH_FILES: Final = ("sets",)
 _FIXED: Final = {
     "times": ("today", "yesterday", "-1h", "-24h", "-7d"),
     "machines": ("b64", "b32", "x86_64", "i386", "aarch64"),
-    "groups": ("day", "hour", "host", "auid"),
     "stores": ("sqlite:////", "postgresql://"),
 }
 
@@ -83,25 +84,26 @@ def _verbs(commands: Sequence[Command]) -> list[_Verb]:
     made = []
     for command in commands:
         name = " ".join(command.words)
-        metavar = command.arguments[0].metavar.rstrip(".") if command.arguments else ""
         made.append(
             _Verb(
                 name,
                 tuple((verb, summaries[(*command.words, verb)]) for verb in command.verbs),
-                tuple((option, _kind(option)) for option in command.options),
-                _ARGUMENTS.get(name, _METAVARS.get(metavar, "")),
+                tuple((option, _kind(name, option)) for option in command.options),
+                _ARGUMENTS.get(name) or _kind(name, *command.arguments[:1]),
             )
         )
     return made
 
 
-def _kind(option: Parameter) -> str:
-    for name in option.names:
-        if name in _OPTIONS:
-            return _OPTIONS[name]
-    if option.choices:
-        return f"{_CHOICE}{' '.join(option.choices)}"
-    return _METAVARS.get(option.metavar, "")
+def _kind(verb: str, parameter: Parameter | None = None) -> str:
+    if parameter is None:
+        return ""
+    for name in parameter.names:
+        if kind := _OF_VERB.get((verb, name)) or _OPTIONS.get(name):
+            return kind
+    if parameter.choices:
+        return f"{_CHOICE}{' '.join(parameter.choices)}"
+    return _METAVARS.get(parameter.metavar.rstrip("."), "")
 
 
 # --- bash and zsh -------------------------------------------------------------------------

@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import shlex
 import signal
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from auditsvc.host.terminal import visible
 from auditsvc.plural import counted
+from auditsvc.store.read.events import second_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -155,7 +155,7 @@ def _duration(ms: int) -> str:
 def _time(ms: int) -> str:
     """Write a time as the views show it; UTC."""
     try:
-        second = datetime.fromtimestamp(ms // 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
+        second = second_text(ms // 1000)
     except (ValueError, OverflowError):
         return f"@{ms // 1000}"
     return f"{second}.{ms % 1000:03d}"

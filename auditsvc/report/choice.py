@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from auditsvc.decode.ids import SERIAL_BITS, SERIAL_MASK
+from auditsvc.record.fields import UNSET
 from auditsvc.record.types import CONFIG_CHANGE
 from auditsvc.report import types
 from auditsvc.store.read.time_span import ALL, END, Span
@@ -47,7 +48,7 @@ class Choice:
     @property
     def is_unset(self) -> bool:
         """Whether events without a login are asked for."""
-        return self.auid == types.UNSET
+        return self.auid == UNSET
 
     @property
     def needs_first(self) -> bool:

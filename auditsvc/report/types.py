@@ -10,9 +10,6 @@ from auditsvc.record import types
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-UNSET: Final = 0xFFFFFFFF
-"""An auid that is not set."""
-
 USER_AUTH: Final = 1100
 USER_ACCT: Final = 1101
 USER_MGMT: Final = 1102

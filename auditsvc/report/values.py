@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import pwd
 import re
 from contextlib import suppress
-from datetime import UTC, datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from auditsvc.decode.ids import SERIAL_BITS
+from auditsvc.host.accounts import user_name
 from auditsvc.report.tty import keystrokes
+from auditsvc.store.read.events import second_text
 from auditsvc.tables import names
 
 if TYPE_CHECKING:
@@ -57,9 +57,7 @@ def user(raw: int | str | None) -> Value:
         return plain
     if plain is None:
         return None
-    with suppress(KeyError, OverflowError):
-        return pwd.getpwuid(int(plain)).pw_name
-    return f"unknown({plain})"
+    return user_name(int(plain)) or f"unknown({plain})"
 
 
 @lru_cache(maxsize=4096)
@@ -80,24 +78,19 @@ def host(raw: str | None) -> Value:
     return found[1] if found else raw
 
 
-@lru_cache(maxsize=64)
-def _second(second: int) -> str:
-    return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%d %H:%M:%S")
-
-
 def time_of(event_id: int, ms: int) -> str:
     """Give an event's time as the views of SQLite show it (UTC)."""
-    return f"{_second(event_id >> SERIAL_BITS)}.{ms:03d}"
+    return f"{second_text(event_id >> SERIAL_BITS)}.{ms:03d}"
 
 
 def day(number: int) -> str:
     """Give a day by its number since 1970."""
-    return _second(number * 86400)[:10]
+    return second_text(number * 86400)[:10]
 
 
 def hour(number: int) -> str:
     """Give an hour by its number since 1970."""
-    return _second(number * 3600)[:16]
+    return second_text(number * 3600)[:16]
 
 
 _SHOWERS: Final[dict[str, Callable[[Any], Value]]] = {

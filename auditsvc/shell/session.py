@@ -18,7 +18,7 @@ from auditsvc.store.read.period import period_of
 from auditsvc.store.read.result import Result
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
     from contextlib import AbstractContextManager
 
     from auditsvc.decode.batch import Row
@@ -45,7 +45,24 @@ _NONE: Final = "-"
 def is_complete(text: str) -> bool:
     r"""Whether a text can be run: a command, or a statement with its `;`; an empty one too."""
     plain = text.strip()
-    return not plain or plain.startswith("\\") or sqlite3.complete_statement(plain)
+    if not plain or plain.startswith("\\"):
+        return True
+    # What is not UTF-8 is refused when it is run.
+    return sqlite3.complete_statement(plain.encode(errors="replace").decode())
+
+
+def statements(lines: Iterable[str]) -> Iterator[str]:
+    """Give the statements and commands in the lines of a file; the last one needs no `;`."""
+    parts: list[str] = []
+    for line in lines:
+        parts.append(line)
+        # No other line ends one, and to look at all of it after each would be quadratic.
+        may_end = len(parts) == 1 or ";" in line or "*/" in line
+        if may_end and is_complete("".join(parts)):
+            yield "".join(parts)
+            parts = []
+    if rest := "".join(parts).strip():
+        yield rest
 
 
 class Session:

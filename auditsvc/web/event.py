@@ -13,9 +13,9 @@ from auditsvc.search.lines import Bytes, lines_of
 from auditsvc.search.records import records_of
 from auditsvc.search.select import found_events
 from auditsvc.search.statement import statement
+from auditsvc.store.read.events import second_text
 from auditsvc.store.read.time_span import Span
 from auditsvc.web.events import sentences
-from auditsvc.web.period import second_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

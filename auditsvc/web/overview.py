@@ -14,7 +14,7 @@ from urllib.parse import urlencode
 from auditsvc.errors import UsageError
 from auditsvc.host.accounts import user_name
 from auditsvc.search.dialect import literal
-from auditsvc.web.period import second_text
+from auditsvc.store.read.events import second_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -6,9 +6,9 @@ The last day is that before the newest event, so that an old log is not an empty
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
+from auditsvc.store.read.events import second_text
 from auditsvc.store.read.period import period_of
 from auditsvc.store.read.questions import newest_second
 from auditsvc.store.read.time_span import END, Span
@@ -18,11 +18,6 @@ if TYPE_CHECKING:
 
 _DAY: Final = 86400
 _HOUR: Final = 3600
-
-
-def second_text(second: int) -> str:
-    """Write a second as the settings and the views do."""
-    return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 
 @dataclass(frozen=True, slots=True)

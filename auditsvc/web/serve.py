@@ -28,7 +28,7 @@ _AT_ONCE: Final = 64
 def listen(place: str) -> tuple[socket.socket, str]:
     """Open the socket, and give the beginning of its URL; UsageError if it cannot be."""
     try:
-        if place.startswith(_UNIX):
+        if place.startswith(_UNIX) and place != _UNIX:
             return _unix(Path(place.removeprefix(_UNIX))), "http://localhost"
         found = _TCP.fullmatch(place)
         if found is None or int(found[2]) > 65535:
@@ -43,7 +43,9 @@ def listen(place: str) -> tuple[socket.socket, str]:
         made.bind((address, int(found[2])))
         return made, f"http://{found[1]}:{made.getsockname()[1]}"
     except OSError as error:
-        raise UsageError(f"--listen {place}: {error.strerror}", "choose another port") from error
+        # A path that is too long has no number of its own.
+        why = error.strerror or str(error)
+        raise UsageError(f"--listen {place}: {why}", "choose another place") from error
 
 
 def _unix(path: Path) -> socket.socket:

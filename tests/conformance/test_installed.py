@@ -83,6 +83,15 @@ def test_version_names_the_decoder():
         (["ingest", "/nowhere/audit.log", "--store", "sqlite:///{folder}/x.db"], 1),
         (["ingest", "/etc", "--store", "sqlite:///{folder}/x.db"], 1),
         (["--config", "/nowhere.toml", "status"], 2),
+        (["tree", "--session", str(1 << 64)], 2),
+        (["verify", "--spool", "{folder}", "--since", "yesterday"], 1),  # nothing was signed
+        (["verify", "--spool", "{folder}", "--since", "noon"], 2),
+        (["top", "--once", "--every", "1e300"], 2),
+        *(
+            ([verb, *("SELECT 1",) * (verb == "query"), "--timeout", seconds], status)
+            for verb, status in {"query": 2, "shell": 2, "search": 1, "report": 2, "web": 2}.items()
+            for seconds in ("1e300", "-1")
+        ),
     ],
 )
 def test_wrong_use_is_one_line(tmp_path, arguments, status):

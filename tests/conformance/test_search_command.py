@@ -84,13 +84,15 @@ def test_a_pager_on_a_terminal_only(url, tmp_path):
     pager.chmod(0o755)
     environment = os.environ | {"PAGER": str(pager), "AUDITSVC_STORE": url}
     words = [AUDITSVC, "search", "-k", "files", "--format", "text", "--just-one"]
-    for more, expected in (([], "1\n"), (["--no-pager"], "1\n")):
+    unclosed = {"PAGER": f"{pager} '"}  # is none
+    for more, changed in (([], {}), (["--no-pager"], {}), ([], unclosed)):
         main, side = pty.openpty()
+        environment |= changed
         done = subprocess.run([*words, *more], stdout=side, env=environment, check=False)
         os.close(side)
         assert done.returncode == 0
         assert b"On box at " in os.read(main, 4096)
         os.close(main)
-        assert seen.read_text() == expected
+        assert seen.read_text() == "1\n"
     assert run(*words[1:], environment=environment, text=True).stdout.startswith("On box")
     assert seen.read_text() == "1\n"

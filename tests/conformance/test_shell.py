@@ -16,9 +16,9 @@ from fixtures.terminal import Terminal
 from fixtures.waiting import until
 
 from auditsvc.access import pending
-from auditsvc.shell import history
+from auditsvc.shell import history, session
 from auditsvc.shell.completion import SqlCompleter
-from auditsvc.shell.session import Session, is_complete
+from auditsvc.shell.session import Session, is_complete, statements
 from auditsvc.store import open_store
 from auditsvc.store.read.catalog import Column, views_of
 from auditsvc.store.views import NAMES
@@ -163,6 +163,37 @@ def test_without_a_terminal(environment):
     done = script(environment, "SELECT nothing;\nSELECT 1;")
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("words", [["query", b"SELECT '\xff'"], ["shell"]])
+def test_bytes_that_are_no_text_are_one_line(environment, words):
+    """From the command line and from standard input."""
+    done = subprocess.run(
+        [AUDITSVC, *words],
+        env=environment,
+        input=b"SELECT '\xff';\n",
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (1, b"")
+    assert done.stderr == b"auditsvc: the SQL has bytes that are not UTF-8; write it in UTF-8\n"
+
+
+def test_lines_become_statements():
+    """At the line that ends one; a comment that is open, or a string, goes on."""
+    lines = ["\n", "\\x on\n", "SELECT 1; /* a\n", "*/\n", "SELECT ';\n", "'\n", ";\n", "SELECT 2"]
+    assert list(statements(lines)) == [
+        *("\n", "\\x on\n", "SELECT 1; /* a\n*/\n", "SELECT ';\n'\n;\n", "SELECT 2"),
+    ]
+
+
+def test_a_long_statement_is_not_looked_at_after_each_line(monkeypatch):
+    """What is looked at grows as the text does."""
+    looked = []
+    monkeypatch.setattr(session, "is_complete", lambda text: looked.append(len(text)))
+    (found,) = statements(["SELECT 1\n", *[", 1\n"] * 5000, ";"])
+    assert sum(looked) < 2 * len(found)
 
 
 @pytest.mark.parametrize(

@@ -6,13 +6,16 @@ import re
 from pathlib import Path
 
 import pytest
+from fixtures.commands import run
 from fixtures.logs import load as load_log
 from fixtures.logs import login, opening, rows
 from sqlalchemy import create_engine, inspect, text
 
 from auditsvc.store import views
 
-PAGE = (Path(__file__).parents[2] / "docs/sql.md").read_text()
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs/sql.md").read_text()
+README = (ROOT / "README.md").read_text()
 PARTS = {
     part.partition("\n")[0].strip(): part
     for part in re.split(r"^## ", PAGE, flags=re.MULTILINE)[1:]
@@ -39,6 +42,36 @@ def described(view):
 def test_every_view_has_its_part():
     """And there is no part of a view that is none."""
     assert set(PARTS) - {"Types"} == set(views.NAMES)
+
+
+def whole(columns):
+    """Give the names in a cell of the README: `a0-a3` and `a0_words-a3_words` are four each."""
+    return re.sub(
+        r"a0(\w*)-a3\1\b",
+        lambda found: ", ".join(f"a{number}{found[1]}" for number in range(4)),
+        columns,
+    ).split(", ")
+
+
+def test_the_readme_has_every_view():
+    """With its columns as on this page, where it has a row of its own with columns."""
+    table = README.partition("| View |")[2].partition("\n\n")[0]
+    found = re.findall(r"^\| (`.*?`) \| .* \| (.*?) ?\|$", table, flags=re.MULTILINE)
+    named = [name for names, _ in found for name in re.findall(r"`(\w+)`", names)]
+    assert sorted(named) == sorted(views.NAMES)
+    shown = {names.strip("`"): whole(columns) for names, columns in found if columns}
+    assert len(shown) > len(views.NAMES) // 2
+    assert shown == {view: [name for name, _ in described(view)] for view in shown}
+
+
+def test_the_help_of_query_names_every_view():
+    """And those that --since and --until do not apply to, as they have no event_id."""
+    said = " ".join(run("query", "--help", text=True).stdout.split())
+    named, without = re.findall(r"views are (.*?); .*? all but (.*?)\.", said)[0]
+    assert sorted(re.findall(r"\w+", named.replace(" and ", " "))) == sorted(views.NAMES)
+    assert set(re.findall(r"\w+", without.replace(" and ", " "))) == {
+        view for view in views.NAMES if "event_id" not in dict(described(view))
+    }
 
 
 @pytest.mark.parametrize("view", views.NAMES)

@@ -326,6 +326,15 @@ def test_a_period_bounds_every_view(filled, view):
         assert values(filled, sql, period) == [(expected,)], sql
 
 
+@pytest.mark.parametrize("view", ["processes", "names", "activity", "pruned", "ledger"])
+def test_a_period_leaves_a_view_without_events_as_it_is(filled, view):
+    """There is no event_id to bound; the rows are those without a period."""
+    every = f"SELECT * FROM {view}"
+    assert sorted(map(str, values(filled, every, Span(SECOND + 3600)))) == sorted(
+        map(str, values(filled, every))
+    )
+
+
 def values(url, sql, period=ALL):
     """Give the rows of a query with a period."""
     with run_query(url, sql, period=period) as result:

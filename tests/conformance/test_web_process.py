@@ -60,6 +60,14 @@ def test_it_listens_to_this_host_alone(place):
         listen(place)
 
 
+def test_a_place_that_cannot_be_had_is_said(tmp_path):
+    """A folder that is missing, a file that is there, a path that no socket can have."""
+    (tmp_path / "file").touch()
+    for name, why in (("no/folder", "No such file"), ("file", "in use"), ("x" * 200, "too long")):
+        with pytest.raises(UsageError, match=why):
+            listen(f"unix:{tmp_path}/{name}")
+
+
 @pytest.mark.parametrize("place", ["127.0.0.1:0", "unix"])
 def test_the_command(made, tmp_path, place):
     """It prints a link, answers it, prints the next, and ends with status 0 on a signal."""

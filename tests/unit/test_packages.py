@@ -10,10 +10,40 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.mark.skipif(not (ROOT / "auditsvc").is_dir(), reason="only in a checkout")
+SETTINGS = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+pytestmark = pytest.mark.skipif(not (ROOT / "auditsvc").is_dir(), reason="only in a checkout")
+
+
 def test_every_package_is_installed():
     """A folder with modules that pyproject.toml does not name would be missing in the wheel."""
-    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    named = set(settings["tool"]["setuptools"]["packages"])
+    named = set(SETTINGS["packages"])
     found = {file.parent for file in (ROOT / "auditsvc").rglob("*.py")}
     assert {".".join(each.relative_to(ROOT).parts) for each in found} <= named
+
+
+def test_every_other_file_is_installed():
+    """Templates, scripts, styles and rules: each is package data, and no pattern is of nothing."""
+    folders = SETTINGS["package-dir"]
+    patterns = SETTINGS["package-data"]
+    chosen = {
+        (package, pattern): set(folder_of(package, folders).glob(pattern))
+        for package in patterns
+        for pattern in patterns[package]
+    }
+    assert [each for each, files in chosen.items() if not files] == []
+    there = {
+        file
+        for folder in folders.values()
+        for file in (ROOT / folder).rglob("*")
+        if file.is_file() and file.suffix not in {".py", ".pyc", ".so"}
+    }
+    assert len(there) > 20
+    assert there - set().union(*chosen.values()) == set()
+
+
+def folder_of(package, folders):
+    """Give where a package stands in the tree: its own entry, or within its parent."""
+    if package in folders:
+        return ROOT / folders[package]
+    parent, _, name = package.rpartition(".")
+    return folder_of(parent, folders) / name

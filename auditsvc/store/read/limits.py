@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from auditsvc.errors import QueryError
 
@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from auditsvc.decode.batch import Row
+
+
+MOST_SECONDS: Final = ((1 << 31) - 1) // 1000
+"""The longest limit but none: PostgreSQL counts it in milliseconds, in 32 bits."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,6 +47,10 @@ def run_query(
     parsed = parse_url(url)
     if not sql.strip().rstrip(";").strip():
         raise QueryError("the SQL is empty", "try: SELECT * FROM syscalls LIMIT 10")
+    try:
+        sql.encode()
+    except UnicodeError as error:
+        raise QueryError("the SQL has bytes that are not UTF-8", "write it in UTF-8") from error
     # Only the driver in use is loaded (`auditsvc.store.databases`).
     run = import_module(f"auditsvc.store.read.sql_{_MODULES[parsed.get_backend_name()]}").run
     with run(parsed, sql, limits, period) as result:

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from auditsvc.store.read.limits import Limits
     from auditsvc.store.read.time_span import Span
 
-_OF_EVENTS: Final = [name for name in NAMES if name != "ledger"]
 _FETCH: Final = 2000  # rows that PostgreSQL sends at a time
 _SORTS: Final = 8
 """Sorts and hash tables at one time, to which a question's memory is given out."""
@@ -50,10 +49,6 @@ _COLUMNS: Final = (
 @contextmanager
 def run(url: URL, sql: str, limits: Limits, period: Span) -> Iterator[Result]:
     """Run it; see `auditsvc.store.read.sql.run_query`."""
-    if period != ALL:
-        # Only then, as sqlglot is large. A condition on `time` is served by an index here.
-        time_query = import_module("auditsvc.store.read.time_query")
-        sql = time_query.bound(sql, "postgres", dict.fromkeys(_OF_EVENTS, ("event_id",)), period)
     database = Postgres(url)
     arguments = {**url.translate_connect_args(username="user", database="dbname"), **url.query}
     try:
@@ -69,7 +64,11 @@ def run(url: URL, sql: str, limits: Limits, period: Span) -> Iterator[Result]:
         connection.read_only = True
         take_values(connection)
         connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
-        if period == ALL and MAY_COUNT.search(sql):
+        if period != ALL:
+            # Only then, as sqlglot is large. A condition on `time` is served by an index here.
+            time_query = import_module("auditsvc.store.read.time_query")
+            sql = time_query.bound(sql, "postgres", _view_columns(connection), period)
+        elif MAY_COUNT.search(sql):
             count_query = import_module("auditsvc.store.read.count_query")
             sql = count_query.counted(sql, "postgres", _view_columns(connection))
         with _cursor(connection, sql) as (columns, rows):
