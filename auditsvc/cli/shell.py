@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from contextlib import contextmanager
 from functools import cache
@@ -89,10 +90,12 @@ def shell(
     if failed:
         return 2
     with recorded(settings, "shell"):
-        texts = _typed(settings, views) if is_typed else statements(sys.stdin)
-        for text in texts:
-            if not session.run(text) or (failed and not is_typed):
-                break
+        if is_typed:
+            _run_typed(session, _prompt(settings, views))
+        else:
+            for text in statements(sys.stdin):
+                if not session.run(text) or failed:
+                    break
     return 1 if failed and not is_typed else 0
 
 
@@ -113,27 +116,59 @@ def _asking(
     return ask
 
 
-def _typed(settings: Settings, views: Views) -> Iterator[str]:
-    """Give what is typed at the prompt, until Ctrl-D."""
+class _CtrlC:
+    """The handler of SIGINT: it ends the statement that runs, once; else it does nothing.
+
+    A second Ctrl-C may come at any moment: while the first one is told, or before the prompt.
+    """
+
+    def __init__(self) -> None:
+        self.ends = False
+
+    def __call__(self, number: int, frame: object) -> None:
+        del number, frame
+        if self.ends:
+            self.ends = False
+            raise KeyboardInterrupt
+
+
+def _run_typed(session: Session, prompt: PromptSession[str]) -> None:
+    """Run what is typed at the prompt, until Ctrl-D."""
+    ctrl_c = _CtrlC()
+    before = signal.signal(signal.SIGINT, ctrl_c)
+    try:
+        goes_on = True
+        while goes_on:
+            try:
+                text = prompt.prompt(_PROMPT)
+            except KeyboardInterrupt:
+                continue
+            except EOFError:
+                return
+            try:
+                ctrl_c.ends = True
+                goes_on = session.run(text)
+                ctrl_c.ends = False
+            except KeyboardInterrupt:
+                pass
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _prompt(settings: Settings, views: Views) -> PromptSession[str]:
+    """Say where one is; give the prompt."""
     history, why = open_history()
     place = visible(place_of(settings.store))
     typer.echo(f"auditsvc {__version__}, {place}: \\? for help, \\q to end", err=True)
     if why:
         typer.echo(f"auditsvc: the history is not kept: {visible(why)}", err=True)
-    prompt: PromptSession[str] = PromptSession(
+    return PromptSession(
         history=history,
         completer=SqlCompleter(views, cache(_values(settings)), COMMANDS),
         complete_while_typing=False,
         multiline=Condition(lambda: not is_complete(get_app().current_buffer.text)),
         prompt_continuation=_MORE,
     )
-    while True:
-        try:
-            yield prompt.prompt(_PROMPT)
-        except KeyboardInterrupt:
-            continue
-        except EOFError:
-            return
 
 
 def _values(settings: Settings) -> Callable[[str], Sequence[str]]:

@@ -6,6 +6,7 @@ import io
 import os
 import stat
 import subprocess
+import time
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -113,6 +114,19 @@ def test_a_session(terminal, environment, url):
     file = Path(environment["HOME"], ".local/state/auditsvc/shell_history")
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert "+SELECT nothing FROM syscalls;" in file.read_text().splitlines()
+
+
+def test_ctrl_c_again_and_again_does_not_end_it(terminal, url):
+    """One ends the query; those that come after it, before the prompt is there, do nothing."""
+    terminal.type(f"{ENDLESS}\r")
+    until(lambda: ENDLESS in accesses(url))
+    terminal.type("\x03")
+    terminal.until("auditsvc: interrupted")
+    for _ in range(100):
+        terminal.type("\x03")
+        time.sleep(0.001)  # so that they come at many moments
+    terminal.type("\r\\x on\r")
+    terminal.until("rows as lines: always")
 
 
 def test_ctrl_d_ends_it(terminal):
