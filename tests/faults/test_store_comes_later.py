@@ -118,7 +118,7 @@ def collected_without(tmp_path, url, away, before=()):
 @pytest.mark.parametrize(
     ("away", "before"),
     [
-        pytest.param(locked, [sys.executable, "-c", IMPATIENT], id="locked"),
+        pytest.param(locked, [sys.executable, "-P", "-c", IMPATIENT], id="locked"),
         pytest.param(locked, [], id="locked, as long as it waits", marks=pytest.mark.long),
         pytest.param(missing, [], id="missing"),
         pytest.param(of_another_schema, [], id="of_another_schema"),

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from fixtures import commands
@@ -19,6 +20,7 @@ from fixtures.waiting import until
 from live.programs import fresh_auid, rules
 from live.service import Service
 
+from auditsvc.coverage.history import TaskListState, load
 from auditsvc.rule import parse
 
 pytestmark = pytest.mark.live
@@ -126,6 +128,28 @@ def watching(tmp_path, text):
     return service
 
 
+def forked(service, wanted):
+    """Fork a puppet, with looks of the service before and after it that found this task list."""
+    folder = Path(service.environment["AUDITSVC_RUNTIME_DIRECTORY"])
+
+    def now():
+        return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+    def seen_since(when):
+        known = load(folder)
+        span = known.spans[-1] if known.spans else None
+        if span is None or span.last is None or known.on is None:
+            return False
+        since = max(span.begin, known.on) + 0.15  # a fork is judged from a little before it on
+        return span.task_list is wanted and span.last.asked > when and since < now()
+
+    until(lambda: seen_since(0.0))
+    puppet = Puppet()
+    after = now() + 0.05
+    until(lambda: seen_since(after))
+    return puppet
+
+
 def ask(service, *pids):
     """What `auditsvc coverage` says: exit status, the whole answer, and the processes by pid."""
     done = commands.run(
@@ -180,17 +204,11 @@ def test_what_is_said_agrees_with_the_rows(audit_lock, puppets, tmp_path):
     auid = fresh_auid()
     service = watching(tmp_path, rules(auid) + "-a always,exit -S all -F pid=1 -k live\n")
     with service:
-        time.sleep(0.3)
-        puppets["new"] = Puppet()
-        time.sleep(0.15)
+        puppets["new"] = forked(service, TaskListState.CLEAR)
         with standing(audit_lock, "-a never,task"):
-            time.sleep(0.3)
-            puppets["blind"] = Puppet()
-            time.sleep(0.15)
+            puppets["blind"] = forked(service, TaskListState.ALL)
         with standing(audit_lock, "-a never,task -F uid=65531"):
-            time.sleep(0.3)
-            puppets["spared"] = Puppet()
-            time.sleep(0.15)
+            puppets["spared"] = forked(service, TaskListState.SOME)
         time.sleep(0.2)
         puppets["blind"].do("start")  # a thread that is forked when nothing stands any more
         pids = {name: puppet.pid for name, puppet in puppets.items()}

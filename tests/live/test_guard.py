@@ -95,7 +95,7 @@ class Scene:
     def found(self):
         """Rows of `tamper`, which must all be in time and by the tamperer."""
         found = self.service.query("SELECT * FROM tamper ORDER BY time, event_id")
-        assert len(found) == len(self.done), found
+        assert len(found) == len(self.done), json.dumps(found, indent=1)
         for row, act in zip(found, self.done, strict=True):
             noticed = datetime.fromisoformat(row["time"]).replace(tzinfo=UTC)
             assert noticed - act < NOTICED, (row, act)

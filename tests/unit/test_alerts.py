@@ -202,7 +202,9 @@ def test_a_program_can_end_what_it_starts(tmp_path):
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
     lines = dict(line.split(":", 1) for line in out.read_text().splitlines())
-    assert [int(lines[name], 16) for name in ("SigBlk", "SigIgn")] == [0, 0]
+    # Of the 31 signals that have names; glibc's own may be ignored by whoever started us.
+    named = (1 << 31) - 1
+    assert [int(lines[name], 16) & named for name in ("SigBlk", "SigIgn")] == [0, 0]
 
 
 def test_sendmail_gets_a_mail_with_one_subject(tmp_path):
