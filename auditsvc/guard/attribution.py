@@ -57,12 +57,15 @@ def _same_rule(rule: Rule | None, change: ConfigChange) -> bool:
     return rule is not None and (rule.filter_list, key_of(rule)) == (change.filter_list, change.key)
 
 
-def is_probing(change: ConfigChange, probed: ProbeNotice) -> bool:
-    """Whether `on` or `off` announced this change: same rule, process and time."""
+def is_probing(change: ConfigChange, probed: Iterable[ProbeNotice]) -> bool:
+    """Whether an `on` or `off` announced this change: same rule, process and time."""
+    return (change.adds or change.removes) and any(_is_of(change, each) for each in probed)
+
+
+def _is_of(change: ConfigChange, probed: ProbeNotice) -> bool:
     who = probed.who
     return (
-        (change.adds or change.removes)
-        and any(_same_rule(rule, change) for rule in probed.rules)
+        any(_same_rule(rule, change) for rule in probed.rules)
         and (change.auid, change.ses) == (who.auid, who.ses)
         and (change.call is None or change.call.actor.pid == who.pid)
         and -1 <= change.second - probed.time <= SECONDS

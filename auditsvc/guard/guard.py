@@ -113,19 +113,20 @@ class Guard:
             self._records.mark()
             return
         self._take_own_changes()
-        probed = self._sanctioned.probed()
-        changes = [change for change in self._read_records() if not is_probing(change, probed)]
+        notices = self._sanctioned.probed()
+        probed = {rule for each in notices for rule in each.rules}
+        changes = [change for change in self._read_records() if not is_probing(change, notices)]
         # The state is read after the records: a change in a record shows there, or was undone.
         rules, settings = self._rules, self._settings
         pid = self._see()
         state = self._rules, self._settings
         on, switched = self._sanctioned.on(), self._sanctioned.switched()
         found = [
-            *self._rule_findings(rules, probed.rules),
+            *self._rule_findings(rules, probed),
             *self._setting_findings(settings, on),
             *self._registration_findings(pid),
         ]
-        self._put_back(found, on, probed.rules)
+        self._put_back(found, on, probed)
         self._held += found
         self._held += undone(attribute(self._held, changes), *state)
         if switched:

@@ -17,7 +17,7 @@ import structlog
 from auditsvc.errors import AuditsvcError
 from auditsvc.runtime import boot_file, switch_requests
 from auditsvc.runtime.lock import is_locked
-from auditsvc.runtime.probe_notice import ProbeNotice, read_notice
+from auditsvc.runtime.probe_notice import ProbeNotice, read_notices
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -72,13 +72,13 @@ class Sanctioned:
         """Whether `rules load`, `on` or `off` runs now."""
         return is_locked(self._runtime)
 
-    def probed(self) -> ProbeNotice:
+    def probed(self) -> tuple[ProbeNotice, ...]:
         """Give the rules that `on` and `off` load for a short time, to measure themselves."""
         try:
-            return read_notice(self._runtime)
+            return read_notices(self._runtime)
         except AuditsvcError as error:
             log.error("the rules of probes are unknown", why=str(error))  # noqa: TRY400 - no traceback
-            return ProbeNotice()
+            return ()
 
     def loads(self) -> Loads:
         """Give what loads changed, up to now and since the last call."""

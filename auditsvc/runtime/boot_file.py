@@ -29,7 +29,7 @@ SWITCH: Final = "switch.json"
 """Of `on` and `off`: the requests, with who made them (`requests`)."""
 
 PROBES: Final = "probes.json"
-"""Of `on` and `off`: the rules of their probes (`rules`), who adds them, and when."""
+"""Of `on` and `off`: the rules of their probes, who adds them, and when (`notices`)."""
 
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 

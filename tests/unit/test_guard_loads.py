@@ -72,6 +72,10 @@ def test_what_rules_load_sets_and_moves_is_meant(stage):
     ]  # fmt: skip
 
 
+NEXT = 1750000003.5
+"""When the next probe is announced."""
+
+
 def probed(at):
     """The rule of a probe that `on` or `off` of the tamperer's login has announced."""
     rules = [rule_for(4242)]
@@ -96,6 +100,17 @@ def test_the_rule_of_a_probe_is_no_tampering(stage, restore, call):
     at.look()
     assert at.said() == []
     assert at.kernel.rules() == [rule(ALL)]
+
+
+def test_records_that_are_read_after_the_next_probe_are_no_tampering(stage):
+    """`auditsvc off && auditsvc on`, before the guard has looked: each has its own notice."""
+    at = stage(ALL)
+    first = probed(at)
+    at.kernel.tamper(front=first)
+    at.kernel.tamper(delete=first)
+    write_notice(at.runtime, [rule_for(5252)], Actor(pid=5251, uid=0, auid=1000, ses=3), NEXT)
+    at.look()
+    assert at.said() == []
 
 
 def test_the_key_of_a_probe_hides_nothing(stage):
