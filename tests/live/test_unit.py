@@ -285,6 +285,7 @@ def test_restarts_and_crashes_under_load_lose_nothing(manager, programs, kernel_
     assert manager.show("NFileDescriptorStore") == "0"  # a stop leaves no socket open
 
 
+@pytest.mark.long
 def test_adopt_and_back_by_systemd(manager, programs, audit_changes):
     """With an auditd.service that refuses a manual stop, as some distributions have it."""
     auid = fresh_auid()
