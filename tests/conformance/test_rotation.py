@@ -268,7 +268,7 @@ NAMES = {
 @pytest.mark.parametrize("calls", ["one call", "a call each"])
 def test_an_event_that_rotation_splits_is_one_event(stores, tmp_path, names, order, calls):
     """Cut before any two of its records; files in any order, packed, dated."""
-    for first in some(range(1, len(RM) - 1), (names, order, calls), 2):
+    for first in some(range(1, len(RM) - 1), (names, order, calls), 1):
         second = first + 1 + first % (len(RM) - 1 - first)
         pieces = [
             login(101) + "".join(RM[:first]),
