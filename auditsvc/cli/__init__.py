@@ -142,6 +142,7 @@ def main() -> None:
     # What is loaded stays to the end: to search it for garbage, there too, takes a quarter of
     # the time of a short command.
     gc.freeze()
+    gc.enable()
     status = _main()
     # As ausearch, which has one status for all that gives no events.
     sys.exit(1 if status == 2 and verb in _LIKE_AUSEARCH else status)

@@ -8,7 +8,9 @@ import os
 import stat
 import subprocess
 import sys
+import tempfile
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -162,10 +164,19 @@ def _rules_folder(folder):
     return path, lambda: read(folder), RuleError
 
 
+@cache
+def _empty_store():
+    """Give the bytes of a store: to make one takes longer than all else here."""
+    with tempfile.TemporaryDirectory() as folder:
+        open_store(f"sqlite:///{folder}/store.db").close()
+        return Path(folder, "store.db").read_bytes()
+
+
 def _store_to_write(folder):
-    url = f"sqlite:///{folder}/store.db"
-    open_store(url).close()
-    return folder / "store.db", lambda: open_store(url).close(), StoreError
+    path = folder / "store.db"
+    path.write_bytes(_empty_store())
+    path.chmod(0o600)
+    return path, lambda: open_store(f"sqlite:///{path}").close(), StoreError
 
 
 def _store_to_read(folder):
