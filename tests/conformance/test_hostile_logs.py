@@ -19,6 +19,8 @@ from fixtures.repeats import pairs
 from auditsvc.decode import DECODERS, make_decoder
 from auditsvc.store import Checkpoint, open_store
 
+LAST = list(DECODERS)[-1]
+"""The native one, where there is one."""
 MOST_MEBIBYTES = 200
 FACTOR = 8
 MOST_GROWTH = 28  # of work in proportion 8, of quadratic work 64
@@ -92,11 +94,17 @@ def store(name, made, folder):
     return work
 
 
-@pytest.mark.parametrize("shape", hostile.MEETING)
+@pytest.mark.parametrize(
+    "shape",
+    [
+        pytest.param(each, marks=[pytest.mark.long] if each in hostile.MEETING_ALIKE else [])
+        for each in hostile.MEETING
+    ],
+)
 def test_storing_takes_time_in_proportion(shape, made, tmp_path):
     """The time for events with equal ids, in one batch or in many, grows with their number only."""
     # Beyond the number of steps that every event takes before it goes its own way.
-    ratio, size = grown(store(list(DECODERS)[-1], made, tmp_path), shape, 1000)
+    ratio, size = grown(store(LAST, made, tmp_path), shape, 1000)
     assert ratio < MOST_GROWTH, f"size {size}"
 
 
@@ -130,6 +138,10 @@ def test_memory_of_ingest_is_bounded_for_all_shapes_in_turn(decoder, tmp_path):
     assert ingest(log, tmp_path, decoder).mebibytes < MOST_MEBIBYTES
 
 
+@pytest.mark.parametrize(
+    "decoder",
+    [each if each == LAST else pytest.param(each, marks=pytest.mark.long) for each in DECODERS],
+)
 def test_a_small_file_that_unpacks_to_very_many_lines(decoder, tmp_path):
     """A small .gz file with very many lines of one byte: memory stays bounded."""
     log = tmp_path / "audit.log.gz"
