@@ -8,12 +8,11 @@ import os
 import stat
 import subprocess
 import sys
-import tempfile
 from contextlib import contextmanager
-from functools import cache
 from pathlib import Path
 
 import pytest
+from fixtures.stores import new_store
 
 from auditsvc.config import load_settings, use_file
 from auditsvc.coverage import history
@@ -164,18 +163,9 @@ def _rules_folder(folder):
     return path, lambda: read(folder), RuleError
 
 
-@cache
-def _empty_store():
-    """Give the bytes of a store: to make one takes longer than all else here."""
-    with tempfile.TemporaryDirectory() as folder:
-        open_store(f"sqlite:///{folder}/store.db").close()
-        return Path(folder, "store.db").read_bytes()
-
-
 def _store_to_write(folder):
     path = folder / "store.db"
-    path.write_bytes(_empty_store())
-    path.chmod(0o600)
+    new_store(path)
     return path, lambda: open_store(f"sqlite:///{path}").close(), StoreError
 
 
