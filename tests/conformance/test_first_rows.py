@@ -58,7 +58,7 @@ def plain(url, sql):
         with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as connection:
             return connection.execute(sql).fetchall()
     with psycopg.connect(url) as connection:
-        connection.execute("SET timezone = 'UTC'")
+        connection.execute("SET timezone = 'UTC'; SET jit = off")
         return connection.execute(sql).fetchall()
 
 
@@ -116,8 +116,8 @@ def query(chance):
                 " ORDER BY time DESC"
             ),
             (
-                f"SELECT time, event_id FROM {view}{where} UNION ALL SELECT time, event_id FROM events"
-                " ORDER BY time DESC, event_id"
+                f"SELECT time, event_id FROM {view}{where} UNION ALL"
+                " SELECT time, event_id FROM events ORDER BY time DESC, event_id"
             ),
             (
                 f"SELECT * FROM (SELECT {shown} FROM {view} ORDER BY event_id LIMIT 30) q"
