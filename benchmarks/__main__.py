@@ -4,8 +4,8 @@
 
 `make bench` runs all of it (less than half an hour), `make bench BENCH=quick` with small sizes
 that only show that everything works. Without --into, the folder is docs/. --only accepts live,
-cost, file, disk, questions, goals, reports, growth, journal, decode, views, and writes their tables to
-stdout; with --into it replaces these tables in the existing page.
+cost, file, disk, questions, goals, reports, growth, journal, decode, views, and writes their
+tables to stdout; with --into it replaces these tables in the existing page.
 """
 
 from __future__ import annotations

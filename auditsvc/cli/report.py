@@ -35,7 +35,7 @@ from auditsvc.store import open_store
 from auditsvc.store.read.ausearch_times import end_second, start_second
 from auditsvc.store.read.limits import MOST_SECONDS, Limits
 from auditsvc.store.read.period import period_of
-from auditsvc.store.read.time_span import Span
+from auditsvc.store.read.time_span import END, Span
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -250,6 +250,8 @@ def _span(
         found = found.both(Span(low=start_second(start, local)))
     if end is not None:
         found = found.both(Span(high=end_second(end, local)))
+    if is_daily and found.high == END:  # nothing said when it ends, and it shows that
+        found = found.both(Span(high=int(local.timestamp())))
     if found.high < found.low:
         raise UsageError("the end of the time is not after its beginning", "see --help")
     return found
