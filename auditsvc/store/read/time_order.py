@@ -140,6 +140,8 @@ def _ordered_by(statement: Statement, select: Select, store: Store) -> _Ordered 
     view = _view(origin, is_strict=is_strict)
     if origin is None or view is None or origin.source not in select.sources:
         return None
+    if is_strict and view.name.lower() in _ONE_FOR_ONE:
+        return None  # PostgreSQL reads these in the order of the index on time
     region = _region(statement, select, first)
     if region is None:
         return None
