@@ -85,6 +85,7 @@ _VERBS = {
     "doctor": "Show what is wrong with audit here, and how to fix it.",
     "compliance": "Show line by line whether a framework is met, and how.",
     "coverage": "Show which tasks are covered, and why others are not.",
+    "adopt": "Change over from auditd, with nothing lost; or back.",
     "on": "Switch tracing on for all tasks at once.",
     "off": "Switch tracing off for all tasks at once.",
     "backup": "Copy the store into a file, while it is written to.",

@@ -16,6 +16,7 @@ from auditsvc.config import load_settings
 from auditsvc.errors import QueryError, UsageError
 from auditsvc.host.signals import alarm
 from auditsvc.render.rows import Format, write_rows
+from auditsvc.render.waiting import waiting
 from auditsvc.store.read.limits import MOST_SECONDS, Limits
 from auditsvc.store.read.period import period_of
 from auditsvc.store.read.result import Result
@@ -23,7 +24,7 @@ from auditsvc.store.read.sql import run_query
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import BinaryIO
+    from typing import BinaryIO, TextIO
 
 _MEMORY: Final = 512 << 20
 """Bytes of memory that a query may use."""
@@ -110,11 +111,12 @@ def query(
     try:
         with (
             recorded(settings, "query", sql) as access,
+            waiting() as shown,
             alarm(limits.seconds, late),
-            run_query(settings.store, sql, limits, period) as result,
+            run_query(settings.store, sql, limits, period, views_only=True) as result,
         ):
-            counted = Result(result.columns, access.counted(result))
-            write(counted)
+            counted = Result(result.columns, shown.counted(access.counted(result)))
+            write(counted, shown.output(sys.stdout))
             sys.stdout.flush()
     except QueryError as error:
         if error.what == late.what:
@@ -122,11 +124,11 @@ def query(
         raise
 
 
-def _writer(form: Form | None, *, exact: bool) -> Callable[[Result], None]:
+def _writer(form: Form | None, *, exact: bool) -> Callable[[Result, TextIO], None]:
     """Give what writes an answer to standard output; checked before anything is asked."""
     if form not in _IN_COLUMNS:
         text = None if form is None else Format(form.value)
-        return lambda result: write_rows(result, text, sys.stdout, exact=exact)
+        return lambda result, out: write_rows(result, text, out, exact=exact)
     if sys.stdout.isatty():
         raise UsageError(
             f"--format {form.value} writes bytes, which a terminal cannot show",
@@ -134,7 +136,7 @@ def _writer(form: Form | None, *, exact: bool) -> Callable[[Result], None]:
         )
     files = arrow.use("auditsvc.arrow.files")
     write: Callable[[Result, BinaryIO], None] = getattr(files, f"write_{form.value}")
-    return lambda result: _write_bytes(write, result)
+    return lambda result, _: _write_bytes(write, result)
 
 
 def _write_bytes(write: Callable[[Result, BinaryIO], None], result: Result) -> None:

@@ -24,6 +24,7 @@ from auditsvc.host.signals import alarm
 from auditsvc.host.terminal import visible
 from auditsvc.ingest.ingest import Ingest
 from auditsvc.record.fields import UNSET
+from auditsvc.render.waiting import waiting
 from auditsvc.report import groups, types, writing
 from auditsvc.report.catalogue import BY_NAME
 from auditsvc.report.choice import Choice
@@ -34,10 +35,11 @@ from auditsvc.store import open_store
 from auditsvc.store.read.ausearch_times import end_second, start_second
 from auditsvc.store.read.limits import MOST_SECONDS, Limits
 from auditsvc.store.read.period import period_of
-from auditsvc.store.read.time_span import Span
+from auditsvc.store.read.time_span import END, Span
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import TextIO
 
     from auditsvc.config import Settings
     from auditsvc.report.daily import Daily
@@ -190,16 +192,18 @@ def report(
     with (
         _log(settings.store, file) as url,
         recorded(settings, "report") if file is None else nullcontext(Access()) as access,
+        waiting() as line,
         alarm(limits.seconds, limits.late()),
     ):
+        out = line.output(sys.stdout)
         if is_daily:
             with make_daily(url, question.choice, limits, interpret=interpret) as made:
                 access.rows = sum(len(section.rows) for section in made.sections)
-                _write_daily(made, form)
+                _write_daily(made, form, out)
         else:
             with make_report(url, question, limits) as answer:
-                rows = access.counted(answer.rows)
-                _write(replace(answer, rows=rows), form, exact=exact)
+                rows = line.counted(access.counted(answer.rows))
+                _write(replace(answer, rows=rows), form, out, exact=exact)
         sys.stdout.flush()
 
 
@@ -246,6 +250,8 @@ def _span(
         found = found.both(Span(low=start_second(start, local)))
     if end is not None:
         found = found.both(Span(high=end_second(end, local)))
+    if is_daily and found.high == END:  # nothing said when it ends, and it shows that
+        found = found.both(Span(high=int(local.timestamp())))
     if found.high < found.low:
         raise UsageError("the end of the time is not after its beginning", "see --help")
     return found
@@ -279,25 +285,25 @@ def _log(url: str, file: Path | None) -> Iterator[str]:
         yield made
 
 
-def _write(answer: Answer, form: ReportForm, *, exact: bool) -> None:
+def _write(answer: Answer, form: ReportForm, out: TextIO, *, exact: bool) -> None:
     if form is ReportForm.HTML:
-        sys.stdout.write(page(answer, datetime.now(UTC)))
+        out.write(page(answer, datetime.now(UTC)))
     elif form is ReportForm.TABLE:
-        writing.write_table(answer, sys.stdout)
+        writing.write_table(answer, out)
     elif form is ReportForm.JSON:
-        writing.write_json(answer, sys.stdout)
+        writing.write_json(answer, out)
     else:
-        writing.write_csv(answer, sys.stdout, exact=exact)
+        writing.write_csv(answer, out, exact=exact)
         _say(answer.proof.line)
 
 
-def _write_daily(made: Daily, form: ReportForm) -> None:
+def _write_daily(made: Daily, form: ReportForm, out: TextIO) -> None:
     if form is ReportForm.HTML:
-        sys.stdout.write(daily_page(made, datetime.now(UTC)))
+        out.write(daily_page(made, datetime.now(UTC)))
     elif form is ReportForm.JSON:
-        writing.write_daily_json(made, sys.stdout)
+        writing.write_daily_json(made, out)
     else:
-        writing.write_daily(made, sys.stdout)
+        writing.write_daily(made, out)
 
 
 def _say(what: str) -> None:

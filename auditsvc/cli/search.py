@@ -22,6 +22,7 @@ from auditsvc.config import load_settings
 from auditsvc.errors import UsageError
 from auditsvc.host.terminal import visible
 from auditsvc.render.rows import Format, write_rows
+from auditsvc.render.waiting import waiting
 from auditsvc.search import formats
 from auditsvc.search.checkpoint import events_since
 from auditsvc.search.checkpoint import forget as forget_checkpoint
@@ -188,15 +189,17 @@ def search(
         else:
             searched = found_events(settings.store, criteria, limit=limit, limits=limits)
         recording = nullcontext(Access()) if input_ else recorded(settings, "search")
-        with recording as access, searched as found:
+        with recording as access, waiting() as line, searched as found:
             first = next(found.events, None)
+            if sys.stdout.isatty():
+                line.end()  # a pager may take the screen
             if first is None:
                 if shown is not As.RAW:
                     _say_plain("<no matches>")
                 return _NOTHING
             show = Show(shown, style, extra, exact=exact, flush=line_buffered)
             with paged(sys.stdout, wanted=not no_pager) as out:
-                show.write(found, access.counted(chain([first], found.events)), out)
+                show.write(found, line.counted(access.counted(chain([first], found.events))), out)
     return 0
 
 

@@ -109,7 +109,7 @@ def _asking(
         with (
             recorded(settings, "shell", sql) as access,
             alarm(limits.seconds, limits.late()),
-            run_query(settings.store, sql, limits, period) as result,
+            run_query(settings.store, sql, limits, period, views_only=True) as result,
         ):
             yield Result(result.columns, access.counted(result))
 

@@ -13,7 +13,7 @@ from psycopg.conninfo import make_conninfo
 
 from auditsvc.errors import QueryError
 from auditsvc.store.postgres import TABLES, Postgres
-from auditsvc.store.read.parsed import MAY_COUNT
+from auditsvc.store.read.parsed import MAY_BE_FIRST, MAY_COUNT
 from auditsvc.store.read.postgres_values import take_values
 from auditsvc.store.read.result import ONLY_READS, Result
 from auditsvc.store.read.time_span import ALL
@@ -69,6 +69,9 @@ def run(url: URL, sql: str, limits: Limits, period: Span) -> Iterator[Result]:
         elif MAY_COUNT.search(sql):
             count_query = import_module("auditsvc.store.read.count_query")
             sql = count_query.counted(sql, "postgres", _view_columns(connection))
+        elif MAY_BE_FIRST.search(sql):
+            time_postgres = import_module("auditsvc.store.read.time_postgres")
+            sql = time_postgres.with_first_rows(connection, sql, _view_columns(connection))
         with _cursor(connection, sql) as (columns, rows):
             yield Result(columns, limits.within(rows, deadline))
     except psycopg.Error as error:
