@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from auditsvc.access.client import Access, recording
-from auditsvc.cli.options import StoreOption
+from auditsvc.cli.options import NoPagerOption, StoreOption
+from auditsvc.cli.pager import Pager
 from auditsvc.cli.recording import recorded
 from auditsvc.cli.report_words import ReportCommand, listing
 from auditsvc.config import load_settings
@@ -38,6 +39,7 @@ from auditsvc.store.read.time_span import Span
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import TextIO
 
     from auditsvc.config import Settings
     from auditsvc.report.daily import Daily
@@ -155,6 +157,7 @@ def report(
             max=MOST_SECONDS,
         ),
     ] = 300.0,
+    no_pager: NoPagerOption = False,
 ) -> None:
     """Report on the store by aureport's rules.
 
@@ -188,6 +191,7 @@ def report(
         return
     limits = Limits(timeout)
     with (
+        Pager(sys.stdout, wanted=form is ReportForm.TABLE and not no_pager) as pager,
         _log(settings.store, file) as url,
         recorded(settings, "report") if file is None else nullcontext(Access()) as access,
         alarm(limits.seconds, limits.late()),
@@ -195,11 +199,13 @@ def report(
         if is_daily:
             with make_daily(url, question.choice, limits, interpret=interpret) as made:
                 access.rows = sum(len(section.rows) for section in made.sections)
-                _write_daily(made, form)
+                with pager.writing() as out:
+                    _write_daily(made, form, out)
         else:
             with make_report(url, question, limits) as answer:
                 rows = access.counted(answer.rows)
-                _write(replace(answer, rows=rows), form, exact=exact)
+                with pager.writing() as out:
+                    _write(replace(answer, rows=rows), form, out, exact=exact)
         sys.stdout.flush()
 
 
@@ -279,25 +285,25 @@ def _log(url: str, file: Path | None) -> Iterator[str]:
         yield made
 
 
-def _write(answer: Answer, form: ReportForm, *, exact: bool) -> None:
+def _write(answer: Answer, form: ReportForm, out: TextIO, *, exact: bool) -> None:
     if form is ReportForm.HTML:
-        sys.stdout.write(page(answer, datetime.now(UTC)))
+        out.write(page(answer, datetime.now(UTC)))
     elif form is ReportForm.TABLE:
-        writing.write_table(answer, sys.stdout)
+        writing.write_table(answer, out)
     elif form is ReportForm.JSON:
-        writing.write_json(answer, sys.stdout)
+        writing.write_json(answer, out)
     else:
-        writing.write_csv(answer, sys.stdout, exact=exact)
+        writing.write_csv(answer, out, exact=exact)
         _say(answer.proof.line)
 
 
-def _write_daily(made: Daily, form: ReportForm) -> None:
+def _write_daily(made: Daily, form: ReportForm, out: TextIO) -> None:
     if form is ReportForm.HTML:
-        sys.stdout.write(daily_page(made, datetime.now(UTC)))
+        out.write(daily_page(made, datetime.now(UTC)))
     elif form is ReportForm.JSON:
-        writing.write_daily_json(made, sys.stdout)
+        writing.write_daily_json(made, out)
     else:
-        writing.write_daily(made, sys.stdout)
+        writing.write_daily(made, out)
 
 
 def _say(what: str) -> None:
