@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from auditsvc import arrow
-from auditsvc.cli.options import StoreOption
+from auditsvc.cli.options import NoPagerOption, StoreOption
+from auditsvc.cli.pager import Pager
 from auditsvc.cli.recording import recorded
 from auditsvc.config import load_settings
 from auditsvc.errors import QueryError, UsageError
@@ -93,6 +94,7 @@ def query(
             max=MOST_SECONDS,
         ),
     ] = 300.0,
+    no_pager: NoPagerOption = False,
 ) -> None:
     """Query the store in SQL.
 
@@ -110,14 +112,16 @@ def query(
     late = limits.late()
     try:
         with (
+            Pager(sys.stdout, wanted=not no_pager) as pager,
             recorded(settings, "query", sql) as access,
             waiting() as shown,
             alarm(limits.seconds, late),
             run_query(settings.store, sql, limits, period, views_only=True) as result,
+            pager.writing() as paged,
         ):
-            counted = Result(result.columns, shown.counted(access.counted(result)))
-            write(counted, shown.output(sys.stdout))
-            sys.stdout.flush()
+            out = shown.output(paged)
+            write(Result(result.columns, shown.counted(access.counted(result))), out)
+            out.flush()
     except QueryError as error:
         if error.what == late.what:
             _drop_output()
@@ -125,7 +129,7 @@ def query(
 
 
 def _writer(form: Form | None, *, exact: bool) -> Callable[[Result, TextIO], None]:
-    """Give what writes an answer to standard output; checked before anything is asked."""
+    """Give what writes an answer; it is checked before anything is asked."""
     if form not in _IN_COLUMNS:
         text = None if form is None else Format(form.value)
         return lambda result, out: write_rows(result, text, out, exact=exact)

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from auditsvc.access.client import Access, recording
-from auditsvc.cli.options import StoreOption
+from auditsvc.cli.options import NoPagerOption, StoreOption
+from auditsvc.cli.pager import Pager
 from auditsvc.cli.recording import recorded
 from auditsvc.cli.report_words import ReportCommand, listing
 from auditsvc.config import load_settings
@@ -157,6 +158,7 @@ def report(
             max=MOST_SECONDS,
         ),
     ] = 300.0,
+    no_pager: NoPagerOption = False,
 ) -> None:
     """Report on the store by aureport's rules.
 
@@ -190,20 +192,22 @@ def report(
         return
     limits = Limits(timeout)
     with (
+        Pager(sys.stdout, wanted=form is ReportForm.TABLE and not no_pager) as pager,
         _log(settings.store, file) as url,
         recorded(settings, "report") if file is None else nullcontext(Access()) as access,
         waiting() as line,
         alarm(limits.seconds, limits.late()),
     ):
-        out = line.output(sys.stdout)
         if is_daily:
             with make_daily(url, question.choice, limits, interpret=interpret) as made:
                 access.rows = sum(len(section.rows) for section in made.sections)
-                _write_daily(made, form, out)
+                with pager.writing() as out:
+                    _write_daily(made, form, line.output(out))
         else:
             with make_report(url, question, limits) as answer:
                 rows = line.counted(access.counted(answer.rows))
-                _write(replace(answer, rows=rows), form, out, exact=exact)
+                with pager.writing() as out:
+                    _write(replace(answer, rows=rows), form, line.output(out), exact=exact)
         sys.stdout.flush()
 
 
