@@ -21,7 +21,7 @@ from auditsvc.kernel import Control
 
 pytestmark = [pytest.mark.live, pytest.mark.usefixtures("audit_changes")]
 
-PAUSE = 200_000
+PAUSE = 1_000_000
 """Nanoseconds between two calls."""
 
 

@@ -20,6 +20,7 @@ from pathlib import Path
 import pytest
 from fixtures.commands import AUDITSVC
 from fixtures.waiting import until
+from live.auditd import AUDITCTL, LIBRARIES, PEERS, Auditd
 from live.programs import fresh_auid
 from live.service import cli
 from live.test_takeover import BUSY, FULL, LARGE, load, rule
@@ -27,6 +28,17 @@ from live.test_takeover import BUSY, FULL, LARGE, load, rule
 pytestmark = [pytest.mark.live, pytest.mark.usefixtures("audit_lock")]
 
 PACKAGING = Path(__file__).parents[2] / "packaging"
+AUDITD = """
+[Service]
+Type=exec
+Environment=LD_LIBRARY_PATH={libraries}
+ExecStart={auditd} -n -s nochange -c {folder}
+Restart=on-failure
+[Unit]
+RefuseManualStop=yes
+[Install]
+WantedBy=empty.target
+"""
 SYSTEMD = Path("/lib/systemd/systemd")
 CGROUP = f"auditsvc-test-{os.getpid()}"
 PLACES = ["/root", "/home", "/tmp", "/var/tmp", "/dev/shm", "/etc", "/usr/lib", "/opt", "/run"]
@@ -271,3 +283,49 @@ def test_restarts_and_crashes_under_load_lose_nothing(manager, programs, kernel_
     assert manager.query(f"{gaps} ('gap', 'spool_lost', 'kernel_lost')") == [{"n": 0}]
     assert kernel_lost() == before
     assert manager.show("NFileDescriptorStore") == "0"  # a stop leaves no socket open
+
+
+def test_adopt_and_back_by_systemd(manager, programs, audit_changes):
+    """With an auditd.service that refuses a manual stop, as some distributions have it."""
+    auid = fresh_auid()
+    etc = manager.folder / "audit"
+    etc.mkdir()
+    log = Auditd(etc, log_format="ENRICHED").log
+    (etc / "rules.d").mkdir()
+    (etc / "rules.d/live.rules").write_text(rule(auid))
+    install(manager, "")
+    units = manager.folder / "config/systemd/user"
+    with (units / "auditsvc.service").open("a") as unit:
+        unit.write("[Install]\nWantedBy=empty.target\n")
+    (units / "auditd.service").write_text(
+        AUDITD.format(libraries=LIBRARIES, auditd=PEERS / "sbin/auditd", folder=etc)
+    )
+    manager.systemctl("daemon-reload")
+    manager.systemctl("enable", "--now", "auditd")
+    until(lambda: audit_changes.status().pid)
+    subprocess.run([AUDITCTL, *rule(auid).split()], check=True)
+    subprocess.run([AUDITCTL, "-e", "1"], check=True, stdout=subprocess.DEVNULL)
+    manager.systemctl("stop", "auditd", check=False)
+    assert manager.systemctl("is-active", "auditd") == "active\n"  # the stop was refused
+    (manager.folder / "bin").mkdir()
+    program = manager.folder / "bin/systemctl"
+    program.write_text('#!/bin/sh\nexec /usr/bin/systemctl --user "$@"\n')
+    program.chmod(0o755)
+    environment = manager.environment | {
+        "PATH": f"{manager.folder}/bin:{os.environ['PATH']}",
+        "AUDITSVC_CONFIG": str(manager.folder / "auditsvc.toml"),
+    }
+    with load(programs, auid, BUSY) as made:
+        said = cli("adopt", "--from", str(etc), "--apply", environment=environment)
+        assert "no record was lost" in said
+        assert int(manager.show("MainPID")) == audit_changes.status().pid
+        assert manager.systemctl("is-enabled", "auditd", check=False) == "disabled\n"
+        said = cli("adopt", "--from", str(etc), "--back", "--apply", environment=environment)
+        assert "no record was lost" in said
+        assert manager.systemctl("is-active", "auditd") == "active\n"
+        assert manager.systemctl("is-enabled", "auditsvc", check=False) == "disabled\n"
+    os.kill(audit_changes.status().pid, signal.SIGTERM)
+    until(lambda: manager.systemctl("is-active", "auditd", check=False) == "inactive\n")
+    cli("ingest", str(log), environment=environment)
+    calls = "SELECT count(*) AS calls FROM syscalls WHERE syscall = 'getppid' AND auid = "
+    assert manager.query(f"{calls}{auid}") == [{"calls": made.calls}]

@@ -171,9 +171,9 @@ def test_incumbent(machine):
     shows(check(other), Level.WARNING, "pid 77 (/usr/sbin/auditd)", "auditsvc adopt", "multicast")
     shows(check(other, serving=True), Level.OK, "our service")
     shows(check(other, source="multicast"), Level.OK)
-    rival = machine({"proc/77/comm": "beat\n", "proc/77/exe": "->/usr/bin/beat"})
-    found = daemons.incumbent(other, rival, serving=False, source="netlink")
-    shows(found, Level.WARNING, "pid 77 (/usr/bin/beat)", "stop pid 77")
+    machine({"proc/79/comm": "beat\n", "proc/79/exe": "->/usr/bin/beat"})
+    found = check(replace(STATUS, pid=79))
+    shows(found, Level.WARNING, "pid 79 (/usr/bin/beat)", "stop pid 79")
     assert "adopt" not in found.mend  # it changes over from auditd alone
     shows(check(dead), Level.WARNING, "no longer exists")
     shows(check(STATUS), Level.WARNING, "kernel's log")
