@@ -156,8 +156,8 @@ class Statement:
                 continue
             if self.dialect == "sqlite":
                 share = max(_LEAST, self.shares.get(id(table)) or self._share(span))
-                # Each end takes its part: by one that leaves out nothing, as SQLite is told, it does
-                # not end the range, and reads to the table's end.
+                # Each end takes its part: one that leaves out nothing, as SQLite is told, does
+                # not end the range for it, and it reads to the end of the table.
                 part = share ** (1 / len(conditions))
                 conditions = [f"likelihood({each}, {part:.6f})" for each in conditions]
             if id(table) in self.cuts:
