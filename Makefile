@@ -16,7 +16,7 @@ SOURCES := pyproject.toml README.md $(shell find auditsvc rules migrations nativ
 
 NATIVE := $(shell find native -type f -not -path 'native/target/*')
 
-.PHONY: setup dev demo check lint unit test test-long chaos soak test-roots test-deb bench laurel peers lock pages man wheel wheelhouse deb release clean
+.PHONY: setup dev demo check lint unit test test-long chaos soak test-roots test-deb bench laurel peers lock pages tour man wheel wheelhouse deb release clean
 
 # In $(VENV) is either the wheel (.installed) or this checkout (.dev); pytest's header says which.
 setup: $(VENV)/.installed
@@ -192,6 +192,10 @@ build/peers/laurel-$(LAUREL_VERSION)/bin/laurel:
 # The documentation that is made from the program; a test compares it.
 pages: dev
 	$(BIN)/python tools/make-pages
+
+# docs/tour.md: the commands of a tour with what they say now.
+tour: dev
+	$(BIN)/python tools/tour
 
 # Man pages, and completion for bash, zsh and fish, in build/man.
 man: dev

@@ -27,7 +27,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-import psycopg
 from sqlalchemy import text
 
 from auditsvc.errors import AuditsvcError
@@ -78,7 +77,7 @@ def local_server(store: Store) -> Server | None:
     with transaction(store.database) as connection:
         backend = int(connection.execute(text("SELECT pg_backend_pid()")).scalar_one())
         driver = connection.connection.driver_connection
-        assert isinstance(driver, psycopg.Connection)
+        assert driver is not None
         # While the connection is open the backend is alive, and its parent with it.
         with socket.socket(fileno=os.dup(driver.fileno())) as ours:
             return prove(ours, backend)

@@ -168,9 +168,13 @@ def test_incumbent(machine):
     def check(status, *, serving=False, source="netlink"):
         return daemons.incumbent(status, here, serving=serving, source=source)
 
-    shows(check(other), Level.WARNING, "pid 77 (/usr/sbin/auditd)", "multicast")
+    shows(check(other), Level.WARNING, "pid 77 (/usr/sbin/auditd)", "auditsvc adopt", "multicast")
     shows(check(other, serving=True), Level.OK, "our service")
     shows(check(other, source="multicast"), Level.OK)
+    rival = machine({"proc/77/comm": "beat\n", "proc/77/exe": "->/usr/bin/beat"})
+    found = daemons.incumbent(other, rival, serving=False, source="netlink")
+    shows(found, Level.WARNING, "pid 77 (/usr/bin/beat)", "stop pid 77")
+    assert "adopt" not in found.mend  # it changes over from auditd alone
     shows(check(dead), Level.WARNING, "no longer exists")
     shows(check(STATUS), Level.WARNING, "kernel's log")
     shows(check(replace(STATUS, enabled=0)), Level.NOTE)
@@ -181,7 +185,12 @@ def test_auditd_unit(machine):
     unit = "etc/systemd/system/multi-user.target.wants/auditd.service"
     shows(daemons.auditd_unit(machine({}), source="netlink"), Level.OK)
     both = machine({unit: "->/lib/systemd/system/auditd.service"})
-    shows(daemons.auditd_unit(both, source="netlink"), Level.WARNING, "systemctl disable")
+    shows(
+        daemons.auditd_unit(both, source="netlink"),
+        Level.WARNING,
+        "auditsvc adopt",
+        "systemctl disable",
+    )
     shows(daemons.auditd_unit(both, source="multicast"), Level.OK)
 
 
