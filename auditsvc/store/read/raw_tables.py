@@ -74,5 +74,5 @@ def refuse_tables(url: URL, sql: str) -> None:
     for name in sorted(found & INSTEAD.keys()):
         raise QueryError(
             f"`{name}` is a table of the store, with numbers and ids, and no view",
-            f"the view is `{INSTEAD[name]}`; if the table is meant, write {DELIBERATE} in the query",
+            f"the view is `{INSTEAD[name]}`; if the table is meant, add {DELIBERATE} to the query",
         )
