@@ -154,12 +154,14 @@ class Statement:
             conditions = span.conditions
             if not conditions:
                 continue
-            if id(table) in self.cuts:
-                conditions.append(self.cuts[id(table)])
             if self.dialect == "sqlite":
                 share = max(_LEAST, self.shares.get(id(table)) or self._share(span))
-                conditions[0] = f"likelihood({conditions[0]}, {share:.6f})"
-                conditions[1:] = [f"likelihood({each}, 1.0)" for each in conditions[1:]]
+                # Each end takes its part: one that leaves out nothing, as SQLite is told, does
+                # not end the range for it, and it reads to the end of the table.
+                part = share ** (1 / len(conditions))
+                conditions = [f"likelihood({each}, {part:.6f})" for each in conditions]
+            if id(table) in self.cuts:
+                conditions.append(self.cuts[id(table)])
             name = self.text[start : end + 1]
             text = f"(SELECT * FROM {name} WHERE {' AND '.join(conditions)})"  # noqa: S608 - the user's own SQL
             if not table.args.get("alias"):
