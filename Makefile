@@ -16,7 +16,7 @@ SOURCES := pyproject.toml README.md $(shell find auditsvc rules migrations nativ
 
 NATIVE := $(shell find native -type f -not -path 'native/target/*')
 
-.PHONY: setup dev demo check lint unit test test-long chaos test-roots test-deb bench laurel peers lock pages man wheel wheelhouse deb release clean
+.PHONY: setup dev demo check lint unit test test-long chaos soak test-roots test-deb bench laurel peers lock pages man wheel wheelhouse deb release clean
 
 # In $(VENV) is either the wheel (.installed) or this checkout (.dev); pytest's header says which.
 setup: $(VENV)/.installed
@@ -152,6 +152,12 @@ test-long: setup peers lint
 # Faults, each injected for real, in their long form: docs/guarantees.md names them.
 chaos: setup peers
 	$(PYTEST) --long --timeout 7200 --durations=20 tests/faults tests/live/test_takeover.py $(ARGS)
+
+# Ten minutes at the kernel's full rate and an hour at 2,000 events a second, into docs/soak.md.
+# MINUTES="--full 1 --steady 2": shorter.
+MINUTES :=
+soak: setup peers
+	PYTHONPATH=tests $(BIN)/python benchmarks/soak.py $(MINUTES) --into docs/soak.md
 
 # Debian 12, Debian 13 and Ubuntu 24.04, bare, in build/roots: installed as packaging/README.md
 # says, and used. Packages come from the archives in this machine's apt configuration; a release
