@@ -37,6 +37,7 @@ def run(
             help="Rule file or folder, in auditctl's language, or the name of a shipped set; "
             "may be repeated. Default: every system call of every task.",
             metavar="PATH|SET",
+            readable=False,  # access(2) does not count capabilities
         ),
     ] = None,
     source: Annotated[

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import grp
 import json
 import os
 import subprocess
@@ -45,11 +46,11 @@ def environment(folder, **more):
 class Run:
     """`run --source stdin`, until its input ends."""
 
-    def __init__(self, folder, *, has_user=True, **more):
+    def __init__(self, folder, *, has_user=True, prefix=(), **more):
         self.folder = folder
         command = [AUDITSVC, "run", "--source", "stdin"]
         self.process = subprocess.Popen(
-            with_user(folder, *command) if has_user else command,
+            [*prefix, *(with_user(folder, *command) if has_user else command)],
             env=environment(folder, **more),
             stdin=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -127,6 +128,26 @@ def test_the_service_becomes_its_user_and_root_again(folder):
         assert {each["Uid"] for each in statuses(run.process.pid)} == {"0\t0\t0\t0"}
     assert "the service runs as root: alert.exec may need it" in run.errors
     assert owners(folder) == {0}
+
+
+def test_the_forwarder_reads_roots_settings_and_keeps_nothing(journald, folder):
+    """It is the same user, reads a settings file that only root may read, and has no capability."""
+    settings = folder / "auditsvc.toml"
+    settings.write_text("[forward]\nenabled = true\n")
+    settings.chmod(0o600)
+    group = grp.getgrnam("systemd-journal").gr_gid
+    for each in (journald.directory, *journald.directory.rglob("*")):
+        os.chown(each, -1, group)  # as systemd-tmpfiles makes it
+        each.chmod(0o2755 if each.is_dir() else 0o640)
+    with Run(folder, prefix=journald.prefix, AUDITSVC_CONFIG=str(settings)) as run:
+        state = folder / "run/forward.json"
+        until(state.exists, told=run.told)
+        shown = until(lambda: json.loads(state.read_text()))
+        (status,) = statuses(shown["pid"])
+    assert not shown["trouble"]
+    assert status["Uid"] == "\t".join([str(SERVICE_UID)] * 4)
+    assert (status["CapPrm"], status["CapAmb"], status["NoNewPrivs"]) == (NONE, NONE, "1")
+    assert str(group) in status["Groups"].split()
 
 
 def test_a_second_run_takes_no_files_from_the_first(folder):
