@@ -237,16 +237,16 @@ app({words!r}, standalone_mode=False)
     ("verb", "words", "kept"),
     [
         ("query", ["SELECT 1"], 0),
-        ("tail", [], 0),
-        ("top", [], 0),
-        ("tree", ["1"], 0),
+        pytest.param("tail", [], 0, marks=pytest.mark.long),
+        pytest.param("top", [], 0, marks=pytest.mark.long),
+        pytest.param("tree", ["1"], 0, marks=pytest.mark.long),
         ("web", [], 0),
         ("forward", [], 0),
         ("search", ["-m", "SYSCALL"], 1 << Capability.DAC_READ_SEARCH),
-        ("report", [], 1 << Capability.DAC_READ_SEARCH),
-        ("shell", [], 1 << Capability.DAC_READ_SEARCH),
+        pytest.param("report", [], 1 << Capability.DAC_READ_SEARCH, marks=pytest.mark.long),
+        pytest.param("shell", [], 1 << Capability.DAC_READ_SEARCH, marks=pytest.mark.long),
         ("ingest", ["/dev/null"], 1 << Capability.DAC_READ_SEARCH),
-        ("verify", [], 1 << Capability.DAC_READ_SEARCH),
+        pytest.param("verify", [], 1 << Capability.DAC_READ_SEARCH, marks=pytest.mark.long),
     ],
 )
 def test_commands_that_show_evidence_have_no_capabilities(folder, verb, words, kept):

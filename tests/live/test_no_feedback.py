@@ -84,7 +84,7 @@ class Quiet(Service):
         assert new <= _A_MINUTE * seconds / 60, (new, self.last().decode(errors="replace"))
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.long)])
 def quiet(request, programs, journald, tmp_path):
     """A service that has not begun yet, with each kind of store."""
     processes, store = [("pid", journald.process.pid)], None
