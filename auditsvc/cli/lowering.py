@@ -15,6 +15,8 @@ from auditsvc.host.service_user import service_user
 from auditsvc.store.databases import sqlite_file
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from auditsvc.config import Settings
 
 _FOR_ITS_FILES: Final = {Capability.DAC_OVERRIDE, Capability.CHOWN}
@@ -31,11 +33,15 @@ def lower(settings: Settings, *, reads_files: bool = False) -> None:
 
 
 def _is_the_services(settings: Settings) -> bool:
-    user, file = service_user(), sqlite_file(settings.store)
-    for path in (file, settings.state_directory):
-        try:
-            if user is not None and path is not None and path.lstat().st_uid == user.uid:
-                return True
-        except OSError:
-            continue
-    return False
+    file = sqlite_file(settings.store)
+    owners = {_owner(path) for path in (file, settings.state_directory) if path is not None}
+    user = service_user() if owners - {0} else None  # asking for users may take long
+    return user is not None and user.uid in owners
+
+
+def _owner(path: Path) -> int:
+    """Give the owner of a file; root for one that is not there."""
+    try:
+        return path.lstat().st_uid
+    except OSError:
+        return 0
