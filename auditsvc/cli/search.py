@@ -14,6 +14,7 @@ import typer
 
 from auditsvc.access.client import Access
 from auditsvc.cli import search_options as of
+from auditsvc.cli.lowering import lower
 from auditsvc.cli.options import ColorOption, NoPagerOption, StoreOption
 from auditsvc.cli.pager import Pager
 from auditsvc.cli.recording import recorded
@@ -168,7 +169,9 @@ def search(
         _say(note)
     _check(checkpoint, forget=forget, cannot=just_one or explain or input_ is not None)
     limit = 1 if just_one else None
-    with _store(load_settings(store=store), input_) as settings:
+    of_host = load_settings(store=store)
+    lower(of_host, reads_files=True)
+    with _store(of_host, input_) as settings:
         if forget and checkpoint:
             forget_checkpoint(settings.store, checkpoint)
             return 0
