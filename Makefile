@@ -16,7 +16,7 @@ SOURCES := pyproject.toml README.md $(shell find auditsvc rules migrations nativ
 
 NATIVE := $(shell find native -type f -not -path 'native/target/*')
 
-.PHONY: setup dev demo check lint unit test test-long chaos soak test-roots test-deb bench laurel peers lock pages tour man wheel wheelhouse deb release clean
+.PHONY: setup dev demo check lint unit test test-long chaos fuzz soak test-roots test-deb bench laurel peers lock pages tour man wheel wheelhouse deb release clean
 
 # In $(VENV) is either the wheel (.installed) or this checkout (.dev); pytest's header says which.
 setup: $(VENV)/.installed
@@ -158,6 +158,27 @@ chaos: setup peers
 MINUTES :=
 soak: setup peers
 	PYTHONPATH=tests $(BIN)/python benchmarks/soak.py $(MINUTES) --into docs/soak.md
+
+# Parsers on bytes that a search guided by coverage finds, each of four targets for so long: see
+# tests/fuzz/__main__.py. The decoder is built with counters for it, and with checks of overflow.
+FUZZ_SECONDS := 900
+fuzz: setup build/fuzz/.built
+	PYTHONPATH=build/fuzz/package:tests $(BIN)/python tests/fuzz $(FUZZ_SECONDS) $(ARGS)
+
+SANCOV := -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=3 \
+    -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
+    -Cllvm-args=-sanitizer-coverage-trace-compares -Coverflow-checks=yes
+build/fuzz/.built: tests/fuzz/constraints.txt $(SOURCES) $(VENV)/.dependencies
+	rm -rf build/fuzz/package
+	$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes --no-deps \
+	    --target build/fuzz/package -r tests/fuzz/constraints.txt
+	# With a target, the flags are not for programs that run during the build.
+	target=$$(rustc -vV | sed -n 's/^host: //p')
+	RUSTFLAGS="$(SANCOV)" cargo build -q --release --locked --manifest-path native/Cargo.toml \
+	    --target $$target --target-dir build/fuzz/target --features pyo3/extension-module
+	cp -r auditsvc build/fuzz/package
+	cp build/fuzz/target/$$target/release/lib_native.so build/fuzz/package/auditsvc/_native.abi3.so
+	touch $@
 
 # Debian 12, Debian 13 and Ubuntu 24.04, bare, in build/roots: installed as packaging/README.md
 # says, and used. Packages come from the archives in this machine's apt configuration; a release
