@@ -66,10 +66,9 @@ class Service:
         source: str = "netlink",
         options: Sequence[str] = (),
     ) -> None:
-        """Take the text of its rules and the store's URL; else it has an empty one in `folder`."""
+        """Take the text of its rules and the store's URL; else it begins with an empty one."""
         self.folder = folder
-        if store is None and not (folder / "auditsvc.db").exists():
-            new_store(folder / "auditsvc.db")
+        self._is_begun = store is not None
         self.store = store or f"sqlite:///{folder}/auditsvc.db"
         self.log = folder / "run.log"
         rule_file = folder / "live.rules"
@@ -109,6 +108,9 @@ class Service:
 
     def begin(self) -> None:
         """Start it and wait until it says that it is ready."""
+        if not self._is_begun and not (self.folder / "auditsvc.db").exists():
+            new_store(self.folder / "auditsvc.db")
+        self._is_begun = True
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
                 self.command,
