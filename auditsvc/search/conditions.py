@@ -17,7 +17,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from auditsvc.search import places
+from auditsvc.search import named_files, places
 from auditsvc.search.criteria import UNSET
 from auditsvc.search.dialect import listed, literal
 from auditsvc.tables import names
@@ -76,6 +76,8 @@ class Conditions:
     def __init__(self, criteria: Criteria, dialect: Dialect) -> None:
         self._criteria = criteria
         self._dialect = dialect
+        self.names: list[str] = []
+        """Conditions on names of files that have a table each (`auditsvc.search.named_files`)."""
 
     def written(self) -> Iterator[Condition]:
         """Give all conditions but that of time; first those whose rows are few."""
@@ -247,7 +249,7 @@ class Conditions:
     def _file(self, text: str) -> Condition:
         field = self._field
         common: list[Alternative] = [
-            Rows("paths", self._name(text)),
+            self._name(text),
             Rows("sockaddrs", self._unix(self._has(_PLAIN_SOCKET, text))),
         ]
         named = f"({field('path', text)} OR {field('name', text)})"
@@ -257,9 +259,16 @@ class Conditions:
         cwd = _records("'CWD'", field("cwd", text))
         return Condition(calls, (*common, self._any(*of_message), cwd))
 
-    def _name(self, text: str) -> str:
+    def _name(self, text: str) -> Rows:
         found = self._has("name", text)
-        return f"{found} AND NOT {_IS_RELATIVE}" if self._criteria.whole else self._named(found)
+        if self._criteria.whole:
+            return Rows("paths", f"{found} AND NOT {_IS_RELATIVE}")
+        return self._of_names(found)
+
+    def _of_names(self, condition: str) -> Rows:
+        """Give the alternative that a file's name fulfils this; nobody knows how many do."""
+        self.names.append(condition)
+        return Rows(named_files.view_of(len(self.names) - 1), _ANY)
 
     def _joined(self, text: str) -> Iterator[Rows]:
         """Give the alternatives of a text that spans a directory and a name in it.
@@ -301,7 +310,7 @@ class Conditions:
         relative = "substr(name, 1, 1) <> '/' AND substr(name, 1, 2) <> '..'"
         found: list[Alternative] = [
             Rows("paths", f"name = {literal(path)}"),
-            Rows("paths", self._named(_begins("name", inner))),
+            self._of_names(_begins("name", inner)),
             Rows("paths", relative, here, common=True),
             Rows("sockaddrs", self._unix(f"path = {literal(path)}")),
             Rows("sockaddrs", self._unix(_begins("path", inner))),

@@ -76,13 +76,13 @@ class Place:
 
 
 def tables(place: Place, dialect: Dialect, period: Sequence[str]) -> str:
-    """Give the WITH of a statement; `period`: conditions on `event_id`."""
+    """Give the tables of a WITH; `period`: conditions on `event_id`."""
     life = _SAME.format("y", "g")
     call = f"((s.id >> {SERIAL_BITS}) * 1000 + s.ms)"
     event = f"((e.id >> {SERIAL_BITS}) * 1000 + e.ms)"
     calls = "".join(f" AND {each.replace('event_id', 's.id')}" for each in period)
     events = "".join(f" AND {each.replace('event_id', 'e.id')}" for each in period)
-    return f"""WITH RECURSIVE told AS MATERIALIZED (
+    return f"""told AS MATERIALIZED (
     SELECT g.host, g.pid, g.at, g.low,
         coalesce((SELECT max(y.at) FROM process_sign y
             WHERE {life} AND y.begins IS NOT NULL AND y.at <= g.at), 0) AS began,
@@ -117,5 +117,4 @@ def tables(place: Place, dialect: Dialect, period: Sequence[str]) -> str:
     SELECT e.id FROM event e
     JOIN placed p ON {_SAME.format("p", "e")} AND {event} >= p.low AND {event} < p.high
     WHERE e.pid IS NOT NULL{events}
-)
-"""  # noqa: S608 - names of ours and numbers; texts as `literal` quotes them
+)"""  # noqa: S608 - names of ours and numbers; texts as `literal` quotes them

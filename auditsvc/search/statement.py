@@ -18,8 +18,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from auditsvc.search import named_files, places
 from auditsvc.search.conditions import Conditions, Rows
-from auditsvc.search.places import CALLS, EVENTS, tables
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 
 _AND: Final = "\n  AND "
 _OR: Final = "\n    OR "
-_LISTED: Final = ("records", CALLS, EVENTS)
+_LISTED: Final = ("records", places.CALLS, places.EVENTS, named_files.PATHS)
+"""How the names of these begin."""
 
 
 def statement(
@@ -46,7 +47,8 @@ def statement(
 
     `newest`: the last first. `before`, `after`: only ids below, or above, that of an event.
     """
-    conditions = list(Conditions(criteria, dialect).written())
+    writer = Conditions(criteria, dialect)
+    conditions = list(writer.written())
     period = criteria.period.conditions
     if before is not None:
         period.append(f"event_id < {before:d}")
@@ -66,7 +68,10 @@ def statement(
         selects = list(dict.fromkeys(_selects(conditions, leading, period)))
     if not selects:
         return "SELECT event_id FROM syscalls WHERE 1 = 0"
-    head = "" if criteria.place is None else tables(criteria.place, dialect, period)
+    tables = named_files.tables(writer.names, dialect, period)
+    if criteria.place is not None:
+        tables.append(places.tables(criteria.place, dialect, period))
+    head = f"WITH RECURSIVE {', '.join(tables)}\n" if tables else ""
     if unserved:
         return head + "\nUNION ALL\n".join(selects) + f"\n{last}"
     union = "\nUNION\n".join(selects)
@@ -136,7 +141,7 @@ def _tested(alternatives: Sequence[Alternative], view: str, period: Sequence[str
         if isinstance(each, str)
         # SQLite would read all of these for each row that it is asked about.
         else _with_call(each, _listed(each, period))
-        if each.view in _LISTED
+        if each.view.startswith(_LISTED)
         else _exists(each, view)
         for each in alternatives
     ]

@@ -10,9 +10,9 @@ from auditsvc.decode.ids import SERIAL_BITS
 from auditsvc.search.criteria import Criteria
 from auditsvc.search.interpret import Interpreter
 from auditsvc.search.lines import Bytes, lines_of
+from auditsvc.search.nearest import NEAR, nearest
 from auditsvc.search.records import records_of
 from auditsvc.search.select import found_events
-from auditsvc.search.statement import statement
 from auditsvc.store.read.events import second_text
 from auditsvc.store.read.time_span import Span
 from auditsvc.web.events import sentences
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from auditsvc.store.read.events import Event
     from auditsvc.web.asking import Asking
 
-_NEAR: Final = 3600
+_NEAR: Final = NEAR[-1]
 """Seconds around an event in which its process's other calls are looked for."""
 _NEIGHBOURS: Final = 4
 
@@ -110,14 +110,12 @@ def around(asking: Asking, event_id: int) -> list[dict[str, Any]]:
     if not found or found[0][0] is None:
         return []
     pid, host = found[0]
-    second = event_id >> SERIAL_BITS
-    period = Span(max(0, second - _NEAR), second + _NEAR)
-    criteria = Criteria(pid=int(pid), hosts=(str(host),), period=period)
-    dialect = asking.dialect
-    before = statement(criteria, dialect, limit=_NEIGHBOURS, newest=True, before=event_id)
-    after = statement(criteria, dialect, limit=_NEIGHBOURS, after=event_id)
-    ids = [int(row[0]) for row in asking.rows(before, shown=False).rows][::-1]
-    ids += [event_id, *(int(row[0]) for row in asking.rows(after, shown=False).rows)]
+
+    def ask(sql: str) -> list[int]:
+        return [int(row[0]) for row in asking.rows(sql, shown=False).rows]
+
+    ids = nearest(ask, event_id, (str(host), int(pid)), asking.dialect, _NEIGHBOURS)
+    ids = sorted([*ids, event_id])
     return sentences(asking, ids)
 
 
