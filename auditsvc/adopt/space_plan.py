@@ -142,7 +142,7 @@ class SpacePlan:
         if setting == "space.exec":
             return (
                 f"space.exec = {list(command)}: it gets the alert on its standard input, and need "
-                "not have auditd resume; it runs as the service's user, or root (packaging/root.conf)"
+                "not have auditd resume; it runs as the service's user (root: packaging/root.conf)"
             )
         return f"space.halt = {list(command)}, {_ROOT}"
 
