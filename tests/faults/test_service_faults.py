@@ -172,7 +172,7 @@ def url(request, tmp_path):
     return request.getfixturevalue("postgres_url")
 
 
-@pytest.mark.parametrize("kills", times(6, 60))
+@pytest.mark.parametrize("kills", times(4, 60))
 def test_killed_at_any_moment(url, tmp_path, kills):
     """Killed again and again, wherever it was: each event that reached the spool is stored once."""
     chance = random.Random(7)

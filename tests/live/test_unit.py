@@ -18,12 +18,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from fixtures.capabilities import NONE, OWN, bits
 from fixtures.commands import AUDITSVC
+from fixtures.other_user import SERVICE_UID, passwd_with_user, reachable_folder, with_user
 from fixtures.waiting import until
 from live.auditd import AUDITCTL, LIBRARIES, PEERS, Auditd
 from live.programs import fresh_auid
 from live.service import cli
 from live.test_takeover import BUSY, FULL, LARGE, load, rule
+
+from auditsvc.host.capabilities import Capability
 
 pytestmark = [pytest.mark.live, pytest.mark.usefixtures("audit_lock")]
 
@@ -53,6 +57,7 @@ done 2> /dev/null
 grep -q "name=systemd:/$0\\|^0::/$0" /proc/self/cgroup || exit 1
 mkdir -p /run/systemd
 mount --make-rprivate /
+mount --bind "$1" /etc/passwd  # with the service's user
 mountpoint -q /run || mount --bind /run /run  # else units would get one of their own
 mount -t tmpfs none /run/systemd
 mkdir /run/systemd/system /run/systemd/inaccessible /run/systemd/inaccessible/dir
@@ -96,10 +101,14 @@ class Manager:
     def query(self, sql: str) -> list[dict[str, object]]:
         """Ask the service's store."""
         store = f"sqlite:///{self.folder}/config/auditsvc/auditsvc.db"
-        return [
-            json.loads(x)
-            for x in cli("query", sql, "--store", store, "--format", "jsonl").splitlines()
-        ]
+        done = subprocess.run(
+            with_user(self.folder, AUDITSVC, "query", sql, "--store", store, "--format", "jsonl"),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return [json.loads(x) for x in done.stdout.splitlines()]
 
 
 def leave_cgroups():
@@ -120,22 +129,31 @@ def leave_cgroups():
 
 
 @pytest.fixture
-def manager(tmp_path):
+def manager():
     """Run a manager; skip where none comes up."""
     if not SYSTEMD.exists():
         pytest.skip("live: there is no systemd here")
-    units = tmp_path / "config/systemd/user"
+    with reachable_folder() as folder:
+        yield from _managed(folder)
+
+
+def _managed(folder):
+    units = folder / "config/systemd/user"
     units.mkdir(parents=True)
     (units / "empty.target").write_text("[Unit]\nDefaultDependencies=no\n")
-    (tmp_path / "runtime").mkdir(mode=0o700)
+    (folder / "runtime").mkdir(mode=0o711)
+    passwd = passwd_with_user(folder)
     environment = os.environ | {
-        "XDG_CONFIG_HOME": str(tmp_path / "config"),
-        "XDG_RUNTIME_DIR": str(tmp_path / "runtime"),
+        "XDG_CONFIG_HOME": str(folder / "config"),
+        "XDG_RUNTIME_DIR": str(folder / "runtime"),
     }
-    made = Manager(tmp_path, environment)
-    with (tmp_path / "log").open("wb") as log:
+    made = Manager(folder, environment)
+    with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
-            ["unshare", "-m", "sh", "-c", BEGIN, CGROUP], env=environment, stdout=log, stderr=log
+            ["unshare", "-m", "sh", "-c", BEGIN, CGROUP, str(passwd)],
+            env=environment,
+            stdout=log,
+            stderr=log,
         )
     try:
         ends = time.monotonic() + 20
@@ -143,6 +161,8 @@ def manager(tmp_path):
             if process.poll() is not None or time.monotonic() > ends:
                 pytest.skip(f"live: no manager of ours comes up: {made.log[-300:]}")
             time.sleep(0.1)
+        # As that of the system's manager, to whose services of other users it belongs.
+        (folder / "runtime/systemd/notify").chmod(0o777)
         yield made
     finally:
         made.systemctl("stop", "auditsvc", check=False)
@@ -200,17 +220,20 @@ def test_the_unit_collects_and_its_watches_see(manager, programs):
         manager.systemctl("start", "auditsvc")
         pid = int(manager.show("MainPID"))
         facts = status_of(pid)
-        assert (facts["Seccomp"], facts["NoNewPrivs"], facts["CapBnd"]) == (
-            "2",
-            "1",
-            facts["CapPrm"],
-        )
+        assert facts["Uid"] == "\t".join([str(SERVICE_UID)] * 4)
+        state = manager.folder / "config/auditsvc"
+        assert {each.stat().st_uid for each in (state, *state.rglob("*"))} == {SERVICE_UID}
+        assert (facts["Seccomp"], facts["NoNewPrivs"], facts["CapAmb"]) == ("2", "1", NONE)
+        assert facts["CapPrm"] == bits(OWN)
+        assert facts["CapBnd"] == bits({*OWN, Capability.AUDIT_READ})
         for kind in ("net", "uts", "mnt"):
             assert (
                 Path(f"/proc/{pid}/ns/{kind}").readlink()
                 != Path(f"/proc/self/ns/{kind}").readlink()
             )
         tasks = list(Path(f"/proc/{pid}/task").iterdir())
+        permitted = [status_of(f"{pid}/task/{task.name}")["CapPrm"] for task in tasks]
+        assert permitted.count(NONE) == 1  # the loader's
         nices = [task.joinpath("stat").read_text().rpartition(")")[2].split()[16] for task in tasks]
         assert "10" in nices, nices  # the loader's thread
         for folder in watched:

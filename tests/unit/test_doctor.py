@@ -315,6 +315,20 @@ def test_capabilities(machine, bits, level, says):
     shows(environment.capabilities(here), level, says)
 
 
+@pytest.mark.parametrize(
+    ("passwd", "uid", "level", "says"),
+    [
+        ("root:x:0:0::/:/bin/sh\n", "0", Level.WARNING, "no user auditsvc"),
+        ("auditsvc:x:900:900::/:/bin/false\n", "900", Level.OK, "auditsvc"),
+        ("auditsvc:x:900:900::/:/bin/false\n", "0", Level.WARNING, "is root"),
+    ],
+)
+def test_as_which_user_the_service_runs(machine, passwd, uid, level, says):
+    """A service of root's is told, with the reason that can be changed."""
+    files = {"etc/passwd": passwd, "proc/7/status": f"Name:\tx\nUid:\t{uid}\t{uid}\t{uid}\n"}
+    shows(environment.service_user(machine(HOST | files), 7), level, says)
+
+
 def test_capabilities_of_another_user_namespace(machine):
     """All bits are set there, and none counts."""
     files = HOST | {
