@@ -35,6 +35,7 @@ _WORDS: Final = {
     "single": ("log", "halt"),
     "halt": ("log", "halt"),
 }
+_ROOT: Final = "with packaging/root.conf: the service's user may not do it"
 _FULL: Final = (
     "when the disk is full the spool's reserve (spool.reserve_bytes) is used: ordinary records "
     "are dropped, counted and told by [alert]"
@@ -135,15 +136,15 @@ class SpacePlan:
             return f"{setting} is one program for both stages and stays: {kept}"
         self._programs[setting] = command or ()
         if command is None:
-            return "space.halt is `systemctl poweroff`"
+            return f"space.halt is `systemctl poweroff`, {_ROOT}"
         self._draft.settings[setting] = command
         self._draft.origins[setting] = entry.text
         if setting == "space.exec":
             return (
                 f"space.exec = {list(command)}: it gets the alert on its standard input, and need "
-                "not have auditd resume"
+                "not have auditd resume; it runs as the service's user (root: packaging/root.conf)"
             )
-        return f"space.halt = {list(command)}"
+        return f"space.halt = {list(command)}, {_ROOT}"
 
     def _disk_action(self, entry: Entry) -> None:
         is_error = entry.name == "disk_error_action"

@@ -156,6 +156,8 @@ def test_actions_for_space_become_stages(tmp_path, stage, action, words):
     assert ("space.halt" in found) == (action == "single")
     assert found.get("alert.mail", []) == (["root"] if action == "email" else [])
     assert plan.blockers == []
+    needs_root = {"exec /bin/true", "single", "halt"}
+    assert ("packaging/root.conf" in said_of(plan, f"{stage}_action")[1]) == (action in needs_root)
 
 
 def test_thresholds_are_percent_of_the_spool_s_disk(tmp_path):
