@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from auditsvc.adopt import daemons, managers, progress
+from auditsvc.adopt import bridging, daemons, managers, progress
 from auditsvc.adopt.moment import Moment, at, between
 from auditsvc.adopt.plan import logs_of
 from auditsvc.adopt.progress import ADOPT, BACK, Progress
@@ -41,8 +41,10 @@ _INSTALLED = ("/usr/sbin/auditd", "/sbin/auditd")
 
 def steps(settings: Settings, folder: Path) -> list[str]:
     """Say what `go_back` would do; changes nothing. AuditsvcError if it cannot be done."""
-    state = _found(settings)
     pid = daemons.registered()
+    if _is_back(progress.load(settings.state_directory), pid):
+        return [f"auditd (pid {pid}) is the audit daemon; nothing to do"]
+    state = _found(settings)
     rules = source_of(folder)
     lines = []
     if daemons.is_ours(pid, settings.runtime_directory):
@@ -60,15 +62,35 @@ def steps(settings: Settings, folder: Path) -> list[str]:
 def go_back(settings: Settings, folder: Path, say: Callable[[str], None]) -> bool:
     """Do it; gives whether no record was lost. AuditsvcError says what was not done."""
     with progress.alone(settings.state_directory):
-        state = _found(settings)
-        if state.direction == BACK and state.done and daemons.is_auditd(daemons.registered()):
-            say("auditd is the audit daemon already; nothing to do")
+        state = progress.load(settings.state_directory)
+        pid = daemons.registered()
+        if _is_back(state, pid):
+            _forget(settings, state)
+            say(f"auditd (pid {pid}) is the audit daemon; nothing to do")
             return True
+        state = _found(settings)
         if state.direction != BACK or state.done:
             state.direction, state.done = BACK, False
             state.stopping = state.stopped = state.taken = 0.0
             state.problems = []
         return _Back(settings, folder, state, say).run()
+
+
+def _is_back(state: Progress, pid: int) -> bool:
+    """Whether auditd is the daemon, and no way back was interrupted."""
+    return daemons.is_auditd(pid) and (state.direction != BACK or state.done)
+
+
+def _forget(settings: Settings, state: Progress) -> None:
+    """End the copy of a change that was interrupted before auditd was stopped."""
+    if not state.direction:
+        return
+    for each in state.bridges:
+        if not each.stored:
+            bridging.end(Path(each.folder))
+            each.stored = True
+    state.direction, state.done = BACK, True
+    progress.save(settings.state_directory, state)
 
 
 def _found(settings: Settings) -> Progress:

@@ -55,7 +55,9 @@ def _common(
         ),
     ] = False,
     config: Annotated[
-        Path | None, typer.Option("--config", help="TOML file with settings.", metavar="FILE")
+        Path | None,
+        # access(2) does not count capabilities: the file may be readable all the same.
+        typer.Option("--config", help="TOML file with settings.", metavar="FILE", readable=False),
     ] = None,
 ) -> None:
     del version

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from auditsvc import arrow
-from auditsvc.cli.options import StoreOption
+from auditsvc.cli.lowering import lower
+from auditsvc.cli.options import NoPagerOption, StoreOption
+from auditsvc.cli.pager import Pager
 from auditsvc.cli.recording import recorded
 from auditsvc.config import load_settings
 from auditsvc.errors import QueryError, UsageError
@@ -93,6 +95,7 @@ def query(
             max=MOST_SECONDS,
         ),
     ] = 300.0,
+    no_pager: NoPagerOption = False,
 ) -> None:
     """Query the store in SQL.
 
@@ -104,20 +107,23 @@ def query(
     CSV, text that begins like a formula (= + - @) gets a ' before it.
     """
     settings = load_settings(store=store)
+    lower(settings)
     write = _writer(form, exact=exact)
     limits = Limits(timeout, _MEMORY)
     period = period_of(since, until)
     late = limits.late()
     try:
         with (
+            Pager(sys.stdout, wanted=not no_pager) as pager,
             recorded(settings, "query", sql) as access,
             waiting() as shown,
             alarm(limits.seconds, late),
             run_query(settings.store, sql, limits, period, views_only=True) as result,
+            pager.writing() as paged,
         ):
-            counted = Result(result.columns, shown.counted(access.counted(result)))
-            write(counted, shown.output(sys.stdout))
-            sys.stdout.flush()
+            out = shown.output(paged)
+            write(Result(result.columns, shown.counted(access.counted(result))), out)
+            out.flush()
     except QueryError as error:
         if error.what == late.what:
             _drop_output()
@@ -125,7 +131,7 @@ def query(
 
 
 def _writer(form: Form | None, *, exact: bool) -> Callable[[Result, TextIO], None]:
-    """Give what writes an answer to standard output; checked before anything is asked."""
+    """Give what writes an answer; it is checked before anything is asked."""
     if form not in _IN_COLUMNS:
         text = None if form is None else Format(form.value)
         return lambda result, out: write_rows(result, text, out, exact=exact)

@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from auditsvc.access.client import Access, recording
-from auditsvc.cli.options import StoreOption
+from auditsvc.cli.lowering import lower
+from auditsvc.cli.options import NoPagerOption, StoreOption
+from auditsvc.cli.pager import Pager
 from auditsvc.cli.recording import recorded
 from auditsvc.cli.report_words import ReportCommand, listing
 from auditsvc.config import load_settings
@@ -157,12 +159,14 @@ def report(
             max=MOST_SECONDS,
         ),
     ] = 300.0,
+    no_pager: NoPagerOption = False,
 ) -> None:
     """Report on the store by aureport's rules.
 
     Times are shown in UTC. Under each report stands what the store knows to be missing.
     """
     settings = load_settings(store=store)
+    lower(settings, reads_files=True)
     is_daily = name == DAILY
     if is_daily and (summary or by or success or failed or auid or form is ReportForm.CSV):
         raise UsageError(
@@ -190,20 +194,22 @@ def report(
         return
     limits = Limits(timeout)
     with (
+        Pager(sys.stdout, wanted=form is ReportForm.TABLE and not no_pager) as pager,
         _log(settings.store, file) as url,
         recorded(settings, "report") if file is None else nullcontext(Access()) as access,
         waiting() as line,
         alarm(limits.seconds, limits.late()),
     ):
-        out = line.output(sys.stdout)
         if is_daily:
             with make_daily(url, question.choice, limits, interpret=interpret) as made:
                 access.rows = sum(len(section.rows) for section in made.sections)
-                _write_daily(made, form, out)
+                with pager.writing() as out:
+                    _write_daily(made, form, line.output(out))
         else:
             with make_report(url, question, limits) as answer:
                 rows = line.counted(access.counted(answer.rows))
-                _write(replace(answer, rows=rows), form, out, exact=exact)
+                with pager.writing() as out:
+                    _write(replace(answer, rows=rows), form, line.output(out), exact=exact)
         sys.stdout.flush()
 
 

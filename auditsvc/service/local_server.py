@@ -36,6 +36,8 @@ from auditsvc.host.processes import started as started_at
 from auditsvc.store.database import transaction
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from auditsvc.store import Store
 
 _PROC: Final = Path("/proc")
@@ -67,9 +69,12 @@ class Server:
         return started_at(self.pid) == self.started
 
 
-def local_server(store: Store) -> Server | None:
+def local_server(
+    store: Store, proof: Callable[[socket.socket, int], Server] | None = None
+) -> Server | None:
     """Give the postmaster of a store; None for a store without a server.
 
+    `proof` is called instead of `prove`, by who may not see other users' processes.
     UnprovedError if it is elsewhere, in other namespaces, or not proved. StoreError.
     """
     if store.engine.dialect.name != "postgresql":
@@ -80,7 +85,7 @@ def local_server(store: Store) -> Server | None:
         assert driver is not None
         # While the connection is open the backend is alive, and its parent with it.
         with socket.socket(fileno=os.dup(driver.fileno())) as ours:
-            return prove(ours, backend)
+            return (proof or prove)(ours, backend)
 
 
 def prove(ours: socket.socket, backend: int) -> Server:

@@ -21,7 +21,7 @@ from auditsvc.kernel import Control
 
 pytestmark = [pytest.mark.live, pytest.mark.usefixtures("audit_changes")]
 
-PAUSE = 200_000
+PAUSE = 1_000_000
 """Nanoseconds between two calls."""
 
 
@@ -174,13 +174,8 @@ def killed_at(host, words, line):
     assert process.wait(60) == -signal.SIGKILL, "".join(said)
 
 
-@pytest.mark.parametrize(
-    ("way", "line"),
-    [
-        pytest.param(*each, marks=[] if each[1].endswith("SIGTERM") else pytest.mark.long)
-        for each in MOMENTS
-    ],
-)
+@pytest.mark.long
+@pytest.mark.parametrize(("way", "line"), MOMENTS)
 def test_killed_at_any_moment_it_is_finished_by_running_it_again(programs, tmp_path, way, line):
     """SIGKILL where the command has just said something: the copy goes on, and no call is lost."""
     with host_of(tmp_path) as host:
@@ -218,6 +213,7 @@ def test_a_copy_that_was_killed_is_said(programs, tmp_path):
         assert "its process was killed" in said
 
 
+@pytest.mark.long
 def test_if_auditsvc_does_not_start_auditd_runs_again(tmp_path):
     """With its old arguments; what came in between is in the store, and what to do is said."""
     with host_of(tmp_path) as host:
@@ -233,6 +229,7 @@ def test_if_auditsvc_does_not_start_auditd_runs_again(tmp_path):
         assert "no record was lost" in host.adopt("--apply")
 
 
+@pytest.mark.long
 def test_another_daemon_is_left_alone(tmp_path):
     """Only auditd is stopped, and our own service of this host; any other is named."""
     folder = tmp_path / "other"
@@ -247,6 +244,7 @@ def test_another_daemon_is_left_alone(tmp_path):
     assert not host.log.exists()
 
 
+@pytest.mark.long
 def test_without_apply_nothing_changes(tmp_path):
     """The plan, and no file, process or rule is another afterwards."""
     with host_of(tmp_path) as host:

@@ -168,6 +168,17 @@ def test_only_the_right_process_is_signalled(named):
     daemons.stop(auditd.pid, daemons.is_auditd)  # it is gone already
 
 
+def test_another_daemon_is_named_and_prevents_the_change(named, tmp_path, monkeypatch):
+    """Only auditd is stopped, and our own service of this runtime directory."""
+    other = named("other")
+    until(lambda: daemons.program_of(other.pid).endswith("/other"))
+    monkeypatch.setattr(daemons, "registered", lambda: other.pid)
+    with pytest.raises(AuditsvcError, match=rf"pid {other.pid} .*other\), which is not auditd"):
+        daemons.check(tmp_path)
+    monkeypatch.setattr(daemons, "registered", lambda: 0)
+    daemons.check(tmp_path)
+
+
 def test_a_terminal_s_signals_wait_for_the_end_of_the_block():
     """Ctrl-C between two daemons ends nothing, and programs started there are as usual."""
     with daemons.undisturbed():

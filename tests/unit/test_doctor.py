@@ -171,9 +171,9 @@ def test_incumbent(machine):
     shows(check(other), Level.WARNING, "pid 77 (/usr/sbin/auditd)", "auditsvc adopt", "multicast")
     shows(check(other, serving=True), Level.OK, "our service")
     shows(check(other, source="multicast"), Level.OK)
-    rival = machine({"proc/77/comm": "beat\n", "proc/77/exe": "->/usr/bin/beat"})
-    found = daemons.incumbent(other, rival, serving=False, source="netlink")
-    shows(found, Level.WARNING, "pid 77 (/usr/bin/beat)", "stop pid 77")
+    machine({"proc/79/comm": "beat\n", "proc/79/exe": "->/usr/bin/beat"})
+    found = check(replace(STATUS, pid=79))
+    shows(found, Level.WARNING, "pid 79 (/usr/bin/beat)", "stop pid 79")
     assert "adopt" not in found.mend  # it changes over from auditd alone
     shows(check(dead), Level.WARNING, "no longer exists")
     shows(check(STATUS), Level.WARNING, "kernel's log")
@@ -313,6 +313,20 @@ def test_capabilities(machine, bits, level, says):
     """Bits of CapEff."""
     here = machine(HOST | {"proc/self/status": f"Name:\tx\nCapEff:\t{bits}\n"})
     shows(environment.capabilities(here), level, says)
+
+
+@pytest.mark.parametrize(
+    ("passwd", "uid", "level", "says"),
+    [
+        ("root:x:0:0::/:/bin/sh\n", "0", Level.WARNING, "no user auditsvc"),
+        ("auditsvc:x:900:900::/:/bin/false\n", "900", Level.OK, "auditsvc"),
+        ("auditsvc:x:900:900::/:/bin/false\n", "0", Level.WARNING, "is root"),
+    ],
+)
+def test_as_which_user_the_service_runs(machine, passwd, uid, level, says):
+    """A service of root's is told, with the reason that can be changed."""
+    files = {"etc/passwd": passwd, "proc/7/status": f"Name:\tx\nUid:\t{uid}\t{uid}\t{uid}\n"}
+    shows(environment.service_user(machine(HOST | files), 7), level, says)
 
 
 def test_capabilities_of_another_user_namespace(machine):

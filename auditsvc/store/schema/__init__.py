@@ -28,6 +28,8 @@ from auditsvc.store.schema.derived import (
     activity_part,
     activity_row,
     process_cgroup,
+    process_first,
+    process_mark,
     process_sign,
 )
 from auditsvc.store.schema.dimensions import (
@@ -112,6 +114,8 @@ __all__ = [
     "origin",
     "path",
     "process_cgroup",
+    "process_first",
+    "process_mark",
     "process_sign",
     "pruned_day",
     "raw",
