@@ -99,7 +99,9 @@ def shown(told, kind, auid, user_login, ended_by):
     }
 
 
-@pytest.mark.parametrize("number", range(3))
+@pytest.mark.parametrize(
+    "number", [0, *(pytest.param(n, marks=pytest.mark.long) for n in range(1, 12))]
+)
 def test_sessions_are_those_of_the_rules(url, number):
     """Random logins, ends and boots: in calls and alone, of equal pids, sessions and users."""
     chance = random.Random(SEED + number)

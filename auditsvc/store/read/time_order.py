@@ -62,16 +62,17 @@ class _Ordered:
 
     @property
     def is_bare(self) -> bool:
-        """Whether it has no condition of its own."""
-        return not self.select.node.args.get("where") and not self.select.node.args.get("joins")
+        """Whether it reads the view itself, without a condition."""
+        node = self.select.node
+        is_direct = self.origin.source.table is self.view
+        return is_direct and not node.args.get("where") and not node.args.get("joins")
 
     def bound(self) -> None:
         """Bound the view, if enough rows are found near the end that is asked for."""
         statement, name = self.statement, self.view.name.lower()
         table = _TABLES.get(name, "event")
         within = statement.spans.get(id(self.view), ALL).both(statement.period)
-        plain = self.origin.source.table is self.view and self.is_bare
-        exact = plain and name in _ONE_FOR_ONE
+        exact = self.is_bare and name in _ONE_FOR_ONE
         for step in (self.rows,) if exact else _STEPS:
             if self.rows > step:
                 continue
