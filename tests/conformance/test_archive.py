@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import random
@@ -10,6 +11,8 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -19,19 +22,25 @@ from fixtures.archived import archive, asked, names, settings_of, stored, views
 from fixtures.commands import run
 from fixtures.cookbook_log import cookbook_log
 from fixtures.days import NOW, TODAY, log, prune, text_of
+from fixtures.evidence import Run
 from fixtures.logs import Pipe, load, opening
 from fixtures.repeats import seeds
 from pyarrow import parquet
 
 from auditsvc import arrow
 from auditsvc.archive import place
-from auditsvc.archive.manifest import part_of
+from auditsvc.archive.check import check_archive
+from auditsvc.archive.manifest import parse, part_of
 from auditsvc.archive.place import Folder, open_place
 from auditsvc.config import load_settings
+from auditsvc.doctor import storage
+from auditsvc.doctor.finding import Level
 from auditsvc.errors import ArchiveError, ConfigError, QueryError
+from auditsvc.evidence.store_facts import bound, read_facts
 from auditsvc.retention import report as retention
 from auditsvc.retention.archive_due import make_report
 from auditsvc.store import open_store
+from auditsvc.store.database import reading
 from auditsvc.store.partitions import DAY, date_of
 from auditsvc.store.read.limits import Limits
 from auditsvc.store.read.period import period_of
@@ -124,7 +133,10 @@ def test_passes_late_events_and_retention_change_no_answer(url, tmp_path, seed):
         archive(settings, now=day * DAY + DAY // 2, size=chance.choice((2, 5, 8192)))
     pipe = Pipe(url, "late")
     pipe.load(text_of(late))
-    whole = plain(lambda sql: stored(url, sql))
+    # Of PostgreSQL in SQLite's types, through an archive that has nothing.
+    none = settings_of(url, tmp_path / "none")
+    ask = partial(stored, url) if url.startswith("sqlite") else partial(asked, none)
+    whole = plain(ask)
     assert plain(lambda sql: asked(settings, sql)) == whole
     job = archive(settings)
     assert sum(job.events.values()) == len(late)
@@ -232,6 +244,7 @@ import sys, json
 from auditsvc.config import load_settings
 from auditsvc.archive.job import Job
 from auditsvc.store import open_store
+from auditsvc.store.database import reading
 given = json.loads(sys.argv[1])
 settings = load_settings(**given)
 with open_store(settings.store, create=False) as store:
@@ -510,6 +523,103 @@ def test_a_manifest_is_put_when_its_files_are_on_the_disk(tmp_path, synced):
     files = [name for name in synced[:manifest] if name.endswith(".parquet")]
     assert {"syscalls.parquet", "paths.parquet", "story.parquet"} <= {*files}
     assert synced[manifest + 1 :] == ["archive", date_of(TODAY - 1), "manifests"]
+
+
+@pytest.fixture
+def proved(tmp_path):
+    """Give settings of an archive of four days whose last manifest a head has signed."""
+    settings = settings_of(f"sqlite:///{tmp_path}/store.db", tmp_path)
+    load(settings.store, text_of(log(days.chance(9), range(TODAY - 4, TODAY + 1), each=3)))
+    archive(settings)
+    with open_store(settings.store, create=False) as store, reading(store.database) as connection:
+        facts = bound(read_facts(connection, "x", counted=False))
+    signing = Run(settings.spool_directory)
+    signing.notary.store = lambda: facts
+    signing.put(1)
+    signing.end()
+    return settings
+
+
+def _change(folder):
+    path = next(iter(sorted(folder.glob("*/*-syscalls.parquet"))))
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    return path
+
+
+def _shorten(folder):
+    path = next(iter(sorted(folder.glob("*/*-story.parquet"))))
+    path.write_bytes(path.read_bytes()[:-1])
+    return path
+
+
+def _remove(folder):
+    path = next(iter(sorted(folder.glob("*/*-origins.parquet"))))
+    path.unlink()
+    return path
+
+
+def _add(folder):
+    path = next(iter(sorted(folder.glob("*/*-syscalls.parquet"))))
+    more = path.with_name("0002-syscalls.parquet")
+    more.write_bytes(path.read_bytes())
+    return more
+
+
+def _forge(folder):
+    """Change a file, and write its digest into its manifest."""
+    changed = _change(folder)
+    path = next(iter(sorted((folder / "manifests").iterdir())))
+    found = parse(path.read_bytes())
+    digest = hashlib.sha256(changed.read_bytes()).hexdigest()
+    files = tuple(
+        replace(each, sha256=digest) if each.view == "syscalls" else each for each in found.files
+    )
+    path.write_text(replace(found, files=files).text())
+    return sorted((folder / "manifests").iterdir())[1]
+
+
+def _forge_last(folder):
+    path = max((folder / "manifests").iterdir())
+    found = parse(path.read_bytes())
+    path.write_text(replace(found, events=found.events + 1).text())
+    return "manifest 4 is not the one that was signed"
+
+
+def _cut(folder):
+    path = max((folder / "manifests").iterdir())
+    for each in (folder / parse(path.read_bytes()).day).iterdir():
+        each.unlink()
+    path.unlink()
+    return "manifests after 3 are missing: 4 were signed"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [_change, _shorten, _remove, _add, _forge, _forge_last, _cut],
+    ids=lambda f: f.__name__,
+)
+def test_what_was_changed_is_named(proved, change):
+    """A file that is changed, missing or additional, and a manifest that was made anew."""
+    assert check_archive(proved).findings == []
+    folder = Path(proved.archive.to)
+    named = change(folder)
+    text = named if isinstance(named, str) else str(named.relative_to(folder))
+    (found,) = check_archive(proved).findings
+    assert text in found
+
+
+def test_doctor_names_what_hinders_the_archive(tmp_path):
+    """A folder below a file, and a bucket that nobody serves."""
+    (tmp_path / "file").write_text("")
+    settings = settings_of(f"sqlite:///{tmp_path}/store.db", tmp_path)
+    assert storage.archive(settings).level is Level.OK
+    wrong = load_settings(archive={"to": str(tmp_path / "file/archive")})
+    assert storage.archive(wrong).level is Level.ERROR
+    nobody = {"to": "s3://bucket/x", "endpoint": "http://127.0.0.1:9"}
+    found = storage.archive(load_settings(archive=nobody))
+    assert (found.level, "s3://bucket/x" in found.found) == (Level.ERROR, True)
 
 
 def test_two_passes_at_once_are_refused(tmp_path):
