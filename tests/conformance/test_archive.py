@@ -25,6 +25,7 @@ from fixtures.days import NOW, TODAY, log, prune, text_of
 from fixtures.evidence import Run
 from fixtures.logs import Pipe, load, opening
 from fixtures.repeats import seeds
+from fixtures.seaweed import ACCESS, BUCKET, SECRET, seaweed
 from pyarrow import parquet
 
 from auditsvc import arrow
@@ -634,3 +635,37 @@ def test_two_passes_at_once_are_refused(tmp_path):
             archive(settings)
         steps.close()
     assert archive(settings).events == {TODAY - 1: 1}
+
+
+@pytest.mark.long
+def test_a_bucket_is_as_good_as_a_folder(tmp_path):
+    """SeaweedFS: passes, late events, a deleted day, the answers, and a server that is away."""
+    url = f"sqlite:///{tmp_path}/store.db"
+    lines = log(days.chance(7), range(TODAY - 3, TODAY + 1), each=6)
+    keys = tmp_path / "keys"
+    keys.write_text(f'access_key = "{ACCESS}"\nsecret_key = "{SECRET}"\n')
+    keys.chmod(0o600)
+    with seaweed(tmp_path) as (address, program):
+        given = {"to": f"s3://{BUCKET}/box", "endpoint": address, "credentials": keys}
+        settings = settings_of(url, tmp_path, **given)
+        load(url, text_of(lines[::2]))
+        archive(settings, now=(TODAY - 1) * DAY + 1)
+        load(url, text_of(lines), name="late")
+        assert plain(lambda sql: asked(settings, sql)) == plain(lambda sql: stored(url, sql))
+        archive(settings)
+        assert plain(lambda sql: asked(settings, sql)) == plain(lambda sql: stored(url, sql))
+        assert check_archive(settings).findings == []
+        kept = settings_of(url, tmp_path, keep="1d", **given)
+        archive(kept)
+        assert [*names(kept).parts()] == [TODAY - 1]
+        assert storage.archive(settings).level is Level.OK
+        wrong = tmp_path / "wrong"
+        wrong.write_text(f'access_key = "{ACCESS}"\nsecret_key = "other"\n')
+        wrong.chmod(0o600)
+        refused = settings_of(url, tmp_path, **given | {"credentials": wrong})
+        with pytest.raises(ArchiveError, match="s3://archive/box"):
+            archive(refused)
+        program.kill()
+        program.wait()
+        with pytest.raises(ArchiveError, match="s3://archive/box"):
+            archive(settings)
