@@ -17,6 +17,7 @@ The tree:
     |   |-- SupersededError another program prunes the store
     |   `-- RefusedError   a batch has something that the database cannot store
     |-- EvidenceError      the log cannot be signed, or its heads cannot be read
+    |-- ArchiveError       the archive cannot be written or read, or is another store's
     |-- JournalError       journald is unavailable, or its journal cannot be read
     |-- QueryError         the user's SQL is wrong
     `-- AlertError         an alert could not be sent
@@ -134,6 +135,10 @@ class RefusedError(StoreError):
 
 class EvidenceError(AuditsvcError):
     """Heads of the log cannot be signed, written or read."""
+
+
+class ArchiveError(AuditsvcError):
+    """The archive cannot be written or read, or is that of another store."""
 
 
 class JournalError(AuditsvcError):

@@ -1,6 +1,7 @@
 """Events and answers as Apache Arrow; needs pyarrow (`pip install auditsvc[arrow]`).
 
     columns.py  the names and types of columns
+    json_rows.py  rows of a view, by the JSON that the database writes
     events.py   whole events of a store, one wide row an event
     answer.py   the rows of a query
     files.py    Arrow and Parquet, written
@@ -18,7 +19,7 @@ from auditsvc.errors import ConfigError
 if TYPE_CHECKING:
     from types import ModuleType
 
-_EXTRAS: Final = {"pyarrow": "arrow"}
+_EXTRAS: Final = {"pyarrow": "arrow", "duckdb": "archive"}
 """Packages that come with an extra of ours."""
 
 

@@ -14,22 +14,21 @@ All batches show one state of the store. Memory is that of one batch.
 
 from __future__ import annotations
 
-import io
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from pyarrow import json
 
-from auditsvc.arrow.columns import BESIDE, LISTS, TIME, as_read, field_of
+from auditsvc.arrow.columns import BESIDE, LISTS, field_of
+from auditsvc.arrow.json_rows import columns_of, parsed, read_rows
 from auditsvc.decode.ids import SERIAL_BITS, SERIAL_MASK
 from auditsvc.errors import UsageError
 from auditsvc.store.database import reading
 from auditsvc.store.read.time_span import ALL, Span
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from sqlalchemy import Connection
 
@@ -37,9 +36,6 @@ if TYPE_CHECKING:
 
 SIZE: Final = 16_384
 """Events of a batch."""
-_OBJECT: Final = 60
-"""Columns of one JSON object: SQLite's functions take 127 arguments."""
-_BLOCK: Final = 1 << 20
 _FIRST: Final = ("event_id", "host", "time", "serial", "type")
 _LIST_ORDER: Final = {
     "paths": "item, name, nametype, inode",
@@ -58,10 +54,9 @@ class Events:
         """UsageError for a column that there is not."""
         self._database = database
         self._span = span
-        self._is_sqlite = database.engine.dialect.name == "sqlite"
         with reading(database) as connection:
             self._of_view = {
-                view: _columns_of(connection, view) for view in ("syscalls", "events", *LISTS)
+                view: columns_of(connection, view) for view in ("syscalls", "events", *LISTS)
             }
         if columns is not None and (unknown := [c for c in columns if c not in self._known]):
             raise UsageError(
@@ -94,7 +89,7 @@ class Events:
         low, high = self._span.low << SERIAL_BITS, (self._span.high << SERIAL_BITS) | SERIAL_MASK
         after = low - 1
         with reading(self._database) as connection:
-            while (last := _last_of(connection, after, high, size)) is not None:
+            while (last := last_id(connection, after, high, size)) is not None:
                 yield from self._batch(connection, after, last).to_batches()
                 after = last
 
@@ -136,8 +131,9 @@ class Events:
                     values[alias] = (
                         f"(SELECT o.{name} FROM {other} o WHERE o.event_id = v.event_id)"  # noqa: S608 - ours
                     )
-        found = self._read(connection, view, values, after, last, "event_id")
-        return _parsed(found, [field_of(name) for name in columns])
+        where = _between(after, last)
+        found = read_rows(connection, view, values, where=where, order="event_id")
+        return parsed(found, [field_of(name) for name in columns])
 
     def _list(
         self, connection: Connection, view: str, ids: pa.ChunkedArray, after: int, last: int
@@ -145,8 +141,8 @@ class Events:
         """Give the rows of a view as a list for each event."""
         values = {c: c for c in self._of_view[view]}
         order = f"event_id, {_LIST_ORDER[view]}"
-        found = self._read(connection, view, values, after, last, order)
-        rows = _parsed(found, [field_of(name) for name in values])
+        found = read_rows(connection, view, values, where=_between(after, last), order=order)
+        rows = parsed(found, [field_of(name) for name in values])
         of_event = rows["event_id"].combine_chunks().value_counts()
         places = pc.index_in(ids, value_set=of_event.field("values"))
         counts = pc.fill_null(pc.take(of_event.field("counts"), places), 0)
@@ -156,51 +152,12 @@ class Events:
         parts = [rows[each.name].combine_chunks() for each in kind]
         return pa.ListArray.from_arrays(offsets, pa.StructArray.from_arrays(parts, fields=kind))
 
-    def _read(  # noqa: PLR0917 - a query has so many parts
-        self,
-        connection: Connection,
-        view: str,
-        values: dict[str, str],
-        after: int,
-        last: int,
-        order: str,
-    ) -> Sequence[bytes]:
-        """Give a JSON object for each row."""
-        shown = ", ".join(f"{self._plain(name, of)} AS {name}" for name, of in values.items())
-        inner = (
-            f"SELECT {shown} FROM {view} v"  # noqa: S608 - of this package's text and two numbers
-            f" WHERE v.event_id > {after:d} AND v.event_id <= {last:d} ORDER BY {order}"
-        )
-        if not self._is_sqlite:
-            rows = connection.exec_driver_sql(f"SELECT row_to_json(q)::text FROM ({inner}) q")  # noqa: S608
-            return [row[0].encode() for row in rows]
-        names = list(values)
-        groups = [names[at : at + _OBJECT] for at in range(0, len(names), _OBJECT)]
-        pairs = [", ".join(f"'{name}', {name}" for name in group) for group in groups]
-        objects = ", ".join(f"CAST(json_object({each}) AS BLOB)" for each in pairs)
-        rows = connection.exec_driver_sql(f"SELECT {objects} FROM ({inner})")  # noqa: S608 - as above
-        if len(groups) == 1:
-            return [row[0] for row in rows]
-        return [b"{%b}" % b",".join(part[1:-1] for part in row) for row in rows]
 
-    def _plain(self, name: str, value: str) -> str:
-        """Give an expression of what JSON can have, the same from both databases."""
-        if self._is_sqlite:
-            return value
-        if name == "time":
-            return f"to_char({value} AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.MS')"
-        if name == "success":
-            return f"{value}::int"
-        if name in ("argv", "parent_argv", "fields"):
-            return f"{value}::text"
-        return value
+def _between(after: int, last: int) -> str:
+    return f"v.event_id > {after:d} AND v.event_id <= {last:d}"
 
 
-def _columns_of(connection: Connection, view: str) -> tuple[str, ...]:
-    return tuple(connection.exec_driver_sql(f"SELECT * FROM {view} LIMIT 0").keys())  # noqa: S608
-
-
-def _last_of(connection: Connection, after: int, high: int, size: int) -> int | None:
+def last_id(connection: Connection, after: int, high: int, size: int) -> int | None:
     """Give the last id of the next `size` events after an id; None if there are no more."""
     within = f"id > {after:d} AND id <= {high:d}"
     parts = " UNION ALL ".join(
@@ -211,28 +168,3 @@ def _last_of(connection: Connection, after: int, high: int, size: int) -> int | 
         f"SELECT max(id) FROM (SELECT id FROM ({parts}) both_of_them ORDER BY id LIMIT {size:d}) q"  # noqa: S608
     ).scalar()
     return None if found is None else int(found)
-
-
-def _parsed(rows: Collection[bytes], fields: Sequence[pa.Field]) -> pa.Table:
-    """Read JSON objects as a table with these fields."""
-    schema = pa.schema(fields)
-    if not rows:
-        return schema.empty_table()
-    data = b"\n".join(rows)
-    plain = pa.schema([pa.field(each.name, as_read(each.type)) for each in fields])
-    table = json.read_json(
-        io.BytesIO(data),
-        read_options=json.ReadOptions(use_threads=False, block_size=max(_BLOCK, len(data) + 1)),
-        parse_options=json.ParseOptions(explicit_schema=plain, unexpected_field_behavior="error"),
-    ).select(plain.names)
-    return pa.table(
-        [_given(table[each.name], each.type) for each in fields], schema=schema
-    ).combine_chunks()
-
-
-def _given(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
-    if column.type == kind:
-        return column
-    if kind == TIME:
-        return pc.assume_timezone(column, "UTC")
-    return pc.cast(column, kind)

@@ -79,6 +79,7 @@ _VERBS = {
     "tree": "Show which process made which, from the log alone.",
     "web": "Show pages over the store in a browser, read-only.",
     "prune": "Delete days that the settings [retention] do not keep.",
+    "archive": "Write days that are over to the archive of the settings.",
     "report": "Report on logins, files, programs and more, as aureport does.",
     "forward": "Send chosen events to the systemd journal, each once.",
     "verify": "Prove that log and store are as they were signed.",

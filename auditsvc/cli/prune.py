@@ -16,7 +16,8 @@ from auditsvc.ingest.known_store import KnownStore
 from auditsvc.plural import counted
 from auditsvc.render.output import wants_json, write_json, write_table
 from auditsvc.retention.job import Job
-from auditsvc.retention.report import date_of, list_due
+from auditsvc.retention.report import list_due
+from auditsvc.store.partitions import date_of
 from auditsvc.store.space import rewrite as rewrite_file
 from auditsvc.store.space import space_of
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from enum import Enum
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
@@ -26,7 +27,10 @@ from auditsvc.store.read.sql import run_query
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import AbstractContextManager
     from typing import BinaryIO, TextIO
+
+    from auditsvc.config import Settings
 
 _MEMORY: Final = 512 << 20
 """Bytes of memory that a query may use."""
@@ -85,6 +89,14 @@ def query(
             show_default=False,
         ),
     ] = None,
+    archive: Annotated[
+        bool,
+        typer.Option(
+            "--archive",
+            help="Ask the archive [archive] and the store as one, in SQLite's SQL. Needs"
+            " auditsvc[archive].",
+        ),
+    ] = False,
     timeout: Annotated[
         float,
         typer.Option(
@@ -112,13 +124,14 @@ def query(
     limits = Limits(timeout, _MEMORY)
     period = period_of(since, until)
     late = limits.late()
+    ask = _of_archive(settings) if archive else partial(run_query, settings.store, views_only=True)
     try:
         with (
             Pager(sys.stdout, wanted=not no_pager) as pager,
             recorded(settings, "query", sql) as access,
             waiting() as shown,
             alarm(limits.seconds, late),
-            run_query(settings.store, sql, limits, period, views_only=True) as result,
+            ask(sql, limits, period) as result,
             pager.writing() as paged,
         ):
             out = shown.output(paged)
@@ -128,6 +141,13 @@ def query(
         if error.what == late.what:
             _drop_output()
         raise
+
+
+def _of_archive(settings: Settings) -> Callable[..., AbstractContextManager[Result]]:
+    """Give what asks archive and store; ConfigError without an archive or what it needs."""
+    if settings.archive.to is None:
+        raise UsageError("there is no archive", 'set archive.to = "/FOLDER" (AUDITSVC_ARCHIVE__TO)')
+    return partial(arrow.use("auditsvc.archive.ask").run_archive_query, settings)
 
 
 def _writer(form: Form | None, *, exact: bool) -> Callable[[Result, TextIO], None]:

@@ -10,12 +10,13 @@ from typing import Annotated
 
 import typer
 
+from auditsvc import arrow
 from auditsvc.cli.lowering import lower
 from auditsvc.cli.options import FormOption, StoreOption
 from auditsvc.config import load_settings
 from auditsvc.errors import AuditsvcError, UsageError
 from auditsvc.evidence.anchors import read_anchors
-from auditsvc.evidence.finding import Report
+from auditsvc.evidence.finding import ARCHIVE, Finding, Report
 from auditsvc.evidence.report import verify_all
 from auditsvc.host.terminal import visible
 from auditsvc.plural import counted
@@ -55,7 +56,7 @@ def verify(  # noqa: PLR0917 - options, by name
     store: StoreOption = None,
     form: FormOption = None,
 ) -> None:
-    """Prove that log and store are as they were signed; the exit status is 1 if they are not."""
+    """Prove that log, store and archive are as they were signed; if not, the exit status is 1."""
     settings = load_settings(store=store)
     lower(settings, reads_files=True)
     anchors = [each for path in head or () for each in read_anchors(path)]
@@ -65,6 +66,12 @@ def verify(  # noqa: PLR0917 - options, by name
     if spool is not None:
         settings = load_settings(store=store, spool={"directory": spool})
     report = verify_all(settings, anchors, since=started, with_rows=not lines_only)
+    files = 0
+    if settings.archive.to is not None and not lines_only:
+        checked = arrow.use("auditsvc.archive.check").check_archive(settings)
+        report.findings += [Finding(ARCHIVE, each) for each in checked.findings]
+        report.notes += checked.notes
+        files = checked.files
     if spool is None:
         # For the service's log; who may not write there only reads.
         with suppress(AuditsvcError, OSError):
@@ -81,12 +88,12 @@ def verify(  # noqa: PLR0917 - options, by name
     if wants_json(form):
         write_json({"proved": report.is_proved} | asdict(report))
     else:
-        _show(report, with_rows=not lines_only, has_anchors=bool(anchors))
+        _show(report, files, with_rows=not lines_only, has_anchors=bool(anchors))
     if not report.is_proved:
         raise typer.Exit(1)
 
 
-def _show(report: Report, *, with_rows: bool, has_anchors: bool) -> None:
+def _show(report: Report, files: int, *, with_rows: bool, has_anchors: bool) -> None:
     for finding in report.findings[:_SHOWN]:
         typer.echo(visible(f"{finding.kind}: {finding}"))
     if len(report.findings) > _SHOWN:
@@ -97,6 +104,8 @@ def _show(report: Report, *, with_rows: bool, has_anchors: bool) -> None:
     typer.echo(f"{segments}, {lines}, {counted(report.heads, 'head')} compared")
     if with_rows:
         typer.echo(f"{counted(report.events, 'event')} of the store compared with their lines")
+    if files:
+        typer.echo(f"{counted(files, 'file')} of the archive compared with their manifests")
     if report.unsigned_bytes:
         typer.echo(f"not signed yet: {counted(report.unsigned_bytes, 'byte')}")
     if not has_anchors:

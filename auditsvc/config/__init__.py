@@ -29,6 +29,7 @@ from auditsvc.config.sections import (
     RECEIVE_BUFFER,
     AccessSettings,
     AlertSettings,
+    ArchiveSettings,
     Cause,
     CoverageSettings,
     EvidenceSettings,
@@ -60,6 +61,7 @@ __all__ = [
     "RECEIVE_BUFFER",
     "AccessSettings",
     "AlertSettings",
+    "ArchiveSettings",
     "Cause",
     "CoverageSettings",
     "EvidenceSettings",
@@ -133,6 +135,7 @@ class Settings(BaseSettings):
     loader: LoaderSettings = LoaderSettings()
     ingest: IngestSettings = IngestSettings()
     retention: RetentionSettings = RetentionSettings()
+    archive: ArchiveSettings = ArchiveSettings()
     evidence: EvidenceSettings = EvidenceSettings()
     guard: GuardPolicy = "report"
     """What happens if somebody else deletes our rules, adds a `never` rule before them or switches

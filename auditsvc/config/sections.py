@@ -21,6 +21,10 @@ SpaceAction = Literal["log", "exec", "hold", "drop-loaded", "drop", "stop", "hal
 _ADDRESS: Final = re.compile(r"[A-Za-z0-9_.+=%][A-Za-z0-9_.+=%-]*(@[A-Za-z0-9][A-Za-z0-9.-]*)?")
 _URL: Final = re.compile(r"https?://[^\s/@]+(/[!-~]*)?")
 _LISTEN: Final = re.compile(r"unix:/.+|(127\.0\.0\.1|\[::1\]):[1-9][0-9]{0,4}")
+_BUCKET: Final = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,62}(/[A-Za-z0-9_.=-]+)*/?")
+_FOLDER: Final = re.compile(r"(/[A-Za-z0-9_.+=@, -]+)+/?")
+"""Without the signs that have a meaning in patterns of file names."""
+_ENDPOINT: Final = re.compile(r"https?://[^\s/@?#]+/?")
 _DAYS: Final = re.compile(r"[1-9][0-9]{0,4}d")
 
 
@@ -125,6 +129,12 @@ class IngestSettings(Section):
     own spool."""
 
 
+def _check_days(value: str | None) -> str | None:
+    if value is not None and _DAYS.fullmatch(value) is None:
+        raise ValueError('give a number of days, as "90d"')
+    return value
+
+
 class RetentionSettings(Section):
     """How long events stay in the store; None: for ever, and without a limit."""
 
@@ -133,12 +143,7 @@ class RetentionSettings(Section):
     max_bytes: int | None = Field(default=None, ge=1 << 20)
     """Above this size of the rows, the oldest days are deleted. SQLite only."""
 
-    @field_validator("keep")
-    @classmethod
-    def _check_keep(cls, value: str | None) -> str | None:
-        if value is not None and _DAYS.fullmatch(value) is None:
-            raise ValueError('give a number of days, as "90d"')
-        return value
+    _check_keep = field_validator("keep")(_check_days)
 
     @property
     def days(self) -> int | None:
@@ -149,6 +154,51 @@ class RetentionSettings(Section):
     def is_limited(self) -> bool:
         """Whether anything is ever deleted."""
         return self.keep is not None or self.max_bytes is not None
+
+
+class ArchiveSettings(Section):
+    """The archive: days that are over, as Parquet files (`auditsvc archive`)."""
+
+    to: str | None = None
+    """Where: a folder, by its full path, or `s3://BUCKET/PREFIX`. Absent: there is none."""
+    endpoint: str | None = None
+    """The `http://` or `https://` address of an S3 server that is not Amazon's."""
+    region: str = "us-east-1"
+    """The region of the bucket."""
+    credentials: Path | None = None
+    """A file, mode 0600, with `access_key = "..."` and `secret_key = "..."`. Absent: the systemd
+    credential `auditsvc-archive` of the same form, else what the host itself has (a role)."""
+    grace: float = Field(default=6.0, ge=0, le=240)
+    """Hours after the end of a day (UTC) at which it is archived; what comes later goes into a
+    further part of it."""
+    keep: str | None = None
+    """Whole days before today that the archive keeps, as "400d"; those before are deleted. None:
+    for ever."""
+
+    @field_validator("to")
+    @classmethod
+    def _check_to(cls, value: str | None) -> str | None:
+        if (
+            value is not None
+            and _FOLDER.fullmatch(value) is None
+            and _BUCKET.fullmatch(value) is None
+        ):
+            raise ValueError("give the full path of a folder, or s3://BUCKET/PREFIX")
+        return value
+
+    @field_validator("endpoint")
+    @classmethod
+    def _check_endpoint(cls, value: str | None) -> str | None:
+        if value is not None and _ENDPOINT.fullmatch(value) is None:
+            raise ValueError("give http://HOST:PORT or https://HOST:PORT, without a user")
+        return value
+
+    _check_keep = field_validator("keep")(_check_days)
+
+    @property
+    def days(self) -> int | None:
+        """Give `keep` as a number."""
+        return None if self.keep is None else int(self.keep.removesuffix("d"))
 
 
 class EvidenceSettings(Section):

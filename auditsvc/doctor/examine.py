@@ -195,6 +195,7 @@ def _of_storage(settings: Settings | AuditsvcError, file: Path) -> Iterator[Doct
     yield from _check("disk: store", lambda: storage.store_room(settings))
     yield from _check("store", lambda: storage.store(settings))
     yield from _check("store: readers", lambda: storage.readers(settings))
+    yield from _check("archive", lambda: storage.archive(settings))
     yield from _check("service: store", lambda: storage.loading(settings))
     yield from _check("service: spool", lambda: storage.flood(settings))
     yield from _check("decoder", lambda: storage.decoder(settings))

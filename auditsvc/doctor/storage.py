@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Final
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
+from auditsvc.arrow import use
 from auditsvc.doctor.finding import DoctorFinding, Level, ok
-from auditsvc.errors import AuditsvcError
+from auditsvc.errors import AuditsvcError, ConfigError
+from auditsvc.host.files import folder_of
 from auditsvc.host.processes import name_of
 from auditsvc.host.service_user import is_trusted
 from auditsvc.native import BUILD_HINT, is_built, native_core
@@ -109,6 +111,31 @@ def store_room(settings: Settings, free: Callable[[Path], int] = _free) -> Docto
         "rows take about 100 bytes per event; if the disk is full they wait in the spool",
         "free disk space, or choose another --store",
     )
+
+
+def archive(settings: Settings) -> DoctorFinding:
+    """Whether the archive's place can be reached and written."""
+    name, to = "archive", settings.archive.to
+    if to is None:
+        return ok(name, "there is none")
+    try:
+        place = use("auditsvc.archive.place").open_place(settings.archive)
+        files = len(place.sizes())
+        if place.folder is not None:
+            folder_of(place.folder)
+            there = next(each for each in (place.folder, *place.folder.parents) if each.exists())
+            if not os.access(there, os.W_OK | os.X_OK) or not there.is_dir():
+                raise ConfigError(f"{there} cannot be written", "check owner, mode and mount")
+    except (AuditsvcError, OSError) as error:
+        what = error.what if isinstance(error, AuditsvcError) else f"{to}: {error.strerror}"
+        return DoctorFinding(
+            name,
+            Level.ERROR,
+            what,
+            "days are not archived, and stay in the store",
+            getattr(error, "hint", "") or "see [archive] in the settings",
+        )
+    return ok(name, f"{counted(files, 'file')} in {to}")
 
 
 def store(settings: Settings) -> DoctorFinding:

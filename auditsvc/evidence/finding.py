@@ -12,6 +12,8 @@ REORDERED: Final = "reordered"
 CUT: Final = "cut"
 HEADS: Final = "heads"
 """Something about the heads themselves."""
+ARCHIVE: Final = "archive"
+"""Something about the archive's files."""
 STORE: Final = "store"
 """Something about the rows, or the store."""
 

@@ -15,6 +15,7 @@ from auditsvc.store import builtin
 from auditsvc.store.migrate import current_revision
 from auditsvc.store.read.events import second_text
 from auditsvc.store.schema import FACTS
+from auditsvc.store.write import archived
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -47,8 +48,16 @@ class StoreFacts:
     """Ranges of events that came from elsewhere."""
     unknown: int = 0
     """Ranges of events whose source is not known."""
+    archive: list[Any] = field(default_factory=list)
+    """Number and digest of the last manifest of its archive; empty if it has none."""
     pruned: dict[int, int] = field(default_factory=dict)
     """Events that retention deleted, by day."""
+
+
+def identity_in(connection: Connection) -> str:
+    """Give the store's identity."""
+    key = builtin.secret(connection)
+    return hashlib.blake2b(_PERSON, key=key, digest_size=16).hexdigest()
 
 
 def read_facts(connection: Connection, source_name: str, *, counted: bool) -> StoreFacts:
@@ -80,6 +89,8 @@ def read_facts(connection: Connection, source_name: str, *, counted: bool) -> St
         sql("SELECT count(*) FROM source WHERE kind = :kind AND segment <> ''"), {"kind": _OWN}
     )
     facts.spools = spools.scalar_one()
+    kept = archived.read(connection)
+    facts.archive = [] if kept is None or not kept.n else [kept.n, kept.digest]
     pruned = connection.execute(sql("SELECT day, events FROM pruned_day"))
     facts.pruned = {int(each[0]): int(each[1]) for each in pruned}
     if counted:
@@ -89,7 +100,8 @@ def read_facts(connection: Connection, source_name: str, *, counted: bool) -> St
 
 def bound(facts: StoreFacts) -> dict[str, Any]:
     """Give what a head binds of it."""
-    return {
+    archive = {"archive": facts.archive} if facts.archive else {}
+    return archive | {
         "identity": facts.identity,
         "schema": facts.schema,
         "segment": facts.checkpoint[0],

@@ -14,9 +14,10 @@ from auditsvc.retention.forecast import Room, Size, forecast
 from auditsvc.retention.job import days, first_kept, waiting
 from auditsvc.store import open_store
 from auditsvc.store.database import reading
-from auditsvc.store.partitions import DAY
+from auditsvc.store.partitions import DAY, date_of
 from auditsvc.store.schema import pruned_day, raw_day, store_size
 from auditsvc.store.space import Space, folder_of, space
+from auditsvc.store.write import archived
 from auditsvc.store.write.prune import count_events, first_event, ids_of
 
 if TYPE_CHECKING:
@@ -40,11 +41,6 @@ class Due:
     events: int
     lines: int
     held_for: str
-
-
-def date_of(day: int) -> str:
-    """Give a day (from 1970-01-01) as a date."""
-    return time.strftime("%Y-%m-%d", time.gmtime(day * DAY))
 
 
 def make_report(url: str, retention: RetentionSettings) -> Facts:
@@ -129,7 +125,12 @@ def _held(connection: Connection, retention: RetentionSettings, now: float) -> s
     if kept is None:
         return ""
     for day in days(connection, kept):
-        if reader := waiting(connection, day):
+        if (reader := waiting(connection, day)) == archived.NAME:
+            return (
+                f"events from {date_of(day)} on stay, as the archive has not had them; set"
+                " [archive] and let it run, or end it with `auditsvc archive --forget`"
+            )
+        if reader:
             return (
                 f"events from {date_of(day)} on stay, as {reader} has not had them; let it run, or "
                 "end its reading with `auditsvc forward --forget`"

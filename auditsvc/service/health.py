@@ -76,6 +76,7 @@ class Health:
         self.errors["store"] = parts.loader.store_error if parts.loader else ""
         self.errors["store's readers"] = parts.loader.hindrance if parts.loader else ""
         self.errors["retention"] = parts.upkeep.problem if parts.upkeep else ""
+        self.errors["archive"] = parts.archiving.problem if parts.archiving else ""
         self.errors["spool"] = parts.sink.refused if parts.sink else ""
         self.errors["spool's room"] = parts.sink.short if parts.sink else ""
         self.errors["evidence"] = parts.notary.problem if parts.notary else ""

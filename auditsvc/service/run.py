@@ -146,6 +146,8 @@ class Service:
             self._start_source()
         self._wiring.start_notary()
         loader.start()
+        if self._parts.archiving is not None:
+            self._parts.archiving.start()
         loader.await_store(_STORE_SECONDS)
         self._wiring.make_listener()
         if not is_urgent:
@@ -375,8 +377,8 @@ class Service:
                 steps.callback(self._watch_switch)
             if parts.guard is not None:
                 steps.callback(parts.guard.last_look)
-            watches = (parts.watch, self._metrics, parts.listener, self._space, self._alerts)
-            for part in (*parts.lookers, *watches):
+            watches = (parts.watch, self._metrics, parts.listener, parts.archiving)
+            for part in (*parts.lookers, *watches, self._space, self._alerts):
                 if part is not None:
                     steps.callback(part.finish)
 
@@ -417,8 +419,8 @@ class Service:
             steps.callback(self._watch_switch)
             if parts.guard is not None:
                 steps.callback(parts.guard.last_look)
-            watches = (parts.watch, self._metrics, parts.listener, self._space, self._alerts)
-            for part in (*parts.lookers, *watches):
+            watches = (parts.watch, self._metrics, parts.listener, parts.archiving)
+            for part in (*parts.lookers, *watches, self._space, self._alerts):
                 if part is not None:
                     steps.callback(part.finish)
 

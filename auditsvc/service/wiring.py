@@ -41,6 +41,7 @@ from auditsvc.kernel.netlink import RecordSocket
 from auditsvc.kernel.session import Session
 from auditsvc.record.daemon import actor
 from auditsvc.retention.upkeep import Upkeep
+from auditsvc.service.archiving import Archiving
 from auditsvc.service.record_sockets import RecordSockets
 from auditsvc.spool.identity import source_name
 from auditsvc.spool.reader import SpoolReader
@@ -87,6 +88,7 @@ class Parts:
     names: NameWatch | None = None
     cgroups: CgroupWatch | None = None
     upkeep: Upkeep | None = None
+    archiving: Archiving | None = None
     notary: Notary | None = None
     courier: Courier | None = None
     store_side: StoreSide | None = None
@@ -370,6 +372,8 @@ class Wiring:
             return load
 
         parts.upkeep = Upkeep(settings.retention)
+        if settings.archive.to is not None:
+            parts.archiving = Archiving(settings)
         parts.loader = Loader(
             begin,
             batch_bytes=settings.loader.batch_bytes,

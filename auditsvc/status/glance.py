@@ -82,6 +82,12 @@ def parts(facts: Facts, now: float) -> Iterator[tuple[str, str]]:
         rate = f"grows {size(grows)} a day; " if grows else ""
         keep = f"; keeps {retention['keep']}" if retention["keep"] else ""
         yield "room", f"{rate}{retention['forecast']}{keep}"
+    kept = facts["archive"]
+    if kept.get("to") and "refused" not in kept:
+        reached = f"up to {kept['through']}" if kept["through"] else "nothing yet"
+        days = counted(kept["waiting_days"], "day")
+        missing = f"; {days} to be written" if kept["waiting_days"] else ""
+        yield "archive", f"{reached}, {counted(kept['parts'], 'part')}{missing}"
     forwarder = facts["forwarder"]
     if forwarder.get("enabled"):
         sent = f"{forwarder['sent']:,} events sent" if forwarder.get("running") else "not running"

@@ -332,6 +332,18 @@ METRICS: Final = (
         "Seconds until the store is full, at its present growth; absent if never or unknown.",
         _of("retention", "full_in_days", _DAY),
     ),
+    Metric(
+        "auditsvc_archive_through_timestamp_seconds",
+        "gauge",
+        "Up to when (seconds since 1970) the archive has the events; absent without an archive.",
+        _of("archive", "through_timestamp"),
+    ),
+    Metric(
+        "auditsvc_archive_waiting_days",
+        "gauge",
+        "Days that are over and not in the archive yet; absent without an archive.",
+        _of("archive", "waiting_days"),
+    ),
     # The forwarder.
     Metric(
         "auditsvc_forward_enabled",

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from auditsvc.decode import decoder_in_use
 from auditsvc.errors import AuditsvcError
 from auditsvc.kernel.control import Control
+from auditsvc.retention import archive_due
 from auditsvc.retention import report as retention
 from auditsvc.runtime.forward_state import CONSUMER
 from auditsvc.runtime.forward_state import read_state as read_forward_state
@@ -33,6 +34,7 @@ def make_report(settings: Settings) -> dict[str, Facts]:
         "forwarder": _forwarder(settings),
         "store": _store(settings),
         "retention": _retention(settings),
+        "archive": _archive(settings),
     }
 
 
@@ -85,6 +87,13 @@ def _store(settings: Settings) -> Facts:
 def _retention(settings: Settings) -> Facts:
     try:
         return retention.make_report(settings.store, settings.retention)
+    except AuditsvcError as error:
+        return {"refused": str(error)}
+
+
+def _archive(settings: Settings) -> Facts:
+    try:
+        return archive_due.make_report(settings.store, settings.archive, time.time())
     except AuditsvcError as error:
         return {"refused": str(error)}
 

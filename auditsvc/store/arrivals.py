@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import func, insert, select, union_all
 
+from auditsvc.decode.ids import SERIAL_BITS
+from auditsvc.store.partitions import DAY
 from auditsvc.store.schema import arrival, consumer, event, syscall
 
 if TYPE_CHECKING:
@@ -63,6 +65,11 @@ def highest_stored(connection: Connection) -> int:
     """Give the highest id of an event in the store, -1 if there is none."""
     found = [connection.scalar(select(func.max(table.c.id))) for table in (syscall, event)]
     return max((each for each in found if each is not None), default=-1)
+
+
+def first_id(day: int) -> int:
+    """Give the lowest id that an event of a day can have."""
+    return (day * DAY) << SERIAL_BITS
 
 
 def _ranges(connection: Connection, ids: Sequence[int]) -> Iterator[Range]:

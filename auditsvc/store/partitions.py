@@ -16,6 +16,7 @@ day far from today shares one with all days between its neighbours.
 from __future__ import annotations
 
 import re
+import time
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -152,3 +153,8 @@ def make(part: Part) -> list[str]:
     for name in (part.name(syscall.name), part.name(event.name)):
         made.append(f"ALTER INDEX {name}_pkey SET (fillfactor = 100)")
     return made
+
+
+def date_of(day: int) -> str:
+    """Give a day (from 1970-01-01) as a date."""
+    return time.strftime("%Y-%m-%d", time.gmtime(day * DAY))

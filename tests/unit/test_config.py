@@ -94,6 +94,9 @@ def test_the_settings_file_shows_every_setting_with_its_default(monkeypatch):
     examples |= dict.fromkeys(
         ("spool.limit_bytes", "retention.keep", "retention.max_bytes", "kernel.receive_buffer")
     )
+    examples |= dict.fromkeys(
+        ("archive.to", "archive.endpoint", "archive.credentials", "archive.keep")
+    )
     examples |= dict.fromkeys(("evidence.file", "evidence.syslog", "evidence.http"))
 
     def compare(names, shown, defaults):

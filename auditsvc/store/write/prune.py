@@ -46,7 +46,7 @@ from auditsvc.store.schema import (
     store_info,
     syscall,
 )
-from auditsvc.store.write import unused
+from auditsvc.store.write import archived, unused
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -285,7 +285,9 @@ def reader_waiting(connection: Connection, low: int, high: int) -> str:
         .where(arrival.c.low <= high, arrival.c.high >= low, ~had)
         .limit(1)
     )
-    return connection.scalar(waiting) or ""
+    if found := connection.scalar(waiting):
+        return str(found)
+    return archived.NAME if archived.is_due(connection, high) else ""
 
 
 def _key(table: Table) -> str:

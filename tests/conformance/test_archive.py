@@ -1,0 +1,671 @@
+"""The archive: with the store it says what the store alone would say, whatever happens to both."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import pytest
+from fixtures import archived as made
+from fixtures import days
+from fixtures.archived import archive, asked, names, settings_of, stored, views
+from fixtures.commands import run
+from fixtures.cookbook_log import cookbook_log
+from fixtures.days import NOW, TODAY, log, prune, text_of
+from fixtures.evidence import Run
+from fixtures.logs import Pipe, load, opening
+from fixtures.repeats import seeds
+from fixtures.seaweed import ACCESS, BUCKET, SECRET, seaweed
+from pyarrow import parquet
+
+from auditsvc import arrow
+from auditsvc.archive import place
+from auditsvc.archive.check import check_archive
+from auditsvc.archive.manifest import parse, part_of
+from auditsvc.archive.place import Folder, open_place
+from auditsvc.config import load_settings
+from auditsvc.doctor import storage
+from auditsvc.doctor.finding import Level
+from auditsvc.errors import ArchiveError, ConfigError, QueryError
+from auditsvc.evidence.store_facts import bound, read_facts
+from auditsvc.retention import report as retention
+from auditsvc.retention.archive_due import make_report
+from auditsvc.store import open_store
+from auditsvc.store.database import reading
+from auditsvc.store.partitions import DAY, date_of
+from auditsvc.store.read.limits import Limits
+from auditsvc.store.read.period import period_of
+from auditsvc.store.read.time_span import Span
+from auditsvc.store.views import NAMES
+
+DATA = Path(__file__).parents[1] / "data"
+PAGE = (Path(__file__).parents[2] / "docs/cookbook.md").read_text()
+QUESTIONS = re.findall(r"```sql\n(.*?)\n```", PAGE, re.DOTALL)
+_TEN = (1, 3, 5, 8, 10, 12, 17, 18, 21, 37)
+"""By number: joins, counts, times, JSON, and the first of a kind."""
+COOKBOOK_NOW = 20_778 * DAY
+
+
+@pytest.fixture(autouse=True)
+def synced(monkeypatch):
+    """Give what was synced, in order; nothing is, as only a power failure would tell."""
+    found = []
+    monkeypatch.setattr(place, "_sync", lambda path, _: found.append(path.name))
+    return found
+
+
+@pytest.fixture(scope="module")
+def cookbook(tmp_path_factory):
+    """Give settings of a store with recorded and made logs, of which the archive has a part."""
+    folder = tmp_path_factory.mktemp("cookbook")
+    url = f"sqlite:///{folder}/store.db"
+    load(url, cookbook_log()[0], kind="spool", host="box")
+    load(url, (DATA / "mixed.log").read_bytes())
+    for each in sorted((DATA / "records").glob("*.log")):
+        load(url, each.read_bytes(), name=each.name)
+    settings = settings_of(url, folder)
+    assert len(archive(settings, now=COOKBOOK_NOW - DAY).events) > 1
+    return settings
+
+
+ASKED = [
+    *(pytest.param(f"SELECT * FROM {view}", id=view) for view in NAMES),
+    *(
+        pytest.param(sql, id=f"question-{n}", marks=() if n in _TEN else pytest.mark.long)
+        for n, sql in enumerate(QUESTIONS, 1)
+    ),
+]
+
+
+@pytest.mark.parametrize("sql", ASKED)
+def test_archive_and_store_answer_as_the_store(cookbook, sql):
+    """Names, types, order and values of all views, and the forty questions of the cookbook."""
+    ours, theirs = asked(cookbook, sql), stored(cookbook.store, sql)
+    if "ORDER" not in sql:
+        ours, theirs = sorted(ours, key=repr), sorted(theirs, key=repr)
+    assert ours == theirs
+    assert [list(map(type, row.values())) for row in ours] == [
+        list(map(type, row.values())) for row in theirs
+    ]
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT substr(time, 1, 13) AS hour, count(*) FROM syscalls GROUP BY 1 ORDER BY 1",
+        "SELECT count(*) FROM paths WHERE name LIKE '/SRV/%'",
+        "SELECT event_id % 7 / 2 AS x, count(*) FROM all_events GROUP BY 1 ORDER BY 1",
+        "WITH n AS (SELECT * FROM syscalls WHERE time >= '2026-11-20') SELECT count(*) FROM n",
+        "SELECT max((SELECT count(*) FROM paths p WHERE p.event_id = s.event_id)) FROM syscalls s",
+        "SELECT json_extract(argv, '$[0]') AS a FROM syscalls WHERE argv IS NOT NULL ORDER BY a",
+        "SELECT s.* FROM story s NATURAL JOIN syscalls ORDER BY s.event_id",
+        "SELECT tty, max(serial) FROM syscalls GROUP BY tty ORDER BY tty",
+    ],
+)
+def test_sql_means_what_it_means_on_sqlite(cookbook, sql):
+    """LIKE, division, NULLs first, ranges in CTEs, JSON: not what DuckDB would make of it."""
+    assert [list(row.values()) for row in asked(cookbook, sql)] == [
+        list(row.values()) for row in stored(cookbook.store, sql)
+    ]
+
+
+@pytest.mark.parametrize("seed", seeds(1, 40))
+def test_passes_late_events_and_retention_change_no_answer(url, tmp_path, seed):
+    """Days come in, late ones too; passes at any time; the store forgets, the archive does not."""
+    chance = days.chance(seed)
+    last = range(TODAY - 3, TODAY + 1)
+    lines = log(chance, set(last), each=chance.randrange(5, 14))
+    late = [each for each in lines if each[0] < TODAY and chance.random() < 0.2]
+    settings = settings_of(url, tmp_path)
+    done = []
+    for day in last:
+        done += [each for each in lines if each[0] == day and each not in late]
+        load(url, text_of(done), name="log")
+        archive(settings, now=day * DAY + DAY // 2, size=chance.choice((2, 5, 8192)))
+    pipe = Pipe(url, "late")
+    pipe.load(text_of(late))
+    # Of PostgreSQL in SQLite's types, through an archive that has nothing.
+    none = settings_of(url, tmp_path / "none")
+    ask = partial(stored, url) if url.startswith("sqlite") else partial(asked, none)
+    whole = plain(ask)
+    assert plain(lambda sql: asked(settings, sql)) == whole
+    job = archive(settings)
+    assert sum(job.events.values()) == len(late)
+    assert archive(settings).events == {}
+    pruned = prune(pipe.store.database, keep="1d")
+    pipe.close()
+    assert len(pruned.events) == 2
+    assert pruned.held == {}
+    assert plain(lambda sql: asked(settings, sql)) == whole
+
+
+_BESIDE = r"'(process_id|parent_exe|parent_argv|[a-z]*_name|unit)': ('[^']*'|[^,}]*)"
+
+
+def plain(ask):
+    """Give all rows of events, without what is looked up beside an event when it is archived.
+
+    A late event can tell of its process, and so can one that the store has forgotten.
+    """
+    wanted = [view for view in made.OF_EVENTS if view not in ("logins", "processes")]
+    return {
+        view: sorted(re.sub(_BESIDE, "", row) for row in rows)
+        for view, rows in views(ask, wanted).items()
+    }
+
+
+class Killed(BaseException):
+    """The program was killed."""
+
+
+_IDS = "SELECT event_id FROM all_events ORDER BY event_id"
+
+
+class Mortal(Folder):
+    """A folder whose program is killed before, in the middle of, or after one of its changes."""
+
+    def __init__(self, folder, at):
+        super().__init__(folder)
+        self.left = at
+
+    def _count(self):
+        self.left -= 1
+        if self.left == 0:
+            raise Killed
+
+    def put(self, name, file, *, is_last=False):
+        """Put a file, if nobody is killed before it, or behind it."""
+        self._count()
+        super().put(name, file, is_last=is_last)
+        self._count()
+
+    def delete(self, name):
+        """Delete a file."""
+        self._count()
+        super().delete(name)
+
+
+@pytest.mark.parametrize("seed", seeds(1, 40))
+def test_killed_at_any_moment_nothing_is_half_or_twice(tmp_path, seed):
+    """Before and after each file and manifest; each pass goes on from what the last one left."""
+    chance = days.chance(seed)
+    url = f"sqlite:///{tmp_path}/store.db"
+    lines = log(chance, range(TODAY - 2, TODAY + 1), each=8)
+    load(url, text_of(lines[::2]))
+    settings = settings_of(url, tmp_path, keep=None if seed % 2 == 0 else "2d")
+    folder = Path(settings.archive.to)
+    killed = 0
+    for turn in range(9):
+        if turn == 3:
+            load(url, text_of(lines), name="again")
+        before = names(settings).parts() if folder.exists() else {}
+        try:
+            archive(settings, place=Mortal(folder, chance.randrange(1, 25)), size=5)
+        except Killed:
+            killed += 1
+        after = names(settings).parts()
+        assert all(set(parts) <= set(after.get(day, parts)) for day, parts in before.items())
+        if turn == 4:
+            ids = [row["event_id"] for row in asked(settings, _IDS)]
+            assert ids == sorted({*ids})
+            assert settings.archive.keep or ids == [r["event_id"] for r in stored(url, _IDS)]
+    archive(settings)
+    assert killed
+    assert _ids(settings) == sorted({*_ids(settings)})
+    if settings.archive.keep is None:
+        assert plain(lambda sql: asked(settings, sql)) == plain(lambda sql: stored(url, sql))
+    found = [part_of(name) for name in names(settings).sizes if part_of(name)]
+    assert {(day, part) for day, parts in names(settings).parts().items() for part in parts} == {
+        *found
+    }
+
+
+def _ids(settings):
+    folder = Path(settings.archive.to)
+    return sorted(
+        value
+        for view in ("syscalls", "events")
+        for path in folder.glob(f"*/*-{view}.parquet")
+        for value in parquet.read_table(path)["event_id"].to_pylist()
+    )
+
+
+_PASS = """
+import sys, json
+from auditsvc.config import load_settings
+from auditsvc.archive.job import Job
+from auditsvc.store import open_store
+from auditsvc.store.database import reading
+given = json.loads(sys.argv[1])
+settings = load_settings(**given)
+with open_store(settings.store, create=False) as store:
+    print("begun", flush=True)
+    for _ in Job(store.database, settings, now=lambda: float(sys.argv[2]), size=3).steps():
+        pass
+"""
+
+
+@pytest.mark.long
+def test_a_killed_program_leaves_nothing_half(tmp_path):
+    """SIGKILL at random moments, also inside of a write or a commit."""
+    chance = random.Random(5)
+    url = f"sqlite:///{tmp_path}/store.db"
+    lines = log(days.chance(5), range(TODAY - 12, TODAY + 1), each=40)
+    load(url, text_of(lines))
+    settings = settings_of(url, tmp_path)
+    given = json.dumps(
+        {
+            "store": url,
+            "host": "box",
+            "state_directory": str(settings.state_directory),
+            "archive": {"to": settings.archive.to, "grace": 0},
+        }
+    )
+    killed = 0
+    while killed < 30:
+        command = [sys.executable, "-P", "-c", _PASS, given, str(NOW)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE) as program:
+            program.stdout.readline()
+            time.sleep(chance.random() * 0.5)
+            os.kill(program.pid, signal.SIGKILL)
+            if program.wait() == 0:
+                break
+        killed += 1
+    archive(settings)
+    assert killed
+    assert _ids(settings) == sorted({*_ids(settings)})
+    assert views(lambda sql: asked(settings, sql)) == views(lambda sql: stored(url, sql))
+
+
+def test_retention_waits_for_the_archive(url, tmp_path):
+    """A day stays until the archive has it, and `status` says why."""
+    lines = log(days.chance(1), range(TODAY - 4, TODAY + 1), each=4)
+    settings = settings_of(url, tmp_path)
+    pipe = Pipe(url)
+    pipe.load(text_of(lines, {TODAY - 4}))
+    archive(settings, now=(TODAY - 3) * DAY + 1)
+    pipe.load(text_of(lines))
+    job = prune(pipe.store.database, keep="1d")
+    assert [*job.events] == [TODAY - 4]
+    assert set(job.held.values()) == {"archive"}
+    wanted = load_settings(retention={"keep": "1d"}).retention
+    said = retention.make_report(url, wanted)["held"]
+    assert f"events from {date_of(TODAY - 3)} on stay, as the archive has not had them" in said
+    facts = make_report(url, settings.archive, NOW)
+    assert (facts["through"], facts["waiting_days"]) == (date_of(TODAY - 4), 3)
+    archive(settings)
+    assert [*prune(pipe.store.database, keep="1d").events] == [TODAY - 3, TODAY - 2]
+    pipe.close()
+
+
+def test_a_day_is_archived_after_its_grace_and_once_its_log_is_loaded(tmp_path):
+    """Six hours after midnight by default; not while the spool has lines of it."""
+    url = f"sqlite:///{tmp_path}/store.db"
+    load(url, opening(1, second=(TODAY - 1) * DAY))
+    settings = settings_of(url, tmp_path, grace=6)
+    assert archive(settings, now=TODAY * DAY + 6 * 3600 - 1).events == {}
+    spool = settings.spool_directory
+    spool.mkdir(parents=True, mode=0o700)
+    segment = spool / "audit-000000000001.log"
+    segment.write_text(opening(2, second=(TODAY - 1) * DAY + 9))
+    segment.chmod(0o600)
+    assert archive(settings, now=TODAY * DAY + 6 * 3600).events == {}
+    segment.write_text(opening(2, second=TODAY * DAY + 9))
+    assert archive(settings, now=TODAY * DAY + 6 * 3600).events == {TODAY - 1: 1}
+
+
+def test_the_archive_keeps_so_many_days(tmp_path):
+    """Older ones are deleted with a manifest that says so."""
+    url = f"sqlite:///{tmp_path}/store.db"
+    load(url, text_of(log(days.chance(2), range(TODAY - 6, TODAY + 1), each=3)))
+    settings = settings_of(url, tmp_path, keep="3d")
+    archive(settings)
+    assert [*names(settings).parts()] == [TODAY - 3, TODAY - 2, TODAY - 1]
+    assert names(settings).last.part == 0
+    assert archive(settings).dropped == []
+
+
+def test_the_archive_of_another_store_is_refused(tmp_path):
+    """By a pass and by a query: two stores' events in one folder could not be told apart."""
+    settings = settings_of(f"sqlite:///{tmp_path}/store.db", tmp_path)
+    load(settings.store, opening(1, second=(TODAY - 1) * DAY))
+    archive(settings)
+    other = settings_of(f"sqlite:///{tmp_path}/other.db", tmp_path)
+    load(other.store, opening(1, second=(TODAY - 1) * DAY))
+    with pytest.raises(ArchiveError, match="another store's"):
+        archive(other)
+    with pytest.raises(ArchiveError, match="another store's"):
+        asked(other, "SELECT * FROM syscalls")
+
+
+def test_a_restored_store_goes_on_with_its_archive(tmp_path):
+    """Its rows come again, and stay once: the archive's manifests say how far it is."""
+    url = f"sqlite:///{tmp_path}/store.db"
+    lines = log(days.chance(3), range(TODAY - 3, TODAY + 1), each=6)
+    settings = settings_of(url, tmp_path)
+    load(url, text_of(lines, {TODAY - 3}))
+    archive(settings, now=(TODAY - 2) * DAY + 1)
+    old = (tmp_path / "store.db").read_bytes()
+    load(url, text_of(lines), name="more")
+    archive(settings)
+    (tmp_path / "store.db").write_bytes(old)
+    load(url, text_of(lines), name="more")
+    assert [row["event_id"] for row in asked(settings, _IDS)] == [
+        row["event_id"] for row in stored(url, _IDS)
+    ]
+    archive(settings)
+    assert _ids(settings) == sorted({*_ids(settings)})
+    assert plain(lambda sql: asked(settings, sql)) == plain(lambda sql: stored(url, sql))
+
+
+HOSTILE = (
+    "COPY (SELECT 1) TO '{folder}/out.csv'",
+    "SELECT * FROM read_csv('/etc/passwd')",
+    "SELECT * FROM read_text('/etc/hostname')",
+    "SELECT * FROM '/etc/passwd'",
+    "SELECT * FROM glob('/etc/*')",
+    "SELECT * FROM read_parquet('{folder}/secret.parquet')",
+    "SELECT * FROM read_parquet('http://127.0.0.1:9/x.parquet')",
+    "ATTACH '{folder}/x.db'",
+    "INSTALL httpfs",
+    "LOAD httpfs",
+    "SET enable_external_access = true",
+    "PRAGMA database_list",
+    "CREATE TABLE x AS SELECT 1",
+    "DELETE FROM stored_syscalls",
+    "SELECT 1; SELECT 2",
+    "SELECT * FROM settings",
+    "SELECT * FROM source",
+    "",
+    "SELEC",
+)
+
+
+@pytest.mark.parametrize("sql", HOSTILE)
+def test_sql_reaches_no_other_file_and_changes_nothing(cookbook, tmp_path, sql):
+    """No file of the host, no network, no setting, no object of the program."""
+    parquet.write_table(parquet.read_table(_a_file(cookbook)), tmp_path / "secret.parquet")
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(QueryError):
+        asked(cookbook, sql.format(folder=tmp_path))
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def _a_file(settings):
+    return next(Path(settings.archive.to).glob("*/*-syscalls.parquet"))
+
+
+def test_a_query_ends_at_its_limit_of_time(cookbook):
+    """However much it would count."""
+    endless = (
+        "SELECT count(*) FROM range(1000000000) a, range(1000000000) b WHERE a.range < b.range"
+    )
+    with pytest.raises(QueryError, match=r"took longer than 0\.5 s"):
+        asked(cookbook, endless, limits=Limits(0.5))
+
+
+@pytest.mark.parametrize(
+    ("sql", "period"),
+    [
+        ("SELECT * FROM syscalls WHERE time >= '{0}' AND time < '{1}'", Span()),
+        ("SELECT * FROM syscalls", None),
+    ],
+)
+def test_a_question_about_a_day_reads_a_day(tmp_path, sql, period):
+    """By a condition or by --since: the other days' files are not even there to be read."""
+    url = f"sqlite:///{tmp_path}/store.db"
+    load(url, "".join(opening(n, second=(TODAY - 6 + n) * DAY + 5) for n in range(6)))
+    settings = settings_of(url, tmp_path)
+    archive(settings)
+    day, after = date_of(TODAY - 3), date_of(TODAY - 2)
+    for path in Path(settings.archive.to).glob("*/*-syscalls.parquet"):
+        if path.parent.name != day:
+            path.write_bytes(b"damaged")
+    span = period_of(day, after) if period is None else period
+    assert len(asked(settings, sql.format(day, after), period=span)) == 1
+
+
+def test_what_a_file_takes(tmp_path):
+    """Its rows are in the order of time, in groups that have their bounds, coded by zstd."""
+    url = f"sqlite:///{tmp_path}/store.db"
+    load(url, text_of(log(days.chance(4), {TODAY - 1}, each=200)))
+    settings = settings_of(url, tmp_path)
+    archive(settings)
+    file = parquet.ParquetFile(_a_file(settings))
+    assert file.read()["event_id"].to_pylist() == sorted(file.read()["event_id"].to_pylist())
+    column = file.metadata.row_group(0).column(0)
+    assert (column.compression, column.is_stats_set) == ("ZSTD", True)
+    assert "DELTA_BINARY_PACKED" in column.encodings
+
+
+def test_the_command(tmp_path):
+    """It lists, writes and ends an archive; without one it says which setting is missing."""
+    url = f"sqlite:///{tmp_path}/store.db"
+    load(url, opening(1, second=(TODAY - 1) * DAY))
+    environment = os.environ | {
+        "AUDITSVC_STORE": url,
+        "AUDITSVC_STATE_DIRECTORY": str(tmp_path / "state"),
+        "AUDITSVC_RUNTIME_DIRECTORY": str(tmp_path / "run"),
+    }
+    assert "archive.to" in run("archive", environment=environment).stderr.decode()
+    environment["AUDITSVC_ARCHIVE__TO"] = str(tmp_path / "archive")
+    assert (
+        date_of(TODAY - 1) in run("archive", "--dry-run", environment=environment).stdout.decode()
+    )
+    assert not (tmp_path / "archive").exists()
+    done = run("archive", "--format", "table", environment=environment)
+    assert "archived: 1 event of 1 day" in done.stdout.decode()
+    sql = "SELECT serial, name FROM syscalls JOIN paths USING (event_id)"
+    done = run("query", "--archive", sql, environment=environment)
+    assert done.stdout.decode().splitlines()[1:] == ["1,/etc/passwd"]
+    assert (
+        "has no archive now" in run("archive", "--forget", environment=environment).stdout.decode()
+    )
+
+
+def test_without_duckdb_one_line_says_what_to_install(monkeypatch):
+    """The extra's name."""
+    monkeypatch.setitem(sys.modules, "duckdb", None)
+    monkeypatch.delitem(sys.modules, "auditsvc.archive.ask", raising=False)
+    with pytest.raises(ConfigError, match=r"pip install 'auditsvc\[archive\]'"):
+        arrow.use("auditsvc.archive.ask")
+
+
+@pytest.mark.parametrize(
+    "to", ["relative", "s3://", "s3://UPPER", "/with[glob]", "/a/*", "https://x/y", "/x'y"]
+)
+def test_odd_places_are_refused(to):
+    """A folder's name has no sign that a pattern has; a bucket's is one."""
+    with pytest.raises(ConfigError, match=r"archive\.to"):
+        load_settings(archive={"to": to})
+
+
+def test_keys_of_a_bucket_are_private(tmp_path):
+    """A file that others can read is refused, and so is one with other names in it."""
+    keys = tmp_path / "keys"
+    keys.write_text('access_key = "a"\nsecret_key = "b"\n')
+    keys.chmod(0o644)
+    given = load_settings(archive={"to": "s3://bucket/x", "credentials": keys}).archive
+    with pytest.raises(ConfigError, match="can be read by others"):
+        open_place(given)
+    keys.chmod(0o600)
+    assert open_place(given).folder is None
+    keys.write_text('access_key = "a"\n')
+    with pytest.raises(ConfigError, match="has not just the keys"):
+        open_place(given)
+
+
+def test_the_service_imports_nothing_of_it():
+    """Neither Arrow nor DuckDB, while [archive] is not set."""
+    code = (
+        "import sys, auditsvc.service.run, auditsvc.status.report, auditsvc.cli.archive;"
+        "print([n for n in ('pyarrow', 'duckdb') if n in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, check=True)
+    assert done.stdout.strip() == b"[]"
+
+
+def test_a_manifest_is_put_when_its_files_are_on_the_disk(tmp_path, synced):
+    """File by file, then their folders, the manifest, and its folder."""
+    url = f"sqlite:///{tmp_path}/store.db"
+    load(url, opening(1, second=(TODAY - 1) * DAY))
+    archive(settings_of(url, tmp_path))
+    manifest = synced.index("manifest.json")
+    files = [name for name in synced[:manifest] if name.endswith(".parquet")]
+    assert {"syscalls.parquet", "paths.parquet", "story.parquet"} <= {*files}
+    assert synced[manifest + 1 :] == ["archive", date_of(TODAY - 1), "manifests"]
+
+
+@pytest.fixture
+def proved(tmp_path):
+    """Give settings of an archive of four days whose last manifest a head has signed."""
+    settings = settings_of(f"sqlite:///{tmp_path}/store.db", tmp_path)
+    load(settings.store, text_of(log(days.chance(9), range(TODAY - 4, TODAY + 1), each=3)))
+    archive(settings)
+    with open_store(settings.store, create=False) as store, reading(store.database) as connection:
+        facts = bound(read_facts(connection, "x", counted=False))
+    signing = Run(settings.spool_directory)
+    signing.notary.store = lambda: facts
+    signing.put(1)
+    signing.end()
+    return settings
+
+
+def _change(folder):
+    path = next(iter(sorted(folder.glob("*/*-syscalls.parquet"))))
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    return path
+
+
+def _shorten(folder):
+    path = next(iter(sorted(folder.glob("*/*-story.parquet"))))
+    path.write_bytes(path.read_bytes()[:-1])
+    return path
+
+
+def _remove(folder):
+    path = next(iter(sorted(folder.glob("*/*-origins.parquet"))))
+    path.unlink()
+    return path
+
+
+def _add(folder):
+    path = next(iter(sorted(folder.glob("*/*-syscalls.parquet"))))
+    more = path.with_name("0002-syscalls.parquet")
+    more.write_bytes(path.read_bytes())
+    return more
+
+
+def _forge(folder):
+    """Change a file, and write its digest into its manifest."""
+    changed = _change(folder)
+    path = next(iter(sorted((folder / "manifests").iterdir())))
+    found = parse(path.read_bytes())
+    digest = hashlib.sha256(changed.read_bytes()).hexdigest()
+    files = tuple(
+        replace(each, sha256=digest) if each.view == "syscalls" else each for each in found.files
+    )
+    path.write_text(replace(found, files=files).text())
+    return sorted((folder / "manifests").iterdir())[1]
+
+
+def _forge_last(folder):
+    path = max((folder / "manifests").iterdir())
+    found = parse(path.read_bytes())
+    path.write_text(replace(found, events=found.events + 1).text())
+    return "manifest 4 is not the one that was signed"
+
+
+def _cut(folder):
+    path = max((folder / "manifests").iterdir())
+    for each in (folder / parse(path.read_bytes()).day).iterdir():
+        each.unlink()
+    path.unlink()
+    return "manifests after 3 are missing: 4 were signed"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [_change, _shorten, _remove, _add, _forge, _forge_last, _cut],
+    ids=lambda f: f.__name__,
+)
+def test_what_was_changed_is_named(proved, change):
+    """A file that is changed, missing or additional, and a manifest that was made anew."""
+    assert check_archive(proved).findings == []
+    folder = Path(proved.archive.to)
+    named = change(folder)
+    text = named if isinstance(named, str) else str(named.relative_to(folder))
+    (found,) = check_archive(proved).findings
+    assert text in found
+
+
+def test_doctor_names_what_hinders_the_archive(tmp_path):
+    """A folder below a file, and a bucket that nobody serves."""
+    (tmp_path / "file").write_text("")
+    settings = settings_of(f"sqlite:///{tmp_path}/store.db", tmp_path)
+    assert storage.archive(settings).level is Level.OK
+    wrong = load_settings(archive={"to": str(tmp_path / "file/archive")})
+    assert storage.archive(wrong).level is Level.ERROR
+    nobody = {"to": "s3://bucket/x", "endpoint": "http://127.0.0.1:9"}
+    found = storage.archive(load_settings(archive=nobody))
+    assert (found.level, "s3://bucket/x" in found.found) == (Level.ERROR, True)
+
+
+def test_two_passes_at_once_are_refused(tmp_path):
+    """The second one says that there is one."""
+    url = f"sqlite:///{tmp_path}/store.db"
+    load(url, opening(1, second=(TODAY - 1) * DAY))
+    settings = settings_of(url, tmp_path)
+    with open_store(url, create=False) as store:
+        steps = made.Job(store.database, settings, now=lambda: NOW).steps()
+        next(steps)
+        with pytest.raises(ArchiveError, match="another program writes the archive"):
+            archive(settings)
+        steps.close()
+    assert archive(settings).events == {TODAY - 1: 1}
+
+
+@pytest.mark.long
+def test_a_bucket_is_as_good_as_a_folder(tmp_path):
+    """SeaweedFS: passes, late events, a deleted day, the answers, and a server that is away."""
+    url = f"sqlite:///{tmp_path}/store.db"
+    lines = log(days.chance(7), range(TODAY - 3, TODAY + 1), each=6)
+    keys = tmp_path / "keys"
+    keys.write_text(f'access_key = "{ACCESS}"\nsecret_key = "{SECRET}"\n')
+    keys.chmod(0o600)
+    with seaweed(tmp_path) as (address, program):
+        given = {"to": f"s3://{BUCKET}/box", "endpoint": address, "credentials": keys}
+        settings = settings_of(url, tmp_path, **given)
+        load(url, text_of(lines[::2]))
+        archive(settings, now=(TODAY - 1) * DAY + 1)
+        load(url, text_of(lines), name="late")
+        assert plain(lambda sql: asked(settings, sql)) == plain(lambda sql: stored(url, sql))
+        archive(settings)
+        assert plain(lambda sql: asked(settings, sql)) == plain(lambda sql: stored(url, sql))
+        assert check_archive(settings).findings == []
+        kept = settings_of(url, tmp_path, keep="1d", **given)
+        archive(kept)
+        assert [*names(kept).parts()] == [TODAY - 1]
+        assert storage.archive(settings).level is Level.OK
+        wrong = tmp_path / "wrong"
+        wrong.write_text(f'access_key = "{ACCESS}"\nsecret_key = "other"\n')
+        wrong.chmod(0o600)
+        refused = settings_of(url, tmp_path, **given | {"credentials": wrong})
+        with pytest.raises(ArchiveError, match="s3://archive/box"):
+            archive(refused)
+        program.kill()
+        program.wait()
+        with pytest.raises(ArchiveError, match="s3://archive/box"):
+            archive(settings)
