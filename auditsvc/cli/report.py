@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from auditsvc.access.client import Access, recording
-from auditsvc.cli.options import StoreOption
+from auditsvc.cli.lowering import lower
+from auditsvc.cli.options import NoPagerOption, StoreOption
+from auditsvc.cli.pager import Pager
 from auditsvc.cli.recording import recorded
 from auditsvc.cli.report_words import ReportCommand, listing
 from auditsvc.config import load_settings
@@ -24,6 +26,7 @@ from auditsvc.host.signals import alarm
 from auditsvc.host.terminal import visible
 from auditsvc.ingest.ingest import Ingest
 from auditsvc.record.fields import UNSET
+from auditsvc.render.waiting import waiting
 from auditsvc.report import groups, types, writing
 from auditsvc.report.catalogue import BY_NAME
 from auditsvc.report.choice import Choice
@@ -34,10 +37,11 @@ from auditsvc.store import open_store
 from auditsvc.store.read.ausearch_times import end_second, start_second
 from auditsvc.store.read.limits import MOST_SECONDS, Limits
 from auditsvc.store.read.period import period_of
-from auditsvc.store.read.time_span import Span
+from auditsvc.store.read.time_span import END, Span
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import TextIO
 
     from auditsvc.config import Settings
     from auditsvc.report.daily import Daily
@@ -155,12 +159,14 @@ def report(
             max=MOST_SECONDS,
         ),
     ] = 300.0,
+    no_pager: NoPagerOption = False,
 ) -> None:
     """Report on the store by aureport's rules.
 
     Times are shown in UTC. Under each report stands what the store knows to be missing.
     """
     settings = load_settings(store=store)
+    lower(settings, reads_files=True)
     is_daily = name == DAILY
     if is_daily and (summary or by or success or failed or auid or form is ReportForm.CSV):
         raise UsageError(
@@ -188,18 +194,22 @@ def report(
         return
     limits = Limits(timeout)
     with (
+        Pager(sys.stdout, wanted=form is ReportForm.TABLE and not no_pager) as pager,
         _log(settings.store, file) as url,
         recorded(settings, "report") if file is None else nullcontext(Access()) as access,
+        waiting() as line,
         alarm(limits.seconds, limits.late()),
     ):
         if is_daily:
             with make_daily(url, question.choice, limits, interpret=interpret) as made:
                 access.rows = sum(len(section.rows) for section in made.sections)
-                _write_daily(made, form)
+                with pager.writing() as out:
+                    _write_daily(made, form, line.output(out))
         else:
             with make_report(url, question, limits) as answer:
-                rows = access.counted(answer.rows)
-                _write(replace(answer, rows=rows), form, exact=exact)
+                rows = line.counted(access.counted(answer.rows))
+                with pager.writing() as out:
+                    _write(replace(answer, rows=rows), form, line.output(out), exact=exact)
         sys.stdout.flush()
 
 
@@ -246,6 +256,8 @@ def _span(
         found = found.both(Span(low=start_second(start, local)))
     if end is not None:
         found = found.both(Span(high=end_second(end, local)))
+    if is_daily and found.high == END:  # nothing said when it ends, and it shows that
+        found = found.both(Span(high=int(local.timestamp())))
     if found.high < found.low:
         raise UsageError("the end of the time is not after its beginning", "see --help")
     return found
@@ -279,25 +291,25 @@ def _log(url: str, file: Path | None) -> Iterator[str]:
         yield made
 
 
-def _write(answer: Answer, form: ReportForm, *, exact: bool) -> None:
+def _write(answer: Answer, form: ReportForm, out: TextIO, *, exact: bool) -> None:
     if form is ReportForm.HTML:
-        sys.stdout.write(page(answer, datetime.now(UTC)))
+        out.write(page(answer, datetime.now(UTC)))
     elif form is ReportForm.TABLE:
-        writing.write_table(answer, sys.stdout)
+        writing.write_table(answer, out)
     elif form is ReportForm.JSON:
-        writing.write_json(answer, sys.stdout)
+        writing.write_json(answer, out)
     else:
-        writing.write_csv(answer, sys.stdout, exact=exact)
+        writing.write_csv(answer, out, exact=exact)
         _say(answer.proof.line)
 
 
-def _write_daily(made: Daily, form: ReportForm) -> None:
+def _write_daily(made: Daily, form: ReportForm, out: TextIO) -> None:
     if form is ReportForm.HTML:
-        sys.stdout.write(daily_page(made, datetime.now(UTC)))
+        out.write(daily_page(made, datetime.now(UTC)))
     elif form is ReportForm.JSON:
-        writing.write_daily_json(made, sys.stdout)
+        writing.write_daily_json(made, out)
     else:
-        writing.write_daily(made, sys.stdout)
+        writing.write_daily(made, out)
 
 
 def _say(what: str) -> None:

@@ -14,7 +14,9 @@ import signal
 from typing import TYPE_CHECKING, Any, Final
 
 from auditsvc.host.terminal import visible
+from auditsvc.host.users import Users
 from auditsvc.plural import counted
+from auditsvc.render.colour import FAILED, marked
 from auditsvc.store.read.events import second_text
 
 if TYPE_CHECKING:
@@ -32,13 +34,24 @@ _ROOM: Final = 90
 """Columns that a command takes before its outcome, where it is shorter."""
 
 
-def draw(trees: Iterable[Tree], user: UserName) -> Iterator[str]:
-    """Give the lines; between two trees an empty one."""
+def users_of(own: str) -> UserName:
+    """Give the names of users, which only this host's (named `own`) have here."""
+    users = Users()
+    return lambda host, uid: users.name(uid) if host == own else None
+
+
+def draw(trees: Iterable[Tree], user: UserName, *, coloured: bool = False) -> Iterator[str]:
+    """Give the lines; between two trees an empty one. `coloured`: what failed is marked."""
     for number, tree in enumerate(trees):
         if number:
             yield ""
         for generation, life in enumerate(tree.ancestors):
-            yield _line(life, "   " * max(0, generation - 1) + ("`- " if generation else ""), user)
+            yield _line(
+                life,
+                f"{'   ' * max(0, generation - 1)}{'`- ' if generation else ''}",
+                user,
+                coloured,
+            )
         depth = len(tree.ancestors)
         begin = "   " * max(0, depth - 1)
         waiting: list[tuple[Node, str, str]] = [
@@ -46,7 +59,7 @@ def draw(trees: Iterable[Tree], user: UserName) -> Iterator[str]:
         ]
         while waiting:
             node, lead, below = waiting.pop()
-            yield _line(node.life, lead, user)
+            yield _line(node.life, lead, user, coloured)
             children = list(node.children)
             if node.more:
                 yield f"{'':23}  {'':8}  {below}({counted(node.more, 'process', 'processes')} more)"
@@ -93,11 +106,14 @@ def _values(life: Life) -> dict[str, Any]:
     }
 
 
-def _line(life: Life, lead: str, user: UserName) -> str:
+def _line(life: Life, lead: str, user: UserName, coloured: bool) -> str:
     name = (life.exe or "?").rpartition("/")[2] or "?"
     what = f"{lead}{'' if life.is_exact else '~'}{visible(name)}[{life.begun.pid}] {command(life)}"
     begun = f"{time_text(life.begun.at)}  {who(life, user):8}"
-    return f"{begun}  {what.rstrip():{_ROOM}}  {outcome(life)}".rstrip()
+    ended = outcome(life)
+    if coloured and (life.signal is not None or life.exit_code):
+        ended = marked(ended, FAILED)
+    return f"{begun}  {what.rstrip():{_ROOM}}  {ended}".rstrip()
 
 
 def command(life: Life) -> str:

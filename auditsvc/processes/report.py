@@ -98,7 +98,7 @@ def find_trees(
             for each in families
             if asked.session is None
         }
-        shown = [_cut(each, depth, limit) for each in families]
+        shown = [cut(each, depth, limit) for each in families]
         wanted = {each for kept in shown for each in kept}
         wanted |= {each for lives in above.values() for each in lives}
         lives = described(connection, wanted)
@@ -106,7 +106,7 @@ def find_trees(
     return [
         Tree(
             tuple(lives[each] for each in above.get(family.begun, ())),
-            _node(family, lives, asked.period.low * 1000),
+            node_of(family, lives, asked.period.low * 1000),
             where,
         )
         for family in families
@@ -144,7 +144,7 @@ def _name(asked: Asked) -> str:
     return "that event"
 
 
-def _cut(family: Family, depth: int, limit: int) -> set[Begun]:
+def cut(family: Family, depth: int, limit: int) -> set[Begun]:
     """Give the lives that are shown: generation by generation, so that none hides another."""
     shown: set[Begun] = set()
     level, generation = [family], 0
@@ -157,7 +157,7 @@ def _cut(family: Family, depth: int, limit: int) -> set[Begun]:
     return shown
 
 
-def _node(family: Family, lives: Mapping[Begun, Life], since: int) -> Node:
+def node_of(family: Family, lives: Mapping[Begun, Life], since: int) -> Node:
     """Make the nodes of a family from its leaves up: a chain may be longer than Python's stack.
 
     What ended before `since` (ms) is left out, unless something that is shown descends from it.

@@ -17,6 +17,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from auditsvc.search import places
 from auditsvc.search.criteria import UNSET
 from auditsvc.search.dialect import listed, literal
 from auditsvc.tables import names
@@ -90,7 +91,7 @@ class Conditions:
         if of.remote is not None:
             yield self._remote(of.remote)
         yield from self._labels()
-        yield from self._virtual()
+        yield from self._places()
         if of.key is not None:
             yield self._key(of.key)
         if of.types:
@@ -353,7 +354,11 @@ class Conditions:
         more = [self._field(name, text) for name in ("obj", "tcontext", "img-ctx")]
         return Condition((path, records), (path, records, self._any(*more)))
 
-    def _virtual(self) -> Iterator[Condition]:
+    def _places(self) -> Iterator[Condition]:
+        """Give those of a place: containers and units, and virtual machines."""
+        if self._criteria.place is not None:
+            calls, others = (Rows(view, _ANY) for view in (places.CALLS, places.EVENTS))
+            yield Condition((calls,), (others,))
         for name, text in (("uuid", self._criteria.uuid), ("vm", self._criteria.vm)):
             if text is not None:
                 yield Condition(NEVER, (self._field(name, text),))
@@ -392,14 +397,15 @@ _NAMED: Final = "name > ''"
 _IS_RELATIVE: Final = "(substr(name, 1, 2) IN ('./', '..'))"
 _PLAIN_SOCKET: Final = "CASE WHEN substr(path, 1, 1) = '@' THEN substr(path, 2) ELSE path END"
 _KEY_MARK: Final = {"1": "char(1)", "true": "chr(1)"}
+_ANY: Final = "event_id IS NOT NULL"
 _OWN_VIEWS: Final[dict[str, Alternative]] = {
-    "SYSCALL": "event_id IS NOT NULL",
+    "SYSCALL": _ANY,
     "CWD": "cwd IS NOT NULL",
     "PROCTITLE": "proctitle IS NOT NULL",
     # The names lead to an index; the arguments tell that the record was there.
     "EXECVE": "(syscall IN ('execve', 'execveat') AND argv IS NOT NULL)",
-    "PATH": Rows("paths", "event_id IS NOT NULL", common=True),
-    "SOCKADDR": Rows("sockaddrs", "event_id IS NOT NULL"),
+    "PATH": Rows("paths", _ANY, common=True),
+    "SOCKADDR": Rows("sockaddrs", _ANY),
 }
 """Record types that have columns or a view of their own."""
 

@@ -19,6 +19,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from auditsvc.search.conditions import Conditions, Rows
+from auditsvc.search.places import CALLS, EVENTS, tables
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 _AND: Final = "\n  AND "
 _OR: Final = "\n    OR "
+_LISTED: Final = ("records", CALLS, EVENTS)
 
 
 def statement(
@@ -64,12 +66,13 @@ def statement(
         selects = list(dict.fromkeys(_selects(conditions, leading, period)))
     if not selects:
         return "SELECT event_id FROM syscalls WHERE 1 = 0"
+    head = "" if criteria.place is None else tables(criteria.place, dialect, period)
     if unserved:
-        return "\nUNION ALL\n".join(selects) + f"\n{last}"
+        return head + "\nUNION ALL\n".join(selects) + f"\n{last}"
     union = "\nUNION\n".join(selects)
     if len(selects) == 1:  # it would be read as the outer SELECT itself
         last = last.replace("event_id", "+event_id")
-    return f"SELECT event_id FROM (\n{union}\n) AS found {last}"  # noqa: S608 - see dialect
+    return f"{head}SELECT event_id FROM (\n{union}\n) AS found {last}"  # noqa: S608 - see dialect
 
 
 def _selects(
@@ -131,9 +134,9 @@ def _tested(alternatives: Sequence[Alternative], view: str, period: Sequence[str
     tests = [
         each
         if isinstance(each, str)
-        # SQLite reads all of `records`, which is a union, for each row that it is asked about.
+        # SQLite would read all of these for each row that it is asked about.
         else _with_call(each, _listed(each, period))
-        if each.view == "records"
+        if each.view in _LISTED
         else _exists(each, view)
         for each in alternatives
     ]

@@ -65,7 +65,7 @@ class SqlPages:
             began = time.monotonic()
             try:
                 with self._asker.recorded(request, asked) as asking:
-                    table = asking.rows(asked, _ROWS)
+                    table = asking.rows(asked, _ROWS, views_only=True)
                     reason = asking.access.reason
             except QueryError as problem:
                 error = str(problem)
@@ -97,7 +97,7 @@ class SqlPages:
         asked = _asked(request)
         out = io.StringIO()
         with self._asker.recorded(request, asked) as asking:
-            table = asking.rows(asked)
+            table = asking.rows(asked, views_only=True)
         write_rows(Result(table.columns, table.rows), Format.CSV, out)
         return as_file(out.getvalue(), "rows.csv", "text/csv")
 

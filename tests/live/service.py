@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from fixtures import commands
 from fixtures.commands import AUDITSVC
+from fixtures.stores import new_store
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -65,8 +66,10 @@ class Service:
         source: str = "netlink",
         options: Sequence[str] = (),
     ) -> None:
-        """Take the text of its rules and, if not SQLite in `folder`, the store's URL."""
+        """Take the text of its rules and the store's URL; else it has an empty one in `folder`."""
         self.folder = folder
+        if store is None and not (folder / "auditsvc.db").exists():
+            new_store(folder / "auditsvc.db")
         self.store = store or f"sqlite:///{folder}/auditsvc.db"
         self.log = folder / "run.log"
         rule_file = folder / "live.rules"

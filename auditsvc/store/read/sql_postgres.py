@@ -12,9 +12,9 @@ import psycopg
 from psycopg.conninfo import make_conninfo
 
 from auditsvc.errors import QueryError
-from auditsvc.store.postgres import Postgres
+from auditsvc.store.postgres import TABLES, Postgres
 from auditsvc.store.read.limits import stopped
-from auditsvc.store.read.parsed import MAY_COUNT
+from auditsvc.store.read.parsed import MAY_BE_FIRST, MAY_COUNT
 from auditsvc.store.read.postgres_values import take_values
 from auditsvc.store.read.result import ONLY_READS, Result
 from auditsvc.store.read.time_span import ALL
@@ -54,19 +54,17 @@ def run(url: URL, sql: str, limits: Limits, period: Span) -> Iterator[Result]:
     """Run it; see `auditsvc.store.read.sql.run_query`."""
     database = Postgres(url)
     arguments = {**url.translate_connect_args(username="user", database="dbname"), **url.query}
+    session = _SESSION | {"options": f"{_SESSION['options']}{_options(limits)}"}
     try:
-        database.prepare(create=False)
-        session = _SESSION | {"options": f"{_SESSION['options']}{_options(limits)}"}
         connection = psycopg.connect(make_conninfo("", **arguments, **session))
     except psycopg.Error as error:
         raise database.explain(error) from error
-    finally:
-        database.engine.dispose()
     deadline = limits.deadline()
     try:
         connection.read_only = True
         take_values(connection)
         connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+        database.check(connection.execute(TABLES))
         if period != ALL:
             # Only then, as sqlglot is large. A condition on `time` is served by an index here.
             time_query = import_module("auditsvc.store.read.time_query")
@@ -74,6 +72,9 @@ def run(url: URL, sql: str, limits: Limits, period: Span) -> Iterator[Result]:
         elif MAY_COUNT.search(sql):
             count_query = import_module("auditsvc.store.read.count_query")
             sql = count_query.counted(sql, "postgres", _view_columns(connection))
+        elif MAY_BE_FIRST.search(sql):
+            time_postgres = import_module("auditsvc.store.read.time_postgres")
+            sql = time_postgres.with_first_rows(connection, sql, _view_columns(connection))
         with _ended_by(limits, connection), _cursor(connection, sql) as (columns, rows):
             yield Result(columns, limits.within(rows, deadline))
     except psycopg.Error as error:
