@@ -22,7 +22,9 @@ def web(
     listen: Annotated[
         str,
         typer.Option(
-            "--listen", help="127.0.0.1:PORT (0: any free one), or unix:PATH.", metavar="PLACE"
+            "--listen",
+            help="127.0.0.1:PORT (0: any free one), unix:PATH, or systemd (its socket).",
+            metavar="PLACE",
         ),
     ] = "127.0.0.1:8181",
     timeout: Annotated[

@@ -103,6 +103,7 @@ def test_what_is_installed(host):
         "/usr/share/fish/vendor_completions.d/auditsvc.fish",
         "/usr/lib/systemd/catalog/auditsvc.catalog",
         "/usr/lib/sysusers.d/auditsvc.conf",
+        "/etc/auditsvc/web.toml",
         "/usr/lib/tmpfiles.d/auditsvc.conf",
         "/etc/auditsvc/rules.d",
         "/usr/share/doc/auditsvc/docs/sql.md",
