@@ -191,6 +191,12 @@ class _Clock:
         del sql
         return 0
 
+    @staticmethod
+    def moment(sql: str) -> time_query.Moment | None:
+        """Give None: it is not known."""
+        del sql
+        return None
+
 
 def _constant(sql: str) -> object:
     """Give the value of a query on SQLite that reads no table; None if it is another."""
