@@ -4,8 +4,8 @@
 
 `make bench` runs all of it (less than half an hour), `make bench BENCH=quick` with small sizes
 that only show that everything works. Without --into, the folder is docs/. --only accepts live,
-cost, file, disk, questions, reports, growth, journal, decode, views, and writes their tables to
-stdout; with --into it replaces these tables in the existing page.
+cost, file, disk, questions, goals, reports, growth, journal, decode, views, and writes their
+tables to stdout; with --into it replaces these tables in the existing page.
 """
 
 from __future__ import annotations
@@ -22,13 +22,25 @@ from typing import TYPE_CHECKING
 from peers import AUSEARCH, laurel_version
 from plot import Panel, chart, svg
 from report import Table, count, exchanged, ratio
-from tables import cost, decode, disk, file, growth, journal, live, questions, reports, views
+from tables import (
+    cost,
+    decode,
+    disk,
+    file,
+    goals,
+    growth,
+    journal,
+    live,
+    questions,
+    reports,
+    views,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 DOCS = Path(__file__).parents[1] / "docs"
-PAGE = ("live", "cost", "file", "disk", "questions", "reports", "growth", "journal")
+PAGE = ("live", "cost", "file", "disk", "questions", "goals", "reports", "growth", "journal")
 PARTS = (*PAGE, "decode", "views")
 """`decode` alone is for development: on the page its figures are part of the table of files.
 The figures of `views` are in docs/decisions/0029-views.md."""
@@ -86,6 +98,8 @@ def of_stores(parts: Sequence[str], *, quick: bool, folder: Path) -> list[Table]
         made.append(disk.table(quick=quick, folder=folder))
     if "questions" in parts:
         made.append(questions.table(quick=quick, folder=folder))
+    if "goals" in parts:
+        made.append(goals.table(quick=quick, folder=folder))
     if "reports" in parts:
         made.append(reports.table(quick=quick, folder=folder))
     if "growth" in parts:

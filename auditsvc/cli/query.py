@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from auditsvc import arrow
+from auditsvc.cli.lowering import lower
 from auditsvc.cli.options import NoPagerOption, StoreOption
 from auditsvc.cli.pager import Pager
 from auditsvc.cli.recording import recorded
@@ -17,6 +18,7 @@ from auditsvc.config import load_settings
 from auditsvc.errors import QueryError, UsageError
 from auditsvc.host.signals import alarm
 from auditsvc.render.rows import Format, write_rows
+from auditsvc.render.waiting import waiting
 from auditsvc.store.read.limits import MOST_SECONDS, Limits
 from auditsvc.store.read.period import period_of
 from auditsvc.store.read.result import Result
@@ -105,6 +107,7 @@ def query(
     CSV, text that begins like a formula (= + - @) gets a ' before it.
     """
     settings = load_settings(store=store)
+    lower(settings)
     write = _writer(form, exact=exact)
     limits = Limits(timeout, _MEMORY)
     period = period_of(since, until)
@@ -113,11 +116,13 @@ def query(
         with (
             Pager(sys.stdout, wanted=not no_pager) as pager,
             recorded(settings, "query", sql) as access,
+            waiting() as shown,
             alarm(limits.seconds, late),
-            run_query(settings.store, sql, limits, period) as result,
-            pager.writing() as out,
+            run_query(settings.store, sql, limits, period, views_only=True) as result,
+            pager.writing() as paged,
         ):
-            write(Result(result.columns, access.counted(result)), out)
+            out = shown.output(paged)
+            write(Result(result.columns, shown.counted(access.counted(result))), out)
             out.flush()
     except QueryError as error:
         if error.what == late.what:

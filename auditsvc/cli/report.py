@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from auditsvc.access.client import Access, recording
+from auditsvc.cli.lowering import lower
 from auditsvc.cli.options import NoPagerOption, StoreOption
 from auditsvc.cli.pager import Pager
 from auditsvc.cli.recording import recorded
@@ -26,6 +27,7 @@ from auditsvc.host.signals import alarm
 from auditsvc.host.terminal import visible
 from auditsvc.ingest.ingest import Ingest
 from auditsvc.record.fields import UNSET, to_text
+from auditsvc.render.waiting import waiting
 from auditsvc.report import groups, types, writing
 from auditsvc.report.catalogue import BY_NAME
 from auditsvc.report.choice import Choice
@@ -36,7 +38,7 @@ from auditsvc.store import open_store
 from auditsvc.store.read.ausearch_times import end_second, start_second
 from auditsvc.store.read.limits import MOST_SECONDS, Limits
 from auditsvc.store.read.period import period_of
-from auditsvc.store.read.time_span import Span
+from auditsvc.store.read.time_span import END, Span
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -167,6 +169,7 @@ def report(
     Times are shown in UTC. Under each report stands what the store knows to be missing.
     """
     settings = load_settings(store=store)
+    lower(settings, reads_files=True)
     is_daily = name == DAILY
     if is_daily and (summary or by or success or failed or auid or form is ReportForm.CSV):
         raise UsageError(
@@ -197,18 +200,19 @@ def report(
         Pager(sys.stdout, wanted=form is ReportForm.TABLE and not no_pager) as pager,
         _log(settings.store, file) as url,
         recorded(settings, "report") if file is None else nullcontext(Access()) as access,
+        waiting() as line,
         alarm(limits.seconds, limits.late()),
     ):
         if is_daily:
             with make_daily(url, question.choice, limits, interpret=interpret) as made:
                 access.rows = sum(len(section.rows) for section in made.sections)
                 with pager.writing() as out:
-                    _write_daily(made, form, out)
+                    _write_daily(made, form, line.output(out))
         else:
             with make_report(url, question, limits) as answer:
-                rows = access.counted(answer.rows)
+                rows = line.counted(access.counted(answer.rows))
                 with pager.writing() as out:
-                    _write(replace(answer, rows=rows), form, out, exact=exact)
+                    _write(replace(answer, rows=rows), form, line.output(out), exact=exact)
         sys.stdout.flush()
 
 
@@ -255,6 +259,8 @@ def _span(
         found = found.both(Span(low=start_second(start, local)))
     if end is not None:
         found = found.both(Span(high=end_second(end, local)))
+    if is_daily and found.high == END:  # nothing said when it ends, and it shows that
+        found = found.both(Span(high=int(local.timestamp())))
     if found.high < found.low:
         raise UsageError("the end of the time is not after its beginning", "see --help")
     return found

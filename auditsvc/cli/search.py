@@ -14,6 +14,7 @@ import typer
 
 from auditsvc.access.client import Access
 from auditsvc.cli import search_options as of
+from auditsvc.cli.lowering import lower
 from auditsvc.cli.options import ColorOption, NoPagerOption, StoreOption
 from auditsvc.cli.pager import Pager
 from auditsvc.cli.recording import recorded
@@ -24,6 +25,7 @@ from auditsvc.host.terminal import visible
 from auditsvc.processes.drawing import users_of
 from auditsvc.processes.event_trees import EventTrees
 from auditsvc.render.colour import When, is_coloured
+from auditsvc.render.waiting import waiting
 from auditsvc.search import formats
 from auditsvc.search.checkpoint import events_since
 from auditsvc.search.checkpoint import forget as forget_checkpoint
@@ -167,7 +169,9 @@ def search(
         _say(note)
     _check(checkpoint, forget=forget, cannot=just_one or explain or input_ is not None)
     limit = 1 if just_one else None
-    with _store(load_settings(store=store), input_) as settings:
+    of_host = load_settings(store=store)
+    lower(of_host, reads_files=True)
+    with _store(of_host, input_) as settings:
         if forget and checkpoint:
             forget_checkpoint(settings.store, checkpoint)
             return 0
@@ -183,8 +187,10 @@ def search(
             searched = found_events(settings.store, criteria, limit=limit, limits=limits)
         recording = nullcontext(Access()) if input_ else recorded(settings, "search")
         pager = Pager(sys.stdout, wanted=not no_pager)
-        with pager, recording as access, searched as found:
+        with pager, recording as access, waiting() as line, searched as found:
             first = next(found.events, None)
+            if sys.stdout.isatty():
+                line.end()  # a pager may take the screen
             if first is None:
                 if shown is not As.RAW:
                     _say_plain("<no matches>")
@@ -200,7 +206,8 @@ def search(
                     trees=EventTrees(found.connection) if tree else None,
                     users=users_of(settings.host),
                 )
-                show.write(found, access.counted(chain([first], found.events)), out)
+                rows = line.counted(access.counted(chain([first], found.events)))
+                show.write(found, rows, out)
     return 0
 
 

@@ -11,6 +11,7 @@ import typer
 
 from auditsvc.cli import search_options as of
 from auditsvc.cli.ended import ended_by_signals
+from auditsvc.cli.lowering import lower
 from auditsvc.cli.options import ColorOption, StoreOption
 from auditsvc.cli.recording import recorded
 from auditsvc.config import load_settings
@@ -85,6 +86,7 @@ def tail(
     options = of.options_from(locals())
     settings = load_settings(store=store)
     coloured = is_coloured(color, sys.stdout)
+    lower(settings)
     with ended_by_signals(), recorded(settings, "tail") as access:
         own = own_processes(settings.host)
         criteria = replace(options.criteria(_dialect_url(settings, store)), exclude=own)

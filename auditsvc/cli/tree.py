@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from auditsvc.cli.lowering import lower
 from auditsvc.cli.options import ColorOption, FormOption, StoreOption
 from auditsvc.config import load_settings
 from auditsvc.errors import UsageError
@@ -78,6 +79,7 @@ def tree(
     if (what is None) == (session is None):
         raise UsageError("give a pid, an event, or --session N", "see `auditsvc tree --help`")
     settings = load_settings(store=store)
+    lower(settings)
     kind, value = ("session", session) if what is None else read_what(what)
     asked = Asked(
         period_of(since, until),

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from auditsvc.cli.ended import ended_by_signals
+from auditsvc.cli.lowering import lower
 from auditsvc.cli.options import StoreOption
 from auditsvc.config import load_settings
 from auditsvc.errors import UsageError
@@ -50,5 +51,7 @@ def web(
             " start it as a user who may do that",
             err=True,
         )
+    settings = load_settings(store=store)
+    lower(settings)
     with ended_by_signals():
-        serve(load_settings(store=store), listen, timeout)
+        serve(settings, listen, timeout)

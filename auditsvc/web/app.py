@@ -208,7 +208,7 @@ class Pages:
             began = time.monotonic()
             try:
                 with self._asker.recorded(request, asked) as asking:
-                    table = asking.rows(asked, _ROWS)
+                    table = asking.rows(asked, _ROWS, views_only=True)
                     reason = asking.access.reason
             except QueryError as problem:
                 error = str(problem)
@@ -233,7 +233,7 @@ class Pages:
         asked = request.query_params.get("q", "").replace("\r\n", "\n")
         out = io.StringIO()
         with self._asker.recorded(request, asked) as asking:
-            table = asking.rows(asked)
+            table = asking.rows(asked, views_only=True)
         write_rows(Result(table.columns, table.rows), Format.CSV, out)
         return _file(out.getvalue(), "rows.csv", "text/csv")
 

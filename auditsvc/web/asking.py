@@ -67,9 +67,21 @@ class Asking:
         left = max(_LEAST, self._ends - time.monotonic())
         return Limits(round(left, 2), _MEMORY)
 
-    def rows(self, sql: str, most: int = MOST, period: Span = ALL, *, shown: bool = True) -> Table:
-        """Run a statement and give its rows; `shown`: they count as rows that the page gives."""
-        with run_query(self.url, sql, self.limits, period) as result:
+    def rows(
+        self,
+        sql: str,
+        most: int = MOST,
+        period: Span = ALL,
+        *,
+        shown: bool = True,
+        views_only: bool = False,
+    ) -> Table:
+        """Run a statement and give its rows; `shown`: they count as rows that the page gives.
+
+        `views_only`: the statement is the user's.
+        """
+        limits = self.limits
+        with run_query(self.url, sql, limits, period, views_only=views_only) as result:
             found = [tuple(row) for row in islice(result, most + 1)]
             columns = result.columns
         kept = found[:most]

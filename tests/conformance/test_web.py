@@ -238,6 +238,10 @@ def test_sql_shows_rows_and_gives_them_as_csv(client):
     refused = client.get("/sql", params={"q": "DELETE FROM syscall"})
     assert refused.status_code == 400
     assert "DELETE FROM syscall" in Seen(refused.text).text
+    for page in ("/sql", "/sql.csv"):
+        slip = client.get(page, params={"q": "SELECT * FROM syscall"})
+        assert slip.status_code == 400
+        assert "the view is `syscalls`" in slip.text
 
 
 def test_ledger_and_coverage(client, url):

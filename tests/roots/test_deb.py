@@ -201,6 +201,7 @@ def test_where_auditd_is_enabled_it_waits_and_says_how_to_change_over(host):
     done = host.run("apt-get install -qq ./new.deb")
     said = done.stdout + done.stderr
     assert "auditd is enabled or runs on this host, so auditsvc was not started" in said
+    assert "'auditsvc adopt' shows how to change over with nothing lost" in said
     assert "README.Debian" in said
     assert host.run("systemctl is-enabled auditsvc", status=None).stdout == "disabled\n"
     host.run("apt-get purge -qq auditsvc && systemctl disable auditd")
