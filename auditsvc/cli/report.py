@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pwd
 import sys
 import tempfile
@@ -25,7 +26,7 @@ from auditsvc.errors import UsageError
 from auditsvc.host.signals import alarm
 from auditsvc.host.terminal import visible
 from auditsvc.ingest.ingest import Ingest
-from auditsvc.record.fields import UNSET
+from auditsvc.record.fields import UNSET, to_text
 from auditsvc.render.waiting import waiting
 from auditsvc.report import groups, types, writing
 from auditsvc.report.catalogue import BY_NAME
@@ -48,6 +49,8 @@ if TYPE_CHECKING:
     from auditsvc.report.report import Answer
 
 COMMAND: Final = ReportCommand
+_DIGITS: Final = 10
+"""Of the largest id."""
 DAILY: Final = "daily"
 """The name of the report for the review of each day."""
 
@@ -180,7 +183,7 @@ def report(
         choice=Choice(
             span=_span(since, until, start, end, is_daily=is_daily),
             success=_outcome(success=success, failed=failed),
-            hosts=tuple(node or ()),
+            hosts=tuple(to_text(os.fsencode(each))[0] for each in node or ()),
             auid=None if auid is None else _user(auid),
             no_config=no_config,
             without=(*(types.DELETES if add else ()), *(types.ADDS if delete else ())),
@@ -264,13 +267,15 @@ def _span(
 
 
 def _user(text: str) -> int:
-    if text == "unset":
+    if text in ("unset", "-1"):
         return UNSET
-    if text.isdecimal():
+    if text.isascii() and text.isdecimal():
+        if int(text[:_DIGITS]) > UNSET or len(text) > _DIGITS:
+            raise UsageError(f"--auid {text}: no number of a user", f"the largest is {UNSET - 1}")
         return int(text)
     try:
         return pwd.getpwnam(text).pw_uid
-    except KeyError:
+    except (KeyError, ValueError):  # a name may hold no NUL, and only what the locale encodes
         raise UsageError(f"--auid: there is no user {text!r} here", "give the number") from None
 
 

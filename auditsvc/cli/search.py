@@ -21,7 +21,7 @@ from auditsvc.cli.recording import recorded
 from auditsvc.cli.search_output import As, Show
 from auditsvc.config import load_settings
 from auditsvc.errors import UsageError
-from auditsvc.host.terminal import visible
+from auditsvc.host.terminal import encodable, visible
 from auditsvc.processes.drawing import users_of
 from auditsvc.processes.event_trees import EventTrees
 from auditsvc.render.colour import When, is_coloured
@@ -216,6 +216,8 @@ def _check(checkpoint: str | None, *, forget: bool, cannot: bool) -> None:
         raise UsageError("--forget needs a --checkpoint")
     if checkpoint == "":
         raise UsageError("--checkpoint needs a name")
+    if checkpoint is not None and encodable(checkpoint) != checkpoint:
+        raise UsageError(f"--checkpoint {checkpoint}: not UTF-8", "give another name")
     if checkpoint is not None and cannot:
         raise UsageError(
             "--checkpoint goes with neither --just-one, --explain nor -if", "leave it out"

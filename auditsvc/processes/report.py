@@ -68,7 +68,8 @@ class Tree:
 
 def read_what(text: str) -> tuple[str, int | tuple[int, int]]:
     """Give what an argument is: ("pid", N), ("event", ID), or ("stamp", (second, serial))."""
-    if stamp := _STAMP.fullmatch(text.strip()):
+    stamp = _STAMP.fullmatch(text.strip())
+    if stamp is not None and int(stamp[1]) <= _MOST_EVENT >> SERIAL_BITS:
         return "stamp", (int(stamp[1]), int(stamp[2]))
     if re.fullmatch(r"[0-9]{1,19}", text) and 0 < int(text) <= _MOST_EVENT:
         return ("pid" if int(text) <= MOST_PID else "event"), int(text)

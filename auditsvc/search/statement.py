@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Final
 
 from auditsvc.search import named_files, places
 from auditsvc.search.conditions import Conditions, Rows
+from auditsvc.store.read.raw_tables import DELIBERATE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -71,7 +72,8 @@ def statement(
     tables = named_files.tables(writer.names, dialect, period)
     if criteria.place is not None:
         tables.append(places.tables(criteria.place, dialect, period))
-    head = f"WITH RECURSIVE {', '.join(tables)}\n" if tables else ""
+    # Said in the statement itself, so that what --explain shows can be asked, too.
+    head = f"{DELIBERATE} WITH RECURSIVE {', '.join(tables)}\n" if tables else ""
     if unserved:
         return head + "\nUNION ALL\n".join(selects) + f"\n{last}"
     union = "\nUNION\n".join(selects)

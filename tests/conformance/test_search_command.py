@@ -34,9 +34,10 @@ def url(tmp_path_factory):
         (["-k"], 1, "", "auditsvc: Option '-k' requires an argument"),
         ([], 1, "", "Usage: auditsvc search"),
         (["-k", "files", "--extra-keys"], 1, "", "auditsvc: --extra-... adds columns to CSV"),
+        (["-k", "x", "--checkpoint", "x\udcff"], 1, "", "auditsvc: --checkpoint x\\xff: not UTF-8"),
         (["-k", "x", "-store", "x"], 1, "", "auditsvc: No such option"),
     ],
-    ids=lambda value: " ".join(value) if isinstance(value, list) else None,
+    ids=lambda value: ascii(" ".join(value)) if isinstance(value, list) else None,
 )
 def test_exit_statuses(url, words, status, out, error):
     """0: found; 1: nothing found, or an error, which is one line; without options the usage."""
