@@ -53,7 +53,7 @@ class Moment:
         bridges.append(progress.Bridge(str(folder), time.time()))
         self.save()
         bridging.start(folder, self._settings)
-        if self._state.stopping:
+        if self._state.stopping and not self._state.taken:
             self._problem("an earlier copy had ended before the new daemon was registered")
         if _is_off():
             self._say("audit is switched off: the kernel makes no records just now")
