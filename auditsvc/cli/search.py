@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from contextlib import contextmanager, nullcontext
 from enum import Enum
+from functools import partial
 from importlib import import_module
 from itertools import chain
 from pathlib import Path
@@ -27,7 +28,13 @@ from auditsvc.search.checkpoint import events_since
 from auditsvc.search.checkpoint import forget as forget_checkpoint
 from auditsvc.search.lines import Bytes, lines_of
 from auditsvc.search.records import records_of
-from auditsvc.search.select import Found, explained, found_events
+from auditsvc.search.select import (
+    Found,
+    explained,
+    explained_for_archive,
+    found_events,
+    found_in_archive,
+)
 from auditsvc.store.read.limits import MOST_SECONDS, Limits
 from auditsvc.store.read.result import Result
 
@@ -149,6 +156,9 @@ def search(
             max=MOST_SECONDS,
         ),
     ] = 300.0,
+    archive: Annotated[
+        bool, typer.Option("--archive", help="Search the archive [archive] and the store as one.")
+    ] = False,
     no_pager: Annotated[bool, typer.Option("--no-pager", help="On a terminal: no pager.")] = False,
     line_buffered: Annotated[
         bool, typer.Option("-l", "--line-buffered", help="Write each event at once.")
@@ -172,6 +182,7 @@ def search(
     for note in options.notes():
         _say(note)
     _check(checkpoint, forget=forget, cannot=just_one or explain or input_ is not None)
+    _check_archive(checkpoint, input_, archive=archive)
     limit = 1 if just_one else None
     with _store(load_settings(store=store), input_) as settings:
         if forget and checkpoint:
@@ -179,14 +190,20 @@ def search(
             return 0
         criteria = options.criteria(settings.store)
         if explain:
-            typer.echo(visible_lines(explained(settings.store, criteria, limit=limit)))
+            give = explained_for_archive if archive else partial(explained, settings.store)
+            typer.echo(visible_lines(give(criteria, limit=limit)))
             return 0
         limits = Limits(timeout, _MEMORY)
         style = formats.Style(settings.host, utc, escape)
+        find = (
+            partial(found_in_archive, settings)
+            if archive
+            else partial(found_events, settings.store)
+        )
         if checkpoint:
             searched = events_since(settings.store, checkpoint, criteria, limits)
         else:
-            searched = found_events(settings.store, criteria, limit=limit, limits=limits)
+            searched = find(criteria, limit=limit, limits=limits)
         recording = nullcontext(Access()) if input_ else recorded(settings, "search")
         with recording as access, searched as found:
             first = next(found.events, None)
@@ -209,6 +226,11 @@ def _check(checkpoint: str | None, *, forget: bool, cannot: bool) -> None:
         raise UsageError(
             "--checkpoint goes with neither --just-one, --explain nor -if", "leave it out"
         )
+
+
+def _check_archive(checkpoint: str | None, log: Path | None, *, archive: bool) -> None:
+    if archive and (checkpoint is not None or log is not None):
+        raise UsageError("--archive goes with neither --checkpoint nor -if", "leave it out")
 
 
 def _form(form: As | None, *, interpret: bool, raw: bool) -> As:
