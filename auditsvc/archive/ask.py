@@ -225,10 +225,17 @@ def _named(root: exp.Expr, views: Mapping[str, Sequence[str]]) -> dict[str, set[
     }
 
 
+_HINTS: Final = ("likelihood", "likely", "unlikely")
+"""Functions by which SQLite's planner is told how many rows there are."""
+
+
 def _as_duckdb(node: exp.Expr) -> exp.Expr:
     """Write what has the same form in both, and another meaning."""
     if type(node) is exp.Like:  # SQLite's does not distinguish upper and lower case
         return exp.ILike(this=node.this, expression=node.expression)
+    if isinstance(node, exp.Anonymous) and node.name.lower() in _HINTS:
+        told: exp.Expr = node.expressions[0]
+        return told
     if isinstance(node, exp.JSONExtractScalar | exp.JSONExtract) and not isinstance(
         node.parent, exp.Paren
     ):  # binds less than a comparison there

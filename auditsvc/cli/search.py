@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from importlib import import_module
 from itertools import chain
 from pathlib import Path
@@ -29,7 +30,12 @@ from auditsvc.render.waiting import waiting
 from auditsvc.search import formats
 from auditsvc.search.checkpoint import events_since
 from auditsvc.search.checkpoint import forget as forget_checkpoint
-from auditsvc.search.select import explained, found_events
+from auditsvc.search.select import (
+    explained,
+    explained_for_archive,
+    found_events,
+    found_in_archive,
+)
 from auditsvc.store.read.limits import MOST_SECONDS, Limits
 
 if TYPE_CHECKING:
@@ -144,6 +150,9 @@ def search(
             "--tree", help="Below each event: its process, and what that made, as `tree` draws it."
         ),
     ] = False,
+    archive: Annotated[
+        bool, typer.Option("--archive", help="Search the archive [archive] and the store as one.")
+    ] = False,
     color: ColorOption = When.AUTO,
     no_pager: NoPagerOption = False,
     line_buffered: Annotated[
@@ -168,6 +177,7 @@ def search(
     for note in options.notes():
         _say(note)
     _check(checkpoint, forget=forget, cannot=just_one or explain or input_ is not None)
+    _check_archive(checkpoint, input_, archive=archive, tree=tree)
     limit = 1 if just_one else None
     of_host = load_settings(store=store)
     lower(of_host, reads_files=True)
@@ -177,14 +187,20 @@ def search(
             return 0
         criteria = options.criteria(settings.store)
         if explain:
-            typer.echo(visible_lines(explained(settings.store, criteria, limit=limit)))
+            give = explained_for_archive if archive else partial(explained, settings.store)
+            typer.echo(visible_lines(give(criteria, limit=limit)))
             return 0
         limits = Limits(timeout, _MEMORY)
         style = formats.Style(settings.host, utc, escape)
+        find = (
+            partial(found_in_archive, settings)
+            if archive
+            else partial(found_events, settings.store)
+        )
         if checkpoint:
             searched = events_since(settings.store, checkpoint, criteria, limits)
         else:
-            searched = found_events(settings.store, criteria, limit=limit, limits=limits)
+            searched = find(criteria, limit=limit, limits=limits)
         recording = nullcontext(Access()) if input_ else recorded(settings, "search")
         pager = Pager(sys.stdout, wanted=not no_pager)
         with pager, recording as access, waiting() as line, searched as found:
@@ -222,6 +238,11 @@ def _check(checkpoint: str | None, *, forget: bool, cannot: bool) -> None:
         raise UsageError(
             "--checkpoint goes with neither --just-one, --explain nor -if", "leave it out"
         )
+
+
+def _check_archive(checkpoint: str | None, log: Path | None, *, archive: bool, tree: bool) -> None:
+    if archive and (checkpoint is not None or log is not None or tree):
+        raise UsageError("--archive goes with none of --checkpoint, -if and --tree", "leave it out")
 
 
 def _form(form: As | None, *, interpret: bool, raw: bool) -> As:

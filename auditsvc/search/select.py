@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from itertools import islice
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from auditsvc.arrow import use
 from auditsvc.search.dialect import dialect_of
 from auditsvc.search.statement import statement
 from auditsvc.store import open_store
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
+    from auditsvc.config import Settings
     from auditsvc.search.criteria import Criteria
     from auditsvc.store.read.limits import Limits
 
@@ -37,6 +39,11 @@ class Found(NamedTuple):
 
     events: Iterator[Event]
     connection: Connection
+
+
+def explained_for_archive(criteria: Criteria, *, limit: int | None = None) -> str:
+    """Give the SQL of a search over an archive: SQLite's, for `auditsvc query --archive`."""
+    return statement(criteria, dialect_of("sqlite://"), limit=limit)
 
 
 def explained(url: str, criteria: Criteria, *, limit: int | None = None) -> str:
@@ -59,6 +66,21 @@ def found_events(
         run_query(url, sql, limits) as result,
     ):
         yield Found(_events(connection, (int(str(row[0])) for row in result)), connection)
+
+
+@contextmanager
+def found_in_archive(
+    settings: Settings, criteria: Criteria, *, limit: int | None = None, limits: Limits = NO_LIMITS
+) -> Iterator[Found]:
+    """Give the events of archive and store as one (`auditsvc.archive`), as `found_events`."""
+    sql = explained_for_archive(criteria, limit=limit)
+    read = use("auditsvc.archive.events").events_of
+    with (
+        open_store(settings.store, read=True) as store,
+        reading(store.database) as connection,
+        read(settings, sql, limits) as events,
+    ):
+        yield Found(events, connection)
 
 
 def _events(connection: Connection, ids: Iterable[int]) -> Iterator[Event]:

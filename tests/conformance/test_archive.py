@@ -7,6 +7,7 @@ import json
 import os
 import random
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -635,6 +636,32 @@ def test_two_passes_at_once_are_refused(tmp_path):
             archive(settings)
         steps.close()
     assert archive(settings).events == {TODAY - 1: 1}
+
+
+SEARCHES = [
+    pytest.param(words, id=words, marks=() if n % 12 == 0 else pytest.mark.long)
+    for n, words in enumerate(re.findall(r"```sh\nauditsvc (search [^\n]*)\n```", PAGE))
+]
+
+
+@pytest.mark.parametrize("words", [*SEARCHES, pytest.param("search -ts 11/01/2026", id="all")])
+def test_search_finds_in_both_what_it_finds_in_the_store(cookbook, words):
+    """Event for event, with all records, for the searches of the cookbook and for no condition."""
+    environment = os.environ | {
+        "AUDITSVC_STORE": cookbook.store,
+        "AUDITSVC_STATE_DIRECTORY": str(cookbook.state_directory),
+        "AUDITSVC_RUNTIME_DIRECTORY": str(cookbook.state_directory),
+        "AUDITSVC_HOST": "box",
+        "TZ": "UTC",
+        "LC_ALL": "C",
+    }
+    command = [*shlex.split(words), "--format", "jsonl"]
+    theirs = run(*command, environment=environment)
+    environment["AUDITSVC_ARCHIVE__TO"] = str(cookbook.archive.to)
+    ours = run(*command, "--archive", environment=environment)
+    assert (ours.returncode, ours.stdout) == (theirs.returncode, theirs.stdout)
+    assert ours.stderr == theirs.stderr
+    assert theirs.stdout
 
 
 @pytest.mark.long

@@ -287,7 +287,7 @@ _FILES: Final = """
     LEFT JOIN text obj ON obj.id = f.obj
     LEFT JOIN text extra ON extra.id = f.extra
     WHERE f.id IN ({})"""
-_FILE_COLUMNS: Final = ("name", "nametype", "inode", "dev", "mode", "ouid", "ogid", "rdev", "obj")
+FILE_COLUMNS: Final = ("name", "nametype", "inode", "dev", "mode", "ouid", "ogid", "rdev", "obj")
 
 
 def _paths(connection: Connection, events: dict[int, Event], ids: str, known: Known) -> None:
@@ -296,7 +296,7 @@ def _paths(connection: Connection, events: dict[int, Event], ids: str, known: Kn
     new = {row[3] for row in rows if row[3] not in files}
     if new:
         for of, *values, extra in connection.exec_driver_sql(_FILES.format(_list(new))).all():
-            files[of] = _File(dict(zip(_FILE_COLUMNS, values, strict=True)), extra)
+            files[of] = _File(dict(zip(FILE_COLUMNS, values, strict=True)), extra)
     for event_id, seq, item, of in rows:
         event = events[event_id]
         file = files[of]
@@ -343,7 +343,7 @@ def second_text(second: int) -> str:
 
 
 # Without what the views look up beside: of a process, its parent and names.
-_RECORDED: Final = {
+RECORDED: Final = {
     "syscalls": (
         *("event_id", "host", "arch", *CONTEXT_IDS),
         *("tty", "ses", "comm", "exe", "subj", "key", "cwd", "proctitle"),
@@ -356,7 +356,7 @@ _RECORDED: Final = {
 
 def _rows(connection: Connection, view: str, ids: Iterable[int]) -> Iterator[dict[str, Any]]:
     # Only numbers are put into the text; as parameters they would take longer than the rows.
-    wanted = ", ".join(_RECORDED[view]) if view in _RECORDED else "*"
+    wanted = ", ".join(RECORDED[view]) if view in RECORDED else "*"
     found = connection.exec_driver_sql(
         f"SELECT {wanted} FROM {view} WHERE event_id IN ({_list(ids)})"  # noqa: S608
     )
