@@ -139,7 +139,7 @@ def test_each_page_on_postgresql(chromium, served, page):
     chromium.messages.clear()
     show(chromium, base, event, page)
     assert [each for each in chromium.messages if "400" not in each] == []
-    failed = "document.querySelectorAll('.note.bad[role=alert], [hx-get] > .note.bad').length"
+    failed = "document.querySelectorAll('.note.bad[role=alert], [hx-get] > p.note.bad').length"
     assert chromium.evaluate(failed) == (page == "error")
     assert chromium.evaluate("document.title").endswith(" - auditsvc")
 

@@ -114,8 +114,8 @@
     ask.addEventListener("htmx:afterRequest", () => stop(""));
     const abort = () => {
       if (!timer) return;
-      htmx.trigger(ask, "htmx:abort");
       stop("Cancelled.");
+      htmx.trigger(ask, "htmx:abort");
     };
     cancel.addEventListener("click", abort);
     document.addEventListener("keydown", (event) => { if (event.key === "Escape") abort(); });
