@@ -24,7 +24,6 @@ from fixtures.other_user import SERVICE_UID, passwd_with_user, reachable_folder,
 from fixtures.waiting import until
 from live.auditd import AUDITCTL, LIBRARIES, PEERS, Auditd
 from live.programs import fresh_auid
-from live.service import cli
 from live.test_takeover import BUSY, FULL, LARGE, load, rule
 
 from auditsvc.host.capabilities import Capability
@@ -339,17 +338,29 @@ def test_adopt_and_back_by_systemd(manager, programs, audit_changes):
         "PATH": f"{manager.folder}/bin:{os.environ['PATH']}",
         "AUDITSVC_CONFIG": str(manager.folder / "auditsvc.toml"),
     }
+
+    def say(*words):
+        done = subprocess.run(
+            with_user(manager.folder, AUDITSVC, *words),
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr + manager.log
+        return done.stdout
+
     with load(programs, auid, BUSY) as made:
-        said = cli("adopt", "--from", str(etc), "--apply", environment=environment)
+        said = say("adopt", "--from", etc, "--apply")
         assert "no record was lost" in said
         assert int(manager.show("MainPID")) == audit_changes.status().pid
         assert manager.systemctl("is-enabled", "auditd", check=False) == "disabled\n"
-        said = cli("adopt", "--from", str(etc), "--back", "--apply", environment=environment)
+        said = say("adopt", "--from", etc, "--back", "--apply")
         assert "no record was lost" in said
         assert manager.systemctl("is-active", "auditd") == "active\n"
         assert manager.systemctl("is-enabled", "auditsvc", check=False) == "disabled\n"
     os.kill(audit_changes.status().pid, signal.SIGTERM)
     until(lambda: manager.systemctl("is-active", "auditd", check=False) == "inactive\n")
-    cli("ingest", str(log), environment=environment)
+    say("ingest", log)
     calls = "SELECT count(*) AS calls FROM syscalls WHERE syscall = 'getppid' AND auid = "
     assert manager.query(f"{calls}{auid}") == [{"calls": made.calls}]
