@@ -228,7 +228,8 @@ def _as_duckdb(node: exp.Expr) -> exp.Expr:
     if type(node) is exp.Like:  # SQLite's does not distinguish upper and lower case
         return exp.ILike(this=node.this, expression=node.expression)
     if isinstance(node, exp.Anonymous) and node.name.lower() in _HINTS:
-        return node.expressions[0]
+        inner: exp.Expr = node.expressions[0]
+        return inner
     if isinstance(node, exp.JSONExtractScalar | exp.JSONExtract) and not isinstance(
         node.parent, exp.Paren
     ):  # binds less than a comparison there
