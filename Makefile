@@ -16,7 +16,7 @@ SOURCES := pyproject.toml README.md $(shell find auditsvc rules migrations nativ
 
 NATIVE := $(shell find native -type f -not -path 'native/target/*')
 
-.PHONY: setup dev demo check lint unit test test-long chaos test-roots test-deb bench laurel peers lock pages man wheel wheelhouse deb release clean
+.PHONY: setup dev demo check lint unit test test-long chaos fuzz soak test-roots test-deb bench laurel peers lock pages tour man wheel wheelhouse deb release clean
 
 # In $(VENV) is either the wheel (.installed) or this checkout (.dev); pytest's header says which.
 setup: $(VENV)/.installed
@@ -153,6 +153,33 @@ test-long: setup peers lint
 chaos: setup peers
 	$(PYTEST) --long --timeout 7200 --durations=20 tests/faults tests/live/test_takeover.py $(ARGS)
 
+# Ten minutes at the kernel's full rate and an hour at 2,000 events a second, into docs/soak.md.
+# MINUTES="--full 1 --steady 2": shorter.
+MINUTES :=
+soak: setup peers
+	PYTHONPATH=tests $(BIN)/python benchmarks/soak.py $(MINUTES) --into docs/soak.md
+
+# Parsers on bytes that a search guided by coverage finds, each of four targets for so long: see
+# tests/fuzz/__main__.py. The decoder is built with counters for it, and with checks of overflow.
+FUZZ_SECONDS := 900
+fuzz: setup build/fuzz/.built
+	PYTHONPATH=build/fuzz/package:tests $(BIN)/python tests/fuzz $(FUZZ_SECONDS) $(ARGS)
+
+SANCOV := -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=3 \
+    -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
+    -Cllvm-args=-sanitizer-coverage-trace-compares -Coverflow-checks=yes
+build/fuzz/.built: tests/fuzz/constraints.txt $(SOURCES) $(VENV)/.dependencies
+	rm -rf build/fuzz/package
+	$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes --no-deps \
+	    --target build/fuzz/package -r tests/fuzz/constraints.txt
+	# With a target, the flags are not for programs that run during the build.
+	target=$$(rustc -vV | sed -n 's/^host: //p')
+	RUSTFLAGS="$(SANCOV)" cargo build -q --release --locked --manifest-path native/Cargo.toml \
+	    --target $$target --target-dir build/fuzz/target --features pyo3/extension-module
+	cp -r auditsvc build/fuzz/package
+	cp build/fuzz/target/$$target/release/lib_native.so build/fuzz/package/auditsvc/_native.abi3.so
+	touch $@
+
 # Debian 12, Debian 13 and Ubuntu 24.04, bare, in build/roots: installed as packaging/README.md
 # says, and used. Packages come from the archives in this machine's apt configuration; a release
 # whose archive is not there is skipped with the reason (on a Debian machine that is Ubuntu,
@@ -186,6 +213,10 @@ build/peers/laurel-$(LAUREL_VERSION)/bin/laurel:
 # The documentation that is made from the program; a test compares it.
 pages: dev
 	$(BIN)/python tools/make-pages
+
+# docs/tour.md: the commands of a tour with what they say now.
+tour: dev
+	$(BIN)/python tools/tour
 
 # Man pages, and completion for bash, zsh and fish, in build/man.
 man: dev

@@ -121,11 +121,11 @@ class Reader:
         """
         span = _span(since, until)
         if not self._is_recorded:
-            with run_query(self._settings.store, sql, period=span) as result:
+            with run_query(self._settings.store, sql, period=span, views_only=True) as result:
                 return Answer(result.columns, list(result))
         with (
             recording(self._settings, "library", "", sql) as access,
-            run_query(self._settings.store, sql, period=span) as result,
+            run_query(self._settings.store, sql, period=span, views_only=True) as result,
         ):
             return Answer(result.columns, list(access.counted(result)))
 

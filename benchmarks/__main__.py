@@ -4,9 +4,9 @@
 
 `make bench` runs all of it (less than half an hour), `make bench BENCH=quick` with small sizes
 that only show that everything works. Without --into, the folder is docs/. --only accepts live,
-cost, file, disk, questions, reports, growth, journal, decode, views, archive (--events: of a
-day), and writes their tables to stdout; with --into it replaces these tables in the existing
-page.
+cost, file, disk, questions, goals, reports, growth, journal, decode, views, archive (--events:
+of a day), and writes their tables to stdout; with --into it replaces these tables in the
+existing page.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from tables import (
     decode,
     disk,
     file,
+    goals,
     growth,
     journal,
     live,
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 DOCS = Path(__file__).parents[1] / "docs"
-PAGE = ("live", "cost", "file", "disk", "questions", "reports", "growth", "journal")
+PAGE = ("live", "cost", "file", "disk", "questions", "goals", "reports", "growth", "journal")
 PARTS = (*PAGE, "decode", "views", "archive")
 """`decode` alone is for development: on the page its figures are part of the table of files.
 The figures of `views` are in docs/decisions/0029-views.md, of `archive` in 0032-archive.md."""
@@ -102,6 +103,8 @@ def of_stores(
         made.append(disk.table(quick=quick, folder=folder))
     if "questions" in parts:
         made.append(questions.table(quick=quick, folder=folder))
+    if "goals" in parts:
+        made.append(goals.table(quick=quick, folder=folder))
     if "reports" in parts:
         made.append(reports.table(quick=quick, folder=folder))
     if "growth" in parts:

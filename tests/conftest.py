@@ -16,7 +16,7 @@ import hypothesis
 import pytest
 from fixtures import host_states
 from fixtures.audit import RefusedError, exclusive_audit, restored
-from fixtures.repeats import LONG, SHORT
+from fixtures.repeats import LONG, SHORT, is_other_pair
 from xdist.scheduler import LoadScopeScheduling
 
 import auditsvc
@@ -71,10 +71,12 @@ def _state(text):
 def pytest_configure(config):
     """Draw more examples in the long run; ended by SIGTERM, restore what fixtures changed.
 
-    A shell starts its background jobs with SIGINT ignored, which all children would inherit.
+    A shell starts its background jobs with SIGINT and SIGQUIT ignored, which all children would
+    inherit.
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGQUIT, signal.SIG_DFL)
     hypothesis.settings.load_profile(LONG if config.getoption("--long") else SHORT)
 
 
@@ -109,11 +111,16 @@ def pytest_collection_modifyitems(config, items):
     One worker has all live tests, and those of a file: what it gets last, the others wait for.
     """
     if not config.getoption("--long"):
-        long = [item for item in items if item.get_closest_marker(LONG)]
+        long = [item for item in items if item.get_closest_marker(LONG) or _is_left_out(item)]
         config.hook.pytest_deselected(items=long)
         left_out = set(long)
         items[:] = [item for item in items if item not in left_out]
     items.sort(key=_turn)
+
+
+def _is_left_out(item):
+    given = getattr(item, "callspec", None)
+    return given is not None and is_other_pair(item.function.__name__, given.params.values())
 
 
 def _turn(item):

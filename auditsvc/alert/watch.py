@@ -18,23 +18,22 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
+from auditsvc.alert.active import NAME, active_alerts
 from auditsvc.alert.channels import channels
 from auditsvc.alert.message import Message
 from auditsvc.alert.sender import Sender
 from auditsvc.alert.transitions import Facts, Transitions
-from auditsvc.config import Cause
-from auditsvc.host.files import read_file, replace_file
+from auditsvc.host.files import replace_file
 
 if TYPE_CHECKING:
     from auditsvc.alert.transitions import Change
-    from auditsvc.config import Settings
+    from auditsvc.config import Cause, Settings
 
 log = structlog.get_logger()
 
 STALLED_SECONDS: Final = 30.0
 _TICK: Final = 1.0
 _LAST_SECONDS: Final = 5.0
-_NAME: Final = "alerts.json"
 
 
 class AlertWatch(threading.Thread):
@@ -44,7 +43,7 @@ class AlertWatch(threading.Thread):
         """`crashes`: whether the run before this one ended without stopping, as 1."""
         super().__init__(name="alerts", daemon=True)
         self._settings = settings
-        self._file = settings.runtime_directory / _NAME
+        self._file = settings.runtime_directory / NAME
         self._crashes = crashes
         self._facts: Facts | None = None
         self._noted_at = time.monotonic()
@@ -111,9 +110,8 @@ class AlertWatch(threading.Thread):
     def _left(self) -> dict[Cause, str]:
         """Give the alerts that an earlier run has told and not ended."""
         try:
-            values = json.loads(read_file(self._file))
-            return {Cause(cause): str(text) for cause, text in values.items()}
-        except (OSError, ValueError, AttributeError):
+            return active_alerts(self._settings.runtime_directory)
+        except OSError:
             return {}
 
     def _remember(self) -> None:

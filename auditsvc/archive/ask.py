@@ -191,6 +191,12 @@ class _Clock:
         del sql
         return 0
 
+    @staticmethod
+    def moment(sql: str) -> time_query.Moment | None:
+        """Give None: it is not known."""
+        del sql
+        return None
+
 
 def _constant(sql: str) -> object:
     """Give the value of a query on SQLite that reads no table; None if it is another."""
@@ -228,8 +234,8 @@ def _as_duckdb(node: exp.Expr) -> exp.Expr:
     if type(node) is exp.Like:  # SQLite's does not distinguish upper and lower case
         return exp.ILike(this=node.this, expression=node.expression)
     if isinstance(node, exp.Anonymous) and node.name.lower() in _HINTS:
-        inner: exp.Expr = node.expressions[0]
-        return inner
+        told: exp.Expr = node.expressions[0]
+        return told
     if isinstance(node, exp.JSONExtractScalar | exp.JSONExtract) and not isinstance(
         node.parent, exp.Paren
     ):  # binds less than a comparison there

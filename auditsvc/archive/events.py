@@ -95,13 +95,23 @@ def _rows(
 def _call(row: dict[str, Any]) -> Call:
     context = Row({name: row[name] for name in RECORDED["syscalls"] if name != "event_id"})
     context["event_id"] = row["event_id"]
-    return Call._make(
-        (
-            *(row["event_id"], int(row["time"][-3:]), row["serial"], row["nr"]),
-            *(_signed(row[f"a{n}"]) for n in range(4)),
-            *(row["success"], row["exit"], _STATES.get(row["state"], PARTIAL), row["items"]),
-            *(row["syscall"], _json(row["argv"]), context),
-        )
+    a0, a1, a2, a3 = (_signed(row[f"a{n}"]) for n in range(4))
+    return Call(
+        row["event_id"],
+        int(row["time"][-3:]),
+        row["serial"],
+        row["nr"],
+        a0,
+        a1,
+        a2,
+        a3,
+        row["success"],
+        row["exit"],
+        _STATES.get(row["state"], PARTIAL),
+        row["items"],
+        row["syscall"],
+        _json(row["argv"]),
+        context,
     )
 
 

@@ -10,6 +10,7 @@ import structlog
 import typer
 
 from auditsvc.cli.log import configure_log
+from auditsvc.cli.lowering import lower
 from auditsvc.cli.options import FormOption, StoreOption
 from auditsvc.config import Settings, load_settings
 from auditsvc.errors import AuditsvcError
@@ -57,6 +58,7 @@ def forward(
     position. --forget deletes it, and the next start begins with what arrives then.
     """
     settings = load_settings(store=store)
+    lower(settings)
     if forget:
         _forget(settings)
         return

@@ -16,6 +16,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from auditsvc.cli.lowering import lower
 from auditsvc.cli.options import StoreOption
 from auditsvc.config import load_settings
 from auditsvc.errors import UsageError
@@ -55,6 +56,7 @@ def ingest(
     if directory is not None and not journal:
         raise UsageError("--directory needs --journal", "add it, or give the files instead")
     settings = load_settings(store=store, host=host)
+    lower(settings, reads_files=True)
     job = IngestJournal(settings, directory, _report) if journal else Ingest(settings, files or [])
     console = Console(stderr=True)
     if not console.is_terminal:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from typer.core import TyperCommand
 
+from auditsvc.render.colour import When
 from auditsvc.render.output import Form
 
 if TYPE_CHECKING:
@@ -49,3 +50,13 @@ FormOption = Annotated[
     Form | None,
     typer.Option("--format", help="Default: table on a terminal, else json.", show_default=False),
 ]
+
+
+ColorOption = Annotated[
+    When,
+    typer.Option(
+        "--color",
+        help="Mark failures and kinds: auto is on a terminal, unless NO_COLOR is set.",
+    ),
+]
+NoPagerOption = Annotated[bool, typer.Option("--no-pager", help="On a terminal: no pager.")]

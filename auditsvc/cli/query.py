@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from auditsvc import arrow
-from auditsvc.cli.options import StoreOption
+from auditsvc.cli.lowering import lower
+from auditsvc.cli.options import NoPagerOption, StoreOption
+from auditsvc.cli.pager import Pager
 from auditsvc.cli.recording import recorded
 from auditsvc.config import load_settings
 from auditsvc.errors import QueryError, UsageError
 from auditsvc.host.signals import alarm
 from auditsvc.render.rows import Format, write_rows
+from auditsvc.render.waiting import waiting
 from auditsvc.store.read.limits import MOST_SECONDS, Limits
 from auditsvc.store.read.period import period_of
 from auditsvc.store.read.result import Result
@@ -25,7 +28,7 @@ from auditsvc.store.read.sql import run_query
 if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractContextManager
-    from typing import BinaryIO
+    from typing import BinaryIO, TextIO
 
     from auditsvc.config import Settings
 
@@ -104,6 +107,7 @@ def query(
             max=MOST_SECONDS,
         ),
     ] = 300.0,
+    no_pager: NoPagerOption = False,
 ) -> None:
     """Query the store in SQL.
 
@@ -115,20 +119,24 @@ def query(
     CSV, text that begins like a formula (= + - @) gets a ' before it.
     """
     settings = load_settings(store=store)
+    lower(settings)
     write = _writer(form, exact=exact)
     limits = Limits(timeout, _MEMORY)
     period = period_of(since, until)
     late = limits.late()
-    ask = _of_archive(settings) if archive else partial(run_query, settings.store)
+    ask = _of_archive(settings) if archive else partial(run_query, settings.store, views_only=True)
     try:
         with (
+            Pager(sys.stdout, wanted=not no_pager) as pager,
             recorded(settings, "query", sql) as access,
+            waiting() as shown,
             alarm(limits.seconds, late),
             ask(sql, limits, period) as result,
+            pager.writing() as paged,
         ):
-            counted = Result(result.columns, access.counted(result))
-            write(counted)
-            sys.stdout.flush()
+            out = shown.output(paged)
+            write(Result(result.columns, shown.counted(access.counted(result))), out)
+            out.flush()
     except QueryError as error:
         if error.what == late.what:
             _drop_output()
@@ -142,11 +150,11 @@ def _of_archive(settings: Settings) -> Callable[..., AbstractContextManager[Resu
     return partial(arrow.use("auditsvc.archive.ask").run_archive_query, settings)
 
 
-def _writer(form: Form | None, *, exact: bool) -> Callable[[Result], None]:
-    """Give what writes an answer to standard output; checked before anything is asked."""
+def _writer(form: Form | None, *, exact: bool) -> Callable[[Result, TextIO], None]:
+    """Give what writes an answer; it is checked before anything is asked."""
     if form not in _IN_COLUMNS:
         text = None if form is None else Format(form.value)
-        return lambda result: write_rows(result, text, sys.stdout, exact=exact)
+        return lambda result, out: write_rows(result, text, out, exact=exact)
     if sys.stdout.isatty():
         raise UsageError(
             f"--format {form.value} writes bytes, which a terminal cannot show",
@@ -154,7 +162,7 @@ def _writer(form: Form | None, *, exact: bool) -> Callable[[Result], None]:
         )
     files = arrow.use("auditsvc.arrow.files")
     write: Callable[[Result, BinaryIO], None] = getattr(files, f"write_{form.value}")
-    return lambda result: _write_bytes(write, result)
+    return lambda result, _: _write_bytes(write, result)
 
 
 def _write_bytes(write: Callable[[Result, BinaryIO], None], result: Result) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pwd
 import sys
 import tempfile
@@ -15,7 +16,9 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from auditsvc.access.client import Access, recording
-from auditsvc.cli.options import StoreOption
+from auditsvc.cli.lowering import lower
+from auditsvc.cli.options import NoPagerOption, StoreOption
+from auditsvc.cli.pager import Pager
 from auditsvc.cli.recording import recorded
 from auditsvc.cli.report_words import ReportCommand, listing
 from auditsvc.config import load_settings
@@ -23,7 +26,8 @@ from auditsvc.errors import UsageError
 from auditsvc.host.signals import alarm
 from auditsvc.host.terminal import visible
 from auditsvc.ingest.ingest import Ingest
-from auditsvc.record.fields import UNSET
+from auditsvc.record.fields import UNSET, to_text
+from auditsvc.render.waiting import waiting
 from auditsvc.report import groups, types, writing
 from auditsvc.report.catalogue import BY_NAME
 from auditsvc.report.choice import Choice
@@ -34,16 +38,19 @@ from auditsvc.store import open_store
 from auditsvc.store.read.ausearch_times import end_second, start_second
 from auditsvc.store.read.limits import MOST_SECONDS, Limits
 from auditsvc.store.read.period import period_of
-from auditsvc.store.read.time_span import Span
+from auditsvc.store.read.time_span import END, Span
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import TextIO
 
     from auditsvc.config import Settings
     from auditsvc.report.daily import Daily
     from auditsvc.report.report import Answer
 
 COMMAND: Final = ReportCommand
+_DIGITS: Final = 10
+"""Of the largest id."""
 DAILY: Final = "daily"
 """The name of the report for the review of each day."""
 
@@ -155,12 +162,14 @@ def report(
             max=MOST_SECONDS,
         ),
     ] = 300.0,
+    no_pager: NoPagerOption = False,
 ) -> None:
     """Report on the store by aureport's rules.
 
     Times are shown in UTC. Under each report stands what the store knows to be missing.
     """
     settings = load_settings(store=store)
+    lower(settings, reads_files=True)
     is_daily = name == DAILY
     if is_daily and (summary or by or success or failed or auid or form is ReportForm.CSV):
         raise UsageError(
@@ -174,7 +183,7 @@ def report(
         choice=Choice(
             span=_span(since, until, start, end, is_daily=is_daily),
             success=_outcome(success=success, failed=failed),
-            hosts=tuple(node or ()),
+            hosts=tuple(to_text(os.fsencode(each))[0] for each in node or ()),
             auid=None if auid is None else _user(auid),
             no_config=no_config,
             without=(*(types.DELETES if add else ()), *(types.ADDS if delete else ())),
@@ -188,18 +197,22 @@ def report(
         return
     limits = Limits(timeout)
     with (
+        Pager(sys.stdout, wanted=form is ReportForm.TABLE and not no_pager) as pager,
         _log(settings.store, file) as url,
         recorded(settings, "report") if file is None else nullcontext(Access()) as access,
+        waiting() as line,
         alarm(limits.seconds, limits.late()),
     ):
         if is_daily:
             with make_daily(url, question.choice, limits, interpret=interpret) as made:
                 access.rows = sum(len(section.rows) for section in made.sections)
-                _write_daily(made, form)
+                with pager.writing() as out:
+                    _write_daily(made, form, line.output(out))
         else:
             with make_report(url, question, limits) as answer:
-                rows = access.counted(answer.rows)
-                _write(replace(answer, rows=rows), form, exact=exact)
+                rows = line.counted(access.counted(answer.rows))
+                with pager.writing() as out:
+                    _write(replace(answer, rows=rows), form, line.output(out), exact=exact)
         sys.stdout.flush()
 
 
@@ -246,19 +259,23 @@ def _span(
         found = found.both(Span(low=start_second(start, local)))
     if end is not None:
         found = found.both(Span(high=end_second(end, local)))
+    if is_daily and found.high == END:  # nothing said when it ends, and it shows that
+        found = found.both(Span(high=int(local.timestamp())))
     if found.high < found.low:
         raise UsageError("the end of the time is not after its beginning", "see --help")
     return found
 
 
 def _user(text: str) -> int:
-    if text == "unset":
+    if text in ("unset", "-1"):
         return UNSET
-    if text.isdecimal():
+    if text.isascii() and text.isdecimal():
+        if int(text[:_DIGITS]) > UNSET or len(text) > _DIGITS:
+            raise UsageError(f"--auid {text}: no number of a user", f"the largest is {UNSET - 1}")
         return int(text)
     try:
         return pwd.getpwnam(text).pw_uid
-    except KeyError:
+    except (KeyError, ValueError):  # a name may hold no NUL, and only what the locale encodes
         raise UsageError(f"--auid: there is no user {text!r} here", "give the number") from None
 
 
@@ -279,25 +296,25 @@ def _log(url: str, file: Path | None) -> Iterator[str]:
         yield made
 
 
-def _write(answer: Answer, form: ReportForm, *, exact: bool) -> None:
+def _write(answer: Answer, form: ReportForm, out: TextIO, *, exact: bool) -> None:
     if form is ReportForm.HTML:
-        sys.stdout.write(page(answer, datetime.now(UTC)))
+        out.write(page(answer, datetime.now(UTC)))
     elif form is ReportForm.TABLE:
-        writing.write_table(answer, sys.stdout)
+        writing.write_table(answer, out)
     elif form is ReportForm.JSON:
-        writing.write_json(answer, sys.stdout)
+        writing.write_json(answer, out)
     else:
-        writing.write_csv(answer, sys.stdout, exact=exact)
+        writing.write_csv(answer, out, exact=exact)
         _say(answer.proof.line)
 
 
-def _write_daily(made: Daily, form: ReportForm) -> None:
+def _write_daily(made: Daily, form: ReportForm, out: TextIO) -> None:
     if form is ReportForm.HTML:
-        sys.stdout.write(daily_page(made, datetime.now(UTC)))
+        out.write(daily_page(made, datetime.now(UTC)))
     elif form is ReportForm.JSON:
-        writing.write_daily_json(made, sys.stdout)
+        writing.write_daily_json(made, out)
     else:
-        writing.write_daily(made, sys.stdout)
+        writing.write_daily(made, out)
 
 
 def _say(what: str) -> None:

@@ -16,6 +16,7 @@ from auditsvc.errors import UsageError
 from auditsvc.native import BUILD_HINT, is_built
 from auditsvc.rule import Add
 from auditsvc.ruleset.sources import rules_in_use
+from auditsvc.service.privileges import lower
 from auditsvc.service.run import Service
 from auditsvc.service.wiring import SPOOLED
 
@@ -36,6 +37,7 @@ def run(
             help="Rule file or folder, in auditctl's language, or the name of a shipped set; "
             "may be repeated. Default: every system call of every task.",
             metavar="PATH|SET",
+            readable=False,  # access(2) does not count capabilities
         ),
     ] = None,
     source: Annotated[
@@ -70,6 +72,8 @@ def run(
     if begin is Begin.NOW and settings.source not in SPOOLED:
         raise UsageError(f"--from now: the source {settings.source} has no spool", "leave it out")
     configure_log()
+    for note in lower(settings):
+        structlog.get_logger().warning(note)
     if settings.decoder == "auto" and not is_built():
         structlog.get_logger().warning(
             "there is no native core: rows are made at about a twentieth of its speed",

@@ -4,63 +4,49 @@ from __future__ import annotations
 
 import sys
 from contextlib import contextmanager, nullcontext
-from enum import Enum
 from functools import partial
 from importlib import import_module
 from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Annotated, Final, TextIO
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from auditsvc.access.client import Access
 from auditsvc.cli import search_options as of
-from auditsvc.cli.options import StoreOption
-from auditsvc.cli.pager import paged
+from auditsvc.cli.lowering import lower
+from auditsvc.cli.options import ColorOption, NoPagerOption, StoreOption
+from auditsvc.cli.pager import Pager
 from auditsvc.cli.recording import recorded
+from auditsvc.cli.search_output import As, Show
 from auditsvc.config import load_settings
 from auditsvc.errors import UsageError
-from auditsvc.host.terminal import visible
-from auditsvc.render.rows import Format, write_rows
+from auditsvc.host.terminal import encodable, visible
+from auditsvc.processes.drawing import users_of
+from auditsvc.processes.event_trees import EventTrees
+from auditsvc.render.colour import When, is_coloured
+from auditsvc.render.waiting import waiting
 from auditsvc.search import formats
 from auditsvc.search.checkpoint import events_since
 from auditsvc.search.checkpoint import forget as forget_checkpoint
-from auditsvc.search.lines import Bytes, lines_of
-from auditsvc.search.records import records_of
 from auditsvc.search.select import (
-    Found,
     explained,
     explained_for_archive,
     found_events,
     found_in_archive,
 )
 from auditsvc.store.read.limits import MOST_SECONDS, Limits
-from auditsvc.store.read.result import Result
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
     from auditsvc.config import Settings
-    from auditsvc.store.read.events import Event
 
 COMMAND = of.AskedCommand
 _MEMORY: Final = 512 << 20
 _NOTHING: Final = 1
 """Exit status if no event was found, as ausearch's."""
-
-
-class As(Enum):
-    """How events are shown; the first five words are ausearch's."""
-
-    RAW = "raw"
-    DEFAULT = "default"
-    INTERPRET = "interpret"
-    TEXT = "text"
-    CSV = "csv"
-    TABLE = "table"
-    JSON = "json"
-    JSONL = "jsonl"
 
 
 def search(
@@ -100,6 +86,8 @@ def search(
     until: of.Until = None,
     utc: of.Utc = False,
     path: of.FullPath = None,
+    container: of.Container = None,
+    unit: of.Unit = None,
     where: of.Where = None,
     form: Annotated[
         As | None, typer.Option("--format", help="Default: table.", show_default=False)
@@ -156,10 +144,17 @@ def search(
             max=MOST_SECONDS,
         ),
     ] = 300.0,
+    tree: Annotated[
+        bool,
+        typer.Option(
+            "--tree", help="Below each event: its process, and what that made, as `tree` draws it."
+        ),
+    ] = False,
     archive: Annotated[
         bool, typer.Option("--archive", help="Search the archive [archive] and the store as one.")
     ] = False,
-    no_pager: Annotated[bool, typer.Option("--no-pager", help="On a terminal: no pager.")] = False,
+    color: ColorOption = When.AUTO,
+    no_pager: NoPagerOption = False,
     line_buffered: Annotated[
         bool, typer.Option("-l", "--line-buffered", help="Write each event at once.")
     ] = False,
@@ -182,9 +177,11 @@ def search(
     for note in options.notes():
         _say(note)
     _check(checkpoint, forget=forget, cannot=just_one or explain or input_ is not None)
-    _check_archive(checkpoint, input_, archive=archive)
+    _check_archive(checkpoint, input_, archive=archive, tree=tree)
     limit = 1 if just_one else None
-    with _store(load_settings(store=store), input_) as settings:
+    of_host = load_settings(store=store)
+    lower(of_host, reads_files=True)
+    with _store(of_host, input_) as settings:
         if forget and checkpoint:
             forget_checkpoint(settings.store, checkpoint)
             return 0
@@ -205,15 +202,28 @@ def search(
         else:
             searched = find(criteria, limit=limit, limits=limits)
         recording = nullcontext(Access()) if input_ else recorded(settings, "search")
-        with recording as access, searched as found:
+        pager = Pager(sys.stdout, wanted=not no_pager)
+        with pager, recording as access, waiting() as line, searched as found:
             first = next(found.events, None)
+            if sys.stdout.isatty():
+                line.end()  # a pager may take the screen
             if first is None:
                 if shown is not As.RAW:
                     _say_plain("<no matches>")
                 return _NOTHING
-            show = Show(shown, style, extra, exact=exact, flush=line_buffered)
-            with paged(sys.stdout, wanted=not no_pager) as out:
-                show.write(found, access.counted(chain([first], found.events)), out)
+            with pager.writing() as out:
+                show = Show(
+                    shown,
+                    style,
+                    extra,
+                    exact=exact,
+                    flush=line_buffered,
+                    coloured=is_coloured(color, out),
+                    trees=EventTrees(found.connection) if tree else None,
+                    users=users_of(settings.host),
+                )
+                rows = line.counted(access.counted(chain([first], found.events)))
+                show.write(found, rows, out)
     return 0
 
 
@@ -222,15 +232,17 @@ def _check(checkpoint: str | None, *, forget: bool, cannot: bool) -> None:
         raise UsageError("--forget needs a --checkpoint")
     if checkpoint == "":
         raise UsageError("--checkpoint needs a name")
+    if checkpoint is not None and encodable(checkpoint) != checkpoint:
+        raise UsageError(f"--checkpoint {checkpoint}: not UTF-8", "give another name")
     if checkpoint is not None and cannot:
         raise UsageError(
             "--checkpoint goes with neither --just-one, --explain nor -if", "leave it out"
         )
 
 
-def _check_archive(checkpoint: str | None, log: Path | None, *, archive: bool) -> None:
-    if archive and (checkpoint is not None or log is not None):
-        raise UsageError("--archive goes with neither --checkpoint nor -if", "leave it out")
+def _check_archive(checkpoint: str | None, log: Path | None, *, archive: bool, tree: bool) -> None:
+    if archive and (checkpoint is not None or log is not None or tree):
+        raise UsageError("--archive goes with none of --checkpoint, -if and --tree", "leave it out")
 
 
 def _form(form: As | None, *, interpret: bool, raw: bool) -> As:
@@ -279,60 +291,3 @@ def _logs(log: Path) -> list[Path]:
     if not found:
         raise UsageError(f"{log}: no audit log in this folder", "name the file")
     return sorted(found)
-
-
-class Show:
-    """Writes events in a format."""
-
-    def __init__(
-        self,
-        form: As,
-        style: formats.Style,
-        extra: formats.Extra,
-        *,
-        exact: bool = False,
-        flush: bool = False,
-    ) -> None:
-        self._form = form
-        self._style = style
-        self._extra = extra
-        self._exact = exact
-        self._flush = flush
-        self._known = Bytes()
-
-    def write(self, found: Found, events: Iterable[Event], out: TextIO) -> None:
-        """Write them as they come."""
-        style = self._style
-        if self._form in (As.JSON, As.JSONL):
-            rows = Result(formats.JSON, map(formats.json_row, events))
-            write_rows(rows, Format(self._form.value), out)
-        elif self._form is As.TABLE:
-            rows = Result(formats.TABLE, (formats.table_row(each, style) for each in events))
-            write_rows(rows, Format.TABLE, out)
-        elif self._form is As.CSV:
-            given = (formats.csv_row(each, records_of(each), style, self._extra) for each in events)
-            rows = Result(formats.csv_columns(self._extra), given)
-            write_rows(rows, Format.CSV, out, exact=self._exact)
-        else:
-            for each in events:
-                out.writelines(f"{line}\n" for line in self._lines(found, each, out))
-                if self._flush:
-                    out.flush()
-            out.flush()
-
-    def _lines(self, found: Found, event: Event, out: TextIO) -> Iterator[str]:
-        if self._form is As.TEXT:
-            yield formats.sentence(event, self._style)
-            return
-        records = records_of(event)
-        if self._form is As.INTERPRET:
-            yield from formats.interpreted(event, records, self._style)
-            return
-        self._known.look_up(found.connection, records)
-        lines = list(lines_of(event, records, self._known, node=bool(self._style.node(event))))
-        if self._form is As.DEFAULT:
-            yield from formats.plain(event, lines, self._style)
-            return
-        for line in lines:
-            text = line.decode(errors="backslashreplace")
-            yield visible(text) if out.isatty() else text

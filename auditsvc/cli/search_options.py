@@ -109,4 +109,11 @@ Utc = Annotated[bool, typer.Option("--utc", help="-ts, -te and times shown are U
 FullPath = Annotated[
     str | None, _option("A file's full path, or a folder above it.", "PATH", "--path")
 ]
+Container = Annotated[
+    str | None,
+    _option("Container: its id, the beginning of it, or its name.", "ID|NAME", "--container"),
+]
+Unit = Annotated[
+    str | None, _option("systemd unit of the process: ssh or ssh.service.", "UNIT", "--unit")
+]
 Where = Annotated[str | None, _option("SQL condition over the view syscalls.", "SQL", "--where")]

@@ -14,6 +14,7 @@ from prompt_toolkit.application.current import get_app
 from prompt_toolkit.filters import Condition
 
 from auditsvc import __version__
+from auditsvc.cli.lowering import lower
 from auditsvc.cli.options import StoreOption
 from auditsvc.cli.pager import paged
 from auditsvc.cli.recording import recorded
@@ -72,6 +73,7 @@ def shell(
     runs. Without a terminal, statements are read from standard input, up to the first error.
     """
     settings = load_settings(store=store)
+    lower(settings, reads_files=True)
     views = views_of(settings.store)
     is_typed = sys.stdin.isatty()
     failed: list[str] = []
@@ -109,7 +111,7 @@ def _asking(
         with (
             recorded(settings, "shell", sql) as access,
             alarm(limits.seconds, limits.late()),
-            run_query(settings.store, sql, limits, period) as result,
+            run_query(settings.store, sql, limits, period, views_only=True) as result,
         ):
             yield Result(result.columns, access.counted(result))
 

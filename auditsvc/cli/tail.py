@@ -11,11 +11,13 @@ import typer
 
 from auditsvc.cli import search_options as of
 from auditsvc.cli.ended import ended_by_signals
-from auditsvc.cli.options import StoreOption
+from auditsvc.cli.lowering import lower
+from auditsvc.cli.options import ColorOption, StoreOption
 from auditsvc.cli.recording import recorded
 from auditsvc.config import load_settings
 from auditsvc.errors import UsageError
 from auditsvc.plural import counted
+from auditsvc.render.colour import FAILED, When, is_coloured, marked
 from auditsvc.search import formats
 from auditsvc.search.arrivals import LATE, SpoolArrivals, StoreArrivals
 from auditsvc.search.own_processes import own_processes
@@ -32,7 +34,6 @@ COMMAND = of.SearchCommand
 _EVERY: Final = 0.1
 """Seconds between two looks at the spool, and a multiple of it at a store."""
 _STORE_EVERY: Final = 0.4
-_RED, _PLAIN = "\x1b[31m", "\x1b[0m"
 
 
 def tail(
@@ -66,10 +67,13 @@ def tail(
     executable: of.Executable = None,
     word: of.Word = False,
     path: of.FullPath = None,
+    container: of.Container = None,
+    unit: of.Unit = None,
     where: of.Where = None,
     just_one: Annotated[
         bool, typer.Option("--just-one", help="Stop after the first event.")
     ] = False,
+    color: ColorOption = When.AUTO,
     store: StoreOption = None,
 ) -> None:
     """Show events as they arrive, one line each, with the filters of `search`.
@@ -81,13 +85,16 @@ def tail(
     """
     options = of.options_from(locals())
     settings = load_settings(store=store)
+    coloured = is_coloured(color, sys.stdout)
+    lower(settings)
     with ended_by_signals(), recorded(settings, "tail") as access:
         own = own_processes(settings.host)
         criteria = replace(options.criteria(_dialect_url(settings, store)), exclude=own)
         style = formats.Style(settings.host)
         arriving = _arriving(settings, criteria, from_store=store is not None)
         for event in access.counted(arriving):
-            _write(formats.one_line(event, style), red=formats.is_alarming(event))
+            alarm = coloured and formats.is_alarming(event)
+            _write(marked(formats.one_line(event, style), FAILED if alarm else None))
             if just_one:
                 return
 
@@ -123,8 +130,6 @@ def _say(note: str) -> None:
     typer.echo(f"auditsvc: {note}", err=True)
 
 
-def _write(line: str, *, red: bool) -> None:
-    if red and sys.stdout.isatty():
-        line = f"{_RED}{line}{_PLAIN}"
+def _write(line: str) -> None:
     sys.stdout.write(f"{line}\n")
     sys.stdout.flush()

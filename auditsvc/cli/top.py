@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from auditsvc.cli.ended import ended_by_signals
+from auditsvc.cli.lowering import lower
 from auditsvc.cli.recording import recorded
 from auditsvc.config import load_settings
 from auditsvc.errors import UsageError
@@ -65,6 +66,7 @@ def top(
     """
     names = _groups(by)
     settings = load_settings()
+    lower(settings)
     if not segments(settings.spool_directory):
         raise UsageError(
             f"there is no spool in {settings.spool_directory}", "start the service: auditsvc run"

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+import sys
+from typing import Annotated
 
 import typer
 
-from auditsvc.cli.options import FormOption, StoreOption
+from auditsvc.cli.lowering import lower
+from auditsvc.cli.options import ColorOption, FormOption, StoreOption
 from auditsvc.config import load_settings
 from auditsvc.errors import UsageError
-from auditsvc.host.users import Users
-from auditsvc.processes.drawing import as_values, draw
+from auditsvc.processes.drawing import as_values, draw, users_of
 from auditsvc.processes.report import Asked, find_trees, read_what
 from auditsvc.record.fields import UNSET
+from auditsvc.render.colour import When, is_coloured
 from auditsvc.render.output import wants_json, write_json
 from auditsvc.store.read.period import period_of
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 
 def tree(
@@ -68,6 +67,7 @@ def tree(
     ] = None,
     store: StoreOption = None,
     form: FormOption = None,
+    color: ColorOption = When.AUTO,
 ) -> None:
     """Draw the tree of processes from the log alone: ancestors, the process, its descendants.
 
@@ -79,6 +79,7 @@ def tree(
     if (what is None) == (session is None):
         raise UsageError("give a pid, an event, or --session N", "see `auditsvc tree --help`")
     settings = load_settings(store=store)
+    lower(settings)
     kind, value = ("session", session) if what is None else read_what(what)
     asked = Asked(
         period_of(since, until),
@@ -90,11 +91,6 @@ def tree(
     if wants_json(form):
         write_json([as_values(each) for each in trees])
         return
-    for line in draw(trees, _names(settings.host)):
-        typer.echo(line)
-
-
-def _names(own: str) -> Callable[[str | None, int], str | None]:
-    """Give the names of users, which only this host's have here."""
-    users = Users()
-    return lambda host, uid: users.name(uid) if host == own else None
+    coloured = is_coloured(color, sys.stdout)
+    for line in draw(trees, users_of(settings.host), coloured=coloured):
+        typer.echo(line, color=coloured)

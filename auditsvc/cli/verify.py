@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from auditsvc import arrow
+from auditsvc.cli.lowering import lower
 from auditsvc.cli.options import FormOption, StoreOption
 from auditsvc.config import load_settings
 from auditsvc.errors import AuditsvcError, UsageError
@@ -57,6 +58,7 @@ def verify(  # noqa: PLR0917 - options, by name
 ) -> None:
     """Prove that log, store and archive are as they were signed; if not, the exit status is 1."""
     settings = load_settings(store=store)
+    lower(settings, reads_files=True)
     anchors = [each for path in head or () for each in read_anchors(path)]
     started = period_of(since, None).low
     if head and not anchors:

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from auditsvc.cli.ended import ended_by_signals
+from auditsvc.cli.lowering import lower
 from auditsvc.cli.options import StoreOption
 from auditsvc.config import load_settings
 from auditsvc.errors import UsageError
@@ -21,7 +22,9 @@ def web(
     listen: Annotated[
         str,
         typer.Option(
-            "--listen", help="127.0.0.1:PORT (0: any free one), or unix:PATH.", metavar="PLACE"
+            "--listen",
+            help="127.0.0.1:PORT (0: any free one), unix:PATH, or systemd (its socket).",
+            metavar="PLACE",
         ),
     ] = "127.0.0.1:8181",
     timeout: Annotated[
@@ -50,5 +53,7 @@ def web(
             " start it as a user who may do that",
             err=True,
         )
+    settings = load_settings(store=store)
+    lower(settings)
     with ended_by_signals():
-        serve(load_settings(store=store), listen, timeout)
+        serve(settings, listen, timeout)

@@ -105,6 +105,8 @@ class Collector(threading.Thread):
         """True when no more lines will come."""
         self.receive: Callable[[bytes], None] = _ignore
         """Called with lines that include CONFIG_CHANGE records of the kernel."""
+        self.beat = time.monotonic()
+        """When it last came to look for records; it does at least once a second."""
         self.known_to = 0.0
         """Seconds since boot: `receive` got the records of all earlier changes."""
         self._sink = sink
@@ -192,6 +194,7 @@ class RecordCollector(Collector):
         poll.register(self._source.fileno(), select.POLLIN)
         poll.register(self._wake_r, select.POLLIN)
         while True:
+            self.beat = time.monotonic()
             stopping = self._stopped.is_set()
             records = self._source.receive(BATCH)
             if records:
@@ -268,6 +271,7 @@ class NativeCollector(RecordCollector):
 
     def _collect(self) -> None:
         while True:
+            self.beat = time.monotonic()
             stopping, began = self._stopped.is_set(), boottime()
             got = self._drain.collect(
                 max_bytes=HOLD_BYTES,
@@ -321,6 +325,7 @@ class LineCollector(Collector):
         poll.register(self._wake_r, select.POLLIN)
         lines = StdinLines()
         while True:
+            self.beat = time.monotonic()
             ready = {fd for fd, _ in poll.poll(1000)}
             if self._fd in ready and not self._overdue():
                 data = os.read(self._fd, 1 << 16)

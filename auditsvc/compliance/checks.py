@@ -274,7 +274,8 @@ def _auditd(evidence: Evidence, framework: Framework) -> Answer:
     return Answer(
         Standing.SHOW,
         "auditsvc takes auditd's place; a scanner looks for auditd's package",
-        'state auditsvc as a compensating control, or run it beside auditd: source = "multicast"',
+        "state auditsvc as a compensating control (docs/from-auditd.md), or run it beside auditd:"
+        ' source = "multicast"',
     )
 
 

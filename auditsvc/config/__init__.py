@@ -254,7 +254,9 @@ def _variable_errors() -> Iterator[ConfigError]:
     """Refuse an AUDITSVC_* variable that sets nothing: a wrong name would go unnoticed."""
     names = setting_names()
     sections = {name.partition(".")[0] for name in names}
-    known = {f"{_PREFIX}CONFIG"} | {variable_of(name) for name in (*names, *sections)}
+    known = {f"{_PREFIX}CONFIG", f"{_PREFIX}PAGER"} | {
+        variable_of(name) for name in (*names, *sections)
+    }
     for name in sorted(os.environ):
         # As pydantic reads them: in any case; a section may be given as a whole, in JSON.
         if not name.upper().startswith(_PREFIX) or name.upper() in known:

@@ -230,10 +230,13 @@ class EvidenceSettings(Section):
 
 
 class AccessSettings(Section):
-    """Who asked what of the store is recorded (`auditsvc.access`)."""
+    """Who may read the store, and that who asked what of it is recorded (`auditsvc.access`)."""
 
     required: bool = False
     """Whether a command reads nothing if that cannot be recorded."""
+    readers: str | None = None
+    """A group whose members may read an SQLite store while the service runs, and nothing else of
+    it; the package makes `auditsvc-readers`. Absent: only root and the service's user."""
 
 
 class CoverageSettings(Section):

@@ -26,12 +26,14 @@ def incumbent(status: Status, machine: Machine, *, serving: bool, source: str) -
         who = f"pid {pid} ({machine.program(pid)})"
         if source != "netlink":
             return ok(name, f"{who}; we read from {source}")
+        is_auditd = machine.program(pid).rpartition("/")[2] == "auditd"
+        stop = "auditsvc adopt" if is_auditd else f"stop pid {pid}"
         return DoctorFinding(
             name,
             Level.WARNING,
             who,
             "the kernel has one audit daemon: it refuses `auditsvc run` while this process is it",
-            "systemctl disable --now auditd, or read beside it with --source multicast",
+            f"{stop}, or read beside it with --source multicast",
         )
     absent = f"pid {pid}, which no longer exists" if pid else "none"
     if not status.enabled:
@@ -59,7 +61,7 @@ def auditd_unit(machine: Machine, *, source: str) -> DoctorFinding:
         Level.WARNING,
         "enabled",
         "at boot auditd and auditsvc both try to become the audit daemon; only one can",
-        "systemctl disable auditd.service; service auditd stop",
+        "auditsvc adopt; or, to take nothing over from it: systemctl disable auditd.service",
     )
 
 

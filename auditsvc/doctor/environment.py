@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Final
 
 from auditsvc.doctor.finding import DoctorFinding, Level, ok, unknown
+from auditsvc.host.service_user import NAME as USER
 
 if TYPE_CHECKING:
     from auditsvc.doctor.machine import Machine
@@ -90,6 +92,32 @@ def capabilities(machine: Machine) -> DoctorFinding:
         "; ".join(f"{capability} is needed {use}" for capability, use in missing.items()),
         "sudo auditsvc doctor",
     )
+
+
+def service_user(machine: Machine, ours: int | None) -> DoctorFinding:
+    """As which user the service runs; `ours` is its pid, if it runs."""
+    name = "service's user"
+    text = machine.text("etc/passwd")
+    if text is None:
+        return unknown(name, "there is no /etc/passwd")
+    if not any(line.startswith(f"{USER}:") for line in text.splitlines()):
+        return DoctorFinding(
+            name,
+            Level.WARNING,
+            f"there is no user {USER}",
+            "the service runs as root: a fault in it is one in a process of root's",
+            "systemd-sysusers packaging/debian/auditsvc.sysusers; then restart the service",
+        )
+    uids = re.search(r"^Uid:\t(\d+)", machine.text(f"proc/{ours}/status") or "", re.MULTILINE)
+    if ours is not None and uids is not None and uids[1] == "0":
+        return DoctorFinding(
+            name,
+            Level.WARNING,
+            f"the service (pid {ours}) is root and not {USER}",
+            "a fault in it is one in a process of root's",
+            "its log says why it stays root; under systemd: remove root.conf",
+        )
+    return ok(name, USER)
 
 
 def receive_buffer(machine: Machine, wanted: int) -> DoctorFinding:

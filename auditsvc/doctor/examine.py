@@ -163,6 +163,7 @@ def _of_readers(machine: Machine, settings: Settings | AuditsvcError) -> Iterato
         except AuditsvcError:
             running = None  # reported above
         ours = running.pid if running else None
+        yield from _check("service's user", lambda: environment.service_user(machine, ours))
         wanted = settings.kernel.buffer
         yield from _check("receive buffer", lambda: environment.receive_buffer(machine, wanted))
     yield from _check("auditd.service", lambda: daemons.auditd_unit(machine, source=source))

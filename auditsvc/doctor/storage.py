@@ -6,7 +6,6 @@ import errno
 import os
 import shutil
 import stat
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import make_url
@@ -17,17 +16,20 @@ from auditsvc.doctor.finding import DoctorFinding, Level, ok
 from auditsvc.errors import AuditsvcError, ConfigError
 from auditsvc.host.files import folder_of
 from auditsvc.host.processes import name_of
+from auditsvc.host.service_user import is_trusted
 from auditsvc.native import BUILD_HINT, is_built, native_core
 from auditsvc.plural import counted
 from auditsvc.runtime.service_state import read_state
 from auditsvc.spool.segments import foreign_files
 from auditsvc.store import sqlite
+from auditsvc.store.databases import sqlite_file
 from auditsvc.store.read.limits import Limits
 from auditsvc.store.read.sql import run_query
 from auditsvc.store.sqlite import SQLite
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from auditsvc.config import Settings
     from auditsvc.decode.batch import Row
@@ -250,17 +252,6 @@ def _session(row: Row) -> str:
     return f"pid {pid} ({role or 'an unknown role'}, {program or 'unnamed'})"
 
 
-def sqlite_file(url: str) -> Path | None:
-    """Give the file of an SQLite URL; None for another database."""
-    try:
-        parts = make_url(url)
-    except ArgumentError:
-        return None
-    if parts.get_backend_name() != "sqlite" or not parts.database:
-        return None
-    return Path(parts.database)
-
-
 def has_password(url: str) -> bool:
     """Whether a store's URL holds a password."""
     try:
@@ -286,14 +277,15 @@ def modes(settings: Settings) -> list[DoctorFinding]:
             continue
         exists = True
         mode = stat.S_IMODE(info.st_mode)
-        if info.st_uid or mode & _OTHERS_WRITE:
-            why = f"belongs to uid {info.st_uid}" if info.st_uid else f"has mode {mode:04o}"
+        is_foreign = not is_trusted(info.st_uid)
+        if is_foreign or mode & _OTHERS_WRITE:
+            why = f"belongs to uid {info.st_uid}" if is_foreign else f"has mode {mode:04o}"
             found.append(
                 DoctorFinding(
                     "modes",
                     Level.ERROR,
                     f"{path} {why}",
-                    f"users other than root can change {what}",
+                    f"other users can change {what}",
                     f"chown root {path}; chmod go-w {path}",
                 )
             )
@@ -303,11 +295,11 @@ def modes(settings: Settings) -> list[DoctorFinding]:
                     "modes",
                     Level.NOTE,
                     f"{path} has mode {mode:04o}",
-                    f"users other than root can read {what}, if the modes of its files allow it",
+                    f"other users can read {what}, if the modes of its files allow it",
                     f"chmod go= {path}",
                 )
             )
-    state = "only root can read or change it" if exists else "nothing is collected yet"
+    state = "no other user can read or change it" if exists else "nothing is collected yet"
     return found or [ok("modes", state)]
 
 

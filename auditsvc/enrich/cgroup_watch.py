@@ -21,8 +21,8 @@ Invariants:
 * On each day (UTC) the records of processes that still run are written again, for a log is kept
   and deleted by days.
 * At most MOST pids are kept in mind; of one that was forgotten there is one record more.
-* At most MOST_WAITING wait to be read; one that comes while so many wait is not read, and counts
-  as its parent.
+* At most MOST_WAITING wait to be read; one that comes while so many wait is not read, counts as
+  its parent, and the log says how many were left out.
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ import os
 import time
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final, NamedTuple
+
+import structlog
 
 from auditsvc.enrich.cgroups import place_of
 from auditsvc.enrich.containers import Known, look_up
@@ -45,6 +47,8 @@ if TYPE_CHECKING:
     Read = Callable[[int], bytes | None]
     """The text of a process's /proc/PID/cgroup; None if it has ended."""
     Record = Callable[[int, Place, Known], None]
+
+log = structlog.get_logger()
 
 MOST: Final = 50_000
 MOST_WAITING: Final = 20_000
@@ -120,6 +124,7 @@ class CgroupWatch(Looker):
         self._known_container = known
         self._now = now
         self._new: dict[Seen, None] = {}
+        self._left_out = 0
         self._texts: dict[int, bytes] = {}
         """Groups of a pid's process, as it was last read, or counts by its parent."""
         self._recorded: dict[int, tuple[bytes, Seen]] = {}
@@ -130,13 +135,18 @@ class CgroupWatch(Looker):
         """Take the processes of a batch; the loader's thread."""
         if found := processes_of(batch):
             with self._lock:
-                self._new.update(dict.fromkeys(found[: MOST_WAITING - len(self._new)]))
+                room = MOST_WAITING - len(self._new)
+                self._new.update(dict.fromkeys(found[:room]))
+                self._left_out += len(found[room:])
             self._wake.set()
 
     def look(self) -> None:
         """Read what is new, parents before their children; once a day, record again."""
         with self._lock:
             new, self._new = self._new, {}
+            left_out, self._left_out = self._left_out, 0
+        if left_out:
+            log.warning("control groups were not read: too many processes began", count=left_out)
         by_pid: dict[int, list[Seen]] = {}
         for each in new:
             by_pid.setdefault(each.pid, []).append(each)

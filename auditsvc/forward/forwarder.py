@@ -197,7 +197,7 @@ class Forwarder:
                 raise JournalError(
                     "journald accepts entries but does not write them",
                     "see `journalctl -u systemd-journald`: no room, a rate limit, Storage=none, "
-                    "or a MaxLevelStore= below info",
+                    "MaxLevelStore= below info, or files closed to the group systemd-journal",
                 )
             self._pause(0.01)
 

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 import structlog
 
 from auditsvc.config import settings_file
+from auditsvc.host.capabilities import Capability, given_to_children
 from auditsvc.runtime.forward_state import ForwardState, remove_state, write_state
 
 if TYPE_CHECKING:
@@ -153,15 +154,17 @@ class Child:
         config = ["--config", str(file)] if file.exists() else []
         # In the environment, as a URL may hold a password and command lines are public.
         environment = os.environ | {"AUDITSVC_STORE": settings.store}
-        return subprocess.Popen(
-            [
-                *(sys.executable, "-P", "-m", "auditsvc", *config),
-                *("forward", "--parent", str(os.getpid())),
-            ],
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            close_fds=True,
-        )
+        # The settings may be root's alone; it gives that up when it has read them.
+        with given_to_children([Capability.DAC_READ_SEARCH]):
+            return subprocess.Popen(
+                [
+                    *(sys.executable, "-P", "-m", "auditsvc", *config),
+                    *("forward", "--parent", str(os.getpid())),
+                ],
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                close_fds=True,
+            )
 
     def reload(self, settings: Settings) -> None:
         """End it; `watch` then starts it with these settings, which it reads itself."""

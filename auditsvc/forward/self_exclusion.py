@@ -44,6 +44,8 @@ class OwnProcesses:
         return (*(each for each in living if each is not None), *self._ended)
 
     def _look(self) -> None:
+        if self._journald is not None and self._process(self._journald.pid) == self._journald:
+            return  # to ask it costs journald a dozen calls, which may be audited
         pid = journald_pid()
         found = None if pid is None else self._process(pid)
         if found == self._journald:

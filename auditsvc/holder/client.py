@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 import structlog
 
 from auditsvc.errors import AuditsvcError
+from auditsvc.host.capabilities import Capability, given_to_children
 from auditsvc.host.files import make_folder
 
 if TYPE_CHECKING:
@@ -34,6 +35,13 @@ _ANSWER_SECONDS: Final = 5.0
 _AGAIN_SECONDS: Final = 10.0
 _MOST: Final = 16
 _CREDENTIALS: Final = struct.Struct("3i")  # struct ucred: pid, uid, gid
+
+HOLDER_CAPABILITIES: Final = (
+    Capability.AUDIT_WRITE,
+    Capability.IPC_LOCK,
+    Capability.SYS_RESOURCE,
+)
+"""What a holder uses: to wake kauditd, to lock its memory, to be killed last if memory is short."""
 
 
 class HolderError(AuditsvcError):
@@ -124,14 +132,15 @@ class HolderProcess:
             with _short(path) as name:
                 listener.bind(name)
             path.chmod(0o600)
-            self._process = subprocess.Popen(
-                [sys.executable, "-I", "-S", str(_PROGRAM), str(listener.fileno())],
-                pass_fds=(listener.fileno(),),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                start_new_session=True,
-            )
+            with given_to_children(HOLDER_CAPABILITIES):
+                self._process = subprocess.Popen(
+                    [sys.executable, "-I", "-S", str(_PROGRAM), str(listener.fileno())],
+                    pass_fds=(listener.fileno(),),
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.DEVNULL,
+                    start_new_session=True,
+                )
         ends = time.monotonic() + _START_SECONDS
         while time.monotonic() < ends and self._process.poll() is None:
             if (connection := _connected(path)) is not None:
@@ -168,6 +177,19 @@ class HolderProcess:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+
+def holder_uid(runtime: Path) -> int | None:
+    """User of the holder that keeps something in this runtime directory; None if there is none."""
+    try:
+        connection = _connected(runtime / _NAME)
+    except OSError:
+        return None
+    if connection is None:
+        return None
+    with connection:
+        data = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    return int(_CREDENTIALS.unpack(data)[1])
 
 
 def _connected(path: Path) -> socket.socket | None:

@@ -88,12 +88,12 @@ class Holder:
             self._look(time.monotonic())
 
     def _accept(self) -> None:
-        """Take a service, if none is connected and it runs as our user."""
+        """Take a service, if none is connected and it runs as our user, or root."""
         other, _ = self._listener.accept()
         try:
             credentials = other.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
             _pid, uid, _gid = _CREDENTIALS.unpack(credentials)
-            if self._client is None and uid == os.geteuid():
+            if self._client is None and uid in (0, os.geteuid()):
                 self._client = other
                 self._had_client = True
                 self._full_since.clear()

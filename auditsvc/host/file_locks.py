@@ -1,4 +1,4 @@
-"""Which processes hold a lock on a part of a file, from /proc/locks (fs/locks.c).
+"""Which processes hold a lock on a part of a file, from /proc/locks (fs/locks.c); flock(2) too.
 
 A line is `1: POSIX  ADVISORY  READ 1234 fe:01:5678 123 123`: pid, device and inode, and the
 first and last byte, or EOF. A process of another pid namespace has no pid that we could name.
@@ -7,6 +7,7 @@ first and last byte, or EOF. A process of another pid namespace has no pid that 
 from __future__ import annotations
 
 import os
+from fcntl import LOCK_NB, LOCK_SH, flock
 from pathlib import Path
 from typing import Final
 
@@ -34,3 +35,18 @@ def lock_holders(path: Path, part: range, text: str | None = None) -> list[int]:
         if int(words[6]) < part.stop and last >= part.start:
             found.add(int(words[4]))
     return sorted(found - {0, -1, os.getpid()})
+
+
+def is_flocked(path: Path) -> bool:
+    """Whether a process holds a flock(2) on a file; False if the file is not there."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    try:
+        flock(descriptor, LOCK_SH | LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False

@@ -3,14 +3,16 @@
 These conditions are checked on the open descriptor before any byte is read or written:
 
 * It is a regular file, not a symbolic link, and has one name (link count 1).
-* Its owner is root or the user of this process, and nobody else may write it.
+* Its owner is root, the user of this process or that of the service
+  (`auditsvc.host.service_user`), and nobody else may write it.
 * Nobody else may replace it: the same holds for every folder above it, and for every
   symbolic link in the path. In a sticky folder (/tmp) everybody may make files, but only
   their owners may replace them.
 
-Only root and this user can change any of this, so it still holds after the check.
+Only these can change any of this, so it still holds after the check.
 `UnsafeError` is an OSError: its `strerror` says what is wrong and how to fix it. Missing
-folders are made with access for their owner only, whatever the umask is.
+folders are made with access for their owner only, whatever the umask is. What root makes in a
+folder of the service's user belongs to that user.
 """
 
 from __future__ import annotations
@@ -22,6 +24,8 @@ import stat
 from contextlib import suppress
 from pathlib import Path, PurePath
 from typing import Final
+
+from auditsvc.host.service_user import give_to_owner_of, is_trusted
 
 _MOST_LINKS: Final = 40  # path_resolution(7)
 _DESCRIPTOR: Final = re.compile(r"/dev/stdin|/(dev|proc/self)/fd/[0-9]+")
@@ -40,13 +44,34 @@ def open_file(path: Path, flags: int = os.O_RDONLY) -> int:
     # O_NONBLOCK: opening a pipe instead of a file must not block.
     flags |= os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
     try:
-        descriptor = os.open(real, flags, 0o600)
+        descriptor = _open_or_make(real, flags)
     except OSError as error:
         if error.errno == errno.ELOOP:
             raise _unsafe(path, "is a symbolic link: give the path that it points to") from error
         raise
     try:
         _check_file(os.fstat(descriptor), path)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _open_or_make(real: Path, flags: int) -> int:
+    if not flags & os.O_CREAT:
+        return os.open(real, flags)
+    try:
+        descriptor = os.open(real, flags | os.O_EXCL, 0o600)
+    except FileExistsError:
+        if flags & os.O_EXCL:
+            raise
+        return os.open(real, flags, 0o600)
+    return _given(descriptor, real.parent)
+
+
+def _given(descriptor: int, folder: Path) -> int:
+    try:
+        give_to_owner_of(os.lstat(folder), descriptor)
     except BaseException:
         os.close(descriptor)
         raise
@@ -101,6 +126,8 @@ def make_folder(path: Path) -> Path:
         with suppress(FileExistsError):
             path.mkdir(0o700)
             path.chmod(0o700)  # the umask may have cleared the owner's bits
+            flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+            os.close(_given(os.open(path, flags), path.parent))
     return _walk(path)
 
 
@@ -124,6 +151,7 @@ def replace_file(path: Path, text: str, *, sync: bool = False) -> None:
     descriptor = os.open(temporary, flags, 0o600)
     with os.fdopen(descriptor, "w") as stream:
         os.fchmod(descriptor, 0o600)
+        give_to_owner_of(os.lstat(folder), descriptor)
         stream.write(text)
         if sync:
             stream.flush()
@@ -184,7 +212,7 @@ def _check_file(info: os.stat_result, path: Path, *, links: bool = False) -> Non
 
 
 def _check_owner(info: os.stat_result, path: Path, where: str = "") -> None:
-    if info.st_uid in (0, os.geteuid()) or (where and _is_unmapped(info.st_uid)):
+    if is_trusted(info.st_uid) or (where and _is_unmapped(info.st_uid)):
         return
     raise _unsafe(
         path, f"uid {info.st_uid} may change what is {where or 'in it'}: chown root {path}"

@@ -8,6 +8,7 @@ Invariants:
 * If the database is unavailable, locked, read-only or of another schema, it waits, also at the
   start; the log grows meanwhile and nothing is lost.
 * If the database does not answer, `store_error` says so within seconds, to any thread.
+* It has no capabilities, apart from those that its log needs: it decodes what attackers wrote.
 * What a store needs beside rows (`auditsvc.retention.upkeep`) is done between two commits.
 """
 
@@ -20,10 +21,12 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from auditsvc.errors import ForeignError, StoreError
+from auditsvc.host.capabilities import drop_in_thread
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Iterator
 
+    from auditsvc.host.capabilities import Capability
     from auditsvc.ingest.load import Load
     from auditsvc.retention.upkeep import Upkeep
     from auditsvc.store import Store
@@ -56,11 +59,13 @@ class Loader(threading.Thread):
         waiting: Callable[[], int],
         upkeep: Upkeep,
         beside: Callable[[Store, bool], None] | None = None,
+        keeps: Collection[Capability] = (),
     ) -> None:
         """`begin` opens the store and the log (StoreError), by this thread.
 
         `beside` is called between two commits, and with True after the last one (StoreError).
         `busy`: whether the input rate is high; `waiting`: bytes of log that were not read.
+        `keeps`: capabilities of the thread, which has no others.
         """
         super().__init__(name="loader", daemon=True)
         self.error: BaseException | None = None
@@ -71,6 +76,8 @@ class Loader(threading.Thread):
         """Whether the store was opened by this run."""
         self.hindrance = ""
         """Why the store's file cannot be kept small now, "" if it can."""
+        self.beat = time.monotonic()
+        """When it last came to look for log, or began to wait for the store."""
         self.gaps = 0
         """Serials that were not seen, since the start."""
         self._gaps_before = 0
@@ -86,6 +93,7 @@ class Loader(threading.Thread):
         self._waiting = waiting
         self._upkeep = upkeep
         self._beside = beside
+        self._keeps = keeps
         self._finishing = threading.Event()
         self._leaving = threading.Event()
         self._tried = threading.Event()
@@ -99,6 +107,11 @@ class Loader(threading.Thread):
         if self._store_error or since is None or time.monotonic() - since < STALLED_SECONDS:
             return self._store_error
         return f"the store has not answered for more than {STALLED_SECONDS:g} s"
+
+    @property
+    def asks(self) -> bool:
+        """Whether it waits for the store now."""
+        return self._since is not None
 
     def await_store(self, patience: float) -> None:
         """Wait until the store was opened or failed to open, for at most `patience` seconds.
@@ -140,6 +153,7 @@ class Loader(threading.Thread):
         # On Linux each thread has its own nice value; the collector's stays as it is.
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
         try:
+            drop_in_thread(self._keeps)
             self._run()
         except BaseException as error:  # noqa: BLE001 (handed to the service, which ends the run)
             self.error = error
@@ -185,10 +199,11 @@ class Loader(threading.Thread):
     @contextmanager
     def _asking(self) -> Iterator[None]:
         """Record when a step of work with the store begins."""
-        self._since = time.monotonic()
+        self._since = self.beat = time.monotonic()
         try:
             yield
         finally:
+            self.beat = time.monotonic()
             self._since = None
 
     def _pump(self, load: Load) -> None:
@@ -196,6 +211,7 @@ class Loader(threading.Thread):
         while True:
             if self._leaving.is_set():
                 return
+            self.beat = time.monotonic()
             finishing = self._finishing.is_set()
             if not finishing:
                 self._pause_while_busy()
@@ -254,6 +270,7 @@ class Loader(threading.Thread):
         while self._busy() and not self._finishing.is_set():
             if self._waiting() > MAX_WAITING_BYTES:
                 return
+            self.beat = time.monotonic()
             time.sleep(0.01)
 
     def _close(self) -> None:

@@ -4,7 +4,9 @@
 
 The scripts know verbs, options and their fixed values, names of system calls, record types,
 views, rule sets, reports, settings, words for times, and keys: those of the shipped sets, and
-those in the rule files of the host. They start no program of ours, so that they answer at once.
+those in the rule files of the host. They start no program of ours, so that they answer at once:
+but for containers and units, which only the store knows. Of these, names with a character that a
+shell could take for its own are left out: who makes a container chooses its name.
 """
 
 from __future__ import annotations
@@ -32,6 +34,8 @@ _OPTIONS: Final = {
     "--rules": "sets",
     "--arch": "machines",
     "--by": "groups",
+    "--container": "containers",
+    "--unit": "units",
 }
 """Which names the value of an option is one of."""
 _OF_VERB: Final = {("top", "--by"): "live_groups"}
@@ -113,6 +117,21 @@ _FIND: Final = (
 )
 _KEYS_SH: Final = rf"""{_FIND} |
         sed -nE 's/.*(-k *|key=)([^ ]+).*/\2/p'"""
+
+_FROM_STORE: Final = (
+    "auditsvc query --timeout 2 --format csv"
+    " \"SELECT DISTINCT fields ->> '{0}' FROM events WHERE type = 'DAEMON_CONFIG'"
+    " AND fields ->> 'op' = 'cgroup'{1}\" 2>/dev/null | grep -E '^[A-Za-z0-9_.@:-]+$'"
+)
+"""What names of places are asked for with: the field, and where more stand; a shell's command."""
+_MORE_NAMES: Final = (
+    " UNION SELECT DISTINCT fields ->> 'name' FROM events WHERE type = 'DAEMON_CONFIG'"
+    " AND fields ->> 'op' = 'cgroup'"
+)
+_STORED: Final = {
+    "containers": _FROM_STORE.format("container", _MORE_NAMES),
+    "units": _FROM_STORE.format("unit", ""),
+}
 
 _SHELL: Final = r"""
 # The command of a line, from its words: `rules check`.
@@ -226,7 +245,7 @@ def _shell(commands: Sequence[Command], names: Names) -> str:
     listed = [
         _case(kind, words, f"{_KEYS_SH} ;" if kind == KEYS else "")
         for kind, words in names.all().items()
-    ]
+    ] + [f"    '{kind}') {command} ;;" for kind, command in _STORED.items()]
     kinds = [
         f"    {'|'.join(_quoted(f'{verb.name}|{name}') for name in option.names)})"
         f" printf '%s' {_quoted(kind)} ;;"
@@ -317,6 +336,8 @@ def fish(commands: Sequence[Command], names: Names) -> str:
         if kind != KEYS:
             text = " ".join(map(_quoted, words))
             lines.append(f"function __auditsvc_{kind}\n    printf '%s\\n' {text}\nend\n")
+    for kind, command in _STORED.items():
+        lines.append(f"function __auditsvc_{kind}\n    {command}\nend\n")
     for verb in verbs:
         at = f"complete -c auditsvc -n '__auditsvc_at {verb.name}'".replace(" '", " '", 1)
         for name, summary in verb.verbs:

@@ -21,7 +21,7 @@ path` the file that is read.
 A setting is taken from the first of these that has it: an option of the command, a variable, the
 file, the default. The file is /etc/auditsvc/auditsvc.toml, or the one that `auditsvc --config
 FILE` or the variable `AUDITSVC_CONFIG` names. An unknown setting or `AUDITSVC_*` variable is an
-error.
+error. `AUDITSVC_PAGER` is no setting: it names the pager of a terminal, before `PAGER`.
 
 `systemctl reload auditsvc` (SIGHUP) changes the settings marked "reload"; for the others the log
 and `systemctl status auditsvc` say that they need a restart.

@@ -14,7 +14,9 @@ import signal
 from typing import TYPE_CHECKING, Any, Final
 
 from auditsvc.host.terminal import visible
+from auditsvc.host.users import Users
 from auditsvc.plural import counted
+from auditsvc.render.colour import FAILED, marked
 from auditsvc.store.read.events import second_text
 
 if TYPE_CHECKING:
@@ -32,13 +34,24 @@ _ROOM: Final = 90
 """Columns that a command takes before its outcome, where it is shorter."""
 
 
-def draw(trees: Iterable[Tree], user: UserName) -> Iterator[str]:
-    """Give the lines; between two trees an empty one."""
+def users_of(own: str) -> UserName:
+    """Give the names of users, which only this host's (named `own`) have here."""
+    users = Users()
+    return lambda host, uid: users.name(uid) if host == own else None
+
+
+def draw(trees: Iterable[Tree], user: UserName, *, coloured: bool = False) -> Iterator[str]:
+    """Give the lines; between two trees an empty one. `coloured`: what failed is marked."""
     for number, tree in enumerate(trees):
         if number:
             yield ""
         for generation, life in enumerate(tree.ancestors):
-            yield _line(life, "   " * max(0, generation - 1) + ("`- " if generation else ""), user)
+            yield _line(
+                life,
+                f"{'   ' * max(0, generation - 1)}{'`- ' if generation else ''}",
+                user,
+                coloured,
+            )
         depth = len(tree.ancestors)
         begin = "   " * max(0, depth - 1)
         waiting: list[tuple[Node, str, str]] = [
@@ -46,7 +59,7 @@ def draw(trees: Iterable[Tree], user: UserName) -> Iterator[str]:
         ]
         while waiting:
             node, lead, below = waiting.pop()
-            yield _line(node.life, lead, user)
+            yield _line(node.life, lead, user, coloured)
             children = list(node.children)
             if node.more:
                 yield f"{'':23}  {'':8}  {below}({counted(node.more, 'process', 'processes')} more)"
@@ -76,8 +89,8 @@ def _values(life: Life) -> dict[str, Any]:
         "pid": begun.pid,
         "ppid": begun.ppid,
         "known_by": "clone" if life.is_exact else "inferred",
-        "began": _time(begun.at),
-        "ended": None if life.ended is None else _time(life.ended),
+        "began": time_text(begun.at),
+        "ended": None if life.ended is None else time_text(life.ended),
         "exit_code": life.exit_code,
         "signal": life.signal,
         "auid": life.auid,
@@ -87,27 +100,31 @@ def _values(life: Life) -> dict[str, Any]:
         "ses": life.ses,
         "exe": life.exe,
         "execs": [
-            {"event_id": each.event, "time": _time(each.at), "exe": each.exe, "argv": each.argv}
+            {"event_id": each.event, "time": time_text(each.at), "exe": each.exe, "argv": each.argv}
             for each in life.execs
         ],
     }
 
 
-def _line(life: Life, lead: str, user: UserName) -> str:
+def _line(life: Life, lead: str, user: UserName, coloured: bool) -> str:
     name = (life.exe or "?").rpartition("/")[2] or "?"
-    what = f"{lead}{'' if life.is_exact else '~'}{visible(name)}[{life.begun.pid}] {_command(life)}"
-    who = _who(life, user)
-    return f"{_time(life.begun.at)}  {who:8}  {what.rstrip():{_ROOM}}  {_outcome(life)}".rstrip()
+    what = f"{lead}{'' if life.is_exact else '~'}{visible(name)}[{life.begun.pid}] {command(life)}"
+    begun = f"{time_text(life.begun.at)}  {who(life, user):8}"
+    ended = outcome(life)
+    if coloured and (life.signal is not None or life.exit_code):
+        ended = marked(ended, FAILED)
+    return f"{begun}  {what.rstrip():{_ROOM}}  {ended}".rstrip()
 
 
-def _command(life: Life) -> str:
+def command(life: Life) -> str:
+    """Write the arguments of its last exec, at most `_LONGEST` characters of them."""
     if life.argv is None:
         return ""
     text = visible(shlex.join(life.argv[:_LONGEST]))
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
 
 
-def _who(life: Life, user: UserName) -> str:
+def who(life: Life, user: UserName) -> str:
     """Write who it was: the user, and who had logged in if that is another."""
 
     def name(uid: int, recorded: str | None) -> str:
@@ -121,7 +138,8 @@ def _who(life: Life, user: UserName) -> str:
     return f"{name(life.auid, life.auid_name)} as {own}"
 
 
-def _outcome(life: Life) -> str:
+def outcome(life: Life) -> str:
+    """Write how it ended and after which time; "" if it did not."""
     if life.ended is None:
         return ""
     if life.signal is not None:
@@ -130,7 +148,7 @@ def _outcome(life: Life) -> str:
         how = "ended"
     else:
         how = f"exited {life.exit_code}"
-    return f"{how}, {_duration(life.ended - life.begun.at)}"
+    return f"{how}, {duration(life.ended - life.begun.at)}"
 
 
 def _signal(number: int) -> str:
@@ -140,7 +158,8 @@ def _signal(number: int) -> str:
         return f"signal {number}"
 
 
-def _duration(ms: int) -> str:
+def duration(ms: int) -> str:
+    """Write a time span."""
     if ms < 1000:
         return f"{ms} ms"
     seconds = ms / 1000
@@ -152,7 +171,7 @@ def _duration(ms: int) -> str:
     return f"{minutes // 60} h {minutes % 60} min"
 
 
-def _time(ms: int) -> str:
+def time_text(ms: int) -> str:
     """Write a time as the views show it; UTC."""
     try:
         second = second_text(ms // 1000)

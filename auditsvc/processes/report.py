@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from auditsvc.decode.ids import SERIAL_BITS, SERIAL_MASK
@@ -13,6 +13,8 @@ from auditsvc.store.database import reading
 from auditsvc.store.process_lives import MOST_PID
 from auditsvc.store.read import processes
 from auditsvc.store.read.process_details import described
+from auditsvc.store.read.process_places import places
+from auditsvc.store.read.time_span import Span
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,8 +22,8 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from auditsvc.store.read.process_details import Life
+    from auditsvc.store.read.process_places import Place
     from auditsvc.store.read.processes import Begun, Family
-    from auditsvc.store.read.time_span import Span
 
 _STAMP: Final = re.compile(r"(?:audit\()?([0-9]{1,10})\.[0-9]{1,3}:([0-9]{1,10})\)?")
 _MOST_EVENT: Final = (1 << 63) - 1
@@ -37,6 +39,8 @@ class Asked:
     stamp: tuple[int, int] | None = None
     """Second and serial of an event, as the log has them."""
     session: int | None = None
+    life: int | None = None
+    """A `process_id` of the views."""
     host: str | None = None
     is_of_all_time: bool = True
     """Whether no period was given: of a pid the last process is meant then."""
@@ -58,11 +62,14 @@ class Tree:
 
     ancestors: tuple[Life, ...]
     root: Node
+    places: Mapping[Begun, Place] = field(default_factory=dict)
+    """Where those that are shown were, if that was asked for."""
 
 
 def read_what(text: str) -> tuple[str, int | tuple[int, int]]:
     """Give what an argument is: ("pid", N), ("event", ID), or ("stamp", (second, serial))."""
-    if stamp := _STAMP.fullmatch(text.strip()):
+    stamp = _STAMP.fullmatch(text.strip())
+    if stamp is not None and int(stamp[1]) <= _MOST_EVENT >> SERIAL_BITS:
         return "stamp", (int(stamp[1]), int(stamp[2]))
     if re.fullmatch(r"[0-9]{1,19}", text) and 0 < int(text) <= _MOST_EVENT:
         return ("pid" if int(text) <= MOST_PID else "event"), int(text)
@@ -72,7 +79,9 @@ def read_what(text: str) -> tuple[str, int | tuple[int, int]]:
     )
 
 
-def find_trees(url: str, asked: Asked, *, depth: int, limit: int) -> list[Tree]:
+def find_trees(
+    url: str, asked: Asked, *, depth: int, limit: int, with_places: bool = False
+) -> list[Tree]:
     """Give the trees, oldest first; QueryError if there is none.
 
     `depth`: generations below a root; `limit`: processes of each tree. 0: no limit.
@@ -90,14 +99,16 @@ def find_trees(url: str, asked: Asked, *, depth: int, limit: int) -> list[Tree]:
             for each in families
             if asked.session is None
         }
-        shown = [_cut(each, depth, limit) for each in families]
+        shown = [cut(each, depth, limit) for each in families]
         wanted = {each for kept in shown for each in kept}
         wanted |= {each for lives in above.values() for each in lives}
         lives = described(connection, wanted)
+        where = places(connection, wanted) if with_places else {}
     return [
         Tree(
             tuple(lives[each] for each in above.get(family.begun, ())),
-            _node(family, lives, asked.period.low * 1000),
+            node_of(family, lives, asked.period.low * 1000),
+            where,
         )
         for family in families
     ]
@@ -107,6 +118,12 @@ def _roots(connection: Connection, asked: Asked) -> list[Begun]:
     hosts = processes.host_ids(connection, asked.host)
     if asked.session is not None:
         return processes.lives_of_session(connection, hosts, asked.session, asked.period)
+    if asked.life is not None:
+        second = asked.life >> SERIAL_BITS
+        found = processes.lives_of_pid(
+            connection, hosts, asked.life & MOST_PID, Span(second, second)
+        )
+        return [each for each in found if each.id == asked.life]
     if asked.pid is not None:
         found = processes.lives_of_pid(connection, hosts, asked.pid, asked.period)
         return found[-1:] if asked.is_of_all_time else found
@@ -123,10 +140,12 @@ def _name(asked: Asked) -> str:
         return f"session {asked.session}"
     if asked.pid is not None:
         return f"pid {asked.pid}"
+    if asked.life is not None:
+        return f"process_id {asked.life}"
     return "that event"
 
 
-def _cut(family: Family, depth: int, limit: int) -> set[Begun]:
+def cut(family: Family, depth: int, limit: int) -> set[Begun]:
     """Give the lives that are shown: generation by generation, so that none hides another."""
     shown: set[Begun] = set()
     level, generation = [family], 0
@@ -139,7 +158,7 @@ def _cut(family: Family, depth: int, limit: int) -> set[Begun]:
     return shown
 
 
-def _node(family: Family, lives: Mapping[Begun, Life], since: int) -> Node:
+def node_of(family: Family, lives: Mapping[Begun, Life], since: int) -> Node:
     """Make the nodes of a family from its leaves up: a chain may be longer than Python's stack.
 
     What ended before `since` (ms) is left out, unless something that is shown descends from it.

@@ -72,7 +72,7 @@ _TOKEN_UNBRACED: Final = re.compile(rb"[ \x1d]*([^ =\x1d]*)(?:=(\"[^\"]*\"|[^ \x
 _BRACE_END: Final = re.compile(rb"[}\x1d]")
 # What needs more than `_TOKEN`: quotes, a label's mode, an enriched name behind something.
 _ODD: Final = re.compile(
-    rb"='| \([a-z]+\)(?:[ \x1d]|\Z)|#035|[^ \x1d\"](?:SADDR|ARCH|SYSCALL|[UG]ID)="
+    rb"='| \([a-z]+\)(?:[ \x1d]|\Z)|#035|[^ \x1d](?:SADDR|ARCH|SYSCALL|[UG]ID)="
 )
 _QUOTED: Final = re.compile(rb"'[^']*'(?=[ \x1d]|\Z)")
 _MODE: Final = re.compile(rb" \([a-z]+\)(?=[ \x1d]|\Z)")

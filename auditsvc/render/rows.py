@@ -30,6 +30,7 @@ from rich.table import Table
 from rich.text import Text
 
 from auditsvc.host.terminal import encodable, encodable_json, visible, visible_json
+from auditsvc.render.colour import STYLES
 from auditsvc.store.read.result import distinct
 from auditsvc.store.read.value_text import as_text, read_json, to_json
 
@@ -37,6 +38,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from auditsvc.store.read.result import Result
+
+    Marks = Callable[[Sequence[object]], Sequence[str | None]]
+    """Gives the mark of each cell of a row (`auditsvc.render.colour`)."""
 
 _PAGE: Final = 1000  # rows that a table's widths are made from
 _WIDE: Final = 32_000
@@ -59,8 +63,17 @@ class Format(Enum):
     JSONL = "jsonl"
 
 
-def write_rows(result: Result, form: Format | None, out: TextIO, *, exact: bool = False) -> None:
+def write_rows(
+    result: Result,
+    form: Format | None,
+    out: TextIO,
+    *,
+    exact: bool = False,
+    marks: Marks | None = None,
+) -> None:
     """Write rows as they come; a reader that goes away early (`| head`) is no error.
+
+    `marks` gives, for a row of a table, the mark of each cell; without it nothing is coloured.
 
     Without a format: on a terminal a table, or lines if its first rows need more columns than
     the terminal has; else CSV.
@@ -71,7 +84,7 @@ def write_rows(result: Result, form: Format | None, out: TextIO, *, exact: bool 
         if form is None and out.isatty():
             _write_table(result, out, or_lines=True)
         elif form is Format.TABLE:
-            _write_table(result, out)
+            _write_table(result, out, marks=marks)
         elif form is Format.LINES:
             _write_lines(result.columns, result, out)
         elif form in (Format.CSV, None):
@@ -88,15 +101,23 @@ def write_rows(result: Result, form: Format | None, out: TextIO, *, exact: bool 
         os.close(nowhere)
 
 
-def _write_table(result: Result, out: TextIO, *, or_lines: bool = False) -> None:
+def _write_table(
+    result: Result, out: TextIO, *, or_lines: bool = False, marks: Marks | None = None
+) -> None:
     terminal = out.isatty()
     console = Console(
-        file=out, width=None if terminal else _WIDE, highlight=False, soft_wrap=not terminal
+        file=out,
+        width=None if terminal else _WIDE,
+        highlight=False,
+        soft_wrap=not terminal,
+        color_system="standard" if marks else "auto",
+        force_terminal=True if marks else None,
+        no_color=False if marks else None,
     )
     rows = iter(result)
     first = True
     while (page := list(islice(rows, _PAGE))) or first:
-        table = _table(result.columns, page, header=first)
+        table = _table(result.columns, page, header=first, marks=marks)
         wide = console.options.update(max_width=_WIDE)
         if or_lines and first and console.measure(table, options=wide).maximum > console.width:
             _write_lines(result.columns, chain(page, rows), out)
@@ -107,7 +128,13 @@ def _write_table(result: Result, out: TextIO, *, or_lines: bool = False) -> None
         first = False
 
 
-def _table(columns: Sequence[str], page: Sequence[Sequence[object]], *, header: bool) -> Table:
+def _table(
+    columns: Sequence[str],
+    page: Sequence[Sequence[object]],
+    *,
+    header: bool,
+    marks: Marks | None = None,
+) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_header=header)
     for n, name in enumerate(columns):
         numbers = any(isinstance(row[n], int | float | Decimal) for row in page)
@@ -115,7 +142,10 @@ def _table(columns: Sequence[str], page: Sequence[Sequence[object]], *, header: 
             Text(visible(name)), justify="right" if numbers else "left", overflow="fold"
         )
     for row in page:
-        table.add_row(*(Text(visible(as_text(value))) for value in row))
+        texts = [Text(visible(as_text(value))) for value in row]
+        for text, mark in zip(texts, marks(row) if marks else (), strict=False):
+            text.stylize(STYLES.get(mark or "", ""))
+        table.add_row(*texts)
     return table
 
 

@@ -31,9 +31,13 @@ Counted = tuple[tuple[Any, ...], Any, int, int]
 """Raw keys of the groups, value, hits, first event."""
 _IS_NAME: Final = f"NOT coalesce({IS_RELATIVE}, 1 = 0)"
 _NAMED: Final = "JOIN file i ON i.id = p.file LEFT JOIN text n ON n.id = i.name"
-_RELATIVE: Final = "file i CROSS JOIN text n CROSS JOIN path p"
-"""From the names to their uses by an index: few are relative in this way."""
-_ARE_RELATIVE: Final = ("n.id = i.name", IS_RELATIVE, "p.file = i.id")
+_RELATIVE: Final = "CROSS JOIN file i CROSS JOIN text n"
+_ARE_RELATIVE: Final = ("i.id = p.file", "n.id = i.name", IS_RELATIVE)
+_RELATIVE_FILES: Final = (
+    "p.file IN (SELECT j.id FROM file j JOIN text m ON m.id = j.name"  # noqa: S608 - ours
+    f" WHERE {IS_RELATIVE.replace('n.value', 'm.value')})"
+)
+"""So each name is looked at once, and all uses are gone through once: there may be many of both."""
 _SOCKETS: Final = "sockaddr k CROSS JOIN address a"
 _ARE_SOCKETS: Final = ("a.id = k.address", "a.family = 'unix'", "a.path <> ''")
 _SOCKET: Final = "CASE WHEN a.path LIKE '@%' THEN substr(a.path, 2) ELSE a.path END"
@@ -68,6 +72,7 @@ def file_counts(dialect: Dialect, choice: Choice, by: Sequence[Group]) -> Iterat
     calls, lone = are_calls(choice), are_lone(choice, dialect)
     of_call, of_lone = ["s.id = p.event", *calls], ["p.event = e.id", *lone]
     in_time = choice.times("p.event")
+    relative = [*_ARE_RELATIVE, *(in_time or [_RELATIVE_FILES])]
     if choice.is_of_times and all(group.of_event for group in by):
         # By file first: so an index gives the counts, and each name is read once.
         keys = keys_of(by, "p.event", "")
@@ -80,10 +85,10 @@ def file_counts(dialect: Dialect, choice: Choice, by: Sequence[Group]) -> Iterat
         source = f"{LONE} CROSS JOIN path p {_NAMED}"
         yield counted(NAME, source, [*of_lone, _IS_NAME], other, "e.id")
     joined = "coalesce(d.value || '/' || n.value, n.value)"
-    source = f"{_RELATIVE} CROSS JOIN {CALLS} LEFT JOIN text d ON d.id = c.cwd"
-    yield counted(joined, source, [*_ARE_RELATIVE, *in_time, *of_call], call, "s.id")
-    source = f"{_RELATIVE} CROSS JOIN {LONE}"
-    yield counted("n.value", source, [*_ARE_RELATIVE, *in_time, *of_lone], other, "e.id")
+    source = f"path p {_RELATIVE} CROSS JOIN {CALLS} LEFT JOIN text d ON d.id = c.cwd"
+    yield counted(joined, source, [*relative, *of_call], call, "s.id")
+    source = f"{LONE} CROSS JOIN path p {_RELATIVE}"
+    yield counted("n.value", source, [*_ARE_RELATIVE, *of_lone], other, "e.id")
     in_time = choice.times("k.event")
     source = f"{_SOCKETS} CROSS JOIN {CALLS}"
     where = [*_ARE_SOCKETS, *in_time, "s.id = k.event", *calls]

@@ -41,7 +41,7 @@ class DamagedError(AuditsvcError):
 def remember(path: Path, values: dict[str, Any]) -> None:
     """Write the file, in place of an older one; AuditsvcError if that fails."""
     try:
-        replace_file(path, json.dumps({"boot": _boot()} | values))
+        replace_file(path, json.dumps({"boot": boot_id()} | values))
     except OSError as error:
         raise AuditsvcError(
             f"{path} cannot be written: {error.strerror}",
@@ -64,7 +64,7 @@ def recall(path: Path) -> dict[str, Any] | None:
         raise AuditsvcError(f"{path} cannot be read: {error.strerror}", "run as root") from error
     except (ValueError, KeyError, AttributeError, TypeError) as error:
         raise DamagedError(f"{path} is damaged", "delete it") from error
-    return values if boot == _boot() else None
+    return values if boot == boot_id() else None
 
 
 def recall_rules(path: Path, name: str) -> frozenset[Rule]:
@@ -88,5 +88,6 @@ def from_hex(kept: Iterable[str]) -> list[Rule]:
     return [Rule.from_bytes(bytes.fromhex(each)) for each in kept]
 
 
-def _boot() -> str:
+def boot_id() -> str:
+    """Give what identifies this boot."""
     return _BOOT_ID.read_text().strip()

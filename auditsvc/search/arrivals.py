@@ -25,6 +25,7 @@ from auditsvc.decode import make_decoder
 from auditsvc.decode.ids import SERIAL_BITS
 from auditsvc.errors import ClashError
 from auditsvc.search.dialect import dialect_of
+from auditsvc.search.live_places import LivePlaces
 from auditsvc.search.statement import statement
 from auditsvc.spool.reader import SpoolReader
 from auditsvc.spool.segments import sizes
@@ -84,6 +85,7 @@ class SpoolArrivals:
         self._stack = ExitStack()
         self._store: Store
         self._decoder: Decoder
+        self._places: LivePlaces | None = None
         self._begin(b"")
 
     def __enter__(self) -> Self:
@@ -164,10 +166,17 @@ class SpoolArrivals:
         if span is None:
             return
         period = Span(span[0] >> SERIAL_BITS, span[1] >> SERIAL_BITS)
-        asked = replace(criteria, period=period.both(criteria.period))
+        # Where processes are is not told by what has arrived.
+        asked = replace(criteria, period=period.both(criteria.period), place=None)
         ids = [each for each in _ask(self._store, self._url, asked) if each not in self._seen]
         self._seen.update(ids)
-        yield from _events(self._store, ids, self._known)
+        events = _events(self._store, ids, self._known)
+        if criteria.place is None:
+            yield from events
+            return
+        if self._places is None:
+            self._places = LivePlaces(criteria.place, self._host)
+        yield from filter(self._places.has, events)
 
     def _write(self, batch: Batch) -> None:
         self._store.write(self._source, batch, Checkpoint("1", 0, b""))

@@ -17,6 +17,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from auditsvc.search import named_files, places
 from auditsvc.search.criteria import UNSET
 from auditsvc.search.dialect import listed, literal
 from auditsvc.tables import names
@@ -72,9 +73,13 @@ _INET: Final = "family IN ('inet', 'inet6')"
 class Conditions:
     """Writes the conditions of some criteria."""
 
-    def __init__(self, criteria: Criteria, dialect: Dialect) -> None:
+    def __init__(self, criteria: Criteria, dialect: Dialect, *, views_only: bool = False) -> None:
+        """`views_only`: as an archive has no other tables."""
         self._criteria = criteria
+        self._views_only = views_only
         self._dialect = dialect
+        self.names: list[str] = []
+        """Conditions on names of files that have a table each (`auditsvc.search.named_files`)."""
 
     def written(self) -> Iterator[Condition]:
         """Give all conditions but that of time; first those whose rows are few."""
@@ -90,7 +95,7 @@ class Conditions:
         if of.remote is not None:
             yield self._remote(of.remote)
         yield from self._labels()
-        yield from self._virtual()
+        yield from self._places()
         if of.key is not None:
             yield self._key(of.key)
         if of.types:
@@ -246,7 +251,7 @@ class Conditions:
     def _file(self, text: str) -> Condition:
         field = self._field
         common: list[Alternative] = [
-            Rows("paths", self._name(text)),
+            self._name(text),
             Rows("sockaddrs", self._unix(self._has(_PLAIN_SOCKET, text))),
         ]
         named = f"({field('path', text)} OR {field('name', text)})"
@@ -256,9 +261,18 @@ class Conditions:
         cwd = _records("'CWD'", field("cwd", text))
         return Condition(calls, (*common, self._any(*of_message), cwd))
 
-    def _name(self, text: str) -> str:
+    def _name(self, text: str) -> Rows:
         found = self._has("name", text)
-        return f"{found} AND NOT {_IS_RELATIVE}" if self._criteria.whole else self._named(found)
+        if self._criteria.whole:
+            return Rows("paths", f"{found} AND NOT {_IS_RELATIVE}")
+        return self._of_names(found)
+
+    def _of_names(self, condition: str) -> Rows:
+        """Give the alternative that a file's name fulfils this; nobody knows how many do."""
+        if self._views_only:
+            return Rows("paths", condition)
+        self.names.append(condition)
+        return Rows(named_files.view_of(len(self.names) - 1), _ANY)
 
     def _joined(self, text: str) -> Iterator[Rows]:
         """Give the alternatives of a text that spans a directory and a name in it.
@@ -300,7 +314,7 @@ class Conditions:
         relative = "substr(name, 1, 1) <> '/' AND substr(name, 1, 2) <> '..'"
         found: list[Alternative] = [
             Rows("paths", f"name = {literal(path)}"),
-            Rows("paths", self._named(_begins("name", inner))),
+            self._of_names(_begins("name", inner)),
             Rows("paths", relative, here, common=True),
             Rows("sockaddrs", self._unix(f"path = {literal(path)}")),
             Rows("sockaddrs", self._unix(_begins("path", inner))),
@@ -353,7 +367,11 @@ class Conditions:
         more = [self._field(name, text) for name in ("obj", "tcontext", "img-ctx")]
         return Condition((path, records), (path, records, self._any(*more)))
 
-    def _virtual(self) -> Iterator[Condition]:
+    def _places(self) -> Iterator[Condition]:
+        """Give those of a place: containers and units, and virtual machines."""
+        if self._criteria.place is not None:
+            calls, others = (Rows(view, _ANY) for view in (places.CALLS, places.EVENTS))
+            yield Condition((calls,), (others,))
         for name, text in (("uuid", self._criteria.uuid), ("vm", self._criteria.vm)):
             if text is not None:
                 yield Condition(NEVER, (self._field(name, text),))
@@ -392,14 +410,15 @@ _NAMED: Final = "name > ''"
 _IS_RELATIVE: Final = "(substr(name, 1, 2) IN ('./', '..'))"
 _PLAIN_SOCKET: Final = "CASE WHEN substr(path, 1, 1) = '@' THEN substr(path, 2) ELSE path END"
 _KEY_MARK: Final = {"1": "char(1)", "true": "chr(1)"}
+_ANY: Final = "event_id IS NOT NULL"
 _OWN_VIEWS: Final[dict[str, Alternative]] = {
-    "SYSCALL": "event_id IS NOT NULL",
+    "SYSCALL": _ANY,
     "CWD": "cwd IS NOT NULL",
     "PROCTITLE": "proctitle IS NOT NULL",
     # The names lead to an index; the arguments tell that the record was there.
     "EXECVE": "(syscall IN ('execve', 'execveat') AND argv IS NOT NULL)",
-    "PATH": Rows("paths", "event_id IS NOT NULL", common=True),
-    "SOCKADDR": Rows("sockaddrs", "event_id IS NOT NULL"),
+    "PATH": Rows("paths", _ANY, common=True),
+    "SOCKADDR": Rows("sockaddrs", _ANY),
 }
 """Record types that have columns or a view of their own."""
 

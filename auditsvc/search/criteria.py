@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from auditsvc.store.read.time_span import ALL, Span
 
 if TYPE_CHECKING:
+    from auditsvc.search.places import Place
     from auditsvc.store.read.selection import Process
 
 UNSET: Final = -1
@@ -63,6 +64,8 @@ class Criteria:
     """Of the subject or of an object."""
     uuid: str | None = None
     vm: str | None = None
+    place: Place | None = None
+    """The container or unit that the process was in."""
     where: str | None = None
     """An SQL condition over the view `syscalls`; checked (`auditsvc.search.condition`)."""
     exclude: tuple[Process, ...] = ()

@@ -52,6 +52,8 @@ class Dialect:
     """Whether {0} ends with the {1} characters {2}."""
     true: str
     false: str
+    no_range: str
+    """The column {0}, in whose order nothing is to be read."""
     seldom: str
     """The condition {0}, of which the planner is told that few rows fulfil it."""
 
@@ -79,6 +81,7 @@ SQLITE: Final = Dialect(
     ends="substr({0}, -{1}) = {2}",
     true="1",
     false="0",
+    no_range="+{0}",
     seldom="likelihood({0}, 0.001)",
 )
 POSTGRESQL: Final = Dialect(
@@ -91,6 +94,7 @@ POSTGRESQL: Final = Dialect(
     ends="right({0}, {1}) = {2}",
     true="true",
     false="false",
+    no_range="{0}",
     seldom="{0}",
 )
 

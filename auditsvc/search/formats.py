@@ -8,6 +8,7 @@ are written as \\xHH in every format but `raw`, whose lines have none but auditd
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum
@@ -17,6 +18,7 @@ from auditsvc.enrich import kinds, message
 from auditsvc.host.accounts import user_name
 from auditsvc.host.terminal import visible
 from auditsvc.record import types
+from auditsvc.render.colour import ALARM, FAILED, KIND, marked
 from auditsvc.search.interpret import Interpreter
 from auditsvc.search.lines import identity
 from auditsvc.search.records import message_at
@@ -145,6 +147,26 @@ def is_alarming(event: Event) -> bool:
     return found <= kinds.WARNING
 
 
+def is_failed(event: Event) -> bool:
+    """Whether the event says that what was done failed, or is a refusal or an alarm itself."""
+    if event.call is not None and event.call.success == 0:
+        return True
+    return is_alarming(event) or summary(event).succeeded is False
+
+
+_TYPE: Final = re.compile(r"(?<=type=)[A-Z][A-Z0-9_]*(?:\[[0-9]+\])?(?= msg=)")
+_FAILURES: Final = re.compile(
+    r"(?:(?<= )|(?<='))(?:success=no|res=(?:failed|no|0)|apparmor=\"?DENIED\"?|seresult=denied"
+    r"|avc:  denied|exit=-[0-9]+|exit=E[A-Z0-9]+(?:\([^)]*\))?)(?=[ ']|$)"
+)
+
+
+def coloured_record(line: str) -> str:
+    """Give a line of `interpreted` or `plain` with its type and its failures marked."""
+    shown = _TYPE.sub(lambda found: marked(found[0], KIND), line, count=1)
+    return _FAILURES.sub(lambda found: marked(found[0], FAILED), shown)
+
+
 # --- rows ----------------------------------------------------------------------------------
 
 
@@ -225,6 +247,14 @@ def table_row(event: Event, style: Style) -> tuple[object, ...]:
     seen = message.objects(event) or of.object
     node = style.node(event)
     return (f"{time} {node}" if node else time, name, who, process, seen, result, of.key)
+
+
+def table_marks(event: Event) -> tuple[str | None, ...]:
+    """Give the marks of that row's cells: of the event's kind, and of a result that failed."""
+    failed = is_failed(event)
+    kind = ALARM if is_alarming(event) else KIND
+    of = {"event": kind, "result": FAILED if failed else None}
+    return tuple(of.get(name) for name in TABLE)
 
 
 JSON: Final = (

@@ -11,6 +11,7 @@ from auditsvc.errors import QueryError, UsageError
 from auditsvc.search import words
 from auditsvc.search.condition import check_condition
 from auditsvc.search.criteria import Criteria
+from auditsvc.search.places import Place
 from auditsvc.store.read import ausearch_times as times
 from auditsvc.store.read.time_span import ALL, Span
 from auditsvc.store.read.time_words import second_of
@@ -58,6 +59,8 @@ class Options:
     until: str | None = None
     utc: bool = False
     path: str | None = None
+    container: str | None = None
+    unit: str | None = None
     where: str | None = None
 
     def notes(self) -> Iterator[str]:
@@ -106,6 +109,7 @@ class Options:
             key=self.key,
             file=self.file,
             path=None if self.path is None else os.path.normpath(self.path).replace("//", "/"),
+            place=self._place(),
             remote=self.host,
             subject=self.subject,
             object=self.object,
@@ -121,8 +125,16 @@ class Options:
             *(("-c", self.comm), ("-x", self.executable), ("-tm", self.terminal)),
             *(("-k", self.key), ("-f", self.file), ("-hn", self.host), ("-su", self.subject)),
             *(("-o", self.object), ("-se", self.context), ("-uu", self.uuid)),
-            ("-vm", self.vm_name),
+            *(("-vm", self.vm_name), ("--container", self.container), ("--unit", self.unit)),
         )
+
+    def _place(self) -> Place | None:
+        if self.container is None and self.unit is None:
+            return None
+        unit = self.unit
+        if unit is not None and "." not in unit:  # as systemctl has it
+            unit += ".service"
+        return Place(self.container, unit, whole=self.word)
 
     def _period(self, now: datetime) -> Span:
         found = ALL

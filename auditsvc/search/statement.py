@@ -18,7 +18,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from auditsvc.search import named_files, places
 from auditsvc.search.conditions import Conditions, Rows
+from auditsvc.store.read.raw_tables import DELIBERATE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
 
 _AND: Final = "\n  AND "
 _OR: Final = "\n    OR "
+_LISTED: Final = ("records", places.CALLS, places.EVENTS, named_files.PATHS)
+"""How the names of these begin."""
 
 
 def statement(
@@ -39,12 +43,15 @@ def statement(
     newest: bool = False,
     before: int | None = None,
     after: int | None = None,
+    views_only: bool = False,
 ) -> str:
     """Give the statement; its rows are event ids in their order, which is that of time.
 
     `newest`: the last first. `before`, `after`: only ids below, or above, that of an event.
+    `views_only`: of the views alone, as an archive has no others; `criteria` has no `place`.
     """
-    conditions = list(Conditions(criteria, dialect).written())
+    writer = Conditions(criteria, dialect, views_only=views_only)
+    conditions = list(writer.written())
     period = criteria.period.conditions
     if before is not None:
         period.append(f"event_id < {before:d}")
@@ -64,12 +71,17 @@ def statement(
         selects = list(dict.fromkeys(_selects(conditions, leading, period)))
     if not selects:
         return "SELECT event_id FROM syscalls WHERE 1 = 0"
+    tables = named_files.tables(writer.names, dialect, period)
+    if criteria.place is not None:
+        tables.append(places.tables(criteria.place, dialect, period))
+    # Said in the statement itself, so that what --explain shows can be asked, too.
+    head = f"{DELIBERATE} WITH RECURSIVE {', '.join(tables)}\n" if tables else ""
     if unserved:
-        return "\nUNION ALL\n".join(selects) + f"\n{last}"
+        return head + "\nUNION ALL\n".join(selects) + f"\n{last}"
     union = "\nUNION\n".join(selects)
     if len(selects) == 1:  # it would be read as the outer SELECT itself
         last = last.replace("event_id", "+event_id")
-    return f"SELECT event_id FROM (\n{union}\n) AS found {last}"  # noqa: S608 - see dialect
+    return f"{head}SELECT event_id FROM (\n{union}\n) AS found {last}"  # noqa: S608 - see dialect
 
 
 def _selects(
@@ -131,9 +143,9 @@ def _tested(alternatives: Sequence[Alternative], view: str, period: Sequence[str
     tests = [
         each
         if isinstance(each, str)
-        # SQLite reads all of `records`, which is a union, for each row that it is asked about.
+        # SQLite would read all of these for each row that it is asked about.
         else _with_call(each, _listed(each, period))
-        if each.view == "records"
+        if each.view.startswith(_LISTED)
         else _exists(each, view)
         for each in alternatives
     ]

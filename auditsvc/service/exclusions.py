@@ -16,15 +16,17 @@ the guard can distinguish them from the rules of the settings.
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final
 
 import structlog
 
 from auditsvc.errors import AuditsvcError
 from auditsvc.rule import Add, parse
-from auditsvc.service.local_server import Server, UnprovedError, local_server
+from auditsvc.service.local_server import Server, UnprovedError, local_server, prove
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Sequence
 
     from auditsvc.forward.process import Child
@@ -68,6 +70,15 @@ class Exclusions:
         self._forwarder = forwarder
         self._excluded: Server | None = None
         self._forwarder_pid: int | None = None
+        self._prover: ThreadPoolExecutor | None = None
+
+    def start(self) -> None:
+        """Make the thread that proves, with the capabilities and the signals of this thread.
+
+        A proof needs the programs of other users' processes: the loader's thread may not see them.
+        """
+        self._prover = ThreadPoolExecutor(1, "prover")
+        self._prover.submit(int)
 
     def begin(self) -> list[Add]:
         """Give all rules for the beginning of a session."""
@@ -88,7 +99,7 @@ class Exclusions:
         """See where the server of a store that was opened runs; the forwarder may begin."""
         unproved = ""
         try:
-            self.server = local_server(store)
+            self.server = local_server(store, self._prove)
         except UnprovedError as error:
             self.server, unproved = None, str(error)
         if unproved and unproved != self._unproved:
@@ -99,6 +110,11 @@ class Exclusions:
             )
         self._unproved = unproved
         self._opened = True
+
+    def _prove(self, ours: socket.socket, backend: int) -> Server:
+        if self._prover is None:
+            return prove(ours, backend)
+        return self._prover.submit(prove, ours, backend).result()
 
     def watch(self, session: Session | None) -> bool:
         """Exclude the server and the forwarder while they run; gives whether rules changed."""

@@ -110,8 +110,9 @@ class Health:
             self.errors["state"] = ""
 
     def remove_state(self) -> None:
-        """Delete the state when the service stops."""
-        remove_state(self._settings.runtime_directory)
+        """Delete the state when the service stops; not another run's, if this one never began."""
+        if self.state is not None:
+            remove_state(self._settings.runtime_directory)
 
     def raise_failures(self, parts: Parts) -> None:
         """Raise an error if records were not written or not stored at the end of the run."""

@@ -27,7 +27,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-import psycopg
 from sqlalchemy import text
 
 from auditsvc.errors import AuditsvcError
@@ -37,6 +36,8 @@ from auditsvc.host.processes import started as started_at
 from auditsvc.store.database import transaction
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from auditsvc.store import Store
 
 _PROC: Final = Path("/proc")
@@ -68,9 +69,12 @@ class Server:
         return started_at(self.pid) == self.started
 
 
-def local_server(store: Store) -> Server | None:
+def local_server(
+    store: Store, proof: Callable[[socket.socket, int], Server] | None = None
+) -> Server | None:
     """Give the postmaster of a store; None for a store without a server.
 
+    `proof` is called instead of `prove`, by who may not see other users' processes.
     UnprovedError if it is elsewhere, in other namespaces, or not proved. StoreError.
     """
     if store.engine.dialect.name != "postgresql":
@@ -78,10 +82,10 @@ def local_server(store: Store) -> Server | None:
     with transaction(store.database) as connection:
         backend = int(connection.execute(text("SELECT pg_backend_pid()")).scalar_one())
         driver = connection.connection.driver_connection
-        assert isinstance(driver, psycopg.Connection)
+        assert driver is not None
         # While the connection is open the backend is alive, and its parent with it.
         with socket.socket(fileno=os.dup(driver.fileno())) as ours:
-            return prove(ours, backend)
+            return (proof or prove)(ours, backend)
 
 
 def prove(ours: socket.socket, backend: int) -> Server:

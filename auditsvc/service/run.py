@@ -41,10 +41,13 @@ from auditsvc.service.alerts import Noted
 from auditsvc.service.discard import Discard
 from auditsvc.service.exclusions import Exclusions
 from auditsvc.service.health import Health
+from auditsvc.service.progress import standing_still
 from auditsvc.service.reload import LIVE, changed, merged
 from auditsvc.service.space import SpaceWatch
 from auditsvc.service.wiring import Wiring
+from auditsvc.store.databases import sqlite_file
 from auditsvc.store.read.feed import Feed
+from auditsvc.store.sharing import share_with
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -135,6 +138,7 @@ class Service:
 
     def _begin(self) -> None:
         settings, parts = self._settings, self._parts
+        self._exclusions.start()
         self._health.place = self._wiring.known.place
         loader = self._wiring.make_loader()
         is_urgent = self._wiring.find_left()  # the kernel fills what an earlier run left
@@ -176,6 +180,8 @@ class Service:
         """See to what needs the store, before anything is written; the loader's thread."""
         if self._settings.forward.enabled:
             Feed(store, CONSUMER)  # so that it begins with the first event of this run
+        if (file := sqlite_file(self._settings.store)) is not None:
+            self._health.errors["readers' group"] = share_with(self._settings.access.readers, file)
         self._exclusions.look(store)
 
     # --- running -----------------------------------------------------------------------
@@ -252,12 +258,16 @@ class Service:
         for part in (parts.collector, parts.loader, parts.watch, *parts.lookers):
             if part is not None and part.error is not None:
                 raise part.error
-        systemd.notify("WATCHDOG=1")
+        now = time.monotonic()
+        if still := standing_still(parts, now):
+            self._health.errors["threads"] = f"the {still} stands still: systemd will end this run"
+        else:
+            self._health.errors["threads"] = ""
+            systemd.notify("WATCHDOG=1")
         self._watch_switch()
         self._watch_verify()
         self._watch_kernel()
         self._watch_helpers()
-        now = time.monotonic()
         if parts.sink is not None and now - self._synced_at >= _SYNC_EVERY:
             self._synced_at = now
             parts.sink.sync()

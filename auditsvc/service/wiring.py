@@ -33,6 +33,7 @@ from auditsvc.evidence.stored import StoreSide
 from auditsvc.guard import Guard, Sanctioned
 from auditsvc.guard.finding import quotable
 from auditsvc.holder.keeper import open_keeper
+from auditsvc.host.capabilities import Capability
 from auditsvc.ingest.known_store import KnownStore
 from auditsvc.ingest.load import Load, Route
 from auditsvc.ingest.loader import Loader
@@ -382,6 +383,8 @@ class Wiring:
             waiting=lambda: parts.waiting,
             upkeep=parts.upkeep,
             beside=self._beside,
+            # Logs and journals of others may be closed to the service's user.
+            keeps=() if kind == "spool" else (Capability.DAC_READ_SEARCH,),
         )
 
     def _rename(self, store: Store, name: str) -> bool:

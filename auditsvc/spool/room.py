@@ -24,6 +24,8 @@ import os
 from functools import cache
 from typing import TYPE_CHECKING, Final
 
+from auditsvc.host.disk import free_blocks
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -116,7 +118,7 @@ def _allocated(file: int, start: int, length: int) -> bool:
 
 def _free(file: int) -> int:
     disk = os.fstatvfs(file)
-    return disk.f_bfree * disk.f_frsize
+    return free_blocks(disk) * disk.f_frsize
 
 
 @cache

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from auditsvc.config import FsyncPolicy
 
 
+LOCK = "lock"
+"""Name of the file in the spool that whoever writes to it has locked."""
 _TORN_MOST = 1 << 20
 
 
@@ -58,7 +60,7 @@ class SpoolWriter:
         self._unsynced = False
         self._finished: list[int] = []  # segments that were rotated and are not synced yet
         try:
-            self._lock = open_file(make_folder(directory) / "lock", os.O_RDWR | os.O_CREAT)
+            self._lock = open_file(make_folder(directory) / LOCK, os.O_RDWR | os.O_CREAT)
         except OSError as error:
             raise spool_error(directory, error) from error
         try:

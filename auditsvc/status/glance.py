@@ -37,7 +37,7 @@ def glance(facts: Facts, health: Health, now: float, columns: int = 80) -> list[
     for problem in health.problems:
         lines += wrap(problem, columns, initial_indent="  ! ", subsequent_indent="    ")
     lines.append("")
-    for name, text in _parts(facts, now):
+    for name, text in parts(facts, now):
         lines += wrap(
             text,
             columns,
@@ -50,7 +50,8 @@ def glance(facts: Facts, health: Health, now: float, columns: int = 80) -> list[
     return lines
 
 
-def _parts(facts: Facts, now: float) -> Iterator[tuple[str, str]]:
+def parts(facts: Facts, now: float) -> Iterator[tuple[str, str]]:
+    """Give the parts that are known: name and what is to be said of it; times are local."""
     kernel, service, store = facts["kernel"], facts["service"], facts["store"]
     if "refused" not in kernel:
         switch = _SWITCH[min(kernel["enabled"], 2)]

@@ -47,7 +47,6 @@ __all__ = [
     "migrate",
     "open_store",
     "parse_url",
-    "place_of",
 ]
 
 DEFAULT_URL: Final = "sqlite:////var/lib/auditsvc/auditsvc.db"

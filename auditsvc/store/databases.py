@@ -7,6 +7,7 @@ milliseconds and megabytes.
 from __future__ import annotations
 
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast
 
 from sqlalchemy import make_url
@@ -47,6 +48,17 @@ def open_database(url: str, *, read: bool = False) -> Database:
     module = import_module(_MODULES[parsed.get_backend_name()])
     make = cast("Callable[..., Database]", module.make_database)
     return make(parsed, read=read)
+
+
+def sqlite_file(url: str) -> Path | None:
+    """Give the file of an SQLite URL; None for another database, or a URL that cannot be read."""
+    try:
+        parts = make_url(url)
+    except (ArgumentError, ValueError):
+        return None
+    if parts.get_backend_name() != "sqlite" or not parts.database:
+        return None
+    return Path(parts.database)
 
 
 def place_of(url: str) -> str:

@@ -57,6 +57,12 @@ _TYPES: Final = (
 
 # A server that kills idle writers must not keep their locks for ever, a writer that the
 # network cut off must notice, and none waits without an end.
+TABLES: Final = (
+    "SELECT relname FROM pg_class WHERE relkind IN ('r', 'p', 'v', 'm', 'f')"
+    " AND relnamespace = quote_ident(current_schema())::regnamespace"
+)
+"""Gives what is in the schema, for `Postgres.check`."""
+
 _SETTINGS: Final = (
     "-c application_name=auditsvc -c idle_in_transaction_session_timeout=120s"
     " -c lock_timeout=30s -c statement_timeout=300s"
@@ -132,10 +138,14 @@ class Postgres:
     def prepare(self, *, create: bool) -> None:
         """Check that the server can be reached and, unless `create`, that the store exists."""
         with transaction(self) as connection:
-            if self.empty(connection) and not create:
-                raise AbsentError(
-                    f"there is no store at {self.place}", "`auditsvc run` or `ingest` makes one"
-                )
+            self.check(connection.exec_driver_sql(TABLES), create=create)
+
+    def check(self, tables: Iterable[Sequence[object]], *, create: bool = False) -> None:
+        """Check, by the rows of the statement TABLES, that it is ours or empty."""
+        if not self._is_ours(tables) and not create:
+            raise AbsentError(
+                f"there is no store at {self.place}", "`auditsvc run` or `ingest` makes one"
+            )
 
     @contextmanager
     def begin(self, *, alone: bool) -> Iterator[Connection]:
@@ -188,19 +198,17 @@ class Postgres:
 
     def empty(self, connection: Connection) -> bool:
         """Whether there is nothing in it; StoreError if what is there is not ours."""
-        tables = {
-            name
-            for (name,) in connection.exec_driver_sql(
-                "SELECT relname FROM pg_class WHERE relkind IN ('r', 'p', 'v', 'm', 'f')"
-                " AND relnamespace = quote_ident(current_schema())::regnamespace"
-            )
-        }
-        if tables and _OURS not in tables:
+        return not self._is_ours(connection.exec_driver_sql(TABLES))
+
+    def _is_ours(self, tables: Iterable[Sequence[object]]) -> bool:
+        """Whether these are tables of a store; False if there are none."""
+        found = {name for (name,) in tables}
+        if found and _OURS not in found:
             raise ForeignError(
                 f"{self.place} holds tables of another program",
                 "make a database of its own: `createdb NAME`",
             )
-        return not tables
+        return bool(found)
 
     def furnish(self, connection: Connection) -> None:
         """Do nothing: PostgreSQL collects its statistics itself."""

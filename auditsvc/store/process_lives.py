@@ -25,15 +25,20 @@ What begins a life:
    the host, and the life before has ended.
 2. LIKELY: the next sign names another parent (C may have ended meanwhile), cannot belong to the
    life before, and has the birth's session and program.
-3. INFERRED: a sign that cannot belong to the life before (`_Life.goes_on`), or there is none.
+3. INFERRED: a sign that cannot belong to the life before (`Life.goes_on`), or there is none.
 
 A parent's end is no end of the child: where only the parent changes, the life goes on if the
 program is the same.
+
+Of the births that no sign of the process itself has followed yet, the last `MOST_BIRTHS` count: a
+container can have any number of them with one result. So all that earlier signs mean for later
+ones is a `State` of bounded size, from which a walk can go on.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import deque
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
@@ -46,11 +51,19 @@ CLONE, LIKELY, INFERRED = 1, 2, 3
 PID_BITS: Final = 22
 MOST_PID: Final = (1 << PID_BITS) - 1
 """PID_MAX_LIMIT in include/linux/threads.h."""
+SLOT_BITS: Final = 2
+"""Of milliseconds. A second is a whole number of such slots."""
+MOST_BIRTHS = 64
+"""How many births are kept in mind for the next sign of the process itself."""
 _STRAGGLE: Final = 1000
 """Milliseconds after exit_group in which other threads' last calls are recorded."""
 _DAEMONISE: Final = 10_000
 _GAP: Final = 600_000
 """Milliseconds after which a program change is taken for another process, if births are unknown."""
+
+
+Order = tuple[int, bool, int]
+"""A sign's `order`."""
 
 
 class Sign(NamedTuple):
@@ -67,7 +80,7 @@ class Sign(NamedTuple):
     exe: int | None
 
     @property
-    def order(self) -> tuple[int, bool, int]:
+    def order(self) -> Order:
         """The order of signs."""
         return self.at, self.kind not in BIRTHS, self.low
 
@@ -77,12 +90,12 @@ def life_slot(at: int) -> tuple[int, int]:
 
     No pid is used again so soon.
     """
-    return at // 1000, at % 1000 >> 2
+    return at // 1000, at % 1000 >> SLOT_BITS
 
 
 @dataclass(slots=True)
-class _Life:
-    """The life that goes on at a sign."""
+class Life:
+    """The life that goes on at a sign: what it began with, and what its last signs said."""
 
     at: int
     code: int
@@ -123,41 +136,96 @@ class _Life:
             self.ended = sign.at
 
 
+class State(NamedTuple):
+    """What a walk knows after a sign.
+
+    `life` is the one that goes on, None before the first; `since` is the first of the births that
+    are kept in mind, None if there are none.
+    """
+
+    order: Order
+    since: Order | None
+    life: Life | None
+
+    @property
+    def read_from(self) -> int:
+        """The time of the first sign that is needed to go on from here."""
+        return self.order[0] if self.since is None else self.since[0]
+
+    def needs(self, sign: Sign) -> bool:
+        """Whether a walk that goes on from here needs a sign."""
+        if sign.order > self.order:
+            return True
+        return self.since is not None and sign.order >= self.since and sign.kind in BIRTHS
+
+
 def beginnings(signs: Sequence[Sign], first: int | None = None) -> list[int | None]:
     """Give for each sign how the life that it begins is known; None if it begins none.
 
     `first`: the first sign is known to begin a life, in this way; else nothing was before it.
     """
-    walk = _Walk(signs)
-    for place, sign in enumerate(signs):
+    return walk(signs, first=first).found
+
+
+def walk(
+    signs: Sequence[Sign], *, first: int | None = None, state: State | None = None, every: int = 0
+) -> Walk:
+    """Go through signs in their order; gives what each begins, and the state after some.
+
+    `first`: as in `beginnings`. `state`: that after an earlier sign; the signs are then those that
+    it `needs`. `every`: after how many signs a state is wanted, 0: none.
+    """
+    made = Walk(signs)
+    start = made.go_on(state) if state is not None else 0
+    for place in range(start, len(signs)):
+        sign = signs[place]
         if first is not None and not place:
-            life = walk.begin(0, first)
+            life = made.begin(0, first)
             if sign.kind not in BIRTHS:
                 life.take(sign)
         elif sign.kind in BIRTHS:
-            walk.pass_birth(place)
+            made.pass_birth(place)
         else:
-            walk.pass_own(place)
-    return walk.found
+            made.pass_own(place)
+        if every and (place + 1 - start) % every == 0:
+            made.keep(place)
+    return made
 
 
-class _Walk:
-    """Goes through signs in their order; `found` is what each begins."""
+class Walk:
+    """A walk through signs: `found` is what each begins, `states` those after some of them."""
 
     def __init__(self, signs: Sequence[Sign]) -> None:
         self.found: list[int | None] = [None] * len(signs)
+        self.states: list[State] = []
         self._signs = signs
-        self._life: _Life | None = None
-        self._births: list[int] = []
-        """Births since the last sign of the process itself."""
+        self._life: Life | None = None
+        self._births: deque[int] = deque(maxlen=MOST_BIRTHS)
+        """The last births since the last sign of the process itself."""
 
-    def begin(self, place: int, code: int) -> _Life:
+    def go_on(self, state: State) -> int:
+        """Begin with what is known after an earlier sign; gives the place of the next one."""
+        self._life = replace(state.life) if state.life is not None else None
+        start = 0
+        while start < len(self._signs) and self._signs[start].order <= state.order:
+            self._births.append(start)
+            start += 1
+        return start
+
+    def keep(self, place: int) -> None:
+        """Keep the state after a sign."""
+        sign = self._signs[place]
+        since = self._signs[self._births[0]].order if self._births else None
+        life = replace(self._life) if self._life is not None else None
+        self.states.append(State(sign.order, since, life))
+
+    def begin(self, place: int, code: int) -> Life:
         """Begin a life."""
         self.found[place] = code
-        self._births = []
+        self._births.clear()
         sign = self._signs[place]
         is_birth = sign.kind in BIRTHS
-        self._life = _Life(sign.at, code, sign.ppid, sign.ses, sign.exe, sign.at, is_birth)
+        self._life = Life(sign.at, code, sign.ppid, sign.ses, sign.exe, sign.at, is_birth)
         return self._life
 
     def pass_birth(self, place: int) -> None:
@@ -177,7 +245,7 @@ class _Walk:
     def pass_own(self, place: int) -> None:
         """Go past a sign of the process itself."""
         life, sign = self._life, self._signs[place]
-        birth = self._birth(lambda each: each.ppid == sign.ppid)
+        birth = self._birth(lambda each: each.ppid == sign.ppid) if self._births else None
         if birth is not None:
             life = self.begin(birth, CLONE)
         elif life is None or not life.goes_on(sign):
@@ -187,7 +255,7 @@ class _Walk:
             elif sign.kind != ABEND and (life is None or self._is_apart(sign)):
                 life = self.begin(place, INFERRED)
         if life is not None and (sign.kind != ABEND or life.goes_on(sign)):
-            self._births = []
+            self._births.clear()
             life.take(sign)
 
     def _birth(self, fits: Callable[[Sign], bool]) -> int | None:
@@ -200,7 +268,7 @@ class _Walk:
 
     def _is_apart(self, sign: Sign) -> bool:
         """Whether a life that begins at a sign has another id than the life before."""
-        return self._life is None or life_slot(sign.at) != life_slot(self._life.at)
+        return self._life is None or sign.at >> SLOT_BITS != self._life.at >> SLOT_BITS
 
 
 def _is_likely(birth: Sign, sign: Sign) -> bool:

@@ -42,9 +42,14 @@ def numbers() -> frozenset[int]:
     return frozenset(nr for arch in names.arches() for nr in kinds(arch))
 
 
+@cache
+def _clone(arch: int) -> int | None:
+    return names.syscall_number(arch, "clone")
+
+
 def clone_flags(arch: int, nr: int, a0: int, a1: int) -> int:
     """Give the flags of a call that makes a process; 0 if it has none that the log shows."""
-    if names.syscall_name(arch, nr) != "clone":
+    if nr != _clone(arch):
         return 0
     return a1 if arch in _FLAGS_SECOND else a0
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from string import ascii_lowercase
 from typing import TYPE_CHECKING, Final
 
 from auditsvc.decode.ids import SERIAL_BITS
@@ -14,6 +15,14 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Row
 
+DAY_MS: Final = 86_400_000
+
+Process = tuple[int, int]
+"""A host's id and a pid."""
+Place = tuple[int, int]
+"""`at` and `low` of a sign."""
+Span = tuple[int | None, int | None, int]
+"""What one SEEN sign is for: parent, session and day (since 1970)."""
 Key = tuple[int, int, int, int]
 """Host, pid, `at` and `low` of a sign; or host, pid, and two times."""
 
@@ -36,12 +45,12 @@ STORED_AT: Final = (
     f"SELECT z.host, z.pid, {_SIGN} FROM {{listed}} JOIN process_sign z"  # noqa: S608 - as above
     " ON z.host = j.a AND z.pid = j.b AND z.at = j.c AND z.low = j.d"
 )
-# c: the time of the first change; d: the beginning of its day.
+# c: the time of the first change; d: from when on signs are needed if no two lives began later.
 WINDOW: Final = (
     f"SELECT z.host, z.pid, z.begins, {_SIGN} FROM {{listed}} JOIN process_sign z"  # noqa: S608 - as above
-    " ON z.host = j.a AND z.pid = j.b AND z.at >= coalesce((SELECT CASE WHEN b.at < j.d THEN b.at"
-    " ELSE j.d END FROM process_sign b WHERE b.host = j.a AND b.pid = j.b AND b.at < j.c"
-    " AND b.begins IS NOT NULL ORDER BY b.at DESC LIMIT 1 OFFSET 1), 0)"
+    " ON z.host = j.a AND z.pid = j.b AND z.at >= coalesce((SELECT b.at FROM process_sign b"
+    " WHERE b.host = j.a AND b.pid = j.b AND b.at < j.c AND b.at >= j.d AND b.begins IS NOT NULL"
+    " ORDER BY b.at DESC LIMIT 1 OFFSET 1), j.d)"
 )
 FIRST: Final = (
     "SELECT s.id, s.ms, c.exe FROM context c JOIN syscall s"  # noqa: S608 - as above
@@ -82,17 +91,19 @@ def listed(connection: Connection, statement: str, ids: Collection[int]) -> Sequ
     return connection.exec_driver_sql(text, (wanted,)).all()
 
 
-def keyed(connection: Connection, statement: str, keys: Collection[Key]) -> Sequence[Row]:  # type: ignore[type-arg]
-    """Run a query over a list of four numbers, `j.a` to `j.d` each."""
+def keyed(connection: Connection, statement: str, keys: Collection[Sequence[int]]) -> Sequence[Row]:  # type: ignore[type-arg]
+    """Run a query over a list of some numbers, `j.a`, `j.b` and so on each."""
     if not keys:
         return []
+    width = len(next(iter(keys)))
     if is_sqlite(connection):
         columns = ", ".join(
-            f"json_extract(value, '$[{n}]') AS {name}" for n, name in enumerate("abcd")
+            f"json_extract(value, '$[{n}]') AS {name}"
+            for n, name in enumerate(ascii_lowercase[:width])
         )
         text = statement.format(listed=f"(SELECT {columns} FROM json_each(?)) j")  # noqa: S608 - as above
         return connection.exec_driver_sql(text, (json.dumps(list(keys)),)).all()
-    arrays = ", ".join(["%s::bigint[]"] * 4)
-    text = statement.format(listed=f"unnest({arrays}) AS j (a, b, c, d)")
+    arrays = ", ".join(["%s::bigint[]"] * width)
+    text = statement.format(listed=f"unnest({arrays}) AS j ({', '.join(ascii_lowercase[:width])})")
     columns_of = tuple(list(column) for column in zip(*keys, strict=True))
     return connection.exec_driver_sql(text, columns_of).all()

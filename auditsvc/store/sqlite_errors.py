@@ -33,7 +33,7 @@ _MEANINGS: Final = {
     sqlite3.SQLITE_LOCKED: ("another program keeps it locked", "try again later"),
     sqlite3.SQLITE_READONLY: (
         "it cannot be written",
-        "check the owner and mode of the file and its folder, and the mount",
+        "check owner and mode of file and folder; who may only read can while the service runs",
     ),
     sqlite3.SQLITE_PERM: ("access is denied", "check the owner and mode of the file"),
     sqlite3.SQLITE_CANTOPEN: (

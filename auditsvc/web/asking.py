@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from auditsvc.access.client import Access
     from auditsvc.config import Settings
+    from auditsvc.store.read.limits import Stop
     from auditsvc.store.read.time_span import Span
 
 _MEMORY: Final = 512 << 20
@@ -52,24 +53,42 @@ class Table:
 class Asking:
     """What one page asks."""
 
-    def __init__(self, url: str, seconds: float, access: Access) -> None:
+    def __init__(self, url: str, seconds: float, access: Access, stop: Stop | None = None) -> None:
+        """`stop` ends what is asked when nobody waits for the answer any more."""
         self.url = url
+        self._stop = stop
         self.dialect = dialect_of(url)
         self.access = access
         self._seconds = seconds
         self._ends = time.monotonic() + seconds
 
+    def again(self) -> Asking:
+        """Give what asks for the same page, whose time begins now: a stream goes on for long."""
+        return Asking(self.url, self._seconds, self.access, self._stop)
+
     @property
     def limits(self) -> Limits:
         """What is left of the page's time."""
         if not self._seconds:
-            return Limits(0, _MEMORY)
+            return Limits(0, _MEMORY, self._stop)
         left = max(_LEAST, self._ends - time.monotonic())
-        return Limits(round(left, 2), _MEMORY)
+        return Limits(round(left, 2), _MEMORY, self._stop)
 
-    def rows(self, sql: str, most: int = MOST, period: Span = ALL, *, shown: bool = True) -> Table:
-        """Run a statement and give its rows; `shown`: they count as rows that the page gives."""
-        with run_query(self.url, sql, self.limits, period) as result:
+    def rows(
+        self,
+        sql: str,
+        most: int = MOST,
+        period: Span = ALL,
+        *,
+        shown: bool = True,
+        views_only: bool = False,
+    ) -> Table:
+        """Run a statement and give its rows; `shown`: they count as rows that the page gives.
+
+        `views_only`: the statement is the user's.
+        """
+        limits = self.limits
+        with run_query(self.url, sql, limits, period, views_only=views_only) as result:
             found = [tuple(row) for row in islice(result, most + 1)]
             columns = result.columns
         kept = found[:most]
@@ -93,4 +112,4 @@ class Asker:
         if request.url.query:
             address += f"?{request.url.query}"
         with recording(self.settings, "web", address, sql) as access:
-            yield Asking(self.url, self.seconds, access)
+            yield Asking(self.url, self.seconds, access, getattr(request.state, "stop", None))

@@ -5,14 +5,15 @@ from __future__ import annotations
 import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote, urlencode
 
 from auditsvc.decode.ids import SERIAL_BITS
 from auditsvc.search.criteria import Criteria
 from auditsvc.search.interpret import Interpreter
 from auditsvc.search.lines import Bytes, lines_of
+from auditsvc.search.nearest import NEAR, nearest
 from auditsvc.search.records import records_of
 from auditsvc.search.select import found_events
-from auditsvc.search.statement import statement
 from auditsvc.store.read.events import second_text
 from auditsvc.store.read.time_span import Span
 from auditsvc.web.events import sentences
@@ -23,8 +24,9 @@ if TYPE_CHECKING:
     from auditsvc.store.read.events import Event
     from auditsvc.web.asking import Asking
 
-_NEAR: Final = 3600
+_NEAR: Final = NEAR[-1]
 """Seconds around an event in which its process's other calls are looked for."""
+_DAY: Final = 86400
 _NEIGHBOURS: Final = 4
 
 
@@ -44,6 +46,18 @@ class Shown:
     command: str
     process: dict[str, str]
     """Conditions of the events of its process."""
+    links: dict[str, str]
+    """Of facts, the page of that user, session or program."""
+    day: str
+    """The time around it, as words of an address."""
+
+    def file_link(self, row: dict[str, Any]) -> str:
+        """Give the page of a file."""
+        return f"/what?{urlencode({'file': row['name']})}&{self.day}"
+
+    def address_link(self, row: dict[str, Any]) -> str:
+        """Give the page of an address."""
+        return f"/what?{urlencode({'address': row['address']})}&{self.day}"
 
 
 def shown(asking: Asking, event_id: int) -> Shown | None:
@@ -73,7 +87,23 @@ def shown(asking: Asking, event_id: int) -> Shown | None:
         f"SELECT * FROM story WHERE event_id = {event_id}",  # noqa: S608 - a number
         _command(event, second),
         process,
+        dict(_links(event, second)),
+        _day(second),
     )
+
+
+def _day(second: int) -> str:
+    """Give half a day before and after as words of an address, in whole hours."""
+    low = max(0, second - _DAY // 2) // _NEAR * _NEAR
+    return urlencode({"since": second_text(low), "until": second_text(low + _DAY + _NEAR)})
+
+
+def _links(event: Event, second: int) -> Iterator[tuple[str, str]]:
+    row = _row(event)
+    pages = {"auid": "/who?user", "ses": "/who?session", "exe": "/what?program"}
+    for name, page in pages.items():
+        if row.get(name) is not None:
+            yield name, f"{page}={quote(str(row[name]), safe='')}&{_day(second)}"
 
 
 def _row(event: Event) -> dict[str, Any]:
@@ -110,14 +140,12 @@ def around(asking: Asking, event_id: int) -> list[dict[str, Any]]:
     if not found or found[0][0] is None:
         return []
     pid, host = found[0]
-    second = event_id >> SERIAL_BITS
-    period = Span(max(0, second - _NEAR), second + _NEAR)
-    criteria = Criteria(pid=int(pid), hosts=(str(host),), period=period)
-    dialect = asking.dialect
-    before = statement(criteria, dialect, limit=_NEIGHBOURS, newest=True, before=event_id)
-    after = statement(criteria, dialect, limit=_NEIGHBOURS, after=event_id)
-    ids = [int(row[0]) for row in asking.rows(before, shown=False).rows][::-1]
-    ids += [event_id, *(int(row[0]) for row in asking.rows(after, shown=False).rows)]
+
+    def ask(sql: str) -> list[int]:
+        return [int(row[0]) for row in asking.rows(sql, shown=False).rows]
+
+    ids = nearest(ask, event_id, (str(host), int(pid)), asking.dialect, _NEIGHBOURS)
+    ids = sorted([*ids, event_id])
     return sentences(asking, ids)
 
 

@@ -18,6 +18,8 @@ from auditsvc.search.statement import statement
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from starlette.datastructures import QueryParams
+
     from auditsvc.search.criteria import Criteria
     from auditsvc.web.asking import Asking
     from auditsvc.web.period import Period
@@ -42,6 +44,21 @@ FIELDS: Final = {
     "node": ("Host", "exactly"),
 }
 """Fields of the form: the option, what it is called, an example."""
+COLUMNS: Final = {
+    "outcome": "outcome",
+    "pid": "process",
+    "auid": "login user",
+    "uid": "user",
+    "ses": "session",
+    "how": "program",
+    "action": "action",
+    "object": "object",
+    "key": "key",
+    "host": "host",
+}
+"""Columns of `story` to choose, beside time and sentence: what each is called."""
+_SHOWN: Final = ("outcome", "pid", "key", "host")
+_COLUMN: Final = "column"
 _NAMES: Final = frozenset(field.name for field in fields(Options))
 _LISTS: Final = ("message", "node")
 _FLAGS: Final = ("word", "utc")
@@ -75,6 +92,15 @@ def given(params: Mapping[str, str]) -> dict[str, str]:
     }
 
 
+def columns_in(params: QueryParams) -> tuple[str, ...]:
+    """Give the columns that an address chooses, in their order; UsageError for another one."""
+    chosen = params.getlist(_COLUMN)
+    for each in chosen:
+        if each not in COLUMNS:
+            raise UsageError(f"column={each}: no such one", f"there are {', '.join(COLUMNS)}")
+    return tuple(each for each in COLUMNS if each in chosen) if chosen else _SHOWN
+
+
 def options_in(params: Mapping[str, str]) -> Options:
     """Read the conditions of an address, without its time."""
     words: dict[str, Any] = dict(given(params))
@@ -90,16 +116,6 @@ def criteria_in(params: Mapping[str, str], url: str, period: Period) -> Criteria
     """Read an address; UsageError for what is no condition."""
     found = options_in(params).criteria(url)
     return replace(found, period=found.period.both(period.span))
-
-
-def number_in(params: Mapping[str, str], name: str) -> int | None:
-    """Read the id of an event in an address."""
-    word = params.get(name)
-    if word is None:
-        return None
-    if not (word.isascii() and word.isdecimal() and len(word) < 20):
-        raise UsageError(f"{name}={word}: not the id of an event")
-    return int(word)
 
 
 def from_words(words: str) -> dict[str, str]:
@@ -160,13 +176,23 @@ def sentences(asking: Asking, ids: list[int]) -> list[dict[str, Any]]:
         return []
     listed = ", ".join(map(str, ids))
     sql = (
-        "SELECT event_id, host, time, sentence, outcome, key, pid, how FROM story"  # noqa: S608 - numbers
+        f"SELECT event_id, time, sentence, {', '.join(COLUMNS)} FROM story"  # noqa: S608 - numbers
         f" WHERE event_id IN ({listed})"
     )
     found = {row["event_id"]: row for row in asking.rows(sql, len(ids) + 1).named()}
     return [found[each] for each in ids if each in found]
 
 
-def address(params: Mapping[str, str], period: Period, at: str = "/events", **more: str) -> str:
-    """Give the address of the same conditions."""
-    return f"{at}?{urlencode(period.words | given(params) | more)}"
+def address(params: QueryParams, period: Period, at: str = "/events", **more: str) -> str:
+    """Give the address of the same conditions and columns."""
+    words = [*(period.words | given(params) | more).items(), *_chosen(params)]
+    return f"{at}?{urlencode(words)}"
+
+
+def live_address(params: QueryParams) -> str:
+    """Give the address of the events of the same conditions that arrive, of whatever time."""
+    return f"/events/live?{urlencode([*given(params).items(), *_chosen(params)])}"
+
+
+def _chosen(params: QueryParams) -> list[tuple[str, str]]:
+    return [(_COLUMN, each) for each in params.getlist(_COLUMN)]

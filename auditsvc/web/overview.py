@@ -11,10 +11,13 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode
 
+from auditsvc.decode.ids import SERIAL_BITS
 from auditsvc.errors import UsageError
 from auditsvc.host.accounts import user_name
 from auditsvc.search.dialect import literal
 from auditsvc.store.read.events import second_text
+from auditsvc.store.read.time_span import Span
+from auditsvc.web.asking import Table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -22,6 +25,8 @@ if TYPE_CHECKING:
     from auditsvc.web.asking import Asking
     from auditsvc.web.period import Period
 
+HISTORIES: Final = {"exe": "/what?program", "auid": "/who?user"}
+"""Pages of one value of a column."""
 TEXTS: Final = ("exe", "comm", "syscall", "key", "host")
 NUMBERS: Final = ("auid", "uid")
 _TOP: Final = 10
@@ -83,6 +88,8 @@ class Line:
     share: int
     address: str
     events: str
+    key: str = ""
+    """The value as an address has it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +166,12 @@ def tops(asking: Asking, period: Period, narrowed: Narrowed) -> list[Top]:
     return found
 
 
+def top_of(asking: Asking, period: Period, narrowed: Narrowed, column: str) -> Top:
+    """Give the most frequent values of one column."""
+    where = [*period.hours(), *narrowed.conditions(), f"{column} IS NOT NULL"]
+    return _Lists(asking, period, narrowed).top("", column, where, {})
+
+
 @dataclass(frozen=True, slots=True)
 class _Lists:
     """Makes lists of one page."""
@@ -188,7 +201,7 @@ class _Lists:
             address = self.narrowed.address(self.period, **found)
             events = self.narrowed.events(self.period, **found, **more)
         share = max(1, round(calls * 100 / most))
-        return Line(shown(column, value), calls, share, address, events)
+        return Line(shown(column, value), calls, share, address, events, str(key or ""))
 
 
 def shown(column: str, value: Any) -> str:
@@ -213,6 +226,7 @@ def _second(hour: Any) -> int:
 
 
 PARTS: Final = {
+    "new-addresses": ("New addresses, against the week before", ""),
     "logins": (
         "Logins",
         (
@@ -237,11 +251,47 @@ PARTS: Final = {
 }
 """Lists that come after the page, as they take longer: title and SQL."""
 _MOST_OF_PART: Final = 12
+NEW_ADDRESSES: Final = "new-addresses"
+_CONNECTIONS: Final = 20_000
+"""Newest uses of an address that are looked at for new ones."""
+_CANDIDATES: Final = 400
+_AT_ONCE: Final = 100
+_WEEK: Final = 7 * 86400
 
 
-def part(asking: Asking, name: str, period: Period, narrowed: Narrowed) -> Any:
+def part(asking: Asking, name: str, period: Period, narrowed: Narrowed) -> Table:
     """Give the rows of one of `PARTS`."""
+    if name == NEW_ADDRESSES:
+        return new_addresses(asking, period)
     conditions = period.span.conditions
     conditions += [each for each in narrowed.conditions() if each.startswith(("auid ", "host "))]
     sql = PARTS[name][1].format(_where(conditions))
     return asking.rows(f"{sql} LIMIT {_MOST_OF_PART + 1}", _MOST_OF_PART)
+
+
+def new_addresses(asking: Asking, period: Period) -> Table:
+    """Give the addresses of a period that the seven days before did not have, newest first."""
+    within = period.span.conditions or ["event_id >= 0"]
+    recent = (
+        "SELECT address, max(event_id) AS event_id, count(*) AS uses"  # noqa: S608 - numbers
+        " FROM (SELECT address, family, event_id FROM sockaddrs"
+        f" WHERE {' AND '.join(within)} ORDER BY event_id DESC LIMIT {_CONNECTIONS}) AS newest"
+        " WHERE family IN ('inet', 'inet6') GROUP BY address ORDER BY 2 DESC"
+    )
+    rows = asking.rows(recent, _CANDIDATES, shown=False).rows
+    low = period.span.low
+    before = Span(max(0, low - _WEEK), low - 1).conditions if low else ["1 = 0"]
+    known: set[str] = set()
+    for at in range(0, len(rows), _AT_ONCE):
+        asked = " UNION ALL ".join(
+            f"SELECT {value} AS address WHERE EXISTS (SELECT 1 FROM sockaddrs"  # noqa: S608 - literals
+            f" WHERE address = {value} AND {' AND '.join(before)})"
+            for value in (literal(str(row[0])) for row in rows[at : at + _AT_ONCE])
+        )
+        known.update(str(row[0]) for row in asking.rows(asked, shown=False).rows)
+    new = [row for row in rows if str(row[0]) not in known]
+    shown_rows = [(row[1], second_text(int(row[1]) >> SERIAL_BITS), row[0], row[2]) for row in new]
+    found = shown_rows[:_MOST_OF_PART]
+    asking.access.rows += len(found)
+    columns = ("event_id", "time", "address", "uses")
+    return Table(columns, found, len(new) > len(found))

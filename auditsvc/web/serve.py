@@ -16,24 +16,48 @@ from auditsvc.web.app import make_app
 from auditsvc.web.gate import TOKEN, Sessions
 
 if TYPE_CHECKING:
+    from types import FrameType
+
     from auditsvc.config import Settings
+    from auditsvc.web.live import Live
 
 _TCP: Final = re.compile(r"(127\.0\.0\.1|localhost|\[::1\]):([0-9]{1,5})")
 _UNIX: Final = "unix:"
+_PASSED: Final = "systemd"
+_FIRST_PASSED: Final = 3
+"""SD_LISTEN_FDS_START."""
 _WAITING: Final = 64
 _AT_ONCE: Final = 64
 """Requests at a time; more are answered with 503."""
 
 
+_LAST_SECONDS: Final = 5
+"""Seconds that pages have to end when the server does."""
+
+
+class _Server(uvicorn.Server):
+    """Ends the streams, which would go on, before it waits for all answers to end."""
+
+    def __init__(self, config: uvicorn.Config, live: Live) -> None:
+        super().__init__(config)
+        self._live = live
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self._live.is_ending = True
+        super().handle_exit(sig, frame)
+
+
 def listen(place: str) -> tuple[socket.socket, str]:
     """Open the socket, and give the beginning of its URL; UsageError if it cannot be."""
     try:
+        if place == _PASSED:
+            return _passed(), "http://localhost"
         if place.startswith(_UNIX) and place != _UNIX:
             return _unix(Path(place.removeprefix(_UNIX))), "http://localhost"
         found = _TCP.fullmatch(place)
         if found is None or int(found[2]) > 65535:
             raise UsageError(
-                f"--listen {place}: neither 127.0.0.1:PORT nor unix:PATH",
+                f"--listen {place}: neither 127.0.0.1:PORT, unix:PATH nor systemd",
                 "from another host, forward it: ssh -L 8181:127.0.0.1:8181 HOST",
             )
         family = socket.AF_INET6 if found[1] == "[::1]" else socket.AF_INET
@@ -46,6 +70,23 @@ def listen(place: str) -> tuple[socket.socket, str]:
         # A path that is too long has no number of its own.
         why = error.strerror or str(error)
         raise UsageError(f"--listen {place}: {why}", "choose another place") from error
+
+
+def _passed() -> socket.socket:
+    """Take the socket that systemd passed (sd_listen_fds(3)): one, and that of a path."""
+    asked = os.environ.get("LISTEN_PID"), os.environ.get("LISTEN_FDS")
+    if asked != (str(os.getpid()), "1"):
+        raise UsageError(
+            f"--listen {_PASSED}: systemd passed no socket, or several",
+            "it is for auditsvc-web.socket: systemctl start auditsvc-web.socket",
+        )
+    made = socket.socket(fileno=_FIRST_PASSED)
+    if made.family != socket.AF_UNIX:
+        raise UsageError(
+            f"--listen {_PASSED}: the socket is none of a path",
+            "give auditsvc-web.socket a path: ListenStream=/run/auditsvc-web/socket",
+        )
+    return made
 
 
 def _unix(path: Path) -> socket.socket:
@@ -71,13 +112,14 @@ def serve(settings: Settings, place: str, seconds: float) -> None:
     listening, base = listen(place)
 
     def tell(token: str) -> None:
-        where = f" (by {place})" if place.startswith(_UNIX) else ""
+        where = "" if listening.family != socket.AF_UNIX else f" (by {listening.getsockname()})"
         sys.stdout.write(f"{base}/?{TOKEN}={token}{where}\n")
         sys.stdout.flush()
 
     sessions = Sessions(tell)
+    app = make_app(settings, sessions, seconds)
     config = uvicorn.Config(
-        make_app(settings, sessions, seconds),
+        app,
         log_level="warning",
         access_log=False,  # its lines would have the token
         proxy_headers=False,
@@ -86,11 +128,12 @@ def serve(settings: Settings, place: str, seconds: float) -> None:
         limit_concurrency=_AT_ONCE,
         backlog=_WAITING,
         ws="none",
+        timeout_graceful_shutdown=_LAST_SECONDS,
     )
     listening.listen(_WAITING)
     tell(sessions.token)
     try:
-        uvicorn.Server(config).run(sockets=[listening])
+        _Server(config, app.state.live).run(sockets=[listening])
     finally:
         if place.startswith(_UNIX):
             Path(place.removeprefix(_UNIX)).unlink(missing_ok=True)

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 from fixtures.browser import browser
+from fixtures.repeats import pairs
 
 from auditsvc.report.daily import Daily, Hours, Section
 from auditsvc.report.page import daily_page
@@ -46,8 +47,7 @@ def shown(tmp_path_factory):
         yield chromium, write(folder / "daily.html"), folder
 
 
-@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-@pytest.mark.parametrize("width", [1280, 768, 390])
+@pytest.mark.parametrize(("dark", "width"), pairs([False, True], [1280, 768, 390]))
 def test_fits(shown, width, dark):
     """No window must be scrolled sideways; a wide table is scrolled by itself."""
     chromium, path, folder = shown

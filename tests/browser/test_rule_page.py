@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 from fixtures.browser import browser
+from fixtures.repeats import pairs
 
 from auditsvc.compliance.judge import joined, judge
 from auditsvc.compliance.model import KernelState, Report, Seen, Share, Source
@@ -53,8 +54,7 @@ def shown(tmp_path_factory):
         yield chromium, write(folder / "report.html"), folder
 
 
-@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-@pytest.mark.parametrize("width", [1280, 768, 390])
+@pytest.mark.parametrize(("dark", "width"), pairs([False, True], [1280, 768, 390]))
 def test_fits(shown, width, dark):
     """No window has to be scrolled horizontally, and no text is cut off or overlaps another."""
     chromium, path, folder = shown

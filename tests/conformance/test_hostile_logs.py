@@ -7,16 +7,20 @@ from __future__ import annotations
 
 import gzip
 import os
+import shutil
 from functools import partial
 
 import pytest
 from fixtures import hostile, measured
 from fixtures.growth import growth, spent
 from fixtures.logs import balanced
+from fixtures.repeats import pairs
 
 from auditsvc.decode import DECODERS, make_decoder
 from auditsvc.store import Checkpoint, open_store
 
+LAST = list(DECODERS)[-1]
+"""The native one, where there is one."""
 MOST_MEBIBYTES = 200
 FACTOR = 8
 MOST_GROWTH = 28  # of work in proportion 8, of quadratic work 64
@@ -59,7 +63,7 @@ def decode(name):
     return work
 
 
-@pytest.mark.parametrize("shape", hostile.SHAPES)
+@pytest.mark.parametrize(("decoder", "shape"), pairs(list(DECODERS), hostile.SHAPES))
 def test_decoding_takes_time_in_proportion(decoder, shape):
     """A log that is eight times as long takes about eight times as long, whatever is in it."""
     ratio, size = grown(decode(decoder), shape, 250)
@@ -70,12 +74,13 @@ def test_decoding_takes_time_in_proportion(decoder, shape):
 _BATCH = 1 << 15
 
 
-def store(name, folder):
-    """Give what decodes a log and stores it, in batches, into a new store each time."""
+def store(name, made, folder):
+    """Give what decodes a log and stores it, in batches, into an empty store each time."""
     count = iter(range(1000))
 
     def work(log):
-        with open_store(f"sqlite:///{folder}/{next(count)}.db") as into:
+        path = shutil.copy(made, folder / f"{next(count)}.db")
+        with open_store(f"sqlite:///{path}") as into:
             source = into.source("file", "log")
             machine = make_decoder(name, secret=into.secret, host="here")
             for start in range(0, len(log), _BATCH):
@@ -89,11 +94,17 @@ def store(name, folder):
     return work
 
 
-@pytest.mark.parametrize("shape", hostile.MEETING)
-def test_storing_takes_time_in_proportion(shape, tmp_path):
+@pytest.mark.parametrize(
+    "shape",
+    [
+        pytest.param(each, marks=[pytest.mark.long] if each in hostile.MEETING_ALIKE else [])
+        for each in hostile.MEETING
+    ],
+)
+def test_storing_takes_time_in_proportion(shape, made, tmp_path):
     """The time for events with equal ids, in one batch or in many, grows with their number only."""
     # Beyond the number of steps that every event takes before it goes its own way.
-    ratio, size = grown(store(list(DECODERS)[-1], tmp_path), shape, 1000)
+    ratio, size = grown(store(LAST, made, tmp_path), shape, 1000)
     assert ratio < MOST_GROWTH, f"size {size}"
 
 
@@ -127,6 +138,10 @@ def test_memory_of_ingest_is_bounded_for_all_shapes_in_turn(decoder, tmp_path):
     assert ingest(log, tmp_path, decoder).mebibytes < MOST_MEBIBYTES
 
 
+@pytest.mark.parametrize(
+    "decoder",
+    [each if each == LAST else pytest.param(each, marks=pytest.mark.long) for each in DECODERS],
+)
 def test_a_small_file_that_unpacks_to_very_many_lines(decoder, tmp_path):
     """A small .gz file with very many lines of one byte: memory stays bounded."""
     log = tmp_path / "audit.log.gz"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+import sys
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -16,11 +17,6 @@ import auditsvc
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
-
-
-def say(*arguments):
-    """Run the installed command."""
-    return subprocess.run([AUDITSVC, *arguments], capture_output=True, text=True, check=False)
 
 
 def test_the_wheel_is_what_is_tested():
@@ -67,7 +63,9 @@ def test_every_option_in_the_readme_exists():
 
 def test_version_names_the_decoder():
     """The version line says which decoder is in use."""
-    line = say("--version").stdout
+    line = subprocess.run(
+        [AUDITSVC, "--version"], capture_output=True, text=True, check=False
+    ).stdout
     assert re.fullmatch(rf"auditsvc {re.escape(auditsvc.__version__)} \(decoder: \w+\)\n", line)
 
 
@@ -96,10 +94,38 @@ def test_version_names_the_decoder():
 )
 def test_wrong_use_is_one_line(tmp_path, arguments, status):
     """One line on stderr, nothing on stdout, the right status, no traceback, nothing left."""
-    done = say(*(word.format(folder=tmp_path) for word in arguments))
+    done = commands.run(*(word.format(folder=tmp_path) for word in arguments), text=True)
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (status, "", 1), done.stderr
     assert done.stderr.startswith("auditsvc: ")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_service_loads_no_driver_that_it_does_not_use():
+    """With an SQLite store, PostgreSQL's would only take memory and time."""
+    code = "import sys, auditsvc.cli.run; print({'psycopg', 'alembic', 'sqlglot'} & {*sys.modules})"
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", code], capture_output=True, text=True, check=False
+    )
+    assert done.stdout == "set()\n", done.stderr
+
+
+def test_what_is_loaded_is_not_searched_for_garbage():
+    """Neither while it is loaded nor later: that would be a third of a short command's time."""
+    code = """
+import atexit, gc, sys
+from auditsvc.__main__ import main
+def say():
+    searched = sum(each["collections"] for each in gc.get_stats()) - before
+    print(gc.isenabled(), gc.get_freeze_count() > 10_000, searched < 20)
+atexit.register(say)
+sys.argv = ["auditsvc", "query", "--help"]
+before = sum(each["collections"] for each in gc.get_stats())
+main()
+"""
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", code], capture_output=True, text=True, check=False
+    )
+    assert done.stdout.splitlines()[-1] == "True True True", done
 
 
 def test_every_room_has_a_row():

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from fixtures import commands
 from fixtures.logs import opening, rows
 from sqlalchemy import create_engine
 
@@ -19,6 +20,7 @@ from auditsvc.store.databases import parse_url
 from auditsvc.store.schema import FACTS, source
 
 AUDITSVC = str(Path(sys.executable).with_name("auditsvc"))
+MIXED = Path(__file__).parents[1] / "data/mixed.log"
 
 
 def path_of(url):
@@ -58,9 +60,9 @@ def spool(tmp_path):
 
 
 @pytest.fixture
-def known(spool, new_url):
+def known(spool, url):
     """Give a store that the spool knows."""
-    known = KnownStore(spool, new_url)
+    known = KnownStore(spool, url)
     assert not known.is_known
     known.open(remember=True).close()
     assert known.is_known
@@ -81,15 +83,15 @@ def test_who_does_not_fill_it_from_the_spool_leaves_no_trace(spool, new_url):
 
 @pytest.mark.parametrize("spoil", [take_away, empty, put_another])
 @pytest.mark.parametrize("remember", [True, False])
-def test_none_is_made_anew_where_one_was_known(known, spool, new_url, spoil, remember):
+def test_none_is_made_anew_where_one_was_known(known, spool, url, spoil, remember):
     """A store that is missing, empty or another one is refused, with a hint."""
-    spoil(new_url)
+    spoil(url)
     with pytest.raises(StoreError, match=r"restore it.*delete .*spool/store\.json") as caught:
         known.open(remember=remember)
     assert "\n" not in str(caught.value)
     if spoil is not put_another:
         with pytest.raises(AbsentError):  # nor was it made by trying
-            open_store(new_url, create=False)
+            open_store(url, create=False)
     (spool / "store.json").unlink()
     known.open(remember=True).close()
 
@@ -102,23 +104,17 @@ def test_an_empty_store_is_none(new_url):
         open_store(new_url, create=False)
 
 
-@pytest.mark.parametrize("verb", [["ingest", "tests/data/mixed.log"], ["migrate"]])
-def test_no_verb_makes_one_anew(known, spool, new_url, verb):
+@pytest.mark.parametrize("verb", [["ingest", MIXED], ["migrate"]])
+def test_no_verb_makes_one_anew(known, spool, url, verb):
     """Neither reading a log nor `migrate` makes one."""
-    take_away(new_url)
-    done = subprocess.run(
-        [AUDITSVC, *verb, "--store", new_url],
-        env=os.environ | {"AUDITSVC_SPOOL__DIRECTORY": str(spool)},
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=Path(__file__).parents[2],
-    )
+    take_away(url)
+    environment = os.environ | {"AUDITSVC_SPOOL__DIRECTORY": str(spool)}
+    done = commands.run(*verb, "--store", url, environment=environment, text=True)
     assert done.returncode == 1
     assert "there is no store" in done.stderr
     assert done.stderr.count("\n") == 1
     with pytest.raises(AbsentError):
-        open_store(new_url, create=False)
+        open_store(url, create=False)
     assert known.is_known
 
 
@@ -151,10 +147,10 @@ def test_a_store_that_is_behind_is_told(known, now, told):
 @pytest.mark.parametrize(
     "text", ["", "[]", "{", '{"x": 1}', '{"x": {}}', '{"x": {"identity": 5}}', "[" * 5000, "\xff"]
 )
-def test_a_damaged_file_is_no_leave_to_begin_anew(known, spool, new_url, text):
+def test_a_damaged_file_is_no_leave_to_begin_anew(known, spool, url, text):
     """Its content is unknown, so nothing is made or overwritten until an administrator decides."""
     (spool / "store.json").write_bytes(text.encode("latin-1"))
-    take_away(new_url)
+    take_away(url)
     with pytest.raises(StoreError, match=r"store\.json.* is damaged; .*delete the file"):
         known.open(remember=True)
 
@@ -168,9 +164,9 @@ def test_stores_at_other_places_are_other_stores(known, spool, tmp_path):
     assert known.compare(at("", 0)) == ""
 
 
-def test_the_secret_is_not_given_away(known, spool, new_url):
+def test_the_secret_is_not_given_away(known, spool, url):
     """The file says which store it is, not the key of its ids."""
-    with open_store(new_url) as store:
+    with open_store(url) as store:
         assert store.secret.hex() not in (spool / "store.json").read_text()
     assert (spool / "store.json").stat().st_mode & 0o777 == 0o600
     assert known.is_known

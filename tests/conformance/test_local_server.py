@@ -175,7 +175,7 @@ def test_a_server_that_is_not_proved_is_told_once(monkeypatch):
     """It is not excluded, and the log says why, again only if the reason changes."""
     said = []
 
-    def refuse(store):
+    def refuse(store, _proof):
         raise UnprovedError(store)
 
     monkeypatch.setattr(exclusions, "local_server", refuse)

@@ -6,9 +6,11 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from fixtures.logs import load, record
 
 from auditsvc.cli import all_commands
 from auditsvc.cli.pages import PAGES, others
@@ -156,3 +158,34 @@ def test_keys_of_the_host_s_rules_are_known(made, tmp_path):
     arguments, _ = bash(tmp_path, ["search", "-k", "mine"])
     done = subprocess.run(arguments, capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["mine-a", "mine-b"]
+
+
+@pytest.mark.parametrize("shell", [bash, zsh, fish])
+def test_containers_and_units_of_the_store_are_known(made, tmp_path, shell):
+    """A container's name that a shell would run is no word, and is not run."""
+    url = f"sqlite:///{tmp_path}/store.db"
+    ids = "auid=4294967295 uid=0 ses=4294967295 res=success"
+    names = ("web", f"$(touch {tmp_path}/ran)", f"`touch {tmp_path}/ran`", "a b;c", "-x\n-y")
+    log = "".join(
+        record(
+            "DAEMON_CONFIG",
+            n,
+            f'op=cgroup cgroup="/x" unit=docker-{n}.scope container={n:064x}'
+            f" name={name.encode().hex().upper()} pid={100 + n} {ids}",
+        )
+        for n, name in enumerate(names)
+    )
+    load(url, log, kind="spool")
+    path = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "AUDITSVC_STORE": url}
+    for words, expected in (
+        (["search", "--container", "w"], {"web"}),
+        (["tail", "--unit", "docker-1"], {"docker-1.scope"}),
+    ):
+        arguments, environment = shell(made, words)
+        done = subprocess.run(
+            arguments, capture_output=True, text=True, env=os.environ | path | environment,
+            check=False,
+        )  # fmt: skip
+        given = {line.partition("\t")[0] for line in done.stdout.splitlines()}
+        assert {word for word in given if word.startswith(words[-1])} == expected, done.stderr
+    assert not (tmp_path / "ran").exists()

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 from fixtures import forms
+from fixtures.decoder_pair import Pair, drive
 from fixtures.logs import call, path, proctitle, record
 from fixtures.long_logs import blocks
 from fixtures.repeats import examples
 from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
-from auditsvc.decode import DECODERS, make_decoder
-from auditsvc.decode.batch import Batch
+from auditsvc.decode import DECODERS
 from auditsvc.errors import StoreError
 
 pytestmark = pytest.mark.skipif("native" not in DECODERS, reason="the native core was not built")
@@ -110,67 +110,6 @@ def make_log(rng):
         while rng.random() < 0.15:
             lines[n] = mutate(rng, lines[n])
     return b"\n".join(lines) + rng.choice((b"", b"\n", b"\r\n"))
-
-
-class Pair:
-    """Both decoders, driven alike; every answer is compared."""
-
-    def __init__(self, **options):
-        self._options = options
-        self.both = [self._make(name) for name in ("reference", "native")]
-
-    def _make(self, name):
-        return make_decoder(name, secret=b"a secret", host="here", **self._options)
-
-    def do(self, verb, *arguments):
-        """Call a method of both; the answers must be equal."""
-        expected, found = (getattr(each, verb)(*arguments) for each in self.both)
-        if isinstance(expected, Batch):
-            for part in ("raw", "counts", "facts", "dimensions"):
-                assert getattr(found, part) == getattr(expected, part), part
-        assert found == expected
-        reference, native = self.both
-        assert native.open_records == reference.open_records
-        assert native.held == reference.held
-        return expected
-
-    def restart(self):
-        """Go on with new decoders, from what the old ones had pending."""
-        pending = self.do("pending")
-        self.both = [self._make(each.name) for each in self.both]
-        self.do("restore", pending, 0.0)
-
-
-def drive(rng, log):
-    """Feed a log in pieces, with all that a caller may do in between."""
-    pair = Pair(idle=2.0, max_open=rng.choice((1, 2, 4096)))
-    now = 0.0
-    position = 0
-    last = Batch()
-    while position < len(log):
-        size = rng.choice((1, 7, 100, 1000, 100_000))
-        pair.do("feed", log[position : position + size], now)
-        position += size
-        now += rng.choice((0.0, 0.5, 3.0))
-        match rng.randrange(12):
-            case 0 | 1:
-                last = pair.do("take")
-            case 2:
-                pair.do("expire", now)
-            case 3:
-                last = pair.do("take")
-                pair.restart()
-            case 4:
-                pair.do("forget")
-            case 5:
-                for table, rows in last.dimensions.items():
-                    if table != "record_type" and rng.random() < 0.5:
-                        pair.do("pin", table, rows[0][1:], 4711 + len(rows))
-            case 6:
-                pair.do("pending")
-    pair.do("finish")
-    pair.do("take")
-    pair.do("pending")
 
 
 @examples(100, suppress_health_check=[HealthCheck.too_slow])

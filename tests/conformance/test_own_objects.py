@@ -11,10 +11,11 @@ import pytest
 from faults.test_service_faults import Run, stored
 from fixtures.logs import Pipe, load, opening, rows
 from fixtures.waiting import until
+from sqlalchemy import Engine, event
 
 from auditsvc.decode.ids import SERIAL_BITS
 from auditsvc.errors import StoreError
-from auditsvc.store import open_store
+from auditsvc.store import objects_postgres, open_store
 from auditsvc.store.partitions import DAY
 
 SQLITE = {
@@ -184,3 +185,31 @@ def test_a_log_that_is_deleted_while_the_store_is_open_is_told(tmp_path):
     assert "deleted or replaced" in said
     assert status == 0, said
     assert stored(url) == (200, 200)
+
+
+@pytest.mark.postgres
+def test_a_server_is_asked_once_what_it_makes_of_our_views(postgres_url, monkeypatch):
+    """A process that opens a store again compares it with that; a change is found as before."""
+    for known in ("_UNCHANGED", "_UNCHANGED_INDEXES"):
+        monkeypatch.setattr(objects_postgres, known, {})
+    trials = []
+
+    def note(_connection, _cursor, statement, *_):
+        trials.extend(kind for kind in ("VIEW", "TABLE") if f"CREATE TEMPORARY {kind}" in statement)
+
+    event.listen(Engine, "before_cursor_execute", note)
+    try:
+        open_store(postgres_url).close()
+        assert "VIEW" in trials
+        assert "TABLE" in trials
+        trials.clear()
+        open_store(postgres_url).close()
+        assert trials == []
+        for what in ("view that leaves out", "changed index on time"):
+            do(postgres_url, POSTGRES[what])
+            with pytest.raises(StoreError, match="auditsvc did not make"):
+                open_store(postgres_url)
+            assert trials
+            trials.clear()
+    finally:
+        event.remove(Engine, "before_cursor_execute", note)

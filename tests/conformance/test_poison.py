@@ -209,7 +209,9 @@ def poisoned(*numbers, total=1000):
 
 
 @pytest.mark.parametrize(
-    "bad", [(1,), (999,), (500,), (233, 234), (10, 466, 960)], ids=lambda bad: f"{len(bad)}"
+    "bad",
+    [(1,), (999,), pytest.param((500,), marks=pytest.mark.long), (233, 234), (10, 466, 960)],
+    ids=lambda bad: f"{len(bad)}",
 )
 def test_the_line_that_cannot_be_stored_is_found(url, tmp_path, monkeypatch, bad):
     """A batch is halved until the line is found: it goes to `raw`, and everything else is there."""

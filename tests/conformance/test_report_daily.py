@@ -182,3 +182,18 @@ def test_the_command_reports_on_yesterday(tmp_path):
     assert "The store has no event of this time." in done.stdout
     done = commands.run("report", "daily", "--summary", environment=environment, text=True)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+
+
+def test_a_time_without_an_end_ends_now(url):
+    """The report shows when it was made as its end, and not the last second that an id can have."""
+    load(url, a_day())
+    before = int(datetime.now(UTC).timestamp())
+    done = commands.run(
+        *("report", "daily", "--since", "0001-01-01", "--format", "json"),
+        environment=os.environ | {"AUDITSVC_STORE": url},
+        text=True,
+    )
+    told = json.loads(done.stdout)
+    shown = re.findall(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[ T][0-9:]{8}", json.dumps(told)[:300])
+    end = datetime.fromisoformat(shown[1]).replace(tzinfo=UTC).timestamp()
+    assert before <= end <= datetime.now(UTC).timestamp()

@@ -10,6 +10,7 @@ import pytest
 from fixtures import searching
 from fixtures.logs import SECOND, call, load, login, path, proctitle, record, rows
 
+from auditsvc.search import named_files
 from auditsvc.search.arrivals import StoreArrivals
 from auditsvc.search.criteria import Criteria
 from auditsvc.search.select import explained
@@ -175,8 +176,12 @@ def empty(tmp_path_factory):
     return url
 
 
-SMALL = ("c", "a", "e", "name", "found", "records", "type", "(subquery")
-"""What may be read whole: contexts, addresses, other events, texts, and results."""
+SMALL = (
+    *("c", "a", "e", "name", "found", "records", "type", "(subquery"),
+    *("nf", "nl", "named_files_0", "named_paths_0", "np"),
+)
+"""What may be read whole: contexts, addresses, other events, texts, and results; and the uses of
+files (np) where more than `named_files.FEW` have a name."""
 
 INDEXED = {
     "program": Criteria(exe="sshd"),
@@ -233,4 +238,19 @@ def test_a_period_is_a_range_of_ids(empty, name):
     asked = Criteria(**{f: getattr(criteria, f) for f in criteria.__slots__} | {"period": LATELY})
     for line in plan(empty, asked):
         scanned = re.match(r"SCAN (\S+)", line)
-        assert not scanned or scanned[1] not in ("r", "p", "s") or "syscall_failed" in line, line
+        assert not scanned or scanned[1] not in ("r", "p", "np", "s") or "syscall_failed" in line, (
+            line
+        )
+
+
+@pytest.mark.parametrize("many", [False, True])
+def test_a_part_of_few_names_and_of_many(url, monkeypatch, many):
+    """The same events are found, whether each file is looked up or all uses are read."""
+    monkeypatch.setattr(named_files, "FEW", 2 if many else 1000)
+    log = "".join(opened(n, "/root", f"/usr/lib{n % 9}/x{n}") for n in range(1, 40))
+    load(url, log + opened(50, "/root", "/etc/passwd") + opened(51, "/usr", "lib3/y"))
+    assert serials(url, "-f", "lib3") == {3, 12, 21, 30, 39, 51}
+    assert serials(url, "--path", "/usr/lib3") == {3, 12, 21, 30, 39, 51}
+    assert serials(url, "-f", "/usr/l", "-a", "5") == {5}
+    later = serials(url, "-f", "lib", "--since", f"@{SECOND + 1}")
+    assert later == set()

@@ -5,12 +5,10 @@ from __future__ import annotations
 import gzip
 import json
 import os
-import pty
-import subprocess
 from pathlib import Path
 
 import pytest
-from fixtures.commands import AUDITSVC, run
+from fixtures.commands import run
 from fixtures.logs import load
 
 LOG = Path(__file__).parent.parent / "data/mixed.log"
@@ -36,9 +34,10 @@ def url(tmp_path_factory):
         (["-k"], 1, "", "auditsvc: Option '-k' requires an argument"),
         ([], 1, "", "Usage: auditsvc search"),
         (["-k", "files", "--extra-keys"], 1, "", "auditsvc: --extra-... adds columns to CSV"),
+        (["-k", "x", "--checkpoint", "x\udcff"], 1, "", "auditsvc: --checkpoint x\\xff: not UTF-8"),
         (["-k", "x", "-store", "x"], 1, "", "auditsvc: No such option"),
     ],
-    ids=lambda value: " ".join(value) if isinstance(value, list) else None,
+    ids=lambda value: ascii(" ".join(value)) if isinstance(value, list) else None,
 )
 def test_exit_statuses(url, words, status, out, error):
     """0: found; 1: nothing found, or an error, which is one line; without options the usage."""
@@ -74,25 +73,3 @@ def test_a_log_can_be_searched(tmp_path):
         assert done.returncode == 0, done.stderr
         assert len([json.loads(line) for line in done.stdout.splitlines()]) == 162
     assert sorted(each.name for each in tmp_path.iterdir()) == ["log"]
-
-
-def test_a_pager_on_a_terminal_only(url, tmp_path):
-    """It is started on a terminal, with less made secure, and not by --no-pager or in a pipe."""
-    pager = tmp_path / "pager"
-    seen = tmp_path / "seen"
-    pager.write_text(f'#!/bin/sh\necho "$LESSSECURE" >> {seen}\ncat\n')
-    pager.chmod(0o755)
-    environment = os.environ | {"PAGER": str(pager), "AUDITSVC_STORE": url}
-    words = [AUDITSVC, "search", "-k", "files", "--format", "text", "--just-one"]
-    unclosed = {"PAGER": f"{pager} '"}  # is none
-    for more, changed in (([], {}), (["--no-pager"], {}), ([], unclosed)):
-        main, side = pty.openpty()
-        environment |= changed
-        done = subprocess.run([*words, *more], stdout=side, env=environment, check=False)
-        os.close(side)
-        assert done.returncode == 0
-        assert b"On box at " in os.read(main, 4096)
-        os.close(main)
-        assert seen.read_text() == "1\n"
-    assert run(*words[1:], environment=environment, text=True).stdout.startswith("On box")
-    assert seen.read_text() == "1\n"

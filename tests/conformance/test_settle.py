@@ -124,7 +124,7 @@ def test_a_large_batch_is_a_run(tmp_path, monkeypatch):
 
 
 @pytest.mark.usefixtures("in_small_parts")
-@pytest.mark.parametrize("seed", seeds(4, 200))
+@pytest.mark.parametrize("seed", seeds(2, 200))
 def test_no_answer_changes(url, seed):
     """Events that come in any order, twice, or in parts; settled at any moment."""
     chance = random.Random(seed)

@@ -227,3 +227,13 @@ def test_no_answer_changes(store, request):
         assert same(sql, plain, answer(connection, ranged)), (seed, sql, ranged)
     # Most are such that there is a range to put in.
     assert changed > count / 3
+
+
+def test_only_the_views_of_a_query_are_asked_for_their_columns(store):
+    """To ask for all of them takes longer than many a query."""
+    asked = []
+    with sqlite3.connect(store.removeprefix("sqlite:///")) as connection:
+        connection.set_trace_callback(asked.append)
+        with_ranges(connection, "SELECT s.time FROM syscalls s JOIN paths p USING (event_id)", ALL)
+    told = {each.partition("(")[2] for each in asked if "table_info" in each}
+    assert {"paths)", "syscalls)"} <= told <= {"paths)", "syscalls)", "activity)"}

@@ -181,6 +181,16 @@ def test_a_range_of_time_is_read_by_an_index(large, sql):
 
 
 @ON_SQLITE
+@pytest.mark.parametrize("view", ["syscalls", "all_events", "story", "events"])
+@pytest.mark.parametrize("condition", [AROUND, f"auid = 7 AND {AROUND}"])
+def test_a_range_with_two_ends_ends(large, view, condition):
+    """A minute of long ago is not read together with all that came after it."""
+    found = plan(large, f"SELECT * FROM {view} WHERE {condition}")
+    assert re.search(r"SEARCH [se] USING INTEGER PRIMARY KEY \(rowid>\? AND rowid<\?\)", found)
+    assert not re.search(r"SEARCH [se] USING INTEGER PRIMARY KEY \(rowid>\?\)", found), found
+
+
+@ON_SQLITE
 @pytest.mark.parametrize("sql", SQLITE_ALONE)
 def test_a_comparison_of_texts_is_a_range_of_time(large, sql):
     """There is none on PostgreSQL, whose times are no texts."""

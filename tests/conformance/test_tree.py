@@ -164,6 +164,8 @@ def test_a_chain_deeper_than_pythons_stack(url):
         (["100", "--session", "3"], 2, "give a pid, an event, or --session N"),
         (["sh"], 2, "'sh' is neither a pid nor an event"),
         (["4711"], 1, "no process of pid 4711 is in the store"),
+        (["8589934591.999:4294967295"], 1, "no process of that event is in the store"),
+        (["8589934592.000:1"], 2, "is neither a pid nor an event"),
         (["100", "--host", "other"], 1, "no process of pid 100"),
         (["100", "--since", "never"], 2, "'never' is not a time"),
         (["100", "--since", "2025-06-16"], 0, ""),

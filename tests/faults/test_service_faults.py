@@ -63,6 +63,23 @@ def test_a_pause_is_no_end(tmp_path):
     assert '"reason": "terminate"' in run.process.stderr.read().decode()
 
 
+def test_a_second_run_that_is_refused_takes_nothing_from_the_first(tmp_path):
+    """It names the lock, and `status` sees the first run as before at once."""
+    run = Run(tmp_path, f"sqlite:///{tmp_path}/store.db")
+    until(lambda: run.state("running"))
+    state = tmp_path / "run" / "state.json"
+    # Stopped, so that it cannot write the file again before the test looks.
+    run.process.send_signal(signal.SIGSTOP)
+    second = Run(tmp_path, run.url)
+    status, said = second.end()
+    assert status == 1, said
+    assert "another" in said.splitlines()[-1], said
+    assert state.exists()
+    run.process.send_signal(signal.SIGCONT)
+    assert run.end()[0] == 0
+    assert not state.exists()
+
+
 @pytest.mark.postgres
 def test_a_store_that_does_not_answer_at_the_end(postgres_url, tmp_path):
     """A stop does not wait for ever: it says what is missing, and the next run loads it."""
@@ -155,7 +172,7 @@ def url(request, tmp_path):
     return request.getfixturevalue("postgres_url")
 
 
-@pytest.mark.parametrize("kills", times(6, 60))
+@pytest.mark.parametrize("kills", times(4, 60))
 def test_killed_at_any_moment(url, tmp_path, kills):
     """Killed again and again, wherever it was: each event that reached the spool is stored once."""
     chance = random.Random(7)

@@ -68,7 +68,7 @@ print("done", flush=True)
 """
 
 
-@pytest.mark.parametrize("most", times(8, 80))
+@pytest.mark.parametrize("most", times(5, 80))
 def test_killed_writers_lose_and_double_nothing(url, tmp_path, most):
     """Writers that are killed at any moment, one after the other, store every event once.
 
@@ -94,7 +94,7 @@ def test_killed_writers_lose_and_double_nothing(url, tmp_path, most):
         rest, _ = child.communicate(timeout=60)
         done = "done" in rest
         kills += child.returncode == -signal.SIGKILL
-    assert kills >= 4
+    assert kills >= most // 2
     assert rows(url, "SELECT count(*) AS n, count(DISTINCT serial) AS d FROM syscalls") == [
         {"n": 400, "d": 400}
     ]

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from fixtures import commands
 from fixtures.commands import AUDITSVC
+from fixtures.stores import new_store
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -65,8 +66,9 @@ class Service:
         source: str = "netlink",
         options: Sequence[str] = (),
     ) -> None:
-        """Take the text of its rules and, if not SQLite in `folder`, the store's URL."""
+        """Take the text of its rules and the store's URL; else it begins with an empty one."""
         self.folder = folder
+        self._is_begun = store is not None
         self.store = store or f"sqlite:///{folder}/auditsvc.db"
         self.log = folder / "run.log"
         rule_file = folder / "live.rules"
@@ -106,6 +108,9 @@ class Service:
 
     def begin(self) -> None:
         """Start it and wait until it says that it is ready."""
+        if not self._is_begun and not (self.folder / "auditsvc.db").exists():
+            new_store(self.folder / "auditsvc.db")
+        self._is_begun = True
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
                 self.command,

@@ -129,7 +129,7 @@ def test_off_and_on_are_no_tampering(programs, tmp_path, guard):
     assert scene.found() == []
 
 
-@pytest.mark.parametrize("decoder", ["native", "reference"])
+@pytest.mark.parametrize("decoder", ["native", pytest.param("reference", marks=pytest.mark.long)])
 def test_what_was_taken_is_put_back(programs, tmp_path, decoder):
     """A rule, a `never` at the head, the switch, a limit: reported, and restored in two seconds."""
     before, limit = auditctl("-l"), setting("backlog_limit")

@@ -13,6 +13,7 @@ from fixtures import commands
 from fixtures.audit import RefusedError
 from fixtures.journald import AbsentError
 from fixtures.logs import balanced, ledger, rows
+from fixtures.repeats import times
 from live.recorded import DROPPED, record
 from live.service import AUDITSVC
 
@@ -299,7 +300,8 @@ def test_ingested_twice_nothing_is_added(recorded, tmp_path):
     assert balanced(url)
 
 
-def test_killed_while_it_ingests(programs, tmp_path, host_state):
+@pytest.mark.parametrize("kills", times(4, 8))
+def test_killed_while_it_ingests(programs, tmp_path, host_state, kills):
     """SIGKILL at any moment, again and again: in the end each event is there once."""
     try:
         much = record(programs, tmp_path, host_state, rounds=3)
@@ -311,7 +313,7 @@ def test_killed_while_it_ingests(programs, tmp_path, host_state):
         "AUDITSVC_DECODER": "reference",
     }
     killed, choose = 0, random.Random(3)
-    for _ in range(8):
+    for _ in range(kills):
         process = ingest(url, much.folder, env=environment)
         time.sleep(0.25 + choose.random() * 0.5)
         process.send_signal(signal.SIGKILL)

@@ -146,7 +146,8 @@ def test_files_are_private(programs, tmp_path):
     """Store, spool, state: nobody but the owner may read the evidence."""
     auid = fresh_auid()
     os.umask(0o022)
-    with Service(tmp_path, rules(auid)) as service:
+    made = f"sqlite:///{tmp_path}/auditsvc.db"  # by the service itself
+    with Service(tmp_path, rules(auid), store=made) as service:
         workload(programs, auid, tmp_path)
         until((tmp_path / "run/state.json").exists)  # it is written once a second
         until(service.spooled)

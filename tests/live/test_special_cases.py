@@ -122,7 +122,7 @@ def test_names_byte_for_byte(
 
     # Two names that look alike (0xAA and the four characters \xAA) stay two.
     raw = recorded.query(
-        "SELECT DISTINCT hex(coalesce(t.raw, t.value)) AS name FROM mine "
+        "/* tables */ SELECT DISTINCT hex(coalesce(t.raw, t.value)) AS name FROM mine "
         "JOIN path p ON p.event = mine.event_id JOIN file f ON f.id = p.file "
         "JOIN text t ON t.id = f.name WHERE f.nametype = 'CREATE'"
     )
@@ -143,7 +143,7 @@ def test_exec_with_5000_long_arguments(record: Callable[..., Recorded]) -> None:
     assert row["argv"] == ["/bin/true", *map(shown, arguments)]
     assert (row["state"], row["exit"]) == ("complete", 0)
     (raw,) = recorded.query(
-        "SELECT hex(t.raw) AS raw FROM mine JOIN exec e ON e.event = mine.event_id "
+        "/* tables */ SELECT hex(t.raw) AS raw FROM mine JOIN exec e ON e.event = mine.event_id "
         "JOIN text t ON t.id = e.argv WHERE mine.syscall = 'execve'"
     )
     assert bytes.fromhex(raw["raw"]).split(b"\0") == [b"/bin/true", *arguments]

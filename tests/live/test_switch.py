@@ -32,6 +32,7 @@ for size in (1, 2):
     mark((1 << 29) + size)
 os.write(1, b".")
 """
+LATER = pytest.param(signal.SIGHUP, marks=pytest.mark.long)
 SLEEPER = "import os, time\nwhile True: time.sleep(0.05)"
 
 
@@ -181,7 +182,7 @@ def forked(pid):
     return int(until(lambda: children.read_text().split())[0])
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, LATER])
 def test_a_signal_leaves_nothing_behind(programs, tmp_path, audit_changes, number):
     """Interrupted while it waits for the first record: no rule, no probe, one line."""
     auid = fresh_auid()

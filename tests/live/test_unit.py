@@ -18,15 +18,30 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from fixtures.capabilities import NONE, OWN, bits
 from fixtures.commands import AUDITSVC
+from fixtures.other_user import SERVICE_UID, passwd_with_user, reachable_folder, with_user
 from fixtures.waiting import until
+from live.auditd import AUDITCTL, LIBRARIES, PEERS, Auditd
 from live.programs import fresh_auid
-from live.service import cli
 from live.test_takeover import BUSY, FULL, LARGE, load, rule
+
+from auditsvc.host.capabilities import Capability
 
 pytestmark = [pytest.mark.live, pytest.mark.usefixtures("audit_lock")]
 
 PACKAGING = Path(__file__).parents[2] / "packaging"
+AUDITD = """
+[Service]
+Type=exec
+Environment=LD_LIBRARY_PATH={libraries}
+ExecStart={auditd} -n -s nochange -c {folder}
+Restart=on-failure
+[Unit]
+RefuseManualStop=yes
+[Install]
+WantedBy=empty.target
+"""
 SYSTEMD = Path("/lib/systemd/systemd")
 CGROUP = f"auditsvc-test-{os.getpid()}"
 PLACES = ["/root", "/home", "/tmp", "/var/tmp", "/dev/shm", "/etc", "/usr/lib", "/opt", "/run"]
@@ -41,6 +56,7 @@ done 2> /dev/null
 grep -q "name=systemd:/$0\\|^0::/$0" /proc/self/cgroup || exit 1
 mkdir -p /run/systemd
 mount --make-rprivate /
+mount --bind "$1" /etc/passwd  # with the service's user
 mountpoint -q /run || mount --bind /run /run  # else units would get one of their own
 mount -t tmpfs none /run/systemd
 mkdir /run/systemd/system /run/systemd/inaccessible /run/systemd/inaccessible/dir
@@ -84,10 +100,14 @@ class Manager:
     def query(self, sql: str) -> list[dict[str, object]]:
         """Ask the service's store."""
         store = f"sqlite:///{self.folder}/config/auditsvc/auditsvc.db"
-        return [
-            json.loads(x)
-            for x in cli("query", sql, "--store", store, "--format", "jsonl").splitlines()
-        ]
+        done = subprocess.run(
+            with_user(self.folder, AUDITSVC, "query", sql, "--store", store, "--format", "jsonl"),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return [json.loads(x) for x in done.stdout.splitlines()]
 
 
 def leave_cgroups():
@@ -108,22 +128,31 @@ def leave_cgroups():
 
 
 @pytest.fixture
-def manager(tmp_path):
+def manager():
     """Run a manager; skip where none comes up."""
     if not SYSTEMD.exists():
         pytest.skip("live: there is no systemd here")
-    units = tmp_path / "config/systemd/user"
+    with reachable_folder() as folder:
+        yield from _managed(folder)
+
+
+def _managed(folder):
+    units = folder / "config/systemd/user"
     units.mkdir(parents=True)
     (units / "empty.target").write_text("[Unit]\nDefaultDependencies=no\n")
-    (tmp_path / "runtime").mkdir(mode=0o700)
+    (folder / "runtime").mkdir(mode=0o711)
+    passwd = passwd_with_user(folder)
     environment = os.environ | {
-        "XDG_CONFIG_HOME": str(tmp_path / "config"),
-        "XDG_RUNTIME_DIR": str(tmp_path / "runtime"),
+        "XDG_CONFIG_HOME": str(folder / "config"),
+        "XDG_RUNTIME_DIR": str(folder / "runtime"),
     }
-    made = Manager(tmp_path, environment)
-    with (tmp_path / "log").open("wb") as log:
+    made = Manager(folder, environment)
+    with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
-            ["unshare", "-m", "sh", "-c", BEGIN, CGROUP], env=environment, stdout=log, stderr=log
+            ["unshare", "-m", "sh", "-c", BEGIN, CGROUP, str(passwd)],
+            env=environment,
+            stdout=log,
+            stderr=log,
         )
     try:
         ends = time.monotonic() + 20
@@ -131,6 +160,8 @@ def manager(tmp_path):
             if process.poll() is not None or time.monotonic() > ends:
                 pytest.skip(f"live: no manager of ours comes up: {made.log[-300:]}")
             time.sleep(0.1)
+        # As that of the system's manager, to whose services of other users it belongs.
+        (folder / "runtime/systemd/notify").chmod(0o777)
         yield made
     finally:
         made.systemctl("stop", "auditsvc", check=False)
@@ -188,17 +219,20 @@ def test_the_unit_collects_and_its_watches_see(manager, programs):
         manager.systemctl("start", "auditsvc")
         pid = int(manager.show("MainPID"))
         facts = status_of(pid)
-        assert (facts["Seccomp"], facts["NoNewPrivs"], facts["CapBnd"]) == (
-            "2",
-            "1",
-            facts["CapPrm"],
-        )
+        assert facts["Uid"] == "\t".join([str(SERVICE_UID)] * 4)
+        state = manager.folder / "config/auditsvc"
+        assert {each.stat().st_uid for each in (state, *state.rglob("*"))} == {SERVICE_UID}
+        assert (facts["Seccomp"], facts["NoNewPrivs"], facts["CapAmb"]) == ("2", "1", NONE)
+        assert facts["CapPrm"] == bits(OWN)
+        assert facts["CapBnd"] == bits({*OWN, Capability.AUDIT_READ})
         for kind in ("net", "uts", "mnt"):
             assert (
                 Path(f"/proc/{pid}/ns/{kind}").readlink()
                 != Path(f"/proc/self/ns/{kind}").readlink()
             )
         tasks = list(Path(f"/proc/{pid}/task").iterdir())
+        permitted = [status_of(f"{pid}/task/{task.name}")["CapPrm"] for task in tasks]
+        assert permitted.count(NONE) == 1  # the loader's
         nices = [task.joinpath("stat").read_text().rpartition(")")[2].split()[16] for task in tasks]
         assert "10" in nices, nices  # the loader's thread
         for folder in watched:
@@ -271,3 +305,62 @@ def test_restarts_and_crashes_under_load_lose_nothing(manager, programs, kernel_
     assert manager.query(f"{gaps} ('gap', 'spool_lost', 'kernel_lost')") == [{"n": 0}]
     assert kernel_lost() == before
     assert manager.show("NFileDescriptorStore") == "0"  # a stop leaves no socket open
+
+
+@pytest.mark.long
+def test_adopt_and_back_by_systemd(manager, programs, audit_changes):
+    """With an auditd.service that refuses a manual stop, as some distributions have it."""
+    auid = fresh_auid()
+    etc = manager.folder / "audit"
+    etc.mkdir()
+    log = Auditd(etc, log_format="ENRICHED").log
+    (etc / "rules.d").mkdir()
+    (etc / "rules.d/live.rules").write_text(rule(auid))
+    install(manager, "")
+    units = manager.folder / "config/systemd/user"
+    with (units / "auditsvc.service").open("a") as unit:
+        unit.write("[Install]\nWantedBy=empty.target\n")
+    (units / "auditd.service").write_text(
+        AUDITD.format(libraries=LIBRARIES, auditd=PEERS / "sbin/auditd", folder=etc)
+    )
+    manager.systemctl("daemon-reload")
+    manager.systemctl("enable", "--now", "auditd")
+    until(lambda: audit_changes.status().pid)
+    subprocess.run([AUDITCTL, *rule(auid).split()], check=True)
+    subprocess.run([AUDITCTL, "-e", "1"], check=True, stdout=subprocess.DEVNULL)
+    manager.systemctl("stop", "auditd", check=False)
+    assert manager.systemctl("is-active", "auditd") == "active\n"  # the stop was refused
+    (manager.folder / "bin").mkdir()
+    program = manager.folder / "bin/systemctl"
+    program.write_text('#!/bin/sh\nexec /usr/bin/systemctl --user "$@"\n')
+    program.chmod(0o755)
+    environment = manager.environment | {
+        "PATH": f"{manager.folder}/bin:{os.environ['PATH']}",
+        "AUDITSVC_CONFIG": str(manager.folder / "auditsvc.toml"),
+    }
+
+    def say(*words):
+        done = subprocess.run(
+            with_user(manager.folder, AUDITSVC, *words),
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr + manager.log
+        return done.stdout
+
+    with load(programs, auid, BUSY) as made:
+        said = say("adopt", "--from", etc, "--apply")
+        assert "no record was lost" in said
+        assert int(manager.show("MainPID")) == audit_changes.status().pid
+        assert manager.systemctl("is-enabled", "auditd", check=False) == "disabled\n"
+        said = say("adopt", "--from", etc, "--back", "--apply")
+        assert "no record was lost" in said
+        assert manager.systemctl("is-active", "auditd") == "active\n"
+        assert manager.systemctl("is-enabled", "auditsvc", check=False) == "disabled\n"
+    os.kill(audit_changes.status().pid, signal.SIGTERM)
+    until(lambda: manager.systemctl("is-active", "auditd", check=False) == "inactive\n")
+    say("ingest", log)
+    calls = "SELECT count(*) AS calls FROM syscalls WHERE syscall = 'getppid' AND auid = "
+    assert manager.query(f"{calls}{auid}") == [{"calls": made.calls}]

@@ -103,6 +103,7 @@ def test_what_is_installed(host):
         "/usr/share/fish/vendor_completions.d/auditsvc.fish",
         "/usr/lib/systemd/catalog/auditsvc.catalog",
         "/usr/lib/sysusers.d/auditsvc.conf",
+        "/etc/auditsvc/web.toml",
         "/usr/lib/tmpfiles.d/auditsvc.conf",
         "/etc/auditsvc/rules.d",
         "/usr/share/doc/auditsvc/docs/sql.md",
@@ -201,6 +202,7 @@ def test_where_auditd_is_enabled_it_waits_and_says_how_to_change_over(host):
     done = host.run("apt-get install -qq ./new.deb")
     said = done.stdout + done.stderr
     assert "auditd is enabled or runs on this host, so auditsvc was not started" in said
+    assert "'auditsvc adopt' shows how to change over with nothing lost" in said
     assert "README.Debian" in said
     assert host.run("systemctl is-enabled auditsvc", status=None).stdout == "disabled\n"
     host.run("apt-get purge -qq auditsvc && systemctl disable auditd")

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+import structlog
 from fixtures.logs import call
 
 from auditsvc.decode import make_decoder
@@ -152,7 +153,10 @@ def test_it_is_bounded(host, monkeypatch):
         assert host.see((pid, 1)) == [(pid, "/a.service")]
     assert len(host.watch._texts) == len(host.watch._recorded) == 3
     monkeypatch.setattr(cgroup_watch, "MOST_WAITING", 2)
-    assert len(host.see(*((pid, 2) for pid in range(100, 110)))) == 2
+    with structlog.testing.capture_logs() as logged:
+        assert len(host.see(*((pid, 2) for pid in range(100, 110)))) == 2
+        assert len(host.see(*((pid, 3) for pid in (100, 101)))) == 2
+    assert [line["count"] for line in logged] == [8], "said once, with how many"
 
 
 def test_the_thread_records_and_ends(host):

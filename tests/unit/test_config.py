@@ -90,6 +90,7 @@ def test_the_settings_file_shows_every_setting_with_its_default(monkeypatch):
     defaults = Settings().model_dump(mode="json")
     examples = {"rules": None, "host": None, "spool.directory": None, "forward.success": None}
     examples |= dict.fromkeys(("metrics.listen", "metrics.textfile", "alert.webhook"))
+    examples["access.readers"] = None
     examples |= dict.fromkeys(
         ("spool.limit_bytes", "retention.keep", "retention.max_bytes", "kernel.receive_buffer")
     )

@@ -168,9 +168,13 @@ def test_incumbent(machine):
     def check(status, *, serving=False, source="netlink"):
         return daemons.incumbent(status, here, serving=serving, source=source)
 
-    shows(check(other), Level.WARNING, "pid 77 (/usr/sbin/auditd)", "multicast")
+    shows(check(other), Level.WARNING, "pid 77 (/usr/sbin/auditd)", "auditsvc adopt", "multicast")
     shows(check(other, serving=True), Level.OK, "our service")
     shows(check(other, source="multicast"), Level.OK)
+    machine({"proc/79/comm": "beat\n", "proc/79/exe": "->/usr/bin/beat"})
+    found = check(replace(STATUS, pid=79))
+    shows(found, Level.WARNING, "pid 79 (/usr/bin/beat)", "stop pid 79")
+    assert "adopt" not in found.mend  # it changes over from auditd alone
     shows(check(dead), Level.WARNING, "no longer exists")
     shows(check(STATUS), Level.WARNING, "kernel's log")
     shows(check(replace(STATUS, enabled=0)), Level.NOTE)
@@ -181,7 +185,12 @@ def test_auditd_unit(machine):
     unit = "etc/systemd/system/multi-user.target.wants/auditd.service"
     shows(daemons.auditd_unit(machine({}), source="netlink"), Level.OK)
     both = machine({unit: "->/lib/systemd/system/auditd.service"})
-    shows(daemons.auditd_unit(both, source="netlink"), Level.WARNING, "systemctl disable")
+    shows(
+        daemons.auditd_unit(both, source="netlink"),
+        Level.WARNING,
+        "auditsvc adopt",
+        "systemctl disable",
+    )
     shows(daemons.auditd_unit(both, source="multicast"), Level.OK)
 
 
@@ -304,6 +313,20 @@ def test_capabilities(machine, bits, level, says):
     """Bits of CapEff."""
     here = machine(HOST | {"proc/self/status": f"Name:\tx\nCapEff:\t{bits}\n"})
     shows(environment.capabilities(here), level, says)
+
+
+@pytest.mark.parametrize(
+    ("passwd", "uid", "level", "says"),
+    [
+        ("root:x:0:0::/:/bin/sh\n", "0", Level.WARNING, "no user auditsvc"),
+        ("auditsvc:x:900:900::/:/bin/false\n", "900", Level.OK, "auditsvc"),
+        ("auditsvc:x:900:900::/:/bin/false\n", "0", Level.WARNING, "is root"),
+    ],
+)
+def test_as_which_user_the_service_runs(machine, passwd, uid, level, says):
+    """A service of root's is told, with the reason that can be changed."""
+    files = {"etc/passwd": passwd, "proc/7/status": f"Name:\tx\nUid:\t{uid}\t{uid}\t{uid}\n"}
+    shows(environment.service_user(machine(HOST | files), 7), level, says)
 
 
 def test_capabilities_of_another_user_namespace(machine):

@@ -71,7 +71,7 @@ def test_modes(settings):
     """Who can change the evidence is worse than who can read it."""
     shows(storage.modes(settings)[0], Level.OK, "nothing")
     settings.state_directory.mkdir(mode=0o700)
-    shows(storage.modes(settings)[0], Level.OK, "only root")
+    shows(storage.modes(settings)[0], Level.OK, "no other user")
     settings.state_directory.chmod(0o755)
     shows(storage.modes(settings)[0], Level.NOTE, "0755")
     settings.runtime_directory.mkdir()

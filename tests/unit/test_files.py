@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from fixtures.stores import new_store
 
 from auditsvc.config import load_settings, use_file
 from auditsvc.coverage import history
@@ -163,9 +164,9 @@ def _rules_folder(folder):
 
 
 def _store_to_write(folder):
-    url = f"sqlite:///{folder}/store.db"
-    open_store(url).close()
-    return folder / "store.db", lambda: open_store(url).close(), StoreError
+    path = folder / "store.db"
+    new_store(path)
+    return path, lambda: open_store(f"sqlite:///{path}").close(), StoreError
 
 
 def _store_to_read(folder):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,26 @@ def test_every_package_is_installed():
     named = set(SETTINGS["packages"])
     found = {file.parent for file in (ROOT / "auditsvc").rglob("*.py")}
     assert {".".join(each.relative_to(ROOT).parts) for each in found} <= named
+
+
+def _modules():
+    """Give the modules that say what they give to others."""
+    files = [f for f in (ROOT / "auditsvc").rglob("*.py") if "__all__" in f.read_text()]
+    names = (".".join(each.relative_to(ROOT).with_suffix("").parts) for each in files)
+    return sorted(name.removesuffix(".__init__") for name in names)
+
+
+def test_all_that_is_named_is_there():
+    """What a package gives to others, in its `__all__`, can be had from it."""
+    modules = _modules()
+    assert "auditsvc.store" in modules
+    missing = [
+        f"{module}.{name}"
+        for module in modules
+        for name in import_module(module).__all__
+        if not hasattr(import_module(module), name)
+    ]
+    assert missing == []
 
 
 def test_every_other_file_is_installed():

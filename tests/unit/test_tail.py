@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+from functools import partial
 
 import pytest
 from fixtures import searching
@@ -18,6 +19,7 @@ from auditsvc.search import arrivals
 from auditsvc.search.arrivals import SpoolArrivals, StoreArrivals
 from auditsvc.search.criteria import Criteria
 from auditsvc.search.lines import identity
+from auditsvc.search.live_places import LivePlaces
 from auditsvc.search.own_processes import own_processes
 from auditsvc.spool.writer import SpoolWriter
 from auditsvc.store import open_store
@@ -93,6 +95,36 @@ def test_the_filters_are_those_of_search(spool, following, words, found):
     criteria = searching.options(*words).criteria("sqlite:////spool")
     spool.append((opening(10) + opening(11, name="/etc/shadow") + login(12)).encode())
     assert sorted(new(following, criteria)) == found
+
+
+def test_the_events_of_a_unit_or_container(spool, following, monkeypatch):
+    """By /proc now; of a process that has ended where it was last, or where its parent is."""
+    docker = "0::/system.slice/docker-" + "ab" * 32 + ".scope\n"
+    groups = {50: b"0::/system.slice/ssh.service\n", 60: docker.encode(), 70: b"0::/\n"}
+    monkeypatch.setattr(arrivals, "LivePlaces", partial(LivePlaces, read=groups.get))
+
+    def arrived(first):
+        lines = [opening(first + n, pid=pid, ppid=50) for n, pid in enumerate((50, 60, 70, 80))]
+        lines.append(opening(first + 9, pid=50, node="node=other "))
+        spool.append("".join(lines).encode())
+
+    arrived(10)
+    ssh = searching.options("--unit", "ssh").criteria("sqlite:////spool")
+    assert new(following, ssh) == [10, 13]
+    for process in (50, 60):
+        del groups[process]
+    arrived(20)
+    assert new(following, ssh) == [20, 23]
+
+
+def test_a_container_of_what_arrives(spool, following, monkeypatch):
+    """By its id or the beginning of it, as in a search."""
+    docker = "0::/system.slice/docker-" + "ab" * 32 + ".scope\n"
+    groups = {60: docker.encode(), 70: b"0::/\n"}
+    monkeypatch.setattr(arrivals, "LivePlaces", partial(LivePlaces, read=groups.get))
+    found = searching.options("--container", "abababababab").criteria("sqlite:////spool")
+    spool.append((opening(10, pid=60) + opening(11, pid=70)).encode())
+    assert new(following, found) == [10]
 
 
 def test_it_does_not_show_its_own_calls(spool, following):

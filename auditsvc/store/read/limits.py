@@ -6,20 +6,56 @@ its transaction has a time limit.
 
 from __future__ import annotations
 
+import threading
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from auditsvc.errors import QueryError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from auditsvc.decode.batch import Row
 
 
 MOST_SECONDS: Final = ((1 << 31) - 1) // 1000
 """The longest limit but none: PostgreSQL counts it in milliseconds, in 32 bits."""
+
+
+class Stop:
+    """Ends a query from another thread: who asked for it wants it no more."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._ends: list[Callable[[], object]] = []
+        self.is_set = False
+
+    def set(self) -> None:
+        """End what runs, and what is begun from now on."""
+        with self._lock:
+            self.is_set = True
+            for end in self._ends:
+                end()
+
+    @contextmanager
+    def calling(self, end: Callable[[], object]) -> Iterator[None]:
+        """Have `end` called when it is set, from the thread that sets it."""
+        with self._lock:
+            if self.is_set:
+                raise stopped()
+            self._ends.append(end)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._ends.remove(end)
+
+
+def stopped() -> QueryError:
+    """Give the message for a query that was ended by who asked for it."""
+    return QueryError("the question was cancelled")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +66,12 @@ class Limits:
     """From the beginning of the query to its last row, including all waits."""
     memory: int = 0
     """Bytes; on SQLite of the whole process."""
+    stop: Stop | None = None
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether the query is wanted no more."""
+        return self.stop is not None and self.stop.is_set
 
     def deadline(self) -> float:
         """Give when a query that begins now must have ended (time.monotonic)."""
@@ -47,6 +89,8 @@ class Limits:
         for row in rows:
             if time.monotonic() > deadline:
                 raise self.late()
+            if self.is_stopped:
+                raise stopped()
             yield row
 
 

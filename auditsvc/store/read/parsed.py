@@ -11,3 +11,7 @@ MAY_COUNT: Final = re.compile(
     r"\bsyscalls\b.*\bgroup\b|\b(count|distinct)\b.*\bsyscalls\b", re.IGNORECASE | re.DOTALL
 )
 """It can be a count of calls (`auditsvc.store.read.count_query`)."""
+MAY_BE_FIRST: Final = re.compile(
+    r"\border\s+by\b.*\b(time|event_id|[0-9]+)\b.*\blimit\b", re.IGNORECASE | re.DOTALL
+)
+"""It can ask for the first rows by time (`auditsvc.store.read.time_order`)."""

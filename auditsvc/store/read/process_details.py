@@ -81,10 +81,17 @@ class Life:
         return self.execs[-1].argv if self.execs else None
 
 
+def lives_with_ends(
+    connection: Connection, lives: Collection[Begun]
+) -> list[tuple[int, int, int, int]]:
+    """Give host, pid and begin of each life, and when the next one of its pid begins (ms)."""
+    ends = keyed(connection, _NEXT, [(each.host, each.pid, each.at, 0) for each in lives])
+    return [(host, pid, at, end or _NEVER) for host, pid, at, end in ends]
+
+
 def described(connection: Connection, lives: Collection[Begun]) -> dict[Begun, Life]:
     """Give what happened in each life; all lookups are made together."""
-    ends = keyed(connection, _NEXT, [(each.host, each.pid, each.at, 0) for each in lives])
-    windows = [(host, pid, at, end or _NEVER) for host, pid, at, end in ends]
+    windows = lives_with_ends(connection, lives)
     signs: dict[tuple[int, int, int], list[Sign]] = defaultdict(list)
     for host, pid, began, begins, *sign in keyed(connection, _SIGNS, windows):
         if sign[2] not in BIRTHS or begins is not None:

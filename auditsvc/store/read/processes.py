@@ -198,6 +198,44 @@ def _grow(roots: Iterable[Begun], lives: Iterable[Begun]) -> list[Family]:
     ]
 
 
+class Kinship:
+    """The lives of a store by their parents, which are read once for many questions."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._since: dict[int, int] = {}
+        """By host: the time (ms) from which on its lives were read."""
+        self._children: dict[tuple[int, int, int], list[Begun]] = {}
+
+    def family(self, root: Begun) -> Family:
+        """Give a life with all its descendants."""
+        since = self._since.get(root.host)
+        if since is None or root.at < since:
+            # A second root that began earlier may be followed by others: then all are read.
+            self._read(root.host, root.at if since is None else 0)
+        family = Family(root)
+        waiting = [family]
+        while waiting:
+            each = waiting.pop()
+            each.children = [Family(life) for life in self._children.get(each.begun[:3], ())]
+            waiting += each.children
+        return family
+
+    def _read(self, host: int, since: int) -> None:
+        self._since[host] = since
+        values = (host, since, _NEVER)
+        rows = self._connection.exec_driver_sql(form(self._connection, _SINCE), values)
+        times: dict[int, list[int]] = defaultdict(list)
+        children: dict[tuple[int, int, int], list[Begun]] = defaultdict(list)
+        for life in sorted((Begun(*row) for row in rows), key=_at):
+            known = () if life.ppid is None else times.get(life.ppid, ())
+            place = bisect_right(known, life.at) - 1
+            if life.ppid is not None and place >= 0:
+                children[host, life.ppid, known[place]].append(life)
+            times[life.pid].append(life.at)
+        self._children |= children
+
+
 def _at(life: Begun) -> tuple[int, int]:
     return life.at, life.pid
 

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Final
 from auditsvc.errors import QueryError
 from auditsvc.store.databases import parse_url
 from auditsvc.store.read.limits import NO_LIMITS, Limits
+from auditsvc.store.read.raw_tables import refuse_tables
 from auditsvc.store.read.time_span import ALL, Span
 
 if TYPE_CHECKING:
@@ -34,11 +35,17 @@ _MODULES: Final = {"sqlite": "sqlite", "postgresql": "postgres"}
 
 @contextmanager
 def run_query(
-    url: str, sql: str, limits: Limits = NO_LIMITS, period: Span = ALL
+    url: str,
+    sql: str,
+    limits: Limits = NO_LIMITS,
+    period: Span = ALL,
+    *,
+    views_only: bool = False,
 ) -> Iterator[Result]:
     """Run one statement and give its rows; QueryError says in one line what is wrong with it.
 
-    `period` bounds all views of events in it to these seconds.
+    `period` bounds all views of events in it to these seconds. `views_only`: it is in a user's
+    words, and must name no table of the store unless it says so (`raw_tables`).
 
     QueryError too for a statement that takes longer than `limits` allows. A caller that does not
     fetch the rows in time has to end that itself (`auditsvc.host.signals.alarm`). StoreError if
@@ -51,6 +58,8 @@ def run_query(
         sql.encode()
     except UnicodeError as error:
         raise QueryError("the SQL has bytes that are not UTF-8", "write it in UTF-8") from error
+    if views_only:
+        refuse_tables(parsed, sql)
     # Only the driver in use is loaded (`auditsvc.store.databases`).
     run = import_module(f"auditsvc.store.read.sql_{_MODULES[parsed.get_backend_name()]}").run
     with run(parsed, sql, limits, period) as result:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
@@ -12,8 +12,9 @@ import psycopg
 from psycopg.conninfo import make_conninfo
 
 from auditsvc.errors import QueryError
-from auditsvc.store.postgres import Postgres
-from auditsvc.store.read.parsed import MAY_COUNT
+from auditsvc.store.postgres import TABLES, Postgres
+from auditsvc.store.read.limits import stopped
+from auditsvc.store.read.parsed import MAY_BE_FIRST, MAY_COUNT
 from auditsvc.store.read.postgres_values import take_values
 from auditsvc.store.read.result import ONLY_READS, Result
 from auditsvc.store.read.time_span import ALL
@@ -21,6 +22,7 @@ from auditsvc.store.views import NAMES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from contextlib import AbstractContextManager
 
     from sqlalchemy import URL
 
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from auditsvc.store.read.time_span import Span
 
 _FETCH: Final = 2000  # rows that PostgreSQL sends at a time
+_CANCEL_SECONDS: Final = 5.0
 _SORTS: Final = 8
 """Sorts and hash tables at one time, to which a question's memory is given out."""
 _SESSION: Final = {
@@ -51,19 +54,17 @@ def run(url: URL, sql: str, limits: Limits, period: Span) -> Iterator[Result]:
     """Run it; see `auditsvc.store.read.sql.run_query`."""
     database = Postgres(url)
     arguments = {**url.translate_connect_args(username="user", database="dbname"), **url.query}
+    session = _SESSION | {"options": f"{_SESSION['options']}{_options(limits)}"}
     try:
-        database.prepare(create=False)
-        session = _SESSION | {"options": f"{_SESSION['options']}{_options(limits)}"}
         connection = psycopg.connect(make_conninfo("", **arguments, **session))
     except psycopg.Error as error:
         raise database.explain(error) from error
-    finally:
-        database.engine.dispose()
     deadline = limits.deadline()
     try:
         connection.read_only = True
         take_values(connection)
         connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+        database.check(connection.execute(TABLES))
         if period != ALL:
             # Only then, as sqlglot is large. A condition on `time` is served by an index here.
             time_query = import_module("auditsvc.store.read.time_query")
@@ -71,9 +72,14 @@ def run(url: URL, sql: str, limits: Limits, period: Span) -> Iterator[Result]:
         elif MAY_COUNT.search(sql):
             count_query = import_module("auditsvc.store.read.count_query")
             sql = count_query.counted(sql, "postgres", _view_columns(connection))
-        with _cursor(connection, sql) as (columns, rows):
+        elif MAY_BE_FIRST.search(sql):
+            time_postgres = import_module("auditsvc.store.read.time_postgres")
+            sql = time_postgres.with_first_rows(connection, sql, _view_columns(connection))
+        with _ended_by(limits, connection), _cursor(connection, sql) as (columns, rows):
             yield Result(columns, limits.within(rows, deadline))
     except psycopg.Error as error:
+        if limits.is_stopped:
+            raise stopped() from error
         if time.monotonic() > deadline:
             raise limits.late() from error
         raise QueryError(*_describe_postgres(error)) from error
@@ -81,6 +87,16 @@ def run(url: URL, sql: str, limits: Limits, period: Span) -> Iterator[Result]:
         raise QueryError(f"the SQL cannot be sent: {error}", "write it in UTF-8") from error
     finally:
         connection.close()
+
+
+def _ended_by(limits: Limits, connection: psycopg.Connection) -> AbstractContextManager[None]:
+    """Have the server end what runs when it is wanted no more."""
+
+    def cancel() -> None:
+        with suppress(psycopg.Error):  # then it ends at its time limit
+            connection.cancel_safe(timeout=_CANCEL_SECONDS)
+
+    return nullcontext() if limits.stop is None else limits.stop.calling(cancel)
 
 
 def _options(limits: Limits) -> str:

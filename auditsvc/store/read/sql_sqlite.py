@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
 from auditsvc.errors import QueryError
+from auditsvc.store.read.limits import stopped
 from auditsvc.store.read.parsed import MAY_BE_BOUNDED, MAY_COUNT
 from auditsvc.store.read.result import ONLY_READS, Result
 from auditsvc.store.read.time_span import ALL
@@ -58,7 +59,9 @@ def run(url: URL, sql: str, limits: Limits, period: Span) -> Iterator[Result]:
         connection.execute("BEGIN")
         connection.set_authorizer(_authorize)
         # Python runs signal handlers only between its own steps, and so in this one.
-        connection.set_progress_handler(lambda: time.monotonic() > deadline, _INSTRUCTIONS)
+        connection.set_progress_handler(
+            lambda: time.monotonic() > deadline or limits.is_stopped, _INSTRUCTIONS
+        )
         connection.text_factory = _text
         if period != ALL or MAY_BE_BOUNDED.search(sql) or MAY_COUNT.search(sql):
             # Only then: sqlglot is large, and the service asks for other things all the time.
@@ -70,6 +73,8 @@ def run(url: URL, sql: str, limits: Limits, period: Span) -> Iterator[Result]:
         names = tuple(column[0] for column in cursor.description)
         yield Result(names, limits.within(cursor, deadline))
     except (sqlite3.Error, sqlite3.Warning, ValueError) as error:
+        if limits.is_stopped:
+            raise stopped() from error
         # A caller's alarm was set before, and so rings a little earlier.
         if time.monotonic() > deadline - _SLACK:
             raise limits.late() from error

@@ -1,17 +1,23 @@
-"""The first rows by time, on SQLite, without a look at all others.
+"""The first rows by time, without a look at all others.
 
     SELECT ... FROM syscalls WHERE success = 0 ORDER BY time DESC LIMIT 20
 
 Ids are in the order of seconds, not of milliseconds. So if the rows of the last seconds are at
 least as many as the query asks for, all rows that it gives are among them, and the view can be
 bounded to those seconds; the query still sorts them by time. How many seconds that are is found
-out by counting, in steps and up to a limit: where the condition is so rare that the limit is
-not enough, the query is left to the planner, which then has an index for it or has to read
-everything anyway.
+out by counting, in steps and up to a limit. Where that is not enough, the query is left to the
+planner, which then has an index for its condition, or has to read everything anyway.
+
+A query without a condition of its own is bounded to the time of its last row, which is asked for
+alone: views make all columns of a row before they sort, and some cost a millisecond. If the rows
+are rare, so that no step has enough of them, it is asked for among all.
+
+On PostgreSQL a query that calls functions is left as it is: one may give several rows, or none.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from sqlglot import TokenType, exp
@@ -23,7 +29,7 @@ if TYPE_CHECKING:
     from auditsvc.store.read.time_query import Statement, Store
     from auditsvc.store.read.time_scope import Origin, Select
 
-_STEPS: Final = (2_000, 20_000, 100_000)
+_STEPS: Final = (200, 2_000, 20_000, 100_000)
 """Events, from the end that is asked for, among which the rows are searched."""
 _ROWS: Final = 10_000_000
 """Rows that SQLite takes a table of events to have (`auditsvc.store.sqlite`)."""
@@ -33,47 +39,119 @@ _TABLES: Final = dict.fromkeys(
 """The table with the events of a view, but for few: `event` for all others."""
 _ONE_FOR_ONE: Final = {"syscalls", "events"}
 """Views with just the rows of their tables."""
-_CHANGING: Final = ("now", "random", "current_")
+_CHANGING: Final = ("now", "random", "current_", "clock_", "timeofday", "nextval", "uuid")
 """Parts of what may not be the same when it is computed again."""
+_PLAIN: Final = (exp.Column, exp.Identifier, exp.Star, exp.Alias, exp.Literal, exp.Paren)
+"""What PostgreSQL computes to one value a row."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Ordered:
+    """A select whose first rows by time are asked for."""
+
+    statement: Statement
+    select: Select
+    store: Store
+    origin: Origin
+    """The column that is ordered by."""
+    view: exp.Table
+    region: tuple[int, int]
+    """Where its text from FROM to ORDER BY is."""
+    rows: int
+    last: bool
+
+    @property
+    def is_bare(self) -> bool:
+        """Whether it reads the view itself, without a condition."""
+        node = self.select.node
+        is_direct = self.origin.source.table is self.view
+        return is_direct and not node.args.get("where") and not node.args.get("joins")
+
+    def bound(self) -> None:
+        """Bound the view, if enough rows are found near the end that is asked for."""
+        statement, name = self.statement, self.view.name.lower()
+        table = _TABLES.get(name, "event")
+        within = statement.spans.get(id(self.view), ALL).both(statement.period)
+        exact = self.is_bare and name in _ONE_FOR_ONE
+        for step in (self.rows,) if exact else _STEPS:
+            if self.rows > step:
+                continue
+            second = _second(self.store, table, within, step, last=self.last)
+            if second is None:
+                return  # fewer events than the step: nothing to leave out
+            before = statement.spans.copy(), statement.shares.copy()
+            statement.narrow(self.origin, self._from(second), step / _ROWS)
+            if exact or (self._cut() if self.is_bare else self._count() >= self.rows):
+                return
+            statement.spans, statement.shares = before
+        if self.is_bare:
+            self._cut()
+
+    def _cut(self) -> bool:
+        """Leave out what comes after the last row that is wanted; False if there are fewer."""
+        text = self._again(f"{self.origin.source.name}.{self.origin.column} AS wanted")
+        order, sign = ("DESC", ">=") if self.last else ("ASC", "<=")
+        sql = (
+            f"SELECT wanted FROM ({text}) made ORDER BY wanted {order}"  # noqa: S608 - the user's own SQL
+            f" LIMIT 1 OFFSET {self.rows - 1}"
+        )
+        found = self.store.moment(sql) if text else None
+        if found is None:
+            return False
+        span = self._from(found.second)
+        self.statement.narrow(self.origin, span, cut=f"{sign} {found.literal}")
+        return True
+
+    def _count(self) -> int:
+        """Count its rows, up to those that are asked for; 0 if they might be others later."""
+        text = self._again("1")
+        sql = f"SELECT count(*) FROM ({text} LIMIT {self.rows}) counted"  # noqa: S608 - as above
+        return self.store.count(sql) if text else 0
+
+    def _again(self, shown: str) -> str:
+        """Give it with other columns, and without order; "" if it might be other rows later."""
+        text = f"SELECT {shown} {self.statement.written(*self.region)}"
+        if self.select.node.args.get("with_") is not None:
+            before = self.statement.written(0, _main_select(self.statement))
+            text = f"{before} {text}"
+        return "" if any(word in text.lower() for word in _CHANGING) else text
+
+    def _from(self, second: int) -> Span:
+        return Span(second, END) if self.last else Span(0, second)
 
 
 def put_first_rows(statement: Statement, store: Store) -> None:
     """Bound the views whose first rows by time are asked for."""
     for select in statement.scopes.selects:
-        if select.parent is None:
-            _put(statement, select, store)
+        if select.parent is None and (found := _ordered_by(statement, select, store)):
+            found.bound()
 
 
-def _put(statement: Statement, select: Select, store: Store) -> None:
+def _ordered_by(statement: Statement, select: Select, store: Store) -> _Ordered | None:
+    """Give what a select is ordered by; None if that is not certain, or no time of a view."""
     rows = _rows(select)
     order = select.node.args.get("order")
     if not rows or order is None or not select.passes_rows or select.node.args.get("distinct"):
-        return
+        return None
+    is_strict = statement.dialect != "sqlite"
+    if is_strict and not all(map(_is_plain, select.node.expressions)):
+        return None
     first = order.expressions[0]
     origin = _ordered(select, first.this)
-    view = _view(origin)
+    view = _view(origin, is_strict=is_strict)
     if origin is None or view is None or origin.source not in select.sources:
-        return
+        return None
+    if is_strict and view.name.lower() in _ONE_FOR_ONE:
+        return None  # PostgreSQL reads these in the order of the index on time
     region = _region(statement, select, first)
     if region is None:
-        return
+        return None
     last = bool(first.args.get("desc"))
-    table = _TABLES.get(view.name.lower(), "event")
-    within = statement.spans.get(id(view), ALL).both(statement.period)
-    plain = origin.source.table is view and _has_no_condition(select)
-    exact = plain and view.name.lower() in _ONE_FOR_ONE
-    for step in (rows,) if exact else _STEPS:
-        if rows > step:
-            continue
-        second = _second(store, table, within, step, last=last)
-        if second is None:
-            return  # fewer events than the step: nothing to leave out
-        span = Span(second, END) if last else Span(0, second)
-        before = statement.spans.copy(), statement.shares.copy()
-        statement.narrow(origin, span, step / _ROWS)
-        if exact or _count(statement, region, select, rows, store) >= rows:
-            return
-        statement.spans, statement.shares = before
+    return _Ordered(statement, select, store, origin, view, region, rows, last)
+
+
+def _is_plain(shown: exp.Expr) -> bool:
+    return all(isinstance(part, _PLAIN) for part in shown.walk())
 
 
 def _rows(select: Select) -> int:
@@ -105,8 +183,11 @@ def _ordered(select: Select, term: exp.Expr) -> Origin | None:
     return select.resolve(term)
 
 
-def _view(origin: Origin | None) -> exp.Table | None:
-    """Give the view whose time (or id) it is, if each of its rows comes with one at most."""
+def _view(origin: Origin | None, *, is_strict: bool) -> exp.Table | None:
+    """Give the view whose time (or id) it is, if each of its rows comes with one at most.
+
+    `is_strict`: a query in between may show plain columns only.
+    """
     while origin is not None and not origin.source.nullable:
         source = origin.source
         if source.table is not None:
@@ -117,11 +198,9 @@ def _view(origin: Origin | None) -> exp.Table | None:
         select, origin = inner[0]
         if not select.passes_rows or select.is_cut:
             return None
+        if is_strict and not all(map(_is_plain, select.node.expressions)):
+            return None
     return None
-
-
-def _has_no_condition(select: Select) -> bool:
-    return not select.node.args.get("where") and not select.node.args.get("joins")
 
 
 def _region(statement: Statement, select: Select, first: exp.Expr) -> tuple[int, int] | None:
@@ -158,21 +237,6 @@ def _second(store: Store, table: str, within: Span, step: int, *, last: bool) ->
     )
     found = store.ask(sql)
     return found >> SERIAL_BITS if isinstance(found, int) else None
-
-
-def _count(
-    statement: Statement, region: tuple[int, int], select: Select, rows: int, store: Store
-) -> int:
-    """Count the rows of a select, up to `rows`; 0 if they might be others later."""
-    text = statement.written(*region)
-    given = select.node.args.get("with_")
-    if given is not None:
-        text = f"{statement.written(0, _main_select(statement))} SELECT 1 {text}"
-    else:
-        text = f"SELECT 1 {text}"
-    if any(word in text.lower() for word in _CHANGING):
-        return 0
-    return store.count(f"SELECT count(*) FROM ({text} LIMIT {rows})")  # noqa: S608 - the user's own SQL
 
 
 def _main_select(statement: Statement) -> int:

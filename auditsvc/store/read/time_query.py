@@ -22,7 +22,7 @@ from __future__ import annotations
 import logging
 import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 import sqlglot
 from sqlglot import Token, TokenType, exp
@@ -45,6 +45,13 @@ _LEAST: Final = 1e-6
 logging.getLogger("sqlglot").disabled = True
 
 
+class Moment(NamedTuple):
+    """A time of a view, or an event's id: its second, and how it is written in SQL."""
+
+    second: int
+    literal: str
+
+
 class Store(Protocol):
     """The store that is asked."""
 
@@ -57,6 +64,9 @@ class Store(Protocol):
 
     def count(self, sql: str) -> int:
         """Give the count that a query gives; 0 if the query is wrong."""
+
+    def moment(self, sql: str) -> Moment | None:
+        """Give the time or id that a query gives; None if there is none."""
 
 
 @dataclass
@@ -73,6 +83,8 @@ class Statement:
     """The range of a view, by the id of its node."""
     shares: dict[int, float] = field(default_factory=dict)
     """The share of the table that the range of a view is, where it is known better."""
+    cuts: dict[int, str] = field(default_factory=dict)
+    """A further condition on a view."""
     edits: dict[tuple[int, int], str] = field(default_factory=dict)
     whole: Span = ALL
     """The seconds of the store."""
@@ -100,8 +112,11 @@ class Statement:
                 return token.end if token.token_type is TokenType.R_PAREN else -1
         return -1
 
-    def narrow(self, origin: Origin, span: Span, share: float = 0.0) -> None:
-        """Put a range on the view that a column comes from, as far as no answer changes."""
+    def narrow(self, origin: Origin, span: Span, share: float = 0.0, cut: str = "") -> None:
+        """Put a range on the view that a column comes from, as far as no answer changes.
+
+        `cut`: a further condition on that column, after its name.
+        """
         source = origin.source
         if source.table is not None:
             if origin.column in (TIME, EVENT):
@@ -109,10 +124,12 @@ class Statement:
                 self.spans[key] = self.spans.get(key, ALL).both(span)
                 if share:
                     self.shares[key] = share
+                if cut:
+                    self.cuts[key] = f"{origin.column} {cut}"
         elif source.whole:
             for select, inner in source.origins(origin.column):
                 if inner is not None and select.passes_rows and not select.is_cut:
-                    self.narrow(inner, span, share)
+                    self.narrow(inner, span, share, cut)
 
     def written(self, start: int = 0, end: int | None = None) -> str:
         """Give the text from `start` to `end` with all that is to be changed."""
@@ -139,8 +156,12 @@ class Statement:
                 continue
             if self.dialect == "sqlite":
                 share = max(_LEAST, self.shares.get(id(table)) or self._share(span))
-                conditions[0] = f"likelihood({conditions[0]}, {share:.6f})"
-                conditions[1:] = [f"likelihood({each}, 1.0)" for each in conditions[1:]]
+                # Each end takes its part: one that leaves out nothing, as SQLite is told, does
+                # not end the range for it, and it reads to the end of the table.
+                part = share ** (1 / len(conditions))
+                conditions = [f"likelihood({each}, {part:.6f})" for each in conditions]
+            if id(table) in self.cuts:
+                conditions.append(self.cuts[id(table)])
             name = self.text[start : end + 1]
             text = f"(SELECT * FROM {name} WHERE {' AND '.join(conditions)})"  # noqa: S608 - the user's own SQL
             if not table.args.get("alias"):

@@ -2,15 +2,49 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
 
 from auditsvc.decode.ids import SERIAL_BITS
 from auditsvc.store.read import time_query
 from auditsvc.store.read.count_query import put_counts
 from auditsvc.store.read.time_order import put_first_rows
+from auditsvc.store.read.time_query import Moment
 from auditsvc.store.read.time_span import ALL, Span
 from auditsvc.store.views import NAMES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+_TIME: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}")
+_SECONDS: Final = 19
+"""Characters of a time to its second."""
+
+
+class _Columns(Mapping[str, Sequence[str]]):
+    """The columns of our views, each read when it is asked for: SQLite takes 0.2 ms for one."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self._found: dict[str, Sequence[str]] = {}
+
+    def __getitem__(self, view: str) -> Sequence[str]:
+        if view not in NAMES:
+            raise KeyError(view)
+        if view not in self._found:
+            shown = self._connection.execute(f"PRAGMA table_info({view})")
+            self._found[view] = tuple(str(row[1]) for row in shown)
+        if not self._found[view]:  # an older store may not have all of them
+            raise KeyError(view)
+        return self._found[view]
+
+    def __iter__(self) -> Iterator[str]:
+        return (view for view in NAMES if view in self)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
 
 
 class _Connection:
@@ -18,25 +52,32 @@ class _Connection:
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
-        found = {name: self._columns(name) for name in NAMES}
-        # An older store may not have all of them.
-        self.columns = {name: columns for name, columns in found.items() if columns}
-
-    def _columns(self, view: str) -> list[str]:
-        return [str(row[1]) for row in self._connection.execute(f"PRAGMA table_info({view})")]
+        self.columns: Mapping[str, Sequence[str]] = _Columns(connection)
 
     def ask(self, sql: str) -> object:
         found = self._connection.execute(sql).fetchone()
         return None if found is None else found[0]
 
     def count(self, sql: str) -> int:
+        found = self._try(sql)
+        return found if isinstance(found, int) else 0
+
+    def moment(self, sql: str) -> Moment | None:
+        found = self._try(sql)
+        if isinstance(found, int):
+            return Moment(found >> SERIAL_BITS, str(found))
+        if not isinstance(found, str) or not _TIME.fullmatch(found):
+            return None
+        shown = datetime.strptime(found[:_SECONDS], "%Y-%m-%d %H:%M:%S").replace(tzinfo=UTC)
+        return Moment(int(shown.timestamp()), f"'{found}'")
+
+    def _try(self, sql: str) -> object:
         try:
-            found = self.ask(sql)
+            return self.ask(sql)
         except sqlite3.Error as error:
             if error.sqlite_errorcode == sqlite3.SQLITE_INTERRUPT:
                 raise
-            return 0  # what is wrong is said when the query itself runs
-        return found if isinstance(found, int) else 0
+            return None  # what is wrong is said when the query itself runs
 
     def whole(self) -> Span:
         """Give the seconds that the store has events of."""

@@ -28,6 +28,8 @@ from auditsvc.store.schema.derived import (
     activity_part,
     activity_row,
     process_cgroup,
+    process_first,
+    process_mark,
     process_sign,
 )
 from auditsvc.store.schema.dimensions import (
@@ -44,6 +46,7 @@ from auditsvc.store.schema.facts import (
     ARGUMENTS,
     FACTS,
     GROUP_BITS,
+    LOGIN_TYPES,
     SETTLED,
     SETTLED_INDEXES,
     TIME,
@@ -81,6 +84,7 @@ __all__ = [
     "FACTS",
     "GROUP_BITS",
     "HEAD",
+    "LOGIN_TYPES",
     "SESSION",
     "SETTLED",
     "SETTLED_INDEXES",
@@ -110,6 +114,8 @@ __all__ = [
     "origin",
     "path",
     "process_cgroup",
+    "process_first",
+    "process_mark",
     "process_sign",
     "pruned_day",
     "raw",

@@ -58,6 +58,44 @@ process_sign = Table(
     sqlite_with_rowid=False,
 )
 
+# Of a process id with many signs, after some of them, what all signs up to there mean for later
+# ones (auditsvc.store.process_lives.State), so that those need not be read again. The first
+# columns are the sign's; `since_*` the first birth that is kept in mind; the others the life that
+# goes on, `began` NULL if there is none.
+process_mark = Table(
+    "process_mark",
+    big("host", primary_key=True, autoincrement=False),
+    Column("pid", Integer, primary_key=True, autoincrement=False),
+    big("at", primary_key=True, autoincrement=False),
+    Column("low", Integer, primary_key=True, autoincrement=False),
+    Column("is_birth", SmallInteger, nullable=False),
+    big("since_at"),
+    Column("since_low", Integer),
+    big("began"),
+    Column("code", SmallInteger),
+    big("ppid"),
+    big("ses"),
+    big("exe"),
+    big("last"),
+    Column("is_fresh", SmallInteger),
+    big("ended"),
+    sqlite_with_rowid=False,
+)
+
+# Of a process id that has many signs on a day (days since 1970), the first sign of the process
+# itself with each parent and session; NULL of these is here the least integer.
+process_first = Table(
+    "process_first",
+    big("host", primary_key=True, autoincrement=False),
+    Column("pid", Integer, primary_key=True, autoincrement=False),
+    Column("day", Integer, primary_key=True, autoincrement=False),
+    big("ppid", primary_key=True, autoincrement=False),
+    big("ses", primary_key=True, autoincrement=False),
+    big("at", nullable=False),
+    Column("low", Integer, nullable=False),
+    sqlite_with_rowid=False,
+)
+
 # Names of users and groups as our own service saw them, from its DAEMON_CONFIG records
 # (auditsvc.store.write.account_names): from `at` (milliseconds since 1970) on; NULL: none.
 account_name = Table(

@@ -157,6 +157,11 @@ Index(
     postgresql_where=event.c.state >= 2,
 )
 
+LOGIN_TYPES: Final = (1006, 1106, 1112)
+"""LOGIN, USER_END, USER_LOGIN: what a session is told by (the view `logins`)."""
+_login = event.c.type.in_(LOGIN_TYPES)
+Index("event_login", event.c.ses, event.c.id, sqlite_where=_login, postgresql_where=_login)
+
 for _name, _facts in (("syscall", syscall), ("event", event)):
     after_create(_facts, TIME_INDEX[f"{_name}_time"], "postgresql")
 

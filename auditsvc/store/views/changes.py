@@ -36,13 +36,21 @@ TOLD: Final = f"r.type IN ({', '.join(map(str, TOLD_TYPES))})"
 _OBJECTS: Final = ("key", "table", "bool", "dev", "path", "profile", "name", "prog-id", "op")
 
 
-# The verb of a call is known once its row is read; its number stands in the index.
-_CALLS: Final = (
-    "WHERE v.change IS NOT NULL AND s.nr IN (SELECT n.nr FROM syscall_name n WHERE n.name IN"
-    " (SELECT w.name FROM verb w WHERE w.kind = 'call' AND w.change IS NOT NULL UNION"
+_NAMES: Final = (
+    "SELECT w.name FROM verb w WHERE w.kind = 'call' AND w.change IS NOT NULL UNION"
     " SELECT part.call FROM part_call part JOIN verb w ON w.kind = 'call' AND w.name = part.name"
-    " WHERE w.change IS NOT NULL))"
+    " WHERE w.change IS NOT NULL"
 )
+_CALLS: Final = (
+    "WHERE v.change IS NOT NULL AND s.nr IN (SELECT n.nr FROM syscall_name n"  # noqa: S608 - ours
+    f" WHERE n.name IN ({_NAMES}))"
+)
+"""The verb of a call is known once its row is read; its number stands in the index."""
+_OF_MACHINE: Final = (
+    " AND (c.arch, s.nr) IN (SELECT n.arch, n.nr FROM syscall_name n"  # noqa: S608 - ours
+    f" WHERE n.name IN ({_NAMES}))"
+)
+"""Without it SQLite reads the rows of numbers that are a change on another machine alone."""
 
 
 def changes(d: Dialect) -> str:
@@ -55,8 +63,9 @@ def changes(d: Dialect) -> str:
         "WHERE e.type IN (SELECT told.type FROM record_type told JOIN verb w ON w.kind = 'type'"
         " AND w.name = told.name WHERE w.change IS NOT NULL)"
     )
+    where = _CALLS if d.joins else f"{_CALLS}{_OF_MACHINE}"
     return (
-        f"SELECT {columns} FROM ({calls(d, _CALLS)}) told"  # noqa: S608
+        f"SELECT {columns} FROM ({calls(d, where)}) told"  # noqa: S608
         f" UNION ALL SELECT {columns} FROM ({others(d, kinds)}) told"
         f" UNION ALL {_in_calls(d)}"
     )

@@ -43,6 +43,7 @@ class Dialect:
     indexed: str  # what makes the index on texts serve; a row of `text`
     settled: str  # what makes both indexes of a table serve (`store.schema.SETTLED`): its row, key
     cascade: str  # what lets a view be dropped though views of others show it
+    least: str  # two numbers; gives the lower one that is not NULL
     argument: str  # a call's argument, as a number; a column
     joins: bool  # whether a lookup is a join; else it is a subquery
 
@@ -89,6 +90,7 @@ SQLITE: Final = Dialect(
     indexed=f" AND {{0}}.head = substr({{0}}.value, 1, {HEAD})",
     settled="{0}.{1} AND ({0}.settled IS NOT NULL AND {0}.{1} OR {0}.settled IS NULL AND {0}.{1})",
     cascade="",
+    least="(SELECT min(each) FROM (SELECT {0} AS each UNION ALL SELECT {1}))",
     argument="{0}",
     joins=False,
 )
@@ -114,6 +116,7 @@ POSTGRESQL: Final = Dialect(
     indexed="",
     settled="{0}.{1}",
     cascade=" CASCADE",
+    least="least({0}, {1})",
     argument="('x' || lpad(encode({0}, 'hex'), 16, '0'))::bit(64)::bigint",
     joins=True,
 )

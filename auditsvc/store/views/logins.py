@@ -13,6 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from auditsvc.record.types import LOGIN
+from auditsvc.store.schema import LOGIN_TYPES
 from auditsvc.store.views import words
 from auditsvc.store.views.changes import TOLD
 from auditsvc.store.views.dialect import time
@@ -21,21 +22,34 @@ if TYPE_CHECKING:
     from auditsvc.store.views.dialect import Dialect
 
 _USER_END, _USER_LOGIN, _BOOT, _SHUTDOWN = 1106, 1112, 1127, 1128
+_LAST: Final = (1 << 63) - 1
+
+
+def _of(short: str, kind: int) -> str:
+    """Give the condition for events of a kind that the index `event_login` has."""
+    return f"{short}.type IN ({', '.join(map(str, LOGIN_TYPES))}) AND {short}.type = {kind}"
 
 
 def logins(d: Dialect) -> str:
-    """Give the view."""
+    """Give the view.
+
+    What a session's end follows from is looked up for each session that is shown: a store has
+    many more USER_LOGIN and USER_END than anybody asks for at once.
+    """
     in_event = d.json.format("told.value", "e.id")
     in_record = d.json.format("told.value", "r.event")
+    in_login = d.json.format("said.value", "u.id")
+    found, shown = _fields(d, in_event), _fields(d, in_login)
+    user = _user_id(d, in_event)
+    ids = ", ".join(f"{_number(d, in_record, name)} AS {name}" for name in ("pid", "auid", "ses"))
     # Boots are counted in the number of each session's events: a session ends with them.
     return f"""
-        WITH told AS (
-            SELECT e.id, e.host, e.ms, e.type, {_ids(d, in_event)}, {_fields(d, in_event)}
+        WITH login AS (
+            SELECT e.id, e.host, e.ms, e.pid, e.auid, e.ses
             FROM event e
-            JOIN text told ON told.id = e.fields
-            WHERE e.type IN ({LOGIN}, {_USER_LOGIN}, {_USER_END})
+            WHERE {_of("e", LOGIN)}
             UNION ALL
-            SELECT s.id, c.host, s.ms, r.type, {_ids(d, in_record)}, {_fields(d, in_record)}
+            SELECT s.id, c.host, s.ms, {ids}
             FROM record r
             JOIN text told ON told.id = r.fields
             JOIN syscall s ON s.id = r.event
@@ -43,44 +57,19 @@ def logins(d: Dialect) -> str:
             WHERE {TOLD} AND r.type = {LOGIN}
         ),
         placed AS (
-            SELECT told.*, coalesce((SELECT max(b.id) FROM event b WHERE b.type = {_BOOT}
-                AND b.host = told.host AND b.id < told.id), 0) AS boot
-            FROM told
-        ),
-        numbered AS (
-            SELECT placed.*, sum(CASE WHEN type = {LOGIN} THEN 1 ELSE 0 END) OVER (
-                PARTITION BY host, boot, ses ORDER BY id ROWS UNBOUNDED PRECEDING) AS number
-            FROM placed
+            SELECT login.*, {_boot("login.host", "login.id")} AS boot,
+                (SELECT min(b.id) FROM event b WHERE b.type = {_BOOT} AND b.host = login.host
+                    AND b.id > login.id) AS next_boot
+            FROM login
         ),
         opened AS (
-            SELECT numbered.*, min(CASE WHEN type = {LOGIN} THEN pid END) OVER life AS login_pid,
-                min(CASE WHEN type = {LOGIN} THEN auid END) OVER life AS login_auid
-            FROM numbered
-            WINDOW life AS (PARTITION BY host, boot, ses, number)
-        ),
-        marked AS (
-            SELECT opened.*, CASE WHEN number > 0 AND ses IS NOT NULL AND pid = login_pid
-                AND (auid = login_auid OR type = {_USER_LOGIN} AND user_id = login_auid)
-                THEN 1 ELSE 0 END AS matches
-            FROM opened
-        ),
-        sessions AS (
-            SELECT host, boot, ses, min(CASE WHEN type = {LOGIN} THEN id END) AS id,
-                min(CASE WHEN type = {LOGIN} THEN ms END) AS ms, login_pid AS pid,
-                login_auid AS auid, number,
-                min(CASE WHEN matches = 1 AND type = {_USER_LOGIN} THEN id END) AS user_login,
-                min(CASE WHEN matches = 1 AND (type = {_USER_END} OR type = {_USER_LOGIN}
-                    AND outcome = 'failed') THEN id END) AS closing
-            FROM marked
-            WHERE number > 0
-            GROUP BY host, boot, ses, number, login_pid, login_auid
+            SELECT placed.*, lead(id) OVER (PARTITION BY host, boot, ses ORDER BY id) AS following
+            FROM placed
         ),
         ended AS (
-            SELECT sessions.*, CASE WHEN closing IS NULL THEN lead(id) OVER (
-                    PARTITION BY host, boot, ses ORDER BY number) END AS following,
-                (SELECT min(b.id) FROM event b WHERE b.type = {_BOOT} AND b.host = sessions.host
-                    AND b.id > sessions.id) AS next_boot
-            FROM sessions
+            SELECT x.*, {_first(d, _USER_LOGIN)} AS user_login,
+                {d.least.format(_first(d, _USER_END), _first(d, _USER_LOGIN, "failed"))} AS closing
+            FROM opened x
         ),
         boots AS (
             SELECT e.id, e.ms, e.host, lead(e.id) OVER (PARTITION BY e.host ORDER BY e.id) AS next
@@ -88,22 +77,30 @@ def logins(d: Dialect) -> str:
             WHERE e.type = {_BOOT}
         )
         SELECT x.id AS event_id, {_host("x.host")} AS host, {time(d, "x")} AS time,
-            CASE WHEN u.outcome = 'failed' THEN 'failed' ELSE 'session' END AS kind,
-            x.auid, u.account, x.ses, x.pid, u.terminal, u.address,
+            CASE WHEN {shown["outcome"]} = 'failed' THEN 'failed' ELSE 'session' END AS kind,
+            x.auid, {shown["account"]} AS account, x.ses, x.pid, {shown["terminal"]} AS terminal,
+            {shown["address"]} AS address,
             {_moment(d, "coalesce(x.closing, x.following, x.next_boot)")} AS ended,
             CASE WHEN x.closing IS NOT NULL THEN
-                    CASE WHEN u.outcome = 'failed' THEN 'failed' ELSE 'logout' END
+                    CASE WHEN {shown["outcome"]} = 'failed' THEN 'failed' ELSE 'logout' END
                 WHEN x.following IS NOT NULL THEN 'gone'
                 WHEN x.next_boot IS NOT NULL THEN 'down' END AS how_ended,
             x.user_login AS user_login_event_id,
             coalesce(x.closing, x.following, x.next_boot) AS end_event_id
         FROM ended x
-        LEFT JOIN marked u ON u.id = x.user_login AND u.type = {_USER_LOGIN}
+        LEFT JOIN event u ON u.id = x.user_login
+        LEFT JOIN text said ON said.id = u.fields
         UNION ALL
-        SELECT x.id, {_host("x.host")}, {time(d, "x")}, 'failed', coalesce(x.auid, x.user_id),
-            x.account, x.ses, x.pid, x.terminal, x.address, {time(d, "x")}, 'failed', x.id, x.id
-        FROM marked x
-        WHERE x.type = {_USER_LOGIN} AND x.outcome = 'failed' AND x.matches = 0
+        SELECT e.id, {_host("e.host")}, {time(d, "e")}, 'failed', coalesce(e.auid, {user}),
+            {found["account"]}, e.ses, e.pid, {found["terminal"]}, {found["address"]},
+            {time(d, "e")}, 'failed', e.id, e.id
+        FROM event e
+        JOIN text told ON told.id = e.fields
+        WHERE {_of("e", _USER_LOGIN)} AND {found["outcome"]} = 'failed'
+            AND (e.ses IS NULL OR NOT EXISTS (SELECT 1 FROM opened x WHERE x.ses = e.ses
+                AND x.host = e.host AND x.id < e.id AND coalesce(x.following, {_LAST}) > e.id
+                AND x.boot = {_boot("e.host", "e.id")} AND x.pid = e.pid
+                AND (x.auid = e.auid OR x.auid = {user})))
         UNION ALL
         SELECT x.id, {_host("x.host")}, {time(d, "x")}, 'boot', CAST(NULL AS bigint),
             CAST(NULL AS text), CAST(NULL AS bigint), CAST(NULL AS bigint), CAST(NULL AS text),
@@ -121,28 +118,50 @@ def logins(d: Dialect) -> str:
 _UNSET: Final = 4294967295
 
 
-def _ids(d: Dialect, source: str) -> str:
-    """Give the ids that a record tells; of USER_LOGIN `id` is the user who logged in."""
-    ids = ", ".join(
-        f"nullif({d.number.format(words.field(d, source, name))}, {_UNSET}) AS {name}"
-        for name in ("pid", "auid", "ses")
+def _boot(host: str, event: str) -> str:
+    """Give the boot that an event is in; 0 before the first one that is known."""
+    return (
+        f"coalesce((SELECT max(b.id) FROM event b WHERE b.type = {_BOOT} AND b.host = {host}"  # noqa: S608
+        f" AND b.id < {event}), 0)"
     )
-    user = d.number.format(
-        f"coalesce({words.field(d, source, 'id')}, {words.last_field(d, source, 'uid')})"
-    )
-    return f"{ids}, {user} AS user_id"
 
 
-def _fields(d: Dialect, source: str) -> str:
+def _first(d: Dialect, kind: int, outcome: str = "") -> str:
+    """Give the first event of a kind, and of an outcome, that belongs to the session `x`."""
+    source = d.json.format("told.value", "m.id")
+    whose = "m.auid = x.auid"
+    if kind == _USER_LOGIN:
+        whose = f"({whose} OR {_user_id(d, source)} = x.auid)"
+    if outcome:
+        whose += f" AND {_fields(d, source)['outcome']} = '{outcome}'"
+    return (
+        "(SELECT min(m.id) FROM event m JOIN text told ON told.id = m.fields"  # noqa: S608 - ours
+        f" WHERE {_of('m', kind)} AND m.ses = x.ses AND m.host = x.host AND m.pid = x.pid"
+        f" AND m.id > x.id AND m.id < coalesce(x.following, x.next_boot, {_LAST}) AND {whose})"
+    )
+
+
+def _number(d: Dialect, source: str, name: str) -> str:
+    return f"nullif({d.number.format(words.field(d, source, name))}, {_UNSET})"
+
+
+def _user_id(d: Dialect, source: str) -> str:
+    """Give the user who logged in, as USER_LOGIN tells it."""
+    told = f"coalesce({words.field(d, source, 'id')}, {words.last_field(d, source, 'uid')})"
+    return d.number.format(told)
+
+
+def _fields(d: Dialect, source: str) -> dict[str, str]:
     def told(name: str) -> str:
         return words.known(words.field(d, source, name))
 
-    return (
-        f"{told('acct')} AS account, {told('terminal')} AS terminal,"
-        f" coalesce({told('hostname')}, {told('addr')}) AS address,"
-        f" CASE WHEN lower({told('res')}) IN ('success', '1', 'yes') THEN 'success'"
-        f" WHEN {told('res')} IS NOT NULL THEN 'failed' END AS outcome"
-    )
+    return {
+        "account": told("acct"),
+        "terminal": told("terminal"),
+        "address": f"coalesce({told('hostname')}, {told('addr')})",
+        "outcome": f"CASE WHEN lower({told('res')}) IN ('success', '1', 'yes') THEN 'success'"
+        f" WHEN {told('res')} IS NOT NULL THEN 'failed' END",
+    }
 
 
 def _host(key: str) -> str:

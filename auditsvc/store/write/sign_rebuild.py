@@ -12,9 +12,8 @@ from auditsvc.decode.ids import SERIAL_BITS, SERIAL_MASK
 from auditsvc.record.types import ANOM_ABEND
 from auditsvc.store.process_lives import ABEND, MOST_PID, SEEN, Sign, beginnings
 from auditsvc.store.sign_kinds import select_calls
-from auditsvc.store.sign_sql import PPID, UPDATE, form
+from auditsvc.store.sign_sql import DAY_MS, PPID, UPDATE, form
 from auditsvc.store.views.dialect import POSTGRESQL, with_arguments
-from auditsvc.store.write.signs import DAY_MS
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -52,6 +51,11 @@ _ROWS: Final = (
 )
 _CHANGED: Final = f"SELECT DISTINCT host, pid {_RANGE} AND at < ?"
 _DELETE: Final = f"DELETE {_RANGE} AND at < ?"
+# Of what is kept of process ids with many signs: it is made again when they get more.
+_SUMMED: Final = tuple(
+    f"DELETE FROM {table} WHERE (host, pid) > (?, ?) AND (host, pid) <= (?, ?)"  # noqa: S608 - as above
+    for table in ("process_mark", "process_first")
+)
 _AT_ONCE: Final = 10_000
 
 Process = tuple[int, int]
@@ -61,7 +65,10 @@ BEGIN: Final[Process] = (-1, 0)
 
 
 def rebuild(connection: Connection) -> None:
-    """Make all signs anew, in a transaction without other writers; memory is bounded."""
+    """Make all signs anew, in a transaction without other writers; memory is bounded.
+
+    A store of before has no marks; of the same events, those that there are stay right.
+    """
     connection.exec_driver_sql("DELETE FROM process_sign")
     for statement in (*select_calls(), _ABENDS, _FIRSTS):
         shown = f"{_INSERT}{statement}"
@@ -96,6 +103,8 @@ def prune(connection: Connection, at: int, after: Process, rows: int) -> Process
     found = connection.exec_driver_sql(form(connection, _CHANGED), ends).all()
     if found:
         connection.exec_driver_sql(form(connection, _DELETE), ends)
+        for statement in _SUMMED:
+            connection.exec_driver_sql(form(connection, statement), (*after, *last))
         _judge(connection, after, last, {(host, pid) for host, pid in found})
     return last
 

@@ -8,8 +8,9 @@
 * Of a batch only calls that matter are looked at one by one; of all others the first of each
   context on a day (`Facts.firsts`).
 * Of one pid only the lives around a change are read again: from the second last beginning
-  before it on, as no sign changes what began earlier. How many signs those lives have is not
-  bounded: a process that runs exec in a loop has one for each.
+  before it on, as no sign changes what began earlier; of lives with many signs, from the last
+  mark before it on (`auditsvc.store.write.sign_marks`). So what a sign costs does not grow with
+  the number of those before it; one that comes late costs as much as there are signs behind it.
 """
 
 from __future__ import annotations
@@ -23,42 +24,38 @@ from auditsvc.store import sign_kinds, sign_sql
 from auditsvc.store.process_lives import (
     ABEND,
     BIRTHS,
-    EXEC,
     EXIT,
     INFERRED,
     MOST_PID,
     SEEN,
     Sign,
-    beginnings,
+    walk,
 )
 from auditsvc.store.schema import process_sign
+from auditsvc.store.sign_sql import DAY_MS
+from auditsvc.store.write import sign_firsts, sign_marks
+from auditsvc.store.write.sign_append import LIVES, append
+from auditsvc.store.write.sign_firsts import OWN
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from sqlalchemy import Connection
 
     from auditsvc.decode.batch import Call, Facts
+    from auditsvc.decode.batch import First as OfDay
     from auditsvc.store.database import Database
-    from auditsvc.store.sign_sql import Key
+    from auditsvc.store.process_lives import State
+    from auditsvc.store.sign_sql import Key, Place, Process, Span
+    from auditsvc.store.write.sign_append import First, Plain, Stored
+    from auditsvc.store.write.sign_marks import Marks
 
-DAY_MS: Final = 86_400_000
-_AT_ONCE: Final = 500
+_AT_ONCE: Final = 2000
 _CACHED: Final = 100_000
-_OWN: Final = (SEEN, EXEC, EXIT)
+_NEVER: Final = (1 << 62, 0)
 
-# Plain tuples in bulk: the garbage collector goes through objects of a class again and again,
-# but not through tuples of numbers.
 _Who = tuple[int, int, int | None, int, int | None, int | None]
 """Of a context: host, arch, ppid, pid, ses, exe."""
-_Plain = tuple[int, int, int, int | None, int | None, int | None]
-"""A `Sign`."""
-_Process = tuple[int, int]
-"""A host's id and a pid."""
-_Place = tuple[int, int]
-"""`at` and `low` of a sign."""
-_Span = tuple[int | None, int | None, int]
-"""What one SEEN sign is for: parent, session and day."""
 
 
 class _Stored(NamedTuple):
@@ -74,13 +71,37 @@ class _Change:
     __slots__ = ("firsts", "least", "lost", "signs")
 
     def __init__(self) -> None:
-        self.signs: list[_Plain] = []
-        self.firsts: dict[_Span, tuple[int, int, int | None]] = {}
-        """First calls: `at`, `low`, program."""
-        self.lost: dict[_Span, _Place] | None = None
+        self.signs: list[Plain] = []
+        self.firsts: dict[Span, First] = {}
+        self.lost: dict[Span, Place] | None = None
         """Signs of the process itself that were deleted."""
         self.least: int = 1 << 62
         """When the first change is."""
+
+
+class _Rows:
+    """Rows to insert, to delete, and to change; and new marks."""
+
+    def __init__(self) -> None:
+        self.new: list[tuple[object, ...]] = []
+        self.gone: list[Key] = []
+        self.other: list[tuple[int | None, int, int, int, int]] = []
+        self.states: list[tuple[Process, State]] = []
+
+    def take(
+        self,
+        process: Process,
+        before: Mapping[Place, _Stored],
+        judged: Iterable[tuple[Sign, int | None]],
+    ) -> None:
+        """Note what is otherwise than before."""
+        for sign, code in judged:
+            was = before.get(sign[:2])
+            if was is None or was.sign != sign:
+                self.gone += [(*process, *sign[:2])] if was else []
+                self.new.append((*process, *sign[:3], code, *sign[3:]))
+            elif was.begins != code:
+                self.other.append((code, *process, *sign[:2]))
 
 
 class SignWriter:
@@ -89,10 +110,10 @@ class SignWriter:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._contexts: dict[int, _Who | None] = {}
-        self._noted: dict[tuple[_Process, _Span], _Place] = {}
+        self._noted: dict[tuple[Process, Span], Place] = {}
         """First calls that are known to be stored."""
-        self._changes: dict[_Process, _Change] = {}
-        self._found: dict[tuple[_Process, _Span], _Place] = {}
+        self._changes: dict[Process, _Change] = {}
+        self._found: dict[tuple[Process, Span], Place] = {}
 
     def begin(self) -> None:
         """Begin a transaction."""
@@ -123,6 +144,17 @@ class SignWriter:
             return
         firsts = facts.firsts()
         self._know(connection, {context for context, *_ in firsts})
+        self._note_firsts(firsts)
+        contexts, kinds = self._contexts, sign_kinds.kinds
+        wanted = {
+            (context, nr)
+            for context, nr in facts.pairs(sign_kinds.numbers())
+            if (who := contexts[context]) is not None and nr in kinds(who[1])
+        }
+        for call in facts.calls(wanted) if wanted else ():
+            self._note_call(call)
+
+    def _note_firsts(self, firsts: Iterable[OfDay]) -> None:
         changes, contexts, noted = self._changes, self._contexts, self._noted
         for context, day, event, ms in firsts:
             if (who := contexts[context]) is None:
@@ -137,14 +169,6 @@ class SignWriter:
                 if other is None or (at, low) < other[:2]:
                     change.firsts[span] = (at, low, exe)
                     change.least = min(change.least, at)
-        kinds = sign_kinds.kinds
-        wanted = {
-            (context, nr)
-            for context, nr in facts.pairs(sign_kinds.numbers())
-            if (who := contexts[context]) is not None and nr in kinds(who[1])
-        }
-        for call in facts.calls(wanted) if wanted else ():
-            self._note_call(call)
 
     def _note_call(self, call: Call) -> None:
         event, ms, context, nr, a0, a1, success, result = call
@@ -163,7 +187,7 @@ class SignWriter:
         elif kind == EXIT or success:
             self._add((host, pid), (at, low, kind, ppid, ses, exe))
 
-    def _add(self, process: _Process, sign: _Plain) -> None:
+    def _add(self, process: Process, sign: Plain) -> None:
         change = self._changes[process]
         change.signs.append(sign)
         change.least = min(change.least, sign[0])
@@ -184,7 +208,7 @@ class SignWriter:
             for host, pid, *sign in sign_sql.keyed(connection, sign_sql.STORED_AT, some):
                 found, change = Sign(*sign), self._changes[host, pid]
                 change.least = min(change.least, found.at)
-                if found.kind in _OWN:
+                if found.kind in OWN:
                     change.lost = change.lost or {}
                     change.lost.setdefault(_span(found), found[:2])
             self._delete(connection, some)
@@ -199,69 +223,80 @@ class SignWriter:
         if not sign_sql.is_sqlite(connection):
             hosts = sorted({host for host, _ in changes})
             connection.exec_driver_sql(sign_sql.LOCK_HOSTS, (hosts,))
+        has_firsts = sign_firsts.has_any(connection)
         for process, change in changes.items():
-            for span, place in (change.lost or {}).items():
+            if change.lost is None:
+                continue
+            if has_firsts:
+                sign_firsts.forget(connection, [(process, span) for span in change.lost])
+            for span, place in change.lost.items():
                 known = change.firsts.get(span)
                 if known is None or known[:2] != place:
                     self._find_first(connection, process, span, change)
         processes = list(changes)
         for start in range(0, len(processes), _AT_ONCE):
             some = {process: changes[process] for process in processes[start : start + _AT_ONCE]}
-            self._write(connection, some)
+            self._write(connection, some, has_firsts=has_firsts)
 
-    def _write(self, connection: Connection, changes: Mapping[_Process, _Change]) -> None:
-        asked = [
-            (*process, change.least, change.least - change.least % DAY_MS)
-            for process, change in changes.items()
-        ]
-        stored: dict[_Process, dict[_Place, _Stored]] = {}
-        for host, pid, begins, *sign in sign_sql.keyed(connection, sign_sql.WINDOW, asked):
-            found = Sign(*sign)
-            stored.setdefault((host, pid), {})[found[:2]] = _Stored(found, begins)
-        new: list[tuple[object, ...]] = []
-        gone: list[Key] = []
-        other: list[tuple[int | None, int, int, int, int]] = []
+    def _write(
+        self, connection: Connection, changes: Mapping[Process, _Change], *, has_firsts: bool
+    ) -> None:
+        marks = sign_marks.read(connection, {each: changes[each].least for each in changes})
+        kept = sign_firsts.processes(connection, changes) if has_firsts else set()
+        rows = _Rows()
+        anew: dict[Process, dict[Place, _Stored]] = {}
+        read = _read(connection, changes, marks)
         for process, change in changes.items():
-            before = stored.get(process, {})
-            if not before and (alone := _alone(change)) is not None:
-                new.append((*process, *alone[:3], INFERRED, *alone[3:]))
-                self._found.update(((process, span), alone[:2]) for span in change.firsts)
+            stored, done = read.get(process, ()), None
+            if change.lost is None and process not in marks and process not in kept:
+                done = append(change.signs, change.firsts, stored, sign_marks.EVERY)
+            if done is None:
+                anew[process] = {row[1:3]: _Stored(Sign(*row[1:]), row[0]) for row in stored}
                 continue
-            after = self._merge(process, change, before)
-            gone += [(*process, *place) for place in before.keys() - after.keys()]
-            for judged, code in _judge(after, change.least):
-                was = before.get(judged[:2])
-                if was is None or was.sign != judged:
-                    gone += [(*process, *judged[:2])] if was else []
-                    new.append((*process, *judged[:3], code, *judged[3:]))
-                elif was.begins != code:
-                    other.append((code, *process, *judged[:2]))
-        self._delete(connection, gone)
-        if other:
-            connection.exec_driver_sql(sign_sql.form(connection, sign_sql.UPDATE), other)
-        if new:
-            new.sort(key=_key)
-            self._database.insert(connection, process_sign, new)
+            rows.new += [(*process, *sign[:3], code, *sign[3:]) for sign, code in done.new]
+            rows.other += [(code, *process, *place) for place, code in done.other]
+            for span, place in done.firsts:
+                self._found[process, span] = place
+        earlier = _earlier(connection, changes, anew, marks, has_firsts=has_firsts)
+        for process, before in anew.items():
+            change, state = changes[process], marks.get(process, sign_marks.NONE).state
+            after = self._merge(process, change, before, earlier)
+            rows.gone += [(*process, *place) for place in before.keys() - after.keys()]
+            judged, reached = _judge(after, change.least, state)
+            rows.states += [(process, each) for each in reached]
+            rows.take(process, before, judged)
+        self._delete(connection, rows.gone)
+        if rows.other:
+            connection.exec_driver_sql(sign_sql.form(connection, sign_sql.UPDATE), rows.other)
+        if rows.new:
+            rows.new.sort(key=_key)
+            self._database.insert(connection, process_sign, rows.new)
+        outdated = [each for each, (_, has_later) in marks.items() if has_later]
+        sign_marks.delete(connection, [(each, changes[each].least) for each in outdated])
+        sign_marks.write(self._database, connection, rows.states)
 
     def _merge(
-        self, process: _Process, change: _Change, before: Mapping[_Place, _Stored]
-    ) -> dict[_Place, _Stored]:
-        """Give the signs as they are after a change."""
+        self,
+        process: Process,
+        change: _Change,
+        before: Mapping[Place, _Stored],
+        earlier: Mapping[tuple[Process, Span], Place],
+    ) -> dict[Place, _Stored]:
+        """Give the signs as they are after a change; `earlier`: first calls before those read."""
         after = dict(before)
         for sign in change.signs:
             after[sign[:2]] = _Stored(Sign(*sign), None)
+        own = _own(after.values()) if change.firsts else {}
         for span, (at, low, exe) in change.firsts.items():
             first = at, low
-            if len(after) > 1 or first not in after:
-                own = [
-                    place
-                    for place, (found, _) in after.items()
-                    if found.kind in _OWN and _span(found) == span
-                ]
-                first = min([*own, first])
-                for place in own:
-                    if place != first and after[place].sign.kind == SEEN:
-                        del after[place]
+            if (process, span) in earlier:
+                self._found[process, span] = earlier[process, span]
+                continue
+            places = own.get(span, ())
+            first = min([*places, first])
+            for place in places:
+                if place != first and after[place].sign.kind == SEEN:
+                    del after[place]
             if first not in after:
                 after[first] = _Stored(Sign(at, low, SEEN, span[0], span[1], exe), None)
             self._found[process, span] = first
@@ -280,7 +315,7 @@ class SignWriter:
             self._contexts[context] = tuple(row) if is_known else None
 
     def _find_first(
-        self, connection: Connection, process: _Process, span: _Span, change: _Change
+        self, connection: Connection, process: Process, span: Span, change: _Change
     ) -> None:
         """Find the first stored call of a process id, parent and session on a day."""
         ppid, ses, day = span
@@ -298,48 +333,105 @@ class SignWriter:
             connection.exec_driver_sql(sign_sql.form(connection, sign_sql.DELETE), keys)
 
 
-def _alone(change: _Change) -> _Plain | None:
-    """Give a process's only sign: a call that is its first; None if there are more.
+def _read(
+    connection: Connection, changes: Mapping[Process, _Change], marks: Mapping[Process, Marks]
+) -> dict[Process, list[Stored]]:
+    """Read the signs that the changes may matter for."""
+    asked = []
+    for process, change in changes.items():
+        state = marks.get(process, sign_marks.NONE).state
+        asked.append((*process, change.least, 0 if state is None else state.read_from))
+    found: dict[Process, list[Stored]] = {}
+    for row in sign_sql.keyed(connection, sign_sql.WINDOW, asked):
+        process = row[:2]
+        if process in found:
+            found[process].append(row[2:])
+        else:
+            found[process] = [row[2:]]
+    return found
 
-    Most processes of a log of execs are so, and most of all processes have no other life stored.
+
+def _earlier(
+    connection: Connection,
+    changes: Mapping[Process, _Change],
+    stored: Mapping[Process, Mapping[Place, _Stored]],
+    marks: Mapping[Process, Marks],
+    *,
+    has_firsts: bool,
+) -> dict[tuple[Process, Span], Place]:
+    """Give which first calls are none, as one is stored before the signs that were read."""
+    wanted: dict[tuple[Process, Span], Place] = {}
+    covered = set()
+    for process, signs in stored.items():
+        change = changes[process]
+        if not change.firsts or not signs:
+            continue
+        since = min(signs)[0]
+        begun = [place for place, (_, begins) in signs.items() if begins is not None]
+        is_all = process not in marks and sum(at < change.least for at, _ in begun) < LIVES
+        own = _own(signs.values())
+        for span, (at, low, _) in change.firsts.items():
+            is_lost = has_firsts and span in (change.lost or ())
+            if is_lost or min(own.get(span, ()), default=_NEVER) > (at, low):
+                if is_all or since < span[2] * DAY_MS:
+                    if not has_firsts:
+                        continue
+                    covered.add((*process, span[2]))
+                wanted[process, span] = at, low
+    if not wanted:
+        return {}
+    return sign_firsts.known_before(connection, wanted, covered, is_any=has_firsts)
+
+
+def _own(signs: Iterable[_Stored]) -> dict[Span, list[Place]]:
+    """Give the places of the signs of the process itself by parent, session and day."""
+    found = defaultdict(list)
+    for sign, _ in signs:
+        if sign.kind in OWN:
+            found[_span(sign)].append(sign[:2])
+    return found
+
+
+def _judge(
+    after: Mapping[Place, _Stored], least: int, state: State | None
+) -> tuple[list[tuple[Sign, int | None]], list[State]]:
+    """Say anew which signs begin a life, as far as a change at `least` matters.
+
+    `state`: that after the last mark before; gives the new marks too.
     """
-    if len(change.signs) + len(change.firsts) > 2 or len(change.firsts) != 1:
-        return None
-    ((span, (at, low, exe)),) = change.firsts.items()
-    if not change.signs:
-        return at, low, SEEN, span[0], span[1], exe
-    sign = change.signs[0]
-    return sign if sign[:2] == (at, low) and sign[2] in _OWN else None
-
-
-def _judge(after: Mapping[_Place, _Stored], least: int) -> list[tuple[Sign, int | None]]:
-    """Say anew which signs begin a life, as far as a change at `least` matters."""
-    if len(after) == 1:
+    if len(after) == 1 and state is None:
         ((sign, _),) = after.values()
-        return [(sign, INFERRED if sign.kind in _OWN else None)]
+        return [(sign, INFERRED if sign.kind in OWN else None)], []
     ordered = sorted(after.values(), key=_order)
     earlier = [
         place
         for place, (sign, begins) in enumerate(ordered)
         if begins is not None and sign.at < least
     ]
-    start, first = 0, None
-    if len(earlier) > 1:
-        start = earlier[-2]
-        first = ordered[start].begins
-    signs = [each.sign for each in ordered[start:]]
-    return list(zip(signs, beginnings(signs, first), strict=True))
+    every = sign_marks.EVERY
+    if len(earlier) >= LIVES:
+        start = earlier[-LIVES]
+        signs = [each.sign for each in ordered[start:]]
+        walked = walk(signs, first=ordered[start].begins, every=every)
+    elif state is None:
+        signs = [each.sign for each in ordered]
+        walked = walk(signs, every=every)
+    else:
+        signs = [each.sign for each in ordered if state.needs(each.sign)]
+        walked = walk(signs, state=state, every=every)
+    reached = [each for each in walked.states if state is None or each.order > state.order]
+    return list(zip(signs, walked.found, strict=True)), reached
 
 
 def _order(stored: _Stored) -> tuple[int, bool, int]:
     return stored.sign.order
 
 
-def _when(event: int, ms: int) -> _Place:
+def _when(event: int, ms: int) -> Place:
     return (event >> SERIAL_BITS) * 1000 + ms, event & SERIAL_MASK
 
 
-def _span(sign: Sign) -> _Span:
+def _span(sign: Sign) -> Span:
     return sign.ppid, sign.ses, sign.at // DAY_MS
 
 

@@ -46,15 +46,111 @@
     event.preventDefault();
   });
 
+  // Live follow. A page that is not seen asks for nothing; it goes on where it stopped.
+  const follow = document.getElementById("follow");
+  if (follow) {
+    const said = document.getElementById("live");
+    const rows = document.getElementById("rows");
+    let source = null, last = follow.dataset.after, count = 0;
+    const stop = () => { if (source) source.close(); source = null; };
+    const end = (text) => { stop(); follow.setAttribute("aria-pressed", "false"); said.textContent = text; };
+    const start = () => {
+      stop();
+      const address = new URL(follow.dataset.live, location.href);
+      if (last) address.searchParams.set("after", last);
+      source = new EventSource(address);
+      source.addEventListener("open", () => { said.textContent = count ? `Following: ${count} new.` : "Following."; });
+      source.addEventListener("rows", (event) => {
+        last = event.lastEventId;
+        // Escaped by the server, as each page is; the policy runs no code of it.
+        rows.insertAdjacentHTML("afterbegin", event.data);
+        localise(rows);
+        count += event.data.split("data-row").length - 1;
+        while (rows.rows.length > 500) rows.deleteRow(-1);
+        const none = document.getElementById("none");
+        if (none) none.remove();
+        said.textContent = `Following: ${count} new.`;
+      });
+      source.addEventListener("failed", (event) => end(new DOMParser().parseFromString(event.data, "text/html").body.textContent));
+      source.addEventListener("error", () => {
+        if (source && source.readyState === EventSource.CLOSED) end("It cannot be followed now: too many pages follow, or the session has ended.");
+        else said.textContent = "Waiting for the server.";
+      });
+    };
+    follow.hidden = false;
+    follow.addEventListener("click", () => {
+      if (follow.getAttribute("aria-pressed") === "true") return end("Stopped.");
+      follow.setAttribute("aria-pressed", "true");
+      start();
+    });
+    document.addEventListener("visibilitychange", () => {
+      if (follow.getAttribute("aria-pressed") !== "true") return;
+      if (document.hidden) stop();
+      else start();
+    });
+    window.addEventListener("pagehide", stop);
+  }
+
+  // The editor: a question that runs can be cancelled; closing the request ends it at the store.
+  const ask = document.getElementById("ask");
+  if (ask && window.htmx) {
+    const cancel = document.getElementById("cancel");
+    const running = document.getElementById("running");
+    let began = 0, timer = 0;
+    const stop = (text) => {
+      if (!timer) return;
+      clearInterval(timer);
+      timer = 0;
+      cancel.hidden = true;
+      running.textContent = text;
+    };
+    ask.addEventListener("htmx:beforeRequest", () => {
+      began = Date.now();
+      clearInterval(timer);
+      timer = setInterval(() => { running.textContent = `Running for ${Math.round((Date.now() - began) / 1000)} s.`; }, 1000);
+      running.textContent = "Running.";
+      cancel.hidden = false;
+    });
+    ask.addEventListener("htmx:afterRequest", () => stop(""));
+    const abort = () => {
+      if (!timer) return;
+      stop("Cancelled.");
+      htmx.trigger(ask, "htmx:abort");
+    };
+    cancel.addEventListener("click", abort);
+    document.addEventListener("keydown", (event) => { if (event.key === "Escape") abort(); });
+    for (const each of ask.querySelectorAll("input[name=as]")) each.addEventListener("change", () => { if (ask.elements.q.value.trim()) ask.requestSubmit(); });
+  }
+
+  const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+  const style = () => ({ stroke: colour("--soft"), grid: { stroke: colour("--line"), width: 1 }, ticks: { stroke: colour("--line") } });
+  const drawn = new Map();
+  const drawCharts = () => {
+    if (!window.uPlot) return;
+    for (const each of document.querySelectorAll(".chart")) {
+      if (drawn.has(each)) drawn.get(each).destroy();
+      const names = JSON.parse(each.dataset.names);
+      const strokes = ["--accent", "--mark", "--good", "--bad"].map(colour);
+      drawn.set(each, new uPlot({
+        width: each.clientWidth - 16,
+        height: 280,
+        scales: { x: { time: each.dataset.time === "1" } },
+        axes: [style(), { ...style(), size: 70 }],
+        series: names.map((label, n) => (n ? { label, stroke: strokes[n - 1], width: 2 } : { label })),
+      }, JSON.parse(each.dataset.chart), each));
+    }
+  };
+  drawCharts();
+  document.body.addEventListener("htmx:afterSettle", drawCharts);
+
   const plot = document.getElementById("plot");
   if (!plot || !window.uPlot) return;
-  const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
   const bars = uPlot.paths.bars({ size: [0.9, 60, 1], align: 1 });
   const iso = (second) => new Date(second * 1000).toISOString().slice(0, 19).replace("T", " ");
   let chart = null;
   const draw = () => {
     if (chart) chart.destroy();
-    const axis = { stroke: colour("--soft"), grid: { stroke: colour("--line"), width: 1 }, ticks: { stroke: colour("--line") } };
+    const axis = style();
     const series = (label, stroke) => ({ label, stroke, fill: stroke, width: 0, paths: bars, points: { show: false } });
     const data = JSON.parse(plot.dataset.hours);
     const range = (u, low, high) => [data[0][0] - 1800, data[0][data[0].length - 1] + 5400];
@@ -63,7 +159,7 @@
       height: 220,
       scales: { x: { range } , y: { range: (u, low, high) => [0, Math.max(1, high * 1.05)] } },
       axes: [axis, { ...axis, size: 70 }],
-      series: [{}, series("calls", colour("--accent")), series("failed", colour("--mark"))],
+      series: [{}, series(plot.dataset.what, colour("--accent")), series("failed", colour("--mark"))],
       cursor: { drag: { x: true, y: false, setScale: false } },
       hooks: {
         setSelect: [(u) => {

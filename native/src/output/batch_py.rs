@@ -155,11 +155,17 @@ impl NativeBatch {
     fn firsts(&self, py: Python<'_>) -> Vec<(i64, i64, i64, u16)> {
         let firsts = py.detach(|| {
             let mut firsts: HashMap<(i64, i64), (i64, u16, i64)> = HashMap::new();
+            // Calls of one context come one after the other: most are behind the last look.
+            let mut last = ((0, i64::MIN), (0, 0, 0));
             for row in &self.facts.syscalls {
                 let second = row.id >> SERIAL_BITS;
-                let found = (second, row.ms, row.id);
-                let first = firsts.entry((row.context, second / DAY)).or_insert(found);
+                let (key, found) = ((row.context, second / DAY), (second, row.ms, row.id));
+                if key == last.0 && found >= last.1 {
+                    continue;
+                }
+                let first = firsts.entry(key).or_insert(found);
                 *first = found.min(*first);
+                last = (key, *first);
             }
             firsts
         });

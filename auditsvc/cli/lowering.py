@@ -1,0 +1,47 @@
+"""What commands that read evidence may do when root runs them: no more than that.
+
+They show what attackers wrote. They remain root, as who asks is part of the evidence, but without
+capabilities, and what they run has none either. Root without capabilities still may write root's
+files: who wants more than this reads as a member of the readers' group.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Final
+
+from auditsvc.host.capabilities import Capability, keep_only
+from auditsvc.host.service_user import service_user
+from auditsvc.store.databases import sqlite_file
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from auditsvc.config import Settings
+
+_FOR_ITS_FILES: Final = {Capability.DAC_OVERRIDE, Capability.CHOWN}
+"""To open the files of the service's user, and for SQLite to give it what it makes beside them."""
+
+
+def lower(settings: Settings, *, reads_files: bool = False) -> None:
+    """Drop what such a command does not need; `reads_files`: files that the user names too."""
+    kept: set[Capability] = set()
+    if not os.geteuid():
+        kept |= {Capability.DAC_READ_SEARCH} if reads_files else set()
+        kept |= _FOR_ITS_FILES if _is_the_services(settings) else set()
+    keep_only(kept)
+
+
+def _is_the_services(settings: Settings) -> bool:
+    file = sqlite_file(settings.store)
+    owners = {_owner(path) for path in (file, settings.state_directory) if path is not None}
+    user = service_user() if owners - {0} else None  # asking for users may take long
+    return user is not None and user.uid in owners
+
+
+def _owner(path: Path) -> int:
+    """Give the owner of a file; root for one that is not there."""
+    try:
+        return path.lstat().st_uid
+    except OSError:
+        return 0

@@ -1,0 +1,10 @@
+"""Blocks of a file system that this process may use: some are only for root (statvfs(3))."""
+
+from __future__ import annotations
+
+import os
+
+
+def free_blocks(disk: os.statvfs_result) -> int:
+    """Give the free blocks, without those that are kept for root if we are not."""
+    return disk.f_bavail if os.geteuid() else disk.f_bfree

@@ -1,0 +1,179 @@
+"""The pages of the store as a whole, of events and of what is missing."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlencode
+
+from starlette.datastructures import QueryParams
+from starlette.responses import RedirectResponse, Response
+
+from auditsvc.arrow import use
+from auditsvc.render.rows import Format, write_rows
+from auditsvc.search import formats
+from auditsvc.search.records import records_of
+from auditsvc.search.select import found_events
+from auditsvc.store.read.result import Result
+from auditsvc.web import event, events, overview, proof
+from auditsvc.web.answers import as_file, is_part, missing, page, part
+from auditsvc.web.numbers import number_in
+from auditsvc.web.period import period_in
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+    from auditsvc.web.asking import Asker
+
+_EXPORTS: Final = {
+    "csv": "text/csv",
+    "json": "application/json",
+    "parquet": "application/vnd.apache.parquet",
+}
+
+
+class Pages:
+    """The pages over one store."""
+
+    def __init__(self, asker: Asker) -> None:
+        self._asker = asker
+        self._url = asker.url
+
+    # --- overview ------------------------------------------------------------------------
+
+    def overview(self, request: Request) -> Response:
+        """Show counts, and places for what comes later."""
+        narrowed = overview.Narrowed.of(request.query_params)
+        period = period_in(request.query_params, self._url)
+        if period.is_empty:
+            return page("empty.html", "Overview", store=self._url.rpartition("@")[2])
+        with self._asker.recorded(request) as asking:
+            hours = overview.hours(asking, period, narrowed)
+            tops = overview.tops(asking, period, narrowed)
+        query = urlencode(period.words | narrowed.values)
+        return page(
+            "overview.html",
+            "Overview",
+            period=period,
+            narrowed=narrowed,
+            hours=hours,
+            tops=tops,
+            parts=overview.PARTS,
+            histories=overview.HISTORIES,
+            query=query,
+            reason=asking.access.reason,
+        )
+
+    def part(self, request: Request) -> Response:
+        """Show one of the lists that come after the page."""
+        name = request.path_params["name"]
+        if name not in overview.PARTS:
+            return missing("There is no such list.")
+        narrowed = overview.Narrowed.of(request.query_params)
+        period = period_in(request.query_params, self._url)
+        with self._asker.recorded(request) as asking:
+            table = overview.part(asking, name, period, narrowed)
+        return part("part.html", name=name, table=table)
+
+    # --- events --------------------------------------------------------------------------
+
+    def events(self, request: Request) -> Response:
+        """Show one page of events, or only its rows for what is on the screen already."""
+        params = request.query_params
+        if "words" in params:
+            period = period_in(params, self._url)
+            found = events.from_words(params["words"])
+            return RedirectResponse(events.address(QueryParams(found), period), 303)
+        period = period_in(params, self._url)
+        if period.is_empty:
+            return page("empty.html", "Events", store=self._url.rpartition("@")[2])
+        criteria = events.criteria_in(params, self._url, period)
+        before = number_in(params, "before")
+        with self._asker.recorded(request) as asking:
+            found_page = events.page(asking, criteria, before)
+        columns = events.columns_in(params)
+        further = None
+        if found_page.next is not None:
+            further = events.address(params, period, before=str(found_page.next))
+        values: dict[str, Any] = {"page": found_page, "further": further, "columns": columns}
+        if is_part(request):
+            return part("event_rows.html", **values)
+        return page(
+            "events.html",
+            "Events",
+            period=period,
+            given=events.given(params),
+            fields=events.FIELDS,
+            all_columns=events.COLUMNS,
+            words=events.to_words(params),
+            command=events.command(params, period),
+            exports={form: events.address(params, period, f"/events.{form}") for form in _EXPORTS},
+            first=events.address(params, period),
+            live=events.live_address(params),
+            before=before,
+            reason=asking.access.reason,
+            **values,
+        )
+
+    def export(self, request: Request) -> Response:
+        """Give the events as a file, in the order of time."""
+        form = request.path_params["form"]
+        if form not in _EXPORTS:
+            return missing("There is no such format: csv, json or parquet.")
+        period = period_in(request.query_params, self._url)
+        criteria = events.criteria_in(request.query_params, self._url, period)
+        style = formats.Style(self._asker.settings.host, utc=True)
+        out: io.StringIO | io.BytesIO
+        with (
+            self._asker.recorded(request) as asking,
+            found_events(self._url, criteria, limit=events.EXPORTED, limits=asking.limits) as found,
+        ):
+            counted = asking.access.counted(found.events)
+            if form != "json":
+                extra = formats.Extra(keys=True)
+                rows = (formats.csv_row(each, records_of(each), style, extra) for each in counted)
+                result = Result(formats.csv_columns(extra), rows)
+            else:
+                result = Result(formats.JSON, map(formats.json_row, counted))
+            if form == "parquet":
+                out = io.BytesIO()
+                use("auditsvc.arrow.files").write_parquet(result, out)
+            else:
+                out = io.StringIO()
+                write_rows(result, Format(form), out)
+        return as_file(out.getvalue(), f"events.{form}", _EXPORTS[form])
+
+    def event(self, request: Request) -> Response:
+        """Show one event."""
+        number = number_in(request.path_params, "id")
+        assert number is not None
+        with self._asker.recorded(request) as asking:
+            found = event.shown(asking, number)
+        if found is None:
+            return missing("The store has no event of this id; retention may have deleted it.")
+        process = f"/events?{urlencode(found.process)}" if found.process else ""
+        return page(
+            "event.html", "Event", event=found, process=process, reason=asking.access.reason
+        )
+
+    def around(self, request: Request) -> Response:
+        """Show the neighbours of an event, which can take longer to find than the event."""
+        number = number_in(request.path_params, "id")
+        assert number is not None
+        with self._asker.recorded(request) as asking:
+            rows = event.around(asking, number)
+        return part("around.html", rows=rows, id=number)
+
+    # --- what is missing -----------------------------------------------------------------
+
+    def ledger(self, request: Request) -> Response:
+        """Show what was received, stored and lost."""
+        with self._asker.recorded(request) as asking:
+            found = proof.ledger(asking)
+        return page("ledger.html", "Ledger", found=found, reason=asking.access.reason)
+
+    def coverage(self, request: Request) -> Response:
+        """Show which processes are known to be covered."""
+        with self._asker.recorded(request) as asking:
+            found = proof.coverage(asking)
+        return page("coverage.html", "Coverage", found=found, reason=asking.access.reason)

@@ -1,0 +1,299 @@
+"""What commands and the service may do, when root starts them: user, capabilities, groups."""
+
+from __future__ import annotations
+
+import grp
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from fixtures.commands import AUDITSVC
+from fixtures.logs import opening
+from fixtures.other_user import SERVICE_UID, passwd_with_user, reachable_folder, with_user
+from fixtures.waiting import until
+
+from auditsvc.host.capabilities import Capability
+from auditsvc.host.service_user import hand_over
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+
+READERS, READER = "nogroup", 64_998
+NONE = "0" * 16
+PLAIN = {"PATH": os.environ["PATH"]}
+
+
+@pytest.fixture
+def folder():
+    """A folder that the service's user can reach."""
+    with reachable_folder() as made:
+        passwd_with_user(made)
+        yield made
+
+
+def environment(folder, **more):
+    """Give variables that keep a service in this folder."""
+    return PLAIN | {
+        "AUDITSVC_STATE_DIRECTORY": f"{folder}/state",
+        "AUDITSVC_RUNTIME_DIRECTORY": f"{folder}/run",
+        "AUDITSVC_STORE": f"sqlite:///{folder}/state/auditsvc.db",
+        **more,
+    }
+
+
+class Run:
+    """`run --source stdin`, until its input ends."""
+
+    def __init__(self, folder, *, has_user=True, prefix=(), **more):
+        self.folder = folder
+        command = [AUDITSVC, "run", "--source", "stdin"]
+        self.process = subprocess.Popen(
+            [*prefix, *(with_user(folder, *command) if has_user else command)],
+            env=environment(folder, **more),
+            stdin=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self.errors = ""
+
+    def __enter__(self):
+        self.process.stdin.write(opening(1))
+        self.process.stdin.flush()
+        until(lambda: self.count() == 1, told=self.told)
+        return self
+
+    def __exit__(self, *_):
+        if not self.process.stdin.closed:
+            self.process.stdin.close()
+        self.process.stdin = None
+        self.errors += self.process.communicate(timeout=60)[1]
+        assert self.process.returncode == 0, self.errors
+
+    def told(self):
+        """What it said, if it has ended."""
+        return self.process.stderr.read() if self.process.poll() is not None else "it runs"
+
+    def count(self):
+        """Count the rows; 0 while there is no store yet."""
+        done = query(self.folder)
+        return int(done.stdout.split()[-1]) if done.returncode == 0 else 0
+
+
+def query(folder, **options):
+    """Count the rows of the store as root, or as somebody else."""
+    command = [AUDITSVC, "query", "SELECT count(*) AS n FROM syscalls", "--format", "csv"]
+    return subprocess.run(
+        with_user(folder, *command) if not options else command,
+        env=environment(folder),
+        capture_output=True,
+        text=True,
+        check=False,
+        **options,
+    )
+
+
+def statuses(pid):
+    """Give /proc/PID/task/TID/status of each thread as a dictionary."""
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        lines = (task / "status").read_text().splitlines()
+        yield dict(line.split(":\t", 1) for line in lines if ":\t" in line)
+
+
+def owners(folder):
+    """Give the owners of all that is the service's."""
+    tops = [folder / "state", folder / "run"]
+    return {each.lstat().st_uid for top in tops for each in (top, *top.rglob("*"))}
+
+
+def test_the_service_becomes_its_user_and_root_again(folder):
+    """Root starts it: it is user auditsvc with two capabilities, the loader without, files too."""
+    with Run(folder, has_user=False) as run:
+        assert {each["Uid"] for each in statuses(run.process.pid)} == {"0\t0\t0\t0"}
+    assert "there is no user auditsvc" in run.errors
+    assert owners(folder) == {0}
+    with Run(folder) as run:
+        found = list(statuses(run.process.pid))
+        assert owners(folder) == {SERVICE_UID}
+    uid = "\t".join([str(SERVICE_UID)] * 4)
+    kept = 1 << Capability.SYS_PTRACE | 1 << Capability.DAC_READ_SEARCH
+    assert {(each["Uid"], each["Gid"], each["NoNewPrivs"]) for each in found} == {(uid, uid, "1")}
+    assert {each["CapBnd"] for each in found} == {f"{kept:016x}"}
+    assert {each["CapPrm"] for each in found} == {f"{kept:016x}", NONE}
+    assert sum(each["CapPrm"] == NONE for each in found) == 1
+    assert run.errors.count("warning") == 0
+    assert owners(folder) == {SERVICE_UID}
+    with Run(folder, AUDITSVC_ALERT__EXEC='["/bin/true"]') as run:
+        assert {each["Uid"] for each in statuses(run.process.pid)} == {"0\t0\t0\t0"}
+    assert "the service runs as root: alert.exec may need it" in run.errors
+    assert owners(folder) == {0}
+
+
+def test_the_forwarder_reads_roots_settings_and_keeps_nothing(journald, folder):
+    """It is the same user, reads a settings file that only root may read, and has no capability."""
+    settings = folder / "auditsvc.toml"
+    settings.write_text("[forward]\nenabled = true\n")
+    settings.chmod(0o600)
+    group = grp.getgrnam("systemd-journal").gr_gid
+    for each in (journald.directory, *journald.directory.rglob("*")):
+        os.chown(each, -1, group)  # as systemd-tmpfiles makes it
+        each.chmod(0o2755 if each.is_dir() else 0o640)
+    with Run(folder, prefix=journald.prefix, AUDITSVC_CONFIG=str(settings)) as run:
+        state = folder / "run/forward.json"
+        until(state.exists, told=run.told)
+        shown = until(lambda: json.loads(state.read_text()))
+        (status,) = statuses(shown["pid"])
+    assert not shown["trouble"]
+    assert status["Uid"] == "\t".join([str(SERVICE_UID)] * 4)
+    assert (status["CapPrm"], status["CapAmb"], status["NoNewPrivs"]) == (NONE, NONE, "1")
+    assert str(group) in status["Groups"].split()
+
+
+def test_a_second_run_takes_no_files_from_the_first(folder):
+    """Refused, as the spool is in use; whatever its settings, the files stay the service's."""
+    with Run(folder):
+        second = subprocess.run(
+            with_user(folder, AUDITSVC, "run", "--source", "stdin"),
+            env=environment(folder, AUDITSVC_ALERT__EXEC='["/bin/true"]'),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert second.returncode == 1
+        assert "another" in second.stderr
+        assert owners(folder) == {SERVICE_UID}
+
+
+@pytest.mark.parametrize("kind", ["symlink", "hardlink"])
+def test_no_link_is_followed_when_files_are_given(folder, kind):
+    """A link to a file of root's in the spool: that file stays root's."""
+    theirs = folder / "theirs"
+    theirs.write_text("")
+    (folder / "state/spool").mkdir(parents=True, mode=0o700)
+    (folder / "state").chmod(0o700)
+    link = folder / "state/spool/link"
+    if kind == "symlink":
+        link.symlink_to(theirs)
+        hand_over(folder / "state", 0, SERVICE_UID, SERVICE_UID)
+        assert (folder / "state/spool").stat().st_uid == SERVICE_UID
+    else:
+        link.hardlink_to(theirs)
+        with pytest.raises(OSError, match="2 names"):
+            hand_over(folder / "state", 0, SERVICE_UID, SERVICE_UID)
+    assert theirs.stat().st_uid == 0
+
+
+def test_a_folder_that_is_a_link_is_not_given(folder):
+    """The folder itself is not followed either."""
+    (folder / "theirs").mkdir()
+    (folder / "state").symlink_to(folder / "theirs")
+    with pytest.raises(NotADirectoryError):
+        hand_over(folder / "state", 0, SERVICE_UID, SERVICE_UID)
+    assert (folder / "theirs").stat().st_uid == 0
+
+
+def test_what_root_makes_there_is_the_services(folder):
+    """A store that root makes in the service's folder can be written by the service."""
+    (folder / "state").mkdir(mode=0o700)
+    os.chown(folder / "state", SERVICE_UID, SERVICE_UID)
+    command = with_user(folder, AUDITSVC, "migrate")
+    subprocess.run(command, env=environment(folder), check=True, capture_output=True)
+    assert {each.stat().st_uid for each in (folder / "state").iterdir()} == {SERVICE_UID}
+
+
+def test_a_folder_of_that_user_is_refused_where_it_is_not_known(folder):
+    """Without the user, its files are any other user's."""
+    (folder / "state").mkdir(mode=0o700)
+    os.chown(folder / "state", SERVICE_UID, SERVICE_UID)
+    done = subprocess.run(
+        [AUDITSVC, "migrate"], env=environment(folder), check=False, capture_output=True, text=True
+    )
+    assert done.returncode == 1
+    assert f"uid {SERVICE_UID} may change" in done.stderr
+
+
+READS = """
+import json, re, sys
+from auditsvc.cli import {verb} as module
+sys.argv[1:] = []
+def stop(*words, **named):
+    status = open("/proc/self/status").read()
+    print(json.dumps(dict(re.findall(r"^(CapPrm|CapBnd|NoNewPrivs):\\t(.*)$", status, re.M))))
+    sys.stdout.flush()
+    import os; os._exit(0)
+from auditsvc.host import capabilities
+import auditsvc.cli.lowering as lowering
+keep = lowering.keep_only
+lowering.keep_only = lambda kept: (keep(kept), stop())
+from auditsvc.cli import _load, app
+_load("{verb}")
+app({words!r}, standalone_mode=False)
+"""
+
+
+@pytest.mark.parametrize(
+    ("verb", "words", "kept"),
+    [
+        ("query", ["SELECT 1"], 0),
+        pytest.param("tail", [], 0, marks=pytest.mark.long),
+        pytest.param("top", [], 0, marks=pytest.mark.long),
+        pytest.param("tree", ["1"], 0, marks=pytest.mark.long),
+        ("web", [], 0),
+        ("forward", [], 0),
+        ("search", ["-m", "SYSCALL"], 1 << Capability.DAC_READ_SEARCH),
+        pytest.param("report", [], 1 << Capability.DAC_READ_SEARCH, marks=pytest.mark.long),
+        pytest.param("shell", [], 1 << Capability.DAC_READ_SEARCH, marks=pytest.mark.long),
+        ("ingest", ["/dev/null"], 1 << Capability.DAC_READ_SEARCH),
+        pytest.param("verify", [], 1 << Capability.DAC_READ_SEARCH, marks=pytest.mark.long),
+    ],
+)
+def test_commands_that_show_evidence_have_no_capabilities(folder, verb, words, kept):
+    """Before they read anything, root's commands keep at most reading the files that they name."""
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", READS.format(verb=verb, words=[verb, *words])],
+        env=environment(folder),
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    bits = f"{kept:016x}"
+    assert json.loads(done.stdout) == {"CapPrm": bits, "CapBnd": bits, "NoNewPrivs": "1"}
+
+
+def test_members_of_a_group_may_read_the_store_and_nobody_else(folder):
+    """With access.readers, while the service runs; spool and keys stay closed."""
+    member = {"user": READER, "group": READER, "extra_groups": [65_534]}
+    other = {"user": READER, "group": READER, "extra_groups": []}
+    passwd = folder / "passwd"
+
+    def as_reader(**who):
+        return query_as(folder, passwd, **who)
+
+    with Run(folder, AUDITSVC_ACCESS__READERS=READERS):
+        assert as_reader(**member) == "1"
+        assert as_reader(**other) != "1"
+        modes = {each.name: oct(each.stat().st_mode)[-3:] for each in (folder / "state").iterdir()}
+    assert set(modes.items()) >= {("auditsvc.db", "640"), ("auditsvc.db-wal", "640")}
+    assert modes["spool"] == "700"
+    assert "while the service runs" in as_reader(**member)
+    with Run(folder):  # without the setting: closed again
+        assert as_reader(**member) != "1"
+    assert (folder / "state/auditsvc.db").stat().st_mode & 0o777 == 0o600
+
+
+def query_as(folder, passwd, *, user, group, extra_groups):
+    """Count the rows as another user, where the service's user is known."""
+    groups = f"--groups={','.join(map(str, extra_groups))}" if extra_groups else "--clear-groups"
+    command = [AUDITSVC, "query", "SELECT count(*) AS n FROM syscalls", "--format", "csv"]
+    done = subprocess.run(
+        with_user(
+            passwd.parent, "setpriv", f"--reuid={user}", f"--regid={group}", groups, *command
+        ),
+        env=environment(folder),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.stdout.split()[-1] if done.returncode == 0 else done.stderr
