@@ -4,8 +4,9 @@
 
 `make bench` runs all of it (less than half an hour), `make bench BENCH=quick` with small sizes
 that only show that everything works. Without --into, the folder is docs/. --only accepts live,
-cost, file, disk, questions, goals, reports, growth, journal, decode, views, and writes their
-tables to stdout; with --into it replaces these tables in the existing page.
+cost, file, disk, questions, goals, reports, growth, journal, decode, views, archive (--events:
+of a day), and writes their tables to stdout; with --into it replaces these tables in the
+existing page.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from peers import AUSEARCH, laurel_version
 from plot import Panel, chart, svg
 from report import Table, count, exchanged, ratio
 from tables import (
+    archive,
     cost,
     decode,
     disk,
@@ -41,9 +43,9 @@ if TYPE_CHECKING:
 
 DOCS = Path(__file__).parents[1] / "docs"
 PAGE = ("live", "cost", "file", "disk", "questions", "goals", "reports", "growth", "journal")
-PARTS = (*PAGE, "decode", "views")
+PARTS = (*PAGE, "decode", "views", "archive")
 """`decode` alone is for development: on the page its figures are part of the table of files.
-The figures of `views` are in docs/decisions/0029-views.md."""
+The figures of `views` are in docs/decisions/0029-views.md, of `archive` in 0032-archive.md."""
 
 
 def about(*, quick: bool) -> list[str]:
@@ -88,10 +90,13 @@ def asked() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="small sizes, few rounds")
     parser.add_argument("--only", nargs="+", choices=PARTS, default=None)
     parser.add_argument("--into", type=Path, default=None, help="folder of the page")
+    parser.add_argument("--events", type=int, default=None, help="of a day of the archive")
     return parser.parse_args()
 
 
-def of_stores(parts: Sequence[str], *, quick: bool, folder: Path) -> list[Table]:
+def of_stores(
+    parts: Sequence[str], *, quick: bool, folder: Path, events: int | None = None
+) -> list[Table]:
     """Measure the tables that are not in a plot."""
     made = []
     if "disk" in parts:
@@ -110,6 +115,8 @@ def of_stores(parts: Sequence[str], *, quick: bool, folder: Path) -> list[Table]
         made.append(decode.table(quick=quick, folder=folder))
     if "views" in parts:
         made.append(views.table(quick=quick, folder=folder))
+    if "archive" in parts:
+        made.append(archive.table(quick=quick, folder=folder, events=events))
     return made
 
 
@@ -129,7 +136,7 @@ def main() -> None:
             path = cost.measure(quick=quick, folder=folder)
         if "file" in parts:
             files = file.measure(quick=quick, folder=folder)
-        more = of_stores(parts, quick=quick, folder=folder)
+        more = of_stores(parts, quick=quick, folder=folder, events=options.events)
     tables = [table for each in (measured, path, files) if each for table in each.tables()] + more
     if options.only and not options.into:
         print("\n".join(table.markdown() for table in tables))

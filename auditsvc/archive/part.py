@@ -122,11 +122,12 @@ class Part:
         waiting = self._waiting.pop(view)
         rows = pa.concat_tables(waiting)
         if view not in self._writers:
-            self._writers[view] = _writer(self._path(view), rows.schema)
+            self._writers[view] = make_writer(self._path(view), rows.schema)
         self._writers[view].write_table(rows, row_group_size=_GROUP)
 
 
-def _writer(path: Path, schema: pa.Schema) -> parquet.ParquetWriter:
+def make_writer(path: Path, schema: pa.Schema) -> parquet.ParquetWriter:
+    """Make a writer of files of the archive."""
     names = schema.names
     steady = [name for name in names if name in _STEADY]
     return parquet.ParquetWriter(

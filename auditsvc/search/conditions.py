@@ -73,8 +73,10 @@ _INET: Final = "family IN ('inet', 'inet6')"
 class Conditions:
     """Writes the conditions of some criteria."""
 
-    def __init__(self, criteria: Criteria, dialect: Dialect) -> None:
+    def __init__(self, criteria: Criteria, dialect: Dialect, *, views_only: bool = False) -> None:
+        """`views_only`: as an archive has no other tables."""
         self._criteria = criteria
+        self._views_only = views_only
         self._dialect = dialect
         self.names: list[str] = []
         """Conditions on names of files that have a table each (`auditsvc.search.named_files`)."""
@@ -267,6 +269,8 @@ class Conditions:
 
     def _of_names(self, condition: str) -> Rows:
         """Give the alternative that a file's name fulfils this; nobody knows how many do."""
+        if self._views_only:
+            return Rows("paths", condition)
         self.names.append(condition)
         return Rows(named_files.view_of(len(self.names) - 1), _ANY)
 

@@ -12,6 +12,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from auditsvc.arrow import use
+from auditsvc.errors import UsageError
 from auditsvc.search.dialect import dialect_of
 from auditsvc.search.statement import statement
 from auditsvc.store import open_store
@@ -43,7 +44,12 @@ class Found(NamedTuple):
 
 def explained_for_archive(criteria: Criteria, *, limit: int | None = None) -> str:
     """Give the SQL of a search over an archive: SQLite's, for `auditsvc query --archive`."""
-    return statement(criteria, dialect_of("sqlite://"), limit=limit)
+    if criteria.place is not None:
+        raise UsageError(
+            "--container and --unit do not go with --archive",
+            "give --where \"container = 'ID'\" or --where \"unit = 'NAME'\"",
+        )
+    return statement(criteria, dialect_of("sqlite://"), limit=limit, views_only=True)
 
 
 def explained(url: str, criteria: Criteria, *, limit: int | None = None) -> str:

@@ -43,12 +43,14 @@ def statement(
     newest: bool = False,
     before: int | None = None,
     after: int | None = None,
+    views_only: bool = False,
 ) -> str:
     """Give the statement; its rows are event ids in their order, which is that of time.
 
     `newest`: the last first. `before`, `after`: only ids below, or above, that of an event.
+    `views_only`: of the views alone, as an archive has no others; `criteria` has no `place`.
     """
-    writer = Conditions(criteria, dialect)
+    writer = Conditions(criteria, dialect, views_only=views_only)
     conditions = list(writer.written())
     period = criteria.period.conditions
     if before is not None:

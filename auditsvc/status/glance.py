@@ -82,7 +82,7 @@ def parts(facts: Facts, now: float) -> Iterator[tuple[str, str]]:
         rate = f"grows {size(grows)} a day; " if grows else ""
         keep = f"; keeps {retention['keep']}" if retention["keep"] else ""
         yield "room", f"{rate}{retention['forecast']}{keep}"
-    kept = facts["archive"]
+    kept = facts.get("archive", {})
     if kept.get("to") and "refused" not in kept:
         reached = f"up to {kept['through']}" if kept["through"] else "nothing yet"
         days = counted(kept["waiting_days"], "day")

@@ -696,3 +696,18 @@ def test_a_bucket_is_as_good_as_a_folder(tmp_path):
         program.wait()
         with pytest.raises(ArchiveError, match="s3://archive/box"):
             archive(settings)
+
+
+@pytest.mark.parametrize("option", ["--unit", "--container"])
+def test_a_search_by_place_is_refused_with_the_other_way(tmp_path, option):
+    """Its SQL asks tables that an archive has not; the columns of the views are there."""
+    url = f"sqlite:///{tmp_path}/store.db"
+    load(url, opening(1, second=(TODAY - 1) * DAY))
+    environment = os.environ | {
+        "AUDITSVC_STORE": url,
+        "AUDITSVC_STATE_DIRECTORY": str(tmp_path / "state"),
+        "AUDITSVC_ARCHIVE__TO": str(tmp_path / "archive"),
+    }
+    done = run("search", option, "x", "--archive", environment=environment)
+    assert done.returncode == 2
+    assert "--container and --unit do not go with --archive" in done.stderr.decode()
