@@ -21,7 +21,7 @@ from auditsvc.alert.message import Message
 from auditsvc.alert.sender import Sender
 from auditsvc.collect.collector import RecordCollector
 from auditsvc.errors import SpoolError
-from auditsvc.host.disk import free_blocks
+from auditsvc.host.disk import used_percent
 from auditsvc.retention.stages import Stage, Stages, Trend
 from auditsvc.spool.segments import sizes
 
@@ -109,7 +109,7 @@ class SpaceWatch:
         """Give the larger part, in percent, of the disk and of what may wait for the store."""
         limit = self._settings.spool.limit_bytes
         disk = os.statvfs(self._settings.spool_directory)
-        used = 100.0 * (1 - free_blocks(disk) / disk.f_blocks) if disk.f_blocks else 0.0
+        used = used_percent(disk)
         if limit is not None:
             have = sum(sizes(self._settings.spool_directory).values())
             # Up to `keep_bytes` the segments are kept on purpose; a reload may raise it to the
