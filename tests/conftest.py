@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import os
+import re
 import signal
 import zlib
 from pathlib import Path
@@ -178,6 +179,21 @@ def audit_lock(host_state):
             yield control
     except RefusedError as reason:
         pytest.skip(f"live: {reason}")
+
+
+@pytest.fixture(autouse=True)
+def same_process():
+    """Fail a test that leaves this process with other rights or settings, for all that follow."""
+
+    def own():
+        settings = {name: os.environ[name] for name in os.environ if name.startswith("AUDITSVC_")}
+        return settings, re.findall(
+            r"^Cap\w+:.*$", Path("/proc/self/status").read_text(), re.MULTILINE
+        )
+
+    before = own()
+    yield
+    assert own() == before
 
 
 @pytest.fixture

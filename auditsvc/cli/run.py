@@ -72,8 +72,7 @@ def run(
     if begin is Begin.NOW and settings.source not in SPOOLED:
         raise UsageError(f"--from now: the source {settings.source} has no spool", "leave it out")
     configure_log()
-    for note in lower(settings):
-        structlog.get_logger().warning(note)
+    notes = [*notes, *lower(settings)]
     if settings.decoder == "auto" and not is_built():
         structlog.get_logger().warning(
             "there is no native core: rows are made at about a twentieth of its speed",

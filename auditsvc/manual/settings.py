@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
     from pydantic.fields import FieldInfo
 
-_UNITS: Final = ("bytes", "seconds", "records", "events", "days", "percent")
+_UNITS: Final = ("bytes", "seconds", "hours", "records", "events", "days", "percent")
 _WORDS: Final = {str: "text", int: "integer", float: "number", bool: "true or false", Path: "path"}
 _BOUNDS: Final = (("ge", "at least"), ("gt", "more than"), ("le", "at most"), ("lt", "less than"))
 

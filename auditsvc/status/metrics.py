@@ -339,10 +339,11 @@ METRICS: Final = (
         _of("archive", "through_timestamp"),
     ),
     Metric(
-        "auditsvc_archive_waiting_days",
+        "auditsvc_archive_waiting_seconds",
         "gauge",
-        "Days that are over and not in the archive yet; absent without an archive.",
-        _of("archive", "waiting_days"),
+        "How long the days together are that are over and not in the archive yet; absent without"
+        " an archive.",
+        _of("archive", "waiting_days", _DAY),
     ),
     # The forwarder.
     Metric(

@@ -208,11 +208,11 @@ class SQLite:
         connection = sqlite3.connect(self.uri, uri=True)
         try:
             connection.execute(f"PRAGMA busy_timeout = {int(_READER_BUSY_SECONDS * 1000)}")
-            # From the file's header: to count tables, SQLite has to read the whole schema.
-            (application,) = connection.execute("PRAGMA application_id").fetchone()
-            if application != APPLICATION_ID:
-                (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
-                self._check_owner(application, tables)
+            # To count the tables SQLite reads the whole schema: a damaged one is told here.
+            self._check_owner(
+                connection.execute("PRAGMA application_id").fetchone()[0],
+                connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0],
+            )
         finally:
             connection.close()
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 import re
 import shlex
-import sys
 from pathlib import Path
 
 import pytest
+from fixtures import commands
 from fixtures.cookbook_log import cookbook_log
 from fixtures.logs import load
 
-from auditsvc import cli
 from auditsvc.adopt.auditd_conf import KEYWORDS
 from auditsvc.compliance.frameworks import CIS, STIG
 from auditsvc.config import setting_names
@@ -67,8 +66,8 @@ def environment(tmp_path_factory):
 
 
 @pytest.mark.parametrize("command", [each for each in COMMANDS if each not in LIVE])
-def test_each_command_runs(command, environment, monkeypatch, capsys):
-    """As it stands, but for the paths of this test; in this process, which takes less time."""
+def test_each_command_runs(command, environment):
+    """As it stands, but for the paths of this test."""
     words = shlex.split(command)[1:]
     if not SHIPPED.exists():
         pytest.skip("no auditd: make peers")
@@ -76,18 +75,13 @@ def test_each_command_runs(command, environment, monkeypatch, capsys):
     words = [f"{environment['FOLDER']}/FILE" if each == "FILE" else each for each in words]
     if words[0] == "adopt":
         words += ["--from", str(SHIPPED)]
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setattr(sys, "argv", ["auditsvc", *words])
-    cli._load(words[0])
-    status = cli._main()
-    said = capsys.readouterr()
+    done = commands.run(*words, environment=environment, text=True)
     expected = STATUSES.get(words[0], {0})
     if words[:2] in (["rules", "diff"], ["rules", "report"]):
         expected = {0, 1}
-    refused = "does not permit" in said.err or "refuses audit" in said.err
-    assert status in expected or refused, (command, status, said.err)
-    assert said.out or said.err
+    refused = "does not permit" in done.stderr or "refuses audit" in done.stderr
+    assert done.returncode in expected or refused, (command, done.returncode, done.stderr)
+    assert done.stdout or done.stderr
 
 
 def test_what_is_left_to_live_tests_is_there():

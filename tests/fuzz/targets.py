@@ -14,6 +14,7 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
+from unittest.mock import patch
 
 from fixtures.decoder_pair import Pair, drive
 
@@ -68,8 +69,8 @@ def rules(data: bytes) -> None:
 
 def settings(data: bytes) -> None:
     """Settings are read, or each error is one line that names the file or the setting."""
-    os.environ["AUDITSVC_CONFIG"] = str(_written(data))
-    found = read_settings()
+    with patch.dict(os.environ, {"AUDITSVC_CONFIG": str(_written(data))}):
+        found = read_settings()
     if not isinstance(found, Settings):
         assert found
         assert not any("\n" in str(error) for error in found)

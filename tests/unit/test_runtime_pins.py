@@ -12,12 +12,13 @@ ROOT = Path(__file__).parents[2]
 PINS = ROOT / "packaging/constraints-runtime.txt"
 TOOLS = {"pytest", "ruff", "mypy", "hypothesis", "import-linter", "setuptools", "wheel", "pip"}
 
-# Every module of ours but those of the extra `web`, and the distributions of what they brought.
+# Every module of ours but those of the extras, and the distributions of what they brought.
 IMPORTED = """
 import importlib, importlib.metadata, json, pkgutil, sys
 import auditsvc
 for module in pkgutil.walk_packages(auditsvc.__path__, "auditsvc."):
-    left = ("auditsvc.migrations", "auditsvc.__main__", "auditsvc.arrow.", "auditsvc.web")
+    left = ("auditsvc.migrations", "auditsvc.__main__", "auditsvc.arrow.", "auditsvc.web",
+            "auditsvc.archive.")
     if not module.name.startswith(left):
         importlib.import_module(module.name)
 from alembic import command, config
