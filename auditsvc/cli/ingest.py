@@ -56,7 +56,7 @@ def ingest(
     if directory is not None and not journal:
         raise UsageError("--directory needs --journal", "add it, or give the files instead")
     settings = load_settings(store=store, host=host)
-    lower(settings, reads_files=True)
+    lower(settings, reads_files=True, named=(*(files or ()), directory))
     job = IngestJournal(settings, directory, _report) if journal else Ingest(settings, files or [])
     console = Console(stderr=True)
     if not console.is_terminal:

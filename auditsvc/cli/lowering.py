@@ -8,6 +8,7 @@ files: who wants more than this reads as a member of the readers' group.
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from auditsvc.host.capabilities import Capability, keep_only
@@ -15,18 +16,28 @@ from auditsvc.host.service_user import service_user
 from auditsvc.store.databases import sqlite_file
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterable
 
     from auditsvc.config import Settings
+
+_PROC: Final = Path("/proc")
 
 _FOR_ITS_FILES: Final = {Capability.DAC_OVERRIDE, Capability.CHOWN}
 """To open the files of the service's user, and for SQLite to give it what it makes beside them."""
 
 
-def lower(settings: Settings, *, reads_files: bool = False) -> None:
-    """Drop what such a command does not need; `reads_files`: files that the user names too."""
+def lower(
+    settings: Settings, *, reads_files: bool = False, named: Iterable[Path | None] = ()
+) -> None:
+    """Drop what such a command does not need; `reads_files`: files that the user names too.
+
+    `named` are those that are known: through /proc/PID/root, as of a container, the kernel lets
+    only him read who may trace that process.
+    """
     kept: set[Capability] = set()
     if not os.geteuid():
+        if any(path is not None and _PROC in path.absolute().parents for path in named):
+            kept.add(Capability.SYS_PTRACE)
         kept |= {Capability.DAC_READ_SEARCH} if reads_files else set()
         kept |= _FOR_ITS_FILES if _is_the_services(settings) else set()
     keep_only(kept)

@@ -158,7 +158,7 @@ class Service:
             parts.session.begin(self._exclusions.begin(), settings.kernel.backlog_limit)
             if parts.guard is not None:
                 parts.guard.begin()
-            self._health.report_notes(parts)
+        self._health.report_notes(parts)
         self._alerts = AlertWatch(settings, crashes=has_left(settings.runtime_directory))
         self._alerts.start()
         self._watch_helpers()

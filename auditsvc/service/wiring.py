@@ -64,6 +64,13 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
+_KEEPS: Final[dict[str, tuple[Capability, ...]]] = {
+    "spool": (),
+    "journal": (Capability.DAC_READ_SEARCH, Capability.SYS_PTRACE),
+}
+"""Capabilities of the loader's thread, by what it reads: logs and journals of others may be closed
+to the service's user, and journald's own sockets are seen in /proc by who may trace it."""
+
 SPOOLED: Final = frozenset({"netlink", "multicast", "stdin"})
 """Sources whose records go through the spool."""
 
@@ -383,8 +390,7 @@ class Wiring:
             waiting=lambda: parts.waiting,
             upkeep=parts.upkeep,
             beside=self._beside,
-            # Logs and journals of others may be closed to the service's user.
-            keeps=() if kind == "spool" else (Capability.DAC_READ_SEARCH,),
+            keeps=_KEEPS.get(kind, (Capability.DAC_READ_SEARCH,)),
         )
 
     def _rename(self, store: Store, name: str) -> bool:
