@@ -67,9 +67,21 @@ class Samples:
 
     def growth(self) -> float:
         """Give the memory of the last quarter against that of the second one."""
-        quarter = max(len(self.memory) // 4, 1)
-        first = statistics.median(self.memory[quarter : 2 * quarter] or self.memory)
-        return statistics.median(self.memory[-quarter:]) / first
+        before, after = _quarters(self.memory)
+        return after / before
+
+    def more_descriptors(self) -> float:
+        """Give how many more there are; segments and connections come and go with the lag."""
+        before, after = _quarters(self.descriptors)
+        return after - before
+
+
+def _quarters(values: list[int]) -> tuple[float, float]:
+    """Give the medians of the second and of the last quarter."""
+    quarter = max(len(values) // 4, 1)
+    return statistics.median(values[quarter : 2 * quarter] or values), statistics.median(
+        values[-quarter:]
+    )
 
 
 @dataclass
@@ -105,9 +117,8 @@ class Part:
         ]
         if self.samples.growth() > _MOST_GROWTH:
             found.append(f"memory grew {self.samples.growth():.2f} times")
-        used = self.samples.descriptors
-        if used and max(used[-5:]) - min(used[:5]) > _MOST_DESCRIPTORS:
-            found.append(f"descriptors: {used[0]}, then {used[-1]}")
+        if self.samples.more_descriptors() > _MOST_DESCRIPTORS:
+            found.append(f"{self.samples.more_descriptors():g} descriptors more")
         return [f"{self.name}: {each}" for each in found]
 
     def row(self) -> list[str]:
