@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import random
@@ -12,37 +11,28 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import pytest
 from fixtures import archived as made
 from fixtures import days
-from fixtures.archived import archive, asked, names, settings_of, stored, views
+from fixtures.archived import archive, asked, names, plain, settings_of, stored, views
 from fixtures.commands import run
 from fixtures.cookbook_log import cookbook_log
 from fixtures.days import NOW, TODAY, log, prune, text_of
-from fixtures.evidence import Run
 from fixtures.logs import Pipe, load, opening
 from fixtures.repeats import seeds
-from fixtures.seaweed import ACCESS, BUCKET, SECRET, seaweed
 from pyarrow import parquet
 
-from auditsvc import arrow
 from auditsvc.archive import place
-from auditsvc.archive.check import check_archive
-from auditsvc.archive.manifest import parse, part_of
-from auditsvc.archive.place import Folder, open_place
+from auditsvc.archive.manifest import part_of
+from auditsvc.archive.place import Folder
 from auditsvc.config import load_settings
-from auditsvc.doctor import storage
-from auditsvc.doctor.finding import Level
-from auditsvc.errors import ArchiveError, ConfigError, QueryError
-from auditsvc.evidence.store_facts import bound, read_facts
+from auditsvc.errors import ArchiveError, QueryError
 from auditsvc.retention import report as retention
 from auditsvc.retention.archive_due import make_report
 from auditsvc.store import open_store
-from auditsvc.store.database import reading
 from auditsvc.store.partitions import DAY, date_of
 from auditsvc.store.read.limits import Limits
 from auditsvc.store.read.period import period_of
@@ -148,21 +138,6 @@ def test_passes_late_events_and_retention_change_no_answer(url, tmp_path, seed):
     assert len(pruned.events) == 2
     assert pruned.held == {}
     assert plain(lambda sql: asked(settings, sql)) == whole
-
-
-_BESIDE = r"'(process_id|parent_exe|parent_argv|[a-z]*_name|unit)': ('[^']*'|[^,}]*)"
-
-
-def plain(ask):
-    """Give all rows of events, without what is looked up beside an event when it is archived.
-
-    A late event can tell of its process, and so can one that the store has forgotten.
-    """
-    wanted = [view for view in made.OF_EVENTS if view not in ("logins", "processes")]
-    return {
-        view: sorted(re.sub(_BESIDE, "", row) for row in rows)
-        for view, rows in views(ask, wanted).items()
-    }
 
 
 class Killed(BaseException):
@@ -336,19 +311,6 @@ def test_the_archive_keeps_so_many_days(tmp_path):
     assert archive(settings).dropped == []
 
 
-def test_the_archive_of_another_store_is_refused(tmp_path):
-    """By a pass and by a query: two stores' events in one folder could not be told apart."""
-    settings = settings_of(f"sqlite:///{tmp_path}/store.db", tmp_path)
-    load(settings.store, opening(1, second=(TODAY - 1) * DAY))
-    archive(settings)
-    other = settings_of(f"sqlite:///{tmp_path}/other.db", tmp_path)
-    load(other.store, opening(1, second=(TODAY - 1) * DAY))
-    with pytest.raises(ArchiveError, match="another store's"):
-        archive(other)
-    with pytest.raises(ArchiveError, match="another store's"):
-        asked(other, "SELECT * FROM syscalls")
-
-
 def test_a_restored_store_goes_on_with_its_archive(tmp_path):
     """Its rows come again, and stay once: the archive's manifests say how far it is."""
     url = f"sqlite:///{tmp_path}/store.db"
@@ -474,48 +436,6 @@ def test_the_command(tmp_path):
     )
 
 
-def test_without_duckdb_one_line_says_what_to_install(monkeypatch):
-    """The extra's name."""
-    monkeypatch.setitem(sys.modules, "duckdb", None)
-    monkeypatch.delitem(sys.modules, "auditsvc.archive.ask", raising=False)
-    with pytest.raises(ConfigError, match=r"pip install 'auditsvc\[archive\]'"):
-        arrow.use("auditsvc.archive.ask")
-
-
-@pytest.mark.parametrize(
-    "to", ["relative", "s3://", "s3://UPPER", "/with[glob]", "/a/*", "https://x/y", "/x'y"]
-)
-def test_odd_places_are_refused(to):
-    """A folder's name has no sign that a pattern has; a bucket's is one."""
-    with pytest.raises(ConfigError, match=r"archive\.to"):
-        load_settings(archive={"to": to})
-
-
-def test_keys_of_a_bucket_are_private(tmp_path):
-    """A file that others can read is refused, and so is one with other names in it."""
-    keys = tmp_path / "keys"
-    keys.write_text('access_key = "a"\nsecret_key = "b"\n')
-    keys.chmod(0o644)
-    given = load_settings(archive={"to": "s3://bucket/x", "credentials": keys}).archive
-    with pytest.raises(ConfigError, match="can be read by others"):
-        open_place(given)
-    keys.chmod(0o600)
-    assert open_place(given).folder is None
-    keys.write_text('access_key = "a"\n')
-    with pytest.raises(ConfigError, match="has not just the keys"):
-        open_place(given)
-
-
-def test_the_service_imports_nothing_of_it():
-    """Neither Arrow nor DuckDB, while [archive] is not set."""
-    code = (
-        "import sys, auditsvc.service.run, auditsvc.status.report, auditsvc.cli.archive;"
-        "print([n for n in ('pyarrow', 'duckdb') if n in sys.modules])"
-    )
-    done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, check=True)
-    assert done.stdout.strip() == b"[]"
-
-
 def test_a_manifest_is_put_when_its_files_are_on_the_disk(tmp_path, synced):
     """File by file, then their folders, the manifest, and its folder."""
     url = f"sqlite:///{tmp_path}/store.db"
@@ -525,103 +445,6 @@ def test_a_manifest_is_put_when_its_files_are_on_the_disk(tmp_path, synced):
     files = [name for name in synced[:manifest] if name.endswith(".parquet")]
     assert {"syscalls.parquet", "paths.parquet", "story.parquet"} <= {*files}
     assert synced[manifest + 1 :] == ["archive", date_of(TODAY - 1), "manifests"]
-
-
-@pytest.fixture
-def proved(tmp_path):
-    """Give settings of an archive of four days whose last manifest a head has signed."""
-    settings = settings_of(f"sqlite:///{tmp_path}/store.db", tmp_path)
-    load(settings.store, text_of(log(days.chance(9), range(TODAY - 4, TODAY + 1), each=3)))
-    archive(settings)
-    with open_store(settings.store, create=False) as store, reading(store.database) as connection:
-        facts = bound(read_facts(connection, "x", counted=False))
-    signing = Run(settings.spool_directory)
-    signing.notary.store = lambda: facts
-    signing.put(1)
-    signing.end()
-    return settings
-
-
-def _change(folder):
-    path = next(iter(sorted(folder.glob("*/*-syscalls.parquet"))))
-    data = bytearray(path.read_bytes())
-    data[len(data) // 2] ^= 1
-    path.write_bytes(data)
-    return path
-
-
-def _shorten(folder):
-    path = next(iter(sorted(folder.glob("*/*-story.parquet"))))
-    path.write_bytes(path.read_bytes()[:-1])
-    return path
-
-
-def _remove(folder):
-    path = next(iter(sorted(folder.glob("*/*-origins.parquet"))))
-    path.unlink()
-    return path
-
-
-def _add(folder):
-    path = next(iter(sorted(folder.glob("*/*-syscalls.parquet"))))
-    more = path.with_name("0002-syscalls.parquet")
-    more.write_bytes(path.read_bytes())
-    return more
-
-
-def _forge(folder):
-    """Change a file, and write its digest into its manifest."""
-    changed = _change(folder)
-    path = next(iter(sorted((folder / "manifests").iterdir())))
-    found = parse(path.read_bytes())
-    digest = hashlib.sha256(changed.read_bytes()).hexdigest()
-    files = tuple(
-        replace(each, sha256=digest) if each.view == "syscalls" else each for each in found.files
-    )
-    path.write_text(replace(found, files=files).text())
-    return sorted((folder / "manifests").iterdir())[1]
-
-
-def _forge_last(folder):
-    path = max((folder / "manifests").iterdir())
-    found = parse(path.read_bytes())
-    path.write_text(replace(found, events=found.events + 1).text())
-    return "manifest 4 is not the one that was signed"
-
-
-def _cut(folder):
-    path = max((folder / "manifests").iterdir())
-    for each in (folder / parse(path.read_bytes()).day).iterdir():
-        each.unlink()
-    path.unlink()
-    return "manifests after 3 are missing: 4 were signed"
-
-
-@pytest.mark.parametrize(
-    "change",
-    [_change, _shorten, _remove, _add, _forge, _forge_last, _cut],
-    ids=lambda f: f.__name__,
-)
-def test_what_was_changed_is_named(proved, change):
-    """A file that is changed, missing or additional, and a manifest that was made anew."""
-    assert check_archive(proved).findings == []
-    folder = Path(proved.archive.to)
-    named = change(folder)
-    text = named if isinstance(named, str) else str(named.relative_to(folder))
-    (found,) = check_archive(proved).findings
-    assert text in found
-
-
-def test_doctor_names_what_hinders_the_archive(tmp_path):
-    """A folder below a file, and a bucket that nobody serves."""
-    (tmp_path / "file").write_text("")
-    settings = settings_of(f"sqlite:///{tmp_path}/store.db", tmp_path)
-    assert storage.archive(settings).level is Level.OK
-    wrong = load_settings(archive={"to": str(tmp_path / "file/archive")})
-    assert storage.archive(wrong).level is Level.ERROR
-    nobody = {"to": "s3://bucket/x", "endpoint": "http://127.0.0.1:9"}
-    found = storage.archive(load_settings(archive=nobody))
-    assert (found.level, "s3://bucket/x" in found.found) == (Level.ERROR, True)
 
 
 def test_two_passes_at_once_are_refused(tmp_path):
@@ -662,52 +485,3 @@ def test_search_finds_in_both_what_it_finds_in_the_store(cookbook, words):
     assert (ours.returncode, ours.stdout) == (theirs.returncode, theirs.stdout)
     assert ours.stderr == theirs.stderr
     assert theirs.stdout
-
-
-@pytest.mark.long
-def test_a_bucket_is_as_good_as_a_folder(tmp_path):
-    """SeaweedFS: passes, late events, a deleted day, the answers, and a server that is away."""
-    url = f"sqlite:///{tmp_path}/store.db"
-    lines = log(days.chance(7), range(TODAY - 3, TODAY + 1), each=6)
-    keys = tmp_path / "keys"
-    keys.write_text(f'access_key = "{ACCESS}"\nsecret_key = "{SECRET}"\n')
-    keys.chmod(0o600)
-    with seaweed(tmp_path) as (address, program):
-        given = {"to": f"s3://{BUCKET}/box", "endpoint": address, "credentials": keys}
-        settings = settings_of(url, tmp_path, **given)
-        load(url, text_of(lines[::2]))
-        archive(settings, now=(TODAY - 1) * DAY + 1)
-        load(url, text_of(lines), name="late")
-        assert plain(lambda sql: asked(settings, sql)) == plain(lambda sql: stored(url, sql))
-        archive(settings)
-        assert plain(lambda sql: asked(settings, sql)) == plain(lambda sql: stored(url, sql))
-        assert check_archive(settings).findings == []
-        kept = settings_of(url, tmp_path, keep="1d", **given)
-        archive(kept)
-        assert [*names(kept).parts()] == [TODAY - 1]
-        assert storage.archive(settings).level is Level.OK
-        wrong = tmp_path / "wrong"
-        wrong.write_text(f'access_key = "{ACCESS}"\nsecret_key = "other"\n')
-        wrong.chmod(0o600)
-        refused = settings_of(url, tmp_path, **given | {"credentials": wrong})
-        with pytest.raises(ArchiveError, match="s3://archive/box"):
-            archive(refused)
-        program.kill()
-        program.wait()
-        with pytest.raises(ArchiveError, match="s3://archive/box"):
-            archive(settings)
-
-
-@pytest.mark.parametrize("option", ["--unit", "--container"])
-def test_a_search_by_place_is_refused_with_the_other_way(tmp_path, option):
-    """Its SQL asks tables that an archive has not; the columns of the views are there."""
-    url = f"sqlite:///{tmp_path}/store.db"
-    load(url, opening(1, second=(TODAY - 1) * DAY))
-    environment = os.environ | {
-        "AUDITSVC_STORE": url,
-        "AUDITSVC_STATE_DIRECTORY": str(tmp_path / "state"),
-        "AUDITSVC_ARCHIVE__TO": str(tmp_path / "archive"),
-    }
-    done = run("search", option, "x", "--archive", environment=environment)
-    assert done.returncode == 1  # as for every error of a search
-    assert "--container and --unit do not go with --archive" in done.stderr.decode()
