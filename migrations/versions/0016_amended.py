@@ -15,6 +15,7 @@ _BIG = sa.BigInteger()
 
 def upgrade() -> None:
     """Make the table; it is filled while the fleet is a reader of the feed."""
-    key = sa.Column("seq", _BIG, primary_key=True, autoincrement=False, nullable=False)
+    number = _BIG.with_variant(sa.Integer(), "sqlite")
+    key = sa.Column("seq", number, primary_key=True, autoincrement=False, nullable=False)
     op.create_table("amended", key, sa.Column("event", _BIG, nullable=False))
     op.create_index("amended_event", "amended", ["event"])
