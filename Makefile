@@ -225,7 +225,7 @@ man: dev
 
 # Pins every dependency with its hashes; needs uv.
 lock:
-	uv pip compile pyproject.toml --extra archive --extra arrow --extra web --group dev --group build --universal --python-version 3.11 \
+	uv pip compile pyproject.toml --extra archive --extra arrow --extra fleet --extra web --group dev --group build --universal --python-version 3.11 \
 	    --generate-hashes --no-header --no-annotate --upgrade -q -o constraints.txt
 	$(BIN)/python tools/runtime-pins < constraints.txt > packaging/constraints-runtime.txt
 
