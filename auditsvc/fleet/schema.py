@@ -12,8 +12,8 @@ Columns, in this order:
   and `origins` (`partial_reason`, `origin_kind`, `origin_source`).
 * `kind`, `outcome` of `all_events`; its `comm`, `exe` and `key` stand in the columns of these
   names, where an event has no call.
-* `story`: a struct, NULL if there is none; `sentence` is NULL if it is the one that follows from the
-  other parts (`auditsvc.archive.rows.shown`).
+* `story`: a struct, NULL if there is none; `sentence` is NULL if it is the one that follows from
+  the other parts (`auditsvc.archive.rows.shown`).
 * A list of structs for each of `LISTS`, with the view's columns but for those in `OF_EVENT`, which
   are the event's own. An empty list is no row.
 * `logins`: rows of that view that begin or end with the event, as they were when it was shipped;
