@@ -78,13 +78,15 @@ class _Made:
 
     def view(self, view: str, span: Span) -> str:
         """Give the SQL of a view, with the values that SQLite has."""
+        times: tuple[str, ...] = ("time", "hour", "since", "made", "newest")
         if view in across.COLUMNS:
             text = across.select(view, lambda of: f"({self._body(of, ALL)})")
-            columns, times = across.COLUMNS[view], across.TIMES
+            times = across.TIMES
         else:
             text = self._body(view, _reach(view, span))
-            columns, times = COLUMNS[view], ("time", "hour", "since", "made", "newest")
-        shown = ", ".join(f"{_shown(view, name, name in times)} AS {name}" for name in columns)
+        shown = ", ".join(
+            f"{_shown(view, name, name in times)} AS {name}" for name in COLUMNS[view]
+        )
         return f"SELECT {shown} FROM ({text}) native"  # noqa: S608 - of this package's text
 
     def _body(self, view: str, span: Span) -> str:

@@ -154,22 +154,20 @@ def _values(view: str, d: Dialect) -> Mapping[str, str]:
         head.pop("time")
     if view in schema.LISTS:
         return _listed(view, head)
-    return (
-        head
-        | {
-            "syscalls": lambda: {name: _call(name, d) for name in _CALL},
-            "events": lambda: {name: name for name in _EVENT},
-            "all_events": lambda: {name: name for name in _ALL},
-            "partials": lambda: {"reason": "partial_reason"},
-            "origins": lambda: {"kind": "origin_kind", "source": "origin_source"},
-            "story": lambda: {
-                **{name: name for name in _WHO},
-                **{name: f"story.{name}" for name in _STORY},
-                "key": "key",
-                "sentence": _SENTENCE,
-            },
-        }[view]()
-    )
+    own = {
+        "syscalls": {name: _call(name, d) for name in _CALL},
+        "events": {name: name for name in _EVENT},
+        "all_events": {name: name for name in _ALL},
+        "partials": {"reason": "partial_reason"},
+        "origins": {"kind": "origin_kind", "source": "origin_source"},
+        "story": {
+            **{name: name for name in _WHO},
+            **{name: f"story.{name}" for name in _STORY},
+            "key": "key",
+            "sentence": _SENTENCE,
+        },
+    }
+    return head | own[view]
 
 
 def _call(name: str, d: Dialect) -> str:
