@@ -5,6 +5,8 @@
     events.py   whole events of a store, one wide row an event
     answer.py   the rows of a query
     files.py    Arrow and Parquet, written
+    question.py a query in SQLite's SQL, read for DuckDB
+    engine.py   DuckDB for one query (needs duckdb too)
 
 Nothing that the service runs imports it; who offers it imports it by `use`.
 """
