@@ -6,23 +6,28 @@ An object: inbox/SHARD/HOST/STORE/N.parquet, HOST quoted as in a URL, STORE the 
 A watermark: the property `auditsvc.at.HOST/STORE` of the table, JSON:
 
     {"n": 7, "events": 448000, "rows": 448123, "made": 1764428400.0, "newest": 1764428399123,
-     "shipped": 448000, "ledger": {"stored": 1234567, ...}}
+     "told": 448000, "id": "0011223344556677", "ledger": {"stored": 1234567, ...}}
 
-* `n`: the last batch in the table. `events`, `rows`: what was committed up to it, events by their
-  first rows. `made`: when the host made batch n, seconds since 1970; `newest`: the latest `time`
-  of an event so far, milliseconds.
-* `shipped`: events that the host says it has shipped up to n; equal to `events` if nothing is lost
+* `n`: the last batch in the table, `id` that of its file. `events`, `rows`: what was committed up
+  to it, events by their first rows (and those that were gone when their batch was made). `made`:
+  when the host made batch n, seconds since 1970; `newest`: the latest `time` of an event of it and
+  those before, milliseconds.
+* `told`: the sum of `events` that the batches say they have; equal to `events` if nothing is lost
   and nothing doubled. `ledger`: the host's counts of records by cause, when it made batch n.
 
 Rows of the table that are no events, by `type` (`ROW_TYPES`), with a negative `event_id`:
 
 * FLEET_BATCH, one a batch, event_id -n, time of making; `fields` is JSON:
 
-    {"n": 7, "range": [[12, 0], [14, 99]], "events": 64000, "again": 3, "gone": 0,
-     "shipped": 448000, "ledger": {"SOURCE": {"stored": 1, ...}}, "head": "...",
-     "made": 1764428400.0, "program": "0.1.0", "schema": 1}
+    {"n": 7, "id": "0011223344556677", "range": [[12, 0], [14, 99]], "events": 64000,
+     "missing": 0, "again": 3, "gone": 0, "shipped": 448000,
+     "ledger": {"SOURCE": {"stored": 1, ...}}, "head": "...", "made": 1764428400.0,
+     "program": "0.1.0", "schema": 1}
 
-  `head`: the newest head of the host's evidence then (`auditsvc.evidence.head`), "" for none.
+  `events`: as the store counted them when the batch was intended; `missing`: of them, those that
+  were gone when it was made; `again`: rows of later states of events; `shipped`: the sum of
+  `events` so far. `head`: the newest head of the host's evidence then (`auditsvc.evidence.head`),
+  "" for none.
 * FLEET_GONE: an event that was shipped is no more in its store, as later parts of its log
   showed it to be another one. Here `event_id` is the event's own, and so is `time`'s day.
 """

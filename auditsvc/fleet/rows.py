@@ -47,8 +47,8 @@ class Source:
 
     def __init__(self, database: Database, host: str, store: str) -> None:
         self._database = database
-        self._host = host
-        self._store = store
+        self.host = host
+        self.store = store
         self._events = Events(database, columns=("event_id", "host", *RECORDED, *_OF_WIDE))
 
     def tables(self, ids: Sequence[int], size: int = SIZE) -> Iterator[pa.Table]:
@@ -64,9 +64,9 @@ class Source:
         events = _only(self._events.rows(connection, where), wanted)
         ids = events["event_id"]
         columns = {name: events[name] for name in events.column_names}
-        columns["store"] = _same(self._store, len(events))
-        columns["node"] = pc.if_else(pc.equal(events["host"], self._host), None, events["host"])
-        columns["host"] = _same(self._host, len(events))
+        columns["store"] = _same(self.store, len(events))
+        columns["node"] = pc.if_else(pc.equal(events["host"], self.host), None, events["host"])
+        columns["host"] = _same(self.host, len(events))
         columns |= _of_all(connection, where, columns)
         files = _rows(connection, "files", ("event_id", *LISTS["files"]), where, ids)
         paths, files = paired(events, events["paths"].combine_chunks(), files)
