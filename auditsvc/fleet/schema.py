@@ -16,6 +16,9 @@ Columns, in this order:
   the other parts (`auditsvc.archive.rows.shown`).
 * A list of structs for each of `LISTS`, with the view's columns but for those in `OF_EVENT`, which
   are the event's own. An empty list is no row.
+* A path with an `action` is a row of `files` too: of that view's columns it has `action`, `other`
+  and `detail` beside its own, and the others are the event's. The list `files` has only the rows
+  that are not so.
 * `logins`: rows of that view that begin or end with the event, as they were when it was shipped;
   `event_id` in it is that of the beginning. Of the rows with one (host, store, event_id) the one
   with the highest `batch` counts, and of these the one with an `end_event_id`.
@@ -66,10 +69,12 @@ STORY: Final = (
 )
 OF_EVENT: Final = ("event_id", "host", "time", "pid", "auid", "uid", "ses")
 """Columns of views that are those of the event, and so not in its lists."""
+OF_PATH: Final = ("action", "other", "detail")
+"""Columns of `files` in a path that is a row of `files` too."""
 LISTS: Final[dict[str, tuple[str, ...]]] = {
     "paths": (
         *("item", "name", "path", "nametype", "inode", "dev", "mode", "ouid", "ogid", "rdev"),
-        "obj",
+        *("obj", *OF_PATH),
     ),
     "sockaddrs": ("family", "address", "port", "path"),
     "records": ("seq", "type", "fields"),
@@ -103,12 +108,12 @@ LISTS: Final[dict[str, tuple[str, ...]]] = {
 }
 """Lists of structs by view. `coverage`, `access` and `logins` are about other processes."""
 
-_STEADY: Final = ("event_id", "serial", "time", "process_id", "batch", "version")
+_STEADY: Final = ("event_id", "serial", "time", "batch", "version")
 """Columns that mostly grow: coded by their differences."""
-_VARIED: Final = (*(f"a{n}_number" for n in range(4)), "exit")
+_VARIED: Final = ("a1_number", "a2_number")
 """Columns of mostly different numbers, which a dictionary makes larger."""
-_STEADY_LISTED: Final = ("inode", "item", "seq", "event_id", "end_event_id", "user_login_event_id")
-_LEVEL: Final = 3
+_STEADY_LISTED: Final = ("item", "seq")
+_LEVEL: Final = 4
 _GROUP: Final = 1 << 17
 
 
