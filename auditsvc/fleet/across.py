@@ -80,40 +80,33 @@ _HOST_ADDRESSES: Final = """
     WHERE address IS NOT NULL AND address NOT LIKE '127.%' AND address <> '::1'
     GROUP BY host, address"""
 
+# Logins from the network, each with the connections that it may have come by.
+_PAIRS: Final = """
+    SELECT m.host AS from_host, m.store AS from_store, m.event_id AS from_event_id,
+        m.time AS connected, m.auid AS from_auid, m.ses AS from_ses, m.exe, m.address,
+        e.host, e.store, e.event_id, e.time, e.auid, e.ses, e.account, e.address AS source, e.ended,
+        a.host IS NOT NULL AS is_to,
+        b.host IS NOT NULL OR e.address = m.host
+            OR split_part(e.address, '.', 1) = split_part(m.host, '.', 1) AS is_from
+    FROM (
+        SELECT * FROM $logins
+        WHERE kind = 'session' AND address IS NOT NULL AND ses IS NOT NULL
+    ) e
+    JOIN (
+        SELECT * FROM $connections
+        WHERE action = 'connect' AND family IN ('inet', 'inet6')
+            AND coalesce(outcome, '') <> 'failed' AND (port = 22 OR exe LIKE '%/ssh')
+    ) m ON m.host <> e.host AND m.time <= e.time + INTERVAL '600' SECOND
+        AND m.time >= e.time - INTERVAL '600' SECOND
+    LEFT JOIN $host_addresses a ON a.host = e.host AND a.address = m.address
+    LEFT JOIN $host_addresses b ON b.host = m.host AND b.address = e.address
+    LEFT JOIN (SELECT DISTINCT host FROM $host_addresses) has ON has.host = e.host
+    LEFT JOIN (SELECT DISTINCT address FROM $host_addresses) known ON known.address = e.address
+    WHERE (a.host IS NOT NULL OR has.host IS NULL)
+        AND (b.host IS NOT NULL OR known.address IS NULL)"""
+
 # A login comes at most LoginGraceTime of sshd, 120 seconds, after the connection.
 _HOPS: Final = """
-    WITH own AS ($host_addresses),
-    told AS (SELECT DISTINCT host FROM own),
-    entered AS (
-        SELECT l.host, l.store, l.event_id, l.time, l.auid, l.ses, l.account, l.address, l.ended
-        FROM $logins l
-        WHERE l.kind = 'session' AND l.address IS NOT NULL AND l.ses IS NOT NULL
-    ),
-    made AS (
-        SELECT c.host, c.store, c.event_id, c.time, c.auid, c.ses, c.exe, c.address, c.port
-        FROM $connections c
-        WHERE c.action = 'connect' AND c.family IN ('inet', 'inet6')
-            AND coalesce(c.outcome, '') <> 'failed' AND (c.port = 22 OR c.exe LIKE '%/ssh')
-    ),
-    pairs AS (
-        SELECT m.host AS from_host, m.store AS from_store, m.event_id AS from_event_id,
-            m.time AS connected, m.auid AS from_auid, m.ses AS from_ses, m.exe, m.address,
-            e.host, e.store, e.event_id, e.time, e.auid, e.ses, e.account,
-            e.address AS source, e.ended,
-            a.host IS NOT NULL AS is_to,
-            b.host IS NOT NULL OR e.address = m.host
-                OR split_part(e.address, '.', 1) = split_part(m.host, '.', 1) AS is_from
-        FROM entered e
-        JOIN made m ON m.host <> e.host AND m.time <= e.time
-            AND m.time >= e.time - INTERVAL '120' SECOND
-        LEFT JOIN own a ON a.host = e.host AND a.address = m.address
-        LEFT JOIN own b ON b.host = m.host AND b.address = e.address
-        LEFT JOIN told at ON at.host = e.host
-        LEFT JOIN told af ON af.host = m.host
-        LEFT JOIN own other ON other.host <> m.host AND other.address = e.address
-        WHERE (a.host IS NOT NULL OR at.host IS NULL)
-            AND (b.host IS NOT NULL OR af.host IS NULL OR other.host IS NULL)
-    )
     SELECT host, store, event_id, time, auid, ses, account, source, ended, from_host, from_store,
         from_event_id, connected, from_auid, from_ses, exe, address,
         CASE WHEN is_from AND is_to THEN 'addresses' WHEN is_to THEN 'its address'
@@ -124,12 +117,13 @@ _HOPS: Final = """
             row_number() OVER (PARTITION BY host, store, event_id
                 ORDER BY CASE WHEN is_from AND is_to THEN 0 WHEN is_to OR is_from THEN 1 ELSE 2 END,
                     connected DESC, from_host, from_event_id) AS place
-        FROM pairs
+        FROM $pairs
+        WHERE connected <= time AND connected >= time - INTERVAL '120' SECOND
     ) ranked
     WHERE place = 1"""
 
 _WAYS: Final = """
-    WITH RECURSIVE hop AS (SELECT * FROM ($hops) found),
+    WITH RECURSIVE hop AS (SELECT * FROM $hops found),
     way AS (
         SELECT from_host AS first_host, from_ses AS first_ses, from_auid AS first_auid,
             connected AS began, host, store, event_id, time, ses, auid, 1 AS hops,
@@ -149,15 +143,22 @@ _WAYS: Final = """
         way
     FROM way"""
 
+# By what both addresses are known; of each login the connection that is nearest.
 _CLOCK_SKEW: Final = """
-    SELECT host, other_host, min(seconds) AS least_seconds, count(*) AS hops,
-        CASE WHEN min(seconds) < 0 THEN 'behind' END AS clock
+    SELECT host, from_host AS other_host, min(seconds) AS least_seconds,
+        median(seconds) AS median_seconds, count(*) AS logins
     FROM (
-        SELECT host, from_host AS other_host,
-            epoch_ms(time) / 1000.0 - epoch_ms(connected) / 1000.0 AS seconds
-        FROM ($hops) found
-    ) timed
-    GROUP BY host, other_host"""
+        SELECT host, from_host, seconds, row_number() OVER (PARTITION BY host, store, event_id
+            ORDER BY abs(seconds), from_event_id) AS place
+        FROM (
+            SELECT host, store, event_id, from_host, from_event_id,
+                (epoch_ms(time) - epoch_ms(connected)) / 1000.0 AS seconds
+            FROM $pairs found
+            WHERE is_from AND is_to
+        ) timed
+    ) ranked
+    WHERE place = 1
+    GROUP BY host, from_host"""
 
 _HOSTS: Final = """
     SELECT e.host, e.store, e.first_time, e.last_time, e.calls, e.others,
@@ -206,6 +207,7 @@ _TEXTS: Final = {
     "addresses": _first_of("action, address, port", _ADDRESSED),
     "hashes": _first_of("hash, file", _HASHES),
     "host_addresses": _HOST_ADDRESSES,
+    "pairs": _PAIRS,
     "hops": _HOPS,
     "ways": _WAYS,
     "clock_skew": _CLOCK_SKEW,
@@ -226,7 +228,7 @@ COLUMNS: Final = {
         *("first_host", "first_ses", "first_auid", "began", "host", "store", "event_id", "time"),
         *("ses", "auid", "hops", "way"),
     ),
-    "clock_skew": ("host", "other_host", "least_seconds", "hops", "clock"),
+    "clock_skew": ("host", "other_host", "least_seconds", "median_seconds", "logins"),
     "hosts": (
         *("host", "store", "first_time", "last_time", "calls", "others", "partials", "covered"),
         *("not_covered", "rule_changes", "last_rule_change", "tampered", "service_since"),

@@ -121,6 +121,13 @@ def select(view: str, rows: str, d: Dialect = DUCKDB) -> str:
         return f"SELECT {shown} FROM ({_counted(rows, d)}) counted"  # noqa: S608 - as above
     if view in schema.LISTS:
         source = d.unnested.format(rows=rows, list=view)
+        if view == "files":  # most are paths
+            own = ", ".join(f"{value} AS {name}" for name, value in _of_paths().items())
+            paths = d.unnested.format(rows=rows, list="paths")
+            return (
+                f"SELECT {own} FROM {paths} named WHERE one.action IS NOT NULL"  # noqa: S608
+                f" UNION ALL SELECT {shown} FROM {source} listed"
+            )
         if view == "logins":  # a login is told again with its end
             source = f"({_LAST_LOGIN.format(source)})"
         return f"SELECT {shown} FROM {source} listed"  # noqa: S608 - as above
@@ -174,8 +181,16 @@ def _call(name: str, d: Dialect) -> str:
     return d.hex.format(f"{name}_number") if name in _ARGUMENTS else name
 
 
+def _of_paths() -> dict[str, str]:
+    """Give the columns of `files` of a path that is a row of it."""
+    head = {name: name for name in (*_HEAD, *_WHO)} | {"node": "coalesce(node, host)"}
+    of_path = (*schema.OF_PATH, *schema.LISTS["paths"])
+    own = {name: f"one.{name}" if name in of_path else name for name in schema.LISTS["files"]}
+    return head | own
+
+
 def _listed(view: str, head: dict[str, str]) -> dict[str, str]:
-    names = schema.LISTS[view]
+    names = [name for name in schema.LISTS[view] if view != "paths" or name not in schema.OF_PATH]
     renamed = _RENAMED.get(view, {})
     own = {renamed.get(name, name): f"one.{name}" for name in names}
     who = {name: name for name in _WHO_OF.get(view, _WHO)}

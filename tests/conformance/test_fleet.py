@@ -6,7 +6,8 @@ import json
 from pathlib import Path
 
 import pytest
-from fixtures.lake import Lake, lake_server, ship
+from fixtures.lake import Lake, ship
+from fixtures.seaweed import lake as run_lake
 from fixtures.logs import load, login, opening
 
 from auditsvc.fleet.lake import watermarks, open_table
@@ -17,7 +18,7 @@ DATA = Path(__file__).parents[1] / "data"
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
     """Run one object store and catalog for all tests."""
-    with lake_server(tmp_path_factory.mktemp("lake")) as found:
+    with run_lake(tmp_path_factory.mktemp("lake")) as found:
         yield found
 
 

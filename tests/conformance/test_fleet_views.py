@@ -9,6 +9,7 @@ import pytest
 from fixtures.cookbook_log import cookbook_log
 from fixtures.fleet_rows import InMemory, batch_row, wide_rows
 from fixtures.logs import Pipe, login, opening, record, rows
+from fixtures.stores import new_store
 
 from auditsvc.errors import QueryError
 from auditsvc.fleet import views
@@ -38,6 +39,7 @@ def hosts(tmp_path_factory):
     for host in STORES:
         folder = tmp_path_factory.mktemp(host)
         urls[host] = f"sqlite:///{folder}/store.db"
+        new_store(folder / "store.db")
         put(host, urls[host], opening(7, second=SAME) + record("USER_CMD", 8, "x=1", second=SAME))
     put("alpha", urls["alpha"], cookbook_log()[0], kind="spool")
     put("beta", urls["beta"], (DATA / "mixed.log").read_bytes())
