@@ -1,0 +1,23 @@
+"""`auditsvc fleet`: the lake of many hosts; one file for each verb."""
+
+from __future__ import annotations
+
+import typer
+
+from auditsvc.cli.fleet import commit, init, prune, ship, status
+from auditsvc.cli.options import Command, show_help
+
+app = typer.Typer(
+    help="Ship the store to the lake of the fleet, commit what hosts shipped, and look after it.",
+    invoke_without_command=True,
+    rich_markup_mode=None,
+)
+app.callback()(show_help)
+for name, verb, does in (
+    ("init", init.init, "Make the table of the lake."),
+    ("ship", ship.ship, "Ship what the store has to the inbox, as `run` does."),
+    ("commit", commit.commit, "Commit the batches that hosts have shipped."),
+    ("status", status.status, "Show what the lake has of each host, and who is silent."),
+    ("prune", prune.prune, "Delete whole days of the table."),
+):
+    app.command(name, cls=Command, short_help=does)(verb)
