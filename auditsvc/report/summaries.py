@@ -196,6 +196,12 @@ def _plain_calls(reader: Reader, choice: Choice, by: Sequence[Group]) -> Iterato
     source, where = everything if is_bare else others
     for sign, more in ((1, []), (-1, [_has_more(choice)])):
         sql = counted(str(SYSCALL), source, [*where, *more], keys, "s.id")
+        if sign > 0 and not by and rollup.suits(choice):
+            first = " AND ".join(["1 = 1", *choice.times("s.id")])
+            sql = (
+                f"SELECT {SYSCALL}, ({rollup.all_calls(choice)}),"  # noqa: S608 - ours
+                f" (SELECT min(s.id) FROM syscall s WHERE {first})"
+            )
         for row in reader.rows(sql, choice.values):
             group, (value, hits, first) = tuple(row[:-3]), row[-3:]
             yield group, value, sign * hits, first or 0

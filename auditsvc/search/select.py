@@ -23,7 +23,7 @@ from auditsvc.store.read.limits import NO_LIMITS
 from auditsvc.store.read.sql import run_query
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Generator, Iterable, Iterator
 
     from sqlalchemy import Connection
 
@@ -77,7 +77,9 @@ def found_events(
         yield Found(_events(connection, ids), connection)
 
 
-def _ids(url: str, criteria: Criteria, limit: int | None, limits: Limits) -> Iterator[int]:
+def _ids(
+    url: str, criteria: Criteria, limit: int | None, limits: Limits
+) -> Generator[int, None, None]:
     deadline, left = limits.deadline(), limit
 
     def ask(sql: str) -> list[Row]:
