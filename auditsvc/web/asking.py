@@ -31,8 +31,6 @@ if TYPE_CHECKING:
     from auditsvc.store.read.time_span import Span
 
 _MEMORY: Final = 512 << 20
-_LEAST: Final = 0.05
-"""Seconds that a statement has when the time of its page is nearly over."""
 MOST: Final = 10_000
 """Rows of one statement that are read at all."""
 
@@ -69,10 +67,7 @@ class Asking:
     @property
     def limits(self) -> Limits:
         """What is left of the page's time."""
-        if not self._seconds:
-            return Limits(0, _MEMORY, self._stop)
-        left = max(_LEAST, self._ends - time.monotonic())
-        return Limits(round(left, 2), _MEMORY, self._stop)
+        return Limits(self._seconds, _MEMORY, self._stop).left(self._ends)
 
     def rows(
         self,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from contextlib import ExitStack, contextmanager
 
 import pytest
@@ -57,10 +56,22 @@ def compared_once():
 
 
 @pytest.fixture(scope="session")
-def made(tmp_path_factory):
-    """Make an empty SQLite store once, to be copied."""
+def made_in_sqlite(tmp_path_factory):
+    """Make an empty SQLite store once; gives its bytes, which no test can change for another."""
     path = tmp_path_factory.mktemp("made") / "store.db"
     open_store(f"sqlite:///{path}").close()
+    return path.read_bytes()
+
+
+@pytest.fixture
+def made(made_in_sqlite, tmp_path):
+    """Give the path of an empty SQLite store of this test's own."""
+    return _written(made_in_sqlite, tmp_path / "made.db")
+
+
+def _written(data, path):
+    path.touch(0o600)
+    path.write_bytes(data)
     return path
 
 
@@ -79,11 +90,11 @@ def _copy(request, kind, folder):
     A copy: to make one takes longer than most tests.
     """
     if kind == "sqlite":
-        shutil.copy(request.getfixturevalue("made"), folder)
-        yield f"sqlite:///{folder}/store.db"
+        path = _written(request.getfixturevalue("made_in_sqlite"), folder / "store.db")
+        yield f"sqlite:///{path}"
         return
-    made = request.getfixturevalue("made_in_postgres")
-    with request.getfixturevalue("postgres_server").database(made) as url:
+    template = request.getfixturevalue("made_in_postgres")
+    with request.getfixturevalue("postgres_server").database(template) as url:
         yield url
 
 
