@@ -363,6 +363,8 @@ class Service:
             if parts.loader is not None and parts.loader.is_alive():
                 steps.callback(parts.loader.finish, self._settings.loader.patience)
             if parts.sink is not None:
+                # A place that did not get the last head is named, however short the run was.
+                steps.callback(health.report_errors, parts)
                 steps.callback(self._sign_last, _DELIVER_SECONDS)
                 steps.callback(parts.sink.close)
             steps.callback(self._end_keeper)
