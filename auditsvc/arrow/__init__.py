@@ -21,7 +21,13 @@ from auditsvc.errors import ConfigError
 if TYPE_CHECKING:
     from types import ModuleType
 
-_EXTRAS: Final = {"pyarrow": "arrow", "duckdb": "archive"}
+_EXTRAS: Final = {
+    "pyarrow": "arrow",
+    "duckdb": "archive",
+    "boto3": "fleet",
+    "botocore": "fleet",
+    "pyiceberg": "fleet",
+}
 """Packages that come with an extra of ours."""
 
 

@@ -67,22 +67,19 @@ def make_batch(source: Source, content: Content, told: Told) -> Iterator[Made | 
     tables = []
     amended = set(content.amended)
     again = {each for each in content.arrived if each <= content.top} | amended
-    found = 0
     for table in source.tables([*content.arrived, *(amended - set(content.arrived))]):
         tables.append(_numbered(table, told.n, pa.array(sorted(again), pa.int64())))
-        found += len(table)
         yield None
     ids = pa.chunked_array([c for each in tables for c in each["event_id"].chunks], pa.int64())
     gone = sorted(amended - set(ids.to_pylist())) if amended else []
-    rows = pa.concat_tables([*tables, *(_gone(each, source, told.n) for each in gone)], **_DEFAULT)
-    first = pc.sum(pc.equal(rows["version"], 0)).as_py() or 0
+    first = sum(pc.sum(pc.equal(each["version"], 0)).as_py() or 0 for each in tables)
     says = {
         "n": told.n,
         "id": told.id,
         "range": told.range,
         "events": told.events,
         "missing": told.events - _count(ids, [n for n in content.arrived if n > content.top]),
-        "again": len(rows) - first - len(gone),
+        "again": len(ids) - first,
         "gone": len(gone),
         "shipped": told.shipped,
         "ledger": told.ledger,
@@ -93,11 +90,9 @@ def make_batch(source: Source, content: Content, told: Told) -> Iterator[Made | 
     }
     text = json.dumps(says, separators=(",", ":"))
     own = {"event_id": -told.n, "type": BATCH, "time": round(told.made * _MICRO), "fields": text}
-    rows = pa.concat_tables([rows, _row(source, told.n, own)], **_DEFAULT)
+    tables += [_gone(each, source, told.n) for each in gone] + [_row(source, told.n, own)]
+    rows = pa.concat_tables(tables, promote_options="default")
     yield Made(_written(rows, {"auditsvc.batch": text}), len(rows), _newest(rows))
-
-
-_DEFAULT: Final = {"promote_options": "default"}
 
 
 def _count(ids: pa.ChunkedArray, wanted: Sequence[int]) -> int:

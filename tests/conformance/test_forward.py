@@ -276,7 +276,7 @@ def running_forwarder(forwarding, tmp_path):
         process = forwarding.start(log)
     yield forwarding, path
     process.send_signal(signal.SIGTERM)
-    assert process.wait(20) == 0
+    assert process.wait(120) == 0
 
 
 def _all_there(forwarding):
@@ -321,7 +321,7 @@ def test_a_stopped_journald_does_not_hinder_the_service(forwarding, tmp_path):
         until(lambda: forwarding.state()["trouble"])
     finally:
         service.send_signal(signal.SIGTERM)
-        ended = service.wait(30)
+        ended = service.wait(120)
         forwarding.journald.cont()
     assert ended == 0
     assert forwarding.state() == {"trouble": ""}  # no forwarder was left behind
@@ -372,7 +372,7 @@ def test_a_full_journal(sqlite, tmp_path):
             each.unlink()
         _all_there(made)
         process.terminate()
-        assert process.wait(20) == 0
+        assert process.wait(120) == 0
 
 
 def test_a_rate_limit(sqlite, tmp_path):

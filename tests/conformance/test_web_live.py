@@ -50,7 +50,7 @@ class Stream:
         self._response.extensions["network_stream"].get_extra_info("socket").shutdown(
             socket.SHUT_RDWR
         )
-        self._thread.join(10)
+        self._thread.join(60)
 
 
 def test_what_arrives_is_sent_once(server):
@@ -142,7 +142,7 @@ def test_a_stream_holds_no_transaction_open(made, tmp_path):
         until(lambda: "retry" in stream.text)
         load(url, opening(2, "/etc/second", second=SECOND + 1), "second")
         until(lambda: "/etc/second" in stream.text)
-        with sqlite3.connect(made, timeout=10) as connection:
+        with sqlite3.connect(made, timeout=60) as connection:
             # Busy 0: no reader was in the way of restarting the log.
             until(lambda: connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] == 0)
         load(url, opening(3, "/etc/third", second=SECOND + 2), "third")
