@@ -47,6 +47,8 @@ WATERMARK: Final = "auditsvc.at."
 """What a watermark's property begins with."""
 SCHEMA_VERSION: Final = "auditsvc.schema"
 """The table's property with the version of the wide row (`auditsvc.fleet.schema.VERSION`)."""
+KEPT_FROM: Final = "auditsvc.kept-from"
+"""The table's property with the first day that retention has left."""
 
 _OBJECT: Final = re.compile(rf"{INBOX}/([^/]+)/([^/]+)/([0-9a-f]{{32}})/([0-9]{{12}})\.parquet")
 
