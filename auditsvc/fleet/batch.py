@@ -51,6 +51,8 @@ class Told:
     made: float
     ledger: dict[str, dict[str, int]] = field(default_factory=dict)
     head: str = ""
+    addresses: list[str] = field(default_factory=list)
+    """Of the host, when the batch was made."""
 
 
 class Made(NamedTuple):
@@ -84,6 +86,7 @@ def make_batch(source: Source, content: Content, told: Told) -> Iterator[Made | 
         "shipped": told.shipped,
         "ledger": told.ledger,
         "head": told.head,
+        "addresses": told.addresses,
         "made": told.made,
         "program": version("auditsvc"),
         "schema": VERSION,
