@@ -107,13 +107,17 @@ def open_catalog(settings: FleetSettings) -> RestCatalog:
 
 
 def create_table(settings: FleetSettings) -> bool:
-    """Make the table; False if it is there already. FleetError if it is another one."""
+    """Make the table, or give an older one the columns that it lacks; False if it was there.
+
+    FleetError if it is another one.
+    """
     catalog = open_catalog(settings)
     with explained(settings):
         is_there = catalog.namespace_exists(settings.table.partition(".")[0])
         is_there = is_there and catalog.table_exists(settings.table)
     if is_there:  # not every catalog refuses to make it once more
-        open_table(settings)
+        with explained(settings), open_table(settings).update_schema() as change:
+            change.union_by_name(schema())
         return False
     made = assign_fresh_schema_ids(_pyarrow_to_schema_without_ids(schema()))
     day = PartitionField(made.find_field("time").field_id, _FIRST_FIELD, DayTransform(), "day")

@@ -11,7 +11,8 @@ from pyiceberg.exceptions import CommitFailedException, CommitStateUnknownExcept
 
 from auditsvc.errors import FleetError
 from auditsvc.fleet.lake import NO_RETRY, explained, open_table
-from auditsvc.store.partitions import DAY
+from auditsvc.fleet.names import KEPT_FROM
+from auditsvc.store.partitions import DAY, date_of
 
 if TYPE_CHECKING:
     from auditsvc.config import FleetSettings
@@ -31,8 +32,9 @@ def prune(settings: FleetSettings, before: int) -> tuple[int, int]:
             return 0, 0
         table.metadata.properties.update(NO_RETRY)
         try:
-            with explained(settings):
-                table.delete(delete_filter=where)
+            with explained(settings), table.transaction() as change:
+                change.delete(delete_filter=where)
+                change.set_properties({KEPT_FROM: date_of(before)})
         except FleetError as error:
             if not isinstance(error.__cause__, CommitFailedException | CommitStateUnknownException):
                 raise

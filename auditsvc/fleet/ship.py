@@ -33,6 +33,7 @@ from auditsvc.fleet.inbox import Inbox
 from auditsvc.fleet.names import object_of
 from auditsvc.fleet.position import Intent, Shipped, end_of, parse
 from auditsvc.fleet.rows import Source
+from auditsvc.host.addresses import own_addresses
 from auditsvc.host.files import make_folder, open_file, read_file, replace_file
 from auditsvc.store import arrivals
 from auditsvc.store.database import reading
@@ -171,6 +172,7 @@ class Shipper:
             made=intent.made,
             ledger=self._ledger(),
             head=_head(self._settings),
+            addresses=own_addresses(),
         )
         made: Made | None = None
         for step in make_batch(self._source, content, told):

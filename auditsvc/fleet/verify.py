@@ -33,12 +33,12 @@ from pyarrow import parquet
 from auditsvc.evidence.head import Head, parse_head
 from auditsvc.fleet.inbox import Inbox
 from auditsvc.fleet.lake import Mark, explained, open_table, watermarks
-from auditsvc.fleet.names import BATCH, GONE, batch_of
+from auditsvc.fleet.names import BATCH, GONE, KEPT_FROM, batch_of
 from auditsvc.fleet.scan import Scan
 from auditsvc.store.read.time_span import ALL
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from pyarrow import dataset
 
@@ -94,7 +94,7 @@ def verify_lake(settings: FleetSettings, hosts: Sequence[str] = ()) -> Report:
         table = open_table(settings)
         marks = watermarks(table)
         rows = Scan(table).rows(ALL)
-        report = verify_rows(rows, marks, hosts)
+        report = verify_rows(rows, marks, hosts, table.properties.get(KEPT_FROM, ""))
         if settings.bucket is None:
             report.notes.append("the inbox was not looked at: fleet.bucket is not set")
         else:
@@ -103,9 +103,12 @@ def verify_lake(settings: FleetSettings, hosts: Sequence[str] = ()) -> Report:
 
 
 def verify_rows(
-    rows: dataset.Dataset, marks: Mapping[tuple[str, str], Mark], hosts: Sequence[str] = ()
+    rows: dataset.Dataset,
+    marks: Mapping[tuple[str, str], Mark],
+    hosts: Sequence[str] = (),
+    kept_from: str = "",
 ) -> Report:
-    """Verify wide rows with their watermarks."""
+    """Verify wide rows with their watermarks; `kept_from`: the first day that is not deleted."""
     report = Report()
     told, counted = _told(rows), _counted(rows)
     sources = {Source(*key) for key in (*marks, *told)}
@@ -115,7 +118,9 @@ def verify_rows(
         report.sources += 1
         batches = told.get(source, {})
         mark = marks.get((source.host, source.store), Mark())
-        _check_batches(report, source, batches, counted.get(source, {}), mark)
+        _check_batches(
+            report, source, batches, counted.get(source, {}), mark, is_pruned=bool(kept_from)
+        )
         _check_heads(report, source, batches)
     return report
 
@@ -169,11 +174,14 @@ def _check_batches(
     told: Mapping[int, Sequence[Mapping[str, Any]]],
     counted: Mapping[int, _Counted],
     mark: Mark,
+    *,
+    is_pruned: bool,
 ) -> None:
-    first = min(told, default=mark.n + 1)
+    first = min(told, default=mark.n + 1) if is_pruned else 1
     if first > 1:
-        what = f"{source}: batches before {first} are not there: of days that were deleted"
+        what = f"{source}: batches before {first} are of days that were deleted"
         report.notes.append(what)
+    fewer = 0
     for n in sorted({*range(first, mark.n + 1), *told, *counted} - set(range(1, first))):
         found, rows = told.get(n, []), counted.get(n, _Counted())
         if not found or len(found) > 1:
@@ -184,18 +192,29 @@ def _check_batches(
             report.findings.append(f"{source}: batch {n} is behind the watermark {mark.n}")
         report.batches += 1
         report.events += rows.events
-        for name, has in (("events", rows.events), ("again", rows.again), ("gone", rows.gone)):
-            says = int(found[0].get(name, 0))
-            if name == "events":  # those that the store had no more when the batch was made
-                says -= int(found[0].get("missing", 0))
-            if has != says:
-                words = {"events": "events", "again": "later versions", "gone": "taken back"}
-                report.findings.append(
-                    f"{source}: batch {n} has {has} {words[name]} and says {says}"
-                )
+        for words, has, says in _differing(found[0], rows):
+            if has < says and is_pruned:
+                fewer += 1
+            else:
+                report.findings.append(f"{source}: batch {n} has {has} {words} and says {says}")
+    if fewer:
+        report.notes.append(f"{source}: {fewer} batches had events of days that were deleted")
     if mark.events != mark.told:
         what = f"{source}: {mark.events} events are committed, and {mark.told} were shipped"
         report.findings.append(what)
+
+
+def _differing(told: Mapping[str, Any], rows: _Counted) -> Iterator[tuple[str, int, int]]:
+    """Give what a batch has another number of than it says: words, has, says."""
+    # Without the events that the store had no more when the batch was made.
+    says = int(told.get("events", 0)) - int(told.get("missing", 0))
+    for words, has, wanted in (
+        ("events", rows.events, says),
+        ("later versions", rows.again, int(told.get("again", 0))),
+        ("taken back", rows.gone, int(told.get("gone", 0))),
+    ):
+        if has != wanted:
+            yield words, has, wanted
 
 
 def _check_heads(

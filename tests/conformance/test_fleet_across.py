@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 from fixtures.fleet_rows import InMemory, batch_row, wide_rows
 from fixtures.logs import call, end, load, record
 from fixtures.stores import new_store
 
+from auditsvc.fleet import across, batches, views
+
+PAGE = (Path(__file__).parents[2] / "docs/fleet.md").read_text()
 SECOND = 1_795_132_800
 """2026-11-20 00:00 UTC."""
 ADDRESSES = {"alpha": "192.0.2.1", "beta": "192.0.2.2", "gamma": "192.0.2.3"}
@@ -228,3 +233,25 @@ def test_batches_and_ledgers_of_all_hosts():
         {"host": "a", "source": "log", "cause": "raw", "count": 1},
         {"host": "a", "source": "log", "cause": "stored", "count": 12},
     ]
+
+
+def test_the_page_names_the_views_and_their_columns_and_its_queries_run(tmp_path):
+    """docs/fleet.md: its table of views, its list of the store's views, and each query of it."""
+    shown = re.findall(r"^\| `([a-z_]+)` \| [^|]* \| ([^|]*) \|$", PAGE, re.MULTILINE)
+    listed = {view: re.findall(r"[a-z][a-z_]*", words) for view, words in shown}
+    assert listed.keys() == across.COLUMNS.keys() | batches.COLUMNS.keys()
+    for view, words in listed.items():
+        wanted = set({**across.COLUMNS, **batches.COLUMNS}[view])
+        if "same" in words:
+            wanted -= set(listed["programs"])
+        assert wanted <= set(words), view
+    (named,) = re.findall(r"The views are ([a-z_, ]+), with the columns", PAGE)
+    assert set(re.findall(r"[a-z_]{3,}", named)) - {"and"} == set(views.VIEWS)
+    logs = hosts()
+    logs["alpha"].run(0, "/usr/bin/id", "id")
+    fleet = fleet_of(tmp_path, logs)
+    queries = [each for part in re.findall(r"```sql\n(.*?)\n```", PAGE, re.DOTALL)
+               for each in part.splitlines()]  # fmt: skip
+    assert len(queries) == 6
+    for sql in queries:
+        fleet.ask(sql)

@@ -8,6 +8,7 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from fixtures.commands import run
 from fixtures.cookbook_log import cookbook_log
@@ -18,6 +19,7 @@ from fixtures.stores import new_store
 
 from auditsvc.config import load_settings
 from auditsvc.evidence.store_facts import identity_in
+from auditsvc.fleet import lake as lakes
 from auditsvc.fleet import views
 from auditsvc.fleet.commit import Committer
 from auditsvc.fleet.inbox import Inbox
@@ -25,7 +27,9 @@ from auditsvc.fleet.lake import create_table, open_table
 from auditsvc.fleet.names import object_of
 from auditsvc.fleet.query import run_fleet_query
 from auditsvc.fleet.scan import Scan
+from auditsvc.fleet.schema import schema
 from auditsvc.fleet.ship import Shipper
+from auditsvc.host.addresses import own_addresses
 from auditsvc.store import open_store
 from auditsvc.store.database import reading
 from auditsvc.store.partitions import DAY
@@ -139,6 +143,12 @@ def test_the_command_asks_all_hosts(fleet):
     )
 
 
+def test_a_batch_tells_the_addresses_of_its_host(fleet):
+    """They are by what a login's way from host to host is known."""
+    told = fleet.ask("SELECT address FROM host_addresses WHERE host = 'beta' ORDER BY address")
+    assert [each["address"] for each in told] == own_addresses()
+
+
 @pytest.mark.parametrize(
     ("sql", "changed", "says"),
     [
@@ -197,3 +207,34 @@ def test_a_batch_that_was_made_anew_shows(fleet):
         assert fleet.run("verify", "--host", "beta").returncode == 0
     finally:
         inbox.delete([name])
+
+
+def test_a_table_of_an_older_program_gets_the_columns_that_it_lacks(fleet, monkeypatch):
+    """By `fleet init`; its rows have NULL there, and new ones come beside them."""
+    older = pa.schema(
+        [
+            pa.field("story", pa.struct([f for f in each.type if f.name != "how"]))
+            if each.name == "story"
+            else each
+            for each in schema()
+            if each.name != "unit"
+        ]
+    )
+    given = {"table": "auditsvc.older", "shard": "older"}
+    settings = fleet.settings("gamma", **given)
+    with monkeypatch.context() as patched:
+        patched.setattr(lakes, "schema", lambda: older)
+        assert create_table(settings.fleet)
+    (row, *_) = wide_rows(fleet.urls["gamma"], "gamma", fleet.identity("gamma"))
+    old = {name: value for name, value in row.items() if name != "unit"} | {"host": "older"}
+    old["story"] = {name: value for name, value in old["story"].items() if name != "how"}
+    open_table(settings.fleet).append(pa.Table.from_pylist([old], older))
+    assert not create_table(settings.fleet)
+    new = {"unit": "x.service", "event_id": row["event_id"] + 1}
+    open_table(settings.fleet).append(pa.Table.from_pylist([row | new], schema()))
+    sql = "SELECT s.host, s.unit, t.how FROM syscalls s JOIN story t USING (event_id) ORDER BY 1"
+    with run_fleet_query(settings, sql) as result:
+        assert list(result) == [
+            ("gamma", "x.service", row["story"]["how"]),
+            ("older", None, None),
+        ]

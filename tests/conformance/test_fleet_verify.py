@@ -175,12 +175,17 @@ def test_rows_that_are_missing_or_too_many_show():
     assert not verified(lake(["", ""], rows=2, missing=1), mark(2)).findings
 
 
-def test_batches_of_days_that_were_deleted_are_a_note():
-    """Retention deletes the oldest ones."""
-    rows = [row for row in lake(["", "", ""]) if row["batch"] > 1]
-    report = verified(rows, mark(3))
+def test_what_was_deleted_by_retention_is_a_note():
+    """Whole batches, and the old events of later ones; without retention both are findings."""
+    rows = [row for row in lake(["", "", ""]) if row["batch"] > 1 and row["event_id"] != 20]
+    report = verify_rows(InMemory(rows).rows(ALL), mark(3), (), "2026-11-01")
     assert not report.findings
-    assert "batches before 2 are not there" in report.notes[0]
+    assert "batches before 2 are of days that were deleted" in report.notes[0]
+    assert "1 batches had events of days that were deleted" in report.notes[1]
+    assert [each.partition(": ")[2] for each in verified(rows, mark(3)).findings] == [
+        "batch 1 is missing",
+        "batch 2 has 2 events and says 3",
+    ]
 
 
 def test_the_heads_of_the_lake_are_for_the_verification_on_the_host():
