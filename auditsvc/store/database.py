@@ -137,7 +137,7 @@ def reading(database: Database) -> Iterator[Connection]:
 def empty_store(place: str) -> AbsentError:
     """Give the error of a store without a schema: its file or database is there already."""
     return AbsentError(
-        f"the store {place} is empty: it is being made, or was never made",
+        f"there is no store at {place} yet: it is being made, or never was",
         "try again; `auditsvc run` or `ingest` makes one",
     )
 
