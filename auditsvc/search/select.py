@@ -77,7 +77,9 @@ def found_events(
         yield Found(_events(connection, ids), connection)
 
 
-def _ids(url: str, criteria: Criteria, limit: int | None, limits: Limits) -> Generator[int]:
+def _ids(
+    url: str, criteria: Criteria, limit: int | None, limits: Limits
+) -> Generator[int, None, None]:
     deadline, left = limits.deadline(), limit
 
     def ask(sql: str) -> list[Row]:

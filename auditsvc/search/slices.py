@@ -11,7 +11,7 @@ for something rare takes little longer than in one statement. A slice's bounds a
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from auditsvc.decode.ids import SERIAL_BITS
 from auditsvc.search.statement import statement
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from auditsvc.search.criteria import Criteria
     from auditsvc.search.dialect import Dialect
 
-    Ask = Callable[[str], Iterable[Sequence[object]]]
+    Ask = Callable[[str], Iterable[Sequence[Any]]]
 
 FIRST: Final = 20_000
 """Calls in the first slice."""
@@ -87,11 +87,11 @@ def _bounds(ask: Ask, period: Span, *, newest: bool) -> tuple[int, int, int] | N
     asked.append(
         f"SELECT id FROM syscall WHERE {where} ORDER BY id {order} LIMIT 1 OFFSET {FIRST}"  # noqa: S608
     )
-    (ids,) = ask(f"SELECT {', '.join(f'({sql})' for sql in asked)}")
-    *seconds, edge = (each >> SERIAL_BITS if isinstance(each, int) else None for each in ids)
+    ((*ends, edge),) = ask(f"SELECT {', '.join(f'({sql})' for sql in asked)}")
     if edge is None:
         return None
+    seconds = [None if each is None else each >> SERIAL_BITS for each in ends]
     low = min(each for each in seconds[:2] if each is not None)
     high = max(each for each in seconds[2:] if each is not None)
     begin = high if newest else low
-    return low, high, abs(begin - edge)
+    return low, high, abs(begin - (edge >> SERIAL_BITS))
