@@ -4,8 +4,8 @@
 
 `make bench` runs all of it (less than half an hour), `make bench BENCH=quick` with small sizes
 that only show that everything works. Without --into, the folder is docs/. --only accepts live,
-cost, file, disk, questions, goals, reports, growth, journal, decode, views, archive (--events:
-of a day), and writes their tables to stdout; with --into it replaces these tables in the
+cost, file, disk, questions, goals, reports, growth, journal, decode, views, fleet, archive
+(--events: of a day), and writes their tables to stdout; with --into it replaces these tables in the
 existing page.
 """
 
@@ -17,6 +17,7 @@ import platform
 import subprocess
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,6 +30,7 @@ from tables import (
     decode,
     disk,
     file,
+    fleet,
     goals,
     growth,
     journal,
@@ -43,7 +45,7 @@ if TYPE_CHECKING:
 
 DOCS = Path(__file__).parents[1] / "docs"
 PAGE = ("live", "cost", "file", "disk", "questions", "goals", "reports", "growth", "journal")
-PARTS = (*PAGE, "decode", "views", "archive")
+PARTS = (*PAGE, "decode", "views", "archive", "fleet")
 """`decode` alone is for development: on the page its figures are part of the table of files.
 The figures of `views` are in docs/decisions/0029-views.md, of `archive` in 0032-archive.md."""
 
@@ -98,26 +100,23 @@ def of_stores(
     parts: Sequence[str], *, quick: bool, folder: Path, events: int | None = None
 ) -> list[Table]:
     """Measure the tables that are not in a plot."""
-    made = []
-    if "disk" in parts:
-        made.append(disk.table(quick=quick, folder=folder))
-    if "questions" in parts:
-        made.append(questions.table(quick=quick, folder=folder))
-    if "goals" in parts:
-        made.append(goals.table(quick=quick, folder=folder))
-    if "reports" in parts:
-        made.append(reports.table(quick=quick, folder=folder))
-    if "growth" in parts:
-        made.append(growth.table(growth.measure(quick=quick, folder=folder)))
-    if "journal" in parts:
-        made.append(journal.table(quick=quick, folder=folder))
-    if "decode" in parts:
-        made.append(decode.table(quick=quick, folder=folder))
-    if "views" in parts:
-        made.append(views.table(quick=quick, folder=folder))
-    if "archive" in parts:
-        made.append(archive.table(quick=quick, folder=folder, events=events))
-    return made
+    several = {
+        "disk": disk.table,
+        "questions": questions.table,
+        "goals": goals.table,
+        "reports": reports.table,
+        "growth": _growth,
+        "journal": journal.table,
+        "decode": decode.table,
+        "views": views.table,
+        "archive": partial(archive.table, events=events),
+        "fleet": fleet.table,
+    }
+    return [made(quick=quick, folder=folder) for part, made in several.items() if part in parts]
+
+
+def _growth(*, quick: bool, folder: Path) -> Table:
+    return growth.table(growth.measure(quick=quick, folder=folder))
 
 
 def main() -> None:

@@ -93,7 +93,7 @@ def make_batch(source: Source, content: Content, told: Told) -> Iterator[Made | 
     }
     text = json.dumps(says, separators=(",", ":"))
     own = {"event_id": -told.n, "type": BATCH, "time": round(told.made * _MICRO), "fields": text}
-    tables += [_gone(each, source, told.n) for each in gone] + [_row(source, told.n, own)]
+    tables = [_row(source, told.n, own), *tables, *(_gone(each, source, told.n) for each in gone)]
     rows = pa.concat_tables(tables, promote_options="default")
     yield Made(_written(rows, {"auditsvc.batch": text}), len(rows), _newest(rows))
 
@@ -129,8 +129,8 @@ def _row(source: Source, n: int, values: dict[str, object]) -> pa.Table:
 
 
 def _newest(rows: pa.Table) -> int | None:
-    events = rows.filter(pc.invert(pc.is_in(rows["type"], value_set=pa.array([BATCH, GONE]))))
-    newest = pc.max(events["time"]).cast(pa.int64()).as_py()
+    is_event = pc.invert(pc.is_in(rows["type"], value_set=pa.array([BATCH, GONE])))
+    newest = pc.max(rows["time"].filter(is_event)).cast(pa.int64()).as_py()
     return None if newest is None else newest // 1000
 
 

@@ -190,9 +190,8 @@ class Committer:
 
     def _commit(self, taken: Mapping[Key, Sequence[_Taken]], marks: Mapping[Key, Mark]) -> bool:
         """Commit; if somebody else has committed meanwhile, nothing is done, and it looks again."""
-        batches = [each for several in taken.values() for each in several]
-        rows = pa.concat_tables([each.rows for each in batches])
-        rows = rows.sort_by([(name, "ascending") for name in SORT])
+        batches = [each for key in sorted(taken) for each in taken[key]]
+        rows = _in_order([each.rows for each in batches])
         properties = {
             watermark_of(*key): _moved(marks.get(key, Mark()), several).text()
             for key, several in taken.items()
@@ -216,6 +215,15 @@ class Committer:
         self.done.rows += len(rows)
         self._inbox.delete(each.name for each in batches)
         return True
+
+
+def _in_order(tables: Sequence[pa.Table]) -> pa.Table:
+    """Give the rows in the order of the table; mostly they have it, and moving them is dear."""
+    rows = pa.concat_tables(tables)
+    order = pc.sort_indices(rows.select(SORT), [(name, "ascending") for name in SORT])
+    if order.equals(pa.array(range(len(rows)), pa.uint64())):
+        return rows
+    return rows.take(order)
 
 
 def _cause(error: BaseException) -> BaseException:
@@ -245,11 +253,11 @@ def _checked(data: bytes, key: Key, n: int) -> tuple[pa.Table, Mapping[str, Any]
     ids = rows["event_id"]
     if ids.null_count or rows["time"].null_count or len(pc.unique(ids)) != len(rows):
         raise ValueError("it has an event twice, or one without an id or a time")
-    own = rows.filter(pc.equal(ids, -n))
-    if len(own) != 1 or own["type"][0].as_py() != BATCH or pc.sum(pc.less(ids, 0)).as_py() != 1:
+    own = pc.index(ids, -n).as_py()
+    if own < 0 or rows["type"][own].as_py() != BATCH or pc.sum(pc.less(ids, 0)).as_py() != 1:
         raise ValueError("it does not have the one row that tells what it is")
     try:
-        told = json.loads(own["fields"][0].as_py())
+        told = json.loads(rows["fields"][own].as_py())
         told |= {name: int(told[name]) for name in ("n", "events", "missing")}
     except (ValueError, TypeError, KeyError) as error:
         raise ValueError("what it tells of itself cannot be read") from error
@@ -271,7 +279,7 @@ def _moved(mark: Mark, batches: Sequence[_Taken]) -> Mark:
     for each in batches:
         told, is_event = each.told, pc.greater_equal(each.rows["event_id"], 0)
         first = pc.and_(is_event, pc.equal(each.rows["version"], 0))
-        newest = pc.max(each.rows.filter(is_event)["time"]).cast(pa.int64()).as_py()
+        newest = pc.max(each.rows["time"].filter(is_event)).cast(pa.int64()).as_py()
         mark = replace(
             mark,
             n=int(told["n"]),

@@ -30,7 +30,7 @@ _CODE = "from fixtures.fleet_kills import main; main()"
     ],
 )
 def test_rows_of_the_lake_equal_the_stores_event_for_event(tmp_path, kills, events, pause):
-    """Killed at random: hosts, committers, the object store's node; then all of them come to their end."""
+    """Hosts, committers, the node of the object store; then all of them come to their end."""
     made = days.log(days.chance(kills), range(TODAY - 2, TODAY + 1), each=events)
     log = tmp_path / "events.json"
     log.write_text(json.dumps([text for _, text in made]))
