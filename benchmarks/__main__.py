@@ -4,7 +4,7 @@
 
 `make bench` runs all of it (less than half an hour), `make bench BENCH=quick` with small sizes
 that only show that everything works. Without --into, the folder is docs/. --only accepts live,
-cost, file, disk, questions, goals, reports, growth, journal, decode, views, fleet, archive
+cost, file, disk, questions, goals, web, reports, growth, journal, decode, views, fleet, archive
 (--events: of a day), and writes their tables to stdout; with --into it replaces these tables in the
 existing page.
 """
@@ -17,7 +17,6 @@ import platform
 import subprocess
 import sys
 import tempfile
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,16 +37,30 @@ from tables import (
     questions,
     reports,
     views,
+    web,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 DOCS = Path(__file__).parents[1] / "docs"
-PAGE = ("live", "cost", "file", "disk", "questions", "goals", "reports", "growth", "journal")
+PAGE = ("live", "cost", "file", "disk", "questions", "goals", "web", "reports", "growth", "journal")
 PARTS = (*PAGE, "decode", "views", "archive", "fleet")
 """`decode` alone is for development: on the page its figures are part of the table of files.
 The figures of `views` are in docs/decisions/0029-views.md, of `archive` in 0032-archive.md."""
+
+
+_OF_STORES = {
+    "disk": disk,
+    "questions": questions,
+    "goals": goals,
+    "web": web,
+    "reports": reports,
+    "journal": journal,
+    "decode": decode,
+    "views": views,
+    "fleet": fleet,
+}
 
 
 def about(*, quick: bool) -> list[str]:
@@ -100,23 +113,16 @@ def of_stores(
     parts: Sequence[str], *, quick: bool, folder: Path, events: int | None = None
 ) -> list[Table]:
     """Measure the tables that are not in a plot."""
-    several = {
-        "disk": disk.table,
-        "questions": questions.table,
-        "goals": goals.table,
-        "reports": reports.table,
-        "growth": _growth,
-        "journal": journal.table,
-        "decode": decode.table,
-        "views": views.table,
-        "archive": partial(archive.table, events=events),
-        "fleet": fleet.table,
-    }
-    return [made(quick=quick, folder=folder) for part, made in several.items() if part in parts]
-
-
-def _growth(*, quick: bool, folder: Path) -> Table:
-    return growth.table(growth.measure(quick=quick, folder=folder))
+    made = [
+        module.table(quick=quick, folder=folder)
+        for name, module in _OF_STORES.items()
+        if name in parts
+    ]
+    if "growth" in parts:
+        made.append(growth.table(growth.measure(quick=quick, folder=folder)))
+    if "archive" in parts:
+        made.append(archive.table(quick=quick, folder=folder, events=events))
+    return made
 
 
 def main() -> None:

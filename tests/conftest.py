@@ -17,7 +17,7 @@ import hypothesis
 import pytest
 from fixtures import host_states
 from fixtures.audit import RefusedError, exclusive_audit, restored
-from fixtures.repeats import EACH_DATABASE, LONG, SHORT, is_other_pair, of_other_database
+from fixtures.repeats import EACH_DATABASE, LONG, SHORT, is_other_pair, of_other_turns
 from xdist.scheduler import LoadScopeScheduling
 
 import auditsvc
@@ -113,7 +113,7 @@ def pytest_collection_modifyitems(config, items):
     """
     if not config.getoption("--long"):
         left_out = {item for item in items if item.get_closest_marker(LONG) or _is_left_out(item)}
-        left_out.update(_of_other_database(items))
+        left_out.update(_of_other_turns([item for item in items if item not in left_out]))
         config.hook.pytest_deselected(items=list(left_out))
         items[:] = [item for item in items if item not in left_out]
     items.sort(key=_turn)
@@ -124,15 +124,21 @@ def _is_left_out(item):
     return given is not None and is_other_pair(item.function.__name__, given.params.values())
 
 
-def _of_other_database(items):
+def _has_turns(item):
+    """Cases with a database, and in conformance/ those with a decoder; units are quick."""
+    is_quick = "/unit/" in str(item.path) or item.get_closest_marker(EACH_DATABASE)
+    return hasattr(item, "callspec") and not is_quick
+
+
+def _of_other_turns(items):
     tests = {}
     for item in items:
-        if hasattr(item, "callspec") and not item.get_closest_marker(EACH_DATABASE):
+        if _has_turns(item):
             tests.setdefault((item.path, item.originalname), []).append(item)
     return [
         cases[place]
         for (_, name), cases in tests.items()
-        for place in of_other_database(name, [[*each.callspec.params.values()] for each in cases])
+        for place in of_other_turns(name, [[*each.callspec.params.values()] for each in cases])
     ]
 
 

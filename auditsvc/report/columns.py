@@ -14,6 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from auditsvc.decode.ids import SERIAL_BITS
 from auditsvc.record.types import AVC, CONFIG_CHANGE, LOGIN, PATH, SECCOMP, SYSCALL, USER_AVC
 from auditsvc.report import types
 
@@ -190,11 +191,12 @@ _COLUMNS: Final = {
 """Columns of `event` that a value is read from, beside its type and fields."""
 
 
-def folded(names: Iterable[str], choice: Choice, dialect: Dialect) -> Part:
+def folded(names: Iterable[str], choice: Choice, dialect: Dialect, *, hours: bool = False) -> Part:
     """Give `lone` for counting: events that are alike in these columns are one row.
 
     Many events have the same fields, which are JSON: so each text is read once. Of such a row the
-    id is the least, and `hits` tells how many they are.
+    id is the least, and `hits` tells how many they are. `hours`: only events of one hour, whose
+    ids they are; the hour is that of the least.
     """
     wanted = list(names)
     if choice.needs_first or choice.success is not None or _OF_EACH.intersection(wanted):
@@ -203,10 +205,11 @@ def folded(names: Iterable[str], choice: Choice, dialect: Dialect) -> Part:
     more |= {"host"} if choice.hosts else set()
     more |= {"auid"} if choice.auid is not None else set()
     columns = ", ".join(("type", "fields", *sorted(more)))
+    grouped = f"{columns}, (x.id >> {SERIAL_BITS}) / 3600" if hours else columns
     where = " AND ".join(["1 = 1", *choice.times("x.id")])
     inner = (
         f"(SELECT {columns}, CAST(count(*) AS bigint) AS n, min(x.id) AS id FROM event x"  # noqa: S608 - ours
-        f" WHERE {where} GROUP BY {columns})"
+        f" WHERE {where} GROUP BY {grouped})"
     )
     source = LONE.replace("event e", f"{inner} e")
     part = lone(wanted, choice, dialect)
@@ -227,9 +230,12 @@ def lone_parts(names: Iterable[str], choice: Choice, dialect: Dialect) -> list[P
     named = Part(tuple(shown), part.source, (*part.where, f"{told} IS NOT NULL"), part.hits)
     kinds = folded(["exe"], choice, dialect)
     texts = f"SELECT e.fields FROM {kinds.source} WHERE {' AND '.join(kinds.where)}"  # noqa: S608 - ours
-    without = f"e.fields IN ({texts} AND {told} IS NULL)"
+    # Looked for first: PostgreSQL would read the fields of all events before that.
+    times = " AND ".join([f"x.fields IN ({texts} AND {told} IS NULL)", *choice.times("x.id")])
+    some = f"(WITH k AS MATERIALIZED (SELECT x.* FROM event x WHERE {times}) SELECT * FROM k)"  # noqa: S608 - ours
     rest = lone(wanted, choice, dialect)
-    return [named, Part(rest.shown, rest.source, (*rest.where, without, f"{told} IS NULL"))]
+    source = rest.source.replace("event e", f"{some} e")
+    return [named, Part(rest.shown, source, (*rest.where, f"{told} IS NULL"))]
 
 
 def are_lone(choice: Choice, dialect: Dialect) -> list[str]:

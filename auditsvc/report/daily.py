@@ -15,7 +15,7 @@ from auditsvc.enrich.kinds import KINDS
 from auditsvc.report import rollup, types
 from auditsvc.report.catalogue import BY_NAME
 from auditsvc.report.choice import Choice
-from auditsvc.report.columns import CALLS, are_calls, are_lone, lone, lone_parts
+from auditsvc.report.columns import CALLS, are_calls, are_lone, folded, lone, lone_parts
 from auditsvc.report.details import without_access, without_coverage
 from auditsvc.report.groups import GROUPS
 from auditsvc.report.proof import Proof, proof
@@ -394,8 +394,8 @@ class _Asked:
     def logins_by_hour(self) -> Hours:
         """Logins that failed."""
         hour = GROUPS["hour"].of_event.format("e.id")
-        part = lone(["success"], self._choice, self._reader.dialect)
-        sql = part.select([hour, "count(*)"], [f"e.type = {types.USER_LOGIN}"])
+        part = folded(["success"], self._choice, self._reader.dialect, hours=True)
+        sql = part.select([hour, part.hits], [f"e.type = {types.USER_LOGIN}"])
         rows = self._rows(f"{sql} GROUP BY 1, 3")
         found = [(number, count) for number, count, result in rows if result == 0]
         return Hours("failed-logins", "Failed logins an hour", tuple(sorted(found)))

@@ -120,7 +120,7 @@ def test_a_commit_that_is_kept_waiting_is_told(postgres_url, tmp_path):
         other.execute("LOCK TABLE syscall IN SHARE MODE")
         pid = other.info.backend_pid
         run.feed(20)
-        until(lambda: "not answered" in run.state("store_trouble"), 20)
+        until(lambda: "not answered" in run.state("store_trouble"))
         runtime = run.environment["AUDITSVC_RUNTIME_DIRECTORY"]
         settings = load_settings(store=postgres_url, runtime_directory=runtime)
         assert storage.loading(settings).level.name == "ERROR"

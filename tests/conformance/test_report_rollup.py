@@ -60,8 +60,8 @@ def one_by_one(monkeypatch):
 
     def begin():
         monkeypatch.setattr(rollup, "suits", lambda _: False)
-        for module in (columns, summaries, totals, several):
-            monkeypatch.setattr(module, "folded", columns.lone)
+        for module in (columns, summaries, totals, several, daily):
+            monkeypatch.setattr(module, "folded", lambda *asked, **_: columns.lone(*asked))
         for module in (summaries, daily):
             monkeypatch.setattr(module, "lone_parts", lambda *asked: [columns.lone(*asked)])
 

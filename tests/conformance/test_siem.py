@@ -16,11 +16,12 @@ from auditsvc.store.read.result import Result
 from auditsvc.tables import siem
 
 
-@pytest.fixture(scope="module")
-def store(common_url):
+@pytest.fixture(scope="module", params=["sqlite", pytest.param("postgres", marks=pytest.mark.long)])
+def store(request, store_of_kind):
     """Give a store with a log of known events."""
-    load(common_url, cookbook_log()[0], kind="spool")
-    return common_url
+    url = store_of_kind(request.param)
+    load(url, cookbook_log()[0], kind="spool")
+    return url
 
 
 def asked(url, form, view):

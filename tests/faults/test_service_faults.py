@@ -33,7 +33,9 @@ def test_a_server_that_goes_and_comes_back(postgres_server, postgres_url, tmp_pa
     try:
         run.feed(300)
         until(lambda: "no server answers" in run.state("store_trouble"))
-        assert run.state("spool_waiting") > 0
+        said = run.status()
+        assert "no server answers" in said["store_trouble"]
+        assert said["spool_waiting"] > 0
     finally:
         postgres_server.start()
     run.feed(300)
