@@ -21,6 +21,7 @@ import random
 import time
 from collections import Counter
 from dataclasses import dataclass, replace
+from itertools import groupby, pairwise
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import pyarrow as pa
@@ -219,11 +220,24 @@ class Committer:
 
 def _in_order(tables: Sequence[pa.Table]) -> pa.Table:
     """Give the rows in the order of the table; mostly they have it, and moving them is dear."""
-    rows = pa.concat_tables(tables)
-    order = pc.sort_indices(rows.select(SORT), [(name, "ascending") for name in SORT])
-    if order.equals(pa.array(range(len(rows)), pa.uint64())):
+    parts: list[pa.Table] = []
+    for _, group in groupby(tables, lambda each: each["host"][0].as_py()):
+        batches = list(group)  # the row of each batch itself comes before all events
+        parts += [each.slice(0, 1) for each in reversed(batches)]
+        parts += [each.slice(1) for each in batches if len(each) > 1]
+    rows = pa.concat_tables(parts)
+    ends = [
+        tuple(each[name][place].as_py() for place in (0, -1) for name in SORT) for each in parts
+    ]
+    if all(map(_is_ordered, parts)) and all(one[2:] <= other[:2] for one, other in pairwise(ends)):
         return rows
-    return rows.take(order)
+    return rows.sort_by([(name, "ascending") for name in SORT])
+
+
+def _is_ordered(rows: pa.Table) -> bool:
+    """Whether the rows of a host are in the order of their ids."""
+    steps = pc.pairwise_diff(rows["event_id"].combine_chunks())
+    return bool(pc.all(pc.greater(steps, 0), min_count=0).as_py())
 
 
 def _cause(error: BaseException) -> BaseException:

@@ -61,7 +61,7 @@ def lines(seed, each=12):
 
 def test_stores_of_several_hosts_come_whole(lake, tmp_path):
     """Late events, several batches and commits; the sums add up, and all is well."""
-    hosts = [lake.host(tmp_path, name, batch_events=15) for name in ("web1", "web2", "db/1")]
+    hosts = [lake.host(tmp_path, name, batch_events=15) for name in ("web1", "db/1")]
     for seed, settings in enumerate(hosts):
         made = lines(seed)
         load(settings.store, text_of(made[:20]))
@@ -69,15 +69,17 @@ def test_stores_of_several_hosts_come_whole(lake, tmp_path):
         load(settings.store, text_of(made), name="more")
         lake.ship(settings)
     committer = lake.commit()
-    assert committer.done.batches > 6
+    assert committer.done.batches > 4
     assert committer.refused == []
     assert differences(lake, hosts) == []
     marks = tables.watermarks(tables.open_table(lake.settings))
-    assert {host for host, _ in marks} == {"web1", "web2", "db/1"}
+    assert {host for host, _ in marks} == {"web1", "db/1"}
     assert all(mark.events == mark.told for mark in marks.values())
     assert lake.waiting() == []
     found = make_report(lake.settings, silent=1e6)
-    assert [each["wrong"] for each in found["hosts"]] == [[], [], []]
+    assert [each["wrong"] for each in found["hosts"]] == [[], []]
+    order = [(row["host"], row["event_id"]) for row in lake.rows().to_pylist()]
+    assert len(set(order)) == len(order)
     facts = of_host.make_report(hosts[0])
     assert (facts["events"], facts["waiting_transactions"]) == (len(lines(0)), 0)
 
@@ -107,7 +109,10 @@ def test_an_event_that_is_completed_later_gets_a_new_version(lake, tmp_path):
 STEPS = ("before the PUT", "after the PUT", "before the next PUT")
 
 
-@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize(
+    "step",
+    [pytest.param(each, marks=() if each == STEPS[1] else pytest.mark.long) for each in STEPS],
+)
 def test_a_host_that_is_killed_ships_each_event_once(lake, tmp_path, step):
     """Before and after the PUT of each batch, with more events in between, and the next goes on."""
     settings = lake.host(tmp_path, "web1", batch_events=3)
