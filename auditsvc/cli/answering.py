@@ -18,7 +18,8 @@ from auditsvc.cli.pager import Pager
 from auditsvc.cli.recording import recorded
 from auditsvc.errors import QueryError, UsageError
 from auditsvc.host.signals import alarm
-from auditsvc.render.rows import Format, write_rows
+from auditsvc.render.rows import Format, write_objects, write_rows
+from auditsvc.render.siem import as_events
 from auditsvc.render.waiting import waiting
 from auditsvc.store.read.limits import MOST_SECONDS, Limits
 from auditsvc.store.read.result import Result
@@ -44,15 +45,19 @@ class Form(Enum):
     JSONL = "jsonl"
     ARROW = "arrow"
     PARQUET = "parquet"
+    OCSF = "ocsf"
+    ECS = "ecs"
 
 
 _IN_COLUMNS: Final = (Form.ARROW, Form.PARQUET)
+_AS_EVENTS: Final = (Form.OCSF, Form.ECS)
 FormOption = Annotated[
     Form | None,
     typer.Option(
         "--format",
         help="Default: on a terminal table, or lines if that is too wide; else csv. arrow (a"
-        " stream) and parquet need auditsvc[arrow].",
+        " stream) and parquet need auditsvc[arrow]. ocsf and ecs: a JSON object a line, of rows of"
+        " logins, commands, files or connections.",
         show_default=False,
     ),
 ]
@@ -129,6 +134,8 @@ def show_answer(
 
 def _writer(form: Form | None, *, exact: bool) -> Callable[[Result, TextIO], None]:
     """Give what writes an answer; it is checked before anything is asked."""
+    if form in _AS_EVENTS:
+        return lambda result, out: write_objects(as_events(result, form.value), out)
     if form not in _IN_COLUMNS:
         text = None if form is None else Format(form.value)
         return lambda result, out: write_rows(result, text, out, exact=exact)

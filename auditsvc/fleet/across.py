@@ -2,8 +2,7 @@
 
     select("hops", relation)    the view; `relation` gives the text of a view that it is made of
 
-They are made of the other views (`auditsvc.fleet.views`), in SQL that DuckDB, Spark and Trino
-have in common as far as it goes; those in `ONLY_DUCKDB` need DuckDB's JSON or recursion.
+They are made of the other views (`auditsvc.fleet.views`), in DuckDB's SQL.
 """
 
 from __future__ import annotations

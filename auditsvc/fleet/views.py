@@ -1,6 +1,6 @@
-"""The store's views over the fleet's wide rows, by the same names: DuckDB, Spark and Trino.
+"""The store's views over the fleet's wide rows, by the same names, in DuckDB's SQL.
 
-    select("paths", rows, DUCKDB)    the view, of a relation `rows` of current wide rows
+    select("paths", rows)    the view, of a relation `rows` of current wide rows
 
 A view has the columns of docs/sql.md, and before them `host` and `store`: with `event_id` they are
 the key by which views are joined. `host` is who shipped the event; `node` is the store's `host`,
@@ -13,7 +13,6 @@ as SQLite has them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from auditsvc.fleet import schema
@@ -38,39 +37,10 @@ _RENAMED: Final = {"access": {"store": "asked_store"}}
 """Columns whose name is one of the key."""
 
 
-@dataclass(frozen=True)
-class Dialect:
-    """What differs between the engines; each is a format."""
-
-    name: str
-    hex: str
-    """A signed number of 64 bits as the kernel prints it."""
-    hour: str
-    """The hour of a time."""
-    unnested: str
-    """Rows of `{rows}`, each once for each member of its list `{list}`, called `one`."""
-
-
-DUCKDB: Final = Dialect(
-    name="duckdb",
-    hex="lower(hex({0}))",
-    hour="date_trunc('hour', {0})",
-    unnested="(SELECT *, unnest({list}) AS one FROM {rows})",
-)
-SPARK: Final = Dialect(
-    name="spark",
-    hex="lower(hex({0}))",
-    hour="date_trunc('HOUR', {0})",
-    unnested="(SELECT *, explode({list}) AS one FROM {rows})",
-)
-TRINO: Final = Dialect(
-    name="trino",
-    hex="coalesce(nullif(ltrim(lower(to_hex(to_big_endian_64({0}))), '0'), ''), '0')",
-    hour="date_trunc('hour', {0})",
-    unnested="(SELECT r.*, one FROM {rows} r CROSS JOIN UNNEST(transform({list}, x -> ROW(x)))"
-    " AS u (one))",
-)
-DIALECTS: Final = {each.name: each for each in (DUCKDB, SPARK, TRINO)}
+_HEX: Final = "lower(hex({0}))"
+"""A signed number of 64 bits as the kernel prints it."""
+_UNNESTED: Final = "(SELECT *, unnest({list}) AS one FROM {rows})"
+"""Rows of `{rows}`, each once for each member of its list `{list}`, called `one`."""
 
 _SENTENCE: Final = (
     "coalesce(story.sentence, story.actor"
@@ -111,19 +81,19 @@ def later(rows: str) -> str:
 
 def columns(view: str) -> tuple[str, ...]:
     """Give the columns of a view of events, in their order."""
-    return tuple(_values(view, DUCKDB))
+    return tuple(_values(view))
 
 
-def select(view: str, rows: str, d: Dialect = DUCKDB) -> str:
+def select(view: str, rows: str) -> str:
     """Give the view, of the current wide rows `rows`."""
-    shown = ", ".join(f"{value} AS {name}" for name, value in _values(view, d).items())
+    shown = ", ".join(f"{value} AS {name}" for name, value in _values(view).items())
     if view == "activity":
-        return f"SELECT {shown} FROM ({_counted(rows, d)}) counted"  # noqa: S608 - as above
+        return f"SELECT {shown} FROM ({_counted(rows)}) counted"  # noqa: S608 - as above
     if view in schema.LISTS:
-        source = d.unnested.format(rows=rows, list=view)
+        source = _UNNESTED.format(rows=rows, list=view)
         if view == "files":  # most are paths
             own = ", ".join(f"{value} AS {name}" for name, value in _of_paths().items())
-            paths = d.unnested.format(rows=rows, list="paths")
+            paths = _UNNESTED.format(rows=rows, list="paths")
             return (
                 f"SELECT {own} FROM {paths} named WHERE one.action IS NOT NULL"  # noqa: S608
                 f" UNION ALL SELECT {shown} FROM {source} listed"
@@ -152,7 +122,7 @@ VIEWS: Final = (
 """The views of docs/sql.md that the fleet has."""
 
 
-def _values(view: str, d: Dialect) -> Mapping[str, str]:
+def _values(view: str) -> Mapping[str, str]:
     """Give the columns of a view by name, each with its expression."""
     if view == "activity":
         return {name: name for name in _ACTIVITY}
@@ -162,7 +132,7 @@ def _values(view: str, d: Dialect) -> Mapping[str, str]:
     if view in schema.LISTS:
         return _listed(view, head)
     own = {
-        "syscalls": {name: _call(name, d) for name in _CALL},
+        "syscalls": {name: _call(name) for name in _CALL},
         "events": {name: name for name in _EVENT},
         "all_events": {name: name for name in _ALL},
         "partials": {"reason": "partial_reason"},
@@ -177,8 +147,8 @@ def _values(view: str, d: Dialect) -> Mapping[str, str]:
     return head | own[view]
 
 
-def _call(name: str, d: Dialect) -> str:
-    return d.hex.format(f"{name}_number") if name in _ARGUMENTS else name
+def _call(name: str) -> str:
+    return _HEX.format(f"{name}_number") if name in _ARGUMENTS else name
 
 
 def _of_paths() -> dict[str, str]:
@@ -211,9 +181,9 @@ _LAST_LOGIN: Final = (
 )
 
 
-def _counted(rows: str, d: Dialect) -> str:
+def _counted(rows: str) -> str:
     keys = {
-        "hour": d.hour.format("time"),
+        "hour": "date_trunc('hour', time)",
         **{name: name for name in ("host", "store")},
         "node": "coalesce(node, host)",
         **{name: name for name in ("exe", "comm", "auid", "uid", "key", "arch", "nr", "syscall")},

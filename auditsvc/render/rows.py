@@ -95,10 +95,14 @@ def write_rows(
             _write_jsonl(result, out)
         out.flush()
     except BrokenPipeError:
-        # What is buffered can go nowhere; without this the interpreter fails at its end.
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, out.fileno())
-        os.close(nowhere)
+        _give_up(out)
+
+
+def _give_up(out: TextIO) -> None:
+    """Let what is buffered go nowhere; without this the interpreter fails at its end."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, out.fileno())
+    os.close(nowhere)
 
 
 def _write_table(
@@ -194,6 +198,17 @@ def _write_json(result: Result, out: TextIO) -> None:
         out.write(f"{between}  {line}")
         between = ",\n"
     out.write("[]\n" if between == "[\n" else "\n]\n")
+
+
+def write_objects(objects: Iterable[object], out: TextIO) -> None:
+    """Write values as JSON, one a line, as rows are; a reader that goes away is no error."""
+    show = visible_json if out.isatty() else encodable_json
+    ascii_only = not _has_all(out)
+    try:
+        out.writelines(f"{show(to_json(each, ascii_only=ascii_only))}\n" for each in objects)
+        out.flush()
+    except BrokenPipeError:
+        _give_up(out)
 
 
 def _write_jsonl(result: Result, out: TextIO) -> None:

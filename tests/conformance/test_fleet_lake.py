@@ -18,10 +18,12 @@ from fixtures.seaweed import lake
 from fixtures.stores import new_store
 
 from auditsvc.config import load_settings
+from auditsvc.errors import AuditsvcError
 from auditsvc.evidence.store_facts import identity_in
 from auditsvc.fleet import lake as lakes
 from auditsvc.fleet import views
 from auditsvc.fleet.commit import Committer
+from auditsvc.fleet.here import compare_store
 from auditsvc.fleet.inbox import Inbox
 from auditsvc.fleet.lake import create_table, open_table
 from auditsvc.fleet.names import object_of
@@ -29,6 +31,7 @@ from auditsvc.fleet.query import run_fleet_query
 from auditsvc.fleet.scan import Scan
 from auditsvc.fleet.schema import schema
 from auditsvc.fleet.ship import Shipper
+from auditsvc.fleet.verify import Report, verify_lake
 from auditsvc.host.addresses import own_addresses
 from auditsvc.store import open_store
 from auditsvc.store.database import reading
@@ -100,7 +103,7 @@ def fleet(tmp_path_factory):
         other = opening(9, node="node=other ") + login(10, node="node=other ")
         load(made.urls["gamma"], other, host="gamma")
         create_table(made.settings("alpha").fleet)
-        for host, events in zip(HOSTS, (7, 50, 64_000), strict=True):
+        for host, events in zip(HOSTS, (16, 90, 64_000), strict=True):
             made.ship(host, batch_events=events)
         made.commit()
         yield made
@@ -154,57 +157,59 @@ def test_a_batch_tells_the_addresses_of_its_host(fleet):
     [
         ("DELETE FROM syscalls", {}, "only reads"),
         ("SELECT x FROM syscalls", {}, "x"),
-        ("SELECT 1", {"AUDITSVC_FLEET__CATALOG": "http://127.0.0.1:1"}, "see fleet.catalog"),
-        ("SELECT 1", {"AUDITSVC_FLEET__TABLE": "no.table"}, "auditsvc fleet init"),
-        ("SELECT 1", {"AUDITSVC_FLEET__CREDENTIALS": "/nowhere"}, "fleet.credentials"),
+        ("SELECT 1", {"catalog": "http://127.0.0.1:1"}, "see fleet.catalog"),
+        ("SELECT 1", {"table": "no.table"}, "auditsvc fleet init"),
+        ("SELECT 1", {"credentials": "/nowhere"}, "fleet.credentials"),
     ],
 )
 def test_what_is_wrong_is_said_in_one_line(fleet, sql, changed, says):
     """The query, the catalog, the table, the keys."""
-    done = fleet.run("query", sql, **changed)
-    assert done.returncode in (1, 2)
-    assert says in done.stderr
-    assert done.stderr.count("\n") == 1
+    settings = fleet.settings("alpha", **changed)
+    with pytest.raises(AuditsvcError) as refused, run_fleet_query(settings, sql) as result:
+        list(result)
+    assert says in str(refused.value)
+    assert "\n" not in str(refused.value)
 
 
 def test_what_was_shipped_is_proved(fleet):
     """The batches of all hosts, and each event of the store of this one."""
-    done = fleet.run("verify", "--format", "table")
+    done = fleet.run("verify", "--here", "--format", "table", host="beta")
     assert done.returncode == 0, done.stdout
-    assert done.stdout.splitlines()[-1] == "proved"
-    here = json.loads(fleet.run("verify", "--here", "--host", "beta", "--format", "json",
-                                host="beta").stdout)  # fmt: skip
     stored = rows(fleet.urls["beta"], "SELECT count(*) AS n FROM all_events")[0]["n"]
-    assert (here["proved"], here["sources"], here["compared"]) == (True, 1, stored)
+    *_, whole, compared, last = done.stdout.splitlines()
+    assert whole.startswith("3 stores, ")
+    assert (compared, last) == (f"{stored} events compared with the store of this host", "proved")
 
 
 def test_a_store_that_was_altered_is_not_what_the_lake_has(fleet):
     """The event is named; also one that is no more in the store."""
     file = fleet.folder / "gamma.db"
     before = file.read_bytes()
+    report = Report()
     try:
         with closing(sqlite3.connect(file)) as connection:
             connection.execute("UPDATE syscall SET exit = 77")
             connection.execute("DELETE FROM event")
             connection.commit()
-        done = fleet.run("verify", "--here", "--format", "table", host="gamma")
+        compare_store(fleet.settings("gamma"), report)
     finally:
         file.write_bytes(before)
-    assert done.returncode == 1
-    assert "has another exit in the lake than in the store" in done.stdout
-    assert "is in the lake and not in the store" in done.stdout
+    altered, absent = report.findings
+    assert "has another exit in the lake than in the store" in altered
+    assert "is in the lake and not in the store" in absent
 
 
 def test_a_batch_that_was_made_anew_shows(fleet):
     """Whoever puts another batch under a number that the table has."""
+    settings = fleet.settings("gamma").fleet
     name = object_of("0", "gamma", fleet.identity("gamma"), 1)
-    inbox = Inbox(fleet.settings("gamma").fleet)
+    inbox = Inbox(settings)
     assert inbox.put(name, b"not what it was")
     try:
-        done = fleet.run("verify", "--host", "gamma")
-        assert done.returncode == 1
-        assert f"batch 1 was made anew, and is another one: {name}" in done.stdout
-        assert fleet.run("verify", "--host", "beta").returncode == 0
+        (found,) = verify_lake(settings).findings
+        assert f"batch 1 was made anew, and is another one: {name}" in found
+        assert verify_lake(settings, ["beta"]).is_proved
+        assert fleet.run("verify").returncode == 1
     finally:
         inbox.delete([name])
 
