@@ -218,6 +218,10 @@ pages: dev
 tour: dev
 	$(BIN)/python tools/tour
 
+# docs/web-*.png: pages over a made store, by headless Chromium.
+screenshots: dev
+	PYTHONPATH=tests $(BIN)/python tools/make-screenshots
+
 # Man pages, and completion for bash, zsh and fish, in build/man.
 man: dev
 	rm -rf build/man
