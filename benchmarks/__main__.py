@@ -4,8 +4,8 @@
 
 `make bench` runs all of it (less than half an hour), `make bench BENCH=quick` with small sizes
 that only show that everything works. Without --into, the folder is docs/. --only accepts live,
-cost, file, disk, questions, goals, web, reports, growth, journal, decode, views, archive (--events:
-of a day), and writes their tables to stdout; with --into it replaces these tables in the
+cost, file, disk, questions, goals, web, reports, growth, journal, decode, views, fleet, archive
+(--events: of a day), and writes their tables to stdout; with --into it replaces these tables in the
 existing page.
 """
 
@@ -29,6 +29,7 @@ from tables import (
     decode,
     disk,
     file,
+    fleet,
     goals,
     growth,
     journal,
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
 
 DOCS = Path(__file__).parents[1] / "docs"
 PAGE = ("live", "cost", "file", "disk", "questions", "goals", "web", "reports", "growth", "journal")
-PARTS = (*PAGE, "decode", "views", "archive")
+PARTS = (*PAGE, "decode", "views", "archive", "fleet")
 """`decode` alone is for development: on the page its figures are part of the table of files.
 The figures of `views` are in docs/decisions/0029-views.md, of `archive` in 0032-archive.md."""
 
@@ -58,6 +59,7 @@ _OF_STORES = {
     "journal": journal,
     "decode": decode,
     "views": views,
+    "fleet": fleet,
 }
 
 
@@ -111,10 +113,11 @@ def of_stores(
     parts: Sequence[str], *, quick: bool, folder: Path, events: int | None = None
 ) -> list[Table]:
     """Measure the tables that are not in a plot."""
-    made = []
-    for name, module in _OF_STORES.items():
-        if name in parts:
-            made.append(module.table(quick=quick, folder=folder))
+    made = [
+        module.table(quick=quick, folder=folder)
+        for name, module in _OF_STORES.items()
+        if name in parts
+    ]
     if "growth" in parts:
         made.append(growth.table(growth.measure(quick=quick, folder=folder)))
     if "archive" in parts:
