@@ -16,7 +16,7 @@ SOURCES := pyproject.toml README.md $(shell find auditsvc rules migrations nativ
 
 NATIVE := $(shell find native -type f -not -path 'native/target/*')
 
-.PHONY: setup dev demo fleet-demo check lint unit test test-long chaos fuzz soak test-roots test-deb bench laurel peers lock pages tour man wheel wheelhouse deb release clean
+.PHONY: setup dev demo fleet-demo check lint unit test test-long chaos fuzz soak test-roots test-deb bench laurel peers lock pages tour screenshots man wheel wheelhouse deb release clean
 
 # In $(VENV) is either the wheel (.installed) or this checkout (.dev); pytest's header says which.
 setup: $(VENV)/.installed
@@ -222,6 +222,10 @@ pages: dev
 # docs/tour.md: the commands of a tour with what they say now.
 tour: dev
 	$(BIN)/python tools/tour
+
+# docs/web-*.png: pages over a made store, by headless Chromium.
+screenshots: dev
+	PYTHONPATH=tests $(BIN)/python tools/make-screenshots
 
 # Man pages, and completion for bash, zsh and fish, in build/man.
 man: dev
