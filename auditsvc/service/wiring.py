@@ -43,6 +43,7 @@ from auditsvc.record.daemon import actor
 from auditsvc.retention.upkeep import Upkeep
 from auditsvc.service.archiving import Archiving
 from auditsvc.service.record_sockets import RecordSockets
+from auditsvc.service.shipping import Shipping
 from auditsvc.spool.identity import source_name
 from auditsvc.spool.reader import SpoolReader
 from auditsvc.spool.room import Room
@@ -96,6 +97,7 @@ class Parts:
     cgroups: CgroupWatch | None = None
     upkeep: Upkeep | None = None
     archiving: Archiving | None = None
+    shipping: Shipping | None = None
     notary: Notary | None = None
     courier: Courier | None = None
     store_side: StoreSide | None = None
@@ -381,6 +383,8 @@ class Wiring:
         parts.upkeep = Upkeep(settings.retention)
         if settings.archive.to is not None:
             parts.archiving = Archiving(settings)
+        if settings.fleet.bucket is not None:
+            parts.shipping = Shipping(settings)
         parts.loader = Loader(
             begin,
             batch_bytes=settings.loader.batch_bytes,

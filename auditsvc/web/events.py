@@ -13,10 +13,11 @@ from urllib.parse import urlencode
 
 from auditsvc.errors import UsageError
 from auditsvc.search.options import Options
+from auditsvc.search.slices import slices
 from auditsvc.search.statement import statement
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from starlette.datastructures import QueryParams
 
@@ -163,9 +164,28 @@ _OPTIONS: Final = {"host": "--host", "node": "--node", "message": "-m"}
 
 
 def page(asking: Asking, criteria: Criteria, before: int | None) -> Found:
-    """Read one page."""
+    """Read one page; the statement that it shows gives the same in one piece."""
+    if asking.archive is not None:
+        sql = statement(
+            criteria, asking.views, limit=PAGE + 1, newest=True, before=before, views_only=True
+        )
+        ids = [int(row[0]) for row in asking.rows(sql, PAGE + 1, shown=False).rows]
+        return _found(asking, ids, sql)
     sql = statement(criteria, asking.dialect, limit=PAGE + 1, newest=True, before=before)
-    ids = [int(row[0]) for row in asking.rows(sql, PAGE + 1, shown=False).rows]
+
+    def ask(sql: str) -> Sequence[tuple[Any, ...]]:
+        return asking.rows(sql, shown=False).rows
+
+    ids = []
+    for part in slices(criteria, asking.dialect, ask, newest=True, before=before):
+        limited = f"{part} LIMIT {PAGE + 1 - len(ids)}"
+        ids += [int(row[0]) for row in asking.rows(limited, PAGE + 1, shown=False).rows]
+        if len(ids) > PAGE:
+            break
+    return _found(asking, ids, sql)
+
+
+def _found(asking: Asking, ids: list[int], sql: str) -> Found:
     more = ids[PAGE - 1] if len(ids) > PAGE else None
     return Found(sentences(asking, ids[:PAGE]), more, sql)
 

@@ -6,7 +6,6 @@ import os
 import re
 import signal
 import subprocess
-import time
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -69,6 +68,15 @@ class Host:
         subprocess.run([AUDITCTL, *self.words], check=True)
         subprocess.run([AUDITCTL, "-e", "1"], check=True, stdout=subprocess.DEVNULL)
 
+    def collects(self):
+        """Wait until our service has written a call that was made from now on."""
+
+        def written():
+            return sum(each.stat().st_size for each in self.folder.glob("state/spool/*.log"))
+
+        before = written()
+        until(lambda: written() > before)
+
     def counts(self):
         """Rows of the numbered calls, and how many different events they are."""
         (found,) = self.query(
@@ -129,12 +137,13 @@ def test_there_and_back_under_load_loses_no_call(programs, tmp_path, kernel_lost
             said = host.adopt("--apply")
             assert "no record was lost" in said
             assert daemon()[1].startswith("python")
-            time.sleep(0.3)
+            host.collects()
             said = host.adopt("--back", "--apply")
             print(said)
             assert "no record was lost" in said
             assert daemon()[1] == "auditd"
-            time.sleep(0.3)
+            written = host.log.stat().st_size
+            until(lambda: host.log.stat().st_size > written)
         pid, _ = daemon()
         os.kill(pid, signal.SIGTERM)
         until(lambda: daemon() == (0, ""))
@@ -186,7 +195,6 @@ def test_killed_at_any_moment_it_is_finished_by_running_it_again(programs, tmp_p
                 host.adopt("--apply")
                 words = ["--back", "--apply"]
             killed_at(host, words, line)
-            time.sleep(0.2)
             said = host.adopt(*words)
             assert "no record was lost" in said
             assert daemon()[1].startswith("auditd" if way == "--back" else "python")

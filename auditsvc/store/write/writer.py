@@ -252,6 +252,7 @@ class Writer:
         with self._database.begin(alone=False) as connection:
             self._before(connection, order)
             gone = self._take_out(connection, order.seams)
+            arrivals.note_amended(connection, gone)
             for batch in batches:
                 self._check_apart(connection, batch.facts)
                 self._database.insert_facts(connection, batch)
@@ -283,6 +284,7 @@ class Writer:
         with self._database.begin(alone=True) as connection:
             self._before(connection, order)
             gone = self._take_out(connection, order.seams)
+            arrivals.note_amended(connection, gone)
             result, new, confirmed = self._reconcile(connection, order, order.batch)
             for seam in order.seams:
                 more, added, equal = self._reconcile(connection, order, seam.coming)
@@ -432,6 +434,7 @@ class Writer:
         unused.spare_copied(connection, plan.insert)
         if plan.delete:
             self._delete(connection, plan.delete)
+            arrivals.note_amended(connection, plan.delete)
         for table in schema.FACTS:
             if rows := plan.insert[table.name]:
                 self._database.insert(connection, table, rows)
