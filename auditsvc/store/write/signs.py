@@ -51,7 +51,9 @@ if TYPE_CHECKING:
     from auditsvc.store.write.sign_marks import Marks
 
 _AT_ONCE: Final = 2000
-_CACHED: Final = 100_000
+_CACHED: Final = 1 << 14
+"""Entries of each cache. One takes half a kilobyte; more than this many processes do not take
+turns, and what is forgotten is read again."""
 _NEVER: Final = (1 << 62, 0)
 
 _Who = tuple[int, int, int | None, int, int | None, int | None]
