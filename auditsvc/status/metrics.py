@@ -346,13 +346,13 @@ METRICS: Final = (
         _of("archive", "waiting_days", _DAY),
     ),
     Metric(
-        "auditsvc_fleet_batches_total",
+        "auditsvc_fleet_batches",
         "counter",
         "Batches that this store has put into the inbox of the fleet; absent without a fleet.",
         _of("fleet", "batches"),
     ),
     Metric(
-        "auditsvc_fleet_events_total",
+        "auditsvc_fleet_events",
         "counter",
         "Events of these batches; absent without a fleet.",
         _of("fleet", "events"),

@@ -29,7 +29,8 @@ pytestmark = pytest.mark.usefixtures("unsynced")
 def test_without_duckdb_one_line_says_what_to_install(monkeypatch):
     """The extra's name."""
     monkeypatch.setitem(sys.modules, "duckdb", None)
-    monkeypatch.delitem(sys.modules, "auditsvc.archive.ask", raising=False)
+    for module in ("auditsvc.archive.ask", "auditsvc.arrow.engine"):
+        monkeypatch.delitem(sys.modules, module, raising=False)
     with pytest.raises(ConfigError, match=r"pip install 'auditsvc\[archive\]'"):
         arrow.use("auditsvc.archive.ask")
 

@@ -276,7 +276,7 @@ def test_the_service_imports_none_of_it():
 import pkgutil, sys, auditsvc
 from importlib import import_module
 for each in pkgutil.walk_packages(auditsvc.__path__, "auditsvc."):
-    extras = ("auditsvc.arrow.", "auditsvc.archive.")
+    extras = ("auditsvc.arrow.", "auditsvc.archive.", "auditsvc.fleet.")
     if not each.name.startswith((*extras, "auditsvc.__main__", "auditsvc.migrations.")):
         import_module(each.name)
 assert "auditsvc.service.run" in sys.modules

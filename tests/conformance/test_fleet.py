@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import random
 import shutil
 import subprocess
@@ -11,12 +13,14 @@ from contextlib import suppress
 
 import pytest
 from fixtures import days
+from fixtures.commands import run
 from fixtures.days import NOW, TODAY, prune, text_of
 from fixtures.lake import Lake, Stop, StoppingInbox, differences, open_feed, ship, store_of
 from fixtures.logs import Pipe, call, end, load, opening, path
 from fixtures.repeats import seeds
 from fixtures.seaweed import BUCKET, keys_file
 from fixtures.seaweed import lake as run_lake
+from fixtures.waiting import until
 
 from auditsvc.config import load_settings
 from auditsvc.errors import ConfigError, FleetError, StoreError
@@ -28,6 +32,7 @@ from auditsvc.fleet.prune import prune as prune_table
 from auditsvc.fleet.report import make_report
 from auditsvc.fleet.ship import ALL, Shipper
 from auditsvc.retention import report as retention
+from auditsvc.service.shipping import Shipping
 from auditsvc.status import fleet as of_host
 from auditsvc.store import open_store
 from auditsvc.store.database import reading
@@ -413,3 +418,51 @@ def test_the_service_imports_nothing_of_it():
     )
     done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, check=True)
     assert done.stdout.strip() == b"[]"
+
+
+def test_run_ships_by_itself_and_waits_while_the_inbox_is_away(lake, tmp_path):
+    """A thread of the service: it says what is wrong, tries again, and ships what is due."""
+    away = lake.host(tmp_path, "web1", endpoint="http://127.0.0.1:9")
+    load(away.store, opening(1) + opening(2))
+    shipping = Shipping(away, first=0)
+    shipping.start()
+    until(lambda: "http://127.0.0.1:9" in shipping.problem)
+    assert shipping.is_alive()
+    shipping.finish()
+    again = Shipping(lake.host(tmp_path, "web1"), first=0)
+    again.start()
+    until(lambda: again.events == 2)
+    again.finish()
+    assert (again.batches, again.problem) == (1, "")
+    assert not again.is_alive()
+    lake.commit()
+    assert differences(lake, [lake.host(tmp_path, "web1")]) == []
+
+
+def test_the_commands(lake, tmp_path):
+    """Ship, commit, status and prune, as an administrator has them; the rest is refused."""
+    settings = lake.host(tmp_path, "web1")
+    load(settings.store, opening(1) + opening(2))
+    environment = os.environ | {
+        "AUDITSVC_STORE": settings.store,
+        "AUDITSVC_STATE_DIRECTORY": str(settings.state_directory),
+        "AUDITSVC_HOST": "web1",
+        **{f"AUDITSVC_FLEET__{name.upper()}": str(value) for name, value in lake.given.items()},
+    }
+
+    def said(*arguments, status=0):
+        done = run("fleet", *arguments, environment=environment)
+        assert done.returncode == status, done.stderr
+        return done.stdout.decode() or done.stderr.decode()
+
+    assert said("init") == f"there already: {lake.settings.table}\n"
+    assert "2 events in 1 batch" in said("ship", "--once", "--format", "table")
+    shard = ("--shard", lake.settings.shard)
+    assert "committed: 1 batch, 3 rows" in said("commit", "--once", *shard, "--format", "table")
+    assert json.loads(said("commit", "--once", *shard))["batches"] == 0
+    assert "say how long" in said("commit", status=2)
+    assert "say what to do" in said("ship", status=2)
+    assert "how much to keep" in said("prune", status=2)
+    assert "deleted before" in said("prune", "--keep", "1d")
+    assert said("ship", "--forget") == "the store is shipped no more\n"
+    assert of_host.make_report(settings)["events"] == 0

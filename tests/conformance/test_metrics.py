@@ -58,6 +58,7 @@ def full(settings):
     facts = gather(settings)
     facts["retention"] |= {"bytes_a_day": 1000, "full_in_days": 30.0}
     facts["archive"] |= {"through_timestamp": 86_400, "waiting_days": 1}
+    facts["fleet"] |= {"batches": 2, "events": 7, "made": 86_400.0, "lag_seconds": 0.5}
     facts["forwarder"] |= {"sent": 5, "waiting_transactions": 1, "lag_seconds": 0.5}
     if "refused" in facts["kernel"]:
         facts["kernel"] = {"enabled": 1, "lost": 0, "backlog": 0, "backlog_limit": 64, "rules": 1}

@@ -97,6 +97,10 @@ def test_the_settings_file_shows_every_setting_with_its_default(monkeypatch):
     examples |= dict.fromkeys(
         ("archive.to", "archive.endpoint", "archive.credentials", "archive.keep")
     )
+    examples |= dict.fromkeys(
+        f"fleet.{name}"
+        for name in ("bucket", "endpoint", "ca", "credentials", "catalog", "warehouse", "keep")
+    )
     examples |= dict.fromkeys(("evidence.file", "evidence.syslog", "evidence.http"))
 
     def compare(names, shown, defaults):

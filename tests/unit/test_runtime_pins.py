@@ -14,17 +14,19 @@ TOOLS = {"pytest", "ruff", "mypy", "hypothesis", "import-linter", "setuptools", 
 
 # Every module of ours but those of the extras, and the distributions of what they brought.
 IMPORTED = """
-import importlib, importlib.metadata, json, pkgutil, sys
+import sys
+before = set(sys.modules)  # what a machine's own .pth files bring
+import importlib, importlib.metadata, json, pkgutil
 import auditsvc
 for module in pkgutil.walk_packages(auditsvc.__path__, "auditsvc."):
     left = ("auditsvc.migrations", "auditsvc.__main__", "auditsvc.arrow.", "auditsvc.web",
-            "auditsvc.archive.")
+            "auditsvc.archive.", "auditsvc.fleet.")
     if not module.name.startswith(left):
         importlib.import_module(module.name)
 from alembic import command, config
 import psycopg
 owners = importlib.metadata.packages_distributions()
-tops = {name.partition(".")[0] for name in list(sys.modules)}
+tops = {name.partition(".")[0] for name in set(sys.modules) - before}
 print(json.dumps(sorted({each.lower() for top in tops for each in owners.get(top, [])})))
 """
 
