@@ -7,7 +7,7 @@ import random
 from pathlib import Path
 
 import pytest
-from fixtures.logs import SECOND, Pipe, call, load, login, opening, recorded, rows
+from fixtures.logs import SECOND, Pipe, call, end, load, login, opening, path, recorded, rows
 from fixtures.repeats import seeds
 
 from auditsvc.errors import StoreError
@@ -255,3 +255,58 @@ def test_nothing_is_noted_while_nobody_reads(store, url):
     assert rows(url, count)[0]["n"] <= 2
     assert drain(Feed(store, "journal")) == []
     pipe.close()
+
+
+def test_a_reader_from_the_beginning_gets_all_events_once(store, url):
+    """What is stored, with what another reader has had and has not had, and what arrives."""
+    pipe = Pipe(url)
+    text = "".join(call(n, second=SECOND + 10 * n) for n in range(1, 12))
+    pipe.load(text)
+    journal = Feed(store, "journal")
+    text += "".join(call(n, second=SECOND + 10 * n - 95) for n in range(12, 20))
+    pipe.load(text)
+    fleet = Feed(store, "fleet", from_beginning=True)
+    assert sorted(serials(url, drain(fleet))) == list(range(1, 20))
+    text += call(30, second=SECOND + 5) + login(31, second=SECOND + 900)
+    pipe.load(text)
+    assert sorted(serials(url, drain(fleet))) == [30, 31]
+    assert sorted(serials(url, drain(journal))) == [*range(12, 20), 30, 31]
+    pipe.close()
+
+
+def test_a_range_stays_what_it_was(store, url):
+    """Asked again after late events came into it, whole or from within an arrival."""
+    pipe = Pipe(url)
+    text = "".join(call(n, second=SECOND + 10 * n) for n in range(1, 12))
+    pipe.load(text)
+    fleet = Feed(store, "fleet", from_beginning=True)
+    first = fleet.ids(ALL, 4)
+    second = fleet.ids(ALL, 4, first.end)
+    text += "".join(call(n, second=SECOND + 10 * n - 95) for n in range(12, 20))
+    pipe.load(text)
+    assert fleet.ids(ALL, 1 << 31, fleet.position, first.end)[:2] == first[:2]
+    assert fleet.ids(ALL, 1 << 31, first.end, second.end)[:2] == second[:2]
+    assert sorted(serials(url, drain(fleet))) == list(range(1, 20))
+    pipe.close()
+
+
+def test_only_the_fleet_is_told_what_was_amended(store, url):
+    """By number and id, until it has dealt with it; no reader gets an event again."""
+    half, whole = call(1, nr=257, items=1) + end(1), path(1, "/etc/shadow")
+    Feed(store, "journal")
+    load(url, half)
+    fleet = Feed(store, "fleet", from_beginning=True)
+    ids = drain(fleet)
+    assert fleet.amended(9, 0) == []
+    load(url, call(1, nr=257, items=1) + whole + end(1), name="late")
+    assert fleet.amended(9, 0) == [(1, ids[0])]
+    assert drain(fleet) == []
+    fleet.save(fleet.position, "", 1)
+    assert fleet.amended(9, 0) == []
+    load(url, call(2, nr=257, items=1) + end(2), name="more")
+    load(url, call(2, nr=257, items=1) + path(2, "/x") + end(2), name="later")
+    assert [seq for seq, _ in fleet.amended(9, 1)] == [2]
+    fleet.unregister()
+    load(url, call(3, nr=257, items=1) + end(3), name="a")
+    load(url, call(3, nr=257, items=1) + path(3, "/x") + end(3), name="b")
+    assert Feed(store, "fleet").amended(9, 0) == []
