@@ -315,7 +315,9 @@ def test_adopt_and_back_by_systemd(manager, programs, audit_changes):
     etc.mkdir()
     log = Auditd(etc, log_format="ENRICHED").log
     (etc / "rules.d").mkdir()
-    (etc / "rules.d/live.rules").write_text(rule(auid))
+    wait = audit_changes.status().backlog_wait_time + 1
+    # `run` sets no such limit: the drop-in that adopt writes has `rules load` do it.
+    (etc / "rules.d/live.rules").write_text(f"{rule(auid)}--backlog_wait_time {wait}\n")
     install(manager, "")
     units = manager.folder / "config/systemd/user"
     with (units / "auditsvc.service").open("a") as unit:
@@ -340,8 +342,13 @@ def test_adopt_and_back_by_systemd(manager, programs, audit_changes):
     }
 
     def say(*words):
+        # The manager's units are where a host's are, for the drop-in.
+        mounted = 'mount --bind "$0" /etc/systemd/system && exec "$@"'
         done = subprocess.run(
-            with_user(manager.folder, AUDITSVC, *words),
+            [
+                *("unshare", "-m", "sh", "-c", mounted, str(units)),
+                *with_user(manager.folder, AUDITSVC, *words),
+            ],
             env=environment,
             capture_output=True,
             text=True,
@@ -355,6 +362,11 @@ def test_adopt_and_back_by_systemd(manager, programs, audit_changes):
         assert "no record was lost" in said
         assert int(manager.show("MainPID")) == audit_changes.status().pid
         assert manager.systemctl("is-enabled", "auditd", check=False) == "disabled\n"
+        assert "rules load" in manager.show("ExecStartPost")  # as user auditsvc, as all of it
+        assert audit_changes.status().backlog_wait_time == wait
+        audit_changes.set(backlog_wait_time=wait - 1)
+        manager.systemctl("restart", "auditsvc")
+        assert audit_changes.status().backlog_wait_time == wait
         said = say("adopt", "--from", etc, "--back", "--apply")
         assert "no record was lost" in said
         assert manager.systemctl("is-active", "auditd") == "active\n"
