@@ -119,7 +119,7 @@ def query(
     CSV, text that begins like a formula (= + - @) gets a ' before it.
     """
     settings = load_settings(store=store)
-    lower(settings)
+    lower(settings, pages=sys.stdout.isatty() and not no_pager)
     write = _writer(form, exact=exact)
     limits = Limits(timeout, _MEMORY)
     period = period_of(since, until)

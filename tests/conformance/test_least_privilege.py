@@ -224,19 +224,24 @@ def test_a_folder_of_that_user_is_refused_where_it_is_not_known(folder):
     assert f"uid {SERVICE_UID} may change" in done.stderr
 
 
+READING = 1 << Capability.DAC_READ_SEARCH
 READS = """
 import json, re, sys
 from auditsvc.cli import {verb} as module
 sys.argv[1:] = []
 def stop(*words, **named):
     status = open("/proc/self/status").read()
-    print(json.dumps(dict(re.findall(r"^(CapPrm|CapBnd|NoNewPrivs):\\t(.*)$", status, re.M))))
+    names = "CapPrm|CapBnd|NoNewPrivs|Seccomp"
+    print(json.dumps(dict(re.findall(rf"^({{names}}):\\t(.*)$", status, re.M))))
     sys.stdout.flush()
     import os; os._exit(0)
 from auditsvc.host import capabilities
 import auditsvc.cli.lowering as lowering
 keep = lowering.keep_only
-lowering.keep_only = lambda kept: (keep(kept), stop())
+close = lowering.close_calls
+if {pages}:
+    lowering.keep_only = lambda kept: (keep(kept), stop())
+lowering.close_calls = lambda families: (close(families), stop())
 from auditsvc.cli import _load, app
 _load("{verb}")
 app({words!r}, standalone_mode=False)
@@ -244,32 +249,37 @@ app({words!r}, standalone_mode=False)
 
 
 @pytest.mark.parametrize(
-    ("verb", "words", "kept"),
+    ("verb", "words", "kept", "pages"),
     [
-        ("query", ["SELECT 1"], 0),
-        pytest.param("tail", [], 0, marks=pytest.mark.long),
-        pytest.param("top", [], 0, marks=pytest.mark.long),
-        pytest.param("tree", ["1"], 0, marks=pytest.mark.long),
-        ("web", [], 0),
-        ("forward", [], 0),
-        ("search", ["-m", "SYSCALL"], 1 << Capability.DAC_READ_SEARCH),
-        pytest.param("report", [], 1 << Capability.DAC_READ_SEARCH, marks=pytest.mark.long),
-        pytest.param("shell", [], 1 << Capability.DAC_READ_SEARCH, marks=pytest.mark.long),
-        ("ingest", ["/dev/null"], 1 << Capability.DAC_READ_SEARCH),
-        pytest.param("verify", [], 1 << Capability.DAC_READ_SEARCH, marks=pytest.mark.long),
+        ("query", ["SELECT 1"], 0, False),
+        pytest.param("tail", [], 0, False, marks=pytest.mark.long),
+        pytest.param("top", [], 0, False, marks=pytest.mark.long),
+        pytest.param("tree", ["1"], 0, False, marks=pytest.mark.long),
+        ("web", [], 0, False),
+        ("forward", [], 0, False),
+        ("search", ["-m", "SYSCALL"], READING, True),
+        pytest.param("report", [], READING, True, marks=pytest.mark.long),
+        pytest.param("shell", [], READING, True, marks=pytest.mark.long),
+        ("ingest", ["/dev/null"], READING, False),
+        pytest.param("verify", [], READING, False, marks=pytest.mark.long),
     ],
 )
-def test_commands_that_show_evidence_have_no_capabilities(folder, verb, words, kept):
-    """Before they read anything, root's commands keep at most reading the files that they name."""
+def test_commands_that_show_evidence_have_no_capabilities(folder, verb, words, kept, pages):
+    """Before they read anything, root's commands keep at most reading the files that they name.
+
+    Those that start no pager are behind a filter of system calls.
+    """
     done = subprocess.run(
-        [sys.executable, "-P", "-c", READS.format(verb=verb, words=[verb, *words])],
+        [sys.executable, "-P", "-c", READS.format(verb=verb, words=[verb, *words], pages=pages)],
         env=environment(folder),
         check=True,
         capture_output=True,
         text=True,
     )
     bits = f"{kept:016x}"
-    assert json.loads(done.stdout) == {"CapPrm": bits, "CapBnd": bits, "NoNewPrivs": "1"}
+    shown = json.loads(done.stdout)
+    assert shown.pop("Seccomp") == ("0" if pages else "2")
+    assert shown == {"CapPrm": bits, "CapBnd": bits, "NoNewPrivs": "1"}
 
 
 def test_members_of_a_group_may_read_the_store_and_nobody_else(folder):
