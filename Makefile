@@ -177,6 +177,7 @@ build/fuzz/.built: tests/fuzz/constraints.txt $(SOURCES) $(VENV)/.dependencies
 	RUSTFLAGS="$(SANCOV)" cargo build -q --release --locked --manifest-path native/Cargo.toml \
 	    --target $$target --target-dir build/fuzz/target --features pyo3/extension-module
 	cp -r auditsvc build/fuzz/package
+	cp -r rules migrations build/fuzz/package/auditsvc
 	cp build/fuzz/target/$$target/release/lib_native.so build/fuzz/package/auditsvc/_native.abi3.so
 	touch $@
 

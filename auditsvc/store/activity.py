@@ -20,15 +20,24 @@ KEY: Final = ", ".join(column.name for column in _KEYS)
 _PLACES: Final = ", ".join(str(place) for place, _ in enumerate(_KEYS, start=1))
 _PART: Final = ", ".join(column.name for column in activity_part.columns)
 
-# By context first: its columns and their order cost.
-COUNTED: Final = (
-    "SELECT p.hour, c.host, coalesce(c.exe, 0) AS exe, coalesce(c.comm, 0) AS comm,"  # noqa: S608 - of this module's text
-    " coalesce(c.auid, -1) AS auid, coalesce(c.uid, -1) AS uid, coalesce(c.key, 0) AS key, c.arch,"
-    " p.nr, p.success, p.errno, CAST(sum(p.calls) AS bigint) AS calls"
-    " FROM (SELECT hour, context, nr, success, errno, sum(calls) AS calls FROM activity_part"
-    " GROUP BY 1, 2, 3, 4, 5) p"
-    f" JOIN context c ON c.id = p.context GROUP BY {_PLACES}"
-)
+
+def counted(condition: str = "") -> str:
+    """Give the SELECT of the parts as rows; `condition` is on those of `activity_part`.
+
+    By context first: its columns and their order cost.
+    """
+    where = f" WHERE {condition}" if condition else ""
+    return (
+        "SELECT p.hour, c.host, coalesce(c.exe, 0) AS exe, coalesce(c.comm, 0) AS comm,"  # noqa: S608 - of this module's text, and our callers'
+        " coalesce(c.auid, -1) AS auid, coalesce(c.uid, -1) AS uid, coalesce(c.key, 0) AS key,"
+        " c.arch, p.nr, p.success, p.errno, CAST(sum(p.calls) AS bigint) AS calls"
+        " FROM (SELECT hour, context, nr, success, errno, sum(calls) AS calls FROM activity_part"
+        f"{where} GROUP BY 1, 2, 3, 4, 5) p"
+        f" JOIN context c ON c.id = p.context GROUP BY {_PLACES}"
+    )
+
+
+COUNTED: Final = counted()
 """The parts as rows."""
 
 _EQUAL: Final = " AND ".join(f"r.{column.name} = added.{column.name}" for column in _KEYS)

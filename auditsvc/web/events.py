@@ -13,10 +13,11 @@ from urllib.parse import urlencode
 
 from auditsvc.errors import UsageError
 from auditsvc.search.options import Options
+from auditsvc.search.slices import slices
 from auditsvc.search.statement import statement
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from starlette.datastructures import QueryParams
 
@@ -163,9 +164,18 @@ _OPTIONS: Final = {"host": "--host", "node": "--node", "message": "-m"}
 
 
 def page(asking: Asking, criteria: Criteria, before: int | None) -> Found:
-    """Read one page."""
+    """Read one page; the statement that it shows gives the same in one piece."""
     sql = statement(criteria, asking.dialect, limit=PAGE + 1, newest=True, before=before)
-    ids = [int(row[0]) for row in asking.rows(sql, PAGE + 1, shown=False).rows]
+
+    def ask(sql: str) -> Sequence[tuple[Any, ...]]:
+        return asking.rows(sql, shown=False).rows
+
+    ids: list[int] = []
+    for part in slices(criteria, asking.dialect, ask, newest=True, before=before):
+        limited = f"{part} LIMIT {PAGE + 1 - len(ids)}"
+        ids += [int(row[0]) for row in asking.rows(limited, PAGE + 1, shown=False).rows]
+        if len(ids) > PAGE:
+            break
     more = ids[PAGE - 1] if len(ids) > PAGE else None
     return Found(sentences(asking, ids[:PAGE]), more, sql)
 

@@ -17,7 +17,7 @@ from auditsvc.search.dialect import literal
 from auditsvc.store import open_store
 from auditsvc.store.database import reading
 from auditsvc.store.read.process_details import described
-from auditsvc.store.read.processes import host_ids, life_at, lives_of_session
+from auditsvc.store.read.processes import host_ids, life_at, newest_of_session
 from auditsvc.web.deeds import calls_of_life
 
 if TYPE_CHECKING:
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from auditsvc.web.subjects import Subject
 
 _MOST: Final = 50
+_OF_SESSION: Final = 200
+"""Processes of a session that are looked at."""
 _BUSY: Final = 5
 """Processes whose last calls are looked for."""
 
@@ -74,12 +76,18 @@ def members(asking: Asking, subject: Subject, period: Period) -> tuple[list[Memb
         return _described(connection, lives), not rows.more
 
 
-def of_session(asking: Asking, subject: Subject, period: Period) -> list[Member]:
-    """Give the processes of a session of which none is another's child, the newest first."""
+def of_session(asking: Asking, subject: Subject, period: Period) -> tuple[list[Member], bool]:
+    """Give the processes of a session of which none is another's child, the newest first.
+
+    And whether they are of all its processes.
+    """
     with open_store(asking.url, read=True) as store, reading(store.database) as connection:
         hosts = host_ids(connection, None)
-        lives = lives_of_session(connection, hosts, subject.number or 0, period.span)
-        return _described(connection, lives[: -_MOST - 1 : -1])
+        lives, is_all = newest_of_session(
+            connection, hosts, subject.number or 0, period.span, _OF_SESSION
+        )
+        shown = lives[: -_MOST - 1 : -1]
+        return _described(connection, shown), is_all and len(shown) == len(lives)
 
 
 def newest_calls(asking: Asking, found: list[Member], most: int) -> list[int]:

@@ -97,7 +97,7 @@ class HistoryPages:
 def _common(asking: Asking, period: Period, kinds: Mapping[str, str]) -> list[Top]:
     """Give what is there most, to choose from."""
     column, at, kind = ("auid", "/who", "user") if "user" in kinds else ("exe", "/what", "program")
-    top = overview.top_of(asking, period, Narrowed({}), column)
+    top = overview.top_of(asking, period, column)
     lines = tuple(
         Line(line.text, line.calls, line.share, _link(at, kind, line.key, period), line.events)
         for line in top.lines
@@ -121,8 +121,7 @@ def _history(asking: Asking, subject: Subject, period: Period) -> History:
         hours = _hours(seconds, [0] * len(seconds))
     elif subject.is_counted:
         narrowed = Narrowed(subject.narrowed())
-        hours = overview.hours(asking, period, narrowed)
-        tops = overview.tops(asking, period, narrowed)
+        hours, tops = overview.counts_of(asking, period, narrowed)
         ids, _ = ids_of(asking, subject, period, _LAST)
         note = "All calls of this time."
     else:
@@ -130,7 +129,9 @@ def _history(asking: Asking, subject: Subject, period: Period) -> History:
         hours, tops = _looked_at(asking, subject, ids, period)
         note = f"{_all_or_newest(is_all)} {counted(len(ids), 'event')} of this time."
     if subject.kind == "session":
-        members = groups.of_session(asking, subject, period)
+        members, is_all = groups.of_session(asking, subject, period)
+        if not is_all:
+            note += " Of its processes, the newest that none of these started."
     searched = subject.searched()
     links = {}
     if searched:

@@ -1,27 +1,25 @@
 """The first page: calls by hour and outcome, who and what made them, and what is new.
 
-All of it is counted by the view `activity`, whose size does not grow with the calls. The same
-page narrowed to a program, a user, a call or a key is the history of that.
+All of it is of the counts by hour (`auditsvc.web.counts`), whose size does not grow with the
+calls. The same page narrowed to a program, a user, a call or a key is the history of that.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode
 
-from auditsvc.decode.ids import SERIAL_BITS
 from auditsvc.errors import UsageError
 from auditsvc.host.accounts import user_name
 from auditsvc.search.dialect import literal
 from auditsvc.store.read.events import second_text
-from auditsvc.store.read.time_span import Span
-from auditsvc.web.asking import Table
+from auditsvc.web.counts import CALL, HOUR, Counts, call_names, names_of, programs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping
 
+    from auditsvc.search.dialect import Dialect
     from auditsvc.web.asking import Asking
     from auditsvc.web.period import Period
 
@@ -30,6 +28,8 @@ HISTORIES: Final = {"exe": "/what?program", "auid": "/who?user"}
 TEXTS: Final = ("exe", "comm", "syscall", "key", "host")
 NUMBERS: Final = ("auid", "uid")
 _TOP: Final = 10
+_NAMED: Final = 5000
+"""Values of a column whose names are looked up, the most frequent first."""
 _SEARCHED: Final = {
     "exe": "executable",
     "comm": "comm",
@@ -58,14 +58,22 @@ class Narrowed:
                 raise UsageError(f"{name}={value}: not a number", "give digits, or `unset`")
         return cls(values)
 
-    def conditions(self) -> list[str]:
-        """Give the conditions on the columns of `activity`."""
+    def only(self, *names: str) -> Narrowed:
+        """Give it without the conditions on other columns."""
+        return Narrowed({name: self.values[name] for name in names if name in self.values})
+
+    def on_activity(self, asking: Asking) -> list[str]:
+        """Give the conditions on the columns of `activity_row`."""
+        return [_condition(name, value, asking.dialect) for name, value in self.values.items()]
+
+    def on_views(self) -> list[str]:
+        """Give those conditions on a user or host that each view of events has."""
         found = []
         for name, value in self.values.items():
-            if value == "unset" and name in NUMBERS:
-                found.append(f"{name} IS NULL")
-            else:
-                found.append(f"{name} = {value if name in NUMBERS else literal(value)}")
+            if name == "auid":
+                found.append("auid IS NULL" if value == "unset" else f"auid = {value}")
+            elif name == "host":
+                found.append(f"host = {literal(value)}")
         return found
 
     def address(self, period: Period, **more: str) -> str:
@@ -126,50 +134,38 @@ class Hours:
         return zip(times, self.calls, self.failed, strict=True)
 
 
-def hours(asking: Asking, period: Period, narrowed: Narrowed) -> Hours:
-    """Count the calls of each hour."""
-    where = _where([*period.hours(), *narrowed.conditions()])
-    sql = f"SELECT hour, success, sum(calls) FROM activity{where} GROUP BY hour, success"  # noqa: S608 - literals
-    calls: dict[int, int] = {}
-    failed: dict[int, int] = {}
-    for hour, success, count in asking.rows(sql).rows:
-        second = _second(hour)
-        calls[second] = calls.get(second, 0) + int(count)
-        if success is not None and not success:
-            failed[second] = failed.get(second, 0) + int(count)
-    known = tuple(sorted(calls))
+def counts_of(asking: Asking, period: Period, narrowed: Narrowed) -> tuple[Hours, list[Top]]:
+    """Count the calls of each hour, and make the lists."""
+    counts = Counts.of(asking, period.counted, narrowed.on_activity(asking))
+    lists = _Lists(asking, period, narrowed, counts)
+    found = [
+        lists.top("Programs", "exe"),
+        lists.top("Login users", "auid"),
+        lists.top("Calls", CALL),
+        lists.top("Calls that failed", CALL, failed=True),
+        lists.top("Keys of rules", "key", known=True),
+    ]
+    if "exe" not in narrowed.values:
+        before = programs(asking, period.week_before)
+        note = "Programs that made no call in the seven days before."
+        found.append(replace(lists.top("New programs", "exe", known=True, but=before), note=note))
+    return _hours(asking, counts), found
+
+
+def _hours(asking: Asking, counts: Counts) -> Hours:
+    known = tuple(sorted(hour for hour, count in counts.hours.items() if count.calls))
+    asking.access.rows += len(known)
     return Hours(
-        known, tuple(calls[each] for each in known), tuple(failed.get(each, 0) for each in known)
+        tuple(hour * HOUR for hour in known),
+        tuple(counts.hours[hour].calls for hour in known),
+        tuple(counts.hours[hour].failed for hour in known),
     )
 
 
-def tops(asking: Asking, period: Period, narrowed: Narrowed) -> list[Top]:
-    """Give the lists."""
-    where = [*period.hours(), *narrowed.conditions()]
-    false = f"success = {asking.dialect.false}"
-
-    def top(title: str, column: str, conditions: list[str], **more: str) -> Top:
-        return _Lists(asking, period, narrowed).top(title, column, conditions, more)
-
-    found = [
-        top("Programs", "exe", where),
-        top("Login users", "auid", where),
-        top("Calls", "syscall", where),
-        top("Calls that failed", "syscall", [*where, false], success="no"),
-        top("Keys of rules", "key", [*where, "key IS NOT NULL"]),
-    ]
-    if "exe" not in narrowed.values:
-        before = _where([*period.week_before(), "exe IS NOT NULL"])
-        new = [*where, f"exe NOT IN (SELECT exe FROM activity{before})"]  # noqa: S608 - literals
-        note = "Programs that made no call in the seven days before."
-        found.append(replace(top("New programs", "exe", new), note=note))
-    return found
-
-
-def top_of(asking: Asking, period: Period, narrowed: Narrowed, column: str) -> Top:
-    """Give the most frequent values of one column."""
-    where = [*period.hours(), *narrowed.conditions(), f"{column} IS NOT NULL"]
-    return _Lists(asking, period, narrowed).top("", column, where, {})
+def top_of(asking: Asking, period: Period, column: str) -> Top:
+    """Give the most frequent values of a user or program."""
+    counts = Counts.of(asking, period.counted, calls=False)
+    return _Lists(asking, period, Narrowed({}), counts).top("", column, known=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,17 +175,45 @@ class _Lists:
     asking: Asking
     period: Period
     narrowed: Narrowed
+    counts: Counts
 
-    def top(self, title: str, column: str, conditions: list[str], more: Mapping[str, str]) -> Top:
-        """Make one; `more`: what its events must have beside the page's conditions."""
-        sql = (
-            f"SELECT {column}, sum(calls) FROM activity{_where(conditions)}"  # noqa: S608 - literals
-            f" GROUP BY {column} ORDER BY 2 DESC, 1 LIMIT {_TOP + 1}"
-        )
-        rows = self.asking.rows(sql, _TOP)
-        most = max((int(row[1]) for row in rows.rows), default=1) or 1
-        lines = tuple(self._line(column, row[0], int(row[1]), most, more) for row in rows.rows)
-        return Top(title, lines, rows.more)
+    def top(
+        self,
+        title: str,
+        column: str,
+        *,
+        failed: bool = False,
+        known: bool = False,
+        but: Collection[int] = (),
+    ) -> Top:
+        """Make one, of failed calls alone, of known values alone, or without some values."""
+        found: dict[Any, int] = {}
+        counted = self.counts.values[column].items()
+        some = {
+            value: each.failed if failed else each.calls
+            for value, each in counted
+            if value not in but
+        }
+        named = self._named(column, {value: calls for value, calls in some.items() if calls})
+        for value, calls in named:
+            if not known or value is not None:
+                found[value] = found.get(value, 0) + calls
+        ordered = sorted(found.items(), key=lambda each: (-each[1], _order(each[0])))
+        most = ordered[0][1] if ordered else 1
+        more = {"success": "no"} if failed else {}
+        name = "syscall" if column == CALL else column
+        lines = tuple(self._line(name, *each, most, more) for each in ordered[:_TOP])
+        self.asking.access.rows += len(lines)
+        return Top(title, lines, len(ordered) > _TOP)
+
+    def _named(self, column: str, calls: Mapping[Any, int]) -> Iterator[tuple[Any, int]]:
+        """Give the values that ids stand for: None is none, or an unknown one."""
+        if column == "auid":
+            yield from ((None if value == -1 else value, n) for value, n in calls.items())
+            return
+        most = sorted(calls, key=lambda value: -calls[value])[:_NAMED]
+        names = (call_names if column == CALL else names_of)(self.asking, most)
+        yield from ((names.get(value), calls[value]) for value in most)
 
     def _line(
         self, column: str, value: Any, calls: int, most: int, more: Mapping[str, str]
@@ -204,6 +228,24 @@ class _Lists:
         return Line(shown(column, value), calls, share, address, events, str(key or ""))
 
 
+def _order(value: Any) -> tuple[bool, Any]:
+    """Order numbers, or texts, and what is not known after them."""
+    return value is None, "" if value is None else value
+
+
+def _condition(name: str, value: str, dialect: Dialect) -> str:
+    """Give the condition on a column of `activity_row` that it has a value."""
+    if name in NUMBERS:
+        return f"{name} = {-1 if value == 'unset' else int(value)}"
+    said = literal(value)
+    if name == "syscall":
+        return f"(arch, nr) IN (SELECT arch, nr FROM syscall_name WHERE name = {said})"  # noqa: S608 - a literal
+    if name == "host":
+        return f"host IN (SELECT id FROM host WHERE name = {said})"  # noqa: S608 - a literal
+    indexed = dialect.store.indexed.format("t")
+    return f"{name} IN (SELECT t.id FROM text t WHERE t.value = {said}{indexed})"  # noqa: S608 - a literal
+
+
 def shown(column: str, value: Any) -> str:
     """Write a value for a person: a user with the name that this host knows."""
     if value is None:
@@ -212,86 +254,3 @@ def shown(column: str, value: Any) -> str:
         name = user_name(int(value))
         return f"{name} ({value})" if name else str(value)
     return str(value)
-
-
-def _where(conditions: Iterable[str]) -> str:
-    found = " AND ".join(conditions)
-    return f" WHERE {found}" if found else ""
-
-
-def _second(hour: Any) -> int:
-    if isinstance(hour, datetime):
-        return int(hour.timestamp())
-    return int(datetime.fromisoformat(str(hour)).replace(tzinfo=UTC).timestamp())
-
-
-PARTS: Final = {
-    "new-addresses": ("New addresses, against the week before", ""),
-    "logins": (
-        "Logins",
-        (
-            "SELECT event_id, time, kind, coalesce(account, '') AS account, auid,"
-            " address, terminal, how_ended FROM logins{} ORDER BY event_id DESC"
-        ),
-    ),
-    "denials": (
-        "Denials",
-        (
-            "SELECT event_id, time, mechanism, permission, object, comm, auid FROM denials{}"
-            " ORDER BY event_id DESC"
-        ),
-    ),
-    "changes": (
-        "Changes",
-        (
-            "SELECT event_id, time, what, action, object, outcome, auid, how FROM changes{}"
-            " ORDER BY event_id DESC"
-        ),
-    ),
-}
-"""Lists that come after the page, as they take longer: title and SQL."""
-_MOST_OF_PART: Final = 12
-NEW_ADDRESSES: Final = "new-addresses"
-_CONNECTIONS: Final = 20_000
-"""Newest uses of an address that are looked at for new ones."""
-_CANDIDATES: Final = 400
-_AT_ONCE: Final = 100
-_WEEK: Final = 7 * 86400
-
-
-def part(asking: Asking, name: str, period: Period, narrowed: Narrowed) -> Table:
-    """Give the rows of one of `PARTS`."""
-    if name == NEW_ADDRESSES:
-        return new_addresses(asking, period)
-    conditions = period.span.conditions
-    conditions += [each for each in narrowed.conditions() if each.startswith(("auid ", "host "))]
-    sql = PARTS[name][1].format(_where(conditions))
-    return asking.rows(f"{sql} LIMIT {_MOST_OF_PART + 1}", _MOST_OF_PART)
-
-
-def new_addresses(asking: Asking, period: Period) -> Table:
-    """Give the addresses of a period that the seven days before did not have, newest first."""
-    within = period.span.conditions or ["event_id >= 0"]
-    recent = (
-        "SELECT address, max(event_id) AS event_id, count(*) AS uses"  # noqa: S608 - numbers
-        " FROM (SELECT address, family, event_id FROM sockaddrs"
-        f" WHERE {' AND '.join(within)} ORDER BY event_id DESC LIMIT {_CONNECTIONS}) AS newest"
-        " WHERE family IN ('inet', 'inet6') GROUP BY address ORDER BY 2 DESC"
-    )
-    rows = asking.rows(recent, _CANDIDATES, shown=False).rows
-    low = period.span.low
-    before = Span(max(0, low - _WEEK), low - 1).conditions if low else ["1 = 0"]
-    known: set[str] = set()
-    for at in range(0, len(rows), _AT_ONCE):
-        asked = " UNION ALL ".join(
-            f"SELECT {value} AS address WHERE EXISTS (SELECT 1 FROM sockaddrs"  # noqa: S608 - literals
-            f" WHERE address = {value} AND {' AND '.join(before)})"
-            for value in (literal(str(row[0])) for row in rows[at : at + _AT_ONCE])
-        )
-        known.update(str(row[0]) for row in asking.rows(asked, shown=False).rows)
-    new = [row for row in rows if str(row[0]) not in known]
-    shown_rows = [(row[1], second_text(int(row[1]) >> SERIAL_BITS), row[0], row[2]) for row in new]
-    found = shown_rows[:_MOST_OF_PART]
-    asking.access.rows += len(found)
-    columns = ("event_id", "time", "address", "uses")
-    return Table(columns, found, len(new) > len(found))

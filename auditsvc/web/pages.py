@@ -15,7 +15,7 @@ from auditsvc.search import formats
 from auditsvc.search.records import records_of
 from auditsvc.search.select import found_events
 from auditsvc.store.read.result import Result
-from auditsvc.web import event, events, overview, proof
+from auditsvc.web import event, events, overview, parts, proof
 from auditsvc.web.answers import as_file, is_part, missing, page, part
 from auditsvc.web.numbers import number_in
 from auditsvc.web.period import period_in
@@ -48,8 +48,7 @@ class Pages:
         if period.is_empty:
             return page("empty.html", "Overview", store=self._url.rpartition("@")[2])
         with self._asker.recorded(request) as asking:
-            hours = overview.hours(asking, period, narrowed)
-            tops = overview.tops(asking, period, narrowed)
+            hours, tops = overview.counts_of(asking, period, narrowed)
         query = urlencode(period.words | narrowed.values)
         return page(
             "overview.html",
@@ -58,7 +57,7 @@ class Pages:
             narrowed=narrowed,
             hours=hours,
             tops=tops,
-            parts=overview.PARTS,
+            parts=parts.PARTS,
             histories=overview.HISTORIES,
             query=query,
             reason=asking.access.reason,
@@ -67,12 +66,12 @@ class Pages:
     def part(self, request: Request) -> Response:
         """Show one of the lists that come after the page."""
         name = request.path_params["name"]
-        if name not in overview.PARTS:
+        if name not in parts.PARTS:
             return missing("There is no such list.")
         narrowed = overview.Narrowed.of(request.query_params)
         period = period_in(request.query_params, self._url)
         with self._asker.recorded(request) as asking:
-            table = overview.part(asking, name, period, narrowed)
+            table = parts.part(asking, name, period, narrowed)
         return part("part.html", name=name, table=table)
 
     # --- events --------------------------------------------------------------------------

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Final
 from auditsvc.store.read.events import second_text
 from auditsvc.store.read.period import period_of
 from auditsvc.store.read.questions import newest_second
-from auditsvc.store.read.time_span import END, Span
+from auditsvc.store.read.time_span import Span
+from auditsvc.web.counts import HOUR, Hours
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _DAY: Final = 86400
-_HOUR: Final = 3600
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,19 +34,16 @@ class Period:
         """What an address of the same time has."""
         return {name: word for name, word in (("since", self.since), ("until", self.until)) if word}
 
-    def hours(self) -> list[str]:
-        """Give the conditions on `hour` of the view `activity`: whole hours."""
-        found = []
-        if self.span.low > 0:
-            found.append(f"hour >= '{second_text(self.span.low // _HOUR * _HOUR)}'")
-        if self.span.high < END:
-            found.append(f"hour <= '{second_text(self.span.high // _HOUR * _HOUR)}'")
-        return found
+    @property
+    def counted(self) -> Hours:
+        """The whole hours of the time, as calls are counted by."""
+        return Hours(self.span.low // HOUR, self.span.high // HOUR)
 
-    def week_before(self) -> list[str]:
-        """Give the conditions on `hour` for the seven days before."""
-        low = self.span.low // _HOUR * _HOUR
-        return [f"hour >= '{second_text(max(0, low - 7 * _DAY))}'", f"hour < '{second_text(low)}'"]
+    @property
+    def week_before(self) -> Hours:
+        """The hours of the seven days before."""
+        low = self.span.low // HOUR
+        return Hours(max(0, low - 7 * 24), low - 1)
 
 
 def period_in(params: Mapping[str, str], url: str) -> Period:
@@ -58,5 +55,5 @@ def period_in(params: Mapping[str, str], url: str) -> Period:
     if newest is None:
         return Period(Span(), "", "", is_empty=True)
     # Whole hours, so that the counts by hour are those of the events.
-    low, end = (newest - _DAY) // _HOUR * _HOUR, newest // _HOUR * _HOUR + _HOUR
+    low, end = (newest - _DAY) // HOUR * HOUR, newest // HOUR * HOUR + HOUR
     return Period(Span(max(0, low), end - 1), second_text(max(0, low)), second_text(end))

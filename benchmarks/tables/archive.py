@@ -89,17 +89,17 @@ def table(*, quick: bool, folder: Path, events: int | None = None) -> Table:
 
 
 def _make_days(settings: Settings, days: int) -> int:
-    """Copy the first day of an archive to the days after its last; gives the events."""
+    """Copy the fullest day of an archive to the days after its last; gives the events."""
     place = open_place(settings.archive)
     names = listing(place.sizes())
     assert names.last is not None
     last = parse(place.read(names.last.name))
-    model = parse(place.read(names.entries[0].name))
-    day = min(names.parts())
+    parts = {entry.day: parse(place.read(entry.name)) for entry in names.entries if entry.part}
+    day, model = max(parts.items(), key=lambda each: each[1].events)
     digest, n, made = last.digest(), last.n, 0
     assert place.folder is not None
     temporary = place.folder / "day.parquet"
-    for to in range(max(names.parts()) + 1, day + days):
+    for to in range(max(parts) + 1, min(parts) + days):
         files = []
         for each in model.files:
             rows = _shifted(parquet.read_table(place.folder / each.name), to - day)

@@ -30,4 +30,15 @@ def test_the_tour_is_what_the_commands_say(tmp_path, monkeypatch):
         return done.stdout
 
     made = tour["page"](tmp_path, say)
-    assert without_numbers((ROOT / "docs/tour.md").read_text()) == without_numbers(made)
+    page = (ROOT / "docs/tour.md").read_text()
+    assert without_numbers(page) == without_numbers(made)
+    assert (ROOT / "docs/tour.svg").read_text() == tour["picture"](page)
+
+
+def test_the_picture_loads_nothing():
+    """No font, style or image of the picture is from elsewhere."""
+    if not (ROOT / "docs/tour.svg").exists():
+        pytest.skip("only in a checkout")
+    drawn = re.sub("<!--.*?-->", "", (ROOT / "docs/tour.svg").read_text())
+    assert set(re.findall(r"[a-z]+://[^\"')\s]+", drawn)) == {"http://www.w3.org/2000/svg"}
+    assert "@import" not in drawn

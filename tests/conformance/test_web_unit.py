@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -12,14 +11,11 @@ import sys
 from configparser import RawConfigParser
 from pathlib import Path
 
-import pytest
 from fixtures.commands import AUDITSVC
+from fixtures.systemd_analyze import assert_low_exposure, assert_nothing_wrong, needs_systemd
 
 PACKAGING = Path(__file__).parents[2] / "packaging"
 UNITS = [PACKAGING / f"auditsvc-web.{kind}" for kind in ("service", "socket")]
-needs_systemd = pytest.mark.skipif(
-    shutil.which("systemd-analyze") is None, reason="systemd-analyze is not here"
-)
 
 
 def said(unit):
@@ -49,13 +45,7 @@ def test_it_has_no_privilege_and_a_user_of_its_own():
 @needs_systemd
 def test_its_exposure_is_low():
     """2.0 or below, by systemd's own weights."""
-    done = subprocess.run(
-        ["systemd-analyze", "security", "--offline=yes", "--threshold=20", UNITS[0]],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout[-2000:]
+    assert_low_exposure(UNITS[0])
 
 
 @needs_systemd
@@ -66,13 +56,7 @@ def test_systemd_finds_nothing_wrong(tmp_path):
         (tmp_path / unit.name).write_text(
             re.sub("^(User|Group|SocketGroup)=.*", "", text, flags=re.MULTILINE)
         )
-    done = subprocess.run(
-        ["systemd-analyze", "verify", *(tmp_path / unit.name for unit in UNITS)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert (done.returncode, done.stdout + done.stderr) == (0, "")
+    assert_nothing_wrong(*(tmp_path / unit.name for unit in UNITS))
 
 
 def test_the_package_has_them():

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
 import sys
 from configparser import RawConfigParser
 from pathlib import Path
 
 import pytest
+from fixtures.systemd_analyze import assert_low_exposure, assert_nothing_wrong, needs_systemd
 
 PACKAGING = Path(__file__).parents[2] / "packaging"
 UNIT = PACKAGING / "auditsvc.service"
-
-needs_systemd = pytest.mark.skipif(
-    shutil.which("systemd-analyze") is None, reason="systemd-analyze is not here"
-)
 
 
 class _Unit(RawConfigParser):
@@ -62,13 +58,7 @@ def test_nothing_writes_where_the_service_may_not():
 @needs_systemd
 def test_its_exposure_is_low():
     """2.0 or below, by systemd's own weights."""
-    done = subprocess.run(
-        ["systemd-analyze", "security", "--offline=yes", "--threshold=20", UNIT],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout[-2000:]
+    assert_low_exposure(UNIT)
 
 
 @needs_systemd
@@ -80,13 +70,7 @@ def test_systemd_finds_nothing_wrong(tmp_path, dropin):
     if dropin:
         (tmp_path / f"{UNIT.name}.d").mkdir()
         shutil.copy(PACKAGING / dropin, tmp_path / f"{UNIT.name}.d")
-    done = subprocess.run(
-        ["systemd-analyze", "verify", tmp_path / UNIT.name],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert (done.returncode, done.stdout + done.stderr) == (0, "")
+    assert_nothing_wrong(tmp_path / UNIT.name)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import defaultdict
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from auditsvc.decode.ids import SERIAL_BITS
 from auditsvc.store.process_lives import MOST_PID, PID_BITS, life_slot
@@ -77,6 +77,10 @@ _IN_SESSION: Final = (
     "SELECT DISTINCT host, pid, at FROM process_sign"
     " WHERE ses = ? AND at BETWEEN ? AND ? ORDER BY at"
 )
+_NEWEST_IN_SESSION: Final = (
+    "SELECT host, pid, max(at) FROM process_sign"
+    " WHERE ses = ? AND at BETWEEN ? AND ? GROUP BY host, pid ORDER BY 3 DESC LIMIT ?"
+)
 _CALLER: Final = (
     f"SELECT c.host, c.pid, (s.id >> {SERIAL_BITS}) * 1000 + s.ms FROM syscall s"  # noqa: S608 - as above
     " JOIN context c ON c.id = s.context WHERE s.id = ?"
@@ -122,6 +126,16 @@ def life_at(connection: Connection, host: int, pid: int, at: int) -> Begun | Non
     return None if found is None else Begun(*found)
 
 
+def newest_of_session(
+    connection: Connection, hosts: Iterable[int], ses: int, period: Span, most: int
+) -> tuple[list[Begun], bool]:
+    """Give what `lives_of_session` does, of the newest processes, and whether they are all."""
+    values = (ses, period.low * 1000, _last(period), most + 1)
+    rows = connection.exec_driver_sql(form(connection, _NEWEST_IN_SESSION), values).all()
+    lives = _roots(connection, hosts, [tuple(row) for row in rows[:most][::-1]])
+    return lives, len(rows) <= most
+
+
 def lives_of_session(
     connection: Connection, hosts: Iterable[int], ses: int, period: Span
 ) -> list[Begun]:
@@ -129,11 +143,18 @@ def lives_of_session(
 
     Oldest first. A process that was in the session is, even if it began before its login.
     """
-    known = set(hosts)
     values = (ses, period.low * 1000, _last(period))
     rows = connection.exec_driver_sql(form(connection, _IN_SESSION), values).all()
+    return _roots(connection, hosts, [tuple(row) for row in rows])
+
+
+def _roots(
+    connection: Connection, hosts: Iterable[int], places: list[tuple[Any, ...]]
+) -> list[Begun]:
+    """Give the lives at some hosts, numbers and times of which none is another's child."""
+    known = set(hosts)
     lives: dict[tuple[int, int, int], Begun] = {}
-    for host, pid, at in rows:
+    for host, pid, at in places:
         if host in known and (life := life_at(connection, host, pid, at)) is not None:
             lives[life[:3]] = life
     return [

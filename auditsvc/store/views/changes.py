@@ -33,6 +33,13 @@ if TYPE_CHECKING:
 _USER_START, _USER_CMD, _TTY, _USER_TTY = 1105, 1123, 1319, 1124
 TOLD: Final = f"r.type IN ({', '.join(map(str, TOLD_TYPES))})"
 """The condition for records `r` that the index `record_told` has; as it is written there."""
+TYPES: Final = (
+    "SELECT told.type FROM record_type told JOIN verb w ON w.kind = 'type'"
+    " AND w.name = told.name WHERE w.change IS NOT NULL"
+)
+"""The types of events without a call that are a change."""
+IN_CALLS: Final = f"{TOLD} AND r.type IN (1305, 1325, 1328, 1334, 1403, 1404, 1405, 1421, 1422)"
+"""The condition for records `r` within a call that tell a change."""
 _OBJECTS: Final = ("key", "table", "bool", "dev", "path", "profile", "name", "prog-id", "op")
 
 
@@ -41,15 +48,14 @@ _NAMES: Final = (
     " SELECT part.call FROM part_call part JOIN verb w ON w.kind = 'call' AND w.name = part.name"
     " WHERE w.change IS NOT NULL"
 )
-_CALLS: Final = (
+_WHERE_CALLS: Final = (
     "WHERE v.change IS NOT NULL AND s.nr IN (SELECT n.nr FROM syscall_name n"  # noqa: S608 - ours
     f" WHERE n.name IN ({_NAMES}))"
 )
 """The verb of a call is known once its row is read; its number stands in the index."""
-_OF_MACHINE: Final = (
-    " AND (c.arch, s.nr) IN (SELECT n.arch, n.nr FROM syscall_name n"  # noqa: S608 - ours
-    f" WHERE n.name IN ({_NAMES}))"
-)
+CALLS: Final = f"SELECT n.arch, n.nr FROM syscall_name n WHERE n.name IN ({_NAMES})"  # noqa: S608 - ours
+"""The calls that can be a change: pairs of architecture and number."""
+_OF_MACHINE: Final = f" AND (c.arch, s.nr) IN ({CALLS})"
 """Without it SQLite reads the rows of numbers that are a change on another machine alone."""
 
 
@@ -59,11 +65,8 @@ def changes(d: Dialect) -> str:
         "event_id, host, time, change AS what, action, object, object2, outcome, pid, auid, uid,"
         " ses, how, key"
     )
-    kinds = (
-        "WHERE e.type IN (SELECT told.type FROM record_type told JOIN verb w ON w.kind = 'type'"
-        " AND w.name = told.name WHERE w.change IS NOT NULL)"
-    )
-    where = _CALLS if d.joins else f"{_CALLS}{_OF_MACHINE}"
+    kinds = f"WHERE e.type IN ({TYPES})"
+    where = _WHERE_CALLS if d.joins else f"{_WHERE_CALLS}{_OF_MACHINE}"
     return (
         f"SELECT {columns} FROM ({calls(d, where)}) told"  # noqa: S608
         f" UNION ALL SELECT {columns} FROM ({others(d, kinds)}) told"
@@ -94,7 +97,7 @@ def _in_calls(d: Dialect) -> str:
             JOIN syscall s ON s.id = r.event
             {context(d)}
             {joins}
-            WHERE {TOLD} AND r.type IN (1305, 1325, 1328, 1334, 1403, 1404, 1405, 1421, 1422)
+            WHERE {IN_CALLS}
         ) made"""  # noqa: S608 - of this package's texts only
 
 

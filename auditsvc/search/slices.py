@@ -1,0 +1,97 @@
+"""A search in slices of time, so that its first rows come at once.
+
+    for sql in slices(criteria, dialect, ask, newest=True): ...    # ids of a slice, in their order
+
+A statement of `auditsvc.search.statement` finds all events that meet the criteria, and then puts
+them in order: of a condition that millions meet, that takes seconds. In slices the first one has
+few events, whatever it is asked; each further one is larger than all before it, so that a search
+for something rare takes little longer than in one statement. A slice's bounds are whole seconds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from auditsvc.decode.ids import SERIAL_BITS
+from auditsvc.search.statement import statement
+from auditsvc.store.read.time_span import Span
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from auditsvc.search.criteria import Criteria
+    from auditsvc.search.dialect import Dialect
+
+    Ask = Callable[[str], Iterable[Sequence[int | None]]]
+
+FIRST: Final = 20_000
+"""Calls in the first slice."""
+_GROWTH: Final = 8
+"""How much larger a slice is than the one before."""
+
+
+def slices(
+    criteria: Criteria,
+    dialect: Dialect,
+    ask: Ask,
+    *,
+    newest: bool = False,
+    before: int | None = None,
+) -> Iterator[str]:
+    """Give the statements, whose ids follow one another; `ask` gives a statement's rows."""
+    period = criteria.period
+    if before is not None:
+        period = period.both(Span(high=before >> SERIAL_BITS))
+    for span in _spans(criteria, period, ask, newest=newest):
+        yield statement(replace(criteria, period=span), dialect, newest=newest, before=before)
+
+
+def _is_sliced(criteria: Criteria) -> bool:
+    """Whether a search is: not if it has few ids, one number, or all times to look through."""
+    return not criteria.ids and criteria.serial is None and criteria.place is None
+
+
+def _spans(criteria: Criteria, period: Span, ask: Ask, *, newest: bool) -> Iterator[Span]:
+    if not _is_sliced(criteria) or period.high < period.low:
+        yield period
+        return
+    bounds = _bounds(ask, period, newest=newest)
+    if bounds is None:
+        yield period
+        return
+    low, high, length = bounds
+    while low <= high:
+        if newest:
+            part = Span(max(low, high - length), high)
+            high = part.low - 1
+        else:
+            part = Span(low, min(high, low + length))
+            low = part.high + 1
+        yield part
+        length = max(1, length) * _GROWTH
+
+
+def _bounds(ask: Ask, period: Span, *, newest: bool) -> tuple[int, int, int] | None:
+    """Give the seconds of the first and the last event, and those of the first slice.
+
+    None if one slice is enough.
+    """
+    where = f"id BETWEEN {period.low << SERIAL_BITS} AND {(period.high + 1 << SERIAL_BITS) - 1}"
+    asked = [
+        f"SELECT {most}(id) FROM {table} WHERE {where}"  # noqa: S608 - numbers
+        for most in ("min", "max")
+        for table in ("syscall", "event")
+    ]
+    order = "DESC" if newest else "ASC"
+    asked.append(
+        f"SELECT id FROM syscall WHERE {where} ORDER BY id {order} LIMIT 1 OFFSET {FIRST}"  # noqa: S608
+    )
+    ((*ends, edge),) = ask(f"SELECT {', '.join(f'({sql})' for sql in asked)}")
+    if edge is None:
+        return None
+    seconds = [None if each is None else each >> SERIAL_BITS for each in ends]
+    low = min(each for each in seconds[:2] if each is not None)
+    high = max(each for each in seconds[2:] if each is not None)
+    begin = high if newest else low
+    return low, high, abs(begin - (edge >> SERIAL_BITS))

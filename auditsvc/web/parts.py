@@ -1,0 +1,95 @@
+"""The lists of the overview that come after the page: new addresses, logins, denials, changes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from auditsvc.decode.ids import SERIAL_BITS
+from auditsvc.search.dialect import literal
+from auditsvc.store.read.events import second_text
+from auditsvc.store.read.time_span import Span
+from auditsvc.web.asking import Table
+from auditsvc.web.rare import newest_changes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from auditsvc.web.asking import Asking
+    from auditsvc.web.overview import Narrowed
+    from auditsvc.web.period import Period
+
+PARTS: Final = {
+    "new-addresses": ("New addresses, against the week before", ""),
+    "logins": (
+        "Logins",
+        (
+            "SELECT event_id, time, kind, coalesce(account, '') AS account, auid,"
+            " address, terminal, how_ended FROM logins{} ORDER BY event_id DESC"
+        ),
+    ),
+    "denials": (
+        "Denials",
+        (
+            "SELECT event_id, time, mechanism, permission, object, comm, auid FROM denials{}"
+            " ORDER BY event_id DESC"
+        ),
+    ),
+    "changes": ("Changes", ""),
+}
+"""Lists that come after the page, as they take longer: title and SQL."""
+_MOST_OF_PART: Final = 12
+NEW_ADDRESSES: Final = "new-addresses"
+CHANGES: Final = "changes"
+_CONNECTIONS: Final = 20_000
+"""Newest uses of an address that are looked at for new ones."""
+_CANDIDATES: Final = 400
+_AT_ONCE: Final = 100
+_WEEK: Final = 7 * 86400
+
+
+def part(asking: Asking, name: str, period: Period, narrowed: Narrowed) -> Table:
+    """Give the rows of one of `PARTS`."""
+    if name == NEW_ADDRESSES:
+        return new_addresses(asking, period)
+    if name == CHANGES:
+        return newest_changes(asking, period, narrowed, _MOST_OF_PART)
+    conditions = period.span.conditions
+    conditions += narrowed.on_views()
+    sql = PARTS[name][1].format(_where(conditions))
+    return asking.rows(f"{sql} LIMIT {_MOST_OF_PART + 1}", _MOST_OF_PART)
+
+
+def new_addresses(asking: Asking, period: Period) -> Table:
+    """Give the addresses of a period that the seven days before did not have, newest first."""
+    within = period.span.conditions or ["event_id >= 0"]
+    recent = (
+        "SELECT address, max(event_id) AS event_id, count(*) AS uses"  # noqa: S608 - numbers
+        " FROM (SELECT address, family, event_id FROM sockaddrs"
+        f" WHERE {' AND '.join(within)} ORDER BY event_id DESC LIMIT {_CONNECTIONS}) AS newest"
+        " WHERE family IN ('inet', 'inet6') GROUP BY address ORDER BY 2 DESC"
+    )
+    rows = asking.rows(recent, _CANDIDATES, shown=False).rows
+    low = period.span.low
+    before = Span(max(0, low - _WEEK), low - 1).conditions if low else ["1 = 0"]
+    new: list[tuple[Any, ...]] = []
+    for at in range(0, len(rows), _AT_ONCE):
+        some = rows[at : at + _AT_ONCE]
+        asked = " UNION ALL ".join(
+            f"SELECT {value} AS address WHERE EXISTS (SELECT 1 FROM sockaddrs"  # noqa: S608 - literals
+            f" WHERE address = {value} AND {' AND '.join(before)})"
+            for value in (literal(str(row[0])) for row in some)
+        )
+        known = {str(row[0]) for row in asking.rows(asked, shown=False).rows}
+        new += [row for row in some if str(row[0]) not in known]
+        if len(new) > _MOST_OF_PART:
+            break
+    shown_rows = [(row[1], second_text(int(row[1]) >> SERIAL_BITS), row[0], row[2]) for row in new]
+    found = shown_rows[:_MOST_OF_PART]
+    asking.access.rows += len(found)
+    columns = ("event_id", "time", "address", "uses")
+    return Table(columns, found, len(new) > len(found))
+
+
+def _where(conditions: Iterable[str]) -> str:
+    found = " AND ".join(conditions)
+    return f" WHERE {found}" if found else ""
