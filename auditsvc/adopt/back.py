@@ -23,7 +23,7 @@ from auditsvc.errors import AuditsvcError
 from auditsvc.kernel.control import Control
 from auditsvc.kernel.load_rules import compare
 from auditsvc.kernel.load_rules import load as load_rules
-from auditsvc.kernel.messages import LOCKED
+from auditsvc.kernel.messages import LOCKED, OFF
 from auditsvc.plural import counted
 from auditsvc.ruleset.sources import wanted_rules
 from auditsvc.runtime.boot_file import boot_id
@@ -178,8 +178,11 @@ class _Back(Way):
         wanted.settings.clear()  # auditd's own load sets them
         runtime = self._settings.runtime_directory
         with Control() as control, exclusive_lock(runtime):
-            if control.status().enabled == LOCKED:
+            enabled = control.status().enabled
+            if enabled == LOCKED:
                 return
+            if enabled != OFF:  # our service switched it on, and would switch it off at its end
+                wanted.settings["enabled"] = enabled
             load_rules(control, wanted, compare(control, wanted, runtime), runtime)
         self._say(f"the rules of {source} stay loaded")
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from fixtures.commands import AUDITSVC
-from fixtures.waiting import until
+from fixtures.waiting import at_rest, until
 from live.auditd import AUDITCTL, LIBRARIES, Auditd
 from live.programs import fresh_auid
 from live.service import Service, cli
@@ -109,6 +109,14 @@ def host_of(folder, **settings):
                     os.kill(int(found[1]), signal.SIGTERM)
 
 
+def end_daemon(host):
+    """End the daemon when it has all that was called before: the kernel gives it records later."""
+    at_rest(lambda: host.log.stat().st_size, seconds=0.5)
+    pid, _ = daemon()
+    os.kill(pid, signal.SIGTERM)
+    until(lambda: daemon() == (0, ""))
+
+
 @contextmanager
 def load(programs, auid, pause=PAUSE):
     """A task that makes numbered calls; `calls` says afterwards how many."""
@@ -137,9 +145,7 @@ def test_there_and_back_under_load_loses_no_call(programs, tmp_path, kernel_lost
             assert "no record was lost" in said
             assert daemon()[1] == "auditd"
             time.sleep(0.3)
-        pid, _ = daemon()
-        os.kill(pid, signal.SIGTERM)
-        until(lambda: daemon() == (0, ""))
+        end_daemon(host)
         cli("ingest", str(host.log), environment=host.environment)
         assert host.counts() == (made.calls, made.calls)
         assert kernel_lost() == before
@@ -192,9 +198,7 @@ def test_back_after_a_reboot_loses_no_call(programs, tmp_path, is_forgotten):
                 time.sleep(0.3)
         listed = subprocess.run([AUDITCTL, "-l"], capture_output=True, text=True, check=True)
         assert f"auid={host.auid}" in listed.stdout
-        pid, _ = daemon()
-        os.kill(pid, signal.SIGTERM)
-        until(lambda: daemon() == (0, ""))
+        end_daemon(host)
         if is_forgotten:
             assert process.wait(60) == 0
         else:
@@ -250,9 +254,7 @@ def test_killed_at_any_moment_it_is_finished_by_running_it_again(programs, tmp_p
             assert "no record was lost" in said
             assert daemon()[1].startswith("auditd" if way == "--back" else "python")
             assert "nothing to do" in host.adopt(*words)
-        pid, _ = daemon()
-        os.kill(pid, signal.SIGTERM)
-        until(lambda: daemon() == (0, ""))
+        end_daemon(host)
         cli("ingest", str(host.log), environment=host.environment)
         assert host.counts() == (made.calls, made.calls)
         runs = [each.read_text() for each in host.folder.glob("state/adopt/*/bridge.json")]
