@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from fixtures.commands import AUDITSVC
+from fixtures.loader import loader_of
 from fixtures.logs import opening
 from fixtures.other_user import SERVICE_UID, passwd_with_user, reachable_folder, with_user
 from fixtures.waiting import until
@@ -117,20 +118,24 @@ def owners(folder):
 
 
 def test_the_service_becomes_its_user_and_root_again(folder):
-    """Root starts it: it is user auditsvc with two capabilities, the loader without, files too."""
+    """Root starts it: it is user auditsvc with two capabilities, the loader's process with none."""
     with Run(folder, has_user=False) as run:
         assert {each["Uid"] for each in statuses(run.process.pid)} == {"0\t0\t0\t0"}
     assert "there is no user auditsvc" in run.errors
     assert owners(folder) == {0}
     with Run(folder) as run:
         found = list(statuses(run.process.pid))
+        loader = list(statuses(loader_of(run.process.pid)))
         assert owners(folder) == {SERVICE_UID}
     uid = "\t".join([str(SERVICE_UID)] * 4)
     kept = 1 << Capability.SYS_PTRACE | 1 << Capability.DAC_READ_SEARCH
     assert {(each["Uid"], each["Gid"], each["NoNewPrivs"]) for each in found} == {(uid, uid, "1")}
     assert {each["CapBnd"] for each in found} == {f"{kept:016x}"}
-    assert {each["CapPrm"] for each in found} == {f"{kept:016x}", NONE}
-    assert sum(each["CapPrm"] == NONE for each in found) == 1
+    assert {each["CapPrm"] for each in found} == {f"{kept:016x}"}
+    shown = {(each["Uid"], each["CapPrm"], each["CapBnd"], each["Seccomp"]) for each in loader}
+    assert {facts[0] for facts in shown} == {uid}
+    assert {facts[1] for facts in shown} == {NONE}
+    assert {facts[3] for facts in shown} == {"2"}
     assert "as root" not in run.errors
     assert "cannot" not in run.errors
     assert owners(folder) == {SERVICE_UID}

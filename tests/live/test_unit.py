@@ -20,6 +20,7 @@ from pathlib import Path
 import pytest
 from fixtures.capabilities import NONE, OWN, bits
 from fixtures.commands import AUDITSVC
+from fixtures.loader import loader_of
 from fixtures.other_user import SERVICE_UID, passwd_with_user, reachable_folder, with_user
 from fixtures.waiting import at_rest, until
 from live.auditd import AUDITCTL, LIBRARIES, PEERS, Auditd
@@ -232,7 +233,11 @@ def test_the_unit_collects_and_its_watches_see(manager, programs):
             )
         tasks = list(Path(f"/proc/{pid}/task").iterdir())
         permitted = [status_of(f"{pid}/task/{task.name}")["CapPrm"] for task in tasks]
-        assert permitted.count(NONE) == 1  # the loader's
+        assert set(permitted) == {bits(OWN)}
+        child = loader_of(pid)
+        tasks = list(Path(f"/proc/{child}/task").iterdir())
+        assert {status_of(f"{child}/task/{each.name}")["CapPrm"] for each in tasks} == {NONE}
+        assert status_of(child)["Seccomp_filters"] > facts["Seccomp_filters"]  # one of its own
         nices = [task.joinpath("stat").read_text().rpartition(")")[2].split()[16] for task in tasks]
         assert "10" in nices, nices  # the loader's thread
         for folder in watched:

@@ -35,6 +35,7 @@ def replace_files(package):
         new.replace(path)
 
 
+@pytest.mark.long
 def test_an_upgrade_under_load_loses_nothing(programs, tmp_path, kernel_lost):
     """The old version collects until the new one has its place: no gap, and both are on record."""
     auid, before = fresh_auid(), kernel_lost()
