@@ -16,7 +16,7 @@ SOURCES := pyproject.toml README.md $(shell find auditsvc rules migrations nativ
 
 NATIVE := $(shell find native -type f -not -path 'native/target/*')
 
-.PHONY: setup dev demo check lint unit test test-long chaos fuzz soak test-roots test-deb bench laurel peers lock pages tour man wheel wheelhouse deb release clean
+.PHONY: setup dev demo fleet-demo check lint unit test test-long chaos fuzz soak test-roots test-deb bench laurel peers lock pages tour man wheel wheelhouse deb release clean
 
 # In $(VENV) is either the wheel (.installed) or this checkout (.dev); pytest's header says which.
 setup: $(VENV)/.installed
@@ -98,6 +98,10 @@ build/.system-deb: tools/system-packages build/.system
 
 demo: setup
 	tools/demo
+
+# A lake in one command: SeaweedFS, three hosts, two committers, and the first answers of all hosts.
+fleet-demo: setup
+	$(BIN)/python tools/fleet-demo
 
 # Other programs for comparison, unpacked and never installed or started as services.
 peers: build/peers/.unpacked build/peers/.unpacked-metrics build/peers/.unpacked-shells
@@ -226,7 +230,7 @@ man: dev
 
 # Pins every dependency with its hashes; needs uv.
 lock:
-	uv pip compile pyproject.toml --extra archive --extra arrow --extra web --group dev --group build --universal --python-version 3.11 \
+	uv pip compile pyproject.toml --extra archive --extra arrow --extra fleet --extra web --group dev --group build --universal --python-version 3.11 \
 	    --generate-hashes --no-header --no-annotate --upgrade -q -o constraints.txt
 	$(BIN)/python tools/runtime-pins < constraints.txt > packaging/constraints-runtime.txt
 

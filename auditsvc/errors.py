@@ -18,6 +18,7 @@ The tree:
     |   `-- RefusedError   a batch has something that the database cannot store
     |-- EvidenceError      the log cannot be signed, or its heads cannot be read
     |-- ArchiveError       the archive cannot be written or read, or is another store's
+    |-- FleetError         the lake of the fleet cannot be reached, or is not as it should be
     |-- JournalError       journald is unavailable, or its journal cannot be read
     |-- QueryError         the user's SQL is wrong
     `-- AlertError         an alert could not be sent
@@ -139,6 +140,10 @@ class EvidenceError(AuditsvcError):
 
 class ArchiveError(AuditsvcError):
     """The archive cannot be written or read, or is that of another store."""
+
+
+class FleetError(AuditsvcError):
+    """The lake of the fleet, or what is in it."""
 
 
 class JournalError(AuditsvcError):

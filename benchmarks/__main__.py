@@ -4,8 +4,8 @@
 
 `make bench` runs all of it (less than half an hour), `make bench BENCH=quick` with small sizes
 that only show that everything works. Without --into, the folder is docs/. --only accepts live,
-cost, file, disk, questions, goals, reports, growth, journal, decode, views, archive (--events:
-of a day), and writes their tables to stdout; with --into it replaces these tables in the
+cost, file, disk, questions, goals, web, reports, growth, journal, decode, views, fleet, archive
+(--events: of a day), and writes their tables to stdout; with --into it replaces these tables in the
 existing page.
 """
 
@@ -29,6 +29,7 @@ from tables import (
     decode,
     disk,
     file,
+    fleet,
     goals,
     growth,
     journal,
@@ -36,16 +37,30 @@ from tables import (
     questions,
     reports,
     views,
+    web,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 DOCS = Path(__file__).parents[1] / "docs"
-PAGE = ("live", "cost", "file", "disk", "questions", "goals", "reports", "growth", "journal")
-PARTS = (*PAGE, "decode", "views", "archive")
+PAGE = ("live", "cost", "file", "disk", "questions", "goals", "web", "reports", "growth", "journal")
+PARTS = (*PAGE, "decode", "views", "archive", "fleet")
 """`decode` alone is for development: on the page its figures are part of the table of files.
 The figures of `views` are in docs/decisions/0029-views.md, of `archive` in 0032-archive.md."""
+
+
+_OF_STORES = {
+    "disk": disk,
+    "questions": questions,
+    "goals": goals,
+    "web": web,
+    "reports": reports,
+    "journal": journal,
+    "decode": decode,
+    "views": views,
+    "fleet": fleet,
+}
 
 
 def about(*, quick: bool) -> list[str]:
@@ -98,23 +113,13 @@ def of_stores(
     parts: Sequence[str], *, quick: bool, folder: Path, events: int | None = None
 ) -> list[Table]:
     """Measure the tables that are not in a plot."""
-    made = []
-    if "disk" in parts:
-        made.append(disk.table(quick=quick, folder=folder))
-    if "questions" in parts:
-        made.append(questions.table(quick=quick, folder=folder))
-    if "goals" in parts:
-        made.append(goals.table(quick=quick, folder=folder))
-    if "reports" in parts:
-        made.append(reports.table(quick=quick, folder=folder))
+    made = [
+        module.table(quick=quick, folder=folder)
+        for name, module in _OF_STORES.items()
+        if name in parts
+    ]
     if "growth" in parts:
         made.append(growth.table(growth.measure(quick=quick, folder=folder)))
-    if "journal" in parts:
-        made.append(journal.table(quick=quick, folder=folder))
-    if "decode" in parts:
-        made.append(decode.table(quick=quick, folder=folder))
-    if "views" in parts:
-        made.append(views.table(quick=quick, folder=folder))
     if "archive" in parts:
         made.append(archive.table(quick=quick, folder=folder, events=events))
     return made

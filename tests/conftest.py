@@ -17,7 +17,7 @@ import hypothesis
 import pytest
 from fixtures import host_states
 from fixtures.audit import RefusedError, exclusive_audit, restored
-from fixtures.repeats import LONG, SHORT, is_other_pair
+from fixtures.repeats import EACH_DATABASE, LONG, SHORT, is_other_pair, of_other_turns
 from xdist.scheduler import LoadScopeScheduling
 
 import auditsvc
@@ -112,9 +112,9 @@ def pytest_collection_modifyitems(config, items):
     One worker has all live tests, and those of a file: what it gets last, the others wait for.
     """
     if not config.getoption("--long"):
-        long = [item for item in items if item.get_closest_marker(LONG) or _is_left_out(item)]
-        config.hook.pytest_deselected(items=long)
-        left_out = set(long)
+        left_out = {item for item in items if item.get_closest_marker(LONG) or _is_left_out(item)}
+        left_out.update(_of_other_turns([item for item in items if item not in left_out]))
+        config.hook.pytest_deselected(items=list(left_out))
         items[:] = [item for item in items if item not in left_out]
     items.sort(key=_turn)
 
@@ -122,6 +122,24 @@ def pytest_collection_modifyitems(config, items):
 def _is_left_out(item):
     given = getattr(item, "callspec", None)
     return given is not None and is_other_pair(item.function.__name__, given.params.values())
+
+
+def _has_turns(item):
+    """Cases with a database, and in conformance/ those with a decoder; units are quick."""
+    is_quick = "/unit/" in str(item.path) or item.get_closest_marker(EACH_DATABASE)
+    return hasattr(item, "callspec") and not is_quick
+
+
+def _of_other_turns(items):
+    tests = {}
+    for item in items:
+        if _has_turns(item):
+            tests.setdefault((item.path, item.originalname), []).append(item)
+    return [
+        cases[place]
+        for (_, name), cases in tests.items()
+        for place in of_other_turns(name, [[*each.callspec.params.values()] for each in cases])
+    ]
 
 
 def _turn(item):

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from auditsvc.config import Settings
     from auditsvc.store.database import Database
 
+_NOWHERE: Final = "no service runs here, and there is no store"
 _SECONDS: Final = 0.3
 """How long a service that hangs may hold a question up."""
 T = TypeVar("T")
@@ -62,8 +63,13 @@ class Access:
 
 
 @contextmanager
-def recording(settings: Settings, command: str, options: str, sql: str | None) -> Iterator[Access]:
+def recording(
+    settings: Settings, command: str, options: str, sql: str | None, *, place: str | None = None
+) -> Iterator[Access]:
     """Record that a command reads the store, and how it ended.
+
+    `place`: what is read if it is not the store; then the service's word is enough, and the store
+    of the settings, if there is one, gets the record where no service runs.
 
     QueryError, before anything is read, if `access.required` is set and there can be no record.
     """
@@ -72,9 +78,9 @@ def recording(settings: Settings, command: str, options: str, sql: str | None) -
         command,
         bounded(options, MOST_OPTIONS),
         None if sql is None else bounded(sql, MOST_SQL),
-        bounded(_place(settings.store), MOST_WORDS),
+        bounded(_place(settings.store) if place is None else place, MOST_WORDS),
     )
-    record = _Record(settings, asked)
+    record = _Record(settings, asked, is_elsewhere=place is not None)
     access.reason = record.reason
     if access.reason and settings.access.required:
         record.close()
@@ -113,13 +119,15 @@ def _describe(error: Exception) -> str:
 class _Record:
     """The record of one access, at the service or in the store."""
 
-    def __init__(self, settings: Settings, asked: Asked) -> None:
+    def __init__(self, settings: Settings, asked: Asked, *, is_elsewhere: bool) -> None:
         self.reason = ""
         self._settings = settings
+        self._is_elsewhere = is_elsewhere
         self._service = _Service.connect(settings.runtime_directory, asked)
         self._entry: int | None = None
         self._database: Database | None = None
-        if self._service is None or not self._service.has_store:
+        is_told = self._service is not None and (self._service.has_store or is_elsewhere)
+        if not is_told:
             self._begin_in_store(asked)
         if self._service is not None and self._service.has_taken:
             self.reason = ""
@@ -150,7 +158,8 @@ class _Record:
         try:
             if (file := pending.file_of(url)) is not None:
                 if not file.with_name(file.name.removesuffix("-access")).exists():
-                    return ""  # there is no store, and nothing is read
+                    # There is no store: nothing is read of it.
+                    return _NOWHERE if self._is_elsewhere else ""
                 pending.append(file, kind, values)
                 return ""
             self._database = self._database or open_database(url)

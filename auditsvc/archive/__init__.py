@@ -3,6 +3,7 @@
     views.py      what is archived, and which rows are of a day
     rows.py       rows of the store's views, in the form that the files have
     place.py      a folder or a bucket
+    credentials.py  the keys of a bucket
     manifest.py   one JSON text for each part of a day: its files with their digests, in a chain
     part.py       the files of one part
     job.py        one pass over the store: what is due, written and noted

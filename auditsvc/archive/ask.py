@@ -19,23 +19,13 @@ are limited.
 
 from __future__ import annotations
 
-import json
-import os
-import sqlite3
-import threading
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
-from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
-import sqlglot
 from pyarrow import dataset, parquet
-from sqlglot import exp
-from sqlglot.errors import SqlglotError
 
 from auditsvc.archive.manifest import Listing, day_of_date, listing, parse
 from auditsvc.archive.place import open_place
@@ -61,30 +51,29 @@ from auditsvc.archive.views import (
     field,
     ids_of_days,
 )
+from auditsvc.arrow.engine import answer, engine, lock, quoted
+from auditsvc.arrow.question import Question
 from auditsvc.decode.ids import SERIAL_BITS, SERIAL_MASK
-from auditsvc.errors import ArchiveError, QueryError
+from auditsvc.errors import ArchiveError
 from auditsvc.evidence.store_facts import identity_in
 from auditsvc.store import open_store
 from auditsvc.store.database import reading
 from auditsvc.store.partitions import DAY, day_of
-from auditsvc.store.read import time_query
 from auditsvc.store.read.limits import NO_LIMITS
-from auditsvc.store.read.result import ONLY_READS, Result
 from auditsvc.store.read.time_span import ALL, END, Span
 from auditsvc.store.write import archived
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
+    import duckdb
     from sqlalchemy import Connection
 
     from auditsvc.archive.place import Place
     from auditsvc.config import Settings
-    from auditsvc.decode.batch import Row
     from auditsvc.store.read.limits import Limits
+    from auditsvc.store.read.result import Result
 
-_MEMORY: Final = 1 << 30
-_FETCH: Final = 2000
 _NEWEST: Final = 1 << 62
 _LAST_ID: Final = (END << SERIAL_BITS) | SERIAL_MASK
 
@@ -104,143 +93,12 @@ def run_archive_query(
         reading(store.database) as connection,
     ):
         views = columns_by_view(connection, (*ARCHIVED, *STORE_ONLY))
-        question = _Question(sql, views, period)
+        question = Question(sql, views, period)
         source = _Source(place, names, connection, views)
-        engine = duckdb.connect(":memory:", config={"python_enable_replacements": "false"})
-        late = limits.late()
-        timer = threading.Timer(limits.seconds, engine.interrupt) if limits.seconds else None
-        try:
-            if timer is not None:
-                timer.daemon = True
-                timer.start()
-            files = _make_views(engine, source, question)
-            _lock(engine, files, limits)
-            cursor = engine.execute(question.text)
-            columns = tuple(str(each[0]) for each in cursor.description or ())
-            yield Result(columns, _rows(cursor))
-        except duckdb.InterruptException as error:
-            raise late from error
-        except (duckdb.Error, pa.ArrowException) as error:
-            raise QueryError(*_described(error)) from error
-        finally:
-            if timer is not None:
-                timer.cancel()
-            engine.close()
-
-
-# --- the query ----------------------------------------------------------------------------
-
-
-class _Question:
-    """A query, which views it asks, and in DuckDB's words."""
-
-    def __init__(self, sql: str, views: Mapping[str, Sequence[str]], period: Span) -> None:
-        head, body = time_query.split(sql.strip().rstrip(";"))
-        if not body.strip():
-            raise QueryError("the SQL is empty", "try: SELECT * FROM syscalls LIMIT 10")
-        try:
-            body.encode()
-            statement = time_query.parse(body, "sqlite", views)
-            if statement is None:
-                raise QueryError("the SQL cannot be read, or is no SELECT", ONLY_READS)
-            statement.period = period
-            time_query.put_ranges(statement, datetime.now(UTC), _Clock(views))
-            statement.dialect = "duckdb"  # SQLite's hints mean nothing to it
-            self.spans = self._spans(statement, views)
-            root = sqlglot.parse_one(statement.written(), read="sqlite")
-            self.columns = _named(root, views)
-            text = root.transform(_as_duckdb).sql("duckdb")
-        except (SqlglotError, RecursionError, UnicodeError) as error:
-            raise QueryError("the SQL cannot be read", str(error).partition("\n")[0]) from error
-        self.text = f"EXPLAIN {text}" if head else text
-
-    @staticmethod
-    def _spans(
-        statement: time_query.Statement, views: Mapping[str, Sequence[str]]
-    ) -> dict[str, Span]:
-        """Give for each view the seconds of which it is asked."""
-        found: dict[str, Span] = {}
-        for table in statement.root.find_all(exp.Table):
-            name = table.name.lower()
-            if name not in views:
-                continue
-            span = statement.spans.get(id(table), ALL)
-            if statement.is_view(table):
-                span = span.both(statement.period)
-            found[name] = found[name].either(span) if name in found else span
-        return found
-
-
-class _Clock:
-    """What the query's ranges need of a store (`auditsvc.store.read.time_query`).
-
-    Only what SQLite says of a constant, as `datetime('now', '-1 day')`.
-    """
-
-    def __init__(self, columns: Mapping[str, Sequence[str]]) -> None:
-        self.columns = columns
-
-    @staticmethod
-    def ask(sql: str) -> object:
-        """Give the value of an expression without a table; None for any other."""
-        return _constant(sql)
-
-    @staticmethod
-    def count(sql: str) -> int:
-        """Give 0: it is not known."""
-        del sql
-        return 0
-
-    @staticmethod
-    def moment(sql: str) -> time_query.Moment | None:
-        """Give None: it is not known."""
-        del sql
-        return None
-
-
-def _constant(sql: str) -> object:
-    """Give the value of a query on SQLite that reads no table; None if it is another."""
-    connection = sqlite3.connect(":memory:")
-    try:
-        found = connection.execute(sql).fetchone()
-        return None if found is None else found[0]
-    except sqlite3.Error:
-        return None
-    finally:
-        connection.close()
-
-
-def _named(root: exp.Expr, views: Mapping[str, Sequence[str]]) -> dict[str, set[str]]:
-    """Give for each view the columns that the query may need."""
-    words = {each.name.lower() for each in root.find_all(exp.Identifier)}
-    tables = {each.alias_or_name.lower() for each in root.find_all(exp.Table)}
-    stars = any(not isinstance(each.parent, exp.Count) for each in root.find_all(exp.Star))
-    natural = any(each.method for each in root.find_all(exp.Join))
-    rows = any(each.name.lower() in tables for each in root.find_all(exp.Column))
-    if stars or natural or rows:
-        return {view: set(columns) for view, columns in views.items()}
-    return {
-        view: {each for each in columns if each in words} | {columns[0]}
-        for view, columns in views.items()
-    }
-
-
-_HINTS: Final = ("likelihood", "likely", "unlikely")
-"""Functions by which SQLite's planner is told how many rows there are."""
-
-
-def _as_duckdb(node: exp.Expr) -> exp.Expr:
-    """Write what has the same form in both, and another meaning."""
-    if type(node) is exp.Like:  # SQLite's does not distinguish upper and lower case
-        return exp.ILike(this=node.this, expression=node.expression)
-    if isinstance(node, exp.Anonymous) and node.name.lower() in _HINTS:
-        told: exp.Expr = node.expressions[0]
-        return told
-    if isinstance(node, exp.JSONExtractScalar | exp.JSONExtract) and not isinstance(
-        node.parent, exp.Paren
-    ):  # binds less than a comparison there
-        return exp.Paren(this=node)
-    return node
+        with engine(limits) as duck:
+            files = _make_views(duck, source, question)
+            lock(duck, files, limits)
+            yield answer(duck, question.text)
 
 
 # --- where the rows are -------------------------------------------------------------------
@@ -340,19 +198,16 @@ class _Source:
 # --- DuckDB -------------------------------------------------------------------------------
 
 
-def _make_views(
-    engine: duckdb.DuckDBPyConnection, source: _Source, question: _Question
-) -> list[str]:
+def _make_views(duck: duckdb.DuckDBPyConnection, source: _Source, question: Question) -> list[str]:
     """Make the views that the question asks; gives the files of this host that they read."""
     files: list[str] = []
-    engine.execute("SET TimeZone = 'UTC'")
     for view, span in question.spans.items():
         columns = [name for name in source.views[view] if name in question.columns[view]]
         if view == "all_events":
-            files += _base(engine, source, "syscalls", _of_calls(columns), span, "calls_of_all")
+            files += _base(duck, source, "syscalls", _of_calls(columns), span, "calls_of_all")
         stored = _stored(view, columns, source.views[view])
-        files += _base(engine, source, view, stored, span, f"stored_{view}")
-        engine.execute(f'CREATE VIEW "{view}" AS {_select(view, columns)}')
+        files += _base(duck, source, view, stored, span, f"stored_{view}")
+        duck.execute(f'CREATE VIEW "{view}" AS {_select(view, columns)}')
     return files
 
 
@@ -394,7 +249,7 @@ def _select(view: str, columns: Sequence[str]) -> str:
 
 
 def _base(  # noqa: PLR0917 - a relation has so many parts
-    engine: duckdb.DuckDBPyConnection,
+    duck: duckdb.DuckDBPyConnection,
     source: _Source,
     view: str,
     columns: Sequence[str],
@@ -404,69 +259,19 @@ def _base(  # noqa: PLR0917 - a relation has so many parts
     """Make the stored rows of a view, of archive and store; gives the files of this host."""
     files = [] if view in STORE_ONLY else source.files(view, span)
     hot = source.hot(view, columns, span)
-    engine.register("given", hot)
-    engine.execute(f"CREATE TABLE hot_{name} AS SELECT * FROM given")  # noqa: S608 - ours
-    engine.unregister("given")
+    duck.register("given", hot)
+    duck.execute(f"CREATE TABLE hot_{name} AS SELECT * FROM given")  # noqa: S608 - ours
+    duck.unregister("given")
     listed = ", ".join(f'"{each}"' for each in columns)
     text = f"SELECT {listed} FROM hot_{name}"  # noqa: S608 - ours
     system, start = source.place.files()
     paths = [start + each for each in files]
     if paths and source.place.folder is not None:
-        names = ", ".join(_quoted(each) for each in paths)
+        names = ", ".join(quoted(each) for each in paths)
         text += f" UNION ALL SELECT {listed} FROM read_parquet([{names}], union_by_name = true)"  # noqa: S608
     elif paths:
         schema = pa.schema([field(view, each) for each in stored_columns(view, source.views[view])])
-        engine.register(f"far_{name}", dataset.dataset(paths, schema, "parquet", system))
+        duck.register(f"far_{name}", dataset.dataset(paths, schema, "parquet", system))
         text += f" UNION ALL SELECT {listed} FROM far_{name}"  # noqa: S608
-    engine.execute(f"CREATE VIEW {name} AS {text}")
+    duck.execute(f"CREATE VIEW {name} AS {text}")
     return paths if source.place.folder is not None else []
-
-
-def _lock(engine: duckdb.DuckDBPyConnection, files: Iterable[str], limits: Limits) -> None:
-    """Set the limits, leave nothing but these files to be opened, and lock the settings."""
-    allowed = ", ".join(_quoted(each) for each in sorted(set(files)))
-    for statement in (
-        f"SET memory_limit = '{max(limits.memory, _MEMORY)}B'",
-        f"SET threads = {os.cpu_count() or 1}",
-        "SET temp_directory = ''",
-        # Arrow's files, as of a bucket, do not take the filters of a join.
-        "SET disabled_optimizers = 'join_filter_pushdown'",
-        "SET default_null_order = 'nulls_first_on_asc_last_on_desc'",
-        "SET integer_division = true",
-        "SET autoinstall_known_extensions = false",
-        "SET autoload_known_extensions = false",
-        "SET allow_community_extensions = false",
-        f"SET allowed_paths = [{allowed}]",
-        "SET enable_external_access = false",
-        "SET lock_configuration = true",
-    ):
-        engine.execute(statement)
-
-
-def _rows(cursor: duckdb.DuckDBPyConnection) -> Iterator[Row]:
-    while page := cursor.fetchmany(_FETCH):
-        for row in page:
-            yield tuple(_value(each) for each in row)
-
-
-def _value(value: Any) -> Any:
-    """Give a value as SQLite has it."""
-    if isinstance(value, bool):
-        return int(value)
-    if isinstance(value, datetime):
-        return value.strftime("%Y-%m-%d %H:%M:%S")
-    if isinstance(value, date):
-        return value.isoformat()
-    if isinstance(value, Decimal):
-        return int(value) if value == value.to_integral_value() else float(value)
-    return json.dumps(value, default=str) if isinstance(value, list | dict | tuple) else value
-
-
-def _quoted(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
-
-
-def _described(error: Exception) -> tuple[str, str]:
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    refused = isinstance(error, duckdb.PermissionException | duckdb.InvalidInputException)
-    return lines[0], ONLY_READS if refused else ""

@@ -7,16 +7,15 @@ fsync and rename; in a bucket a PUT does that. OSError becomes ArchiveError.
 from __future__ import annotations
 
 import os
-import stat
-import tomllib
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
 from pyarrow import fs
 
+from auditsvc.archive.credentials import keys_of
 from auditsvc.errors import ArchiveError, ConfigError
-from auditsvc.host.files import UnsafeError, make_folder, open_file, read_file
+from auditsvc.host.files import UnsafeError, make_folder, read_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,8 +24,6 @@ if TYPE_CHECKING:
 
 CREDENTIAL: Final = "auditsvc-archive"
 TEMPORARY: Final = "tmp"
-_KEYS: Final = {"access_key": True, "secret_key": True, "session_token": False}
-_MOST: Final = 1 << 14
 _PIECE: Final = 4 << 20
 _SECONDS: Final = 20.0
 
@@ -135,7 +132,7 @@ class Bucket:
             request_timeout=_SECONDS,
             retry_strategy=fs.AwsStandardS3RetryStrategy(max_attempts=3),
             **options,
-            **_keys(settings),
+            **keys_of(settings.credentials, CREDENTIAL, "archive.credentials"),
         )
 
     def sizes(self) -> dict[str, int]:
@@ -185,46 +182,6 @@ def open_place(settings: ArchiveSettings) -> Place:
     if settings.to.startswith("/"):
         return Folder(Path(settings.to))
     return Bucket(settings)
-
-
-def _keys(settings: ArchiveSettings) -> dict[str, str]:
-    """Give the keys of the file or the credential; none: the host's own."""
-    path = settings.credentials
-    folder = os.environ.get("CREDENTIALS_DIRECTORY")
-    if path is None and folder and (Path(folder) / CREDENTIAL).exists():
-        text = (Path(folder) / CREDENTIAL).read_bytes()
-        shown = f"the credential {CREDENTIAL}"
-    elif path is None:
-        return {}
-    else:
-        text, shown = _private(path), str(path)
-    try:
-        found = tomllib.loads(text.decode())
-    except ValueError as error:
-        raise ConfigError(f"{shown} is no TOML", _form()) from error
-    missing = [name for name, needed in _KEYS.items() if needed and name not in found]
-    if missing or not all(name in _KEYS and isinstance(found[name], str) for name in found):
-        raise ConfigError(f"{shown} has not just the keys that it needs", _form())
-    return {str(name): str(value) for name, value in found.items()}
-
-
-def _form() -> str:
-    return 'write access_key = "..." and secret_key = "..." into it'
-
-
-def _private(path: Path) -> bytes:
-    try:
-        descriptor = open_file(path)
-        try:
-            if stat.S_IMODE(os.fstat(descriptor).st_mode) & 0o077:
-                raise ConfigError(f"{path} can be read by others", f"chmod 600 {path}")
-            return os.read(descriptor, _MOST)
-        finally:
-            os.close(descriptor)
-    except OSError as error:
-        raise ConfigError(
-            f"archive.credentials {path}: {error.strerror}", "give a file of mode 0600"
-        ) from error
 
 
 @contextmanager

@@ -78,16 +78,21 @@ def read_view(connection: Connection, view: str, columns: Sequence[str], ids: Id
         where = _lasting(view, ids)
     elif view == "all_events":
         where += " AND v.kind <> 'call'"
+    rows = read_where(connection, view, columns, where)
+    if view == "syscalls" and OUTCOME in columns:
+        rows = rows.append_column(OUTCOME, _outcomes(connection, ids))
+    return rows
+
+
+def read_where(connection: Connection, view: str, columns: Sequence[str], where: str) -> pa.Table:
+    """Give rows of a view under a condition; without what `_outcomes` adds to calls."""
     values = {name: f'v."{name}"' for name in columns if name not in (OUTCOME, SEEN)}
     if view != "syscalls" and OUTCOME in columns:
         values[OUTCOME] = "v.outcome"
     if view == "story" and "sentence" in values:
         values["sentence"] = f"CASE WHEN sentence <> {_SENTENCE} THEN sentence END"
     found = read_rows(connection, view, values, where=where, order=order_of(view))
-    rows = parsed(found, [field(view, name) for name in values])
-    if view == "syscalls" and OUTCOME in columns:
-        rows = rows.append_column(OUTCOME, _outcomes(connection, ids))
-    return rows
+    return parsed(found, [field(view, name) for name in values])
 
 
 def _outcomes(connection: Connection, ids: Ids) -> pa.ChunkedArray:

@@ -5,6 +5,8 @@
     events.py   whole events of a store, one wide row an event
     answer.py   the rows of a query
     files.py    Arrow and Parquet, written
+    question.py a query in SQLite's SQL, read for DuckDB
+    engine.py   DuckDB for one query (needs duckdb too)
 
 Nothing that the service runs imports it; who offers it imports it by `use`.
 """
@@ -19,7 +21,13 @@ from auditsvc.errors import ConfigError
 if TYPE_CHECKING:
     from types import ModuleType
 
-_EXTRAS: Final = {"pyarrow": "arrow", "duckdb": "archive"}
+_EXTRAS: Final = {
+    "pyarrow": "arrow",
+    "duckdb": "archive",
+    "boto3": "fleet",
+    "botocore": "fleet",
+    "pyiceberg": "fleet",
+}
 """Packages that come with an extra of ours."""
 
 

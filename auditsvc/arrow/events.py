@@ -90,7 +90,7 @@ class Events:
         after = low - 1
         with reading(self._database) as connection:
             while (last := last_id(connection, after, high, size)) is not None:
-                yield from self._batch(connection, after, last).to_batches()
+                yield from self.rows(connection, _between(after, last)).to_batches()
                 after = last
 
     def reader(self, batches: Iterable[pa.RecordBatch] | None = None) -> pa.RecordBatchReader:
@@ -104,22 +104,23 @@ class Events:
         bounds = " ".join(self._span.conditions)
         return f"{bounds} {' '.join(self._columns)}".strip()
 
-    def _batch(self, connection: Connection, after: int, last: int) -> pa.Table:
+    def rows(self, connection: Connection, where: str) -> pa.Table:
+        """Give the rows of the events under a condition on `v.event_id`, in the order of ids."""
         plain = ["event_id", *(c for c in self._columns if c not in (*LISTS, "event_id"))]
-        calls = self._rows(connection, "syscalls", plain, after, last)
-        lone = self._rows(connection, "events", plain, after, last)
+        calls = self._rows(connection, "syscalls", plain, where)
+        lone = self._rows(connection, "events", plain, where)
         rows = pa.concat_tables([calls, lone])
         if len(lone):
             rows = rows.sort_by("event_id")
         rows = rows.combine_chunks()
         for view in LISTS:
             if view in self._columns:
-                found = self._list(connection, view, rows["event_id"], after, last)
+                found = self._list(connection, view, rows["event_id"], where)
                 rows = rows.append_column(self._field(view), found)
         return rows.select(list(self._columns)).cast(self.schema).combine_chunks()
 
     def _rows(
-        self, connection: Connection, view: str, columns: Sequence[str], after: int, last: int
+        self, connection: Connection, view: str, columns: Sequence[str], where: str
     ) -> pa.Table:
         """Give rows of a view of events with these columns; NULL where it has not the column."""
         values = {c: c for c in columns if c in self._of_view[view]}
@@ -131,26 +132,34 @@ class Events:
                     values[alias] = (
                         f"(SELECT o.{name} FROM {other} o WHERE o.event_id = v.event_id)"  # noqa: S608 - ours
                     )
-        where = _between(after, last)
         found = read_rows(connection, view, values, where=where, order="event_id")
         return parsed(found, [field_of(name) for name in columns])
 
     def _list(
-        self, connection: Connection, view: str, ids: pa.ChunkedArray, after: int, last: int
+        self, connection: Connection, view: str, ids: pa.ChunkedArray, where: str
     ) -> pa.Array:
         """Give the rows of a view as a list for each event."""
         values = {c: c for c in self._of_view[view]}
         order = f"event_id, {_LIST_ORDER[view]}"
-        found = read_rows(connection, view, values, where=_between(after, last), order=order)
+        found = read_rows(connection, view, values, where=where, order=order)
         rows = parsed(found, [field_of(name) for name in values])
-        of_event = rows["event_id"].combine_chunks().value_counts()
-        places = pc.index_in(ids, value_set=of_event.field("values"))
-        counts = pc.fill_null(pc.take(of_event.field("counts"), places), 0)
-        ends = pc.cast(pc.cumulative_sum(counts), pa.int32()).combine_chunks()
-        offsets = pa.concat_arrays([pa.array([0], pa.int32()), ends])
-        kind = self._struct(view)
-        parts = [rows[each.name].combine_chunks() for each in kind]
-        return pa.ListArray.from_arrays(offsets, pa.StructArray.from_arrays(parts, fields=kind))
+        return listed(rows, ids, self._struct(view))
+
+
+def listed(
+    rows: pa.Table, ids: pa.ChunkedArray, kind: pa.StructType, key: str = "event_id"
+) -> pa.Array:
+    """Give the rows of each event as a list of structs.
+
+    `rows` have the event's id in `key` and the struct's columns; both are in the order of ids.
+    """
+    of_event = rows[key].combine_chunks().value_counts()
+    places = pc.index_in(ids, value_set=of_event.field("values"))
+    counts = pc.fill_null(pc.take(of_event.field("counts"), places), 0)
+    ends = pc.cast(pc.cumulative_sum(counts), pa.int32()).combine_chunks()
+    offsets = pa.concat_arrays([pa.array([0], pa.int32()), ends])
+    parts = [rows[each.name].cast(each.type).combine_chunks() for each in kind]
+    return pa.ListArray.from_arrays(offsets, pa.StructArray.from_arrays(parts, fields=kind))
 
 
 def _between(after: int, last: int) -> str:

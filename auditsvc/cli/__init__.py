@@ -96,7 +96,7 @@ _VERBS = {
     "check": "Check that the store is whole.",
     "migrate": "Create the store, or update it to this program's schema.",
 }
-_GROUPS = ("rules", "config")
+_GROUPS = ("rules", "fleet", "config")
 _LIKE_AUSEARCH = ("search",)
 
 

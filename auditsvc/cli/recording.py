@@ -27,14 +27,20 @@ _STORE: Final = "--store"
 
 @contextmanager
 def recorded(
-    settings: Settings, command: str, sql: str | None = None, *, is_quiet: bool = False
+    settings: Settings,
+    command: str,
+    sql: str | None = None,
+    *,
+    is_quiet: bool = False,
+    place: str | None = None,
 ) -> Iterator[Access]:
-    """Record that `command` (its name, as `query`) reads the store of `settings`.
+    """Record that `command` (its name, as `query`) reads the store of `settings`, or `place`.
 
     An error is the only line that its command writes; `is_quiet`: what cannot be read, and so
     cannot be recorded either, is told by the command itself.
     """
-    with recording(settings, command, typed(sys.argv[1:], command, sql), sql) as access:
+    words = typed(sys.argv[1:], command, sql)
+    with recording(settings, command, words, sql, place=place) as access:
         yield access
     if access.reason and not is_quiet:
         typer.echo(f"auditsvc: not recorded: {visible(access.reason)}", err=True)

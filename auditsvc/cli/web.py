@@ -27,6 +27,9 @@ def web(
             metavar="PLACE",
         ),
     ] = "127.0.0.1:8181",
+    archive: Annotated[
+        bool, typer.Option("--archive", help="Show the archive [archive] and the store as one.")
+    ] = False,
     timeout: Annotated[
         float,
         typer.Option(
@@ -41,7 +44,9 @@ def web(
     """Show pages over the store in a browser; nothing can be changed there.
 
     Open the link that is printed: it works once, then a new one is printed. From another host,
-    forward the port: ssh -L 8181:127.0.0.1:8181 HOST. Ctrl-C ends it.
+    forward the port: ssh -L 8181:127.0.0.1:8181 HOST. Ctrl-C ends it. With --archive the
+    overview, events, an event and SQL are of archive and store as one; other pages are of the
+    store alone, and say so.
     """
     try:
         serve = import_module("auditsvc.web.serve").serve
@@ -54,6 +59,8 @@ def web(
             err=True,
         )
     settings = load_settings(store=store)
+    if archive and settings.archive.to is None:
+        raise UsageError("there is no archive", 'set archive.to = "/FOLDER" (AUDITSVC_ARCHIVE__TO)')
     lower(settings)
     with ended_by_signals():
-        serve(settings, listen, timeout)
+        serve(settings, listen, timeout, archive=archive)

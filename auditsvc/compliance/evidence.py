@@ -14,13 +14,17 @@ from typing import TYPE_CHECKING, Any, Final
 
 from auditsvc.compliance.report import make_report
 from auditsvc.config import settings_file
+from auditsvc.decode.ids import SERIAL_BITS
 from auditsvc.doctor import DoctorFinding, Machine, ask_kernel, examine
 from auditsvc.errors import AuditsvcError
+from auditsvc.record.types import DAEMON_CONFIG
 from auditsvc.status.health import judge
 from auditsvc.status.report import make_report as make_status
+from auditsvc.store.databases import parse_url
 from auditsvc.store.read.limits import Limits
 from auditsvc.store.read.questions import ledger_counts
 from auditsvc.store.read.sql import run_query
+from auditsvc.store.views.dialect import DIALECTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -34,9 +38,11 @@ _LAST: Final = """
     SELECT count(*), max(event_id >> 30),
         max(CASE WHEN command = 'review' AND options LIKE 'daily%' THEN event_id >> 30 END)
     FROM access"""
-_VERIFIED: Final = """
-    SELECT event_id >> 30, fields ->> 'state' FROM events
-    WHERE type = 'DAEMON_CONFIG' AND fields ->> 'op' = 'verify' ORDER BY event_id DESC LIMIT 1"""
+# By the index of types: the view `events` looks the name of each event's type up.
+_VERIFIED: Final = f"""
+    SELECT e.id >> {SERIAL_BITS}, {{state}}
+    FROM event e JOIN text t ON t.id = e.fields
+    WHERE e.type = {DAEMON_CONFIG} AND {{op}} = 'verify' ORDER BY e.id DESC LIMIT 1"""  # noqa: S608 - numbers
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,8 +126,12 @@ def _accesses(url: str) -> Accesses | None:
 
 
 def _verified(url: str) -> Verified | None:
+    get = DIALECTS[parse_url(url).get_backend_name()].json_get
+    # Other texts are no JSON, and a planner may ask for the operation first.
+    told = f"(CASE WHEN e.type = {DAEMON_CONFIG} THEN t.value END)"
+    sql = _VERIFIED.format(**{name: get.format(told, name) for name in ("op", "state")})
     try:
-        with run_query(url, _VERIFIED, _SHORT) as rows:
+        with run_query(url, sql, _SHORT) as rows:
             for at, state in rows:
                 return Verified(_second(at), state == "proved")
     except AuditsvcError:

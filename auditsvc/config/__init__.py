@@ -33,6 +33,7 @@ from auditsvc.config.sections import (
     Cause,
     CoverageSettings,
     EvidenceSettings,
+    FleetSettings,
     ForwardSettings,
     FsyncPolicy,
     GuardPolicy,
@@ -65,6 +66,7 @@ __all__ = [
     "Cause",
     "CoverageSettings",
     "EvidenceSettings",
+    "FleetSettings",
     "ForwardSettings",
     "FsyncPolicy",
     "GuardPolicy",
@@ -136,6 +138,7 @@ class Settings(BaseSettings):
     ingest: IngestSettings = IngestSettings()
     retention: RetentionSettings = RetentionSettings()
     archive: ArchiveSettings = ArchiveSettings()
+    fleet: FleetSettings = FleetSettings()
     evidence: EvidenceSettings = EvidenceSettings()
     guard: GuardPolicy = "report"
     """What happens if somebody else deletes our rules, adds a `never` rule before them or switches

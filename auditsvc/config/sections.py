@@ -22,6 +22,7 @@ _ADDRESS: Final = re.compile(r"[A-Za-z0-9_.+=%][A-Za-z0-9_.+=%-]*(@[A-Za-z0-9][A
 _URL: Final = re.compile(r"https?://[^\s/@]+(/[!-~]*)?")
 _LISTEN: Final = re.compile(r"unix:/.+|(127\.0\.0\.1|\[::1\]):[1-9][0-9]{0,4}")
 _BUCKET: Final = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,62}(/[A-Za-z0-9_.=-]+)*/?")
+_BUCKET_NAME: Final = re.compile(r"[a-z0-9][a-z0-9.-]{1,62}")
 _FOLDER: Final = re.compile(r"(/[A-Za-z0-9_.+=@, -]+)+/?")
 """Without the signs that have a meaning in patterns of file names."""
 _ENDPOINT: Final = re.compile(r"https?://[^\s/@?#]+/?")
@@ -199,6 +200,56 @@ class ArchiveSettings(Section):
     def days(self) -> int | None:
         """Give `keep` as a number."""
         return None if self.keep is None else int(self.keep.removesuffix("d"))
+
+
+class FleetSettings(Section):
+    """The lake of many hosts: where this host's events go (`auditsvc fleet`)."""
+
+    bucket: str | None = None
+    """The bucket with the inbox. Set: `run` ships every event of the store. Absent: none."""
+    endpoint: str | None = None
+    """The `https://` (or `http://`) address of an S3 server that is not Amazon's."""
+    region: str = "us-east-1"
+    """The region of the bucket, and of the catalog's signatures."""
+    ca: Path | None = None
+    """A PEM file with the authority of the endpoint's and catalog's certificates. Absent: the
+    usual ones."""
+    credentials: Path | None = None
+    """A file, mode 0600, with `access_key = "..."` and `secret_key = "..."`. Absent: the systemd
+    credential `auditsvc-fleet` of the same form, else what the host itself has (a role)."""
+    shard: str = Field(default="0", pattern=r"^[a-z0-9-]{1,32}$")
+    """The part of the inbox that this host's batches go to; a committer can take only some."""
+    batch_events: int = Field(default=64_000, ge=1, le=1_000_000)
+    """Events of a batch, at most."""
+    interval: float = Field(default=300.0, ge=0.1, le=86_400)
+    """Seconds after which a batch goes that is not full. One goes after the end of a day (UTC) too,
+    and an empty one each hour."""
+    catalog: str | None = None
+    """The address of the Iceberg REST catalog; for committers and queries, not for hosts."""
+    catalog_auth: Literal["oauth2", "sigv4", "none"] = "oauth2"
+    """How the credentials are shown to the catalog."""
+    warehouse: str | None = None
+    """The catalog's warehouse, as `s3://BUCKET`."""
+    table: str = Field(default="auditsvc.events", pattern=r"^[a-z0-9_]+\.[a-z0-9_]+$")
+    """The table, as NAMESPACE.NAME."""
+    keep: str | None = None
+    """Whole days before today that `auditsvc fleet prune` keeps in the table, as "400d"."""
+
+    @field_validator("endpoint", "catalog")
+    @classmethod
+    def _check_endpoint(cls, value: str | None) -> str | None:
+        if value is not None and _URL.fullmatch(value) is None and not _ENDPOINT.fullmatch(value):
+            raise ValueError("give http://HOST:PORT or https://HOST:PORT, without a user")
+        return value
+
+    @field_validator("bucket")
+    @classmethod
+    def _check_bucket(cls, value: str | None) -> str | None:
+        if value is not None and _BUCKET_NAME.fullmatch(value) is None:
+            raise ValueError("give the name of a bucket, without s3:// and without a prefix")
+        return value
+
+    _check_keep = field_validator("keep")(_check_days)
 
 
 class EvidenceSettings(Section):

@@ -32,7 +32,7 @@ from auditsvc.evidence.seal import MOST_ALTERED, NO_DAY, Seal
 from auditsvc.evidence.sealed_rows import SealedRows
 from auditsvc.evidence.store_facts import read_facts, wrong_hours
 from auditsvc.evidence.stored import stored_heads
-from auditsvc.evidence.whole_event import judge, rows_of, stored_rows
+from auditsvc.evidence.whole_event import StoredEvents, judge, rows_of, stored_rows
 from auditsvc.plural import counted
 from auditsvc.spool.reader import SpoolReader
 from auditsvc.spool.segments import Place, segments
@@ -353,12 +353,14 @@ class RowCheck:
     def _judge_events(
         self, connection: Connection, batch: Batch, events: set[int], *, may_be_absent: bool
     ) -> None:
+        assert self.facts is not None
+        one = StoredEvents(self._database, connection, self.facts.secret)
         given = rows_of(batch, events)
         stored = stored_rows(self._database, connection, events)
         for event in sorted(events):
             for table, rows in given[event].items():
                 self._decoded[table, day_of(event)] -= len(rows)
-            judged = judge(self._database, connection, event, given[event], stored)
+            judged = judge(one, event, given[event], stored)
             self._apart += judged.apart and event not in self._seen
             where = judged.stored or event
             if judged.apart:
@@ -376,7 +378,6 @@ class RowCheck:
                 continue
             if not judged.stored and may_be_absent:
                 continue
-            assert self.facts is not None
             if not judged.stored and day_of(event) in self.facts.pruned:
                 self._pruned += 1
                 continue

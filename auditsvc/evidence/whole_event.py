@@ -7,6 +7,8 @@ although nobody has altered it:
   part first and merged the rest. Then its state and the order of its rows may be others, and
   it may have more columns and rows than one of its parts.
 * Another event had its id, so it was stored under another one in the same second.
+* Another log had given it before, with the names that auditd's ENRICHED format adds: an event
+  that a spool gave first has none of those.
 
 All else is a difference.
 """
@@ -21,21 +23,27 @@ from sqlalchemy import select
 from auditsvc.decode.ids import SERIAL_BITS
 from auditsvc.decode.states import PARTIAL
 from auditsvc.evidence.compare import key_of
-from auditsvc.store import schema
+from auditsvc.store import origins, schema
+from auditsvc.store.write.enriched import Names
+from auditsvc.store.write.stored_event import Piece
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
-    from sqlalchemy import Connection
+    from sqlalchemy import Connection, Table
 
     from auditsvc.decode.batch import Batch, Row
     from auditsvc.store.database import Database
+    from auditsvc.store.write.stored_event import Reader
 
 Rows = dict[str, list["Row"]]
 """An event's rows by table."""
 
 _CALL: Final = schema.syscall.name
 _EVENT: Final = schema.event.name
+_CONTEXT: Final = schema.syscall.columns.keys().index("context")
+_TYPE: Final = schema.event.columns.keys().index("type")
+_FIELDS: Final = schema.event.columns.keys().index("fields")
 _LOOSE: Final = ("state",)
 _SEQ: Final = {"path": 1, "sockaddr": 1, "record": 2}
 """The column that is the place of a row among others of its event."""
@@ -50,6 +58,15 @@ class Judged(NamedTuple):
     """What is another, "" if nothing is."""
     apart: bool = False
     """Whether its records came apart, so that not all of it could be compared."""
+
+
+class StoredEvents(NamedTuple):
+    """What is needed to compare events of a store."""
+
+    database: Database
+    connection: Connection
+    secret: bytes
+    """The store's."""
 
 
 def rows_of(batch: Batch, events: Iterable[int]) -> dict[int, Rows]:
@@ -74,19 +91,18 @@ def stored_rows(
     return found
 
 
-def judge(
-    database: Database, connection: Connection, event: int, given: Rows, stored: Mapping[int, Rows]
-) -> Judged:
+def judge(store: StoredEvents, event: int, given: Rows, stored: Mapping[int, Rows]) -> Judged:
     """Compare an event with what is stored."""
+    database, connection, _ = store
     if event in stored:
-        judged = _compare(database, connection, given, stored[event])
+        judged = _compare_as_given(store, event, given, stored[event])
         if not judged.what:
             return judged._replace(stored=event)
     else:
         judged = Judged(0, "is not in the store")
     for other in _elsewhere(connection, event, given):
         rows = stored_rows(database, connection, [other]).get(other, {})
-        moved = _compare(database, connection, given, rows)
+        moved = _compare_as_given(store, other, given, rows)
         if not moved.what:
             return moved._replace(stored=other)
     return judged._replace(stored=event if event in stored else 0)
@@ -107,6 +123,40 @@ def _elsewhere(connection: Connection, event: int, given: Rows) -> list[int]:
             )
             found += list(connection.scalars(statement))
     return found
+
+
+def _compare_as_given(store: StoredEvents, event: int, given: Rows, stored: Rows) -> Judged:
+    """Compare with or without names, as the event came from a spool first, or from another log."""
+    database, connection, secret = store
+    judged = _compare(database, connection, given, stored)
+    if not judged.what or origins.is_own(connection, event):
+        return judged
+
+    def read(table: Table, key: str, values: Iterable[int]) -> Sequence[Row]:
+        return database.fetch(connection, table, key, values)
+
+    names = Names(read, secret)
+    one, other = (_without_names(names, read, rows) for rows in (given, stored))
+    return _compare(database, connection, one, other)
+
+
+def _without_names(names: Names, read: Reader, rows: Rows) -> Rows:
+    """Give an event's rows as they would be without names, with a context's content for its id."""
+    plain = rows | {_CALL: [], _EVENT: [], schema.path.name: [], schema.record.name: []}
+    for row in rows.get(_CALL, []):
+        found = read(schema.context, "id", [_number(row[_CONTEXT])])
+        content = names.plain_context(found[0])[1:] if found else row[_CONTEXT]
+        plain[_CALL].append((*row[:_CONTEXT], content, *row[_CONTEXT + 1 :]))
+    for row in rows.get(_EVENT, []):
+        fields = names.plain(Piece(schema.record.name, (row[_TYPE], row[_FIELDS]))).content[1]
+        plain[_EVENT].append((*row[:_FIELDS], fields, *row[_FIELDS + 1 :]))
+    for row in rows.get(schema.path.name, []):
+        file = names.plain(Piece(schema.path.name, row[2:]))
+        plain[schema.path.name].append((*row[:2], *file.content))
+    for row in rows.get(schema.record.name, []):
+        fields = names.plain(Piece(schema.record.name, (row[1], row[3]))).content[1]
+        plain[schema.record.name].append((*row[:3], fields))
+    return plain
 
 
 def _compare(database: Database, connection: Connection, given: Rows, stored: Rows) -> Judged:
@@ -144,6 +194,8 @@ def _contents(table: str, rows: Rows) -> list[Row]:
 
 def _fills(database: Database, connection: Connection, given: object, found: object) -> bool:
     """Whether a context is another one only in that it has what was NULL."""
+    if isinstance(given, tuple) and isinstance(found, tuple):
+        return all(one in (None, other) for one, other in zip(given, found, strict=True))
     both = {
         row[0]: row
         for row in database.fetch(

@@ -33,6 +33,7 @@ from auditsvc.ingest.part import (
     lead_of,
     make_part,
     may_begin_record,
+    repeats,
     run,
     shown,
 )
@@ -104,7 +105,10 @@ class FileLoad(Load):
 
     def is_followed_by(self, head: bytes) -> bool:
         """Whether a file that begins with `head` continues what is pending here."""
-        return self._is_last and holds_more(self._decoder.pending(), head)
+        if not self._is_last:
+            return False
+        pending = self._decoder.pending()
+        return holds_more(pending, head) and not repeats(pending, head)
 
     # --- its position -----------------------------------------------------------------
 

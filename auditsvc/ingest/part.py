@@ -31,6 +31,8 @@ LOOK: Final = 4096
 _MARK: Final = b"#file "
 _NODE: Final = b"node="
 _TYPE: Final = re.compile(rb"type=[A-Z0-9_]*(?:\[[0-9]*\]?)?")
+_NAMES: Final = b"\x1d"
+"""Stands before what auditd's ENRICHED format adds to a record."""
 _STATE: Final = b"#"
 """Begins the lines of a decoder's `pending` that are of no event."""
 
@@ -182,6 +184,19 @@ def holds_more(state: bytes, head: bytes) -> bool:
         return True
     opened = {_key(line) for line in _open_lines(state)}
     return any(_key(line) in opened for line in head.split(b"\n") if line) if opened else False
+
+
+def repeats(state: bytes, head: bytes) -> bool:
+    """Whether a file that begins with `head` has records again that are pending in `state`.
+
+    Then it is another copy of the log, raw or with the names of auditd's ENRICHED format.
+    """
+    opened = {_without_names(line) for line in _open_lines(state)}
+    return any(_without_names(line) in opened for line in head.split(b"\n") if line)
+
+
+def _without_names(line: bytes) -> bytes:
+    return line.partition(_NAMES)[0].rstrip()
 
 
 def may_begin_record(text: bytes) -> bool:

@@ -14,6 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from auditsvc.decode.ids import SERIAL_BITS
 from auditsvc.record.types import AVC, CONFIG_CHANGE, LOGIN, PATH, SECCOMP, SYSCALL, USER_AVC
 from auditsvc.report import types
 
@@ -75,6 +76,8 @@ class Part:
     shown: tuple[str, ...]
     source: str
     where: tuple[str, ...]
+    hits: str = "count(*)"
+    """How many events the rows of a group are."""
 
     def select(self, more: Iterable[str] = (), where: Iterable[str] = ()) -> str:
         """Write the statement, with `more` columns before the others."""
@@ -176,6 +179,65 @@ def lone(names: Iterable[str], choice: Choice, dialect: Dialect) -> Part:
     return Part(tuple(known[name] for name in names), LONE, tuple(are_lone(choice, dialect)))
 
 
+_OF_EACH: Final = frozenset(("host", "file"))
+"""What is looked up for each event, and not read from its fields."""
+_COLUMNS: Final = {
+    "account": ("uid",),
+    "pid": ("pid",),
+    "uid": ("uid",),
+    "ses": ("ses",),
+    **dict.fromkeys(("auid", "auid_named", "who", "who_counted"), ("auid",)),
+}
+"""Columns of `event` that a value is read from, beside its type and fields."""
+
+
+def folded(names: Iterable[str], choice: Choice, dialect: Dialect, *, hours: bool = False) -> Part:
+    """Give `lone` for counting: events that are alike in these columns are one row.
+
+    Many events have the same fields, which are JSON: so each text is read once. Of such a row the
+    id is the least, and `hits` tells how many they are. `hours`: only events of one hour, whose
+    ids they are; the hour is that of the least.
+    """
+    wanted = list(names)
+    if choice.needs_first or choice.success is not None or _OF_EACH.intersection(wanted):
+        return lone(wanted, choice, dialect)
+    more = {column for name in wanted for column in _COLUMNS.get(name, ())}
+    more |= {"host"} if choice.hosts else set()
+    more |= {"auid"} if choice.auid is not None else set()
+    columns = ", ".join(("type", "fields", *sorted(more)))
+    grouped = f"{columns}, (x.id >> {SERIAL_BITS}) / 3600" if hours else columns
+    where = " AND ".join(["1 = 1", *choice.times("x.id")])
+    inner = (
+        f"(SELECT {columns}, CAST(count(*) AS bigint) AS n, min(x.id) AS id FROM event x"  # noqa: S608 - ours
+        f" WHERE {where} GROUP BY {grouped})"
+    )
+    source = LONE.replace("event e", f"{inner} e")
+    part = lone(wanted, choice, dialect)
+    is_it = (IS_LONE, *choice.of_caller("e"))
+    return Part(part.shown, source, is_it, "CAST(sum(e.n) AS bigint)")
+
+
+def lone_parts(names: Iterable[str], choice: Choice, dialect: Dialect) -> list[Part]:
+    """Give `folded` in parts that can be: those whose fields name a host, and the others."""
+    wanted = list(names)
+    if "host" not in wanted or choice.needs_first or choice.success is not None:
+        return [folded(wanted, choice, dialect)]
+    told = _host_told(dialect)
+    part = folded([name if name != "host" else "exe" for name in wanted], choice, dialect)
+    shown = [
+        told if name == "host" else value for name, value in zip(wanted, part.shown, strict=True)
+    ]
+    named = Part(tuple(shown), part.source, (*part.where, f"{told} IS NOT NULL"), part.hits)
+    kinds = folded(["exe"], choice, dialect)
+    texts = f"SELECT e.fields FROM {kinds.source} WHERE {' AND '.join(kinds.where)}"  # noqa: S608 - ours
+    # Looked for first: PostgreSQL would read the fields of all events before that.
+    times = " AND ".join([f"x.fields IN ({texts} AND {told} IS NULL)", *choice.times("x.id")])
+    some = f"(WITH k AS MATERIALIZED (SELECT x.* FROM event x WHERE {times}) SELECT * FROM k)"  # noqa: S608 - ours
+    rest = lone(wanted, choice, dialect)
+    source = rest.source.replace("event e", f"{some} e")
+    return [named, Part(rest.shown, source, (*rest.where, f"{told} IS NULL"))]
+
+
 def are_lone(choice: Choice, dialect: Dialect) -> list[str]:
     """Give the conditions on the events without a call of a choice."""
     outcome = _success(dialect) if choice.success is not None else ""
@@ -209,10 +271,7 @@ def _of_lone(dialect: Dialect) -> dict[str, str]:
         "success": success,
         "term": f"coalesce({of('terminal')},"
         f" CASE WHEN {types.WITH_TTY.condition('e.type')} THEN {of('tty')} END)",
-        "host": f"CASE WHEN e.type IN ({types.DAEMON_ACCEPT}, {types.DAEMON_CLOSE})"
-        f" THEN {of('addr')} WHEN e.type = {types.NETFILTER_PKT} THEN {of('saddr')}"
-        f" WHEN {of('hostname')} = '?' THEN coalesce({of('addr')}, '?') "
-        f" WHEN {of('hostname')} IS NOT NULL THEN {of('hostname')} ELSE {_PEER.format('e')} END",
+        "host": f"coalesce({_host_told(dialect)}, {_PEER_OF_LONE})",
         "syscall": f"CASE WHEN e.type = {SECCOMP} THEN {of('arch')} || ' ' || {of('syscall')} END",
         # A login that failed is shown by the account; one before there is a login user is
         # counted by it.
@@ -220,6 +279,22 @@ def _of_lone(dialect: Dialect) -> dict[str, str]:
         "who_counted": f"CASE WHEN e.auid IS NULL AND {acct} IS NOT NULL THEN {acct}"
         f" ELSE {word} END",
     }
+
+
+_PEER_OF_LONE: Final = (
+    f"CASE WHEN e.type NOT IN ({types.DAEMON_ACCEPT}, {types.DAEMON_CLOSE},"
+    f" {types.NETFILTER_PKT}) THEN {_PEER.format('e')} END"
+)
+
+
+def _host_told(dialect: Dialect) -> str:
+    """Give the remote host that the fields of an event name."""
+    of = dialect.of
+    return (
+        f"CASE WHEN e.type IN ({types.DAEMON_ACCEPT}, {types.DAEMON_CLOSE}) THEN {of('addr')}"
+        f" WHEN e.type = {types.NETFILTER_PKT} THEN {of('saddr')}"
+        f" WHEN {of('hostname')} = '?' THEN coalesce({of('addr')}, '?') ELSE {of('hostname')} END"
+    )
 
 
 def _success(dialect: Dialect) -> str:

@@ -7,14 +7,15 @@ and says how many rows it leaves out.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from auditsvc.enrich.kinds import KINDS
-from auditsvc.report import types
+from auditsvc.report import rollup, types
 from auditsvc.report.catalogue import BY_NAME
 from auditsvc.report.choice import Choice
-from auditsvc.report.columns import are_calls, are_lone, lone
+from auditsvc.report.columns import CALLS, are_calls, are_lone, folded, lone, lone_parts
 from auditsvc.report.details import without_access, without_coverage
 from auditsvc.report.groups import GROUPS
 from auditsvc.report.proof import Proof, proof
@@ -139,6 +140,8 @@ class _Asked:
         self._choice = choice
         self._interpret = interpret
         self._user = shower("auid", interpret=interpret)
+        self._logins: list[tuple[Any, ...]] | None = None
+        """Both those that failed and those that did not."""
 
     def _section(
         self,
@@ -167,20 +170,25 @@ class _Asked:
     ) -> Iterator[tuple[Any, ...]]:
         """Count events without a call by these columns: hits first."""
         asked = choice or self._choice
-        part = lone(names, asked, self._reader.dialect)
         grouped = ", ".join(str(n + 2) for n in range(len(names)))
-        sql = f"{part.select(['count(*)'], where)} GROUP BY {grouped} ORDER BY 1 DESC, {grouped}"
-        yield from self._reader.rows(sql, asked.values)
+        parts = lone_parts(names, asked, self._reader.dialect)
+        found: Counter[tuple[Any, ...]] = Counter()
+        for part in parts:
+            sql = f"{part.select([part.hits], where)} GROUP BY {grouped} ORDER BY 1 DESC, {grouped}"
+            for hits, *row in self._reader.rows(sql, asked.values):
+                found[tuple(row)] += hits
+        # They come in this order; those of two parts have to be put into it.
+        yield from ((hits, *row) for row, hits in found.most_common())
 
     def logins(self, *, failed: bool) -> Section:
         """Logins by user, host and program."""
         outcome = "failed" if failed else "succeeded"
-        where = [f"e.type = {types.USER_LOGIN}"]
+        if self._logins is None:
+            columns = ("who", "host", "term", "exe", "success")
+            self._logins = list(self._of_lone(columns, [f"e.type = {types.USER_LOGIN}"]))
         rows = [
             (hits, self._user(who), host(peer), term, exe)
-            for hits, who, peer, term, exe, result in self._of_lone(
-                ("who", "host", "term", "exe", "success"), where
-            )
+            for hits, who, peer, term, exe, result in self._logins
             if result == int(not failed)
         ]
         name = "failed-logins" if failed else "logins"
@@ -230,7 +238,8 @@ class _Asked:
             *("c.euid = 0", "c.auid IS NOT NULL", "c.auid <> 0", "s.success = 1"),
             *_calls_named(("execve", "execveat")),
         ]
-        sql = self._calls(("c.auid", "exe.value"), where)
+        # By context first: its calls of a number are found by an index.
+        sql = self._calls(("c.auid", "exe.value"), where, first="context c CROSS JOIN syscall s")
         rows = ((hits, self._user(auid), exe) for hits, auid, exe in self._rows(sql))
         title = "Programs that users started as root"
         return self._section("as-root", title, "total auid exe", rows)
@@ -249,10 +258,10 @@ class _Asked:
         """Kernel modules, the clock, swap, restart: calls that succeeded."""
         where = ["s.success = 1", *_calls_named(_SECURITY)]
         columns = ("coalesce(c.auid, -1)", "exe.value", "call.name")
-        rows = (
-            (hits, call, exe, self._user(auid))
-            for hits, auid, exe, call in self._rows(self._calls(columns, where))
-        )
+        sql = self._calls(columns, where)
+        if rollup.suits(self._choice):
+            sql = self._counted_calls(_SECURITY)
+        rows = ((hits, call, exe, self._user(auid)) for hits, auid, exe, call in self._rows(sql))
         title = "Calls on kernel modules, the clock, BPF, swap and restart"
         return self._section("security-calls", title, "total syscall exe auid", rows, alarms=True)
 
@@ -368,6 +377,8 @@ class _Asked:
             hour = GROUPS["hour"].of_event.format(f"{table}.id")
             conditions = " AND ".join(["1 = 1", *where])
             sql = f"SELECT {hour}, count(*) FROM {source} WHERE {conditions} GROUP BY 1"  # noqa: S608 - ours
+            if table == "s" and rollup.suits(choice):
+                sql = rollup.calls(choice, ["hour"])
             for number, count in self._rows(sql):
                 found[number] = found.get(number, 0) + count
         return Hours("events", "Events an hour", tuple(sorted(found.items())))
@@ -383,18 +394,30 @@ class _Asked:
     def logins_by_hour(self) -> Hours:
         """Logins that failed."""
         hour = GROUPS["hour"].of_event.format("e.id")
-        part = lone(["success"], self._choice, self._reader.dialect)
-        sql = part.select([hour, "count(*)"], [f"e.type = {types.USER_LOGIN}"])
+        part = folded(["success"], self._choice, self._reader.dialect, hours=True)
+        sql = part.select([hour, part.hits], [f"e.type = {types.USER_LOGIN}"])
         rows = self._rows(f"{sql} GROUP BY 1, 3")
         found = [(number, count) for number, count, result in rows if result == 0]
         return Hours("failed-logins", "Failed logins an hour", tuple(sorted(found)))
 
-    def _calls(self, columns: Sequence[str], where: Iterable[str]) -> str:
+    def _counted_calls(self, wanted: Sequence[str]) -> str:
+        """Count successful calls of these names by user, program and name: hits first."""
+        listed = ", ".join(f"'{name}'" for name in wanted)
+        is_it = f"(arch, nr) IN (SELECT arch, nr FROM syscall_name WHERE name IN ({listed}))"  # noqa: S608
+        columns = ["exe", "auid", "arch", "nr", "success"]
+        inner = rollup.calls(self._choice, columns, ["success = 1", is_it])
+        return f"""
+            SELECT CAST(sum(g.calls) AS bigint), g.auid, exe.value, call.name FROM ({inner}) g
+            LEFT JOIN text exe ON exe.id = g.exe
+            JOIN syscall_name call ON call.arch = g.arch AND call.nr = g.nr
+            GROUP BY 2, 3, 4 ORDER BY 1 DESC, 2, 3, 4"""  # noqa: S608 - ours
+
+    def _calls(self, columns: Sequence[str], where: Iterable[str], *, first: str = CALLS) -> str:
         """Count calls by these columns: hits first."""
         grouped = ", ".join(str(n + 2) for n in range(len(columns)))
         conditions = " AND ".join([*are_calls(self._choice), *where])
         return f"""
-            SELECT count(*), {", ".join(columns)} FROM syscall s CROSS JOIN context c
+            SELECT count(*), {", ".join(columns)} FROM {first}
             LEFT JOIN text exe ON exe.id = c.exe
             LEFT JOIN syscall_name call ON call.arch = c.arch AND call.nr = s.nr
             WHERE {conditions} GROUP BY {grouped} ORDER BY 1 DESC, {grouped}"""  # noqa: S608 - ours

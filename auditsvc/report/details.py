@@ -36,7 +36,7 @@ class Line(NamedTuple):
 def lines(reader: Reader, report: Report, choice: Choice, *, interpret: bool) -> Iterator[Line]:
     """Give the lines of a report."""
     parts = statements(report, choice, reader.dialect)
-    streams = [reader.rows(sql, choice.values) for sql in parts]
+    streams = [reader.rows(sql, choice.values, soon=True) for sql in parts]
     return shown(reader, report, heapq.merge(*streams, key=itemgetter(0)), interpret=interpret)
 
 

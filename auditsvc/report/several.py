@@ -15,9 +15,13 @@ from auditsvc.report.columns import (
     are_calls,
     are_lone,
     file_of,
+    folded,
+    lone,
 )
 from auditsvc.report.counting import by_context, counted, named
+from auditsvc.report.dialect import SQLITE
 from auditsvc.report.groups import keys_of
+from auditsvc.store.views.dialect import DIALECTS as STORES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -43,12 +47,15 @@ _ARE_SOCKETS: Final = ("a.id = k.address", "a.family = 'unix'", "a.path <> ''")
 _SOCKET: Final = "CASE WHEN a.path LIKE '@%' THEN substr(a.path, 2) ELSE a.path END"
 
 
-def counts(reader: Reader, name: str, choice: Choice, by: Sequence[Group]) -> Iterator[Counted]:
-    """Count the values of `file`, `key` or `obj`."""
+def counts(
+    reader: Reader, name: str, choice: Choice, by: Sequence[Group], *, without_calls: bool = False
+) -> Iterator[Counted]:
+    """Count the values of `file`, `key` or `obj`; `without_calls`: no keys of calls' own."""
     if name == "obj":
         yield from _objects(reader, choice, by)
         return
-    statements = file_counts if name == "file" else _key_counts
+    keys = other_key_counts if without_calls else _key_counts
+    statements = file_counts if name == "file" else keys
     for sql in statements(reader.dialect, choice, by):
         for row in reader.rows(sql, choice.values):
             group, (value, hits, first) = tuple(row[:-3]), row[-3:]
@@ -69,8 +76,8 @@ def _objects(reader: Reader, choice: Choice, by: Sequence[Group]) -> Iterator[Co
 def file_counts(dialect: Dialect, choice: Choice, by: Sequence[Group]) -> Iterator[str]:
     """Give the statements that together count all file names."""
     call, other = keys_of(by, "s.id", "c"), keys_of(by, "e.id", "e")
-    calls, lone = are_calls(choice), are_lone(choice, dialect)
-    of_call, of_lone = ["s.id = p.event", *calls], ["p.event = e.id", *lone]
+    calls, alone = are_calls(choice), are_lone(choice, dialect)
+    of_call, of_lone = ["s.id = p.event", *calls], ["p.event = e.id", *alone]
     in_time = choice.times("p.event")
     relative = [*_ARE_RELATIVE, *(in_time or [_RELATIVE_FILES])]
     if choice.is_of_times and all(group.of_event for group in by):
@@ -94,7 +101,7 @@ def file_counts(dialect: Dialect, choice: Choice, by: Sequence[Group]) -> Iterat
     where = [*_ARE_SOCKETS, *in_time, "s.id = k.event", *calls]
     yield counted(_SOCKET, source, where, call, "s.id")
     source = f"{LONE} CROSS JOIN {_SOCKETS}"
-    yield counted(_SOCKET, source, [*_ARE_SOCKETS, "k.event = e.id", *lone], other, "e.id")
+    yield counted(_SOCKET, source, [*_ARE_SOCKETS, "k.event = e.id", *alone], other, "e.id")
     told = file_of(dialect, "r")
     source = f"record r CROSS JOIN text f CROSS JOIN {CALLS}"
     where = ["f.id = r.fields", "s.id = r.event", WITH_FILE.condition("r.type")]
@@ -102,7 +109,18 @@ def file_counts(dialect: Dialect, choice: Choice, by: Sequence[Group]) -> Iterat
     yield counted(told, source, where, call, "s.id")
     told = file_of(dialect, "e")
     kinds = (WITH_FILE | types.Types((PATH, types.VIRT_RESOURCE))).condition("e.type")
-    yield counted(told, LONE, [kinds, f"{told} IS NOT NULL", *lone], other, "e.id")
+    yield counted(told, LONE, [kinds, f"{told} IS NOT NULL", *alone], other, "e.id")
+
+
+def used_names(dialect: Dialect) -> str:
+    """Give the statement for the names, not relative ones, of all files that were used."""
+    is_it = STORES["sqlite" if dialect is SQLITE else "postgresql"].settled.format(
+        "p", "file = i.id"
+    )
+    return (
+        f"SELECT {NAME} AS value FROM file i LEFT JOIN text n ON n.id = i.name"  # noqa: S608 - ours
+        f" WHERE {_IS_NAME} AND EXISTS (SELECT 1 FROM path p WHERE {is_it})"
+    )
 
 
 def _key_counts(dialect: Dialect, choice: Choice, by: Sequence[Group]) -> Iterator[str]:
@@ -119,4 +137,6 @@ def other_key_counts(dialect: Dialect, choice: Choice, by: Sequence[Group]) -> I
     where += [*choice.times("r.event"), *are_calls(choice)]
     yield counted(key, source, where, call, "s.id")
     key = dialect.of("key")
-    yield counted(key, LONE, [f"{key} IS NOT NULL", *are_lone(choice, dialect)], other, "e.id")
+    part = (lone if by else folded)(["key"], choice, dialect)
+    where = [f"{key} IS NOT NULL", *part.where]
+    yield counted(key, part.source, where, other, "e.id", hits=part.hits)

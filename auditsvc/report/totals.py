@@ -9,14 +9,15 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from auditsvc.record.types import CONFIG_CHANGE, DAEMON_CONFIG
-from auditsvc.report import types
+from auditsvc.report import rollup, types
 from auditsvc.report.catalogue import BY_NAME
-from auditsvc.report.columns import FIRST, are_calls, are_lone, lone
+from auditsvc.report.columns import FIRST, are_calls, are_lone, folded, lone
 from auditsvc.report.details import without_coverage
-from auditsvc.report.several import file_counts, other_key_counts
+from auditsvc.report.several import file_counts, other_key_counts, used_names
 from auditsvc.report.summaries import sums
 from auditsvc.report.types import Types, listed
 from auditsvc.report.values import time_of
+from auditsvc.store.read.time_span import ALL
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -128,6 +129,11 @@ def _ends(reader: Reader, choice: Choice) -> tuple[Value, Value]:
 
 
 def _events(reader: Reader, choice: Choice) -> int:
+    if rollup.suits(choice):
+        where = " AND ".join(["1 = 1", *choice.times("e.id")])
+        others = f"SELECT count(*) FROM event e WHERE {where}"  # noqa: S608 - ours
+        both = f"SELECT ({rollup.all_calls(choice)}) + ({others})"
+        return int(reader.one(both, choice.values)[0])
     calls, others = "syscall s CROSS JOIN context c", "event e CROSS JOIN text f"
     where_calls, where_others = are_calls(choice), are_lone(choice, reader.dialect)
     if choice.is_of_times:
@@ -174,10 +180,10 @@ def _classes(reader: Reader, choice: Choice) -> Counter[str]:
 
 def _attempts(reader: Reader, choice: Choice) -> Iterator[Total]:
     """Count logins and authentications that succeeded and failed."""
-    part = lone(["success"], choice, reader.dialect)
+    part = folded(["success"], choice, reader.dialect)
     kinds = (types.USER_AUTH, types.USER_MGMT, types.USER_LOGIN, types.GRP_AUTH)
     which = f"e.type IN ({listed(kinds)})"
-    sql = part.select(["e.type", "count(*)"], [which]) + " GROUP BY 1, 3"
+    sql = part.select(["e.type", part.hits], [which]) + " GROUP BY 1, 3"
     found = {(kind, success): hits for kind, hits, success in reader.rows(sql, choice.values)}
 
     def of(success: int, *kinds: int) -> int:
@@ -200,15 +206,25 @@ def _callers(reader: Reader, choice: Choice) -> dict[str, set[Any]]:
         SELECT {", ".join(columns)}
         FROM (SELECT DISTINCT s.context FROM syscall s WHERE {event}) u CROSS JOIN context c
         WHERE {caller}"""  # noqa: S608 - ours
+    if choice.is_of_times and choice.span == ALL:
+        # One look into the index for each context, where all calls would be gone through.
+        sql = (
+            f"SELECT {', '.join(columns)} FROM context c"  # noqa: S608 - ours
+            " WHERE EXISTS (SELECT 1 FROM syscall s WHERE s.context = c.id)"
+        )
     for row in reader.rows(sql, choice.values):
         for name, value in zip(names, row, strict=True):
             found[name].add(value)
     for name in _TEXTS:
         found[name] = set(_texts(reader, found[name] - {None}))
-    part = lone(names, choice, reader.dialect)
+    some = [name for name in names if name != "pid"]
+    part = folded(some, choice, reader.dialect)
     for row in reader.rows(part.select(), choice.values):
-        for name, value in zip(names, row, strict=True):
+        for name, value in zip(some, row, strict=True):
             found[name].add(value)
+    part = lone(["pid"], choice, reader.dialect)
+    pids = part.select(where=["e.pid IS NOT NULL"]).replace("SELECT", "SELECT DISTINCT", 1)
+    found["pid"].update(pid for (pid,) in reader.rows(pids, choice.values))
     for sql in other_key_counts(reader.dialect, choice, ()):
         found["key"].update(key for key, *_ in reader.rows(sql, choice.values))
     found["key"] = {key for text in found["key"] if text for key in text.split(",") if key}
@@ -227,7 +243,10 @@ def _texts(reader: Reader, ids: set[int]) -> Iterator[str]:
 
 
 def _files(reader: Reader, choice: Choice) -> int:
-    parts = file_counts(reader.dialect, choice, ())
+    parts = list(file_counts(reader.dialect, choice, ()))
+    if choice.is_of_times and choice.span == ALL:
+        # Whether a file is used at all is one look into the index, a count are all uses.
+        parts[0] = used_names(reader.dialect)
     union = " UNION ".join(f"SELECT p{n}.value FROM ({sql}) p{n}" for n, sql in enumerate(parts))  # noqa: S608 - ours
     sql = f"SELECT count(*) FROM ({union}) names"  # noqa: S608 - ours
     return int(reader.one(sql, choice.values)[0])

@@ -13,6 +13,7 @@ from auditsvc.decode.ids import SERIAL_BITS
 from auditsvc.retention.forecast import Room, Size, forecast
 from auditsvc.retention.job import days, first_kept, waiting
 from auditsvc.store import open_store
+from auditsvc.store.arrivals import FLEET
 from auditsvc.store.database import reading
 from auditsvc.store.partitions import DAY, date_of
 from auditsvc.store.schema import pruned_day, raw_day, store_size
@@ -129,6 +130,11 @@ def _held(connection: Connection, retention: RetentionSettings, now: float) -> s
             return (
                 f"events from {date_of(day)} on stay, as the archive has not had them; set"
                 " [archive] and let it run, or end it with `auditsvc archive --forget`"
+            )
+        if reader == FLEET:
+            return (
+                f"events from {date_of(day)} on stay, as the fleet has not had them; set [fleet]"
+                " and let it run, or end it with `auditsvc fleet ship --forget`"
             )
         if reader:
             return (

@@ -1,19 +1,20 @@
 """The events that meet some criteria, read from a store in the order of time.
 
-The ids come from one statement (`auditsvc.search.statement`), which runs as `auditsvc query`
-runs it: read-only, within limits of time and memory, row by row. The events of some hundred
-ids at a time are then read with all their records.
+The ids come from statements that each have a slice of the time (`auditsvc.search.slices`), and
+run as `auditsvc query` runs them: read-only, within limits of time and memory, row by row. The
+events of some hundred ids at a time are then read with all their records.
 """
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from itertools import islice
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from auditsvc.arrow import use
 from auditsvc.errors import UsageError
 from auditsvc.search.dialect import dialect_of
+from auditsvc.search.slices import slices
 from auditsvc.search.statement import statement
 from auditsvc.store import open_store
 from auditsvc.store.database import reading
@@ -22,11 +23,12 @@ from auditsvc.store.read.limits import NO_LIMITS
 from auditsvc.store.read.sql import run_query
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Generator, Iterable, Iterator
 
     from sqlalchemy import Connection
 
     from auditsvc.config import Settings
+    from auditsvc.decode.batch import Row
     from auditsvc.search.criteria import Criteria
     from auditsvc.store.read.limits import Limits
 
@@ -63,15 +65,35 @@ def found_events(
 ) -> Iterator[Found]:
     """Give the events one by one; StoreError or QueryError as `run_query` has them.
 
-    What was deleted between the reading of its id and of its rows is left out.
+    The first ones come at once, whatever is asked. What was deleted between the reading of its
+    id and of its rows is left out.
     """
-    sql = explained(url, criteria, limit=limit)
     with (
         open_store(url, read=True) as store,
         reading(store.database) as connection,
-        run_query(url, sql, limits) as result,
+        # Closed with the block: a statement that nobody reads to its end goes on otherwise.
+        closing(_ids(url, criteria, limit, limits)) as ids,
     ):
-        yield Found(_events(connection, (int(str(row[0])) for row in result)), connection)
+        yield Found(_events(connection, ids), connection)
+
+
+def _ids(
+    url: str, criteria: Criteria, limit: int | None, limits: Limits
+) -> Generator[int, None, None]:
+    deadline, left = limits.deadline(), limit
+
+    def ask(sql: str) -> list[Row]:
+        with run_query(url, sql, limits.left(deadline)) as result:
+            return list(result)
+
+    for part in slices(criteria, dialect_of(url), ask):
+        sql = part if left is None else f"{part} LIMIT {left:d}"
+        with run_query(url, sql, limits.left(deadline)) as result:
+            for row in result:
+                yield int(str(row[0]))
+                left = None if left is None else left - 1
+        if left == 0:
+            return
 
 
 @contextmanager

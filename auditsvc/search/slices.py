@@ -11,7 +11,7 @@ for something rare takes little longer than in one statement. A slice's bounds a
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from auditsvc.decode.ids import SERIAL_BITS
 from auditsvc.search.statement import statement
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from auditsvc.search.criteria import Criteria
     from auditsvc.search.dialect import Dialect
 
-    Ask = Callable[[str], Iterable[Sequence[int | None]]]
+    Ask = Callable[[str], Iterable[Sequence[Any]]]
 
 FIRST: Final = 20_000
 """Calls in the first slice."""

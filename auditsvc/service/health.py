@@ -77,6 +77,7 @@ class Health:
         self.errors["store's readers"] = parts.loader.hindrance if parts.loader else ""
         self.errors["retention"] = parts.upkeep.problem if parts.upkeep else ""
         self.errors["archive"] = parts.archiving.problem if parts.archiving else ""
+        self.errors["fleet"] = parts.shipping.problem if parts.shipping else ""
         self.errors["spool"] = parts.sink.refused if parts.sink else ""
         self.errors["spool's room"] = parts.sink.short if parts.sink else ""
         self.errors["evidence"] = parts.notary.problem if parts.notary else ""

@@ -172,11 +172,12 @@ class _Process:
         )
         threading.Thread(target=self._receive, args=(messages,), name="link", daemon=True).start()
         made.loader.start()
-        if made.archiving is not None:
-            made.archiving.start()
+        passes = [each for each in (made.archiving, made.shipping) if each is not None]
+        for each in passes:
+            each.start()
         self._report(made)
-        if made.archiving is not None:
-            made.archiving.finish()
+        for each in passes:
+            each.finish()
 
     # --- what `run` says ---------------------------------------------------------------
 
@@ -314,7 +315,8 @@ class _Process:
 
 def _families(settings: Settings) -> tuple[int, ...]:
     """Give the address families of the sockets that loading needs."""
-    if sqlite_file(settings.store) is not None and settings.archive.to is None:
+    is_here = sqlite_file(settings.store) is not None
+    if is_here and settings.archive.to is None and settings.fleet.bucket is None:
         return (socket.AF_UNIX,)  # journald, and services of names
     return (socket.AF_UNIX, socket.AF_INET, socket.AF_INET6)
 
@@ -329,7 +331,8 @@ def _state(made: Loading) -> State:
         store_error=_text(loader.store_error),
         hindrance=_text(loader.hindrance),
         retention=_text(made.upkeep.problem),
-        archive=_text(made.archiving.problem) if made.archiving is not None else "",
+        archive=_text(made.archiving.problem if made.archiving is not None else ""),
+        fleet=_text(made.shipping.problem if made.shipping is not None else ""),
         asks=loader.asks,
         quiet=max(0.0, time.monotonic() - loader.beat),
         gaps=loader.gaps,

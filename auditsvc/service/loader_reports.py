@@ -44,6 +44,7 @@ class State(_Report):
     hindrance: Text
     retention: Text
     archive: Text
+    fleet: Text
     asks: bool
     quiet: Annotated[float, Field(ge=0, allow_inf_nan=False)]
     """Seconds since the loader came round."""

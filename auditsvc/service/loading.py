@@ -29,6 +29,7 @@ from auditsvc.ingest.load import Load, Route
 from auditsvc.ingest.loader import Loader
 from auditsvc.retention.upkeep import Upkeep
 from auditsvc.service.archiving import Archiving
+from auditsvc.service.shipping import Shipping
 from auditsvc.spool.identity import source_name
 from auditsvc.spool.reader import SpoolReader
 from auditsvc.spool.segments import Place, backlog
@@ -101,6 +102,7 @@ class Loading:
         self.before = before
         self.upkeep = Upkeep(settings.retention)
         self.archiving = Archiving(settings) if settings.archive.to is not None else None
+        self.shipping = Shipping(settings) if settings.fleet.bucket is not None else None
         self.store_side: StoreSide | None = None
         self._settings = settings
         self._hooks = hooks

@@ -46,6 +46,7 @@ from auditsvc.service.loader_reports import (
     State,
     parse_report,
 )
+from auditsvc.service.remote_parts import Problems
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -489,7 +490,7 @@ class RemoteLoader:
         self._post({"kind": "seal", "last": last})
 
     @property
-    def problems(self) -> tuple[str, str]:
-        """Why the store cannot be pruned, and why it cannot be archived."""
+    def problems(self) -> Problems:
+        """Why the store cannot be pruned, archived and shipped."""
         state = self._state
-        return ("", "") if state is None else (state.retention, state.archive)
+        return Problems(state.retention, state.archive, state.fleet) if state else Problems()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     import socket
@@ -33,6 +33,14 @@ class Callbacks:
     """Whether ids and processes are wanted."""
 
 
+class Problems(NamedTuple):
+    """Why the store cannot be pruned, archived and shipped; "" if it can."""
+
+    retention: str = ""
+    archive: str = ""
+    fleet: str = ""
+
+
 class RemoteUpkeep:
     """Retention, which the process sees to."""
 
@@ -42,7 +50,7 @@ class RemoteUpkeep:
     @property
     def problem(self) -> str:
         """Why the store cannot be pruned, "" if it can."""
-        return self._loader.problems[0]
+        return self._loader.problems.retention
 
     @property
     def retention(self) -> RetentionSettings:
@@ -54,19 +62,19 @@ class RemoteUpkeep:
         self._loader.change_retention(retention)
 
 
-class RemoteArchiving:
-    """The archive, which the process sees to: it ends with the loader."""
+class RemotePasses:
+    """The archive, or the fleet, which the process sees to: it begins and ends with the loader."""
 
-    def __init__(self, loader: RemoteLoader) -> None:
-        self._loader = loader
+    def __init__(self, problem: Callable[[], str]) -> None:
+        self._problem = problem
 
     @property
     def problem(self) -> str:
-        """Why nothing can be archived, "" if it can."""
-        return self._loader.problems[1]
+        """Why nothing can be done, "" if it can."""
+        return self._problem()
 
     def start(self) -> None:
-        """Do nothing: it begins with the loader."""
+        """Do nothing: see above."""
 
     def finish(self) -> None:
         """Do nothing: see above."""

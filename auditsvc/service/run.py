@@ -165,8 +165,9 @@ class Service:
         if is_urgent:
             self._begin_session()
         loader.start()
-        if self._parts.archiving is not None:
-            self._parts.archiving.start()
+        for passes in (parts.archiving, parts.shipping):
+            if passes is not None:
+                passes.start()
         loader.await_store(_STORE_SECONDS)
         self._wiring.make_listener()
         if not is_urgent:
@@ -394,6 +395,8 @@ class Service:
             if parts.loader is not None and parts.loader.is_alive():
                 steps.callback(parts.loader.finish, self._settings.loader.patience)
             if parts.sink is not None:
+                # A place that did not get the last head is named, however short the run was.
+                steps.callback(health.report_errors, parts)
                 steps.callback(self._sign_last, _DELIVER_SECONDS)
                 steps.callback(parts.sink.close)
             steps.callback(self._end_keeper)
@@ -409,7 +412,7 @@ class Service:
                 steps.callback(self._watch_switch)
             if parts.guard is not None:
                 steps.callback(parts.guard.last_look)
-            watches = (parts.watch, self._metrics, parts.listener, parts.archiving)
+            watches = (parts.watch, self._metrics, parts.listener, parts.archiving, parts.shipping)
             for part in (*parts.lookers, *watches, self._space, self._alerts):
                 if part is not None:
                     steps.callback(part.finish)
@@ -451,7 +454,7 @@ class Service:
             steps.callback(self._watch_switch)
             if parts.guard is not None:
                 steps.callback(parts.guard.last_look)
-            watches = (parts.watch, self._metrics, parts.listener, parts.archiving)
+            watches = (parts.watch, self._metrics, parts.listener, parts.archiving, parts.shipping)
             for part in (*parts.lookers, *watches, self._space, self._alerts):
                 if part is not None:
                     steps.callback(part.finish)

@@ -39,7 +39,7 @@ from auditsvc.service.record_sockets import RecordSockets
 from auditsvc.service.remote_loader import RemoteLoader
 from auditsvc.service.remote_parts import (
     Callbacks,
-    RemoteArchiving,
+    RemotePasses,
     RemoteSealing,
     RemoteUpkeep,
 )
@@ -61,8 +61,8 @@ if TYPE_CHECKING:
     from auditsvc.ingest.loader import Loader
     from auditsvc.record.daemon import DaemonRecords
     from auditsvc.retention.upkeep import Upkeep
-    from auditsvc.service.archiving import Archiving
     from auditsvc.service.loader_child import Child
+    from auditsvc.service.passes import Passes
     from auditsvc.store import Store
 
 log = structlog.get_logger()
@@ -87,7 +87,8 @@ class Parts:
     names: NameWatch | None = None
     cgroups: CgroupWatch | None = None
     upkeep: Upkeep | RemoteUpkeep | None = None
-    archiving: Archiving | RemoteArchiving | None = None
+    archiving: Passes | RemotePasses | None = None
+    shipping: Passes | RemotePasses | None = None
     notary: Notary | None = None
     courier: Courier | None = None
     listener: Listener | None = None
@@ -185,7 +186,8 @@ class Wiring:
         """Make the loader as a thread of this process."""
         parts = self.parts
         made = Loading(self._settings, self._hooks(), self._before)
-        parts.upkeep, parts.archiving, side = made.upkeep, made.archiving, made.store_side
+        parts.upkeep, side = made.upkeep, made.store_side
+        parts.archiving, parts.shipping = made.archiving, made.shipping
         if parts.notary is not None and side is not None:
             parts.notary.store = lambda: side.bound
         return made.loader
@@ -249,7 +251,9 @@ class Wiring:
         )
         parts.upkeep = RemoteUpkeep(loader)
         if self._settings.archive.to is not None:
-            parts.archiving = RemoteArchiving(loader)
+            parts.archiving = RemotePasses(lambda: loader.problems.archive)
+        if self._settings.fleet.bucket is not None:
+            parts.shipping = RemotePasses(lambda: loader.problems.fleet)
         if parts.notary is not None:
             parts.notary.store = lambda: loader.bound
         return loader

@@ -88,6 +88,11 @@ def parts(facts: Facts, now: float) -> Iterator[tuple[str, str]]:
         days = counted(kept["waiting_days"], "day")
         missing = f"; {days} to be written" if kept["waiting_days"] else ""
         yield "archive", f"{reached}, {counted(kept['parts'], 'part')}{missing}"
+    fleet = facts.get("fleet", {})
+    if fleet.get("to") and "refused" not in fleet:
+        behind = fleet.get("lag_seconds")
+        shipped = f"{fleet['events']:,} events in {counted(fleet['batches'], 'batch', 'batches')}"
+        yield "fleet", shipped + (f", {behind:g} s behind" if behind is not None else "")
     forwarder = facts["forwarder"]
     if forwarder.get("enabled"):
         sent = f"{forwarder['sent']:,} events sent" if forwarder.get("running") else "not running"

@@ -345,6 +345,30 @@ METRICS: Final = (
         " an archive.",
         _of("archive", "waiting_days", _DAY),
     ),
+    Metric(
+        "auditsvc_fleet_batches_total",
+        "counter",
+        "Batches that this store has put into the inbox of the fleet; absent without a fleet.",
+        _of("fleet", "batches"),
+    ),
+    Metric(
+        "auditsvc_fleet_events_total",
+        "counter",
+        "Events of these batches; absent without a fleet.",
+        _of("fleet", "events"),
+    ),
+    Metric(
+        "auditsvc_fleet_made_timestamp_seconds",
+        "gauge",
+        "When (seconds since 1970) the last of these batches was made; absent before the first.",
+        _of("fleet", "made"),
+    ),
+    Metric(
+        "auditsvc_fleet_lag_seconds",
+        "gauge",
+        "Age of the oldest transaction with events that were not shipped; absent without a fleet.",
+        _of("fleet", "lag_seconds"),
+    ),
     # The forwarder.
     Metric(
         "auditsvc_forward_enabled",

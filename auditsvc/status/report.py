@@ -18,6 +18,7 @@ from auditsvc.runtime.forward_state import CONSUMER
 from auditsvc.runtime.forward_state import read_state as read_forward_state
 from auditsvc.runtime.service_state import read_state
 from auditsvc.runtime.switch_requests import wanted_on
+from auditsvc.status import fleet
 from auditsvc.store.read.questions import lag, ledger_totals
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ def make_report(settings: Settings) -> dict[str, Facts]:
         "store": _store(settings),
         "retention": _retention(settings),
         "archive": _archive(settings),
+        "fleet": _fleet(settings),
     }
 
 
@@ -94,6 +96,13 @@ def _retention(settings: Settings) -> Facts:
 def _archive(settings: Settings) -> Facts:
     try:
         return archive_due.make_report(settings.store, settings.archive, time.time())
+    except AuditsvcError as error:
+        return {"refused": str(error)}
+
+
+def _fleet(settings: Settings) -> Facts:
+    try:
+        return fleet.make_report(settings)
     except AuditsvcError as error:
         return {"refused": str(error)}
 

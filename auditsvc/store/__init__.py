@@ -17,9 +17,9 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
-from auditsvc.errors import AbsentError, StoreError
+from auditsvc.errors import StoreError
 from auditsvc.store import builtin, moving
-from auditsvc.store.database import Contested, reading
+from auditsvc.store.database import Contested, empty_store, reading
 from auditsvc.store.databases import open_database, parse_url
 from auditsvc.store.migrate import bring_up, check_schema, revisions
 from auditsvc.store.objects import refuse_strangers
@@ -227,10 +227,7 @@ def _refresh(database: Database, connection: Connection) -> bytes:
 def _refuse_empty(database: Database, connection: Connection, *, create: bool) -> None:
     """Check that a store exists, not only an empty file or database, before it is changed."""
     if not create and database.empty(connection):
-        raise AbsentError(
-            f"there is no store at {database.place}: it is empty",
-            "`auditsvc run` or `ingest` makes one",
-        )
+        raise empty_store(database.place)
 
 
 def migrate(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from sqlalchemy import exc
 
-from auditsvc.errors import RefusedError
+from auditsvc.errors import AbsentError, RefusedError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -132,6 +132,14 @@ def reading(database: Database) -> Iterator[Connection]:
             yield connection.execution_options(**options)
     except exc.DBAPIError as error:
         raise database.explain(error) from error
+
+
+def empty_store(place: str) -> AbsentError:
+    """Give the error of a store without a schema: its file or database is there already."""
+    return AbsentError(
+        f"there is no store at {place} yet: it is being made, or never was",
+        "try again; `auditsvc run` or `ingest` makes one",
+    )
 
 
 def column_list(table: Table) -> str:

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 from importlib import import_module
 from importlib.resources import files
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import inspect
 
 from auditsvc.errors import StoreError
 from auditsvc.store import moving
+from auditsvc.store.database import empty_store
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from auditsvc.store.database import Database
+
+
+REVISION: Final = "SELECT max(version_num) FROM alembic_version"
+"""Gives the revision, where there is one."""
 
 
 def bring_up(database: Database, connection: Connection) -> tuple[str | None, str]:
@@ -54,21 +59,30 @@ def bring_up(database: Database, connection: Connection) -> tuple[str | None, st
 
 def check_schema(database: Database, connection: Connection) -> None:
     """Check that the store has the schema of this program; StoreError otherwise."""
-    found, known = current_revision(connection), revisions()
-    if found == known[-1]:
-        if moving.is_under_way(connection):
-            raise StoreError(
-                f"the store {database.place}: its rows are just moved to a newer schema",
-                "wait for `auditsvc migrate`, or start it: it goes on where it was",
-            )
-        return
-    if found in known:
+    found = current_revision(connection)
+    if problem := schema_problem(database.place, found):
+        raise problem
+    if moving.is_under_way(connection):
         raise StoreError(
-            f"the store {database.place} has the schema of an older auditsvc ({found})",
+            f"the store {database.place}: its rows are just moved to a newer schema",
+            "wait for `auditsvc migrate`, or start it: it goes on where it was",
+        )
+
+
+def schema_problem(place: str, found: str | None) -> StoreError | None:
+    """Give what is wrong with a store of this revision (None: it has no schema)."""
+    known = revisions()
+    if found == known[-1]:
+        return None
+    if found is None:
+        return empty_store(place)
+    if found in known:
+        return StoreError(
+            f"the store {place} has the schema of an older auditsvc ({found})",
             "bring it up to date with `auditsvc migrate`",
         )
-    raise StoreError(
-        f"the store {database.place} was made by a newer auditsvc (schema {found})",
+    return StoreError(
+        f"the store {place} was made by a newer auditsvc (schema {found})",
         "install that version or a newer one",
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 from typing import TYPE_CHECKING, Final
 
 from sqlalchemy.dialects import sqlite
@@ -59,7 +60,9 @@ def _table(connection: Connection, name: str) -> Iterator[str]:
     if name not in TABLES:
         yield f"table {name}"
     elif name != REVISION_TABLE:
-        columns = connection.exec_driver_sql(f'PRAGMA main.table_xinfo("{name}")').fetchall()
+        # By the driver: there are many tables, and each opening of a store asks for all.
+        driver = connection.connection.cursor()
+        columns = driver.execute(f'PRAGMA main.table_xinfo("{name}")').fetchall()
         stored = {str(row[1]) for row in columns if not row[6]}
         computed = {str(row[1]) for row in columns if row[6]}
         columns_of_ours = {*metadata.tables[name].columns.keys(), *_ADDED.get(name, ())}
@@ -67,13 +70,17 @@ def _table(connection: Connection, name: str) -> Iterator[str]:
             yield f"table {name} (with other columns)"
 
 
+@cache
+def _index_text(name: str) -> str:
+    return str(CreateIndex(INDEXES[name]).compile(dialect=_DIALECT))
+
+
 def _index(name: str, table: str, sql: str) -> Iterator[str]:
     if name in _INDEXES:
         if not same_text(sql, _INDEXES[name]):
             yield f"index {name} on {table} (changed)"
         return
-    expected = INDEXES.get(name)
-    if expected is None:
+    if name not in INDEXES:
         yield f"index {name} on {table}"
-    elif not same_text(sql, str(CreateIndex(expected).compile(dialect=_DIALECT))):
+    elif not same_text(sql, _index_text(name)):
         yield f"index {name} on {table} (changed)"

@@ -59,6 +59,32 @@ def is_own(connection: Connection, event_id: int) -> bool:
     return last is None or last.high < event_id
 
 
+class Owners:
+    """Tells, within one transaction that notes no origins, which events came from a spool.
+
+    Remembers the range or the gap between ranges that was asked for last: events are asked for
+    in the order of their ids, mostly.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._low, self._high, self._is_own = 0, -1, False
+
+    def is_own(self, event_id: int) -> bool:
+        """Whether a stored event came from a spool."""
+        if not self._low <= event_id <= self._high:
+            last = _last_before(self._connection, event_id + 1)
+            self._is_own = last is None or last.high < event_id
+            if last is not None and not self._is_own:
+                self._low, self._high = last.low, last.high
+            else:
+                after = select(func.min(origin.c.low)).where(origin.c.low > event_id)
+                following = self._connection.scalar(after)
+                self._low = 0 if last is None else last.high + 1
+                self._high = (1 << 63) - 1 if following is None else following - 1
+        return self._is_own
+
+
 def note_foreign(connection: Connection, source: int, added: Sequence[int]) -> None:
     """Record that these events, which this transaction stored, came from `source`."""
     if not added:

@@ -144,7 +144,8 @@ class Postgres:
         """Check, by the rows of the statement TABLES, that it is ours or empty."""
         if not self._is_ours(tables) and not create:
             raise AbsentError(
-                f"there is no store at {self.place}", "`auditsvc run` or `ingest` makes one"
+                f"there is no store at {self.place}",
+                "`auditsvc run` or `ingest` makes one; if it is being made just now, try again",
             )
 
     @contextmanager

@@ -23,7 +23,7 @@ from auditsvc.host.file_locks import lock_holders
 from auditsvc.host.files import UnsafeError, check_exists, folder_of, make_folder, open_file
 from auditsvc.host.processes import name_of
 from auditsvc.store import objects, objects_sqlite
-from auditsvc.store.database import READS, Contested, column_list, transaction
+from auditsvc.store.database import READS, Contested, column_list, empty_store, transaction
 from auditsvc.store.schema import FACTS, SETTLED, text
 from auditsvc.store.sqlite_errors import HINTS, damaged, explained
 from auditsvc.store.sqlite_insert import insert_many, insert_or_fail, is_long, is_run, new_run
@@ -115,6 +115,7 @@ class SQLite:
         self._log = None
         connection.isolation_level = None  # transactions begin in _begin
         connection.execute(f"PRAGMA page_size = {_PAGE}")  # for a new file
+        self._read_schema(connection)
         _let_shrink(connection)
         self._switch_to_wal(connection)
         (page_size,) = connection.execute("PRAGMA page_size").fetchone()
@@ -145,7 +146,8 @@ class SQLite:
         doing = "opened"
         try:
             if self._is_there():
-                self._check()
+                if self._check_empty() and not create:
+                    raise empty_store(self.place)
             elif create:
                 doing = "made"
                 # Its own folder is part of the store; those above must be there.
@@ -163,8 +165,6 @@ class SQLite:
             raise StoreError(
                 f"the store {self.place} cannot be {doing}: {error.strerror}", HINTS[doing]
             ) from error
-        except UnicodeDecodeError as error:  # SQLite's message shows bytes of a damaged schema
-            raise damaged(self.place) from error
         except sqlite3.Error as error:
             raise self.explain(error) from error
 
@@ -200,19 +200,28 @@ class SQLite:
             check_same_thread=False,
         )
         connection.execute("PRAGMA query_only = ON")
+        self._read_schema(connection)
         return connection
 
-    def _check(self) -> None:
+    def _read_schema(self, connection: sqlite3.Connection) -> None:
+        """Have SQLite read the whole schema, which it does once in a connection."""
+        try:
+            connection.execute("SELECT 1 FROM sqlite_schema LIMIT 1")
+        except UnicodeDecodeError as error:  # SQLite's message shows bytes of a damaged schema
+            raise damaged(self.place) from error
+
+    def _check_empty(self) -> bool:
+        """Whether there is nothing in the file; StoreError if it is not ours."""
         if self.path.stat().st_size == 0:
-            return
+            return True
         connection = sqlite3.connect(self.uri, uri=True)
         try:
             connection.execute(f"PRAGMA busy_timeout = {int(_READER_BUSY_SECONDS * 1000)}")
-            # To count the tables SQLite reads the whole schema: a damaged one is told here.
-            self._check_owner(
-                connection.execute("PRAGMA application_id").fetchone()[0],
-                connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0],
-            )
+            (application,) = connection.execute("PRAGMA application_id").fetchone()
+            if application == APPLICATION_ID:  # both are told by the header
+                return not connection.execute("PRAGMA schema_version").fetchone()[0]
+            counted = connection.execute("SELECT count(*) FROM sqlite_schema")
+            return self._check_owner(application, counted.fetchone()[0])
         finally:
             connection.close()
 

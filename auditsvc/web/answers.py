@@ -16,8 +16,12 @@ _FOR_EVER: Final = "private, max-age=31536000, immutable"
 
 
 def page(template: str, title: str, *, status: int = 200, **values: Any) -> Response:
-    """Give a page; `title` is also the name of its place in the navigation."""
+    """Give a page; `title` is also the name of its place in the navigation.
+
+    `alone`: that there is an archive, which the page did not ask.
+    """
     values.setdefault("reason", "")
+    values.setdefault("alone", False)
     return HTMLResponse(render(template, title=title, **values), status)
 
 

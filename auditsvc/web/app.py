@@ -41,9 +41,14 @@ _SMALL: Final = 500
 """Bytes below which an answer is not compressed."""
 
 
-def make_app(settings: Settings, sessions: Sessions, seconds: float) -> Starlette:
-    """Make the application; `seconds` is how long a page may ask the store, 0: for ever."""
-    asker = Asker(settings, seconds)
+def make_app(
+    settings: Settings, sessions: Sessions, seconds: float, *, archive: bool = False
+) -> Starlette:
+    """Make the application; `seconds` is how long a page may ask the store, 0: for ever.
+
+    `archive`: pages ask archive and store as one, where they can.
+    """
+    asker = Asker(settings, seconds, archive=archive)
     pages, process, live = Pages(asker), ProcessPages(asker), Live(asker)
     compliance, history, sql = CompliancePages(asker), HistoryPages(asker), SqlPages(asker)
     addresses: dict[str, Answer] = {

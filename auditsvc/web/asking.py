@@ -4,6 +4,9 @@
         table = asking.rows("SELECT ...")
 
 A page that shows rows is one row of the view `access`: command `web`, its address as options.
+
+With an archive, a page whose SQL is of the views alone asks archive and store as one
+(`asking.whole`); every other page asks the store alone and says so.
 """
 
 from __future__ import annotations
@@ -15,24 +18,29 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 from auditsvc.access.client import recording
-from auditsvc.search.dialect import dialect_of
+from auditsvc.arrow import use
+from auditsvc.search.dialect import SQLITE, dialect_of
+from auditsvc.search.select import found_events, found_in_archive
 from auditsvc.store.read.limits import Limits
 from auditsvc.store.read.sql import run_query
 from auditsvc.store.read.time_span import ALL
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
+    from contextlib import AbstractContextManager
 
     from starlette.requests import Request
 
     from auditsvc.access.client import Access
     from auditsvc.config import Settings
+    from auditsvc.search.criteria import Criteria
+    from auditsvc.search.dialect import Dialect
+    from auditsvc.search.select import Found
     from auditsvc.store.read.limits import Stop
+    from auditsvc.store.read.result import Result
     from auditsvc.store.read.time_span import Span
 
 _MEMORY: Final = 512 << 20
-_LEAST: Final = 0.05
-"""Seconds that a statement has when the time of its page is nearly over."""
 MOST: Final = 10_000
 """Rows of one statement that are read at all."""
 
@@ -53,9 +61,21 @@ class Table:
 class Asking:
     """What one page asks."""
 
-    def __init__(self, url: str, seconds: float, access: Access, stop: Stop | None = None) -> None:
-        """`stop` ends what is asked when nobody waits for the answer any more."""
+    def __init__(
+        self,
+        url: str,
+        seconds: float,
+        access: Access,
+        stop: Stop | None = None,
+        *,
+        archive: Settings | None = None,
+    ) -> None:
+        """`stop` ends what is asked when nobody waits for the answer any more.
+
+        `archive`: the settings of the archive that the page is to ask, too.
+        """
         self.url = url
+        self.archive = archive
         self._stop = stop
         self.dialect = dialect_of(url)
         self.access = access
@@ -64,15 +84,12 @@ class Asking:
 
     def again(self) -> Asking:
         """Give what asks for the same page, whose time begins now: a stream goes on for long."""
-        return Asking(self.url, self._seconds, self.access, self._stop)
+        return Asking(self.url, self._seconds, self.access, self._stop, archive=self.archive)
 
     @property
     def limits(self) -> Limits:
         """What is left of the page's time."""
-        if not self._seconds:
-            return Limits(0, _MEMORY, self._stop)
-        left = max(_LEAST, self._ends - time.monotonic())
-        return Limits(round(left, 2), _MEMORY, self._stop)
+        return Limits(self._seconds, _MEMORY, self._stop).left(self._ends)
 
     def rows(
         self,
@@ -87,8 +104,7 @@ class Asking:
 
         `views_only`: the statement is the user's.
         """
-        limits = self.limits
-        with run_query(self.url, sql, limits, period, views_only=views_only) as result:
+        with self._run(sql, period, views_only=views_only) as result:
             found = [tuple(row) for row in islice(result, most + 1)]
             columns = result.columns
         kept = found[:most]
@@ -96,20 +112,49 @@ class Asking:
             self.access.rows += len(kept)
         return Table(columns, kept, len(found) > most)
 
+    @property
+    def views(self) -> Dialect:
+        """The dialect of SQL over views: an archive is asked as an SQLite store is."""
+        return SQLITE if self.archive is not None else self.dialect
+
+    def _run(self, sql: str, period: Span, *, views_only: bool) -> AbstractContextManager[Result]:
+        if self.archive is None:
+            return run_query(self.url, sql, self.limits, period, views_only=views_only)
+        ask: Callable[..., AbstractContextManager[Result]]
+        ask = use("auditsvc.archive.ask").run_archive_query
+        return ask(self.archive, sql, self.limits, period)
+
+    def events(self, criteria: Criteria, limit: int | None = None) -> AbstractContextManager[Found]:
+        """Give whole events, as a search does."""
+        if self.archive is None:
+            return found_events(self.url, criteria, limit=limit, limits=self.limits)
+        return found_in_archive(self.archive, criteria, limit=limit, limits=self.limits)
+
 
 class Asker:
     """The store of all pages, and how long a page may ask it."""
 
-    def __init__(self, settings: Settings, seconds: float) -> None:
+    def __init__(self, settings: Settings, seconds: float, *, archive: bool = False) -> None:
+        """`archive`: pages that can ask archive and store as one do."""
         self.settings = settings
+        self.archive = settings if archive else None
         self.url = settings.store
         self.seconds = seconds
 
+    @property
+    def is_alone(self) -> bool:
+        """Whether there is an archive beside the store."""
+        return self.archive is not None
+
     @contextmanager
-    def recorded(self, request: Request, sql: str | None = None) -> Iterator[Asking]:
-        """Have the page recorded, and give what it asks with."""
+    def recorded(
+        self, request: Request, sql: str | None = None, *, whole: bool = False
+    ) -> Iterator[Asking]:
+        """Have the page recorded, and give what it asks with; `whole`: the archive, too."""
         address = request.url.path
         if request.url.query:
             address += f"?{request.url.query}"
         with recording(self.settings, "web", address, sql) as access:
-            yield Asking(self.url, self.seconds, access, getattr(request.state, "stop", None))
+            stop = getattr(request.state, "stop", None)
+            archive = self.archive if whole else None
+            yield Asking(self.url, self.seconds, access, stop, archive=archive)

@@ -39,7 +39,9 @@ class CompliancePages:
         """Show which frameworks there are, and a place for the lines of one."""
         name = _named(request)
         titles = {each: framework.title for each, framework in FRAMEWORKS.items()}
-        return page("compliance.html", "Compliance", name=name, titles=titles)
+        return page(
+            "compliance.html", "Compliance", name=name, titles=titles, alone=self._asker.is_alone
+        )
 
     def lines(self, request: Request) -> Response:
         """Show the lines of a framework."""

@@ -16,10 +16,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from auditsvc.search.dialect import POSTGRESQL
 from auditsvc.store import activity
+from auditsvc.store.read.events import second_text
+from auditsvc.store.read.time_span import END
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -36,6 +39,7 @@ _SUMS: Final = (
     "CAST(sum(calls) AS bigint), CAST(sum(CASE WHEN success = 0 THEN calls ELSE 0 END) AS bigint)"
 )
 _MOST: Final = 1_000_000
+_LAST_HOUR: Final = END // HOUR
 
 
 class Hours(NamedTuple):
@@ -82,11 +86,26 @@ class Counts:
     ) -> Counts:
         """Read them; `calls`: by call, too."""
         made = cls()
-        if asking.dialect is POSTGRESQL:
+        if asking.archive is not None:
+            made._of_views(asking, hours, where)
+        elif asking.dialect is POSTGRESQL:
             made._of_postgres(asking, hours, where, calls=calls)
         else:
             made._of_sqlite(asking, hours, where, calls=calls)
         return made
+
+    def _of_views(self, asking: Asking, hours: Hours, where: Sequence[str]) -> None:
+        """Read the view `activity`, as an archive has it: with names in the place of ids."""
+        times = (second_text(hour * HOUR) for hour in (hours.low, min(hours.high, _LAST_HOUR)))
+        between = "hour BETWEEN '{}' AND '{}'".format(*times)
+        by = "hour, exe, auid, key, syscall"
+        sql = f"SELECT {by}, {_SUMS} FROM activity WHERE {_all(between, *where)} GROUP BY {by}"  # noqa: S608 - as above
+        for at, exe, auid, key, call, made, failed in asking.rows(sql, _MOST, shown=False).rows:
+            hour = int(datetime.fromisoformat(str(at)).replace(tzinfo=UTC).timestamp()) // HOUR
+            self.hours[hour].add(int(made), int(failed))
+            values = {"exe": exe, "auid": -1 if auid is None else auid, "key": key, CALL: call}
+            for name, value in values.items():
+                self.values[name][value].add(int(made), int(failed))
 
     def _of_postgres(
         self, asking: Asking, hours: Hours, where: Sequence[str], *, calls: bool
@@ -140,10 +159,12 @@ class Counts:
                 self.values[CALL][arch, nr].add(made, failed)
 
 
-def programs(asking: Asking, hours: Hours) -> set[int]:
-    """Give the ids of the programs that made calls in some hours."""
+def programs(asking: Asking, hours: Hours) -> set[Any]:
+    """Give the ids of the programs that made calls in some hours; of an archive their names."""
     if hours.high < hours.low:
         return set()
+    if asking.archive is not None:
+        return {name for name in Counts.of(asking, hours).values["exe"] if name is not None}
     parts = (
         "SELECT c.exe FROM (SELECT DISTINCT context FROM activity_part"  # noqa: S608 - numbers
         f" WHERE {hours.condition}) p JOIN context c ON c.id = p.context"
@@ -176,8 +197,10 @@ def _all(*conditions: str) -> str:
     return " AND ".join(conditions) or "true"
 
 
-def names_of(asking: Asking, ids: Iterable[int]) -> dict[int, str]:
+def names_of(asking: Asking, ids: Iterable[Any]) -> dict[Any, str]:
     """Give the texts of some ids."""
+    if asking.archive is not None:
+        return {each: each for each in ids}
     listed = ", ".join(str(each) for each in ids)
     if not listed:
         return {}
@@ -185,9 +208,11 @@ def names_of(asking: Asking, ids: Iterable[int]) -> dict[int, str]:
     return dict(asking.rows(sql, _MOST, shown=False).rows)
 
 
-def call_names(asking: Asking, calls: Iterable[tuple[int, int]]) -> dict[tuple[int, int], str]:
+def call_names(asking: Asking, calls: Iterable[Any]) -> dict[Any, str]:
     """Give the names of some calls; those of an architecture are all read."""
     wanted = set(calls)
+    if asking.archive is not None:
+        return {each: each for each in wanted}
     listed = ", ".join(str(arch) for arch in sorted({arch for arch, _ in wanted}))
     if not listed:
         return {}

@@ -13,7 +13,6 @@ from auditsvc.search.interpret import Interpreter
 from auditsvc.search.lines import Bytes, lines_of
 from auditsvc.search.nearest import NEAR, nearest
 from auditsvc.search.records import records_of
-from auditsvc.search.select import found_events
 from auditsvc.store.read.events import second_text
 from auditsvc.store.read.time_span import Span
 from auditsvc.web.events import sentences
@@ -65,7 +64,7 @@ def shown(asking: Asking, event_id: int) -> Shown | None:
     story = sentences(asking, [event_id])
     second = event_id >> SERIAL_BITS
     criteria = Criteria(ids=(event_id,), period=Span(second, second))
-    with found_events(asking.url, criteria, limits=asking.limits) as found:
+    with asking.events(criteria) as found:
         event = next(found.events, None)
         if event is None or not story:
             return None

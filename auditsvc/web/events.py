@@ -165,17 +165,27 @@ _OPTIONS: Final = {"host": "--host", "node": "--node", "message": "-m"}
 
 def page(asking: Asking, criteria: Criteria, before: int | None) -> Found:
     """Read one page; the statement that it shows gives the same in one piece."""
+    if asking.archive is not None:
+        sql = statement(
+            criteria, asking.views, limit=PAGE + 1, newest=True, before=before, views_only=True
+        )
+        ids = [int(row[0]) for row in asking.rows(sql, PAGE + 1, shown=False).rows]
+        return _found(asking, ids, sql)
     sql = statement(criteria, asking.dialect, limit=PAGE + 1, newest=True, before=before)
 
     def ask(sql: str) -> Sequence[tuple[Any, ...]]:
         return asking.rows(sql, shown=False).rows
 
-    ids: list[int] = []
+    ids = []
     for part in slices(criteria, asking.dialect, ask, newest=True, before=before):
         limited = f"{part} LIMIT {PAGE + 1 - len(ids)}"
         ids += [int(row[0]) for row in asking.rows(limited, PAGE + 1, shown=False).rows]
         if len(ids) > PAGE:
             break
+    return _found(asking, ids, sql)
+
+
+def _found(asking: Asking, ids: list[int], sql: str) -> Found:
     more = ids[PAGE - 1] if len(ids) > PAGE else None
     return Found(sentences(asking, ids[:PAGE]), more, sql)
 

@@ -76,7 +76,13 @@ class HistoryPages:
         period = period_in(request.query_params, self._asker.url)
         if period.is_empty:
             return page("empty.html", title, store=self._asker.url.rpartition("@")[2])
-        values: dict[str, Any] = {"kinds": kinds, "examples": EXAMPLES, "period": period, "at": at}
+        values: dict[str, Any] = {
+            "alone": self._asker.is_alone,
+            "kinds": kinds,
+            "examples": EXAMPLES,
+            "period": period,
+            "at": at,
+        }
         with self._asker.recorded(request) as asking:
             if subject is None:
                 tops = _common(asking, period, kinds)

@@ -64,16 +64,19 @@ class Narrowed:
 
     def on_activity(self, asking: Asking) -> list[str]:
         """Give the conditions on the columns of `activity_row`."""
+        if asking.archive is not None:
+            return self.on_views(*self.values)
         return [_condition(name, value, asking.dialect) for name, value in self.values.items()]
 
-    def on_views(self) -> list[str]:
-        """Give those conditions on a user or host that each view of events has."""
+    def on_views(self, *names: str) -> list[str]:
+        """Give the conditions on columns of views; those that each view of events has."""
         found = []
-        for name, value in self.values.items():
-            if name == "auid":
-                found.append("auid IS NULL" if value == "unset" else f"auid = {value}")
-            elif name == "host":
-                found.append(f"host = {literal(value)}")
+        for name in names or ("auid", "host"):
+            value = self.values.get(name)
+            if value == "unset" and name in NUMBERS:
+                found.append(f"{name} IS NULL")
+            elif value is not None:
+                found.append(f"{name} = {value if name in NUMBERS else literal(value)}")
         return found
 
     def address(self, period: Period, **more: str) -> str:

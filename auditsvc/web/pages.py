@@ -13,7 +13,6 @@ from auditsvc.arrow import use
 from auditsvc.render.rows import Format, write_rows
 from auditsvc.search import formats
 from auditsvc.search.records import records_of
-from auditsvc.search.select import found_events
 from auditsvc.store.read.result import Result
 from auditsvc.web import event, events, overview, parts, proof
 from auditsvc.web.answers import as_file, is_part, missing, page, part
@@ -47,7 +46,7 @@ class Pages:
         period = period_in(request.query_params, self._url)
         if period.is_empty:
             return page("empty.html", "Overview", store=self._url.rpartition("@")[2])
-        with self._asker.recorded(request) as asking:
+        with self._asker.recorded(request, whole=True) as asking:
             hours, tops = overview.counts_of(asking, period, narrowed)
         query = urlencode(period.words | narrowed.values)
         return page(
@@ -70,7 +69,7 @@ class Pages:
             return missing("There is no such list.")
         narrowed = overview.Narrowed.of(request.query_params)
         period = period_in(request.query_params, self._url)
-        with self._asker.recorded(request) as asking:
+        with self._asker.recorded(request, whole=True) as asking:
             table = parts.part(asking, name, period, narrowed)
         return part("part.html", name=name, table=table)
 
@@ -88,7 +87,7 @@ class Pages:
             return page("empty.html", "Events", store=self._url.rpartition("@")[2])
         criteria = events.criteria_in(params, self._url, period)
         before = number_in(params, "before")
-        with self._asker.recorded(request) as asking:
+        with self._asker.recorded(request, whole=True) as asking:
             found_page = events.page(asking, criteria, before)
         columns = events.columns_in(params)
         further = None
@@ -124,8 +123,8 @@ class Pages:
         style = formats.Style(self._asker.settings.host, utc=True)
         out: io.StringIO | io.BytesIO
         with (
-            self._asker.recorded(request) as asking,
-            found_events(self._url, criteria, limit=events.EXPORTED, limits=asking.limits) as found,
+            self._asker.recorded(request, whole=True) as asking,
+            asking.events(criteria, events.EXPORTED) as found,
         ):
             counted = asking.access.counted(found.events)
             if form != "json":
@@ -146,7 +145,7 @@ class Pages:
         """Show one event."""
         number = number_in(request.path_params, "id")
         assert number is not None
-        with self._asker.recorded(request) as asking:
+        with self._asker.recorded(request, whole=True) as asking:
             found = event.shown(asking, number)
         if found is None:
             return missing("The store has no event of this id; retention may have deleted it.")
@@ -169,10 +168,22 @@ class Pages:
         """Show what was received, stored and lost."""
         with self._asker.recorded(request) as asking:
             found = proof.ledger(asking)
-        return page("ledger.html", "Ledger", found=found, reason=asking.access.reason)
+        return page(
+            "ledger.html",
+            "Ledger",
+            found=found,
+            reason=asking.access.reason,
+            alone=self._asker.is_alone,
+        )
 
     def coverage(self, request: Request) -> Response:
         """Show which processes are known to be covered."""
         with self._asker.recorded(request) as asking:
             found = proof.coverage(asking)
-        return page("coverage.html", "Coverage", found=found, reason=asking.access.reason)
+        return page(
+            "coverage.html",
+            "Coverage",
+            found=found,
+            reason=asking.access.reason,
+            alone=self._asker.is_alone,
+        )

@@ -93,7 +93,13 @@ class ProcessPages:
             tree = trees[0]
             asking.access.rows += len(tree.places) or 1
         shown = _Picture(tree, self._user).page()
-        return page("process.html", "Process", process=shown, reason=asking.access.reason)
+        return page(
+            "process.html",
+            "Process",
+            process=shown,
+            reason=asking.access.reason,
+            alone=self._asker.is_alone,
+        )
 
     def did(self, request: Request) -> Response:
         """Show what it read, wrote, ran and connected to."""

@@ -107,7 +107,7 @@ def _unix(path: Path) -> socket.socket:
     return made
 
 
-def serve(settings: Settings, place: str, seconds: float) -> None:
+def serve(settings: Settings, place: str, seconds: float, *, archive: bool = False) -> None:
     """Answer until SIGINT or SIGTERM."""
     listening, base = listen(place)
 
@@ -117,7 +117,7 @@ def serve(settings: Settings, place: str, seconds: float) -> None:
         sys.stdout.flush()
 
     sessions = Sessions(tell)
-    app = make_app(settings, sessions, seconds)
+    app = make_app(settings, sessions, seconds, archive=archive)
     config = uvicorn.Config(
         app,
         log_level="warning",

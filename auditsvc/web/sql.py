@@ -64,7 +64,7 @@ class SqlPages:
         if asked.strip():
             began = time.monotonic()
             try:
-                with self._asker.recorded(request, asked) as asking:
+                with self._asker.recorded(request, asked, whole=True) as asking:
                     table = asking.rows(asked, _ROWS, views_only=True)
                     reason = asking.access.reason
             except QueryError as problem:
@@ -96,7 +96,7 @@ class SqlPages:
         """Give the rows of a statement as CSV."""
         asked = _asked(request)
         out = io.StringIO()
-        with self._asker.recorded(request, asked) as asking:
+        with self._asker.recorded(request, asked, whole=True) as asking:
             table = asking.rows(asked, views_only=True)
         write_rows(Result(table.columns, table.rows), Format.CSV, out)
         return as_file(out.getvalue(), "rows.csv", "text/csv")

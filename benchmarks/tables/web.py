@@ -160,7 +160,6 @@ def addresses(url: str) -> dict[str, str]:
         "history of an address": at("/what", address="10.0.0.77", **day),
         "history of a unit": at("/what", unit="none.service", **day),
         "SQL": at("/sql", q="SELECT * FROM story ORDER BY time DESC LIMIT 100"),
-        "SQL: counts": at("/sql", q="SELECT syscall, count(*) FROM syscalls GROUP BY syscall"),
         "ledger": "/ledger",
         "coverage": "/coverage",
         "compliance": "/compliance",

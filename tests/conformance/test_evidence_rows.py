@@ -9,6 +9,7 @@ from functools import cache
 
 import pytest
 from fixtures.collected import DAY, day_of_lines, fill, load, verify
+from fixtures.enriched import enriched
 from fixtures.evidence import Run
 from fixtures.logs import call, end, path
 from fixtures.logs import load as load_log
@@ -23,6 +24,7 @@ from auditsvc.evidence.stored import StoreSide, stored_heads
 from auditsvc.evidence.verify import verify_spool
 from auditsvc.spool import retention
 from auditsvc.spool.identity import source_name
+from auditsvc.spool.segments import segment_path, segments
 from auditsvc.spool.writer import SpoolWriter
 from auditsvc.store import open_store
 from auditsvc.store.database import reading
@@ -346,6 +348,29 @@ def test_rows_of_other_logs_are_left_out(spool, stored):
     low = (DAY + 86400 * 30) << SERIAL_BITS
     assert change(stored, f"UPDATE syscall SET a1 = 7 WHERE id >= {low}") == 4
     assert verify(stored, spool).findings == []
+
+
+@pytest.mark.parametrize("order", ["spool first", "log first", "a part first"])
+def test_names_of_an_enriched_log_change_no_row_of_the_spool(spool, url, order):
+    """Auditd's ENRICHED log of the same events beside it: the spool's rows are its lines' rows.
+
+    So who changes one of them is found as before.
+    """
+    lines = b"".join(segment_path(spool, each).read_bytes() for each in segments(spool))
+    named = enriched(lines)
+    if order == "a part first":
+        part = named.splitlines(keepends=True)[1::2]
+        load_log(url, b"".join(part), "/part.log", host="here")
+    if order != "spool first":
+        load_log(url, named, "/audit.log", host="here")
+    assert load(url, spool) == (DAYS * EACH * 4 if order == "spool first" else 0)
+    load_log(url, named, "/again.log", host="here")
+    report = verify(url, spool)
+    assert report.findings == []
+    assert report.events == DAYS * EACH * 4
+    for what in ("a result is changed", "an argument is changed"):
+        assert change(url, ROWS[what])
+        assert verify(url, spool).findings, what
 
 
 def test_in_a_shared_store_the_rows_of_each_spool_are_proved(spool, stored, tmp_path):

@@ -225,7 +225,7 @@ def test_killed_many_times(forwarding, kills):
         [sys.executable, "-P", driver, str(kills)],
         env=forwarding.environment,
         check=False,
-        timeout=110,
+        timeout=500,
     )
     assert done.returncode == 0, done.stderr.decode()
     killed, sending = map(int, done.stdout.split())
@@ -276,13 +276,13 @@ def running_forwarder(forwarding, tmp_path):
         process = forwarding.start(log)
     yield forwarding, path
     process.send_signal(signal.SIGTERM)
-    assert process.wait(20) == 0
+    assert process.wait(120) == 0
 
 
 def _all_there(forwarding):
     """Wait until every event is in the journal; each is there once."""
     want = stored(forwarding.url)
-    until(lambda: len(forwarding.ids()) >= len(want), 45)
+    until(lambda: len(forwarding.ids()) >= len(want))
     assert sorted(forwarding.ids()) == want
 
 
@@ -313,15 +313,15 @@ def test_a_stopped_journald_does_not_hinder_the_service(forwarding, tmp_path):
         stderr=subprocess.DEVNULL,
     )
     try:
-        until(lambda: len(forwarding.ids()) == 100, 30)
+        until(lambda: len(forwarding.ids()) == 100)
         forwarding.journald.stop()
         with source.open("a") as log:
             log.write(many(101, 5000))
-        until(lambda: len(stored(forwarding.url)) == 5100, 30)
+        until(lambda: len(stored(forwarding.url)) == 5100)
         until(lambda: forwarding.state()["trouble"])
     finally:
         service.send_signal(signal.SIGTERM)
-        ended = service.wait(30)
+        ended = service.wait(120)
         forwarding.journald.cont()
     assert ended == 0
     assert forwarding.state() == {"trouble": ""}  # no forwarder was left behind
@@ -366,13 +366,13 @@ def test_a_full_journal(sqlite, tmp_path):
             process = made.start(log)
         ballast = [journald.fill(), journald.fill("run")]  # where it goes when /var is full
         load(sqlite, many(1, 12_000))
-        until(lambda: made.state()["trouble"], 30)
+        until(lambda: made.state()["trouble"])
         assert len(made.ids()) < 12_000
         for each in ballast:
             each.unlink()
         _all_there(made)
         process.terminate()
-        assert process.wait(20) == 0
+        assert process.wait(120) == 0
 
 
 def test_a_rate_limit(sqlite, tmp_path):
@@ -387,7 +387,7 @@ def test_a_rate_limit(sqlite, tmp_path):
         # journald limits by unit, which it reads off the cgroup.
         join = ["sh", "-c", f'echo $$ > {unit}/cgroup.procs; exec "$@"', "sh"]
         done = journald.run(
-            [*join, AUDITSVC, "forward", "--until-idle"], env=made.environment, timeout=90
+            [*join, AUDITSVC, "forward", "--until-idle"], env=made.environment, timeout=500
         )
         assert b"sent again" in done.stderr
         assert sorted(made.ids()) == stored(sqlite)

@@ -76,7 +76,8 @@ def test_each_command_runs(command, environment):
         words += ["--from", str(SHIPPED)]
     done = commands.run(*words, environment=environment, text=True)
     expected = STATUSES.get(words[0], {0})
-    if words[:2] in (["rules", "diff"], ["rules", "report"]):
+    # What they say of the host depends on the host.
+    if words[:1] == ["doctor"] or words[:2] in (["rules", "diff"], ["rules", "report"]):
         expected = {0, 1}
     refused = "does not permit" in done.stderr or "refuses audit" in done.stderr
     assert done.returncode in expected or refused, (command, done.returncode, done.stderr)

@@ -48,7 +48,7 @@ def pretending(kind, *before, program=sys.executable):
                 process.stdout.readline()
                 yield ours, outer
         finally:
-            process.communicate(timeout=20)
+            process.communicate(timeout=120)
 
 
 def refused(why):

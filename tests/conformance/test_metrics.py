@@ -139,7 +139,7 @@ def free_port():
 
 class _UnixConnection(http.client.HTTPConnection):
     def __init__(self, path):
-        super().__init__("localhost", timeout=5)
+        super().__init__("localhost", timeout=60)
         self._path = path
 
     def connect(self):
@@ -202,7 +202,7 @@ def test_a_client_that_says_nothing_keeps_nobody_out(settings, monkeypatch):
     thread = serve(settings, listen=f"127.0.0.1:{port}")
     until(lambda: get(http.client.HTTPConnection("127.0.0.1", port)))
     with socket.create_connection(("127.0.0.1", port)):
-        asked = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+        asked = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
         assert get(asked)[0] == 200
     thread.finish()
 

@@ -18,6 +18,8 @@ from auditsvc.errors import StoreError
 from auditsvc.store import objects_postgres, open_store
 from auditsvc.store.partitions import DAY
 
+pytestmark = pytest.mark.each_database
+
 SQLITE = {
     "trigger": "CREATE TRIGGER t AFTER INSERT ON syscall BEGIN DELETE FROM syscall; END",
     "trigger of a view": "CREATE TRIGGER t INSTEAD OF INSERT ON syscalls BEGIN SELECT 1; END",

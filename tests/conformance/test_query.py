@@ -17,6 +17,8 @@ from auditsvc.render.rows import Format, write_rows
 from auditsvc.store.read.result import Result
 from auditsvc.store.read.sql import run_query
 
+pytestmark = pytest.mark.each_database
+
 
 @pytest.fixture(scope="module")
 def filled(common_url):

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
+
 import pytest
 from fixtures import commands
 from fixtures.logs import everything, load, opening
+from sqlalchemy import create_engine
 from sqlalchemy.exc import DBAPIError
 
 from auditsvc.errors import StoreError
 from auditsvc.store import open_store
 from auditsvc.store.database import reading
+from auditsvc.store.databases import parse_url
+from auditsvc.store.read.sql import run_query
 from auditsvc.store.schema import host, metadata
 
 
@@ -70,3 +76,56 @@ def test_a_preview_of_the_forwarder_migrates_nothing(old):
         done = commands.run("forward", "--dry-run", "--store", old, text=True)
         assert done.returncode == 1
         assert "auditsvc migrate" in done.stderr
+
+
+ASKING = [
+    ("query", "SELECT * FROM syscalls"),
+    ("search", "-m", "ALL"),
+    ("report", "--summary"),
+    ("tree", "--session", "1"),
+]
+"""Commands that read a store, each by a way of its own."""
+
+
+@pytest.fixture(params=["empty", "begun"])
+def unfinished(request, new_url, tmp_path):
+    """Give the URL of a store that another program is just making."""
+    if new_url.startswith("sqlite"):
+        path = tmp_path / "store.db"
+        path.touch(0o600)
+        if request.param == "begun":
+            with closing(sqlite3.connect(path)) as connection:
+                connection.execute("PRAGMA journal_mode = WAL")
+                connection.execute("BEGIN IMMEDIATE")
+                connection.execute("CREATE TABLE alembic_version (version_num)")
+                yield new_url
+                return
+        yield new_url
+        return
+    if request.param == "begun":
+        engine = create_engine(parse_url(new_url))
+        with engine.connect() as connection, connection.begin():
+            connection.exec_driver_sql("CREATE TABLE alembic_version (version_num text)")
+            yield new_url
+        engine.dispose()
+        return
+    yield new_url
+
+
+@pytest.mark.parametrize("command", ASKING, ids=lambda each: each[0])
+def test_who_reads_a_store_that_is_being_made_is_told_so(unfinished, command):
+    """In one line that says what to do, not in the database's words."""
+    done = commands.run(*command, "--store", unfinished, text=True)
+    assert done.returncode in (1, 2)
+    (line,) = done.stderr.splitlines()[-1:]
+    assert "try again" in line, done.stderr
+    assert "no such" not in done.stderr
+    assert "relation" not in done.stderr
+
+
+@pytest.mark.parametrize("kind", ["a view", "a column"])
+def test_a_store_of_another_schema_that_lacks_something_is_named(old, kind):
+    """A view that came later is asked for in an older store."""
+    sql = "SELECT 1 FROM later" if kind == "a view" else "SELECT later FROM syscalls"
+    with pytest.raises(StoreError, match=r"older auditsvc \(0001\)"), run_query(old, sql):
+        pass

@@ -91,7 +91,7 @@ def test_no_lock_of_a_reader_stops_the_writer(reader, postgres_url):
     assert take_all_it_can(reader) > len(metadata.tables)
     done = threading.Thread(target=write, args=(postgres_url,), kwargs={"times": 2}, daemon=True)
     done.start()
-    done.join(20)
+    done.join(60)
     assert not done.is_alive()
     assert stored(postgres_url) == (19, 19)
 
@@ -120,7 +120,7 @@ def test_a_commit_that_is_kept_waiting_is_told(postgres_url, tmp_path):
         other.execute("LOCK TABLE syscall IN SHARE MODE")
         pid = other.info.backend_pid
         run.feed(20)
-        until(lambda: "not answered" in run.state("store_trouble"), 20)
+        until(lambda: "not answered" in run.state("store_trouble"))
         runtime = run.environment["AUDITSVC_RUNTIME_DIRECTORY"]
         settings = load_settings(store=postgres_url, runtime_directory=runtime)
         assert storage.loading(settings).level.name == "ERROR"
@@ -261,7 +261,7 @@ def test_an_interrupt_ends_a_question(tmp_path):
     ) as process:
         until(lambda: has_open(process.pid, path))
         process.send_signal(signal.SIGINT)
-        assert process.wait(20) in (1, 130)  # within a step of SQLite, or between two
+        assert process.wait(60) in (1, 130)  # within a step of SQLite, or between two
         assert process.stderr.read() in (b"", b"auditsvc: interrupted\n")
 
 

@@ -329,4 +329,7 @@ def test_a_range_of_time_is_a_range_of_ids(made):
         for sql in _statements(choice):
             plan = [row[3] for row in reader.rows(f"EXPLAIN QUERY PLAN {sql}", choice.values)]
             scanned = {line.split()[1] for line in plan if line.startswith("SCAN")}
+            # Rows that a SELECT inside has made are no fact.
+            made_of = ("MATERIALIZE", "CO-ROUTINE")
+            scanned -= {line.split()[1] for line in plan if line.startswith(made_of)}
             assert not scanned & {"s", "e", "r", "p", "k"}, (sql, plan)

@@ -18,6 +18,8 @@ from auditsvc.store.migrate import revisions
 from auditsvc.store.read.texts import Texts
 from auditsvc.store.schema import HEAD, TIME_INDEX, metadata
 
+pytestmark = pytest.mark.each_database
+
 # The column that SQLite computes for its index is none that is written; indexes of one
 # database alone are compared by `test_catalogs_are_equal`.
 OF_ONE_DATABASE = (

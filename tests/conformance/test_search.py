@@ -19,6 +19,8 @@ from auditsvc.search.criteria import Criteria
 from auditsvc.search.lines import identity
 from auditsvc.search.select import found_events
 
+pytestmark = pytest.mark.each_database
+
 DATA = Path(__file__).parent.parent / "data"
 LOGS = [path for path in sorted(DATA.glob("records/*.log")) if path.stem != "raw"]
 

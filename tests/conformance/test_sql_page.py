@@ -13,6 +13,8 @@ from sqlalchemy import create_engine, inspect, text
 
 from auditsvc.store import views
 
+pytestmark = pytest.mark.each_database
+
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/sql.md").read_text()
 README = (ROOT / "README.md").read_text()

@@ -20,6 +20,8 @@ from auditsvc.store.partitions import DAY as DAY_SECONDS
 from auditsvc.store.read.sql import run_query
 from auditsvc.store.read.time_span import ALL, Span
 
+pytestmark = pytest.mark.each_database
+
 DAY = "2025-06-15"  # of SECOND, which is 15:06:40
 AROUND = f"time >= '{DAY} 15:06:40' AND time < '{DAY} 15:06:41'"
 BOTH = "SELECT time, pid FROM syscalls UNION ALL SELECT time, pid FROM events"

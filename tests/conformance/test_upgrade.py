@@ -27,6 +27,8 @@ from auditsvc.store.write import unused
 from auditsvc.store.write.settle import Settler
 from auditsvc.store.write.signs import SignWriter
 
+pytestmark = pytest.mark.each_database
+
 # The column that SQLite computes for its index is none that is written; the other names are of
 # indexes of one database alone.
 OF_ONE_DATABASE = (

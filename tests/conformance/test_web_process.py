@@ -85,7 +85,7 @@ def test_the_command(made, tmp_path, place):
             assert address.query not in second
         finally:
             process.send_signal(signal.SIGTERM)
-        assert process.wait(30) == 0
+        assert process.wait(60) == 0
     assert not path.exists()
 
 

@@ -96,7 +96,7 @@ def test_the_socket_of_systemd_is_answered(made, tmp_path):
                     assert b"303 See Other" in client.recv(65536)
             finally:
                 process.send_signal(signal.SIGTERM)
-            assert process.wait(30) == 0
+            assert process.wait(60) == 0
     assert path.exists()
 
 

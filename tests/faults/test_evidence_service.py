@@ -170,7 +170,7 @@ def test_heads_go_elsewhere_and_show_a_cut_tail(tmp_path, endpoint):
     kept = tmp_path / "elsewhere"
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as syslog:
         syslog.bind(("127.0.0.1", 0))
-        syslog.settimeout(10)
+        syslog.settimeout(60)
         run = Run(
             tmp_path,
             f"sqlite:///{tmp_path}/store.db",
@@ -183,7 +183,7 @@ def test_heads_go_elsewhere_and_show_a_cut_tail(tmp_path, endpoint):
         run.feed(20)
         until(lambda: kept.exists() and endpoint.asked)
         run.feed(20)
-        until(lambda: len(kept.read_text().splitlines()) > 1)
+        until(lambda: len(kept.read_text().splitlines()) > 1 and endpoint.heads)
         assert run.end()[0] == 0
         said = syslog.recv(1 << 16).decode()
     assert said.startswith("<109>auditsvc: head of the audit log: {")

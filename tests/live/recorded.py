@@ -28,6 +28,8 @@ from auditsvc.tables.names import record_type_name
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from auditsvc.kernel import Control
+
 LONG = "x" * 20_000
 HOSTILE = (
     b"op=newline\ntype=SYSCALL msg=audit(1700000000.000:1): arch=c000003e",
@@ -114,7 +116,7 @@ def record(programs, folder: Path, state: str, rounds: int = 1) -> Recorded:
             for place in range(3):
                 for _ in range(rounds):
                     workload(programs, auid, folder)
-                got += _drain(records)
+                got += _drain(records, control)
                 journald.run([sys.executable, "-P", "-c", LOOKALIKE])
                 journald.sync()
                 if place < 2:
@@ -122,7 +124,7 @@ def record(programs, folder: Path, state: str, rounds: int = 1) -> Recorded:
         finally:
             subprocess.run([AUDITCTL, "-d", *rule], check=True)
             control.set(enabled=0)
-        got += _drain(records)
+        got += _drain(records, control)
         assert records.overflows == 0
         journald.sync()
         # The last record that we have is in the journal too.
@@ -134,13 +136,13 @@ def record(programs, folder: Path, state: str, rounds: int = 1) -> Recorded:
     return Recorded(target, [log_line(*each) for each in kept], dropped, auid)
 
 
-def _drain(records: RecordSocket) -> list[tuple[int, bytes]]:
-    """Take all records until none has come for a while."""
+def _drain(records: RecordSocket, control: Control) -> list[tuple[int, bytes]]:
+    """Take all records until the kernel has none to send, and none has come for a while."""
     got: list[tuple[int, bytes]] = []
     quiet = time.monotonic() + 0.3
     while time.monotonic() < quiet:
         some = records.receive(4096)
-        if some:
+        if some or control.status().backlog:
             quiet = time.monotonic() + 0.3
             got += some
         else:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 Row = dict[str, Any]
 
-READY_SECONDS = 30.0
+READY_SECONDS = 120.0
 STOP_SECONDS = 120.0
 
 
@@ -120,8 +120,10 @@ class Service:
                 stderr=log,
             )
         ends = time.monotonic() + READY_SECONDS
-        while not any(is_ready(line) for line in self.log.read_text().splitlines()):
-            status = self.process.poll()
+        while True:
+            status = self.process.poll()  # before the log: who is ready may end at once
+            if any(is_ready(line) for line in self.log.read_text().splitlines()):
+                break
             if status is not None:
                 raise AssertionError(f"{self.command} ended with {status}:\n{self.log.read_text()}")
             if time.monotonic() > ends:

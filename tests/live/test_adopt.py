@@ -8,7 +8,6 @@ import re
 import shutil
 import signal
 import subprocess
-import time
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -70,6 +69,15 @@ class Host:
         """Load the rules as augenrules does."""
         subprocess.run([AUDITCTL, *self.words], check=True)
         subprocess.run([AUDITCTL, "-e", "1"], check=True, stdout=subprocess.DEVNULL)
+
+    def collects(self):
+        """Wait until our service has written a call that was made from now on."""
+
+        def written():
+            return sum(each.stat().st_size for each in self.folder.glob("state/spool/*.log"))
+
+        before = written()
+        until(lambda: written() > before)
 
     def counts(self):
         """Rows of the numbered calls, and how many different events they are."""
@@ -139,12 +147,13 @@ def test_there_and_back_under_load_loses_no_call(programs, tmp_path, kernel_lost
             said = host.adopt("--apply")
             assert "no record was lost" in said
             assert daemon()[1].startswith("python")
-            time.sleep(0.3)
+            host.collects()
             said = host.adopt("--back", "--apply")
             print(said)
             assert "no record was lost" in said
             assert daemon()[1] == "auditd"
-            time.sleep(0.3)
+            written = host.log.stat().st_size
+            until(lambda: host.log.stat().st_size > written)
         end_daemon(host)
         cli("ingest", str(host.log), environment=host.environment)
         assert host.counts() == (made.calls, made.calls)
@@ -183,7 +192,8 @@ def test_back_after_a_reboot_loses_no_call(programs, tmp_path, is_forgotten):
         host.adopt("--apply")
         process = boot_again(host)
         with load(programs, host.auid) as made:
-            time.sleep(0.3)
+            spool = tmp_path / "state/spool"
+            until(lambda: b"syscall=110 " in b"".join(x.read_bytes() for x in spool.glob("*.log")))
             if is_forgotten:
                 (tmp_path / "state/adopt/state.json").unlink()
                 said = host.adopt("--back", "--apply", status=1)
@@ -195,7 +205,8 @@ def test_back_after_a_reboot_loses_no_call(programs, tmp_path, is_forgotten):
                 assert "stay loaded" in said
                 assert process.wait(60) == 0
                 assert daemon()[1] == "auditd"
-                time.sleep(0.3)
+                written = host.log.stat().st_size
+                until(lambda: host.log.stat().st_size > written)
         listed = subprocess.run([AUDITCTL, "-l"], capture_output=True, text=True, check=True)
         assert f"auid={host.auid}" in listed.stdout
         end_daemon(host)
@@ -249,7 +260,6 @@ def test_killed_at_any_moment_it_is_finished_by_running_it_again(programs, tmp_p
                 host.adopt("--apply")
                 words = ["--back", "--apply"]
             killed_at(host, words, line)
-            time.sleep(0.2)
             said = host.adopt(*words)
             assert "no record was lost" in said
             assert daemon()[1].startswith("auditd" if way == "--back" else "python")

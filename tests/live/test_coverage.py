@@ -86,7 +86,7 @@ class Puppet:
     def end(self):
         """End it."""
         self.process.stdin.close()
-        self.process.wait(10)
+        self.process.wait(60)
         self.process.stdout.close()
 
 
@@ -129,7 +129,12 @@ def watching(tmp_path, text):
 
 
 def forked(service, wanted):
-    """Fork a puppet, with looks of the service before and after it that found this task list."""
+    """Fork a puppet between looks of the service that found this task list."""
+    return between_looks(service, wanted, Puppet)
+
+
+def between_looks(service, wanted, act):
+    """Act, with looks of the service before and after it that found this task list."""
     folder = Path(service.environment["AUDITSVC_RUNTIME_DIRECTORY"])
 
     def now():
@@ -144,10 +149,10 @@ def forked(service, wanted):
         return span.task_list is wanted and span.last.asked > when and since < now()
 
     until(lambda: seen_since(0.0))
-    puppet = Puppet()
+    result = act()
     after = now() + 0.05
     until(lambda: seen_since(after))
-    return puppet
+    return result
 
 
 def ask(service, *pids):
@@ -183,7 +188,7 @@ def orphan_ends():
     os.close(writer)
     orphan = int(os.read(reader, 20))
     os.close(reader)
-    ends = time.monotonic() + 10
+    ends = time.monotonic() + 60
     while os.path.exists(f"/proc/{orphan}"):  # noqa: PTH110 - one call, many times
         assert time.monotonic() < ends, "PID 1 does not reap"
         time.sleep(0.01)
@@ -209,8 +214,8 @@ def test_what_is_said_agrees_with_the_rows(audit_lock, puppets, tmp_path):
             puppets["blind"] = forked(service, TaskListState.ALL)
         with standing(audit_lock, "-a never,task -F uid=65531"):
             puppets["spared"] = forked(service, TaskListState.SOME)
-        time.sleep(0.2)
-        puppets["blind"].do("start")  # a thread that is forked when nothing stands any more
+        # A thread that is forked when nothing stands any more.
+        between_looks(service, TaskListState.CLEAR, lambda: puppets["blind"].do("start"))
         pids = {name: puppet.pid for name, puppet in puppets.items()}
 
         def settled():
@@ -281,24 +286,20 @@ def test_what_is_said_agrees_with_the_rows(audit_lock, puppets, tmp_path):
 
 
 def service_rows(service, wanted, pids):
-    """Wait until each of these processes has so many rows; False if that does not come."""
-    ends = time.monotonic() + 10
-    while time.monotonic() < ends:
-        if all(rows_of(service, pids[name]) == count for name, count in wanted.items()):
-            return True
-        time.sleep(0.1)
-    return False
+    """Wait until each of these processes has so many rows."""
+    return until(
+        lambda: all(rows_of(service, pids[name]) == count for name, count in wanted.items()),
+        told=lambda: {name: rows_of(service, pids[name]) for name in wanted},
+    )
 
 
 def test_a_rule_too_short_for_any_look(audit_lock, puppets, tmp_path):
     """After a never,task rule that existed for an instant no task is wrongly called covered."""
     auid = fresh_auid()
     with watching(tmp_path, rules(auid)) as service:
-        time.sleep(0.3)
         with standing(audit_lock, "-a never,task"):
             puppets["blind"] = Puppet()
-        time.sleep(0.5)
-        puppets["late"] = Puppet()
+        puppets["late"] = forked(service, TaskListState.CLEAR)
         pid, late = puppets["blind"].pid, puppets["late"].pid
         said = ask(service, pid, late)[2]
         assert said[pid]["state"] != "covered"

@@ -14,12 +14,13 @@ from fixtures.audit import RefusedError
 from fixtures.journald import AbsentError
 from fixtures.logs import balanced, ledger, rows
 from fixtures.repeats import times
+from fixtures.waiting import until
 from live.recorded import DROPPED, record
 from live.service import AUDITSVC
 
 from auditsvc.collect.journald.folder import Header
 from auditsvc.collect.journald.source import JournalSource
-from auditsvc.errors import SpoolError
+from auditsvc.errors import QueryError, SpoolError, StoreError
 
 pytestmark = pytest.mark.live
 
@@ -300,6 +301,14 @@ def test_ingested_twice_nothing_is_added(recorded, tmp_path):
     assert balanced(url)
 
 
+def received(url):
+    """Number of records that a store has received; none before there is one."""
+    try:
+        return ledger(url)["received"]
+    except (StoreError, QueryError, KeyError):
+        return 0
+
+
 @pytest.mark.parametrize("kills", times(4, 8))
 def test_killed_while_it_ingests(programs, tmp_path, host_state, kills):
     """SIGKILL at any moment, again and again: in the end each event is there once."""
@@ -312,15 +321,16 @@ def test_killed_while_it_ingests(programs, tmp_path, host_state, kills):
         "AUDITSVC_LOADER__BATCH_BYTES": "65536",
         "AUDITSVC_DECODER": "reference",
     }
-    killed, choose = 0, random.Random(3)
+    killed, choose, before = 0, random.Random(3), 1
     for _ in range(kills):
         process = ingest(url, much.folder, env=environment)
-        time.sleep(0.25 + choose.random() * 0.5)
+        # Each gets further than the one before.
+        until(lambda: process.poll() is not None or received(url) >= before)  # noqa: B023 - at once
+        time.sleep(choose.random() * 0.05)
         process.send_signal(signal.SIGKILL)
         process.communicate()
         killed += process.returncode == -signal.SIGKILL
-        if process.returncode == 0:
-            break
+        before = received(url) + 1
     out, errors = ingest(url, much.folder, env=environment).communicate()
     assert not errors
     assert out

@@ -20,8 +20,12 @@ from live.auditd import AUDITCTL
 from live.programs import finished, fresh_auid, rules
 from live.recorded import send, workload
 from live.service import Service, cli
+from live.test_takeover import load
 
 pytestmark = pytest.mark.live
+
+PAUSE = 1_000_000
+"""Nanoseconds between two calls of a load."""
 
 VIEWS = ("syscalls", "paths", "sockaddrs", "records")
 
@@ -138,10 +142,12 @@ def follow(journald, folder):
     return service
 
 
-def serials(folder):
-    """Serials of the USER messages stored, with the microsecond of this look."""
-    with contextlib.closing(sqlite3.connect(folder / "auditsvc.db")) as connection:
-        return {serial for (serial,) in connection.execute("SELECT serial FROM events")}
+def is_stored(folder, number):
+    """Whether the message of this number is a row."""
+    asked = "SELECT count(*) FROM events WHERE type = 'USER_LOGIN' AND fields LIKE ?"
+    with contextlib.closing(sqlite3.connect(folder / "auditsvc.db", timeout=60)) as connection:
+        (found,) = connection.execute(asked, [f'%"number":"{number}"%']).fetchone()
+        return found == 1
 
 
 def test_followed_live(auditing_journald, audit_changes, tmp_path):
@@ -151,12 +157,9 @@ def test_followed_live(auditing_journald, audit_changes, tmp_path):
     waits = []
     with Listening(audit_changes, auid), service:
         for number in range(12):
-            before = serials(tmp_path)
-            send(1112, b"op=live number=%d" % number)
             began = time.monotonic()
-            while serials(tmp_path) == before:
-                assert time.monotonic() - began < 10, service.log.read_text()
-                time.sleep(0.01)
+            send(1112, b"op=live number=%d" % number)
+            until(lambda: is_stored(tmp_path, number), told=service.log.read_text)  # noqa: B023 - called at once
             waits.append(time.monotonic() - began)
             if number == 3:
                 auditing_journald.rotate()
@@ -165,7 +168,7 @@ def test_followed_live(auditing_journald, audit_changes, tmp_path):
             if number == 9:
                 auditing_journald.vacuum()
     print(f"seconds from record to row: {[round(wait, 2) for wait in waits]}")
-    assert sorted(waits)[len(waits) * 3 // 4] < 3  # one, where nobody else is busy
+    assert min(waits) < 1  # others may be busy: not each of them
     rows = service.query("SELECT fields FROM events WHERE type = 'USER_LOGIN' ORDER BY serial")
     assert len(rows) == 12
     counts = service.ledger()
@@ -175,24 +178,15 @@ def test_followed_live(auditing_journald, audit_changes, tmp_path):
 @pytest.mark.parametrize("kills", times(2, 4))
 def test_killed_while_it_follows(auditing_journald, audit_changes, programs, tmp_path, kills):
     """SIGKILL of a run that follows, again and again during a load: every event once in the end."""
-    auid, choose = fresh_auid(), random.Random(11)
+    auid, choose, calls = fresh_auid(), random.Random(11), 0
     service = follow(auditing_journald, tmp_path)
     with Listening(audit_changes, auid):
         for _ in range(kills):
             service.begin()
-            with subprocess.Popen(
-                [
-                    programs["as_auid"],
-                    str(auid),
-                    "/usr/bin/find",
-                    "/usr/share/doc",
-                    "-maxdepth",
-                    "1",
-                ],
-                stdout=subprocess.DEVNULL,
-            ):
+            with load(programs, auid, PAUSE) as made:
                 time.sleep(0.2 + choose.random() * 0.3)
                 service.stop(signal.SIGKILL)
+            calls += made.calls
             auditing_journald.rotate()
     auditing_journald.sync()
     whole = reader(tmp_path, "whole")
@@ -202,7 +196,7 @@ def test_killed_while_it_follows(auditing_journald, audit_changes, programs, tmp
         until(lambda: service.ledger()["received"] == whole.ledger()["received"])
     stored = contents(service, auid)
     assert stored == contents(whole, auid)
-    assert len(stored["syscalls"]) > 250 * kills
+    assert sum("'getppid'" in row for row in stored["syscalls"]) == calls > 0
     ours, theirs = service.ledger(), whole.ledger()
     assert ours["duplicate"] == 0
     assert ours["received"] == theirs["received"]
@@ -230,7 +224,7 @@ def test_what_journald_had_no_room_for_is_a_gap(audit_changes, programs, tmp_pat
                 journald.remove()
                 journald.start()
                 programs.run(auid, programs["burst"], "100")
-                time.sleep(0.3)
+                until(lambda: audit_changes.status().backlog == 0)
             journald.sync()
             service = reader(tmp_path, "store")
             words = ("--journal", "--directory", str(journald.directory))

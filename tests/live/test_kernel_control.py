@@ -16,6 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from fixtures.waiting import until
 
 from auditsvc.errors import AuditsvcError, IncumbentError, KernelError
 from auditsvc.kernel import Control, RecordSocket, messages
@@ -82,7 +83,7 @@ def audited_child() -> None:
     os.waitpid(pid, 0)
 
 
-def receive(sock: RecordSocket, found, wait: float = 5.0) -> list:
+def receive(sock: RecordSocket, found, wait: float = 60.0) -> list:
     """Receive until a record satisfies `found` or the time is over."""
     records = []
     end = time.monotonic() + wait
@@ -296,7 +297,7 @@ def test_multicast_counts_what_it_dropped(audit_changes):
             audit_changes.set(enabled=1)  # no change, no record
             audit_changes.set(rate_limit=0)  # a CONFIG_CHANGE record
             records.receive()
-        time.sleep(0.1)
+        until(lambda: audit_changes.status().backlog == 0)
         got = listener.receive()
         assert listener.overflows >= 1
         assert len(got) < 100
@@ -374,10 +375,13 @@ def test_lost_is_counted_and_reset(audit_changes):
     try:
         audit_changes.reset_lost()
         audit_changes.set(enabled=1, rate_limit=1)
-        # Each is a record of its own (CONFIG_CHANGE): the second one is too many.
-        for _ in range(5):
+
+        # Each is a record of its own (CONFIG_CHANGE): the second one in a second is too many.
+        def one_more():
             audit_changes.set(backlog_limit=audit_changes.status().backlog_limit + 1)
-        lost = audit_changes.status().lost
+            return audit_changes.status().lost
+
+        lost = until(one_more)
         assert lost >= 1
         audit_changes.set(enabled=0, rate_limit=0)
         assert audit_changes.reset_lost() >= lost

@@ -32,7 +32,12 @@ def test_names_equal_getent(programs: Programs, tmp_path: Path) -> None:
     command = ["/usr/bin/setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
     with Service(tmp_path, rules(auid)) as service:
         programs.run(auid, *command, "/bin/true")
-        until(lambda: b"op=name kind=group id=%d " % NOBODY in service.spooled())
+        told = [
+            b"op=name kind=%b id=%d " % (kind, number)
+            for kind in (b"user", b"group")
+            for number in (0, NOBODY)
+        ]
+        until(lambda: all(each in service.spooled() for each in told), told=service.spooled)
     rows = service.query(
         "SELECT DISTINCT uid, uid_name, gid, gid_name, euid, euid_name, auid_name FROM syscalls"
         f" WHERE auid = {auid}"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 from pathlib import Path
 
+from fixtures.waiting import until
 from live.auditd import AUDITCTL
 from systemd.journal import Reader
 
@@ -22,7 +22,7 @@ for _ in range(300):
 
 def send(journal, text):
     """Send an entry from inside."""
-    return journal.run([sys.executable, "-P", "-c", SEND, text], timeout=20)
+    return journal.run([sys.executable, "-P", "-c", SEND, text], timeout=120)
 
 
 def messages(journal):
@@ -96,7 +96,7 @@ def test_records_of_the_kernel(auditing_journald, audit_changes):
     before = audit_changes.status().enabled
     audit_changes.set(enabled=1)
     subprocess.run([AUDITCTL, "-m", "own journald"], check=True)
-    time.sleep(0.2)
+    until(lambda: audit_changes.status().backlog == 0)
     auditing_journald.sync()
     entries = auditing_journald.journalctl("_TRANSPORT=audit", "_AUDIT_TYPE_NAME=USER")
     assert len(entries) == 1

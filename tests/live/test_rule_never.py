@@ -24,7 +24,7 @@ def netlink(groups=0):
     """An audit socket."""
     found = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_AUDIT)
     found.bind((0, groups))
-    found.settimeout(10)
+    found.settimeout(60)
     return found
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
@@ -18,6 +17,7 @@ pytestmark = [pytest.mark.live, pytest.mark.usefixtures("audit_lock")]
 
 AUDITCTL = Path(__file__).parents[2] / "build/peers/sbin/auditctl"
 AUSEARCH = AUDITCTL.with_name("ausearch")
+CHDIR = b" syscall=80 "
 
 
 def auditctl(*arguments):
@@ -94,10 +94,8 @@ def test_start_and_stop_are_in_the_evidence_with_who_did_it(tmp_path):
 def test_duration_ends_a_run(tmp_path):
     """--duration stops it by itself, with status 0."""
     service = Service(tmp_path, rules(fresh_auid()), options=("--duration", "0.3"))
-    began = time.monotonic()
     service.begin()
-    assert service.process.wait(20) == 0
-    assert time.monotonic() - began < 20
+    assert service.process.wait(60) == 0
     assert service.query("SELECT count(*) AS n FROM events WHERE type = 'DAEMON_END'") == [{"n": 1}]
 
 
@@ -127,18 +125,16 @@ def test_after_a_crash_nothing_is_lost_doubled_or_left_behind(programs, tmp_path
     auid = fresh_auid()
     service = Service(tmp_path, rules(auid))
     for _ in range(3):
+        before_it = service.spooled().count(CHDIR)
         service.begin()
         loud(programs, auid, 300)
-        time.sleep(0.2)  # into the spool
+        until(lambda: service.spooled().count(CHDIR) >= before_it + 300)  # noqa: B023 - called at once
         service.stop(signal.SIGKILL)
         assert f"auid={auid}" in auditctl("-l")
     with service:
         loud(programs, auid, 300)
     assert auditctl("-l") == before
-    spooled = b"".join(
-        path.read_bytes() for path in sorted((tmp_path / "state/spool").glob("*.log"))
-    )
-    whole = spooled.count(b"type=SYSCALL ")
+    whole = service.spooled().count(b"type=SYSCALL ")
     counts = service.query("SELECT count(*) AS n, count(DISTINCT serial) AS serials FROM syscalls")
     assert counts == [{"n": whole, "serials": whole}]
     assert whole > 4 * 300
@@ -181,11 +177,9 @@ def test_every_syscall_of_every_task(tmp_path):
     service = Service(tmp_path, "")
     at = service.command.index("--rules")
     del service.command[at : at + 2]
-    service.command += ["--duration", "2"]
-    service.begin()
-    assert "-a always,exit -S all -F key=all-syscalls" in auditctl("-l")
-    subprocess.run(["/bin/ls", "/"], check=True, stdout=subprocess.DEVNULL)
-    assert service.process.wait(60) == 0
+    with service:
+        assert "-a always,exit -S all -F key=all-syscalls" in auditctl("-l")
+        subprocess.run(["/bin/ls", "/"], check=True, stdout=subprocess.DEVNULL)
     rows = service.query(
         "SELECT syscall, comm FROM syscalls WHERE comm = 'ls' AND syscall = 'getdents64'"
     )

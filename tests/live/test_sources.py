@@ -72,12 +72,13 @@ def test_auditd_s_log_gives_the_rows_of_the_socket(programs, tmp_path):
     assert {view: len(rows) > 10 for view, rows in ours.items()} == dict.fromkeys(ours, True)
 
 
-def test_both_logs_in_one_store_are_stored_once(programs, tmp_path):
+@pytest.mark.parametrize("log_format", ["RAW", "ENRICHED"])
+def test_both_logs_in_one_store_are_stored_once(programs, tmp_path, log_format):
     """What the socket gave already is known again in auditd's file: nothing is added."""
     auid = fresh_auid()
     (tmp_path / "auditd").mkdir()
     service = Service(tmp_path, rules(auid), source="multicast")
-    with Auditd(tmp_path / "auditd") as auditd, Rules(auid), service:
+    with Auditd(tmp_path / "auditd", log_format=log_format) as auditd, Rules(auid), service:
         workload(programs, auid, tmp_path)
         programs.finish(auid)
         until(lambda: finished(auditd.log.read_bytes(), auid))

@@ -31,4 +31,4 @@ def test_it_follows_the_service_and_not_itself(programs, tmp_path):
             assert f"[{tail.pid}]" not in shown.read_text()
         finally:
             tail.terminate()
-            assert tail.wait(30) == 0
+            assert tail.wait(120) == 0

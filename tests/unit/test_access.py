@@ -86,7 +86,7 @@ def settings(run_folder):
 def connect(folder):
     """Connect as any program can."""
     made = place.new_socket()
-    made.settimeout(10)
+    made.settimeout(60)
     with place.address(folder) as name:
         made.connect(name)
     return made

@@ -200,7 +200,7 @@ def test_an_error_is_handed_over(spool):
     source.receive = fail
     collector = RecordCollector(source, Sink(spool, DaemonRecords()))
     collector.start()
-    collector.join(5)
+    collector.join(60)
     assert isinstance(collector.error, OSError)
 
 
@@ -214,7 +214,7 @@ def test_plugin_input_is_copied_line_by_line(spool):
         os.write(write, piece)
         time.sleep(0.02)
     os.close(write)
-    collector.join(5)
+    collector.join(60)
     assert (collector.ended, collector.error) == (True, None)
     assert lines_of(spool) == [b"one", b"two", b"three"]
     assert sink.arrived.is_set()
@@ -229,7 +229,7 @@ def test_plugin_stops_when_told_with_what_it_has(spool):
     time.sleep(0.05)
     stopping = threading.Thread(target=collector.stop)
     stopping.start()
-    stopping.join(5)
+    stopping.join(60)
     assert not stopping.is_alive()
     assert lines_of(spool) == [b"one", b"two"]
 
@@ -242,7 +242,7 @@ def test_a_stream_that_never_pauses_can_be_stopped(spool, monkeypatch):
         collector.start()
         stopping = threading.Thread(target=collector.stop, daemon=True)
         stopping.start()
-        stopping.join(5)
+        stopping.join(60)
         assert not stopping.is_alive()
 
 
@@ -292,7 +292,7 @@ def test_the_sink_says_when_records_pour_in(spool, monkeypatch):
 
 def idle(collector):
     """Wait until it knows that it has heard everything up to now."""
-    since, ends = processes.boottime(), time.monotonic() + 30
+    since, ends = processes.boottime(), time.monotonic() + 60
     while collector.known_to < since:
         assert time.monotonic() < ends, "an empty socket says nothing"
         time.sleep(0.01)
@@ -319,7 +319,7 @@ def test_it_knows_up_to_when_it_has_note_time(spool, decoder):
         stamp = time.time()
         boot = stamp - processes.boottime()
         theirs.send(source.datagram(1305, b"audit(%.3f:7): op=add_rule list=1" % stamp))
-        ends = time.monotonic() + 30
+        ends = time.monotonic() + 60
         while not heard:
             assert time.monotonic() < ends
             time.sleep(0.001)
@@ -364,7 +364,7 @@ def test_it_knows_that_while_records_pour_in(spool, decoder):
     with ours, theirs:
         collector = make_collector(decoder, Datagrams(ours), Sink(spool, DaemonRecords()))
         collector.start()
-        since, ends = processes.boottime(), time.monotonic() + 30
+        since, ends = processes.boottime(), time.monotonic() + 60
         while collector.known_to < since:
             assert time.monotonic() < ends
             theirs.send(Datagrams.datagram(1300, b"audit(%.3f:7): a=b" % time.time()))

@@ -87,7 +87,7 @@ def courier_goes_on(tmp_path, **where):
     courier = Courier(settings.evidence.model_copy(update=where))
     courier.start()
     courier.take("first")
-    until(lambda: courier.problem, 30)
+    until(lambda: courier.problem)
     courier._release()
     courier.finish(10)
     assert not courier.is_alive()
@@ -113,7 +113,7 @@ def test_the_last_head_goes_though_an_earlier_one_is_being_sent():
     courier._places = [SimpleNamespace(name="slow", send=send)]
     courier.start()
     courier.take("first")
-    assert is_sending.wait(30)
+    assert is_sending.wait(60)
     courier.take("last")
     courier.finish(30)
     assert had == ["first", "last"]

@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 import threading
-import time
 
 import pytest
 from fixtures.waiting import until
@@ -78,6 +77,7 @@ def test_a_process_that_ends_while_it_is_read():
 
 PUPPET = """
 import sys, threading
+print(flush=True)
 for line in sys.stdin:
     thread = threading.Thread(target=lambda: None)
     thread.start()
@@ -91,7 +91,7 @@ def test_threads_that_have_ended_leave_a_trace():
     with subprocess.Popen(
         [sys.executable, "-P", "-c", PUPPET], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as child:
-        time.sleep(0.3)
+        child.stdout.readline()
         process = processes.read_process(child.pid)
         assert len(process.threads) == 1
         assert not processes.had_other_threads(process)

@@ -25,7 +25,9 @@ def test_a_store_that_is_refused_counts_as_tried_with_its_error_only():
         waiting=lambda: 0,
         upkeep=None,
     )
-    made = SimpleNamespace(loader=loader, upkeep=SimpleNamespace(problem=""), archiving=None)
+    made = SimpleNamespace(
+        loader=loader, upkeep=SimpleNamespace(problem=""), archiving=None, shipping=None
+    )
     assert not _state(made).tried
     loader.start()
     loader.join(60)

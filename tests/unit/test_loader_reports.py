@@ -25,6 +25,7 @@ STATE = State(
     hindrance="",
     retention="",
     archive="",
+    fleet="",
     asks=False,
     quiet=0.5,
     gaps=1,

@@ -23,7 +23,7 @@ def journald(monkeypatch, tmp_path):
     monkeypatch.setenv("JOURNAL_STREAM", f"{info.st_dev}:{info.st_ino}")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as server:
         server.bind(str(path))
-        server.settimeout(10)
+        server.settimeout(60)
         configure_log()
         yield server
     structlog.reset_defaults()

@@ -51,7 +51,7 @@ def collector(stuck):
     yield made, writer
     stuck.goes_on.set()
     os.close(writer)
-    made.join(10)
+    made.join(60)
     os.close(reader)
 
 
@@ -76,7 +76,7 @@ def test_only_threads_that_go_on_feed_the_watchdog(collector, stuck, tmp_path):
     until(lambda: thread.beat > began)  # it comes round although nothing comes
     assert not standing_still(parts, thread.beat + STILL_SECONDS)
     os.write(writer, b"type=EOE msg=audit(1.000:1): \n")
-    assert stuck.reached.wait(10)
+    assert stuck.reached.wait(60)
     stopped = thread.beat
     assert standing_still(parts, stopped + STILL_SECONDS + 1) == "collector"
     stuck.goes_on.set()
@@ -88,12 +88,12 @@ def test_a_store_that_does_not_answer_is_no_standstill(stuck, tmp_path):
     """The loader waits for its store as long as that takes; without such a wait it must go on."""
     thread = loader(stuck)
     thread.start()
-    assert stuck.reached.wait(10)
+    assert stuck.reached.wait(60)
     parts = Parts(tmp_path, loader=thread)
     assert thread.asks
     assert not standing_still(parts, time.monotonic() + 10 * STILL_SECONDS)
     stuck.goes_on.set()
-    thread.join(10)
+    thread.join(60)
     assert not standing_still(parts, time.monotonic() + 10 * STILL_SECONDS)  # it has ended
 
 
@@ -102,9 +102,9 @@ def test_a_loader_that_stands_still_is_named(stuck, tmp_path):
     thread = loader(stuck)
     thread.run = lambda: stuck.put(b"", 0)
     thread.start()
-    assert stuck.reached.wait(10)
+    assert stuck.reached.wait(60)
     parts = Parts(tmp_path, loader=thread)
     assert not standing_still(parts, thread.beat + STILL_SECONDS)
     assert standing_still(parts, thread.beat + STILL_SECONDS + 1) == "loader"
     stuck.goes_on.set()
-    thread.join(10)
+    thread.join(60)

@@ -135,7 +135,7 @@ def test_what_it_says_is_seen(played, loader):
     assert played.ids == [("user", {7}), ("group", {8})]
     assert [each.pid for each in played.processes] == [5]
     assert loader.bound["position"] == 2
-    assert loader.problems == ("old", "")
+    assert loader.problems == ("old", "", "")
 
 
 @pytest.mark.parametrize("end", ["crash", "nonsense", "hang up", "descriptor"])

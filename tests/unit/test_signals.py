@@ -35,4 +35,4 @@ def test_a_pause_is_no_signal():
             process.send_signal(number)
             assert process.stdout.readline() == b"%d %d\n" % (number, os.getpid())
         assert process.stdout.read() == b""
-        assert process.wait(10) == 0
+        assert process.wait(60) == 0

@@ -231,10 +231,10 @@ def test_the_command(spool, tmp_path):
         return shown.read_text().splitlines()
 
     try:
-        assert until(lines, 30)[0].endswith("cat[100] open /etc/passwd: EACCES")
+        assert until(lines)[0].endswith("cat[100] open /etc/passwd: EACCES")
     finally:
         tail.send_signal(signal.SIGTERM)
-        assert tail.wait(30) == 0
+        assert tail.wait(60) == 0
     assert list(temporary.iterdir()) == []
 
 

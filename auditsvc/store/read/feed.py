@@ -22,7 +22,7 @@ from auditsvc.errors import StoreError
 from auditsvc.store import arrivals
 from auditsvc.store.database import reading
 from auditsvc.store.read.events import Event, Known, whole_events
-from auditsvc.store.schema import arrival, consumer
+from auditsvc.store.schema import amended, arrival, consumer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -60,12 +60,14 @@ class _Arrival(NamedTuple):
 class Feed:
     """One reader's place in the store; registers a reader that is new.
 
-    A new reader begins at what arrives from then on. StoreError as the store has it.
+    A new reader begins at what arrives from then on, or at all that is stored. StoreError as the
+    store has it.
     """
 
-    def __init__(self, store: Store, name: str) -> None:
+    def __init__(self, store: Store, name: str, *, from_beginning: bool = False) -> None:
         self._database = store.database
         self._name = name
+        self._from_beginning = from_beginning
         self._known = Known()
         self.position, self.note = self._register()
 
@@ -75,25 +77,26 @@ class Feed:
             row = connection.execute(mine).first()
             if row is not None:
                 return Position(row.seq, row.event), row.note
-            seq, _ = arrivals.last(connection)
-            if connection.execute(select(consumer.c.name).limit(1)).first() is None:
-                # Without readers nothing was recorded; from here on all arrivals are.
-                highest = arrivals.highest_stored(connection)
-                connection.execute(delete(arrival))
-                seq += 1
-                connection.execute(insert(arrival).values(seq=seq, low=highest, high=highest))
-            position = Position(seq + 1, 0)
-            connection.execute(
-                insert(consumer).values(name=self._name, seq=seq + 1, event=0, note="")
-            )
-            return position, ""
+            begin = arrivals.begin_with_all if self._from_beginning else arrivals.begin
+            seq = begin(connection)
+            connection.execute(insert(consumer).values(name=self._name, seq=seq, event=0, note=""))
+            return Position(seq, 0), ""
 
-    def ids(self, selection: Selection, limit: int, after: Position | None = None) -> Slice:
-        """Give up to `limit` selected events that arrived after a position (the saved one)."""
+    def ids(
+        self,
+        selection: Selection,
+        limit: int,
+        after: Position | None = None,
+        until: Position | None = None,
+    ) -> Slice:
+        """Give up to `limit` selected events that arrived after a position (the saved one).
+
+        `until`: only those before this position, at which the slice then ends.
+        """
         position = self.position if after is None else after
         found: list[int] = []
         with reading(self._database) as connection:
-            rows = self._arrivals(connection, position)
+            rows = [_cut(row, until) for row in self._arrivals(connection, position, until)]
             for _, group in groupby(rows, _batch):
                 part = list(group)
                 got = self._selected(connection, selection, part, position, limit - len(found))
@@ -101,6 +104,8 @@ class Feed:
                 if len(found) >= limit:
                     return Slice(found, _behind(part, found[-1]), more=True)
                 position = Position(part[-1].seq + 1, 0)
+        if until is not None and len(rows) < _ROWS:
+            return Slice(found, until, more=False)
         return Slice(found, position, more=len(rows) == _ROWS)
 
     def fetch(self, ids: Sequence[int]) -> list[Event]:
@@ -108,8 +113,19 @@ class Feed:
         with reading(self._database) as connection:
             return whole_events(connection, ids, self._known)
 
-    def save(self, position: Position, note: str = "") -> None:
-        """Save `position`: all events before it are processed; `note` is the reader's own."""
+    def amended(self, limit: int, after: int, until: int | None = None) -> list[tuple[int, int]]:
+        """Give numbers and ids of events that were amended after a number, in order."""
+        wanted = select(amended).where(amended.c.seq > after).order_by(amended.c.seq).limit(limit)
+        if until is not None:
+            wanted = wanted.where(amended.c.seq <= until)
+        with reading(self._database) as connection:
+            return [(seq, event) for seq, event in connection.execute(wanted)]
+
+    def save(self, position: Position, note: str = "", amended_to: int | None = None) -> None:
+        """Save `position`: all events before it are processed; `note` is the reader's own.
+
+        `amended_to`: the amended events up to this number are processed too.
+        """
         with self._database.begin(alone=False) as connection:
             moved = connection.execute(
                 update(consumer)
@@ -117,6 +133,7 @@ class Feed:
                     consumer.c.name == self._name,
                     consumer.c.seq == self.position.seq,
                     consumer.c.event == self.position.event,
+                    consumer.c.note == self.note,
                 )
                 .values(seq=position.seq, event=position.event, note=note)
             )
@@ -126,12 +143,16 @@ class Feed:
                     "end the other process that reads for it, then start again",
                 )
             self._forget(connection)
+            if amended_to is not None:
+                arrivals.forget_amended(connection, amended_to)
         self.position, self.note = position, note
 
     def unregister(self) -> None:
         """Remove this reader; the store no longer records arrivals for it."""
         with self._database.begin(alone=True) as connection:
             connection.execute(delete(consumer).where(consumer.c.name == self._name))
+            if self._name == arrivals.FLEET:
+                connection.execute(delete(amended))
             if connection.execute(select(consumer.c.name).limit(1)).first() is None:
                 connection.execute(delete(arrival))
             else:
@@ -143,13 +164,13 @@ class Feed:
         highest = select(func.max(arrival.c.high)).scalar_subquery()
         connection.execute(delete(arrival).where(arrival.c.seq < needed, arrival.c.high < highest))
 
-    def _arrivals(self, connection: Connection, position: Position) -> list[_Arrival]:
-        rows = connection.execute(
-            select(arrival)
-            .where(arrival.c.seq >= position.seq)
-            .order_by(arrival.c.seq)
-            .limit(_ROWS)
-        )
+    def _arrivals(
+        self, connection: Connection, position: Position, until: Position | None
+    ) -> list[_Arrival]:
+        wanted = select(arrival).where(arrival.c.seq >= position.seq)
+        if until is not None:
+            wanted = wanted.where(arrival.c.seq < until.seq + (until.event > 0))
+        rows = connection.execute(wanted.order_by(arrival.c.seq).limit(_ROWS))
         return [_Arrival(*row) for row in rows]
 
     def _selected(
@@ -234,6 +255,13 @@ def _behind(part: Sequence[_Arrival], last: int) -> Position:
             single = each.low == each.high
             return Position(each.seq + 1, 0) if single else Position(each.seq, last)
     raise AssertionError(last)
+
+
+def _cut(row: _Arrival, until: Position | None) -> _Arrival:
+    """Give what of an arrival is before a position."""
+    if until is None or row.seq < until.seq:
+        return row
+    return row._replace(high=min(row.high, until.event))
 
 
 def _covered(ranges: Sequence[tuple[int, int]], event: int) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from auditsvc.errors import QueryError
@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 
 MOST_SECONDS: Final = ((1 << 31) - 1) // 1000
 """The longest limit but none: PostgreSQL counts it in milliseconds, in 32 bits."""
+
+
+_LEAST: Final = 0.05
+"""Seconds that a statement has when the time of all is nearly over."""
 
 
 class Stop:
@@ -67,6 +71,8 @@ class Limits:
     memory: int = 0
     """Bytes; on SQLite of the whole process."""
     stop: Stop | None = None
+    of: float = 0.0
+    """The limit that this is the rest of; 0: it is the limit itself."""
 
     @property
     def is_stopped(self) -> bool:
@@ -77,10 +83,17 @@ class Limits:
         """Give when a query that begins now must have ended (time.monotonic)."""
         return time.monotonic() + self.seconds if self.seconds else float("inf")
 
+    def left(self, deadline: float) -> Limits:
+        """Give the limits of a query that is a part of one that ends at `deadline`."""
+        if not self.seconds:
+            return self
+        rest = round(max(_LEAST, deadline - time.monotonic()), 2)
+        return replace(self, seconds=rest, of=self.of or self.seconds)
+
     def late(self) -> QueryError:
         """Give the message for a query that took longer."""
         return QueryError(
-            f"the question took longer than {self.seconds:g} s",
+            f"the question took longer than {self.of or self.seconds:g} s",
             "ask for less, or give it more time: --timeout SECONDS, 0 for no limit",
         )
 

@@ -12,6 +12,7 @@ import psycopg
 from psycopg.conninfo import make_conninfo
 
 from auditsvc.errors import QueryError
+from auditsvc.store.migrate import REVISION, schema_problem
 from auditsvc.store.postgres import TABLES, Postgres
 from auditsvc.store.read.limits import stopped
 from auditsvc.store.read.parsed import MAY_BE_FIRST, MAY_COUNT
@@ -27,11 +28,14 @@ if TYPE_CHECKING:
     from sqlalchemy import URL
 
     from auditsvc.decode.batch import Row
+    from auditsvc.errors import StoreError
     from auditsvc.store.read.limits import Limits
     from auditsvc.store.read.time_span import Span
 
 _FETCH: Final = 2000  # rows that PostgreSQL sends at a time
 _CANCEL_SECONDS: Final = 5.0
+_ABSENT: Final = ("42P01", "42703")
+"""SQLSTATE: a table, or a column, that is not there."""
 _SORTS: Final = 8
 """Sorts and hash tables at one time, to which a question's memory is given out."""
 _SESSION: Final = {
@@ -82,11 +86,23 @@ def run(url: URL, sql: str, limits: Limits, period: Span) -> Iterator[Result]:
             raise stopped() from error
         if time.monotonic() > deadline:
             raise limits.late() from error
+        if error.sqlstate in _ABSENT and (problem := _schema_problem(database, connection)):
+            raise problem from error
         raise QueryError(*_describe_postgres(error)) from error
     except UnicodeError as error:
         raise QueryError(f"the SQL cannot be sent: {error}", "write it in UTF-8") from error
     finally:
         connection.close()
+
+
+def _schema_problem(database: Postgres, connection: psycopg.Connection) -> StoreError | None:
+    """Give what is wrong with the schema: the store may be of another version, or be made now."""
+    found = None
+    with suppress(psycopg.Error):
+        connection.rollback()
+        row = connection.execute(REVISION).fetchone()
+        found = row[0] if row else None
+    return schema_problem(database.place, found)
 
 
 def _ended_by(limits: Limits, connection: psycopg.Connection) -> AbstractContextManager[None]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
 from auditsvc.errors import QueryError
+from auditsvc.store.migrate import REVISION, schema_problem
 from auditsvc.store.read.limits import stopped
 from auditsvc.store.read.parsed import MAY_BE_BOUNDED, MAY_COUNT
 from auditsvc.store.read.result import ONLY_READS, Result
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import URL
 
+    from auditsvc.errors import StoreError
     from auditsvc.store.read.limits import Limits
     from auditsvc.store.read.time_span import Span
 
@@ -80,9 +82,19 @@ def run(url: URL, sql: str, limits: Limits, period: Span) -> Iterator[Result]:
             raise limits.late() from error
         if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_INTERRUPT:
             raise KeyboardInterrupt from error  # which SQLite took for its own
+        if "no such" in str(error) and (problem := _schema_problem(database, connection)):
+            raise problem from error
         raise QueryError(*_describe_sqlite(error)) from error
     finally:
         connection.close()
+
+
+def _schema_problem(database: SQLite, connection: sqlite3.Connection) -> StoreError | None:
+    """Give what is wrong with the schema: the store may be of another version, or be made now."""
+    found = None
+    with suppress(sqlite3.Error):
+        (found,) = connection.execute(REVISION).fetchone()
+    return schema_problem(database.place, found)
 
 
 def _bound(connection: sqlite3.Connection, limits: Limits) -> None:

@@ -62,6 +62,7 @@ from auditsvc.store.schema.facts import (
 )
 from auditsvc.store.schema.names import arch_name, errno_name, record_type, syscall_name
 from auditsvc.store.schema.own import (
+    amended,
     arrival,
     consumer,
     evidence_head,
@@ -99,6 +100,7 @@ __all__ = [
     "activity_part",
     "activity_row",
     "address",
+    "amended",
     "arch_name",
     "arrival",
     "consumer",

@@ -54,6 +54,15 @@ arrival = Table(
     Index("arrival_high", "high"),
 )
 
+# Events that were stored before and were changed or deleted by what came later, in the order of
+# commit, while the fleet is a consumer; retention's deletions are none.
+amended = Table(
+    "amended",
+    key("seq"),
+    big("event", nullable=False),
+    Index("amended_event", "event"),
+)
+
 # Events that did not come from a spool: those with ids from `low` to `high`. Ranges do not
 # overlap; an event in none of them came from a spool. `source` is NULL if an older program,
 # which did not record sources, stored the events (auditsvc.store.origins).

@@ -50,15 +50,9 @@ def read(connection: Connection) -> Archived | None:
 
 def begin(connection: Connection, place: str) -> Archived:
     """Register the archive of a store that has none; alone."""
-    seq, _ = arrivals.last(connection)
-    if connection.execute(select(consumer.c.name).limit(1)).first() is None:
-        # As for the first reader of all (`auditsvc.store.read.feed`).
-        highest = arrivals.highest_stored(connection)
-        connection.execute(delete(arrival))
-        seq += 1
-        connection.execute(insert(arrival).values(seq=seq, low=highest, high=highest))
-    state = Archived(seq=seq, place=place)
-    connection.execute(insert(consumer).values(name=NAME, seq=seq + 1, event=0, note=""))
+    following = arrivals.begin(connection)
+    state = Archived(seq=following - 1, place=place)
+    connection.execute(insert(consumer).values(name=NAME, seq=following, event=0, note=""))
     connection.execute(insert(store_info).values(name=NAME, value=json.dumps(asdict(state))))
     return state
 

@@ -10,6 +10,8 @@ stored event on its id:
   (the same log read twice, a copy that was cut short, an orphan and its
   SYSCALL): one event with the records of both, each once and in the columns that it
   belongs to (`auditsvc.store.write.late`); the records that were stored already are duplicates;
+* same identity, and the records of one are those of the other with the names of auditd's
+  ENRICHED format: one event, with the names, unless a spool has given it (see `Form`);
 * same identity, but the event was read from a kernel's log (`Facts.claimed`) and the stored
   one came from our own spool: both are kept;
 * same identity, but contents that exclude each other: both are kept. So do two SYSCALLs
@@ -35,8 +37,9 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from auditsvc.decode import ids
 from auditsvc.store import schema
+from auditsvc.store.write.enriched import Names
 from auditsvc.store.write.late import Late
-from auditsvc.store.write.merge import CALL, CONTEXT, OPEN, Contexts, Merger
+from auditsvc.store.write.merge import CALL, CONTEXT, EXTRA, OPEN, Contexts, Form, Merger
 from auditsvc.store.write.stored_event import (
     EVENT,
     SYSCALL,
@@ -48,7 +51,7 @@ from auditsvc.store.write.stored_event import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from auditsvc.decode.batch import Row
     from auditsvc.decode.reference.dimensions import Dimensions
@@ -87,15 +90,18 @@ def reconcile(
     make: Callable[[], Dimensions],
     write: Callable[[Dimensions], bool],
     *,
+    secret: bytes,
     barred: Barred,
+    form: Callable[[int], Form],
 ) -> Iterator[Plan]:
     """Find an id for every event of a batch; see the module for the rules.
 
     Gives one plan after the other, each for some thousand events, so that memory is
     bounded: the caller carries one out before it asks for the next. `make` gives a maker of
     the dimension rows that a plan needs beside the batch's own, `write` writes what it made,
-    or gives False: then the plan is made again with another maker. `barred` says which
-    events add nothing to which.
+    or gives False: then the plan is made again with another maker. `secret` is the store's.
+    `barred` says which events add nothing to which, `form` whose form of a record is kept where
+    it is stored under an id already and has other names.
     """
     events = [
         Event(table.name, row, weight)
@@ -109,7 +115,9 @@ def reconcile(
         part = events[start : start + _AT_ONCE]
         while True:
             dimensions = make()
-            plan = _Reconciliation(facts, read, dimensions, together, barred=barred).plan(part)
+            names = Names(read, secret, dimensions.rows)
+            made = _Reconciliation(facts, read, dimensions, names, together)
+            plan = made.plan(part, barred=barred, form=form)
             if write(dimensions):
                 break
         together = {event_id: [] for event_id in together}  # they have their children
@@ -128,25 +136,25 @@ class _Reconciliation:
         facts: Mapping[str, Sequence[Row]],
         read: Reader,
         dimensions: Dimensions,
+        names: Names,
         together: Mapping[int, list[Event]],
-        *,
-        barred: Barred,
     ) -> None:
         self._facts = facts
         self._read = read
         self._late = Late(dimensions, read)
         self._together = together
-        self._barred = barred
-        self._contexts = Contexts(read)
-        self._merger = Merger(self._late, self._contexts)
+        self._names = names
+        self._contexts = Contexts(read, names)
         # Events by id: stored, or put there by this plan. None: the id is free.
         self._events: dict[int, Event | None] = {}
         self._changed: set[int] = set()
         self._stored: set[int] = set()
         self._plan = Plan({table.name: [] for table in schema.FACTS})
 
-    def plan(self, events: list[Event]) -> Plan:
+    def plan(self, events: list[Event], *, barred: Barred, form: Callable[[int], Form]) -> Plan:
         """Find ids for events whose id is taken, and insert the others unchanged."""
+        self._barred = barred
+        self._merger = Merger(self._late, self._contexts, self._names, self._form(form))
         plan = self._plan
         all_ids = {event.id for event in events}
         self._load(list(all_ids))
@@ -160,6 +168,7 @@ class _Reconciliation:
             for event in contested_events
             for piece in (event.pieces if event.is_call else [event.primary, *event.pieces])
         )
+        self._load_names(contested_events)
         self._settle_all(contested_events, free)
         for candidate in self._changed:
             if placed := self._events[candidate]:
@@ -184,6 +193,27 @@ class _Reconciliation:
         for event in single:
             event.keep([])
         hang(self._facts, by_event([*single, *shared]))
+
+    def _form(self, form: Callable[[int], Form]) -> Callable[[int], Form]:
+        return lambda stored: form(stored) if stored in self._stored else Form.MORE
+
+    def _load_names(self, contested_events: Iterable[Event]) -> None:
+        """Read what events refer to that are not as they are stored, all at once."""
+        differ = []
+        for event in contested_events:
+            stored = self._events.get(event.id)
+            if stored is not None and not stored.says(event):
+                differ += [stored, event]
+            elif event.id in self._together:
+                differ.append(event)
+        self._names.load(
+            (
+                piece
+                for event in differ
+                for piece in (event.pieces if event.is_call else [event.primary, *event.pieces])
+            ),
+            (self._contexts.of(event)[EXTRA] for event in differ if event.is_call),
+        )
 
     # --- the ids of an event ----------------------------------------------------------
 
@@ -214,10 +244,14 @@ class _Reconciliation:
         if event.is_call:
             content += (*row[CALL], row[SYSCALL["items"]], *self._contexts.process(event))
         else:
-            content += (row[EVENT["type"]], row[EVENT["fields"]])
+            content += self._names.plain(event.primary).content
         if step >= _CHOSEN:
-            content += (row[-1], event.argv)
-            content += tuple(value for piece in event.pieces for value in piece.content)
+            last = content[-1]
+            if event.is_call:
+                last = self._names.plain_context(self._contexts.of(event))[0]
+            content += (last, event.argv)
+            plain = map(self._names.plain, event.pieces)
+            content += tuple(value for piece in plain for value in piece.content)
         return ids.hashed_event_id(event.second, content, step)
 
     def _settle(self, event: Event, candidate: int) -> bool:
@@ -240,6 +274,8 @@ class _Reconciliation:
             if merged.is_new:
                 self._events[candidate] = merged.event
                 self._changed.add(candidate)
+            if merged.known == event.weight and merged.event.says(event):
+                plan.confirmed.append(candidate)
         else:
             return False
         return True

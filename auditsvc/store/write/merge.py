@@ -1,12 +1,14 @@
 """Merges two events of the same identity, where the records of one complete the other's.
 
 What a row says is never replaced: what is missing is added, and two events that say different
-things exclude each other.
+things exclude each other. The names that auditd's ENRICHED format adds to a record
+(`auditsvc.store.write.enriched`) make it no other record: they are added too, as `Form` says.
 """
 
 from __future__ import annotations
 
 from collections import Counter
+from enum import Enum, auto
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from auditsvc.decode.reference.events import MAX_RECORDS
@@ -18,7 +20,10 @@ from auditsvc.store.write.late import Late, is_arguments
 from auditsvc.store.write.stored_event import EVENT, RECORD, SYSCALL, Event, Piece
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from auditsvc.decode.batch import Row
+    from auditsvc.store.write.enriched import Names
     from auditsvc.store.write.stored_event import Reader
 
 CONTEXT: Final = {column.name: n for n, column in enumerate(schema.context.columns)}
@@ -26,6 +31,8 @@ CALL: Final = slice(SYSCALL["ms"], SYSCALL["exit"] + 1)
 """What the SYSCALL record itself says: equal in every copy of it."""
 OPEN: Final = (CONTEXT["cwd"], CONTEXT["title"])
 """Columns of a context that records beside the SYSCALL fill."""
+EXTRA: Final = CONTEXT["extra"]
+_BESIDE: Final = (*OPEN, EXTRA)
 
 
 class Merged(NamedTuple):
@@ -38,11 +45,21 @@ class Merged(NamedTuple):
     """Whether it says more than the first one."""
 
 
+class Form(Enum):
+    """Which one is kept of two copies of a record that differ in names alone."""
+
+    MORE = auto()
+    """The one that has all names of the other, and more; the stored one if none has."""
+    STORED = auto()
+    COMING = auto()
+
+
 class Contexts:
     """The contexts of calls, read once."""
 
-    def __init__(self, read: Reader) -> None:
+    def __init__(self, read: Reader, names: Names) -> None:
         self._read = read
+        self._names = names
         self._rows: dict[int, Row] = {}
 
     def load(self, events: list[Event]) -> None:
@@ -68,9 +85,10 @@ class Contexts:
         return arch & LITTLE_ENDIAN != 0
 
     def process(self, event: Event) -> Row:
-        """What a call's context says, but for its id and what other records fill."""
+        """What a call's context says, but for its id, names, and what other records fill."""
         context = self.of(event)
-        return tuple(value for n, value in enumerate(context) if n and n not in OPEN)
+        extra = self._names.plain_extra(context[EXTRA])
+        return (*(value for n, value in enumerate(context) if n and n not in _BESIDE), extra)
 
     def know(self, row: Row) -> None:
         """Remember a context that is to be written."""
@@ -81,31 +99,58 @@ class Contexts:
 class Merger:
     """Merges events of one identity."""
 
-    def __init__(self, late: Late, contexts: Contexts) -> None:
+    def __init__(
+        self, late: Late, contexts: Contexts, names: Names, form: Callable[[int], Form]
+    ) -> None:
+        """`form` says it for the event that is stored under an id."""
         self._late = late
         self._contexts = contexts
+        self._names = names
+        self._form_of = form
+        self._form = Form.MORE
+        self._is_renamed = False
 
     def merge(self, stored: Event, event: Event) -> Merged | None:
         """Merge the records of two events; None if they exclude each other."""
+        self._form = self._form_of(stored.id)
+        self._is_renamed = False
         if stored.is_call and event.is_call:
             return self._merge_calls(stored, event)
-        if not _may_share(stored, event) or not _is_one_task(stored, event):
+        if not self._may_share(stored, event) or not _is_one_task(stored, event):
             return None
         if event.is_call:
             return self._turn(stored, event)
-        before, leader = stored.row, event.primary
+        before, leader = stored.row, [event.primary]
         if not stored.is_call and _leads(event, stored):
             # The record that shows the kind of event comes first.
-            leader = stored.primary
+            leader, moved = [], self._late.spread(stored.primary, little_endian=True)
             stored.row = (stored.id, *event.row[1:])
-        added, known, columns = self._sort(stored, [leader, *event.pieces])
-        if added and len(stored.pieces) + len(added) > MAX_RECORDS:
+            stored.add(moved)
+        added, known, columns = self._sort(stored, [*leader, *event.pieces])
+        if (added or not leader) and len(stored.pieces) + len(added) > MAX_RECORDS:
             stored.row = before
+            if not leader:
+                stored.keep(stored.pieces[: -len(moved)])
             return None
         self._add(stored, added)
         self._fill(stored, columns)
         self._end(stored, event)
-        return _merged(stored, event, known, is_new=bool(added) or stored.row != before)
+        is_new = bool(added) or stored.row != before or self._is_renamed
+        return _merged(stored, event, known, is_new=is_new)
+
+    def _may_share(self, stored: Event, event: Event) -> bool:
+        """Whether the two can be records of one event; one of them at most is a call."""
+        alone = [
+            not each.is_call and (types.is_user(each.type) or each.type == types.KERNEL)
+            for each in (stored, event)
+        ]
+        if not any(alone):
+            return True
+        if stored.is_call or event.is_call:
+            return False
+        if self._is_alike(stored.primary, event.primary):
+            return True
+        return not all(alone) and (stored if alone[1] else event).type in types.CONTEXTS
 
     def _turn(self, stored: Event, event: Event) -> Merged | None:
         """Merge a call into the orphans that came before it: `stored` becomes the call."""
@@ -114,6 +159,8 @@ class Merger:
         orphans = [stored.primary, *stored.pieces]
         call = event.moved(stored.id)
         call.keep(list(event.pieces))
+        if self._form is not Form.MORE:  # the orphans are the stored ones
+            self._form = Form.COMING if self._form is Form.STORED else Form.STORED
         added, known, columns = self._sort(call, orphans)
         self._add(call, added)
         self._fill(call, columns)
@@ -130,12 +177,12 @@ class Merger:
         """
         added: list[Piece] = []
         columns: dict[int, object] = {}
-        seen: Counter[Piece] = Counter()
+        groups: list[list[Piece]] = []
         known = 0
         context = self._contexts.of(stored) if stored.is_call else ()
         little_endian = not stored.is_call or self._contexts.is_little(stored)
         for piece in incoming:
-            if not stored.is_call and piece == stored.primary:
+            if not stored.is_call and self._is_primary(stored, piece):
                 known += 1
                 continue
             if stored.is_call and (column := self._late.column(piece)):
@@ -150,15 +197,71 @@ class Merger:
             if self._is_known_argument(stored, piece):
                 known += 1
                 continue
-            rows = self._late.spread(piece, little_endian=little_endian)
-            missing = []
-            for each in rows:
-                seen[each] += 1
-                if not stored.has(each, seen[each]):
-                    missing.append(each)
+            groups.append(self._late.spread(piece, little_endian=little_endian))
+        for missing in self._missing(stored, groups):
             known += not missing
             added += missing
         return added, known, columns
+
+    def _missing(self, stored: Event, groups: list[list[Piece]]) -> list[list[Piece]]:
+        """Give the rows that `stored` lacks of each group of rows."""
+        seen: Counter[object] = Counter()
+        missing: list[list[Piece]] = []
+        for rows in groups:
+            missing.append([])
+            for each in rows:
+                seen[each] += 1
+                if not stored.has(each, seen[each]):
+                    missing[-1].append(each)
+        left = [each for rows in missing for each in rows]
+        if not left or not stored.pieces:
+            return missing
+        self._names.load([*stored.pieces, *left])
+        there = stored.places(self._names.key)
+        if any(self._names.key(each) in there for each in left):
+            self._names.load(each for rows in groups for each in rows)
+            seen.clear()
+            missing = [
+                [each for each in rows if not self._has_but_for_names(stored, each, seen)]
+                for rows in groups
+            ]
+        return missing
+
+    def _has_but_for_names(self, stored: Event, piece: Piece, seen: Counter[object]) -> bool:
+        """Whether it has a copy of this record; `seen` are those before. Adds names to it."""
+        key = self._names.key(piece)
+        places = stored.places(self._names.key).get(key, [])
+        seen[key] += 1
+        if seen[key] > len(places):
+            return False
+        place = places[seen[key] - 1]
+        if self._takes_form(stored.pieces[place], piece):
+            stored.replace(place, piece)
+            self._is_renamed = True
+        return True
+
+    def _is_primary(self, stored: Event, piece: Piece) -> bool:
+        """Whether this is the record that an event is known by. Adds names to it."""
+        if piece == stored.primary:
+            return True
+        if not self._is_alike(piece, stored.primary):
+            # Behind another orphan it came as the row that it has beside a call.
+            rows = self._late.spread(stored.primary, little_endian=True)
+            return len(rows) == 1 and self._is_alike(piece, rows[0])
+        if self._takes_form(stored.primary, piece):
+            stored.put(EVENT["fields"], piece.content[1])
+            self._is_renamed = True
+        return True
+
+    def _is_alike(self, one: Piece, other: Piece) -> bool:
+        """Whether two records are copies of one, but for names."""
+        same_type = one.table == other.table and one.content[0] == other.content[0]
+        return same_type and self._names.key(one) == self._names.key(other)
+
+    def _takes_form(self, stored: Piece, coming: Piece) -> bool:
+        if self._form is Form.MORE:
+            return self._names.says_more(stored, coming)
+        return self._form is Form.COMING and stored != coming
 
     def _is_known_argument(self, stored: Event, piece: Piece) -> bool:
         """Whether a complete argument list contains what a late EXECVE record says."""
@@ -218,6 +321,7 @@ class Merger:
         argv = self._fuller_argv(stored, event)
         if context is None or argv is None:
             return None
+        before = stored.row, stored.argv
         added, known = self._sort_plain(stored, event.pieces)
         if added and len(stored.pieces) + len(added) > MAX_RECORDS:
             return None
@@ -227,7 +331,6 @@ class Merger:
         known += 1 + sum(old[p] is not None and new[p] is not None for p in OPEN)
         if stored.argv is not None and event.argv is not None:
             known += max(0, event.weight - inside - len(event.pieces))
-        before = stored.row, stored.argv
         if self._is_cut(stored) and not self._is_cut(event) and event.argv is not None:
             stored.keep([piece for piece in stored.pieces if not is_arguments(piece)])
         stored.put(SYSCALL["context"], context)
@@ -235,17 +338,18 @@ class Merger:
             stored.put(SYSCALL["state"], event.state)
         stored.argv = argv[0]
         stored.add(added)
-        is_new = bool(added) or before != (stored.row, stored.argv)
+        is_new = bool(added) or before != (stored.row, stored.argv) or self._is_renamed
         return _merged(stored, event, known, is_new=is_new)
 
     def _sort_plain(self, stored: Event, incoming: list[Piece]) -> tuple[list[Piece], int]:
         """Give the rows of a copy that `stored` lacks, and how many it has."""
-        seen: Counter[Piece] = Counter()
-        added = []
-        for piece in incoming:
-            seen[piece] += 1
-            if not stored.has(piece, seen[piece]) and not self._is_known_argument(stored, piece):
-                added.append(piece)
+        missing = self._missing(stored, [[piece] for piece in incoming])
+        added = [
+            piece
+            for rows in missing
+            for piece in rows
+            if not self._is_known_argument(stored, piece)
+        ]
         return added, len(incoming) - len(added)
 
     def _fuller_context(self, stored: Event, event: Event) -> object:
@@ -257,13 +361,22 @@ class Merger:
         if any(None not in pair and pair[0] != pair[1] for pair in pairs.values()):
             return None
         columns = {index: b for index, (a, b) in pairs.items() if a is None and b is not None}
+        if old[EXTRA] != new[EXTRA]:
+            if self._takes_extra(old[EXTRA], new[EXTRA]):
+                columns[EXTRA] = new[EXTRA]
+            pairs[EXTRA] = columns.get(EXTRA, old[EXTRA]), new[EXTRA]
         if not columns:
             return stored.row[SYSCALL["context"]]
-        if all(a == b or a is None for a, b in pairs.values()):
+        if all(a == b or (a is None and n in OPEN) for n, (a, b) in pairs.items()):
             return event.row[SYSCALL["context"]]
         row = self._late.context(old, columns)
         self._contexts.know(row)
         return row[0]
+
+    def _takes_extra(self, stored: object, coming: object) -> bool:
+        if self._form is Form.MORE:
+            return self._names.extra_says_more(stored, coming)
+        return self._form is Form.COMING
 
     def _is_cut(self, call: Event) -> bool:
         """Whether arguments are missing: the records of those present are kept then."""
@@ -305,21 +418,6 @@ def _proper(call: Event) -> int:
     """Give the state of a call that ended as it should."""
     ended = call.row[SYSCALL["success"]] is not None and call.row[SYSCALL["exit"]] is not None
     return COMPLETE if ended else NO_EXIT
-
-
-def _may_share(stored: Event, event: Event) -> bool:
-    """Whether the two can be records of one event; one of them at most is a call."""
-    alone = [
-        not each.is_call and (types.is_user(each.type) or each.type == types.KERNEL)
-        for each in (stored, event)
-    ]
-    if not any(alone):
-        return True
-    if stored.is_call or event.is_call:
-        return False
-    if stored.primary == event.primary:
-        return True
-    return not all(alone) and (stored if alone[1] else event).type in types.CONTEXTS
 
 
 def _leads(event: Event, stored: Event) -> bool:

@@ -31,6 +31,7 @@ from sqlalchemy import text as sql
 from auditsvc.decode.ids import SERIAL_BITS
 from auditsvc.errors import SupersededError
 from auditsvc.store import activity, origins, partitions
+from auditsvc.store.arrivals import FLEET
 from auditsvc.store.partitions import DAY, day_of
 from auditsvc.store.schema import (
     FACTS,
@@ -38,6 +39,7 @@ from auditsvc.store.schema import (
     access_entry,
     activity_part,
     activity_row,
+    amended,
     arrival,
     consumer,
     event,
@@ -287,6 +289,9 @@ def reader_waiting(connection: Connection, low: int, high: int) -> str:
     )
     if found := connection.scalar(waiting):
         return str(found)
+    again = select(amended.c.seq).where(amended.c.event.between(low, high)).limit(1)
+    if connection.execute(again).first() is not None:
+        return FLEET
     return archived.NAME if archived.is_due(connection, high) else ""
 
 

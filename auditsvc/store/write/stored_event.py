@@ -10,7 +10,7 @@ from auditsvc.decode import ids
 from auditsvc.store import schema
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from sqlalchemy import Table
 
@@ -57,6 +57,7 @@ class Event:
     is_complete: bool = False
     """Whether no argument is known to be missing."""
     _counts: Counter[Piece] | None = None
+    _places: dict[object, list[int]] | None = None
 
     @property
     def id(self) -> int:
@@ -123,10 +124,26 @@ class Event:
             self.pieces.append(piece)
             if self._counts is not None:
                 self._counts[piece] += 1
+        self._places = None
+
+    def places(self, key: Callable[[Piece], object]) -> dict[object, list[int]]:
+        """Give where the pieces of each key are; an event is always asked for the same keys."""
+        if self._places is None:
+            self._places = {}
+            for place, piece in enumerate(self.pieces):
+                self._places.setdefault(key(piece), []).append(place)
+        return self._places
+
+    def replace(self, place: int, piece: Piece) -> None:
+        """Have another piece of the same key in a place."""
+        if self._counts is not None:
+            self._counts[self.pieces[place]] -= 1
+            self._counts[piece] += 1
+        self.pieces[place] = piece
 
     def keep(self, pieces: list[Piece]) -> None:
         """Have these pieces and no others."""
-        self.pieces, self._counts = pieces, None
+        self.pieces, self._counts, self._places = pieces, None, None
 
 
 def load(read: Reader, ids_wanted: Sequence[int]) -> list[Event]:

@@ -23,6 +23,7 @@ from auditsvc.store.write import own_records, raw_lines, unused
 from auditsvc.store.write.call_names import CallNames
 from auditsvc.store.write.deduplicate import Plan, reconcile
 from auditsvc.store.write.dimensions import DimensionWriter
+from auditsvc.store.write.merge import Form
 from auditsvc.store.write.revision import Difference, Revision, difference, stored_as_they_were
 from auditsvc.store.write.settle import Settler
 from auditsvc.store.write.signs import SignWriter
@@ -251,6 +252,7 @@ class Writer:
         with self._database.begin(alone=False) as connection:
             self._before(connection, order)
             gone = self._take_out(connection, order.seams)
+            arrivals.note_amended(connection, gone)
             for batch in batches:
                 self._check_apart(connection, batch.facts)
                 self._database.insert_facts(connection, batch)
@@ -282,9 +284,10 @@ class Writer:
         with self._database.begin(alone=True) as connection:
             self._before(connection, order)
             gone = self._take_out(connection, order.seams)
-            result, new, confirmed = self._reconcile(connection, order.batch)
+            arrivals.note_amended(connection, gone)
+            result, new, confirmed = self._reconcile(connection, order, order.batch)
             for seam in order.seams:
-                more, added, equal = self._reconcile(connection, seam.coming)
+                more, added, equal = self._reconcile(connection, order, seam.coming)
                 new += added
                 confirmed += equal
                 known = 0 if seam.seam.is_shown_only else more.duplicates
@@ -373,7 +376,7 @@ class Writer:
         return {row[0] for row in found if isinstance(row[0], int)}
 
     def _reconcile(
-        self, connection: Connection, batch: Batch
+        self, connection: Connection, order: _Order, batch: Batch
     ) -> tuple[WriteResult, list[int], list[int]]:
         """Write events that are not stored yet; gives the ids of new ones and of equal copies."""
 
@@ -394,14 +397,31 @@ class Writer:
             return not clashing
 
         claimed = batch.facts.claimed
+        owners = origins.Owners(connection)
 
         def barred(event: int, stored: int) -> bool:
-            return event in claimed and origins.is_own(connection, stored)
+            return event in claimed and owners.is_own(stored)
+
+        def form(stored: int) -> Form:
+            # The rows of a spool's events are what its lines say: they are proved by them.
+            if owners.is_own(stored):
+                return Form.STORED
+            return Form.COMING if order.is_own else Form.MORE
 
         added = duplicates = 0
         new: list[int] = []
         confirmed: list[int] = []
-        for plan in reconcile(batch.facts, batch.facts.weights, read, make, write, barred=barred):
+        plans = reconcile(
+            batch.facts,
+            batch.facts.weights,
+            read,
+            make,
+            write,
+            secret=self._secret,
+            barred=barred,
+            form=form,
+        )
+        for plan in plans:
             self._carry_out(connection, plan)
             changed = set(plan.delete)
             new += [event for event in Facts(plan.insert).ids() if event not in changed]
@@ -414,6 +434,7 @@ class Writer:
         unused.spare_copied(connection, plan.insert)
         if plan.delete:
             self._delete(connection, plan.delete)
+            arrivals.note_amended(connection, plan.delete)
         for table in schema.FACTS:
             if rows := plan.insert[table.name]:
                 self._database.insert(connection, table, rows)

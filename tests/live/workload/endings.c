@@ -25,6 +25,7 @@
 #include <unistd.h>
 
 static int pipe_ends[2];
+static volatile pid_t reading;
 
 /* Wait until the task sleeps in a call, as /proc shows it, so that no sleep is guessed. */
 static void wait_until(pid_t pid, char state)
@@ -48,6 +49,7 @@ static void *read_for_ever(void *unused)
 {
 	char byte;
 	(void)unused;
+	reading = syscall(SYS_gettid);
 	syscall(SYS_read, pipe_ends[0], &byte, 1);
 	return NULL;
 }
@@ -74,7 +76,7 @@ static void handle_alarm(int flags)
 int main(int argc, char **argv)
 {
 	const char *what = argc > 1 ? argv[1] : "";
-	struct timespec pause_time = {0, 300 * 1000 * 1000};
+	struct timespec pause_time = {0, 500 * 1000 * 1000}, long_time = {60, 0};
 	pthread_t thread;
 	char byte;
 
@@ -94,9 +96,13 @@ int main(int argc, char **argv)
 		kill(child, SIGKILL);
 		waitpid(child, NULL, 0);
 	} else if (!strcmp(what, "siblings")) {
-		for (int i = 0; i < 3; i++)
+		for (int i = 0; i < 3; i++) {
+			reading = 0;
 			pthread_create(&thread, NULL, read_for_ever, NULL);
-		usleep(50 * 1000);
+			while (!reading)
+				usleep(1000);
+			wait_until(reading, 'S');
+		}
 		syscall(SYS_exit_group, 5);
 	} else if (!strcmp(what, "restart")) {
 		handle_alarm(SA_RESTART);
@@ -114,8 +120,15 @@ int main(int argc, char **argv)
 		waitpid(child, NULL, 0);
 	} else if (!strcmp(what, "interrupt")) {
 		handle_alarm(0);
-		ualarm(50 * 1000, 0);
-		syscall(SYS_nanosleep, &pause_time, NULL);
+		pid_t child = fork();
+		if (child == 0) {
+			wait_until(getppid(), 'S');
+			usleep(200 * 1000);
+			kill(getppid(), SIGALRM);
+			_exit(0);
+		}
+		syscall(SYS_nanosleep, &long_time, NULL);
+		waitpid(child, NULL, 0);
 	} else if (!strcmp(what, "resume")) {
 		pid_t child = fork();
 		if (child == 0) {

@@ -1,0 +1,125 @@
+"""SQL over the fleet: DuckDB, and the store's views by their names, of all hosts.
+
+    with ask(scan, parse("SELECT host, count(*) FROM syscalls GROUP BY host")) as result:
+        for row in result: ...
+
+The SQL is SQLite's, as that of `query` is; values are those that SQLite has (a `time` is text).
+Views are those of docs/sql.md that `auditsvc.fleet.views` has, and those over all hosts
+(`auditsvc.fleet.across`); joins by `event_id` join events of one store (`auditsvc.fleet.keys`).
+
+Conditions on time leave out days: of the table only files are read that can have rows in the time
+that the query asks for. All that a query reads is of one snapshot of the table.
+
+Invariants: one SELECT; nothing is written; the SQL reaches neither files nor the network.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Final, Protocol
+
+from auditsvc.arrow.engine import answer, engine, lock
+from auditsvc.arrow.question import Question
+from auditsvc.fleet import across, batches, views
+from auditsvc.fleet.keys import keyed
+from auditsvc.store.read.limits import NO_LIMITS
+from auditsvc.store.read.time_span import ALL, END, Span
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    import duckdb
+    from pyarrow import dataset
+
+    from auditsvc.store.read.limits import Limits
+    from auditsvc.store.read.result import Result
+
+_OPEN_ENDED: Final = ("logins",)
+"""Views whose rows are told once more by later events."""
+_DAY: Final = 86_400
+COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
+    **{view: views.columns(view) for view in views.VIEWS},
+    **batches.COLUMNS,
+    **across.COLUMNS,
+}
+"""All views with their columns."""
+
+
+class Rows(Protocol):
+    """What has the wide rows."""
+
+    def rows(self, span: Span) -> dataset.Dataset:
+        """Give the rows of the files that can have events of these seconds."""
+
+
+def parse(sql: str, period: Span = ALL) -> Question:
+    """Read one statement; QueryError."""
+    return Question(sql, COLUMNS, period, partial(keyed, views=COLUMNS))
+
+
+@contextmanager
+def ask(source: Rows, question: Question, limits: Limits = NO_LIMITS) -> Iterator[Result]:
+    """Ask a question of these rows."""
+    with engine(limits) as duck:
+        made = _Made(duck, source)
+        for view, span in question.spans.items():
+            duck.execute(f'CREATE VIEW "{view}" AS {made.view(view, span)}')
+        lock(duck, (), limits)
+        yield answer(duck, question.text)
+
+
+class _Made:
+    """The relations of one query: rows by the time that is asked for."""
+
+    def __init__(self, duck: duckdb.DuckDBPyConnection, source: Rows) -> None:
+        self._duck, self._source = duck, source
+        self._known: dict[Span, tuple[str, str]] = {}
+
+    def view(self, view: str, span: Span) -> str:
+        """Give the SQL of a view, with the values that SQLite has."""
+        times: tuple[str, ...] = ("time", "hour", "since", "made", "newest")
+        if view in across.COLUMNS:
+            text = across.select(view, lambda of: f"({self._body(of, ALL)})")
+            times = across.TIMES
+        else:
+            text = self._body(view, _reach(view, span))
+        shown = ", ".join(
+            f"{_shown(view, name, name in times)} AS {name}" for name in COLUMNS[view]
+        )
+        return f"SELECT {shown} FROM ({text}) native"  # noqa: S608 - of this package's text
+
+    def _body(self, view: str, span: Span) -> str:
+        raw, current = self._rows(span)
+        if view in batches.VIEWS:
+            return batches.select(view, raw)
+        return views.select(view, current)
+
+    def _rows(self, span: Span) -> tuple[str, str]:
+        """Give the names of the rows of a time: all, and those that count."""
+        if span not in self._known:
+            n = len(self._known)
+            raw, later, current = f"rows_{n}", f"later_{n}", f"current_{n}"
+            self._duck.register(raw, self._source.rows(span))
+            self._duck.execute(f"CREATE TABLE {later} AS {views.later(raw)}")
+            has_later = self._duck.execute(f"SELECT count(*) FROM {later}").fetchone() != (0,)  # noqa: S608
+            text = views.current(raw, later if has_later else None)
+            self._duck.execute(f"CREATE VIEW {current} AS {text}")
+            self._known[span] = raw, current
+        return self._known[span]
+
+
+def _reach(view: str, span: Span) -> Span:
+    """Give the time of the rows that say something of a view's rows of a time."""
+    if view in _OPEN_ENDED:
+        return Span(max(0, span.low - _DAY), END)
+    return span
+
+
+def _shown(view: str, name: str, is_time: bool) -> str:
+    """Give a column with the type that SQLite has."""
+    if is_time and view == "activity":
+        return f"strftime({name}, '%Y-%m-%d %H:%M:%S')"
+    if is_time:
+        return f"strftime({name}, '%Y-%m-%d %H:%M:%S.%g')"
+    return f"CAST({name} AS BIGINT)" if name == "success" else f'"{name}"'

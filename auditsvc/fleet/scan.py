@@ -1,0 +1,77 @@
+"""The files of the table that can have the rows of a time, as Arrow reads them.
+
+All that one scan gives is of one snapshot. Days and files are left out by what the table's
+metadata says of them. Files are read by Arrow's own S3 client: DuckDB needs no extension.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Final
+
+from pyarrow import dataset
+from pyiceberg.io.pyarrow import PyArrowFileIO
+
+from auditsvc.errors import FleetError
+from auditsvc.fleet.schema import schema
+from auditsvc.store.read.time_span import END
+
+if TYPE_CHECKING:
+    from pyiceberg.table import Table
+
+    from auditsvc.store.read.time_span import Span
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Scan:
+    """One snapshot of the table, read in parts."""
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+        found = table.current_snapshot()
+        self._snapshot = None if found is None else found.snapshot_id
+
+    def files(self, span: Span) -> list[str]:
+        """Give the files that can have events of these seconds; FleetError."""
+        if self._snapshot is None or span.low > span.high:
+            return []
+        scan = self._table.scan(row_filter=_within(span), snapshot_id=self._snapshot)
+        found = []
+        for task in scan.plan_files():
+            if task.delete_files:
+                raise FleetError(
+                    f"{task.file.file_path} has rows that were deleted beside it",
+                    "rewrite_data_files of Spark joins them; use copy-on-write",
+                )
+            found.append(task.file.file_path)
+        return sorted(found)
+
+    def rows(self, span: Span) -> dataset.Dataset:
+        """Give the rows of these files; a column that a file has not is NULL."""
+        return self.read(self.files(span))
+
+    def read(self, files: list[str]) -> dataset.Dataset:
+        """Give the rows of some files."""
+        if not files:
+            return dataset.dataset(schema().empty_table())
+        scheme, place, _ = PyArrowFileIO.parse_location(files[0])
+        io = self._table.io
+        if not isinstance(io, PyArrowFileIO):
+            io = PyArrowFileIO(io.properties)
+        paths = [PyArrowFileIO.parse_location(each)[2] for each in files]
+        return dataset.dataset(paths, schema(), "parquet", io.fs_by_scheme(scheme, place))
+
+
+def _within(span: Span) -> str:
+    """Give the condition on time that the table's metadata is asked for."""
+    parts = ["true"]
+    if span.low > 0:
+        parts.append(f"time >= '{_moment(span.low)}'")
+    if span.high < END:
+        parts.append(f"time < '{_moment(span.high + 1)}'")
+    return " AND ".join(parts[1:] or parts)
+
+
+def _moment(second: int) -> str:
+    return (_EPOCH + timedelta(seconds=second)).isoformat()

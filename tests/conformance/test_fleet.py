@@ -1,0 +1,410 @@
+"""The fleet: what hosts ship is in the lake once, event for event, whatever ends whom."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import subprocess
+import sys
+import zlib
+from contextlib import suppress
+
+import pytest
+from fixtures import days
+from fixtures.days import NOW, TODAY, prune, text_of
+from fixtures.lake import Lake, Stop, StoppingInbox, differences, open_feed, ship, store_of
+from fixtures.logs import Pipe, call, end, load, opening, path
+from fixtures.repeats import seeds
+from fixtures.seaweed import BUCKET, keys_file
+from fixtures.seaweed import lake as run_lake
+
+from auditsvc.config import load_settings
+from auditsvc.errors import ConfigError, FleetError, StoreError
+from auditsvc.fleet import lake as tables
+from auditsvc.fleet.commit import Committer
+from auditsvc.fleet.inbox import Inbox
+from auditsvc.fleet.names import batch_of, object_of, quoted, source_of, watermark_of
+from auditsvc.fleet.prune import prune as prune_table
+from auditsvc.fleet.report import make_report
+from auditsvc.fleet.ship import ALL, Shipper
+from auditsvc.retention import report as retention
+from auditsvc.status import fleet as of_host
+from auditsvc.store import open_store
+from auditsvc.store.database import reading
+from auditsvc.store.partitions import DAY
+from auditsvc.store.read.feed import Feed
+
+KEY = "web1-of-a-test"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    """Run one object store and catalog for all tests; `web1` may only add below its prefix."""
+    own = {"web1": (KEY, [f"Write:{BUCKET}/inbox/keys/web1/*"])}
+    with run_lake(tmp_path_factory.mktemp("lake"), own) as found:
+        yield found
+
+
+@pytest.fixture
+def lake(server, request):
+    """Give a new table, and a part of the inbox."""
+    return Lake(server, f"t{zlib.crc32(request.node.name.encode()):08x}")
+
+
+def lines(seed, each=12):
+    """Give the events of three days, in an order in which they may arrive."""
+    chance = days.chance(seed)
+    made = days.log(chance, range(TODAY - 2, TODAY + 1), each=each)
+    late = [one for one in made if chance.random() < 0.2]
+    return [one for one in made if one not in late] + late
+
+
+def test_stores_of_several_hosts_come_whole(lake, tmp_path):
+    """Late events, several batches and commits; the sums add up, and all is well."""
+    hosts = [lake.host(tmp_path, name, batch_events=15) for name in ("web1", "web2", "db/1")]
+    for seed, settings in enumerate(hosts):
+        made = lines(seed)
+        load(settings.store, text_of(made[:20]))
+        lake.ship(settings)
+        load(settings.store, text_of(made), name="more")
+        lake.ship(settings)
+    committer = lake.commit()
+    assert committer.done.batches > 6
+    assert committer.refused == []
+    assert differences(lake, hosts) == []
+    marks = tables.watermarks(tables.open_table(lake.settings))
+    assert {host for host, _ in marks} == {"web1", "web2", "db/1"}
+    assert all(mark.events == mark.told for mark in marks.values())
+    assert lake.waiting() == []
+    found = make_report(lake.settings, silent=1e6)
+    assert [each["wrong"] for each in found["hosts"]] == [[], [], []]
+    facts = of_host.make_report(hosts[0])
+    assert (facts["events"], facts["waiting_transactions"]) == (len(lines(0)), 0)
+
+
+def test_an_event_that_is_completed_later_gets_a_new_version(lake, tmp_path):
+    """Its path comes from another log after it was shipped; other readers get no event twice."""
+    settings = lake.host(tmp_path, "web1")
+    with open_store(settings.store) as store:
+        journal = Feed(store, "journal")
+    load(settings.store, call(1, nr=257, items=1) + end(1) + opening(2))
+    lake.ship(settings)
+    load(settings.store, call(1, nr=257, items=1) + path(1, "/etc/shadow") + end(1), name="late")
+    lake.ship(settings)
+    lake.commit()
+    versions = {row["event_id"]: [] for row in lake.rows().to_pylist() if row["event_id"] > 0}
+    for row in lake.rows().to_pylist():
+        if row["event_id"] > 0:
+            versions[row["event_id"]].append((row["version"], len(row["paths"])))
+    assert sorted(sorted(each) for each in versions.values()) == [[(0, 0), (2, 1)], [(0, 1)]]
+    assert differences(lake, [settings]) == []
+    with open_feed(settings, "journal") as feed:
+        assert journal.position <= feed.position
+        assert len(feed.ids(ALL, 100).ids) == 2
+    assert lake.ship(settings).batches == 0  # nothing is left to be told
+
+
+STEPS = ("before the PUT", "after the PUT", "before the next PUT")
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_host_that_is_killed_ships_each_event_once(lake, tmp_path, step):
+    """Before and after the PUT of each batch, with more events in between, and the next goes on."""
+    settings = lake.host(tmp_path, "web1", batch_events=3)
+    made = lines(5, each=8)
+    killed = 0
+    for number in range(1, 6):
+        load(settings.store, text_of(made[: number * 4]), name=f"log{number}")
+        try:
+            lake.ship(settings, inbox=StoppingInbox(lake.inbox, step))
+        except Stop:
+            killed += 1
+        if number == 3:
+            lake.commit()
+    assert killed > 2
+    load(settings.store, text_of(made))
+    lake.ship(settings)
+    lake.commit()
+    assert differences(lake, [settings]) == []
+    (mark,) = tables.watermarks(tables.open_table(lake.settings)).values()
+    assert mark.events == mark.told == len(made)
+
+
+@pytest.mark.parametrize("seed", seeds(1, 20))
+def test_a_store_that_was_put_back_loses_and_doubles_nothing(lake, tmp_path, seed):
+    """A copy of the store from some batches before takes its place; its log is loaded again."""
+    chance = random.Random(seed)
+    settings = lake.host(tmp_path, "web1", batch_events=chance.randrange(3, 9))
+    made = lines(seed)
+    copied = tmp_path / "copy.db"
+    when = chance.randrange(2, 6)
+    for number in range(1, 8):
+        load(settings.store, text_of(made[: number * 4]), name=f"log{number}")
+        if chance.random() < 0.8:
+            lake.ship(settings)
+        if number == when:
+            shutil.copy(store_of(settings), copied)
+        if chance.random() < 0.3:
+            lake.commit()
+    load(settings.store, text_of(made[:32]), name="log20")
+    with suppress(Stop):
+        lake.ship(settings, inbox=StoppingInbox(lake.inbox, chance.choice(STEPS)))
+    shutil.copy(copied, store_of(settings))
+    load(settings.store, text_of(made))
+    lake.ship(settings)
+    committer = lake.commit()
+    assert committer.refused == []
+    assert differences(lake, [settings]) == []
+    (mark,) = tables.watermarks(tables.open_table(lake.settings)).values()
+    assert mark.events == mark.told
+
+
+def test_two_programs_cannot_ship_two_ranges_with_one_number(lake, tmp_path):
+    """The one that comes second finds that the note is not as it left it."""
+    settings = lake.host(tmp_path, "web1", batch_events=5)
+    load(settings.store, text_of(lines(3)))
+    with open_store(settings.store) as store:
+        one, other = Shipper(store, settings), Shipper(store, settings)
+        assert one._intend(one.position, only_due=False).intent.n == 1
+        with pytest.raises(StoreError, match="not where it was left"):
+            other._intend(other.position, only_due=False)
+        steps = one.steps(only_due=False)
+        next(steps)
+        with pytest.raises(FleetError, match="another program ships"):
+            next(other.steps(only_due=False))
+        steps.close()
+
+
+def test_committers_that_meet_commit_each_batch_once(lake, tmp_path):
+    """One commits between the other's look and commit: a conflict, and it looks again."""
+    settings = lake.host(tmp_path, "web1", batch_events=10)
+    load(settings.store, text_of(lines(7)))
+    lake.ship(settings)
+    one = lake.committer()
+    other = lake.committer()
+    commit = one._commit
+
+    def late(*arguments):
+        if not one.done.conflicts:
+            other.step()
+        return commit(*arguments)
+
+    one._commit = late
+    while one.step():
+        pass
+    assert (one.done.conflicts, one.done.commits, other.done.commits) == (1, 0, 1)
+    assert differences(lake, [settings]) == []
+    assert lake.waiting() == []
+
+
+def test_a_committer_that_ended_before_it_deleted(lake, tmp_path):
+    """The batches that are in the table already are deleted by the next, not committed again."""
+    settings = lake.host(tmp_path, "web1", batch_events=10)
+    load(settings.store, text_of(lines(8)))
+    lake.ship(settings)
+    ended = Committer(lake.settings, shards=[lake.settings.shard])
+    ended._inbox.delete = lambda _: None
+    while ended.done.commits == 0:
+        ended.step()
+    assert len(lake.waiting()) > 2
+    assert lake.commit().done.commits == 0
+    assert lake.waiting() == []
+    assert differences(lake, [settings]) == []
+
+
+def test_a_batch_that_another_committer_took_is_no_error(lake, tmp_path):
+    """NoSuchKey between the list and the read says: look again."""
+    settings = lake.host(tmp_path, "web1")
+    load(settings.store, text_of(lines(9)))
+    lake.ship(settings)
+    committer = lake.committer()
+    names = committer._names()
+    lake.commit()
+    committer._names = lambda: names
+    assert committer.step() is False
+    assert committer.refused == []
+
+
+def test_what_is_not_what_its_name_says_is_not_taken(lake, tmp_path):
+    """Another's rows, another number, damage, a missing batch: told, and left where they are."""
+    web, db = (lake.host(tmp_path, name, batch_events=8) for name in ("web1", "db1"))
+    for settings in (web, db):
+        load(settings.store, text_of(lines(4)))
+        lake.ship(settings)
+    inbox, (mine, second, *rest) = lake.inbox, lake.waiting("web1")
+    (host, store, _), shard = batch_of(mine), lake.settings.shard
+    data = inbox.get(mine)
+    forged = object_of(shard, "db2", store, 1)
+    inbox.put(forged, data)
+    odd = object_of(shard, "web3", store, 1)
+    inbox.put(odd, data[:-100])
+    inbox.delete([second])
+    inbox.put(second, data)
+    committer = lake.commit()
+    why = {each.name: each.why for each in committer.refused}
+    assert why.pop(forged) == "it has rows whose host is not that of its name"
+    assert "it cannot be read" in why.pop(odd)
+    assert why.pop(second) == "it has rows whose batch is not that of its name"
+    assert why == {}
+    assert set(lake.waiting()) == {forged, odd, second, *rest}
+    assert tables.watermarks(tables.open_table(lake.settings))[host, store].n == 1
+    inbox.delete([second])
+    assert "batch 2 is missing" in [each.why for each in lake.commit().refused]
+    found = make_report(web.fleet, silent=1e6)["hosts"]
+    wrong = {each["host"]: each["wrong"] for each in found if each["store"] == store}
+    assert (wrong["web1"], wrong["db2"]) == (["batch 2 is missing"], [])
+
+
+def test_a_host_that_went_back_on_its_word_shows(lake, tmp_path):
+    """Another batch with a number that is in the table stays in the inbox, and is told."""
+    settings = lake.host(tmp_path, "web1", batch_events=20)
+    load(settings.store, text_of(lines(4)))
+    lake.ship(settings)
+    first, second, *_ = names = lake.waiting()
+    before = [lake.inbox.get(name) for name in (first, second)]
+    lake.commit()
+    lake.inbox.put(first, before[0])
+    assert lake.commit().refused == []
+    assert lake.waiting() == []
+    lake.inbox.put(first, before[1])
+    lake.inbox.put(names[-1], before[0])
+    assert {each.why for each in lake.commit().refused} == {"the table has another batch with it"}
+    assert lake.waiting() == sorted({first, names[-1]})
+
+
+def test_a_hosts_key_can_only_add_below_its_prefix(lake, tmp_path):
+    """It reads nothing, lists nothing, and writes nothing of others."""
+    keys = keys_file(tmp_path / "web1.keys", "web1", KEY)
+    settings = lake.host(tmp_path, "web1", shard="keys", credentials=keys)
+    load(settings.store, opening(1))
+    assert ship(settings).batches == 1
+    own = Inbox(settings.fleet)
+    with pytest.raises(FleetError, match="AccessDenied"):
+        own.put(object_of("keys", "web2", "0" * 32, 1), b"x")
+    with pytest.raises(FleetError, match="AccessDenied"):
+        list(own.names())
+    with pytest.raises(FleetError, match="AccessDenied"):
+        own.get(object_of("keys", "web1", "0" * 32, 1))
+    with pytest.raises(Exception, match=r"(?i)no table|forbidden|denied"):
+        lake.open(credentials=keys).scan().to_arrow()
+
+
+def test_retention_waits_for_the_fleet(lake, tmp_path):
+    """Events that were not shipped stay, and so do those that were amended since."""
+    settings = lake.host(tmp_path, "web1")
+    first = call(1, nr=257, items=1, second=(TODAY - 2) * DAY)
+    load(settings.store, first + end(1, second=(TODAY - 2) * DAY))
+    with open_store(settings.store) as store:
+        Feed(store, "fleet", from_beginning=True)
+        assert list(prune(store.database, keep="1d").held.values()) == ["fleet"]
+        kept = load_settings(retention={"keep": "1d"}).retention
+        with reading(store.database) as connection:
+            assert "fleet ship --forget" in retention._held(connection, kept, NOW)
+    lake.ship(settings)
+    more = first + path(1, "/x", second=(TODAY - 2) * DAY) + end(1, second=(TODAY - 2) * DAY)
+    load(settings.store, more, name="late")
+    with open_store(settings.store) as store:
+        assert list(prune(store.database, keep="1d").held.values()) == ["fleet"]
+    lake.ship(settings)
+    with open_store(settings.store) as store:
+        pruned = prune(store.database, keep="1d")
+    assert (pruned.held, list(pruned.events.values())) == ({}, [1])
+    lake.commit()
+    assert sorted(row["version"] for row in lake.rows().to_pylist() if row["event_id"] > 0) == [
+        0,
+        2,
+    ]
+
+
+def test_whole_days_of_the_table_are_deleted(lake, tmp_path):
+    """Of three days one stays, and the watermarks with it."""
+    settings = lake.host(tmp_path, "web1")
+    load(settings.store, text_of(lines(2)))
+    lake.ship(settings, now=lambda: NOW)
+    lake.commit()
+    files, rows = prune_table(lake.settings, TODAY)
+    assert (files, rows) == (2, 24)
+    assert len(lake.rows()) == 13  # one of them is the batch's own
+    assert prune_table(lake.settings, TODAY) == (0, 0)
+    assert lake.commit().done.batches == 0
+
+
+def test_a_batch_goes_when_it_is_full_or_old_or_the_day_ends(lake, tmp_path):
+    """And an empty one after an hour, so that a quiet host is not a silent one."""
+    clock = [NOW]
+    settings = lake.host(tmp_path, "web1", batch_events=3, interval=300)
+    pipe = Pipe(settings.store)
+    pipe.load(opening(1))
+    with open_store(settings.store) as store:
+        shipper = Shipper(store, settings, now=lambda: clock[0])
+
+        def shipped(after, text=""):
+            clock[0] += after
+            if text:
+                pipe.load(text)
+            before = shipper.batches
+            for _ in shipper.steps():
+                pass
+            return shipper.batches - before
+
+        assert shipped(0) == 1  # the first goes at once
+        whole = opening(1) + opening(2)
+        assert shipped(1, whole) == 0
+        assert shipped(300) == 1
+        whole += opening(3) + opening(4) + opening(5)
+        assert shipped(1, whole) == 1
+        assert shipped(1, whole + opening(6)) == 0
+        clock[0] = (TODAY + 1) * DAY
+        assert shipped(1) == 1
+        assert shipped(1000) == 0
+        assert shipped(3600) == 1
+    pipe.close()
+    lake.commit()
+    assert differences(lake, [settings]) == []
+
+
+def test_only_init_makes_the_table(server):
+    """Whoever else finds none says what to do; a second init changes nothing."""
+    given = load_settings(fleet=server | {"table": "auditsvc.nowhere"}).fleet
+    with pytest.raises(FleetError, match="auditsvc fleet init"):
+        Committer(given)
+    assert tables.create_table(given) is True
+    assert tables.create_table(given) is False
+    table = tables.open_table(given)
+    assert table.properties["commit.retry.num-retries"] == "0"
+    assert [each.name for each in table.spec().fields] == ["day"]
+
+
+def test_a_fleet_that_is_away_is_one_line(tmp_path):
+    """Of the inbox and of the catalog; and settings that say nothing."""
+    away = {"bucket": "bucket", "endpoint": "http://127.0.0.1:9", "catalog": "http://127.0.0.1:9"}
+    keys = keys_file(tmp_path / "keys", "a", "b")
+    given = load_settings(fleet=away | {"credentials": keys}).fleet
+    with pytest.raises(FleetError, match=r"fleet http://127\.0\.0\.1:9/bucket"):
+        Inbox(given).put("x", b"")
+    with pytest.raises(FleetError, match=r"fleet http://127\.0\.0\.1:9"):
+        tables.open_table(given)
+    with pytest.raises(ConfigError, match=r"fleet\.bucket"):
+        Inbox(load_settings().fleet)
+
+
+@pytest.mark.parametrize("host", ["web1", "a/b", "..", ".", "a b%2F", "ü"])
+def test_names_of_batches_say_whose_they_are(host):
+    """Whatever the host's name is, and nobody's name is below another's."""
+    name = object_of("0", host, "ab" * 16, 7)
+    assert batch_of(name) == (host, "ab" * 16, 7)
+    assert len(name.split("/")) == 5
+    assert source_of(watermark_of(host, "ab" * 16)) == (host, "ab" * 16)
+    assert ".." not in name.split("/")
+    assert batch_of(f"inbox/0/{quoted(host)}/xy/000000000001.parquet") is None
+
+
+def test_the_service_imports_nothing_of_it():
+    """Neither Arrow nor a client of S3 or Iceberg, while [fleet] is not set."""
+    names = ("pyarrow", "boto3", "botocore", "pyiceberg", "duckdb")
+    code = (
+        "import sys, auditsvc.service.run, auditsvc.status.report, auditsvc.cli.fleet;"
+        f"print([n for n in {names} if n in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, check=True)
+    assert done.stdout.strip() == b"[]"

@@ -1,0 +1,240 @@
+"""From the stores of three hosts through a lake to its answers: SeaweedFS, pyiceberg, DuckDB."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from fixtures.commands import run
+from fixtures.cookbook_log import cookbook_log
+from fixtures.fleet_rows import InMemory, wide_rows
+from fixtures.logs import load, login, opening, rows
+from fixtures.seaweed import lake
+from fixtures.stores import new_store
+
+from auditsvc.config import load_settings
+from auditsvc.evidence.store_facts import identity_in
+from auditsvc.fleet import lake as lakes
+from auditsvc.fleet import views
+from auditsvc.fleet.commit import Committer
+from auditsvc.fleet.inbox import Inbox
+from auditsvc.fleet.lake import create_table, open_table
+from auditsvc.fleet.names import object_of
+from auditsvc.fleet.query import run_fleet_query
+from auditsvc.fleet.scan import Scan
+from auditsvc.fleet.schema import schema
+from auditsvc.fleet.ship import Shipper
+from auditsvc.host.addresses import own_addresses
+from auditsvc.store import open_store
+from auditsvc.store.database import reading
+from auditsvc.store.partitions import DAY
+from auditsvc.store.read.time_span import ALL, Span
+
+DATA = Path(__file__).parents[1] / "data"
+HOSTS = ("alpha", "beta", "gamma")
+SECOND_DAY = 1_795_132_800
+
+
+class Fleet:
+    """Three hosts and their lake."""
+
+    def __init__(self, folder, settings):
+        self.folder, self.lake = folder, settings
+        self.urls = {host: f"sqlite:///{folder}/{host}.db" for host in HOSTS}
+        for host in HOSTS:
+            new_store(folder / f"{host}.db")
+
+    def settings(self, host, **fleet):
+        """Give the settings of a host."""
+        state = self.folder / host
+        state.mkdir(exist_ok=True)
+        return load_settings(
+            store=self.urls[host], host=host, state_directory=state, fleet=self.lake | fleet
+        )
+
+    def ship(self, host, **fleet):
+        """Ship all that its store has."""
+        with open_store(self.urls[host]) as store:
+            for _ in Shipper(store, self.settings(host, **fleet)).steps(only_due=False):
+                pass
+
+    def commit(self):
+        """Commit all that waits, by two committers in turn."""
+        both = [Committer(self.settings("alpha").fleet) for _ in range(2)]
+        while both[0].step() | both[1].step():
+            pass
+
+    def run(self, *words, host="alpha", **changed):
+        """Run `auditsvc fleet`, as on a host."""
+        given = {f"AUDITSVC_FLEET__{name.upper()}": value for name, value in self.lake.items()}
+        given |= {"AUDITSVC_STORE": self.urls[host], "AUDITSVC_HOST": host}
+        given |= {"AUDITSVC_STATE_DIRECTORY": str(self.folder / host)}
+        given |= {"AUDITSVC_RUNTIME_DIRECTORY": str(self.folder / "run")}
+        return run("fleet", *words, environment=os.environ | given | changed, text=True)
+
+    def identity(self, host):
+        """Give the identity of its store."""
+        with open_store(self.urls[host]) as store, reading(store.database) as connection:
+            return identity_in(connection)
+
+    def ask(self, sql):
+        """Give the rows of a query."""
+        with run_fleet_query(self.settings("alpha"), sql) as result:
+            return [dict(zip(result.columns, row, strict=True)) for row in result]
+
+
+@pytest.fixture(scope="module")
+def fleet(tmp_path_factory):
+    """Give a lake that has all of three hosts: in many batches, and in one."""
+    folder = tmp_path_factory.mktemp("fleet")
+    (folder / "lake").mkdir()
+    with lake(folder / "lake") as settings:
+        made = Fleet(folder, settings)
+        load(made.urls["alpha"], cookbook_log()[0], kind="spool", host="alpha")
+        load(made.urls["beta"], (DATA / "mixed.log").read_bytes(), host="beta")
+        other = opening(9, node="node=other ") + login(10, node="node=other ")
+        load(made.urls["gamma"], other, host="gamma")
+        create_table(made.settings("alpha").fleet)
+        for host, events in zip(HOSTS, (7, 50, 64_000), strict=True):
+            made.ship(host, batch_events=events)
+        made.commit()
+        yield made
+
+
+def test_the_lake_says_what_the_stores_say(fleet):
+    """All rows of all views: through files, bucket, table and catalog as in memory."""
+    identity = {host: fleet.identity(host) for host in HOSTS}
+    whole = InMemory([r for h in HOSTS for r in wide_rows(fleet.urls[h], h, identity[h])])
+    for view in views.VIEWS:
+        wanted = sorted(map(repr, whole.ask(f"SELECT * FROM {view}")))
+        assert sorted(map(repr, fleet.ask(f"SELECT * FROM {view}"))) == wanted, view
+    count = "SELECT count(*) AS n FROM all_events"
+    stored = sum(rows(url, count)[0]["n"] for url in fleet.urls.values())
+    assert fleet.ask(count) == [{"n": stored}]
+
+
+def test_days_that_are_not_asked_for_are_not_read(fleet):
+    """The table's metadata leaves out their files."""
+    scan = Scan(open_table(fleet.settings("alpha").fleet))
+    day = Span(SECOND_DAY, SECOND_DAY + DAY - 1)
+    assert 0 < len(scan.files(day)) < len(scan.files(ALL))
+    assert scan.files(Span(0, 1000)) == []
+    assert fleet.ask("SELECT count(*) AS n FROM syscalls WHERE time < '1971-01-01'") == [{"n": 0}]
+
+
+def test_the_command_asks_all_hosts(fleet):
+    """One line of SQL; that it was asked is recorded where there is a store."""
+    sql = "SELECT host, count(*) AS n FROM syscalls GROUP BY host ORDER BY host"
+    done = fleet.run("query", sql, "--format", "json")
+    assert done.returncode == 0, done.stderr
+    assert [each["host"] for each in json.loads(done.stdout)] == list(HOSTS)
+    assert not done.stderr
+    (line, _) = (fleet.folder / "alpha.db-access").read_text().splitlines()
+    assert (json.loads(line)[1]["command"], json.loads(line)[1]["sql"]) == ("fleet_query", sql)
+    nowhere = fleet.run("query", sql, AUDITSVC_STORE="sqlite:////nowhere/x.db")
+    assert nowhere.returncode == 0
+    assert nowhere.stderr == (
+        "auditsvc: not recorded: no service runs here, and there is no store\n"
+    )
+
+
+def test_a_batch_tells_the_addresses_of_its_host(fleet):
+    """They are by what a login's way from host to host is known."""
+    told = fleet.ask("SELECT address FROM host_addresses WHERE host = 'beta' ORDER BY address")
+    assert [each["address"] for each in told] == own_addresses()
+
+
+@pytest.mark.parametrize(
+    ("sql", "changed", "says"),
+    [
+        ("DELETE FROM syscalls", {}, "only reads"),
+        ("SELECT x FROM syscalls", {}, "x"),
+        ("SELECT 1", {"AUDITSVC_FLEET__CATALOG": "http://127.0.0.1:1"}, "see fleet.catalog"),
+        ("SELECT 1", {"AUDITSVC_FLEET__TABLE": "no.table"}, "auditsvc fleet init"),
+        ("SELECT 1", {"AUDITSVC_FLEET__CREDENTIALS": "/nowhere"}, "fleet.credentials"),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_line(fleet, sql, changed, says):
+    """The query, the catalog, the table, the keys."""
+    done = fleet.run("query", sql, **changed)
+    assert done.returncode in (1, 2)
+    assert says in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_what_was_shipped_is_proved(fleet):
+    """The batches of all hosts, and each event of the store of this one."""
+    done = fleet.run("verify", "--format", "table")
+    assert done.returncode == 0, done.stdout
+    assert done.stdout.splitlines()[-1] == "proved"
+    here = json.loads(fleet.run("verify", "--here", "--host", "beta", "--format", "json",
+                                host="beta").stdout)  # fmt: skip
+    stored = rows(fleet.urls["beta"], "SELECT count(*) AS n FROM all_events")[0]["n"]
+    assert (here["proved"], here["sources"], here["compared"]) == (True, 1, stored)
+
+
+def test_a_store_that_was_altered_is_not_what_the_lake_has(fleet):
+    """The event is named; also one that is no more in the store."""
+    file = fleet.folder / "gamma.db"
+    before = file.read_bytes()
+    try:
+        with closing(sqlite3.connect(file)) as connection:
+            connection.execute("UPDATE syscall SET exit = 77")
+            connection.execute("DELETE FROM event")
+            connection.commit()
+        done = fleet.run("verify", "--here", "--format", "table", host="gamma")
+    finally:
+        file.write_bytes(before)
+    assert done.returncode == 1
+    assert "has another exit in the lake than in the store" in done.stdout
+    assert "is in the lake and not in the store" in done.stdout
+
+
+def test_a_batch_that_was_made_anew_shows(fleet):
+    """Whoever puts another batch under a number that the table has."""
+    name = object_of("0", "gamma", fleet.identity("gamma"), 1)
+    inbox = Inbox(fleet.settings("gamma").fleet)
+    assert inbox.put(name, b"not what it was")
+    try:
+        done = fleet.run("verify", "--host", "gamma")
+        assert done.returncode == 1
+        assert f"batch 1 was made anew, and is another one: {name}" in done.stdout
+        assert fleet.run("verify", "--host", "beta").returncode == 0
+    finally:
+        inbox.delete([name])
+
+
+def test_a_table_of_an_older_program_gets_the_columns_that_it_lacks(fleet, monkeypatch):
+    """By `fleet init`; its rows have NULL there, and new ones come beside them."""
+    older = pa.schema(
+        [
+            pa.field("story", pa.struct([f for f in each.type if f.name != "how"]))
+            if each.name == "story"
+            else each
+            for each in schema()
+            if each.name != "unit"
+        ]
+    )
+    given = {"table": "auditsvc.older", "shard": "older"}
+    settings = fleet.settings("gamma", **given)
+    with monkeypatch.context() as patched:
+        patched.setattr(lakes, "schema", lambda: older)
+        assert create_table(settings.fleet)
+    (row, *_) = wide_rows(fleet.urls["gamma"], "gamma", fleet.identity("gamma"))
+    old = {name: value for name, value in row.items() if name != "unit"} | {"host": "older"}
+    old["story"] = {name: value for name, value in old["story"].items() if name != "how"}
+    open_table(settings.fleet).append(pa.Table.from_pylist([old], older))
+    assert not create_table(settings.fleet)
+    new = {"unit": "x.service", "event_id": row["event_id"] + 1}
+    open_table(settings.fleet).append(pa.Table.from_pylist([row | new], schema()))
+    sql = "SELECT s.host, s.unit, t.how FROM syscalls s JOIN story t USING (event_id) ORDER BY 1"
+    with run_fleet_query(settings, sql) as result:
+        assert list(result) == [
+            ("gamma", "x.service", row["story"]["how"]),
+            ("older", None, None),
+        ]

@@ -1,0 +1,110 @@
+"""A search in slices of time finds what one statement finds, in the same order, and at once."""
+
+from __future__ import annotations
+
+import pytest
+from fixtures import searching
+from fixtures.logs import SECOND, call, load, opening, record, rows
+
+from auditsvc.search import slices
+from auditsvc.search.dialect import dialect_of
+from auditsvc.search.select import found_events
+from auditsvc.search.statement import statement
+from auditsvc.store.read.limits import Limits
+
+DAY = 86400
+
+
+def log():
+    """Give calls and others of four days: some minutes with many, days with none."""
+    made = ""
+    for n in range(60):
+        where = {"second": SECOND + n // 20 * DAY + n % 20 * (1 if n % 3 else 600)}
+        said = f"pid=3 uid=0 auid=1000 ses=3 msg='op=login acct=\"m{n}\" res=failed'"
+        match n % 4:
+            case 0:
+                made += opening(n, f"/etc/f{n}", pid=70, auid=1000, exe='"/bin/sh"', **where)
+            case 1:
+                made += opening(n, f"f{n}", success="no", exit=-13, pid=71, **where)
+            case 2:
+                made += call(n, nr=39, auid=1001, **where)
+            case _:
+                made += record("USER_LOGIN", n, said, **where)
+    return made
+
+
+SEARCHES = [
+    (),
+    ("--loginuid", "1000"),
+    ("--executable", "/bin/sh"),
+    ("--syscall", "openat", "--success", "no"),
+    ("--file", "etc"),
+    ("--path", "/etc"),
+    ("--message", "USER_LOGIN,AVC"),
+    ("--where", "pid = 70"),
+    ("--since", "2025-06-16", "--until", "2025-06-17"),
+    ("--pid", "99999"),
+]
+
+
+@pytest.fixture(scope="module")
+def url(common_url):
+    """Give a store with events of several days."""
+    load(common_url, log())
+    return common_url
+
+
+@pytest.fixture(autouse=True)
+def few(monkeypatch):
+    """Have slices of few events."""
+    monkeypatch.setattr(slices, "FIRST", 3)
+
+
+def in_slices(url, criteria, **words):
+    """Give the ids of each slice."""
+
+    def ask(sql):
+        return [tuple(row.values()) for row in rows(url, sql)]
+
+    found = slices.slices(criteria, dialect_of(url), ask, **words)
+    return [[each["event_id"] for each in rows(url, sql)] for sql in found]
+
+
+@pytest.mark.parametrize("newest", [False, True], ids=["oldest", "newest"])
+@pytest.mark.parametrize("words", SEARCHES, ids=" ".join)
+def test_slices_are_the_whole(url, words, newest):
+    """No event twice, none missing, each in its place; from an event on, too."""
+    criteria = searching.options("--utc", *words).criteria(url)
+    sql = statement(criteria, dialect_of(url), newest=newest)
+    whole = [row["event_id"] for row in rows(url, sql)]
+    parts = in_slices(url, criteria, newest=newest)
+    assert [each for part in parts for each in part] == whole
+    assert len(parts) > 1
+    if newest and len(whole) > 2:
+        parts = in_slices(url, criteria, newest=True, before=whole[1])
+        assert [each for part in parts for each in part] == whole[2:]
+
+
+def test_the_first_slice_has_few(url):
+    """So many as it was asked for, and some of the same second."""
+    first = in_slices(url, searching.options("--utc").criteria(url), newest=True)[0]
+    second = rows(url, "SELECT max(event_id) >> 30 AS at FROM all_events")[0]["at"]
+    assert 3 <= len(first) < 30
+    assert first[0] >> 30 == second
+
+
+@pytest.mark.parametrize("words", [("--event", "9"), ("--unit", "none.service")], ids=" ".join)
+def test_what_gains_nothing_is_one_statement(url, words):
+    """One number is found by it, a place costs the same in each slice."""
+    assert len(in_slices(url, searching.options("--utc", *words).criteria(url))) == 1
+
+
+def test_events_come_before_the_search_has_ended(url):
+    """Who reads the first one has asked one slice; who reads on gets all, or so many as asked."""
+    criteria = searching.options("--utc", "--loginuid", "1000").criteria(url)
+    whole = [row["event_id"] for row in rows(url, statement(criteria, dialect_of(url)))]
+    with found_events(url, criteria, limits=Limits(60)) as found:
+        ids = [each.id for each in found.events]
+    assert ids == whole
+    with found_events(url, criteria, limit=7) as found:
+        assert len(list(found.events)) == 7
