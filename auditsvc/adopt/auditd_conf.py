@@ -20,6 +20,21 @@ from auditsvc.host.files import read_file
 if TYPE_CHECKING:
     from pathlib import Path
 
+NETWORK: Final = (
+    "tcp_listen_queue",
+    "tcp_max_per_addr",
+    "use_libwrap",
+    "tcp_client_ports",
+    "tcp_client_max_idle",
+    "transport",
+    "enable_krb5",
+    "krb5_principal",
+    "krb5_key_file",
+    "distribute_network",
+)
+"""Keywords that have an effect with `tcp_listen_port` alone."""
+QUEUE: Final = ("q_depth", "overflow_action", "max_restarts")
+"""Keywords of the queue for plugins."""
 KEYWORDS: Final = (
     "local_events",
     "log_file",
@@ -43,19 +58,8 @@ KEYWORDS: Final = (
     "disk_full_action",
     "disk_error_action",
     "tcp_listen_port",
-    "tcp_listen_queue",
-    "tcp_max_per_addr",
-    "use_libwrap",
-    "tcp_client_ports",
-    "tcp_client_max_idle",
-    "transport",
-    "enable_krb5",
-    "krb5_principal",
-    "krb5_key_file",
-    "distribute_network",
-    "q_depth",
-    "overflow_action",
-    "max_restarts",
+    *NETWORK,
+    *QUEUE,
     "plugin_dir",
     "end_of_event_timeout",
 )

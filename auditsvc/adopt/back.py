@@ -14,15 +14,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from auditsvc.adopt import bridging, daemons, managers, progress
-from auditsvc.adopt.moment import Moment, at, between
+from auditsvc.adopt.moment import at
 from auditsvc.adopt.plan import logs_of
 from auditsvc.adopt.progress import ADOPT, BACK, Progress
 from auditsvc.adopt.rule_plan import source_of
+from auditsvc.adopt.way import Way
 from auditsvc.errors import AuditsvcError
 from auditsvc.kernel.control import Control
 from auditsvc.kernel.load_rules import compare
 from auditsvc.kernel.load_rules import load as load_rules
-from auditsvc.kernel.messages import LOCKED
+from auditsvc.kernel.messages import LOCKED, OFF
 from auditsvc.plural import counted
 from auditsvc.ruleset.sources import wanted_rules
 from auditsvc.runtime.boot_file import boot_id
@@ -109,15 +110,12 @@ def _found(settings: Settings) -> Progress:
     return state
 
 
-class _Back:
+class _Back(Way):
     def __init__(
         self, settings: Settings, folder: Path, state: Progress, say: Callable[[str], None]
     ) -> None:
-        self._settings = settings
+        super().__init__(settings, state, say)
         self._folder = folder
-        self._state = state
-        self._say = say
-        self._moment = Moment(settings, state, say)
 
     def run(self) -> bool:
         state = self._state
@@ -130,15 +128,9 @@ class _Back:
         with daemons.undisturbed():
             self._return(manager)
         self._moment.prove(lambda: logs_of(Path(state.log)), "auditd's log")
-        self._moment.end()
-        self._moment.store()
-        for each in manager.settle(ours=False):
-            self._say(each)
-        state.done = True
-        self._moment.save()
+        self._settle(manager, ours=False)
         self._say_missing()
-        self._say(f"{self._moment.verdict()} ({between(state)})")
-        return not state.problems
+        return self._verdict()
 
     def _return(self, manager: managers.Manager) -> None:
         state, runtime = self._state, self._settings.runtime_directory
@@ -186,8 +178,11 @@ class _Back:
         wanted.settings.clear()  # auditd's own load sets them
         runtime = self._settings.runtime_directory
         with Control() as control, exclusive_lock(runtime):
-            if control.status().enabled == LOCKED:
+            enabled = control.status().enabled
+            if enabled == LOCKED:
                 return
+            if enabled != OFF:  # our service switched it on, and would switch it off at its end
+                wanted.settings["enabled"] = enabled
             load_rules(control, wanted, compare(control, wanted, runtime), runtime)
         self._say(f"the rules of {source} stay loaded")
 

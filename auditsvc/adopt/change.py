@@ -13,9 +13,10 @@ import time
 from typing import TYPE_CHECKING
 
 from auditsvc.adopt import daemons, managers, progress, settings_file
-from auditsvc.adopt.moment import Moment, at, between, spool_files
+from auditsvc.adopt.moment import Moment, at, spool_files
 from auditsvc.adopt.plan import logs_of
 from auditsvc.adopt.progress import ADOPT, Progress
+from auditsvc.adopt.way import Way
 from auditsvc.config import load_settings
 from auditsvc.errors import AuditsvcError
 from auditsvc.host.file_locks import is_flocked
@@ -46,15 +47,12 @@ def change(plan: Plan, settings: Settings, say: Callable[[str], None]) -> bool:
         return _Change(plan, settings, state, say).run()
 
 
-class _Change:
+class _Change(Way):
     def __init__(
         self, plan: Plan, settings: Settings, state: Progress, say: Callable[[str], None]
     ) -> None:
+        super().__init__(settings, state, say)
         self._plan = plan
-        self._settings = settings
-        self._state = state
-        self._say = say
-        self._moment = Moment(settings, state, say)
 
     def run(self) -> bool:
         state = self._state
@@ -77,14 +75,8 @@ class _Change:
         with daemons.undisturbed():
             self._take(manager)
         self._moment.prove(lambda: spool_files(self._settings), "the spool")
-        self._moment.end()
-        self._moment.store()
-        for each in manager.settle(ours=True):
-            self._say(each)
-        state.done = True
-        self._moment.save()
-        self._say(f"{self._moment.verdict()} ({between(state)})")
-        return not state.problems
+        self._settle(manager, ours=True)
+        return self._verdict()
 
     def _write_settings(self) -> None:
         state, plan = self._state, self._plan

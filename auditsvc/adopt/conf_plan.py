@@ -6,6 +6,7 @@ import re
 import socket
 from typing import TYPE_CHECKING, Final
 
+from auditsvc.adopt.auditd_conf import NETWORK, QUEUE
 from auditsvc.adopt.plan_line import Verdict
 from auditsvc.adopt.space_plan import SpacePlan
 
@@ -27,19 +28,6 @@ _KEEP_BYTES: Final = 1 << 30
 _FOR_EVER: Final = 1 << 50
 _NODE: Final = re.compile(rb"node=([^\s]+) type=")
 _TAIL: Final = 64 << 10
-_NETWORK: Final = (
-    "tcp_listen_queue",
-    "tcp_max_per_addr",
-    "use_libwrap",
-    "tcp_client_ports",
-    "tcp_client_max_idle",
-    "transport",
-    "enable_krb5",
-    "krb5_principal",
-    "krb5_key_file",
-    "distribute_network",
-)
-_QUEUE: Final = ("q_depth", "overflow_action", "max_restarts")
 
 
 def add_conf(draft: Draft, conf: Conf, spool: Path, log: Path) -> None:
@@ -87,9 +75,9 @@ class _Keywords:
         for name in self._conf.entries:
             if name in alone:
                 alone[name](name)
-            elif name in _NETWORK:
+            elif name in NETWORK:
                 self._network(name)
-            elif name in _QUEUE:
+            elif name in QUEUE:
                 self._leave(name, Verdict.SAME, "there are no plugins that could fall behind")
             elif name in told:
                 self._leave(name, *told[name])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
@@ -60,7 +61,7 @@ def query(
     CSV, text that begins like a formula (= + - @) gets a ' before it.
     """
     settings = load_settings(store=store)
-    lower(settings)
+    lower(settings, pages=sys.stdout.isatty() and not no_pager)
     period = period_of(since, until)
     run = _of_archive(settings) if archive else partial(run_query, settings.store, views_only=True)
     show_answer(

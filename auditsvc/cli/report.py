@@ -169,7 +169,7 @@ def report(
     Times are shown in UTC. Under each report stands what the store knows to be missing.
     """
     settings = load_settings(store=store)
-    lower(settings, reads_files=True)
+    lower(settings, reads_files=True, pages=True)
     is_daily = name == DAILY
     if is_daily and (summary or by or success or failed or auid or form is ReportForm.CSV):
         raise UsageError(

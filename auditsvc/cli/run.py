@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -16,9 +18,10 @@ from auditsvc.errors import UsageError
 from auditsvc.native import BUILD_HINT, is_built
 from auditsvc.rule import Add
 from auditsvc.ruleset.sources import rules_in_use
+from auditsvc.service.loader_process import serve
+from auditsvc.service.loading import SPOOLED
 from auditsvc.service.privileges import lower
 from auditsvc.service.run import Service
-from auditsvc.service.wiring import SPOOLED
 
 
 class Begin(StrEnum):
@@ -29,6 +32,7 @@ class Begin(StrEnum):
 
 
 def run(
+    *,
     store: StoreOption = None,
     rules: Annotated[
         list[Path] | None,
@@ -61,8 +65,12 @@ def run(
         float | None,
         typer.Option("--duration", help="Stop after this time.", metavar="SECONDS", min=0),
     ] = None,
+    loader: Annotated[int | None, typer.Option("--loader", hidden=True)] = None,
 ) -> None:
     """Collect audit records and store every event as rows, until SIGTERM or SIGINT."""
+    if loader is not None:  # `run` has started us: this is the socket to it
+        configure_log()
+        serve(socket.socket(fileno=loader), os.getppid())
 
     def read() -> tuple[Settings, list[Add], list[str]]:
         settings = load_settings(store=store, rules=rules or None, source=source)

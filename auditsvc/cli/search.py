@@ -180,7 +180,7 @@ def search(
     _check_archive(checkpoint, input_, archive=archive, tree=tree)
     limit = 1 if just_one else None
     of_host = load_settings(store=store)
-    lower(of_host, reads_files=True)
+    lower(of_host, reads_files=True, pages=True)
     with _store(of_host, input_) as settings:
         if forget and checkpoint:
             forget_checkpoint(settings.store, checkpoint)

@@ -73,7 +73,7 @@ def shell(
     runs. Without a terminal, statements are read from standard input, up to the first error.
     """
     settings = load_settings(store=store)
-    lower(settings, reads_files=True)
+    lower(settings, reads_files=True, pages=True)
     views = views_of(settings.store)
     is_typed = sys.stdin.isatty()
     failed: list[str] = []

@@ -22,7 +22,7 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict, TomlConfigSettingsSource
 
 from auditsvc.config.sections import (
@@ -51,7 +51,7 @@ from auditsvc.errors import ConfigError
 from auditsvc.host.files import read_file
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from importlib.resources.abc import Traversable
 
     from pydantic_core import ErrorDetails
@@ -218,6 +218,15 @@ def read_settings(**overrides: Any) -> Settings | list[ConfigError]:
         return [_explained(each, file) for each in error.errors()]
     except ValueError as error:
         return [ConfigError(f"a setting cannot be read: {error}", "correct it")]
+
+
+def settings_of(values: Mapping[str, Any]) -> Settings:
+    """Make settings of `model_dump(mode="json")` of others; nothing else is read."""
+    made = {
+        name: TypeAdapter[Any](each.annotation or Any).validate_python(values[name])
+        for name, each in Settings.model_fields.items()
+    }
+    return Settings.model_construct(**made)
 
 
 def variable_of(name: str) -> str:

@@ -133,7 +133,11 @@ class CgroupWatch(Looker):
 
     def seen(self, batch: Batch) -> None:
         """Take the processes of a batch; the loader's thread."""
-        if found := processes_of(batch):
+        self.take(processes_of(batch))
+
+    def take(self, found: list[Seen]) -> None:
+        """Take processes, in the order of their rows."""
+        if found:
             with self._lock:
                 room = MOST_WAITING - len(self._new)
                 self._new.update(dict.fromkeys(found[:room]))

@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Final
 from auditsvc.enrich.looker import DAY, Looker
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
     from auditsvc.decode.batch import Batch
 
@@ -109,13 +109,17 @@ class NameWatch(Looker):
     def seen(self, batch: Batch) -> None:
         """Take the ids of a batch; the loader's thread."""
         for kind, numbers in ids_of(batch).items():
-            new = {(kind, number) for number in numbers} - self._asked
-            if new and len(self._asked) < MOST:
-                some = sorted(new)[: MOST - len(self._asked)]
-                self._asked.update(some)
-                with self._lock:
-                    self._new.update(some)
-                self._wake.set()
+            self.take(kind, numbers)
+
+    def take(self, kind: str, numbers: Collection[int]) -> None:
+        """Take ids; one thread at a time."""
+        new = {(kind, number) for number in numbers} - self._asked
+        if new and len(self._asked) < MOST:
+            some = sorted(new)[: MOST - len(self._asked)]
+            self._asked.update(some)
+            with self._lock:
+                self._new.update(some)
+            self._wake.set()
 
     def look(self) -> None:
         """Record names of new ids, and what has changed since the last look."""

@@ -28,6 +28,7 @@ _NO_CALLS: Final = 0x10 | 0x4000 | 0x0020_0000
 _KERNEL: Final = 0x0020_0000  # PF_KTHREAD
 _ENDED: Final = (b"Z", b"X", b"x")
 _PR_SET_PDEATHSIG: Final = 1  # include/uapi/linux/prctl.h
+_PR_SET_NAME: Final = 15
 _UNIT: Final = re.compile(r"[^/]+\.(?:service|scope|socket|mount|swap)")
 _TRIES: Final = 5
 
@@ -290,6 +291,15 @@ def alive(pid: int) -> bool:
     except PermissionError:
         return True
     return True
+
+
+def set_name(name: str) -> None:
+    """Set the name of this thread, at most 15 bytes: of a process's first one it is its comm.
+
+    By prctl(2): /proc/self/comm is root's after a change of user.
+    """
+    text = ctypes.create_string_buffer(name.encode())
+    ctypes.CDLL(None).prctl(_PR_SET_NAME, text, 0, 0, 0)
 
 
 def end_with_parent(parent: int) -> None:

@@ -78,6 +78,8 @@ class Loader(threading.Thread):
         """Why the store's file cannot be kept small now, "" if it can."""
         self.beat = time.monotonic()
         """When it last came to look for log, or began to wait for the store."""
+        self.commits = 0
+        """Transactions that were committed."""
         self.gaps = 0
         """Serials that were not seen, since the start."""
         self._gaps_before = 0
@@ -98,7 +100,6 @@ class Loader(threading.Thread):
         self._leaving = threading.Event()
         self._tried = threading.Event()
         self._refusable = True
-        self._commits = 0
 
     @property
     def store_error(self) -> str:
@@ -112,6 +113,11 @@ class Loader(threading.Thread):
     def asks(self) -> bool:
         """Whether it waits for the store now."""
         return self._since is not None
+
+    @property
+    def tried(self) -> bool:
+        """Whether the store was opened or failed to open, or the thread has ended."""
+        return self._tried.is_set()
 
     def await_store(self, patience: float) -> None:
         """Wait until the store was opened or failed to open, for at most `patience` seconds.
@@ -135,9 +141,9 @@ class Loader(threading.Thread):
         self._finishing.set()
         self._arrived.set()
         while self.is_alive():
-            before = self._commits
+            before = self.commits
             self.join(patience)
-            if self.is_alive() and self._commits == before:
+            if self.is_alive() and self.commits == before:
                 self._store_error = f"the store has not answered for {patience:g} s"
                 return
 
@@ -240,7 +246,7 @@ class Loader(threading.Thread):
     def _commit(self, load: Load) -> bool:
         with self._asking():
             done = load.commit()
-        self._commits += 1
+        self.commits += 1
         self.gaps = self._gaps_before + load.gap
         self.committed = load.log.checkpoint()
         self._store_error = ""

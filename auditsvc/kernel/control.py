@@ -12,7 +12,7 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING, Self
 
-from auditsvc.errors import KernelError, LockedError
+from auditsvc.errors import AuditsvcError, KernelError, LockedError
 from auditsvc.host.system_module import audit_module
 from auditsvc.kernel import messages
 from auditsvc.kernel.messages import Features, SignalInfo, Status
@@ -232,6 +232,15 @@ _HINTS = {
     (messages.DELETE_RULE, errno.ENOENT): "it is not loaded",
     (messages.SET, errno.EACCES): "this process is not the audit daemon",
 }
+
+
+def is_locked() -> bool:
+    """Whether audit is locked until the next boot (-e 2), as far as the kernel tells us."""
+    try:
+        with Control() as control:
+            return control.status().enabled == messages.LOCKED
+    except (AuditsvcError, OSError):
+        return False
 
 
 def _text(rule: Rule | bytes) -> str:

@@ -17,7 +17,7 @@ from auditsvc.rule.model import Action, FilterList, Rule
 from auditsvc.ruleset.plan import STAND_IN, Change, effective, plan
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from auditsvc.rule.commands import Setting
     from auditsvc.ruleset.wanted import Wanted
@@ -95,7 +95,7 @@ def difference(
         if rule not in owners.held
         and (exclusive or rule in owners.ours or rule in deleted or STAND_IN in rule.keys)
     }
-    lines = [*wanted.rules, *_ahead(loaded, owners.held - named)]
+    lines = [*wanted.rules, *_ahead(loaded, owners.held - named, wanted.rules)]
     changes = plan(lines, loaded, removable)
     there = set(loaded)
     moved = there.intersection(change.rule for change in changes if change.verb == "delete")
@@ -116,18 +116,25 @@ def difference(
     )
 
 
-def _ahead(loaded: Sequence[Rule], held: Collection[Rule]) -> list[Add]:
-    """Give the service's `never` rules at the heads of the lists, as lines that keep them there.
+def _ahead(loaded: Sequence[Rule], held: Collection[Rule], wanted: Iterable[Add]) -> list[Add]:
+    """Give the service's `never` rules that no `always` precedes, as lines that keep them there.
 
-    They exclude the store's own server. After an `always` of an `-A` line they would have no
-    effect, and the server would be audited for storing its own records.
+    They exclude processes that would be fed with their own calls: the loader's, the store's
+    server. After an `always` of an `-A` line they would have no effect. Without such a line they
+    stay where they are: among `never` rules the order does not matter.
     """
+    pressed = {each.rule.filter_list for each in wanted if _goes_ahead(each)}
     ahead: list[Rule] = []
     for which in FilterList:
         for rule in loaded:
-            if rule.filter_list is not which:
+            if rule.filter_list is not which or which not in pressed:
                 continue
-            if rule not in held or rule.action is not Action.NEVER:
+            if rule.action is not Action.NEVER:
                 break
-            ahead.append(rule)
+            if rule in held:
+                ahead.append(rule)
     return [Add(rule, prepend=True) for rule in reversed(ahead)]
+
+
+def _goes_ahead(each: Add) -> bool:
+    return each.prepend and each.rule.action is Action.ALWAYS

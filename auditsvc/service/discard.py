@@ -14,7 +14,6 @@ import structlog
 
 from auditsvc.errors import AuditsvcError
 from auditsvc.evidence.seal import forget_seals
-from auditsvc.evidence.sealing import Sealing
 from auditsvc.record.daemon import actor
 from auditsvc.spool import retention
 from auditsvc.spool.segments import Place
@@ -22,7 +21,9 @@ from auditsvc.spool.segments import Place
 if TYPE_CHECKING:
     from auditsvc.config import Settings
     from auditsvc.evidence.notary import Notary
+    from auditsvc.evidence.sealing import Sealing
     from auditsvc.record.daemon import DaemonRecords
+    from auditsvc.service.remote_parts import RemoteSealing
     from auditsvc.service.wiring import Parts
 
 log = structlog.get_logger()
@@ -37,7 +38,7 @@ class Discard:
     def __init__(self, parts: Parts, daemon: DaemonRecords) -> None:
         self._parts = parts
         self._daemon = daemon
-        self._sealing: Sealing | None = None
+        self._sealing: Sealing | RemoteSealing | None = None
 
     def step(self, settings: Settings, place: Place, keep: int) -> str:
         """Delete what ends before `place`, or do what must be done before; gives what fails.
@@ -61,7 +62,7 @@ class Discard:
             before = Place(notary.sealed_before()) if not notary.problem else place
             old = retention.surplus(directory, min(place, before), keep)
             if old and not notary.problem:
-                self._sealing = Sealing(settings, old[-1])
+                self._sealing = self._parts.sealing(settings, old[-1])
                 self._sealing.start()
                 return ""
             return self._give_up(settings, notary, place, keep, notary.problem) if old else ""

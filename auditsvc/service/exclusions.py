@@ -1,4 +1,4 @@
-"""Rules that exclude a database server on this host and the forwarder from auditing.
+"""Rules that exclude a local database server, the loader and the forwarder from auditing.
 
 Each row that is written makes the server call the kernel. If these calls were audited, each
 would become another row, without end. Worse, a full audit queue could block the server, while
@@ -27,16 +27,18 @@ from auditsvc.service.local_server import Server, UnprovedError, local_server, p
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from auditsvc.forward.process import Child
     from auditsvc.kernel.session import Session
+    from auditsvc.service.remote_loader import RemoteLoader
     from auditsvc.store import Store
 
 log = structlog.get_logger()
 
 SERVER_KEY: Final = "auditsvc-server"
 FORWARDER_KEY: Final = "auditsvc-forwarder"
+LOADER_KEY: Final = "auditsvc-loader"
 """Keys of the exclusion rules, which say their purpose."""
 
 
@@ -47,9 +49,9 @@ def excluded(server: Server | None) -> list[Add]:
     return [rule for field in ("pid", "ppid") for rule in _never(field, server.pid, SERVER_KEY)]
 
 
-def excluded_process(pid: int | None) -> list[Add]:
-    """Give the rules that exclude the forwarder's process; empty if there is none."""
-    return [] if pid is None else _never("pid", pid, FORWARDER_KEY)
+def excluded_process(pid: int | None, purpose: str = FORWARDER_KEY) -> list[Add]:
+    """Give the rules that exclude a process of ours; empty if there is none."""
+    return [] if pid is None else _never("pid", pid, purpose)
 
 
 def _never(field: str, pid: int, purpose: str) -> list[Add]:
@@ -70,6 +72,8 @@ class Exclusions:
         self._forwarder = forwarder
         self._excluded: Server | None = None
         self._forwarder_pid: int | None = None
+        self._loader: RemoteLoader | None = None
+        self._loader_pid: int | None = None
         self._prover: ThreadPoolExecutor | None = None
 
     def start(self) -> None:
@@ -80,9 +84,14 @@ class Exclusions:
         self._prover = ThreadPoolExecutor(1, "prover")
         self._prover.submit(int)
 
+    def set_loader(self, loader: RemoteLoader | None) -> None:
+        """Exclude the loader's process from now on, and each one that comes after it."""
+        self._loader = loader
+
     def begin(self) -> list[Add]:
         """Give all rules for the beginning of a session."""
         self._excluded = self.server
+        self._loader_pid = None if self._loader is None else self._loader.pid
         return self._all()
 
     def change(self, rules: Sequence[Add], session: Session | None) -> None:
@@ -97,9 +106,16 @@ class Exclusions:
 
     def look(self, store: Store) -> None:
         """See where the server of a store that was opened runs; the forwarder may begin."""
+        self._look(lambda: local_server(store, self._prove))
+
+    def look_at(self, connection: socket.socket | None, backend: int) -> None:
+        """Do the same for a loader's process: its connection, and the pid that the server says."""
+        self._look(lambda: None if connection is None else self._prove(connection, backend))
+
+    def _look(self, find: Callable[[], Server | None]) -> None:
         unproved = ""
         try:
-            self.server = local_server(store, self._prove)
+            self.server = find()
         except UnprovedError as error:
             self.server, unproved = None, str(error)
         if unproved and unproved != self._unproved:
@@ -117,8 +133,9 @@ class Exclusions:
         return self._prover.submit(prove, ours, backend).result()
 
     def watch(self, session: Session | None) -> bool:
-        """Exclude the server and the forwarder while they run; gives whether rules changed."""
+        """Exclude server, loader and forwarder while they run; gives whether rules changed."""
         changed = self._watch_server(session)
+        changed = self._watch_loader(session) or changed
         return self._watch_forwarder(session) or changed
 
     def warn(self, session: Session | None) -> None:
@@ -136,8 +153,9 @@ class Exclusions:
             )
 
     def _all(self) -> list[Add]:
-        own = excluded_process(self._forwarder_pid)
-        return [*excluded(self._excluded), *own, *self._rules]
+        forwarder = excluded_process(self._forwarder_pid)
+        loader = excluded_process(self._loader_pid, LOADER_KEY)
+        return [*loader, *excluded(self._excluded), *forwarder, *self._rules]
 
     def _watch_server(self, session: Session | None) -> bool:
         if session is None:
@@ -148,6 +166,25 @@ class Exclusions:
         self._excluded = server
         session.set_rules(self._all())
         self.warn(session)
+        return True
+
+    def _watch_loader(self, session: Session | None) -> bool:
+        """Keep the loader's process running; the rules of one that ended go before its pid."""
+        if self._loader is None:
+            return False
+        changed = self._note_loader(session)
+        self._loader.watch()
+        changed = self._note_loader(session) or changed
+        self._loader.release()
+        return changed
+
+    def _note_loader(self, session: Session | None) -> bool:
+        assert self._loader is not None
+        pid = self._loader.pid
+        if session is None or pid == self._loader_pid:
+            return False
+        self._loader_pid = pid
+        session.set_rules(self._all())
         return True
 
     def _watch_forwarder(self, session: Session | None) -> bool:

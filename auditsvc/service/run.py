@@ -1,16 +1,18 @@
 """One run: starts its parts, monitors them, and ends them in order.
 
-    source --collector thread--> spool --loader thread--> store
+    source --collector thread--> spool --loader's process--> store
               main thread: signals, the kernel's state, the rules, what `status` shows
 
 Collecting needs no store: the spool and the kernel come first, and the loader opens the store
 when it answers. Only a store that is refused for what it is (another program's, another than
 the one that was known) ends the run before it begins, if it answers at once.
 
-One process, because the kernel excludes only the registered tgid from auditing: a second
-process would audit itself in a loop. On SIGTERM, SIGINT, the end of --duration or of the
-input, and on an error: the service's rules are deleted, the enabled flag and the limits are
-restored, and all received records are stored.
+Two processes: this one collects, and what parses attackers' bytes has no capabilities
+(docs/decisions/0033). The kernel excludes only the registered tgid from auditing, so the other
+one has rules that exclude it, or it would be fed with its own calls.
+
+On SIGTERM, SIGINT, the end of --duration or of the input, and on an error: the service's rules are
+deleted, the enabled flag and the limits are restored, and all received records are stored.
 """
 
 from __future__ import annotations
@@ -50,6 +52,7 @@ from auditsvc.store.read.feed import Feed
 from auditsvc.store.sharing import share_with
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Sequence
 
     from auditsvc.config import Settings
@@ -96,7 +99,13 @@ class Service:
         self._forwarder = Child(settings) if settings.forward.enabled else None
         self._exclusions = Exclusions(rules, self._forwarder)
         self._health = Health(settings, self._daemon, notes)
-        self._wiring = Wiring(settings, self._daemon, self._store_opened, from_now=from_now)
+        self._wiring = Wiring(
+            settings,
+            self._daemon,
+            self._store_opened,
+            self._store_opened_elsewhere,
+            from_now=from_now,
+        )
         self._parts = self._wiring.parts
         self._switch = switch_requests.Watch(settings.runtime_directory)
         self._discard = Discard(self._parts, self._daemon)
@@ -109,6 +118,13 @@ class Service:
 
     def run(self, duration: float | None) -> None:
         """Collect and load until a signal, an error, the end of the input or of `duration` (s)."""
+        self._wiring.prepare()
+        try:
+            self._run(duration)
+        finally:
+            self._wiring.close()
+
+    def _run(self, duration: float | None) -> None:
         signals = Signals(_SIGNALS)
         ends = None if duration is None else time.monotonic() + duration
         try:
@@ -141,10 +157,13 @@ class Service:
         self._exclusions.start()
         self._health.place = self._wiring.known.place
         loader = self._wiring.make_loader()
+        self._exclusions.set_loader(self._wiring.process)
         is_urgent = self._wiring.find_left()  # the kernel fills what an earlier run left
         if is_urgent:
             self._start_source()
         self._wiring.start_notary()
+        if is_urgent:
+            self._begin_session()
         loader.start()
         for passes in (parts.archiving, parts.shipping):
             if passes is not None:
@@ -153,12 +172,7 @@ class Service:
         self._wiring.make_listener()
         if not is_urgent:
             self._start_source()
-        if parts.session is not None:
-            parts.note(self._daemon.start(actor(os.getppid())))
-            switch_requests.forget(settings.runtime_directory)
-            parts.session.begin(self._exclusions.begin(), settings.kernel.backlog_limit)
-            if parts.guard is not None:
-                parts.guard.begin()
+            self._begin_session()
         self._health.report_notes(parts)
         self._alerts = AlertWatch(settings, crashes=has_left(settings.runtime_directory))
         self._alerts.start()
@@ -172,6 +186,16 @@ class Service:
             self._metrics = import_module("auditsvc.service.metrics").Metrics(settings)
             self._metrics.start()
 
+    def _begin_session(self) -> None:
+        """Load the rules; those that exclude the loader's process are among them."""
+        settings, parts = self._settings, self._parts
+        if parts.session is not None:
+            parts.note(self._daemon.start(actor(os.getppid())))
+            switch_requests.forget(settings.runtime_directory)
+            parts.session.begin(self._exclusions.begin(), settings.kernel.backlog_limit)
+            if parts.guard is not None:
+                parts.guard.begin()
+
     def _start_source(self) -> None:
         self._wiring.make_source()
         if self._parts.collector is not None:
@@ -181,9 +205,17 @@ class Service:
         """See to what needs the store, before anything is written; the loader's thread."""
         if self._settings.forward.enabled:
             Feed(store, CONSUMER)  # so that it begins with the first event of this run
+        self._share()
+        self._exclusions.look(store)
+
+    def _store_opened_elsewhere(self, connection: socket.socket | None, backend: int) -> None:
+        """See to what is our part when the loader's process opens a store."""
+        self._share()
+        self._exclusions.look_at(connection, backend)
+
+    def _share(self) -> None:
         if (file := sqlite_file(self._settings.store)) is not None:
             self._health.errors["readers' group"] = share_with(self._settings.access.readers, file)
-        self._exclusions.look(store)
 
     # --- running -----------------------------------------------------------------------
 

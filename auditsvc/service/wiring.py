@@ -1,80 +1,71 @@
 """Makes the parts of a run, by its source, and connects them.
 
-    source --collector thread--> spool --loader thread--> store
+    source --collector thread--> spool --loader's process--> store
 
 Nothing is started here, except that the session is registered as the kernel's audit daemon
-when it is made. No part needs the store when it is made: the loader's thread opens it.
+when it is made, and that the loader's process is made before there are threads. No part needs the
+store when it is made: the loader opens it.
 """
 
 from __future__ import annotations
 
 import os
 import threading
-from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from auditsvc.access import pending
 from auditsvc.access.listener import Listener
 from auditsvc.collect.collector import Collector, LineCollector, make_collector
-from auditsvc.collect.journald.source import JournalSource
-from auditsvc.collect.logfile import FollowedFile
 from auditsvc.coverage.watch import CoverageWatch
-from auditsvc.decode import make_decoder
 from auditsvc.enrich.cgroup_watch import CgroupWatch, words_of
 from auditsvc.enrich.names import NameWatch
 from auditsvc.errors import AuditsvcError
 from auditsvc.evidence.courier import Courier
 from auditsvc.evidence.notary import Notary
-from auditsvc.evidence.stored import StoreSide
+from auditsvc.evidence.sealing import Sealing
 from auditsvc.guard import Guard, Sanctioned
 from auditsvc.guard.finding import quotable
 from auditsvc.holder.keeper import open_keeper
-from auditsvc.host.capabilities import Capability
 from auditsvc.ingest.known_store import KnownStore
-from auditsvc.ingest.load import Load, Route
-from auditsvc.ingest.loader import Loader
+from auditsvc.kernel.control import is_locked
 from auditsvc.kernel.netlink import RecordSocket
 from auditsvc.kernel.session import Session
 from auditsvc.record.daemon import actor
-from auditsvc.retention.upkeep import Upkeep
-from auditsvc.service.archiving import Archiving
+from auditsvc.service.loader_child import fork_loader
+from auditsvc.service.loading import SPOOLED, Before, Hooks, Loading
 from auditsvc.service.record_sockets import RecordSockets
-from auditsvc.service.shipping import Shipping
-from auditsvc.spool.identity import source_name
-from auditsvc.spool.reader import SpoolReader
+from auditsvc.service.remote_loader import RemoteLoader
+from auditsvc.service.remote_parts import (
+    Callbacks,
+    RemotePasses,
+    RemoteSealing,
+    RemoteUpkeep,
+)
 from auditsvc.spool.room import Room
 from auditsvc.spool.segments import Place, backlog, sizes
 from auditsvc.spool.sink import Sink
 from auditsvc.spool.writer import SpoolWriter
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from auditsvc.config import Settings
     from auditsvc.decode.batch import Batch
-    from auditsvc.decode.contract import Decoder
+    from auditsvc.enrich.cgroup_watch import Seen as SeenProcess
     from auditsvc.enrich.looker import Looker
     from auditsvc.holder.keeper import Keeper
-    from auditsvc.ingest.load import Log
+    from auditsvc.ingest.loader import Loader
     from auditsvc.record.daemon import DaemonRecords
+    from auditsvc.retention.upkeep import Upkeep
+    from auditsvc.service.loader_child import Child
+    from auditsvc.service.passes import Passes
     from auditsvc.store import Store
 
 log = structlog.get_logger()
-
-_KEEPS: Final[dict[str, tuple[Capability, ...]]] = {
-    "spool": (),
-    "journal": (Capability.DAC_READ_SEARCH, Capability.SYS_PTRACE),
-}
-"""Capabilities of the loader's thread, by what it reads: logs and journals of others may be closed
-to the service's user, and journald's own sockets are seen in /proc by who may trace it."""
-
-SPOOLED: Final = frozenset({"netlink", "multicast", "stdin"})
-"""Sources whose records go through the spool."""
-
 
 _OF_THIS_HOST: Final = frozenset({"netlink", "multicast"})
 """Those whose records are all of this host's kernel: its users and processes are theirs."""
@@ -91,16 +82,15 @@ class Parts:
     collector: Collector | LineCollector | None = None
     guard: Guard | None = None
     keeper: Keeper | None = None
-    loader: Loader | None = None
+    loader: Loader | RemoteLoader | None = None
     watch: CoverageWatch | None = None
     names: NameWatch | None = None
     cgroups: CgroupWatch | None = None
-    upkeep: Upkeep | None = None
-    archiving: Archiving | None = None
-    shipping: Shipping | None = None
+    upkeep: Upkeep | RemoteUpkeep | None = None
+    archiving: Passes | RemotePasses | None = None
+    shipping: Passes | RemotePasses | None = None
     notary: Notary | None = None
     courier: Courier | None = None
-    store_side: StoreSide | None = None
     listener: Listener | None = None
     reached: Place = field(default_factory=Place)
     """Up to where the spool was in the store when an earlier run ended."""
@@ -109,6 +99,12 @@ class Parts:
     def lookers(self) -> list[Looker]:
         """What looks up what the records of a batch do not say."""
         return [each for each in (self.names, self.cgroups) if each is not None]
+
+    def sealing(self, settings: Settings, last: int) -> Sealing | RemoteSealing:
+        """Make what seals the rows of segments: it decodes them, so it is the loader's part."""
+        if isinstance(self.loader, RemoteLoader):
+            return RemoteSealing(self.loader, last)
+        return Sealing(settings, last)
 
     def seen(self, batch: Batch) -> None:
         """Hand a batch to all of these."""
@@ -148,24 +144,23 @@ class Wiring:
         settings: Settings,
         daemon: DaemonRecords,
         opened: Callable[[Store], None],
+        opened_elsewhere: Callable[[socket.socket | None, int], None],
         *,
         from_now: bool = False,
     ) -> None:
         """`opened` is called, by the loader's thread, with each store that it opens.
 
+        `opened_elsewhere`: the same of a loader's process, with the connection to the store's
+        server, if it has one, and the pid that this says.
         `from_now`: what the spool has already is not loaded into a store that is new to it.
         """
         self._settings = settings
         self._daemon = daemon
         self._opened = opened
+        self._opened_elsewhere = opened_elsewhere
+        self._spare: Child | None = None
         self.parts = Parts(settings.spool_directory)
-        self._found: dict[int, int] | None = None
-        """The spool's segments and their bytes when we came, until the store was opened."""
-        self._old_bytes = 0
-        """Bytes that the spool had when we came."""
-        self._skip_to: Place | None = None
-        """Where a store that is new to the spool begins; None: at the spool's beginning."""
-        self._from_now = from_now
+        self._before = Before(from_now=from_now)
         self._sockets: RecordSockets | None = None
         self._torn = b""
         """The incomplete line that a crash left in the spool, until it was recorded."""
@@ -175,19 +170,108 @@ class Wiring:
     def _spools(self) -> bool:
         return self._settings.source in SPOOLED
 
-    def make_loader(self) -> Loader:
+    def make_loader(self) -> Loader | RemoteLoader:
         """Make the spool, where there is one, and what loads it; AuditsvcError."""
-        settings = self._settings
+        parts = self.parts
         if self._spools:
             self._make_spool()
-        elif settings.source == "journal":
-            journal = JournalSource(None, settings.host, lambda what: log.error("lost", what=what))
-            self._make_loader("journal", journal.name, journal.open)
+        if self._spare is not None:
+            loader: Loader | RemoteLoader = self._make_remote(self._spare)
         else:
-            path = Path(settings.source)
-            self._make_loader("followed", str(path), lambda *place: FollowedFile(path, *place))
-        assert self.parts.loader is not None
-        return self.parts.loader
+            loader = self._make_thread()
+        parts.loader = loader
+        return loader
+
+    def _make_thread(self) -> Loader:
+        """Make the loader as a thread of this process."""
+        parts = self.parts
+        made = Loading(self._settings, self._hooks(), self._before)
+        parts.upkeep, side = made.upkeep, made.store_side
+        parts.archiving, parts.shipping = made.archiving, made.shipping
+        if parts.notary is not None and side is not None:
+            parts.notary.store = lambda: side.bound
+        return made.loader
+
+    def prepare(self) -> None:
+        """Make the loader's process, where there is one; before this process has threads.
+
+        Not where audit is locked: there it could not be excluded from auditing, and would be fed
+        with its own calls. As a thread of the registered process it is not audited.
+        """
+        if not self._spools:
+            return
+        if self._settings.source == "netlink" and is_locked():
+            log.warning("audit is locked (-e 2): the loader is a thread of this process")
+            return
+        try:
+            self._spare = fork_loader()
+        except OSError as error:
+            log.warning("the loader is a thread of this process", why=error.strerror)
+
+    def close(self) -> None:
+        """See that there is no process any more; the end of the run."""
+        if isinstance(self.parts.loader, RemoteLoader):
+            self.parts.loader.close()
+        elif self._spare is not None:
+            self._spare.end()
+        self._spare = None
+
+    @property
+    def process(self) -> RemoteLoader | None:
+        """The loader, if it is a process."""
+        return self.parts.loader if isinstance(self.parts.loader, RemoteLoader) else None
+
+    def _make_remote(self, spare: Child) -> RemoteLoader:
+        """Make the loader as a process."""
+        parts, names, cgroups = self.parts, self.parts.names, self.parts.cgroups
+        assert parts.sink is not None
+
+        def take_ids(kind: str, numbers: set[int]) -> None:
+            if names is not None:
+                names.take(kind, numbers)
+
+        def take_processes(found: list[SeenProcess]) -> None:
+            if cgroups is not None:
+                cgroups.take(found)
+
+        loader = RemoteLoader(
+            self._settings,
+            spare,
+            self._before,
+            Callbacks(
+                opened=self._opened_elsewhere,
+                note=self._note_store,
+                ids=take_ids,
+                processes=take_processes,
+                newest=lambda: parts.courier.newest if parts.courier else "",
+                busy=lambda: parts.busy,
+                arrived=parts.sink.arrived,
+                sees=bool(parts.lookers),
+            ),
+        )
+        parts.upkeep = RemoteUpkeep(loader)
+        if self._settings.archive.to is not None:
+            parts.archiving = RemotePasses(lambda: loader.problems.archive)
+        if self._settings.fleet.bucket is not None:
+            parts.shipping = RemotePasses(lambda: loader.problems.fleet)
+        if parts.notary is not None:
+            parts.notary.store = lambda: loader.bound
+        return loader
+
+    def _hooks(self) -> Hooks:
+        parts = self.parts
+        return Hooks(
+            opened=self._opened,
+            note=self._note_store,
+            seen=parts.seen if parts.lookers else None,
+            newest=lambda: parts.courier.newest if parts.courier else "",
+            busy=lambda: parts.busy,
+            arrived=parts.sink.arrived if parts.sink else threading.Event(),
+        )
+
+    def _note_store(self, state: str) -> None:
+        """Write into the log what was found of the store."""
+        self.parts.note(self._daemon.config(actor(os.getpid()), "store", f"state={state}"))
 
     def find_left(self) -> bool:
         """See what an earlier run left, which must be read soon; gives whether there is any."""
@@ -252,25 +336,19 @@ class Wiring:
         parts.reached = Place(*self.known.last_place())
         # Before anything is appended: a store that comes later may have more of the spool than
         # a crash has left of it (`SpoolReader.at`).
-        self._found = found = sizes(directory)
-        self._old_bytes = sum(found.values())
-        if notary is not None:
-            self._make_store_side(notary)
+        before = self._before
+        before.found = found = sizes(directory)
+        before.size = sum(found.values())
         # A store that has rows of this spool is not new, whatever its checkpoint is called.
-        if self._from_now and found and not parts.reached.segment:
-            self._skip_to = Place(max(found), found[max(found)])
-
-        def open_log(segment: str, position: int) -> SpoolReader:
-            if not segment and self._skip_to is not None:
-                return SpoolReader(directory, self._skip_to)
-            return SpoolReader.at(directory, segment, position, self._found)
-
+        if before.from_now and found and not parts.reached.segment:
+            before.skip_to = Place(max(found), found[max(found)])
+        if notary is not None:
+            parts.courier = Courier(settings.evidence)
         if settings.source in _OF_THIS_HOST:
             parts.names = NameWatch(lambda *told: parts.note(self._daemon.account(*told)))
             parts.cgroups = CgroupWatch(
                 lambda pid, *told: parts.note(self._daemon.cgroup(pid, *words_of(*told)))
             )
-        self._make_loader("spool", source_name(directory), open_log)
         self._torn = writer.torn
 
     def _make_notary(self) -> Notary | None:
@@ -284,24 +362,6 @@ class Wiring:
             synced=settings.spool.fsync != "none",
             choice=settings.decoder,
         )
-
-    def _make_store_side(self, notary: Notary) -> None:
-        parts, evidence = self.parts, self._settings.evidence
-        courier = parts.courier = Courier(evidence)
-        side = parts.store_side = StoreSide(
-            source_name(parts.directory),
-            every=evidence.every,
-            newest=lambda: courier.newest,
-            keeps_heads=evidence.store,
-        )
-        notary.store = lambda: side.bound
-
-    def _beside(self, store: Store, is_last: bool) -> None:
-        side = self.parts.store_side
-        if side is not None:
-            if side.began is None and self._skip_to is not None:
-                side.began = self._skip_to
-            side.step(store, at_once=is_last)
 
     def start_notary(self) -> None:
         """Begin to sign; after what an earlier run left was recorded."""
@@ -346,100 +406,6 @@ class Wiring:
             parts.collector = make_collector(settings.decoder, records, sink)
         else:
             parts.collector = LineCollector(0, sink)
-
-    def _make_loader(self, kind: str, name: str, open_log: Callable[[str, int], Log]) -> None:
-        settings, parts = self._settings, self.parts
-
-        def make(secret: bytes) -> Decoder:
-            return make_decoder(
-                settings.decoder_name,
-                secret=secret,
-                host=settings.host,
-                idle=settings.loader.idle,
-                trust_kernel_log=settings.ingest.trust_kernel_log,
-            )
-
-        def begin() -> Load:
-            store = self.known.open(remember=True)
-            try:
-                self._opened(store)  # it may be another server than before
-                is_again = kind == "spool" and not self._rename(store, name)
-                seen = parts.seen if parts.lookers else None
-                load = Load(store, Route(kind, name, open_log, make), settles=False, seen=seen)
-                if kind == "spool":
-                    self._remember_place()
-                    source = store.source(kind, name)
-                    if not is_again:
-                        self._report_lost_rows(self.known.compare(source))
-                    self._report_beginning(is_new=not source.segment and not is_again)
-                self._found = None  # from now on the store has what this run appends
-                if problem := pending.load(store, settings.store):
-                    log.warning("accesses are not loaded", why=problem)
-            except BaseException:
-                store.close()
-                raise
-            return load
-
-        parts.upkeep = Upkeep(settings.retention)
-        if settings.archive.to is not None:
-            parts.archiving = Archiving(settings)
-        if settings.fleet.bucket is not None:
-            parts.shipping = Shipping(settings)
-        parts.loader = Loader(
-            begin,
-            batch_bytes=settings.loader.batch_bytes,
-            latency=settings.loader.latency,
-            arrived=parts.sink.arrived if parts.sink else threading.Event(),
-            busy=lambda: parts.busy,
-            waiting=lambda: parts.waiting,
-            upkeep=parts.upkeep,
-            beside=self._beside,
-            keeps=_KEEPS.get(kind, (Capability.DAC_READ_SEARCH,)),
-        )
-
-    def _rename(self, store: Store, name: str) -> bool:
-        """Give this spool's checkpoint its name, if an older program has left it without.
-
-        That program named a spool by its path, which other hosts have too: the checkpoint is this
-        spool's only if it is at the position up to which this spool was committed. Otherwise the
-        spool is read again, which loses and doubles nothing; then gives False.
-        """
-        segment, position = self.known.last_place()
-        if not segment:
-            return True
-        old = str(self._settings.spool_directory)
-        store.rename_source("spool", old, name, (str(segment), position))
-        return store.find("spool", name) is not None or store.find("spool", old) is None
-
-    def _remember_place(self) -> None:
-        """Note the position that was committed before, to find out whether the store lost rows."""
-        if place := self.parts.committed:
-            with suppress(OSError):  # said when it is noted again (`Service`)
-                self.known.reached(place.segment, place.position)
-
-    def _report_lost_rows(self, what: str) -> None:
-        """Write to the log and to the evidence that the store has lost rows."""
-        if what:
-            log.error(what)
-            ourselves = actor(os.getpid())
-            self.parts.note(self._daemon.config(ourselves, "store", "state=lost-rows"))
-
-    def _report_beginning(self, *, is_new: bool) -> None:
-        """Log, once, what happens to the records that the spool had before this run."""
-        old, self._old_bytes = self._old_bytes, 0
-        if not old:
-            return
-        if self._from_now and not is_new:
-            log.warning("--from now has no effect: the store has records of this spool already")
-        elif self._from_now:
-            log.warning("not loaded into the new store: what the spool had before", bytes=old)
-            self.parts.note(self._daemon.config(actor(os.getpid()), "store", "state=from-now"))
-        elif is_new:
-            log.warning(
-                "the store is new to this spool: all that the spool has is loaded into it; "
-                "`run --from now` leaves that out",
-                bytes=old,
-            )
 
     def _make_watch(self) -> None:
         """Begin the coverage watch, before the kernel's state is changed."""

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from fixtures.commands import AUDITSVC
+from fixtures.loader import loader_of
 from fixtures.logs import opening
 from fixtures.other_user import SERVICE_UID, passwd_with_user, reachable_folder, with_user
 from fixtures.waiting import until
@@ -117,20 +118,24 @@ def owners(folder):
 
 
 def test_the_service_becomes_its_user_and_root_again(folder):
-    """Root starts it: it is user auditsvc with two capabilities, the loader without, files too."""
+    """Root starts it: it is user auditsvc with two capabilities, the loader's process with none."""
     with Run(folder, has_user=False) as run:
         assert {each["Uid"] for each in statuses(run.process.pid)} == {"0\t0\t0\t0"}
     assert "there is no user auditsvc" in run.errors
     assert owners(folder) == {0}
     with Run(folder) as run:
         found = list(statuses(run.process.pid))
+        loader = list(statuses(loader_of(run.process.pid)))
         assert owners(folder) == {SERVICE_UID}
     uid = "\t".join([str(SERVICE_UID)] * 4)
     kept = 1 << Capability.SYS_PTRACE | 1 << Capability.DAC_READ_SEARCH
     assert {(each["Uid"], each["Gid"], each["NoNewPrivs"]) for each in found} == {(uid, uid, "1")}
     assert {each["CapBnd"] for each in found} == {f"{kept:016x}"}
-    assert {each["CapPrm"] for each in found} == {f"{kept:016x}", NONE}
-    assert sum(each["CapPrm"] == NONE for each in found) == 1
+    assert {each["CapPrm"] for each in found} == {f"{kept:016x}"}
+    shown = {(each["Uid"], each["CapPrm"], each["CapBnd"], each["Seccomp"]) for each in loader}
+    assert {facts[0] for facts in shown} == {uid}
+    assert {facts[1] for facts in shown} == {NONE}
+    assert {facts[3] for facts in shown} == {"2"}
     assert "as root" not in run.errors
     assert "cannot" not in run.errors
     assert owners(folder) == {SERVICE_UID}
@@ -224,19 +229,24 @@ def test_a_folder_of_that_user_is_refused_where_it_is_not_known(folder):
     assert f"uid {SERVICE_UID} may change" in done.stderr
 
 
+READING = 1 << Capability.DAC_READ_SEARCH
 READS = """
 import json, re, sys
 from auditsvc.cli import {verb} as module
 sys.argv[1:] = []
 def stop(*words, **named):
     status = open("/proc/self/status").read()
-    print(json.dumps(dict(re.findall(r"^(CapPrm|CapBnd|NoNewPrivs):\\t(.*)$", status, re.M))))
+    names = "CapPrm|CapBnd|NoNewPrivs|Seccomp"
+    print(json.dumps(dict(re.findall(rf"^({{names}}):\\t(.*)$", status, re.M))))
     sys.stdout.flush()
     import os; os._exit(0)
 from auditsvc.host import capabilities
 import auditsvc.cli.lowering as lowering
 keep = lowering.keep_only
-lowering.keep_only = lambda kept: (keep(kept), stop())
+close = lowering.close_calls
+if {pages}:
+    lowering.keep_only = lambda kept: (keep(kept), stop())
+lowering.close_calls = lambda families: (close(families), stop())
 from auditsvc.cli import _load, app
 _load("{verb}")
 app({words!r}, standalone_mode=False)
@@ -244,32 +254,37 @@ app({words!r}, standalone_mode=False)
 
 
 @pytest.mark.parametrize(
-    ("verb", "words", "kept"),
+    ("verb", "words", "kept", "pages"),
     [
-        ("query", ["SELECT 1"], 0),
-        pytest.param("tail", [], 0, marks=pytest.mark.long),
-        pytest.param("top", [], 0, marks=pytest.mark.long),
-        pytest.param("tree", ["1"], 0, marks=pytest.mark.long),
-        ("web", [], 0),
-        ("forward", [], 0),
-        ("search", ["-m", "SYSCALL"], 1 << Capability.DAC_READ_SEARCH),
-        pytest.param("report", [], 1 << Capability.DAC_READ_SEARCH, marks=pytest.mark.long),
-        pytest.param("shell", [], 1 << Capability.DAC_READ_SEARCH, marks=pytest.mark.long),
-        ("ingest", ["/dev/null"], 1 << Capability.DAC_READ_SEARCH),
-        pytest.param("verify", [], 1 << Capability.DAC_READ_SEARCH, marks=pytest.mark.long),
+        ("query", ["SELECT 1"], 0, False),
+        pytest.param("tail", [], 0, False, marks=pytest.mark.long),
+        pytest.param("top", [], 0, False, marks=pytest.mark.long),
+        pytest.param("tree", ["1"], 0, False, marks=pytest.mark.long),
+        ("web", [], 0, False),
+        ("forward", [], 0, False),
+        ("search", ["-m", "SYSCALL"], READING, True),
+        pytest.param("report", [], READING, True, marks=pytest.mark.long),
+        pytest.param("shell", [], READING, True, marks=pytest.mark.long),
+        ("ingest", ["/dev/null"], READING, False),
+        pytest.param("verify", [], READING, False, marks=pytest.mark.long),
     ],
 )
-def test_commands_that_show_evidence_have_no_capabilities(folder, verb, words, kept):
-    """Before they read anything, root's commands keep at most reading the files that they name."""
+def test_commands_that_show_evidence_have_no_capabilities(folder, verb, words, kept, pages):
+    """Before they read anything, root's commands keep at most reading the files that they name.
+
+    Those that start no pager are behind a filter of system calls.
+    """
     done = subprocess.run(
-        [sys.executable, "-P", "-c", READS.format(verb=verb, words=[verb, *words])],
+        [sys.executable, "-P", "-c", READS.format(verb=verb, words=[verb, *words], pages=pages)],
         env=environment(folder),
         check=True,
         capture_output=True,
         text=True,
     )
     bits = f"{kept:016x}"
-    assert json.loads(done.stdout) == {"CapPrm": bits, "CapBnd": bits, "NoNewPrivs": "1"}
+    shown = json.loads(done.stdout)
+    assert shown.pop("Seccomp") == ("0" if pages else "2")
+    assert shown == {"CapPrm": bits, "CapBnd": bits, "NoNewPrivs": "1"}
 
 
 def test_members_of_a_group_may_read_the_store_and_nobody_else(folder):

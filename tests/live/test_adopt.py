@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 from contextlib import contextmanager
@@ -11,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from fixtures.commands import AUDITSVC
-from fixtures.waiting import until
+from fixtures.waiting import at_rest, until
 from live.auditd import AUDITCTL, LIBRARIES, Auditd
 from live.programs import fresh_auid
 from live.service import Service, cli
@@ -115,6 +117,14 @@ def host_of(folder, **settings):
                     os.kill(int(found[1]), signal.SIGTERM)
 
 
+def end_daemon(host):
+    """End the daemon when it has all that was called before: the kernel gives it records later."""
+    at_rest(lambda: host.log.stat().st_size, seconds=0.5)
+    pid, _ = daemon()
+    os.kill(pid, signal.SIGTERM)
+    until(lambda: daemon() == (0, ""))
+
+
 @contextmanager
 def load(programs, auid, pause=PAUSE):
     """A task that makes numbered calls; `calls` says afterwards how many."""
@@ -144,12 +154,67 @@ def test_there_and_back_under_load_loses_no_call(programs, tmp_path, kernel_lost
             assert daemon()[1] == "auditd"
             written = host.log.stat().st_size
             until(lambda: host.log.stat().st_size > written)
-        pid, _ = daemon()
-        os.kill(pid, signal.SIGTERM)
-        until(lambda: daemon() == (0, ""))
+        end_daemon(host)
         cli("ingest", str(host.log), environment=host.environment)
         assert host.counts() == (made.calls, made.calls)
         assert kernel_lost() == before
+
+
+def boot_again(host):
+    """Do what a reboot does: /run is empty, the kernel has no rules, and `run` is started."""
+    pid, _ = daemon()
+    os.kill(pid, signal.SIGTERM)
+    until(lambda: daemon() == (0, ""))
+    shutil.rmtree(host.folder / "run")
+    subprocess.run([AUDITCTL, "-d", *host.words[1:]], check=True)
+    subprocess.run([AUDITCTL, "-e", "0"], check=True, stdout=subprocess.DEVNULL)
+    progress = host.folder / "state/adopt/state.json"
+    noted = json.loads(progress.read_text())
+    assert noted["boot"]
+    progress.write_text(json.dumps(noted | {"boot": "an earlier one"}))
+    with (host.folder / "boot.log").open("wb") as log:
+        process = subprocess.Popen(
+            [AUDITSVC, "run"], env=host.environment, stdin=subprocess.DEVNULL, stderr=log
+        )
+    until(lambda: '"ready"' in (host.folder / "boot.log").read_text())
+    assert daemon()[0] == process.pid
+    return process
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("is_forgotten", [False, True], ids=["as it was", "state is gone"])
+def test_back_after_a_reboot_loses_no_call(programs, tmp_path, is_forgotten):
+    """Nothing of /run is left: the rules stay until auditd has its own, and every call is a row.
+
+    Without the state directory's file it is not known how auditd ran: that is said.
+    """
+    with host_of(tmp_path) as host:
+        host.adopt("--apply")
+        process = boot_again(host)
+        with load(programs, host.auid) as made:
+            spool = tmp_path / "state/spool"
+            until(lambda: b"syscall=110 " in b"".join(x.read_bytes() for x in spool.glob("*.log")))
+            if is_forgotten:
+                (tmp_path / "state/adopt/state.json").unlink()
+                said = host.adopt("--back", "--apply", status=1)
+                assert "install auditd" in said
+                assert daemon()[0] == process.pid  # it goes on
+            else:
+                said = host.adopt("--back", "--apply")
+                assert "no record was lost" in said
+                assert "stay loaded" in said
+                assert process.wait(60) == 0
+                assert daemon()[1] == "auditd"
+                written = host.log.stat().st_size
+                until(lambda: host.log.stat().st_size > written)
+        listed = subprocess.run([AUDITCTL, "-l"], capture_output=True, text=True, check=True)
+        assert f"auid={host.auid}" in listed.stdout
+        end_daemon(host)
+        if is_forgotten:
+            assert process.wait(60) == 0
+        else:
+            cli("ingest", str(host.log), environment=host.environment)
+        assert host.counts() == (made.calls, made.calls)
 
 
 MOMENTS = [
@@ -199,9 +264,7 @@ def test_killed_at_any_moment_it_is_finished_by_running_it_again(programs, tmp_p
             assert "no record was lost" in said
             assert daemon()[1].startswith("auditd" if way == "--back" else "python")
             assert "nothing to do" in host.adopt(*words)
-        pid, _ = daemon()
-        os.kill(pid, signal.SIGTERM)
-        until(lambda: daemon() == (0, ""))
+        end_daemon(host)
         cli("ingest", str(host.log), environment=host.environment)
         assert host.counts() == (made.calls, made.calls)
         runs = [each.read_text() for each in host.folder.glob("state/adopt/*/bridge.json")]

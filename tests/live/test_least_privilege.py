@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from fixtures.capabilities import HOLDER, NONE, OWN, bits
 from fixtures.commands import AUDITSVC
+from fixtures.loader import loader_of
 from fixtures.other_user import SERVICE_UID as UID
 from fixtures.other_user import passwd_with_user, reachable_folder, with_user
 from live.programs import fresh_auid
@@ -106,7 +107,12 @@ def test_it_runs_as_its_user_and_collects(folder, programs, kernel_lost):
         NONE,
         "1",
     ]
-    assert capabilities_of_threads(pid) == {wanted, NONE}  # the loader's thread has none
+    assert capabilities_of_threads(pid) == {wanted}
+    child = loader_of(pid)
+    assert facts(child, "Uid", "Gid") == ["\t".join([str(UID)] * 4)] * 2
+    names = ("CapPrm", "CapEff", "CapInh", "CapAmb", "NoNewPrivs", "Seccomp")
+    assert facts(child, *names) == [*[NONE] * 4, "1", "2"]
+    assert capabilities_of_threads(child) == {NONE}
     assert service.owners() == {UID}
     programs.run(auid, programs["burst"], "100")
     service.cli("off")

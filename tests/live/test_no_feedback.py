@@ -13,6 +13,7 @@ import re
 import signal
 import socket
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,14 @@ class Quiet(Service):
                 return each[0]
         return None
 
+    def loader(self):
+        """Give the pid of the loader's process; None while there is none."""
+        for pid, _ in self.processes():
+            with suppress(OSError):
+                if Path(f"/proc/{pid}/comm").read_text() == "auditsvc-loader\n":
+                    return pid
+        return None
+
     def processes(self):
         """Give pid and command line of all that has its login uid."""
         for folder in Path("/proc").glob("[0-9]*"):
@@ -99,15 +108,16 @@ def quiet(request, programs, journald, tmp_path):
 
 @pytest.mark.parametrize("seconds", times(6, 60))
 def test_nothing_that_it_does_feeds_it(quiet, seconds):
-    """At rest, after it stored its own calls, and after holder and forwarder were killed."""
+    """At rest, after it stored its own calls, and after its other processes were killed."""
     with quiet as service:
         first = until(service.forwards)
-        holder = until(service.holder)
+        holder, loader = until(service.holder), until(service.loader)
         service.is_quiet(seconds)
         before = service.calls()
-        os.kill(holder, signal.SIGKILL)
-        os.kill(first, signal.SIGKILL)
+        for each in (holder, first, loader):
+            os.kill(each, signal.SIGKILL)
         until(lambda: service.forwards() not in (None, first))
         until(lambda: service.holder() not in (None, holder))
+        until(lambda: service.loader() not in (None, loader))
         until(lambda: service.calls() > before)  # their start is audited, as any program's
         service.is_quiet(seconds)

@@ -69,7 +69,8 @@ def test_a_rule_that_was_there_before_stays(tmp_path):
     try:
         before = auditctl("-l")
         with Service(tmp_path, f"-a always,exit -S all -F auid={auid} -k {KEY}\n"):
-            assert auditctl("-l") == before
+            found = auditctl("-l").splitlines(keepends=True)
+            assert "".join(each for each in found if "auditsvc-loader" not in each) == before
         assert auditctl("-l") == before
     finally:
         auditctl("-d", "always,exit", "-S", "all", "-F", f"auid={auid}", "-k", KEY)

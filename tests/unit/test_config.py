@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import tomllib
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from auditsvc.config import Settings, load_settings
+from auditsvc.config import Settings, load_settings, settings_of
 from auditsvc.errors import ConfigError
 
 ROOT = Path(__file__).parents[2]
@@ -115,3 +116,20 @@ def test_the_settings_file_shows_every_setting_with_its_default(monkeypatch):
     for name in [each for each in os.environ if each.startswith("AUDITSVC_")]:
         monkeypatch.delenv(name)
     compare((), shown, defaults)
+
+
+def test_settings_go_to_another_process_as_they_are(monkeypatch, tmp_path):
+    """As JSON, of every type; what that process finds in its environment or files is not read."""
+    settings = load_settings(
+        store="postgresql://u:p@h/d",
+        rules=[tmp_path / "a", tmp_path / "b"],
+        spool={"directory": str(tmp_path), "limit_bytes": 4 << 30},
+        forward={"auids": [0, 1000], "keys": ["a"]},
+        retention={"keep": "90d"},
+        space={"act_actions": ["stop"]},
+        alert={"exec": ["/bin/true", "x"]},
+    )
+    monkeypatch.setenv("AUDITSVC_HOST", "another")
+    monkeypatch.setenv("AUDITSVC_SPOOL__FSYNC", "batch")
+    sent = json.loads(json.dumps(settings.model_dump(mode="json")))
+    assert settings_of(sent) == settings

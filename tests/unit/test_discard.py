@@ -11,6 +11,7 @@ from fixtures.store_changes import change
 from fixtures.waiting import until
 
 from auditsvc.config import load_settings
+from auditsvc.evidence.sealing import Sealing
 from auditsvc.record.daemon import DaemonRecords
 from auditsvc.service.discard import Discard
 from auditsvc.spool.segments import Place, segments, sizes
@@ -32,7 +33,9 @@ class Spool:
         )
         self.notes = []
         self.sink = SimpleNamespace(short="")
-        parts = SimpleNamespace(notary=self.run.notary, sink=self.sink, note=self.notes.append)
+        parts = SimpleNamespace(
+            notary=self.run.notary, sink=self.sink, note=self.notes.append, sealing=Sealing
+        )
         self.discard = Discard(parts, DaemonRecords())
 
     def fill(self, *days):

@@ -79,6 +79,20 @@ def test_rules_of_the_running_service_stay(once, tmp_path):
     assert control.loaded == rules(never, "-a always,exit -k all", A)
 
 
+def test_a_never_of_ours_moves_no_rule_of_the_running_service(once, tmp_path):
+    """To move one it is deleted for a moment: the service would be fed, and tampering be told."""
+    never, ours = "-A never,exit -F pid=7", "-A never,exit -F auid=5"
+    boot_file.remember(tmp_path / boot_file.SESSION, {"holds": boot_file.as_hex(rules(never))})
+    control = FakeKernel(rules(never, C))
+    found = once(control, ours)
+    assert [change.verb for change in found.changes] == ["prepend"]
+    assert control.loaded == rules(ours, never, C)
+    once(control, ours, "-A always,exit -k all")  # before that one it has to be, wherever it was
+    assert control.loaded.index(*rules(never)) < control.loaded.index(
+        *rules("-A always,exit -k all")
+    )
+
+
 def test_what_the_files_want_is_remembered(once, tmp_path):
     """A service that stops leaves it; what it holds and no file wants goes with a later load."""
     control = FakeKernel()

@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 from types import SimpleNamespace
 
+import pytest
+
 from auditsvc.config import load_settings
+from auditsvc.ingest.loader import Loader
 from auditsvc.record.daemon import Actor
 from auditsvc.runtime.service_state import read_state
 from auditsvc.service.run import Service
@@ -38,6 +41,7 @@ def test_who_is_ready_says_so_at_once(tmp_path, monkeypatch):
     said = []
     service = Service(load_settings(runtime_directory=tmp_path), [])
     monkeypatch.setattr("auditsvc.service.run.Signals", lambda _: None)
+    monkeypatch.setattr(service._wiring, "prepare", lambda: None)
     monkeypatch.setattr(
         "auditsvc.service.run.systemd.notify",
         lambda word: said.append((word, read_state(tmp_path))),
@@ -60,3 +64,16 @@ def test_a_rule_that_the_lock_keeps_out_is_said():
     service._exclusions._opened = True  # the store
     service._watch_helpers()
     assert notes == []
+
+
+def test_where_audit_is_locked_the_loader_is_a_thread(tmp_path, monkeypatch):
+    """No rule could exclude a process (-e 2): it would be fed with its own calls."""
+    monkeypatch.setattr("auditsvc.service.wiring.is_locked", lambda: True)
+    monkeypatch.setattr("auditsvc.service.wiring.fork_loader", pytest.fail)
+    settings = load_settings(state_directory=tmp_path, store=f"sqlite:///{tmp_path}/store.db")
+    service = Service(settings, [])
+    service._wiring.prepare()
+    loader = service._wiring.make_loader()
+    assert isinstance(loader, Loader)
+    assert service._wiring.process is None
+    service._parts.sink.close()

@@ -13,7 +13,7 @@ from auditsvc.errors import AuditsvcError, ConfigError
 from auditsvc.host.terminal import visible
 from auditsvc.native import BUILD_HINT, is_built
 from auditsvc.ruleset.sources import read_rules
-from auditsvc.service.wiring import SPOOLED
+from auditsvc.service.loading import SPOOLED
 from auditsvc.store import parse_url
 
 if TYPE_CHECKING:
