@@ -8,7 +8,6 @@ recorded logs are compared without the events that have one of these.
 from __future__ import annotations
 
 import re
-import shutil
 from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
@@ -399,8 +398,7 @@ EXPLAINED = {
 def test_a_defect_of_aureport_is_left_out(name, made, tmp_path):
     """Both answers are as written: so we see if a newer aureport no longer has it."""
     defect = DEFECTS[name]
-    shutil.copy(made, tmp_path)
-    url = f"sqlite:///{tmp_path}/store.db"
+    url = f"sqlite:///{made}"
     log = tmp_path / "audit.log"
     log.write_text(defect.log)
     load(url, defect.log)
