@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
@@ -13,7 +14,7 @@ from fixtures.logs import SECOND, balanced, ledger, load, opening, rows
 from fixtures.postgres_server import USER
 from psycopg import errors, sql
 
-from auditsvc.store import builtin, views
+from auditsvc.store import builtin, objects, views
 
 SCRIPT = Path(__file__).parents[2] / "packaging/postgres-roles.sql"
 HOSTS = ("alpha", "beta-2", "gamma.example")
@@ -150,17 +151,30 @@ def test_what_no_role_may_do(shared):
     assert len(rows(shared.reader, "SELECT * FROM syscalls")) == 6
 
 
-def test_a_newer_program_makes_its_views_under_those_of_all(shared, monkeypatch):
+@contextmanager
+def newer_program():
+    """Be a program whose view `syscalls` has one column more."""
+    made = views._VIEWS["syscalls"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(
+            views._VIEWS, "syscalls", lambda d: f"SELECT s.*, 7 AS newer FROM ({made(d)}) s"
+        )
+        _forget_views()
+        yield
+    _forget_views()
+
+
+def _forget_views():
+    for each in (builtin._digest, objects.view_bodies):
+        each.cache_clear()
+
+
+def test_a_newer_program_makes_its_views_under_those_of_all(shared):
     """It is not stopped by them; they are made again by the script, with what each store has."""
     load_all(shared)
     assert len(rows(shared.reader, "SELECT * FROM syscalls")) == 6
-    made = views._VIEWS["syscalls"]
-    monkeypatch.setitem(
-        views._VIEWS, "syscalls", lambda d: f"SELECT s.*, 7 AS newer FROM ({made(d)}) s"
-    )
-    builtin._digest.cache_clear()
-    load(shared.writers["alpha"], opening(5), "more")
-    builtin._digest.cache_clear()
+    with newer_program():
+        load(shared.writers["alpha"], opening(5), "more")
     shared.prepare("alpha")
     found = rows(shared.reader, "SELECT writer, newer, count(*) AS n FROM syscalls GROUP BY 1, 2")
     assert {tuple(row.values()) for row in found} == {
