@@ -200,10 +200,12 @@ class _Reconciliation:
     def _load_names(self, contested_events: Iterable[Event]) -> None:
         """Read what events refer to that are not as they are stored, all at once."""
         differ = []
+        met: set[int] = set()
         for event in contested_events:
             stored = self._events.get(event.id)
             if stored is not None and not stored.says(event):
-                differ += [stored, event]
+                differ += [event] if event.id in met else [stored, event]
+                met.add(event.id)
             elif event.id in self._together:
                 differ.append(event)
         self._names.load(

@@ -108,10 +108,11 @@ class Names:
                 wanted.add(_number_and_text(piece))
             elif piece.table == schema.path.name:
                 files.add(_id(piece.content[1]))
-        for file in self._load_files(files - self._files.keys()):
+        # One by one: to subtract all keys takes as long as there are keys.
+        for file in self._load_files([each for each in files if each not in self._files]):
             if isinstance(extra := file[_EXTRA], int):
                 wanted.add((OF_FILE, extra))
-        self._load_texts(wanted - self._texts.keys())
+        self._load_texts([each for each in wanted if each not in self._texts])
 
     def key(self, piece: Piece) -> tuple[object, ...]:
         """Give what two copies of a record have in common, whatever names they have."""

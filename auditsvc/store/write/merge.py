@@ -216,7 +216,7 @@ class Merger:
         left = [each for rows in missing for each in rows]
         if not left or not stored.pieces:
             return missing
-        self._names.load([*stored.pieces, *left])
+        self._names.load([*stored.unplaced(), *left])
         there = stored.places(self._names.key)
         if any(self._names.key(each) in there for each in left):
             self._names.load(each for rows in groups for each in rows)

@@ -56,8 +56,10 @@ class Event:
     """Whether EXECVE records came that are not in its argument list yet."""
     is_complete: bool = False
     """Whether no argument is known to be missing."""
-    _counts: Counter[Piece] | None = None
-    _places: dict[object, list[int]] | None = None
+    _counts: Counter[Piece] | None = field(default=None, compare=False)
+    _places: dict[object, list[int]] = field(default_factory=dict, compare=False)
+    _placed: int = field(default=0, compare=False)
+    """How many of the pieces `_places` has."""
 
     @property
     def id(self) -> int:
@@ -124,15 +126,17 @@ class Event:
             self.pieces.append(piece)
             if self._counts is not None:
                 self._counts[piece] += 1
-        self._places = None
 
     def places(self, key: Callable[[Piece], object]) -> dict[object, list[int]]:
         """Give where the pieces of each key are; an event is always asked for the same keys."""
-        if self._places is None:
-            self._places = {}
-            for place, piece in enumerate(self.pieces):
-                self._places.setdefault(key(piece), []).append(place)
+        for place in range(self._placed, len(self.pieces)):
+            self._places.setdefault(key(self.pieces[place]), []).append(place)
+        self._placed = len(self.pieces)
         return self._places
+
+    def unplaced(self) -> list[Piece]:
+        """Give the pieces of which `places` does not know the keys yet."""
+        return self.pieces[self._placed :]
 
     def replace(self, place: int, piece: Piece) -> None:
         """Have another piece of the same key in a place."""
@@ -143,7 +147,8 @@ class Event:
 
     def keep(self, pieces: list[Piece]) -> None:
         """Have these pieces and no others."""
-        self.pieces, self._counts, self._places = pieces, None, None
+        self.pieces, self._counts = pieces, None
+        self._places, self._placed = {}, 0
 
 
 def load(read: Reader, ids_wanted: Sequence[int]) -> list[Event]:
