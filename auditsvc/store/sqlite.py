@@ -39,7 +39,7 @@ APPLICATION_ID: Final = 0x61756474  # "audt"
 BUSY_SECONDS: Final = 30.0
 _READER_BUSY_SECONDS: Final = 2.0
 """How long who only reads, or looks whose file it is, waits for a program that lets nobody read."""
-_CACHE_KIB: Final = 18432
+_CACHE_KIB: Final = 12288
 _STAGE: Final = "staged"
 """Name of the attached database with a batch's rows."""
 _READ_LOCKS: Final = range(123, 128)

@@ -11,8 +11,8 @@ from live.service import Service
 
 pytestmark = [pytest.mark.live, pytest.mark.usefixtures("audit_lock")]
 
-CALLS = 1200
-"""Three records each: more than the kernel's own queue takes, in which nobody waits."""
+CALLS = 2500
+"""Three records each: far more than the kernel's own queue takes, in which nobody waits."""
 
 QUEUE = 2048
 

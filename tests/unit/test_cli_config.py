@@ -158,7 +158,7 @@ def test_the_page_of_settings_is_that_of_the_model():
 
 def test_an_unknown_variable_stops_every_command():
     """Also one that needs no setting but its store: it would be used without what was meant."""
-    words = [sys.executable, "-m", "auditsvc", "query", "SELECT 1"]
+    words = [sys.executable, "-P", "-m", "auditsvc", "query", "SELECT 1"]
     done = subprocess.run(
         words, capture_output=True, text=True, env={"AUDITSVC_SPOOL__COLOUR": "red"}, check=False
     )

@@ -60,7 +60,7 @@ if TYPE_CHECKING:
 # Before step _NEXT: the next ids. Before _CHOSEN: hashes of the SYSCALL; then of all records.
 _NEXT: Final = 4
 _CHOSEN: Final = 12
-_AT_ONCE: Final = 4000
+_AT_ONCE: Final = 2000
 """Events that are handled together, with what is stored under their candidate ids."""
 
 
@@ -121,6 +121,7 @@ def reconcile(
             if write(dimensions):
                 break
         together = {event_id: [] for event_id in together}  # they have their children
+        del names, made  # what they have read is not kept while the plan is carried out
         yield plan
 
 
@@ -195,7 +196,9 @@ class _Reconciliation:
         hang(self._facts, by_event([*single, *shared]))
 
     def _form(self, form: Callable[[int], Form]) -> Callable[[int], Form]:
-        return lambda stored: form(stored) if stored in self._stored else Form.MORE
+        # Without `self`, which has the merger: the cycle would keep all events of a plan.
+        ids = self._stored
+        return lambda stored: form(stored) if stored in ids else Form.MORE
 
     def _load_names(self, contested_events: Iterable[Event]) -> None:
         """Read what events refer to that are not as they are stored, all at once."""
