@@ -119,14 +119,14 @@ class SpaceWatch:
         return used
 
     def _change(self, before: Stage, stage: Stage) -> None:
-        actions = self._actions[stage]
-        if "log" in actions | self._on:
+        actions, on_before = self._actions[stage], self._on
+        self._switch(actions)  # first: what the log says is in effect
+        if "log" in actions | on_before:
             say = log.warning if stage is not Stage.ENOUGH else log.info
             say("room for the log", stage=stage.value, used=round(self.used, 1))
-        new = actions - self._on
-        if "exec" in actions | self._on:
+        new = actions - on_before
+        if "exec" in actions | on_before:
             self._programs = self._start(self._programs, self._settings.space.exec, stage)
-        self._switch(actions)
         if "halt" in new:
             log.error("the host is switched off: there is no room for the log")
             self._halting = self._start(self._halting, self._settings.space.halt, stage)

