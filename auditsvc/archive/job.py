@@ -19,11 +19,9 @@ Invariants, whatever ends the program at whatever moment:
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import time
-from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
 import pyarrow as pa
@@ -47,6 +45,7 @@ from auditsvc.errors import ArchiveError
 from auditsvc.evidence.folder import Folder
 from auditsvc.evidence.stamps import first_stamp
 from auditsvc.evidence.store_facts import identity_in, read_facts
+from auditsvc.host.file_locks import only_one
 from auditsvc.host.files import make_folder, open_file
 from auditsvc.retention.archive_due import last_complete
 from auditsvc.spool.identity import source_name
@@ -139,7 +138,7 @@ class Job:
 
     def steps(self) -> Iterator[None]:
         """Do everything, in short steps; ArchiveError, StoreError."""
-        with _alone(self._settings.state_directory / "archive.lock"):
+        with only_one(self._settings.state_directory / "archive.lock", _refusal()):
             try:
                 yield from self._steps()
             except pa.ArrowException as error:
@@ -262,7 +261,7 @@ class Job:
                 seq=wanted.seq,
                 events=part.events,
                 files=files,
-                head=_head(self._settings),
+                head=Folder(self._settings.spool_directory).last_text(),
                 made=round(self._now(), 3),
             )
             self._put(manifest, folder)
@@ -321,7 +320,7 @@ class Job:
                     part=0,
                     through=date_of(state.through),
                     seq=state.seq,
-                    head=_head(self._settings),
+                    head=Folder(self._settings.spool_directory).last_text(),
                     made=round(self._now(), 3),
                 )
                 with self._folder() as folder:
@@ -359,23 +358,6 @@ def first_unloaded(connection: Connection, spool: Path) -> int | None:
     return None
 
 
-@contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """Keep other passes on this host out; ArchiveError if there is one."""
-    make_folder(path.parent)
-    descriptor = open_file(path, os.O_RDWR | os.O_CREAT)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise ArchiveError(
-                "another program writes the archive just now", "what it does is enough"
-            ) from error
-        yield
-    finally:
-        os.close(descriptor)
-
-
 class _Temporary:
     """A folder for the files of a part that is not there yet; emptied before and after."""
 
@@ -390,9 +372,5 @@ class _Temporary:
         shutil.rmtree(self._path, ignore_errors=True)
 
 
-def _head(settings: Settings) -> str:
-    """Give the newest head of the evidence; "" if there is none."""
-    with suppress(Exception):
-        last = Folder(settings.spool_directory).last()
-        return "" if last is None else last.text()
-    return ""
+def _refusal() -> ArchiveError:
+    return ArchiveError("another program writes the archive just now", "what it does is enough")

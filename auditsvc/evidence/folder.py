@@ -87,6 +87,14 @@ class Folder:
         dropped = self.dropped().heads
         return dropped[-1] if dropped else None
 
+    def last_text(self) -> str:
+        """Give the text of the last head; "" if none can be read, of which `verify` says why."""
+        try:
+            last = self.last()
+        except (OSError, EvidenceError):
+            return ""
+        return "" if last is None else last.text()
+
     def append(self, head: Head) -> None:
         """Write a head to its file, synced; OSError."""
         _append(self.heads_path(head.segment), head)

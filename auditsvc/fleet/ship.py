@@ -16,12 +16,9 @@ Invariants, whatever ends the program at whatever moment:
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 import secrets
 import time
-from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Final
 
@@ -34,7 +31,8 @@ from auditsvc.fleet.names import object_of
 from auditsvc.fleet.position import Intent, Shipped, end_of, parse
 from auditsvc.fleet.rows import Source
 from auditsvc.host.addresses import own_addresses
-from auditsvc.host.files import make_folder, open_file, read_file, replace_file
+from auditsvc.host.file_locks import only_one
+from auditsvc.host.files import make_folder, read_file, replace_file
 from auditsvc.store import arrivals
 from auditsvc.store.database import reading
 from auditsvc.store.partitions import DAY
@@ -45,7 +43,6 @@ from auditsvc.store.schema import source as source_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from auditsvc.config import Settings
     from auditsvc.fleet.batch import Made
@@ -102,7 +99,7 @@ class Shipper:
 
     def steps(self, *, only_due: bool = True) -> Iterator[None]:
         """Ship what is due, or all that is there, in short steps."""
-        with _alone(self._settings.state_directory / _LOCK):
+        with only_one(self._settings.state_directory / _LOCK, _refusal()):
             self._find_rewound()
             while True:
                 state = self.position
@@ -171,7 +168,7 @@ class Shipper:
             shipped=after.shipped,
             made=intent.made,
             ledger=self._ledger(),
-            head=_head(self._settings),
+            head=Folder(self._settings.spool_directory).last_text(),
             addresses=own_addresses(),
         )
         made: Made | None = None
@@ -252,26 +249,5 @@ class Shipper:
             raise FleetError(f"{self._file} cannot be written: {error.strerror}") from error
 
 
-@contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """Keep other programs of this host out; FleetError if there is one."""
-    make_folder(path.parent)
-    descriptor = open_file(path, os.O_RDWR | os.O_CREAT)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise FleetError(
-                "another program ships this store just now", "what it does is enough"
-            ) from error
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def _head(settings: Settings) -> str:
-    """Give the newest head of the evidence; "" if there is none."""
-    with suppress(Exception):
-        last = Folder(settings.spool_directory).last()
-        return "" if last is None else last.text()
-    return ""
+def _refusal() -> FleetError:
+    return FleetError("another program ships this store just now", "what it does is enough")

@@ -1,4 +1,4 @@
-"""Which processes hold a lock on a part of a file, from /proc/locks (fs/locks.c); flock(2) too.
+"""Locks of files: who holds one on a part, from /proc/locks (fs/locks.c); flock(2).
 
 A line is `1: POSIX  ADVISORY  READ 1234 fe:01:5678 123 123`: pid, device and inode, and the
 first and last byte, or EOF. A process of another pid namespace has no pid that we could name.
@@ -7,9 +7,17 @@ first and last byte, or EOF. A process of another pid namespace has no pid that 
 from __future__ import annotations
 
 import os
-from fcntl import LOCK_NB, LOCK_SH, flock
+from contextlib import contextmanager
+from fcntl import LOCK_EX, LOCK_NB, LOCK_SH, flock
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+from auditsvc.host.files import make_folder, open_file
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from auditsvc.errors import AuditsvcError
 
 _LOCKS: Final = Path("/proc/locks")
 _COLUMNS: Final = 8
@@ -35,6 +43,21 @@ def lock_holders(path: Path, part: range, text: str | None = None) -> list[int]:
         if int(words[6]) < part.stop and last >= part.start:
             found.add(int(words[4]))
     return sorted(found - {0, -1, os.getpid()})
+
+
+@contextmanager
+def only_one(path: Path, refusal: AuditsvcError) -> Iterator[None]:
+    """Hold the lock of a file, which is made with its folder; `refusal` if another has it."""
+    make_folder(path.parent)
+    descriptor = open_file(path, os.O_RDWR | os.O_CREAT)
+    try:
+        try:
+            flock(descriptor, LOCK_EX | LOCK_NB)
+        except BlockingIOError as error:
+            raise refusal from error
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def is_flocked(path: Path) -> bool:
