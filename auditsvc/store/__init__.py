@@ -23,7 +23,9 @@ from auditsvc.store.database import Contested, empty_store, reading
 from auditsvc.store.databases import open_database, parse_url
 from auditsvc.store.migrate import bring_up, check_schema, revisions
 from auditsvc.store.objects import refuse_strangers
-from auditsvc.store.write.writer import Checkpoint, Source, Writer, WriteResult
+from auditsvc.store.write import sources
+from auditsvc.store.write.sources import Checkpoint, Source
+from auditsvc.store.write.writer import Writer, WriteResult
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -85,15 +87,15 @@ class Store:
 
         Nothing is done if a source has the new name already.
         """
-        self._writer.rename_source(kind, old, new, at)
+        sources.rename(self.database, kind, old, new, at)
 
     def find(self, kind: str, name: str) -> Source | None:
         """Find the source of this name, None if there is none."""
-        return self._writer.find(kind, [name]).get(name)
+        return sources.find(self.database, kind, [name]).get(name)
 
     def find_all(self, kind: str, names: Sequence[str]) -> dict[str, Source]:
         """Find the sources of these names that are there."""
-        return self._writer.find(kind, names)
+        return sources.find(self.database, kind, names)
 
     def pack(self, batch: Batch) -> None:
         """Make a batch ready for `write`, which may then be called by another thread."""

@@ -22,8 +22,8 @@ from auditsvc.store.write.stored_event import RECORD, Event, by_event, hang, loa
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from auditsvc.store.write.sources import Source
     from auditsvc.store.write.stored_event import Piece, Reader
-    from auditsvc.store.write.writer import Source
 
 _PLACES: Final = 4
 """Of an event's way (`auditsvc.store.write.deduplicate`), where it is looked for."""

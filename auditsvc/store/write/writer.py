@@ -10,16 +10,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from sqlalchemy import BigInteger, bindparam, case, select
+from sqlalchemy import select
 
-from auditsvc.decode import ids
 from auditsvc.decode.batch import Facts
 from auditsvc.decode.reference.dimensions import Dimensions
-from auditsvc.errors import StoreError
 from auditsvc.record.types import DAEMON_CONFIG
 from auditsvc.store import activity, arrivals, origins, schema
 from auditsvc.store.database import Contested
-from auditsvc.store.write import own_records, raw_lines, unused
+from auditsvc.store.write import own_records, raw_lines, sources, unused
 from auditsvc.store.write.call_names import CallNames
 from auditsvc.store.write.deduplicate import Plan, reconcile
 from auditsvc.store.write.dimensions import DimensionWriter
@@ -31,59 +29,16 @@ from auditsvc.store.write.signs import SignWriter
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from sqlalchemy import ColumnElement, Connection, Table
+    from sqlalchemy import Connection, Table
 
     from auditsvc.decode.batch import Batch, Row
     from auditsvc.store.database import Database
     from auditsvc.store.write.revision import Change, RawLine
+    from auditsvc.store.write.sources import Checkpoint, Source
 
 # Up to this many events in a batch's range of ids are read to check whether one of them
 # has an id of the batch; with more, each id is looked up.
 _RANGE_SHARE: Final = 8
-_AT_ONCE: Final = 500
-"""Sources that are looked up by one statement."""
-_MOST: Final = 1 << 61
-"""No count and no place is larger; the columns take four times that."""
-
-
-# A source's ledger has these from the start, so that no loss is shown as zero.
-_ALWAYS_SHOWN: Final = (
-    "received",
-    "stored",
-    "end",
-    "raw",
-    "duplicate",
-    "open",
-    "kernel_lost",
-    "spool_lost",
-    "gap",
-)
-
-
-_OWN_LOSS: Final = frozenset(("kernel_lost", "spool_lost"))
-"""Told by DAEMON_ERR lines; of a spool alone are they believed."""
-
-
-@dataclass(frozen=True, slots=True)
-class Checkpoint:
-    """How far a source was read: in which file, bytes of it, and the decoder's `pending`."""
-
-    segment: str
-    position: int
-    pending: bytes = b""
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """One input of the store, and where to continue reading it."""
-
-    id: int
-    kind: str
-    name: str
-    segment: str
-    position: int
-    pending: bytes
-    open_records: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,57 +90,18 @@ class Writer:
         self._generation = ""
         """That in which the cache of dimension rows began."""
 
-    def find(self, kind: str, names: Iterable[str]) -> dict[str, Source]:
-        """Find the sources of these names, each with the checkpoint that stands.
-
-        They may be the `before` of changes; `write` wants one from `source`.
-        """
-        table, wanted = schema.source, list(names)
-        found = {}
-        with self._database.begin(alone=False) as connection:
-            for start in range(0, len(wanted), _AT_ONCE):
-                some = table.c.name.in_(wanted[start : start + _AT_ONCE])
-                for source in _read_sources(connection, (table.c.kind == kind) & some):
-                    found[source.name] = source
-        return found
-
-    def rename_source(self, kind: str, old: str, new: str, at: tuple[str, int]) -> None:
-        """See `Store.rename_source`."""
-        table = schema.source
-        taken = select(table.c.id).where(table.c.kind == kind, table.c.name == new)
-        segment, position = at
-        with self._database.begin(alone=False) as connection:
-            if connection.execute(taken).first() is None:
-                connection.execute(
-                    table.update()
-                    .where(
-                        table.c.kind == kind,
-                        table.c.name == old,
-                        table.c.segment == segment,
-                        table.c.position == position,
-                    )
-                    .values(name=new)
-                )
-
     def source(self, kind: str, name: str, *, is_counted: bool = True) -> Source:
         """Find or make the source with this name; gives it with its checkpoint.
 
         A source that is not counted gives no lines: the ledger does not show it.
         """
-        table = schema.source
-        find = (table.c.kind == kind) & (table.c.name == name)
-        with self._database.begin(alone=False) as connection:
+        database = self._database
+        with database.begin(alone=False) as connection:
             self._settler.count(connection)
             begun = unused.generation(connection)
-            attempt = 0
-            while not (sources := _read_sources(connection, find)):
-                source_id = ids.dimension_id(self._secret, table.name, (kind, name), attempt)
-                new = (source_id, kind, name, "", 0, b"")
-                if self._database.insert_absent(connection, table, [new]) and is_counted:
-                    zeros = [(source_id, cause, 0) for cause in _ALWAYS_SHOWN]
-                    self._database.insert_absent(connection, schema.ledger_entry, zeros)
-                attempt += 1
-        (source,) = sources
+            source = sources.get(
+                database, connection, self._secret, kind, name, is_counted=is_counted
+            )
         self._sources[source.id] = source
         self._generations[source.id] = begun
         return source
@@ -320,7 +236,7 @@ class Writer:
             self._dimensions.write(connection, batch)
             self._names.write(connection, batch)
         lines = [
-            (min(order.origin + offset, _MOST), line, reason)
+            (min(order.origin + offset, sources.MOST), line, reason)
             for offset, line, reason in order.batch.raw
         ]
         self._keep_raw(connection, order.before.id, lines)
@@ -450,65 +366,6 @@ class Writer:
         if result.duplicates:
             counts["stored"] = counts.get("stored", 0) - result.duplicates
             counts["duplicate"] = counts.get("duplicate", 0) + result.duplicates
-        self._move(connection, order.before, order.after, counts)
+        sources.move(self._database, connection, order.before, order.after, counts)
         for change in order.changes:
-            self._move(connection, change.before, change.after, change.counts)
-
-    def _move(
-        self, connection: Connection, before: Source, after: Source, counts: Mapping[str, int]
-    ) -> None:
-        """Update one checkpoint and what is counted for it."""
-        table = schema.source
-        moved = connection.execute(
-            table.update()
-            .where(
-                table.c.id == before.id,
-                table.c.segment == before.segment,
-                table.c.position == before.position,
-            )
-            .values(segment=after.segment, position=after.position, pending=after.pending)
-        )
-        if moved.rowcount != 1:
-            raise StoreError(
-                f"the checkpoint in {self._database.place} is not where it was left",
-                "end the other process that reads the same source, then start again",
-            )
-        counts = {**counts, "open": after.open_records - before.open_records}
-        if before.kind != origins.OWN:  # nobody else knows what our kernel and our spool lost
-            counts |= dict.fromkeys(_OWN_LOSS & counts.keys(), 0)
-        self._count(connection, before.id, counts)
-
-    def _count(self, connection: Connection, source_id: int, counts: Mapping[str, int]) -> None:
-        entry = schema.ledger_entry
-        changes = [
-            {"s": source_id, "c": cause, "n": max(-_MOST, min(count, _MOST))}
-            for cause, count in counts.items()
-            if count
-        ]
-        if not changes:
-            return
-        rows = [(change["s"], change["c"], 0) for change in changes]
-        self._database.insert_absent(connection, entry, rows)
-        connection.execute(
-            entry.update()
-            .where(entry.c.source == bindparam("s"), entry.c.cause == bindparam("c"))
-            .values(
-                count=case(
-                    (entry.c.count > _MOST - bindparam("n", type_=BigInteger), _MOST),
-                    else_=entry.c.count + bindparam("n", type_=BigInteger),
-                )
-            ),
-            changes,
-        )
-
-
-def _read_sources(connection: Connection, where: ColumnElement[bool]) -> list[Source]:
-    """Read sources, with the records that they have open."""
-    table, entry = schema.source, schema.ledger_entry
-    opened = (entry.c.source == table.c.id) & (entry.c.cause == "open")
-    found = select(table, entry.c.count).join(entry, opened, isouter=True).where(where)
-    return [
-        Source(row.id, row.kind, row.name, row.segment, row.position, row.pending, count or 0)
-        for row in connection.execute(found).all()
-        for count in row[-1:]
-    ]
+            sources.move(self._database, connection, change.before, change.after, change.counts)
