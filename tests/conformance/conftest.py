@@ -1,10 +1,12 @@
-"""One store of each kind."""
+"""One store of each kind, and a forwarder of one."""
 
 from __future__ import annotations
 
 from contextlib import ExitStack, contextmanager
 
 import pytest
+from fixtures.forwarding import Forwarding
+from fixtures.logs import load
 
 from auditsvc.store import objects_postgres, open_store
 
@@ -128,3 +130,18 @@ def store_of_kind(request, tmp_path_factory):
 def kind(request):
     """Give the kind of a store."""
     return request.param
+
+
+@pytest.fixture
+def sqlite(tmp_path):
+    """Give the URL of an SQLite store that is not there yet."""
+    return f"sqlite:///{tmp_path}/store.db"
+
+
+@pytest.fixture
+def forwarding(journald, sqlite, tmp_path):
+    """Give a forwarder that the store knows."""
+    load(sqlite, "")
+    made = Forwarding(journald, sqlite, tmp_path)
+    made.register()
+    return made
