@@ -6,7 +6,7 @@
 A page that shows rows is one row of the view `access`: command `web`, its address as options.
 
 With an archive, a page whose SQL is of the views alone asks archive and store as one
-(`asking.whole`); every other page asks the store alone and says so.
+(`whole` of `Asker.recorded`); every other page asks the store alone and says so.
 """
 
 from __future__ import annotations
