@@ -124,10 +124,6 @@ class Names:
             return piece.table, piece.content[0], *file[1:_EXTRA], self._of_file(file).key
         return piece.table, *piece.content
 
-    def key_of_extra(self, extra: object) -> bytes | None:
-        """Give the same of the `extra` of a call's context."""
-        return self._of(OF_CALL, extra).key
-
     def says_more(self, piece: Piece, other: Piece) -> bool:
         """Whether `other`, a copy of `piece`, has all names of it, and more."""
         return self._given(piece) < self._given(other)
