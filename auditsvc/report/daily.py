@@ -177,7 +177,7 @@ class _Asked:
             sql = f"{part.select([part.hits], where)} GROUP BY {grouped} ORDER BY 1 DESC, {grouped}"
             for hits, *row in self._reader.rows(sql, asked.values):
                 found[tuple(row)] += hits
-        # They come in this order; those of two parts have to be put into it.
+        # Each part comes in this order; with equal hits the rows of the first part come first.
         yield from ((hits, *row) for row, hits in found.most_common())
 
     def logins(self, *, failed: bool) -> Section:

@@ -92,7 +92,7 @@ def first_of(
     listed = ", ".join(f":{each}" for each in asked)
     where = " AND ".join(["s.context = c.id", *choice.times("s.id")])
     if name == "syscall":
-        value, joins = "coalesce(n.name, CAST(s.nr AS text))", ""
+        value = "coalesce(n.name, CAST(s.nr AS text))"
         numbers = f"SELECT nr FROM syscall_name WHERE name IN ({listed})"  # noqa: S608 - parameters
         where += f" AND (s.nr IN ({numbers}) OR CAST(s.nr AS text) IN ({listed}))"
         joins = "LEFT JOIN syscall_name n ON n.arch = c.arch AND n.nr = s.nr"

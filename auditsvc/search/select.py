@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from auditsvc.arrow import use
 from auditsvc.errors import UsageError
-from auditsvc.search.dialect import dialect_of
+from auditsvc.search.dialect import SQLITE, dialect_of
 from auditsvc.search.slices import slices
 from auditsvc.search.statement import statement
 from auditsvc.store import open_store
@@ -44,14 +44,23 @@ class Found(NamedTuple):
     connection: Connection
 
 
-def explained_for_archive(criteria: Criteria, *, limit: int | None = None) -> str:
-    """Give the SQL of a search over an archive: SQLite's, for `auditsvc query --archive`."""
+def explained_for_archive(
+    criteria: Criteria,
+    *,
+    limit: int | None = None,
+    newest: bool = False,
+    before: int | None = None,
+) -> str:
+    """Give the SQL of a search over an archive: SQLite's, for `auditsvc query --archive`.
+
+    `newest` and `before` as in `statement`.
+    """
     if criteria.place is not None:
         raise UsageError(
             "--container and --unit do not go with --archive",
             "give --where \"container = 'ID'\" or --where \"unit = 'NAME'\"",
         )
-    return statement(criteria, dialect_of("sqlite://"), limit=limit, views_only=True)
+    return statement(criteria, SQLITE, limit=limit, newest=newest, before=before, views_only=True)
 
 
 def explained(url: str, criteria: Criteria, *, limit: int | None = None) -> str:

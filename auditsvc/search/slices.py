@@ -48,15 +48,13 @@ def slices(
 
 
 def _is_sliced(criteria: Criteria) -> bool:
-    """Whether a search is: not if it has few ids, one number, or all times to look through."""
+    """Whether slices gain something: not for given ids or a serial; a place costs each the same."""
     return not criteria.ids and criteria.serial is None and criteria.place is None
 
 
 def _spans(criteria: Criteria, period: Span, ask: Ask, *, newest: bool) -> Iterator[Span]:
-    if not _is_sliced(criteria) or period.high < period.low:
-        yield period
-        return
-    bounds = _bounds(ask, period, newest=newest)
+    is_sliced = _is_sliced(criteria) and period.low <= period.high
+    bounds = _bounds(ask, period, newest=newest) if is_sliced else None
     if bounds is None:
         yield period
         return

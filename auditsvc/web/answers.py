@@ -12,6 +12,8 @@ from auditsvc.web.render import STATIC, asset, render
 if TYPE_CHECKING:
     from starlette.requests import Request
 
+    from auditsvc.web.asking import Asker, Asking
+
 _FOR_EVER: Final = "private, max-age=31536000, immutable"
 
 
@@ -23,6 +25,12 @@ def page(template: str, title: str, *, status: int = 200, **values: Any) -> Resp
     values.setdefault("reason", "")
     values.setdefault("alone", False)
     return HTMLResponse(render(template, title=title, **values), status)
+
+
+def store_page(asker: Asker, asking: Asking, template: str, title: str, **values: Any) -> Response:
+    """Give a page that asked the store alone, and says so if there is an archive."""
+    reason = asking.access.reason
+    return page(template, title, reason=reason, alone=asker.is_alone, **values)
 
 
 def part(template: str, **values: Any) -> Response:

@@ -6,7 +6,7 @@
 A page that shows rows is one row of the view `access`: command `web`, its address as options.
 
 With an archive, a page whose SQL is of the views alone asks archive and store as one
-(`asking.whole`); every other page asks the store alone and says so.
+(`whole` of `Asker.recorded`); every other page asks the store alone and says so.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from auditsvc.access.client import recording
 from auditsvc.arrow import use
-from auditsvc.search.dialect import SQLITE, dialect_of
+from auditsvc.search.dialect import dialect_of
 from auditsvc.search.select import found_events, found_in_archive
 from auditsvc.store.read.limits import Limits
 from auditsvc.store.read.sql import run_query
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from auditsvc.access.client import Access
     from auditsvc.config import Settings
     from auditsvc.search.criteria import Criteria
-    from auditsvc.search.dialect import Dialect
     from auditsvc.search.select import Found
     from auditsvc.store.read.limits import Stop
     from auditsvc.store.read.result import Result
@@ -111,11 +110,6 @@ class Asking:
         if shown:
             self.access.rows += len(kept)
         return Table(columns, kept, len(found) > most)
-
-    @property
-    def views(self) -> Dialect:
-        """The dialect of SQL over views: an archive is asked as an SQLite store is."""
-        return SQLITE if self.archive is not None else self.dialect
 
     def _run(self, sql: str, period: Span, *, views_only: bool) -> AbstractContextManager[Result]:
         if self.archive is None:

@@ -13,6 +13,7 @@ from urllib.parse import urlencode
 
 from auditsvc.errors import UsageError
 from auditsvc.search.options import Options
+from auditsvc.search.select import explained_for_archive
 from auditsvc.search.slices import slices
 from auditsvc.search.statement import statement
 
@@ -166,9 +167,7 @@ _OPTIONS: Final = {"host": "--host", "node": "--node", "message": "-m"}
 def page(asking: Asking, criteria: Criteria, before: int | None) -> Found:
     """Read one page; the statement that it shows gives the same in one piece."""
     if asking.archive is not None:
-        sql = statement(
-            criteria, asking.views, limit=PAGE + 1, newest=True, before=before, views_only=True
-        )
+        sql = explained_for_archive(criteria, limit=PAGE + 1, newest=True, before=before)
         ids = [int(row[0]) for row in asking.rows(sql, PAGE + 1, shown=False).rows]
         return _found(asking, ids, sql)
     sql = statement(criteria, asking.dialect, limit=PAGE + 1, newest=True, before=before)

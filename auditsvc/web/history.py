@@ -15,7 +15,7 @@ from auditsvc.decode.ids import SERIAL_BITS
 from auditsvc.plural import counted
 from auditsvc.search.dialect import literal
 from auditsvc.web import events, groups, overview
-from auditsvc.web.answers import page
+from auditsvc.web.answers import page, store_page
 from auditsvc.web.overview import Hours, Line, Narrowed, Top, shown
 from auditsvc.web.period import period_in
 from auditsvc.web.subjects import EXAMPLES, MOST, WHAT, WHO, ids_of, subject_in
@@ -77,7 +77,6 @@ class HistoryPages:
         if period.is_empty:
             return page("empty.html", title, store=self._asker.url.rpartition("@")[2])
         values: dict[str, Any] = {
-            "alone": self._asker.is_alone,
             "kinds": kinds,
             "examples": EXAMPLES,
             "period": period,
@@ -86,16 +85,16 @@ class HistoryPages:
         with self._asker.recorded(request) as asking:
             if subject is None:
                 tops = _common(asking, period, kinds)
-                reason = asking.access.reason
-                return page("histories.html", title, tops=tops, reason=reason, **values)
+                return store_page(self._asker, asking, "histories.html", title, tops=tops, **values)
             found = _history(asking, subject, period)
-        return page(
+        return store_page(
+            self._asker,
+            asking,
             "history.html",
             title,
             subject=subject,
             history=found,
             address=f"{at}?{urlencode({subject.kind: subject.value} | period.words)}",
-            reason=asking.access.reason,
             **values,
         )
 

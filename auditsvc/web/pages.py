@@ -15,7 +15,7 @@ from auditsvc.search import formats
 from auditsvc.search.records import records_of
 from auditsvc.store.read.result import Result
 from auditsvc.web import event, events, overview, parts, proof
-from auditsvc.web.answers import as_file, is_part, missing, page, part
+from auditsvc.web.answers import as_file, is_part, missing, page, part, store_page
 from auditsvc.web.numbers import number_in
 from auditsvc.web.period import period_in
 
@@ -168,22 +168,10 @@ class Pages:
         """Show what was received, stored and lost."""
         with self._asker.recorded(request) as asking:
             found = proof.ledger(asking)
-        return page(
-            "ledger.html",
-            "Ledger",
-            found=found,
-            reason=asking.access.reason,
-            alone=self._asker.is_alone,
-        )
+        return store_page(self._asker, asking, "ledger.html", "Ledger", found=found)
 
     def coverage(self, request: Request) -> Response:
         """Show which processes are known to be covered."""
         with self._asker.recorded(request) as asking:
             found = proof.coverage(asking)
-        return page(
-            "coverage.html",
-            "Coverage",
-            found=found,
-            reason=asking.access.reason,
-            alone=self._asker.is_alone,
-        )
+        return store_page(self._asker, asking, "coverage.html", "Coverage", found=found)

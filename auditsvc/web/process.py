@@ -16,7 +16,7 @@ from auditsvc.processes.report import Asked, find_trees
 from auditsvc.store.read.events import second_text
 from auditsvc.store.read.time_span import ALL
 from auditsvc.web import deeds
-from auditsvc.web.answers import page, part
+from auditsvc.web.answers import part, store_page
 from auditsvc.web.numbers import number_in
 
 if TYPE_CHECKING:
@@ -93,13 +93,7 @@ class ProcessPages:
             tree = trees[0]
             asking.access.rows += len(tree.places) or 1
         shown = _Picture(tree, self._user).page()
-        return page(
-            "process.html",
-            "Process",
-            process=shown,
-            reason=asking.access.reason,
-            alone=self._asker.is_alone,
-        )
+        return store_page(self._asker, asking, "process.html", "Process", process=shown)
 
     def did(self, request: Request) -> Response:
         """Show what it read, wrote, ran and connected to."""

@@ -42,7 +42,8 @@ SELECT md5(string_agg(row, ',' ORDER BY row)) FROM (
 def compared_once():
     """Compare the views of stores whose catalogue is the same once: that takes a server 50 ms.
 
-    The tests open copies of one store some thousand times; a program opens one.
+    The tests open copies of one store some thousand times; a program opens one. Gives the
+    program's own comparison, for who tests that.
     """
     compare, found = objects_postgres._changed_views, {}
 
@@ -54,7 +55,7 @@ def compared_once():
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(objects_postgres, "_changed_views", changed)
-        yield
+        yield compare
 
 
 @pytest.fixture(scope="session")

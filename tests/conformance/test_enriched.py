@@ -10,7 +10,7 @@ import random
 from contextlib import ExitStack
 
 import pytest
-from conformance.test_rotation import EVENTS, MIXED, Stores, ingest
+from conformance.test_rotation import EVENTS, Stores, ingest, some_lines
 from fixtures.enriched import RECORDED, enriched, raw
 from fixtures.logs import (
     Pipe,
@@ -218,9 +218,7 @@ def test_the_first_names_stay(url):
 def copies(draw):
     """Draw a log, and copies of parts of it, raw or with some of the names, in some order."""
     if draw(st.booleans()):
-        lines = MIXED.splitlines(keepends=True)
-        first = draw(st.integers(0, len(lines) - 2))
-        log = b"".join(lines[first : first + draw(st.integers(1, 30))])
+        log = some_lines(draw)
     else:
         kinds = [each.encode("latin-1") for each in KINDS.values()] + EVENTS[-4:]
         log = b"".join(draw(st.lists(st.sampled_from(kinds), min_size=1, max_size=5, unique=True)))

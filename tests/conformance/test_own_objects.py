@@ -190,8 +190,11 @@ def test_a_log_that_is_deleted_while_the_store_is_open_is_told(tmp_path):
 
 
 @pytest.mark.postgres
-def test_a_server_is_asked_once_what_it_makes_of_our_views(postgres_url, monkeypatch):
+def test_a_server_is_asked_once_what_it_makes_of_our_views(
+    postgres_url, monkeypatch, compared_once
+):
     """A process that opens a store again compares it with that; a change is found as before."""
+    monkeypatch.setattr(objects_postgres, "_changed_views", compared_once)
     for known in ("_UNCHANGED", "_UNCHANGED_INDEXES"):
         monkeypatch.setattr(objects_postgres, known, {})
     trials = []

@@ -103,13 +103,18 @@ def named(count):
     return [f"audit.log.{n}" for n in range(count - 1, 0, -1)] + ["audit.log"]
 
 
+def some_lines(draw):
+    """Draw some lines of a real log."""
+    lines = MIXED.splitlines(keepends=True)
+    first = draw(st.integers(0, len(lines) - 2))
+    return b"".join(lines[first : first + draw(st.integers(1, 40))])
+
+
 @st.composite
 def logs(draw):
     """Draw some lines of a real log, or of events of every kind; rarely a line that is none."""
     if draw(st.booleans()):
-        lines = MIXED.splitlines(keepends=True)
-        first = draw(st.integers(0, len(lines) - 2))
-        text = b"".join(lines[first : first + draw(st.integers(1, 40))])
+        text = some_lines(draw)
     else:
         text = b"".join(
             draw(st.lists(st.sampled_from(EVENTS), min_size=1, max_size=6, unique=True))

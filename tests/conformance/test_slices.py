@@ -6,11 +6,12 @@ import pytest
 from fixtures import searching
 from fixtures.logs import SECOND, call, load, opening, record, rows
 
-from auditsvc.search import slices
+from auditsvc.search import select, slices
 from auditsvc.search.dialect import dialect_of
 from auditsvc.search.select import found_events
 from auditsvc.search.statement import statement
 from auditsvc.store.read.limits import Limits
+from auditsvc.store.read.sql import run_query
 
 DAY = 86400
 
@@ -99,12 +100,18 @@ def test_what_gains_nothing_is_one_statement(url, words):
     assert len(in_slices(url, searching.options("--utc", *words).criteria(url))) == 1
 
 
-def test_events_come_before_the_search_has_ended(url):
-    """Who reads the first one has asked one slice; who reads on gets all, or so many as asked."""
+def test_events_come_before_the_search_has_ended(url, monkeypatch):
+    """Who reads the first one has not asked all slices; who reads on gets all, or what is asked."""
     criteria = searching.options("--utc", "--loginuid", "1000").criteria(url)
     whole = [row["event_id"] for row in rows(url, statement(criteria, dialect_of(url)))]
+    asked = []
+    monkeypatch.setattr(select, "run_query", lambda *what: asked.append(what) or run_query(*what))
+    monkeypatch.setattr(select, "_FIRST", 1)
     with found_events(url, criteria, limits=Limits(60)) as found:
-        ids = [each.id for each in found.events]
+        ids = [next(found.events).id]
+        before = len(asked)
+        ids += [each.id for each in found.events]
     assert ids == whole
+    assert before < len(asked)
     with found_events(url, criteria, limit=7) as found:
         assert len(list(found.events)) == 7

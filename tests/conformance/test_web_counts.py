@@ -12,7 +12,7 @@ from auditsvc.access.client import Access
 from auditsvc.store.read.time_span import Span
 from auditsvc.web import rare
 from auditsvc.web.asking import Asking
-from auditsvc.web.counts import CALL, Counts, Hours, names_of, programs
+from auditsvc.web.counts import CALL, Counts, Hours, call_names, names_of, programs
 from auditsvc.web.overview import Narrowed
 from auditsvc.web.period import Period
 
@@ -93,6 +93,9 @@ def test_counts_are_those_of_activity(url, asking, values, where):
     users = counts.values["auid"].items()
     found = {None if user == -1 else user: (n.calls, n.failed) for user, n in users}
     assert found == of_view(url, "auid", shown)
+    calls = call_names(asking, counts.values[CALL])
+    found = {calls[call]: (n.calls, n.failed) for call, n in counts.values[CALL].items()}
+    assert found == of_view(url, "syscall", shown)
     total = sum(n.calls for n in counts.values[CALL].values())
     assert total == sum(n.calls for n in counts.hours.values())
     hours = {_hour(hour): (n.calls, n.failed) for hour, n in counts.hours.items()}

@@ -59,6 +59,7 @@ _RUN: Final = re.compile(
     + _FIELD
     + rb")* *"
 )
+_TO_BRACE: Final = re.compile(rb"([^}\x1d]+)(\}?)")
 _EXTRA: Final = schema.file.columns.keys().index("extra")
 _IN_CONTEXT: Final = schema.context.columns.keys().index("extra")
 _COLUMNS: Final = {
@@ -122,10 +123,6 @@ class Names:
             file = self._file(piece)
             return piece.table, piece.content[0], *file[1:_EXTRA], self._of_file(file).key
         return piece.table, *piece.content
-
-    def key_of_extra(self, extra: object) -> bytes | None:
-        """Give the same of the `extra` of a call's context."""
-        return self._of(OF_CALL, extra).key
 
     def says_more(self, piece: Piece, other: Piece) -> bool:
         """Whether `other`, a copy of `piece`, has all names of it, and more."""
@@ -284,7 +281,9 @@ def _halves(pair: bytes) -> tuple[bytes, bytes]:
 
 def _cut(body: bytes) -> bytes:
     """Give a record's body without the names at its end."""
-    for match in _RUN.finditer(body):
+    # A brace without an end is a character like others: `_RUN` would look for each one's.
+    closed = _TO_BRACE.sub(lambda each: each[0] if each[2] else each[1].replace(b"{", b"("), body)
+    for match in _RUN.finditer(closed):
         if match.end() == len(body):
             return body[: match.start()]
     return body
