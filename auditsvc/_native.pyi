@@ -20,7 +20,7 @@ class Drained:
         """(type, payload) of messages whose type has no prefix: replies, AUDIT_REPLACE."""
     @property
     def overflows(self) -> int:
-        """How often the socket reported dropped messages (ENOBUFS), or one was truncated."""
+        """How often the socket reported lost messages (ENOBUFS, EFAULT), or one was truncated."""
     @property
     def forged(self) -> int:
         """Messages discarded because another process sent them, not the kernel."""

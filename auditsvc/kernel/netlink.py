@@ -50,6 +50,9 @@ _RECORD: Final = 1 << 14
 """Memory of a long record: since Linux 6.16 a buffer is never filled above its size."""
 _MEMINFO: Final = struct.Struct("=9I")  # SK_MEMINFO_*: used, size of the receive buffer, ...
 _GROUP_READLOG: Final = 1
+_DROPPED: Final = frozenset((errno.ENOBUFS, errno.EFAULT))
+"""What tells that records are lost: the buffer was full; or a process that was killed for want
+of memory had no place for one that it took (do_recvmmsg keeps that in sk_err, for the next)."""
 _NOT_THE_KERNEL: Final = 1
 """A port that is not the kernel's, which has 0."""
 
@@ -224,7 +227,7 @@ class RecordSocket:
             except BlockingIOError:
                 return None
             except OSError as error:
-                if error.errno != errno.ENOBUFS:
+                if error.errno not in _DROPPED:
                     raise refused("receiving audit records", error.errno or 0) from error
                 self.overflows += 1
                 continue

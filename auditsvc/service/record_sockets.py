@@ -51,6 +51,7 @@ class RecordSockets:
         self._sink = sink
         self._daemon = daemon
         self._choice = choice
+        self._open: dict[str, RecordSocket] | None = None
 
     def recover(self) -> list[bytes]:
         """Write what a crash left in the landing into the spool; gives these lines."""
@@ -103,6 +104,7 @@ class RecordSockets:
                 self._keeper.drop(name)
                 each.close()
                 collectors[name].close()
+            self._open = {}
         self._say(pid, self._sink.records - before, is_complete=is_certain and not was_refused)
 
     def release_full(self) -> None:
@@ -119,8 +121,10 @@ class RecordSockets:
                 make_record(control, control.status().rate_limit)
 
     def _left(self) -> dict[str, RecordSocket]:
-        """Give the sockets that an earlier run left."""
-        left = {}
+        """Give the sockets that an earlier run left; each call gives the same ones."""
+        if self._open is not None:
+            return self._open
+        left = self._open = {}
         for name, number in self._keeper.found.items():
             try:
                 if name != _LANDING:

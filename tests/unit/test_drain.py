@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import socket
 import struct
@@ -101,6 +102,51 @@ def test_a_cut_record_is_noticed(pair):
     ours, theirs = pair
     theirs.send(datagram(1300, b"a" * 20_000))
     assert collect(drain_of(ours)).overflows == 1
+
+
+class _Iovec(ctypes.Structure):
+    """The struct iovec of sys/uio.h."""
+
+    _fields_ = (("base", ctypes.c_void_p), ("length", ctypes.c_size_t))
+
+
+class _Msghdr(ctypes.Structure):
+    """The struct mmsghdr of sys/socket.h."""
+
+    _fields_ = (
+        ("name", ctypes.c_void_p),
+        ("namelen", ctypes.c_uint),
+        ("iov", ctypes.POINTER(_Iovec)),
+        ("iovlen", ctypes.c_size_t),
+        ("control", ctypes.c_void_p),
+        ("controllen", ctypes.c_size_t),
+        ("flags", ctypes.c_long),  # an int, and the space behind it
+        ("received", ctypes.c_ulong),
+    )
+
+
+def receive_without_memory(sock):
+    """Receive a batch as a process does that gets no memory for its second datagram."""
+    room = ctypes.create_string_buffer(512)
+    iovecs = (_Iovec(ctypes.addressof(room), 512), _Iovec(8, 512))
+    headers = (_Msghdr * 2)()
+    for header, iovec in zip(headers, iovecs, strict=True):
+        header.iov, header.iovlen = ctypes.pointer(iovec), 1
+    libc = ctypes.CDLL(None, use_errno=True)
+    return libc.recvmmsg(sock.fileno(), headers, 2, socket.MSG_DONTWAIT, None)
+
+
+def test_the_loss_of_a_killed_process_is_told_to_the_next(pair):
+    """The kernel dropped the datagram that it could not write; the socket keeps the error."""
+    ours, theirs = pair
+    for count in range(4):
+        theirs.send(datagram(1300, b"%d" % count))
+    assert receive_without_memory(ours) == 1
+    drain = drain_of(ours)
+    got = collect(drain)
+    assert (got.lines, got.overflows) == (b"", 1)
+    got = collect(drain)
+    assert (got.lines, got.overflows) == (b"type=SYSCALL msg=2\ntype=SYSCALL msg=3\n", 0)
 
 
 def test_other_messages_are_handed_back(pair):

@@ -52,3 +52,12 @@ def test_sockets_that_are_not_full_stay_as_they_are(done):
     """They go on receiving for the next run, and nothing is logged for them."""
     left(done, a=False, b=False).release_full()
     assert done == []
+
+
+def test_a_socket_that_was_left_is_opened_once(monkeypatch):
+    """A descriptor has one owner: when registering failed, the end still finds it open."""
+    monkeypatch.setattr(record_sockets.RecordSocket, "left", lambda _: object())
+    sockets = RecordSockets(SimpleNamespace(found={"records-1": 7, "landing": 8}), None, None, "")
+    first = sockets._left()
+    assert list(first) == ["records-1"]
+    assert sockets._left()["records-1"] is first["records-1"]

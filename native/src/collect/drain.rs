@@ -59,7 +59,7 @@ pub struct Drained {
     count: usize,
     /// (type, payload) of messages whose type has no prefix: replies, AUDIT_REPLACE.
     others: Vec<(u16, Py<PyBytes>)>,
-    /// How often the socket reported dropped messages (ENOBUFS), or a message was truncated.
+    /// How often the socket reported lost messages (ENOBUFS, EFAULT), or one was truncated.
     overflows: usize,
     /// Messages discarded because another process sent them, not the kernel.
     forged: usize,
@@ -282,6 +282,13 @@ impl Drain {
                     Some(libc::ENOBUFS) => {
                         got.overflows += 1;
                         Ok(true)
+                    }
+                    // The kernel took a datagram from the queue and had no memory to put it into.
+                    // Of a batch that had begun, it is told by the next call, which may be one of
+                    // the next process: the socket keeps it (do_recvmmsg, sk_err).
+                    Some(libc::EFAULT) => {
+                        got.overflows += 1;
+                        Ok(false) // a pause: memory may come back
                     }
                     _ => Err(error),
                 };
