@@ -251,7 +251,7 @@ def check(make, log, parts):
     assert len(found["syscalls"]) + len(found["events"]) <= log.count(b"\n")
 
 
-@examples(4, long=4000, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(2, long=4000, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(copies())
 def test_any_copies_in_any_order(stores, drawn):
     """Whole and cut, raw and enriched: an event is the same whatever names its copies have."""

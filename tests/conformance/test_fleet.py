@@ -64,6 +64,7 @@ def lines(seed, each=12):
     return [one for one in made if one not in late] + late
 
 
+@pytest.mark.long
 def test_stores_of_several_hosts_come_whole(lake, tmp_path):
     """Late events, several batches and commits; the sums add up, and all is well."""
     hosts = [lake.host(tmp_path, name, batch_events=15) for name in ("web1", "db/1")]
@@ -140,7 +141,7 @@ def test_a_host_that_is_killed_ships_each_event_once(lake, tmp_path, step):
     assert mark.events == mark.told == len(made)
 
 
-@pytest.mark.parametrize("seed", seeds(1, 20))
+@pytest.mark.parametrize("seed", seeds(0, 20))
 def test_a_store_that_was_put_back_loses_and_doubles_nothing(lake, tmp_path, seed):
     """A copy of the store from some batches before takes its place; its log is loaded again."""
     chance = random.Random(seed)

@@ -214,6 +214,7 @@ def test_a_batch_that_was_made_anew_shows(fleet):
         inbox.delete([name])
 
 
+@pytest.mark.long
 def test_a_table_of_an_older_program_gets_the_columns_that_it_lacks(fleet, monkeypatch):
     """By `fleet init`; its rows have NULL there, and new ones come beside them."""
     older = pa.schema(

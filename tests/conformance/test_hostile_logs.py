@@ -14,7 +14,7 @@ import pytest
 from fixtures import hostile, measured
 from fixtures.growth import growth, spent
 from fixtures.logs import balanced, login
-from fixtures.repeats import pairs
+from fixtures.repeats import LAST_DECODER, pairs
 
 from auditsvc.decode import DECODERS, make_decoder
 from auditsvc.store import Checkpoint, open_store
@@ -132,19 +132,17 @@ def test_memory_of_ingest_is_bounded(decoder, shape, tmp_path):
     assert ingest(log, tmp_path, decoder).mebibytes < MOST_MEBIBYTES
 
 
+@LAST_DECODER
 def test_memory_of_ingest_is_bounded_for_all_shapes_in_turn(decoder, tmp_path):
     """A log that has every shape needs no more memory than each shape may."""
     log = tmp_path / "audit.log"
-    size = SIZE // 4 if decoder == "native" else SIZE // 8
+    size = SIZE // 8
     with log.open("wb") as out:
         out.writelines(hostile.log(shape, size) for shape in hostile.SHAPES)
     assert ingest(log, tmp_path, decoder).mebibytes < MOST_MEBIBYTES
 
 
-@pytest.mark.parametrize(
-    "decoder",
-    [each if each == LAST else pytest.param(each, marks=pytest.mark.long) for each in DECODERS],
-)
+@LAST_DECODER
 def test_a_small_file_that_unpacks_to_very_many_lines(decoder, tmp_path):
     """A small .gz file with very many lines of one byte: memory stays bounded."""
     log = tmp_path / "audit.log.gz"

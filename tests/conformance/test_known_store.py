@@ -224,7 +224,14 @@ def test_the_service_makes_no_store_anew(served):
     assert before <= {path.name for path in (served / "state/spool").iterdir()}
 
 
-@pytest.mark.parametrize("how", ["an older copy", "an emptied store", "a lost write-ahead log"])
+@pytest.mark.parametrize(
+    "how",
+    [
+        "an older copy",
+        "an emptied store",
+        pytest.param("a lost write-ahead log", marks=pytest.mark.long),
+    ],
+)
 def test_the_service_tells_rows_that_are_gone(served, how):
     """In the log and in the evidence; what the spool still has is loaded again, each event once."""
     url, path = f"sqlite:///{served}/db/store.db", served / "db/store.db"

@@ -9,6 +9,7 @@ import pytest
 from fixtures import measured
 from fixtures.logs import balanced, rows
 from fixtures.long_execs import SHAPES
+from fixtures.repeats import LAST_DECODER
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -35,6 +36,7 @@ def decoded(name, log):
     return {table: list(found) for table, found in batch.dimensions.items()}, dict(batch.facts)
 
 
+@LAST_DECODER
 @pytest.mark.parametrize(
     "shape",
     [pytest.param(name, marks=() if name == _ALWAYS else pytest.mark.long) for name in SHAPES],
