@@ -4,9 +4,9 @@
 
 `make bench` runs all of it (less than half an hour), `make bench BENCH=quick` with small sizes
 that only show that everything works. Without --into, the folder is docs/. --only accepts live,
-cost, file, disk, questions, goals, web, reports, growth, journal, decode, views, fleet, archive
-(--events: of a day), and writes their tables to stdout; with --into it replaces these tables in the
-existing page.
+cost, file, disk, questions, goals, web, beside, reports, growth, journal, decode, views, fleet,
+archive (--events: of a day), and writes their tables to stdout; with --into it replaces these
+tables in the existing page.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from plot import Panel, chart, svg
 from report import Table, count, exchanged, ratio
 from tables import (
     archive,
+    beside,
     cost,
     decode,
     disk,
@@ -44,7 +45,19 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 DOCS = Path(__file__).parents[1] / "docs"
-PAGE = ("live", "cost", "file", "disk", "questions", "goals", "web", "reports", "growth", "journal")
+PAGE = (
+    "live",
+    "cost",
+    "file",
+    "disk",
+    "questions",
+    "goals",
+    "web",
+    "beside",
+    "reports",
+    "growth",
+    "journal",
+)
 PARTS = (*PAGE, "decode", "views", "archive", "fleet")
 """`decode` alone is for development: on the page its figures are part of the table of files.
 The figures of `views` are in docs/decisions/0029-views.md, of `archive` in 0032-archive.md."""
@@ -55,6 +68,7 @@ _OF_STORES = {
     "questions": questions,
     "goals": goals,
     "web": web,
+    "beside": beside,
     "reports": reports,
     "journal": journal,
     "decode": decode,

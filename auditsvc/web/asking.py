@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from auditsvc.search.select import Found
     from auditsvc.store.read.limits import Stop
     from auditsvc.store.read.result import Result
+    from auditsvc.store.read.session import Session
     from auditsvc.store.read.time_span import Span
 
 _MEMORY: Final = 512 << 20
@@ -68,22 +69,25 @@ class Asking:
         stop: Stop | None = None,
         *,
         archive: Settings | None = None,
+        session: Session | None = None,
     ) -> None:
         """`stop` ends what is asked when nobody waits for the answer any more.
 
-        `archive`: the settings of the archive that the page is to ask, too.
+        `archive`: the settings of the archive that the page is to ask, too. `session`: what asks
+        the store, else each statement has a connection of its own.
         """
         self.url = url
         self.archive = archive
         self._stop = stop
+        self._session = session
         self.dialect = dialect_of(url)
         self.access = access
         self._seconds = seconds
         self._ends = time.monotonic() + seconds
 
-    def again(self) -> Asking:
+    def again(self, session: Session) -> Asking:
         """Give what asks for the same page, whose time begins now: a stream goes on for long."""
-        return Asking(self.url, self._seconds, self.access, self._stop, archive=self.archive)
+        return Asking(self.url, self._seconds, self.access, self._stop, session=session)
 
     @property
     def limits(self) -> Limits:
@@ -112,6 +116,8 @@ class Asking:
         return Table(columns, kept, len(found) > most)
 
     def _run(self, sql: str, period: Span, *, views_only: bool) -> AbstractContextManager[Result]:
+        if self._session is not None:
+            return self._session.run(sql, self.limits, period)
         if self.archive is None:
             return run_query(self.url, sql, self.limits, period, views_only=views_only)
         ask: Callable[..., AbstractContextManager[Result]]

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import subprocess
 
 import pytest
 from fixtures.browser import browser
-from fixtures.commands import AUDITSVC
 from fixtures.logs import load, opening
 from fixtures.waiting import until
+from fixtures.web import web_program
 
 HOSTILE = "<script>document.title='run'</script><img src=x onerror=\"document.title='run'\">"
 PAGES = ("/", "/events", "/sql?q=SELECT+*+FROM+story", "/ledger", "/coverage")
@@ -23,23 +22,10 @@ def shown(tmp_path_factory):
     key = HOSTILE.encode().hex().upper()
     load(url, "".join(opening(n, f"/etc/f{n}", key=key) for n in range(5)))
     environment = os.environ | {"AUDITSVC_RUNTIME_DIRECTORY": str(folder)}
-    command = [AUDITSVC, "web", "--store", url, "--listen", "127.0.0.1:0"]
-    with (
-        browser() as chromium,
-        subprocess.Popen(
-            command,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-            env=environment,
-        ) as process,
-    ):
-        try:
-            link = process.stdout.readline().strip()
-            chromium.show(link, width=1280)
-            yield chromium, link.partition("/?")[0]
-        finally:
-            process.terminate()
+    with browser() as chromium, web_program(url, environment) as process:
+        link = process.stdout.readline().strip()
+        chromium.show(link, width=1280)
+        yield chromium, link.partition("/?")[0]
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])

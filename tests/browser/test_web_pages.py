@@ -5,20 +5,20 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import subprocess
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 from fixtures.browser import browser
-from fixtures.commands import AUDITSVC
 from fixtures.logs import SECOND, load, opening, rows
 from fixtures.waiting import until
-from fixtures.web import web_log
+from fixtures.web import web_log, web_program
 
 AXE = Path(__file__).parents[1] / "data/axe/axe.min.js"
 SINCE = "since=2025-06-15&until=2025-06-20"
 SQL = "/sql?q=SELECT+hour,sum(calls)+FROM+activity+GROUP+BY+hour&as="
+KINDS = ("sqlite", "postgres")
+"""The short suite tries each page with one of them by turns (`fixtures.repeats.of_other_turns`)."""
 PAGES = {
     "overview": f"/?{SINCE}",
     "events": f"/events?{SINCE}",
@@ -39,20 +39,6 @@ PAGES = {
     "coverage": "/coverage",
     "error": "/events?pid=x",
 }
-
-
-@contextmanager
-def web(url, folder, host):
-    """Run `auditsvc web`; gives the link that begins a session."""
-    environment = os.environ | {"AUDITSVC_RUNTIME_DIRECTORY": str(folder)}
-    command = [AUDITSVC, "web", "--store", url, "--listen", f"{host}:0"]
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment
-    ) as process:
-        try:
-            yield process.stdout.readline().strip()
-        finally:
-            process.terminate()
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +64,9 @@ def served(request, chromium, tmp_path_factory):
                 load(url, web_log())
                 # All ports of one name have the same cookies.
                 name = "localhost" if kind == "postgres" else "127.0.0.1"
-                link = stack.enter_context(web(url, folder, name))
+                environment = os.environ | {"AUDITSVC_RUNTIME_DIRECTORY": str(folder)}
+                process = stack.enter_context(web_program(url, environment, name))
+                link = process.stdout.readline().strip()
                 chromium.show(link, width=1280)
                 sql = "SELECT event_id FROM all_events WHERE serial = 8104"
                 event = rows(url, sql)[0]["event_id"]
@@ -106,10 +94,11 @@ def test_axe_is_the_file_that_its_page_names():
     assert hashlib.sha256(AXE.read_bytes()).hexdigest() in page
 
 
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("page", PAGES)
-def test_axe_finds_nothing(chromium, served, page):
+def test_axe_finds_nothing(chromium, served, page, kind):
     """Names, roles, order of headings, contrast in both colours; and no name's code has run."""
-    _, base, event = served("sqlite")
+    _, base, event = served(kind)
     chromium.messages.clear()
     show(chromium, base, event, page)
     chromium.evaluate(AXE.read_text() + ";undefined")
@@ -153,10 +142,11 @@ _SEEN = (
 )
 
 
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("page", PAGES)
-def test_each_page_by_keys_alone(chromium, served, page):
+def test_each_page_by_keys_alone(chromium, served, page, kind):
     """Tab reaches everything that can be used, each once, in its order; nothing holds it."""
-    _, base, event = served("sqlite")
+    _, base, event = served(kind)
     show(chromium, base, event, page)
     wanted = chromium.evaluate(f"window.wanted = {_SEEN}; window.wanted.length")
     for n in range(wanted):
@@ -169,9 +159,10 @@ def test_each_page_by_keys_alone(chromium, served, page):
     assert chromium.evaluate("document.activeElement.id") == "main"
 
 
-def test_a_tree_by_keys(chromium, served):
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_tree_by_keys(chromium, served, kind):
     """`j` goes along the processes, Enter opens one."""
-    _, base, event = served("sqlite")
+    _, base, event = served(kind)
     show(chromium, base, event, "process")
     chromium.press("j", text="j")
     chromium.press("Enter", 13, "\r")
@@ -181,7 +172,7 @@ def test_a_tree_by_keys(chromium, served):
     )
 
 
-@pytest.mark.parametrize("kind", ["sqlite", "postgres"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_follow_shows_what_arrives_and_stops_when_it_is_not_seen(chromium, served, kind):
     """By keys; a hidden page closes its stream, and goes on where it stopped."""
     url, base, _ = served(kind)
@@ -205,9 +196,10 @@ def test_follow_shows_what_arrives_and_stops_when_it_is_not_seen(chromium, serve
     assert chromium.evaluate(said) == "Stopped."
 
 
-def test_a_question_is_cancelled_by_a_key(chromium, served):
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_question_is_cancelled_by_a_key(chromium, served, kind):
     """Escape ends what runs, and the page says so; then the editor is of use again."""
-    _, base, _ = served("sqlite")
+    _, base, _ = served(kind)
     chromium.show(f"{base}/sql", width=1280)
     endless = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x+1 FROM n) SELECT count(*) FROM n"
     chromium.evaluate(f"document.getElementById('q').value = '{endless}'")

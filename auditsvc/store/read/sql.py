@@ -14,7 +14,7 @@ Rows are never all in memory. Values are the driver's.
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from auditsvc.store.read.result import Result
+    from auditsvc.store.read.session import Session
 
 
 _MODULES: Final = {"sqlite": "sqlite", "postgresql": "postgres"}
@@ -52,15 +53,34 @@ def run_query(
     the store cannot be reached or does not exist.
     """
     parsed = parse_url(url)
+    _check_text(sql)
+    if views_only:
+        refuse_tables(parsed, sql)
+    with (
+        closing(open_session(url, limits)) as session,
+        session.run(sql, limits, period) as result,
+    ):
+        yield result
+
+
+def _check_text(sql: str) -> None:
+    """See that there is a statement, and that it can be sent."""
     if not sql.strip().rstrip(";").strip():
         raise QueryError("the SQL is empty", "try: SELECT * FROM syscalls LIMIT 10")
     try:
         sql.encode()
     except UnicodeError as error:
         raise QueryError("the SQL has bytes that are not UTF-8", "write it in UTF-8") from error
-    if views_only:
-        refuse_tables(parsed, sql)
+
+
+def open_session(url: str, limits: Limits = NO_LIMITS) -> Session:
+    """Open a connection for statements that `auditsvc` itself makes; the caller closes it.
+
+    `limits`: those of the statements that are run; PostgreSQL is told them once. StoreError if the
+    store cannot be reached or does not exist.
+    """
+    parsed = parse_url(url)
     # Only the driver in use is loaded (`auditsvc.store.databases`).
-    run = import_module(f"auditsvc.store.read.sql_{_MODULES[parsed.get_backend_name()]}").run
-    with run(parsed, sql, limits, period) as result:
-        yield result
+    module = import_module(f"auditsvc.store.read.sql_{_MODULES[parsed.get_backend_name()]}")
+    session: Session = module.Session(parsed, limits)
+    return session

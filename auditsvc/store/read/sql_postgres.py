@@ -18,6 +18,7 @@ from auditsvc.store.read.limits import stopped
 from auditsvc.store.read.parsed import MAY_BE_FIRST, MAY_COUNT
 from auditsvc.store.read.postgres_values import take_values
 from auditsvc.store.read.result import ONLY_READS, Result
+from auditsvc.store.read.session import LOADED
 from auditsvc.store.read.time_span import ALL
 from auditsvc.store.views import NAMES
 
@@ -53,56 +54,95 @@ _COLUMNS: Final = (
 )
 
 
-@contextmanager
-def run(url: URL, sql: str, limits: Limits, period: Span) -> Iterator[Result]:
-    """Run it; see `auditsvc.store.read.sql.run_query`."""
-    database = Postgres(url)
-    arguments = {**url.translate_connect_args(username="user", database="dbname"), **url.query}
-    session = _SESSION | {"options": f"{_SESSION['options']}{_options(limits)}"}
-    try:
-        connection = psycopg.connect(make_conninfo("", **arguments, **session))
-    except psycopg.Error as error:
-        raise database.explain(error) from error
-    deadline = limits.deadline()
-    try:
-        connection.read_only = True
-        take_values(connection)
-        connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
-        database.check(connection.execute(TABLES))
-        if period != ALL:
-            # Only then, as sqlglot is large. A condition on `time` is served by an index here.
-            time_query = import_module("auditsvc.store.read.time_query")
-            sql = time_query.bound(sql, "postgres", _view_columns(connection), period)
-        elif MAY_COUNT.search(sql):
-            count_query = import_module("auditsvc.store.read.count_query")
-            sql = count_query.counted(sql, "postgres", _view_columns(connection))
-        elif MAY_BE_FIRST.search(sql):
-            time_postgres = import_module("auditsvc.store.read.time_postgres")
-            sql = time_postgres.with_first_rows(connection, sql, _view_columns(connection))
-        with _ended_by(limits, connection), _cursor(connection, sql) as (columns, rows):
-            yield Result(columns, limits.within(rows, deadline))
-    except psycopg.Error as error:
-        if limits.is_stopped:
-            raise stopped() from error
-        if time.monotonic() > deadline:
-            raise limits.late() from error
-        if error.sqlstate in _ABSENT and (problem := _schema_problem(database, connection)):
-            raise problem from error
-        raise QueryError(*_describe_postgres(error)) from error
-    except UnicodeError as error:
-        raise QueryError(f"the SQL cannot be sent: {error}", "write it in UTF-8") from error
-    finally:
-        connection.close()
+class Session:
+    """A connection; see `auditsvc.store.read.session.Session`."""
 
+    def __init__(self, url: URL, limits: Limits) -> None:
+        self._database = database = Postgres(url)
+        self._view_columns: dict[str, list[str]] | None = None
+        arguments = {**url.translate_connect_args(username="user", database="dbname"), **url.query}
+        settings = _SESSION | {"options": f"{_SESSION['options']}{_options(limits)}"}
+        try:
+            self._connection = psycopg.connect(make_conninfo("", **arguments, **settings))
+        except psycopg.Error as error:
+            raise database.explain(error) from error
+        deadline = limits.deadline()
+        try:
+            self._connection.read_only = True
+            take_values(self._connection)
+            self._connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+            # The first statement goes on in this transaction: another would be a way more.
+            database.check(self._connection.execute(TABLES))
+        except psycopg.Error as error:
+            self.close()
+            if time.monotonic() > deadline:
+                raise limits.late() from error
+            raise QueryError(*_describe_postgres(error)) from error
+        except BaseException:
+            self.close()
+            raise
 
-def _schema_problem(database: Postgres, connection: psycopg.Connection) -> StoreError | None:
-    """Give what is wrong with the schema: the store may be of another version, or be made now."""
-    found = None
-    with suppress(psycopg.Error):
-        connection.rollback()
-        row = connection.execute(REVISION).fetchone()
-        found = row[0] if row else None
-    return schema_problem(database.place, found)
+    def close(self) -> None:
+        """Close it."""
+        self._connection.close()
+
+    def loaded(self) -> object:
+        """Give what is another value after each transaction that loaded something."""
+        connection = self._connection
+        try:
+            connection.rollback()  # nothing is sent where there is no transaction
+            connection.autocommit = True
+            try:
+                return connection.execute(LOADED).fetchall()
+            finally:
+                connection.autocommit = False
+        except psycopg.Error as error:
+            raise self._database.explain(error) from error
+
+    @contextmanager
+    def run(self, sql: str, limits: Limits, period: Span) -> Iterator[Result]:
+        """Run one statement, in a transaction of its own."""
+        connection, deadline = self._connection, limits.deadline()
+        try:
+            if period != ALL:
+                # Only then, as sqlglot is large. A condition on `time` is served by an index here.
+                time_query = import_module("auditsvc.store.read.time_query")
+                sql = time_query.bound(sql, "postgres", self._columns_of_views(), period)
+            elif MAY_COUNT.search(sql):
+                count_query = import_module("auditsvc.store.read.count_query")
+                sql = count_query.counted(sql, "postgres", self._columns_of_views())
+            elif MAY_BE_FIRST.search(sql):
+                time_postgres = import_module("auditsvc.store.read.time_postgres")
+                sql = time_postgres.with_first_rows(connection, sql, self._columns_of_views())
+            with _ended_by(limits, connection), _cursor(connection, sql) as (columns, rows):
+                yield Result(columns, limits.within(rows, deadline))
+        except psycopg.Error as error:
+            if limits.is_stopped:
+                raise stopped() from error
+            if time.monotonic() > deadline:
+                raise limits.late() from error
+            if error.sqlstate in _ABSENT and (problem := self._schema_problem()):
+                raise problem from error
+            raise QueryError(*_describe_postgres(error)) from error
+        except UnicodeError as error:
+            raise QueryError(f"the SQL cannot be sent: {error}", "write it in UTF-8") from error
+        finally:
+            with suppress(psycopg.Error):  # a connection that is lost has ended its transaction
+                connection.rollback()
+
+    def _columns_of_views(self) -> dict[str, list[str]]:
+        if self._view_columns is None:
+            self._view_columns = _view_columns(self._connection)
+        return self._view_columns
+
+    def _schema_problem(self) -> StoreError | None:
+        """Give what is wrong with the schema: it may be of another version, or be made now."""
+        found = None
+        with suppress(psycopg.Error):
+            self._connection.rollback()
+            row = self._connection.execute(REVISION).fetchone()
+            found = row[0] if row else None
+        return schema_problem(self._database.place, found)
 
 
 def _ended_by(limits: Limits, connection: psycopg.Connection) -> AbstractContextManager[None]:

@@ -14,6 +14,7 @@ from auditsvc.store.migrate import REVISION, schema_problem
 from auditsvc.store.read.limits import stopped
 from auditsvc.store.read.parsed import MAY_BE_BOUNDED, MAY_COUNT
 from auditsvc.store.read.result import ONLY_READS, Result
+from auditsvc.store.read.session import LOADED
 from auditsvc.store.read.time_span import ALL
 from auditsvc.store.sqlite import SQLite
 
@@ -37,64 +38,87 @@ _PRAGMAS: Final = {
     *("table_info", "table_xinfo", "table_list", "index_list", "index_info", "index_xinfo"),
     *("database_list", "application_id", "user_version", "data_version", "schema_version"),
 }
-# Text of a cast or of another program may have bytes that are not UTF-8: shown as \xHH.
 _text: Final = partial(str, encoding="utf-8", errors="backslashreplace")
+"""Text of a cast or of another program may have bytes that are not UTF-8: shown as \\xHH."""
 
 _FORBIDDEN_FUNCTIONS: Final = {"load_extension", "fts3_tokenizer"}
 
 
-@contextmanager
-def run(url: URL, sql: str, limits: Limits, period: Span) -> Iterator[Result]:
-    """Run it; see `auditsvc.store.read.sql.run_query`."""
-    database = SQLite(url)
-    database.prepare(create=False)
-    try:
-        connection = database.open_reader()
-    except sqlite3.Error as error:
-        raise database.explain(error) from error
-    deadline = limits.deadline()
-    try:
-        _bound(connection, limits)
-        # SQLite makes these two at their first use, by what looks like a write.
-        connection.execute("SELECT 1 FROM json_each('[]'), json_tree('[]')")
-        # What is asked before the statement, for its ranges, is of the same state of the store.
-        connection.execute("BEGIN")
-        connection.set_authorizer(_authorize)
-        # Python runs signal handlers only between its own steps, and so in this one.
-        connection.set_progress_handler(
-            lambda: time.monotonic() > deadline or limits.is_stopped, _INSTRUCTIONS
-        )
-        connection.text_factory = _text
-        if period != ALL or MAY_BE_BOUNDED.search(sql) or MAY_COUNT.search(sql):
-            # Only then: sqlglot is large, and the service asks for other things all the time.
-            ranges = import_module("auditsvc.store.read.time_sqlite")
-            sql = ranges.with_ranges(connection, sql, period)
-        cursor = connection.execute(sql)
-        if cursor.description is None:
-            raise QueryError("the statement gives no rows", ONLY_READS)
-        names = tuple(column[0] for column in cursor.description)
-        yield Result(names, limits.within(cursor, deadline))
-    except (sqlite3.Error, sqlite3.Warning, ValueError) as error:
-        if limits.is_stopped:
-            raise stopped() from error
-        # A caller's alarm was set before, and so rings a little earlier.
-        if time.monotonic() > deadline - _SLACK:
-            raise limits.late() from error
-        if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_INTERRUPT:
-            raise KeyboardInterrupt from error  # which SQLite took for its own
-        if "no such" in str(error) and (problem := _schema_problem(database, connection)):
-            raise problem from error
-        raise QueryError(*_describe_sqlite(error)) from error
-    finally:
-        connection.close()
+class Session:
+    """A connection; see `auditsvc.store.read.session.Session`."""
 
+    def __init__(self, url: URL, limits: Limits) -> None:
+        del limits  # each statement has its own
+        self._database = database = SQLite(url)
+        database.prepare(create=False)
+        try:
+            self._connection = database.open_reader()
+        except sqlite3.Error as error:
+            raise database.explain(error) from error
+        try:
+            # SQLite makes these two at their first use, by what looks like a write.
+            self._connection.execute("SELECT 1 FROM json_each('[]'), json_tree('[]')")
+        except sqlite3.Error as error:
+            self.close()
+            raise QueryError(*_describe_sqlite(error)) from error
+        self._connection.text_factory = _text
 
-def _schema_problem(database: SQLite, connection: sqlite3.Connection) -> StoreError | None:
-    """Give what is wrong with the schema: the store may be of another version, or be made now."""
-    found = None
-    with suppress(sqlite3.Error):
-        (found,) = connection.execute(REVISION).fetchone()
-    return schema_problem(database.place, found)
+    def close(self) -> None:
+        """Close it."""
+        self._connection.close()
+
+    def loaded(self) -> object:
+        """Give what is another value after each transaction that loaded something."""
+        try:
+            return self._connection.execute(LOADED).fetchall()
+        except sqlite3.Error as error:
+            raise self._database.explain(error) from error
+
+    @contextmanager
+    def run(self, sql: str, limits: Limits, period: Span) -> Iterator[Result]:
+        """Run one statement, in a transaction of its own."""
+        connection, deadline = self._connection, limits.deadline()
+        try:
+            _bound(connection, limits)
+            # What is asked before the statement, for its ranges, is of the same state of the store.
+            connection.execute("BEGIN")
+            connection.set_authorizer(_authorize)
+            # Python runs signal handlers only between its own steps, and so in this one.
+            connection.set_progress_handler(
+                lambda: time.monotonic() > deadline or limits.is_stopped, _INSTRUCTIONS
+            )
+            if period != ALL or MAY_BE_BOUNDED.search(sql) or MAY_COUNT.search(sql):
+                # Only then: sqlglot is large, and the service asks for other things all the time.
+                ranges = import_module("auditsvc.store.read.time_sqlite")
+                sql = ranges.with_ranges(connection, sql, period)
+            cursor = connection.execute(sql)
+            if cursor.description is None:
+                raise QueryError("the statement gives no rows", ONLY_READS)
+            names = tuple(column[0] for column in cursor.description)
+            yield Result(names, limits.within(cursor, deadline))
+        except (sqlite3.Error, sqlite3.Warning, ValueError) as error:
+            if limits.is_stopped:
+                raise stopped() from error
+            # A caller's alarm was set before, and so rings a little earlier.
+            if time.monotonic() > deadline - _SLACK:
+                raise limits.late() from error
+            if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_INTERRUPT:
+                raise KeyboardInterrupt from error  # which SQLite took for its own
+            if "no such" in str(error) and (problem := self._schema_problem()):
+                raise problem from error
+            raise QueryError(*_describe_sqlite(error)) from error
+        finally:
+            connection.set_progress_handler(None, 0)
+            connection.set_authorizer(None)
+            with suppress(sqlite3.Error):  # of a file that is damaged or gone, as was said
+                connection.rollback()
+
+    def _schema_problem(self) -> StoreError | None:
+        """Give what is wrong with the schema: it may be of another version, or be made now."""
+        found = None
+        with suppress(sqlite3.Error):
+            (found,) = self._connection.execute(REVISION).fetchone()
+        return schema_problem(self._database.place, found)
 
 
 def _bound(connection: sqlite3.Connection, limits: Limits) -> None:
