@@ -3,6 +3,9 @@
     with ask(scan, parse("SELECT host, count(*) FROM syscalls GROUP BY host")) as result:
         for row in result: ...
 
+    with asking(scan) as questions:         # several of one snapshot, one after the other
+        with questions.ask(parse(sql), limits) as result: ...
+
 The SQL is SQLite's, as that of `query` is; values are those that SQLite has (a `time` is text).
 Views are those of docs/sql.md that `auditsvc.fleet.views` has, and those over all hosts
 (`auditsvc.fleet.across`); joins by `event_id` join events of one store (`auditsvc.fleet.keys`).
@@ -19,7 +22,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol
 
-from auditsvc.arrow.engine import answer, engine, lock
+from auditsvc.arrow.engine import answer, lock, opened, running
 from auditsvc.arrow.question import Question
 from auditsvc.fleet import across, batches, views
 from auditsvc.fleet.keys import keyed
@@ -61,22 +64,41 @@ def parse(sql: str, period: Span = ALL) -> Question:
 @contextmanager
 def ask(source: Rows, question: Question, limits: Limits = NO_LIMITS) -> Iterator[Result]:
     """Ask a question of these rows."""
-    with engine(limits) as duck:
-        made = _Made(duck, source)
-        for view, span in question.spans.items():
-            duck.execute(f'CREATE VIEW "{view}" AS {made.view(view, span)}')
+    with asking(source, limits) as questions, questions.ask(question, limits) as result:
+        yield result
+
+
+@contextmanager
+def asking(source: Rows, limits: Limits = NO_LIMITS) -> Iterator[Questions]:
+    """Give what asks questions of these rows; of `limits` it has the memory."""
+    with opened() as duck:
         lock(duck, (), limits)
-        yield answer(duck, question.text)
+        yield Questions(duck, source)
 
 
-class _Made:
-    """The relations of one query: rows by the time that is asked for."""
+class Questions:
+    """Asks one question after the other; of a time the rows are looked for once."""
 
     def __init__(self, duck: duckdb.DuckDBPyConnection, source: Rows) -> None:
         self._duck, self._source = duck, source
         self._known: dict[Span, tuple[str, str]] = {}
 
-    def view(self, view: str, span: Span) -> str:
+    @contextmanager
+    def ask(
+        self, question: Question, limits: Limits = NO_LIMITS, within: Span = ALL
+    ) -> Iterator[Result]:
+        """Ask; the rows are to be read before the next question.
+
+        `within`: the question asks for nothing of other seconds, even if its conditions do not say
+        so of a column `time`: their files are not read.
+        """
+        with running(self._duck, limits):
+            for view, span in question.spans.items():
+                made = self._view(view, span.both(within))
+                self._duck.execute(f'CREATE OR REPLACE VIEW "{view}" AS {made}')
+            yield answer(self._duck, question.text)
+
+    def _view(self, view: str, span: Span) -> str:
         """Give the SQL of a view, with the values that SQLite has."""
         times: tuple[str, ...] = ("time", "hour", "since", "made", "newest")
         if view in across.COLUMNS:

@@ -25,18 +25,25 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Scan:
-    """One snapshot of the table, read in parts."""
+    """One snapshot of the table, read in parts, by several threads if need be."""
 
     def __init__(self, table: Table) -> None:
-        self._table = table
+        self.table = table
         found = table.current_snapshot()
         self._snapshot = None if found is None else found.snapshot_id
+        self._known: dict[Span, list[str]] = {}
 
     def files(self, span: Span) -> list[str]:
         """Give the files that can have events of these seconds; FleetError."""
         if self._snapshot is None or span.low > span.high:
             return []
-        scan = self._table.scan(row_filter=_within(span), snapshot_id=self._snapshot)
+        if span not in self._known:
+            self._known[span] = self._planned(span)
+        return self._known[span]
+
+    def _planned(self, span: Span) -> list[str]:
+        """Ask the table's metadata."""
+        scan = self.table.scan(row_filter=_within(span), snapshot_id=self._snapshot)
         found = []
         for task in scan.plan_files():
             if task.delete_files:
@@ -56,7 +63,7 @@ class Scan:
         if not files:
             return dataset.dataset(schema().empty_table())
         scheme, place, _ = PyArrowFileIO.parse_location(files[0])
-        io = self._table.io
+        io = self.table.io
         if not isinstance(io, PyArrowFileIO):
             io = PyArrowFileIO(io.properties)
         paths = [PyArrowFileIO.parse_location(each)[2] for each in files]

@@ -14,7 +14,7 @@ from auditsvc.errors import UsageError
 from auditsvc.host.accounts import user_name
 from auditsvc.search.dialect import literal
 from auditsvc.store.read.events import second_text
-from auditsvc.web.counts import CALL, HOUR, Counts, call_names, names_of, programs
+from auditsvc.web.counts import CALL, HOST, HOUR, Counts, call_names, names_of, programs
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -64,7 +64,7 @@ class Narrowed:
 
     def on_activity(self, asking: Asking) -> list[str]:
         """Give the conditions on the columns of `activity_row`."""
-        if asking.archive is not None:
+        if asking.source is not None:
             return self.on_views(*self.values)
         return [_condition(name, value, asking.dialect) for name, value in self.values.items()]
 
@@ -148,7 +148,9 @@ def counts_of(asking: Asking, period: Period, narrowed: Narrowed) -> tuple[Hours
         lists.top("Calls that failed", CALL, failed=True),
         lists.top("Keys of rules", "key", known=True),
     ]
-    if "exe" not in narrowed.values:
+    if asking.is_of_hosts:
+        found.insert(0, lists.top("Hosts", HOST))
+    elif "exe" not in narrowed.values:
         before = programs(asking, period.week_before)
         note = "Programs that made no call in the seven days before."
         found.append(replace(lists.top("New programs", "exe", known=True, but=before), note=note))
@@ -228,7 +230,9 @@ class _Lists:
             address = self.narrowed.address(self.period, **found)
             events = self.narrowed.events(self.period, **found, **more)
         share = max(1, round(calls * 100 / most))
-        return Line(shown(column, value), calls, share, address, events, str(key or ""))
+        # Names of users are those of this host: of other hosts only numbers are known here.
+        text = str(key) if self.asking.is_of_hosts and key is not None else shown(column, value)
+        return Line(text, calls, share, address, events, str(key or ""))
 
 
 def _order(value: Any) -> tuple[bool, Any]:
