@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     from pyiceberg.catalog.rest import RestCatalog
-    from pyiceberg.table import Table
 
     from auditsvc.config import Settings
     from auditsvc.store.read.limits import Limits

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
     from auditsvc.web.asking import Asker, Asking
 
+_OF_STORE: Final = ("/process", "/who", "/what", "/ledger", "/coverage", "/compliance")
+"""Beginnings of the addresses of pages that ask the store alone."""
 _FOR_EVER: Final = "private, max-age=31536000, immutable"
 
 
@@ -60,9 +62,10 @@ def failed(request: Request, error: Exception) -> Response:
     """Show an expected error."""
     assert isinstance(error, AuditsvcError)
     status = 400 if isinstance(error, UsageError | QueryError) else 503
+    alone = request.app.state.alone if request.url.path.startswith(_OF_STORE) else ""
     if is_part(request):
         return part("failed_part.html", what=error.what, hint=error.hint)
-    return page("error.html", "Error", status=status, what=error.what, hint=error.hint)
+    return page("error.html", "Error", status=status, what=error.what, hint=error.hint, alone=alone)
 
 
 def static(request: Request) -> Response:

@@ -86,4 +86,5 @@ def make_app(
         exception_handlers={AuditsvcError: failed},
     )
     made.state.live = live
+    made.state.alone = asker.alone
     return made

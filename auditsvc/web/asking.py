@@ -235,6 +235,8 @@ class Asker:
             address += f"?{request.url.query}"
         source = self.source if whole else None
         place = None if source is None else source.place
+        if source is not None and place is not None:  # the store's own record has no place
+            address = f"--{source.name} {address}"
         with (
             recording(self.settings, "web", address, sql, place=place) as access,
             ExitStack() as open_,

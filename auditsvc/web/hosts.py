@@ -34,6 +34,7 @@ class Host:
     events: int
     waiting: str
     ledger: str
+    has_lost: bool
     wrong: str
     address: str
 
@@ -55,10 +56,12 @@ class Hosts:
         ordered = sorted(known, key=lambda each: (not each.wrong, each.host))
         wrong = [each for each in known if each.wrong]
         verdict = f"{counted(len(wrong), 'store')} not well" if wrong else "All hosts are well"
+        lost = sum(each.has_lost for each in known)
         return part(
             "hosts.html",
             verdict=verdict,
-            is_well=not wrong,
+            is_well=not wrong and not lost,
+            lost=counted(lost, "store") if lost else "",
             events=facts["events"],
             stores=counted(len(known), "store"),
             waiting=None if facts["unseen"] else facts["waiting"],
@@ -80,6 +83,7 @@ def _host(facts: dict[str, Any], *, unseen: bool) -> Host:
         facts["events"],
         "not known" if unseen else str(facts["waiting"]),
         proof.lost_text if proof.adds_up else proof.line,
+        bool(proof.lost),
         "; ".join(wrong),
         f"/?{urlencode({'host': facts['host']})}",
     )

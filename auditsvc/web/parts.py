@@ -61,7 +61,7 @@ def of(source: Source | None) -> tuple[str, ...]:
 def part(asking: Asking, name: str, period: Period, narrowed: Narrowed) -> Table:
     """Give the rows of one of `PARTS`."""
     if asking.is_of_hosts and name in _NEW:
-        return _new_in_fleet(asking, period, narrowed, *_NEW[name])
+        return _new_in_fleet(asking, period, narrowed, _NEW[name])
     if name == NEW_ADDRESSES:
         return new_addresses(asking, period)
     if name == CHANGES:
@@ -80,12 +80,13 @@ _NEW: Final = {
 
 
 def _new_in_fleet(
-    asking: Asking, period: Period, narrowed: Narrowed, view: str, column: str, which: str
+    asking: Asking, period: Period, narrowed: Narrowed, new: tuple[str, str, str]
 ) -> Table:
     """Give values that no host had in the seven days before: where first, and on how many hosts.
 
-    One question, as one engine reads each file once for all hosts.
+    `new`: one of `_NEW`.
     """
+    view, column, which = new
     low = period.span.low
     before = Span(max(0, low - _WEEK), low - 1).conditions if low else ["1 = 0"]
     now = [which, *(period.span.conditions or ["event_id >= 0"]), *narrowed.on_views("host")]

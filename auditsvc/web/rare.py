@@ -60,7 +60,8 @@ def newest_changes(asking: Asking, period: Period, narrowed: Narrowed, most: int
         if known:
             where = [f"event_id IN ({', '.join(map(str, known))})", *narrowed.on_views()]
             found = asking.rows(
-                f"SELECT {', '.join(_SHOWN)} FROM changes WHERE {' AND '.join(where)} ORDER BY event_id DESC",  # noqa: S608 - numbers, literals
+                f"SELECT {', '.join(_SHOWN)} FROM changes"  # noqa: S608 - numbers, literals
+                f" WHERE {' AND '.join(where)} ORDER BY event_id DESC",
                 shown=False,
             )
             columns = found.columns
