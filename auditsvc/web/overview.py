@@ -231,7 +231,8 @@ class _Lists:
             events = self.narrowed.events(self.period, **found, **more)
         share = max(1, round(calls * 100 / most))
         # Names of users are those of this host: of other hosts only numbers are known here.
-        text = str(key) if self.asking.is_of_hosts and key is not None else shown(column, value)
+        named = value is None or not self.asking.is_of_hosts
+        text = shown(column, value) if named else str(value)
         return Line(text, calls, share, address, events, str(key or ""))
 
 

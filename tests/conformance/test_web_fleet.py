@@ -10,74 +10,26 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from fixtures.commands import run
-from fixtures.fleet_rows import InMemory, wide_rows
-from fixtures.logs import SECOND, call, end, load, opening, record
-from fixtures.stores import new_store
-from fixtures.web import HOSTILE, Seen, client_of, has_no_code
+from fixtures.fleet_pages import EVENTS, OTHER, STORES, source_of, table_in
+from fixtures.fleet_rows import InMemory
+from fixtures.web import Seen, client_of, has_no_code
 
-from auditsvc.config import load_settings
 from auditsvc.errors import FleetError, QueryError
-from auditsvc.fleet.query import Reader
-from auditsvc.search import sources
 from auditsvc.store.read.limits import Limits, Stop
 
-OTHER = f"b/{HOSTILE}"
-"""Another host, which has the same ids."""
-STORES = {"alpha": "a" * 32, OTHER: "b" * 32}
 SINCE = {"since": "2025-01-01", "until": "2027-01-01"}
-WEEKS = 30 * 86400
-
-
-def log():
-    """Give calls of two programs, one of them new; a login, a change and a connection."""
-    old = {"auid": 1000, "exe": '"/bin/old"'}
-    lines = "".join(opening(n, f"/etc/f{n}", second=SECOND - WEEKS + n, **old) for n in range(3))
-    lines += "".join(
-        opening(50 + n, f"/etc/g{n}", second=SECOND + 60 * n, auid=1000, ses=3, exe='"/bin/new"')
-        for n in range(4)
-    )
-    where = {"second": SECOND + 600}
-    lines += call(70, nr=165, exit=0, **where) + end(70, **where)
-    lines += call(71, nr=42, exit=0, **where)
-    lines += record("SOCKADDR", 71, "saddr=020001BBC0000209000000000000000000", **where)
-    said = "pid=9 uid=0 auid=1000 ses=3 msg='op=login acct=\"mia\" addr=192.0.2.7 res=failed'"
-    return lines + end(71, **where) + record("USER_LOGIN", 72, said, **where)
-
-
-EVENTS = 10
-"""Of one host."""
 
 
 @pytest.fixture(scope="module")
 def table(tmp_path_factory):
     """Give a store, and the table of two hosts that have the same events by the same ids."""
-    folder = tmp_path_factory.mktemp("fleet")
-    new_store(folder / "store.db")
-    url = f"sqlite:///{folder}/store.db"
-    load(url, log(), kind="spool", host="alpha")
-    first = wide_rows(url, "alpha", STORES["alpha"])
-    other = [{**row, "host": OTHER, "store": STORES[OTHER]} for row in first]
-    return url, InMemory([*first, *other])
-
-
-def facts(host, **more):
-    """Give what the fleet's report has of a host."""
-    known = {"host": host, "store": STORES[host], "n": 1, "events": EVENTS, "told": EVENTS}
-    known |= {"rows": EVENTS, "made": SECOND, "newest": SECOND, "lag_seconds": 5.0, "waiting": 0}
-    return known | {"ledger": {"received": 30, "stored": 30}, "wrong": []} | more
+    return table_in(tmp_path_factory.mktemp("fleet"))
 
 
 @pytest.fixture
 def fleet(table, monkeypatch):
-    """Give the source of the pages, as the option makes it, over the table in memory."""
-    monkeypatch.setattr(Reader, "_newest", lambda _: table[1])
-    made = sources.fleet(load_settings(fleet={"catalog": "http://127.0.0.1:9"}))
-    hosts = [
-        facts("alpha", ledger={"received": 30, "stored": 20}, wrong=["silent"]),
-        facts(OTHER),
-    ]
-    report = {"hosts": hosts, "events": 2 * EVENTS, "waiting": 0, "unseen": ""}
-    return replace(made, newest_second=lambda: SECOND + 600, report=lambda _: report)
+    """Give the source of the pages."""
+    return source_of(table[1], monkeypatch)
 
 
 @pytest.fixture
