@@ -11,10 +11,9 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from auditsvc.decode.ids import SERIAL_BITS
+from auditsvc.arrow.reach import Reach
 from auditsvc.decode.states import COMPLETE, NO_EXIT, PARTIAL
 from auditsvc.store.read.events import FILE_COLUMNS, RECORDED, Call, Event, Row
-from auditsvc.store.read.time_span import Span
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,8 +41,8 @@ _OF: Final = {
 class Ask(Protocol):
     """Asks one question of the views."""
 
-    def __call__(self, sql: str, within: Span) -> AbstractContextManager[Result]:
-        """Give the rows; nothing of other seconds than `within` is asked for."""
+    def __call__(self, sql: str, within: Reach) -> AbstractContextManager[Result]:
+        """Give the rows; nothing outside of `within` is asked for."""
 
 
 def whole_events(
@@ -75,6 +74,8 @@ class _Rows:
     def __init__(self, ask: Ask, keys: Sequence[Key], columns: Sequence[str]) -> None:
         self._ask, self._keys, self._columns = ask, frozenset(keys), columns
         self._ids = sorted({int(key[0]) for key in keys})
+        at = columns.index("host") if "host" in columns else None
+        self._within = Reach.of_ids(self._ids, (None if at is None else key[at] for key in keys))
 
     def of(self, view: str, order: str = "event_id") -> list[tuple[Key, dict[str, Any]]]:
         """Give the rows of a view with their keys."""
@@ -83,7 +84,7 @@ class _Rows:
             f"SELECT * FROM {view} WHERE event_id >= {low} AND event_id <= {high}"  # noqa: S608 - ours
             f" AND event_id IN ({listed}) ORDER BY {order}"
         )
-        with self._ask(sql, Span(low >> SERIAL_BITS, high >> SERIAL_BITS)) as result:
+        with self._ask(sql, self._within) as result:
             rows = [dict(zip(result.columns, row, strict=True)) for row in result]
         keyed = ((tuple(row[name] for name in self._columns), row) for row in rows)
         return [(key, row) for key, row in keyed if key in self._keys]

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from auditsvc.arrow.engine import answer, lock, opened, running
 from auditsvc.arrow.question import Question
+from auditsvc.arrow.reach import EVERYTHING, Reach
 from auditsvc.fleet import across, batches, views
 from auditsvc.fleet.keys import keyed
 from auditsvc.store.read.limits import NO_LIMITS
@@ -52,8 +53,8 @@ COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
 class Rows(Protocol):
     """What has the wide rows."""
 
-    def rows(self, span: Span) -> dataset.Dataset:
-        """Give the rows of the files that can have events of these seconds."""
+    def rows(self, within: Reach) -> dataset.Dataset:
+        """Give the rows of the files that can have such events."""
 
 
 def parse(sql: str, period: Span = ALL) -> Question:
@@ -81,61 +82,61 @@ class Questions:
 
     def __init__(self, duck: duckdb.DuckDBPyConnection, source: Rows) -> None:
         self._duck, self._source = duck, source
-        self._known: dict[Span, tuple[str, str]] = {}
+        self._known: dict[Reach, tuple[str, str]] = {}
 
     @contextmanager
     def ask(
-        self, question: Question, limits: Limits = NO_LIMITS, within: Span = ALL
+        self, question: Question, limits: Limits = NO_LIMITS, within: Reach = EVERYTHING
     ) -> Iterator[Result]:
         """Ask; the rows are to be read before the next question.
 
-        `within`: the question asks for nothing of other seconds, even if its conditions do not say
-        so of a column `time`: their files are not read.
+        `within`: the question asks for nothing else, even if its conditions do not say so of a
+        column `time`: other files are not read.
         """
         with running(self._duck, limits):
             for view, span in question.spans.items():
-                made = self._view(view, span.both(within))
+                made = self._view(view, within._replace(span=span.both(within.span)))
                 self._duck.execute(f'CREATE OR REPLACE VIEW "{view}" AS {made}')
             yield answer(self._duck, question.text)
 
-    def _view(self, view: str, span: Span) -> str:
+    def _view(self, view: str, within: Reach) -> str:
         """Give the SQL of a view, with the values that SQLite has."""
         times: tuple[str, ...] = ("time", "hour", "since", "made", "newest")
         if view in across.COLUMNS:
-            text = across.select(view, lambda of: f"({self._body(of, ALL)})")
+            text = across.select(view, lambda of: f"({self._body(of, EVERYTHING)})")
             times = across.TIMES
         else:
-            text = self._body(view, _reach(view, span))
+            text = self._body(view, _reach(view, within))
         shown = ", ".join(
             f"{_shown(view, name, name in times)} AS {name}" for name in COLUMNS[view]
         )
         return f"SELECT {shown} FROM ({text}) native"  # noqa: S608 - of this package's text
 
-    def _body(self, view: str, span: Span) -> str:
-        raw, current = self._rows(span)
+    def _body(self, view: str, within: Reach) -> str:
+        raw, current = self._rows(within)
         if view in batches.VIEWS:
             return batches.select(view, raw)
         return views.select(view, current)
 
-    def _rows(self, span: Span) -> tuple[str, str]:
+    def _rows(self, within: Reach) -> tuple[str, str]:
         """Give the names of the rows of a time: all, and those that count."""
-        if span not in self._known:
+        if within not in self._known:
             n = len(self._known)
             raw, later, current = f"rows_{n}", f"later_{n}", f"current_{n}"
-            self._duck.register(raw, self._source.rows(span))
+            self._duck.register(raw, self._source.rows(within))
             self._duck.execute(f"CREATE TABLE {later} AS {views.later(raw)}")
             has_later = self._duck.execute(f"SELECT count(*) FROM {later}").fetchone() != (0,)  # noqa: S608
             text = views.current(raw, later if has_later else None)
             self._duck.execute(f"CREATE VIEW {current} AS {text}")
-            self._known[span] = raw, current
-        return self._known[span]
+            self._known[within] = raw, current
+        return self._known[within]
 
 
-def _reach(view: str, span: Span) -> Span:
+def _reach(view: str, within: Reach) -> Reach:
     """Give the time of the rows that say something of a view's rows of a time."""
     if view in _OPEN_ENDED:
-        return Span(max(0, span.low - _DAY), END)
-    return span
+        return within._replace(span=Span(max(0, within.span.low - _DAY), END))
+    return within
 
 
 def _shown(view: str, name: str, is_time: bool) -> str:

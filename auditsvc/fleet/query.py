@@ -13,6 +13,7 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
+from auditsvc.arrow.reach import EVERYTHING
 from auditsvc.errors import FleetError
 from auditsvc.fleet.ask import COLUMNS, Questions, ask, asking, parse
 from auditsvc.fleet.lake import explained, load_table, open_catalog, open_table, watermarks
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
     from pyiceberg.catalog.rest import RestCatalog
 
+    from auditsvc.arrow.reach import Reach
     from auditsvc.config import Settings
     from auditsvc.store.read.limits import Limits
     from auditsvc.store.read.result import Result
@@ -105,7 +107,9 @@ class Asked:
         self._questions = questions
 
     @contextmanager
-    def ask(self, sql: str, limits: Limits = NO_LIMITS, within: Span = ALL) -> Iterator[Result]:
+    def ask(
+        self, sql: str, limits: Limits = NO_LIMITS, within: Reach = EVERYTHING
+    ) -> Iterator[Result]:
         """Run one statement; its rows are to be read before the next one.
 
         `within` as in `Questions.ask`.

@@ -18,6 +18,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from auditsvc.arrow import use
+from auditsvc.arrow.reach import EVERYTHING, Reach
 from auditsvc.errors import ConfigError, UsageError
 from auditsvc.search.dialect import SQLITE
 from auditsvc.search.select import AT_ONCE, FIRST, Found
@@ -27,7 +28,6 @@ from auditsvc.store.database import reading
 from auditsvc.store.read.catalog import views_of
 from auditsvc.store.read.limits import NO_LIMITS, Limits
 from auditsvc.store.read.questions import newest_second
-from auditsvc.store.read.time_span import ALL, Span
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -49,11 +49,11 @@ class Session(Protocol):
     """Asks several questions, one after the other, of one state of the source."""
 
     def ask(
-        self, sql: str, limits: Limits = NO_LIMITS, within: Span = ALL
+        self, sql: str, limits: Limits = NO_LIMITS, within: Reach = EVERYTHING
     ) -> AbstractContextManager[Result]:
         """Run one statement; QueryError and what the source has.
 
-        `within`: it asks for nothing of other seconds, which then need not be read.
+        `within`: it asks for nothing else, which then need not be read.
         """
 
 
@@ -121,7 +121,7 @@ class Source:
         """Give them, asked in a session."""
         sql = self.statement(criteria, limit=limit)
         ask = session.ask
-        with self.connection() as connection, ask(sql, limits, criteria.period) as result:
+        with self.connection() as connection, ask(sql, limits, reach_of(criteria)) as result:
             keys = ((int(str(row[0])), *row[1:]) for row in result)
             # A limited question is read to its end: a session may have one at a time.
             yield Found(
@@ -139,11 +139,16 @@ class Source:
         """Read the events with these keys; one that is not there is left out."""
         read = use("auditsvc.arrow.whole_events").whole_events
 
-        def ask(sql: str, within: Span) -> AbstractContextManager[Result]:
+        def ask(sql: str, within: Reach) -> AbstractContextManager[Result]:
             return session.ask(sql, limits, within)
 
         found: dict[Key, Event] = read(ask, keys, self.key)
         return found
+
+
+def reach_of(criteria: Criteria) -> Reach:
+    """Give what a search asks for at most."""
+    return Reach(criteria.period, criteria.hosts[0] if len(criteria.hosts) == 1 else None)
 
 
 # --- archive and store as one -------------------------------------------------------------
@@ -175,10 +180,11 @@ class _Archive:
         self._run = use("auditsvc.archive.ask").run_archive_query
 
     def ask(
-        self, sql: str, limits: Limits = NO_LIMITS, within: Span = ALL
+        self, sql: str, limits: Limits = NO_LIMITS, within: Reach = EVERYTHING
     ) -> AbstractContextManager[Result]:
         """As `Session`."""
-        found: AbstractContextManager[Result] = self._run(self._settings, sql, limits, within)
+        found: AbstractContextManager[Result]
+        found = self._run(self._settings, sql, limits, within.span)
         return found
 
 

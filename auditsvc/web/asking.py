@@ -21,6 +21,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 from auditsvc.access.client import recording
+from auditsvc.arrow.reach import EVERYTHING, Reach
 from auditsvc.decode.ids import SERIAL_BITS
 from auditsvc.host.terminal import visible
 from auditsvc.search.criteria import Criteria
@@ -31,7 +32,7 @@ from auditsvc.store.read.catalog import views_of
 from auditsvc.store.read.limits import Limits
 from auditsvc.store.read.questions import newest_second
 from auditsvc.store.read.sql import run_query
-from auditsvc.store.read.time_span import ALL, Span
+from auditsvc.store.read.time_span import Span
 from auditsvc.web.key import Key
 
 if TYPE_CHECKING:
@@ -125,15 +126,15 @@ class Asking:
         self,
         sql: str,
         most: int = MOST,
-        within: Span = ALL,
+        within: Reach = EVERYTHING,
         *,
         shown: bool = True,
         views_only: bool = False,
     ) -> Table:
         """Run a statement and give its rows; `shown`: they count as rows that the page gives.
 
-        `within`: it asks for nothing of other seconds, which a source other than the store need
-        then not read. `views_only`: the statement is the user's.
+        `within`: it asks for nothing else, which a source other than the store need then not
+        read. `views_only`: the statement is the user's.
         """
         with self._run(sql, within, views_only=views_only) as result:
             found = [tuple(row) for row in islice(result, most + 1)]
@@ -143,7 +144,7 @@ class Asking:
             self.access.rows += len(kept)
         return Table(columns, kept, len(found) > most, self.key)
 
-    def _run(self, sql: str, within: Span, *, views_only: bool) -> AbstractContextManager[Result]:
+    def _run(self, sql: str, within: Reach, *, views_only: bool) -> AbstractContextManager[Result]:
         if self.source is None:
             return run_query(self.url, sql, self.limits, views_only=views_only)
         return self._in(self.source).ask(sql, self.limits, within)

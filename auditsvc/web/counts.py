@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from auditsvc.arrow.reach import Reach
 from auditsvc.search.dialect import POSTGRESQL
 from auditsvc.store import activity
 from auditsvc.store.read.events import second_text
@@ -84,19 +85,27 @@ class Counts:
 
     @classmethod
     def of(
-        cls, asking: Asking, hours: Hours, where: Sequence[str] = (), *, calls: bool = True
+        cls,
+        asking: Asking,
+        hours: Hours,
+        where: Sequence[str] = (),
+        *,
+        calls: bool = True,
+        host: str | None = None,
     ) -> Counts:
-        """Read them; `calls`: by call, too."""
+        """Read them; `calls`: by call, too; `host`: that of `where`, if it has one."""
         made = cls()
         if asking.source is not None:
-            made._of_views(asking, hours, where)
+            made._of_views(asking, hours, where, host)
         elif asking.dialect is POSTGRESQL:
             made._of_postgres(asking, hours, where, calls=calls)
         else:
             made._of_sqlite(asking, hours, where, calls=calls)
         return made
 
-    def _of_views(self, asking: Asking, hours: Hours, where: Sequence[str]) -> None:
+    def _of_views(
+        self, asking: Asking, hours: Hours, where: Sequence[str], host: str | None
+    ) -> None:
         """Read the view `activity` of another source: with names in the place of ids."""
         last = min(hours.high, _LAST_HOUR)
         times = (second_text(hour * HOUR) for hour in (hours.low, last))
@@ -107,7 +116,7 @@ class Counts:
             f" FROM activity WHERE {_all(between, *where)}"
             f" GROUP BY GROUPING SETS ({', '.join(f'({name})' for name in columns)})"
         )
-        within = Span(hours.low * HOUR, last * HOUR + HOUR - 1)
+        within = Reach(Span(hours.low * HOUR, last * HOUR + HOUR - 1), host)
         places = _grouped_by(columns)
         for kind, *values, made, failed in asking.rows(sql, _MOST, within, shown=False).rows:
             name, value = places[kind], dict(zip(columns, values, strict=True))[places[kind]]

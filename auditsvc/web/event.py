@@ -157,8 +157,7 @@ def _process(event: Event, second: int) -> dict[str, str]:
 def around(asking: Asking, key: Key) -> list[dict[str, Any]]:
     """Give what the process of an event did before and after, the event itself between."""
     sql = f"SELECT pid, host FROM all_events WHERE {key.condition}"  # noqa: S608 - a number, literals
-    second = key.id >> SERIAL_BITS
-    found = asking.rows(sql, 1, Span(second, second), shown=False).rows
+    found = asking.rows(sql, 1, key.reach, shown=False).rows
     if not found or found[0][0] is None:
         return []
     pid, host = found[0]
@@ -178,7 +177,7 @@ def _around_in_views(asking: Asking, key: Key, pid: int, host: str) -> list[dict
     low, high = max(0, second - _NEAR), second + _NEAR
     store = f" AND store = {literal(key.store)}" if key.store else ""
     found = [key]
-    for side, order, within in (
+    for side, order, span in (
         (f"< {key.id:d} AND event_id >= {low << SERIAL_BITS:d}", " DESC", Span(low, second)),
         (f"> {key.id:d} AND event_id < {(high + 1) << SERIAL_BITS:d}", "", Span(second, high)),
     ):
@@ -187,14 +186,14 @@ def _around_in_views(asking: Asking, key: Key, pid: int, host: str) -> list[dict
             f" AND host = {literal(host)}{store} AND event_id {side}"
             f" ORDER BY event_id{order} LIMIT {_NEIGHBOURS}"
         )
+        within = key.reach._replace(span=span)
         found += [Key(*row) for row in asking.rows(sql, within=within, shown=False).rows]
     return sentences(asking, sorted(found))
 
 
 def _origin(asking: Asking, key: Key) -> str:
     sql = f"SELECT kind, source FROM origins WHERE {key.condition}"  # noqa: S608 - a number, literals
-    second = key.id >> SERIAL_BITS
-    for kind, source in asking.rows(sql, 1, Span(second, second), shown=False).rows:
+    for kind, source in asking.rows(sql, 1, key.reach, shown=False).rows:
         if kind is not None:
             return f"{kind} {source or ''}".strip()
     return "not noted"

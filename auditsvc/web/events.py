@@ -11,12 +11,12 @@ from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode
 
-from auditsvc.decode.ids import SERIAL_BITS
+from auditsvc.arrow.reach import Reach
 from auditsvc.errors import UsageError
 from auditsvc.search.options import Options
 from auditsvc.search.slices import slices
+from auditsvc.search.sources import reach_of
 from auditsvc.search.statement import statement
-from auditsvc.store.read.time_span import Span
 from auditsvc.web.key import Key
 
 if TYPE_CHECKING:
@@ -174,7 +174,7 @@ def page(asking: Asking, criteria: Criteria, before: Key | None) -> Found:
     last = None if before is None else before.values
     if asking.source is not None:
         sql = asking.source.statement(criteria, limit=PAGE + 1, newest=True, before=last)
-        rows = asking.rows(sql, PAGE + 1, criteria.period, shown=False).rows
+        rows = asking.rows(sql, PAGE + 1, reach_of(criteria), shown=False).rows
         return _found(asking, [Key(*row) for row in rows], sql)
     sql = statement(criteria, asking.dialect, limit=PAGE + 1, newest=True, before=last)
     behind = None if before is None else before.id
@@ -210,7 +210,7 @@ def sentences(asking: Asking, keys: list[Key]) -> list[dict[str, Any]]:
         f"SELECT {', '.join(names)} FROM story"  # noqa: S608 - numbers
         f" WHERE event_id IN ({', '.join(map(str, ids))})"
     )
-    within = Span(ids[0] >> SERIAL_BITS, ids[-1] >> SERIAL_BITS)
+    within = Reach.of_ids(ids, (each.host or None for each in keys))
     wanted, found = set(keys), {}
     for row in asking.rows(sql, within=within, shown=False).named():
         key = Key.of(asking.key, row)

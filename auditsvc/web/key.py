@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlencode
 
+from auditsvc.arrow.reach import Reach
 from auditsvc.errors import UsageError
 from auditsvc.search.dialect import literal
 from auditsvc.web.numbers import number_in
@@ -46,6 +47,11 @@ class Key(NamedTuple):
     def values(self) -> tuple[int | str, ...]:
         """The values of its columns."""
         return tuple(self) if self.store else (self.id,)
+
+    @property
+    def reach(self) -> Reach:
+        """What a question about it asks for at most."""
+        return Reach.of_ids([self.id], [self.host or None])
 
     @property
     def text(self) -> str:

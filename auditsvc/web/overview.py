@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode
 
+from auditsvc.arrow.reach import Reach
 from auditsvc.errors import UsageError
 from auditsvc.host.accounts import user_name
 from auditsvc.search.dialect import literal
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
 
     from auditsvc.search.dialect import Dialect
+    from auditsvc.store.read.time_span import Span
     from auditsvc.web.asking import Asking
     from auditsvc.web.period import Period
 
@@ -67,6 +69,10 @@ class Narrowed:
         if asking.source is not None:
             return self.on_views(*self.values)
         return [_condition(name, value, asking.dialect) for name, value in self.values.items()]
+
+    def within(self, span: Span) -> Reach:
+        """Give what a question of views asks for at most, of the events of a time."""
+        return Reach(span, self.values.get("host"))
 
     def on_views(self, *names: str) -> list[str]:
         """Give the conditions on columns of views; those that each view of events has."""
@@ -139,7 +145,8 @@ class Hours:
 
 def counts_of(asking: Asking, period: Period, narrowed: Narrowed) -> tuple[Hours, list[Top]]:
     """Count the calls of each hour, and make the lists."""
-    counts = Counts.of(asking, period.counted, narrowed.on_activity(asking))
+    where, host = narrowed.on_activity(asking), narrowed.values.get("host")
+    counts = Counts.of(asking, period.counted, where, host=host)
     lists = _Lists(asking, period, narrowed, counts)
     found = [
         lists.top("Programs", "exe"),

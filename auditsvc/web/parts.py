@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
+from auditsvc.arrow.reach import Reach
 from auditsvc.decode.ids import SERIAL_BITS
 from auditsvc.search.dialect import literal
 from auditsvc.store.read.events import second_text
@@ -69,7 +70,8 @@ def part(asking: Asking, name: str, period: Period, narrowed: Narrowed) -> Table
     conditions = period.span.conditions
     conditions += narrowed.on_views()
     sql = PARTS[name][1].format(", ".join(asking.key), _where(conditions))
-    return asking.rows(f"{sql} LIMIT {_MOST_OF_PART + 1}", _MOST_OF_PART, period.span)
+    within = narrowed.within(period.span)
+    return asking.rows(f"{sql} LIMIT {_MOST_OF_PART + 1}", _MOST_OF_PART, within)
 
 
 _NEW: Final = {
@@ -97,7 +99,8 @@ def _new_in_fleet(
         f" AND {column} NOT IN (SELECT {column} FROM {view} WHERE {' AND '.join([which, *before])})"
         f" GROUP BY {column} ORDER BY 1 DESC LIMIT {_MOST_OF_PART + 1}"
     )
-    found = asking.rows(sql, _MOST_OF_PART, Span(max(0, low - _WEEK), period.span.high))
+    within = Reach(Span(max(0, low - _WEEK), period.span.high))  # of all hosts, for the week
+    found = asking.rows(sql, _MOST_OF_PART, within)
     rows = [(*row[:2], second_text(int(row[0]) >> SERIAL_BITS), *row[2:]) for row in found.rows]
     columns = ("event_id", "first host", "time", *found.columns[2:])
     return replace(found, columns=columns, rows=rows)

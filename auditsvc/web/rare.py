@@ -43,7 +43,7 @@ def newest_changes(asking: Asking, period: Period, narrowed: Narrowed, most: int
         which = " AND ".join(["event_id >= 0", *period.span.conditions, *narrowed.on_views()])
         names = ", ".join(dict.fromkeys((*asking.key, *_SHOWN)))
         sql = f"SELECT {names} FROM changes WHERE {which} ORDER BY event_id DESC"  # noqa: S608 - literals
-        return asking.rows(f"{sql} LIMIT {most + 1}", most, period.span)
+        return asking.rows(f"{sql} LIMIT {most + 1}", most, narrowed.within(period.span))
     calls = _Calls(asking, period.span, narrowed)
     rows: list[tuple[Any, ...]] = []
     columns: tuple[str, ...] = ()

@@ -19,6 +19,7 @@ from fixtures.seaweed import lake
 from fixtures.stores import new_store
 from fixtures.web import client_of, has_no_code
 
+from auditsvc.arrow.reach import EVERYTHING, Reach
 from auditsvc.config import load_settings
 from auditsvc.errors import AuditsvcError
 from auditsvc.evidence.store_facts import identity_in
@@ -39,7 +40,7 @@ from auditsvc.search import sources
 from auditsvc.store import open_store
 from auditsvc.store.database import reading
 from auditsvc.store.partitions import DAY
-from auditsvc.store.read.time_span import ALL, Span
+from auditsvc.store.read.time_span import Span
 
 DATA = Path(__file__).parents[1] / "data"
 HOSTS = ("alpha", "beta", "gamma")
@@ -128,9 +129,10 @@ def test_the_lake_says_what_the_stores_say(fleet):
 def test_days_that_are_not_asked_for_are_not_read(fleet):
     """The table's metadata leaves out their files."""
     scan = Scan(open_table(fleet.settings("alpha").fleet))
-    day = Span(SECOND_DAY, SECOND_DAY + DAY - 1)
-    assert 0 < len(scan.files(day)) < len(scan.files(ALL))
-    assert scan.files(Span(0, 1000)) == []
+    day = Reach(Span(SECOND_DAY, SECOND_DAY + DAY - 1))
+    assert 0 < len(scan.files(day)) < len(scan.files(EVERYTHING))
+    assert 0 < len(scan.files(Reach(host="gamma"))) < len(scan.files(EVERYTHING))
+    assert scan.files(Reach(Span(0, 1000))) == []
     assert fleet.ask("SELECT count(*) AS n FROM syscalls WHERE time < '1971-01-01'") == [{"n": 0}]
 
 
