@@ -6,7 +6,9 @@
     answer.py   the rows of a query
     files.py    Arrow and Parquet, written
     question.py a query in SQLite's SQL, read for DuckDB
-    engine.py   DuckDB for one query (needs duckdb too)
+    engine.py   DuckDB, limited and locked (needs duckdb too)
+    reach.py    what a question asks for at most
+    whole_events.py  whole events, where only views can be asked
 
 Nothing that the service runs imports it; who offers it imports it by `use`.
 """

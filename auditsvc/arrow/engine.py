@@ -7,6 +7,12 @@
 
 After `lock` no setting can be changed, nothing is written, and nothing but `files` is opened: no
 other file and no address. An error of DuckDB or Arrow is a QueryError.
+
+Who asks more than one question of one engine has each within its own limits:
+
+    with opened() as duck:
+        with running(duck, limits):
+            ...
 """
 
 from __future__ import annotations
@@ -14,7 +20,7 @@ from __future__ import annotations
 import json
 import os
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import date, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
@@ -23,6 +29,7 @@ import duckdb
 import pyarrow as pa
 
 from auditsvc.errors import QueryError
+from auditsvc.store.read.limits import stopped
 from auditsvc.store.read.result import ONLY_READS, Result
 
 if TYPE_CHECKING:
@@ -33,28 +40,59 @@ if TYPE_CHECKING:
 
 _MEMORY: Final = 1 << 30
 _FETCH: Final = 2000
+_AGAIN: Final = 0.1
+"""Seconds between two interrupts of what goes on after its time."""
 
 
 @contextmanager
 def engine(limits: Limits) -> Iterator[duckdb.DuckDBPyConnection]:
     """Give an engine with nothing in it, whose queries end at the time limit."""
+    with opened() as duck, running(duck, limits):
+        yield duck
+
+
+@contextmanager
+def opened() -> Iterator[duckdb.DuckDBPyConnection]:
+    """Give an engine with nothing in it, without limits."""
     duck = duckdb.connect(":memory:", config={"python_enable_replacements": "false"})
-    late = limits.late()
-    timer = threading.Timer(limits.seconds, duck.interrupt) if limits.seconds else None
     try:
-        if timer is not None:
-            timer.daemon = True
-            timer.start()
         duck.execute("SET TimeZone = 'UTC'")
         yield duck
-    except duckdb.InterruptException as error:
-        raise late from error
-    except (duckdb.Error, pa.ArrowException) as error:
-        raise QueryError(*_described(error)) from error
     finally:
-        if timer is not None:
-            timer.cancel()
         duck.close()
+
+
+@contextmanager
+def running(duck: duckdb.DuckDBPyConnection, limits: Limits) -> Iterator[None]:
+    """End what the engine does at the time limit, or when nobody waits for it any more."""
+    late = limits.late()
+    wake, is_over = threading.Event(), threading.Event()
+    stop = nullcontext() if limits.stop is None else limits.stop.calling(wake.set)
+    with stop:
+        watching = threading.Thread(target=_watch, args=(duck, limits, wake, is_over), daemon=True)
+        if limits.seconds or limits.stop is not None:
+            watching.start()
+        try:
+            yield
+        except duckdb.InterruptException as error:
+            raise (stopped() if limits.is_stopped else late) from error
+        except (duckdb.Error, pa.ArrowException) as error:
+            raise QueryError(*_described(error)) from error
+        finally:
+            is_over.set()
+            wake.set()
+            if watching.ident is not None:
+                watching.join()
+
+
+def _watch(
+    duck: duckdb.DuckDBPyConnection, limits: Limits, wake: threading.Event, is_over: threading.Event
+) -> None:
+    """Interrupt when it is time: again and again, as what is begun later is not."""
+    wake.wait(limits.seconds or None)
+    while not is_over.is_set():
+        duck.interrupt()
+        is_over.wait(_AGAIN)
 
 
 def answer(duck: duckdb.DuckDBPyConnection, sql: str) -> Result:

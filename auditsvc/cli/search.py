@@ -27,15 +27,10 @@ from auditsvc.processes.drawing import users_of
 from auditsvc.processes.event_trees import EventTrees
 from auditsvc.render.colour import When, is_coloured
 from auditsvc.render.waiting import waiting
-from auditsvc.search import formats
+from auditsvc.search import formats, sources
 from auditsvc.search.checkpoint import events_since
 from auditsvc.search.checkpoint import forget as forget_checkpoint
-from auditsvc.search.select import (
-    explained,
-    explained_for_archive,
-    found_events,
-    found_in_archive,
-)
+from auditsvc.search.select import explained, found_events
 from auditsvc.store.read.limits import MOST_SECONDS, Limits
 
 if TYPE_CHECKING:
@@ -187,16 +182,16 @@ def search(
             return 0
         criteria = options.criteria(settings.store)
         if explain:
-            give = explained_for_archive if archive else partial(explained, settings.store)
+            give = (
+                sources.archive(settings).statement
+                if archive
+                else partial(explained, settings.store)
+            )
             typer.echo(visible_lines(give(criteria, limit=limit)))
             return 0
         limits = Limits(timeout, _MEMORY)
         style = formats.Style(settings.host, utc, escape)
-        find = (
-            partial(found_in_archive, settings)
-            if archive
-            else partial(found_events, settings.store)
-        )
+        find = sources.archive(settings).found if archive else partial(found_events, settings.store)
         if checkpoint:
             searched = events_since(settings.store, checkpoint, criteria, limits)
         else:
@@ -219,7 +214,7 @@ def search(
                     exact=exact,
                     flush=line_buffered,
                     coloured=is_coloured(color, out),
-                    trees=EventTrees(found.connection) if tree else None,
+                    trees=EventTrees(found.connection) if tree and found.connection else None,
                     users=users_of(settings.host),
                 )
                 rows = line.counted(access.counted(chain([first], found.events)))

@@ -13,6 +13,7 @@ from auditsvc.cli.lowering import lower
 from auditsvc.cli.options import StoreOption
 from auditsvc.config import load_settings
 from auditsvc.errors import UsageError
+from auditsvc.search import sources
 from auditsvc.store.read.limits import MOST_SECONDS
 
 
@@ -30,6 +31,9 @@ def web(
     archive: Annotated[
         bool, typer.Option("--archive", help="Show the archive [archive] and the store as one.")
     ] = False,
+    fleet: Annotated[
+        bool, typer.Option("--fleet", help="Show the events of all hosts of the fleet [fleet].")
+    ] = False,
     timeout: Annotated[
         float,
         typer.Option(
@@ -45,8 +49,8 @@ def web(
 
     Open the link that is printed: it works once, then a new one is printed. From another host,
     forward the port: ssh -L 8181:127.0.0.1:8181 HOST. Ctrl-C ends it. With --archive the
-    overview, events, an event and SQL are of archive and store as one; other pages are of the
-    store alone, and say so.
+    overview, events, an event and SQL are of archive and store as one, with --fleet of all
+    hosts; other pages are of the store alone, and say so.
     """
     try:
         serve = import_module("auditsvc.web.serve").serve
@@ -59,8 +63,10 @@ def web(
             err=True,
         )
     settings = load_settings(store=store)
-    if archive and settings.archive.to is None:
-        raise UsageError("there is no archive", 'set archive.to = "/FOLDER" (AUDITSVC_ARCHIVE__TO)')
+    if archive and fleet:
+        raise UsageError("--archive and --fleet do not go together", "give one of them")
+    make = sources.archive if archive else sources.fleet if fleet else None
+    source = None if make is None else make(settings)
     lower(settings)
     with ended_by_signals():
-        serve(settings, listen, timeout, archive=archive)
+        serve(settings, listen, timeout, source)

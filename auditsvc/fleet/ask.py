@@ -3,6 +3,9 @@
     with ask(scan, parse("SELECT host, count(*) FROM syscalls GROUP BY host")) as result:
         for row in result: ...
 
+    with asking(scan) as questions:         # several of one snapshot, one after the other
+        with questions.ask(parse(sql), limits) as result: ...
+
 The SQL is SQLite's, as that of `query` is; values are those that SQLite has (a `time` is text).
 Views are those of docs/sql.md that `auditsvc.fleet.views` has, and those over all hosts
 (`auditsvc.fleet.across`); joins by `event_id` join events of one store (`auditsvc.fleet.keys`).
@@ -19,8 +22,9 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol
 
-from auditsvc.arrow.engine import answer, engine, lock
+from auditsvc.arrow.engine import answer, lock, opened, running
 from auditsvc.arrow.question import Question
+from auditsvc.arrow.reach import EVERYTHING, Reach
 from auditsvc.fleet import across, batches, views
 from auditsvc.fleet.keys import keyed
 from auditsvc.store.read.limits import NO_LIMITS
@@ -49,8 +53,8 @@ COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
 class Rows(Protocol):
     """What has the wide rows."""
 
-    def rows(self, span: Span) -> dataset.Dataset:
-        """Give the rows of the files that can have events of these seconds."""
+    def rows(self, within: Reach) -> dataset.Dataset:
+        """Give the rows of the files that can have such events."""
 
 
 def parse(sql: str, period: Span = ALL) -> Question:
@@ -61,59 +65,78 @@ def parse(sql: str, period: Span = ALL) -> Question:
 @contextmanager
 def ask(source: Rows, question: Question, limits: Limits = NO_LIMITS) -> Iterator[Result]:
     """Ask a question of these rows."""
-    with engine(limits) as duck:
-        made = _Made(duck, source)
-        for view, span in question.spans.items():
-            duck.execute(f'CREATE VIEW "{view}" AS {made.view(view, span)}')
+    with asking(source, limits) as questions, questions.ask(question, limits) as result:
+        yield result
+
+
+@contextmanager
+def asking(source: Rows, limits: Limits = NO_LIMITS) -> Iterator[Questions]:
+    """Give what asks questions of these rows; of `limits` it has the memory."""
+    with opened() as duck:
         lock(duck, (), limits)
-        yield answer(duck, question.text)
+        yield Questions(duck, source)
 
 
-class _Made:
-    """The relations of one query: rows by the time that is asked for."""
+class Questions:
+    """Asks one question after the other; of a time the rows are looked for once."""
 
     def __init__(self, duck: duckdb.DuckDBPyConnection, source: Rows) -> None:
         self._duck, self._source = duck, source
-        self._known: dict[Span, tuple[str, str]] = {}
+        self._known: dict[Reach, tuple[str, str]] = {}
 
-    def view(self, view: str, span: Span) -> str:
+    @contextmanager
+    def ask(
+        self, question: Question, limits: Limits = NO_LIMITS, within: Reach = EVERYTHING
+    ) -> Iterator[Result]:
+        """Ask; the rows are to be read before the next question.
+
+        `within`: the question asks for nothing else, even if its conditions do not say so of a
+        column `time`: other files are not read.
+        """
+        with running(self._duck, limits):
+            for view, span in question.spans.items():
+                made = self._view(view, within._replace(span=span.both(within.span)))
+                self._duck.execute(f'CREATE OR REPLACE VIEW "{view}" AS {made}')
+            yield answer(self._duck, question.text)
+
+    def _view(self, view: str, within: Reach) -> str:
         """Give the SQL of a view, with the values that SQLite has."""
         times: tuple[str, ...] = ("time", "hour", "since", "made", "newest")
         if view in across.COLUMNS:
-            text = across.select(view, lambda of: f"({self._body(of, ALL)})")
+            text = across.select(view, lambda of: f"({self._body(of, EVERYTHING)})")
             times = across.TIMES
         else:
-            text = self._body(view, _reach(view, span))
+            text = self._body(view, _reach(view, within))
         shown = ", ".join(
             f"{_shown(view, name, name in times)} AS {name}" for name in COLUMNS[view]
         )
         return f"SELECT {shown} FROM ({text}) native"  # noqa: S608 - of this package's text
 
-    def _body(self, view: str, span: Span) -> str:
-        raw, current = self._rows(span)
+    def _body(self, view: str, within: Reach) -> str:
+        raw, current = self._rows(within)
         if view in batches.VIEWS:
             return batches.select(view, raw)
         return views.select(view, current)
 
-    def _rows(self, span: Span) -> tuple[str, str]:
+    def _rows(self, within: Reach) -> tuple[str, str]:
         """Give the names of the rows of a time: all, and those that count."""
-        if span not in self._known:
+        if within not in self._known:
             n = len(self._known)
             raw, later, current = f"rows_{n}", f"later_{n}", f"current_{n}"
-            self._duck.register(raw, self._source.rows(span))
+            self._duck.register(raw, self._source.rows(within))
             self._duck.execute(f"CREATE TABLE {later} AS {views.later(raw)}")
             has_later = self._duck.execute(f"SELECT count(*) FROM {later}").fetchone() != (0,)  # noqa: S608
             text = views.current(raw, later if has_later else None)
             self._duck.execute(f"CREATE VIEW {current} AS {text}")
-            self._known[span] = raw, current
-        return self._known[span]
+            self._known[within] = raw, current
+        return self._known[within]
 
 
-def _reach(view: str, span: Span) -> Span:
+def _reach(view: str, within: Reach) -> Reach:
     """Give the time of the rows that say something of a view's rows of a time."""
     if view in _OPEN_ENDED:
-        return Span(max(0, span.low - _DAY), END)
-    return span
+        return within._replace(span=Span(max(0, within.span.low - _DAY), END))
+    return within
 
 
 def _shown(view: str, name: str, is_time: bool) -> str:

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from auditsvc.arrow.events import last_id
+from auditsvc.arrow.reach import Reach
 from auditsvc.decode.ids import SERIAL_BITS, SERIAL_MASK
 from auditsvc.errors import FleetError
 from auditsvc.evidence.store_facts import identity_in
@@ -115,7 +116,8 @@ def _parts(database: Database) -> Iterator[tuple[int, int, list[int]]]:
 
 def _shipped(scan: Scan, host: str, store: str, low: int, high: int) -> dict[int, dict[str, Any]]:
     """Give the rows of the lake with these ids: of the versions the last."""
-    rows = scan.rows(Span(low >> SERIAL_BITS, min(high >> SERIAL_BITS, END)))
+    span = Span(low >> SERIAL_BITS, min(high >> SERIAL_BITS, END))
+    rows = scan.rows(Reach(span, host))
     wanted = (
         (pc.field("host") == host)
         & (pc.field("store") == store)

@@ -140,9 +140,14 @@ def create_table(settings: FleetSettings) -> bool:
 
 def open_table(settings: FleetSettings) -> Table:
     """Load the table as it is now; FleetError if it is not there, or of a newer program."""
+    return load_table(open_catalog(settings), settings)
+
+
+def load_table(catalog: RestCatalog, settings: FleetSettings) -> Table:
+    """Load the table from a catalog that is open; as `open_table`."""
     with explained(settings):
         try:
-            table: Table = open_catalog(settings).load_table(settings.table)
+            table: Table = catalog.load_table(settings.table)
         except (NoSuchTableError, NoSuchNamespaceError) as error:
             raise FleetError(
                 f"the catalog has no table {settings.table}", "`auditsvc fleet init` makes it"

@@ -5,32 +5,50 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
+from auditsvc.errors import ConfigError, FleetError
 from auditsvc.fleet.inbox import Inbox
 from auditsvc.fleet.lake import Mark, open_table, watermarks
 from auditsvc.fleet.names import batch_of
 
 if TYPE_CHECKING:
+    from pyiceberg.table import Table
+
     from auditsvc.config import FleetSettings
 
 
 def make_report(
-    settings: FleetSettings, *, silent: float, now: float | None = None
+    settings: FleetSettings,
+    *,
+    silent: float,
+    now: float | None = None,
+    table: Table | None = None,
+    must_look: bool = True,
 ) -> dict[str, Any]:
     """Give the facts; FleetError.
 
     Of each store: the last batch `n` in the table, its events, `lag_seconds` since the host made
     that batch, how many batches wait in the inbox, and what is wrong: `silent` if nothing newer
     than so many seconds is there, a gap in the batches, a sum that does not add up.
+
+    `table`: as it was loaded. Without `must_look` an inbox that cannot be looked into, as by a
+    reader's key, is no error: then `unseen` says why, and what `waiting` counts is not known.
     """
     at = time.time() if now is None else now
     waiting: dict[tuple[str, str], list[int]] = {}
     foreign = 0
-    for name in Inbox(settings).names():
+    unseen = ""
+    try:
+        names = list(Inbox(settings).names())
+    except (ConfigError, FleetError) as error:
+        if must_look:
+            raise
+        names, unseen = [], error.what
+    for name in names:
         if (batch := batch_of(name)) is None:
             foreign += 1
         else:
             waiting.setdefault(batch[:2], []).append(batch[2])
-    marks = watermarks(open_table(settings))
+    marks = watermarks(open_table(settings) if table is None else table)
     hosts = [
         {"host": key[0], "store": key[1]}
         | _of_store(marks.get(key, Mark()), sorted(waiting.get(key, [])), silent, at)
@@ -43,6 +61,7 @@ def make_report(
         "events": sum(each["events"] for each in hosts),
         "waiting": sum(each["waiting"] for each in hosts),
         "foreign": foreign,
+        "unseen": unseen,
         "well": not wrong,
         "verdict": f"{wrong} not well" if wrong else "all well",
     }

@@ -30,12 +30,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import parquet
 
+from auditsvc.arrow.reach import EVERYTHING
 from auditsvc.evidence.head import Head, parse_head
 from auditsvc.fleet.inbox import Inbox
 from auditsvc.fleet.lake import Mark, explained, open_table, watermarks
 from auditsvc.fleet.names import BATCH, GONE, KEPT_FROM, batch_of
 from auditsvc.fleet.scan import Scan
-from auditsvc.store.read.time_span import ALL
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -93,7 +93,7 @@ def verify_lake(settings: FleetSettings, hosts: Sequence[str] = ()) -> Report:
     with explained(settings):
         table = open_table(settings)
         marks = watermarks(table)
-        rows = Scan(table).rows(ALL)
+        rows = Scan(table).rows(EVERYTHING)
         report = verify_rows(rows, marks, hosts, table.properties.get(KEPT_FROM, ""))
         if settings.bucket is None:
             report.notes.append("the inbox was not looked at: fleet.bucket is not set")
@@ -140,7 +140,7 @@ def heads_of(rows: dataset.Dataset, hosts: Sequence[str] = ()) -> list[str]:
 def lake_heads(settings: FleetSettings, hosts: Sequence[str] = ()) -> list[str]:
     """Give the heads of the lake; FleetError."""
     with explained(settings):
-        return heads_of(Scan(open_table(settings)).rows(ALL), hosts)
+        return heads_of(Scan(open_table(settings)).rows(EVERYTHING), hosts)
 
 
 def _told(rows: dataset.Dataset) -> dict[Source, dict[int, list[dict[str, Any]]]]:

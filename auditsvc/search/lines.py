@@ -48,8 +48,13 @@ class Bytes:
     def __init__(self) -> None:
         self._known: dict[str, bytes | None] = {}
 
-    def look_up(self, connection: Connection, records: Iterable[Record]) -> None:
-        """Read the bytes of all values of these records that need it."""
+    def look_up(self, connection: Connection | None, records: Iterable[Record]) -> None:
+        """Read the bytes of all values of these records that need it.
+
+        Without a connection none is known: texts are written as they are shown.
+        """
+        if connection is None:
+            return
         if len(self._known) > _MOST:
             self._known.clear()
         wanted = {

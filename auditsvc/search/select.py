@@ -11,9 +11,7 @@ from contextlib import closing, contextmanager
 from itertools import islice
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from auditsvc.arrow import use
-from auditsvc.errors import UsageError
-from auditsvc.search.dialect import SQLITE, dialect_of
+from auditsvc.search.dialect import dialect_of
 from auditsvc.search.slices import slices
 from auditsvc.search.statement import statement
 from auditsvc.store import open_store
@@ -27,40 +25,23 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-    from auditsvc.config import Settings
     from auditsvc.decode.batch import Row
     from auditsvc.search.criteria import Criteria
     from auditsvc.store.read.limits import Limits
 
-_FIRST: Final = 20
-_AT_ONCE: Final = 500
+FIRST: Final = 20
+AT_ONCE: Final = 500
 """Events that are read at a time."""
 
 
 class Found(NamedTuple):
-    """The events that were found, to go through once, and the connection that reads them."""
+    """The events that were found, to go through once, and the connection that reads them.
+
+    None: they are not of a store.
+    """
 
     events: Iterator[Event]
-    connection: Connection
-
-
-def explained_for_archive(
-    criteria: Criteria,
-    *,
-    limit: int | None = None,
-    newest: bool = False,
-    before: int | None = None,
-) -> str:
-    """Give the SQL of a search over an archive: SQLite's, for `auditsvc query --archive`.
-
-    `newest` and `before` as in `statement`.
-    """
-    if criteria.place is not None:
-        raise UsageError(
-            "--container and --unit do not go with --archive",
-            "give --where \"container = 'ID'\" or --where \"unit = 'NAME'\"",
-        )
-    return statement(criteria, SQLITE, limit=limit, newest=newest, before=before, views_only=True)
+    connection: Connection | None
 
 
 def explained(url: str, criteria: Criteria, *, limit: int | None = None) -> str:
@@ -105,25 +86,10 @@ def _ids(
             return
 
 
-@contextmanager
-def found_in_archive(
-    settings: Settings, criteria: Criteria, *, limit: int | None = None, limits: Limits = NO_LIMITS
-) -> Iterator[Found]:
-    """Give the events of archive and store as one (`auditsvc.archive`), as `found_events`."""
-    sql = explained_for_archive(criteria, limit=limit)
-    read = use("auditsvc.archive.events").events_of
-    with (
-        open_store(settings.store, read=True) as store,
-        reading(store.database) as connection,
-        read(settings, sql, limits) as events,
-    ):
-        yield Found(events, connection)
-
-
 def _events(connection: Connection, ids: Iterable[int]) -> Iterator[Event]:
-    known, ids, size = Known(), iter(ids), _FIRST
+    known, ids, size = Known(), iter(ids), FIRST
     while part := list(islice(ids, size)):
         for event in whole_events(connection, part, known):
             if event.call is not None or event.event is not None:
                 yield event
-        size = _AT_ONCE
+        size = AT_ONCE

@@ -44,7 +44,9 @@ def slices(
     if before is not None:
         period = period.both(Span(high=before >> SERIAL_BITS))
     for span in _spans(criteria, period, ask, newest=newest):
-        yield statement(replace(criteria, period=span), dialect, newest=newest, before=before)
+        part = replace(criteria, period=span)
+        last = None if before is None else (before,)
+        yield statement(part, dialect, newest=newest, before=last)
 
 
 def _is_sliced(criteria: Criteria) -> bool:

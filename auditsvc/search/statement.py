@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Final
 
 from auditsvc.search import named_files, places
 from auditsvc.search.conditions import Conditions, Rows
+from auditsvc.search.dialect import literal
 from auditsvc.store.read.raw_tables import DELIBERATE
 
 if TYPE_CHECKING:
@@ -41,36 +42,41 @@ def statement(
     *,
     limit: int | None = None,
     newest: bool = False,
-    before: int | None = None,
+    before: Sequence[int | str] | None = None,
     after: int | None = None,
+    key: Sequence[str] = ("event_id",),
     views_only: bool = False,
 ) -> str:
     """Give the statement; its rows are event ids in their order, which is that of time.
 
-    `newest`: the last first. `before`, `after`: only ids below, or above, that of an event.
-    `views_only`: of the views alone, as an archive has no others; `criteria` has no `place`.
+    `key`: the columns by which an event is known, its id first; the rows have all of them.
+    `newest`: the last first. `before`: the key of an event; only those behind it, newest first.
+    `after`: only ids above that of an event. `views_only`: of the views alone, as an archive has
+    no others; `criteria` has no `place`.
     """
     writer = Conditions(criteria, dialect, views_only=views_only)
     conditions = list(writer.written())
     period = criteria.period.conditions
     if before is not None:
-        period.append(f"event_id < {before:d}")
+        period += _behind(before, key)
     if after is not None:
         period.append(f"event_id > {after:d}")
     if criteria.ids:
         period.append(f"event_id IN ({', '.join(map(str, criteria.ids))})")
     last = "ORDER BY event_id" + (" DESC" if newest else "")
+    last += "".join(f", {name}" for name in key[1:])
+    shown = ", ".join(key)
     if limit is not None:
         last += f" LIMIT {limit:d}"
     # What no index serves is read in the order of ids; then each event is in one SELECT only.
     unserved = not conditions or criteria.serial is not None
     leading = None if unserved else next((each for each in conditions if _leads(each)), None)
     if leading is not None and len(conditions) == 1:
-        selects = list(dict.fromkeys(_alone(leading, period)))
+        selects = list(dict.fromkeys(_alone(leading, period, shown)))
     else:
-        selects = list(dict.fromkeys(_selects(conditions, leading, period)))
+        selects = list(dict.fromkeys(_selects(conditions, leading, period, shown)))
     if not selects:
-        return "SELECT event_id FROM syscalls WHERE 1 = 0"
+        return f"SELECT {shown} FROM syscalls WHERE 1 = 0"  # noqa: S608 - names of columns
     tables = named_files.tables(writer.names, dialect, period)
     if criteria.place is not None:
         tables.append(places.tables(criteria.place, dialect, period))
@@ -81,31 +87,46 @@ def statement(
     union = "\nUNION\n".join(selects)
     if len(selects) == 1:  # it would be read as the outer SELECT itself
         last = last.replace("event_id", "+event_id")
-    return f"{head}SELECT event_id FROM (\n{union}\n) AS found {last}"  # noqa: S608 - see dialect
+    return f"{head}SELECT {shown} FROM (\n{union}\n) AS found {last}"  # noqa: S608 - see dialect
+
+
+def _behind(event: Sequence[int | str], key: Sequence[str]) -> list[str]:
+    """Give the conditions of what comes after an event where the newest is the first."""
+    number, *rest = event
+    if not rest:
+        return [f"event_id < {number:d}"]
+    names, values = ", ".join(key[1:]), ", ".join(literal(str(each)) for each in rest)
+    return [
+        f"event_id <= {number:d}",
+        f"(event_id < {number:d} OR ({names}) > ({values}))",
+    ]
 
 
 def _selects(
-    conditions: Sequence[Condition], leading: Condition | None, period: Sequence[str]
+    conditions: Sequence[Condition],
+    leading: Condition | None,
+    period: Sequence[str],
+    shown: str,
 ) -> Iterator[str]:
     if all(each.calls for each in conditions):
-        yield from _calls(conditions, leading, period)
+        yield from _calls(conditions, leading, period, shown)
     if all(each.others for each in conditions):
         tests = [_tested(each.others, "events", period) for each in conditions]
-        yield _select("events", [*period, *tests])
+        yield _select("events", [*period, *tests], shown)
 
 
-def _alone(leading: Condition, period: Sequence[str]) -> Iterator[str]:
+def _alone(leading: Condition, period: Sequence[str], shown: str) -> Iterator[str]:
     """Write the SELECTs of a single condition: its row in another view tells all."""
     for alternative in leading.calls:
         if isinstance(alternative, str) or alternative.call:
-            yield _select("syscalls", [*period, _found(alternative, period)])
+            yield _select("syscalls", [*period, _found(alternative, period)], shown)
         else:
-            yield _select(alternative.view, [*period, alternative.where])
+            yield _select(alternative.view, [*period, alternative.where], shown)
     for each in leading.others:
         if isinstance(each, str):
-            yield _select("events", [*period, each])
+            yield _select("events", [*period, each], shown)
         elif each not in leading.calls:
-            yield _select("events", [*period, _found(each, period)])
+            yield _select("events", [*period, _found(each, period)], shown)
 
 
 def _leads(condition: Condition) -> bool:
@@ -114,19 +135,22 @@ def _leads(condition: Condition) -> bool:
 
 
 def _calls(
-    conditions: Sequence[Condition], leading: Condition | None, period: Sequence[str]
+    conditions: Sequence[Condition],
+    leading: Condition | None,
+    period: Sequence[str],
+    shown: str,
 ) -> Iterator[str]:
     rest = [_tested(each.calls, "syscalls", period) for each in conditions if each is not leading]
     if leading is None:
-        yield _select("syscalls", [*period, *rest])
+        yield _select("syscalls", [*period, *rest], shown)
         return
     for alternative in leading.calls:
-        yield _select("syscalls", [*period, _found(alternative, period), *rest])
+        yield _select("syscalls", [*period, _found(alternative, period), *rest], shown)
 
 
-def _select(view: str, conditions: Sequence[str]) -> str:
+def _select(view: str, conditions: Sequence[str], shown: str) -> str:
     where = f" WHERE {_AND.join(conditions)}" if conditions else ""
-    return f"SELECT event_id FROM {view}{where}"  # noqa: S608 - see auditsvc.search.dialect
+    return f"SELECT {shown} FROM {view}{where}"  # noqa: S608 - see auditsvc.search.dialect
 
 
 def _found(alternative: Alternative, period: Sequence[str]) -> str:

@@ -14,23 +14,25 @@ if TYPE_CHECKING:
 
     from auditsvc.web.asking import Asker, Asking
 
+_OF_STORE: Final = ("/process", "/who", "/what", "/ledger", "/coverage", "/compliance")
+"""Beginnings of the addresses of pages that ask the store alone."""
 _FOR_EVER: Final = "private, max-age=31536000, immutable"
 
 
 def page(template: str, title: str, *, status: int = 200, **values: Any) -> Response:
     """Give a page; `title` is also the name of its place in the navigation.
 
-    `alone`: that there is an archive, which the page did not ask.
+    `alone`: the name of another source than the store, which the page did not ask; "": of none.
     """
     values.setdefault("reason", "")
-    values.setdefault("alone", False)
+    values.setdefault("alone", "")
     return HTMLResponse(render(template, title=title, **values), status)
 
 
 def store_page(asker: Asker, asking: Asking, template: str, title: str, **values: Any) -> Response:
-    """Give a page that asked the store alone, and says so if there is an archive."""
+    """Give a page that asked the store alone, and says so if there is another source."""
     reason = asking.access.reason
-    return page(template, title, reason=reason, alone=asker.is_alone, **values)
+    return page(template, title, reason=reason, alone=asker.alone, **values)
 
 
 def part(template: str, **values: Any) -> Response:
@@ -60,9 +62,10 @@ def failed(request: Request, error: Exception) -> Response:
     """Show an expected error."""
     assert isinstance(error, AuditsvcError)
     status = 400 if isinstance(error, UsageError | QueryError) else 503
+    alone = request.app.state.alone if request.url.path.startswith(_OF_STORE) else ""
     if is_part(request):
         return part("failed_part.html", what=error.what, hint=error.hint)
-    return page("error.html", "Error", status=status, what=error.what, hint=error.hint)
+    return page("error.html", "Error", status=status, what=error.what, hint=error.hint, alone=alone)
 
 
 def static(request: Request) -> Response:

@@ -21,6 +21,7 @@ from auditsvc.web.compliance import CompliancePages
 from auditsvc.web.gate import Gate
 from auditsvc.web.health import Health
 from auditsvc.web.history import HistoryPages
+from auditsvc.web.hosts import Hosts
 from auditsvc.web.live import Live
 from auditsvc.web.pages import Pages
 from auditsvc.web.process import ProcessPages
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
     from auditsvc.config import Settings
+    from auditsvc.search.sources import Source
     from auditsvc.web.gate import Sessions
 
     Answer = Callable[[Request], Response]
@@ -42,18 +44,19 @@ _SMALL: Final = 500
 
 
 def make_app(
-    settings: Settings, sessions: Sessions, seconds: float, *, archive: bool = False
+    settings: Settings, sessions: Sessions, seconds: float, source: Source | None = None
 ) -> Starlette:
     """Make the application; `seconds` is how long a page may ask the store, 0: for ever.
 
-    `archive`: pages ask archive and store as one, where they can.
+    `source`: what pages ask in place of the store, where they can.
     """
-    asker = Asker(settings, seconds, archive=archive)
+    asker = Asker(settings, seconds, source)
     pages, process, live = Pages(asker), ProcessPages(asker), Live(asker)
     compliance, history, sql = CompliancePages(asker), HistoryPages(asker), SqlPages(asker)
     addresses: dict[str, Answer] = {
         "/": pages.overview,
         "/part/health": Health(asker).part,
+        "/part/hosts": Hosts(asker).part,
         "/part/{name}": pages.part,
         "/events": pages.events,
         "/events.{form}": pages.export,
@@ -83,4 +86,5 @@ def make_app(
         exception_handlers={AuditsvcError: failed},
     )
     made.state.live = live
+    made.state.alone = asker.alone
     return made

@@ -40,7 +40,7 @@ class CompliancePages:
         name = _named(request)
         titles = {each: framework.title for each, framework in FRAMEWORKS.items()}
         return page(
-            "compliance.html", "Compliance", name=name, titles=titles, alone=self._asker.is_alone
+            "compliance.html", "Compliance", name=name, titles=titles, alone=self._asker.alone
         )
 
     def lines(self, request: Request) -> Response:

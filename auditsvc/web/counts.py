@@ -19,10 +19,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from auditsvc.arrow.reach import Reach
 from auditsvc.search.dialect import POSTGRESQL
 from auditsvc.store import activity
 from auditsvc.store.read.events import second_text
-from auditsvc.store.read.time_span import END
+from auditsvc.store.read.time_span import END, Span
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -33,6 +34,8 @@ HOUR: Final = 3600
 """Seconds."""
 CALL: Final = "call"
 COLUMNS: Final = ("exe", "auid", "key")
+HOST: Final = "host"
+"""Counted where there are events of several hosts alone."""
 _CALLER: Final = "hour, host, exe, comm, auid, uid, key"
 """The beginning of SQLite's key: rows come grouped by it."""
 _SUMS: Final = (
@@ -77,35 +80,52 @@ class Counts:
 
     hours: defaultdict[int, Count] = field(default_factory=_counts)
     values: dict[str, defaultdict[Any, Count]] = field(
-        default_factory=lambda: {name: _counts() for name in (*COLUMNS, CALL)}
+        default_factory=lambda: {name: _counts() for name in (*COLUMNS, CALL, HOST)}
     )
 
     @classmethod
     def of(
-        cls, asking: Asking, hours: Hours, where: Sequence[str] = (), *, calls: bool = True
+        cls,
+        asking: Asking,
+        hours: Hours,
+        where: Sequence[str] = (),
+        *,
+        calls: bool = True,
+        host: str | None = None,
     ) -> Counts:
-        """Read them; `calls`: by call, too."""
+        """Read them; `calls`: by call, too; `host`: that of `where`, if it has one."""
         made = cls()
-        if asking.archive is not None:
-            made._of_views(asking, hours, where)
+        if asking.source is not None:
+            made._of_views(asking, hours, where, host)
         elif asking.dialect is POSTGRESQL:
             made._of_postgres(asking, hours, where, calls=calls)
         else:
             made._of_sqlite(asking, hours, where, calls=calls)
         return made
 
-    def _of_views(self, asking: Asking, hours: Hours, where: Sequence[str]) -> None:
-        """Read the view `activity`, as an archive has it: with names in the place of ids."""
-        times = (second_text(hour * HOUR) for hour in (hours.low, min(hours.high, _LAST_HOUR)))
+    def _of_views(
+        self, asking: Asking, hours: Hours, where: Sequence[str], host: str | None
+    ) -> None:
+        """Read the view `activity` of another source: with names in the place of ids."""
+        last = min(hours.high, _LAST_HOUR)
+        times = (second_text(hour * HOUR) for hour in (hours.low, last))
         between = "hour BETWEEN '{}' AND '{}'".format(*times)
-        by = "hour, exe, auid, key, syscall"
-        sql = f"SELECT {by}, {_SUMS} FROM activity WHERE {_all(between, *where)} GROUP BY {by}"  # noqa: S608 - as above
-        for at, exe, auid, key, call, made, failed in asking.rows(sql, _MOST, shown=False).rows:
-            hour = int(datetime.fromisoformat(str(at)).replace(tzinfo=UTC).timestamp()) // HOUR
-            self.hours[hour].add(int(made), int(failed))
-            values = {"exe": exe, "auid": -1 if auid is None else auid, "key": key, CALL: call}
-            for name, value in values.items():
-                self.values[name][value].add(int(made), int(failed))
+        columns = ["hour", *COLUMNS, "syscall", *([HOST] if asking.is_of_hosts else [])]
+        sql = (
+            f"SELECT GROUPING({', '.join(columns)}), {', '.join(columns)}, {_SUMS}"  # noqa: S608 - as above
+            f" FROM activity WHERE {_all(between, *where)}"
+            f" GROUP BY GROUPING SETS ({', '.join(f'({name})' for name in columns)})"
+        )
+        within = Reach(Span(hours.low * HOUR, last * HOUR + HOUR - 1), host)
+        places = _grouped_by(columns)
+        for kind, *values, made, failed in asking.rows(sql, _MOST, within, shown=False).rows:
+            name, value = places[kind], dict(zip(columns, values, strict=True))[places[kind]]
+            if name == "hour":
+                hour = int(datetime.fromisoformat(str(value)).replace(tzinfo=UTC).timestamp())
+                self.hours[hour // HOUR].add(int(made), int(failed))
+            else:
+                value = -1 if name == "auid" and value is None else value
+                self.values[CALL if name == "syscall" else name][value].add(int(made), int(failed))
 
     def _of_postgres(
         self, asking: Asking, hours: Hours, where: Sequence[str], *, calls: bool
@@ -122,10 +142,7 @@ class Counts:
             f" FROM ({activity.counted(hours.condition)}) p WHERE {_all(*where)}) a"
             f" GROUP BY GROUPING SETS ({', '.join(sets)})"
         )
-        # A bit is 0 for what a row is grouped by; the last name has the lowest one.
-        places = {
-            (1 << len(names)) - 1 ^ 1 << bit: name for bit, name in enumerate(reversed(names))
-        }
+        places = _grouped_by(names)
         for kind, hour, exe, auid, key, arch, nr, made, failed in asking.rows(
             sql, _MOST, shown=False
         ).rows:
@@ -159,11 +176,19 @@ class Counts:
                 self.values[CALL][arch, nr].add(made, failed)
 
 
+def _grouped_by(names: Sequence[str]) -> dict[int, str]:
+    """Give what a row is grouped by, by the value of GROUPING(names).
+
+    A bit is 0 for it; the last name has the lowest one.
+    """
+    return {(1 << len(names)) - 1 ^ 1 << bit: name for bit, name in enumerate(reversed(names))}
+
+
 def programs(asking: Asking, hours: Hours) -> set[Any]:
-    """Give the ids of the programs that made calls in some hours; of an archive their names."""
+    """Give the ids of the programs that made calls in some hours; of another source their names."""
     if hours.high < hours.low:
         return set()
-    if asking.archive is not None:
+    if asking.source is not None:
         return {name for name in Counts.of(asking, hours).values["exe"] if name is not None}
     parts = (
         "SELECT c.exe FROM (SELECT DISTINCT context FROM activity_part"  # noqa: S608 - numbers
@@ -199,7 +224,7 @@ def _all(*conditions: str) -> str:
 
 def names_of(asking: Asking, ids: Iterable[Any]) -> dict[Any, str]:
     """Give the texts of some ids."""
-    if asking.archive is not None:
+    if asking.source is not None:
         return {each: each for each in ids}
     listed = ", ".join(str(each) for each in ids)
     if not listed:
@@ -211,7 +236,7 @@ def names_of(asking: Asking, ids: Iterable[Any]) -> dict[Any, str]:
 def call_names(asking: Asking, calls: Iterable[Any]) -> dict[Any, str]:
     """Give the names of some calls; those of an architecture are all read."""
     wanted = set(calls)
-    if asking.archive is not None:
+    if asking.source is not None:
         return {each: each for each in wanted}
     listed = ", ".join(str(arch) for arch in sorted({arch for arch, _ in wanted}))
     if not listed:

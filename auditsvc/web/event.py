@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote, urlencode
 
 from auditsvc.decode.ids import SERIAL_BITS
-from auditsvc.search.criteria import Criteria
+from auditsvc.search.dialect import literal
 from auditsvc.search.interpret import Interpreter
 from auditsvc.search.lines import Bytes, lines_of
 from auditsvc.search.nearest import NEAR, nearest
@@ -16,6 +16,7 @@ from auditsvc.search.records import records_of
 from auditsvc.store.read.events import second_text
 from auditsvc.store.read.time_span import Span
 from auditsvc.web.events import sentences
+from auditsvc.web.key import Key
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,7 +34,7 @@ _NEIGHBOURS: Final = 4
 class Shown:
     """An event for its page."""
 
-    id: int
+    key: Key
     story: dict[str, Any]
     facts: list[tuple[str, str]]
     records: list[tuple[str, list[tuple[str, str]]]]
@@ -49,22 +50,29 @@ class Shown:
     """Of facts, the page of that user, session or program."""
     day: str
     """The time around it, as words of an address."""
+    is_of_hosts: bool
+    """Whether pages that the store alone has do not know it."""
 
     def file_link(self, row: dict[str, Any]) -> str:
-        """Give the page of a file."""
-        return f"/what?{urlencode({'file': row['name']})}&{self.day}"
+        """Give the page of a file, or the events of its name."""
+        name = str(row["name"])
+        if self.is_of_hosts:
+            option = "path" if name.startswith("/") else "file"
+            return f"/events?{urlencode({option: name})}&{self.day}"
+        return f"/what?{urlencode({'file': name})}&{self.day}"
 
     def address_link(self, row: dict[str, Any]) -> str:
-        """Give the page of an address."""
+        """Give the page of an address, or its events."""
+        if self.is_of_hosts:
+            return f"/events?{urlencode({'host': row['address']})}&{self.day}"
         return f"/what?{urlencode({'address': row['address']})}&{self.day}"
 
 
-def shown(asking: Asking, event_id: int) -> Shown | None:
-    """Read an event; None if there is none of this id."""
-    story = sentences(asking, [event_id])
-    second = event_id >> SERIAL_BITS
-    criteria = Criteria(ids=(event_id,), period=Span(second, second))
-    with asking.events(criteria) as found:
+def shown(asking: Asking, key: Key) -> Shown | None:
+    """Read an event; None if there is none of this key."""
+    story = sentences(asking, [key])
+    second = key.id >> SERIAL_BITS
+    with asking.one(key) as found:
         event = next(found.events, None)
         if event is None or not story:
             return None
@@ -74,20 +82,23 @@ def shown(asking: Asking, event_id: int) -> Shown | None:
         lines = [each.decode(errors="backslashreplace") for each in lines_of(event, records, known)]
     words = Interpreter()
     process = _process(event, second)
+    of_hosts = asking.is_of_hosts
+    links = _links_of_hosts(event, second) if of_hosts else _links(event, second)
     return Shown(
-        event_id,
+        key,
         story[0],
         list(_facts(event)),
         [(record.type, list(words.fields(record))) for record in records],
         lines,
         event.paths,
         event.sockaddrs,
-        _origin(asking, event_id),
-        f"SELECT * FROM story WHERE event_id = {event_id}",  # noqa: S608 - a number
-        _command(event, second),
+        _origin(asking, key),
+        sql := f"SELECT * FROM story WHERE {key.condition}",  # noqa: S608 - a number, literals
+        _command(event, second) if not of_hosts else _query(asking, sql),
         process,
-        dict(_links(event, second)),
+        dict(links),
         _day(second),
+        of_hosts,
     )
 
 
@@ -103,6 +114,17 @@ def _links(event: Event, second: int) -> Iterator[tuple[str, str]]:
     for name, page in pages.items():
         if row.get(name) is not None:
             yield name, f"{page}={quote(str(row[name]), safe='')}&{_day(second)}"
+
+
+def _links_of_hosts(event: Event, second: int) -> Iterator[tuple[str, str]]:
+    """Lead to what whole pages have of the same."""
+    row = _row(event)
+    for name in ("host", "auid", "exe"):
+        if row.get(name) is not None:
+            yield name, f"/?{urlencode({name: str(row[name])})}&{_day(second)}"
+    if row.get("ses") is not None:
+        of_it = urlencode({"session": str(row["ses"]), "node": str(event.host)})
+        yield "ses", f"/events?{of_it}&{_day(second)}"
 
 
 def _row(event: Event) -> dict[str, Any]:
@@ -132,28 +154,54 @@ def _process(event: Event, second: int) -> dict[str, str]:
     return {"pid": str(pid), "node": str(event.host), "since": since, "until": until}
 
 
-def around(asking: Asking, event_id: int) -> list[dict[str, Any]]:
+def around(asking: Asking, key: Key) -> list[dict[str, Any]]:
     """Give what the process of an event did before and after, the event itself between."""
-    sql = f"SELECT pid, host FROM all_events WHERE event_id = {event_id}"  # noqa: S608 - a number
-    found = asking.rows(sql, 1, shown=False).rows
+    sql = f"SELECT pid, host FROM all_events WHERE {key.condition}"  # noqa: S608 - a number, literals
+    found = asking.rows(sql, 1, key.reach, shown=False).rows
     if not found or found[0][0] is None:
         return []
     pid, host = found[0]
+    if asking.source is not None:
+        return _around_in_views(asking, key, int(pid), str(host))
 
     def ask(sql: str) -> list[int]:
         return [int(row[0]) for row in asking.rows(sql, shown=False).rows]
 
-    ids = nearest(ask, event_id, (str(host), int(pid)), asking.dialect, _NEIGHBOURS)
-    ids = sorted([*ids, event_id])
-    return sentences(asking, ids)
+    ids = nearest(ask, key.id, (str(host), int(pid)), asking.dialect, _NEIGHBOURS)
+    return sentences(asking, [Key(each) for each in sorted([*ids, key.id])])
 
 
-def _origin(asking: Asking, event_id: int) -> str:
-    sql = f"SELECT kind, source FROM origins WHERE event_id = {event_id}"  # noqa: S608 - a number
-    for kind, source in asking.rows(sql, 1, shown=False).rows:
+def _around_in_views(asking: Asking, key: Key, pid: int, host: str) -> list[dict[str, Any]]:
+    """Give the same of another source than the store, of an hour on each side."""
+    second = key.id >> SERIAL_BITS
+    low, high = max(0, second - _NEAR), second + _NEAR
+    store = f" AND store = {literal(key.store)}" if key.store else ""
+    found = [key]
+    for side, order, span in (
+        (f"< {key.id:d} AND event_id >= {low << SERIAL_BITS:d}", " DESC", Span(low, second)),
+        (f"> {key.id:d} AND event_id < {(high + 1) << SERIAL_BITS:d}", "", Span(second, high)),
+    ):
+        sql = (
+            f"SELECT {', '.join(asking.key)} FROM all_events WHERE pid = {pid:d}"  # noqa: S608 - numbers, literals
+            f" AND host = {literal(host)}{store} AND event_id {side}"
+            f" ORDER BY event_id{order} LIMIT {_NEIGHBOURS}"
+        )
+        within = key.reach._replace(span=span)
+        found += [Key(*row) for row in asking.rows(sql, within=within, shown=False).rows]
+    return sentences(asking, sorted(found))
+
+
+def _origin(asking: Asking, key: Key) -> str:
+    sql = f"SELECT kind, source FROM origins WHERE {key.condition}"  # noqa: S608 - a number, literals
+    for kind, source in asking.rows(sql, 1, key.reach, shown=False).rows:
         if kind is not None:
             return f"{kind} {source or ''}".strip()
     return "not noted"
+
+
+def _query(asking: Asking, sql: str) -> str:
+    assert asking.source is not None
+    return shlex.join(["auditsvc", asking.source.name, "query", sql])
 
 
 def _command(event: Event, second: int) -> str:

@@ -11,11 +11,13 @@ from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode
 
+from auditsvc.arrow.reach import Reach
 from auditsvc.errors import UsageError
 from auditsvc.search.options import Options
-from auditsvc.search.select import explained_for_archive
 from auditsvc.search.slices import slices
+from auditsvc.search.sources import reach_of
 from auditsvc.search.statement import statement
+from auditsvc.web.key import Key
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from starlette.datastructures import QueryParams
 
     from auditsvc.search.criteria import Criteria
+    from auditsvc.search.sources import Source
     from auditsvc.web.asking import Asking
     from auditsvc.web.period import Period
 
@@ -78,10 +81,10 @@ _OUTCOMES: Final = {"failed": "no", "succeeded": "yes"}
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A page of events; `next` begins the following one, None: there is none."""
+    """A page of events; `next` is the last event before the following one, None: there is none."""
 
     rows: list[dict[str, Any]]
-    next: int | None
+    next: Key | None
     sql: str
 
 
@@ -150,9 +153,11 @@ def to_words(params: Mapping[str, str]) -> str:
     return " ".join(f"{name}={shlex.quote(value)}" for name, value in given(params).items())
 
 
-def command(params: Mapping[str, str], period: Period) -> str:
-    """Give the command line that shows the same."""
-    words = ["auditsvc", "search"]
+def command(params: Mapping[str, str], period: Period, source: Source | None, sql: str) -> str:
+    """Give the command line that shows the same; of a fleet that of the SQL."""
+    if source is not None and not source.of_store:
+        return shlex.join(["auditsvc", source.name, "query", sql])
+    words = ["auditsvc", "search", *([] if source is None else [f"--{source.name}"])]
     for name, value in period.words.items():
         words += [f"--{name}", value]
     for name, value in given(params).items():
@@ -164,42 +169,56 @@ def command(params: Mapping[str, str], period: Period) -> str:
 _OPTIONS: Final = {"host": "--host", "node": "--node", "message": "-m"}
 
 
-def page(asking: Asking, criteria: Criteria, before: int | None) -> Found:
+def page(asking: Asking, criteria: Criteria, before: Key | None) -> Found:
     """Read one page; the statement that it shows gives the same in one piece."""
-    if asking.archive is not None:
-        sql = explained_for_archive(criteria, limit=PAGE + 1, newest=True, before=before)
-        ids = [int(row[0]) for row in asking.rows(sql, PAGE + 1, shown=False).rows]
-        return _found(asking, ids, sql)
-    sql = statement(criteria, asking.dialect, limit=PAGE + 1, newest=True, before=before)
+    last = None if before is None else before.values
+    if asking.source is not None:
+        sql = asking.source.statement(criteria, limit=PAGE + 1, newest=True, before=last)
+        rows = asking.rows(sql, PAGE + 1, reach_of(criteria), shown=False).rows
+        return _found(asking, [Key(*row) for row in rows], sql)
+    sql = statement(criteria, asking.dialect, limit=PAGE + 1, newest=True, before=last)
+    behind = None if before is None else before.id
 
     def ask(sql: str) -> Sequence[tuple[Any, ...]]:
         return asking.rows(sql, shown=False).rows
 
-    ids = []
-    for part in slices(criteria, asking.dialect, ask, newest=True, before=before):
+    ids: list[int] = []
+    for part in slices(criteria, asking.dialect, ask, newest=True, before=behind):
         limited = f"{part} LIMIT {PAGE + 1 - len(ids)}"
         ids += [int(row[0]) for row in asking.rows(limited, PAGE + 1, shown=False).rows]
         if len(ids) > PAGE:
             break
-    return _found(asking, ids, sql)
+    return _found(asking, [Key(each) for each in ids], sql)
 
 
-def _found(asking: Asking, ids: list[int], sql: str) -> Found:
-    more = ids[PAGE - 1] if len(ids) > PAGE else None
-    return Found(sentences(asking, ids[:PAGE]), more, sql)
+def _found(asking: Asking, keys: list[Key], sql: str) -> Found:
+    more = keys[PAGE - 1] if len(keys) > PAGE else None
+    return Found(sentences(asking, keys[:PAGE]), more, sql)
 
 
-def sentences(asking: Asking, ids: list[int]) -> list[dict[str, Any]]:
-    """Give the row of `story` of each event that is still there, in the order of `ids`."""
-    if not ids:
+def sentences(asking: Asking, keys: list[Key]) -> list[dict[str, Any]]:
+    """Give the row of `story` of each event that is still there, in the order of `keys`.
+
+    Beside the columns a row has `address`, that of the event's page, and `process`, that of its
+    process, "" if there is none.
+    """
+    if not keys:
         return []
-    listed = ", ".join(map(str, ids))
+    ids = sorted({each.id for each in keys})
+    names = dict.fromkeys((*asking.key, "time", "sentence", *COLUMNS))
     sql = (
-        f"SELECT event_id, time, sentence, {', '.join(COLUMNS)} FROM story"  # noqa: S608 - numbers
-        f" WHERE event_id IN ({listed})"
+        f"SELECT {', '.join(names)} FROM story"  # noqa: S608 - numbers
+        f" WHERE event_id IN ({', '.join(map(str, ids))})"
     )
-    found = {row["event_id"]: row for row in asking.rows(sql, len(ids) + 1).named()}
-    return [found[each] for each in ids if each in found]
+    within = Reach.of_ids(ids, (each.host or None for each in keys))
+    wanted, found = set(keys), {}
+    for row in asking.rows(sql, within=within, shown=False).named():
+        key = Key.of(asking.key, row)
+        if key in wanted:
+            process = "" if asking.is_of_hosts else f"/process?event={key.id}"
+            found[key] = row | {"address": key.address(), "process": process}
+    asking.access.rows += len(found)
+    return [found[each] for each in keys if each in found]
 
 
 def address(params: QueryParams, period: Period, at: str = "/events", **more: str) -> str:

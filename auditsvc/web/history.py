@@ -16,6 +16,7 @@ from auditsvc.plural import counted
 from auditsvc.search.dialect import literal
 from auditsvc.web import events, groups, overview
 from auditsvc.web.answers import page, store_page
+from auditsvc.web.key import Key
 from auditsvc.web.overview import Hours, Line, Narrowed, Top, shown
 from auditsvc.web.period import period_in
 from auditsvc.web.subjects import EXAMPLES, MOST, WHAT, WHO, ids_of, subject_in
@@ -73,9 +74,15 @@ class HistoryPages:
 
     def _page(self, request: Request, at: str, title: str, kinds: Mapping[str, str]) -> Response:
         subject = subject_in(request.query_params, kinds)
-        period = period_in(request.query_params, self._asker.url)
+        period = period_in(request.query_params, self._asker.newest_here)
         if period.is_empty:
-            return page("empty.html", title, store=self._asker.url.rpartition("@")[2])
+            return page(
+                "empty.html",
+                title,
+                store=self._asker.url.rpartition("@")[2],
+                fleet=False,
+                alone=self._asker.alone,
+            )
         values: dict[str, Any] = {
             "kinds": kinds,
             "examples": EXAMPLES,
@@ -146,7 +153,7 @@ def _history(asking: Asking, subject: Subject, period: Period) -> History:
     return History(
         hours,
         tops,
-        events.sentences(asking, ids[: -_LAST - 1 : -1]),
+        events.sentences(asking, [Key(each) for each in ids[: -_LAST - 1 : -1]]),
         members,
         subject.kind == "user",
         note,

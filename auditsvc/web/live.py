@@ -31,6 +31,7 @@ from auditsvc.search.statement import statement
 from auditsvc.store.read.sql import open_session
 from auditsvc.store.read.time_span import ALL, Span
 from auditsvc.web import events
+from auditsvc.web.key import Key
 from auditsvc.web.numbers import number_in
 from auditsvc.web.period import Period
 from auditsvc.web.render import render
@@ -103,7 +104,8 @@ class Follower:
         self._seen = set(found)
         if not new:
             return newest, ""
-        rows = events.sentences(self._asking.again(self._session), new[:SHOWN])
+        keys = [Key(each) for each in new[:SHOWN]]
+        rows = events.sentences(self._asking.again(self._session), keys)
         return newest, render(
             "live_rows.html", rows=rows, more=len(new) > SHOWN, columns=self._columns
         )
@@ -134,6 +136,8 @@ class Live:
         """Begin a stream."""
         if self.clients >= CLIENTS:
             return PlainTextResponse(f"{CLIENTS} pages follow already: close one.\n", 503)
+        if self._asker.is_of_hosts:
+            return PlainTextResponse("What arrives in a fleet cannot be followed.\n", 404)
         params = request.query_params
         criteria = await run_in_threadpool(
             events.criteria_in, params, self._asker.url, Period(ALL, "", "")

@@ -10,16 +10,18 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode
 
+from auditsvc.arrow.reach import Reach
 from auditsvc.errors import UsageError
 from auditsvc.host.accounts import user_name
 from auditsvc.search.dialect import literal
 from auditsvc.store.read.events import second_text
-from auditsvc.web.counts import CALL, HOUR, Counts, call_names, names_of, programs
+from auditsvc.web.counts import CALL, HOST, HOUR, Counts, call_names, names_of, programs
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
 
     from auditsvc.search.dialect import Dialect
+    from auditsvc.store.read.time_span import Span
     from auditsvc.web.asking import Asking
     from auditsvc.web.period import Period
 
@@ -64,9 +66,13 @@ class Narrowed:
 
     def on_activity(self, asking: Asking) -> list[str]:
         """Give the conditions on the columns of `activity_row`."""
-        if asking.archive is not None:
+        if asking.source is not None:
             return self.on_views(*self.values)
         return [_condition(name, value, asking.dialect) for name, value in self.values.items()]
+
+    def within(self, span: Span) -> Reach:
+        """Give what a question of views asks for at most, of the events of a time."""
+        return Reach(span, self.values.get("host"))
 
     def on_views(self, *names: str) -> list[str]:
         """Give the conditions on columns of views; those that each view of events has."""
@@ -139,7 +145,8 @@ class Hours:
 
 def counts_of(asking: Asking, period: Period, narrowed: Narrowed) -> tuple[Hours, list[Top]]:
     """Count the calls of each hour, and make the lists."""
-    counts = Counts.of(asking, period.counted, narrowed.on_activity(asking))
+    where, host = narrowed.on_activity(asking), narrowed.values.get("host")
+    counts = Counts.of(asking, period.counted, where, host=host)
     lists = _Lists(asking, period, narrowed, counts)
     found = [
         lists.top("Programs", "exe"),
@@ -148,7 +155,9 @@ def counts_of(asking: Asking, period: Period, narrowed: Narrowed) -> tuple[Hours
         lists.top("Calls that failed", CALL, failed=True),
         lists.top("Keys of rules", "key", known=True),
     ]
-    if "exe" not in narrowed.values:
+    if asking.is_of_hosts:
+        found.insert(0, lists.top("Hosts", HOST))
+    elif "exe" not in narrowed.values:
         before = programs(asking, period.week_before)
         note = "Programs that made no call in the seven days before."
         found.append(replace(lists.top("New programs", "exe", known=True, but=before), note=note))
@@ -228,7 +237,10 @@ class _Lists:
             address = self.narrowed.address(self.period, **found)
             events = self.narrowed.events(self.period, **found, **more)
         share = max(1, round(calls * 100 / most))
-        return Line(shown(column, value), calls, share, address, events, str(key or ""))
+        # Names of users are those of this host: of other hosts only numbers are known here.
+        named = value is None or not self.asking.is_of_hosts
+        text = shown(column, value) if named else str(value)
+        return Line(text, calls, share, address, events, str(key or ""))
 
 
 def _order(value: Any) -> tuple[bool, Any]:

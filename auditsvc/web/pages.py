@@ -16,7 +16,7 @@ from auditsvc.search.records import records_of
 from auditsvc.store.read.result import Result
 from auditsvc.web import event, events, overview, parts, proof
 from auditsvc.web.answers import as_file, is_part, missing, page, part, store_page
-from auditsvc.web.numbers import number_in
+from auditsvc.web.key import Key
 from auditsvc.web.period import period_in
 
 if TYPE_CHECKING:
@@ -36,16 +36,15 @@ class Pages:
 
     def __init__(self, asker: Asker) -> None:
         self._asker = asker
-        self._url = asker.url
 
     # --- overview ------------------------------------------------------------------------
 
     def overview(self, request: Request) -> Response:
         """Show counts, and places for what comes later."""
         narrowed = overview.Narrowed.of(request.query_params)
-        period = period_in(request.query_params, self._url)
+        period = period_in(request.query_params, self._asker.newest)
         if period.is_empty:
-            return page("empty.html", "Overview", store=self._url.rpartition("@")[2])
+            return self._empty("Overview")
         with self._asker.recorded(request, whole=True) as asking:
             hours, tops = overview.counts_of(asking, period, narrowed)
         query = urlencode(period.words | narrowed.values)
@@ -56,8 +55,11 @@ class Pages:
             narrowed=narrowed,
             hours=hours,
             tops=tops,
-            parts=parts.PARTS,
-            histories=overview.HISTORIES,
+            parts={name: parts.PARTS[name] for name in parts.of(self._asker.source)},
+            histories={} if self._asker.is_of_hosts else overview.HISTORIES,
+            health=("/part/hosts", "The hosts of the fleet")
+            if self._asker.is_of_hosts
+            else ("/part/health", "Health of the service"),
             query=query,
             reason=asking.access.reason,
         )
@@ -65,11 +67,14 @@ class Pages:
     def part(self, request: Request) -> Response:
         """Show one of the lists that come after the page."""
         name = request.path_params["name"]
-        if name not in parts.PARTS:
+        if name not in parts.of(self._asker.source):
             return missing("There is no such list.")
         narrowed = overview.Narrowed.of(request.query_params)
-        period = period_in(request.query_params, self._url)
-        with self._asker.recorded(request, whole=True) as asking:
+        # A page of the store alone has such lists, too.
+        alone = "alone" in request.query_params
+        newest = self._asker.newest_here if alone else self._asker.newest
+        period = period_in(request.query_params, newest)
+        with self._asker.recorded(request, whole=not alone) as asking:
             table = parts.part(asking, name, period, narrowed)
         return part("part.html", name=name, table=table)
 
@@ -79,20 +84,20 @@ class Pages:
         """Show one page of events, or only its rows for what is on the screen already."""
         params = request.query_params
         if "words" in params:
-            period = period_in(params, self._url)
+            period = period_in(params, self._asker.newest)
             found = events.from_words(params["words"])
             return RedirectResponse(events.address(QueryParams(found), period), 303)
-        period = period_in(params, self._url)
+        period = period_in(params, self._asker.newest)
         if period.is_empty:
-            return page("empty.html", "Events", store=self._url.rpartition("@")[2])
-        criteria = events.criteria_in(params, self._url, period)
-        before = number_in(params, "before")
+            return self._empty("Events")
+        criteria = events.criteria_in(params, self._asker.words_of, period)
+        before = Key.in_text(params, "before")
         with self._asker.recorded(request, whole=True) as asking:
             found_page = events.page(asking, criteria, before)
         columns = events.columns_in(params)
         further = None
         if found_page.next is not None:
-            further = events.address(params, period, before=str(found_page.next))
+            further = events.address(params, period, before=found_page.next.text)
         values: dict[str, Any] = {"page": found_page, "further": further, "columns": columns}
         if is_part(request):
             return part("event_rows.html", **values)
@@ -104,10 +109,10 @@ class Pages:
             fields=events.FIELDS,
             all_columns=events.COLUMNS,
             words=events.to_words(params),
-            command=events.command(params, period),
+            command=events.command(params, period, self._asker.source, found_page.sql),
             exports={form: events.address(params, period, f"/events.{form}") for form in _EXPORTS},
             first=events.address(params, period),
-            live=events.live_address(params),
+            live=None if self._asker.is_of_hosts else events.live_address(params),
             before=before,
             reason=asking.access.reason,
             **values,
@@ -118,8 +123,8 @@ class Pages:
         form = request.path_params["form"]
         if form not in _EXPORTS:
             return missing("There is no such format: csv, json or parquet.")
-        period = period_in(request.query_params, self._url)
-        criteria = events.criteria_in(request.query_params, self._url, period)
+        period = period_in(request.query_params, self._asker.newest)
+        criteria = events.criteria_in(request.query_params, self._asker.words_of, period)
         style = formats.Style(self._asker.settings.host, utc=True)
         out: io.StringIO | io.BytesIO
         with (
@@ -143,24 +148,41 @@ class Pages:
 
     def event(self, request: Request) -> Response:
         """Show one event."""
-        number = number_in(request.path_params, "id")
-        assert number is not None
-        with self._asker.recorded(request, whole=True) as asking:
-            found = event.shown(asking, number)
+        key = self._key(request)
+        with self._asker.recorded(request, whole=self._is_whole(key)) as asking:
+            found = event.shown(asking, key)
         if found is None:
-            return missing("The store has no event of this id; retention may have deleted it.")
+            where = "The fleet" if asking.is_of_hosts else "The store"
+            return missing(f"{where} has no event of this id; retention may have deleted it.")
         process = f"/events?{urlencode(found.process)}" if found.process else ""
         return page(
-            "event.html", "Event", event=found, process=process, reason=asking.access.reason
+            "event.html",
+            "Event",
+            event=found,
+            process=process,
+            reason=asking.access.reason,
+            alone=self._asker.alone if asking.source is None else "",
         )
 
     def around(self, request: Request) -> Response:
         """Show the neighbours of an event, which can take longer to find than the event."""
-        number = number_in(request.path_params, "id")
-        assert number is not None
-        with self._asker.recorded(request) as asking:
-            rows = event.around(asking, number)
-        return part("around.html", rows=rows, id=number)
+        key = self._key(request)
+        with self._asker.recorded(request, whole=self._is_whole(key)) as asking:
+            rows = event.around(asking, key)
+        return part("around.html", rows=rows, here=key.address())
+
+    def _key(self, request: Request) -> Key:
+        """Read an event's address; where the id says all, it is all that counts."""
+        found = Key.in_address(request.path_params, request.query_params)
+        return found if self._asker.is_of_hosts else Key(found.id)
+
+    def _is_whole(self, key: Key) -> bool:
+        """Whether an address is that of an event of the other source: of hosts it names one."""
+        return not self._asker.is_of_hosts or bool(key.store)
+
+    def _empty(self, title: str) -> Response:
+        is_fleet = self._asker.is_of_hosts
+        return page("empty.html", title, store=self._asker.shown, fleet=is_fleet)
 
     # --- what is missing -----------------------------------------------------------------
 

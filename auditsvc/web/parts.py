@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
+from auditsvc.arrow.reach import Reach
 from auditsvc.decode.ids import SERIAL_BITS
 from auditsvc.search.dialect import literal
 from auditsvc.store.read.events import second_text
@@ -14,29 +16,33 @@ from auditsvc.web.rare import newest_changes
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from auditsvc.search.sources import Source
     from auditsvc.web.asking import Asking
     from auditsvc.web.overview import Narrowed
     from auditsvc.web.period import Period
 
 PARTS: Final = {
+    "new-programs": ("New programs, against the week before", ""),
     "new-addresses": ("New addresses, against the week before", ""),
     "logins": (
         "Logins",
         (
-            "SELECT event_id, time, kind, coalesce(account, '') AS account, auid,"
+            "SELECT {}, time, kind, coalesce(account, '') AS account, auid,"
             " address, terminal, how_ended FROM logins{} ORDER BY event_id DESC"
         ),
     ),
     "denials": (
         "Denials",
         (
-            "SELECT event_id, time, mechanism, permission, object, comm, auid FROM denials{}"
+            "SELECT {}, time, mechanism, permission, object, comm, auid FROM denials{}"
             " ORDER BY event_id DESC"
         ),
     ),
     "changes": ("Changes", ""),
 }
 """Lists that come after the page, as they take longer: title and SQL."""
+NEW_PROGRAMS: Final = "new-programs"
+"""Where there are several hosts; elsewhere it is one of the lists of the page."""
 _MOST_OF_PART: Final = 12
 NEW_ADDRESSES: Final = "new-addresses"
 CHANGES: Final = "changes"
@@ -47,16 +53,57 @@ _AT_ONCE: Final = 100
 _WEEK: Final = 7 * 86400
 
 
+def of(source: Source | None) -> tuple[str, ...]:
+    """Name the lists of a page, in their order."""
+    has_hosts = source is not None and not source.of_store
+    return tuple(name for name in PARTS if has_hosts or name != NEW_PROGRAMS)
+
+
 def part(asking: Asking, name: str, period: Period, narrowed: Narrowed) -> Table:
     """Give the rows of one of `PARTS`."""
+    if asking.is_of_hosts and name in _NEW:
+        return _new_in_fleet(asking, period, narrowed, _NEW[name])
     if name == NEW_ADDRESSES:
         return new_addresses(asking, period)
     if name == CHANGES:
         return newest_changes(asking, period, narrowed, _MOST_OF_PART)
     conditions = period.span.conditions
     conditions += narrowed.on_views()
-    sql = PARTS[name][1].format(_where(conditions))
-    return asking.rows(f"{sql} LIMIT {_MOST_OF_PART + 1}", _MOST_OF_PART)
+    sql = PARTS[name][1].format(", ".join(asking.key), _where(conditions))
+    within = narrowed.within(period.span)
+    return asking.rows(f"{sql} LIMIT {_MOST_OF_PART + 1}", _MOST_OF_PART, within)
+
+
+_NEW: Final = {
+    NEW_PROGRAMS: ("syscalls", "exe", "exe IS NOT NULL"),
+    NEW_ADDRESSES: ("sockaddrs", "address", "family IN ('inet', 'inet6') AND address IS NOT NULL"),
+}
+"""Lists of what is new: the view, its column, and the condition on its rows."""
+
+
+def _new_in_fleet(
+    asking: Asking, period: Period, narrowed: Narrowed, new: tuple[str, str, str]
+) -> Table:
+    """Give values that no host had in the seven days before: where first, and on how many hosts.
+
+    `new`: one of `_NEW`.
+    """
+    view, column, which = new
+    low = period.span.low
+    before = Span(max(0, low - _WEEK), low - 1).conditions if low else ["1 = 0"]
+    now = [which, *(period.span.conditions or ["event_id >= 0"]), *narrowed.on_views("host")]
+    sql = (
+        f"SELECT min(event_id) AS event_id, arg_min(host, event_id) AS host,"  # noqa: S608 - numbers, literals
+        f" arg_min(store, event_id) AS store, {column}, count(*) AS uses,"
+        f" count(DISTINCT host) AS hosts FROM {view} WHERE {' AND '.join(now)}"
+        f" AND {column} NOT IN (SELECT {column} FROM {view} WHERE {' AND '.join([which, *before])})"
+        f" GROUP BY {column} ORDER BY 1 DESC LIMIT {_MOST_OF_PART + 1}"
+    )
+    within = Reach(Span(max(0, low - _WEEK), period.span.high))  # of all hosts, for the week
+    found = asking.rows(sql, _MOST_OF_PART, within)
+    rows = [(*row[:2], second_text(int(row[0]) >> SERIAL_BITS), *row[2:]) for row in found.rows]
+    columns = ("event_id", "first host", "time", *found.columns[2:])
+    return replace(found, columns=columns, rows=rows)
 
 
 def new_addresses(asking: Asking, period: Period) -> Table:

@@ -10,19 +10,18 @@ from typing import TYPE_CHECKING, Final
 
 from auditsvc.store.read.events import second_text
 from auditsvc.store.read.period import period_of
-from auditsvc.store.read.questions import newest_second
 from auditsvc.store.read.time_span import Span
 from auditsvc.web.counts import HOUR, Hours
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 _DAY: Final = 86400
 
 
 @dataclass(frozen=True, slots=True)
 class Period:
-    """A span, and its two ends as words of an address; `is_empty`: the store has no event."""
+    """A span, and its two ends as words of an address; `is_empty`: there is no event."""
 
     span: Span
     since: str
@@ -46,12 +45,15 @@ class Period:
         return Hours(max(0, low - 7 * 24), low - 1)
 
 
-def period_in(params: Mapping[str, str], url: str) -> Period:
-    """Read the time of an address; UsageError if it is none."""
+def period_in(params: Mapping[str, str], newest_second: Callable[[], int | None]) -> Period:
+    """Read the time of an address; UsageError if it is none.
+
+    `newest_second` gives the second of the newest event, None if there is none.
+    """
     since, until = params.get("since", "").strip(), params.get("until", "").strip()
     if since or until:
         return Period(period_of(since or None, until or None), since, until)
-    newest = newest_second(url)
+    newest = newest_second()
     if newest is None:
         return Period(Span(), "", "", is_empty=True)
     # Whole hours, so that the counts by hour are those of the events.

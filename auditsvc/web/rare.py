@@ -32,17 +32,18 @@ _CALLERS: Final = 2000
 _CALLER: Final = ("host", "exe", "comm", "auid", "uid", "key", "arch")
 _AT_ONCE: Final = 100
 """Events of each kind that are looked at together."""
-_SHOWN: Final = "event_id, time, what, action, object, outcome, auid, how"
+_SHOWN: Final = ("event_id", "time", "what", "action", "object", "outcome", "auid", "how")
 _UNSET: Final = {"exe": 0, "comm": 0, "key": 0, "auid": -1, "uid": -1}
 """What stands for NULL in the counts."""
 
 
 def newest_changes(asking: Asking, period: Period, narrowed: Narrowed, most: int) -> Table:
     """Give the newest changes; of a user or host alone if the page is narrowed to one."""
-    if asking.archive is not None:
+    if asking.source is not None:
         which = " AND ".join(["event_id >= 0", *period.span.conditions, *narrowed.on_views()])
-        sql = f"SELECT {_SHOWN} FROM changes WHERE {which} ORDER BY event_id DESC"  # noqa: S608 - literals
-        return asking.rows(f"{sql} LIMIT {most + 1}", most)
+        names = ", ".join(dict.fromkeys((*asking.key, *_SHOWN)))
+        sql = f"SELECT {names} FROM changes WHERE {which} ORDER BY event_id DESC"  # noqa: S608 - literals
+        return asking.rows(f"{sql} LIMIT {most + 1}", most, narrowed.within(period.span))
     calls = _Calls(asking, period.span, narrowed)
     rows: list[tuple[Any, ...]] = []
     columns: tuple[str, ...] = ()
@@ -59,7 +60,8 @@ def newest_changes(asking: Asking, period: Period, narrowed: Narrowed, most: int
         if known:
             where = [f"event_id IN ({', '.join(map(str, known))})", *narrowed.on_views()]
             found = asking.rows(
-                f"SELECT {_SHOWN} FROM changes WHERE {' AND '.join(where)} ORDER BY event_id DESC",  # noqa: S608 - numbers, literals
+                f"SELECT {', '.join(_SHOWN)} FROM changes"  # noqa: S608 - numbers, literals
+                f" WHERE {' AND '.join(where)} ORDER BY event_id DESC",
                 shown=False,
             )
             columns = found.columns

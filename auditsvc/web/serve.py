@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
     from auditsvc.config import Settings
+    from auditsvc.search.sources import Source
     from auditsvc.web.live import Live
 
 _TCP: Final = re.compile(r"(127\.0\.0\.1|localhost|\[::1\]):([0-9]{1,5})")
@@ -107,8 +108,8 @@ def _unix(path: Path) -> socket.socket:
     return made
 
 
-def serve(settings: Settings, place: str, seconds: float, *, archive: bool = False) -> None:
-    """Answer until SIGINT or SIGTERM."""
+def serve(settings: Settings, place: str, seconds: float, source: Source | None = None) -> None:
+    """Answer until SIGINT or SIGTERM; `source`: what is asked in place of the store."""
     listening, base = listen(place)
 
     def tell(token: str) -> None:
@@ -117,7 +118,7 @@ def serve(settings: Settings, place: str, seconds: float, *, archive: bool = Fal
         sys.stdout.flush()
 
     sessions = Sessions(tell)
-    app = make_app(settings, sessions, seconds, archive=archive)
+    app = make_app(settings, sessions, seconds, source)
     config = uvicorn.Config(
         app,
         log_level="warning",

@@ -20,7 +20,6 @@ from urllib.parse import urlencode
 
 from auditsvc.errors import QueryError
 from auditsvc.render.rows import Format, write_rows
-from auditsvc.store.read.catalog import views_of
 from auditsvc.store.read.result import Result
 from auditsvc.web.answers import as_file, is_part, page, part
 
@@ -87,7 +86,7 @@ class SqlPages:
             status=400 if error else 200,
             asked=asked,
             limit=self._asker.seconds,
-            views=views_of(self._asker.url),
+            views=self._asker.columns(),
             cookbook=cookbook(),
             **values,
         )

@@ -6,15 +6,13 @@ import hashlib
 import os
 import re
 from contextlib import ExitStack
-from pathlib import Path
 
 import pytest
-from fixtures.browser import browser
+from fixtures.browser import AXE, axe, browser
 from fixtures.logs import SECOND, load, opening, rows
 from fixtures.waiting import until
 from fixtures.web import web_log, web_program
 
-AXE = Path(__file__).parents[1] / "data/axe/axe.min.js"
 SINCE = "since=2025-06-15&until=2025-06-20"
 SQL = "/sql?q=SELECT+hour,sum(calls)+FROM+activity+GROUP+BY+hour&as="
 KINDS = ("sqlite", "postgres")
@@ -76,16 +74,10 @@ def served(request, chromium, tmp_path_factory):
         yield begin
 
 
-_ALL_IS_THERE = """[...document.querySelectorAll('[hx-trigger=load]')].every((each) => {
-    const link = each.querySelector(':scope > p > a');
-    return !link || link.getAttribute('href') !== each.getAttribute('hx-get');
-})"""
-
-
 def show(chromium, base, event, page, **options):
     """Show a page and wait for what comes after it."""
     chromium.show(base + PAGES[page].replace("EVENT", event), width=1280, **options)
-    until(lambda: chromium.evaluate(_ALL_IS_THERE))
+    chromium.wait_for_parts()
 
 
 def test_axe_is_the_file_that_its_page_names():
@@ -101,24 +93,9 @@ def test_axe_finds_nothing(chromium, served, page, kind):
     _, base, event = served(kind)
     chromium.messages.clear()
     show(chromium, base, event, page)
-    chromium.evaluate(AXE.read_text() + ";undefined")
-    assert axe(chromium, "{}") == []
-    dark = {"name": "prefers-color-scheme", "value": "dark"}
-    chromium.ask("Emulation.setEmulatedMedia", media="screen", features=[dark])
-    assert axe(chromium, "{runOnly: ['color-contrast']}") == []
+    assert axe(chromium) == []
     assert [each for each in chromium.messages if "400" not in each] == []
     assert chromium.evaluate("document.title").endswith(" - auditsvc")
-
-
-def axe(chromium, options):
-    """Give what axe-core finds in the page as it is, with the elements."""
-    chromium.evaluate(
-        f"window.axeFound = null; axe.run({options}).then((found) => {{ window.axeFound ="
-        " found.violations.map((each) => each.id + ': ' + each.nodes.map((node) =>"
-        " node.target + ' ' + node.html).slice(0, 3).join(' | ')); }); undefined"
-    )
-    until(lambda: chromium.evaluate("window.axeFound !== null"))
-    return chromium.evaluate("window.axeFound")
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -16,12 +17,14 @@ from fixtures.fleet_rows import InMemory, wide_rows
 from fixtures.logs import load, login, opening, rows
 from fixtures.seaweed import lake
 from fixtures.stores import new_store
+from fixtures.web import client_of, has_no_code
 
+from auditsvc.arrow.reach import EVERYTHING, Reach
 from auditsvc.config import load_settings
 from auditsvc.errors import AuditsvcError
 from auditsvc.evidence.store_facts import identity_in
 from auditsvc.fleet import lake as lakes
-from auditsvc.fleet import views
+from auditsvc.fleet import query, views
 from auditsvc.fleet.commit import Committer
 from auditsvc.fleet.here import compare_store
 from auditsvc.fleet.inbox import Inbox
@@ -33,14 +36,16 @@ from auditsvc.fleet.schema import schema
 from auditsvc.fleet.ship import Shipper
 from auditsvc.fleet.verify import Report, verify_lake
 from auditsvc.host.addresses import own_addresses
+from auditsvc.search import sources
 from auditsvc.store import open_store
 from auditsvc.store.database import reading
 from auditsvc.store.partitions import DAY
-from auditsvc.store.read.time_span import ALL, Span
+from auditsvc.store.read.time_span import Span
 
 DATA = Path(__file__).parents[1] / "data"
 HOSTS = ("alpha", "beta", "gamma")
 SECOND_DAY = 1_795_132_800
+COUNTS = "SELECT host, count(*) AS n FROM all_events GROUP BY host"
 
 
 class Fleet:
@@ -124,9 +129,10 @@ def test_the_lake_says_what_the_stores_say(fleet):
 def test_days_that_are_not_asked_for_are_not_read(fleet):
     """The table's metadata leaves out their files."""
     scan = Scan(open_table(fleet.settings("alpha").fleet))
-    day = Span(SECOND_DAY, SECOND_DAY + DAY - 1)
-    assert 0 < len(scan.files(day)) < len(scan.files(ALL))
-    assert scan.files(Span(0, 1000)) == []
+    day = Reach(Span(SECOND_DAY, SECOND_DAY + DAY - 1))
+    assert 0 < len(scan.files(day)) < len(scan.files(EVERYTHING))
+    assert 0 < len(scan.files(Reach(host="gamma"))) < len(scan.files(EVERYTHING))
+    assert scan.files(Reach(Span(0, 1000))) == []
     assert fleet.ask("SELECT count(*) AS n FROM syscalls WHERE time < '1971-01-01'") == [{"n": 0}]
 
 
@@ -144,6 +150,28 @@ def test_the_command_asks_all_hosts(fleet):
     assert nowhere.stderr == (
         "auditsvc: not recorded: no service runs here, and there is no store\n"
     )
+
+
+def test_pages_show_the_lake(fleet, tmp_path, monkeypatch):
+    """The hosts by what the table says of them, events and one event; the table is loaded once."""
+    loaded = []
+    load_table = query.load_table
+    monkeypatch.setattr(query, "load_table", lambda *of: loaded.append(1) or load_table(*of))
+    monkeypatch.setattr(query, "_FRESH", 1000)
+    settings = fleet.settings("alpha", bucket=None)
+    client = client_of(fleet.urls["alpha"], tmp_path, source=sources.fleet(settings))
+    hosts = has_no_code(client.get("/part/hosts").text).text
+    assert "All hosts are well" in hosts
+    assert "Not known to this user what waits for a committer: there is no inbox" in hosts
+    counts = {row["host"]: row["n"] for row in fleet.ask(COUNTS)}
+    for host, count in counts.items():
+        assert re.search(rf"\b{host}well\S+ s\S+ [0-9:]{{8}}{count}not known", hosts), hosts
+    found = client.get("/events?node=gamma&since=2025-01-01").text
+    links = re.findall(r'href="(/event/[^"]+)"', found)
+    assert len(links) == counts["gamma"]
+    event = client.get(links[0].replace("&amp;", "&"))
+    assert "USER_LOGIN" in has_no_code(event.text).text
+    assert loaded == [1]
 
 
 def test_a_batch_tells_the_addresses_of_its_host(fleet):

@@ -9,10 +9,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from fixtures.fleet_rows import InMemory, batch_row
 from fixtures.logs import SECOND
 
+from auditsvc.arrow.reach import EVERYTHING
 from auditsvc.evidence.head import Head, parse_head, signature_of
 from auditsvc.fleet.lake import Mark
 from auditsvc.fleet.verify import heads_of, verify_rows
-from auditsvc.store.read.time_span import ALL
 
 HOST, STORE = "alpha", "a" * 32
 EVENTS = 3
@@ -73,7 +73,7 @@ def mark(n, **values):
 
 def verified(rows, marks):
     """Verify rows that are in memory."""
-    return verify_rows(InMemory(rows).rows(ALL), marks)
+    return verify_rows(InMemory(rows).rows(EVERYTHING), marks)
 
 
 def test_what_is_as_it_was_said_is_proved():
@@ -178,7 +178,7 @@ def test_rows_that_are_missing_or_too_many_show():
 def test_what_was_deleted_by_retention_is_a_note():
     """Whole batches, and the old events of later ones; without retention both are findings."""
     rows = [row for row in lake(["", "", ""]) if row["batch"] > 1 and row["event_id"] != 20]
-    report = verify_rows(InMemory(rows).rows(ALL), mark(3), (), "2026-11-01")
+    report = verify_rows(InMemory(rows).rows(EVERYTHING), mark(3), (), "2026-11-01")
     assert not report.findings
     assert "batches before 2 are of days that were deleted" in report.notes[0]
     assert "1 batches had events of days that were deleted" in report.notes[1]
@@ -192,7 +192,7 @@ def test_the_heads_of_the_lake_are_for_the_verification_on_the_host():
     """Each once, in the order of batches; of one host, if it is named."""
     signer = Signer()
     first, second = signer.head(), signer.head()
-    rows = InMemory(lake([first, first, "", second])).rows(ALL)
+    rows = InMemory(lake([first, first, "", second])).rows(EVERYTHING)
     assert heads_of(rows) == heads_of(rows, [HOST]) == [first, second]
     assert heads_of(rows, ["beta"]) == []
     assert parse_head(first).is_signed()

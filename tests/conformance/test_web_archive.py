@@ -12,6 +12,7 @@ from fixtures.logs import Pipe, call, load, opening, record, rows
 from fixtures.web import Seen, client_of, has_no_code
 
 from auditsvc.archive import place
+from auditsvc.search import sources
 
 DAY = 86400
 SINCE = {"since": "2025-01-01", "until": "2027-01-01"}
@@ -48,7 +49,7 @@ def forgotten(request, store_of_kind, tmp_path_factory):
 @pytest.fixture
 def client(forgotten, tmp_path):
     """Give a client of pages over both."""
-    return client_of(forgotten.store, tmp_path, archived=forgotten)
+    return client_of(forgotten.store, tmp_path, source=sources.archive(forgotten))
 
 
 def test_the_overview_counts_both(client):
