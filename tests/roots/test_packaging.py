@@ -28,7 +28,7 @@ CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
 SETS = sorted(path.stem for path in (HERE / "rules").glob("*.rules"))
 KNOWN_KEPT = {"/etc/auditsvc", "/var/lib/auditsvc"}
 
-ENTER = """
+MOUNT = """
 set -e
 mount --make-rprivate /
 mount -t proc proc "$1/proc"
@@ -36,10 +36,15 @@ mount --rbind /sys "$1/sys"
 mount --rbind /dev "$1/dev"
 mount -t tmpfs none "$1/run"
 cp -L /etc/resolv.conf "$1/etc/resolv.conf"
+"""
+ENTER = (
+    MOUNT
+    + """
 exec chroot "$1" env -i HOME=/root LANG=C.UTF-8 DEBIAN_FRONTEND=noninteractive \\
     SYSTEMD_OFFLINE=1 PIP_CERT=/root/ca.crt CARGO_HTTP_CAINFO=/root/ca.crt \\
     PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin bash -euc "cd $2; $3"
 """
+)
 
 
 def block(heading, number=0):
@@ -54,10 +59,14 @@ class Root:
 
     folder: Path
 
+    def entering(self, typed, place):
+        """Give the command that runs these within it."""
+        return ["unshare", "--mount", "sh", "-c", ENTER, "sh", self.folder, place, typed]
+
     def run(self, typed, *, place="/root", status=0):
         """Run commands as root would type them; gives the finished process."""
         done = subprocess.run(
-            ["unshare", "--mount", "sh", "-c", ENTER, "sh", self.folder, place, typed],
+            self.entering(typed, place),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
