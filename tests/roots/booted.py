@@ -28,13 +28,24 @@ _ENVIRONMENT = (
     "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
 )
 
-# Folders of a manager for a user are where these say: those of the system's here.
+# Folders of a manager for a user are where these say: those of the system's here. Only links in
+# its own folder of units enable one for it, so that is the system's.
 _BOOT = (
     ENTER_CGROUP
+    + """
+mount --make-rprivate /
+mount --bind "$1" "$1"  # units are put into namespaces of mounts: these need a root that is one
+"""
     + MOUNT
     + """
-units=/run/test-units:/etc/systemd/system:/run/systemd/system:/usr/lib/systemd/system
-exec chroot "$1" env -i $2 XDG_RUNTIME_DIR=/run XDG_CONFIG_HOME=/var/lib XDG_STATE_HOME=/var/lib \\
+own=/var/lib/systemd/user
+mkdir -p "$1/etc/systemd/system" "$1$own"
+mount --bind "$1/etc/systemd/system" "$1$own"
+units=/run/test-units:$own:/run/systemd/system:/usr/lib/systemd/system
+cd "$1"
+pivot_root . .
+umount -l .
+exec env -i $2 XDG_RUNTIME_DIR=/run XDG_CONFIG_HOME=/var/lib XDG_STATE_HOME=/var/lib \\
     SYSTEMD_UNIT_PATH="$units" sh -euc '
 mkdir -p /run/test-units /run/systemd/system/auditsvc.service.d /run/systemd/inaccessible/dir
 printf "[Unit]\\nDefaultDependencies=no\\n" > /run/test-units/empty.target
@@ -54,8 +65,8 @@ class Booted(Root):
     def entering(self, typed, place):
         """Give the command that runs these within it."""
         return [
-            *("nsenter", f"--mount=/proc/{self.manager}/ns/mnt", "chroot", self.folder),
-            *("env", "-i", *_ENVIRONMENT, "bash", "-euc", f"cd {place}; {typed}"),
+            *("nsenter", f"--mount=/proc/{self.manager}/ns/mnt", "env", "-i", *_ENVIRONMENT),
+            *("bash", "-euc", f"cd {place}; {typed}"),
         ]
 
     def set_up(self, text):

@@ -20,6 +20,9 @@ import pytest
 from fixtures import commands
 from live.programs import fresh_auid, rules
 
+# The first test of a root makes that, with packages from elsewhere; each command has a limit.
+pytestmark = pytest.mark.timeout(3600)
+
 HERE = Path(__file__).parents[2]
 PAGE = (HERE / "packaging/README.md").read_text()
 ROOTS = HERE / "build/roots"
