@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
+
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -27,15 +29,15 @@ def migrate(store: StoreOption = None) -> None:
         MofNCompleteColumn(),
         TimeElapsedColumn(),
     )
-    with Progress(
-        *columns, console=console, transient=True, disable=not console.is_terminal
-    ) as shown:
+    # Begun by the first step: a store that needs none has no bar.
+    with ExitStack() as bar:
+        shown = Progress(*columns, console=console, transient=True)
         task = shown.add_task("schema", total=None)
-        done = migrate_store(
-            settings.store,
-            create=not known.is_known,
-            progress=lambda what, done, total: shown.update(
-                task, description=what, completed=done, total=total
-            ),
-        )
+
+        def progress(what: str, done: int, total: int) -> None:
+            if console.is_terminal and not shown.live.is_started:
+                bar.enter_context(shown)
+            shown.update(task, description=what, completed=done, total=total)
+
+        done = migrate_store(settings.store, create=not known.is_known, progress=progress)
     typer.echo(visible(done))

@@ -3,29 +3,23 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
-from importlib import import_module
 
 import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from fixtures.activity import differs
+from fixtures.first_program import write_as_the_first_program
 from fixtures.logs import LOOKED_UP, SECOND, call, everything, load, login, opening, rows, told_of
 from sqlalchemy import inspect
 
-import auditsvc.store
 from auditsvc.errors import StoreError
-from auditsvc.store import arrivals, migrate, moving, open_store, origins, postgres, views, words
+from auditsvc.store import migrate, moving, open_store
 from auditsvc.store.migrate import revisions
 from auditsvc.store.read.feed import Feed
 from auditsvc.store.read.selection import Selection
 from auditsvc.store.read.sql import run_query
 from auditsvc.store.schema import TIME_INDEX, metadata
-from auditsvc.store.views import cgroups, names, recorded
-from auditsvc.store.write import unused
-from auditsvc.store.write.settle import Settler
-from auditsvc.store.write.signs import SignWriter
 
 pytestmark = pytest.mark.each_database
 
@@ -73,53 +67,9 @@ def old(make_old):
 
 def _make_old(new_url, monkeypatch, kinds):
     with monkeypatch.context() as first:
-        _write_as_the_first_program(first)
+        write_as_the_first_program(first)
         for n, kind in enumerate(kinds):
             load(new_url, LOG if not n else opening(10 + n), f"log{n}" if n else "log", kind=kind)
-
-
-def _write_as_the_first_program(first):
-    """Let a store be made and written as by the program of schema 0001."""
-    upgrade = command.upgrade
-    first.setattr(command, "upgrade", lambda config, _: upgrade(config, "0001"))
-    for module in (auditsvc.store, import_module("auditsvc.store.migrate")):
-        first.setattr(module, "revisions", lambda: ["0001"])
-    first.setattr(auditsvc.store, "refuse_strangers", lambda *_, **__: None)
-    first.setattr(arrivals, "note", lambda *_: None)
-    first.setattr(origins, "note_foreign", lambda *_: None)
-    first.setattr(origins, "touches", lambda *_: False)
-    first.setattr(Settler, "added", lambda *_: None)
-    first.setattr(Settler, "count", lambda *_: None)
-    first.setattr(unused, "spare", lambda *_: None)
-    first.setattr(SignWriter, "flush", lambda *_: None)
-    first.setattr(SignWriter, "removed", lambda *_: None)
-    first.setattr(recorded, "of_call", lambda _: "NULL AS process_id")
-    first.setattr(names, "of_call", lambda _: "NULL AS auid_name")
-    first.setattr(cgroups, "of_call", lambda _: "NULL AS unit")
-    first.setattr(names, "of_event", lambda _: "NULL AS auid_name")
-    _write_before_partitions(first)
-    without = {
-        name: replace(d, indexed="", settled="{0}.{1}") for name, d in views.DIALECTS.items()
-    }
-    without["postgresql"] = replace(without["postgresql"], argument="{0}")
-    first.setattr(views, "DIALECTS", without)
-    known = ("syscalls", "paths", "sockaddrs", "events", "records", "partials", "ledger")
-    made = {name: views._VIEWS[name] for name in known}
-    made["ledger"] = lambda d: recorded._ledger(d).partition(" UNION ALL ")[0]
-    first.setattr(views, "_VIEWS", made)
-    # Nor had it words: neither the tables nor what the views say with them.
-    first.setattr(words, "tables", list)
-    first.setattr(recorded.words, "argument", lambda *_: "NULL")
-    first.setattr(recorded.words, "full_path", lambda *_: "NULL")
-
-
-def _write_before_partitions(patch):
-    """Write into PostgreSQL as before partitions."""
-    patch.setattr(postgres, "ARGUMENTS", ())
-    patch.setattr(postgres, "_as_bytes", tuple)
-    patch.setattr(postgres, "_as_numbers", tuple)
-    patch.setattr(postgres.Postgres, "takes_packed", False)
-    patch.setattr(postgres.Postgres, "_ensure", lambda *_: None)
 
 
 def _has_processes(url, before):
@@ -169,7 +119,7 @@ def test_moving_rows_into_partitions_goes_on_where_it_was_killed(make_old, monke
     """Any number of times, each after a few events; nothing is lost, and nothing twice."""
     url = make_old("file")
     with monkeypatch.context() as first:
-        _write_as_the_first_program(first)
+        write_as_the_first_program(first)
         load(url, SOME_DAYS, "days")
     before = everything(url)
     monkeypatch.setattr(moving, "_ROWS", 2)

@@ -21,6 +21,7 @@ import pytest
 from fixtures.capabilities import NONE, OWN, bits
 from fixtures.commands import AUDITSVC
 from fixtures.loader import loader_of
+from fixtures.manager_cgroup import ENTER_CGROUP, leave_cgroups
 from fixtures.other_user import SERVICE_UID, passwd_with_user, reachable_folder, with_user
 from fixtures.waiting import at_rest, until
 from live.auditd import AUDITCTL, LIBRARIES, PEERS, Auditd
@@ -44,20 +45,14 @@ RefuseManualStop=yes
 WantedBy=empty.target
 """
 SYSTEMD = Path("/lib/systemd/systemd")
-CGROUP = f"auditsvc-test-{os.getpid()}"
 PLACES = ["/root", "/home", "/tmp", "/var/tmp", "/dev/shm", "/etc", "/usr/lib", "/opt", "/run"]
 
-# A manager moves all processes of the cgroup that it begins in: it gets one of its own.
-BEGIN = """
-roots=/sys/fs/cgroup
-[ -f /sys/fs/cgroup/cgroup.controllers ] || roots=/sys/fs/cgroup/*
-for root in $roots; do
-    mkdir "$root/$0" && { echo $$ > "$root/$0/cgroup.procs" || rmdir "$root/$0"; }
-done 2> /dev/null
-grep -q "name=systemd:/$0\\|^0::/$0" /proc/self/cgroup || exit 1
+BEGIN = (
+    ENTER_CGROUP
+    + """
 mkdir -p /run/systemd
 mount --make-rprivate /
-mount --bind "$1" /etc/passwd  # with the service's user
+mount --bind "$0" /etc/passwd  # with the service's user
 mountpoint -q /run || mount --bind /run /run  # else units would get one of their own
 mount -t tmpfs none /run/systemd
 mkdir /run/systemd/system /run/systemd/inaccessible /run/systemd/inaccessible/dir
@@ -65,6 +60,7 @@ cd /run/systemd/inaccessible
 mkfifo fifo; : > reg; mknod chr c 0 0; mknod blk b 0 0; chmod 0 *; cd /
 exec /lib/systemd/systemd --user --unit=empty.target --log-target=console --log-level=notice
 """
+)
 
 
 @dataclass
@@ -111,23 +107,6 @@ class Manager:
         return [json.loads(x) for x in done.stdout.splitlines()]
 
 
-def leave_cgroups():
-    """Take away what the manager has left; it may take a moment until they are empty."""
-    root = Path("/sys/fs/cgroup")
-    ends = time.monotonic() + 60
-    for top in (root / CGROUP, *root.glob(f"*/{CGROUP}")):
-        for folder, _, _ in os.walk(top, topdown=False):
-            while True:
-                try:
-                    Path(folder).rmdir()
-                except OSError:
-                    if time.monotonic() > ends:
-                        raise
-                    time.sleep(0.05)
-                else:
-                    break
-
-
 @pytest.fixture
 def manager():
     """Run a manager; skip where none comes up."""
@@ -150,7 +129,7 @@ def _managed(folder):
     made = Manager(folder, environment)
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
-            ["unshare", "-m", "sh", "-c", BEGIN, CGROUP, str(passwd)],
+            ["unshare", "-m", "sh", "-c", BEGIN, str(passwd)],
             env=environment,
             stdout=log,
             stderr=log,

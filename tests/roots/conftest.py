@@ -31,3 +31,18 @@ def bare_root(suite):
         pytest.skip(made.stderr.strip())
     assert made.returncode == 0, made.stderr
     return ROOTS / suite
+
+
+_told = pytest.StashKey[list[str]]()
+
+
+@pytest.fixture
+def tell(pytestconfig):
+    """Give what has a line shown under the tests' results."""
+    return pytestconfig.stash.setdefault(_told, []).append
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    """Show what tests have told."""
+    for line in config.stash.get(_told, []):
+        terminalreporter.write_line(line)

@@ -1,19 +1,35 @@
 """The Debian package on bare roots of the distributions: `make test-deb`.
 
 SUITE-deb makes it, SUITE-debhost installs it and is used, upgraded and emptied. As in
-`test_packaging`, systemd does not run there, and the kernel is this machine's.
+`test_packaging`, systemd does not run there, and the kernel is this machine's. In SUITE-debstarted
+a systemd runs: there the package's scripts start, restart and stop the service.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
+import re
 import shutil
 import time
 
 import pytest
+from fixtures.first_program import write_as_the_first_program
+from fixtures.logs import load as load_log
+from fixtures.logs import opening
+from fixtures.waiting import until
+from live.conftest import kernel_lost, programs  # noqa: F401 - fixtures
 from live.programs import fresh_auid, rules
-from roots.test_packaging import HERE, ROOTS, Root, copy_checkout
+from live.test_takeover import BUSY, LARGE, load, rule
+from roots.booted import booted
+from roots.test_packaging import HERE, ROOTS, Root, block, copy_checkout
+
+from auditsvc.ingest.known_store import identity_of
+from auditsvc.store import open_store
+
+# The first test of a root makes that, with packages from elsewhere; each command has a limit.
+pytestmark = pytest.mark.timeout(3600)
 
 VERSION = "dpkg-query -W -f '${Version}' auditsvc"
 COUNT = "SELECT count(*) AS n FROM syscalls"
@@ -41,8 +57,8 @@ def package(build):
 
 @pytest.fixture(scope="module")
 def bare(suite, bare_root, build):
-    """Put an older version of it, and this one, on another bare root."""
-    root = Root(ROOTS / f"{suite}-debhost")
+    """Put an older version of it, and this one, on another bare root, where nothing is done."""
+    root = Root(ROOTS / f"{suite}-debbare")
     root.begin(bare_root)
     shutil.copy(package(build), root.folder / "root/new.deb")
     shutil.copy(HERE / "tests/data/mixed.log", root.folder / "root")
@@ -59,14 +75,21 @@ def bare(suite, bare_root, build):
 
 @pytest.fixture(scope="module")
 def host(suite, bare):
-    """Install the older version with one command and ask a log at once; gives the root."""
-    began = time.monotonic()
-    bare.run("apt-get install -qq ./old.deb")
-    bare.run("auditsvc ingest mixed.log --store sqlite:////root/first.db")
-    answer = bare.run(f"auditsvc query '{COUNT}' --store sqlite:////root/first.db").stdout
-    (bare.folder / "root/first").write_text(answer)
-    print(f"{suite}: from the package to the first answer: {time.monotonic() - began:.0f} s")
-    return bare
+    """Install the older version and load a log; gives the root."""
+    root = Root(ROOTS / f"{suite}-debhost")
+    root.begin(bare.folder)
+    root.run("apt-get install -qq ./old.deb")
+    root.run("auditsvc ingest mixed.log --store sqlite:////root/first.db")
+    return root
+
+
+@pytest.fixture
+def started(suite, bare, audit_lock):  # noqa: ARG001 - the kernel's audit is this test's
+    """Give a root whose systemd runs, with the package's files and nothing of it installed."""
+    root = Root(ROOTS / f"{suite}-debstarted")
+    root.begin(bare.folder)
+    with booted(root.folder) as running:
+        yield running
 
 
 def test_lintian_finds_no_error(build):
@@ -82,9 +105,10 @@ def test_the_same_input_makes_the_same_package(build):
     assert hashlib.sha256(package(build).read_bytes()).hexdigest() == first
 
 
-def test_the_first_answer_follows_the_installation(host):
-    """Nothing is to be set up in between; the fixture prints the time that both took."""
-    assert int((host.folder / "root/first").read_text().split()[1]) > 10
+def test_a_log_is_asked_without_any_setting(host):
+    """Nothing is to be set up between the installation and a question."""
+    answer = host.run(f"auditsvc query '{COUNT}' --store sqlite:////root/first.db").stdout
+    assert int(answer.split()[1]) > 10
 
 
 def test_what_is_installed(host):
@@ -207,3 +231,111 @@ def test_where_auditd_is_enabled_it_waits_and_says_how_to_change_over(host):
     assert host.run("systemctl is-enabled auditsvc", status=None).stdout == "disabled\n"
     host.run("apt-get purge -qq auditsvc && systemctl disable auditd")
     assert left(host) == set()
+
+
+def of_this_test(root, text, settings=""):
+    """Have the service load these rules, and not those for every task of this machine."""
+    (root.folder / "root/live.rules").write_text(text)
+    root.set_up(f"Environment='AUDITSVC_RULES=[\"/root/live.rules\"]'\n{settings}")
+
+
+def health(root):
+    """Give what `status` says of the service, in one word."""
+    done = root.run("auditsvc status --format json", status=None)
+    return json.loads(done.stdout)["health"]
+
+
+def gone(root, path):
+    """Whether a path is not there, in the root."""
+    return root.run(f"test ! -e {path}", status=None).returncode == 0
+
+
+@pytest.mark.live
+def test_a_new_user_s_way(started, suite, tell):
+    """From the package to the first answer as packaging/README.md has it, timed; then each day."""
+    auid = fresh_auid()
+    of_this_test(started, rules(auid))
+    install, act, ask = block("The first answer").replace("auditsvc_*.deb", "new.deb").splitlines()
+    began = time.monotonic()
+    started.run(install.replace("apt ", "apt-get -qq "))
+    installed = time.monotonic() - began
+    started.run(f"echo {auid} > /proc/self/loginuid; exec bash -c '{act}'")
+    answer = until(lambda: started.run(ask).stdout.splitlines()[1:])
+    took = time.monotonic() - began
+    assert all("cat,openat,3,/etc/hostname" in line for line in answer), answer
+    tell(f"{suite}: first answer {took:.0f} s after the command, {installed:.0f} s of it apt's")
+    assert took < 60 * max(1, os.getloadavg()[0] / os.cpu_count())  # others use the machine too
+    assert started.show("User") == "auditsvc"
+    assert health(started) == {"state": "well", "problems": ""}
+    started.run("systemctl reload auditsvc")
+    until(lambda: "reloaded" in started.log, told=lambda: started.log)
+    started.run("auditsvc backup copy.db && auditsvc check && auditsvc verify")
+    started.run("auditsvc report > report.txt && auditsvc metrics > metrics.txt")
+    page = started.run("auditsvc compliance pci --format html", status=None)
+    assert (page.returncode, page.stdout[:15]) == (1, "<!doctype html>")  # lines are open
+    started.run("apt-get remove -qq auditsvc")
+    assert started.show("ActiveState") == "inactive"
+    assert started.run("command -v auditsvc", status=None).stdout == ""
+    started.run("apt-get install -qq ./new.deb")  # settings and store were kept
+    until(lambda: health(started)["state"] == "well")
+    assert started.run(ask).stdout.splitlines()[1:] == answer
+    started.run("apt-get purge -qq auditsvc")
+    assert gone(started, "/var/lib/auditsvc")
+    assert gone(started, "/run/auditsvc")
+    for word in ("Traceback", "not permitted", "denied", "Bad system call", "Read-only"):
+        assert word not in started.log
+
+
+@pytest.mark.live
+def test_an_upgrade_under_load_loses_no_record(started, programs, kernel_lost):  # noqa: F811
+    """By apt, while a task calls all the time: each call is one row, and no serial is missing."""
+    auid, before = fresh_auid(), kernel_lost()
+    of_this_test(started, rule(auid), f"Environment=AUDITSVC_KERNEL__RECEIVE_BUFFER={LARGE}")
+    started.run("apt-get install -qq ./old.deb")
+    old = started.show("MainPID")
+    with load(programs, auid, BUSY) as made:
+        started.run("apt-get install -qq ./new.deb")
+        until(lambda: started.log.count('"ready"') == 2, told=lambda: started.log)
+    assert "0.0.1" not in started.run(VERSION).stdout
+    assert started.show("MainPID") not in {old, "0"}
+    started.run("systemctl stop auditsvc")
+    found = started.run(
+        'auditsvc query --format jsonl "SELECT count(*) AS calls, count(DISTINCT serial) AS serials'
+        f" FROM syscalls WHERE syscall = 'getppid' AND auid = {auid}\""
+    )
+    assert json.loads(found.stdout) == {"calls": made.calls, "serials": made.calls}
+    spool = sorted((started.folder / "var/lib/auditsvc/spool").glob("*.log"))
+    text = "".join(each.read_text() for each in spool)
+    assert re.findall(r"op=takeover \S+ \S+ state=(\w+)", text) == ["complete"]
+    lost = "SELECT cause, count FROM ledger WHERE count > 0 AND cause IN "
+    causes = "('gap', 'kernel_lost', 'spool_lost', 'partial')"
+    assert not started.run(f'auditsvc query --format jsonl "{lost} {causes}"').stdout
+    assert kernel_lost() == before
+
+
+@pytest.mark.live
+def test_an_upgrade_migrates_an_older_store(started, monkeypatch, tmp_path):
+    """One that the first program made, by the package's scripts; then the service goes on in it."""
+    with monkeypatch.context() as first:
+        write_as_the_first_program(first)
+        url = f"sqlite:///{tmp_path}/auditsvc.db"
+        load_log(url, opening(1) + opening(2))
+        with open_store(url) as store:
+            known = {"identity": identity_of(store), "segment": 0, "position": 0}
+    of_this_test(started, rule(fresh_auid()))
+    started.run("apt-get install -qq ./old.deb && systemctl stop auditsvc")
+    state = started.folder / "var/lib/auditsvc"
+    for each in [*state.glob("auditsvc.db*"), state / "spool/store.json"]:
+        each.unlink()
+    shutil.copy(tmp_path / "auditsvc.db", state)
+    place = "sqlite:////var/lib/auditsvc/auditsvc.db"
+    (state / "spool/store.json").write_text(json.dumps({place: known}))
+    started.run("chown auditsvc: /var/lib/auditsvc/auditsvc.db /var/lib/auditsvc/spool/store.json")
+    said = started.run("apt-get install -qq ./new.deb").stdout
+    assert "before: 0001" in said
+    assert started.run(f"auditsvc query '{COUNT}'").stdout.split() == ["n", "2"]
+    assert started.show("ActiveState") == "inactive"  # as it was
+    started.run("systemctl start auditsvc")
+    until(lambda: health(started)["state"] == "well")
+    assert started.run("stat -c %U /var/lib/auditsvc/* | sort -u").stdout == "auditsvc\n"
+    started.run("auditsvc check")

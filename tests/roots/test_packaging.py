@@ -20,6 +20,9 @@ import pytest
 from fixtures import commands
 from live.programs import fresh_auid, rules
 
+# The first test of a root makes that, with packages from elsewhere; each command has a limit.
+pytestmark = pytest.mark.timeout(3600)
+
 HERE = Path(__file__).parents[2]
 PAGE = (HERE / "packaging/README.md").read_text()
 ROOTS = HERE / "build/roots"
@@ -28,7 +31,7 @@ CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
 SETS = sorted(path.stem for path in (HERE / "rules").glob("*.rules"))
 KNOWN_KEPT = {"/etc/auditsvc", "/var/lib/auditsvc"}
 
-ENTER = """
+MOUNT = """
 set -e
 mount --make-rprivate /
 mount -t proc proc "$1/proc"
@@ -36,10 +39,15 @@ mount --rbind /sys "$1/sys"
 mount --rbind /dev "$1/dev"
 mount -t tmpfs none "$1/run"
 cp -L /etc/resolv.conf "$1/etc/resolv.conf"
+"""
+ENTER = (
+    MOUNT
+    + """
 exec chroot "$1" env -i HOME=/root LANG=C.UTF-8 DEBIAN_FRONTEND=noninteractive \\
     SYSTEMD_OFFLINE=1 PIP_CERT=/root/ca.crt CARGO_HTTP_CAINFO=/root/ca.crt \\
     PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin bash -euc "cd $2; $3"
 """
+)
 
 
 def block(heading, number=0):
@@ -54,10 +62,14 @@ class Root:
 
     folder: Path
 
+    def entering(self, typed, place):
+        """Give the command that runs these within it."""
+        return ["unshare", "--mount", "sh", "-c", ENTER, "sh", self.folder, place, typed]
+
     def run(self, typed, *, place="/root", status=0):
         """Run commands as root would type them; gives the finished process."""
         done = subprocess.run(
-            ["unshare", "--mount", "sh", "-c", ENTER, "sh", self.folder, place, typed],
+            self.entering(typed, place),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
