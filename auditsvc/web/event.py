@@ -13,6 +13,7 @@ from auditsvc.search.interpret import Interpreter
 from auditsvc.search.lines import Bytes, lines_of
 from auditsvc.search.nearest import NEAR, nearest
 from auditsvc.search.records import records_of
+from auditsvc.store.origins import OWN
 from auditsvc.store.read.events import second_text
 from auditsvc.store.read.time_span import Span
 from auditsvc.web.events import sentences
@@ -41,6 +42,8 @@ class Shown:
     paths: list[dict[str, Any]]
     addresses: list[dict[str, Any]]
     origin: str
+    proof: str
+    """The command that proves that it is as it was signed; "" if it is not of an own log."""
     sql: str
     command: str
     process: dict[str, str]
@@ -74,6 +77,7 @@ def shown(asking: Asking, event_id: int) -> Shown | None:
         lines = [each.decode(errors="backslashreplace") for each in lines_of(event, records, known)]
     words = Interpreter()
     process = _process(event, second)
+    kind, source = _origin(asking, event_id)
     return Shown(
         event_id,
         story[0],
@@ -82,7 +86,8 @@ def shown(asking: Asking, event_id: int) -> Shown | None:
         lines,
         event.paths,
         event.sockaddrs,
-        _origin(asking, event_id),
+        f"{kind} {source}".strip(),
+        shlex.join(["auditsvc", "verify", "--since", second_text(second)]) if kind == OWN else "",
         f"SELECT * FROM story WHERE event_id = {event_id}",  # noqa: S608 - a number
         _command(event, second),
         process,
@@ -148,12 +153,13 @@ def around(asking: Asking, event_id: int) -> list[dict[str, Any]]:
     return sentences(asking, ids)
 
 
-def _origin(asking: Asking, event_id: int) -> str:
+def _origin(asking: Asking, event_id: int) -> tuple[str, str]:
+    """Give the kind of log, and which one."""
     sql = f"SELECT kind, source FROM origins WHERE event_id = {event_id}"  # noqa: S608 - a number
     for kind, source in asking.rows(sql, 1, shown=False).rows:
         if kind is not None:
-            return f"{kind} {source or ''}".strip()
-    return "not noted"
+            return kind, source or ""
+    return "not noted", ""
 
 
 def _command(event: Event, second: int) -> str:
