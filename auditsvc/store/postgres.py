@@ -90,13 +90,19 @@ _REFUSALS: Final = (
 # Of these, what may pass.
 _ABSENT: Final = ("no server answers", "the server does not answer")
 
+DENIED: Final = "42501"
+MAY_READ: Final = (
+    "let the role read: USAGE on the schema, SELECT on its tables (packaging/postgres-roles.sql)"
+)
+"""What to do if who only reads may not."""
+
 # SQLSTATE or its class -> (what is wrong, what to do).
 _MEANINGS: Final = {
     "53100": ("its disk is full", "free some space on the server; nothing was half stored"),
     "25006": ("it is read-only", "give the primary's URL, not a standby's"),
     "55P03": ("another session keeps its tables locked", "see which by `auditsvc doctor`"),
     "57014": ("it did not do in time what it was asked for", "see what it does: `auditsvc doctor`"),
-    "42501": ("permission is denied", "grant the role CREATE and its own tables"),
+    DENIED: ("permission is denied", "grant the role CREATE and its own tables"),
     "40": ("other writers were in the way", "try again"),
     "53": ("it has no resources left", "check connections and memory on the server"),
 }
@@ -116,6 +122,7 @@ class Postgres:
     def __init__(self, url: URL, *, read: bool = False) -> None:
         shown = url.set(drivername="postgresql").difference_update_query(_SECRETS)
         self.place = shown.render_as_string(hide_password=True)
+        self._read = read
         self._made = False
         self._watched = False
         self._parts: list[Part] = []
@@ -315,6 +322,8 @@ class Postgres:
             )
         code = state or ""
         what, hint = _MEANINGS.get(code) or _MEANINGS.get(code[:2]) or (first_line(error), "")
+        if code == DENIED and self._read:
+            hint = MAY_READ
         # Before it is sent: a text with NUL, a number that fits no column.
         if code.startswith(_REFUSED) or (not code and isinstance(cause, psycopg.DataError)):
             return RefusedError(f"{where}: {what}", hint)

@@ -13,6 +13,7 @@ from auditsvc.search.interpret import Interpreter
 from auditsvc.search.lines import Bytes, lines_of
 from auditsvc.search.nearest import NEAR, nearest
 from auditsvc.search.records import records_of
+from auditsvc.store.origins import OWN
 from auditsvc.store.read.events import second_text
 from auditsvc.store.read.time_span import Span
 from auditsvc.web.events import sentences
@@ -42,6 +43,8 @@ class Shown:
     paths: list[dict[str, Any]]
     addresses: list[dict[str, Any]]
     origin: str
+    proof: str
+    """The command that proves that it is as it was signed; "" if it is not of an own log."""
     sql: str
     command: str
     process: dict[str, str]
@@ -84,6 +87,7 @@ def shown(asking: Asking, key: Key) -> Shown | None:
     process = _process(event, second)
     of_hosts = asking.is_of_hosts
     links = _links_of_hosts(event, second) if of_hosts else _links(event, second)
+    kind, source = _origin(asking, key)
     return Shown(
         key,
         story[0],
@@ -92,7 +96,8 @@ def shown(asking: Asking, key: Key) -> Shown | None:
         lines,
         event.paths,
         event.sockaddrs,
-        _origin(asking, key),
+        f"{kind} {source}".strip(),
+        shlex.join(["auditsvc", "verify", "--since", second_text(second)]) if kind == OWN else "",
         sql := f"SELECT * FROM story WHERE {key.condition}",  # noqa: S608 - a number, literals
         _command(event, second) if not of_hosts else _query(asking, sql),
         process,
@@ -191,12 +196,13 @@ def _around_in_views(asking: Asking, key: Key, pid: int, host: str) -> list[dict
     return sentences(asking, sorted(found))
 
 
-def _origin(asking: Asking, key: Key) -> str:
+def _origin(asking: Asking, key: Key) -> tuple[str, str]:
+    """Give the kind of log, and which one."""
     sql = f"SELECT kind, source FROM origins WHERE {key.condition}"  # noqa: S608 - a number, literals
     for kind, source in asking.rows(sql, 1, key.reach, shown=False).rows:
         if kind is not None:
-            return f"{kind} {source or ''}".strip()
-    return "not noted"
+            return kind, source or ""
+    return "not noted", ""
 
 
 def _query(asking: Asking, sql: str) -> str:

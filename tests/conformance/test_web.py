@@ -9,7 +9,7 @@ import re
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from fixtures.logs import load, rows
+from fixtures.logs import SECOND, load, opening, rows
 from fixtures.web import BASE, HOSTILE, OPENED, SHOWN, Seen, client_of, has_no_code, link, web_log
 from pyarrow import parquet
 from starlette.testclient import TestClient
@@ -167,6 +167,17 @@ def test_an_event_whole(client, url):
         assert f"/etc/f{neighbour} " in near
     told = re.search(r"SELECT \* FROM story WHERE event_id = [0-9]+", page)[0]
     assert [row["event_id"] for row in rows(url, told)] == [event_id]
+
+
+def test_an_event_says_what_proves_it(new_url, tmp_path):
+    """Of the log of a service of ours, a command; of a log of others, that there is nothing."""
+    load(new_url, opening(1, "/etc/ours", second=SECOND), "ours", kind="spool")
+    load(new_url, opening(2, "/etc/theirs", second=SECOND + 60), "theirs")
+    client = client_of(new_url, tmp_path)
+    for row in rows(new_url, "SELECT event_id, serial FROM syscalls"):
+        text = Seen(client.get(f"/event/{row['event_id']}").text).text
+        assert ("auditsvc verify --since" in text) == (row["serial"] == 1)
+        assert ("nothing of ours proves it" in text) == (row["serial"] == 2)
 
 
 def test_sql_shows_rows_and_gives_them_as_csv(client):

@@ -13,7 +13,7 @@ from psycopg.conninfo import make_conninfo
 
 from auditsvc.errors import QueryError
 from auditsvc.store.migrate import REVISION, schema_problem
-from auditsvc.store.postgres import TABLES, Postgres
+from auditsvc.store.postgres import DENIED, MAY_READ, TABLES, Postgres
 from auditsvc.store.read.limits import stopped
 from auditsvc.store.read.parsed import MAY_BE_FIRST, MAY_COUNT
 from auditsvc.store.read.postgres_values import take_values
@@ -58,7 +58,7 @@ class Session:
     """A connection; see `auditsvc.store.read.session.Session`."""
 
     def __init__(self, url: URL, limits: Limits) -> None:
-        self._database = database = Postgres(url)
+        self._database = database = Postgres(url, read=True)
         self._view_columns: dict[str, list[str]] | None = None
         arguments = {**url.translate_connect_args(username="user", database="dbname"), **url.query}
         settings = _SESSION | {"options": f"{_SESSION['options']}{_options(limits)}"}
@@ -202,4 +202,5 @@ def _describe_postgres(error: psycopg.Error) -> tuple[str, str]:
     diagnosis = error.diag
     message = diagnosis.message_primary or str(error).strip().splitlines()[0]
     refused = error.sqlstate in ("25006", "42601") and not diagnosis.message_hint
-    return message, diagnosis.message_hint or (ONLY_READS if refused else "")
+    hint = MAY_READ if error.sqlstate == DENIED else ONLY_READS if refused else ""
+    return message, diagnosis.message_hint or hint
