@@ -20,6 +20,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from auditsvc.arrow.reach import Reach
+from auditsvc.decode.ids import SERIAL_BITS
 from auditsvc.search.dialect import POSTGRESQL
 from auditsvc.store import activity
 from auditsvc.store.read.events import second_text
@@ -106,23 +107,32 @@ class Counts:
     def _of_views(
         self, asking: Asking, hours: Hours, where: Sequence[str], host: str | None
     ) -> None:
-        """Read the view `activity` of another source: with names in the place of ids."""
+        """Read a view of another source, with names in the place of ids.
+
+        `activity`; of a fleet, whose view counts calls by all its columns first, the calls.
+        """
         last = min(hours.high, _LAST_HOUR)
-        times = (second_text(hour * HOUR) for hour in (hours.low, last))
-        between = "hour BETWEEN '{}' AND '{}'".format(*times)
-        columns = ["hour", *COLUMNS, "syscall", *([HOST] if asking.is_of_hosts else [])]
+        within = Reach(Span(hours.low * HOUR, last * HOUR + HOUR - 1), host)
+        columns = ["hour", *COLUMNS, "syscall"]
+        if asking.is_of_hosts:
+            columns.append(HOST)
+            hour = f"event_id / {HOUR << SERIAL_BITS} AS hour"
+            rows = f"(SELECT *, {hour}, 1 AS calls FROM syscalls) AS made"  # noqa: S608 - as above
+            between = within.span.conditions
+        else:
+            rows = "activity"
+            times = (second_text(hour * HOUR) for hour in (hours.low, last))
+            between = ["hour BETWEEN '{}' AND '{}'".format(*times)]
         sql = (
             f"SELECT GROUPING({', '.join(columns)}), {', '.join(columns)}, {_SUMS}"  # noqa: S608 - as above
-            f" FROM activity WHERE {_all(between, *where)}"
+            f" FROM {rows} WHERE {_all(*between, *where)}"
             f" GROUP BY GROUPING SETS ({', '.join(f'({name})' for name in columns)})"
         )
-        within = Reach(Span(hours.low * HOUR, last * HOUR + HOUR - 1), host)
         places = _grouped_by(columns)
         for kind, *values, made, failed in asking.rows(sql, _MOST, within, shown=False).rows:
             name, value = places[kind], dict(zip(columns, values, strict=True))[places[kind]]
             if name == "hour":
-                hour = int(datetime.fromisoformat(str(value)).replace(tzinfo=UTC).timestamp())
-                self.hours[hour // HOUR].add(int(made), int(failed))
+                self.hours[_hour(value)].add(int(made), int(failed))
             else:
                 value = -1 if name == "auid" and value is None else value
                 self.values[CALL if name == "syscall" else name][value].add(int(made), int(failed))
@@ -174,6 +184,13 @@ class Counts:
             sql = f"SELECT arch, nr, {_SUMS} FROM {source} GROUP BY arch, nr"  # noqa: S608 - as above
             for arch, nr, made, failed in asking.rows(sql, _MOST, shown=False).rows:
                 self.values[CALL][arch, nr].add(made, failed)
+
+
+def _hour(value: int | str) -> int:
+    """Give an hour since 1970, of which a view has the time."""
+    if isinstance(value, int):
+        return value
+    return int(datetime.fromisoformat(value).replace(tzinfo=UTC).timestamp()) // HOUR
 
 
 def _grouped_by(names: Sequence[str]) -> dict[int, str]:

@@ -80,6 +80,9 @@ def test_events_of_both_page_by_page(client, monkeypatch):
     page = client.get(f"/event/{ids[-1]}").text
     assert "/etc/f0" in page
     assert "type=SYSCALL" in Seen(page).text
+    near = re.findall(r'href="/event/(\d+)"', client.get(f"/event/{ids[-2]}/around").text)
+    assert str(ids[-2]) in near
+    assert len(near) > 1
     narrowed = client.get("/events?executable=day1&since=2025-01-01&until=2027-01-01").text
     assert len(set(re.findall(r'href="/event/(\d+)"', narrowed))) == 3
     exported = client.get("/events.csv?executable=day1&since=2025-01-01&until=2027-01-01").text

@@ -12,10 +12,13 @@ import pytest
 from fixtures.commands import run
 from fixtures.fleet_pages import EVENTS, OTHER, STORES, source_of, table_in
 from fixtures.fleet_rows import InMemory
+from fixtures.logs import SECOND
 from fixtures.web import Seen, client_of, has_no_code
 
+from auditsvc.arrow.reach import Reach
 from auditsvc.errors import FleetError, QueryError
 from auditsvc.store.read.limits import Limits, Stop
+from auditsvc.store.read.time_span import Span
 
 SINCE = {"since": "2025-01-01", "until": "2027-01-01"}
 
@@ -132,6 +135,28 @@ def test_an_event_is_known_by_its_host_and_store(client):
     nobody = found[0].replace("store=", "store=9")
     assert client.get(nobody).status_code == 404
     assert "The fleet has no event" in Seen(client.get(nobody).text).text
+
+
+@pytest.mark.long
+def test_a_question_reads_what_it_is_of(client, monkeypatch):
+    """An event's page the seconds and the files of its host, a narrowed one those of its host."""
+    found = all_events(client, "/events?file=g1&since=2025-01-01&until=2027-01-01")
+    asked = []
+    rows = InMemory.rows
+    monkeypatch.setattr(
+        InMemory, "rows", lambda of, within: asked.append(within) or rows(of, within)
+    )
+    client.get(found[0])
+    second = SECOND + 60
+    host = parse_qs(urlsplit(found[0]).query)["host"][0]
+    assert set(asked) == {Reach(Span(second, second), host)}
+    assert len(asked) == 1  # one session, in which rows are looked for once
+    for page in ("/", "/events", "/part/changes"):
+        asked.clear()
+        name = "node" if page == "/events" else "host"
+        client.get(page, params={name: "alpha", "since": "2025-06-14", "until": "2025-06-17"})
+        assert {each.host for each in asked} == {"alpha"}
+        assert {(each.span.high + 1 - each.span.low) // 86400 for each in asked} <= {0, 3}
 
 
 @pytest.mark.long
