@@ -73,16 +73,23 @@ wheel: dist/.built
 
 # What a host installs: no compiler and no index is needed there (packaging/README.md).
 # WHEEL=FILE takes that wheel of ours instead of building one: then no cargo is needed.
+# EXTRAS="archive fleet": with what these need, which is large.
 WHEEL :=
-wheelhouse: $(if $(WHEEL),$(VENV)/.build-tools,dist/.built)
+EXTRAS :=
+wheelhouse: $(if $(WHEEL),$(VENV)/.build-tools,dist/.built) $(if $(EXTRAS),$(VENV)/.dependencies)
 	rm -rf build/wheelhouse
+	pins=packaging/constraints-runtime.txt
+	if [ -n "$(EXTRAS)" ]; then
+	    pins=build/constraints-extras.txt
+	    $(BIN)/python tools/runtime-pins $(EXTRAS) < constraints.txt > "$$pins"
+	fi
 	$(BIN)/python -m pip wheel -q --disable-pip-version-check --require-hashes --no-deps \
-	    --no-build-isolation --wheel-dir build/wheelhouse -r packaging/constraints-runtime.txt
+	    --no-build-isolation --wheel-dir build/wheelhouse -r "$$pins"
 	cp $(or $(WHEEL),dist/auditsvc-*.whl) build/wheelhouse
 	tools/has-native build/wheelhouse/auditsvc-*.whl || true
 
 # The Debian package for this machine's release, in dist/deb, by debhelper. REVISION=N: a further
-# package of the same version. WHEEL: as for `wheelhouse`.
+# package of the same version. WHEEL, EXTRAS: as for `wheelhouse`.
 REVISION := 1
 deb: wheelhouse build/.system-deb
 	tools/make-deb $(REVISION)

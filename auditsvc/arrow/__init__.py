@@ -42,5 +42,7 @@ def use(module: str) -> ModuleType:
         if name.startswith("auditsvc"):
             raise
         extra = _EXTRAS.get(name)
-        wanted = f"auditsvc[{extra}]" if extra else name
-        raise ConfigError(f"{name} is not installed", f"pip install '{wanted}'") from error
+        way = f"pip install '{name}'"
+        if extra:
+            way = f"pip install 'auditsvc[{extra}]', or make deb EXTRAS={extra}"
+        raise ConfigError(f"{name} is not installed", way) from error

@@ -263,7 +263,7 @@ main()
     done = subprocess.run(
         [sys.executable, "-P", "-c", code], capture_output=True, text=True, check=False
     )
-    line = "pyarrow is not installed; pip install 'auditsvc[arrow]'"
+    line = "pyarrow is not installed; pip install 'auditsvc[arrow]', or make deb EXTRAS=arrow"
     assert done.stdout.splitlines() == ["[(1,)]", *[line] * 4]
     assert done.stderr.strip().endswith(line)
     assert "Traceback" not in done.stderr

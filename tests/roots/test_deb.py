@@ -140,6 +140,8 @@ def test_what_is_installed(host):
     made = "systemd-tmpfiles --create auditsvc.conf && stat -c '%a %G' /run/auditsvc-metrics"
     assert host.run(made).stdout == "2750 auditsvc-metrics\n"
     assert host.run("command -v gcc cargo", status=None).stdout == ""
+    pages = "timeout 20 auditsvc web --store sqlite:////root/first.db --listen unix:/root/pages"
+    assert "http" in host.run(f"{pages} | head -n 1").stdout
     done = host.run("systemd-analyze verify auditsvc.service", status=None)
     assert "auditsvc" not in done.stdout + done.stderr
     assert host.run("dpkg --verify auditsvc | grep -v /usr/share", status=None).stdout == ""
