@@ -33,6 +33,8 @@ _FORMS: Final = {
 
 def columns_of(connection: Connection, view: str) -> tuple[str, ...]:
     """Give the names of a view's columns."""
+    if connection.dialect.name != "sqlite":  # planning a query of it takes 13 times as long
+        return tuple(_kinds(connection, view))
     return tuple(connection.exec_driver_sql(f"SELECT * FROM {view} LIMIT 0").keys())  # noqa: S608 - ours
 
 
@@ -83,9 +85,10 @@ def _given(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
 
 
 def _kinds(connection: Connection, view: str) -> dict[str, str]:
-    """Give the types of a view's columns on PostgreSQL."""
+    """Give the types of a view's columns on PostgreSQL, in the order of the columns."""
     found = connection.exec_driver_sql(
-        f"SELECT attname, atttypid::regtype::text FROM pg_attribute WHERE attrelid = '{view}'::regclass"  # noqa: E501, S608 - ours
+        "SELECT attname, atttypid::regtype::text FROM pg_attribute"  # noqa: S608 - ours
+        f" WHERE attrelid = '{view}'::regclass AND attnum > 0 ORDER BY attnum"
     )
     return {str(name): str(kind) for name, kind in found}
 

@@ -144,10 +144,13 @@ class Service:
             process.wait()
             raise
 
+    def segments(self) -> list[Path]:
+        """Files of its spool now, in their order; no line goes from one to the next."""
+        return sorted((self.folder / "state/spool").glob("*.log"))
+
     def spooled(self) -> bytes:
         """All that stands in its spool now."""
-        folder = self.folder / "state/spool"
-        return b"".join(path.read_bytes() for path in sorted(folder.glob("*.log")))
+        return b"".join(path.read_bytes() for path in self.segments())
 
     def query(self, sql: str) -> list[Row]:
         """Rows of one SQL statement."""

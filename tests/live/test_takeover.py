@@ -52,7 +52,8 @@ def load(programs, auid, pause):
 
 def taken_over(service):
     """What the spool says of each takeover: (records, state)."""
-    found = re.findall(rb"op=takeover from=\d+ records=(\d+) state=(\w+)", service.spooled())
+    told = re.compile(rb"op=takeover from=\d+ records=(\d+) state=(\w+)")
+    found = [each for path in service.segments() for each in told.findall(path.read_bytes())]
     return [(int(records), state.decode()) for records, state in found]
 
 
