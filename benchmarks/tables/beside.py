@@ -58,7 +58,7 @@ class Size:
 
 
 QUICK: Final = Size(rounds=3, seconds=4.0, rows=5)
-FULL: Final = Size(rounds=9, seconds=10.0, rows=40)
+FULL: Final = Size(rounds=7, seconds=8.0, rows=40)
 
 
 @dataclass(slots=True)
