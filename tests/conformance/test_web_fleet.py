@@ -109,6 +109,7 @@ def test_a_search_is_of_all_hosts_or_of_one(client):
         ("host=192.0.2.9", 2),
         ("message=USER_LOGIN&success=no", 2),
         ("session=3&node=alpha", 5),
+        ("where=exe%20LIKE%20'%25/old'%20AND%20unit%20IS%20NULL", 6),
     ):
         at = f"{what}&since=2025-01-01&until=2027-01-01"
         assert len(set(all_events(client, f"/events?{at}"))) == count, what
