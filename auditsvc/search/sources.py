@@ -129,18 +129,19 @@ class Source:
             )
 
     def _events(self, session: Session, keys: Iterable[Key], limits: Limits) -> Iterator[Event]:
-        keys, size = iter(keys), FIRST
+        keys, size, deadline = iter(keys), FIRST, limits.deadline()
         while part := list(islice(keys, size)):
-            found = self.whole(session, part, limits)
+            found = self.whole(session, part, limits.left(deadline))
             yield from (found[each] for each in part if each in found)
             size = AT_ONCE
 
     def whole(self, session: Session, keys: Sequence[Key], limits: Limits) -> dict[Key, Event]:
         """Read the events with these keys; one that is not there is left out."""
         read = use("auditsvc.arrow.whole_events").whole_events
+        deadline = limits.deadline()
 
         def ask(sql: str, within: Reach) -> AbstractContextManager[Result]:
-            return session.ask(sql, limits, within)
+            return session.ask(sql, limits.left(deadline), within)
 
         found: dict[Key, Event] = read(ask, keys, self.key)
         return found

@@ -55,7 +55,9 @@ class Hosts:
         known = [_host(each, unseen=bool(facts["unseen"])) for each in facts["hosts"]]
         ordered = sorted(known, key=lambda each: (not each.wrong, each.host))
         wrong = [each for each in known if each.wrong]
-        verdict = f"{counted(len(wrong), 'store')} not well" if wrong else "All hosts are well"
+        verdict = "All hosts are well" if known else "No host has shipped yet"
+        if wrong:
+            verdict = f"{counted(len(wrong), 'store')} not well"
         lost = sum(each.has_lost for each in known)
         return part(
             "hosts.html",

@@ -6,6 +6,7 @@ import json
 import re
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -16,7 +17,9 @@ from fixtures.logs import SECOND
 from fixtures.web import Seen, client_of, has_no_code
 
 from auditsvc.arrow.reach import Reach
+from auditsvc.config import load_settings
 from auditsvc.errors import FleetError, QueryError
+from auditsvc.fleet import query
 from auditsvc.store.read.limits import Limits, Stop
 from auditsvc.store.read.time_span import Span
 
@@ -106,6 +109,7 @@ def test_a_search_is_of_all_hosts_or_of_one(client):
         ("host=192.0.2.9", 2),
         ("message=USER_LOGIN&success=no", 2),
         ("session=3&node=alpha", 5),
+        ("where=exe%20LIKE%20'%25/old'%20AND%20unit%20IS%20NULL", 6),
     ):
         at = f"{what}&since=2025-01-01&until=2027-01-01"
         assert len(set(all_events(client, f"/events?{at}"))) == count, what
@@ -225,6 +229,9 @@ def test_a_fleet_that_is_empty_or_away_says_what_to_do(table, fleet, tmp_path):
     empty = client_of(table[0], tmp_path, source=replace(fleet, newest_second=lambda: None))
     for page in ("/", "/events"):
         assert "auditsvc fleet commit" in Seen(empty.get(page).text).text
+    report = {"hosts": [], "events": 0, "waiting": 0, "unseen": ""}
+    nobody = client_of(table[0], tmp_path, source=replace(fleet, report=lambda _: report))
+    assert "No host has shipped yet" in Seen(nobody.get("/part/hosts").text).text
 
     def away(_=None):
         raise FleetError("fleet http://127.0.0.1:9: refused", "see fleet.catalog")
@@ -234,6 +241,33 @@ def test_a_fleet_that_is_empty_or_away_says_what_to_do(table, fleet, tmp_path):
         answer = gone.get(page)
         assert answer.status_code == 503
         assert "see fleet.catalog" in Seen(answer.text).text
+
+
+@pytest.mark.long
+def test_catalog_and_snapshot_are_kept_until_one_is_old_or_an_error(monkeypatch):
+    """So most pages ask the catalog nothing; after an error it is opened anew."""
+    told = []
+
+    def load(*_):
+        told.append("load")
+        if told.count("load") == 3:
+            raise FleetError("away", "")
+        return SimpleNamespace(properties={}, current_snapshot=lambda: None)
+
+    monkeypatch.setattr(query, "open_catalog", lambda _: told.append("open") or object())
+    monkeypatch.setattr(query, "load_table", load)
+    monkeypatch.setattr(query, "_FRESH", 1000.0)
+    reader = query.Reader(load_settings(fleet={"catalog": "http://127.0.0.1:9"}))
+    assert [reader.newest_second() for _ in range(3)] == [None] * 3
+    assert told == ["open", "load"]
+    monkeypatch.setattr(reader, "_until", 0.0)
+    reader.newest_second()
+    assert told == ["open", "load", "load"]
+    monkeypatch.setattr(reader, "_until", 0.0)
+    with pytest.raises(FleetError):
+        reader.newest_second()
+    assert reader.report(60.0)["hosts"] == []
+    assert told == ["open", "load", "load", "load", "open", "load"]
 
 
 @pytest.mark.parametrize(
