@@ -35,7 +35,7 @@ def migrate(store: StoreOption = None) -> None:
         task = shown.add_task("schema", total=None)
 
         def progress(what: str, done: int, total: int) -> None:
-            if console.is_terminal and not shown.live.is_started:
+            if console.is_terminal and not console.is_dumb_terminal and not shown.live.is_started:
                 bar.enter_context(shown)
             shown.update(task, description=what, completed=done, total=total)
 

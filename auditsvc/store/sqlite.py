@@ -24,6 +24,7 @@ from auditsvc.host.files import UnsafeError, check_exists, folder_of, make_folde
 from auditsvc.host.processes import name_of
 from auditsvc.store import objects, objects_sqlite
 from auditsvc.store.database import READS, Contested, column_list, empty_store, transaction
+from auditsvc.store.migrate import REVISION
 from auditsvc.store.schema import FACTS, SETTLED, text
 from auditsvc.store.sqlite_errors import HINTS, damaged, explained
 from auditsvc.store.sqlite_insert import insert_many, insert_or_fail, is_long, is_run, new_run
@@ -98,6 +99,7 @@ class SQLite:
         self._log: tuple[int, int] | None = None
         """Device and inode of the write-ahead log of the connection that is open."""
         self._schema: int | None = None
+        self._revision: str | None = None
         """The schema's version when it was looked at last."""
         self._relieve_at = 0.0
         self._hindrance = ""
@@ -269,11 +271,19 @@ class SQLite:
         found = list(objects_sqlite.strangers(connection, whole=whole))
         if whole and not found:
             self._schema = self._schema_version(connection)
+            self._revision = connection.exec_driver_sql(REVISION).scalar()
         return found
 
     def _see_own(self, connection: Connection) -> None:
         """Look again at the schema when anybody has changed it."""
         if self._schema is not None and self._schema_version(connection) != self._schema:
+            # Not of `revisions`: an upgrade has put the newer program's files there.
+            found = connection.exec_driver_sql(REVISION).scalar()
+            if found != self._revision:
+                raise StoreError(
+                    f"the store {self.place} was brought to schema {found} while it was open",
+                    "restart this program: it is of an older auditsvc",
+                )
             objects.refuse_strangers(self, connection, whole=True)
 
     @staticmethod

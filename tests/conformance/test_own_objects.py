@@ -143,6 +143,16 @@ def test_it_is_refused_while_the_store_is_open(url, what):
             pipe.load(opening(1) + opening(2))
 
 
+def test_a_store_that_a_newer_program_brought_up_is_told_as_that(tmp_path):
+    """As by an upgrade of the package, before its service is started again."""
+    url = f"sqlite:///{tmp_path}/store.db"
+    with closing(Pipe(url)) as pipe:
+        pipe.load(opening(1))
+        do(url, "CREATE TABLE newer (n); UPDATE alembic_version SET version_num = '9999'")
+        with pytest.raises(StoreError, match="was brought to schema 9999 while it was open"):
+            pipe.load(opening(1) + opening(2))
+
+
 def test_a_view_that_was_dropped_is_made_again(url):
     """So a changed view only has to be dropped."""
     load(url, opening(1))
