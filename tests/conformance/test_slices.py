@@ -106,7 +106,7 @@ def test_events_come_before_the_search_has_ended(url, monkeypatch):
     whole = [row["event_id"] for row in rows(url, statement(criteria, dialect_of(url)))]
     asked = []
     monkeypatch.setattr(select, "run_query", lambda *what: asked.append(what) or run_query(*what))
-    monkeypatch.setattr(select, "_FIRST", 1)
+    monkeypatch.setattr(select, "FIRST", 1)
     with found_events(url, criteria, limits=Limits(60)) as found:
         ids = [next(found.events).id]
         before = len(asked)
