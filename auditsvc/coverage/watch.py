@@ -13,7 +13,6 @@ It is a thread of its own because it may wait for the store; nothing waits for i
 
 from __future__ import annotations
 
-import os
 import re
 import threading
 import time
@@ -24,6 +23,7 @@ from auditsvc.coverage.judge import CoverageState, Evidence, Judgement
 from auditsvc.coverage.rule_effect import read_rules
 from auditsvc.coverage.snapshot import KernelFacts, Look, epoch, judge_all
 from auditsvc.errors import AuditsvcError, KernelError
+from auditsvc.host.priority import give_way
 from auditsvc.host.processes import boottime, exe, io_calls, snapshot
 from auditsvc.kernel import Control
 from auditsvc.record.fields import tokens
@@ -40,7 +40,6 @@ if TYPE_CHECKING:
 
 TICK: Final = 1.0
 _SECOND_LOOK: Final = 5.0  # by then the processes found at the start have made calls
-_NICE: Final = 10
 _STOP_SECONDS: Final = 5.0
 _CHANGES: Final = re.compile(rb"^type=CONFIG_CHANGE .*$", re.MULTILINE)
 _TASK, _EXCLUDE = b"1", b"5"
@@ -145,7 +144,7 @@ class CoverageWatch(threading.Thread):
     def run(self) -> None:
         """Look until `finish`; an unexpected error ends the thread and is kept in `error`."""
         try:
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
+            give_way()
             pause, due = _SECOND_LOOK, 0.0
             while not self._stopping.is_set():
                 self._try("tick", self._tick)

@@ -11,20 +11,18 @@ their lines give.
 
 from __future__ import annotations
 
-import os
 import threading
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from auditsvc.errors import AuditsvcError
 from auditsvc.evidence.finding import Report
 from auditsvc.evidence.report import spool_of, start_of_rows
 from auditsvc.evidence.rows import RowCheck
 from auditsvc.evidence.seal import write_seal
+from auditsvc.host.priority import give_way
 
 if TYPE_CHECKING:
     from auditsvc.config import Settings
-
-_NICE: Final = 10
 
 
 class Sealing(threading.Thread):
@@ -43,7 +41,7 @@ class Sealing(threading.Thread):
 
     def run(self) -> None:
         """Seal, with less of the processor than what collects and loads."""
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
+        give_way()
         try:
             self._seal()
         except AuditsvcError as error:

@@ -14,7 +14,6 @@ Invariants:
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from contextlib import contextmanager
@@ -22,6 +21,7 @@ from typing import TYPE_CHECKING
 
 from auditsvc.errors import ForeignError, StoreError
 from auditsvc.host.capabilities import drop_in_thread
+from auditsvc.host.priority import give_way
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
@@ -40,7 +40,6 @@ STALLED_SECONDS = 10.0
 """The store counts as one that does not answer if a single step of work takes longer."""
 
 _RETRY_FIRST, _RETRY_MOST = 0.5, 30.0  # seconds
-_NICE = 10
 _SHORT = 0.02  # seconds between two steps of upkeep
 _POLL = 0.5  # seconds between checks for new input without a notice, and for idle events
 
@@ -156,8 +155,7 @@ class Loader(threading.Thread):
 
     def run(self) -> None:
         """Load; an unexpected error ends the thread and is kept in `error`."""
-        # On Linux each thread has its own nice value; the collector's stays as it is.
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
+        give_way()  # the collector's thread does not
         try:
             drop_in_thread(self._keeps)
             self._run()

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from auditsvc.errors import AuditsvcError, UsageError
 from auditsvc.host.files import make_folder
+from auditsvc.host.priority import give_way
 from auditsvc.status.exposition import CONTENT_TYPE, exposition
 
 if TYPE_CHECKING:
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 
     from auditsvc.config import Settings
 
-_NICE: Final = 10
 _STOP_SECONDS: Final = 2.0
 _TEXTFILE_MODE: Final = 0o644
 """node_exporter is not root."""
@@ -50,7 +50,7 @@ class Metrics(threading.Thread):
 
     def run(self) -> None:
         """Gather, write, wait."""
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
+        give_way()
         while not self._stopping.is_set():
             try:
                 self._gather()

@@ -7,17 +7,16 @@ in `problem`, and a later pass tries again. What a pass needs is imported when i
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from typing import TYPE_CHECKING, Final
 
 from auditsvc.errors import AuditsvcError
+from auditsvc.host.priority import give_way
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_NICE: Final = 10
 _LEAST_PAUSE: Final = 0.03
 _STOP_SECONDS: Final = 10.0
 
@@ -48,7 +47,7 @@ class Passes(threading.Thread):
 
     def run(self) -> None:
         """Make passes until `finish`."""
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
+        give_way()
         pause = self._first
         while not self._stopping.wait(pause):
             try:

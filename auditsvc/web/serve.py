@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 import uvicorn
 
 from auditsvc.errors import UsageError
+from auditsvc.host.priority import give_way
 from auditsvc.web.app import make_app
 from auditsvc.web.gate import TOKEN, Sessions
 
@@ -109,7 +110,11 @@ def _unix(path: Path) -> socket.socket:
 
 
 def serve(settings: Settings, place: str, seconds: float, source: Source | None = None) -> None:
-    """Answer until SIGINT or SIGTERM; `source`: what is asked in place of the store."""
+    """Answer until SIGINT or SIGTERM; `source`: what is asked in place of the store.
+
+    Pages give way: where both are busy, the service that stores rows comes first.
+    """
+    give_way()
     listening, base = listen(place)
 
     def tell(token: str) -> None:

@@ -16,6 +16,7 @@ from fixtures.commands import AUDITSVC
 from fixtures.waiting import until
 
 from auditsvc.errors import UsageError
+from auditsvc.host.priority import NICE
 from auditsvc.web.render import STATIC, asset
 from auditsvc.web.serve import listen
 
@@ -70,7 +71,7 @@ def test_a_place_that_cannot_be_had_is_said(tmp_path):
 
 @pytest.mark.parametrize("place", ["127.0.0.1:0", "unix"])
 def test_the_command(made, tmp_path, place):
-    """It prints a link, answers it, prints the next, and ends with status 0 on a signal."""
+    """It prints a link, answers it, gives way, and ends with status 0 on a signal."""
     path = tmp_path / "web.sock"
     where = f"unix:{path}" if place == "unix" else place
     command = [AUDITSVC, "web", "--store", f"sqlite:///{made}", "--listen", where]
@@ -83,6 +84,8 @@ def test_the_command(made, tmp_path, place):
             second = process.stdout.readline()
             assert "token=" in second
             assert address.query not in second
+            tasks = Path(f"/proc/{process.pid}/task").iterdir()
+            assert all(os.getpriority(os.PRIO_PROCESS, int(each.name)) >= NICE for each in tasks)
         finally:
             process.send_signal(signal.SIGTERM)
         assert process.wait(60) == 0
