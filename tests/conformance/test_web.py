@@ -10,11 +10,21 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from fixtures.logs import SECOND, load, opening, rows
-from fixtures.web import BASE, HOSTILE, OPENED, SHOWN, Seen, client_of, has_no_code, link, web_log
+from fixtures.web import (
+    BASE,
+    HOSTILE,
+    OPENED,
+    SHOWN,
+    Seen,
+    accesses,
+    client_of,
+    has_no_code,
+    link,
+    web_log,
+)
 from pyarrow import parquet
 from starlette.testclient import TestClient
 
-from auditsvc.access import pending
 from auditsvc.errors import UsageError
 from auditsvc.store import open_store
 from auditsvc.web import events
@@ -35,14 +45,6 @@ def url(common_url):
 def client(url, tmp_path):
     """Give a client with a session."""
     return client_of(url, tmp_path)
-
-
-def accesses(url):
-    """Give the recorded pages, oldest first."""
-    with open_store(url) as store:
-        assert pending.load(store, url) == ""
-    sql = "SELECT options, sql, rows, ended FROM access WHERE command = 'web' ORDER BY event_id"
-    return rows(url, sql)
 
 
 # --- the pages -------------------------------------------------------------------------------
