@@ -41,6 +41,7 @@ from auditsvc.fleet.lake import (
 )
 from auditsvc.fleet.names import BATCH, batch_of, watermark_of
 from auditsvc.fleet.schema import SORT, schema
+from auditsvc.store.read.time_span import END
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -53,6 +54,9 @@ _MOST_FILES: Final = 500
 _PAUSE: Final = 0.2
 """Seconds after a conflict, at most, times the number of conflicts in a row."""
 _MOST_PAUSE: Final = 5.0
+_MICRO: Final = 1_000_000
+_UNTOLD: Final = (ValueError, TypeError, KeyError, RecursionError)
+"""What reading the JSON of somebody else can raise."""
 
 Key = tuple[str, str]
 """Host and store."""
@@ -273,8 +277,14 @@ def _checked(data: bytes, key: Key, n: int) -> tuple[pa.Table, Mapping[str, Any]
     try:
         told = json.loads(rows["fields"][own].as_py())
         told |= {name: int(told[name]) for name in ("n", "events", "missing")}
-    except (ValueError, TypeError, KeyError) as error:
+        told |= {"made": float(told.get("made", 0)), "ledger": _totals(told.get("ledger", {}))}
+    except (*_UNTOLD, AttributeError, OverflowError) as error:
         raise ValueError("what it tells of itself cannot be read") from error
+    times = pc.min_max(rows["time"].cast(pa.int64())).as_py()
+    if not (0 <= told["made"] <= END and times["min"] >= 0 and times["max"] < (END + 1) * _MICRO):
+        raise ValueError("it has a time that no event can have")
+    if told["n"] != n:
+        raise ValueError(f"it says that it is batch {told['n']}")
     return rows, told
 
 
@@ -284,7 +294,7 @@ def _id_of(data: bytes) -> str | None:
         metadata = parquet.read_schema(io.BytesIO(data)).metadata or {}
         told = json.loads(metadata[b"auditsvc.batch"])
         return str(told["id"]) if told["events"] or told["again"] or told["gone"] else None
-    except (pa.ArrowException, OSError, ValueError, KeyError, TypeError):
+    except (pa.ArrowException, OSError, *_UNTOLD):
         return ""
 
 
@@ -301,9 +311,9 @@ def _moved(mark: Mark, batches: Sequence[_Taken]) -> Mark:
             events=mark.events + (pc.sum(first).as_py() or 0) + told["missing"],
             told=mark.told + told["events"],
             rows=mark.rows + len(each.rows),
-            made=float(told.get("made", 0)),
+            made=told["made"],
             newest=max((m for m in (mark.newest, _milli(newest)) if m is not None), default=None),
-            ledger=_totals(told.get("ledger", {})),
+            ledger=told["ledger"],
         )
     return mark
 
@@ -315,5 +325,5 @@ def _milli(micro: int | None) -> int | None:
 def _totals(ledger: Mapping[str, Mapping[str, int]]) -> dict[str, int]:
     found: Counter[str] = Counter()
     for counts in ledger.values():
-        found.update(counts)
+        found.update({cause: int(count) for cause, count in counts.items()})
     return dict(sorted(found.items()))

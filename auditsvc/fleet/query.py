@@ -75,9 +75,13 @@ class Reader:
             yield Asked(questions)
 
     def newest_second(self) -> int | None:
-        """Second of the newest event of all hosts; None if there is none. Reads no row."""
-        known = [mark.newest for mark in watermarks(self._newest().table).values()]
-        return max((each // 1000 for each in known if each is not None), default=None)
+        """Second of the newest event of all hosts; None if there is none. Reads no row.
+
+        Not after now: else one host whose clock is ahead would move the pages of all.
+        """
+        marks = watermarks(self._newest().table).values()
+        known = [each.newest // 1000 for each in marks if each.newest is not None]
+        return min(max(known), int(time.time())) if known else None
 
     def report(self, silent: float) -> dict[str, Any]:
         """Give what the lake has of each host (`auditsvc.fleet.report`); FleetError."""

@@ -99,8 +99,9 @@ class SQLite:
         self._log: tuple[int, int] | None = None
         """Device and inode of the write-ahead log of the connection that is open."""
         self._schema: int | None = None
+        """The schema's version (SQLite's count of changes) when it was looked at last."""
         self._revision: str | None = None
-        """The schema's version when it was looked at last."""
+        """The migration that the schema was of then."""
         self._relieve_at = 0.0
         self._hindrance = ""
         if read:

@@ -67,11 +67,11 @@ class Pages:
     def part(self, request: Request) -> Response:
         """Show one of the lists that come after the page."""
         name = request.path_params["name"]
-        if name not in parts.of(self._asker.source):
-            return missing("There is no such list.")
-        narrowed = overview.Narrowed.of(request.query_params)
         # A page of the store alone has such lists, too.
         alone = "alone" in request.query_params
+        if name not in parts.of(None if alone else self._asker.source):
+            return missing("There is no such list.")
+        narrowed = overview.Narrowed.of(request.query_params)
         newest = self._asker.newest_here if alone else self._asker.newest
         period = period_in(request.query_params, newest)
         with self._asker.recorded(request, whole=not alone) as asking:
@@ -92,6 +92,7 @@ class Pages:
             return self._empty("Events")
         criteria = events.criteria_in(params, self._asker.words_of, period)
         before = Key.in_text(params, "before")
+        before = None if before is None else self._known(before)
         with self._asker.recorded(request, whole=True) as asking:
             found_page = events.page(asking, criteria, before)
         columns = events.columns_in(params)
@@ -172,9 +173,12 @@ class Pages:
         return part("around.html", rows=rows, here=key.address())
 
     def _key(self, request: Request) -> Key:
-        """Read an event's address; where the id says all, it is all that counts."""
-        found = Key.in_address(request.path_params, request.query_params)
-        return found if self._asker.is_of_hosts else Key(found.id)
+        """Read an event's address."""
+        return self._known(Key.in_address(request.path_params, request.query_params))
+
+    def _known(self, key: Key) -> Key:
+        """Give what counts of a key in an address: where the id says all, that alone."""
+        return key if self._asker.is_of_hosts else Key(key.id)
 
     def _is_whole(self, key: Key) -> bool:
         """Whether an address is that of an event of the other source: of hosts it names one."""

@@ -77,6 +77,8 @@ def test_events_of_both_page_by_page(client, monkeypatch):
     ids = list(dict.fromkeys(map(int, found)))
     assert len(ids) == 14
     assert ids == sorted(ids, reverse=True)
+    behind = client.get(f"/events?before={ids[-2]}/{'a' * 32}/alpha&since=2025-01-01")
+    assert set(re.findall(r'href="/event/(\d+)"', behind.text)) == {str(ids[-1])}  # the id says all
     page = client.get(f"/event/{ids[-1]}").text
     assert "/etc/f0" in page
     assert "type=SYSCALL" in Seen(page).text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,8 +21,10 @@ from auditsvc.arrow.reach import Reach
 from auditsvc.config import load_settings
 from auditsvc.errors import FleetError, QueryError
 from auditsvc.fleet import query
+from auditsvc.fleet.lake import Mark
+from auditsvc.fleet.names import watermark_of
 from auditsvc.store.read.limits import Limits, Stop
-from auditsvc.store.read.time_span import Span
+from auditsvc.store.read.time_span import END, Span
 
 SINCE = {"since": "2025-01-01", "until": "2027-01-01"}
 
@@ -74,6 +77,7 @@ def test_the_pages_are_of_all_hosts(client, monkeypatch):
     assert "type=USER_LOGIN" in seen.text
     assert STORES[OTHER] in seen.text
     assert "the fleet is not asked" in Seen(client.get("/ledger").text).text
+    assert client.get("/part/new-programs?alone=1").status_code == 404  # the store has no such list
 
 
 @pytest.mark.long
@@ -268,6 +272,16 @@ def test_catalog_and_snapshot_are_kept_until_one_is_old_or_an_error(monkeypatch)
         reader.newest_second()
     assert reader.report(60.0)["hosts"] == []
     assert told == ["open", "load", "load", "load", "open", "load"]
+
+
+def test_a_host_whose_clock_is_ahead_does_not_move_the_pages(monkeypatch):
+    """The newest event is one that can have been."""
+    marks = [Mark(newest=SECOND * 1000), Mark(newest=END * 1000), Mark()]
+    told = {watermark_of(f"h{n}", "a" * 32): mark.text() for n, mark in enumerate(marks)}
+    reader = query.Reader(load_settings(fleet={"catalog": "http://127.0.0.1:9"}))
+    table = SimpleNamespace(table=SimpleNamespace(properties=told))
+    monkeypatch.setattr(query.Reader, "_newest", lambda _: table)
+    assert SECOND < reader.newest_second() <= time.time()
 
 
 @pytest.mark.parametrize(
