@@ -14,7 +14,7 @@ from pathlib import Path
 from fixtures.commands import AUDITSVC
 from fixtures.systemd_analyze import assert_low_exposure, assert_nothing_wrong, needs_systemd
 
-from auditsvc.host.priority import NICE
+from auditsvc.host.priority import NICE, give_way
 
 PACKAGING = Path(__file__).parents[2] / "packaging"
 UNITS = [PACKAGING / f"auditsvc-web.{kind}" for kind in ("service", "socket")]
@@ -49,6 +49,20 @@ def test_it_gives_way_by_the_unit():
     service = said(UNITS[0])
     assert int(service.get("Service", "Nice")) >= NICE
     assert "@resources" in service.get("Service", "SystemCallFilter")
+
+
+def test_another_nice_of_the_unit_is_no_error(monkeypatch):
+    """Somebody may have set it lower there."""
+    monkeypatch.setattr(os, "getpriority", lambda *_: 0)
+    refused = []
+
+    def refuse(*what):
+        refused.append(what)
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "setpriority", refuse)
+    give_way()
+    assert len(refused) == 1
 
 
 @needs_systemd
