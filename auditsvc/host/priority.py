@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from contextlib import suppress
 from typing import Final
 
 NICE: Final = 10
@@ -13,8 +14,10 @@ NICE: Final = 10
 def give_way() -> None:
     """Run the calling thread, and those that it starts from now on, with `NICE` at least.
 
-    On Linux each thread has a nice value of its own (setpriority(2)).
+    On Linux each thread has a nice value of its own (setpriority(2)). Where a filter of system
+    calls refuses it, as that of auditsvc-web.service, the unit's `Nice=` holds.
     """
     thread = threading.get_native_id()
     if os.getpriority(os.PRIO_PROCESS, thread) < NICE:
-        os.setpriority(os.PRIO_PROCESS, thread, NICE)
+        with suppress(PermissionError):
+            os.setpriority(os.PRIO_PROCESS, thread, NICE)

@@ -147,6 +147,11 @@ class Source:
         return found
 
 
+def is_of_hosts(source: Source | None) -> bool:
+    """Whether what is asked has events of hosts that the store has not; None: it is the store."""
+    return source is not None and not source.of_store
+
+
 def reach_of(criteria: Criteria) -> Reach:
     """Give what a search asks for at most."""
     return Reach(criteria.period, criteria.hosts[0] if len(criteria.hosts) == 1 else None)

@@ -27,7 +27,7 @@ from auditsvc.host.terminal import visible
 from auditsvc.search.criteria import Criteria
 from auditsvc.search.dialect import SQLITE, dialect_of
 from auditsvc.search.select import Found, found_events
-from auditsvc.search.sources import ID
+from auditsvc.search.sources import ID, is_of_hosts
 from auditsvc.store.read.catalog import views_of
 from auditsvc.store.read.limits import Limits
 from auditsvc.store.read.questions import newest_second
@@ -119,7 +119,7 @@ class Asking:
     @property
     def is_of_hosts(self) -> bool:
         """Whether it has the events of hosts that the store has not."""
-        return self.source is not None and not self.source.of_store
+        return is_of_hosts(self.source)
 
     @property
     def limits(self) -> Limits:
@@ -199,7 +199,7 @@ class Asker:
     @property
     def is_of_hosts(self) -> bool:
         """Whether whole pages are of hosts that the store does not have."""
-        return self.source is not None and not self.source.of_store
+        return is_of_hosts(self.source)
 
     @property
     def words_of(self) -> str:

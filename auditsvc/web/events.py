@@ -15,7 +15,7 @@ from auditsvc.arrow.reach import Reach
 from auditsvc.errors import UsageError
 from auditsvc.search.options import Options
 from auditsvc.search.slices import slices
-from auditsvc.search.sources import reach_of
+from auditsvc.search.sources import is_of_hosts, reach_of
 from auditsvc.search.statement import statement
 from auditsvc.web.key import Key
 
@@ -155,7 +155,7 @@ def to_words(params: Mapping[str, str]) -> str:
 
 def command(params: Mapping[str, str], period: Period, source: Source | None, sql: str) -> str:
     """Give the command line that shows the same; of a fleet that of the SQL."""
-    if source is not None and not source.of_store:
+    if source is not None and is_of_hosts(source):
         return shlex.join(["auditsvc", source.name, "query", sql])
     words = ["auditsvc", "search", *([] if source is None else [f"--{source.name}"])]
     for name, value in period.words.items():

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from auditsvc.arrow.reach import Reach
 from auditsvc.decode.ids import SERIAL_BITS
 from auditsvc.search.dialect import literal
+from auditsvc.search.sources import is_of_hosts
 from auditsvc.store.read.events import second_text
 from auditsvc.store.read.time_span import Span
 from auditsvc.web.asking import Table
@@ -57,8 +58,7 @@ _SHARE: Final = 32
 
 def of(source: Source | None) -> tuple[str, ...]:
     """Name the lists of a page, in their order."""
-    has_hosts = source is not None and not source.of_store
-    return tuple(name for name in PARTS if has_hosts or name != NEW_PROGRAMS)
+    return tuple(name for name in PARTS if is_of_hosts(source) or name != NEW_PROGRAMS)
 
 
 def part(asking: Asking, name: str, period: Period, narrowed: Narrowed) -> Table:

@@ -14,6 +14,8 @@ from pathlib import Path
 from fixtures.commands import AUDITSVC
 from fixtures.systemd_analyze import assert_low_exposure, assert_nothing_wrong, needs_systemd
 
+from auditsvc.host.priority import NICE, give_way
+
 PACKAGING = Path(__file__).parents[2] / "packaging"
 UNITS = [PACKAGING / f"auditsvc-web.{kind}" for kind in ("service", "socket")]
 
@@ -40,6 +42,27 @@ def test_it_has_no_privilege_and_a_user_of_its_own():
     assert f"g {group} -\n" in users
     assert f"u auditsvc-web -:{group} " in users
     assert of_socket.get("Socket", "ListenStream").startswith("/run/")
+
+
+def test_it_gives_way_by_the_unit():
+    """As by hand: its filter of system calls refuses setpriority(2), so nothing is left to do."""
+    service = said(UNITS[0])
+    assert int(service.get("Service", "Nice")) >= NICE
+    assert "@resources" in service.get("Service", "SystemCallFilter")
+
+
+def test_another_nice_of_the_unit_is_no_error(monkeypatch):
+    """Somebody may have set it lower there."""
+    monkeypatch.setattr(os, "getpriority", lambda *_: 0)
+    refused = []
+
+    def refuse(*what):
+        refused.append(what)
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "setpriority", refuse)
+    give_way()
+    assert len(refused) == 1
 
 
 @needs_systemd
