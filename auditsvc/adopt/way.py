@@ -25,15 +25,18 @@ class Way:
         self._moment = Moment(settings, state, say)
 
     def _settle(self, manager: Manager, *, ours: bool) -> None:
-        """End the copy, load it, and see to the next boot; what is to be said comes after it."""
+        """End the copy, load it, and see to the next boot; `_verdict` comes after it."""
         self._moment.end()
         self._moment.store()
         for each in manager.settle(ours=ours):
             self._say(each)
-        self._state.done = True
-        self._moment.save()
 
     def _verdict(self) -> bool:
-        """Say, and give, whether no record was lost."""
+        """Say, and give, whether no record was lost; with that it is done.
+
+        Who is killed before it was said is asked to run it again, and told then.
+        """
         self._say(f"{self._moment.verdict()} ({between(self._state)})")
+        self._state.done = True
+        self._moment.save()
         return not self._state.problems

@@ -230,7 +230,7 @@ MOMENTS = [
 
 
 def killed_at(host, words, line):
-    """Run the command and kill it (SIGKILL) when it says this."""
+    """Run the command and kill it (SIGKILL) when it says this; gives all that it said."""
     process = subprocess.Popen(
         [AUDITSVC, "adopt", "--from", host.folder / "audit", *words],
         env=host.environment,
@@ -244,8 +244,10 @@ def killed_at(host, words, line):
         if line in each:
             process.kill()
             break
+    said += process.stdout  # it goes on until the signal arrives
     process.stdout.close()
     assert process.wait(60) == -signal.SIGKILL, "".join(said)
+    return "".join(said)
 
 
 @pytest.mark.long
@@ -259,8 +261,8 @@ def test_killed_at_any_moment_it_is_finished_by_running_it_again(programs, tmp_p
             if way == "--back":
                 host.adopt("--apply")
                 words = ["--back", "--apply"]
-            killed_at(host, words, line)
-            said = host.adopt(*words)
+            said = killed_at(host, words, line)
+            said += host.adopt(*words)
             assert "no record was lost" in said
             assert daemon()[1].startswith("auditd" if way == "--back" else "python")
             assert "nothing to do" in host.adopt(*words)

@@ -16,6 +16,7 @@ from fixtures.waiting import until
 from auditsvc.adopt import bridging, daemons, managers, progress
 from auditsvc.adopt.progress import ADOPT, Bridge, Progress
 from auditsvc.adopt.remainder import write_remainder
+from auditsvc.adopt.way import Way
 from auditsvc.config import Settings
 from auditsvc.errors import AuditsvcError
 from auditsvc.host.file_locks import is_flocked
@@ -293,6 +294,28 @@ def test_how_far_it_is_outlives_the_process(tmp_path):
     )
     progress.save(tmp_path, state)
     assert progress.load(tmp_path) == state
+
+
+def test_it_is_not_done_before_it_was_said_what_is_missing(tmp_path):
+    """Killed, or without a place to say it, it is run again, and the verdict is said then."""
+    settings = Settings(state_directory=tmp_path)
+    state = Progress(direction=ADOPT, problems=["the kernel dropped records"])
+    noted = []
+
+    def say(line):
+        noted.append((line, progress.load(tmp_path).done))
+
+    with progress.alone(tmp_path):
+        way = Way(settings, state, say)
+        manager = managers.choose(managers.PROCESS, settings)
+        way._settle(manager, ours=True)
+        assert not progress.load(tmp_path).done
+        assert way._verdict() is False
+    assert noted[-1] == (
+        "records may be missing: the kernel dropped records (0.0 s without a daemon)",
+        False,
+    )
+    assert progress.load(tmp_path).done
 
 
 @pytest.mark.parametrize(
