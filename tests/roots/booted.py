@@ -21,9 +21,14 @@ from roots.test_packaging import MOUNT, Root
 
 LOG = "/var/log/auditsvc-test.log"
 _PROBE = "/run/systemd/system/auditsvc-probe.service"
-_PROBED = (
-    "[Service]\nType=oneshot\nUser=nobody\nStateDirectory=auditsvc-probe\nExecStart=/bin/true\n"
-)
+_PROBED = """[Unit]
+DefaultDependencies=no
+[Service]
+Type=oneshot
+User=nobody
+StateDirectory=auditsvc-probe
+ExecStart=/bin/true
+"""
 _GIVEN = "ExecStartPre=+/bin/chown -R auditsvc:auditsvc /var/lib/auditsvc /run/auditsvc\n"
 
 _ENVIRONMENT = (
