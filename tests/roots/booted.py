@@ -4,7 +4,7 @@ A system's manager is process 1 of a pid namespace, and the kernel takes an audi
 first of these alone. So it is a manager for a user, run by root, at the places where the system's
 would be: `systemctl` in the root finds its socket, and it reads the system's units. It starts no
 target but an empty one. What it leaves out stands in live/test_unit.py. The systemd of Debian 13
-puts the units of such a manager into a user namespace of their own, where the kernel refuses audit.
+puts units that such a manager confines into a user namespace, where the kernel refuses audit.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ _PROBED = """[Unit]
 DefaultDependencies=no
 [Service]
 Type=oneshot
-User=nobody
+ProtectSystem=strict
 StateDirectory=auditsvc-probe
-ExecStart=/bin/true
+ExecStart=/bin/sh -c 'readlink /proc/self/ns/user > /var/lib/auditsvc-probe/own'
 """
 
 _ENVIRONMENT = (
@@ -91,12 +91,14 @@ class Booted(Root):
         return self.run(f"systemctl show auditsvc --property {name} --value").stdout.strip()
 
     def separates_users(self):
-        """Whether units are in a user namespace of their own: their folders are not given away."""
+        """Whether the manager puts a unit that it confines into a user namespace of its own."""
         self.run(f"cat > {_PROBE} <<'END'\n{_PROBED}END")
         self.run("systemctl daemon-reload; systemctl start auditsvc-probe")
-        owner = self.run("stat -c %U /var/lib/auditsvc-probe").stdout.strip()
+        ours, own = self.run(
+            "readlink /proc/self/ns/user; cat /var/lib/auditsvc-probe/own"
+        ).stdout.split()
         self.run(f"rm -r {_PROBE} /var/lib/auditsvc-probe; systemctl daemon-reload")
-        return owner == "root"
+        return own != ours
 
     @property
     def log(self):
