@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from auditsvc.arrow.reach import Reach
-from auditsvc.decode.ids import SERIAL_BITS
+from auditsvc.decode.ids import SERIAL_BITS, SERIAL_MASK
 from auditsvc.search.dialect import literal
 from auditsvc.search.sources import is_of_hosts
 from auditsvc.store.read.events import second_text
@@ -92,7 +92,8 @@ def _newest(asking: Asking, span: Span) -> Span:
     A view finds all rows of a time before it gives the newest: of hundreds of thousands that takes
     seconds, and a list shows a dozen. Where this part has fewer, the whole time is asked.
     """
-    of_span = f"id >= {span.low << SERIAL_BITS} AND id < {(span.high + 1) << SERIAL_BITS}"
+    last = (span.high << SERIAL_BITS) | SERIAL_MASK  # fits where the next number need not
+    of_span = f"id BETWEEN {span.low << SERIAL_BITS} AND {last}"
     ends = [
         f"SELECT {end}(id) AS id FROM {table} WHERE {of_span}"  # noqa: S608 - numbers
         for end in ("min", "max")
@@ -102,8 +103,8 @@ def _newest(asking: Asking, span: Span) -> Span:
     ((low, high),) = asking.rows(sql, 1, shown=False).rows
     if low is None:
         return span
-    first, last = int(low) >> SERIAL_BITS, int(high) >> SERIAL_BITS
-    return Span(last - (last - first) // _SHARE, span.high)
+    oldest, newest = int(low) >> SERIAL_BITS, int(high) >> SERIAL_BITS
+    return Span(newest - (newest - oldest) // _SHARE, span.high)
 
 
 _NEW: Final = {

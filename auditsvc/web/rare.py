@@ -79,7 +79,7 @@ def _ids(asking: Asking, period: Period, before: int, which: str) -> list[int]:
     """Give the newest of some events: by their types, of which there are few."""
     sql = (
         f"SELECT id FROM ({which}) found WHERE id >= {period.span.low << SERIAL_BITS}"  # noqa: S608 - numbers
-        f" AND id < {before} ORDER BY id DESC LIMIT {_AT_ONCE}"
+        f" AND id <= {before - 1} ORDER BY id DESC LIMIT {_AT_ONCE}"
     )
     return [int(row[0]) for row in asking.rows(sql, _AT_ONCE, shown=False).rows]
 
@@ -124,7 +124,8 @@ class _Calls:
             f"WITH w ({', '.join((*_CALLER, 'nr'))}) AS (VALUES {values}),"  # noqa: S608 - numbers
             f" k AS MATERIALIZED (SELECT c.id, w.nr FROM context c JOIN w ON {same})"
             f" SELECT s.id FROM k CROSS JOIN syscall s WHERE s.context = k.id AND s.nr = k.nr"
-            f" AND {id_} >= {self._low} AND {id_} < {before} ORDER BY s.id DESC LIMIT {_AT_ONCE}"
+            f" AND {id_} >= {self._low} AND {id_} <= {before - 1}"
+            f" ORDER BY s.id DESC LIMIT {_AT_ONCE}"
         )
 
     def _by_time(self, before: int) -> str:
@@ -133,6 +134,6 @@ class _Calls:
         )
         return (
             "SELECT s.id FROM syscall s JOIN context c ON c.id = s.context"  # noqa: S608 - as above
-            f" WHERE s.id >= {self._low} AND s.id < {before}"
+            f" WHERE s.id >= {self._low} AND s.id <= {before - 1}"
             f" AND (c.arch, s.nr) IN ({CALLS}){where} ORDER BY s.id DESC LIMIT {_AT_ONCE}"
         )
