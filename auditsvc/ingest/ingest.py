@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 
 _FOR_EVER: Final = 1e18
 """Seconds; finite, for all events end when infinity has passed."""
+_BATCHES: Final = 2
+"""Batches of the loader that are one here: nobody waits for the rows, and a page of an index that
+several of them change is written once."""
 _UNKNOWN: Final = (1 << 40, 0, 0)
 """Behind all others: a file without a record."""
 
@@ -208,7 +211,7 @@ def _steps(load: Load, settings: Settings) -> Iterator[None]:
         while not committed:
             while load.step():
                 yield
-                if load.is_full(settings.loader.batch_bytes):
+                if load.is_full(settings.loader.batch_bytes, times=_BATCHES):
                     load.commit_behind()
             load.finish()
             committed = load.commit()

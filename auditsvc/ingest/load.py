@@ -190,8 +190,8 @@ class Load:
         self.dirty |= self._decoder.open_records != was_open
         return len(data)
 
-    def is_full(self, batch_bytes: int) -> bool:
-        """Whether to commit: so many bytes were read, or the rows have half as many.
+    def is_full(self, batch_bytes: int, *, times: int = 1) -> bool:
+        """Whether to commit: `times` so many bytes were read, or the rows have half as many.
 
         Rows are in memory several times: those of this batch and their image, and the same of
         the batch that is being written at the same time.
@@ -199,7 +199,9 @@ class Load:
         self._large = max(_LARGE, batch_bytes * 3 // 4)
         if self._careful and self.unwritten >= self._careful:
             return True
-        return self.unwritten >= batch_bytes or self._decoder.held * 2 >= batch_bytes
+        return self.unwritten >= batch_bytes * times or self._decoder.held * 4 >= batch_bytes * (
+            1 + times
+        )
 
     @property
     def _is_large(self) -> bool:

@@ -95,9 +95,29 @@ def note_foreign(connection: Connection, source: int, added: Sequence[int]) -> N
         runs = [(low, high)]
     else:
         runs = list(_runs(connection, sorted(added)))
+    _note(connection, source, runs)
+
+
+def _note(connection: Connection, source: int, runs: Sequence[tuple[int, int]]) -> None:
     _cut(connection, runs)
     first = _joined(connection, _Range(*runs[0], source))
     _insert(connection, [first, *(_Range(*run, source) for run in runs[1:])])
+
+
+def holds_none(connection: Connection, span: tuple[int, int]) -> bool:
+    """Whether no event has an id of a span, and none gets one before the transaction ends.
+
+    On PostgreSQL nobody can tell: others write at the same time.
+    """
+    return connection.dialect.name == "sqlite" and _count(connection, *span, 1) == 0
+
+
+def note_foreign_span(connection: Connection, source: int, span: tuple[int, int]) -> None:
+    """`note_foreign` of all events from one id to another: only this transaction stored any there.
+
+    The first and the last id of the span are among them.
+    """
+    _note(connection, source, [span])
 
 
 def note_own(connection: Connection, stored: Sequence[int]) -> None:

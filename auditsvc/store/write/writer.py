@@ -169,6 +169,7 @@ class Writer:
             self._before(connection, order)
             gone = self._take_out(connection, order.seams)
             arrivals.note_amended(connection, gone)
+            alone = self._span_alone(connection, order, batches)
             for batch in batches:
                 self._check_apart(connection, batch.facts)
                 self._database.insert_facts(connection, batch)
@@ -182,7 +183,9 @@ class Writer:
             self._after(connection, order, result)
             if order.is_own and origins.touches(connection, order.batch.facts.all_span()):
                 raise Contested
-            if not order.is_own:
+            if alone:
+                origins.note_foreign_span(connection, order.before.id, alone)
+            elif not order.is_own:
                 new = [event for batch in batches for event in batch.facts.ids()]
                 origins.note_foreign(connection, order.before.id, new)
             arrivals.note(
@@ -192,6 +195,16 @@ class Writer:
             if order.is_trial:
                 raise _Tried
         return result
+
+    def _span_alone(
+        self, connection: Connection, order: _Order, batches: Sequence[Batch]
+    ) -> tuple[int, int] | None:
+        """Give the ids of a foreign batch from the first to the last if no stored one is between.
+
+        Nearly always so, and then no list of its ids is needed to note whose they are.
+        """
+        span = order.batch.facts.all_span() if len(batches) == 1 and not order.is_own else None
+        return span if span and origins.holds_none(connection, span) else None
 
     def _look_and_add(self, order: _Order) -> WriteResult:
         """Insert the events that are not stored yet, with all other writers excluded."""

@@ -36,6 +36,17 @@ impl DimensionRows {
     pub fn iter(&self) -> impl Iterator<Item = &[Value]> {
         self.values.chunks_exact(self.width.max(1))
     }
+
+    /// Gives the rows by their ids. These are random: in this order, rows that are inserted one
+    /// after the other go to the same pages of a table.
+    pub fn ordered(&self) -> Vec<&[Value]> {
+        let mut rows: Vec<&[Value]> = self.iter().collect();
+        rows.sort_unstable_by_key(|row| match row[0] {
+            Value::Int(id) => id,
+            _ => 0,
+        });
+        rows
+    }
 }
 
 pub struct SyscallRow {

@@ -119,7 +119,7 @@ impl SqliteImage {
 impl Visitor for SqliteImage {
     fn dimension(&mut self, table: &'static DimensionTable, rows: &DimensionRows) {
         let mut tree = Tree::new(&mut self.pages);
-        for row in rows.iter() {
+        for row in rows.ordered() {
             let record = record(row.iter());
             tree.spilling(&mut self.pages, &record);
         }
