@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from auditsvc.decode.batch import Batch
     from auditsvc.enrich.cgroup_watch import Seen as SeenProcess
     from auditsvc.enrich.looker import Looker
+    from auditsvc.evidence.key_file import KeyFile
     from auditsvc.holder.keeper import Keeper
     from auditsvc.ingest.loader import Loader
     from auditsvc.record.daemon import DaemonRecords
@@ -147,6 +148,7 @@ class Wiring:
         opened_elsewhere: Callable[[socket.socket | None, int], None],
         *,
         from_now: bool = False,
+        key_file: KeyFile | None = None,
     ) -> None:
         """`opened` is called, by the loader's thread, with each store that it opens.
 
@@ -155,6 +157,7 @@ class Wiring:
         `from_now`: what the spool has already is not loaded into a store that is new to it.
         """
         self._settings = settings
+        self._key_file = key_file
         self._daemon = daemon
         self._opened = opened
         self._opened_elsewhere = opened_elsewhere
@@ -331,6 +334,12 @@ class Wiring:
         parts.sink = Sink(writer, self._daemon)
         if notary is not None:
             notary.begin(writer)
+            if notary.moved:
+                log.warning(
+                    "the key that signs was taken out of the reach of the loader's process",
+                    was=notary.moved,
+                    now=str(settings.key_path),
+                )
             writer.appended = notary.receive
         directory = settings.spool_directory
         parts.reached = Place(*self.known.last_place())
@@ -361,6 +370,7 @@ class Wiring:
             every=settings.evidence.every,
             synced=settings.spool.fsync != "none",
             choice=settings.decoder,
+            key_file=self._key_file,
         )
 
     def start_notary(self) -> None:

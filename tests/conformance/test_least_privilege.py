@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from fixtures.commands import AUDITSVC
-from fixtures.loader import loader_of
+from fixtures.loader import loader_of, reach_of_key
 from fixtures.logs import opening
 from fixtures.other_user import SERVICE_UID, passwd_with_user, reachable_folder, with_user
 from fixtures.waiting import until
@@ -125,8 +125,10 @@ def test_the_service_becomes_its_user_and_root_again(folder):
     assert owners(folder) == {0}
     with Run(folder) as run:
         found = list(statuses(run.process.pid))
-        loader = list(statuses(loader_of(run.process.pid)))
+        child = loader_of(run.process.pid)
+        loader = list(statuses(child))
         assert owners(folder) == {SERVICE_UID}
+        assert reach_of_key(run.process.pid, child, folder / "state-key") == set()
     uid = "\t".join([str(SERVICE_UID)] * 4)
     kept = 1 << Capability.SYS_PTRACE | 1 << Capability.DAC_READ_SEARCH
     assert {(each["Uid"], each["Gid"], each["NoNewPrivs"]) for each in found} == {(uid, uid, "1")}
@@ -143,6 +145,34 @@ def test_the_service_becomes_its_user_and_root_again(folder):
         assert {each["Uid"] for each in statuses(run.process.pid)} == {"0\t0\t0\t0"}
     assert "the service runs as root: alert.exec may need it" in run.errors
     assert owners(folder) == {0}
+
+
+def test_a_key_of_the_loaders_user_is_taken_over(folder):
+    """One of an older program, beside the heads: it signs on, and is where it was no more."""
+    with Run(folder):
+        pass
+    (key,) = (folder / "state-key").iterdir()
+    beside = folder / "state/spool/evidence/key"
+    beside.write_bytes(older_form(key))
+    os.chown(beside, SERVICE_UID, SERVICE_UID)
+    beside.chmod(0o600)
+    key.unlink()
+    with Run(folder) as run:
+        until(lambda: not beside.exists(), told=run.told)
+        assert reach_of_key(run.process.pid, loader_of(run.process.pid), key.parent) == set()
+    assert str(beside) in run.errors
+    assert "taken out of the reach of the loader" in run.errors
+    command = with_user(folder, AUDITSVC, "verify", "--lines-only")
+    done = subprocess.run(
+        command, env=environment(folder), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def older_form(key):
+    """Give keys as an older program wrote them: only the keys."""
+    data = key.read_bytes()
+    return data[data.index(b"-----BEGIN") : data.rindex(b"-----\n") + 6]
 
 
 def test_the_forwarder_reads_roots_settings_and_keeps_nothing(journald, folder):
