@@ -372,6 +372,8 @@ class Service:
         """Keep the forwarder running; exclude it and a local server from the rules."""
         if self._parts.keeper is not None:
             self._parts.keeper.watch()
+        if self._parts.overflow is not None:
+            self._parts.overflow.look(time.monotonic())
         if self._exclusions.watch(self._parts.session):
             self._health.report_notes(self._parts)
 
