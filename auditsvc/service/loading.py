@@ -3,9 +3,9 @@
     made = Loading(settings, hooks, before)
     made.loader.start()
 
-It is the same in the loader's process (`auditsvc.service.loader_process`), and, where audit is locked
-or a journal is closed to that, in a thread of `run`. What it needs of the rest of the run are its `Hooks`. The signing key, the
-record socket and the spool's writer are not among them.
+It is the same in the loader's process (`auditsvc.service.loader_process`), and, where audit is
+locked or a journal is closed to that, in a thread of `run`. What it needs of the rest of the run
+are its `Hooks`. The signing key, the record socket and the spool's writer are not among them.
 """
 
 from __future__ import annotations
