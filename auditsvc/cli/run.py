@@ -15,6 +15,7 @@ from auditsvc.cli.log import configure_log
 from auditsvc.cli.options import StoreOption
 from auditsvc.config import Settings, load_settings
 from auditsvc.errors import UsageError
+from auditsvc.evidence.key_place import open_key_file
 from auditsvc.native import BUILD_HINT, is_built
 from auditsvc.rule import Add
 from auditsvc.ruleset.sources import rules_in_use
@@ -80,10 +81,15 @@ def run(
     if begin is Begin.NOW and settings.source not in SPOOLED:
         raise UsageError(f"--from now: the source {settings.source} has no spool", "leave it out")
     configure_log()
+    key_file = None
+    if settings.source in SPOOLED and settings.evidence.enabled:
+        key_file, note = open_key_file(settings.key_path)
+        notes = [*notes, *([note] if note else [])]
     notes = [*notes, *lower(settings)]
     if settings.decoder == "auto" and not is_built():
         structlog.get_logger().warning(
             "there is no native core: rows are made at about a twentieth of its speed",
             hint=BUILD_HINT,
         )
-    Service(settings, found, notes, read, from_now=begin is Begin.NOW).run(duration)
+    from_now = begin is Begin.NOW
+    Service(settings, found, notes, read, from_now=from_now, key_file=key_file).run(duration)

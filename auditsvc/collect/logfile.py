@@ -12,18 +12,21 @@ Input: paths; output: bytes. What must hold:
 from __future__ import annotations
 
 import datetime as dt
+import errno
 import os
 import re
-import stat
 from hashlib import blake2b
 from typing import TYPE_CHECKING, BinaryIO, Final, NamedTuple, Self
 
+from auditsvc.collect.log_files import OWN_FILES
 from auditsvc.collect.unpack import HEAD, UnpackedLog, form_of, refuse_unknown
 from auditsvc.errors import SpoolError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
+
+    from auditsvc.collect.log_files import LogFiles
 
 PACKED: Final = (".gz", ".xz", ".lzma", ".bz2", ".zst")
 """How compressed files are named."""
@@ -96,20 +99,27 @@ def in_order(paths: Iterable[Path]) -> list[Path]:
     ]
 
 
-def open_log(path: Path) -> BinaryIO | UnpackedLog:
+def open_log(path: Path, files: LogFiles = OWN_FILES) -> BinaryIO | UnpackedLog:
     """Open a log for reading, compressed or not; SpoolError if it cannot be read."""
     try:
-        if not stat.S_ISREG(path.stat().st_mode):  # a FIFO would block until somebody writes
+        stream = os.fdopen(files.open(path), "rb")
+    except OSError as error:
+        if error.errno == errno.EINVAL:
             raise SpoolError(
                 f"{path}: not a regular file", "give one, or use `run --source stdin` for a stream"
-            )
-        with path.open("rb") as stream:
-            head = stream.read(HEAD)
+            ) from error
+        raise unreadable(path, error) from error
+    try:
+        head = os.pread(stream.fileno(), HEAD, 0)
         refuse_unknown(path, head)
         form = form_of(head)
-        return UnpackedLog(path, form) if form else path.open("rb")
+        return UnpackedLog(path, form, stream) if form else stream
     except OSError as error:
+        stream.close()
         raise unreadable(path, error) from error
+    except BaseException:
+        stream.close()
+        raise
 
 
 def unreadable(path: Path, error: OSError) -> SpoolError:
@@ -125,10 +135,10 @@ def fingerprint(head: bytes) -> str:
     return blake2b(line, digest_size=16).hexdigest()
 
 
-def fingerprint_of(path: Path) -> str:
+def fingerprint_of(path: Path, files: LogFiles = OWN_FILES) -> str:
     """Identify the log at `path`."""
     try:
-        with open_log(path) as stream:
+        with open_log(path, files) as stream:
             return fingerprint(stream.read(_FINGERPRINT_BYTES))
     except READ_ERRORS as error:
         raise unreadable(path, error) from error
@@ -142,8 +152,11 @@ class FollowedFile:
     first. `missing` counts how often the position was not found again.
     """
 
-    def __init__(self, path: Path, segment: str = "", position: int = 0) -> None:
+    def __init__(
+        self, path: Path, segment: str = "", position: int = 0, files: LogFiles = OWN_FILES
+    ) -> None:
         self.path = path
+        self._files = files
         self.segment = segment
         self.position = position
         self.missing = 0
@@ -209,7 +222,9 @@ class FollowedFile:
     def _neighbours(self) -> list[Path]:
         """Rotated names of this log, oldest first, then the log itself."""
         base = name_of(self.path).base
-        found = [each for each in self.path.parent.iterdir() if name_of(each).base == base]
+        folder = self.path.parent
+        names = (folder / name for name in self._files.names(folder))
+        found = [each for each in names if name_of(each).base == base]
         return in_order(found)
 
     def _since_segment(self) -> list[Path] | None:
@@ -219,7 +234,7 @@ class FollowedFile:
         except OSError as error:
             raise unreadable(self.path, error) from error
         for index, path in enumerate(neighbours):
-            if fingerprint_of(path) == self.segment:
+            if fingerprint_of(path, self._files) == self.segment:
                 return neighbours[index:]
         return None
 
@@ -229,7 +244,7 @@ class FollowedFile:
         return since[1:-1] if since else []
 
     def _resume(self) -> None:
-        open_log(self.path).close()  # so that a wrong name is an error at once
+        open_log(self.path, self._files).close()  # so that a wrong name is an error at once
         if not self.segment:
             return
         since = self._since_segment()
@@ -243,9 +258,9 @@ class FollowedFile:
     def _open_next(self) -> bool:
         path = self._older.pop(0) if self._older else self.path
         try:
-            stream = open_log(path)
+            stream = open_log(path, self._files)
         except SpoolError:
-            if path == self.path and not path.exists():
+            if path == self.path and self._is_gone():
                 return False  # between the two steps of a rotation
             raise
         status = os.fstat(stream.fileno())
@@ -255,6 +270,13 @@ class FollowedFile:
         if self.position:
             stream.seek(self.position)
         return True
+
+    def _is_gone(self) -> bool:
+        try:
+            self._files.status(self.path)
+        except FileNotFoundError:
+            return True
+        return False
 
     def _name(self) -> None:
         assert self._stream is not None
@@ -269,9 +291,9 @@ class FollowedFile:
         if self._current != self.path:
             return True
         try:
-            status = self.path.stat()
+            status = self._files.status(self.path)
         except FileNotFoundError:
             return False
-        if (status.st_dev, status.st_ino) != self._inode:
+        if (status.device, status.inode) != self._inode:
             return True
-        return status.st_size < self.position and not isinstance(self._stream, UnpackedLog)
+        return status.size < self.position and not isinstance(self._stream, UnpackedLog)

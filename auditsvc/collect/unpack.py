@@ -174,9 +174,9 @@ class UnpackedLog:
     Texts in UTF-16 and UTF-32 come as UTF-8; without a byte-order mark.
     """
 
-    def __init__(self, path: Path, form: str) -> None:
-        """`form` is `form_of` the file; OSError if it cannot be opened."""
-        self.fileobj: BinaryIO = path.open("rb")
+    def __init__(self, path: Path, form: str, file: BinaryIO | None = None) -> None:
+        """`form` is `form_of` the file; OSError if it cannot be opened. `file`: it is open."""
+        self.fileobj: BinaryIO = path.open("rb") if file is None else file
         """The file as it stands on disk."""
         self._path = path
         self._form = form

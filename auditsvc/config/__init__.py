@@ -15,6 +15,7 @@ The text below each setting, here and in `auditsvc.config.sections`, is its docu
 from __future__ import annotations
 
 import difflib
+import hashlib
 import os
 import socket
 import tomllib
@@ -159,6 +160,13 @@ class Settings(BaseSettings):
     def spool_directory(self) -> Path:
         """The folder of the segments."""
         return self.spool.directory or self.state_directory / "spool"
+
+    @property
+    def key_path(self) -> Path:
+        """The file of the keys that sign this spool: one for each path of a spool."""
+        state, spool = self.state_directory.absolute(), self.spool_directory.absolute()
+        folder = self.evidence.key_directory or state.with_name(f"{state.name}-key")
+        return folder / f"key-{hashlib.sha256(os.fsencode(spool)).hexdigest()[:16]}"
 
     @classmethod
     def settings_customise_sources(  # noqa: D102 (pydantic's own hook)

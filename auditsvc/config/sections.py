@@ -271,6 +271,10 @@ class EvidenceSettings(Section):
     """`local`, or HOST or HOST:PORT for UDP."""
     http: str | None = None
     """Heads are sent to this URL by POST, as JSON."""
+    key_directory: Path | None = None
+    """The folder of the signing keys, root's own (mode 0700), outside of what the loader's process
+    may change; the unit makes it, and its ReadWritePaths= must name it. Absent: beside the
+    state directory, as `/var/lib/auditsvc-key`."""
 
     @field_validator("http")
     @classmethod

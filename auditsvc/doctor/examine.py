@@ -16,6 +16,7 @@ from auditsvc.doctor import (
     kernel_settings,
     logins,
     rules,
+    signing_key,
     storage,
 )
 from auditsvc.doctor.finding import DoctorFinding, Level, ok, unknown
@@ -190,6 +191,7 @@ def _of_storage(settings: Settings | AuditsvcError, file: Path) -> Iterator[Doct
     secret = storage.has_password(settings.store)
     yield from _check("settings file", lambda: storage.settings_file(file, secret=secret))
     yield from _check("modes", lambda: storage.modes(settings))
+    yield from _check("signing key", lambda: signing_key.signing_key(settings))
     yield from _check("disk: spool", lambda: storage.spool_room(settings))
     yield from _check("spool: names", lambda: storage.spool_names(settings))
     yield from _check("disk: store", lambda: storage.store_room(settings))

@@ -1,9 +1,10 @@
-"""The folder `evidence` in a spool's folder: heads, tags and key, all for their owner only.
+"""The folder `evidence` in a spool's folder: heads and tags, all for their owner only.
 
     heads-NNNNNNNNNNNN    the heads of a segment, one a line, in order
     tags-NNNNNNNNNNNN     the tags of its lines (`auditsvc.evidence.chain`)
     dropped               the last head of each segment that retention deleted
-    key                   the private keys (`auditsvc.evidence.keys`)
+    key                   the private keys, where no folder is closed to the loader's process
+                          (`auditsvc.evidence.keys`, `Settings.key_path`)
 
 Invariants: a head is in its file, synced, before its key is forgotten and before it goes
 anywhere else. An incomplete last line is of a crash: it is cut before the next is written. The

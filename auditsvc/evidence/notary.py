@@ -35,7 +35,8 @@ from auditsvc.errors import AuditsvcError, SpoolError
 from auditsvc.evidence.chain import TAG, make_chain, start_of
 from auditsvc.evidence.folder import Folder, evidence_error
 from auditsvc.evidence.head import Head, signature_of
-from auditsvc.evidence.keys import Keys, credential
+from auditsvc.evidence.key_file import KeyFile
+from auditsvc.evidence.keys import NAME, Keys, Signed, credential
 from auditsvc.evidence.open_segment import OpenSegment, Piece
 from auditsvc.evidence.stamps import first_stamp, last_stamp
 from auditsvc.host.files import open_file
@@ -71,8 +72,12 @@ class Notary(threading.Thread):
         every: float,
         synced: bool = True,
         choice: Choice = "auto",
+        key_file: KeyFile | None = None,
     ) -> None:
-        """`every`: seconds between two heads while lines come; `synced`: whether to sync."""
+        """`every`: seconds between two heads while lines come; `synced`: whether to sync.
+
+        `key_file`: of the private keys; absent: one beside the heads.
+        """
         super().__init__(name="notary", daemon=True)
         self.problem = ""
         """Why nothing can be signed, "" if it can."""
@@ -85,8 +90,11 @@ class Notary(threading.Thread):
         self.counts: Callable[[], dict[str, int]] = dict
         self.store: Callable[[], dict[str, Any]] = dict
         """What is bound into each head besides."""
+        self.moved = ""
+        """The file beside the heads that had the keys, and is gone; "" if there was none."""
         self._directory = directory
         self._folder = Folder(directory)
+        self._key_file = key_file or KeyFile(self._folder.path / NAME)
         self._host = host
         self._every = every
         self._synced = synced
@@ -155,19 +163,28 @@ class Notary(threading.Thread):
     def _recall(self) -> Keys:
         """Read the keys and the last head."""
         self._folder.make()
-        keys = Keys.load(self._folder.path, credential())
+        keys = self._load_keys()
         self._last = self._folder.last()
-        if self._last is None:
-            return keys
-        self._kept_from = max(self._last.kept_from, self._gone_before)
-        self._sealed, self._ended = self._last.sealed, self._last.ended
-        if not self._last.is_signed() or self._last.spool != self._spool:
-            self._tell(f"head {self._last.n} is not signed by its key")
-            self._broken = "last head"
-        if not keys.catch_up(self._last.next):
-            keys.renew()
-            self._broken = self._broken or "key"
-            self._tell("the key is not the one that the last head announced")
+        if self._last is not None:
+            self._kept_from = max(self._last.kept_from, self._gone_before)
+            self._sealed, self._ended = self._last.sealed, self._last.ended
+            if not self._last.is_signed() or self._last.spool != self._spool:
+                self._tell(f"head {self._last.n} is not signed by its key")
+                self._broken = "last head"
+        if wrong := keys.follow(self._last):
+            self._broken = self._broken or wrong
+            self._tell(wrong)
+        return keys
+
+    def _load_keys(self) -> Keys:
+        """Read the keys; those of a file beside the heads are taken over, and the file goes."""
+        if not self._key_file.is_apart:
+            return Keys.load(self._key_file, credential())
+        older = self._folder.path / NAME
+        keys = Keys.load(self._key_file, credential(), older)
+        if os.path.lexists(older):
+            older.unlink()
+            self.moved = str(older)
         return keys
 
     def _compare(self) -> str:
@@ -404,14 +421,17 @@ class Notary(threading.Thread):
         opened, keys, last = self._open, self._keys, self._last
         assert opened is not None
         assert keys is not None
-        if last is not None and keys.current_public != last.next and not self._broken:
-            keys.catch_up(last.next)  # the disk was full when it was to be forgotten
+        if last is not None and keys.signed.n < last.n and not self._broken:
+            keys.advance(last)  # it could not be forgotten when it had signed
         self._sync(opened)
         self._keep_tags(opened)
         if last is not None and last.segment != opened.segment:
             self._ended = last.digest()
+        before = keys.signed
+        if last is not None and last.n > before.n:
+            before = Signed(last.n, last.digest())
         head = Head(
-            n=1 if last is None else last.n + 1,
+            n=before.n + 1,
             spool=self._spool,
             host=self._host,
             segment=opened.segment,
@@ -433,7 +453,7 @@ class Notary(threading.Thread):
             sealed=self._sealed,
             store=self._bound(last),
             ended=self._ended,
-            previous="" if last is None else last.digest(),
+            previous=before.digest,
             key=keys.current_public,
             next=keys.next_public,
         )
@@ -443,7 +463,7 @@ class Notary(threading.Thread):
         self._broken = ""
         opened.is_unsigned = False
         self._signed_at = time.monotonic()
-        keys.advance()
+        keys.advance(head)
         self.signed(head.text())
 
     def _bound(self, last: Head | None) -> dict[str, Any]:

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 from auditsvc.errors import EvidenceError
 from auditsvc.evidence.finding import HEADS, Finding
 from auditsvc.evidence.folder import Folder
+from auditsvc.evidence.keys import signed_last
 from auditsvc.evidence.rows import RowCheck, Spool, Start
 from auditsvc.evidence.seal import read_seal
-from auditsvc.evidence.verify import check_stored_heads, verify_spool
+from auditsvc.evidence.verify import check_signed_last, check_stored_heads, verify_spool
 from auditsvc.spool.identity import identity, source_name
 from auditsvc.spool.segments import Place, segments
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from auditsvc.config import Settings
     from auditsvc.evidence.finding import Report
     from auditsvc.evidence.head import Head
+    from auditsvc.evidence.keys import Signed
     from auditsvc.evidence.seal import Seal
 
 
@@ -28,12 +30,26 @@ def verify_all(
 ) -> Report:
     """Verify the spool and the store of these settings; EvidenceError if nothing was signed."""
     directory = settings.spool_directory
+    signed, note = _signed_last(settings.key_path)  # before the heads: more may come
     report = verify_spool(directory, anchors=anchors, since=since, choice=settings.decoder)
+    check_signed_last(directory, signed, report)
+    report.notes += note
     if with_rows:
         check = RowCheck(settings.store, spool_of(settings), report)
         check.run(start_of_rows(directory, report))
         check_stored_heads(directory, check.heads, report)
     return report
+
+
+def _signed_last(path: Path) -> tuple[Signed | None, list[str]]:
+    """Give the head that was signed last, by the keys' file; or a note why that is not known."""
+    try:
+        return signed_last(path), []
+    except PermissionError:
+        why = "only root may read"
+    except (OSError, EvidenceError) as error:
+        why = f"cannot be read ({error})"
+    return None, [f"{path} {why}: a cut end of the log shows by heads from elsewhere alone"]
 
 
 def spool_of(settings: Settings) -> Spool:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from auditsvc.evidence.chain import LineChain
     from auditsvc.evidence.head import Head
+    from auditsvc.evidence.keys import Signed
     from auditsvc.native import Choice
 
 _PIECE: Final = 4 << 20
@@ -183,6 +184,26 @@ def check_stored_heads(directory: Path, stored: Sequence[Head], report: Report) 
     proofs = Report()
     _check_anchors(stored, dropped, heads, proofs)
     report.findings += proofs.findings
+
+
+def check_signed_last(directory: Path, signed: Signed | None, report: Report) -> None:
+    """Compare the heads with the one that was signed last, as the keys' file tells it."""
+    if signed is None or not signed.n:
+        return
+    dropped, kept = _read_heads(Folder(directory), Report())
+    known = {
+        head.n: head for head in (*dropped, *(head for each in kept.values() for head in each))
+    }
+    newest = max(known, default=0)
+    if signed.n > newest:
+        what = (
+            f"the log was cut: head {signed.n} was signed last, and the last one here is {newest}"
+        )
+    elif signed.n in known and known[signed.n].digest() != signed.digest:
+        what = f"head {signed.n} is another one than was signed"
+    else:
+        return
+    report.findings.append(Finding(HEADS, what))
 
 
 def _check_present(

@@ -8,6 +8,7 @@ makes, tells `run` how that goes (`auditsvc.service.loader_reports`), and does w
 
     begin                              settings, and what the spool had: open the store and load
     arrived, busy, head, opened        news
+    answer                             a file of the log that is followed (`source_files`)
     late, retention, seal              what to do besides
     finish, leave                      load the rest and end, or end now
 
@@ -42,7 +43,7 @@ from auditsvc.enrich.names import MOST as MOST_NAMES
 from auditsvc.errors import AuditsvcError, StoreError
 from auditsvc.evidence.sealing import Sealing
 from auditsvc.host.capabilities import keep_only
-from auditsvc.host.files import open_file
+from auditsvc.host.files import make_folder, open_file
 from auditsvc.host.processes import end_with_parent, set_name
 from auditsvc.kernel.syscall_filter import close_calls
 from auditsvc.runtime.forward_state import CONSUMER
@@ -60,8 +61,9 @@ from auditsvc.service.loader_reports import (
     Seen,
     State,
 )
-from auditsvc.service.loading import Before, Hooks, Loading
+from auditsvc.service.loading import SPOOLED, Before, Hooks, Loading
 from auditsvc.service.local_server import Server, local_server
+from auditsvc.service.source_files import AskedFiles
 from auditsvc.spool.segments import Place
 from auditsvc.store.databases import sqlite_file
 from auditsvc.store.read.feed import Feed
@@ -81,7 +83,7 @@ log = structlog.get_logger()
 NAME: Final = "auditsvc-loader"
 """Of the process, in ps(1)."""
 LOCK: Final = "loader-lock"
-"""In the spool's folder."""
+"""In the spool's folder, or, without a spool, in that of the run."""
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
 _TELL_SECONDS: Final = 0.1
 _TELL_FIRST_SECONDS: Final = 0.02
@@ -139,6 +141,7 @@ class _Process:
         self._asked: dict[str, set[int]] = {USER: set(), GROUP: set()}
         self._sealing: Sealing | None = None
         self._lock = -1
+        self._files = AskedFiles(self._send)
         self._settings: Settings | None = None
 
     def run(self) -> None:
@@ -162,6 +165,8 @@ class _Process:
                 newest=lambda: self._head,
                 busy=lambda: self._busy,
                 arrived=self._arrived,
+                is_apart=True,
+                files=self._files,
             ),
             Before(
                 found=None if found is None else {int(name): size for name, size in found.items()},
@@ -184,7 +189,11 @@ class _Process:
     def _receive(self, messages: Iterator[Message]) -> None:
         with suppress(AuditsvcError, OSError):
             for message in messages:
-                self._do(json.loads(message.content))
+                content = json.loads(message.content)
+                if content["kind"] == "answer":
+                    self._files.take(content, message.descriptor)
+                else:
+                    self._do(content)
         os._exit(1)  # `run` has ended
 
     def _do(self, message: dict[str, Any]) -> None:
@@ -263,7 +272,9 @@ class _Process:
         """Lock the spool for this process, and have `run` see to what is its part."""
         settings = self._settings
         assert settings is not None
-        self._take_lock(settings.spool_directory / LOCK)
+        is_spool = settings.source in SPOOLED
+        folder = settings.spool_directory if is_spool else settings.runtime_directory
+        self._take_lock(make_folder(folder) / LOCK)
         if settings.forward.enabled:
             Feed(store, CONSUMER)  # so that it begins with the first event of this run
 
@@ -323,7 +334,8 @@ def _families(settings: Settings) -> tuple[int, ...]:
 
 def _state(made: Loading) -> State:
     loader = made.loader
-    segment, position = loader.committed
+    # Only the place in a spool is of use to `run`: other sources have other words for theirs.
+    segment, position = loader.committed if made.is_of_spool else ("", 0)
     return State(
         open=loader.open,
         segment=int(segment or 0),

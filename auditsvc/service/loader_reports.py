@@ -120,6 +120,14 @@ class Opened(_Report):
     backend: Annotated[int, Field(ge=0, lt=1 << 31)] = 0
 
 
+class Ask(_Report):
+    """A file of the log that is followed is wanted; `name` is one in the log's folder."""
+
+    kind: Literal["ask"] = "ask"
+    what: Literal["open", "status", "names"]
+    name: Annotated[str, Field(max_length=255)] = ""
+
+
 class Sealed(_Report):
     """The rows of all segments up to `last` were sealed, or were not."""
 
@@ -139,7 +147,7 @@ class Failed(_Report):
     hint: Text
 
 
-Report = State | Bound | Seen | Note | Opened | Sealed | Failed
+Report = State | Bound | Seen | Note | Opened | Ask | Sealed | Failed
 _ADAPTER: Final[TypeAdapter[Report]] = TypeAdapter(Annotated[Report, Field(discriminator="kind")])
 
 

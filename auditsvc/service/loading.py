@@ -3,9 +3,9 @@
     made = Loading(settings, hooks, before)
     made.loader.start()
 
-It is the same in the loader's process (`auditsvc.service.loader_process`), where `run` has one, and
-in a thread of `run`. What it needs of the rest of the run are its `Hooks`. The signing key, the
-record socket and the spool's writer are not among them.
+It is the same in the loader's process (`auditsvc.service.loader_process`), and, where audit is
+locked or a journal is closed to that, in a thread of `run`. What it needs of the rest of the run
+are its `Hooks`. The signing key, the record socket and the spool's writer are not among them.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import structlog
 
 from auditsvc.access import pending
 from auditsvc.collect.journald.source import JournalSource
+from auditsvc.collect.log_files import OWN_FILES
 from auditsvc.collect.logfile import FollowedFile
 from auditsvc.decode import make_decoder
 from auditsvc.evidence.stored import StoreSide
@@ -37,6 +38,7 @@ from auditsvc.spool.segments import Place, backlog
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from auditsvc.collect.log_files import LogFiles
     from auditsvc.config import Settings
     from auditsvc.decode.batch import Batch
     from auditsvc.decode.contract import Decoder
@@ -91,6 +93,10 @@ class Hooks:
     """Whether records come in at a high rate."""
     arrived: threading.Event = field(default_factory=threading.Event)
     """Set when there are new lines."""
+    is_apart: bool = False
+    """Whether this is a process of its own, without capabilities."""
+    files: LogFiles = OWN_FILES
+    """How the files of a log that is followed are opened."""
 
 
 class Loading:
@@ -104,6 +110,7 @@ class Loading:
         self.archiving = Archiving(settings) if settings.archive.to is not None else None
         self.shipping = Shipping(settings) if settings.fleet.bucket is not None else None
         self.store_side: StoreSide | None = None
+        self.is_of_spool = settings.source in SPOOLED
         self._settings = settings
         self._hooks = hooks
         self._reached = Place()
@@ -111,13 +118,20 @@ class Loading:
 
     def _make(self) -> Loader:
         settings = self._settings
-        if settings.source in SPOOLED:
+        if self.is_of_spool:
             return self._make_of_spool()
         if settings.source == "journal":
-            journal = JournalSource(None, settings.host, lambda what: log.error("lost", what=what))
+            journal = JournalSource(
+                None,
+                settings.host,
+                lambda what: log.error("lost", what=what),
+                sees_journald=not self._hooks.is_apart,
+            )
             return self._make_loader("journal", journal.name, journal.open)
-        path = Path(settings.source)
-        return self._make_loader("followed", str(path), lambda *place: FollowedFile(path, *place))
+        path, files = Path(settings.source), self._hooks.files
+        return self._make_loader(
+            "followed", str(path), lambda name, at: FollowedFile(path, name, at, files)
+        )
 
     def _make_of_spool(self) -> Loader:
         settings, directory = self._settings, self._settings.spool_directory
@@ -166,7 +180,7 @@ class Loading:
             waiting=self._waiting,
             upkeep=self.upkeep,
             beside=self._beside,
-            keeps=_KEEPS.get(kind, (Capability.DAC_READ_SEARCH,)),
+            keeps=() if self._hooks.is_apart else _KEEPS.get(kind, (Capability.DAC_READ_SEARCH,)),
         )
 
     def _begin(self, store: Store, route: Route) -> Load:
@@ -194,7 +208,7 @@ class Loading:
 
     def _waiting(self) -> int:
         """Bytes of spool that are not in the store, as far as that is known."""
-        if self._settings.source not in SPOOLED:
+        if not self.is_of_spool:
             return 0
         return backlog(self._settings.spool_directory, self._committed or self._reached)
 

@@ -37,6 +37,7 @@ from auditsvc.errors import AuditsvcError
 from auditsvc.service.frames import ProtocolError, close_passed
 from auditsvc.service.loader_child import Child, start_loader
 from auditsvc.service.loader_reports import (
+    Ask,
     Bound,
     Failed,
     Note,
@@ -431,12 +432,24 @@ class RemoteLoader:
         elif isinstance(report, Opened):
             self._open_store(descriptor, report.backend)
             child.channel.send({"kind": "opened"})
+        elif isinstance(report, Ask):
+            self._answer(child, report)
         elif isinstance(report, Sealed):
             self.sealed = report
         else:
             self._failed = report
             if report.name:
                 self._fail(report)
+
+    def _answer(self, child: Child, ask: Ask) -> None:
+        """Open a file of the log for it, if this is the source."""
+        if self._callbacks.files is None:
+            raise ProtocolError("a question that is not expected")
+        answer, descriptor = self._callbacks.files.answer(ask)
+        try:
+            child.channel.send(answer, descriptor)
+        finally:
+            close_passed(descriptor)
 
     def _open_store(self, descriptor: int, backend: int) -> None:
         if descriptor < 0:

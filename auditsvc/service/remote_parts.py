@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from auditsvc.enrich.cgroup_watch import Seen as SeenProcess
     from auditsvc.service.loader_reports import Sealed
     from auditsvc.service.remote_loader import RemoteLoader
+    from auditsvc.service.source_files import SourceFiles
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,8 @@ class Callbacks:
     arrived: threading.Event
     sees: bool
     """Whether ids and processes are wanted."""
+    files: SourceFiles | None = None
+    """Of a log that is followed."""
 
 
 class Problems(NamedTuple):

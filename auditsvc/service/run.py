@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from auditsvc.config import Settings
+    from auditsvc.evidence.key_file import KeyFile
     from auditsvc.kernel.session import Session
     from auditsvc.record.daemon import Actor
     from auditsvc.rule import Add
@@ -88,10 +89,12 @@ class Service:
         read: Read | None = None,
         *,
         from_now: bool = False,
+        key_file: KeyFile | None = None,
     ) -> None:
         """Open and change nothing before `run`; `notes` go to the log, `read` is for a reload.
 
         `from_now`: a store that is new to the spool gets only what this run collects.
+        `key_file`: of the signing keys, opened before privileges were dropped.
         """
         self._settings = settings
         self._read = read
@@ -105,6 +108,7 @@ class Service:
             self._store_opened,
             self._store_opened_elsewhere,
             from_now=from_now,
+            key_file=key_file,
         )
         self._parts = self._wiring.parts
         self._switch = switch_requests.Watch(settings.runtime_directory)
@@ -368,6 +372,8 @@ class Service:
         """Keep the forwarder running; exclude it and a local server from the rules."""
         if self._parts.keeper is not None:
             self._parts.keeper.watch()
+        if self._parts.overflow is not None:
+            self._parts.overflow.look(time.monotonic())
         if self._exclusions.watch(self._parts.session):
             self._health.report_notes(self._parts)
 

@@ -12,22 +12,27 @@ from __future__ import annotations
 import os
 import threading
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import structlog
 
 from auditsvc.access.listener import Listener
 from auditsvc.collect.collector import Collector, LineCollector, make_collector
+from auditsvc.collect.journald.overflow import Overflow
+from auditsvc.collect.journald.source import JournalSource
+from auditsvc.collect.logfile import open_log
 from auditsvc.coverage.watch import CoverageWatch
 from auditsvc.enrich.cgroup_watch import CgroupWatch, words_of
 from auditsvc.enrich.names import NameWatch
-from auditsvc.errors import AuditsvcError
+from auditsvc.errors import AuditsvcError, SpoolError
 from auditsvc.evidence.courier import Courier
 from auditsvc.evidence.notary import Notary
 from auditsvc.evidence.sealing import Sealing
 from auditsvc.guard import Guard, Sanctioned
 from auditsvc.guard.finding import quotable
 from auditsvc.holder.keeper import open_keeper
+from auditsvc.host.capabilities import drop_in_thread
 from auditsvc.ingest.known_store import KnownStore
 from auditsvc.kernel.control import is_locked
 from auditsvc.kernel.netlink import RecordSocket
@@ -43,6 +48,7 @@ from auditsvc.service.remote_parts import (
     RemoteSealing,
     RemoteUpkeep,
 )
+from auditsvc.service.source_files import SourceFiles
 from auditsvc.spool.room import Room
 from auditsvc.spool.segments import Place, backlog, sizes
 from auditsvc.spool.sink import Sink
@@ -51,12 +57,12 @@ from auditsvc.spool.writer import SpoolWriter
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Sequence
-    from pathlib import Path
 
     from auditsvc.config import Settings
     from auditsvc.decode.batch import Batch
     from auditsvc.enrich.cgroup_watch import Seen as SeenProcess
     from auditsvc.enrich.looker import Looker
+    from auditsvc.evidence.key_file import KeyFile
     from auditsvc.holder.keeper import Keeper
     from auditsvc.ingest.loader import Loader
     from auditsvc.record.daemon import DaemonRecords
@@ -92,6 +98,8 @@ class Parts:
     notary: Notary | None = None
     courier: Courier | None = None
     listener: Listener | None = None
+    overflow: Overflow | None = None
+    """Looks what journald lost, where the loader's process may not."""
     reached: Place = field(default_factory=Place)
     """Up to where the spool was in the store when an earlier run ended."""
 
@@ -147,6 +155,7 @@ class Wiring:
         opened_elsewhere: Callable[[socket.socket | None, int], None],
         *,
         from_now: bool = False,
+        key_file: KeyFile | None = None,
     ) -> None:
         """`opened` is called, by the loader's thread, with each store that it opens.
 
@@ -155,6 +164,7 @@ class Wiring:
         `from_now`: what the spool has already is not loaded into a store that is new to it.
         """
         self._settings = settings
+        self._key_file = key_file
         self._daemon = daemon
         self._opened = opened
         self._opened_elsewhere = opened_elsewhere
@@ -195,13 +205,16 @@ class Wiring:
     def prepare(self) -> None:
         """Make the loader's process, where there is one; before this process has threads.
 
-        Not where audit is locked: there it could not be excluded from auditing, and would be fed
-        with its own calls. As a thread of the registered process it is not audited.
+        SpoolError at once for a source that is not there. No process where audit is locked: there
+        it could not be excluded from auditing, and would be fed with its own calls; as a thread of
+        the registered process it is not audited.
         """
-        if not self._spools:
-            return
-        if self._settings.source == "netlink" and is_locked():
+        settings = self._settings
+        if settings.source == "netlink" and is_locked():
             log.warning("audit is locked (-e 2): the loader is a thread of this process")
+            return
+        if not self._spools and (why := _needs_us(settings)):
+            log.warning("the loader is a thread of this process", why=why)
             return
         try:
             self._spare = fork_loader()
@@ -224,7 +237,7 @@ class Wiring:
     def _make_remote(self, spare: Child) -> RemoteLoader:
         """Make the loader as a process."""
         parts, names, cgroups = self.parts, self.parts.names, self.parts.cgroups
-        assert parts.sink is not None
+        source = self._settings.source
 
         def take_ids(kind: str, numbers: set[int]) -> None:
             if names is not None:
@@ -245,10 +258,13 @@ class Wiring:
                 processes=take_processes,
                 newest=lambda: parts.courier.newest if parts.courier else "",
                 busy=lambda: parts.busy,
-                arrived=parts.sink.arrived,
+                arrived=parts.sink.arrived if parts.sink else threading.Event(),
                 sees=bool(parts.lookers),
+                files=None if self._spools or source == "journal" else SourceFiles(Path(source)),
             ),
         )
+        if source == "journal":
+            parts.overflow = Overflow(lambda what: log.error("lost", what=what))
         parts.upkeep = RemoteUpkeep(loader)
         if self._settings.archive.to is not None:
             parts.archiving = RemotePasses(lambda: loader.problems.archive)
@@ -331,6 +347,12 @@ class Wiring:
         parts.sink = Sink(writer, self._daemon)
         if notary is not None:
             notary.begin(writer)
+            if notary.moved:
+                log.warning(
+                    "the key that signs was taken out of the reach of the loader's process",
+                    was=notary.moved,
+                    now=str(settings.key_path),
+                )
             writer.appended = notary.receive
         directory = settings.spool_directory
         parts.reached = Place(*self.known.last_place())
@@ -361,6 +383,7 @@ class Wiring:
             every=settings.evidence.every,
             synced=settings.spool.fsync != "none",
             choice=settings.decoder,
+            key_file=self._key_file,
         )
 
     def start_notary(self) -> None:
@@ -426,3 +449,34 @@ class Wiring:
         else:
             self.parts.watch = watch
             collector.receive = watch.receive  # it has not started yet
+
+
+def _needs_us(settings: Settings) -> str:
+    """Why a source can only be read by this process; "" if a process without capabilities can.
+
+    SpoolError if it is not there, or not what it should be. A file is opened by us for it
+    (`auditsvc.service.source_files`). The files of a journal are opened again and again, by
+    libsystemd: there the group systemd-journal must be enough.
+    """
+    if settings.source != "journal":
+        open_log(Path(settings.source)).close()
+        return ""
+
+    def look() -> None:
+        JournalSource(None, settings.host, lambda _: None, sees_journald=False)
+
+    why: list[str] = []
+
+    def look_without() -> None:
+        drop_in_thread()
+        try:
+            look()
+        except SpoolError as error:
+            why.append(error.what)
+
+    tried = threading.Thread(target=look_without)
+    tried.start()
+    tried.join()
+    if why:
+        look()
+    return "".join(why)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import grp
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from fixtures.commands import AUDITSVC
-from fixtures.loader import loader_of
+from fixtures.loader import loader_of, reach_of_key
 from fixtures.logs import opening
 from fixtures.other_user import SERVICE_UID, passwd_with_user, reachable_folder, with_user
 from fixtures.waiting import until
@@ -47,9 +48,9 @@ def environment(folder, **more):
 class Run:
     """`run --source stdin`, until its input ends."""
 
-    def __init__(self, folder, *, has_user=True, prefix=(), **more):
+    def __init__(self, folder, *, has_user=True, prefix=(), source="stdin", **more):
         self.folder = folder
-        command = [AUDITSVC, "run", "--source", "stdin"]
+        command = [AUDITSVC, "run", "--source", source]
         self.process = subprocess.Popen(
             [*prefix, *(with_user(folder, *command) if has_user else command)],
             env=environment(folder, **more),
@@ -60,13 +61,16 @@ class Run:
         self.errors = ""
 
     def __enter__(self):
-        self.process.stdin.write(opening(1))
-        self.process.stdin.flush()
+        if self.process.args[-1] == "stdin":
+            self.process.stdin.write(opening(1))
+            self.process.stdin.flush()
         until(self.is_ready, told=self.told)  # another run may have left a store
         until(lambda: self.count() == 1, told=self.told)
         return self
 
     def __exit__(self, *_):
+        if self.process.args[-1] != "stdin":
+            self.process.terminate()
         if not self.process.stdin.closed:
             self.process.stdin.close()
         self.process.stdin = None
@@ -125,8 +129,10 @@ def test_the_service_becomes_its_user_and_root_again(folder):
     assert owners(folder) == {0}
     with Run(folder) as run:
         found = list(statuses(run.process.pid))
-        loader = list(statuses(loader_of(run.process.pid)))
+        child = loader_of(run.process.pid)
+        loader = list(statuses(child))
         assert owners(folder) == {SERVICE_UID}
+        assert reach_of_key(run.process.pid, child, folder / "state-key") == set()
     uid = "\t".join([str(SERVICE_UID)] * 4)
     kept = 1 << Capability.SYS_PTRACE | 1 << Capability.DAC_READ_SEARCH
     assert {(each["Uid"], each["Gid"], each["NoNewPrivs"]) for each in found} == {(uid, uid, "1")}
@@ -143,6 +149,34 @@ def test_the_service_becomes_its_user_and_root_again(folder):
         assert {each["Uid"] for each in statuses(run.process.pid)} == {"0\t0\t0\t0"}
     assert "the service runs as root: alert.exec may need it" in run.errors
     assert owners(folder) == {0}
+
+
+def test_a_key_of_the_loaders_user_is_taken_over(folder):
+    """One of an older program, beside the heads: it signs on, and is where it was no more."""
+    with Run(folder):
+        pass
+    (key,) = (folder / "state-key").iterdir()
+    beside = folder / "state/spool/evidence/key"
+    beside.write_bytes(older_form(key))
+    os.chown(beside, SERVICE_UID, SERVICE_UID)
+    beside.chmod(0o600)
+    key.unlink()
+    with Run(folder) as run:
+        until(lambda: not beside.exists(), told=run.told)
+        assert reach_of_key(run.process.pid, loader_of(run.process.pid), key.parent) == set()
+    assert str(beside) in run.errors
+    assert "taken out of the reach of the loader" in run.errors
+    command = with_user(folder, AUDITSVC, "verify", "--lines-only")
+    done = subprocess.run(
+        command, env=environment(folder), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def older_form(key):
+    """Give keys as an older program wrote them: only the keys."""
+    data = key.read_bytes()
+    return data[data.index(b"-----BEGIN") : data.rindex(b"-----\n") + 6]
 
 
 def test_the_forwarder_reads_roots_settings_and_keeps_nothing(journald, folder):
@@ -163,6 +197,54 @@ def test_the_forwarder_reads_roots_settings_and_keeps_nothing(journald, folder):
     assert status["Uid"] == "\t".join([str(SERVICE_UID)] * 4)
     assert (status["CapPrm"], status["CapAmb"], status["NoNewPrivs"]) == (NONE, NONE, "1")
     assert str(group) in status["Groups"].split()
+
+
+def test_a_log_of_roots_is_read_by_a_process_that_may_not_open_it(folder):
+    """`run --source FILE`: it gets descriptors of the log's files, also of those of a rotation."""
+    closed = folder / "closed"
+    closed.mkdir(mode=0o700)
+    log = closed / "audit.log"
+    log.write_text(opening(1))
+    log.chmod(0o600)
+    (closed / "audit.log.secret").write_text("another's")
+    with Run(folder, source=str(log)) as run:
+        child = loader_of(run.process.pid)
+        shown = {(each["Uid"], each["CapPrm"], each["Seccomp"]) for each in statuses(child)}
+        assert shown == {("\t".join([str(SERVICE_UID)] * 4), NONE, "2")}
+        threads = {each["Name"] for each in statuses(run.process.pid)}
+        assert "loader" not in threads
+        log.rename(closed / "audit.log.1")
+        log.write_text(opening(2))
+        until(lambda: run.count() == 2, told=run.told)
+        os.kill(child, signal.SIGKILL)
+        until(lambda: loader_of(run.process.pid) not in (0, child), told=run.told)
+        with log.open("a") as stream:
+            stream.write(opening(3))
+        until(lambda: run.count() == 3, told=run.told)
+        assert not any("secret" in str(each) for each in open_files(run.process.pid))
+    assert "loader is a thread" not in run.errors
+
+
+def open_files(pid):
+    """Give what a process has open."""
+    return [each.readlink() for each in Path(f"/proc/{pid}/fd").iterdir()]
+
+
+def test_a_source_that_is_not_there_is_one_line_at_once(folder):
+    """Neither store nor process is made."""
+    done = subprocess.run(
+        with_user(folder, AUDITSVC, "run", "--source", folder / "absent.log"),
+        env=environment(folder),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 1
+    assert done.stderr.splitlines() == [
+        f"auditsvc: {folder}/absent.log: No such file or directory; give a log that can be read"
+    ]
+    assert not (folder / "state/auditsvc.db").exists()
 
 
 def test_a_second_run_takes_no_files_from_the_first(folder):

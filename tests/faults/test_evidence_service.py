@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.server
 import json
 import os
+import shutil
 import signal
 import socket
 import threading
@@ -195,9 +196,13 @@ def test_heads_go_elsewhere_and_show_a_cut_tail(tmp_path, endpoint):
     spool = tmp_path / "state/spool"
     folder = Folder(spool)
     heads = folder.heads(1).heads
-    # The end is cut back to the first head, by somebody who is root.
+    # The end is cut back to the first head.
     folder.heads_path(1).write_text(heads[0].text() + "\n")
     os.truncate(segment_path(spool, 1), heads[0].end)
+    status, found = verify(run, "--lines-only")
+    assert status == 1
+    assert f"head {heads[-1].n} was signed last" in found["findings"][0]["what"]
+    shutil.rmtree(tmp_path / "state-key")  # somebody who is root takes that away, too
     assert verify(run, "--lines-only")[0] == 0
     assert "the lines give" in str(proof(tmp_path).findings)  # the store has more rows
     status, found = verify(run, "--lines-only", "--head", str(kept))

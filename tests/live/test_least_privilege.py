@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from fixtures.capabilities import HOLDER, NONE, OWN, bits
 from fixtures.commands import AUDITSVC
-from fixtures.loader import loader_of
+from fixtures.loader import loader_of, reach_of_key
 from fixtures.other_user import SERVICE_UID as UID
 from fixtures.other_user import passwd_with_user, reachable_folder, with_user
 from live.programs import fresh_auid
@@ -96,6 +96,9 @@ def test_it_runs_as_its_user_and_collects(folder, programs, kernel_lost):
         ]
         programs.run(auid, programs["burst"], "10")
     assert service.owners() == {0}
+    (key,) = (folder / "state-key").iterdir()
+    (folder / "state/spool/evidence/key").write_bytes(key.read_bytes())  # as of an older program
+    key.unlink()
 
     service.command = as_user
     service.begin()
@@ -113,6 +116,8 @@ def test_it_runs_as_its_user_and_collects(folder, programs, kernel_lost):
     names = ("CapPrm", "CapEff", "CapInh", "CapAmb", "NoNewPrivs", "Seccomp")
     assert facts(child, *names) == [*[NONE] * 4, "1", "2"]
     assert capabilities_of_threads(child) == {NONE}
+    assert "taken out of the reach of the loader" in service.log.read_text()
+    assert reach_of_key(pid, child, folder / "state-key") == set()
     assert service.owners() == {UID}
     programs.run(auid, programs["burst"], "100")
     service.cli("off")
@@ -138,6 +143,7 @@ def test_it_runs_as_its_user_and_collects(folder, programs, kernel_lost):
         assert "alert.exec" in service.log.read_text()
         assert facts(service.process.pid, "Uid") == ["0\t0\t0\t0"]
     assert service.owners() == {0}
+    assert len(list((folder / "state-key").iterdir())) == 1
     assert kernel_lost() == before
     for word in ("Traceback", "not permitted", "denied"):
         assert word not in service.log.read_text()

@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 from fixtures.capabilities import NONE, OWN, bits
 from fixtures.commands import AUDITSVC
-from fixtures.loader import loader_of
+from fixtures.loader import loader_of, reach_of_key
 from fixtures.manager_cgroup import ENTER_CGROUP, leave_cgroups
 from fixtures.other_user import SERVICE_UID, passwd_with_user, reachable_folder, with_user
 from fixtures.waiting import at_rest, until
@@ -204,7 +204,7 @@ def test_the_unit_collects_and_its_watches_see(manager, programs):
         assert {each.stat().st_uid for each in (state, *state.rglob("*"))} == {SERVICE_UID}
         assert (facts["Seccomp"], facts["NoNewPrivs"], facts["CapAmb"]) == ("2", "1", NONE)
         assert facts["CapPrm"] == bits(OWN)
-        assert facts["CapBnd"] == bits({*OWN, Capability.AUDIT_READ})
+        assert facts["CapBnd"] == bits({*OWN, Capability.AUDIT_READ, Capability.DAC_OVERRIDE})
         for kind in ("net", "uts", "mnt"):
             assert (
                 Path(f"/proc/{pid}/ns/{kind}").readlink()
@@ -216,6 +216,7 @@ def test_the_unit_collects_and_its_watches_see(manager, programs):
         child = loader_of(pid)
         tasks = list(Path(f"/proc/{child}/task").iterdir())
         assert {status_of(f"{child}/task/{each.name}")["CapPrm"] for each in tasks} == {NONE}
+        assert reach_of_key(pid, child, manager.folder / "config/auditsvc-key") == set()
         assert status_of(child)["Seccomp_filters"] > facts["Seccomp_filters"]  # one of its own
         nices = [task.joinpath("stat").read_text().rpartition(")")[2].split()[16] for task in tasks]
         assert "10" in nices, nices  # the loader's thread

@@ -283,6 +283,7 @@ def test_a_new_user_s_way(started, suite, tell):
     assert started.run(ask).stdout.splitlines()[1:] == answer
     started.run("apt-get purge -qq auditsvc")
     assert gone(started, "/var/lib/auditsvc")
+    assert gone(started, "/var/lib/auditsvc-key")
     assert gone(started, "/run/auditsvc")
     for word in ("Traceback", "not permitted", "denied", "Bad system call", "Read-only"):
         assert word not in started.log

@@ -29,7 +29,7 @@ ROOTS = HERE / "build/roots"
 OLD_CARGO = {"bookworm", "noble"}
 CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
 SETS = sorted(path.stem for path in (HERE / "rules").glob("*.rules"))
-KNOWN_KEPT = {"/etc/auditsvc", "/var/lib/auditsvc"}
+KNOWN_KEPT = {"/etc/auditsvc", "/var/lib/auditsvc", "/var/lib/auditsvc-key"}
 
 MOUNT = """
 set -e

@@ -13,6 +13,7 @@ from auditsvc.errors import EvidenceError
 from auditsvc.evidence.anchors import read_anchors
 from auditsvc.evidence.folder import Folder
 from auditsvc.evidence.head import parse_head, signature_of
+from auditsvc.evidence.key_file import KeyFile
 from auditsvc.evidence.keys import Keys, public_of
 from auditsvc.evidence.verify import verify_spool
 from auditsvc.spool.segments import segment_path, segments
@@ -155,7 +156,7 @@ def sign_anew(spool):
 
 def sign_with_the_present_key(spool):
     """Change an old head, and sign it with the key that is on the disk."""
-    keys = Keys.load(Folder(spool).path, None)
+    keys = Keys.load(KeyFile(Folder(spool).path / "key"), None)
 
     def forge(head):
         head = replace(head, counts={"records": 7}, key=keys.current_public)
@@ -256,7 +257,7 @@ def test_who_takes_the_key_can_go_on_but_not_back(tmp_path):
     """With it a head can be signed that follows, and none of those before is replaced unseen."""
     signed(tmp_path)
     heads = heads_of(tmp_path)
-    keys = Keys.load(Folder(tmp_path).path, None)
+    keys = Keys.load(KeyFile(Folder(tmp_path).path / "key"), None)
     assert keys.current_public == heads[-1].next
     assert not {keys.current_public, keys.next_public} & {head.key for head in heads}
 

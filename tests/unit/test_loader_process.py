@@ -26,7 +26,11 @@ def test_a_store_that_is_refused_counts_as_tried_with_its_error_only():
         upkeep=None,
     )
     made = SimpleNamespace(
-        loader=loader, upkeep=SimpleNamespace(problem=""), archiving=None, shipping=None
+        is_of_spool=True,
+        loader=loader,
+        upkeep=SimpleNamespace(problem=""),
+        archiving=None,
+        shipping=None,
     )
     assert not _state(made).tried
     loader.start()

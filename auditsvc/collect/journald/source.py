@@ -294,16 +294,24 @@ class JournalLog:
 class JournalSource:
     """A journal that can be opened as a log, again and again."""
 
-    def __init__(self, directory: Path | None, host: str, report: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        directory: Path | None,
+        host: str,
+        report: Callable[[str], None],
+        *,
+        sees_journald: bool = True,
+    ) -> None:
         """`directory`: all journals in it; None: this machine's own. May raise SpoolError.
 
         Entries of this machine and of `host` get no `node=`; `report` gets what is missing.
+        `sees_journald`: look what journald lost; else another process does, that may look.
         """
         machine = machine_id()
         self._folders = Folders(directory, machine)
         self._lines = Lines(machine.encode(), host.encode())
         self._report = report
-        self._overflow = Overflow(report) if directory is None else None
+        self._overflow = Overflow(report) if directory is None and sees_journald else None
         self.name = str(directory.resolve()) if directory is not None else machine
         """Distinguishes this journal from others in the same store."""
 
