@@ -5,13 +5,14 @@ from __future__ import annotations
 import sys
 import time
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final, NamedTuple
 
 import typer
 
 from auditsvc.cli.ended import ended_by_signals
 from auditsvc.cli.lowering import lower
 from auditsvc.cli.recording import recorded
+from auditsvc.cli.search_options import Container, Unit
 from auditsvc.config import load_settings
 from auditsvc.errors import UsageError
 from auditsvc.host.accounts import user_name
@@ -19,18 +20,23 @@ from auditsvc.plural import counted
 from auditsvc.render.rows import Format, write_rows
 from auditsvc.search.live_counts import GROUPS, LiveCounts
 from auditsvc.search.own_processes import own_processes
+from auditsvc.search.places import Place
 from auditsvc.spool.segments import segments
 from auditsvc.store.read.result import Result
 from auditsvc.store.read.value_text import to_json
 
 if TYPE_CHECKING:
     from collections import Counter
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from auditsvc.search.live_counts import Group
 
 _CLEAR: Final = "\x1b[H\x1b[2J"
 _USERS: Final = ("auid", "uid")
+_SHORT: Final = 12
+"""Digits of a container's id that are shown, as the runtimes do."""
+_SOON: Final = 0.1
+"""Seconds until an event's process is looked at, which may end."""
 
 
 class TopForm(StrEnum):
@@ -54,6 +60,8 @@ def top(
     rows: Annotated[
         int, typer.Option("--rows", help="Groups that are shown.", metavar="N", min=1)
     ] = 20,
+    container: Container = None,
+    unit: Unit = None,
     once: Annotated[bool, typer.Option("--once", help="End after one look.")] = False,
     form: Annotated[
         TopForm, typer.Option("--format", help="json: an object a look, a line each.")
@@ -62,7 +70,8 @@ def top(
     """Show who and what makes the most events just now, from the spool of this host's service.
 
     The calls of this process and of its ancestors (shell, sshd, terminal) are left out: to show
-    events would make events. Ctrl-C ends it.
+    events would make events. Containers and units are those in which a process of this host is
+    when its event arrives, by /proc. Ctrl-C ends it.
     """
     names = _groups(by)
     settings = load_settings()
@@ -75,18 +84,34 @@ def top(
     with ended_by_signals(), recorded(settings, "top") as access:
         spool = settings.spool_directory
         with LiveCounts(
-            spool, settings.host, settings.decoder_name, by=names, leave_out=own
+            *(spool, settings.host, settings.decoder_name),
+            by=names,
+            leave_out=own,
+            place=Place.asked(container, unit),
         ) as counts:
             began = time.monotonic()
             while True:
-                time.sleep(every)
+                _wait(counts, every)
                 found, now = counts.take(), time.monotonic()
                 shown = found.most_common(rows)
                 access.rows += len(shown)
-                _write(names, shown, found, now - began, form)
+                look = _Look(names, shown, found, now - began)
+                if form is TopForm.JSON:
+                    _write_json(look)
+                else:
+                    _write_table(look, counts.names)
                 began = now
                 if once:
                     return
+
+
+def _wait(counts: LiveCounts, seconds: float) -> None:
+    """Wait so long, and look at what arrives meanwhile if its processes must be seen."""
+    end = time.monotonic() + seconds
+    while (left := end - time.monotonic()) > 0:
+        time.sleep(min(left, _SOON) if counts.is_hasty else left)
+        if counts.is_hasty:
+            counts.gather()
 
 
 def _groups(by: str) -> tuple[str, ...]:
@@ -97,23 +122,35 @@ def _groups(by: str) -> tuple[str, ...]:
     return names
 
 
-def _write(
-    names: tuple[str, ...],
-    shown: Sequence[tuple[Group, int]],
-    found: Counter[Group],
-    seconds: float,
-    form: TopForm,
-) -> None:
+class _Look(NamedTuple):
+    """What one look found."""
+
+    names: tuple[str, ...]
+    shown: Sequence[tuple[Group, int]]
+    """The largest groups."""
+    found: Counter[Group]
+    seconds: float
+
+
+def _write_json(look: _Look) -> None:
+    names, shown, found, seconds = look
+    rows = [
+        {"events": count} | {name: getattr(group, name) for name in names} for group, count in shown
+    ]
+    said = {
+        "seconds": round(seconds, 3),
+        "events": found.total(),
+        "groups": len(found),
+        "rows": rows,
+    }
+    sys.stdout.write(f"{to_json(said, ascii_only=True)}\n")
+    sys.stdout.flush()
+
+
+def _write_table(look: _Look, containers: Mapping[str, str]) -> None:
+    """Write a look; `containers` are their names by id."""
+    names, shown, found, seconds = look
     total = found.total()
-    if form is TopForm.JSON:
-        rows = [
-            {"events": count} | {name: getattr(group, name) for name in names}
-            for group, count in shown
-        ]
-        look = {"seconds": round(seconds, 3), "events": total, "groups": len(found), "rows": rows}
-        sys.stdout.write(f"{to_json(look, ascii_only=True)}\n")
-        sys.stdout.flush()
-        return
     if sys.stdout.isatty():
         sys.stdout.write(_CLEAR)
     rate = total / seconds
@@ -121,15 +158,21 @@ def _write(
         f"{counted(total, 'event')} in {seconds:.1f} s, {rate:.0f} a second,"
         f" {counted(len(found), 'group')}\n"
     )
+
+    def shown_of(name: str, value: object) -> object:
+        if name in _USERS and isinstance(value, int):
+            return user_name(value) or value
+        if name == "container" and isinstance(value, str):
+            return containers.get(value) or value[:_SHORT]
+        return value
+
     cells = (
-        (f"{count / seconds:.1f}", count, *(_shown(name, getattr(group, name)) for name in names))
+        (
+            f"{count / seconds:.1f}",
+            count,
+            *(shown_of(name, getattr(group, name)) for name in names),
+        )
         for group, count in shown
     )
     write_rows(Result(("events/s", "events", *names), cells), Format.TABLE, sys.stdout)
     sys.stdout.flush()
-
-
-def _shown(name: str, value: object) -> object:
-    if name in _USERS and isinstance(value, int):
-        return user_name(value) or value
-    return value

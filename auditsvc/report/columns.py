@@ -11,11 +11,13 @@ name, or `ARCH NR` of a SECCOMP record (`values.syscall_name`).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from auditsvc.decode.ids import SERIAL_BITS
+from auditsvc.decode.states import PARTIAL
 from auditsvc.record.types import AVC, CONFIG_CHANGE, LOGIN, PATH, SECCOMP, SYSCALL, USER_AVC
+from auditsvc.record.types import CALLS as CALLS_OF_EVENTS
 from auditsvc.report import types
 
 if TYPE_CHECKING:
@@ -180,7 +182,14 @@ def lone(names: Iterable[str], choice: Choice, dialect: Dialect) -> Part:
 
 
 _OF_EACH: Final = frozenset(("host", "file"))
-"""What is looked up for each event, and not read from its fields."""
+"""What can be in records beside the first one, so that it is looked up for each event."""
+WITH_OTHERS: Final = (
+    f"SELECT o.id FROM event o WHERE o.state >= {PARTIAL}"  # noqa: S608 - numbers alone
+    f" UNION SELECT o.id FROM event o WHERE o.type IN ({types.listed(CALLS_OF_EVENTS)})"
+)
+"""The events without a call that can have rows of `path` and `sockaddr`: these records belong to
+a call, and are partial without it (`auditsvc.decode.reference.rows`); of few, found by indexes."""
+HAS_OTHERS: Final = f"e.id IN ({WITH_OTHERS})"
 _COLUMNS: Final = {
     "account": ("uid",),
     "pid": ("pid",),
@@ -191,51 +200,55 @@ _COLUMNS: Final = {
 """Columns of `event` that a value is read from, beside its type and fields."""
 
 
-def folded(names: Iterable[str], choice: Choice, dialect: Dialect, *, hours: bool = False) -> Part:
+def folded(
+    names: Iterable[str],
+    choice: Choice,
+    dialect: Dialect,
+    *,
+    hours: bool = False,
+    where: Iterable[str] = (),
+) -> Part:
     """Give `lone` for counting: events that are alike in these columns are one row.
 
     Many events have the same fields, which are JSON: so each text is read once. Of such a row the
     id is the least, and `hits` tells how many they are. `hours`: only events of one hour, whose
-    ids they are; the hour is that of the least.
+    ids they are; the hour is that of the least. `where`: conditions on `event x`, whose rows of
+    other tables are not looked at.
     """
-    wanted = list(names)
-    if choice.needs_first or choice.success is not None or _OF_EACH.intersection(wanted):
+    wanted, conditions = list(names), list(where)
+    if choice.needs_first or choice.success is not None:
+        return lone(wanted, choice, dialect)
+    if not conditions and _OF_EACH.intersection(wanted):
         return lone(wanted, choice, dialect)
     more = {column for name in wanted for column in _COLUMNS.get(name, ())}
     more |= {"host"} if choice.hosts else set()
     more |= {"auid"} if choice.auid is not None else set()
-    columns = ", ".join(("type", "fields", *sorted(more)))
-    grouped = f"{columns}, (x.id >> {SERIAL_BITS}) / 3600" if hours else columns
-    where = " AND ".join(["1 = 1", *choice.times("x.id")])
+    # By an expression of the type: SQLite would read the rows by its index on the type.
+    columns = ("fields", *sorted(more), "+type")
+    grouped = ", ".join([*columns, *([f"(x.id >> {SERIAL_BITS}) / 3600"] if hours else [])])
+    within = " AND ".join(["1 = 1", *choice.times("x.id"), *conditions])
     inner = (
-        f"(SELECT {columns}, CAST(count(*) AS bigint) AS n, min(x.id) AS id FROM event x"  # noqa: S608 - ours
-        f" WHERE {where} GROUP BY {grouped})"
+        f"(SELECT {', '.join(columns)} AS type, CAST(count(*) AS bigint) AS n, min(x.id) AS id"  # noqa: S608 - ours
+        f" FROM event x"
+        f" WHERE {within} GROUP BY {grouped})"
     )
     source = LONE.replace("event e", f"{inner} e")
-    part = lone(wanted, choice, dialect)
+    known = _of_lone(dialect) | {"host": _host_told(dialect), "file": file_of(dialect, "e")}
     is_it = (IS_LONE, *choice.of_caller("e"))
-    return Part(part.shown, source, is_it, "CAST(sum(e.n) AS bigint)")
+    shown = tuple(known[name] for name in wanted)
+    return Part(shown, source, is_it, "CAST(sum(e.n) AS bigint)")
 
 
 def lone_parts(names: Iterable[str], choice: Choice, dialect: Dialect) -> list[Part]:
-    """Give `folded` in parts that can be: those whose fields name a host, and the others."""
+    """Give `folded` in parts: events of one record, and those that can have others."""
     wanted = list(names)
-    if "host" not in wanted or choice.needs_first or choice.success is not None:
+    if not _OF_EACH.intersection(wanted) or choice.needs_first or choice.success is not None:
         return [folded(wanted, choice, dialect)]
-    told = _host_told(dialect)
-    part = folded([name if name != "host" else "exe" for name in wanted], choice, dialect)
-    shown = [
-        told if name == "host" else value for name, value in zip(wanted, part.shown, strict=True)
-    ]
-    named = Part(tuple(shown), part.source, (*part.where, f"{told} IS NOT NULL"), part.hits)
-    kinds = folded(["exe"], choice, dialect)
-    texts = f"SELECT e.fields FROM {kinds.source} WHERE {' AND '.join(kinds.where)}"  # noqa: S608 - ours
-    # Looked for first: PostgreSQL would read the fields of all events before that.
-    times = " AND ".join([f"x.fields IN ({texts} AND {told} IS NULL)", *choice.times("x.id")])
-    some = f"(WITH k AS MATERIALIZED (SELECT x.* FROM event x WHERE {times}) SELECT * FROM k)"  # noqa: S608 - ours
+    plain = folded(wanted, choice, dialect, where=[f"x.id NOT IN ({WITH_OTHERS})"])
     rest = lone(wanted, choice, dialect)
-    source = rest.source.replace("event e", f"{some} e")
-    return [named, Part(rest.shown, source, (*rest.where, f"{told} IS NULL"))]
+    # SQLite would read all events, and look for each among these.
+    few = f"(SELECT x.* FROM ({WITH_OTHERS}) w CROSS JOIN event x WHERE x.id = w.id)"  # noqa: S608 - ours
+    return [plain, replace(rest, source=rest.source.replace("event e", f"{few} e"))]
 
 
 def are_lone(choice: Choice, dialect: Dialect) -> list[str]:

@@ -19,7 +19,7 @@ from auditsvc.report.columns import CALLS, are_calls, are_lone, folded, lone, lo
 from auditsvc.report.details import without_access, without_coverage
 from auditsvc.report.groups import GROUPS
 from auditsvc.report.proof import Proof, proof
-from auditsvc.report.summaries import sums
+from auditsvc.report.summaries import sums, values
 from auditsvc.report.values import Value, host, shower, success, time_of
 from auditsvc.store.read.time_span import Span
 from auditsvc.tables import names
@@ -319,9 +319,10 @@ class _Asked:
         report = BY_NAME[name]
         low = self._choice.span.low
         before = Choice(span=Span(max(0, low - _WEEK), max(0, low - 1)), hosts=self._choice.hosts)
-        known = {each.value for each in sums(self._reader, report, before, interpret=False)}
-        found = sums(self._reader, report, self._choice, interpret=False)
-        rows = ((each.hits, each.value) for each in found if each.value not in (*known, "?"))
+        known = values(self._reader, report, before)
+        old = {*known, "?"}
+        found = sums(self._reader, report, self._choice, interpret=False, without=old)
+        rows = ((each.hits, each.value) for each in found)
         note = "" if known else "The store has nothing of the week before: all are new."
         return self._section(section, title, f"total {label}", rows, alarms=bool(known), note=note)
 

@@ -1,62 +1,120 @@
-"""Calls counted by hour (`auditsvc.store.activity`), for what a report counts of whole hours.
+"""Calls counted by hour (`auditsvc.store.activity`), for what a report counts of them.
 
     if rollup.suits(choice):
         reader.rows(rollup.calls(choice, ("exe",)), choice.values)    # exe, calls
 
 The counts are those of the calls at any moment, and in the order of their key those of the caller
-need no sorting. They have no first event: who needs one asks for it (`first_of`), for few values.
+need no sorting. Of hours that are in the time in part, the calls themselves are counted. The
+counts have no first event, but its hour: who needs the event looks for it there.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from auditsvc.decode.ids import SERIAL_BITS, SERIAL_MASK
 from auditsvc.store import activity
-from auditsvc.store.read.time_span import END
+from auditsvc.store.read.time_span import END, Span
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from auditsvc.report.choice import Choice
 
-_HOUR: Final = 3600
+HOUR: Final = 3600
 _KEY: Final = tuple(activity.KEY.split(", "))
 _CALLER: Final = _KEY[: _KEY.index("arch")]
 
 
 def suits(choice: Choice) -> bool:
     """Whether all that a choice says is in the counts."""
-    low, high = choice.span.low, choice.span.high
-    whole = low % _HOUR == 0 and (high >= END or (high + 1) % _HOUR == 0)
-    return whole and choice.is_of_times
+    return not choice.needs_first
 
 
-def calls(choice: Choice, columns: Sequence[str], where: Iterable[str] = ()) -> str:
-    """Count calls by some columns of the key; `where`: conditions on them. Calls come last.
+def _hours(span: Span) -> tuple[int, int]:
+    """Give the first and the last hour that are whole in a time; without any the last is less."""
+    first = -(-span.low // HOUR)
+    last = END // HOUR if span.high >= END else (span.high + 1) // HOUR - 1
+    return first, last
 
-    A text is its id, 0 for none; a user of -1 is unset.
-    """
-    low, high = choice.span.low // _HOUR, choice.span.high // _HOUR
-    hours = f"hour BETWEEN {low} AND {high}"
-    tests = " AND ".join([hours, *where])
-    last = max(map(_KEY.index, columns))
+
+def _edges(span: Span) -> Iterator[Span]:
+    """Give the seconds of a time that are in no whole hour."""
+    first, last = _hours(span)
+    if last < first:
+        yield span
+        return
+    if span.low < first * HOUR:
+        yield Span(span.low, first * HOUR - 1)
+    if (last + 1) * HOUR <= span.high < END:
+        yield Span((last + 1) * HOUR, span.high)
+
+
+def _chosen(choice: Choice) -> list[str]:
+    """Give the conditions of a choice on the key, but for the time."""
+    found = []
+    if choice.success is not None:
+        found.append("success = :success")
+    if choice.hosts:
+        names = ", ".join(f":host{n}" for n in range(len(choice.hosts)))
+        found.append(f"host IN (SELECT id FROM host WHERE name IN ({names}))")  # noqa: S608 - parameters
+    if choice.auid is not None:
+        found.append("auid = -1" if choice.is_unset else "auid = :auid")
+    return found
+
+
+def _sources(choice: Choice) -> Iterator[tuple[str, str]]:
+    """Give what together has all counts of a time: a FROM clause, and its condition."""
+    first, last = _hours(choice.span)
+    hours = f"hour BETWEEN {first} AND {last}"
+    yield "activity_row", hours
+    yield f"({activity.counted(hours)}) p", "1 = 1"
+    for edge in _edges(choice.span):
+        low, high = edge.low << SERIAL_BITS, edge.high << SERIAL_BITS | SERIAL_MASK
+        yield f"({activity.counted_calls(f's.id BETWEEN {low} AND {high}')}) p", "1 = 1"
+
+
+def _by_hour(choice: Choice, columns: Sequence[str], where: Iterable[str] = ()) -> str:
+    """Count calls by hour and some columns of the key."""
+    tests = [*_chosen(choice), *where]
+    wanted = tuple(dict.fromkeys(("hour", *columns)))
+    end = max(map(_KEY.index, wanted))
     # By the beginning of the key, whose order SQLite's rows have.
-    by = ", ".join(_CALLER[: last + 1] if last < len(_CALLER) else columns)
-    parts = activity.counted(hours)
-    inner = (
-        f"SELECT {by}, CAST(sum(calls) AS bigint) AS calls FROM {{0}} WHERE {tests} GROUP BY {by}"  # noqa: S608 - ours
+    by = ", ".join(_CALLER[: end + 1] if end < len(_CALLER) else wanted)
+    parts = (
+        f"SELECT {by}, CAST(sum(calls) AS bigint) AS calls FROM {source}"  # noqa: S608 - ours
+        f" WHERE {' AND '.join([within, *tests])} GROUP BY {by}"
+        for source, within in _sources(choice)
     )
-    both = f"{inner.format('activity_row')} UNION ALL {inner.format(f'({parts}) p')}"
-    shown = ", ".join(columns)
+    shown = ", ".join(wanted)
     return (
-        f"SELECT {shown}, CAST(sum(calls) AS bigint) AS calls FROM ({both}) g"  # noqa: S608 - ours
+        f"SELECT {shown}, CAST(sum(calls) AS bigint) AS calls FROM ({' UNION ALL '.join(parts)}) g"  # noqa: S608 - ours
         f" GROUP BY {shown} HAVING sum(calls) <> 0"
     )
 
 
+def calls(choice: Choice, columns: Sequence[str], where: Iterable[str] = ()) -> str:
+    """Count calls by some columns of the key; `where`: conditions on it. Calls come last.
+
+    A text is its id, 0 for none; a user of -1 is unset.
+    """
+    shown = ", ".join(columns)
+    inner = _by_hour(choice, columns, where)
+    if "hour" in columns:
+        return f"SELECT {shown}, calls FROM ({inner}) h"  # noqa: S608 - ours
+    return f"SELECT {shown}, CAST(sum(calls) AS bigint) AS calls FROM ({inner}) h GROUP BY {shown}"  # noqa: S608 - ours
+
+
 def all_calls(choice: Choice) -> str:
-    """Count all calls."""
-    return f"SELECT CAST(coalesce(sum(calls), 0) AS bigint) FROM ({calls(choice, ['hour'])}) c"  # noqa: S608 - ours
+    """Count all calls, and those that failed; a row of two numbers."""
+    failed = "CASE WHEN success = 0 THEN calls ELSE 0 END"
+    parts = (
+        f"SELECT sum(calls) AS calls, sum({failed}) AS failed FROM {source}"  # noqa: S608 - ours
+        f" WHERE {' AND '.join([within, *_chosen(choice)])}"
+        for source, within in _sources(choice)
+    )
+    both = ", ".join(f"CAST(coalesce(sum({name}), 0) AS bigint)" for name in ("calls", "failed"))
+    return f"SELECT {both} FROM ({' UNION ALL '.join(parts)}) c"  # noqa: S608 - ours
 
 
 _VALUES: Final = {
@@ -78,41 +136,13 @@ def counts_value(name: str) -> bool:
 
 
 def values(choice: Choice, name: str) -> str:
-    """Count the values of a name: value and calls; of some values there can be several rows."""
+    """Count the values of a name: value, calls, and the hour of the first (since 1970).
+
+    Of some values there can be several rows.
+    """
     value, columns, joins = _VALUES[name]
-    inner = calls(choice, columns.split(", "))
-    return f"SELECT {value}, g.calls FROM ({inner}) g {joins}"  # noqa: S608 - ours
-
-
-def first_of(
-    choice: Choice, name: str, wanted: Collection[str | int]
-) -> tuple[str, dict[str, object]]:
-    """Give the statement for the first event of each of some values, and its parameters."""
-    asked: dict[str, object] = {f"v{n}": value for n, value in enumerate(wanted)}
-    listed = ", ".join(f":{each}" for each in asked)
-    where = " AND ".join(["s.context = c.id", *choice.times("s.id")])
-    if name == "syscall":
-        value = "coalesce(n.name, CAST(s.nr AS text))"
-        numbers = f"SELECT nr FROM syscall_name WHERE name IN ({listed})"  # noqa: S608 - parameters
-        where += f" AND (s.nr IN ({numbers}) OR CAST(s.nr AS text) IN ({listed}))"
-        joins = "LEFT JOIN syscall_name n ON n.arch = c.arch AND n.nr = s.nr"
-        source = "context c CROSS JOIN syscall s"
-    elif name == "auid":
-        value, joins, source = "coalesce(c.auid, -1)", "", "context c CROSS JOIN syscall s"
-        where += f" AND coalesce(c.auid, -1) IN ({listed})"
-    else:
-        value, joins = "t.value", ""
-        source = "text t CROSS JOIN context c CROSS JOIN syscall s"
-        is_it = f"t.value IN ({listed})"
-        if name == "key":  # several stand with commas between them
-            asked = {each: f"%,{_escaped(str(said))},%" for each, said in asked.items()}
-            tests = (f"',' || t.value || ',' LIKE :{each} ESCAPE '!'" for each in asked)
-            is_it = f"t.id IN (SELECT key FROM context) AND ({' OR '.join(tests)})"  # noqa: S608 - ours
-        where += f" AND c.{name} = t.id AND {is_it}"
-    sql = f"SELECT {value}, min(s.id) FROM {source} {joins} WHERE {where} GROUP BY 1"  # noqa: S608 - ours
-    return sql, {**choice.values, **asked}
-
-
-def _escaped(text: str) -> str:
-    """Write a text for LIKE."""
-    return "".join(f"!{each}" if each in "!%_" else each for each in text)
+    inner = (
+        f"SELECT {columns}, CAST(sum(calls) AS bigint) AS calls, min(hour) AS hour"  # noqa: S608 - ours
+        f" FROM ({_by_hour(choice, columns.split(', '))}) h GROUP BY {columns}"
+    )
+    return f"SELECT {value}, g.calls, g.hour FROM ({inner}) g {joins}"  # noqa: S608 - ours

@@ -8,6 +8,7 @@ from auditsvc.record.types import CONFIG_CHANGE, PATH
 from auditsvc.report import avc, types
 from auditsvc.report.columns import (
     CALLS,
+    HAS_OTHERS,
     IS_RELATIVE,
     LONE,
     NAME,
@@ -37,11 +38,8 @@ _IS_NAME: Final = f"NOT coalesce({IS_RELATIVE}, 1 = 0)"
 _NAMED: Final = "JOIN file i ON i.id = p.file LEFT JOIN text n ON n.id = i.name"
 _RELATIVE: Final = "CROSS JOIN file i CROSS JOIN text n"
 _ARE_RELATIVE: Final = ("i.id = p.file", "n.id = i.name", IS_RELATIVE)
-_RELATIVE_FILES: Final = (
-    "p.file IN (SELECT j.id FROM file j JOIN text m ON m.id = j.name"  # noqa: S608 - ours
-    f" WHERE {IS_RELATIVE.replace('n.value', 'm.value')})"
-)
-"""So each name is looked at once, and all uses are gone through once: there may be many of both."""
+_LOOKED_UP: Final = 100
+"""Files whose uses an index finds sooner than all uses are gone through."""
 _SOCKETS: Final = "sockaddr k CROSS JOIN address a"
 _ARE_SOCKETS: Final = ("a.id = k.address", "a.family = 'unix'", "a.path <> ''")
 _SOCKET: Final = "CASE WHEN a.path LIKE '@%' THEN substr(a.path, 2) ELSE a.path END"
@@ -55,8 +53,10 @@ def counts(
         yield from _objects(reader, choice, by)
         return
     keys = other_key_counts if without_calls else _key_counts
-    statements = file_counts if name == "file" else keys
-    for sql in statements(reader.dialect, choice, by):
+    statements = (
+        file_counts(reader, choice, by) if name == "file" else keys(reader.dialect, choice, by)
+    )
+    for sql in statements:
         for row in reader.rows(sql, choice.values):
             group, (value, hits, first) = tuple(row[:-3]), row[-3:]
             values = [value] if name == "file" else (value or "").split(",")
@@ -73,13 +73,13 @@ def _objects(reader: Reader, choice: Choice, by: Sequence[Group]) -> Iterator[Co
         yield tuple(group), row[avc.OBJECT], 1, event_id
 
 
-def file_counts(dialect: Dialect, choice: Choice, by: Sequence[Group]) -> Iterator[str]:
+def file_counts(reader: Reader, choice: Choice, by: Sequence[Group]) -> Iterator[str]:
     """Give the statements that together count all file names."""
+    dialect = reader.dialect
     call, other = keys_of(by, "s.id", "c"), keys_of(by, "e.id", "e")
     calls, alone = are_calls(choice), are_lone(choice, dialect)
-    of_call, of_lone = ["s.id = p.event", *calls], ["p.event = e.id", *alone]
+    of_call, of_lone = ["s.id = p.event", *calls], ["p.event = e.id", HAS_OTHERS, *alone]
     in_time = choice.times("p.event")
-    relative = [*_ARE_RELATIVE, *(in_time or [_RELATIVE_FILES])]
     if choice.is_of_times and all(group.of_event for group in by):
         # By file first: so an index gives the counts, and each name is read once.
         keys = keys_of(by, "p.event", "")
@@ -91,17 +91,21 @@ def file_counts(dialect: Dialect, choice: Choice, by: Sequence[Group]) -> Iterat
         yield counted(NAME, source, [*of_call, *in_time, _IS_NAME], call, "s.id")
         source = f"{LONE} CROSS JOIN path p {_NAMED}"
         yield counted(NAME, source, [*of_lone, _IS_NAME], other, "e.id")
-    joined = "coalesce(d.value || '/' || n.value, n.value)"
-    source = f"path p {_RELATIVE} CROSS JOIN {CALLS} LEFT JOIN text d ON d.id = c.cwd"
-    yield counted(joined, source, [*relative, *of_call], call, "s.id")
-    source = f"{LONE} CROSS JOIN path p {_RELATIVE}"
-    yield counted("n.value", source, [*_ARE_RELATIVE, *of_lone], other, "e.id")
+    (relative,) = reader.one(f"SELECT count(*) FROM ({_relative_files(dialect)}) r")  # noqa: S608 - ours
+    if relative:
+        joined = "coalesce(d.value || '/' || n.value, n.value)"
+        uses = _relative_uses(dialect, looked_up=relative <= _LOOKED_UP)
+        source = f"{uses} CROSS JOIN {CALLS} LEFT JOIN text d ON d.id = c.cwd"
+        yield counted(joined, source, [*_ARE_RELATIVE, *in_time, *of_call], call, "s.id")
+        source = f"{LONE} CROSS JOIN path p {_RELATIVE}"
+        yield counted("n.value", source, [*_ARE_RELATIVE, *of_lone], other, "e.id")
     in_time = choice.times("k.event")
     source = f"{_SOCKETS} CROSS JOIN {CALLS}"
     where = [*_ARE_SOCKETS, *in_time, "s.id = k.event", *calls]
     yield counted(_SOCKET, source, where, call, "s.id")
     source = f"{LONE} CROSS JOIN {_SOCKETS}"
-    yield counted(_SOCKET, source, [*_ARE_SOCKETS, "k.event = e.id", *alone], other, "e.id")
+    where = [*_ARE_SOCKETS, "k.event = e.id", HAS_OTHERS, *alone]
+    yield counted(_SOCKET, source, where, other, "e.id")
     told = file_of(dialect, "r")
     source = f"record r CROSS JOIN text f CROSS JOIN {CALLS}"
     where = ["f.id = r.fields", "s.id = r.event", WITH_FILE.condition("r.type")]
@@ -112,14 +116,34 @@ def file_counts(dialect: Dialect, choice: Choice, by: Sequence[Group]) -> Iterat
     yield counted(told, LONE, [kinds, f"{told} IS NOT NULL", *alone], other, "e.id")
 
 
+def _relative_files(dialect: Dialect) -> str:
+    """Select the files with a relative name: on SQLite the index has them together."""
+    begin = " AND m.head >= '..' AND m.head < '.0'" if dialect is SQLITE else ""
+    test = IS_RELATIVE.replace("n.value", "m.value") + begin
+    return f"SELECT j.id FROM text m CROSS JOIN file j WHERE j.name = m.id AND {test}"  # noqa: S608 - ours
+
+
+def _relative_uses(dialect: Dialect, *, looked_up: bool) -> str:
+    """Give the uses `path p` of these files, with file and name; each name is looked at once."""
+    files = _relative_files(dialect)
+    if looked_up:
+        used = _settled(dialect, "u", "file = j.id")
+        files = f"SELECT u.* FROM ({files}) j CROSS JOIN path u WHERE {used}"  # noqa: S608 - ours
+    else:
+        files = f"SELECT u.* FROM path u WHERE u.file IN ({files})"  # noqa: S608 - ours
+    return f"({files}) p {_RELATIVE}"
+
+
+def _settled(dialect: Dialect, row: str, key: str) -> str:
+    return STORES["sqlite" if dialect is SQLITE else "postgresql"].settled.format(row, key)
+
+
 def used_names(dialect: Dialect) -> str:
     """Give the statement for the names, not relative ones, of all files that were used."""
-    is_it = STORES["sqlite" if dialect is SQLITE else "postgresql"].settled.format(
-        "p", "file = i.id"
-    )
+    used = _settled(dialect, "p", "file = i.id")
     return (
         f"SELECT {NAME} AS value FROM file i LEFT JOIN text n ON n.id = i.name"  # noqa: S608 - ours
-        f" WHERE {_IS_NAME} AND EXISTS (SELECT 1 FROM path p WHERE {is_it})"
+        f" WHERE {_IS_NAME} AND EXISTS (SELECT 1 FROM path p WHERE {used})"
     )
 
 
@@ -130,13 +154,18 @@ def _key_counts(dialect: Dialect, choice: Choice, by: Sequence[Group]) -> Iterat
 
 def other_key_counts(dialect: Dialect, choice: Choice, by: Sequence[Group]) -> Iterator[str]:
     """Give the statements that count the keys that are not of a SYSCALL record."""
-    call, other = keys_of(by, "s.id", "c"), keys_of(by, "e.id", "e")
-    key = dialect.of("key", "r.fields")
-    source = f"record r CROSS JOIN text f CROSS JOIN {CALLS}"
-    where = ["f.id = r.fields", "s.id = r.event", f"r.type = {CONFIG_CHANGE}"]
-    where += [*choice.times("r.event"), *are_calls(choice)]
-    yield counted(key, source, where, call, "s.id")
+    yield keys_of_changes(dialect, choice, by)
+    other = keys_of(by, "e.id", "e")
     key = dialect.of("key")
     part = (lone if by else folded)(["key"], choice, dialect)
     where = [f"{key} IS NOT NULL", *part.where]
     yield counted(key, part.source, where, other, "e.id", hits=part.hits)
+
+
+def keys_of_changes(dialect: Dialect, choice: Choice, by: Sequence[Group]) -> str:
+    """Give the statement that counts the keys of rules that calls changed."""
+    key = dialect.of("key", "r.fields")
+    source = f"record r CROSS JOIN text f CROSS JOIN {CALLS}"
+    where = ["f.id = r.fields", "s.id = r.event", f"r.type = {CONFIG_CHANGE}"]
+    where += [*choice.times("r.event"), *are_calls(choice)]
+    return counted(key, source, where, keys_of(by, "s.id", "c"), "s.id")

@@ -11,18 +11,17 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from auditsvc.record.types import CONFIG_CHANGE, DAEMON_CONFIG
 from auditsvc.report import rollup, types
 from auditsvc.report.catalogue import BY_NAME
-from auditsvc.report.columns import FIRST, are_calls, are_lone, folded, lone
+from auditsvc.report.choice import Choice
+from auditsvc.report.columns import FIRST, IS_LONE, are_calls, are_lone, lone, lone_parts
 from auditsvc.report.details import without_coverage
-from auditsvc.report.several import file_counts, other_key_counts, used_names
-from auditsvc.report.summaries import sums
+from auditsvc.report.several import file_counts, keys_of_changes, used_names
+from auditsvc.report.summaries import used_peers, values
 from auditsvc.report.types import Types, listed
-from auditsvc.report.values import time_of
-from auditsvc.store.read.time_span import ALL
+from auditsvc.report.values import shower, time_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from auditsvc.report.choice import Choice
     from auditsvc.report.reader import Reader
     from auditsvc.report.values import Value
 
@@ -94,17 +93,19 @@ def _totals(reader: Reader, choice: Choice) -> Iterator[Total]:
 
     yield line("changes in configuration")
     yield line("changes to accounts, groups, or roles")
-    yield from _attempts(reader, choice)
-    callers = _callers(reader, choice)
+    others = _others(reader, choice)
+    yield from _attempts(others.attempts)
+    calls = _calls(reader, choice)
+    callers = _callers(reader, choice, calls, others.values)
     yield Total("users", len(callers["auid"]))
     yield Total("terminals", len(callers["term"]))
-    yield Total("host names", len(sums(reader, BY_NAME["host"], choice, interpret=False)))
+    yield Total("host names", len(_hosts(reader, choice, others.values["host"])))
     yield Total("executables", len(callers["exe"]))
     yield Total("commands", len(callers["comm"]))
     yield Total("files", _files(reader, choice))
     yield line("AVC's")
     yield line("MAC events")
-    yield Total("failed syscalls", _failed(reader, choice))
+    yield Total("failed syscalls", calls.failed)
     yield line("anomaly events")
     yield line("responses to anomaly events")
     yield line("crypto events")
@@ -112,7 +113,7 @@ def _totals(reader: Reader, choice: Choice) -> Iterator[Total]:
     yield line("virt events")
     yield Total("keys", len(callers["key"]))
     yield Total("process IDs", len(callers["pid"]))
-    yield Total("events", _events(reader, choice))
+    yield Total("events", calls.number + others.number)
 
 
 def _ends(reader: Reader, choice: Choice) -> tuple[Value, Value]:
@@ -128,38 +129,30 @@ def _ends(reader: Reader, choice: Choice) -> tuple[Value, Value]:
     return found[0], found[1]
 
 
-def _events(reader: Reader, choice: Choice) -> int:
+class _Calls(NamedTuple):
+    """How many calls there are, and how many failed; read() too, which aureport leaves out."""
+
+    number: int
+    failed: int
+
+
+def _calls(reader: Reader, choice: Choice) -> _Calls:
+    """Count the calls."""
+    source, where = "syscall s CROSS JOIN context c", " AND ".join(are_calls(choice))
+    counts = "count(*), coalesce(sum(CASE WHEN s.success = 0 THEN 1 END), 0)"
+    sql = f"SELECT {counts} FROM {source} WHERE {where}"  # noqa: S608 - ours
     if rollup.suits(choice):
-        where = " AND ".join(["1 = 1", *choice.times("e.id")])
-        others = f"SELECT count(*) FROM event e WHERE {where}"  # noqa: S608 - ours
-        both = f"SELECT ({rollup.all_calls(choice)}) + ({others})"
-        return int(reader.one(both, choice.values)[0])
-    calls, others = "syscall s CROSS JOIN context c", "event e CROSS JOIN text f"
-    where_calls, where_others = are_calls(choice), are_lone(choice, reader.dialect)
-    if choice.is_of_times:
-        calls, where_calls = "syscall s", ["1 = 1", *choice.times("s.id")]
-        others, where_others = "event e", ["1 = 1", *choice.times("e.id")]
-    counts = (
-        f"(SELECT count(*) FROM {source} WHERE {' AND '.join(where)})"  # noqa: S608 - ours
-        for source, where in ((calls, where_calls), (others, where_others))
-    )
-    return int(reader.one(f"SELECT {' + '.join(counts)}", choice.values)[0])
-
-
-def _failed(reader: Reader, choice: Choice) -> int:
-    """Count the calls that failed; read() too, which aureport leaves out as number 0."""
-    where = " AND ".join([*are_calls(choice), "s.success = 0"])
-    source = "syscall s CROSS JOIN context c"
-    if choice.is_of_times:
-        source, where = "syscall s", " AND ".join(["s.success = 0", *choice.times("s.id")])
-    sql = f"SELECT count(*) FROM {source} WHERE {where}"  # noqa: S608 - ours
-    return int(reader.one(sql, choice.values)[0])
+        sql = rollup.all_calls(choice)
+    number, failed = reader.one(sql, choice.values)
+    return _Calls(int(number), int(failed))
 
 
 def _classes(reader: Reader, choice: Choice) -> Counter[str]:
     """Count the events that have a record of each class."""
     whens = " ".join(f"WHEN {of.condition('{0}')} THEN '{name}'" for name, of in _CLASSES.items())
     which = f"CASE {whens} END"
+    if choice.is_of_times:
+        return _classes_by_type(reader, choice, which)
     lone = are_lone(choice, reader.dialect)
     own = " AND ".join([*lone, without_coverage(reader.dialect)])
     further = ["e.id = r.event", *lone]
@@ -178,16 +171,76 @@ def _classes(reader: Reader, choice: Choice) -> Counter[str]:
     return Counter(dict(reader.rows(sql, choice.values)))
 
 
-def _attempts(reader: Reader, choice: Choice) -> Iterator[Total]:
+def _classes_by_type(reader: Reader, choice: Choice, which: str) -> Counter[str]:
+    """Count them by the types of events, which an index has; other records are fewer."""
+    own = " AND ".join(["1 = 1", *choice.times("e.id")])
+    notes = [*are_lone(choice, reader.dialect), f"e.type = {DAEMON_CONFIG}"]
+    others = " AND ".join([f"{which.format('r.type')} IS NOT NULL", *choice.times("r.event")])
+    first = which.format("e.type")
+    # A note on coverage is none by its own type; what else it has counts.
+    is_same = f"{first} = x.kind AND {without_coverage(reader.dialect)}"
+    sql = f"""
+        SELECT {which.format("e.type")}, count(*) FROM event e WHERE {own} GROUP BY e.type
+        UNION ALL SELECT {which.format(str(DAEMON_CONFIG))}, -count(*)
+        FROM event e CROSS JOIN text f
+        WHERE {" AND ".join(notes)} AND NOT {without_coverage(reader.dialect)}
+        UNION ALL SELECT x.kind, count(*) FROM (
+            SELECT DISTINCT r.event AS id, {which.format("r.type")} AS kind
+            FROM record r WHERE {others}) x
+        WHERE NOT EXISTS (
+            SELECT 1 FROM event e CROSS JOIN text f
+            WHERE e.id = x.id AND {IS_LONE} AND {is_same})
+        GROUP BY x.kind"""  # noqa: S608 - ours
+    found: Counter[str] = Counter()
+    for kind, number in reader.rows(sql, choice.values):
+        if kind is not None:
+            found[kind] += number
+    return found
+
+
+class _Others(NamedTuple):
+    """What the events without a call have."""
+
+    number: int
+    attempts: Counter[tuple[int, int | None]]
+    """Events by type and outcome, of logins and authentications."""
+    values: dict[str, set[Any]]
+
+
+_ATTEMPTS: Final = (types.USER_AUTH, types.USER_MGMT, types.USER_LOGIN, types.GRP_AUTH)
+
+
+def _others(reader: Reader, choice: Choice) -> _Others:
+    """Read the events without a call once, those that are alike together."""
+    names = ("auid", *_TEXTS, "host")
+    number, attempts = 0, Counter[tuple[int, int | None]]()
+    values: dict[str, set[Any]] = {name: set() for name in (*names, "pid")}
+    for part in lone_parts(["success", *names], choice, reader.dialect):
+        sql = f"{part.select(['e.type', part.hits])} GROUP BY 1, {_places(3, len(names) + 1)}"
+        for kind, hits, success, *row in reader.rows(sql, choice.values):
+            number += hits
+            if kind in _ATTEMPTS:
+                attempts[kind, success] += hits
+            for name, value in zip(names, row, strict=True):
+                values[name].add(value)
+    part = lone(["pid"], choice, reader.dialect)
+    pids = part.select(where=["e.pid IS NOT NULL"]).replace("SELECT", "SELECT DISTINCT", 1)
+    if choice.is_of_times:
+        within = " AND ".join(["e.pid IS NOT NULL", *choice.times("e.id")])
+        pids = f"SELECT DISTINCT e.pid FROM event e WHERE {within}"  # noqa: S608 - ours
+    values["pid"].update(pid for (pid,) in reader.rows(pids, choice.values))
+    return _Others(number, attempts, values)
+
+
+def _places(first: int, number: int) -> str:
+    return ", ".join(str(first + n) for n in range(number))
+
+
+def _attempts(found: Counter[tuple[int, int | None]]) -> Iterator[Total]:
     """Count logins and authentications that succeeded and failed."""
-    part = folded(["success"], choice, reader.dialect)
-    kinds = (types.USER_AUTH, types.USER_MGMT, types.USER_LOGIN, types.GRP_AUTH)
-    which = f"e.type IN ({listed(kinds)})"
-    sql = part.select(["e.type", part.hits], [which]) + " GROUP BY 1, 3"
-    found = {(kind, success): hits for kind, hits, success in reader.rows(sql, choice.values)}
 
     def of(success: int, *kinds: int) -> int:
-        return sum(found.get((kind, success), 0) for kind in kinds)
+        return sum(found[kind, success] for kind in kinds)
 
     yield Total("logins", of(1, types.USER_LOGIN))
     yield Total("failed logins", of(0, types.USER_LOGIN))
@@ -195,42 +248,72 @@ def _attempts(reader: Reader, choice: Choice) -> Iterator[Total]:
     yield Total("failed authentications", of(0, types.USER_AUTH, types.USER_MGMT, types.GRP_AUTH))
 
 
-def _callers(reader: Reader, choice: Choice) -> dict[str, set[Any]]:
+_ON_CONTEXT: Final = {"auid": "coalesce(c.auid, -1)", "pid": "c.pid", **_TEXTS}
+
+
+def _callers(
+    reader: Reader, choice: Choice, calls: _Calls, others: dict[str, set[Any]]
+) -> dict[str, set[Any]]:
     """Give the distinct users, terminals, programs, commands, keys and processes."""
-    names = ("auid", "pid", *_TEXTS)
-    columns = ("coalesce(c.auid, -1)", "c.pid", *(_TEXTS[name] for name in _TEXTS))
-    found: dict[str, set[Any]] = {name: set() for name in names}
-    event = " AND ".join(["1 = 1", *choice.of_event("s.id", "s.success", FIRST)])
-    caller = " AND ".join(["c.id = u.context", *choice.of_caller("c")])
-    sql = f"""
-        SELECT {", ".join(columns)}
-        FROM (SELECT DISTINCT s.context FROM syscall s WHERE {event}) u CROSS JOIN context c
-        WHERE {caller}"""  # noqa: S608 - ours
-    if choice.is_of_times and choice.span == ALL:
-        # One look into the index for each context, where all calls would be gone through.
-        sql = (
-            f"SELECT {', '.join(columns)} FROM context c"  # noqa: S608 - ours
-            " WHERE EXISTS (SELECT 1 FROM syscall s WHERE s.context = c.id)"
-        )
-    for row in reader.rows(sql, choice.values):
-        for name, value in zip(names, row, strict=True):
-            found[name].add(value)
+    columns = ", ".join(f"{value} AS {name}" for name, value in _ON_CONTEXT.items())
+    used = _used_contexts(reader, choice, calls)
+    each = " UNION ALL ".join(
+        f"SELECT {n}, d.v FROM (SELECT DISTINCT {name} AS v FROM u) d"  # noqa: S608 - ours
+        for n, name in enumerate(_ON_CONTEXT)
+    )
+    found: dict[str, set[Any]] = {name: set() for name in _ON_CONTEXT}
+    names = tuple(_ON_CONTEXT)
+    sql = f"WITH u AS MATERIALIZED (SELECT {columns} FROM {used}) {each}"  # noqa: S608 - ours
+    for n, value in reader.rows(sql, choice.values):
+        found[names[n]].add(value)
     for name in _TEXTS:
         found[name] = set(_texts(reader, found[name] - {None}))
-    some = [name for name in names if name != "pid"]
-    part = folded(some, choice, reader.dialect)
-    for row in reader.rows(part.select(), choice.values):
-        for name, value in zip(some, row, strict=True):
-            found[name].add(value)
-    part = lone(["pid"], choice, reader.dialect)
-    pids = part.select(where=["e.pid IS NOT NULL"]).replace("SELECT", "SELECT DISTINCT", 1)
-    found["pid"].update(pid for (pid,) in reader.rows(pids, choice.values))
-    for sql in other_key_counts(reader.dialect, choice, ()):
-        found["key"].update(key for key, *_ in reader.rows(sql, choice.values))
+    for name, known in found.items():
+        known.update(others[name])
+    changed = keys_of_changes(reader.dialect, choice, ())
+    found["key"].update(key for key, *_ in reader.rows(changed, choice.values))
     found["key"] = {key for text in found["key"] if text for key in text.split(",") if key}
-    for values in found.values():
-        values.discard(None)
+    for known in found.values():
+        known.discard(None)
     return found
+
+
+def _used_contexts(reader: Reader, choice: Choice, calls: _Calls) -> str:
+    """Give the contexts `c` of calls, as a FROM clause with its conditions."""
+    event = [*choice.of_event("s.id", "s.success", FIRST)]
+    caller = choice.of_caller("c")
+    if rollup.suits(choice):
+        everything = calls.number
+        if choice != _EVERYTHING:
+            everything, _ = reader.one(rollup.all_calls(_EVERYTHING))
+        if calls.number * _FEW >= everything:
+            # A look into the index for each context, where most calls would be gone through. It
+            # is an expression, or PostgreSQL would go through them.
+            one = " AND ".join(["s.context = c.id", *event])
+            where = [f"(SELECT s.nr FROM syscall s WHERE {one} LIMIT 1) IS NOT NULL", *caller]  # noqa: S608 - ours
+            return f"context c WHERE {' AND '.join(where)}"
+    inner = " AND ".join(["1 = 1", *event])
+    where = ["c.id = u.context", *caller]
+    return (
+        f"(SELECT DISTINCT s.context FROM syscall s WHERE {inner}) u CROSS JOIN context c"  # noqa: S608 - ours
+        f" WHERE {' AND '.join(where)}"
+    )
+
+
+_EVERYTHING: Final = Choice()
+_FEW: Final = 5
+"""The part of all calls below which they are gone through."""
+
+
+def _hosts(reader: Reader, choice: Choice, told: set[Any]) -> set[Value]:
+    """Give the remote hosts, `told` by events without a call."""
+    show = shower("host", interpret=False)
+    found = {show(each) for each in told if each is not None}
+    if choice == _EVERYTHING:
+        for sql in used_peers(choice, reader.dialect):
+            found.update(show(each) for each, *_ in reader.rows(sql, choice.values))
+        return found
+    return found | values(reader, BY_NAME["host"], choice, only_calls=True)
 
 
 def _texts(reader: Reader, ids: set[int]) -> Iterator[str]:
@@ -243,8 +326,8 @@ def _texts(reader: Reader, ids: set[int]) -> Iterator[str]:
 
 
 def _files(reader: Reader, choice: Choice) -> int:
-    parts = list(file_counts(reader.dialect, choice, ()))
-    if choice.is_of_times and choice.span == ALL:
+    parts = list(file_counts(reader, choice, ()))
+    if choice == _EVERYTHING:
         # Whether a file is used at all is one look into the index, a count are all uses.
         parts[0] = used_names(reader.dialect)
     union = " UNION ".join(f"SELECT p{n}.value FROM ({sql}) p{n}" for n, sql in enumerate(parts))  # noqa: S608 - ours

@@ -171,12 +171,13 @@ class SpoolArrivals:
         ids = [each for each in _ask(self._store, self._url, asked) if each not in self._seen]
         self._seen.update(ids)
         events = _events(self._store, ids, self._known)
-        if criteria.place is None:
+        if (place := criteria.place) is None:
             yield from events
             return
         if self._places is None:
-            self._places = LivePlaces(criteria.place, self._host)
-        yield from filter(self._places.has, events)
+            self._places = LivePlaces(self._host)
+        where = self._places.of_event
+        yield from (event for event in events if place.takes(*where(event)))
 
     def _write(self, batch: Batch) -> None:
         self._store.write(self._source, batch, Checkpoint("1", 0, b""))

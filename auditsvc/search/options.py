@@ -109,7 +109,7 @@ class Options:
             key=self.key,
             file=self.file,
             path=None if self.path is None else os.path.normpath(self.path).replace("//", "/"),
-            place=self._place(),
+            place=Place.asked(self.container, self.unit, whole=self.word),
             remote=self.host,
             subject=self.subject,
             object=self.object,
@@ -127,14 +127,6 @@ class Options:
             *(("-o", self.object), ("-se", self.context), ("-uu", self.uuid)),
             *(("-vm", self.vm_name), ("--container", self.container), ("--unit", self.unit)),
         )
-
-    def _place(self) -> Place | None:
-        if self.container is None and self.unit is None:
-            return None
-        unit = self.unit
-        if unit is not None and "." not in unit:  # as systemctl has it
-            unit += ".service"
-        return Place(self.container, unit, whole=self.word)
 
     def _period(self, now: datetime) -> Span:
         found = ALL

@@ -44,6 +44,18 @@ class Place:
     whole: bool = False
     """Whether the beginning of an id is none."""
 
+    @classmethod
+    def asked(cls, container: str | None, unit: str | None, *, whole: bool = False) -> Place | None:
+        """Give the place that is asked for; a unit without its kind is a service, as in systemctl.
+
+        None: nothing is asked for.
+        """
+        if container is None and unit is None:
+            return None
+        if unit is not None and "." not in unit:
+            unit += ".service"
+        return cls(container, unit, whole=whole)
+
     def takes(self, container: str | None, name: str | None, unit: str | None) -> bool:
         """Whether a process that is there is in this place; the same as the SQL says."""
         of, begun = self.container, self._begun()

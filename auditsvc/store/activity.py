@@ -21,18 +21,33 @@ _PLACES: Final = ", ".join(str(place) for place, _ in enumerate(_KEYS, start=1))
 _PART: Final = ", ".join(column.name for column in activity_part.columns)
 
 
-def counted(condition: str = "") -> str:
-    """Give the SELECT of the parts as rows; `condition` is on those of `activity_part`.
+_CALL: Final = (
+    f"(s.id >> {SERIAL_BITS}) / 3600 AS hour, s.context, s.nr, coalesce(s.success, -1) AS success,"
+    f" CASE WHEN s.success = 0 AND s.exit BETWEEN -{MAX_ERRNO} AND -1 THEN -s.exit ELSE 0 END"
+    " AS errno"
+)
+"""What a call `s` is counted by."""
 
-    By context first: its columns and their order cost.
-    """
+
+def counted(condition: str = "") -> str:
+    """Give the SELECT of the parts as rows; `condition` is on those of `activity_part`."""
     where = f" WHERE {condition}" if condition else ""
+    return _counted(f"activity_part{where}")
+
+
+def counted_calls(condition: str) -> str:
+    """Give the SELECT of calls as rows; `condition` is on `syscall s`."""
+    return _counted(f"(SELECT {_CALL}, 1 AS calls FROM syscall s WHERE {condition}) s")  # noqa: S608 - ours
+
+
+def _counted(source: str) -> str:
+    """Give the SELECT of rows; by context first: its columns and their order cost."""
     return (
         "SELECT p.hour, c.host, coalesce(c.exe, 0) AS exe, coalesce(c.comm, 0) AS comm,"  # noqa: S608 - of this module's text, and our callers'
         " coalesce(c.auid, -1) AS auid, coalesce(c.uid, -1) AS uid, coalesce(c.key, 0) AS key,"
         " c.arch, p.nr, p.success, p.errno, CAST(sum(p.calls) AS bigint) AS calls"
-        " FROM (SELECT hour, context, nr, success, errno, sum(calls) AS calls FROM activity_part"
-        f"{where} GROUP BY 1, 2, 3, 4, 5) p"
+        " FROM (SELECT hour, context, nr, success, errno, sum(calls) AS calls"
+        f" FROM {source} GROUP BY 1, 2, 3, 4, 5) p"
         f" JOIN context c ON c.id = p.context GROUP BY {_PLACES}"
     )
 
@@ -90,9 +105,7 @@ def take_away(calls: str) -> str:
     """Give the statement that takes calls away; `calls` is a FROM clause, `s` the call."""
     return (
         f"INSERT INTO activity_part ({_PART})"  # noqa: S608 - as above
-        f" SELECT (s.id >> {SERIAL_BITS}) / 3600, s.context, s.nr, coalesce(s.success, -1),"
-        f" CASE WHEN s.success = 0 AND s.exit BETWEEN -{MAX_ERRNO} AND -1 THEN -s.exit ELSE 0 END,"
-        f" -count(*) FROM {calls} GROUP BY 1, 2, 3, 4, 5"
+        f" SELECT {_CALL}, -count(*) FROM {calls} GROUP BY 1, 2, 3, 4, 5"
     )
 
 

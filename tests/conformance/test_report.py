@@ -289,10 +289,10 @@ def test_what_takes_too_long_is_ended(url):
 
 FACTS = {"s", "e", "r", "p", "k", "m", "x"}
 # What may be read whole: the facts once, and the dimension tables that a report begins with.
-SCANS = FACTS | {"i", "j", "n", "g", "u"}
+SCANS = FACTS | {"a", "i", "j", "n", "g", "u", "w"}
 
 
-def _statements(choice):
+def _statements(reader, choice):
     for report in REPORTS:
         if report.name in ("avc", "log"):
             continue
@@ -300,7 +300,7 @@ def _statements(choice):
         name = report.object.source if report.object else ""
         if has_context_of(name):
             yield by_context(name, choice, (), SQLITE)
-    yield from several.file_counts(SQLITE, choice, ())
+    yield from several.file_counts(reader, choice, ())
     yield from several.other_key_counts(SQLITE, choice, ())
     yield calls(["exe", "host", "file", "key"], choice, SQLITE).select()
     yield lone(["exe", "host", "file", "key"], choice, SQLITE).select()
@@ -308,12 +308,13 @@ def _statements(choice):
     for part in lone_parts(["host"], choice, SQLITE):
         yield part.select()
     yield from summaries._peers(choice, SQLITE)
+    yield from summaries.used_peers(choice, SQLITE)
 
 
 def test_every_statement_reads_by_an_index_or_once(made):
     """No table is read whole inside another's rows, and none is sorted that has an order."""
     with open_reader(f"sqlite:///{made}") as reader:
-        for sql in _statements(Choice()):
+        for sql in _statements(reader, Choice()):
             steps = list(reader.rows(f"EXPLAIN QUERY PLAN {sql}"))
             plan = [row[3] for row in steps]
             loops = [(row[1], *row[3].split()[:2]) for row in steps if row[3][:2] in ("SC", "SE")]
@@ -331,7 +332,7 @@ def test_a_range_of_time_is_a_range_of_ids(made):
     """Then no fact is read whole."""
     choice = Choice(span=Span(SECOND, SECOND + 1))
     with open_reader(f"sqlite:///{made}") as reader:
-        for sql in _statements(choice):
+        for sql in _statements(reader, choice):
             plan = [row[3] for row in reader.rows(f"EXPLAIN QUERY PLAN {sql}", choice.values)]
             scanned = {line.split()[1] for line in plan if line.startswith("SCAN")}
             # Rows that a SELECT inside has made are no fact.

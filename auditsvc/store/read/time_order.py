@@ -37,6 +37,8 @@ _TABLES: Final = dict.fromkeys(
     ("syscalls", "files", "connections", "story", "all_events", "commands"), "syscall"
 )
 """The table with the events of a view, but for few: `event` for all others."""
+_FOUND_DEARLY: Final = {"logins"}
+"""Views whose rows cost more to find than to make: they are not asked for among all before."""
 _ONE_FOR_ONE: Final = {"syscalls", "events"}
 """Views with just the rows of their tables."""
 _CHANGING: Final = ("now", "random", "current_", "clock_", "timeofday", "nextval", "uuid")
@@ -84,7 +86,7 @@ class _Ordered:
             if exact or (self._cut() if self.is_bare else self._count() >= self.rows):
                 return
             statement.spans, statement.shares = before
-        if self.is_bare:
+        if self.is_bare and name not in _FOUND_DEARLY:
             self._cut()
 
     def _cut(self) -> bool:

@@ -288,6 +288,8 @@ class Merger:
             better = event.state < PARTIAL <= stored.state and event.type == stored.type
             if better or (event.state == ORPHAN and stored.type not in types.CALLS):
                 stored.put(EVENT["state"], event.state)
+            if stored.state < PARTIAL and stored.type not in types.CALLS and _has_of_call(stored):
+                stored.put(EVENT["state"], ORPHAN)
             return
         if stored.state < PARTIAL or stored.state in (DISPLACED, TRUNCATED):
             return
@@ -407,6 +409,11 @@ class Merger:
         if records and all(self._late.says_arguments(piece, complete.argv) for piece in records):
             return (complete.argv,)
         return None
+
+
+def _has_of_call(event: Event) -> bool:
+    """Whether it has files or addresses, which a call's event has: reports look for them there."""
+    return any(piece.table in schema.SETTLED for piece in event.pieces)
 
 
 def _merged(stored: Event, event: Event, known: int, *, is_new: bool) -> Merged:
