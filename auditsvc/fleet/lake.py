@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import pyarrow as pa
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pyiceberg.table import Table
+    from requests import Session
 
     from auditsvc.config import FleetSettings
 
@@ -41,6 +43,9 @@ CREDENTIAL: Final = "auditsvc-fleet"
 SETTING: Final = "fleet.credentials"
 NO_RETRY: Final = {"commit.retry.num-retries": "0"}
 """The catalog's client would append again after a conflict, with the watermark of before."""
+_PATIENCE: Final = (5.0, 60.0)
+"""Seconds in which the catalog must be reached, and in which it must go on answering. A commit
+whose answer does not come may be done: who commits reads the watermarks again."""
 _PROPERTIES: Final = NO_RETRY | {
     SCHEMA_VERSION: str(VERSION),
     "format-version": "2",
@@ -75,6 +80,15 @@ class Mark:
         return json.dumps(asdict(self), separators=(",", ":"))
 
 
+class _Catalog(RestCatalog):
+    """A catalog that is not waited for without end: one that hangs would hold who asks it."""
+
+    def _config_headers(self, session: Session) -> None:
+        # The first that is done to each session: before a token is asked for.
+        super()._config_headers(session)
+        session.request = partial(session.request, timeout=_PATIENCE)  # type: ignore[method-assign]
+
+
 def open_catalog(settings: FleetSettings) -> RestCatalog:
     """Give the catalog; ConfigError, FleetError."""
     if settings.catalog is None:
@@ -103,7 +117,7 @@ def open_catalog(settings: FleetSettings) -> RestCatalog:
         }
     extra: dict[str, object] = {"ssl": {"cabundle": str(settings.ca)}} if settings.ca else {}
     with explained(settings):
-        return RestCatalog("auditsvc", **given, **extra)  # type: ignore[arg-type]
+        return _Catalog("auditsvc", **given, **extra)  # type: ignore[arg-type]
 
 
 def create_table(settings: FleetSettings) -> bool:

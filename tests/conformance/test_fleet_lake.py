@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import socket
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -21,7 +22,7 @@ from fixtures.web import client_of, has_no_code
 
 from auditsvc.arrow.reach import EVERYTHING, Reach
 from auditsvc.config import load_settings
-from auditsvc.errors import AuditsvcError
+from auditsvc.errors import AuditsvcError, FleetError
 from auditsvc.evidence.store_facts import identity_in
 from auditsvc.fleet import lake as lakes
 from auditsvc.fleet import query, views
@@ -197,6 +198,15 @@ def test_what_is_wrong_is_said_in_one_line(fleet, sql, changed, says):
         list(result)
     assert says in str(refused.value)
     assert "\n" not in str(refused.value)
+
+
+def test_a_catalog_that_does_not_answer_is_not_waited_for(fleet, monkeypatch):
+    """It takes the connection, and says nothing."""
+    monkeypatch.setattr(lakes, "_PATIENCE", (1.0, 0.2))
+    with closing(socket.create_server(("127.0.0.1", 0))) as silent:
+        where = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        with pytest.raises(FleetError, match="timed out"):
+            open_table(fleet.settings("alpha", catalog=where).fleet)
 
 
 def test_what_was_shipped_is_proved(fleet):
