@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from auditsvc.alert.active import NAME, active_alerts
 from auditsvc.alert.channels import channels
 from auditsvc.alert.message import Message
 from auditsvc.alert.sender import Sender
 from auditsvc.alert.transitions import Facts, Transitions
 from auditsvc.host.files import replace_file
+from auditsvc.runtime.active_alerts import NAME, active_alerts
 
 if TYPE_CHECKING:
     from auditsvc.alert.transitions import Change

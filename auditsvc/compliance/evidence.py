@@ -14,17 +14,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from auditsvc.compliance.report import make_report
 from auditsvc.config import settings_file
-from auditsvc.decode.ids import SERIAL_BITS
 from auditsvc.doctor import DoctorFinding, Machine, ask_kernel, examine
 from auditsvc.errors import AuditsvcError
-from auditsvc.record.types import DAEMON_CONFIG
 from auditsvc.status.health import judge
 from auditsvc.status.report import make_report as make_status
-from auditsvc.store.databases import parse_url
 from auditsvc.store.read.limits import Limits
-from auditsvc.store.read.questions import ledger_counts
+from auditsvc.store.read.questions import Verified, last_verified, ledger_counts
 from auditsvc.store.read.sql import run_query
-from auditsvc.store.views.dialect import DIALECTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -38,19 +34,6 @@ _LAST: Final = """
     SELECT count(*), max(event_id >> 30),
         max(CASE WHEN command = 'review' AND options LIKE 'daily%' THEN event_id >> 30 END)
     FROM access"""
-# By the index of types: the view `events` looks the name of each event's type up.
-_VERIFIED: Final = f"""
-    SELECT e.id >> {SERIAL_BITS}, {{state}}
-    FROM event e JOIN text t ON t.id = e.fields
-    WHERE e.type = {DAEMON_CONFIG} AND {{op}} = 'verify' ORDER BY e.id DESC LIMIT 1"""  # noqa: S608 - numbers
-
-
-@dataclass(frozen=True, slots=True)
-class Verified:
-    """The last result of `auditsvc verify` on record, and its second; None: there is none."""
-
-    at: int | None
-    proved: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,17 +109,10 @@ def _accesses(url: str) -> Accesses | None:
 
 
 def _verified(url: str) -> Verified | None:
-    get = DIALECTS[parse_url(url).get_backend_name()].json_get
-    # Other texts are no JSON, and a planner may ask for the operation first.
-    told = f"(CASE WHEN e.type = {DAEMON_CONFIG} THEN t.value END)"
-    sql = _VERIFIED.format(**{name: get.format(told, name) for name in ("op", "state")})
     try:
-        with run_query(url, sql, _SHORT) as rows:
-            for at, state in rows:
-                return Verified(_second(at), state == "proved")
+        return last_verified(url)
     except AuditsvcError:
         return None
-    return Verified(None)
 
 
 def _second(value: object) -> int | None:

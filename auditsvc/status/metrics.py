@@ -15,12 +15,20 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from auditsvc import __version__
+from auditsvc.config import Cause
 from auditsvc.decode import decoder_in_use
 from auditsvc.errors import AuditsvcError
+from auditsvc.evidence.folder import Folder
+from auditsvc.runtime.active_alerts import active_alerts
 from auditsvc.spool.segments import sizes
 from auditsvc.status.health import judge
 from auditsvc.status.report import make_report
-from auditsvc.store.read.questions import ledger_counts, newest_second, partial_counts
+from auditsvc.store.read.questions import (
+    last_verified,
+    ledger_counts,
+    newest_second,
+    partial_counts,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -60,6 +68,7 @@ def gather(settings: Settings) -> Facts:
     health = judge(facts)
     facts["health"] = {"well": health.status == 0, "problems": len(health.problems)}
     facts["spool"] = _spool(settings)
+    facts["alerts"] = _alerts(settings)
     facts["events"] = _events(settings, facts["service"])
     facts["program"] = {
         "version": __version__,
@@ -76,9 +85,19 @@ _SOURCES: Final = ("netlink", "multicast", "stdin", "journal")
 
 def _spool(settings: Settings) -> dict[str, Any]:
     try:
-        return {"bytes": sum(sizes(settings.spool_directory).values())}
+        found: dict[str, Any] = {"bytes": sum(sizes(settings.spool_directory).values())}
+        head = Folder(settings.spool_directory).last()
     except (AuditsvcError, OSError) as error:
         return {"refused": str(error)}
+    return found if head is None else found | {"signed": head.time}
+
+
+def _alerts(settings: Settings) -> dict[str, Any]:
+    try:
+        active = active_alerts(settings.runtime_directory)
+    except OSError as error:
+        return {"refused": str(error)}
+    return {"active": {cause.value: cause in active for cause in Cause}}
 
 
 def _events(settings: Settings, service: dict[str, Any]) -> dict[str, Any]:
@@ -89,6 +108,9 @@ def _events(settings: Settings, service: dict[str, Any]) -> dict[str, Any]:
             "partials": partial_counts(settings.store),
             "newest": newest,
         }
+        verified = last_verified(settings.store)
+        if verified.at is not None:
+            found |= {"verified_at": verified.at, "proved": verified.proved}
     except AuditsvcError as error:
         return {"refused": str(error)}
     if "spool_waiting" in service:
@@ -399,6 +421,38 @@ METRICS: Final = (
         "gauge",
         "Age of the oldest event that the forwarder has not had.",
         _of(_FORWARD, "lag_seconds"),
+    ),
+    # Evidence, and what `[alert]` tells.
+    Metric(
+        "auditsvc_signed_timestamp_seconds",
+        "gauge",
+        "When the last head of the evidence was signed, in seconds since 1970; absent without one.",
+        _of("spool", "signed"),
+    ),
+    Metric(
+        "auditsvc_verified_timestamp_seconds",
+        "gauge",
+        "When `auditsvc verify` was last run, in seconds since 1970; absent if it never was.",
+        _of("events", "verified_at"),
+    ),
+    Metric(
+        "auditsvc_verified",
+        "gauge",
+        "Whether that proved the log (1) or not (0).",
+        _of("events", "proved"),
+    ),
+    Metric(
+        "auditsvc_alerts",
+        "gauge",
+        "Whether an alert is active, by cause, as `[alert]` has them.",
+        _counts("alerts", "active"),
+        ("cause",),
+    ),
+    Metric(
+        "auditsvc_space_used_ratio",
+        "gauge",
+        "Share of the room for the log that is in use.",
+        _of(_SERVICE, "space_used", 0.01),
     ),
     # Coverage.
     Metric(

@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Final
 
-from auditsvc.alert.active import active_alerts
 from auditsvc.errors import AuditsvcError
 from auditsvc.report.choice import Choice
 from auditsvc.report.proof import proof
 from auditsvc.report.reader import open_reader
+from auditsvc.runtime.active_alerts import active_alerts
 from auditsvc.status.glance import glance, parts
 from auditsvc.status.health import judge
 from auditsvc.status.report import make_report

@@ -14,11 +14,13 @@ from pathlib import Path
 
 import pytest
 from faults.test_service_faults import Run
+from fixtures.evidence import Run as SignedRun
 from fixtures.logs import SECOND, call, load, login, opening, rows
 from fixtures.waiting import until
 
 from auditsvc.config import load_settings
 from auditsvc.errors import ConfigError
+from auditsvc.evidence.folder import Folder
 from auditsvc.manual.metrics_page import metrics_page
 from auditsvc.runtime.service_state import ServiceState, write_state
 from auditsvc.service.metrics import Metrics
@@ -66,6 +68,8 @@ def full(settings):
         ("spool", cause, "records", 1) for cause in ("kernel_lost", "told_lost", "spool_lost")
     ] + [("store", "pruned", "events", 9), ("spool", "segments_missing", "files", 1)]
     facts["events"]["partials"] |= {"timeout": 1}
+    facts["events"] |= {"verified_at": 86_400, "proved": True}
+    facts["spool"] |= {"signed": 86_400.5}
     return facts
 
 
@@ -100,6 +104,26 @@ def test_the_figures_are_those_of_the_store_and_the_service(settings):
     assert float(found["auditsvc_lag_seconds"]) > 1e6
     write_state(settings.runtime_directory, state(spool_waiting=0))
     assert b"\nauditsvc_lag_seconds 0.0\n" in exposition(settings)
+
+
+def test_the_evidence_and_the_alerts_have_figures(settings):
+    """What verify found last, when was signed last, and which alerts are active."""
+    log = "type=DAEMON_CONFIG msg=audit({}.000:{}): op=verify state={} findings=0 res=success\n"
+    load(settings.store, log.format(SECOND, 50, "not-proved"), "own")
+    run = SignedRun(settings.spool_directory)
+    run.put(1)
+    run.end()
+    (settings.runtime_directory / "alerts.json").write_text('{"tamper": "rules were deleted"}')
+    text = exposition(settings).decode()
+    found = dict(line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#"))
+    expected = {
+        "auditsvc_verified": 0,
+        "auditsvc_verified_timestamp_seconds": SECOND,
+        'auditsvc_alerts{cause="tamper"}': 1,
+        'auditsvc_alerts{cause="lost"}': 0,
+        "auditsvc_signed_timestamp_seconds": Folder(settings.spool_directory).last().time,
+    }
+    assert {name: float(found[name]) for name in expected} == expected
 
 
 def test_labels_have_few_values(settings):
@@ -337,6 +361,8 @@ def test_alert_rules_fire_and_only_then(tmp_path):
         "auditsvc_lag_seconds": "0.2",
         "auditsvc_store_full_seconds": "2e7",
         "auditsvc_tamper_findings_total": "3",
+        "auditsvc_verified": "1",
+        "auditsvc_verified_timestamp_seconds": "0+60x120",
         'auditsvc_coverage_tasks{state="not_covered"}': "0",
         "auditsvc_forward_lag_seconds": "1",
         "auditsvc_forward_enabled": "1",
@@ -352,6 +378,8 @@ def test_alert_rules_fire_and_only_then(tmp_path):
         "AuditsvcStoreBehind": {"auditsvc_lag_seconds": "900"},
         "AuditsvcStoreFullSoon": {"auditsvc_store_full_seconds": "86400"},
         "AuditsvcTampered": {"auditsvc_tamper_findings_total": "3+1x120"},
+        "AuditsvcNotProved": {"auditsvc_verified": "0"},
+        "AuditsvcNotVerified": {"auditsvc_verified_timestamp_seconds": "-700000"},
         "AuditsvcTasksNotCovered": {'auditsvc_coverage_tasks{state="not_covered"}': "2"},
         "AuditsvcJournalBehind": {"auditsvc_forward_running": "0"},
     }

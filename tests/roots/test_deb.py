@@ -334,8 +334,14 @@ def test_an_upgrade_migrates_an_older_store(started, monkeypatch, tmp_path):
     place = "sqlite:////var/lib/auditsvc/auditsvc.db"
     (state / "spool/store.json").write_text(json.dumps({place: known}))
     started.run("chown auditsvc: /var/lib/auditsvc/auditsvc.db /var/lib/auditsvc/spool/store.json")
+    started.run("systemctl start auditsvc-web.socket auditsvc-web.service")
+    ask_pid = "systemctl show auditsvc-web.service --property MainPID --value"
+    pages = started.run(ask_pid).stdout
     said = started.run("apt-get install -qq ./new.deb").stdout
     assert "before: 0001" in said
+    assert started.run(ask_pid).stdout not in {pages, "0\n"}
+    assert started.run("systemctl is-active auditsvc-web.socket").stdout == "active\n"
+    started.run("systemctl stop auditsvc-web.socket auditsvc-web.service")
     assert started.run(f"auditsvc query '{COUNT}'").stdout.split() == ["n", "2"]
     assert started.show("ActiveState") == "inactive"  # as it was
     started.run("systemctl start auditsvc")

@@ -14,7 +14,7 @@ from auditsvc.compliance.assess import judge_lines
 from auditsvc.compliance.assessment import Answer, Assessed, Line, Standing
 from auditsvc.compliance.assessment_page import assessment_page
 from auditsvc.compliance.checks import CHECKS, check
-from auditsvc.compliance.evidence import Accesses, Evidence, Verified, _verified
+from auditsvc.compliance.evidence import Accesses, Evidence, _verified
 from auditsvc.compliance.frameworks import CIS, FRAMEWORKS, ISO, PCI, STIG
 from auditsvc.compliance.judge import joined, judge
 from auditsvc.compliance.model import KernelState, Report, Share
@@ -22,6 +22,7 @@ from auditsvc.config import Settings
 from auditsvc.doctor import DoctorFinding, Level
 from auditsvc.rule import parse
 from auditsvc.ruleset.controls import controls
+from auditsvc.store.read.questions import Verified
 
 NOW = 1_790_000_000
 DAY = 86400

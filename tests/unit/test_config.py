@@ -102,7 +102,9 @@ def test_the_settings_file_shows_every_setting_with_its_default(monkeypatch):
         f"fleet.{name}"
         for name in ("bucket", "endpoint", "ca", "credentials", "catalog", "warehouse", "keep")
     )
-    examples |= dict.fromkeys(("evidence.file", "evidence.syslog", "evidence.http"))
+    examples |= dict.fromkeys(
+        ("evidence.file", "evidence.syslog", "evidence.http", "evidence.key_directory")
+    )
 
     def compare(names, shown, defaults):
         assert set(shown) == set(defaults), names

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from sqlalchemy import make_url
 
 from auditsvc.decode.ids import SERIAL_BITS, event_id
+from auditsvc.record.types import DAEMON_CONFIG
 from auditsvc.store.read.limits import Limits
 from auditsvc.store.read.sql import run_query
 from auditsvc.store.read.texts import Texts, quoted
@@ -38,6 +39,20 @@ class Lag(NamedTuple):
 
     arrivals: int
     seconds: float
+
+
+# By the index of types: the view `events` looks the name of each event's type up.
+_VERIFIED: Final = f"""
+    SELECT e.id >> {SERIAL_BITS}, {{state}}
+    FROM event e JOIN text t ON t.id = e.fields
+    WHERE e.type = {DAEMON_CONFIG} AND {{op}} = 'verify' ORDER BY e.id DESC LIMIT 1"""  # noqa: S608 - numbers
+
+
+class Verified(NamedTuple):
+    """The last result of `auditsvc verify` on record, and its second; None: there is none."""
+
+    at: int | None
+    proved: bool = False
 
 
 class Keyed(NamedTuple):
@@ -80,6 +95,18 @@ def ledger_counts(url: str) -> list[tuple[str, str, str, int]]:
         return [
             (str(kind), str(cause), str(unit), int(str(count))) for kind, cause, unit, count in rows
         ]
+
+
+def last_verified(url: str) -> Verified:
+    """Give the last result of `auditsvc verify` that the log has."""
+    get = DIALECTS[make_url(url).get_backend_name()].json_get
+    # Other texts are no JSON, and a planner may ask for the operation first.
+    told = f"(CASE WHEN e.type = {DAEMON_CONFIG} THEN t.value END)"
+    sql = _VERIFIED.format(**{name: get.format(told, name) for name in ("op", "state")})
+    with run_query(url, sql, _SHORT) as rows:
+        for at, state in rows:
+            return Verified(number(at), state == "proved")
+    return Verified(None)
 
 
 def partial_counts(url: str) -> dict[str, int]:
