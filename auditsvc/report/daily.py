@@ -317,8 +317,7 @@ class _Asked:
     def new(self, name: str, section: str, title: str, label: str) -> Section:
         """Give what a report's sums have, and those of the week before have not."""
         report = BY_NAME[name]
-        low = self._choice.span.low
-        before = Choice(span=Span(max(0, low - _WEEK), max(0, low - 1)), hosts=self._choice.hosts)
+        before = Choice(span=week_before(self._choice.span), hosts=self._choice.hosts)
         known = values(self._reader, report, before)
         old = {*known, "?"}
         found = sums(self._reader, report, self._choice, interpret=False, without=old)
@@ -438,6 +437,11 @@ def _calls_named(wanted: Sequence[str]) -> list[str]:
     }
     listed = ", ".join(f"'{name}'" for name in wanted)
     return [f"s.nr IN ({types.listed(numbers)})", f"call.name IN ({listed})"]
+
+
+def week_before(span: Span) -> Span:
+    """Give the time before another one, whose programs and hosts are not new."""
+    return Span(max(0, span.low - _WEEK), max(0, span.low - 1))
 
 
 def review_of(span: Span) -> str:
