@@ -7,7 +7,9 @@
     manifest.py   one JSON text for each part of a day: its files with their digests, in a chain
     part.py       the files of one part
     job.py        one pass over the store: what is due, written and noted
+    source.py     where the rows of the views are: files, and what only the store has
     ask.py        SQL over archive and store as one (DuckDB)
+    made_store.py  a store for a while, of what both have of a time, for reports
     check.py      what is changed, missing or additional
     report.py     what is shown of it
 

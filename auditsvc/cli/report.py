@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from auditsvc.access.client import Access, recording
+from auditsvc.arrow import use
 from auditsvc.cli.lowering import lower
 from auditsvc.cli.options import NoPagerOption, StoreOption
 from auditsvc.cli.pager import Pager
@@ -31,17 +32,18 @@ from auditsvc.render.waiting import waiting
 from auditsvc.report import groups, types, writing
 from auditsvc.report.catalogue import BY_NAME
 from auditsvc.report.choice import Choice
-from auditsvc.report.daily import review_of
+from auditsvc.report.daily import review_of, week_before
 from auditsvc.report.page import daily_page, page
 from auditsvc.report.report import TOTALS, Question, make_daily, make_report
 from auditsvc.store import open_store
 from auditsvc.store.read.ausearch_times import end_second, start_second
 from auditsvc.store.read.limits import MOST_SECONDS, Limits
 from auditsvc.store.read.period import period_of
-from auditsvc.store.read.time_span import END, Span
+from auditsvc.store.read.time_span import ALL, END, Span
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from contextlib import AbstractContextManager
     from typing import TextIO
 
     from auditsvc.config import Settings
@@ -146,6 +148,14 @@ def report(
             "-if", "--input", help="Report on this log instead of the store.", metavar="FILE"
         ),
     ] = None,
+    archive: Annotated[
+        bool,
+        typer.Option(
+            "--archive",
+            help="Report on the archive [archive] and the store as one: the events of that time are"
+            " copied to a temporary store first, so give a time. Needs auditsvc[archive].",
+        ),
+    ] = False,
     exact: Annotated[
         bool,
         typer.Option(
@@ -176,6 +186,8 @@ def report(
             "report daily takes a time, hosts and -i; as table, json or html",
             "for the rest ask for the report of its own: auditsvc report --help",
         )
+    if archive and (file or reviewed):
+        raise UsageError("--archive goes with neither --input nor --reviewed", "leave one out")
     if (reviewed and (not is_daily or file)) or (note and not reviewed):
         raise UsageError("--reviewed goes with daily of the store, and --note with --reviewed")
     question = Question(
@@ -198,10 +210,12 @@ def report(
     limits = Limits(timeout)
     with (
         Pager(sys.stdout, wanted=form is ReportForm.TABLE and not no_pager) as pager,
-        _log(settings.store, file) as url,
         recorded(settings, "report") if file is None else nullcontext(Access()) as access,
         waiting() as line,
         alarm(limits.seconds, limits.late()),
+        _of_archive(settings, question, limits, is_daily=is_daily)
+        if archive
+        else _log(settings.store, file) as url,
     ):
         if is_daily:
             with make_daily(url, question.choice, limits, interpret=interpret) as made:
@@ -294,6 +308,21 @@ def _log(url: str, file: Path | None) -> Iterator[str]:
         if job.errors:
             raise job.errors[-1]
         yield made
+
+
+def _of_archive(
+    settings: Settings, question: Question, limits: Limits, *, is_daily: bool
+) -> AbstractContextManager[str]:
+    """Give the URL of a store with the events of the archive and the store that are asked for."""
+    made = use("auditsvc.archive.made_store")
+    choice = question.choice
+    wanted = made.Wanted(
+        span=ALL if question.name == "log" else choice.span,
+        thin=week_before(choice.span) if is_daily else None,
+        with_names=question.interpret,
+    )
+    url: AbstractContextManager[str] = made.made_store(settings, wanted, limits)
+    return url
 
 
 def _write(answer: Answer, form: ReportForm, out: TextIO, *, exact: bool) -> None:

@@ -19,12 +19,14 @@ from auditsvc.decode.states import PARTIAL
 from auditsvc.record.types import AVC, CONFIG_CHANGE, LOGIN, PATH, SECCOMP, SYSCALL, USER_AVC
 from auditsvc.record.types import CALLS as CALLS_OF_EVENTS
 from auditsvc.report import types
+from auditsvc.report.kinds import COLUMNS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from auditsvc.report.choice import Choice
     from auditsvc.report.dialect import Dialect
+    from auditsvc.report.kinds import Kinds
 
 CALLS: Final = "syscall s CROSS JOIN context c"
 """CROSS JOIN: SQLite keeps this order, which is that of time; `IS_CALL` joins the two."""
@@ -206,32 +208,37 @@ def folded(
     dialect: Dialect,
     *,
     hours: bool = False,
-    where: Iterable[str] = (),
+    plain: bool = False,
+    kinds: Kinds | None = None,
 ) -> Part:
     """Give `lone` for counting: events that are alike in these columns are one row.
 
     Many events have the same fields, which are JSON: so each text is read once. Of such a row the
     id is the least, and `hits` tells how many they are. `hours`: only events of one hour, whose
-    ids they are; the hour is that of the least. `where`: conditions on `event x`, whose rows of
-    other tables are not looked at.
+    ids they are; the hour is that of the least. `plain`: only events that have no rows of other
+    tables. `kinds` may have read them before.
     """
-    wanted, conditions = list(names), list(where)
+    wanted = list(names)
     if choice.needs_first or choice.success is not None:
         return lone(wanted, choice, dialect)
-    if not conditions and _OF_EACH.intersection(wanted):
+    if not plain and _OF_EACH.intersection(wanted):
         return lone(wanted, choice, dialect)
     more = {column for name in wanted for column in _COLUMNS.get(name, ())}
     more |= {"host"} if choice.hosts else set()
     more |= {"auid"} if choice.auid is not None else set()
-    # By an expression of the type: SQLite would read the rows by its index on the type.
-    columns = ("fields", *sorted(more), "+type")
-    grouped = ", ".join([*columns, *([f"(x.id >> {SERIAL_BITS}) / 3600"] if hours else [])])
-    within = " AND ".join(["1 = 1", *choice.times("x.id"), *conditions])
-    inner = (
-        f"(SELECT {', '.join(columns)} AS type, CAST(count(*) AS bigint) AS n, min(x.id) AS id"  # noqa: S608 - ours
-        f" FROM event x"
-        f" WHERE {within} GROUP BY {grouped})"
-    )
+    inner = None
+    if kinds is not None and more.issubset(COLUMNS):
+        inner = kinds.source(choice, WITH_OTHERS, plain=plain)
+    if inner is None:
+        # By an expression of the type: SQLite would read the rows by its index on the type.
+        columns = ("fields", *sorted(more), "+type")
+        grouped = ", ".join([*columns, *([f"(x.id >> {SERIAL_BITS}) / 3600"] if hours else [])])
+        only = [f"x.id NOT IN ({WITH_OTHERS})"] if plain else []
+        within = " AND ".join(["1 = 1", *choice.times("x.id"), *only])
+        inner = (
+            f"(SELECT {', '.join(columns)} AS type, CAST(count(*) AS bigint) AS n,"  # noqa: S608 - ours
+            f" min(x.id) AS id FROM event x WHERE {within} GROUP BY {grouped})"
+        )
     source = LONE.replace("event e", f"{inner} e")
     known = _of_lone(dialect) | {"host": _host_told(dialect), "file": file_of(dialect, "e")}
     is_it = (IS_LONE, *choice.of_caller("e"))
@@ -239,16 +246,23 @@ def folded(
     return Part(shown, source, is_it, "CAST(sum(e.n) AS bigint)")
 
 
-def lone_parts(names: Iterable[str], choice: Choice, dialect: Dialect) -> list[Part]:
+def lone_parts(
+    names: Iterable[str],
+    choice: Choice,
+    dialect: Dialect,
+    *,
+    hours: bool = False,
+    kinds: Kinds | None = None,
+) -> list[Part]:
     """Give `folded` in parts: events of one record, and those that can have others."""
     wanted = list(names)
     if not _OF_EACH.intersection(wanted) or choice.needs_first or choice.success is not None:
-        return [folded(wanted, choice, dialect)]
-    plain = folded(wanted, choice, dialect, where=[f"x.id NOT IN ({WITH_OTHERS})"])
+        return [folded(wanted, choice, dialect, hours=hours, kinds=kinds)]
+    first = folded(wanted, choice, dialect, hours=hours, plain=True, kinds=kinds)
     rest = lone(wanted, choice, dialect)
     # SQLite would read all events, and look for each among these.
     few = f"(SELECT x.* FROM ({WITH_OTHERS}) w CROSS JOIN event x WHERE x.id = w.id)"  # noqa: S608 - ours
-    return [plain, replace(rest, source=rest.source.replace("event e", f"{few} e"))]
+    return [first, replace(rest, source=rest.source.replace("event e", f"{few} e"))]
 
 
 def are_lone(choice: Choice, dialect: Dialect) -> list[str]:

@@ -18,6 +18,7 @@ from auditsvc.report.choice import Choice
 from auditsvc.report.columns import CALLS, are_calls, are_lone, folded, lone, lone_parts
 from auditsvc.report.details import without_access, without_coverage
 from auditsvc.report.groups import GROUPS
+from auditsvc.report.kinds import Kinds
 from auditsvc.report.proof import Proof, proof
 from auditsvc.report.summaries import sums, values
 from auditsvc.report.values import Value, host, shower, success, time_of
@@ -137,11 +138,14 @@ class _Asked:
 
     def __init__(self, reader: Reader, choice: Choice, interpret: bool) -> None:
         self._reader = reader
-        self._choice = choice
+        self._span = choice.span
+        """As it was asked for."""
+        self._choice = rollup.rounded(reader, choice)
         self._interpret = interpret
         self._user = shower("auid", interpret=interpret)
         self._logins: list[tuple[Any, ...]] | None = None
         """Both those that failed and those that did not."""
+        reader.kinds = Kinds(reader)
 
     def _section(
         self,
@@ -171,7 +175,7 @@ class _Asked:
         """Count events without a call by these columns: hits first."""
         asked = choice or self._choice
         grouped = ", ".join(str(n + 2) for n in range(len(names)))
-        parts = lone_parts(names, asked, self._reader.dialect)
+        parts = lone_parts(names, asked, self._reader.dialect, kinds=self._reader.kinds)
         found: Counter[tuple[Any, ...]] = Counter()
         for part in parts:
             sql = f"{part.select([part.hits], where)} GROUP BY {grouped} ORDER BY 1 DESC, {grouped}"
@@ -317,8 +321,7 @@ class _Asked:
     def new(self, name: str, section: str, title: str, label: str) -> Section:
         """Give what a report's sums have, and those of the week before have not."""
         report = BY_NAME[name]
-        low = self._choice.span.low
-        before = Choice(span=Span(max(0, low - _WEEK), max(0, low - 1)), hosts=self._choice.hosts)
+        before = Choice(span=week_before(self._span), hosts=self._choice.hosts)
         known = values(self._reader, report, before)
         old = {*known, "?"}
         found = sums(self._reader, report, self._choice, interpret=False, without=old)
@@ -349,7 +352,7 @@ class _Asked:
 
     def reviews(self) -> Section:
         """Who has reviewed this report, of just this time (`report daily --reviewed`)."""
-        what = review_of(self._choice.span)
+        what = review_of(self._span)
         sql = (
             "SELECT event_id, name, auid, known_by, options FROM access"
             " WHERE command = 'review' AND substr(options, 1, :length) = :what ORDER BY event_id"
@@ -395,7 +398,9 @@ class _Asked:
     def logins_by_hour(self) -> Hours:
         """Logins that failed."""
         hour = GROUPS["hour"].of_event.format("e.id")
-        part = folded(["success"], self._choice, self._reader.dialect, hours=True)
+        part = folded(
+            ["success"], self._choice, self._reader.dialect, hours=True, kinds=self._reader.kinds
+        )
         sql = part.select([hour, part.hits], [f"e.type = {types.USER_LOGIN}"])
         rows = self._rows(f"{sql} GROUP BY 1, 3")
         found = [(number, count) for number, count, result in rows if result == 0]
@@ -438,6 +443,11 @@ def _calls_named(wanted: Sequence[str]) -> list[str]:
     }
     listed = ", ".join(f"'{name}'" for name in wanted)
     return [f"s.nr IN ({types.listed(numbers)})", f"call.name IN ({listed})"]
+
+
+def week_before(span: Span) -> Span:
+    """Give the time before another one, whose programs and hosts are not new."""
+    return Span(max(0, span.low - _WEEK), max(0, span.low - 1))
 
 
 def review_of(span: Span) -> str:

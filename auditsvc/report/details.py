@@ -103,11 +103,7 @@ def in_others(report: Report, choice: Choice, dialect: Dialect) -> list[str]:
     known = lone([report.known or "pid", "success"], choice, dialect).shown
     found = []
     if report.types is not None:
-        own = " AND ".join([report.types.condition("x.type"), *choice.times("x.id")])
-        found.append(
-            f"e.id IN (SELECT x.id FROM event x WHERE {own}"  # noqa: S608 - conditions are ours
-            f" UNION ALL {with_record(report.types, choice)})"
-        )
+        found.append(of_types(report, choice))
     elif report.known:
         found.append(f"{known[0]} IS NOT NULL")
     if report.name == "auth":
@@ -115,6 +111,16 @@ def in_others(report: Report, choice: Choice, dialect: Dialect) -> list[str]:
     if report.name == "config":
         found.append(without_coverage(dialect))
     return found
+
+
+def of_types(report: Report, choice: Choice) -> str:
+    """Give the condition that an event without a call has a record of the types of a report."""
+    assert report.types is not None
+    own = " AND ".join([report.types.condition("x.type"), *choice.times("x.id")])
+    return (
+        f"e.id IN (SELECT x.id FROM event x WHERE {own}"  # noqa: S608 - conditions are ours
+        f" UNION ALL {with_record(report.types, choice)})"
+    )
 
 
 def without_coverage(dialect: Dialect) -> str:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from auditsvc.report.dialect import Dialect
+    from auditsvc.report.kinds import Kinds
 
 _INSTRUCTIONS: Final = 1_000_000
 """Of SQLite's, between two looks at signals: Ctrl-C and a time limit end a long statement."""
@@ -40,6 +41,8 @@ class Reader:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self.dialect: Dialect = DIALECTS[connection.dialect.name]
+        self.kinds: Kinds | None = None
+        """What is kept for many sums, if a report has many."""
 
     def rows(
         self, sql: str, values: Mapping[str, object] | None = None, *, soon: bool = False

@@ -9,11 +9,11 @@ Example:
 from __future__ import annotations
 
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from auditsvc.errors import UsageError
-from auditsvc.report import avc, details, logs
+from auditsvc.report import avc, details, logs, rollup
 from auditsvc.report.catalogue import BY_NAME
 from auditsvc.report.choice import Choice
 from auditsvc.report.daily import Daily, daily
@@ -94,7 +94,8 @@ def check(question: Question) -> None:
 
 def answer(reader: Reader, question: Question) -> Answer:
     """Make a report on an open store."""
-    choice = question.choice
+    choice = rollup.rounded(reader, question.choice)
+    question = replace(question, choice=choice)
     below = proof(reader, choice)
     (hosts,) = reader.one("SELECT count(*) FROM host")
     if question.name == TOTALS:

@@ -10,6 +10,7 @@ counts have no first event, but its hour: who needs the event looks for it there
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from auditsvc.decode.ids import SERIAL_BITS, SERIAL_MASK
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from auditsvc.report.choice import Choice
+    from auditsvc.report.reader import Reader
 
 HOUR: Final = 3600
 _KEY: Final = tuple(activity.KEY.split(", "))
@@ -29,6 +31,26 @@ _CALLER: Final = _KEY[: _KEY.index("arch")]
 def suits(choice: Choice) -> bool:
     """Whether all that a choice says is in the counts."""
     return not choice.needs_first
+
+
+def rounded(reader: Reader, choice: Choice) -> Choice:
+    """Give a choice of the same events whose time has whole hours, where it can: up to now, say."""
+    low, high = choice.span.low, choice.span.high
+    first, last = low // HOUR * HOUR, min(END, (high // HOUR + 1) * HOUR - 1)
+    if first < low and not _has_any(reader, Span(first, low - 1)):
+        low = first
+    if high < last and not _has_any(reader, Span(high + 1, last)):
+        high = last
+    return replace(choice, span=Span(low, high))
+
+
+def _has_any(reader: Reader, span: Span) -> bool:
+    low, high = span.low << SERIAL_BITS, span.high << SERIAL_BITS | SERIAL_MASK
+    parts = (
+        f"EXISTS (SELECT 1 FROM {table} t WHERE t.id BETWEEN {low} AND {high})"  # noqa: S608 - ours
+        for table in ("syscall", "event")
+    )
+    return bool(reader.one(f"SELECT CASE WHEN {' OR '.join(parts)} THEN 1 ELSE 0 END")[0])
 
 
 def _hours(span: Span) -> tuple[int, int]:

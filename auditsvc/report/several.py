@@ -138,13 +138,21 @@ def _settled(dialect: Dialect, row: str, key: str) -> str:
     return STORES["sqlite" if dialect is SQLITE else "postgresql"].settled.format(row, key)
 
 
-def used_names(dialect: Dialect) -> str:
-    """Give the statement for the names, not relative ones, of all files that were used."""
-    used = _settled(dialect, "p", "file = i.id")
-    return (
-        f"SELECT {NAME} AS value FROM file i LEFT JOIN text n ON n.id = i.name"  # noqa: S608 - ours
-        f" WHERE {_IS_NAME} AND EXISTS (SELECT 1 FROM path p WHERE {used})"
-    )
+def used_names(dialect: Dialect, choice: Choice) -> str:
+    """Give the statement for the names, not relative ones, of all files that were used.
+
+    Whether a file is used at all is one look into the index, a count are all uses. Those of a
+    time are gone through once.
+    """
+    used = f"EXISTS (SELECT 1 FROM path p WHERE {_settled(dialect, 'p', 'file = i.id')})"  # noqa: S608 - ours
+    source = "file i LEFT JOIN text n ON n.id = i.name"
+    if within := choice.times("p.event"):
+        used = "i.id = p.file"
+        source = (
+            f"(SELECT DISTINCT p.file FROM path p WHERE {' AND '.join(within)}) p"  # noqa: S608 - ours
+            f" CROSS JOIN {source}"
+        )
+    return f"SELECT {NAME} AS value FROM {source} WHERE {_IS_NAME} AND {used}"  # noqa: S608 - ours
 
 
 def _key_counts(dialect: Dialect, choice: Choice, by: Sequence[Group]) -> Iterator[str]:

@@ -212,14 +212,28 @@ def _of_others(
     more = [] if report.name == "user" else details.in_others(report, choice, dialect)
     keys = keys_of(by, "e.id", "e")
     if name == "host" and not by:
-        for each in lone_parts([name], choice, dialect):
+        for each in lone_parts([name], choice, dialect, kinds=reader.kinds):
             where = [*each.where, f"{each.shown[0]} IS NOT NULL"]
             yield counted(each.shown[0], each.source, where, keys, "e.id", hits=each.hits)
         return
+    names = [name, *([report.known] if report.known else [])]
+    if report.types is not None and not by and not choice.needs_first:
+        # Those of a type by themselves can be counted together; few have it in another record.
+        own = report.types.condition("e.type")
+        told = f"e.id IN ({details.with_record(report.types, choice)})"
+        rest = [each for each in more if each != details.of_types(report, choice)]
+        for part, which in (
+            (folded(names, choice, dialect, kinds=reader.kinds), [own]),
+            (lone(names, choice, dialect), [told, f"NOT {own}"]),
+        ):
+            where = [*part.where, *which, *rest]
+            yield counted(part.shown[0], part.source, where, keys, "e.id", hits=part.hits)
+        return
     # What is looked up for each event, and a group, is not known of several together.
     is_alike = not by and not any("e.id" in each for each in more)
-    names = [name, *([report.known] if report.known else [])]
-    part = (folded if is_alike else lone)(names, choice, dialect)
+    part = lone(names, choice, dialect)
+    if is_alike:
+        part = folded(names, choice, dialect, kinds=reader.kinds)
     where = [*part.where, *more]
     yield counted(part.shown[0], part.source, where, keys, "e.id", hits=part.hits)
 

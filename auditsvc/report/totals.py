@@ -327,9 +327,8 @@ def _texts(reader: Reader, ids: set[int]) -> Iterator[str]:
 
 def _files(reader: Reader, choice: Choice) -> int:
     parts = list(file_counts(reader, choice, ()))
-    if choice == _EVERYTHING:
-        # Whether a file is used at all is one look into the index, a count are all uses.
-        parts[0] = used_names(reader.dialect)
+    if choice.is_of_times:
+        parts[0] = used_names(reader.dialect, choice)
     union = " UNION ".join(f"SELECT p{n}.value FROM ({sql}) p{n}" for n, sql in enumerate(parts))  # noqa: S608 - ours
     sql = f"SELECT count(*) FROM ({union}) names"  # noqa: S608 - ours
     return int(reader.one(sql, choice.values)[0])

@@ -8,7 +8,7 @@ import pytest
 from fixtures.logs import SECOND, Pipe, call, load, opening, record
 from fixtures.report_log import report_log
 
-from auditsvc.report import columns, daily, rollup, several, summaries, totals
+from auditsvc.report import columns, daily, kinds, rollup, several, summaries, totals
 from auditsvc.report.catalogue import BY_NAME, REPORTS
 from auditsvc.report.choice import Choice
 from auditsvc.report.groups import GROUPS
@@ -71,6 +71,7 @@ def one_by_one(monkeypatch):
 
     def begin():
         monkeypatch.setattr(rollup, "suits", lambda _: False)
+        monkeypatch.setattr(rollup, "rounded", lambda _, choice: choice)
         monkeypatch.setattr(Choice, "is_of_times", property(lambda _: False))
         monkeypatch.setattr(several, "HAS_OTHERS", "1 = 1")
         for module in (columns, summaries):
@@ -78,7 +79,7 @@ def one_by_one(monkeypatch):
         for module in (columns, several, daily):
             monkeypatch.setattr(module, "folded", lambda *asked, **_: columns.lone(*asked))
         for module in (summaries, daily, totals):
-            monkeypatch.setattr(module, "lone_parts", lambda *asked: [columns.lone(*asked)])
+            monkeypatch.setattr(module, "lone_parts", lambda *asked, **_: [columns.lone(*asked)])
 
     return begin
 
@@ -114,9 +115,12 @@ def test_the_summary_is_that_of_each_event(url, choice, one_by_one):
         assert found[-1].value > 10
 
 
+@pytest.mark.parametrize("most", [None, 1])
 @pytest.mark.parametrize("choice", list(CHOICES.values())[1:], ids=list(CHOICES)[1:])
-def test_the_daily_review_is_that_of_each_event(url, choice, one_by_one):
-    """Each section and plot."""
+def test_the_daily_review_is_that_of_each_event(url, choice, one_by_one, monkeypatch, most):
+    """Each section and plot; if there are too many kinds of events to keep, too."""
+    if most is not None:
+        monkeypatch.setattr(kinds, "_MOST", most)
     with open_reader(url) as reader:
         found = daily.daily(reader, choice)
         one_by_one()
