@@ -10,6 +10,7 @@ import gc
 import os
 import re
 import signal
+import sys
 import zlib
 from pathlib import Path
 
@@ -74,7 +75,13 @@ def pytest_configure(config):
 
     A shell starts its background jobs with SIGINT and SIGQUIT ignored, which all children would
     inherit.
+
+    Each worker collects all tests. Half of that time is to compile their files with what pytest
+    adds to `assert`; so it is kept (beside them, ignored by git), also where the environment has
+    PYTHONDONTWRITEBYTECODE. A fifth of the rest is to look for garbage, of which there is none.
     """
+    sys.dont_write_bytecode = False
+    gc.disable()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGQUIT, signal.SIG_DFL)
@@ -85,6 +92,7 @@ def pytest_collection_finish():
     """Leave the many objects of the collected tests out of each collection of garbage."""
     gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 def pytest_report_header():

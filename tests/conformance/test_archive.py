@@ -132,7 +132,7 @@ def test_passes_late_events_and_retention_change_no_answer(url, tmp_path, seed):
     none = settings_of(url, tmp_path / "none")
     is_quick = url.startswith("sqlite")
     ask = partial(stored, url) if is_quick else partial(asked, none)
-    wanted = PLAIN if is_quick else some(PLAIN, seed, 6)
+    wanted = some(PLAIN, f"{seed} {is_quick}", 6)
     whole = plain(ask, wanted)
     assert plain(lambda sql: asked(settings, sql), wanted) == whole
     job = archive(settings)
@@ -204,7 +204,9 @@ def test_killed_at_any_moment_nothing_is_half_or_twice(tmp_path, seed):
     assert killed
     assert _ids(settings) == sorted({*_ids(settings)})
     if settings.archive.keep is None:
-        assert plain(lambda sql: asked(settings, sql)) == plain(lambda sql: stored(url, sql))
+        wanted = some(PLAIN, seed, 6)
+        ours = plain(lambda sql: asked(settings, sql), wanted)
+        assert ours == plain(lambda sql: stored(url, sql), wanted)
     found = [part_of(name) for name in names(settings).sizes if part_of(name)]
     assert {(day, part) for day, parts in names(settings).parts().items() for part in parts} == {
         *found
@@ -333,7 +335,9 @@ def test_a_restored_store_goes_on_with_its_archive(tmp_path):
     ]
     archive(settings)
     assert _ids(settings) == sorted({*_ids(settings)})
-    assert plain(lambda sql: asked(settings, sql)) == plain(lambda sql: stored(url, sql))
+    wanted = some(PLAIN, "restored", 6)
+    ours = plain(lambda sql: asked(settings, sql), wanted)
+    assert ours == plain(lambda sql: stored(url, sql), wanted)
 
 
 HOSTILE = (
