@@ -18,7 +18,7 @@ import hypothesis
 import pytest
 from fixtures import host_states
 from fixtures.audit import RefusedError, exclusive_audit, restored
-from fixtures.repeats import EACH_DATABASE, LONG, SHORT, is_other_pair, of_other_turns
+from fixtures.repeats import EACH_DATABASE, LONG, ONE_DATABASE, SHORT, is_other_pair, of_other_turns
 from xdist.scheduler import LoadScopeScheduling
 
 import auditsvc
@@ -143,11 +143,12 @@ def _of_other_turns(items):
     for item in items:
         if _has_turns(item):
             tests.setdefault((item.path, item.originalname), []).append(item)
-    return [
-        cases[place]
-        for (_, name), cases in tests.items()
-        for place in of_other_turns(name, [[*each.callspec.params.values()] for each in cases])
-    ]
+    found = []
+    for (_, name), cases in tests.items():
+        values = [[*each.callspec.params.values()] for each in cases]
+        one = cases[0].get_closest_marker(ONE_DATABASE) is not None
+        found += [cases[place] for place in of_other_turns(name, values, one_database=one)]
+    return found
 
 
 def _turn(item):

@@ -11,7 +11,6 @@ import pytest
 from fixtures.browser import AXE, axe, browser
 from fixtures.logs import SECOND, load, opening, rows
 from fixtures.repeats import pairs
-from fixtures.repeats import pairs
 from fixtures.waiting import until
 from fixtures.web import web_log, web_program
 
@@ -144,7 +143,8 @@ def test_each_page_by_keys_alone(chromium):
 
 
 @pytest.mark.parametrize(
-    "page", [pytest.param(page, marks=() if page in ONLY_HERE else pytest.mark.long) for page in PAGES]
+    "page",
+    [pytest.param(page, marks=() if page in ONLY_HERE else pytest.mark.long) for page in PAGES],
 )
 def test_each_page_on_postgresql(chromium, served, page):
     """All of it comes, nothing is stopped, and no part of it has failed."""
@@ -154,6 +154,7 @@ def test_each_page_on_postgresql(chromium, served, page):
     check_all_has_come(chromium, page)
 
 
+@pytest.mark.one_database
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_tree_by_keys(chromium, served, kind):
     """`j` goes along the processes, Enter opens one."""
@@ -167,6 +168,7 @@ def test_a_tree_by_keys(chromium, served, kind):
     )
 
 
+@pytest.mark.one_database
 @pytest.mark.parametrize("kind", KINDS)
 def test_follow_shows_what_arrives_and_stops_when_it_is_not_seen(chromium, served, kind):
     """By keys; a hidden page closes its stream, and goes on where it stopped."""

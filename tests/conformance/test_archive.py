@@ -113,6 +113,7 @@ def test_sql_means_what_it_means_on_sqlite(cookbook, sql):
     ]
 
 
+@pytest.mark.one_database
 @pytest.mark.parametrize("seed", seeds(1, 40))
 def test_passes_late_events_and_retention_change_no_answer(url, tmp_path, seed):
     """Days come in, late ones too; passes at any time; the store forgets, the archive does not."""
@@ -270,6 +271,7 @@ def test_a_killed_program_leaves_nothing_half(tmp_path):
     assert views(lambda sql: asked(settings, sql)) == views(lambda sql: stored(url, sql))
 
 
+@pytest.mark.one_database
 def test_retention_waits_for_the_archive(url, tmp_path):
     """A day stays until the archive has it, and `status` says why."""
     lines = log(days.chance(1), range(TODAY - 4, TODAY + 1), each=4)
