@@ -10,6 +10,7 @@ import gc
 import os
 import re
 import signal
+import sys
 import zlib
 from pathlib import Path
 
@@ -17,7 +18,7 @@ import hypothesis
 import pytest
 from fixtures import host_states
 from fixtures.audit import RefusedError, exclusive_audit, restored
-from fixtures.repeats import EACH_DATABASE, LONG, SHORT, is_other_pair, of_other_turns
+from fixtures.repeats import EACH_DATABASE, LONG, ONE_DATABASE, SHORT, is_other_pair, of_other_turns
 from xdist.scheduler import LoadScopeScheduling
 
 import auditsvc
@@ -74,7 +75,13 @@ def pytest_configure(config):
 
     A shell starts its background jobs with SIGINT and SIGQUIT ignored, which all children would
     inherit.
+
+    Each worker collects all tests. Half of that time is to compile their files with what pytest
+    adds to `assert`; so it is kept (beside them, ignored by git), also where the environment has
+    PYTHONDONTWRITEBYTECODE. A fifth of the rest is to look for garbage, of which there is none.
     """
+    sys.dont_write_bytecode = False
+    gc.disable()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGQUIT, signal.SIG_DFL)
@@ -85,6 +92,7 @@ def pytest_collection_finish():
     """Leave the many objects of the collected tests out of each collection of garbage."""
     gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 def pytest_report_header():
@@ -135,11 +143,12 @@ def _of_other_turns(items):
     for item in items:
         if _has_turns(item):
             tests.setdefault((item.path, item.originalname), []).append(item)
-    return [
-        cases[place]
-        for (_, name), cases in tests.items()
-        for place in of_other_turns(name, [[*each.callspec.params.values()] for each in cases])
-    ]
+    found = []
+    for (_, name), cases in tests.items():
+        values = [[*each.callspec.params.values()] for each in cases]
+        one = cases[0].get_closest_marker(ONE_DATABASE) is not None
+        found += [cases[place] for place in of_other_turns(name, values, one_database=one)]
+    return found
 
 
 def _turn(item):

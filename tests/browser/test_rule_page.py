@@ -57,7 +57,7 @@ def shown(tmp_path_factory):
 @pytest.mark.parametrize(("dark", "width"), pairs([False, True], [1280, 768, 390]))
 def test_fits(shown, width, dark):
     """No window has to be scrolled horizontally, and no text is cut off or overlaps another."""
-    chromium, path, folder = shown
+    chromium, path, _ = shown
     chromium.show(path, width=width, dark=dark)
     assert chromium.evaluate("document.documentElement.scrollWidth") == width
     spill = chromium.evaluate(
@@ -66,7 +66,6 @@ def test_fits(shown, width, dark):
         " && getComputedStyle(e).display !== 'inline').map(e => e.outerHTML.slice(0, 200))"
     )
     assert spill == []
-    chromium.picture(folder / f"report-{width}-{'dark' if dark else 'light'}.png")
 
 
 def test_asks_for_nothing(shown):

@@ -7,6 +7,7 @@ import os
 import pytest
 from fixtures.browser import browser
 from fixtures.logs import load, opening
+from fixtures.repeats import pairs
 from fixtures.waiting import until
 from fixtures.web import web_program
 
@@ -28,8 +29,7 @@ def shown(tmp_path_factory):
         yield chromium, link.partition("/?")[0]
 
 
-@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize(("dark", "width"), pairs([False, True], [1280, 390]))
 def test_fits_and_nothing_is_stopped(shown, width, dark):
     """No window is scrolled sideways; no file is missing, no code of a name runs."""
     chromium, base = shown

@@ -10,13 +10,13 @@ from contextlib import ExitStack
 import pytest
 from fixtures.browser import AXE, axe, browser
 from fixtures.logs import SECOND, load, opening, rows
+from fixtures.repeats import pairs
 from fixtures.waiting import until
 from fixtures.web import web_log, web_program
 
 SINCE = "since=2025-06-15&until=2025-06-20"
 SQL = "/sql?q=SELECT+hour,sum(calls)+FROM+activity+GROUP+BY+hour&as="
 KINDS = ("sqlite", "postgres")
-"""The short suite tries each page with one of them by turns (`fixtures.repeats.of_other_turns`)."""
 PAGES = {
     "overview": f"/?{SINCE}",
     "events": f"/events?{SINCE}",
@@ -86,28 +86,37 @@ def test_axe_is_the_file_that_its_page_names():
     assert hashlib.sha256(AXE.read_bytes()).hexdigest() in page
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("page", PAGES)
-def test_axe_finds_nothing(chromium, served, page, kind):
-    """Names, roles, order of headings, contrast in both colours; and no name's code has run."""
-    _, base, event = served(kind)
-    chromium.messages.clear()
-    show(chromium, base, event, page)
-    assert axe(chromium) == []
-    assert [each for each in chromium.messages if "400" not in each] == []
-    assert chromium.evaluate("document.title").endswith(" - auditsvc")
-
-
-@pytest.mark.parametrize("page", PAGES)
-def test_each_page_on_postgresql(chromium, served, page):
-    """All of it comes, nothing is stopped, and no part of it has failed."""
-    _, base, event = served("postgres")
-    chromium.messages.clear()
-    show(chromium, base, event, page)
+def check_all_has_come(chromium, page):
+    """See that all of it has come, that nothing was stopped, and that no part of it has failed."""
     assert [each for each in chromium.messages if "400" not in each] == []
     failed = "document.querySelectorAll('.note.bad[role=alert], [hx-get] > p.note.bad').length"
     assert chromium.evaluate(failed) == (page == "error")
     assert chromium.evaluate("document.title").endswith(" - auditsvc")
+
+
+EACH = [
+    pytest.param(tuple(each.values), marks=each.marks, id="-".join(each.values))
+    for each in pairs(KINDS, PAGES)
+]
+"""Kind and page: the short suite shows each page with one kind by turns."""
+ONLY_HERE = {page for each in EACH if each.marks for kind, page in each.values if kind != KINDS[0]}
+"""Pages that it does not show so on PostgreSQL."""
+
+
+@pytest.fixture(scope="module", params=EACH)
+def shown(request, chromium, served):
+    """Show a page once, for the tests that look at it; gives its name."""
+    kind, page = request.param
+    _, base, event = served(kind)
+    chromium.messages.clear()
+    show(chromium, base, event, page)
+    return page
+
+
+def test_axe_finds_nothing(chromium, shown):
+    """Names, roles, order of headings, contrast in both colours; and no name's code has run."""
+    assert axe(chromium) == []
+    check_all_has_come(chromium, shown)
 
 
 _FOCUS = (
@@ -119,12 +128,9 @@ _SEEN = (
 )
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("page", PAGES)
-def test_each_page_by_keys_alone(chromium, served, page, kind):
+@pytest.mark.usefixtures("shown")
+def test_each_page_by_keys_alone(chromium):
     """Tab reaches everything that can be used, each once, in its order; nothing holds it."""
-    _, base, event = served(kind)
-    show(chromium, base, event, page)
     wanted = chromium.evaluate(f"window.wanted = {_SEEN}; window.wanted.length")
     for n in range(wanted):
         chromium.press("Tab", 9)
@@ -136,6 +142,19 @@ def test_each_page_by_keys_alone(chromium, served, page, kind):
     assert chromium.evaluate("document.activeElement.id") == "main"
 
 
+@pytest.mark.parametrize(
+    "page",
+    [pytest.param(page, marks=() if page in ONLY_HERE else pytest.mark.long) for page in PAGES],
+)
+def test_each_page_on_postgresql(chromium, served, page):
+    """All of it comes, nothing is stopped, and no part of it has failed."""
+    _, base, event = served("postgres")
+    chromium.messages.clear()
+    show(chromium, base, event, page)
+    check_all_has_come(chromium, page)
+
+
+@pytest.mark.one_database
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_tree_by_keys(chromium, served, kind):
     """`j` goes along the processes, Enter opens one."""
@@ -149,6 +168,7 @@ def test_a_tree_by_keys(chromium, served, kind):
     )
 
 
+@pytest.mark.one_database
 @pytest.mark.parametrize("kind", KINDS)
 def test_follow_shows_what_arrives_and_stops_when_it_is_not_seen(chromium, served, kind):
     """By keys; a hidden page closes its stream, and goes on where it stopped."""

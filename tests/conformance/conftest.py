@@ -18,44 +18,60 @@ def new_url(request, tmp_path):
     """Give the URL of a store that is not there yet."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path}/store.db"
-    return request.getfixturevalue("postgres_url")
+    return request.getfixturevalue("empty_postgres_url")
 
 
-_CATALOGUE = """
+_HERE = "relnamespace = quote_ident(current_schema())::regnamespace"
+_CATALOGUE = f"""
 SELECT md5(string_agg(row, ',' ORDER BY row)) FROM (
-    SELECT concat_ws(' ', 'class', oid, xmin) AS row FROM pg_class
-    WHERE relnamespace = quote_ident(current_schema())::regnamespace
+    SELECT concat_ws(' ', 'class', oid, xmin) AS row FROM pg_class WHERE {_HERE}
     UNION ALL
     SELECT concat_ws(' ', 'rule', r.oid, r.xmin)
-    FROM pg_rewrite r JOIN pg_class c ON c.oid = r.ev_class
-    WHERE c.relnamespace = quote_ident(current_schema())::regnamespace
+    FROM pg_rewrite r JOIN pg_class c ON c.oid = r.ev_class WHERE c.{_HERE}
     UNION ALL
     SELECT concat_ws(' ', 'column', a.attrelid, a.attnum, a.xmin)
-    FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
-    WHERE c.relnamespace = quote_ident(current_schema())::regnamespace
+    FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid WHERE c.{_HERE}
+    UNION ALL
+    SELECT concat_ws(' ', 'index', i.indexrelid, i.xmin)
+    FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid WHERE c.{_HERE}
+    UNION ALL
+    SELECT concat_ws(' ', 'part', i.inhrelid, i.xmin)
+    FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhparent WHERE c.{_HERE}
+    UNION ALL
+    SELECT concat_ws(' ', 'trigger', t.oid, t.xmin)
+    FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid WHERE c.{_HERE}
+    UNION ALL
+    SELECT concat_ws(' ', 'default', d.oid, d.xmin)
+    FROM pg_attrdef d JOIN pg_class c ON c.oid = d.adrelid WHERE c.{_HERE}
+    UNION ALL
+    SELECT concat_ws(' ', 'constraint', oid, xmin) FROM pg_constraint
+    WHERE con{_HERE.removeprefix("rel")}
 ) rows
 """
-"""Which versions of the catalogue's rows there are: any change of a view or table is another."""
+"""Which versions of the catalogue's rows there are: any change of an object of ours is another."""
 
 
 @pytest.fixture(autouse=True, scope="session")
 def compared_once():
-    """Compare the views of stores whose catalogue is the same once: that takes a server 50 ms.
+    """Search stores whose catalogue is the same once for strangers: that takes a server 40 ms.
 
     The tests open copies of one store some thousand times; a program opens one. Gives the
-    program's own comparison, for who tests that.
+    program's own search, for who tests that.
     """
-    compare, found = objects_postgres._changed_views, {}
+    search, found = objects_postgres.strangers, {}
 
-    def changed(connection):
+    def strangers(connection, *, whole):
+        if not whole:  # as quick as to ask for the state
+            yield from search(connection, whole=False)
+            return
         state = connection.exec_driver_sql(_CATALOGUE).scalar()
         if state not in found:
-            found[state] = list(compare(connection))
+            found[state] = list(search(connection, whole=True))
         yield from found[state]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(objects_postgres, "_changed_views", changed)
-        yield compare
+        patch.setattr(objects_postgres, "strangers", strangers)
+        yield search
 
 
 @pytest.fixture(scope="session")
@@ -83,6 +99,20 @@ def made_in_postgres(postgres_server):
     """Make an empty PostgreSQL store once; gives its URL, to be copied."""
     with postgres_server.database() as url:
         open_store(url).close()
+        yield url
+
+
+@pytest.fixture
+def postgres_url(postgres_server, made_in_postgres):
+    """Give the URL of an empty store on PostgreSQL."""
+    with postgres_server.database(made_in_postgres) as url:
+        yield url
+
+
+@pytest.fixture
+def empty_postgres_url(postgres_server):
+    """Give the URL of a database in which no store is yet."""
+    with postgres_server.database() as url:
         yield url
 
 

@@ -62,6 +62,7 @@ def shown(row, *names):
     return tuple(row[name] for name in names)
 
 
+@pytest.mark.one_database
 def test_each_command_that_reads_is_a_row(url, environment):
     """With its options, its SQL, how many rows it gave and how it ended."""
     for words in (
@@ -97,6 +98,7 @@ def test_each_command_that_reads_is_a_row(url, environment):
     assert "secret" not in str(found)
 
 
+@pytest.mark.one_database
 def test_who_is_ended_by_a_limit_or_a_signal(url, environment):
     """A row says that, too."""
     commands.run("query", ENDLESS, "--timeout", "0.2", environment=environment)
@@ -172,7 +174,6 @@ GRANTS = re.findall(r"^(GRANT INSERT .*) TO \w+;$", SQL_PAGE.read_text(), flags=
 @pytest.fixture
 def reader(postgres_url):
     """Give the name and the URL of a role with the grants of docs/sql.md."""
-    open_store(postgres_url).close()
     assert len(GRANTS) == 2
     with role_of(postgres_url, GRANTS) as made:
         yield made
@@ -242,7 +243,6 @@ def test_no_role_ends_the_access_of_another(postgres_url, reader):
 @pytest.mark.postgres
 def test_without_a_grant_it_is_said(postgres_url, tmp_path):
     """The query is answered, with a line on stderr; or refused, where a record is required."""
-    open_store(postgres_url).close()
     with role_of(postgres_url, []) as (_, url):
         done = ask_as(url, tmp_path)
         assert (done.returncode, done.stdout) == (0, "x\n7\n")
@@ -392,7 +392,6 @@ def test_a_review_is_on_record(url, environment):
 @pytest.mark.postgres
 def test_a_review_without_a_record_is_none(postgres_url, tmp_path):
     """It fails, where other commands would only say so."""
-    open_store(postgres_url).close()
     with role_of(postgres_url, []) as (_, url):
         environment = os.environ | {"AUDITSVC_RUNTIME_DIRECTORY": str(tmp_path)}
         done = commands.run(

@@ -63,6 +63,7 @@ def answers(made_log):
     }
 
 
+@pytest.mark.one_database
 def test_every_report_is_that_of_aureport(url, answers):
     """Lists, sums and totals, for every choice: the same lines in the same order."""
     load(url, report_log())
@@ -153,6 +154,7 @@ AFFECTED_OF_CALLS = {
 FOLDERS = {141, 35708, 35711, 35779, 35856, *range(36029, 36035)}
 
 
+@pytest.mark.one_database
 @pytest.mark.parametrize("log", ["golden records", "recorded calls"])
 def test_recorded_logs(log, url, tmp_path):
     """Every report of what was recorded, but for events with a defect of aureport that we name."""

@@ -128,6 +128,7 @@ def names(url):
     )
 
 
+@pytest.mark.one_database
 @pytest.mark.parametrize("order", COPIES)
 def test_a_raw_and_an_enriched_copy_are_one_log(url, order, tmp_path):
     """Of any kind of event: each is stored once, and has the names."""
@@ -191,6 +192,7 @@ def test_copies_that_a_relay_passed_on(url, separator):
     assert result.events == 0
 
 
+@pytest.mark.one_database
 def test_two_events_that_differ_in_more_than_names_are_both_kept(url):
     """A name counts beside its field alone; else it is what the record says."""
     texts = [

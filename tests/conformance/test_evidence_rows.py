@@ -248,6 +248,7 @@ def test_a_write_ahead_log_that_is_deleted_is_found(spool, tmp_path):
     assert any("has lost rows" in str(each) for each in verify(url, spool).findings)
 
 
+@pytest.mark.one_database
 def test_an_emptied_or_another_store_is_found(spool, stored, tmp_path):
     """Nothing in it contradicts the log; but a head was signed for another."""
     bind(stored, spool)
@@ -306,6 +307,7 @@ def test_a_store_that_began_later_is_held_to_what_it_began_with(spool, stored, t
     assert stored
 
 
+@pytest.mark.one_database
 @pytest.mark.parametrize(
     "lines_left", [2, *(pytest.param(n, marks=pytest.mark.long) for n in (1, 3))]
 )
@@ -373,6 +375,7 @@ def test_names_of_an_enriched_log_change_no_row_of_the_spool(spool, url, order):
         assert verify(url, spool).findings, what
 
 
+@pytest.mark.one_database
 def test_in_a_shared_store_the_rows_of_each_spool_are_proved(spool, stored, tmp_path):
     """But not that there are no others, which is said."""
     other = tmp_path / "another"

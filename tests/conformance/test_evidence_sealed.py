@@ -64,6 +64,7 @@ def stored(request, model, spool, tmp_path):
         yield url
 
 
+@pytest.mark.one_database
 def test_rows_of_deleted_segments_are_proved(spool, stored):
     """All events: by their lines, or by the digests of their day."""
     report = verify(stored, spool)
@@ -139,6 +140,7 @@ def test_what_was_altered_before_it_was_sealed_is_told_for_ever(url, tmp_path):
     assert any("when its segment was deleted" in each and "another a1" in each for each in found)
 
 
+@pytest.mark.one_database
 def test_an_event_in_two_segments_is_sealed_with_the_second(url, tmp_path):
     """The first of them is deleted in the middle of the event."""
     spool = tmp_path / "spool"

@@ -78,6 +78,7 @@ def test_late_events_come_once(store, url):
     pipe.close()
 
 
+@pytest.mark.one_database
 @pytest.mark.parametrize("seed", seeds(2, 60))
 def test_any_order_of_arrival(store, url, seed):
     """Batches of random times, read in between: all events, each once."""
@@ -210,6 +211,7 @@ def _as_shown(url, view):
     return found
 
 
+@pytest.mark.one_database
 def test_whole_events_are_what_the_views_show(store, url):
     """Every row of every event is as in the views, whether its dimensions are cached or not."""
     for each in [DATA / "mixed.log", *sorted((DATA / "records").glob("*.log"))]:

@@ -36,6 +36,7 @@ def _stored(url):
     return {row["event_id"] for row in rows(url, "SELECT event_id FROM syscalls")}
 
 
+@pytest.mark.one_database
 @pytest.mark.parametrize("seed", seeds(1, 10))
 def test_several_writers(url, seed):
     """All events that arrived after the reader's registration, none before it, none twice."""

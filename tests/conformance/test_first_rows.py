@@ -127,6 +127,7 @@ def query(chance):
     )
 
 
+@pytest.mark.one_database
 @pytest.mark.parametrize(
     "seed", [0, *(pytest.param(n, marks=pytest.mark.long) for n in range(1, 9))]
 )

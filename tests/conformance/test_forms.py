@@ -313,6 +313,7 @@ def test_records_in_reverse(url, text):
     check_calls(url, 7)
 
 
+@pytest.mark.one_database
 def test_a_late_record_fills_its_columns(url):
     """Any record that is in another log than its SYSCALL, before or after it."""
     serials = range(1, len(EXEC))
@@ -344,6 +345,7 @@ def test_an_event_cut_anywhere_is_whole_again(url, turned):
     check_calls(url, *serials)
 
 
+@pytest.mark.one_database
 def test_every_record_in_a_log_of_its_own(url):
     """Eight logs of one record each, in an arbitrary order."""
     for n in (6, 3, 7, 1, 5, 0, 2, 4):

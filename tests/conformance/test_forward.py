@@ -42,6 +42,7 @@ def assert_equal(url, found):
 # --- what an entry says -------------------------------------------------------------------
 
 
+@pytest.mark.one_database
 def test_every_field_of_every_event(url, journald, tmp_path):
     """What was forwarded of every kind of record says what the store's rows say."""
     load(url, "")

@@ -99,6 +99,7 @@ def shown(told, kind, auid, user_login, ended_by):
     }
 
 
+@pytest.mark.one_database
 @pytest.mark.parametrize(
     "number", [0, *(pytest.param(n, marks=pytest.mark.long) for n in range(1, 12))]
 )

@@ -58,6 +58,7 @@ def load_shuffled(url, events, chance):
         assert kept == anew
 
 
+@pytest.mark.one_database
 @pytest.mark.parametrize("seed", seeds(2, 300))
 def test_signs_of_busy_pids_are_as_made_anew(url, seed, monkeypatch):
     """However far back a mark is, in any order and any transactions."""
@@ -179,6 +180,7 @@ def work(url, make, size, monkeypatch):
 _SHAPES = (_mixed, _execs, _parents, _sessions, _births, _maybe_births)
 
 
+@pytest.mark.one_database
 @pytest.mark.parametrize(
     "make",
     [

@@ -13,6 +13,7 @@ from auditsvc.store import open_store
 from auditsvc.store.read.sql import run_query
 
 
+@pytest.mark.one_database
 def test_they_are_the_nearest_of_the_process(url):
     """Of a process with many calls and of one with few; of each side, on its host alone."""
     chance = random.Random(1)

@@ -88,6 +88,7 @@ def test_our_copy_is_believed_whichever_comes_first(url, first):
     assert {kind for _, kind, _ in origins(url)} == {"spool"}
 
 
+@pytest.mark.one_database
 def test_each_row_knows_its_source(url):
     """Events of three logs are mixed: each event has the log that it came from."""
     chance = random.Random(5)
@@ -112,6 +113,7 @@ def test_each_row_knows_its_source(url):
     assert all(source is None or source.startswith(logs[whose[n]][1]) for n, _, source in found)
 
 
+@pytest.mark.one_database
 def test_a_log_in_many_pieces_is_one_range(url):
     """A log that is followed needs one row, not one for each transaction."""
     text = "".join(opening(n, second=SECOND + n // 7) for n in range(60))

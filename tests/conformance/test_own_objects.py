@@ -204,7 +204,7 @@ def test_a_server_is_asked_once_what_it_makes_of_our_views(
     postgres_url, monkeypatch, compared_once
 ):
     """A process that opens a store again compares it with that; a change is found as before."""
-    monkeypatch.setattr(objects_postgres, "_changed_views", compared_once)
+    monkeypatch.setattr(objects_postgres, "strangers", compared_once)
     for known in ("_UNCHANGED", "_UNCHANGED_INDEXES"):
         monkeypatch.setattr(objects_postgres, known, {})
     trials = []

@@ -80,6 +80,7 @@ def extremes():
                 yield line[: match.start()] + edge + line[match.end() :].rstrip("\n") + "\n"
 
 
+@pytest.mark.one_database
 def test_every_number_of_every_record_at_every_edge(url, tmp_path):
     """Whatever number is in whatever place, all of the log is loaded and can be read."""
     log = "".join(extremes())
@@ -99,6 +100,7 @@ def test_a_count_of_losses_that_nobody_can_have_counted(url):
     assert (ledger(url)["kernel_lost"], ledger(url)["spool_lost"]) == (7, 5)
 
 
+@pytest.mark.one_database
 def test_counts_that_grow_beyond_all_bounds(url, tmp_path):
     """A ledger's entry that has reached its end stays there."""
     with psycopg.connect(url) if url.startswith("postgresql") else _sqlite(url) as store:
@@ -160,6 +162,7 @@ def test_bytes_that_are_no_text(url, tmp_path, where):
     read_all(url)
 
 
+@pytest.mark.one_database
 @examples(
     4,
     long=800,
@@ -230,6 +233,7 @@ def test_the_line_that_cannot_be_stored_is_found(url, tmp_path, monkeypatch, bad
     read_all(url)
 
 
+@pytest.mark.one_database
 def test_a_line_that_waited_is_found(url, tmp_path, monkeypatch):
     """The line that cannot be stored may be one that was pending for a long time."""
     Fault(monkeypatch, RefusedError("the store refuses"))

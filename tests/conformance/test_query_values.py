@@ -11,7 +11,6 @@ from fixtures.logs import load, login, opening, record, rows
 
 from auditsvc.errors import QueryError
 from auditsvc.render.rows import Format, write_rows
-from auditsvc.store import open_store
 from auditsvc.store.read.result import Result
 from auditsvc.store.read.sql import run_query
 
@@ -140,6 +139,7 @@ def values(common_url):
     return SQLITE if common_url.startswith("sqlite") else POSTGRES
 
 
+@pytest.mark.one_database
 def test_every_type_is_written_in_every_format(common_url, values):
     """JSON holds the value, or the server's own text of it; CSV and tables are written too."""
     for expression, expected in values.items():
@@ -181,7 +181,6 @@ def test_all_types_at_once(common_url, values):
 def test_settings_of_a_session_end_no_query(postgres_url, setting):
     """A role's or a statement's own settings change the text of values and nothing else."""
     asked_for = [name for name in POSTGRES if not name.startswith("U&")]
-    open_store(postgres_url).close()
     columns, rows = asked(postgres_url, f"SELECT {setting}, " + ", ".join(asked_for))
     assert len(strictly(written(Format.JSONL, columns, rows))) == len(asked_for) + 1
 

@@ -17,6 +17,7 @@ from auditsvc.store.read.raw_tables import DELIBERATE
 SLIP = "SELECT count(*) AS n FROM syscall"
 
 
+@pytest.mark.one_database
 def test_a_slip_is_refused_with_the_name_of_the_view(url, tmp_path):
     """By the command, the shell and the library; the query that says so is answered."""
     load(url, opening(1))

@@ -40,7 +40,6 @@ ENDLESS = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELEC
 @pytest.fixture
 def reader(postgres_url):
     """Give a connection of a role that may read a store and nothing else."""
-    open_store(postgres_url).close()
     role = f"reader_{time.time_ns()}"
     with psycopg.connect(postgres_url, autocommit=True) as owner:
         owner.execute(f"CREATE ROLE {role}")
@@ -97,17 +96,17 @@ def test_no_lock_of_a_reader_stops_the_writer(reader, postgres_url):
 
 
 @pytest.mark.postgres
-def test_stores_made_at_one_time_are_one(postgres_url):
+def test_stores_made_at_one_time_are_one(empty_postgres_url):
     """There is nothing to lock yet: several programs that make it get one complete store."""
-    command = [AUDITSVC, "migrate", "--store", postgres_url]
+    command = [AUDITSVC, "migrate", "--store", empty_postgres_url]
     makers = [subprocess.Popen(command, stderr=subprocess.PIPE) for _ in range(5)]
     for maker in makers:
         _, said = maker.communicate(timeout=120)
         assert maker.returncode == 0, said
-    with open_store(postgres_url) as store:
+    with open_store(empty_postgres_url) as store:
         assert len(store.secret) == 32
-    load(postgres_url, opening(1))
-    assert stored(postgres_url) == (1, 1)
+    load(empty_postgres_url, opening(1))
+    assert stored(empty_postgres_url) == (1, 1)
 
 
 @pytest.mark.postgres
@@ -135,7 +134,6 @@ def test_a_commit_that_is_kept_waiting_is_told(postgres_url, tmp_path):
 @pytest.mark.postgres
 def test_a_session_that_reads_for_long_is_told(postgres_url, monkeypatch):
     """Doctor names it, as deleted rows cannot be cleaned up meanwhile."""
-    open_store(postgres_url).close()
     settings = load_settings(store=postgres_url)
     assert storage.readers(settings).level.name == "OK"
     monkeypatch.setattr(storage, "_LONG_SECONDS", 0)
@@ -306,7 +304,6 @@ def test_a_question_has_its_memory_and_no_more(tmp_path):
 @pytest.mark.postgres
 def test_status_does_not_wait_for_a_store_that_is_locked(postgres_url):
     """Nor does doctor: they say so, in seconds."""
-    open_store(postgres_url).close()
     with psycopg.connect(postgres_url) as other:
         other.execute("LOCK TABLE ledger_entry IN ACCESS EXCLUSIVE MODE")
         began = time.monotonic()

@@ -126,6 +126,7 @@ def hostile(url):
     return url
 
 
+@pytest.mark.one_database
 def test_a_hostile_name_is_harmless_in_every_form(hostile):
     """No escape sequence in a table, no formula in CSV, the exact text in JSON."""
     for name in ("executable", "file", "key", "login", "command"):

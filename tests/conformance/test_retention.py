@@ -29,6 +29,7 @@ def twin(request, url, tmp_path):
         yield made
 
 
+@pytest.mark.one_database
 @pytest.mark.parametrize("seed", seeds(2, 60))
 def test_a_pruned_store_equals_one_that_never_had_those_days(url, twin, seed):
     """All views, and the dimension rows behind them, whatever kinds of events the days had."""
@@ -127,6 +128,7 @@ def job(store):
 OLD, NEW = (TODAY - 5) * 86_400, TODAY * 86_400
 
 
+@pytest.mark.one_database
 def test_what_a_decoder_relies_on_is_given_again(url):
     """A row of a pruned day that the loader has given before stands where it is used again."""
     writer = Writer(url)
@@ -141,6 +143,7 @@ def test_what_a_decoder_relies_on_is_given_again(url):
     assert unused(url) == {}
 
 
+@pytest.mark.one_database
 @pytest.mark.parametrize("decoder", DECODERS)
 def test_a_row_that_comes_back_while_it_is_removed_stays(url, decoder):
     """Whichever step of a job a batch comes after, what it uses is there in the end."""
@@ -175,6 +178,7 @@ def test_a_text_that_is_moved_is_used(url):
     assert left.isdisjoint(row[-1] for row in table(url, "record"))
 
 
+@pytest.mark.one_database
 @pytest.mark.parametrize("seed", seeds(2, 100))
 def test_while_the_loader_writes(url, twin, seed):
     """Between any two steps of a job any events come, late ones too, and all is as it must be."""
@@ -242,6 +246,7 @@ def test_raw_lines_go_by_the_day_on_which_they_were_stored(url):
     assert balanced(url)
 
 
+@pytest.mark.one_database
 def test_what_a_reader_has_not_had_stays(url):
     """A day goes when every reader of the feed has had its events, and not before."""
     made = log(days.chance(3), [TODAY - 4, TODAY - 3, TODAY - 2], each=6)

@@ -28,7 +28,7 @@ from fixtures.logs import (
     record,
     rows,
 )
-from fixtures.repeats import examples, seeds, some, times
+from fixtures.repeats import examples, pairs, seeds, some, times
 from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
@@ -270,8 +270,9 @@ NAMES = {
 
 
 @pytest.mark.parametrize("names", NAMES)
-@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 2, 0)])
-@pytest.mark.parametrize("calls", ["one call", "a call each"])
+@pytest.mark.parametrize(
+    ("calls", "order"), pairs(["one call", "a call each"], [(0, 1, 2), (2, 1, 0), (1, 2, 0)])
+)
 def test_an_event_that_rotation_splits_is_one_event(stores, tmp_path, names, order, calls):
     """Cut before any two of its records; files in any order, packed, dated."""
     for first in some(range(1, len(RM) - 1), (names, order, calls), 1):

@@ -36,6 +36,7 @@ def log(url):
     pipe.close()
 
 
+@pytest.mark.one_database
 def test_each_event_comes_once(url, log):
     """First all so far, then what arrived since, late events too, and for each name apart."""
     log(opening(1), login(2))
@@ -68,6 +69,7 @@ def test_the_place_stays_if_not_all_was_taken(url, log):
     assert since(url, "a") == list(range(1, 30))
 
 
+@pytest.mark.one_database
 def test_many_arrivals(url, log):
     """More than are read at once, in one transaction and in several."""
     assert since(url, "a") == []

@@ -123,6 +123,7 @@ def test_a_large_batch_is_a_run(tmp_path, monkeypatch):
     assert len(found) == 5 + 1 + 6
 
 
+@pytest.mark.one_database
 @pytest.mark.usefixtures("in_small_parts")
 @pytest.mark.parametrize("seed", seeds(2, 200))
 def test_no_answer_changes(url, seed):

@@ -75,6 +75,7 @@ def calls(url):
     return {row["host"]: (row["n"], row["d"]) for row in found}
 
 
+@pytest.mark.one_database
 def test_hosts_that_load_by_turns_lose_nothing(url, tmp_path):
     """One host's position is not used for another: each continues at its own."""
     hosts = [Host(tmp_path, name, url) for name in ("alpha", "beta")]
@@ -88,17 +89,19 @@ def test_hosts_that_load_by_turns_lose_nothing(url, tmp_path):
 
 
 @pytest.mark.postgres
-def test_hosts_that_load_at_once_lose_nothing(postgres_url, tmp_path):
+def test_hosts_that_load_at_once_lose_nothing(empty_postgres_url, tmp_path):
     """Three of them, into one server."""
-    hosts = [Host(tmp_path, name, postgres_url).begin() for name in ("alpha", "beta", "gamma")]
+    hosts = [
+        Host(tmp_path, name, empty_postgres_url).begin() for name in ("alpha", "beta", "gamma")
+    ]
     for _ in range(20):
         for host in hosts:
             host.feed(25)
     for host in hosts:
         host.end()
-    assert calls(postgres_url) == dict.fromkeys(("alpha", "beta", "gamma"), (500, 500))
-    assert ledger(postgres_url)["gap"] == 0
-    assert balanced(postgres_url)
+    assert calls(empty_postgres_url) == dict.fromkeys(("alpha", "beta", "gamma"), (500, 500))
+    assert ledger(empty_postgres_url)["gap"] == 0
+    assert balanced(empty_postgres_url)
 
 
 def rename(url, new, old):
@@ -120,6 +123,7 @@ def left_by_an_older_program(folder, url):
     return host, spool
 
 
+@pytest.mark.one_database
 def test_the_checkpoint_of_an_older_program_is_taken_over(url, tmp_path):
     """Its name was the path alone: it is recognised by the file in this spool's folder."""
     host, _ = left_by_an_older_program(tmp_path, url)
@@ -130,6 +134,7 @@ def test_the_checkpoint_of_an_older_program_is_taken_over(url, tmp_path):
     assert len(rows(url, "SELECT DISTINCT source FROM ledger WHERE kind = 'spool'")) == 1
 
 
+@pytest.mark.one_database
 def test_the_checkpoint_of_another_spool_is_not_taken_over(url, tmp_path):
     """If the checkpoint differs from the one in the spool's folder, the spool is read again."""
     host, spool = left_by_an_older_program(tmp_path, url)

@@ -62,6 +62,7 @@ def accesses(url):
     return {row["sql"]: row["ended"] for row in rows(url, sql)}
 
 
+@pytest.mark.one_database
 def test_a_session(terminal, environment, url):
     """What one user does: rows, times, completion, errors, Ctrl-C, and the end."""
     terminal.type("SELECT count(*) + 40 AS calls\r")
@@ -116,6 +117,7 @@ def test_a_session(terminal, environment, url):
     assert "+SELECT nothing FROM syscalls;" in file.read_text().splitlines()
 
 
+@pytest.mark.one_database
 def test_ctrl_c_again_and_again_does_not_end_it(terminal, url):
     """One ends the query; those that come after it, before the prompt is there, do nothing."""
     terminal.type(f"{ENDLESS}\r")
@@ -129,12 +131,14 @@ def test_ctrl_c_again_and_again_does_not_end_it(terminal, url):
     terminal.until("rows as lines: always")
 
 
+@pytest.mark.one_database
 def test_ctrl_d_ends_it(terminal):
     """With status 0."""
     terminal.type("\x04")
     assert terminal.wait() == 0
 
 
+@pytest.mark.one_database
 def test_a_query_ends_in_time(environment):
     """`--timeout` ends the query, and not the shell."""
     with Terminal(AUDITSVC, "shell", "--timeout", "0.3", environment=environment) as terminal:
@@ -170,6 +174,7 @@ def script(environment, text, *options):
     )
 
 
+@pytest.mark.one_database
 def test_without_a_terminal(environment):
     """Statements come from standard input, up to the first error; rows are CSV."""
     done = script(environment, "SELECT 1 AS a;\n\\x off\nSELECT\n2 AS b;\nSELECT 3 AS c")
@@ -179,6 +184,7 @@ def test_without_a_terminal(environment):
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.one_database
 @pytest.mark.parametrize("words", [["query", b"SELECT '\xff'"], ["shell"]])
 def test_bytes_that_are_no_text_are_one_line(environment, words):
     """From the command line and from standard input."""
@@ -242,6 +248,7 @@ def test_every_view_is_described(url):
     assert not session.run("\\q")
 
 
+@pytest.mark.one_database
 def test_options_begin_a_session(environment):
     r"""As `\since` and `\until` would."""
     count = "SELECT count(*) AS n FROM syscalls;"

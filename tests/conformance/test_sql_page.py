@@ -97,6 +97,7 @@ def test_columns_and_types(url, view):
     engine.dispose()
 
 
+@pytest.mark.one_database
 def test_examples_run(url):
     """On both databases, `false` as each spells it."""
     load_log(url, opening(1, success="no", exit="-13") + opening(2) + login(3))

@@ -231,6 +231,7 @@ def test_two_hosts_that_meet_on_one_id_are_both_kept(url):
     assert balanced(url)
 
 
+@pytest.mark.one_database
 def test_an_id_that_stands_for_other_content_is_noticed(url, monkeypatch):
     """With ids of eight bits nearly every content clashes, and no content replaces another."""
     monkeypatch.setattr(Pipe, "decoder", "reference")  # the native core has a mask of its own
@@ -316,6 +317,7 @@ def test_one_id_twice_in_a_batch(url):
     assert balanced(url)
 
 
+@pytest.mark.one_database
 def test_any_order_of_cut_copies_gives_the_same_events(url):
     """Shuffled, cut and repeated parts of a log give the same events as the whole log."""
     chance = random.Random(3)
@@ -341,6 +343,7 @@ def test_any_order_of_cut_copies_gives_the_same_events(url):
     assert everything(url) == mixed
 
 
+@pytest.mark.one_database
 def test_a_source_goes_on_where_it_was_left(url):
     """Every split into transactions, each with a fresh store and decoder, gives the same rows."""
     text = LOG * 1 + opening(20)
@@ -368,6 +371,7 @@ def test_two_readers_of_one_source_are_noticed(url):
     two.close()
 
 
+@pytest.mark.one_database
 def test_writers_side_by_side_store_each_event_once(url):
     """Four writers of overlapping logs at once lose nothing and double nothing."""
     events = [opening(n, name=f"/f{n % 5}", second=SECOND + n // 50) for n in range(300)]

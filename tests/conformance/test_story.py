@@ -93,6 +93,7 @@ def test_a_recorded_log_is_told_in_the_same_sentences(url):
 RECORDS = [each for each in sorted(DATA.glob("records/*.log")) if each.stem != "enriched"]
 
 
+@pytest.mark.one_database
 @pytest.mark.usefixtures("ids")
 def test_records_of_each_type_are_told_in_the_same_sentences(url):
     """Also those that are not whole, and those that no kernel writes."""

@@ -79,6 +79,7 @@ def _has_processes(url, before):
     assert [told_of(url, row["event_id"]) for row in before["syscalls"]] == [told, told]
 
 
+@pytest.mark.one_database
 def test_from_the_first_schema(old):
     """Nothing is lost, the schema is this program's, and a log goes on where it was left."""
     before = everything(old)
@@ -164,6 +165,7 @@ def test_moving_rows_into_partitions_goes_on_where_it_was_killed(make_old, monke
     assert everything(url)["syscalls"] == before["syscalls"]
 
 
+@pytest.mark.one_database
 def test_a_reader_of_a_store_that_was_brought_up(old):
     """It begins with what comes from then on, as in a new store."""
     with open_store(old) as store:
@@ -202,6 +204,7 @@ def test_questions_before_it_is_brought_up(old):
         assert [tuple(row) for row in result.rows] == [(2,)]
 
 
+@pytest.mark.one_database
 def test_a_migration_that_is_interrupted_continues(old, monkeypatch):
     """At each revision: what is done stays, the store is refused as older, nothing is lost."""
     before = everything(old)

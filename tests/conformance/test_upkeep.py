@@ -51,6 +51,7 @@ def ours(folder, url, **more):
 # --- the loader of `run` ----------------------------------------------------------------
 
 
+@pytest.mark.one_database
 def test_run_prunes_while_it_collects(url, tmp_path):
     """What is too old goes without a command; what comes meanwhile is stored once."""
     load(url, text_of(log(days.chance(1), range(HERE - 9, HERE - 5), each=50)), "old")
@@ -311,6 +312,7 @@ def test_what_tables_have_after_rows_were_deleted_is_estimated(url, monkeypatch)
 # --- the command, status, ingest --------------------------------------------------------
 
 
+@pytest.mark.one_database
 def test_the_command_deletes_what_it_listed(url, tmp_path):
     """`--dry-run` changes nothing; the command says what went, and again that nothing did."""
     made = log(days.chance(1), [HERE - 9, HERE - 8, HERE - 1], each=20)
@@ -369,6 +371,7 @@ def test_status_says_what_is_kept_and_what_is_held(url, tmp_path):
     assert "retention: events from" in told["health"]["problems"]
 
 
+@pytest.mark.one_database
 def test_ingest_says_what_becomes_of_an_old_log(url, tmp_path):
     """It is stored until the next prune; what was read before is not read again."""
     file = tmp_path / "old.log"

@@ -16,13 +16,14 @@ HEADERS = {"accept": "text/event-stream"}
 
 
 @pytest.fixture
-def server(new_url, tmp_path):
+def server(url, tmp_path):
     """Serve a store that has one event."""
-    load(new_url, opening(1, "/etc/first", second=SECOND), "first")
-    with serving(new_url, tmp_path) as (base, live, cookie):
-        yield new_url, base, live, cookie
+    load(url, opening(1, "/etc/first", second=SECOND), "first")
+    with serving(url, tmp_path) as (base, live, cookie):
+        yield url, base, live, cookie
 
 
+@pytest.mark.one_database
 def test_what_arrives_is_sent_once(server):
     """Newest first, with its sentence; what was there, and what other filters want, is not."""
     url, base, live, cookie = server
@@ -45,6 +46,7 @@ def test_what_arrives_is_sent_once(server):
     until(lambda: live.clients == 0)
 
 
+@pytest.mark.one_database
 def test_a_page_goes_on_where_it_stopped(server):
     """What arrived while it was hidden comes first."""
     url, base, _, cookie = server
@@ -73,6 +75,7 @@ def test_more_than_can_be_read_is_said(server):
     assert "/etc/f1 " not in stream.text
 
 
+@pytest.mark.one_database
 def test_clients_are_bounded_and_end_with_their_page(server):
     """One more is told so; a place is free again when a page has gone."""
     _, base, live, cookie = server

@@ -78,6 +78,7 @@ def url(request, tmp_path):
     return made
 
 
+@pytest.mark.one_database
 @pytest.mark.parametrize("most", times(3, 60))
 def test_killed_at_any_moment_of_pruning(url, second, most):
     """Killed again and again, it never leaves half an event, and at last it is done."""
@@ -115,6 +116,7 @@ def _finish(url):
     assert days.table(url, "unused_row") == []
 
 
+@pytest.mark.one_database
 @pytest.mark.parametrize("most", times(2, 40))
 def test_killed_while_a_loader_is_killed_too(url, second, most):
     """Both at once, each killed at some moment: nothing that is used is missing."""

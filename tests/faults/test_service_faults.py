@@ -180,6 +180,7 @@ def spooled(tmp_path):
     return sum(segment.read_bytes().count(b"type=SYSCALL ") for segment in segments)
 
 
+@pytest.mark.one_database
 @pytest.mark.parametrize("kills", times(4, 60))
 def test_killed_at_any_moment(url, tmp_path, kills):
     """Killed again and again, wherever it was: each event that reached the spool is stored once."""
@@ -262,9 +263,9 @@ def test_a_server_on_this_host_does_not_feed_its_store(audit_lock, as_auid, tmp_
             assert excluded() != first
             subprocess.run([as_auid, str(auid), "/bin/true"], check=True)
             until(of_server)  # while it started nobody had left it out: the rules do match it
-            settled = at_rest(of_server)
+            settled = at_rest(of_server, seconds=1.0)
             subprocess.run([as_auid, str(auid), "/bin/true"], check=True)
-            assert at_rest(of_server) == settled
+            assert at_rest(of_server, seconds=1.0) == settled
         assert service.log.read_text().count("the store's server runs on this host") == 2
         assert audit_lock.raw_rules() == before
         assert service.query("SELECT * FROM tamper") == []  # what we do ourselves is none

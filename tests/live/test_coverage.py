@@ -312,6 +312,7 @@ def test_a_rule_too_short_for_any_look(audit_lock, puppets, tmp_path):
         assert ask(service, pid)[2][pid]["state"] != "covered"
 
 
+@pytest.mark.long  # each call of the host is a row: of all tests beside it, too
 def test_silence_proves(audit_changes, puppets, tmp_path):
     """Both were forked before the first look: only the one with rows is proved covered."""
     audit_changes.delete_rules()  # a never of others could be what hides a call

@@ -42,6 +42,18 @@ def test_each_thing_is_tried_on_one_database_and_each_database_tries_some(count)
         assert {kind for _, kind in kept} == set(KINDS)
 
 
+def test_what_takes_long_is_tried_on_one_database_and_some_tests_on_each():
+    """By the mark alone; with a decoder beside it, too."""
+    met = set()
+    for name in map(str, range(20)):
+        for cases in ([(kind,) for kind in KINDS], [*zip(DECODERS, KINDS, strict=False)]):
+            assert of_other_turns(name, cases) == []
+            (left_out,) = of_other_turns(name, cases, one_database=True) or (0,)
+            met |= {*cases[1 - left_out]} & {*KINDS} if len(cases) > 1 else set()
+    assert met == set(KINDS)
+    assert of_other_turns("name", [(each,) for each in DECODERS], one_database=True) == []
+
+
 def test_the_turns_are_the_same_with_each_decoder():
     """A decoder is no further thing: the pairs are left out by their own rule."""
     cases = list(product(range(3), KINDS, DECODERS))
