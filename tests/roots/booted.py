@@ -136,7 +136,9 @@ def booted(folder):
         yield root
     finally:
         if process.poll() is None:
-            root.run("systemctl stop auditsvc", status=None)
+            root.run(
+                "systemctl stop auditsvc auditsvc-web.socket auditsvc-web.service", status=None
+            )
         process.send_signal(signal.SIGRTMIN + 24)  # a manager for a user ends, systemd(1)
         process.wait(120)
         leave_cgroups()

@@ -334,6 +334,11 @@ def test_an_upgrade_migrates_an_older_store(started, monkeypatch, tmp_path):
     place = "sqlite:////var/lib/auditsvc/auditsvc.db"
     (state / "spool/store.json").write_text(json.dumps({place: known}))
     started.run("chown auditsvc: /var/lib/auditsvc/auditsvc.db /var/lib/auditsvc/spool/store.json")
+    for kind in ("service", "socket"):  # else all that begins at boot begins, the service too
+        unit = f"/run/systemd/system/auditsvc-web.{kind}.d"
+        lines = "[Unit]\\nDefaultDependencies=no\\n"
+        started.run(f"mkdir {unit} && printf '{lines}' > {unit}/test.conf")
+    started.run("systemctl daemon-reload")
     started.run("systemctl start auditsvc-web.socket auditsvc-web.service")
     ask_pid = "systemctl show auditsvc-web.service --property MainPID --value"
     pages = started.run(ask_pid).stdout
