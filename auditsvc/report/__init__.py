@@ -10,6 +10,8 @@ transaction that cannot write, with SQL whose values are parameters.
     summaries    the sums, largest first
     files, keys, avc, tty, logs    what has several values an event, or rows of its own
     totals       the report without a name: 25 numbers
+    rollup       what the store has counted by the hour
+    kinds        events without a call, those that are alike together, for many sums
     proof        what stands under a report: what was lost, and what is known of coverage
 
 The reports count as aureport 3.0.9 does, except where it is wrong: docs/report.md names each

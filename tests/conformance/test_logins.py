@@ -128,3 +128,25 @@ def test_sessions_are_those_of_the_rules(url, number):
     for limit in (1, 7, 40):
         last = f"SELECT * FROM logins ORDER BY time DESC, event_id DESC LIMIT {limit}"
         assert rows(url, last) == every[:limit]
+
+
+FORGED = (
+    'acct="m" res=failed',
+    "op=x RES=success res=failed",
+    'op=x,"res":"success" res=failed',
+    'op=x a"res=success res=failed',
+    'op=x ,"res":"success",=1 res=failed',
+    "res=failed res=success",
+)
+
+
+def test_no_words_make_a_failed_login_another(url):
+    """What looks like the outcome, in another field's name or value, is not."""
+    made = "".join(
+        record("USER_LOGIN", n, f"pid=7 uid=0 auid=1000 ses=1 msg='{said}'")
+        for n, said in enumerate(FORGED, 1)
+    )
+    made += record("USER_LOGIN", 90, "pid=7 uid=0 auid=1000 ses=1 msg='op=x res=success'")
+    load(url, made)
+    failed = "SELECT e.serial FROM logins l JOIN events e USING (event_id) WHERE l.kind = 'failed'"
+    assert sorted(row["serial"] for row in rows(url, failed)) == [1, 2, 3, 4, 5, 6]

@@ -36,6 +36,7 @@ class Dialect:
     json_get: str  # text that holds a JSON object, key; gives text
     event_of: str  # SECOND.MMM:SERIAL as text, a host's id; gives the event's id
     number: str  # text that holds an integer
+    holds: str  # text, a part of it; whether it has that, as it is spelled
     stamp: str  # text that holds seconds since 1970, with a fraction
     hour: str  # hours since 1970
     day: str  # days since 1970
@@ -83,6 +84,7 @@ SQLITE: Final = Dialect(
     f"{SERIAL_BITS}) | ((CAST(substr({{0}}, instr({{0}}, ':') + 1) AS INTEGER) + {{1}})"
     f" & {SERIAL_MASK}) END",
     number="CAST({0} AS INTEGER)",
+    holds="instr({0}, {1}) > 0",
     stamp="strftime('%Y-%m-%d %H:%M:%f', {0}, 'unixepoch')",
     hour="strftime('%Y-%m-%d %H:%M:%S', {0} * 3600, 'unixepoch')",
     day="date({0} * 86400, 'unixepoch')",
@@ -108,6 +110,7 @@ POSTGRESQL: Final = Dialect(
     f" | ((split_part({{0}}, ':', 2)::bigint + {{1}}) & {SERIAL_MASK}) END",
     # Other text is NULL: with a cast the query would fail.
     number="CAST(substring({0} FROM '^[0-9]{{1,18}}$') AS bigint)",
+    holds="strpos({0}, {1}) > 0",
     stamp="to_timestamp(CAST(substring({0} FROM '^[0-9]{{1,10}}[.]?[0-9]{{0,9}}$')"
     " AS double precision))",
     hour="to_timestamp({0} * 3600)",

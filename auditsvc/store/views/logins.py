@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 _USER_END, _USER_LOGIN, _BOOT, _SHUTDOWN = 1106, 1112, 1127, 1128
 _LAST: Final = (1 << 63) - 1
+_SUCCEEDED: Final = """',"res":"success"'"""
+"""In the JSON of a login's fields that did not fail, and of no other: in a name or a value a quote
+has a backslash before it. So most need not be read as JSON."""
 
 
 def _of(short: str, kind: int) -> str:
@@ -96,7 +99,8 @@ def logins(d: Dialect) -> str:
             {time(d, "e")}, 'failed', e.id, e.id
         FROM event e
         JOIN text told ON told.id = e.fields
-        WHERE {_of("e", _USER_LOGIN)} AND {found["outcome"]} = 'failed'
+        WHERE {_of("e", _USER_LOGIN)} AND NOT {d.holds.format("told.value", _SUCCEEDED)}
+            AND {found["outcome"]} = 'failed'
             AND (e.ses IS NULL OR NOT EXISTS (SELECT 1 FROM opened x WHERE x.ses = e.ses
                 AND x.host = e.host AND x.id < e.id AND coalesce(x.following, {_LAST}) > e.id
                 AND x.boot = {_boot("e.host", "e.id")} AND x.pid = e.pid
