@@ -263,9 +263,9 @@ def test_a_server_on_this_host_does_not_feed_its_store(audit_lock, as_auid, tmp_
             assert excluded() != first
             subprocess.run([as_auid, str(auid), "/bin/true"], check=True)
             until(of_server)  # while it started nobody had left it out: the rules do match it
-            settled = at_rest(of_server, seconds=1.0)
+            settled = at_rest(of_server)
             subprocess.run([as_auid, str(auid), "/bin/true"], check=True)
-            assert at_rest(of_server, seconds=1.0) == settled
+            assert at_rest(of_server) == settled
         assert service.log.read_text().count("the store's server runs on this host") == 2
         assert audit_lock.raw_rules() == before
         assert service.query("SELECT * FROM tamper") == []  # what we do ourselves is none

@@ -60,7 +60,7 @@ def test_a_forwarder_alone_does_not_feed_itself(audit_lock, programs, journald, 
         programs.run(auid, "/bin/cat", "/etc/shadow")
         until(lambda: any(b"cat[" in each["MESSAGE"][0] for each in made.events()))
         until(lambda: calls_of(service, journald.process.pid) > 0)
-        count = at_rest(lambda: len(made.ids()), seconds=0.5)
+        count = at_rest(lambda: len(made.ids()))
         own = (calls_of(service, forwarder.pid), calls_of(service, journald.process.pid))
         time.sleep(2)
         assert len(made.ids()) == count

@@ -1,4 +1,8 @@
-"""Rows of special cases: each test runs one program of workload/ and reads its rows."""
+"""Rows of special cases: each test reads the rows of one program, most of them of workload/.
+
+One service records all these programs, each under a login uid of its own; for each is said, in
+RUNS, what is run.
+"""
 
 from __future__ import annotations
 
@@ -7,20 +11,22 @@ import re
 import signal
 import socket
 from collections import Counter
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from fixtures.audit import RefusedError, exclusive_audit
 from live.programs import KEY, Programs, fresh_auid, rules
 from live.service import Row, Service, as_json
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from live.programs import Argument
 
-pytestmark = [pytest.mark.live, pytest.mark.usefixtures("audit_lock")]
+pytestmark = pytest.mark.live
 
 NAMES = (
     b"plain",
@@ -45,15 +51,83 @@ NAMES = (
 )
 
 
+SPECIAL = [b"", b"two words", b'quo"te', b"\xff\xfe", b"new\nline", b"(null)", b"3005"]
+LONG_ARGUMENTS = [
+    SPECIAL[n // 700] if n % 700 == 0 and n // 700 < len(SPECIAL) else b"%05d-" % n + b"x" * 190
+    for n in range(5000)
+]
+FILLERS = {"quoted": b"x", "hex": b"\xe9 "}
+HUGE = {
+    name: b"begin" + filler * (120_000 // len(filler)) + b"end" for name, filler in FILLERS.items()
+}
+
+
+@dataclass(frozen=True)
+class Program:
+    """What is run, by a program of workload/ or a path; a "." is replaced by its own folder."""
+
+    command: Sequence[Argument]
+    status: int = 0
+    uring: bool = False
+    only: str = ""
+    """Calls that are audited; else all."""
+
+    def rules(self, auid: int) -> str:
+        """Give the rules for a login uid."""
+        if self.only:
+            return f"-a always,exit -S {self.only} -F auid={auid} -k {KEY}\n"
+        return rules(auid, uring=self.uring)
+
+
+RUNS = {
+    "names": Program(["names", *NAMES]),
+    "long arguments": Program(["/bin/true", *LONG_ARGUMENTS]),
+    **{
+        f"huge {name}": Program(["/bin/true", b"before", huge, b"after"])
+        for name, huge in HUGE.items()
+    },
+    "titles": Program(["/bin/sh", "-c", f"/bin/true first {'x' * 200}; :"], only="exit_group"),
+    "i386": Program(["i386", "./thirty-two"]),
+    "exit": Program(["endings", "exit"], status=3),
+    "group": Program(["endings", "group"], status=4),
+    "killed": Program(["endings", "killed"]),
+    "seccomp": Program(["endings", "seccomp"], status=-signal.SIGKILL),
+    "siblings": Program(["endings", "siblings"], status=5),
+    "restart": Program(["endings", "restart"]),
+    "interrupt": Program(["endings", "interrupt"]),
+    "resume": Program(["endings", "resume"]),
+    "threads": Program(["threads", "1000"]),
+    "forks": Program(["forks"]),
+    "sockets": Program(["sockets", "40404", "./a socket", "live test"]),
+    "inline": Program(["uring", "inline", "./"], uring=True),
+    "async": Program(["uring", "async", "./"], uring=True),
+    "sqpoll": Program(["uring", "sqpoll", "./"], uring=True),
+}
+
+
+@dataclass(frozen=True)
+class Ran:
+    """A program that has run."""
+
+    auid: int
+    folder: Path
+    output: str
+    """What it printed."""
+    before: datetime
+    after: datetime
+
+
 class Recorded:
     """The rows of one program that ran under a login uid of its own."""
 
-    def __init__(self, service: Service, auid: int, output: str) -> None:
-        """`output` is what the program printed."""
+    def __init__(self, service: Service, ran: Ran) -> None:
+        """Read them from the service's store."""
         self.service = service
-        self.auid = auid
-        self.output = output
-        self.rows = service.query(f"SELECT * FROM syscalls WHERE auid = {auid} ORDER BY serial")
+        self.ran = ran
+        self.auid = ran.auid
+        self.rows = service.query(
+            f"SELECT * FROM syscalls WHERE auid = {self.auid} ORDER BY serial"
+        )
         for row in self.rows:
             row["argv"] = as_json(row["argv"]) if row["argv"] else None
 
@@ -76,17 +150,39 @@ class Recorded:
         return [(rows[row["event_id"]], as_json(row["fields"])) for row in found]
 
 
-@pytest.fixture
-def record(programs: Programs, tmp_path: Path) -> Callable[..., Recorded]:
-    """Run a command, audited, and return its rows."""
+def run_all(programs: Programs, folder: Path) -> tuple[Service, dict[str, Ran]]:
+    """Run all programs, audited by one service; give it, stopped, and what ran."""
+    auids = {name: fresh_auid() for name in RUNS}
+    ran = {}
+    text = "".join(run.rules(auids[name]) for name, run in RUNS.items())
+    with Service(folder, text) as service:
+        for name, run in RUNS.items():
+            own = folder / name
+            own.mkdir()
+            first, *others = run.command
+            program = first if str(first).startswith("/") else programs[str(first)]
+            words = [
+                own / each[2:] if isinstance(each, str) and each.startswith("./") else each
+                for each in others
+            ]
+            before = datetime.now(tz=UTC)
+            said = programs.run(auids[name], program, *words, cwd=own, status=run.status)
+            after = datetime.now(tz=UTC)
+            ran[name] = Ran(auids[name], own, said.decode(), before, after)
+    return service, ran
 
-    def run(*command: Argument, status: int = 0, uring: bool = False) -> Recorded:
-        auid = fresh_auid()
-        with Service(tmp_path, rules(auid, uring=uring)) as service:
-            output = programs.run(auid, *command, cwd=tmp_path, status=status)
-        return Recorded(service, auid, output.decode())
 
-    return run
+@pytest.fixture(scope="module")
+def record(
+    host_state: str, programs: Programs, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], Recorded]:
+    """Give the rows of one of RUNS by its name."""
+    try:
+        with exclusive_audit(host_state):
+            service, ran = run_all(programs, tmp_path_factory.mktemp("special"))
+    except RefusedError as reason:
+        pytest.skip(f"live: {reason}")
+    return lambda name: Recorded(service, ran[name])
 
 
 def shown(data: bytes) -> str:
@@ -95,11 +191,9 @@ def shown(data: bytes) -> str:
     return re.sub("[\udc80-\udcff]", lambda found: f"\\x{ord(found[0]) - 0xDC00:02X}", text)
 
 
-def test_names_byte_for_byte(
-    programs: Programs, record: Callable[..., Recorded], tmp_path: Path
-) -> None:
+def test_names_byte_for_byte(programs: Programs, record: Callable[[str], Recorded]) -> None:
     """File names of every kind of byte come back as they were, in paths, cwd and argv."""
-    recorded = record(programs["names"], *NAMES)
+    recorded = record("names")
     paths = recorded.query(
         "SELECT mine.syscall, mine.cwd, p.nametype, p.name, p.item FROM mine "
         "JOIN paths p USING (event_id)"
@@ -118,7 +212,7 @@ def test_names_byte_for_byte(
         assert seen["renameat", "DELETE", name] >= 1
         assert seen["renameat", "CREATE", name] >= 1
     inside = [row["cwd"] for row in recorded.of(syscall="access", exit=-errno.ENOENT)]
-    assert inside[-len(NAMES) :] == [f"{tmp_path}/{shown(name)}" for name in NAMES]
+    assert inside[-len(NAMES) :] == [f"{recorded.ran.folder}/{shown(name)}" for name in NAMES]
 
     # Two names that look alike (0xAA and the four characters \xAA) stay two.
     raw = recorded.query(
@@ -132,52 +226,42 @@ def test_names_byte_for_byte(
     assert started[-1]["argv"] == [str(programs["names"]), *map(shown, NAMES)]
 
 
-def test_exec_with_5000_long_arguments(record: Callable[..., Recorded]) -> None:
+def test_exec_with_5000_long_arguments(record: Callable[[str], Recorded]) -> None:
     """Every one of 5,000 long arguments is in argv, with empty, quoted and invalid ones between."""
-    special = [b"", b"two words", b'quo"te', b"\xff\xfe", b"new\nline", b"(null)", b"3005"]
-    arguments = [b"%05d-" % number + b"x" * 190 for number in range(5000)]
-    for number, argument in enumerate(special):
-        arguments[number * 700] = argument
-    recorded = record("/bin/true", *arguments)
+    recorded = record("long arguments")
     (row,) = recorded.of(syscall="execve", success=1)
-    assert row["argv"] == ["/bin/true", *map(shown, arguments)]
+    assert row["argv"] == ["/bin/true", *map(shown, LONG_ARGUMENTS)]
     assert (row["state"], row["exit"]) == ("complete", 0)
     (raw,) = recorded.query(
         "/* tables */ SELECT hex(t.raw) AS raw FROM mine JOIN exec e ON e.event = mine.event_id "
         "JOIN text t ON t.id = e.argv WHERE mine.syscall = 'execve'"
     )
-    assert bytes.fromhex(raw["raw"]).split(b"\0") == [b"/bin/true", *arguments]
+    assert bytes.fromhex(raw["raw"]).split(b"\0") == [b"/bin/true", *LONG_ARGUMENTS]
 
 
-@pytest.mark.parametrize("filler", [b"x", b"\xe9 "], ids=["quoted", "hex"])
-def test_exec_with_one_huge_argument(record: Callable[..., Recorded], filler: bytes) -> None:
+@pytest.mark.parametrize("name", FILLERS)
+def test_exec_with_one_huge_argument(record: Callable[[str], Recorded], name: str) -> None:
     """An argument of 120,000 bytes, which the kernel cuts into many records, is whole."""
-    huge = b"begin" + filler * (120_000 // len(filler)) + b"end"
-    recorded = record("/bin/true", b"before", huge, b"after")
+    recorded = record(f"huge {name}")
     (row,) = recorded.of(syscall="execve", success=1)
-    assert row["argv"] == ["/bin/true", "before", shown(huge), "after"]
+    assert row["argv"] == ["/bin/true", "before", shown(HUGE[name]), "after"]
 
 
-def test_proctitle_shows_spaces(programs: Programs, tmp_path: Path) -> None:
+def test_proctitle_shows_spaces(record: Callable[[str], Recorded]) -> None:
     """The title is the arguments with a space where the kernel has NUL, cut at 128 bytes.
 
     The kernel keeps the title of a task's first event, also after execve; so this one is of
     a new task whose first event comes after its execve.
     """
-    auid = fresh_auid()
-    with Service(tmp_path, f"-a always,exit -S exit_group -F auid={auid} -k {KEY}\n") as service:
-        programs.run(auid, "/bin/sh", "-c", f"/bin/true first {'x' * 200}; :")
-    titles = service.query(f"SELECT proctitle FROM syscalls WHERE auid = {auid} AND comm = 'true'")
+    titles = record("titles").of(comm="true")
     whole = f"/bin/true first {'x' * 200}"
     assert [row["proctitle"] for row in titles] == [whole[: len(titles[0]["proctitle"])]]
     assert 120 < len(titles[0]["proctitle"]) <= 128
 
 
-def test_32_bit_program(
-    programs: Programs, record: Callable[..., Recorded], tmp_path: Path
-) -> None:
+def test_32_bit_program(record: Callable[[str], Recorded]) -> None:
     """A 32-bit program's calls bear i386's names, not those of the same numbers on x86_64."""
-    recorded = record(programs["i386"], tmp_path / "thirty-two")
+    recorded = record("i386")
     (fork,) = recorded.of(syscall="fork", arch="i386")
     child = recorded.of(pid=fork["exit"])
     assert {row["arch"] for row in child} == {"i386"}
@@ -198,7 +282,7 @@ def test_32_bit_program(
     assert [str(fields[name]) for name in ("nargs", "a0", "a1", "a2")] == ["3", "1", "1", "0"]
     names = recorded.query(
         "SELECT mine.syscall, p.nametype FROM mine JOIN paths p USING (event_id) "
-        f"WHERE p.name = '{tmp_path}/thirty-two' ORDER BY mine.serial"
+        f"WHERE p.name = '{recorded.ran.folder}/thirty-two' ORDER BY mine.serial"
     )
     assert [(row["syscall"], row["nametype"]) for row in names] == [
         ("open", "CREATE"),
@@ -211,10 +295,10 @@ def test_32_bit_program(
     ("case", "call", "status"), [("exit", "exit", 3), ("group", "exit_group", 4)]
 )
 def test_calls_that_do_not_return(
-    programs: Programs, record: Callable[..., Recorded], case: str, call: str, status: int
+    record: Callable[[str], Recorded], case: str, call: str, status: int
 ) -> None:
     """Exit and exit_group are rows without a result, the last ones of their process."""
-    recorded = record(programs["endings"], case, status=status)
+    recorded = record(case)
     last = recorded.rows[-1]
     assert (last["syscall"], last["a0"], last["state"]) == (call, str(status), "no_exit")
     assert last["success"] is None
@@ -222,9 +306,9 @@ def test_calls_that_do_not_return(
     assert recorded.of(state="no_exit") == [last]
 
 
-def test_killed_inside_a_call(programs: Programs, record: Callable[..., Recorded]) -> None:
+def test_killed_inside_a_call(record: Callable[[str], Recorded]) -> None:
     """A task killed in pause() leaves that call as its last row, and kill() names its target."""
-    recorded = record(programs["endings"], "killed")
+    recorded = record("killed")
     (pause,) = recorded.of(syscall="pause")
     assert recorded.of(pid=pause["pid"])[-1] == pause
     # The signal wakes the call before it kills: the kernel logs its end as EINTR.
@@ -235,9 +319,9 @@ def test_killed_inside_a_call(programs: Programs, record: Callable[..., Recorded
     assert [str(fields["opid"]) for fields in targets] == [str(pause["pid"])]
 
 
-def test_killed_by_seccomp(programs: Programs, record: Callable[..., Recorded]) -> None:
+def test_killed_by_seccomp(record: Callable[[str], Recorded]) -> None:
     """A call that seccomp kills for never begins: an event SECCOMP stands in place of its row."""
-    recorded = record(programs["endings"], "seccomp", status=-signal.SIGKILL)
+    recorded = record("seccomp")
     assert recorded.rows[-1]["syscall"] == "prctl"
     (event,) = recorded.service.query(
         f"SELECT pid, fields FROM events WHERE type = 'SECCOMP' AND auid = {recorded.auid}"
@@ -247,9 +331,9 @@ def test_killed_by_seccomp(programs: Programs, record: Callable[..., Recorded]) 
     assert (str(fields["syscall"]), str(fields["sig"])) == ("110", str(int(signal.SIGKILL)))
 
 
-def test_threads_killed_by_exit_group(programs: Programs, record: Callable[..., Recorded]) -> None:
+def test_threads_killed_by_exit_group(record: Callable[[str], Recorded]) -> None:
     """When one thread calls exit_group, the calls that its siblings were in are rows too."""
-    recorded = record(programs["endings"], "siblings", status=5)
+    recorded = record("siblings")
     assert len({row["pid"] for row in recorded.rows}) == 1
     reads = recorded.of(syscall="read", a2="1", exit=-errno.EINTR)
     assert len(reads) == 3
@@ -265,13 +349,12 @@ def test_threads_killed_by_exit_group(programs: Programs, record: Callable[..., 
     ],
 )
 def test_interrupted_calls(
-    programs: Programs,
-    record: Callable[..., Recorded],
+    record: Callable[[str], Recorded],
     case: str,
     calls: list[tuple[str, int]],
 ) -> None:
     """An interrupted call is a row with EINTR; its second try is another row."""
-    recorded = record(programs["endings"], case)
+    recorded = record(case)
     (interrupted,) = recorded.of(syscall=calls[0][0], exit=-errno.EINTR)
     following = recorded.of(pid=interrupted["pid"])
     following = following[following.index(interrupted) :]
@@ -279,11 +362,10 @@ def test_interrupted_calls(
     assert [(row["syscall"], row["exit"]) for row in following if row["syscall"] in names] == calls
 
 
-def test_time_is_when_the_call_began(programs: Programs, record: Callable[..., Recorded]) -> None:
+def test_time_is_when_the_call_began(record: Callable[[str], Recorded]) -> None:
     """A row's time is UTC and that of the call's entry, in the kernel's steps (10 ms at most)."""
-    before = datetime.now(tz=UTC) - timedelta(milliseconds=20)
-    recorded = record(programs["endings"], "interrupt")
-    after = datetime.now(tz=UTC)
+    recorded = record("interrupt")
+    before, after = recorded.ran.before - timedelta(milliseconds=20), recorded.ran.after
     rows = recorded.of(pid=recorded.rows[0]["pid"])
     times = [datetime.fromisoformat(row["time"]).replace(tzinfo=UTC) for row in rows]
     assert times == sorted(times)
@@ -294,9 +376,9 @@ def test_time_is_when_the_call_began(programs: Programs, record: Callable[..., R
     assert times[slept] - times[slept - 1] < timedelta(milliseconds=190)
 
 
-def test_threads_share_a_pid(programs: Programs, record: Callable[..., Recorded]) -> None:
+def test_threads_share_a_pid(record: Callable[[str], Recorded]) -> None:
     """Calls of all threads stand under the process, none is missing."""
-    recorded = record(programs["threads"], "1000")
+    recorded = record("threads")
     calls = recorded.of(syscall="lseek", exit=-errno.EBADF)
     assert len({row["pid"] for row in recorded.rows}) == 1
     assert Counter((row["a0"], int(row["a1"], 16)) for row in calls) == Counter(
@@ -304,10 +386,10 @@ def test_threads_share_a_pid(programs: Programs, record: Callable[..., Recorded]
     )
 
 
-def test_tree_of_processes(programs: Programs, record: Callable[..., Recorded]) -> None:
+def test_tree_of_processes(record: Callable[[str], Recorded]) -> None:
     """Fork, vfork, clone and clone3: who made whom is told by ppid and by the call's result."""
-    recorded = record(programs["forks"])
-    made = {way: int(pid) for way, pid in re.findall(r"(\w+) (\d+)", recorded.output)}
+    recorded = record("forks")
+    made = {way: int(pid) for way, pid in re.findall(r"(\w+) (\d+)", recorded.ran.output)}
     root = recorded.rows[0]["pid"]
     parents = dict.fromkeys(made, root) | {"grandchild": made["fork"]}
     for way, pid in made.items():
@@ -323,12 +405,10 @@ def test_tree_of_processes(programs: Programs, record: Callable[..., Recorded]) 
     assert (vforked["argv"], vforked["comm"]) == (["vforked"], "true")
 
 
-def test_sockets_of_each_family(
-    programs: Programs, record: Callable[..., Recorded], tmp_path: Path
-) -> None:
+def test_sockets_of_each_family(record: Callable[[str], Recorded]) -> None:
     """Addresses of each family, for bind, connect and sendto alike."""
-    path = tmp_path / "a socket"
-    recorded = record(programs["sockets"], "40404", path, "live test")
+    recorded = record("sockets")
+    path = recorded.ran.folder / "a socket"
     found = recorded.query(
         "SELECT mine.syscall, s.family, s.address, s.port, s.path FROM mine "
         "JOIN sockaddrs s USING (event_id) ORDER BY mine.serial"
@@ -361,11 +441,9 @@ RING = (  # number of the operation (enum io_uring_op) and what its PATH records
 
 
 @pytest.mark.parametrize("mode", ["inline", "async", "sqpoll"])
-def test_io_uring(
-    programs: Programs, record: Callable[..., Recorded], tmp_path: Path, mode: str
-) -> None:
+def test_io_uring(record: Callable[[str], Recorded], mode: str) -> None:
     """Every logged io_uring operation is there, in order, alone or beside the io_uring_enter."""
-    recorded = record(programs["uring"], mode, tmp_path, uring=True)
+    recorded = record(mode)
     pid = recorded.rows[0]["pid"]
     alone = recorded.service.query(
         f"SELECT event_id, serial, type, fields FROM events WHERE type = 'URINGOP' AND pid = {pid}"
