@@ -22,7 +22,6 @@ import pyarrow.compute as pc
 from pyarrow import parquet
 from pyiceberg.io.fileformat import FileFormatFactory
 from pyiceberg.io.pyarrow import (
-    _pyarrow_schema_ensure_small_types,
     _to_requested_schema,
     pyarrow_to_schema,
     schema_to_pyarrow,
@@ -51,7 +50,7 @@ def merged(table: Table, files: Sequence[DataFile]) -> DataFile:
     output = table.io.new_output(path)
     batch = max(_LEAST_BATCH, _GROUP // len(files))
     sources = [_Source(table.io, each.file_path, batch) for each in files]
-    kind = _pyarrow_schema_ensure_small_types(schema_to_pyarrow(table.schema()))
+    kind = pa.schema(map(_small, schema_to_pyarrow(table.schema())))
     rows = 0
     with _MODEL.create_writer(output, table.schema(), table.metadata.properties) as writer:
         for counts in _parts(sources):
@@ -116,11 +115,10 @@ def _as_now(
     table: Table, schema: pa.Schema, batches: Sequence[pa.RecordBatch]
 ) -> Iterator[pa.RecordBatch]:
     """Give rows of files with one schema as the table has them now."""
-    has = pyarrow_to_schema(schema, format_version=table.metadata.format_version)
+    now = table.schema()
+    has = pyarrow_to_schema(schema, now.name_mapping, format_version=table.metadata.format_version)
     for rows in pa.Table.from_batches(batches, schema).combine_chunks().to_batches():
-        yield _to_requested_schema(
-            table.schema(), has, rows, include_field_ids=True, format_model=_MODEL
-        )
+        yield _to_requested_schema(now, has, rows, include_field_ids=True, format_model=_MODEL)
 
 
 def _parts(sources: Sequence[_Source]) -> list[list[tuple[int, int]]]:
@@ -129,7 +127,7 @@ def _parts(sources: Sequence[_Source]) -> list[list[tuple[int, int]]]:
     keys, of = [], []
     for number, source in enumerate(sources):
         found = source.order()
-        keys.append(pa.table([each.cast(_plain(each.type)) for each in found.columns], names))
+        keys.append(found.cast(pa.schema(map(_small, found.schema))))
         of.append(pa.repeat(pa.scalar(number, pa.int16()), len(found)))
     order = pc.sort_indices(
         pa.concat_tables(keys), sort_keys=[(name, "ascending") for name in names]
@@ -142,6 +140,13 @@ def _parts(sources: Sequence[_Source]) -> list[list[tuple[int, int]]]:
     return parts
 
 
-def _plain(kind: pa.DataType) -> pa.DataType:
-    """Give the type that keys of all files have: some readers give larger strings."""
-    return pa.string() if pa.types.is_large_string(kind) else kind
+def _small(field: pa.Field) -> pa.Field:
+    """Give a column with offsets of 32 bits, as committers write it, and with Iceberg's numbers."""
+    kind = field.type
+    if pa.types.is_struct(kind):
+        kind = pa.struct(list(map(_small, kind)))
+    elif pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        kind = pa.list_(_small(kind.value_field))
+    elif pa.types.is_large_string(kind):
+        kind = pa.string()
+    return field.with_type(kind)

@@ -18,8 +18,9 @@ from fixtures.lake import Lake, Stop, differences
 from fixtures.logs import load
 from fixtures.seaweed import lake as run_lake
 from fixtures.stores import new_store
-from pyarrow import fs
+from pyarrow import fs, parquet
 from pyiceberg.exceptions import CommitFailedException
+from pyiceberg.io.pyarrow import pyarrow_to_schema
 from pyiceberg.table import Table
 from pyiceberg.types import StringType
 
@@ -247,6 +248,20 @@ def test_young_files_and_states_stay(lake):
     assert len(stored(lake)) == 8
     sweep_all(lake)
     assert len(stored(lake)) == 2
+
+
+def test_each_column_has_its_number_so_that_other_engines_find_it(lake, table):
+    """Those of structs and lists too: as in a file of a committer, and in the table."""
+    old = _shape(table, files(lake)[0])
+    assert done(lake) == [3, 3]
+    made = [_shape(table, each) for each in files(lake)]
+    assert made == [old, old]
+    assert [pyarrow_to_schema(each) for each in made] == [table.schema()] * 2
+
+
+def _shape(table, file):
+    with table.io.new_input(file.file_path).open() as stream:
+        return parquet.ParquetFile(pa.BufferReader(stream.read())).schema_arrow
 
 
 @pytest.mark.usefixtures("table")
