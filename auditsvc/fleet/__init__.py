@@ -8,7 +8,8 @@
 
 Writing half, each part a module: rows.py (events of the store as wide rows), batch.py (a fixed
 range of arrivals), ship.py (intent, PUT, position), inbox.py (S3), lake.py (the catalog and the
-table), commit.py (the committer), state.py (what hosts and lake have).
+table), commit.py (the committer), compact.py and merge.py (small files into large ones), prune.py
+and sweep.py (days, snapshots and files that go).
 
 Identity: one row of an event has the key (host, store, event_id); event_id alone says nothing
 across hosts. A row that is a later state of an event (`version` > 0) replaces all rows of that

@@ -27,7 +27,6 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import parquet
-from pyiceberg.exceptions import CommitFailedException, CommitStateUnknownException
 from pyiceberg.expressions import And, EqualTo
 
 from auditsvc.fleet.inbox import Inbox
@@ -36,6 +35,7 @@ from auditsvc.fleet.lake import (
     Mark,
     check_table,
     explained,
+    is_conflict,
     open_table,
     watermarks,
 )
@@ -207,7 +207,7 @@ class Committer:
                 transaction.append(rows)
                 transaction.set_properties(properties)
         except Exception as error:
-            if not isinstance(_cause(error), CommitFailedException | CommitStateUnknownException):
+            if not is_conflict(error):
                 raise
             # Known or not: the watermarks say what holds.
             self.done.conflicts += 1
@@ -242,10 +242,6 @@ def _is_ordered(rows: pa.Table) -> bool:
     """Whether the rows of a host are in the order of their ids."""
     steps = pc.pairwise_diff(rows["event_id"].combine_chunks())
     return bool(pc.all(pc.greater(steps, 0), min_count=0).as_py())
-
-
-def _cause(error: BaseException) -> BaseException:
-    return error.__cause__ or error
 
 
 def _checked(data: bytes, key: Key, n: int) -> tuple[pa.Table, Mapping[str, Any]]:

@@ -10,15 +10,23 @@ the catalog or the object store says becomes FleetError.
 from __future__ import annotations
 
 import json
-from contextlib import contextmanager
+import random
+import time
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import pyarrow as pa
 from botocore.exceptions import BotoCoreError, ClientError
 from pyiceberg.catalog.rest import RestCatalog
-from pyiceberg.exceptions import NoSuchNamespaceError, NoSuchTableError, TableAlreadyExistsError
+from pyiceberg.exceptions import (
+    CommitFailedException,
+    CommitStateUnknownException,
+    NoSuchNamespaceError,
+    NoSuchTableError,
+    TableAlreadyExistsError,
+)
 from pyiceberg.io.pyarrow import _pyarrow_to_schema_without_ids
 from pyiceberg.partitioning import PartitionField, PartitionSpec
 from pyiceberg.schema import assign_fresh_schema_ids
@@ -32,12 +40,14 @@ from auditsvc.fleet.names import SCHEMA_VERSION, source_of
 from auditsvc.fleet.schema import SORT, VERSION, schema
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from pyiceberg.table import Table
     from requests import Session
 
     from auditsvc.config import FleetSettings
+
+T = TypeVar("T")
 
 CREDENTIAL: Final = "auditsvc-fleet"
 SETTING: Final = "fleet.credentials"
@@ -57,6 +67,7 @@ _PROPERTIES: Final = NO_RETRY | {
     "write.update.mode": "copy-on-write",
     "write.merge.mode": "copy-on-write",
 }
+_TRIES: Final = 20
 _FIRST_FIELD: Final = 1000
 """The number of the first partition field, as Iceberg counts."""
 
@@ -187,6 +198,36 @@ def watermarks(table: Table) -> dict[tuple[str, str], Mark]:
         if (source := source_of(name)) is not None:
             found[source] = Mark(**json.loads(value))
     return found
+
+
+def commit_change(settings: FleetSettings, change: Callable[[Table], T]) -> T:
+    """Do what makes one commit, on the table as it is then; after a conflict again. FleetError.
+
+    `change` may come after its own commit: whether that was done is not always known.
+    """
+    for _ in range(_TRIES):
+        table = open_table(settings)
+        table.metadata.properties.update(NO_RETRY)
+        try:
+            with explained(settings):
+                return change(table)
+        except FleetError as error:
+            if not is_conflict(error):
+                raise
+        time.sleep(random.uniform(0, 1))  # noqa: S311 - a pause
+    raise FleetError("others commit all the time", "try again")
+
+
+def is_conflict(error: BaseException) -> bool:
+    """Whether it says that somebody else has committed, or may have, or that we may have."""
+    cause = error.__cause__ or error
+    return isinstance(cause, CommitFailedException | CommitStateUnknownException)
+
+
+def delete_file(table: Table, path: str) -> None:
+    """Delete a file that is in no snapshot; it is well if somebody else has done it."""
+    with suppress(FileNotFoundError):
+        table.io.delete(path)
 
 
 @contextmanager

@@ -49,6 +49,8 @@ SCHEMA_VERSION: Final = "auditsvc.schema"
 """The table's property with the version of the wide row (`auditsvc.fleet.schema.VERSION`)."""
 KEPT_FROM: Final = "auditsvc.kept-from"
 """The table's property with the first day that retention has left."""
+SWEPT: Final = "auditsvc.swept"
+"""The table's property that is another one after each removal of files in no snapshot."""
 
 _OBJECT: Final = re.compile(rf"{INBOX}/([^/]+)/([^/]+)/([0-9a-f]{{32}})/([0-9]{{12}})\.parquet")
 

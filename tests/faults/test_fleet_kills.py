@@ -1,4 +1,4 @@
-"""Hosts, committers and the object store are killed at random moments: the lake is exact."""
+"""Hosts, committers, compaction, the object store killed at random moments: the lake is exact."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,10 @@ from fixtures.waiting import until
 
 from auditsvc.errors import FleetError
 from auditsvc.fleet import lake as tables
+from auditsvc.fleet.compact import compact
+from auditsvc.fleet.sweep import sweep
+from auditsvc.fleet.verify import verify_lake
+from auditsvc.store.partitions import DAY
 
 TESTS = Path(__file__).parents[1]
 _CODE = "from fixtures.fleet_kills import main; main()"
@@ -30,7 +35,7 @@ _CODE = "from fixtures.fleet_kills import main; main()"
     ],
 )
 def test_rows_of_the_lake_equal_the_stores_event_for_event(tmp_path, kills, events, pause):
-    """Hosts, committers, the node of the object store; then all of them come to their end."""
+    """Hosts, committers, compaction, its sweeping, the object store; then all come to their end."""
     made = days.log(days.chance(kills), range(TODAY - 2, TODAY + 1), each=events)
     log = tmp_path / "events.json"
     log.write_text(json.dumps([text for _, text in made]))
@@ -57,16 +62,20 @@ def test_rows_of_the_lake_equal_the_stores_event_for_event(tmp_path, kills, even
         assert (done.returncode, done.stderr) == (0, b"")
         killed = json.loads(done.stdout)
         assert sum(killed.values()) == kills
-        assert killed.keys() == {"host", "committer", "volume"}
+        assert killed.keys() == {"host", "committer", "compaction", "sweep", "volume"}
         until(lambda: _answers(fleet), 60)
         for settings in hosts:
             fleet.ship(settings)
         assert fleet.commit().refused == []
+        late = time.time() + 3 * DAY
+        assert all(each.is_done for each in compact(fleet.settings, now=late))
+        sweep(fleet.settings, snapshots=0, files=0, now=late)
         assert differences(fleet, hosts) == []
         assert fleet.waiting() == []
         marks = tables.watermarks(tables.open_table(fleet.settings)).values()
         assert [mark.events for mark in marks] == [len(made)] * 3
         assert all(mark.events == mark.told for mark in marks)
+        assert verify_lake(fleet.settings).findings == []
 
 
 def _given(settings, fleet):

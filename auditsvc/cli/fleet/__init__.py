@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from auditsvc.cli.fleet import commit, init, prune, query, ship, status, verify
+from auditsvc.cli.fleet import commit, compact, init, prune, query, ship, status, verify
 from auditsvc.cli.options import Command, show_help
 
 app = typer.Typer(
@@ -19,7 +19,8 @@ for name, verb, does in (
     ("commit", commit.commit, "Commit the batches that hosts have shipped."),
     ("status", status.status, "Show what the lake has of each host, and who is silent."),
     ("query", query.query, "Query the events of all hosts in SQL."),
+    ("compact", compact.compact, "Rewrite small files of the table into large ones."),
     ("verify", verify.verify, "Hold what the lake has of each host to what it said."),
-    ("prune", prune.prune, "Delete whole days of the table."),
+    ("prune", prune.prune, "Delete whole days of the table, and what is left over."),
 ):
     app.command(name, cls=Command, short_help=does)(verb)
