@@ -84,7 +84,10 @@ CASES = [
     (["query", "sock"], {"sockaddrs"}),
     (["report", "dai"], {"daily"}),
     (["report", "--by", ""], {"day", "hour", "host", "auid"}),
-    (["top", "--by", ""], {"exe", "comm", "auid", "uid", "pid", "syscall", "key", "host"}),
+    (
+        ["top", "--by", ""],
+        {"exe", "comm", "auid", "uid", "pid", "syscall", "key", "host", "container", "unit"},
+    ),
     (["compliance", ""], {"pci", "stig", "nist", "cis", "iso"}),
     (["run", "--rules", "stig"], {"stig-rhel9"}),
     (["rules", "check", "cis"], {"cis-debian", "cis-rhel"}),
