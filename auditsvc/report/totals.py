@@ -14,6 +14,7 @@ from auditsvc.report.catalogue import BY_NAME
 from auditsvc.report.choice import Choice
 from auditsvc.report.columns import FIRST, IS_LONE, are_calls, are_lone, lone, lone_parts
 from auditsvc.report.details import without_coverage
+from auditsvc.report.dialect import SQLITE
 from auditsvc.report.several import file_counts, keys_of_changes, used_names
 from auditsvc.report.summaries import used_peers, values
 from auditsvc.report.types import Types, listed
@@ -286,11 +287,14 @@ def _used_contexts(reader: Reader, choice: Choice, calls: _Calls) -> str:
         everything = calls.number
         if choice != _EVERYTHING:
             everything, _ = reader.one(rollup.all_calls(_EVERYTHING))
-        if calls.number * _FEW >= everything:
+        # With a time PostgreSQL might look through it for each context.
+        is_indexed = reader.dialect is SQLITE or not choice.times("s.id")
+        if is_indexed and calls.number * _FEW >= everything:
             # A look into the index for each context, where most calls would be gone through. It
-            # is an expression, or PostgreSQL would go through them.
+            # is an expression, and in the index's order, or PostgreSQL would go through them.
             one = " AND ".join(["s.context = c.id", *event])
-            where = [f"(SELECT s.nr FROM syscall s WHERE {one} LIMIT 1) IS NOT NULL", *caller]  # noqa: S608 - ours
+            first = f"SELECT s.nr FROM syscall s WHERE {one} ORDER BY s.nr LIMIT 1"  # noqa: S608 - ours
+            where = [f"({first}) IS NOT NULL", *caller]
             return f"context c WHERE {' AND '.join(where)}"
     inner = " AND ".join(["1 = 1", *event])
     where = ["c.id = u.context", *caller]
