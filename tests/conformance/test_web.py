@@ -172,12 +172,12 @@ def test_an_event_whole(client, url):
 
 
 @pytest.mark.one_database
-def test_an_event_says_what_proves_it(url, tmp_path):
+def test_an_event_says_what_proves_it(new_url, tmp_path):
     """Of the log of a service of ours, a command; of a log of others, that there is nothing."""
-    load(url, opening(1, "/etc/ours", second=SECOND), "ours", kind="spool")
-    load(url, opening(2, "/etc/theirs", second=SECOND + 60), "theirs")
-    client = client_of(url, tmp_path)
-    for row in rows(url, "SELECT event_id, serial FROM syscalls"):
+    load(new_url, opening(1, "/etc/ours", second=SECOND), "ours", kind="spool")
+    load(new_url, opening(2, "/etc/theirs", second=SECOND + 60), "theirs")
+    client = client_of(new_url, tmp_path)
+    for row in rows(new_url, "SELECT event_id, serial FROM syscalls"):
         text = Seen(client.get(f"/event/{row['event_id']}").text).text
         assert ("auditsvc verify --since" in text) == (row["serial"] == 1)
         assert ("nothing of ours proves it" in text) == (row["serial"] == 2)

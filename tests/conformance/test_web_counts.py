@@ -140,16 +140,16 @@ def test_changes_are_those_of_the_view(url, asking, monkeypatch, few, values):
 
 
 @pytest.mark.one_database
-def test_a_session_with_very_many_processes(url, tmp_path, monkeypatch):
+def test_a_session_with_very_many_processes(new_url, tmp_path, monkeypatch):
     """Its newest are looked at, and the page says so; a child is below its parent."""
     monkeypatch.setattr("auditsvc.web.groups._OF_SESSION", 5)
     log = "".join(call(n, nr=59, pid=100 + n, ppid=99, ses=7, second=SECOND + n) for n in range(9))
-    load(url, log)
-    seen = Seen(client_of(url, tmp_path).get("/who?session=7").text)
+    load(new_url, log)
+    seen = Seen(client_of(new_url, tmp_path).get("/who?session=7").text)
     processes = [each for each in seen.attributes if each[1] == "href" and "/process?" in each[2]]
     assert len(processes) == 5
     assert "Of its processes, the newest" in seen.text
     monkeypatch.setattr("auditsvc.web.groups._OF_SESSION", 9)
-    text = Seen(client_of(url, tmp_path).get("/who?session=7").text).text
+    text = Seen(client_of(new_url, tmp_path).get("/who?session=7").text).text
     assert "Of its processes" not in text
     assert len(re.findall(r"cat\[10\d\]", text)) == 9

@@ -90,7 +90,7 @@ def test_what_names_nothing(client, asked):
     assert 'role="alert"' in answer.text
 
 
-def test_new_addresses_are_those_that_the_week_before_did_not_have(url, tmp_path):
+def test_new_addresses_are_those_that_the_week_before_did_not_have(new_url, tmp_path):
     """One of nine days before is new again."""
 
     def connecting(serial, last, second):
@@ -101,8 +101,8 @@ def test_new_addresses_are_those_that_the_week_before_did_not_have(url, tmp_path
 
     log = connecting(1, 1, SECOND - 9 * DAY) + connecting(2, 2, SECOND - 3 * DAY)
     log += "".join(connecting(3 + n, 1 + n, SECOND) for n in range(3))
-    load(url, log)
-    client = client_of(url, tmp_path)
+    load(new_url, log)
+    client = client_of(new_url, tmp_path)
     part = client.get("/part/new-addresses").text
     assert re.findall(r"<td>(192[^<]*)</td>", part) == ["192.0.2.3", "192.0.2.1"]
 
@@ -135,17 +135,17 @@ def test_compliance_has_each_line_and_what_to_do(client, name):
 @pytest.mark.parametrize(
     "asked", ["unit=mail.service", f"container={ID}", f"container={ID[:12]}", "container=post"]
 )
-def test_a_unit_and_a_container_have_their_processes(url, tmp_path, asked):
+def test_a_unit_and_a_container_have_their_processes(new_url, tmp_path, asked):
     """Those that the service saw in it first, with their last events."""
     body = f'op=cgroup cgroup="/x" unit=mail.service container={ID} runtime=docker name=post'
     ends = "auid=4294967295 pid=100 uid=0 ses=4294967295 subj=unconfined res=success"
     log = call(1, pid=100, ppid=1) + call(2, pid=200, ppid=1)
     log += record("DAEMON_CONFIG", 900, f"{body} {ends}", second=SECOND + 1)
-    load(url, log, kind="spool")
-    page = client_of(url, tmp_path).get(f"/what?{asked}&{SINCE}").text
+    load(new_url, log, kind="spool")
+    page = client_of(new_url, tmp_path).get(f"/what?{asked}&{SINCE}").text
     assert "cat[100]" in page
     assert "cat[200]" not in page
-    (first,) = rows(url, "SELECT event_id FROM syscalls WHERE serial = 1")
+    (first,) = rows(new_url, "SELECT event_id FROM syscalls WHERE serial = 1")
     assert link(page.partition("Last events")[2], "^/event/") == f"/event/{first['event_id']}"
-    page = client_of(url, tmp_path).get(f"/what?unit=none&{SINCE}").text
+    page = client_of(new_url, tmp_path).get(f"/what?unit=none&{SINCE}").text
     assert "No event of it" in page
