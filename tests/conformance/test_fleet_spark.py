@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +14,8 @@ from auditsvc.errors import ConfigError
 from auditsvc.fleet import spark
 from auditsvc.fleet.ask import COLUMNS
 
+TOOLS = Path(__file__).parents[2] / "tools"
+BUILT = TOOLS.parent / "build/spark"
 SECRET = "not-to-be-shown"
 GIVEN = {
     "bucket": "inbox",
@@ -86,3 +91,23 @@ def test_without_spark_it_says_what_to_do(fleet, monkeypatch, tmp_path):
     with pytest.raises(ConfigError, match="there is no spark-sql") as raised:
         spark.run_spark_sql(fleet)
     assert "SPARK_HOME" in str(raised.value)
+
+
+@pytest.mark.long
+@pytest.mark.skipif(
+    not (shutil.which("mvn") and shutil.which("java")), reason="it needs mvn and Java 17"
+)
+def test_a_cluster_answers_as_duckdb_while_a_worker_and_a_volume_server_die():
+    """`make fleet-spark`: each view row for row, then a question in whose middle they are killed."""
+    subprocess.run([TOOLS / "spark/unpack", BUILT, sys.executable], check=True, timeout=1500)
+    done = subprocess.run(
+        [sys.executable, TOOLS / "fleet-spark", BUILT],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=3000,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "all the same" in done.stdout
+    assert "killed, and the question still ran" in done.stdout
+    assert done.stdout.rstrip().endswith("the same")
