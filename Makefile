@@ -16,7 +16,7 @@ SOURCES := pyproject.toml README.md $(shell find auditsvc rules migrations nativ
 
 NATIVE := $(shell find native -type f -not -path 'native/target/*')
 
-.PHONY: setup dev demo fleet-demo check lint unit test test-long chaos fuzz soak test-roots test-deb bench laurel peers lock pages tour screenshots man wheel wheelhouse deb release clean
+.PHONY: setup dev demo fleet-demo fleet-spark check lint unit test test-long chaos fuzz soak test-roots test-deb bench laurel peers lock pages tour screenshots man wheel wheelhouse deb release clean
 
 # In $(VENV) is either the wheel (.installed) or this checkout (.dev); pytest's header says which.
 setup: $(VENV)/.installed
@@ -109,6 +109,11 @@ demo: setup
 # A lake in one command: SeaweedFS, three hosts, two committers, and the first answers of all hosts.
 fleet-demo: setup
 	$(BIN)/python tools/fleet-demo
+
+# The same for Spark, of which parts are killed meanwhile; needs mvn and Java 17, and loads 550 MB.
+fleet-spark: setup
+	tools/spark/unpack build/spark $(BIN)/python
+	$(BIN)/python tools/fleet-spark build/spark
 
 # Other programs for comparison, unpacked and never installed or started as services.
 peers: build/peers/.unpacked build/peers/.unpacked-metrics build/peers/.unpacked-shells

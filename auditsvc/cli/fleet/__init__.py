@@ -4,7 +4,18 @@ from __future__ import annotations
 
 import typer
 
-from auditsvc.cli.fleet import commit, compact, init, prune, query, ship, status, verify
+from auditsvc.cli.fleet import (
+    commit,
+    compact,
+    init,
+    prune,
+    query,
+    settings,
+    ship,
+    spark_sql,
+    status,
+    verify,
+)
 from auditsvc.cli.options import Command, show_help
 
 app = typer.Typer(
@@ -19,6 +30,8 @@ for name, verb, does in (
     ("commit", commit.commit, "Commit the batches that hosts have shipped."),
     ("status", status.status, "Show what the lake has of each host, and who is silent."),
     ("query", query.query, "Query the events of all hosts in SQL."),
+    ("spark-sql", spark_sql.spark_sql, "Start Spark's spark-sql on the lake."),
+    ("settings", settings.settings, "Show what Spark and Trino need to reach the lake."),
     ("compact", compact.compact, "Rewrite small files of the table into large ones."),
     ("verify", verify.verify, "Hold what the lake has of each host to what it said."),
     ("prune", prune.prune, "Delete whole days of the table, and what is left over."),
