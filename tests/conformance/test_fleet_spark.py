@@ -98,7 +98,7 @@ def test_without_spark_it_says_what_to_do(fleet, monkeypatch, tmp_path):
     not (shutil.which("mvn") and shutil.which("java")), reason="it needs mvn and Java 17"
 )
 def test_a_cluster_answers_as_duckdb_while_a_worker_and_a_volume_server_die():
-    """`make fleet-spark`: each view row for row, then a question during which they are killed."""
+    """`make fleet-spark`: each view row for row; they are killed in the middle of a question."""
     subprocess.run([TOOLS / "spark/unpack", BUILT, sys.executable], check=True, timeout=1500)
     done = subprocess.run(
         [sys.executable, TOOLS / "fleet-spark", BUILT],

@@ -31,6 +31,7 @@ ELSEWHERE = {
     "auditsvc web": ("conformance/test_web_archive.py", 'run("web", '),
     "auditsvc query --archive": ("conformance/test_archive.py", '"query", "--archive"'),
     "auditsvc fleet query": ("conformance/test_fleet_lake.py", 'fleet.run("query"'),
+    "auditsvc fleet spark-sql": ("conformance/test_fleet_spark.py", "run_spark_sql(fleet"),
     "auditsvc migrate": ("roots/test_packaging.py", 'block("Upgrade")'),
 }
 """What needs a kernel, a lake or an archive, or does not end: where it is run, by which words."""
