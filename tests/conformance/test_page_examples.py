@@ -30,6 +30,11 @@ ELSEWHERE = {
     "auditsvc tail": ("live/test_tail.py", '"tail"'),
     "auditsvc web": ("conformance/test_web_archive.py", 'run("web", '),
     "auditsvc query --archive": ("conformance/test_archive.py", '"query", "--archive"'),
+    "auditsvc report --archive": ("conformance/test_report_archive.py", '(("--archive",), ())'),
+    "auditsvc report daily --archive": (
+        "conformance/test_report_archive.py",
+        'command(settings, "daily", "--archive"',
+    ),
     "auditsvc fleet query": ("conformance/test_fleet_lake.py", 'fleet.run("query"'),
     "auditsvc fleet spark-sql": ("conformance/test_fleet_spark.py", "run_spark_sql(fleet"),
     "auditsvc migrate": ("roots/test_packaging.py", 'block("Upgrade")'),
