@@ -113,7 +113,7 @@ def run_spark_sql(
     `more`: a file with settings of Spark that come after these. With `spark.jars` in it, or
     `spark.jars.packages`, no packages of ours are loaded.
     """
-    program = find_spark_sql()
+    program = os.path.abspath(find_spark_sql())
     text = settings_text("spark", settings, with_keys=True)
     if more is not None:
         own = read_named(more, _MOST).decode()
@@ -129,7 +129,8 @@ def run_spark_sql(
         if sql:
             replace_file(folder / "query.sql", sql.rstrip().removesuffix(";") + ";\n")
             command += ["-f", str(folder / "query.sql")]
-        running = subprocess.Popen(command)
+        # It leaves a database of its own, and a log of that, where it is started.
+        running = subprocess.Popen(command, cwd=folder)
         while True:
             try:
                 return running.wait()

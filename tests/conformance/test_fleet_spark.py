@@ -25,6 +25,7 @@ GIVEN = {
 }
 _PROGRAM = """#!/bin/sh
 printf '%s\\n' "$@" > "{folder}/words"
+echo left > derby.log
 while [ $# -gt 0 ]; do case $1 in --properties-file|-i|-f)
     stat -c %a "$2" >> "{folder}/modes"; cat "$2" >> "{folder}/text"; esac; shift; done
 exit 7
@@ -70,6 +71,7 @@ def test_keys_go_in_a_file_and_not_in_words(fleet, tmp_path, monkeypatch):
     program.write_text(_PROGRAM.format(folder=tmp_path))
     program.chmod(0o755)
     monkeypatch.setenv("SPARK_HOME", str(home))
+    monkeypatch.chdir(tmp_path)
     more = tmp_path / "more.conf"
     more.write_text("spark.jars /opt/iceberg.jar\n")
     assert spark.run_spark_sql(fleet, "SELECT 1;", master="spark://m:7077", more=more) == 7
@@ -82,6 +84,7 @@ def test_keys_go_in_a_file_and_not_in_words(fleet, tmp_path, monkeypatch):
     assert "spark.jars.packages" not in text
     assert text.endswith("SELECT 1;\n")
     assert not [each for each in words.split() if each.startswith("/") and Path(each).exists()]
+    assert not (tmp_path / "derby.log").exists()
 
 
 def test_without_spark_it_says_what_to_do(fleet, monkeypatch, tmp_path):
