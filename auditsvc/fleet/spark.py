@@ -113,7 +113,7 @@ def run_spark_sql(
     `more`: a file with settings of Spark that come after these. With `spark.jars` in it, or
     `spark.jars.packages`, no packages of ours are loaded.
     """
-    program = os.path.abspath(find_spark_sql())
+    program = str(Path(find_spark_sql()).absolute())
     text = settings_text("spark", settings, with_keys=True)
     if more is not None:
         own = read_named(more, _MOST).decode()
