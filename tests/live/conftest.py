@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 from live.programs import Programs
+from live.service import Service
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 AUDITCTL = Path(__file__).parents[2] / "build/peers/sbin/auditctl"
 
@@ -23,6 +24,18 @@ def programs(tmp_path_factory: pytest.TempPathFactory) -> Programs:
     if platform.machine() != "x86_64":
         pytest.skip(f"live: the audited programs are written for x86_64, not {platform.machine()}")
     return Programs.build(tmp_path_factory.mktemp("programs"))
+
+
+@pytest.fixture(autouse=True)
+def ended_services() -> Iterator[None]:
+    """End the services that a test that failed left: all further ones would find a daemon."""
+    before = len(Service.begun)
+    yield
+    left = [each for each in Service.begun[before:] if each.poll() is None]
+    del Service.begun[before:]
+    for each in left:
+        each.terminate()
+        each.wait(60)
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ import re
 import signal
 import subprocess
 import time
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from fixtures import commands
 from fixtures.commands import AUDITSVC
@@ -56,6 +56,9 @@ def is_ready(line: str) -> bool:
 
 class Service:
     """One run of the service; a context manager that begins it and stops it by SIGTERM."""
+
+    begun: ClassVar[list[subprocess.Popen[bytes]]] = []
+    """Every process of all of them, in order."""
 
     def __init__(
         self,
@@ -119,6 +122,7 @@ class Service:
                 stdout=log,
                 stderr=log,
             )
+        self.begun.append(self.process)
         ends = time.monotonic() + READY_SECONDS
         while True:
             status = self.process.poll()  # before the log: who is ready may end at once

@@ -101,42 +101,42 @@ def test_it_runs_as_its_user_and_collects(folder, programs, kernel_lost):
     key.unlink()
 
     service.command = as_user
-    service.begin()
-    pid = service.process.pid
-    assert facts(pid, "Uid", "Gid") == ["\t".join([str(UID)] * 4)] * 2
-    wanted = bits(OWN | HOLDER)
-    assert facts(pid, "CapPrm", "CapEff", "CapBnd", "CapAmb", "NoNewPrivs") == [
-        *[wanted] * 3,
-        NONE,
-        "1",
-    ]
-    assert capabilities_of_threads(pid) == {wanted}
-    child = loader_of(pid)
-    assert facts(child, "Uid", "Gid") == ["\t".join([str(UID)] * 4)] * 2
-    names = ("CapPrm", "CapEff", "CapInh", "CapAmb", "NoNewPrivs", "Seccomp")
-    assert facts(child, *names) == [*[NONE] * 4, "1", "2"]
-    assert capabilities_of_threads(child) == {NONE}
-    assert "taken out of the reach of the loader" in service.log.read_text()
-    assert reach_of_key(pid, child, folder / "state-key") == set()
-    assert service.owners() == {UID}
-    programs.run(auid, programs["burst"], "100")
-    service.cli("off")
-    service.cli("on")
-    service.cli("status")
-    programs.run(auid, programs["burst"], "100")
-    service.stop(signal.SIGKILL)
-    programs.run(auid, programs["burst"], "100")
-    service.begin()
-    holder = json.loads(service.cli("query", "SELECT 1 AS n", "--format", "json"))
-    assert holder == [{"n": 1}]
-    service.cli("verify")
-    assert service.stop() == 0, service.log.read_text()
-    assert service.owners() == {UID}
-    assert service.query(
-        f"SELECT count(*) AS n FROM syscalls WHERE syscall = 'getppid' AND auid = {auid}"
-    ) == [{"n": 310}]
-    assert service.owners() == {UID}
-    assert "op=takeover" in service.spooled().decode()
+    with service:
+        pid = service.process.pid
+        assert facts(pid, "Uid", "Gid") == ["\t".join([str(UID)] * 4)] * 2
+        wanted = bits(OWN | HOLDER)
+        assert facts(pid, "CapPrm", "CapEff", "CapBnd", "CapAmb", "NoNewPrivs") == [
+            *[wanted] * 3,
+            NONE,
+            "1",
+        ]
+        assert capabilities_of_threads(pid) == {wanted}
+        child = loader_of(pid)
+        assert facts(child, "Uid", "Gid") == ["\t".join([str(UID)] * 4)] * 2
+        names = ("CapPrm", "CapEff", "CapInh", "CapAmb", "NoNewPrivs", "Seccomp")
+        assert facts(child, *names) == [*[NONE] * 4, "1", "2"]
+        assert capabilities_of_threads(child) == {NONE}
+        assert "taken out of the reach of the loader" in service.log.read_text()
+        assert reach_of_key(pid, child, folder / "state-key") == set()
+        assert service.owners() == {UID}
+        programs.run(auid, programs["burst"], "100")
+        service.cli("off")
+        service.cli("on")
+        service.cli("status")
+        programs.run(auid, programs["burst"], "100")
+        service.stop(signal.SIGKILL)
+        programs.run(auid, programs["burst"], "100")
+        service.begin()
+        holder = json.loads(service.cli("query", "SELECT 1 AS n", "--format", "json"))
+        assert holder == [{"n": 1}]
+        service.cli("verify")
+        assert service.stop() == 0, service.log.read_text()
+        assert service.owners() == {UID}
+        assert service.query(
+            f"SELECT count(*) AS n FROM syscalls WHERE syscall = 'getppid' AND auid = {auid}"
+        ) == [{"n": 310}]
+        assert service.owners() == {UID}
+        assert "op=takeover" in service.spooled().decode()
 
     service.environment["AUDITSVC_ALERT__EXEC"] = '["/bin/true"]'
     with service:  # back: a setting that may need root
