@@ -12,7 +12,6 @@ descriptors grow; the table goes to stdout, or into a page.
 from __future__ import annotations
 
 import argparse
-import os
 import sqlite3
 import statistics
 import sys
@@ -60,7 +59,7 @@ class Samples:
     """What was seen of the service."""
 
     memory: list[int] = field(default_factory=list)
-    """Resident bytes."""
+    """Bytes of all processes of the service, shared pages counted once."""
     descriptors: list[int] = field(default_factory=list)
     lag: list[float] = field(default_factory=list)
     """Seconds between now and the time of the newest row."""
@@ -170,14 +169,20 @@ def watch(service: Running, store: Path, samples: Samples, ended: threading.Even
                 samples.lag.append(time.time() - newest)
             if time.monotonic() >= due:
                 due = time.monotonic() + SAMPLE
-                samples.memory.append(resident(service.pid))
-                samples.descriptors.append(len([*Path(f"/proc/{service.pid}/fd").iterdir()]))
+                processes = tree(service.pid)
+                samples.memory.append(sum(map(proportional, processes)))
+                samples.descriptors.append(sum(map(descriptors, processes)))
 
 
-def resident(pid: int) -> int:
-    """Give the resident bytes of a process."""
-    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE")
+def proportional(pid: int) -> int:
+    """Give the resident bytes of a process, its part of the pages that it shares (proc(5))."""
+    text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    return int(text.split("\nPss:")[1].split()[0]) * 1024
+
+
+def descriptors(pid: int) -> int:
+    """Give how many descriptors a process has open."""
+    return sum(1 for _ in Path(f"/proc/{pid}/fd").iterdir())
 
 
 def written(pid: int) -> int:

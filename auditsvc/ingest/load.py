@@ -196,12 +196,11 @@ class Load:
         Rows are in memory several times: those of this batch and their image, and the same of
         the batch that is being written at the same time.
         """
-        self._large = max(_LARGE, batch_bytes * 3 // 4)
+        most = batch_bytes * (1 + times) // 4
+        self._large = max(_LARGE, most + batch_bytes // 4)
         if self._careful and self.unwritten >= self._careful:
             return True
-        return self.unwritten >= batch_bytes * times or self._decoder.held * 4 >= batch_bytes * (
-            1 + times
-        )
+        return self.unwritten >= batch_bytes * times or self._decoder.held >= most
 
     @property
     def _is_large(self) -> bool:

@@ -8,12 +8,18 @@ import pty
 import re
 import sqlite3
 import subprocess
+import threading
 
 import pytest
 from fixtures import commands
 from fixtures.commands import AUDITSVC
 from fixtures.logs import balanced, ledger, opening, rows
+from fixtures.long_logs import make
 
+from auditsvc.config import load_settings
+from auditsvc.decode import DECODERS
+from auditsvc.ingest import load
+from auditsvc.ingest.ingest import Ingest
 from auditsvc.store import open_store
 
 
@@ -100,6 +106,27 @@ def test_an_id_that_is_taken_while_reading_went_on(url, tmp_path, monkeypatch):
     assert serials(url) == list(range(1, 15000))
     names = rows(url, "SELECT name FROM paths JOIN syscalls USING (event_id) WHERE serial = 5000")
     assert [row["name"] for row in names] == ["/odd"]
+    assert balanced(url)
+
+
+@pytest.mark.parametrize("decoder", DECODERS)
+def test_a_usual_log_is_read_on_while_a_batch_is_written(url, tmp_path, monkeypatch, decoder):
+    """No batch of it counts as large: of such, none is read before the one before is stored."""
+    written = []
+
+    def write(self, piece):
+        written.append(threading.current_thread() is not threading.main_thread())
+        return before(self, piece)
+
+    before = load.Load._write
+    monkeypatch.setattr(load.Load, "_write", write)
+    monkeypatch.setattr(load, "_LARGE", 0)
+    settings = load_settings(
+        store=url, host="box", decoder=decoder, loader={"batch_bytes": 1 << 20}
+    )
+    Ingest(settings, [make("mixed", 30_000, tmp_path / "audit.log").path]).run(lambda _: None)
+    assert len(written) > 2
+    assert all(written[:-1])
     assert balanced(url)
 
 
