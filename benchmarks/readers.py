@@ -13,7 +13,7 @@ from __future__ import annotations
 import sqlite3
 import subprocess
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -67,9 +67,9 @@ class Running:
         """Peak memory of its own processes, without a server."""
         return peak_bytes(tree(self.pid))
 
-    def catch_up(self) -> float:
+    def catch_up(self, longest: float = _LONGEST) -> float:
         """Wait until all records are written; give when that was (perf_counter)."""
-        return self._stored() if self.service else self._quiet()
+        return self._stored(longest) if self.service else self._quiet()
 
     def settle(self) -> None:
         """Wait until it has nothing more to do."""
@@ -86,10 +86,10 @@ class Running:
             last, since = now, time.perf_counter()
         raise SystemExit("the reader does not come to rest")
 
-    def _stored(self) -> float:
+    def _stored(self, longest: float) -> float:
         assert self.service
         spool = self.service.folder / "state/spool"
-        ends = time.perf_counter() + _LONGEST
+        ends = time.perf_counter() + longest
         since = size = 0.0
         # Of this spool only: the store may have had others before.
         statement = (
@@ -97,7 +97,7 @@ class Running:
         )
         with asking(self.service.store, statement) as ask:
             while time.perf_counter() < ends:
-                now = sum(path.stat().st_size for path in spool.glob("audit-*.log"))
+                now = sum(map(_size, spool.glob("audit-*.log")))
                 row = ask()
                 waiting = backlog(spool, Place(int(row[0] or 0), row[1]) if row else Place())
                 if waiting or now != size:
@@ -109,6 +109,13 @@ class Running:
                 size = now
                 time.sleep(0.01)
         raise SystemExit("auditsvc does not catch up")
+
+
+def _size(path: Path) -> int:
+    """Give the bytes of a segment; it may have been loaded and deleted meanwhile."""
+    with suppress(FileNotFoundError):
+        return path.stat().st_size
+    return 0
 
 
 @contextmanager

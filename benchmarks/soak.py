@@ -52,6 +52,8 @@ _STORED: Final = (
 )
 _MOST_GROWTH: Final = 1.2
 _MOST_DESCRIPTORS: Final = 4
+_LONGEST: Final = 3600.0
+"""Seconds until all is stored: at the full rate more is made than is loaded meanwhile."""
 
 
 @dataclass
@@ -215,7 +217,7 @@ def run(
             finally:
                 ended.set()
                 thread.join()
-        service.catch_up()
+        service.catch_up(_LONGEST)
         made = {"getppid": busy.made["getppid"], "openat": busy.made["open"]}
         with closing(sqlite3.connect(store)) as connection:
             stored = dict(connection.execute(_STORED, (auid,)))

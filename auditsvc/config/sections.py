@@ -118,7 +118,7 @@ class LoaderSettings(Section):
     idle: float = Field(default=2.0, gt=0)
     """Seconds without a further record after which an event is partial."""
     patience: float = Field(default=30.0, gt=0)
-    """Seconds that a stopping service waits for the store; the rest stays in the spool."""
+    """Seconds that a stopping service loads what waits; the rest stays in the spool."""
 
 
 class IngestSettings(Section):

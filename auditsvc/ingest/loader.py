@@ -14,6 +14,7 @@ Invariants:
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from contextlib import contextmanager
@@ -131,20 +132,30 @@ class Loader(threading.Thread):
         if not self._tried.is_set():
             self._store_error = "the store has not answered yet"
 
-    def finish(self, patience: float) -> None:
+    def finish(self, patience: float, longest: float = math.inf) -> None:
         """Load the rest of the log, then end; waits until that is done.
 
         Stops waiting, with the reason in `store_error`, if nothing was committed for `patience`
-        seconds: the database does not answer and does not close the connection.
+        seconds: the database does not answer and does not close the connection. After `longest`
+        seconds it ends as `leave` does: much was waiting.
         """
         self._finishing.set()
         self._arrived.set()
-        while self.is_alive():
-            before = self.commits
-            self.join(patience)
-            if self.is_alive() and self.commits == before:
+        since = time.monotonic()
+        ends, commits = since + longest, self.commits
+        while True:
+            self.join(max(0.0, min(since + patience, ends) - time.monotonic()))
+            now = time.monotonic()
+            if not self.is_alive():
+                return
+            if self.commits != commits:
+                since, commits = now, self.commits
+            elif now >= since + patience:
                 self._store_error = f"the store has not answered for {patience:g} s"
                 return
+            if now >= ends:
+                self.leave(min(patience, STALLED_SECONDS))
+                ends = math.inf
 
     def leave(self, patience: float) -> None:
         """End after the current transaction; what is not loaded then is for the next run."""

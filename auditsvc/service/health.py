@@ -131,6 +131,12 @@ class Health:
                 "the spool keeps them, and the next run loads them",
             )
 
+    def report_rest(self, parts: Parts) -> None:
+        """Log what a stopping service leaves in the spool."""
+        loader = parts.loader
+        if parts.waiting and loader is not None and not (loader.error or loader.store_error):
+            log.warning("not all is in the store: the next run loads the rest", bytes=parts.waiting)
+
     def _state(self, parts: Parts) -> ServiceState:
         session, sink = parts.session, parts.sink
         status = session.status() if session is not None else None

@@ -22,6 +22,7 @@ Invariants:
 
 from __future__ import annotations
 
+import math
 import os
 import socket
 import threading
@@ -34,6 +35,7 @@ from auditsvc import errors
 from auditsvc.enrich.cgroup_watch import Seen as SeenProcess
 from auditsvc.enrich.names import GROUP, USER
 from auditsvc.errors import AuditsvcError
+from auditsvc.ingest.loader import STALLED_SECONDS
 from auditsvc.service.frames import ProtocolError, close_passed
 from auditsvc.service.loader_child import Child, start_loader
 from auditsvc.service.loader_reports import (
@@ -180,14 +182,18 @@ class RemoteLoader:
     def _has_tried(self) -> bool:
         return self._is_done or bool(self._state and self._state.tried)
 
-    def finish(self, patience: float) -> None:
+    def finish(self, patience: float, longest: float = math.inf) -> None:
         """Have the rest of the log loaded, then end it; waits as `Loader.finish`."""
         self._post({"kind": "head", "head": self._callbacks.newest()})
         self._end_by({"kind": "finish"})
-        again = True
+        ends = time.monotonic() + longest
+        again, came = True, False
         while not self._is_done:
+            left = ends - time.monotonic()
             with self._changed:
-                is_news = self._changed.wait_for(self._news_since(self._state), patience)
+                news = self._news_since(self._state)
+                is_news = self._changed.wait_for(news, max(0.0, min(patience, left)))
+            came |= is_news
             if self._is_done:
                 return
             if self._is_dead():
@@ -197,8 +203,11 @@ class RemoteLoader:
                 again = False
                 self._begin_again()
                 self.release()
-            elif not is_news:
+            elif not is_news and (left >= patience or not came):
                 self._late = f"the store has not answered for {patience:g} s"
+                return
+            elif time.monotonic() >= ends:
+                self.leave(min(patience, STALLED_SECONDS))
                 return
 
     def leave(self, patience: float) -> None:

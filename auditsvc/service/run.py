@@ -12,11 +12,13 @@ Two processes: this one collects, and what parses attackers' bytes has no capabi
 one has rules that exclude it, or it would be fed with its own calls.
 
 On SIGTERM, SIGINT, the end of --duration or of the input, and on an error: the service's rules are
-deleted, the enabled flag and the limits are restored, and all received records are stored.
+deleted, the enabled flag and the limits are restored, and all received records are stored; of much
+that waits in the spool when the service is stopped, the next run loads the rest.
 """
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import time
@@ -73,6 +75,8 @@ _TICK = 0.5
 _SYNC_EVERY = 1.0
 _DISCARD_EVERY = 5.0
 _DELIVER_SECONDS = 3.0
+_LOADS_ALL = ("end-of-input", "duration")
+"""Ends of a run that was asked for a certain input: all of it is loaded first."""
 """How long the end of a run waits for its last head to be sent."""
 _STORE_SECONDS = 5.0
 """How long a store may take to answer before collecting begins without it."""
@@ -151,7 +155,7 @@ class Service:
         if reason == "restart":
             self._leave(last)
         else:
-            self._end(last)
+            self._end(last, loads_all=reason in _LOADS_ALL)
         log.info("stopped", reason=reason)
 
     # --- beginning ---------------------------------------------------------------------
@@ -388,8 +392,11 @@ class Service:
 
     # --- ending ------------------------------------------------------------------------
 
-    def _end(self, last: bytes) -> None:
-        """Stop the sources of records, read the last ones, restore the kernel, load the rest."""
+    def _end(self, last: bytes, *, loads_all: bool = False) -> None:
+        """Stop the sources of records, read the last ones, restore the kernel, load the rest.
+
+        Without `loads_all` within `loader.patience`: who stops a service does not wait for ever.
+        """
         parts, health = self._parts, self._health
         # These steps run from the last to the first, each even if an earlier one failed.
         with ExitStack() as steps:
@@ -399,7 +406,10 @@ class Service:
                 steps.callback(self._forwarder.stop)
             steps.callback(self._remember_place)
             if parts.loader is not None and parts.loader.is_alive():
-                steps.callback(parts.loader.finish, self._settings.loader.patience)
+                patience = self._settings.loader.patience
+                longest = math.inf if loads_all else patience
+                steps.callback(health.report_rest, parts)
+                steps.callback(parts.loader.finish, patience, longest)
             if parts.sink is not None:
                 # A place that did not get the last head is named, however short the run was.
                 steps.callback(health.report_errors, parts)

@@ -9,6 +9,7 @@ import socket
 import struct
 import subprocess
 import threading
+import time
 
 import pytest
 from fixtures.waiting import until
@@ -240,12 +241,30 @@ def test_the_rest_is_loaded_at_the_end(played, loader):
     assert (loader.is_alive(), loader.committed) == (False, ("3", 99))
 
 
-def test_a_store_that_does_not_answer_at_the_end_is_said(played, loader):
+@pytest.mark.parametrize("longest", [0.1, 60])
+def test_a_store_that_does_not_answer_at_the_end_is_said(played, loader, longest):
     """No rows for `patience` seconds: the run ends, and says why."""
     played.state()
     until(lambda: loader.open)
-    loader.finish(0.1)
+    loader.finish(0.1, longest)
     assert "has not answered for 0.1 s" in loader.store_error
+
+
+def test_a_stopping_service_does_not_wait_for_all_that_is_in_the_spool(played, loader):
+    """Rows come on and on: after `longest` seconds the process is told to leave the rest."""
+    played.state()
+    until(lambda: loader.open)
+    waiting = threading.Thread(target=loader.finish, args=(60, 0.2))
+    waiting.start()
+    commits = 1
+    while "leave" not in played.kinds():
+        commits += 1
+        played.state(commits=commits)
+        time.sleep(0.01)
+    played.state(commits=commits, ended=True, position=7)
+    waiting.join(60)
+    assert (loader.is_alive(), loader.committed) == (False, ("3", 7))
+    assert not loader.store_error
 
 
 def test_one_that_was_never_started_is_not_waited_for(played):
