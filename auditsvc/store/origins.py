@@ -20,7 +20,7 @@ from sqlalchemy import delete, func, insert, select, union_all, update
 from auditsvc.store.schema import event, origin, syscall
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
     from sqlalchemy import Connection, FromClause, Row, Table
 
@@ -85,39 +85,45 @@ class Owners:
         return self._is_own
 
 
-def note_foreign(connection: Connection, source: int, added: Sequence[int]) -> None:
-    """Record that these events, which this transaction stored, came from `source`."""
-    if not added:
+def note_foreign(
+    connection: Connection,
+    source: int,
+    added: Collection[int],
+    alone: tuple[int, int] | None = None,
+) -> None:
+    """Record that these events, which this transaction stored, came from `source`.
+
+    `alone`: ids from one further event of it to another, in the order of ids behind all of
+    `added`, between which only this transaction stored any.
+    """
+    if not added and alone is None:
         return
     _lock(connection, "EXCLUSIVE")
-    low, high = min(added), max(added)
-    if _count(connection, low, high, len(added) + 1) == len(added):  # nearly always
-        runs = [(low, high)]
-    else:
-        runs = list(_runs(connection, sorted(added)))
-    _note(connection, source, runs)
+    runs = []
+    if ids := _not_noted(connection, source, sorted(added)):
+        # Nearly always all that are there.
+        is_whole = _count(connection, ids[0], ids[-1], len(ids) + 1) == len(ids)
+        runs = [(ids[0], ids[-1])] if is_whole else list(_runs(connection, ids))
+    if alone is not None:
+        runs.append(alone)
+    if runs:
+        _cut(connection, runs)
+        first = _joined(connection, _Range(*runs[0], source))
+        _insert(connection, [first, *(_Range(*run, source) for run in runs[1:])])
 
 
-def _note(connection: Connection, source: int, runs: Sequence[tuple[int, int]]) -> None:
-    _cut(connection, runs)
-    first = _joined(connection, _Range(*runs[0], source))
-    _insert(connection, [first, *(_Range(*run, source) for run in runs[1:])])
+def last_stored(connection: Connection, span: tuple[int, int]) -> int | None:
+    """Give the last event that is stored in a span of ids, None if there is none.
 
-
-def holds_none(connection: Connection, span: tuple[int, int]) -> bool:
-    """Whether no event has an id of a span, and none gets one before the transaction ends.
-
-    On PostgreSQL nobody can tell: others write at the same time.
+    On PostgreSQL, where others write at the same time, nobody can tell: it is the last id.
     """
-    return connection.dialect.name == "sqlite" and _count(connection, *span, 1) == 0
-
-
-def note_foreign_span(connection: Connection, source: int, span: tuple[int, int]) -> None:
-    """`note_foreign` of all events from one id to another: only this transaction stored any there.
-
-    The first and the last id of the span are among them.
-    """
-    _note(connection, source, [span])
+    if connection.dialect.name != "sqlite":
+        return span[1]
+    found = [
+        connection.scalar(select(func.max(table.c.id)).where(table.c.id.between(*span)))
+        for table in (syscall, event)
+    ]
+    return max((each for each in found if each is not None), default=None)
 
 
 def note_own(connection: Connection, stored: Sequence[int]) -> None:
@@ -144,6 +150,26 @@ def forget(connection: Connection, low: int, high: int) -> None:
 def _lock(connection: Connection, mode: str) -> None:
     if connection.dialect.name == "postgresql":
         connection.exec_driver_sql(f"LOCK TABLE origin IN {mode} MODE")
+
+
+def _not_noted(connection: Connection, source: int, ids: Sequence[int]) -> Sequence[int]:
+    """Leave out ids, in order, that are in ranges of their source: such as come late in its log."""
+    if not ids:
+        return ids
+    most = len(ids) * _MORE
+    inside = select(origin).where(origin.c.low > ids[0], origin.c.low <= ids[-1])
+    rows = connection.execute(inside.order_by(origin.c.low).limit(most)).all()
+    if len(rows) == most:
+        return ids
+    last = _last_before(connection, ids[0] + 1)
+    ranges = [*([last] if last else []), *(_Range(*row) for row in rows)]
+    left, at = [], 0
+    for each in ids:
+        while at < len(ranges) and ranges[at].high < each:
+            at += 1
+        if at == len(ranges) or each < ranges[at].low or ranges[at].source != source:
+            left.append(each)
+    return left
 
 
 def _runs(connection: Connection, ids: Sequence[int]) -> Iterator[tuple[int, int]]:

@@ -169,7 +169,7 @@ class Writer:
             self._before(connection, order)
             gone = self._take_out(connection, order.seams)
             arrivals.note_amended(connection, gone)
-            alone = self._span_alone(connection, order, batches)
+            late = self._late(connection, order, batches)
             for batch in batches:
                 self._check_apart(connection, batch.facts)
                 self._database.insert_facts(connection, batch)
@@ -183,11 +183,8 @@ class Writer:
             self._after(connection, order, result)
             if order.is_own and origins.touches(connection, order.batch.facts.all_span()):
                 raise Contested
-            if alone:
-                origins.note_foreign_span(connection, order.before.id, alone)
-            elif not order.is_own:
-                new = [event for batch in batches for event in batch.facts.ids()]
-                origins.note_foreign(connection, order.before.id, new)
+            if not order.is_own:
+                _note_foreign(connection, order.before.id, batches, late)
             arrivals.note(
                 connection,
                 lambda: [each for b in batches for each in b.facts.ids() if each not in gone],
@@ -196,15 +193,13 @@ class Writer:
                 raise _Tried
         return result
 
-    def _span_alone(
-        self, connection: Connection, order: _Order, batches: Sequence[Batch]
-    ) -> tuple[int, int] | None:
-        """Give the ids of a foreign batch from the first to the last if no stored one is between.
-
-        Nearly always so, and then no list of its ids is needed to note whose they are.
-        """
-        span = order.batch.facts.all_span() if len(batches) == 1 and not order.is_own else None
-        return span if span and origins.holds_none(connection, span) else None
+    def _late(self, connection: Connection, order: _Order, batches: Sequence[Batch]) -> int | None:
+        """Give the id up to which events of a foreign batch may have stored ones between them."""
+        spans = [span for batch in batches if (span := batch.facts.all_span())]
+        if order.is_own or not spans:
+            return None
+        lows, highs = zip(*spans, strict=True)
+        return origins.last_stored(connection, (min(lows), max(highs)))
 
     def _look_and_add(self, order: _Order) -> WriteResult:
         """Insert the events that are not stored yet, with all other writers excluded."""
@@ -382,3 +377,21 @@ class Writer:
         sources.move(self._database, connection, order.before, order.after, counts)
         for change in order.changes:
             sources.move(self._database, connection, change.before, change.after, change.counts)
+
+
+def _note_foreign(
+    connection: Connection, source: int, batches: Sequence[Batch], late: int | None
+) -> None:
+    """Note the source of stored events; `late`: `Writer._late`."""
+    spans = [span for batch in batches if (span := batch.facts.all_span())]
+    if not spans:
+        return
+    if late is None:
+        # Nearly always so, and then no list of ids is needed.
+        lows, highs = zip(*spans, strict=True)
+        origins.note_foreign(connection, source, (), (min(lows), max(highs)))
+        return
+    ids = [event for batch in batches for event in batch.facts.ids()]
+    behind = [each for each in ids if each > late]
+    alone = (min(behind), max(behind)) if behind else None
+    origins.note_foreign(connection, source, [each for each in ids if each <= late], alone)
