@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 DOCS = Path(__file__).parents[1] / "docs"
+_PAGE_NAME = "benchmarks.md"
 PAGE = (
     "live",
     "cost",
@@ -168,14 +169,15 @@ def main() -> None:
         plots["cost.svg"] = chart(path.lines())
     if measured and files:
         plots["benchmarks.svg"] = svg(panels(measured, files))
-    before = None if options.only else "\n".join(about(quick=quick)) + "\n"
-    write(options.into or DOCS, before, tables, plots)
+    into = options.into or DOCS
+    is_new = not options.only or not (into / _PAGE_NAME).exists()
+    write(into, "\n".join(about(quick=quick)) + "\n" if is_new else None, tables, plots)
 
 
 def write(into: Path, head: str | None, tables: list[Table], plots: dict[str, str]) -> None:
     """Write the page, or without a `head` replace tables in the existing one."""
     into.mkdir(parents=True, exist_ok=True)
-    page = into / "benchmarks.md"
+    page = into / _PAGE_NAME
     page.write_text(exchanged(head or page.read_text(), tables))
     for name, plot in plots.items():
         (into / name).write_text(plot)
