@@ -4,9 +4,9 @@
 
 `make bench` runs all of it (less than half an hour), `make bench BENCH=quick` with small sizes
 that only show that everything works. Without --into, the folder is docs/. --only accepts live,
-cost, file, disk, questions, goals, web, beside, reports, growth, journal, decode, views, fleet,
-archive (--events: of a day), and writes their tables to stdout; with --into it replaces these
-tables in the existing page.
+cost, file, disk, questions, goals, web, beside, reports, growth, journal, proof, decode, views,
+fleet, archive (--events: of a day), and writes their tables to stdout; with --into it replaces
+these tables in the existing page.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ from tables import (
     growth,
     journal,
     live,
+    proof,
     questions,
     reports,
     views,
@@ -58,6 +59,7 @@ PAGE = (
     "reports",
     "growth",
     "journal",
+    "proof",
 )
 PARTS = (*PAGE, "decode", "views", "archive", "fleet")
 """`decode` alone is for development: on the page its figures are part of the table of files.
@@ -72,6 +74,7 @@ _OF_STORES = {
     "beside": beside,
     "reports": reports,
     "journal": journal,
+    "proof": proof,
     "decode": decode,
     "views": views,
     "fleet": fleet,
