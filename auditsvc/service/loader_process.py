@@ -87,6 +87,10 @@ LOCK: Final = "loader-lock"
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
 _TELL_SECONDS: Final = 0.1
 _TELL_FIRST_SECONDS: Final = 0.02
+_PROGRESS_SECONDS: Final = 0.5
+"""Between two reports that tell progress alone: `run` looks as often. At a steady rate there is
+some with each transaction, and to tell each of them costs a fifth of what storing the rows does."""
+_PROGRESS: Final = frozenset({"segment", "position", "asks", "quiet", "gaps", "commits"})
 _ALIVE_SECONDS: Final = 1.0
 _ANSWER_SECONDS: Final = 30.0
 _FOR_EVER: Final = 1e6  # seconds
@@ -201,11 +205,14 @@ class _Process:
         assert made is not None
         if kind == "arrived":
             self._arrived.set()
-        elif kind == "busy":
+            return  # there is nothing to report yet
+        if kind == "busy":
             self._busy = message["on"]
-        elif kind == "head":
+            return
+        if kind == "head":
             self._head = message["head"]
-        elif kind == "opened":
+            return
+        if kind == "opened":
             self._answered.set()
         elif kind == "late":
             with suppress(BaseException):  # it is reported
@@ -239,7 +246,7 @@ class _Process:
                 bound = side.bound
                 self._send(Bound(facts=Facts.model_validate(_tuples(bound))))
             state, now = _state(made), time.monotonic()
-            if ends or now - told_at >= _ALIVE_SECONDS or _differ(last, state):
+            if ends or _is_due(last, state, now - told_at):
                 last, told_at = state, now
                 self._send(state)
             self._report_sealing()
@@ -353,10 +360,14 @@ def _state(made: Loading) -> State:
     )
 
 
-def _differ(last: State | None, state: State) -> bool:
-    return last is None or last.model_copy(update={"quiet": 0.0}) != state.model_copy(
-        update={"quiet": 0.0}
-    )
+def _is_due(last: State | None, state: State, since: float) -> bool:
+    """Whether a state is to be told, `since` seconds after the last one."""
+    if last is None or since >= _ALIVE_SECONDS:
+        return True
+    changed = {name for name, value in state if getattr(last, name) != value}
+    if changed <= _PROGRESS:
+        return since >= _PROGRESS_SECONDS and bool(changed - {"quiet"})
+    return True
 
 
 def _failed(error: BaseException) -> Failed:

@@ -8,10 +8,11 @@ from types import SimpleNamespace
 
 import pytest
 from fixtures.waiting import until
+from unit.test_loader_reports import STATE
 
 from auditsvc.errors import ForeignError
 from auditsvc.ingest.loader import Loader
-from auditsvc.service.loader_process import _state
+from auditsvc.service.loader_process import _is_due, _state
 
 
 def test_a_store_that_is_refused_counts_as_tried_with_its_error_only():
@@ -93,3 +94,21 @@ def test_a_stop_leaves_what_does_not_end_in_its_time(patience):
     assert not loader.is_alive()
     assert not loader.store_error
     assert endless.closed == ["log", "store"]
+
+
+@pytest.mark.parametrize(
+    ("change", "since", "is_due"),
+    [
+        ({}, 0.9, False),
+        ({"quiet": 9.0}, 0.9, False),
+        ({}, 1.0, True),  # a sign of life
+        ({"commits": 9, "position": 9}, 0.4, False),
+        ({"commits": 9, "position": 9}, 0.5, True),
+        ({"store_error": "disk is full"}, 0.0, True),
+        ({"commits": 9, "open": False}, 0.0, True),
+    ],
+)
+def test_progress_is_told_twice_a_second_and_all_else_at_once(change, since, is_due):
+    """At a steady rate there is progress with each transaction."""
+    assert _is_due(STATE, STATE.model_copy(update=change), since) is is_due
+    assert _is_due(None, STATE, 0.0)
