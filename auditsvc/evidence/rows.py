@@ -59,7 +59,7 @@ if TYPE_CHECKING:
     from auditsvc.store.database import Database
 
 _CHUNK: Final = 1 << 20
-_BATCH: Final = 12 << 20
+_BATCH: Final = 6 << 20
 _NAMED: Final = 20
 """Events and days that are named, at most."""
 _LEDGER: Final = ("received", "end", "raw", "kernel_lost", "spool_lost")
