@@ -37,7 +37,7 @@ LAST: Final = (
 """Its number, as SQL."""
 MANY: Final = 200_000
 """Uses that are counted together: each time most files of a day get another count."""
-_MOST: Final = 500_000
+MOST: Final = 500_000
 """Uses that one transaction counts, about: others wait for it."""
 
 _DAY: Final = f"(p.event >> {SERIAL_BITS}) / {DAY}"
@@ -99,7 +99,7 @@ def settle(connection: Connection, *, all_of_it: bool) -> bool:
     if not runs or (not all_of_it and sum(rows for _, rows in runs) < MANY):
         return False
     taken = rows = 0
-    while taken < len(runs) and rows < _MOST:
+    while taken < len(runs) and rows < MOST:
         rows += runs[taken][1]
         taken += 1
     last = runs[taken - 1][0]
