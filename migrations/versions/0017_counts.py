@@ -1,4 +1,4 @@
-"""Calls counted by context and hour, uses of files by day.
+"""Calls counted by context and hour, uses of files by day; an index of logins by what they say.
 
 `auditsvc.store.schema.derived` explains the tables, `auditsvc.store.file_counts` how they are kept.
 """
@@ -65,3 +65,16 @@ def upgrade() -> None:
         parts = f"{earlier}path", "1, 2"
     op.execute(_CONTEXTS.format(earlier))
     op.execute(_FILES.format(*parts))
+    told = sa.text("type = 1112")
+    op.create_index(
+        "event_user_login", "event", ["type", "fields"], sqlite_where=told, postgresql_where=told
+    )
+    if (
+        connection.dialect.name == "sqlite"
+        and connection.exec_driver_sql(
+            "SELECT 1 FROM sqlite_schema WHERE name = 'sqlite_stat1'"
+        ).first()
+    ):
+        op.execute(
+            "INSERT INTO sqlite_stat1 VALUES ('event', 'event_user_login', '100000 1000 50')"
+        )

@@ -161,6 +161,16 @@ LOGIN_TYPES: Final = (1006, 1106, 1112)
 """LOGIN, USER_END, USER_LOGIN: what a session is told by (the view `logins`)."""
 _login = event.c.type.in_(LOGIN_TYPES)
 Index("event_login", event.c.ses, event.c.id, sqlite_where=_login, postgresql_where=_login)
+USER_LOGIN: Final = 1112
+_user_login = event.c.type == USER_LOGIN
+Index(
+    "event_user_login",
+    event.c.type,
+    event.c.fields,
+    sqlite_where=_user_login,
+    postgresql_where=_user_login,
+)
+"""By what they say: logins that failed are found by the texts that say so, which are few."""
 
 for _name, _facts in (("syscall", syscall), ("event", event)):
     after_create(_facts, TIME_INDEX[f"{_name}_time"], "postgresql")

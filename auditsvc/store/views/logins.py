@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from auditsvc.record.types import LOGIN
-from auditsvc.store.schema import LOGIN_TYPES
+from auditsvc.store.schema import LOGIN_TYPES, USER_LOGIN
 from auditsvc.store.views import words
 from auditsvc.store.views.changes import TOLD
 from auditsvc.store.views.dialect import time
@@ -21,7 +21,7 @@ from auditsvc.store.views.dialect import time
 if TYPE_CHECKING:
     from auditsvc.store.views.dialect import Dialect
 
-_USER_END, _USER_LOGIN, _BOOT, _SHUTDOWN = 1106, 1112, 1127, 1128
+_USER_END, _BOOT, _SHUTDOWN = 1106, 1127, 1128
 _LAST: Final = (1 << 63) - 1
 _SUCCEEDED: Final = """',"res":"success"'"""
 """In the JSON of a login's fields that did not fail, and of no other: in a name or a value a quote
@@ -39,15 +39,26 @@ def logins(d: Dialect) -> str:
     What a session's end follows from is looked up for each session that is shown: a store has
     many more USER_LOGIN and USER_END than anybody asks for at once.
     """
-    in_event = d.json.format("told.value", "e.id")
+    in_text = d.json.format("told.value", "said.fields")
     in_record = d.json.format("told.value", "r.event")
-    in_login = d.json.format("said.value", "u.id")
-    found, shown = _fields(d, in_event), _fields(d, in_login)
-    user = _user_id(d, in_event)
+    in_login = d.json.format("told.value", "u.id")
+    refused, shown = _fields(d, in_text), _fields(d, in_login)
     ids = ", ".join(f"{_number(d, in_record, name)} AS {name}" for name in ("pid", "auid", "ses"))
     # Boots are counted in the number of each session's events: a session ends with them.
     return f"""
-        WITH login AS (
+        WITH RECURSIVE said (fields) AS (
+            SELECT ({_next_text("")})
+            UNION ALL SELECT ({_next_text("AND d.fields > said.fields")})
+            FROM said WHERE said.fields IS NOT NULL
+        ),
+        refused AS (
+            SELECT told.id, {refused["account"]} AS account, {refused["terminal"]} AS terminal,
+                {refused["address"]} AS address, {_user_id(d, in_text)} AS who
+            FROM said JOIN text told ON told.id = said.fields
+            WHERE NOT {d.holds.format("told.value", _SUCCEEDED)}
+                AND {refused["outcome"]} = 'failed'
+        ),
+        login AS (
             SELECT e.id, e.host, e.ms, e.pid, e.auid, e.ses
             FROM event e
             WHERE {_of("e", LOGIN)}
@@ -70,8 +81,8 @@ def logins(d: Dialect) -> str:
             FROM placed
         ),
         ended AS (
-            SELECT x.*, {_first(d, _USER_LOGIN)} AS user_login,
-                {d.least.format(_first(d, _USER_END), _first(d, _USER_LOGIN, "failed"))} AS closing
+            SELECT x.*, {_first(d, USER_LOGIN)} AS user_login,
+                {d.least.format(_first(d, _USER_END), _first(d, USER_LOGIN, "failed"))} AS closing
             FROM opened x
         ),
         boots AS (
@@ -92,19 +103,18 @@ def logins(d: Dialect) -> str:
             coalesce(x.closing, x.following, x.next_boot) AS end_event_id
         FROM ended x
         LEFT JOIN event u ON u.id = x.user_login
-        LEFT JOIN text said ON said.id = u.fields
+        LEFT JOIN text told ON told.id = u.fields
         UNION ALL
-        SELECT e.id, {_host("e.host")}, {time(d, "e")}, 'failed', coalesce(e.auid, {user}),
-            {found["account"]}, e.ses, e.pid, {found["terminal"]}, {found["address"]},
+        SELECT e.id, {_host("e.host")}, {time(d, "e")}, 'failed', coalesce(e.auid, f.who),
+            f.account, e.ses, e.pid, f.terminal, f.address,
             {time(d, "e")}, 'failed', e.id, e.id
-        FROM event e
-        JOIN text told ON told.id = e.fields
-        WHERE {_of("e", _USER_LOGIN)} AND NOT {d.holds.format("told.value", _SUCCEEDED)}
-            AND {found["outcome"]} = 'failed'
+        FROM refused f
+        CROSS JOIN event e
+        WHERE e.fields = f.id AND e.type = {USER_LOGIN}
             AND (e.ses IS NULL OR NOT EXISTS (SELECT 1 FROM opened x WHERE x.ses = e.ses
                 AND x.host = e.host AND x.id < e.id AND coalesce(x.following, {_LAST}) > e.id
                 AND x.boot = {_boot("e.host", "e.id")} AND x.pid = e.pid
-                AND (x.auid = e.auid OR x.auid = {user})))
+                AND (x.auid = e.auid OR x.auid = f.who)))
         UNION ALL
         SELECT x.id, {_host("x.host")}, {time(d, "x")}, 'boot', CAST(NULL AS bigint),
             CAST(NULL AS text), CAST(NULL AS bigint), CAST(NULL AS bigint), CAST(NULL AS text),
@@ -117,6 +127,14 @@ def logins(d: Dialect) -> str:
                 AND (boots.next IS NULL OR e.id < boots.next)), boots.next) AS ending
             FROM boots
         ) x"""  # noqa: S608 - of this package's texts only
+
+
+def _next_text(behind: str) -> str:
+    """Give the text of a USER_LOGIN that comes next in the index of these: no other is read."""
+    return (
+        f"SELECT d.fields FROM event d WHERE d.type = {USER_LOGIN} {behind}"  # noqa: S608 - ours
+        " ORDER BY d.fields LIMIT 1"
+    )
 
 
 _UNSET: Final = 4294967295
@@ -134,7 +152,7 @@ def _first(d: Dialect, kind: int, outcome: str = "") -> str:
     """Give the first event of a kind, and of an outcome, that belongs to the session `x`."""
     source = d.json.format("told.value", "m.id")
     whose = "m.auid = x.auid"
-    if kind == _USER_LOGIN:
+    if kind == USER_LOGIN:
         whose = f"({whose} OR {_user_id(d, source)} = x.auid)"
     if outcome:
         whose += f" AND {_fields(d, source)['outcome']} = '{outcome}'"
