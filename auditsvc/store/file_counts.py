@@ -49,10 +49,9 @@ _JOIN: Final = (
 )
 _RUNS: Final = (
     f"INSERT INTO file_row ({_COLUMNS})"  # noqa: S608 - ours
-    " SELECT day, file, sum(uses), min(first) FROM ("
-    f"SELECT {_DAY} AS day, p.file, count(*) AS uses, min(p.event) AS first FROM path p"
+    f" SELECT {_DAY}, p.file, count(*), min(p.event) FROM path p"
     " WHERE p.settled IS NOT NULL AND p.settled > ? AND p.settled <= ?"
-    f" GROUP BY p.settled, p.file, {_DAY}) WHERE true GROUP BY day, file {_JOIN}"
+    f" GROUP BY {_DAY}, p.file {_JOIN}"
 )
 _NEVER: Final = (1 << 63) - 1
 _JOIN_PARTS: Final = (
