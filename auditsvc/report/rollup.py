@@ -101,8 +101,8 @@ def suits_contexts(choice: Choice) -> bool:
     return suits(choice) and choice.success is None
 
 
-def contexts(choice: Choice) -> str:
-    """Count calls by hour and context in a time; hour, context, calls.
+def contexts(choice: Choice, columns: str = "hour, context") -> str:
+    """Count calls by context in a time, and by hour if `columns` has it; calls come last.
 
     A condition on who called is the reader's: it is on the context.
     """
@@ -122,8 +122,8 @@ def contexts(choice: Choice) -> str:
         ),
     ]
     return (
-        "SELECT hour, context, CAST(sum(calls) AS bigint) AS calls"  # noqa: S608 - ours
-        f" FROM ({' UNION ALL '.join(parts)}) g GROUP BY hour, context HAVING sum(calls) <> 0"
+        f"SELECT {columns}, CAST(sum(calls) AS bigint) AS calls"  # noqa: S608 - ours
+        f" FROM ({' UNION ALL '.join(parts)}) g GROUP BY {columns} HAVING sum(calls) <> 0"
     )
 
 

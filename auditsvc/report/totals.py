@@ -283,7 +283,7 @@ def _used_contexts(choice: Choice) -> str:
     inner = " AND ".join(["1 = 1", *event])
     used = f"SELECT DISTINCT s.context FROM syscall s WHERE {inner}"  # noqa: S608 - ours
     if rollup.suits_contexts(choice):
-        used = f"SELECT context FROM ({rollup.contexts(choice)}) h GROUP BY context"  # noqa: S608 - ours
+        used = rollup.contexts(choice, "context")
     return f"({used}) u JOIN context c ON {' AND '.join(where)}"
 
 
