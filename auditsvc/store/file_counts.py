@@ -149,6 +149,18 @@ def drop_day(connection: Connection, day: int) -> None:
         connection.execute(delete(table).where(table.c.day == day))
 
 
+def wrong_days(connection: Connection) -> list[int]:
+    """Give the days of which not as many uses are counted as there are."""
+    is_sqlite = connection.dialect.name == "sqlite"
+    counted = f"WHERE p.settled IS NOT NULL AND p.settled <= {LAST}" if is_sqlite else ""
+    found = connection.exec_driver_sql(
+        "SELECT day FROM (SELECT day, uses FROM file_row UNION ALL SELECT day, uses FROM file_part"  # noqa: S608 - ours
+        f" UNION ALL SELECT {_DAY}, -count(*) FROM path p {counted} GROUP BY 1) u"
+        " GROUP BY day HAVING sum(uses) <> 0 ORDER BY day"
+    )
+    return [int(row[0]) for row in found]
+
+
 # --- reading -------------------------------------------------------------------------------
 
 

@@ -45,6 +45,16 @@ def _event(serial, *, more=False):
     return "".join([*lines, proctitle(serial, second=known["second"])])
 
 
+def _wrong(url, change=None):
+    """Give the days that are told as counted wrong, after a change that is taken back."""
+    with open_store(url) as store, store.database.engine.connect() as connection:
+        if change:
+            connection.exec_driver_sql(change)
+        found = file_counts.wrong_days(connection)
+        connection.rollback()
+    return found
+
+
 def _numbers(url):
     """Give how many uses are in the rows, and how many days are noted."""
     engine = create_engine(parse_url(url))
@@ -97,6 +107,10 @@ def test_whatever_comes_and_goes(url, seed):
         counted, taken = max(counted, uses), max(taken, days)
     assert counted
     assert taken
+    assert _wrong(url) == []
+    if _numbers(url)[0]:
+        change = "UPDATE file_row SET uses = uses + 1"
+        assert _wrong(url, f"{change} WHERE day = (SELECT max(day) FROM file_row)")
     with open_reader(url) as reader:
         found = summaries.sums(reader, BY_NAME["file"], Choice(), interpret=False)
     slow = rows(

@@ -51,7 +51,7 @@ def logins(d: Dialect) -> str:
             UNION ALL SELECT ({_next_text("AND d.fields > said.fields")})
             FROM said WHERE said.fields IS NOT NULL
         ),
-        refused AS (
+        refused AS MATERIALIZED (
             SELECT told.id, {refused["account"]} AS account, {refused["terminal"]} AS terminal,
                 {refused["address"]} AS address, {_user_id(d, in_text)} AS who
             FROM said JOIN text told ON told.id = said.fields
