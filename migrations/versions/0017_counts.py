@@ -59,12 +59,11 @@ def upgrade() -> None:
         earlier = _earlier(connection)
         op.execute(_CONTEXTS.format(f"{earlier}syscall"))
         op.execute(_FILES.format(f"{earlier}path"))
-    told = sa.text("type = 1112")
-    op.create_index(
-        "event_user_login", "event", ["type", "fields"], sqlite_where=told, postgresql_where=told
-    )
+    if not is_sqlite:
+        return
+    op.execute("CREATE INDEX event_user_login ON event (type, fields) WHERE type = 1112")
     statistics = "SELECT 1 FROM sqlite_schema WHERE name = 'sqlite_stat1'"
-    if is_sqlite and connection.exec_driver_sql(statistics).first():
+    if connection.exec_driver_sql(statistics).first():
         op.execute(
             "INSERT INTO sqlite_stat1 VALUES ('event', 'event_user_login', '100000 1000 50')"
         )

@@ -16,7 +16,7 @@ from auditsvc.record.types import LOGIN
 from auditsvc.store.schema import LOGIN_TYPES, USER_LOGIN
 from auditsvc.store.views import words
 from auditsvc.store.views.changes import TOLD
-from auditsvc.store.views.dialect import time
+from auditsvc.store.views.dialect import SQLITE, time
 
 if TYPE_CHECKING:
     from auditsvc.store.views.dialect import Dialect
@@ -39,26 +39,13 @@ def logins(d: Dialect) -> str:
     What a session's end follows from is looked up for each session that is shown: a store has
     many more USER_LOGIN and USER_END than anybody asks for at once.
     """
-    in_text = d.json.format("told.value", "said.fields")
     in_record = d.json.format("told.value", "r.event")
     in_login = d.json.format("told.value", "u.id")
-    refused, shown = _fields(d, in_text), _fields(d, in_login)
+    shown = _fields(d, in_login)
     ids = ", ".join(f"{_number(d, in_record, name)} AS {name}" for name in ("pid", "auid", "ses"))
     # Boots are counted in the number of each session's events: a session ends with them.
     return f"""
-        WITH RECURSIVE said (fields) AS (
-            SELECT ({_next_text("")})
-            UNION ALL SELECT ({_next_text("AND d.fields > said.fields")})
-            FROM said WHERE said.fields IS NOT NULL
-        ),
-        refused AS MATERIALIZED (
-            SELECT told.id, {refused["account"]} AS account, {refused["terminal"]} AS terminal,
-                {refused["address"]} AS address, {_user_id(d, in_text)} AS who
-            FROM said JOIN text told ON told.id = said.fields
-            WHERE NOT {d.holds.format("told.value", _SUCCEEDED)}
-                AND {refused["outcome"]} = 'failed'
-        ),
-        login AS (
+        WITH {_said(d)} login AS (
             SELECT e.id, e.host, e.ms, e.pid, e.auid, e.ses
             FROM event e
             WHERE {_of("e", LOGIN)}
@@ -105,16 +92,7 @@ def logins(d: Dialect) -> str:
         LEFT JOIN event u ON u.id = x.user_login
         LEFT JOIN text told ON told.id = u.fields
         UNION ALL
-        SELECT e.id, {_host("e.host")}, {time(d, "e")}, 'failed', coalesce(e.auid, f.who),
-            f.account, e.ses, e.pid, f.terminal, f.address,
-            {time(d, "e")}, 'failed', e.id, e.id
-        FROM refused f
-        CROSS JOIN event e
-        WHERE e.fields = f.id AND e.type = {USER_LOGIN}
-            AND (e.ses IS NULL OR NOT EXISTS (SELECT 1 FROM opened x WHERE x.ses = e.ses
-                AND x.host = e.host AND x.id < e.id AND coalesce(x.following, {_LAST}) > e.id
-                AND x.boot = {_boot("e.host", "e.id")} AND x.pid = e.pid
-                AND (x.auid = e.auid OR x.auid = f.who)))
+        {_failed(d)}
         UNION ALL
         SELECT x.id, {_host("x.host")}, {time(d, "x")}, 'boot', CAST(NULL AS bigint),
             CAST(NULL AS text), CAST(NULL AS bigint), CAST(NULL AS bigint), CAST(NULL AS text),
@@ -129,12 +107,66 @@ def logins(d: Dialect) -> str:
         ) x"""  # noqa: S608 - of this package's texts only
 
 
-def _next_text(behind: str) -> str:
-    """Give the text of a USER_LOGIN that comes next in the index of these: no other is read."""
-    return (
-        f"SELECT d.fields FROM event d WHERE d.type = {USER_LOGIN} {behind}"  # noqa: S608 - ours
-        " ORDER BY d.fields LIMIT 1"
+def _failed(d: Dialect) -> str:
+    """Give the USER_LOGIN that failed and that no session ended with."""
+    source = d.json.format("told.value", "e.id")
+    told, user = _fields(d, source), _user_id(d, source)
+    read = _refused(d, told | {"who": user}, "event e JOIN text told ON told.id = e.fields")
+    if d is not SQLITE:
+        return read
+    # A text that tells it is read once, and not for each event: if they are few.
+    once = {name: f"f.{name}" for name in ("account", "terminal", "address", "who")}
+    found = _refused(d, once, "refused f CROSS JOIN event e", "e.fields = f.id")
+    return f"{found} UNION ALL {read} AND {_ARE_MANY}"
+
+
+def _refused(d: Dialect, told: dict[str, str], source: str, joined: str = "") -> str:
+    """Give their rows; `told`: what their text says."""
+    tests = joined or (
+        f"NOT {d.holds.format('told.value', _SUCCEEDED)} AND {told['outcome']} = 'failed'"
     )
+    kind = f"e.type = {USER_LOGIN}" if joined else _of("e", USER_LOGIN)
+    return f"""SELECT e.id, {_host("e.host")}, {time(d, "e")}, 'failed',
+            coalesce(e.auid, {told["who"]}), {told["account"]}, e.ses, e.pid, {told["terminal"]},
+            {told["address"]}, {time(d, "e")}, 'failed', e.id, e.id
+        FROM {source}
+        WHERE {kind} AND {tests}
+            AND (e.ses IS NULL OR NOT EXISTS (SELECT 1 FROM opened x WHERE x.ses = e.ses
+                AND x.host = e.host AND x.id < e.id AND coalesce(x.following, {_LAST}) > e.id
+                AND x.boot = {_boot("e.host", "e.id")} AND x.pid = e.pid
+                AND (x.auid = e.auid OR x.auid = {told["who"]})))"""  # noqa: S608 - of this package's texts only
+
+
+FEW: Final = 1000
+"""Different texts of USER_LOGIN up to which each of them is looked at."""
+_ARE_MANY: Final = f"(SELECT count(*) FROM said) > {FEW}"  # noqa: S608 - a number
+
+
+def _said(d: Dialect) -> str:
+    """Give the tables of the texts of USER_LOGIN, and of those that tell of a refusal."""
+    if d is not SQLITE:
+        return ""
+    source = d.json.format("told.value", "said.fields")
+    told = _fields(d, source)
+
+    def following(behind: str) -> str:
+        return (
+            f"(SELECT d.fields FROM event d WHERE d.type = {USER_LOGIN} {behind}"  # noqa: S608 - ours
+            " ORDER BY d.fields LIMIT 1)"
+        )
+
+    return f"""RECURSIVE said (fields) AS (
+            SELECT {following("")}
+            UNION ALL SELECT {following("AND d.fields > said.fields")}
+            FROM said WHERE said.fields IS NOT NULL LIMIT {FEW + 1}
+        ),
+        refused AS MATERIALIZED (
+            SELECT told.id, {told["account"]} AS account, {told["terminal"]} AS terminal,
+                {told["address"]} AS address, {_user_id(d, source)} AS who
+            FROM said JOIN text told ON told.id = said.fields
+            WHERE NOT {_ARE_MANY} AND NOT {d.holds.format("told.value", _SUCCEEDED)}
+                AND {told["outcome"]} = 'failed'
+        ),"""  # noqa: S608 - ours
 
 
 _UNSET: Final = 4294967295
