@@ -22,7 +22,7 @@ from sqlalchemy import delete, select
 
 from auditsvc.decode.ids import SERIAL_BITS
 from auditsvc.store.partitions import DAY, HIGHEST
-from auditsvc.store.schema import file_part, file_row, file_taken, store_info
+from auditsvc.store.schema import GROUP_BITS, file_part, file_row, file_taken, store_info
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -238,6 +238,9 @@ def _parts(low: int, high: int, *, is_sqlite: bool) -> Iterable[str]:
                 f"{counted} p.settled IS NOT NULL AND p.settled > {LAST} AND {within}"
                 " GROUP BY p.settled, p.file"
             )
-            yield f"{counted} p.settled IS NULL AND {within} GROUP BY p.file"
+            groups = (
+                f"p.event >> {GROUP_BITS} BETWEEN {begin >> GROUP_BITS} AND {end >> GROUP_BITS}"
+            )
+            yield f"{counted} p.settled IS NULL AND {groups} AND {within} GROUP BY p.file"
     for edge in _edges(low, high):
         yield f"{counted} p.event BETWEEN {edge.low} AND {edge.high} GROUP BY p.file"
