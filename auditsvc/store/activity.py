@@ -91,6 +91,9 @@ SETTLE: Final = {
 """The statements that join the parts to the rows, by dialect."""
 
 
+_SETTLED: Final = "activity_part, activity_row, context_row, file_part, file_row"
+
+
 def settle(connection: Connection) -> None:
     """Join the parts to the rows, in a transaction without other writers."""
     for statement in SETTLE[connection.dialect.name]:
@@ -107,7 +110,7 @@ def tidy(database: Database) -> None:
     try:
         with database.engine.connect() as connection:
             alone = connection.execution_options(isolation_level="AUTOCOMMIT")
-            alone.exec_driver_sql("VACUUM (SKIP_LOCKED) activity_part, activity_row, file_part")
+            alone.exec_driver_sql(f"VACUUM (SKIP_LOCKED) {_SETTLED}")
     except exc.DBAPIError as error:
         raise database.explain(error) from error
 
