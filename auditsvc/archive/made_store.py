@@ -162,6 +162,7 @@ class _Making:
         self.target.execute(
             f"INSERT INTO activity_row ({activity.KEY}, calls) {activity.counted_calls('1 = 1')}"
         )
+        self.target.execute(activity.COUNT_CONTEXTS)
         self.target.execute("COMMIT")
 
     # --- what is there --------------------------------------------------------------------

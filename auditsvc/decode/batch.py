@@ -17,6 +17,8 @@ Row = tuple[object, ...]
 Activity = tuple[int, int, int, int, int, int]
 """Calls counted: hour (since 1970), context, number, success (-1: none), errno (0: none), count."""
 
+Use = tuple[int, int, int, int]
+"""Uses of a file on a day counted: day (from 1970), file, count, the least event."""
 First = tuple[int, int, int, int]
 """The first call of a context on a day: context, day (from 1970), id, millisecond."""
 Lone = tuple[int, int, int, int | None]
@@ -37,6 +39,7 @@ _NR: Final = 3  # columns of the table `syscall`
 _SUCCESS: Final = 8
 _EXIT: Final = 9
 _CONTEXT: Final = -1
+_FILE: Final = 3  # of the table `path`
 _OF_CALL: Final = (0, 1, _CONTEXT, _NR, 4, 5, _SUCCESS, _EXIT)  # as `Call` has them
 _HOUR: Final = 3600
 _DAY: Final = 86_400
@@ -150,6 +153,16 @@ class Facts(Mapping[str, "list[Row]"]):
             hour = (event >> SERIAL_BITS) // _HOUR
             counts[hour, context, number, success if isinstance(success, int) else -1, errno] += 1
         return [(*key, count) for key, count in counts.items()]
+
+    def uses(self) -> list[Use]:
+        """Count the rows of `path` by day and file."""
+        found: dict[tuple[int, int], list[int]] = {}
+        for row in self._rows.get("path", ()):
+            event, file = _pair(row[0], row[_FILE])
+            known = found.setdefault(((event >> SERIAL_BITS) // _DAY, file), [0, event])
+            known[0] += 1
+            known[1] = min(known[1], event)
+        return [(*key, count, first) for key, (count, first) in found.items()]
 
     def firsts(self) -> list[First]:
         """Give the first call of each context on each day, by second, millisecond, id."""

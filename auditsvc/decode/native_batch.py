@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
     from auditsvc._native import NativeBatch
-    from auditsvc.decode.batch import Activity, Call, First, Lone, Row
+    from auditsvc.decode.batch import Activity, Call, First, Lone, Row, Use
 
 
 def batch_of(
@@ -107,6 +107,9 @@ class _Facts(_Tables, Facts):
 
     def has_call(self, ids: Collection[int]) -> bool:
         return self._native.has_call(set(ids))
+
+    def uses(self) -> list[Use]:
+        return self._native.uses()
 
     def activity(self) -> list[Activity]:
         return self._native.activity()

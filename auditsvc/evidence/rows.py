@@ -36,7 +36,7 @@ from auditsvc.evidence.whole_event import StoredEvents, judge, rows_of, stored_r
 from auditsvc.plural import counted
 from auditsvc.spool.reader import SpoolReader
 from auditsvc.spool.segments import Place, segments
-from auditsvc.store import builtin, schema
+from auditsvc.store import builtin, file_counts, schema
 from auditsvc.store.database import reading
 from auditsvc.store.databases import open_database
 from auditsvc.store.migrate import check_schema
@@ -172,6 +172,8 @@ class RowCheck:
                 self.facts = read_facts(connection, self._spool.source, counted=True)
                 for hour in wrong_hours(connection)[:_NAMED]:
                     self._find(f"calls are counted wrong in the hour from {hour} UTC")
+                for day in file_counts.wrong_days(connection)[:_NAMED]:
+                    self._find(f"uses of files are counted wrong on {second_text(day * DAY)[:10]}")
             for what in self._comparer.damage():
                 self._find(f"the store's file is damaged: {what}")
             self._run(self.facts, start)

@@ -136,9 +136,16 @@ def wrong_hours(connection: Connection) -> list[str]:
         for hour, number, success, calls in connection.execute(sql(statement)):
             counted[hour, number, success] += sign * int(calls)
     hours = {hour for (hour, _, _), difference in counted.items() if difference}
+    hours |= {hour for hour, _ in connection.execute(sql(_BY_CONTEXT))}
     return [second_text(hour * 3600) for hour in sorted(hours)]
 
 
+_BY_CONTEXT: Final = (
+    "SELECT hour, sum(calls) FROM (SELECT hour, calls FROM context_row"  # noqa: S608 - ours
+    " UNION ALL SELECT hour, calls FROM activity_part UNION ALL SELECT"
+    f" (id >> {SERIAL_BITS}) / 3600, -count(*) FROM syscall GROUP BY 1) c"
+    " GROUP BY hour HAVING sum(calls) <> 0"
+)
 _CALLS: Final = (
     f"SELECT (id >> {SERIAL_BITS}) / 3600, nr, coalesce(success, -1), count(*)"  # noqa: S608 - ours
     " FROM syscall GROUP BY 1, 2, 3"

@@ -96,6 +96,37 @@ def _sources(choice: Choice) -> Iterator[tuple[str, str]]:
         yield f"({activity.counted_calls(f's.id BETWEEN {low} AND {high}')}) p", "1 = 1"
 
 
+def suits_contexts(choice: Choice) -> bool:
+    """Whether all that a choice says is in the counts by context, or a condition on contexts."""
+    return suits(choice) and choice.success is None
+
+
+def contexts(choice: Choice, columns: str = "hour, context") -> str:
+    """Count calls by context in a time, and by hour if `columns` has it; calls come last.
+
+    A condition on who called is the reader's: it is on the context.
+    """
+    first, last = _hours(choice.span)
+    hours = f"hour BETWEEN {first} AND {last}"
+    edges = (
+        f"s.id BETWEEN {edge.low << SERIAL_BITS} AND {edge.high << SERIAL_BITS | SERIAL_MASK}"
+        for edge in _edges(choice.span)
+    )
+    hour = f"(s.id >> {SERIAL_BITS}) / {HOUR}"
+    parts = [
+        f"SELECT hour, context, calls FROM context_row WHERE {hours}",  # noqa: S608 - ours
+        f"SELECT hour, context, calls FROM activity_part WHERE {hours}",  # noqa: S608 - ours
+        *(
+            f"SELECT {hour}, s.context, count(*) FROM syscall s WHERE {edge} GROUP BY 1, 2"  # noqa: S608 - ours
+            for edge in edges
+        ),
+    ]
+    return (
+        f"SELECT {columns}, CAST(sum(calls) AS bigint) AS calls"  # noqa: S608 - ours
+        f" FROM ({' UNION ALL '.join(parts)}) g GROUP BY {columns} HAVING sum(calls) <> 0"
+    )
+
+
 def _by_hour(choice: Choice, columns: Sequence[str], where: Iterable[str] = ()) -> str:
     """Count calls by hour and some columns of the key."""
     tests = [*_chosen(choice), *where]
@@ -152,9 +183,16 @@ _VALUES: Final = {
 }
 
 
-def counts_value(name: str) -> bool:
-    """Whether the values of this name are in the counts."""
-    return name in _VALUES
+_OF_CONTEXT: Final = {
+    "pid": ("g.of", "c.pid", ""),
+    "term": ("t.value", "c.tty", "JOIN text t ON t.id = g.of"),
+}
+"""Values that only the counts by context have."""
+
+
+def counts_value(choice: Choice, name: str) -> bool:
+    """Whether the values of this name are in the counts, with all that a choice says."""
+    return suits_contexts(choice) if name in _OF_CONTEXT else suits(choice) and name in _VALUES
 
 
 def values(choice: Choice, name: str) -> str:
@@ -162,6 +200,14 @@ def values(choice: Choice, name: str) -> str:
 
     Of some values there can be several rows.
     """
+    if name in _OF_CONTEXT:
+        value, column, joins = _OF_CONTEXT[name]
+        where = " AND ".join(["c.id = h.context", *choice.of_caller("c")])
+        inner = (
+            f"SELECT {column} AS of, CAST(sum(h.calls) AS bigint) AS calls, min(h.hour) AS hour"  # noqa: S608 - ours
+            f" FROM ({contexts(choice)}) h JOIN context c ON {where} GROUP BY {column}"
+        )
+        return f"SELECT {value}, g.calls, g.hour FROM ({inner}) g {joins}"  # noqa: S608 - ours
     value, columns, joins = _VALUES[name]
     inner = (
         f"SELECT {columns}, CAST(sum(calls) AS bigint) AS calls, min(hour) AS hour"  # noqa: S608 - ours

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from auditsvc.decode.ids import SERIAL_BITS, SERIAL_MASK
 from auditsvc.record.types import CONFIG_CHANGE, PATH
 from auditsvc.report import avc, types
 from auditsvc.report.columns import (
@@ -22,6 +23,9 @@ from auditsvc.report.columns import (
 from auditsvc.report.counting import by_context, counted, named
 from auditsvc.report.dialect import SQLITE
 from auditsvc.report.groups import keys_of
+from auditsvc.store import file_counts as stored
+from auditsvc.store.partitions import HIGHEST
+from auditsvc.store.read.time_span import END
 from auditsvc.store.views.dialect import DIALECTS as STORES
 
 if TYPE_CHECKING:
@@ -40,15 +44,6 @@ _RELATIVE: Final = "CROSS JOIN file i CROSS JOIN text n"
 _ARE_RELATIVE: Final = ("i.id = p.file", "n.id = i.name", IS_RELATIVE)
 _LOOKED_UP: Final = 100
 """Files whose uses an index finds sooner than all uses are gone through."""
-_BY_RUN: Final = """
-    SELECT u.file AS value, CAST(sum(u.hits) AS bigint) AS hits, min(u.first_id) AS first_id FROM (
-        SELECT p.file, count(*) AS hits, min(p.event) AS first_id FROM path p
-        WHERE p.settled IS NOT NULL GROUP BY p.settled, p.file
-        UNION ALL SELECT p.file, count(*), min(p.event) FROM path p
-        WHERE p.settled IS NULL GROUP BY p.file
-    ) u GROUP BY 1"""
-"""Counts the uses of files on SQLite: in each run of the index they stand together, so that fewer
-rows are sorted (`auditsvc.store.schema.SETTLED`)."""
 _SOCKETS: Final = "sockaddr k CROSS JOIN address a"
 _ARE_SOCKETS: Final = ("a.id = k.address", "a.family = 'unix'", "a.path <> ''")
 _SOCKET: Final = "CASE WHEN a.path LIKE '@%' THEN substr(a.path, 2) ELSE a.path END"
@@ -90,11 +85,11 @@ def file_counts(reader: Reader, choice: Choice, by: Sequence[Group]) -> Iterator
     of_call, of_lone = ["s.id = p.event", *calls], ["p.event = e.id", HAS_OTHERS, *alone]
     in_time = choice.times("p.event")
     if choice.is_of_times and all(group.of_event for group in by):
-        # By file first: so an index gives the counts, and each name is read once.
+        # By file first: so each name is read once.
         keys = keys_of(by, "p.event", "")
-        inner = counted("p.file", "path p", ["1 = 1", *in_time], keys, "p.event")
-        if dialect is SQLITE and not keys and not in_time:
-            inner = _BY_RUN
+        inner = _uses(reader, choice)
+        if keys:
+            inner = counted("p.file", "path p", ["1 = 1", *in_time], keys, "p.event")
         joins = "JOIN file i ON i.id = g.value LEFT JOIN text n ON n.id = i.name"
         yield named(inner, len(keys), NAME, joins, _IS_NAME)
     else:
@@ -149,21 +144,27 @@ def _settled(dialect: Dialect, row: str, key: str) -> str:
     return STORES["sqlite" if dialect is SQLITE else "postgresql"].settled.format(row, key)
 
 
-def used_names(dialect: Dialect, choice: Choice) -> str:
-    """Give the statement for the names, not relative ones, of all files that were used.
+def _uses(reader: Reader, choice: Choice) -> str:
+    """Count the uses of files in a time: value, hits, first_id.
 
-    Whether a file is used at all is one look into the index, a count are all uses. Those of a
-    time are gone through once.
+    As the store has them counted, but for days that are in the time in part.
     """
-    used = f"EXISTS (SELECT 1 FROM path p WHERE {_settled(dialect, 'p', 'file = i.id')})"  # noqa: S608 - ours
-    source = "file i LEFT JOIN text n ON n.id = i.name"
-    if within := choice.times("p.event"):
-        used = "i.id = p.file"
-        source = (
-            f"(SELECT DISTINCT p.file FROM path p WHERE {' AND '.join(within)}) p"  # noqa: S608 - ours
-            f" CROSS JOIN {source}"
-        )
-    return f"SELECT {NAME} AS value FROM {source} WHERE {_IS_NAME} AND {used}"  # noqa: S608 - ours
+    ids = choice.span.low << SERIAL_BITS, HIGHEST
+    if choice.span.high < END:
+        ids = ids[0], choice.span.high << SERIAL_BITS | SERIAL_MASK
+    ids = stored.whole_days(*ids, lambda sql: bool(reader.one(sql)[0]))
+    uses = stored.uses("sqlite" if reader.dialect is SQLITE else "postgresql", *ids)
+    return (
+        "SELECT u.file AS value, CAST(sum(u.uses) AS bigint) AS hits, min(u.first) AS first_id"  # noqa: S608 - ours
+        f" FROM ({uses}) u GROUP BY 1 HAVING sum(u.uses) <> 0"
+    )
+
+
+def used_names(reader: Reader, choice: Choice) -> str:
+    """Give the statement for the names, not relative ones, of all files that were used."""
+    source = f"({_uses(reader, choice)}) p JOIN file i ON i.id = p.value"
+    named = f"{source} LEFT JOIN text n ON n.id = i.name"
+    return f"SELECT {NAME} AS value FROM {named} WHERE {_IS_NAME}"  # noqa: S608 - ours
 
 
 def _key_counts(dialect: Dialect, choice: Choice, by: Sequence[Group]) -> Iterator[str]:

@@ -172,7 +172,7 @@ def _counts(
 ) -> Iterator[several.Counted]:
     assert report.object is not None
     name = report.object.source
-    in_rollup = not by and rollup.suits(choice) and rollup.counts_value(name)
+    in_rollup = not by and rollup.counts_value(choice, name)
     if in_rollup:
         for value, hits, hour in reader.rows(rollup.values(choice, name), choice.values):
             yield from (((), each, hits, _Hour(hour)) for each in _several(name, value))

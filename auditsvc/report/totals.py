@@ -14,7 +14,6 @@ from auditsvc.report.catalogue import BY_NAME
 from auditsvc.report.choice import Choice
 from auditsvc.report.columns import FIRST, IS_LONE, are_calls, are_lone, lone, lone_parts
 from auditsvc.report.details import without_coverage
-from auditsvc.report.dialect import SQLITE
 from auditsvc.report.several import file_counts, keys_of_changes, used_names
 from auditsvc.report.summaries import used_peers, values
 from auditsvc.report.types import Types, listed
@@ -97,7 +96,7 @@ def _totals(reader: Reader, choice: Choice) -> Iterator[Total]:
     others = _others(reader, choice)
     yield from _attempts(others.attempts)
     calls = _calls(reader, choice)
-    callers = _callers(reader, choice, calls, others.values)
+    callers = _callers(reader, choice, others.values)
     yield Total("users", len(callers["auid"]))
     yield Total("terminals", len(callers["term"]))
     yield Total("host names", len(_hosts(reader, choice, others.values["host"])))
@@ -252,12 +251,10 @@ def _attempts(found: Counter[tuple[int, int | None]]) -> Iterator[Total]:
 _ON_CONTEXT: Final = {"auid": "coalesce(c.auid, -1)", "pid": "c.pid", **_TEXTS}
 
 
-def _callers(
-    reader: Reader, choice: Choice, calls: _Calls, others: dict[str, set[Any]]
-) -> dict[str, set[Any]]:
+def _callers(reader: Reader, choice: Choice, others: dict[str, set[Any]]) -> dict[str, set[Any]]:
     """Give the distinct users, terminals, programs, commands, keys and processes."""
     columns = ", ".join(f"{value} AS {name}" for name, value in _ON_CONTEXT.items())
-    used = _used_contexts(reader, choice, calls)
+    used = _used_contexts(choice)
     each = " UNION ALL ".join(
         f"SELECT {n}, d.v FROM (SELECT DISTINCT {name} AS v FROM u) d"  # noqa: S608 - ours
         for n, name in enumerate(_ON_CONTEXT)
@@ -279,34 +276,18 @@ def _callers(
     return found
 
 
-def _used_contexts(reader: Reader, choice: Choice, calls: _Calls) -> str:
+def _used_contexts(choice: Choice) -> str:
     """Give the contexts `c` of calls, as a FROM clause with its conditions."""
     event = [*choice.of_event("s.id", "s.success", FIRST)]
-    caller = choice.of_caller("c")
-    if rollup.suits(choice):
-        everything = calls.number
-        if choice != _EVERYTHING:
-            everything, _ = reader.one(rollup.all_calls(_EVERYTHING))
-        # With a time PostgreSQL might look through it for each context.
-        is_indexed = reader.dialect is SQLITE or not choice.times("s.id")
-        if is_indexed and calls.number * _FEW >= everything:
-            # A look into the index for each context, where most calls would be gone through. It
-            # is an expression, and in the index's order, or PostgreSQL would go through them.
-            one = " AND ".join(["s.context = c.id", *event])
-            first = f"SELECT s.nr FROM syscall s WHERE {one} ORDER BY s.nr LIMIT 1"  # noqa: S608 - ours
-            where = [f"({first}) IS NOT NULL", *caller]
-            return f"context c WHERE {' AND '.join(where)}"
+    where = ["c.id = u.context", *choice.of_caller("c")]
     inner = " AND ".join(["1 = 1", *event])
-    where = ["c.id = u.context", *caller]
-    return (
-        f"(SELECT DISTINCT s.context FROM syscall s WHERE {inner}) u CROSS JOIN context c"  # noqa: S608 - ours
-        f" WHERE {' AND '.join(where)}"
-    )
+    used = f"SELECT DISTINCT s.context FROM syscall s WHERE {inner}"  # noqa: S608 - ours
+    if rollup.suits_contexts(choice):
+        used = rollup.contexts(choice, "context")
+    return f"({used}) u JOIN context c ON {' AND '.join(where)}"
 
 
 _EVERYTHING: Final = Choice()
-_FEW: Final = 5
-"""The part of all calls below which they are gone through."""
 
 
 def _hosts(reader: Reader, choice: Choice, told: set[Any]) -> set[Value]:
@@ -332,7 +313,7 @@ def _texts(reader: Reader, ids: set[int]) -> Iterator[str]:
 def _files(reader: Reader, choice: Choice) -> int:
     parts = list(file_counts(reader, choice, ()))
     if choice.is_of_times:
-        parts[0] = used_names(reader.dialect, choice)
+        parts[0] = used_names(reader, choice)
     union = " UNION ".join(f"SELECT p{n}.value FROM ({sql}) p{n}" for n, sql in enumerate(parts))  # noqa: S608 - ours
     sql = f"SELECT count(*) FROM ({union}) names"  # noqa: S608 - ours
     return int(reader.one(sql, choice.values)[0])

@@ -16,9 +16,13 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from auditsvc.decode.ids import SERIAL_BITS
+from auditsvc.decode.ids import SERIAL_BITS, SERIAL_MASK
+from auditsvc.record.line import FOREIGN
 from auditsvc.search.dialect import literal
+from auditsvc.store.origins import OWN
+from auditsvc.store.process_lives import MOST_PID
 from auditsvc.store.views.cgroups import DEEPEST
+from auditsvc.store.write.process_cgroups import OPERATION
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -68,12 +72,12 @@ class Place:
         of = self.container
         return of if of and not self.whole and _SHORT.fullmatch(of) else None
 
-    def condition(self, dialect: Dialect) -> str:
-        """Give the condition on the text `t` of a record; NULL and false are both no."""
+    def condition(self, dialect: Dialect, fields: str = "t.value") -> str:
+        """Give the condition on the fields of a record; NULL and false are both no."""
         tests = []
         if self.container is not None:
-            said = dialect.store.json_get.format("t.value", "container")
-            name = dialect.store.json_get.format("t.value", "name")
+            said = dialect.store.json_get.format(fields, "container")
+            name = dialect.store.json_get.format(fields, "name")
             of = literal(self.container)
             parts = [f"{said} = {of}", f"{name} = {of}"]
             if begun := self._begun():
@@ -81,10 +85,17 @@ class Place:
                 parts.append(f"length({said}) = {_ID} AND {prefix}")
             tests.append(f"({' OR '.join(parts)})")
         if self.unit is not None:
-            tests.append(
-                f"{dialect.store.json_get.format('t.value', 'unit')} = {literal(self.unit)}"
-            )
+            tests.append(f"{dialect.store.json_get.format(fields, 'unit')} = {literal(self.unit)}")
         return " AND ".join(tests)
+
+
+_SAID: Final = """said AS MATERIALIZED (
+    SELECT host, pid, here, ends,
+        CASE WHEN lag(r.at) OVER w >= began THEN r.at ELSE began END AS low,
+        CASE WHEN lead(r.at) OVER w < ends THEN lead(r.at) OVER w ELSE ends END AS high
+    FROM told r WINDOW w AS (PARTITION BY r.host, r.pid ORDER BY r.at, r.low)
+)"""
+_PLACED: Final = "placed (host, pid, low, high, depth)"
 
 
 def tables(place: Place, dialect: Dialect, period: Sequence[str]) -> str:
@@ -103,17 +114,12 @@ def tables(place: Place, dialect: Dialect, period: Sequence[str]) -> str:
         {place.condition(dialect)} AS here
     FROM process_cgroup g JOIN event e ON e.id = (((g.at / 1000) << {SERIAL_BITS}) | g.low)
     JOIN text t ON t.id = e.fields
-), said AS MATERIALIZED (
-    SELECT host, pid, here, ends,
-        CASE WHEN lag(r.at) OVER w >= began THEN r.at ELSE began END AS low,
-        CASE WHEN lead(r.at) OVER w < ends THEN lead(r.at) OVER w ELSE ends END AS high
-    FROM told r WINDOW w AS (PARTITION BY r.host, r.pid ORDER BY r.at, r.low)
-), born AS MATERIALIZED (
+), {_SAID}, born AS MATERIALIZED (
     SELECT z.host, z.ppid, z.pid, z.at, coalesce((SELECT min(n.at) FROM process_sign n
         WHERE {_SAME.format("n", "z")} AND n.at > z.at AND n.begins IS NOT NULL), {_END}) AS ends
     FROM process_sign z WHERE z.begins IS NOT NULL AND z.ppid > 0
         AND EXISTS (SELECT 1 FROM said WHERE here)
-), placed (host, pid, low, high, depth) AS (
+), {_PLACED} AS (
     SELECT host, pid, low, high, 0 FROM said WHERE here AND low < high
     UNION ALL
     SELECT b.host, b.pid, b.at, b.ends, p.depth + 1 FROM placed p
@@ -130,3 +136,56 @@ def tables(place: Place, dialect: Dialect, period: Sequence[str]) -> str:
     JOIN placed p ON {_SAME.format("p", "e")} AND {event} >= p.low AND {event} < p.high
     WHERE e.pid IS NOT NULL{events}
 )"""  # noqa: S608 - names of ours and numbers; texts as `literal` quotes them
+
+
+def tables_of_views(place: Place, dialect: Dialect, period: Sequence[str]) -> str:
+    """Give the same tables, of views alone: an archive has no others.
+
+    What names places and lives is read of all times: a process can be as old as the host.
+    """
+    events, calls = (
+        "".join(f" AND {each.replace('event_id', f'{alias}.event_id')}" for each in period)
+        for alias in ("e", "s")
+    )
+
+    def at(event: str, time: str) -> str:
+        return f"(({event} >> {SERIAL_BITS}) * 1000 + CAST(substr({time}, 21, 3) AS integer))"
+
+    def field(name: str) -> str:
+        return dialect.store.json_get.format("e.fields", name)
+
+    life = _SAME.format("y", "g")
+    return f"""records_of_places AS MATERIALIZED (
+    SELECT e.host, e.pid, {at("e.event_id", "e.time")} AS at, e.event_id & {SERIAL_MASK} AS low,
+        {place.condition(dialect, "e.fields")} AS here
+    FROM events e WHERE e.type = 'DAEMON_CONFIG' AND {field("op")} = '{OPERATION}'
+        AND {field("cgroup")} IS NOT NULL AND {field(FOREIGN.decode())} IS NULL
+        AND e.pid > 0 AND e.pid <= {MOST_PID}
+        AND e.event_id IN (SELECT o.event_id FROM origins o WHERE o.kind = '{OWN}')
+), lives AS MATERIALIZED (
+    SELECT v.host, v.pid, v.ppid, {at("v.began_event_id", "v.began")} AS at FROM processes v
+), told AS MATERIALIZED (
+    SELECT g.host, g.pid, g.at, g.low, g.here,
+        coalesce((SELECT max(y.at) FROM lives y WHERE {life} AND y.at <= g.at), 0) AS began,
+        coalesce((SELECT min(y.at) FROM lives y WHERE {life} AND y.at > g.at), {_END}) AS ends
+    FROM records_of_places g
+), {_SAID}, lasting AS MATERIALIZED (
+    SELECT z.host, z.ppid, z.pid, z.at,
+        coalesce(lead(z.at) OVER (PARTITION BY z.host, z.pid ORDER BY z.at), {_END}) AS ends
+    FROM lives z
+), born AS MATERIALIZED (
+    SELECT * FROM lasting b WHERE b.ppid > 0 AND NOT EXISTS (SELECT 1 FROM records_of_places g
+        WHERE {_SAME.format("g", "b")} AND g.at >= b.at AND g.at < b.ends)
+), {_PLACED} AS (
+    SELECT host, pid, low, high, 0 FROM said WHERE here AND low < high
+    UNION ALL
+    SELECT b.host, b.pid, b.at, b.ends, p.depth + 1 FROM placed p
+    JOIN born b ON b.host = p.host AND b.ppid = p.pid AND b.at >= p.low AND b.at < p.high
+    WHERE p.depth < {DEEPEST}
+), {CALLS} (event_id) AS (
+    SELECT s.event_id FROM syscalls s JOIN placed p ON {_SAME.format("p", "s")}
+        AND {at("s.event_id", "s.time")} >= p.low AND {at("s.event_id", "s.time")} < p.high{calls}
+), {EVENTS} (event_id) AS (
+    SELECT e.event_id FROM events e JOIN placed p ON {_SAME.format("p", "e")}
+        AND {at("e.event_id", "e.time")} >= p.low AND {at("e.event_id", "e.time")} < p.high{events}
+)"""  # noqa: S608 - as above

@@ -91,7 +91,7 @@ class Source:
 
         `newest` and `before` as in `auditsvc.search.statement.statement`.
         """
-        if criteria.place is not None:
+        if criteria.place is not None and not self.of_store:
             raise UsageError(
                 f"--container and --unit do not go with --{self.name}",
                 "give --where \"container = 'ID'\" or --where \"unit = 'NAME'\"",
@@ -153,7 +153,9 @@ def is_of_hosts(source: Source | None) -> bool:
 
 
 def reach_of(criteria: Criteria) -> Reach:
-    """Give what a search asks for at most."""
+    """Give what a search asks for at most; where a process is, any time before can tell."""
+    if criteria.place is not None:
+        return EVERYTHING
     return Reach(criteria.period, criteria.hosts[0] if len(criteria.hosts) == 1 else None)
 
 

@@ -52,7 +52,7 @@ def statement(
     `key`: the columns by which an event is known, its id first; the rows have all of them.
     `newest`: the last first. `before`: the key of an event; only those behind it, newest first.
     `after`: only ids above that of an event. `views_only`: of the views alone, as an archive has
-    no others; `criteria` has no `place`.
+    no others.
     """
     writer = Conditions(criteria, dialect, views_only=views_only)
     conditions = list(writer.written())
@@ -79,7 +79,8 @@ def statement(
         return f"SELECT {shown} FROM syscalls WHERE 1 = 0"  # noqa: S608 - names of columns
     tables = named_files.tables(writer.names, dialect, period)
     if criteria.place is not None:
-        tables.append(places.tables(criteria.place, dialect, period))
+        write = places.tables_of_views if views_only else places.tables
+        tables.append(write(criteria.place, dialect, period))
     # Said in the statement itself, so that what --explain shows can be asked, too.
     head = f"{DELIBERATE} WITH RECURSIVE {', '.join(tables)}\n" if tables else ""
     if unserved:

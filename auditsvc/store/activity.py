@@ -1,4 +1,7 @@
-"""SQL of the counts of calls by hour: `activity_part`, `activity_row` and what joins them."""
+"""SQL of the counts of calls by hour: `activity_part`, what it joins, and how.
+
+It joins `activity_row`, by what `activity` shows, and `context_row`, by context.
+"""
 
 from __future__ import annotations
 
@@ -70,14 +73,25 @@ _INSERT: Final = (
     f" WHERE NOT EXISTS (SELECT FROM activity_row r WHERE {_EQUAL})"
 )
 _JOIN: Final = {"sqlite": (_UPSERT,), "postgresql": (_UPDATE, _INSERT)}
-_EMPTY: Final = (
-    "DELETE FROM activity_row WHERE calls = 0"
+_EMPTY: Final = tuple(
+    f"DELETE FROM {table} WHERE calls = 0"  # noqa: S608 - as above
     " AND hour IN (SELECT hour FROM activity_part WHERE calls < 0)"
+    for table in ("activity_row", "context_row")
+)
+_JOIN_CONTEXTS: Final = (
+    "INSERT INTO context_row (hour, context, calls)"
+    " SELECT hour, context, CAST(sum(calls) AS bigint) FROM activity_part WHERE true"
+    " GROUP BY hour, context ORDER BY hour, context"
+    " ON CONFLICT (hour, context) DO UPDATE SET calls = context_row.calls + excluded.calls"
 )
 SETTLE: Final = {
-    dialect: (*join, _EMPTY, "DELETE FROM activity_part") for dialect, join in _JOIN.items()
+    dialect: (*join, _JOIN_CONTEXTS, *_EMPTY, "DELETE FROM activity_part")
+    for dialect, join in _JOIN.items()
 }
 """The statements that join the parts to the rows, by dialect."""
+
+
+_SETTLED: Final = "activity_part, activity_row, context_row, file_part, file_row"
 
 
 def settle(connection: Connection) -> None:
@@ -96,7 +110,7 @@ def tidy(database: Database) -> None:
     try:
         with database.engine.connect() as connection:
             alone = connection.execution_options(isolation_level="AUTOCOMMIT")
-            alone.exec_driver_sql("VACUUM (SKIP_LOCKED) activity_part, activity_row")
+            alone.exec_driver_sql(f"VACUUM (SKIP_LOCKED) {_SETTLED}")
     except exc.DBAPIError as error:
         raise database.explain(error) from error
 
@@ -108,6 +122,12 @@ def take_away(calls: str) -> str:
         f" SELECT {_CALL}, -count(*) FROM {calls} GROUP BY 1, 2, 3, 4, 5"
     )
 
+
+COUNT_CONTEXTS: Final = (
+    "INSERT INTO context_row (hour, context, calls)"  # noqa: S608 - as above
+    f" SELECT (s.id >> {SERIAL_BITS}) / 3600, s.context, count(*) FROM syscall s GROUP BY 1, 2"
+)
+"""Counts all calls, where there are no counts by context yet."""
 
 TAKE_RANGE_AWAY: Final = take_away("syscall s WHERE s.id BETWEEN :low AND :high")
 """Takes away the calls with ids from `low` to `high`."""

@@ -10,7 +10,13 @@ from sqlalchemy.dialects import sqlite
 from sqlalchemy.schema import CreateIndex
 
 from auditsvc.store.objects import INDEXES, REVISION_TABLE, TABLES, same_text, view_bodies
-from auditsvc.store.schema import SETTLED, SETTLED_INDEXES, TEXT_INDEX, metadata
+from auditsvc.store.schema import (
+    SETTLED,
+    SETTLED_INDEXES,
+    TEXT_INDEX,
+    USER_LOGIN_INDEX,
+    metadata,
+)
 from auditsvc.store.schema import text as schema_text
 
 if TYPE_CHECKING:
@@ -22,7 +28,10 @@ _DIALECT: Final = sqlite.dialect()
 _VIRTUAL: Final = re.compile(r"CREATE\s+VIRTUAL\b", re.IGNORECASE)
 _CHECK: Final = re.compile(r"\bCHECK\s*\(", re.IGNORECASE)
 _OF_SQLITE: Final = "sqlite_"
-_INDEXES: Final = {"text_head": TEXT_INDEX["sqlite"][1]} | {
+_INDEXES: Final = {
+    "text_head": TEXT_INDEX["sqlite"][1],
+    "event_user_login": USER_LOGIN_INDEX,
+} | {
     name: statement
     for of_databases in SETTLED_INDEXES.values()
     for name, statement in of_databases["sqlite"].items()

@@ -74,6 +74,7 @@ _STATISTICS: Final = (
     ("sockaddr", "sockaddr_recent", "50000 250 1"),
     ("sockaddr", "sockaddr", "1000000 2 1"),
     ("event", "event_type", "100000 1000"),
+    ("event", "event_user_login", "100000 1000 50"),
 )
 
 _TAKEN: Final = ("SQLITE_CONSTRAINT_PRIMARYKEY", "SQLITE_CONSTRAINT_ROWID")

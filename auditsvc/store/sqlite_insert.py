@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import chain
 from typing import TYPE_CHECKING, Final
 
+from auditsvc.store import file_counts
 from auditsvc.store.database import column_list
 
 if TYPE_CHECKING:
@@ -27,8 +28,9 @@ def is_run(batch: Batch) -> bool:
 
 
 def new_run(table: str) -> str:
-    """Give the query for the number of a new run of a table."""
-    return f"SELECT coalesce(max(settled), 0) + 1 FROM {table} WHERE settled IS NOT NULL"  # noqa: S608
+    """Give the query for the number of a new run of a table: behind all that were counted, too."""
+    last = f"SELECT max(settled) FROM {table} WHERE settled IS NOT NULL"  # noqa: S608 - of the schema
+    return f"SELECT max(coalesce(({last}), 0), {file_counts.LAST}) + 1"
 
 
 def insert_many(connection: Connection, table: Table, rows: Sequence[Row]) -> None:

@@ -128,9 +128,8 @@ def test_the_archive_of_another_store_is_refused(tmp_path):
         asked(other, "SELECT * FROM syscalls")
 
 
-@pytest.mark.parametrize("option", ["--unit", "--container"])
-def test_a_search_by_place_is_refused_with_the_other_way(tmp_path, option):
-    """Its SQL asks tables that an archive has not; the columns of the views are there."""
+def test_a_search_by_place_says_its_sql(tmp_path):
+    """`query --archive` takes it: it asks views alone (`test_search_places` has its answers)."""
     url = f"sqlite:///{tmp_path}/store.db"
     load(url, opening(1, second=(TODAY - 1) * DAY))
     environment = os.environ | {
@@ -138,6 +137,10 @@ def test_a_search_by_place_is_refused_with_the_other_way(tmp_path, option):
         "AUDITSVC_STATE_DIRECTORY": str(tmp_path / "state"),
         "AUDITSVC_ARCHIVE__TO": str(tmp_path / "archive"),
     }
-    done = run("search", option, "x", "--archive", environment=environment)
-    assert done.returncode == 1  # as for every error of a search
-    assert "--container and --unit do not go with --archive" in done.stderr.decode()
+    words = ("search", "--unit", "x", "--container", "y", "--archive")
+    said = run(*words, "--explain", environment=environment)
+    assert said.returncode == 0
+    done = run("query", "--archive", said.stdout.decode(), environment=environment)
+    assert (done.returncode, done.stderr) == (0, b"")
+    done = run(*words, environment=environment)
+    assert (done.returncode, done.stderr) == (1, b"<no matches>\n")

@@ -6,7 +6,7 @@ import sqlite3
 from pathlib import Path
 
 import pytest
-from fixtures.logs import balanced, call, load, opening, record
+from fixtures.logs import SECOND, balanced, call, load, opening, record
 
 from auditsvc.decode import DECODERS, make_decoder
 from auditsvc.store import schema
@@ -106,7 +106,8 @@ def test_one_image_after_another():
 def test_what_a_store_asks():
     """The native core answers as the reference does."""
     login = record("USER_LOGIN", 9, "pid=1 uid=0 msg='op=x'")
-    log = (opening(1) + call(5, items=0, nr=3) + call(4, items=0, nr=3) + login).encode()
+    log = (opening(1) + opening(2, second=SECOND + 90_000) + opening(3)).encode()
+    log += (call(5, items=0, nr=3) + call(4, items=0, nr=3) + login).encode()
     answers = []
     for name in DECODERS:
         decoder = make_decoder(name, secret=b"secret", host="here")
@@ -123,12 +124,14 @@ def test_what_a_store_asks():
             facts.pairs({3}),
             [facts.has_call({each}) for each in ids],
             facts.weights,
+            sorted(facts.activity()),
+            sorted(facts.uses()),
             "event" in facts,
             "exec" in facts,
         ))  # fmt: skip
     assert len(answers) == len(DECODERS) > 1
     assert all(answer == answers[0] for answer in answers)
-    assert answers[0][0] == len(answers[0][1]) == 4
+    assert answers[0][0] == len(answers[0][1]) == 6
     assert answers[0][2] == answers[0][1][-1:]
     assert answers[0][4] == {2, 3}
 

@@ -6,9 +6,18 @@ import random
 
 import pytest
 from fixtures import searching
+from fixtures.archived import archive, settings_of
 from fixtures.logs import SECOND, call, load, record, rows
 from fixtures.process_model import CLONE, EXECVE, Host
 from fixtures.repeats import seeds
+
+from auditsvc.search import sources
+from auditsvc.search.dialect import SQLITE
+from auditsvc.search.lines import identity
+from auditsvc.search.statement import statement
+from auditsvc.store import open_store
+from auditsvc.store.partitions import DAY
+from auditsvc.store.write.prune import Pruner, ids_of
 
 ID = "0123456789abcdef" * 4
 WEB = f"unit=docker-{ID}.scope container={ID} runtime=docker name=7765622031"
@@ -48,33 +57,71 @@ def store(common_url):
     return common_url
 
 
-@pytest.mark.parametrize(
-    ("words", "found"),
-    [
-        (["--container", ID], [1, 2, 3, 4]),
-        (["--container", ID[:12]], [1, 2, 3, 4]),
-        (["--container", "web 1"], [1, 2, 3, 4]),
-        (["--container", "web"], []),
-        (["--container", ID[1:13]], []),
-        (["-w", "--container", ID[:12]], []),
-        (["--unit", "moved"], [5]),
-        (["--unit", "moved.service"], [5]),
-        (["--unit", "ssh"], [7, 8]),
-        (["--unit", "ss"], []),
-        (["--unit", f"docker-{ID}.scope", "--container", "web 1"], [1, 2, 3, 4]),
-        (["--unit", "ssh", "--container", "web 1"], []),
-        (["--container", "web 1", "-x", "/bin/ls"], [3]),
-        (["--container", "web 1", "-m", "ANOM_ABEND"], [4]),
-        (["--container", "web 1", "-p", "200", "--since", f"@{SECOND + 4}"], [4]),
-        (["--container", "web 1", "-a", "2"], [2]),
-        (["--container", "web 1", "-k", "files", "--where", "pid = 100"], [1, 2]),
-        (["--container", "' OR 1=1 --"], []),
-        (["--unit", "x' UNION SELECT 1 --"], []),
-    ],
-)
+ASKED = [
+    (["--container", ID], [1, 2, 3, 4]),
+    (["--container", ID[:12]], [1, 2, 3, 4]),
+    (["--container", "web 1"], [1, 2, 3, 4]),
+    (["--container", "web"], []),
+    (["--container", ID[1:13]], []),
+    (["-w", "--container", ID[:12]], []),
+    (["--unit", "moved"], [5]),
+    (["--unit", "moved.service"], [5]),
+    (["--unit", "ssh"], [7, 8]),
+    (["--unit", "ss"], []),
+    (["--unit", f"docker-{ID}.scope", "--container", "web 1"], [1, 2, 3, 4]),
+    (["--unit", "ssh", "--container", "web 1"], []),
+    (["--container", "web 1", "-x", "/bin/ls"], [3]),
+    (["--container", "web 1", "-m", "ANOM_ABEND"], [4]),
+    (["--container", "web 1", "-p", "200", "--since", f"@{SECOND + 4}"], [4]),
+    (["--container", "web 1", "-a", "2"], [2]),
+    (["--container", "web 1", "-k", "files", "--where", "pid = 100"], [1, 2]),
+    (["--container", "' OR 1=1 --"], []),
+    (["--unit", "x' UNION SELECT 1 --"], []),
+]
+
+
+@pytest.mark.parametrize(("words", "found"), ASKED)
 def test_events_of_a_container_or_unit(store, words, found):
     """Its processes and those that they made, until they are moved or their pid is another's."""
     assert serials(store, *words) == found
+
+
+@pytest.fixture(scope="module")
+def archived(tmp_path_factory):
+    """Give the source of archive and store: of the same log, of whose days the archive has two.
+
+    The store has lost the first of them. There is a day with nothing but what is not believed.
+    """
+    folder = tmp_path_factory.mktemp("archived")
+    url = f"sqlite:///{folder}/store.db"
+    later = LOG.replace(f"{SECOND + 8}.", f"{SECOND + DAY}.").replace(
+        f"{SECOND + 9}.", f"{SECOND + DAY + 1}."
+    )
+    last = call(9, pid=200, ppid=50, second=SECOND + 3 * DAY) + call(
+        10, pid=302, ppid=301, second=SECOND + 3 * DAY
+    )
+    load(url, later + last, kind="spool")
+    forged = told(903, 200, "unit=moved.service", second=SECOND + 2 * DAY)
+    load(url, forged + forged.replace("op=cgroup", "FOREIGN=1 op=cgroup"), name="of others")
+    settings = settings_of(url, folder)
+    assert len(archive(settings, now=SECOND + 3 * DAY).events) == 3
+    with open_store(url) as store:
+        pruner = Pruner(store.database)
+        pruner.begin()
+        with pruner.turn() as connection:
+            assert pruner.delete_slice(connection, *ids_of(SECOND // DAY), 1000).events == 8
+        pruner.end()
+    return url, sources.archive(settings)
+
+
+@pytest.mark.parametrize(("words", "found"), ASKED[1::3])
+def test_events_of_archive_and_store(archived, words, found):
+    """The same, although what says where a process was is in the archive alone."""
+    url, source = archived
+    with source.found(searching.options(*words).criteria(url)) as events:
+        found_serials = [identity(event)[2] for event in events.events]
+    later = [10] if found == [7, 8] else []
+    assert [each for each in found_serials if each < 900] == [*found, *later]
 
 
 @pytest.mark.parametrize("seed", seeds(4, 100))
@@ -100,4 +147,8 @@ def test_they_are_those_that_the_views_tell(url, seed):
         wanted = [row["event_id"] for row in known if row["it"] == value]
         calls = {row["event_id"] for row in known}
         assert [n for n in searching.found_ids(url, option, value) if n in calls] == wanted
+        if url.startswith("sqlite"):  # by views alone, as an archive is asked
+            criteria = searching.options(option, value).criteria(url)
+            asked = rows(url, statement(criteria, SQLITE, views_only=True))
+            assert [row["event_id"] for row in asked] == searching.found_ids(url, option, value)
         assert wanted or seed > 3

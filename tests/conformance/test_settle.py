@@ -10,7 +10,7 @@ from fixtures.activity import differs
 from fixtures.logs import Pipe, call, load, opening, path, proctitle, record, rows
 from fixtures.repeats import seeds
 
-from auditsvc.store import open_store, sqlite_insert
+from auditsvc.store import file_counts, open_store, sqlite_insert
 from auditsvc.store.write import settle
 
 HOUR = 3600
@@ -20,6 +20,8 @@ HOUR = 3600
 def in_small_parts(monkeypatch):
     """Settle few events at a time."""
     monkeypatch.setattr(settle, "MANY", 7)
+    monkeypatch.setattr(file_counts, "MANY", 10)
+    monkeypatch.setattr(file_counts, "MOST", 15)
 
 
 def settled(url):
@@ -131,7 +133,7 @@ def test_no_answer_changes(url, seed):
     chance = random.Random(seed)
     events = []
     for n in range(120):
-        second = 1_750_000_000 + chance.choice((0, 1, 300, HOUR, 5 * HOUR))
+        second = 1_750_000_000 + chance.choice((0, 1, 300, HOUR, 5 * HOUR, 30 * HOUR, 54 * HOUR))
         known = {"second": second, "pid": chance.randrange(3), "nr": chance.choice((2, 257, 59))}
         failed = {"success": "no", "exit": str(-chance.choice((2, 13)))}
         lines = [

@@ -36,6 +36,7 @@ OF_ONE_DATABASE = (
         "sockaddr_address",
         "sockaddr_recent",
         "activity_hour",
+        "event_user_login",
     ),
     *TIME_INDEX,
 )

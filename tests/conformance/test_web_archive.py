@@ -93,11 +93,11 @@ def test_events_of_both_page_by_page(client, monkeypatch):
 
 @pytest.mark.parametrize("page", ["/events", "/events.csv"])
 @pytest.mark.parametrize("what", ["unit=ssh.service", "container=1234"])
-def test_a_search_that_an_archive_cannot_answer_says_so(client, page, what):
-    """As `search --archive` does, and not in the words of a database."""
+def test_a_place_without_events(client, page, what):
+    """Nothing was there, as `search --archive` says (`test_search_places`)."""
     answer = client.get(f"{page}?{what}&since=2025-01-01&until=2027-01-01")
-    assert answer.status_code == 400
-    assert "do not go with --archive" in Seen(answer.text).text
+    assert answer.status_code == 200
+    assert "/bin/day" not in Seen(answer.text).text
 
 
 def test_sql_asks_both(client):

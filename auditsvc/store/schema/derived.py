@@ -6,7 +6,7 @@ from typing import Final
 
 from sqlalchemy import Column, Integer, SmallInteger, Text
 
-from auditsvc.store.schema.base import Table, after_create, big
+from auditsvc.store.schema.base import Table, after_create, big, key
 
 # How many calls there were, by hour (since 1970). NULL is 0 in texts and -1 in numbers, for a
 # key has no NULL; `errno` is 0 unless the call failed. What a transaction adds or takes away
@@ -39,6 +39,34 @@ activity_part = Table(
     *(Column(name, Integer, nullable=False) for name in ("nr", "success", "errno")),
     big("calls", nullable=False),
 )
+
+# How many calls each context made, by hour (since 1970): what reports tell of the callers and
+# `activity_row` has not. It joins these rows with the parts.
+context_row = Table(
+    "context_row",
+    big("hour", primary_key=True, autoincrement=False),
+    big("context", primary_key=True, autoincrement=False),
+    big("calls", nullable=False),
+    sqlite_with_rowid=False,
+)
+
+# How many rows of `path` a file has, by day of their event (since 1970), and the first of these
+# events, or one before it where uses were taken away (auditsvc.store.file_counts). What a
+# transaction adds or takes away is first in `file_part`, on PostgreSQL; SQLite's rows are
+# counted with the runs of the index. `file_taken`: the days of which uses were taken away.
+file_row = Table(
+    "file_row",
+    big("day", primary_key=True, autoincrement=False),
+    big("file", primary_key=True, autoincrement=False),
+    big("uses", nullable=False),
+    big("first", nullable=False),
+    sqlite_with_rowid=False,
+)
+file_part = Table(
+    "file_part",
+    *(big(name, nullable=False) for name in ("day", "file", "uses", "first")),
+)
+file_taken = Table("file_taken", key("day"))
 
 # What tells of the lives of processes (auditsvc.store.process_lives), by process id. `at` is
 # milliseconds since 1970 and `low` the lower bits of the event's id, so that

@@ -13,15 +13,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from auditsvc.record.types import LOGIN
-from auditsvc.store.schema import LOGIN_TYPES
+from auditsvc.store.schema import LOGIN_TYPES, USER_LOGIN
 from auditsvc.store.views import words
 from auditsvc.store.views.changes import TOLD
-from auditsvc.store.views.dialect import time
+from auditsvc.store.views.dialect import SQLITE, time
 
 if TYPE_CHECKING:
     from auditsvc.store.views.dialect import Dialect
 
-_USER_END, _USER_LOGIN, _BOOT, _SHUTDOWN = 1106, 1112, 1127, 1128
+_USER_END, _BOOT, _SHUTDOWN = 1106, 1127, 1128
 _LAST: Final = (1 << 63) - 1
 _SUCCEEDED: Final = """',"res":"success"'"""
 """In the JSON of a login's fields that did not fail, and of no other: in a name or a value a quote
@@ -39,15 +39,13 @@ def logins(d: Dialect) -> str:
     What a session's end follows from is looked up for each session that is shown: a store has
     many more USER_LOGIN and USER_END than anybody asks for at once.
     """
-    in_event = d.json.format("told.value", "e.id")
     in_record = d.json.format("told.value", "r.event")
-    in_login = d.json.format("said.value", "u.id")
-    found, shown = _fields(d, in_event), _fields(d, in_login)
-    user = _user_id(d, in_event)
+    in_login = d.json.format("told.value", "u.id")
+    shown = _fields(d, in_login)
     ids = ", ".join(f"{_number(d, in_record, name)} AS {name}" for name in ("pid", "auid", "ses"))
     # Boots are counted in the number of each session's events: a session ends with them.
     return f"""
-        WITH login AS (
+        WITH {_said(d)} login AS (
             SELECT e.id, e.host, e.ms, e.pid, e.auid, e.ses
             FROM event e
             WHERE {_of("e", LOGIN)}
@@ -70,8 +68,8 @@ def logins(d: Dialect) -> str:
             FROM placed
         ),
         ended AS (
-            SELECT x.*, {_first(d, _USER_LOGIN)} AS user_login,
-                {d.least.format(_first(d, _USER_END), _first(d, _USER_LOGIN, "failed"))} AS closing
+            SELECT x.*, {_first(d, USER_LOGIN)} AS user_login,
+                {d.least.format(_first(d, _USER_END), _first(d, USER_LOGIN, "failed"))} AS closing
             FROM opened x
         ),
         boots AS (
@@ -92,19 +90,9 @@ def logins(d: Dialect) -> str:
             coalesce(x.closing, x.following, x.next_boot) AS end_event_id
         FROM ended x
         LEFT JOIN event u ON u.id = x.user_login
-        LEFT JOIN text said ON said.id = u.fields
+        LEFT JOIN text told ON told.id = u.fields
         UNION ALL
-        SELECT e.id, {_host("e.host")}, {time(d, "e")}, 'failed', coalesce(e.auid, {user}),
-            {found["account"]}, e.ses, e.pid, {found["terminal"]}, {found["address"]},
-            {time(d, "e")}, 'failed', e.id, e.id
-        FROM event e
-        JOIN text told ON told.id = e.fields
-        WHERE {_of("e", _USER_LOGIN)} AND NOT {d.holds.format("told.value", _SUCCEEDED)}
-            AND {found["outcome"]} = 'failed'
-            AND (e.ses IS NULL OR NOT EXISTS (SELECT 1 FROM opened x WHERE x.ses = e.ses
-                AND x.host = e.host AND x.id < e.id AND coalesce(x.following, {_LAST}) > e.id
-                AND x.boot = {_boot("e.host", "e.id")} AND x.pid = e.pid
-                AND (x.auid = e.auid OR x.auid = {user})))
+        {_failed(d)}
         UNION ALL
         SELECT x.id, {_host("x.host")}, {time(d, "x")}, 'boot', CAST(NULL AS bigint),
             CAST(NULL AS text), CAST(NULL AS bigint), CAST(NULL AS bigint), CAST(NULL AS text),
@@ -117,6 +105,68 @@ def logins(d: Dialect) -> str:
                 AND (boots.next IS NULL OR e.id < boots.next)), boots.next) AS ending
             FROM boots
         ) x"""  # noqa: S608 - of this package's texts only
+
+
+def _failed(d: Dialect) -> str:
+    """Give the USER_LOGIN that failed and that no session ended with."""
+    source = d.json.format("told.value", "e.id")
+    told, user = _fields(d, source), _user_id(d, source)
+    read = _refused(d, told | {"who": user}, "event e JOIN text told ON told.id = e.fields")
+    if d is not SQLITE:
+        return read
+    # A text that tells it is read once, and not for each event: if they are few.
+    once = {name: f"f.{name}" for name in ("account", "terminal", "address", "who")}
+    found = _refused(d, once, "refused f CROSS JOIN event e", "e.fields = f.id")
+    return f"{found} UNION ALL {read} AND {_ARE_MANY}"
+
+
+def _refused(d: Dialect, told: dict[str, str], source: str, joined: str = "") -> str:
+    """Give their rows; `told`: what their text says."""
+    tests = joined or (
+        f"NOT {d.holds.format('told.value', _SUCCEEDED)} AND {told['outcome']} = 'failed'"
+    )
+    kind = f"e.type = {USER_LOGIN}" if joined else _of("e", USER_LOGIN)
+    return f"""SELECT e.id, {_host("e.host")}, {time(d, "e")}, 'failed',
+            coalesce(e.auid, {told["who"]}), {told["account"]}, e.ses, e.pid, {told["terminal"]},
+            {told["address"]}, {time(d, "e")}, 'failed', e.id, e.id
+        FROM {source}
+        WHERE {kind} AND {tests}
+            AND (e.ses IS NULL OR NOT EXISTS (SELECT 1 FROM opened x WHERE x.ses = e.ses
+                AND x.host = e.host AND x.id < e.id AND coalesce(x.following, {_LAST}) > e.id
+                AND x.boot = {_boot("e.host", "e.id")} AND x.pid = e.pid
+                AND (x.auid = e.auid OR x.auid = {told["who"]})))"""  # noqa: S608 - of this package's texts only
+
+
+FEW: Final = 1000
+"""Different texts of USER_LOGIN up to which each of them is looked at."""
+_ARE_MANY: Final = f"(SELECT count(*) FROM said) > {FEW}"  # noqa: S608 - a number
+
+
+def _said(d: Dialect) -> str:
+    """Give the tables of the texts of USER_LOGIN, and of those that tell of a refusal."""
+    if d is not SQLITE:
+        return ""
+    source = d.json.format("told.value", "said.fields")
+    told = _fields(d, source)
+
+    def following(behind: str) -> str:
+        return (
+            f"(SELECT d.fields FROM event d WHERE d.type = {USER_LOGIN} {behind}"  # noqa: S608 - ours
+            " ORDER BY d.fields LIMIT 1)"
+        )
+
+    return f"""RECURSIVE said (fields) AS (
+            SELECT {following("")}
+            UNION ALL SELECT {following("AND d.fields > said.fields")}
+            FROM said WHERE said.fields IS NOT NULL LIMIT {FEW + 1}
+        ),
+        refused AS MATERIALIZED (
+            SELECT told.id, {told["account"]} AS account, {told["terminal"]} AS terminal,
+                {told["address"]} AS address, {_user_id(d, source)} AS who
+            FROM said JOIN text told ON told.id = said.fields
+            WHERE NOT {_ARE_MANY} AND NOT {d.holds.format("told.value", _SUCCEEDED)}
+                AND {told["outcome"]} = 'failed'
+        ),"""  # noqa: S608 - ours
 
 
 _UNSET: Final = 4294967295
@@ -134,7 +184,7 @@ def _first(d: Dialect, kind: int, outcome: str = "") -> str:
     """Give the first event of a kind, and of an outcome, that belongs to the session `x`."""
     source = d.json.format("told.value", "m.id")
     whose = "m.auid = x.auid"
-    if kind == _USER_LOGIN:
+    if kind == USER_LOGIN:
         whose = f"({whose} OR {_user_id(d, source)} = x.auid)"
     if outcome:
         whose += f" AND {_fields(d, source)['outcome']} = '{outcome}'"

@@ -30,7 +30,7 @@ from sqlalchemy import text as sql
 
 from auditsvc.decode.ids import SERIAL_BITS
 from auditsvc.errors import SupersededError
-from auditsvc.store import activity, origins, partitions
+from auditsvc.store import activity, file_counts, origins, partitions
 from auditsvc.store.arrivals import FLEET
 from auditsvc.store.partitions import DAY, day_of
 from auditsvc.store.schema import (
@@ -42,6 +42,7 @@ from auditsvc.store.schema import (
     amended,
     arrival,
     consumer,
+    context_row,
     event,
     pruned_day,
     raw_day,
@@ -154,6 +155,7 @@ class Pruner:
         unused.note_texts(connection, first, end)
         connection.execute(sql(activity.TAKE_RANGE_AWAY), {"low": first, "high": end})
         activity.settle(connection)
+        file_counts.take_range_away(connection, first, end)
         deleted = {}
         for table in _WITH_IDS:
             key = _key(table)
@@ -208,9 +210,11 @@ class Pruner:
         count = count_events(connection, part.low, part.high)
         if not self._drop(connection, part):
             return None
-        for table in (activity_row, activity_part):  # all calls of these hours are gone
+        # All calls of these hours are gone.
+        for table in (activity_row, activity_part, context_row):
             hours = table.c.hour.between(day * _HOURS, (day + 1) * _HOURS - 1)
             connection.execute(delete(table).where(hours))
+        file_counts.drop_day(connection, day)
         origins.forget(connection, part.low, part.high)
         _count(connection, day, events=count)
         return Slice(count, part.high, "")

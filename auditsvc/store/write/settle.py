@@ -1,5 +1,7 @@
 """Settles what arrived, in bulk: paths and addresses into their indexes, counts into rows.
 
+Uses of files are counted in the same way (`auditsvc.store.file_counts`).
+
 Both cost a page of the disk for nearly every row of a small transaction, and little a row
 where tens of thousands go in together, in the order of their keys. So a transaction that
 stores events leaves them behind in the order of their arrival, and a transaction of its own
@@ -15,8 +17,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from sqlalchemy import func, select
 
-from auditsvc.store import activity
-from auditsvc.store.schema import GROUP_BITS, SETTLED, activity_part, syscall
+from auditsvc.store import activity, file_counts
+from auditsvc.store.schema import GROUP_BITS, SETTLED, activity_part, file_part, path, syscall
 from auditsvc.store.sqlite_insert import new_run
 
 if TYPE_CHECKING:
@@ -37,6 +39,10 @@ _LONG: Final = 600.0
 _LISTED: Final = {
     "sqlite": "json_each(?) AS listed JOIN syscall s ON s.id = listed.value",
     "postgresql": "unnest(%s::bigint[]) AS listed (id) JOIN syscall s USING (id)",
+}
+_USES: Final = {
+    "sqlite": "json_each(?) AS listed CROSS JOIN path p WHERE p.event = listed.value",
+    "postgresql": "path p WHERE p.event = ANY(%s)",
 }
 _HIGHEST: Final = (1 << 63) - 1
 
@@ -85,17 +91,20 @@ class Settler:
         self._since = time.monotonic()
 
     def added(self, connection: Connection, facts: Facts) -> None:
-        """Count the calls among stored events."""
+        """Count the calls among stored events; and uses of files, which SQLite counts later."""
         rows = facts.activity() if syscall.name in facts else []
         if rows:
             self._database.insert(connection, activity_part, rows)
+        if self._dialect == "postgresql" and path.name in facts:
+            self._database.insert(connection, file_part, facts.uses())
 
     def removed(self, connection: Connection, events: Collection[int]) -> None:
-        """Take the calls among events away, which are still stored."""
+        """Take the calls among events, and uses of files, away, which are still stored."""
         if events:
             ids = list(events)
             values = (json.dumps(ids) if self._dialect == "sqlite" else ids,)
             connection.exec_driver_sql(activity.take_away(_LISTED[self._dialect]), values)
+            file_counts.take_away(connection, _USES[self._dialect], values)
 
     def count(self, connection: Connection) -> None:
         """Count what earlier writers left."""
@@ -122,7 +131,7 @@ class Settler:
         is_late = time.monotonic() - self._since > _LONG
         return self._waiting > 0 and (self._waiting >= MANY or is_late)
 
-    def settle(self, connection: Connection) -> bool:
+    def settle(self, connection: Connection, *, all_of_it: bool = False) -> bool:
         """Settle the counts and the oldest rows; gives whether there are more."""
         activity.settle(connection)
         is_more = False
@@ -131,6 +140,7 @@ class Settler:
             upto = _HIGHEST if last is None else last
             connection.exec_driver_sql(table.settle, (_run(connection, table), upto))
             is_more |= last is not None
+        is_more |= file_counts.settle(connection, all_of_it=all_of_it)
         self._waiting = max(1, self._waiting - MANY) if is_more else 0
         return is_more
 
@@ -138,9 +148,10 @@ class Settler:
 def _run(connection: Connection, table: _Statements) -> int:
     """Give the last run while it has few rows, else a new one.
 
-    So there are no more runs than the number of rows asks for, at any rate.
+    So there are no more runs than the number of rows asks for, at any rate. A run whose uses
+    are counted gets no more: it is the last one if those after it were deleted.
     """
     run, rows = connection.exec_driver_sql(table.in_last_run, (MANY,)).one()
-    if run is not None and rows < MANY:
+    if run is not None and rows < MANY and run > file_counts.last_counted(connection):
         return int(run)
     return int(connection.exec_driver_sql(table.new_run).scalar_one())

@@ -158,7 +158,7 @@ class Writer:
         if not (settler.is_due(is_busy=is_busy) or (all_of_it and settler.has_any)):
             return False
         with self._database.begin(alone=True) as connection:
-            is_more = settler.settle(connection)
+            is_more = settler.settle(connection, all_of_it=all_of_it)
         activity.tidy(self._database)
         return is_more and (all_of_it or settler.is_due(is_busy=is_busy))
 
@@ -362,8 +362,7 @@ class Writer:
         for table in schema.FACTS:
             if rows := plan.insert[table.name]:
                 self._database.insert(connection, table, rows)
-        calls = Facts({schema.syscall.name: plan.insert[schema.syscall.name]})
-        self._settler.added(connection, calls)
+        self._settler.added(connection, Facts(plan.insert))
         self._signs.added(connection, Facts(plan.insert))
 
     def _after(self, connection: Connection, order: _Order, result: WriteResult) -> None:

@@ -133,6 +133,21 @@ impl NativeBatch {
         asked.map(|row| (row.context, row.nr)).collect()
     }
 
+    /// Rows of `path` counted by (day, file), from 1970, and the least event of each.
+    fn uses(&self, py: Python<'_>) -> Vec<(i64, i64, i64, i64)> {
+        let uses = py.detach(|| {
+            let mut uses: HashMap<(i64, i64), (i64, i64)> = HashMap::new();
+            for &(event, _, _, file) in &self.facts.paths {
+                let key = ((event >> SERIAL_BITS) / DAY, file);
+                let (count, first) = uses.entry(key).or_insert((0, event));
+                *count += 1;
+                *first = event.min(*first);
+            }
+            uses
+        });
+        uses.into_iter().map(|((day, file), (count, first))| (day, file, count, first)).collect()
+    }
+
     /// Calls counted by (hour, context, number, success or -1, errno or 0).
     fn activity(&self, py: Python<'_>) -> Vec<(i64, i64, i32, i8, i64, i64)> {
         let counts = py.detach(|| {
