@@ -29,7 +29,7 @@ _of_row: Final = hashlib.shake_128
 _ABSENT: Final = b"absent"
 _MASK: Final = (1 << BITS) - 1
 _CACHED: Final = 20_000
-"""Dimension rows of a table whose digests are remembered: some 150 bytes each, in the loader too."""
+"""Dimension rows of a table whose digests are remembered, of some 150 bytes each."""
 _TEXTS: Final = ("tty", "comm", "exe", "subj", "key", "cwd", "title", "extra")
 _REFERS: Final[dict[str, dict[str, Table]]] = {
     "syscall": {"context": schema.context},
