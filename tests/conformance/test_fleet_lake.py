@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from fixtures import answered, long_logs
 from fixtures.commands import run
 from fixtures.cookbook_log import cookbook_log
 from fixtures.fleet_rows import InMemory, wide_rows
@@ -282,3 +283,10 @@ def test_a_table_of_an_older_program_gets_the_columns_that_it_lacks(fleet, monke
             ("gamma", "x.service", row["story"]["how"]),
             ("older", None, None),
         ]
+
+
+@pytest.mark.long
+def test_what_a_host_is_given_is_soon_in_an_answer(tmp_path):
+    """Real programs at the quickest settings; how soon, `make bench` measures (docs/fleet.md)."""
+    log = long_logs.make("mixed", 3_000, tmp_path / "mixed.log")
+    assert answered.measure(tmp_path, log, *answered.QUICKEST).answered < 60
