@@ -29,6 +29,7 @@ import pyarrow.compute as pc
 from pyarrow import parquet
 from pyiceberg.expressions import And, EqualTo
 
+from auditsvc.fleet.append import append_rows
 from auditsvc.fleet.inbox import Inbox
 from auditsvc.fleet.lake import (
     NO_RETRY,
@@ -40,7 +41,7 @@ from auditsvc.fleet.lake import (
     watermarks,
 )
 from auditsvc.fleet.names import BATCH, batch_of, watermark_of
-from auditsvc.fleet.packed import is_packed, packed_schema, unpacked
+from auditsvc.fleet.packed import is_packed, packed_schema, unpacked, with_lists
 from auditsvc.fleet.schema import SORT, schema
 from auditsvc.store.read.time_span import END
 
@@ -205,7 +206,7 @@ class Committer:
         self._table.metadata.properties.update(NO_RETRY)
         try:
             with explained(self._settings), self._table.transaction() as transaction:
-                transaction.append(rows)
+                append_rows(transaction, self._table, rows)
                 transaction.set_properties(properties)
         except Exception as error:
             if not is_conflict(error):
@@ -275,7 +276,7 @@ def _checked(data: bytes, key: Key, n: int) -> tuple[pa.Table, Mapping[str, Any]
 def _rows_of(data: bytes) -> pa.Table:
     """Give the rows of a batch, with the columns of the table; ValueError."""
     try:
-        found = parquet.read_table(io.BytesIO(data))
+        found = with_lists(parquet.read_table(io.BytesIO(data)))
         wanted = packed_schema() if is_packed(found.column_names) else schema()
         columns = [
             found[each.name].cast(each.type)

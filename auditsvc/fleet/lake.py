@@ -38,6 +38,7 @@ from auditsvc.archive.credentials import keys_of
 from auditsvc.errors import ConfigError, FleetError
 from auditsvc.fleet.names import SCHEMA_VERSION, source_of
 from auditsvc.fleet.schema import SORT, VERSION, schema
+from auditsvc.fleet.table_io import properties
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -126,7 +127,10 @@ def open_catalog(settings: FleetSettings) -> RestCatalog:
             "client.access-key-id": keys.get("access_key", ""),
             "client.secret-access-key": keys.get("secret_key", ""),
         }
-    extra: dict[str, object] = {"ssl": {"cabundle": str(settings.ca)}} if settings.ca else {}
+    extra: dict[str, object] = {}
+    if settings.ca:
+        given |= properties(settings.ca)
+        extra["ssl"] = {"cabundle": str(settings.ca)}
     with explained(settings):
         return _Catalog("auditsvc", **given, **extra)  # type: ignore[arg-type]
 

@@ -2,11 +2,13 @@
 
     data = written(rows, {"auditsvc.batch": text})
     if is_packed(names):
-        rows = unpacked(table)          # what the committer read, with the columns of packed_schema
+        rows = unpacked(with_lists(table))      # as it was read, with all of `packed_schema`
 
 Most ids of a call are one id, a path is mostly its name, and a story says again who called whom.
 Here such a column is written as what it is beside the other one: a number as the difference, and a
 text as NULL where it is the same. Rows come back as they were, whatever they are; a test holds it.
+
+A list that no event of a batch has anything in is left out whole, and named in the file's metadata.
 
 Only batches are so; the table has all columns as they are. A difference has a name of its own, so
 that a committer of an older program refuses the batch, which it would misread.
@@ -21,6 +23,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import parquet
 
+from auditsvc.fleet.names import BATCH, GONE
 from auditsvc.fleet.schema import LISTS, schema
 
 if TYPE_CHECKING:
@@ -40,6 +43,8 @@ _BESIDE: Final = {
 _NULL: Final = "\0"
 """Written for NULL where the other text is none, and once more before a text that begins so."""
 _ZERO: Final = pa.scalar(0, pa.int64())
+_EMPTY: Final = "auditsvc.empty"
+_NO_EVENTS: Final = (BATCH, GONE)
 _NO_ONE: Final = "system"
 """The actor without an audit uid (`auditsvc.store.views.story`)."""
 
@@ -60,13 +65,15 @@ def packed_schema() -> pa.Schema:
 def written(rows: pa.Table, metadata: Mapping[str, str]) -> bytes:
     """Give a batch's file, of rows with the columns of `schema`."""
     sink = io.BytesIO()
-    made = packed_schema().with_metadata(metadata)
+    empty = [view for view in LISTS if _is_empty(rows, view)]
+    kept = [each for each in packed_schema() if each.name not in empty]
+    made = pa.schema(kept, {**metadata, _EMPTY: ",".join(empty)})
     steady = [name for name in made.names if name in _STEADY]
     steady += [
         f"{view}.list.element.{name}"
         for view, names in LISTS.items()
         for name in names
-        if name in _STEADY_LISTED
+        if name in _STEADY_LISTED and view not in empty
     ]
     coded = dict.fromkeys(steady, "DELTA_BINARY_PACKED") | dict.fromkeys(
         _VARIED, "BYTE_STREAM_SPLIT"
@@ -80,8 +87,31 @@ def written(rows: pa.Table, metadata: Mapping[str, str]) -> bytes:
         column_encoding=coded,
         write_statistics=False,  # a committer reads all of it
     ) as file:
-        file.write_table(packed(rows))
+        file.write_table(packed(rows).select(made.names))
     return sink.getvalue()
+
+
+def with_lists(data: pa.Table) -> pa.Table:
+    """Add the lists to a table that was read from a file, which its metadata says are empty."""
+    told = (data.schema.metadata or {}).get(_EMPTY.encode(), b"").decode().split(",")
+    for view in told:
+        if view in LISTS and view not in data.column_names:
+            data = data.append_column(schema().field(view), _no_rows(data["type"], view))
+    return data
+
+
+def _no_rows(types: pa.ChunkedArray, view: str) -> pa.ListArray:
+    """Give a list without rows for each event, and NULL for what is no event."""
+    kind = schema().field(view).type
+    offsets = pa.repeat(pa.scalar(0, pa.int32()), len(types) + 1)
+    is_own = pc.is_in(_whole(types), value_set=pa.array(_NO_EVENTS))
+    return pa.ListArray.from_arrays(offsets, pa.array([], kind.value_type), kind, mask=is_own)
+
+
+def _is_empty(rows: pa.Table, view: str) -> bool:
+    if any(len(chunk.flatten()) for chunk in rows[view].chunks):
+        return False
+    return bool(_whole(rows[view]).equals(_no_rows(rows["type"], view)))
 
 
 def packed(rows: pa.Table) -> pa.Table:

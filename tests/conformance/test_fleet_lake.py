@@ -13,13 +13,16 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 from fixtures import answered, long_logs
+from fixtures.certificates import certificates
 from fixtures.commands import run
 from fixtures.cookbook_log import cookbook_log
 from fixtures.fleet_rows import InMemory, wide_rows
+from fixtures.lake import Lake, differences
 from fixtures.logs import load, login, opening, rows
 from fixtures.seaweed import lake
 from fixtures.stores import new_store
 from fixtures.web import client_of, has_no_code
+from pyiceberg.io.pyarrow import PyArrowFileIO
 
 from auditsvc.arrow.reach import EVERYTHING, Reach
 from auditsvc.config import load_settings
@@ -283,6 +286,30 @@ def test_a_table_of_an_older_program_gets_the_columns_that_it_lacks(fleet, monke
             ("gamma", "x.service", row["story"]["how"]),
             ("older", None, None),
         ]
+
+
+def test_an_authority_of_ones_own_is_that_of_inbox_and_table(tmp_path):
+    """Batches and the table's files go by TLS; without the authority nothing is believed."""
+    tls = certificates(tmp_path)
+    (tmp_path / "lake").mkdir()
+    with lake(tmp_path / "lake", tls=tls) as given:
+        assert given["endpoint"].startswith("https://")
+        made = Lake(given, "tls")
+        host = made.host(tmp_path, "alpha")
+        load(host.store, opening(1))
+        made.ship(host)
+        assert made.commit().done.rows == 2
+        assert differences(made, [host]) == []
+        with run_fleet_query(host, COUNTS) as result:
+            assert list(result) == [("alpha", 1)]
+        found = open_table(made.settings)
+        plain = PyArrowFileIO({k: v for k, v in found.io.properties.items() if k != "py-io-impl"})
+        file = min(task.file.file_path for task in found.scan().plan_files())
+        with pytest.raises(OSError, match=r"(?i)ssl|certificate|curl"):
+            plain.new_input(file).open().read()
+        other = load_settings(fleet=given | {"ca": None}).fleet
+        with pytest.raises(FleetError, match=r"(?i)certificate"):
+            list(Inbox(other).names())
 
 
 @pytest.mark.long

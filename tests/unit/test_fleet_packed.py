@@ -50,6 +50,21 @@ def test_rows_come_back_as_they_were(seed):
         assert _rows_of(written(few, {})).to_pylist() == few.to_pylist()
 
 
+def test_lists_without_rows_are_left_out_and_come_back():
+    """NULL where there is no event; a list that one event has a row in is written whole."""
+    empty = {"paths": [], "tamper": [], "logins": [], "records": [{"seq": 0, "type": "CWD"}]}
+    made = [{"event_id": -1, "type": "FLEET_BATCH"}]
+    made += [{"event_id": n, "type": "SYSCALL"} | empty for n in range(9)]
+    made += [{"event_id": 9, "type": "FLEET_GONE"}]
+    table = pa.Table.from_pylist(made, schema())
+    data = written(table, {})
+    names = parquet.read_schema(io.BytesIO(data)).names
+    assert "records" in names
+    assert "access" in names  # NULL where an event has a list: not what it is without rows
+    assert not {"paths", "tamper", "logins"} & set(names)
+    assert _rows_of(data).equals(table)
+
+
 def test_a_batch_of_an_older_program_is_read():
     """It has its columns as they are."""
     whole, out = rows(1), io.BytesIO()
