@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 import pyarrow as pa
 from botocore.exceptions import BotoCoreError, ClientError
-from pyiceberg.catalog.rest import RestCatalog
+from pyiceberg.catalog.rest import CA_BUNDLE, SSL, RestCatalog
 from pyiceberg.exceptions import (
     CommitFailedException,
     CommitStateUnknownException,
@@ -98,7 +98,11 @@ class _Catalog(RestCatalog):
     def _config_headers(self, session: Session) -> None:
         # The first that is done to each session: before a token is asked for.
         super()._config_headers(session)
-        session.request = partial(session.request, timeout=_PATIENCE)  # type: ignore[method-assign]
+        # By each request: what the session believes gives way to REQUESTS_CA_BUNDLE.
+        authority = self.properties.get(SSL, {}).get(CA_BUNDLE)
+        session.request = partial(  # type: ignore[method-assign]
+            session.request, timeout=_PATIENCE, verify=authority
+        )
 
 
 def open_catalog(settings: FleetSettings) -> RestCatalog:
@@ -130,7 +134,7 @@ def open_catalog(settings: FleetSettings) -> RestCatalog:
     extra: dict[str, object] = {}
     if settings.ca:
         given |= properties(settings.ca)
-        extra["ssl"] = {"cabundle": str(settings.ca)}
+        extra[SSL] = {CA_BUNDLE: str(settings.ca)}
     with explained(settings):
         return _Catalog("auditsvc", **given, **extra)  # type: ignore[arg-type]
 

@@ -23,6 +23,7 @@ from fixtures.seaweed import lake
 from fixtures.stores import new_store
 from fixtures.web import client_of, has_no_code
 from pyiceberg.io.pyarrow import PyArrowFileIO
+from requests.certs import where
 
 from auditsvc.arrow.reach import EVERYTHING, Reach
 from auditsvc.config import load_settings
@@ -288,12 +289,13 @@ def test_a_table_of_an_older_program_gets_the_columns_that_it_lacks(fleet, monke
         ]
 
 
-def test_an_authority_of_ones_own_is_that_of_inbox_and_table(tmp_path):
-    """Batches and the table's files go by TLS; without the authority nothing is believed."""
+def test_an_authority_of_ones_own_is_that_of_inbox_catalog_and_table(tmp_path, monkeypatch):
+    """All of them go by TLS, whatever others believe; without the authority nothing is believed."""
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", where())
     tls = certificates(tmp_path)
     (tmp_path / "lake").mkdir()
     with lake(tmp_path / "lake", tls=tls) as given:
-        assert given["endpoint"].startswith("https://")
+        assert all(given[each].startswith("https://") for each in ("endpoint", "catalog"))
         made = Lake(given, "tls")
         host = made.host(tmp_path, "alpha")
         load(host.store, opening(1))
@@ -308,6 +310,8 @@ def test_an_authority_of_ones_own_is_that_of_inbox_and_table(tmp_path):
         with pytest.raises(OSError, match=r"(?i)ssl|certificate|curl"):
             plain.new_input(file).open().read()
         other = load_settings(fleet=given | {"ca": None}).fleet
+        with pytest.raises(FleetError, match=r"(?i)certificate"):
+            open_table(other)
         with pytest.raises(FleetError, match=r"(?i)certificate"):
             list(Inbox(other).names())
 
