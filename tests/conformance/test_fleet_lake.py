@@ -289,6 +289,7 @@ def test_a_table_of_an_older_program_gets_the_columns_that_it_lacks(fleet, monke
         ]
 
 
+@pytest.mark.long
 def test_an_authority_of_ones_own_is_that_of_inbox_catalog_and_table(tmp_path, monkeypatch):
     """All of them go by TLS, whatever others believe; without the authority nothing is believed."""
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", where())
