@@ -5,8 +5,8 @@
 `make bench` runs all of it (less than half an hour), `make bench BENCH=quick` with small sizes
 that only show that everything works. Without --into, the folder is docs/. --only accepts live,
 cost, file, disk, questions, goals, web, beside, reports, growth, journal, proof, decode, views,
-fleet, archive (--events: of a day), and writes their tables to stdout; with --into it replaces
-these tables in the existing page.
+fleet, answer, archive (--events: of a day), and writes their tables to stdout; with --into it
+replaces these tables in the existing page.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from peers import AUSEARCH, laurel_version
 from plot import Panel, chart, svg
 from report import Table, count, exchanged, ratio
 from tables import (
+    answer,
     archive,
     beside,
     cost,
@@ -61,7 +62,7 @@ PAGE = (
     "journal",
     "proof",
 )
-PARTS = (*PAGE, "decode", "views", "archive", "fleet")
+PARTS = (*PAGE, "decode", "views", "archive", "fleet", "answer")
 """`decode` alone is for development: on the page its figures are part of the table of files.
 The figures of `views` are in docs/decisions/0029-views.md, of `archive` in 0032-archive.md."""
 
@@ -78,6 +79,7 @@ _OF_STORES = {
     "decode": decode,
     "views": views,
     "fleet": fleet,
+    "answer": answer,
 }
 
 

@@ -14,8 +14,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from auditsvc.archive.views import COUNTED, LASTING, SEEN, STORE_ONLY, Ids, field, order_of
+from auditsvc.arrow.calls import view_rows
 from auditsvc.arrow.columns import TIME
-from auditsvc.arrow.json_rows import columns_of, parsed, read_rows
+from auditsvc.arrow.json_rows import columns_of
 from auditsvc.decode.batch import MAX_ERRNO
 
 if TYPE_CHECKING:
@@ -91,16 +92,16 @@ def read_where(connection: Connection, view: str, columns: Sequence[str], where:
         values[OUTCOME] = "v.outcome"
     if view == "story" and "sentence" in values:
         values["sentence"] = f"CASE WHEN sentence <> {_SENTENCE} THEN sentence END"
-    found = read_rows(connection, view, values, where=where, order=order_of(view))
-    return parsed(found, [field(view, name) for name in values])
+    fields = [field(view, name) for name in values]
+    return view_rows(connection, view, values, fields, where, order_of(view))
 
 
 def _outcomes(connection: Connection, ids: Ids) -> pa.ChunkedArray:
     """Give the outcomes of calls, in the order of their ids."""
     where = f"v.event_id >= {ids.low:d} AND v.event_id <= {ids.high:d} AND v.kind = 'call'"
     values = {"event_id": "v.event_id", OUTCOME: "v.outcome"}
-    found = read_rows(connection, "all_events", values, where=where, order="event_id")
-    return parsed(found, [field("all_events", name) for name in values])[OUTCOME]
+    fields = [field("all_events", name) for name in values]
+    return view_rows(connection, "all_events", values, fields, where, "event_id")[OUTCOME]
 
 
 def _lasting(view: str, ids: Ids) -> str:

@@ -5,9 +5,9 @@ columns `BESIDE` of `auditsvc.arrow.columns`; then `paths`, `sockaddrs` and `rec
 structs with the columns of the views of these names. An event without a SYSCALL has NULL in
 the columns that only calls have.
 
-The rows are those of the views, asked from the views themselves, so both always say the same.
-The database writes each row as JSON, which Arrow's own reader parses: there is one Python
-object a row, and none a value. A column that is not asked for is not looked up.
+The rows are those of the views, asked from the views themselves, so both always say the same
+(`auditsvc.arrow.calls`). The database writes rows as JSON, which Arrow's own reader parses. A
+column that is not asked for is not looked up.
 
 All batches show one state of the store. Memory is that of one batch.
 """
@@ -20,8 +20,9 @@ from typing import TYPE_CHECKING, Final
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from auditsvc.arrow.calls import view_rows
 from auditsvc.arrow.columns import BESIDE, LISTS, field_of
-from auditsvc.arrow.json_rows import columns_of, parsed, read_rows
+from auditsvc.arrow.json_rows import columns_of
 from auditsvc.decode.ids import SERIAL_BITS, SERIAL_MASK
 from auditsvc.errors import UsageError
 from auditsvc.store.database import reading
@@ -132,8 +133,8 @@ class Events:
                     values[alias] = (
                         f"(SELECT o.{name} FROM {other} o WHERE o.event_id = v.event_id)"  # noqa: S608 - ours
                     )
-        found = read_rows(connection, view, values, where=where, order="event_id")
-        return parsed(found, [field_of(name) for name in columns])
+        fields = [field_of(name) for name in columns]
+        return view_rows(connection, view, values, fields, where, "event_id")
 
     def _list(
         self, connection: Connection, view: str, ids: pa.ChunkedArray, where: str
@@ -141,8 +142,8 @@ class Events:
         """Give the rows of a view as a list for each event."""
         values = {c: c for c in self._of_view[view]}
         order = f"event_id, {_LIST_ORDER[view]}"
-        found = read_rows(connection, view, values, where=where, order=order)
-        rows = parsed(found, [field_of(name) for name in values])
+        fields = [field_of(name) for name in values]
+        rows = view_rows(connection, view, values, fields, where, order)
         return listed(rows, ids, self._struct(view))
 
 

@@ -41,7 +41,7 @@ def columns_of(connection: Connection, view: str) -> tuple[str, ...]:
 def read_rows(
     connection: Connection, view: str, values: Mapping[str, str], *, where: str, order: str
 ) -> Sequence[bytes]:
-    """Give a JSON object for each row of a view."""
+    """Give a JSON object for each row of a view; on SQLite also of a subquery in its place."""
     is_sqlite = connection.dialect.name == "sqlite"
     texts = {} if is_sqlite else _kinds(connection, view)
     shown = ", ".join(f"{_plain(texts, name, of)} AS {name}" for name, of in values.items())
@@ -53,10 +53,10 @@ def read_rows(
     groups = [names[at : at + _OBJECT] for at in range(0, len(names), _OBJECT)]
     pairs = [", ".join(f"'{name}', {name}" for name in group) for group in groups]
     objects = ", ".join(f"CAST(json_object({each}) AS BLOB)" for each in pairs)
-    rows = connection.exec_driver_sql(f"SELECT {objects} FROM ({inner})")  # noqa: S608 - as above
+    found = connection.exec_driver_sql(f"SELECT {objects} FROM ({inner})").fetchall()  # noqa: S608 - as above
     if len(groups) == 1:
-        return [row[0] for row in rows]
-    return [b"{%b}" % b",".join(part[1:-1] for part in row) for row in rows]
+        return [row[0] for row in found]
+    return [b"{%b}" % b",".join(part[1:-1] for part in row) for row in found]
 
 
 def parsed(rows: Collection[bytes], fields: Sequence[pa.Field]) -> pa.Table:

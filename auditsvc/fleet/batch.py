@@ -7,7 +7,6 @@ if it is no more in the store, a row without columns says so (`names.GONE`).
 
 from __future__ import annotations
 
-import io
 import json
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -18,7 +17,8 @@ import pyarrow.compute as pc
 
 from auditsvc.decode.ids import SERIAL_BITS
 from auditsvc.fleet.names import BATCH, GONE
-from auditsvc.fleet.schema import VERSION, schema, writer
+from auditsvc.fleet.packed import written
+from auditsvc.fleet.schema import VERSION, schema
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -95,7 +95,7 @@ def make_batch(source: Source, content: Content, told: Told) -> Iterator[Made | 
     own = {"event_id": -told.n, "type": BATCH, "time": round(told.made * _MICRO), "fields": text}
     tables = [_row(source, told.n, own), *tables, *(_gone(each, source, told.n) for each in gone)]
     rows = pa.concat_tables(tables, promote_options="default")
-    yield Made(_written(rows, {"auditsvc.batch": text}), len(rows), _newest(rows))
+    yield Made(written(_whole(rows), {"auditsvc.batch": text}), len(rows), _newest(rows))
 
 
 def _count(ids: pa.ChunkedArray, wanted: Sequence[int]) -> int:
@@ -134,15 +134,12 @@ def _newest(rows: pa.Table) -> int | None:
     return None if newest is None else newest // 1000
 
 
-def _written(rows: pa.Table, metadata: dict[str, str]) -> bytes:
-    sink = io.BytesIO()
+def _whole(rows: pa.Table) -> pa.Table:
+    """Give rows with all columns."""
     given = [
         rows[each.name].cast(each.type)
         if each.name in rows.column_names
         else pa.nulls(len(rows), each.type)
         for each in schema()
     ]
-    made = writer(sink, metadata)
-    made.write_table(pa.table(given, made.schema))
-    made.close()
-    return sink.getvalue()
+    return pa.table(given, schema())

@@ -29,6 +29,7 @@ import pyarrow.compute as pc
 from pyarrow import parquet
 from pyiceberg.expressions import And, EqualTo
 
+from auditsvc.fleet.append import append_rows
 from auditsvc.fleet.inbox import Inbox
 from auditsvc.fleet.lake import (
     NO_RETRY,
@@ -40,6 +41,7 @@ from auditsvc.fleet.lake import (
     watermarks,
 )
 from auditsvc.fleet.names import BATCH, batch_of, watermark_of
+from auditsvc.fleet.packed import is_packed, packed_schema, unpacked, with_lists
 from auditsvc.fleet.schema import SORT, schema
 from auditsvc.store.read.time_span import END
 
@@ -204,7 +206,7 @@ class Committer:
         self._table.metadata.properties.update(NO_RETRY)
         try:
             with explained(self._settings), self._table.transaction() as transaction:
-                transaction.append(rows)
+                append_rows(transaction, self._table, rows)
                 transaction.set_properties(properties)
         except Exception as error:
             if not is_conflict(error):
@@ -247,20 +249,7 @@ def _is_ordered(rows: pa.Table) -> bool:
 def _checked(data: bytes, key: Key, n: int) -> tuple[pa.Table, Mapping[str, Any]]:
     """Read a batch; ValueError if it is not what its name says."""
     host, store = key
-    try:
-        found = parquet.read_table(io.BytesIO(data))
-        wanted = schema()
-        columns = [
-            found[each.name].cast(each.type)
-            if each.name in found.column_names
-            else pa.nulls(len(found), each.type)
-            for each in wanted
-        ]
-        rows = pa.table(columns, wanted)
-    except (pa.ArrowException, OSError, ValueError) as error:
-        raise ValueError(f"it cannot be read: {str(error)[:200]}") from error
-    if unknown := set(found.column_names) - set(wanted.names):
-        raise ValueError(f"it is of a newer program: column {min(unknown)}")
+    rows = _rows_of(data)
     for name, value in (("host", host), ("store", store), ("batch", n)):
         if not pc.all(pc.equal(rows[name], value), skip_nulls=False).as_py():
             raise ValueError(f"it has rows whose {name} is not that of its name")
@@ -282,6 +271,27 @@ def _checked(data: bytes, key: Key, n: int) -> tuple[pa.Table, Mapping[str, Any]
     if told["n"] != n:
         raise ValueError(f"it says that it is batch {told['n']}")
     return rows, told
+
+
+def _rows_of(data: bytes) -> pa.Table:
+    """Give the rows of a batch, with the columns of the table; ValueError."""
+    try:
+        found = with_lists(parquet.read_table(io.BytesIO(data)))
+        wanted = packed_schema() if is_packed(found.column_names) else schema()
+        columns = [
+            found[each.name].cast(each.type)
+            if each.name in found.column_names
+            else pa.nulls(len(found), each.type)
+            for each in wanted
+        ]
+        rows = pa.table(columns, wanted)
+        if wanted != schema():
+            rows = unpacked(rows)
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise ValueError(f"it cannot be read: {str(error)[:200]}") from error
+    if unknown := set(found.column_names) - set(wanted.names):
+        raise ValueError(f"it is of a newer program: column {min(unknown)}")
+    return rows
 
 
 def _id_of(data: bytes) -> str | None:

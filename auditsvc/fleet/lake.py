@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 import pyarrow as pa
 from botocore.exceptions import BotoCoreError, ClientError
-from pyiceberg.catalog.rest import RestCatalog
+from pyiceberg.catalog.rest import CA_BUNDLE, SSL, RestCatalog
 from pyiceberg.exceptions import (
     CommitFailedException,
     CommitStateUnknownException,
@@ -38,6 +38,7 @@ from auditsvc.archive.credentials import keys_of
 from auditsvc.errors import ConfigError, FleetError
 from auditsvc.fleet.names import SCHEMA_VERSION, source_of
 from auditsvc.fleet.schema import SORT, VERSION, schema
+from auditsvc.fleet.table_io import properties
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -97,7 +98,11 @@ class _Catalog(RestCatalog):
     def _config_headers(self, session: Session) -> None:
         # The first that is done to each session: before a token is asked for.
         super()._config_headers(session)
-        session.request = partial(session.request, timeout=_PATIENCE)  # type: ignore[method-assign]
+        # By each request: what the session believes gives way to REQUESTS_CA_BUNDLE.
+        authority = self.properties.get(SSL, {}).get(CA_BUNDLE)
+        session.request = partial(  # type: ignore[method-assign]
+            session.request, timeout=_PATIENCE, verify=authority
+        )
 
 
 def open_catalog(settings: FleetSettings) -> RestCatalog:
@@ -126,7 +131,10 @@ def open_catalog(settings: FleetSettings) -> RestCatalog:
             "client.access-key-id": keys.get("access_key", ""),
             "client.secret-access-key": keys.get("secret_key", ""),
         }
-    extra: dict[str, object] = {"ssl": {"cabundle": str(settings.ca)}} if settings.ca else {}
+    extra: dict[str, object] = {}
+    if settings.ca:
+        given |= properties(settings.ca)
+        extra[SSL] = {CA_BUNDLE: str(settings.ca)}
     with explained(settings):
         return _Catalog("auditsvc", **given, **extra)  # type: ignore[arg-type]
 

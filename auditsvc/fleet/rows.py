@@ -67,11 +67,12 @@ class Source:
         columns["store"] = _same(self.store, len(events))
         columns["node"] = pc.if_else(pc.equal(events["host"], self.host), None, events["host"])
         columns["host"] = _same(self.host, len(events))
-        columns |= _of_all(connection, where, columns)
+        story = _rows(connection, "story", ("event_id", *STORY), where, ids)
+        columns |= _of_all(connection, where, columns, story)
         files = _rows(connection, "files", ("event_id", *LISTS["files"]), where, ids)
         paths, files = paired(events, events["paths"].combine_chunks(), files)
         columns["paths"] = paths
-        columns["story"] = _story(connection, where, ids)
+        columns["story"] = _story(story, ids)
         for view, names in LISTS.items():
             kind = schema().field(view).type.value_type
             if view == "logins":
@@ -86,13 +87,16 @@ class Source:
 
 
 def _of_all(
-    connection: Connection, where: str, columns: dict[str, pa.ChunkedArray]
+    connection: Connection, where: str, columns: dict[str, pa.ChunkedArray], story: pa.Table
 ) -> dict[str, pa.ChunkedArray]:
-    """Give what `all_events` says beside the other views."""
+    """Give what `all_events` says beside the other views; of a call that is what `story` says."""
     ids = columns["event_id"]
-    calls = _rows(connection, "all_events", ("event_id", *OF_ALL), f"{where} AND {_IS_CALL}", ids)
     names = ("event_id", *OF_ALL, *_OF_LONE)
     lone = _rows(connection, "all_events", names, f"{where} AND NOT {_IS_CALL}", ids)
+    calls = story.select(("event_id", "outcome")).filter(
+        pc.invert(pc.is_in(story["event_id"], value_set=lone["event_id"].combine_chunks()))
+    )
+    calls = calls.append_column("kind", pa.repeat(pa.scalar("call"), len(calls)))
     rows = pa.concat_tables([lone, calls], promote_options="default").combine_chunks()
     places = pc.index_in(ids, value_set=rows["event_id"].combine_chunks())
     found = {name: pc.take(rows[name], places) for name in (*OF_ALL, *_OF_LONE)}
@@ -122,8 +126,7 @@ def _only(rows: pa.Table, ids: pa.Array) -> pa.Table:
     return rows.filter(pc.is_in(rows["event_id"], value_set=ids)).combine_chunks()
 
 
-def _story(connection: Connection, where: str, ids: pa.ChunkedArray) -> pa.Array:
-    rows = _rows(connection, "story", ("event_id", *STORY), where, ids)
+def _story(rows: pa.Table, ids: pa.ChunkedArray) -> pa.Array:
     kind = schema().field("story").type
     parts = [rows[each.name].cast(each.type).combine_chunks() for each in kind]
     made = pa.StructArray.from_arrays(parts, fields=list(kind))

@@ -31,10 +31,9 @@ shipped.
 from __future__ import annotations
 
 from functools import cache
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import pyarrow as pa
-from pyarrow import parquet
 
 from auditsvc.archive.views import field
 from auditsvc.arrow.columns import BESIDE, TIME, field_of
@@ -108,14 +107,6 @@ LISTS: Final[dict[str, tuple[str, ...]]] = {
 }
 """Lists of structs by view. `coverage`, `access` and `logins` are about other processes."""
 
-_STEADY: Final = ("event_id", "serial", "time", "batch", "version")
-"""Columns that mostly grow: coded by their differences."""
-_VARIED: Final = ("a1_number", "a2_number")
-"""Columns of mostly different numbers, which a dictionary makes larger."""
-_STEADY_LISTED: Final = ("item", "seq")
-_LEVEL: Final = 4
-_GROUP: Final = 1 << 17
-
 
 @cache
 def schema() -> pa.Schema:
@@ -139,40 +130,6 @@ def schema() -> pa.Schema:
 def struct_of(view: str, names: Sequence[str]) -> pa.DataType:
     """Give the struct of some columns of a view."""
     return pa.struct([_field(view, name) for name in names])
-
-
-def writer(sink: Any, metadata: dict[str, str]) -> parquet.ParquetWriter:
-    """Make a writer of a batch, into a path or a stream."""
-    made = schema().with_metadata(metadata)
-    steady = [name for name in made.names if name in _STEADY]
-    steady += [
-        f"{view}.list.element.{name}"
-        for view, names in LISTS.items()
-        for name in names
-        if name in _STEADY_LISTED
-    ]
-    plain = {*steady, *_VARIED}
-    return parquet.ParquetWriter(
-        sink,
-        made,
-        compression="zstd",
-        compression_level=_LEVEL,
-        use_dictionary=[path for path in _leaves(made) if path not in plain],
-        column_encoding=dict.fromkeys(steady, "DELTA_BINARY_PACKED"),
-    )
-
-
-def _leaves(of: pa.Schema) -> list[str]:
-    """Name the columns as Parquet does, each value of a struct by its path."""
-    found = []
-    for each in of:
-        if pa.types.is_list(each.type):
-            found += [f"{each.name}.list.element.{inner.name}" for inner in each.type.value_type]
-        elif pa.types.is_struct(each.type):
-            found += [f"{each.name}.{inner.name}" for inner in each.type]
-        else:
-            found.append(each.name)
-    return found
 
 
 def _field(view: str, name: str) -> pa.Field:

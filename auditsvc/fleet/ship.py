@@ -12,6 +12,9 @@ Invariants, whatever ends the program at whatever moment:
 * A store that was put back to an earlier state is found by a small file beside it, with the last
   number and the highest id: the next number follows that one, and events up to that id are marked
   as ones that the lake may have.
+
+A batch that is not full goes when its oldest event has waited `fleet.interval`: what arrived while
+others were shipped does not wait from the end of that.
 """
 
 from __future__ import annotations
@@ -91,6 +94,8 @@ class Shipper:
             self._identity = identity_in(connection)
         self._source = Source(self._database, settings.host, self._identity)
         self._file = settings.state_directory / _FILE
+        self._seen: list[tuple[float, int]] = []
+        """When looks found something new waiting, and the last arrival by then."""
 
     @property
     def position(self) -> Shipped:
@@ -134,11 +139,21 @@ class Shipper:
 
     def _is_due(self, state: Shipped, waiting: int) -> bool:
         fleet, now = self._settings.fleet, self._now()
+        since = self._waits_since(now)
         if waiting >= fleet.batch_events or abs(now - state.made) >= _HEARTBEAT:
             return True
         if not waiting:
             return False
-        return abs(now - state.made) >= fleet.interval or now // DAY != state.made // DAY
+        longest = max(abs(now - state.made), abs(now - since))
+        return longest >= fleet.interval or now // DAY != state.made // DAY
+
+    def _waits_since(self, now: float) -> float:
+        """Give when a look first found the oldest of what waits."""
+        last, reached = self._feed.last(), self._feed.position.seq
+        if not self._seen or self._seen[-1][1] < last:
+            self._seen.append((now, last))
+        self._seen = [each for each in self._seen if each[1] >= reached]
+        return self._seen[0][0] if self._seen else now
 
     def _content(self, state: Shipped) -> Content:
         intent = state.intent

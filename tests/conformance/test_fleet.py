@@ -374,6 +374,32 @@ def test_a_batch_goes_when_it_is_full_or_old_or_the_day_ends(lake, tmp_path):
     assert differences(lake, [settings]) == []
 
 
+def test_what_came_while_others_were_shipped_does_not_wait_from_their_end(lake, tmp_path):
+    """A backlog takes its time; what is left of it goes when it has waited the interval."""
+    clock = [NOW]
+    settings = lake.host(tmp_path, "web1", batch_events=3, interval=300)
+    load(settings.store, "".join(opening(n) for n in range(1, 9)))
+    with open_store(settings.store) as store:
+        shipper = Shipper(store, settings, now=lambda: clock[0])
+
+        def shipped():
+            before = shipper.events
+            for _ in shipper.steps():
+                clock[0] += 10  # so long does each step take
+            return shipper.events - before
+
+        assert shipped() == 6
+        clock[0] = NOW + 299
+        assert shipped() == 0
+        clock[0] = NOW + 300
+        assert shipped() == 2
+        load(settings.store, opening(9), kind="another")
+        clock[0] = NOW + 599
+        assert shipped() == 0
+        clock[0] = NOW + 600
+        assert shipped() == 1
+
+
 def test_only_init_makes_the_table(server):
     """Whoever else finds none says what to do; a second init changes nothing."""
     given = load_settings(fleet=server | {"table": "auditsvc.nowhere"}).fleet

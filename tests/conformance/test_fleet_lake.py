@@ -12,13 +12,18 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from fixtures import answered, long_logs
+from fixtures.certificates import certificates
 from fixtures.commands import run
 from fixtures.cookbook_log import cookbook_log
 from fixtures.fleet_rows import InMemory, wide_rows
+from fixtures.lake import Lake, differences
 from fixtures.logs import load, login, opening, rows
 from fixtures.seaweed import lake
 from fixtures.stores import new_store
 from fixtures.web import client_of, has_no_code
+from pyiceberg.io.pyarrow import PyArrowFileIO
+from requests.certs import where
 
 from auditsvc.arrow.reach import EVERYTHING, Reach
 from auditsvc.config import load_settings
@@ -282,3 +287,39 @@ def test_a_table_of_an_older_program_gets_the_columns_that_it_lacks(fleet, monke
             ("gamma", "x.service", row["story"]["how"]),
             ("older", None, None),
         ]
+
+
+@pytest.mark.long
+def test_an_authority_of_ones_own_is_that_of_inbox_catalog_and_table(tmp_path, monkeypatch):
+    """All of them go by TLS, whatever others believe; without the authority nothing is believed."""
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", where())
+    tls = certificates(tmp_path)
+    (tmp_path / "lake").mkdir()
+    with lake(tmp_path / "lake", tls=tls) as given:
+        assert all(given[each].startswith("https://") for each in ("endpoint", "catalog"))
+        made = Lake(given, "tls")
+        host = made.host(tmp_path, "alpha")
+        load(host.store, opening(1))
+        made.ship(host)
+        assert made.commit().done.rows == 2
+        assert differences(made, [host]) == []
+        with run_fleet_query(host, COUNTS) as result:
+            assert list(result) == [("alpha", 1)]
+        found = open_table(made.settings)
+        plain = PyArrowFileIO({k: v for k, v in found.io.properties.items() if k != "py-io-impl"})
+        file = min(task.file.file_path for task in found.scan().plan_files())
+        with pytest.raises(OSError, match=r"(?i)ssl|certificate|curl"):
+            plain.new_input(file).open().read()
+        other = load_settings(fleet=given | {"ca": None}).fleet
+        with pytest.raises(FleetError, match=r"(?i)certificate"):
+            open_table(other)
+        with pytest.raises(FleetError, match=r"(?i)certificate"):
+            list(Inbox(other).names())
+
+
+@pytest.mark.long
+def test_what_a_host_is_given_is_soon_in_an_answer(tmp_path):
+    """Real programs at the quickest settings; how soon, the benchmarks measure."""
+    log = long_logs.make("mixed", 3_000, tmp_path / "mixed.log")
+    took = answered.measure(tmp_path, log, *answered.QUICKEST)
+    assert took.given < took.answered

@@ -108,6 +108,11 @@ class Feed:
             return Slice(found, until, more=False)
         return Slice(found, position, more=len(rows) == _ROWS)
 
+    def last(self) -> int:
+        """Give the number of the last arrival: up to it all has arrived by now."""
+        with reading(self._database) as connection:
+            return arrivals.last(connection)[0]
+
     def fetch(self, ids: Sequence[int]) -> list[Event]:
         """Read events with all their records, in the order of `ids`."""
         with reading(self._database) as connection:

@@ -14,7 +14,7 @@ from auditsvc.decode.ids import SERIAL_BITS
 if TYPE_CHECKING:
     from auditsvc.store.views.dialect import Dialect
 
-_SOON: Final = 3_600_000
+SOON: Final = 3_600_000
 """Milliseconds."""
 USER, GROUP = 0, 1
 
@@ -25,7 +25,7 @@ def name_of(kind: int, number: str, host: str, at: str) -> str:
     before = f"SELECT max(n.at) FROM account_name n WHERE {key} AND n.at <= {at}"  # noqa: S608 - of this module's text
     after = (
         f"SELECT min(n.at) FROM account_name n WHERE {key} AND n.at > {at}"  # noqa: S608 - as above
-        f" AND n.at <= {at} + {_SOON}"
+        f" AND n.at <= {at} + {SOON}"
     )
     return (
         f"(SELECT n.name FROM account_name n WHERE {key}"  # noqa: S608 - as above

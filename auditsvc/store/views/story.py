@@ -170,6 +170,24 @@ def story(d: Dialect) -> str:
     return f"{_sentences(calls(d))} UNION ALL {_sentences(others(d))}"
 
 
+_ONCE: Final = " LIMIT -1 OFFSET 0"
+"""Keeps SQLite from writing a subquery's expressions into each place that names them."""
+
+
+def story_of_calls(d: Dialect, where: str) -> str:
+    """Give the rows of the view of some calls `s`, for who reads most columns of each.
+
+    Each value is made once, on SQLite; the view's are made anew wherever a column names them, but
+    for who asks for some of its columns, or chooses rows by them, it leaves out the others.
+    """
+    return _sentences(calls(d, where + _ONCE) + _ONCE)
+
+
+def story_of_others(d: Dialect, where: str) -> str:
+    """Give those of some events without a call `e`; as `story_of_calls`."""
+    return _sentences(others(d, where + _ONCE) + _ONCE)
+
+
 _COLUMNS: Final = (
     "event_id, host, time, pid, auid, uid, ses, actor, as_user, action, outcome, object, object2,"
     " object_kind, how, key"

@@ -1,0 +1,154 @@
+"""`auditsvc.arrow.calls`: what is asked once for many calls is what the views say of each."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from fixtures.cookbook_log import cookbook_log
+from fixtures.logs import SECOND, call, end, load, path, proctitle, record
+from fixtures.repeats import seeds
+from fixtures.stores import new_store
+
+from auditsvc.archive.rows import read_where, stored_columns
+from auditsvc.archive.views import field
+from auditsvc.arrow import calls
+from auditsvc.arrow.calls import view_rows
+from auditsvc.arrow.columns import BESIDE, field_of
+from auditsvc.arrow.json_rows import columns_of, parsed, read_rows
+from auditsvc.store import open_store
+from auditsvc.store.database import reading
+
+WHO = "auid=4294967295 pid=1 uid=0 ses=4294967295 subj=unconfined res=success"
+CALLS = (*(2, 0, 3, 42, 62, 82, 90, 90, 105, 157, 257, 999) * 4, 56, 59, 60, 231)
+EVERY = "v.event_id > 0"
+
+
+def lines(seed, count=250):
+    """Give calls of few processes within seconds, and what changes the words about them."""
+    chance = random.Random(seed)
+    pids = (100, 101, 102, 103, 4_000_000)
+    ids = (0, 1000, 1001, 4294967295)
+    made = []
+    for serial in range(1, count):
+        when = {"second": SECOND + chance.randrange(4), "ms": chance.choice((0, 1, 500, 999))}
+        kind = chance.random()
+        if kind < 0.05:
+            body = f"op=name kind={chance.choice(('user', 'group'))} id={chance.choice(ids[:3])}"
+            named = chance.choice((' acct="alice"', ' acct="bob"', ""))
+            late = {**when, "second": SECOND + chance.randrange(6)}
+            made.append(record("DAEMON_CONFIG", serial, f"{body}{named} {WHO}", **late))
+        elif kind < 0.1:
+            group = chance.choice(("/a.service", "/b.service", "/c.scope"))
+            who = WHO.replace("pid=1", f"pid={chance.choice(pids)}")
+            rest = f" unit={group[1:]}" + chance.choice(("", f" container={'ab' * 32}"))
+            body = f'op=cgroup cgroup="{group}"{rest} {who}'
+            made.append(record("DAEMON_CONFIG", serial, body, **when))
+        elif kind < 0.15:
+            body = f"pid={chance.choice(pids)} uid=0 auid=5 ses=3 msg='cmd=\"x\" res=success'"
+            made.append(record("USER_CMD", serial, body, **when))
+        else:
+            made.append(_call(chance, serial, pids, ids, when))
+    return "".join(made)
+
+
+def _call(chance, serial, pids, ids, when):
+    nr = chance.choice(CALLS)
+    old = chance.random() < 0.1
+    success = chance.choice(("yes", "yes", "yes", "no"))
+    exit_ = chance.choice(pids) if success == "yes" else chance.choice((-2, -13, -115))
+    text = call(
+        serial,
+        **when,
+        nr=chance.choice((102, 117, 5, 11)) if old else nr,
+        arch="40000003" if old else "c000003e",
+        success=success,
+        exit=exit_,
+        a0=chance.choice(("3", "3", "3", "f", "16", "ffffffffffffff9c", "1200011")),
+        a1=chance.choice(("0", "0", "241")),
+        a2=chance.choice(("0", "0", "1a4", "80000")),
+        a3=chance.choice(("0", "0", "1b6")),
+        **_who(chance, pids, ids),
+    )
+    if nr == 59:
+        text += record("EXECVE", serial, f'argc=1 a0="{chance.choice("xyz")}"', **when)
+    for item in range(chance.choice((0, 0, 0, 1, 2))):
+        text += path(serial, chance.choice(("/etc/passwd", "here", "./x")), item=item, **when)
+    if chance.random() < 0.05:
+        text += record("OBJ_PID", serial, f"opid={chance.choice(pids)} oauid=0", **when)
+    if chance.random() < 0.03:
+        text += record("CONFIG_CHANGE", serial, 'op=add_rule key="r" res=1', **when)
+    if nr == 42:
+        text += record("SOCKADDR", serial, "saddr=020001BBC0000201", **when)
+    return (
+        text + proctitle(serial, **when) + (end(serial, **when) if chance.random() < 0.97 else "")
+    )
+
+
+def _who(chance, pids, ids):
+    """Give a process, mostly as it was before: so calls have much in common."""
+    pid = chance.choice(pids)
+    place = pids.index(pid)
+    parent = chance.choice((1, *pids)) if chance.random() < 0.1 else pids[place - 1]
+    user = chance.choice(ids) if chance.random() < 0.1 else ids[place % len(ids)]
+    exe = '"/bin/cat"' if place % 2 else '"/usr/bin/python3.11"'
+    return {"pid": pid, "ppid": parent, "auid": user, "uid": user, "exe": exe}
+
+
+def asked(connection, view, values, fields):
+    """Give the rows that the view gives for each."""
+    return parsed(read_rows(connection, view, values, where=EVERY, order="event_id"), fields)
+
+
+@pytest.fixture(params=[*seeds(2, 40), "cookbook"])
+def url(request, tmp_path):
+    """Give a store with events of two sources."""
+    made = f"sqlite:///{tmp_path}/store.db"
+    new_store(tmp_path / "store.db")
+    if request.param == "cookbook":
+        load(made, cookbook_log()[0], kind="spool")
+        return made
+    load(made, lines(request.param), kind="spool")
+    load(
+        made,
+        lines(request.param + 1, 80).replace("audit(175", "audit(165"),
+        "other.log",
+        kind="file",
+    )
+    load(made, lines(request.param + 2, 400), "another.log", kind="file")
+    return made
+
+
+def test_all_calls_have_the_rows_of_the_view(url, monkeypatch):
+    """Each column, in one slice and in several, and those of other views beside it."""
+    with open_store(url, create=False, read=True) as store, reading(store.database) as connection:
+        names = columns_of(connection, "syscalls")
+        values = {name: f'v."{name}"' for name in names} | {"type": "'SYSCALL'"}
+        for other, of in BESIDE.items():
+            for name, alias in of.items():
+                values[alias] = f"(SELECT o.{name} FROM {other} o WHERE o.event_id = v.event_id)"
+        fields = [field_of(name) for name in (*values, "never")]
+        wanted = asked(connection, "syscalls", values, fields).to_pylist()
+        assert wanted
+        for size in (calls._SLICE, 60):
+            monkeypatch.setattr(calls, "_SLICE", size)
+            found = view_rows(connection, "syscalls", values, fields, EVERY, "event_id")
+            assert found.to_pylist() == wanted
+
+
+def test_all_events_have_their_story(url, monkeypatch):
+    """Each column, in one slice and in several; a sentence that follows from the rest is NULL."""
+    with open_store(url, create=False, read=True) as store, reading(store.database) as connection:
+        names = stored_columns("story", columns_of(connection, "story"))
+        values = {name: f'v."{name}"' for name in names}
+        fields = [field("story", name) for name in names]
+        wanted = asked(connection, "story", values, fields).to_pylist()
+        assert wanted
+        for size in (calls._SLICE, 60):
+            monkeypatch.setattr(calls, "_SLICE", size)
+            found = view_rows(connection, "story", values, fields, EVERY, "event_id").to_pylist()
+            assert found == wanted
+        short = read_where(connection, "story", names, EVERY).to_pylist()
+        assert [{**each, "sentence": None} for each in wanted] == [
+            {**each, "sentence": None} for each in short
+        ]
