@@ -25,21 +25,18 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections import deque
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from auditsvc.errors import AuditsvcError, SpoolError
-from auditsvc.evidence.chain import TAG, make_chain, start_of
 from auditsvc.evidence.folder import Folder, evidence_error
 from auditsvc.evidence.head import Head, signature_of
 from auditsvc.evidence.key_file import KeyFile
 from auditsvc.evidence.keys import NAME, Keys, Signed, credential
-from auditsvc.evidence.open_segment import OpenSegment, Piece
-from auditsvc.evidence.stamps import first_stamp, last_stamp
-from auditsvc.host.files import open_file
+from auditsvc.evidence.line_queue import LineQueue, Piece
+from auditsvc.evidence.open_segment import OpenSegment
 from auditsvc.spool.identity import identity
 from auditsvc.spool.segments import Place, segment_path, segments, sizes
 
@@ -49,11 +46,7 @@ if TYPE_CHECKING:
     from auditsvc.native import Choice
     from auditsvc.spool.writer import SpoolWriter
 
-_QUEUE_BYTES: Final = 32 << 20
-"""Lines that may wait in memory; those beyond are read from the segment."""
-_WAKE_BYTES: Final = 4 << 20
 _LOOK: Final = 0.5
-_PIECE: Final = 1 << 20
 _BOOT: Final = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -106,14 +99,11 @@ class Notary(threading.Thread):
         self._last: Head | None = None
         self._begins = Place()
         self._open: OpenSegment | None = None
-        self._tags: list[bytes] = []
         self._broken = ""
         self._kept_from = self._gone_before = 0
         self._sealed = self._ended = ""
         self._signed_at = 0.0
-        self._queue: deque[Piece] = deque()
-        self._waiting = 0
-        self._lock = threading.Lock()  # of the queue
+        self._queue = LineQueue()
         self._signing = threading.RLock()  # of all else
         self._wake = threading.Event()
         self._ending = False
@@ -201,7 +191,7 @@ class Notary(threading.Thread):
             return f"{where} has {size} bytes, and {last.end} were signed"
         opened = self._begin_segment(last.segment, last.start)
         try:
-            self._read(opened, last.end)
+            opened.read(last.end)
         except ValueError:
             return f"{where} was altered before byte {last.end}"
         if opened.chain.value().hex() != last.chain:
@@ -210,8 +200,7 @@ class Notary(threading.Thread):
         opened.unseen = last.unseen
         opened.is_unsigned = False
         self._open = opened
-        self._tags = []
-        self._keep_tags(opened, fresh=True)
+        opened.keep_tags(self._folder.tags_path(opened.segment), fresh=True)
         return ""
 
     def _queue_old(self) -> None:
@@ -230,20 +219,14 @@ class Notary(threading.Thread):
             end = place.position if segment == place.segment else size
             if end > start:
                 old.append(Piece(segment, start, end - start, None))
-        with self._lock:
-            self._queue.extendleft(reversed(old))
+        self._queue.put_before(old)
 
     # --- what is appended ----------------------------------------------------------------
 
     def receive(self, segment: int, position: int, lines: bytes) -> None:
         """Take complete lines that were written at a position; never waits for the disk."""
-        with self._lock:
-            kept = lines if self._waiting + len(lines) <= _QUEUE_BYTES else None
-            if kept is not None:
-                self._waiting += len(lines)
-            self._queue.append(Piece(segment, position, len(lines), kept))
-            if self._waiting >= _WAKE_BYTES:
-                self._wake.set()
+        if self._queue.receive(segment, position, lines):
+            self._wake.set()
 
     def run(self) -> None:
         """Hash and sign until `finish`."""
@@ -343,12 +326,9 @@ class Notary(threading.Thread):
     def _take_all(self) -> None:
         if self._keys is None:
             self._resume()
-        while self._queue:
-            piece = self._queue[0]
+        while (piece := self._queue.first()) is not None:
             self._take(piece)
-            with self._lock:
-                self._queue.popleft()
-                self._waiting -= piece.length if piece.data is not None else 0
+            self._queue.done()
 
     def _take(self, piece: Piece) -> None:
         opened = self._open
@@ -361,7 +341,7 @@ class Notary(threading.Thread):
         if piece.data is None or piece.start > opened.end:
             before = opened.end
             try:
-                self._read(opened, piece.start + (piece.length if piece.data is None else 0))
+                opened.read(piece.start + (piece.length if piece.data is None else 0))
             except ValueError:
                 self._tell(f"segment {opened.segment} was cut or altered behind {opened.end}")
                 return
@@ -369,7 +349,7 @@ class Notary(threading.Thread):
                 opened.unseen += opened.end - before
         if piece.data is None:
             return
-        self._add(opened, piece.data)
+        opened.add(piece.data)
 
     def _next_segment(self, segment: int) -> OpenSegment:
         """End the open segment, and begin another."""
@@ -383,37 +363,7 @@ class Notary(threading.Thread):
         return self._open
 
     def _begin_segment(self, segment: int, start: str) -> OpenSegment:
-        chain = make_chain(start_of(self._spool, segment, start), self._choice)
-        return OpenSegment(segment, start, chain)
-
-    def _add(self, opened: OpenSegment, data: bytes) -> None:
-        opened.chain.update(data)
-        if not opened.end:
-            opened.first = first_stamp(data)
-        opened.end += len(data)
-        opened.last = last_stamp(data) or opened.last
-        opened.is_unsigned = True
-
-    def _read(self, opened: OpenSegment, end: int) -> None:
-        """Hash a segment's lines up to a position; ValueError if they do not end there."""
-        descriptor = open_file(segment_path(self._directory, opened.segment))
-        rest = b""
-        try:
-            at = opened.end
-            while at < end:
-                data = os.pread(descriptor, min(_PIECE, end - at), at)
-                if not data:
-                    raise ValueError
-                at += len(data)
-                data = rest + data
-                cut = data.rfind(b"\n") + 1
-                rest = data[cut:]
-                if cut:
-                    self._add(opened, data[:cut])
-        finally:
-            os.close(descriptor)
-        if rest:
-            raise ValueError
+        return OpenSegment.begin(self._directory, self._spool, segment, start, self._choice)
 
     # --- signing -------------------------------------------------------------------------
 
@@ -424,7 +374,7 @@ class Notary(threading.Thread):
         if last is not None and keys.signed.n < last.n and not self._broken:
             keys.advance(last)  # it could not be forgotten when it had signed
         self._sync(opened)
-        self._keep_tags(opened)
+        opened.keep_tags(self._folder.tags_path(opened.segment))
         if last is not None and last.segment != opened.segment:
             self._ended = last.digest()
         before = keys.signed
@@ -478,33 +428,13 @@ class Notary(threading.Thread):
     def _sync(self, opened: OpenSegment) -> None:
         """Sync the segment, and see that it still has all that was appended."""
         try:
-            descriptor = open_file(segment_path(self._directory, opened.segment))
+            size = opened.sync(synced=self._synced)
         except FileNotFoundError:
             if opened.segment >= self._gone_before:
                 self._tell(f"segment {opened.segment} is missing")
             return
-        try:
-            if self._synced:
-                os.fdatasync(descriptor)
-            size = os.fstat(descriptor).st_size
-        finally:
-            os.close(descriptor)
         if size < opened.end:
             self._tell(f"segment {opened.segment} has {size} bytes, and {opened.end} were written")
-
-    def _keep_tags(self, opened: OpenSegment, *, fresh: bool = False) -> None:
-        """Write the tags of new lines to their file; without it only the line is not named."""
-        self._tags.append(opened.chain.take_tags())
-        path = self._folder.tags_path(opened.segment)
-        tags = b"".join(self._tags)
-        flags = os.O_WRONLY | os.O_CREAT | (os.O_TRUNC if fresh else 0)
-        with suppress(OSError):
-            descriptor = open_file(path, flags)
-            try:
-                os.pwrite(descriptor, tags, opened.chain.lines * TAG - len(tags))
-            finally:
-                os.close(descriptor)
-        self._tags = []
 
     def _tell(self, what: str) -> None:
         if what != self.altered:

@@ -6,6 +6,8 @@ the store has in the end what the log gives if it is read as one stream.
 * A file continues from what is pending at the end of the file before it.
 * What is pending at the end of the last file is stored as far as it was read (`end of input`),
   and counted as open. These rows are replaced as soon as more of the log is read.
+* Where files overlap, the lines of open events that a file begins with again are counted as
+  duplicates: they leave what is pending, and the file brings them (`part.overlap`).
 * If a file is loaded that comes before another one, or if the file before it grows, the
   beginning of the later one is decoded again (`Part.head`), and so on through the files after
   it until nothing changes.
@@ -33,9 +35,11 @@ from auditsvc.ingest.part import (
     lead_of,
     make_part,
     may_begin_record,
+    overlap,
     repeats,
     run,
     shown,
+    without,
 )
 from auditsvc.ingest.series import FILE, KIND, Series, find_file, read_head
 from auditsvc.store.write.revision import Change, Revision, Seam
@@ -49,7 +53,7 @@ if TYPE_CHECKING:
     from auditsvc.ingest.load import _Piece
     from auditsvc.ingest.part import Part, Run
     from auditsvc.ingest.series import Heads
-    from auditsvc.store import Store
+    from auditsvc.store import Store, WriteResult
 
 _NOTHING: Final = Batch()
 
@@ -127,6 +131,8 @@ class FileLoad(Load):
             if source is not None and source.position:
                 self._own = decode_part(source.pending)
         self._before = self._left_before()
+        self._again = overlap(self._before, self._head)
+        self._repeats = 0
         self._undone = self._undo()
         self._is_begun = False
         self._settles = self._own is None or not self._own.is_settled or not self._own.series
@@ -147,17 +153,23 @@ class FileLoad(Load):
         return b""
 
     def _undo(self) -> Run | None:
-        """Give what the file gave, if its first line is read differently now that it has grown.
+        """Give what the file gave, if its beginning is read differently now that it has grown.
 
         A part of a line seemed to continue the line before it, and is a record; or the reverse.
+        Or only now there is all of it that overlaps with the file before.
         """
         own = self._own
-        if own is None or own.alone or not own.size or b"\n" in own.head:
+        if own is None or own.alone or not own.size:
             return None
-        before = run(self._make_decoder, self._before, own.head)
-        if len(before.lead) == len(lead_of(self._before, self._head)):
+        is_same = b"\n" in own.head or (
+            lead_of(self._before, own.head) == lead_of(self._before, self._head)
+        )
+        if is_same and overlap(self._before, own.head) == self._again:
             return None
-        return before
+        source = self.store.find(FILE, self._route.name)
+        if source is None or source.position != own.size:
+            return None
+        return run(self._make_decoder, self._before, own.head)
 
     @property
     def _is_last(self) -> bool:
@@ -177,7 +189,7 @@ class FileLoad(Load):
 
     def _pending(self) -> bytes:
         if self._own is None or self._undone is not None:
-            return self._before
+            return without(self._before, self._again)
         return self._own.state
 
     def _lead(self) -> bytes:
@@ -234,12 +246,16 @@ class FileLoad(Load):
             seam = Seam(self._source.id, self._undone.batch, _NOTHING, -len(self._undone.lead))
             revision.seams.append(seam)
             ledger.subtract(self._undone.batch.counts)
+            assert self._own is not None
+            ledger["duplicate"] += self._count_again()
+            ledger["duplicate"] -= len(overlap(self._before, self._own.head))
         if self._own is not None:
             ledger["received"] -= self._booked
             self._booked = 0
             is_shown = self._own.is_settled and self._own.series and self._is_last
             return self._own.state if is_shown else None
         ledger["received"] += count_open(self._before)
+        ledger["duplicate"] += self._count_again()
         if not self._is_last or not self._place:
             return None
         name = self._names[self._place - 1]
@@ -250,6 +266,16 @@ class FileLoad(Load):
         after = replace(source, open_records=0)
         revision.changes.append(Change(source, after, {"received": -less}))
         return part.state
+
+    def _count_again(self) -> int:
+        """Give how many records of open events the file before has, too."""
+        self._repeats = len(self._again)
+        return self._repeats
+
+    def _count(self, batch: Batch, result: WriteResult) -> None:
+        super()._count(batch, result)
+        self.duplicates += self._repeats
+        self._repeats = 0
 
     def _show(self, old: bytes | None, new: bytes | None, revision: Revision) -> None:
         """Store what is open at the end of the log, in place of what was stored for it."""
@@ -294,6 +320,7 @@ class FileLoad(Load):
         counts.subtract(before.batch.counts)
         booking = self._book(state, is_last=is_last)
         counts["received"] += count_open(new) - count_open(old)
+        counts["duplicate"] += len(overlap(new, head)) - len(overlap(old, head))
         counts["received"] += booking - self._book(part.state, is_last=is_last)
         after = replace(
             source,

@@ -14,7 +14,7 @@ import zlib
 from base64 import b64decode, b64encode
 from dataclasses import asdict, dataclass
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 from auditsvc.record.line import Line, parse_line
 
@@ -33,8 +33,16 @@ _NODE: Final = b"node="
 _TYPE: Final = re.compile(rb"type=[A-Z0-9_]*(?:\[[0-9]*\]?)?")
 _NAMES: Final = b"\x1d"
 """Stands before what auditd's ENRICHED format adds to a record."""
+_ONCE: Final = frozenset(
+    (b"SYSCALL", b"URINGOP", b"PATH", b"CWD", b"EXECVE", b"SOCKADDR", b"PROCTITLE")
+)
+"""Types of which the kernel writes no equal records into an event (audit_log_exit); AVCs it may."""
 _STATE: Final = b"#"
 """Begins the lines of a decoder's `pending` that are of no event."""
+
+
+_Key: TypeAlias = "tuple[bytes | None, bytes] | None"
+"""Node and stamp of an event; None: the line is no record."""
 
 
 class Stamp(NamedTuple):
@@ -195,6 +203,51 @@ def repeats(state: bytes, head: bytes) -> bool:
     return any(_without_names(line) in opened for line in head.split(b"\n") if line)
 
 
+def overlap(state: bytes, head: bytes) -> list[bytes]:
+    """Give the lines pending in `state` with which a file that begins with `head` begins again.
+
+    The files overlap: of each open event the last lines of the one file are the first ones of the
+    other. Where no line among them is of a type that comes once, they may as well be further equal
+    records of the event, cut there, and are not given.
+    """
+    opened: dict[_Key, list[bytes]] = {}
+    lines, pending = head.split(b"\n")[:-1], _open_lines(state)
+    if set(pending).isdisjoint(lines):
+        return []
+    for line in pending:
+        opened.setdefault(_key(line), []).append(line)
+    again: dict[_Key, list[bytes]] = {}
+    for line in lines:
+        if (key := _key(line)) in opened:
+            again.setdefault(key, []).append(line)
+    found = []
+    for key, left in opened.items():
+        found += _common(left, again.get(key, []))
+    return found if any(_type_of(line) in _ONCE for line in found) else []
+
+
+def _common(left: list[bytes], right: list[bytes]) -> list[bytes]:
+    """Give the longest end of `left` that is the beginning of `right`."""
+    for count in range(min(len(left), len(right)), 0, -1):
+        if left[-count] == right[0] and left[-count:] == right[:count]:
+            return right[:count]
+    return []
+
+
+def without(state: bytes, lines: list[bytes]) -> bytes:
+    """Give a decoder's `pending` without these lines of open events, the last of equal ones."""
+    parts = state.split(b"\n")
+    for line in reversed(lines):
+        at = len(parts) - 2 - parts[-2::-1].index(line)
+        del parts[at]
+    return b"\n".join(parts)
+
+
+def _type_of(text: bytes) -> bytes:
+    line = parse_line(text)
+    return line.type_name if isinstance(line, Line) else b""
+
+
 def _without_names(line: bytes) -> bytes:
     return line.partition(_NAMES)[0].rstrip()
 
@@ -216,7 +269,7 @@ def may_begin_record(text: bytes) -> bool:
     return any(rest.startswith(msg[: len(rest)]) for msg in (b" msg=audit(", b" msg='audit("))
 
 
-def _key(text: bytes) -> tuple[bytes | None, bytes] | None:
+def _key(text: bytes) -> _Key:
     line = parse_line(text)
     return (line.node, line.stamp) if isinstance(line, Line) else None
 
@@ -235,9 +288,9 @@ class Run(NamedTuple):
 
 
 def run(make: Callable[[], Decoder], state: bytes, head: bytes) -> Run:
-    """Decode the beginning of a file that follows `state`."""
+    """Decode the beginning of a file that follows `state`, of which it may begin with the end."""
     decoder = make()
-    decoder.restore(state, 0.0)
+    decoder.restore(without(state, overlap(state, head)), 0.0)
     lead = lead_of(state, head)
     decoder.feed(lead + head, 0.0)
     after = decoder.pending()

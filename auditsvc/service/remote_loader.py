@@ -13,8 +13,8 @@ other.
 Invariants:
 
 * Nothing but the sender's thread waits for the process: neither collecting nor the main thread.
-* What it says is checked (`auditsvc.service.loader_reports`), and is taken at a bounded rate, as
-  the interpreter is the collector's too. A message that is none is the end of the process.
+* What it says is checked and taken at a bounded rate (`auditsvc.service.loader_link`). A message
+  that is none is the end of the process.
 * If it ends by itself, or stands still, another one is started after 1, 2, 4 ... 60 seconds; until
   then `store_error` says why. Its pid is not used again before `watch` has waited for it, and the
   one that comes opens no store before `release`: in between it is excluded from auditing.
@@ -23,8 +23,6 @@ Invariants:
 from __future__ import annotations
 
 import math
-import os
-import socket
 import threading
 import time
 from typing import TYPE_CHECKING, Any, Final
@@ -36,8 +34,8 @@ from auditsvc.enrich.cgroup_watch import Seen as SeenProcess
 from auditsvc.enrich.names import GROUP, USER
 from auditsvc.errors import AuditsvcError
 from auditsvc.ingest.loader import STALLED_SECONDS
-from auditsvc.service.frames import ProtocolError, close_passed
 from auditsvc.service.loader_child import Child, start_loader
+from auditsvc.service.loader_link import answer, read_reports, send_news, take_note, take_opened
 from auditsvc.service.loader_reports import (
     Ask,
     Bound,
@@ -47,7 +45,6 @@ from auditsvc.service.loader_reports import (
     Sealed,
     Seen,
     State,
-    parse_report,
 )
 from auditsvc.service.remote_parts import Problems
 
@@ -71,10 +68,6 @@ _PAUSE: Final = 0.02
 """Least time between two messages of news."""
 _LOOK: Final = 0.5
 _LOOK_BUSY: Final = 0.05
-_SHARE_SECONDS, _OTHERS = 0.005, 4
-"""After so much time of the processor on reports, others have four times as much."""
-_MOST_NOTES: Final = 100
-"""Of one process: each is a line of the log."""
 _END_SECONDS: Final = 12.0
 _SOON: Final = 2.0
 
@@ -360,24 +353,10 @@ class RemoteLoader:
             arrived.clear()
             if child is not None and child is self._child and child.is_released:
                 try:
-                    self._tell_child(child, is_news=is_news)
+                    send_news(child, self._callbacks, is_news=is_news)
                 except OSError:  # it has ended: `watch` sees it
                     time.sleep(_LOOK_BUSY)
             self._closing.wait(_PAUSE)
-
-    def _tell_child(self, child: Child, *, is_news: bool) -> None:
-        send = child.channel.send
-        while child.outbox:
-            send(child.outbox.popleft())
-        head, busy = self._callbacks.newest(), self._callbacks.busy()
-        if head != child.head:
-            child.head = head
-            send({"kind": "head", "head": head})
-        if busy != child.busy:
-            child.busy = busy
-            send({"kind": "busy", "on": busy})
-        if is_news:
-            send({"kind": "arrived"})
 
     # --- what it says: a thread ----------------------------------------------------------
 
@@ -388,39 +367,9 @@ class RemoteLoader:
         child.reader.start()
 
     def _read(self, child: Child) -> None:
-        spent = 0.0
-        try:
-            for message in child.channel:
-                began = time.thread_time()
-                child.silent = 0
-                report = self._parsed(message.content, message.descriptor)
-                self._take(child, report, message.descriptor)
-                spent += time.thread_time() - began
-                if spent >= _SHARE_SECONDS:
-                    time.sleep(_OTHERS * spent)
-                    spent = 0.0
-        except ProtocolError as error:
-            child.fault = child.fault or f"it sent {error}"
-        except Exception as error:  # noqa: BLE001 - another process may do better
-            child.fault = child.fault or f"{type(error).__name__}: {error}"
-        finally:
-            child.channel.close()  # what it sends from here on, nobody takes
-            child.has_hung_up = True
-            with self._changed:
-                self._changed.notify_all()
-
-    @staticmethod
-    def _parsed(content: bytes, descriptor: int) -> Report:
-        """Check a report; only one of a store with a server comes with a descriptor."""
-        try:
-            report = parse_report(content)
-        except ProtocolError:
-            close_passed(descriptor)
-            raise
-        if (descriptor >= 0) != (isinstance(report, Opened) and report.backend > 0):
-            close_passed(descriptor)
-            raise ProtocolError("a descriptor that is not expected, or none")
-        return report
+        read_reports(child, self._take)
+        with self._changed:
+            self._changed.notify_all()
 
     def _take(self, child: Child, report: Report, descriptor: int) -> None:
         calls = self._callbacks
@@ -434,43 +383,17 @@ class RemoteLoader:
             calls.processes([SeenProcess(*each) for each in report.processes])
         elif isinstance(report, Note):
             self._before.size = 0
-            child.notes += 1
-            if child.notes > _MOST_NOTES:
-                raise ProtocolError("more notes than there can be")
-            calls.note(report.what)
+            take_note(child, calls, report.what)
         elif isinstance(report, Opened):
-            self._open_store(descriptor, report.backend)
-            child.channel.send({"kind": "opened"})
+            take_opened(child, calls, report, descriptor)
         elif isinstance(report, Ask):
-            self._answer(child, report)
+            answer(child, calls, report)
         elif isinstance(report, Sealed):
             self.sealed = report
         else:
             self._failed = report
             if report.name:
                 self._fail(report)
-
-    def _answer(self, child: Child, ask: Ask) -> None:
-        """Open a file of the log for it, if this is the source."""
-        if self._callbacks.files is None:
-            raise ProtocolError("a question that is not expected")
-        answer, descriptor = self._callbacks.files.answer(ask)
-        try:
-            child.channel.send(answer, descriptor)
-        finally:
-            close_passed(descriptor)
-
-    def _open_store(self, descriptor: int, backend: int) -> None:
-        if descriptor < 0:
-            self._callbacks.opened(None, 0)
-            return
-        try:
-            connection = socket.socket(fileno=descriptor)
-        except OSError as error:
-            os.close(descriptor)
-            raise ProtocolError("a descriptor that is no socket") from error
-        with connection:
-            self._callbacks.opened(connection, backend)
 
     def _take_state(self, state: State) -> None:
         with self._changed:

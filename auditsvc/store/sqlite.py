@@ -204,6 +204,8 @@ class SQLite:
             check_same_thread=False,
         )
         connection.execute("PRAGMA query_only = ON")
+        # The file may be another's work: sqlite.org/security.html. It costs nothing measurable.
+        connection.execute("PRAGMA cell_size_check = ON")
         self._read_schema(connection)
         return connection
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import pytest
-from fixtures.browser import browser
+from fixtures.browser import Heard
 from fixtures.repeats import pairs
 
 from auditsvc.report.daily import Daily, Hours, Section
@@ -40,26 +40,23 @@ def write(path):
 
 
 @pytest.fixture(scope="module")
-def shown(tmp_path_factory):
-    """Give a browser's page and the file."""
-    folder = tmp_path_factory.mktemp("page")
-    with browser() as chromium:
-        yield chromium, write(folder / "daily.html")
+def address(tmp_path_factory):
+    """Write the page; give its address."""
+    return write(tmp_path_factory.mktemp("page") / "daily.html").as_uri()
 
 
 @pytest.mark.parametrize(("dark", "width"), pairs([False, True], [1280, 768, 390]))
-def test_fits(shown, width, dark):
+def test_fits(new_page, address, width, dark):
     """No window must be scrolled sideways; a wide table is scrolled by itself."""
-    chromium, path = shown
-    chromium.show(path, width=width, dark=dark)
-    assert chromium.evaluate("document.documentElement.scrollWidth") == width
+    page = new_page(width=width, dark=dark)
+    page.goto(address)
+    assert page.evaluate("document.documentElement.scrollWidth") == width
 
 
-def test_asks_for_nothing(shown):
+def test_asks_for_nothing(new_page, address):
     """The browser loads the file and nothing else, and has nothing to complain of."""
-    chromium, path = shown
-    chromium.requests.clear()
-    chromium.messages.clear()
-    chromium.show(path, width=1280)
-    assert chromium.requests == [path.as_uri()]
-    assert chromium.messages == []
+    page = new_page(width=1280)
+    heard = Heard(page)
+    page.goto(address)
+    assert heard.requests == [address]
+    assert heard.messages == []

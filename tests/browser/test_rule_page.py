@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from fixtures.browser import browser
+from fixtures.browser import Heard
 from fixtures.repeats import pairs
 
+from auditsvc.compliance import page as report_page
 from auditsvc.compliance.judge import joined, judge
 from auditsvc.compliance.model import KernelState, Report, Seen, Share, Source
-from auditsvc.compliance.page import page
 from auditsvc.ruleset.controls import controls, find, missing_folder
 
 LONG = "x" * 300
@@ -42,25 +42,23 @@ def write(path):
         share=Share(20_000, 3, 900),
         unknown={"store": f"{LONG} `{LONG}`"},
     )
-    path.write_text(page(report))
+    path.write_text(report_page.page(report))
     return path
 
 
 @pytest.fixture(scope="module")
-def shown(tmp_path_factory):
-    """Give a browser's page and the file."""
-    folder = tmp_path_factory.mktemp("page")
-    with browser() as chromium:
-        yield chromium, write(folder / "report.html"), folder
+def address(tmp_path_factory):
+    """Write the page; give its address."""
+    return write(tmp_path_factory.mktemp("page") / "report.html").as_uri()
 
 
 @pytest.mark.parametrize(("dark", "width"), pairs([False, True], [1280, 768, 390]))
-def test_fits(shown, width, dark):
+def test_fits(new_page, address, width, dark):
     """No window has to be scrolled horizontally, and no text is cut off or overlaps another."""
-    chromium, path, _ = shown
-    chromium.show(path, width=width, dark=dark)
-    assert chromium.evaluate("document.documentElement.scrollWidth") == width
-    spill = chromium.evaluate(
+    page = new_page(width=width, dark=dark)
+    page.goto(address)
+    assert page.evaluate("document.documentElement.scrollWidth") == width
+    spill = page.evaluate(
         "[...document.querySelectorAll('main *, header *, footer *')]"
         ".filter(e => !e.closest('caption, thead') && e.scrollWidth > e.clientWidth + 1"
         " && getComputedStyle(e).display !== 'inline').map(e => e.outerHTML.slice(0, 200))"
@@ -68,35 +66,36 @@ def test_fits(shown, width, dark):
     assert spill == []
 
 
-def test_asks_for_nothing(shown):
+def test_asks_for_nothing(new_page, address):
     """The browser loads the file and nothing else, and reports no problem."""
-    chromium, path, _ = shown
-    chromium.requests.clear()
-    chromium.messages.clear()
-    chromium.show(path, width=1280)
-    assert chromium.requests == [path.as_uri()]
-    assert chromium.messages == []
+    page = new_page(width=1280)
+    heard = Heard(page)
+    page.goto(address)
+    assert heard.requests == [address]
+    assert heard.messages == []
 
 
-def test_prints(shown):
+def test_prints(new_page, address, tmp_path):
     """On paper the table keeps its header on every page and nothing is cut off."""
-    chromium, path, folder = shown
-    chromium.show(path, width=700, media="print")
-    assert chromium.evaluate("document.documentElement.scrollWidth") == 700
+    page = new_page(width=700)
+    page.emulate_media(media="print")
+    page.goto(address)
+    assert page.evaluate("document.documentElement.scrollWidth") == 700
     assert (
-        chromium.evaluate("getComputedStyle(document.querySelector('thead')).display")
+        page.evaluate("getComputedStyle(document.querySelector('thead')).display")
         == "table-header-group"
     )
-    chromium.pdf(folder / "report.pdf")
-    assert (folder / "report.pdf").read_bytes().startswith(b"%PDF")
+    page.pdf(path=tmp_path / "report.pdf")
+    assert (tmp_path / "report.pdf").read_bytes().startswith(b"%PDF")
 
 
-def test_table_for_a_screen_reader(shown):
+def test_table_for_a_screen_reader(new_page, address):
     """Where rows are shown as cards they are still rows of a table with named headers."""
-    chromium, path, _ = shown
-    chromium.show(path, width=390)
-    chromium.ask("Accessibility.enable")
-    nodes = chromium.ask("Accessibility.getFullAXTree")["nodes"]
+    page = new_page(width=390)
+    page.goto(address)
+    # What the browser tells a screen reader: playwright's own roles do not know of the style.
+    browser = page.context.new_cdp_session(page)
+    nodes = browser.send("Accessibility.getFullAXTree")["nodes"]
     roles = [node["role"]["value"] for node in nodes if not node.get("ignored")]
     assert roles.count("table") == 3
     assert "rowheader" in roles

@@ -3,69 +3,63 @@
 from __future__ import annotations
 
 import os
+import re
 
 import pytest
-from fixtures.browser import browser
+from fixtures.browser import Heard, session_by_link
 from fixtures.logs import load, opening
 from fixtures.repeats import pairs
-from fixtures.waiting import until
 from fixtures.web import web_program
+from playwright.sync_api import expect
 
 HOSTILE = "<script>document.title='run'</script><img src=x onerror=\"document.title='run'\">"
 PAGES = ("/", "/events", "/sql?q=SELECT+*+FROM+story", "/ledger", "/coverage")
 
 
 @pytest.fixture(scope="module")
-def shown(tmp_path_factory):
-    """Give a browser's page with a session, and the beginning of the addresses."""
+def session(chromium, tmp_path_factory):
+    """Begin a session with the pages of a store."""
     folder = tmp_path_factory.mktemp("web")
     url = f"sqlite:///{folder}/store.db"
     key = HOSTILE.encode().hex().upper()
     load(url, "".join(opening(n, f"/etc/f{n}", key=key) for n in range(5)))
     environment = os.environ | {"AUDITSVC_RUNTIME_DIRECTORY": str(folder)}
-    with browser() as chromium, web_program(url, environment) as process:
-        link = process.stdout.readline().strip()
-        chromium.show(link, width=1280)
-        yield chromium, link.partition("/?")[0]
+    with web_program(url, environment) as process:
+        yield session_by_link(chromium, process.stdout.readline().strip())
 
 
 @pytest.mark.parametrize(("dark", "width"), pairs([False, True], [1280, 390]))
-def test_fits_and_nothing_is_stopped(shown, width, dark):
+def test_fits_and_nothing_is_stopped(new_page, session, width, dark):
     """No window is scrolled sideways; no file is missing, no code of a name runs."""
-    chromium, base = shown
-    for page in PAGES:
-        chromium.messages.clear()
-        chromium.requests.clear()
-        chromium.show(base + page, width=width, dark=dark)
-        assert chromium.evaluate("document.documentElement.scrollWidth") == width
-        assert chromium.messages == []
-        assert all(each.startswith(base) for each in chromium.requests)
-        assert chromium.evaluate("document.title").endswith(" - auditsvc")
+    page = new_page(width=width, dark=dark, cookies=session.cookies)
+    heard = Heard(page)
+    for address in PAGES:
+        heard.clear()
+        page.goto(session.base + address)
+        assert page.evaluate("document.documentElement.scrollWidth") == width
+        assert heard.messages == []
+        assert heard.requests
+        assert all(each.startswith(session.base) for each in heard.requests)
+        assert page.title().endswith(" - auditsvc")
 
 
-def test_the_overview_has_its_plot_and_its_parts(shown):
+def test_the_overview_has_its_plot_and_its_parts(new_page, session):
     """Its plot is drawn, and htmx brings what comes later."""
-    chromium, base = shown
-    chromium.show(f"{base}/", width=1280)
-    until(lambda: chromium.evaluate("document.querySelectorAll('#plot canvas').length") == 1)
-    until(lambda: chromium.evaluate("document.querySelectorAll('[hx-get] > p > a').length") == 0)
+    page = new_page(width=1280, cookies=session.cookies)
+    page.goto(f"{session.base}/")
+    expect(page.locator("#plot canvas")).to_have_count(1)
+    expect(page.locator("[hx-get] > p > a")).to_have_count(0)
 
 
-def test_an_event_by_keys_alone(shown):
+def test_an_event_by_keys_alone(new_page, session):
     """`j` goes to the first row, Enter opens it; `/` goes to the search, `?` shows the keys."""
-    chromium, base = shown
-    chromium.show(f"{base}/events", width=1280)
-
-    def press(key, **more):
-        for kind in ("keyDown", "keyUp"):
-            chromium.ask("Input.dispatchKeyEvent", type=kind, key=key, **more)
-
-    press("?", text="?")
-    assert chromium.evaluate("document.getElementById('keys').open")
-    chromium.evaluate("document.getElementById('keys').close()")
-    press("j", text="j")
-    press("Enter", text="\r", windowsVirtualKeyCode=13)
-    until(lambda: "/event/" in chromium.evaluate("location.pathname"))
-    until(lambda: chromium.evaluate("document.readyState") == "complete")
-    press("/", text="/")
-    assert chromium.evaluate("document.activeElement.id") == "words"
+    page = new_page(width=1280, cookies=session.cookies)
+    page.goto(f"{session.base}/events")
+    page.keyboard.press("?")
+    assert page.evaluate("document.getElementById('keys').open")
+    page.evaluate("document.getElementById('keys').close()")
+    page.keyboard.press("j")
+    page.keyboard.press("Enter")
+    page.wait_for_url(re.compile("/event/"))
+    page.keyboard.press("/")
+    expect(page.locator("#words")).to_be_focused()

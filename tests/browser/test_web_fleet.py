@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from fixtures.browser import axe, browser
+from fixtures.browser import Heard, axe, wait_for_parts
 from fixtures.fleet_pages import OTHER, STORES, source_of, table_in
 from fixtures.web import COOKIE, serving
 
@@ -19,38 +19,37 @@ PAGES = {
 
 
 @pytest.fixture(scope="module")
-def shown(tmp_path_factory):
-    """Give a browser's page with a session, and the beginning of the addresses."""
+def served(tmp_path_factory):
+    """Give the beginning of the addresses, and a session's cookies."""
     folder = tmp_path_factory.mktemp("fleet")
     url, table = table_in(folder)
     with (
         pytest.MonkeyPatch.context() as patch,
         serving(url, folder, source_of(table, patch)) as (base, _, cookie),
-        browser() as page,
     ):
         value = cookie["cookie"].partition("=")[2]
-        page.ask("Network.setCookie", name=COOKIE, value=value, url=base)
-        yield page, base
+        yield base, [{"name": COOKIE, "value": value, "url": base}]
 
 
 @pytest.mark.parametrize("width", [1280, 390])
-@pytest.mark.parametrize("page", PAGES)
-def test_a_page_comes_whole_and_axe_finds_nothing(shown, page, width):
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_comes_whole_and_axe_finds_nothing(new_page, served, name, width):
     """Its parts, too; no window is scrolled sideways; no code of a host's name runs."""
-    chromium, base = shown
-    address = PAGES[page]
-    if page == "event":
-        chromium.show(f"{base}/events?{SINCE}&node=alpha", width=width)
-        row = "document.querySelector('#rows a[data-row]').getAttribute('href')"
-        address = chromium.evaluate(row)
+    base, cookies = served
+    page = new_page(width=width, cookies=cookies)
+    heard = Heard(page)
+    address = PAGES[name]
+    if name == "event":
+        page.goto(f"{base}/events?{SINCE}&node=alpha")
+        address = page.locator("#rows a[data-row]").first.get_attribute("href")
         assert STORES["alpha"] in address
-    chromium.messages.clear()
-    chromium.show(base + address, width=width)
-    chromium.wait_for_parts()
-    assert chromium.evaluate("document.documentElement.scrollWidth") == width
-    assert axe(chromium) == []
-    assert chromium.messages == []
-    if page == "overview":
-        text = chromium.evaluate("document.getElementById('health').innerText")
+    heard.clear()
+    page.goto(base + address)
+    wait_for_parts(page)
+    assert page.evaluate("document.documentElement.scrollWidth") == width
+    assert axe(page) == []
+    assert heard.messages == []
+    if name == "overview":
+        text = page.locator("#health").inner_text()
         assert "1 store not well" in text
         assert OTHER[:30] in text

@@ -42,6 +42,14 @@ def test_a_reader_cannot_write(url):
     assert everything(url) == before
 
 
+def test_a_reader_checks_the_pages_of_a_file_that_others_may_write(tmp_path):
+    """SQLite looks at the cells of each page before it uses them."""
+    file = f"sqlite:///{tmp_path}/store.db"
+    open_store(file).close()
+    with open_store(file, read=True) as store, reading(store.database) as connection:
+        assert connection.exec_driver_sql("PRAGMA cell_size_check").scalar_one() == 1
+
+
 def test_a_reader_makes_no_store(new_url, tmp_path):
     """If there is none, the error says so, and no file is made."""
     with pytest.raises(StoreError, match="there is no store"):

@@ -249,7 +249,7 @@ def test_segments_that_go_while_nothing_can_be_signed_look_like_no_tampering(
 
     with monkeypatch.context() as patch:
         patch.setattr(Keys, "load", refuse)
-        monkeypatch.setattr("auditsvc.evidence.notary._QUEUE_BYTES", 3000)
+        monkeypatch.setattr("auditsvc.evidence.line_queue._MOST_BYTES", 3000)
         run = Run(tmp_path)
         run.put(*range(200))
         run.notary.step()
@@ -334,7 +334,7 @@ def test_what_was_altered_while_nothing_ran_is_told_at_the_start(tmp_path, what)
 
 def test_lines_that_do_not_fit_into_memory_are_read_from_the_segment(tmp_path, monkeypatch):
     """Who appends never waits, and memory is bounded."""
-    monkeypatch.setattr("auditsvc.evidence.notary._QUEUE_BYTES", 5 * len(line(0)))
+    monkeypatch.setattr("auditsvc.evidence.line_queue._MOST_BYTES", 5 * len(line(0)))
     run = Run(tmp_path)
     run.put(*range(40))
     assert sum(1 for piece in run.notary._queue if piece.data is not None) == 5
