@@ -16,6 +16,7 @@ from fixtures.logs import balanced, ledger, rows
 from fixtures.repeats import times
 from fixtures.waiting import until
 from live.recorded import DROPPED, record
+from live.service import AUDITSVC
 
 from auditsvc.collect.journald.folder import Header
 from auditsvc.collect.journald.source import JournalSource
@@ -282,8 +283,8 @@ def test_without_permission_it_says_which_group_may(recorded, tmp_path, monkeypa
 
 def ingest(url, folder, **options):
     """Start `auditsvc ingest --journal` of a folder."""
-    words = ("ingest", "--journal", "--directory", folder, "--store", url)
-    return commands.Begun(*words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)
+    command = [AUDITSVC, "ingest", "--journal", "--directory", folder, "--store", url]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)
 
 
 def test_ingested_twice_nothing_is_added(recorded, tmp_path):
@@ -322,7 +323,7 @@ def test_killed_while_it_ingests(programs, tmp_path, host_state, kills):
     }
     killed, choose, before = 0, random.Random(3), 1
     for _ in range(kills):
-        process = ingest(url, much.folder, environment=environment)
+        process = ingest(url, much.folder, env=environment)
         # Each gets further than the one before.
         until(lambda: process.poll() is not None or received(url) >= before)  # noqa: B023 - at once
         time.sleep(choose.random() * 0.05)
@@ -330,7 +331,7 @@ def test_killed_while_it_ingests(programs, tmp_path, host_state, kills):
         process.communicate()
         killed += process.returncode == -signal.SIGKILL
         before = received(url) + 1
-    out, errors = ingest(url, much.folder, environment=environment).communicate()
+    out, errors = ingest(url, much.folder, env=environment).communicate()
     assert not errors
     assert out
     assert killed >= 3
