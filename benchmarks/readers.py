@@ -217,7 +217,7 @@ def auditsvc(
     def started(folder: Path, auid: int, control: Control) -> Iterator[Running]:
         """`auditsvc run`, spool and store."""
         control.set(backlog_limit=BACKLOG)
-        with Service(folder, rules(auid), store=store) as service:
+        with Service(folder, rules(auid), store=store, by_exec=True) as service:
             assert service.process
             yield Running(service.process.pid, server, service)
 

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 
 from auditsvc.arrow.columns import TIME, TYPES, type_of
 from auditsvc.store.read.result import distinct
-from auditsvc.store.read.value_text import as_text
+from auditsvc.value_text import as_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

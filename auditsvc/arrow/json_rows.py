@@ -33,9 +33,11 @@ _FORMS: Final = {
 
 def columns_of(connection: Connection, view: str) -> tuple[str, ...]:
     """Give the names of a view's columns."""
-    if connection.dialect.name != "sqlite":  # planning a query of it takes 13 times as long
+    # Not by a query of the view: to plan one takes 13 times as long, on SQLite 3 times.
+    if connection.dialect.name != "sqlite":
         return tuple(_kinds(connection, view))
-    return tuple(connection.exec_driver_sql(f"SELECT * FROM {view} LIMIT 0").keys())  # noqa: S608 - ours
+    found = connection.exec_driver_sql(f'PRAGMA main.table_info("{view}")')
+    return tuple(row[1] for row in found)
 
 
 def read_rows(

@@ -19,7 +19,8 @@ from typing import Annotated
 import typer
 
 from auditsvc import __version__
-from auditsvc.cli.options import Command, show_help
+from auditsvc.cli.options import show_help
+from auditsvc.cli.verbs import add_verbs
 from auditsvc.config import load_settings, use_file
 from auditsvc.decode import decoder_in_use
 from auditsvc.errors import AuditsvcError
@@ -100,28 +101,30 @@ _GROUPS = ("rules", "fleet", "config")
 _LIKE_AUSEARCH = ("search",)
 
 
-def _named(words: list[str]) -> str | None:
-    """Give the verb of a command line; None if it has none."""
+def _named(words: list[str]) -> tuple[str | None, str | None]:
+    """Give the verb of a command line, and of a group the verb in it; None for one it has not."""
+    found: list[str] = []
     rest = iter(words)
     for word in rest:
         if word == "--config":
             next(rest, None)
+        elif found and word == "--help":
+            break
         elif not word.startswith("-"):
-            return word
-    return None
+            found.append(word)
+    first, second, *_ = (*found, None, None)
+    return first, second
 
 
-def _load(named: str | None) -> None:
-    """Load the named verb, or all verbs: each imports only what it needs."""
-    known = named in (*_VERBS, *_GROUPS)
-    for verb, does in _VERBS.items():
-        if verb == named or not known:
-            module = import_module(f"auditsvc.cli.{verb}")
-            command = getattr(module, "COMMAND", Command)
-            app.command(verb, cls=command, short_help=does)(getattr(module, verb))
+def _load(named: str | None, in_group: str | None = None) -> None:
+    """Load the named verb, of a group the one named in it, or all verbs."""
+    if named not in _GROUPS:
+        add_verbs(app, __name__, _VERBS, named)
     for group in _GROUPS:
-        if group == named or not known:
-            app.add_typer(import_module(f"auditsvc.cli.{group}").app, name=group)
+        if group == named or named not in (*_VERBS, *_GROUPS):
+            module = import_module(f"{__name__}.{group}")
+            add_verbs(module.app, module.__name__, module.VERBS, in_group)
+            app.add_typer(module.app, name=group)
 
 
 def all_commands() -> list[Described]:
@@ -140,9 +143,9 @@ def main() -> None:
     """Run a command line and exit with its status."""
     _have_streams()
     words = sys.argv[1:]
-    verb = _named(words)
+    verb, in_group = _named(words)
     if verb or "--version" not in words:
-        _load(verb)
+        _load(verb, in_group)
     # What is loaded stays to the end: to search it for garbage, there too, takes a quarter of
     # the time of a short command.
     gc.freeze()

@@ -16,7 +16,7 @@ from typing import Any, Final
 from auditsvc.forward.wire import joined
 from auditsvc.host import journald
 from auditsvc.host.terminal import visible
-from auditsvc.store.read.value_text import to_json
+from auditsvc.value_text import to_json
 
 _PRIORITIES: Final = {
     "critical": 2,

@@ -20,7 +20,7 @@ import structlog
 
 from auditsvc.cli.journal_log import JournalLogger
 from auditsvc.host.terminal import visible
-from auditsvc.store.read.value_text import to_json
+from auditsvc.value_text import to_json
 
 _Facts = MutableMapping[str, Any]
 _MOST: Final = 30

@@ -18,7 +18,7 @@ from auditsvc.search import formats
 from auditsvc.search.lines import Bytes, lines_of
 from auditsvc.search.records import records_of
 from auditsvc.store.read.result import Result
-from auditsvc.store.read.value_text import as_text
+from auditsvc.value_text import as_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

@@ -23,7 +23,7 @@ from auditsvc.search.own_processes import own_processes
 from auditsvc.search.places import Place
 from auditsvc.spool.segments import segments
 from auditsvc.store.read.result import Result
-from auditsvc.store.read.value_text import to_json
+from auditsvc.value_text import to_json
 
 if TYPE_CHECKING:
     from collections import Counter

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from auditsvc.host.terminal import visible
-from auditsvc.store.read.value_text import to_json
+from auditsvc.value_text import to_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

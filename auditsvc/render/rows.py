@@ -10,7 +10,7 @@ What must hold, whatever the rows hold:
   escapes.
 * A text cell of CSV that a spreadsheet would run as a formula has a `'` before it, unless
   `exact`. Numbers stay numbers. A row is one record, however its cells hold line ends.
-* JSON is valid (`auditsvc.store.read.value_text`), also in an encoding that lacks a character.
+* JSON is valid (`auditsvc.value_text`), also in an encoding that lacks a character.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from rich.text import Text
 from auditsvc.host.terminal import encodable, encodable_json, visible, visible_json
 from auditsvc.render.colour import STYLES
 from auditsvc.store.read.result import distinct
-from auditsvc.store.read.value_text import as_text, read_json, to_json
+from auditsvc.value_text import as_text, read_json, to_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence

@@ -13,7 +13,7 @@ from auditsvc.render.rows import Format, write_rows
 from auditsvc.report.daily import times
 from auditsvc.report.values import hour
 from auditsvc.store.read.result import Result
-from auditsvc.store.read.value_text import to_json
+from auditsvc.value_text import to_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

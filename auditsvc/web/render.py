@@ -19,7 +19,7 @@ from markupsafe import Markup, escape
 
 from auditsvc import __version__
 from auditsvc.host.terminal import visible
-from auditsvc.store.read.value_text import as_text
+from auditsvc.value_text import as_text
 
 _OUR: Final = files("auditsvc.web")
 STATIC: Final = {

@@ -169,7 +169,9 @@ class Beside:
         with ExitStack() as stack:
             control = stack.enter_context(exclusive_audit())
             stack.enter_context(restored(control))
-            service = stack.enter_context(Service(folder, rules + caller.rules(lone), store=store))
+            service = stack.enter_context(
+                Service(folder, rules + caller.rules(lone), store=store, by_exec=True)
+            )
             web = stack.enter_context(web_program(service.store, service.environment))
             call = stack.enter_context(caller.calling(self._programs, lone))
             stage = _Stage(service, web, call)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import signal
-import subprocess
 import time
 from contextlib import contextmanager
 from datetime import datetime
@@ -15,7 +14,7 @@ import psycopg
 import pytest
 from faults.test_service_faults import Run
 from fixtures import commands
-from fixtures.commands import AUDITSVC
+from fixtures.commands import Begun
 from fixtures.logs import SECOND, balanced, load, opening, record, rows
 from fixtures.other_user import NOBODY, as_user, reachable_folder
 from fixtures.waiting import at_rest, until
@@ -105,7 +104,7 @@ def test_who_is_ended_by_a_limit_or_a_signal(url, environment):
     assert [row["ended"] for row in accesses(url)] == [
         "failed: the question took longer than 0.2 s"
     ]
-    process = subprocess.Popen([AUDITSVC, "query", ENDLESS], env=environment)
+    process = Begun("query", ENDLESS, environment=environment)
     until(lambda: len(accesses(url)) == 2)
     process.send_signal(signal.SIGINT)
     process.wait()

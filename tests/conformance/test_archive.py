@@ -9,7 +9,6 @@ import re
 import shlex
 import signal
 import subprocess
-import sys
 import time
 from functools import partial
 from pathlib import Path
@@ -18,7 +17,7 @@ import pytest
 from fixtures import archived as made
 from fixtures import days
 from fixtures.archived import PLAIN, archive, asked, names, plain, settings_of, stored, views
-from fixtures.commands import run
+from fixtures.commands import Begun, run
 from fixtures.cookbook_log import cookbook_log
 from fixtures.days import NOW, TODAY, log, prune, text_of
 from fixtures.logs import Pipe, load, opening
@@ -257,8 +256,7 @@ def test_a_killed_program_leaves_nothing_half(tmp_path):
     )
     killed = 0
     while killed < 30:
-        command = [sys.executable, "-P", "-c", _PASS, given, str(NOW)]
-        with subprocess.Popen(command, stdout=subprocess.PIPE) as program:
+        with Begun(given, NOW, code=_PASS, stdout=subprocess.PIPE) as program:
             program.stdout.readline()
             time.sleep(chance.random() * 0.5)
             os.kill(program.pid, signal.SIGKILL)

@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from fixtures.forwarding import AUDITSVC, Forwarding, many, stored
+from fixtures.commands import AUDITSVC, Begun
+from fixtures.forwarding import Forwarding, many, stored
 from fixtures.journald import AbsentError, running
 from fixtures.logs import load
 from fixtures.waiting import until
@@ -54,10 +55,11 @@ def test_a_stopped_journald_does_not_hinder_the_service(forwarding, tmp_path):
     source = tmp_path / "audit.log"
     source.write_text(many(1, 100))
     settings = {"FORWARD__ENABLED": "true", "STATE_DIRECTORY": str(tmp_path), "FORWARD__DRAIN": "1"}
-    service = forwarding.journald.popen(
-        [AUDITSVC, "run", "--source", source],
-        env=forwarding.environment
+    service = Begun(
+        *("run", "--source", source),
+        environment=forwarding.environment
         | {f"AUDITSVC_{name}": value for name, value in settings.items()},
+        mounts_of=forwarding.journald.holder,
         stderr=subprocess.DEVNULL,
     )
     try:

@@ -109,6 +109,21 @@ def test_the_service_loads_no_driver_that_it_does_not_use():
     assert done.stdout == "set()\n", done.stderr
 
 
+def test_a_command_that_asks_no_store_loads_nothing_of_it():
+    """Nor does a verb load what its neighbours in a group need: half of the time to begin."""
+    code = """
+import atexit, sys
+from auditsvc.__main__ import main
+atexit.register(lambda: print({"sqlalchemy", "auditsvc.compliance"} & {*sys.modules}))
+sys.argv = ["auditsvc", "rules", "check", "--help"]
+main()
+"""
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", code], capture_output=True, text=True, check=False
+    )
+    assert done.stdout.splitlines()[-1] == "set()", done
+
+
 def test_what_is_loaded_is_not_searched_for_garbage():
     """Neither while it is loaded nor later: that would be a third of a short command's time."""
     code = """

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -19,7 +17,6 @@ from auditsvc.store import Source, open_store
 from auditsvc.store.databases import parse_url
 from auditsvc.store.schema import FACTS, source
 
-AUDITSVC = str(Path(sys.executable).with_name("auditsvc"))
 MIXED = Path(__file__).parents[1] / "data/mixed.log"
 
 
@@ -189,17 +186,14 @@ def test_a_file_that_is_replaced_while_it_is_open_takes_no_rows(tmp_path, spoil)
 
 def run(tmp_path, log):
     """Run the service on a log; gives it when it has ended."""
-    return subprocess.run(
-        [AUDITSVC, "run", "--source", "stdin", "--store", f"sqlite:///{tmp_path}/db/store.db"],
-        env=os.environ
+    return commands.fed(
+        log.encode(),
+        *("run", "--source", "stdin", "--store", f"sqlite:///{tmp_path}/db/store.db"),
+        environment=os.environ
         | {
             "AUDITSVC_STATE_DIRECTORY": str(tmp_path / "state"),
             "AUDITSVC_RUNTIME_DIRECTORY": str(tmp_path / "run"),
         },
-        input=log.encode(),
-        capture_output=True,
-        check=False,
-        timeout=120,
     )
 
 

@@ -11,7 +11,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from fixtures.commands import AUDITSVC
+from fixtures import commands
+from fixtures.commands import AUDITSVC, Begun
 from fixtures.loader import loader_of, reach_of_key
 from fixtures.logs import opening
 from fixtures.other_user import SERVICE_UID, passwd_with_user, reachable_folder, with_user
@@ -46,18 +47,18 @@ def environment(folder, **more):
 
 
 class Run:
-    """`run --source stdin`, until its input ends."""
+    """`run --source stdin`, until its input ends; forked, or by exec."""
 
-    def __init__(self, folder, *, has_user=True, prefix=(), source="stdin", **more):
+    def __init__(self, folder, *, has_user=True, by_exec=False, prefix=(), source="stdin", **more):
         self.folder = folder
-        command = [AUDITSVC, "run", "--source", source]
-        self.process = subprocess.Popen(
-            [*prefix, *(with_user(folder, *command) if has_user else command)],
-            env=environment(folder, **more),
-            stdin=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        words = ("run", "--source", source)
+        given = environment(folder, **more)
+        streams = {"stdin": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        if by_exec:
+            command = with_user(folder, AUDITSVC, *words) if has_user else [AUDITSVC, *words]
+            self.process = subprocess.Popen([*prefix, *command], env=given, **streams)
+        else:
+            self.process = Begun(*words, environment=given, bound=known(folder), **streams)
         self.errors = ""
 
     def __enter__(self):
@@ -95,11 +96,18 @@ class Run:
         return int(done.stdout.split()[-1]) if done.returncode == 0 else 0
 
 
+def known(folder):
+    """Give what is mounted where the service's user is known."""
+    return [(folder / "passwd", "/etc/passwd")]
+
+
 def query(folder, **options):
     """Count the rows of the store as root, or as somebody else."""
-    command = [AUDITSVC, "query", "SELECT count(*) AS n FROM syscalls", "--format", "csv"]
+    words = ("query", "SELECT count(*) AS n FROM syscalls", "--format", "csv")
+    if not options:
+        return commands.run(*words, environment=environment(folder), bound=known(folder), text=True)
     return subprocess.run(
-        with_user(folder, *command) if not options else command,
+        [AUDITSVC, *words],
         env=environment(folder),
         capture_output=True,
         text=True,
@@ -123,11 +131,11 @@ def owners(folder):
 
 def test_the_service_becomes_its_user_and_root_again(folder):
     """Root starts it: it is user auditsvc with two capabilities, the loader's process with none."""
-    with Run(folder, has_user=False) as run:
+    with Run(folder, has_user=False, by_exec=True) as run:
         assert {each["Uid"] for each in statuses(run.process.pid)} == {"0\t0\t0\t0"}
     assert "there is no user auditsvc" in run.errors
     assert owners(folder) == {0}
-    with Run(folder) as run:
+    with Run(folder, by_exec=True) as run:
         found = list(statuses(run.process.pid))
         child = loader_of(run.process.pid)
         loader = list(statuses(child))
@@ -145,7 +153,7 @@ def test_the_service_becomes_its_user_and_root_again(folder):
     assert "as root" not in run.errors
     assert "cannot" not in run.errors
     assert owners(folder) == {SERVICE_UID}
-    with Run(folder, AUDITSVC_ALERT__EXEC='["/bin/true"]') as run:
+    with Run(folder, by_exec=True, AUDITSVC_ALERT__EXEC='["/bin/true"]') as run:
         assert {each["Uid"] for each in statuses(run.process.pid)} == {"0\t0\t0\t0"}
     assert "the service runs as root: alert.exec may need it" in run.errors
     assert owners(folder) == {0}
@@ -166,9 +174,8 @@ def test_a_key_of_the_loaders_user_is_taken_over(folder):
         assert reach_of_key(run.process.pid, loader_of(run.process.pid), key.parent) == set()
     assert str(beside) in run.errors
     assert "taken out of the reach of the loader" in run.errors
-    command = with_user(folder, AUDITSVC, "verify", "--lines-only")
-    done = subprocess.run(
-        command, env=environment(folder), capture_output=True, text=True, check=False
+    done = commands.run(
+        "verify", "--lines-only", environment=environment(folder), bound=known(folder), text=True
     )
     assert done.returncode == 0, done.stdout + done.stderr
 
@@ -188,7 +195,8 @@ def test_the_forwarder_reads_roots_settings_and_keeps_nothing(journald, folder):
     for each in (journald.directory, *journald.directory.rglob("*")):
         os.chown(each, -1, group)  # as systemd-tmpfiles makes it
         each.chmod(0o2755 if each.is_dir() else 0o640)
-    with Run(folder, prefix=journald.prefix, AUDITSVC_CONFIG=str(settings)) as run:
+    words = {"prefix": journald.prefix, "by_exec": True, "AUDITSVC_CONFIG": str(settings)}
+    with Run(folder, **words) as run:
         state = folder / "run/forward.json"
         until(state.exists, told=run.told)
         shown = until(lambda: json.loads(state.read_text()))
@@ -250,13 +258,11 @@ def test_a_source_that_is_not_there_is_one_line_at_once(folder):
 def test_a_second_run_takes_no_files_from_the_first(folder):
     """Refused, as the spool is in use; whatever its settings, the files stay the service's."""
     with Run(folder):
-        second = subprocess.run(
-            with_user(folder, AUDITSVC, "run", "--source", "stdin"),
-            env=environment(folder, AUDITSVC_ALERT__EXEC='["/bin/true"]'),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
+        second = commands.run(
+            *("run", "--source", "stdin"),
+            environment=environment(folder, AUDITSVC_ALERT__EXEC='["/bin/true"]'),
+            bound=known(folder),
             text=True,
-            check=False,
         )
         assert second.returncode == 1
         assert "another" in second.stderr

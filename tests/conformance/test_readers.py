@@ -15,7 +15,7 @@ from pathlib import Path
 import psycopg
 import pytest
 from faults.test_service_faults import Run, stored
-from fixtures.commands import AUDITSVC
+from fixtures.commands import AUDITSVC, Begun
 from fixtures.logs import Pipe, load, opening
 from fixtures.waiting import until
 from sqlalchemy import text
@@ -98,8 +98,8 @@ def test_no_lock_of_a_reader_stops_the_writer(reader, postgres_url):
 @pytest.mark.postgres
 def test_stores_made_at_one_time_are_one(empty_postgres_url):
     """There is nothing to lock yet: several programs that make it get one complete store."""
-    command = [AUDITSVC, "migrate", "--store", empty_postgres_url]
-    makers = [subprocess.Popen(command, stderr=subprocess.PIPE) for _ in range(5)]
+    words = ("migrate", "--store", empty_postgres_url)
+    makers = [Begun(*words, stderr=subprocess.PIPE) for _ in range(5)]
     for maker in makers:
         _, said = maker.communicate(timeout=120)
         assert maker.returncode == 0, said
@@ -231,11 +231,8 @@ def test_a_pager_that_waits_does_not_keep_the_store(tmp_path):
     path = tmp_path / "store.db"
     open_store(f"sqlite:///{path}").close()
     store = ["--store", f"sqlite:///{path}", "--timeout", "2"]
-    with subprocess.Popen(
-        [AUDITSVC, "query", ENDLESS.format("x"), *store],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    ) as process:
+    words = ("query", ENDLESS.format("x"), *store)
+    with Begun(*words, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.wait(60) == 1
         assert b"took longer than 2 s" in process.stderr.read()
 

@@ -9,8 +9,8 @@ import os
 import subprocess
 
 import pytest
+from fixtures.commands import Begun
 from fixtures.logs import balanced, ledger, opening, rows
-from live.service import AUDITSVC
 from sqlalchemy import create_engine
 
 from auditsvc.errors import SpoolError
@@ -34,11 +34,10 @@ class Host:
 
     def begin(self):
         """Start it."""
-        script = 'mount --make-rprivate / && mount --bind "$1" "$2" && shift 2 && exec "$@"'
-        namespace = ["unshare", "--mount", "sh", "-c", script, "sh", self.own, self.common]
-        self.process = subprocess.Popen(
-            [*namespace, AUDITSVC, "run", "--source", "stdin"],
-            env=os.environ
+        self.process = Begun(
+            *("run", "--source", "stdin"),
+            bound=[(self.own, self.common)],
+            environment=os.environ
             | {
                 "AUDITSVC_STORE": self.url,
                 "AUDITSVC_HOST": self.name,

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from fixtures import commands
 from fixtures.commands import AUDITSVC
 from fixtures.logs import SECOND, call, load, opening, rows
 from fixtures.terminal import Terminal
@@ -163,15 +164,7 @@ def make_session(views, told=None):
 
 def script(environment, text, *options):
     """Run the shell with statements on standard input."""
-    return subprocess.run(
-        [AUDITSVC, "shell", *options],
-        env=environment,
-        input=text,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    return commands.fed(text, "shell", *options, environment=environment, timeout=60)
 
 
 @pytest.mark.one_database

@@ -7,7 +7,6 @@ import random
 import signal
 import sqlite3
 import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -16,6 +15,7 @@ import psycopg
 import pytest
 from fixtures import disk
 from fixtures.activity import differs
+from fixtures.commands import Begun
 from fixtures.logs import Pipe, balanced, ledger, load, opening, record, rows
 from fixtures.repeats import times
 from sqlalchemy import create_engine, text
@@ -81,12 +81,8 @@ def test_killed_writers_lose_and_double_nothing(url, tmp_path, most):
     chance = random.Random(5)
     done = kills = 0
     while not done:
-        child = subprocess.Popen(
-            [sys.executable, "-P", "-c", WRITER, url, str(log)],
-            stdout=subprocess.PIPE,
-            env=environment,
-            cwd=tmp_path,
-            text=True,
+        child = Begun(
+            *(url, log), code=WRITER, environment=environment, stdout=subprocess.PIPE, text=True
         )
         assert child.stdout.readline() == "begun\n"
         if kills < most:

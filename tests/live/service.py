@@ -5,7 +5,8 @@
     rows = service.query("SELECT * FROM syscalls")   # stopped: everything drained is stored
 
 The service keeps its store, spool and state in `folder`, and nothing else of the
-machine's configuration reaches it.
+machine's configuration reaches it. It is forked from a process that has its modules already
+(`fixtures.commands`), unless `by_exec` is given or its command is changed.
 """
 
 from __future__ import annotations
@@ -68,9 +69,11 @@ class Service:
         store: str | None = None,
         source: str = "netlink",
         options: Sequence[str] = (),
+        by_exec: bool = False,
     ) -> None:
         """Take the text of its rules and the store's URL; else it begins with an empty one."""
         self.folder = folder
+        self._by_exec = by_exec
         self._is_begun = store is not None
         self.store = store or f"sqlite:///{folder}/auditsvc.db"
         self.log = folder / "run.log"
@@ -115,13 +118,12 @@ class Service:
             new_store(self.folder / "auditsvc.db")
         self._is_begun = True
         with self.log.open("wb") as log:
-            self.process = subprocess.Popen(
-                self.command,
-                env=self.environment,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-            )
+            streams = {"stdin": subprocess.DEVNULL, "stdout": log, "stderr": log}
+            program, *words = self.command
+            if self._by_exec or program != str(AUDITSVC):
+                self.process = subprocess.Popen(self.command, env=self.environment, **streams)
+            else:
+                self.process = commands.Begun(*words, environment=self.environment, **streams)
         self.begun.append(self.process)
         ends = time.monotonic() + READY_SECONDS
         while True:

@@ -11,7 +11,8 @@ import time
 from pathlib import Path
 
 import pytest
-from fixtures.forwarding import AUDITSVC, Forwarding, event_of
+from fixtures.commands import AUDITSVC
+from fixtures.forwarding import Forwarding, event_of
 from fixtures.waiting import at_rest, until
 from live.programs import fresh_auid
 from live.service import Service

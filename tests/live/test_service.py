@@ -49,7 +49,7 @@ def test_the_kernel_is_left_as_it_was_found(programs, tmp_path):
     """Rules, flag and limits come back; while it runs, auditctl sees ours."""
     rules_before, settings_before = auditctl("-l"), settings()
     auid = fresh_auid()
-    with Service(tmp_path, rules(auid)) as service:
+    with Service(tmp_path, rules(auid), by_exec=True) as service:
         assert f"-F auid={auid}" in auditctl("-l")
         assert f"pid {service.process.pid}\n" in auditctl("-s")
         assert "enabled 1" in settings()
@@ -78,7 +78,7 @@ def test_a_rule_that_was_there_before_stays(tmp_path):
 
 def test_start_and_stop_are_in_the_evidence_with_who_did_it(tmp_path):
     """DAEMON_START and DAEMON_END name the process that gave the order."""
-    with Service(tmp_path, rules(fresh_auid())) as service:
+    with Service(tmp_path, rules(fresh_auid()), by_exec=True) as service:
         pid = service.process.pid
     start, end = service.query(
         "SELECT type, pid, fields FROM events WHERE type IN ('DAEMON_START', 'DAEMON_END')"

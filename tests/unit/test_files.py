@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from fixtures.other_user import reachable_folder
 from fixtures.stores import new_store
 
 from auditsvc.config import load_settings, use_file
@@ -387,7 +388,7 @@ def test_missing_folders_are_for_their_owner_only(tmp_path, mask):
 def test_an_ordinary_user_works_with_files_of_his_own():
     """Also where a group of his own may write (umask 002), and with root's files."""
     program = """
-import os, tempfile
+import os, sys
 from pathlib import Path
 from auditsvc.host import files
 from auditsvc.store.read.sql import run_query
@@ -395,7 +396,7 @@ from auditsvc.rule import read
 from auditsvc.spool.writer import SpoolWriter
 from auditsvc.store import open_store
 os.umask(0o002)
-folder = Path(tempfile.mkdtemp())
+folder = Path(sys.argv[1])
 (folder / "sub").mkdir()
 (folder / "sub" / "x.rules").write_text("-w /etc/passwd -p wa\\n")
 assert len(read(folder / "sub" / "x.rules")) == 1
@@ -407,17 +408,21 @@ SpoolWriter(folder / "sub/spool", segment_bytes=4096, fsync="none").close()
 assert files.read_file(Path("/etc/passwd"))
 print("good")
 """
-    done = subprocess.run(
-        [sys.executable, "-P", "-c", program],
-        user=OTHER,
-        group=OTHER,
-        extra_groups=[],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd="/",
-        env=os.environ | {"HOME": "/", "TMPDIR": "/tmp"},
-    )
+    with reachable_folder() as above:
+        folder = above / "his"
+        folder.mkdir(0o700)
+        os.chown(folder, OTHER, OTHER)
+        done = subprocess.run(
+            [sys.executable, "-P", "-c", program, folder],
+            user=OTHER,
+            group=OTHER,
+            extra_groups=[],
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd="/",
+            env=os.environ | {"HOME": "/"},
+        )
     assert (done.stdout, done.returncode) == ("good\n", 0), done.stderr
 
 

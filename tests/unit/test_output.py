@@ -20,7 +20,7 @@ from auditsvc.cli.log import configure_log
 from auditsvc.host.terminal import visible, visible_json
 from auditsvc.render.rows import Format, write_rows
 from auditsvc.store.read.result import Result
-from auditsvc.store.read.value_text import DEEPEST, as_text, read_json, to_json
+from auditsvc.value_text import DEEPEST, as_text, read_json, to_json
 
 HIDDEN = [
     chr(number)

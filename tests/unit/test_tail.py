@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 from functools import partial
 
 import pytest
 from fixtures import searching
-from fixtures.commands import AUDITSVC, run
+from fixtures.commands import Begun, run
 from fixtures.logs import SECOND, Pipe, call, login, opening, proctitle
 from fixtures.waiting import until
 
@@ -223,7 +222,7 @@ def test_the_command(spool, tmp_path):
     }
     shown = tmp_path / "shown"
     with shown.open("wb") as out:
-        tail = subprocess.Popen([AUDITSVC, "tail", "-k", "files"], stdout=out, env=environment)
+        tail = Begun("tail", "-k", "files", stdout=out, environment=environment)
     serials = iter(range(5, 1 << 20))
 
     def lines():

@@ -9,7 +9,7 @@ from collections import Counter
 from functools import partial
 
 import pytest
-from fixtures.commands import AUDITSVC, run
+from fixtures.commands import Begun, run
 from fixtures.logs import SECOND, call, login, opening, proctitle
 from fixtures.waiting import until
 
@@ -189,12 +189,9 @@ def environment(tmp_path):
 
 def test_looks_as_json(spool, tmp_path):
     """An object a line and a look; the events of our own ancestors are not in it."""
-    process = subprocess.Popen(
-        [AUDITSVC, "top", "--format", "json", "--every", "0.1", "--by", "pid,auid"],
-        env=environment(tmp_path),
-        stdout=subprocess.PIPE,
-        text=True,
-    )
+    words = ("top", "--format", "json", "--every", "0.1", "--by", "pid,auid")
+    streams = {"stdout": subprocess.PIPE, "text": True}
+    process = Begun(*words, environment=environment(tmp_path), **streams)
     serials = iter(range(2, 10_000))
 
     def look():

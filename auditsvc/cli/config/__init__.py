@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from auditsvc.cli.config import check, path, show
-from auditsvc.cli.options import Command, show_help
+from auditsvc.cli.options import show_help
 
 app = typer.Typer(
     help="Check and show the settings.",
@@ -13,9 +12,8 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.callback()(show_help)
-for name, verb, does in (
-    ("check", check.check, "Show every error in the settings."),
-    ("show", show.show, "Show every setting, its value, where it is set, and its meaning."),
-    ("path", path.path, "Show which file is read."),
-):
-    app.command(name, cls=Command, short_help=does)(verb)
+VERBS = {
+    "check": "Show every error in the settings.",
+    "show": "Show every setting, its value, where it is set, and its meaning.",
+    "path": "Show which file is read.",
+}

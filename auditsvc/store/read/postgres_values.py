@@ -16,7 +16,7 @@ from psycopg.types.multirange import MultirangeInfo
 from psycopg.types.range import RangeInfo
 from psycopg.types.string import TextLoader
 
-from auditsvc.store.read.value_text import read_json
+from auditsvc.value_text import read_json
 
 if TYPE_CHECKING:
     from psycopg import Connection
