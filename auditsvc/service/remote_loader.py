@@ -200,7 +200,10 @@ class RemoteLoader:
                 self._late = f"the store has not answered for {patience:g} s"
                 return
             elif time.monotonic() >= ends:
-                self.leave(min(patience, STALLED_SECONDS))
+                last = min(patience, STALLED_SECONDS)
+                self.leave(last)
+                if not self._is_done:
+                    self._late = f"the store has not answered for {last:g} s"
                 return
 
     def leave(self, patience: float) -> None:

@@ -96,6 +96,7 @@ def test_killed_and_restarted_under_load(programs, tmp_path, kernel_lost, pause,
     auid, before = fresh_auid(), kernel_lost()
     service = Service(tmp_path, rule(auid))
     service.environment["AUDITSVC_KERNEL__RECEIVE_BUFFER"] = str(LARGE)
+    service.environment["AUDITSVC_LOADER__PATIENCE"] = "3600"  # the last stop loads all
     service.begin()
     with load(programs, auid, pause) as made:
         for turn in range(turns):
