@@ -30,6 +30,9 @@ class Intent:
     amended: int
     made: float
     """Seconds since 1970."""
+    id: str = ""
+    """Names the batch: an attempt made again after it was committed is known by it. "" in the note
+    of an older program."""
 
 
 @dataclass(frozen=True, slots=True)

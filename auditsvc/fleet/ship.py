@@ -132,6 +132,7 @@ class Shipper:
             events=sum(each > state.top for each in part.ids),
             amended=amended[-1][0] if amended else state.amended,
             made=round(self._now(), 3),
+            id=secrets.token_hex(8),
         )
         state = replace(state, intent=intent)
         self._feed.save(self._feed.position, state.text())
@@ -177,7 +178,7 @@ class Shipper:
         start = end_of(self._feed.position)
         told = Told(
             n=intent.n,
-            id=secrets.token_hex(8),
+            id=intent.id or secrets.token_hex(8),
             range=[list(start), list(intent.end)],
             events=intent.events,
             shipped=after.shipped,

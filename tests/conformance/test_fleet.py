@@ -283,6 +283,21 @@ def test_a_host_that_went_back_on_its_word_shows(lake, tmp_path):
     assert lake.waiting() == sorted({first, names[-1]})
 
 
+def test_a_host_that_was_killed_after_its_batch_was_taken_is_not_suspected(lake, tmp_path):
+    """It puts the batch again, which is in the table and no more in the inbox: the same one."""
+    settings = lake.host(tmp_path, "web1")
+    load(settings.store, text_of(lines(4)))
+    with pytest.raises(Stop):
+        lake.ship(settings, inbox=StoppingInbox(lake.inbox, "after the PUT"))
+    lake.commit()
+    assert lake.waiting() == []
+    lake.ship(settings)
+    assert lake.waiting() != []
+    assert lake.commit().refused == []
+    assert lake.waiting() == []
+    assert differences(lake, [settings]) == []
+
+
 def test_a_hosts_key_can_only_add_below_its_prefix(lake, tmp_path):
     """It reads nothing, lists nothing, and writes nothing of others."""
     keys = keys_file(tmp_path / "web1.keys", "web1", KEY)
