@@ -52,7 +52,9 @@ def table(*, quick: bool, folder: Path) -> Table:
         "Proof",
         ["log", "events", "bytes of log kept", "seconds", "CPU seconds", "peak memory"],
         "`auditsvc verify` of a mixed log that `auditsvc run --source stdin` signed, with the rows"
-        " of its SQLite store. Where segments went, their rows are held to signed digests.",
+        " of its SQLite store. Where segments went, their rows are held to signed digests. Memory"
+        " counts the pages of the store that are mapped, which the kernel takes back when it needs"
+        " them.",
     )
     wanted = QUICK if quick else FULL
     for name, keep_bytes in _KEPT.items():
