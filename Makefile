@@ -206,7 +206,7 @@ test-roots: setup peers
 	$(BIN)/pytest -rs -q tests/roots $(ROOTS:%=--root %) $(ARGS)
 
 # The Debian package, made and used in such roots: installed, started, upgraded, removed, purged.
-test-deb: wheel peers $(VENV)/.dependencies
+test-deb: setup wheel peers
 	$(BIN)/pytest -rs -q tests/roots/test_deb.py $(ROOTS:%=--root %) $(ARGS)
 
 # Against the peers, into docs/benchmarks.md. BENCH=quick: small, into build/ and not docs/.
