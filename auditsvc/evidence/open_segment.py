@@ -14,9 +14,10 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from auditsvc.evidence.chain import TAG, make_chain, start_of
+from auditsvc.evidence.segment_lines import read_lines
 from auditsvc.evidence.stamps import first_stamp, last_stamp
 from auditsvc.host.files import open_file
 from auditsvc.spool.segments import segment_path
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
 
     from auditsvc.evidence.chain import LineChain
     from auditsvc.native import Choice
-
-_PIECE: Final = 1 << 20
 
 
 @dataclass(slots=True)
@@ -69,23 +68,11 @@ class OpenSegment:
     def read(self, end: int) -> None:
         """Hash its lines up to a position from the disk; ValueError if they do not end there."""
         descriptor = open_file(self.path)
-        rest = b""
         try:
-            at = self.end
-            while at < end:
-                data = os.pread(descriptor, min(_PIECE, end - at), at)
-                if not data:
-                    raise ValueError
-                at += len(data)
-                data = rest + data
-                cut = data.rfind(b"\n") + 1
-                rest = data[cut:]
-                if cut:
-                    self.add(data[:cut])
+            for lines in read_lines(descriptor, self.end, end):
+                self.add(lines)
         finally:
             os.close(descriptor)
-        if rest:
-            raise ValueError
 
     def sync(self, *, synced: bool) -> int:
         """Sync it, if `synced`; gives its size on the disk. FileNotFoundError if it is gone."""

@@ -23,6 +23,7 @@ from auditsvc.evidence.chain import TAG, make_chain, start_of
 from auditsvc.evidence.finding import ALTERED, CUT, HEADS, INSERTED, REMOVED, Finding, Report
 from auditsvc.evidence.folder import Folder
 from auditsvc.evidence.locate import first_change
+from auditsvc.evidence.segment_lines import read_lines
 from auditsvc.host.files import open_file, read_file
 from auditsvc.plural import counted
 from auditsvc.spool.segments import segment_path, segments, spool_error
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
     from auditsvc.evidence.keys import Signed
     from auditsvc.native import Choice
 
-_PIECE: Final = 4 << 20
 _THREADS: Final = 2
 
 
@@ -297,18 +297,12 @@ def _check(directory: Path, segment: _Segment, choice: Choice) -> _Checked:
 
 def _feed(chain: LineChain, descriptor: int, start: int, end: int) -> bool:
     """Hash a segment's lines from a position to another; False if no line ends there."""
-    rest = b""
-    at = start
-    while at < end:
-        data = os.pread(descriptor, min(_PIECE, end - at), at)
-        if not data:
-            return False
-        at += len(data)
-        data = rest + data
-        cut = data.rfind(b"\n") + 1
-        chain.update(data[:cut])
-        rest = data[cut:]
-    return not rest
+    try:
+        for lines in read_lines(descriptor, start, end):
+            chain.update(lines)
+    except ValueError:
+        return False
+    return True
 
 
 def _locate(directory: Path, segment: _Segment, head: Head, size: int, choice: Choice) -> Finding:

@@ -54,7 +54,7 @@ def table(*, quick: bool, folder: Path) -> Table:
         "`auditsvc verify` of a mixed log that `auditsvc run --source stdin` signed, with the rows"
         " of its SQLite store. Where segments went, their rows are held to signed digests. Memory"
         " counts the pages of the store that are mapped, which the kernel takes back when it needs"
-        " them.",
+        " them; and, where segments went, the ids of all events whose lines are there.",
     )
     wanted = QUICK if quick else FULL
     for name, keep_bytes in _KEPT.items():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import pytest
-from fixtures.browser import Heard
+from fixtures.browser import assert_asks_for_nothing
 from fixtures.repeats import pairs
 
 from auditsvc.report.daily import Daily, Hours, Section
@@ -55,8 +55,4 @@ def test_fits(new_page, address, width, dark):
 
 def test_asks_for_nothing(new_page, address):
     """The browser loads the file and nothing else, and has nothing to complain of."""
-    page = new_page(width=1280)
-    heard = Heard(page)
-    page.goto(address)
-    assert heard.requests == [address]
-    assert heard.messages == []
+    assert_asks_for_nothing(new_page(width=1280), address)

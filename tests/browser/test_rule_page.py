@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from fixtures.browser import Heard
+from fixtures.browser import assert_asks_for_nothing
 from fixtures.repeats import pairs
 
 from auditsvc.compliance import page as report_page
@@ -68,11 +68,7 @@ def test_fits(new_page, address, width, dark):
 
 def test_asks_for_nothing(new_page, address):
     """The browser loads the file and nothing else, and reports no problem."""
-    page = new_page(width=1280)
-    heard = Heard(page)
-    page.goto(address)
-    assert heard.requests == [address]
-    assert heard.messages == []
+    assert_asks_for_nothing(new_page(width=1280), address)
 
 
 def test_prints(new_page, address, tmp_path):

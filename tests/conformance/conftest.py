@@ -7,6 +7,7 @@ from contextlib import ExitStack, contextmanager
 import pytest
 from fixtures.forwarding import Forwarding
 from fixtures.logs import load
+from fixtures.rotated import Stores
 
 from auditsvc.store import objects_postgres, open_store
 
@@ -176,3 +177,10 @@ def forwarding(journald, sqlite, tmp_path):
     made = Forwarding(journald, sqlite, tmp_path)
     made.register()
     return made
+
+
+@pytest.fixture
+def stores(made, tmp_path):
+    """Give empty stores on SQLite."""
+    (tmp_path / "stores").mkdir()
+    return Stores(made, tmp_path / "stores")

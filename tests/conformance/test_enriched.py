@@ -10,7 +10,6 @@ import random
 from contextlib import ExitStack
 
 import pytest
-from conformance.test_rotation import EVENTS, Stores, ingest, some_lines
 from fixtures.enriched import RECORDED, enriched, raw
 from fixtures.logs import (
     Pipe,
@@ -27,6 +26,7 @@ from fixtures.logs import (
     rows,
 )
 from fixtures.repeats import examples
+from fixtures.rotated import EVENTS, ingest, some_lines
 from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
@@ -77,13 +77,6 @@ def decoder(request, monkeypatch):
     """Have the rows from each decoder."""
     monkeypatch.setattr(Pipe, "decoder", request.param)
     monkeypatch.setenv("AUDITSVC_DECODER", request.param)
-
-
-@pytest.fixture
-def stores(made, tmp_path):
-    """Give empty stores on SQLite."""
-    (tmp_path / "stores").mkdir()
-    return Stores(made, tmp_path / "stores")
 
 
 def bytes_of(*texts):

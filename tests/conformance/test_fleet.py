@@ -6,8 +6,6 @@ import json
 import os
 import random
 import shutil
-import subprocess
-import sys
 import zlib
 from contextlib import suppress
 
@@ -23,11 +21,11 @@ from fixtures.seaweed import lake as run_lake
 from fixtures.waiting import until
 
 from auditsvc.config import load_settings
-from auditsvc.errors import ConfigError, FleetError, StoreError
+from auditsvc.errors import FleetError, StoreError
 from auditsvc.fleet import lake as tables
 from auditsvc.fleet.commit import Committer
 from auditsvc.fleet.inbox import Inbox
-from auditsvc.fleet.names import batch_of, object_of, quoted, source_of, watermark_of
+from auditsvc.fleet.names import batch_of, object_of
 from auditsvc.fleet.prune import prune as prune_table
 from auditsvc.fleet.report import make_report
 from auditsvc.fleet.ship import ALL, Shipper
@@ -425,41 +423,6 @@ def test_only_init_makes_the_table(server):
     table = tables.open_table(given)
     assert table.properties["commit.retry.num-retries"] == "0"
     assert [each.name for each in table.spec().fields] == ["day"]
-
-
-def test_a_fleet_that_is_away_is_one_line(tmp_path):
-    """Of the inbox and of the catalog; and settings that say nothing."""
-    away = {"bucket": "bucket", "endpoint": "http://127.0.0.1:9", "catalog": "http://127.0.0.1:9"}
-    keys = keys_file(tmp_path / "keys", "a", "b")
-    given = load_settings(fleet=away | {"credentials": keys}).fleet
-    with pytest.raises(FleetError, match=r"fleet http://127\.0\.0\.1:9/bucket"):
-        Inbox(given).put("x", b"")
-    with pytest.raises(FleetError, match=r"fleet http://127\.0\.0\.1:9"):
-        tables.open_table(given)
-    with pytest.raises(ConfigError, match=r"fleet\.bucket"):
-        Inbox(load_settings().fleet)
-
-
-@pytest.mark.parametrize("host", ["web1", "a/b", "..", ".", "a b%2F", "ü"])
-def test_names_of_batches_say_whose_they_are(host):
-    """Whatever the host's name is, and nobody's name is below another's."""
-    name = object_of("0", host, "ab" * 16, 7)
-    assert batch_of(name) == (host, "ab" * 16, 7)
-    assert len(name.split("/")) == 5
-    assert source_of(watermark_of(host, "ab" * 16)) == (host, "ab" * 16)
-    assert ".." not in name.split("/")
-    assert batch_of(f"inbox/0/{quoted(host)}/xy/000000000001.parquet") is None
-
-
-def test_the_service_imports_nothing_of_it():
-    """Neither Arrow nor a client of S3 or Iceberg, while [fleet] is not set."""
-    names = ("pyarrow", "boto3", "botocore", "pyiceberg", "duckdb")
-    code = (
-        "import sys, auditsvc.service.run, auditsvc.status.report, auditsvc.cli.fleet;"
-        f"print([n for n in {names} if n in sys.modules])"
-    )
-    done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, check=True)
-    assert done.stdout.strip() == b"[]"
 
 
 def test_run_ships_by_itself_and_waits_while_the_inbox_is_away(lake, tmp_path):

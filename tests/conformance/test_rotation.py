@@ -11,35 +11,35 @@ import random
 import shutil
 from contextlib import suppress
 from itertools import product
-from pathlib import Path
 
 import pytest
 from fixtures import commands
 from fixtures.logs import (
     balanced,
-    call,
     end,
-    everything,
     ledger,
     login,
     opening,
-    path,
-    proctitle,
-    record,
     rows,
 )
 from fixtures.repeats import examples, pairs, seeds, some, times
+from fixtures.rotated import (
+    EVENTS,
+    MIXED,
+    RM,
+    check_rm,
+    ingest,
+    some_lines,
+    state,
+    whole,
+)
 from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
-from auditsvc.config import load_settings
 from auditsvc.decode import DECODERS
 from auditsvc.errors import StoreError
-from auditsvc.ingest.ingest import Ingest
 from auditsvc.store.read.sql import run_query
 from auditsvc.store.write.writer import Writer
-
-MIXED = (Path(__file__).parent.parent / "data" / "mixed.log").read_bytes()
 
 
 @pytest.fixture(autouse=True, params=list(DECODERS))
@@ -49,65 +49,9 @@ def decoder(request, monkeypatch):
     return request.param
 
 
-def ingest(url, *files):
-    """Load files in one call; gives the job."""
-    job = Ingest(load_settings(store=url, host="box"), list(files))
-    job.run(lambda _: None)
-    return job
-
-
-def raw_lines(url):
-    """Give the lines kept raw, in no order."""
-    with run_query(url, "SELECT line, reason FROM raw") as result:
-        return sorted((bytes(line), reason) for line, reason in result.rows)
-
-
-def state(url):
-    """Give all that is compared."""
-    return everything(url) | {"ledger": ledger(url), "raw": raw_lines(url)}
-
-
-class Stores:
-    """Empty stores, made by copying one."""
-
-    def __init__(self, made, folder):
-        self.made, self.folder, self.count = made, folder, 0
-
-    def url(self):
-        """Give the URL of another one."""
-        self.count += 1
-        path = self.folder / f"{self.count}.db"
-        shutil.copy(self.made, path)
-        return f"sqlite:///{path}"
-
-
-@pytest.fixture
-def stores(made, tmp_path):
-    """Give empty stores on SQLite."""
-    (tmp_path / "stores").mkdir()
-    return Stores(made, tmp_path / "stores")
-
-
-def whole(url, log, folder):
-    """Load a log in one piece; give what is compared."""
-    folder.mkdir(exist_ok=True)
-    file = folder / "audit.log"
-    file.write_bytes(log)
-    ingest(url, file)
-    assert balanced(url)
-    return state(url)
-
-
 def named(count):
     """Give the names of so many files, oldest first."""
     return [f"audit.log.{n}" for n in range(count - 1, 0, -1)] + ["audit.log"]
-
-
-def some_lines(draw):
-    """Draw some lines of a real log."""
-    lines = MIXED.splitlines(keepends=True)
-    first = draw(st.integers(0, len(lines) - 2))
-    return b"".join(lines[first : first + draw(st.integers(1, 40))])
 
 
 @st.composite
@@ -120,47 +64,6 @@ def logs(draw):
             draw(st.lists(st.sampled_from(EVENTS), min_size=1, max_size=6, unique=True))
         )
     return text if draw(st.booleans()) else text[:-1]
-
-
-def _events():
-    """Give events that a cut can hurt, each with a serial of its own."""
-    saddr = "saddr=020000507F0000010000000000000000"
-    return [
-        each.encode()
-        for each in (
-            opening(1) + end(1),
-            opening(2, items=1),
-            call(3, nr=59, items=2)
-            + record("EXECVE", 3, 'argc=3 a0="ls" a1="-l"')
-            + record("EXECVE", 3, 'a2="/tmp"')
-            + record("CWD", 3, 'cwd="/"')
-            + path(3, "/bin/ls")
-            + path(3, "/lib/ld.so", item=1)
-            + proctitle(3)
-            + end(3),
-            call(4, nr=42, items=0) + record("SOCKADDR", 4, saddr) + proctitle(4),
-            record("AVC", 5, "avc: denied { read } for pid=100 comm=1")
-            + record("AVC", 5, "avc: denied { write } for pid=100 comm=1")
-            + call(5, items=0)
-            + record("SOCKADDR", 5, saddr)
-            + end(5),
-            login(6),
-            record("AVC", 7, "avc: denied { read } for pid=100 comm=1") + end(7),
-            call(9, items=3) + record("CWD", 9, 'cwd="/"') + path(9, "/a"),
-            record("CONFIG_CHANGE", 10, "op=set audit_enabled=1 old=1 auid=1 ses=1 res=1"),
-            "----\n",
-            call(12, items=0, success=None) + end(12),
-            call(13, items=1, node="node=web 1 ") + path(13, "/b", node="node=web 1 "),
-            record("OBJ_PID", 14, "opid=1 oauid=1")
-            + record("OBJ_PID", 14, "opid=2 oauid=1")
-            + call(14, items=0)
-            + proctitle(14),
-            path(15, "/orphan") + proctitle(15),
-        )
-    ]
-
-
-EVENTS = _events()
 
 
 @st.composite
@@ -223,43 +126,6 @@ def test_any_cuts_on_postgres(made_in_postgres, postgres_server, tmp_path, sched
 
 
 # --- kinds, with the right values ------------------------------------------------------
-
-SADDR = "saddr=020000507F0000010000000000000000"
-RM = [
-    call(103, nr=59, items=2, pid=906, auid=1000, comm='"rm"', exe='"/usr/bin/rm"'),
-    record("EXECVE", 103, 'argc=2 a0="rm" a1="secret.txt"'),
-    record("SOCKADDR", 103, SADDR),
-    record("CWD", 103, 'cwd="/srv"'),
-    path(103, "."),
-    path(103, "secret.txt", item=1),
-    proctitle(103, "726D007365637265742E747874"),
-    end(103),
-]
-
-
-def check_rm(url):
-    """Check that the removal of secret.txt is one complete event."""
-    (found,) = rows(url, "SELECT serial, state, comm, cwd, proctitle, argv FROM syscalls")
-    assert found == {
-        "serial": 103,
-        "state": "complete",
-        "comm": "rm",
-        "cwd": "/srv",
-        "proctitle": "rm secret.txt",
-        "argv": ["rm", "secret.txt"],
-    }
-    names = rows(url, "SELECT name FROM syscalls JOIN paths USING (event_id) ORDER BY item")
-    assert [row["name"] for row in names] == [".", "secret.txt"]
-    assert [row["address"] for row in rows(url, "SELECT address FROM sockaddrs")] == ["127.0.0.1"]
-    assert rows(url, "SELECT * FROM partials") == []
-    assert len(rows(url, "SELECT * FROM events")) == 2
-    assert {cause: n for cause, n in ledger(url).items() if n} == {
-        "received": 10,
-        "stored": 9,
-        "end": 1,
-        "gap": 1,
-    }
-
 
 NAMES = {
     "numbers": ("audit.log.2", "audit.log.1", "audit.log"),
@@ -443,91 +309,6 @@ def test_calls_that_are_cut_off_lose_and_double_nothing(stores, tmp_path, monkey
         view: right[view] for view in right if view != "ledger"
     }
     assert now["ledger"] == right["ledger"]
-
-
-_UNTOLD = (b"type=AVC", b"type=OBJ_PID", b"type=CONFIG_CHANGE", b":15): ")
-_TOLD = [
-    each for each in EVENTS if each[0] != ord("-") and not any(kind in each for kind in _UNTOLD)
-]
-"""Events of which an overlap can be told: they have a call, or no record that is pending."""
-
-
-@st.composite
-def overlaps(draw):
-    """Draw the lines of a log, and where its second file begins and its first one ends."""
-    events = draw(st.lists(st.sampled_from(_TOLD), min_size=1, max_size=6, unique=True))
-    lines = b"".join(events).splitlines(keepends=True)
-    ends = draw(st.integers(1, len(lines)))
-    begins = draw(st.integers(0, ends - 1))
-    return lines, begins, ends
-
-
-@examples(12, long=3000, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(overlaps(), st.sampled_from(["one call", "in order", "other order", "grows"]), st.data())
-def test_files_that_overlap_give_each_record_once(stores, tmp_path, drawn, how, data):
-    """Wherever the one ends and the other begins; what both have is counted as duplicate."""
-    lines, begins, ends = drawn
-    right = whole(stores.url(), b"".join(lines), tmp_path / "whole")
-    folder = tmp_path / "log"
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
-    old, new = folder / "audit.log.1", folder / "audit.log"
-    old.write_bytes(b"".join(lines[:ends]))
-    new.write_bytes(b"".join(lines[begins:]))
-    url = stores.url()
-    if how == "one call":
-        ingest(url, old, new)
-    elif how == "in order":
-        ingest(url, old)
-        ingest(url, new)
-    elif how == "other order":
-        ingest(url, new)
-        ingest(url, old)
-    else:
-        ingest(url, old)
-        size = data.draw(st.integers(1, len(lines) - begins))
-        new.write_bytes(b"".join(lines[begins : begins + size]))
-        ingest(url, new)
-        new.write_bytes(b"".join(lines[begins:]))
-        ingest(url, new)
-    assert balanced(url)
-    now = state(url)
-    told, wanted = now.pop("ledger"), right.pop("ledger")
-    assert now == right
-    assert told["gap"] == wanted["gap"]
-    if how in ("one call", "in order"):
-        assert told["stored"] == wanted["stored"]
-
-
-def test_a_record_in_the_end_of_one_file_and_the_beginning_of_the_next(stores, tmp_path):
-    """It is one of its event, and a duplicate in the ledger and the command's answer."""
-    lines = [line.encode() for line in RM]
-    (tmp_path / "audit.log.1").write_bytes(login(101).encode() + b"".join(lines[:6]))
-    (tmp_path / "audit.log").write_bytes(b"".join(lines[5:]) + login(104).encode())
-    url = stores.url()
-    job = ingest(url, tmp_path / "audit.log.1", tmp_path / "audit.log")
-    assert job.duplicates == 1
-    assert {cause: n for cause, n in ledger(url).items() if n} == {
-        "received": 11,
-        "stored": 9,
-        "duplicate": 1,
-        "end": 1,
-        "gap": 1,
-    }
-    names = rows(url, "SELECT name FROM paths ORDER BY item")
-    assert [row["name"] for row in names] == [".", "secret.txt"]
-
-
-def test_equal_records_on_both_sides_of_a_cut_are_two(stores, tmp_path):
-    """An access that was denied twice by one call: nothing tells them from an overlap."""
-    denied = record("AVC", 5, "avc: denied { read } for pid=100 comm=1")
-    log = (login(4) + denied + denied + call(5, items=0) + end(5)).encode()
-    cut = log.index(b"type=AVC") + len(denied)
-    (tmp_path / "audit.log.1").write_bytes(log[:cut])
-    (tmp_path / "audit.log").write_bytes(log[cut:])
-    url = stores.url()
-    ingest(url, tmp_path / "audit.log.1", tmp_path / "audit.log")
-    assert state(url) == whole(stores.url(), log, tmp_path / "whole")
 
 
 def test_one_call_by_command(stores, tmp_path):

@@ -169,7 +169,9 @@ class Writer:
             self._before(connection, order)
             gone = self._take_out(connection, order.seams)
             arrivals.note_amended(connection, gone)
-            late = self._late(connection, order, batches)
+            span = None if order.is_own else _span_of(batches)
+            # Nearly always none, and then no list of ids is needed to note whose they are.
+            late = origins.last_stored(connection, span) if span else None
             for batch in batches:
                 self._check_apart(connection, batch.facts)
                 self._database.insert_facts(connection, batch)
@@ -183,8 +185,10 @@ class Writer:
             self._after(connection, order, result)
             if order.is_own and origins.touches(connection, order.batch.facts.all_span()):
                 raise Contested
-            if not order.is_own:
+            if late is not None:
                 _note_foreign(connection, order.before.id, batches, late)
+            elif span is not None:
+                origins.note_foreign(connection, order.before.id, (), span)
             arrivals.note(
                 connection,
                 lambda: [each for b in batches for each in b.facts.ids() if each not in gone],
@@ -192,14 +196,6 @@ class Writer:
             if order.is_trial:
                 raise _Tried
         return result
-
-    def _late(self, connection: Connection, order: _Order, batches: Sequence[Batch]) -> int | None:
-        """Give the id up to which events of a foreign batch may have stored ones between them."""
-        spans = [span for batch in batches if (span := batch.facts.all_span())]
-        if order.is_own or not spans:
-            return None
-        lows, highs = zip(*spans, strict=True)
-        return origins.last_stored(connection, (min(lows), max(highs)))
 
     def _look_and_add(self, order: _Order) -> WriteResult:
         """Insert the events that are not stored yet, with all other writers excluded."""
@@ -378,18 +374,14 @@ class Writer:
             sources.move(self._database, connection, change.before, change.after, change.counts)
 
 
-def _note_foreign(
-    connection: Connection, source: int, batches: Sequence[Batch], late: int | None
-) -> None:
-    """Note the source of stored events; `late`: `Writer._late`."""
-    spans = [span for batch in batches if (span := batch.facts.all_span())]
-    if not spans:
-        return
-    if late is None:
-        # Nearly always so, and then no list of ids is needed.
-        lows, highs = zip(*spans, strict=True)
-        origins.note_foreign(connection, source, (), (min(lows), max(highs)))
-        return
+def _span_of(batches: Sequence[Batch]) -> tuple[int, int] | None:
+    """Give the lowest and the highest id of their events, None if there is none."""
+    ends = [end for batch in batches for end in batch.facts.all_span() or ()]
+    return (min(ends), max(ends)) if ends else None
+
+
+def _note_foreign(connection: Connection, source: int, batches: Sequence[Batch], late: int) -> None:
+    """Note the source of stored events, of which those up to `late` may have others between."""
     ids = [event for batch in batches for event in batch.facts.ids()]
     behind = [each for each in ids if each > late]
     alone = (min(behind), max(behind)) if behind else None
