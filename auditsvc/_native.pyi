@@ -73,6 +73,35 @@ class LineChain:
     def take_tags(self) -> bytes: ...
 
 @final
+class RowSums:
+    """Sums of the digests of rows, as `auditsvc.evidence.row_digest.RowDigests` makes them.
+
+    What it does not know of the rows that a batch, or rows, refer to is told by `absent`, and has
+    to be told by `learn` before they are added.
+    """
+
+    def __new__(cls) -> RowSums: ...
+    def absent(self, batch: NativeBatch) -> list[tuple[str, list[int]]]:
+        """Remember the dimension rows of a batch; give ids by table that are to be learned."""
+
+    def absent_rows(
+        self, table: str, rows: Sequence[Sequence[int | None]]
+    ) -> list[tuple[str, list[int]]]:
+        """Give ids by table that are to be learned, for rows of a table of facts."""
+
+    def learn(self, table: str, digests: Sequence[tuple[int, bytes | None]]) -> None:
+        """Tell digests (32 bytes) of a dimension's rows; None for one that is not stored."""
+
+    def add(self, batch: NativeBatch, without: set[int]) -> None:
+        """Add the facts of a batch, but for those of the events `without`."""
+
+    def add_rows(self, table: str, rows: Sequence[Sequence[int | None]]) -> None:
+        """Add rows of a table of facts, with all its columns."""
+
+    def take(self) -> list[tuple[str, int, int, bytes]]:
+        """Give table, day, rows and digest (big-endian) of what came since the last call."""
+
+@final
 class Decoder:
     """The decoder that `auditsvc.decode.native` adapts to `auditsvc.decode.contract.Decoder`."""
 

@@ -12,6 +12,8 @@ from auditsvc.decode.ids import SERIAL_BITS
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
+    from auditsvc._native import NativeBatch
+
 
 Row = tuple[object, ...]
 Activity = tuple[int, int, int, int, int, int]
@@ -49,6 +51,9 @@ MAX_ERRNO: Final = 4095
 
 class PackedRows(Protocol):
     """The rows of a batch, dimensions and facts, in the bulk formats of the databases."""
+
+    native: NativeBatch
+    """The same rows, for what the native core does with them."""
 
     def pack(self) -> None:
         """Make the image now, in this thread, for a later call of `image`."""

@@ -134,18 +134,18 @@ class _Packed:
     """Implements `auditsvc.decode.batch.PackedRows`."""
 
     def __init__(self, native: NativeBatch) -> None:
-        self._native = native
+        self.native = native
         self._image = b""
 
     def pack(self) -> None:
-        self._image = self._native.image()
+        self._image = self.native.image()
 
     def image(self) -> bytes:
         image, self._image = self._image, b""  # the caller keeps it
-        return image or self._native.image()
+        return image or self.native.image()
 
     def copy(self, table: str) -> bytes:
-        return self._native.copy(table)
+        return self.native.copy(table)
 
     def integers(self, table: str, column: int) -> set[int]:
-        return self._native.integers(table, column)
+        return self.native.integers(table, column)

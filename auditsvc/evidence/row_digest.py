@@ -10,18 +10,22 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter, defaultdict
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from sqlalchemy import LargeBinary
 
 from auditsvc.evidence.compare import day_of, key_of
+from auditsvc.native import Choice, native_core
 from auditsvc.store import schema
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Container, Iterable, Sequence
+    from types import ModuleType
 
     from sqlalchemy import Connection, Table
 
+    from auditsvc._native import RowSums
+    from auditsvc.decode.batch import Batch
     from auditsvc.store.database import Database
 
 BITS: Final = 2048
@@ -42,6 +46,7 @@ _REFERS: Final[dict[str, dict[str, Table]]] = {
     "file": dict.fromkeys(("name", "obj", "extra"), schema.text),
 }
 """By table: which columns are ids of which table."""
+_DIMENSIONS: Final = {table.name: table for table in schema.DIMENSIONS}
 
 
 class Sum(NamedTuple):
@@ -58,8 +63,25 @@ Sums = dict[tuple[str, int], Sum]
 """By table and day (since 1970-01-01, UTC)."""
 
 
-class RowDigests:
+class RowDigests(Protocol):
     """Digests rows of one store."""
+
+    def add(
+        self, connection: Connection, sums: Sums, table: Table, rows: Iterable[Sequence[Any]]
+    ) -> None:
+        """Add rows of a table of facts to the sums of their days."""
+
+    def add_events(self, connection: Connection, sums: Sums, events: Sequence[int]) -> None:
+        """Add all rows that the store has of some events."""
+
+    def add_batch(
+        self, connection: Connection, sums: Sums, batch: Batch, without: Container[int]
+    ) -> None:
+        """Add the rows of a batch, but for those of some events: the store has them so."""
+
+
+class ReferenceDigests:
+    """The digests in Python."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -68,7 +90,7 @@ class RowDigests:
     def add(
         self, connection: Connection, sums: Sums, table: Table, rows: Iterable[Sequence[Any]]
     ) -> None:
-        """Add rows of a table of facts to the sums of their days."""
+        """See `RowDigests`."""
         found: dict[int, int] = {}
         counts: Counter[int] = Counter()
         for row in self._resolved(connection, table, rows):
@@ -77,14 +99,35 @@ class RowDigests:
             found[day] = found.get(day, 0) + int.from_bytes(digest, "big")
             counts[day] += 1
         for day, total in found.items():
-            one = Sum(counts[day], total & _MASK)
-            sums[table.name, day] = sums.get((table.name, day), Sum()) + one
+            _add(sums, table.name, day, Sum(counts[day], total & _MASK))
 
     def add_events(self, connection: Connection, sums: Sums, events: Sequence[int]) -> None:
-        """Add all rows of some events."""
+        """See `RowDigests`."""
         for table in schema.FACTS:
             rows = list(self._database.fetch(connection, table, key_of(table), events))
             self.add(connection, sums, table, rows)
+
+    def add_batch(
+        self, connection: Connection, sums: Sums, batch: Batch, without: Container[int]
+    ) -> None:
+        """See `RowDigests`."""
+        self.add_events(connection, sums, [id_ for id_ in batch.facts.ids() if id_ not in without])
+
+    def contents(
+        self, connection: Connection, table: Table, ids: set[object]
+    ) -> dict[object, bytes]:
+        """Give the digests of dimension rows by id; those that are not stored are left out."""
+        known = self._known[table.name]
+        absent = [each for each in ids if each not in known]
+        if len(known) > _CACHED:
+            known.clear()
+            absent = list(ids)
+        if absent:
+            stored = list(self._database.fetch(connection, table, "id", absent))  # type: ignore[arg-type]
+            for row in self._resolved(connection, table, stored):
+                text = repr(row[1:]).encode()
+                known[row[0]] = hashlib.sha256(text).digest()
+        return known
 
     def _resolved(
         self, connection: Connection, table: Table, rows: Iterable[Sequence[Any]]
@@ -100,24 +143,71 @@ class RowDigests:
             other = refers.get(column.name)
             if other is None:
                 continue
-            known = self._contents(connection, other, {row[index] for row in plain} - {None})
+            known = self.contents(connection, other, {row[index] for row in plain} - {None})
             for row in plain:
                 if row[index] is not None:
                     row[index] = known.get(row[index], _ABSENT)
         return plain
 
-    def _contents(
-        self, connection: Connection, table: Table, ids: set[object]
-    ) -> dict[object, bytes]:
-        """Give the digests of dimension rows by id; those that are not stored are left out."""
-        known = self._known[table.name]
-        absent = [each for each in ids if each not in known]
-        if len(known) > _CACHED:
-            known.clear()
-            absent = list(ids)
-        if absent:
-            stored = list(self._database.fetch(connection, table, "id", absent))  # type: ignore[arg-type]
-            for row in self._resolved(connection, table, stored):
-                text = repr(row[1:]).encode()
-                known[row[0]] = hashlib.sha256(text).digest()
-        return known
+
+class _NativeDigests:
+    """The digests in the native core, which keeps those of dimension rows, too."""
+
+    def __init__(self, database: Database, core: ModuleType) -> None:
+        self._database = database
+        self._reference = ReferenceDigests(database)
+        self._core: RowSums = core.RowSums()
+
+    def add(
+        self, connection: Connection, sums: Sums, table: Table, rows: Iterable[Sequence[Any]]
+    ) -> None:
+        """See `RowDigests`."""
+        plain = list(map(tuple, rows))
+        self._learn(connection, self._core.absent_rows(table.name, plain))
+        self._core.add_rows(table.name, plain)
+        self._take(sums)
+
+    def add_events(self, connection: Connection, sums: Sums, events: Sequence[int]) -> None:
+        """See `RowDigests`."""
+        for table in schema.FACTS:
+            self.add(
+                connection,
+                sums,
+                table,
+                self._database.fetch(connection, table, key_of(table), events),
+            )
+
+    def add_batch(
+        self, connection: Connection, sums: Sums, batch: Batch, without: Container[int]
+    ) -> None:
+        """See `RowDigests`."""
+        ids = batch.facts.ids()
+        apart = {each for each in ids if each in without}
+        if batch.packed is None:
+            self.add_events(connection, sums, [each for each in ids if each not in apart])
+            return
+        native = batch.packed.native
+        # What a row of the batch refers to first, then the row: a context, and its texts.
+        while absent := self._core.absent(native):
+            self._learn(connection, absent)
+        self._core.add(native, apart)
+        self._take(sums)
+
+    def _learn(self, connection: Connection, absent: Iterable[tuple[str, list[int]]]) -> None:
+        for name, ids in absent:
+            known = self._reference.contents(connection, _DIMENSIONS[name], set(ids))
+            self._core.learn(name, [(each, known.get(each)) for each in ids])
+
+    def _take(self, sums: Sums) -> None:
+        for table, day, rows, digest in self._core.take():
+            _add(sums, table, day, Sum(rows, int.from_bytes(digest, "big")))
+
+
+def make_digests(database: Database, choice: Choice = "auto") -> RowDigests:
+    """Make what digests rows of a store, native if that core was built."""
+    core = native_core(choice)
+    return ReferenceDigests(database) if core is None else _NativeDigests(database, core)
+
+
+def _add(sums: Sums, table: str, day: int, one: Sum) -> None:
+    sums[table, day] = sums.get((table, day), Sum()) + one

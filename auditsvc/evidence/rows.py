@@ -27,7 +27,7 @@ from auditsvc.evidence.compare import DAY, MOST, day_of, make_comparer
 from auditsvc.evidence.extra_rows import extra_events
 from auditsvc.evidence.finding import STORE, Finding
 from auditsvc.evidence.fragments import Fragments
-from auditsvc.evidence.row_digest import RowDigests, Sum
+from auditsvc.evidence.row_digest import Sum, make_digests
 from auditsvc.evidence.seal import MOST_ALTERED, NO_DAY, Seal
 from auditsvc.evidence.sealed_rows import SealedRows
 from auditsvc.evidence.store_facts import read_facts, wrong_hours
@@ -43,7 +43,7 @@ from auditsvc.store.migrate import check_schema
 from auditsvc.store.read.events import second_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator
     from concurrent.futures import Future
     from pathlib import Path
 
@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     from auditsvc.evidence.compare import Counts
     from auditsvc.evidence.finding import Report
     from auditsvc.evidence.head import Head
-    from auditsvc.evidence.row_digest import Sums
+    from auditsvc.evidence.row_digest import RowDigests, Sums
     from auditsvc.evidence.store_facts import StoreFacts
     from auditsvc.store.database import Database
 
@@ -139,7 +139,7 @@ class RowCheck:
         in the sums.
         """
         before, end = start.seal or Seal(), Place(last + 1)
-        self._digests = RowDigests(self._database)
+        self._digests = make_digests(self._database)
         try:
             self._database.prepare(create=False)
             with reading(self._database) as connection:
@@ -317,14 +317,20 @@ class RowCheck:
         self._report.events += batch.facts.count
         self._decoded += found.rows
         self._counted.update(batch.counts)
-        self._take(connection, [each for each in batch.facts.ids() if each not in found.events])
+        if self._digests is not None:
+            self._digests.add_batch(connection, self._sums, batch, found.events)
+        self._note_known(each for each in batch.facts.ids() if each not in found.events)
         if found.events:
             self._judge_events(connection, batch, found.events, may_be_absent=False)
 
-    def _take(self, connection: Connection, events: Sequence[int]) -> None:
+    def _take(self, connection: Connection, event: int) -> None:
+        """Note an event that is in the store by itself."""
+        if self._digests is not None:
+            self._digests.add_events(connection, self._sums, [event])
+        self._note_known([event])
+
+    def _note_known(self, events: Iterable[int]) -> None:
         """Note events that the store has as their lines give them."""
-        if self._digests is not None and events:
-            self._digests.add_events(connection, self._sums, events)
         if self._sealed_days:
             self._known.update(each for each in events if day_of(each) in self._sealed_days)
 
@@ -368,7 +374,7 @@ class RowCheck:
             if judged.apart:
                 self._apart_days.add(day_of(event))
             if judged.stored and (not judged.what or self._digests is None):
-                self._take(connection, [where])
+                self._take(connection, where)
             if where not in self._seen:
                 self._seen.add(where)
                 own = (

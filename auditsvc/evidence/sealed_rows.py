@@ -14,7 +14,7 @@ from sqlalchemy import select
 from auditsvc.decode.ids import SERIAL_BITS
 from auditsvc.evidence.compare import DAY, key_of
 from auditsvc.evidence.finding import STORE, Finding
-from auditsvc.evidence.row_digest import RowDigests, Sum
+from auditsvc.evidence.row_digest import Sum, make_digests
 from auditsvc.evidence.seal import NO_DAY
 from auditsvc.plural import counted
 from auditsvc.store import schema
@@ -43,7 +43,7 @@ class SealedRows:
     ) -> None:
         """`pruned`: days that retention deleted, as the store says."""
         self._database = database
-        self._digests = RowDigests(database)
+        self._digests = make_digests(database)
         self._report = report
         self._seal = seal
         self._pruned = pruned

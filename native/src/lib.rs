@@ -1,9 +1,10 @@
 //! The fast path of auditsvc, as the Python module `auditsvc._native`.
 //!
 //! `Drain` reads the record socket and formats spool lines, `Decoder` turns lines into rows, and
-//! `NativeBatch` gives the rows in bulk formats of the databases; `LineChain` hashes lines. The
-//! Python package is the specification: the results are those of `auditsvc.record.line`,
-//! `auditsvc.decode` and `auditsvc.evidence.chain`, and one test suite tests both.
+//! `NativeBatch` gives the rows in bulk formats of the databases; `LineChain` hashes lines, and
+//! `RowSums` rows. The Python package is the specification: the results are those of
+//! `auditsvc.record.line`, `auditsvc.decode`, `auditsvc.evidence.chain` and
+//! `auditsvc.evidence.row_digest`, and one test suite tests both.
 //!
 //! `unsafe` is used only in `sys`, for system calls.
 
@@ -12,6 +13,7 @@ mod decode;
 mod decoder_py;
 mod evidence;
 mod output;
+mod row_sums;
 mod sys;
 
 use pyo3::prelude::*;
@@ -26,4 +28,6 @@ mod _native {
     use crate::evidence::LineChain;
     #[pymodule_export]
     use crate::output::NativeBatch;
+    #[pymodule_export]
+    use crate::row_sums::RowSums;
 }

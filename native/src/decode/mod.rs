@@ -24,7 +24,7 @@ mod types;
 pub use batch::{Batch, DimensionRows, Visitor};
 pub use decoder::{Counts, Decoder};
 pub use ids::{SERIAL_BITS, Value};
-pub use schema::{DIMENSIONS, DimensionTable, Table};
+pub use schema::{DIMENSIONS, DimensionTable, FACTS, Table};
 
 /// Makes a decoder; `record_types` is `auditsvc.tables.names.record_types()`.
 pub fn new(

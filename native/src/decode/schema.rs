@@ -59,3 +59,13 @@ pub const EVENT: Table<11> = Table {
 };
 pub const RECORD: Table<4> =
     Table { name: "record", columns: ["event", "type", "seq", "fields"], widths: [8, 4, 4, 8] };
+
+/// The names and columns of the tables of facts.
+pub const FACTS: [(&str, &[&str]); 6] = [
+    (SYSCALL.name, &SYSCALL.columns),
+    (EXEC.name, &EXEC.columns),
+    (PATH.name, &PATH.columns),
+    (SOCKADDR.name, &SOCKADDR.columns),
+    (EVENT.name, &EVENT.columns),
+    (RECORD.name, &RECORD.columns),
+];

@@ -44,7 +44,7 @@ impl NativeBatch {
     }
 
     /// Visits the rows of every table, or of the table `only`.
-    fn visit(&self, only: Option<&str>, visitor: &mut impl Visitor) {
+    pub fn visit(&self, only: Option<&str>, visitor: &mut impl Visitor) {
         for (table, rows) in DIMENSIONS.iter().zip(self.dimensions().iter()) {
             if !rows.is_empty() && only.is_none_or(|asked| asked == table.name) {
                 visitor.dimension(table, rows);
