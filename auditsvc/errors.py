@@ -28,6 +28,22 @@ An error has the facts (`what`) and how to fix it (`hint`).
 
 from __future__ import annotations
 
+import re
+from typing import Final
+
+_PLAIN: Final = (
+    (re.compile("Value error, "), ""),
+    (re.compile(r"Input should (?=[a-z])"), "it must "),
+    (re.compile(r", unable to parse string as an? [a-z]+"), ""),
+)
+
+
+def plain(message: str) -> str:
+    """Give a message of pydantic about a wrong value in words for who wrote that value."""
+    for pattern, words in _PLAIN:
+        message = pattern.sub(words, message)
+    return message
+
 
 class AuditsvcError(Exception):
     """An expected failure; `str()` gives the one line that the user reads."""

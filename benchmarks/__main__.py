@@ -4,9 +4,9 @@
 
 `make bench` runs all of it (less than half an hour), `make bench BENCH=quick` with small sizes
 that only show that everything works. Without --into, the folder is docs/. --only accepts live,
-cost, file, disk, questions, goals, web, beside, reports, growth, journal, proof, decode, views,
-fleet, answer, archive (--events: of a day), and writes their tables to stdout; with --into it
-replaces these tables in the existing page.
+cost, file, disk, questions, goals, web, beside, metrics, reports, growth, journal, proof, decode,
+views, fleet, answer, archive (--events: of a day), and writes their tables to stdout; with --into
+it replaces these tables in the existing page.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ from tables import (
     growth,
     journal,
     live,
+    metrics,
     proof,
     questions,
     reports,
@@ -57,6 +58,7 @@ PAGE = (
     "goals",
     "web",
     "beside",
+    "metrics",
     "reports",
     "growth",
     "journal",
@@ -73,6 +75,7 @@ _OF_STORES = {
     "goals": goals,
     "web": web,
     "beside": beside,
+    "metrics": metrics,
     "reports": reports,
     "journal": journal,
     "proof": proof,

@@ -23,7 +23,7 @@ from auditsvc.adopt.rule_plan import RulePlan, source_of
 from auditsvc.adopt.settings_file import conflicts, found_settings, merged
 from auditsvc.collect.logfile import in_order, name_of
 from auditsvc.config import Settings
-from auditsvc.errors import AuditsvcError
+from auditsvc.errors import AuditsvcError, plain
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -104,7 +104,8 @@ def make_plan(
         Settings(**tomllib.loads(text))
     except ValidationError as error:
         plan.blockers += [
-            f"setting {'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors()
+            f"setting {'.'.join(map(str, each['loc']))}: {plain(each['msg'])}"
+            for each in error.errors()
         ]
     if conf.word("local_events") == "no":
         plan.blockers.append("auditd does not collect this host's records: local_events = no")

@@ -23,7 +23,7 @@ from auditsvc.cli.options import show_help
 from auditsvc.cli.verbs import add_verbs
 from auditsvc.config import load_settings, use_file
 from auditsvc.decode import decoder_in_use
-from auditsvc.errors import AuditsvcError
+from auditsvc.errors import AuditsvcError, plain
 from auditsvc.host.terminal import visible
 from auditsvc.manual.commands import Command as Described
 from auditsvc.manual.commands import list_commands
@@ -168,14 +168,24 @@ def _have_streams() -> None:
         sys.stdout.reconfigure(errors="backslashreplace")
 
 
+def _command_of(error: typer.TyperException) -> str:
+    """Name the command whose words were wrong."""
+    context = getattr(error, "ctx", None)
+    names: list[str] = []
+    while context and context.parent:
+        names.insert(0, context.info_name)
+        context = context.parent
+    return " ".join(("auditsvc", *names))
+
+
 def _main() -> int:
     try:
         result = app(standalone_mode=False)
     except AuditsvcError as error:
         return _fail(str(error), error.status)
     except typer.TyperException as error:
-        line = error.format_message().rstrip(".")
-        return _fail(f"{line}; see `auditsvc --help`", error.exit_code)
+        line = plain(error.format_message()).rstrip(".")
+        return _fail(f"{line}; see `{_command_of(error)} --help`", error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
         return _fail("interrupted", 1)
     except MemoryError:

@@ -48,7 +48,7 @@ from auditsvc.config.sections import (
     SpaceSettings,
     SpoolSettings,
 )
-from auditsvc.errors import ConfigError
+from auditsvc.errors import ConfigError, plain
 from auditsvc.host.files import read_file
 
 if TYPE_CHECKING:
@@ -266,7 +266,7 @@ def _explained(found: ErrorDetails, file: Path | None) -> ConfigError:
     if found["type"] == "extra_forbidden":
         return ConfigError(f"unknown setting {name!r}", f"correct it {where}")
     return ConfigError(
-        f"setting {name}: {found['msg']} (got {found.get('input')!r})", f"correct it {where}"
+        f"setting {name}: {plain(found['msg'])} (got {found.get('input')!r})", f"correct it {where}"
     )
 
 
@@ -277,12 +277,17 @@ def _variable_errors() -> Iterator[ConfigError]:
     known = {f"{_PREFIX}CONFIG", f"{_PREFIX}PAGER"} | {
         variable_of(name) for name in (*names, *sections)
     }
+    ends = {name.removeprefix(_PREFIX) for name in known}
     for name in sorted(os.environ):
         # As pydantic reads them: in any case; a section may be given as a whole, in JSON.
         if not name.upper().startswith(_PREFIX) or name.upper() in known:
             continue
-        near = difflib.get_close_matches(name.upper(), sorted(known), 1)
-        hint = f"did you mean {near[0]}" if near else "`auditsvc config show` lists all variables"
+        near = difflib.get_close_matches(name.upper().removeprefix(_PREFIX), sorted(ends), 1)
+        hint = (
+            f"did you mean {_PREFIX}{near[0]}"
+            if near
+            else "`auditsvc config show` lists all variables"
+        )
         yield ConfigError(f"unknown variable {name}", hint)
 
 

@@ -6,6 +6,7 @@ What is no word of an option is a UsageError: ausearch takes everything that con
 
 from __future__ import annotations
 
+import difflib
 import grp
 import os
 import pwd
@@ -83,7 +84,9 @@ def types(words: Iterable[str]) -> tuple[str, ...]:
             return ()
         number_of = int(word) if _NUMBER.fullmatch(word) else names.record_type_number(word.upper())
         if number_of is None or number_of < 0:
-            raise UsageError(f"-m {word}: no record type of that name", "see `ausearch -m` for all")
+            near = difflib.get_close_matches(word.upper(), names.record_types().values(), 1)
+            hint = f"did you mean {near[0]}" if near else "try -m USER_LOGIN,AVC"
+            raise UsageError(f"-m {word}: no record type of that name", hint)
         found[names.record_type_name(number_of)] = None
     if not found:
         raise UsageError("-m needs a record type", "try -m USER_LOGIN,AVC")

@@ -24,6 +24,7 @@ from auditsvc.spool.segments import sizes
 from auditsvc.status.health import judge
 from auditsvc.status.report import make_report
 from auditsvc.store.read.questions import (
+    asked_together,
     last_verified,
     ledger_counts,
     newest_second,
@@ -64,12 +65,13 @@ class Metric:
 def gather(settings: Settings) -> Facts:
     """Gather all facts; a part that cannot be read has `refused` with the reason."""
     began = time.time()
-    facts: Facts = dict(make_report(settings))
-    health = judge(facts)
-    facts["health"] = {"well": health.status == 0, "problems": len(health.problems)}
+    with asked_together(settings.store):
+        facts: Facts = dict(make_report(settings))
+        health = judge(facts)
+        facts["health"] = {"well": health.status == 0, "problems": len(health.problems)}
+        facts["events"] = _events(settings, facts["service"])
     facts["spool"] = _spool(settings)
     facts["alerts"] = _alerts(settings)
-    facts["events"] = _events(settings, facts["service"])
     facts["program"] = {
         "version": __version__,
         "decoder": decoder_in_use(settings.decoder_name),

@@ -19,7 +19,7 @@ from auditsvc.runtime.forward_state import read_state as read_forward_state
 from auditsvc.runtime.service_state import read_state
 from auditsvc.runtime.switch_requests import wanted_on
 from auditsvc.status import fleet
-from auditsvc.store.read.questions import lag, ledger_totals
+from auditsvc.store.read.questions import asked_together, lag, ledger_totals
 
 if TYPE_CHECKING:
     from auditsvc.config import Settings
@@ -29,15 +29,16 @@ Facts = dict[str, Any]
 
 def make_report(settings: Settings) -> dict[str, Facts]:
     """Gather the facts of each part, by its name."""
-    return {
-        "kernel": _kernel(settings),
-        "service": _service(settings),
-        "forwarder": _forwarder(settings),
-        "store": _store(settings),
-        "retention": _retention(settings),
-        "archive": _archive(settings),
-        "fleet": _fleet(settings),
-    }
+    with asked_together(settings.store):
+        return {
+            "kernel": _kernel(settings),
+            "service": _service(settings),
+            "forwarder": _forwarder(settings),
+            "store": _store(settings),
+            "retention": _retention(settings),
+            "archive": _archive(settings),
+            "fleet": _fleet(settings),
+        }
 
 
 def _kernel(settings: Settings) -> Facts:

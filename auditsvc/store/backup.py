@@ -4,8 +4,9 @@
     restore(file, url)   -> Copy, and the files of the store that was there
 
 Invariants: a copy is the store at one moment, between two transactions; no writer waits for it.
-A file has its name only when it is complete and on the disk. An existing file is never
-overwritten: `backup` refuses it, `restore` moves the old store aside. Files have mode 0600.
+A file has its name only when it is complete, its pages are whole, and it is on the disk. An
+existing file is never overwritten: `backup` refuses it, `restore` moves the old store aside. Files
+have mode 0600.
 
 A store in PostgreSQL is copied by the server's own programs; StoreError names the command.
 """
@@ -24,6 +25,7 @@ from auditsvc.errors import StoreError, UsageError
 from auditsvc.host.files import UnsafeError, folder_of, make_folder, open_file
 from auditsvc.store.databases import parse_url
 from auditsvc.store.sqlite import APPLICATION_ID, SQLite
+from auditsvc.store.sqlite_errors import damaged
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
 
 _PAGES: Final = 4096
 """Pages of one step; signals are seen between two."""
+_INSTRUCTIONS: Final = 1_000_000
+"""Of SQLite's, between two looks at signals while pages are checked."""
 _BESIDE: Final = ("-wal", "-shm", "-journal")
 """Files that belong to a store's file, by the end of their name (sqlite.org/tempfiles.html)."""
 
@@ -54,7 +58,7 @@ def backup(url: str, target: Path, progress: Callable[[float], None] | None = No
     if os.path.lexists(target):
         raise UsageError(f"{target} exists already", "give the name of a new file")
     with closing(_open(database)) as source:
-        return _copy(source, database, target, progress)
+        return _copy(source, database, target, progress, is_checked=False)
 
 
 def restore(
@@ -75,7 +79,9 @@ def restore(
     copy.prepare(create=False)
     with closing(_open(copy)) as source:
         _check(source, copy)
-        made = _copy(source, copy, target.with_name(f"{target.name}.restored"), progress)
+        made = _copy(
+            source, copy, target.with_name(f"{target.name}.restored"), progress, is_checked=True
+        )
     moved = _move_aside(target)
     made.path.replace(target)
     _sync_folder(target)
@@ -112,11 +118,28 @@ def _check(source: sqlite3.Connection, database: SQLite) -> None:
         raise StoreError(f"{database.place} is damaged: {said}", "give another backup")
 
 
+def _check_copy(part: Path, database: SQLite) -> None:
+    """Refuse pages that were damaged in the store: a backup of them would be none."""
+    with closing(sqlite3.connect(part)) as connection:
+        # Python runs signal handlers only between its own steps, and so in this one.
+        connection.set_progress_handler(lambda: 0, _INSTRUCTIONS)
+        try:
+            (said,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode == sqlite3.SQLITE_INTERRUPT:
+                raise KeyboardInterrupt from error  # which SQLite took for its own
+            raise
+    if said != "ok":
+        raise damaged(database.place)
+
+
 def _copy(
     source: sqlite3.Connection,
     database: SQLite,
     target: Path,
     progress: Callable[[float], None] | None,
+    *,
+    is_checked: bool,
 ) -> Copy:
     part = target.with_name(f".{target.name}.part")
     try:
@@ -126,6 +149,8 @@ def _copy(
         # The mode counts from the first byte on; SQLite itself would use the umask.
         os.close(open_file(part, os.O_CREAT | os.O_EXCL | os.O_RDWR))
         newest = _fill(source, part, progress)
+        if not is_checked:
+            _check_copy(part, database)
         _sync(part)
         part.replace(target)
         _sync_folder(target)

@@ -140,6 +140,21 @@ def test_a_damaged_backup_is_not_restored(path, tmp_path, damage):
     assert {each.name for each in tmp_path.iterdir()} <= known
 
 
+def test_a_damaged_store_gives_no_backup(path, tmp_path):
+    """A copy of damaged pages would take the place of a whole one."""
+    content = path.read_bytes()
+    half = len(content) // 2 & ~4095
+    path.write_bytes(content[:half] + os.urandom(len(content) - half))
+    with pytest.raises(StoreError, match=r"damaged") as caught:
+        backup(url_of(path), tmp_path / "copy/store.db")
+    assert "docs/backup.md" in caught.value.hint
+    assert not list((tmp_path / "copy").iterdir())
+    sql = "SELECT * FROM all_events"
+    done = commands.run("query", sql, "--store", url_of(path), text=True)
+    assert "docs/backup.md" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
 def test_a_disk_without_room_is_told_before_anything_is_written(path, tmp_path, monkeypatch):
     """With how much is needed."""
     monkeypatch.setattr(

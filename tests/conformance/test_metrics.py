@@ -19,13 +19,16 @@ from fixtures.logs import SECOND, call, load, login, opening, rows
 from fixtures.waiting import until
 
 from auditsvc.config import load_settings
-from auditsvc.errors import ConfigError
+from auditsvc.errors import ConfigError, StoreError
 from auditsvc.evidence.folder import Folder
 from auditsvc.manual.metrics_page import metrics_page
 from auditsvc.runtime.service_state import ServiceState, write_state
 from auditsvc.service.metrics import Metrics
 from auditsvc.status.exposition import exposition, written
 from auditsvc.status.metrics import METRICS, gather
+from auditsvc.store.read import sql
+from auditsvc.store.read.questions import asked_together, newest_second, partial_counts
+from auditsvc.store.read.sql import open_session
 
 ROOT = Path(__file__).parents[2]
 GRAFANA = ROOT / "packaging/grafana"
@@ -124,6 +127,24 @@ def test_the_evidence_and_the_alerts_have_figures(settings):
         "auditsvc_signed_timestamp_seconds": Folder(settings.spool_directory).last().time,
     }
     assert {name: float(found[name]) for name in expected} == expected
+
+
+def test_gathering_opens_the_store_once_for_all_questions(settings, monkeypatch):
+    """To open it costs more than a question: SQLite reads the schema."""
+    opened = []
+    monkeypatch.setattr(sql, "open_session", lambda *a: opened.append(a) or open_session(*a))
+    newest = gather(settings)["events"]["newest"]
+    assert len(opened) == 1
+    assert newest_second(settings.store) == newest  # asked by itself: a connection of its own
+    other = settings.store.replace("store.db", "other.db")
+    load(other, opening(1, second=SECOND + 9))
+    with asked_together(settings.store):
+        assert newest_second(other) == SECOND + 9
+        assert newest_second(settings.store) == newest
+        with pytest.raises(StoreError):
+            newest_second(settings.store.replace("store.db", "none.db"))
+        assert partial_counts(settings.store)
+    assert len(opened) == 5
 
 
 def test_labels_have_few_values(settings):

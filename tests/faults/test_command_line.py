@@ -60,6 +60,44 @@ def test_by_exec_as_by_fork(store, words):
         assert getattr(by_fork, what) == getattr(by_exec, what)
 
 
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["nothing"], "No such command 'nothing'; see `auditsvc --help`"),
+        (["query"], "Missing argument 'SQL'; see `auditsvc query --help`"),
+        (["config", "show", "--no"], "No such option: --no; see `auditsvc config show --help`"),
+        (["report", "--format", "x"], "Invalid value for '--format': 'x' is not one of 'table', "),
+        (["tree", "1", "--depth", "x"], "Invalid value for '--depth': it must be a valid integer;"),
+        (["search", "-m", "USER_LOGN"], "no record type of that name; did you mean USER_LOGIN"),
+        (["search", "-m", "NOTHING"], "no record type of that name; try -m USER_LOGIN,AVC"),
+        (["query", "SELECT 1; SELECT 2"], "one statement at a time; `query` only reads: "),
+        (["query", "DELETE FROM syscalls"], "it is a view; `query` only reads: "),
+    ],
+    ids=str,
+)
+def test_wrong_words_are_told_in_plain_ones(store, words, says):
+    """What is wrong and where to look, without the terms of the libraries."""
+    done = say(*words, folder=store)
+    assert says in done.stderr.decode()
+    assert_one_line(done, 1 if words[0] in ("search", "query") and len(words) > 1 else 2)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("RETENTION__KEEP", "soon", 'setting retention.keep: give a number of days, as "90d" (got'),
+        ("LOADER__LATENCY", "soon", "setting loader.latency: it must be a valid number (got 'soon"),
+        ("RETENTION__KEP", "9d", "RETENTION__KEP; did you mean AUDITSVC_RETENTION__KEEP"),
+        ("FOO", "1", "unknown variable AUDITSVC_FOO; `auditsvc config show` lists all variables"),
+    ],
+)
+def test_wrong_settings_are_told_in_plain_words(store, name, value, says):
+    """A variable as a line of the file."""
+    done = say("config", "check", folder=store, environment={f"AUDITSVC_{name}": value})
+    assert says in done.stdout.decode() + done.stderr.decode()
+    assert done.returncode == 2
+
+
 # Verbs that change nothing, or nothing but the test's own store.
 READERS = [
     ["migrate"],

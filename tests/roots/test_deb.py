@@ -13,6 +13,7 @@ import os
 import re
 import shutil
 import time
+from pathlib import Path
 
 import pytest
 from fixtures.first_program import write_as_the_first_program
@@ -144,6 +145,7 @@ def test_what_is_installed(host):
     assert "http" in host.run(f"{pages} | head -n 1").stdout
     done = host.run("systemd-analyze verify auditsvc.service", status=None)
     assert "auditsvc" not in done.stdout + done.stderr
+    host.run("systemd-analyze security --offline=yes --threshold=20 auditsvc.service")
     assert host.run("dpkg --verify auditsvc | grep -v /usr/share", status=None).stdout == ""
 
 
@@ -252,6 +254,20 @@ def gone(root, path):
     return root.run(f"test ! -e {path}", status=None).returncode == 0
 
 
+def assert_confined(pid):
+    """It is where the unit puts it, and where the kernel lets it audit."""
+    own, ours = Path(f"/proc/{pid}/ns"), Path("/proc/self/ns")
+    kept = ("user", "pid", "ipc")
+    for kind in (*kept, "net", "mnt", "uts"):
+        assert (own.joinpath(kind).readlink() == ours.joinpath(kind).readlink()) == (kind in kept)
+    mounts = [line.split() for line in Path(f"/proc/{pid}/mountinfo").read_text().splitlines()]
+    access = {each[4]: each[5].split(",")[0] for each in mounts}  # proc_pid_mountinfo(5)
+    assert (access["/"], access["/proc/sys"], access["/var/lib/auditsvc"]) == ("ro", "ro", "rw")
+    status = Path(f"/proc/{pid}/status").read_text()
+    assert "\nNoNewPrivs:\t1\n" in status
+    assert "\nSeccomp:\t2\n" in status
+
+
 @pytest.mark.live
 def test_a_new_user_s_way(started, suite, tell):
     """From the package to the first answer as packaging/README.md has it, timed; then each day."""
@@ -268,6 +284,7 @@ def test_a_new_user_s_way(started, suite, tell):
     tell(f"{suite}: first answer {took:.0f} s after the command, {installed:.0f} s of it apt's")
     assert took < 60 * max(1, os.getloadavg()[0] / os.cpu_count())  # others use the machine too
     assert started.show("User") == "auditsvc"
+    assert_confined(int(started.show("MainPID")))
     assert health(started) == {"state": "well", "problems": ""}
     started.run("systemctl reload auditsvc")
     until(lambda: "reloaded" in started.log, told=lambda: started.log)

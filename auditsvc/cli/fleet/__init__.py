@@ -7,7 +7,7 @@ import typer
 from auditsvc.cli.options import show_help
 
 app = typer.Typer(
-    help="Ship the store to the lake of all hosts, commit what they shipped, and ask it.",
+    help="Ask the lake of all hosts, and keep it.",
     invoke_without_command=True,
     rich_markup_mode=None,
 )

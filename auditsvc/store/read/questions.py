@@ -14,12 +14,13 @@ from sqlalchemy import make_url
 from auditsvc.decode.ids import SERIAL_BITS, event_id
 from auditsvc.record.types import DAEMON_CONFIG
 from auditsvc.store.read.limits import Limits
-from auditsvc.store.read.sql import run_query
+from auditsvc.store.read.sql import one_session, run_query
 from auditsvc.store.read.texts import Texts, quoted
 from auditsvc.store.views.dialect import DIALECTS, with_arguments
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from contextlib import AbstractContextManager
 
 _NEWEST: Final = 1000
 """If hosts share a store, the newest call of one host is searched among so many calls."""
@@ -60,6 +61,11 @@ class Keyed(NamedTuple):
 
     calls: int
     last: int
+
+
+def asked_together(url: str) -> AbstractContextManager[None]:
+    """Have the questions below use one connection, while in this."""
+    return one_session(url, _SHORT)
 
 
 def lag(url: str, consumer: str) -> Lag | None:

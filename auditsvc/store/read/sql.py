@@ -10,11 +10,16 @@ EXPLAIN goes through the extended protocol, which takes one statement. A role
 that may only read keeps what a superuser's functions could do beside that.
 
 Rows are never all in memory. Values are the driver's.
+
+    with one_session(url, limits):      # statements with these limits share a connection
+        ...
 """
 
 from __future__ import annotations
 
 from contextlib import closing, contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
@@ -32,6 +37,42 @@ if TYPE_CHECKING:
 
 
 _MODULES: Final = {"sqlite": "sqlite", "postgresql": "postgres"}
+
+
+@dataclass(slots=True)
+class _Shared:
+    """A connection that several statements use; opened for the first of them."""
+
+    url: str
+    limits: Limits
+    session: Session | None = None
+
+    def fits(self, url: str, limits: Limits) -> bool:
+        return (url, limits) == (self.url, self.limits)
+
+
+_shared: ContextVar[_Shared | None] = ContextVar("shared", default=None)
+
+
+@contextmanager
+def one_session(url: str, limits: Limits) -> Iterator[None]:
+    """Have `run_query` use one connection for this store and these limits, one after the other.
+
+    Of this thread only, and for `auditsvc`'s own statements. To open one costs more than most of
+    them: SQLite reads the whole schema. A store that cannot be opened is an error of each.
+    """
+    outer = _shared.get()
+    if outer and outer.fits(url, limits):
+        yield
+        return
+    shared = _Shared(url, limits)
+    token = _shared.set(shared)
+    try:
+        yield
+    finally:
+        _shared.reset(token)
+        if shared.session:
+            shared.session.close()
 
 
 @contextmanager
@@ -56,6 +97,12 @@ def run_query(
     _check_text(sql)
     if views_only:
         refuse_tables(parsed, sql)
+    shared = _shared.get()
+    if shared and not views_only and shared.fits(url, limits):
+        shared.session = shared.session or open_session(url, limits)
+        with shared.session.run(sql, limits, period) as result:
+            yield result
+        return
     with (
         closing(open_session(url, limits)) as session,
         session.run(sql, limits, period) as result,

@@ -38,6 +38,8 @@ _PRAGMAS: Final = {
     *("table_info", "table_xinfo", "table_list", "index_list", "index_info", "index_xinfo"),
     *("database_list", "application_id", "user_version", "data_version", "schema_version"),
 }
+_OF_THE_FILE: Final = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_IOERR}
+"""Errors that are not the statement's."""
 _text: Final = partial(str, encoding="utf-8", errors="backslashreplace")
 """Text of a cast or of another program may have bytes that are not UTF-8: shown as \\xHH."""
 
@@ -106,6 +108,9 @@ class Session:
                 raise KeyboardInterrupt from error  # which SQLite took for its own
             if "no such" in str(error) and (problem := self._schema_problem()):
                 raise problem from error
+            if getattr(error, "sqlite_errorcode", 0) & 0xFF in _OF_THE_FILE:
+                wrong = self._database.explain(error)
+                raise QueryError(wrong.what, wrong.hint) from error
             raise QueryError(*_describe_sqlite(error)) from error
         finally:
             connection.set_progress_handler(None, 0)
@@ -146,8 +151,8 @@ def _authorize(
 
 
 def _describe_sqlite(error: Exception) -> tuple[str, str]:
-    code = getattr(error, "sqlite_errorcode", 0)
-    refused = code in (sqlite3.SQLITE_AUTH, sqlite3.SQLITE_READONLY) or "one statement" in str(
-        error
+    code, said = getattr(error, "sqlite_errorcode", 0), str(error).removesuffix(".")
+    refused = code in (sqlite3.SQLITE_AUTH, sqlite3.SQLITE_READONLY) or any(
+        words in said for words in ("one statement", "cannot modify")
     )
-    return str(error), ONLY_READS if refused else ""
+    return said, ONLY_READS if refused else ""
