@@ -77,8 +77,16 @@ _MOST: Final = 1 << 20
 
 
 def settings_text(engine: str, settings: FleetSettings, *, with_keys: bool) -> str:
-    """Give the settings of an engine, a line each; ConfigError if there is no catalog."""
+    """Give the settings of an engine, a line each; ConfigError if there is no catalog.
+
+    Trino 476 has no setting for the token of keys that end: for these it is refused.
+    """
     keys = keys_of(settings.credentials, CREDENTIAL, SETTING)
+    if engine == "trino" and "session_token" in keys:
+        raise ConfigError(
+            "Trino takes no session_token",
+            "give it a key of its own, or no credentials: it then has those of its machine",
+        )
     if keys and not with_keys:
         keys = _STAND_FOR[engine]
     between = " " if engine == "spark" else "="

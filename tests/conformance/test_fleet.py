@@ -388,8 +388,11 @@ def test_a_batch_goes_when_it_is_full_or_old_or_the_day_ends(lake, tmp_path):
 
 
 def test_what_came_while_others_were_shipped_does_not_wait_from_their_end(lake, tmp_path):
-    """A backlog takes its time; what is left of it goes when it has waited the interval."""
-    clock = [NOW]
+    """A backlog takes its time; what is left of it is in the inbox when it has waited the interval.
+
+    So it is begun earlier: by as long as its events took in the batch before.
+    """
+    clock, took = [NOW], [10]
     settings = lake.host(tmp_path, "web1", batch_events=3, interval=300)
     load(settings.store, "".join(opening(n) for n in range(1, 9)))
     with open_store(settings.store) as store:
@@ -398,19 +401,24 @@ def test_what_came_while_others_were_shipped_does_not_wait_from_their_end(lake, 
         def shipped():
             before = shipper.events
             for _ in shipper.steps():
-                clock[0] += 10  # so long does each step take
+                clock[0] += took[0]  # so long does each step take
             return shipper.events - before
 
         assert shipped() == 6
-        clock[0] = NOW + 299
+        clock[0] = NOW + 279  # three events took 30 seconds
         assert shipped() == 0
-        clock[0] = NOW + 300
+        clock[0] = NOW + 280
         assert shipped() == 2
         load(settings.store, opening(9), kind="another")
-        clock[0] = NOW + 599
+        clock[0] = NOW + 564  # and two took as many
         assert shipped() == 0
-        clock[0] = NOW + 600
+        clock[0], took[0] = NOW + 565, 40
         assert shipped() == 1
+        load(settings.store, opening(10) + opening(11), kind="a third")
+        clock[0] = NOW + 565 + 149  # but not before half of the time
+        assert shipped() == 0
+        clock[0] = NOW + 565 + 150
+        assert shipped() == 2
 
 
 def test_only_init_makes_the_table(server):

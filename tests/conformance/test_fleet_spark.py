@@ -56,6 +56,15 @@ def test_without_a_catalog_there_are_none():
         spark.settings_text("spark", load_settings().fleet, with_keys=False)
 
 
+def test_keys_with_a_token_are_refused_for_trino_which_knows_none(fleet):
+    """Settings without it would be refused by the object store, which says less."""
+    with fleet.credentials.open("a") as file:
+        file.write('session_token = "short"\n')
+    assert "s3.session-token" in spark.settings_text("spark", fleet, with_keys=True)
+    with pytest.raises(ConfigError, match="takes no session_token"):
+        spark.settings_text("trino", fleet, with_keys=False)
+
+
 def test_each_view_of_the_fleet_but_two_is_made(fleet):
     """In an order in which each is made of those before it."""
     names = [each.split()[5] for each in spark.statements(fleet)]
