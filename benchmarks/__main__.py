@@ -4,9 +4,9 @@
 
 `make bench` runs all of it (less than half an hour), `make bench BENCH=quick` with small sizes
 that only show that everything works. Without --into, the folder is docs/. --only accepts live,
-cost, file, disk, questions, goals, web, beside, metrics, reports, growth, journal, proof, decode,
-views, fleet, answer, archive (--events: of a day), and writes their tables to stdout; with --into
-it replaces these tables in the existing page.
+cost, file, disk, questions, goals, web, beside, metrics, reports, against, growth, journal, proof,
+decode, views, fleet, answer, archive (--events: of a day), and writes their tables to stdout; with
+--into it replaces these tables in the existing page.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from peers import AUSEARCH, laurel_version
 from plot import Panel, chart, svg
 from report import Table, count, exchanged, ratio
 from tables import (
+    against,
     answer,
     archive,
     beside,
@@ -60,6 +61,7 @@ PAGE = (
     "beside",
     "metrics",
     "reports",
+    "against",
     "growth",
     "journal",
     "proof",
@@ -77,6 +79,7 @@ _OF_STORES = {
     "beside": beside,
     "metrics": metrics,
     "reports": reports,
+    "against": against,
     "journal": journal,
     "proof": proof,
     "decode": decode,

@@ -12,6 +12,7 @@ HERE: Final = Path(__file__).parent
 BUILD: Final = HERE.parent / "build"
 PEERS: Final = BUILD / "peers"
 AUSEARCH: Final = PEERS / "sbin/ausearch"
+AUREPORT: Final = PEERS / "sbin/aureport"
 
 
 def _laurel() -> Path:

@@ -17,7 +17,11 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from functools import reduce
+from operator import or_
 from typing import TYPE_CHECKING, Final
+
+from sqlalchemy import make_url
 
 from auditsvc.compliance.model import Seen
 from auditsvc.decode.ids import SERIAL_BITS
@@ -25,11 +29,12 @@ from auditsvc.rule import fields
 from auditsvc.rule.host import native_arch
 from auditsvc.ruleset import perms
 from auditsvc.ruleset.cover import arches, calls, tested
-from auditsvc.store.read.questions import Keyed, calls_by_key, count_of_union
+from auditsvc.store.read.questions import Keyed, calls_by_key, calls_made, count_of_union
 from auditsvc.store.read.texts import Texts, quoted
+from auditsvc.store.views.dialect import SQLITE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from auditsvc.rule import Condition, Rule
 
@@ -53,10 +58,20 @@ _IDS: Final = {
 }
 _COLUMNS: Final = frozenset(_IDS.values())
 _FROM: Final = "FROM syscall s JOIN context c ON c.id = s.context"
-_NAMED: Final = (
-    f"{_FROM} JOIN path p ON p.event = s.id JOIN file f ON f.id = p.file"
-    " JOIN text t ON t.id = f.name"
-)
+# In this order on SQLite, which expects too much of a range of texts and would read all calls; on
+# PostgreSQL each step by an index, as there are no statistics of all partitions together.
+_NAMED: Final = {
+    "sqlite": "FROM text t CROSS JOIN file f CROSS JOIN path p CROSS JOIN syscall s"
+    f" JOIN context c ON c.id = s.context AND f.name = t.id AND s.id = p.event"
+    f" AND {SQLITE.settled.format('p', 'file = f.id')} AND {{0}}",
+    "postgresql": "FROM (SELECT event FROM path WHERE file = ANY(ARRAY(SELECT f.id FROM text t"
+    " JOIN file f ON f.name = t.id WHERE {0})) OFFSET 0) p"
+    " CROSS JOIN LATERAL (SELECT * FROM syscall WHERE id = p.event OFFSET 0) s"
+    " JOIN context c ON c.id = s.context",
+}
+"""The calls that named a file; a format of the condition on its name, the text `t`."""
+_NEVER: Final = "1 = 0"
+_NONE: Final = "SELECT CAST(NULL AS bigint) AS id WHERE 1 = 0"
 _RELATIVE: Final = (
     "EXISTS (SELECT 1 FROM path p JOIN file f ON f.id = p.file JOIN text t ON t.id = f.name"
     " WHERE p.event = s.id AND substr(t.value, 1, 1) <> '/')"
@@ -110,6 +125,8 @@ class _Query:
         self._host = f"c.host IN (SELECT id FROM host WHERE name = {quoted(host)})"  # noqa: S608 - literals are quoted
         self._least = f"s.id >= {least}"
         self._texts = Texts(url)
+        self._named_by = _NAMED[make_url(url).get_backend_name()].format
+        self._made = calls_made(url, least >> SERIAL_BITS)
 
     def by_key(self, keys: Sequence[str], *, bounded: bool) -> dict[str, Keyed]:
         """Count and last id of each key that has events; unbounded: of all times."""
@@ -131,7 +148,7 @@ class _Query:
         outcome: Counter[bool] = Counter()
         for rule in rules:
             try:
-                found += self._rule(rule)
+                found += self._rule(rule) or [_NONE]
             except _Uncounted:
                 outcome[False] += 1
         return found, outcome[False]
@@ -140,7 +157,9 @@ class _Query:
         return f"SELECT s.id AS id {source} WHERE {' AND '.join([self._least, self._host, *where])}"
 
     def _rule(self, rule: Rule) -> list[str]:
-        where = [*_calls(rule)]
+        where = [*_calls(rule, self._made)]
+        if _NEVER in where:
+            return []
         sources: list[tuple[str, list[str]]] = [(_FROM, [])]
         for condition in tested(rule):
             if condition.field == fields.PATH:
@@ -155,8 +174,11 @@ class _Query:
         """Calls that named a file by its path, or by its name in its folder."""
         folder, _, name = path.rpartition("/")
         return [
-            (_NAMED, [self._texts.is_one("t", [path])]),
-            (_NAMED, [self._texts.is_one("t", [name]), _text(self._texts, "c.cwd", folder or "/")]),
+            (self._named_by(self._texts.is_one("t", [path])), []),
+            (
+                self._named_by(self._texts.is_one("t", [name])),
+                [_text(self._texts, "c.cwd", folder or "/")],
+            ),
         ]
 
     def _below(self, folder: str) -> list[tuple[str, list[str]]]:
@@ -164,7 +186,7 @@ class _Query:
         folders = f"SELECT t.id FROM text t WHERE {self._prefix(folder)}"  # noqa: S608 - as above
         contexts = f"SELECT id FROM context WHERE cwd IN ({folders})"  # noqa: S608 - as above
         return [
-            (_NAMED, [self._prefix(folder)]),
+            (self._named_by(self._prefix(folder)), []),
             (_FROM, [f"s.context IN ({contexts})", _RELATIVE]),
         ]
 
@@ -173,16 +195,17 @@ class _Query:
         return f"({itself} OR {self._texts.is_below('t', folder)})"
 
 
-def _calls(rule: Rule) -> list[str]:
-    """Which calls, arch by arch."""
+def _calls(rule: Rule, made: Mapping[int, int]) -> list[str]:
+    """Which calls, arch by arch, of those that were `made`: others need not be looked for."""
     wanted = next((int(c.value) for c in rule.conditions if c.field == fields.PERM), None)
     if rule.every_syscall and wanted is None:
         return [] if rule.arch is None else [f"c.arch = {rule.arch}"]
     if rule.arch is None and wanted is None:
-        return [_among(calls(rule, native_arch()))]  # the same numbers on every architecture
+        # The same numbers on every architecture.
+        return [_among(calls(rule, native_arch()) & reduce(or_, made.values(), 0))]
     machines = []
     for arch in arches(rule):
-        mask = calls(rule, arch)
+        mask = calls(rule, arch) & made.get(arch, 0)
         opens = {} if wanted is None else perms.opens(arch, wanted)
         flagged = {nr: argument for nr, argument in opens.items() if mask >> nr & 1}
         always = mask & ~sum(1 << nr for nr in flagged)
@@ -190,7 +213,7 @@ def _calls(rule: Rule) -> list[str]:
         cases += [_opened(nr, argument, wanted or 0) for nr, argument in flagged.items()]
         if cases:
             machines.append(f"(c.arch = {arch} AND ({' OR '.join(cases)}))")
-    return [f"({' OR '.join(machines)})"] if machines else ["1 = 0"]
+    return [f"({' OR '.join(machines)})"] if machines else [_NEVER]
 
 
 def _opened(number: int, argument: int | None, wanted: int) -> str:
@@ -204,7 +227,7 @@ def _opened(number: int, argument: int | None, wanted: int) -> str:
 
 def _among(mask: int) -> str:
     numbers = [str(nr) for nr in range(mask.bit_length()) if mask >> nr & 1]
-    return f"s.nr IN ({', '.join(numbers)})" if numbers else "1 = 0"
+    return f"s.nr IN ({', '.join(numbers)})" if numbers else _NEVER
 
 
 def _condition(texts: Texts, condition: Condition) -> str:

@@ -60,16 +60,22 @@ def statements(choice: Choice, dialect: Dialect) -> list[str]:
     wanted = types.AVC.condition
     of_calls = [*choice.of_event("s.id", "s.success", FIRST), *choice.of_caller("c")]
     whose = choice.of_caller("e")
-    call = " AND ".join([wanted("r.type"), *of_calls])
+    times = choice.times("r.event")
+    call = " AND ".join([wanted("r.type"), *times, *of_calls])
     own = [wanted("e.type"), *choice.of_event("e.id", of_event.outcome, "e.type"), *whose]
-    further = [wanted("r.type"), *choice.of_event("e.id", of_record.outcome, "e.type"), *whose]
+    further = [
+        wanted("r.type"),
+        *times,
+        *choice.of_event("e.id", of_record.outcome, "e.type"),
+        *whose,
+    ]
     return [
         # Conditions are ours; the values of a choice are parameters.
         f"""
         SELECT s.id, s.ms, s.serial, c.host, coalesce(c.auid, -1),
             comm.value, {of_record.subject}, coalesce(name.name, CAST(s.nr AS text)),
             {of_record.about}
-        FROM record r CROSS JOIN text f CROSS JOIN syscall s CROSS JOIN context c
+        FROM record r CROSS JOIN text f {dialect.call} CROSS JOIN context c
         LEFT JOIN text comm ON comm.id = c.comm
         LEFT JOIN syscall_name name ON name.arch = c.arch AND name.nr = s.nr
         WHERE f.id = r.fields AND s.id = r.event AND c.id = s.context AND {call}

@@ -13,11 +13,15 @@ class Dialect:
     field: str
     """A field by its name, of the text `f` with the JSON of a record.
 
-    The column that refers to the text comes with it: PostgreSQL may look at all texts before it
-    joins, and others are no JSON. Of a field that stands several times in a record it is the
+    The column that refers to the text comes with it: both databases may look at all texts before
+    they join (SQLite for a Bloom filter of those that a condition holds for, from some hundred
+    rows on), and others are no JSON. Of a field that stands several times in a record it is the
     last: libaudit writes its own after what a program gave it, so a value that holds `exe=`
     cannot stand for the program.
     """
+    call: str
+    """Joins the call `s` of a record `r`, found by its key: PostgreSQL has no statistics of all
+    partitions together, expects many calls of an event, and would sort all of them instead."""
 
     def of(self, name: str, owner: str = "e.fields") -> str:
         """Give a field of the text `f` to which the column `owner` refers."""
@@ -25,12 +29,14 @@ class Dialect:
 
 
 SQLITE: Final = Dialect(
-    field="json_extract(f.value, CASE json_type(f.value, '$.\"{0}\"') WHEN 'array'"
-    " THEN '$.\"{0}\"[#-1]' ELSE '$.\"{0}\"' END)",
+    field="(CASE WHEN f.id = {1} THEN json_extract(f.value, CASE json_type(f.value, '$.\"{0}\"')"
+    " WHEN 'array' THEN '$.\"{0}\"[#-1]' ELSE '$.\"{0}\"' END) END)",
+    call="CROSS JOIN syscall s",
 )
 _JSON: Final = "CAST(CASE WHEN f.id = {1} THEN f.value END AS jsonb)"
 POSTGRESQL: Final = Dialect(
     field=f"(CASE jsonb_typeof({_JSON} -> '{{0}}') WHEN 'array'"
     f" THEN {_JSON} -> '{{0}}' ->> -1 ELSE {_JSON} ->> '{{0}}' END)",
+    call="CROSS JOIN LATERAL (SELECT * FROM syscall WHERE id = r.event OFFSET 0) s",
 )
 DIALECTS: Final = {"sqlite": SQLITE, "postgresql": POSTGRESQL}

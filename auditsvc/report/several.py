@@ -113,7 +113,7 @@ def file_counts(reader: Reader, choice: Choice, by: Sequence[Group]) -> Iterator
     where = [*_ARE_SOCKETS, "k.event = e.id", HAS_OTHERS, *alone]
     yield counted(_SOCKET, source, where, other, "e.id")
     told = file_of(dialect, "r")
-    source = f"record r CROSS JOIN text f CROSS JOIN {CALLS}"
+    source = f"record r CROSS JOIN text f {dialect.call} CROSS JOIN context c"
     where = ["f.id = r.fields", "s.id = r.event", WITH_FILE.condition("r.type")]
     where += [*choice.times("r.event"), f"{told} IS NOT NULL", *calls]
     yield counted(told, source, where, call, "s.id")
@@ -185,7 +185,7 @@ def other_key_counts(dialect: Dialect, choice: Choice, by: Sequence[Group]) -> I
 def keys_of_changes(dialect: Dialect, choice: Choice, by: Sequence[Group]) -> str:
     """Give the statement that counts the keys of rules that calls changed."""
     key = dialect.of("key", "r.fields")
-    source = f"record r CROSS JOIN text f CROSS JOIN {CALLS}"
+    source = f"record r CROSS JOIN text f {dialect.call} CROSS JOIN context c"
     where = ["f.id = r.fields", "s.id = r.event", f"r.type = {CONFIG_CHANGE}"]
     where += [*choice.times("r.event"), *are_calls(choice)]
     return counted(key, source, where, keys_of(by, "s.id", "c"), "s.id")

@@ -165,7 +165,7 @@ def _classes(reader: Reader, choice: Choice) -> Counter[str]:
             UNION SELECT e.id, {which.format("r.type")}
             FROM event e CROSS JOIN text f CROSS JOIN record r WHERE {" AND ".join(further)}
             UNION SELECT s.id, {which.format("r.type")}
-            FROM record r CROSS JOIN syscall s CROSS JOIN context c
+            FROM record r {reader.dialect.call} CROSS JOIN context c
             WHERE {" AND ".join([*calls, *times, f"{which.format('r.type')} IS NOT NULL"])}
         ) each WHERE kind IS NOT NULL GROUP BY kind"""  # noqa: S608 - ours
     return Counter(dict(reader.rows(sql, choice.values)))

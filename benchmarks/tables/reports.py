@@ -1,8 +1,6 @@
 """Reports: the time of each in a store of ten million events, and its CPU time.
 
-Not beside aureport: events of a log that was made as quickly as this one are few us apart, and it
-keeps all of the last two seconds open, which takes it minutes; `conformance/test_aureport.py`
-compares what both say.
+Beside aureport: `against`; `conformance/test_aureport.py` compares what both say.
 """
 
 from __future__ import annotations

@@ -197,3 +197,19 @@ def test_a_time_without_an_end_ends_now(url):
     shown = re.findall(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[ T][0-9:]{8}", json.dumps(told)[:300])
     end = datetime.fromisoformat(shown[1]).replace(tzinfo=UTC).timestamp()
     assert before <= end <= datetime.now(UTC).timestamp()
+
+
+@pytest.mark.each_database
+def test_a_day_with_many_kinds_of_events_is_read(url):
+    """From some hundred kinds on SQLite looks at texts before it joins them; not all are JSON."""
+    days, many = 2, 1000
+    told = 'cwd="/" cmd=6C73 exe="/usr/bin/sudo" terminal=pts/1 res=success'
+    log = [
+        user("USER_CMD", n, told, auid=1000 + n // days, second=SECOND - DAY * (n % days))
+        for n in range(days * many)
+    ]
+    load(url, "".join([*log, run(days * many, "/usr/bin/no JSON", nr=257)]))
+    with make_daily(url, WHOLE) as report:
+        found = {section.name: section.rows for section in report.sections}
+    assert [value for _, value in found["new-programs"]] == ["/usr/bin/no JSON"]
+    assert {section.name: section.hits for section in report.sections}["sudo"] == many

@@ -8,10 +8,12 @@ import re
 import pytest
 from fixtures.logs import SECOND, call, load, path, record, rows
 
+from auditsvc.compliance import counts
 from auditsvc.compliance.counts import Wanted, count
 from auditsvc.compliance.model import Seen
 from auditsvc.errors import StoreError
 from auditsvc.rule import parse
+from auditsvc.store.read.sql import run_query
 
 pytestmark = pytest.mark.skipif(platform.machine() != "x86_64", reason="the rules are x86_64's")
 
@@ -183,3 +185,40 @@ def test_no_store(tmp_path):
     """A store that is not there is one line."""
     with pytest.raises(StoreError):
         count(f"sqlite:///{tmp_path}/none.db", "box", 0, [Wanted(("one",))])
+
+
+def plan(url, monkeypatch, text):
+    """Give how the database finds the events of a rule."""
+    asked = []
+
+    def keep(_url, selects):
+        asked.extend(selects)
+        return 0, None
+
+    monkeypatch.setattr(counts, "count_of_union", keep)
+    seen(url, text)
+    how = "EXPLAIN QUERY PLAN" if url.startswith("sqlite") else "EXPLAIN"
+    found = []
+    for each in asked:
+        with run_query(url, f"{how} {each}") as result:
+            found.append(" ".join(str(row[-1]) for row in result))
+    return found
+
+
+@pytest.mark.each_database
+def test_what_is_below_a_folder_is_found_by_its_names(filled, monkeypatch):
+    """Not among all calls: neither database knows how few such names there are."""
+    below, *_ = plan(filled, monkeypatch, FOLDER.format("a") + " -k x")
+    assert "text_head" in below or "Nested Loop" in below
+    assert "SCAN s" not in below
+    assert "Seq Scan on syscall" not in below
+
+
+@pytest.mark.each_database
+def test_calls_that_nobody_made_are_not_looked_for(filled, monkeypatch):
+    """What was called is counted by the hour already."""
+    (made,) = plan(filled, monkeypatch, "-a always,exit -F arch=b64 -S unlink -k x")
+    (none,) = plan(filled, monkeypatch, "-a always,exit -F arch=b64 -S swapon -k x")
+    assert "syscall" in made or " s " in made
+    assert "syscall" not in none
+    assert " s " not in none

@@ -189,6 +189,24 @@ def calls_by_key(url: str, keys: Iterable[str], where: Iterable[str]) -> dict[st
         return {str(key): Keyed(number(count), number(last)) for key, count, last in rows}
 
 
+def calls_made(url: str, since: int) -> dict[int, int]:
+    """Give by architecture which calls were made from the hour of a second on: bits by number.
+
+    From the counts of calls by hour, so no event is read.
+    """
+    hour = f"hour >= {since // 3600}"
+    sql = f"""
+        SELECT arch, nr FROM activity_row WHERE {hour} GROUP BY arch, nr
+        UNION SELECT c.arch, p.nr
+        FROM (SELECT context, nr FROM activity_part WHERE {hour} GROUP BY context, nr) p
+        JOIN context c ON c.id = p.context"""  # noqa: S608 - numbers alone
+    made: dict[int, int] = {}
+    with run_query(url, sql) as rows:
+        for arch, nr in rows:
+            made[number(arch)] = made.get(number(arch), 0) | 1 << number(nr)
+    return made
+
+
 def count_of_union(url: str, selects: Iterable[str]) -> tuple[int, int | None]:
     """Count and highest of the ids that any of these selects gives, each once."""
     sql = f"SELECT count(*), max(id) FROM ({' UNION '.join(selects)}) seen"  # noqa: S608 - as their maker says
