@@ -16,7 +16,7 @@ from pathlib import Path
 
 import hypothesis
 import pytest
-from fixtures import host_states
+from fixtures import host_states, in_memory
 from fixtures.audit import RefusedError, exclusive_audit, restored
 from fixtures.repeats import EACH_DATABASE, LONG, ONE_DATABASE, SHORT, is_other_pair, of_other_turns
 from xdist.scheduler import LoadScopeScheduling
@@ -82,6 +82,8 @@ def pytest_configure(config):
     """
     sys.dont_write_bytecode = False
     gc.disable()
+    if memory := in_memory.folder():  # --basetemp=FOLDER: there
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", memory)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGQUIT, signal.SIG_DFL)

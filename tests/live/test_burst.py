@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from fixtures.repeats import times
 from live.programs import KEY, Programs, fresh_auid
 from live.service import Service
 
@@ -14,19 +15,18 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.live
 
-CALLS = 300_000
 
-
+@pytest.mark.parametrize("calls", times(100_000, 300_000))
 @pytest.mark.usefixtures("audit_lock")
 def test_burst_of_one_task(
-    programs: Programs, tmp_path: Path, kernel_lost: Callable[[], int]
+    programs: Programs, tmp_path: Path, kernel_lost: Callable[[], int], calls: int
 ) -> None:
-    """300,000 getppid calls of one task are 300,000 rows, and the kernel lost none."""
+    """So many getppid calls of one task are as many rows, and the kernel lost none."""
     auid = fresh_auid()
     rule = f"-a always,exit -F arch=b64 -S getppid -F auid={auid} -k {KEY}\n"
     with Service(tmp_path, rule) as service:
         before = kernel_lost()
-        programs.run(auid, programs["burst"], str(CALLS))
+        programs.run(auid, programs["burst"], str(calls))
         assert kernel_lost() == before
 
     counts = service.query(
@@ -37,7 +37,7 @@ def test_burst_of_one_task(
         f"FROM syscalls WHERE auid = {auid} AND syscall = 'getppid'"
     )
     assert counts == [
-        {"calls": CALLS, "serials": CALLS, "ids": CALLS, "same": 1, "pids": 1, "whole": CALLS}
+        {"calls": calls, "serials": calls, "ids": calls, "same": 1, "pids": 1, "whole": calls}
     ]
     ledger = service.ledger()
     lost = {cause: ledger.get(cause, 0) for cause in ("kernel_lost", "spool_lost", "raw")}

@@ -40,14 +40,15 @@ def work(programs, auid, folder):
 
 def pieces(paths):
     """The spool in pieces that end between events."""
-    piece = b""
+    piece, size = [], 0
     for path in paths:
         for line in path.read_bytes().splitlines(keepends=True):
-            piece += line
-            if len(piece) >= PIECE and line.startswith(b"type=EOE"):
-                yield piece
-                piece = b""
-    yield piece
+            piece.append(line)
+            size += len(line)
+            if size >= PIECE and line.startswith(b"type=EOE"):
+                yield b"".join(piece)
+                piece, size = [], 0
+    yield b"".join(piece)
 
 
 @pytest.mark.parametrize("records", times(6_000, 1_000_000))

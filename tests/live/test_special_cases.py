@@ -10,9 +10,11 @@ import errno
 import re
 import signal
 import socket
+import tempfile
 from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -21,8 +23,7 @@ from live.programs import KEY, Programs, fresh_auid, rules
 from live.service import Row, Service, as_json
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from pathlib import Path
+    from collections.abc import Callable, Iterator, Sequence
 
     from live.programs import Argument
 
@@ -173,16 +174,19 @@ def run_all(programs: Programs, folder: Path) -> tuple[Service, dict[str, Ran]]:
 
 
 @pytest.fixture(scope="module")
-def record(
-    host_state: str, programs: Programs, tmp_path_factory: pytest.TempPathFactory
-) -> Callable[[str], Recorded]:
-    """Give the rows of one of RUNS by its name."""
-    try:
-        with exclusive_audit(host_state):
-            service, ran = run_all(programs, tmp_path_factory.mktemp("special"))
-    except RefusedError as reason:
-        pytest.skip(f"live: {reason}")
-    return lambda name: Recorded(service, ran[name])
+def record(host_state: str, programs: Programs) -> Iterator[Callable[[str], Recorded]]:
+    """Give the rows of one of RUNS by its name.
+
+    On a disk: in memory, where nobody keeps that a name is not there, the kernel looks for a
+    missing file twice for io_uring, and records both.
+    """
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as folder:
+        try:
+            with exclusive_audit(host_state):
+                service, ran = run_all(programs, Path(folder))
+        except RefusedError as reason:
+            pytest.skip(f"live: {reason}")
+        yield lambda name: Recorded(service, ran[name])
 
 
 def shown(data: bytes) -> str:
