@@ -115,6 +115,19 @@ def test_what_an_earlier_batch_had_is_read_from_the_store(url):
     assert sums == _of_store(url, "reference", [*ids[0], *ids[1]])
 
 
+def test_an_event_whose_lines_stand_twice_counts_once(url):
+    """The store has it once, and so it is when its day is summed again."""
+    log = b"".join(line for n in range(1, 9) for line in [opening(n).encode()] * (1 + n % 2))
+    load(url, log)
+    batch = _decoded(url, log)
+    ids = batch.facts.ids()
+    assert (len(ids), len(set(ids))) == (12, 8)
+    assert _of_batch(url, batch, "native") == _of_store(url, "reference", ids)
+    some = set(ids[:3])
+    rest = [id_ for id_ in ids if id_ not in some]
+    assert _of_batch(url, batch, "native", some) == _of_store(url, "reference", rest)
+
+
 def test_a_row_that_refers_to_nothing_has_a_digest(url):
     """Another one: what was deleted shows."""
     load(url, _log())
