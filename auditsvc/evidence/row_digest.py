@@ -163,7 +163,12 @@ class _NativeDigests:
     ) -> None:
         """See `RowDigests`."""
         plain = list(map(tuple, rows))
-        self._learn(connection, self._core.absent_rows(table.name, plain))
+        try:
+            absent = self._core.absent_rows(table.name, plain)
+        except TypeError:  # who alters a row of SQLite's may put any value into any column
+            self._reference.add(connection, sums, table, plain)
+            return
+        self._learn(connection, absent)
         self._core.add_rows(table.name, plain)
         self._take(sums)
 

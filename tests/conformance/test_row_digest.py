@@ -128,6 +128,17 @@ def test_an_event_whose_lines_stand_twice_counts_once(url):
     assert _of_batch(url, batch, "native", some) == _of_store(url, "reference", rest)
 
 
+@pytest.mark.parametrize("value", ["'a text'", "1.5", "x'00ff'"])
+def test_a_value_that_is_no_number_has_a_digest(tmp_path, value):
+    """SQLite takes any in any column: what was altered so is a finding as well, and no error."""
+    load(url := f"sqlite:///{tmp_path}/store.db", _log())
+    before = _of_store(url, "native", ids := _decoded(url, _log()).facts.ids())
+    change(url, f"UPDATE syscall SET a1 = {value} WHERE id = (SELECT min(id) FROM syscall)")
+    after = _of_store(url, "native", ids)
+    assert after == _of_store(url, "reference", ids)
+    assert after != before
+
+
 def test_a_row_that_refers_to_nothing_has_a_digest(url):
     """Another one: what was deleted shows."""
     load(url, _log())
