@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import re
+import time
 
 import pytest
 from fixtures.logs import SECOND, call, load, path, record, rows
@@ -215,6 +216,12 @@ def test_what_is_below_a_folder_is_found_by_its_names(filled, monkeypatch):
     assert "text_head" in below or "Nested Loop" in below
     assert "SCAN s" not in below
     assert "Seq Scan on syscall" not in below
+    # On PostgreSQL days before the time are no part of it.
+    assert f"path_{time.strftime('%Y%m%d', time.gmtime(SECOND - 86400))}" not in below
+    assert (
+        filled.startswith("sqlite")
+        or f"path_{time.strftime('%Y%m%d', time.gmtime(SECOND))}" in below
+    )
 
 
 @pytest.mark.each_database
