@@ -65,11 +65,12 @@ _NAMED: Final = {
     f" JOIN context c ON c.id = s.context AND f.name = t.id AND s.id = p.event"
     f" AND {SQLITE.settled.format('p', 'file = f.id')} AND {{0}}",
     "postgresql": "FROM (SELECT event FROM path WHERE file = ANY(ARRAY(SELECT f.id FROM text t"
-    " JOIN file f ON f.name = t.id WHERE {0})) OFFSET 0) p"
+    " JOIN file f ON f.name = t.id WHERE {0})) AND event >= {1} OFFSET 0) p"
     " CROSS JOIN LATERAL (SELECT * FROM syscall WHERE id = p.event OFFSET 0) s"
     " JOIN context c ON c.id = s.context",
 }
-"""The calls that named a file; a format of the condition on its name, the text `t`."""
+"""The calls that named a file; a format of the condition on its name, the text `t`, and of the
+least event. SQLite takes that from the call's."""
 _NEVER: Final = "1 = 0"
 _NONE: Final = "SELECT CAST(NULL AS bigint) AS id WHERE 1 = 0"
 _RELATIVE: Final = (
@@ -123,9 +124,10 @@ class _Query:
     def __init__(self, url: str, host: str, least: int) -> None:
         self._url = url
         self._host = f"c.host IN (SELECT id FROM host WHERE name = {quoted(host)})"  # noqa: S608 - literals are quoted
+        self._first = least
         self._least = f"s.id >= {least}"
         self._texts = Texts(url)
-        self._named_by = _NAMED[make_url(url).get_backend_name()].format
+        self._source = _NAMED[make_url(url).get_backend_name()]
         self._made = calls_made(url, least >> SERIAL_BITS)
 
     def by_key(self, keys: Sequence[str], *, bounded: bool) -> dict[str, Keyed]:
@@ -169,6 +171,9 @@ class _Query:
             elif condition.field not in (fields.ARCH, fields.PERM):
                 where.append(_condition(self._texts, condition))
         return [self._select(source, where + more) for source, more in sources]
+
+    def _named_by(self, name: str) -> str:
+        return self._source.format(name, self._first)
 
     def _named(self, path: str) -> list[tuple[str, list[str]]]:
         """Calls that named a file by its path, or by its name in its folder."""

@@ -163,7 +163,12 @@ class _NativeDigests:
     ) -> None:
         """See `RowDigests`."""
         plain = list(map(tuple, rows))
-        self._learn(connection, self._core.absent_rows(table.name, plain))
+        try:
+            absent = self._core.absent_rows(table.name, plain)
+        except TypeError:  # who alters a row of SQLite's may put any value into any column
+            self._reference.add(connection, sums, table, plain)
+            return
+        self._learn(connection, absent)
         self._core.add_rows(table.name, plain)
         self._take(sums)
 
@@ -187,11 +192,15 @@ class _NativeDigests:
             self.add_events(connection, sums, [each for each in ids if each not in apart])
             return
         native = batch.packed.native
+        # Lines that stand twice give an event twice, and the store has it once.
+        again = {each for each, count in Counter(ids).items() if count > 1} - apart
         # What a row of the batch refers to first, then the row: a context, and its texts.
         while absent := self._core.absent(native):
             self._learn(connection, absent)
-        self._core.add(native, apart)
+        self._core.add(native, apart | again)
         self._take(sums)
+        if again:
+            self.add_events(connection, sums, sorted(again))
 
     def _learn(self, connection: Connection, absent: Iterable[tuple[str, list[int]]]) -> None:
         for name, ids in absent:

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import socket
+import sqlite3
 import stat
 import subprocess
 from datetime import UTC, datetime
@@ -19,7 +20,7 @@ from fixtures.logs import SECOND, call, load, login, opening, rows
 from fixtures.waiting import until
 
 from auditsvc.config import load_settings
-from auditsvc.errors import ConfigError, StoreError
+from auditsvc.errors import AuditsvcError, ConfigError, StoreError
 from auditsvc.evidence.folder import Folder
 from auditsvc.manual.metrics_page import metrics_page
 from auditsvc.runtime.service_state import ServiceState, write_state
@@ -27,6 +28,7 @@ from auditsvc.service.metrics import Metrics
 from auditsvc.status.exposition import exposition, written
 from auditsvc.status.metrics import METRICS, gather
 from auditsvc.store.read import sql
+from auditsvc.store.read.questions import _SHORT as SHORT
 from auditsvc.store.read.questions import asked_together, newest_second, partial_counts
 from auditsvc.store.read.sql import open_session
 
@@ -145,6 +147,30 @@ def test_gathering_opens_the_store_once_for_all_questions(settings, monkeypatch)
             newest_second(settings.store.replace("store.db", "none.db"))
         assert partial_counts(settings.store)
     assert len(opened) == 5
+
+
+@pytest.mark.each_database
+def test_questions_on_one_connection_do_not_disturb_each_other(url, monkeypatch):
+    """One that is asked while another is read has its own; after an error there is a new one."""
+    load(url, opening(1, second=SECOND))
+    opened = []
+    monkeypatch.setattr(
+        sql, "open_session", lambda *a: opened.append(open_session(*a)) or opened[-1]
+    )
+    with asked_together(url):
+        assert newest_second(url) == SECOND
+        load(url, opening(2, second=SECOND + 1), name="later")
+        with sql.run_query(url, "SELECT id FROM text", SHORT) as read:
+            next(iter(read))
+            assert newest_second(url) == SECOND + 1  # not of a moment before
+            assert next(iter(read))
+        assert len(opened) == 2
+        opened[0].close()  # as a server that is stopped does
+        with pytest.raises((AuditsvcError, sqlite3.Error)):
+            newest_second(url)
+        assert newest_second(url) == SECOND + 1
+        assert partial_counts(url) == {}
+    assert len(opened) == 3
 
 
 def test_labels_have_few_values(settings):

@@ -115,6 +115,30 @@ def test_what_an_earlier_batch_had_is_read_from_the_store(url):
     assert sums == _of_store(url, "reference", [*ids[0], *ids[1]])
 
 
+def test_an_event_whose_lines_stand_twice_counts_once(url):
+    """The store has it once, and so it is when its day is summed again."""
+    log = b"".join(line for n in range(1, 9) for line in [opening(n).encode()] * (1 + n % 2))
+    load(url, log)
+    batch = _decoded(url, log)
+    ids = batch.facts.ids()
+    assert (len(ids), len(set(ids))) == (12, 8)
+    assert _of_batch(url, batch, "native") == _of_store(url, "reference", ids)
+    some = set(ids[:3])
+    rest = [id_ for id_ in ids if id_ not in some]
+    assert _of_batch(url, batch, "native", some) == _of_store(url, "reference", rest)
+
+
+@pytest.mark.parametrize("value", ["'a text'", "1.5", "x'00ff'"])
+def test_a_value_that_is_no_number_has_a_digest(tmp_path, value):
+    """SQLite takes any in any column: what was altered so is a finding as well, and no error."""
+    load(url := f"sqlite:///{tmp_path}/store.db", _log())
+    before = _of_store(url, "native", ids := _decoded(url, _log()).facts.ids())
+    change(url, f"UPDATE syscall SET a1 = {value} WHERE id = (SELECT min(id) FROM syscall)")
+    after = _of_store(url, "native", ids)
+    assert after == _of_store(url, "reference", ids)
+    assert after != before
+
+
 def test_a_row_that_refers_to_nothing_has_a_digest(url):
     """Another one: what was deleted shows."""
     load(url, _log())

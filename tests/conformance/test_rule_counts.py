@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import re
+import time
 
 import pytest
 from fixtures.logs import SECOND, call, load, path, record, rows
@@ -13,6 +14,7 @@ from auditsvc.compliance.counts import Wanted, count
 from auditsvc.compliance.model import Seen
 from auditsvc.errors import StoreError
 from auditsvc.rule import parse
+from auditsvc.store.read.questions import calls_made
 from auditsvc.store.read.sql import run_query
 
 pytestmark = pytest.mark.skipif(platform.machine() != "x86_64", reason="the rules are x86_64's")
@@ -67,6 +69,8 @@ LOG = "".join(
         call(44, nr=GETPPID, key='"one"', second=SECOND - 86400),
         call(45, nr=GETPPID, key='"old"', second=SECOND - 86400),
         call(46, nr=GETPPID, key='"one"', node="node=other "),
+        # Numbers that no rule has: none, of x32, the highest.
+        *(call(51 + n, nr=nr, key="(null)") for n, nr in enumerate((-1, 1 << 30, (1 << 31) - 1))),
     ]
 )
 
@@ -136,7 +140,7 @@ def test_every_call_is_every_row(filled):
         filled,
         f"SELECT count(*) AS n FROM syscalls WHERE host = 'box' AND event_id >> 30 >= {SECOND}",
     )
-    assert seen(filled, "-a always,exit -S all").count == row["n"] == 23
+    assert seen(filled, "-a always,exit -S all").count == row["n"] == 26
 
 
 def test_an_event_counts_once(filled):
@@ -172,7 +176,7 @@ def test_hostile_keys_and_paths(filled):
     found = seen(filled, f"-a always,exit -F dir=/{evil.replace(' ', '_')} -F perm=w", keys=(evil,))
     assert found.count == 0
     assert count(filled, evil, SECOND, [Wanted((evil, "%s", "\\"))]) == [Seen(0, None)]
-    assert seen(filled, "-a always,exit -S all").count == 23
+    assert seen(filled, "-a always,exit -S all").count == 26
 
 
 def test_what_rows_do_not_tell(filled):
@@ -212,6 +216,20 @@ def test_what_is_below_a_folder_is_found_by_its_names(filled, monkeypatch):
     assert "text_head" in below or "Nested Loop" in below
     assert "SCAN s" not in below
     assert "Seq Scan on syscall" not in below
+    # On PostgreSQL days before the time are no part of it.
+    assert f"path_{time.strftime('%Y%m%d', time.gmtime(SECOND - 86400))}" not in below
+    assert (
+        filled.startswith("sqlite")
+        or f"path_{time.strftime('%Y%m%d', time.gmtime(SECOND))}" in below
+    )
+
+
+@pytest.mark.each_database
+def test_numbers_that_no_rule_has_are_left_out(filled):
+    """As bits, one of them took 256 MiB, and -1 was an error."""
+    made = calls_made(filled, 0)
+    assert made
+    assert max(made.values()).bit_length() == OPENAT + 1
 
 
 @pytest.mark.each_database

@@ -13,6 +13,7 @@ from sqlalchemy import make_url
 
 from auditsvc.decode.ids import SERIAL_BITS, event_id
 from auditsvc.record.types import DAEMON_CONFIG
+from auditsvc.rule.model import MASK_BITS
 from auditsvc.store.read.limits import Limits
 from auditsvc.store.read.sql import one_session, run_query
 from auditsvc.store.read.texts import Texts, quoted
@@ -192,9 +193,10 @@ def calls_by_key(url: str, keys: Iterable[str], where: Iterable[str]) -> dict[st
 def calls_made(url: str, since: int) -> dict[int, int]:
     """Give by architecture which calls were made from the hour of a second on: bits by number.
 
-    From the counts of calls by hour, so no event is read.
+    From the counts of calls by hour, so no event is read. Without numbers that no rule can have:
+    a program may try any (-1, those of x32), and a log may have any.
     """
-    hour = f"hour >= {since // 3600}"
+    hour = f"hour >= {since // 3600} AND nr BETWEEN 0 AND {MASK_BITS - 1}"
     sql = f"""
         SELECT arch, nr FROM activity_row WHERE {hour} GROUP BY arch, nr
         UNION SELECT c.arch, p.nr

@@ -46,9 +46,29 @@ class _Shared:
     url: str
     limits: Limits
     session: Session | None = None
+    is_used: bool = False
+    """Whether a statement runs: one that is asked meanwhile has a connection of its own."""
 
     def fits(self, url: str, limits: Limits) -> bool:
-        return (url, limits) == (self.url, self.limits)
+        return not self.is_used and (url, limits) == (self.url, self.limits)
+
+    @contextmanager
+    def opened(self) -> Iterator[Session]:
+        """Give the connection for a statement; after an error the next one has another."""
+        session = self.session = self.session or open_session(self.url, self.limits)
+        self.is_used = True
+        try:
+            yield session
+        except BaseException:
+            self.close()
+            raise
+        finally:
+            self.is_used = False
+
+    def close(self) -> None:
+        if self.session:
+            self.session.close()
+        self.session = None
 
 
 _shared: ContextVar[_Shared | None] = ContextVar("shared", default=None)
@@ -71,8 +91,7 @@ def one_session(url: str, limits: Limits) -> Iterator[None]:
         yield
     finally:
         _shared.reset(token)
-        if shared.session:
-            shared.session.close()
+        shared.close()
 
 
 @contextmanager
@@ -99,8 +118,7 @@ def run_query(
         refuse_tables(parsed, sql)
     shared = _shared.get()
     if shared and not views_only and shared.fits(url, limits):
-        shared.session = shared.session or open_session(url, limits)
-        with shared.session.run(sql, limits, period) as result:
+        with shared.opened() as session, session.run(sql, limits, period) as result:
             yield result
         return
     with (
