@@ -13,7 +13,6 @@ mod decode;
 mod decoder_py;
 mod evidence;
 mod output;
-mod row_sums;
 mod sys;
 
 use pyo3::prelude::*;
@@ -25,9 +24,7 @@ mod _native {
     #[pymodule_export]
     use crate::decoder_py::Decoder;
     #[pymodule_export]
-    use crate::evidence::LineChain;
+    use crate::evidence::{LineChain, RowSums};
     #[pymodule_export]
     use crate::output::NativeBatch;
-    #[pymodule_export]
-    use crate::row_sums::RowSums;
 }

@@ -7,7 +7,7 @@ import typer
 from auditsvc.cli.options import show_help
 
 app = typer.Typer(
-    help="Ask the lake of all hosts, and keep it.",
+    help="The lake of all hosts: make it, fill it, ask it, prove it.",
     invoke_without_command=True,
     rich_markup_mode=None,
 )
