@@ -35,6 +35,11 @@ _NO_AUDIT = (
     "this kernel has no audit",
     "it needs CONFIG_AUDIT and CONFIG_AUDITSYSCALL",
 )
+_CLOSED = (
+    "this process may make no netlink socket",
+    "a filter of system calls closes them to it (auditsvc's own for what shows evidence, or "
+    "RestrictAddressFamilies= of a unit): ask `auditsvc status` as root",
+)
 _PRIVILEGE = (
     "this needs root with CAP_AUDIT_CONTROL (CAP_AUDIT_READ to read records), in the host's "
     "own pid namespace and not in a container"
@@ -47,6 +52,7 @@ _REASONS = {
     errno.EPERM: ("the kernel does not permit it", _PRIVILEGE),
     errno.ECONNREFUSED: ("the kernel refuses audit here", _NAMESPACE),
     errno.EPROTONOSUPPORT: _NO_AUDIT,
-    errno.EAFNOSUPPORT: _NO_AUDIT,
+    # The family itself is never missing: the kernel has it wherever it has sockets.
+    errno.EAFNOSUPPORT: _CLOSED,
     errno.EINVAL: ("the kernel does not accept this request", "the kernel may be too old for it"),
 }

@@ -193,3 +193,11 @@ def test_a_refused_registration_is_an_error():
     with pytest.raises(KernelError, match="registering as the audit daemon") as caught:
         sock.register()
     assert caught.value.errno == errno.EPERM
+
+
+def test_a_closed_family_is_told_from_a_kernel_without_audit():
+    """A filter of system calls (our own, or a unit's) is not the kernel's answer."""
+    closed = refused("opening an audit socket", errno.EAFNOSUPPORT)
+    assert "may make no netlink socket" in str(closed)
+    assert "RestrictAddressFamilies=" in str(closed)
+    assert "CONFIG_AUDIT" in str(refused("opening an audit socket", errno.EPROTONOSUPPORT))
