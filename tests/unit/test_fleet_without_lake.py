@@ -40,10 +40,12 @@ def test_names_of_batches_say_whose_they_are(host):
 
 
 def test_the_service_imports_nothing_of_it():
-    """Neither Arrow nor a client of S3 or Iceberg, while [fleet] is not set."""
-    names = ("pyarrow", "boto3", "botocore", "pyiceberg", "duckdb")
+    """Neither Arrow nor a client of S3 or Iceberg while [fleet] is not set, nor PostgreSQL's."""
+    lake = ("pyarrow", "boto3", "botocore", "pyiceberg", "duckdb")
+    names = (*lake, "psycopg", "sqlalchemy.dialects.postgresql", "alembic")
     code = (
         "import sys, auditsvc.service.run, auditsvc.status.report, auditsvc.cli.fleet;"
+        "import auditsvc.cli.search;"
         f"print([n for n in {names} if n in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, check=True)

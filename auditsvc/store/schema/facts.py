@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, SmallInteger
 from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.schema import CreateTable
+from sqlalchemy.schema import CreateIndex, CreateTable
 
 from auditsvc.decode.ids import SERIAL_BITS
 from auditsvc.store.schema.base import Table, after_create, big, key, metadata
@@ -26,11 +26,6 @@ def _argument(name: str) -> Column[Any]:
     Without leading zero bytes, so that an argument has 1 to 9 bytes there, and mostly 2 or 3.
     """
     return Column(name, BigInteger().with_variant(LargeBinary, "postgresql"), nullable=False)
-
-
-def _by(column: str) -> dict[str, Any]:
-    """Give the options of a table of facts whose rows have an event's id in `column`."""
-    return {"postgresql_partition_by": f"RANGE ({column})"}
 
 
 # PostgreSQL only: what the views show as `time`, to be indexed. Every function in it is
@@ -61,26 +56,22 @@ syscall = Table(
     Column("items", Integer, nullable=False),
     big("context", nullable=False),
     Index("syscall_context_nr", "context", "nr"),
-    **_by("id"),
 )
 Index(
     "syscall_failed",
     syscall.c.exit,
     sqlite_where=syscall.c.success == 0,
-    postgresql_where=syscall.c.success == 0,
 )
 Index(
     "syscall_partial",
     syscall.c.state,
     sqlite_where=syscall.c.state >= 2,
-    postgresql_where=syscall.c.state >= 2,
 )
 
 exec_ = Table(
     "exec",
     key("event"),
     big("argv", nullable=False),  # JSON list; `raw` of the text joins the bytes with NUL
-    **_by("event"),
 )
 
 path = Table(
@@ -90,7 +81,6 @@ path = Table(
     Column("item", Integer),
     big("file", nullable=False),
     sqlite_with_rowid=False,
-    **_by("event"),
 )
 sockaddr = Table(
     "sockaddr",
@@ -98,7 +88,6 @@ sockaddr = Table(
     Column("seq", Integer, primary_key=True, autoincrement=False),
     big("address", nullable=False),
     sqlite_with_rowid=False,
-    **_by("event"),
 )
 
 # On SQLite an index whose keys come in no order costs a page of the disk for each row of a
@@ -148,19 +137,17 @@ event = Table(
     Column("state", SmallInteger, nullable=False),
     big("fields", nullable=False),
     Index("event_type", "type"),
-    **_by("id"),
 )
 Index(
     "event_partial",
     event.c.state,
     sqlite_where=event.c.state >= 2,
-    postgresql_where=event.c.state >= 2,
 )
 
 LOGIN_TYPES: Final = (1006, 1106, 1112)
 """LOGIN, USER_END, USER_LOGIN: what a session is told by (the view `logins`)."""
 _login = event.c.type.in_(LOGIN_TYPES)
-Index("event_login", event.c.ses, event.c.id, sqlite_where=_login, postgresql_where=_login)
+Index("event_login", event.c.ses, event.c.id, sqlite_where=_login)
 USER_LOGIN: Final = 1112
 # SQLite only: logins by what they say. Those that failed are found by their texts, if these are
 # few (auditsvc.store.views.logins); on PostgreSQL each partition would be asked for each text.
@@ -180,7 +167,6 @@ record = Table(
     Column("seq", Integer, primary_key=True, autoincrement=False),
     big("fields", nullable=False),
     sqlite_with_rowid=False,
-    **_by("event"),
 )
 
 # Records in the middle of a call that views ask for by their type: rare ones, so that the index
@@ -193,7 +179,7 @@ TOLD_TYPES: Final = (
 URINGOP; AVC, SELINUX_ERR, MAC_*, IPE_*, LANDLOCK_ACCESS, APPARMOR_ALLOWED, APPARMOR_DENIED.
 """
 _told = record.c.type.in_(TOLD_TYPES)
-Index("record_told", record.c.type, record.c.event, sqlite_where=_told, postgresql_where=_told)
+Index("record_told", record.c.type, record.c.event, sqlite_where=_told)
 
 FACTS = (syscall, exec_, path, sockaddr, event, record)
 """Tables that a decoder makes rows for, in addition to the dimensions."""
@@ -213,8 +199,21 @@ _WIDTHS: Final = ((SmallInteger, 2), (BigInteger, 8), (Integer, 4))
 """Most particular first: BigInteger is an Integer."""
 
 
+# What PostgreSQL alone is told, it is told when it is there: an option of its own at a table or
+# an index would load its dialect and all that is under it, in each command of whoever has SQLite.
 @compiles(CreateTable, "postgresql")
 def _create(made: CreateTable, compiler: DDLCompiler, **options: Any) -> str:
-    if made.element in FACTS:
+    table = made.element
+    if table in FACTS:
         made.columns.sort(key=lambda each: -width(each.element))
+        column = "id" if "id" in table.c else "event"
+        table.dialect_options["postgresql"]["partition_by"] = f"RANGE ({column})"
     return str(compiler.visit_create_table(made, **options))  # type: ignore[no-untyped-call]
+
+
+@compiles(CreateIndex, "postgresql")
+def _create_index(made: CreateIndex, compiler: DDLCompiler, **options: Any) -> str:
+    index = made.element
+    if index.table in FACTS:
+        index.dialect_options["postgresql"]["where"] = index.dialect_options["sqlite"]["where"]
+    return str(compiler.visit_create_index(made, **options))  # type: ignore[no-untyped-call]
