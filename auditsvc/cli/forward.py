@@ -68,7 +68,8 @@ def forward(
     if parent is not None:
         end_with_parent(parent)
     configure_log()
-    running = Running(settings.runtime_directory, settings.forward.drain)
+    is_child = parent is not None
+    running = Running(settings.runtime_directory, settings.forward.drain, is_child=is_child)
     try:
         _run(settings, running, until_idle)
     finally:
