@@ -14,18 +14,19 @@ from sqlalchemy import select
 from auditsvc.decode.ids import SERIAL_BITS
 from auditsvc.evidence.compare import DAY, key_of
 from auditsvc.evidence.finding import STORE, Finding
-from auditsvc.evidence.row_digest import Sum, make_digests
+from auditsvc.evidence.row_digest import Sum, add_times, make_digests
 from auditsvc.evidence.seal import NO_DAY
 from auditsvc.plural import counted
-from auditsvc.store import schema
+from auditsvc.store import repeated, schema
 from auditsvc.store.database import reading
 from auditsvc.store.read.events import second_text
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Container, Sequence
+    from collections.abc import Container, Mapping, Sequence
 
     from sqlalchemy import Connection
 
+    from auditsvc.evidence.event_ids import EventIds
     from auditsvc.evidence.finding import Report
     from auditsvc.evidence.row_digest import Sums
     from auditsvc.evidence.seal import Seal
@@ -48,11 +49,12 @@ class SealedRows:
         self._seal = seal
         self._pruned = pruned
 
-    def compare(self, known: Collection[int], apart: Container[int]) -> None:
+    def compare(self, known: EventIds, apart: Container[int]) -> None:
         """Compare all days.
 
-        `known` are events that were compared with their lines; `apart` are days with events that
-        came in parts: such a part may have been merged into a row that had been sealed.
+        `known` are events that were compared with their lines, as often as these stand; `apart`
+        are days with events that came in parts: such a part may have been merged into a row that
+        had been sealed.
         """
         notes, open_day = self._report.notes, self._seal.open_day
         if open_day != NO_DAY:
@@ -69,7 +71,7 @@ class SealedRows:
             if day not in self._pruned:
                 self._compare_day(day, known, is_apart=day in apart)
 
-    def _compare_day(self, day: int, known: Collection[int], *, is_apart: bool) -> None:
+    def _compare_day(self, day: int, known: EventIds, *, is_apart: bool) -> None:
         with reading(self._database) as connection:
             found = self._sums(connection, day, known)
         sums = self._seal.sums
@@ -89,8 +91,11 @@ class SealedRows:
             what = f"rows of deleted segments in {text} are not those that were signed"
             self._report.findings.append(Finding(STORE, what))
 
-    def _sums(self, connection: Connection, day: int, known: Collection[int]) -> Sums:
-        """Sum a day's rows: without events that are known, or did not come from a spool."""
+    def _sums(self, connection: Connection, day: int, known: EventIds) -> Sums:
+        """Sum a day's rows: without events that are known, or did not come from a spool.
+
+        Events that came several times are summed as often as their lines were sealed.
+        """
         low, high = (day * DAY) << SERIAL_BITS, (((day + 1) * DAY) << SERIAL_BITS) - 1
         wanted = select(schema.origin.c.low, schema.origin.c.high).order_by(schema.origin.c.low)
         foreign = [(each.low, each.high) for each in connection.execute(wanted)]
@@ -104,7 +109,28 @@ class SealedRows:
                 if foreign:
                     own = [row for row in own if not _is_inside(row[0], foreign)]
                 self._digests.add(connection, sums, table, self._database.shown(table, own))
+        for events in repeated.parts(connection, low, high):
+            self._add_again(connection, sums, known, events, foreign)
         return sums
+
+    def _add_again(
+        self,
+        connection: Connection,
+        sums: Sums,
+        known: EventIds,
+        events: Mapping[int, int],
+        foreign: Sequence[tuple[int, int]],
+    ) -> None:
+        """Add the further copies of events that came several times, as far as they were sealed."""
+        by_times: dict[int, list[int]] = {}
+        for event, again in events.items():
+            here = known.count(event)
+            # All copies but those whose lines are there; one is in the sums if none is.
+            times = again + 1 - here if here else again
+            if times > 0 and not _is_inside(event, foreign):
+                by_times.setdefault(times, []).append(event)
+        for times, those in by_times.items():
+            add_times(self._digests, connection, sums, those, times)
 
 
 def _date(day: int) -> str:

@@ -70,12 +70,12 @@ class StoredEvents(NamedTuple):
 
 
 def rows_of(batch: Batch, events: Iterable[int]) -> dict[int, Rows]:
-    """Give the rows of some events of a batch."""
+    """Give the rows of some events of a batch, each once if its lines stand twice."""
     found: dict[int, Rows] = {event: defaultdict(list) for event in events}
     for table in schema.FACTS:
-        for row in batch.facts.get(table.name, []):
-            if (own := found.get(_number(row[0]))) is not None:
-                own[table.name].append(row)
+        rows = batch.facts.get(table.name, [])
+        for row in dict.fromkeys(row for row in rows if _number(row[0]) in found):
+            found[_number(row[0])][table.name].append(row)
     return found
 
 
