@@ -82,6 +82,11 @@ def day_of(event_id: int) -> int:
     return (event_id >> SERIAL_BITS) // DAY
 
 
+def ids_of(day: int) -> tuple[int, int]:
+    """Give the lowest and the highest id of a day's events."""
+    return (day * DAY) << SERIAL_BITS, (((day + 1) * DAY) << SERIAL_BITS) - 1
+
+
 class _ByRows:
     """Reads the rows of the batch's events, and compares them: in both directions."""
 

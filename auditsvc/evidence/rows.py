@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Final
 from auditsvc.decode import make_decoder
 from auditsvc.decode.ids import dimension_id
 from auditsvc.errors import AuditsvcError, StoreError
-from auditsvc.evidence.compare import DAY, MOST, day_of, make_comparer
+from auditsvc.evidence.compare import DAY, MOST, day_of, ids_of, make_comparer
 from auditsvc.evidence.event_ids import EventIds
 from auditsvc.evidence.extra_rows import extra_events
 from auditsvc.evidence.finding import STORE, Finding
@@ -44,7 +44,7 @@ from auditsvc.store.migrate import check_schema
 from auditsvc.store.read.events import second_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Container, Iterable, Iterator
     from concurrent.futures import Future
     from pathlib import Path
 
@@ -189,6 +189,8 @@ class RowCheck:
             self._find(f"the store holds what auditsvc did not make: {name}")
         for name in builtin.altered_names(connection):
             self._find(f"a name was altered: {name}")
+        for word in builtin.altered_words(connection):
+            self._find(f"the words for calls were altered: {word}")
 
     def _strangers(self, connection: Connection) -> list[str]:
         if connection.dialect.name != "postgresql":
@@ -234,8 +236,8 @@ class RowCheck:
                 self._find(f"when its segment was deleted, {what}")
         self._compare_repeatedly(facts, start, Place(*facts.checkpoint))
         self._compare_counts(facts, start)
-        if start.seal is not None and facts.spools == 1 and not facts.unknown:
-            sealed = SealedRows(self._database, self._report, start.seal, facts.pruned)
+        if start.seal is not None and facts.spools == 1:
+            sealed = SealedRows(self._database, self._report, start.seal, facts)
             sealed.compare(self._known, self._apart_days)
         self._compare_ledger(facts, start)
         if self._pruned:
@@ -317,6 +319,7 @@ class RowCheck:
         for table, row_id in found.dimensions:
             self._judge_dimension(connection, batch, table, row_id)
         self._report.events += batch.facts.count
+        self._judge_origins(batch, found.events)
         self._decoded += found.rows
         self._counted.update(batch.counts)
         if self._digests is not None:
@@ -326,6 +329,14 @@ class RowCheck:
             self._note_known(each for each in copies if each not in found.events)
         if found.events:
             self._judge_events(connection, batch, found.events, may_be_absent=False)
+
+    def _judge_origins(self, batch: Batch, differing: Container[int]) -> None:
+        """See that events of our own log count as such: what others gave is believed less."""
+        assert self.facts is not None
+        if self.facts.foreign:
+            for event in batch.facts.ids():
+                if event in self.facts.foreign and event not in differing:
+                    self._find_event(event, "is said to be from another log")
 
     def _take(self, connection: Connection, event: int, copies: int) -> None:
         """Note an event that is in the store by itself."""
@@ -426,10 +437,10 @@ class RowCheck:
             open_day = start.seal.open_day
         named = 0
         for (table, day), count in sorted(facts.own.items()):
-            if day <= open_day:
+            if day <= open_day or facts.unknown.touch(*ids_of(day)):
                 continue
             more = count - expected[table, day]
-            if named < _NAMED and (more > 0 or (more < 0 and facts.ranges)):
+            if named < _NAMED and (more > 0 or (more < 0 and facts.foreign)):
                 named += self._name_extra(table, day, more, start)
 
     def _rows_again(self) -> Counts:

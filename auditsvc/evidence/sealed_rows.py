@@ -6,13 +6,11 @@ those of deleted segments: together they give the sums that were sealed.
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import select
 
-from auditsvc.decode.ids import SERIAL_BITS
-from auditsvc.evidence.compare import DAY, key_of
+from auditsvc.evidence.compare import DAY, ids_of, key_of
 from auditsvc.evidence.finding import STORE, Finding
 from auditsvc.evidence.row_digest import Sum, add_times, make_digests
 from auditsvc.evidence.seal import NO_DAY
@@ -22,7 +20,7 @@ from auditsvc.store.database import reading
 from auditsvc.store.read.events import second_text
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Mapping, Sequence
+    from collections.abc import Container, Mapping
 
     from sqlalchemy import Connection
 
@@ -30,6 +28,7 @@ if TYPE_CHECKING:
     from auditsvc.evidence.finding import Report
     from auditsvc.evidence.row_digest import Sums
     from auditsvc.evidence.seal import Seal
+    from auditsvc.evidence.store_facts import StoreFacts
     from auditsvc.store.database import Database
 
 _ROWS: Final = 10_000
@@ -39,15 +38,13 @@ _ROWS: Final = 10_000
 class SealedRows:
     """The rows of a store that a seal has."""
 
-    def __init__(
-        self, database: Database, report: Report, seal: Seal, pruned: Container[int]
-    ) -> None:
-        """`pruned`: days that retention deleted, as the store says."""
+    def __init__(self, database: Database, report: Report, seal: Seal, facts: StoreFacts) -> None:
+        """Nothing is read before `compare`."""
         self._database = database
         self._digests = make_digests(database)
         self._report = report
         self._seal = seal
-        self._pruned = pruned
+        self._facts = facts
 
     def compare(self, known: EventIds, apart: Container[int]) -> None:
         """Compare all days.
@@ -63,12 +60,12 @@ class SealedRows:
                 " before they were signed: not compared"
             )
         days = sorted(self._seal.days())
-        if pruned := sum(day in self._pruned for day in days):
+        if pruned := sum(day in self._facts.pruned for day in days):
             notes.append(
                 f"{counted(pruned, 'day')} of deleted segments went by retention, as the store says"
             )
         for day in days:
-            if day not in self._pruned:
+            if day not in self._facts.pruned and not self._facts.unknown.touch(*ids_of(day)):
                 self._compare_day(day, known, is_apart=day in apart)
 
     def _compare_day(self, day: int, known: EventIds, *, is_apart: bool) -> None:
@@ -96,9 +93,7 @@ class SealedRows:
 
         Events that came several times are summed as often as their lines were sealed.
         """
-        low, high = (day * DAY) << SERIAL_BITS, (((day + 1) * DAY) << SERIAL_BITS) - 1
-        wanted = select(schema.origin.c.low, schema.origin.c.high).order_by(schema.origin.c.low)
-        foreign = [(each.low, each.high) for each in connection.execute(wanted)]
+        (low, high), foreign = ids_of(day), self._facts.foreign
         sums: Sums = {}
         for table in schema.FACTS:
             key = table.c[key_of(table)]
@@ -107,10 +102,10 @@ class SealedRows:
             for part in rows.partitions():
                 own = [row for row in part if row[0] not in known] if known else part
                 if foreign:
-                    own = [row for row in own if not _is_inside(row[0], foreign)]
+                    own = [row for row in own if row[0] not in foreign]
                 self._digests.add(connection, sums, table, self._database.shown(table, own))
         for events in repeated.parts(connection, low, high):
-            self._add_again(connection, sums, known, events, foreign)
+            self._add_again(connection, sums, known, events)
         return sums
 
     def _add_again(
@@ -119,7 +114,6 @@ class SealedRows:
         sums: Sums,
         known: EventIds,
         events: Mapping[int, int],
-        foreign: Sequence[tuple[int, int]],
     ) -> None:
         """Add the further copies of events that came several times, as far as they were sealed."""
         by_times: dict[int, list[int]] = {}
@@ -127,7 +121,7 @@ class SealedRows:
             here = known.count(event)
             # All copies but those whose lines are there; one is in the sums if none is.
             times = again + 1 - here if here else again
-            if times > 0 and not _is_inside(event, foreign):
+            if times > 0 and event not in self._facts.foreign:
                 by_times.setdefault(times, []).append(event)
         for times, those in by_times.items():
             add_times(self._digests, connection, sums, those, times)
@@ -135,8 +129,3 @@ class SealedRows:
 
 def _date(day: int) -> str:
     return second_text(day * DAY)[:10]
-
-
-def _is_inside(event: int, ranges: Sequence[tuple[int, int]]) -> bool:
-    at = bisect_right(ranges, event, key=lambda each: each[0]) - 1
-    return at >= 0 and event <= ranges[at][1]
