@@ -24,6 +24,7 @@ from auditsvc.decode import make_decoder
 from auditsvc.decode.ids import dimension_id
 from auditsvc.errors import AuditsvcError, StoreError
 from auditsvc.evidence.compare import DAY, MOST, day_of, ids_of, make_comparer
+from auditsvc.evidence.derived_rows import wrong_signs, wrong_told
 from auditsvc.evidence.event_ids import EventIds
 from auditsvc.evidence.extra_rows import extra_events
 from auditsvc.evidence.finding import STORE, Finding
@@ -174,6 +175,8 @@ class RowCheck:
                 self.facts = read_facts(connection, self._spool.source, counted=True)
                 for hour in wrong_hours(connection)[:_NAMED]:
                     self._find(f"calls are counted wrong in the hour from {hour} UTC")
+                for what in self._wrong_derived(connection, self.facts):
+                    self._find(what)
                 for day in file_counts.wrong_days(connection)[:_NAMED]:
                     self._find(f"uses of files are counted wrong on {second_text(day * DAY)[:10]}")
             for what in self._comparer.damage():
@@ -191,6 +194,12 @@ class RowCheck:
             self._find(f"a name was altered: {name}")
         for word in builtin.altered_words(connection):
             self._find(f"the words for calls were altered: {word}")
+
+    def _wrong_derived(self, connection: Connection, facts: StoreFacts) -> Iterator[str]:
+        # Of days that went, and of one that is just going, some rows go before others.
+        since = (max(facts.pruned, default=-1) + 1) * DAY * 1000
+        yield from wrong_signs(connection, since)
+        yield from wrong_told(connection, facts.foreign, since)
 
     def _strangers(self, connection: Connection) -> list[str]:
         if connection.dialect.name != "postgresql":
