@@ -35,6 +35,11 @@ if TYPE_CHECKING:
 _MOST: Final = 20
 """Rows of each kind that are named, at most."""
 _SIGN: Final = "host, pid, at, low, kind, ppid, ses, exe"
+_KEY: Final = ("host", "pid", "at", "low")
+_SAME: Final = " AND ".join(
+    f"z.{name} {'=' if name in _KEY else 'IS NOT DISTINCT FROM'} m.{name}"
+    for name in _SIGN.split(", ")
+)
 _EMPTY: Final = (
     f"SELECT {', '.join(f'0 AS {name}' for name in _SIGN.split(', '))} FROM host WHERE 1 = 0"  # noqa: S608 - ours
 )
@@ -64,10 +69,18 @@ def wrong_signs(connection: Connection, since: int) -> Iterator[str]:
     united = " UNION ALL ".join((_EMPTY, *sign_rebuild.of_events(connection)))
     stored = f"SELECT {_SIGN} FROM process_sign WHERE at >= {since} AND kind <> {SEEN}"  # noqa: S608 - ours
     made = f"SELECT {_SIGN} FROM ({united}) made WHERE at >= {since}"  # noqa: S608 - ours
+    # One pass over the calls tells whether all is well, which it is nearly always.
+    counted = (
+        f"SELECT count(*), count(z.host), (SELECT count(*) FROM ({stored}) s) FROM ({made}) m"  # noqa: S608 - ours
+        f" LEFT JOIN process_sign z ON {_SAME}"
+    )
+    counts = connection.exec_driver_sql(form(connection, counted)).one()
     for what, one, other in (
         ("was invented or altered", stored, made),
         ("was deleted or altered", made, stored),
     ):
+        if len(set(counts)) == 1:
+            break
         differing = f"SELECT pid, at FROM ({one} EXCEPT {other}) d LIMIT {_MOST}"  # noqa: S608 - ours
         for pid, at in connection.exec_driver_sql(form(connection, differing)):
             yield f"a sign of process {pid} at {second_text(at // 1000)} UTC {what}"

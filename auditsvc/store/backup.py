@@ -16,6 +16,7 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
+import stat
 import time
 from collections.abc import Callable
 from contextlib import closing
@@ -31,6 +32,7 @@ from auditsvc.store.sqlite_errors import damaged
 if TYPE_CHECKING:
     from pathlib import Path
 
+_GIVE: Final = "give a file that `auditsvc backup` made"
 _PAGES: Final = 4096
 """Pages of one step; signals are seen between two."""
 _INSTRUCTIONS: Final = 1_000_000
@@ -82,6 +84,7 @@ def restore(
         raise UsageError(
             f"{target} exists already", "with --replace it is moved aside, under another name"
         )
+    _check_named(backup_file)
     copy = SQLite(parse_url(f"sqlite:///{backup_file.absolute()}"), read=True)
     copy.prepare(create=False)
     with closing(_open(copy)) as source:
@@ -93,6 +96,18 @@ def restore(
     made.path.replace(target)
     _sync_folder(target)
     return made._replace(path=target), moved
+
+
+def _check_named(backup_file: Path) -> None:
+    """Refuse what is no backup at all; what is told of a store would not help here."""
+    try:
+        info = backup_file.stat()
+    except OSError as error:
+        raise UsageError(f"{backup_file}: {error.strerror}", _GIVE) from error
+    if not stat.S_ISREG(info.st_mode):
+        raise UsageError(f"{backup_file} is not a regular file", _GIVE)
+    if not info.st_size:
+        raise UsageError(f"{backup_file} is empty", _GIVE)
 
 
 def _sqlite(url: str, command: str) -> SQLite:

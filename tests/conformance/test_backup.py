@@ -82,6 +82,22 @@ def test_a_folder_that_is_not_there_is_not_made(path, tmp_path):
     assert not (tmp_path / "copeis").exists()
 
 
+def test_what_is_no_backup_is_told_as_that(path, tmp_path):
+    """Not as a store: nobody is to make one there, or to remove a device."""
+    (tmp_path / "empty").touch()
+    for name, says in (
+        ("/nowhere", "/nowhere: No such file or directory"),
+        ("/dev/zero", "/dev/zero is not a regular file"),
+        (tmp_path, f"{tmp_path} is not a regular file"),
+        (tmp_path / "empty", f"{tmp_path}/empty is empty"),
+    ):
+        words = ("restore", name, "--store", url_of(path), "--replace")
+        done = commands.run(*words, text=True)
+        assert done.returncode == 2
+        assert done.stderr == f"auditsvc: {says}; give a file that `auditsvc backup` made\n"
+    assert rows(url_of(path), COUNT) == [{"n": 300}]
+
+
 def test_a_terminal_is_told_what_is_done(path, tmp_path):
     """Copying and checking, in one line that is gone at the end; elsewhere nothing is told."""
     ours, theirs = os.openpty()
