@@ -107,7 +107,7 @@ def _check_named(backup_file: Path) -> None:
     if not stat.S_ISREG(info.st_mode):
         raise UsageError(f"{backup_file} is not a regular file", _GIVE)
     if not info.st_size:
-        raise UsageError(f"{backup_file} is empty", _GIVE)
+        raise StoreError(f"{backup_file} is empty", _GIVE)
 
 
 def _sqlite(url: str, command: str) -> SQLite:
