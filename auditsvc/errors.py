@@ -35,6 +35,8 @@ _PLAIN: Final = (
     (re.compile("Value error, "), ""),
     (re.compile(r"Input should (?=[a-z])"), "it must "),
     (re.compile(r", unable to parse string as an? [a-z]+"), ""),
+    (re.compile(r"be a valid (tuple|list|set)"), 'be a list, as ["one", "two"]'),
+    (re.compile(r"Input is not a valid path for .*"), "it must be a path"),
 )
 
 

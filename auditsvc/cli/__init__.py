@@ -27,6 +27,7 @@ from auditsvc.errors import AuditsvcError, plain
 from auditsvc.host.terminal import visible
 from auditsvc.manual.commands import Command as Described
 from auditsvc.manual.commands import list_commands
+from auditsvc.verb import named
 
 app = typer.Typer(
     name="auditsvc",
@@ -101,27 +102,12 @@ _GROUPS = ("rules", "fleet", "config")
 _LIKE_AUSEARCH = ("search",)
 
 
-def _named(words: list[str]) -> tuple[str | None, str | None]:
-    """Give the verb of a command line, and of a group the verb in it; None for one it has not."""
-    found: list[str] = []
-    rest = iter(words)
-    for word in rest:
-        if word == "--config":
-            next(rest, None)
-        elif found and word == "--help":
-            break
-        elif not word.startswith("-"):
-            found.append(word)
-    first, second, *_ = (*found, None, None)
-    return first, second
-
-
-def _load(named: str | None, in_group: str | None = None) -> None:
+def _load(verb: str | None, in_group: str | None = None) -> None:
     """Load the named verb, of a group the one named in it, or all verbs."""
-    if named not in _GROUPS:
-        add_verbs(app, __name__, _VERBS, named)
+    if verb not in _GROUPS:
+        add_verbs(app, __name__, _VERBS, verb)
     for group in _GROUPS:
-        if group == named or named not in (*_VERBS, *_GROUPS):
+        if group == verb or verb not in (*_VERBS, *_GROUPS):
             module = import_module(f"{__name__}.{group}")
             add_verbs(module.app, module.__name__, module.VERBS, in_group)
             app.add_typer(module.app, name=group)
@@ -143,7 +129,7 @@ def main() -> None:
     """Run a command line and exit with its status."""
     _have_streams()
     words = sys.argv[1:]
-    verb, in_group = _named(words)
+    verb, in_group = named(words)
     if verb or "--version" not in words:
         _load(verb, in_group)
     # What is loaded stays to the end: to search it for garbage, there too, takes a quarter of

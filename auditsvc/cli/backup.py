@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from auditsvc.cli.doing import told
 from auditsvc.cli.options import FormOption, StoreOption
 from auditsvc.config import load_settings
 from auditsvc.host.terminal import visible
@@ -23,10 +24,13 @@ def backup(
 ) -> None:
     """Copy the store, as it is at one moment, into a new file that only root may read.
 
-    The service goes on writing. Of a store in PostgreSQL the error names the server's command.
+    Its folder must be there. The service goes on writing. Of a store in PostgreSQL the error
+    names the server's command.
     """
     settings = load_settings(store=store)
-    write_copy(copy_store(settings.store, file), form)
+    with told() as tell:
+        made = copy_store(settings.store, file, tell)
+    write_copy(made, form)
 
 
 def write_copy(copy: Copy, form: FormOption, moved: tuple[Path, ...] = ()) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from auditsvc.cli.doing import told
 from auditsvc.cli.options import FormOption, StoreOption
 from auditsvc.config import load_settings
 from auditsvc.errors import StoreError
@@ -20,10 +21,11 @@ def check(store: StoreOption = None, form: FormOption = None) -> int:
     """
     settings = load_settings(store=store)
     found: list[Outcome] = []
-    for outcome in check_store(settings.store):
-        found.append(outcome)
-        if not wants_json(form):
-            typer.echo(visible(f"{outcome.what}: {outcome.problem or 'ok'}"))
+    with told() as tell:
+        for outcome in check_store(settings.store, tell):
+            found.append(outcome)
+            if not wants_json(form):
+                typer.echo(visible(f"{outcome.what}: {outcome.problem or 'ok'}"))
     problems = [outcome for outcome in found if outcome.problem]
     if wants_json(form):
         write_json([outcome._asdict() for outcome in found])

@@ -19,7 +19,7 @@ from auditsvc.forward.preview import Preview, preview
 from auditsvc.forward.process import Running
 from auditsvc.forward.readback import Readback
 from auditsvc.forward.self_exclusion import OwnProcesses
-from auditsvc.forward.settings import described, selection
+from auditsvc.forward.settings import described, selection, unknown_names
 from auditsvc.host.processes import end_with_parent
 from auditsvc.host.users import Users
 from auditsvc.render.output import Form, wants_json, write_json, write_table
@@ -68,7 +68,10 @@ def forward(
     if parent is not None:
         end_with_parent(parent)
     configure_log()
-    running = Running(settings.runtime_directory, settings.forward.drain)
+    is_child = parent is not None
+    for setting, name, _ in unknown_names(settings.forward):
+        log.warning("no event has this name", setting=setting, name=name)
+    running = Running(settings.runtime_directory, settings.forward.drain, is_child=is_child)
     try:
         _run(settings, running, until_idle)
     finally:

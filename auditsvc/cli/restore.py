@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from auditsvc.cli.backup import write_copy
+from auditsvc.cli.doing import told
 from auditsvc.cli.options import FormOption, StoreOption
 from auditsvc.config import load_settings
 from auditsvc.errors import UsageError
@@ -34,5 +35,6 @@ def restore(
     state = read_state(settings.runtime_directory)
     if state is not None and state.store == place_of(settings.store):
         raise UsageError(f"the service (pid {state.pid}) uses the store", "stop it first")
-    copy, moved = restore_store(file, settings.store, replace=replace)
+    with told() as tell:
+        copy, moved = restore_store(file, settings.store, replace=replace, tell=tell)
     write_copy(copy, form, tuple(moved))

@@ -16,15 +16,22 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import json
 import os
+import re
 import socket
 import tomllib
 from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from pydantic import BaseModel, Field, TypeAdapter, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict, TomlConfigSettingsSource
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    SettingsConfigDict,
+    SettingsError,
+    TomlConfigSettingsSource,
+)
 
 from auditsvc.config.sections import (
     RECEIVE_BUFFER,
@@ -47,6 +54,7 @@ from auditsvc.config.sections import (
     Section,
     SpaceSettings,
     SpoolSettings,
+    without_nul,
 )
 from auditsvc.errors import ConfigError, plain
 from auditsvc.host.files import read_file
@@ -91,6 +99,7 @@ __all__ = [
 
 DEFAULT_FILE = Path("/etc/auditsvc/auditsvc.toml")
 _PREFIX: Final = "AUDITSVC_"
+_HOST: Final = re.compile(r"[^\s\x00-\x20\x7f]+")
 
 _chosen: ContextVar[Path | None] = ContextVar("_chosen", default=None)
 
@@ -123,7 +132,7 @@ class Settings(BaseSettings):
     """Where records come from: `netlink` (as the audit daemon), `multicast` (beside one),
     `stdin` (as its plugin), `journal` (journald's audit entries), or a log file that is followed
     through rotation."""
-    host: str = Field(default_factory=socket.gethostname, min_length=1)
+    host: str = Field(default_factory=socket.gethostname)
     """The column `host` of records without node=. Absent: the host's name."""
     decoder: Literal["auto", "reference", "native"] = "auto"
     """What makes rows of records: `native` (the Rust core; an error if it was not built),
@@ -150,6 +159,18 @@ class Settings(BaseSettings):
     alert: AlertSettings = AlertSettings()
     space: SpaceSettings = SpaceSettings()
     forward: ForwardSettings = ForwardSettings()
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _check_text(cls, value: object) -> object:
+        return without_nul(value)
+
+    @field_validator("host")
+    @classmethod
+    def _check_host(cls, value: str) -> str:
+        if _HOST.fullmatch(value) is None:
+            raise ValueError("give a name without spaces and control characters")
+        return value
 
     @property
     def decoder_name(self) -> str | None:
@@ -224,8 +245,8 @@ def read_settings(**overrides: Any) -> Settings | list[ConfigError]:
         return Settings(**given)
     except ValidationError as error:
         return [_explained(each, file) for each in error.errors()]
-    except ValueError as error:
-        return [ConfigError(f"a setting cannot be read: {error}", "correct it")]
+    except SettingsError as error:
+        return [_unread(error)]
 
 
 def settings_of(values: Mapping[str, Any]) -> Settings:
@@ -260,6 +281,16 @@ def _names(model: type[BaseModel], prefix: str) -> Iterator[str]:
             yield f"{prefix}{name}"
 
 
+def _json_variables(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, str]]:
+    """Give the variables whose values are JSON, and what these must be."""
+    for name, field in model.model_fields.items():
+        if section := section_of(field.annotation):
+            yield variable_of(name), 'a table, as {"name": 1}'
+            yield from _json_variables(section, f"{name}.")
+        elif "list" in str(field.annotation) or "tuple" in str(field.annotation):
+            yield variable_of(f"{prefix}{name}"), 'a list, as ["one", "two"]'
+
+
 def _explained(found: ErrorDetails, file: Path | None) -> ConfigError:
     name = ".".join(str(step) for step in found["loc"])
     where = f"on the command line, in {variable_of(name)}" + (f", or in {file}" if file else "")
@@ -268,6 +299,20 @@ def _explained(found: ErrorDetails, file: Path | None) -> ConfigError:
     return ConfigError(
         f"setting {name}: {plain(found['msg'])} (got {found.get('input')!r})", f"correct it {where}"
     )
+
+
+def _unread(error: SettingsError) -> ConfigError:
+    """Name the variable that is to have JSON, as one of a list or of a section, and has none."""
+    wanted_of = dict(_json_variables(Settings, ""))
+    for given in sorted(os.environ):
+        wanted = wanted_of.get(given.upper())
+        if wanted is None:
+            continue
+        try:
+            json.loads(os.environ[given])
+        except ValueError:
+            return ConfigError(f"variable {given}: it must be {wanted}, in JSON", "correct it")
+    return ConfigError(f"a setting cannot be read: {error}", "correct it")
 
 
 def _variable_errors() -> Iterator[ConfigError]:
@@ -299,8 +344,11 @@ def _file_errors(file: Path) -> list[ConfigError]:
         return [
             ConfigError(f"configuration {file}: {error.strerror}", "give another with --config")
         ]
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except tomllib.TOMLDecodeError as error:
         return [ConfigError(f"configuration {file}: {error}", "correct the TOML")]
+    except UnicodeDecodeError as error:
+        what = f"configuration {file}: byte {error.start} is not UTF-8"
+        return [ConfigError(what, "save it as UTF-8")]
     known = sorted(Settings.model_fields)
     return [
         ConfigError(

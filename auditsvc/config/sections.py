@@ -20,7 +20,9 @@ GuardPolicy = Literal["off", "report", "restore"]
 SpaceAction = Literal["log", "exec", "hold", "drop-loaded", "drop", "stop", "halt"]
 _ADDRESS: Final = re.compile(r"[A-Za-z0-9_.+=%][A-Za-z0-9_.+=%-]*(@[A-Za-z0-9][A-Za-z0-9.-]*)?")
 _URL: Final = re.compile(r"https?://[^\s/@]+(/[!-~]*)?")
-_LISTEN: Final = re.compile(r"unix:/.+|(127\.0\.0\.1|\[::1\]):[1-9][0-9]{0,4}")
+_LISTEN: Final = re.compile(r"unix:/.+|(?:127\.0\.0\.1|\[::1\]):([1-9][0-9]{0,4})")
+_SYSLOG: Final = re.compile(r"(?:[A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\])(?::([1-9][0-9]{0,4}))?")
+_LAST_PORT: Final = (1 << 16) - 1
 _BUCKET: Final = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,62}(/[A-Za-z0-9_.=-]+)*/?")
 _BUCKET_NAME: Final = re.compile(r"[a-z0-9][a-z0-9.-]{1,62}")
 _FOLDER: Final = re.compile(r"(/[A-Za-z0-9_.+=@, -]+)+/?")
@@ -29,6 +31,10 @@ _ENDPOINT: Final = re.compile(r"https?://[^\s/@?#]+/?")
 _DAYS: Final = re.compile(r"[1-9][0-9]{0,4}d")
 
 
+LONGEST: Final = 31_622_400.0
+"""Seconds, of a leap year: so long any wait can be. Above some of them the system has no time."""
+MOST_BYTES: Final = 10**15
+"""Of a size: a petabyte."""
 RECEIVE_BUFFER: Final = 32 << 20
 """Bytes of socket buffer, at least: room for 28,000 to 68,000 records."""
 MOST_RECEIVE_BUFFER: Final = 512 << 20
@@ -48,10 +54,27 @@ class Cause(StrEnum):
     WATCHDOG = "watchdog"
 
 
+def without_nul(value: object) -> object:
+    """Refuse a text, or a list of texts, that no file, program or database can be given."""
+    texts = value if isinstance(value, list | tuple) else [value]
+    if any(isinstance(each, str) and "\0" in each for each in texts):
+        raise ValueError("it has a character that no text may have (NUL)")
+    return value
+
+
+def _is_port(text: str | None) -> bool:
+    return text is None or int(text) <= _LAST_PORT
+
+
 class Section(BaseModel):
     """Settings of one section: no other names, and no change after reading."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _check_text(cls, value: object) -> object:
+        return without_nul(value)
 
 
 class SpoolSettings(Section):
@@ -59,14 +82,14 @@ class SpoolSettings(Section):
 
     directory: Path | None = None
     """Default: `spool` in the state directory."""
-    segment_bytes: int = Field(default=64 << 20, ge=4096)
+    segment_bytes: int = Field(default=64 << 20, ge=4096, le=MOST_BYTES)
     """At this size of a segment the next one begins."""
-    keep_bytes: int = Field(default=1 << 30, ge=0)
+    keep_bytes: int = Field(default=1 << 30, ge=0, le=MOST_BYTES)
     """Above this size, segments that are in the store are deleted, oldest first."""
-    reserve_bytes: int = Field(default=32 << 20, ge=0)
+    reserve_bytes: int = Field(default=32 << 20, ge=0, le=MOST_BYTES)
     """Room that is held on the disk. When there is no more than that, one half is for logins,
     execs, configuration changes and own records, the other is shared by the login users."""
-    limit_bytes: int | None = Field(default=None, ge=1 << 20)
+    limit_bytes: int | None = Field(default=None, ge=1 << 20, le=MOST_BYTES)
     """The spool never grows above this size. None: only the disk limits it."""
     fsync: FsyncPolicy = "second"
     """When written records are forced to the disk: never, each second, or with each batch."""
@@ -99,7 +122,7 @@ class KernelSettings(Section):
     1/32 of the memory, at least 32 MiB and at most 512 MiB."""
     holder: HolderChoice = "auto"
     """Who keeps the record socket while no service runs: systemd, or a process of ours."""
-    backlog_limit: int = Field(default=16384, ge=64)
+    backlog_limit: int = Field(default=16384, ge=64, lt=1 << 32)
     """Records the kernel may queue before audited tasks wait. Never lowered."""
 
     @property
@@ -111,13 +134,13 @@ class KernelSettings(Section):
 class LoaderSettings(Section):
     """How rows reach the database."""
 
-    batch_bytes: int = Field(default=12 << 20, ge=1 << 16)
+    batch_bytes: int = Field(default=12 << 20, ge=1 << 16, le=1 << 30)
     """Bytes of log in one transaction; the last piece read may exceed it."""
     latency: float = Field(default=0.18, gt=0, le=60)
     """Seconds that a record waits, at most, until its transaction begins."""
-    idle: float = Field(default=2.0, gt=0)
+    idle: float = Field(default=2.0, gt=0, le=LONGEST)
     """Seconds without a further record after which an event is partial."""
-    patience: float = Field(default=30.0, gt=0)
+    patience: float = Field(default=30.0, gt=0, le=LONGEST)
     """Seconds that a stopping service loads what waits; the rest stays in the spool."""
 
 
@@ -141,7 +164,7 @@ class RetentionSettings(Section):
 
     keep: str | None = None
     """Whole days before today, as "90d"; days before those are deleted."""
-    max_bytes: int | None = Field(default=None, ge=1 << 20)
+    max_bytes: int | None = Field(default=None, ge=1 << 20, le=MOST_BYTES)
     """Above this size of the rows, the oldest days are deleted. SQLite only."""
 
     _check_keep = field_validator("keep")(_check_days)
@@ -276,11 +299,26 @@ class EvidenceSettings(Section):
     may change; the unit makes it, and its ReadWritePaths= must name it. Absent: beside the
     state directory, as `/var/lib/auditsvc-key`."""
 
+    @field_validator("file")
+    @classmethod
+    def _check_file(cls, value: Path | None) -> Path | None:
+        if value is not None and not value.is_absolute():
+            raise ValueError("give an absolute path")
+        return value
+
+    @field_validator("syslog")
+    @classmethod
+    def _check_syslog(cls, value: str | None) -> str | None:
+        found = None if value is None else _SYSLOG.fullmatch(value)
+        if value is not None and (found is None or not _is_port(found[1])):
+            raise ValueError("give local, HOST or HOST:PORT (an IPv6 address in brackets)")
+        return value
+
     @field_validator("http")
     @classmethod
     def _check_http(cls, value: str | None) -> str | None:
-        if value is not None and not value.startswith(("https://", "http://")):
-            raise ValueError("give an address that begins with https:// or http://")
+        if value is not None and _URL.fullmatch(value) is None:
+            raise ValueError("give http://HOST/PATH or https://HOST/PATH")
         return value
 
 
@@ -297,7 +335,7 @@ class AccessSettings(Section):
 class CoverageSettings(Section):
     """How often the service checks which tasks are covered."""
 
-    every: float = Field(default=60.0, ge=1)
+    every: float = Field(default=60.0, ge=1, le=LONGEST)
     """Seconds between two looks for covered tasks; the first two are at the start and five
     seconds later."""
 
@@ -310,13 +348,14 @@ class MetricsSettings(Section):
     Absent: nowhere."""
     textfile: Path | None = None
     """A file `*.prom` that is written for node_exporter's textfile collector. Absent: none."""
-    every: float = Field(default=15.0, ge=1)
+    every: float = Field(default=15.0, ge=1, le=LONGEST)
     """Seconds between two gatherings; who asks in between gets the last one."""
 
     @field_validator("listen")
     @classmethod
     def _check_listen(cls, value: str | None) -> str | None:
-        if value is not None and _LISTEN.fullmatch(value) is None:
+        found = None if value is None else _LISTEN.fullmatch(value)
+        if value is not None and (found is None or not _is_port(found[1])):
             raise ValueError("give unix:/PATH or 127.0.0.1:PORT (or [::1]:PORT)")
         return value
 
@@ -356,9 +395,9 @@ class AlertSettings(Section):
     """An `http://` or `https://` URL to which the alert is posted as JSON."""
     journal: bool = False
     """Whether an entry with AUDITSVC_ALERT= is written to the systemd journal."""
-    store_away: float = Field(default=300.0, ge=0)
+    store_away: float = Field(default=300.0, ge=0, le=LONGEST)
     """Seconds that the store must be away before that is told."""
-    quiet: float = Field(default=300.0, gt=0)
+    quiet: float = Field(default=300.0, gt=0, le=LONGEST)
     """Seconds without its cause after which an alert is over."""
 
     _check_exec = field_validator("exec")(_check_command)
@@ -429,5 +468,5 @@ class ForwardSettings(Section):
     """Only calls of these programs, by their exe. Empty: all."""
     types: tuple[str, ...] = ()
     """Record types of events without a system call that are also sent; `*` for all."""
-    drain: float = Field(default=5.0, ge=0)
+    drain: float = Field(default=5.0, ge=0, le=LONGEST)
     """Seconds that a stopping forwarder may still send waiting events."""

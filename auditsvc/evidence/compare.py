@@ -82,6 +82,11 @@ def day_of(event_id: int) -> int:
     return (event_id >> SERIAL_BITS) // DAY
 
 
+def ids_of(day: int) -> tuple[int, int]:
+    """Give the lowest and the highest id of a day's events."""
+    return (day * DAY) << SERIAL_BITS, (((day + 1) * DAY) << SERIAL_BITS) - 1
+
+
 class _ByRows:
     """Reads the rows of the batch's events, and compares them: in both directions."""
 
@@ -199,11 +204,11 @@ def _connect(database: SQLite) -> sqlite3.Connection:
 
 
 def _others(given: Iterable[Row], stored: Iterable[Row]) -> set[int]:
-    """Give the ids of events whose rows are others."""
-    by_event: dict[int, list[Counter[Row]]] = defaultdict(lambda: [Counter(), Counter()])
+    """Give the ids of events whose rows are others; a row has a key, so the store has it once."""
+    by_event: dict[int, list[set[Row]]] = defaultdict(lambda: [set(), set()])
     for which, rows in enumerate((given, stored)):
         for row in rows:
-            by_event[_number(row[0])][which][_plain(row)] += 1
+            by_event[_number(row[0])][which].add(_plain(row))
     return {event for event, (one, other) in by_event.items() if one != other}
 
 

@@ -19,7 +19,7 @@ from auditsvc.native import Choice, native_core
 from auditsvc.store import schema
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable, Sequence
+    from collections.abc import Container, Iterable, Mapping, Sequence
     from types import ModuleType
 
     from sqlalchemy import Connection, Table
@@ -77,7 +77,10 @@ class RowDigests(Protocol):
     def add_batch(
         self, connection: Connection, sums: Sums, batch: Batch, without: Container[int]
     ) -> None:
-        """Add the rows of a batch, but for those of some events: the store has them so."""
+        """Add the rows of a batch, but for those of some events: the store has them so.
+
+        An event that the batch has several times is added as often.
+        """
 
 
 class ReferenceDigests:
@@ -111,7 +114,9 @@ class ReferenceDigests:
         self, connection: Connection, sums: Sums, batch: Batch, without: Container[int]
     ) -> None:
         """See `RowDigests`."""
-        self.add_events(connection, sums, [id_ for id_ in batch.facts.ids() if id_ not in without])
+        copies = copies_in(batch)
+        whole = {each: n for each, n in copies.items() if each not in without}
+        _add_copies(self, connection, sums, whole)
 
     def contents(
         self, connection: Connection, table: Table, ids: set[object]
@@ -186,21 +191,25 @@ class _NativeDigests:
         self, connection: Connection, sums: Sums, batch: Batch, without: Container[int]
     ) -> None:
         """See `RowDigests`."""
-        ids = batch.facts.ids()
-        apart = {each for each in ids if each in without}
         if batch.packed is None:
-            self.add_events(connection, sums, [each for each in ids if each not in apart])
+            copies = copies_in(batch)
+            whole = {each: n for each, n in copies.items() if each not in without}
+            _add_copies(self, connection, sums, whole)
             return
         native = batch.packed.native
-        # Lines that stand twice give an event twice, and the store has it once.
-        again = {each for each, count in Counter(ids).items() if count > 1} - apart
+        ids = batch.facts.ids()
+        apart = {each for each in ids if each in without}
+        again: dict[int, int] = {}
+        if len(set(ids)) < len(ids):  # what stands several times is read: the store has it once
+            copies = copies_in(batch)
+            again = {each: copies[each] for each, n in Counter(ids).items() if n > 1}
+            again = {each: n for each, n in again.items() if each not in apart}
         # What a row of the batch refers to first, then the row: a context, and its texts.
         while absent := self._core.absent(native):
             self._learn(connection, absent)
-        self._core.add(native, apart | again)
+        self._core.add(native, apart | again.keys())
         self._take(sums)
-        if again:
-            self.add_events(connection, sums, sorted(again))
+        _add_copies(self, connection, sums, again)
 
     def _learn(self, connection: Connection, absent: Iterable[tuple[str, list[int]]]) -> None:
         for name, ids in absent:
@@ -216,6 +225,32 @@ def make_digests(database: Database, choice: Choice = "auto") -> RowDigests:
     """Make what digests rows of a store, native if that core was built."""
     core = native_core(choice)
     return ReferenceDigests(database) if core is None else _NativeDigests(database, core)
+
+
+def copies_in(batch: Batch) -> Counter[int]:
+    """Give how often a batch has each event; a call and what came apart from it are one."""
+    calls = Counter(batch.facts.ids())
+    calls.subtract(lone := Counter(batch.facts.lone_ids()))
+    return calls | lone
+
+
+def add_times(
+    digests: RowDigests, connection: Connection, sums: Sums, events: Sequence[int], times: int
+) -> None:
+    """Add all rows that the store has of some events, each so many times."""
+    once: Sums = {}
+    digests.add_events(connection, once, events)
+    for (table, day), one in once.items():
+        _add(sums, table, day, Sum(one.rows * times, one.digest * times & _MASK))
+
+
+def _add_copies(
+    digests: RowDigests, connection: Connection, sums: Sums, copies: Mapping[int, int]
+) -> None:
+    """Add the rows of events as often as they are there."""
+    for times in sorted(set(copies.values())):
+        events = [each for each, count in copies.items() if count == times]
+        add_times(digests, connection, sums, events, times)
 
 
 def _add(sums: Sums, table: str, day: int, one: Sum) -> None:

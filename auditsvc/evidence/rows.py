@@ -23,11 +23,13 @@ from typing import TYPE_CHECKING, Final
 from auditsvc.decode import make_decoder
 from auditsvc.decode.ids import dimension_id
 from auditsvc.errors import AuditsvcError, StoreError
-from auditsvc.evidence.compare import DAY, MOST, day_of, make_comparer
+from auditsvc.evidence.compare import DAY, MOST, day_of, ids_of, make_comparer
+from auditsvc.evidence.derived_rows import wrong_signs, wrong_told
+from auditsvc.evidence.event_ids import EventIds
 from auditsvc.evidence.extra_rows import extra_events
 from auditsvc.evidence.finding import STORE, Finding
 from auditsvc.evidence.fragments import Fragments
-from auditsvc.evidence.row_digest import Sum, make_digests
+from auditsvc.evidence.row_digest import Sum, add_times, copies_in, make_digests
 from auditsvc.evidence.seal import MOST_ALTERED, NO_DAY, Seal
 from auditsvc.evidence.sealed_rows import SealedRows
 from auditsvc.evidence.store_facts import read_facts, wrong_hours
@@ -36,14 +38,14 @@ from auditsvc.evidence.whole_event import StoredEvents, judge, rows_of, stored_r
 from auditsvc.plural import counted
 from auditsvc.spool.reader import SpoolReader
 from auditsvc.spool.segments import Place, segments
-from auditsvc.store import builtin, file_counts, schema
+from auditsvc.store import builtin, file_counts, repeated, schema
 from auditsvc.store.database import reading
 from auditsvc.store.databases import open_database
 from auditsvc.store.migrate import check_schema
 from auditsvc.store.read.events import second_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Container, Iterable, Iterator
     from concurrent.futures import Future
     from pathlib import Path
 
@@ -113,7 +115,8 @@ class RowCheck:
         self._decoded: Counts = Counter()
         self._special: Counts = Counter()
         """Rows of the store that belong to events which were compared by themselves."""
-        self._seen: set[int] = set()
+        self._seen: Counter[int] = Counter()
+        """Such events, by how often."""
         self._counted: Counter[str] = Counter()
         """What the decoder counts, as the ledger has it."""
         self._pruned = 0
@@ -128,8 +131,8 @@ class RowCheck:
         """Set while segments are sealed."""
         self._sums: Sums = {}
         self._sealed_days: frozenset[int] = frozenset()
-        self._known: set[int] = set()
-        """Events of sealed days that were compared with their lines."""
+        self._known = EventIds()
+        """Events of sealed days, each as often as its lines were compared with it."""
         self._apart_days: set[int] = set()
 
     def seal(self, start: Start, last: int) -> Seal:
@@ -172,6 +175,8 @@ class RowCheck:
                 self.facts = read_facts(connection, self._spool.source, counted=True)
                 for hour in wrong_hours(connection)[:_NAMED]:
                     self._find(f"calls are counted wrong in the hour from {hour} UTC")
+                for what in self._wrong_derived(connection, self.facts):
+                    self._find(what)
                 for day in file_counts.wrong_days(connection)[:_NAMED]:
                     self._find(f"uses of files are counted wrong on {second_text(day * DAY)[:10]}")
             for what in self._comparer.damage():
@@ -187,6 +192,14 @@ class RowCheck:
             self._find(f"the store holds what auditsvc did not make: {name}")
         for name in builtin.altered_names(connection):
             self._find(f"a name was altered: {name}")
+        for word in builtin.altered_words(connection):
+            self._find(f"the words for calls were altered: {word}")
+
+    def _wrong_derived(self, connection: Connection, facts: StoreFacts) -> Iterator[str]:
+        # Of days that went, and of one that is just going, some rows go before others.
+        since = (max(facts.pruned, default=-1) + 1) * DAY * 1000
+        yield from wrong_signs(connection, since)
+        yield from wrong_told(connection, facts.foreign, since)
 
     def _strangers(self, connection: Connection) -> list[str]:
         if connection.dialect.name != "postgresql":
@@ -232,8 +245,8 @@ class RowCheck:
                 self._find(f"when its segment was deleted, {what}")
         self._compare_repeatedly(facts, start, Place(*facts.checkpoint))
         self._compare_counts(facts, start)
-        if start.seal is not None and facts.spools == 1 and not facts.unknown:
-            sealed = SealedRows(self._database, self._report, start.seal, facts.pruned)
+        if start.seal is not None and facts.spools == 1:
+            sealed = SealedRows(self._database, self._report, start.seal, facts)
             sealed.compare(self._known, self._apart_days)
         self._compare_ledger(facts, start)
         if self._pruned:
@@ -253,8 +266,8 @@ class RowCheck:
         return b""
 
     def _compare_all(self, facts: StoreFacts, start: Start, end: Place) -> bytes:
-        self._decoded, self._special, self._seen = Counter(), Counter(), set()
-        self._sums, self._known = {}, set()
+        self._decoded, self._special, self._seen = Counter(), Counter(), Counter()
+        self._sums, self._known = {}, EventIds()
         self._counted.clear()
         self._report.events = 0
         decoder = make_decoder(
@@ -315,24 +328,35 @@ class RowCheck:
         for table, row_id in found.dimensions:
             self._judge_dimension(connection, batch, table, row_id)
         self._report.events += batch.facts.count
+        self._judge_origins(batch, found.events)
         self._decoded += found.rows
         self._counted.update(batch.counts)
         if self._digests is not None:
             self._digests.add_batch(connection, self._sums, batch, found.events)
-        self._note_known(each for each in batch.facts.ids() if each not in found.events)
+        if self._sealed_days:
+            copies = copies_in(batch).elements()
+            self._note_known(each for each in copies if each not in found.events)
         if found.events:
             self._judge_events(connection, batch, found.events, may_be_absent=False)
 
-    def _take(self, connection: Connection, event: int) -> None:
+    def _judge_origins(self, batch: Batch, differing: Container[int]) -> None:
+        """See that events of our own log count as such: what others gave is believed less."""
+        assert self.facts is not None
+        if self.facts.foreign:
+            for event in batch.facts.ids():
+                if event in self.facts.foreign and event not in differing:
+                    self._find_event(event, "is said to be from another log")
+
+    def _take(self, connection: Connection, event: int, copies: int) -> None:
         """Note an event that is in the store by itself."""
         if self._digests is not None:
-            self._digests.add_events(connection, self._sums, [event])
-        self._note_known([event])
+            add_times(self._digests, connection, self._sums, [event], copies)
+        self._note_known([event] * copies)
 
     def _note_known(self, events: Iterable[int]) -> None:
         """Note events that the store has as their lines give them."""
         if self._sealed_days:
-            self._known.update(each for each in events if day_of(each) in self._sealed_days)
+            self._known.add(each for each in events if day_of(each) in self._sealed_days)
 
     def _compare_open(self, connection: Connection, batch: Batch) -> None:
         """Compare events that are open at the checkpoint: the store may have them, or not yet."""
@@ -363,7 +387,7 @@ class RowCheck:
     ) -> None:
         assert self.facts is not None
         one = StoredEvents(self._database, connection, self.facts.secret)
-        given = rows_of(batch, events)
+        given, copies = rows_of(batch, events), copies_in(batch)
         stored = stored_rows(self._database, connection, events)
         for event in sorted(events):
             for table, rows in given[event].items():
@@ -374,9 +398,9 @@ class RowCheck:
             if judged.apart:
                 self._apart_days.add(day_of(event))
             if judged.stored and (not judged.what or self._digests is None):
-                self._take(connection, where)
-            if where not in self._seen:
-                self._seen.add(where)
+                self._take(connection, where, copies[event])
+            self._seen[where] += 1
+            if self._seen[where] == 1:
                 own = (
                     stored if where in stored else stored_rows(self._database, connection, [where])
                 )
@@ -415,17 +439,31 @@ class RowCheck:
             return
         expected = Counter(self._decoded)
         expected.update(self._special)
+        expected.subtract(self._rows_again())
         open_day = NO_DAY
         if start.seal is not None:
             expected.update({key: one.rows for key, one in start.seal.sums.items()})
             open_day = start.seal.open_day
         named = 0
         for (table, day), count in sorted(facts.own.items()):
-            if day <= open_day:
+            if day <= open_day or facts.unknown.touch(*ids_of(day)):
                 continue
             more = count - expected[table, day]
-            if named < _NAMED and (more > 0 or (more < 0 and facts.ranges)):
+            if named < _NAMED and (more > 0 or (more < 0 and facts.foreign)):
                 named += self._name_extra(table, day, more, start)
+
+    def _rows_again(self) -> Counts:
+        """Count what the lines, and what is sealed, have more of events that came several times."""
+        found: Counts = Counter()
+        with reading(self._database) as connection:
+            for events in repeated.parts(connection):
+                for event, rows in stored_rows(self._database, connection, events).items():
+                    # What was compared by itself is counted once for each time, and once more.
+                    judged = self._seen[event]
+                    more = max(0, events[event] - judged + (judged > 0))
+                    for table, those in rows.items():
+                        found[table, day_of(event)] += len(those) * more
+        return found
 
     def _compare_ledger(self, facts: StoreFacts, start: Start) -> None:
         """Compare what the ledger counts with what the lines give, and see that it adds up."""

@@ -6,29 +6,29 @@ those of deleted segments: together they give the sums that were sealed.
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import select
 
-from auditsvc.decode.ids import SERIAL_BITS
-from auditsvc.evidence.compare import DAY, key_of
+from auditsvc.evidence.compare import DAY, ids_of, key_of
 from auditsvc.evidence.finding import STORE, Finding
-from auditsvc.evidence.row_digest import Sum, make_digests
+from auditsvc.evidence.row_digest import Sum, add_times, make_digests
 from auditsvc.evidence.seal import NO_DAY
 from auditsvc.plural import counted
-from auditsvc.store import schema
+from auditsvc.store import repeated, schema
 from auditsvc.store.database import reading
 from auditsvc.store.read.events import second_text
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Container, Sequence
+    from collections.abc import Container, Mapping
 
     from sqlalchemy import Connection
 
+    from auditsvc.evidence.event_ids import EventIds
     from auditsvc.evidence.finding import Report
     from auditsvc.evidence.row_digest import Sums
     from auditsvc.evidence.seal import Seal
+    from auditsvc.evidence.store_facts import StoreFacts
     from auditsvc.store.database import Database
 
 _ROWS: Final = 10_000
@@ -38,21 +38,20 @@ _ROWS: Final = 10_000
 class SealedRows:
     """The rows of a store that a seal has."""
 
-    def __init__(
-        self, database: Database, report: Report, seal: Seal, pruned: Container[int]
-    ) -> None:
-        """`pruned`: days that retention deleted, as the store says."""
+    def __init__(self, database: Database, report: Report, seal: Seal, facts: StoreFacts) -> None:
+        """Nothing is read before `compare`."""
         self._database = database
         self._digests = make_digests(database)
         self._report = report
         self._seal = seal
-        self._pruned = pruned
+        self._facts = facts
 
-    def compare(self, known: Collection[int], apart: Container[int]) -> None:
+    def compare(self, known: EventIds, apart: Container[int]) -> None:
         """Compare all days.
 
-        `known` are events that were compared with their lines; `apart` are days with events that
-        came in parts: such a part may have been merged into a row that had been sealed.
+        `known` are events that were compared with their lines, as often as these stand; `apart`
+        are days with events that came in parts: such a part may have been merged into a row that
+        had been sealed.
         """
         notes, open_day = self._report.notes, self._seal.open_day
         if open_day != NO_DAY:
@@ -61,15 +60,15 @@ class SealedRows:
                 " before they were signed: not compared"
             )
         days = sorted(self._seal.days())
-        if pruned := sum(day in self._pruned for day in days):
+        if pruned := sum(day in self._facts.pruned for day in days):
             notes.append(
                 f"{counted(pruned, 'day')} of deleted segments went by retention, as the store says"
             )
         for day in days:
-            if day not in self._pruned:
+            if day not in self._facts.pruned and not self._facts.unknown.touch(*ids_of(day)):
                 self._compare_day(day, known, is_apart=day in apart)
 
-    def _compare_day(self, day: int, known: Collection[int], *, is_apart: bool) -> None:
+    def _compare_day(self, day: int, known: EventIds, *, is_apart: bool) -> None:
         with reading(self._database) as connection:
             found = self._sums(connection, day, known)
         sums = self._seal.sums
@@ -89,11 +88,12 @@ class SealedRows:
             what = f"rows of deleted segments in {text} are not those that were signed"
             self._report.findings.append(Finding(STORE, what))
 
-    def _sums(self, connection: Connection, day: int, known: Collection[int]) -> Sums:
-        """Sum a day's rows: without events that are known, or did not come from a spool."""
-        low, high = (day * DAY) << SERIAL_BITS, (((day + 1) * DAY) << SERIAL_BITS) - 1
-        wanted = select(schema.origin.c.low, schema.origin.c.high).order_by(schema.origin.c.low)
-        foreign = [(each.low, each.high) for each in connection.execute(wanted)]
+    def _sums(self, connection: Connection, day: int, known: EventIds) -> Sums:
+        """Sum a day's rows: without events that are known, or did not come from a spool.
+
+        Events that came several times are summed as often as their lines were sealed.
+        """
+        (low, high), foreign = ids_of(day), self._facts.foreign
         sums: Sums = {}
         for table in schema.FACTS:
             key = table.c[key_of(table)]
@@ -102,15 +102,30 @@ class SealedRows:
             for part in rows.partitions():
                 own = [row for row in part if row[0] not in known] if known else part
                 if foreign:
-                    own = [row for row in own if not _is_inside(row[0], foreign)]
+                    own = [row for row in own if row[0] not in foreign]
                 self._digests.add(connection, sums, table, self._database.shown(table, own))
+        for events in repeated.parts(connection, low, high):
+            self._add_again(connection, sums, known, events)
         return sums
+
+    def _add_again(
+        self,
+        connection: Connection,
+        sums: Sums,
+        known: EventIds,
+        events: Mapping[int, int],
+    ) -> None:
+        """Add the further copies of events that came several times, as far as they were sealed."""
+        by_times: dict[int, list[int]] = {}
+        for event, again in events.items():
+            here = known.count(event)
+            # All copies but those whose lines are there; one is in the sums if none is.
+            times = again + 1 - here if here else again
+            if times > 0 and event not in self._facts.foreign:
+                by_times.setdefault(times, []).append(event)
+        for times, those in by_times.items():
+            add_times(self._digests, connection, sums, those, times)
 
 
 def _date(day: int) -> str:
     return second_text(day * DAY)[:10]
-
-
-def _is_inside(event: int, ranges: Sequence[tuple[int, int]]) -> bool:
-    at = bisect_right(ranges, event, key=lambda each: each[0]) - 1
-    return at >= 0 and event <= ranges[at][1]

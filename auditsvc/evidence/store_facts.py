@@ -11,6 +11,7 @@ from sqlalchemy import text as sql
 
 from auditsvc.decode.ids import SERIAL_BITS
 from auditsvc.evidence.compare import DAY, key_of
+from auditsvc.evidence.id_ranges import IdRanges
 from auditsvc.store import builtin
 from auditsvc.store.migrate import current_revision
 from auditsvc.store.read.events import second_text
@@ -44,10 +45,10 @@ class StoreFacts:
     """Sources that are spools."""
     own: Counts = field(default_factory=Counter)
     """Rows that came from spools, by table and day."""
-    ranges: int = 0
-    """Ranges of events that came from elsewhere."""
-    unknown: int = 0
-    """Ranges of events whose source is not known."""
+    foreign: IdRanges = field(default_factory=lambda: IdRanges([]))
+    """Events that came from elsewhere."""
+    unknown: IdRanges = field(default_factory=lambda: IdRanges([]))
+    """Of those the events whose source is not known."""
     archive: list[Any] = field(default_factory=list)
     """Number and digest of the last manifest of its archive; empty if it has none."""
     pruned: dict[int, int] = field(default_factory=dict)
@@ -111,9 +112,9 @@ def bound(facts: StoreFacts) -> dict[str, Any]:
 
 
 def _count(connection: Connection, facts: StoreFacts) -> None:
-    ranges = connection.execute(sql("SELECT low, high, source FROM origin")).all()
-    facts.ranges = len(ranges)
-    facts.unknown = sum(1 for each in ranges if each.source is None)
+    ranges = connection.execute(sql("SELECT low, high, source FROM origin ORDER BY low")).all()
+    facts.foreign = IdRanges([(low, high) for low, high, _ in ranges])
+    facts.unknown = IdRanges([(low, high) for low, high, source in ranges if source is None])
     for table in FACTS:
         key = key_of(table)
         day = f"({key} >> {SERIAL_BITS}) / {DAY}"

@@ -158,7 +158,18 @@ class Forwarder:
         note = json.loads(self._feed.note) if self._feed.note else {}
         self._id = note.get("id") or secrets.token_hex(16)
         self._cursor = note.get("place", "")
-        barrier = self._barrier("Forwarding audit events from the store to the journal")
+        while True:
+            barrier = self._barrier("Forwarding audit events from the store to the journal")
+            try:
+                self._read_sent(barrier)
+            except JournalError as error:
+                self._report_unread(error)
+                self._pause(_PATIENCE_FIRST)
+            else:
+                return
+
+    def _read_sent(self, barrier: str) -> None:
+        """Read which events an earlier forwarder sent and did not save, or where ours begin."""
         if not self._cursor:
             self._cursor = self._readback.first(barrier) or ""
             self._save(now=True)
@@ -285,8 +296,7 @@ class Forwarder:
                 try:
                     found = self._readback.count(batch.parts[-1])
                 except JournalError as error:
-                    self._report(str(error))
-                    self._readback.close()
+                    self._report_unread(error)
                     return removed
                 if found < batch.expected:
                     return removed
@@ -340,13 +350,18 @@ class Forwarder:
     def _send_again(self) -> None:
         """Send again what journald dropped of the batches in flight, and nothing else."""
         self._barrier("Checking which audit events did not reach the journal")
+        there: dict[str, set[int | None]] = {}
+        try:
+            for entry in self._readback.since(self._cursor):
+                there.setdefault(entry.batch, set()).add(entry.event_id)
+        except JournalError as error:
+            self._report_unread(error)
+            return  # the batches stay in flight, and are looked for again
         lost = 0
         for batch in self._in_flight:
             if not batch.expected:
                 continue
-            found: set[int] = set()
-            for name in batch.parts:
-                found |= self._readback.look(name)
+            found = set().union(*(there.get(name, ()) for name in batch.parts))
             missing = [each for each in batch.ids if each not in found]
             self._transmit(batch, self._feed.fetch(missing) if missing else [])
             lost += len(missing)
@@ -365,6 +380,14 @@ class Forwarder:
             if left <= 0:
                 return
             time.sleep(min(left, 0.2))
+
+    def _report_unread(self, error: JournalError) -> None:
+        """Say that the journal cannot be read now, and open it anew for the next look.
+
+        A file that is open while its journald is killed may look damaged until it is opened again.
+        """
+        self._report(str(error))
+        self._readback.close()
 
     def _report(self, problem: str) -> None:
         """Log a problem once, and once that it is over."""

@@ -42,8 +42,12 @@ _STABLE: Final = 60.0  # seconds after which a child counts as stable
 class Running:
     """This process as a forwarder; made once, in the main thread."""
 
-    def __init__(self, directory: Path, drain: float) -> None:
-        """The state goes into `directory`; after SIGTERM or SIGINT `drain` seconds are left."""
+    def __init__(self, directory: Path, drain: float, *, is_child: bool = False) -> None:
+        """The state goes into `directory`; after SIGTERM or SIGINT `drain` seconds are left.
+
+        `is_child`: of the service. Then SIGHUP, which reaches it too when a terminal closes, is
+        for the service to act upon.
+        """
         self._directory = directory
         self._drain = drain
         self._ends: float | None = None
@@ -51,6 +55,8 @@ class Running:
         self._last: tuple[int, str] | None = None
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._stop)
+        if is_child:
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)
         signal.signal(signal.SIGALRM, _tick)
         # The service blocks what it waits for, and its children inherit that.
         signal.pthread_sigmask(

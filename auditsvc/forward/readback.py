@@ -2,7 +2,7 @@
 
 Entries are sent in batches, each with its batch's name in AUDITSVC_BATCH. To check that a
 batch arrived, the entries with that name are counted, which costs a microsecond each; only
-if some are missing are the entries read one by one.
+if some are missing are the entries read one by one, those of others too.
 
 Any process may send any field, so an entry counts only if by journald's field `_UID`,
 taken from the socket's credentials, a process of our own user sent it.
@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from systemd._reader import _Reader
 
 from auditsvc.errors import JournalError
-from auditsvc.forward.fields import IDENTIFIER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,7 +36,7 @@ class Readback:
     """Reads this host's journal; every method raises JournalError if that fails."""
 
     def __init__(self) -> None:
-        self._uid = f"_UID={os.geteuid()}"
+        self._uid = str(os.geteuid())
         self._reader: _Reader | None = None
         self._watched = ""
         self._counted = 0
@@ -74,20 +73,6 @@ class Readback:
                 self._counted += 1
             return self._counted
 
-    def look(self, batch: str) -> set[int]:
-        """Give the event ids of a batch that are in the journal."""
-        reader = self._open()
-        with _explained():
-            reader.process()
-            self._match(reader, batch)
-            self._watched = ""
-            found: set[int] = set()
-            while reader._next():  # noqa: SLF001
-                event_id = _number(reader)
-                if event_id is not None:
-                    found.add(event_id)
-            return found
-
     def first(self, batch: str) -> str | None:
         """Give the cursor of a batch's first entry; None if there is none."""
         reader = self._open()
@@ -97,20 +82,24 @@ class Readback:
             return str(reader._get_cursor()) if reader._next() else None  # noqa: SLF001
 
     def since(self, cursor: str) -> Iterator[Entry]:
-        """Give our entries from a cursor on; JournalError if the journal cannot be read."""
+        """Give our entries from a cursor on ("": all of them), whoever else wrote meanwhile.
+
+        All entries are read, and ours chosen here: the journal's own choice by a field misses an
+        entry in which journald was killed. It puts an entry into the list of all entries first,
+        then into that of each of its fields (journal_file_link_entry in libsystemd).
+        """
         reader = self._open()
         with _explained():
+            reader.process()
             reader.flush_matches()
-            reader.add_match(f"SYSLOG_IDENTIFIER={IDENTIFIER}")
-            reader.add_match(self._uid)
-            reader.seek_cursor(cursor)
+            if cursor:
+                reader.seek_cursor(cursor)
+            else:
+                reader.seek_head()
             self._watched = ""
             while reader._next():  # noqa: SLF001
-                try:
-                    batch = reader._get(BATCH)  # noqa: SLF001
-                except KeyError:
-                    continue  # an entry of another part of auditsvc
-                yield Entry(batch.decode(errors="replace"), _number(reader))
+                if (batch := _text(reader, BATCH)) and _text(reader, "_UID") == self._uid:
+                    yield Entry(batch, _number(reader))
 
     def holds(self, cursor: str) -> bool:
         """Whether the entry at a cursor is still in the journal."""
@@ -124,9 +113,17 @@ class Readback:
     def _match(self, reader: _Reader, batch: str) -> None:
         reader.flush_matches()
         reader.add_match(f"{BATCH}={batch}")
-        reader.add_match(self._uid)
+        reader.add_match(f"_UID={self._uid}")
         reader.seek_head()
         self._watched, self._counted = batch, 0
+
+
+def _text(reader: _Reader, name: str) -> str:
+    """Give a field of the entry; "" if it has none."""
+    try:
+        return str(reader._get(name).decode(errors="replace"))  # noqa: SLF001
+    except KeyError:
+        return ""
 
 
 def _number(reader: _Reader) -> int | None:

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import difflib
+import re
+from typing import TYPE_CHECKING, Final
 
-from auditsvc.store.read.selection import Selection
+from auditsvc.store.read.selection import EVERY_TYPE, Selection
+from auditsvc.tables import names
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from auditsvc.config import ForwardSettings
     from auditsvc.store.read.selection import Process
+
+
+_UNKNOWN: Final = re.compile(r"UNKNOWN\[[0-9]+\]")
 
 
 def selection(settings: ForwardSettings, without: tuple[Process, ...] = ()) -> Selection:
@@ -24,6 +32,23 @@ def selection(settings: ForwardSettings, without: tuple[Process, ...] = ()) -> S
         types=settings.types,
         exclude=without,
     )
+
+
+def unknown_names(settings: ForwardSettings) -> Iterator[tuple[str, str, str]]:
+    """Give the names that no system call or record type has: setting, name, and what is like it.
+
+    An event with such a name is never forwarded: mostly it is a slip.
+    """
+    calls = {name for arch in names.arches() for name in names.syscalls(arch).values()}
+    types = set(names.record_types().values())
+    for setting, given, known in (
+        ("forward.syscalls", settings.syscalls, calls),
+        ("forward.types", settings.types, types | {EVERY_TYPE}),
+    ):
+        for name in given:
+            if name not in known and _UNKNOWN.fullmatch(name) is None:
+                near = difflib.get_close_matches(name, known, 1)
+                yield setting, name, near[0] if near else ""
 
 
 def described(settings: ForwardSettings) -> str:

@@ -12,11 +12,19 @@ import queue
 import signal
 import threading
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
     from types import FrameType
+
+OF_RUN: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
+"""What says to `auditsvc run` to end, to reload, or to make place for the next run."""
+
+
+def block_of_run() -> None:
+    """Keep these signals until `Signals` takes them; the first thing that `run` does."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, OF_RUN)
 
 
 @contextmanager

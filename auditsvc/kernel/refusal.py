@@ -37,8 +37,10 @@ _NO_AUDIT = (
 )
 _CLOSED = (
     "this process may make no netlink socket",
-    "a filter of system calls closes them to it (auditsvc's own for what shows evidence, or "
-    "RestrictAddressFamilies= of a unit): ask `auditsvc status` as root",
+    (
+        "a filter of system calls closes them to it (auditsvc's own for what shows evidence, or "
+        "RestrictAddressFamilies= of a unit): ask `auditsvc status` as root"
+    ),
 )
 _PRIVILEGE = (
     "this needs root with CAP_AUDIT_CONTROL (CAP_AUDIT_READ to read records), in the host's "

@@ -45,6 +45,7 @@ from auditsvc.evidence.sealing import Sealing
 from auditsvc.host.capabilities import keep_only
 from auditsvc.host.files import make_folder, open_file
 from auditsvc.host.processes import end_with_parent, set_name
+from auditsvc.host.signals import OF_RUN
 from auditsvc.kernel.syscall_filter import close_calls
 from auditsvc.runtime.forward_state import CONSUMER
 from auditsvc.service.frames import Channel
@@ -84,7 +85,6 @@ NAME: Final = "auditsvc-loader"
 """Of the process, in ps(1)."""
 LOCK: Final = "loader-lock"
 """In the spool's folder, or, without a spool, in that of the run."""
-_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
 _TELL_SECONDS: Final = 0.1
 _TELL_FIRST_SECONDS: Final = 0.02
 _PROGRESS_SECONDS: Final = 0.5
@@ -120,7 +120,7 @@ def _prepare(parent: int, end: int) -> None:
         if number not in (0, 1, 2, end):
             with suppress(OSError):
                 os.close(number)
-    for number in _SIGNALS:  # to `run` they say what to do, and it tells us
+    for number in OF_RUN:  # to `run` they say what to do, and it tells us
         signal.signal(number, signal.SIG_IGN)
     nothing = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
     os.dup2(nothing, 0)  # the input of `--source stdin` is not ours

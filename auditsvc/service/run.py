@@ -34,7 +34,7 @@ from auditsvc.alert.watch import AlertWatch
 from auditsvc.decode import decoder_in_use
 from auditsvc.errors import AuditsvcError, StoreError
 from auditsvc.forward.process import Child
-from auditsvc.host.signals import Signals
+from auditsvc.host.signals import OF_RUN, Signals
 from auditsvc.record.daemon import DaemonRecords, actor
 from auditsvc.record.fields import UNSET
 from auditsvc.runtime import switch_requests
@@ -68,7 +68,6 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
 _LEAVE_SECONDS = 5.0
 """How long a current transaction is waited for when the next run takes over."""
 _TICK = 0.5
@@ -133,7 +132,7 @@ class Service:
             self._wiring.close()
 
     def _run(self, duration: float | None) -> None:
-        signals = Signals(_SIGNALS)
+        signals = Signals(OF_RUN)
         ends = None if duration is None else time.monotonic() + duration
         try:
             self._begin()

@@ -16,7 +16,9 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
+import stat
 import time
+from collections.abc import Callable
 from contextlib import closing
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -28,15 +30,19 @@ from auditsvc.store.sqlite import APPLICATION_ID, SQLite
 from auditsvc.store.sqlite_errors import damaged
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
+_GIVE: Final = "give a file that `auditsvc backup` made"
 _PAGES: Final = 4096
 """Pages of one step; signals are seen between two."""
 _INSTRUCTIONS: Final = 1_000_000
 """Of SQLite's, between two looks at signals while pages are checked."""
 _BESIDE: Final = ("-wal", "-shm", "-journal")
 """Files that belong to a store's file, by the end of their name (sqlite.org/tempfiles.html)."""
+
+
+Tell = Callable[[str, float | None], None]
+"""Gets what is being done, and the share that is done; None if that is not known."""
 
 
 class Copy(NamedTuple):
@@ -48,21 +54,24 @@ class Copy(NamedTuple):
     """Second (since 1970) of its newest event; None if it has none."""
 
 
-def backup(url: str, target: Path, progress: Callable[[float], None] | None = None) -> Copy:
-    """Copy the store into a new file; `progress` gets the share that is done.
+def backup(url: str, target: Path, tell: Tell = lambda _what, _share: None) -> Copy:
+    """Copy the store into a new file.
 
-    StoreError, UsageError if the file exists already.
+    StoreError; UsageError if the file exists already, or its folder does not: a backup goes to a
+    disk of its own, and in the place of one that is not mounted it would fill another.
     """
     database = _sqlite(url, "pg_dump --format=custom --file=FILE")
     database.prepare(create=False)
     if os.path.lexists(target):
         raise UsageError(f"{target} exists already", "give the name of a new file")
+    if not target.absolute().parent.is_dir():
+        raise UsageError(f"there is no folder {target.parent}", "make it, or give another file")
     with closing(_open(database)) as source:
-        return _copy(source, database, target, progress, is_checked=False)
+        return _copy(source, database, target, tell, is_checked=False)
 
 
 def restore(
-    backup_file: Path, url: str, *, replace: bool, progress: Callable[[float], None] | None = None
+    backup_file: Path, url: str, *, replace: bool, tell: Tell = lambda _what, _share: None
 ) -> tuple[Copy, list[Path]]:
     """Put a copy where the store is to be; gives it, and the files that were moved aside.
 
@@ -75,17 +84,30 @@ def restore(
         raise UsageError(
             f"{target} exists already", "with --replace it is moved aside, under another name"
         )
+    _check_named(backup_file)
     copy = SQLite(parse_url(f"sqlite:///{backup_file.absolute()}"), read=True)
     copy.prepare(create=False)
     with closing(_open(copy)) as source:
+        tell(f"checking {backup_file}", None)
         _check(source, copy)
-        made = _copy(
-            source, copy, target.with_name(f"{target.name}.restored"), progress, is_checked=True
-        )
+        restored = target.with_name(f"{target.name}.restored")
+        made = _copy(source, copy, restored, tell, is_checked=True)
     moved = _move_aside(target)
     made.path.replace(target)
     _sync_folder(target)
     return made._replace(path=target), moved
+
+
+def _check_named(backup_file: Path) -> None:
+    """Refuse what is no backup at all; what is told of a store would not help here."""
+    try:
+        info = backup_file.stat()
+    except OSError as error:
+        raise UsageError(f"{backup_file}: {error.strerror}", _GIVE) from error
+    if not stat.S_ISREG(info.st_mode):
+        raise UsageError(f"{backup_file} is not a regular file", _GIVE)
+    if not info.st_size:
+        raise StoreError(f"{backup_file} is empty", _GIVE)
 
 
 def _sqlite(url: str, command: str) -> SQLite:
@@ -137,7 +159,7 @@ def _copy(
     source: sqlite3.Connection,
     database: SQLite,
     target: Path,
-    progress: Callable[[float], None] | None,
+    tell: Tell,
     *,
     is_checked: bool,
 ) -> Copy:
@@ -148,9 +170,11 @@ def _copy(
         part.unlink(missing_ok=True)  # of a command that was killed
         # The mode counts from the first byte on; SQLite itself would use the umask.
         os.close(open_file(part, os.O_CREAT | os.O_EXCL | os.O_RDWR))
-        newest = _fill(source, part, progress)
+        newest = _fill(source, part, tell)
         if not is_checked:
+            tell("checking the copy", None)
             _check_copy(part, database)
+        tell("writing it to the disk", None)
         _sync(part)
         part.replace(target)
         _sync_folder(target)
@@ -166,9 +190,7 @@ def _copy(
             part.with_name(f"{part.name}{end}").unlink(missing_ok=True)
 
 
-def _fill(
-    source: sqlite3.Connection, part: Path, progress: Callable[[float], None] | None
-) -> int | None:
+def _fill(source: sqlite3.Connection, part: Path, tell: Tell) -> int | None:
     """Copy all pages; gives the second of the newest event."""
     # The first read fixes the moment. In an open transaction the steps see no later commit, so
     # the copy does not begin again with each (sqlite.org/c3ref/backup_finish.html).
@@ -184,13 +206,13 @@ def _fill(
             "give a file on another disk",
         )
 
-    def tell(_status: int, remaining: int, total: int) -> None:
-        if progress is not None and total:
-            progress(1 - remaining / total)
+    def step(_status: int, remaining: int, total: int) -> None:
+        if total:
+            tell("copying the store", 1 - remaining / total)
 
     with closing(sqlite3.connect(part, isolation_level=None)) as target:
         target.execute("PRAGMA synchronous = OFF")  # it is forced to the disk as a whole
-        source.backup(target, pages=_PAGES, progress=tell, sleep=0)
+        source.backup(target, pages=_PAGES, progress=step, sleep=0)
         target.execute("PRAGMA journal_mode = DELETE")  # a copy is one file
     source.execute("ROLLBACK")
     return None if newest is None else int(newest) >> SERIAL_BITS

@@ -99,6 +99,26 @@ def altered_names(connection: Connection) -> list[str]:
     return found
 
 
+def altered_words(connection: Connection) -> list[str]:
+    """Name the tables of words whose rows are not those of this program, with one such row.
+
+    They decide what the views say of each call: its verb, and its arguments in words.
+    """
+    found = []
+    for table, rows in words.tables():
+        stored = {tuple(row) for row in connection.execute(table.select())}
+        ours = set(rows)
+        if stored != ours:
+            other = sorted(map(repr, stored - ours)) or sorted(map(repr, ours - stored))
+            state = "has" if stored - ours else "lacks"
+            found.append(f"{table.name} {state} {other[0]}")
+    if found and _info(connection, _DIGEST) != _digest(connection.dialect.name):
+        return [
+            f"{each}, or is another version's (`auditsvc migrate` updates it)" for each in found
+        ]
+    return found
+
+
 def _put(database: Database, connection: Connection, table: Table, rows: list[Row]) -> None:
     """Insert names; a stored number without a name, or with another one, gets the new name."""
     if database.insert_absent(connection, table, rows) == len(rows):

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
+    from auditsvc.store.backup import Tell
+
 _MOST: Final = 20
 """Problems that SQLite names."""
 _TEXTS: Final = ("tty", "comm", "exe", "subj", "key", "cwd", "title", "extra")
@@ -50,7 +52,7 @@ class Outcome(NamedTuple):
     problem: str
 
 
-def check(url: str) -> Iterator[Outcome]:
+def check(url: str, tell: Tell = lambda _what, _share: None) -> Iterator[Outcome]:
     """Check a store; StoreError if it cannot be opened."""
     with open_store(url, create=False, read=True) as store:
         checks: list[tuple[str, Callable[[Connection], str]]] = [
@@ -61,7 +63,8 @@ def check(url: str) -> Iterator[Outcome]:
         ]  # fmt: skip
         if store.engine.dialect.name == "sqlite":
             checks.insert(0, ("file", _file))
-        for what, look in checks:
+        for done, (what, look) in enumerate(checks):
+            tell(f"checking the {what}", done / len(checks))
             try:
                 with reading(store.database) as connection:
                     problem = look(connection)

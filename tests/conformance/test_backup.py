@@ -7,8 +7,9 @@ import os
 import shutil
 import sqlite3
 import stat
+import subprocess
 import threading
-from contextlib import closing
+from contextlib import closing, suppress
 
 import pytest
 from faults.test_service_faults import Run
@@ -62,13 +63,58 @@ def problems(url):
 
 def test_a_copy_is_one_file_that_only_its_owner_reads(path, tmp_path):
     """Complete, whole, mode 0600, and no other file is left."""
+    (tmp_path / "copies").mkdir()
     made = backup(url_of(path), tmp_path / "copies/copy.db")
-    assert made.path.parent.is_dir()
     assert [each.name for each in made.path.parent.iterdir()] == ["copy.db"]
     assert stat.S_IMODE(made.path.stat().st_mode) == 0o600
     assert made.newest == SECOND
     assert problems(url_of(made.path)) == {}
     assert rows(url_of(made.path), COUNT) == rows(url_of(path), COUNT) == [{"n": 300}]
+
+
+def test_a_folder_that_is_not_there_is_not_made(path, tmp_path):
+    """A typo, or a disk that is not mounted, fills no other place."""
+    done = commands.run("backup", tmp_path / "copeis/x.db", "--store", url_of(path), text=True)
+    assert done.returncode == 2
+    assert done.stderr == (
+        f"auditsvc: there is no folder {tmp_path}/copeis; make it, or give another file\n"
+    )
+    assert not (tmp_path / "copeis").exists()
+
+
+def test_what_is_no_backup_is_told_as_that(path, tmp_path):
+    """Not as a store: nobody is to make one there, or to remove a device."""
+    (tmp_path / "empty").touch()
+    for name, says in (
+        ("/nowhere", "/nowhere: No such file or directory"),
+        ("/dev/zero", "/dev/zero is not a regular file"),
+        (tmp_path, f"{tmp_path} is not a regular file"),
+        (tmp_path / "empty", f"{tmp_path}/empty is empty"),
+    ):
+        words = ("restore", name, "--store", url_of(path), "--replace")
+        done = commands.run(*words, text=True)
+        assert done.returncode == (1 if says.endswith("empty") else 2)
+        assert done.stderr == f"auditsvc: {says}; give a file that `auditsvc backup` made\n"
+    assert rows(url_of(path), COUNT) == [{"n": 300}]
+
+
+def test_a_terminal_is_told_what_is_done(path, tmp_path):
+    """Copying and checking, in one line that is gone at the end; elsewhere nothing is told."""
+    ours, theirs = os.openpty()
+    words = ("backup", tmp_path / "copy.db", "--store", url_of(path))
+    environment = os.environ | {"TERM": "xterm"}
+    with os.fdopen(theirs, "wb") as screen:
+        process = commands.Begun(
+            *words, environment=environment, stdout=subprocess.PIPE, stderr=screen
+        )
+    said = b""
+    with suppress(OSError), os.fdopen(ours, "rb", buffering=0) as terminal:  # EIO: it has ended
+        while more := terminal.read(65536):
+            said += more
+    assert json.loads(process.communicate(timeout=60)[0])["file"] == str(tmp_path / "copy.db")
+    assert b"writing it to the disk" in said or b"checking the copy" in said
+    quiet = commands.run("check", "--store", url_of(path))
+    assert quiet.stderr == b""
 
 
 def test_a_copy_while_others_write_is_one_moment(path, tmp_path):
@@ -146,9 +192,9 @@ def test_a_damaged_store_gives_no_backup(path, tmp_path):
     half = len(content) // 2 & ~4095
     path.write_bytes(content[:half] + os.urandom(len(content) - half))
     with pytest.raises(StoreError, match=r"damaged") as caught:
-        backup(url_of(path), tmp_path / "copy/store.db")
+        backup(url_of(path), tmp_path / "copy.db")
     assert "docs/backup.md" in caught.value.hint
-    assert not list((tmp_path / "copy").iterdir())
+    assert [each.name for each in tmp_path.iterdir() if "copy" in each.name] == []
     sql = "SELECT * FROM all_events"
     done = commands.run("query", sql, "--store", url_of(path), text=True)
     assert "docs/backup.md" in done.stderr

@@ -227,7 +227,9 @@ def test_a_store_that_was_put_back_is_found(spool, stored):
             for row in before[table]:
                 connection.execute(statement, {str(n): value for n, value in enumerate(row)})
     engine.dispose()
-    (finding, *others) = [str(each) for each in verify(stored, spool).findings]
+    found = [str(each) for each in verify(stored, spool).findings]
+    # The signs of processes were not put back.
+    (finding, *others) = [each for each in found if "a sign of process" not in each]
     assert "the store has lost rows" in finding
     assert all("the ledger says" in each for each in others)
 

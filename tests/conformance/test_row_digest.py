@@ -115,17 +115,23 @@ def test_what_an_earlier_batch_had_is_read_from_the_store(url):
     assert sums == _of_store(url, "reference", [*ids[0], *ids[1]])
 
 
-def test_an_event_whose_lines_stand_twice_counts_once(url):
-    """The store has it once, and so it is when its day is summed again."""
+def test_an_event_whose_lines_stand_twice_counts_twice(url):
+    """As in two batches: the store, which has it once, knows how often it came."""
     log = b"".join(line for n in range(1, 9) for line in [opening(n).encode()] * (1 + n % 2))
     load(url, log)
     batch = _decoded(url, log)
     ids = batch.facts.ids()
     assert (len(ids), len(set(ids))) == (12, 8)
-    assert _of_batch(url, batch, "native") == _of_store(url, "reference", ids)
     some = set(ids[:3])
     rest = [id_ for id_ in ids if id_ not in some]
-    assert _of_batch(url, batch, "native", some) == _of_store(url, "reference", rest)
+    for those, left_out in ((ids, ()), (rest, some)):
+        twice = [each for each in set(those) if those.count(each) == 2]
+        whole = _of_store(url, "reference", those)
+        more = _of_store(url, "reference", twice)
+        for key, one in more.items():
+            whole[key] += one
+        for core in ("native", "reference"):
+            assert _of_batch(url, batch, core, left_out) == whole
 
 
 @pytest.mark.parametrize("value", ["'a text'", "1.5", "x'00ff'"])

@@ -39,6 +39,19 @@ def say(monkeypatch, capsys, tmp_path):
     return run
 
 
+def test_check_names_what_no_event_has(say):
+    """A call or a type that does not exist is never forwarded: a slip would go unnoticed."""
+    wrong = (
+        '[forward]\nsyscalls = ["opennat", "openat"]\ntypes = ["USER_LOGINN", "*", "UNKNOWN[9]"]\n'
+    )
+    status, _, errors = say("check", file=wrong)
+    assert status == 2
+    assert errors == [
+        "auditsvc: forward.syscalls: there is no system call opennat; did you mean openat?",
+        "auditsvc: forward.types: there is no record type USER_LOGINN; did you mean USER_LOGIN?",
+    ]
+
+
 def test_check_shows_every_error(say, monkeypatch):
     """Unknown names and wrong values of the file and of variables: a line each, status 2."""
     monkeypatch.setenv("AUDITSVC_STROE", "x")

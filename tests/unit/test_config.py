@@ -53,6 +53,23 @@ def test_sections_have_variables_too(monkeypatch):
         ("store = ", "auditsvc.toml"),
         ("[kernel]\nbacklog_limit = -4", "kernel.backlog_limit"),
         ("[spool]\nlimit_bytes = 2097152", "at least keep_bytes"),
+        ('store = "sqlite:////a\\u0000b"', "store: .*NUL"),
+        ('[alert]\nexec = ["/bin/a\\u0000"]', "alert.exec: .*NUL"),
+        ('[alert]\nexec = "/bin/a"', "alert.exec: it must be a list, as "),
+        ('host = "a b"', "host: give a name without spaces"),
+        ('host = ""', "host: give a name without spaces"),
+        ("[kernel]\nbacklog_limit = 4294967296", "kernel.backlog_limit"),
+        ("[spool]\nkeep_bytes = 9223372036854775808", "spool.keep_bytes"),
+        ("[coverage]\nevery = 1e308", "coverage.every"),
+        ("[metrics]\nevery = inf", "metrics.every"),
+        ("[loader]\nidle = nan", "loader.idle"),
+        ('[metrics]\nlisten = "127.0.0.1:65536"', "metrics.listen: give unix:"),
+        ('[evidence]\nsyslog = "a b"', "evidence.syslog: give local, HOST"),
+        ('[evidence]\nsyslog = "host:65536"', "evidence.syslog: give local, HOST"),
+        ('[evidence]\nhttp = "http://"', "evidence.http: give http://HOST"),
+        ('[evidence]\nfile = "heads"', "evidence.file: give an absolute path"),
+        ("state_directory = 7", "state_directory: it must be a path"),
+        ('\ufeffstore = "x"', "configuration"),
     ],
 )
 def test_wrong_files_are_named(monkeypatch, tmp_path, text, says):
@@ -64,6 +81,39 @@ def test_wrong_files_are_named(monkeypatch, tmp_path, text, says):
         load_settings()
     assert "\n" not in str(caught.value)
     assert caught.value.status == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("AUDITSVC_SPOOL", "no JSON", "variable AUDITSVC_SPOOL: it must be a table"),
+        ("AUDITSVC_ALERT__EXEC", '["a"', "variable AUDITSVC_ALERT__EXEC: it must be a list"),
+        ("AUDITSVC_RULES", "cis", "setting rules: it must be a list"),
+        ("AUDITSVC_ALERT__EXEC", '["a"]', "alert.exec: give the program by its full path"),
+        ("AUDITSVC_GUARD", "", "setting guard"),
+    ],
+)
+def test_wrong_variables_are_named(monkeypatch, name, value, says):
+    """With what they must have."""
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigError, match=says):
+        load_settings()
+
+
+@pytest.mark.parametrize("good", ["local", "host", "10.0.0.1:514", "[::1]", "[::1]:65535"])
+def test_places_of_syslog(monkeypatch, good):
+    """As the manual page says."""
+    monkeypatch.setenv("AUDITSVC_EVIDENCE__SYSLOG", good)
+    assert load_settings().evidence.syslog == good
+
+
+def test_a_file_that_is_not_utf_8(monkeypatch, tmp_path):
+    """The byte is named."""
+    file = tmp_path / "auditsvc.toml"
+    file.write_bytes(b"# \xff\n")
+    monkeypatch.setenv("AUDITSVC_CONFIG", str(file))
+    with pytest.raises(ConfigError, match="byte 2 is not UTF-8; save it as UTF-8"):
+        load_settings()
 
 
 def test_missing_file_is_named(monkeypatch, tmp_path):

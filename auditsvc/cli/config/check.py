@@ -10,6 +10,7 @@ import typer
 
 from auditsvc.config import Settings, read_settings, settings_file, use_file
 from auditsvc.errors import AuditsvcError, ConfigError
+from auditsvc.forward.settings import unknown_names
 from auditsvc.host.terminal import visible
 from auditsvc.native import BUILD_HINT, is_built
 from auditsvc.ruleset.sources import read_rules
@@ -63,5 +64,9 @@ def _wrong(settings: Settings) -> Iterator[AuditsvcError]:
             f"source: there is no file {settings.source}",
             "give netlink, multicast, stdin, journal or a log file",
         )
+    for setting, name, near in unknown_names(settings.forward):
+        what = "system call" if setting.endswith("syscalls") else "record type"
+        hint = f"did you mean {near}?" if near else "correct it, or leave it out"
+        yield ConfigError(f"{setting}: there is no {what} {name}", hint)
     if settings.decoder == "native" and not is_built():
         yield ConfigError("decoder: there is no native core", BUILD_HINT)

@@ -63,6 +63,14 @@ amended = Table(
     Index("amended_event", "event"),
 )
 
+# Events whose lines came more than once from our own spool, and how often they came again
+# (auditsvc.store.repeated).
+repeated = Table(
+    "repeated",
+    key("event"),
+    big("times", nullable=False),
+)
+
 # Events that did not come from a spool: those with ids from `low` to `high`. Ranges do not
 # overlap; an event in none of them came from a spool. `source` is NULL if an older program,
 # which did not record sources, stored the events (auditsvc.store.origins).

@@ -81,6 +81,8 @@ class Plan:
     added: int = 0  # events
     confirmed: list[int] = field(default_factory=list)
     """Ids of stored events of which the batch had an equal copy."""
+    repeated: list[int] = field(default_factory=list)
+    """Ids of events that came again, whole or in part: one for each copy."""
 
 
 def reconcile(
@@ -269,6 +271,7 @@ class _Reconciliation:
         elif stored.says(event):
             plan.duplicates += event.weight
             plan.confirmed.append(candidate)
+            plan.repeated.append(candidate)
         elif candidate in self._stored and self._barred(event.id, candidate):
             return False
         elif self._identity(stored) == self._identity(event):
@@ -276,6 +279,8 @@ class _Reconciliation:
             if merged is None:
                 return False
             plan.duplicates += merged.known
+            if merged.known:
+                plan.repeated.append(candidate)
             if merged.is_new:
                 self._events[candidate] = merged.event
                 self._changed.add(candidate)

@@ -7,7 +7,7 @@ none that another program passed on (FOREIGN).
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from auditsvc.record.line import FOREIGN
 from auditsvc.record.types import DAEMON_CONFIG
@@ -16,9 +16,9 @@ from auditsvc.store.sign_sql import listed
 from auditsvc.store.write import account_names, process_cgroups
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
-    from sqlalchemy import Connection
+    from sqlalchemy import Connection, Table
 
     from auditsvc.store.database import Database
 
@@ -31,19 +31,33 @@ _FIELDS: Final = (
 def added(database: Database, connection: Connection, events: Collection[int]) -> None:
     """Add what events of our own spool tell, by their ids; they are stored already."""
     names, cgroups = {}, set()
-    for event, ms, host, pid, text in listed(connection, _FIELDS, events):
+    for table, row in said(listed(connection, _FIELDS, events)):
+        if table is account_name:
+            names[row[:4]] = row
+        else:
+            cgroups.add(row)
+    if names:
+        database.insert_absent(connection, account_name, list(names.values()))
+    if cgroups:
+        database.insert_absent(connection, process_cgroup, list(cgroups))
+
+
+def said(told: Iterable[Sequence[Any]]) -> Iterator[tuple[Table, tuple[Any, ...]]]:
+    """Give the rows that DAEMON_CONFIG records make, with their tables.
+
+    Of each record its id, milliseconds, host, pid, and its fields as JSON.
+    """
+    for event, ms, host, pid, text in told:
         fields = json.loads(text)
         if FOREIGN.decode() in fields:
             continue
+        row: tuple[Any, ...] | None = None
         if fields.get("op") == account_names.OPERATION:
-            if (name := account_names.row(event, ms, host, fields)) is not None:
-                names[name[:4]] = name
+            row, table = account_names.row(event, ms, host, fields), account_name
         elif fields.get("op") == process_cgroups.OPERATION:
-            cgroups.add(process_cgroups.row(event, ms, host, pid, fields))
-    if names:
-        database.insert_absent(connection, account_name, list(names.values()))
-    if found := [each for each in cgroups if each is not None]:
-        database.insert_absent(connection, process_cgroup, found)
+            row, table = process_cgroups.row(event, ms, host, pid, fields), process_cgroup
+        if row is not None:
+            yield table, row
 
 
 def prune(connection: Connection, at: int) -> None:

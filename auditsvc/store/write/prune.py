@@ -30,7 +30,7 @@ from sqlalchemy import text as sql
 
 from auditsvc.decode.ids import SERIAL_BITS
 from auditsvc.errors import SupersededError
-from auditsvc.store import activity, file_counts, origins, partitions
+from auditsvc.store import activity, file_counts, origins, partitions, repeated
 from auditsvc.store.arrivals import FLEET
 from auditsvc.store.partitions import DAY, day_of
 from auditsvc.store.schema import (
@@ -165,6 +165,7 @@ class Pruner:
         for accesses in (access_end, access_entry):
             connection.execute(delete(accesses).where(accesses.c.id.between(low, end)))
         origins.forget(connection, first, end)
+        repeated.forget(connection, first, end)
         count = sum(deleted[table] for table in _EVENTS)
         _count(connection, day_of(first), events=count)
         return Slice(count, end, "")
@@ -216,6 +217,7 @@ class Pruner:
             connection.execute(delete(table).where(hours))
         file_counts.drop_day(connection, day)
         origins.forget(connection, part.low, part.high)
+        repeated.forget(connection, part.low, part.high)
         _count(connection, day, events=count)
         return Slice(count, part.high, "")
 

@@ -16,7 +16,7 @@ from auditsvc.store.sign_sql import DAY_MS, PPID, UPDATE, form
 from auditsvc.store.views.dialect import POSTGRESQL, with_arguments
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
     from sqlalchemy import Connection
 
@@ -70,14 +70,32 @@ def rebuild(connection: Connection) -> None:
     A store of before has no marks; of the same events, those that there are stay right.
     """
     connection.exec_driver_sql("DELETE FROM process_sign")
-    for statement in (*select_calls(), _ABENDS, _FIRSTS):
-        shown = f"{_INSERT}{statement}"
-        if _has_bytes(connection):
-            shown = with_arguments(POSTGRESQL, shown)
-        connection.exec_driver_sql(form(connection, shown))
+    for statement in (*of_events(connection), _FIRSTS):
+        connection.exec_driver_sql(form(connection, f"{_INSERT}{statement}"))
     after = BEGIN
     while (last := _end(connection, after, _AT_ONCE)) is not None:
         _judge(connection, after, last)
+        after = last
+
+
+def of_events(connection: Connection) -> list[str]:
+    """Give a SELECT of the signs of each kind but SEEN that stored events are.
+
+    Columns: host, pid, at, low, kind, ppid, ses, exe.
+    """
+    statements = [*select_calls(), _ABENDS]
+    if _has_bytes(connection):
+        return [with_arguments(POSTGRESQL, each) for each in statements]
+    return statements
+
+
+def misjudged(connection: Connection) -> Iterator[tuple[int, int]]:
+    """Give the process ids of which a sign is said to begin a life and does not, or the reverse."""
+    after = BEGIN
+    while (last := _end(connection, after, _AT_ONCE)) is not None:
+        for process, known, codes in _judged(connection, after, last):
+            if any(code != before for (_, before), code in zip(known, codes, strict=True)):
+                yield process
         after = last
 
 
@@ -122,14 +140,8 @@ def _judge(
     connection: Connection, after: Process, last: Process, only: Collection[Process] | None = None
 ) -> None:
     """Say of process ids behind `after`, up to `last`, which signs begin a life."""
-    values = (*after, *last)
-    found = [tuple(row) for row in connection.exec_driver_sql(form(connection, _ROWS), values)]
     changes: list[tuple[int | None, int, int, int, int]] = []
-    for process, rows in groupby(found, key=_process):
-        if only is not None and process not in only:
-            continue
-        known = sorted(((Sign(*row[3:]), row[2]) for row in rows), key=_order)
-        codes = beginnings([sign for sign, _ in known])
+    for process, known, codes in _judged(connection, after, last, only):
         changes += [
             (code, *process, sign.at, sign.low)
             for (sign, before), code in zip(known, codes, strict=True)
@@ -137,6 +149,18 @@ def _judge(
         ]
     if changes:
         connection.exec_driver_sql(form(connection, UPDATE), changes)
+
+
+def _judged(
+    connection: Connection, after: Process, last: Process, only: Collection[Process] | None = None
+) -> Iterator[tuple[Process, list[tuple[Sign, int | None]], list[int | None]]]:
+    """Give each process id with its signs, what is stored of each, and what each begins."""
+    values = (*after, *last)
+    found = [tuple(row) for row in connection.exec_driver_sql(form(connection, _ROWS), values)]
+    for process, rows in groupby(found, key=_process):
+        if only is None or process in only:
+            known = sorted(((Sign(*row[3:]), row[2]) for row in rows), key=_order)
+            yield process, known, beginnings([sign for sign, _ in known])
 
 
 def _process(row: Sequence[int]) -> Process:

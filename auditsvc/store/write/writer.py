@@ -15,7 +15,7 @@ from sqlalchemy import select
 from auditsvc.decode.batch import Facts
 from auditsvc.decode.reference.dimensions import Dimensions
 from auditsvc.record.types import DAEMON_CONFIG
-from auditsvc.store import activity, arrivals, origins, schema
+from auditsvc.store import activity, arrivals, origins, repeated, schema
 from auditsvc.store.database import Contested
 from auditsvc.store.write import own_records, raw_lines, sources, unused
 from auditsvc.store.write.call_names import CallNames
@@ -331,6 +331,7 @@ class Writer:
         added = duplicates = 0
         new: list[int] = []
         confirmed: list[int] = []
+        copies = repeated.Copies(owners.is_own)
         plans = reconcile(
             batch.facts,
             batch.facts.weights,
@@ -344,10 +345,13 @@ class Writer:
         for plan in plans:
             self._carry_out(connection, plan)
             changed = set(plan.delete)
-            new += [event for event in Facts(plan.insert).ids() if event not in changed]
+            made = [event for event in Facts(plan.insert).ids() if event not in changed]
+            new += made
             confirmed += plan.confirmed
             added += plan.added
             duplicates += plan.duplicates
+            if order.is_own:
+                copies.note(connection, made, plan.repeated)
         return WriteResult(added, duplicates), new, confirmed
 
     def _carry_out(self, connection: Connection, plan: Plan) -> None:
