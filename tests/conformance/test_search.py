@@ -103,6 +103,8 @@ CASES = [
     "-k file -w",
     "--key a",
     "-k one",
+    "-k (null)",
+    "-k (null) -w",
     "-m SYSCALL",
     "-m PATH",
     "-m avc",
