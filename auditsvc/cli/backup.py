@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from auditsvc.cli.options import FormOption, StoreOption
+from auditsvc.cli.recording import recorded
 from auditsvc.config import load_settings
 from auditsvc.host.terminal import visible
 from auditsvc.render.output import wants_json, write_json
@@ -26,7 +27,9 @@ def backup(
     The service goes on writing. Of a store in PostgreSQL the error names the server's command.
     """
     settings = load_settings(store=store)
-    write_copy(copy_store(settings.store, file), form)
+    with recorded(settings, "backup", is_quiet=True):
+        made = copy_store(settings.store, file)
+    write_copy(made, form)
 
 
 def write_copy(copy: Copy, form: FormOption, moved: tuple[Path, ...] = ()) -> None:
