@@ -10,6 +10,7 @@ import typer
 
 from auditsvc.cli.doing import told
 from auditsvc.cli.options import FormOption, StoreOption
+from auditsvc.cli.recording import recorded
 from auditsvc.config import load_settings
 from auditsvc.host.terminal import visible
 from auditsvc.render.output import wants_json, write_json
@@ -28,7 +29,7 @@ def backup(
     names the server's command.
     """
     settings = load_settings(store=store)
-    with told() as tell:
+    with recorded(settings, "backup", is_quiet=True), told() as tell:
         made = copy_store(settings.store, file, tell)
     write_copy(made, form)
 

@@ -12,6 +12,7 @@ import typer
 from auditsvc.cli.log import configure_log
 from auditsvc.cli.lowering import lower
 from auditsvc.cli.options import FormOption, StoreOption
+from auditsvc.cli.recording import recorded
 from auditsvc.config import Settings, load_settings
 from auditsvc.errors import AuditsvcError
 from auditsvc.forward.forwarder import Forwarder
@@ -63,7 +64,10 @@ def forward(
         _forget(settings)
         return
     if dry_run:
-        _show(preview(settings, time.time() - 60 * minutes), settings, form)
+        with recorded(settings, "forward") as access:
+            found = preview(settings, time.time() - 60 * minutes)
+            access.rows = found.events
+            _show(found, settings, form)
         return
     if parent is not None:
         end_with_parent(parent)

@@ -31,12 +31,14 @@ from auditsvc.search import formats, sources
 from auditsvc.search.checkpoint import events_since
 from auditsvc.search.checkpoint import forget as forget_checkpoint
 from auditsvc.search.select import explained, found_events
+from auditsvc.search.statement import ALL, Page
 from auditsvc.store.read.limits import MOST_SECONDS, Limits
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from auditsvc.config import Settings
+    from auditsvc.store.read.events import Event
 
 COMMAND = of.AskedCommand
 _MEMORY: Final = 512 << 20
@@ -94,6 +96,21 @@ def search(
     just_one: Annotated[
         bool, typer.Option("--just-one", help="Stop after the first event.")
     ] = False,
+    limit: Annotated[
+        int | None,
+        typer.Option("--limit", help="At most so many events.", metavar="N", min=1),
+    ] = None,
+    newest: Annotated[bool, typer.Option("--newest", help="The newest event first.")] = False,
+    after: Annotated[
+        int | None,
+        typer.Option(
+            "--after",
+            help="Only what comes after this event, in the order that is shown: the next page.",
+            metavar="EVENT_ID",
+            min=0,
+            max=(1 << 63) - 1,
+        ),
+    ] = None,
     checkpoint: Annotated[
         str | None,
         typer.Option(
@@ -171,9 +188,9 @@ def search(
         raise UsageError("--extra-... adds columns to CSV", "add --format csv")
     for note in options.notes():
         _say(note)
-    _check(checkpoint, forget=forget, cannot=just_one or explain or input_ is not None)
+    page = Page(1 if just_one else limit, newest, after)
+    _check(checkpoint, forget=forget, cannot=explain or input_ is not None or page != ALL)
     _check_archive(checkpoint, input_, archive=archive, tree=tree)
-    limit = 1 if just_one else None
     of_host = load_settings(store=store)
     lower(of_host, reads_files=True, pages=True)
     with _store(of_host, input_) as settings:
@@ -183,11 +200,11 @@ def search(
         criteria = options.criteria(settings.store)
         if explain:
             give = (
-                sources.archive(settings).statement
+                sources.archive(settings).explained
                 if archive
                 else partial(explained, settings.store)
             )
-            typer.echo(visible_lines(give(criteria, limit=limit)))
+            typer.echo(visible_lines(give(criteria, page)))
             return 0
         limits = Limits(timeout, _MEMORY)
         style = formats.Style(settings.host, utc, escape)
@@ -195,7 +212,7 @@ def search(
         if checkpoint:
             searched = events_since(settings.store, checkpoint, criteria, limits)
         else:
-            searched = find(criteria, limit=limit, limits=limits)
+            searched = find(criteria, page, limits)
         recording = nullcontext(Access()) if input_ else recorded(settings, "search")
         pager = Pager(sys.stdout, wanted=not no_pager)
         with pager, recording as access, waiting() as line, searched as found:
@@ -217,9 +234,26 @@ def search(
                     trees=EventTrees(found.connection) if tree and found.connection else None,
                     users=users_of(settings.host),
                 )
+                shown_ids = Ids()
                 rows = line.counted(access.counted(chain([first], found.events)))
-                show.write(found, rows, out)
+                show.write(found, shown_ids.of(rows), out)
+            if shown_ids.count == limit:  # to look for one more may take long
+                _say(f"the next page: --after {shown_ids.last}")
     return 0
+
+
+class Ids:
+    """Counts events, and knows the last one."""
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self.count, self.last = 0, 0
+
+    def of(self, events: Iterator[Event]) -> Iterator[Event]:
+        """Give the events on."""
+        for event in events:
+            self.count, self.last = self.count + 1, event.id
+            yield event
 
 
 def _check(checkpoint: str | None, *, forget: bool, cannot: bool) -> None:
@@ -231,7 +265,8 @@ def _check(checkpoint: str | None, *, forget: bool, cannot: bool) -> None:
         raise UsageError(f"--checkpoint {checkpoint}: not UTF-8", "give another name")
     if checkpoint is not None and cannot:
         raise UsageError(
-            "--checkpoint goes with neither --just-one, --explain nor -if", "leave it out"
+            "--checkpoint goes with none of --just-one, --limit, --newest, --after, --explain, -if",
+            "leave it out",
         )
 
 

@@ -9,6 +9,7 @@ import typer
 
 from auditsvc.cli.lowering import lower
 from auditsvc.cli.options import ColorOption, FormOption, StoreOption
+from auditsvc.cli.recording import recorded
 from auditsvc.config import load_settings
 from auditsvc.errors import UsageError
 from auditsvc.processes.drawing import as_values, draw, users_of
@@ -87,10 +88,13 @@ def tree(
         is_of_all_time=since is None and until is None,
         **{kind: value},  # type: ignore[arg-type]
     )
-    trees = find_trees(settings.store, asked, depth=depth, limit=limit)
-    if wants_json(form):
-        write_json([as_values(each) for each in trees])
-        return
-    coloured = is_coloured(color, sys.stdout)
-    for line in draw(trees, users_of(settings.host), coloured=coloured):
-        typer.echo(line, color=coloured)
+    with recorded(settings, "tree") as access:
+        trees = find_trees(settings.store, asked, depth=depth, limit=limit)
+        values = [as_values(each) for each in trees]
+        access.rows = sum(len(each["processes"]) for each in values)
+        if wants_json(form):
+            write_json(values)
+            return
+        coloured = is_coloured(color, sys.stdout)
+        for line in draw(trees, users_of(settings.host), coloured=coloured):
+            typer.echo(line, color=coloured)

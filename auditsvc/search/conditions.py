@@ -123,14 +123,17 @@ class Conditions:
     def _field(self, name: str, text: str) -> str:
         return self._has(self._dialect.value(name), text)
 
+    def _own(self, name: str, text: str) -> str:
+        return self._has(self._dialect.own_value(name), text)
+
     def _texts(self) -> Iterator[Condition]:
         of = self._criteria
-        for column, text in (("comm", of.comm), ("exe", of.exe)):
-            if text is not None:
-                other = self._field(column, text)
-                yield Condition((self._has(column, text),), (other,))
+        if of.comm is not None:
+            yield Condition((self._has("comm", of.comm),), (self._field("comm", of.comm),))
+        if of.exe is not None:
+            yield Condition((self._has("exe", of.exe),), (self._own("exe", of.exe),))
         if of.terminal is not None:
-            other = self._any(*(self._field(name, of.terminal) for name in ("terminal", "tty")))
+            other = self._any(*(self._own(name, of.terminal) for name in ("terminal", "tty")))
             yield Condition((self._has("tty", of.terminal),), (other,))
 
     def _numbers(self) -> Iterator[Condition]:
@@ -223,7 +226,7 @@ class Conditions:
 
     def _success(self, success: bool) -> Condition:
         value = self._dialect.value
-        res, result = value("res"), f"lower({value('result')})"
+        res, result = self._dialect.own_value("res"), f"lower({value('result')})"
         if success:
             call = f"success = {self._dialect.true}"
             alternatives: tuple[Alternative, ...] = (
@@ -333,7 +336,7 @@ class Conditions:
         return Condition(tuple(found), tuple(others))
 
     def _remote(self, text: str) -> Condition:
-        value = self._dialect.value
+        value = self._dialect.own_value
         address = Rows("sockaddrs", f"{_INET} AND {self._seldom(self._has('address', text))}")
         packet = self._field("saddr", text)
         host = f"coalesce(nullif({value('hostname')}, '?'), {value('addr')}, {value('hostname')})"
@@ -382,6 +385,8 @@ class Conditions:
             call = self._dialect.position.format("',' || key || ','", framed) + " > 0"
         else:
             call = self._has("key", key)
+        if key == "(null)":  # as the kernel writes it of a call that no rule with a key asks for
+            call = f"({call} OR key IS NULL)"
         # In JSON the kernel's separator of keys is the escape of 0x01: a text of its own.
         field = self._dialect.value("key")
         split = f"replace({field}, {_KEY_MARK[self._dialect.true]}, ',')"

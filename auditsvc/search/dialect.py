@@ -67,6 +67,10 @@ class Dialect:
         """Give the expression of a field's first value."""
         return words.field(self.store, self.json.format(fields), name)
 
+    def own_value(self, name: str) -> str:
+        """Give the expression of a field that libaudit writes last (`words.own_field`)."""
+        return words.last_field(self.store, self.json.format("fields"), name)
+
     def last_value(self, name: str) -> str:
         """Give the expression of the second value of a field that is repeated, else the first."""
         second = self.second.format(self.json.format("fields"), name)

@@ -1,4 +1,4 @@
-"""The events that meet some criteria, read from a store in the order of time.
+"""The events that meet some criteria, read from a store in the order of time, or the last first.
 
 The ids come from statements that each have a slice of the time (`auditsvc.search.slices`), and
 run as `auditsvc query` runs them: read-only, within limits of time and memory, row by row. The
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from auditsvc.search.dialect import dialect_of
 from auditsvc.search.slices import slices
-from auditsvc.search.statement import statement
+from auditsvc.search.statement import ALL, Page, statement
 from auditsvc.store import open_store
 from auditsvc.store.database import reading
 from auditsvc.store.read.events import Event, Known, whole_events
@@ -44,14 +44,21 @@ class Found(NamedTuple):
     connection: Connection | None
 
 
-def explained(url: str, criteria: Criteria, *, limit: int | None = None) -> str:
+def explained(url: str, criteria: Criteria, page: Page = ALL) -> str:
     """Give the SQL of a search; in `auditsvc query` it gives the ids of the same events."""
-    return statement(criteria, dialect_of(url), limit=limit)
+    return statement(
+        criteria,
+        dialect_of(url),
+        limit=page.limit,
+        newest=page.newest,
+        before=page.before,
+        after=page.above,
+    )
 
 
 @contextmanager
 def found_events(
-    url: str, criteria: Criteria, *, limit: int | None = None, limits: Limits = NO_LIMITS
+    url: str, criteria: Criteria, page: Page = ALL, limits: Limits = NO_LIMITS
 ) -> Iterator[Found]:
     """Give the events one by one; StoreError or QueryError as `run_query` has them.
 
@@ -62,21 +69,19 @@ def found_events(
         open_store(url, read=True) as store,
         reading(store.database) as connection,
         # Closed with the block: a statement that nobody reads to its end goes on otherwise.
-        closing(_ids(url, criteria, limit, limits)) as ids,
+        closing(_ids(url, criteria, page, limits)) as ids,
     ):
         yield Found(_events(connection, ids), connection)
 
 
-def _ids(
-    url: str, criteria: Criteria, limit: int | None, limits: Limits
-) -> Generator[int, None, None]:
-    deadline, left = limits.deadline(), limit
+def _ids(url: str, criteria: Criteria, page: Page, limits: Limits) -> Generator[int, None, None]:
+    deadline, left = limits.deadline(), page.limit
 
     def ask(sql: str) -> list[Row]:
         with run_query(url, sql, limits.left(deadline)) as result:
             return list(result)
 
-    for part in slices(criteria, dialect_of(url), ask):
+    for part in slices(criteria, dialect_of(url), ask, page=page):
         sql = part if left is None else f"{part} LIMIT {left:d}"
         with run_query(url, sql, limits.left(deadline)) as result:
             for row in result:

@@ -1,6 +1,6 @@
 """A search in slices of time, so that its first rows come at once.
 
-    for sql in slices(criteria, dialect, ask, newest=True): ...    # ids of a slice, in their order
+    for sql in slices(criteria, dialect, ask, page=Page(newest=True)): ...    # ids of a slice, in their order
 
 A statement of `auditsvc.search.statement` finds all events that meet the criteria, and then puts
 them in order: of a condition that millions meet, that takes seconds. In slices the first one has
@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from auditsvc.decode.ids import SERIAL_BITS
-from auditsvc.search.statement import statement
+from auditsvc.search.statement import ALL, Page, statement
 from auditsvc.store.read.time_span import Span
 
 if TYPE_CHECKING:
@@ -36,17 +36,19 @@ def slices(
     dialect: Dialect,
     ask: Ask,
     *,
-    newest: bool = False,
-    before: int | None = None,
+    page: Page = ALL,
 ) -> Iterator[str]:
-    """Give the statements, whose ids follow one another; `ask` gives a statement's rows."""
-    period = criteria.period
-    if before is not None:
-        period = period.both(Span(high=before >> SERIAL_BITS))
+    """Give the statements, whose ids follow one another; `ask` gives a statement's rows.
+
+    They are those of a page without its limit.
+    """
+    period, newest = criteria.period, page.newest
+    if page.after is not None:
+        second = page.after >> SERIAL_BITS
+        period = period.both(Span(high=second) if newest else Span(low=second))
     for span in _spans(criteria, period, ask, newest=newest):
         part = replace(criteria, period=span)
-        last = None if before is None else (before,)
-        yield statement(part, dialect, newest=newest, before=last)
+        yield statement(part, dialect, newest=newest, before=page.before, after=page.above)
 
 
 def _is_sliced(criteria: Criteria) -> bool:

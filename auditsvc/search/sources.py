@@ -2,7 +2,7 @@
 
     source = archive(settings)              # or fleet(settings)
     with source.open() as session, session.ask(sql, limits, within) as result: ...
-    with source.found(criteria, limit=50) as found: ...
+    with source.found(criteria, Page(50)) as found: ...
 
 Both answer SQLite's SQL over views with the store's names (DuckDB does), and have no other
 tables. They differ in how an event is known: in an archive by its id as in the store, in the
@@ -22,7 +22,7 @@ from auditsvc.arrow.reach import EVERYTHING, Reach
 from auditsvc.errors import ConfigError, UsageError
 from auditsvc.search.dialect import SQLITE
 from auditsvc.search.select import AT_ONCE, FIRST, Found
-from auditsvc.search.statement import statement
+from auditsvc.search.statement import ALL, Page, statement
 from auditsvc.store import open_store
 from auditsvc.store.database import reading
 from auditsvc.store.read.catalog import views_of
@@ -86,10 +86,11 @@ class Source:
         limit: int | None = None,
         newest: bool = False,
         before: Key | None = None,
+        after: int | None = None,
     ) -> str:
         """Give the SQL of a search, whose rows are keys; UsageError for what it cannot ask.
 
-        `newest` and `before` as in `auditsvc.search.statement.statement`.
+        `newest`, `before` and `after` as in `auditsvc.search.statement.statement`.
         """
         if criteria.place is not None and not self.of_store:
             raise UsageError(
@@ -102,24 +103,35 @@ class Source:
             limit=limit,
             newest=newest,
             before=before,
+            after=after,
             key=self.key,
             views_only=True,
         )
 
+    def explained(self, criteria: Criteria, page: Page = ALL) -> str:
+        """Give the SQL of a page of a search (whose key is the id alone, if it is after one)."""
+        return self.statement(
+            criteria,
+            limit=page.limit,
+            newest=page.newest,
+            before=page.before,
+            after=page.above,
+        )
+
     @contextmanager
     def found(
-        self, criteria: Criteria, *, limit: int | None = None, limits: Limits = NO_LIMITS
+        self, criteria: Criteria, page: Page = ALL, limits: Limits = NO_LIMITS
     ) -> Iterator[Found]:
         """Give the events one by one, as `auditsvc.search.select.found_events`."""
-        with self.open() as session, self.found_in(session, criteria, limit, limits) as found:
+        with self.open() as session, self.found_in(session, criteria, page, limits) as found:
             yield found
 
     @contextmanager
     def found_in(
-        self, session: Session, criteria: Criteria, limit: int | None, limits: Limits
+        self, session: Session, criteria: Criteria, page: Page, limits: Limits
     ) -> Iterator[Found]:
         """Give them, asked in a session."""
-        sql = self.statement(criteria, limit=limit)
+        sql, limit = self.explained(criteria, page), page.limit
         ask = session.ask
         with self.connection() as connection, ask(sql, limits, reach_of(criteria)) as result:
             keys = ((int(str(row[0])), *row[1:]) for row in result)

@@ -16,7 +16,7 @@ all system calls in that order.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from auditsvc.search import named_files, places
 from auditsvc.search.conditions import Conditions, Rows
@@ -34,6 +34,29 @@ _AND: Final = "\n  AND "
 _OR: Final = "\n    OR "
 _LISTED: Final = ("records", places.CALLS, places.EVENTS, named_files.PATHS)
 """How the names of these begin."""
+
+
+class Page(NamedTuple):
+    """A part of what is found: it is known by an event, so what arrives meanwhile moves nothing."""
+
+    limit: int | None = None
+    newest: bool = False
+    """The last first."""
+    after: int | None = None
+    """The id of an event; only those that come after it in this order."""
+
+    @property
+    def before(self) -> tuple[int] | None:
+        """The key of that event, if the newest are the first."""
+        return (self.after,) if self.newest and self.after is not None else None
+
+    @property
+    def above(self) -> int | None:
+        """The id of that event, if they are not."""
+        return None if self.newest else self.after
+
+
+ALL: Final = Page()
 
 
 def statement(

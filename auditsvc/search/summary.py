@@ -9,13 +9,24 @@ nearly half `triggered-audit-rule`. The view `story` is made of the same tables
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from auditsvc.enrich import kinds
+from auditsvc.record.types import CONFIG_CHANGE
 from auditsvc.search import interpret
 from auditsvc.tables import arguments, effects, names, shapes, verbs
-from auditsvc.tables.names_of_objects import FIELDS, SCRIPTED
+from auditsvc.tables.names_of_objects import (
+    BY_TYPE,
+    CARRIERS,
+    FIELDS,
+    SCRIPTED,
+    SETTINGS,
+    TELLING,
+    VALUES,
+    WITH_OPERATION,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -110,15 +121,16 @@ def _of_call(event: Event) -> Summary:
     second = objects.second
     if name in effects.SECOND:
         second = _argument(call, own, effects.SECOND[name]) if own in (name, "prctl") else ""
-    told = next((each for each in event.records if each["type"] in _TELLING), None)
+    told = next((each for each in event.records if each["type"] in _OF_OTHER_KIND), None)
     if told is not None:  # what the kernel itself says of it
         event_kind = _EVENT_KINDS.get(kinds.kind_of_type(told["type"]).name, "configuration")
-    config = next((each for each in event.records if each["type"] == "CONFIG_CHANGE"), None)
-    if config is not None:
-        fields = config["fields"] or {}
-        verb = _configured(fields)
-        kind = verb.object_kind
-        found, target = (_first(fields, "key") or each for each in (found, target))
+    link = effects.LINKS.get(name, "to")
+    if (telling := _telling(event, name)) is not None:
+        fields = telling["fields"] or {}
+        verb = _verb_of(telling["type"], fields)
+        kind, link = verbs.TYPES[telling["type"]].object_kind, "to"
+        found = target = _named(telling["type"], fields)
+        second = _changed_to(fields)
     return Summary(
         kind=event_kind,
         session=_number(row["ses"]),
@@ -133,7 +145,7 @@ def _of_call(event: Event) -> Summary:
         object=found,
         object_more=objects.more,
         object2=second,
-        link=effects.LINKS.get(name, "to"),
+        link=link,
         object_label=objects.label,
         object_kind=kind,
         how=_how(row["exe"], row["comm"]),
@@ -157,11 +169,48 @@ def _signed(value: int) -> int:
 
 
 _ALL: Final = (1 << 64) - 1
-_TELLING: Final = ("CONFIG_CHANGE", "AVC", "USER_AVC", "NETFILTER_CFG", "MAC_STATUS")
+_OF_OTHER_KIND: Final = ("CONFIG_CHANGE", "AVC", "USER_AVC", "NETFILTER_CFG", "MAC_STATUS")
 
 
-def _configured(fields: Mapping[str, Any]) -> verbs.Verb:
-    return verbs.OPERATIONS.get(_first(fields, "op"), verbs.TYPES["CONFIG_CHANGE"])
+def _telling(event: Event, call: str) -> Mapping[str, Any] | None:
+    """Give the record that says what a call did, if there is one that says more than its name."""
+    told = (CONFIG_CHANGE, *TELLING) if call in CARRIERS else (CONFIG_CHANGE,)
+    found = [each for each in event.records if _number_of(each) in told]
+    return min(found, key=_number_of, default=None)
+
+
+def _number_of(record: Mapping[str, Any]) -> int:
+    return names.record_type_number(record["type"]) or 0
+
+
+def _verb_of(type_name: str, fields: Mapping[str, Any]) -> verbs.Verb:
+    """Give the verb of a record, which its operation can tell."""
+    verb = verbs.TYPES.get(type_name, verbs.Verb(f"made-record {type_name}", "system"))
+    if names.record_type_number(type_name) in WITH_OPERATION:
+        return verbs.OPERATIONS.get(_first(fields, "op"), verb)
+    return verb
+
+
+def _named(type_name: str, fields: Mapping[str, Any]) -> str:
+    """Give the object that a record names; "" if it names none."""
+    if type_name in BY_TYPE and (word := _own(fields, BY_TYPE[type_name])):
+        return word
+    if setting := next((name for name in SETTINGS if fields.get(name) is not None), ""):
+        return setting
+    return next((word for name in FIELDS if (word := _first(fields, name))), "")
+
+
+def _changed_to(fields: Mapping[str, Any]) -> str:
+    """Give what the object that a record names was changed to."""
+    return next((word for name in (*SETTINGS, *VALUES) if (word := _first(fields, name))), "")
+
+
+def _refused_call(fields: Mapping[str, Any]) -> str:
+    """Give the call that seccomp refused: its name, or else its number."""
+    machine, number = _first(fields, "arch"), _first(fields, "syscall")
+    if re.fullmatch("[0-9a-f]{1,8}", machine) and re.fullmatch("[0-9]{1,9}", number):
+        return names.syscall_name(int(machine, 16), int(number)) or number
+    return number
 
 
 def _enriched(event: Event, name: str) -> str:
@@ -177,12 +226,14 @@ def _of_other(event: Event) -> Summary:
     assert row is not None
     fields: Mapping[str, Any] = row["fields"] or {}
     kind = kinds.kind_of_type(row["type"])
-    verb = verbs.TYPES.get(row["type"], verbs.Verb(f"made-record {row['type']}", "system"))
-    if row["type"] == "CONFIG_CHANGE":
-        verb = _configured(fields)
-    named = next((word for name in FIELDS if (word := _first(fields, name))), "")
+    verb = _verb_of(row["type"], fields)
+    named, changed_to = _named(row["type"], fields), _changed_to(fields)
+    if row["type"] == "LOGIN":
+        named = interpret.user(named) if named else ""
+    if row["type"] == "SECCOMP":
+        named = _refused_call(fields)
     if row["type"] == "URINGOP":
-        named = ""
+        named = changed_to = ""
         number = _first(fields, "uring_op")
         if number.isdecimal() and len(number) < 10:
             verb = verbs.CALLS.get(names.uring_op_name(int(number)) or "", verb)
@@ -204,12 +255,12 @@ def _of_other(event: Event) -> Summary:
         goes_on=False,
         target=named or objects.target,
         object=named or objects.found,
-        object_more=_first(fields, "addr") if named else objects.more,
-        object2="" if named else objects.second,
+        object_more=_own(fields, "addr") if named else objects.more,
+        object2=changed_to or ("" if named else objects.second),
         link="to",
         object_label=objects.label or _first(fields, "tcontext"),
         object_kind=verb.object_kind,
-        how=_how(_first(fields, "exe"), _first(fields, "comm")),
+        how=_how(_own(fields, "exe"), _first(fields, "comm")),
         key=_first(fields, "key"),
         as_user=acting,
     )
@@ -299,11 +350,20 @@ def _is_folder(paths: Any) -> bool:
 
 
 def _succeeded(fields: Mapping[str, Any]) -> bool | None:
-    res = _first(fields, "res") or _first(fields, "result") or _first(fields, "success")
+    res = _own(fields, "res") or _first(fields, "result") or _first(fields, "success")
     if res:
         return res.lower() in ("success", "1", "yes")
-    verdict = _first(fields, "seresult") or _first(fields, "apparmor")
-    return verdict.lower() in ("granted", "allowed") if verdict else None
+    told = (_first(fields, name) for name in ("seresult", "action", "apparmor"))
+    return _VERDICTS.get(next(filter(None, told), "").lower())
+
+
+_VERDICTS: Final = {"granted": True, "allowed": True, "denied": False, "kill": False}
+
+
+def _own(fields: Mapping[str, Any], name: str) -> str:
+    """Give a field that libaudit, or the kernel, writes last (`store.views.words.own_field`)."""
+    value = _last(fields, name)
+    return "" if value == "?" else value
 
 
 def _first(fields: Mapping[str, Any], name: str) -> str:

@@ -1,14 +1,54 @@
-"""Where an event without a system call names its object, and programs that run scripts."""
+"""Where a record names its object, which records tell more than their call, and interpreters.
+
+For the view `story` (in SQL) and for `auditsvc.search.summary` (in Python); maintained by hand.
+"""
 
 from __future__ import annotations
 
 from typing import Final
 
+from auditsvc.record.types import CONFIG_CHANGE, LOGIN
+
 FIELDS: Final = (
-    *("cmd", "unit", "acct", "sw", "vm", "old-auid", "path", "name", "data", "key", "op"),
-    *("syscall", "dev", "id"),
+    *("cmd", "unit", "acct", "sw", "vm", "path", "name", "data", "key", "feature", "table"),
+    *("bool", "prog-id", "device", "printer", "selected-context", "fp", "ID", "id", "dev"),
+    *("enforcing", "op"),
 )
-"""The fields that can be the object; the first that the record has is it."""
+"""The fields that can be the object; the first that the record has is it. `ID` is the name that
+auditd writes for `id`; the operation is the last: it says what was done, not to what."""
+
+BY_TYPE: Final = {
+    "LOGIN": "auid",
+    "DAEMON_ACCEPT": "addr",
+    "DAEMON_CLOSE": "addr",
+    "CRYPTO_SESSION": "addr",
+}
+"""The field that is the object of records of a type, where others have it for something else; the
+last one, if a record has it twice."""
+
+SETTINGS: Final = (
+    *("audit_enabled", "audit_failure", "audit_pid", "audit_rate_limit", "audit_backlog_limit"),
+    *("audit_backlog_wait_time", "actions"),
+)
+"""Fields whose name is the object, and whose value is what it was changed to."""
+
+VALUES: Final = ("val", "new")
+"""What the object was changed to, where a record says that in a field of its own."""
+
+BPF: Final = 1334
+TELLING: Final = (LOGIN, 1325, 1328, BPF, 1403, 1404, 1405, 1421, 1422, 1700)
+"""LOGIN, NETFILTER_CFG, FEATURE_CHANGE, BPF, MAC_POLICY_LOAD, MAC_STATUS, MAC_CONFIG_CHANGE,
+IPE_CONFIG_CHANGE, IPE_POLICY_LOAD, ANOM_PROMISCUOUS: in a call that only carries a request these
+say what was done. A CONFIG_CHANGE says it in any call."""
+
+CARRIERS: Final = (
+    *("write", "writev", "pwrite64", "send", "sendto", "sendmsg", "sendmmsg", "setsockopt"),
+    *("ioctl", "bpf"),
+)
+"""Calls that carry a request: to a file of the kernel, by a message, by an option."""
+
+WITH_OPERATION: Final = (CONFIG_CHANGE, BPF)
+"""Types whose operation has a verb (`auditsvc.tables.verbs.OPERATIONS`)."""
 
 SCRIPTED: Final = ("python", "sh", "bash", "perl")
 """Interpreters: of these the task's name says more than the program's path."""

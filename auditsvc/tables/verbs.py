@@ -356,5 +356,7 @@ TYPES: Final = {name: Verb(*verb) for verb, found in _TYPES.items() for name in 
 OPERATIONS: Final = {
     "add_rule": Verb("added-audit-rule", "audit-config"),
     "remove_rule": Verb("deleted-audit-rule", "audit-config"),
+    "LOAD": Verb("loaded-bpf-program", "process"),
+    "UNLOAD": Verb("unloaded-bpf-program", "process"),
 }
-"""What a CONFIG_CHANGE did, by its `op`, where that has a verb of its own."""
+"""What a CONFIG_CHANGE or a BPF record did, by its `op`, where that has a verb of its own."""

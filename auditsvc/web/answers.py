@@ -58,6 +58,12 @@ def missing(what: str) -> Response:
     return page("error.html", "Not found", status=404, what=what, hint="")
 
 
+def no_address(request: Request, _: Exception) -> Response:
+    """Say that nothing has this address, as a page from which others can be reached."""
+    what = "There is no page at this address."
+    return part("failed_part.html", what=what, hint="") if is_part(request) else missing(what)
+
+
 def failed(request: Request, error: Exception) -> Response:
     """Show an expected error."""
     assert isinstance(error, AuditsvcError)

@@ -14,7 +14,7 @@ from starlette.middleware.gzip import GZipMiddleware
 from starlette.routing import Route
 
 from auditsvc.errors import AuditsvcError
-from auditsvc.web.answers import failed, static
+from auditsvc.web.answers import failed, no_address, static
 from auditsvc.web.asking import Asker
 from auditsvc.web.client import with_client
 from auditsvc.web.compliance import CompliancePages
@@ -83,7 +83,7 @@ def make_app(
             Middleware(Gate, sessions=sessions),
             Middleware(GZipMiddleware, minimum_size=_SMALL),
         ],
-        exception_handlers={AuditsvcError: failed},
+        exception_handlers={AuditsvcError: failed, 404: no_address},
     )
     made.state.live = live
     made.state.alone = asker.alone

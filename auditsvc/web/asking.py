@@ -28,6 +28,7 @@ from auditsvc.search.criteria import Criteria
 from auditsvc.search.dialect import SQLITE, dialect_of
 from auditsvc.search.select import Found, found_events
 from auditsvc.search.sources import ID, is_of_hosts
+from auditsvc.search.statement import Page
 from auditsvc.store.read.catalog import views_of
 from auditsvc.store.read.limits import Limits
 from auditsvc.store.read.questions import newest_second
@@ -163,8 +164,8 @@ class Asking:
     def events(self, criteria: Criteria, limit: int | None = None) -> AbstractContextManager[Found]:
         """Give whole events, as a search does."""
         if self.source is None:
-            return found_events(self.url, criteria, limit=limit, limits=self.limits)
-        return self.source.found_in(self._in(self.source), criteria, limit, self.limits)
+            return found_events(self.url, criteria, Page(limit), self.limits)
+        return self.source.found_in(self._in(self.source), criteria, Page(limit), self.limits)
 
     @contextmanager
     def one(self, key: Key) -> Iterator[Found]:

@@ -16,7 +16,7 @@ from auditsvc.errors import UsageError
 from auditsvc.search.options import Options
 from auditsvc.search.slices import slices
 from auditsvc.search.sources import is_of_hosts, reach_of
-from auditsvc.search.statement import statement
+from auditsvc.search.statement import Page, statement
 from auditsvc.web.key import Key
 
 if TYPE_CHECKING:
@@ -183,7 +183,7 @@ def page(asking: Asking, criteria: Criteria, before: Key | None) -> Found:
         return asking.rows(sql, shown=False).rows
 
     ids: list[int] = []
-    for part in slices(criteria, asking.dialect, ask, newest=True, before=behind):
+    for part in slices(criteria, asking.dialect, ask, page=Page(newest=True, after=behind)):
         limited = f"{part} LIMIT {PAGE + 1 - len(ids)}"
         ids += [int(row[0]) for row in asking.rows(limited, PAGE + 1, shown=False).rows]
         if len(ids) > PAGE:

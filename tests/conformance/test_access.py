@@ -21,6 +21,7 @@ from fixtures.waiting import at_rest, until
 from psycopg import errors
 from sqlalchemy import make_url, text
 
+from auditsvc import cli
 from auditsvc.access import pending
 from auditsvc.access.client import recording
 from auditsvc.access.entry import Asked, this_reader
@@ -61,8 +62,29 @@ def shown(row, *names):
     return tuple(row[name] for name in names)
 
 
+RECORDED = {
+    *("query", "shell", "search", "top", "tail", "tree", "web", "report", "forward"),
+    *("compliance", "backup"),
+}
+"""Commands that show what is in the store, or copy it; of `forward`, its --dry-run."""
+NO_EVENTS = {
+    *("run", "ingest", "prune", "archive", "verify", "status", "metrics", "doctor", "coverage"),
+    *("adopt", "on", "off", "restore", "check", "migrate"),
+}
+"""They show none: counts, states, what is wrong, the processes that live."""
+
+
+def test_no_command_is_forgotten():
+    """A new command that reads is recorded, or is said here to show no event."""
+    folder = Path(cli.__file__).parent
+    verbs = {each.words[0] for each in cli.all_commands() if len(each.words) == 1}
+    assert verbs - {"rules", "fleet", "config"} == RECORDED | NO_EVENTS  # which have commands
+    for verb in RECORDED - {"query", "web"}:  # which have it from rooms of their own
+        assert "recorded(settings" in (folder / f"{verb}.py").read_text(), verb
+
+
 @pytest.mark.one_database
-def test_each_command_that_reads_is_a_row(url, environment):
+def test_each_command_that_reads_is_a_row(url, environment, tmp_path):
     """With its options, its SQL, how many rows it gave and how it ended."""
     for words in (
         ["query", "SELECT serial FROM syscalls", "--format", "csv"],
@@ -72,6 +94,10 @@ def test_each_command_that_reads_is_a_row(url, environment):
         ["report", "file", "--summary"],
         ["report", "daily", "--since", "2025-06-15", "--until", "2025-06-16"],
         ["rules", "report", "--days", "3"],
+        ["tree", "--session", "3", "--format", "json"],
+        ["tree", "100"],
+        ["forward", "--dry-run", "--minutes", "1"],
+        ["backup", str(tmp_path / "copy")],
     ):
         done = commands.run(*words, environment=environment, text=True)
         assert "not recorded" not in done.stderr
@@ -86,8 +112,16 @@ def test_each_command_that_reads_is_a_row(url, environment):
     assert [shown(row, "command", "options") for row in found][5:] == [
         ("report", "daily --since 2025-06-15 --until 2025-06-16"),
         ("rules_report", "--days 3"),
+        ("tree", "--session 3 --format json"),
+        ("tree", "100"),
+        ("forward", "--dry-run --minutes 1"),
+        ("backup", str(tmp_path / "copy")),
     ]
-    assert [row["ended"] for row in found[:1] + found[2:]] == ["done"] * 6
+    assert found[8]["rows"] == 1
+    assert {row["ended"] for row in found[:1] + found[2:7] + found[8:10]} == {"done"}
+    assert found[7]["ended"].startswith("failed: ")  # there is no such session
+    # A server's own programs copy it; that it was asked for is on record all the same.
+    assert (found[10]["ended"] == "done") == url.startswith("sqlite")
     assert found[1]["ended"].startswith("failed: ")
     assert "nothing" in found[1]["ended"]
     assert {shown(row, "uid", "name", "host") for row in found} == {

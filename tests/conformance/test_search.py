@@ -103,6 +103,8 @@ CASES = [
     "-k file -w",
     "--key a",
     "-k one",
+    "-k (null)",
+    "-k (null) -w",
     "-m SYSCALL",
     "-m PATH",
     "-m avc",
@@ -245,6 +247,32 @@ def test_a_name_of_an_errno_finds_its_calls(store, log):
     assert ours == searching.found(store, "-e", "-13")
     assert {each for each in ours if each[2] == 151}
     assert 151 not in {serial for _, _, serial in found_by_ausearch(log, "-e EACCES")}
+
+
+ZONES = {"America/New_York": 1772953200, "Australia/Lord_Howe": 1775314800}
+"""Zones, and the second at which their clock was moved."""
+
+
+@pytest.mark.parametrize("zone", ZONES)
+def test_the_clock_of_the_wall_on_the_day_of_its_change(tmp_path, monkeypatch, zone):
+    """A time after the change is that of the wall's clock; ausearch has it as before the change."""
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    seconds = [ZONES[zone] + 600 * each for each in range(-40, 100)]
+    lines = [opening(n, second=second) for n, second in enumerate(seconds, start=1)]
+    (tmp_path / "log").write_text("".join(lines))
+    url = f"sqlite:///{tmp_path}/store.db"
+    load(url, "".join(lines))
+    differing = 0
+    for second in seconds[1::7]:
+        words = ["-ts", *time.strftime("%D %T", time.localtime(second)).split()]
+        ours = searching.found(url, *words)
+        begins = {second, second - 3600, second - 1800}  # what the clock shows twice is the first
+        assert ours[0][0] in begins
+        assert time.strftime("%D %T", time.localtime(ours[0][0])) == " ".join(words[1:])
+        theirs = ausearch.found(tmp_path / "log", *words, zone=zone)
+        differing += theirs != ours
+    assert differing
 
 
 def test_the_beginning_of_the_hour_is_a_time():

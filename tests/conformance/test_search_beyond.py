@@ -14,6 +14,7 @@ from auditsvc.search import named_files
 from auditsvc.search.arrivals import StoreArrivals
 from auditsvc.search.criteria import Criteria
 from auditsvc.search.select import explained
+from auditsvc.search.statement import Page
 from auditsvc.store import open_store
 from auditsvc.store.read.selection import Process
 from auditsvc.store.read.sql import run_query
@@ -149,12 +150,12 @@ SEARCHES = [
 @pytest.mark.parametrize("words", SEARCHES)
 def test_explained_sql_gives_the_same_events(store, words):
     """What --explain shows, pasted into `auditsvc query`, gives the ids of the events found."""
-    limit = 1 if "--just-one" in words else None
+    page = Page(1 if "--just-one" in words else None)
     criteria = searching.options(*words.split()).criteria(store)
-    shown = explained(store, criteria, limit=limit)
+    shown = explained(store, criteria, page)
     ids = [row["event_id"] for row in rows(store, shown)]
     assert [each >> 30 for each in ids] == [
-        second for second, _, _ in searching.found(store, *words.split(), limit=limit)
+        second for second, _, _ in searching.found(store, *words.split(), page=page)
     ]
     assert len(set(ids)) == len(ids)
 

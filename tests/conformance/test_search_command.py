@@ -35,6 +35,14 @@ def url(tmp_path_factory):
         ([], 1, "", "Usage: auditsvc search"),
         (["-k", "files", "--extra-keys"], 1, "", "auditsvc: --extra-... adds columns to CSV"),
         (["-k", "x", "--checkpoint", "x\udcff"], 1, "", "auditsvc: --checkpoint x\\xff: not UTF-8"),
+        (
+            ["-k", "x", "--checkpoint", "x", "--limit", "1"],
+            1,
+            "",
+            "auditsvc: --checkpoint goes with",
+        ),
+        (["-k", "x", "--limit", "0"], 1, "", "auditsvc: Invalid value for '--limit'"),
+        (["-k", "x", "--after", "x"], 1, "", "auditsvc: Invalid value for '--after'"),
         (["-k", "x", "-store", "x"], 1, "", "auditsvc: No such option"),
     ],
     ids=lambda value: ascii(" ".join(value)) if isinstance(value, list) else None,
@@ -48,6 +56,38 @@ def test_exit_statuses(url, words, status, out, error):
     assert bool(done.stdout) == bool(out)
     assert done.stderr.startswith(error)
     assert words == [] or done.stderr.count("\n") <= 1
+
+
+@pytest.mark.parametrize("newest", [[], ["--newest"]], ids=["oldest", "newest"])
+def test_page_by_page(url, newest):
+    """Each page ends with the id that the next begins after; all of them are the whole search."""
+    environment = os.environ | {"AUDITSVC_STORE": url}
+
+    def page(*words):
+        done = run("search", "-k", "files", "--format", "jsonl", *newest, *words,
+                   environment=environment, text=True)  # fmt: skip
+        return [json.loads(line)["event_id"] for line in done.stdout.splitlines()], done
+
+    whole, _ = page()
+    assert len(whole) == 162
+    assert whole == sorted(whole, reverse=bool(newest))
+    found, after = [], []
+    for _ in range(4):
+        ids, done = page("--limit", "50", *after)
+        found += ids
+        if len(ids) < 50:
+            break
+        assert done.stderr == f"auditsvc: the next page: --after {ids[-1]}\n"
+        after = ["--after", str(ids[-1])]
+    assert found == whole
+    assert done.stderr == ""
+    nothing, done = page("--after", str(whole[-1]))
+    assert (nothing, done.returncode, done.stderr) == ([], 1, "<no matches>\n")
+    explained = run("search", "-k", "files", "--explain", "--limit", "5", *newest, *after,
+                    environment=environment, text=True).stdout  # fmt: skip
+    asked = run("query", explained, "--format", "jsonl", environment=environment, text=True)
+    ids = [json.loads(line)["event_id"] for line in asked.stdout.splitlines()]
+    assert ids == whole[150:155]
 
 
 def test_no_store(tmp_path):

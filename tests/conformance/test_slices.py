@@ -9,7 +9,7 @@ from fixtures.logs import SECOND, call, load, opening, record, rows
 from auditsvc.search import select, slices
 from auditsvc.search.dialect import dialect_of
 from auditsvc.search.select import found_events
-from auditsvc.search.statement import statement
+from auditsvc.search.statement import Page, statement
 from auditsvc.store.read.limits import Limits
 from auditsvc.store.read.sql import run_query
 
@@ -78,17 +78,17 @@ def test_slices_are_the_whole(url, words, newest):
     criteria = searching.options("--utc", *words).criteria(url)
     sql = statement(criteria, dialect_of(url), newest=newest)
     whole = [row["event_id"] for row in rows(url, sql)]
-    parts = in_slices(url, criteria, newest=newest)
+    parts = in_slices(url, criteria, page=Page(newest=newest))
     assert [each for part in parts for each in part] == whole
     assert len(parts) > 1
-    if newest and len(whole) > 2:
-        parts = in_slices(url, criteria, newest=True, before=whole[1])
+    if len(whole) > 2:
+        parts = in_slices(url, criteria, page=Page(newest=newest, after=whole[1]))
         assert [each for part in parts for each in part] == whole[2:]
 
 
 def test_the_first_slice_has_few(url):
     """So many as it was asked for, and some of the same second."""
-    first = in_slices(url, searching.options("--utc").criteria(url), newest=True)[0]
+    first = in_slices(url, searching.options("--utc").criteria(url), page=Page(newest=True))[0]
     second = rows(url, "SELECT max(event_id) >> 30 AS at FROM all_events")[0]["at"]
     assert 3 <= len(first) < 30
     assert first[0] >> 30 == second
@@ -113,5 +113,5 @@ def test_events_come_before_the_search_has_ended(url, monkeypatch):
         ids += [each.id for each in found.events]
     assert ids == whole
     assert before < len(asked)
-    with found_events(url, criteria, limit=7) as found:
+    with found_events(url, criteria, Page(7)) as found:
         assert len(list(found.events)) == 7

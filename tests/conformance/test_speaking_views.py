@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+import shlex
 import subprocess
 from pathlib import Path
 
@@ -86,6 +87,7 @@ AVC = (
     " tcontext=u:r:b:s0 tclass=file permissive={}"
 )
 APPARMOR = 'apparmor="{}" operation="open" profile="/bin/x" name="/srv/f" pid=9 comm="x"'
+SMACK = 'lsm=SMACK fn=x action={} subject="a" object="b" requested=r pid=9 path="/srv/f"'
 LANDLOCK = 'domain=1a blockers=fs.read_file path="/srv/f" dev="sda1" ino=5'
 DENIED = [
     ("AVC", AVC.format("denied", 0), "selinux", True, "read,write"),
@@ -94,6 +96,8 @@ DENIED = [
     ("AVC", APPARMOR.format("DENIED"), "apparmor", True, "open"),
     ("AVC", APPARMOR.format("ALLOWED"), "apparmor", False, "open"),
     ("AVC", APPARMOR.format("STATUS"), None, None, None),
+    ("AVC", SMACK.format("denied"), "smack", True, "r"),
+    ("AVC", SMACK.format("granted"), None, None, None),
     ("LANDLOCK_ACCESS", LANDLOCK, "landlock", True, "fs.read_file"),
     ("SECCOMP", f"{CALLER} sig=31 arch=c000003e syscall=41 compat=0 ip=0x0 code=0x80000000",
      "seccomp", True, "socket"),
@@ -120,6 +124,40 @@ def test_denials_stand_alone_and_in_calls(url):
             if row and kind != "SECCOMP":
                 assert row["object"] == "/srv/f"
                 assert row["syscall"] == ("read" if serial & 1 else None)
+
+
+def test_only_what_was_refused_is_a_denial(url):
+    """Not a password that was changed, nor what a program says of a policy that it received."""
+    head = "pid=9 uid=0 auid=1000 ses=3"
+    avc = 'avc:  {} exe="/usr/bin/dbus-daemon" sauid=81 hostname=? addr=? terminal=?'
+    refused = "denied  { send_msg } for scontext=u:r:a:s0 tcontext=u:r:b:s0 tclass=dbus "
+    said = [
+        ("USER_CHAUTHTOK", 'op=change-password id=1000 exe="/usr/bin/passwd" res=success'),
+        ("USER_AVC", avc.format("received policyload notice (seqno=2) ")),
+        ("USER_AVC", avc.format(refused)),
+        ("USER_AVC", avc.format(refused.replace("denied", "granted"))),
+        ("USER_SELINUX_ERR", "op=x scontext=u:r:a:s0 tcontext=u:r:b:s0 tclass=dbus"),
+    ]
+    lines = [record(kind, n, f"{head} msg='{body}'") for n, (kind, body) in enumerate(said)]
+    load(url, "".join(lines))
+    sql = (
+        "SELECT e.type, d.permission FROM denials d JOIN events e USING (event_id)"
+        " ORDER BY d.event_id"
+    )
+    assert [tuple(row.values()) for row in rows(url, sql)] == [
+        ("USER_AVC", "send_msg"),
+        ("USER_SELINUX_ERR", "x"),
+    ]
+
+
+def test_no_argument_looks_like_several(url):
+    """Arguments with blanks or quotes stand in a shell's quotes, from which it reads the same."""
+    argv = ["sh", "-c", "a 'b' c", "", "it's", 'say "hi"', "tab\there", "x\ny", "plain", "$HOME"]
+    told = " ".join(f"a{n}={each.encode().hex().upper() or 0}" for n, each in enumerate(argv))
+    told = told.replace("a3=0", 'a3=""')
+    load(url, call(1, nr=59) + record("EXECVE", 1, f"argc={len(argv)} {told}") + end(1))
+    (row,) = rows(url, "SELECT command FROM commands")
+    assert shlex.split(row["command"]) == argv
 
 
 def test_commands_and_changes_stand_alone_and_in_calls(url):

@@ -377,6 +377,16 @@ def test_what_is_no_question(client, page):
     assert "Traceback" not in answer.text
 
 
+@pytest.mark.parametrize("address", ["/nothing", "/event/", "/static/", "/part/", "/a/<b>"])
+def test_an_address_without_a_page_is_told_on_one(client, address):
+    """Not in bare words: from it the others can be reached."""
+    answer = client.get(address)
+    assert answer.status_code == 404
+    assert 'href="/events"' in answer.text
+    assert "<b>" not in answer.text
+    assert "There is no" in answer.text
+
+
 # --- hostile names ---------------------------------------------------------------------------
 
 

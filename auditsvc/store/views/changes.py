@@ -9,21 +9,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from auditsvc.record.types import CONFIG_CHANGE
 from auditsvc.store.schema import TOLD_TYPES
 from auditsvc.store.views import words
 from auditsvc.store.views.dialect import lookups, text, time
 from auditsvc.store.views.story import (
     OUTCOME,
     calls,
+    changed_to,
     context,
     host,
     how,
+    named,
     of_call,
     others,
     outcome,
     told_events,
     verb,
+    verb_of_record,
 )
 from auditsvc.tables import effects
 
@@ -40,7 +42,6 @@ TYPES: Final = (
 """The types of events without a call that are a change."""
 IN_CALLS: Final = f"{TOLD} AND r.type IN (1305, 1325, 1328, 1334, 1403, 1404, 1405, 1421, 1422)"
 """The condition for records `r` within a call that tell a change."""
-_OBJECTS: Final = ("key", "table", "bool", "dev", "path", "profile", "name", "prog-id", "op")
 
 
 _NAMES: Final = (
@@ -77,18 +78,16 @@ def changes(d: Dialect) -> str:
 def _in_calls(d: Dialect) -> str:
     found, joins = of_call(d)
     fields = d.json.format("told.value", "r.event")
-    named = ", ".join(words.known(words.field(d, fields, name)) for name in _OBJECTS)
     return f"""
         SELECT event_id, host, time, {verb("change", "type_name", "type")},
-            coalesce(CASE WHEN type = {CONFIG_CHANGE} THEN {verb("action", "op", "operation")} END,
-                {verb("action", "type_name", "type")}),
-            object, CAST(NULL AS text),
+            {verb_of_record("type", "type_name", "op")}, object, object2,
             CASE WHEN result IS NOT NULL THEN {OUTCOME} ELSE called END,
             pid, auid, uid, ses, {how("exe", "comm")}, key
         FROM (
             SELECT s.id AS event_id, {found["host"]}, {time(d, "s")} AS time, r.type,
                 (SELECT t.name FROM record_type t WHERE t.type = r.type) AS type_name,
-                {words.field(d, fields, "op")} AS op, coalesce({named}) AS object,
+                {words.field(d, fields, "op")} AS op,
+                {named(d, fields, "r.type")} AS object, {changed_to(d, fields)} AS object2,
                 {words.known(words.field(d, fields, "res"))} AS result,
                 CAST(NULL AS text) AS verdict, {outcome("s.success")} AS called,
                 c.pid, c.auid, c.uid, c.ses, {found["exe"]}, {found["comm"]}, {found["key"]}
@@ -134,17 +133,24 @@ def _execs(d: Dialect) -> str:
 
 
 def _joined(d: Dialect, argv: str, event: str) -> str:
-    """Give a command's arguments as one text; those with blanks, or empty, in quotes."""
-    quoted = "CASE WHEN value = '' OR {0} THEN '''' || value || '''' ELSE value END"
+    """Give a command's arguments as one text, those that a shell would divide in its quotes.
+
+    A quote in them is written as a shell needs it, so that no argument looks like several.
+    """
+    plain = "value"
+    for sign in (" ", "\t", "\n", "''", '"'):
+        plain = f"replace({plain}, '{sign}', '')"
+    quoted = (
+        f"CASE WHEN value = '' OR value <> {plain}"
+        " THEN '''' || replace(value, '''', '''\\''''') || '''' ELSE value END"
+    )
     if d.joins:
-        parts = quoted.format("strpos(value, ' ') > 0")
         listed = d.json.format(argv, event)
         return (
-            f"(SELECT string_agg({parts}, ' ' ORDER BY place)"  # noqa: S608 - ours
+            f"(SELECT string_agg({quoted}, ' ' ORDER BY place)"  # noqa: S608 - ours
             f" FROM jsonb_array_elements_text({listed}) WITH ORDINALITY a(value, place))"
         )
-    parts = quoted.format("instr(value, ' ') > 0")
-    return f"(SELECT group_concat({parts}, ' ') FROM json_each({argv}))"  # noqa: S608 - ours
+    return f"(SELECT group_concat({quoted}, ' ') FROM json_each({argv}))"  # noqa: S608 - ours
 
 
 def _told(d: Dialect) -> str:
@@ -153,12 +159,12 @@ def _told(d: Dialect) -> str:
         "data": words.field(d, "{0}", "data"),
         "acct": words.known(words.field(d, "{0}", "acct")),
         "cwd": words.known(words.field(d, "{0}", "cwd")),
-        "terminal": words.known(words.field(d, "{0}", "terminal")),
+        "terminal": words.own_field(d, "{0}", "terminal"),
     }
     program = words.basename("exe")
     where = (
         f"WHERE e.type IN ({_USER_CMD}, {_TTY}, {_USER_TTY}) OR e.type = {_USER_START} AND"
-        f" {words.basename(words.field(d, d.json.format('told.value', 'e.id'), 'exe'))}"
+        f" {words.basename(words.last_field(d, d.json.format('told.value', 'e.id'), 'exe'))}"
         " IN ('su', 'runuser')"
     )
     return f"""

@@ -11,24 +11,30 @@ from auditsvc.record.types import SECCOMP
 from auditsvc.store.views import words
 from auditsvc.store.views.changes import TOLD
 from auditsvc.store.views.dialect import time
-from auditsvc.store.views.story import CALL, CALLED, bare, context, of_call, told_events
+from auditsvc.store.views.story import CALL, CALLED, bare, context, named_call, of_call, told_events
 
 if TYPE_CHECKING:
     from auditsvc.store.views.dialect import Dialect
 
-_LANDLOCK, _IPE = 1423, 1420
-_TYPES: Final = (1107, 1108, SECCOMP, 1400, 1401, _IPE, _LANDLOCK, 1502, 1503)
-"""USER_AVC, USER_SELINUX_ERR, SECCOMP, AVC, SELINUX_ERR, IPE_ACCESS, LANDLOCK_ACCESS, and
-AppArmor's own types."""
+_USER_AVC, _USER_SELINUX_ERR, _AVC, _SELINUX_ERR = 1107, 1122, 1400, 1401
+_IPE, _LANDLOCK = 1420, 1423
+_TYPES: Final = (
+    *(_USER_AVC, _USER_SELINUX_ERR, SECCOMP, _AVC, _SELINUX_ERR, _IPE, _LANDLOCK, 1502, 1503),
+)
+"""The last two, APPARMOR_ALLOWED and APPARMOR_DENIED, are AppArmor's own of earlier kernels."""
 _LISTED: Final = ", ".join(map(str, _TYPES))
 _FIELDS: Final = {
     "permissive": ("permissive",),
     "apparmor": ("apparmor",),
     "seresult": ("seresult",),
-    "perms": ("seperms", "denied_mask", "requested_mask", "operation", "blockers", "op"),
-    "subject": ("scontext", "profile", "subj", "domain"),
+    "lsm": ("lsm",),
+    "verdict_told": ("action",),
+    "perms": (
+        *("seperms", "denied_mask", "requested_mask", "requested", "operation", "blockers", "op"),
+    ),
+    "subject": ("scontext", "profile", "subject", "subj", "domain"),
     "path": ("path", "name", "dest"),
-    "target": ("tcontext", "peer", "target"),
+    "target": ("tcontext", "peer", "object", "target"),
     "class": ("tclass", "class", "family"),
     "code": ("code",),
     "number": ("syscall",),
@@ -51,11 +57,13 @@ def _fields(d: Dialect, source: str) -> dict[str, str]:
 _MECHANISM: Final = (
     f"CASE WHEN type = {SECCOMP} THEN 'seccomp' WHEN type = {_LANDLOCK} THEN 'landlock'"
     f" WHEN type = {_IPE} THEN 'ipe' WHEN apparmor IS NOT NULL OR type BETWEEN 1500 AND 1507"
-    " THEN 'apparmor' ELSE 'selinux' END"
+    " THEN 'apparmor' WHEN lower(lsm) = 'smack' THEN 'smack' ELSE 'selinux' END"
 )
-# What AppArmor only reports (STATUS, AUDIT, HINT), and what was granted, is no denial.
+# What AppArmor only reports (STATUS, AUDIT, HINT), and what was granted, is no denial; nor is
+# what a program says of itself as an access decision: that it has received a policy.
 _REFUSED: Final = (
-    "coalesce(lower(seresult), 'denied') <> 'granted'"
+    f"lower(coalesce(seresult, verdict_told, CASE WHEN type <> {_USER_AVC}"
+    " OR apparmor IS NOT NULL THEN 'denied' END)) = 'denied'"
     " AND coalesce(apparmor, 'DENIED') IN ('DENIED', 'ALLOWED', 'KILL')"
 )
 
@@ -81,11 +89,7 @@ def _columns(d: Dialect, call: str) -> str:
 
 def _alone(d: Dialect) -> str:
     more = _fields(d, "{0}")
-    call = (
-        f"(SELECT n.name FROM syscall_name n WHERE n.nr = {d.number.format('number')}"  # noqa: S608
-        " AND n.arch = (SELECT m.arch FROM arch_name m"
-        f" WHERE {d.hex.format('m.arch')} = machine))"
-    )
+    call = named_call(d, "number", "machine")
     return (
         f"SELECT {_columns(d, call)}"  # noqa: S608 - ours
         f" FROM ({told_events(d, more, f'WHERE e.type IN ({_LISTED})')}) told WHERE {_REFUSED}"

@@ -2,7 +2,8 @@
 
 A LOGIN (its pid, auid and session) opens a session. USER_LOGIN of the same process, user and
 session tells from where and on which terminal; USER_END of the same three closes it (`logout`),
-another LOGIN of that session (`gone`), or a boot (`down`). A boot is closed by a shutdown
+another LOGIN of that session (`gone`), or a boot (`down`). A LOGIN without a session opens none:
+it was refused, as anybody may try one, or it takes the user away. A boot is closed by a shutdown
 (`down`), or by the next boot (`crash`). These are aulast's rules (audit-userspace,
 tools/aulast); but a session without a USER_LOGIN, as cron has them, is a row here too, with
 `user_login_event_id` NULL.
@@ -48,14 +49,14 @@ def logins(d: Dialect) -> str:
         WITH {_said(d)} login AS (
             SELECT e.id, e.host, e.ms, e.pid, e.auid, e.ses
             FROM event e
-            WHERE {_of("e", LOGIN)}
+            WHERE {_of("e", LOGIN)} AND e.ses IS NOT NULL
             UNION ALL
             SELECT s.id, c.host, s.ms, {ids}
             FROM record r
             JOIN text told ON told.id = r.fields
             JOIN syscall s ON s.id = r.event
             JOIN context c ON c.id = s.context
-            WHERE {TOLD} AND r.type = {LOGIN}
+            WHERE {TOLD} AND r.type = {LOGIN} AND {_number(d, in_record, "ses")} IS NOT NULL
         ),
         placed AS (
             SELECT login.*, {_boot("login.host", "login.id")} AS boot,
@@ -207,10 +208,10 @@ def _user_id(d: Dialect, source: str) -> str:
 
 def _fields(d: Dialect, source: str) -> dict[str, str]:
     def told(name: str) -> str:
-        return words.known(words.field(d, source, name))
+        return words.own_field(d, source, name)
 
     return {
-        "account": told("acct"),
+        "account": words.known(words.field(d, source, "acct")),
         "terminal": told("terminal"),
         "address": f"coalesce({told('hostname')}, {told('addr')})",
         "outcome": f"CASE WHEN lower({told('res')}) IN ('success', '1', 'yes') THEN 'success'"

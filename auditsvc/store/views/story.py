@@ -9,12 +9,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from auditsvc.record.types import CONFIG_CHANGE, SECCOMP, URINGOP
+from auditsvc.record.types import CONFIG_CHANGE, LOGIN, SECCOMP, URINGOP
 from auditsvc.store.views import words
 from auditsvc.store.views.dialect import Lookup, Step, lookups, text, time
-from auditsvc.tables import effects
-from auditsvc.tables.names_of_objects import FIELDS, SCRIPTED
-from auditsvc.tables.verbs import TYPES
+from auditsvc.tables import effects, names
+from auditsvc.tables.names_of_objects import (
+    BY_TYPE,
+    CARRIERS,
+    FIELDS,
+    SCRIPTED,
+    SETTINGS,
+    TELLING,
+    VALUES,
+    WITH_OPERATION,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -60,7 +68,50 @@ def verb(column: str, name: str, kind: str) -> str:
     )
 
 
-def of_record(d: Dialect, value: str, event: str, kind: int) -> str:
+def verb_of_record(kind: str, name: str, op: str) -> str:
+    """Give what a record of a type (`kind`: its number, `name`) did, which its `op` can tell."""
+    telling = ", ".join(map(str, WITH_OPERATION))
+    return (
+        f"coalesce(CASE WHEN {kind} IN ({telling}) THEN {verb('action', op, 'operation')} END,"
+        f" {verb('action', name, 'type')})"
+    )
+
+
+def named(d: Dialect, fields: str, kind: str) -> str:
+    """Give the object that the fields of a record name; `kind`: the number of its type."""
+    by_type = "".join(
+        f" WHEN {names.record_type_number(name)} THEN {words.own_field(d, fields, of)}"
+        for name, of in BY_TYPE.items()
+    )
+    settings = " ".join(
+        f"WHEN {words.field(d, fields, name)} IS NOT NULL THEN '{name}'" for name in SETTINGS
+    )
+    known = ", ".join(words.known(words.field(d, fields, name)) for name in FIELDS)
+    return f"coalesce(CASE {kind}{by_type} END, CASE {settings} END, {known})"
+
+
+def changed_to(d: Dialect, fields: str) -> str:
+    """Give what the object that a record names was changed to."""
+    values = ", ".join(words.known(words.field(d, fields, name)) for name in (*SETTINGS, *VALUES))
+    return f"coalesce({values})"
+
+
+def named_call(d: Dialect, number: str, machine: str) -> str:
+    """Give the name of a call, of its number and its machine in hex, as a record has them."""
+    arch = f"SELECT m.arch FROM arch_name m WHERE {d.hex.format('m.arch')} = {machine}"  # noqa: S608 - ours
+    return (
+        f"(SELECT n.name FROM syscall_name n WHERE n.nr = {d.number.format(number)}"  # noqa: S608
+        f" AND n.arch = ({arch}))"
+    )
+
+
+def _refused_call(d: Dialect, fields: str) -> str:
+    """Give the call that seccomp refused: its name, or else its number."""
+    number, machine = (words.field(d, fields, name) for name in ("syscall", "arch"))
+    return f"coalesce({named_call(d, number, machine)}, {number})"
+
+
+def of_record(d: Dialect, value: str, event: str, kind: int | str) -> str:
     """Give a value made of the fields, `{0}`, of the first record of a type of an event."""
     fields = d.json.format("told.value", "r.event")
     return (
@@ -92,7 +143,7 @@ OUTCOME: Final = (
     " WHEN lower(result) IN ('success', '1', 'yes') THEN 'success'"
     " WHEN result IS NOT NULL THEN 'failed'"
     " WHEN lower(verdict) IN ('granted', 'allowed') THEN 'success'"
-    " WHEN verdict IS NOT NULL THEN 'failed' END"
+    " WHEN lower(verdict) IN ('denied', 'kill') THEN 'failed' END"
 )
 """The outcome that a record (`told_events`) tells; NULL if it tells none."""
 
@@ -110,9 +161,9 @@ def told_events(d: Dialect, more: Mapping[str, str], where: str = "") -> str:
 
     columns = {
         "type_name": "(SELECT t.name FROM record_type t WHERE t.type = e.type)",
-        "result": first("res", "result", "success"),
-        "verdict": first("seresult", "apparmor"),
-        "exe": first("exe"),
+        "result": f"coalesce({words.own_field(d, fields, 'res')}, {first('result', 'success')})",
+        "verdict": first("seresult", "action", "apparmor"),
+        "exe": words.own_field(d, fields, "exe"),
         "comm": first("comm"),
         "key": first("key"),
         **{name: value.replace("{0}", fields) for name, value in more.items()},
@@ -214,24 +265,28 @@ def calls(d: Dialect, where: str = "") -> str:
     found, joins = of_call(d)
     cwd = "(SELECT t.value FROM text t WHERE t.id = c.cwd)"
     path = f"coalesce({words.full_path('{0}', cwd, 'f.nametype')}, {{0}})"
-    configured = of_record(
-        d,
-        f"coalesce({verb('action', words.field(d, '{0}', 'op'), 'operation')},"
-        f" '{TYPES['CONFIG_CHANGE'].action}')",
-        "s.id",
-        CONFIG_CHANGE,
+    carriers = ", ".join(f"'{name}'" for name in CARRIERS)
+    told = (
+        "(SELECT min(r.type) FROM record r WHERE r.event = s.id"  # noqa: S608 - ours
+        f" AND (r.type = {CONFIG_CHANGE} OR r.type IN ({', '.join(map(str, TELLING))})"
+        f" AND {CALLED} IN ({carriers})))"
     )
+    type_name = "(SELECT t.name FROM record_type t WHERE t.type = told_type)"
+
+    def tells(value: str) -> str:
+        return of_record(d, value, "event_id", "told_type")
+
+    action = tells(verb_of_record("told_type", type_name, words.field(d, "{0}", "op")))
     base = f"""
         SELECT s.id AS event_id, {found["host"]}, {time(d, "s")} AS time, c.pid, c.auid, c.uid,
             c.euid, c.ses, {found["exe"]}, {found["comm"]}, {found["key"]},
-            {configured} AS configured, v.action AS did, v.change, v.object_place,
+            {told} AS told_type, v.action AS did, v.change, v.object_place,
             v.second_place, coalesce(v.link, 'to') AS link,
             coalesce(v.object_kind, 'system') AS kind,
             coalesce(call.name, CAST(s.nr AS text)) AS name, part.name AS part_name,
             {outcome("s.success", in_progress(CALLED))} AS outcome,
             {_file(path, "s.id", "ASC")} AS first, {_file(path, "s.id", "DESC")} AS last,
             {_program(d)} AS program, {record_field(d, "name", "s.id", KERN_MODULE)} AS module,
-            {record_field(d, "key", "s.id", CONFIG_CHANGE)} AS rule_key,
             {_address("s.id")} AS address, {record_field(d, "opid", "s.id", _OBJ_PID)} AS target,
             {words.argument(d, "v.second_place", _place("v.second_place"))} AS second,
             {_signed(_place("v.object_place"))} AS number, {_is_folder("s.id")} AS in_folder
@@ -243,17 +298,21 @@ def calls(d: Dialect, where: str = "") -> str:
     return f"""
         SELECT event_id, host, time, pid, auid, uid, ses, change,
             coalesce({words.user("auid")}, 'system') AS actor, {words.user("euid")} AS as_user,
-            coalesce(configured, did, 'made-call ' || name) AS action, outcome,
-            coalesce(rule_key, module, address, target, first, program,
+            CASE WHEN told_type IS NOT NULL THEN {action}
+                ELSE coalesce(did, 'made-call ' || name) END AS action, outcome,
+            CASE WHEN told_type IS NOT NULL THEN {tells(named(d, "{0}", "told_type"))}
+                ELSE coalesce(module, address, target, first, program,
                 CASE WHEN object_place IS NOT NULL THEN CAST(number AS text) END,
-                CASE WHEN kind IN ('memory', 'process') THEN nullif(comm, '') END) AS object,
-            CASE WHEN second_place IS NOT NULL THEN CASE WHEN part_name IS NULL OR name = 'prctl'
+                CASE WHEN kind IN ('memory', 'process') THEN nullif(comm, '') END) END AS object,
+            CASE WHEN told_type IS NOT NULL THEN {tells(changed_to(d, "{0}"))}
+                WHEN second_place IS NOT NULL THEN CASE WHEN part_name IS NULL OR name = 'prctl'
                 THEN second END
                 WHEN coalesce(program, module, address, target) IS NULL THEN nullif(last, first)
                 END AS object2,
-            CASE WHEN configured IS NOT NULL THEN '{TYPES["CONFIG_CHANGE"].object_kind}'
+            CASE WHEN told_type IS NOT NULL THEN {verb("object_kind", type_name, "type")}
                 WHEN kind = 'file' AND in_folder THEN 'directory' ELSE kind END AS object_kind,
-            {how("exe", "comm")} AS how, key, link
+            {how("exe", "comm")} AS how, key,
+            CASE WHEN told_type IS NULL THEN link ELSE 'to' END AS link
         FROM ({base}) made"""  # noqa: S608 - as above
 
 
@@ -272,12 +331,13 @@ def _signed(number: str) -> str:
 def others(d: Dialect, where: str = "") -> str:
     """Give the rows about events without a call, with `change`; `where` chooses events `e`."""
     number = d.number.format(words.field(d, "{0}", "uring_op"))
-    named = ", ".join(words.known(words.field(d, "{0}", name)) for name in FIELDS)
     more = {
         "uid_told": f"nullif({words.last_field(d, '{0}', 'uid')}, '')",
         "op": words.field(d, "{0}", "op"),
         "uring_op": number,
-        "named": f"CASE WHEN e.type <> {URINGOP} THEN coalesce({named}) END",
+        "named": f"CASE e.type WHEN {URINGOP} THEN NULL WHEN {SECCOMP} THEN"
+        f" {_refused_call(d, '{0}')} ELSE {named(d, '{0}', 'e.type')} END",
+        "changed_to": f"CASE WHEN e.type <> {URINGOP} THEN {changed_to(d, '{0}')} END",
         "first": _file("{0}", "e.id", "ASC"),
         "last": _file("{0}", "e.id", "DESC"),
         "address": _address("e.id"),
@@ -292,12 +352,14 @@ def others(d: Dialect, where: str = "") -> str:
             {verb("change", "type_name", "type")} AS change,
             coalesce({words.user("auid")}, 'system') AS actor,
             CASE WHEN uid_told IN ('4294967295', '-1') THEN 'unset' ELSE uid_told END AS as_user,
-            coalesce(CASE type WHEN {CONFIG_CHANGE} THEN {verb("action", "op", "operation")}
-                WHEN {URINGOP} THEN {uring} END, {verb("action", "type_name", "type")},
+            coalesce(CASE type WHEN {URINGOP} THEN {uring} END,
+                {verb_of_record("type", "type_name", "op")},
                 'made-record ' || coalesce(type_name, CAST(type AS text))) AS action,
-            {OUTCOME} AS outcome, coalesce(named, address, target, first) AS object,
-            CASE WHEN coalesce(named, address, target) IS NULL THEN nullif(last, first)
-                END AS object2,
+            {OUTCOME} AS outcome,
+            CASE WHEN type = {LOGIN} AND named = '4294967295' THEN 'unset'
+                ELSE coalesce(named, address, target, first) END AS object,
+            coalesce(changed_to, CASE WHEN coalesce(named, address, target) IS NULL
+                THEN nullif(last, first) END) AS object2,
             coalesce({verb("object_kind", "type_name", "type")}, 'system') AS object_kind,
             {how("exe", "comm")} AS how, key, 'to' AS link
         FROM ({told_events(d, more, where)}) made"""  # noqa: S608 - as above

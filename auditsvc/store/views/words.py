@@ -50,6 +50,14 @@ def last_field(d: Dialect, source: str, name: str) -> str:
     )
 
 
+def own_field(d: Dialect, source: str, name: str) -> str:
+    """Give a field that libaudit, or the kernel, writes last: exe, hostname, addr, terminal, res.
+
+    What a program was told stands before it and may hold the same name: the last is not that.
+    """
+    return known(last_field(d, source, name))
+
+
 def known(value: str) -> str:
     """Give a text; NULL for `?` and for nothing."""
     return f"nullif(nullif({value}, '?'), '')"
