@@ -6,7 +6,8 @@ A body is `name=value` tokens separated by spaces. A value is
               second one is another token)
     'text'    the same, if a divider follows; of `msg=`, up to the body's last quote: its own
               fields follow in its place
-    text (mode)  of AppArmor's labels in `subj`, `obj` and their kin
+    text (mode)  of AppArmor's labels in `subj`, `obj` and their kin; a profile's name may have
+              blanks, but no word with `=` or `(` before the mode
     { text }  of enriched fields (SADDR={ saddr_fam=inet ... }), kept with its braces
     text      up to the next space
 
@@ -73,7 +74,7 @@ _BRACE_END: Final = re.compile(rb"[}\x1d]")
 # What needs more than `_TOKEN`: quotes, a label's mode, an enriched name behind something.
 _ODD: Final = re.compile(rb"='| \([a-z]+\)(?:[ \x1d]|\Z)|[^ \x1d](?:SADDR|ARCH|SYSCALL|[UG]ID)=")
 _QUOTED: Final = re.compile(rb"'[^']*'(?=[ \x1d]|\Z)")
-_MODE: Final = re.compile(rb" \([a-z]+\)(?=[ \x1d]|\Z)")
+_MODE: Final = re.compile(rb"(?: [^ =\x1d(]+)* \([a-z]+\)(?=[ \x1d]|\Z)")
 _LABELS: Final = re.compile(rb"(?:subj|obj)(?:_[a-z]+)?")
 # auditd's format_event: names of accounts in quotes, and SADDR={ ... }.
 RELAYED: Final = rb"#035|\\x1[dD]|\\035|\^\]|\\u001[dD]|\xef\xbf\xbd"

@@ -219,6 +219,19 @@ def test_labels_have_their_mode_behind_a_space(url):
     ]
 
 
+@pytest.mark.parametrize("mode", ["enforce", "complain", "kill", "unconfined", "mixed", "prompt"])
+def test_a_profile_whose_name_has_blanks(url, mode):
+    """The label ends with its mode; a word between that is a field, or no mode, ends it earlier."""
+    label = f"/opt/My Own App/run//null-/bin/a b ({mode})"
+    load(url, call(1, items=0, subj=label) + proctitle(1))
+    load(url, record("USER_AUTH", 2, f"pid=1 subj={label} msg='op=x res=failed'"), "log2")
+    load(url, record("USER_AUTH", 3, "pid=1 subj=a words (Enforce) b=1 obj=c d e=f (kill)"), "log3")
+    assert [row["subj"] for row in rows(url, "SELECT subj FROM syscalls")] == [label]
+    seen = [row["fields"] for row in rows(url, "SELECT fields FROM events ORDER BY serial")]
+    assert (seen[0]["subj"], seen[0]["res"]) == (label, "failed")
+    assert (seen[1]["subj"], seen[1]["b"], seen[1]["obj"], seen[1]["e"]) == ("a", "1", "c", "f")
+
+
 def test_a_label_without_a_mode(url):
     """The namespace's `=` is part of the label, and a parenthesis elsewhere is not."""
     load(url, call(1, items=0, rest=" subj==unconfined") + call(2, items=0, rest=" subj=a (B)"))

@@ -319,8 +319,26 @@ fn is_label(name: &[u8]) -> bool {
             .is_some_and(|lsm| !lsm.is_empty() && lsm.iter().all(u8::is_ascii_lowercase))
 }
 
-/// Length of ` (enforce)` or similar text at the beginning; 0 if there is none.
+/// Length of ` (enforce)` or similar text at the beginning, behind further words of a profile's
+/// name; 0 if there is none.
 fn mode(text: &[u8]) -> usize {
+    let mut at = 0;
+    loop {
+        let Some(rest) = text[at..].strip_prefix(b" ") else { return 0 };
+        if rest.first() == Some(&b'(') {
+            let length = mode_alone(&text[at..]);
+            return if length > 0 { at + length } else { 0 };
+        }
+        let is_of_name = |&&byte: &&u8| !is_space(byte) && byte != b'=' && byte != b'(';
+        let word = rest.iter().take_while(is_of_name).count();
+        if word == 0 {
+            return 0;
+        }
+        at += 1 + word;
+    }
+}
+
+fn mode_alone(text: &[u8]) -> usize {
     let Some(rest) = text.strip_prefix(b" (") else { return 0 };
     let length = rest.iter().take_while(|byte| byte.is_ascii_lowercase()).count();
     let ends =
