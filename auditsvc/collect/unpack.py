@@ -10,7 +10,8 @@ What must hold:
 * A file that unpacks to more than MOST_TIMES its size is refused: SpoolError names the limit.
 * Of a file that is cut short or damaged, all that can be unpacked is given first; the
   `read` after that raises SpoolError, and so does each later one.
-* The error for a format that is known but not supported names it.
+* The error for a format that is known but not supported names it; also where it is packed itself
+  (a .tgz), and what is packed twice.
 
 Sources of the first bytes: RFC 1952 (gzip), RFC 8878 (zstd), the .xz file format, bzip2's and
 lzip's manuals, file(1)'s magic.
@@ -190,6 +191,13 @@ class UnpackedLog:
         while len(head) < HEAD and (more := self._source.read(HEAD - len(head))):
             head += more
         form = form_of(head)  # what was packed may have a mark too
+        if self._form in _UNPACKERS:
+            refuse_unknown(self._path, head)
+            if form in _UNPACKERS:
+                raise SpoolError(
+                    f"{self._path}: packed twice, {form} in {self._form}, which is not read here",
+                    "unpack it once",
+                )
         if form == _MARK:
             head = head.removeprefix(codecs.BOM_UTF8)
         elif form in _TEXTS:

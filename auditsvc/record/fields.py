@@ -6,7 +6,8 @@ A body is `name=value` tokens separated by spaces. A value is
               second one is another token)
     'text'    the same, if a divider follows; of `msg=`, up to the body's last quote: its own
               fields follow in its place
-    text (mode)  of AppArmor's labels in `subj`, `obj` and their kin
+    text (mode)  of AppArmor's labels in `subj`, `obj` and their kin; a profile's name may have
+              blanks, but no word with `=` or `(` before the mode
     { text }  of enriched fields (SADDR={ saddr_fam=inet ... }), kept with its braces
     text      up to the next space
 
@@ -17,8 +18,8 @@ record's type alone: `3005` can be a number or two bytes. What does not fit (odd
 stays the text that it is, as do the kernel's bare `?` (did not fit) and `(none)`.
 
 auditd's enriched fields follow a 0x1d; that byte separates like a space. Programs that
-relay lines write it as #035, or leave it out: an enriched name that stands at the end of an
-unquoted value begins another field all the same.
+relay lines write it in their own way (`RELAYED`), or leave it out: an enriched name that stands
+at the end of an unquoted value begins another field all the same.
 
 LOGIN of kernels before 3.14 says `old auid=1 new auid=2`: that is old-auid=1 auid=2.
 
@@ -71,20 +72,22 @@ _TOKEN: Final = re.compile(rb"[ \x1d]*([^ =\x1d]*)(?:=(\"[^\"]*\"|\{ [^}\x1d]*\}
 _TOKEN_UNBRACED: Final = re.compile(rb"[ \x1d]*([^ =\x1d]*)(?:=(\"[^\"]*\"|[^ \x1d]*))?")
 _BRACE_END: Final = re.compile(rb"[}\x1d]")
 # What needs more than `_TOKEN`: quotes, a label's mode, an enriched name behind something.
-_ODD: Final = re.compile(
-    rb"='| \([a-z]+\)(?:[ \x1d]|\Z)|#035|[^ \x1d](?:SADDR|ARCH|SYSCALL|[UG]ID)="
-)
+_ODD: Final = re.compile(rb"='| \([a-z]+\)(?:[ \x1d]|\Z)|[^ \x1d](?:SADDR|ARCH|SYSCALL|[UG]ID)=")
 _QUOTED: Final = re.compile(rb"'[^']*'(?=[ \x1d]|\Z)")
-_MODE: Final = re.compile(rb" \([a-z]+\)(?=[ \x1d]|\Z)")
+_MODE: Final = re.compile(rb"(?: [^ =\x1d(]+)* \([a-z]+\)(?=[ \x1d]|\Z)")
 _LABELS: Final = re.compile(rb"(?:subj|obj)(?:_[a-z]+)?")
 # auditd's format_event: names of accounts in quotes, and SADDR={ ... }.
+RELAYED: Final = rb"#035|\\x1[dD]|\\035|\^\]|\\u001[dD]|\xef\xbf\xbd"
+"""Pattern of a 0x1d as other programs write it: rsyslog (by default, with C-style escapes, with
+another prefix), busybox and sysklogd, JSON, and what replaces a character that cannot be shown."""
 _GLUED: Final = re.compile(
-    rb"(#035)?(?:(?:OLD-A?|F?S|E|O?A|O|I|INODE_)?UID=\"|(?:F?S|E|O|I|INODE_|NEW_)?GID=\""
+    rb"("
+    + RELAYED
+    + rb")?(?:(?:OLD-A?|F?S|E|O?A|O|I|INODE_)?UID=\"|(?:F?S|E|O|I|INODE_|NEW_)?GID=\""
     rb"|ARCH=[a-z]|SYSCALL=[a-z]|SADDR=\{)"
 )
 _MESSAGE: Final = b"msg='"
 _MARKS: Final = (b'"', b"'")
-_RELAYED: Final = b"#035"  # how programs that relay lines write a 0x1d
 _FEW_BRACES: Final = 16
 
 
@@ -212,7 +215,7 @@ def _braced(body: bytes) -> Iterator[re.Match[bytes]]:
 
 def _may_be_odd(body: bytes) -> bool:
     """Whether `_ODD` has to be tried: a quick check."""
-    if b"='" in body or b" (" in body or b"#035" in body:
+    if b"='" in body or b" (" in body:
         return True
     if b"\x1d" in body:  # enriched fields stand where they belong
         return False
@@ -230,7 +233,7 @@ def _split_odd(body: bytes) -> Iterator[tuple[bytes, bytes | None]]:
         at = match.end()
         if value is not None:
             end, at = ends.find(name, match)
-            yield name.removeprefix(_RELAYED), body[match.start(2) : end]
+            yield ends.name(match), body[match.start(2) : end]
         elif name:
             yield name, None
 
@@ -244,6 +247,13 @@ class _Ends:
         self._is_enriched = b"\x1d" in body
         self.unended = 0
         """No brace that opens before it has an end."""
+
+    def name(self, match: re.Match[bytes]) -> bytes:
+        """Give the name of a token without what a relay made of the 0x1d before it."""
+        name: bytes = match[1]
+        if self._is_enriched or not (glued := _GLUED.match(self._body, match.start(1))):
+            return name
+        return name[len(glued[1] or b"") :]
 
     def find(self, name: bytes, match: re.Match[bytes]) -> tuple[int, int]:
         """Give where the value of a token ends, and where the next token begins."""

@@ -7,15 +7,18 @@ A line is one record, as auditd writes it:
 NAME may hold spaces, and at most 255 bytes: it ends before the first ` type=`. TYPE is a
 name of at most 64 letters, a number or UNKNOWN[number]. The colon behind the stamp may lack
 (DAEMON_CONFIG of old auditds), and the body may stand in quotes: msg='audit(...): BODY'.
-A CR at the end is no part of the line. Before it may stand what a program that relays lines
-writes there (a priority, a time in whatever form, a host, a program), if that is blank, or has
-at most 256 bytes and ends, but for blanks, with one of `: ] > ;`. Also read: the kernel's own
-printing (dmesg, kmsg, a syslog file, logcat),
+A CR at the end is no part of the line, nor are blanks before the body (` cwd=` of kernels
+before 4.18). Before the line may stand what a program that relays lines writes there (a
+priority, a time in whatever form, a host, a program), if that is blank, or has at most 256 bytes
+and ends, but for blanks, tabs and a byte-order mark, with one of `: ] > ; |`, with the word `-`
+(RFC 5424 without structured data) or with `F` (whole lines in the log of a container). Also
+read: the kernel's own printing (dmesg, kmsg, a syslog file, logcat),
 
-    [<PRIORITY>][TIME HOST kernel: ][FACILITY :LEVEL: ][[TIME][[CPU]] ][audit: ]type=NUMBER
+    [<PRIORITY>][TIME HOST kernel[[PID]]: ][FACILITY :LEVEL: ][[TIME][[CPU]] ][audit: ]type=NUMBER
     audit(SECOND.MMM:SERIAL): BODY
 
-where the name before the first `: ` must be the kernel's, for any program may write the rest.
+where the name before the first `: ` must be the kernel's, for any program may write the rest;
+in RFC 5424 it is the name of the program, and `- - ` or what stands there takes the colon's place.
 
 A record's text is untrusted (USER_* messages) and may contain newlines and other control
 bytes. Such a line is written with every byte below 0x20, 0x7f and the backslash as \xHH
@@ -25,6 +28,7 @@ unchanged. So no text can forge a line, and the reader restores every byte.
 
 from __future__ import annotations
 
+import codecs
 import re
 from typing import Final, NamedTuple
 
@@ -56,9 +60,16 @@ _PRINTK: Final = re.compile(
 )
 _MOST_PREFIX: Final = 256
 _MOST_NODE: Final = 255
-_PREFIX_ENDS: Final = b":]>;"
-_PRIORITY: Final = re.compile(rb" *(?:<[0-9]{1,3}>|[0-9]+,[0-9]+,[0-9]+,[^; ]*;)?")
-_KERNEL: Final = re.compile(rb"(?:(?:(?!: ).)* )?(?:kernel|klogd) *: ", re.DOTALL)
+_BLANK: Final = b" \t"
+_PREFIX_ENDS: Final = b":]>;|"
+_PREFIX_WORDS: Final = (b" -", b" F")
+_MARK: Final = codecs.BOM_UTF8
+_PRIORITY: Final = re.compile(rb"[ \t]*(?:<[0-9]{1,3}>|[0-9]+,[0-9]+,[0-9]+,[^; ]*;)?")
+_KERNEL: Final = re.compile(
+    rb"(?!1 )(?:(?:(?!: ).)* )?(?:kernel|klogd)(?:\[[0-9]{1,10}\])? *: "
+    rb"|1 (?:[^ ]+ ){2}kernel (?:[^ ]+ ){2}(?:-|(?:\[[^]]*\])+) (?:\xef\xbb\xbf)?",
+    re.DOTALL,
+)
 _CLOCK: Final = re.compile(
     rb"(?:[a-z]+ *:[a-z]+ *: )?(?:\[[^]]{1,64}\](?:\[[^]]{1,16}\])? )?(?:audit: )?"
 )
@@ -128,8 +139,11 @@ def _begin(line: bytes) -> int:
 
 
 def _is_prefix(text: bytes) -> bool:
-    stripped = text.rstrip(b" ")
-    return not stripped or (len(text) <= _MOST_PREFIX and stripped[-1] in _PREFIX_ENDS)
+    stripped = text.removesuffix(_MARK).rstrip(_BLANK)
+    return not stripped or (
+        len(text) <= _MOST_PREFIX
+        and (stripped[-1] in _PREFIX_ENDS or stripped.endswith(_PREFIX_WORDS))
+    )
 
 
 def _kernel_text(line: bytes) -> int:
@@ -171,7 +185,7 @@ def parse_line(line: bytes) -> Line | str:
         return "not a record"
     if body is None and line[-1:] != b":":
         return "not a record"
-    body = body or b""
+    body = (body or b"").lstrip(b" ")
     when, number = int(second), int(serial)
     if when > MAX_SECOND:
         return "time out of range"

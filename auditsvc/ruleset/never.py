@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from auditsvc.rule.model import Condition, Rule
 
 _PATHS: Final = (fields.PATH, fields.DIR, fields.EXE)
-_WILDCARD: Final = re.compile(r"[*?]|\[[^]/]+\]")
+_WILDCARD: Final = re.compile(r"[*?]|\[[^]/]+\]|\{[^}/]*,[^}/]*\}|[+@!]\([^)/]+\)")
 _LONGEST: Final = 255  # NAME_MAX, bytes
 _POSITIVE: Final = re.compile(r"(?:^|[ \t])-F[ \t]*exit([!<>=]+)([A-Z][A-Z0-9]*)(?=[ \t]|$)")
 

@@ -40,11 +40,15 @@ def check_paths(lines: Sequence[Line]) -> Iterator[Advice]:
                 text = f"{condition.value} cannot be checked by this user: run as root"
                 yield Advice(line.filename, line.number, text, "note")
             elif not exists and lenient:
-                text = f"is left out on this host: {needed} does not exist"
+                text = f"is left out on this host: {_lacking(needed)}"
                 yield Advice(line.filename, line.number, text, "note")
             elif not exists:
-                text = f"never loads on this host: {needed} does not exist"
+                text = f"never loads on this host: {_lacking(needed)}"
                 yield Advice(line.filename, line.number, text)
+
+
+def _lacking(needed: str) -> str:
+    return f"{needed} {'is no folder' if host.exists(needed) else 'does not exist'}"
 
 
 def missing_path(rule: Rule) -> str | None:

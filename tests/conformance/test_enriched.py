@@ -174,7 +174,7 @@ def test_what_auditd_really_writes(url, order):
     assert event["fields"]["ID"] == "ann"
 
 
-@pytest.mark.parametrize("separator", [b"#035", b""], ids=["relayed", "lost"])
+@pytest.mark.parametrize("separator", [b"#035", b"^]", b"\\x1d", b""], ids=ascii)
 def test_copies_that_a_relay_passed_on(url, separator):
     """Rsyslog writes auditd's separator in another way, and some programs drop it."""
     named = RECORDED.replace(b"\x1d", separator)

@@ -9,11 +9,13 @@ from fixtures.logs import (
     Pipe,
     balanced,
     call,
+    end,
     everything,
     ledger,
     load,
     opening,
     path,
+    proctitle,
     record,
     rows,
     stamp,
@@ -100,7 +102,7 @@ def test_lines_that_syslog_daemons_relay(url, node):
     assert ledger(url)["raw"] == 0
 
 
-@pytest.mark.parametrize("separator", forms.SEPARATORS, ids=["0x1d", "#035", "lost"])
+@pytest.mark.parametrize("separator", forms.SEPARATORS, ids=ascii)
 def test_enriched_fields_behind_any_separator(url, separator):
     """Where a relay changed or dropped auditd's separator, the fields are as if it were there."""
     load(url, forms.enriched(1, separator))
@@ -130,6 +132,16 @@ def test_a_stamp_without_its_colon(url):
     load(url, f"type=DAEMON_CONFIG {stamp(1)[:-1]} config changed, auid=0 pid=5 res=success\n")
     (row,) = rows(url, "SELECT type, pid, auid FROM events")
     assert row == {"type": "DAEMON_CONFIG", "pid": 5, "auid": 0}
+
+
+def test_a_body_behind_more_than_one_blank(url):
+    """Kernels before 4.18 write ` cwd=`: in a whole event, and in one whose records are spread."""
+    cwd = record("CWD", 1, ' cwd="/srv"')
+    load(url, call(1, items=0) + cwd + proctitle(1))
+    load(url, (call(2, items=1) + cwd + path(2, "/x") + end(2)).replace(":1)", ":2)"), "log2")
+    load(url, cwd.replace(":1)", ":3)") + call(3, items=0) + proctitle(3), "log3")
+    assert [row["cwd"] for row in rows(url, "SELECT cwd FROM syscalls")] == ["/srv"] * 3
+    assert rows(url, "SELECT * FROM records WHERE type = 'CWD'") == []
 
 
 # --- values ----------------------------------------------------------------------------
@@ -205,6 +217,19 @@ def test_labels_have_their_mode_behind_a_space(url):
         {"pid": "1", "uid": "0", "subj": label, "op": "x", "acct": "m", "res": "failed"}
         for label in labels
     ]
+
+
+@pytest.mark.parametrize("mode", ["enforce", "complain", "kill", "unconfined", "mixed", "prompt"])
+def test_a_profile_whose_name_has_blanks(url, mode):
+    """The label ends with its mode; a word between that is a field, or no mode, ends it earlier."""
+    label = f"/opt/My Own App/run//null-/bin/a b ({mode})"
+    load(url, call(1, items=0, subj=label) + proctitle(1))
+    load(url, record("USER_AUTH", 2, f"pid=1 subj={label} msg='op=x res=failed'"), "log2")
+    load(url, record("USER_AUTH", 3, "pid=1 subj=a words (Enforce) b=1 obj=c d e=f (kill)"), "log3")
+    assert [row["subj"] for row in rows(url, "SELECT subj FROM syscalls")] == [label]
+    seen = [row["fields"] for row in rows(url, "SELECT fields FROM events ORDER BY serial")]
+    assert (seen[0]["subj"], seen[0]["res"]) == (label, "failed")
+    assert (seen[1]["subj"], seen[1]["b"], seen[1]["obj"], seen[1]["e"]) == ("a", "1", "c", "f")
 
 
 def test_a_label_without_a_mode(url):

@@ -77,6 +77,13 @@ NEVER = [
     ("-w /var/log/a? -p wa", "the kernel has no wildcards"),
     ("-a always,exit -F arch=b64 -S openat -F dir=/home/[a-z]", "the kernel has no wildcards"),
     (f"{EVERY} -F exe=/usr/bin/*", "the kernel has no wildcards"),
+    ("-w /etc/{passwd,shadow} -p wa", "`/etc/{passwd,shadow}` is one name"),
+    ("-w /etc/!(passwd) -p wa", "the kernel has no wildcards"),
+    (f"{EVERY} -C uid!=euid -F uid=0 -F euid=0", "`uid!=euid`, `uid=0` and `euid=0` exclude"),
+    (f"{EVERY} -C uid!=euid -F uid=0 -F euid<1", "`uid!=euid`, `uid=0` and `euid<1` exclude"),
+    (f"{EVERY} -C uid=euid -C euid=suid -C uid!=suid", "exclude each other"),
+    (f"{EVERY} -F subj_type=a_t -F subj_type=b_t", "`subj_type=a_t` and `subj_type=b_t` exclude"),
+    (f"{EVERY} -F subj_role=a -F subj_role!=a", "`subj_role=a` and `subj_role!=a` exclude"),
     ("-w /etc/../etc/passwd -p wa -k dots", "contains `..`"),
     (f"{EVERY} -F exe=/bin/./sh", "contains `..` or `.`"),
     ("-w /etc/.. -p wa", "never loads: the kernel refuses a path that ends in `..`"),
@@ -97,6 +104,8 @@ FINE = [
     *("success=1 exit=-5000", "a0&1 a0&2", "a0&=3 a0!=3", "obj_uid=0 obj_uid=5", "exit=13"),
     *("devmajor=8 devmajor=9", "uid=0 euid=0 uid=euid", "exit!=0 exit!=-EAGAIN", "auid>unset"),
     *("inode=5 obj_uid=0", "path=/usr/bin/[ perm=x", "path=/etc/a..b", "path=/etc/..data"),
+    *("subj_role=a subj_role=b", "obj_type=a obj_type=b", "uid=0 gid=0 uid!=euid"),
+    *("path=/etc/{a}", "path=/etc/a(b)", "uid=0 euid=1 uid!=euid"),
 ]
 
 

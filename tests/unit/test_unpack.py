@@ -179,6 +179,22 @@ def test_a_form_that_is_not_read_is_named(path, name):
     assert caught.value.hint
 
 
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_form_that_is_not_read_is_named_inside_another(path, form, name):
+    """A .tgz is a tar archive: its text is not loaded as if it were a log."""
+    path.write_bytes(PACK[form](REFUSED[name] + b"\0" * 600 + LOG))
+    with pytest.raises(SpoolError, match=name.replace("(", r"\(").replace(")", r"\)")):
+        logfile.open_log(path)
+
+
+@pytest.mark.parametrize("outer", PACK)
+def test_what_is_packed_twice_is_named(path, form, outer):
+    """It is no log: nothing is kept raw of it."""
+    path.write_bytes(PACK[outer](PACK[form](LOG)))
+    with pytest.raises(SpoolError, match=f"{form} in {outer}"):
+        logfile.open_log(path)
+
+
 def test_brotli_is_told_by_its_name(tmp_path):
     """Its bytes do not identify it."""
     path = tmp_path / "audit.log.br"

@@ -161,8 +161,8 @@ class ReferenceDecoder:
                     return False
                 if kind in types.RENUMBERED:
                     kind = types.of_body(kind, body)
-                others.append((kind, body))
-        others.append((types.PROCTITLE, title))
+                others.append((kind, body.lstrip(b" ")))
+        others.append((types.PROCTITLE, title.lstrip(b" ")))
         self._see(node, when, int(ms), number)
         counts = self._counts
         counts["received"] += len(others) + 1

@@ -26,7 +26,7 @@ from auditsvc.decode.reference.calls import Call, parse_call
 from auditsvc.decode.reference.dimensions import Dimensions, id_column
 from auditsvc.decode.states import COMPLETE, DISPLACED, NO_EXIT, ORPHAN, TRUNCATED
 from auditsvc.record import types
-from auditsvc.record.fields import Field, parse_fields, to_int
+from auditsvc.record.fields import RELAYED, Field, parse_fields, to_int
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -36,6 +36,7 @@ Record = tuple[int, bytes]
 
 _PATH: Final = re.compile(rb"item=([0-9]{1,9}) (.*)", re.DOTALL)
 _SADDR: Final = re.compile(rb"saddr=([^ \x1d]*)")
+_RELAYED_END: Final = re.compile(rb"(?:" + RELAYED + rb")\Z")
 # __AUDIT_ARCH_LE of linux/audit.h.
 LITTLE_ENDIAN: Final = 0x40000000
 _EVENT_COLUMNS: Final = (b"pid", b"uid", b"auid", b"ses")
@@ -61,7 +62,7 @@ def _address(body: bytes) -> tuple[bytes, bool]:
     assert match is not None
     saddr, glued, rest = match[1].partition(b"S")  # the hex of the address has none
     if glued and rest.startswith(b"ADDR={"):
-        return saddr.removesuffix(b"#035"), b"\x1d" not in body
+        return _RELAYED_END.sub(b"", saddr), b"\x1d" not in body
     rest = body[match.end() :]
     is_all = not rest or (rest.startswith(b"\x1dSADDR=") and b"\x1d" not in rest[1:])
     return match[1], is_all

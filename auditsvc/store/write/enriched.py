@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from auditsvc.decode.ids import content_digest, dimension_id
 from auditsvc.record import types
-from auditsvc.record.fields import Field, parse_fields, to_json
+from auditsvc.record.fields import RELAYED, Field, parse_fields, to_json
 from auditsvc.store import schema
 from auditsvc.store.write.stored_event import RECORD, Piece
 
@@ -39,8 +39,8 @@ OF_FILE: Final = -1
 
 _NAME: Final = re.compile(r"(?:[A-Z_-]*[UG]ID|ID|ARCH|SYSCALL|SADDR)")
 _MAY_HAVE: Final = re.compile(rf'"{_NAME.pattern}":')
-# Names one after the other, behind a separator; #035 is how programs that relay lines write it,
-# and some drop it.
+# Names one after the other, behind a separator; programs that relay lines write it in their own
+# ways, and some drop it.
 _FIELD: Final = rb'=(?:"[^"]*"|\{ [^}\x1d]*\}|[^" \x1d]*)'
 _WORD: Final = rb"(?:[A-Z_-]*[UG]ID|ID|ARCH|SYSCALL|SADDR)"
 _GLUED: Final = (
@@ -48,7 +48,9 @@ _GLUED: Final = (
     rb"|ARCH|SYSCALL|SADDR)"
 )
 _RUN: Final = re.compile(
-    rb"(?:(?:\x1d|#035)"
+    rb"(?:(?:\x1d|"
+    + RELAYED
+    + rb")"
     + _WORD
     + rb"|"
     + _GLUED

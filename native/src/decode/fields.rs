@@ -125,7 +125,7 @@ fn split<'a>(body: &'a [u8], each: &mut impl FnMut(&'a [u8], Option<&'a [u8]>)) 
         let name = &body[begin..at];
         if body.get(at) == Some(&b'=') {
             let (end, next) = ends.value(name, at + 1);
-            each(shown_name(name), Some(&body[at + 1..end]));
+            each(&name[ends.relayed(begin)..], Some(&body[at + 1..end]));
             at = next;
         } else if name.is_empty() {
             return;
@@ -136,11 +136,20 @@ fn split<'a>(body: &'a [u8], each: &mut impl FnMut(&'a [u8], Option<&'a [u8]>)) 
 }
 
 /// Forms of the 0x1d before enriched fields after other programs relayed the line.
-const RELAYED: &[u8] = b"#035";
+const RELAYED: [&[u8]; 8] =
+    [b"#035", b"\\x1d", b"\\x1D", b"\\035", b"^]", b"\\u001d", b"\\u001D", b"\xef\xbf\xbd"];
 
-#[inline]
-fn shown_name(name: &[u8]) -> &[u8] {
-    if name.first() == Some(&b'#') { name.strip_prefix(RELAYED).unwrap_or(name) } else { name }
+/// The length of such a form at the beginning of a text; 0 if there is none.
+fn relayed(text: &[u8]) -> usize {
+    if !matches!(text.first(), Some(b'#' | b'\\' | b'^' | 0xef)) {
+        return 0;
+    }
+    RELAYED.iter().find(|form| text.starts_with(form)).map_or(0, |form| form.len())
+}
+
+/// The text without such a form at its end.
+pub fn without_relayed(text: &[u8]) -> &[u8] {
+    RELAYED.iter().find_map(|form| text.strip_suffix(*form)).unwrap_or(text)
 }
 
 /// Finds the ends of values; remembers missing ends, so that none is searched twice.
@@ -155,6 +164,24 @@ struct Ends<'a> {
 impl<'a> Ends<'a> {
     fn new(body: &'a [u8]) -> Self {
         Ends { body, unended: 0, has_quotes: true, is_enriched: None }
+    }
+
+    /// The length of what a relay made of the 0x1d before the enriched name that begins here.
+    #[inline]
+    fn relayed(&mut self, begin: usize) -> usize {
+        match relayed(&self.body[begin..]) {
+            length
+                if length > 0 && is_enriched(&self.body[begin + length..]) && !self.has_0x1d() =>
+            {
+                length
+            }
+            _ => 0,
+        }
+    }
+
+    fn has_0x1d(&mut self) -> bool {
+        let body = self.body;
+        *self.is_enriched.get_or_insert_with(|| memchr::memchr(0x1d, body).is_some())
     }
 
     /// The end of the value that begins at `start`, and the beginning of the next token.
@@ -236,16 +263,13 @@ impl<'a> Ends<'a> {
             return None;
         }
         let body = self.body;
-        if *self.is_enriched.get_or_insert_with(|| memchr::memchr(0x1d, body).is_some()) {
+        if self.has_0x1d() {
             return None;
         }
         (start + 1..end).find_map(|at| {
             let text = &body[at..];
-            let (behind, text) = match text.strip_prefix(RELAYED) {
-                Some(text) => (at + RELAYED.len(), text),
-                None => (at, text),
-            };
-            is_enriched(text).then_some((at, behind))
+            let length = relayed(text);
+            is_enriched(&text[length..]).then_some((at, at + length))
         })
     }
 }
@@ -295,8 +319,26 @@ fn is_label(name: &[u8]) -> bool {
             .is_some_and(|lsm| !lsm.is_empty() && lsm.iter().all(u8::is_ascii_lowercase))
 }
 
-/// Length of ` (enforce)` or similar text at the beginning; 0 if there is none.
+/// Length of ` (enforce)` or similar text at the beginning, behind further words of a profile's
+/// name; 0 if there is none.
 fn mode(text: &[u8]) -> usize {
+    let mut at = 0;
+    loop {
+        let Some(rest) = text[at..].strip_prefix(b" ") else { return 0 };
+        if rest.first() == Some(&b'(') {
+            let length = mode_alone(&text[at..]);
+            return if length > 0 { at + length } else { 0 };
+        }
+        let is_of_name = |&&byte: &&u8| !is_space(byte) && byte != b'=' && byte != b'(';
+        let word = rest.iter().take_while(is_of_name).count();
+        if word == 0 {
+            return 0;
+        }
+        at += 1 + word;
+    }
+}
+
+fn mode_alone(text: &[u8]) -> usize {
     let Some(rest) = text.strip_prefix(b" (") else { return 0 };
     let length = rest.iter().take_while(|byte| byte.is_ascii_lowercase()).count();
     let ends =

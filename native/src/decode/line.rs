@@ -126,6 +126,8 @@ pub fn parse_line(line: &[u8]) -> Result<Line<'_>, &'static str> {
     if stamp.serial > MAX_SERIAL {
         return Err("serial out of range");
     }
+    let blanks = line[start..].iter().take_while(|&&byte| byte == b' ').count();
+    let start = start + blanks;
     let mut body = start..line.len();
     let mut unescaped = None;
     if line[start..].ends_with(ESCAPED) {
@@ -209,17 +211,23 @@ fn prefixed(line: &[u8]) -> Option<Parts<'_>> {
 }
 
 fn is_prefix(text: &[u8]) -> bool {
-    match text.iter().rposition(|&byte| byte != b' ') {
-        None => true,
-        Some(last) => text.len() <= MAX_PREFIX && b":]>;".contains(&text[last]),
-    }
+    let shown = text.strip_suffix(MARK).unwrap_or(text);
+    let Some(last) = shown.iter().rposition(|&byte| byte != b' ' && byte != b'\t') else {
+        return true;
+    };
+    let shown = &shown[..=last];
+    text.len() <= MAX_PREFIX
+        && (b":]>;|".contains(&shown[last]) || shown.ends_with(b" -") || shown.ends_with(b" F"))
 }
+
+/// The byte-order mark before the message of a line of RFC 5424.
+const MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// The beginning of the kernel's own text after its prefix, which includes `audit: `.
 fn kernel_text(line: &[u8]) -> usize {
     let text = &line[..line.len().min(MAX_PREFIX)];
     let mut scan = Scan { text, at: 0 };
-    scan.run(usize::MAX, |byte| byte == b' ');
+    scan.run(usize::MAX, |byte| byte == b' ' || byte == b'\t');
     for part in [priority, host, facility, clock, audit] {
         let before = scan.at;
         if part(&mut scan).is_none() {
@@ -247,14 +255,65 @@ fn priority(scan: &mut Scan<'_>) -> Option<()> {
     scan.literal(b";")
 }
 
-/// `TIME HOST kernel: `, or Android's `TIME ... klogd   : `.
+/// `TIME HOST kernel: `, or Android's `TIME ... klogd   : `, or the header of RFC 5424.
 fn host(scan: &mut Scan<'_>) -> Option<()> {
+    let start = scan.at;
+    named(scan).or_else(|| {
+        scan.at = start;
+        header(scan)
+    })
+}
+
+fn named(scan: &mut Scan<'_>) -> Option<()> {
     let rest = &scan.text[scan.at..];
+    if rest.starts_with(b"1 ") {
+        return None;
+    }
     let end = memchr::memmem::find(rest, b": ")?;
-    let last = rest[..end].iter().rposition(|&byte| byte != b' ')? + 1;
-    let before = rest[..last].strip_suffix(b"kernel").or(rest[..last].strip_suffix(b"klogd"))?;
+    let name = &rest[..rest[..end].iter().rposition(|&byte| byte != b' ')? + 1];
+    let name = without_pid(name);
+    let before = name.strip_suffix(b"kernel").or(name.strip_suffix(b"klogd"))?;
     scan.at += end + 2;
     matches!(before.last(), None | Some(b' ')).then_some(())
+}
+
+/// Removes `[PID]` from the end.
+fn without_pid(name: &[u8]) -> &[u8] {
+    let pid = || -> Option<usize> {
+        let inner = name.strip_suffix(b"]")?;
+        let digits = inner.iter().rev().take_while(|byte| byte.is_ascii_digit()).count();
+        let rest = &inner[..inner.len() - digits];
+        ((1..=10).contains(&digits) && rest.last() == Some(&b'[')).then(|| rest.len() - 1)
+    };
+    pid().map_or(name, |length| &name[..length])
+}
+
+/// `1 TIME HOST kernel PID ID DATA `, and perhaps a byte-order mark.
+fn header(scan: &mut Scan<'_>) -> Option<()> {
+    let word = |scan: &mut Scan<'_>| -> Option<()> {
+        scan.run(usize::MAX, |byte| byte != b' ')?;
+        scan.literal(b" ")
+    };
+    scan.literal(b"1 ")?;
+    word(scan)?;
+    word(scan)?;
+    scan.literal(b"kernel ")?;
+    word(scan)?;
+    word(scan)?;
+    if scan.literal(b"-").is_none() {
+        data(scan)?;
+        while data(scan).is_some() {}
+    }
+    scan.literal(b" ")?;
+    scan.literal(b"\xef\xbb\xbf");
+    Some(())
+}
+
+/// `[ID NAME="VALUE"]`; it may be empty.
+fn data(scan: &mut Scan<'_>) -> Option<()> {
+    scan.literal(b"[")?;
+    scan.run(usize::MAX, |byte| byte != b']');
+    scan.literal(b"]")
 }
 
 /// `kern  :notice: ` of dmesg -x.

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use super::calls::{Call, parse_call};
 use super::dimensions::{Dimensions, id_column};
-use super::fields::{first, parse_fields, to_int};
+use super::fields::{first, parse_fields, to_int, without_relayed};
 use super::ids::{SERIAL_BITS, SERIAL_MASK};
 use super::types;
 
@@ -310,8 +310,7 @@ fn split_saddr(body: &[u8]) -> Option<(&[u8], bool)> {
     let glued = memchr::memchr(b'S', &text[..length]);
     if let Some(glued) = glued.filter(|&at| text[at..].starts_with(b"SADDR={")) {
         let saddr = &text[..glued];
-        let saddr = saddr.strip_suffix(b"#035").unwrap_or(saddr);
-        return Some((saddr, memchr::memchr(0x1d, body).is_none()));
+        return Some((without_relayed(saddr), memchr::memchr(0x1d, body).is_none()));
     }
     let is_all = rest.is_empty()
         || rest
