@@ -92,18 +92,23 @@ def _show(plan: Plan, settings: Settings, form: FormOption) -> None:
     for verdict in Verdict:
         lines = [each for each in plan.lines if each.verdict is verdict]
         if lines:
-            _say(f"\n{verdict} ({len(lines)})" if verdict is not Verdict.TAKEN else str(verdict))
+            if verdict is not Verdict.TAKEN:
+                typer.echo()
+            _say(f"{verdict} ({len(lines)})" if verdict is not Verdict.TAKEN else str(verdict))
             write_table((), ((each.where, each.said, each.becomes) for each in lines))
     logs = logs_of(plan.log)
     size = sum(each.stat().st_size for each in logs)
-    _say(f"\naudit daemon: {daemon}")
+    typer.echo()
+    _say(f"audit daemon: {daemon}")
     _say(f"logs to load: {counted(len(logs), 'file')}, {counted(size, 'byte')} ({plan.log})")
-    _say(f"settings: {plan.path}\n")
+    _say(f"settings: {plan.path}")
+    typer.echo()
     for line in plan.text.splitlines():
         _say(f"    {line}".rstrip())
     for each in plan.blockers:
         typer.echo(visible(f"auditsvc: {each}"), err=True)
-    _say("\nnothing was changed; --apply does it" if not plan.blockers else "\nnothing was changed")
+    typer.echo()
+    _say("nothing was changed; --apply does it" if not plan.blockers else "nothing was changed")
 
 
 def _daemon(settings: Settings) -> str:

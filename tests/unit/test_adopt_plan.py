@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import gzip
+import os
 import re
 import tomllib
 from pathlib import Path
 
 import pytest
+from fixtures import commands
 
 from auditsvc.adopt import settings_file
 from auditsvc.adopt.auditd_conf import KEYWORDS, read_conf, read_plugins
@@ -414,3 +416,20 @@ def test_texts_are_written_as_toml_reads_them(text):
     assert values["host"] == text
     assert values["forward"]["types"] == ["*", text]
     assert values["space"]["warn"] == 75.5
+
+
+def test_the_plan_is_shown_in_lines(tmp_path):
+    """A line's end is one, while what a file of auditd's has in a line is escaped."""
+    etc(tmp_path, "freq = \x1b[31m\nname_format = user\nname = x\x01y\n")
+    environment = os.environ | {
+        "AUDITSVC_STATE_DIRECTORY": str(tmp_path / "state"),
+        "AUDITSVC_RUNTIME_DIRECTORY": str(tmp_path / "run"),
+    }
+    words = ("adopt", "--from", tmp_path, "--store", f"sqlite:///{tmp_path}/s.db")
+    done = commands.run(*words, "--format", "table", environment=environment, text=True)
+    assert done.returncode == 1  # a name that no host may have
+    assert done.stderr.count("\n") == 1
+    assert "setting host: give a name" in done.stderr
+    assert r"\x0a" not in done.stdout
+    assert "\x1b" not in done.stdout
+    assert done.stdout.endswith("\n\nnothing was changed\n")
