@@ -1,7 +1,6 @@
 """A search in slices of time, so that its first rows come at once.
 
-    # ids of a slice, in their order
-    for sql in slices(criteria, dialect, ask, page=Page(newest=True)): ...
+    for sql in slices(criteria, dialect, ask, page=Page(newest=True)): ...  # ids of a slice
 
 A statement of `auditsvc.search.statement` finds all events that meet the criteria, and then puts
 them in order: of a condition that millions meet, that takes seconds. In slices the first one has

@@ -114,8 +114,10 @@ def _of_call(event: Event) -> Summary:
     event_kind = "audit-rule"
     found, target = objects.found, objects.target
     if not target and name in effects.OBJECT:
-        target = str(_signed(call.a0))
-    if not found and kind in ("memory", "process"):
+        number = _signed((call.a0, call.a1)[effects.OBJECT[name]])
+        target = str(number) if number or name in effects.OF_ANOTHER else ""
+        found = found or target
+    if not found and kind in ("memory", "process") and name not in effects.OF_ANOTHER:
         found = row["comm"] or ""
         target = target or found
     second = objects.second

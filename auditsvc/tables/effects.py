@@ -101,8 +101,23 @@ _SECOND: Final = {
 SECOND: Final = {call: place for place, calls in _SECOND.items() for call in calls.split()}
 """The argument that says more of the object: a mode, an id, a signal, flags."""
 
-OBJECT: Final = dict.fromkeys("kill tkill tgkill rt_sigqueueinfo rt_tgsigqueueinfo".split(), 0)  # noqa: SIM905
-"""The argument that is the object's process id, where no record names the process."""
+_OBJECT: Final = {
+    0: "kill tkill tgkill rt_sigqueueinfo rt_tgsigqueueinfo process_vm_readv process_vm_writev"
+    " prlimit64 sched_setparam sched_setscheduler sched_setattr sched_setaffinity sched_getparam"
+    " sched_getscheduler sched_getattr sched_getaffinity migrate_pages move_pages setpgid getpgid"
+    " getsid pidfd_open",
+    1: "ptrace perf_event_open",
+}
+OBJECT: Final = {call: place for place, calls in _OBJECT.items() for call in calls.split()}
+"""The argument that is the object's process id, where no record names the process; 0 is the
+caller, but of a signal."""
+
+OF_ANOTHER: Final = frozenset(
+    "kill tkill tgkill rt_sigqueueinfo rt_tgsigqueueinfo pidfd_send_signal pidfd_getfd kcmp wait4"  # noqa: SIM905
+    " waitid waitpid process_madvise process_mrelease bpf memfd_create memfd_secret shmat shmdt"
+    " shmget shmctl".split()
+)
+"""Calls whose object is no part of the caller: where the log does not tell it, it is not known."""
 
 LINKS: Final = dict.fromkeys(
     "kill tkill tgkill rt_sigqueueinfo rt_tgsigqueueinfo pidfd_send_signal ptrace prctl mount"  # noqa: SIM905

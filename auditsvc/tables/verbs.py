@@ -33,7 +33,7 @@ _CALLS: Final = {
     " fremovexattr setxattrat removexattrat file_setattr",
     ("changed-timestamp-of", "file"): "utime utimes utimensat futimesat utimensat_time64",
     ("created-directory", "directory"): "mkdir mkdirat",
-    ("changed-directory-to", "directory"): "chdir fchdir chroot",
+    ("changed-directory-to", "directory"): "chdir fchdir",
     ("deleted", "file"): "unlink unlinkat rmdir",
     ("renamed", "file"): "rename renameat renameat2",
     ("symlinked", "symlink"): "symlink symlinkat",
@@ -61,8 +61,11 @@ _CALLS: Final = {
     ("changed-identity-of", "process"): "setuid setgid setreuid setregid setresuid setresgid"
     " setfsuid setfsgid setgroups setuid32 setgid32 setreuid32 setregid32 setresuid32 setresgid32"
     " setfsuid32 setfsgid32 setgroups32",
-    ("changed-privileges-of", "process"): "capset prctl seccomp setns unshare keyctl"
-    " lsm_set_self_attr",
+    ("changed-privileges-of", "process"): "capset lsm_set_self_attr",
+    ("changed-namespaces-of", "process"): "setns unshare",
+    ("changed-settings-of", "process"): "prctl",
+    ("restricted-calls-of", "process"): "seccomp",
+    ("controlled-key", "key"): "keyctl",
     ("changed-system-time", "system"): "settimeofday clock_settime clock_settime64 stime adjtimex"
     " clock_adjtime clock_adjtime64",
     ("changed-system-name", "system"): "sethostname setdomainname",
@@ -74,14 +77,15 @@ _CALLS: Final = {
     ("adjusted-scheduling-policy-of", "process"): "sched_setparam sched_setscheduler"
     " sched_setattr sched_setaffinity setpriority nice ioprio_set",
     ("changed-limits-of", "process"): "setrlimit prlimit64",
-    ("loaded-bpf-program", "process"): "bpf",
+    ("used-bpf", "process"): "bpf",
     ("read-from", "file"): "read readv pread pread64 preadv preadv2 getdents getdents64 sendfile"
     " readdir",
     ("wrote-to", "file"): "write writev pwrite pwrite64 pwritev pwritev2",
     ("closed", "file"): "close close_range",
     ("controlled", "file"): "ioctl fcntl fcntl64",
     ("created-pipe", "fifo"): "pipe pipe2",
-    ("rebooted", "system"): "reboot kexec_load kexec_file_load sys_kexec_load",
+    ("rebooted", "system"): "reboot",
+    ("loaded-next-kernel", "system"): "kexec_load kexec_file_load sys_kexec_load",
     # What audit-userspace has no verb for; of prctl, what it does to capabilities (PARTS).
     ("read-bounding-capability-of", "process"): "PR_CAPBSET_READ",
     ("dropped-bounding-capability-of", "process"): "PR_CAPBSET_DROP",
@@ -110,7 +114,7 @@ _CALLS: Final = {
     ("switched-off-swap", "file"): "swapoff",
     ("controlled-quota-of", "filesystem"): "quotactl quotactl_fd",
     ("changed-mount-attributes-of", "filesystem"): "mount_setattr",
-    ("changed-root-directory-to", "directory"): "pivot_root",
+    ("changed-root-directory-to", "directory"): "pivot_root chroot",
     ("listed-mounts-of", "filesystem"): "listmount statmount",
     ("listed-namespaces-of", "process"): "listns",
     ("read-path-of", "file"): "lookup_dcookie",

@@ -98,7 +98,7 @@ IN_CALLS = [
      ("changed-promiscuous-mode-on-device", "veth0", None, "devices")),
     # A new network namespace registers the firewall's tables: that is not what was asked for.
     ("unshare", ("NETFILTER_CFG", "table=filter:3 family=2 entries=4 op=register"),
-     ("changed-privileges-of", "cat", "CLONE_NEWNET", "process")),
+     ("changed-namespaces-of", "cat", "CLONE_NEWNET", "process")),
 ]  # fmt: skip
 
 
@@ -121,6 +121,35 @@ def test_a_call_that_carries_a_request_is_told_by_the_record_of_it(url):
     load(url, "".join(lines))
     told = rows(url, "SELECT action, object, object2, object_kind FROM story ORDER BY event_id")
     assert [tuple(row.values()) for row in told] == [said for *_, said in IN_CALLS]
+    assert in_sql(url) == in_memory(url)
+
+
+TARGETS = [
+    ("ptrace", {"a0": "4206", "a1": "4d2"}, "1234"),
+    ("process_vm_writev", {"a0": "4d2"}, "1234"),
+    ("prlimit64", {"a0": "4d2", "a1": "7"}, "1234"),
+    ("prlimit64", {"a0": "0", "a1": "7"}, "cat"),  # itself
+    ("perf_event_open", {"a1": "ffffffff"}, "-1"),  # all
+    ("kill", {"a0": "0", "a1": "f"}, "0"),
+    ("kill", {"a0": "ffffff00", "a1": "f"}, "-256"),
+    ("pidfd_send_signal", {"a0": "3", "a1": "9"}, None),
+    ("memfd_create", {}, None),
+    ("wait4", {"a0": "ffffffff"}, None),
+    ("shmat", {"a0": "7"}, None),
+    ("prctl", {"a0": "f"}, "cat"),
+    ("mprotect", {}, "cat"),
+]
+"""Calls, arguments, and the object that the log tells."""
+
+
+@pytest.mark.one_database
+@pytest.mark.usefixtures("ids")
+def test_who_calls_is_not_what_it_was_done_to(url):
+    """Another process is the one that the arguments name; what they do not tell is not said."""
+    lines = [made(n, name, items=0, **args) for n, (name, args, _) in enumerate(TARGETS, start=1)]
+    load(url, "".join(lines))
+    told = rows(url, "SELECT object FROM story ORDER BY event_id")
+    assert [row["object"] for row in told] == [each for *_, each in TARGETS]
     assert in_sql(url) == in_memory(url)
 
 
@@ -152,7 +181,7 @@ def test_what_is_said_of_calls_is_said_of_calls_that_exist():
     """A call that is spelled wrongly would have no effect."""
     for table in (effects.FILES, effects.CONNECTIONS, effects.CHANGES, effects.SECOND):
         assert set(table) <= set(verbs.CALLS)
-    assert set(effects.LINKS) | set(effects.OBJECT) <= set(verbs.CALLS)
+    assert set(effects.LINKS) | set(effects.OBJECT) | effects.OF_ANOTHER <= set(verbs.CALLS)
     assert set(effects.CHANGES_BY_TYPE) <= set(verbs.TYPES)
     assert {call for call, _ in arguments.ARGUMENTS} <= set(verbs.CALLS)
     # An argument that is the second object has words.

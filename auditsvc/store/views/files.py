@@ -105,7 +105,8 @@ def _action(d: Dialect, flags: str) -> str:
         f" WHEN v.file = 'rename' AND f.nametype = 'DELETE' AND {replaced} THEN 'replace'"
         " WHEN call.name IN ('symlink', 'symlinkat') AND f.nametype = 'UNKNOWN' THEN 'use'"
         f" ELSE coalesce(v.file, CASE WHEN call.name = 'io_uring_enter' THEN {inline} END,"
-        " 'use') END"
+        " CASE f.nametype WHEN 'CREATE' THEN 'create' WHEN 'DELETE' THEN 'delete' ELSE 'use' END)"
+        " END"
     )
 
 

@@ -295,6 +295,8 @@ def calls(d: Dialect, where: str = "") -> str:
         {CALL}
         {joins}
         {where}"""  # noqa: S608 - made of texts of this package only
+    called = "coalesce(part_name, name)"
+    others = ", ".join(f"'{call}'" for call in sorted(effects.OF_ANOTHER))
     return f"""
         SELECT event_id, host, time, pid, auid, uid, ses, change,
             coalesce({words.user("auid")}, 'system') AS actor, {words.user("euid")} AS as_user,
@@ -302,8 +304,10 @@ def calls(d: Dialect, where: str = "") -> str:
                 ELSE coalesce(did, 'made-call ' || name) END AS action, outcome,
             CASE WHEN told_type IS NOT NULL THEN {tells(named(d, "{0}", "told_type"))}
                 ELSE coalesce(module, address, target, first, program,
-                CASE WHEN object_place IS NOT NULL THEN CAST(number AS text) END,
-                CASE WHEN kind IN ('memory', 'process') THEN nullif(comm, '') END) END AS object,
+                CASE WHEN object_place IS NOT NULL AND (number <> 0 OR {called} IN ({others}))
+                    THEN CAST(number AS text) END,
+                CASE WHEN kind IN ('memory', 'process') AND {called} NOT IN ({others})
+                    THEN nullif(comm, '') END) END AS object,
             CASE WHEN told_type IS NOT NULL THEN {tells(changed_to(d, "{0}"))}
                 WHEN second_place IS NOT NULL THEN CASE WHEN part_name IS NULL OR name = 'prctl'
                 THEN second END
