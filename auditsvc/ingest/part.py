@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
-from auditsvc.record.line import Line, parse_line
+from auditsvc.record.line import Line, begin_of_record, parse_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,6 +31,9 @@ LOOK: Final = 4096
 _MARK: Final = b"#file "
 _NODE: Final = b"node="
 _TYPE: Final = re.compile(rb"type=[A-Z0-9_]*(?:\[[0-9]*\]?)?")
+_WORD: Final = re.compile(rb"[A-Za-z]+")
+_NUMBER: Final = re.compile(rb"[0-9]+")
+_FIRST: Final = re.compile(rb"[A-Za-z0-9]*")
 _NAMES: Final = b"\x1d"
 """Stands before what auditd's ENRICHED format adds to a record."""
 _ONCE: Final = frozenset(
@@ -174,16 +177,30 @@ def goes_on(state: bytes, head: bytes) -> bool:
     """Whether the incomplete line continues in a file that begins with `head`.
 
     It does not if a record begins there, or may begin, unless only both parts together are a
-    record: `node=NAME ` before the cut.
+    record: `node=NAME ` before the cut, or a part of what a relay puts before each line.
     """
     rest = rest_of(state)
-    first = head.partition(b"\n")[0]
+    first, _, following = head.partition(b"\n")
     if not rest or not head:
         return not rest
     if not _is_record(first) and not may_begin_record(head):
         return True
-    joins = rest[-1:].isspace() or rest[-1:] in b":]>" or first[:1].isspace()
-    return joins and not _is_record(rest) and _is_record(rest + first)
+    if _is_record(rest) or not _is_record(rest + first):
+        return False
+    known = next(filter(None, map(_form, (*following.split(b"\n", 1), *_open_lines(state)))), b"")
+    if known and (_form(rest + first) == known) != (_form(first) == known):
+        return _form(first) != known
+    return rest[-1:].isspace() or rest[-1:] in b":]>" or first[:1].isspace()
+
+
+def _form(text: bytes) -> bytes:
+    """Give the form of what stands before a record: words and numbers, the first one's length."""
+    if not _is_record(text):
+        return b""
+    before = text[: begin_of_record(text)]
+    first = _FIRST.match(before)
+    length = len(first[0]) if first else 0
+    return b"%d " % length + _NUMBER.sub(b"0", _WORD.sub(b"a", before))
 
 
 def holds_more(state: bytes, head: bytes) -> bool:

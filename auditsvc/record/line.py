@@ -127,7 +127,7 @@ def format_line(type_name: bytes | str, payload: bytes) -> bytes:
     return b"type=%b msg=%b" % (name, text)
 
 
-def _begin(line: bytes) -> int:
+def begin_of_record(line: bytes) -> int:
     """Find where a record begins behind what was put before it; -1 if none does."""
     start = line.find(b"type=", 0, _MOST_PREFIX + _MOST_NODE + 11)
     if start < 0:
@@ -173,7 +173,7 @@ def parse_line(line: bytes) -> Line | str:
     is_printk = False
     if match := _LINE.fullmatch(line):
         node, type_name, quote, stamp, second, ms, serial, body = match.groups()
-    elif (start := _begin(line)) < 0:
+    elif (start := begin_of_record(line)) < 0:
         return "not a record"
     elif match := _LINE.fullmatch(line, start):
         node, type_name, quote, stamp, second, ms, serial, body = match.groups()

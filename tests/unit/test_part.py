@@ -44,6 +44,23 @@ def test_a_node_that_was_cut_off_goes_on(place):
     assert part.goes_on(pending(line[:place]), line[place:] + b"\n")
 
 
+RELAYED = [
+    b"Mar  4 10:11:12 web3 audispd: node=web3 ",
+    b"<86>1 2024-03-04T10:11:15.003Z web3 audisp 811 - - ",
+    b"2024-03-04T10:11:15.101+00:00 web3 audisp-syslog[811]: ",
+]
+
+
+@pytest.mark.parametrize("before", RELAYED)
+def test_what_a_relay_put_before_a_line_goes_on_wherever_it_is_cut(before):
+    """The lines behind tell how a whole one begins; a whole one is not joined to a torn one."""
+    line, next_line = before + RECORD, before + login(2).encode()
+    for place in range(1, len(line)):
+        assert part.goes_on(pending(line[:place]), line[place:] + b"\n" + next_line), place
+        if place < len(before):
+            assert not part.goes_on(pending(line[:place]), line + b"\n" + next_line), place
+
+
 @pytest.mark.parametrize(
     "text", [b"type=NORMAL cap_fp=0", b"node=7 dev=fe:00", b"de=7", b"type=A msg=x"]
 )
