@@ -298,7 +298,7 @@ def test_how_far_it_is_outlives_the_process(tmp_path):
 
 def test_it_is_not_done_before_it_was_said_what_is_missing(tmp_path):
     """Killed, or without a place to say it, it is run again, and the verdict is said then."""
-    settings = Settings(state_directory=tmp_path)
+    settings = Settings(state_directory=tmp_path, store=f"sqlite:///{tmp_path}/store.db")
     state = Progress(direction=ADOPT, problems=["the kernel dropped records"])
     noted = []
 
