@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from auditsvc.adopt.auditd_conf import NETWORK, QUEUE
 from auditsvc.adopt.plan_line import Verdict
 from auditsvc.adopt.space_plan import SpacePlan
+from auditsvc.config.sections import MOST_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,7 +26,6 @@ _FSYNC: Final = {
     "sync": "batch",
 }
 _KEEP_BYTES: Final = 1 << 30
-_FOR_EVER: Final = 1 << 50
 _NODE: Final = re.compile(rb"node=([^\s]+) type=")
 _TAIL: Final = 64 << 10
 
@@ -172,7 +172,7 @@ class _Keywords:
             more = f"auditd keeps {size * logs} MiB{rows}"
             self._take(name, more, spool__keep_bytes=max(kept, _KEEP_BYTES))
         elif word in {"rotate", "keep_logs", "ignore", "syslog"}:
-            self._take(name, f"no log is deleted{rows}", spool__keep_bytes=_FOR_EVER)
+            self._take(name, f"no log is deleted{rows}", spool__keep_bytes=MOST_BYTES)
         elif word == "suspend":
             self._leave(
                 name,

@@ -33,8 +33,8 @@ _DAYS: Final = re.compile(r"[1-9][0-9]{0,4}d")
 
 LONGEST: Final = 31_622_400.0
 """Seconds, of a leap year: so long any wait can be. Above some of them the system has no time."""
-MOST_BYTES: Final = 10**15
-"""Of a size: a petabyte."""
+MOST_BYTES: Final = 1 << 50
+"""Of a size: a pebibyte. That much `auditsvc adopt` keeps where auditd keeps all."""
 RECEIVE_BUFFER: Final = 32 << 20
 """Bytes of socket buffer, at least: room for 28,000 to 68,000 records."""
 MOST_RECEIVE_BUFFER: Final = 512 << 20

@@ -44,8 +44,9 @@ def plan_of(folder, *given, loaded=(), store=None, **more):
 
 
 def settings_of(plan):
-    """The settings that would be written, by full name."""
+    """The settings that would be written, by full name: they can be."""
     values = tomllib.loads(plan.text)
+    Settings.model_validate(values)
     flat = {name: value for name, value in values.items() if not isinstance(value, dict)}
     for section, each in values.items():
         if isinstance(each, dict):
