@@ -99,7 +99,7 @@ __all__ = [
 
 DEFAULT_FILE = Path("/etc/auditsvc/auditsvc.toml")
 _PREFIX: Final = "AUDITSVC_"
-_HOST: Final = re.compile(r"[^\s\x00-\x20\x7f]+")
+_HOST: Final = re.compile(r"[^\x00-\x1f\x7f]*[^\s\x00-\x1f\x7f][^\x00-\x1f\x7f]*")
 
 _chosen: ContextVar[Path | None] = ContextVar("_chosen", default=None)
 
@@ -169,7 +169,7 @@ class Settings(BaseSettings):
     @classmethod
     def _check_host(cls, value: str) -> str:
         if _HOST.fullmatch(value) is None:
-            raise ValueError("give a name without spaces and control characters")
+            raise ValueError("give a name without control characters")
         return value
 
     @property

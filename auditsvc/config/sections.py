@@ -21,7 +21,11 @@ SpaceAction = Literal["log", "exec", "hold", "drop-loaded", "drop", "stop", "hal
 _ADDRESS: Final = re.compile(r"[A-Za-z0-9_.+=%][A-Za-z0-9_.+=%-]*(@[A-Za-z0-9][A-Za-z0-9.-]*)?")
 _URL: Final = re.compile(r"https?://[^\s/@]+(/[!-~]*)?")
 _LISTEN: Final = re.compile(r"unix:/.+|(?:127\.0\.0\.1|\[::1\]):([1-9][0-9]{0,4})")
-_SYSLOG: Final = re.compile(r"(?:[A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\])(?::([1-9][0-9]{0,4}))?")
+# An IPv6 address without brackets is one if its end is no port.
+_SYSLOG: Final = re.compile(
+    r"(?:\[[^\s/\[\]]+\]|[^\s/:\[\]]+)(?::([0-9]{1,5}))?"
+    r"|[0-9A-Fa-f:.]*:(?![0-9]+$)[^\s/:\[\]]+"
+)
 _LAST_PORT: Final = (1 << 16) - 1
 _BUCKET: Final = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,62}(/[A-Za-z0-9_.=-]+)*/?")
 _BUCKET_NAME: Final = re.compile(r"[a-z0-9][a-z0-9.-]{1,62}")
@@ -31,10 +35,13 @@ _ENDPOINT: Final = re.compile(r"https?://[^\s/@?#]+/?")
 _DAYS: Final = re.compile(r"[1-9][0-9]{0,4}d")
 
 
-LONGEST: Final = 31_622_400.0
-"""Seconds, of a leap year: so long any wait can be. Above some of them the system has no time."""
+LONGEST: Final = 1e9
+"""Seconds of a wait; Python waits no longer than nine times that (threading.TIMEOUT_MAX)."""
 MOST_BYTES: Final = 1 << 50
-"""Of a size: a pebibyte. That much `auditsvc adopt` keeps where auditd keeps all."""
+"""Of a size that is allocated: a pebibyte. That much `auditsvc adopt` keeps where auditd keeps
+all."""
+LARGEST: Final = (1 << 63) - 1
+"""Of a number that is only compared: TOML has no larger one, and who wants all gives it."""
 RECEIVE_BUFFER: Final = 32 << 20
 """Bytes of socket buffer, at least: room for 28,000 to 68,000 records."""
 MOST_RECEIVE_BUFFER: Final = 512 << 20
@@ -63,7 +70,7 @@ def without_nul(value: object) -> object:
 
 
 def _is_port(text: str | None) -> bool:
-    return text is None or int(text) <= _LAST_PORT
+    return text is None or 0 < int(text) <= _LAST_PORT
 
 
 class Section(BaseModel):
@@ -82,14 +89,14 @@ class SpoolSettings(Section):
 
     directory: Path | None = None
     """Default: `spool` in the state directory."""
-    segment_bytes: int = Field(default=64 << 20, ge=4096, le=MOST_BYTES)
+    segment_bytes: int = Field(default=64 << 20, ge=4096, le=LARGEST)
     """At this size of a segment the next one begins."""
-    keep_bytes: int = Field(default=1 << 30, ge=0, le=MOST_BYTES)
+    keep_bytes: int = Field(default=1 << 30, ge=0, le=LARGEST)
     """Above this size, segments that are in the store are deleted, oldest first."""
     reserve_bytes: int = Field(default=32 << 20, ge=0, le=MOST_BYTES)
     """Room that is held on the disk. When there is no more than that, one half is for logins,
     execs, configuration changes and own records, the other is shared by the login users."""
-    limit_bytes: int | None = Field(default=None, ge=1 << 20, le=MOST_BYTES)
+    limit_bytes: int | None = Field(default=None, ge=1 << 20, le=LARGEST)
     """The spool never grows above this size. None: only the disk limits it."""
     fsync: FsyncPolicy = "second"
     """When written records are forced to the disk: never, each second, or with each batch."""
@@ -138,7 +145,7 @@ class LoaderSettings(Section):
     """Bytes of log in one transaction; the last piece read may exceed it."""
     latency: float = Field(default=0.18, gt=0, le=60)
     """Seconds that a record waits, at most, until its transaction begins."""
-    idle: float = Field(default=2.0, gt=0, le=LONGEST)
+    idle: float = Field(default=2.0, gt=0)
     """Seconds without a further record after which an event is partial."""
     patience: float = Field(default=30.0, gt=0, le=LONGEST)
     """Seconds that a stopping service loads what waits; the rest stays in the spool."""
@@ -164,7 +171,7 @@ class RetentionSettings(Section):
 
     keep: str | None = None
     """Whole days before today, as "90d"; days before those are deleted."""
-    max_bytes: int | None = Field(default=None, ge=1 << 20, le=MOST_BYTES)
+    max_bytes: int | None = Field(default=None, ge=1 << 20, le=LARGEST)
     """Above this size of the rows, the oldest days are deleted. SQLite only."""
 
     _check_keep = field_validator("keep")(_check_days)
@@ -299,13 +306,6 @@ class EvidenceSettings(Section):
     may change; the unit makes it, and its ReadWritePaths= must name it. Absent: beside the
     state directory, as `/var/lib/auditsvc-key`."""
 
-    @field_validator("file")
-    @classmethod
-    def _check_file(cls, value: Path | None) -> Path | None:
-        if value is not None and not value.is_absolute():
-            raise ValueError("give an absolute path")
-        return value
-
     @field_validator("syslog")
     @classmethod
     def _check_syslog(cls, value: str | None) -> str | None:
@@ -335,7 +335,7 @@ class AccessSettings(Section):
 class CoverageSettings(Section):
     """How often the service checks which tasks are covered."""
 
-    every: float = Field(default=60.0, ge=1, le=LONGEST)
+    every: float = Field(default=60.0, ge=1)
     """Seconds between two looks for covered tasks; the first two are at the start and five
     seconds later."""
 
@@ -395,9 +395,9 @@ class AlertSettings(Section):
     """An `http://` or `https://` URL to which the alert is posted as JSON."""
     journal: bool = False
     """Whether an entry with AUDITSVC_ALERT= is written to the systemd journal."""
-    store_away: float = Field(default=300.0, ge=0, le=LONGEST)
+    store_away: float = Field(default=300.0, ge=0)
     """Seconds that the store must be away before that is told."""
-    quiet: float = Field(default=300.0, gt=0, le=LONGEST)
+    quiet: float = Field(default=300.0, gt=0)
     """Seconds without its cause after which an alert is over."""
 
     _check_exec = field_validator("exec")(_check_command)
@@ -468,5 +468,5 @@ class ForwardSettings(Section):
     """Only calls of these programs, by their exe. Empty: all."""
     types: tuple[str, ...] = ()
     """Record types of events without a system call that are also sent; `*` for all."""
-    drain: float = Field(default=5.0, ge=0, le=LONGEST)
+    drain: float = Field(default=5.0, ge=0)
     """Seconds that a stopping forwarder may still send waiting events."""

@@ -56,18 +56,21 @@ def test_sections_have_variables_too(monkeypatch):
         ('store = "sqlite:////a\\u0000b"', "store: .*NUL"),
         ('[alert]\nexec = ["/bin/a\\u0000"]', "alert.exec: .*NUL"),
         ('[alert]\nexec = "/bin/a"', "alert.exec: it must be a list, as "),
-        ('host = "a b"', "host: give a name without spaces"),
-        ('host = ""', "host: give a name without spaces"),
+        ('host = "a\\nb"', "host: give a name without control"),
+        ('host = " "', "host: give a name without control"),
         ("[kernel]\nbacklog_limit = 4294967296", "kernel.backlog_limit"),
         ("[spool]\nkeep_bytes = 9223372036854775808", "spool.keep_bytes"),
-        ("[coverage]\nevery = 1e308", "coverage.every"),
+        ("[metrics]\nevery = 1e10", "metrics.every"),
+        ("[loader]\npatience = inf", "loader.patience"),
+        ("[spool]\nreserve_bytes = 9223372036854775807", "spool.reserve_bytes"),
         ("[metrics]\nevery = inf", "metrics.every"),
         ("[loader]\nidle = nan", "loader.idle"),
         ('[metrics]\nlisten = "127.0.0.1:65536"', "metrics.listen: give unix:"),
         ('[evidence]\nsyslog = "a b"', "evidence.syslog: give local, HOST"),
         ('[evidence]\nsyslog = "host:65536"', "evidence.syslog: give local, HOST"),
+        ('[evidence]\nsyslog = "host:0"', "evidence.syslog: give local, HOST"),
+        ('[evidence]\nsyslog = "/dev/log"', "evidence.syslog: give local, HOST"),
         ('[evidence]\nhttp = "http://"', "evidence.http: give http://HOST"),
-        ('[evidence]\nfile = "heads"', "evidence.file: give an absolute path"),
         ("state_directory = 7", "state_directory: it must be a path"),
         ('\ufeffstore = "x"', "configuration"),
     ],
@@ -100,7 +103,39 @@ def test_wrong_variables_are_named(monkeypatch, name, value, says):
         load_settings()
 
 
-@pytest.mark.parametrize("good", ["local", "host", "10.0.0.1:514", "[::1]", "[::1]:65535"])
+PLACES = (
+    *("10.0.0.1:514", "[::1]:65535", "log_host:0514"),
+    *("[fe80::1%eth0]:514", "fe80::1%eth0", "2001:db8::beef", "münchen.example"),
+)
+"""Of syslog, all of which have an address."""
+
+LARGE = (
+    ("spool", "keep_bytes", "9223372036854775807"),
+    ("spool", "limit_bytes", "9223372036854775807"),
+    ("spool", "segment_bytes", "9223372036854775807"),
+    ("retention", "max_bytes", "9223372036854775807"),
+    ("coverage", "every", "99999999"),
+    ("metrics", "every", "99999999"),
+    ("loader", "patience", "99999999"),
+    ("loader", "idle", "inf"),
+    ("alert", "store_away", "inf"),
+    ("alert", "quiet", "1e9"),
+    ("forward", "drain", "99999999"),
+)
+
+
+@pytest.mark.parametrize(("section", "name", "value"), LARGE)
+def test_who_wants_all_or_never_gives_a_large_number(monkeypatch, tmp_path, section, name, value):
+    """Nothing fails of it, so a service that has it starts after an upgrade, too."""
+    file = tmp_path / "auditsvc.toml"
+    file.write_text(f'host = "web 1"\n[{section}]\n{name} = {value}\n')
+    monkeypatch.setenv("AUDITSVC_CONFIG", str(file))
+    settings = load_settings()
+    assert float(getattr(getattr(settings, section), name)) == float(value)
+    assert settings_of(json.loads(json.dumps(settings.model_dump(mode="json")))) == settings
+
+
+@pytest.mark.parametrize("good", [*PLACES, "local", "host", "[::1]"])
 def test_places_of_syslog(monkeypatch, good):
     """As the manual page says."""
     monkeypatch.setenv("AUDITSVC_EVIDENCE__SYSLOG", good)
