@@ -1,7 +1,7 @@
 """Finds rows that were made of stored events and do not follow from them: views tell of them.
 
     for what in wrong_signs(connection, since): ...
-    for what in wrong_told(connection, foreign, since): ...
+    for what in wrong_told(connection, facts, since): ...
 
 * `process_sign`, of which the view `processes` is made. Its rows are those that
   `auditsvc.store.write.sign_rebuild` would make of the events, after each commit. Whether a day's
@@ -14,7 +14,6 @@ themselves are proved by their lines (`auditsvc.evidence.rows`).
 
 from __future__ import annotations
 
-from collections import defaultdict
 from typing import TYPE_CHECKING, Any, Final
 
 from auditsvc.decode.ids import SERIAL_BITS
@@ -26,11 +25,13 @@ from auditsvc.store.sign_sql import PPID, form
 from auditsvc.store.write import own_records, sign_rebuild
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from sqlalchemy import Connection
 
-    from auditsvc.evidence.id_ranges import IdRanges
+    from auditsvc.evidence.store_facts import StoreFacts
+
+_Row = tuple[Any, ...]
 
 _MOST: Final = 20
 """Rows of each kind that are named, at most."""
@@ -61,7 +62,10 @@ _TOLD: Final = (
     "SELECT e.id, e.ms, e.host, e.pid, t.value FROM event e JOIN text t ON t.id = e.fields"  # noqa: S608 - ours
     f" WHERE e.type = {DAEMON_CONFIG} AND e.id BETWEEN {{low}} AND {{high}}"
 )
-_TABLES: Final = ((account_name, "a name of user or group"), (process_cgroup, "a place of process"))
+_TABLES: Final = (
+    (account_name, "a name of user or group", "number"),
+    (process_cgroup, "a place of process", "pid"),
+)
 
 
 def wrong_signs(connection: Connection, since: int) -> Iterator[str]:
@@ -92,7 +96,7 @@ def wrong_signs(connection: Connection, since: int) -> Iterator[str]:
         yield f"where a life of process {pid} begins was altered"
 
 
-def wrong_told(connection: Connection, foreign: IdRanges, since: int) -> Iterator[str]:
+def wrong_told(connection: Connection, facts: StoreFacts, since: int) -> Iterator[str]:
     """Say which names of users and places of processes no record of our own said, or one did.
 
     A day at a time, so that memory is bounded: each is said again on each day.
@@ -101,28 +105,37 @@ def wrong_told(connection: Connection, foreign: IdRanges, since: int) -> Iterato
     for (day,) in sorted(map(tuple, connection.exec_driver_sql(form(connection, _DAYS)))):
         if day * _DAY < since:
             continue
-        for what in _wrong_of_day(connection, foreign, day):
+        for what in _wrong_of_day(connection, facts, day):
             named += 1
             if named <= _MOST:
                 yield what
 
 
-def _wrong_of_day(connection: Connection, foreign: IdRanges, day: int) -> Iterator[str]:
+def _wrong_of_day(connection: Connection, facts: StoreFacts, day: int) -> Iterator[str]:
     low, high = ((n * _DAY // 1000) << SERIAL_BITS for n in (day, day + 1))
-    told = connection.exec_driver_sql(form(connection, _TOLD.format(low=low, high=high - 1)))
-    expected: dict[str, dict[tuple[Any, ...], set[tuple[Any, ...]]]] = defaultdict(dict)
-    for table, row in own_records.said(each for each in told if each[0] not in foreign):
-        key = row[: len(table.primary_key)]
-        expected[table.name].setdefault(key, set()).add(row)
-    for table, shown in _TABLES:
-        made = expected[table.name]
+    told = connection.exec_driver_sql(form(connection, _TOLD.format(low=low, high=high - 1))).all()
+    own = [each for each in told if each[0] not in facts.foreign]
+    unsure = [each for each in told if each[0] in facts.unknown]
+    required, allowed = _by_key(own), _by_key([*own, *unsure])
+    for table, shown, column in _TABLES:
+        width, place = len(table.primary_key), table.columns.keys().index(column)
         within = table.c.at.between(day * _DAY, (day + 1) * _DAY - 1)
-        width = len(table.primary_key)
+        missing = required[table.name]
         for row in map(tuple, connection.execute(table.select().where(within))):
-            if row not in made.pop(row[:width], ()):
-                yield f"{shown} {row[-1]} on {_text(day)} was invented or altered"
-        for key in made:
-            yield f"{shown} {key[-2]} on {_text(day)} was deleted"
+            key = row[:width]
+            missing.pop(key, None)
+            if row not in allowed[table.name].get(key, ()):
+                yield f"{shown} {row[place]} on {_text(day)} was invented or altered"
+        for key in missing:
+            yield f"{shown} {key[place]} on {_text(day)} was deleted"
+
+
+def _by_key(told: Sequence[Any]) -> dict[str, dict[_Row, set[_Row]]]:
+    """Give the rows that records make, by table and key: of two with one key, either is stored."""
+    found: dict[str, dict[_Row, set[_Row]]] = {table.name: {} for table, *_ in _TABLES}
+    for table, row in own_records.said(told):
+        found[table.name].setdefault(row[: len(table.primary_key)], set()).add(row)
+    return found
 
 
 def _text(day: int) -> str:

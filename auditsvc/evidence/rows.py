@@ -179,9 +179,10 @@ class RowCheck:
                     self._find(what)
                 for day in file_counts.wrong_days(connection)[:_NAMED]:
                     self._find(f"uses of files are counted wrong on {second_text(day * DAY)[:10]}")
-            for what in self._comparer.damage():
-                self._find(f"the store's file is damaged: {what}")
-            self._run(self.facts, start)
+                for what in self._comparer.damage():
+                    self._find(f"the store's file is damaged: {what}")
+                # What is counted and summed below is of this moment: the loader may go on.
+                self._run(connection, self.facts, start)
         except AuditsvcError as error:
             self._find(f"the store cannot be verified: {error}")
         finally:
@@ -199,7 +200,7 @@ class RowCheck:
         # Of days that went, and of one that is just going, some rows go before others.
         since = (max(facts.pruned, default=-1) + 1) * DAY * 1000
         yield from wrong_signs(connection, since)
-        yield from wrong_told(connection, facts.foreign, since)
+        yield from wrong_told(connection, facts, since)
 
     def _strangers(self, connection: Connection) -> list[str]:
         if connection.dialect.name != "postgresql":
@@ -232,7 +233,7 @@ class RowCheck:
             if now < before:
                 self._find(f"the ledger says {cause} {now}, and said {before} in head {head.n}")
 
-    def _run(self, facts: StoreFacts, start: Start) -> None:
+    def _run(self, connection: Connection, facts: StoreFacts, start: Start) -> None:
         if start.head is not None:
             self._check_bound(facts, start.head)
         if not facts.source:
@@ -244,10 +245,10 @@ class RowCheck:
             for what in start.seal.altered:
                 self._find(f"when its segment was deleted, {what}")
         self._compare_repeatedly(facts, start, Place(*facts.checkpoint))
-        self._compare_counts(facts, start)
+        self._compare_counts(connection, facts, start)
         if start.seal is not None and facts.spools == 1:
             sealed = SealedRows(self._database, self._report, start.seal, facts)
-            sealed.compare(self._known, self._apart_days)
+            sealed.compare(connection, self._known, self._apart_days)
         self._compare_ledger(facts, start)
         if self._pruned:
             events = counted(self._pruned, "event")
@@ -342,9 +343,10 @@ class RowCheck:
     def _judge_origins(self, batch: Batch, differing: Container[int]) -> None:
         """See that events of our own log count as such: what others gave is believed less."""
         assert self.facts is not None
-        if self.facts.foreign:
+        foreign, unknown = self.facts.foreign, self.facts.unknown
+        if foreign:
             for event in batch.facts.ids():
-                if event in self.facts.foreign and event not in differing:
+                if event in foreign and event not in unknown and event not in differing:
                     self._find_event(event, "is said to be from another log")
 
     def _take(self, connection: Connection, event: int, copies: int) -> None:
@@ -422,7 +424,7 @@ class RowCheck:
         elif self._named == _NAMED + 1:
             self._find("and more events")
 
-    def _compare_counts(self, facts: StoreFacts, start: Start) -> None:
+    def _compare_counts(self, connection: Connection, facts: StoreFacts, start: Start) -> None:
         """Find rows that no segment had: they are more than the lines give."""
         if not start.is_beginning and start.seal is None:
             self._report.notes.append(
@@ -439,7 +441,7 @@ class RowCheck:
             return
         expected = Counter(self._decoded)
         expected.update(self._special)
-        expected.subtract(self._rows_again())
+        expected.subtract(self._rows_again(connection))
         open_day = NO_DAY
         if start.seal is not None:
             expected.update({key: one.rows for key, one in start.seal.sums.items()})
@@ -450,19 +452,18 @@ class RowCheck:
                 continue
             more = count - expected[table, day]
             if named < _NAMED and (more > 0 or (more < 0 and facts.foreign)):
-                named += self._name_extra(table, day, more, start)
+                named += self._name_extra(connection, table, day, more, start)
 
-    def _rows_again(self) -> Counts:
+    def _rows_again(self, connection: Connection) -> Counts:
         """Count what the lines, and what is sealed, have more of events that came several times."""
         found: Counts = Counter()
-        with reading(self._database) as connection:
-            for events in repeated.parts(connection):
-                for event, rows in stored_rows(self._database, connection, events).items():
-                    # What was compared by itself is counted once for each time, and once more.
-                    judged = self._seen[event]
-                    more = max(0, events[event] - judged + (judged > 0))
-                    for table, those in rows.items():
-                        found[table, day_of(event)] += len(those) * more
+        for events in repeated.parts(connection):
+            for event, rows in stored_rows(self._database, connection, events).items():
+                # What was compared by itself is counted once for each time, and once more.
+                judged = self._seen[event]
+                more = max(0, events[event] - judged + (judged > 0))
+                for table, those in rows.items():
+                    found[table, day_of(event)] += len(those) * more
         return found
 
     def _compare_ledger(self, facts: StoreFacts, start: Start) -> None:
@@ -476,9 +477,11 @@ class RowCheck:
         if ledger["received"] != whole:
             self._find(f"the ledger does not add up: {ledger['received']} received, {whole} told")
 
-    def _name_extra(self, table: str, day: int, more: int, start: Start) -> bool:
+    def _name_extra(
+        self, connection: Connection, table: str, day: int, more: int, start: Start
+    ) -> bool:
         """Tell of rows that no segment had; gives whether there are any."""
-        found = self._extra(table, day, start)
+        found = self._extra(connection, table, day, start)
         if more < 0 and not found:
             return False  # the lines' events were there already, from elsewhere
         rows = counted(max(more, len(found)), "row")
@@ -490,7 +493,7 @@ class RowCheck:
         self._find(what)
         return True
 
-    def _extra(self, table: str, day: int, start: Start) -> list[int]:
+    def _extra(self, connection: Connection, table: str, day: int, start: Start) -> list[int]:
         """Give events of a day that have more rows than the lines give, if all lines are there."""
         if not start.is_beginning or self.facts is None:
             return []
@@ -505,8 +508,7 @@ class RowCheck:
             rows.update(each for each in of_it if day_of(each) == day)
         decoder.finish()
         rows.update(_number(row[0]) for row in decoder.take().facts.get(table, []))
-        with reading(self._database) as connection:
-            return extra_events(connection, _TABLES[table], day, rows, self._seen)
+        return extra_events(connection, _TABLES[table], day, rows, self._seen)
 
     def _find(self, what: str) -> None:
         if len(self._report.findings) < MOST:

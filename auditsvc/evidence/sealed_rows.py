@@ -16,7 +16,6 @@ from auditsvc.evidence.row_digest import Sum, add_times, make_digests
 from auditsvc.evidence.seal import NO_DAY
 from auditsvc.plural import counted
 from auditsvc.store import repeated, schema
-from auditsvc.store.database import reading
 from auditsvc.store.read.events import second_text
 
 if TYPE_CHECKING:
@@ -46,8 +45,8 @@ class SealedRows:
         self._seal = seal
         self._facts = facts
 
-    def compare(self, known: EventIds, apart: Container[int]) -> None:
-        """Compare all days.
+    def compare(self, connection: Connection, known: EventIds, apart: Container[int]) -> None:
+        """Compare all days, in the transaction in which the store's facts were read.
 
         `known` are events that were compared with their lines, as often as these stand; `apart`
         are days with events that came in parts: such a part may have been merged into a row that
@@ -66,11 +65,12 @@ class SealedRows:
             )
         for day in days:
             if day not in self._facts.pruned and not self._facts.unknown.touch(*ids_of(day)):
-                self._compare_day(day, known, is_apart=day in apart)
+                self._compare_day(connection, day, known, is_apart=day in apart)
 
-    def _compare_day(self, day: int, known: EventIds, *, is_apart: bool) -> None:
-        with reading(self._database) as connection:
-            found = self._sums(connection, day, known)
+    def _compare_day(
+        self, connection: Connection, day: int, known: EventIds, *, is_apart: bool
+    ) -> None:
+        found = self._sums(connection, day, known)
         sums = self._seal.sums
         names = [table.name for table in schema.FACTS]
         events = (schema.syscall.name, schema.event.name)

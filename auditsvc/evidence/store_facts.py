@@ -46,7 +46,7 @@ class StoreFacts:
     own: Counts = field(default_factory=Counter)
     """Rows that came from spools, by table and day."""
     foreign: IdRanges = field(default_factory=lambda: IdRanges([]))
-    """Events that came from elsewhere."""
+    """Events that came from elsewhere, or of which the source is not known."""
     unknown: IdRanges = field(default_factory=lambda: IdRanges([]))
     """Of those the events whose source is not known."""
     archive: list[Any] = field(default_factory=list)

@@ -7,7 +7,8 @@ grows as more events of its source are added. So a host that only collects has n
 loaded log needs at most one row for each batch, if no other source's events are in between.
 
 The source of an event is the one that gave it first. If a spool gives exactly the same records
-later, the event counts as the spool's from then on, as the collector's own record exists.
+later, the event counts as the spool's from then on, as the collector's own record exists. If it
+gives only a part, both have given the event, and its source is not known (NULL).
 """
 
 from __future__ import annotations
@@ -132,6 +133,17 @@ def note_own(connection: Connection, stored: Sequence[int]) -> None:
         return
     _lock(connection, "EXCLUSIVE")
     _cut(connection, [(each, each) for each in sorted(stored)])
+
+
+def note_parts(connection: Connection, stored: Sequence[int]) -> None:
+    """Record of events, of which a spool gave a part, that no single source gave them.
+
+    Those that came from a spool anyway stay as they are.
+    """
+    if foreign := [each for each in sorted(set(stored)) if not is_own(connection, each)]:
+        _lock(connection, "EXCLUSIVE")
+        _cut(connection, [(each, each) for each in foreign])
+        _insert(connection, [_Range(each, each, None) for each in foreign])
 
 
 def forget(connection: Connection, low: int, high: int) -> None:

@@ -73,7 +73,8 @@ repeated = Table(
 
 # Events that did not come from a spool: those with ids from `low` to `high`. Ranges do not
 # overlap; an event in none of them came from a spool. `source` is NULL if an older program,
-# which did not record sources, stored the events (auditsvc.store.origins).
+# which did not record sources, stored the events, or if a log and a spool gave parts of one
+# (auditsvc.store.origins).
 origin = Table(
     "origin",
     key("low"),

@@ -80,7 +80,9 @@ class Plan:
     duplicates: int = 0  # records that were stored already
     added: int = 0  # events
     confirmed: list[int] = field(default_factory=list)
-    """Ids of stored events of which the batch had an equal copy."""
+    """Ids of stored events that are, now, as the batch has them."""
+    parts: list[int] = field(default_factory=list)
+    """Ids of stored events of which the batch had a part, or one that differs."""
     repeated: list[int] = field(default_factory=list)
     """Ids of events that came again, whole or in part: one for each copy."""
 
@@ -284,8 +286,7 @@ class _Reconciliation:
             if merged.is_new:
                 self._events[candidate] = merged.event
                 self._changed.add(candidate)
-            if merged.known == event.weight and merged.event.says(event):
-                plan.confirmed.append(candidate)
+            (plan.confirmed if merged.event.says(event) else plan.parts).append(candidate)
         else:
             return False
         return True

@@ -205,17 +205,19 @@ class Writer:
             self._before(connection, order)
             gone = self._take_out(connection, order.seams)
             arrivals.note_amended(connection, gone)
-            result, new, confirmed = self._reconcile(connection, order, order.batch)
+            result, new, confirmed, parts = self._reconcile(connection, order, order.batch)
             for seam in order.seams:
-                more, added, equal = self._reconcile(connection, order, seam.coming)
+                more, added, equal, others = self._reconcile(connection, order, seam.coming)
                 new += added
                 confirmed += equal
+                parts += others
                 known = 0 if seam.seam.is_shown_only else more.duplicates
                 result = WriteResult(result.events + more.events, result.duplicates + known)
             self._signs.flush(connection)
             result = replace(result, events=result.events - len(gone))
             self._after(connection, order, result)
             if order.is_own:
+                origins.note_parts(connection, parts)
                 origins.note_own(connection, [*new, *confirmed])
                 own_records.added(self._database, connection, [*new, *confirmed])
             else:
@@ -297,8 +299,8 @@ class Writer:
 
     def _reconcile(
         self, connection: Connection, order: _Order, batch: Batch
-    ) -> tuple[WriteResult, list[int], list[int]]:
-        """Write events that are not stored yet; gives the ids of new ones and of equal copies."""
+    ) -> tuple[WriteResult, list[int], list[int], list[int]]:
+        """Write what is not stored yet; gives the ids that are new, confirmed, and had parts."""
 
         def read(table: Table, key: str, values: Iterable[int]) -> Sequence[Row]:
             return self._database.fetch(connection, table, key, values)
@@ -331,6 +333,7 @@ class Writer:
         added = duplicates = 0
         new: list[int] = []
         confirmed: list[int] = []
+        parts: list[int] = []
         copies = repeated.Copies(owners.is_own)
         plans = reconcile(
             batch.facts,
@@ -348,11 +351,12 @@ class Writer:
             made = [event for event in Facts(plan.insert).ids() if event not in changed]
             new += made
             confirmed += plan.confirmed
+            parts += plan.parts
             added += plan.added
             duplicates += plan.duplicates
             if order.is_own:
                 copies.note(connection, made, plan.repeated)
-        return WriteResult(added, duplicates), new, confirmed
+        return WriteResult(added, duplicates), new, confirmed, parts
 
     def _carry_out(self, connection: Connection, plan: Plan) -> None:
         unused.spare_copied(connection, plan.insert)

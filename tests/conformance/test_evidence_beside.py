@@ -1,0 +1,99 @@
+"""What goes on beside a check is no tampering: the loader, and other logs of the same events."""
+
+from __future__ import annotations
+
+import pytest
+from fixtures import logs
+from fixtures.collected import DAY, HOST, day_of_lines, drop, load, verify
+from fixtures.evidence import Run
+from fixtures.repeats import some
+from fixtures.store_changes import change
+
+from auditsvc.evidence.rows import RowCheck
+
+pytestmark = pytest.mark.usefixtures("unsynced")
+
+WHEN = {"second": DAY}
+LINES = [
+    logs.call(5, items=2, **WHEN),
+    logs.path(5, "/one", **WHEN),
+    logs.path(5, "/two", item=1, **WHEN),
+    logs.record("CWD", 5, 'cwd="/root"', **WHEN),
+    logs.end(5, **WHEN),
+]
+"""Of one event."""
+
+
+def spool_of(tmp_path, url, *pieces):
+    """Make a signed spool whose pieces were loaded one after the other, each to its end."""
+    run = Run(tmp_path / "spool", segment_bytes=1 << 20)
+    for piece in pieces:
+        run.writer.append(piece if isinstance(piece, bytes) else piece.encode())
+        run.step()
+        load(url, tmp_path / "spool")
+    run.end()
+    return tmp_path / "spool"
+
+
+@pytest.mark.parametrize("lines", some(range(1, len(LINES)), "first", 2))
+@pytest.mark.parametrize("how", ["the log has a part", "the spool has parts"])
+def test_an_event_that_a_log_gave_first(url, tmp_path, how, lines):
+    """Of all, or of a part; then the spool gives the same, at once or in parts."""
+    first, rest = "".join(LINES[:lines]), "".join(LINES[lines:])
+    is_part = how == "the log has a part"
+    logs.load(url, first if is_part else first + rest, name="/audit.log", host=HOST)
+    spool = spool_of(tmp_path, url, *([first + rest] if is_part else [first, rest]))
+    assert verify(url, spool).findings == []
+    assert change(url, "UPDATE syscall SET a1 = 7") == 1
+    assert verify(url, spool).findings != []
+
+
+def test_events_of_which_the_source_is_not_known(url, tmp_path):
+    """A store of before sources were recorded: its events may be ours, and are not accused."""
+    config = [
+        logs.record("DAEMON_CONFIG", 998, 'op=cgroup pid=77 cgroup="/x"', **WHEN),
+        logs.record("DAEMON_CONFIG", 999, 'op=name kind=user id=1000 acct="joe"', **WHEN),
+    ]
+    spool = spool_of(tmp_path, url, day_of_lines(0, 1), *config)
+    change(url, f"INSERT INTO origin VALUES (0, {(1 << 62) - 1}, NULL)")
+    report = verify(url, spool)
+    assert report.findings == []
+    assert "the source is not known" in " ".join(report.notes)
+    change(
+        url,
+        "UPDATE account_name SET name = 'eve'",
+        "UPDATE process_cgroup SET pid = 78",
+    )
+    found = [str(each) for each in verify(url, spool).findings]
+    assert any("a name of user or group 1000 " in each for each in found)
+    assert any("a place of process 78 " in each for each in found)
+
+
+@pytest.mark.parametrize("dropped", [False, True], ids=["all segments", "deleted segments"])
+@pytest.mark.parametrize("more", ["new", "again"])
+def test_what_the_loader_stores_meanwhile(url, tmp_path, monkeypatch, more, dropped):
+    """On a day of which the first segments are deleted, too: it is for the next check."""
+    spool = tmp_path / "spool"
+    run = Run(spool, segment_bytes=1 << 20)
+    logs.load(url, day_of_lines(0, 501), name="/other.log", host=HOST)
+    for number in range(3):
+        run.writer.append(day_of_lines(0, 1 + 4 * number))
+        run.step()
+        run.writer.rotate()
+    load(url, spool, finish=False)
+    if dropped:
+        assert drop(run, url, spool, 1) == []
+    compare = RowCheck._run
+
+    def compare_late(self, *args):
+        run.writer.append(day_of_lines(0, 101 if more == "new" else 1) + day_of_lines(0, 9))
+        run.step()
+        load(url, spool)
+        compare(self, *args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RowCheck, "_run", compare_late)
+        assert verify(url, spool).findings == []
+    assert verify(url, spool).findings == []
+    change(url, "DELETE FROM sockaddr")
+    assert verify(url, spool).findings != []
