@@ -343,10 +343,10 @@ class RowCheck:
     def _judge_origins(self, batch: Batch, differing: Container[int]) -> None:
         """See that events of our own log count as such: what others gave is believed less."""
         assert self.facts is not None
-        foreign, unknown = self.facts.foreign, self.facts.unknown
+        foreign, shared = self.facts.foreign, self.facts.shared
         if foreign:
             for event in batch.facts.ids():
-                if event in foreign and event not in unknown and event not in differing:
+                if event in foreign and event not in shared and event not in differing:
                     self._find_event(event, "is said to be from another log")
 
     def _take(self, connection: Connection, event: int, copies: int) -> None:
@@ -388,7 +388,9 @@ class RowCheck:
         self, connection: Connection, batch: Batch, events: set[int], *, may_be_absent: bool
     ) -> None:
         assert self.facts is not None
-        one = StoredEvents(self._database, connection, self.facts.secret)
+        made = batch.dimensions if may_be_absent else {}  # what is open is not stored by us yet
+        rows_by_id = {name: {row[0]: row for row in rows} for name, rows in made.items()}
+        one = StoredEvents(self._database, connection, self.facts.secret, rows_by_id)
         given, copies = rows_of(batch, events), copies_in(batch)
         stored = stored_rows(self._database, connection, events)
         for event in sorted(events):

@@ -49,6 +49,8 @@ class StoreFacts:
     """Events that came from elsewhere, or of which the source is not known."""
     unknown: IdRanges = field(default_factory=lambda: IdRanges([]))
     """Of those the events whose source is not known."""
+    shared: IdRanges = field(default_factory=lambda: IdRanges([]))
+    """Of those the single ones, of which a log and a spool gave parts."""
     archive: list[Any] = field(default_factory=list)
     """Number and digest of the last manifest of its archive; empty if it has none."""
     pruned: dict[int, int] = field(default_factory=dict)
@@ -114,7 +116,9 @@ def bound(facts: StoreFacts) -> dict[str, Any]:
 def _count(connection: Connection, facts: StoreFacts) -> None:
     ranges = connection.execute(sql("SELECT low, high, source FROM origin ORDER BY low")).all()
     facts.foreign = IdRanges([(low, high) for low, high, _ in ranges])
-    facts.unknown = IdRanges([(low, high) for low, high, source in ranges if source is None])
+    unknown = [(low, high) for low, high, source in ranges if source is None]
+    facts.unknown = IdRanges(unknown)
+    facts.shared = IdRanges([(low, high) for low, high in unknown if low == high])
     for table in FACTS:
         key = key_of(table)
         day = f"({key} >> {SERIAL_BITS}) / {DAY}"

@@ -67,6 +67,17 @@ class StoredEvents(NamedTuple):
     connection: Connection
     secret: bytes
     """The store's."""
+    made: Mapping[str, Mapping[object, Row]]
+    """Rows by table and id that the events refer to and the store may not have yet."""
+
+    def read(self, table: Table, key: str, values: Iterable[int]) -> Sequence[Row]:
+        """Read rows, as `Database.fetch`, and of `made` those that are not stored."""
+        wanted = list(values)
+        found = list(self.database.fetch(self.connection, table, key, wanted))
+        if key == "id" and (made := self.made.get(table.name)):
+            absent = {*wanted} - {row[0] for row in found}
+            found += [made[each] for each in absent if each in made]
+        return found
 
 
 def rows_of(batch: Batch, events: Iterable[int]) -> dict[int, Rows]:
@@ -93,7 +104,7 @@ def stored_rows(
 
 def judge(store: StoredEvents, event: int, given: Rows, stored: Mapping[int, Rows]) -> Judged:
     """Compare an event with what is stored."""
-    database, connection, _ = store
+    database, connection = store.database, store.connection
     if event in stored:
         judged = _compare_as_given(store, event, given, stored[event])
         if not judged.what:
@@ -127,16 +138,13 @@ def _elsewhere(connection: Connection, event: int, given: Rows) -> list[int]:
 
 def _compare_as_given(store: StoredEvents, event: int, given: Rows, stored: Rows) -> Judged:
     """Compare with or without names, as the event came from a spool first, or from another log."""
-    database, connection, secret = store
+    database, connection = store.database, store.connection
     judged = _compare(database, connection, given, stored)
     if not judged.what or origins.is_own(connection, event):
         return judged
 
-    def read(table: Table, key: str, values: Iterable[int]) -> Sequence[Row]:
-        return database.fetch(connection, table, key, values)
-
-    names = Names(read, secret)
-    one, other = (_without_names(names, read, rows) for rows in (given, stored))
+    names = Names(store.read, store.secret)
+    one, other = (_without_names(names, store.read, rows) for rows in (given, stored))
     return _compare(database, connection, one, other)
 
 

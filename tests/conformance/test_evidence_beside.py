@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from fixtures import logs
 from fixtures.collected import DAY, HOST, day_of_lines, drop, load, verify
+from fixtures.enriched import enriched
 from fixtures.evidence import Run
 from fixtures.repeats import some
 from fixtures.store_changes import change
@@ -49,13 +50,13 @@ def test_an_event_that_a_log_gave_first(url, tmp_path, how, lines):
 
 
 def test_events_of_which_the_source_is_not_known(url, tmp_path):
-    """A store of before sources were recorded: its events may be ours, and are not accused."""
+    """A name or a place that one of them says may be there; another one may not."""
     config = [
         logs.record("DAEMON_CONFIG", 998, 'op=cgroup pid=77 cgroup="/x"', **WHEN),
         logs.record("DAEMON_CONFIG", 999, 'op=name kind=user id=1000 acct="joe"', **WHEN),
     ]
     spool = spool_of(tmp_path, url, day_of_lines(0, 1), *config)
-    change(url, f"INSERT INTO origin VALUES (0, {(1 << 62) - 1}, NULL)")
+    change(url, "INSERT INTO origin SELECT id, id, NULL FROM event WHERE serial > 900")
     report = verify(url, spool)
     assert report.findings == []
     assert "the source is not known" in " ".join(report.notes)
@@ -67,6 +68,19 @@ def test_events_of_which_the_source_is_not_known(url, tmp_path):
     found = [str(each) for each in verify(url, spool).findings]
     assert any("a name of user or group 1000 " in each for each in found)
     assert any("a place of process 78 " in each for each in found)
+
+
+def test_an_event_that_is_open_and_came_with_names(url, tmp_path):
+    """An ENRICHED log has it whole; the spool has lines of it that are not stored yet."""
+    spool = spool_of(tmp_path, url, day_of_lines(0, 1))
+    logs.load(url, enriched("".join(LINES).encode()), name="/audit.log", host=HOST)
+    run = Run(spool, segment_bytes=1 << 20)
+    run.writer.append("".join(LINES[:2]).encode())
+    run.end()
+    load(url, spool, finish=False)
+    assert verify(url, spool).findings == []
+    load(url, spool)
+    assert verify(url, spool).findings == []
 
 
 @pytest.mark.parametrize("dropped", [False, True], ids=["all segments", "deleted segments"])
