@@ -71,11 +71,12 @@ def test_events_of_which_the_source_is_not_known(url, tmp_path):
 
 
 def test_an_event_that_is_open_and_came_with_names(url, tmp_path):
-    """An ENRICHED log has it whole; the spool has lines of it that are not stored yet."""
+    """An ENRICHED log has it; the spool's line of it refers to what is not stored yet."""
+    line = logs.call(9, items=0, exe='"/bin/another"', **WHEN)
     spool = spool_of(tmp_path, url, day_of_lines(0, 1))
-    logs.load(url, enriched("".join(LINES).encode()), name="/audit.log", host=HOST)
+    logs.load(url, enriched(line.encode()), name="/audit.log", host=HOST)
     run = Run(spool, segment_bytes=1 << 20)
-    run.writer.append("".join(LINES[:2]).encode())
+    run.writer.append(line.encode())
     run.end()
     load(url, spool, finish=False)
     assert verify(url, spool).findings == []
