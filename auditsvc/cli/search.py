@@ -98,7 +98,9 @@ def search(
     ] = False,
     limit: Annotated[
         int | None,
-        typer.Option("--limit", help="At most so many events.", metavar="N", min=1),
+        typer.Option(
+            "--limit", help="At most so many events.", metavar="N", min=1, max=(1 << 63) - 1
+        ),
     ] = None,
     newest: Annotated[bool, typer.Option("--newest", help="The newest event first.")] = False,
     after: Annotated[

@@ -117,7 +117,7 @@ def _unit(key: str, meaning: str) -> str:
 
 def _bounds(field: FieldInfo) -> str:
     found = [
-        f"{words} {value:g}" if isinstance(value, float) else f"{words} {value}"
+        f"{words} {value:.15g}" if isinstance(value, float) else f"{words} {value}"
         for each in field.metadata
         for attribute, words in _BOUNDS
         if (value := getattr(each, attribute, None)) is not None

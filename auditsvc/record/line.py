@@ -14,8 +14,8 @@ and ends, but for blanks, tabs and a byte-order mark, with one of `: ] > ; |`, w
 (RFC 5424 without structured data) or with `F` (whole lines in the log of a container). Also
 read: the kernel's own printing (dmesg, kmsg, a syslog file, logcat),
 
-    [<PRIORITY>][TIME HOST kernel[[PID]]: ][FACILITY :LEVEL: ][[TIME][[CPU]] ][audit: ]type=NUMBER
-    audit(SECOND.MMM:SERIAL): BODY
+    [[LENGTH ]<PRIORITY>][TIME HOST kernel[[PID]]: ][FACILITY :LEVEL: ][[TIME][[CPU]] ][audit: ]
+    type=NUMBER audit(SECOND.MMM:SERIAL): BODY
 
 where the name before the first `: ` must be the kernel's, for any program may write the rest;
 in RFC 5424 it is the name of the program, and `- - ` or what stands there takes the colon's place.
@@ -64,9 +64,11 @@ _BLANK: Final = b" \t"
 _PREFIX_ENDS: Final = b":]>;|"
 _PREFIX_WORDS: Final = (b" -", b" F")
 _MARK: Final = codecs.BOM_UTF8
-_PRIORITY: Final = re.compile(rb"[ \t]*(?:<[0-9]{1,3}>|[0-9]+,[0-9]+,[0-9]+,[^; ]*;)?")
+_PRIORITY: Final = re.compile(
+    rb"[ \t]*(?:(?:[0-9]{1,5} )?<[0-9]{1,3}>|[0-9]+,[0-9]+,[0-9]+,[^; ]*;)?"
+)
 _KERNEL: Final = re.compile(
-    rb"(?!1 )(?:(?:(?!: ).)* )?(?:kernel|klogd)(?:\[[0-9]{1,10}\])? *: "
+    rb"(?!1 [-0-9])(?:(?:(?!: ).)* )?(?:kernel|klogd)(?:\[[0-9]{1,10}\])? *: "
     rb"|1 (?:[^ ]+ ){2}kernel (?:[^ ]+ ){2}(?:-|(?:\[[^]]*\])+) (?:\xef\xbb\xbf)?",
     re.DOTALL,
 )

@@ -196,7 +196,7 @@ def _verb_of(type_name: str, fields: Mapping[str, Any]) -> verbs.Verb:
 def _named(type_name: str, fields: Mapping[str, Any]) -> str:
     """Give the object that a record names; "" if it names none."""
     if type_name in BY_TYPE and (word := _own(fields, BY_TYPE[type_name])):
-        return word
+        return interpret.user(word) if type_name == "LOGIN" else word
     if setting := next((name for name in SETTINGS if fields.get(name) is not None), ""):
         return setting
     return next((word for name in FIELDS if (word := _first(fields, name))), "")
@@ -230,8 +230,6 @@ def _of_other(event: Event) -> Summary:
     kind = kinds.kind_of_type(row["type"])
     verb = _verb_of(row["type"], fields)
     named, changed_to = _named(row["type"], fields), _changed_to(fields)
-    if row["type"] == "LOGIN":
-        named = interpret.user(named) if named else ""
     if row["type"] == "SECCOMP":
         named = _refused_call(fields)
     if row["type"] == "URINGOP":

@@ -31,6 +31,9 @@ from auditsvc.config import load_settings
 from auditsvc.errors import ArchiveError, QueryError
 from auditsvc.retention import report as retention
 from auditsvc.retention.archive_due import make_report
+from auditsvc.search import sources
+from auditsvc.search.criteria import Criteria
+from auditsvc.search.statement import Page
 from auditsvc.store import open_store
 from auditsvc.store.partitions import DAY, date_of
 from auditsvc.store.read.limits import Limits
@@ -494,3 +497,22 @@ def test_search_finds_in_both_what_it_finds_in_the_store(cookbook, words):
     assert (ours.returncode, ours.stdout) == (theirs.returncode, theirs.stdout)
     assert ours.stderr == theirs.stderr
     assert theirs.stdout
+
+
+@pytest.mark.parametrize("newest", [False, True], ids=["oldest", "newest"])
+def test_search_gives_both_page_by_page(cookbook, newest):
+    """What an archive and the store have is one order, of which each page takes the next part."""
+
+    def page(limit, after):
+        source, asked_for = sources.archive(cookbook), Page(limit, newest, after)
+        with source.found(Criteria(success=False), asked_for) as found:
+            return [event.id for event in found.events]
+
+    whole = page(None, None)
+    assert whole == sorted(whole, reverse=newest)
+    assert len(whole) > 3
+    size = len(whole) // 2 + 1
+    found = []
+    while part := page(size, found[-1] if found else None):
+        found += part
+    assert found == whole

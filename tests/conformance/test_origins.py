@@ -6,6 +6,7 @@ import json
 import random
 
 import pytest
+from fixtures import forms
 from fixtures.logs import SECOND, Pipe, balanced, call, ledger, load, opening, path, record, rows
 from fixtures.repeats import examples
 from hypothesis import HealthCheck, given
@@ -331,6 +332,21 @@ def test_a_kernel_log_adds_to_our_own_events_if_it_is_trusted(url, monkeypatch, 
     load(url, printk(path(6, "/forged"), 1302), "again")
     assert sorted(kind for _, kind, _ in origins(url)) == kinds
     assert balanced(url)
+
+
+@pytest.mark.one_database
+def test_no_form_of_a_relayed_line_adds_to_our_own_events(url):
+    """A log that another program wrote, whatever stands before its lines, a header too."""
+    load(url, call(6, items=1), "own", kind="spool")
+    forged = path(6, "/forged")
+    _, _, body = forged.strip().partition("): ")
+    ms = forged.partition(".")[2][:3]
+    copies = [each + forged for each in forms.RELAYED]
+    copies += [forms.printed(6, each, body, 1302, ms) for each in forms.PRINTK if each]
+    load(url, "".join(copies), "syslog")
+    assert rows(url, "SELECT name FROM paths JOIN syscalls USING (event_id)") == []
+    assert rows(url, "SELECT count(*) AS n FROM syscalls") == [{"n": 1}]
+    assert sorted(kind for _, kind, _ in origins(url)) == ["file", "spool"]
 
 
 def test_a_kernel_log_is_read_and_never_speaks_for_the_host(url):

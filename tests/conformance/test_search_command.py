@@ -83,6 +83,9 @@ def test_page_by_page(url, newest):
     assert done.stderr == ""
     nothing, done = page("--after", str(whole[-1]))
     assert (nothing, done.returncode, done.stderr) == ([], 1, "<no matches>\n")
+    nothing, done = page("--limit", str(1 << 63))  # more than a database takes
+    assert (nothing, done.returncode) == ([], 1)
+    assert "--limit': it must be less" in done.stderr
     explained = run("search", "-k", "files", "--explain", "--limit", "5", *newest, *after,
                     environment=environment, text=True).stdout  # fmt: skip
     asked = run("query", explained, "--format", "jsonl", environment=environment, text=True)

@@ -139,6 +139,9 @@ def test_only_what_was_refused_is_a_denial(url):
         ("USER_SELINUX_ERR", "op=x scontext=u:r:a:s0 tcontext=u:r:b:s0 tclass=dbus"),
     ]
     lines = [record(kind, n, f"{head} msg='{body}'") for n, (kind, body) in enumerate(said)]
+    # With ipe.success_audit=1.
+    ipe = 'ipe_op=EXECUTE ipe_hook=BPRM_CHECK enforcing=1 path="/x" rule="op=EXECUTE action={}"'
+    lines += [record("1420", 10 + n, ipe.format(act)) for n, act in enumerate(("ALLOW", "DENY"))]
     load(url, "".join(lines))
     sql = (
         "SELECT e.type, d.permission FROM denials d JOIN events e USING (event_id)"
@@ -147,12 +150,13 @@ def test_only_what_was_refused_is_a_denial(url):
     assert [tuple(row.values()) for row in rows(url, sql)] == [
         ("USER_AVC", "send_msg"),
         ("USER_SELINUX_ERR", "x"),
+        ("IPE_ACCESS", None),
     ]
 
 
 def test_no_argument_looks_like_several(url):
     """Arguments with blanks or quotes stand in a shell's quotes, from which it reads the same."""
-    argv = ["sh", "-c", "a 'b' c", "", "it's", 'say "hi"', "tab\there", "x\ny", "plain", "$HOME"]
+    argv = ["sh", "-c", "a 'b' c", "", "it's", 'say "hi"', "tab\there", "x\ny", "a\\", "$HOME"]
     told = " ".join(f"a{n}={each.encode().hex().upper() or 0}" for n, each in enumerate(argv))
     told = told.replace("a3=0", 'a3=""')
     load(url, call(1, nr=59) + record("EXECVE", 1, f"argc={len(argv)} {told}") + end(1))

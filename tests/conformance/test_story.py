@@ -124,6 +124,22 @@ def test_a_call_that_carries_a_request_is_told_by_the_record_of_it(url):
     assert in_sql(url) == in_memory(url)
 
 
+def test_a_login_user_is_told_alike_alone_and_in_a_call(url):
+    """By name in `search`, by id in `story`; that it was taken away is said in words."""
+    body = "pid=1 uid=0 old-auid=4294967295 auid={} tty=(none) old-ses=1 ses=4294967295 res=1"
+    lines = []
+    for n, auid in enumerate((0, 4294967295)):
+        lines.append(record("LOGIN", 2 * n, body.format(auid)))
+        lines.append(record("LOGIN", 2 * n + 1, body.format(auid)) + made(2 * n + 1, "write"))
+    load(url, "".join(lines))
+    told = rows(url, "SELECT object FROM story ORDER BY event_id")
+    assert [row["object"] for row in told] == ["0", "0", "unset", "unset"]
+    with found_events(url, Criteria()) as result:
+        assert [summary(event).object for event in result.events] == [
+            *("root", "root", "unset", "unset")
+        ]
+
+
 TARGETS = [
     ("ptrace", {"a0": "4206", "a1": "4d2"}, "1234"),
     ("process_vm_writev", {"a0": "4d2"}, "1234"),

@@ -138,7 +138,7 @@ def _joined(d: Dialect, argv: str, event: str) -> str:
     A quote in them is written as a shell needs it, so that no argument looks like several.
     """
     plain = "value"
-    for sign in (" ", "\t", "\n", "''", '"'):
+    for sign in (" ", "\t", "\n", "\r", "\\", "''", '"'):
         plain = f"replace({plain}, '{sign}', '')"
     quoted = (
         f"CASE WHEN value = '' OR value <> {plain}"

@@ -29,6 +29,7 @@ _FIELDS: Final = {
     "seresult": ("seresult",),
     "lsm": ("lsm",),
     "verdict_told": ("action",),
+    "rule": ("rule",),
     "perms": (
         *("seperms", "denied_mask", "requested_mask", "requested", "operation", "blockers", "op"),
     ),
@@ -59,12 +60,15 @@ _MECHANISM: Final = (
     f" WHEN type = {_IPE} THEN 'ipe' WHEN apparmor IS NOT NULL OR type BETWEEN 1500 AND 1507"
     " THEN 'apparmor' WHEN lower(lsm) = 'smack' THEN 'smack' ELSE 'selinux' END"
 )
-# What AppArmor only reports (STATUS, AUDIT, HINT), and what was granted, is no denial; nor is
-# what a program says of itself as an access decision: that it has received a policy.
+# What AppArmor only reports (STATUS, AUDIT, HINT), and what was granted, is no denial (IPE tells
+# that too, with ipe.success_audit=1: its rule ends so); nor is what a program says of itself as
+# an access decision: that it has received a policy.
 _REFUSED: Final = (
     f"lower(coalesce(seresult, verdict_told, CASE WHEN type <> {_USER_AVC}"
     " OR apparmor IS NOT NULL THEN 'denied' END)) = 'denied'"
     " AND coalesce(apparmor, 'DENIED') IN ('DENIED', 'ALLOWED', 'KILL')"
+    f" AND (type <> {_IPE} OR coalesce(rule, '') ="
+    " replace(coalesce(rule, ''), 'action=ALLOW', ''))"
 )
 
 

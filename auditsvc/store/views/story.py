@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from auditsvc.record.types import CONFIG_CHANGE, LOGIN, SECCOMP, URINGOP
+from auditsvc.record.types import CONFIG_CHANGE, SECCOMP, URINGOP
 from auditsvc.store.views import words
 from auditsvc.store.views.dialect import Lookup, Step, lookups, text, time
 from auditsvc.tables import effects, names
@@ -79,9 +79,10 @@ def verb_of_record(kind: str, name: str, op: str) -> str:
 
 def named(d: Dialect, fields: str, kind: str) -> str:
     """Give the object that the fields of a record name; `kind`: the number of its type."""
+    own = {name: words.own_field(d, fields, of) for name, of in BY_TYPE.items()}
+    own["LOGIN"] = f"CASE {own['LOGIN']} WHEN '4294967295' THEN 'unset' ELSE {own['LOGIN']} END"
     by_type = "".join(
-        f" WHEN {names.record_type_number(name)} THEN {words.own_field(d, fields, of)}"
-        for name, of in BY_TYPE.items()
+        f" WHEN {names.record_type_number(name)} THEN {word}" for name, word in own.items()
     )
     settings = " ".join(
         f"WHEN {words.field(d, fields, name)} IS NOT NULL THEN '{name}'" for name in SETTINGS
@@ -359,9 +360,7 @@ def others(d: Dialect, where: str = "") -> str:
             coalesce(CASE type WHEN {URINGOP} THEN {uring} END,
                 {verb_of_record("type", "type_name", "op")},
                 'made-record ' || coalesce(type_name, CAST(type AS text))) AS action,
-            {OUTCOME} AS outcome,
-            CASE WHEN type = {LOGIN} AND named = '4294967295' THEN 'unset'
-                ELSE coalesce(named, address, target, first) END AS object,
+            {OUTCOME} AS outcome, coalesce(named, address, target, first) AS object,
             coalesce(changed_to, CASE WHEN coalesce(named, address, target) IS NULL
                 THEN nullif(last, first) END) AS object2,
             coalesce({verb("object_kind", "type_name", "type")}, 'system') AS object_kind,

@@ -241,9 +241,13 @@ fn digits(scan: &mut Scan<'_>, most: usize) -> Option<()> {
     scan.run(most, |byte| byte.is_ascii_digit()).map(|_| ())
 }
 
-/// `<5>`, or `5,339,5140900,-;` of /dev/kmsg.
+/// `<5>`, also behind the length that RFC 6587 counts, or `5,339,5140900,-;` of /dev/kmsg.
 fn priority(scan: &mut Scan<'_>) -> Option<()> {
-    if scan.literal(b"<").is_some() {
+    let start = scan.at;
+    if digits(scan, 5).and_then(|()| scan.literal(b" <")).is_none() {
+        scan.at = start;
+    }
+    if scan.at > start || scan.literal(b"<").is_some() {
         digits(scan, 3)?;
         return scan.literal(b">");
     }
@@ -266,7 +270,7 @@ fn host(scan: &mut Scan<'_>) -> Option<()> {
 
 fn named(scan: &mut Scan<'_>) -> Option<()> {
     let rest = &scan.text[scan.at..];
-    if rest.starts_with(b"1 ") {
+    if rest.starts_with(b"1 ") && rest.get(2).is_some_and(|&b| b == b'-' || b.is_ascii_digit()) {
         return None;
     }
     let end = memchr::memmem::find(rest, b": ")?;
