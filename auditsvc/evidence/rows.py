@@ -169,6 +169,7 @@ class RowCheck:
         try:
             self._database.prepare(create=False)
             with reading(self._database) as connection:
+                self._database.unhurried(connection)  # it waits while the lines are compared
                 check_schema(self._database, connection)
                 self.heads = stored_heads(connection, self._spool.identity)
                 self._check_schema(connection)

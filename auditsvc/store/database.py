@@ -56,7 +56,7 @@ class Database(Protocol):
         """
 
     def unhurried(self, connection: Connection) -> None:
-        """Let the statements of this transaction take their time: those of a migration."""
+        """Let this transaction take its time: that of a migration, or of `verify`."""
 
     def relieve(self) -> str:
         """Keep the database small, between transactions; give what hinders that, "" if nothing."""

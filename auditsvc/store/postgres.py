@@ -197,8 +197,9 @@ class Postgres:
             objects.refuse(self, objects_postgres.strangers(connection, whole=False))
 
     def unhurried(self, connection: Connection) -> None:
-        """Let the statements of this transaction take their time: those of a migration."""
+        """Let this transaction take its time: that of a migration, or of `verify`."""
         connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
+        connection.exec_driver_sql("SET LOCAL idle_in_transaction_session_timeout = 0")
 
     def relieve(self) -> str:
         """Do nothing: what old versions of rows take is the server's to clean."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from fixtures import logs
 from fixtures.collected import DAY, HOST, day_of_lines, drop, load, verify
@@ -11,6 +13,7 @@ from fixtures.repeats import some
 from fixtures.store_changes import change
 
 from auditsvc.evidence.rows import RowCheck
+from auditsvc.store import postgres
 
 pytestmark = pytest.mark.usefixtures("unsynced")
 
@@ -112,3 +115,21 @@ def test_what_the_loader_stores_meanwhile(url, tmp_path, monkeypatch, more, drop
     assert verify(url, spool).findings == []
     change(url, "DELETE FROM sockaddr")
     assert verify(url, spool).findings != []
+
+
+def test_a_check_that_takes_longer_than_a_server_waits(url, tmp_path, monkeypatch):
+    """Between its first questions and its last ones the lines are compared, elsewhere."""
+    wait = "idle_in_transaction_session_timeout="
+    assert f"{wait}120s" in postgres._SETTINGS
+    spool = spool_of(tmp_path, url, "".join(LINES))
+    monkeypatch.setattr(
+        postgres, "_SETTINGS", postgres._SETTINGS.replace(f"{wait}120s", f"{wait}100ms")
+    )
+    whole = RowCheck._run
+
+    def late(*given):
+        time.sleep(0.4)  # the server's clock is what counts
+        whole(*given)
+
+    monkeypatch.setattr(RowCheck, "_run", late)
+    assert verify(url, spool).findings == []
