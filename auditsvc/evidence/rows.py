@@ -24,7 +24,6 @@ from auditsvc.decode import make_decoder
 from auditsvc.decode.ids import dimension_id
 from auditsvc.errors import AuditsvcError, StoreError
 from auditsvc.evidence.compare import DAY, MOST, day_of, ids_of, make_comparer
-from auditsvc.evidence.derived_rows import wrong_signs, wrong_told
 from auditsvc.evidence.event_ids import EventIds
 from auditsvc.evidence.extra_rows import extra_events
 from auditsvc.evidence.finding import STORE, Finding
@@ -32,13 +31,19 @@ from auditsvc.evidence.fragments import Fragments
 from auditsvc.evidence.row_digest import Sum, add_times, copies_in, make_digests
 from auditsvc.evidence.seal import MOST_ALTERED, NO_DAY, Seal
 from auditsvc.evidence.sealed_rows import SealedRows
-from auditsvc.evidence.store_facts import read_facts, wrong_hours
+from auditsvc.evidence.store_facts import read_facts
+from auditsvc.evidence.store_itself import (
+    altered_objects,
+    contradictions,
+    unlike_head,
+    wrong_ledger,
+)
 from auditsvc.evidence.stored import stored_heads
 from auditsvc.evidence.whole_event import StoredEvents, judge, rows_of, stored_rows
 from auditsvc.plural import counted
 from auditsvc.spool.reader import SpoolReader
 from auditsvc.spool.segments import Place, segments
-from auditsvc.store import builtin, file_counts, repeated, schema
+from auditsvc.store import repeated, schema
 from auditsvc.store.database import reading
 from auditsvc.store.databases import open_database
 from auditsvc.store.migrate import check_schema
@@ -64,8 +69,6 @@ _CHUNK: Final = 1 << 20
 _BATCH: Final = 6 << 20
 _NAMED: Final = 20
 """Events and days that are named, at most."""
-_LEDGER: Final = ("received", "end", "raw", "kernel_lost", "spool_lost")
-"""Causes of the ledger that lines alone decide."""
 _TABLES: Final = {table.name: table for table in (*schema.DIMENSIONS, *schema.FACTS)}
 
 
@@ -172,14 +175,9 @@ class RowCheck:
                 self._database.unhurried(connection)  # it waits while the lines are compared
                 check_schema(self._database, connection)
                 self.heads = stored_heads(connection, self._spool.identity)
-                self._check_schema(connection)
+                self._find_all(altered_objects(self._database, self._url, connection))
                 self.facts = read_facts(connection, self._spool.source, counted=True)
-                for hour in wrong_hours(connection)[:_NAMED]:
-                    self._find(f"calls are counted wrong in the hour from {hour} UTC")
-                for what in self._wrong_derived(connection, self.facts):
-                    self._find(what)
-                for day in file_counts.wrong_days(connection)[:_NAMED]:
-                    self._find(f"uses of files are counted wrong on {second_text(day * DAY)[:10]}")
+                self._find_all(contradictions(connection, self.facts))
                 for what in self._comparer.damage():
                     self._find(f"the store's file is damaged: {what}")
                 # What is counted and summed below is of this moment: the loader may go on.
@@ -189,54 +187,9 @@ class RowCheck:
         finally:
             self._database.engine.dispose()
 
-    def _check_schema(self, connection: Connection) -> None:
-        for name in sorted(self._strangers(connection)):
-            self._find(f"the store holds what auditsvc did not make: {name}")
-        for name in builtin.altered_names(connection):
-            self._find(f"a name was altered: {name}")
-        for word in builtin.altered_words(connection):
-            self._find(f"the words for calls were altered: {word}")
-
-    def _wrong_derived(self, connection: Connection, facts: StoreFacts) -> Iterator[str]:
-        # Of days that went, and of one that is just going, some rows go before others.
-        since = (max(facts.pruned, default=-1) + 1) * DAY * 1000
-        yield from wrong_signs(connection, since)
-        yield from wrong_told(connection, facts, since)
-
-    def _strangers(self, connection: Connection) -> list[str]:
-        if connection.dialect.name != "postgresql":
-            return self._database.strangers(connection, whole=True)
-        # PostgreSQL has to make our views, for a moment, to compare them with those there.
-        writing = open_database(self._url)
-        try:
-            with writing.begin(alone=False) as other:
-                return writing.strangers(other, whole=True)
-        finally:
-            writing.engine.dispose()
-
-    def _check_bound(self, facts: StoreFacts, head: Head) -> None:
-        """See that the store is the one that a head binds, and has all that it had then."""
-        told = head.store
-        if told.get("identity") != facts.identity:
-            self._find(f"it is another store than head {head.n} was signed for")
-            return
-        place = (told.get("segment", 0), told.get("position", 0))
-        if facts.checkpoint < place:
-            self._find(
-                f"the store has lost rows: it ends at byte {facts.checkpoint[1]} of segment"
-                f" {facts.checkpoint[0]}, and had byte {place[1]} of segment {place[0]} when"
-                f" head {head.n} was signed"
-            )
-        if str(told.get("schema", "")) > facts.schema:
-            self._find(f"the store has schema {facts.schema}, and had {told['schema']}")
-        for cause in (*_LEDGER, "stored", "duplicate"):
-            before, now = told.get("ledger", {}).get(cause, 0), facts.ledger.get(cause, 0)
-            if now < before:
-                self._find(f"the ledger says {cause} {now}, and said {before} in head {head.n}")
-
     def _run(self, connection: Connection, facts: StoreFacts, start: Start) -> None:
         if start.head is not None:
-            self._check_bound(facts, start.head)
+            self._find_all(unlike_head(facts, start.head))
         if not facts.source:
             if segments(self._spool.directory):
                 self._find("the store has nothing of this spool")
@@ -250,7 +203,7 @@ class RowCheck:
         if start.seal is not None and facts.spools == 1:
             sealed = SealedRows(self._database, self._report, start.seal, facts)
             sealed.compare(connection, self._known, self._apart_days)
-        self._compare_ledger(facts, start)
+        self._find_all(wrong_ledger(facts, self._counted, is_whole=start.is_beginning))
         if self._pruned:
             events = counted(self._pruned, "event")
             self._report.notes.append(f"{events} were deleted by retention, as the store says")
@@ -272,15 +225,7 @@ class RowCheck:
         self._sums, self._known = {}, EventIds()
         self._counted.clear()
         self._report.events = 0
-        decoder = make_decoder(
-            self._spool.decoder,
-            secret=facts.secret,
-            host=self._spool.host,
-            idle=1e9,
-            trust_kernel_log=self._spool.trust_kernel_log,
-        )
-        for pin in self._pins:
-            decoder.pin(*pin)
+        decoder = self._make_decoder(facts)
         decoder.restore(start.pending, 0.0)
         with (
             self._comparer.transaction() as connection,
@@ -298,6 +243,19 @@ class RowCheck:
                 decoder.finish()
                 self._compare_open(connection, decoder.take())
         return pending
+
+    def _make_decoder(self, facts: StoreFacts) -> Decoder:
+        """Make one that gives the rows that the store's own loader did."""
+        decoder = make_decoder(
+            self._spool.decoder,
+            secret=facts.secret,
+            host=self._spool.host,
+            idle=1e9,
+            trust_kernel_log=self._spool.trust_kernel_log,
+        )
+        for pin in self._pins:
+            decoder.pin(*pin)
+        return decoder
 
     def _batches(self, decoder: Decoder, start: Start, end: Place) -> Iterator[Batch]:
         """Decode from a place to another; the last events may still be open there."""
@@ -469,17 +427,6 @@ class RowCheck:
                     found[table, day_of(event)] += len(those) * more
         return found
 
-    def _compare_ledger(self, facts: StoreFacts, start: Start) -> None:
-        """Compare what the ledger counts with what the lines give, and see that it adds up."""
-        ledger = Counter(facts.ledger)
-        for cause in _LEDGER:
-            told, found = ledger[cause], self._counted[cause]
-            if told < found or (start.is_beginning and told != found):
-                self._find(f"the ledger says {cause} {told}, and the lines give {found}")
-        whole = sum(ledger[cause] for cause in ("stored", "end", "raw", "duplicate", "open"))
-        if ledger["received"] != whole:
-            self._find(f"the ledger does not add up: {ledger['received']} received, {whole} told")
-
     def _name_extra(
         self, connection: Connection, table: str, day: int, more: int, start: Start
     ) -> bool:
@@ -500,11 +447,7 @@ class RowCheck:
         """Give events of a day that have more rows than the lines give, if all lines are there."""
         if not start.is_beginning or self.facts is None:
             return []
-        decoder = make_decoder(
-            self._spool.decoder, secret=self.facts.secret, host=self._spool.host, idle=1e9
-        )
-        for pin in self._pins:
-            decoder.pin(*pin)
+        decoder = self._make_decoder(self.facts)
         rows: Counter[int] = Counter()
         for batch in self._batches(decoder, start, Place(*self.facts.checkpoint)):
             of_it = (_number(row[0]) for row in batch.facts.get(table, []))
@@ -512,6 +455,10 @@ class RowCheck:
         decoder.finish()
         rows.update(_number(row[0]) for row in decoder.take().facts.get(table, []))
         return extra_events(connection, _TABLES[table], day, rows, self._seen)
+
+    def _find_all(self, found: Iterable[str]) -> None:
+        for what in found:
+            self._find(what)
 
     def _find(self, what: str) -> None:
         if len(self._report.findings) < MOST:

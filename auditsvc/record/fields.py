@@ -80,11 +80,10 @@ _LABELS: Final = re.compile(rb"(?:subj|obj)(?:_[a-z]+)?")
 RELAYED: Final = rb"#035|\\x1[dD]|\\035|\^\]|\\u001[dD]|\xef\xbf\xbd"
 """Pattern of a 0x1d as other programs write it: rsyslog (by default, with C-style escapes, with
 another prefix), busybox and sysklogd, JSON, and what replaces a character that cannot be shown."""
+ACCOUNTS: Final = rb"(?:OLD-A?|F?S|E|O?A|O|I|INODE_)?UID|(?:F?S|E|O|I|INODE_|NEW_)?GID"
+"""Pattern of auditd's names of fields that have names of accounts."""
 _GLUED: Final = re.compile(
-    rb"("
-    + RELAYED
-    + rb")?(?:(?:OLD-A?|F?S|E|O?A|O|I|INODE_)?UID=\"|(?:F?S|E|O|I|INODE_|NEW_)?GID=\""
-    rb"|ARCH=[a-z]|SYSCALL=[a-z]|SADDR=\{)"
+    rb"(%b)?(?:(?:%b)=\"|ARCH=[a-z]|SYSCALL=[a-z]|SADDR=\{)" % (RELAYED, ACCOUNTS)
 )
 _MESSAGE: Final = b"msg='"
 _MARKS: Final = (b'"', b"'")

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-import json
 import os
-import random
 import re
 import shlex
-import signal
-import subprocess
-import time
 from functools import partial
 from pathlib import Path
 
 import pytest
 from fixtures import archived as made
 from fixtures import days
-from fixtures.archived import PLAIN, archive, asked, names, plain, settings_of, stored, views
-from fixtures.commands import Begun, run
+from fixtures.archived import (
+    IDS,
+    PLAIN,
+    archive,
+    asked,
+    kept_ids,
+    names,
+    plain,
+    settings_of,
+    stored,
+)
+from fixtures.commands import run
 from fixtures.cookbook_log import cookbook_log
 from fixtures.days import NOW, TODAY, log, prune, text_of
 from fixtures.logs import Pipe, load, opening
@@ -25,8 +30,6 @@ from fixtures.repeats import seeds, some
 from pyarrow import parquet
 
 from auditsvc.archive import place
-from auditsvc.archive.manifest import part_of
-from auditsvc.archive.place import Folder
 from auditsvc.config import load_settings
 from auditsvc.errors import ArchiveError, QueryError
 from auditsvc.retention import report as retention
@@ -148,130 +151,6 @@ def test_passes_late_events_and_retention_change_no_answer(url, tmp_path, seed):
     assert plain(lambda sql: asked(settings, sql), wanted) == whole
 
 
-class Killed(BaseException):
-    """The program was killed."""
-
-
-_IDS = "SELECT event_id FROM all_events ORDER BY event_id"
-
-
-class Mortal(Folder):
-    """A folder whose program is killed before, in the middle of, or after one of its changes."""
-
-    def __init__(self, folder, at):
-        super().__init__(folder)
-        self.left = at
-
-    def _count(self):
-        self.left -= 1
-        if self.left == 0:
-            raise Killed
-
-    def put(self, name, file, *, is_last=False):
-        """Put a file, if nobody is killed before it, or behind it."""
-        self._count()
-        super().put(name, file, is_last=is_last)
-        self._count()
-
-    def delete(self, name):
-        """Delete a file."""
-        self._count()
-        super().delete(name)
-
-
-@pytest.mark.parametrize("seed", seeds(1, 40))
-def test_killed_at_any_moment_nothing_is_half_or_twice(tmp_path, seed):
-    """Before and after each file and manifest; each pass goes on from what the last one left."""
-    chance = days.chance(seed)
-    url = f"sqlite:///{tmp_path}/store.db"
-    lines = log(chance, range(TODAY - 2, TODAY + 1), each=8)
-    load(url, text_of(lines[::2]))
-    settings = settings_of(url, tmp_path, keep=None if seed % 2 == 0 else "2d")
-    folder = Path(settings.archive.to)
-    killed = 0
-    for turn in range(9):
-        if turn == 3:
-            load(url, text_of(lines), name="again")
-        before = names(settings).parts() if folder.exists() else {}
-        try:
-            archive(settings, place=Mortal(folder, chance.randrange(1, 25)), size=5)
-        except Killed:
-            killed += 1
-        after = names(settings).parts()
-        assert all(set(parts) <= set(after.get(day, parts)) for day, parts in before.items())
-        if turn == 4:
-            ids = [row["event_id"] for row in asked(settings, _IDS)]
-            assert ids == sorted({*ids})
-            assert settings.archive.keep or ids == [r["event_id"] for r in stored(url, _IDS)]
-    archive(settings)
-    assert killed
-    assert _ids(settings) == sorted({*_ids(settings)})
-    if settings.archive.keep is None:
-        wanted = some(PLAIN, seed, 6)
-        ours = plain(lambda sql: asked(settings, sql), wanted)
-        assert ours == plain(lambda sql: stored(url, sql), wanted)
-    found = [part_of(name) for name in names(settings).sizes if part_of(name)]
-    assert {(day, part) for day, parts in names(settings).parts().items() for part in parts} == {
-        *found
-    }
-
-
-def _ids(settings):
-    folder = Path(settings.archive.to)
-    return sorted(
-        value
-        for view in ("syscalls", "events")
-        for path in folder.glob(f"*/*-{view}.parquet")
-        for value in parquet.read_table(path)["event_id"].to_pylist()
-    )
-
-
-_PASS = """
-import sys, json
-from auditsvc.config import load_settings
-from auditsvc.archive.job import Job
-from auditsvc.store import open_store
-from auditsvc.store.database import reading
-given = json.loads(sys.argv[1])
-settings = load_settings(**given)
-with open_store(settings.store, create=False) as store:
-    print("begun", flush=True)
-    for _ in Job(store.database, settings, now=lambda: float(sys.argv[2]), size=3).steps():
-        pass
-"""
-
-
-@pytest.mark.long
-def test_a_killed_program_leaves_nothing_half(tmp_path):
-    """SIGKILL at random moments, also inside of a write or a commit."""
-    chance = random.Random(5)
-    url = f"sqlite:///{tmp_path}/store.db"
-    lines = log(days.chance(5), range(TODAY - 12, TODAY + 1), each=40)
-    load(url, text_of(lines))
-    settings = settings_of(url, tmp_path)
-    given = json.dumps(
-        {
-            "store": url,
-            "host": "box",
-            "state_directory": str(settings.state_directory),
-            "archive": {"to": settings.archive.to, "grace": 0},
-        }
-    )
-    killed = 0
-    while killed < 30:
-        with Begun(given, NOW, code=_PASS, stdout=subprocess.PIPE) as program:
-            program.stdout.readline()
-            time.sleep(chance.random() * 0.5)
-            os.kill(program.pid, signal.SIGKILL)
-            if program.wait() == 0:
-                break
-        killed += 1
-    archive(settings)
-    assert killed
-    assert _ids(settings) == sorted({*_ids(settings)})
-    assert views(lambda sql: asked(settings, sql)) == views(lambda sql: stored(url, sql))
-
-
 @pytest.mark.one_database
 def test_retention_waits_for_the_archive(url, tmp_path):
     """A day stays until the archive has it, and `status` says why."""
@@ -333,11 +212,11 @@ def test_a_restored_store_goes_on_with_its_archive(tmp_path):
     archive(settings)
     (tmp_path / "store.db").write_bytes(old)
     load(url, text_of(lines), name="more")
-    assert [row["event_id"] for row in asked(settings, _IDS)] == [
-        row["event_id"] for row in stored(url, _IDS)
+    assert [row["event_id"] for row in asked(settings, IDS)] == [
+        row["event_id"] for row in stored(url, IDS)
     ]
     archive(settings)
-    assert _ids(settings) == sorted({*_ids(settings)})
+    assert kept_ids(settings) == sorted({*kept_ids(settings)})
     wanted = some(PLAIN, "restored", 6)
     ours = plain(lambda sql: asked(settings, sql), wanted)
     assert ours == plain(lambda sql: stored(url, sql), wanted)

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from auditsvc.decode.ids import content_digest, dimension_id
 from auditsvc.record import types
-from auditsvc.record.fields import RELAYED, Field, parse_fields, to_json
+from auditsvc.record.fields import ACCOUNTS, RELAYED, Field, parse_fields, to_json
 from auditsvc.store import schema
 from auditsvc.store.write.stored_event import RECORD, Piece
 
@@ -43,23 +43,9 @@ _MAY_HAVE: Final = re.compile(rf'"{_NAME.pattern}":')
 # ways, and some drop it.
 _FIELD: Final = rb'=(?:"[^"]*"|\{ [^}\x1d]*\}|[^" \x1d]*)'
 _WORD: Final = rb"(?:[A-Z_-]*[UG]ID|ID|ARCH|SYSCALL|SADDR)"
-_GLUED: Final = (
-    rb"(?<=[^ \x1d])(?:OLD-A?UID|(?:FS|[SEAOI]|OA|INODE_)?UID|(?:FS|[SEOI]|INODE_|NEW_)?GID"
-    rb"|ARCH|SYSCALL|SADDR)"
-)
+_GLUED: Final = rb"(?<=[^ \x1d])(?:%b|ARCH|SYSCALL|SADDR)" % ACCOUNTS
 _RUN: Final = re.compile(
-    rb"(?:(?:\x1d|"
-    + RELAYED
-    + rb")"
-    + _WORD
-    + rb"|"
-    + _GLUED
-    + rb")"
-    + _FIELD
-    + rb"(?: "
-    + _WORD
-    + _FIELD
-    + rb")* *"
+    rb"(?:(?:\x1d|%b)%b|%b)%b(?: %b%b)* *" % (RELAYED, _WORD, _GLUED, _FIELD, _WORD, _FIELD)
 )
 _TO_BRACE: Final = re.compile(rb"([^}\x1d]+)(\}?)")
 _EXTRA: Final = schema.file.columns.keys().index("extra")

@@ -19,6 +19,7 @@ mod rows;
 mod schema;
 mod serials;
 mod text;
+mod tokens;
 mod types;
 
 pub use batch::{Batch, DimensionRows, Visitor};

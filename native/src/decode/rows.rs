@@ -5,8 +5,9 @@ use std::collections::HashMap;
 
 use super::calls::{Call, parse_call};
 use super::dimensions::{Dimensions, id_column};
-use super::fields::{first, parse_fields, to_int, without_relayed};
+use super::fields::{first, parse_fields, to_int};
 use super::ids::{SERIAL_BITS, SERIAL_MASK};
+use super::tokens::without_relayed;
 use super::types;
 
 pub const COMPLETE: u8 = 0;
