@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import asdict
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -11,6 +12,7 @@ import typer
 from auditsvc.cli.options import FormOption, StoreOption
 from auditsvc.config import load_settings
 from auditsvc.errors import UsageError
+from auditsvc.evidence import pruned_days
 from auditsvc.host.terminal import visible
 from auditsvc.ingest.known_store import KnownStore
 from auditsvc.plural import counted
@@ -57,7 +59,8 @@ def prune(
         return
     known = KnownStore(settings.spool_directory, settings.store)
     with known.open(remember=False, create=False) as opened:
-        job = Job(opened.database, settings.retention)
+        announce = partial(pruned_days.announce, settings.spool_directory, opened.database)
+        job = Job(opened.database, settings.retention, announce=announce)
         begun = time.monotonic()
         for _ in job.steps():  # others can write in between
             time.sleep(max(_LEAST_PAUSE, (time.monotonic() - begun) / 2))

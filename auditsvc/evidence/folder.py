@@ -3,6 +3,8 @@
     heads-NNNNNNNNNNNN    the heads of a segment, one a line, in order
     tags-NNNNNNNNNNNN     the tags of its lines (`auditsvc.evidence.chain`)
     dropped               the last head of each segment that retention deleted
+    pruned                the days of the store that retention deleted
+                          (`auditsvc.evidence.pruned_days`)
     key                   the private keys, where no folder is closed to the loader's process
                           (`auditsvc.evidence.keys`, `Settings.key_path`)
 

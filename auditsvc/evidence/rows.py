@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Final
 from auditsvc.decode import make_decoder
 from auditsvc.decode.ids import dimension_id
 from auditsvc.errors import AuditsvcError, StoreError
+from auditsvc.evidence import pruned_days
 from auditsvc.evidence.compare import DAY, MOST, day_of, ids_of, make_comparer
 from auditsvc.evidence.event_ids import EventIds
 from auditsvc.evidence.extra_rows import extra_events
@@ -47,6 +48,7 @@ from auditsvc.store import repeated, schema
 from auditsvc.store.database import reading
 from auditsvc.store.databases import open_database
 from auditsvc.store.migrate import check_schema
+from auditsvc.store.partitions import date_of
 from auditsvc.store.read.events import second_text
 
 if TYPE_CHECKING:
@@ -150,7 +152,7 @@ class RowCheck:
             self._database.prepare(create=False)
             with reading(self._database) as connection:
                 check_schema(self._database, connection)
-                facts = read_facts(connection, self._spool.source, counted=False)
+                facts = self._read_facts(connection, with_counts=False)
             if Place(*facts.checkpoint) < end:
                 raise StoreError(f"the store does not have segment {last} of the spool yet")
             self.facts = facts
@@ -176,7 +178,7 @@ class RowCheck:
                 check_schema(self._database, connection)
                 self.heads = stored_heads(connection, self._spool.identity)
                 self._find_all(altered_objects(self._database, self._url, connection))
-                self.facts = read_facts(connection, self._spool.source, counted=True)
+                self.facts = self._read_facts(connection, with_counts=True)
                 self._find_all(contradictions(connection, self.facts))
                 for what in self._comparer.damage():
                     self._find(f"the store's file is damaged: {what}")
@@ -186,6 +188,19 @@ class RowCheck:
             self._find(f"the store cannot be verified: {error}")
         finally:
             self._database.engine.dispose()
+
+    def _read_facts(self, connection: Connection, *, with_counts: bool) -> StoreFacts:
+        """Read them; of days that it says were pruned, believe those that were announced."""
+        facts = read_facts(connection, self._spool.source, counted=with_counts)
+        # After the facts: a day is announced before it goes. Other hosts prune a shared store.
+        said = pruned_days.announced(self._spool.directory, facts.identity)
+        if said is None or facts.spools > 1:
+            return facts
+        for day in sorted(facts.pruned.keys() - said):
+            if facts.pruned[day]:
+                events = counted(facts.pruned.pop(day), "event")
+                self._find(f"{events} of {date_of(day)} were deleted, but not by retention")
+        return facts
 
     def _run(self, connection: Connection, facts: StoreFacts, start: Start) -> None:
         if start.head is not None:

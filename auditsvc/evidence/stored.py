@@ -12,17 +12,21 @@ last head was signed for.
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import delete, select
 from sqlalchemy import func as sql
 
+from auditsvc.errors import EvidenceError
+from auditsvc.evidence import pruned_days
 from auditsvc.evidence.head import parse_head
 from auditsvc.evidence.store_facts import bound, read_facts
 from auditsvc.store.schema import evidence_head
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from sqlalchemy import Connection
 
@@ -38,18 +42,25 @@ class StoreSide:
     """Reads what is bound, and stores heads."""
 
     def __init__(
-        self, source: str, *, every: float, newest: Callable[[], str], keeps_heads: bool = True
+        self,
+        source: str,
+        spool: Path,
+        *,
+        every: float,
+        newest: Callable[[], str],
+        keeps_heads: bool = True,
     ) -> None:
-        """`source`: the spool's name as a source; `newest` gives the head that is to be stored."""
+        """`source`: the name of `spool` as a source; `newest`: the head that is to be stored."""
         self.bound: dict[str, Any] = {}
         """What the next head binds; {} until the store was read."""
         self.began: Place | None = None
         """Where the store began to have this spool, if not at its beginning."""
         self._source = source
+        self._spool = spool
         self._every = every
         self._newest = newest
         self._keeps_heads = keeps_heads
-        self._had = ""
+        self._had = self._begun = ""
         self._read_at = 0.0
 
     def step(self, store: Store, *, at_once: bool = False) -> None:
@@ -63,8 +74,13 @@ class StoreSide:
         with store.database.begin(alone=False) as connection:
             if head and head != self._had:
                 _keep(connection, parse_head(head))
-            facts = bound(read_facts(connection, self._source, counted=False))
-        self._had = head
+            read = read_facts(connection, self._source, counted=False)
+        if read.identity != self._begun:
+            # What hinders it hinders signing, too, which is told; the next call tries again.
+            with suppress(EvidenceError):
+                pruned_days.begin(self._spool, read.identity, read.pruned)
+                self._begun = read.identity
+        self._had, facts = head, bound(read)
         if self.began is not None:
             facts["from"] = [self.began.segment, self.began.position]
         self.bound = facts

@@ -106,8 +106,12 @@ class Job:
         *,
         step: float = _STEP_SECONDS,
         now: Callable[[], float] = time.time,
+        announce: Callable[[int], None] | None = None,
     ) -> None:
-        """`step`: seconds that one transaction should take."""
+        """`step`: seconds that one transaction should take.
+
+        `announce` is called with each day before the first of its events is deleted.
+        """
         self.events: dict[int, int] = {}
         """Events that were deleted, by day."""
         self.lines = 0
@@ -119,6 +123,7 @@ class Job:
         self._database = database
         self._retention = retention
         self._now = now
+        self._announce = announce
         self._pruner = Pruner(database)
         self._pace = Pace(step)
 
@@ -163,6 +168,8 @@ class Job:
         with reading(self._database) as connection:
             reader = waiting(connection, day)
         if not reader:
+            if self._announce is not None:
+                self._announce(day)
             yield from self._drop_day(day)
         while not reader:
             with self._pruner.turn() as connection, self._pace.timed("events") as rows:

@@ -9,6 +9,7 @@ the next look tries again.
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from auditsvc.config import RetentionSettings
     from auditsvc.store import Store
+    from auditsvc.store.database import Database
 
 log = structlog.get_logger()
 
@@ -36,12 +38,18 @@ class Upkeep:
     """Prunes one store after the other, as they are opened."""
 
     def __init__(
-        self, retention: RetentionSettings, *, clock: Callable[[], float] = time.monotonic
+        self,
+        retention: RetentionSettings,
+        *,
+        announce: Callable[[Database, int], None] | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """`announce` is called with each day before the first of its events is deleted."""
         self.retention = retention
         """May be replaced at any time; counts from the next look on."""
         self.problem = ""
         """Why the store cannot be pruned, "" if it can."""
+        self._announce = announce
         self._clock = clock
         self._store: Store | None = None
         self._job: Job | None = None
@@ -77,7 +85,8 @@ class Upkeep:
     def _look(self, store: Store) -> None:
         self._next_look = self._clock() + _LOOK_SECONDS
         if self.retention.is_limited and is_due(store.database, self.retention, time.time()):
-            self._job = Job(store.database, self.retention)
+            announce = None if self._announce is None else partial(self._announce, store.database)
+            self._job = Job(store.database, self.retention, announce=announce)
             self._steps = self._job.steps()
         self.problem = ""
 

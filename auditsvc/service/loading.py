@@ -13,6 +13,7 @@ from __future__ import annotations
 import threading
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -23,6 +24,7 @@ from auditsvc.collect.journald.source import JournalSource
 from auditsvc.collect.log_files import OWN_FILES
 from auditsvc.collect.logfile import FollowedFile
 from auditsvc.decode import make_decoder
+from auditsvc.evidence import pruned_days
 from auditsvc.evidence.stored import StoreSide
 from auditsvc.host.capabilities import Capability
 from auditsvc.ingest.known_store import KnownStore
@@ -106,7 +108,9 @@ class Loading:
         """Open nothing yet."""
         self.known = KnownStore(settings.spool_directory, settings.store)
         self.before = before
-        self.upkeep = Upkeep(settings.retention)
+        self.upkeep = Upkeep(
+            settings.retention, announce=partial(pruned_days.announce, settings.spool_directory)
+        )
         self.archiving = Archiving(settings) if settings.archive.to is not None else None
         self.shipping = Shipping(settings) if settings.fleet.bucket is not None else None
         self.store_side: StoreSide | None = None
@@ -139,6 +143,7 @@ class Loading:
         if settings.evidence.enabled:
             self.store_side = StoreSide(
                 source_name(directory),
+                directory,
                 every=settings.evidence.every,
                 newest=self._hooks.newest,
                 keeps_heads=settings.evidence.store,

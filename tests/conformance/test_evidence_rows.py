@@ -188,7 +188,7 @@ def bind(url, spool, *, serials=3):
     run = Run(spool, segment_bytes=4096)
     fill(run, [5], serials)
     load(url, spool, finish=False)
-    side = StoreSide(source_name(spool), every=0, newest=lambda: run.heads[-1])
+    side = StoreSide(source_name(spool), spool, every=0, newest=lambda: run.heads[-1])
     with open_store(url) as store:
         side.step(store)
         run.notary.store = lambda: side.bound
@@ -292,7 +292,7 @@ def test_a_store_that_began_later_is_held_to_what_it_began_with(spool, stored, t
     fill(run, [4], 3)
     url = f"sqlite:///{tmp_path}/late.db"
     load(url, spool, began=began)
-    side = StoreSide(source_name(spool), every=0, newest=lambda: "")
+    side = StoreSide(source_name(spool), spool, every=0, newest=lambda: "")
     side.began = began
     with open_store(url) as store:
         side.step(store)

@@ -11,12 +11,14 @@ from fixtures.evidence import Run
 from fixtures.logs import call, end, path
 from fixtures.repeats import some
 from fixtures.store_changes import FORGED, ROWS, change, copied, on_stores, rename, settled
-from sqlalchemy import create_engine, text
 
 from auditsvc.decode.ids import SERIAL_BITS
 from auditsvc.evidence.folder import Folder
+from auditsvc.evidence.pruned_days import announce, begin
+from auditsvc.evidence.store_facts import identity_in
 from auditsvc.spool.segments import segments
-from auditsvc.store.databases import parse_url
+from auditsvc.store.database import reading
+from auditsvc.store.databases import open_database
 
 pytestmark = pytest.mark.usefixtures("unsynced")
 
@@ -165,17 +167,50 @@ def test_an_event_in_two_segments_is_sealed_with_the_second(url, tmp_path):
     assert verify(url, spool).findings
 
 
-def test_days_that_retention_deleted_are_a_note(spool, stored):
-    """They are not in the store, as the store says."""
+def claim_pruned(url):
+    """Delete the events of the first day, and say that retention did; gives the day."""
     day = DAY // 86400
-    engine = create_engine(parse_url(stored))
-    with engine.begin() as connection:
-        ends = {"low": (day * 86400) << SERIAL_BITS, "high": ((day + 1) * 86400) << SERIAL_BITS}
-        for table, key in (("syscall", "id"), ("event", "id"), ("path", "event")):
-            where = f"{key} >= :low AND {key} < :high"
-            connection.execute(text(f"DELETE FROM {table} WHERE {where}"), ends)
-        connection.execute(text(f"INSERT INTO pruned_day VALUES ({day}, 16, 0, 1)"))
-    engine.dispose()
+    low, high = (n * 86400 << SERIAL_BITS for n in (day, day + 1))
+    where = f"BETWEEN {low} AND {high - 1}"
+    change(
+        url,
+        *(f"DELETE FROM {table} WHERE id {where}" for table in ("syscall", "event")),
+        f"DELETE FROM path WHERE event {where}",
+        f"INSERT INTO pruned_day VALUES ({day}, 16, 0, 1)",
+    )
+    return day
+
+
+def test_days_that_retention_deleted_are_a_note(spool, stored):
+    """They are not in the store, as the store says; who deleted them has said so before."""
+    begin(spool, identity(stored), [])
+    announce(spool, open_database(stored), DAY // 86400)
+    claim_pruned(stored)
     report = verify(stored, spool)
     assert "1 day of deleted segments went by retention" in " ".join(report.notes)
     assert not any("deleted segments" in finding.what for finding in report.findings)
+    assert not any("retention" in finding.what for finding in report.findings)
+
+
+@pytest.mark.parametrize("before", [[], [DAY // 86400 - 1]], ids=["nothing", "another day"])
+def test_who_says_that_retention_deleted_a_day_is_found(spool, stored, before):
+    """Rows of the day and a row of `pruned_day`, by somebody who can write to the store alone."""
+    begin(spool, identity(stored), before)
+    claim_pruned(stored)
+    found = [finding.what for finding in verify(stored, spool).findings]
+    assert "16 events of 2025-06-15 were deleted, but not by retention" in found
+    assert any("rows of deleted segments" in what for what in found)
+
+
+def test_days_that_went_before_they_were_noted_stand_as_they_were_found(spool, stored):
+    """An older program pruned them."""
+    day = claim_pruned(stored)
+    for days in ([day], []):  # it is noted once
+        begin(spool, identity(stored), days)
+    assert not any("retention" in finding.what for finding in verify(stored, spool).findings)
+
+
+def identity(url):
+    """Give a store's identity."""
+    with reading(open_database(url)) as connection:
+        return identity_in(connection)

@@ -20,13 +20,16 @@ from sqlalchemy import create_engine, make_url, text
 
 from auditsvc.config import RetentionSettings
 from auditsvc.errors import ConfigError
+from auditsvc.evidence.pruned_days import announced, begin
+from auditsvc.evidence.store_facts import identity_in
 from auditsvc.retention import upkeep as upkeeps
 from auditsvc.retention.job import Job
 from auditsvc.retention.report import date_of, list_due, make_report
 from auditsvc.retention.upkeep import Upkeep
 from auditsvc.store import open_store
 from auditsvc.store import space as space_module
-from auditsvc.store.databases import parse_url
+from auditsvc.store.database import reading
+from auditsvc.store.databases import open_database, parse_url
 from auditsvc.store.read.feed import Feed
 from auditsvc.store.schema import FACTS
 from auditsvc.store.space import rewrite, space_of
@@ -72,6 +75,13 @@ def test_run_prunes_while_it_collects(url, tmp_path):
     assert stored.pop(HERE - 1) == 112
     assert set(stored) <= {HERE, HERE + 1}  # its own records
     assert days.dangling(url) == []
+    assert announced_days(tmp_path / "state" / "spool", url) == {*range(HERE - 9, HERE - 5)}
+
+
+def announced_days(spool, url):
+    """Give the days of a store that were said to be pruned, beside a spool's heads."""
+    with reading(open_database(url)) as connection:
+        return announced(spool, identity_in(connection))
 
 
 class Clock:
@@ -334,6 +344,25 @@ def test_the_command_deletes_what_it_listed(url, tmp_path):
     assert "deleted: 40 events of 2 days, 0 raw lines" in say("--format", "table")
     assert set(days.stored_events(url)) == {HERE - 1}
     assert json.loads(say("--format", "json"))["events"] == {}
+
+
+@pytest.mark.one_database
+def test_the_command_says_beforehand_what_it_deletes(url, tmp_path):
+    """Where the log is signed; if it cannot, nothing is deleted, and the line says why."""
+    load(url, text_of(log(days.chance(1), [HERE - 9, HERE - 1], each=20)))
+    spool, environment = tmp_path / "state" / "spool", ours(tmp_path, url)
+    (spool / "evidence").mkdir(parents=True, mode=0o700)
+    (spool / "evidence" / "pruned").mkdir()
+    done = commands.run("prune", environment=environment, text=True)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "Is a directory" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert set(days.stored_events(url)) == {HERE - 9, HERE - 1}
+    (spool / "evidence" / "pruned").rmdir()
+    with reading(open_database(url)) as connection:
+        begin(spool, identity_in(connection), [])
+    assert commands.run("prune", environment=environment).returncode == 0
+    assert announced_days(spool, url) == {HERE - 9}
 
 
 def test_the_command_without_anything_to_limit_by(url, tmp_path):
