@@ -18,6 +18,8 @@ from auditsvc.arrow.calls import view_rows
 from auditsvc.arrow.columns import TIME
 from auditsvc.arrow.json_rows import columns_of
 from auditsvc.decode.batch import MAX_ERRNO
+from auditsvc.store.views.sentence import COLUMNS as SENTENCE_COLUMNS
+from auditsvc.store.views.sentence import sentence
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -26,16 +28,6 @@ if TYPE_CHECKING:
 
 OUTCOME: Final = "outcome"
 _HEX: Final = tuple(f"a{n}" for n in range(4))
-_ADVERB: Final = (
-    "CASE outcome WHEN 'success' THEN ' successfully' WHEN 'failed' THEN ' unsuccessfully'"
-    " WHEN 'in progress' THEN ' asynchronously' ELSE '' END"
-)
-_SENTENCE: Final = (
-    "actor || CASE WHEN as_user <> actor THEN ', acting as ' || as_user || ',' ELSE '' END"
-    f" || {_ADVERB} || ' ' || action || coalesce(' ' || object, '')"
-    " || coalesce(' to ' || object2, '')"
-    " || CASE WHEN action = 'executed' THEN '' ELSE coalesce(' using ' || how, '') END"
-)
 CALL: Final = ("arch", "nr")
 """By which calls are counted beside what `activity` shows."""
 _KEYS: Final = ("host", "exe", "comm", "auid", "uid", "key", "syscall", "success", *CALL)
@@ -54,7 +46,7 @@ def needed(view: str, columns: Collection[str]) -> set[str]:
     """Give the stored columns of which some columns of a view are made."""
     found = {f"{name}_number" if view == "syscalls" and name in _HEX else name for name in columns}
     if view == "story" and "sentence" in found:
-        found |= {"actor", "as_user", "outcome", "action", "object", "object2", "how"}
+        found |= set(SENTENCE_COLUMNS)
     return found
 
 
@@ -63,7 +55,7 @@ def shown(view: str, column: str) -> str:
     if view == "syscalls" and column in _HEX:
         return f"lower(hex({column}_number))"
     if view == "story" and column == "sentence":
-        return f"coalesce(sentence, {_SENTENCE})"
+        return f"coalesce(sentence, {sentence()})"
     kind = field(view, column).type
     if kind == TIME:
         return f"strftime({column}, '%Y-%m-%d %H:%M:%S.%g')"
@@ -91,7 +83,7 @@ def read_where(connection: Connection, view: str, columns: Sequence[str], where:
     if view != "syscalls" and OUTCOME in columns:
         values[OUTCOME] = "v.outcome"
     if view == "story" and "sentence" in values:
-        values["sentence"] = f"CASE WHEN sentence <> {_SENTENCE} THEN sentence END"
+        values["sentence"] = f"CASE WHEN sentence <> {sentence()} THEN sentence END"
     fields = [field(view, name) for name in values]
     return view_rows(connection, view, values, fields, where, order_of(view))
 

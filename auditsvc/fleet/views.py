@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 from auditsvc.fleet import schema
 from auditsvc.fleet.names import BATCH, GONE
+from auditsvc.store.views.sentence import sentence
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -42,17 +43,7 @@ _HEX: Final = "lower(hex({0}))"
 _UNNESTED: Final = "(SELECT *, unnest({list}) AS one FROM {rows})"
 """Rows of `{rows}`, each once for each member of its list `{list}`, called `one`."""
 
-_SENTENCE: Final = (
-    "coalesce(story.sentence, story.actor"
-    " || CASE WHEN story.as_user <> story.actor THEN ', acting as ' || story.as_user || ','"
-    " ELSE '' END"
-    " || CASE story.outcome WHEN 'success' THEN ' successfully' WHEN 'failed' THEN"
-    " ' unsuccessfully' WHEN 'in progress' THEN ' asynchronously' ELSE '' END"
-    " || ' ' || story.action || coalesce(' ' || story.object, '')"
-    " || coalesce(' to ' || story.object2, '')"
-    " || CASE WHEN story.action = 'executed' THEN '' ELSE coalesce(' using ' || story.how, '')"
-    " END)"
-)
+_SENTENCE: Final = f"coalesce(story.sentence, {sentence('story.')})"
 _STORY: Final = tuple(name for name in schema.STORY if name != "sentence")
 
 

@@ -4,7 +4,7 @@ The parts are those of audit-userspace's normaliser, which `ausearch --format te
 show: subject, action, object, result and how. They are made of our own tables
 (`auditsvc.tables.verbs`): every system call has an action, of which ausearch's own text calls
 nearly half `triggered-audit-rule`. The view `story` is made of the same tables
-(`auditsvc.store.views.story`); a test holds its sentences equal to those of `sentence`.
+(`auditsvc.store.views.story`), which says them in other words; a test holds both equal.
 """
 
 from __future__ import annotations

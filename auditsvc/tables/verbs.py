@@ -364,3 +364,16 @@ OPERATIONS: Final = {
     "UNLOAD": Verb("unloaded-bpf-program", "process"),
 }
 """What a CONFIG_CHANGE or a BPF record did, by its `op`, where that has a verb of its own."""
+
+_UNNAMED: Final = {
+    "a file": "read-from wrote-to closed moved-position-in controlled checked-metadata-of locked"
+    " changed-file-permissions-of changed-file-ownership-of changed-file-attributes-of"
+    " changed-timestamp-of flushed copied-data-to waited-for-events-on advised-kernel-about watched",
+    "a directory": "changed-directory-to changed-root-directory-to",
+    "a file system": "checked-filesystem-metadata-of controlled-quota-of listed-mounts-of",
+    "a socket": "accepted-connection-from bound-socket connected-to listened-on received-from sent-to"
+    " read-address-of read-options-of changed-options-of shut-down",
+    "a process": "waited-for",
+}
+UNNAMED: Final = {verb: words for words, verbs in _UNNAMED.items() for verb in verbs.split()}
+"""What a sentence calls the object of a call that has a descriptor of it and no name."""

@@ -62,6 +62,28 @@ def test_events_and_processes_have_names(url):
     ]
     found = rows(url, "SELECT auid_name, uid_name FROM processes ORDER BY pid")
     assert [tuple(row.values()) for row in found] == [(None, "alice"), ("alice", "root")]
+    assert {("alice", "root"), ("system", "root")} <= told(url)
+
+
+def told(url):
+    """Give who did what as whom, as `story` says it."""
+    return {tuple(row.values()) for row in rows(url, "SELECT actor, as_user FROM story")}
+
+
+def test_what_is_no_id_has_no_name_in_a_story(url):
+    """Not that of root, whose id is what SQL makes of a word."""
+    words = ("abc", "0x0", "00", "-0", "0 ", "18446744073709551616")
+    log = [name(1, 0, "root")]
+    for serial, word in enumerate(words, 2):
+        text = word.encode().hex().upper() if " " in word else word
+        log.append(
+            record(
+                "USER_ACCT", serial, f"pid=1 uid={text} auid=5 ses=1 msg='op=x res=success'", ms=500
+            )
+        )
+    load(url, "".join(log), kind="spool")
+    assert ("5", "root") not in told(url)
+    assert len([1 for actor, _ in told(url) if actor == "5"]) == len(words)
 
 
 def test_only_our_own_service_is_believed(url):
@@ -93,6 +115,7 @@ def test_an_enriched_log_brings_its_names(url):
     rest = '\x1dARCH=x86_64 SYSCALL=open AUID="unset" UID="carol" GID="staff" EUID="root"'
     load(url, call(1, rest=rest, gid=5))
     assert called(url) == [(None, "carol", "staff")]
+    assert told(url) == {("system", "root")}
 
 
 def test_a_hostile_name_is_a_text(url):

@@ -1,4 +1,4 @@
-"""`story` says in words what each event did, on both databases, as `search --format text` does.
+"""`story` says in words what each event did, on both databases, as search sums it up.
 
 The verbs and words stand in `auditsvc.tables` once. The views use them in SQL, search in Python:
 both are held equal here, over recorded logs, over generated ones, and over hostile names.
@@ -13,6 +13,7 @@ import pytest
 from fixtures.logs import call, end, load, path, record, rows
 from fixtures.report_log import report_log
 from fixtures.searching import found
+from fixtures.sentences import spoken
 
 from auditsvc.search import interpret
 from auditsvc.search.criteria import Criteria
@@ -37,9 +38,9 @@ def ids(monkeypatch):
 
 
 def in_memory(url):
-    """Give the sentences that search makes, by event."""
+    """Give the sentences of what search makes, by event."""
     with found_events(url, Criteria()) as result:
-        return {event.id: " ".join(summary(event).sentence()) for event in result.events}
+        return {event.id: spoken(summary(event)) for event in result.events}
 
 
 def in_sql(url):

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 SOON: Final = 3_600_000
 """Milliseconds."""
 USER, GROUP = 0, 1
+_EVENT_TIME: Final = f"((e.id >> {SERIAL_BITS}) * 1000 + e.ms)"
 
 
 def name_of(kind: int, number: str, host: str, at: str) -> str:
@@ -48,6 +49,14 @@ def in_call(d: Dialect, name: str, kind: int) -> str:
     return _named(d, "c.extra", kind, f"c.{name}", at)
 
 
+def in_event(enriched: str, number: str) -> str:
+    """Give the name of a user that an event without a call tells; `e`: the event.
+
+    SQL for the name in an enriched record, NULL in others, and for the id.
+    """
+    return f"coalesce({enriched}, {name_of(USER, number, 'e.host', _EVENT_TIME)})"
+
+
 def of_call(d: Dialect) -> str:
     """Give the columns of `syscalls` with names."""
     wanted = (("auid", USER), ("uid", USER), ("gid", GROUP), ("euid", USER), ("egid", GROUP))
@@ -56,9 +65,9 @@ def of_call(d: Dialect) -> str:
 
 def of_event(d: Dialect) -> str:
     """Give the columns of `events` with names; `e`: the event."""
-    at = f"((e.id >> {SERIAL_BITS}) * 1000 + e.ms)"
     return ", ".join(
-        f"{_named(d, 'e.fields', USER, f'e.{name}', at)} AS {name}_name" for name in ("auid", "uid")
+        f"{_named(d, 'e.fields', USER, f'e.{name}', _EVENT_TIME)} AS {name}_name"
+        for name in ("auid", "uid")
     )
 
 

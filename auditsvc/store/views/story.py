@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Final
 from auditsvc.record.types import CONFIG_CHANGE, SECCOMP, URINGOP
 from auditsvc.store.views import words
 from auditsvc.store.views.dialect import Lookup, Step, lookups, text, time
+from auditsvc.store.views.names import USER, in_call, in_event
+from auditsvc.store.views.sentence import sentence
 from auditsvc.tables import effects, names
 from auditsvc.tables.names_of_objects import (
     BY_TYPE,
@@ -248,17 +250,7 @@ _COLUMNS: Final = (
 
 def _sentences(rows: str) -> str:
     """Give rows with their sentence; `link` is the word before the second object."""
-    adverb = (
-        "CASE outcome WHEN 'success' THEN ' successfully' WHEN 'failed' THEN ' unsuccessfully'"
-        " WHEN 'in progress' THEN ' asynchronously' ELSE '' END"
-    )
-    sentence = (
-        "actor || CASE WHEN as_user <> actor THEN ', acting as ' || as_user || ',' ELSE '' END"
-        f" || {adverb} || ' ' || action || coalesce(' ' || object, '')"
-        " || coalesce(' ' || link || ' ' || object2, '')"
-        " || CASE WHEN action = 'executed' THEN '' ELSE coalesce(' using ' || how, '') END"
-    )
-    return f"SELECT {_COLUMNS}, {sentence} AS sentence FROM ({rows}) told"  # noqa: S608 - ours
+    return f"SELECT {_COLUMNS}, {sentence(link='link')} AS sentence FROM ({rows}) told"  # noqa: S608 - ours
 
 
 def calls(d: Dialect, where: str = "") -> str:
@@ -280,7 +272,9 @@ def calls(d: Dialect, where: str = "") -> str:
     action = tells(verb_of_record("told_type", type_name, words.field(d, "{0}", "op")))
     base = f"""
         SELECT s.id AS event_id, {found["host"]}, {time(d, "s")} AS time, c.pid, c.auid, c.uid,
-            c.euid, c.ses, {found["exe"]}, {found["comm"]}, {found["key"]},
+            c.euid, {in_call(d, "auid", USER)} AS auid_name,
+            {in_call(d, "euid", USER)} AS euid_name, c.ses,
+            {found["exe"]}, {found["comm"]}, {found["key"]},
             {told} AS told_type, v.action AS did, v.change, v.object_place,
             v.second_place, coalesce(v.link, 'to') AS link,
             coalesce(v.object_kind, 'system') AS kind,
@@ -300,7 +294,8 @@ def calls(d: Dialect, where: str = "") -> str:
     others = ", ".join(f"'{call}'" for call in sorted(effects.OF_ANOTHER))
     return f"""
         SELECT event_id, host, time, pid, auid, uid, ses, change,
-            coalesce({words.user("auid")}, 'system') AS actor, {words.user("euid")} AS as_user,
+            coalesce(auid_name, {words.user("auid")}, 'system') AS actor,
+            coalesce(euid_name, {words.user("euid")}) AS as_user,
             CASE WHEN told_type IS NOT NULL THEN {action}
                 ELSE coalesce(did, 'made-call ' || name) END AS action, outcome,
             CASE WHEN told_type IS NOT NULL THEN {tells(named(d, "{0}", "told_type"))}
@@ -336,8 +331,13 @@ def _signed(number: str) -> str:
 def others(d: Dialect, where: str = "") -> str:
     """Give the rows about events without a call, with `change`; `where` chooses events `e`."""
     number = d.number.format(words.field(d, "{0}", "uring_op"))
+    uid, auid_words = words.last_field(d, "{0}", "uid"), words.field(d, "{0}", "AUID")
+    uid_number = d.number.format(uid)
+    uid_number = f"CASE WHEN CAST({uid_number} AS text) = {uid} THEN {uid_number} END"
     more = {
-        "uid_told": f"nullif({words.last_field(d, '{0}', 'uid')}, '')",
+        "uid_told": f"nullif({uid}, '')",
+        "auid_name": f"CASE WHEN e.auid IS NOT NULL THEN {in_event(auid_words, 'e.auid')} END",
+        "uid_name": in_event(words.last_field(d, "{0}", "UID"), uid_number),
         "op": words.field(d, "{0}", "op"),
         "uring_op": number,
         "named": f"CASE e.type WHEN {URINGOP} THEN NULL WHEN {SECCOMP} THEN"
@@ -355,8 +355,9 @@ def others(d: Dialect, where: str = "") -> str:
     return f"""
         SELECT event_id, host, time, pid, auid, uid, ses,
             {verb("change", "type_name", "type")} AS change,
-            coalesce({words.user("auid")}, 'system') AS actor,
-            CASE WHEN uid_told IN ('4294967295', '-1') THEN 'unset' ELSE uid_told END AS as_user,
+            coalesce(auid_name, {words.user("auid")}, 'system') AS actor,
+            CASE WHEN uid_told IN ('4294967295', '-1') THEN 'unset'
+                ELSE coalesce(uid_name, uid_told) END AS as_user,
             coalesce(CASE type WHEN {URINGOP} THEN {uring} END,
                 {verb_of_record("type", "type_name", "op")},
                 'made-record ' || coalesce(type_name, CAST(type AS text))) AS action,

@@ -18,7 +18,7 @@ _UNSET: Final = 0xFFFFFFFF
 
 
 def user(number: str) -> str:
-    """Give the user with this id as a sentence or an argument shows it: the id as text.
+    """Give the user with this id as an argument shows it: the id as text.
 
     NULL for NULL. The name at that time is a column of its own (`auditsvc.store.views.names`).
     """
