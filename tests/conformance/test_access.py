@@ -145,6 +145,7 @@ def test_who_is_ended_by_a_limit_or_a_signal(url, environment):
     assert [row["ended"] for row in accesses(url)][1] == "interrupted"
 
 
+@pytest.mark.one_database
 def test_a_time_can_be_asked_for(url, environment):
     """`--since` and `--until` apply to the view."""
     commands.run("query", "SELECT 1", environment=environment)

@@ -381,6 +381,7 @@ def test_every_record_in_a_log_of_its_own(url):
 END = record("PROCTITLE", 2, 'proctitle="x"')
 
 
+@pytest.mark.one_database
 def test_what_a_column_says_is_not_replaced(url):
     """A later record with another value is kept as a record of its own."""
     load(url, opening(1))
