@@ -400,6 +400,7 @@ def test_audits_own_health_is_not_full_of_accesses(url):
     assert [row[1:3] for row in health.rows] == [("DAEMON_ACCEPT", "connect")]
 
 
+@pytest.mark.one_database
 def test_a_review_is_on_record(url, environment):
     """`report daily --reviewed`: who and when, shown under the report of that time alone."""
     times = ("--since", "2025-06-15", "--until", "2025-06-16")

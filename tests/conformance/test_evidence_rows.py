@@ -200,6 +200,7 @@ def bind(url, spool, *, serials=3):
     return run.heads
 
 
+@pytest.mark.one_database
 def test_a_store_that_a_head_binds_is_proved(spool, stored):
     """Its identity, schema, checkpoint and ledger; and it has the heads."""
     head = parse_head(bind(stored, spool)[-1])
@@ -267,6 +268,7 @@ def test_an_emptied_or_another_store_is_found(spool, stored, tmp_path):
     assert any("has lost rows" in str(each) for each in verify(stored, spool).findings)
 
 
+@pytest.mark.one_database
 def test_a_ledger_that_was_less_than_a_head_says_is_found(spool, stored):
     """Also where the lines that were counted are no longer there."""
     bind(stored, spool)

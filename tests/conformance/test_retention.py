@@ -234,6 +234,7 @@ def test_the_ledger_says_what_went(url):
     assert ledger(url)["pruned"] == 20
 
 
+@pytest.mark.one_database
 def test_raw_lines_go_by_the_day_on_which_they_were_stored(url):
     """A line that is no record has no time of its own."""
     load(url, "no record\nnor this\n" + opening(1, second=OLD))
