@@ -1,9 +1,10 @@
 """Migrates an empty database, or a store of an older program, to this program's schema.
 
-Alembic's revisions are in the package `auditsvc.migrations`. A new store is made in one
-transaction; a store that is there is migrated in one for each revision, each of which excludes
-all writers: a migration that is killed continues with the revision where it was. What moves all
-rows comes after the last one, in steps (`auditsvc.store.moving`).
+A new store is made in one transaction, from the schema and without a revision
+(`auditsvc.store.make`); a store that is there is migrated in one for each revision, each of which
+excludes all writers: a migration that is killed continues with the revision where it was. What
+moves all rows comes after the last one, in steps (`auditsvc.store.moving`). Alembic's revisions
+are in the package `auditsvc.migrations`.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 from sqlalchemy import inspect
 
 from auditsvc.errors import StoreError
-from auditsvc.store import moving
+from auditsvc.store import make, moving
 from auditsvc.store.database import empty_store
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ REVISION: Final = "SELECT max(version_num) FROM alembic_version"
 def bring_up(database: Database, connection: Connection) -> tuple[str | None, str]:
     """Migrate by one revision; give the revision before (None: there was no store) and after.
 
-    A new store gets all of them.
+    A new store is made as all of them make it.
     StoreError if the store was made by a newer program.
     """
     known = revisions()
@@ -44,17 +45,17 @@ def bring_up(database: Database, connection: Connection) -> tuple[str | None, st
             f"the store {database.place} was made by a newer auditsvc (schema {before})",
             "install that version or a newer one",
         )
-    after = known[-1]
-    if before != after:
+    if before is None:
+        make.tables(connection, known[-1])
+    elif before != known[-1]:
         database.unhurried(connection)
-        if before is not None:
-            after = known[known.index(before) + 1]
-        _upgrade(connection, "head" if before is None else after)
+        after = known[known.index(before) + 1]
+        _upgrade(connection, after)
         if after != known[-1]:
             return before, after
     if empty:
         database.furnish(connection)
-    return before, after
+    return before, known[-1]
 
 
 def check_schema(database: Database, connection: Connection) -> None:

@@ -213,6 +213,7 @@ def test_follow_shows_what_arrives_and_stops_when_it_is_not_seen(new_page, serve
     assert said.text_content() == "Stopped."
 
 
+@pytest.mark.one_database
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_question_is_cancelled_by_a_key(new_page, served, kind):
     """Escape ends what runs, and the page says so; then the editor is of use again."""

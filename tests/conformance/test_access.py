@@ -145,6 +145,7 @@ def test_who_is_ended_by_a_limit_or_a_signal(url, environment):
     assert [row["ended"] for row in accesses(url)][1] == "interrupted"
 
 
+@pytest.mark.one_database
 def test_a_time_can_be_asked_for(url, environment):
     """`--since` and `--until` apply to the view."""
     commands.run("query", "SELECT 1", environment=environment)
@@ -399,6 +400,7 @@ def test_audits_own_health_is_not_full_of_accesses(url):
     assert [row[1:3] for row in health.rows] == [("DAEMON_ACCEPT", "connect")]
 
 
+@pytest.mark.one_database
 def test_a_review_is_on_record(url, environment):
     """`report daily --reviewed`: who and when, shown under the report of that time alone."""
     times = ("--since", "2025-06-15", "--until", "2025-06-16")

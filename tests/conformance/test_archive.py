@@ -138,7 +138,7 @@ def test_passes_late_events_and_retention_change_no_answer(url, tmp_path, seed):
     none = settings_of(url, tmp_path / "none")
     is_quick = url.startswith("sqlite")
     ask = partial(stored, url) if is_quick else partial(asked, none)
-    wanted = some(PLAIN, f"{seed} {is_quick}", 6)
+    wanted = some(PLAIN, f"{seed} {is_quick}", 3)
     whole = plain(ask, wanted)
     assert plain(lambda sql: asked(settings, sql), wanted) == whole
     job = archive(settings)

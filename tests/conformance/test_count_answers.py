@@ -123,7 +123,7 @@ def test_all_else_stays_as_it_is(filled, sql):
     assert "activity" not in written(filled, _for(filled, sql))
 
 
-@pytest.mark.parametrize("seed", seeds(3, 12))
+@pytest.mark.parametrize("seed", seeds(2, 12))
 def test_random_counts(filled, seed):
     """Any choice of columns, conditions and groups."""
     chance = random.Random(seed)

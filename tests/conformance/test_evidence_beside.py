@@ -52,6 +52,7 @@ def test_an_event_that_a_log_gave_first(url, tmp_path, how, lines):
     assert verify(url, spool).findings != []
 
 
+@pytest.mark.one_database
 def test_events_of_which_the_source_is_not_known(url, tmp_path):
     """A name or a place that one of them says may be there; another one may not."""
     config = [
@@ -73,6 +74,7 @@ def test_events_of_which_the_source_is_not_known(url, tmp_path):
     assert any("a place of process 78 " in each for each in found)
 
 
+@pytest.mark.one_database
 def test_an_event_that_is_open_and_came_with_names(url, tmp_path):
     """An ENRICHED log has it; the spool's line of it refers to what is not stored yet."""
     line = logs.call(9, items=0, exe='"/bin/another"', **WHEN)

@@ -7,6 +7,7 @@ from fixtures import logs
 from fixtures.collected import day_of_lines, drop, fill, load, verify
 from fixtures.days import NOW, prune, table
 from fixtures.evidence import Run
+from fixtures.repeats import pairs
 from fixtures.store_changes import change
 
 from auditsvc.spool.segments import segments
@@ -52,8 +53,7 @@ DROPS = {
 
 
 @pytest.mark.one_database
-@pytest.mark.parametrize("drops", DROPS)
-@pytest.mark.parametrize("places", PLACES)
+@pytest.mark.parametrize(("places", "drops"), pairs(list(PLACES), DROPS))
 def test_lines_that_stand_twice_are_no_tampering(url, tmp_path, places, drops):
     """Before and after their segments are deleted, in one seal or in several."""
     spool = spool_of(tmp_path, url, PLACES[places], DROPS[drops])

@@ -100,6 +100,7 @@ def test_a_change_of_rows_shows(spool, stored, what):
     assert verify_spool(spool).is_proved
 
 
+@pytest.mark.one_database
 def test_the_rows_of_a_spool_are_proved(spool, stored):
     """All of them, also after more was loaded, and in pieces."""
     report = verify(stored, spool)
@@ -167,6 +168,7 @@ def test_flipped_bytes_are_found(spool, tmp_path):
         assert verify(url, spool).findings, page
 
 
+@pytest.mark.one_database
 def test_an_event_that_came_in_parts_is_no_tampering(spool, stored):
     """A pause between its records: a part was stored, the rest was merged into it."""
     run = Run(spool, segment_bytes=1 << 20)
@@ -198,6 +200,7 @@ def bind(url, spool, *, serials=3):
     return run.heads
 
 
+@pytest.mark.one_database
 def test_a_store_that_a_head_binds_is_proved(spool, stored):
     """Its identity, schema, checkpoint and ledger; and it has the heads."""
     head = parse_head(bind(stored, spool)[-1])
@@ -209,6 +212,7 @@ def test_a_store_that_a_head_binds_is_proved(spool, stored):
         assert stored_heads(connection, head.spool)[-1].n in (head.n, head.n - 1)
 
 
+@pytest.mark.one_database
 def test_a_store_that_was_put_back_is_found(spool, stored):
     """To a consistent earlier state, as by an older copy, or by deleting its write-ahead log."""
     engine = create_engine(parse_url(stored))
@@ -264,6 +268,7 @@ def test_an_emptied_or_another_store_is_found(spool, stored, tmp_path):
     assert any("has lost rows" in str(each) for each in verify(stored, spool).findings)
 
 
+@pytest.mark.one_database
 def test_a_ledger_that_was_less_than_a_head_says_is_found(spool, stored):
     """Also where the lines that were counted are no longer there."""
     bind(stored, spool)
@@ -285,6 +290,7 @@ def test_a_cut_log_shows_by_the_heads_in_the_store(spool, stored):
     assert any("the log was cut" in each for each in found)
 
 
+@pytest.mark.one_database
 def test_a_store_that_began_later_is_held_to_what_it_began_with(spool, stored, tmp_path):
     """`run --from now`: what the spool had before was never loaded."""
     run = Run(spool, segment_bytes=4096)
@@ -345,6 +351,7 @@ def test_segments_that_went_before_signing_began_are_no_tampering(url, tmp_path,
     assert verify(url, spool).findings
 
 
+@pytest.mark.one_database
 def test_rows_of_other_logs_are_left_out(spool, stored):
     """What was ingested beside is neither proved nor a finding; a change of it is not found."""
     other = "".join(call(n, second=DAY + 86400 * 30) for n in range(5, 9))

@@ -127,6 +127,7 @@ def test_digests_that_were_altered_or_removed_show(spool, stored, how):
     )
 
 
+@pytest.mark.one_database
 def test_what_was_altered_before_it_was_sealed_is_told_for_ever(url, tmp_path):
     """A row that is another than its line is not taken into the digests."""
     spool = tmp_path / "spool"

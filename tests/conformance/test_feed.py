@@ -238,6 +238,7 @@ def _sorted(found):
     return sorted(found, key=lambda row: json.dumps(row, sort_keys=True))
 
 
+@pytest.mark.one_database
 def test_nothing_is_noted_while_nobody_reads(store, url):
     """Without a reader no arrival is recorded, and processed arrivals are deleted."""
     pipe = Pipe(url)
@@ -259,6 +260,7 @@ def test_nothing_is_noted_while_nobody_reads(store, url):
     pipe.close()
 
 
+@pytest.mark.one_database
 def test_a_reader_from_the_beginning_gets_all_events_once(store, url):
     """What is stored, with what another reader has had and has not had, and what arrives."""
     pipe = Pipe(url)
@@ -292,6 +294,7 @@ def test_a_range_stays_what_it_was(store, url):
     pipe.close()
 
 
+@pytest.mark.one_database
 def test_only_the_fleet_is_told_what_was_amended(store, url):
     """By number and id, until it has dealt with it; no reader gets an event again."""
     half, whole = call(1, nr=257, items=1) + end(1), path(1, "/etc/shadow")

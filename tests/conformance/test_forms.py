@@ -356,6 +356,7 @@ def test_a_late_record_fills_its_columns(url):
     assert check_calls(url, *serials) == first
 
 
+@pytest.mark.one_database
 @pytest.mark.parametrize("turned", [False, True], ids=["in order", "second part first"])
 def test_an_event_cut_anywhere_is_whole_again(url, turned):
     """Two parts of an event in two logs, in either order, become one complete event."""
@@ -381,6 +382,7 @@ def test_every_record_in_a_log_of_its_own(url):
 END = record("PROCTITLE", 2, 'proctitle="x"')
 
 
+@pytest.mark.one_database
 def test_what_a_column_says_is_not_replaced(url):
     """A later record with another value is kept as a record of its own."""
     load(url, opening(1))
@@ -429,6 +431,7 @@ def boots(*names):
     return parts
 
 
+@pytest.mark.one_database
 @pytest.mark.parametrize("together", [True, False], ids=["one log", "a log each"])
 def test_boots_that_begin_at_the_same_time(url, together):
     """Messages, calls and denials of each boot are rows of their own, read once or again."""

@@ -103,6 +103,7 @@ def test_a_file_that_is_cut_short_gives_what_it_has_then_one_error(url, tmp_path
     assert balanced(url)
 
 
+@pytest.mark.one_database
 def test_what_is_packed_is_told_by_content_and_read_oldest_first(url, tmp_path):
     """Logrotate's dates, its compressions, a mark: one log."""
     (tmp_path / "audit.log-20240320.xz").write_bytes(lzma.compress(b"".join(EVENTS[:9])))

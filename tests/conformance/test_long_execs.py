@@ -9,7 +9,7 @@ import pytest
 from fixtures import measured
 from fixtures.logs import balanced, rows
 from fixtures.long_execs import SHAPES
-from fixtures.repeats import LAST_DECODER
+from fixtures.repeats import LAST_DECODER, some
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -57,7 +57,7 @@ def test_memory_for_long_execs_is_bounded(decoder, shape, tmp_path):
 
 
 @pytest.mark.skipif("native" not in DECODERS, reason="the native core was not built")
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("shape", some(SHAPES, "alike", 5))
 def test_both_decoders_show_long_execs_alike(shape):
     """The same rows, in the same order, also where they are given away instead of packed."""
     log = "".join(SHAPES[shape](serial, _FEW) for serial in (1, 2, 1))

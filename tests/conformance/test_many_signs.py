@@ -73,6 +73,7 @@ def test_signs_of_busy_pids_are_as_made_anew(url, seed, monkeypatch):
     assert count(url, "process_mark") > 0
 
 
+@pytest.mark.one_database
 @pytest.mark.parametrize("seed", seeds(1, 60))
 def test_signs_of_a_host_are_as_made_anew_with_narrow_windows(url, seed, monkeypatch):
     """A host whose pids are used again and again, with a mark after each sign or two."""
@@ -84,6 +85,7 @@ def test_signs_of_a_host_are_as_made_anew_with_narrow_windows(url, seed, monkeyp
     load_shuffled(url, host.events, chance)
 
 
+@pytest.mark.one_database
 def test_pruned_days_take_marks_and_first_signs(url, monkeypatch):
     """What is left is judged as if nothing had been before, also with signs that come then."""
     narrow(monkeypatch, every=2, most=1, births=4)

@@ -185,7 +185,7 @@ def test_caches_are_emptied_at_the_same_place():
     """More contexts, files and texts than the caches hold: both give the same rows again."""
     pair = Pair()
     lines = []
-    for n in range(40_000):
+    for n in range(24_000):
         pid = n * 7919 % 20_000
         lines += (
             call(n, nr=1, pid=pid, comm=f'"c{pid % 9000}"', exe=f'"/bin/{pid}"'),

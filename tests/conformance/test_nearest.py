@@ -32,7 +32,7 @@ def test_they_are_the_nearest_of_the_process(url):
             return [row[0] for row in result]
 
     found = rows(url, "SELECT event_id, pid, host FROM all_events ORDER BY event_id")
-    for each in chance.sample(found, 25):
+    for each in chance.sample(found, 12):
         if each["pid"] is None:
             continue
         second = each["event_id"] >> 30

@@ -70,6 +70,7 @@ def test_no_other_log_speaks_for_this_host(url, kind):
     assert balanced(url)
 
 
+@pytest.mark.one_database
 def test_lines_of_another_node_or_program_in_our_spool_do_not(url):
     """Lines from standard input are in our spool, but were not written by the service."""
     for n, text in enumerate(OURS.splitlines()):
@@ -126,6 +127,7 @@ def test_a_log_in_many_pieces_is_one_range(url):
     assert [kind for serial, kind, _ in origins(url) if serial != 100] == ["file"] * 60
 
 
+@pytest.mark.one_database
 def test_a_spool_alone_has_no_ranges(url):
     """A host that only collects needs no row."""
     load(url, "".join(opening(n) for n in range(50)), kind="spool", batch=500)
@@ -159,6 +161,7 @@ NC = (
 )
 
 
+@pytest.mark.one_database
 def test_a_copy_does_not_replace_arguments(url):
     """Another log cannot replace the arguments of an event whose arguments are incomplete."""
     load(url, "".join(NC), kind="spool")
@@ -280,7 +283,7 @@ def _said(fields, value):
 COPIES = st.lists(st.sampled_from(LINES), min_size=1, max_size=8)
 
 
-@examples(8, long=2000, suppress_health_check=list(HealthCheck), derandomize=True)
+@examples(4, long=2000, suppress_health_check=list(HealthCheck), derandomize=True)
 @given(st.lists(COPIES, min_size=2, max_size=3))
 def test_what_was_stored_first_stays(tmp_path_factory, made, copies):
     """Of any copies of an event, in any order, none takes away or changes what was there."""

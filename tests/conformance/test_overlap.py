@@ -38,7 +38,7 @@ def overlaps(draw):
     return lines, begins, ends
 
 
-@examples(12, long=3000, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(6, long=3000, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(overlaps(), st.sampled_from(["one call", "in order", "other order", "grows"]), st.data())
 def test_files_that_overlap_give_each_record_once(stores, tmp_path, drawn, how, data):
     """Wherever the one ends and the other begins; what both have is counted as duplicate."""

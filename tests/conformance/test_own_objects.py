@@ -204,7 +204,8 @@ def test_a_server_is_asked_once_what_it_makes_of_our_views(
     postgres_url, monkeypatch, compared_once
 ):
     """A process that opens a store again compares it with that; a change is found as before."""
-    monkeypatch.setattr(objects_postgres, "strangers", compared_once)
+    for name, own in compared_once.items():
+        monkeypatch.setattr(objects_postgres, name, own)
     for known in ("_UNCHANGED", "_UNCHANGED_INDEXES"):
         monkeypatch.setattr(objects_postgres, known, {})
     trials = []

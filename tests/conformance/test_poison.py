@@ -12,7 +12,7 @@ import sqlite3
 import psycopg
 import pytest
 from fixtures.logs import SECOND, balanced, call, ledger, load, opening, path, record, rows
-from fixtures.repeats import examples
+from fixtures.repeats import examples, times
 from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
@@ -164,7 +164,7 @@ def test_bytes_that_are_no_text(url, tmp_path, where):
 
 @pytest.mark.one_database
 @examples(
-    4,
+    2,
     long=800,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
@@ -211,22 +211,27 @@ def poisoned(*numbers, total=1000):
     )
 
 
+@pytest.mark.parametrize("total", times(300, 1000))
 @pytest.mark.parametrize(
-    "bad",
-    [(1,), (999,), pytest.param((500,), marks=pytest.mark.long), (233, 234), (10, 466, 960)],
-    ids=lambda bad: f"{len(bad)}",
+    "places",
+    [(1,), (999,), pytest.param((500,), marks=pytest.mark.long), (233, 237), (10, 466, 960)],
+    ids=lambda places: f"{len(places)}",
 )
-def test_the_line_that_cannot_be_stored_is_found(url, tmp_path, monkeypatch, bad):
-    """A batch is halved until the line is found: it goes to `raw`, and everything else is there."""
+def test_the_line_that_cannot_be_stored_is_found(url, tmp_path, monkeypatch, places, total):
+    """A batch is halved until the line is found: it goes to `raw`, and everything else is there.
+
+    `places`: thousandths of the log.
+    """
+    bad = [max(1, place * total // 1000) for place in places]
     fault = Fault(monkeypatch, RefusedError("the store refuses"))
-    ingest(url, tmp_path, poisoned(*bad))
+    ingest(url, tmp_path, poisoned(*bad, total=total))
     monkeypatch.undo()
     kept = rows(url, "SELECT reason, line FROM raw ORDER BY position")
     assert len(kept) == len(bad)
     assert {row["reason"] for row in kept} == {"cannot be stored: the store refuses"}
-    assert rows(url, "SELECT count(*) AS n FROM syscalls") == [{"n": 999}]
+    assert rows(url, "SELECT count(*) AS n FROM syscalls") == [{"n": total - 1}]
     names = {row["name"] for row in rows(url, "SELECT name FROM paths")}
-    assert names == {f"/f{n}" for n in range(1, 1000) if n not in bad}
+    assert names == {f"/f{n}" for n in range(1, total) if n not in bad}
     assert ledger(url)["raw"] == len(bad)
     assert balanced(url)
     assert len(fault.batches) < 120 * len(bad)

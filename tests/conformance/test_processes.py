@@ -273,6 +273,7 @@ def test_a_call_far_from_its_process(url):
     assert kept == anew
 
 
+@pytest.mark.one_database
 def test_pruned_days_take_their_signs(url):
     """A process that lives on is known from the first day that is kept."""
     day = 86_400

@@ -213,6 +213,7 @@ def test_locks_are_read_as_the_kernel_writes_them(tmp_path, line, found):
     assert file_locks.lock_holders(file, range(123, 128), line.format(name)) == found
 
 
+@pytest.mark.one_database
 @pytest.mark.parametrize("what", ["max(x)", "x"])
 def test_a_question_ends_in_time(url, what):
     """Both a query that computes for ever and one that gives rows for ever."""

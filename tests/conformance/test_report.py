@@ -193,6 +193,7 @@ def test_groups_add_up_to_the_whole(by, url):
             assert added == whole, report.name
 
 
+@pytest.mark.one_database
 def test_the_summary_of_each_day_is_that_of_a_report_on_the_day(url):
     """A row a day, with every number."""
     load(url, report_log())

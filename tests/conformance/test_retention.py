@@ -212,6 +212,7 @@ def test_while_the_loader_writes(url, twin, seed):
     assert sum(days.pruned_events(url).values()) == sum(d < TODAY - 1 for d, _ in made)
 
 
+@pytest.mark.one_database
 def test_the_ledger_says_what_went(url):
     """Received is what it was and still adds up; what was pruned is there, by day too."""
     made = log(days.chance(7), [TODAY - 3, TODAY - 2, TODAY], each=10)
@@ -233,6 +234,7 @@ def test_the_ledger_says_what_went(url):
     assert ledger(url)["pruned"] == 20
 
 
+@pytest.mark.one_database
 def test_raw_lines_go_by_the_day_on_which_they_were_stored(url):
     """A line that is no record has no time of its own."""
     load(url, "no record\nnor this\n" + opening(1, second=OLD))
@@ -272,6 +274,7 @@ def test_what_a_reader_has_not_had_stays(url):
     assert sum(days.pruned_events(url).values()) == len(made)
 
 
+@pytest.mark.one_database
 def test_an_event_that_arrives_while_its_day_goes_is_held_for_its_reader(url):
     """The reader is asked in the transaction that deletes, not only before."""
     load(url, text_of(log(days.chance(3), [TODAY - 3], each=400)))
@@ -288,6 +291,7 @@ def test_an_event_that_arrives_while_its_day_goes_is_held_for_its_reader(url):
     assert days.stored_events(url)[TODAY - 3] >= 12
 
 
+@pytest.mark.one_database
 def test_one_program_prunes_at_a_time(url):
     """A second one takes over; the first ends with an error that says so."""
     load(url, text_of(log(days.chance(3), [TODAY - 3], each=30)))

@@ -102,7 +102,7 @@ def play(url, folder, files, calls, chance):
         assert balanced(url)
 
 
-@examples(5, long=6000, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(3, long=6000, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(schedules(), st.randoms(use_true_random=False))
 def test_any_cuts_in_any_order_of_calls_end_as_the_whole(stores, tmp_path, schedule, chance):
     """Each call names some files, in any order, which have grown or are new."""
@@ -113,7 +113,7 @@ def test_any_cuts_in_any_order_of_calls_end_as_the_whole(stores, tmp_path, sched
 
 
 @pytest.mark.postgres
-@examples(2, long=600, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(1, long=600, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(schedules(), st.randoms(use_true_random=False))
 def test_any_cuts_on_postgres(made_in_postgres, postgres_server, tmp_path, schedule, chance):
     """The same on the other database."""
@@ -183,7 +183,7 @@ def test_logs_of_two_hosts_are_not_taken_for_one(stores, tmp_path):
     assert rows(url, "SELECT count(*) AS n FROM events") == [{"n": 4}]
 
 
-@pytest.mark.parametrize("step", times(193, 1))
+@pytest.mark.parametrize("step", times(257, 1))
 def test_a_log_that_has_grown_from_anywhere_ends_as_the_whole(stores, decoder, tmp_path, step):
     """Cut inside a line too: what a call before stored as far as it came is completed.
 

@@ -97,6 +97,7 @@ def test_a_condition_in_sql(store, condition, found):
     assert serials(store, "--where", condition, "-sv", "no") == found & {51}
 
 
+@pytest.mark.one_database
 def test_a_text_is_no_pattern(store):
     """Wildcards of SQL are letters, quotes end nothing, and case counts."""
     assert serials(store, "-k", "a%_b") == {51}
@@ -244,6 +245,7 @@ def test_a_period_is_a_range_of_ids(empty, name):
         )
 
 
+@pytest.mark.one_database
 @pytest.mark.parametrize("many", [False, True])
 def test_a_part_of_few_names_and_of_many(url, monkeypatch, many):
     """The same events are found, whether each file is looked up or all uses are read."""

@@ -60,6 +60,7 @@ def test_what_does_not_match_is_passed_over(url, log):
     assert since(url, "a") == []
 
 
+@pytest.mark.one_database
 def test_the_place_stays_if_not_all_was_taken(url, log):
     """A reader that goes away early gets the events again."""
     assert since(url, "a") == []
@@ -79,6 +80,7 @@ def test_many_arrivals(url, log):
     assert since(url, "a") == []
 
 
+@pytest.mark.one_database
 def test_it_can_be_forgotten(url, log):
     """Then the store keeps nothing for it, and the next search is a first one."""
     log(opening(1))

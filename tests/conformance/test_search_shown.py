@@ -165,6 +165,7 @@ def test_what_failed_is_marked(url, form, failed):
     assert "31m" not in good
 
 
+@pytest.mark.one_database
 def test_the_text_of_an_event_cannot_colour(url):
     """A key that is an escape sequence is shown, in each format."""
     for form in As:

@@ -30,6 +30,7 @@ def ask(session, sql, limits=NO_LIMITS, period=ALL):
         return [tuple(row) for row in result]
 
 
+@pytest.mark.one_database
 def test_each_statement_sees_what_was_stored_before_it(session, new_url):
     """No earlier statement keeps the store as it was."""
     assert ask(session, COUNT) == [(1,)]
@@ -39,6 +40,7 @@ def test_each_statement_sees_what_was_stored_before_it(session, new_url):
     assert ask(session, COUNT) == [(2,)]
 
 
+@pytest.mark.one_database
 def test_what_was_loaded_is_seen_and_nothing_else(session, new_url):
     """Also right after a statement."""
     before = session.loaded()
@@ -60,6 +62,7 @@ def test_what_is_refused_hinders_nothing_that_follows(session, wrong):
         assert ask(session, COUNT) == [(1,)]
 
 
+@pytest.mark.one_database
 def test_a_statement_that_takes_too_long_is_the_end_of_itself_alone(new_url):
     """Each has its own time; one that nobody reads to its end is ended, too."""
     load(new_url, opening(1, "/etc/first", second=SECOND), "first")

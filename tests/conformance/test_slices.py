@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from fixtures import searching
 from fixtures.logs import SECOND, call, load, opening, record, rows
+from fixtures.repeats import pairs
 
 from auditsvc.search import select, slices
 from auditsvc.search.dialect import dialect_of
@@ -71,8 +72,7 @@ def in_slices(url, criteria, **words):
     return [[each["event_id"] for each in rows(url, sql)] for sql in found]
 
 
-@pytest.mark.parametrize("newest", [False, True], ids=["oldest", "newest"])
-@pytest.mark.parametrize("words", SEARCHES, ids=" ".join)
+@pytest.mark.parametrize(("newest", "words"), pairs([False, True], SEARCHES))
 def test_slices_are_the_whole(url, words, newest):
     """No event twice, none missing, each in its place; from an event on, too."""
     criteria = searching.options("--utc", *words).criteria(url)

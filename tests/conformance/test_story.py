@@ -170,6 +170,7 @@ def test_who_calls_is_not_what_it_was_done_to(url):
     assert in_sql(url) == in_memory(url)
 
 
+@pytest.mark.one_database
 def test_what_a_program_was_told_is_not_its_own_word(url):
     """A message that holds exe= and res=: libaudit writes its own after it, and that is shown."""
     text = "op=x exe=forged res=failed terminal=forged hostname=forged"
@@ -311,6 +312,7 @@ SPOKEN_CALLS = {name for name, _ in arguments.ARGUMENTS} | {"socketcall", "ipc"}
 SEEDS = [1, *(pytest.param(seed, marks=pytest.mark.long) for seed in range(2, 30))]
 
 
+@pytest.mark.one_database
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.usefixtures("ids")
 def test_any_call_is_told_in_the_same_words(url, seed):

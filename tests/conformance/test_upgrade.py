@@ -21,8 +21,6 @@ from auditsvc.store.read.selection import Selection
 from auditsvc.store.read.sql import run_query
 from auditsvc.store.schema import TIME_INDEX, metadata
 
-pytestmark = pytest.mark.each_database
-
 # The column that SQLite computes for its index is none that is written; the other names are of
 # indexes of one database alone.
 OF_ONE_DATABASE = (

@@ -94,6 +94,7 @@ class Clock:
         return self.now
 
 
+@pytest.mark.one_database
 def test_steps_are_few_while_rows_wait_and_many_when_none_do(url):
     """A busy loader does one step, then none for a while; an idle one goes on and on."""
     load(url, text_of(log(days.chance(1), [TODAY - 3], each=300)))
@@ -374,6 +375,7 @@ def test_the_command_without_anything_to_limit_by(url, tmp_path):
     assert "retention.keep" in done.stderr
 
 
+@pytest.mark.one_database
 def test_status_says_what_is_kept_and_what_is_held(url, tmp_path):
     """With the reader that days wait for, what was pruned, and when the store will be full."""
     with open_store(url) as store:

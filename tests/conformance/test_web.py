@@ -50,6 +50,7 @@ def client(url, tmp_path):
 # --- the pages -------------------------------------------------------------------------------
 
 
+@pytest.mark.one_database
 def test_the_overview_counts_what_sql_counts(client, url):
     """Calls, failures, and each list with its links to the same page of that value."""
     page = client.get("/", params={"since": "2025-06-15", "until": "2025-06-20"}).text
@@ -83,6 +84,7 @@ def test_health_says_that_nothing_runs(client):
     assert "not running" in client.get("/part/health").text
 
 
+@pytest.mark.one_database
 def test_events_page_by_page(client, url):
     """The pages together are all events of the search, newest first, each once."""
     at, found = "/events?syscall=open&since=2025-06-15&until=2025-06-20", []
@@ -117,6 +119,7 @@ def test_filters_are_those_of_search(client, asked, count):
     assert parquet.read_table(io.BytesIO(file)).num_rows == count
 
 
+@pytest.mark.one_database
 def test_columns_are_chosen_in_the_address(client):
     """Each of them is a column of the page and of its further pages; another is refused."""
     chosen = "column=auid&column=how"
@@ -156,6 +159,7 @@ def test_words_that_are_no_condition(typed):
         events.from_words(typed)
 
 
+@pytest.mark.one_database
 def test_an_event_whole(client, url):
     """The sentence, the records in words and as written, its neighbours, and the same in SQL."""
     sql = "SELECT event_id FROM syscalls WHERE serial = 9050"
@@ -207,6 +211,7 @@ def test_ledger_and_coverage(client, url):
     assert "not known" in Seen(client.get("/coverage").text).text
 
 
+@pytest.mark.one_database
 def test_each_page_with_rows_is_a_row_of_access(client, url):
     """With its address, its SQL if it has some, and the rows that it gave; no token."""
     before = len(accesses(url))
@@ -223,6 +228,7 @@ def test_each_page_with_rows_is_a_row_of_access(client, url):
     assert not any("token" in row["options"] for row in accesses(url))
 
 
+@pytest.mark.one_database
 def test_an_empty_store_says_what_to_do(new_url, tmp_path):
     """No page of it is empty without a word."""
     open_store(new_url).close()

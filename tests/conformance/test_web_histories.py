@@ -59,6 +59,7 @@ def test_a_history_has_all_its_events_by_hour(client, url, asked, view, conditio
     assert "data-hours" in {name for _, name, _ in seen.attributes}
 
 
+@pytest.mark.one_database
 def test_a_session_has_its_processes_and_a_user_its_logins(client):
     """They lead to the pages of these."""
     page = client.get(f"/who?session=3&{SINCE}").text

@@ -29,6 +29,7 @@ def url(common_url):
     return common_url
 
 
+@pytest.mark.one_database
 def test_a_question_ends_when_its_client_goes_away(url, tmp_path):
     """Cancel and leaving the page both close the request: the record says so."""
     with serving(url, tmp_path) as (base, _, cookie):

@@ -30,7 +30,7 @@ _CODE = "from fixtures.fleet_kills import main; main()"
 @pytest.mark.parametrize(
     ("kills", "events", "pause"),
     [
-        pytest.param(9, 20, 0.25, id="9"),  # each process once, and the volume
+        pytest.param(9, 12, 0.25, id="9"),  # each process once, and the volume
         pytest.param(100, 400, 1.5, id="100", marks=pytest.mark.long),
     ],
 )

@@ -83,7 +83,7 @@ def url(request, tmp_path):
 def test_killed_at_any_moment_of_pruning(url, second, most):
     """Killed again and again, it never leaves half an event, and at last it is done."""
     chance = random.Random(11)
-    made = log(chance, range(TODAY - 3, TODAY + 1), each=150)
+    made = log(chance, range(TODAY - 3, TODAY + 1), each=150 if most > 3 else 80)
     load(url, text_of(made))
     load(second, text_of(made, {TODAY - 1, TODAY}))
     whole = by_event(url)
@@ -94,7 +94,9 @@ def test_killed_at_any_moment_of_pruning(url, second, most):
         gone = Counter((event >> 30) // DAY for event in whole.keys() - there.keys())
         assert days.pruned_events(url) == gone
         assert dangling(url) == []
-        later = log(chance, [TODAY - 3], each=80, serial=100_000 + 1000 * number)
+        later = log(
+            chance, [TODAY - 3], each=80 if most > 3 else 40, serial=100_000 + 1000 * number
+        )
         load(url, text_of(later), f"later{number}")
         more = by_event(url)
         whole |= {event: rows for event, rows in more.items() if event not in there}
@@ -123,7 +125,7 @@ def test_killed_while_a_loader_is_killed_too(url, second, most):
     chance = random.Random(12)
     made = log(chance, range(TODAY - 3, TODAY + 1), each=60)
     load(url, text_of(made))
-    late = log(chance, range(TODAY - 3, TODAY + 1), each=100, serial=50_000)
+    late = log(chance, range(TODAY - 3, TODAY + 1), each=100 if most > 2 else 60, serial=50_000)
     load(second, text_of(made, {TODAY - 1, TODAY}))
     load(second, text_of(late, {TODAY - 1, TODAY}), "late")
     lines = text_of(late)

@@ -265,6 +265,7 @@ def test_two_programs_make_one_store(url):
     assert len(set(secrets)) == 1
 
 
+@pytest.mark.one_database
 def test_an_error_within_a_batch_stores_nothing(url):
     """A batch that cannot be stored whole is not stored at all, and the store goes on."""
     pipe = Pipe(url)

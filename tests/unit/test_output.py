@@ -10,6 +10,7 @@ import sys
 import unicodedata
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
+from functools import cache
 
 import pytest
 import structlog
@@ -22,11 +23,17 @@ from auditsvc.render.rows import Format, write_rows
 from auditsvc.store.read.result import Result
 from auditsvc.value_text import DEEPEST, as_text, read_json, to_json
 
-HIDDEN = [
-    chr(number)
-    for number in range(sys.maxunicode + 1)
-    if unicodedata.category(chr(number)) in ("Cc", "Cf", "Zl", "Zp", "Cs")
-]
+
+@cache
+def hidden_signs():
+    """Give the characters of every category that acts on a terminal or is not seen."""
+    return [
+        chr(number)
+        for number in range(sys.maxunicode + 1)
+        if unicodedata.category(chr(number)) in ("Cc", "Cf", "Zl", "Zp", "Cs")
+    ]
+
+
 SELECTORS = [chr(n) for n in (*range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0), 0x180B, 0x180F)]
 IGNORED = ["\u034f", "\u115f", "\u1160", "\u17b4", "\u17b5", "\u3164", "\uffa0"]
 
@@ -57,7 +64,7 @@ def strictly(text):
 
 def test_every_hidden_character_is_shown():
     """Of every category that acts on a terminal or is not seen, all characters are escaped."""
-    for sign in HIDDEN + SELECTORS + IGNORED:
+    for sign in hidden_signs() + SELECTORS + IGNORED:
         shown = visible(f"a{sign}b")
         assert shown.isprintable(), ascii(sign)
         assert shown.startswith("a\\"), ascii(sign)
@@ -84,17 +91,17 @@ def test_no_format_writes_a_hidden_character_to_a_terminal(form, monkeypatch):
     """A table, CSV and JSON show names of columns and values without what a terminal acts on."""
     monkeypatch.setenv("TERM", "dumb")  # no colours of rich's own
     monkeypatch.setenv("COLUMNS", "200")
-    hidden = HIDDEN + SELECTORS + IGNORED
-    rows = [("".join(hidden[at : at + 64]),) for at in range(0, len(hidden), 64)]
+    signs = hidden_signs() + SELECTORS + IGNORED
+    rows = [("".join(signs[at : at + 64]),) for at in range(0, len(signs), 64)]
     text = written(form, rows, columns=("a\x1b[2J\u202e\u2028",), out=Terminal())
-    assert set(text) & set(hidden) == {"\n"}
+    assert set(text) & set(signs) == {"\n"}
     text.encode()  # nor a lone surrogate
 
 
 @pytest.mark.parametrize("form", [Format.JSON, Format.JSONL])
 def test_json_on_a_terminal_has_the_same_values(form):
     """Its escapes are JSON's own: who copies it from there reads what was stored."""
-    rows = [(f"<{sign}>", [{sign: sign}]) for sign in HIDDEN + SELECTORS]
+    rows = [(f"<{sign}>", [{sign: sign}]) for sign in hidden_signs() + SELECTORS]
     columns = ("value", "list")
     shown, plain = (written(form, rows, columns, out=out) for out in (Terminal(), io.StringIO()))
     if form is Format.JSON:
@@ -294,7 +301,7 @@ def test_the_log_shows_no_hidden_character(monkeypatch, terminal):
     monkeypatch.setattr(sys, "stderr", stream)
     try:
         configure_log()
-        evil = "".join(HIDDEN[:300]) + "\u202e\U000e0041"
+        evil = "".join(hidden_signs()[:300]) + "\u202e\U000e0041"
         structlog.get_logger().warning(evil, exe=evil, pid=7, share=float("nan"), rules=[evil])
     finally:
         structlog.reset_defaults()
