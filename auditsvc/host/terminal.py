@@ -11,14 +11,15 @@ from __future__ import annotations
 import re
 from typing import Final
 
-_HIDDEN: Final = (
+HIDDEN: Final = (
     "\x00-\x1f\x7f-\x9f\u00ad\u034f\u0600-\u0605\u061c\u06dd\u070f\u0890-\u0891\u08e2"
     "\u115f-\u1160\u17b4-\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e\u2060-\u206f\u3164"
     "\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\U000110bd\U000110cd\U00013430-\U0001343f"
     "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
 )
+"""Characters that are not seen, as they stand within the brackets of a pattern."""
 _SURROGATES: Final = "\ud800-\udfff"
-_NOT_SHOWN: Final = re.compile(f"[{_HIDDEN}{_SURROGATES}]")
+_NOT_SHOWN: Final = re.compile(f"[{HIDDEN}{_SURROGATES}]")
 _NOT_ENCODED: Final = re.compile(f"[{_SURROGATES}]")
 
 

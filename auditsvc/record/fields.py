@@ -70,6 +70,11 @@ _DECIMAL: Final = re.compile(rb"-?[0-9]{1,20}")
 _HEX: Final = re.compile(rb"(?:[0-9A-Fa-f]{2})+")
 _TOKEN: Final = re.compile(rb"[ \x1d]*([^ =\x1d]*)(?:=(\"[^\"]*\"|\{ [^}\x1d]*\}|[^ \x1d]*))?")
 _TOKEN_UNBRACED: Final = re.compile(rb"[ \x1d]*([^ =\x1d]*)(?:=(\"[^\"]*\"|[^ \x1d]*))?")
+# The same, but of a value without quotes or braces only where it begins: it may hold very many
+# fields without a separator, and each would look for its end again.
+_NAME: Final = re.compile(rb"[ \x1d]*([^ =\x1d]*)(?:=(\"[^\"]*\"|\{ [^}\x1d]*\}|))?")
+_NAME_UNBRACED: Final = re.compile(rb"[ \x1d]*([^ =\x1d]*)(?:=(\"[^\"]*\"|))?")
+_SEPARATOR: Final = re.compile(rb"[ \x1d]")
 _BRACE_END: Final = re.compile(rb"[}\x1d]")
 # What needs more than `_TOKEN`: quotes, a label's mode, an enriched name behind something.
 _ODD: Final = re.compile(rb"='| \([a-z]+\)(?:[ \x1d]|\Z)|[^ \x1d](?:SADDR|ARCH|SYSCALL|[UG]ID)=")
@@ -226,13 +231,15 @@ def _split_odd(body: bytes) -> Iterator[tuple[bytes, bytes | None]]:
     ends = _Ends(body)
     at = 0
     while at < len(body):
-        match = (_TOKEN_UNBRACED if at < ends.unended else _TOKEN).match(body, at)
+        match = (_NAME_UNBRACED if at < ends.unended else _NAME).match(body, at)
         assert match is not None  # it takes nothing, too
-        name, value = match.groups()
+        name = match[1]
         at = match.end()
-        if value is not None:
-            end, at = ends.find(name, match)
-            yield ends.name(match), body[match.start(2) : end]
+        if match[2] is not None:
+            start = match.start(2)
+            plain = ends.blank(start) if at == start else at
+            end, at = ends.find(name, start, plain)
+            yield ends.name(match), body[start:end]
         elif name:
             yield name, None
 
@@ -244,8 +251,16 @@ class _Ends:
         self._body = body
         self._has_quotes = True
         self._is_enriched = b"\x1d" in body
+        self._blank = -1
         self.unended = 0
         """No brace that opens before it has an end."""
+
+    def blank(self, start: int) -> int:
+        """Find the first separator from there on."""
+        if self._blank < start:
+            found = _SEPARATOR.search(self._body, start)
+            self._blank = found.start() if found else len(self._body)
+        return self._blank
 
     def name(self, match: re.Match[bytes]) -> bytes:
         """Give the name of a token without what a relay made of the 0x1d before it."""
@@ -254,16 +269,19 @@ class _Ends:
             return name
         return name[len(glued[1] or b"") :]
 
-    def find(self, name: bytes, match: re.Match[bytes]) -> tuple[int, int]:
-        """Give where the value of a token ends, and where the next token begins."""
-        body, value = self._body, match[2]
-        start, end = match.span(2)
-        if value == b"{" and start >= self.unended:
+    def find(self, name: bytes, start: int, end: int) -> tuple[int, int]:
+        """Give where the value of a token ends, and where the next token begins.
+
+        `start`, `end`: of the value, if none of its forms is one with blanks.
+        """
+        body = self._body
+        first, last, size = body[start : start + 2], body[end - 1 : end], end - start
+        if first == b"{ " and size == 1 and start >= self.unended:
             found = _BRACE_END.search(body, end)
             self.unended = found.start() if found else len(body)
-        if value[:2] == b"{ " or (len(value) > 1 and value[:1] == value[-1:] == b'"'):
+        if (first == b"{ " and size > 1) or (size > 1 and first[:1] == last == b'"'):
             return end, end
-        if value[:1] == b"'":
+        if size and first[:1] == b"'":
             if self._has_quotes and (quoted := _QUOTED.match(body, start)):
                 end = quoted.end()
             else:
@@ -272,7 +290,7 @@ class _Ends:
         if _LABELS.fullmatch(name):
             mode = _MODE.match(body, end)
             return (end, end) if mode is None else (mode.end(), mode.end())
-        if value and not self._is_enriched and value[:1] not in (b'"', b"{"):
+        if size and not self._is_enriched and first[:1] not in (b'"', b"{"):
             glued = _GLUED.search(body, start + 1, end + 2)
             if glued and glued.start() < end:
                 return glued.start(), glued.end(1) if glued[1] else glued.start()

@@ -18,6 +18,7 @@ from __future__ import annotations
 import codecs
 import csv
 import os
+import re
 from decimal import Decimal
 from enum import Enum
 from itertools import chain, islice
@@ -29,7 +30,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from auditsvc.host.terminal import encodable, encodable_json, visible, visible_json
+from auditsvc.host.terminal import HIDDEN, encodable, encodable_json, visible, visible_json
 from auditsvc.render.colour import STYLES
 from auditsvc.store.read.result import distinct
 from auditsvc.value_text import as_text, read_json, to_json
@@ -49,8 +50,9 @@ _WIDE: Final = 32_000
 _JSON_COLUMNS: Final = {"argv", "execs", "fields", "parent_argv"}
 
 # What spreadsheets take for the beginning of a formula (OWASP, "CSV Injection"), the
-# full-width forms of East Asian input too; leading white space is skipped by some.
-_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+# full-width forms of East Asian input too; leading white space is skipped by some, and so is a
+# byte-order mark or another character without a width, which is removed on the way.
+_FORMULA: Final = re.compile(rf"[\t\r\n]|[\s{HIDDEN}]*[=+\-@\uff1d\uff0b\uff0d\uff20]")
 
 
 class Format(Enum):
@@ -189,7 +191,7 @@ def _write_csv(result: Result, out: TextIO, *, exact: bool) -> None:
 
 def _harmless(value: object) -> str:
     text = as_text(value)
-    return f"'{text}" if isinstance(value, str) and text.startswith(_FORMULA) else text
+    return f"'{text}" if isinstance(value, str) and _FORMULA.match(text) else text
 
 
 def _write_json(result: Result, out: TextIO) -> None:

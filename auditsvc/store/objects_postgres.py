@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from auditsvc.store.objects import INDEXES, TABLES, view_bodies
+from sqlalchemy.dialects import postgresql
+
+from auditsvc.store.objects import INDEXES, REVISION_TABLE, TABLES, view_bodies
 from auditsvc.store.schema import (
     FACTS,
     SESSION,
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Row
 
+_DIALECT: Final = postgresql.dialect()  # type: ignore[no-untyped-call]
 _HERE: Final = "c.relnamespace = quote_ident(current_schema())::regnamespace"
 _TABLES: Final = "(c.relname = ANY(%(tables)s) OR c.relispartition AND c.relkind = 'r')"
 _OURS: Final = "(c.relname = ANY(%(ours)s) OR c.relispartition AND c.relkind = 'r')"
@@ -99,7 +102,41 @@ _WHOLE: Final = f"""
     SELECT 'column ' || c.relname || '.' || a.attname
     FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
     WHERE {_HERE} AND c.relname = ANY(%(tables)s) AND a.attnum > 0 AND NOT a.attisdropped
-        AND c.relname || '.' || a.attname <> ALL(%(columns)s)"""  # noqa: S608 - as above
+        AND c.relname || '.' || a.attname <> ALL(%(columns)s)
+    UNION ALL
+    SELECT 'column ' || c.relname || '.' || a.attname || ' (changed)'
+    FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_type t ON t.oid = a.atttypid
+    WHERE {_HERE} AND c.relname = ANY(%(tables)s) AND a.attnum > 0 AND NOT a.attisdropped
+        AND c.relname || '.' || a.attname = ANY(%(columns)s)
+        AND (a.attcollation <> t.typcollation OR a.attidentity <> ''
+            OR c.relname || '.' || a.attname || ' ' || format_type(a.atttypid, a.atttypmod)
+                <> ALL(%(types)s))
+    UNION ALL
+    SELECT 'constraint ' || o.conname || ' on ' || c.relname || ' (changed)'
+    FROM pg_constraint o JOIN pg_class c ON c.oid = o.conrelid
+    WHERE {_HERE} AND c.relname = ANY(%(tables)s) AND o.contype IN ('p', 'u')
+        AND c.relname || ' ' || replace(pg_get_constraintdef(o.oid), '"', '') <> ALL(%(keys)s)
+    UNION ALL
+    SELECT 'table ' || c.relname || ' (unlogged: a crash of the server empties it)' FROM pg_class c
+    WHERE {_HERE} AND {_TABLES} AND c.relpersistence = 'u'
+    UNION ALL
+    SELECT 'statistics ' || s.stxname || ' on ' || c.relname
+    FROM pg_statistic_ext s JOIN pg_class c ON c.oid = s.stxrelid
+    WHERE {_HERE} AND {_OURS} AND 'e' = ANY(s.stxkind)
+    UNION ALL -- what takes a call's types as they are is chosen before the server's own
+    SELECT 'function ' || f.oid::regprocedure || ' (beside the server''s own of that name)'
+    FROM pg_proc f WHERE {_HERE.replace("c.relnamespace", "f.pronamespace")}
+        AND EXISTS (SELECT FROM pg_proc own
+            WHERE own.pronamespace = 'pg_catalog'::regnamespace AND own.proname = f.proname)
+        AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_proc'::regclass
+            AND d.objid = f.oid AND d.deptype = 'e')
+    UNION ALL
+    SELECT 'operator ' || o.oid::regoperator || ' (beside the server''s own of that name)'
+    FROM pg_operator o WHERE {_HERE.replace("c.relnamespace", "o.oprnamespace")}
+        AND EXISTS (SELECT FROM pg_operator own
+            WHERE own.oprnamespace = 'pg_catalog'::regnamespace AND own.oprname = o.oprname)
+        AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_operator'::regclass
+            AND d.objid = o.oid AND d.deptype = 'e')"""  # noqa: S608 - as above
 
 # Flags of pg_class that show whether a check is needed: cheap enough for each transaction.
 SUSPECT: Final = f"""
@@ -134,7 +171,23 @@ _VALUES: Final = {
             for table in metadata.tables.values()
             for name in (column.name for column in table.columns)
         ),
-        "alembic_version.version_num",
+        f"{REVISION_TABLE}.version_num",
+    ],
+    "types": [
+        *(
+            f"{table.name}.{column.name} {column.type.compile(dialect=_DIALECT).lower()}"
+            for table in metadata.tables.values()
+            for column in table.columns
+        ),
+        f"{REVISION_TABLE}.version_num character varying(32)",
+    ],
+    "keys": [
+        *(
+            f"{table.name} PRIMARY KEY ({', '.join(table.primary_key.columns.keys())})"
+            for table in metadata.tables.values()
+        ),
+        "source UNIQUE (kind, name)",
+        f"{REVISION_TABLE} PRIMARY KEY (version_num)",
     ],
 }
 

@@ -7,7 +7,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Final
 
 from sqlalchemy.dialects import sqlite
-from sqlalchemy.schema import CreateIndex
+from sqlalchemy.schema import CreateIndex, CreateTable
 
 from auditsvc.store.objects import INDEXES, REVISION_TABLE, TABLES, same_text, view_bodies
 from auditsvc.store.schema import (
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _DIALECT: Final = sqlite.dialect()
 _VIRTUAL: Final = re.compile(r"CREATE\s+VIRTUAL\b", re.IGNORECASE)
-_CHECK: Final = re.compile(r"\bCHECK\s*\(", re.IGNORECASE)
+_CHECK: Final = re.compile(r"\b(?:CHECK|CONFLICT)\b", re.IGNORECASE)
 _OF_SQLITE: Final = "sqlite_"
 _INDEXES: Final = {
     "text_head": TEXT_INDEX["sqlite"][1],
@@ -37,9 +37,16 @@ _INDEXES: Final = {
     for name, statement in of_databases["sqlite"].items()
 }
 """Those that SQLAlchemy does not make."""
-_COMPUTED: Final = {schema_text.name: {"head"}}
-_ADDED: Final = {table: {"settled"} for table in SETTLED}
-"""Columns that writers do not know."""
+_ADDED: Final = {
+    schema_text.name: TEXT_INDEX["sqlite"][0].partition(" ADD COLUMN ")[2]
+} | dict.fromkeys(SETTLED, "settled INTEGER")
+"""Columns that writers do not know, as the migrations add them; SQLite puts them behind the
+others."""
+_REVISIONS: Final = (
+    f"CREATE TABLE {REVISION_TABLE} ( version_num VARCHAR(32) NOT NULL,"
+    f" CONSTRAINT {REVISION_TABLE}_pkc PRIMARY KEY (version_num) )"
+)
+"""Alembic's own."""
 
 
 def strangers(connection: Connection, *, whole: bool) -> Iterator[str]:
@@ -52,7 +59,7 @@ def strangers(connection: Connection, *, whole: bool) -> Iterator[str]:
         elif kind == "table" and _VIRTUAL.match(sql):
             yield f"virtual table {name}"
         elif kind == "table" and _CHECK.search(sql):
-            yield f"table {name} (with a check)"
+            yield f"table {name} (with a check, or a way around one)"
         elif kind == "view" and name in TABLES:
             yield f"view {name} (in a table's place)"
         elif not whole or name.startswith(_OF_SQLITE):
@@ -60,23 +67,32 @@ def strangers(connection: Connection, *, whole: bool) -> Iterator[str]:
         elif kind == "view" and name in ours and not same_text(sql, ours[name]):
             yield f"view {name} (changed)"
         elif kind == "table":
-            yield from _table(connection, name)
+            yield from _table(name, sql)
         elif kind == "index":
             yield from _index(name, table, sql)
 
 
-def _table(connection: Connection, name: str) -> Iterator[str]:
+def _table(name: str, sql: str) -> Iterator[str]:
+    """Compare the whole statement: a table is what it says, in each clause.
+
+    What a clause of somebody else does is shown by no pragma: ON CONFLICT IGNORE drops rows
+    without a word, COLLATE NOCASE makes two texts one.
+    """
     if name not in TABLES:
         yield f"table {name}"
-    elif name != REVISION_TABLE:
-        # By the driver: there are many tables, and each opening of a store asks for all.
-        driver = connection.connection.cursor()
-        columns = driver.execute(f'PRAGMA main.table_xinfo("{name}")').fetchall()
-        stored = {str(row[1]) for row in columns if not row[6]}
-        computed = {str(row[1]) for row in columns if row[6]}
-        columns_of_ours = {*metadata.tables[name].columns.keys(), *_ADDED.get(name, ())}
-        if stored != columns_of_ours or computed != _COMPUTED.get(name, set()):
-            yield f"table {name} (with other columns)"
+    elif not same_text(sql, _table_text(name)):
+        yield f"table {name} (with other columns or clauses)"
+
+
+@cache
+def _table_text(name: str) -> str:
+    if name == REVISION_TABLE:
+        return _REVISIONS
+    made = str(CreateTable(metadata.tables[name]).compile(dialect=_DIALECT))
+    if name not in _ADDED:
+        return made
+    columns, key, rest = made.partition("PRIMARY KEY")
+    return f"{columns}{_ADDED[name]}, {key}{rest}"
 
 
 @cache

@@ -47,6 +47,14 @@ SELECT md5(string_agg(row, ',' ORDER BY row)) FROM (
     UNION ALL
     SELECT concat_ws(' ', 'constraint', oid, xmin) FROM pg_constraint
     WHERE con{_HERE.removeprefix("rel")}
+    UNION ALL
+    SELECT concat_ws(' ', 'function', oid, xmin) FROM pg_proc WHERE pro{_HERE.removeprefix("rel")}
+    UNION ALL
+    SELECT concat_ws(' ', 'operator', oid, xmin)
+    FROM pg_operator WHERE opr{_HERE.removeprefix("rel")}
+    UNION ALL
+    SELECT concat_ws(' ', 'statistics', oid, xmin)
+    FROM pg_statistic_ext WHERE stx{_HERE.removeprefix("rel")}
 ) rows
 """
 """Which versions of the catalogue's rows there are: any change of an object of ours is another."""

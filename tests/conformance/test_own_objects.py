@@ -37,6 +37,28 @@ SQLITE = {
     "check": "ALTER TABLE raw RENAME TO r; "
     "CREATE TABLE raw (id INTEGER PRIMARY KEY, x CHECK (x > 1)); DROP TABLE r",
 }
+
+
+def _rewritten(table, ours, theirs):
+    """Give what makes a table anew, with a part of its statement changed."""
+    made = f"SELECT replace(sql, '{ours}', '{theirs}') FROM sqlite_schema WHERE name = '{table}'"
+    return f"@{table}@{made}"
+
+
+# A clause of a table's statement is no object, and most of them no pragma shows.
+CLAUSES = {
+    "table that drops rows": ("event", "ses BIGINT", "ses BIGINT NOT NULL ON CONFLICT IGNORE"),
+    "table of few types": ("event", "(id)", "(id), UNIQUE (type) ON CONFLICT IGNORE"),
+    "table that replaces": ("exec", "(event)", "(event) ON CONFLICT REPLACE"),
+    "table with a hidden check": ("event", "ses BIGINT", "ses BIGINT CHECK/**/(ses > 1)"),
+    "table of equal texts": ("text", "value TEXT NOT NULL", "value TEXT NOT NULL COLLATE NOCASE"),
+    "table that deletes": ("exec", "argv BIGINT", "argv BIGINT REFERENCES text ON DELETE CASCADE"),
+    "table with a default": ("event", "ses BIGINT", "ses BIGINT DEFAULT 7"),
+    "table with another head": ("text", "substr(value, 1, 200 + 0)", "lower(value)"),
+    "table of another type": ("event", "ses BIGINT", "ses TEXT"),
+    "table with another key": ("event", "KEY (id)", "KEY (type)"),
+}
+SQLITE |= {what: _rewritten(*clause) for what, clause in CLAUSES.items()}
 FIRST_DAY = f"FROM (0) TO ({DAY << SERIAL_BITS})"
 POSTGRES = {
     "trigger": "CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';"
@@ -70,6 +92,24 @@ POSTGRES = {
     "default": "ALTER TABLE syscall ALTER COLUMN serial SET DEFAULT 7",
     "check": "ALTER TABLE syscall ADD CHECK (serial > 0)",
     "column": "ALTER TABLE syscall ADD COLUMN theirs int",
+    "column of a domain": "CREATE DOMAIN d AS text CHECK (VALUE <> 'x');"
+    "ALTER TABLE raw ALTER reason TYPE d",
+    "column of another type": "ALTER TABLE raw ALTER reason TYPE varchar(3)",
+    "column of equal texts": "CREATE COLLATION nd (provider=icu, locale='und-u-ks-level2',"
+    " deterministic=false); ALTER TABLE consumer ALTER name TYPE text COLLATE nd",
+    "column with numbers": "ALTER TABLE raw ALTER id ADD GENERATED ALWAYS AS IDENTITY",
+    "table that a crash empties": "ALTER TABLE raw SET UNLOGGED",
+    "constraint of another key": "ALTER TABLE exec DROP CONSTRAINT exec_pkey;"
+    "ALTER TABLE exec ADD CONSTRAINT exec_pkey PRIMARY KEY (event, argv)",
+    "constraint with a name of ours": "ALTER TABLE ledger_entry"
+    " ADD CONSTRAINT source_kind_name_ UNIQUE (cause)",
+    "statistics": "CREATE FUNCTION f(text) RETURNS text IMMUTABLE LANGUAGE sql AS 'SELECT $1';"
+    "CREATE STATISTICS theirs ON (f(reason)), reason FROM raw",
+    "function in place of the server's": "CREATE FUNCTION to_timestamp(bigint)"
+    " RETURNS timestamptz LANGUAGE sql AS 'SELECT now()'",
+    "operator in place of the server's": "CREATE FUNCTION f(text, bigint) RETURNS bool"
+    " LANGUAGE sql AS 'SELECT true';"
+    "CREATE OPERATOR = (LEFTARG = text, RIGHTARG = bigint, FUNCTION = f)",
 }
 # Of PostgreSQL's, those that are looked for in each transaction.
 AT_WRITES = {
@@ -103,6 +143,13 @@ def do(url, script):
     """Change a store's schema as its owner."""
     if is_file(url):
         with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as connection:
+            if script.startswith("@"):
+                _, table, made = script.split("@")
+                (new,) = connection.execute(made).fetchone()
+                of_table = f"FROM sqlite_schema WHERE tbl_name = '{table}' AND type = 'index'"
+                indexes = connection.execute(f"SELECT sql {of_table} AND sql NOT NULL").fetchall()
+                parts = [f"DROP TABLE {table}", new, *(sql for (sql,) in indexes)]
+                script = "PRAGMA legacy_alter_table = 1;" + ";".join(parts)
             connection.executescript(script)
         return
     with psycopg.connect(url, autocommit=True) as connection:

@@ -133,7 +133,20 @@ def test_json_is_valid_in_every_encoding(form, encoding):
 
 FORMULAS = [
     f"{sign}cmd|' /C calc'!A0"
-    for sign in ["=", "+", "-", "@", "\t=", "\r=", "\n=", "\uff1d", "\uff0b"]
+    for sign in [
+        "=",
+        "+",
+        "-",
+        "@",
+        "\t=",
+        "\r=",
+        "\n=",
+        "\uff1d",
+        "\uff0b",
+        " =",
+        "\ufeff=",
+        "\u200b\xa0@",
+    ]
 ]
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from auditsvc.record import types
 from auditsvc.record.fields import Field, parse_fields
 from auditsvc.store import schema
-from auditsvc.store.write.stored_event import RECORD, Event, Piece
+from auditsvc.store.write.stored_event import RECORD, Event, Piece, is_arguments
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -57,6 +57,8 @@ class Late:
         self._read = read
         self._texts: dict[int, tuple[str, bytes | None]] = {}
         self._bytes = 0
+        self._values: tuple[int, Sequence[bytes]] | None = None
+        """The list that was asked for last: all records of an event ask for its own."""
 
     def load(self, pieces: Iterable[Piece]) -> None:
         """Read the texts of records that have columns, all at once."""
@@ -134,14 +136,16 @@ class Late:
 
     def _arguments(self, argv: object) -> Sequence[bytes] | None:
         assert isinstance(argv, int)
+        if self._values is not None and self._values[0] == argv:
+            return self._values[1]
         if argv not in self._texts:
             self._load([argv])
         if argv not in self._texts:
             return None
         value, raw = self._texts[argv]
-        if raw is not None:
-            return raw.split(b"\0")
-        return [text.encode() for text in json.loads(value)]
+        values = [text.encode() for text in json.loads(value)] if raw is None else raw.split(b"\0")
+        self._values = argv, values
+        return values
 
     def join(self, event: Event) -> bool | None:
         """Make one argument list of an event's EXECVE records; gives whether it is complete.
@@ -175,11 +179,6 @@ class Late:
             content[known] = value
         dimensions = self._dimensions.row_id(schema.context.name, tuple(content[1:]))
         return (dimensions, *content[1:])
-
-
-def is_arguments(piece: Piece) -> bool:
-    """Whether a row is an EXECVE record."""
-    return piece.table == RECORD and piece.content[0] == types.EXECVE
 
 
 def _fields_of(text: str) -> list[Field]:

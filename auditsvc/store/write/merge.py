@@ -16,14 +16,14 @@ from auditsvc.decode.reference.rows import LITTLE_ENDIAN
 from auditsvc.decode.states import COMPLETE, DISPLACED, NO_EXIT, ORPHAN, PARTIAL, TRUNCATED
 from auditsvc.record import types
 from auditsvc.store import schema
-from auditsvc.store.write.late import Late, is_arguments
-from auditsvc.store.write.stored_event import EVENT, RECORD, SYSCALL, Event, Piece
+from auditsvc.store.write.stored_event import EVENT, RECORD, SYSCALL, Event, Piece, is_arguments
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from auditsvc.decode.batch import Row
     from auditsvc.store.write.enriched import Names
+    from auditsvc.store.write.late import Late
     from auditsvc.store.write.stored_event import Reader
 
 CONTEXT: Final = {column.name: n for n, column in enumerate(schema.context.columns)}
@@ -338,7 +338,7 @@ class Merger:
         stored.put(SYSCALL["context"], context)
         if event.state < PARTIAL <= stored.state:
             stored.put(SYSCALL["state"], event.state)
-        stored.argv = argv[0]
+        stored.argv, stored.is_cut = argv[0], False
         stored.add(added)
         is_new = bool(added) or before != (stored.row, stored.argv) or self._is_renamed
         return _merged(stored, event, known, is_new=is_new)
@@ -386,15 +386,14 @@ class Merger:
             return True
         if call.argv is None or call.state in (COMPLETE, NO_EXIT) or call.is_complete:
             return False
-        if call.state == TRUNCATED:
+        if call.state == TRUNCATED or call.is_cut:
             return True
         # For other partial calls the records decide: if the list is not made of them, it was
         # complete, and they say something else.
         records = [piece for piece in call.pieces if is_arguments(piece)]
-        is_cut = bool(records) and self._late.argv_of(records) == call.argv
-        if not is_cut:
-            call.is_complete = True
-        return is_cut
+        call.is_cut = bool(records) and self._late.argv_of(records) == call.argv
+        call.is_complete = not call.is_cut
+        return call.is_cut
 
     def _fuller_argv(self, stored: Event, event: Event) -> tuple[object] | None:
         """Give the complete argument list; None if there are two that differ."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from auditsvc.decode import ids
+from auditsvc.record import types
 from auditsvc.store import schema
 
 if TYPE_CHECKING:
@@ -41,6 +42,11 @@ class Piece(NamedTuple):
     content: Row
 
 
+def is_arguments(piece: Piece) -> bool:
+    """Whether a row is an EXECVE record."""
+    return piece.table == RECORD and piece.content[0] == types.EXECVE
+
+
 @dataclass
 class Event:
     """One event with all its rows. `weight` is the number of its records, 0 if stored."""
@@ -56,6 +62,8 @@ class Event:
     """Whether EXECVE records came that are not in its argument list yet."""
     is_complete: bool = False
     """Whether no argument is known to be missing."""
+    is_cut: bool = False
+    """Whether its argument list was found to be made of its EXECVE records, as they are now."""
     _counts: Counter[Piece] | None = field(default=None, compare=False)
     _places: dict[object, list[int]] = field(default_factory=dict, compare=False)
     _placed: int = field(default=0, compare=False)
@@ -124,6 +132,7 @@ class Event:
         """Put pieces behind those that it has."""
         for piece in pieces:
             self.pieces.append(piece)
+            self.is_cut &= not is_arguments(piece)
             if self._counts is not None:
                 self._counts[piece] += 1
 
@@ -147,7 +156,7 @@ class Event:
 
     def keep(self, pieces: list[Piece]) -> None:
         """Have these pieces and no others."""
-        self.pieces, self._counts = pieces, None
+        self.pieces, self._counts, self.is_cut = pieces, None, False
         self._places, self._placed = {}, 0
 
 

@@ -47,13 +47,15 @@ struct Ends<'a> {
     body: &'a [u8],
     /// No brace that opens before this position has an end.
     unended: usize,
+    /// The first separator behind the value that was asked for last.
+    blank: usize,
     has_quotes: bool,
     is_enriched: Option<bool>,
 }
 
 impl<'a> Ends<'a> {
     fn new(body: &'a [u8]) -> Self {
-        Ends { body, unended: 0, has_quotes: true, is_enriched: None }
+        Ends { body, unended: 0, blank: 0, has_quotes: true, is_enriched: None }
     }
 
     /// The length of what a relay made of the 0x1d before the enriched name that begins here.
@@ -126,10 +128,19 @@ impl<'a> Ends<'a> {
         None
     }
 
+    /// The first separator from `start` on. A value may hold very many fields without one.
+    fn blank(&mut self, start: usize) -> usize {
+        if self.blank <= start {
+            let rest = &self.body[start..];
+            self.blank = start + memchr::memchr2(b' ', 0x1d, rest).unwrap_or(rest.len());
+        }
+        self.blank
+    }
+
     /// The same of a value that ends at a divider: a label's mode, an enriched name inside.
     fn unusual(&mut self, name: &[u8], start: usize) -> (usize, usize) {
         let rest = &self.body[start..];
-        let end = start + memchr::memchr2(b' ', 0x1d, rest).unwrap_or(rest.len());
+        let end = self.blank(start);
         if rest.first() == Some(&b'\'') {
             return (end, end);
         }
