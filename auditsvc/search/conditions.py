@@ -17,7 +17,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from auditsvc.search import named_files, places
+from auditsvc.search import named_files, places, told_texts
 from auditsvc.search.criteria import UNSET
 from auditsvc.search.dialect import listed, literal
 from auditsvc.tables import names
@@ -78,8 +78,10 @@ class Conditions:
         self._criteria = criteria
         self._views_only = views_only
         self._dialect = dialect
-        self.names: list[str] = []
-        """Conditions on names of files that have a table each (`auditsvc.search.named_files`)."""
+        self.names: list[tuple[str, str]] = []
+        """Columns of files, and conditions on them that have a table each (`named_files`)."""
+        self.told: list[str] = []
+        """Conditions on fields of `events` that have a table each (`told_texts`)."""
 
     def written(self) -> Iterator[Condition]:
         """Give all conditions but that of time; first those whose rows are few."""
@@ -123,27 +125,39 @@ class Conditions:
     def _field(self, name: str, text: str) -> str:
         return self._has(self._dialect.value(name), text)
 
+    def _told(self, condition: str) -> str:
+        """Write a condition on the fields of an event such that each text is read once."""
+        if self._views_only:
+            return condition
+        if condition not in self.told:
+            self.told.append(condition)
+        return told_texts.condition_of(self.told.index(condition))
+
     def _own(self, name: str, text: str) -> str:
         return self._has(self._dialect.own_value(name), text)
 
     def _texts(self) -> Iterator[Condition]:
         of = self._criteria
         if of.comm is not None:
-            yield Condition((self._has("comm", of.comm),), (self._field("comm", of.comm),))
+            other = self._told(self._field("comm", of.comm))
+            yield Condition((self._has("comm", of.comm),), (other,))
         if of.exe is not None:
-            yield Condition((self._has("exe", of.exe),), (self._own("exe", of.exe),))
+            other = self._told(self._own("exe", of.exe))
+            yield Condition((self._has("exe", of.exe),), (other,))
         if of.terminal is not None:
             other = self._any(*(self._own(name, of.terminal) for name in ("terminal", "tty")))
-            yield Condition((self._has("tty", of.terminal),), (other,))
+            yield Condition((self._has("tty", of.terminal),), (self._told(other),))
 
     def _numbers(self) -> Iterator[Condition]:
         of, value = self._criteria, self._dialect.value
         if of.pid is not None:
             yield _both(f"pid = {of.pid:d}")
         if of.ppid is not None:
-            yield Condition((f"ppid = {of.ppid:d}",), (f"{value('ppid')} = '{of.ppid:d}'",))
+            other = self._told(f"{value('ppid')} = '{of.ppid:d}'")
+            yield Condition((f"ppid = {of.ppid:d}",), (other,))
         if of.session == UNSET:
-            unset = f"(ses IS NULL AND {value('ses')} IN {_UNSET_TEXT})"
+            told = self._told(f"{value('ses')} IN {_UNSET_TEXT}")
+            unset = f"(ses IS NULL AND {told})"
             yield Condition(("ses IS NULL",), (unset,))
         elif of.session is not None:
             yield _both(f"ses = {of.session:d}")
@@ -152,8 +166,8 @@ class Conditions:
 
     def _auid(self, auid: int) -> tuple[str, str]:
         if auid == UNSET:
-            unset = f"(auid IS NULL AND {self._dialect.value('auid')} IN {_UNSET_TEXT})"
-            return "auid IS NULL", unset
+            told = self._told(f"{self._dialect.value('auid')} IN {_UNSET_TEXT}")
+            return "auid IS NULL", f"(auid IS NULL AND {told})"
         return f"auid = {auid:d}", f"auid = {auid:d}"
 
     def _uid(self, uid: int) -> str:
@@ -166,33 +180,36 @@ class Conditions:
             call, other = self._auid(of.auid)
             yield Condition((call,), (other,))
         if of.uid is not None:
-            yield Condition((f"uid = {of.uid:d}",), (self._uid(of.uid),))
+            yield Condition((f"uid = {of.uid:d}",), (self._told(self._uid(of.uid)),))
         if of.euid is not None:
             other = f"{value('euid')} = '{of.euid:d}'"
-            yield Condition((f"euid = {of.euid:d}",), (other,))
+            yield Condition((f"euid = {of.euid:d}",), (self._told(other),))
         if of.any_uid is not None:
             call, other = self._auid(of.any_uid)
             number = of.any_uid
             calls = f"({call} OR uid = {number:d} OR euid = {number:d})"
-            others = f"({other} OR {self._uid(number)} OR {value('euid')} = '{number:d}')"
-            yield Condition((calls,), (others,))
+            told = self._told(f"({self._uid(number)} OR {value('euid')} = '{number:d}')")
+            yield Condition((calls,), (f"({other} OR {told})",))
 
     def _groups(self) -> Iterator[Condition]:
         of, value = self._criteria, self._dialect.value
         accounts = "type IN ('ADD_GROUP', 'DEL_GROUP', 'GRP_MGMT')"
 
         def other(gid: int) -> str:
-            named = f"({accounts} AND {value('id')} = '{gid:d}')"
-            return f"({value('gid')} = '{gid:d}' OR {named})"
+            own = self._told(f"{value('gid')} = '{gid:d}'")
+            told = self._told(f"{value('id')} = '{gid:d}'")
+            return f"({own} OR ({accounts} AND {told}))"
 
         if of.gid is not None:
             yield Condition((f"gid = {of.gid:d}",), (other(of.gid),))
         if of.egid is not None:
-            yield Condition((f"egid = {of.egid:d}",), (f"{value('egid')} = '{of.egid:d}'",))
+            egid = self._told(f"{value('egid')} = '{of.egid:d}'")
+            yield Condition((f"egid = {of.egid:d}",), (egid,))
         if of.any_gid is not None:
             number = of.any_gid
             calls = f"(gid = {number:d} OR egid = {number:d})"
-            others = f"({other(number)} OR {value('egid')} = '{number:d}')"
+            egid = self._told(f"{value('egid')} = '{number:d}'")
+            others = f"({other(number)} OR {egid})"
             yield Condition((calls,), (others,))
 
     # --- system calls --------------------------------------------------------------------
@@ -201,7 +218,7 @@ class Conditions:
         of, value = self._criteria, self._dialect.value
         if of.arch is not None:
             shown = names.arch_name(of.arch)
-            other = f"lower({value('arch')}) = '{of.arch:x}'"
+            other = self._told(f"lower({value('arch')}) = '{of.arch:x}'")
             yield Condition((f"arch = {literal(shown)}",), (other,))
         if of.nr is not None:
             other = f"(type = 'SECCOMP' AND {value('syscall')} = '{of.nr:d}')"
@@ -229,25 +246,26 @@ class Conditions:
         res, result = self._dialect.own_value("res"), f"lower({value('result')})"
         if success:
             call = f"success = {self._dialect.true}"
-            alternatives: tuple[Alternative, ...] = (
+            told = self._any(
                 f"({res} NOT LIKE 'failed%' AND {res} <> '0')",
                 f"{result} = 'success'",
                 f"{value('seresult')} = 'granted'",
                 f"{value('apparmor')} = 'ALLOWED'",
                 f"{value('success')} = 'yes'",
-                # Older kernels write no result of what cannot fail.
-                f"({res} IS NULL AND type IN ('CONFIG_CHANGE', 'LOGIN'))",
             )
+            # Older kernels write no result of what cannot fail.
+            more = [f"(type IN ('CONFIG_CHANGE', 'LOGIN') AND {res} IS NULL)"]
         else:
             call = f"success = {self._dialect.false}"
-            alternatives = (
+            told = self._any(
                 f"({res} LIKE 'failed%' OR {res} = '0')",
                 f"{result} <> 'success'",
                 f"{value('seresult')} = 'denied'",
                 f"{value('apparmor')} = 'DENIED'",
                 f"{value('success')} = 'no'",
             )
-        return Condition((call,), alternatives)
+            more = []
+        return Condition((call,), (self._told(told), *more))
 
     # --- what a call was made on -----------------------------------------------------------
 
@@ -262,7 +280,7 @@ class Conditions:
         calls = (*common, self._has("cwd", text), *self._joined(text))
         of_message = [field(name, text) for name in ("path", "name", "new-disk", "cwd")]
         cwd = _records("'CWD'", field("cwd", text))
-        return Condition(calls, (*common, self._any(*of_message), cwd))
+        return Condition(calls, (*common, self._told(self._any(*of_message)), cwd))
 
     def _name(self, text: str) -> Rows:
         found = self._has("name", text)
@@ -270,12 +288,12 @@ class Conditions:
             return Rows("paths", f"{found} AND NOT {_IS_RELATIVE}")
         return self._of_names(found)
 
-    def _of_names(self, condition: str) -> Rows:
+    def _of_names(self, condition: str, call: str = "", column: str = "name") -> Rows:
         """Give the alternative that a file's name fulfils this; nobody knows how many do."""
         if self._views_only:
-            return Rows("paths", condition)
-        self.names.append(condition)
-        return Rows(named_files.view_of(len(self.names) - 1), _ANY)
+            return Rows("paths", condition, call)
+        self.names.append((column, condition))
+        return Rows(named_files.view_of(len(self.names) - 1), _ANY, call)
 
     def _joined(self, text: str) -> Iterator[Rows]:
         """Give the alternatives of a text that spans a directory and a name in it.
@@ -292,8 +310,7 @@ class Conditions:
                 continue
             begins = f" AND substr(name, 1, {len(right)}) = {literal(right)}" if right else ""
             ends = self._dialect.ends.format("cwd", len(left), literal(left)) if left else ""
-            name = self._named(f"{_IS_RELATIVE}{begins}")
-            yield Rows("paths", name, ends or "cwd IS NOT NULL")
+            yield self._of_names(f"{_IS_RELATIVE}{begins}", ends or "cwd IS NOT NULL")
 
     def _named(self, condition: str) -> str:
         """Write a condition on the name of a file such that SQLite looks for names first."""
@@ -314,11 +331,10 @@ class Conditions:
         path = path.rstrip("/") or "/"
         inner = path.rstrip("/") + "/"
         here = f"(cwd = {literal(path)} OR {_begins('cwd', inner)})"
-        relative = "substr(name, 1, 1) <> '/' AND substr(name, 1, 2) <> '..'"
         found: list[Alternative] = [
             Rows("paths", f"name = {literal(path)}"),
             self._of_names(_begins("name", inner)),
-            Rows("paths", relative, here, common=True),
+            *self._below(here),
             Rows("sockaddrs", self._unix(f"path = {literal(path)}")),
             Rows("sockaddrs", self._unix(_begins("path", inner))),
         ]
@@ -335,12 +351,33 @@ class Conditions:
         others = [each for each in found if isinstance(each, Rows) and not each.call]
         return Condition(tuple(found), tuple(others))
 
+    def _below(self, here: str) -> Iterator[Alternative]:
+        """Give the alternatives of a file that is named relative to a directory that is `here`.
+
+        Most calls may be in such a directory, or most names be relative: where the calls are
+        few, each is asked for its names; else the names are looked for first.
+        """
+        relative = "substr(name, 1, 1) <> '/' AND substr(name, 1, 2) <> '..'"
+        if self._views_only:
+            yield Rows("paths", relative, here, common=True)
+            return
+        among = f"SELECT 1 FROM syscalls WHERE {here} LIMIT {_FEW_CALLS + 1}"  # noqa: S608 - see dialect
+        count = f"(SELECT count(*) FROM ({among}) AS there)"  # noqa: S608 - as above
+        yield Rows("paths", relative, f"{count} <= {_FEW_CALLS} AND {here}", common=True)
+        named = self._of_names(relative).view
+        found = f"SELECT event_id FROM {named}"  # noqa: S608 - as above
+        column = self._dialect.no_range.format("event_id")
+        yield (
+            f"({count} > {_FEW_CALLS} AND EXISTS ({found}) AND {here} AND {column} IN ({found}))"
+        )
+
     def _remote(self, text: str) -> Condition:
         value = self._dialect.own_value
         address = Rows("sockaddrs", f"{_INET} AND {self._seldom(self._has('address', text))}")
         packet = self._field("saddr", text)
         host = f"coalesce(nullif({value('hostname')}, '?'), {value('addr')}, {value('hostname')})"
-        others = (self._has(host, text), f"(type = 'NETFILTER_PKT' AND {packet})", address)
+        told = self._told(self._has(host, text))
+        others = (told, f"(type = 'NETFILTER_PKT' AND {packet})", address)
         return Condition((address, _records("'NETFILTER_PKT'", packet)), others)
 
     def _labels(self) -> Iterator[Condition]:
@@ -361,14 +398,15 @@ class Conditions:
         of_task = _records(types, self._field("subj", text))
         found = [self._field(name, text) for name in ("subj", "scontext", "vm-ctx")]
         further = (of_avc, of_task)
-        return Condition((self._has("subj", text), *further), (self._any(*found), *further))
+        others = (self._told(self._any(*found)), *further)
+        return Condition((self._has("subj", text), *further), others)
 
     def _object(self, text: str) -> Condition:
-        path = Rows("paths", f"obj > '' AND {self._seldom(self._has('obj', text))}")
+        path = self._of_names(f"obj > '' AND {self._has('obj', text)}", column="obj")
         found = self._any(self._field("obj", text), self._field("tcontext", text))
         records = _records(_types(*_AVC, 1303, 1318, 1324), found)
         more = [self._field(name, text) for name in ("obj", "tcontext", "img-ctx")]
-        return Condition((path, records), (path, records, self._any(*more)))
+        return Condition((path, records), (path, records, self._told(self._any(*more))))
 
     def _places(self) -> Iterator[Condition]:
         """Give those of a place: containers and units, and virtual machines."""
@@ -377,7 +415,7 @@ class Conditions:
             yield Condition((calls,), (others,))
         for name, text in (("uuid", self._criteria.uuid), ("vm", self._criteria.vm)):
             if text is not None:
-                yield Condition(NEVER, (self._field(name, text),))
+                yield Condition(NEVER, (self._told(self._field(name, text)),))
 
     def _key(self, key: str) -> Condition:
         if self._criteria.whole:  # several keys stand with a comma between them
@@ -396,7 +434,7 @@ class Conditions:
         else:
             found = self._has(field, key)
         records = _records(_types(1305, 1336, _MAC), found)
-        return Condition((call, records), (records, found))
+        return Condition((call, records), (records, self._told(found)))
 
     def _type(self, types: tuple[str, ...]) -> Condition:
         rest = [each for each in types if each not in _OWN_VIEWS]
@@ -410,6 +448,8 @@ class Conditions:
         return Condition(tuple(calls), (kinds, *others, _records(listed(types), "")))
 
 
+_FEW_CALLS: Final = 100_000
+"""Calls that are each asked for the files that they named."""
 _NAMED: Final = "name > ''"
 """Lets SQLite look at the name of a file before it looks for the file's events."""
 _IS_RELATIVE: Final = "(substr(name, 1, 2) IN ('./', '..'))"

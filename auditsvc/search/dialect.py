@@ -56,6 +56,8 @@ class Dialect:
     """The column {0}, in whose order nothing is to be read."""
     seldom: str
     """The condition {0}, of which the planner is told that few rows fulfil it."""
+    mostly: str
+    """The condition {0}, of which the planner is told that most rows fulfil it."""
 
     def has(self, column: str, text: str, *, whole: bool) -> str:
         """Give the condition that a column has a text in it, or is that text."""
@@ -87,6 +89,7 @@ SQLITE: Final = Dialect(
     false="0",
     no_range="+{0}",
     seldom="likelihood({0}, 0.001)",
+    mostly="likelihood({0}, 0.95)",
 )
 POSTGRESQL: Final = Dialect(
     position="strpos({0}, {1})",
@@ -100,6 +103,7 @@ POSTGRESQL: Final = Dialect(
     false="false",
     no_range="{0}",
     seldom="{0}",
+    mostly="{0}",
 )
 
 

@@ -27,19 +27,25 @@ def view_of(number: int) -> str:
     return f"{PATHS}{number}"
 
 
-def tables(conditions: Sequence[str], dialect: Dialect, period: Sequence[str]) -> list[str]:
-    """Give the tables of a WITH, for conditions on `name`; `period`: conditions on `event_id`."""
+def tables(
+    conditions: Sequence[tuple[str, str]], dialect: Dialect, period: Sequence[str]
+) -> list[str]:
+    """Give the tables of a WITH, for conditions on a column of `file` that is a text.
+
+    `conditions`: the columns, `name` or `obj`, and conditions on them; `period`: on `event_id`.
+    """
     within = "".join(f" AND {each.replace('event_id', 'np.event')}" for each in period)
     few = dialect.store.settled.format("p", "file = nl.id")
     made = []
-    for number, condition in enumerate(conditions):
+    for number, (column, condition) in enumerate(conditions):
         files = f"named_files_{number}"
         count = f"(SELECT count(*) FROM {files})"  # noqa: S608 - names of ours
         by_file = "".join(f" AND {each.replace('event_id', 'p.event')}" for each in period)
         made.append(
             f"""{files} (id) AS MATERIALIZED (
     SELECT id FROM (
-        SELECT nf.id AS id, nt.value AS name FROM file nf JOIN text nt ON nt.id = nf.name
+        SELECT nf.id AS id, nt.value AS {column} FROM file nf CROSS JOIN text nt
+        WHERE nt.id = nf.{column}
     ) AS names WHERE {condition}
 ), {view_of(number)} (event_id) AS (
     SELECT p.event FROM {files} nl CROSS JOIN path p

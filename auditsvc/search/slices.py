@@ -29,6 +29,8 @@ FIRST: Final = 20_000
 """Calls in the first slice."""
 _GROWTH: Final = 8
 """How much larger a slice is than the one before."""
+_WIDE: Final = 1 / 16
+"""Part of the store's time from which on a slice is a wide one (`statement`)."""
 
 
 def slices(
@@ -46,9 +48,12 @@ def slices(
     if page.after is not None:
         second = page.after >> SERIAL_BITS
         period = period.both(Span(high=second) if newest else Span(low=second))
-    for span in _spans(criteria, period, ask, newest=newest):
+    for span, share in _spans(criteria, period, ask, newest=newest):
         part = replace(criteria, period=span)
-        yield statement(part, dialect, newest=newest, before=page.before, after=page.above)
+        wide = share >= _WIDE
+        yield statement(
+            part, dialect, newest=newest, before=page.before, after=page.above, wide=wide
+        )
 
 
 def _is_sliced(criteria: Criteria) -> bool:
@@ -56,13 +61,16 @@ def _is_sliced(criteria: Criteria) -> bool:
     return not criteria.ids and criteria.serial is None and criteria.place is None
 
 
-def _spans(criteria: Criteria, period: Span, ask: Ask, *, newest: bool) -> Iterator[Span]:
+def _spans(
+    criteria: Criteria, period: Span, ask: Ask, *, newest: bool
+) -> Iterator[tuple[Span, float]]:
+    """Give the slices, and the part of the store's time that each one has."""
     is_sliced = _is_sliced(criteria) and period.low <= period.high
     bounds = _bounds(ask, period, newest=newest) if is_sliced else None
     if bounds is None:
-        yield period
+        yield period, 0.0
         return
-    low, high, length = bounds
+    low, high, length, whole = bounds
     while low <= high:
         if newest:
             part = Span(max(low, high - length), high)
@@ -70,18 +78,19 @@ def _spans(criteria: Criteria, period: Span, ask: Ask, *, newest: bool) -> Itera
         else:
             part = Span(low, min(high, low + length))
             low = part.high + 1
-        yield part
+        yield part, (part.high - part.low + 1) / whole
         length = max(1, length) * _GROWTH
 
 
-def _bounds(ask: Ask, period: Span, *, newest: bool) -> tuple[int, int, int] | None:
-    """Give the seconds of the first and the last event, and those of the first slice.
+def _bounds(ask: Ask, period: Span, *, newest: bool) -> tuple[int, int, int, int] | None:
+    """Give the seconds of the first and the last event, those of the first slice, and all.
 
-    None if one slice is enough.
+    All are those between the first and the last event of the store. None if one slice is enough.
     """
     where = f"id BETWEEN {period.low << SERIAL_BITS} AND {(period.high + 1 << SERIAL_BITS) - 1}"
     asked = [
-        f"SELECT {most}(id) FROM {table} WHERE {where}"  # noqa: S608 - numbers
+        f"SELECT {most}(id) FROM {table}{within}"  # noqa: S608 - numbers
+        for within in (f" WHERE {where}", "")
         for most in ("min", "max")
         for table in ("syscall", "event")
     ]
@@ -93,7 +102,7 @@ def _bounds(ask: Ask, period: Span, *, newest: bool) -> tuple[int, int, int] | N
     if edge is None:
         return None
     seconds = [None if each is None else each >> SERIAL_BITS for each in ends]
-    low = min(each for each in seconds[:2] if each is not None)
-    high = max(each for each in seconds[2:] if each is not None)
+    low, first = (min(each for each in seconds[n : n + 2] if each is not None) for n in (0, 4))
+    high, last = (max(each for each in seconds[n : n + 2] if each is not None) for n in (2, 6))
     begin = high if newest else low
-    return low, high, abs(begin - (edge >> SERIAL_BITS))
+    return low, high, abs(begin - (edge >> SERIAL_BITS)), last - first + 1

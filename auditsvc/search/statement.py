@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from auditsvc.search import named_files, places
+from auditsvc.search import named_files, places, told_texts
 from auditsvc.search.conditions import Conditions, Rows
 from auditsvc.search.dialect import literal
 from auditsvc.store.read.raw_tables import DELIBERATE
@@ -69,23 +69,19 @@ def statement(
     after: int | None = None,
     key: Sequence[str] = ("event_id",),
     views_only: bool = False,
+    wide: bool = False,
 ) -> str:
     """Give the statement; its rows are event ids in their order, which is that of time.
 
     `key`: the columns by which an event is known, its id first; the rows have all of them.
     `newest`: the last first. `before`: the key of an event; only those behind it, newest first.
     `after`: only ids above that of an event. `views_only`: of the views alone, as an archive has
-    no others.
+    no others. `wide`: the criteria's time leaves out so little that an index is worth more than a
+    range of ids: SQLite takes any range to leave out nearly all.
     """
     writer = Conditions(criteria, dialect, views_only=views_only)
     conditions = list(writer.written())
-    period = criteria.period.conditions
-    if before is not None:
-        period += _behind(before, key)
-    if after is not None:
-        period.append(f"event_id > {after:d}")
-    if criteria.ids:
-        period.append(f"event_id IN ({', '.join(map(str, criteria.ids))})")
+    period = _period(criteria, dialect, before, after, key, wide=wide)
     last = "ORDER BY event_id" + (" DESC" if newest else "")
     last += "".join(f", {name}" for name in key[1:])
     shown = ", ".join(key)
@@ -101,6 +97,7 @@ def statement(
     if not selects:
         return f"SELECT {shown} FROM syscalls WHERE 1 = 0"  # noqa: S608 - names of columns
     tables = named_files.tables(writer.names, dialect, period)
+    tables += told_texts.tables(writer.told, dialect, period)
     if criteria.place is not None:
         write = places.tables_of_views if views_only else places.tables
         tables.append(write(criteria.place, dialect, period))
@@ -112,6 +109,28 @@ def statement(
     if len(selects) == 1:  # it would be read as the outer SELECT itself
         last = last.replace("event_id", "+event_id")
     return f"{head}SELECT {shown} FROM (\n{union}\n) AS found {last}"  # noqa: S608 - see dialect
+
+
+def _period(
+    criteria: Criteria,
+    dialect: Dialect,
+    before: Sequence[int | str] | None,
+    after: int | None,
+    key: Sequence[str],
+    *,
+    wide: bool,
+) -> list[str]:
+    """Give the conditions on `event_id` that hold for each row of each view."""
+    found = criteria.period.conditions
+    if wide:
+        found = [dialect.mostly.format(each) for each in found]
+    if before is not None:
+        found += _behind(before, key)
+    if after is not None:
+        found.append(f"event_id > {after:d}")
+    if criteria.ids:
+        found.append(f"event_id IN ({', '.join(map(str, criteria.ids))})")
+    return found
 
 
 def _behind(event: Sequence[int | str], key: Sequence[str]) -> list[str]:

@@ -173,7 +173,9 @@ class _Picture:
             "unit": None if where is None else where.unit,
             "began": f"{drawing.time_text(life.begun.at)} UTC",
             "ended": drawing.outcome(life) or "not that the log knows",
-            "known by": "the call that made it" if life.is_exact else "calls that name it as their parent",
+            "known by": "the call that made it"
+            if life.is_exact
+            else "calls that name it as their parent",
             "host": life.host,
         }
         yield from ((name, str(value)) for name, value in known.items() if value is not None)

@@ -10,7 +10,7 @@ import pytest
 from fixtures import searching
 from fixtures.logs import SECOND, call, load, login, path, proctitle, record, rows
 
-from auditsvc.search import named_files
+from auditsvc.search import conditions, named_files
 from auditsvc.search.arrivals import StoreArrivals
 from auditsvc.search.criteria import Criteria
 from auditsvc.search.select import explained
@@ -180,10 +180,11 @@ def empty(tmp_path_factory):
 
 SMALL = (
     *("c", "a", "e", "name", "found", "records", "type", "(subquery"),
-    *("nf", "nl", "named_files_0", "named_paths_0", "np"),
+    *("nf", "nl", "np", "d", "there"),
+    *(f"named_{each}_{n}" for each in ("files", "paths") for n in range(3)),
 )
-"""What may be read whole: contexts, addresses, other events, texts, and results; and the uses of
-files (np) where more than `named_files.FEW` have a name."""
+"""What may be read whole: contexts, addresses, other events, texts (d: those of other events), and
+results; and the uses of files (np) where more than `named_files.FEW` have a name."""
 
 INDEXED = {
     "program": Criteria(exe="sshd"),
@@ -257,3 +258,21 @@ def test_a_part_of_few_names_and_of_many(url, monkeypatch, many):
     assert serials(url, "-f", "/usr/l", "-a", "5") == {5}
     later = serials(url, "-f", "lib", "--since", f"@{SECOND + 1}")
     assert later == set()
+
+
+@pytest.mark.parametrize("few", [0, 1000])
+def test_names_below_a_folder_of_few_calls_and_of_many(url, monkeypatch, few):
+    """The same events are found, whether each call is asked for its names or these come first."""
+    monkeypatch.setattr(conditions, "_FEW_CALLS", few)
+    monkeypatch.setattr(named_files, "FEW", few)
+    names = ("etc/x", "./x", "../x", "x", "/etc/x", "/root/x")
+    folders = ("/", "/root", "/root/a", "/rooted")
+    asked = [(folder, name) for folder in folders for name in names]
+    load(url, "".join(opened(n, *each) for n, each in enumerate(asked, 1)))
+    below = [("/root", "/root/a"), ("etc/x", "./x", "x")]
+    wanted = {
+        n
+        for n, (folder, name) in enumerate(asked, 1)
+        if name == "/root/x" or (folder in below[0] and name in below[1])
+    }
+    assert serials(url, "--path", "/root") == wanted

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
+
 import pytest
 from fixtures import searching
 from fixtures.logs import SECOND, call, load, opening, record, rows
@@ -13,6 +16,7 @@ from auditsvc.search.select import found_events
 from auditsvc.search.statement import Page, statement
 from auditsvc.store.read.limits import Limits
 from auditsvc.store.read.sql import run_query
+from auditsvc.store.read.time_span import Span
 
 DAY = 86400
 
@@ -46,6 +50,14 @@ SEARCHES = [
     ("--where", "pid = 70"),
     ("--since", "2025-06-16", "--until", "2025-06-17"),
     ("--pid", "99999"),
+    ("--path", "/root"),
+    ("--object", "etc_t"),
+    ("--key", "(null)"),
+    ("--terminal", "ssh"),
+    ("--message", "USER_LOGIN", "--success", "no"),
+    ("--uid-all", "0"),
+    ("--gid-all", "0"),
+    ("--context", "unconfined"),
 ]
 
 
@@ -84,6 +96,27 @@ def test_slices_are_the_whole(url, words, newest):
     if len(whole) > 2:
         parts = in_slices(url, criteria, page=Page(newest=newest, after=whole[1]))
         assert [each for part in parts for each in part] == whole[2:]
+
+
+@pytest.mark.parametrize("words", SEARCHES, ids=" ".join)
+def test_each_text_that_is_read_once_tells_the_same(url, words):
+    """The statement of the views alone, which asks each event, finds the same events."""
+    criteria = searching.options("--utc", *words).criteria(url)
+    once, each = (statement(criteria, dialect_of(url), views_only=only) for only in (False, True))
+    assert rows(url, once) == rows(url, each)
+
+
+@pytest.mark.parametrize("wide", [False, True])
+def test_a_slice_of_most_of_the_time_is_served_by_an_index(tmp_path, wide):
+    """SQLite takes a range of ids to leave out nearly all; where it does not, it is told so."""
+    sqlite = f"sqlite:///{tmp_path}/store.db"
+    load(sqlite, log())
+    criteria = searching.options("--utc", "--comm", "x").criteria(sqlite)
+    period = Span(SECOND, SECOND + DAY)
+    sql = statement(replace(criteria, period=period), dialect_of(sqlite), wide=wide)
+    plan = [str(row["detail"]) for row in rows(sqlite, f"EXPLAIN QUERY PLAN {sql}")]
+    by_context = any(re.match("SEARCH s USING .*syscall_context_nr", line) for line in plan)
+    assert by_context == wide
 
 
 def test_the_first_slice_has_few(url):

@@ -15,3 +15,13 @@ MAY_BE_FIRST: Final = re.compile(
     r"\border\s+by\b.*\b(time|event_id|[0-9]+)\b.*\blimit\b", re.IGNORECASE | re.DOTALL
 )
 """It can ask for the first rows by time (`auditsvc.store.read.time_order`)."""
+OF_PARTS: Final = (
+    *("story", "all_events", "files", "connections", "commands", "denials", "changes", "records"),
+)
+"""Views that are a union of parts, with columns that cost more than the row."""
+MAY_SUM: Final = re.compile(
+    rf"\b(count|sum|min|max|avg|total|group|group_concat|distinct)\b.*\b({'|'.join(OF_PARTS)})\b"
+    rf"|\b({'|'.join(OF_PARTS)})\b.*\bgroup\b",
+    re.IGNORECASE | re.DOTALL,
+)
+"""It can sum up the rows of one of these (`auditsvc.store.read.part_query`)."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from auditsvc.errors import QueryError
 from auditsvc.store.migrate import REVISION, schema_problem
 from auditsvc.store.read.limits import stopped
-from auditsvc.store.read.parsed import MAY_BE_BOUNDED, MAY_COUNT
+from auditsvc.store.read.parsed import MAY_BE_BOUNDED, MAY_COUNT, MAY_SUM
 from auditsvc.store.read.result import ONLY_READS, Result
 from auditsvc.store.read.session import LOADED
 from auditsvc.store.read.time_span import ALL
@@ -89,7 +89,8 @@ class Session:
             connection.set_progress_handler(
                 lambda: time.monotonic() > deadline or limits.is_stopped, _INSTRUCTIONS
             )
-            if period != ALL or MAY_BE_BOUNDED.search(sql) or MAY_COUNT.search(sql):
+            may_gain = (MAY_BE_BOUNDED, MAY_COUNT, MAY_SUM)
+            if period != ALL or any(each.search(sql) for each in may_gain):
                 # Only then: sqlglot is large, and the service asks for other things all the time.
                 ranges = import_module("auditsvc.store.read.time_sqlite")
                 sql = ranges.with_ranges(connection, sql, period)

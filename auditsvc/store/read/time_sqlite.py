@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from auditsvc.decode.ids import SERIAL_BITS
 from auditsvc.store.read import time_query
 from auditsvc.store.read.count_query import put_counts
+from auditsvc.store.read.part_query import put_columns
 from auditsvc.store.read.time_order import put_first_rows
 from auditsvc.store.read.time_query import Moment
 from auditsvc.store.read.time_span import ALL, Span
@@ -106,6 +107,7 @@ def with_ranges(connection: sqlite3.Connection, sql: str, period: Span) -> str:
             time_query.put_ranges(statement, datetime.now(UTC), store)
             put_first_rows(statement, store)
             put_counts(statement)
+            put_columns(statement)
             return head + statement.written()
     except RecursionError:
         pass  # deeper than SQLite takes it, mostly

@@ -14,6 +14,7 @@ from auditsvc.store.views import words
 from auditsvc.store.views.dialect import lookups, text, time
 from auditsvc.store.views.story import (
     OUTCOME,
+    as_text,
     calls,
     changed_to,
     context,
@@ -56,8 +57,11 @@ _WHERE_CALLS: Final = (
 """The verb of a call is known once its row is read; its number stands in the index."""
 CALLS: Final = f"SELECT n.arch, n.nr FROM syscall_name n WHERE n.name IN ({_NAMES})"  # noqa: S608 - ours
 """The calls that can be a change: pairs of architecture and number."""
-_OF_MACHINE: Final = f" AND (c.arch, s.nr) IN ({CALLS})"
-"""Without it SQLite reads the rows of numbers that are a change on another machine alone."""
+_HERE: Final = "SELECT m.arch FROM context m"
+_NUMBERS: Final = f"SELECT k.nr FROM ({CALLS}) k WHERE k.arch IN ({_HERE})"  # noqa: S608 - ours
+_OF_MACHINE: Final = f" AND (c.arch, s.nr) IN ({CALLS}) AND s.nr IN ({_NUMBERS})"
+"""Without it SQLite reads the rows of numbers that are a change on another machine alone, and asks
+each context for the numbers of machines that the log has nothing of."""
 
 
 def changes(d: Dialect) -> str:
@@ -67,11 +71,11 @@ def changes(d: Dialect) -> str:
         " ses, how, key"
     )
     kinds = f"WHERE e.type IN ({TYPES})"
-    where = _WHERE_CALLS if d.joins else f"{_WHERE_CALLS}{_OF_MACHINE}"
+    where = _WHERE_CALLS if d.joins else f"WHERE v.change IS NOT NULL{_OF_MACHINE}"
     return (
         f"SELECT {columns} FROM ({calls(d, where)}) told"  # noqa: S608
         f" UNION ALL SELECT {columns} FROM ({others(d, kinds)}) told"
-        f" UNION ALL {_in_calls(d)}"
+        f" UNION ALL SELECT {columns} FROM ({_in_calls(d)}) told"
     )
 
 
@@ -79,10 +83,10 @@ def _in_calls(d: Dialect) -> str:
     found, joins = of_call(d)
     fields = d.json.format("told.value", "r.event")
     return f"""
-        SELECT event_id, host, time, {verb("change", "type_name", "type")},
-            {verb_of_record("type", "type_name", "op")}, object, object2,
-            CASE WHEN result IS NOT NULL THEN {OUTCOME} ELSE called END,
-            pid, auid, uid, ses, {how("exe", "comm")}, key
+        SELECT event_id, host, time, {verb("change", "type_name", "type")} AS change,
+            {verb_of_record("type", "type_name", "op")} AS action, object, object2,
+            CASE WHEN result IS NOT NULL THEN {OUTCOME} ELSE called END AS outcome,
+            pid, auid, uid, ses, {how("exe", "comm")} AS how, key
         FROM (
             SELECT s.id AS event_id, {found["host"]}, {time(d, "s")} AS time, r.type,
                 (SELECT t.name FROM record_type t WHERE t.type = r.type) AS type_name,
@@ -158,7 +162,7 @@ def _told(d: Dialect) -> str:
         "command_told": words.known(words.field(d, "{0}", "cmd")),
         "data": words.field(d, "{0}", "data"),
         "acct": words.known(words.field(d, "{0}", "acct")),
-        "cwd": words.known(words.field(d, "{0}", "cwd")),
+        "cwd": as_text(words.known(words.field(d, "{0}", "cwd"))),
         "terminal": words.own_field(d, "{0}", "terminal"),
     }
     program = words.basename("exe")

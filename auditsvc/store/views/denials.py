@@ -11,7 +11,16 @@ from auditsvc.record.types import SECCOMP
 from auditsvc.store.views import words
 from auditsvc.store.views.changes import TOLD
 from auditsvc.store.views.dialect import time
-from auditsvc.store.views.story import CALL, CALLED, bare, context, named_call, of_call, told_events
+from auditsvc.store.views.story import (
+    CALL,
+    CALLED,
+    as_text,
+    bare,
+    context,
+    named_call,
+    of_call,
+    told_events,
+)
 
 if TYPE_CHECKING:
     from auditsvc.store.views.dialect import Dialect
@@ -104,10 +113,12 @@ def _in_calls(d: Dialect) -> str:
     found, joins = of_call(d)
     source = d.json.format("told.value", "r.event")
     fields = ", ".join(f"{value} AS {name}" for name, value in _fields(d, source).items())
-    comm = f"coalesce({words.known(words.field(d, source, 'comm'))}, {bare(found['comm'])})"
+    comm = as_text(
+        f"coalesce({words.known(words.field(d, source, 'comm'))}, {bare(found['comm'])})"
+    )
     inner = f"""
         SELECT s.id AS event_id, {found["host"]}, {time(d, "s")} AS time, r.type, {fields},
-            c.pid, c.auid, c.uid, c.ses, {comm} AS comm, {found["exe"]}, {CALLED} AS made
+            c.pid, c.auid, c.uid, c.ses, {comm} AS comm, {found["exe"]}, {as_text(CALLED)} AS made
         FROM record r
         JOIN text told ON told.id = r.fields
         JOIN syscall s ON s.id = r.event

@@ -15,6 +15,7 @@ from auditsvc.store.views.dialect import lookups, time
 from auditsvc.store.views.story import (
     CALL,
     CALLED,
+    as_text,
     context,
     host,
     in_progress,
@@ -34,7 +35,7 @@ _FILE: Final = "f.nametype, f.inode, f.dev, f.mode, f.ouid, f.ogid"
 
 def files(d: Dialect) -> str:
     """Give the view."""
-    return f"{_of_calls(d)} UNION ALL {_of_uring(d)}"
+    return f"SELECT * FROM ({_of_calls(d)}) made UNION ALL SELECT * FROM ({_of_uring(d)}) made"  # noqa: S608 - ours
 
 
 def _of_calls(d: Dialect) -> str:
@@ -46,16 +47,19 @@ def _of_calls(d: Dialect) -> str:
         "(CASE call.name WHEN 'open' THEN s.a1 WHEN 'openat' THEN s.a2"
         f" WHEN 'open_by_handle_at' THEN s.a2 WHEN 'openat2' THEN {_octal_flags(d)} END)"
     )
+    renamed = f"CASE WHEN v.file IN ('rename', 'link') THEN {_other(other)} END"
+    detail = (
+        f"CASE v.file WHEN 'open' THEN {words.argument(d, '1', flags, repr('open'))}"
+        f" WHEN 'mode' THEN {words.argument(d, 'v.second_place', _MODE)}"
+        f" WHEN 'owner' THEN {_owner()} END"
+    )
     return f"""
         SELECT s.id AS event_id, {found["host"]}, {time(d, "s")} AS time,
             {_action(d, flags)} AS action, {full} AS path,
-            CASE WHEN v.file IN ('rename', 'link') THEN {_other(other)} END AS other,
-            CASE v.file WHEN 'open' THEN {words.argument(d, "1", flags, "'open'")}
-                WHEN 'mode' THEN {words.argument(d, "v.second_place", _MODE)}
-                WHEN 'owner' THEN {_owner()} END AS detail,
+            {as_text(renamed)} AS other, {as_text(detail)} AS detail,
             {d.truth.format("s.success")} AS success, {words.errno("s.exit", "s.success")} AS errno,
             c.pid, c.auid, c.uid, c.euid, c.ses, {found["comm"]}, {found["exe"]}, {found["key"]},
-            {CALLED} AS syscall, name.value AS name, {_FILE}
+            {as_text(CALLED)} AS syscall, name.value AS name, {_FILE}
         FROM path p
         JOIN file f ON {d.settled.format("p", "file = f.id")}
         LEFT JOIN text name ON name.id = f.name{d.indexed.format("name")}
@@ -145,7 +149,8 @@ def _of_uring(d: Dialect) -> str:
             CASE WHEN effect IN ('open', 'create', 'rename', 'link') AND nametype = 'CREATE'
                 THEN 'create' ELSE coalesce(effect, 'use') END,
             CASE WHEN substr(name, 1, 1) = '/' THEN name END, CAST(NULL AS text),
-            CAST(NULL AS text), {d.truth.format("succeeded")}, {words.errno("exit", "succeeded")},
+            CAST(NULL AS text), {d.truth.format("CAST(succeeded AS smallint)")},
+            {words.errno("exit", "succeeded")},
             pid, auid, uid, euid, ses, CAST(NULL AS text), CAST(NULL AS text), key, syscall, name,
             nametype, inode, dev, mode, ouid, ogid
         FROM (
@@ -170,8 +175,9 @@ def _uring(d: Dialect, host_column: str) -> str:
     return (
         f"e.id AS event_id, {host_column}, {time(d, 'e')} AS time,"
         f" CASE {field('success')} WHEN 'yes' THEN 1 WHEN 'no' THEN 0 END AS succeeded,"
-        f" {_integer(d, field('exit'))} AS exit, e.pid, e.auid, e.uid,"
-        f" {d.number.format(field('euid'))} AS euid, e.ses, {words.known(field('key'))} AS key,"
+        f" CAST({_integer(d, field('exit'))} AS bigint) AS exit, e.pid, e.auid, e.uid,"
+        f" {d.number.format(field('euid'))} AS euid, e.ses,"
+        f" {as_text(words.known(field('key')))} AS key,"
         f" {_uring_call(d)} AS syscall"
     )
 
@@ -194,21 +200,24 @@ def connections(d: Dialect) -> str:
         f" AND v.name = {_uring_call(d)})"
     )
     rows = _uring(d, others["host"])
-    return f"""
+    calls = f"""
         SELECT s.id AS event_id, {found["host"]}, {time(d, "s")} AS time,
             coalesce(v.connection, 'use') AS action, {_ADDRESS},
             {outcome("s.success", in_progress(CALLED))} AS outcome, s.exit,
             {words.errno("s.exit", "s.success")} AS errno,
-            CASE WHEN part.name IS NULL THEN s.a0 END AS fd,
+            CAST(CASE WHEN part.name IS NULL THEN s.a0 END AS bigint) AS fd,
             c.pid, c.auid, c.uid, c.euid, c.ses, {found["comm"]}, {found["exe"]}, {found["key"]},
-            {CALLED} AS syscall
+            {as_text(CALLED)} AS syscall
         FROM sockaddr o
         JOIN address a ON {d.settled.format("o", "address = a.id")}
         JOIN syscall s ON s.id = o.event
         {context(d)}
         {CALL}
-        {joins}
+        {joins}"""  # noqa: S608 - of this package's texts only
+    return f"""
+        SELECT * FROM ({calls}) made
         UNION ALL
+        SELECT * FROM (
         SELECT event_id, host, time, coalesce(effect, 'use'), family, address, port, path,
             {outcome("succeeded", "exit IN (-115, -114)")}, exit,
             {words.errno("exit", "succeeded")},
@@ -222,4 +231,4 @@ def connections(d: Dialect) -> str:
             LEFT JOIN text told ON told.id = e.fields
             {more}
             WHERE e.type = {URINGOP}
-        ) made"""  # noqa: S608 - as above
+        ) told) made"""  # noqa: S608 - as above

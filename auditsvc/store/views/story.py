@@ -57,6 +57,17 @@ def of_call(d: Dialect) -> tuple[dict[str, str], str]:
     )
 
 
+def as_text(value: str) -> str:
+    """Give an expression of a text as a column of texts is.
+
+    SQLite reads a view of several parts through (with the conditions on it put into each part, and
+    no column made that nobody asks for) only if each column of it has one affinity in all parts: a
+    column of a table and a cast have theirs, another expression has none, and that is another none
+    than of an expression that is a column of a subquery.
+    """
+    return f"CAST({value} AS text)"
+
+
 def bare(column: str) -> str:
     """Give a column's expression without its name."""
     return column.rpartition(" AS ")[0]
@@ -166,9 +177,9 @@ def told_events(d: Dialect, more: Mapping[str, str], where: str = "") -> str:
         "type_name": "(SELECT t.name FROM record_type t WHERE t.type = e.type)",
         "result": f"coalesce({words.own_field(d, fields, 'res')}, {first('result', 'success')})",
         "verdict": first("seresult", "action", "apparmor"),
-        "exe": words.own_field(d, fields, "exe"),
-        "comm": first("comm"),
-        "key": first("key"),
+        "exe": as_text(words.own_field(d, fields, "exe")),
+        "comm": as_text(first("comm")),
+        "key": as_text(first("key")),
         **{name: value.replace("{0}", fields) for name, value in more.items()},
     }
     shown = ", ".join(f"{value} AS {name}" for name, value in columns.items())
@@ -294,8 +305,8 @@ def calls(d: Dialect, where: str = "") -> str:
     others = ", ".join(f"'{call}'" for call in sorted(effects.OF_ANOTHER))
     return f"""
         SELECT event_id, host, time, pid, auid, uid, ses, change,
-            coalesce(auid_name, {words.user("auid")}, 'system') AS actor,
-            coalesce(euid_name, {words.user("euid")}) AS as_user,
+            {as_text(f"coalesce(auid_name, {words.user('auid')}, 'system')")} AS actor,
+            {as_text(f"coalesce(euid_name, {words.user('euid')})")} AS as_user,
             CASE WHEN told_type IS NOT NULL THEN {action}
                 ELSE coalesce(did, 'made-call ' || name) END AS action, outcome,
             CASE WHEN told_type IS NOT NULL THEN {tells(named(d, "{0}", "told_type"))}
@@ -348,6 +359,11 @@ def others(d: Dialect, where: str = "") -> str:
         "address": _address("e.id"),
         "target": record_field(d, "opid", "e.id", _OBJ_PID),
     }
+    actor = f"coalesce(auid_name, {words.user('auid')}, 'system')"
+    as_user = (
+        "CASE WHEN uid_told IN ('4294967295', '-1') THEN 'unset'"
+        " ELSE coalesce(uid_name, uid_told) END"
+    )
     uring = (
         "(SELECT w.action FROM value_word o JOIN verb w ON w.kind = 'call' AND w.name = o.word"
         " WHERE o.kind = 'uring' AND o.number = uring_op)"
@@ -355,9 +371,7 @@ def others(d: Dialect, where: str = "") -> str:
     return f"""
         SELECT event_id, host, time, pid, auid, uid, ses,
             {verb("change", "type_name", "type")} AS change,
-            coalesce(auid_name, {words.user("auid")}, 'system') AS actor,
-            CASE WHEN uid_told IN ('4294967295', '-1') THEN 'unset'
-                ELSE coalesce(uid_name, uid_told) END AS as_user,
+            {as_text(actor)} AS actor, {as_text(as_user)} AS as_user,
             coalesce(CASE type WHEN {URINGOP} THEN {uring} END,
                 {verb_of_record("type", "type_name", "op")},
                 'made-record ' || coalesce(type_name, CAST(type AS text))) AS action,
@@ -373,16 +387,20 @@ def all_events(d: Dialect) -> str:
     """Give the view: calls, and events without a call; DAEMON_* is the kind `daemon`."""
     found, joins = of_call(d)
     return f"""
-        SELECT s.id AS event_id, {found["host"]}, {time(d, "s")} AS time, s.serial,
-            'call' AS kind, 'SYSCALL' AS type, call.name AS syscall, c.pid, c.auid, c.uid, c.ses,
-            {found["comm"]}, {found["exe"]}, {found["key"]},
-            {outcome("s.success", in_progress(CALLED))} AS outcome
-        FROM syscall s
-        {context(d)}
-        {CALL}
-        {joins}
+        SELECT * FROM (
+            SELECT s.id AS event_id, {found["host"]}, {time(d, "s")} AS time, s.serial,
+                'call' AS kind, {as_text("'SYSCALL'")} AS type, call.name AS syscall,
+                c.pid, c.auid, c.uid, c.ses, {found["comm"]}, {found["exe"]}, {found["key"]},
+                {outcome("s.success", in_progress(CALLED))} AS outcome
+            FROM syscall s
+            {context(d)}
+            {CALL}
+            {joins}
+        ) made
         UNION ALL
-        SELECT event_id, host, time, serial,
-            CASE WHEN substr(type_name, 1, 7) = 'DAEMON_' THEN 'daemon' ELSE 'event' END,
-            type_name, CAST(NULL AS text), pid, auid, uid, ses, comm, exe, key, {OUTCOME}
-        FROM ({told_events(d, {})}) made"""  # noqa: S608 - as above
+        SELECT * FROM (
+            SELECT event_id, host, time, serial,
+                CASE WHEN substr(type_name, 1, 7) = 'DAEMON_' THEN 'daemon' ELSE 'event' END,
+                type_name, CAST(NULL AS text), pid, auid, uid, ses, comm, exe, key, {OUTCOME}
+            FROM ({told_events(d, {})}) told
+        ) made"""  # noqa: S608 - as above
