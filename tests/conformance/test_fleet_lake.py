@@ -30,7 +30,7 @@ from auditsvc.config import load_settings
 from auditsvc.errors import AuditsvcError, FleetError
 from auditsvc.evidence.store_facts import identity_in
 from auditsvc.fleet import lake as lakes
-from auditsvc.fleet import query, views
+from auditsvc.fleet import reader, views
 from auditsvc.fleet.commit import Committer
 from auditsvc.fleet.here import compare_store
 from auditsvc.fleet.inbox import Inbox
@@ -161,9 +161,9 @@ def test_the_command_asks_all_hosts(fleet):
 def test_pages_show_the_lake(fleet, tmp_path, monkeypatch):
     """The hosts by what the table says of them, events and one event; the table is loaded once."""
     loaded = []
-    load_table = query.load_table
-    monkeypatch.setattr(query, "load_table", lambda *of: loaded.append(1) or load_table(*of))
-    monkeypatch.setattr(query, "_FRESH", 1000)
+    load_table = reader.load_table
+    monkeypatch.setattr(reader, "load_table", lambda *of: loaded.append(1) or load_table(*of))
+    monkeypatch.setattr(reader, "_FRESH", 1000)
     settings = fleet.settings("alpha", bucket=None)
     client = client_of(fleet.urls["alpha"], tmp_path, source=sources.fleet(settings))
     hosts = has_no_code(client.get("/part/hosts").text).text
