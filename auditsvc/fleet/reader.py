@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Final
 
 from auditsvc.arrow.reach import EVERYTHING
 from auditsvc.errors import FleetError
-from auditsvc.fleet.ask import COLUMNS, Questions, asking, parse
+from auditsvc.fleet.ask import COLUMNS, Files, Questions, asking, parse
+from auditsvc.fleet.copies import Copies
 from auditsvc.fleet.lake import explained, load_table, open_catalog, watermarks
 from auditsvc.fleet.report import make_report
 from auditsvc.fleet.scan import Scan
@@ -23,10 +24,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from typing import Any
 
+    from pyarrow import dataset
     from pyiceberg.catalog.rest import RestCatalog
 
     from auditsvc.arrow.reach import Reach
     from auditsvc.config import Settings
+    from auditsvc.fleet.ask import Rows
+    from auditsvc.fleet.copies import Kept
     from auditsvc.store.read.limits import Limits
     from auditsvc.store.read.result import Result
 
@@ -43,6 +47,7 @@ class Reader:
         self._catalog: RestCatalog | None = None
         self._scan: Scan | None = None
         self._until = 0.0
+        self._copies = Copies()
 
     @property
     def columns(self) -> Mapping[str, Sequence[str]]:
@@ -52,8 +57,19 @@ class Reader:
     @contextmanager
     def open(self) -> Iterator[Asked]:
         """Give what asks questions, all of one snapshot; FleetError."""
-        with explained(self._settings), asking(self._newest()) as questions:
-            yield Asked(questions)
+        with ExitStack() as stack:
+            stack.enter_context(explained(self._settings))
+            source, folders = self._source(stack)
+            yield Asked(stack.enter_context(asking(source, folders=folders)))
+
+    def _source(self, stack: ExitStack) -> tuple[Rows, tuple[str, ...]]:
+        """Give the rows, and where their copies are; without a place for copies those of Arrow."""
+        scan = self._newest()
+        try:
+            folder = self._copies.folder
+        except OSError:
+            return scan, ()
+        return _Copied(scan, stack.enter_context(self._copies.kept())), (folder,)
 
     def newest_second(self) -> int | None:
         """Second of the newest event of all hosts; None if there is none. Reads no row.
@@ -83,6 +99,19 @@ class Reader:
                     raise
                 self._until = time.monotonic() + _FRESH
             return self._scan
+
+
+class _Copied:
+    """The rows of a scan, by copies of its files where there can be any."""
+
+    def __init__(self, scan: Scan, kept: Kept) -> None:
+        self._scan, self._kept = scan, kept
+
+    def rows(self, within: Reach) -> dataset.Dataset | Files:
+        """See `auditsvc.fleet.ask.Rows`."""
+        files = self._scan.sizes(within)
+        paths = self._kept.of(self._scan.table.io, files) if files else None
+        return self._scan.rows(within) if paths is None else Files(paths)
 
 
 class Asked:
