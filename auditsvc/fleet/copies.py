@@ -120,20 +120,24 @@ class Kept:
 
         `files`: with their sizes in bytes. What the object store refuses comes as it is.
         """
-        try:
-            return self._copies._get(io, files, self.files)  # noqa: SLF001 - its own other half
-        except PermissionError:
-            return None
+        return self._copies._get(io, files, self.files)  # noqa: SLF001 - its own other half
 
 
 def _fetched(io: FileIO, file: str, folder: Path) -> str:
-    """Copy a file; gives the copy's path, "" for a file with other columns than those of now."""
+    """Copy a file; gives the copy's path.
+
+    "" for a file with other columns than those of now, and where there is no room for it.
+    """
     with io.new_input(file).open() as stream:
         data = stream.read()
     if _shape(parquet.read_schema(pa.BufferReader(data))) != _wanted():
         return ""
     place = folder / f"{uuid.uuid4()}.parquet"
-    place.write_bytes(data)
+    try:
+        place.write_bytes(data)
+    except OSError:
+        place.unlink(missing_ok=True)
+        return ""
     return str(place)
 
 

@@ -38,6 +38,8 @@ class Rows(NamedTuple):
     """A condition that must also hold for the system call itself."""
     common: bool = False
     """Whether so many events have such a row that a list of them is no way to find any."""
+    is_join: bool = False
+    """Whether `view` is several that are joined: of these only a list can be made."""
 
 
 Alternative = str | Rows
@@ -315,18 +317,24 @@ class Conditions:
         inner = path.rstrip("/") + "/"
         here = f"(cwd = {literal(path)} OR {_begins('cwd', inner)})"
         relative = "substr(name, 1, 1) <> '/' AND substr(name, 1, 2) <> '..'"
+        exact, within = f"name = {literal(path)}", _begins("name", inner)
+        socket = (f"path = {literal(path)}", _begins("path", inner))
+        above = []  # folders above it, and the names that are relative to one
+        parts = path.strip("/").split("/")
+        for at in range(len(parts)):
+            rest = "/".join(parts[at:])
+            above.append((literal("/" + "/".join(parts[:at])), (rest, f"./{rest}")))
+        if self._views_only:
+            return self._path_in_views(self._any(exact, within), socket, (here, relative), above)
         found: list[Alternative] = [
-            Rows("paths", f"name = {literal(path)}"),
-            self._of_names(_begins("name", inner)),
+            Rows("paths", exact),
+            self._of_names(within),
             Rows("paths", relative, here, common=True),
-            Rows("sockaddrs", self._unix(f"path = {literal(path)}")),
-            Rows("sockaddrs", self._unix(_begins("path", inner))),
+            *(Rows("sockaddrs", self._unix(each)) for each in socket),
         ]
         below, tests = [], []
-        parts = path.strip("/").split("/")
-        for at in range(len(parts)):  # names that are relative to a folder above it
-            cwd, rest = literal("/" + "/".join(parts[:at])), "/".join(parts[at:])
-            for name in (rest, f"./{rest}"):
+        for cwd, relative_names in above:
+            for name in relative_names:
                 found.append(Rows("paths", f"name = {literal(name)}", f"cwd = {cwd}"))
                 below.append(_begins("name", f"{name}/"))
                 of_it = f"paths.event_id = syscalls.event_id AND {below[-1]}"
@@ -334,6 +342,28 @@ class Conditions:
         found.append(Rows("paths", self._named(self._any(*below)), self._any(*tests)))
         others = [each for each in found if isinstance(each, Rows) and not each.call]
         return Condition(tuple(found), tuple(others))
+
+    def _path_in_views(
+        self,
+        name: str,
+        socket: tuple[str, str],
+        inside: tuple[str, str],
+        above: list[tuple[str, tuple[str, str]]],
+    ) -> Condition:
+        """Give it where there is no index: each view is read once.
+
+        `inside`: the working directory is the folder or below it, and the name is relative.
+        """
+        here, relative = inside
+        alone = (Rows("paths", name), Rows("sockaddrs", self._unix(self._any(*socket))))
+        tests = [f"({here} AND {relative})"]
+        for cwd, names_ in above:
+            found = [f"name IN ({listed(names_)})", *(_begins("name", f"{n}/") for n in names_)]
+            tests.append(f"(cwd = {cwd} AND {self._any(*found)})")
+        folders = ", ".join(dict.fromkeys(cwd for cwd, _ in above))
+        where = f"({here} OR cwd IN ({folders})) AND {self._any(*tests)}"
+        joined = Rows("paths JOIN syscalls USING (event_id)", where, is_join=True)
+        return Condition((*alone, joined), alone)
 
     def _remote(self, text: str) -> Condition:
         value = self._dialect.own_value
