@@ -13,7 +13,8 @@ Views are those of docs/sql.md that `auditsvc.fleet.views` has, and those over a
 Conditions on time leave out days: of the table only files are read that can have rows in the time
 that the query asks for. All that a query reads is of one snapshot of the table.
 
-Invariants: one SELECT; nothing is written; the SQL reaches neither files nor the network.
+Invariants: one SELECT; nothing is written; the SQL reaches no network, and no files but copies of
+the table's own, where there are any.
 """
 
 from __future__ import annotations
