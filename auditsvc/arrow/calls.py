@@ -86,6 +86,10 @@ _RECORDS: Final = {
     "record": "type, seq, fields",
 }
 """The tables of a call's other records: columns that tell all of a row."""
+_MANY: Final = 2
+_NONE: Final = (0,) * len(_RECORDS)
+_Most = tuple[int, ...]
+"""Of each of `_RECORDS`: how many rows a call has there; `_MANY` for more than one."""
 
 
 class _Calls:
@@ -154,11 +158,11 @@ def story_rows(
     kinds = {each.name: each for each in fields}
     names = [name for name in values if name not in _STORY_PLAIN]
     tables = [pa.schema(fields).empty_table()]
-    ask = partial(_asked, connection, values, kinds, _story)
     for calls in _slices(connection, where):
-        keys = zip(
-            calls.contexts, _told(connection, calls), _others(connection, calls), strict=True
-        )
+        others = list(_others(connection, calls))
+        keys = zip(calls.contexts, _told(connection, calls), others, strict=True)
+        most = dict(zip(calls.ids, map(_most, others), strict=True))
+        ask = partial(_asked_story, connection, values, kinds, most)
         found = _columns(_Groups(keys), calls.ids, names, ask)
         found |= {
             name: calls.column(name, kinds[name].type) for name in _STORY_PLAIN if name in values
@@ -258,8 +262,33 @@ def _view(listed: str) -> tuple[str, str]:
     return "syscalls", f"v.event_id IN ({listed})"
 
 
-def _story(listed: str) -> tuple[str, str]:
-    return f"({story_of_calls(SQLITE, f'WHERE s.id IN ({listed})')})", "1 = 1"
+def _asked_story(  # noqa: PLR0917 - as `_asked`
+    connection: Connection,
+    values: Mapping[str, str],
+    kinds: Mapping[str, pa.Field],
+    most: Mapping[int, _Most],
+    names: Sequence[str],
+    ids: Sequence[int],
+) -> pa.Table:
+    """Ask for columns of the story of some calls, in the order of ids.
+
+    Those whose other records are in the same tables are asked for together: what a table would
+    say is not looked for in calls that have nothing there, which are most.
+    """
+    groups: dict[_Most, list[int]] = defaultdict(list)
+    for each in ids:
+        groups[most[each]].append(each)
+    parts = [
+        _asked(connection, values, kinds, partial(_story, of), names, group)
+        for of, group in groups.items()
+    ]
+    asked = pa.array([each for group in groups.values() for each in group], pa.int64())
+    return pa.concat_tables(parts).take(pc.sort_indices(asked))
+
+
+def _story(most: _Most, listed: str) -> tuple[str, str]:
+    where = f"WHERE s.id IN ({listed})"
+    return f"({story_of_calls(SQLITE, where, dict(zip(_RECORDS, most, strict=True)))})", "1 = 1"
 
 
 def _listed(ids: Iterable[int]) -> str:
@@ -337,14 +366,22 @@ def _told(connection: Connection, calls: _Calls) -> Iterator[Hashable]:
             yield name, failure
 
 
-def _others(connection: Connection, calls: _Calls) -> Iterator[Hashable]:
-    """Give of each call the ids in its other records."""
+def _most(others: Sequence[tuple[Any, ...]]) -> _Most:
+    """Give how many rows a call's other records have in each table: none, one, or more."""
+    if not others:
+        return _NONE
+    found = [each[0] for each in others]
+    return tuple([min(found.count(table), _MANY) for table in _RECORDS])
+
+
+def _others(connection: Connection, calls: _Calls) -> Iterator[tuple[tuple[Any, ...], ...]]:
+    """Give of each call the ids in its other records, each with its table."""
     within = f"event BETWEEN {calls.ids[0]:d} AND {calls.ids[-1]:d}"
     parts = " UNION ALL ".join(
         f"SELECT event, '{table}', {columns} FROM {table} WHERE {within}"  # noqa: S608 - ours
         for table, columns in _RECORDS.items()
     )
-    found: dict[int, list[object]] = defaultdict(list)
+    found: dict[int, list[tuple[Any, ...]]] = defaultdict(list)
     for event, *ids in connection.exec_driver_sql(parts):
         found[event].append(tuple(ids))
-    return (tuple(found[each]) if each in found else None for each in calls.ids)
+    return (tuple(found[each]) if each in found else () for each in calls.ids)

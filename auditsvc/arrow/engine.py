@@ -102,8 +102,17 @@ def answer(duck: duckdb.DuckDBPyConnection, sql: str) -> Result:
     return Result(columns, _rows(cursor))
 
 
-def lock(duck: duckdb.DuckDBPyConnection, files: Iterable[str], limits: Limits) -> None:
-    """Set the limits, leave nothing but these files to be opened, and lock the settings."""
+def lock(
+    duck: duckdb.DuckDBPyConnection,
+    files: Iterable[str],
+    limits: Limits,
+    folders: Iterable[str] = (),
+) -> None:
+    """Set the limits, leave nothing but these files to be opened, and lock the settings.
+
+    `folders`: with all that is in them.
+    """
+    within = ", ".join(quoted(f"{each}/") for each in folders)
     allowed = ", ".join(quoted(each) for each in sorted(set(files)))
     for statement in (
         f"SET memory_limit = '{max(limits.memory, _MEMORY)}B'",
@@ -117,6 +126,7 @@ def lock(duck: duckdb.DuckDBPyConnection, files: Iterable[str], limits: Limits) 
         "SET autoload_known_extensions = false",
         "SET allow_community_extensions = false",
         f"SET allowed_paths = [{allowed}]",
+        f"SET allowed_directories = [{within}]",
         "SET enable_external_access = false",
         "SET lock_configuration = true",
     ):

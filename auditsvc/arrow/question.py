@@ -10,6 +10,7 @@ One SELECT (or VALUES, WITH, EXPLAIN of one); QueryError for anything else.
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
@@ -25,6 +26,9 @@ from auditsvc.store.read.time_span import ALL, Span
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+
+# It warns of paths into JSON that count from the end, which it leaves as DuckDB reads them.
+logging.getLogger("sqlglot").setLevel(logging.ERROR)
 
 
 class Question:

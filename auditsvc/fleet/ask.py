@@ -13,16 +13,17 @@ Views are those of docs/sql.md that `auditsvc.fleet.views` has, and those over a
 Conditions on time leave out days: of the table only files are read that can have rows in the time
 that the query asks for. All that a query reads is of one snapshot of the table.
 
-Invariants: one SELECT; nothing is written; the SQL reaches neither files nor the network.
+Invariants: one SELECT; nothing is written; the SQL reaches no network, and no files but copies of
+the table's own, where there are any.
 """
 
 from __future__ import annotations
 
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
-from auditsvc.arrow.engine import answer, lock, opened, running
+from auditsvc.arrow.engine import answer, lock, opened, quoted, running
 from auditsvc.arrow.question import Question
 from auditsvc.arrow.reach import EVERYTHING, Reach
 from auditsvc.fleet import across, batches, views
@@ -31,7 +32,7 @@ from auditsvc.store.read.limits import NO_LIMITS
 from auditsvc.store.read.time_span import ALL, END, Span
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     import duckdb
     from pyarrow import dataset
@@ -53,8 +54,14 @@ COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
 class Rows(Protocol):
     """What has the wide rows."""
 
-    def rows(self, within: Reach) -> dataset.Dataset:
+    def rows(self, within: Reach) -> dataset.Dataset | Files:
         """Give the rows of the files that can have such events."""
+
+
+class Files(NamedTuple):
+    """Parquet files on this machine, each with all columns of now, for DuckDB itself to read."""
+
+    paths: Sequence[str]
 
 
 def parse(sql: str, period: Span = ALL) -> Question:
@@ -70,10 +77,15 @@ def ask(source: Rows, question: Question, limits: Limits = NO_LIMITS) -> Iterato
 
 
 @contextmanager
-def asking(source: Rows, limits: Limits = NO_LIMITS) -> Iterator[Questions]:
-    """Give what asks questions of these rows; of `limits` it has the memory."""
+def asking(
+    source: Rows, limits: Limits = NO_LIMITS, folders: Sequence[str] = ()
+) -> Iterator[Questions]:
+    """Give what asks questions of these rows; of `limits` it has the memory.
+
+    `folders`: where the rows' files can be, if they are on this machine.
+    """
     with opened() as duck:
-        lock(duck, (), limits)
+        lock(duck, (), limits, folders)
         yield Questions(duck, source)
 
 
@@ -123,7 +135,13 @@ class Questions:
         if within not in self._known:
             n = len(self._known)
             raw, later, current = f"rows_{n}", f"later_{n}", f"current_{n}"
-            self._duck.register(raw, self._source.rows(within))
+            found = self._source.rows(within)
+            if isinstance(found, Files):
+                listed = ", ".join(map(quoted, found.paths))
+                read = f"read_parquet([{listed}], hive_partitioning = false)"
+                self._duck.execute(f"CREATE VIEW {raw} AS SELECT * FROM {read}")  # noqa: S608
+            else:
+                self._duck.register(raw, found)
             self._duck.execute(f"CREATE TABLE {later} AS {views.later(raw)}")
             has_later = self._duck.execute(f"SELECT count(*) FROM {later}").fetchone() != (0,)  # noqa: S608
             text = views.current(raw, later if has_later else None)

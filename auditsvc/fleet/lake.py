@@ -183,7 +183,8 @@ def load_table(catalog: RestCatalog, settings: FleetSettings) -> Table:
             table: Table = catalog.load_table(settings.table)
         except (NoSuchTableError, NoSuchNamespaceError) as error:
             raise FleetError(
-                f"the catalog has no table {settings.table}", "`auditsvc fleet init` makes it"
+                f"the catalog has no table {settings.table}, or does not show it to these keys",
+                "`auditsvc fleet init` makes it",
             ) from error
     check_table(table)
     return table

@@ -1,41 +1,26 @@
 """SQL over the lake of the settings (`auditsvc.fleet.ask`).
 
 with run_fleet_query(settings, sql) as result: ...
-
-reader = Reader(settings)               # for who asks often: the pages
-with reader.open() as questions, questions.ask(sql, limits, within) as result: ...
 """
 
 from __future__ import annotations
 
-import threading
-import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from auditsvc.arrow.reach import EVERYTHING
-from auditsvc.errors import FleetError
-from auditsvc.fleet.ask import COLUMNS, Questions, ask, asking, parse
-from auditsvc.fleet.lake import explained, load_table, open_catalog, open_table, watermarks
-from auditsvc.fleet.report import make_report
+from auditsvc.fleet.ask import ask, parse
+from auditsvc.fleet.lake import explained, open_table
 from auditsvc.fleet.scan import Scan
 from auditsvc.store.read.limits import NO_LIMITS
 from auditsvc.store.read.time_span import ALL
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-    from typing import Any
+    from collections.abc import Iterator
 
-    from pyiceberg.catalog.rest import RestCatalog
-
-    from auditsvc.arrow.reach import Reach
     from auditsvc.config import Settings
     from auditsvc.store.read.limits import Limits
     from auditsvc.store.read.result import Result
     from auditsvc.store.read.time_span import Span
-
-_FRESH: Final = 5.0
-"""Seconds that a reader takes a snapshot for the newest one."""
 
 
 @contextmanager
@@ -51,72 +36,3 @@ def run_fleet_query(
 def place_of(settings: Settings) -> str:
     """Give the name of the lake, for the record of accesses."""
     return f"fleet {settings.fleet.catalog or ''} {settings.fleet.table}"
-
-
-class Reader:
-    """Asks the lake often, from several threads: catalog and snapshot are kept for a while."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings.fleet
-        self._lock = threading.Lock()
-        self._catalog: RestCatalog | None = None
-        self._scan: Scan | None = None
-        self._until = 0.0
-
-    @property
-    def columns(self) -> Mapping[str, Sequence[str]]:
-        """All views with their columns."""
-        return COLUMNS
-
-    @contextmanager
-    def open(self) -> Iterator[Asked]:
-        """Give what asks questions, all of one snapshot; FleetError."""
-        with explained(self._settings), asking(self._newest()) as questions:
-            yield Asked(questions)
-
-    def newest_second(self) -> int | None:
-        """Second of the newest event of all hosts; None if there is none. Reads no row.
-
-        Not after now: else one host whose clock is ahead would move the pages of all.
-        """
-        marks = watermarks(self._newest().table).values()
-        known = [each.newest // 1000 for each in marks if each.newest is not None]
-        return min(max(known), int(time.time())) if known else None
-
-    def report(self, silent: float) -> dict[str, Any]:
-        """Give what the lake has of each host (`auditsvc.fleet.report`); FleetError."""
-        return make_report(
-            self._settings, silent=silent, table=self._newest().table, must_look=False
-        )
-
-    def _newest(self) -> Scan:
-        """Give a snapshot that is not older than some seconds; FleetError."""
-        with self._lock:
-            if self._scan is None or time.monotonic() >= self._until:
-                self._scan = None
-                try:
-                    self._catalog = self._catalog or open_catalog(self._settings)
-                    self._scan = Scan(load_table(self._catalog, self._settings))
-                except FleetError:
-                    self._catalog = None  # it may be another one when it is back
-                    raise
-                self._until = time.monotonic() + _FRESH
-            return self._scan
-
-
-class Asked:
-    """The questions of one snapshot, as SQL."""
-
-    def __init__(self, questions: Questions) -> None:
-        self._questions = questions
-
-    @contextmanager
-    def ask(
-        self, sql: str, limits: Limits = NO_LIMITS, within: Reach = EVERYTHING
-    ) -> Iterator[Result]:
-        """Run one statement; its rows are to be read before the next one.
-
-        `within` as in `Questions.ask`.
-        """
-        with self._questions.ask(parse(sql), limits, within) as result:
-            yield result

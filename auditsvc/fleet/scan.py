@@ -39,28 +39,32 @@ class Scan:
         self.table = table
         found = table.current_snapshot()
         self._snapshot = None if found is None else found.snapshot_id
-        self._known: dict[Reach, list[str]] = {}
+        self._known: dict[Reach, dict[str, int]] = {}
 
     def files(self, within: Reach) -> list[str]:
         """Give the files that can have such events; FleetError."""
+        return list(self.sizes(within))
+
+    def sizes(self, within: Reach) -> dict[str, int]:
+        """Give the files that can have such events, with their bytes; FleetError."""
         if self._snapshot is None or within.span.low > within.span.high:
-            return []
+            return {}
         if within not in self._known:
             self._known[within] = self._planned(within)
         return self._known[within]
 
-    def _planned(self, within: Reach) -> list[str]:
+    def _planned(self, within: Reach) -> dict[str, int]:
         """Ask the table's metadata."""
         scan = self.table.scan(row_filter=_condition(within), snapshot_id=self._snapshot)
-        found = []
+        found = {}
         for task in scan.plan_files():
             if task.delete_files:
                 raise FleetError(
                     f"{task.file.file_path} has rows that were deleted beside it",
                     "rewrite_data_files of Spark joins them; use copy-on-write",
                 )
-            found.append(task.file.file_path)
-        return sorted(found)
+            found[task.file.file_path] = task.file.file_size_in_bytes
+        return dict(sorted(found.items()))
 
     def rows(self, within: Reach) -> dataset.Dataset:
         """Give the rows of these files; a column that a file has not is NULL."""

@@ -38,6 +38,8 @@ class Rows(NamedTuple):
     """A condition that must also hold for the system call itself."""
     common: bool = False
     """Whether so many events have such a row that a list of them is no way to find any."""
+    is_join: bool = False
+    """Whether `view` is several that are joined: of these only a list can be made."""
 
 
 Alternative = str | Rows
@@ -331,18 +333,25 @@ class Conditions:
         path = path.rstrip("/") or "/"
         inner = path.rstrip("/") + "/"
         here = f"(cwd = {literal(path)} OR {_begins('cwd', inner)})"
+        relative = "substr(name, 1, 1) <> '/' AND substr(name, 1, 2) <> '..'"
+        exact, within = f"name = {literal(path)}", _begins("name", inner)
+        socket = (f"path = {literal(path)}", _begins("path", inner))
+        above = []  # folders above it, and the names that are relative to one
+        parts = path.strip("/").split("/")
+        for at in range(len(parts)):
+            rest = "/".join(parts[at:])
+            above.append((literal("/" + "/".join(parts[:at])), (rest, f"./{rest}")))
+        if self._views_only:
+            return self._path_in_views(self._any(exact, within), socket, (here, relative), above)
         found: list[Alternative] = [
-            Rows("paths", f"name = {literal(path)}"),
-            self._of_names(_begins("name", inner)),
-            *self._below(here),
-            Rows("sockaddrs", self._unix(f"path = {literal(path)}")),
-            Rows("sockaddrs", self._unix(_begins("path", inner))),
+            Rows("paths", exact),
+            self._of_names(within),
+            *self._below(here, relative),
+            *(Rows("sockaddrs", self._unix(each)) for each in socket),
         ]
         below, tests = [], []
-        parts = path.strip("/").split("/")
-        for at in range(len(parts)):  # names that are relative to a folder above it
-            cwd, rest = literal("/" + "/".join(parts[:at])), "/".join(parts[at:])
-            for name in (rest, f"./{rest}"):
+        for cwd, relative_names in above:
+            for name in relative_names:
                 found.append(Rows("paths", f"name = {literal(name)}", f"cwd = {cwd}"))
                 below.append(_begins("name", f"{name}/"))
                 of_it = f"paths.event_id = syscalls.event_id AND {below[-1]}"
@@ -351,16 +360,12 @@ class Conditions:
         others = [each for each in found if isinstance(each, Rows) and not each.call]
         return Condition(tuple(found), tuple(others))
 
-    def _below(self, here: str) -> Iterator[Alternative]:
+    def _below(self, here: str, relative: str) -> Iterator[Alternative]:
         """Give the alternatives of a file that is named relative to a directory that is `here`.
 
         Most calls may be in such a directory, or most names be relative: where the calls are
         few, each is asked for its names; else the names are looked for first.
         """
-        relative = "substr(name, 1, 1) <> '/' AND substr(name, 1, 2) <> '..'"
-        if self._views_only:
-            yield Rows("paths", relative, here, common=True)
-            return
         among = f"SELECT 1 FROM syscalls WHERE {here} LIMIT {_FEW_CALLS + 1}"  # noqa: S608 - see dialect
         count = f"(SELECT count(*) FROM ({among}) AS there)"  # noqa: S608 - as above
         yield Rows("paths", relative, f"{count} <= {_FEW_CALLS} AND {here}", common=True)
@@ -370,6 +375,28 @@ class Conditions:
         yield (
             f"({count} > {_FEW_CALLS} AND EXISTS ({found}) AND {here} AND {column} IN ({found}))"
         )
+
+    def _path_in_views(
+        self,
+        name: str,
+        socket: tuple[str, str],
+        inside: tuple[str, str],
+        above: list[tuple[str, tuple[str, str]]],
+    ) -> Condition:
+        """Give it where there is no index: each view is read once.
+
+        `inside`: the working directory is the folder or below it, and the name is relative.
+        """
+        here, relative = inside
+        alone = (Rows("paths", name), Rows("sockaddrs", self._unix(self._any(*socket))))
+        tests = [f"({here} AND {relative})"]
+        for cwd, names_ in above:
+            found = [f"name IN ({listed(names_)})", *(_begins("name", f"{n}/") for n in names_)]
+            tests.append(f"(cwd = {cwd} AND {self._any(*found)})")
+        folders = ", ".join(dict.fromkeys(cwd for cwd, _ in above))
+        where = f"({here} OR cwd IN ({folders})) AND {self._any(*tests)}"
+        joined = Rows("paths JOIN syscalls USING (event_id)", where, is_join=True)
+        return Condition((*alone, joined), alone)
 
     def _remote(self, text: str) -> Condition:
         value = self._dialect.own_value

@@ -225,8 +225,7 @@ def fleet(settings: Settings) -> Source:
     """Give the fleet's table; ConfigError if there is none, or without its packages."""
     if settings.fleet.catalog is None:
         raise ConfigError("there is no catalog", "set fleet.catalog (AUDITSVC_FLEET__CATALOG)")
-    query = use("auditsvc.fleet.query")
-    reader = query.Reader(settings)
+    reader = use("auditsvc.fleet.reader").Reader(settings)
     return Source(
         "fleet",
         OF_FLEET,
@@ -235,6 +234,6 @@ def fleet(settings: Settings) -> Source:
         newest_second=reader.newest_second,
         columns=lambda: reader.columns,
         connection=nullcontext,
-        place=query.place_of(settings),
+        place=use("auditsvc.fleet.query").place_of(settings),
         report=reader.report,
     )

@@ -212,7 +212,7 @@ def _tested(alternatives: Sequence[Alternative], view: str, period: Sequence[str
         if isinstance(each, str)
         # SQLite would read all of these for each row that it is asked about.
         else _with_call(each, _listed(each, period))
-        if each.view.startswith(_LISTED)
+        if each.is_join or each.view.startswith(_LISTED)
         else _exists(each, view)
         for each in alternatives
     ]

@@ -27,7 +27,8 @@ class Passes(threading.Thread):
     def __init__(self, name: str, *, first: float, every: float, rest: float = 0.5) -> None:
         """`first`, `every`: seconds until the first pass, and between two.
 
-        `rest`: of the time of a step, this part is a pause after it.
+        `rest`: of the CPU time of a step, this part is a pause after it. A thread that gives way
+        takes longer where others work, which is pause enough.
         """
         super().__init__(name=name, daemon=True)
         self.problem = ""
@@ -63,12 +64,12 @@ class Passes(threading.Thread):
 
     def take(self, steps: Iterator[None]) -> bool:
         """Take steps, with pauses; False if the thread is to end first."""
-        begun = time.monotonic()
+        begun = time.thread_time()
         for _ in steps:
-            pause = max(_LEAST_PAUSE, (time.monotonic() - begun) * self._rest)
+            pause = max(_LEAST_PAUSE, (time.thread_time() - begun) * self._rest)
             if self._stopping.wait(pause):
                 return False
-            begun = time.monotonic()
+            begun = time.thread_time()
         return True
 
     def finish(self) -> None:

@@ -28,10 +28,11 @@ from requests.certs import where
 
 from auditsvc.arrow.reach import EVERYTHING, Reach
 from auditsvc.config import load_settings
-from auditsvc.errors import AuditsvcError, FleetError
+from auditsvc.errors import AuditsvcError, FleetError, QueryError
 from auditsvc.evidence.store_facts import identity_in
 from auditsvc.fleet import lake as lakes
-from auditsvc.fleet import query, views
+from auditsvc.fleet import reader, views
+from auditsvc.fleet.ask import asking, parse
 from auditsvc.fleet.commit import Committer
 from auditsvc.fleet.here import compare_store
 from auditsvc.fleet.inbox import Inbox
@@ -162,9 +163,9 @@ def test_the_command_asks_all_hosts(fleet):
 def test_pages_show_the_lake(fleet, tmp_path, monkeypatch):
     """The hosts by what the table says of them, events and one event; the table is loaded once."""
     loaded = []
-    load_table = query.load_table
-    monkeypatch.setattr(query, "load_table", lambda *of: loaded.append(1) or load_table(*of))
-    monkeypatch.setattr(query, "_FRESH", 1000)
+    load_table = reader.load_table
+    monkeypatch.setattr(reader, "load_table", lambda *of: loaded.append(1) or load_table(*of))
+    monkeypatch.setattr(reader, "_FRESH", 1000)
     settings = fleet.settings("alpha", bucket=None)
     client = client_of(fleet.urls["alpha"], tmp_path, source=sources.fleet(settings))
     hosts = has_no_code(client.get("/part/hosts").text).text
@@ -179,6 +180,23 @@ def test_pages_show_the_lake(fleet, tmp_path, monkeypatch):
     event = client.get(links[0].replace("&amp;", "&"))
     assert "USER_LOGIN" in has_no_code(event.text).text
     assert loaded == [1]
+
+
+def test_pages_ask_copies_of_the_files_and_have_the_same_rows(fleet):
+    """As DuckDB reads them there and as Arrow does from the object store; no other file."""
+    settings = fleet.settings("alpha", bucket=None)
+    pages = reader.Reader(settings)
+    scan = Scan(open_table(settings.fleet))
+    with pages.open() as asked, asking(scan) as questions:
+        for view in ("syscalls", "story", "files", "all_events", "logins", "batches", "programs"):
+            sql = f"SELECT * FROM {view}"
+            with asked.ask(sql) as result:
+                ours = sorted(map(repr, result))
+            with questions.ask(parse(sql)) as result:
+                assert ours == sorted(map(repr, result)), view
+        refused = pytest.raises(QueryError, match="file system operations are disabled")
+        with refused, asked.ask("SELECT * FROM read_text('/etc/hostname')"):
+            pass
 
 
 def test_a_batch_tells_the_addresses_of_its_host(fleet):

@@ -13,8 +13,9 @@ from fixtures.logs import SECOND, call, load, login, path, proctitle, record, ro
 from auditsvc.search import conditions, named_files
 from auditsvc.search.arrivals import StoreArrivals
 from auditsvc.search.criteria import Criteria
+from auditsvc.search.dialect import dialect_of
 from auditsvc.search.select import explained
-from auditsvc.search.statement import Page
+from auditsvc.search.statement import Page, statement
 from auditsvc.store import open_store
 from auditsvc.store.read.selection import Process
 from auditsvc.store.read.sql import run_query
@@ -168,6 +169,21 @@ def test_processes_can_be_left_out(store):
     for exclude, count in (((leaving_out,), 0), ((leaving_out._replace(pid=1),), 1)):
         sql = explained(store, Criteria(key="a%_b", exclude=exclude))
         assert len(rows(store, sql)) == count
+
+
+@pytest.mark.parametrize("more", [{}, {"auid": 1000}, {"syscall": "openat"}, {"file": "shadow"}])
+def test_a_path_is_found_by_the_views_alone_too(store, more):
+    """As an archive and a fleet are asked, which have no indexes: the same events."""
+    asked = ("/", "/etc", "/etc/", "/etc/shadow", "/etc/ssh", "/root", "/etcetera", "/etc/x'y")
+    for each in asked:
+        criteria = Criteria(path=each, **more)
+        dialect = dialect_of(store)
+        plain, alone = (
+            [row["event_id"] for row in rows(store, statement(criteria, dialect, views_only=only))]
+            for only in (False, True)
+        )
+        assert alone == plain, each
+        assert plain or more or each == "/etc/x'y"
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ from fixtures.web import Seen, client_of, has_no_code
 from auditsvc.arrow.reach import Reach
 from auditsvc.config import load_settings
 from auditsvc.errors import FleetError, QueryError
-from auditsvc.fleet import query
+from auditsvc.fleet import reader as reader_module
 from auditsvc.fleet.lake import Mark
 from auditsvc.fleet.names import watermark_of
 from auditsvc.store.read.limits import Limits, Stop
@@ -258,10 +258,10 @@ def test_catalog_and_snapshot_are_kept_until_one_is_old_or_an_error(monkeypatch)
             raise FleetError("away", "")
         return SimpleNamespace(properties={}, current_snapshot=lambda: None)
 
-    monkeypatch.setattr(query, "open_catalog", lambda _: told.append("open") or object())
-    monkeypatch.setattr(query, "load_table", load)
-    monkeypatch.setattr(query, "_FRESH", 1000.0)
-    reader = query.Reader(load_settings(fleet={"catalog": "http://127.0.0.1:9"}))
+    monkeypatch.setattr(reader_module, "open_catalog", lambda _: told.append("open") or object())
+    monkeypatch.setattr(reader_module, "load_table", load)
+    monkeypatch.setattr(reader_module, "_FRESH", 1000.0)
+    reader = reader_module.Reader(load_settings(fleet={"catalog": "http://127.0.0.1:9"}))
     assert [reader.newest_second() for _ in range(3)] == [None] * 3
     assert told == ["open", "load"]
     monkeypatch.setattr(reader, "_until", 0.0)
@@ -278,9 +278,9 @@ def test_a_host_whose_clock_is_ahead_does_not_move_the_pages(monkeypatch):
     """The newest event is one that can have been."""
     marks = [Mark(newest=SECOND * 1000), Mark(newest=END * 1000), Mark()]
     told = {watermark_of(f"h{n}", "a" * 32): mark.text() for n, mark in enumerate(marks)}
-    reader = query.Reader(load_settings(fleet={"catalog": "http://127.0.0.1:9"}))
+    reader = reader_module.Reader(load_settings(fleet={"catalog": "http://127.0.0.1:9"}))
     table = SimpleNamespace(table=SimpleNamespace(properties=told))
-    monkeypatch.setattr(query.Reader, "_newest", lambda _: table)
+    monkeypatch.setattr(reader_module.Reader, "_newest", lambda _: table)
     assert SECOND < reader.newest_second() <= time.time()
 
 

@@ -7,6 +7,7 @@ event that is in memory; a test holds both equal.
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from auditsvc.record.types import CONFIG_CHANGE, SECCOMP, URINGOP
@@ -38,6 +39,7 @@ CALL: Final = """LEFT JOIN syscall_name call ON call.arch = c.arch AND call.nr =
         LEFT JOIN verb v ON v.kind = 'call' AND v.name = coalesce(part.name, call.name)"""
 """Name and verb of a call `s` with the context `c`; of socketcall, those of the call in it."""
 CALLED: Final = "coalesce(part.name, call.name)"
+_ANY: Final[Mapping[str, int]] = MappingProxyType({})
 
 
 def host(key: str) -> Lookup:
@@ -201,12 +203,13 @@ def how(exe: str, comm: str) -> str:
     )
 
 
-def _file(value: str, event: str, order: str) -> str:
+def _file(value: str, event: str, order: str, *, is_one: bool = False) -> str:
     """Give a value of the first, or last, file that an event names; `{0}` is its name."""
+    chosen = "" if is_one else f" ORDER BY p.item {order}, p.seq {order} LIMIT 1"
     return (
         f"(SELECT {value.replace('{0}', 'n.value')} FROM path p JOIN file f ON f.id = p.file"  # noqa: S608
         f" JOIN text n ON n.id = f.name WHERE p.event = {event} AND n.value <> ''"
-        f" AND coalesce(f.nametype, '') <> 'PARENT' ORDER BY p.item {order}, p.seq {order} LIMIT 1)"
+        f" AND coalesce(f.nametype, '') <> 'PARENT'{chosen})"
     )
 
 
@@ -217,11 +220,12 @@ def _address(event: str) -> str:
     )
 
 
-def _is_folder(event: str) -> str:
+def _is_folder(event: str, *, is_one: bool = False) -> str:
     """Whether the last file of an event, or the folder that it is in, is a directory."""
+    chosen = "" if is_one else " ORDER BY p.item DESC, p.seq DESC LIMIT 1"
     return (
         "coalesce((SELECT f.mode FROM path p JOIN file f ON f.id = p.file"  # noqa: S608 - ours
-        f" WHERE p.event = {event} ORDER BY p.item DESC, p.seq DESC LIMIT 1), '') LIKE '04____'"
+        f" WHERE p.event = {event}{chosen}), '') LIKE '04____'"
     )
 
 
@@ -239,13 +243,15 @@ _ONCE: Final = " LIMIT -1 OFFSET 0"
 """Keeps SQLite from writing a subquery's expressions into each place that names them."""
 
 
-def story_of_calls(d: Dialect, where: str) -> str:
+def story_of_calls(d: Dialect, where: str, most: Mapping[str, int] = _ANY) -> str:
     """Give the rows of the view of some calls `s`, for who reads most columns of each.
 
     Each value is made once, on SQLite; the view's are made anew wherever a column names them, but
     for who asks for some of its columns, or chooses rows by them, it leaves out the others.
+    `most`: so many rows each of the calls has, at most, in a table of other records (path,
+    sockaddr, exec, record); what cannot be there is not looked for.
     """
-    return _sentences(calls(d, where + _ONCE) + _ONCE)
+    return _sentences(calls(d, where + _ONCE, most) + _ONCE)
 
 
 def story_of_others(d: Dialect, where: str) -> str:
@@ -264,8 +270,8 @@ def _sentences(rows: str) -> str:
     return f"SELECT {_COLUMNS}, {sentence(link='link')} AS sentence FROM ({rows}) told"  # noqa: S608 - ours
 
 
-def calls(d: Dialect, where: str = "") -> str:
-    """Give the rows about calls, with `change`; `where` chooses calls."""
+def calls(d: Dialect, where: str = "", most: Mapping[str, int] = _ANY) -> str:
+    """Give the rows about calls, with `change`; `where` chooses calls, `most` as above."""
     found, joins = of_call(d)
     cwd = "(SELECT t.value FROM text t WHERE t.id = c.cwd)"
     path = f"coalesce({words.full_path('{0}', cwd, 'f.nametype')}, {{0}})"
@@ -276,54 +282,65 @@ def calls(d: Dialect, where: str = "") -> str:
         f" AND {CALLED} IN ({carriers})))"
     )
     type_name = "(SELECT t.name FROM record_type t WHERE t.type = told_type)"
+    is_one = most.get("path") == 1  # no other one is the last, and none is to be chosen
 
-    def tells(value: str) -> str:
+    def of(table: str, value: str, otherwise: str = "NULL") -> str:
+        return value if most.get(table) != 0 else otherwise
+
+    def tells(value: str, otherwise: str) -> str:
+        if most.get("record") == 0:
+            return otherwise
+        return f"CASE WHEN told_type IS NOT NULL THEN {value} ELSE {otherwise} END"
+
+    def of_told(value: str) -> str:
         return of_record(d, value, "event_id", "told_type")
 
-    action = tells(verb_of_record("told_type", type_name, words.field(d, "{0}", "op")))
     base = f"""
         SELECT s.id AS event_id, {found["host"]}, {time(d, "s")} AS time, c.pid, c.auid, c.uid,
             c.euid, {in_call(d, "auid", USER)} AS auid_name,
             {in_call(d, "euid", USER)} AS euid_name, c.ses,
             {found["exe"]}, {found["comm"]}, {found["key"]},
-            {told} AS told_type, v.action AS did, v.change, v.object_place,
+            {of("record", told)} AS told_type, v.action AS did, v.change, v.object_place,
             v.second_place, coalesce(v.link, 'to') AS link,
             coalesce(v.object_kind, 'system') AS kind,
             coalesce(call.name, CAST(s.nr AS text)) AS name, part.name AS part_name,
             {outcome("s.success", in_progress(CALLED))} AS outcome,
-            {_file(path, "s.id", "ASC")} AS first, {_file(path, "s.id", "DESC")} AS last,
-            {_program(d)} AS program, {record_field(d, "name", "s.id", KERN_MODULE)} AS module,
-            {_address("s.id")} AS address, {record_field(d, "opid", "s.id", _OBJ_PID)} AS target,
+            {of("path", _file(path, "s.id", "ASC", is_one=is_one))} AS first,
+            {"NULL" if is_one else of("path", _file(path, "s.id", "DESC"))} AS last,
+            {of("exec", _program(d))} AS program,
+            {of("record", record_field(d, "name", "s.id", KERN_MODULE))} AS module,
+            {of("sockaddr", _address("s.id"))} AS address,
+            {of("record", record_field(d, "opid", "s.id", _OBJ_PID))} AS target,
             {words.argument(d, "v.second_place", _place("v.second_place"))} AS second,
-            {_signed(_place("v.object_place"))} AS number, {_is_folder("s.id")} AS in_folder
+            {_signed(_place("v.object_place"))} AS number,
+            {of("path", _is_folder("s.id", is_one=is_one), "0")} AS in_folder
         FROM syscall s
         {context(d)}
         {CALL}
         {joins}
         {where}"""  # noqa: S608 - made of texts of this package only
+    action = of_told(verb_of_record("told_type", type_name, words.field(d, "{0}", "op")))
     called = "coalesce(part_name, name)"
     others = ", ".join(f"'{call}'" for call in sorted(effects.OF_ANOTHER))
+    objects = f"""coalesce(module, address, target, first, program,
+                CASE WHEN object_place IS NOT NULL AND (number <> 0 OR {called} IN ({others}))
+                    THEN CAST(number AS text) END,
+                CASE WHEN kind IN ('memory', 'process') AND {called} NOT IN ({others})
+                    THEN nullif(comm, '') END)"""
+    second = """CASE WHEN second_place IS NOT NULL THEN
+                CASE WHEN part_name IS NULL OR name = 'prctl' THEN second END
+                WHEN coalesce(program, module, address, target) IS NULL THEN nullif(last, first)
+                END"""
+    kind = "CASE WHEN kind = 'file' AND in_folder THEN 'directory' ELSE kind END"
     return f"""
         SELECT event_id, host, time, pid, auid, uid, ses, change,
             {as_text(f"coalesce(auid_name, {words.user('auid')}, 'system')")} AS actor,
             {as_text(f"coalesce(euid_name, {words.user('euid')})")} AS as_user,
-            CASE WHEN told_type IS NOT NULL THEN {action}
-                ELSE coalesce(did, 'made-call ' || name) END AS action, outcome,
-            CASE WHEN told_type IS NOT NULL THEN {tells(named(d, "{0}", "told_type"))}
-                ELSE coalesce(module, address, target, first, program,
-                CASE WHEN object_place IS NOT NULL AND (number <> 0 OR {called} IN ({others}))
-                    THEN CAST(number AS text) END,
-                CASE WHEN kind IN ('memory', 'process') AND {called} NOT IN ({others})
-                    THEN nullif(comm, '') END) END AS object,
-            CASE WHEN told_type IS NOT NULL THEN {tells(changed_to(d, "{0}"))}
-                WHEN second_place IS NOT NULL THEN CASE WHEN part_name IS NULL OR name = 'prctl'
-                THEN second END
-                WHEN coalesce(program, module, address, target) IS NULL THEN nullif(last, first)
-                END AS object2,
-            CASE WHEN told_type IS NOT NULL THEN {verb("object_kind", type_name, "type")}
-                WHEN kind = 'file' AND in_folder THEN 'directory' ELSE kind END AS object_kind,
-            {how("exe", "comm")} AS how, key,
-            CASE WHEN told_type IS NULL THEN link ELSE 'to' END AS link
+            {tells(action, "coalesce(did, 'made-call ' || name)")} AS action, outcome,
+            {tells(of_told(named(d, "{0}", "told_type")), objects)} AS object,
+            {tells(of_told(changed_to(d, "{0}")), second)} AS object2,
+            {tells(verb("object_kind", type_name, "type"), kind)} AS object_kind,
+            {how("exe", "comm")} AS how, key, {tells("'to'", "link")} AS link
         FROM ({base}) made"""  # noqa: S608 - as above
 
 
