@@ -13,7 +13,7 @@ The views alone say what a column is; here is only what it is made of:
 * `_OF_CALL`: of the call's number, its state, how it failed, and the arguments that have words.
 * `_PLAIN`: columns of the table `syscall`, and `time`: the id's second and the millisecond.
 * `argv` is of the table `exec`. What is named nowhere here is asked for each call.
-* `story`: of the context, the same of the call, and the ids in its other records.
+* `story`: of the context, names, the same of the call, and the ids in its other records.
 
 All is read in one transaction, so nothing changes between.
 """
@@ -160,7 +160,8 @@ def story_rows(
     tables = [pa.schema(fields).empty_table()]
     for calls in _slices(connection, where):
         others = list(_others(connection, calls))
-        keys = zip(calls.contexts, _told(connection, calls), others, strict=True)
+        told = zip(calls.contexts, _told(connection, calls), others, strict=True)
+        keys = zip(told, _named(connection, calls), strict=False)
         most = dict(zip(calls.ids, map(_most, others), strict=True))
         ask = partial(_asked_story, connection, values, kinds, most)
         found = _columns(_Groups(keys), calls.ids, names, ask)
@@ -327,14 +328,8 @@ def _changes(connection: Connection, calls: _Calls) -> Iterator[tuple[int, int, 
         )
         for context, at in rows:
             points[context].append(at)
-    named: list[int] = []
-    for (at,) in connection.exec_driver_sql(
-        f"SELECT DISTINCT at FROM account_name WHERE at > {low} AND at <= {high + SOON}"  # noqa: S608 - ours
-    ):
-        named += (at, at - SOON)
     for each in points.values():
         each.sort()
-    named.sort()
     origins = connection.exec_driver_sql(
         f"SELECT low, high FROM origin WHERE low <= {calls.ids[-1]} AND high >= {calls.ids[0]}"  # noqa: S608 - ours
     )
@@ -343,9 +338,20 @@ def _changes(connection: Connection, calls: _Calls) -> Iterator[tuple[int, int, 
         bisect_right(points[context], at) if context in points else 0
         for context, at in zip(calls.contexts, calls.at, strict=True)
     )
-    of_names = (bisect_right(named, at) for at in calls.at) if named else repeat(0)
     of_origin = (bisect_right(ranges, each) for each in calls.ids) if ranges else repeat(0)
-    return zip(calls.contexts, of_process, of_names, of_origin, strict=False)
+    return zip(calls.contexts, of_process, _named(connection, calls), of_origin, strict=False)
+
+
+def _named(connection: Connection, calls: _Calls) -> Iterable[int]:
+    """Give of each call how many of the points at which a name begins to hold are not after it."""
+    low, high = min(calls.at), max(calls.at)
+    named: list[int] = []
+    for (at,) in connection.exec_driver_sql(
+        f"SELECT DISTINCT at FROM account_name WHERE at > {low:d} AND at <= {high + SOON:d}"  # noqa: S608 - ours
+    ):
+        named += (at, at - SOON)
+    named.sort()
+    return (bisect_right(named, at) for at in calls.at) if named else repeat(0)
 
 
 def _told(connection: Connection, calls: _Calls) -> Iterator[Hashable]:
