@@ -103,12 +103,18 @@ _LIKE_AUSEARCH = ("search",)
 
 
 def _load(verb: str | None, in_group: str | None = None) -> None:
-    """Load the named verb, of a group the one named in it, or all verbs."""
+    """Load the named verb, of a group the one named in it, or all verbs.
+
+    In the place of those that were loaded before, for another command line of this process.
+    """
+    app.registered_commands.clear()
+    app.registered_groups.clear()
     if verb not in _GROUPS:
         add_verbs(app, __name__, _VERBS, verb)
     for group in _GROUPS:
         if group == verb or verb not in (*_VERBS, *_GROUPS):
             module = import_module(f"{__name__}.{group}")
+            module.app.registered_commands.clear()
             add_verbs(module.app, module.__name__, module.VERBS, in_group)
             app.add_typer(module.app, name=group)
 

@@ -378,7 +378,7 @@ def test_search_finds_in_both_what_it_finds_in_the_store(cookbook, words):
     assert theirs.stdout
 
 
-@pytest.mark.parametrize("newest", [False, True], ids=["oldest", "newest"])
+@pytest.mark.parametrize("newest", some([False, True], "pages", 1))
 def test_search_gives_both_page_by_page(cookbook, newest):
     """What an archive and the store have is one order, of which each page takes the next part."""
 

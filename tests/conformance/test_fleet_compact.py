@@ -16,6 +16,7 @@ from fixtures.days import NOW, TODAY, text_of
 from fixtures.fleet_rows import wide_rows
 from fixtures.lake import Lake, Stop, differences
 from fixtures.logs import load
+from fixtures.repeats import some
 from fixtures.seaweed import lake as run_lake
 from fixtures.stores import new_store
 from pyarrow import fs, parquet
@@ -168,7 +169,7 @@ def test_a_committer_that_is_faster_costs_only_a_second_try(lake, host, tmp_path
 
 
 @pytest.mark.usefixtures("table")
-@pytest.mark.parametrize("step", ["before its commit", "after its commit"])
+@pytest.mark.parametrize("step", some(["before its commit", "after its commit"], "killed", 1))
 def test_a_killed_compaction_leaves_the_rows_and_a_file_that_is_swept(lake, monkeypatch, step):
     """Before its commit the table is as it was."""
     before, exchange = rows(lake), compact._exchange

@@ -227,3 +227,13 @@ def test_load_under_a_lock(say, file):
     ]
     assert say("load", file(A), control=control) == (0, ["changed: nothing"], [])
     assert control.requests == []
+
+
+def test_a_second_command_line_of_a_process_is_as_quick_as_the_first(say, file):
+    """Verbs are not added once more to those that are there."""
+    path = file(A)
+    for _ in range(2):
+        assert say("check", path)[0] == 0
+        assert [group.name for group in cli.app.registered_groups] == ["rules"]
+        (group,) = cli.app.registered_groups
+        assert [each.name for each in group.typer_instance.registered_commands] == ["check"]

@@ -6,7 +6,8 @@ import json
 from bisect import bisect_right
 
 import pytest
-from hypothesis import given, settings
+from fixtures.repeats import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from auditsvc.coverage.history import (
@@ -136,7 +137,7 @@ def histories(draw):
 
 
 @given(histories(), times)
-@settings(max_examples=600, deadline=None)
+@examples(250, long=60_000)
 def test_nobody_is_judged_wrongly(history, fork):
     """Whatever happened and was seen of it, no birth is called covered or not without being so."""
     on, true, looks, heard, missed = history

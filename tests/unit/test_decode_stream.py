@@ -85,7 +85,7 @@ def test_any_split_gives_equal_rows(decode, split, max_open):
     assert decode(log, pieces=pieces, max_open=max_open).everything() == whole.everything()
 
 
-@examples(300)
+@examples(150, long=30_000)
 @given(st.lists(events(), max_size=6), st.integers(1, 3))
 def test_lines_one_by_one_give_equal_rows(decode, found, max_open):
     """Events that stand together and can be taken at once give what their lines give."""

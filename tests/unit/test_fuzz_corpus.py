@@ -17,7 +17,7 @@ def test_the_corpus(name):
         assert "native" in DECODERS
     inputs = kept(name)
     assert len(inputs) > 20, "tests/fuzz/corpus has them"
-    for data in some((*inputs, *known(name)), name, 400):
+    for data in some((*inputs, *known(name)), name, 200):
         TARGETS[name](data)
 
 

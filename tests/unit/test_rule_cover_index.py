@@ -5,8 +5,9 @@ from __future__ import annotations
 import random
 
 import pytest
+from fixtures.repeats import examples
 from fixtures.rule_shapes import EXIT, SHAPES, rule, rules, shapes
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from auditsvc.rule import Action
@@ -42,7 +43,7 @@ def test_every_shape_is_found_where_it_is_first(which, seed):
             assert index.first(each, 0) is not None or first(order, each) is None
 
 
-@settings(max_examples=400, deadline=None, derandomize=True)
+@examples(150, long=4000, derandomize=True)
 @given(st.lists(rules(), max_size=12), rules())
 def test_any_rule_is_found_where_it_is_first(order, wanted):
     """Among rules of several conditions."""
@@ -61,14 +62,14 @@ RANGES = st.builds(
 )
 
 
-@settings(max_examples=400, deadline=None, derandomize=True)
+@examples(150, long=4000, derandomize=True)
 @given(st.lists(RANGES, max_size=20), RANGES)
 def test_ranges_are_found_where_they_are_first(order, wanted):
     """One range a rule, or two."""
     assert index_of(order).first(wanted) == first(order, wanted)
 
 
-@settings(max_examples=400, deadline=None, derandomize=True)
+@examples(150, long=4000, derandomize=True)
 @given(st.lists(rules(), max_size=12), rules(), st.integers(0, 12))
 def test_rules_that_may_share_calls_are_found(order, wanted, end):
     """In their order, by their action, before a position."""

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 from fixtures.kernel_model import Kernel, matches
+from fixtures.repeats import examples
 from fixtures.rule_calls import calls_for
 from fixtures.rule_shapes import (
     ARCHES,
@@ -20,7 +21,7 @@ from fixtures.rule_shapes import (
     rules,
     shapes,
 )
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from auditsvc.ruleset.conflict import exclude_each_other
@@ -77,7 +78,7 @@ def test_of_common_shapes_it_is_said_wherever_it_is_true(group, which):
             assert includes(wide, narrow) == true, (str(wide), str(narrow))
 
 
-@settings(max_examples=400, deadline=None, derandomize=True)
+@examples(150, long=4000, derandomize=True)
 @given(st.data())
 def test_any_two_rules(data):
     """Taking in, meeting and excluding are said only where the modelled calls agree."""
@@ -101,7 +102,7 @@ def reads_as_error(call):
     return call.succeeded and call.result & 0xFFFFFFFF >= 0xFFFFF001
 
 
-@settings(max_examples=400, deadline=None, derandomize=True)
+@examples(150, long=4000, derandomize=True)
 @given(rules())
 def test_conditions_exclude_each_other_only_if_no_call_meets_them_all(drawn):
     """And those that are named do so by themselves."""

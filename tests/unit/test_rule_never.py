@@ -6,9 +6,10 @@ from dataclasses import replace
 
 import pytest
 from fixtures.kernel_model import matches
+from fixtures.repeats import examples
 from fixtures.rule_calls import calls_for
 from fixtures.rule_shapes import HOST, rules
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from auditsvc.errors import RuleError
@@ -120,7 +121,7 @@ def test_a_socketcall_may_write():
     assert said("-a always,exit -F arch=b32 -S socketcall -F perm=w") == []
 
 
-@settings(max_examples=300, deadline=None, derandomize=True)
+@examples(150, long=3000, derandomize=True)
 @given(st.data())
 def test_never_is_said_only_if_the_modelled_kernel_matches_no_call(data):
     """Any rule, on the lists that are asked once a call, a fork or a message."""

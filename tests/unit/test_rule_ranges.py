@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from fixtures.kernel_model import compared
-from hypothesis import given, settings
+from fixtures.repeats import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from auditsvc.rule.fields import OPERATORS
@@ -24,14 +25,14 @@ def numbers(tests):
     ]
 
 
-@settings(max_examples=1500, deadline=None, derandomize=True)
+@examples(600, long=15_000, derandomize=True)
 @given(TESTS)
 def test_a_number_is_possible_where_one_is_found(tests):
     """Equality, order and bits, in any mixture."""
     assert ranges.possible([*tests, (ranges.LESS, SMALL)]) == bool(numbers(tests))
 
 
-@settings(max_examples=1500, deadline=None, derandomize=True)
+@examples(600, long=15_000, derandomize=True)
 @given(TESTS, TESTS)
 def test_one_test_follows_from_others_where_no_number_denies_it(given_tests, wanted):
     """Of every operator, from any mixture."""
@@ -41,7 +42,7 @@ def test_one_test_follows_from_others_where_no_number_denies_it(given_tests, wan
         assert ranges.implies([*given_tests, (ranges.LESS, SMALL)], test) == follows
 
 
-@settings(max_examples=500, deadline=None, derandomize=True)
+@examples(250, long=5000, derandomize=True)
 @given(TESTS)
 def test_bounds_are_the_smallest_and_the_largest_number(tests):
     """Whatever equality, order and bits leave."""
