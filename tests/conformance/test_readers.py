@@ -144,6 +144,28 @@ def test_a_session_that_reads_for_long_is_told(postgres_url, monkeypatch):
         assert f"pid {other.info.backend_pid}" in found.found
 
 
+def test_a_lock_that_who_may_read_takes_is_told(made):
+    """Read permission suffices for a shared lock on the byte of who writes: doctor names it."""
+    settings = load_settings(store=f"sqlite:///{made}")
+    script = (
+        "import fcntl, os, sys\n"
+        "shm = os.open(sys.argv[1] + '-shm', os.O_RDONLY)\n"
+        "fcntl.lockf(shm, fcntl.LOCK_SH, 1, 120)\n"
+        "print(flush=True); sys.stdin.read()"
+    )
+    with closing(sqlite3.connect(made)) as open_store:
+        open_store.execute("SELECT count(*) FROM event").fetchone()
+        assert storage.readers(settings).level.name == "OK"
+        with subprocess.Popen(
+            ["python3", "-c", script, made], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        ) as process:
+            process.stdout.readline()
+            found = storage.readers(settings)
+            process.communicate()
+        assert (found.level.name, f"pid {process.pid}" in found.found) == ("ERROR", True)
+        assert storage.readers(settings).level.name == "OK"
+
+
 @contextmanager
 def reading(path):
     """Have another process in the middle of reading; gives its pid."""
