@@ -209,11 +209,19 @@ def readers(settings: Settings) -> DoctorFinding:
     if path is None:
         return _sessions(settings, name)
     database = SQLite(make_url(settings.store))
+    if blockers := database.blockers():
+        return DoctorFinding(
+            name,
+            Level.ERROR,
+            f"{_named(blockers)} keeps writers of the store out by a lock that SQLite never takes",
+            "rows wait in the spool meanwhile; who may read the store's files can do that",
+            f"end it: kill {' '.join(map(str, blockers))}; see who may read the store",
+        )
     size = database.wal_bytes
     if size <= sqlite.WAL_BOUND:
         return ok(name, f"the write-ahead log has {_bytes(size)}")
     pids = database.readers()
-    who = ", ".join(f"pid {pid} ({name_of(pid)})" for pid in pids) or "unknown"
+    who = _named(pids) or "unknown"
     return DoctorFinding(
         name,
         Level.WARNING,
@@ -221,6 +229,10 @@ def readers(settings: Settings) -> DoctorFinding:
         "everything written since a reader began stays in the log, which grows until it ends",
         f"end it: kill {' '.join(map(str, pids))}" if pids else "see who has it open: fuser FILE",
     )
+
+
+def _named(pids: list[int]) -> str:
+    return ", ".join(f"pid {pid} ({name_of(pid)})" for pid in pids)
 
 
 def _sessions(settings: Settings, name: str) -> DoctorFinding:

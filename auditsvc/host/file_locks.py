@@ -23,10 +23,13 @@ _LOCKS: Final = Path("/proc/locks")
 _COLUMNS: Final = 8
 
 
-def lock_holders(path: Path, part: range, text: str | None = None) -> list[int]:
+def lock_holders(
+    path: Path, part: range, text: str | None = None, *, shared: bool = False
+) -> list[int]:
     """Give the other processes that hold a POSIX lock on a byte of `part`, rising.
 
-    `text` is what /proc/locks holds, which is read otherwise. Empty if it is hidden.
+    `shared`: only those that hold one for reading. `text` is what /proc/locks holds, which is
+    read otherwise. Empty if it is hidden.
     """
     try:
         info = path.stat()
@@ -39,6 +42,8 @@ def lock_holders(path: Path, part: range, text: str | None = None) -> list[int]:
         words = line.split()
         if len(words) != _COLUMNS or words[1] != "POSIX" or words[5] != device:
             continue  # with `->` for one who waits there is a word more
+        if shared and words[3] != "READ":
+            continue
         last = part.stop if words[7] == "EOF" else int(words[7])
         if int(words[6]) < part.stop and last >= part.start:
             found.add(int(words[4]))

@@ -20,6 +20,7 @@ from auditsvc.errors import SpoolError
 from auditsvc.ingest.file_load import FileLoad
 from auditsvc.ingest.known_store import KnownStore
 from auditsvc.ingest.load import Load, Route
+from auditsvc.ingest.other_forms import advice
 from auditsvc.ingest.part import first_stamp
 from auditsvc.ingest.series import KIND, Heads, choose_series, read_head
 from auditsvc.retention.report import note_for_log
@@ -152,11 +153,7 @@ class Ingest:
         if load.file.error is not None:
             self.errors.append(load.file.error)  # and its last line was cut
         elif odd := load.odd:
-            self.errors.append(
-                SpoolError(
-                    f"{path}: no record in {odd}", "name an audit log; what was read is kept raw"
-                )
-            )
+            self.errors.append(SpoolError(f"{path}: no record in {odd}", advice(load.file.head)))
         elif load.raw:
             were = "line was no record" if load.raw == 1 else "lines were no records"
             self.notes.append(

@@ -45,6 +45,8 @@ _STAGE: Final = "staged"
 """Name of the attached database with a batch's rows."""
 _READ_LOCKS: Final = range(123, 128)
 """WAL_READ_LOCK(0) to (4)."""
+_WRITE_LOCKS: Final = range(120, 123)
+"""WAL_WRITE_LOCK, WAL_CKPT_LOCK and WAL_RECOVER_LOCK: SQLite holds them alone, never shared."""
 _PAGE: Final = 2048
 """Small: a small transaction changes a few rows of each page that it writes."""
 _WAL_BYTES: Final = 32 << 20
@@ -311,6 +313,14 @@ class SQLite:
         Each holds one of the bytes WAL_READ_LOCK of the shared memory (sqlite.org/walformat.html).
         """
         return lock_holders(self.path.with_name(f"{self.path.name}-shm"), _READ_LOCKS)
+
+    def blockers(self) -> list[int]:
+        """Processes that keep writers out by a shared lock, which no program takes by SQLite.
+
+        Who may only read the shared memory can take one (fcntl(2) asks for no more).
+        """
+        shared = self.path.with_name(f"{self.path.name}-shm")
+        return lock_holders(shared, _WRITE_LOCKS, shared=True)
 
     def relieve(self) -> str:
         """Empty a write-ahead log that has grown too large; give who keeps it from being emptied.

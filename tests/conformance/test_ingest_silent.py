@@ -68,6 +68,30 @@ def test_a_file_without_any_record_is_an_error(url, tmp_path, content, says):
     assert balanced(url)
 
 
+@pytest.mark.parametrize(
+    ("content", "advice"),
+    [
+        (
+            "----\ntype=USER_LOGIN msg=audit(06/15/2025 15:06:40.123:7) : pid=5 uid=root\n",
+            "ausearch --raw",
+        ),
+        ("type=USER_LOGIN msg=audit(2025-06-15T15:06:40.123:7) : pid=5\n", "ausearch --raw"),
+        ("NODE,EVENT,DATE,TIME,SERIAL_NUM,EVENT_KIND\n,SYSCALL,06/15/2025,15:06:40,7,x\n", "--raw"),
+        ('{"log":"type=USER_LOGIN msg=audit(1750000000.123:7): pid=5\\n","stream":"x"}\n', "jq"),
+        ('{"@timestamp":"x","message":"type=PATH msg=audit(1750000000.123:7): item=0"}\n', "jq"),
+        ("Jun 15 15:06:40 box audit[900]: USER_LOGIN pid=900 uid=0\n", "--journal"),
+        ("__CURSOR=s=1\n_TRANSPORT=audit\nMESSAGE=USER_LOGIN pid=900\n\n", "--journal"),
+    ],
+)
+def test_another_form_of_a_log_is_named(sqlite, tmp_path, content, advice):
+    """What another program made of a log: the line says how to get the log itself."""
+    path = tmp_path / "other.txt"
+    path.write_text(content)
+    status, _, (line,) = ingest(sqlite, path)
+    assert status == 1
+    assert advice in line.partition("the first: ")[2].rpartition("'")[2]
+
+
 def test_an_empty_file_is_no_error(url, tmp_path):
     """A log that was just rotated is empty."""
     (tmp_path / "audit.log").write_bytes(b"")

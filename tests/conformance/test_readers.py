@@ -144,6 +144,36 @@ def test_a_session_that_reads_for_long_is_told(postgres_url, monkeypatch):
         assert f"pid {other.info.backend_pid}" in found.found
 
 
+def test_a_lock_that_who_may_read_takes_is_told(made, tmp_path):
+    """Read permission suffices for a shared lock on the byte of who writes: both name it."""
+    run = Run(tmp_path, f"sqlite:///{made}")
+    run.feed(20)
+    until(lambda: run.state("running") and stored(f"sqlite:///{made}")[0] == 20)
+    runtime = run.environment["AUDITSVC_RUNTIME_DIRECTORY"]
+    settings = load_settings(store=f"sqlite:///{made}", runtime_directory=runtime)
+    assert storage.readers(settings).level.name == "OK"
+    script = (
+        "import fcntl, os, sys\n"
+        "shm = os.open(sys.argv[1] + '-shm', os.O_RDONLY)\n"
+        "fcntl.lockf(shm, fcntl.LOCK_SH, 1, 120)\n"
+        "print(flush=True); sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        ["python3", "-c", script, made], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        process.stdout.readline()
+        run.feed(20)
+        until(lambda: run.state("store_trouble") != "")
+        assert storage.loading(settings).level.name == "ERROR"
+        found = storage.readers(settings)
+        process.communicate()
+    assert (found.level.name, f"pid {process.pid}" in found.found) == ("ERROR", True)
+    until(lambda: run.state("store_trouble") == "")
+    assert run.end()[0] == 0
+    assert stored(f"sqlite:///{made}") == (40, 40)
+    assert storage.readers(settings).level.name == "OK"
+
+
 @contextmanager
 def reading(path):
     """Have another process in the middle of reading; gives its pid."""
