@@ -5,8 +5,8 @@
 `make bench` runs all of it (less than half an hour), `make bench BENCH=quick` with small sizes
 that only show that everything works. Without --into, the folder is docs/. --only accepts live,
 cost, file, disk, questions, goals, web, beside, metrics, reports, against, growth, journal, proof,
-decode, views, fleet, answer, archive (--events: of a day), and writes their tables to stdout; with
---into it replaces these tables in the existing page.
+decode, views, every, fleet, answer, archive (--events: of a day), and writes their tables to stdout;
+with --into it replaces these tables in the existing page.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from tables import (
     cost,
     decode,
     disk,
+    every,
     file,
     fleet,
     goals,
@@ -66,7 +67,7 @@ PAGE = (
     "journal",
     "proof",
 )
-PARTS = (*PAGE, "decode", "views", "archive", "fleet", "answer")
+PARTS = (*PAGE, "decode", "views", "every", "archive", "fleet", "answer")
 """`decode` alone is for development: on the page its figures are part of the table of files.
 The figures of `views` are in docs/decisions/0029-views.md, of `archive` in 0032-archive.md."""
 
@@ -84,6 +85,7 @@ _OF_STORES = {
     "proof": proof,
     "decode": decode,
     "views": views,
+    "every": every,
     "fleet": fleet,
     "answer": answer,
 }
