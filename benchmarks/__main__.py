@@ -5,8 +5,8 @@
 `make bench` runs all of it (less than half an hour), `make bench BENCH=quick` with small sizes
 that only show that everything works. Without --into, the folder is docs/. --only accepts live,
 cost, file, disk, questions, goals, web, beside, metrics, reports, against, growth, journal, proof,
-decode, views, fleet, fleet-pages, answer, archive (--events: of a day), and writes their tables to
-stdout; with --into it replaces these tables in the existing page.
+decode, views, every, fleet, fleet-pages, answer, archive (--events: of a day), and writes their tables
+to stdout; with --into it replaces these tables in the existing page.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from tables import (
     cost,
     decode,
     disk,
+    every,
     file,
     fleet,
     fleet_pages,
@@ -67,7 +68,7 @@ PAGE = (
     "journal",
     "proof",
 )
-PARTS = (*PAGE, "decode", "views", "archive", "fleet", "fleet-pages", "answer")
+PARTS = (*PAGE, "decode", "views", "every", "archive", "fleet", "fleet-pages", "answer")
 """`decode` alone is for development: on the page its figures are part of the table of files.
 The figures of `views` are in docs/decisions/0029-views.md, of `archive` in 0032-archive.md."""
 
@@ -85,6 +86,7 @@ _OF_STORES = {
     "proof": proof,
     "decode": decode,
     "views": views,
+    "every": every,
     "fleet": fleet,
     "fleet-pages": fleet_pages,
     "answer": answer,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+import re
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 from typer.core import TyperCommand
@@ -14,15 +15,24 @@ if TYPE_CHECKING:
     from typer._click import Context, HelpFormatter
 
 
+MOST: Final = (1 << 63) - 1
+"""The largest number that a store can hold."""
+_RANGE: Final = re.compile(rf"\s*\[\d+<=x<={MOST}\]")
+
+
 class Command(TyperCommand):
-    """A command whose help shows an argument's name without its Python type."""
+    """A command whose help shows an argument's name without its Python type.
+
+    Nor does it show a range whose end is only that of the store's numbers.
+    """
 
     def format_options(self, ctx: Context, formatter: HelpFormatter) -> None:
         """Write the sections "Arguments" and "Options"."""
         arguments, options = [], []
         for param in self.get_params(ctx):
-            if (record := param.get_help_record(ctx)) is None:
+            if (found := param.get_help_record(ctx)) is None:
                 continue
+            record = (found[0], _RANGE.sub("", found[1]))
             if param.param_type_name == "argument":
                 arguments.append((param.metavar or param.name or "", record[1]))
             else:

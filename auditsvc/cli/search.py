@@ -16,7 +16,7 @@ import typer
 from auditsvc.access.client import Access
 from auditsvc.cli import search_options as of
 from auditsvc.cli.lowering import lower
-from auditsvc.cli.options import ColorOption, NoPagerOption, StoreOption
+from auditsvc.cli.options import MOST, ColorOption, NoPagerOption, StoreOption
 from auditsvc.cli.pager import Pager
 from auditsvc.cli.recording import recorded
 from auditsvc.cli.search_output import As, Show
@@ -98,9 +98,7 @@ def search(
     ] = False,
     limit: Annotated[
         int | None,
-        typer.Option(
-            "--limit", help="At most so many events.", metavar="N", min=1, max=(1 << 63) - 1
-        ),
+        typer.Option("--limit", help="At most so many events.", metavar="N", min=1, max=MOST),
     ] = None,
     newest: Annotated[bool, typer.Option("--newest", help="The newest event first.")] = False,
     after: Annotated[
@@ -110,7 +108,7 @@ def search(
             help="Only what comes after this event, in the order that is shown: the next page.",
             metavar="EVENT_ID",
             min=0,
-            max=(1 << 63) - 1,
+            max=MOST,
         ),
     ] = None,
     checkpoint: Annotated[

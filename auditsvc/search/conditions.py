@@ -275,6 +275,7 @@ class Conditions:
         field = self._field
         common: list[Alternative] = [
             self._name(text),
+            *self._unnamed(text),
             Rows("sockaddrs", self._unix(self._has(_PLAIN_SOCKET, text))),
         ]
         named = f"({field('path', text)} OR {field('name', text)})"
@@ -283,6 +284,11 @@ class Conditions:
         of_message = [field(name, text) for name in ("path", "name", "new-disk", "cwd")]
         cwd = _records("'CWD'", field("cwd", text))
         return Condition(calls, (*common, self._told(self._any(*of_message)), cwd))
+
+    def _unnamed(self, text: str) -> Iterator[Rows]:
+        """Give the alternative of a file that the kernel writes as (null): it has no name."""
+        if text == "(null)":
+            yield self._of_names(named_files.NAMELESS)
 
     def _name(self, text: str) -> Rows:
         found = self._has("name", text)

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 FEW: Final = 200
 """Files whose uses are looked up one by one."""
 PATHS: Final = "named_paths_"
+NAMELESS: Final = "name IS NULL"
+"""The condition of files without a name."""
 
 
 def view_of(number: int) -> str:
@@ -41,12 +43,15 @@ def tables(
         files = f"named_files_{number}"
         count = f"(SELECT count(*) FROM {files})"  # noqa: S608 - names of ours
         by_file = "".join(f" AND {each.replace('event_id', 'p.event')}" for each in period)
+        texts = (
+            f"SELECT nf.id AS id, nt.value AS {column} FROM file nf CROSS JOIN text nt"  # noqa: S608
+            f" WHERE nt.id = nf.{column}"
+        )
+        if condition == NAMELESS:
+            texts = "SELECT nf.id AS id, nf.name AS name FROM file nf"
         made.append(
             f"""{files} (id) AS MATERIALIZED (
-    SELECT id FROM (
-        SELECT nf.id AS id, nt.value AS {column} FROM file nf CROSS JOIN text nt
-        WHERE nt.id = nf.{column}
-    ) AS names WHERE {condition}
+    SELECT id FROM ({texts}) AS names WHERE {condition}
 ), {view_of(number)} (event_id) AS (
     SELECT p.event FROM {files} nl CROSS JOIN path p
     WHERE {few} AND {count} <= {FEW}{by_file}

@@ -10,17 +10,20 @@ for something rare takes little longer than in one statement. A slice's bounds a
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from auditsvc.decode.ids import SERIAL_BITS
+from auditsvc.search.criteria import Criteria
 from auditsvc.search.statement import ALL, Page, statement
+from auditsvc.store.read.time_span import ALL as ALL_TIME
 from auditsvc.store.read.time_span import Span
+from auditsvc.store.views import CONTEXT_IDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from auditsvc.search.criteria import Criteria
     from auditsvc.search.dialect import Dialect
 
     Ask = Callable[[str], Iterable[Sequence[Any]]]
@@ -29,6 +32,11 @@ FIRST: Final = 20_000
 """Calls in the first slice."""
 _GROWTH: Final = 8
 """How much larger a slice is than the one before."""
+_CONTEXT: Final = re.compile(
+    rf"\b({'|'.join(CONTEXT_IDS)}|host|arch|syscall|tty|ses|comm|exe|subj|key|cwd|proctitle)\b",
+    re.IGNORECASE,
+)
+"""A column of `syscalls` that calls of one process have in common, or that an index has."""
 _WIDE: Final = 1 / 16
 """Part of the store's time from which on a slice is a wide one (`statement`)."""
 
@@ -50,10 +58,21 @@ def slices(
         period = period.both(Span(high=second) if newest else Span(low=second))
     for span, share in _spans(criteria, period, ask, newest=newest):
         part = replace(criteria, period=span)
-        wide = share >= _WIDE
+        wide = share >= _WIDE and _is_of_contexts(criteria)
         yield statement(
             part, dialect, newest=newest, before=page.before, after=page.above, wide=wide
         )
+
+
+def _is_of_contexts(criteria: Criteria) -> bool:
+    """Whether a condition is on more than the row of a call: most others have a context first.
+
+    Results have no index, but for errors: to find one, calls are best read one after the other.
+    """
+    if criteria.where is not None and _CONTEXT.search(criteria.where):
+        return True
+    rest = replace(criteria, period=ALL_TIME, exit=None, success=None, where=None, exclude=())
+    return replace(rest, whole=False) != Criteria()
 
 
 def _is_sliced(criteria: Criteria) -> bool:

@@ -183,30 +183,11 @@ NONE: Final[dict[str, dict[str, object]]] = {
     "-sv no -ul 4711": {"success": "no", "loginuid": "4711"},
 }
 """What no event has; beside each is an option that many have, in the last ones."""
-VIEWS: Final = {
-    "story": "host pid auid uid ses actor as_user action outcome object object2 object_kind how key"
-    " sentence",
-    "all_events": "",
-    "files": "",
-    "connections": "",
-    "logins": "",
-    "denials": "",
-    "commands": "",
-    "changes": "",
-    "processes": "",
-    "syscalls": "",
-    "events": "",
-    "paths": "",
-    "sockaddrs": "",
-    "records": "",
-    "tamper": "",
-    "origins": "",
-    "partials": "",
-    "activity": "",
-    "access": "",
-    "coverage": "",
-    "names": "",
-}
+VIEWS: Final = (
+    *("story", "all_events", "files", "connections", "logins", "denials", "commands", "changes"),
+    *("processes", "syscalls", "events", "paths", "sockaddrs", "records", "tamper", "origins"),
+    *("partials", "activity", "access", "coverage", "names"),
+)
 _NO_TIME: Final = {"paths", "sockaddrs", "records", "origins", "partials", "ledger", "pruned"}
 _TIME: Final = {"processes": "began", "activity": "hour", "names": "since"}
 
@@ -292,13 +273,10 @@ def views(
             seen = [row[at] for row in rows if row[at] is not None]
             if not seen or column in (moment, "fields", "argv"):
                 continue
-            few, many = seen[len(seen) // 2], statistics.mode(map(str, seen))
-            other = -4711 if isinstance(few, int) and not isinstance(few, bool) else "no-such"
-            shown = [few] if str(few) == many or isinstance(few, bool) else [few]
-            if isinstance(few, bool) or column in ("ended", "pruned_at", "ended_at"):
-                values = shown
-            else:
-                values = [*shown, other]
+            one = seen[len(seen) // 2]
+            other = -4711 if isinstance(one, int) else "no-such"
+            is_one = isinstance(one, bool) or column in ("ended", "ended_at", "began")
+            values = [one] if is_one else [one, other]
             for value in values:
                 text = str(value).replace("'", "''")
                 literal = str(value) if isinstance(value, int) else f"'{text}'"
@@ -324,3 +302,49 @@ def taken(ask: Callable[[], int], database: int | None) -> Taken:
             time.sleep(0.05)  # a backend that ends is counted when it is waited for
         used.append(_cpu(database) - before)
     return Taken(statistics.median(took), statistics.median(used), rows)
+
+
+def table(*, quick: bool, folder: Path) -> Table:
+    """Load a mixed log into both stores and ask everything."""
+    log = long_logs.make("mixed", RECORDS[quick], folder / "every.log", _RATE)
+    with log.path.open("a") as stream:
+        stream.writelines(rare(max(log.events // _RATE, 4)))
+    path = folder / "every.db"
+    with postgres(shared_buffers="128MB", max_wal_size="4GB") as server, server.database() as url:
+        found = []
+        for store, pid in ((f"sqlite:///{path}", None), (url, server.pid)):
+            print(f"every: loading {store.partition(':')[0]}", file=sys.stderr, flush=True)
+            run(AUDITSVC, "ingest", log.path, "--store", store)
+            found.append(measure(store, pid))
+        log.path.unlink()
+    path.unlink()
+    return made(log.events, *found)
+
+
+def measure(store: str, database: int | None) -> dict[str, Taken]:
+    """Ask all; `database`: the first process of the server."""
+    first = (long_logs.BEGIN // 86400 + 1) * 86400
+    asked = (*searches(store), *reports(store, Span(first, first + 86399)), *views(store))
+    return {name: taken(ask, database) for name, ask in asked}
+
+
+def made(events: int, sqlite: dict[str, Taken], other: dict[str, Taken]) -> Table:
+    """Give the table: what takes longer than the aim on one of them."""
+    names = dict.fromkeys((*sqlite, *other))
+    none = Taken(0.0, 0.0, None)
+    slow = [n for n in names if max(of.get(n, none).cpu for of in (sqlite, other)) > AIM]
+    found = Table(
+        "Every option and column",
+        ["question", "SQLite", "CPU", "Postgres", "CPU"],
+        f"{events:,} events (mixed log, {_RATE} events a second). Of {len(names)} searches, reports"
+        f" and queries {len(names) - len(slow)} take less than {AIM:.0f} s of CPU, of the question"
+        f" and the database; these do not. One that takes {_LIMIT:.0f} s is ended.",
+    )
+    for name in slow:
+        cells = [
+            seconds(each) if name in of else "-"
+            for of in (sqlite, other)
+            for each in (of.get(name, none).seconds, of.get(name, none).cpu)
+        ]
+        found.add(name, *cells)
+    return found

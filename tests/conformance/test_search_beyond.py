@@ -292,3 +292,12 @@ def test_names_below_a_folder_of_few_calls_and_of_many(url, monkeypatch, few):
         if name == "/root/x" or (folder in below[0] and name in below[1])
     }
     assert serials(url, "--path", "/root") == wanted
+
+
+def test_a_file_without_a_name(url):
+    """It is found by what the kernel writes, as ausearch finds it; a part of that is no name."""
+    nameless = path(1, "x").replace('name="x"', "name=(null)")
+    assert "name=(null)" in nameless
+    load(url, call(1) + nameless + opened(2, "/root", "(null)") + opened(3, "/root", "/x"))
+    assert serials(url, "-f", "(null)") == serials(url, "-f", "(null)", "-w") == {1, 2}
+    assert serials(url, "-f", "null") == {2}

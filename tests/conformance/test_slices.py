@@ -119,6 +119,29 @@ def test_a_slice_of_most_of_the_time_is_served_by_an_index(tmp_path, wide):
     assert by_context == wide
 
 
+@pytest.mark.parametrize(
+    ("words", "wide"),
+    [
+        (("--exit", "77"), False),
+        (("--success", "yes"), False),
+        (("--where", "exit > 77"), False),
+        (("--where", "exit > 77 AND exe LIKE '%x'"), True),
+        (("--exit", "77", "--comm", "x"), True),
+    ],
+)
+def test_what_no_context_has_is_read_in_the_order_of_calls(tmp_path, words, wide):
+    """A search by results alone would ask the index for each call, one by one."""
+    sqlite = f"sqlite:///{tmp_path}/store.db"
+    load(sqlite, log())
+    criteria = searching.options("--utc", *words).criteria(sqlite)
+
+    def ask(sql):
+        return [tuple(row.values()) for row in rows(sqlite, sql)]
+
+    *_, last = slices.slices(criteria, dialect_of(sqlite), ask)
+    assert ("likelihood(event_id" in last) == wide
+
+
 def test_the_first_slice_has_few(url):
     """So many as it was asked for, and some of the same second."""
     first = in_slices(url, searching.options("--utc").criteria(url), page=Page(newest=True))[0]
