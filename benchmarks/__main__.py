@@ -5,8 +5,8 @@
 `make bench` runs all of it (less than half an hour), `make bench BENCH=quick` with small sizes
 that only show that everything works. Without --into, the folder is docs/. --only accepts live,
 cost, file, disk, questions, goals, web, beside, metrics, reports, against, growth, journal, proof,
-decode, views, every, fleet, fleet-pages, answer, archive (--events: of a day), and writes their tables
-to stdout; with --into it replaces these tables in the existing page.
+decode, views, every, fleet, fleet-pages, answer, archive (--events: of a day), and writes their
+tables to stdout; with --into it replaces these tables in the existing page.
 """
 
 from __future__ import annotations
