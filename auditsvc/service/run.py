@@ -74,9 +74,9 @@ _TICK = 0.5
 _SYNC_EVERY = 1.0
 _DISCARD_EVERY = 5.0
 _DELIVER_SECONDS = 3.0
+"""How long the end of a run waits for its last head to be sent."""
 _LOADS_ALL = ("end-of-input", "duration")
 """Ends of a run that was asked for a certain input: all of it is loaded first."""
-"""How long the end of a run waits for its last head to be sent."""
 _STORE_SECONDS = 5.0
 """How long a store may take to answer before collecting begins without it."""
 
