@@ -165,7 +165,7 @@ def test_an_event_whole(client, url):
     sql = "SELECT event_id FROM syscalls WHERE serial = 9050"
     ((event_id,),) = [row.values() for row in rows(url, sql)]
     page = Seen(client.get(f"/event/{event_id}").text).text
-    assert "opened-file /etc/f50" in page
+    assert "opened file /etc/f50" in page
     assert "type=SYSCALL msg=audit(" in page
     assert "O_RDONLY" in page
     near = Seen(client.get(f"/event/{event_id}/around").text).text
