@@ -89,7 +89,7 @@ def test_unknown_names_hide_no_wrong_values(say, monkeypatch):
     assert sorted(each.split(":")[0].strip("'") for each in told) == [
         *("AUDITSVC_STROE", "retentio", "spool.fsync", "spool.keep_byte", "stor")
     ]
-    hints = [line.split("; ")[1] for line in errors if "unknown" in line]
+    hints = [line.split("; ")[1] for line in errors if "unknown " in line]
     assert [each.removeprefix("did you mean ") for each in hints] == [
         *("store", "retention", "AUDITSVC_STORE", "spool.keep_bytes")
     ]
