@@ -237,16 +237,24 @@ def load_settings(**overrides: Any) -> Settings:
 def read_settings(**overrides: Any) -> Settings | list[ConfigError]:
     """Read the settings as `load_settings` does; gives every error instead of the first."""
     file = _config_file()
-    errors = [*(_file_errors(file) if file else ()), *_variable_errors()]
-    if errors:
-        return errors
+    unreadable = _unreadable(file) if file else None
+    if unreadable:
+        return [unreadable, *_variable_errors()]
+    errors = [*(_unknown_names(file) if file else ()), *_variable_errors()]
     given = {name: value for name, value in overrides.items() if value is not None}
     try:
-        return Settings(**given)
+        made = Settings(**given)
     except ValidationError as error:
-        return [_explained(each, file) for each in error.errors()]
+        # A name outside the sections is told above.
+        return errors + [_explained(each, file) for each in error.errors() if not _is_top(each)]
     except SettingsError as error:
-        return [_unread(error)]
+        return [*errors, _unread(error)]
+    return errors or made
+
+
+def _is_top(found: ErrorDetails) -> bool:
+    """Whether this is an unknown name outside any section."""
+    return found["type"] == "extra_forbidden" and len(found["loc"]) == 1
 
 
 def settings_of(values: Mapping[str, Any]) -> Settings:
@@ -295,7 +303,9 @@ def _explained(found: ErrorDetails, file: Path | None) -> ConfigError:
     name = ".".join(str(step) for step in found["loc"])
     where = f"on the command line, in {variable_of(name)}" + (f", or in {file}" if file else "")
     if found["type"] == "extra_forbidden":
-        return ConfigError(f"unknown setting {name!r}", f"correct it {where}")
+        near = difflib.get_close_matches(name, setting_names(), 1)
+        hint = f"did you mean {near[0]}" if near else f"correct it {where}"
+        return ConfigError(f"unknown setting {name!r}", hint)
     return ConfigError(
         f"setting {name}: {plain(found['msg'])} (got {found.get('input')!r})", f"correct it {where}"
     )
@@ -336,24 +346,25 @@ def _variable_errors() -> Iterator[ConfigError]:
         yield ConfigError(f"unknown variable {name}", hint)
 
 
-def _file_errors(file: Path) -> list[ConfigError]:
-    """Refuse a file that is missing, wrong, or has an unknown setting."""
+def _unreadable(file: Path) -> ConfigError | None:
+    """Refuse a file that is missing or wrong."""
     try:
-        values = _read(file)
+        _read(file)
     except OSError as error:
-        return [
-            ConfigError(f"configuration {file}: {error.strerror}", "give another with --config")
-        ]
+        return ConfigError(f"configuration {file}: {error.strerror}", "give another with --config")
     except tomllib.TOMLDecodeError as error:
-        return [ConfigError(f"configuration {file}: {error}", "correct the TOML")]
+        return ConfigError(f"configuration {file}: {error}", "correct the TOML")
     except UnicodeDecodeError as error:
         what = f"configuration {file}: byte {error.start} is not UTF-8"
-        return [ConfigError(what, "save it as UTF-8")]
+        return ConfigError(what, "save it as UTF-8")
+    return None
+
+
+def _unknown_names(file: Path) -> Iterator[ConfigError]:
+    """Refuse what a file has outside the sections, or as a section, and is none."""
     known = sorted(Settings.model_fields)
-    return [
-        ConfigError(
-            f"configuration {file}: unknown setting {name!r}", f"known settings: {', '.join(known)}"
-        )
-        for name in values
-        if name not in known
-    ]
+    for name in _read(file):
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 1)
+            hint = f"did you mean {near[0]}" if near else f"known settings: {', '.join(known)}"
+            yield ConfigError(f"configuration {file}: unknown setting {name!r}", hint)

@@ -201,6 +201,9 @@ _auditsvc() {
     before=${cur%"${cur##*[[:space:],\(]}"}
     before=${before#[\'\"]}
     cur=${cur##*[[:space:],\(]}
+  elif [[ $cur == *,* && $'\n'"$words"$'\n' != *$'\nFILES\n'* ]]; then  # a list: its last part
+    before=${cur%,*},
+    cur=${cur##*,}
   fi
   mapfile -t COMPREPLY < <(IFS=$'\n'; compgen -P "$before" -W "${words//FILES/}" -- "$cur")
   case $'\n'"$words"$'\n' in
@@ -220,6 +223,8 @@ _auditsvc() {
   if (( ${found[(Ie)FILES]} )); then
     found=(${found:#FILES})
     _files
+  elif [[ ${words[CURRENT]} == *,* ]]; then  # a list: its last part is completed
+    compset -P '*,'
   fi
   (( $#found )) && compadd -- $found
 }

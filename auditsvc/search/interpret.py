@@ -100,7 +100,8 @@ class Interpreter:
         if value is None:
             return "(null)"
         if record.number == types.SYSCALL and name in _ARGUMENTS:
-            return argument(call or "", _ARGUMENTS[name], value)
+            known = "" if call in tables.OURS else call or ""
+            return argument(known, _ARGUMENTS[name], value)
         if name in _UIDS and _is_uid(record, name):
             return enriched.get(_OF_USER[name]) or user(value)
         if name in _GIDS:

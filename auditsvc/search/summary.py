@@ -89,7 +89,7 @@ class Summary:
         parts.append(self.action)
         if self.target:
             parts.append(self.target)
-        if self.object2:
+        if self.object2 and self.action != "rebooted":  # arguments.OURS
             parts += [self.link, self.object2]
         if self.how and self.action != "executed":
             parts += ["using", self.how]

@@ -45,6 +45,7 @@ _NAMES: Final = {
     ("limit", 1): "prlimit64",
     ("ptrace", 0): "ptrace",
     ("prctl", 0): "prctl PR_CAPBSET_READ PR_CAPBSET_DROP PR_CAP_AMBIENT",
+    ("reboot", 2): "reboot",
     ("clock", 0): "clock_settime clock_gettime clock_adjtime",
     ("mount", 3): "mount",
     ("umount", 1): "umount2",
@@ -193,6 +194,19 @@ CLOCKS: Final = dict(
         ["CLOCK_REALTIME", "CLOCK_MONOTONIC", "CLOCK_PROCESS_CPUTIME_ID", "CLOCK_THREAD_CPUTIME_ID", "CLOCK_MONOTONIC_RAW", "CLOCK_REALTIME_COARSE", "CLOCK_MONOTONIC_COARSE", "CLOCK_BOOTTIME", "CLOCK_REALTIME_ALARM", "CLOCK_BOOTTIME_ALARM", "CLOCK_SGI_CYCLE", "CLOCK_TAI"]
     )
 )
+OURS: Final = ("reboot",)
+"""Calls of whose arguments ausearch says nothing, and `search -i` and text as little."""
+REBOOT: Final = {
+    0x00000000: "CAD_OFF",
+    0x01234567: "RESTART",
+    0x4321FEDC: "POWER_OFF",
+    0x45584543: "KEXEC",
+    0x89ABCDEF: "CAD_ON",
+    0xA1B2C3D4: "RESTART2",
+    0xCDEF0123: "HALT",
+    0xD000FCE2: "SW_SUSPEND",
+}
+"""What the call reboot does: systemd calls it with CAD_OFF (Ctrl-Alt-Del) at each boot."""
 PTRACE: Final = {
     **dict(
         enumerate(

@@ -95,7 +95,7 @@ _SECOND: Final = {
     " pidfd_send_signal umount2 chown lchown fchown chown32 lchown32 fchown32 PR_CAPBSET_READ"
     " PR_CAPBSET_DROP",
     2: "PR_CAP_AMBIENT fchownat fchmodat fchmodat2 mkdirat mknodat mprotect pkey_mprotect faccessat faccessat2 tgkill"
-    " rt_tgsigqueueinfo",
+    " rt_tgsigqueueinfo reboot",
     3: "mount",
 }
 SECOND: Final = {call: place for place, calls in _SECOND.items() for call in calls.split()}
@@ -123,7 +123,7 @@ LINKS: Final = dict.fromkeys(
     "kill tkill tgkill rt_sigqueueinfo rt_tgsigqueueinfo pidfd_send_signal ptrace prctl mount"  # noqa: SIM905
     " umount2 unshare clone setns mprotect pkey_mprotect access faccessat faccessat2 socket"
     " socketpair mkdir mkdirat mknod mknodat creat prlimit64 setrlimit getrlimit clock_settime"
-    " clock_adjtime PR_CAPBSET_READ PR_CAPBSET_DROP PR_CAP_AMBIENT".split(),
+    " clock_adjtime reboot PR_CAPBSET_READ PR_CAPBSET_DROP PR_CAP_AMBIENT".split(),
     "with",
 )
 """The word before a call's second object; `to` for all others."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from auditsvc.record.types import CONFIG_CHANGE, LOGIN
+from auditsvc.record.types import CONFIG_CHANGE, DAEMON_CONFIG, LOGIN
 
 FIELDS: Final = (
     *("cmd", "unit", "acct", "sw", "vm", "path", "name", "data", "key", "feature", "table"),
@@ -47,7 +47,7 @@ CARRIERS: Final = (
 )
 """Calls that carry a request: to a file of the kernel, by a message, by an option."""
 
-WITH_OPERATION: Final = (CONFIG_CHANGE, BPF)
+WITH_OPERATION: Final = (CONFIG_CHANGE, DAEMON_CONFIG, BPF)
 """Types whose operation has a verb (`auditsvc.tables.verbs.OPERATIONS`)."""
 
 SCRIPTED: Final = ("python", "sh", "bash", "perl")

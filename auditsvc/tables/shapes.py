@@ -69,6 +69,7 @@ SHAPES: Final = {
     "whence": _named(tables.WHENCE),
     "limit": _named(tables.LIMITS),
     "ptrace": _named(tables.PTRACE),
+    "reboot": _named(tables.REBOOT),
     "prctl": _named(tables.PRCTL),
     "clock": _named(tables.CLOCKS),
     "mount": Shape(flags=tables.MOUNT),

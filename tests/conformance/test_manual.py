@@ -152,6 +152,28 @@ def test_bash_completes_a_view_within_a_statement(made):
     assert done.stdout == "SELECT * FROM syscalls\n"
 
 
+def test_bash_completes_the_last_of_a_list(made):
+    """Types, and what a report is grouped by, stand with commas between them."""
+    for words, expected in (
+        (["search", "-m", "USER_LOGIN,USER_AU"], "USER_LOGIN,USER_AUTH\n"),
+        (["report", "--by", "host,da"], "host,day\n"),
+    ):
+        arguments, _ = bash(made, words)
+        done = subprocess.run(arguments, capture_output=True, text=True, check=True)
+        assert done.stdout == expected
+
+
+def test_zsh_completes_the_last_of_a_list(made):
+    """The same: zsh leaves what comes before the comma as it is."""
+    arguments, environment = zsh(made, ["search", "-m", "USER_LOGIN,USER_AU"])
+    arguments[3] = 'compset() { print -r -- "$@" };' + arguments[3]
+    done = subprocess.run(
+        arguments, capture_output=True, text=True, env=os.environ | environment, check=True
+    )
+    assert done.stdout.splitlines()[0] == "-P *,"
+    assert "USER_AUTH" in done.stdout.splitlines()
+
+
 def test_keys_of_the_host_s_rules_are_known(made, tmp_path):
     """From rule files, as -k KEY and as -F key=KEY."""
     script = (made / "bash/auditsvc").read_text().replace("/etc/auditsvc/rules.d", str(tmp_path))

@@ -206,6 +206,21 @@ def test_what_is_said_of_calls_is_said_of_calls_that_exist():
     assert not [c for c in effects.SECOND.items() if c not in arguments.ARGUMENTS]
 
 
+@pytest.mark.one_database
+@pytest.mark.usefixtures("ids")
+def test_a_reboot_is_told_from_a_setting_of_its_key(url):
+    """Systemd makes the call at each boot, for Ctrl-Alt-Del; ausearch's words stay as they are."""
+    load(url, made(1, "reboot", a2="0") + made(2, "reboot", a2="4321fedc"))
+    told = in_sql(url)
+    assert told == in_memory(url)
+    assert [text.split(" using")[0].split("rebooted ")[1] for text in told.values()] == [
+        *("with CAD_OFF", "with POWER_OFF")
+    ]
+    with found_events(url, Criteria()) as result:
+        assert not any("with" in summary(event).sentence() for event in result.events)
+    assert interpret.argument("reboot", 2, "0") == "CAD_OFF"
+
+
 @pytest.mark.usefixtures("ids")
 def test_a_recorded_log_is_told_in_the_same_sentences(url):
     """Each event has a sentence and a verb of its own, in the view as in search."""

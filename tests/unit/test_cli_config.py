@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import tomllib
@@ -76,6 +77,22 @@ def test_check_shows_every_error(say, monkeypatch):
         " setting forward.auids.0",
     ]
     assert len(errors) == 3
+
+
+def test_unknown_names_hide_no_wrong_values(say, monkeypatch):
+    """Of the file, of its sections, of variables: who corrects one must not meet the next."""
+    monkeypatch.setenv("AUDITSVC_STROE", "x")
+    wrong = 'stor = "x"\n[spool]\nkeep_byte = 3\nfsync = "daily"\n[retentio]\nkeep = 1\n'
+    status, _, errors = say("check", file=wrong)
+    assert status == 2
+    told = [re.sub(".*(variable|setting) ", "", line.split("; ")[0]) for line in errors]
+    assert sorted(each.split(":")[0].strip("'") for each in told) == [
+        *("AUDITSVC_STROE", "retentio", "spool.fsync", "spool.keep_byte", "stor")
+    ]
+    hints = [line.split("; ")[1] for line in errors if "unknown " in line]
+    assert [each.removeprefix("did you mean ") for each in hints] == [
+        *("store", "retention", "AUDITSVC_STORE", "spool.keep_bytes")
+    ]
 
 
 @pytest.mark.parametrize(

@@ -3,14 +3,15 @@
     mia as root opened file /etc/shadow using /usr/bin/cat: failed
 
 The action is one of ausearch's words, which `search --format text` gives as they are. Here it is
-said as people do: without hyphens, what has no name by what it is, and the outcome at the end.
+said as people do: in their words (`verbs.SAID`), else without hyphens; what has no name by what
+it is, flags of zero not at all, and the outcome at the end.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
-from auditsvc.tables.verbs import UNNAMED
+from auditsvc.tables.verbs import SAID, UNNAMED
 
 COLUMNS: Final = ("actor", "as_user", "outcome", "action", "object", "object2", "how")
 """The columns that it is made of, beside the word before the second object."""
@@ -23,13 +24,15 @@ def sentence(prefix: str = "", link: str = "'to'") -> str:
     stand in it as seldom as possible: SQLite writes their whole expression in the place of each.
     """
     actor, as_user, outcome, action, first, second, how = (prefix + name for name in COLUMNS)
+    said = " ".join(f"WHEN '{verb}' THEN '{words}'" for verb, words in SAID.items())
     unnamed = " ".join(f"WHEN '{verb}' THEN ' {words}'" for verb, words in UNNAMED.items())
     return (
         f"{actor} || coalesce(' as ' || nullif({as_user}, {actor}), '')"
-        f" || ' ' || replace({action}, '-', ' ')"
+        f" || ' ' || CASE {action} {said} ELSE replace({action}, '-', ' ') END"
         f" || coalesce(' ' || {first}, CASE {action} {unnamed} ELSE '' END)"
-        f" || coalesce(' ' || {link} || ' ' || {second}, '')"
-        f" || CASE WHEN {action} = 'executed' THEN '' ELSE coalesce(' using ' || {how}, '') END"
+        f" || coalesce(' ' || {link} || ' ' || nullif({second}, '0x0'), '')"
+        f" || coalesce(CASE {action} WHEN 'executed' THEN NULL WHEN 'crashed-program' THEN ' '"
+        f" ELSE ' using ' END || {how}, '')"
         f" || CASE {outcome} WHEN 'failed' THEN ': failed' WHEN 'in progress' THEN ': in progress'"
         " ELSE '' END"
     )
