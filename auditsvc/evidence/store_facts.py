@@ -94,11 +94,16 @@ def read_facts(connection: Connection, source_name: str, *, counted: bool) -> St
     facts.spools = spools.scalar_one()
     kept = archived.read(connection)
     facts.archive = [] if kept is None or not kept.n else [kept.n, kept.digest]
-    pruned = connection.execute(sql("SELECT day, events FROM pruned_day"))
-    facts.pruned = {int(each[0]): int(each[1]) for each in pruned}
+    facts.pruned = pruned_in(connection)
     if counted:
         _count(connection, facts)
     return facts
+
+
+def pruned_in(connection: Connection) -> dict[int, int]:
+    """Give how many events retention deleted, by day, as the store says."""
+    found = connection.execute(sql("SELECT day, events FROM pruned_day"))
+    return {int(each[0]): int(each[1]) for each in found}
 
 
 def bound(facts: StoreFacts) -> dict[str, Any]:
