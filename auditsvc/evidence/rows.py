@@ -32,7 +32,7 @@ from auditsvc.evidence.fragments import Fragments
 from auditsvc.evidence.row_digest import Sum, add_times, copies_in, make_digests
 from auditsvc.evidence.seal import MOST_ALTERED, NO_DAY, Seal
 from auditsvc.evidence.sealed_rows import SealedRows
-from auditsvc.evidence.store_facts import pruned_in, read_facts
+from auditsvc.evidence.store_facts import keep_days, pruned_in, read_facts
 from auditsvc.evidence.store_itself import (
     altered_objects,
     contradictions,
@@ -180,8 +180,10 @@ class RowCheck:
         try:
             self._database.prepare(create=False)
             with reading(self._database) as connection:
-                self._database.unhurried(connection)  # it waits while the lines are compared
                 check_schema(self._database, connection)
+            with reading(self._database) as connection:
+                self._database.unhurried(connection)  # it waits while the lines are compared
+                keep_days(connection)
                 self.heads = stored_heads(connection, self._spool.identity)
                 self._find_all(altered_objects(self._database, self._url, connection))
                 self.facts = self._read_facts(connection, with_counts=True)

@@ -100,6 +100,17 @@ def read_facts(connection: Connection, source_name: str, *, counted: bool) -> St
     return facts
 
 
+def keep_days(connection: Connection) -> None:
+    """Keep a transaction's days until it ends; to be called before its first query.
+
+    On PostgreSQL a partition that is dropped is gone for transactions that began before, too.
+    Who prunes does not wait for it, and deletes the rows instead.
+    """
+    if connection.dialect.name == "postgresql":
+        names = ", ".join(table.name for table in FACTS)
+        connection.exec_driver_sql(f"LOCK TABLE {names} IN ACCESS SHARE MODE")
+
+
 def pruned_in(connection: Connection) -> dict[int, int]:
     """Give how many events retention deleted, by day, as the store says."""
     found = connection.execute(sql("SELECT day, events FROM pruned_day"))

@@ -11,6 +11,7 @@ from fixtures.evidence import Run
 from fixtures.store_changes import change, settled
 
 from auditsvc.evidence.rows import RowCheck
+from auditsvc.retention import job
 from auditsvc.spool.segments import segments
 from auditsvc.store.databases import open_database
 
@@ -63,18 +64,30 @@ def test_what_is_used_and_deleted_is_found(url, tmp_path, name, user, column):
     assert any(f"a row of {name} was deleted" in what for what in found)
 
 
+@pytest.mark.one_database
 def test_days_that_go_while_the_lines_are_compared_are_no_findings(url, tmp_path, monkeypatch):
     """The store's facts are of the moment before."""
+    assert found_if_pruned_at("_compare_repeatedly", url, tmp_path, monkeypatch) == []
+
+
+def test_days_that_go_before_the_facts_are_read_are_no_findings(url, tmp_path, monkeypatch):
+    """These are of one moment; on PostgreSQL a dropped partition is gone for those before, too."""
+    assert found_if_pruned_at("_read_facts", url, tmp_path, monkeypatch) == []
+
+
+def found_if_pruned_at(step, url, tmp_path, monkeypatch):
+    """Give what `verify` finds, if the store is pruned just before one of its steps."""
     filled(tmp_path / "spool", segment_bytes=1 << 20).end()
     load(url, tmp_path / "spool")
-    compare = RowCheck._compare_repeatedly
+    then = getattr(RowCheck, step)
 
-    def late(self, *given):
+    def late(self, *given, **options):
         pruned(url)
-        return compare(self, *given)
+        return then(self, *given, **options)
 
-    monkeypatch.setattr(RowCheck, "_compare_repeatedly", late)
-    assert verify(url, tmp_path / "spool").findings == []
+    monkeypatch.setattr(RowCheck, step, late)
+    monkeypatch.setattr(job, "_DROP_TRIES", 1)
+    return verify(url, tmp_path / "spool").findings
 
 
 @pytest.mark.one_database
