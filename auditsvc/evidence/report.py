@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from auditsvc.errors import EvidenceError
@@ -12,6 +13,7 @@ from auditsvc.evidence.rows import RowCheck, Spool, Start
 from auditsvc.evidence.seal import read_seal
 from auditsvc.evidence.verify import check_signed_last, check_stored_heads, verify_spool
 from auditsvc.spool.identity import identity, source_name
+from auditsvc.spool.reader import held
 from auditsvc.spool.segments import Place, segments
 
 if TYPE_CHECKING:
@@ -36,7 +38,8 @@ def verify_all(
     report.notes += note
     if with_rows:
         check = RowCheck(settings.store, spool_of(settings), report)
-        check.run(start_of_rows(directory, report))
+        with held(directory) as there:  # the service may delete segments meanwhile
+            check.run(replace(start_of_rows(directory, report), held=there))
         check_stored_heads(directory, check.heads, report)
     return report
 

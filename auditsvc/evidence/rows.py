@@ -53,7 +53,7 @@ from auditsvc.store.partitions import date_of
 from auditsvc.store.read.events import second_text
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable, Iterator
+    from collections.abc import Container, Iterable, Iterator, Mapping
     from concurrent.futures import Future
     from pathlib import Path
 
@@ -107,6 +107,8 @@ class Start:
     """The last head that binds the store."""
     seal: Seal | None = None
     """What is known of the rows of all segments before; None if nothing is."""
+    held: Mapping[int, int] = field(default_factory=dict)
+    """Segments that are open (`auditsvc.spool.reader.held`), as they may be deleted meanwhile."""
 
 
 class RowCheck:
@@ -303,7 +305,7 @@ class RowCheck:
         """Decode from a place to another; the last events may still be open there."""
         read = 0
         fragments = self._fragments = Fragments() if start.is_cut else None
-        with SpoolReader(self._spool.directory, start.place) as reader:
+        with SpoolReader(self._spool.directory, start.place, held=start.held) as reader:
             while (at := reader.place) < end:
                 limit = _CHUNK
                 if at.segment == end.segment:

@@ -17,6 +17,7 @@ from auditsvc.decode.ids import SERIAL_BITS
 from auditsvc.errors import EvidenceError
 from auditsvc.evidence.folder import Folder
 from auditsvc.evidence.pruned_days import announce, announced, begin
+from auditsvc.evidence.rows import RowCheck
 from auditsvc.evidence.store_facts import identity_in
 from auditsvc.spool.segments import segments
 from auditsvc.store.database import reading
@@ -75,6 +76,26 @@ def test_rows_of_deleted_segments_are_proved(spool, stored):
     assert report.findings == []
     assert report.sealed >= 2 * EACH * 4
     assert report.sealed + report.events == (DAYS * EACH + 1) * 4
+
+
+@pytest.mark.one_database
+def test_segments_that_go_while_their_rows_are_compared_are_no_findings(url, tmp_path, monkeypatch):
+    """The service seals and deletes them after the lines were read, and before the rows are."""
+    spool = tmp_path / "spool"
+    run = Run(spool, segment_bytes=4096)
+    fill(run, range(DAYS), EACH)
+    load(url, spool, finish=False)
+    then = RowCheck._run
+
+    def late(self, *given):
+        monkeypatch.setattr(RowCheck, "_run", then)
+        assert drop(run, url, spool, segments(spool)[-3]) == []
+        then(self, *given)
+
+    monkeypatch.setattr(RowCheck, "_run", late)
+    report = verify(url, spool)
+    assert report.findings == []
+    assert report.events >= EACH * DAYS * 4 - 16
 
 
 def of_sealed(what):
