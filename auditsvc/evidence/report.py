@@ -73,9 +73,8 @@ def start_of_rows(directory: Path, report: Report) -> Start:
     there = segments(directory)
     folder = Folder(directory)
     dropped = folder.dropped().heads
-    last = folder.last()
+    last, seal = _last_and_seal(folder, directory, report)
     head = last if last is not None and last.store else None
-    seal = _seal_of(directory, last, report)
     began = Place(*head.store["from"]) if head is not None and "from" in head.store else None
     if seal is not None and there and there[0] <= seal.through + 1:
         place = Place(seal.through + 1)
@@ -91,14 +90,25 @@ def start_of_rows(directory: Path, report: Report) -> Start:
     return Start(Place(there[0]), is_beginning=False, is_cut=True, head=head)
 
 
-def _seal_of(directory: Path, last: Head | None, report: Report) -> Seal | None:
-    if last is None or not last.sealed:
-        return None
-    try:
-        seal = read_seal(directory, last.sealed)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise EvidenceError(f"the digests of deleted rows cannot be read: {error}") from error
-    if seal is None:
+def _last_and_seal(
+    folder: Folder, directory: Path, report: Report
+) -> tuple[Head | None, Seal | None]:
+    """Give the last head, and the seal that it names; what is wrong with that is a finding."""
+    last = folder.last()
+    while last is not None and last.sealed:
+        try:
+            seal = read_seal(directory, last.sealed)
+            why: Exception | None = None
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            seal, why = None, error
+        if seal is not None:
+            return last, seal
+        before, last = last, folder.last()
+        if last is not None and last.sealed != before.sealed:
+            continue  # the service has sealed more meanwhile
+        if why is not None:
+            raise EvidenceError(f"the digests of deleted rows cannot be read: {why}") from why
         what = "the digests of the rows of deleted segments were altered or removed"
         report.findings.append(Finding(HEADS, what))
-    return seal
+        break
+    return last, None

@@ -15,6 +15,7 @@ from fixtures.store_changes import FORGED, ROWS, change, copied, on_stores, rena
 
 from auditsvc.decode.ids import SERIAL_BITS
 from auditsvc.errors import EvidenceError
+from auditsvc.evidence import report as evidence_report
 from auditsvc.evidence.folder import Folder
 from auditsvc.evidence.pruned_days import announce, announced, begin
 from auditsvc.evidence.rows import RowCheck
@@ -96,6 +97,26 @@ def test_segments_that_go_while_their_rows_are_compared_are_no_findings(url, tmp
     report = verify(url, spool)
     assert report.findings == []
     assert report.events >= EACH * DAYS * 4 - 16
+
+
+@pytest.mark.one_database
+def test_a_seal_that_is_replaced_while_it_is_read_is_no_finding(url, tmp_path, monkeypatch):
+    """The service has sealed more, and forgotten it, since the last head was read."""
+    spool = tmp_path / "spool"
+    run = Run(spool, segment_bytes=4096)
+    fill(run, range(DAYS), EACH)
+    load(url, spool, finish=False)
+    there = segments(spool)
+    assert drop(run, url, spool, there[1]) == []
+    then = evidence_report.read_seal
+
+    def late(*given):
+        monkeypatch.setattr(evidence_report, "read_seal", then)
+        assert drop(run, url, spool, there[-3]) == []
+        return then(*given)
+
+    monkeypatch.setattr(evidence_report, "read_seal", late)
+    assert verify(url, spool).findings == []
 
 
 def of_sealed(what):
