@@ -128,6 +128,8 @@ class RowCheck:
         """Such events, by how often."""
         self._counted: Counter[str] = Counter()
         """What the decoder counts, as the ledger has it."""
+        self._moment: Connection | None = None
+        """The transaction in which the store's facts were read."""
         self._pruned = 0
         self._moved: set[int] = set()
         """Days of which retention deleted events since the check began."""
@@ -193,6 +195,7 @@ class RowCheck:
                 for what in self._comparer.damage():
                     self._find(f"the store's file is damaged: {what}")
                 # What is counted and summed below is of this moment: the loader may go on.
+                self._moment = connection
                 self._run(connection, self.facts, start)
         except AuditsvcError as error:
             self._find(f"the store cannot be verified: {error}")
@@ -284,7 +287,9 @@ class RowCheck:
             pending = decoder.pending()
             if self._digests is None:
                 decoder.finish()
-                self._compare_open(connection, decoder.take())
+                assert self._moment is not None
+                # What was open at the checkpoint may have been stored whole since.
+                self._compare_open(self._moment, decoder.take())
             self._judge_absent(connection, facts)
         return pending
 

@@ -1,4 +1,4 @@
-"""Retention deletes days whose lines are still in the spool: that is no tampering."""
+"""Verified while the service goes on and retention deletes days: that is no tampering."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import pytest
 from fixtures.collected import drop, load, verify
 from fixtures.days import NOW, TODAY, log, prune, table
 from fixtures.evidence import Run
+from fixtures.logs import call, end, record, rows
 from fixtures.store_changes import change, settled
 
 from auditsvc.evidence.rows import RowCheck
@@ -88,6 +89,31 @@ def found_if_pruned_at(step, url, tmp_path, monkeypatch):
     monkeypatch.setattr(RowCheck, step, late)
     monkeypatch.setattr(job, "_DROP_TRIES", 1)
     return verify(url, tmp_path / "spool").findings
+
+
+@pytest.mark.one_database
+def test_an_event_that_is_stored_whole_while_the_lines_are_compared_is_no_finding(
+    url, tmp_path, monkeypatch
+):
+    """It was open at the checkpoint that the store's facts have."""
+    spool = tmp_path / "spool"
+    run = filled(spool, segment_bytes=1 << 20)
+    lines = (call(901) + record("CWD", 901, 'cwd="/root"') + end(901)).encode()
+    first, *rest = lines.splitlines(keepends=True)
+    run.writer.append(first)
+    run.step()
+    load(url, spool, finish=False)
+    then = RowCheck._compare_repeatedly
+
+    def late(self, *given):
+        run.writer.append(b"".join(rest))
+        run.step()
+        load(url, spool, finish=False)
+        return then(self, *given)
+
+    monkeypatch.setattr(RowCheck, "_compare_repeatedly", late)
+    assert verify(url, spool).findings == []
+    assert rows(url, "SELECT cwd FROM syscalls WHERE serial = 901") == [{"cwd": "/root"}]
 
 
 @pytest.mark.one_database
