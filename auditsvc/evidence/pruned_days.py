@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 
 NAME: Final = "pruned"
 BEGINS: Final = "begins"
-"""In the place of a date: from here on, the days of this store are in the file."""
+"""In the place of a date: the days of this store are in the file. It comes after those that were
+found, so that a file that was cut in between (disk full, a crash) is begun again."""
 
 
 def announce(spool: Path, database: Database, day: int) -> None:
@@ -42,30 +43,33 @@ def announce(spool: Path, database: Database, day: int) -> None:
         return
     with reading(database) as connection:
         identity = identity_in(connection)
-    if day not in (announced(spool, identity) or ()):
-        _append(spool, identity, [date_of(day)])
+    said = date_of(day)
+    # What is there may not have been synced: who wrote it was killed, or the disk failed.
+    _append(spool, identity, [] if said in _said(spool, identity) else [said])
 
 
 def begin(spool: Path, identity: str, days: Collection[int]) -> None:
     """Note what a store says of itself when it is first seen; later nothing. EvidenceError."""
     if Folder(spool).exists and announced(spool, identity) is None:
-        _append(spool, identity, [BEGINS, *map(date_of, sorted(days))])
+        _append(spool, identity, [*map(date_of, sorted(days)), BEGINS])
 
 
 def announced(spool: Path, identity: str) -> frozenset[int] | None:
     """Give the days of a store that were said; None if it was never seen. EvidenceError."""
+    said = _said(spool, identity)
+    return frozenset(_days(said)) if BEGINS in said else None
+
+
+def _said(spool: Path, identity: str) -> list[str]:
     path = Folder(spool).path / NAME
     try:
         lines = read_file(path).decode(errors="replace").splitlines()
     except FileNotFoundError:
-        return None
+        return []
     except OSError as error:
         raise evidence_error(path, error) from error
     words = [line.split() for line in lines]
-    said = [each[1] for each in words if len(each) == 2 and each[0] == identity]
-    if BEGINS not in said:
-        return None
-    return frozenset(_days(said))
+    return [each[1] for each in words if len(each) == 2 and each[0] == identity]
 
 
 def _days(said: Iterable[str]) -> Iterator[int]:

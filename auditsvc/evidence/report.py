@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from auditsvc.errors import EvidenceError
@@ -12,6 +13,7 @@ from auditsvc.evidence.rows import RowCheck, Spool, Start
 from auditsvc.evidence.seal import read_seal
 from auditsvc.evidence.verify import check_signed_last, check_stored_heads, verify_spool
 from auditsvc.spool.identity import identity, source_name
+from auditsvc.spool.reader import held
 from auditsvc.spool.segments import Place, segments
 
 if TYPE_CHECKING:
@@ -36,7 +38,8 @@ def verify_all(
     report.notes += note
     if with_rows:
         check = RowCheck(settings.store, spool_of(settings), report)
-        check.run(start_of_rows(directory, report))
+        with held(directory) as there:  # the service may delete segments meanwhile
+            check.run(replace(start_of_rows(directory, report), held=there))
         check_stored_heads(directory, check.heads, report)
     return report
 
@@ -70,9 +73,8 @@ def start_of_rows(directory: Path, report: Report) -> Start:
     there = segments(directory)
     folder = Folder(directory)
     dropped = folder.dropped().heads
-    last = folder.last()
+    last, seal = _last_and_seal(folder, directory, report)
     head = last if last is not None and last.store else None
-    seal = _seal_of(directory, last, report)
     began = Place(*head.store["from"]) if head is not None and "from" in head.store else None
     if seal is not None and there and there[0] <= seal.through + 1:
         place = Place(seal.through + 1)
@@ -88,14 +90,25 @@ def start_of_rows(directory: Path, report: Report) -> Start:
     return Start(Place(there[0]), is_beginning=False, is_cut=True, head=head)
 
 
-def _seal_of(directory: Path, last: Head | None, report: Report) -> Seal | None:
-    if last is None or not last.sealed:
-        return None
-    try:
-        seal = read_seal(directory, last.sealed)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise EvidenceError(f"the digests of deleted rows cannot be read: {error}") from error
-    if seal is None:
+def _last_and_seal(
+    folder: Folder, directory: Path, report: Report
+) -> tuple[Head | None, Seal | None]:
+    """Give the last head, and the seal that it names; what is wrong with that is a finding."""
+    last = folder.last()
+    while last is not None and last.sealed:
+        try:
+            seal = read_seal(directory, last.sealed)
+            why: Exception | None = None
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            seal, why = None, error
+        if seal is not None:
+            return last, seal
+        before, last = last, folder.last()
+        if last is not None and last.sealed != before.sealed:
+            continue  # the service has sealed more meanwhile
+        if why is not None:
+            raise EvidenceError(f"the digests of deleted rows cannot be read: {why}") from why
         what = "the digests of the rows of deleted segments were altered or removed"
         report.findings.append(Finding(HEADS, what))
-    return seal
+        break
+    return last, None

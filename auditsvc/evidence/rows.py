@@ -32,7 +32,7 @@ from auditsvc.evidence.fragments import Fragments
 from auditsvc.evidence.row_digest import Sum, add_times, copies_in, make_digests
 from auditsvc.evidence.seal import MOST_ALTERED, NO_DAY, Seal
 from auditsvc.evidence.sealed_rows import SealedRows
-from auditsvc.evidence.store_facts import read_facts
+from auditsvc.evidence.store_facts import keep_days, pruned_in, read_facts
 from auditsvc.evidence.store_itself import (
     altered_objects,
     contradictions,
@@ -40,6 +40,7 @@ from auditsvc.evidence.store_itself import (
     wrong_ledger,
 )
 from auditsvc.evidence.stored import stored_heads
+from auditsvc.evidence.swept import KINDS, still_used
 from auditsvc.evidence.whole_event import StoredEvents, judge, rows_of, stored_rows
 from auditsvc.plural import counted
 from auditsvc.spool.reader import SpoolReader
@@ -52,7 +53,7 @@ from auditsvc.store.partitions import date_of
 from auditsvc.store.read.events import second_text
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable, Iterator
+    from collections.abc import Container, Iterable, Iterator, Mapping
     from concurrent.futures import Future
     from pathlib import Path
 
@@ -65,6 +66,7 @@ if TYPE_CHECKING:
     from auditsvc.evidence.head import Head
     from auditsvc.evidence.row_digest import RowDigests, Sums
     from auditsvc.evidence.store_facts import StoreFacts
+    from auditsvc.evidence.whole_event import Judged, Rows
     from auditsvc.store.database import Database
 
 _CHUNK: Final = 1 << 20
@@ -105,6 +107,8 @@ class Start:
     """The last head that binds the store."""
     seal: Seal | None = None
     """What is known of the rows of all segments before; None if nothing is."""
+    held: Mapping[int, int] = field(default_factory=dict)
+    """Segments that are open (`auditsvc.spool.reader.held`), as they may be deleted meanwhile."""
 
 
 class RowCheck:
@@ -124,7 +128,13 @@ class RowCheck:
         """Such events, by how often."""
         self._counted: Counter[str] = Counter()
         """What the decoder counts, as the ledger has it."""
+        self._moment: Connection | None = None
+        """The transaction in which the store's facts were read."""
         self._pruned = 0
+        self._moved: set[int] = set()
+        """Days of which retention deleted events since the check began."""
+        self._absent: dict[str, dict[int, str]] = {}
+        """Dimension rows that are gone, which nothing may use: by table and id, as shown."""
         self._apart = 0
         self._named = 0
         self.heads: list[Head] = []
@@ -174,8 +184,10 @@ class RowCheck:
         try:
             self._database.prepare(create=False)
             with reading(self._database) as connection:
-                self._database.unhurried(connection)  # it waits while the lines are compared
                 check_schema(self._database, connection)
+            with reading(self._database) as connection:
+                self._database.unhurried(connection)  # it waits while the lines are compared
+                keep_days(connection)
                 self.heads = stored_heads(connection, self._spool.identity)
                 self._find_all(altered_objects(self._database, self._url, connection))
                 self.facts = self._read_facts(connection, with_counts=True)
@@ -183,6 +195,7 @@ class RowCheck:
                 for what in self._comparer.damage():
                     self._find(f"the store's file is damaged: {what}")
                 # What is counted and summed below is of this moment: the loader may go on.
+                self._moment = connection
                 self._run(connection, self.facts, start)
         except AuditsvcError as error:
             self._find(f"the store cannot be verified: {error}")
@@ -192,15 +205,31 @@ class RowCheck:
     def _read_facts(self, connection: Connection, *, with_counts: bool) -> StoreFacts:
         """Read them; of days that it says were pruned, believe those that were announced."""
         facts = read_facts(connection, self._spool.source, counted=with_counts)
-        # After the facts: a day is announced before it goes. Other hosts prune a shared store.
-        said = pruned_days.announced(self._spool.directory, facts.identity)
-        if said is None or facts.spools > 1:
-            return facts
-        for day in sorted(facts.pruned.keys() - said):
-            if facts.pruned[day]:
-                events = counted(facts.pruned.pop(day), "event")
-                self._find(f"{events} of {date_of(day)} were deleted, but not by retention")
+        for day in sorted(facts.pruned.keys() - self._believed(facts, facts.pruned).keys()):
+            events = counted(facts.pruned.pop(day), "event")
+            self._find(f"{events} of {date_of(day)} were deleted, but not by retention")
         return facts
+
+    def _believed(self, facts: StoreFacts, pruned: dict[int, int]) -> dict[int, int]:
+        """Give the days, of those that the store says were pruned, that were announced."""
+        # Read after what the store says: a day is announced before it goes.
+        said = pruned_days.announced(self._spool.directory, facts.identity)
+        if said is None or facts.spools > 1:  # other hosts prune a shared store
+            return pruned
+        return {day: events for day, events in pruned.items() if day in said or not events}
+
+    def _look_again(self, facts: StoreFacts) -> None:
+        """See what retention deleted since: it goes on while the lines are compared."""
+        database = open_database(self._url, read=True)  # a transaction of this moment
+        try:
+            with reading(database) as connection:
+                pruned = pruned_in(connection)
+        finally:
+            database.engine.dispose()
+        for day, events in self._believed(facts, pruned).items():
+            if facts.pruned.get(day, 0) != events:
+                facts.pruned[day] = events
+                self._moved.add(day)
 
     def _run(self, connection: Connection, facts: StoreFacts, start: Start) -> None:
         if start.head is not None:
@@ -214,6 +243,7 @@ class RowCheck:
             for what in start.seal.altered:
                 self._find(f"when its segment was deleted, {what}")
         self._compare_repeatedly(facts, start, Place(*facts.checkpoint))
+        self._look_again(facts)  # what is counted and summed is of the moment before
         self._compare_counts(connection, facts, start)
         if start.seal is not None and facts.spools == 1:
             sealed = SealedRows(self._database, self._report, start.seal, facts)
@@ -238,6 +268,7 @@ class RowCheck:
     def _compare_all(self, facts: StoreFacts, start: Start, end: Place) -> bytes:
         self._decoded, self._special, self._seen = Counter(), Counter(), Counter()
         self._sums, self._known = {}, EventIds()
+        self._absent = {name: {} for name in KINDS}
         self._counted.clear()
         self._report.events = 0
         decoder = self._make_decoder(facts)
@@ -256,7 +287,10 @@ class RowCheck:
             pending = decoder.pending()
             if self._digests is None:
                 decoder.finish()
-                self._compare_open(connection, decoder.take())
+                assert self._moment is not None
+                # What was open at the checkpoint may have been stored whole since.
+                self._compare_open(self._moment, decoder.take())
+            self._judge_absent(connection, facts)
         return pending
 
     def _make_decoder(self, facts: StoreFacts) -> Decoder:
@@ -276,7 +310,7 @@ class RowCheck:
         """Decode from a place to another; the last events may still be open there."""
         read = 0
         fragments = self._fragments = Fragments() if start.is_cut else None
-        with SpoolReader(self._spool.directory, start.place) as reader:
+        with SpoolReader(self._spool.directory, start.place, held=start.held) as reader:
             while (at := reader.place) < end:
                 limit = _CHUNK
                 if at.segment == end.segment:
@@ -355,8 +389,20 @@ class RowCheck:
                 self._pins.append((table, content, other))
                 raise _ClashError
         stored = self._database.fetch(connection, _TABLES[table], "id", [row_id])
+        if not stored and table in self._absent:
+            self._absent[table][row_id] = _shown(content)
+            return
         state = "was altered" if stored else "was deleted"
         self._find(f"a row of {table} {state}: {row_id}, which is {_shown(content)}")
+
+    def _judge_absent(self, connection: Connection, facts: StoreFacts) -> None:
+        """Tell of dimension rows that are gone: where days were pruned, of those that are used."""
+        if any(self._absent.values()):
+            self._look_again(facts)
+        for table, rows in self._absent.items():
+            used = still_used(connection, table, rows) if facts.pruned else rows
+            for row_id in sorted(used):
+                self._find(f"a row of {table} was deleted: {row_id}, which is {rows[row_id]}")
 
     def _judge_events(
         self, connection: Connection, batch: Batch, events: set[int], *, may_be_absent: bool
@@ -366,11 +412,10 @@ class RowCheck:
         rows_by_id = {name: {row[0]: row for row in rows} for name, rows in made.items()}
         one = StoredEvents(self._database, connection, self.facts.secret, rows_by_id)
         given, copies = rows_of(batch, events), copies_in(batch)
-        stored = stored_rows(self._database, connection, events)
-        for event in sorted(events):
+        results, stored = self._results(one, given)
+        for event, judged in results.items():
             for table, rows in given[event].items():
                 self._decoded[table, day_of(event)] -= len(rows)
-            judged = judge(one, event, given[event], stored)
             self._apart += judged.apart and event not in self._seen
             where = judged.stored or event
             if judged.apart:
@@ -392,6 +437,26 @@ class RowCheck:
                 self._pruned += 1
                 continue
             self._find_event(event, judged.what)
+
+    def _results(
+        self, one: StoredEvents, given: dict[int, Rows]
+    ) -> tuple[dict[int, Judged], dict[int, Rows]]:
+        """Compare events one by one; gives with the results what is stored of them."""
+        assert self.facts is not None
+        stored = stored_rows(self._database, one.connection, given)
+        results = {event: judge(one, event, given[event], stored) for event in sorted(given)}
+        if any(each.what for each in results.values()):
+            self._look_again(self.facts)
+            # Events that were just being deleted may have been seen in part.
+            again = [
+                event
+                for event, each in results.items()
+                if each.what and each.stored and day_of(event) in self.facts.pruned
+            ]
+            stored = {event: stored[event] for event in stored.keys() - {*again}}
+            stored |= stored_rows(self._database, one.connection, again)
+            results |= {event: judge(one, event, given[event], stored) for event in again}
+        return results, stored
 
     def _find_event(self, event: int, what: str) -> None:
         self._named += 1
@@ -424,7 +489,7 @@ class RowCheck:
             open_day = start.seal.open_day
         named = 0
         for (table, day), count in sorted(facts.own.items()):
-            if day <= open_day or facts.unknown.touch(*ids_of(day)):
+            if day <= open_day or day in self._moved or facts.unknown.touch(*ids_of(day)):
                 continue
             more = count - expected[table, day]
             if named < _NAMED and (more > 0 or (more < 0 and facts.foreign)):

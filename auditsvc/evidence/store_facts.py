@@ -94,11 +94,27 @@ def read_facts(connection: Connection, source_name: str, *, counted: bool) -> St
     facts.spools = spools.scalar_one()
     kept = archived.read(connection)
     facts.archive = [] if kept is None or not kept.n else [kept.n, kept.digest]
-    pruned = connection.execute(sql("SELECT day, events FROM pruned_day"))
-    facts.pruned = {int(each[0]): int(each[1]) for each in pruned}
+    facts.pruned = pruned_in(connection)
     if counted:
         _count(connection, facts)
     return facts
+
+
+def keep_days(connection: Connection) -> None:
+    """Keep a transaction's days until it ends; to be called before its first query.
+
+    On PostgreSQL a partition that is dropped is gone for transactions that began before, too.
+    Who prunes does not wait for it, and deletes the rows instead.
+    """
+    if connection.dialect.name == "postgresql":
+        names = ", ".join(table.name for table in FACTS)
+        connection.exec_driver_sql(f"LOCK TABLE {names} IN ACCESS SHARE MODE")
+
+
+def pruned_in(connection: Connection) -> dict[int, int]:
+    """Give how many events retention deleted, by day, as the store says."""
+    found = connection.execute(sql("SELECT day, events FROM pruned_day"))
+    return {int(each[0]): int(each[1]) for each in found}
 
 
 def bound(facts: StoreFacts) -> dict[str, Any]:

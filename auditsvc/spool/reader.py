@@ -7,23 +7,49 @@ bytes before it do not change as long as the segment exists.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Self
+from contextlib import ExitStack, contextmanager, suppress
+from typing import TYPE_CHECKING, Final, Self
 
 from auditsvc.host.files import open_file
 from auditsvc.spool.segments import Place, segment_path, segments, sizes, spool_error
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
 
 _PIECE = 1 << 14
+_MOST_HELD: Final = 512
+"""Segments that are kept open at once; a process may have 1024 files by default."""
+
+
+@contextmanager
+def held(directory: Path) -> Iterator[dict[int, int]]:
+    """Open the segments that are there, oldest first: they can be read after they are deleted.
+
+    Gives a descriptor by segment, for a reader's `held`. SpoolError.
+    """
+    found: dict[int, int] = {}
+    with ExitStack() as stack:
+        for number in segments(directory)[:_MOST_HELD]:
+            path = segment_path(directory, number)
+            try:
+                with suppress(FileNotFoundError):  # deleted meanwhile
+                    found[number] = open_file(path)
+                    stack.callback(os.close, found[number])
+            except OSError as error:
+                raise spool_error(path, error) from error
+        yield found
 
 
 class SpoolReader:
     """Reads from a place on, through the segments."""
 
-    def __init__(self, directory: Path, place: Place) -> None:
+    def __init__(
+        self, directory: Path, place: Place, *, held: Mapping[int, int] | None = None
+    ) -> None:
+        """`held`: segments that are read also if they were deleted, as `held` gives them."""
+        self._held = held or {}
         self.directory = directory
         self.place = place
         self.missing = 0
@@ -78,7 +104,7 @@ class SpoolReader:
             if self._fd < 0 and not self._enter(self.place):
                 return b""
             data = self._whole_lines(limit)
-            if not data and segment_path(self.directory, self.place.segment + 1).exists():
+            if not data and self._is_there(self.place.segment + 1):
                 # The writer no longer appends to this segment: read again, then continue.
                 data = self._whole_lines(limit)
                 if not data:
@@ -87,6 +113,9 @@ class SpoolReader:
                     continue
             self.place = Place(self.place.segment, self.place.position + len(data))
             return data
+
+    def _is_there(self, segment: int) -> bool:
+        return segment in self._held or segment_path(self.directory, segment).exists()
 
     def _whole_lines(self, limit: int) -> bytes:
         # Find the end first, then read: bytes up to a newline do not change any more, but
@@ -120,7 +149,7 @@ class SpoolReader:
         return False
 
     def _enter(self, place: Place) -> bool:
-        existing = segments(self.directory)
+        existing = sorted({*segments(self.directory), *self._held})
         if not existing:
             return False
         if place.segment == 0:
@@ -133,7 +162,8 @@ class SpoolReader:
             place = Place(later[0], 0)
         path = segment_path(self.directory, place.segment)
         try:
-            self._fd = open_file(path)
+            held = self._held.get(place.segment)
+            self._fd = open_file(path) if held is None else os.dup(held)
         except OSError as error:
             raise spool_error(path, error) from error
         self.place = place

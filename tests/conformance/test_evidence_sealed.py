@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from functools import cache
 
@@ -13,8 +14,11 @@ from fixtures.repeats import some
 from fixtures.store_changes import FORGED, ROWS, change, copied, on_stores, rename, settled
 
 from auditsvc.decode.ids import SERIAL_BITS
+from auditsvc.errors import EvidenceError
+from auditsvc.evidence import report as evidence_report
 from auditsvc.evidence.folder import Folder
-from auditsvc.evidence.pruned_days import announce, begin
+from auditsvc.evidence.pruned_days import announce, announced, begin
+from auditsvc.evidence.rows import RowCheck
 from auditsvc.evidence.store_facts import identity_in
 from auditsvc.spool.segments import segments
 from auditsvc.store.database import reading
@@ -73,6 +77,46 @@ def test_rows_of_deleted_segments_are_proved(spool, stored):
     assert report.findings == []
     assert report.sealed >= 2 * EACH * 4
     assert report.sealed + report.events == (DAYS * EACH + 1) * 4
+
+
+@pytest.mark.one_database
+def test_segments_that_go_while_their_rows_are_compared_are_no_findings(url, tmp_path, monkeypatch):
+    """The service seals and deletes them after the lines were read, and before the rows are."""
+    spool = tmp_path / "spool"
+    run = Run(spool, segment_bytes=4096)
+    fill(run, range(DAYS), EACH)
+    load(url, spool, finish=False)
+    then = RowCheck._run
+
+    def late(self, *given):
+        monkeypatch.setattr(RowCheck, "_run", then)
+        assert drop(run, url, spool, segments(spool)[-3]) == []
+        then(self, *given)
+
+    monkeypatch.setattr(RowCheck, "_run", late)
+    report = verify(url, spool)
+    assert report.findings == []
+    assert report.events >= EACH * DAYS * 4 - 16
+
+
+@pytest.mark.one_database
+def test_a_seal_that_is_replaced_while_it_is_read_is_no_finding(url, tmp_path, monkeypatch):
+    """The service has sealed more, and forgotten it, since the last head was read."""
+    spool = tmp_path / "spool"
+    run = Run(spool, segment_bytes=4096)
+    fill(run, range(DAYS), EACH)
+    load(url, spool, finish=False)
+    there = segments(spool)
+    assert drop(run, url, spool, there[1]) == []
+    then = evidence_report.read_seal
+
+    def late(*given):
+        monkeypatch.setattr(evidence_report, "read_seal", then)
+        assert drop(run, url, spool, there[-3]) == []
+        return then(*given)
+
+    monkeypatch.setattr(evidence_report, "read_seal", late)
+    assert verify(url, spool).findings == []
 
 
 def of_sealed(what):
@@ -209,6 +253,34 @@ def test_days_that_went_before_they_were_noted_stand_as_they_were_found(spool, s
     for days in ([day], []):  # it is noted once
         begin(spool, identity(stored), days)
     assert not any("retention" in finding.what for finding in verify(stored, spool).findings)
+
+
+@pytest.mark.one_database
+def test_days_that_were_found_are_noted_whole_or_again(tmp_path, monkeypatch):
+    """The disk is full in the middle of them: none of them is an accusation later."""
+    Folder(tmp_path).make()
+    found = range(20_000, 20_010)
+    write = os.write
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "write", lambda descriptor, text: write(descriptor, text[:100]))
+        with pytest.raises(EvidenceError, match="No space left"):
+            begin(tmp_path, "store", found)
+    assert announced(tmp_path, "store") is None
+    begin(tmp_path, "store", found)
+    assert announced(tmp_path, "store") == {*found}
+
+
+def test_a_day_that_was_said_and_not_synced_is_synced_before_its_events_go(
+    spool, stored, monkeypatch
+):
+    """Who said it was killed in between, or the disk failed: the next one does not rely on it."""
+    begin(spool, identity(stored), [])
+    synced = []
+    monkeypatch.setattr(os, "fdatasync", synced.append)
+    for _ in range(2):
+        announce(spool, open_database(stored), DAY // 86400)
+    assert len(synced) == 2
+    assert (spool / "evidence" / "pruned").read_text().count(" 2025-06-15\n") == 1
 
 
 def identity(url):

@@ -72,6 +72,14 @@ _GENERATION: Final = "generation"
 _AT_ONCE: Final = 500
 """Ids that one statement names."""
 
+
+def references(name: str) -> list[tuple[str, str]]:
+    """Give all that refers to one of the tables of `KINDS`, as (table, column)."""
+    if name in _USED_BY:
+        return [_USED_BY[name]]
+    return [(user, column) for user, (_, columns) in _TEXTS.items() for column in columns]
+
+
 # --- for writers ----------------------------------------------------------------------
 
 
