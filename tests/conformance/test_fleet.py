@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import shutil
 import zlib
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from fixtures import days
@@ -27,8 +29,10 @@ from auditsvc.fleet.commit import Committer
 from auditsvc.fleet.inbox import Inbox
 from auditsvc.fleet.names import batch_of, object_of
 from auditsvc.fleet.prune import prune as prune_table
+from auditsvc.fleet.query import run_fleet_query
 from auditsvc.fleet.report import make_report
 from auditsvc.fleet.ship import ALL, Shipper
+from auditsvc.fleet.verify import verify_lake
 from auditsvc.retention import report as retention
 from auditsvc.service.shipping import Shipping
 from auditsvc.status import fleet as of_host
@@ -42,10 +46,23 @@ KEY = "web1-of-a-test"
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
-    """Run one object store and catalog for all tests; `web1` may only add below its prefix."""
-    own = {"web1": (KEY, [f"Write:{BUCKET}/inbox/keys/web1/*"])}
+    """Run one object store and catalog for all tests; `web1` may only add below its prefix.
+
+    `analyst` may only read the table, as the page says.
+    """
+    own = {
+        "web1": (KEY, [f"Write:{BUCKET}/inbox/keys/web1/*"]),
+        "analyst": (KEY, _rights_of_a_reader()),
+    }
     with run_lake(tmp_path_factory.mktemp("lake"), own) as found:
         yield found
+
+
+def _rights_of_a_reader():
+    """Give what the page says that a reader's identity may do."""
+    text = (Path(__file__).parents[2] / "docs" / "fleet.md").read_text()
+    (found,) = re.findall(r'"actions": (\[[^]]*"s3tables:GetTable"[^]]*\])', text)
+    return json.loads(found)
 
 
 @pytest.fixture
@@ -311,6 +328,33 @@ def test_a_hosts_key_can_only_add_below_its_prefix(lake, tmp_path):
         own.get(object_of("keys", "web1", "0" * 32, 1))
     with pytest.raises(Exception, match=r"(?i)no table|forbidden|denied"):
         lake.open(credentials=keys).scan().to_arrow()
+
+
+def test_a_readers_key_reads_the_table_and_nothing_else(lake, tmp_path):
+    """`query` and `verify` need no more; the inbox and the table cannot be changed with it."""
+    settings = lake.host(tmp_path, "web1")
+    load(settings.store, opening(1))
+    lake.ship(settings)
+    lake.commit()
+    keys = keys_file(tmp_path / "analyst.keys", "analyst", KEY)
+    of_reader = lake.host(tmp_path, "web1", credentials=keys, bucket=None)
+    with run_fleet_query(of_reader, "SELECT host, count(*) FROM syscalls GROUP BY host") as result:
+        assert list(result) == [("web1", 1)]
+    assert verify_lake(of_reader.fleet).is_proved
+    given = lake.host(tmp_path, "web1", credentials=keys).fleet
+    for refused in (
+        lambda: list(Inbox(given).names()),
+        lambda: Inbox(given).put(object_of(given.shard, "web1", "0" * 32, 1), b"x"),
+        lambda: lake.open(credentials=keys).append(lake.rows()),
+        lambda: tables.create_table(
+            load_settings(
+                fleet=dict(lake.given) | {"credentials": keys, "table": "auditsvc.new"}
+            ).fleet
+        ),
+    ):
+        with pytest.raises(Exception, match=r"(?i)denied|forbidden|not authorized"):
+            refused()
+    assert len(lake.rows()) == 2
 
 
 def test_retention_waits_for_the_fleet(lake, tmp_path):
