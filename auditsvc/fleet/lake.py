@@ -50,6 +50,12 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_FAILED: Final = (
+    *(BotoCoreError, ClientError, RequestException, pa.ArrowException, OSError),
+    # What was answered, or is in a file of the table, cannot be read: a proxy's page, say.
+    *(ValueError, EOFError),
+)
+
 CREDENTIAL: Final = "auditsvc-fleet"
 SETTING: Final = "fleet.credentials"
 NO_RETRY: Final = {"commit.retry.num-retries": "0"}
@@ -244,7 +250,7 @@ def explained(settings: FleetSettings) -> Iterator[None]:
     """Say what the catalog, or the object store, refused."""
     try:
         yield
-    except (BotoCoreError, ClientError, RequestException, pa.ArrowException, OSError) as error:
+    except _FAILED as error:
         raise _unreachable(settings, error) from error
     except Exception as error:
         if type(error).__module__.startswith("pyiceberg"):

@@ -7,8 +7,10 @@ import os
 import random
 import re
 import shutil
+import threading
 import zlib
 from contextlib import suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -475,6 +477,49 @@ def test_only_init_makes_the_table(server):
     table = tables.open_table(given)
     assert table.properties["commit.retry.num-retries"] == "0"
     assert [each.name for each in table.spec().fields] == ["day"]
+
+
+class _Page(BaseHTTPRequestHandler):
+    """Answers all with a page, as a proxy does that wants a login."""
+
+    def _answer(self):
+        self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        self.send_response(200)
+        self.send_header("Content-Length", "20")
+        self.end_headers()
+        self.wfile.write(b"<html>Log in!</html>")
+
+    do_GET = do_PUT = do_POST = _answer  # noqa: N815 - names of http.server
+
+    def log_message(self, *_):
+        """Say nothing."""
+
+
+@pytest.fixture
+def page():
+    """Give the address of a server that has one page."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Page) as found:
+        thread = threading.Thread(target=found.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{found.server_port}"
+        found.shutdown()
+        thread.join()
+
+
+def test_a_page_in_the_place_of_an_answer_is_not_believed(lake, page, tmp_path):
+    """A batch that no object store took stays to be shipped; nothing ends with a traceback."""
+    settings = lake.host(tmp_path, "web1")
+    load(settings.store, opening(1))
+    away = lake.host(tmp_path, "web1", endpoint=page, catalog=page)
+    with pytest.raises(FleetError, match="not that of an object store"):
+        ship(away)
+    with pytest.raises(FleetError, match=page):
+        list(Inbox(away.fleet).names())
+    with pytest.raises(FleetError, match=page):
+        tables.open_table(away.fleet)
+    assert lake.ship(settings).batches == 1
+    lake.commit()
+    assert differences(lake, [settings]) == []
 
 
 def test_run_ships_by_itself_and_waits_while_the_inbox_is_away(lake, tmp_path):
