@@ -28,8 +28,8 @@ def lock_holders(
 ) -> list[int]:
     """Give the other processes that hold a POSIX lock on a byte of `part`, rising.
 
-    `shared`: only those that hold one for reading; `own`: this process too, if it does. `text` is what /proc/locks holds, which is
-    read otherwise. Empty if it is hidden.
+    `shared`: only those that hold one for reading; `own`: this process too, if it does.
+    `text` is what /proc/locks holds, which is read otherwise. Empty if it is hidden.
     """
     try:
         info = path.stat()
