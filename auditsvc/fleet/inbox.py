@@ -117,9 +117,15 @@ class Inbox:
 
     def _refused(self, error: Exception) -> FleetError:
         what = str(error).partition("\n")[0][:300]
-        return FleetError(
-            f"fleet {self.shown}: {what}", "see fleet.endpoint, fleet.bucket and fleet.credentials"
-        )
+        where = "see fleet.endpoint, fleet.bucket and fleet.credentials"
+        return FleetError(f"fleet {self.shown}: {what}", where + hint_of_tls(error))
+
+
+def hint_of_tls(error: Exception) -> str:
+    """Give what else to look at if it is the certificates that are wrong; else ""."""
+    text = str(error)
+    is_tls = "CERTIFICATE" in text or "SSL validation" in text or "CA certificate" in text
+    return "; fleet.ca names the authority that is believed" if is_tls else ""
 
 
 def _code(error: ClientError) -> str:
