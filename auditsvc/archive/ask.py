@@ -76,7 +76,7 @@ def run_archive_query(
         with engine(limits) as duck:
             files = _make_views(duck, source, question)
             lock(duck, files, limits)
-            yield answer(duck, question.text)
+            yield answer(duck, question)
 
 
 def _make_views(duck: duckdb.DuckDBPyConnection, source: Source, question: Question) -> list[str]:

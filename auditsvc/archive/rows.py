@@ -19,7 +19,7 @@ from auditsvc.arrow.columns import TIME
 from auditsvc.arrow.json_rows import columns_of
 from auditsvc.decode.batch import MAX_ERRNO
 from auditsvc.store.views.sentence import COLUMNS as SENTENCE_COLUMNS
-from auditsvc.store.views.sentence import sentence
+from auditsvc.store.views.sentence import kept, sentence
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -55,7 +55,7 @@ def shown(view: str, column: str) -> str:
     if view == "syscalls" and column in _HEX:
         return f"lower(hex({column}_number))"
     if view == "story" and column == "sentence":
-        return f"coalesce(sentence, {sentence()})"
+        return kept()
     kind = field(view, column).type
     if kind == TIME:
         return f"strftime({column}, '%Y-%m-%d %H:%M:%S.%g')"

@@ -3,7 +3,7 @@
     with engine(limits) as duck:
         ...make views...
         lock(duck, files, limits)
-        result = answer(duck, sql)
+        result = answer(duck, question)
 
 After `lock` no setting can be changed, nothing is written, and nothing but `files` is opened: no
 other file and no address. An error of DuckDB or Arrow is a QueryError.
@@ -35,6 +35,7 @@ from auditsvc.store.read.result import ONLY_READS, Result
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from auditsvc.arrow.question import Question
     from auditsvc.decode.batch import Row
     from auditsvc.store.read.limits import Limits
 
@@ -95,10 +96,14 @@ def _watch(
         is_over.wait(_AGAIN)
 
 
-def answer(duck: duckdb.DuckDBPyConnection, sql: str) -> Result:
-    """Ask; gives the rows with values as SQLite has them."""
-    cursor = duck.execute(sql)
+def answer(duck: duckdb.DuckDBPyConnection, question: Question) -> Result:
+    """Ask; gives the rows with values and names as SQLite has them."""
+    cursor = duck.execute(question.text)
     columns = tuple(str(each[0]) for each in cursor.description or ())
+    if not all(map(str.isidentifier, columns)):  # an expression without a name
+        # With `*`, a join of several hosts has other columns than SQLite knows.
+        headings = question.headings()
+        columns = headings if len(headings) == len(columns) else columns
     return Result(columns, _rows(cursor))
 
 

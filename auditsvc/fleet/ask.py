@@ -109,7 +109,7 @@ class Questions:
             for view, span in question.spans.items():
                 made = self._view(view, within._replace(span=span.both(within.span)))
                 self._duck.execute(f'CREATE OR REPLACE VIEW "{view}" AS {made}')
-            yield answer(self._duck, question.text)
+            yield answer(self._duck, question)
 
     def _view(self, view: str, within: Reach) -> str:
         """Give the SQL of a view, with the values that SQLite has."""

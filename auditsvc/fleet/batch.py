@@ -49,6 +49,8 @@ class Told:
     events: int
     shipped: int
     made: float
+    revision: str
+    """Of the store's schema: it has another one whenever its views say something else."""
     ledger: dict[str, dict[str, int]] = field(default_factory=dict)
     head: str = ""
     addresses: list[str] = field(default_factory=list)
@@ -90,6 +92,7 @@ def make_batch(source: Source, content: Content, told: Told) -> Iterator[Made | 
         "made": told.made,
         "program": version("auditsvc"),
         "schema": VERSION,
+        "revision": told.revision,
     }
     text = json.dumps(says, separators=(",", ":"))
     own = {"event_id": -told.n, "type": BATCH, "time": round(told.made * _MICRO), "fields": text}

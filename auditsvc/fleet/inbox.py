@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
+from botocore.parsers import ResponseParserError
 
 from auditsvc.archive.credentials import keys_of
 from auditsvc.errors import ConfigError, FleetError
@@ -21,6 +22,9 @@ CREDENTIAL: Final = "auditsvc-fleet"
 SETTING: Final = "fleet.credentials"
 _THERE: Final = frozenset({"PreconditionFailed", "412"})
 _ABSENT: Final = frozenset({"NoSuchKey", "404"})
+_FAILED: Final = (BotoCoreError, ResponseParserError)
+"""What the client raises if there is no answer, or not that of an object store."""
+_NOT_OURS: Final = "the answer to a {} is not that of an object store"
 _AT_ONCE: Final = 1000
 _CONNECT, _READ = 5.0, 60.0
 
@@ -60,13 +64,19 @@ class Inbox:
     def put(self, name: str, data: bytes) -> bool:
         """Store an object, unless there is one with this name: then False."""
         try:
-            self._client.put_object(Bucket=self._bucket, Key=name, Body=data, IfNoneMatch="*")
+            done = self._client.put_object(
+                Bucket=self._bucket, Key=name, Body=data, IfNoneMatch="*"
+            )
         except ClientError as error:
             if _code(error) in _THERE:
                 return False
             raise self._refused(error) from error
-        except BotoCoreError as error:
+        except _FAILED as error:
             raise self._refused(error) from error
+        if not done.get(
+            "ETag"
+        ):  # a proxy's page, say: a batch that is not there is missed for ever
+            raise self._refused(ValueError(_NOT_OURS.format("PUT")))
         return True
 
     def get(self, name: str) -> bytes | None:
@@ -77,7 +87,7 @@ class Inbox:
             if _code(error) in _ABSENT:
                 return None
             raise self._refused(error) from error
-        except BotoCoreError as error:
+        except _FAILED as error:
             raise self._refused(error) from error
         return bytes(found)
 
@@ -87,8 +97,10 @@ class Inbox:
             try:
                 pages = self._client.get_paginator("list_objects_v2")
                 for page in pages.paginate(Bucket=self._bucket, Prefix=prefix):
+                    if "Name" not in page:
+                        raise self._refused(ValueError(_NOT_OURS.format("LIST")))
                     yield from (str(each["Key"]) for each in page.get("Contents", ()))
-            except (ClientError, BotoCoreError) as error:
+            except (ClientError, *_FAILED) as error:
                 raise self._refused(error) from error
 
     def delete(self, names: Iterable[str]) -> None:
@@ -100,14 +112,20 @@ class Inbox:
                 self._client.delete_objects(
                     Bucket=self._bucket, Delete={"Objects": keys, "Quiet": True}
                 )
-            except (ClientError, BotoCoreError) as error:
+            except (ClientError, *_FAILED) as error:
                 raise self._refused(error) from error
 
     def _refused(self, error: Exception) -> FleetError:
         what = str(error).partition("\n")[0][:300]
-        return FleetError(
-            f"fleet {self.shown}: {what}", "see fleet.endpoint, fleet.bucket and fleet.credentials"
-        )
+        where = "see fleet.endpoint, fleet.bucket and fleet.credentials"
+        return FleetError(f"fleet {self.shown}: {what}", where + hint_of_tls(error))
+
+
+def hint_of_tls(error: Exception) -> str:
+    """Give what else to look at if it is the certificates that are wrong; else ""."""
+    text = str(error)
+    is_tls = "CERTIFICATE" in text or "SSL validation" in text or "CA certificate" in text
+    return "; fleet.ca names the authority that is believed" if is_tls else ""
 
 
 def _code(error: ClientError) -> str:

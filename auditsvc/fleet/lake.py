@@ -36,6 +36,7 @@ from requests.exceptions import RequestException
 
 from auditsvc.archive.credentials import keys_of
 from auditsvc.errors import ConfigError, FleetError
+from auditsvc.fleet.inbox import hint_of_tls
 from auditsvc.fleet.names import SCHEMA_VERSION, source_of
 from auditsvc.fleet.schema import SORT, VERSION, schema
 from auditsvc.fleet.table_io import properties
@@ -49,6 +50,12 @@ if TYPE_CHECKING:
     from auditsvc.config import FleetSettings
 
 T = TypeVar("T")
+
+_FAILED: Final = (
+    *(BotoCoreError, ClientError, RequestException, pa.ArrowException, OSError),
+    # What was answered, or is in a file of the table, cannot be read: a proxy's page, say.
+    *(ValueError, EOFError),
+)
 
 CREDENTIAL: Final = "auditsvc-fleet"
 SETTING: Final = "fleet.credentials"
@@ -244,7 +251,7 @@ def explained(settings: FleetSettings) -> Iterator[None]:
     """Say what the catalog, or the object store, refused."""
     try:
         yield
-    except (BotoCoreError, ClientError, RequestException, pa.ArrowException, OSError) as error:
+    except _FAILED as error:
         raise _unreachable(settings, error) from error
     except Exception as error:
         if type(error).__module__.startswith("pyiceberg"):
@@ -255,4 +262,5 @@ def explained(settings: FleetSettings) -> Iterator[None]:
 def _unreachable(settings: FleetSettings, error: Exception) -> FleetError:
     what = str(error).partition("\n")[0][:300]
     where = settings.catalog or settings.endpoint or settings.bucket
-    return FleetError(f"fleet {where}: {what}", "see fleet.catalog, fleet.endpoint and keys")
+    hint = "see fleet.catalog, fleet.endpoint and keys" + hint_of_tls(error)
+    return FleetError(f"fleet {where}: {what}", hint)

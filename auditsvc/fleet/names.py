@@ -22,12 +22,13 @@ Rows of the table that are no events, by `type` (`ROW_TYPES`), with a negative `
     {"n": 7, "id": "0011223344556677", "range": [[12, 0], [14, 99]], "events": 64000,
      "missing": 0, "again": 3, "gone": 0, "shipped": 448000,
      "ledger": {"SOURCE": {"stored": 1, ...}}, "head": "...", "addresses": ["192.0.2.1"],
-     "made": 1764428400.0, "program": "0.1.0", "schema": 1}
+     "made": 1764428400.0, "program": "0.1.0", "schema": 1, "revision": "0019"}
 
   `events`: as the store counted them when the batch was intended; `missing`: of them, those that
   were gone when it was made; `again`: rows of later states of events; `shipped`: the sum of
   `events` so far. `head`: the newest head of the host's evidence then (`auditsvc.evidence.head`),
-  "" for none. `addresses`: the host's own, then (`auditsvc.host.addresses`).
+  "" for none. `addresses`: the host's own, then (`auditsvc.host.addresses`). `revision`: that of
+  the store, whose views said what the rows are; programs before 0019 did not tell it.
 * FLEET_GONE: an event that was shipped is no more in its store, as later parts of its log
   showed it to be another one. Here `event_id` is the event's own, and so is `time`'s day.
 """

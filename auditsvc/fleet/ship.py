@@ -39,6 +39,7 @@ from auditsvc.host.file_locks import only_one
 from auditsvc.host.files import make_folder, read_file, replace_file
 from auditsvc.store import arrivals
 from auditsvc.store.database import reading
+from auditsvc.store.migrate import current_revision
 from auditsvc.store.partitions import DAY
 from auditsvc.store.read.feed import Feed, Position
 from auditsvc.store.read.selection import Selection
@@ -97,6 +98,7 @@ class Shipper:
         self._database = store.database
         with reading(self._database) as connection:
             self._identity = identity_in(connection)
+            self._revision = current_revision(connection) or ""
         self._source = Source(self._database, settings.host, self._identity)
         self._file = settings.state_directory / _FILE
         self._seen: list[tuple[float, int]] = []
@@ -192,6 +194,7 @@ class Shipper:
             events=intent.events,
             shipped=after.shipped,
             made=intent.made,
+            revision=self._revision,
             ledger=self._ledger(),
             head=Folder(self._settings.spool_directory).last_text(),
             addresses=own_addresses(),

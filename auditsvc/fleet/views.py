@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 from auditsvc.fleet import schema
 from auditsvc.fleet.names import BATCH, GONE
-from auditsvc.store.views.sentence import sentence
+from auditsvc.store.views.sentence import kept
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -43,7 +43,7 @@ _HEX: Final = "lower(hex({0}))"
 _UNNESTED: Final = "(SELECT *, unnest({list}) AS one FROM {rows})"
 """Rows of `{rows}`, each once for each member of its list `{list}`, called `one`."""
 
-_SENTENCE: Final = f"coalesce(story.sentence, {sentence('story.')})"
+_SENTENCE: Final = kept("story.")
 _STORY: Final = tuple(name for name in schema.STORY if name != "sentence")
 
 

@@ -24,12 +24,12 @@ _COLUMNS: Final = 8
 
 
 def lock_holders(
-    path: Path, part: range, text: str | None = None, *, shared: bool = False
+    path: Path, part: range, text: str | None = None, *, shared: bool = False, own: bool = False
 ) -> list[int]:
     """Give the other processes that hold a POSIX lock on a byte of `part`, rising.
 
-    `shared`: only those that hold one for reading. `text` is what /proc/locks holds, which is
-    read otherwise. Empty if it is hidden.
+    `shared`: only those that hold one for reading; `own`: this process too, if it does.
+    `text` is what /proc/locks holds, which is read otherwise. Empty if it is hidden.
     """
     try:
         info = path.stat()
@@ -47,7 +47,7 @@ def lock_holders(
         last = part.stop if words[7] == "EOF" else int(words[7])
         if int(words[6]) < part.stop and last >= part.start:
             found.add(int(words[4]))
-    return sorted(found - {0, -1, os.getpid()})
+    return sorted(found - {0, -1, None if own else os.getpid()})
 
 
 @contextmanager

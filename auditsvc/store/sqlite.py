@@ -307,12 +307,13 @@ class SQLite:
         except OSError:
             return 0
 
-    def readers(self) -> list[int]:
+    def readers(self, *, own: bool = False) -> list[int]:
         """Processes that are reading in the write-ahead log, as far as they can be seen.
 
         Each holds one of the bytes WAL_READ_LOCK of the shared memory (sqlite.org/walformat.html).
+        `own`: this process too, if another thread of it reads.
         """
-        return lock_holders(self.path.with_name(f"{self.path.name}-shm"), _READ_LOCKS)
+        return lock_holders(self.path.with_name(f"{self.path.name}-shm"), _READ_LOCKS, own=own)
 
     def blockers(self) -> list[int]:
         """Processes that keep writers out by a shared lock, which no program takes by SQLite.
@@ -332,7 +333,12 @@ class SQLite:
         elif time.monotonic() >= self._relieve_at:
             self._relieve_at = time.monotonic() + _RELIEVE_EVERY
             self._empty_log()
-            who = " and ".join(f"pid {pid} ({name_of(pid)})" for pid in self.readers())
+            who = " and ".join(
+                "the service itself (for the archive or the fleet)"
+                if pid == os.getpid()
+                else f"pid {pid} ({name_of(pid)})"
+                for pid in self.readers(own=True)
+            )
             self._hindrance = (
                 f"the write-ahead log of {self.place} is larger than {WAL_BOUND >> 20} MiB: "
                 f"{who or 'another program'} has been reading for long"

@@ -118,6 +118,20 @@ def test_sql_means_what_it_means_on_sqlite(cookbook, sql):
     ]
 
 
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT exe, count(*), max( pid ) FROM syscalls GROUP BY exe LIMIT 1",
+        "SELECT * FROM (SELECT COUNT(*), 1+1 FROM paths)",
+        "WITH n AS (SELECT count(DISTINCT exe) FROM syscalls) SELECT * FROM n UNION SELECT 1",
+        "SELECT *, count(*) OVER () FROM partials LIMIT 1",
+    ],
+)
+def test_columns_without_a_name_are_called_as_on_sqlite(cookbook, sql):
+    """And not `count_star()`."""
+    assert [*asked(cookbook, sql)[0]] == [*stored(cookbook.store, sql)[0]]
+
+
 @pytest.mark.one_database
 @pytest.mark.parametrize("seed", seeds(1, 40))
 def test_passes_late_events_and_retention_change_no_answer(url, tmp_path, seed):

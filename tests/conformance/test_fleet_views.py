@@ -167,6 +167,14 @@ def test_of_the_versions_of_an_event_the_last_counts(hosts):
     assert not [each for each in by_id if each < 0]
 
 
+def test_columns_without_a_name_are_called_as_on_sqlite(fleet):
+    """Also where a join of several hosts has other columns than SQLite knows."""
+    (row,) = fleet.ask("SELECT count(*), max( pid ), sum(pid) AS s FROM syscalls")
+    assert list(row) == ["count(*)", "max( pid )", "s"]
+    both = "SELECT *, count(*) OVER () FROM syscalls JOIN story USING (event_id) LIMIT 1"
+    assert {"host", "store", "event_id", "sentence"} < set(fleet.ask(both)[0])
+
+
 def test_conditions_on_time_leave_out_days(fleet):
     """A query reads only the seconds that it asks for; a login's end may come at any time."""
     fleet.asked.clear()

@@ -5,6 +5,14 @@
 The action is one of ausearch's words, which `search --format text` gives as they are. Here it is
 said as people do: in their words (`verbs.SAID`), else without hyphens; what has no name by what
 it is, flags of zero not at all, and the outcome at the end.
+
+Archive and lake keep a sentence only where it is not the one that follows from the other columns
+(`kept`): where another word than `to` stands before the second object. Programs before revision
+0019 said it in other words:
+
+    mia, acting as root, unsuccessfully renamed /a with /b using /usr/bin/mv
+
+Such a text is said anew when it is read, with its word before the second object.
 """
 
 from __future__ import annotations
@@ -35,4 +43,27 @@ def sentence(prefix: str = "", link: str = "'to'") -> str:
         f" ELSE ' using ' END || {how}, '')"
         f" || CASE {outcome} WHEN 'failed' THEN ': failed' WHEN 'in progress' THEN ': in progress'"
         " ELSE '' END"
+    )
+
+
+def kept(prefix: str = "") -> str:
+    """Give the SQL of the sentence that archive or lake have, for DuckDB and Spark."""
+    actor, as_user, outcome, action, first, second, how = (prefix + name for name in COLUMNS)
+    text = f"{prefix}sentence"
+    head = (
+        f"{actor} || coalesce(', acting as ' || nullif({as_user}, {actor}) || ',', '')"
+        f" || CASE {outcome} WHEN 'success' THEN ' successfully' WHEN 'failed' THEN"
+        " ' unsuccessfully' WHEN 'in progress' THEN ' asynchronously' ELSE '' END"
+        f" || ' ' || {action} || coalesce(' ' || {first}, '') || ' '"
+    )
+    tail = (
+        f"' ' || {second}"
+        f" || CASE WHEN {action} = 'executed' THEN '' ELSE coalesce(' using ' || {how}, '') END"
+    )
+    start, left = f"length({head})", f"length({text}) - length({tail})"
+    link = f"substr({text}, {start} + 1, {left} - {start})"
+    is_old = f"substr({text}, 1, {start}) = {head} AND {left} > {start}"
+    return (
+        f"CASE WHEN {text} IS NULL THEN {sentence(prefix)}"
+        f" WHEN {is_old} THEN {sentence(prefix, link)} ELSE {text} END"
     )
