@@ -19,14 +19,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from auditsvc.search import named_files, places, told_texts
-from auditsvc.search.conditions import Conditions, Rows
+from auditsvc.search.alternatives import Rows
+from auditsvc.search.conditions import Conditions
 from auditsvc.search.dialect import literal
 from auditsvc.store.read.raw_tables import DELIBERATE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from auditsvc.search.conditions import Alternative, Condition
+    from auditsvc.search.alternatives import Alternative, Condition
     from auditsvc.search.criteria import Criteria
     from auditsvc.search.dialect import Dialect
 

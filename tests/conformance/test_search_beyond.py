@@ -10,7 +10,7 @@ import pytest
 from fixtures import searching
 from fixtures.logs import SECOND, call, load, login, path, proctitle, record, rows
 
-from auditsvc.search import conditions, named_files
+from auditsvc.search import named_files, paths
 from auditsvc.search.arrivals import StoreArrivals
 from auditsvc.search.criteria import Criteria
 from auditsvc.search.dialect import dialect_of
@@ -279,7 +279,7 @@ def test_a_part_of_few_names_and_of_many(url, monkeypatch, many):
 @pytest.mark.parametrize("few", [0, 1000])
 def test_names_below_a_folder_of_few_calls_and_of_many(url, monkeypatch, few):
     """The same events are found, whether each call is asked for its names or these come first."""
-    monkeypatch.setattr(conditions, "_FEW_CALLS", few)
+    monkeypatch.setattr(paths, "_FEW_CALLS", few)
     monkeypatch.setattr(named_files, "FEW", few)
     names = ("etc/x", "./x", "../x", "x", "/etc/x", "/root/x")
     folders = ("/", "/root", "/root/a", "/rooted")
