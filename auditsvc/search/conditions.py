@@ -210,7 +210,10 @@ class Conditions:
             shown = of.syscall
             if of.arch is not None and nr is not None:
                 shown = names.syscall_name(of.arch, nr) or of.syscall
-            yield Condition((f"syscall = {literal(shown)}",), NEVER if nr is None else (other,))
+            call = f"syscall = {literal(shown)}"
+            if nr is not None:
+                call = self._dialect.numbered.format(call, nr)
+            yield Condition((call,), NEVER if nr is None else (other,))
         if of.exit is not None:
             other = f"(type = 'URINGOP' AND {value('exit')} = '{of.exit:d}')"
             # A result that is an errno is one of a failed call: those have an index.
