@@ -31,6 +31,8 @@ class Condition:
 
     calls: tuple[Alternative, ...]
     others: tuple[Alternative, ...]
+    tested: tuple[Alternative, ...] = ()
+    """What is asked instead of a call that another condition found; (): the same."""
 
 
 ANY: Final = "event_id IS NOT NULL"

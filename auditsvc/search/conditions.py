@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from auditsvc.search import places, told_texts
+from auditsvc.search import callers, places, told_texts
 from auditsvc.search.alternatives import ANY, NEVER, Condition, Rows, any_of, both, of_record
 from auditsvc.search.criteria import UNSET
 from auditsvc.search.dialect import listed, literal
@@ -58,6 +58,8 @@ class Conditions:
         self._paths = Paths(dialect, whole=criteria.whole, views_only=views_only)
         self.told: list[str] = []
         """Conditions on fields of `events` that have a table each (`told_texts`)."""
+        self.callers: list[tuple[str, str]] = []
+        """Columns of callers, and conditions on them that have a table each (`callers`)."""
 
     @property
     def names(self) -> Sequence[tuple[str, str]]:
@@ -139,9 +141,21 @@ class Conditions:
         if of.session == UNSET:
             told = self._told(f"{value('ses')} IN {_UNSET_TEXT}")
             unset = f"(ses IS NULL AND {told})"
-            yield Condition(("ses IS NULL",), (unset,))
+            yield self._unset("ses", "ses IS NULL", unset)
         elif of.session is not None:
             yield both(f"ses = {of.session:d}")
+
+    def _of_callers(self, column: str, condition: str) -> tuple[Alternative, ...]:
+        """Give the alternatives of calls whose caller has no such value; there may be few."""
+        if self._views_only or not self._dialect.store.joins:
+            return (condition,)
+        self.callers.append((column, condition))
+        number = len(self.callers) - 1
+        many = f"({callers.are_many(number)} AND {condition})"
+        return Rows(callers.view_of(number), ANY), many
+
+    def _unset(self, column: str, call: str, other: str) -> Condition:
+        return Condition(self._of_callers(column, call), (other,), tested=(call,))
 
     # --- users and groups ----------------------------------------------------------------
 
@@ -159,7 +173,8 @@ class Conditions:
         of, value = self._criteria, self._dialect.value
         if of.auid is not None:
             call, other = self._auid(of.auid)
-            yield Condition((call,), (other,))
+            is_unset = of.auid == UNSET
+            yield self._unset("auid", call, other) if is_unset else Condition((call,), (other,))
         if of.uid is not None:
             yield Condition((f"uid = {of.uid:d}",), (self._told(self._uid(of.uid)),))
         if of.euid is not None:
@@ -318,8 +333,10 @@ class Conditions:
             call = self._dialect.position.format("',' || key || ','", framed) + " > 0"
         else:
             call = self._has("key", key)
+        calls: tuple[Alternative, ...] = (call,)
         if key == "(null)":  # as the kernel writes it of a call that no rule with a key asks for
             call = f"({call} OR key IS NULL)"
+            calls = self._of_callers("key", call)
         # In JSON the kernel's separator of keys is the escape of 0x01: a text of its own.
         field = self._dialect.value("key")
         split = f"replace({field}, {_KEY_MARK[self._dialect.true]}, ',')"
@@ -329,7 +346,8 @@ class Conditions:
         else:
             found = self._has(field, key)
         records = of_record(_types(1305, 1336, _MAC), found)
-        return Condition((call, records), (records, self._told(found)))
+        others = (records, self._told(found))
+        return Condition((*calls, records), others, tested=(call, records))
 
     def _type(self, types: tuple[str, ...]) -> Condition:
         rest = [each for each in types if each not in _OWN_VIEWS]

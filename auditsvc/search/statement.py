@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from auditsvc.search import named_files, places, told_texts
+from auditsvc.search import callers, named_files, places, told_texts
 from auditsvc.search.alternatives import Rows
 from auditsvc.search.conditions import Conditions
 from auditsvc.search.dialect import literal
@@ -98,6 +98,7 @@ def statement(
     if not selects:
         return f"SELECT {shown} FROM syscalls WHERE 1 = 0"  # noqa: S608 - names of columns
     tables = named_files.tables(writer.names, dialect, period)
+    tables += callers.tables(writer.callers, period)
     tables += told_texts.tables(writer.told, dialect, period)
     if criteria.place is not None:
         write = places.tables_of_views if views_only else places.tables
@@ -184,7 +185,11 @@ def _calls(
     period: Sequence[str],
     shown: str,
 ) -> Iterator[str]:
-    rest = [_tested(each.calls, "syscalls", period) for each in conditions if each is not leading]
+    rest = [
+        _tested(each.tested or each.calls, "syscalls", period)
+        for each in conditions
+        if each is not leading
+    ]
     if leading is None:
         yield _select("syscalls", [*period, *rest], shown)
         return

@@ -10,7 +10,7 @@ import pytest
 from fixtures import searching
 from fixtures.logs import SECOND, call, load, login, path, proctitle, record, rows
 
-from auditsvc.search import named_files, paths
+from auditsvc.search import callers, named_files, paths
 from auditsvc.search.arrivals import StoreArrivals
 from auditsvc.search.criteria import Criteria
 from auditsvc.search.dialect import dialect_of
@@ -301,3 +301,21 @@ def test_a_file_without_a_name(url):
     load(url, call(1) + nameless + opened(2, "/root", "(null)") + opened(3, "/root", "/x"))
     assert serials(url, "-f", "(null)") == serials(url, "-f", "(null)", "-w") == {1, 2}
     assert serials(url, "-f", "null") == {2}
+
+
+@pytest.mark.parametrize("few", [0, 1000])
+def test_calls_of_few_callers_and_of_many(url, monkeypatch, few):
+    """The same events are found, whether few callers have no such value or many."""
+    monkeypatch.setattr(callers, "FEW", few)
+    user = {"auid": 1000, "ses": 3}
+    log = call(1, **user, key=None) + call(2, key=None) + call(3, **user) + call(4)
+    log += call(5, key=None, exe='"/bin/no"') + call(6, **user, key='"a(null)b"')
+    load(url, log + login(7))
+    assert serials(url, "-ul", "unset") == serials(url, "--session", "-1") == {2, 4, 5}
+    assert serials(url, "-ul", "unset", "-x", "/bin/no") == {5}
+    assert serials(url, "-ul", "unset", "-k", "(null)") == {2, 5}
+    assert serials(url, "-k", "(null)", "-w") == {1, 2, 5}
+    assert serials(url, "-k", "(null)") == {1, 2, 5, 6}
+    assert serials(url, "-k", "(null)", "--session", "-1", "-x", "/bin/no") == {5}
+    assert serials(url, "-k", "files", "-ul", "unset") == {4}
+    assert serials(url, "-ul", "unset", "--since", f"@{SECOND + 1}") == set()
