@@ -44,14 +44,14 @@ def any_of(*conditions: str) -> str:
     return f"({' OR '.join(conditions)})"
 
 
-def of_record(types: str, where: str) -> Rows:
+def of_record(types: str, where: str, view: str = "records") -> Rows:
     """Give the alternative that the event has a further record of these types.
 
     With `type > ''`, which always holds, SQLite takes a type by its name first, and then
     reads nothing of what has other types.
     """
     last = f" AND {where}" if where else ""
-    return Rows("records", f"type IN ({types}) AND type > ''{last}")
+    return Rows(view, f"type IN ({types}) AND type > ''{last}")
 
 
 def both(condition: str) -> Condition:

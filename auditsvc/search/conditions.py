@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from auditsvc.search import callers, places, told_texts
+from auditsvc.search import bare_records, callers, places, told_texts
 from auditsvc.search.alternatives import ANY, NEVER, Condition, Rows, any_of, both, of_record
 from auditsvc.search.criteria import UNSET
 from auditsvc.search.dialect import listed, literal
@@ -55,11 +55,13 @@ class Conditions:
         self._criteria = criteria
         self._views_only = views_only
         self._dialect = dialect
-        self._paths = Paths(dialect, whole=criteria.whole, views_only=views_only)
-        self.told: list[str] = []
-        """Conditions on fields of `events` that have a table each (`told_texts`)."""
         self.callers: list[tuple[str, str]] = []
         """Columns of callers, and conditions on them that have a table each (`callers`)."""
+        self._paths = Paths(dialect, self.callers, whole=criteria.whole, views_only=views_only)
+        self.told: list[str] = []
+        """Conditions on fields of `events` that have a table each (`told_texts`)."""
+        self.has_bare_records = False
+        """Whether the table of records without one of their own is asked (`bare_records`)."""
 
     @property
     def names(self) -> Sequence[tuple[str, str]]:
@@ -116,6 +118,13 @@ class Conditions:
             self.told.append(condition)
         return told_texts.condition_of(self.told.index(condition))
 
+    def _record(self, types: str, where: str) -> Rows:
+        """Give `of_record` of types that have no table of their own."""
+        if self._views_only or not self._dialect.own_tables:
+            return of_record(types, where)
+        self.has_bare_records = True
+        return of_record(types, where, bare_records.VIEW)
+
     def _own(self, name: str, text: str) -> str:
         return self._has(self._dialect.own_value(name), text)
 
@@ -147,7 +156,7 @@ class Conditions:
 
     def _of_callers(self, column: str, condition: str) -> tuple[Alternative, ...]:
         """Give the alternatives of calls whose caller has no such value; there may be few."""
-        if self._views_only or not self._dialect.store.joins:
+        if self._views_only or not self._dialect.own_tables:
             return (condition,)
         self.callers.append((column, condition))
         number = len(self.callers) - 1
@@ -274,10 +283,10 @@ class Conditions:
             *self._paths.with_text(text),
         ]
         named = f"({field('path', text)} OR {field('name', text)})"
-        common.append(of_record(_types(1400, 1402, 1305, _INTEGRITY), named))
+        common.append(self._record(_types(1400, 1402, 1305, _INTEGRITY), named))
         calls = (*common, self._has("cwd", text), *self._paths.joined(text))
         of_message = [field(name, text) for name in ("path", "name", "new-disk", "cwd")]
-        cwd = of_record("'CWD'", field("cwd", text))
+        cwd = self._record("'CWD'", field("cwd", text))
         return Condition(calls, (*common, self._told(any_of(*of_message)), cwd))
 
     def _remote(self, text: str) -> Condition:
@@ -288,7 +297,7 @@ class Conditions:
         host = f"coalesce(nullif({value('hostname')}, '?'), {value('addr')}, {value('hostname')})"
         told = self._told(self._has(host, text))
         others = (told, f"(type = 'NETFILTER_PKT' AND {packet})", address)
-        return Condition((address, of_record("'NETFILTER_PKT'", packet)), others)
+        return Condition((address, self._record("'NETFILTER_PKT'", packet)), others)
 
     def _labels(self) -> Iterator[Condition]:
         of = self._criteria
@@ -303,9 +312,9 @@ class Conditions:
             yield Condition(tuple(calls), tuple(others))
 
     def _subject(self, text: str) -> Condition:
-        of_avc = of_record(_types(*_AVC), self._field("scontext", text))
+        of_avc = self._record(_types(*_AVC), self._field("scontext", text))
         types = _types(1006, 1305, 1326, 1328, _MAC, _INTEGRITY)
-        of_task = of_record(types, self._field("subj", text))
+        of_task = self._record(types, self._field("subj", text))
         found = [self._field(name, text) for name in ("subj", "scontext", "vm-ctx")]
         further = (of_avc, of_task)
         others = (self._told(any_of(*found)), *further)
@@ -314,7 +323,7 @@ class Conditions:
     def _object(self, text: str) -> Condition:
         path = self._paths.of_names(f"obj > '' AND {self._has('obj', text)}", column="obj")
         found = any_of(self._field("obj", text), self._field("tcontext", text))
-        records = of_record(_types(*_AVC, 1303, 1318, 1324), found)
+        records = self._record(_types(*_AVC, 1303, 1318, 1324), found)
         more = [self._field(name, text) for name in ("obj", "tcontext", "img-ctx")]
         return Condition((path, records), (path, records, self._told(any_of(*more))))
 
@@ -345,7 +354,7 @@ class Conditions:
             found = self._dialect.position.format(f"',' || {split} || ','", framed) + " > 0"
         else:
             found = self._has(field, key)
-        records = of_record(_types(1305, 1336, _MAC), found)
+        records = self._record(_types(1305, 1336, _MAC), found)
         others = (records, self._told(found))
         return Condition((*calls, records), others, tested=(call, records))
 
@@ -356,11 +365,15 @@ class Conditions:
             each for each in calls if isinstance(each, Rows) and each.view != "records"
         ]
         if rest:
-            calls.append(of_record(listed(rest), ""))
+            calls.append(self._record(listed(rest), ""))
         kinds = f"type IN ({listed(types)})"
-        return Condition(tuple(calls), (kinds, *others, of_record(listed(types), "")))
+        write = of_record if _WITH_TABLE.intersection(types) else self._record
+        found = write(listed(types), "")
+        return Condition(tuple(calls), (kinds, *others, found))
 
 
+_WITH_TABLE: Final = frozenset(("SYSCALL", "PATH", "SOCKADDR"))
+"""Types of records whose fields have columns; what is left of these is shown by `records`."""
 _KEY_MARK: Final = {"1": "char(1)", "true": "chr(1)"}
 _OWN_VIEWS: Final[dict[str, Alternative]] = {
     "SYSCALL": ANY,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from auditsvc.search import named_files
+from auditsvc.search import callers, named_files
 from auditsvc.search.alternatives import ANY, Condition, Rows, any_of
 from auditsvc.search.dialect import listed, literal
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from auditsvc.search.alternatives import Alternative
     from auditsvc.search.dialect import Dialect
 
-_FEW_CALLS: Final = 100_000
+_FEW_CALLS: Final = callers.COUNTED - 1
 """Calls that are each asked for the files that they named."""
 _NAMED: Final = "name > ''"
 """Lets SQLite look at the name of a file before it looks for the file's events."""
@@ -29,8 +29,16 @@ _PLAIN_SOCKET: Final = "CASE WHEN substr(path, 1, 1) = '@' THEN substr(path, 2) 
 class Paths:
     """Writes the alternatives of files, and collects the conditions on their names."""
 
-    def __init__(self, dialect: Dialect, *, whole: bool, views_only: bool) -> None:
-        """`whole`, `views_only`: as in `Conditions`."""
+    def __init__(
+        self,
+        dialect: Dialect,
+        asked_callers: list[tuple[str, str]],
+        *,
+        whole: bool,
+        views_only: bool,
+    ) -> None:
+        """`asked_callers`, `whole`, `views_only`: as in `Conditions`."""
+        self._callers = asked_callers
         self._dialect = dialect
         self._whole = whole
         self._views_only = views_only
@@ -121,8 +129,7 @@ class Paths:
         Most calls may be in such a directory, or most names be relative: where the calls are
         few, each is asked for its names; else the names are looked for first.
         """
-        among = f"SELECT 1 FROM syscalls WHERE {here} LIMIT {_FEW_CALLS + 1}"  # noqa: S608 - see dialect
-        count = f"(SELECT count(*) FROM ({among}) AS there)"  # noqa: S608 - as above
+        count = self._calls_there(here)
         yield Rows("paths", relative, f"{count} <= {_FEW_CALLS} AND {here}", common=True)
         named = self.of_names(relative).view
         found = f"SELECT event_id FROM {named}"  # noqa: S608 - as above
@@ -130,6 +137,14 @@ class Paths:
         yield (
             f"({count} > {_FEW_CALLS} AND EXISTS ({found}) AND {here} AND {column} IN ({found}))"
         )
+
+    def _calls_there(self, here: str) -> str:
+        """Write how many calls were made in these directories, if they are few."""
+        if self._dialect.own_tables:
+            self._callers.append(("cwd", here))
+            return callers.number_of_calls(len(self._callers) - 1)
+        among = f"SELECT 1 FROM syscalls WHERE {here} LIMIT {_FEW_CALLS + 1}"  # noqa: S608 - see dialect
+        return f"(SELECT count(*) FROM ({among}) AS there)"  # noqa: S608 - as above
 
     def _in_views(
         self,

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from auditsvc.search import callers, named_files, places, told_texts
+from auditsvc.search import bare_records, callers, named_files, places, told_texts
 from auditsvc.search.alternatives import Rows
 from auditsvc.search.conditions import Conditions
 from auditsvc.search.dialect import literal
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 _AND: Final = "\n  AND "
 _OR: Final = "\n    OR "
-_LISTED: Final = ("records", places.CALLS, places.EVENTS, named_files.PATHS)
+_LISTED: Final = ("records", bare_records.VIEW, places.CALLS, places.EVENTS, named_files.PATHS)
 """How the names of these begin."""
 
 
@@ -98,6 +98,7 @@ def statement(
     if not selects:
         return f"SELECT {shown} FROM syscalls WHERE 1 = 0"  # noqa: S608 - names of columns
     tables = named_files.tables(writer.names, dialect, period)
+    tables += [bare_records.table(dialect)] if writer.has_bare_records else []
     tables += callers.tables(writer.callers, period)
     tables += told_texts.tables(writer.told, dialect, period)
     if criteria.place is not None:
