@@ -94,7 +94,8 @@ def statement(
     if leading is not None and len(conditions) == 1:
         selects = list(dict.fromkeys(_alone(leading, period, shown)))
     else:
-        selects = list(dict.fromkeys(_selects(conditions, leading, period, shown)))
+        written = _selects(conditions, leading, period, shown, in_steps=dialect.own_tables)
+        selects = list(dict.fromkeys(written))
     if not selects:
         return f"SELECT {shown} FROM syscalls WHERE 1 = 0"  # noqa: S608 - names of columns
     tables = named_files.tables(writer.names, dialect, period)
@@ -153,12 +154,23 @@ def _selects(
     leading: Condition | None,
     period: Sequence[str],
     shown: str,
+    *,
+    in_steps: bool,
 ) -> Iterator[str]:
     if all(each.calls for each in conditions):
         yield from _calls(conditions, leading, period, shown)
     if all(each.others for each in conditions):
-        tests = [_tested(each.others, "events", period) for each in conditions]
-        yield _select("events", [*period, *tests], shown)
+        plain: list[str] = []
+        lists: list[str] = []
+        for each in conditions:
+            has_lists = len(each.others) > 1 and any(isinstance(one, Rows) for one in each.others)
+            (lists if has_lists else plain).append(_tested(each.others, "events", period))
+        view = "events"
+        if in_steps and plain and lists:
+            # PostgreSQL makes the lists before it looks at a text, though there be no row by then.
+            view = f"({_select('events', [*period, *plain], '*')} OFFSET 0) AS events"
+            plain = []
+        yield _select(view, [*period, *plain, *lists], shown)
 
 
 def _alone(leading: Condition, period: Sequence[str], shown: str) -> Iterator[str]:

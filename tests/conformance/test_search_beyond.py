@@ -319,3 +319,19 @@ def test_calls_of_few_callers_and_of_many(url, monkeypatch, few):
     assert serials(url, "-k", "(null)", "--session", "-1", "-x", "/bin/no") == {5}
     assert serials(url, "-k", "files", "-ul", "unset") == {4}
     assert serials(url, "-ul", "unset", "--since", f"@{SECOND + 1}") == set()
+
+
+@pytest.mark.parametrize("words", [("-sv", "yes"), ("-sv", "yes", "-k", "k"), ("-ul", "1000")])
+def test_an_event_without_a_call_that_names_a_file(url, words):
+    """It is found by the file and by what else is asked for, whichever is looked at first."""
+    of = 'auid=1000 ses=3 op=updated_rules path="{}" key="{}" list=4 res={}'
+    told = (("/etc/x", "k", 1), ("/etc/y", "k", 1), ("/etc/x", "no", 1), ("/etc/x", "k", 0))
+    load(url, "".join(record("CONFIG_CHANGE", n, of.format(*each)) for n, each in enumerate(told)))
+    wanted = {
+        n
+        for n, (path_, key, result) in enumerate(told)
+        if path_ == "/etc/x"
+        and (result or "-sv" not in words)
+        and (key == "k" or "-k" not in words)
+    }
+    assert serials(url, "-f", "/etc/x", *words) == wanted
