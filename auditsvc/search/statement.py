@@ -158,7 +158,7 @@ def _selects(
     in_steps: bool,
 ) -> Iterator[str]:
     if all(each.calls for each in conditions):
-        yield from _calls(conditions, leading, period, shown)
+        yield from _calls(conditions, leading, period, shown, is_asked_first=in_steps)
     if all(each.others for each in conditions):
         plain: list[str] = []
         lists: list[str] = []
@@ -197,6 +197,8 @@ def _calls(
     leading: Condition | None,
     period: Sequence[str],
     shown: str,
+    *,
+    is_asked_first: bool,
 ) -> Iterator[str]:
     rest = [
         _tested(each.tested or each.calls, "syscalls", period)
@@ -207,7 +209,12 @@ def _calls(
         yield _select("syscalls", [*period, *rest], shown)
         return
     for alternative in leading.calls:
-        yield _select("syscalls", [*period, _found(alternative, period), *rest], shown)
+        found = [_found(alternative, period)]
+        if is_asked_first and rest and isinstance(alternative, Rows) and not alternative.common:
+            # PostgreSQL may begin with the rest; where the list has nothing, it does not begin.
+            inner = " AND ".join([*period, alternative.where])
+            found.insert(0, f"EXISTS (SELECT 1 FROM {alternative.view} WHERE {inner})")  # noqa: S608
+        yield _select("syscalls", [*period, *found, *rest], shown)
 
 
 def _select(view: str, conditions: Sequence[str], shown: str) -> str:
