@@ -19,7 +19,7 @@ from auditsvc.errors import AuditsvcError
 from auditsvc.status.health import judge
 from auditsvc.status.report import make_report as make_status
 from auditsvc.store.read.limits import Limits
-from auditsvc.store.read.questions import Verified, last_verified, ledger_counts
+from auditsvc.store.read.questions import Verified, asked_together, last_verified, ledger_counts
 from auditsvc.store.read.sql import run_query
 
 if TYPE_CHECKING:
@@ -71,6 +71,11 @@ class Evidence:
 
 def take(settings: Settings, rule_set: str | None) -> Evidence:
     """Take the evidence now."""
+    with asked_together(settings.store):
+        return _taken(settings, rule_set)
+
+
+def _taken(settings: Settings, rule_set: str | None) -> Evidence:
     findings: dict[str, tuple[DoctorFinding, ...]] = {}
     for each in examine(Machine(), ask_kernel(), settings, settings_file()):
         findings[each.name] = (*findings.get(each.name, ()), each)

@@ -14,46 +14,21 @@ comma is found as if it were two, for that is how the store shows several keys.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
-from auditsvc.search import named_files, places, told_texts
+from auditsvc.search import bare_records, callers, places, told_texts
+from auditsvc.search.alternatives import ANY, NEVER, Condition, Rows, any_of, both, of_record
 from auditsvc.search.criteria import UNSET
 from auditsvc.search.dialect import listed, literal
+from auditsvc.search.paths import Paths
 from auditsvc.tables import names
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
+    from auditsvc.search.alternatives import Alternative
     from auditsvc.search.criteria import Criteria
     from auditsvc.search.dialect import Dialect
-
-
-class Rows(NamedTuple):
-    """An alternative: the event has a row in `view` for which `where` holds."""
-
-    view: str
-    where: str
-    call: str = ""
-    """A condition that must also hold for the system call itself."""
-    common: bool = False
-    """Whether so many events have such a row that a list of them is no way to find any."""
-    is_join: bool = False
-    """Whether `view` is several that are joined: of these only a list can be made."""
-
-
-Alternative = str | Rows
-
-
-NEVER: Final[tuple[Alternative, ...]] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Condition:
-    """What must hold for a system call, and what for another event; nothing holds of ()."""
-
-    calls: tuple[Alternative, ...]
-    others: tuple[Alternative, ...]
 
 
 def _types(*ranges: range | int) -> str:
@@ -80,20 +55,28 @@ class Conditions:
         self._criteria = criteria
         self._views_only = views_only
         self._dialect = dialect
-        self.names: list[tuple[str, str]] = []
-        """Columns of files, and conditions on them that have a table each (`named_files`)."""
+        self.callers: list[tuple[str, str]] = []
+        """Columns of callers, and conditions on them that have a table each (`callers`)."""
+        self._paths = Paths(dialect, self.callers, whole=criteria.whole, views_only=views_only)
         self.told: list[str] = []
         """Conditions on fields of `events` that have a table each (`told_texts`)."""
+        self.has_bare_records = False
+        """Whether the table of records without one of their own is asked (`bare_records`)."""
+
+    @property
+    def names(self) -> Sequence[tuple[str, str]]:
+        """Columns of files, and conditions on them that have a table each (`named_files`)."""
+        return self._paths.names
 
     def written(self) -> Iterator[Condition]:
         """Give all conditions but that of time; first those whose rows are few."""
         of = self._criteria
         if of.serial is not None:
-            yield _both(f"serial = {of.serial:d}")
+            yield both(f"serial = {of.serial:d}")
         if of.hosts:
-            yield _both(f"host IN ({listed(of.hosts)})")
+            yield both(f"host IN ({listed(of.hosts)})")
         if of.path is not None:
-            yield self._path(of.path)
+            yield self._paths.at(of.path)
         if of.file is not None:
             yield self._file(of.file)
         if of.remote is not None:
@@ -135,6 +118,13 @@ class Conditions:
             self.told.append(condition)
         return told_texts.condition_of(self.told.index(condition))
 
+    def _record(self, types: str, where: str) -> Rows:
+        """Give `of_record` of types that have no table of their own."""
+        if self._views_only or not self._dialect.own_tables:
+            return of_record(types, where)
+        self.has_bare_records = True
+        return of_record(types, where, bare_records.VIEW)
+
     def _own(self, name: str, text: str) -> str:
         return self._has(self._dialect.own_value(name), text)
 
@@ -147,22 +137,34 @@ class Conditions:
             other = self._told(self._own("exe", of.exe))
             yield Condition((self._has("exe", of.exe),), (other,))
         if of.terminal is not None:
-            other = self._any(*(self._own(name, of.terminal) for name in ("terminal", "tty")))
+            other = any_of(*(self._own(name, of.terminal) for name in ("terminal", "tty")))
             yield Condition((self._has("tty", of.terminal),), (self._told(other),))
 
     def _numbers(self) -> Iterator[Condition]:
         of, value = self._criteria, self._dialect.value
         if of.pid is not None:
-            yield _both(f"pid = {of.pid:d}")
+            yield both(f"pid = {of.pid:d}")
         if of.ppid is not None:
             other = self._told(f"{value('ppid')} = '{of.ppid:d}'")
             yield Condition((f"ppid = {of.ppid:d}",), (other,))
         if of.session == UNSET:
             told = self._told(f"{value('ses')} IN {_UNSET_TEXT}")
             unset = f"(ses IS NULL AND {told})"
-            yield Condition(("ses IS NULL",), (unset,))
+            yield self._unset("ses", "ses IS NULL", unset)
         elif of.session is not None:
-            yield _both(f"ses = {of.session:d}")
+            yield both(f"ses = {of.session:d}")
+
+    def _of_callers(self, column: str, condition: str) -> tuple[Alternative, ...]:
+        """Give the alternatives of calls whose caller has no such value; there may be few."""
+        if self._views_only or not self._dialect.own_tables:
+            return (condition,)
+        self.callers.append((column, condition))
+        number = len(self.callers) - 1
+        many = f"({callers.are_many(number)} AND {condition})"
+        return Rows(callers.view_of(number), ANY), many
+
+    def _unset(self, column: str, call: str, other: str) -> Condition:
+        return Condition(self._of_callers(column, call), (other,), tested=(call,))
 
     # --- users and groups ----------------------------------------------------------------
 
@@ -180,7 +182,8 @@ class Conditions:
         of, value = self._criteria, self._dialect.value
         if of.auid is not None:
             call, other = self._auid(of.auid)
-            yield Condition((call,), (other,))
+            is_unset = of.auid == UNSET
+            yield self._unset("auid", call, other) if is_unset else Condition((call,), (other,))
         if of.uid is not None:
             yield Condition((f"uid = {of.uid:d}",), (self._told(self._uid(of.uid)),))
         if of.euid is not None:
@@ -231,7 +234,10 @@ class Conditions:
             shown = of.syscall
             if of.arch is not None and nr is not None:
                 shown = names.syscall_name(of.arch, nr) or of.syscall
-            yield Condition((f"syscall = {literal(shown)}",), NEVER if nr is None else (other,))
+            call = f"syscall = {literal(shown)}"
+            if nr is not None:
+                call = self._dialect.numbered.format(call, nr)
+            yield Condition((call,), NEVER if nr is None else (other,))
         if of.exit is not None:
             other = f"(type = 'URINGOP' AND {value('exit')} = '{of.exit:d}')"
             # A result that is an errno is one of a failed call: those have an index.
@@ -248,7 +254,7 @@ class Conditions:
         res, result = self._dialect.own_value("res"), f"lower({value('result')})"
         if success:
             call = f"success = {self._dialect.true}"
-            told = self._any(
+            told = any_of(
                 f"({res} NOT LIKE 'failed%' AND {res} <> '0')",
                 f"{result} = 'success'",
                 f"{value('seresult')} = 'granted'",
@@ -259,7 +265,7 @@ class Conditions:
             more = [f"(type IN ('CONFIG_CHANGE', 'LOGIN') AND {res} IS NULL)"]
         else:
             call = f"success = {self._dialect.false}"
-            told = self._any(
+            told = any_of(
                 f"({res} LIKE 'failed%' OR {res} = '0')",
                 f"{result} <> 'success'",
                 f"{value('seresult')} = 'denied'",
@@ -274,144 +280,24 @@ class Conditions:
     def _file(self, text: str) -> Condition:
         field = self._field
         common: list[Alternative] = [
-            self._name(text),
-            *self._unnamed(text),
-            Rows("sockaddrs", self._unix(self._has(_PLAIN_SOCKET, text))),
+            *self._paths.with_text(text),
         ]
         named = f"({field('path', text)} OR {field('name', text)})"
-        common.append(_records(_types(1400, 1402, 1305, _INTEGRITY), named))
-        calls = (*common, self._has("cwd", text), *self._joined(text))
+        common.append(self._record(_types(1400, 1402, 1305, _INTEGRITY), named))
+        calls = (*common, self._has("cwd", text), *self._paths.joined(text))
         of_message = [field(name, text) for name in ("path", "name", "new-disk", "cwd")]
-        cwd = _records("'CWD'", field("cwd", text))
-        return Condition(calls, (*common, self._told(self._any(*of_message)), cwd))
-
-    def _unnamed(self, text: str) -> Iterator[Rows]:
-        """Give the alternative of a file that the kernel writes as (null): it has no name."""
-        if text == "(null)":
-            yield self._of_names(named_files.NAMELESS)
-
-    def _name(self, text: str) -> Rows:
-        found = self._has("name", text)
-        if self._criteria.whole:
-            return Rows("paths", f"{found} AND NOT {_IS_RELATIVE}")
-        return self._of_names(found)
-
-    def _of_names(self, condition: str, call: str = "", column: str = "name") -> Rows:
-        """Give the alternative that a file's name fulfils this; nobody knows how many do."""
-        if self._views_only:
-            return Rows("paths", condition, call)
-        self.names.append((column, condition))
-        return Rows(named_files.view_of(len(self.names) - 1), _ANY, call)
-
-    def _joined(self, text: str) -> Iterator[Rows]:
-        """Give the alternatives of a text that spans a directory and a name in it.
-
-        ausearch joins names that begin with ./ or ../ with the working directory.
-        """
-        for at, sign in enumerate(text):
-            left, right = text[:at], text[at + 1 :]
-            if sign != "/" or (right and right[0] != "."):
-                continue
-            if self._criteria.whole:
-                if right[:2] in ("./", ".."):
-                    yield Rows("paths", f"name = {literal(right)}", f"cwd = {literal(left)}")
-                continue
-            begins = f" AND substr(name, 1, {len(right)}) = {literal(right)}" if right else ""
-            ends = self._dialect.ends.format("cwd", len(left), literal(left)) if left else ""
-            yield self._of_names(f"{_IS_RELATIVE}{begins}", ends or "cwd IS NOT NULL")
-
-    def _named(self, condition: str) -> str:
-        """Write a condition on the name of a file such that SQLite looks for names first."""
-        return f"{_NAMED} AND {self._seldom(condition)}"
-
-    def _seldom(self, condition: str) -> str:
-        return self._dialect.seldom.format(f"({condition})")
-
-    @staticmethod
-    def _any(*conditions: str) -> str:
-        return f"({' OR '.join(conditions)})"
-
-    def _unix(self, condition: str) -> str:
-        return f"family = 'unix' AND {self._seldom(condition)}"
-
-    def _path(self, path: str) -> Condition:
-        """Give the condition that a file has this full path, or one below it."""
-        path = path.rstrip("/") or "/"
-        inner = path.rstrip("/") + "/"
-        here = f"(cwd = {literal(path)} OR {_begins('cwd', inner)})"
-        relative = "substr(name, 1, 1) <> '/' AND substr(name, 1, 2) <> '..'"
-        exact, within = f"name = {literal(path)}", _begins("name", inner)
-        socket = (f"path = {literal(path)}", _begins("path", inner))
-        above = []  # folders above it, and the names that are relative to one
-        parts = path.strip("/").split("/")
-        for at in range(len(parts)):
-            rest = "/".join(parts[at:])
-            above.append((literal("/" + "/".join(parts[:at])), (rest, f"./{rest}")))
-        if self._views_only:
-            return self._path_in_views(self._any(exact, within), socket, (here, relative), above)
-        found: list[Alternative] = [
-            Rows("paths", exact),
-            self._of_names(within),
-            *self._below(here, relative),
-            *(Rows("sockaddrs", self._unix(each)) for each in socket),
-        ]
-        below, tests = [], []
-        for cwd, relative_names in above:
-            for name in relative_names:
-                found.append(Rows("paths", f"name = {literal(name)}", f"cwd = {cwd}"))
-                below.append(_begins("name", f"{name}/"))
-                of_it = f"paths.event_id = syscalls.event_id AND {below[-1]}"
-                tests.append(f"(cwd = {cwd} AND EXISTS (SELECT 1 FROM paths WHERE {of_it}))")  # noqa: S608
-        found.append(Rows("paths", self._named(self._any(*below)), self._any(*tests)))
-        others = [each for each in found if isinstance(each, Rows) and not each.call]
-        return Condition(tuple(found), tuple(others))
-
-    def _below(self, here: str, relative: str) -> Iterator[Alternative]:
-        """Give the alternatives of a file that is named relative to a directory that is `here`.
-
-        Most calls may be in such a directory, or most names be relative: where the calls are
-        few, each is asked for its names; else the names are looked for first.
-        """
-        among = f"SELECT 1 FROM syscalls WHERE {here} LIMIT {_FEW_CALLS + 1}"  # noqa: S608 - see dialect
-        count = f"(SELECT count(*) FROM ({among}) AS there)"  # noqa: S608 - as above
-        yield Rows("paths", relative, f"{count} <= {_FEW_CALLS} AND {here}", common=True)
-        named = self._of_names(relative).view
-        found = f"SELECT event_id FROM {named}"  # noqa: S608 - as above
-        column = self._dialect.no_range.format("event_id")
-        yield (
-            f"({count} > {_FEW_CALLS} AND EXISTS ({found}) AND {here} AND {column} IN ({found}))"
-        )
-
-    def _path_in_views(
-        self,
-        name: str,
-        socket: tuple[str, str],
-        inside: tuple[str, str],
-        above: list[tuple[str, tuple[str, str]]],
-    ) -> Condition:
-        """Give it where there is no index: each view is read once.
-
-        `inside`: the working directory is the folder or below it, and the name is relative.
-        """
-        here, relative = inside
-        alone = (Rows("paths", name), Rows("sockaddrs", self._unix(self._any(*socket))))
-        tests = [f"({here} AND {relative})"]
-        for cwd, names_ in above:
-            found = [f"name IN ({listed(names_)})", *(_begins("name", f"{n}/") for n in names_)]
-            tests.append(f"(cwd = {cwd} AND {self._any(*found)})")
-        folders = ", ".join(dict.fromkeys(cwd for cwd, _ in above))
-        where = f"({here} OR cwd IN ({folders})) AND {self._any(*tests)}"
-        joined = Rows("paths JOIN syscalls USING (event_id)", where, is_join=True)
-        return Condition((*alone, joined), alone)
+        cwd = self._record("'CWD'", field("cwd", text))
+        return Condition(calls, (*common, self._told(any_of(*of_message)), cwd))
 
     def _remote(self, text: str) -> Condition:
         value = self._dialect.own_value
-        address = Rows("sockaddrs", f"{_INET} AND {self._seldom(self._has('address', text))}")
+        seldom = self._dialect.seldom.format(f"({self._has('address', text)})")
+        address = Rows("sockaddrs", f"{_INET} AND {seldom}")
         packet = self._field("saddr", text)
         host = f"coalesce(nullif({value('hostname')}, '?'), {value('addr')}, {value('hostname')})"
         told = self._told(self._has(host, text))
         others = (told, f"(type = 'NETFILTER_PKT' AND {packet})", address)
-        return Condition((address, _records("'NETFILTER_PKT'", packet)), others)
+        return Condition((address, self._record("'NETFILTER_PKT'", packet)), others)
 
     def _labels(self) -> Iterator[Condition]:
         of = self._criteria
@@ -426,25 +312,25 @@ class Conditions:
             yield Condition(tuple(calls), tuple(others))
 
     def _subject(self, text: str) -> Condition:
-        of_avc = _records(_types(*_AVC), self._field("scontext", text))
+        of_avc = self._record(_types(*_AVC), self._field("scontext", text))
         types = _types(1006, 1305, 1326, 1328, _MAC, _INTEGRITY)
-        of_task = _records(types, self._field("subj", text))
+        of_task = self._record(types, self._field("subj", text))
         found = [self._field(name, text) for name in ("subj", "scontext", "vm-ctx")]
         further = (of_avc, of_task)
-        others = (self._told(self._any(*found)), *further)
+        others = (self._told(any_of(*found)), *further)
         return Condition((self._has("subj", text), *further), others)
 
     def _object(self, text: str) -> Condition:
-        path = self._of_names(f"obj > '' AND {self._has('obj', text)}", column="obj")
-        found = self._any(self._field("obj", text), self._field("tcontext", text))
-        records = _records(_types(*_AVC, 1303, 1318, 1324), found)
+        path = self._paths.of_names(f"obj > '' AND {self._has('obj', text)}", column="obj")
+        found = any_of(self._field("obj", text), self._field("tcontext", text))
+        records = self._record(_types(*_AVC, 1303, 1318, 1324), found)
         more = [self._field(name, text) for name in ("obj", "tcontext", "img-ctx")]
-        return Condition((path, records), (path, records, self._told(self._any(*more))))
+        return Condition((path, records), (path, records, self._told(any_of(*more))))
 
     def _places(self) -> Iterator[Condition]:
         """Give those of a place: containers and units, and virtual machines."""
         if self._criteria.place is not None:
-            calls, others = (Rows(view, _ANY) for view in (places.CALLS, places.EVENTS))
+            calls, others = (Rows(view, ANY) for view in (places.CALLS, places.EVENTS))
             yield Condition((calls,), (others,))
         for name, text in (("uuid", self._criteria.uuid), ("vm", self._criteria.vm)):
             if text is not None:
@@ -456,8 +342,10 @@ class Conditions:
             call = self._dialect.position.format("',' || key || ','", framed) + " > 0"
         else:
             call = self._has("key", key)
+        calls: tuple[Alternative, ...] = (call,)
         if key == "(null)":  # as the kernel writes it of a call that no rule with a key asks for
             call = f"({call} OR key IS NULL)"
+            calls = self._of_callers("key", call)
         # In JSON the kernel's separator of keys is the escape of 0x01: a text of its own.
         field = self._dialect.value("key")
         split = f"replace({field}, {_KEY_MARK[self._dialect.true]}, ',')"
@@ -466,8 +354,9 @@ class Conditions:
             found = self._dialect.position.format(f"',' || {split} || ','", framed) + " > 0"
         else:
             found = self._has(field, key)
-        records = _records(_types(1305, 1336, _MAC), found)
-        return Condition((call, records), (records, self._told(found)))
+        records = self._record(_types(1305, 1336, _MAC), found)
+        others = (records, self._told(found))
+        return Condition((*calls, records), others, tested=(call, records))
 
     def _type(self, types: tuple[str, ...]) -> Condition:
         rest = [each for each in types if each not in _OWN_VIEWS]
@@ -476,44 +365,23 @@ class Conditions:
             each for each in calls if isinstance(each, Rows) and each.view != "records"
         ]
         if rest:
-            calls.append(_records(listed(rest), ""))
+            calls.append(self._record(listed(rest), ""))
         kinds = f"type IN ({listed(types)})"
-        return Condition(tuple(calls), (kinds, *others, _records(listed(types), "")))
+        write = of_record if _WITH_TABLE.intersection(types) else self._record
+        found = write(listed(types), "")
+        return Condition(tuple(calls), (kinds, *others, found))
 
 
-_FEW_CALLS: Final = 100_000
-"""Calls that are each asked for the files that they named."""
-_NAMED: Final = "name > ''"
-"""Lets SQLite look at the name of a file before it looks for the file's events."""
-_IS_RELATIVE: Final = "(substr(name, 1, 2) IN ('./', '..'))"
-_PLAIN_SOCKET: Final = "CASE WHEN substr(path, 1, 1) = '@' THEN substr(path, 2) ELSE path END"
+_WITH_TABLE: Final = frozenset(("SYSCALL", "PATH", "SOCKADDR"))
+"""Types of records whose fields have columns; what is left of these is shown by `records`."""
 _KEY_MARK: Final = {"1": "char(1)", "true": "chr(1)"}
-_ANY: Final = "event_id IS NOT NULL"
 _OWN_VIEWS: Final[dict[str, Alternative]] = {
-    "SYSCALL": _ANY,
+    "SYSCALL": ANY,
     "CWD": "cwd IS NOT NULL",
     "PROCTITLE": "proctitle IS NOT NULL",
     # The names lead to an index; the arguments tell that the record was there.
     "EXECVE": "(syscall IN ('execve', 'execveat') AND argv IS NOT NULL)",
-    "PATH": Rows("paths", _ANY, common=True),
-    "SOCKADDR": Rows("sockaddrs", _ANY),
+    "PATH": Rows("paths", ANY, common=True),
+    "SOCKADDR": Rows("sockaddrs", ANY),
 }
 """Record types that have columns or a view of their own."""
-
-
-def _begins(column: str, text: str) -> str:
-    return f"substr({column}, 1, {len(text)}) = {literal(text)}"
-
-
-def _records(types: str, where: str) -> Rows:
-    """Give the alternative that the event has a further record of these types.
-
-    With `type > ''`, which always holds, SQLite takes a type by its name first, and then
-    reads nothing of what has other types.
-    """
-    last = f" AND {where}" if where else ""
-    return Rows("records", f"type IN ({types}) AND type > ''{last}")
-
-
-def _both(condition: str) -> Condition:
-    return Condition((condition,), (condition,))

@@ -58,6 +58,13 @@ class Dialect:
     """The condition {0}, of which the planner is told that few rows fulfil it."""
     mostly: str
     """The condition {0}, of which the planner is told that most rows fulfil it."""
+    own_tables: bool
+    """Whether tables of a search's own are asked for what PostgreSQL plans badly of views."""
+    numbered: str
+    """The condition {0} on a call's name, which is that of the number {1}.
+
+    By the number PostgreSQL asks an index or a column of the calls, before it looks for names.
+    """
 
     def has(self, column: str, text: str, *, whole: bool) -> str:
         """Give the condition that a column has a text in it, or is that text."""
@@ -90,6 +97,8 @@ SQLITE: Final = Dialect(
     no_range="+{0}",
     seldom="likelihood({0}, 0.001)",
     mostly="likelihood({0}, 0.95)",
+    own_tables=False,
+    numbered="{0}",
 )
 POSTGRESQL: Final = Dialect(
     position="strpos({0}, {1})",
@@ -104,6 +113,8 @@ POSTGRESQL: Final = Dialect(
     no_range="{0}",
     seldom="{0}",
     mostly="{0}",
+    own_tables=True,
+    numbered="({0} AND nr = {1:d})",
 )
 
 

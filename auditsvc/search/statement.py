@@ -18,21 +18,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from auditsvc.search import named_files, places, told_texts
-from auditsvc.search.conditions import Conditions, Rows
+from auditsvc.search import bare_records, callers, named_files, places, told_texts
+from auditsvc.search.alternatives import Rows
+from auditsvc.search.conditions import Conditions
 from auditsvc.search.dialect import literal
 from auditsvc.store.read.raw_tables import DELIBERATE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from auditsvc.search.conditions import Alternative, Condition
+    from auditsvc.search.alternatives import Alternative, Condition
     from auditsvc.search.criteria import Criteria
     from auditsvc.search.dialect import Dialect
 
 _AND: Final = "\n  AND "
 _OR: Final = "\n    OR "
-_LISTED: Final = ("records", places.CALLS, places.EVENTS, named_files.PATHS)
+_LISTED: Final = ("records", bare_records.VIEW, places.CALLS, places.EVENTS, named_files.PATHS)
 """How the names of these begin."""
 
 
@@ -93,10 +94,13 @@ def statement(
     if leading is not None and len(conditions) == 1:
         selects = list(dict.fromkeys(_alone(leading, period, shown)))
     else:
-        selects = list(dict.fromkeys(_selects(conditions, leading, period, shown)))
+        written = _selects(conditions, leading, period, shown, in_steps=dialect.own_tables)
+        selects = list(dict.fromkeys(written))
     if not selects:
         return f"SELECT {shown} FROM syscalls WHERE 1 = 0"  # noqa: S608 - names of columns
     tables = named_files.tables(writer.names, dialect, period)
+    tables += [bare_records.table(dialect)] if writer.has_bare_records else []
+    tables += callers.tables(writer.callers, period)
     tables += told_texts.tables(writer.told, dialect, period)
     if criteria.place is not None:
         write = places.tables_of_views if views_only else places.tables
@@ -150,12 +154,23 @@ def _selects(
     leading: Condition | None,
     period: Sequence[str],
     shown: str,
+    *,
+    in_steps: bool,
 ) -> Iterator[str]:
     if all(each.calls for each in conditions):
-        yield from _calls(conditions, leading, period, shown)
+        yield from _calls(conditions, leading, period, shown, is_asked_first=in_steps)
     if all(each.others for each in conditions):
-        tests = [_tested(each.others, "events", period) for each in conditions]
-        yield _select("events", [*period, *tests], shown)
+        plain: list[str] = []
+        lists: list[str] = []
+        for each in conditions:
+            has_lists = len(each.others) > 1 and any(isinstance(one, Rows) for one in each.others)
+            (lists if has_lists else plain).append(_tested(each.others, "events", period))
+        view = "events"
+        if in_steps and plain and lists:
+            # PostgreSQL makes the lists before it looks at a text, though there be no row by then.
+            view = f"({_select('events', [*period, *plain], '*')} OFFSET 0) AS events"
+            plain = []
+        yield _select(view, [*period, *plain, *lists], shown)
 
 
 def _alone(leading: Condition, period: Sequence[str], shown: str) -> Iterator[str]:
@@ -182,13 +197,24 @@ def _calls(
     leading: Condition | None,
     period: Sequence[str],
     shown: str,
+    *,
+    is_asked_first: bool,
 ) -> Iterator[str]:
-    rest = [_tested(each.calls, "syscalls", period) for each in conditions if each is not leading]
+    rest = [
+        _tested(each.tested or each.calls, "syscalls", period)
+        for each in conditions
+        if each is not leading
+    ]
     if leading is None:
         yield _select("syscalls", [*period, *rest], shown)
         return
     for alternative in leading.calls:
-        yield _select("syscalls", [*period, _found(alternative, period), *rest], shown)
+        found = [_found(alternative, period)]
+        if is_asked_first and rest and isinstance(alternative, Rows) and not alternative.common:
+            # PostgreSQL may begin with the rest; where the list has nothing, it does not begin.
+            inner = " AND ".join([*period, alternative.where])
+            found.insert(0, f"EXISTS (SELECT 1 FROM {alternative.view} WHERE {inner})")  # noqa: S608
+        yield _select("syscalls", [*period, *found, *rest], shown)
 
 
 def _select(view: str, conditions: Sequence[str], shown: str) -> str:

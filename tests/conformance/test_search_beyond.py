@@ -10,7 +10,7 @@ import pytest
 from fixtures import searching
 from fixtures.logs import SECOND, call, load, login, path, proctitle, record, rows
 
-from auditsvc.search import conditions, named_files
+from auditsvc.search import callers, named_files, paths
 from auditsvc.search.arrivals import StoreArrivals
 from auditsvc.search.criteria import Criteria
 from auditsvc.search.dialect import dialect_of
@@ -279,7 +279,7 @@ def test_a_part_of_few_names_and_of_many(url, monkeypatch, many):
 @pytest.mark.parametrize("few", [0, 1000])
 def test_names_below_a_folder_of_few_calls_and_of_many(url, monkeypatch, few):
     """The same events are found, whether each call is asked for its names or these come first."""
-    monkeypatch.setattr(conditions, "_FEW_CALLS", few)
+    monkeypatch.setattr(paths, "_FEW_CALLS", few)
     monkeypatch.setattr(named_files, "FEW", few)
     names = ("etc/x", "./x", "../x", "x", "/etc/x", "/root/x")
     folders = ("/", "/root", "/root/a", "/rooted")
@@ -301,3 +301,37 @@ def test_a_file_without_a_name(url):
     load(url, call(1) + nameless + opened(2, "/root", "(null)") + opened(3, "/root", "/x"))
     assert serials(url, "-f", "(null)") == serials(url, "-f", "(null)", "-w") == {1, 2}
     assert serials(url, "-f", "null") == {2}
+
+
+@pytest.mark.parametrize("few", [0, 1000])
+def test_calls_of_few_callers_and_of_many(url, monkeypatch, few):
+    """The same events are found, whether few callers have no such value or many."""
+    monkeypatch.setattr(callers, "FEW", few)
+    user = {"auid": 1000, "ses": 3}
+    log = call(1, **user, key=None) + call(2, key=None) + call(3, **user) + call(4)
+    log += call(5, key=None, exe='"/bin/no"') + call(6, **user, key='"a(null)b"')
+    load(url, log + login(7))
+    assert serials(url, "-ul", "unset") == serials(url, "--session", "-1") == {2, 4, 5}
+    assert serials(url, "-ul", "unset", "-x", "/bin/no") == {5}
+    assert serials(url, "-ul", "unset", "-k", "(null)") == {2, 5}
+    assert serials(url, "-k", "(null)", "-w") == {1, 2, 5}
+    assert serials(url, "-k", "(null)") == {1, 2, 5, 6}
+    assert serials(url, "-k", "(null)", "--session", "-1", "-x", "/bin/no") == {5}
+    assert serials(url, "-k", "files", "-ul", "unset") == {4}
+    assert serials(url, "-ul", "unset", "--since", f"@{SECOND + 1}") == set()
+
+
+@pytest.mark.parametrize("words", [("-sv", "yes"), ("-sv", "yes", "-k", "k"), ("-ul", "1000")])
+def test_an_event_without_a_call_that_names_a_file(url, words):
+    """It is found by the file and by what else is asked for, whichever is looked at first."""
+    of = 'auid=1000 ses=3 op=updated_rules path="{}" key="{}" list=4 res={}'
+    told = (("/etc/x", "k", 1), ("/etc/y", "k", 1), ("/etc/x", "no", 1), ("/etc/x", "k", 0))
+    load(url, "".join(record("CONFIG_CHANGE", n, of.format(*each)) for n, each in enumerate(told)))
+    wanted = {
+        n
+        for n, (path_, key, result) in enumerate(told)
+        if path_ == "/etc/x"
+        and (result or "-sv" not in words)
+        and (key == "k" or "-k" not in words)
+    }
+    assert serials(url, "-f", "/etc/x", *words) == wanted

@@ -1,0 +1,173 @@
+"""The alternatives of a search for files and sockets by their paths, or by a part of these.
+
+A path is the name that a call gave, or that of its working directory and a name in it. How many
+names there are that fulfil a condition is not known: these are asked by `named_files`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from auditsvc.search import callers, named_files
+from auditsvc.search.alternatives import ANY, Condition, Rows, any_of
+from auditsvc.search.dialect import listed, literal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from auditsvc.search.alternatives import Alternative
+    from auditsvc.search.dialect import Dialect
+
+_FEW_CALLS: Final = callers.COUNTED - 1
+"""Calls that are each asked for the files that they named."""
+_NAMED: Final = "name > ''"
+"""Lets SQLite look at the name of a file before it looks for the file's events."""
+_IS_RELATIVE: Final = "(substr(name, 1, 2) IN ('./', '..'))"
+_PLAIN_SOCKET: Final = "CASE WHEN substr(path, 1, 1) = '@' THEN substr(path, 2) ELSE path END"
+
+
+class Paths:
+    """Writes the alternatives of files, and collects the conditions on their names."""
+
+    def __init__(
+        self,
+        dialect: Dialect,
+        asked_callers: list[tuple[str, str]],
+        *,
+        whole: bool,
+        views_only: bool,
+    ) -> None:
+        """`asked_callers`, `whole`, `views_only`: as in `Conditions`."""
+        self._callers = asked_callers
+        self._dialect = dialect
+        self._whole = whole
+        self._views_only = views_only
+        self.names: list[tuple[str, str]] = []
+        """Columns of files, and conditions on them that have a table each (`named_files`)."""
+
+    def with_text(self, text: str) -> tuple[Alternative, ...]:
+        """Give the alternatives that the name of a file or a socket has this text."""
+        found = self._dialect.has("name", text, whole=self._whole)
+        if self._whole:
+            named = Rows("paths", f"{found} AND NOT {_IS_RELATIVE}")
+        else:
+            named = self.of_names(found)
+        # The kernel writes a file without a name as (null).
+        unnamed = (self.of_names(named_files.NAMELESS),) if text == "(null)" else ()
+        socket = self._dialect.has(_PLAIN_SOCKET, text, whole=self._whole)
+        return named, *unnamed, Rows("sockaddrs", self._unix(socket))
+
+    def of_names(self, condition: str, call: str = "", column: str = "name") -> Rows:
+        """Give the alternative that a file's name fulfils this; nobody knows how many do."""
+        if self._views_only:
+            return Rows("paths", condition, call)
+        self.names.append((column, condition))
+        return Rows(named_files.view_of(len(self.names) - 1), ANY, call)
+
+    def joined(self, text: str) -> Iterator[Rows]:
+        """Give the alternatives of a text that spans a directory and a name in it.
+
+        ausearch joins names that begin with ./ or ../ with the working directory.
+        """
+        for at, sign in enumerate(text):
+            left, right = text[:at], text[at + 1 :]
+            if sign != "/" or (right and right[0] != "."):
+                continue
+            if self._whole:
+                if right[:2] in ("./", ".."):
+                    yield Rows("paths", f"name = {literal(right)}", f"cwd = {literal(left)}")
+                continue
+            begins = f" AND substr(name, 1, {len(right)}) = {literal(right)}" if right else ""
+            ends = self._dialect.ends.format("cwd", len(left), literal(left)) if left else ""
+            yield self.of_names(f"{_IS_RELATIVE}{begins}", ends or "cwd IS NOT NULL")
+
+    def _named(self, condition: str) -> str:
+        """Write a condition on the name of a file such that SQLite looks for names first."""
+        return f"{_NAMED} AND {self._seldom(condition)}"
+
+    def _seldom(self, condition: str) -> str:
+        return self._dialect.seldom.format(f"({condition})")
+
+    def _unix(self, condition: str) -> str:
+        return f"family = 'unix' AND {self._seldom(condition)}"
+
+    def at(self, path: str) -> Condition:
+        """Give the condition that a file has this full path, or one below it."""
+        path = path.rstrip("/") or "/"
+        inner = path.rstrip("/") + "/"
+        here = f"(cwd = {literal(path)} OR {_begins('cwd', inner)})"
+        relative = "substr(name, 1, 1) <> '/' AND substr(name, 1, 2) <> '..'"
+        exact, within = f"name = {literal(path)}", _begins("name", inner)
+        socket = (f"path = {literal(path)}", _begins("path", inner))
+        above = []  # folders above it, and the names that are relative to one
+        parts = path.strip("/").split("/")
+        for at in range(len(parts)):
+            rest = "/".join(parts[at:])
+            above.append((literal("/" + "/".join(parts[:at])), (rest, f"./{rest}")))
+        if self._views_only:
+            return self._in_views(any_of(exact, within), socket, (here, relative), above)
+        found: list[Alternative] = [
+            Rows("paths", exact),
+            self.of_names(within),
+            *self._below(here, relative),
+            *(Rows("sockaddrs", self._unix(each)) for each in socket),
+        ]
+        below, tests = [], []
+        for cwd, relative_names in above:
+            for name in relative_names:
+                found.append(Rows("paths", f"name = {literal(name)}", f"cwd = {cwd}"))
+                below.append(_begins("name", f"{name}/"))
+                of_it = f"paths.event_id = syscalls.event_id AND {below[-1]}"
+                tests.append(f"(cwd = {cwd} AND EXISTS (SELECT 1 FROM paths WHERE {of_it}))")  # noqa: S608
+        found.append(Rows("paths", self._named(any_of(*below)), any_of(*tests)))
+        others = [each for each in found if isinstance(each, Rows) and not each.call]
+        return Condition(tuple(found), tuple(others))
+
+    def _below(self, here: str, relative: str) -> Iterator[Alternative]:
+        """Give the alternatives of a file that is named relative to a directory that is `here`.
+
+        Most calls may be in such a directory, or most names be relative: where the calls are
+        few, each is asked for its names; else the names are looked for first.
+        """
+        count = self._calls_there(here)
+        yield Rows("paths", relative, f"{count} <= {_FEW_CALLS} AND {here}", common=True)
+        named = self.of_names(relative).view
+        found = f"SELECT event_id FROM {named}"  # noqa: S608 - as above
+        column = self._dialect.no_range.format("event_id")
+        yield (
+            f"({count} > {_FEW_CALLS} AND EXISTS ({found}) AND {here} AND {column} IN ({found}))"
+        )
+
+    def _calls_there(self, here: str) -> str:
+        """Write how many calls were made in these directories, if they are few."""
+        if self._dialect.own_tables:
+            self._callers.append(("cwd", here))
+            return callers.number_of_calls(len(self._callers) - 1)
+        among = f"SELECT 1 FROM syscalls WHERE {here} LIMIT {_FEW_CALLS + 1}"  # noqa: S608 - see dialect
+        return f"(SELECT count(*) FROM ({among}) AS there)"  # noqa: S608 - as above
+
+    def _in_views(
+        self,
+        name: str,
+        socket: tuple[str, str],
+        inside: tuple[str, str],
+        above: list[tuple[str, tuple[str, str]]],
+    ) -> Condition:
+        """Give it where there is no index: each view is read once.
+
+        `inside`: the working directory is the folder or below it, and the name is relative.
+        """
+        here, relative = inside
+        alone = (Rows("paths", name), Rows("sockaddrs", self._unix(any_of(*socket))))
+        tests = [f"({here} AND {relative})"]
+        for cwd, names_ in above:
+            found = [f"name IN ({listed(names_)})", *(_begins("name", f"{n}/") for n in names_)]
+            tests.append(f"(cwd = {cwd} AND {any_of(*found)})")
+        folders = ", ".join(dict.fromkeys(cwd for cwd, _ in above))
+        where = f"({here} OR cwd IN ({folders})) AND {any_of(*tests)}"
+        joined = Rows("paths JOIN syscalls USING (event_id)", where, is_join=True)
+        return Condition((*alone, joined), alone)
+
+
+def _begins(column: str, text: str) -> str:
+    return f"substr({column}, 1, {len(text)}) = {literal(text)}"
