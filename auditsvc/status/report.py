@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from auditsvc.decode import decoder_in_use
 from auditsvc.errors import AuditsvcError
@@ -22,22 +22,57 @@ from auditsvc.status import fleet
 from auditsvc.store.read.questions import asked_together, lag, ledger_totals
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from auditsvc.config import Settings
 
+Answer = TypeVar("Answer")
+
 Facts = dict[str, Any]
+
+_LONG: Final = 5.0
+"""Seconds; who waited so long in vain for the store does not ask it again."""
+
+
+class _Asked:
+    """The store, which several parts ask one after the other."""
+
+    def __init__(self) -> None:
+        self._refused: AuditsvcError | None = None
+        """Why it was waited for in vain."""
+
+    def ask(self, question: Callable[[], Answer]) -> Answer:
+        """Give the answer to a question; AuditsvcError, at once if one was waited for in vain."""
+        if self._refused is not None:
+            raise self._refused
+        began = time.monotonic()
+        try:
+            return question()
+        except AuditsvcError as error:
+            if time.monotonic() - began >= _LONG:
+                self._refused = error
+            raise
+
+    def facts(self, question: Callable[[], Facts]) -> Facts:
+        """Give the facts of a part, or why there are none."""
+        try:
+            return self.ask(question)
+        except AuditsvcError as error:
+            return {"refused": str(error)}
 
 
 def make_report(settings: Settings) -> dict[str, Facts]:
     """Gather the facts of each part, by its name."""
-    with asked_together(settings.store):
+    url, asked = settings.store, _Asked()
+    with asked_together(url):
         return {
             "kernel": _kernel(settings),
             "service": _service(settings),
-            "forwarder": _forwarder(settings),
-            "store": _store(settings),
-            "retention": _retention(settings),
-            "archive": _archive(settings),
-            "fleet": _fleet(settings),
+            "forwarder": _forwarder(settings, asked),
+            "store": asked.facts(lambda: dict(ledger_totals(url))),
+            "retention": asked.facts(lambda: retention.make_report(url, settings.retention)),
+            "archive": _archive(settings, asked),
+            "fleet": _fleet(settings, asked),
         }
 
 
@@ -61,7 +96,7 @@ def _service(settings: Settings) -> Facts:
     return {"running": True, "age": _age(state.written)} | asdict(state)
 
 
-def _forwarder(settings: Settings) -> Facts:
+def _forwarder(settings: Settings, asked: _Asked) -> Facts:
     """How far the journal is behind; the forwarder's state is old if journald blocks it."""
     try:
         state = read_forward_state(settings.runtime_directory)
@@ -71,7 +106,7 @@ def _forwarder(settings: Settings) -> Facts:
     if state is not None:
         facts |= {"age": _age(state.written)} | asdict(state)
     try:
-        behind = lag(settings.store, CONSUMER)
+        behind = asked.ask(lambda: lag(settings.store, CONSUMER))
     except AuditsvcError as error:
         return facts | {"refused": str(error)}
     if behind is not None:
@@ -80,32 +115,18 @@ def _forwarder(settings: Settings) -> Facts:
     return facts
 
 
-def _store(settings: Settings) -> Facts:
-    try:
-        return dict(ledger_totals(settings.store))
-    except AuditsvcError as error:
-        return {"refused": str(error)}
-
-
-def _retention(settings: Settings) -> Facts:
-    try:
-        return retention.make_report(settings.store, settings.retention)
-    except AuditsvcError as error:
-        return {"refused": str(error)}
-
-
-def _archive(settings: Settings) -> Facts:
-    try:
+def _archive(settings: Settings, asked: _Asked) -> Facts:
+    def question() -> Facts:
         return archive_due.make_report(settings.store, settings.archive, time.time())
-    except AuditsvcError as error:
-        return {"refused": str(error)}
+
+    return question() if settings.archive.to is None else asked.facts(question)
 
 
-def _fleet(settings: Settings) -> Facts:
-    try:
+def _fleet(settings: Settings, asked: _Asked) -> Facts:
+    def question() -> Facts:
         return fleet.make_report(settings)
-    except AuditsvcError as error:
-        return {"refused": str(error)}
+
+    return question() if settings.fleet.bucket is None else asked.facts(question)
 
 
 def _age(written: float) -> float:

@@ -6,6 +6,8 @@ import time
 
 import pytest
 
+from auditsvc.errors import StoreError
+from auditsvc.status import report
 from auditsvc.status.glance import glance
 from auditsvc.status.health import NOT_RUNNING, TROUBLE, WELL, judge
 
@@ -142,3 +144,21 @@ def test_what_cannot_be_read_has_no_line():
     lines = shown(dict.fromkeys(FULL, refused) | {"service": {"running": False}})
     assert [line for line in lines if line[:1].isalpha()][1:-1] == []
     assert any("not permitted" in line for line in lines)
+
+
+def test_a_store_that_does_not_answer_is_waited_for_once(monkeypatch):
+    """Its parts have the same reason; one that is refused at once is asked again."""
+    clock = [0.0]
+    asked = []
+
+    def question(seconds):
+        asked.append(seconds)
+        clock[0] += seconds
+        raise StoreError("no answer")
+
+    monkeypatch.setattr(report.time, "monotonic", lambda: clock[0])
+    store = report._Asked()
+    found = [store.facts(lambda: question(0.1)) for _ in range(2)]
+    found += [store.facts(lambda: question(10.0)) for _ in range(3)]
+    assert found == [{"refused": "no answer"}] * 5
+    assert asked == [0.1, 0.1, 10.0]
