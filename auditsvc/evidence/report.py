@@ -9,8 +9,9 @@ from auditsvc.errors import EvidenceError
 from auditsvc.evidence.finding import HEADS, Finding
 from auditsvc.evidence.folder import Folder
 from auditsvc.evidence.keys import signed_last
-from auditsvc.evidence.rows import RowCheck, Spool, Start
+from auditsvc.evidence.rows import RowCheck
 from auditsvc.evidence.seal import read_seal
+from auditsvc.evidence.spool_batches import Spool, Start
 from auditsvc.evidence.verify import check_signed_last, check_stored_heads, verify_spool
 from auditsvc.spool.identity import identity, source_name
 from auditsvc.spool.reader import held

@@ -17,10 +17,8 @@ import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from auditsvc.decode import make_decoder
 from auditsvc.decode.ids import dimension_id
 from auditsvc.errors import AuditsvcError, StoreError
 from auditsvc.evidence import pruned_days
@@ -32,6 +30,7 @@ from auditsvc.evidence.fragments import Fragments
 from auditsvc.evidence.row_digest import Sum, add_times, copies_in, make_digests
 from auditsvc.evidence.seal import MOST_ALTERED, NO_DAY, Seal
 from auditsvc.evidence.sealed_rows import SealedRows
+from auditsvc.evidence.spool_batches import batches, decoder_of
 from auditsvc.evidence.store_facts import keep_days, pruned_in, read_facts
 from auditsvc.evidence.store_itself import (
     altered_objects,
@@ -43,7 +42,6 @@ from auditsvc.evidence.stored import stored_heads
 from auditsvc.evidence.swept import KINDS, still_used
 from auditsvc.evidence.whole_event import StoredEvents, judge, rows_of, stored_rows
 from auditsvc.plural import counted
-from auditsvc.spool.reader import SpoolReader
 from auditsvc.spool.segments import Place, segments
 from auditsvc.store import repeated, schema
 from auditsvc.store.database import reading
@@ -53,24 +51,21 @@ from auditsvc.store.partitions import date_of
 from auditsvc.store.read.events import second_text
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable, Iterator, Mapping
+    from collections.abc import Container, Iterable
     from concurrent.futures import Future
-    from pathlib import Path
 
     from sqlalchemy import Connection
 
     from auditsvc.decode.batch import Batch, Row
-    from auditsvc.decode.contract import Decoder
     from auditsvc.evidence.compare import Counts
     from auditsvc.evidence.finding import Report
     from auditsvc.evidence.head import Head
     from auditsvc.evidence.row_digest import RowDigests, Sums
+    from auditsvc.evidence.spool_batches import Spool, Start
     from auditsvc.evidence.store_facts import StoreFacts
     from auditsvc.evidence.whole_event import Judged, Rows
     from auditsvc.store.database import Database
 
-_CHUNK: Final = 1 << 20
-_BATCH: Final = 6 << 20
 _NAMED: Final = 20
 """Events and days that are named, at most."""
 _TABLES: Final = {table.name: table for table in (*schema.DIMENSIONS, *schema.FACTS)}
@@ -78,37 +73,6 @@ _TABLES: Final = {table.name: table for table in (*schema.DIMENSIONS, *schema.FA
 
 class _ClashError(Exception):
     """An id stands for other content, as the store noticed when it was written."""
-
-
-@dataclass(slots=True)
-class Spool:
-    """The spool, and how its lines are decoded."""
-
-    directory: Path
-    source: str
-    """Its name as a source of the store."""
-    identity: str
-    host: str
-    decoder: str | None
-    trust_kernel_log: bool = False
-
-
-@dataclass(slots=True)
-class Start:
-    """Where decoding begins: what is open there."""
-
-    place: Place = field(default_factory=Place)
-    pending: bytes = b""
-    is_beginning: bool = True
-    """Whether the store began there: then it has no rows but those of these lines."""
-    is_cut: bool = False
-    """Whether events may be open there that are not in `pending`."""
-    head: Head | None = None
-    """The last head that binds the store."""
-    seal: Seal | None = None
-    """What is known of the rows of all segments before; None if nothing is."""
-    held: Mapping[int, int] = field(default_factory=dict)
-    """Segments that are open (`auditsvc.spool.reader.held`), as they may be deleted meanwhile."""
 
 
 class RowCheck:
@@ -271,14 +235,16 @@ class RowCheck:
         self._absent = {name: {} for name in KINDS}
         self._counted.clear()
         self._report.events = 0
-        decoder = self._make_decoder(facts)
+        decoder = decoder_of(self._spool, facts.secret, self._pins)
         decoder.restore(start.pending, 0.0)
+        self._fragments = Fragments() if start.is_cut else None
         with (
             self._comparer.transaction() as connection,
             ThreadPoolExecutor(1, "compare") as pool,
         ):
             waiting: Future[None] | None = None
-            for batch in self._batches(decoder, start, end):
+            lines = batches(self._spool, decoder, start, end, self._fragments)
+            for batch in lines:
                 if waiting is not None:
                     waiting.result()
                 waiting = pool.submit(self._compare, connection, batch)
@@ -292,45 +258,6 @@ class RowCheck:
                 self._compare_open(self._moment, decoder.take())
             self._judge_absent(connection, facts)
         return pending
-
-    def _make_decoder(self, facts: StoreFacts) -> Decoder:
-        """Make one that gives the rows that the store's own loader did."""
-        decoder = make_decoder(
-            self._spool.decoder,
-            secret=facts.secret,
-            host=self._spool.host,
-            idle=1e9,
-            trust_kernel_log=self._spool.trust_kernel_log,
-        )
-        for pin in self._pins:
-            decoder.pin(*pin)
-        return decoder
-
-    def _batches(self, decoder: Decoder, start: Start, end: Place) -> Iterator[Batch]:
-        """Decode from a place to another; the last events may still be open there."""
-        read = 0
-        fragments = self._fragments = Fragments() if start.is_cut else None
-        with SpoolReader(self._spool.directory, start.place, held=start.held) as reader:
-            while (at := reader.place) < end:
-                limit = _CHUNK
-                if at.segment == end.segment:
-                    limit = min(limit, end.position - at.position)
-                data = reader.read(limit)
-                if not data:
-                    break
-                if reader.place > end:  # it went on to the last segment
-                    data = data[: len(data) - reader.place.position + end.position]
-                if fragments is not None:
-                    data = fragments.without(data)
-                decoder.feed(data, 0.0)
-                read += len(data)
-                if read >= _BATCH or decoder.held * 2 >= _BATCH:
-                    batch = decoder.take()
-                    if batch.packed is not None:
-                        batch.packed.pack()
-                    yield batch
-                    read = 0
-        yield decoder.take()
 
     def _compare(self, connection: Connection, batch: Batch) -> None:
         found = self._comparer.compare(connection, batch)
@@ -527,9 +454,10 @@ class RowCheck:
         """Give events of a day that have more rows than the lines give, if all lines are there."""
         if not start.is_beginning or self.facts is None:
             return []
-        decoder = self._make_decoder(self.facts)
+        decoder = decoder_of(self._spool, self.facts.secret, self._pins)
+        end = Place(*self.facts.checkpoint)
         rows: Counter[int] = Counter()
-        for batch in self._batches(decoder, start, Place(*self.facts.checkpoint)):
+        for batch in batches(self._spool, decoder, start, end, None):
             of_it = (_number(row[0]) for row in batch.facts.get(table, []))
             rows.update(each for each in of_it if day_of(each) == day)
         decoder.finish()

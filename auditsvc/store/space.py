@@ -9,6 +9,8 @@ what is free at a file's end; how much of them has rows is estimated from some o
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from sqlalchemy import select
@@ -113,6 +115,17 @@ def shrink(connection: Connection, pages: int) -> bool:
         # One a call: Python's driver ends the statement after its first step.
         driver.execute("PRAGMA main.incremental_vacuum(1)").fetchall()
     return free > pages
+
+
+def let_shrink(connection: sqlite3.Connection) -> None:
+    """Have a new file give back what is pruned.
+
+    Only a new one: this takes the lock of a writer. Who finds it taken while the file is empty
+    leaves it to the program that makes the file.
+    """
+    if connection.execute("PRAGMA page_count").fetchone() == (0,):
+        with suppress(sqlite3.OperationalError):
+            connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
 
 
 def rewrite(database: Database) -> None:

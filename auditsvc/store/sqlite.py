@@ -12,7 +12,7 @@ import json
 import os
 import sqlite3
 import time
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -26,6 +26,7 @@ from auditsvc.store import objects, objects_sqlite
 from auditsvc.store.database import READS, Contested, column_list, empty_store, transaction
 from auditsvc.store.migrate import REVISION
 from auditsvc.store.schema import FACTS, SETTLED, text
+from auditsvc.store.space import let_shrink
 from auditsvc.store.sqlite_errors import HINTS, damaged, explained
 from auditsvc.store.sqlite_insert import insert_many, insert_or_fail, is_long, is_run, new_run
 
@@ -122,7 +123,7 @@ class SQLite:
         connection.isolation_level = None  # transactions begin in _begin
         connection.execute(f"PRAGMA page_size = {_PAGE}")  # for a new file
         self._read_schema(connection)
-        _let_shrink(connection)
+        let_shrink(connection)
         self._switch_to_wal(connection)
         (page_size,) = connection.execute("PRAGMA page_size").fetchone()
         for pragma in (
@@ -458,17 +459,6 @@ class SQLite:
     def explain(self, error: Exception) -> StoreError:
         """Say what an error of SQLite's means."""
         return explained(error, self.place, is_denied=self._is_denied)
-
-
-def _let_shrink(connection: sqlite3.Connection) -> None:
-    """Have a new file give back what is pruned (`auditsvc.store.space`).
-
-    Only a new one: this takes the lock of a writer. Who finds it taken while the file is empty
-    leaves it to the program that makes the file.
-    """
-    if connection.execute("PRAGMA page_count").fetchone() == (0,):
-        with suppress(sqlite3.OperationalError):
-            connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
