@@ -53,6 +53,8 @@ _REFUSALS: Final = (
     "SQLITE_CONSTRAINT_CHECK",
     "SQLITE_CONSTRAINT_DATATYPE",
 )
+_UNDECODED: Final = "Could not decode to UTF-8"
+"""How the driver's error begins for a text of ours that is none; it goes on with the whole text."""
 _PASSING: Final = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 
 
@@ -60,6 +62,8 @@ def explained(error: Exception, place: str, *, is_denied: Callable[[], bool]) ->
     """Give the error for people; `is_denied` tells whether the file is there and closed to us."""
     cause = error.orig if isinstance(error, exc.DBAPIError) else error
     code = getattr(cause, "sqlite_errorcode", 0) & 0xFF
+    if str(cause).startswith(_UNDECODED):
+        code = sqlite3.SQLITE_CORRUPT
     what, hint = _MEANINGS.get(code, (first_line(error), ""))
     if code == sqlite3.SQLITE_CANTOPEN and is_denied():
         what, hint = "access is denied", HINTS["opened"]

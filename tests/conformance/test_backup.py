@@ -263,11 +263,11 @@ def from_outside(url, statement):
 
 
 @pytest.mark.parametrize("verb", [("check",), ("query", "SELECT 1"), ("migrate",), ("status",)])
-@pytest.mark.parametrize("where", [20, 500, 3000])
+@pytest.mark.parametrize("where", [b" VIEW story", b"SELECT event_id", b" AS object2"])
 def test_a_damaged_schema_is_one_line(path, where, verb):
     """SQLite's own message has the damaged bytes then, and Python cannot decode it."""
     content = path.read_bytes()
-    at = content.index(b"CREATE VIEW story") + where
+    at = content.index(where, content.index(b"CREATE VIEW story")) + 2
     path.write_bytes(content[:at] + b"\xdb\xdc \xff" + content[at + 4 :])
     done = commands.run(*verb, "--store", url_of(path), text=True)
     assert done.returncode != 0
@@ -275,6 +275,20 @@ def test_a_damaged_schema_is_one_line(path, where, verb):
     if verb != ("status",):  # which tells it among other things
         assert "docs/backup.md" in done.stderr
         assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("change", [b"lo\xffged-in", b"forged-in"], ids=["damaged", "forged"])
+def test_a_word_in_a_view_that_is_another_is_found(path, change):
+    """It is SQL still, and would say something else of each event; neither names the whole view."""
+    content = path.read_bytes()
+    at = content.index(b"'logged-in'", content.index(b"CREATE VIEW story")) + 1
+    path.write_bytes(content[:at] + change + content[at + len(change) :])
+    for verb in (("check", "--format", "table"), ("migrate",)):
+        done = commands.run(*verb, "--store", url_of(path), text=True)
+        assert done.returncode != 0
+        assert "Traceback" not in done.stderr
+        assert len(done.stdout + done.stderr) < 3000
+        assert "story" in done.stdout + done.stderr or "damaged" in done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("where", [0.2, 0.4, 0.6, 0.8])

@@ -174,7 +174,7 @@ def test_processes_can_be_left_out(store):
 @pytest.mark.parametrize("more", [{}, {"auid": 1000}, {"syscall": "openat"}, {"file": "shadow"}])
 def test_a_path_is_found_by_the_views_alone_too(store, more):
     """As an archive and a fleet are asked, which have no indexes: the same events."""
-    asked = ("/", "/etc", "/etc/", "/etc/shadow", "/etc/ssh", "/root", "/etcetera", "/etc/x'y")
+    asked = ("/", "/etc/", "/etc/shadow", "/root", "/etcetera", "/etc/x'y")
     for each in asked:
         criteria = Criteria(path=each, **more)
         dialect = dialect_of(store)
