@@ -87,6 +87,9 @@ RELAYED: Final = rb"#035|\\x1[dD]|\\035|\^\]|\\u001[dD]|\xef\xbf\xbd"
 another prefix), busybox and sysklogd, JSON, and what replaces a character that cannot be shown."""
 ACCOUNTS: Final = rb"(?:OLD-A?|F?S|E|O?A|O|I|INODE_)?UID|(?:F?S|E|O|I|INODE_|NEW_)?GID"
 """Pattern of auditd's names of fields that have names of accounts."""
+ENRICHED: Final = rb"[A-Z_-]*[UG]ID|ID|ARCH|SYSCALL|SADDR"
+"""Pattern of all names of auditd's enriched fields, and of more that nobody uses."""
+_ENRICHED: Final = re.compile(ENRICHED)
 _GLUED: Final = re.compile(
     rb"(%b)?(?:(?:%b)=\"|ARCH=[a-z]|SYSCALL=[a-z]|SADDR=\{)" % (RELAYED, ACCOUNTS)
 )
@@ -298,10 +301,17 @@ class _Ends:
 
 
 def _inside(pairs: Iterable[tuple[bytes, bytes | None]]) -> Iterator[tuple[bytes, bytes | None]]:
-    """Remove the punctuation of messages: `(hostname=?, addr=?, res=success)`."""
+    """Remove the punctuation of messages: `(hostname=?, addr=?, res=success)`.
+
+    What a program's message has under a name of auditd's enriched fields is a word: auditd writes
+    these behind the message, and a program must not say who it was.
+    """
     for name, value in pairs:
         if value is None:
             yield name, None
+            continue
+        if _ENRICHED.fullmatch(name.removeprefix(b"(")):
+            yield name + b"=" + value, None
             continue
         plain = value.removesuffix(b":").removesuffix(b",")
         if b"(" not in plain:

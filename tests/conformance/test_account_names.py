@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 from fixtures.days import TODAY, prune
-from fixtures.logs import SECOND, call, load, login, record, rows
+from fixtures.logs import SECOND, Pipe, call, load, login, record, rows
 
+from auditsvc.decode import DECODERS
 from auditsvc.store import open_store
 
 WHO = "auid=4294967295 pid=1 uid=0 ses=4294967295 subj=unconfined res=success"
@@ -116,6 +118,29 @@ def test_an_enriched_log_brings_its_names(url):
     load(url, call(1, rest=rest, gid=5))
     assert called(url) == [(None, "carol", "staff")]
     assert told(url) == {("system", "root")}
+
+
+SAID = 'AUID="root" UID="root" ID="root" (AUID="root") OLD-AUID="root" SADDR={ x=1 }'
+
+
+@pytest.mark.parametrize("decoder", DECODERS)
+@pytest.mark.parametrize("mark", ["", "\x1d", "' ", "#035"])
+def test_a_program_does_not_say_who_it_was(url, decoder, mark, monkeypatch):
+    """What its message has under auditd's names of enriched fields is kept as words.
+
+    A program may send any message (CAP_AUDIT_WRITE), so root in a container may, too.
+    """
+    body = f"pid=5 uid=1000 auid=1001 ses=1 msg='op=x {mark}{SAID} acct=\"bob\" res=success'"
+    line = record("USER_ACCT", 1, body)
+    behind = '\x1dUID="carol" AUID="dave" ID="bob"'
+    monkeypatch.setattr(Pipe, "decoder", decoder)
+    load(url, line)
+    load(url, record("USER_ACCT", 2, body + behind), "enriched")
+    names = rows(url, "SELECT auid_name, uid_name FROM events ORDER BY serial")
+    assert [tuple(row.values()) for row in names] == [(None, None), ("dave", "carol")]
+    assert told(url) == {("1001", "1000"), ("dave", "carol")}
+    (words,) = rows(url, "SELECT fields ->> '_' AS words FROM events WHERE serial = 1")
+    assert all(word in words["words"] for word in SAID.split(" (", maxsplit=1)[0].split())
 
 
 def test_a_hostile_name_is_a_text(url):

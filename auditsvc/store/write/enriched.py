@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from auditsvc.decode.ids import content_digest, dimension_id
 from auditsvc.record import types
-from auditsvc.record.fields import ACCOUNTS, RELAYED, Field, parse_fields, to_json
+from auditsvc.record.fields import ACCOUNTS, ENRICHED, RELAYED, Field, parse_fields, to_json
 from auditsvc.store import schema
 from auditsvc.store.write.stored_event import RECORD, Piece
 
@@ -42,7 +42,7 @@ _MAY_HAVE: Final = re.compile(rf'"{_NAME.pattern}":')
 # Names one after the other, behind a separator; programs that relay lines write it in their own
 # ways, and some drop it.
 _FIELD: Final = rb'=(?:"[^"]*"|\{ [^}\x1d]*\}|[^" \x1d]*)'
-_WORD: Final = rb"(?:[A-Z_-]*[UG]ID|ID|ARCH|SYSCALL|SADDR)"
+_WORD: Final = rb"(?:%b)" % ENRICHED
 _GLUED: Final = rb"(?<=[^ \x1d])(?:%b|ARCH|SYSCALL|SADDR)" % ACCOUNTS
 _RUN: Final = re.compile(
     rb"(?:(?:\x1d|%b)%b|%b)%b(?: %b%b)* *" % (RELAYED, _WORD, _GLUED, _FIELD, _WORD, _FIELD)

@@ -211,6 +211,13 @@ fn is_enriched(text: &[u8]) -> bool {
         || ACCOUNTS.iter().any(|name| is_followed(name, |byte| byte == b'"'))
 }
 
+/// Whether this is a name of auditd's enriched fields, or like one.
+fn is_enriched_name(name: &[u8]) -> bool {
+    let is_of_id = |&byte: &u8| byte.is_ascii_uppercase() || byte == b'_' || byte == b'-';
+    matches!(name, b"ID" | b"ARCH" | b"SYSCALL" | b"SADDR")
+        || (name.ends_with(b"UID") || name.ends_with(b"GID")) && name.iter().all(is_of_id)
+}
+
 /// subj, obj, subj_apparmor ...
 fn is_label(name: &[u8]) -> bool {
     let Some(rest) = name.strip_prefix(b"subj").or(name.strip_prefix(b"obj")) else { return false };
@@ -261,6 +268,11 @@ pub fn tokens<'a>(body: &'a [u8], each: &mut impl FnMut(&'a [u8], Option<&'a [u8
     split(&body[..start], each);
     split(&body[inside..end], &mut |name, value: Option<&'a [u8]>| match value {
         None => each(name, None),
+        // auditd writes these behind the message: a program must not say who it was.
+        Some(value) if is_enriched_name(name.strip_prefix(b"(").unwrap_or(name)) => {
+            let begin = name.as_ptr() as usize - body.as_ptr() as usize;
+            each(&body[begin..begin + name.len() + 1 + value.len()], None);
+        }
         Some(value) => {
             let value = value.strip_suffix(b":").unwrap_or(value);
             let mut value = value.strip_suffix(b",").unwrap_or(value);
