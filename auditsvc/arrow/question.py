@@ -70,7 +70,8 @@ class Question:
             for view, columns in self._views.items():
                 listed = ", ".join(f'"{name}"' for name in columns)
                 connection.execute(f'CREATE TABLE "{view}" ({listed})')
-            # No table has a row; it may go on for ever all the same.
+            # No table has a row; it may go on for ever, or make a long text, all the same.
+            connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _LONGEST)
             connection.set_progress_handler(lambda: 1, _MOST_STEPS)
             found = connection.execute(self._asked).description or ()
         except (sqlite3.Error, sqlite3.Warning, ValueError):
@@ -98,6 +99,8 @@ class Question:
 
 _MOST_STEPS: Final = 1_000_000
 """Of SQLite's machine, for an answer without rows: some 10 ms."""
+_LONGEST: Final = 1 << 20
+"""Bytes of a value, and of a query, that SQLite makes for that."""
 
 
 class _Clock:

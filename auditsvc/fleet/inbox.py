@@ -73,9 +73,8 @@ class Inbox:
             raise self._refused(error) from error
         except _FAILED as error:
             raise self._refused(error) from error
-        if not done.get(
-            "ETag"
-        ):  # a proxy's page, say: a batch that is not there is missed for ever
+        if not done.get("ETag"):
+            # A proxy's page, say; and a batch that is not there is missed for ever.
             raise self._refused(ValueError(_NOT_OURS.format("PUT")))
         return True
 

@@ -279,9 +279,7 @@ class Conditions:
 
     def _file(self, text: str) -> Condition:
         field = self._field
-        common: list[Alternative] = [
-            *self._paths.with_text(text),
-        ]
+        common: list[Alternative] = list(self._paths.with_text(text))
         named = f"({field('path', text)} OR {field('name', text)})"
         common.append(self._record(_types(1400, 1402, 1305, _INTEGRITY), named))
         calls = (*common, self._has("cwd", text), *self._paths.joined(text))

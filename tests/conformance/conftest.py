@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import zlib
 from contextlib import ExitStack, contextmanager
 
 import pytest
 from fixtures.forwarding import Forwarding
+from fixtures.lake import Lake, identities
 from fixtures.logs import load
 from fixtures.rotated import Stores
+from fixtures.seaweed import lake as run_lake
 
 from auditsvc.store import objects_postgres, open_store
 
@@ -214,3 +217,16 @@ def stores(made, tmp_path):
     """Give empty stores on SQLite."""
     (tmp_path / "stores").mkdir()
     return Stores(made, tmp_path / "stores")
+
+
+@pytest.fixture(scope="session")
+def lake_server(tmp_path_factory):
+    """Run one object store and catalog for all tests that end neither; gives its settings."""
+    with run_lake(tmp_path_factory.mktemp("lake"), identities()) as found:
+        yield found
+
+
+@pytest.fixture
+def lake(lake_server, request):
+    """Give a new table, and a part of the inbox."""
+    return Lake(lake_server, f"t{zlib.crc32(request.node.nodeid.encode()):08x}")

@@ -79,13 +79,19 @@ def test_rows_of_deleted_segments_are_proved(spool, stored):
     assert report.sealed + report.events == (DAYS * EACH + 1) * 4
 
 
-@pytest.mark.one_database
-def test_segments_that_go_while_their_rows_are_compared_are_no_findings(url, tmp_path, monkeypatch):
-    """The service seals and deletes them after the lines were read, and before the rows are."""
-    spool = tmp_path / "spool"
+def three_days(url, folder):
+    """Make a spool of three days, which the store has; gives what collects, and where."""
+    spool = folder / "spool"
     run = Run(spool, segment_bytes=4096)
     fill(run, range(DAYS), EACH)
     load(url, spool, finish=False)
+    return run, spool
+
+
+@pytest.mark.one_database
+def test_segments_that_go_while_their_rows_are_compared_are_no_findings(url, tmp_path, monkeypatch):
+    """The service seals and deletes them after the lines were read, and before the rows are."""
+    run, spool = three_days(url, tmp_path)
     then = RowCheck._run
 
     def late(self, *given):
@@ -102,10 +108,7 @@ def test_segments_that_go_while_their_rows_are_compared_are_no_findings(url, tmp
 @pytest.mark.one_database
 def test_a_seal_that_is_replaced_while_it_is_read_is_no_finding(url, tmp_path, monkeypatch):
     """The service has sealed more, and forgotten it, since the last head was read."""
-    spool = tmp_path / "spool"
-    run = Run(spool, segment_bytes=4096)
-    fill(run, range(DAYS), EACH)
-    load(url, spool, finish=False)
+    run, spool = three_days(url, tmp_path)
     there = segments(spool)
     assert drop(run, url, spool, there[1]) == []
     then = evidence_report.read_seal

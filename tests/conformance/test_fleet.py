@@ -5,36 +5,26 @@ from __future__ import annotations
 import json
 import os
 import random
-import re
 import shutil
-import threading
-import zlib
 from contextlib import suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 
 import pytest
 from fixtures import days
 from fixtures.commands import run
 from fixtures.days import NOW, TODAY, prune, text_of
-from fixtures.lake import Lake, Stop, StoppingInbox, differences, open_feed, ship, store_of
+from fixtures.lake import Stop, StoppingInbox, differences, open_feed, store_of
 from fixtures.logs import Pipe, call, end, load, opening, path
 from fixtures.repeats import seeds
-from fixtures.seaweed import BUCKET, keys_file
-from fixtures.seaweed import lake as run_lake
 from fixtures.waiting import until
 
 from auditsvc.config import load_settings
 from auditsvc.errors import FleetError, StoreError
 from auditsvc.fleet import lake as tables
 from auditsvc.fleet.commit import Committer
-from auditsvc.fleet.inbox import Inbox
 from auditsvc.fleet.names import batch_of, object_of
 from auditsvc.fleet.prune import prune as prune_table
-from auditsvc.fleet.query import run_fleet_query
 from auditsvc.fleet.report import make_report
 from auditsvc.fleet.ship import ALL, Shipper
-from auditsvc.fleet.verify import verify_lake
 from auditsvc.retention import report as retention
 from auditsvc.service.shipping import Shipping
 from auditsvc.status import fleet as of_host
@@ -42,35 +32,6 @@ from auditsvc.store import open_store
 from auditsvc.store.database import reading
 from auditsvc.store.partitions import DAY
 from auditsvc.store.read.feed import Feed
-
-KEY = "web1-of-a-test"
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    """Run one object store and catalog for all tests; `web1` may only add below its prefix.
-
-    `analyst` may only read the table, as the page says.
-    """
-    own = {
-        "web1": (KEY, [f"Write:{BUCKET}/inbox/keys/web1/*"]),
-        "analyst": (KEY, _rights_of_a_reader()),
-    }
-    with run_lake(tmp_path_factory.mktemp("lake"), own) as found:
-        yield found
-
-
-def _rights_of_a_reader():
-    """Give what the page says that a reader's identity may do."""
-    text = (Path(__file__).parents[2] / "docs" / "fleet.md").read_text()
-    (found,) = re.findall(r'"actions": (\[[^]]*"s3tables:GetTable"[^]]*\])', text)
-    return json.loads(found)
-
-
-@pytest.fixture
-def lake(server, request):
-    """Give a new table, and a part of the inbox."""
-    return Lake(server, f"t{zlib.crc32(request.node.name.encode()):08x}")
 
 
 def lines(seed, each=12):
@@ -315,50 +276,6 @@ def test_a_host_that_was_killed_after_its_batch_was_taken_is_not_suspected(lake,
     assert differences(lake, [settings]) == []
 
 
-def test_a_hosts_key_can_only_add_below_its_prefix(lake, tmp_path):
-    """It reads nothing, lists nothing, and writes nothing of others."""
-    keys = keys_file(tmp_path / "web1.keys", "web1", KEY)
-    settings = lake.host(tmp_path, "web1", shard="keys", credentials=keys)
-    load(settings.store, opening(1))
-    assert ship(settings).batches == 1
-    own = Inbox(settings.fleet)
-    with pytest.raises(FleetError, match="AccessDenied"):
-        own.put(object_of("keys", "web2", "0" * 32, 1), b"x")
-    with pytest.raises(FleetError, match="AccessDenied"):
-        list(own.names())
-    with pytest.raises(FleetError, match="AccessDenied"):
-        own.get(object_of("keys", "web1", "0" * 32, 1))
-    with pytest.raises(Exception, match=r"(?i)no table|forbidden|denied"):
-        lake.open(credentials=keys).scan().to_arrow()
-
-
-def test_a_readers_key_reads_the_table_and_nothing_else(lake, tmp_path):
-    """`query` and `verify` need no more; the inbox and the table cannot be changed with it."""
-    settings = lake.host(tmp_path, "web1")
-    load(settings.store, opening(1))
-    lake.ship(settings)
-    lake.commit()
-    keys = keys_file(tmp_path / "analyst.keys", "analyst", KEY)
-    of_reader = lake.host(tmp_path, "web1", credentials=keys, bucket=None)
-    with run_fleet_query(of_reader, "SELECT host, count(*) FROM syscalls GROUP BY host") as result:
-        assert list(result) == [("web1", 1)]
-    assert verify_lake(of_reader.fleet).is_proved
-    given = lake.host(tmp_path, "web1", credentials=keys).fleet
-    for refused in (
-        lambda: list(Inbox(given).names()),
-        lambda: Inbox(given).put(object_of(given.shard, "web1", "0" * 32, 1), b"x"),
-        lambda: lake.open(credentials=keys).append(lake.rows()),
-        lambda: tables.create_table(
-            load_settings(
-                fleet=dict(lake.given) | {"credentials": keys, "table": "auditsvc.new"}
-            ).fleet
-        ),
-    ):
-        with pytest.raises(Exception, match=r"(?i)denied|forbidden|not authorized"):
-            refused()
-    assert len(lake.rows()) == 2
-
-
 def test_retention_waits_for_the_fleet(lake, tmp_path):
     """Events that were not shipped stay, and so do those that were amended since."""
     settings = lake.host(tmp_path, "web1")
@@ -465,61 +382,6 @@ def test_what_came_while_others_were_shipped_does_not_wait_from_their_end(lake, 
         assert shipped() == 0
         clock[0] = NOW + 565 + 150
         assert shipped() == 2
-
-
-def test_only_init_makes_the_table(server):
-    """Whoever else finds none says what to do; a second init changes nothing."""
-    given = load_settings(fleet=server | {"table": "auditsvc.nowhere"}).fleet
-    with pytest.raises(FleetError, match="auditsvc fleet init"):
-        Committer(given)
-    assert tables.create_table(given) is True
-    assert tables.create_table(given) is False
-    table = tables.open_table(given)
-    assert table.properties["commit.retry.num-retries"] == "0"
-    assert [each.name for each in table.spec().fields] == ["day"]
-
-
-class _Page(BaseHTTPRequestHandler):
-    """Answers all with a page, as a proxy does that wants a login."""
-
-    def _answer(self):
-        self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        self.send_response(200)
-        self.send_header("Content-Length", "20")
-        self.end_headers()
-        self.wfile.write(b"<html>Log in!</html>")
-
-    do_GET = do_PUT = do_POST = _answer  # noqa: N815 - names of http.server
-
-    def log_message(self, *_):
-        """Say nothing."""
-
-
-@pytest.fixture
-def page():
-    """Give the address of a server that has one page."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), _Page) as found:
-        thread = threading.Thread(target=found.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{found.server_port}"
-        found.shutdown()
-        thread.join()
-
-
-def test_a_page_in_the_place_of_an_answer_is_not_believed(lake, page, tmp_path):
-    """A batch that no object store took stays to be shipped; nothing ends with a traceback."""
-    settings = lake.host(tmp_path, "web1")
-    load(settings.store, opening(1))
-    away = lake.host(tmp_path, "web1", endpoint=page, catalog=page)
-    with pytest.raises(FleetError, match="not that of an object store"):
-        ship(away)
-    with pytest.raises(FleetError, match=page):
-        list(Inbox(away.fleet).names())
-    with pytest.raises(FleetError, match=page):
-        tables.open_table(away.fleet)
-    assert lake.ship(settings).batches == 1
-    lake.commit()
-    assert differences(lake, [settings]) == []
 
 
 def test_run_ships_by_itself_and_waits_while_the_inbox_is_away(lake, tmp_path):

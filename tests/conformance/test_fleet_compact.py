@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import time
-import zlib
 from pathlib import Path
 
 import pyarrow as pa
@@ -14,10 +13,9 @@ from fixtures import days
 from fixtures.commands import run
 from fixtures.days import NOW, TODAY, text_of
 from fixtures.fleet_rows import wide_rows
-from fixtures.lake import Lake, Stop, differences
+from fixtures.lake import Stop, differences
 from fixtures.logs import load
 from fixtures.repeats import some
-from fixtures.seaweed import lake as run_lake
 from fixtures.stores import new_store
 from pyarrow import fs, parquet
 from pyiceberg.exceptions import CommitFailedException
@@ -36,19 +34,6 @@ from auditsvc.store.partitions import DAY
 
 LATER = time.time() + 2 * DAY
 """When all days of the rows are over, and that of the batches' own."""
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    """Run one object store and catalog for all tests."""
-    with run_lake(tmp_path_factory.mktemp("lake")) as found:
-        yield found
-
-
-@pytest.fixture
-def lake(server, request):
-    """Give a new table, and a part of the inbox."""
-    return Lake(server, f"c{zlib.crc32(request.node.name.encode()):08x}")
 
 
 @pytest.fixture(scope="module")
