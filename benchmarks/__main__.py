@@ -5,8 +5,9 @@
 `make bench` runs all of it (less than half an hour), `make bench BENCH=quick` with small sizes
 that only show that everything works. Without --into, the folder is docs/. --only accepts live,
 cost, file, disk, questions, goals, web, beside, metrics, reports, against, growth, journal, proof,
-decode, views, every, fleet, fleet-pages, answer, archive (--events: of a day), and writes their
-tables to stdout; with --into it replaces these tables in the existing page.
+decode, views, every, fleet, fleet-pages, answer, large (an hour, and 15 GB of disk), archive
+(--events: of a day), and writes their tables to stdout; with --into it replaces these tables in
+the existing page.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ from tables import (
     goals,
     growth,
     journal,
+    large,
     live,
     metrics,
     proof,
@@ -68,7 +70,7 @@ PAGE = (
     "journal",
     "proof",
 )
-PARTS = (*PAGE, "decode", "views", "every", "archive", "fleet", "fleet-pages", "answer")
+PARTS = (*PAGE, "decode", "views", "every", "archive", "fleet", "fleet-pages", "answer", "large")
 """`decode` alone is for development: on the page its figures are part of the table of files.
 The figures of `views` are in docs/decisions/0029-views.md, of `archive` in 0032-archive.md."""
 
@@ -90,6 +92,7 @@ _OF_STORES = {
     "fleet": fleet,
     "fleet-pages": fleet_pages,
     "answer": answer,
+    "large": large,
 }
 
 

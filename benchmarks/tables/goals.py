@@ -25,7 +25,7 @@ RECORDS: Final = {True: 300_000, False: 38_500_000}
 """By `quick`."""
 _RATE: Final = 1000
 _ROUNDS: Final = 3
-_LIMIT: Final = 20.0
+LIMIT: Final = 20.0
 """Seconds of a question; what takes longer is shown as that."""
 _TIME, _SUM, _COUNT = 0.1, 1.0, 0.5
 """Aims, in seconds."""
@@ -77,23 +77,23 @@ def table(*, quick: bool, folder: Path) -> Table:
     for view in _VIEWS.split():
         asked[f"last 20 of `{view}`"] = (f"SELECT * FROM {view} ORDER BY time DESC LIMIT 20", _TIME)
     for name, (sql, aim) in asked.items():
-        taken = _taken(f"sqlite:///{path}", sql)
-        shown = f"> {_LIMIT:.0f} s" if taken is None else seconds(taken)
-        made.add(name, seconds(aim), shown, "yes" if taken is not None and taken <= aim else "no")
+        took = taken(f"sqlite:///{path}", sql)
+        shown = f"> {LIMIT:.0f} s" if took is None else seconds(took)
+        made.add(name, seconds(aim), shown, "yes" if took is not None and took <= aim else "no")
     path.unlink()
     return made
 
 
-def _taken(store: str, sql: str) -> float | None:
+def taken(store: str, sql: str) -> float | None:
     """Give the median time; None if it is more than the limit."""
-    taken = []
+    found = []
     for _ in range(_ROUNDS):
         begin = time.perf_counter()
         try:
-            with run_query(store, sql, Limits(_LIMIT)) as result:
+            with run_query(store, sql, Limits(LIMIT)) as result:
                 for _row in result:
                     pass
         except QueryError:
             return None
-        taken.append(time.perf_counter() - begin)
-    return statistics.median(taken)
+        found.append(time.perf_counter() - begin)
+    return statistics.median(found)

@@ -36,9 +36,15 @@ class Point:
     disk: int
 
 
-def load(records: int, folder: Path) -> Point:
-    """Make a mixed log of this length and load it at the same time."""
-    store = folder / "store.db"
+STORE: Final = "store.db"
+
+
+def load(records: int, folder: Path, rate: int = long_logs.RATE) -> Point:
+    """Make a mixed log of this length and load it at the same time into a store in the folder.
+
+    `rate`: events a second of the log's own time.
+    """
+    store = folder / STORE
     environment = {
         "AUDITSVC_STATE_DIRECTORY": str(folder / "state"),
         "AUDITSVC_RUNTIME_DIRECTORY": str(folder / "run"),
@@ -49,7 +55,7 @@ def load(records: int, folder: Path) -> Point:
     lines = events = 0
     with started(*command, environment=environment, stdin=subprocess.PIPE) as (process, used):
         assert process.stdin
-        for data, made in long_logs.blocks("mixed", records):
+        for data, made in long_logs.blocks("mixed", records, rate):
             process.stdin.write(data)
             lines += data.count(b"\n")
             events += made
