@@ -28,7 +28,7 @@ def keys_of(path: Path | None, credential: str, setting: str) -> dict[str, str]:
     try:
         found = tomllib.loads(text.decode())
     except ValueError as error:
-        raise ConfigError(f"{shown} is no TOML", _form()) from error
+        raise ConfigError(f"{shown} is not TOML", _form()) from error
     missing = [name for name, needed in _KEYS.items() if needed and name not in found]
     if missing or not all(name in _KEYS and isinstance(found[name], str) for name in found):
         raise ConfigError(f"{shown} has not just the keys that it needs", _form())

@@ -217,7 +217,7 @@ class Job:
     def _note(self, state: Archived) -> None:
         with self._database.begin(alone=True) as connection:
             if archived.read(connection) is None:
-                raise ArchiveError("the store's archive was ended meanwhile", "start again")
+                raise ArchiveError("the archive of this store was ended meanwhile", "start again")
             archived.write(connection, state)
 
     # --- one day --------------------------------------------------------------------------
@@ -373,4 +373,4 @@ class _Temporary:
 
 
 def _refusal() -> ArchiveError:
-    return ArchiveError("another program writes the archive just now", "what it does is enough")
+    return ArchiveError("another program writes the archive just now", "wait for its end")

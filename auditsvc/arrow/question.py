@@ -50,7 +50,7 @@ class Question:
             body.encode()
             statement = time_query.parse(body, "sqlite", views)
             if statement is None:
-                raise QueryError("the SQL cannot be read, or is no SELECT", ONLY_READS)
+                raise QueryError("the SQL cannot be read, or is not a SELECT", ONLY_READS)
             statement.period = period
             time_query.put_ranges(statement, datetime.now(UTC), _Clock(views))
             statement.dialect = "duckdb"  # SQLite's hints mean nothing to it

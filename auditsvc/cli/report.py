@@ -285,7 +285,9 @@ def _user(text: str) -> int:
         return UNSET
     if text.isascii() and text.isdecimal():
         if int(text[:_DIGITS]) > UNSET or len(text) > _DIGITS:
-            raise UsageError(f"--auid {text}: no number of a user", f"the largest is {UNSET - 1}")
+            raise UsageError(
+                f"--auid {text}: not the number of a user", f"the largest is {UNSET - 1}"
+            )
         return int(text)
     try:
         return pwd.getpwnam(text).pw_uid

@@ -21,7 +21,7 @@ SpaceAction = Literal["log", "exec", "hold", "drop-loaded", "drop", "stop", "hal
 _ADDRESS: Final = re.compile(r"[A-Za-z0-9_.+=%][A-Za-z0-9_.+=%-]*(@[A-Za-z0-9][A-Za-z0-9.-]*)?")
 _URL: Final = re.compile(r"https?://[^\s/@]+(/[!-~]*)?")
 _LISTEN: Final = re.compile(r"unix:/.+|(?:127\.0\.0\.1|\[::1\]):([1-9][0-9]{0,4})")
-# An IPv6 address without brackets is one if its end is no port.
+# An IPv6 address without brackets is one if its end is not a port.
 _SYSLOG: Final = re.compile(
     r"(?:\[[^\s/\[\]]+\]|[^\s/:\[\]]+)(?::([0-9]{1,5}))?"
     r"|[0-9A-Fa-f:.]*:(?![0-9]+$)[^\s/:\[\]]+"

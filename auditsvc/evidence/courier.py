@@ -98,7 +98,7 @@ class Syslog:
         if not port.isdigit() or not host:
             host, port = self._where, str(_SYSLOG_PORT)
         if int(port) > _LAST_PORT:  # the C library would take another one
-            raise OSError(f"{port} is no port")
+            raise OSError(f"{port} is not a port")
         family, kind, _, _, address = socket.getaddrinfo(
             host.strip("[]"), int(port), type=socket.SOCK_DGRAM
         )[0]

@@ -56,7 +56,7 @@ def not_closed(folder: Path) -> str:
     except FileNotFoundError:
         return f"there is no folder {folder}, which the service's unit makes"
     if not stat.S_ISDIR(info.st_mode):
-        return f"{folder} is no folder"
+        return f"{folder} is not a folder"
     for each in (folder, *folder.parents):
         if (owner := each.lstat().st_uid) != 0:
             return f"{each} belongs to uid {owner}, and not to root"

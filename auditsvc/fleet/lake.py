@@ -202,7 +202,7 @@ def check_table(table: Table) -> None:
     found = table.properties.get(SCHEMA_VERSION, "")
     name = ".".join(table.name())
     if not found.isdecimal():
-        raise FleetError(f"{name} is no table of auditsvc", "give another in fleet.table")
+        raise FleetError(f"{name} is not a table of auditsvc", "give another in fleet.table")
     if int(found) > VERSION:
         raise FleetError(f"{name} is of a newer program", "use that one")
 

@@ -282,4 +282,4 @@ class Shipper:
 
 
 def _refusal() -> FleetError:
-    return FleetError("another program ships this store just now", "what it does is enough")
+    return FleetError("another program ships this store just now", "wait for its end")

@@ -155,7 +155,7 @@ class Ingest:
         elif odd := load.odd:
             self.errors.append(SpoolError(f"{path}: no record in {odd}", advice(load.file.head)))
         elif load.raw:
-            were = "line was no record" if load.raw == 1 else "lines were no records"
+            were = "line was not a record" if load.raw == 1 else "lines were not records"
             self.notes.append(
                 f"{path}: {load.raw} {were} and kept raw; the first: {load.first_raw}"
             )

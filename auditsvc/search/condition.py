@@ -25,7 +25,7 @@ def check_condition(url: str, text: str) -> str:
     try:
         roots = sqlglot.parse(f"SELECT 1 WHERE ({condition}\n)", read=dialect)
     except (SqlglotError, ValueError, RecursionError) as error:
-        raise UsageError("--where is no SQL condition", _HINT) from error
+        raise UsageError("--where is not an SQL condition", _HINT) from error
     (root,) = roots if len(roots) == 1 else (None,)
     if not isinstance(root, exp.Select) or not _is_where_alone(root):
         raise UsageError("--where holds more than one SQL condition", _HINT)

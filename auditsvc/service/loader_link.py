@@ -101,7 +101,7 @@ def take_opened(child: Child, callbacks: Callbacks, report: Opened, descriptor: 
             connection = socket.socket(fileno=descriptor)
         except OSError as error:
             os.close(descriptor)
-            raise ProtocolError("a descriptor that is no socket") from error
+            raise ProtocolError("a descriptor that is not a socket") from error
         with connection:
             callbacks.opened(connection, report.backend)
     child.channel.send({"kind": "opened"})

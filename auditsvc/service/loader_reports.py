@@ -156,4 +156,4 @@ def parse_report(content: bytes) -> Report:
     try:
         return _ADAPTER.validate_json(content)
     except (ValidationError, RecursionError) as error:
-        raise ProtocolError("a message that is none") from error
+        raise ProtocolError("a message that cannot be read") from error

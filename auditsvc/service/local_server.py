@@ -113,7 +113,7 @@ def _by_file(ours: socket.socket, backend: int) -> int:
         raise UnprovedError("it listens in another pid namespace")
     if _parent(backend) != pid:
         raise UnprovedError(
-            f"pid {backend}, as it calls itself, is no child of who listens ({pid})"
+            f"pid {backend}, as it calls itself, is not a child of the process that listens ({pid})"
         )
     return pid
 
@@ -194,7 +194,7 @@ def _program(pid: int) -> tuple[int, int, int]:
     path = Path(os.readlink(folder / "exe").removesuffix(_DELETED))  # noqa: PTH115 - text
     info = (folder / "exe").stat()
     if path.name != _PROGRAM:
-        raise UnprovedError(f"pid {pid} runs {path}, which is no PostgreSQL server")
+        raise UnprovedError(f"pid {pid} runs {path}, which is not a PostgreSQL server")
     if info.st_uid or stat.S_IMODE(info.st_mode) & _OTHERS_WRITE:
         raise UnprovedError(f"pid {pid} runs {path}, which others than root can write")
     try:

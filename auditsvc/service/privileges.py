@@ -188,7 +188,7 @@ def _not_ours(folder: Path, user: ServiceUser) -> str | None:
     if info is None or info.st_uid == user.uid:
         return None
     if not stat.S_ISDIR(info.st_mode) or info.st_uid:
-        return f"{folder} is no folder of root's"
+        return f"{folder} is not a folder of root's"
     if info.st_mode & _OF_OTHERS & ~_SEARCH_OTHERS & ~stat.S_IXGRP:
         return f"others may read {folder}, so it may not be the service's alone: chmod 700 {folder}"
     return None

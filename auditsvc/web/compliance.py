@@ -64,5 +64,7 @@ class CompliancePages:
 def _named(request: Request) -> str:
     name = request.query_params.get("framework", _FIRST)
     if name not in FRAMEWORKS:
-        raise UsageError(f"framework={name}: no such one", f"there are {', '.join(FRAMEWORKS)}")
+        raise UsageError(
+            f"framework={name}: there is no such framework", f"there are {', '.join(FRAMEWORKS)}"
+        )
     return name

@@ -102,7 +102,9 @@ def columns_in(params: QueryParams) -> tuple[str, ...]:
     chosen = params.getlist(_COLUMN)
     for each in chosen:
         if each not in COLUMNS:
-            raise UsageError(f"column={each}: no such one", f"there are {', '.join(COLUMNS)}")
+            raise UsageError(
+                f"column={each}: there is no such column", f"there are {', '.join(COLUMNS)}"
+            )
     return tuple(each for each in COLUMNS if each in chosen) if chosen else _SHOWN
 
 

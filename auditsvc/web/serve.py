@@ -85,7 +85,7 @@ def _passed() -> socket.socket:
     made = socket.socket(fileno=_FIRST_PASSED)
     if made.family != socket.AF_UNIX:
         raise UsageError(
-            f"--listen {_PASSED}: the socket is none of a path",
+            f"--listen {_PASSED}: the socket has no path",
             "give auditsvc-web.socket a path: ListenStream=/run/auditsvc-web/socket",
         )
     return made

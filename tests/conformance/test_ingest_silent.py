@@ -28,7 +28,7 @@ def test_lines_that_are_no_records_are_counted_and_the_first_is_shown(url, tmp_p
     status, said, lines = ingest(url, good, mixed)
     assert (status, said.split(" new")[0]) == (0, "3")
     (line,) = lines
-    assert f"{mixed}: 2 lines were no records" in line
+    assert f"{mixed}: 2 lines were not records" in line
     assert "the first: '----'" in line
     assert ledger(url)["raw"] == 2
     assert balanced(url)
@@ -41,7 +41,7 @@ def test_one_line_is_one_line(url, tmp_path):
     status, _, lines = ingest(url, path)
     assert status == 0
     (line,) = lines
-    assert "1 line was no record" in line
+    assert "1 line was not a record" in line
     assert r"'\x1b[2Jno \xff record" in line
     assert len(line) < 400
 

@@ -57,7 +57,7 @@ def compact(
     for each in found:
         typer.echo(_line(each))
     if not found:
-        typer.echo("nothing is worth a rewriting")
+        typer.echo("nothing is worth rewriting")
 
 
 def _facts(group: Group) -> dict[str, object]:

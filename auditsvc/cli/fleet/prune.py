@@ -56,7 +56,7 @@ def prune(
     kept = keep or settings.keep
     if kept is not None:
         if _DAYS.fullmatch(kept) is None:
-            raise UsageError(f"{kept} is no number of days", "give --keep 400d")
+            raise UsageError(f"{kept} is not a number of days", "give --keep 400d")
         first = int(time.time()) // DAY - int(kept.removesuffix("d"))
         count, rows = arrow.use("auditsvc.fleet.prune").prune(settings, first)
         typer.echo(f"deleted before {date_of(first)}: {rows} rows in {counted(count, 'file')}")

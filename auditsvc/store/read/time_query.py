@@ -220,7 +220,7 @@ def bound(sql: str, dialect: str, views: Mapping[str, Sequence[str]], period: Sp
 def not_bounded() -> QueryError:
     """Give the error for a period of a query that is not parsed."""
     return QueryError(
-        "--since and --until need a query that auditsvc can parse, and this is none",
+        "--since and --until need a query that auditsvc can parse",
         "give one SELECT, or write the condition into it: time >= '2026-11-28'",
     )
 

@@ -126,7 +126,7 @@ class Pruner:
             if found is None or found.token != self._token:
                 raise SupersededError(
                     f"another program prunes the store {self._database.place}",
-                    "what it does is enough; nothing is left half done",
+                    "wait for its end; nothing is left half done",
                 )
             if time.time() - self._marked > _MARK_SECONDS:
                 self._set_mark(connection)
