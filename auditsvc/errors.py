@@ -47,6 +47,16 @@ def plain(message: str) -> str:
     return message
 
 
+def of_system(error: OSError, where: object = "") -> str:
+    """Give what the system refused in words: `PATH: REASON`, or the reason alone.
+
+    A write that fails names no file (`filename` is None); then `where` is named, if it is given.
+    """
+    place = where if error.filename is None else error.filename
+    reason = error.strerror or str(error)
+    return f"{place}: {reason}" if place not in ("", None) else reason
+
+
 class AuditsvcError(Exception):
     """An expected failure; `str()` gives the one line that the user reads."""
 

@@ -28,7 +28,7 @@ from auditsvc.access.entry import (
     this_reader,
 )
 from auditsvc.access.place import MOST_BYTES, address, new_socket, to_message
-from auditsvc.errors import AuditsvcError, ConfigError, QueryError
+from auditsvc.errors import AuditsvcError, ConfigError, QueryError, of_system
 from auditsvc.store.databases import open_database, place_of
 
 if TYPE_CHECKING:
@@ -166,7 +166,7 @@ class _Record:
             insert = tables.insert_entry if kind == "entry" else tables.insert_end
             insert(self._database, values)
         except OSError as error:
-            return f"{error.filename or url}: {error.strerror}"
+            return of_system(error, url)
         except AuditsvcError as error:
             return error.what
         return ""

@@ -13,7 +13,7 @@ from fcntl import LOCK_EX, LOCK_NB, flock
 from os import O_CREAT, O_RDWR, close
 from typing import TYPE_CHECKING, Final
 
-from auditsvc.errors import AuditsvcError
+from auditsvc.errors import AuditsvcError, of_system
 from auditsvc.host.files import make_folder, open_file, read_file, replace_file
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ def alone(state: Path) -> Iterator[None]:
     try:
         number = open_file(make_folder(state / FOLDER) / "lock", O_RDWR | O_CREAT)
     except OSError as error:
-        raise AuditsvcError(f"{error.filename}: {error.strerror}", "run as root") from error
+        raise AuditsvcError(of_system(error), "run as root") from error
     try:
         try:
             flock(number, LOCK_EX | LOCK_NB)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from auditsvc.adopt.plan_line import as_toml
 from auditsvc.config import setting_names
-from auditsvc.errors import AuditsvcError, ConfigError
+from auditsvc.errors import AuditsvcError, ConfigError, of_system
 from auditsvc.host.files import read_file, replace_file
 
 if TYPE_CHECKING:
@@ -89,9 +89,7 @@ def write(path: Path, text: str) -> Path | None:
             return None
         replace_file(path, text, sync=True)
     except OSError as error:
-        raise AuditsvcError(
-            f"{error.filename or path}: {error.strerror}", "nothing was changed; run as root"
-        ) from error
+        raise AuditsvcError(of_system(error, path), "nothing was changed; run as root") from error
     return aside
 
 

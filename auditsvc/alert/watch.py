@@ -22,6 +22,7 @@ from auditsvc.alert.channels import channels
 from auditsvc.alert.message import Message
 from auditsvc.alert.sender import Sender
 from auditsvc.alert.transitions import Facts, Transitions
+from auditsvc.errors import of_system
 from auditsvc.host.files import replace_file
 from auditsvc.runtime.active_alerts import NAME, active_alerts
 
@@ -120,4 +121,4 @@ class AlertWatch(threading.Thread):
         try:
             replace_file(self._file, json.dumps(active))
         except OSError as error:
-            self._file_problem = f"{error.filename}: {error.strerror}"
+            self._file_problem = of_system(error)

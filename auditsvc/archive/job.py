@@ -41,7 +41,7 @@ from auditsvc.archive.place import TEMPORARY, open_place
 from auditsvc.archive.rows import columns_by_view
 from auditsvc.archive.views import ARCHIVED, BASE, Ids, ids_of_days
 from auditsvc.arrow.events import last_id
-from auditsvc.errors import ArchiveError
+from auditsvc.errors import ArchiveError, of_system
 from auditsvc.evidence.folder import Folder
 from auditsvc.evidence.stamps import first_stamp
 from auditsvc.evidence.store_facts import identity_in, read_facts
@@ -144,7 +144,7 @@ class Job:
             except pa.ArrowException as error:
                 raise ArchiveError(f"archive {self._place.shown}: {first_line(error)}") from error
             except OSError as error:
-                what = f"archive: {error.filename or ''} {error.strerror or error}"
+                what = f"archive: {of_system(error)}"
                 raise ArchiveError(what, "free disk space, or check owner and mode") from error
 
     def _last_complete(self, connection: Connection) -> int:

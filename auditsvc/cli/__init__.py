@@ -23,7 +23,7 @@ from auditsvc.cli.options import show_help
 from auditsvc.cli.verbs import add_verbs
 from auditsvc.config import load_settings, use_file
 from auditsvc.decode import decoder_in_use
-from auditsvc.errors import AuditsvcError, plain
+from auditsvc.errors import AuditsvcError, of_system, plain
 from auditsvc.host.terminal import visible
 from auditsvc.manual.commands import Command as Described
 from auditsvc.manual.commands import list_commands
@@ -187,6 +187,5 @@ def _main() -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         if isinstance(error, BrokenPipeError):
             return 1  # the reader of our output has ended
-        where = f"{error.filename}: " if error.filename else ""
-        return _fail(f"{where}{error.strerror or error}", 1)
+        return _fail(of_system(error), 1)
     return result if isinstance(result, int) else 0

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from auditsvc.coverage import history, proofs
 from auditsvc.coverage.judge import Evidence
 from auditsvc.coverage.snapshot import UNASKED, KernelFacts, Look, ask, epoch, judge_all
-from auditsvc.errors import AuditsvcError, UsageError
+from auditsvc.errors import AuditsvcError, UsageError, of_system
 from auditsvc.host.processes import boottime, snapshot
 from auditsvc.kernel import Control
 from auditsvc.kernel.session import own_rules
@@ -109,5 +109,5 @@ def _note(
     except AuditsvcError as error:
         notes.append(f"the service's history is unknown: {error}")
     except OSError as error:
-        notes.append(f"this look cannot be saved: {error.filename}: {error.strerror}")
+        notes.append(f"this look cannot be saved: {of_system(error)}")
     return known

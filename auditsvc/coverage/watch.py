@@ -22,7 +22,7 @@ from auditsvc.coverage import history, proofs
 from auditsvc.coverage.judge import CoverageState, Evidence, Judgement
 from auditsvc.coverage.rule_effect import read_rules
 from auditsvc.coverage.snapshot import KernelFacts, Look, epoch, judge_all
-from auditsvc.errors import AuditsvcError, KernelError
+from auditsvc.errors import AuditsvcError, KernelError, of_system
 from auditsvc.host.priority import give_way
 from auditsvc.host.processes import boottime, exe, io_calls, snapshot
 from auditsvc.kernel import Control
@@ -169,7 +169,7 @@ class CoverageWatch(threading.Thread):
         except AuditsvcError as error:
             problem = str(error)
         except OSError as error:
-            problem = f"{error.filename}: {error.strerror}"
+            problem = of_system(error)
         self._problems[part] = problem
 
     def _ask(self) -> KernelFacts:

@@ -20,7 +20,7 @@ from auditsvc.doctor import (
     storage,
 )
 from auditsvc.doctor.finding import DoctorFinding, Level, ok, unknown
-from auditsvc.errors import AuditsvcError, KernelError
+from auditsvc.errors import AuditsvcError, KernelError, of_system
 from auditsvc.kernel import Control
 from auditsvc.runtime.service_state import read_state
 from auditsvc.runtime.switch_requests import requests
@@ -85,7 +85,7 @@ def _check(
     try:
         found = check()
     except OSError as error:
-        return [unknown(name, f"{error.filename}: {error.strerror} (run as root)")]
+        return [unknown(name, f"{of_system(error)} (run as root)")]
     except AuditsvcError as error:
         return [unknown(name, str(error))]
     return found if isinstance(found, list) else [found]

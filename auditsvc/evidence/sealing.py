@@ -14,7 +14,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
-from auditsvc.errors import AuditsvcError
+from auditsvc.errors import AuditsvcError, of_system
 from auditsvc.evidence.finding import Report
 from auditsvc.evidence.report import spool_of, start_of_rows
 from auditsvc.evidence.rows import RowCheck
@@ -47,7 +47,7 @@ class Sealing(threading.Thread):
         except AuditsvcError as error:
             self.problem = str(error)
         except OSError as error:
-            self.problem = f"{error.filename}: {error.strerror}"
+            self.problem = of_system(error)
         except Exception as error:  # noqa: BLE001 - else nobody sees why segments are kept
             self.problem = f"evidence: {type(error).__name__}: {error}"
 

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 import structlog
 
 from auditsvc.config import settings_file
+from auditsvc.errors import of_system
 from auditsvc.host.capabilities import Capability, given_to_children
 from auditsvc.runtime.forward_state import ForwardState, remove_state, write_state
 
@@ -88,9 +89,7 @@ class Running:
             write_state(self._directory, state)
         except OSError as error:
             if self._last is None:
-                log.warning(
-                    "the state cannot be written", why=f"{error.filename}: {error.strerror}"
-                )
+                log.warning("the state cannot be written", why=of_system(error))
         self._last = (sent, problem)
 
     def close(self) -> None:
@@ -99,7 +98,7 @@ class Running:
         try:
             remove_state(self._directory)
         except OSError as error:
-            log.warning("the state cannot be written", why=f"{error.filename}: {error.strerror}")
+            log.warning("the state cannot be written", why=of_system(error))
 
 
 def reduce_garbage_collection() -> None:

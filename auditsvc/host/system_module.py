@@ -19,7 +19,7 @@ from importlib.util import module_from_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from auditsvc.errors import KernelError
+from auditsvc.errors import KernelError, of_system
 from auditsvc.host.files import check_exists
 
 if TYPE_CHECKING:
@@ -119,5 +119,5 @@ def _check(spec: ModuleSpec) -> None:
         check_exists(Path(str(spec.origin)), links=True)  # distributions link equal files
     except OSError as error:
         raise KernelError(
-            f"the Python module `{spec.name}` is not used: {error.filename}: {error.strerror}"
+            f"the Python module `{spec.name}` is not used: {of_system(error)}"
         ) from error

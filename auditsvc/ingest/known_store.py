@@ -25,7 +25,7 @@ import json
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from auditsvc.errors import AbsentError, ForeignError, StoreError
+from auditsvc.errors import AbsentError, ForeignError, StoreError, of_system
 from auditsvc.host.files import UnsafeError, read_file, replace_file
 from auditsvc.store import open_store
 from auditsvc.store.databases import place_of
@@ -134,7 +134,7 @@ class KnownStore:
         except (FileNotFoundError, NotADirectoryError):
             return {}
         except UnsafeError as error:
-            raise ForeignError(f"{error.filename}: {error.strerror}") from error
+            raise ForeignError(of_system(error)) from error
         except PermissionError:
             return {}
         except OSError as error:

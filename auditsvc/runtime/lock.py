@@ -11,7 +11,7 @@ import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
-from auditsvc.errors import AuditsvcError
+from auditsvc.errors import AuditsvcError, of_system
 from auditsvc.host.files import make_folder, open_file
 
 if TYPE_CHECKING:
@@ -27,9 +27,7 @@ def exclusive_lock(directory: Path) -> Iterator[None]:
     try:
         descriptor = open_file(make_folder(directory) / _NAME, os.O_RDWR | os.O_CREAT)
     except OSError as error:
-        raise AuditsvcError(
-            f"{error.filename}: {error.strerror}", "run as root, or set runtime_directory"
-        ) from error
+        raise AuditsvcError(of_system(error), "run as root, or set runtime_directory") from error
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield

@@ -10,7 +10,7 @@ import json
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-from auditsvc.errors import AuditsvcError
+from auditsvc.errors import AuditsvcError, of_system
 from auditsvc.host.files import read_file, replace_file
 from auditsvc.host.processes import alive
 
@@ -88,9 +88,7 @@ def read_state(directory: Path) -> ServiceState | None:
     except (FileNotFoundError, ValueError, TypeError):
         return None
     except OSError as error:
-        raise AuditsvcError(
-            f"the service's state {error.filename}: {error.strerror}", "run as root"
-        ) from error
+        raise AuditsvcError(f"the service's state {of_system(error)}", "run as root") from error
     return state if alive(state.pid) else None
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from auditsvc.errors import AuditsvcError
+from auditsvc.errors import AuditsvcError, of_system
 from auditsvc.evidence.seal import forget_seals
 from auditsvc.record.daemon import actor
 from auditsvc.spool import retention
@@ -50,7 +50,7 @@ class Discard:
         except AuditsvcError as error:
             return str(error)
         except OSError as error:
-            return f"{error.filename}: {error.strerror}"
+            return of_system(error)
 
     def _step(self, settings: Settings, place: Place, keep: int) -> str:
         directory = settings.spool_directory

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from auditsvc.decode import decoder_in_use
-from auditsvc.errors import SpoolError, StoreError
+from auditsvc.errors import SpoolError, StoreError, of_system
 from auditsvc.runtime.service_state import ServiceState, remove_state, write_state
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ class Health:
             self.state = self._state(parts)
             write_state(self._settings.runtime_directory, self.state)
         except OSError as error:
-            self.errors["state"] = f"{error.filename}: {error.strerror}"
+            self.errors["state"] = of_system(error)
         else:
             self.errors["state"] = ""
 

@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import text
 
-from auditsvc.errors import AuditsvcError
+from auditsvc.errors import AuditsvcError, of_system
 from auditsvc.host.files import UnsafeError, folder_of
 from auditsvc.host.processes import read_process
 from auditsvc.host.processes import started as started_at
@@ -97,7 +97,7 @@ def prove(ours: socket.socket, backend: int) -> Server:
     try:
         seen = [_program(pid) for pid in (backend, postmaster)]
     except OSError as error:
-        raise UnprovedError(f"{error.filename}: {error.strerror}") from error
+        raise UnprovedError(of_system(error)) from error
     if seen[0] != seen[1]:
         raise UnprovedError(f"pid {backend} and its parent run different programs, or as two users")
     if began is None or started_at(postmaster) != began or _parent(backend) != postmaster:
@@ -200,5 +200,5 @@ def _program(pid: int) -> tuple[int, int, int]:
     try:
         folder_of(path)
     except UnsafeError as error:
-        raise UnprovedError(f"pid {pid} runs {path}: {error.filename}: {error.strerror}") from error
+        raise UnprovedError(f"pid {pid} runs {path}: {of_system(error)}") from error
     return folder.stat().st_uid, info.st_dev, info.st_ino

@@ -21,7 +21,7 @@ from pathlib import Path
 from socketserver import TCPServer
 from typing import TYPE_CHECKING, Any, Final
 
-from auditsvc.errors import AuditsvcError, UsageError
+from auditsvc.errors import AuditsvcError, UsageError, of_system
 from auditsvc.host.files import make_folder
 from auditsvc.host.priority import give_way
 from auditsvc.status.exposition import CONTENT_TYPE, exposition
@@ -57,7 +57,7 @@ class Metrics(threading.Thread):
             except AuditsvcError as error:
                 self.problem = str(error)
             except OSError as error:
-                self.problem = f"{error.filename}: {error.strerror}"
+                self.problem = of_system(error)
             else:
                 self.problem = ""
             self._stopping.wait(self._settings.metrics.every)

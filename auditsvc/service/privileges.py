@@ -25,6 +25,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from auditsvc.errors import of_system
 from auditsvc.holder.client import HOLDER_CAPABILITIES, holder_uid
 from auditsvc.holder.systemd import runs_under_systemd
 from auditsvc.host.capabilities import Capability, become, held, keep_only
@@ -204,8 +205,7 @@ def _give(settings: Settings, source: int, target: int, group: int) -> list[str]
                 continue
             hand_over(folder_of(folder) / folder.name, source, target, group)
     except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        return [f"the service's files cannot be given to uid {target}: {where}{error.strerror}"]
+        return [f"the service's files cannot be given to uid {target}: {of_system(error)}"]
     return []
 
 

@@ -32,7 +32,7 @@ from systemd import daemon as systemd
 
 from auditsvc.alert.watch import AlertWatch
 from auditsvc.decode import decoder_in_use
-from auditsvc.errors import AuditsvcError, StoreError
+from auditsvc.errors import AuditsvcError, StoreError, of_system
 from auditsvc.forward.process import Child
 from auditsvc.host.signals import OF_RUN, Signals
 from auditsvc.record.daemon import DaemonRecords, actor
@@ -335,7 +335,7 @@ class Service:
             if place and loader is not None and not loader.store_error:
                 self._wiring.known.reached(place.segment, place.position)
         except OSError as error:
-            errors["store's place"] = f"{error.filename}: {error.strerror}"
+            errors["store's place"] = of_system(error)
         except StoreError as error:
             errors["store's place"] = str(error)
 

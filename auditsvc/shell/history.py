@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from prompt_toolkit.history import FileHistory, InMemoryHistory
 
+from auditsvc.errors import of_system
 from auditsvc.host.files import make_folder, open_file
 
 if TYPE_CHECKING:
@@ -38,5 +39,5 @@ def open_history() -> tuple[History, str]:
     except RuntimeError:
         return InMemoryHistory(), "there is no home directory"
     except OSError as error:
-        return InMemoryHistory(), f"{error.filename}: {error.strerror}"
+        return InMemoryHistory(), of_system(error)
     return FileHistory(str(file)), ""

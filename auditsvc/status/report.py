@@ -10,7 +10,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from auditsvc.decode import decoder_in_use
-from auditsvc.errors import AuditsvcError
+from auditsvc.errors import AuditsvcError, of_system
 from auditsvc.kernel.control import Control
 from auditsvc.retention import archive_due
 from auditsvc.retention import report as retention
@@ -101,7 +101,7 @@ def _forwarder(settings: Settings, asked: _Asked) -> Facts:
     try:
         state = read_forward_state(settings.runtime_directory)
     except OSError as error:
-        return {"refused": f"{error.filename}: {error.strerror}"}
+        return {"refused": of_system(error)}
     facts: Facts = {"enabled": settings.forward.enabled, "running": state is not None}
     if state is not None:
         facts |= {"age": _age(state.written)} | asdict(state)

@@ -23,7 +23,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from auditsvc.decode.ids import SERIAL_BITS
-from auditsvc.errors import StoreError, UsageError
+from auditsvc.errors import StoreError, UsageError, of_system
 from auditsvc.host.files import UnsafeError, folder_of, make_folder, open_file
 from auditsvc.store.databases import parse_url
 from auditsvc.store.sqlite import APPLICATION_ID, SQLite
@@ -182,7 +182,7 @@ def _copy(
     except sqlite3.Error as error:
         raise database.explain(error) from error
     except UnsafeError as error:
-        raise StoreError(f"{error.filename}: {error.strerror}") from error
+        raise StoreError(of_system(error)) from error
     except OSError as error:
         raise StoreError(f"{target} cannot be written: {error.strerror}") from error
     finally:

@@ -15,6 +15,7 @@ import stat
 from pathlib import Path
 from typing import Final
 
+from auditsvc.errors import of_system
 from auditsvc.host.files import check_exists, folder_of
 
 _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -38,7 +39,7 @@ def share_with(name: str | None, file: Path) -> str:
     try:
         _share(group, file)
     except OSError as error:
-        return f"access.readers: {error.filename or file}: {error.strerror}"
+        return f"access.readers: {of_system(error, file)}"
     return ""
 
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import QueuePool, create_engine, event, exc
 
-from auditsvc.errors import AbsentError, ForeignError, StoreError
+from auditsvc.errors import AbsentError, ForeignError, StoreError, of_system
 from auditsvc.host.file_locks import lock_holders
 from auditsvc.host.files import UnsafeError, check_exists, folder_of, make_folder, open_file
 from auditsvc.host.processes import name_of
@@ -167,7 +167,7 @@ class SQLite:
                     f"there is no store at {self.place}", "`auditsvc run` or `ingest` makes one"
                 )
         except UnsafeError as error:
-            raise ForeignError(f"the store {error.filename}: {error.strerror}") from error
+            raise ForeignError(f"the store {of_system(error)}") from error
         except OSError as error:
             raise StoreError(
                 f"the store {self.place} cannot be {doing}: {error.strerror}", HINTS[doing]

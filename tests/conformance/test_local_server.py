@@ -96,7 +96,7 @@ def test_a_program_that_is_named_postgres_gets_nothing(kind):
         program.chmod(0o755)
         with (
             pretending(kind, *NOBODY, program=str(program)) as (ours, pid),
-            refused("than root|no child"),
+            refused("than root|not a child"),
         ):
             prove(ours, pid)
 
