@@ -5,6 +5,7 @@
     dropped               the last head of each segment that retention deleted
     pruned                the days of the store that retention deleted
                           (`auditsvc.evidence.pruned_days`)
+    spools                the other spools of the store (`auditsvc.evidence.other_spools`)
     key                   the private keys, where no folder is closed to the loader's process
                           (`auditsvc.evidence.keys`, `Settings.key_path`)
 
