@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Final
 
 from auditsvc.decode.ids import dimension_id
 from auditsvc.errors import AuditsvcError, StoreError
-from auditsvc.evidence import other_spools, pruned_days
+from auditsvc.evidence import origin_ranges, other_spools, pruned_days
 from auditsvc.evidence.compare import DAY, MOST, day_of, ids_of, make_comparer
 from auditsvc.evidence.event_ids import EventIds
 from auditsvc.evidence.extra_rows import extra_events
@@ -53,7 +53,7 @@ from auditsvc.store.partitions import date_of
 from auditsvc.store.read.events import second_text
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable, Iterator
+    from collections.abc import Container, Iterable, Iterator, Mapping
     from concurrent.futures import Future
 
     from sqlalchemy import Connection
@@ -72,6 +72,7 @@ _NAMED: Final = 20
 """Events and days that are named, at most."""
 _FIRST_HEAD: Final = 5.0
 """Seconds in which a host that has begun to load has a head in the store."""
+_OF_NONE: Final = "IN (SELECT low FROM origin WHERE source IS NULL)"
 _TABLES: Final = {table.name: table for table in (*schema.DIMENSIONS, *schema.FACTS)}
 
 
@@ -119,6 +120,11 @@ class RowCheck:
         self._apart_days: set[int] = set()
         self._elsewhere: frozenset[int] | None = frozenset()
         """Hosts whose rows may be another spool's; None: any row may be."""
+        self._wrong_ranges: list[str] = []
+        self._is_noted = False
+        """Whether it is known which events an older program stored without a source."""
+        self._parts: set[int] = set()
+        """Events of which our lines gave a part, and another log."""
         self._hosts: set[str] = set()
         """Hosts that lines name, or that are theirs."""
 
@@ -134,7 +140,7 @@ class RowCheck:
             self._database.prepare(create=False)
             with reading(self._database) as connection:
                 check_schema(self._database, connection)
-                facts = self._read_facts(connection, whole=False)
+                facts = self._read_facts(connection)
             if Place(*facts.checkpoint) < end:
                 raise StoreError(f"the store does not have segment {last} of the spool yet")
             self.facts = facts
@@ -151,7 +157,9 @@ class RowCheck:
         altered = [*before.altered, *(each.what for each in self._report.findings)]
         is_told = before.hosts is not None or not before.through
         hosts = sorted({*(before.hosts or ()), *self._hosts}) if is_told else None
-        return Seal(last, pending, open_day, sums, altered[:MOST_ALTERED], hosts)
+        is_told = before.parts is not None or not (before.through and facts.unknown)
+        parts = sorted({*(before.parts or ()), *self._parts}) if is_told else None
+        return Seal(last, pending, open_day, sums, altered[:MOST_ALTERED], hosts, parts)
 
     def run(self, start: Start) -> None:
         """Verify; what is wrong goes into the report."""
@@ -164,8 +172,9 @@ class RowCheck:
                 keep_days(connection)
                 self.heads = stored_heads(connection, self._spool.identity)
                 self._find_all(altered_objects(self._database, self._url, connection))
-                self.facts = self._read_facts(connection, whole=True)
+                self.facts = self._read_facts(connection)
                 self._tell_of_others(connection, self.facts)
+                self._find_all(self._wrong_ranges)
                 self._find_all(contradictions(connection, self.facts))
                 for what in self._comparer.damage():
                     self._find(f"the store's file is damaged: {what}")
@@ -177,11 +186,15 @@ class RowCheck:
         finally:
             self._database.engine.dispose()
 
-    def _read_facts(self, connection: Connection, *, whole: bool) -> StoreFacts:
-        """Read them; of spools and of pruned days, believe those that were announced."""
-        facts = read_facts(connection, self._spool.source, whole=whole)
-        judged = other_spools.judge(connection, self._spool.directory, facts.identity, facts.others)
+    def _read_facts(self, connection: Connection) -> StoreFacts:
+        """Read them; of spools, pruned days and origins, believe what may be so."""
+        facts = read_facts(connection, self._spool.source, whole=True)
+        spool = self._spool.directory
+        judged = other_spools.judge(connection, spool, facts.identity, facts.others)
         facts.sharing = judged.sharing
+        found = origin_ranges.judge(connection, spool, facts.identity, facts.origins)
+        self._wrong_ranges, self._is_noted = found.findings, found.is_noted
+        facts.believe(found.ranges, found.old)
         for day in sorted(facts.pruned.keys() - self._believed(facts, facts.pruned).keys()):
             events = counted(facts.pruned.pop(day), "event")
             self._find(f"{events} of {date_of(day)} were deleted, but not by retention")
@@ -250,6 +263,7 @@ class RowCheck:
         self._compare_repeatedly(facts, start, Place(*facts.checkpoint))
         self._look_again(facts)  # what is counted and summed is of the moment before
         self._elsewhere = self._find_hosts(connection, facts, start)
+        self._judge_parts(connection, facts, start)
         self._compare_counts(connection, facts, start)
         if start.seal is not None and self._elsewhere is not None:
             sealed = SealedRows(self._database, self._report, start.seal, facts, self._elsewhere)
@@ -273,7 +287,7 @@ class RowCheck:
 
     def _compare_all(self, facts: StoreFacts, start: Start, end: Place) -> bytes:
         self._decoded, self._special, self._seen = Counter(), Counter(), Counter()
-        self._sums, self._known = {}, EventIds()
+        self._sums, self._known, self._parts = {}, EventIds(), set()
         self._absent = {name: {} for name in KINDS}
         self._counted.clear()
         self._report.events = 0
@@ -303,6 +317,9 @@ class RowCheck:
 
     def _compare(self, connection: Connection, batch: Batch) -> None:
         found = self._comparer.compare(connection, batch)
+        assert self.facts is not None
+        if self.facts.shared:  # each by itself: they count neither here nor there
+            found.events.update(each for each in batch.facts.ids() if each in self.facts.shared)
         for table, row_id in found.dimensions:
             self._judge_dimension(connection, batch, table, row_id)
         self._report.events += batch.facts.count
@@ -321,15 +338,18 @@ class RowCheck:
     def _judge_origins(self, batch: Batch, differing: Container[int]) -> None:
         """See that events of our own log count as such: what others gave is believed less."""
         assert self.facts is not None
-        foreign, shared = self.facts.foreign, self.facts.shared
+        foreign, shared, old = self.facts.foreign, self.facts.shared, self.facts.old
         if foreign:
             for event in batch.facts.ids():
-                if event in foreign and event not in shared and event not in differing:
+                if event not in foreign or event in shared or event in differing:
+                    continue
+                if not (self._is_noted and event in old):
                     self._find_event(event, "is said to be from another log")
 
     def _take(self, connection: Connection, event: int, copies: int) -> None:
         """Note an event that is in the store by itself."""
-        if self._digests is not None:
+        assert self.facts is not None
+        if self._digests is not None and event not in self.facts.shared:
             add_times(self._digests, connection, self._sums, [event], copies)
         self._note_known([event] * copies)
 
@@ -393,12 +413,10 @@ class RowCheck:
             if judged.stored and (not judged.what or self._digests is None):
                 self._take(connection, where, copies[event])
             self._seen[where] += 1
-            if self._seen[where] == 1:
-                own = (
-                    stored if where in stored else stored_rows(self._database, connection, [where])
-                )
-                for table, rows in own.get(where, {}).items():
-                    self._special[table, day_of(where)] += len(rows)
+            if where in self.facts.shared:
+                self._parts.add(where)
+            elif self._seen[where] == 1:
+                self._count_special(connection, where, stored)
             if not judged.what:
                 continue
             if not judged.stored and may_be_absent:
@@ -407,6 +425,13 @@ class RowCheck:
                 self._pruned += 1
                 continue
             self._find_event(event, judged.what)
+
+    def _count_special(
+        self, connection: Connection, event: int, stored: Mapping[int, Rows]
+    ) -> None:
+        own = stored if event in stored else stored_rows(self._database, connection, [event])
+        for table, rows in own.get(event, {}).items():
+            self._special[table, day_of(event)] += len(rows)
 
     def _results(
         self, one: StoredEvents, given: dict[int, Rows]
@@ -443,7 +468,7 @@ class RowCheck:
                 "them, are not compared, and rows that no segment had cannot be told"
             )
             return
-        if facts.unknown:
+        if facts.old:
             self._report.notes.append("of some events the source is not known: not compared")
         if self._elsewhere is None:
             self._report.notes.append(
@@ -467,7 +492,7 @@ class RowCheck:
         for (table, day), count in sorted(count_own(connection, facts, self._elsewhere).items()):
             if facts.sharing and day in facts.pruned:
                 continue  # it may be going, a table at a time
-            if day <= open_day or day in self._moved or facts.unknown.touch(*ids_of(day)):
+            if day <= open_day or day in self._moved or facts.old.touch(*ids_of(day)):
                 continue
             more = count - expected[table, day]
             if named < _NAMED and (more > 0 or (more < 0 and facts.foreign)):
@@ -476,6 +501,24 @@ class RowCheck:
     def _own_hosts(self) -> set[str]:
         """Give the names of the hosts of this spool, as its settings and its heads say."""
         return {self._spool.host, *self._report.hosts}
+
+    def _judge_parts(self, connection: Connection, facts: StoreFacts, start: Start) -> None:
+        """Tell of events of which a spool is said to have given a part, and did not."""
+        sealed = None if start.seal is None else start.seal.parts
+        if self._elsewhere is None or (sealed is None and not start.is_beginning):
+            facts.believe(facts.origins, [*facts.unknown])  # our lines are not all known
+            return
+        open_day = NO_DAY if start.seal is None else start.seal.open_day
+        given = {*self._parts, *(sealed or ()), *events_of(connection, self._elsewhere, _OF_NONE)}
+        wrong = {
+            event
+            for event, _ in facts.shared
+            if event not in given and day_of(event) > open_day and day_of(event) not in facts.pruned
+        }
+        for event in sorted(wrong):
+            self._find_event(event, "is said to be in part from another log, and no line gave it")
+        ranges = [each for each in facts.origins if each[2] is not None or each[0] not in wrong]
+        facts.believe(ranges, [*facts.old])
 
     def _find_hosts(
         self, connection: Connection, facts: StoreFacts, start: Start
@@ -538,7 +581,13 @@ class RowCheck:
         decoder.finish()
         rows.update(_number(row[0]) for row in decoder.take().facts.get(table, []))
         return extra_events(
-            connection, _TABLES[table], day, rows, self._seen, others=self._elsewhere or ()
+            connection,
+            _TABLES[table],
+            day,
+            rows,
+            self._seen,
+            others=self._elsewhere or (),
+            foreign=self.facts.foreign,
         )
 
     def _find_all(self, found: Iterable[str]) -> None:

@@ -45,6 +45,8 @@ class Seal:
     """What was not as the lines said when it was sealed."""
     hosts: list[str] | None = None
     """Hosts of the rows; None if an older program has sealed some."""
+    parts: list[int] | None = None
+    """Events whose rows are in no sum, as another log gave a part of them; None as `hosts`."""
 
     def days(self) -> frozenset[int]:
         """Give the days whose rows it proves."""
@@ -63,6 +65,7 @@ class Seal:
             ],
             "altered": self.altered,
             "hosts": self.hosts,
+            "parts": self.parts,
         }
         return json.dumps(values) + "\n"
 
@@ -86,6 +89,7 @@ def parse_seal(text: str) -> Seal:
         sums,
         [str(each) for each in values["altered"]],
         None if values.get("hosts") is None else [str(each) for each in values["hosts"]],
+        None if values.get("parts") is None else [int(each) for each in values["parts"]],
     )
 
 

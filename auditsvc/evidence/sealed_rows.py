@@ -73,7 +73,7 @@ class SealedRows:
                 f"{counted(pruned, 'day')} of deleted segments went by retention, as the store says"
             )
         for day in days:
-            if day not in self._facts.pruned and not self._facts.unknown.touch(*ids_of(day)):
+            if day not in self._facts.pruned and not self._facts.old.touch(*ids_of(day)):
                 self._compare_day(connection, day, known, is_apart=day in apart)
 
     def _compare_day(
@@ -106,6 +106,7 @@ class SealedRows:
         sums: Sums = {}
         theirs = EventIds()
         theirs.add(events_of(connection, self._others, f"BETWEEN {low} AND {high}"))
+        theirs.add(each for each in self._seal.parts or () if low <= each <= high)
         for table in schema.FACTS:
             key = table.c[key_of(table)]
             statement = select(*table.columns).where(key.between(low, high))

@@ -22,7 +22,7 @@ from auditsvc.store.schema import FACTS
 from auditsvc.store.write import archived
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Sequence
 
     from sqlalchemy import Connection
 
@@ -55,12 +55,24 @@ class StoreFacts:
     """Events that came from elsewhere, or of which the source is not known."""
     unknown: IdRanges = field(default_factory=lambda: IdRanges([]))
     """Of those the events whose source is not known."""
+    old: IdRanges = field(default_factory=lambda: IdRanges([]))
+    """Of those what an older program stored."""
     shared: IdRanges = field(default_factory=lambda: IdRanges([]))
-    """Of those the single ones, of which a log and a spool gave parts."""
+    """Of those the others, single ones, of which a log and a spool gave parts."""
     archive: list[Any] = field(default_factory=list)
     """Number and digest of the last manifest of its archive; empty if it has none."""
     pruned: dict[int, int] = field(default_factory=dict)
     """Events that retention deleted, by day."""
+
+    def believe(
+        self, ranges: Sequence[tuple[int, int, int | None]], old: Sequence[tuple[int, int]]
+    ) -> None:
+        """Believe these ranges of `origins`, in order, and no others."""
+        self.origins = list(ranges)
+        self.foreign = IdRanges([(low, high) for low, high, _ in ranges])
+        unknown = [(low, high) for low, high, source in ranges if source is None]
+        self.unknown, self.old = IdRanges(unknown), IdRanges(old)
+        self.shared = IdRanges([each for each in unknown if each not in {*old}])
 
 
 def identity_in(connection: Connection) -> str:
@@ -135,10 +147,6 @@ def bound(facts: StoreFacts) -> dict[str, Any]:
 def _read_origins(connection: Connection, facts: StoreFacts) -> None:
     found = connection.execute(sql("SELECT low, high, source FROM origin ORDER BY low")).all()
     facts.origins = [(low, high, source) for low, high, source in found]
-    facts.foreign = IdRanges([(low, high) for low, high, _ in facts.origins])
-    unknown = [(low, high) for low, high, source in facts.origins if source is None]
-    facts.unknown = IdRanges(unknown)
-    facts.shared = IdRanges([(low, high) for low, high in unknown if low == high])
 
 
 def count_own(connection: Connection, facts: StoreFacts, others: Collection[int]) -> Counts:

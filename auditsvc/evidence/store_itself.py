@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Final
 
-from auditsvc.evidence import other_spools, pruned_days
+from auditsvc.evidence import origin_ranges, other_spools, pruned_days
 from auditsvc.evidence.compare import DAY
 from auditsvc.evidence.derived_rows import wrong_signs, wrong_told
 from auditsvc.evidence.store_facts import wrong_hours
@@ -37,7 +37,9 @@ _NAMED: Final = 20
 """Hours and days that are named, at most."""
 _OF_LINES: Final = ("received", "end", "raw", "kernel_lost", "spool_lost")
 """Causes of the ledger that lines alone decide."""
-_NOTED: Final = {"pruned": pruned_days.FILE, "spools": other_spools.FILE}
+_NOTED: Final = {
+    file.name: file for file in (pruned_days.FILE, other_spools.FILE, origin_ranges.FILE)
+}
 """Files beside the heads, by their name in what a head binds."""
 
 

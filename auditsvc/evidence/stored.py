@@ -20,7 +20,7 @@ from sqlalchemy import delete, select
 from sqlalchemy import func as sql
 
 from auditsvc.errors import EvidenceError
-from auditsvc.evidence import other_spools, pruned_days
+from auditsvc.evidence import origin_ranges, other_spools, pruned_days
 from auditsvc.evidence.compare import DAY
 from auditsvc.evidence.head import parse_head
 from auditsvc.evidence.other_spools import signed_hosts
@@ -89,11 +89,13 @@ class StoreSide:
             read = read_facts(connection, self._source, whole=False)
             is_noted = (read.identity, read.others) == (self._begun, self._others)
             hosts = {} if is_noted else signed_hosts(connection, read.others)
+            unknown = [] if is_noted else origin_ranges.unknown_in(connection)
         facts = bound(read)
         # What hinders this hinders signing, too, which is told; the next call tries again.
         with suppress(EvidenceError):
             if not is_noted:
                 self._note(read, hosts)
+                origin_ranges.begin(self._spool, read.identity, unknown)
             facts |= noted(self._spool, read.identity)
         self._had = head
         if self.began is not None:

@@ -69,6 +69,7 @@ class Facts(_Report):
     archive: tuple[Count, _Digest] | None = None
     pruned: tuple[Count, _Digest] | None = None
     spools: tuple[Count, _Digest] | None = None
+    unknown: tuple[Count, _Digest] | None = None
     from_: tuple[Count, Count] | None = Field(default=None, alias="from")
 
 

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import pytest
-from fixtures.collected import DAY, drop, fill, load, verify
+from fixtures.collected import DAY, drop, load
 from fixtures.evidence import Run
+from fixtures.evidence_host import Host
 from fixtures.logs import call
 from fixtures.logs import load as load_log
 from fixtures.store_changes import FORGED, change
 
 from auditsvc.evidence import rows as row_check
-from auditsvc.evidence.other_spools import noted_in
-from auditsvc.evidence.store_facts import identity_in
 from auditsvc.evidence.stored import StoreSide, stored_heads
 from auditsvc.spool.identity import source_name
 from auditsvc.store import open_store
@@ -32,50 +31,6 @@ INVENTED = (
     " WHERE id = (SELECT min(e.id) FROM event e JOIN host h ON h.id = e.host"
     " WHERE h.name = '{0}')"
 )
-
-
-class Host:
-    """One host of a store: its spool, its notary, and what stands beside a loader."""
-
-    def __init__(self, folder, name, url, *, begins=True):
-        self.name, self.url, self.spool = name, url, folder / name
-        self.run = Run(self.spool, segment_bytes=4096, host=name)
-        self.begins = begins
-        self.side = self.new_side()
-
-    def new_side(self):
-        """Give what a new service has."""
-
-        def newest():
-            return self.run.heads[-1] if self.run.heads else ""
-
-        return StoreSide(source_name(self.spool), self.spool, every=0, newest=newest)
-
-    def fill(self, days, count=3):
-        """Receive, sign and load."""
-        fill(self.run, days, count)
-        load(self.url, self.spool, host=self.name)
-        self.look()
-
-    def look(self):
-        """Do what the service does between two commits, unless it is an older program."""
-        if self.begins:
-            with open_store(self.url) as store:
-                self.side.step(store, at_once=True)
-
-    def verify(self):
-        """Verify the spool, and its rows."""
-        return verify(self.url, self.spool, host=self.name)
-
-    def found(self):
-        """Give what a check finds."""
-        return [each.what for each in self.verify().findings]
-
-    def noted(self):
-        """Give the hosts of other spools that are noted; None if nothing ever was."""
-        with reading(open_database(self.url)) as connection:
-            noted = noted_in(self.spool, identity_in(connection))
-        return None if noted is None else sorted(each.host for each in noted.values())
 
 
 @pytest.fixture(autouse=True)
