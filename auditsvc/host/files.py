@@ -149,13 +149,17 @@ def replace_file(path: Path, text: str, *, sync: bool = False) -> None:
     temporary.unlink(missing_ok=True)
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     descriptor = os.open(temporary, flags, 0o600)
-    with os.fdopen(descriptor, "w") as stream:
-        os.fchmod(descriptor, 0o600)
-        give_to_owner_of(os.lstat(folder), descriptor)
-        stream.write(text)
-        if sync:
-            stream.flush()
-            os.fdatasync(descriptor)
+    try:
+        with os.fdopen(descriptor, "w") as stream:
+            os.fchmod(descriptor, 0o600)
+            give_to_owner_of(os.lstat(folder), descriptor)
+            stream.write(text)
+            if sync:
+                stream.flush()
+                os.fdatasync(descriptor)
+    except OSError as error:
+        error.filename = error.filename or str(temporary)  # a write names no file
+        raise
     temporary.replace(folder / path.name)
 
 
