@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import select
+import signal
 import socket
 import struct
 import subprocess
@@ -119,7 +120,10 @@ class HolderProcess:
         try:
             path = make_folder(self._runtime) / _NAME
             self._connection = _connected(path) or self._start(path)
-            self._list()
+            try:
+                self._list()
+            except TimeoutError:
+                self._wake(path)
         except (OSError, AuditsvcError) as error:
             self._disconnect()
             self.problem = f"the record socket is not held for a crash: {_words(error)}"
@@ -153,6 +157,36 @@ class HolderProcess:
         assert self._connection is not None
         with suppress(BrokenPipeError):  # its refusal can be read all the same
             self._connection.send(b"LISTEN=1")
+        self._receive_list()
+
+    def _wake(self, path: Path) -> None:
+        """Have a holder answer that was stopped; end one that cannot, and start another one.
+
+        While it has the record socket, and nobody can ask for it, no service can register.
+        """
+        pid = self.pid
+        if not pid:
+            raise HolderError("the holder does not answer", "end it")
+        process = os.pidfd_open(pid)
+        try:
+            signal.pidfd_send_signal(process, signal.SIGCONT)
+            try:
+                self._receive_list()
+            except TimeoutError:
+                log.error("the holder of the record socket does not answer: it is ended", pid=pid)  # noqa: TRY400 - no traceback
+            else:
+                log.warning("the holder of the record socket was stopped, and goes on", pid=pid)
+                return
+            self._disconnect()
+            signal.pidfd_send_signal(process, signal.SIGKILL)
+            select.select([process], [], [], _ANSWER_SECONDS)
+        finally:
+            os.close(process)
+        self._connection = self._start(path)
+        self._list()
+
+    def _receive_list(self) -> None:
+        assert self._connection is not None
         try:
             text, numbers, _, _ = socket.recv_fds(self._connection, 1 << 16, _MOST)
         except ConnectionResetError:  # it refused before it read our message
