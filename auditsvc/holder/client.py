@@ -62,6 +62,8 @@ class HolderProcess:
         self._runtime = runtime
         self._process: subprocess.Popen[Any] | None = None
         self._connection: socket.socket | None = None
+        self._address: tuple[int, int] | None = None
+        """Device and inode of the holder's socket in the runtime directory."""
         self._due = 0.0
         self._connect()
 
@@ -90,6 +92,13 @@ class HolderProcess:
             self._disconnect()
         if self._connection is not None and _has_ended(self._connection):
             self._disconnect()
+        if self._connection is not None and _file_at(self._runtime / _NAME) != self._address:
+            # Somebody emptied the runtime directory: the next service would not find it, nor be
+            # able to register, as it has the socket.
+            log.warning("the holder of the record socket has lost its address", pid=self.pid)
+            self._tell("STOPPING=1")
+            self._disconnect()
+            self._due = 0.0
         if self._connection is not None or time.monotonic() < self._due:
             return
         kept = self._kept.copy()
@@ -124,6 +133,7 @@ class HolderProcess:
                 self._list()
             except TimeoutError:
                 self._wake(path)
+            self._address = _file_at(path)
         except (OSError, AuditsvcError) as error:
             self._disconnect()
             self.problem = f"the record socket is not held for a crash: {_words(error)}"
@@ -258,6 +268,15 @@ def _short(path: Path) -> Iterator[str]:
         yield f"/proc/self/fd/{folder}/{path.name}"
     finally:
         os.close(folder)
+
+
+def _file_at(path: Path) -> tuple[int, int] | None:
+    """Give device and inode of what is at a path; None if nothing is, or it cannot be told."""
+    try:
+        found = os.lstat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _has_ended(connection: socket.socket) -> bool:

@@ -228,6 +228,26 @@ def test_a_holder_that_cannot_go_on_is_replaced(runtime, monkeypatch):
     second.end()
 
 
+@pytest.mark.parametrize("what", ["the folder", "the address"])
+def test_a_holder_whose_address_is_gone_is_replaced(runtime, what):
+    """Somebody emptied the runtime directory: the next service finds what is kept all the same."""
+    keeper = HolderProcess(runtime)
+    number = os.pipe()[0]
+    keeper.keep("a", number)
+    first = keeper.pid
+    keeper.watch()
+    assert keeper.pid == first
+    (runtime / "holder").unlink()
+    if what == "the folder":
+        runtime.rmdir()
+    keeper.watch()
+    assert keeper.problem == ""
+    assert keeper.pid not in {None, first}
+    until(lambda: not alive(first))
+    keeper.leave()
+    assert is_same(HolderProcess(runtime).found["a"], number)
+
+
 def test_a_folder_that_cannot_be_used_is_said(tmp_path):
     """Collecting goes on without a holder; the problem is named."""
     (tmp_path / "file").write_text("")
