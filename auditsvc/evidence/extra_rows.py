@@ -8,10 +8,11 @@ from sqlalchemy import text as sql
 
 from auditsvc.decode.ids import SERIAL_BITS
 from auditsvc.evidence.compare import DAY, key_of
+from auditsvc.evidence.host_rows import rows_but
 
 if TYPE_CHECKING:
     from collections import Counter
-    from collections.abc import Container
+    from collections.abc import Collection, Container
 
     from sqlalchemy import Connection, Table
 
@@ -19,20 +20,29 @@ _MOST: Final = 100
 
 
 def extra_events(
-    connection: Connection, table: Table, day: int, expected: Counter[int], known: Container[int]
+    connection: Connection,
+    table: Table,
+    day: int,
+    expected: Counter[int],
+    known: Container[int],
+    *,
+    others: Collection[int],
+    foreign: Container[int],
 ) -> list[int]:
-    """Give events with more rows in `table` than expected; not those that are known otherwise."""
-    key = key_of(table)
+    """Give events with more rows in `table` than expected; not those that are known otherwise.
+
+    `others`: hosts whose events are left out; `foreign`: events that are.
+    """
+    key = f"x.{key_of(table)}"
     ends = {"low": (day * DAY) << SERIAL_BITS, "high": (((day + 1) * DAY) << SERIAL_BITS) - 1}
     statement = sql(
-        f"SELECT {key}, count(*) FROM {table.name}"  # noqa: S608 - names of the schema
-        f" WHERE {key} BETWEEN :low AND :high GROUP BY {key}"
+        f"SELECT {key}, count(*) {rows_but(table, others)}"
+        f" AND {key} BETWEEN :low AND :high GROUP BY {key}"
     )
-    foreign = sql("SELECT count(*) FROM origin WHERE low <= :event AND high >= :event")
     found = []
     for event, count in connection.execute(statement, ends):
-        if count > expected[event] and event not in known:
+        if count > expected[event] and event not in known and event not in foreign:
             found.append(event)
             if len(found) == _MOST:
                 break
-    return [each for each in found if not connection.scalar(foreign, {"event": each})]
+    return found

@@ -55,6 +55,8 @@ class Report:
     first: str = ""
     last: str = ""
     """Stamps of the first and the last line that are covered."""
+    hosts: list[str] = field(default_factory=list)
+    """Names that the spool's host has in the heads."""
     events: int = 0
     """Events of the store that were compared with their lines."""
     sealed: int = 0

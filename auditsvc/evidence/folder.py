@@ -5,6 +5,9 @@
     dropped               the last head of each segment that retention deleted
     pruned                the days of the store that retention deleted
                           (`auditsvc.evidence.pruned_days`)
+    unknown               events of no known source that a store had when it was first seen
+                          (`auditsvc.evidence.origin_ranges`)
+    spools                the other spools of the store (`auditsvc.evidence.other_spools`)
     key                   the private keys, where no folder is closed to the loader's process
                           (`auditsvc.evidence.keys`, `Settings.key_path`)
 

@@ -6,7 +6,7 @@ from bisect import bisect_right
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 
 class IdRanges:
@@ -15,9 +15,13 @@ class IdRanges:
     def __init__(self, ranges: Sequence[tuple[int, int]]) -> None:
         self._ranges = ranges
 
-    def __contains__(self, event: int) -> bool:
+    def __contains__(self, event: object) -> bool:
         """Whether an id is in one of them."""
-        return self.touch(event, event)
+        return isinstance(event, int) and self.touch(event, event)
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        """Give them, in order."""
+        return iter(self._ranges)
 
     def touch(self, low: int, high: int) -> bool:
         """Whether one of them has an id from `low` to `high`."""

@@ -16,26 +16,28 @@ from __future__ import annotations
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
 from auditsvc.decode.ids import dimension_id
 from auditsvc.errors import AuditsvcError, StoreError
-from auditsvc.evidence import pruned_days
+from auditsvc.evidence import origin_ranges, other_spools, pruned_days
 from auditsvc.evidence.compare import DAY, MOST, day_of, ids_of, make_comparer
 from auditsvc.evidence.event_ids import EventIds
 from auditsvc.evidence.extra_rows import extra_events
 from auditsvc.evidence.finding import STORE, Finding
 from auditsvc.evidence.fragments import Fragments
+from auditsvc.evidence.host_rows import events_of, hosts_but
 from auditsvc.evidence.row_digest import Sum, add_times, copies_in, make_digests
 from auditsvc.evidence.seal import MOST_ALTERED, NO_DAY, Seal
 from auditsvc.evidence.sealed_rows import SealedRows
 from auditsvc.evidence.spool_batches import batches, decoder_of
-from auditsvc.evidence.store_facts import keep_days, pruned_in, read_facts
+from auditsvc.evidence.store_facts import count_own, keep_days, pruned_in, read_facts
 from auditsvc.evidence.store_itself import (
     altered_objects,
     contradictions,
     unlike_head,
+    unlike_noted,
     wrong_ledger,
 )
 from auditsvc.evidence.stored import stored_heads
@@ -51,7 +53,7 @@ from auditsvc.store.partitions import date_of
 from auditsvc.store.read.events import second_text
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable
+    from collections.abc import Container, Iterable, Iterator, Mapping
     from concurrent.futures import Future
 
     from sqlalchemy import Connection
@@ -68,6 +70,9 @@ if TYPE_CHECKING:
 
 _NAMED: Final = 20
 """Events and days that are named, at most."""
+_FIRST_HEAD: Final = 5.0
+"""Seconds in which a host that has begun to load has a head in the store."""
+_OF_NONE: Final = "IN (SELECT low FROM origin WHERE source IS NULL)"
 _TABLES: Final = {table.name: table for table in (*schema.DIMENSIONS, *schema.FACTS)}
 
 
@@ -113,6 +118,15 @@ class RowCheck:
         self._known = EventIds()
         """Events of sealed days, each as often as its lines were compared with it."""
         self._apart_days: set[int] = set()
+        self._elsewhere: frozenset[int] | None = frozenset()
+        """Hosts whose rows may be another spool's; None: any row may be."""
+        self._wrong_ranges: list[str] = []
+        self._is_noted = False
+        """Whether it is known which events an older program stored without a source."""
+        self._parts: set[int] = set()
+        """Events of which our lines gave a part, and another log."""
+        self._hosts: set[str] = set()
+        """Hosts that lines name, or that are theirs."""
 
     def seal(self, start: Start, last: int) -> Seal:
         """Compare the rows of the segments up to `last`, and digest them; AuditsvcError.
@@ -126,7 +140,7 @@ class RowCheck:
             self._database.prepare(create=False)
             with reading(self._database) as connection:
                 check_schema(self._database, connection)
-                facts = self._read_facts(connection, with_counts=False)
+                facts = self._read_facts(connection)
             if Place(*facts.checkpoint) < end:
                 raise StoreError(f"the store does not have segment {last} of the spool yet")
             self.facts = facts
@@ -141,7 +155,11 @@ class RowCheck:
             newest = self._fragments.newest or int(time.time())
             open_day = max(open_day, newest // DAY + 1)
         altered = [*before.altered, *(each.what for each in self._report.findings)]
-        return Seal(last, pending, open_day, sums, altered[:MOST_ALTERED])
+        is_told = before.hosts is not None or not before.through
+        hosts = sorted({*(before.hosts or ()), *self._hosts}) if is_told else None
+        is_told = before.parts is not None or not (before.through and facts.unknown)
+        parts = sorted({*(before.parts or ()), *self._parts}) if is_told else None
+        return Seal(last, pending, open_day, sums, altered[:MOST_ALTERED], hosts, parts)
 
     def run(self, start: Start) -> None:
         """Verify; what is wrong goes into the report."""
@@ -154,7 +172,9 @@ class RowCheck:
                 keep_days(connection)
                 self.heads = stored_heads(connection, self._spool.identity)
                 self._find_all(altered_objects(self._database, self._url, connection))
-                self.facts = self._read_facts(connection, with_counts=True)
+                self.facts = self._read_facts(connection)
+                self._tell_of_others(connection, self.facts)
+                self._find_all(self._wrong_ranges)
                 self._find_all(contradictions(connection, self.facts))
                 for what in self._comparer.damage():
                     self._find(f"the store's file is damaged: {what}")
@@ -166,9 +186,15 @@ class RowCheck:
         finally:
             self._database.engine.dispose()
 
-    def _read_facts(self, connection: Connection, *, with_counts: bool) -> StoreFacts:
-        """Read them; of days that it says were pruned, believe those that were announced."""
-        facts = read_facts(connection, self._spool.source, counted=with_counts)
+    def _read_facts(self, connection: Connection) -> StoreFacts:
+        """Read them; of spools, pruned days and origins, believe what may be so."""
+        facts = read_facts(connection, self._spool.source, whole=True)
+        spool = self._spool.directory
+        judged = other_spools.judge(connection, spool, facts.identity, facts.others)
+        facts.sharing = judged.sharing
+        found = origin_ranges.judge(connection, spool, facts.identity, facts.origins)
+        self._wrong_ranges, self._is_noted = found.findings, found.is_noted
+        facts.believe(found.ranges, found.old)
         for day in sorted(facts.pruned.keys() - self._believed(facts, facts.pruned).keys()):
             events = counted(facts.pruned.pop(day), "event")
             self._find(f"{events} of {date_of(day)} were deleted, but not by retention")
@@ -178,18 +204,45 @@ class RowCheck:
         """Give the days, of those that the store says were pruned, that were announced."""
         # Read after what the store says: a day is announced before it goes.
         said = pruned_days.announced(self._spool.directory, facts.identity)
-        if said is None or facts.spools > 1:  # other hosts prune a shared store
+        if said is None or facts.sharing:  # other hosts prune a shared store
             return pruned
         return {day: events for day, events in pruned.items() if day in said or not events}
 
-    def _look_again(self, facts: StoreFacts) -> None:
-        """See what retention deleted since: it goes on while the lines are compared."""
-        database = open_database(self._url, read=True)  # a transaction of this moment
+    @contextmanager
+    def _now(self) -> Iterator[Connection]:
+        """Open a transaction of this moment."""
+        database = open_database(self._url, read=True)
         try:
             with reading(database) as connection:
-                pruned = pruned_in(connection)
+                yield connection
         finally:
             database.engine.dispose()
+
+    def _tell_of_others(self, connection: Connection, facts: StoreFacts) -> None:
+        """Tell of spools that nobody noted; a host that has just begun signs in a moment."""
+        spool, identity = self._spool.directory, facts.identity
+        judged = other_spools.judge(connection, spool, identity, facts.others)
+        until = time.monotonic() + _FIRST_HEAD
+        while judged.strangers and time.monotonic() < until:
+            time.sleep(_FIRST_HEAD / 10)
+            with self._now() as later:
+                judged = other_spools.judge(later, spool, identity, facts.others)
+            facts.sharing = judged.sharing
+        for name in judged.fresh:
+            self._report.notes.append(
+                f"the spool {name} of {judged.sharing[name]} loads into the store, too; the service"
+                " of this host has not noted it yet"
+            )
+        for name in judged.strangers:
+            self._find(
+                f"a row of source says that the spool {name} loads into the store, too: it has"
+                " signed nothing, and no service of this host noted it"
+            )
+
+    def _look_again(self, facts: StoreFacts) -> None:
+        """See what retention deleted since: it goes on while the lines are compared."""
+        with self._now() as connection:
+            pruned = pruned_in(connection)
         for day, events in self._believed(facts, pruned).items():
             if facts.pruned.get(day, 0) != events:
                 facts.pruned[day] = events
@@ -198,6 +251,7 @@ class RowCheck:
     def _run(self, connection: Connection, facts: StoreFacts, start: Start) -> None:
         if start.head is not None:
             self._find_all(unlike_head(facts, start.head))
+            self._find_all(unlike_noted(self._spool.directory, start.head))
         if not facts.source:
             if segments(self._spool.directory):
                 self._find("the store has nothing of this spool")
@@ -208,9 +262,11 @@ class RowCheck:
                 self._find(f"when its segment was deleted, {what}")
         self._compare_repeatedly(facts, start, Place(*facts.checkpoint))
         self._look_again(facts)  # what is counted and summed is of the moment before
+        self._elsewhere = self._find_hosts(connection, facts, start)
+        self._judge_parts(connection, facts, start)
         self._compare_counts(connection, facts, start)
-        if start.seal is not None and facts.spools == 1:
-            sealed = SealedRows(self._database, self._report, start.seal, facts)
+        if start.seal is not None and self._elsewhere is not None:
+            sealed = SealedRows(self._database, self._report, start.seal, facts, self._elsewhere)
             sealed.compare(connection, self._known, self._apart_days)
         self._find_all(wrong_ledger(facts, self._counted, is_whole=start.is_beginning))
         if self._pruned:
@@ -231,7 +287,7 @@ class RowCheck:
 
     def _compare_all(self, facts: StoreFacts, start: Start, end: Place) -> bytes:
         self._decoded, self._special, self._seen = Counter(), Counter(), Counter()
-        self._sums, self._known = {}, EventIds()
+        self._sums, self._known, self._parts = {}, EventIds(), set()
         self._absent = {name: {} for name in KINDS}
         self._counted.clear()
         self._report.events = 0
@@ -261,12 +317,16 @@ class RowCheck:
 
     def _compare(self, connection: Connection, batch: Batch) -> None:
         found = self._comparer.compare(connection, batch)
+        assert self.facts is not None
+        if self.facts.shared:  # each by itself: they count neither here nor there
+            found.events.update(each for each in batch.facts.ids() if each in self.facts.shared)
         for table, row_id in found.dimensions:
             self._judge_dimension(connection, batch, table, row_id)
         self._report.events += batch.facts.count
         self._judge_origins(batch, found.events)
         self._decoded += found.rows
         self._counted.update(batch.counts)
+        self._hosts.update(str(row[1]) for row in batch.dimensions.get(schema.host.name, []))
         if self._digests is not None:
             self._digests.add_batch(connection, self._sums, batch, found.events)
         if self._sealed_days:
@@ -278,15 +338,18 @@ class RowCheck:
     def _judge_origins(self, batch: Batch, differing: Container[int]) -> None:
         """See that events of our own log count as such: what others gave is believed less."""
         assert self.facts is not None
-        foreign, shared = self.facts.foreign, self.facts.shared
+        foreign, shared, old = self.facts.foreign, self.facts.shared, self.facts.old
         if foreign:
             for event in batch.facts.ids():
-                if event in foreign and event not in shared and event not in differing:
+                if event not in foreign or event in shared or event in differing:
+                    continue
+                if not (self._is_noted and event in old):
                     self._find_event(event, "is said to be from another log")
 
     def _take(self, connection: Connection, event: int, copies: int) -> None:
         """Note an event that is in the store by itself."""
-        if self._digests is not None:
+        assert self.facts is not None
+        if self._digests is not None and event not in self.facts.shared:
             add_times(self._digests, connection, self._sums, [event], copies)
         self._note_known([event] * copies)
 
@@ -350,12 +413,10 @@ class RowCheck:
             if judged.stored and (not judged.what or self._digests is None):
                 self._take(connection, where, copies[event])
             self._seen[where] += 1
-            if self._seen[where] == 1:
-                own = (
-                    stored if where in stored else stored_rows(self._database, connection, [where])
-                )
-                for table, rows in own.get(where, {}).items():
-                    self._special[table, day_of(where)] += len(rows)
+            if where in self.facts.shared:
+                self._parts.add(where)
+            elif self._seen[where] == 1:
+                self._count_special(connection, where, stored)
             if not judged.what:
                 continue
             if not judged.stored and may_be_absent:
@@ -364,6 +425,13 @@ class RowCheck:
                 self._pruned += 1
                 continue
             self._find_event(event, judged.what)
+
+    def _count_special(
+        self, connection: Connection, event: int, stored: Mapping[int, Rows]
+    ) -> None:
+        own = stored if event in stored else stored_rows(self._database, connection, [event])
+        for table, rows in own.get(event, {}).items():
+            self._special[table, day_of(event)] += len(rows)
 
     def _results(
         self, one: StoredEvents, given: dict[int, Rows]
@@ -400,32 +468,77 @@ class RowCheck:
                 "them, are not compared, and rows that no segment had cannot be told"
             )
             return
-        if facts.unknown:
+        if facts.old:
             self._report.notes.append("of some events the source is not known: not compared")
-        if facts.spools > 1:
+        if self._elsewhere is None:
             self._report.notes.append(
                 "the store has events of other spools: rows that no segment had cannot be told"
             )
             return
+        if facts.sharing:
+            names = ", ".join(sorted(self._own_hosts()))
+            self._report.notes.append(
+                "the store has events of other spools: that no segment had a row can be told of"
+                f" {names} only"
+            )
         expected = Counter(self._decoded)
         expected.update(self._special)
-        expected.subtract(self._rows_again(connection))
+        expected.subtract(self._rows_again(connection, self._elsewhere))
         open_day = NO_DAY
         if start.seal is not None:
             expected.update({key: one.rows for key, one in start.seal.sums.items()})
             open_day = start.seal.open_day
         named = 0
-        for (table, day), count in sorted(facts.own.items()):
-            if day <= open_day or day in self._moved or facts.unknown.touch(*ids_of(day)):
+        for (table, day), count in sorted(count_own(connection, facts, self._elsewhere).items()):
+            if facts.sharing and day in facts.pruned:
+                continue  # it may be going, a table at a time
+            if day <= open_day or day in self._moved or facts.old.touch(*ids_of(day)):
                 continue
             more = count - expected[table, day]
             if named < _NAMED and (more > 0 or (more < 0 and facts.foreign)):
                 named += self._name_extra(connection, table, day, more, start)
 
-    def _rows_again(self, connection: Connection) -> Counts:
+    def _own_hosts(self) -> set[str]:
+        """Give the names of the hosts of this spool, as its settings and its heads say."""
+        return {self._spool.host, *self._report.hosts}
+
+    def _judge_parts(self, connection: Connection, facts: StoreFacts, start: Start) -> None:
+        """Tell of events of which a spool is said to have given a part, and did not."""
+        sealed = None if start.seal is None else start.seal.parts
+        if self._elsewhere is None or (sealed is None and not start.is_beginning):
+            facts.believe(facts.origins, [*facts.unknown])  # our lines are not all known
+            return
+        open_day = NO_DAY if start.seal is None else start.seal.open_day
+        given = {*self._parts, *(sealed or ()), *events_of(connection, self._elsewhere, _OF_NONE)}
+        wrong = {
+            event
+            for event, _ in facts.shared
+            if event not in given and day_of(event) > open_day and day_of(event) not in facts.pruned
+        }
+        for event in sorted(wrong):
+            self._find_event(event, "is said to be in part from another log, and no line gave it")
+        ranges = [each for each in facts.origins if each[2] is not None or each[0] not in wrong]
+        facts.believe(ranges, [*facts.old])
+
+    def _find_hosts(
+        self, connection: Connection, facts: StoreFacts, start: Start
+    ) -> frozenset[int] | None:
+        """Give the hosts whose rows may be another spool's; None if rows of this one may be."""
+        if not facts.sharing:
+            return frozenset()
+        own = self._own_hosts()
+        given = self._hosts if start.seal is None else self._hosts | {*(start.seal.hosts or ())}
+        is_told = start.seal is None or start.seal.hosts is not None
+        if not is_told or not given <= own or {None, *own} & {*facts.sharing.values()}:
+            return None
+        return hosts_but(connection, own)
+
+    def _rows_again(self, connection: Connection, others: frozenset[int]) -> Counts:
         """Count what the lines, and what is sealed, have more of events that came several times."""
         found: Counts = Counter()
-        for events in repeated.parts(connection):
+        theirs = {*events_of(connection, others, "IN (SELECT event FROM repeated)")}
+        for part in repeated.parts(connection):
+            events = {event: times for event, times in part.items() if event not in theirs}
             for event, rows in stored_rows(self._database, connection, events).items():
                 # What was compared by itself is counted once for each time, and once more.
                 judged = self._seen[event]
@@ -435,7 +548,12 @@ class RowCheck:
         return found
 
     def _name_extra(
-        self, connection: Connection, table: str, day: int, more: int, start: Start
+        self,
+        connection: Connection,
+        table: str,
+        day: int,
+        more: int,
+        start: Start,
     ) -> bool:
         """Tell of rows that no segment had; gives whether there are any."""
         found = self._extra(connection, table, day, start)
@@ -462,7 +580,15 @@ class RowCheck:
             rows.update(each for each in of_it if day_of(each) == day)
         decoder.finish()
         rows.update(_number(row[0]) for row in decoder.take().facts.get(table, []))
-        return extra_events(connection, _TABLES[table], day, rows, self._seen)
+        return extra_events(
+            connection,
+            _TABLES[table],
+            day,
+            rows,
+            self._seen,
+            others=self._elsewhere or (),
+            foreign=self.facts.foreign,
+        )
 
     def _find_all(self, found: Iterable[str]) -> None:
         for what in found:

@@ -43,6 +43,10 @@ class Seal:
     sums: Sums = field(default_factory=dict)
     altered: list[str] = field(default_factory=list)
     """What was not as the lines said when it was sealed."""
+    hosts: list[str] | None = None
+    """Hosts of the rows; None if an older program has sealed some."""
+    parts: list[int] | None = None
+    """Events whose rows are in no sum, as another log gave a part of them; None as `hosts`."""
 
     def days(self) -> frozenset[int]:
         """Give the days whose rows it proves."""
@@ -60,6 +64,8 @@ class Seal:
                 for (table, day), one in sorted(self.sums.items())
             ],
             "altered": self.altered,
+            "hosts": self.hosts,
+            "parts": self.parts,
         }
         return json.dumps(values) + "\n"
 
@@ -82,6 +88,8 @@ def parse_seal(text: str) -> Seal:
         int(values["open_day"]),
         sums,
         [str(each) for each in values["altered"]],
+        None if values.get("hosts") is None else [str(each) for each in values["hosts"]],
+        None if values.get("parts") is None else [int(each) for each in values["parts"]],
     )
 
 

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Final
 from sqlalchemy import select
 
 from auditsvc.evidence.compare import DAY, ids_of, key_of
+from auditsvc.evidence.event_ids import EventIds
 from auditsvc.evidence.finding import STORE, Finding
+from auditsvc.evidence.host_rows import events_of
 from auditsvc.evidence.row_digest import Sum, add_times, make_digests
 from auditsvc.evidence.seal import NO_DAY
 from auditsvc.plural import counted
@@ -19,11 +21,10 @@ from auditsvc.store import repeated, schema
 from auditsvc.store.read.events import second_text
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Mapping
+    from collections.abc import Collection, Container, Mapping
 
     from sqlalchemy import Connection
 
-    from auditsvc.evidence.event_ids import EventIds
     from auditsvc.evidence.finding import Report
     from auditsvc.evidence.row_digest import Sums
     from auditsvc.evidence.seal import Seal
@@ -37,13 +38,21 @@ _ROWS: Final = 10_000
 class SealedRows:
     """The rows of a store that a seal has."""
 
-    def __init__(self, database: Database, report: Report, seal: Seal, facts: StoreFacts) -> None:
-        """Nothing is read before `compare`."""
+    def __init__(
+        self,
+        database: Database,
+        report: Report,
+        seal: Seal,
+        facts: StoreFacts,
+        others: Collection[int],
+    ) -> None:
+        """Nothing is read before `compare`; `others`: hosts whose events are left out."""
         self._database = database
         self._digests = make_digests(database)
         self._report = report
         self._seal = seal
         self._facts = facts
+        self._others = others
 
     def compare(self, connection: Connection, known: EventIds, apart: Container[int]) -> None:
         """Compare all days, in the transaction in which the store's facts were read.
@@ -64,7 +73,7 @@ class SealedRows:
                 f"{counted(pruned, 'day')} of deleted segments went by retention, as the store says"
             )
         for day in days:
-            if day not in self._facts.pruned and not self._facts.unknown.touch(*ids_of(day)):
+            if day not in self._facts.pruned and not self._facts.old.touch(*ids_of(day)):
                 self._compare_day(connection, day, known, is_apart=day in apart)
 
     def _compare_day(
@@ -95,17 +104,23 @@ class SealedRows:
         """
         (low, high), foreign = ids_of(day), self._facts.foreign
         sums: Sums = {}
+        theirs = EventIds()
+        theirs.add(events_of(connection, self._others, f"BETWEEN {low} AND {high}"))
+        theirs.add(each for each in self._seal.parts or () if low <= each <= high)
         for table in schema.FACTS:
             key = table.c[key_of(table)]
             statement = select(*table.columns).where(key.between(low, high))
             rows = connection.execute(statement.execution_options(yield_per=_ROWS))
             for part in rows.partitions():
                 own = [row for row in part if row[0] not in known] if known else part
+                if theirs:
+                    own = [row for row in own if row[0] not in theirs]
                 if foreign:
                     own = [row for row in own if row[0] not in foreign]
                 self._digests.add(connection, sums, table, self._database.shown(table, own))
         for events in repeated.parts(connection, low, high):
-            self._add_again(connection, sums, known, events)
+            ours = {event: n for event, n in events.items() if event not in theirs}
+            self._add_again(connection, sums, known, ours)
         return sums
 
     def _add_again(

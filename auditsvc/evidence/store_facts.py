@@ -10,21 +10,25 @@ from typing import TYPE_CHECKING, Any, Final
 from sqlalchemy import text as sql
 
 from auditsvc.decode.ids import SERIAL_BITS
+from auditsvc.evidence import other_spools
 from auditsvc.evidence.compare import DAY, key_of
+from auditsvc.evidence.host_rows import rows_but
 from auditsvc.evidence.id_ranges import IdRanges
 from auditsvc.store import builtin
 from auditsvc.store.migrate import current_revision
+from auditsvc.store.origins import OWN
 from auditsvc.store.read.events import second_text
 from auditsvc.store.schema import FACTS
 from auditsvc.store.write import archived
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
     from sqlalchemy import Connection
 
     from auditsvc.evidence.compare import Counts
 
 _PERSON: Final = b"auditsvc store"
-_OWN: Final = "spool"
 
 
 @dataclass(slots=True)
@@ -41,20 +45,34 @@ class StoreFacts:
     ledger: dict[str, int]
     source: int = 0
     """Id of the spool's source; 0 if there is none."""
-    spools: int = 0
-    """Sources that are spools."""
-    own: Counts = field(default_factory=Counter)
-    """Rows that came from spools, by table and day."""
+    others: list[str] = field(default_factory=list)
+    """Other spools of which it has records, by their names as sources."""
+    sharing: dict[str, str | None] = field(default_factory=dict)
+    """Of those the ones that are believed, with their host; None: it may be any."""
+    origins: list[tuple[int, int, int | None]] = field(default_factory=list)
+    """What it says came from elsewhere: the first and the last event, and the source's id."""
     foreign: IdRanges = field(default_factory=lambda: IdRanges([]))
     """Events that came from elsewhere, or of which the source is not known."""
     unknown: IdRanges = field(default_factory=lambda: IdRanges([]))
     """Of those the events whose source is not known."""
+    old: IdRanges = field(default_factory=lambda: IdRanges([]))
+    """Of those what an older program stored."""
     shared: IdRanges = field(default_factory=lambda: IdRanges([]))
-    """Of those the single ones, of which a log and a spool gave parts."""
+    """Of those the others, single ones, of which a log and a spool gave parts."""
     archive: list[Any] = field(default_factory=list)
     """Number and digest of the last manifest of its archive; empty if it has none."""
     pruned: dict[int, int] = field(default_factory=dict)
     """Events that retention deleted, by day."""
+
+    def believe(
+        self, ranges: Sequence[tuple[int, int, int | None]], old: Sequence[tuple[int, int]]
+    ) -> None:
+        """Believe these ranges of `origins`, in order, and no others."""
+        self.origins = list(ranges)
+        self.foreign = IdRanges([(low, high) for low, high, _ in ranges])
+        unknown = [(low, high) for low, high, source in ranges if source is None]
+        self.unknown, self.old = IdRanges(unknown), IdRanges(old)
+        self.shared = IdRanges([each for each in unknown if each not in {*old}])
 
 
 def identity_in(connection: Connection) -> str:
@@ -63,14 +81,14 @@ def identity_in(connection: Connection) -> str:
     return hashlib.blake2b(_PERSON, key=key, digest_size=16).hexdigest()
 
 
-def read_facts(connection: Connection, source_name: str, *, counted: bool) -> StoreFacts:
-    """Read them; `counted`: with the rows by day, which reads all keys."""
+def read_facts(connection: Connection, source_name: str, *, whole: bool) -> StoreFacts:
+    """Read them; `whole`: with what it says of the events that came from elsewhere."""
     secret = builtin.secret(connection)
     row = connection.execute(
         sql(
             "SELECT id, segment, position, pending FROM source WHERE kind = :kind AND name = :name"
         ),
-        {"kind": _OWN, "name": source_name},
+        {"kind": OWN, "name": source_name},
     ).first()
     facts = StoreFacts(
         identity=hashlib.blake2b(_PERSON, key=secret, digest_size=16).hexdigest(),
@@ -88,15 +106,12 @@ def read_facts(connection: Connection, source_name: str, *, counted: bool) -> St
         entries = sql("SELECT cause, count FROM ledger_entry WHERE source = :source")
         found = connection.execute(entries, {"source": row.id}).all()
         facts.ledger = {str(each[0]): int(each[1]) for each in found}
-    spools = connection.execute(
-        sql("SELECT count(*) FROM source WHERE kind = :kind AND segment <> ''"), {"kind": _OWN}
-    )
-    facts.spools = spools.scalar_one()
+    facts.others = other_spools.names_in(connection, source_name)
     kept = archived.read(connection)
     facts.archive = [] if kept is None or not kept.n else [kept.n, kept.digest]
     facts.pruned = pruned_in(connection)
-    if counted:
-        _count(connection, facts)
+    if whole:
+        _read_origins(connection, facts)
     return facts
 
 
@@ -129,25 +144,28 @@ def bound(facts: StoreFacts) -> dict[str, Any]:
     }
 
 
-def _count(connection: Connection, facts: StoreFacts) -> None:
-    ranges = connection.execute(sql("SELECT low, high, source FROM origin ORDER BY low")).all()
-    facts.foreign = IdRanges([(low, high) for low, high, _ in ranges])
-    unknown = [(low, high) for low, high, source in ranges if source is None]
-    facts.unknown = IdRanges(unknown)
-    facts.shared = IdRanges([(low, high) for low, high in unknown if low == high])
+def _read_origins(connection: Connection, facts: StoreFacts) -> None:
+    found = connection.execute(sql("SELECT low, high, source FROM origin ORDER BY low")).all()
+    facts.origins = [(low, high, source) for low, high, source in found]
+
+
+def count_own(connection: Connection, facts: StoreFacts, others: Collection[int]) -> Counts:
+    """Count the rows that came from spools, by table and day; it reads all keys.
+
+    `others`: hosts whose rows are left out.
+    """
+    counts: Counts = Counter()
     for table in FACTS:
-        key = key_of(table)
+        key = f"x.{key_of(table)}"
         day = f"({key} >> {SERIAL_BITS}) / {DAY}"
-        counted = sql(f"SELECT {day} AS day, count(*) FROM {table.name} GROUP BY 1")  # noqa: S608 - names of the schema
-        for number, count in connection.execute(counted):
-            facts.own[table.name, number] += count
-        for low, high, _ in ranges:
-            inside = sql(
-                f"SELECT {day} AS day, count(*) FROM {table.name}"  # noqa: S608 - as above
-                f" WHERE {key} BETWEEN :low AND :high GROUP BY 1"
-            )
+        statement = f"SELECT {day} AS day, count(*) {rows_but(table, others)}"
+        for number, count in connection.execute(sql(f"{statement} GROUP BY 1")):
+            counts[table.name, number] += count
+        inside = sql(f"{statement} AND {key} BETWEEN :low AND :high GROUP BY 1")
+        for low, high, _ in facts.origins:
             for number, count in connection.execute(inside, {"low": low, "high": high}):
-                facts.own[table.name, number] -= count
+                counts[table.name, number] -= count
+    return counts
 
 
 def wrong_hours(connection: Connection) -> list[str]:

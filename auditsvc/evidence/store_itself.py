@@ -3,6 +3,7 @@
     for what in altered_objects(database, url, connection): ...
     for what in contradictions(connection, facts): ...
     for what in unlike_head(facts, head): ...
+    for what in unlike_noted(spool, head): ...
     for what in wrong_ledger(facts, given, is_whole=True): ...
 
 Each gives texts, as they stand in a report. Rows are held to their lines by
@@ -14,6 +15,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Final
 
+from auditsvc.evidence import origin_ranges, other_spools, pruned_days
 from auditsvc.evidence.compare import DAY
 from auditsvc.evidence.derived_rows import wrong_signs, wrong_told
 from auditsvc.evidence.store_facts import wrong_hours
@@ -23,6 +25,7 @@ from auditsvc.store.read.events import second_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
     from sqlalchemy import Connection
 
@@ -34,6 +37,10 @@ _NAMED: Final = 20
 """Hours and days that are named, at most."""
 _OF_LINES: Final = ("received", "end", "raw", "kernel_lost", "spool_lost")
 """Causes of the ledger that lines alone decide."""
+_NOTED: Final = {
+    file.name: file for file in (pruned_days.FILE, other_spools.FILE, origin_ranges.FILE)
+}
+"""Files beside the heads, by their name in what a head binds."""
 
 
 def altered_objects(database: Database, url: str, connection: Connection) -> Iterator[str]:
@@ -89,6 +96,21 @@ def unlike_head(facts: StoreFacts, head: Head) -> Iterator[str]:
         before, now = told.get("ledger", {}).get(cause, 0), facts.ledger.get(cause, 0)
         if now < before:
             yield f"the ledger says {cause} {now}, and said {before} in head {head.n}"
+
+
+def noted(spool: Path, identity: str) -> dict[str, list[int | str]]:
+    """Give what a head binds of what was noted of a store beside the heads; EvidenceError."""
+    return {name: [*file.digest(spool, identity)] for name, file in _NOTED.items()}
+
+
+def unlike_noted(spool: Path, head: Head) -> Iterator[str]:
+    """Say what of that is not as it was when a head was signed; EvidenceError."""
+    for name, file in _NOTED.items():
+        if name not in head.store:
+            continue
+        count, digest = head.store[name]
+        if file.digest(spool, str(head.store.get("identity")), count) != (count, digest):
+            yield f"the file {file.name} beside the heads is not as head {head.n} was signed for it"
 
 
 def wrong_ledger(facts: StoreFacts, given: Mapping[str, int], *, is_whole: bool) -> Iterator[str]:

@@ -15,24 +15,31 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
+import structlog
 from sqlalchemy import delete, select
 from sqlalchemy import func as sql
 
 from auditsvc.errors import EvidenceError
-from auditsvc.evidence import pruned_days
+from auditsvc.evidence import origin_ranges, other_spools, pruned_days
+from auditsvc.evidence.compare import DAY
 from auditsvc.evidence.head import parse_head
+from auditsvc.evidence.other_spools import signed_hosts
 from auditsvc.evidence.store_facts import bound, read_facts
+from auditsvc.evidence.store_itself import noted
 from auditsvc.store.schema import evidence_head
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from sqlalchemy import Connection
 
     from auditsvc.evidence.head import Head
+    from auditsvc.evidence.store_facts import StoreFacts
     from auditsvc.spool.segments import Place
     from auditsvc.store import Store
+
+log = structlog.get_logger()
 
 _KEPT: Final = 300
 """Heads that a store keeps of each spool: one proves all before it."""
@@ -61,11 +68,16 @@ class StoreSide:
         self._newest = newest
         self._keeps_heads = keeps_heads
         self._had = self._begun = ""
+        self._others: list[str] | None = None
+        """Other spools that are noted, all of them; None if some may not be."""
+        self._warned: set[str] = set()
         self._read_at = 0.0
 
     def step(self, store: Store, *, at_once: bool = False) -> None:
         """Do what is due; StoreError."""
-        head = self._newest() if self._keeps_heads else ""
+        head = self._newest()
+        if not self._keeps_heads and self._had:
+            head = self._had  # one only, by which others know the spool
         now = time.monotonic()
         is_due = at_once or not self.bound or now - self._read_at >= self._every
         if not is_due and head == self._had:
@@ -74,16 +86,35 @@ class StoreSide:
         with store.database.begin(alone=False) as connection:
             if head and head != self._had:
                 _keep(connection, parse_head(head))
-            read = read_facts(connection, self._source, counted=False)
-        if read.identity != self._begun:
-            # What hinders it hinders signing, too, which is told; the next call tries again.
-            with suppress(EvidenceError):
-                pruned_days.begin(self._spool, read.identity, read.pruned)
-                self._begun = read.identity
-        self._had, facts = head, bound(read)
+            read = read_facts(connection, self._source, whole=False)
+            is_noted = (read.identity, read.others) == (self._begun, self._others)
+            hosts = {} if is_noted else signed_hosts(connection, read.others)
+            unknown = [] if is_noted else origin_ranges.unknown_in(connection)
+        facts = bound(read)
+        # What hinders this hinders signing, too, which is told; the next call tries again.
+        with suppress(EvidenceError):
+            if not is_noted:
+                self._note(read, hosts)
+                origin_ranges.begin(self._spool, read.identity, unknown)
+            facts |= noted(self._spool, read.identity)
+        self._had = head
         if self.began is not None:
             facts["from"] = [self.began.segment, self.began.position]
         self.bound = facts
+
+    def _note(self, read: StoreFacts, hosts: Mapping[str, str]) -> None:
+        """Note beside the heads what the store says of pruned days and of other spools."""
+        if read.identity != self._begun:
+            pruned_days.begin(self._spool, read.identity, read.pruned)
+        today = int(time.time()) // DAY
+        noted, left = other_spools.note(self._spool, read.identity, hosts, read.others, today)
+        for name in noted:
+            log.warning("another spool loads into the store", spool=name, host=hosts.get(name))
+        for name in set(left) - self._warned:
+            log.warning("another spool loads into the store, and signs nothing", spool=name)
+        self._warned.update(left)
+        self._begun = read.identity
+        self._others = None if left else read.others  # a first head may come yet
 
 
 def _keep(connection: Connection, head: Head) -> None:

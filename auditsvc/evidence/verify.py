@@ -85,6 +85,7 @@ def verify_spool(
             "a service signs within a second; heads that it sent elsewhere tell more",
         )
     report.heads = len(heads)
+    report.hosts = sorted({head.host for head in (*dropped, *heads)})
     _check_links(dropped, heads, report)
     _check_anchors(anchors, dropped, heads, report)
     _check_present(directory, folder, kept, last, report)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import select
+import signal
 import socket
 import struct
 import subprocess
@@ -61,6 +62,8 @@ class HolderProcess:
         self._runtime = runtime
         self._process: subprocess.Popen[Any] | None = None
         self._connection: socket.socket | None = None
+        self._address: tuple[int, int] | None = None
+        """Device and inode of the holder's socket in the runtime directory."""
         self._due = 0.0
         self._connect()
 
@@ -89,6 +92,13 @@ class HolderProcess:
             self._disconnect()
         if self._connection is not None and _has_ended(self._connection):
             self._disconnect()
+        if self._connection is not None and _file_at(self._runtime / _NAME) != self._address:
+            # Somebody emptied the runtime directory: the next service would not find it, nor be
+            # able to register, as it has the socket.
+            log.warning("the holder of the record socket has lost its address", pid=self.pid)
+            self._tell("STOPPING=1")
+            self._disconnect()
+            self._due = 0.0
         if self._connection is not None or time.monotonic() < self._due:
             return
         kept = self._kept.copy()
@@ -119,7 +129,11 @@ class HolderProcess:
         try:
             path = make_folder(self._runtime) / _NAME
             self._connection = _connected(path) or self._start(path)
-            self._list()
+            try:
+                self._list()
+            except TimeoutError:
+                self._wake(path)
+            self._address = _file_at(path)
         except (OSError, AuditsvcError) as error:
             self._disconnect()
             self.problem = f"the record socket is not held for a crash: {_words(error)}"
@@ -153,6 +167,36 @@ class HolderProcess:
         assert self._connection is not None
         with suppress(BrokenPipeError):  # its refusal can be read all the same
             self._connection.send(b"LISTEN=1")
+        self._receive_list()
+
+    def _wake(self, path: Path) -> None:
+        """Have a holder answer that was stopped; end one that cannot, and start another one.
+
+        While it has the record socket, and nobody can ask for it, no service can register.
+        """
+        pid = self.pid
+        if not pid:
+            raise HolderError("the holder does not answer", "end it")
+        process = os.pidfd_open(pid)
+        try:
+            signal.pidfd_send_signal(process, signal.SIGCONT)
+            try:
+                self._receive_list()
+            except TimeoutError:
+                log.error("the holder of the record socket does not answer: it is ended", pid=pid)  # noqa: TRY400 - no traceback
+            else:
+                log.warning("the holder of the record socket was stopped, and goes on", pid=pid)
+                return
+            self._disconnect()
+            signal.pidfd_send_signal(process, signal.SIGKILL)
+            select.select([process], [], [], _ANSWER_SECONDS)
+        finally:
+            os.close(process)
+        self._connection = self._start(path)
+        self._list()
+
+    def _receive_list(self) -> None:
+        assert self._connection is not None
         try:
             text, numbers, _, _ = socket.recv_fds(self._connection, 1 << 16, _MOST)
         except ConnectionResetError:  # it refused before it read our message
@@ -224,6 +268,15 @@ def _short(path: Path) -> Iterator[str]:
         yield f"/proc/self/fd/{folder}/{path.name}"
     finally:
         os.close(folder)
+
+
+def _file_at(path: Path) -> tuple[int, int] | None:
+    """Give device and inode of what is at a path; None if nothing is, or it cannot be told."""
+    try:
+        found = os.lstat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _has_ended(connection: socket.socket) -> bool:

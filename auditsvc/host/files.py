@@ -158,8 +158,7 @@ def replace_file(path: Path, text: str, *, sync: bool = False) -> None:
                 stream.flush()
                 os.fdatasync(descriptor)
     except OSError as error:
-        if error.filename is None:  # a write names no file
-            error.filename = str(path)
+        error.filename = error.filename or str(path)  # a write names no file
         raise
     temporary.replace(folder / path.name)
 

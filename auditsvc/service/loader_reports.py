@@ -67,6 +67,9 @@ class Facts(_Report):
         dict[_Name, Annotated[int, Field(gt=-_WORD, lt=_WORD)]], Field(max_length=200)
     ]
     archive: tuple[Count, _Digest] | None = None
+    pruned: tuple[Count, _Digest] | None = None
+    spools: tuple[Count, _Digest] | None = None
+    unknown: tuple[Count, _Digest] | None = None
     from_: tuple[Count, Count] | None = Field(default=None, alias="from")
 
 

@@ -86,7 +86,7 @@ class Sink:
                 self.records += error.written
                 self._missing += count - error.written
                 self.lost += count - error.written
-            self.refused = refused
+            self.refused = refused or self._writer.hindrance
         self.arrived.set()
 
     def rotate(self) -> None:

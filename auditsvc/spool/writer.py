@@ -54,8 +54,11 @@ class SpoolWriter:
         """Called with complete lines that were written, and their segment and position."""
         self.torn = b""
         self.rotations = 0
+        self.hindrance = ""
+        """Why a full segment is not followed by the next one, or the name of that may be lost."""
         self._segment_bytes = segment_bytes
         self.fsync = fsync
+        self._unsynced_name = False  # of this segment, in the folder
         self._partial_line = False  # an incomplete line at the end could not be truncated yet
         self._unsynced = False
         self._finished: list[int] = []  # segments that were rotated and are not synced yet
@@ -90,9 +93,7 @@ class SpoolWriter:
         room = self.room
         if room.short or room.fits(self._size + length):
             return not room.short
-        if self._is_full(length):
-            with suppress(SpoolError):  # `append` raises it again
-                self.rotate()
+        self._go_on(length)
         self.look_for_room(length)
         return not room.short
 
@@ -108,14 +109,29 @@ class SpoolWriter:
             return False
         return self.room.may_move(self._fd)
 
+    def _go_on(self, length: int) -> None:
+        """Begin the next segment if these bytes belong there and it can be made.
+
+        It cannot without a free inode or descriptor: a segment that is too long is better than a
+        lost record.
+        """
+        try:
+            if self._unsynced_name:
+                self._sync_folder()
+            if self._is_full(length):
+                self.rotate()
+        except SpoolError as error:
+            self.hindrance = str(error)
+        else:
+            self.hindrance = ""
+
     def append(self, lines: bytes) -> None:
         """Write complete lines, each with its newline.
 
         SpoolError unless all are written; then the first `SpoolError.written` lines are.
         """
         self._cut()
-        if self._is_full(len(lines)):
-            self.rotate()
+        self._go_on(len(lines))
         view = memoryview(lines)
         try:
             while view:
@@ -162,6 +178,7 @@ class SpoolWriter:
             os.close(old)
         self._unsynced = False
         self.rotations += 1
+        self._unsynced_name = True
         self._sync_folder()
 
     def close(self) -> None:
@@ -206,6 +223,7 @@ class SpoolWriter:
                 os.close(folder)
         except OSError as error:
             raise spool_error(self.directory, error) from error
+        self._unsynced_name = False
 
     def _keep_whole_lines(self, lines: bytes) -> int:
         """Keep the complete lines that are in the file; gives their length in bytes."""

@@ -69,21 +69,32 @@ class Owners:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._low, self._high, self._is_own = 0, -1, False
+        self._low, self._high = 0, -1
+        self._is_own = self._is_shared = False
 
     def is_own(self, event_id: int) -> bool:
         """Whether a stored event came from a spool."""
+        self._look(event_id)
+        return self._is_own
+
+    def has_part(self, event_id: int) -> bool:
+        """Whether a spool has given a stored event, or a part of it."""
+        self._look(event_id)
+        return self._is_own or self._is_shared
+
+    def _look(self, event_id: int) -> None:
         if not self._low <= event_id <= self._high:
             last = _last_before(self._connection, event_id + 1)
             self._is_own = last is None or last.high < event_id
             if last is not None and not self._is_own:
                 self._low, self._high = last.low, last.high
+                self._is_shared = last.source is None and last.low == last.high
             else:
                 after = select(func.min(origin.c.low)).where(origin.c.low > event_id)
                 following = self._connection.scalar(after)
                 self._low = 0 if last is None else last.high + 1
                 self._high = (1 << 63) - 1 if following is None else following - 1
-        return self._is_own
+                self._is_shared = False
 
 
 def note_foreign(

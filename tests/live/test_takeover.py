@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import re
 import signal
@@ -10,6 +11,7 @@ import time
 from contextlib import contextmanager
 
 import pytest
+from fixtures.holders import holders
 from fixtures.repeats import times
 from fixtures.waiting import until
 from live.programs import KEY, fresh_auid
@@ -125,3 +127,20 @@ def test_a_full_socket_without_a_service_lets_the_host_go(audit_lock, programs, 
     assert found["calls"] > 200
     assert [state for _, state in taken_over(service)] == ["incomplete"]
     assert service.ledger()["gap"] > 0
+
+
+@pytest.mark.long
+def test_a_holder_that_is_stopped_keeps_no_service_from_starting(programs, tmp_path, kernel_lost):
+    """The next one has it go on, and takes over what it kept."""
+    auid, before = fresh_auid(), kernel_lost()
+    service = Service(tmp_path, rule(auid))
+    service.environment["AUDITSVC_KERNEL__RECEIVE_BUFFER"] = str(LARGE)
+    service.begin()
+    with load(programs, auid, BUSY) as made:
+        for holder in holders():
+            os.kill(holder, signal.SIGSTOP)
+        service.stop(signal.SIGKILL)
+        service.begin()
+    assert service.stop() == 0
+    all_there(service, auid, made.calls, kernel_lost=kernel_lost() - before)
+    assert [state for _, state in taken_over(service)] == ["complete"]

@@ -183,6 +183,71 @@ def test_a_holder_that_was_killed_is_replaced(runtime):
     assert is_same(HolderProcess(runtime).found["a"], number)
 
 
+@pytest.mark.parametrize("when", ["no service lives", "it is asked"])
+def test_a_holder_that_is_stopped_goes_on(runtime, monkeypatch, when):
+    """SIGSTOP, a frozen group: what it keeps is there, and a service can begin."""
+    monkeypatch.setattr(client, "_ANSWER_SECONDS", 0.3)
+    first = HolderProcess(runtime)
+    number, other = os.pipe()
+    first.keep("a", number)
+    pid = first.pid
+    os.kill(pid, signal.SIGSTOP)
+    if when == "it is asked":
+        first.keep("b", other)
+        assert "timed out" in first.problem
+        first._due = 0.0
+        first.watch()
+    else:
+        first.leave()
+        first = HolderProcess(runtime)
+    assert (first.problem, first.pid) == ("", pid)
+    assert is_same(first.found["a"], number)
+    first.leave()
+
+
+def test_a_holder_that_cannot_go_on_is_replaced(runtime, monkeypatch):
+    """It hangs for good: else no service could register, as it has the socket."""
+    monkeypatch.setattr(client, "_ANSWER_SECONDS", 0.3)
+    first = HolderProcess(runtime)
+    first.keep("a", os.pipe()[0])
+    pid = first.pid
+    first.leave()
+    os.kill(pid, signal.SIGSTOP)
+    send = signal.pidfd_send_signal
+
+    def not_on(process, number):
+        if number != signal.SIGCONT:
+            send(process, number)
+
+    monkeypatch.setattr(signal, "pidfd_send_signal", not_on)
+    second = HolderProcess(runtime)
+    until(lambda: not alive(pid))
+    assert second.problem == ""
+    assert second.pid not in {None, pid}
+    assert second.found == {}
+    second.end()
+
+
+@pytest.mark.parametrize("what", ["the folder", "the address"])
+def test_a_holder_whose_address_is_gone_is_replaced(runtime, what):
+    """Somebody emptied the runtime directory: the next service finds what is kept all the same."""
+    keeper = HolderProcess(runtime)
+    number = os.pipe()[0]
+    keeper.keep("a", number)
+    first = keeper.pid
+    keeper.watch()
+    assert keeper.pid == first
+    (runtime / "holder").unlink()
+    if what == "the folder":
+        runtime.rmdir()
+    keeper.watch()
+    assert keeper.problem == ""
+    assert keeper.pid not in {None, first}
+    until(lambda: not alive(first))
+    keeper.leave()
+    assert is_same(HolderProcess(runtime).found["a"], number)
+
+
 def test_a_folder_that_cannot_be_used_is_said(tmp_path):
     """Collecting goes on without a holder; the problem is named."""
     (tmp_path / "file").write_text("")

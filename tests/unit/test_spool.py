@@ -11,9 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from auditsvc.errors import SpoolError
+from auditsvc.record.daemon import DaemonRecords
 from auditsvc.spool import retention, segments
+from auditsvc.spool import writer as spool_writer
 from auditsvc.spool.reader import SpoolReader
 from auditsvc.spool.segments import Place
+from auditsvc.spool.sink import Sink
 from auditsvc.spool.writer import SpoolWriter
 
 START = Place()
@@ -116,6 +119,33 @@ def test_refused_write_leaves_no_part(tmp_path, monkeypatch):
         monkeypatch.undo()
         out.append(b"after\n")
     assert read_all(tmp_path)[0] == b"before\nafter\n"
+
+
+@pytest.mark.parametrize("error", [errno.ENOSPC, errno.EMFILE, errno.EDQUOT])
+@pytest.mark.parametrize("what", ["the next segment", "the folder"])
+def test_without_another_file_the_segment_goes_on(tmp_path, monkeypatch, what, error):
+    """No inode or descriptor is left, but there is room: no record is lost, and it is said."""
+
+    def refused(*_arguments, **_options):
+        raise OSError(error, os.strerror(error))
+
+    sink = Sink(writer(tmp_path, segment_bytes=100), DaemonRecords())
+    with monkeypatch.context() as patched:
+        if what == "the folder":
+            patched.setattr(os, "fsync", refused)
+        else:
+            patched.setattr(spool_writer, "open_file", refused)
+        for _ in range(9):
+            sink.put(b"x" * 60 + b"\n", 1)
+        assert os.strerror(error) in sink.refused
+        there = list(segments.sizes(tmp_path))
+        assert len(there) == 1 if what == "the next segment" else len(there) > 1
+    sink.put(b"y" * 60 + b"\n", 1)
+    assert (sink.refused, sink.lost, sink.missing) == ("", 0, 0)
+    assert len(segments.sizes(tmp_path)) > len(there)
+    sink.close()
+    text, _ = read_all(tmp_path)
+    assert (text.count(b"x" * 60), text.count(b"y" * 60)) == (9, 1)
 
 
 def test_one_writer(tmp_path):

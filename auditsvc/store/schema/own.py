@@ -63,7 +63,8 @@ amended = Table(
     Index("amended_event", "event"),
 )
 
-# Events whose lines came more than once from our own spool, and how often they came again
+# Events whose lines came more than once from our own spool, and how often they came again; or to
+# which another log added records that it has not given, and how many: negative
 # (auditsvc.store.repeated).
 repeated = Table(
     "repeated",

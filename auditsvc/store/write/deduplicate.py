@@ -83,8 +83,10 @@ class Plan:
     """Ids of stored events that are, now, as the batch has them."""
     parts: list[int] = field(default_factory=list)
     """Ids of stored events of which the batch had a part, or one that differs."""
-    repeated: list[int] = field(default_factory=list)
-    """Ids of events that came again, whole or in part: one for each copy."""
+    repeated: list[tuple[int, int]] = field(default_factory=list)
+    """Ids of events that came again, whole or in part, and how many records of each copy."""
+    extended: list[tuple[int, int]] = field(default_factory=list)
+    """Ids of stored events to which records were added, and how many."""
 
 
 def reconcile(
@@ -273,7 +275,7 @@ class _Reconciliation:
         elif stored.says(event):
             plan.duplicates += event.weight
             plan.confirmed.append(candidate)
-            plan.repeated.append(candidate)
+            plan.repeated.append((candidate, event.weight))
         elif candidate in self._stored and self._barred(event.id, candidate):
             return False
         elif self._identity(stored) == self._identity(event):
@@ -282,7 +284,9 @@ class _Reconciliation:
                 return False
             plan.duplicates += merged.known
             if merged.known:
-                plan.repeated.append(candidate)
+                plan.repeated.append((candidate, merged.known))
+            if candidate in self._stored and (more := event.weight - merged.known) > 0:
+                plan.extended.append((candidate, more))
             if merged.is_new:
                 self._events[candidate] = merged.event
                 self._changed.add(candidate)

@@ -326,9 +326,9 @@ class Writer:
 
         def form(stored: int) -> Form:
             # The rows of a spool's events are what its lines say: they are proved by them.
-            if owners.is_own(stored):
-                return Form.STORED
-            return Form.COMING if order.is_own else Form.MORE
+            if order.is_own:
+                return Form.COMING
+            return Form.STORED if owners.has_part(stored) else Form.MORE
 
         added = duplicates = 0
         new: list[int] = []
@@ -356,6 +356,8 @@ class Writer:
             duplicates += plan.duplicates
             if order.is_own:
                 copies.note(connection, made, plan.repeated)
+            else:
+                copies.lend(connection, plan.extended)
         return WriteResult(added, duplicates), new, confirmed, parts
 
     def _carry_out(self, connection: Connection, plan: Plan) -> None:
