@@ -58,9 +58,7 @@ class Record(NamedTuple):
         return next((value for found, value in self.fields if found == name), None)
 
 
-def halves(
-    number: int, fields: Sequence[tuple[str, Value]]
-) -> tuple[list[int], list[int]] | None:
+def halves(number: int, fields: Sequence[tuple[str, Value]]) -> tuple[list[int], list[int]] | None:
     """Give the places of the fields that the kernel wrote before a program's message, and in it.
 
     None for a record that has no message. Fields of one name stand together, the kernel's first: no

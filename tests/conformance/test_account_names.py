@@ -131,13 +131,14 @@ SAID = 'AUID="root" UID="root" ID="root" (AUID="root") OLD-AUID="root" SADDR={ x
 
 
 @pytest.mark.parametrize("decoder", DECODERS)
+@pytest.mark.parametrize("label", ["", "subj=xmsg='a "])
 @pytest.mark.parametrize("mark", ["", "\x1d", "' ", "#035"])
-def test_a_program_does_not_say_who_it_was(url, decoder, mark, monkeypatch):
+def test_a_program_does_not_say_who_it_was(url, decoder, mark, label, monkeypatch):
     """What its message has under auditd's names of enriched fields is kept as words.
 
     A program may send any message (CAP_AUDIT_WRITE), so root in a container may, too.
     """
-    body = f"pid=5 uid=1000 auid=1001 ses=1 msg='op=x {mark}{SAID} acct=\"bob\" res=success'"
+    body = f"pid=5 uid=1000 auid=1001 ses=1 {label}msg='op=x {mark}{SAID} acct=\"bob\" res=success'"
     line = record("USER_ACCT", 1, body)
     behind = '\x1dUID="carol" AUID="dave" ID="bob"'
     monkeypatch.setattr(Pipe, "decoder", decoder)

@@ -275,7 +275,7 @@ def test_json_has_every_row(mixed, form):
     "text",
     [
         "x=}auid=0 pid={ res=success",
-        "FOO='a\" AUID=\"root\" b' res=success",
+        'FOO=\'a" AUID="root" b\' res=success',
         "pid='1 uid=0 auid=0' uid={ } (mode) ' ses=1SADDR={ x=1 }res=success' hostname= ",
     ],
     ids=["brace", "enriched", "quote"],
