@@ -67,7 +67,8 @@ def halves(number: int, fields: Sequence[tuple[str, Value]]) -> tuple[list[int],
     if not number or not types.is_user(number) or number in types.DAEMON:
         return None
     seen: set[str] = set()
-    kernels, programs = [], []
+    kernels: list[int] = []
+    programs: list[int] = []
     is_head = True
     for place, (name, _) in enumerate(fields):
         is_head &= name in _BEFORE_MESSAGE
