@@ -53,6 +53,7 @@ class _Keywords:
             "log_file": self._log_file,
             "write_logs": self._write_logs,
             "log_format": self._log_format,
+            "log_group": self._log_group,
             "flush": self._flush,
             "max_log_file": self._max_log_file,
             "max_log_file_action": self._max_log_file_action,
@@ -61,10 +62,6 @@ class _Keywords:
             "end_of_event_timeout": self._end_of_event_timeout,
         }
         told = {
-            "log_group": (
-                Verdict.NONE,
-                "only root reads spool and store; others: packaging/postgres-roles.sql",
-            ),
             "priority_boost": (Verdict.SAME, "the unit has CPUWeight=500 and OOMScoreAdjust=-900"),
             "freq": (Verdict.SAME, "see flush: once a second, or with each batch"),
             "num_logs": (Verdict.SAME, "see max_log_file_action"),
@@ -133,6 +130,17 @@ class _Keywords:
                 Verdict.NONE,
                 "the spool is always written; spool.keep_bytes = 0 deletes what is in the store",
             )
+
+    def _log_group(self, name: str) -> None:
+        if (group := self._conf.value(name)) in ("root", "0"):
+            self._leave(name, Verdict.SAME, "nobody else reads spool and store")
+            return
+        self._leave(
+            name,
+            Verdict.NONE,
+            f'nobody else reads the spool; with access.readers = "{group}" that group may read an '
+            "SQLite store; for PostgreSQL see packaging/postgres-roles.sql",
+        )
 
     def _log_format(self, name: str) -> None:
         match self._conf.word(name):

@@ -21,11 +21,14 @@ import errno
 import os
 import re
 import stat
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePath
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from auditsvc.host.service_user import give_to_owner_of, is_trusted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _MOST_LINKS: Final = 40  # path_resolution(7)
 _DESCRIPTOR: Final = re.compile(r"/dev/stdin|/(dev|proc/self)/fd/[0-9]+")
@@ -149,18 +152,25 @@ def replace_file(path: Path, text: str, *, sync: bool = False) -> None:
     temporary.unlink(missing_ok=True)
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     descriptor = os.open(temporary, flags, 0o600)
-    try:
-        with os.fdopen(descriptor, "w") as stream:
-            os.fchmod(descriptor, 0o600)
-            give_to_owner_of(os.lstat(folder), descriptor)
-            stream.write(text)
-            if sync:
-                stream.flush()
-                os.fdatasync(descriptor)
-    except OSError as error:
-        error.filename = error.filename or str(path)  # a write names no file
-        raise
+    with errors_of(path), os.fdopen(descriptor, "w") as stream:
+        os.fchmod(descriptor, 0o600)
+        give_to_owner_of(os.lstat(folder), descriptor)
+        stream.write(text)
+        if sync:
+            stream.flush()
+            os.fdatasync(descriptor)
     temporary.replace(folder / path.name)
+
+
+@contextmanager
+def errors_of(path: Path) -> Iterator[None]:
+    """Have an OSError of what is done with a descriptor (a full disk) name its file, too."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            raise OSError(error.errno, error.strerror, str(path)) from error
+        raise
 
 
 def _walk(path: Path) -> Path:

@@ -179,9 +179,8 @@ def decode_value(record_type: int, name: bytes, value: bytes) -> bytes | None:
 
 def tokens(body: bytes) -> Iterator[tuple[bytes, bytes | None]]:
     """Give the fields of a body in order, as names and raw values; words have None."""
-    start = body.find(_MESSAGE)
-    if start > 0 and body[start - 1] != 0x20:
-        start = -1
+    # Behind a space: a label or another value may end with these letters.
+    start = 0 if body.startswith(_MESSAGE) else body.find(b" " + _MESSAGE) + 1 or -1
     end = body.rfind(b"'", start + len(_MESSAGE)) if start >= 0 else -1
     if end < 0:
         yield from _split(body)

@@ -75,6 +75,15 @@ def of_body(number: int, body: bytes) -> int:
     return number
 
 
+MESSAGES: Final = ((1005, 1005), (1100, 1199), (2100, 2999))
+"""Types that programs may send (audit_receive_msg of the kernel), as ranges with both ends."""
+
+
+def is_message(number: int) -> bool:
+    """Whether a program may send records of a type: all but pid, uid, auid, ses is its word."""
+    return any(low <= number <= high for low, high in MESSAGES)
+
+
 def is_user(number: int) -> bool:
     """Whether records of a type come from user space, each with its own serial.
 

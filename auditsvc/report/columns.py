@@ -20,6 +20,7 @@ from auditsvc.record.types import AVC, CONFIG_CHANGE, LOGIN, PATH, SECCOMP, SYSC
 from auditsvc.record.types import CALLS as CALLS_OF_EVENTS
 from auditsvc.report import types
 from auditsvc.report.kinds import COLUMNS
+from auditsvc.store.views.words import of_kernel
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -170,6 +171,11 @@ def _key(dialect: Dialect) -> str:
     return f"coalesce({changed} || ',' || {own}, {changed}, {own})"
 
 
+def key_of_lone(dialect: Dialect) -> str:
+    """Give the key of an event `e` without a call: a rule's, and no program's word."""
+    return of_kernel("e.type", dialect.of("key"))
+
+
 def _keystrokes(dialect: Dialect) -> str:
     """Give what was typed, as a TTY record of a call has it."""
     return f"""(
@@ -287,7 +293,7 @@ def _of_lone(dialect: Dialect) -> dict[str, str]:
         "program": f"coalesce({of('exe')}, {of('comm')})",
         "file": f"coalesce({file_of(dialect, 'e')}, {_SOCKET.format('e')},"
         f" {_PATH.format('e', NAME)})",
-        "key": of("key"),
+        "key": key_of_lone(dialect),
         "pid": "e.pid",
         "uid": "e.uid",
         "ses": "e.ses",

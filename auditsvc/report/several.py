@@ -18,6 +18,7 @@ from auditsvc.report.columns import (
     are_lone,
     file_of,
     folded,
+    key_of_lone,
     lone,
 )
 from auditsvc.report.counting import by_context, counted, named
@@ -176,7 +177,7 @@ def other_key_counts(dialect: Dialect, choice: Choice, by: Sequence[Group]) -> I
     """Give the statements that count the keys that are not of a SYSCALL record."""
     yield keys_of_changes(dialect, choice, by)
     other = keys_of(by, "e.id", "e")
-    key = dialect.of("key")
+    key = key_of_lone(dialect)
     part = (lone if by else folded)(["key"], choice, dialect)
     where = [f"{key} IS NOT NULL", *part.where]
     yield counted(key, part.source, where, other, "e.id", hits=part.hits)

@@ -55,7 +55,7 @@ def listed(numbers: Iterable[int]) -> str:
     return ", ".join(str(number) for number in sorted(numbers))
 
 
-USER: Final = Types((1005,), ((1100, 1199), (2100, 2999)))
+USER: Final = Types(ranges=types.MESSAGES)
 """Messages of programs: `res=` is a word, and the subject stands before their own text."""
 MAC: Final = Types((), ((1403, 1417), (2300, 2399)))
 CONFIG: Final = Types(

@@ -7,15 +7,18 @@ give is that of the SYSCALL if there is one.
 
 Differences from ausearch, each of them shown by a test (tests/conformance/test_search.py):
 a record that ausearch cannot read hides nothing; fields are those that the record has, not
-what looks like one inside a value; the uid of SECCOMP and ANOM_ABEND is their own; io_uring's
-calls have keys, users and results; hosts have names without `node=`, too. A key that has a
-comma is found as if it were two, for that is how the store shows several keys.
+what looks like one inside a value; the uid that a program's message has in its own text is found
+beside the kernel's, and does not hide that; the uid of SECCOMP and ANOM_ABEND is their own;
+io_uring's calls have keys, users and results; hosts have names without `node=`, too. A key that
+has a comma is found as if it were two, for that is how the store shows several keys.
 """
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Final
 
+from auditsvc.record.types import is_message
 from auditsvc.search import bare_records, callers, places, told_texts
 from auditsvc.search.alternatives import ANY, NEVER, Condition, Rows, any_of, both, of_record
 from auditsvc.search.criteria import UNSET
@@ -45,6 +48,17 @@ _INTEGRITY: Final = range(1800, 1808)
 _AVC: Final = (1107, 1400)
 _UNSET_TEXT: Final = "('4294967295', '-1')"
 _INET: Final = "family IN ('inet', 'inet6')"
+
+
+@cache
+def _of_program() -> str:
+    """Give the condition for a program's message, of which little is the kernel's word.
+
+    That is pid, uid, auid, ses, and subj where there is a security module.
+    """
+    known = [name for number, name in names.record_types().items() if is_message(number)]
+    nameless = "type LIKE 'UNKNOWN[11__]' OR type LIKE 'UNKNOWN[2___]'"
+    return f"({nameless} OR type IN ({listed(known)}))"
 
 
 class Conditions:
@@ -118,6 +132,10 @@ class Conditions:
             self.told.append(condition)
         return told_texts.condition_of(self.told.index(condition))
 
+    def _told_by_kernel(self, condition: str) -> str:
+        """Do the same for a field that only the kernel writes, whatever a program's message has."""
+        return f"({self._told(condition)} AND NOT {_of_program()})"
+
     def _record(self, types: str, where: str) -> Rows:
         """Give `of_record` of types that have no table of their own."""
         if self._views_only or not self._dialect.own_tables:
@@ -145,7 +163,7 @@ class Conditions:
         if of.pid is not None:
             yield both(f"pid = {of.pid:d}")
         if of.ppid is not None:
-            other = self._told(f"{value('ppid')} = '{of.ppid:d}'")
+            other = self._told_by_kernel(f"{value('ppid')} = '{of.ppid:d}'")
             yield Condition((f"ppid = {of.ppid:d}",), (other,))
         if of.session == UNSET:
             told = self._told(f"{value('ses')} IN {_UNSET_TEXT}")
@@ -175,8 +193,10 @@ class Conditions:
         return f"auid = {auid:d}", f"auid = {auid:d}"
 
     def _uid(self, uid: int) -> str:
-        # In a message of user space the uid inside msg='' is that of the event.
-        return f"{self._dialect.last_value('uid')} = '{uid:d}'"
+        # For ausearch the uid inside msg='' is that of a message. That is a program's word, which
+        # must not hide who sent it.
+        kernels, programs = self._dialect.value("uid"), self._dialect.last_value("uid")
+        return f"'{uid:d}' IN ({kernels}, {programs})"
 
     def _users(self) -> Iterator[Condition]:
         of, value = self._criteria, self._dialect.value
@@ -188,32 +208,33 @@ class Conditions:
             yield Condition((f"uid = {of.uid:d}",), (self._told(self._uid(of.uid)),))
         if of.euid is not None:
             other = f"{value('euid')} = '{of.euid:d}'"
-            yield Condition((f"euid = {of.euid:d}",), (self._told(other),))
+            yield Condition((f"euid = {of.euid:d}",), (self._told_by_kernel(other),))
         if of.any_uid is not None:
             call, other = self._auid(of.any_uid)
             number = of.any_uid
             calls = f"({call} OR uid = {number:d} OR euid = {number:d})"
-            told = self._told(f"({self._uid(number)} OR {value('euid')} = '{number:d}')")
-            yield Condition((calls,), (f"({other} OR {told})",))
+            told = self._told(self._uid(number))
+            euid = self._told_by_kernel(f"{value('euid')} = '{number:d}'")
+            yield Condition((calls,), (f"({other} OR {told} OR {euid})",))
 
     def _groups(self) -> Iterator[Condition]:
         of, value = self._criteria, self._dialect.value
         accounts = "type IN ('ADD_GROUP', 'DEL_GROUP', 'GRP_MGMT')"
 
         def other(gid: int) -> str:
-            own = self._told(f"{value('gid')} = '{gid:d}'")
+            own = self._told_by_kernel(f"{value('gid')} = '{gid:d}'")
             told = self._told(f"{value('id')} = '{gid:d}'")
             return f"({own} OR ({accounts} AND {told}))"
 
         if of.gid is not None:
             yield Condition((f"gid = {of.gid:d}",), (other(of.gid),))
         if of.egid is not None:
-            egid = self._told(f"{value('egid')} = '{of.egid:d}'")
+            egid = self._told_by_kernel(f"{value('egid')} = '{of.egid:d}'")
             yield Condition((f"egid = {of.egid:d}",), (egid,))
         if of.any_gid is not None:
             number = of.any_gid
             calls = f"(gid = {number:d} OR egid = {number:d})"
-            egid = self._told(f"{value('egid')} = '{number:d}'")
+            egid = self._told_by_kernel(f"{value('egid')} = '{number:d}'")
             others = f"({other(number)} OR {egid})"
             yield Condition((calls,), (others,))
 
@@ -223,7 +244,7 @@ class Conditions:
         of, value = self._criteria, self._dialect.value
         if of.arch is not None:
             shown = names.arch_name(of.arch)
-            other = self._told(f"lower({value('arch')}) = '{of.arch:x}'")
+            other = self._told_by_kernel(f"lower({value('arch')}) = '{of.arch:x}'")
             yield Condition((f"arch = {literal(shown)}",), (other,))
         if of.nr is not None:
             other = f"(type = 'SECCOMP' AND {value('syscall')} = '{of.nr:d}')"
@@ -353,7 +374,7 @@ class Conditions:
         else:
             found = self._has(field, key)
         records = self._record(_types(1305, 1336, _MAC), found)
-        others = (records, self._told(found))
+        others = (records, self._told_by_kernel(found))
         return Condition((*calls, records), others, tested=(call, records))
 
     def _type(self, types: tuple[str, ...]) -> Condition:

@@ -21,7 +21,7 @@ from auditsvc.record import types
 from auditsvc.render.colour import ALARM, FAILED, KIND, marked
 from auditsvc.search.interpret import Interpreter
 from auditsvc.search.lines import identity
-from auditsvc.search.records import message_at
+from auditsvc.search.records import halves
 from auditsvc.search.summary import summary
 
 if TYPE_CHECKING:
@@ -90,10 +90,10 @@ def interpreted(event: Event, records: Sequence[Record], style: Style) -> Iterat
             parts.append(f"avc:  {visible(verdict['seresult'])}  {{ {perms} }} for ")
             own = [each for each in own if each[0] not in ("seresult", "seperms")]
         shown = [_interpreted(name, value, style) for name, value in own]
-        head = message_at(record.number, own)
-        if head is not None and (parts or shown[head:]):
-            said = " ".join([*parts, *shown[head:]])
-            parts, shown = shown[:head], [f"msg='{said}'"]
+        of = halves(record.number, own)
+        if of is not None and (parts or of[1]):
+            kernels, programs = ([shown[place] for place in half] for half in of)
+            parts, shown = kernels, [f"msg='{' '.join([*parts, *programs])}'"]
         parts += shown
         yield f"{node}type={record.type} msg=audit({stamp}) : {' '.join(parts)} "
 

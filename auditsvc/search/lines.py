@@ -16,9 +16,9 @@ from sqlalchemy import bindparam, literal_column, select
 
 from auditsvc.decode.ids import SERIAL_BITS
 from auditsvc.record import types
-from auditsvc.record.fields import is_encoded
+from auditsvc.record.fields import ENRICHED, is_encoded
 from auditsvc.record.line import ESCAPED, format_line, untrusted
-from auditsvc.search.records import message_at
+from auditsvc.search.records import halves
 from auditsvc.store.schema import HEAD, text
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 SEPARATOR: Final = b"\x1d"
 """auditd's, before the names that it adds."""
 
-_ENRICHED: Final = re.compile(r"[A-Z][A-Z_]*")
+_ENRICHED: Final = re.compile(ENRICHED.decode())
 _OTHERWISE: Final = re.compile(r"\\x[0-9A-F]{2}")
 _ALWAYS: Final = ("proctitle",)
 _LABELS: Final = re.compile(r"(?:subj|obj)(?:_[a-z]+)?")
@@ -158,11 +158,12 @@ def body_of(record: Record, known: Bytes) -> tuple[bytes, bytes]:
     parts = _fields(record, own, known)
     if record.number in types.CALLS:  # its fields begin with the machine
         parts += words
-    elif (head := message_at(record.number, own)) is None:
+    elif (of := halves(record.number, own)) is None:
         parts = words + parts
     else:
-        said = words + parts[head:]
-        parts = parts[:head] + ([b"msg='" + b" ".join(said) + b"'"] if said else [])
+        kernels, programs = ([parts[place] for place in half] for half in of)
+        said = words + programs
+        parts = kernels + ([b"msg='" + b" ".join(said) + b"'"] if said else [])
     return b" ".join(parts), b" ".join(_enriched(*pair, known) for pair in enriched)
 
 

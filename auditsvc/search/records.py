@@ -58,16 +58,23 @@ class Record(NamedTuple):
         return next((value for found, value in self.fields if found == name), None)
 
 
-def message_at(number: int, fields: Sequence[tuple[str, Value]]) -> int | None:
-    """Give how many fields the kernel wrote before the message of user space; None without one."""
+def halves(number: int, fields: Sequence[tuple[str, Value]]) -> tuple[list[int], list[int]] | None:
+    """Give the places of the fields that the kernel wrote before a program's message, and in it.
+
+    None for a record that has no message. Fields of one name stand together, the kernel's first: no
+    other may come before one of the kernel's, or a quote or brace in it would take that with it.
+    """
     if not number or not types.is_user(number) or number in types.DAEMON:
         return None
     seen: set[str] = set()
+    kernels: list[int] = []
+    programs: list[int] = []
+    is_head = True
     for place, (name, _) in enumerate(fields):
-        if name not in _BEFORE_MESSAGE or name in seen:
-            return place
+        is_head &= name in _BEFORE_MESSAGE
+        (kernels if is_head and name not in seen else programs).append(place)
         seen.add(name)
-    return len(fields)
+    return kernels, programs
 
 
 def records_of(event: Event) -> list[Record]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from auditsvc.enrich import kinds
-from auditsvc.record.types import CONFIG_CHANGE
+from auditsvc.record.types import CONFIG_CHANGE, is_message
 from auditsvc.search import interpret
 from auditsvc.tables import arguments, effects, names, shapes, verbs
 from auditsvc.tables.names_of_objects import (
@@ -240,7 +240,8 @@ def _of_other(event: Event) -> Summary:
     event_kind = _EVENT_KINDS.get(kind.name, kind.name)
     if row["type"].startswith("DAEMON_"):
         event_kind = "audit-daemon"
-    uid = _last(fields, "uid") or ("" if row["uid"] is None else str(row["uid"]))
+    # The first: the kernel's. What stands behind it is a program's own word.
+    uid = _first(fields, "uid") or ("" if row["uid"] is None else str(row["uid"]))
     objects = _objects(event)
     acting = _first(fields, "UID") or (interpret.user(uid) if uid else "")
     return Summary(
@@ -261,7 +262,7 @@ def _of_other(event: Event) -> Summary:
         object_label=objects.label or _first(fields, "tcontext"),
         object_kind=verb.object_kind,
         how=_how(_own(fields, "exe"), _first(fields, "comm")),
-        key=_first(fields, "key"),
+        key="" if is_message(names.record_type_number(row["type"]) or 0) else _first(fields, "key"),
         as_user=acting,
     )
 

@@ -22,7 +22,7 @@ from socketserver import TCPServer
 from typing import TYPE_CHECKING, Any, Final
 
 from auditsvc.errors import AuditsvcError, UsageError, of_system
-from auditsvc.host.files import make_folder
+from auditsvc.host.files import errors_of, make_folder
 from auditsvc.host.priority import give_way
 from auditsvc.status.exposition import CONTENT_TYPE, exposition
 
@@ -91,7 +91,7 @@ def _write(path: Path, text: bytes) -> None:
     temporary.unlink(missing_ok=True)
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     descriptor = os.open(temporary, flags, _TEXTFILE_MODE)
-    with os.fdopen(descriptor, "wb") as stream:
+    with errors_of(path), os.fdopen(descriptor, "wb") as stream:
         os.fchmod(descriptor, _TEXTFILE_MODE)
         stream.write(text)
     temporary.replace(path)

@@ -5,8 +5,15 @@ from __future__ import annotations
 import pytest
 from fixtures.days import TODAY, prune
 from fixtures.logs import SECOND, Pipe, call, load, login, record, rows
+from fixtures.searching import found_ids
 
 from auditsvc.decode import DECODERS
+from auditsvc.report import several
+from auditsvc.report.choice import Choice
+from auditsvc.report.reader import open_reader
+from auditsvc.search import interpret, summary
+from auditsvc.search.criteria import Criteria
+from auditsvc.search.select import found_events
 from auditsvc.store import open_store
 
 WHO = "auid=4294967295 pid=1 uid=0 ses=4294967295 subj=unconfined res=success"
@@ -124,13 +131,14 @@ SAID = 'AUID="root" UID="root" ID="root" (AUID="root") OLD-AUID="root" SADDR={ x
 
 
 @pytest.mark.parametrize("decoder", DECODERS)
+@pytest.mark.parametrize("label", ["", "subj=xmsg='a "])
 @pytest.mark.parametrize("mark", ["", "\x1d", "' ", "#035"])
-def test_a_program_does_not_say_who_it_was(url, decoder, mark, monkeypatch):
+def test_a_program_does_not_say_who_it_was(url, decoder, mark, label, monkeypatch):
     """What its message has under auditd's names of enriched fields is kept as words.
 
     A program may send any message (CAP_AUDIT_WRITE), so root in a container may, too.
     """
-    body = f"pid=5 uid=1000 auid=1001 ses=1 msg='op=x {mark}{SAID} acct=\"bob\" res=success'"
+    body = f"pid=5 uid=1000 auid=1001 ses=1 {label}msg='op=x {mark}{SAID} acct=\"bob\" res=success'"
     line = record("USER_ACCT", 1, body)
     behind = '\x1dUID="carol" AUID="dave" ID="bob"'
     monkeypatch.setattr(Pipe, "decoder", decoder)
@@ -158,3 +166,41 @@ def test_names_of_pruned_days_go(url):
     with open_store(url) as store:
         prune(store.database, keep="1d")
     assert len(rows(url, "SELECT * FROM names")) == 1
+
+
+CLAIMS = (
+    'pid=1 uid=0 auid=0 ses=1 ppid=1 euid=0 gid=0 egid=0 arch=c000003e key="root-key"'
+    ' acct="bob" exe="/usr/sbin/sshd" res=success'
+)
+OF_THE_KERNEL = [
+    "--ppid 1",
+    "-ue 0",
+    "-gi 0",
+    "-ge 0",
+    "-ga 0",
+    "-k root-key",
+    "-p 1",
+    "-ul 0",
+    "--arch x86_64",
+]
+
+
+@pytest.mark.one_database
+@pytest.mark.parametrize(
+    "kind", ["USER_LOGIN", "USER_CMD", "USER", "UNKNOWN[1199]", "UNKNOWN[2998]"]
+)
+def test_a_program_claims_no_user_and_no_key_of_a_rule(url, kind):
+    """What only the kernel says stays the kernel's, whatever fields the message's own text has."""
+    load(url, record(kind, 1, f"pid=500 uid=1000 auid=1001 ses=7 msg='op=x {CLAIMS}'"))
+    (told,) = rows(url, "SELECT actor, as_user, key, pid, uid, auid, ses FROM story")
+    assert tuple(told.values()) == ("1001", "1000", None, 500, 1000, 1001, 7)
+    (whole,) = rows(url, "SELECT pid, uid, auid, ses, key FROM all_events")
+    assert tuple(whole.values()) == (500, 1000, 1001, 7, None)
+    assert len(found_ids(url, "-ui", "1000")) == 1  # it cannot hide itself
+    for words in OF_THE_KERNEL:
+        assert found_ids(url, *words.split()) == [], words
+    with found_events(url, Criteria()) as found:
+        told = summary.summary(next(iter(found.events)))
+    assert (told.key, told.acting) == ("", interpret.user("1000"))
+    with open_reader(url) as reader:
+        assert list(several.counts(reader, "key", Choice(), ())) == []

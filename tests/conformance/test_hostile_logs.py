@@ -13,11 +13,12 @@ from functools import partial
 import pytest
 from fixtures import hostile, measured
 from fixtures.growth import growth, spent
-from fixtures.logs import balanced, login
+from fixtures.logs import balanced, login, record
 from fixtures.repeats import LAST_DECODER, pairs
 
 from auditsvc.decode import DECODERS, make_decoder
 from auditsvc.store import Checkpoint, open_store
+from auditsvc.store.write import deduplicate
 
 LAST = list(DECODERS)[-1]
 """The native one, where there is one."""
@@ -157,3 +158,24 @@ def test_one_line_of_many_mebibytes(decoder, tmp_path):
     log = tmp_path / "audit.log"
     log.write_bytes(b"type=USER_CMD msg=audit(1.000:1): a=" + b"y " * (20 << 20))
     assert ingest(log, tmp_path, decoder).mebibytes < MOST_MEBIBYTES
+
+
+def test_a_part_of_a_batch_reads_few_of_the_events_that_it_meets(made, tmp_path, monkeypatch):
+    """Events of one stamp are handled together, in whatever order those of several came.
+
+    Else each part of the batch reads again all that is stored under each of the stamps.
+    """
+    count, stamps, at_once = 300, 10, 10
+    read = []
+
+    def load(*words):
+        found = plain(*words)
+        read.extend(piece for event in found for piece in event.pieces)
+        return found
+
+    plain = deduplicate.load
+    monkeypatch.setattr(deduplicate, "load", load)
+    monkeypatch.setattr(deduplicate, "_AT_ONCE", at_once)
+    log = "".join(record("PROCTITLE", k % stamps, f'proctitle="{k}"') for k in range(count))
+    store(LAST, made, tmp_path)(log.encode())
+    assert len(read) < 2 * count

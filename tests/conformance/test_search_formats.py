@@ -267,3 +267,30 @@ def test_json_has_every_row(mixed, form):
     }
     assert [path["name"] for path in event["paths"]] == ["/etc/ld.so.cache"]
     assert event["event"] is None
+
+
+@pytest.mark.one_database
+@pytest.mark.parametrize("form", ["raw", "default", "interpret"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "x=}auid=0 pid={ res=success",
+        'FOO=\'a" AUID="root" b\' res=success',
+        "pid='1 uid=0 auid=0' uid={ } (mode) ' ses=1SADDR={ x=1 }res=success' hostname= ",
+    ],
+    ids=["brace", "enriched", "quote"],
+)
+def test_a_line_that_is_made_again_says_who_it_was(url, form, text):
+    """What the kernel said stands before a program's message, and nothing of that behind it."""
+    kernels = "pid=500 uid=4242 auid=4243 ses=7"
+    load(url, record("USER_LOGIN", 1, f"{kernels} msg='{text}'"))
+    line = searching.shown(url, form).splitlines()[-1]
+    if form == "interpret":
+        kernels = kernels.replace("4242", "unknown(4242)").replace("4243", "unknown(4243)")
+    assert f" {kernels} msg='" in line
+    assert line.rstrip().endswith("'")
+    if form != "raw":
+        return
+    load(url, line.replace(":1):", ":2):") + "\n", "again")
+    seen = rows(url, "SELECT pid, uid, auid, ses, auid_name FROM events ORDER BY serial")
+    assert [tuple(row.values()) for row in seen] == [(500, 4242, 4243, 7, None)] * 2

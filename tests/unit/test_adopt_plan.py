@@ -104,6 +104,20 @@ def test_an_unknown_keyword_is_named_by_line_and_the_rest_is_read(tmp_path):
     assert settings_of(plan)["spool.fsync"] == "batch"
 
 
+def test_a_group_of_readers_is_named_with_the_setting_for_it(tmp_path):
+    """A group that could read the log has a counterpart, which is told and not set."""
+    plan = plan_of(tmp_path, "log_group = adm\n")
+    verdict, becomes = said_of(plan, "log_group")
+    assert verdict is Verdict.NONE
+    assert 'access.readers = "adm"' in becomes
+    assert "access.readers" not in settings_of(plan)
+
+
+def test_the_group_root_is_nothing_to_do(tmp_path):
+    """Nobody else could read auditd's log, and nobody else reads the spool."""
+    assert said_of(plan_of(tmp_path, "log_group = root\n"), "log_group")[0] is Verdict.SAME
+
+
 @pytest.mark.parametrize(
     ("flush", "fsync"),
     [

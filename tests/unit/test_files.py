@@ -386,6 +386,19 @@ def test_missing_folders_are_for_their_owner_only(tmp_path, mask):
     assert json.loads((tmp_path / "c/d/state.json").read_text()) == {}
 
 
+def test_a_file_that_a_full_disk_does_not_take_is_named(tmp_path, monkeypatch):
+    """Of a descriptor the system's error has no name; who reads it wants to know which file."""
+
+    def full(descriptor):
+        del descriptor
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fdatasync", full)
+    with pytest.raises(OSError, match="No space left") as found:
+        files.replace_file(tmp_path / "state", "text", sync=True)
+    assert found.value.filename == str(tmp_path / "state")
+
+
 @AS_ROOT
 def test_an_ordinary_user_works_with_files_of_his_own():
     """Also where a group of his own may write (umask 002), and with root's files."""

@@ -181,7 +181,7 @@ def told_events(d: Dialect, more: Mapping[str, str], where: str = "") -> str:
         "verdict": first("seresult", "action", "apparmor"),
         "exe": as_text(words.own_field(d, fields, "exe")),
         "comm": as_text(first("comm")),
-        "key": as_text(first("key")),
+        "key": as_text(words.of_kernel("e.type", first("key"))),
         **{name: value.replace("{0}", fields) for name, value in more.items()},
     }
     shown = ", ".join(f"{value} AS {name}" for name, value in columns.items())
@@ -359,13 +359,13 @@ def _signed(number: str) -> str:
 def others(d: Dialect, where: str = "") -> str:
     """Give the rows about events without a call, with `change`; `where` chooses events `e`."""
     number = d.number.format(words.field(d, "{0}", "uring_op"))
-    uid, auid_words = words.last_field(d, "{0}", "uid"), words.field(d, "{0}", "AUID")
+    uid, auid_words = words.field(d, "{0}", "uid"), words.field(d, "{0}", "AUID")
     uid_number = d.number.format(uid)
     uid_number = f"CASE WHEN CAST({uid_number} AS text) = {uid} THEN {uid_number} END"
     more = {
         "uid_told": f"nullif({uid}, '')",
         "auid_name": f"CASE WHEN e.auid IS NOT NULL THEN {in_event(auid_words, 'e.auid')} END",
-        "uid_name": in_event(words.last_field(d, "{0}", "UID"), uid_number),
+        "uid_name": in_event(words.field(d, "{0}", "UID"), uid_number),
         "op": words.field(d, "{0}", "op"),
         "uring_op": number,
         "named": f"CASE e.type WHEN {URINGOP} THEN NULL WHEN {SECCOMP} THEN"

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from auditsvc.record.types import MESSAGES
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -56,6 +58,15 @@ def own_field(d: Dialect, source: str, name: str) -> str:
     What a program was told stands before it and may hold the same name: the last is not that.
     """
     return known(last_field(d, source, name))
+
+
+def of_kernel(kind: str, value: str) -> str:
+    """Give a field that only the kernel writes; NULL of a program's message, whose word it is.
+
+    `kind`: the number of the record's type.
+    """
+    sent = " OR ".join(f"{kind} BETWEEN {low} AND {high}" for low, high in MESSAGES)
+    return f"CASE WHEN NOT ({sent}) THEN {value} END"
 
 
 def known(value: str) -> str:

@@ -116,6 +116,9 @@ def reconcile(
     ]
     count = Counter(event.id for event in events)
     shared = {event_id for event_id, n in count.items() if n > 1}
+    if shared:  # what is stored under an id is read by each part that has an event of it
+        first = {event_id: place for place, event_id in enumerate(count)}
+        events.sort(key=lambda event: first[event.id])
     together = by_event(event for event in events if event.id in shared)
     for start in range(0, len(events), _AT_ONCE):
         part = events[start : start + _AT_ONCE]

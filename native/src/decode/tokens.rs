@@ -256,10 +256,13 @@ fn mode_alone(text: &[u8]) -> usize {
 
 /// Gives names and raw values in order, also those within `msg='...'`; words have None.
 pub fn tokens<'a>(body: &'a [u8], each: &mut impl FnMut(&'a [u8], Option<&'a [u8]>)) {
-    const MESSAGE: &[u8] = b"msg='";
-    let start = memchr::memmem::find(body, MESSAGE)
-        .filter(|&start| start == 0 || body[start - 1] == b' ')
-        .map(|start| (start, start + MESSAGE.len()));
+    const MESSAGE: &[u8] = b" msg='";
+    // Behind a space: a label or another value may end with these letters.
+    let start = if body.starts_with(&MESSAGE[1..]) {
+        Some((0, MESSAGE.len() - 1))
+    } else {
+        memchr::memmem::find(body, MESSAGE).map(|space| (space + 1, space + MESSAGE.len()))
+    };
     let quoted = start.and_then(|(start, inside)| {
         let length = memchr::memrchr(b'\'', &body[inside..])?;
         Some((start, inside, inside + length))
