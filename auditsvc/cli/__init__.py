@@ -27,6 +27,7 @@ from auditsvc.errors import AuditsvcError, plain
 from auditsvc.host.terminal import visible
 from auditsvc.manual.commands import Command as Described
 from auditsvc.manual.commands import list_commands
+from auditsvc.render.fit import fitted
 from auditsvc.verb import named
 
 app = typer.Typer(
@@ -127,7 +128,8 @@ def all_commands() -> list[Described]:
 
 
 def _fail(line: str, code: int) -> int:
-    typer.echo(f"auditsvc: {visible(' '.join(line.split()))}", err=True)
+    said = f"auditsvc: {visible(' '.join(line.split()))}"
+    typer.echo(fitted(said, sys.stderr), err=True)
     return code
 
 
