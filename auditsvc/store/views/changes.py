@@ -41,7 +41,8 @@ TYPES: Final = (
     " AND w.name = told.name WHERE w.change IS NOT NULL"
 )
 """The types of events without a call that are a change."""
-IN_CALLS: Final = f"{TOLD} AND r.type IN (1305, 1325, 1328, 1334, 1403, 1404, 1405, 1421, 1422)"
+_TOLD_CHANGES: Final = (1305, 1325, 1328, 1334, 1403, 1404, 1405, 1421, 1422, 1505, 1700, 1807)
+IN_CALLS: Final = f"{TOLD} AND r.type IN ({', '.join(map(str, _TOLD_CHANGES))})"
 """The condition for records `r` within a call that tell a change."""
 
 
