@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from rich.cells import cell_len
 
 from auditsvc.host.terminal import visible
-from auditsvc.host.users import Users
+from auditsvc.host.users import Users, as_name
 from auditsvc.plural import counted
 from auditsvc.render.colour import FAILED, marked
 from auditsvc.render.fit import hanging
@@ -152,7 +152,8 @@ def who(life: Life, user: UserName) -> str:
     """Write who it was: the user, and who had logged in if that is another."""
 
     def name(uid: int, recorded: str | None) -> str:
-        return visible(recorded or user(life.host, uid) or str(uid))
+        known = recorded or user(life.host, uid)
+        return visible(as_name(known)) if known else str(uid)
 
     if life.uid is None:
         return "?"
