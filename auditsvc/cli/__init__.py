@@ -18,15 +18,15 @@ from typing import Annotated
 
 import typer
 
-from auditsvc import __version__
 from auditsvc.cli.options import show_help
 from auditsvc.cli.verbs import add_verbs
-from auditsvc.config import load_settings, use_file
-from auditsvc.decode import decoder_in_use
+from auditsvc.cli.version import VersionOption
+from auditsvc.config import use_file
 from auditsvc.errors import AuditsvcError, of_system, plain
 from auditsvc.host.terminal import visible
 from auditsvc.manual.commands import Command as Described
 from auditsvc.manual.commands import list_commands
+from auditsvc.render.fit import fitted
 from auditsvc.verb import named
 
 app = typer.Typer(
@@ -39,23 +39,10 @@ app = typer.Typer(
 )
 
 
-def _version(wanted: bool) -> None:
-    if wanted:
-        typer.echo(
-            f"auditsvc {__version__} (decoder: {decoder_in_use(load_settings().decoder_name)})"
-        )
-        raise typer.Exit
-
-
 @app.callback()
 def _common(
     ctx: typer.Context,
-    version: Annotated[
-        bool,
-        typer.Option(
-            "--version", callback=_version, is_eager=True, help="Show the version and decoder."
-        ),
-    ] = False,
+    version: VersionOption = False,
     config: Annotated[
         Path | None,
         # access(2) does not count capabilities: the file may be readable all the same.
@@ -127,7 +114,8 @@ def all_commands() -> list[Described]:
 
 
 def _fail(line: str, code: int) -> int:
-    typer.echo(f"auditsvc: {visible(' '.join(line.split()))}", err=True)
+    said = f"auditsvc: {visible(' '.join(line.split()))}"
+    typer.echo(fitted(said, sys.stderr), err=True)
     return code
 
 

@@ -16,6 +16,7 @@ from auditsvc.compliance.assessment_page import assessment_page
 from auditsvc.compliance.frameworks import FRAMEWORKS
 from auditsvc.config import load_settings
 from auditsvc.host.terminal import visible
+from auditsvc.render.fit import fitted
 from auditsvc.render.output import write_json
 
 
@@ -72,10 +73,12 @@ def _write(found: Assessment) -> None:
     typer.echo(f"{found.framework}: {visible(found.host)}")
     width = max(len(each.standing) for each in found.lines)
     for each in found.lines:
-        typer.echo(f"\n{each.standing:{width}}  {each.line.id}  {each.line.title}")
+        title = f"\n{each.standing:{width}}  {each.line.id}  {each.line.title}"
+        typer.echo(fitted(title, sys.stdout, indent=width + 2))
         for answer in each.answers:
-            typer.echo(f"{'':{width}}  {visible(answer.found)}")
-            if answer.remedy:
-                typer.echo(f"{'':{width}}  -> {visible(answer.remedy)}")
+            lines = [answer.found, *([f"-> {answer.remedy}"] if answer.remedy else [])]
+            for line in lines:
+                shown = f"{'':{width}}  {visible(line)}"
+                typer.echo(fitted(shown, sys.stdout, indent=width + 2))
     tally = ", ".join(f"{count} {standing}" for standing, count in found.tally().items())
     typer.echo(f"\n{len(found.lines)} lines: {tally}")

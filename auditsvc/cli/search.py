@@ -20,6 +20,7 @@ from auditsvc.cli.options import MOST, ColorOption, NoPagerOption, StoreOption
 from auditsvc.cli.pager import Pager
 from auditsvc.cli.recording import recorded
 from auditsvc.cli.search_output import As, Show
+from auditsvc.cli.version import ShortVersionOption
 from auditsvc.config import load_settings
 from auditsvc.errors import UsageError
 from auditsvc.host.terminal import encodable, visible
@@ -173,6 +174,7 @@ def search(
     input_logs: Annotated[bool, typer.Option("--input-logs", hidden=True)] = False,
     debug: Annotated[bool, typer.Option("--debug", hidden=True)] = False,
     eoe_timeout: Annotated[str | None, typer.Option("--eoe-timeout", hidden=True)] = None,
+    version: ShortVersionOption = False,
 ) -> int:
     """Search for events; the options are those of ausearch, and exit status 1 says: none.
 

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Final, TextIO
 from auditsvc.host.terminal import visible
 from auditsvc.processes.drawing import as_values, draw
 from auditsvc.render.colour import ALARM, FAILED, marked
+from auditsvc.render.fit import terminal_width
 from auditsvc.render.rows import Format, write_rows
+from auditsvc.render.table import Else, flowing
 from auditsvc.search import formats
 from auditsvc.search.lines import Bytes, lines_of
 from auditsvc.search.records import records_of
@@ -87,7 +89,7 @@ class Show:
             for event, tree in beside or ((each, None) for each in events):
                 out.writelines(f"{line}\n" for line in self._lines(found, event, out))
                 if beside is not None:
-                    out.writelines(f"{line}\n" for line in self._tree(tree))
+                    out.writelines(f"{line}\n" for line in self._tree(tree, out))
                 if self._flush:
                     out.flush()
             out.flush()
@@ -117,7 +119,7 @@ class Show:
     def _table(self, events: Iterable[Event], out: TextIO) -> None:
         if not self._coloured:
             rows = (formats.table_row(each, self._style) for each in events)
-            write_rows(Result(formats.TABLE, rows), Format.TABLE, out)
+            write_rows(Result(formats.TABLE, rows), Format.TABLE, out, otherwise=Else.FLOWING)
             return
         # A row's marks follow from its event: a table asks for them by the row that it got.
         marks: dict[int, Sequence[str | None]] = {}
@@ -133,6 +135,7 @@ class Show:
             Format.TABLE,
             out,
             marks=lambda row: marks.pop(id(row)),
+            otherwise=Else.FLOWING,
         )
 
     def _lines(self, found: Found, event: Event, out: TextIO) -> Iterator[str]:
@@ -140,11 +143,11 @@ class Show:
             cells = zip(
                 formats.table_row(event, self._style), formats.table_marks(event), strict=True
             )
-            yield "  ".join(
-                marked(visible(as_text(cell)), mark if self._coloured else None)
-                for cell, mark in cells
-                if cell != ""
-            )
+            row = [
+                (visible(as_text(cell)), mark if self._coloured else None) for cell, mark in cells
+            ]
+            width = terminal_width() if out.isatty() else None
+            yield from (line.removesuffix("\n") for line in flowing([row], width))
             return
         if self._form is As.TEXT:
             alarm = self._coloured and formats.is_failed(event)
@@ -171,7 +174,7 @@ class Show:
     def _record(self, line: str) -> str:
         return formats.coloured_record(line) if self._coloured else line
 
-    def _tree(self, tree: Tree | None) -> Iterator[str]:
+    def _tree(self, tree: Tree | None, out: TextIO) -> Iterator[str]:
         """Give the lines of a tree, once."""
         lead = "# " if self._form is As.RAW else _INDENT
         if tree is None:
@@ -183,5 +186,6 @@ class Show:
             return
         self._drawn.add(begun.id)
         coloured = self._coloured and self._form is not As.RAW
-        for line in draw([tree], self._users, coloured=coloured):
+        width = terminal_width() - len(lead) if out.isatty() else None
+        for line in draw([tree], self._users, coloured=coloured, width=width):
             yield f"{lead}{line}"

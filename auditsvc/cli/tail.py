@@ -18,6 +18,7 @@ from auditsvc.config import load_settings
 from auditsvc.errors import UsageError
 from auditsvc.plural import counted
 from auditsvc.render.colour import FAILED, When, is_coloured, marked
+from auditsvc.render.fit import hanging, terminal_width
 from auditsvc.search import formats
 from auditsvc.search.arrivals import LATE, SpoolArrivals, StoreArrivals
 from auditsvc.search.own_processes import own_processes
@@ -94,7 +95,7 @@ def tail(
         arriving = _arriving(settings, criteria, from_store=store is not None)
         for event in access.counted(arriving):
             alarm = coloured and formats.is_alarming(event)
-            _write(marked(formats.one_line(event, style), FAILED if alarm else None))
+            _write(formats.one_line(event, style), FAILED if alarm else None)
             if just_one:
                 return
 
@@ -130,6 +131,13 @@ def _say(note: str) -> None:
     typer.echo(f"auditsvc: {note}", err=True)
 
 
-def _write(line: str) -> None:
-    sys.stdout.write(f"{line}\n")
+def _write(line: tuple[str, str], mark: str | None) -> None:
+    """Write a line; on a terminal that is narrower, further lines below its words."""
+    moment, said = line
+    if sys.stdout.isatty():
+        pieces = [(moment, mark), (said, mark)]
+        lines = hanging(pieces, terminal_width(), len(moment) + 1, gap=1)
+        sys.stdout.writelines(f"{each}\n" for each in lines)
+    else:
+        sys.stdout.write(f"{marked(f'{moment} {said}', mark)}\n")
     sys.stdout.flush()

@@ -16,6 +16,7 @@ from auditsvc.cli.search_options import Container, Unit
 from auditsvc.config import load_settings
 from auditsvc.errors import UsageError
 from auditsvc.host.accounts import user_name
+from auditsvc.host.users import as_name
 from auditsvc.plural import counted
 from auditsvc.render.rows import Format, write_rows
 from auditsvc.search.live_counts import GROUPS, LiveCounts
@@ -161,7 +162,8 @@ def _write_table(look: _Look, containers: Mapping[str, str]) -> None:
 
     def shown_of(name: str, value: object) -> object:
         if name in _USERS and isinstance(value, int):
-            return user_name(value) or value
+            known = user_name(value)
+            return as_name(known) if known else value
         if name == "container" and isinstance(value, str):
             return containers.get(value) or value[:_SHORT]
         return value

@@ -16,6 +16,7 @@ from auditsvc.processes.drawing import as_values, draw, users_of
 from auditsvc.processes.report import Asked, find_trees, read_what
 from auditsvc.record.fields import UNSET
 from auditsvc.render.colour import When, is_coloured
+from auditsvc.render.fit import terminal_width
 from auditsvc.render.output import wants_json, write_json
 from auditsvc.store.read.period import period_of
 
@@ -96,5 +97,6 @@ def tree(
             write_json(values)
             return
         coloured = is_coloured(color, sys.stdout)
-        for line in draw(trees, users_of(settings.host), coloured=coloured):
+        width = terminal_width() if sys.stdout.isatty() else None
+        for line in draw(trees, users_of(settings.host), coloured=coloured, width=width):
             typer.echo(line, color=coloured)

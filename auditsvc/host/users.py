@@ -9,6 +9,11 @@ from __future__ import annotations
 from pathlib import Path
 
 
+def as_name(name: str) -> str:
+    """Give a user's name for a place where ids stand, too: one of digits alone in quotes."""
+    return f'"{name}"' if name.isascii() and name.isdigit() else name
+
+
 class Users:
     """User names by uid; `refresh` reads the file again when it has changed."""
 

@@ -11,12 +11,16 @@ from __future__ import annotations
 
 import shlex
 import signal
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
+from rich.cells import cell_len
+
 from auditsvc.host.terminal import visible
-from auditsvc.host.users import Users
+from auditsvc.host.users import Users, as_name
 from auditsvc.plural import counted
 from auditsvc.render.colour import FAILED, marked
+from auditsvc.render.fit import hanging
 from auditsvc.store.read.events import second_text
 
 if TYPE_CHECKING:
@@ -32,6 +36,8 @@ _LONGEST: Final = 400
 """Characters of a command line."""
 _ROOM: Final = 90
 """Columns that a command takes before its outcome, where it is shorter."""
+_LEAST_ROOM: Final = 30
+"""Columns that a process has on a terminal, however deep in the tree it is."""
 
 
 def users_of(own: str) -> UserName:
@@ -40,18 +46,21 @@ def users_of(own: str) -> UserName:
     return lambda host, uid: users.name(uid) if host == own else None
 
 
-def draw(trees: Iterable[Tree], user: UserName, *, coloured: bool = False) -> Iterator[str]:
-    """Give the lines; between two trees an empty one. `coloured`: what failed is marked."""
+def draw(
+    trees: Iterable[Tree], user: UserName, *, coloured: bool = False, width: int | None = None
+) -> Iterator[str]:
+    """Give the lines; between two trees an empty one.
+
+    `coloured`: what failed is marked. `width`: columns of a terminal; a process that needs more
+    has several lines, the further ones below its command.
+    """
+    line = partial(_lines, user=user, coloured=coloured, width=width)
     for number, tree in enumerate(trees):
         if number:
             yield ""
         for generation, life in enumerate(tree.ancestors):
-            yield _line(
-                life,
-                f"{'   ' * max(0, generation - 1)}{'`- ' if generation else ''}",
-                user,
-                coloured,
-            )
+            begin = "   " * max(0, generation - 1)
+            yield from line(life, f"{begin}{'`- ' if generation else ''}", "   " * generation)
         depth = len(tree.ancestors)
         begin = "   " * max(0, depth - 1)
         waiting: list[tuple[Node, str, str]] = [
@@ -59,8 +68,8 @@ def draw(trees: Iterable[Tree], user: UserName, *, coloured: bool = False) -> It
         ]
         while waiting:
             node, lead, below = waiting.pop()
-            yield _line(node.life, lead, user, coloured)
             children = list(node.children)
+            yield from line(node.life, lead, below + ("|" if children or node.more else ""))
             if node.more:
                 yield f"{'':23}  {'':8}  {below}({counted(node.more, 'process', 'processes')} more)"
             for place, child in enumerate(reversed(children)):
@@ -106,14 +115,29 @@ def _values(life: Life) -> dict[str, Any]:
     }
 
 
-def _line(life: Life, lead: str, user: UserName, coloured: bool) -> str:
+def _lines(
+    life: Life, lead: str, below: str, *, user: UserName, coloured: bool, width: int | None
+) -> Iterator[str]:
+    """Give the lines of a process: `lead` stands before the first, `below` before the others."""
     name = (life.exe or "?").rpartition("/")[2] or "?"
-    what = f"{lead}{'' if life.is_exact else '~'}{visible(name)}[{life.begun.pid}] {command(life)}"
-    begun = f"{time_text(life.begun.at)}  {who(life, user):8}"
+    program = f"{'' if life.is_exact else '~'}{visible(name)}[{life.begun.pid}]"
+    what = f"{program} {command(life)}".rstrip()
+    begun = f"{time_text(life.begun.at)}  {who(life, user):8}  "
     ended = outcome(life)
-    if coloured and (life.signal is not None or life.exit_code):
-        ended = marked(ended, FAILED)
-    return f"{begun}  {what.rstrip():{_ROOM}}  {ended}".rstrip()
+    mark = FAILED if coloured and (life.signal is not None or life.exit_code) else None
+    if (
+        width is None
+        or cell_len(begun) + max(_ROOM, cell_len(lead + what)) + 2 + cell_len(ended) <= width
+    ):
+        yield f"{begun}{lead + what:{_ROOM}}  {marked(ended, mark)}".rstrip()
+        return
+    room = max(_LEAST_ROOM, width - cell_len(begun) - len(lead))
+    before = begun + lead
+    for line in hanging(
+        [(what, None), *([(ended, mark)] if ended else [])], room, len(program) + 1
+    ):
+        yield before + line
+        before = " " * cell_len(begun) + below.ljust(len(lead))
 
 
 def command(life: Life) -> str:
@@ -128,7 +152,8 @@ def who(life: Life, user: UserName) -> str:
     """Write who it was: the user, and who had logged in if that is another."""
 
     def name(uid: int, recorded: str | None) -> str:
-        return visible(recorded or user(life.host, uid) or str(uid))
+        known = recorded or user(life.host, uid)
+        return visible(as_name(known)) if known else str(uid)
 
     if life.uid is None:
         return "?"

@@ -19,8 +19,6 @@ KIND: Final = "36"
 ALARM: Final = "1;31"
 FAINT: Final = "2"
 """What a mark says, as the parameters of a terminal's SGR sequence (ECMA-48, 8.3.117)."""
-STYLES: Final = {FAILED: "red", KIND: "cyan", ALARM: "bold red", FAINT: "dim"}
-"""The same for a table of `rich`."""
 
 
 class When(StrEnum):

@@ -1,7 +1,6 @@
 r"""Rows as text: a table, lines, CSV, JSON, or a JSON object a line.
 
-"Lines" are records with a line for each column, as psql's \x shows them: on a terminal also
-used instead of a table that is wider than the terminal, if no format was chosen.
+"Lines" are records with a line for each column, as psql's \x shows them.
 
 What must hold, whatever the rows hold:
 
@@ -19,32 +18,20 @@ import codecs
 import csv
 import os
 import re
-from decimal import Decimal
 from enum import Enum
-from itertools import chain, islice
 from typing import TYPE_CHECKING, Final, TextIO
 
-from rich import box
-from rich.cells import cell_len, set_cell_size
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
-
 from auditsvc.host.terminal import HIDDEN, encodable, encodable_json, visible, visible_json
-from auditsvc.render.colour import STYLES
+from auditsvc.render.fit import terminal_width
+from auditsvc.render.table import Else, records, write_table
 from auditsvc.store.read.result import distinct
 from auditsvc.value_text import as_text, read_json, to_json
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator
 
+    from auditsvc.render.table import Marks
     from auditsvc.store.read.result import Result
-
-    Marks = Callable[[Sequence[object]], Sequence[str | None]]
-    """Gives the mark of each cell of a row (`auditsvc.render.colour`)."""
-
-_PAGE: Final = 1000  # rows that a table's widths are made from
-_WIDE: Final = 32_000
 
 # Columns of the views that hold JSON; SQLite has no type that would tell.
 _JSON_COLUMNS: Final = {"argv", "execs", "fields", "parent_argv"}
@@ -72,23 +59,23 @@ def write_rows(
     *,
     exact: bool = False,
     marks: Marks | None = None,
+    otherwise: Else = Else.TABLE,
 ) -> None:
     """Write rows as they come; a reader that goes away early (`| head`) is no error.
 
-    `marks` gives, for a row of a table, the mark of each cell; without it nothing is coloured.
+    `marks` and `otherwise` are of a table (`auditsvc.render.table`).
 
-    Without a format: on a terminal a table, or lines if its first rows need more columns than
-    the terminal has; else CSV.
+    Without a format: on a terminal a table, or records if that does not suit it; else CSV.
 
     `exact`: CSV cells as they are, also those that a spreadsheet takes for formulas.
     """
     try:
-        if form is None and out.isatty():
-            _write_table(result, out, or_lines=True)
-        elif form is Format.TABLE:
-            _write_table(result, out, marks=marks)
+        if form is Format.TABLE:
+            write_table(result.columns, result, out, marks=marks, otherwise=otherwise)
+        elif form is None and out.isatty():
+            write_table(result.columns, result, out, otherwise=Else.RECORDS)
         elif form is Format.LINES:
-            _write_lines(result.columns, result, out)
+            _write_lines(result, out)
         elif form in (Format.CSV, None):
             _write_csv(result, out, exact=exact)
         elif form is Format.JSON:
@@ -107,63 +94,10 @@ def _give_up(out: TextIO) -> None:
     os.close(nowhere)
 
 
-def _write_table(
-    result: Result, out: TextIO, *, or_lines: bool = False, marks: Marks | None = None
-) -> None:
-    terminal = out.isatty()
-    console = Console(
-        file=out,
-        width=None if terminal else _WIDE,
-        highlight=False,
-        soft_wrap=not terminal,
-        color_system="standard" if marks else "auto",
-        force_terminal=True if marks else None,
-        no_color=False if marks else None,
-    )
-    rows = iter(result)
-    first = True
-    while (page := list(islice(rows, _PAGE))) or first:
-        table = _table(result.columns, page, header=first, marks=marks)
-        wide = console.options.update(max_width=_WIDE)
-        if or_lines and first and console.measure(table, options=wide).maximum > console.width:
-            _write_lines(result.columns, chain(page, rows), out)
-            return
-        with console.capture() as capture:  # rich would end the program at a closed pipe
-            console.print(table)
-        out.write(capture.get())
-        first = False
-
-
-def _table(
-    columns: Sequence[str],
-    page: Sequence[Sequence[object]],
-    *,
-    header: bool,
-    marks: Marks | None = None,
-) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_header=header)
-    for n, name in enumerate(columns):
-        numbers = any(isinstance(row[n], int | float | Decimal) for row in page)
-        table.add_column(
-            Text(visible(name)), justify="right" if numbers else "left", overflow="fold"
-        )
-    for row in page:
-        texts = [Text(visible(as_text(value))) for value in row]
-        for text, mark in zip(texts, marks(row) if marks else (), strict=False):
-            text.stylize(STYLES.get(mark or "", ""))
-        table.add_row(*texts)
-    return table
-
-
-def _write_lines(columns: Sequence[str], rows: Iterable[Sequence[object]], out: TextIO) -> None:
-    names = [visible(name) for name in columns]
-    widest = max(map(cell_len, names), default=0)
-    names = [set_cell_size(name, widest) for name in names]
-    for number, row in enumerate(rows, 1):
-        out.write(f"-[ {number} ]".ljust(widest + 1, "-") + "+-----\n")
-        shown = [visible(as_text(value)) for value in row]
-        cells = zip(names, shown, strict=True)
-        out.writelines(f"{name} | {text}\n" if text else f"{name} |\n" for name, text in cells)
+def _write_lines(result: Result, out: TextIO) -> None:
+    names = [visible(name) for name in result.columns]
+    rows = ([visible(as_text(value)) for value in row] for row in result)
+    out.writelines(records(names, rows, terminal_width() if out.isatty() else None))
 
 
 class _Records:

@@ -9,7 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, TextIO
 
 from auditsvc.host.terminal import encodable_json, visible, visible_json
+from auditsvc.render.fit import fitted
 from auditsvc.render.rows import Format, write_rows
+from auditsvc.render.table import Else
 from auditsvc.report.daily import times
 from auditsvc.report.values import hour
 from auditsvc.store.read.result import Result
@@ -38,8 +40,8 @@ def write_table(answer: Answer, out: TextIO) -> None:
     else:
         shown = (row for part in ([first], rows) for row in part)
         columns = tuple(answer.columns[n] for n in kept)
-        write_rows(Result(columns, shown), Format.TABLE, out)
-    out.write(f"{visible(answer.proof.line)}\n")
+        write_rows(Result(columns, shown), Format.TABLE, out, otherwise=Else.FLOWING)
+    out.write(f"{fitted(visible(answer.proof.line), out)}\n")
 
 
 class _Counted:
@@ -71,12 +73,12 @@ def write_daily(report: Daily, out: TextIO) -> None:
             out.write("none\n")
             continue
         if section.note:
-            out.write(f"{visible(section.note)}\n")
+            out.write(f"{fitted(visible(section.note), out)}\n")
         rows = [tuple(_UNKNOWN if cell is None else cell for cell in row) for row in section.rows]
-        write_rows(Result(section.columns, rows), Format.TABLE, out)
+        write_rows(Result(section.columns, rows), Format.TABLE, out, otherwise=Else.FLOWING)
         if section.more:
             out.write(f"and {section.more:,} more\n")
-    out.write(f"\n{visible(report.proof.line)}\n")
+    out.write(f"\n{fitted(visible(report.proof.line), out)}\n")
 
 
 def write_daily_json(report: Daily, out: TextIO) -> None:

@@ -61,6 +61,13 @@ def _of_program() -> str:
     return f"({nameless} OR type IN ({listed(known)}))"
 
 
+def shown_call(criteria: Criteria) -> str:
+    """Give the name that the views have for the system call that is searched by its name."""
+    name, arch = criteria.syscall or "", criteria.arch
+    nr = None if arch is None else names.syscall_number(arch, name)
+    return name if arch is None or nr is None else names.syscall_name(arch, nr) or name
+
+
 class Conditions:
     """Writes the conditions of some criteria."""
 
@@ -252,10 +259,7 @@ class Conditions:
         if of.syscall is not None:
             nr = None if of.arch is None else names.syscall_number(of.arch, of.syscall)
             other = f"(type = 'SECCOMP' AND {value('syscall')} = '{nr}')"
-            shown = of.syscall
-            if of.arch is not None and nr is not None:
-                shown = names.syscall_name(of.arch, nr) or of.syscall
-            call = f"syscall = {literal(shown)}"
+            call = f"syscall = {literal(shown_call(of))}"
             if nr is not None:
                 call = self._dialect.numbered.format(call, nr)
             yield Condition((call,), NEVER if nr is None else (other,))

@@ -120,8 +120,8 @@ def sentence(event: Event, style: Style) -> str:
     return " ".join(escaped(part, style.escape) for part in parts)
 
 
-def one_line(event: Event, style: Style) -> str:
-    """Give our own line: the time, and who did what with which outcome."""
+def one_line(event: Event, style: Style) -> tuple[str, str]:
+    """Give the two parts of our own line: the time, and who did what with which outcome."""
     names = user_name
     if event.call is not None:
         text = message.message_of_call(event, message.caller(event.call.context, names))
@@ -131,7 +131,7 @@ def one_line(event: Event, style: Style) -> str:
         text = message.message_of_type(event, names)
         time = event.event["time"]
     node = style.node(event)
-    return f"{time} {node} {text}" if node else f"{time} {text}"
+    return time, f"{node} {text}" if node else text
 
 
 def is_alarming(event: Event) -> bool:

@@ -38,6 +38,9 @@ def tables(
     """
     within = "".join(f" AND {each.replace('event_id', 'np.event')}" for each in period)
     few = dialect.store.settled.format("p", "file = nl.id")
+    # SQLite would ask that for each row.
+    asked_first = "(SELECT 1 WHERE {0}) CROSS JOIN path np WHERE 1 = 1"
+    many = "path np WHERE {0}" if dialect.store.joins else asked_first
     made = []
     for number, (column, condition) in enumerate(conditions):
         files = f"named_files_{number}"
@@ -56,8 +59,8 @@ def tables(
     SELECT p.event FROM {files} nl CROSS JOIN path p
     WHERE {few} AND {count} <= {FEW}{by_file}
     UNION ALL
-    SELECT np.event FROM path np
-    WHERE {count} > {FEW} AND np.file IN (SELECT id FROM {files}){within}
+    SELECT np.event FROM {many.format(f"{count} > {FEW}")}
+    AND np.file IN (SELECT id FROM {files}){within}
 )"""  # noqa: S608 - names of ours; texts as `literal` quotes them
         )
     return made

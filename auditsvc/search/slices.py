@@ -6,6 +6,9 @@ A statement of `auditsvc.search.statement` finds all events that meet the criter
 them in order: of a condition that millions meet, that takes seconds. In slices the first one has
 few events, whatever it is asked; each further one is larger than all before it, so that a search
 for something rare takes little longer than in one statement. A slice's bounds are whole seconds.
+
+Calls are counted by the hour (`activity`). So of a search for a call the slices after the first
+read no calls where no hour has such a one, but only events without a call.
 """
 
 from __future__ import annotations
@@ -15,7 +18,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from auditsvc.decode.ids import SERIAL_BITS
+from auditsvc.search.conditions import shown_call
 from auditsvc.search.criteria import Criteria
+from auditsvc.search.dialect import literal
 from auditsvc.search.statement import ALL, Page, statement
 from auditsvc.store.read.time_span import ALL as ALL_TIME
 from auditsvc.store.read.time_span import Span
@@ -37,6 +42,7 @@ _CONTEXT: Final = re.compile(
     re.IGNORECASE,
 )
 """A column of `syscalls` that calls of one process have in common, or that an index has."""
+_HOUR: Final = 3600
 _WIDE: Final = 1 / 16
 """Part of the store's time from which on a slice is a wide one (`statement`)."""
 
@@ -56,12 +62,50 @@ def slices(
     if page.after is not None:
         second = page.after >> SERIAL_BITS
         period = period.both(Span(high=second) if newest else Span(low=second))
-    for span, share in _spans(criteria, period, ask, newest=newest):
+    hours: list[int] | None = None
+    for number, (span, share) in enumerate(_spans(criteria, period, ask, newest=newest)):
         part = replace(criteria, period=span)
         wide = share >= _WIDE and _is_of_contexts(criteria)
+        if number == 1 and (counted := hours_of_calls(criteria)):
+            hours = [row[0] for row in ask(counted)]
         yield statement(
-            part, dialect, newest=newest, before=page.before, after=page.above, wide=wide
+            *(part, dialect),
+            newest=newest,
+            before=page.before,
+            after=page.above,
+            wide=wide,
+            has_calls=hours is None or _has(span, hours),
         )
+
+
+def hours_of_calls(criteria: Criteria) -> str:
+    """Give the statement for the hours in which calls meet what is counted; "" if that is nothing.
+
+    Of the tables of `activity`, so that no name has to be looked up.
+    """
+    if criteria.nr is not None:
+        numbers = f"{criteria.nr:d}"
+    elif criteria.syscall is not None:
+        name = literal(shown_call(criteria))
+        numbers = f"SELECT n.nr FROM syscall_name n WHERE n.name = {name}"  # noqa: S608 - a literal
+    else:
+        return ""
+    # Of any machine, and of a part by whomever: what is too much costs time only.
+    outcome = "" if criteria.success is None else f" AND success = {int(criteria.success)}"
+    users = "".join(
+        f" AND {name} = {number:d}"
+        for name, number in (("auid", criteria.auid), ("uid", criteria.uid))
+        if number is not None
+    )
+    return (
+        f"SELECT hour FROM activity_row WHERE nr IN ({numbers}){outcome}{users}"  # noqa: S608 - as above
+        f" UNION SELECT hour FROM activity_part WHERE nr IN ({numbers}){outcome}"
+    )
+
+
+def _has(span: Span, hours: Sequence[int]) -> bool:
+    """Whether one of these hours reaches into a slice."""
+    return any(n * _HOUR <= span.high and (n + 1) * _HOUR > span.low for n in hours)
 
 
 def _is_of_contexts(criteria: Criteria) -> bool:

@@ -16,6 +16,7 @@ all system calls in that order.
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from auditsvc.search import bare_records, callers, named_files, places, told_texts
@@ -71,6 +72,7 @@ def statement(
     key: Sequence[str] = ("event_id",),
     views_only: bool = False,
     wide: bool = False,
+    has_calls: bool = True,
 ) -> str:
     """Give the statement; its rows are event ids in their order, which is that of time.
 
@@ -78,7 +80,8 @@ def statement(
     `newest`: the last first. `before`: the key of an event; only those behind it, newest first.
     `after`: only ids above that of an event. `views_only`: of the views alone, as an archive has
     no others. `wide`: the criteria's time leaves out so little that an index is worth more than a
-    range of ids: SQLite takes any range to leave out nearly all.
+    range of ids: SQLite takes any range to leave out nearly all. `has_calls`: false if it is
+    known that no system call meets them.
     """
     writer = Conditions(criteria, dialect, views_only=views_only)
     conditions = list(writer.written())
@@ -94,7 +97,11 @@ def statement(
     if leading is not None and len(conditions) == 1:
         selects = list(dict.fromkeys(_alone(leading, period, shown)))
     else:
-        written = _selects(conditions, leading, period, shown, in_steps=dialect.own_tables)
+        steps = dialect.own_tables
+        written = chain(
+            _of_calls(conditions, leading, period, shown, in_steps=steps) if has_calls else (),
+            _of_others(conditions, period, shown, in_steps=steps),
+        )
         selects = list(dict.fromkeys(written))
     if not selects:
         return f"SELECT {shown} FROM syscalls WHERE 1 = 0"  # noqa: S608 - names of columns
@@ -149,16 +156,10 @@ def _behind(event: Sequence[int | str], key: Sequence[str]) -> list[str]:
     ]
 
 
-def _selects(
-    conditions: Sequence[Condition],
-    leading: Condition | None,
-    period: Sequence[str],
-    shown: str,
-    *,
-    in_steps: bool,
+def _of_others(
+    conditions: Sequence[Condition], period: Sequence[str], shown: str, *, in_steps: bool
 ) -> Iterator[str]:
-    if all(each.calls for each in conditions):
-        yield from _calls(conditions, leading, period, shown, is_asked_first=in_steps)
+    """Write the SELECT of events without a call."""
     if all(each.others for each in conditions):
         plain: list[str] = []
         lists: list[str] = []
@@ -192,14 +193,17 @@ def _leads(condition: Condition) -> bool:
     return any(isinstance(each, Rows) for each in condition.calls) or len(condition.calls) > 1
 
 
-def _calls(
+def _of_calls(
     conditions: Sequence[Condition],
     leading: Condition | None,
     period: Sequence[str],
     shown: str,
     *,
-    is_asked_first: bool,
+    in_steps: bool,
 ) -> Iterator[str]:
+    """Write the SELECTs of system calls."""
+    if not all(each.calls for each in conditions):
+        return
     rest = [
         _tested(each.tested or each.calls, "syscalls", period)
         for each in conditions
@@ -210,7 +214,7 @@ def _calls(
         return
     for alternative in leading.calls:
         found = [_found(alternative, period)]
-        if is_asked_first and rest and isinstance(alternative, Rows) and not alternative.common:
+        if in_steps and rest and isinstance(alternative, Rows) and not alternative.common:
             # PostgreSQL may begin with the rest; where the list has nothing, it does not begin.
             inner = " AND ".join([*period, alternative.where])
             found.insert(0, f"EXISTS (SELECT 1 FROM {alternative.view} WHERE {inner})")  # noqa: S608

@@ -8,6 +8,8 @@ from fixtures.logs import SECOND, Pipe, call, load, login, record, rows
 from fixtures.searching import found_ids
 
 from auditsvc.decode import DECODERS
+from auditsvc.processes.drawing import draw
+from auditsvc.processes.report import Asked, find_trees
 from auditsvc.report import several
 from auditsvc.report.choice import Choice
 from auditsvc.report.reader import open_reader
@@ -15,6 +17,7 @@ from auditsvc.search import interpret, summary
 from auditsvc.search.criteria import Criteria
 from auditsvc.search.select import found_events
 from auditsvc.store import open_store
+from auditsvc.store.read.time_span import ALL
 
 WHO = "auid=4294967295 pid=1 uid=0 ses=4294967295 subj=unconfined res=success"
 
@@ -77,6 +80,24 @@ def test_events_and_processes_have_names(url):
 def told(url):
     """Give who did what as whom, as `story` says it."""
     return {tuple(row.values()) for row in rows(url, "SELECT actor, as_user FROM story")}
+
+
+def test_a_name_of_digits_is_no_id(url):
+    """Beside ids it stands in quotes, in words and in trees; a column of names has it as it is."""
+    rest = '\x1dARCH=x86_64 SYSCALL=open AUID="1001" UID="root" GID="x" EUID="7"'
+    log = (
+        name(1, 5, "1000")
+        + name(2, 1000, "77")
+        + login(5, ms=500)
+        + call(3, auid=5, uid=0, pid=50, ms=500)
+    )
+    load(url, log + call(4, auid=6, uid=7, pid=60, ms=500, rest=rest), kind="spool")
+    assert {('"1000"', "0"), ('"1001"', '"7"'), ('"77"', "0")} <= told(url)
+    assert ("1000", "0") not in told(url)
+    found = rows(url, "SELECT auid_name FROM syscalls ORDER BY serial")
+    assert [row["auid_name"] for row in found] == ["1000", "1001"]
+    (tree,) = find_trees(url, Asked(ALL, pid=50), depth=0, limit=0)
+    assert '  "1000" as 0  ' in next(draw([tree], lambda _host, _uid: None))
 
 
 def test_what_is_no_id_has_no_name_in_a_story(url):

@@ -30,6 +30,9 @@ COUNTED = [
     "SELECT count(DISTINCT comm), min(exe), max(syscall) FROM syscalls",
     "SELECT n FROM (SELECT uid, count(*) AS n FROM syscalls GROUP BY uid) u ORDER BY n",
     "WITH a AS (SELECT auid, count(*) AS n FROM syscalls GROUP BY auid) SELECT max(n) FROM a",
+    "SELECT count(*) FROM story",
+    "SELECT count(*) AS n, count(1) FROM all_events e",
+    "SELECT n + 1 AS n FROM (SELECT count(*) AS n FROM story) s",
 ]
 AS_WRITTEN = [
     "SELECT exe FROM syscalls",
@@ -55,6 +58,14 @@ AS_WRITTEN = [
     "SELECT exe AS pid, count(*) FROM syscalls GROUP BY exe ORDER BY pid",
     "SELECT count(*) AS exit FROM syscalls GROUP BY exe HAVING max(exit) = 0",
     "SELECT count(*) AS n FROM syscalls GROUP BY exe ORDER BY max(pid)",
+    "SELECT count(*) FROM story WHERE pid = 3",
+    "SELECT count(*), max(pid) FROM all_events",
+    "SELECT count(*) + 1 AS n FROM story",
+    "SELECT count(object) FROM story",
+    "SELECT count(*) FROM story, events",
+    "SELECT count(*) FROM story GROUP BY pid",
+    "WITH events AS (SELECT 1 AS a) SELECT count(*) FROM story",
+    "WITH story AS (SELECT 1 AS a) SELECT count(*) FROM story",
 ]
 
 

@@ -164,3 +164,14 @@ def test_last_rows_alone_are_made(filled, view):
     found = written(filled, f"SELECT * FROM {view} ORDER BY time DESC LIMIT 2")
     assert "event_id >= " in found
     assert "time >= " in found
+
+
+@pytest.mark.parametrize(("order", "end"), [("DESC", "event_id <= "), ("ASC", "event_id >= ")])
+def test_rare_rows_are_searched_where_they_are(new_url, order, end):
+    """The counts of hours tell in which time changes are, among other events before and after."""
+    others = [login(n, second=SECOND + n * 60) for n in range(1, 400)]
+    mounts = [call(n + 1000, nr=165, items=0, second=SECOND + n * 60) for n in (200, 201, 202)]
+    load(new_url, "".join(others + mounts))
+    sql = f"SELECT event_id FROM changes ORDER BY event_id {order} LIMIT 2"
+    assert end in written(new_url, sql)
+    assert asked(new_url, sql) == plain(new_url, sql)

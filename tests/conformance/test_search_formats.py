@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from fixtures import ausearch, searching
 from fixtures.logs import call, everything, load, proctitle, record, recorded, rows
+from rich.cells import cell_len
 
 from auditsvc.search import formats
 from auditsvc.search.criteria import Criteria
@@ -223,11 +224,22 @@ def test_nothing_in_an_event_acts_on_a_terminal(hostile, form):
     )
 
 
+def test_nothing_in_an_event_begins_a_line_by_being_long(hostile, monkeypatch):
+    """On a narrow terminal a row goes on below itself, where no row begins."""
+    monkeypatch.setenv("COLUMNS", "80")
+    head, *lines = searching.shown(hostile, "table", out=searching.Terminal()).splitlines()
+    assert "object" in head
+    assert max(map(cell_len, lines)) <= 80
+    begins = [line for line in lines if not line.startswith("    ")]
+    assert len(begins) == 2 * len(HOSTILE)
+    assert all(re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", line) for line in begins)
+
+
 def test_a_line_of_tail_is_one_line(hostile):
     """What `tail` shows of an event has no control character, and no end of a line."""
     style = formats.Style("box")
     with found_events(hostile, Criteria()) as found:
-        lines = [formats.one_line(event, style) for event in found.events]
+        lines = [" ".join(formats.one_line(event, style)) for event in found.events]
     assert len(lines) == 2 * len(HOSTILE)
     assert not [line for line in lines if re.search("[\x00-\x1f\x7f-\x9f\u200b\u202e]", line)]
 

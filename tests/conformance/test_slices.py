@@ -58,6 +58,12 @@ SEARCHES = [
     ("--uid-all", "0"),
     ("--gid-all", "0"),
     ("--context", "unconfined"),
+    ("--syscall", "getpid"),
+    ("--syscall", "39", "--loginuid", "1001"),
+    ("--syscall", "openat", "--uid", "0", "--loginuid", "unset"),
+    ("--syscall", "getpid", "--success", "no"),
+    ("--syscall", "swapon"),
+    ("--syscall", "tuxcall", "--arch", "b64"),
 ]
 
 
@@ -140,6 +146,20 @@ def test_what_no_context_has_is_read_in_the_order_of_calls(tmp_path, words, wide
 
     *_, last = slices.slices(criteria, dialect_of(sqlite), ask)
     assert ("likelihood(event_id" in last) == wide
+
+
+@pytest.mark.parametrize("call_", ["swapon", "getpid"])
+def test_calls_are_read_where_there_are_some(url, call_):
+    """After the first slice, by the counts of hours: of a rare call few slices read calls."""
+    criteria = searching.options("--utc", "--syscall", call_).criteria(url)
+
+    def ask(sql):
+        return [tuple(row.values()) for row in rows(url, sql)]
+
+    _, *others = slices.slices(criteria, dialect_of(url), ask)
+    reads = ["FROM syscalls WHERE" in sql for sql in others]
+    assert len(reads) > 3
+    assert any(reads) == (call_ == "getpid")
 
 
 def test_the_first_slice_has_few(url):

@@ -185,6 +185,10 @@ def test_commands_and_changes_stand_alone_and_in_calls(url):
         [{"nr": 227, "a0": "0", "success": "no", "exit": -1}],
         [{"nr": 165}, ("CWD", 'cwd="/"'), ("PATH", 'item=0 name="/mnt" nametype=NORMAL')],
         [{"nr": 0}, ("NETFILTER_CFG", "table=filter:1 family=2 entries=3 op=nft_register_rule")],
+        [{"nr": 54}, ("ANOM_PROMISCUOUS", "dev=eth7 prom=256 old_prom=0 auid=0 uid=0 gid=0 ses=1")],
+        [{"nr": 1}, ("APPARMOR_STATUS", ('apparmor="STATUS" operation="profile_remove"'
+                     ' profile="unconfined" name="cups" pid=9 comm="x"'))],
+        [{"nr": 1}, ("INTEGRITY_POLICY_RULE", 'action=measure func="MMAP_CHECK" res=1')],
     ]  # fmt: skip
     lines = []
     for serial, event in enumerate(events, start=1):
@@ -209,6 +213,9 @@ def test_commands_and_changes_stand_alone_and_in_calls(url):
         ("clock", "changed-system-time", None, "failed"),
         ("mount", "mounted", "/mnt", "success"),
         ("firewall", "loaded-firewall-rule-to", "filter:1", "success"),
+        ("network device", "changed-promiscuous-mode-on-device", "eth7", "success"),
+        ("security policy", "changed-apparmor-profiles", "cups", "success"),
+        ("security policy", "changed-integrity-policy", None, "success"),
     ]
 
 

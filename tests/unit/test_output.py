@@ -255,11 +255,12 @@ WIDE_ROW = {"event_id": 1927831158981907704, "größe": "a b", "text": "x" * 70,
 
 @pytest.mark.parametrize(("columns", "lines"), [("80", True), ("200", False)])
 def test_a_result_too_wide_for_the_terminal_is_lines(monkeypatch, columns, lines):
-    """A column a line where a table of it would be folded; a table where it fits."""
+    """A column a line where its words have no room side by side; a table where they have."""
     monkeypatch.setenv("COLUMNS", columns)
-    text = written(None, [tuple(WIDE_ROW.values())] * 2, tuple(WIDE_ROW), out=Terminal())
+    row = tuple({**WIDE_ROW, "argv": " ".join(["y" * 30] * 9)}.values())
+    text = written(None, [row] * 2, (*WIDE_ROW, "argv"), out=Terminal())
     if not lines:
-        assert "event_id" in text.splitlines()[1]
+        assert "event_id" in text.splitlines()[0]
         return
     assert text.splitlines() == [
         each
@@ -268,8 +269,12 @@ def test_a_result_too_wide_for_the_terminal_is_lines(monkeypatch, columns, lines
             f"-[ {number} ]---+-----",
             "event_id | 1927831158981907704",
             "größe    | a b",
-            f"text     | {'x' * 70}",
+            f"text     | {'x' * 69}",
+            f"{'':11}x",
             "none     |",
+            f"argv     | {'y' * 30} {'y' * 30}",
+            *[f"{'':11}{'y' * 30} {'y' * 30}"] * 3,
+            f"{'':11}{'y' * 30}",
         )
     ]
 
@@ -287,9 +292,10 @@ def test_a_chosen_format_is_kept(monkeypatch):
 def test_all_rows_of_a_wide_result_are_shown(monkeypatch):
     """Also those after the page from which the width was taken, and none twice."""
     monkeypatch.setenv("COLUMNS", "40")
-    rows = [(n, "x" * 60) for n in range(2500)]
-    text = written(None, rows, ("n", "text"), out=Terminal())
-    assert re.findall(r"(?m)^n    \| (\d+)$", text) == [str(n) for n in range(2500)]
+    rows = [(n, *["x" * 24] * 3) for n in range(2500)]
+    text = written(None, rows, ("n", "a", "b", "c"), out=Terminal())
+    assert re.findall(r"(?m)^n \| (\d+)$", text) == [str(n) for n in range(2500)]
+    assert re.findall(r"(?m)^-\[ (\d+) \]", text) == [str(n + 1) for n in range(2500)]
 
 
 def test_a_structure_without_end_is_still_valid_json():

@@ -8,6 +8,9 @@ In: a parsed query (`time_query.Statement`). Out: edits of its text, with the sa
 `activity` equals the count of `syscalls` at any moment. A select is changed only if it reads
 `syscalls` alone, uses only columns that `activity` has too, and gives no row for each call;
 and only if all that it is made of is known here. Any other stays as it is written.
+
+A query that gives only the number of all calls, or of all events, is answered from the sums that
+`activity` is made of: to add them up takes a hundredth of the time that the view does.
 """
 
 from __future__ import annotations
@@ -29,6 +32,13 @@ _COUNTED: Final = "activity"
 SHARED: Final = frozenset(("host", "exe", "comm", "auid", "uid", "key", "syscall", "success"))
 """Columns that both views have, with the same values."""
 _SUM: Final = "CAST(coalesce(sum(calls), 0) AS bigint)"
+_ALL_CALLS: Final = (
+    "(SELECT CAST(coalesce(sum(calls), 0) AS bigint) FROM"
+    " (SELECT calls FROM context_row UNION ALL SELECT calls FROM activity_part) counted)"
+)
+_ALL_EVENTS: Final = f"({_ALL_CALLS} + (SELECT count(*) FROM events))"  # noqa: S608 - ours
+_NUMBERS: Final = {CALLS: _ALL_CALLS, "story": _ALL_EVENTS, "all_events": _ALL_EVENTS}
+"""The number of all rows of a view."""
 _KNOWN: Final = (
     *(exp.Select, exp.From, exp.Table, exp.TableAlias, exp.Identifier, exp.Column, exp.Alias),
     *(exp.Where, exp.Group, exp.Having, exp.Order, exp.Ordered, exp.Limit, exp.Offset),
@@ -46,10 +56,27 @@ def put_counts(statement: Statement) -> None:
     if statement.period != ALL or _COUNTED not in views:
         return
     for select in statement.root.find_all(exp.Select):
-        if (table := _calls(statement, select)) is not None and _only_counts(
+        if (table := _whole(statement, select)) is not None:
+            _edit(statement, select, table, _NUMBERS[table.name.lower()], "(SELECT 1)")
+        elif (table := _calls(statement, select)) is not None and _only_counts(
             select, table, views[CALLS]
         ):
             _edit(statement, select, table)
+
+
+def _whole(statement: Statement, select: exp.Select) -> exp.Table | None:
+    """Give the view whose rows are counted, all of them, and nothing else asked for."""
+    given = {name for name, value in select.args.items() if value}
+    table = select.args["from_"].this if given == {"expressions", "from_"} else None
+    if not isinstance(table, exp.Table) or table.name.lower() not in _NUMBERS:
+        return None
+    if table.args.get("db") or table.args.get("joins") or not statement.is_view(table):
+        return None
+    if statement.root.find(exp.CTE) is not None:  # its name may be that of a view
+        return None
+    counts = [each.unalias() for each in select.expressions]
+    is_all = all(isinstance(each, exp.Count) and _is_all(each) for each in counts)
+    return table if is_all else None
 
 
 def counted(sql: str, dialect: str, views: Mapping[str, Sequence[str]]) -> str:
@@ -161,21 +188,28 @@ def _is_all(count: exp.Count) -> bool:
     )
 
 
-def _edit(statement: Statement, select: exp.Select, table: exp.Table) -> None:
+def _edit(
+    statement: Statement,
+    select: exp.Select,
+    table: exp.Table,
+    number: str = _SUM,
+    source: str = _COUNTED,
+) -> None:
+    """Write `number` for what counts all, and `source` for the view."""
     start, end = place(table.this)
     counts = [count for count in select.find_all(exp.Count) if _is_all(count)]
     if start < 0 or any(place(count)[0] < 0 for count in counts):
         return
     before = dict(statement.edits)
     for count in counts:
-        text = _SUM
+        text = number
         if count.parent is select and count.arg_key == "expressions":
-            text = f'{_SUM} AS "{_shown(statement, count)}"'
+            text = f'{number} AS "{_shown(statement, count)}"'
         if not statement.replace(count, text):
             statement.edits = before
             return
     alias = "" if table.args.get("alias") else f" AS {statement.text[start : end + 1]}"
-    statement.edits[start, end + 1] = f"{_COUNTED}{alias}"
+    statement.edits[start, end + 1] = f"{source}{alias}"
 
 
 def _shown(statement: Statement, count: exp.Count) -> str:

@@ -8,7 +8,8 @@ from typing import Final
 MAY_BE_BOUNDED: Final = re.compile(r"\b(time|event_id)\b", re.IGNORECASE)
 """It can have a condition on time (`auditsvc.store.read.time_query`)."""
 MAY_COUNT: Final = re.compile(
-    r"\bsyscalls\b.*\bgroup\b|\b(count|distinct)\b.*\bsyscalls\b", re.IGNORECASE | re.DOTALL
+    r"\bsyscalls\b.*\bgroup\b|\b(count|distinct)\b.*\b(syscalls|story|all_events)\b",
+    re.IGNORECASE | re.DOTALL,
 )
 """It can be a count of calls (`auditsvc.store.read.count_query`)."""
 MAY_BE_FIRST: Final = re.compile(

@@ -10,7 +10,8 @@ planner, which then has an index for its condition, or has to read everything an
 
 A query without a condition of its own is bounded to the time of its last row, which is asked for
 alone: views make all columns of a row before they sort, and some cost a millisecond. If the rows
-are rare, so that no step has enough of them, it is asked for among all.
+are rare, so that no step has enough of them, it is asked for among all. Where `changes` has rows at
+all, the counts of calls by hour tell: the steps begin there.
 
 On PostgreSQL a query that calls functions is left as it is: one may give several rows, or none.
 """
@@ -24,6 +25,7 @@ from sqlglot import TokenType, exp
 
 from auditsvc.decode.ids import SERIAL_BITS, SERIAL_MASK
 from auditsvc.store.read.time_span import ALL, END, Span
+from auditsvc.store.views.changes import ends_of_changes
 
 if TYPE_CHECKING:
     from auditsvc.store.read.time_query import Statement, Store
@@ -39,6 +41,7 @@ _TABLES: Final = dict.fromkeys(
 """The table with the events of a view, but for few: `event` for all others."""
 _FOUND_DEARLY: Final = {"logins"}
 """Views whose rows cost more to find than to make: they are not asked for among all before."""
+_RARE: Final = "changes"
 _ONE_FOR_ONE: Final = {"syscalls", "events"}
 """Views with just the rows of their tables."""
 _CHANGING: Final = ("now", "random", "current_", "clock_", "timeofday", "nextval", "uuid")
@@ -72,22 +75,42 @@ class _Ordered:
     def bound(self) -> None:
         """Bound the view, if enough rows are found near the end that is asked for."""
         statement, name = self.statement, self.view.name.lower()
-        table = _TABLES.get(name, "event")
         within = statement.spans.get(id(self.view), ALL).both(statement.period)
+        if self._step(name, within) is not False:
+            return
+        if name == _RARE and (hull := self._hull(within)) is not None and self._step(name, hull):
+            return
+        if self.is_bare and name not in _FOUND_DEARLY:
+            self._cut()
+
+    def _step(self, name: str, within: Span) -> bool | None:
+        """Bound it to the end of a time, if that has enough rows.
+
+        None if that has fewer events than the step: then there is nothing to leave out.
+        """
+        statement = self.statement
+        table = _TABLES.get(name, "event")
         exact = self.is_bare and name in _ONE_FOR_ONE
         for step in (self.rows,) if exact else _STEPS:
             if self.rows > step:
                 continue
             second = _second(self.store, table, within, step, last=self.last)
             if second is None:
-                return  # fewer events than the step: nothing to leave out
+                return None
             before = statement.spans.copy(), statement.shares.copy()
-            statement.narrow(self.origin, self._from(second), step / _ROWS)
+            statement.narrow(self.origin, self._from(second).both(within), step / _ROWS)
             if exact or (self._cut() if self.is_bare else self._count() >= self.rows):
-                return
+                return True
             statement.spans, statement.shares = before
-        if self.is_bare and name not in _FOUND_DEARLY:
-            self._cut()
+        return False
+
+    def _hull(self, within: Span) -> Span | None:
+        """Give the time up to the last (or from the first) row that the view can have."""
+        found = self.store.ask(ends_of_changes(last=self.last))
+        if not isinstance(found, int):
+            return None
+        second = found >> SERIAL_BITS
+        return within.both(Span(0, second) if self.last else Span(second, END))
 
     def _cut(self) -> bool:
         """Leave out what comes after the last row that is wanted; False if there are fewer."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from auditsvc.decode.ids import SERIAL_BITS
 from auditsvc.store.schema import TOLD_TYPES
 from auditsvc.store.views import words
 from auditsvc.store.views.dialect import lookups, text, time
@@ -41,7 +42,8 @@ TYPES: Final = (
     " AND w.name = told.name WHERE w.change IS NOT NULL"
 )
 """The types of events without a call that are a change."""
-IN_CALLS: Final = f"{TOLD} AND r.type IN (1305, 1325, 1328, 1334, 1403, 1404, 1405, 1421, 1422)"
+_TOLD_CHANGES: Final = (1305, 1325, 1328, 1334, 1403, 1404, 1405, 1421, 1422, 1505, 1700, 1807)
+IN_CALLS: Final = f"{TOLD} AND r.type IN ({', '.join(map(str, _TOLD_CHANGES))})"
 """The condition for records `r` within a call that tell a change."""
 
 
@@ -62,6 +64,22 @@ _NUMBERS: Final = f"SELECT k.nr FROM ({CALLS}) k WHERE k.arch IN ({_HERE})"  # n
 _OF_MACHINE: Final = f" AND (c.arch, s.nr) IN ({CALLS}) AND s.nr IN ({_NUMBERS})"
 """Without it SQLite reads the rows of numbers that are a change on another machine alone, and asks
 each context for the numbers of machines that the log has nothing of."""
+
+
+def ends_of_changes(*, last: bool) -> str:
+    """Give the SQL of the id up to (or from) which the view can have rows; NULL if it has none.
+
+    Of the tables that tell it without a look at calls: the counts by hour, and rare kinds.
+    """
+    most, hour = ("max", "(max(hour) + 1)") if last else ("min", "min(hour)")
+    hours = f"SELECT CAST({hour} AS bigint) * 3600 << {SERIAL_BITS} AS id FROM"
+    parts = (
+        f"{hours} activity_row WHERE (arch, nr) IN ({CALLS})",
+        f"{hours} activity_part WHERE nr IN (SELECT k.nr FROM ({CALLS}) k)",  # noqa: S608 - ours
+        f"SELECT {most}(e.id) FROM event e WHERE e.type IN ({TYPES})",  # noqa: S608 - ours
+        f"SELECT {most}(r.event) FROM record r WHERE {IN_CALLS}",  # noqa: S608 - ours
+    )
+    return f"SELECT {most}(id) FROM ({' UNION ALL '.join(parts)}) ends"  # noqa: S608 - ours
 
 
 def changes(d: Dialect) -> str:

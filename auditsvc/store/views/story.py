@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from auditsvc.record.types import CONFIG_CHANGE, SECCOMP, URINGOP
 from auditsvc.store.views import words
 from auditsvc.store.views.dialect import Lookup, Step, lookups, text, time
-from auditsvc.store.views.names import USER, in_call, in_event
+from auditsvc.store.views.names import QUOTED, USER, in_call, in_event
 from auditsvc.store.views.sentence import sentence
 from auditsvc.tables import effects, names
 from auditsvc.tables.names_of_objects import (
@@ -297,8 +297,8 @@ def calls(d: Dialect, where: str = "", most: Mapping[str, int] = _ANY) -> str:
 
     base = f"""
         SELECT s.id AS event_id, {found["host"]}, {time(d, "s")} AS time, c.pid, c.auid, c.uid,
-            c.euid, {in_call(d, "auid", USER)} AS auid_name,
-            {in_call(d, "euid", USER)} AS euid_name, c.ses,
+            c.euid, {in_call(d, "auid", USER, QUOTED)} AS auid_name,
+            {in_call(d, "euid", USER, QUOTED)} AS euid_name, c.ses,
             {found["exe"]}, {found["comm"]}, {found["key"]},
             {of("record", told)} AS told_type, v.action AS did, v.change, v.object_place,
             v.second_place, coalesce(v.link, 'to') AS link,
