@@ -13,15 +13,15 @@ from fixtures.stores import new_store
 from auditsvc.archive.rows import read_where, stored_columns
 from auditsvc.archive.views import field
 from auditsvc.arrow import calls
-from auditsvc.arrow.calls import view_rows
 from auditsvc.arrow.columns import BESIDE, field_of
-from auditsvc.arrow.json_rows import columns_of, parsed, read_rows
+from auditsvc.arrow.json_rows import Where, columns_of, parsed, read_rows
+from auditsvc.arrow.view_rows import Views
 from auditsvc.store import open_store
 from auditsvc.store.database import reading
 
 WHO = "auid=4294967295 pid=1 uid=0 ses=4294967295 subj=unconfined res=success"
 CALLS = (*(2, 0, 3, 42, 62, 82, 90, 90, 105, 157, 257, 999) * 4, 56, 59, 60, 231)
-EVERY = "v.event_id > 0"
+EVERY = Where("v.event_id > 0")
 
 
 def lines(seed, count=250):
@@ -130,9 +130,9 @@ def test_all_calls_have_the_rows_of_the_view(url, monkeypatch):
         fields = [field_of(name) for name in (*values, "never")]
         wanted = asked(connection, "syscalls", values, fields).to_pylist()
         assert wanted
-        for size in (calls._SLICE, 60):
-            monkeypatch.setattr(calls, "_SLICE", size)
-            found = view_rows(connection, "syscalls", values, fields, EVERY, "event_id")
+        for size in (calls.SLICE, 60):
+            monkeypatch.setattr(calls, "SLICE", size)
+            found = Views(connection).rows("syscalls", values, fields, EVERY, "event_id")
             assert found.to_pylist() == wanted
 
 
@@ -144,11 +144,11 @@ def test_all_events_have_their_story(url, monkeypatch):
         fields = [field("story", name) for name in names]
         wanted = asked(connection, "story", values, fields).to_pylist()
         assert wanted
-        for size in (calls._SLICE, 60):
-            monkeypatch.setattr(calls, "_SLICE", size)
-            found = view_rows(connection, "story", values, fields, EVERY, "event_id").to_pylist()
+        for size in (calls.SLICE, 60):
+            monkeypatch.setattr(calls, "SLICE", size)
+            found = Views(connection).rows("story", values, fields, EVERY, "event_id").to_pylist()
             assert found == wanted
-        short = read_where(connection, "story", names, EVERY).to_pylist()
+        short = read_where(Views(connection), "story", names, EVERY).to_pylist()
         assert [{**each, "sentence": None} for each in wanted] == [
             {**each, "sentence": None} for each in short
         ]

@@ -15,9 +15,25 @@ from auditsvc.store.views.dialect import DIALECTS, with_arguments
 from auditsvc.store.views.files import connections, files
 from auditsvc.store.views.logins import logins
 from auditsvc.store.views.recorded import CONTEXT_IDS, RECORDED
-from auditsvc.store.views.story import all_events, story, story_of_calls, story_of_others
+from auditsvc.store.views.story import (
+    all_events,
+    facts_of_files,
+    paths_of_files,
+    story,
+    story_of_calls,
+    story_of_others,
+)
 
-__all__ = ["CONTEXT_IDS", "DIALECTS", "NAMES", "statements", "story_of_calls", "story_of_others"]
+__all__ = [
+    "CONTEXT_IDS",
+    "DIALECTS",
+    "NAMES",
+    "facts_of_files",
+    "paths_of_files",
+    "statements",
+    "story_of_calls",
+    "story_of_others",
+]
 
 _VIEWS: Final = {
     **RECORDED,

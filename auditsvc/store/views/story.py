@@ -203,13 +203,20 @@ def how(exe: str, comm: str) -> str:
     )
 
 
-def _file(value: str, event: str, order: str, *, is_one: bool = False) -> str:
+_IS_NAMED: Final = "n.value <> '' AND coalesce(f.nametype, '') <> 'PARENT'"
+"""Whether a file `f` with the name `n` can be an event's first or last."""
+_HAS_FOLDER_MODE: Final = "coalesce({0}, '') LIKE '04____'"
+_CWD: Final = "(SELECT t.value FROM text t WHERE t.id = c.cwd)"
+_PATH: Final = f"coalesce({words.full_path('{0}', _CWD, 'f.nametype')}, {{0}})"
+"""The path of a file `f`, with the name `{0}`, of a call `s` (`call`) with the context `c`."""
+
+
+def _file(value: str, event: str, order: str) -> str:
     """Give a value of the first, or last, file that an event names; `{0}` is its name."""
-    chosen = "" if is_one else f" ORDER BY p.item {order}, p.seq {order} LIMIT 1"
     return (
         f"(SELECT {value.replace('{0}', 'n.value')} FROM path p JOIN file f ON f.id = p.file"  # noqa: S608
-        f" JOIN text n ON n.id = f.name WHERE p.event = {event} AND n.value <> ''"
-        f" AND coalesce(f.nametype, '') <> 'PARENT'{chosen})"
+        f" JOIN text n ON n.id = f.name WHERE p.event = {event} AND {_IS_NAMED}"
+        f" ORDER BY p.item {order}, p.seq {order} LIMIT 1)"
     )
 
 
@@ -220,13 +227,13 @@ def _address(event: str) -> str:
     )
 
 
-def _is_folder(event: str, *, is_one: bool = False) -> str:
+def _is_folder(event: str) -> str:
     """Whether the last file of an event, or the folder that it is in, is a directory."""
-    chosen = "" if is_one else " ORDER BY p.item DESC, p.seq DESC LIMIT 1"
-    return (
-        "coalesce((SELECT f.mode FROM path p JOIN file f ON f.id = p.file"  # noqa: S608 - ours
-        f" WHERE p.event = {event}{chosen}), '') LIKE '04____'"
+    mode = (
+        "(SELECT f.mode FROM path p JOIN file f ON f.id = p.file"  # noqa: S608 - ours
+        f" WHERE p.event = {event} ORDER BY p.item DESC, p.seq DESC LIMIT 1)"
     )
+    return _HAS_FOLDER_MODE.format(mode)
 
 
 def _place(place: str) -> str:
@@ -243,15 +250,42 @@ _ONCE: Final = " LIMIT -1 OFFSET 0"
 """Keeps SQLite from writing a subquery's expressions into each place that names them."""
 
 
-def story_of_calls(d: Dialect, where: str, most: Mapping[str, int] = _ANY) -> str:
+GIVEN: Final = ("first", "last", "in_folder", "comm")
+"""What `story_of_calls` can be given of each call."""
+
+
+def story_of_calls(d: Dialect, where: str, most: Mapping[str, int] = _ANY, given: str = "") -> str:
     """Give the rows of the view of some calls `s`, for who reads most columns of each.
 
     Each value is made once, on SQLite; the view's are made anew wherever a column names them, but
     for who asks for some of its columns, or chooses rows by them, it leaves out the others.
-    `most`: so many rows each of the calls has, at most, in a table of other records (path,
-    sockaddr, exec, record); what cannot be there is not looked for.
+    `most`: so many rows each of the calls has, at most, in a table of other records (sockaddr,
+    exec, record); what cannot be there is not looked for. `given`: calls in place of `syscall`,
+    with the columns `GIVEN` beside its own, which are not looked up then.
     """
-    return _sentences(calls(d, where + _ONCE, most) + _ONCE)
+    return _sentences(calls(d, where + _ONCE, most, given) + _ONCE)
+
+
+def facts_of_files(files: str) -> str:
+    """Give what `first`, `last` and `in_folder` of `calls` are chosen by, of some files.
+
+    That is whether a file can be such a one, and is a directory. `files`: a table with the column
+    `value`: an id.
+    """
+    mode = _HAS_FOLDER_MODE.format("f.mode")
+    return (
+        f"SELECT f.id, coalesce({_IS_NAMED}, 0) AS is_named, {mode} AS is_folder"  # noqa: S608 - ours
+        f" FROM {files} k CROSS JOIN file f ON f.id = k.value LEFT JOIN text n ON n.id = f.name"
+    )
+
+
+def paths_of_files(d: Dialect, rows: str) -> str:
+    """Give the paths as `first` and `last` of `calls` tell them; `rows`: of `path`, named `p`."""
+    return (
+        f"SELECT {_PATH.replace('{0}', 'n.value')} AS path FROM {rows}"  # noqa: S608 - ours
+        " CROSS JOIN file f ON f.id = p.file JOIN text n ON n.id = f.name"
+        f" JOIN syscall s ON s.id = p.event {context(d)} {CALL}"
+    )
 
 
 def story_of_others(d: Dialect, where: str) -> str:
@@ -270,11 +304,17 @@ def _sentences(rows: str) -> str:
     return f"SELECT {_COLUMNS}, {sentence(link='link')} AS sentence FROM ({rows}) told"  # noqa: S608 - ours
 
 
-def calls(d: Dialect, where: str = "", most: Mapping[str, int] = _ANY) -> str:
-    """Give the rows about calls, with `change`; `where` chooses calls, `most` as above."""
+def calls(d: Dialect, where: str = "", most: Mapping[str, int] = _ANY, given: str = "") -> str:
+    """Give the rows about calls, with `change`; `where` chooses calls, the others as above."""
     found, joins = of_call(d)
-    cwd = "(SELECT t.value FROM text t WHERE t.id = c.cwd)"
-    path = f"coalesce({words.full_path('{0}', cwd, 'f.nametype')}, {{0}})"
+    own = {
+        "first": _file(_PATH, "s.id", "ASC"),
+        "last": _file(_PATH, "s.id", "DESC"),
+        "in_folder": _is_folder("s.id"),
+        "comm": bare(found["comm"]),
+    }
+    if given:
+        own = {name: f"s.{name}" for name in own}
     carriers = ", ".join(f"'{name}'" for name in CARRIERS)
     told = (
         "(SELECT min(r.type) FROM record r WHERE r.event = s.id"  # noqa: S608 - ours
@@ -282,10 +322,9 @@ def calls(d: Dialect, where: str = "", most: Mapping[str, int] = _ANY) -> str:
         f" AND {CALLED} IN ({carriers})))"
     )
     type_name = "(SELECT t.name FROM record_type t WHERE t.type = told_type)"
-    is_one = most.get("path") == 1  # no other one is the last, and none is to be chosen
 
-    def of(table: str, value: str, otherwise: str = "NULL") -> str:
-        return value if most.get(table) != 0 else otherwise
+    def of(table: str, value: str) -> str:
+        return value if most.get(table) != 0 else "NULL"
 
     def tells(value: str, otherwise: str) -> str:
         if most.get("record") == 0:
@@ -299,22 +338,21 @@ def calls(d: Dialect, where: str = "", most: Mapping[str, int] = _ANY) -> str:
         SELECT s.id AS event_id, {found["host"]}, {time(d, "s")} AS time, c.pid, c.auid, c.uid,
             c.euid, {in_call(d, "auid", USER)} AS auid_name,
             {in_call(d, "euid", USER)} AS euid_name, c.ses,
-            {found["exe"]}, {found["comm"]}, {found["key"]},
+            {found["exe"]}, {own["comm"]} AS comm, {found["key"]},
             {of("record", told)} AS told_type, v.action AS did, v.change, v.object_place,
             v.second_place, coalesce(v.link, 'to') AS link,
             coalesce(v.object_kind, 'system') AS kind,
             coalesce(call.name, CAST(s.nr AS text)) AS name, part.name AS part_name,
             {outcome("s.success", in_progress(CALLED))} AS outcome,
-            {of("path", _file(path, "s.id", "ASC", is_one=is_one))} AS first,
-            {"NULL" if is_one else of("path", _file(path, "s.id", "DESC"))} AS last,
+            {own["first"]} AS first, {own["last"]} AS last,
             {of("exec", _program(d))} AS program,
             {of("record", record_field(d, "name", "s.id", KERN_MODULE))} AS module,
             {of("sockaddr", _address("s.id"))} AS address,
             {of("record", record_field(d, "opid", "s.id", _OBJ_PID))} AS target,
             {words.argument(d, "v.second_place", _place("v.second_place"))} AS second,
             {_signed(_place("v.object_place"))} AS number,
-            {of("path", _is_folder("s.id", is_one=is_one), "0")} AS in_folder
-        FROM syscall s
+            {own["in_folder"]} AS in_folder
+        FROM {given or "syscall"} s
         {context(d)}
         {CALL}
         {joins}
