@@ -59,6 +59,8 @@ def call_rows(
     kinds = {each.name: each for each in fields}
     tables = [pa.schema(fields).empty_table()]
     for calls in slices:
+        if not len(calls):
+            continue
         found = {name: calls.column(name, kinds[name].type) for name in PLAIN if name in values}
         ask = _Ask(connection, values, kinds)
         for use, of in _USES:

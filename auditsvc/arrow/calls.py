@@ -18,7 +18,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from functools import cached_property
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -28,6 +28,7 @@ from auditsvc.arrow.groups import Groups
 from auditsvc.arrow.json_rows import Where
 from auditsvc.arrow.numbers import read_numbers
 from auditsvc.decode.ids import SERIAL_BITS
+from auditsvc.store.views import OF_ROWS, TOLD
 from auditsvc.store.views.names import SOON
 
 if TYPE_CHECKING:
@@ -47,24 +48,45 @@ PLAIN: Final = {
 _COLUMNS: Final = (*PLAIN.values(), "state", "context")
 WORDS, STORY, PART, FOLDER = "words", "story", "part", "dirfd"
 """Uses of arguments: in words; in a story; to tell which of several calls it is; a directory."""
+FILES, ROWS = "files", "rows"
+"""In `files`; not an argument, but that it says something of the event's other rows there."""
 _PLACES: Final = f"""
     SELECT '{WORDS}' AS use, call, place FROM argument_shape
     UNION SELECT '{FOLDER}', call, place FROM argument_shape WHERE kind = 'dirfd'
     UNION SELECT '{STORY}', name, object_place FROM verb WHERE kind = 'call'
     UNION SELECT '{STORY}', name, second_place FROM verb WHERE kind = 'call'
+    UNION SELECT '{FILES}', call, place FROM ({TOLD}) told
+    UNION SELECT '{ROWS}', call, 0 FROM ({OF_ROWS}) rows
     UNION SELECT u.use, p.call, n.place
-        FROM (SELECT '{PART}' AS use UNION SELECT '{WORDS}' UNION SELECT '{STORY}') u, part_call p,
+        FROM (SELECT '{PART}' AS use UNION SELECT '{WORDS}' UNION SELECT '{STORY}'
+            UNION SELECT '{FILES}' UNION SELECT '{ROWS}') u, part_call p,
             (SELECT 0 AS place UNION SELECT 1 UNION SELECT 2 UNION SELECT 3) n
         WHERE u.use <> '{PART}' OR n.place = 0"""  # noqa: S608 - ours
 """The arguments of calls that matter; of one that is several calls all."""
+_RECORDS: Final = {
+    "sockaddr": "seq, address",
+    "exec": "0, argv",
+    "record": "type, seq || ' ' || fields",
+}
+"""The tables of a call's other records: columns that tell all of a row."""
+
+
+class Records(NamedTuple):
+    """Numbers of each call."""
+
+    all: pa.Array
+    """One for all that its other records say."""
+    tables: pa.Array
+    """One for the tables in which they are; see `without`."""
 
 
 class Calls:
     """Some calls, in the order of their ids."""
 
-    def __init__(self, connection: Connection, rows: pa.Table) -> None:
-        """`rows`: with the columns of `_COLUMNS`."""
+    def __init__(self, connection: Connection, rows: pa.Table, scope: Where) -> None:
+        """`rows`: with the columns of `_COLUMNS`; `scope`: which events these are the calls of."""
         self._connection = connection
+        self.scope = scope
         self._of = {name: rows[name].combine_chunks() for name in rows.column_names}
         self.ids: pa.Array = self._of["id"]
         self.context: pa.Array = self._of["context"]
@@ -87,31 +109,31 @@ class Calls:
 
     @property
     def _low(self) -> int:
-        return int(self.ids[0].as_py())
+        return int(self.ids[0].as_py()) if len(self) else 0
 
     @property
     def _high(self) -> int:
-        return int(self.ids[-1].as_py())
+        return int(self.ids[-1].as_py()) if len(self) else -1
 
     def column(self, name: str, kind: pa.DataType) -> pa.Array:
         """Give a column of `PLAIN`."""
         return self.at.cast(TIME) if name == "time" else self._of[PLAIN[name]].cast(kind)
 
-    def of_contexts(self, name: str, sql: str) -> pa.Array:
-        """Give a number, or text, that is `sql` on a context `c`, of each call."""
+    def of_contexts(self, sql: str, kind: pa.DataType) -> pa.Array:
+        """Give what is `sql` on a context `c`, of each call."""
         known = pc.unique(self.context)
         found = self._connection.exec_driver_sql(
-            f"SELECT {sql} AS {name} FROM json_each(:ids) k CROSS JOIN context c ON c.id = k.value"  # noqa: S608
+            f"SELECT {sql} FROM json_each(:ids) k CROSS JOIN context c ON c.id = k.value"  # noqa: S608
             " ORDER BY k.key",
             {"ids": listed(known)},
         )
-        values = pa.array([row[0] for row in found])
+        values = pa.array([row[0] for row in found], kind)
         return pc.take(values, pc.index_in(self.context, value_set=known))
 
     @cached_property
     def _names(self) -> tuple[pa.Array, dict[tuple[int, int], int]]:
         """Of each call the kind of its name; the kinds, by machine and number."""
-        parts = [self.of_contexts("arch", "c.arch"), self._of["nr"]]
+        parts = [self.of_contexts("c.arch", pa.int64()), self._of["nr"]]
         names = Groups(parts, len(self))
         of = zip(*(each.take(names.firsts).to_pylist() for each in parts), strict=True)
         return names.kinds, {each: kind for kind, each in enumerate(of)}
@@ -179,6 +201,31 @@ class Calls:
         made = pc.add(pc.multiply(of, span), pc.subtract(at, low))
         return made.combine_chunks() if isinstance(made, pa.ChunkedArray) else made
 
+    @cached_property
+    def records(self) -> Records:
+        """What the calls' other records are, beside paths."""
+        within = self.within
+        found: dict[int, list[tuple[Any, ...]]] = defaultdict(list)
+        for number, (table, columns) in enumerate(_RECORDS.items()):
+            rows = within.run(
+                self._connection,
+                f"SELECT event, {columns} FROM {table} WHERE {within.text}",  # noqa: S608 - ours
+            )
+            for row in rows:
+                found[row[0]].append((number, *row[1:]))
+        kinds: dict[tuple[Any, ...], int] = {(): 0}
+        every = [kinds.setdefault(tuple(each), len(kinds)) for each in found.values()]
+        tables = [
+            sum(1 << number for number in {row[0] for row in each}) for each in found.values()
+        ]
+        places = pc.index_in(self.ids, value_set=pa.array(found, pa.int64()))
+        return Records(
+            *(
+                pc.fill_null(pc.take(pa.array(each, pa.int64()), places), 0)
+                for each in (every, tables)
+            )
+        )
+
     def of_process(self) -> list[pa.Array]:
         """Give each call's context, and how many of the points of it are not after the call."""
         contexts, points = self._points
@@ -208,6 +255,11 @@ class Calls:
         return [_not_after(pa.array(points, pa.int64()), self.ids)] if points else []
 
 
+def without(tables: int) -> list[str]:
+    """Give the tables of other records that calls with this number have no row in."""
+    return [name for place, name in enumerate(_RECORDS) if not tables & 1 << place]
+
+
 def _not_after(points: pa.Array, values: pa.Array) -> pa.Array:
     """Give for each value how many of the points are not after it."""
     ordered = points.take(pc.sort_indices(points))
@@ -220,22 +272,27 @@ def listed(ids: pa.Array) -> str:
 
 
 def slices(connection: Connection, where: Where, size: int = 0) -> Iterator[Calls]:
-    """Read the calls under a condition on `v.event_id`."""
+    """Read the calls under a condition on `v.event_id`: at least one slice, the last has fewer.
+
+    Each event that fulfils the condition is in the scope of one slice, also one without a call.
+    """
     size = size or SLICE
-    text, values = where.text.replace("v.event_id", "s.id"), {**where.values, "most_calls": size}
-    while len(
-        rows := read_numbers(
+    scope = where
+    while True:
+        rows = read_numbers(
             connection,
             _COLUMNS,
             f"SELECT {', '.join(f's.{name}' for name in _COLUMNS)} FROM syscall s"  # noqa: S608 - ours
-            f" WHERE {text} ORDER BY s.id LIMIT :most_calls",
-            Where("", values),
+            f" WHERE {scope.on('s.id')} ORDER BY s.id LIMIT :most_calls",
+            scope.given(most_calls=size),
         )
-    ):
-        calls = Calls(connection, rows)
-        yield calls
         if len(rows) < size:
+            yield Calls(connection, rows, scope)
             return
+        last = rows["id"][-1].as_py()
+        yield Calls(connection, rows, scope.also("v.event_id <= :last_call").given(last_call=last))
         # With `+` a condition chooses no place to begin at, so that it is begun at the next one.
-        text = f"s.id > :after_call AND ({where.text.replace('v.event_id', '+s.id')})"
-        values |= {"after_call": calls.ids[-1].as_py()}
+        others = where.text.replace("v.event_id", "+v.event_id")
+        scope = Where(f"v.event_id > :after_call AND ({others})", where.values).given(
+            after_call=last
+        )

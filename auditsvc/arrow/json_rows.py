@@ -51,6 +51,14 @@ class Where:
         """Give the condition that another holds, too."""
         return Where(f"({self.text}) AND {text}", self.values)
 
+    def on(self, column: str) -> str:
+        """Give the text of a condition on `v.event_id` for another column."""
+        return f"({self.text.replace('v.event_id', column)})"
+
+    def given(self, **values: int | str) -> Where:
+        """Give the condition with more values."""
+        return Where(self.text, {**self.values, **values})
+
     def run(self, connection: Connection, sql: str) -> CursorResult[Any]:
         """Run a statement that has this condition's text in it."""
         if connection.dialect.name == "sqlite":

@@ -1,117 +1,136 @@
-"""The rows of `path` of some calls of an SQLite store, and which of them a story tells."""
+"""Rows of `paths` and `files` of an SQLite store: each value is asked but once.
+
+What a view says of a file is asked for one of the rows of `path` that have the same file, working
+directory and call; what `files` says was done, for one of the calls that did the same with such a
+name. In what the values follow the views alone say.
+"""
 
 from __future__ import annotations
 
-import json
-from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple
+from functools import partial
+from typing import TYPE_CHECKING, Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from auditsvc.arrow.calls import FOLDER, Calls, listed
-from auditsvc.arrow.groups import Groups
-from auditsvc.arrow.json_rows import Where
-from auditsvc.arrow.numbers import read_numbers
-from auditsvc.store.views import facts_of_files, paths_of_files
+from auditsvc.arrow.call_rows import as_table, shared
+from auditsvc.arrow.calls import FILES, PART, ROWS
+from auditsvc.arrow.columns import TIME
+from auditsvc.arrow.json_rows import Where, parsed, read_rows
+from auditsvc.arrow.paths import ASKED, OF_FILE
+from auditsvc.store.views import files_of_calls, files_of_uring
 from auditsvc.store.views.dialect import SQLITE
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from auditsvc.arrow.paths import Paths
+
+_OF_CONTEXT: Final = ("host", "pid", "auid", "uid", "euid", "ses", "comm", "exe", "key")
+_OF_CALL: Final = ("success", "errno", "syscall")
+_OF_DEED: Final = ("action", "other", "detail")
+_ORDER: Final = ("event_id", "item", "name", "nametype", "inode")
 
 
-class Told(NamedTuple):
-    """What a story tells of the files of each of some calls."""
-
-    first: pa.Array
-    """A path, or NULL."""
-    last: pa.Array
-    in_folder: pa.Array
-    """1 or 0."""
-
-
-class Paths:
-    """The rows of `path` of some calls, in the order of their ids, their items, and as they came.
-
-    `call`: the place of the call of each.
-    """
-
-    def __init__(self, connection: Connection, calls: Calls) -> None:
-        self._connection, self._calls = connection, calls
-        within = calls.within
-        rows = read_numbers(
-            connection,
-            ("event", "seq", "file"),
-            f"SELECT event, seq, file FROM path WHERE {within.text} ORDER BY event, item, seq",  # noqa: S608
-            within,
-        )
-        places = pc.index_in(rows["event"], value_set=calls.ids).cast(pa.int64())
-        rows = rows.append_column("call", places)
-        if places.null_count:
-            rows = rows.filter(pc.is_valid(places))
-        rows = rows.combine_chunks()
-        self.event, self.seq, self.file, self.call = (
-            rows[name].combine_chunks() for name in ("event", "seq", "file", "call")
-        )
-
-    def told(self) -> Told:
-        """Give what a story tells of the files of each call."""
-        known = pc.unique(self.file)
-        facts = read_numbers(
-            self._connection,
-            ("id", "is_named", "is_folder"),
-            facts_of_files("json_each(:files)"),
-            Where("", {"files": listed(known)}),
-        )
-        of = pc.index_in(self.file, value_set=facts["id"].combine_chunks())
-        is_named = pc.take(facts["is_named"].combine_chunks(), of)
-        rows = pa.table({"call": self.call, "at": pa.array(range(len(of)), pa.int64())})
-        named = rows.filter(pc.fill_null(pc.equal(is_named, 1), False))
-        first, last = (_chosen(named, which) for which in ("min", "max"))
-        lowest = _chosen(rows.filter(pc.is_valid(of)), "max")
-        is_folder = pc.take(facts["is_folder"].combine_chunks(), of)
-        in_folder = pc.take(is_folder, self._of_calls(lowest))
-        paths = self._paths(pc.unique(pa.concat_arrays([first[1], last[1]])))
-        return Told(
-            pc.take(paths, self._of_calls(first)),
-            pc.take(paths, self._of_calls(last)),
-            pc.fill_null(in_folder, 0),
-        )
-
-    def _of_calls(self, chosen: tuple[pa.Array, pa.Array]) -> pa.Array:
-        """Give for each call the row that was chosen."""
-        calls = pa.array(range(len(self._calls)), pa.int64())
-        return pc.take(chosen[1], pc.index_in(calls, value_set=chosen[0]))
-
-    @cached_property
-    def _keys(self) -> list[pa.Array]:
-        """What a path is made of: the file, the working directory, the call and its directories."""
-        cwd = self._calls.of_contexts("cwd", "c.cwd")
-        of_call = [cwd, *self._calls.told(FOLDER)]
-        return [self.file, *(pc.take(each, self.call) for each in of_call)]
-
-    def _paths(self, rows: pa.Array) -> pa.Array:
-        """Give the paths of some rows, and NULL for the others."""
-        groups = Groups([pc.take(each, rows) for each in self._keys], len(rows))
-        chosen = rows.take(groups.firsts)
-        keys = zip(
-            self.event.take(chosen).to_pylist(), self.seq.take(chosen).to_pylist(), strict=True
-        )
-        found = self._connection.exec_driver_sql(
-            paths_of_files(
-                SQLITE,
-                "json_each(:rows) k CROSS JOIN path p ON p.event = json_extract(k.value, '$[0]')"
-                " AND p.seq = json_extract(k.value, '$[1]')",
-            )
-            + " ORDER BY k.key",
-            {"rows": json.dumps(list(keys))},
-        )
-        paths = pa.array([path for (path,) in found], pa.string())
-        places = pc.index_in(pa.array(range(len(self.file)), pa.int64()), value_set=rows)
-        return pc.take(paths, pc.take(groups.kinds, places))
+def path_rows(
+    slices: Iterable[Paths], values: Mapping[str, str], fields: Sequence[pa.Field]
+) -> pa.Table:
+    """Give rows of `paths` in the order of a list, with these fields; see `Views.rows`."""
+    tables = [pa.schema(fields).empty_table()]
+    for rows in slices:
+        found = {"event_id": rows["event"], "item": rows["item"]}
+        found |= {name: rows.files[name] for name in OF_FILE}
+        order = None
+        if _has_alike(rows["event"], rows["item"]):
+            order = _order({name: found[name] for name in _ORDER})
+        tables.append(_table(found, values, fields, order))
+    return pa.concat_tables(tables).combine_chunks()
 
 
-def _chosen(rows: pa.Table, which: str) -> tuple[pa.Array, pa.Array]:
-    """Give the calls that have such rows, and of each the first (`min`) or last (`max`)."""
-    found = rows.group_by("call", use_threads=False).aggregate([("at", which)])
-    return found["call"].combine_chunks(), found[f"at_{which}"].combine_chunks()
+def file_rows(
+    slices: Iterable[Paths], values: Mapping[str, str], fields: Sequence[pa.Field]
+) -> pa.Table:
+    """Give rows of `files` in the order of ids, with these fields; see `Views.rows`."""
+    tables = [pa.schema(fields).empty_table()]
+    for each in slices:
+        of_calls = _of_calls(each, values, fields) if len(each.calls) else tables[0]
+        tables += [of_calls, _of_uring(each, values, fields)]
+    found = pa.concat_tables(tables)
+    is_mixed = any(len(each) for each in tables[2::2])
+    return (found.sort_by("event_id") if is_mixed else found).combine_chunks()
+
+
+def _of_calls(every: Paths, values: Mapping[str, str], fields: Sequence[pa.Field]) -> pa.Table:
+    calls = every.calls
+    is_parent = pc.equal(every.files["nametype"].combine_chunks().fill_null(""), "PARENT")
+    rows = every.chosen(pc.and_(pc.is_valid(every["call"]), pc.invert(is_parent)))
+    place = rows["call"]
+
+    def of_calls(keys: Iterable[pa.Array]) -> list[pa.Array]:
+        return [pc.take(each, place) for each in keys]
+
+    found = {"event_id": rows["event"], "time": pc.take(calls.at, place).cast(TIME)}
+    found |= {name: rows.files[name] for name in OF_FILE if name in values}
+    is_of_rows = pc.is_valid(pc.take(calls.argument(ROWS, 0), place))
+    alone = pc.if_else(is_of_rows, pa.array(range(len(rows)), pa.int64()), None)
+    nametype = rows.files["nametype"].combine_chunks()
+    deed = [*of_calls([*calls.told(FILES), calls.records.all]), nametype, alone]
+    every_place = pa.array(range(len(rows)), pa.int64())
+    for of, keys in (
+        (_OF_CONTEXT, of_calls([calls.context])),
+        (_OF_CALL, of_calls([*calls.told(PART, ()), *calls.failed])),
+        (_OF_DEED, deed),
+    ):
+        if names := {name: values[name] for name in of if name in values}:
+            found |= shared(every_place, keys, partial(_asked, rows, names, fields))
+    is_later = pc.less(rows["seq"][1:], rows["seq"][:-1])
+    order = None
+    if pc.any(pc.and_(_is_same(rows["event"]), is_later)).as_py():
+        order = _order({"event": rows["event"], "seq": rows["seq"]})
+    return _table(found, values, fields, order)
+
+
+def _asked(
+    rows: Paths, values: Mapping[str, str], fields: Sequence[pa.Field], places: pa.Array
+) -> pa.Table:
+    """Ask for columns of `files` of the rows at some places."""
+    where = Where("1 = 1", {"rows": rows.named(places)})
+    sql = f"({files_of_calls(SQLITE, ASKED)})"
+    found = read_rows(rows.connection, sql, values, where=where, order="v.asked")
+    kinds = {each.name: each for each in fields}
+    return parsed(found, [kinds[name] for name in values])
+
+
+def _of_uring(rows: Paths, values: Mapping[str, str], fields: Sequence[pa.Field]) -> pa.Table:
+    scope = rows.calls.scope
+    sql, where = files_of_uring(SQLITE, f" AND {scope.on('e.id')}"), Where("1 = 1", scope.values)
+    return parsed(
+        read_rows(rows.connection, f"({sql})", values, where=where, order="v.event_id"), fields
+    )
+
+
+def _table(
+    found: Mapping[str, pa.Array | pa.ChunkedArray],
+    values: Mapping[str, str],
+    fields: Sequence[pa.Field],
+    order: pa.Array | None,
+) -> pa.Table:
+    wanted = {name: each for name, each in found.items() if name in values}
+    made = as_table(wanted, {each.name: each for each in fields}, len(found["event_id"]))
+    return made if order is None else made.take(order)
+
+
+def _order(columns: Mapping[str, pa.Array | pa.ChunkedArray]) -> pa.Array:
+    """Give the order by columns; NULL is before all else, as in SQLite."""
+    keys = [(name, "ascending", "at_start") for name in columns]
+    return pc.sort_indices(pa.table(dict(columns)), sort_keys=keys)
+
+
+def _is_same(column: pa.Array) -> pa.Array:
+    """Whether each but the first is as the one before."""
+    return pc.equal(column[1:], column[:-1])
+
+
+def _has_alike(*columns: pa.Array) -> bool:
+    is_same = [_is_same(each.fill_null(-1)) for each in columns]
+    return bool(pc.any(pc.and_(*is_same)).as_py())

@@ -12,16 +12,15 @@ from __future__ import annotations
 import json
 import secrets
 from collections import defaultdict
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from auditsvc.arrow.call_rows import as_table, shared
-from auditsvc.arrow.calls import STORY, Calls, listed
+from auditsvc.arrow.calls import STORY, listed, without
 from auditsvc.arrow.groups import Groups
 from auditsvc.arrow.json_rows import Where, parsed, read_rows
-from auditsvc.arrow.path_rows import Paths
 from auditsvc.store.views import story_of_calls, story_of_others
 from auditsvc.store.views.dialect import SQLITE
 
@@ -30,19 +29,12 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
+    from auditsvc.arrow.paths import Paths
+
 _PLAIN: Final = ("event_id", "time")
 _WHO: Final = (*("host", "pid", "auid", "uid", "ses", "actor", "as_user", "how", "key"),)
 _TEXTS: Final = ("object", "object2")
 _SENTENCE: Final = "sentence"
-_RECORDS: Final = {
-    "sockaddr": "seq, address",
-    "exec": "0, argv",
-    "record": "type, seq || ' ' || fields",
-}
-"""The tables of a call's other records: columns that tell all of a row."""
-_MANY: Final = 2
-_Most = tuple[int, ...]
-"""Of each of `_RECORDS`: how many rows a call has there; `_MANY` for more than one."""
 _MARKS: Final = {name: secrets.token_hex(16) for name in ("first", "last", "comm")}
 """What no log has."""
 _GIVEN: Final = (
@@ -54,7 +46,7 @@ _GIVEN: Final = (
 
 def story_rows(
     connection: Connection,
-    slices: Iterable[Calls],
+    slices: Iterable[Paths],
     where: Where,
     values: Mapping[str, str],
     fields: Sequence[pa.Field],
@@ -64,7 +56,7 @@ def story_rows(
     `values`: an expression of the view's row `v` for each; NULL for one without.
     """
     tables = [pa.schema(fields).empty_table()]
-    tables += [_Stories(connection, calls, values, fields).rows() for calls in slices]
+    tables += [_Stories(each, values, fields).rows() for each in slices if len(each.calls)]
     sql = story_of_others(SQLITE, f"WHERE {where.text.replace('v.event_id', 'e.id')}")
     rows = Where("1 = 1", where.values)
     lone = parsed(read_rows(connection, f"({sql})", values, where=rows, order="1"), fields)
@@ -76,14 +68,9 @@ def story_rows(
 class _Stories:
     """The stories of some calls."""
 
-    def __init__(
-        self,
-        connection: Connection,
-        calls: Calls,
-        values: Mapping[str, str],
-        fields: Sequence[pa.Field],
-    ) -> None:
-        self._connection, self._calls, self._values = connection, calls, values
+    def __init__(self, paths: Paths, values: Mapping[str, str], fields: Sequence[pa.Field]) -> None:
+        self._paths, self._values = paths, values
+        self._connection, self._calls = paths.connection, paths.calls
         self._kinds = {each.name: each for each in fields}
 
     def rows(self) -> pa.Table:
@@ -104,13 +91,13 @@ class _Stories:
     ) -> dict[str, pa.Array | pa.ChunkedArray]:
         """Give what was done, with the call's own texts in the place of marks."""
         calls = self._calls
-        of_records, most = _records(self._connection, calls)
-        told = [*calls.told(STORY), *calls.failed, of_records]
+        told = [*calls.told(STORY), *calls.failed, calls.records.all]
         if not any(name in (*_TEXTS, _SENTENCE, "object_kind") for name in names):
             return shared(calls.ids, told, lambda ids: self._asked(names, ids))
-        files = Paths(self._connection, calls).told()
-        comm = calls.of_contexts("comm", "(SELECT t.value FROM text t WHERE t.id = c.comm)")
-        comm = pc.if_else(pc.equal(comm.cast(pa.string()), ""), None, comm.cast(pa.string()))
+        files = self._paths.told()
+        comm = calls.of_contexts(
+            "(SELECT nullif(t.value, '') FROM text t WHERE t.id = c.comm)", pa.string()
+        )
         last = pc.if_else(
             pc.fill_null(pc.equal(files.first, files.last), False), _MARKS["first"], _MARKS["last"]
         )
@@ -121,7 +108,7 @@ class _Stories:
             "comm": pc.if_else(pc.is_valid(comm), _MARKS["comm"], None),
         }
         groups = Groups([*told, *marks.values()], len(calls))
-        asked = self._asked_with_marks(names, groups.firsts, marks, most)
+        asked = self._asked_with_marks(names, groups.firsts, marks)
         found = dict(zip(names, groups.spread(asked).select(names).columns, strict=True))
         texts = {"first": files.first, "last": files.last, "comm": comm}
         for name in _TEXTS:
@@ -157,7 +144,6 @@ class _Stories:
         names: Sequence[str],
         places: pa.Array,
         marks: Mapping[str, pa.Array],
-        most: pa.Array,
     ) -> pa.Table:
         """Ask for columns of the calls at some places.
 
@@ -166,12 +152,12 @@ class _Stories:
         """
         columns = [self._calls.ids, *marks.values()]
         given = list(zip(*(each.take(places).to_pylist() for each in columns), strict=True))
-        groups: dict[_Most, list[int]] = defaultdict(list)
-        for place, kind in enumerate(most.take(places).to_pylist()):
-            groups[_counts(kind)].append(place)
+        groups: dict[int, list[int]] = defaultdict(list)
+        for place, tables in enumerate(self._calls.records.tables.take(places).to_pylist()):
+            groups[tables].append(place)
         parts = []
-        for of, group in groups.items():
-            sql = story_of_calls(SQLITE, "", dict(zip(_RECORDS, of, strict=True)), _GIVEN)
+        for tables, group in groups.items():
+            sql = story_of_calls(SQLITE, "", without(tables), _GIVEN)
             calls = json.dumps([given[place] for place in group])
             parts.append(self._read(names, sql, Where("1 = 1", {"calls": calls})))
         asked = pa.array([place for group in groups.values() for place in group], pa.int64())
@@ -181,42 +167,3 @@ class _Stories:
         wanted = {name: self._values[name] for name in names}
         rows = read_rows(self._connection, f"({sql})", wanted, where=where, order="v.event_id")
         return parsed(rows, [self._kinds[name] for name in names])
-
-
-def _records(connection: Connection, calls: Calls) -> tuple[pa.Array, pa.Array]:
-    """Give numbers of each call: one for all that its other records say, and one for `_Most`."""
-    within = calls.within
-    found: dict[int, list[tuple[Any, ...]]] = defaultdict(list)
-    for number, (table, columns) in enumerate(_RECORDS.items()):
-        rows = within.run(
-            connection,
-            f"SELECT event, {columns} FROM {table} WHERE {within.text}",  # noqa: S608 - ours
-        )
-        for row in rows:
-            found[row[0]].append((number, *row[1:]))
-    kinds: dict[tuple[Any, ...], int] = {(): 0}
-    events = pa.array(found, pa.int64())
-    every = [kinds.setdefault(tuple(each), len(kinds)) for each in found.values()]
-    most = [_number(each) for each in found.values()]
-    places = pc.index_in(calls.ids, value_set=events)
-    of_all, of_most = (
-        pc.fill_null(pc.take(pa.array(each, pa.int64()), places), 0) for each in (every, most)
-    )
-    return of_all, of_most
-
-
-def _number(rows: Sequence[tuple[Any, ...]]) -> int:
-    """Give `_Most` as one number."""
-    number = 0
-    for table in range(len(_RECORDS)):
-        number = number * (_MANY + 1) + min(sum(each[0] == table for each in rows), _MANY)
-    return number
-
-
-def _counts(number: int) -> _Most:
-    """Give `_Most` of its number."""
-    found = []
-    for _ in _RECORDS:
-        number, count = divmod(number, _MANY + 1)
-        found.append(count)
-    return tuple(reversed(found))

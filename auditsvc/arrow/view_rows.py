@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING
 from auditsvc.arrow import calls as of_calls
 from auditsvc.arrow.call_rows import call_rows
 from auditsvc.arrow.json_rows import Where, parsed, read_rows
+from auditsvc.arrow.path_rows import file_rows, path_rows
+from auditsvc.arrow.paths import Paths
 from auditsvc.arrow.story_rows import story_rows
 
 if TYPE_CHECKING:
@@ -30,7 +32,7 @@ class Views:
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
-        self._known: tuple[Where, list[of_calls.Calls]] | None = None
+        self._known: tuple[Where, list[Paths]] | None = None
 
     def rows(
         self,
@@ -44,20 +46,26 @@ class Views:
 
         `where`: a condition; on events, it says so by `v.event_id` alone.
         """
-        if self.connection.dialect.name == "sqlite" and view == "syscalls":
-            return call_rows(self.connection, self._calls(where), values, fields)
-        if self.connection.dialect.name == "sqlite" and view == "story":
-            return story_rows(self.connection, self._calls(where), where, values, fields)
+        if self.connection.dialect.name == "sqlite":
+            if view == "syscalls":
+                calls = (each.calls for each in self._slices(where))
+                return call_rows(self.connection, calls, values, fields)
+            if view == "story":
+                return story_rows(self.connection, self._slices(where), where, values, fields)
+            if view == "paths":
+                return path_rows(self._slices(where), values, fields)
+            if view == "files":
+                return file_rows(self._slices(where), values, fields)
         return parsed(read_rows(self.connection, view, values, where=where, order=order), fields)
 
-    def _calls(self, where: Where) -> Iterable[of_calls.Calls]:
-        """Give the calls; they are kept if they are few."""
+    def _slices(self, where: Where) -> Iterable[Paths]:
+        """Give the calls with their paths; they are kept if they are few."""
         if self._known is not None and self._known[0] == where:
             return self._known[1]
         self._known = None
-        found = of_calls.slices(self.connection, where)
-        first = next(found, None)
-        if first is None or len(first) < of_calls.SLICE:
-            self._known = (where, [] if first is None else [first])
+        slices = (Paths(self.connection, each) for each in of_calls.slices(self.connection, where))
+        first = next(slices)
+        if len(first.calls) < of_calls.SLICE:
+            self._known = (where, [first])
             return self._known[1]
-        return chain([first], found)
+        return chain([first], slices)

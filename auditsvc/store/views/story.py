@@ -7,7 +7,6 @@ event that is in memory; a test holds both equal.
 
 from __future__ import annotations
 
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from auditsvc.record.types import CONFIG_CHANGE, SECCOMP, URINGOP
@@ -28,7 +27,7 @@ from auditsvc.tables.names_of_objects import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from auditsvc.store.views.dialect import Dialect
 
@@ -39,7 +38,6 @@ CALL: Final = """LEFT JOIN syscall_name call ON call.arch = c.arch AND call.nr =
         LEFT JOIN verb v ON v.kind = 'call' AND v.name = coalesce(part.name, call.name)"""
 """Name and verb of a call `s` with the context `c`; of socketcall, those of the call in it."""
 CALLED: Final = "coalesce(part.name, call.name)"
-_ANY: Final[Mapping[str, int]] = MappingProxyType({})
 
 
 def host(key: str) -> Lookup:
@@ -203,19 +201,22 @@ def how(exe: str, comm: str) -> str:
     )
 
 
-_IS_NAMED: Final = "n.value <> '' AND coalesce(f.nametype, '') <> 'PARENT'"
-"""Whether a file `f` with the name `n` can be an event's first or last."""
-_HAS_FOLDER_MODE: Final = "coalesce({0}, '') LIKE '04____'"
+IS_NAMED: Final = "{name} <> '' AND coalesce({nametype}, '') <> 'PARENT'"
+"""Whether a file can be an event's first or last."""
+IS_FOLDER: Final = "coalesce({mode}, '') LIKE '04____'"
+FILE_TEXT: Final = "coalesce({path}, {name})"
+"""What a story calls a file."""
 _CWD: Final = "(SELECT t.value FROM text t WHERE t.id = c.cwd)"
-_PATH: Final = f"coalesce({words.full_path('{0}', _CWD, 'f.nametype')}, {{0}})"
-"""The path of a file `f`, with the name `{0}`, of a call `s` (`call`) with the context `c`."""
+_FILE: Final = FILE_TEXT.format(path=words.full_path("{0}", _CWD, "f.nametype"), name="{0}")
+"""That of a file `f`, with the name `{0}`, of a call `s` (`call`) with the context `c`."""
 
 
 def _file(value: str, event: str, order: str) -> str:
     """Give a value of the first, or last, file that an event names; `{0}` is its name."""
     return (
         f"(SELECT {value.replace('{0}', 'n.value')} FROM path p JOIN file f ON f.id = p.file"  # noqa: S608
-        f" JOIN text n ON n.id = f.name WHERE p.event = {event} AND {_IS_NAMED}"
+        f" JOIN text n ON n.id = f.name WHERE p.event = {event}"
+        f" AND {IS_NAMED.format(name='n.value', nametype='f.nametype')}"
         f" ORDER BY p.item {order}, p.seq {order} LIMIT 1)"
     )
 
@@ -233,7 +234,7 @@ def _is_folder(event: str) -> str:
         "(SELECT f.mode FROM path p JOIN file f ON f.id = p.file"  # noqa: S608 - ours
         f" WHERE p.event = {event} ORDER BY p.item DESC, p.seq DESC LIMIT 1)"
     )
-    return _HAS_FOLDER_MODE.format(mode)
+    return IS_FOLDER.format(mode=mode)
 
 
 def _place(place: str) -> str:
@@ -254,38 +255,16 @@ GIVEN: Final = ("first", "last", "in_folder", "comm")
 """What `story_of_calls` can be given of each call."""
 
 
-def story_of_calls(d: Dialect, where: str, most: Mapping[str, int] = _ANY, given: str = "") -> str:
+def story_of_calls(d: Dialect, where: str, without: Collection[str] = (), given: str = "") -> str:
     """Give the rows of the view of some calls `s`, for who reads most columns of each.
 
     Each value is made once, on SQLite; the view's are made anew wherever a column names them, but
     for who asks for some of its columns, or chooses rows by them, it leaves out the others.
-    `most`: so many rows each of the calls has, at most, in a table of other records (sockaddr,
-    exec, record); what cannot be there is not looked for. `given`: calls in place of `syscall`,
+    `without`: tables of other records (sockaddr, exec, record) in which none of the calls has a
+    row; what cannot be there is not looked for. `given`: calls in place of `syscall`,
     with the columns `GIVEN` beside its own, which are not looked up then.
     """
-    return _sentences(calls(d, where + _ONCE, most, given) + _ONCE)
-
-
-def facts_of_files(files: str) -> str:
-    """Give what `first`, `last` and `in_folder` of `calls` are chosen by, of some files.
-
-    That is whether a file can be such a one, and is a directory. `files`: a table with the column
-    `value`: an id.
-    """
-    mode = _HAS_FOLDER_MODE.format("f.mode")
-    return (
-        f"SELECT f.id, coalesce({_IS_NAMED}, 0) AS is_named, {mode} AS is_folder"  # noqa: S608 - ours
-        f" FROM {files} k CROSS JOIN file f ON f.id = k.value LEFT JOIN text n ON n.id = f.name"
-    )
-
-
-def paths_of_files(d: Dialect, rows: str) -> str:
-    """Give the paths as `first` and `last` of `calls` tell them; `rows`: of `path`, named `p`."""
-    return (
-        f"SELECT {_PATH.replace('{0}', 'n.value')} AS path FROM {rows}"  # noqa: S608 - ours
-        " CROSS JOIN file f ON f.id = p.file JOIN text n ON n.id = f.name"
-        f" JOIN syscall s ON s.id = p.event {context(d)} {CALL}"
-    )
+    return _sentences(calls(d, where + _ONCE, without, given) + _ONCE)
 
 
 def story_of_others(d: Dialect, where: str) -> str:
@@ -304,12 +283,12 @@ def _sentences(rows: str) -> str:
     return f"SELECT {_COLUMNS}, {sentence(link='link')} AS sentence FROM ({rows}) told"  # noqa: S608 - ours
 
 
-def calls(d: Dialect, where: str = "", most: Mapping[str, int] = _ANY, given: str = "") -> str:
+def calls(d: Dialect, where: str = "", without: Collection[str] = (), given: str = "") -> str:
     """Give the rows about calls, with `change`; `where` chooses calls, the others as above."""
     found, joins = of_call(d)
     own = {
-        "first": _file(_PATH, "s.id", "ASC"),
-        "last": _file(_PATH, "s.id", "DESC"),
+        "first": _file(_FILE, "s.id", "ASC"),
+        "last": _file(_FILE, "s.id", "DESC"),
         "in_folder": _is_folder("s.id"),
         "comm": bare(found["comm"]),
     }
@@ -324,10 +303,10 @@ def calls(d: Dialect, where: str = "", most: Mapping[str, int] = _ANY, given: st
     type_name = "(SELECT t.name FROM record_type t WHERE t.type = told_type)"
 
     def of(table: str, value: str) -> str:
-        return value if most.get(table) != 0 else "NULL"
+        return "NULL" if table in without else value
 
     def tells(value: str, otherwise: str) -> str:
-        if most.get("record") == 0:
+        if "record" in without:
             return otherwise
         return f"CASE WHEN told_type IS NOT NULL THEN {value} ELSE {otherwise} END"
 
