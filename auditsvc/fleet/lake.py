@@ -139,8 +139,8 @@ def open_catalog(settings: FleetSettings) -> RestCatalog:
             "client.secret-access-key": keys.get("secret_key", ""),
         }
     extra: dict[str, object] = {}
+    given |= properties(settings.ca)
     if settings.ca:
-        given |= properties(settings.ca)
         extra[SSL] = {CA_BUNDLE: str(settings.ca)}
     with explained(settings):
         return _Catalog("auditsvc", **given, **extra)  # type: ignore[arg-type]
