@@ -6,7 +6,6 @@ the view, by the name of the column that they become.
 
 from __future__ import annotations
 
-import io
 import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
 
 _OBJECT: Final = 60
 """Columns of one JSON object: SQLite's functions take 127 arguments."""
-_BLOCK: Final = 1 << 20
 _SECOND: Final = "YYYY-MM-DD HH24:MI:SS"
 _FORMS: Final = {
     **dict.fromkeys(("time", "ended", "began", "ended_at"), f"{_SECOND}.MS"),
@@ -106,8 +104,8 @@ def parsed(rows: Collection[bytes], fields: Sequence[pa.Field]) -> pa.Table:
     data = b"\n".join(rows)
     plain = pa.schema([pa.field(each.name, as_read(each.type)) for each in fields])
     table = json.read_json(
-        io.BytesIO(data),
-        read_options=json.ReadOptions(use_threads=False, block_size=max(_BLOCK, len(data) + 1)),
+        pa.BufferReader(data),
+        read_options=json.ReadOptions(use_threads=False, block_size=len(data) + 1),
         parse_options=json.ParseOptions(explicit_schema=plain, unexpected_field_behavior="error"),
     ).select(plain.names)
     return pa.table(

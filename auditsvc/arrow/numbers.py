@@ -5,7 +5,6 @@ SQLite writes all rows as one text, and Arrow's reader takes the numbers out of 
 
 from __future__ import annotations
 
-import io
 from typing import TYPE_CHECKING, Final
 
 import pyarrow as pa
@@ -39,7 +38,7 @@ def read_numbers(
     if told is None:
         return pa.schema([(name, pa.int64()) for name in columns]).empty_table()
     return csv.read_csv(
-        io.BytesIO(told),
+        pa.BufferReader(told),
         read_options=csv.ReadOptions(
             column_names=list(columns), use_threads=False, block_size=len(told) + 1
         ),

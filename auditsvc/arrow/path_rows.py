@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 _OF_CONTEXT: Final = ("host", "pid", "auid", "uid", "euid", "ses", "comm", "exe", "key")
 _OF_CALL: Final = ("success", "errno", "syscall")
 _OF_DEED: Final = ("action", "other", "detail")
+_FILES: Final = f"({files_of_calls(SQLITE, ASKED)})"
 _ORDER: Final = ("event_id", "item", "name", "nametype", "inode")
 
 
@@ -95,8 +96,7 @@ def _asked(
 ) -> pa.Table:
     """Ask for columns of `files` of the rows at some places."""
     where = Where("1 = 1", {"rows": rows.named(places)})
-    sql = f"({files_of_calls(SQLITE, ASKED)})"
-    found = read_rows(rows.connection, sql, values, where=where, order="v.asked")
+    found = read_rows(rows.connection, _FILES, values, where=where, order="v.asked")
     kinds = {each.name: each for each in fields}
     return parsed(found, [kinds[name] for name in values])
 

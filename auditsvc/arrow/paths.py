@@ -24,6 +24,7 @@ ASKED: Final = (
     " ON y.event = json_extract(k.value, '$[0]') AND y.seq = json_extract(k.value, '$[1]'))"
 )
 """Rows of `path` that are asked for (`Paths.named`), in the place of all."""
+_PATHS: Final = f"({paths(SQLITE, ASKED)})"
 _AT: Final = "at"
 OF_FILE: Final = (
     *("name", "path", "nametype", "inode", "dev", "mode", "ouid", "ogid", "rdev", "obj"),
@@ -100,8 +101,7 @@ class Paths:
 
     def _asked(self, places: pa.Array) -> pa.Table:
         where = Where("1 = 1", {"rows": self.named(places)})
-        sql = f"({paths(SQLITE, ASKED)})"
-        rows = read_rows(self.connection, sql, _VALUES, where=where, order="v.asked")
+        rows = read_rows(self.connection, _PATHS, _VALUES, where=where, order="v.asked")
         return parsed(rows, _FIELDS)
 
     def __len__(self) -> int:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import secrets
 from collections import defaultdict
+from functools import cache
 from typing import TYPE_CHECKING, Final
 
 import pyarrow as pa
@@ -42,6 +43,13 @@ _GIVEN: Final = (
     " json_extract(k.value, '$[3]') AS in_folder, json_extract(k.value, '$[4]') AS comm"
     " FROM json_each(:calls) k CROSS JOIN syscall y ON y.id = json_extract(k.value, '$[0]'))"
 )
+_OF_IDS: Final = story_of_calls(SQLITE, "WHERE s.id IN (SELECT k.value FROM json_each(:ids) k)")
+
+
+@cache
+def _with_marks(tables: int) -> str:
+    """Give the statement for calls whose other records are in some tables (`calls.without`)."""
+    return story_of_calls(SQLITE, "", without(tables), _GIVEN)
 
 
 def story_rows(
@@ -136,8 +144,7 @@ class _Stories:
 
     def _asked(self, names: Sequence[str], ids: pa.Array) -> pa.Table:
         """Ask for columns of some calls, in the order of ids."""
-        sql = story_of_calls(SQLITE, "WHERE s.id IN (SELECT k.value FROM json_each(:ids) k)")
-        return self._read(names, sql, Where("1 = 1", {"ids": listed(ids)}))
+        return self._read(names, _OF_IDS, Where("1 = 1", {"ids": listed(ids)}))
 
     def _asked_with_marks(
         self,
@@ -157,7 +164,7 @@ class _Stories:
             groups[tables].append(place)
         parts = []
         for tables, group in groups.items():
-            sql = story_of_calls(SQLITE, "", without(tables), _GIVEN)
+            sql = _with_marks(tables)
             calls = json.dumps([given[place] for place in group])
             parts.append(self._read(names, sql, Where("1 = 1", {"calls": calls})))
         asked = pa.array([place for group in groups.values() for place in group], pa.int64())

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 SIZE: Final = 8192
 """Events of a table: with fewer, more of the work is done anew for each; while one is read, the
 store keeps what is written meanwhile in its log."""
+_OTHERS: Final = 100
+"""Events that are read in vain rather than that a question is planned anew."""
 _OF_WIDE: Final = ("paths", "sockaddrs", "records")
 """Lists that `auditsvc.arrow.events` gives."""
 _OF_LONE: Final = ("comm", "exe", "key")
@@ -107,7 +109,12 @@ def _of_all(
 
 
 def _condition(connection: Connection, ids: Sequence[int]) -> Where:
-    """Give a condition that holds for each of these ids, and for few others."""
+    """Give a condition that holds for each of these ids, and for few others.
+
+    One range is mostly enough, and the text for that is always the same (`Where`).
+    """
+    if arrivals.count(connection, ids[0], ids[-1]) <= len(ids) + _OTHERS:
+        return Where("(v.event_id BETWEEN :low0 AND :high0)", {"low0": ids[0], "high0": ids[-1]})
     single: list[int] = []
     texts: list[str] = []
     values: dict[str, int | str] = {}
