@@ -27,6 +27,7 @@ from auditsvc.archive.rows import (
     stored_columns,
 )
 from auditsvc.archive.views import BASE, COUNTED, LASTING, OF_EVENTS, SEEN, field
+from auditsvc.arrow.view_rows import Views
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -65,9 +66,9 @@ class Part:
 
     def add(self, connection: Connection, ids: Ids) -> int:
         """Add the events with these ids; gives how many were new."""
-        new = 0
+        new, views = 0, Views(connection)
         for view in OF_EVENTS:
-            rows = read_view(connection, view, stored_columns(view, self._columns[view]), ids)
+            rows = read_view(views, view, stored_columns(view, self._columns[view]), ids)
             if self._known is not None:
                 rows = rows.filter(pc.invert(pc.is_in(rows["event_id"], value_set=self._known)))
             self._take(view, rows)
@@ -84,7 +85,7 @@ class Part:
         """Add what began or ended on the day, and end all files; gives them by their views."""
         for view in LASTING:
             columns = self._columns[view]
-            rows = read_view(connection, view, columns, ids)
+            rows = read_view(Views(connection), view, columns, ids)
             number = pa.array([seen] * len(rows), pa.int64())
             self._take(view, rows.append_column(field(view, SEEN), number))
         if self._counts:

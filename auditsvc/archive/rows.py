@@ -14,9 +14,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from auditsvc.archive.views import COUNTED, LASTING, SEEN, STORE_ONLY, Ids, field, order_of
-from auditsvc.arrow.calls import view_rows
 from auditsvc.arrow.columns import TIME
-from auditsvc.arrow.json_rows import columns_of
+from auditsvc.arrow.json_rows import Where, columns_of
 from auditsvc.decode.batch import MAX_ERRNO
 from auditsvc.store.views.sentence import COLUMNS as SENTENCE_COLUMNS
 from auditsvc.store.views.sentence import kept, sentence
@@ -25,6 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from sqlalchemy import Connection
+
+    from auditsvc.arrow.view_rows import Views
 
 OUTCOME: Final = "outcome"
 _HEX: Final = tuple(f"a{n}" for n in range(4))
@@ -62,22 +63,24 @@ def shown(view: str, column: str) -> str:
     return f"CAST({column} AS BIGINT)" if kind == pa.bool_() else f'"{column}"'
 
 
-def read_view(connection: Connection, view: str, columns: Sequence[str], ids: Ids) -> pa.Table:
+def read_view(views: Views, view: str, columns: Sequence[str], ids: Ids) -> pa.Table:
     """Give rows of a view, of events with these ids, with these stored columns."""
-    where = f"v.event_id >= {ids.low:d} AND v.event_id <= {ids.high:d}"
+    where = within = Where(
+        "v.event_id >= :low AND v.event_id <= :high", {"low": ids.low, "high": ids.high}
+    )
     if view in STORE_ONLY:
-        where = "true"
+        where = Where("true")
     elif view in LASTING:
-        where = _lasting(view, ids)
+        where = Where(_lasting(view, ids))
     elif view == "all_events":
-        where += " AND v.kind <> 'call'"
-    rows = read_where(connection, view, columns, where)
+        where = where.also("v.kind <> 'call'")
+    rows = read_where(views, view, columns, where)
     if view == "syscalls" and OUTCOME in columns:
-        rows = rows.append_column(OUTCOME, _outcomes(connection, ids))
+        rows = rows.append_column(OUTCOME, _outcomes(views, within, rows["event_id"]))
     return rows
 
 
-def read_where(connection: Connection, view: str, columns: Sequence[str], where: str) -> pa.Table:
+def read_where(views: Views, view: str, columns: Sequence[str], where: Where) -> pa.Table:
     """Give rows of a view under a condition; without what `_outcomes` adds to calls."""
     values = {name: f'v."{name}"' for name in columns if name not in (OUTCOME, SEEN)}
     if view != "syscalls" and OUTCOME in columns:
@@ -85,15 +88,14 @@ def read_where(connection: Connection, view: str, columns: Sequence[str], where:
     if view == "story" and "sentence" in values:
         values["sentence"] = f"CASE WHEN sentence <> {sentence()} THEN sentence END"
     fields = [field(view, name) for name in values]
-    return view_rows(connection, view, values, fields, where, order_of(view))
+    return views.rows(view, values, fields, where, order_of(view))
 
 
-def _outcomes(connection: Connection, ids: Ids) -> pa.ChunkedArray:
-    """Give the outcomes of calls, in the order of their ids."""
-    where = f"v.event_id >= {ids.low:d} AND v.event_id <= {ids.high:d} AND v.kind = 'call'"
-    values = {"event_id": "v.event_id", OUTCOME: "v.outcome"}
-    fields = [field("all_events", name) for name in values]
-    return view_rows(connection, "all_events", values, fields, where, "event_id")[OUTCOME]
+def _outcomes(views: Views, where: Where, ids: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Give the outcomes of calls, which `story` and `all_events` say alike."""
+    rows = read_where(views, "story", ("event_id", OUTCOME), where)
+    places = pc.index_in(ids, value_set=rows["event_id"].combine_chunks())
+    return pc.take(rows[OUTCOME], places)
 
 
 def _lasting(view: str, ids: Ids) -> str:

@@ -22,6 +22,7 @@ from auditsvc.archive.views import (
     ids_of_days,
 )
 from auditsvc.arrow.engine import quoted
+from auditsvc.arrow.view_rows import Views
 from auditsvc.decode.ids import SERIAL_BITS, SERIAL_MASK
 from auditsvc.errors import ArchiveError
 from auditsvc.evidence.store_facts import identity_in
@@ -61,6 +62,7 @@ class Source:
     ) -> None:
         self.place, self.names, self.views = place, names, views
         self._connection = connection
+        self._views = Views(connection)
         self.through = -1
         seq = 0
         if names.last is not None:
@@ -128,7 +130,7 @@ class Source:
     def hot(self, view: str, columns: Sequence[str], span: Span) -> pa.Table:
         """Read rows of a view that only the store has, with these stored columns."""
         if view in STORE_ONLY:
-            return read_view(self._connection, view, columns, Ids(0, 0))
+            return read_view(self._views, view, columns, Ids(0, 0))
         if view == COUNTED:
             calls = self.hot("syscalls", CALL_COLUMNS, ALL)
             return added([count_calls(calls)]) if len(calls) else self._none(view, columns)
@@ -143,7 +145,7 @@ class Source:
             wanted = columns
             if each.known is not None and "event_id" not in columns and view not in LASTING:
                 wanted = (*columns, "event_id")
-            rows = read_view(self._connection, view, wanted, ids)
+            rows = read_view(self._views, view, wanted, ids)
             if view in LASTING:
                 number = pa.array([_NEWEST] * len(rows), pa.int64())
                 rows = rows.append_column(field(view, SEEN), number)

@@ -1,393 +1,298 @@
-"""Rows of views as Arrow tables; of calls, in an SQLite store, each value is asked but once.
+"""Calls of an SQLite store as columns of their table, and what makes calls alike.
 
-    rows = view_rows(connection, "syscalls", {"exe": "v.exe"}, fields, where, "event_id")
+The views say thousands of times the same: who a process was, its program, what a number means.
+So calls are put into groups, a view is asked for one call of each group, and the others get its
+values. Here is what columns of views are made of, as columns by which calls are grouped; which
+values follow the views alone say.
 
-A process makes thousands of calls, and most of what the views say of one they say of all: who it
-was, its program, unit, names and parent. So calls are put into groups, the view is asked for one
-call of each group, and the others get its values. What a call has for itself is read from its row.
-
-The views alone say what a column is; here is only what it is made of:
-
-* `_OF_PROCESS`: of the call's context and of its time, in which it changes only where a sign of the
-  process or of its parent, a control group, a name or an origin begins to hold (`_changes`).
-* `_OF_CALL`: of the call's number, its state, how it failed, and the arguments that have words.
-* `_PLAIN`: columns of the table `syscall`, and `time`: the id's second and the millisecond.
-* `argv` is of the table `exec`. What is named nowhere here is asked for each call.
-* `story`: of the context, names, the same of the call, and the ids in its other records.
-
-All is read in one transaction, so nothing changes between.
+    calls.context        who made it: all that is in its context
+    calls.of_process()   with it: the state of the process, which begins at the points of time at
+                         which a sign of it or of its parent, or a control group, is
+    calls.named()        the state of the names of accounts
+    calls.of_origin()    which origin its id is of
+    calls.told(use)      its number, and the arguments of a use; `failed`: how it failed
 """
 
 from __future__ import annotations
 
-from bisect import bisect_right
+import json
 from collections import defaultdict
-from functools import partial
-from itertools import repeat
-from typing import TYPE_CHECKING, Any, Final
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from auditsvc.arrow.columns import TIME
-from auditsvc.arrow.json_rows import parsed, read_rows
+from auditsvc.arrow.groups import Groups
+from auditsvc.arrow.json_rows import Where
+from auditsvc.arrow.numbers import read_numbers
 from auditsvc.decode.ids import SERIAL_BITS
-from auditsvc.store.views import story_of_calls, story_of_others
-from auditsvc.store.views.dialect import SQLITE
+from auditsvc.store.views import OF_ROWS, TOLD
 from auditsvc.store.views.names import SOON
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
     from sqlalchemy import Connection
 
-    _Ask = Callable[[Sequence[str], Sequence[int]], pa.Table]
-
-_SLICE: Final = 16_384
-"""Calls that are in memory as Python's numbers."""
-_AT_ONCE: Final = 8192
-"""Ids in one statement."""
-_PLAIN: Final = {
+SLICE: Final = 16_384
+"""Calls that are looked at together."""
+PLAIN: Final = {
     "event_id": "id",
     "time": "ms",
     **{name: name for name in ("serial", "nr", "success", "exit", "items")},
     **{f"a{n}_number": f"a{n}" for n in range(4)},
 }
-"""Columns of the view that are columns of the table."""
-_COLUMNS: Final = (*_PLAIN.values(), "state", "context", "arch")
-_IDS: Final = (
-    *("ppid", "pid", "auid", "uid", "gid", "euid", "suid", "fsuid", "egid", "sgid", "fsgid"),
-    "ses",
-)
-_NAMED: Final = tuple(f"{each}_name" for each in ("auid", "uid", "gid", "euid", "egid"))
-_OF_PROCESS: Final = frozenset(
-    (
-        *("host", "arch", *_IDS, "tty", "comm", "exe", "subj", "key", "cwd", "proctitle"),
-        *("process_id", "parent_exe", "parent_argv", *_NAMED, "unit", "container"),
-        *("type", "origin_kind", "origin_source"),
-    )
-)
-_OF_CALL: Final = frozenset(
-    ("syscall", *(f"a{n}_words" for n in range(4)), "errno", "state", "partial_reason")
-)
-_STORY_PLAIN: Final = ("event_id", "time")
-_PLACES: Final = (
-    "SELECT call, place FROM argument_shape"
-    " UNION SELECT name, object_place FROM verb WHERE kind = 'call'"
-    " UNION SELECT name, second_place FROM verb WHERE kind = 'call'"
-    " UNION SELECT call, n FROM part_call,"
-    " (SELECT 0 AS n UNION SELECT 1 UNION SELECT 2 UNION SELECT 3)"
-)
-"""The arguments that a call's words depend on; of one that is several calls all."""
+"""Columns of `syscalls` that are columns of the table."""
+_COLUMNS: Final = (*PLAIN.values(), "state", "context")
+WORDS, STORY, PART, FOLDER = "words", "story", "part", "dirfd"
+"""Uses of arguments: in words; in a story; to tell which of several calls it is; a directory."""
+FILES, ROWS = "files", "rows"
+"""In `files`; not an argument, but that it says something of the event's other rows there."""
+_PLACES: Final = f"""
+    SELECT '{WORDS}' AS use, call, place FROM argument_shape
+    UNION SELECT '{FOLDER}', call, place FROM argument_shape WHERE kind = 'dirfd'
+    UNION SELECT '{STORY}', name, object_place FROM verb WHERE kind = 'call'
+    UNION SELECT '{STORY}', name, second_place FROM verb WHERE kind = 'call'
+    UNION SELECT '{FILES}', call, place FROM ({TOLD}) told
+    UNION SELECT '{ROWS}', call, 0 FROM ({OF_ROWS}) rows
+    UNION SELECT u.use, p.call, n.place
+        FROM (SELECT '{PART}' AS use UNION SELECT '{WORDS}' UNION SELECT '{STORY}'
+            UNION SELECT '{FILES}' UNION SELECT '{ROWS}') u, part_call p,
+            (SELECT 0 AS place UNION SELECT 1 UNION SELECT 2 UNION SELECT 3) n
+        WHERE u.use <> '{PART}' OR n.place = 0"""  # noqa: S608 - ours
+"""The arguments of calls that matter; of one that is several calls all."""
 _RECORDS: Final = {
-    "path": "item, seq, file",
-    "sockaddr": "0, seq, address",
-    "exec": "0, 0, argv",
-    "record": "type, seq, fields",
+    "sockaddr": "seq, address",
+    "exec": "0, argv",
+    "record": "type, seq || ' ' || fields",
 }
 """The tables of a call's other records: columns that tell all of a row."""
-_MANY: Final = 2
-_NONE: Final = (0,) * len(_RECORDS)
-_Most = tuple[int, ...]
-"""Of each of `_RECORDS`: how many rows a call has there; `_MANY` for more than one."""
 
 
-class _Calls:
+class Records(NamedTuple):
+    """Numbers of each call."""
+
+    all: pa.Array
+    """One for all that its other records say."""
+    tables: pa.Array
+    """One for the tables in which they are; see `without`."""
+
+
+class Calls:
     """Some calls, in the order of their ids."""
 
-    def __init__(self, rows: Sequence[Sequence[Any]]) -> None:
-        """`rows`: with the columns of `_COLUMNS`."""
-        self._of = dict(zip(_COLUMNS, zip(*rows, strict=True), strict=True))
-        self.ids: Sequence[int] = self._of["id"]
-        self.at = [
-            (each >> SERIAL_BITS) * 1000 + ms
-            for each, ms in zip(self.ids, self._of["ms"], strict=True)
-        ]
+    def __init__(self, connection: Connection, rows: pa.Table, scope: Where) -> None:
+        """`rows`: with the columns of `_COLUMNS`; `scope`: which events these are the calls of."""
+        self._connection = connection
+        self.scope = scope
+        self._of = {name: rows[name].combine_chunks() for name in rows.column_names}
+        self.ids: pa.Array = self._of["id"]
+        self.context: pa.Array = self._of["context"]
+        self.at = pc.add(pc.multiply(pc.shift_right(self.ids, SERIAL_BITS), 1000), self._of["ms"])
         """Milliseconds since 1970."""
-        self.contexts: Sequence[int] = self._of["context"]
-        self.states: Sequence[int] = self._of["state"]
-        self.names = list(zip(self._of["arch"], self._of["nr"], strict=True))
-        self.arguments = list(zip(*(self._of[f"a{n}"] for n in range(4)), strict=True))
-        self.failures = [
-            None if success else (success, exit_)
-            for success, exit_ in zip(self._of["success"], self._of["exit"], strict=True)
+        self.state: pa.Array = self._of["state"]
+        self.failed = [
+            self._of["success"],
+            pc.if_else(pc.equal(self._of["success"], 1), None, self._of["exit"]),
         ]
-        """None if it succeeded."""
+
+    def __len__(self) -> int:
+        """Give the number of calls."""
+        return len(self.ids)
+
+    @property
+    def within(self) -> Where:
+        """The range of their ids, as a condition on `event`."""
+        return Where("event BETWEEN :low AND :high", {"low": self._low, "high": self._high})
+
+    @property
+    def _low(self) -> int:
+        return int(self.ids[0].as_py()) if len(self) else 0
+
+    @property
+    def _high(self) -> int:
+        return int(self.ids[-1].as_py()) if len(self) else -1
 
     def column(self, name: str, kind: pa.DataType) -> pa.Array:
-        """Give a column of `_PLAIN`."""
-        if name == "time":
-            return pa.array(self.at, pa.int64()).cast(TIME)
-        return pa.array(self._of[_PLAIN[name]], pa.int64()).cast(kind)
+        """Give a column of `PLAIN`."""
+        return self.at.cast(TIME) if name == "time" else self._of[PLAIN[name]].cast(kind)
 
-
-def view_rows(  # noqa: PLR0917 - as `read_rows`
-    connection: Connection,
-    view: str,
-    values: Mapping[str, str],
-    fields: Sequence[pa.Field],
-    where: str,
-    order: str,
-) -> pa.Table:
-    """Give rows of any view with these fields; those that are not in `values` are NULL.
-
-    `where`: a condition; on events, it says so by `v.event_id` alone.
-    """
-    if connection.dialect.name == "sqlite" and view in _SHARED:
-        assert order == "event_id"
-        return _SHARED[view](connection, values, fields, where)
-    return parsed(read_rows(connection, view, values, where=where, order=order), fields)
-
-
-def call_rows(
-    connection: Connection, values: Mapping[str, str], fields: Sequence[pa.Field], where: str
-) -> pa.Table:
-    """Give rows of `syscalls` in the order of ids; see `view_rows`."""
-    kinds = {each.name: each for each in fields}
-    tables = [
-        _rows(connection, calls, values, kinds).select(list(kinds))
-        for calls in _slices(connection, where)
-    ]
-    return pa.concat_tables([pa.schema(fields).empty_table(), *tables]).combine_chunks()
-
-
-def story_rows(
-    connection: Connection, values: Mapping[str, str], fields: Sequence[pa.Field], where: str
-) -> pa.Table:
-    """Give rows of `story` in the order of ids; see `view_rows`."""
-    kinds = {each.name: each for each in fields}
-    names = [name for name in values if name not in _STORY_PLAIN]
-    tables = [pa.schema(fields).empty_table()]
-    for calls in _slices(connection, where):
-        others = list(_others(connection, calls))
-        told = zip(calls.contexts, _told(connection, calls), others, strict=True)
-        keys = zip(told, _named(connection, calls), strict=False)
-        most = dict(zip(calls.ids, map(_most, others), strict=True))
-        ask = partial(_asked_story, connection, values, kinds, most)
-        found = _columns(_Groups(keys), calls.ids, names, ask)
-        found |= {
-            name: calls.column(name, kinds[name].type) for name in _STORY_PLAIN if name in values
-        }
-        tables.append(_table(found, kinds, len(calls.ids)))
-    sql = story_of_others(SQLITE, f"WHERE {where.replace('v.event_id', 'e.id')}")
-    lone = parsed(read_rows(connection, f"({sql})", values, where="1 = 1", order="1"), fields)
-    if not len(lone):
-        return pa.concat_tables(tables).combine_chunks()
-    return pa.concat_tables([*tables, lone]).sort_by("event_id").combine_chunks()
-
-
-_SHARED: Final = {"syscalls": call_rows, "story": story_rows}
-
-
-def _slices(connection: Connection, where: str) -> Iterator[_Calls]:
-    """Read the rows of calls."""
-    columns = ", ".join(f"{'c' if name == 'arch' else 's'}.{name}" for name in _COLUMNS)
-    found = connection.exec_driver_sql(
-        f"SELECT {columns} FROM syscall s JOIN context c ON c.id = s.context"  # noqa: S608 - ours
-        f" WHERE {where.replace('v.event_id', 's.id')} ORDER BY s.id"
-    )
-    for rows in found.partitions(_SLICE):
-        yield _Calls(rows)
-
-
-def _rows(
-    connection: Connection,
-    calls: _Calls,
-    values: Mapping[str, str],
-    kinds: Mapping[str, pa.Field],
-) -> pa.Table:
-    ids = calls.ids
-    found = {name: calls.column(name, kinds[name].type) for name in _PLAIN if name in values}
-    ask = partial(_asked, connection, values, kinds, _view)
-    if names := [name for name in values if name in _OF_PROCESS]:
-        found |= _columns(_Groups(_changes(connection, calls)), ids, names, ask)
-    if names := [name for name in values if name in _OF_CALL]:
-        places = _Groups(zip(_told(connection, calls), calls.states, strict=True))
-        found |= _columns(places, ids, names, ask)
-    if "argv" in values:
-        found |= _argv(connection, ids, ask)
-    if names := [name for name in values if name not in found]:
-        found |= _columns(_Groups(ids), ids, names, ask)
-    return _table(found, kinds, len(ids))
-
-
-def _table(
-    found: Mapping[str, pa.Array | pa.ChunkedArray], kinds: Mapping[str, pa.Field], count: int
-) -> pa.Table:
-    columns = [found.get(name, pa.nulls(count, each.type)) for name, each in kinds.items()]
-    return pa.table(columns, pa.schema(kinds.values()))
-
-
-class _Groups:
-    """Which of some things are alike: the places of the first of each kind, and each one's kind."""
-
-    def __init__(self, keys: Iterable[Hashable]) -> None:
-        kinds: dict[Hashable, int] = {}
-        self.firsts: list[int] = []
-        self.kinds: list[int] = []
-        for place, key in enumerate(keys):
-            kind = kinds.setdefault(key, len(kinds))
-            if kind == len(self.firsts):
-                self.firsts.append(place)
-            self.kinds.append(kind)
-
-
-def _columns(
-    groups: _Groups, ids: Sequence[int], names: Sequence[str], ask: _Ask
-) -> dict[str, pa.ChunkedArray]:
-    """Ask for columns of the first of each group; gives them for all."""
-    rows = ask(names, [ids[place] for place in groups.firsts])
-    if len(groups.firsts) < len(groups.kinds):
-        rows = rows.take(pa.array(groups.kinds, pa.int64()))
-    return {name: rows[name] for name in names}
-
-
-def _asked(  # noqa: PLR0917 - the first four are of one question, and bound
-    connection: Connection,
-    values: Mapping[str, str],
-    kinds: Mapping[str, pa.Field],
-    source: Callable[[str], tuple[str, str]],
-    names: Sequence[str],
-    ids: Sequence[int],
-) -> pa.Table:
-    """Ask for columns of some calls, in the order of ids."""
-    wanted = {name: values[name] for name in names}
-    rows: list[bytes] = []
-    for start in range(0, len(ids), _AT_ONCE):
-        view, where = source(_listed(ids[start : start + _AT_ONCE]))
-        rows += read_rows(connection, view, wanted, where=where, order="v.event_id")
-    return parsed(rows, [kinds[name] for name in names])
-
-
-def _view(listed: str) -> tuple[str, str]:
-    return "syscalls", f"v.event_id IN ({listed})"
-
-
-def _asked_story(  # noqa: PLR0917 - as `_asked`
-    connection: Connection,
-    values: Mapping[str, str],
-    kinds: Mapping[str, pa.Field],
-    most: Mapping[int, _Most],
-    names: Sequence[str],
-    ids: Sequence[int],
-) -> pa.Table:
-    """Ask for columns of the story of some calls, in the order of ids.
-
-    Those whose other records are in the same tables are asked for together: what a table would
-    say is not looked for in calls that have nothing there, which are most.
-    """
-    groups: dict[_Most, list[int]] = defaultdict(list)
-    for each in ids:
-        groups[most[each]].append(each)
-    parts = [
-        _asked(connection, values, kinds, partial(_story, of), names, group)
-        for of, group in groups.items()
-    ]
-    asked = pa.array([each for group in groups.values() for each in group], pa.int64())
-    return pa.concat_tables(parts).take(pc.sort_indices(asked))
-
-
-def _story(most: _Most, listed: str) -> tuple[str, str]:
-    where = f"WHERE s.id IN ({listed})"
-    return f"({story_of_calls(SQLITE, where, dict(zip(_RECORDS, most, strict=True)))})", "1 = 1"
-
-
-def _listed(ids: Iterable[int]) -> str:
-    return ", ".join(map(str, ids))
-
-
-def _argv(connection: Connection, ids: Sequence[int], ask: _Ask) -> dict[str, pa.Array]:
-    """Give the arguments of the calls that are execs."""
-    within = f"event BETWEEN {ids[0]:d} AND {ids[-1]:d}"
-    found = connection.exec_driver_sql(f"SELECT event FROM exec WHERE {within}")  # noqa: S608 - ours
-    known = dict(zip(ids, range(len(ids)), strict=True))
-    execs = sorted(event for (event,) in found if event in known)
-    rows = ask(["argv"], execs)["argv"].combine_chunks()
-    places = pa.array([known[event] for event in execs], pa.int64())
-    back = pc.index_in(pa.array(range(len(ids)), pa.int64()), value_set=places)
-    return {"argv": rows.take(back)}
-
-
-# --- what makes a difference ------------------------------------------------------------------
-
-
-def _changes(connection: Connection, calls: _Calls) -> Iterator[tuple[int, int, int, int]]:
-    """Give of each call what the columns of its process are made of.
-
-    That is its context, its state of a process, and how many of the points at which something
-    begins to hold are not after it, by time and by id.
-    """
-    low, high = min(calls.at), max(calls.at)
-    points: dict[int, list[int]] = defaultdict(list)
-    contexts = _listed(sorted(set(calls.contexts)))
-    for table, pids in (("process_sign", "c.pid, c.ppid"), ("process_cgroup", "c.pid")):
-        rows = connection.exec_driver_sql(
-            f"SELECT c.id, x.at FROM context c CROSS JOIN {table} x"  # noqa: S608 - ours
-            f" WHERE c.id IN ({contexts}) AND x.host = c.host AND x.pid IN ({pids})"
-            f" AND x.at > {low:d} AND x.at <= {high:d}"
+    def of_contexts(self, sql: str, kind: pa.DataType) -> pa.Array:
+        """Give what is `sql` on a context `c`, of each call."""
+        known = pc.unique(self.context)
+        found = self._connection.exec_driver_sql(
+            f"SELECT {sql} FROM json_each(:ids) k CROSS JOIN context c ON c.id = k.value"  # noqa: S608
+            " ORDER BY k.key",
+            {"ids": listed(known)},
         )
-        for context, at in rows:
-            points[context].append(at)
-    for each in points.values():
-        each.sort()
-    origins = connection.exec_driver_sql(
-        f"SELECT low, high FROM origin WHERE low <= {calls.ids[-1]} AND high >= {calls.ids[0]}"  # noqa: S608 - ours
-    )
-    ranges = sorted(point for first, last in origins for point in (first, last + 1))
-    of_process = (
-        bisect_right(points[context], at) if context in points else 0
-        for context, at in zip(calls.contexts, calls.at, strict=True)
-    )
-    of_origin = (bisect_right(ranges, each) for each in calls.ids) if ranges else repeat(0)
-    return zip(calls.contexts, of_process, _named(connection, calls), of_origin, strict=False)
+        values = pa.array([row[0] for row in found], kind)
+        return pc.take(values, pc.index_in(self.context, value_set=known))
+
+    @cached_property
+    def _names(self) -> tuple[pa.Array, dict[tuple[int, int], int]]:
+        """Of each call the kind of its name; the kinds, by machine and number."""
+        parts = [self.of_contexts("c.arch", pa.int64()), self._of["nr"]]
+        names = Groups(parts, len(self))
+        of = zip(*(each.take(names.firsts).to_pylist() for each in parts), strict=True)
+        return names.kinds, {each: kind for kind, each in enumerate(of)}
+
+    @property
+    def name(self) -> pa.Array:
+        """A number for the call's machine and number."""
+        return self._names[0]
+
+    @cached_property
+    def _places(self) -> dict[str, dict[int, list[int]]]:
+        """Of each use the arguments that matter to it: for each place the names of the calls."""
+        _, kinds = self._names
+        found = self._connection.exec_driver_sql(
+            f"""SELECT p.use, p.place, n.arch, n.nr FROM json_each(:names) k
+            CROSS JOIN syscall_name n ON n.arch = json_extract(k.value, '$[0]')
+                AND n.nr = json_extract(k.value, '$[1]')
+            JOIN ({_PLACES}) p ON p.call = n.name WHERE p.place IS NOT NULL""",  # noqa: S608 - ours
+            {"names": json.dumps(list(kinds))},
+        )
+        places: dict[str, dict[int, list[int]]] = defaultdict(lambda: defaultdict(list))
+        for use, place, arch, nr in found:
+            places[use][place].append(kinds[arch, nr])
+        return places
+
+    def argument(self, use: str, place: int) -> pa.Array:
+        """Give an argument of each call, or NULL where it does not matter to a use."""
+        names = self._places[use][place] if use in self._places else []
+        if not names:
+            return pa.nulls(len(self), pa.int64())
+        matters = pc.is_in(self.name, value_set=pa.array(names, pa.int64()))
+        return pc.if_else(matters, self._of[f"a{place}"], None)
+
+    def told(self, use: str, places: Sequence[int] = range(4)) -> list[pa.Array]:
+        """Give the call's name and the arguments that matter to a use."""
+        found = [self.name, *(self.argument(use, place) for place in places)]
+        return found if use == FOLDER else [*found, self.argument(PART, 0)]
+
+    @cached_property
+    def _points(self) -> tuple[pa.Array, pa.Array]:
+        """The points at which something about a process begins to hold: by context and time."""
+        contexts = pc.unique(self.context)
+        low, high = pc.min(self.at).as_py(), pc.max(self.at).as_py()
+        found = [
+            read_numbers(
+                self._connection,
+                ("context", "at"),
+                "SELECT c.id AS context, x.at FROM json_each(:contexts) k"  # noqa: S608 - ours
+                f" CROSS JOIN context c ON c.id = k.value CROSS JOIN {table} x"
+                f" WHERE x.host = c.host AND x.pid IN ({pids}) AND x.at > :low AND x.at <= :high",
+                Where("", {"contexts": listed(contexts), "low": low, "high": high}),
+            )
+            for table, pids in (("process_sign", "c.pid, c.ppid"), ("process_cgroup", "c.pid"))
+        ]
+        points = pa.concat_tables(found).combine_chunks()
+        return contexts, self._placed(contexts, points["context"], points["at"], low, high)
+
+    @staticmethod
+    def _placed(
+        contexts: pa.Array, context: pa.Array, at: pa.Array, low: int, high: int
+    ) -> pa.Array:
+        """Give contexts with times as one number each, in the order of both."""
+        span = high - low + 1
+        of = pc.index_in(context, value_set=contexts).cast(pa.int64())
+        made = pc.add(pc.multiply(of, span), pc.subtract(at, low))
+        return made.combine_chunks() if isinstance(made, pa.ChunkedArray) else made
+
+    @cached_property
+    def records(self) -> Records:
+        """What the calls' other records are, beside paths."""
+        within = self.within
+        found: dict[int, list[tuple[Any, ...]]] = defaultdict(list)
+        for number, (table, columns) in enumerate(_RECORDS.items()):
+            rows = within.run(
+                self._connection,
+                f"SELECT event, {columns} FROM {table} WHERE {within.text}",  # noqa: S608 - ours
+            )
+            for row in rows:
+                found[row[0]].append((number, *row[1:]))
+        kinds: dict[tuple[Any, ...], int] = {(): 0}
+        every = [kinds.setdefault(tuple(each), len(kinds)) for each in found.values()]
+        tables = [
+            sum(1 << number for number in {row[0] for row in each}) for each in found.values()
+        ]
+        places = pc.index_in(self.ids, value_set=pa.array(found, pa.int64()))
+        return Records(
+            *(
+                pc.fill_null(pc.take(pa.array(each, pa.int64()), places), 0)
+                for each in (every, tables)
+            )
+        )
+
+    def of_process(self) -> list[pa.Array]:
+        """Give each call's context, and how many of the points of it are not after the call."""
+        contexts, points = self._points
+        if not len(points):
+            return [self.context]
+        low, high = pc.min(self.at).as_py(), pc.max(self.at).as_py()
+        placed = self._placed(contexts, self.context, self.at, low, high)
+        return [self.context, _not_after(points, placed)]
+
+    def named(self) -> list[pa.Array]:
+        """Give of each call how many of the points at which a name begins are not after it."""
+        low, high = pc.min(self.at).as_py(), pc.max(self.at).as_py()
+        found = self._connection.exec_driver_sql(
+            "SELECT DISTINCT at FROM account_name WHERE at > :low AND at <= :high",
+            {"low": low, "high": high + SOON},
+        )
+        named = [point for (at,) in found for point in (at, at - SOON)]
+        return [_not_after(pa.array(named, pa.int64()), self.at)] if named else []
+
+    def of_origin(self) -> list[pa.Array]:
+        """Give of each call how many origins begin or end before it."""
+        found = self._connection.exec_driver_sql(
+            "SELECT low, high FROM origin WHERE low <= :high AND high >= :low",
+            {"low": self._low, "high": self._high},
+        )
+        points = [point for first, last in found for point in (first, last + 1)]
+        return [_not_after(pa.array(points, pa.int64()), self.ids)] if points else []
 
 
-def _named(connection: Connection, calls: _Calls) -> Iterable[int]:
-    """Give of each call how many of the points at which a name begins to hold are not after it."""
-    low, high = min(calls.at), max(calls.at)
-    named: list[int] = []
-    for (at,) in connection.exec_driver_sql(
-        f"SELECT DISTINCT at FROM account_name WHERE at > {low:d} AND at <= {high + SOON:d}"  # noqa: S608 - ours
-    ):
-        named += (at, at - SOON)
-    named.sort()
-    return (bisect_right(named, at) for at in calls.at) if named else repeat(0)
+def without(tables: int) -> list[str]:
+    """Give the tables of other records that calls with this number have no row in."""
+    return [name for place, name in enumerate(_RECORDS) if not tables & 1 << place]
 
 
-def _told(connection: Connection, calls: _Calls) -> Iterator[Hashable]:
-    """Give of each call what its words are made of: its number, how it failed, some arguments."""
-    places: dict[tuple[int, int], list[int]] = {each: [] for each in set(calls.names)}
-    listed = ", ".join(f"({arch:d}, {nr:d})" for arch, nr in places)
-    found = connection.exec_driver_sql(
-        f"SELECT n.arch, n.nr, k.place FROM ({_PLACES}) k"  # noqa: S608 - ours
-        " JOIN syscall_name n ON n.name = k.call"
-        f" WHERE k.place IS NOT NULL AND (n.arch, n.nr) IN (VALUES {listed})"
-    )
-    for arch, nr, place in found:
-        places[arch, nr].append(place)
-    for name, arguments, failure in zip(calls.names, calls.arguments, calls.failures, strict=True):
-        if told := places[name]:
-            yield name, failure, tuple(arguments[place] for place in told)
-        else:
-            yield name, failure
+def _not_after(points: pa.Array, values: pa.Array) -> pa.Array:
+    """Give for each value how many of the points are not after it."""
+    ordered = points.take(pc.sort_indices(points))
+    return pc.search_sorted(ordered, values, side="right").cast(pa.int64())
 
 
-def _most(others: Sequence[tuple[Any, ...]]) -> _Most:
-    """Give how many rows a call's other records have in each table: none, one, or more."""
-    if not others:
-        return _NONE
-    found = [each[0] for each in others]
-    return tuple([min(found.count(table), _MANY) for table in _RECORDS])
+def listed(ids: pa.Array) -> str:
+    """Give numbers as JSON."""
+    return json.dumps(ids.to_pylist(), separators=(",", ":"))
 
 
-def _others(connection: Connection, calls: _Calls) -> Iterator[tuple[tuple[Any, ...], ...]]:
-    """Give of each call the ids in its other records, each with its table."""
-    within = f"event BETWEEN {calls.ids[0]:d} AND {calls.ids[-1]:d}"
-    parts = " UNION ALL ".join(
-        f"SELECT event, '{table}', {columns} FROM {table} WHERE {within}"  # noqa: S608 - ours
-        for table, columns in _RECORDS.items()
-    )
-    found: dict[int, list[tuple[Any, ...]]] = defaultdict(list)
-    for event, *ids in connection.exec_driver_sql(parts):
-        found[event].append(tuple(ids))
-    return (tuple(found[each]) if each in found else () for each in calls.ids)
+def slices(connection: Connection, where: Where, size: int = 0) -> Iterator[Calls]:
+    """Read the calls under a condition on `v.event_id`: at least one slice, the last has fewer.
+
+    Each event that fulfils the condition is in the scope of one slice, also one without a call.
+    """
+    size = size or SLICE
+    scope = where
+    while True:
+        rows = read_numbers(
+            connection,
+            _COLUMNS,
+            f"SELECT {', '.join(f's.{name}' for name in _COLUMNS)} FROM syscall s"  # noqa: S608 - ours
+            f" WHERE {scope.on('s.id')} ORDER BY s.id LIMIT :most_calls",
+            scope.given(most_calls=size),
+        )
+        if len(rows) < size:
+            yield Calls(connection, rows, scope)
+            return
+        last = rows["id"][-1].as_py()
+        yield Calls(connection, rows, scope.also("v.event_id <= :last_call").given(last_call=last))
+        # With `+` a condition chooses no place to begin at, so that it is begun at the next one.
+        others = where.text.replace("v.event_id", "+v.event_id")
+        scope = Where(f"v.event_id > :after_call AND ({others})", where.values).given(
+            after_call=last
+        )

@@ -6,7 +6,7 @@ structs with the columns of the views of these names. An event without a SYSCALL
 the columns that only calls have.
 
 The rows are those of the views, asked from the views themselves, so both always say the same
-(`auditsvc.arrow.calls`). The database writes rows as JSON, which Arrow's own reader parses. A
+(`auditsvc.arrow.view_rows`). The database writes rows as JSON, which Arrow's own reader parses. A
 column that is not asked for is not looked up.
 
 All batches show one state of the store. Memory is that of one batch.
@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING, Final
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from auditsvc.arrow.calls import view_rows
 from auditsvc.arrow.columns import BESIDE, LISTS, field_of
-from auditsvc.arrow.json_rows import columns_of
+from auditsvc.arrow.json_rows import Where, columns_of
+from auditsvc.arrow.view_rows import Views
 from auditsvc.decode.ids import SERIAL_BITS, SERIAL_MASK
 from auditsvc.errors import UsageError
 from auditsvc.store.database import reading
@@ -91,7 +91,7 @@ class Events:
         after = low - 1
         with reading(self._database) as connection:
             while (last := last_id(connection, after, high, size)) is not None:
-                yield from self.rows(connection, _between(after, last)).to_batches()
+                yield from self.rows(Views(connection), _between(after, last)).to_batches()
                 after = last
 
     def reader(self, batches: Iterable[pa.RecordBatch] | None = None) -> pa.RecordBatchReader:
@@ -105,24 +105,22 @@ class Events:
         bounds = " ".join(self._span.conditions)
         return f"{bounds} {' '.join(self._columns)}".strip()
 
-    def rows(self, connection: Connection, where: str) -> pa.Table:
+    def rows(self, views: Views, where: Where) -> pa.Table:
         """Give the rows of the events under a condition on `v.event_id`, in the order of ids."""
         plain = ["event_id", *(c for c in self._columns if c not in (*LISTS, "event_id"))]
-        calls = self._rows(connection, "syscalls", plain, where)
-        lone = self._rows(connection, "events", plain, where)
+        calls = self._rows(views, "syscalls", plain, where)
+        lone = self._rows(views, "events", plain, where)
         rows = pa.concat_tables([calls, lone])
         if len(lone):
             rows = rows.sort_by("event_id")
         rows = rows.combine_chunks()
         for view in LISTS:
             if view in self._columns:
-                found = self._list(connection, view, rows["event_id"], where)
+                found = self._list(views, view, rows["event_id"], where)
                 rows = rows.append_column(self._field(view), found)
         return rows.select(list(self._columns)).cast(self.schema).combine_chunks()
 
-    def _rows(
-        self, connection: Connection, view: str, columns: Sequence[str], where: str
-    ) -> pa.Table:
+    def _rows(self, views: Views, view: str, columns: Sequence[str], where: Where) -> pa.Table:
         """Give rows of a view of events with these columns; NULL where it has not the column."""
         values = {c: c for c in columns if c in self._of_view[view]}
         if view == "syscalls" and "type" in columns:
@@ -134,16 +132,14 @@ class Events:
                         f"(SELECT o.{name} FROM {other} o WHERE o.event_id = v.event_id)"  # noqa: S608 - ours
                     )
         fields = [field_of(name) for name in columns]
-        return view_rows(connection, view, values, fields, where, "event_id")
+        return views.rows(view, values, fields, where, "event_id")
 
-    def _list(
-        self, connection: Connection, view: str, ids: pa.ChunkedArray, where: str
-    ) -> pa.Array:
+    def _list(self, views: Views, view: str, ids: pa.ChunkedArray, where: Where) -> pa.Array:
         """Give the rows of a view as a list for each event."""
         values = {c: c for c in self._of_view[view]}
         order = f"event_id, {_LIST_ORDER[view]}"
         fields = [field_of(name) for name in values]
-        rows = view_rows(connection, view, values, fields, where, order)
+        rows = views.rows(view, values, fields, where, order)
         return listed(rows, ids, self._struct(view))
 
 
@@ -163,8 +159,9 @@ def listed(
     return pa.ListArray.from_arrays(offsets, pa.StructArray.from_arrays(parts, fields=kind))
 
 
-def _between(after: int, last: int) -> str:
-    return f"v.event_id > {after:d} AND v.event_id <= {last:d}"
+def _between(after: int, last: int) -> Where:
+    values = {"after": after, "last": last}
+    return Where("v.event_id > :after AND v.event_id <= :last", values)
 
 
 def last_id(connection: Connection, after: int, high: int, size: int) -> int | None:

@@ -6,8 +6,9 @@ the view, by the name of the column that they become.
 
 from __future__ import annotations
 
-import io
-from typing import TYPE_CHECKING, Final
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -18,17 +19,51 @@ from auditsvc.arrow.columns import TIME, as_read
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
-    from sqlalchemy import Connection
+    from sqlalchemy import Connection, CursorResult
 
 _OBJECT: Final = 60
 """Columns of one JSON object: SQLite's functions take 127 arguments."""
-_BLOCK: Final = 1 << 20
 _SECOND: Final = "YYYY-MM-DD HH24:MI:SS"
 _FORMS: Final = {
     **dict.fromkeys(("time", "ended", "began", "ended_at"), f"{_SECOND}.MS"),
     **dict.fromkeys(("hour", "since", "pruned_at"), _SECOND),
 }
 """How SQLite shows the columns that PostgreSQL has as moments."""
+
+
+_NAMED: Final = re.compile(r"(?<![:\w]):([a-z]\w*)")
+
+
+@dataclass(frozen=True, slots=True)
+class Where:
+    """A condition; `:name` in it stands for the number or text that `values` has of that name.
+
+    Of the texts with names SQLite plans each but once for a connection: to plan a question of the
+    views takes it milliseconds.
+    """
+
+    text: str
+    values: Mapping[str, int | str] = field(default_factory=dict)
+
+    def also(self, text: str) -> Where:
+        """Give the condition that another holds, too."""
+        return Where(f"({self.text}) AND {text}", self.values)
+
+    def on(self, column: str) -> str:
+        """Give the text of a condition on `v.event_id` for another column."""
+        return f"({self.text.replace('v.event_id', column)})"
+
+    def given(self, **values: int | str) -> Where:
+        """Give the condition with more values."""
+        return Where(self.text, {**self.values, **values})
+
+    def run(self, connection: Connection, sql: str) -> CursorResult[Any]:
+        """Run a statement that has this condition's text in it."""
+        if connection.dialect.name == "sqlite":
+            return connection.exec_driver_sql(sql, dict(self.values))
+        return connection.exec_driver_sql(
+            _NAMED.sub(lambda found: f"{self.values[found[1]]:d}", sql) if self.values else sql
+        )
 
 
 def columns_of(connection: Connection, view: str) -> tuple[str, ...]:
@@ -41,21 +76,21 @@ def columns_of(connection: Connection, view: str) -> tuple[str, ...]:
 
 
 def read_rows(
-    connection: Connection, view: str, values: Mapping[str, str], *, where: str, order: str
+    connection: Connection, view: str, values: Mapping[str, str], *, where: Where, order: str
 ) -> Sequence[bytes]:
     """Give a JSON object for each row of a view; on SQLite also of a subquery in its place."""
     is_sqlite = connection.dialect.name == "sqlite"
     texts = {} if is_sqlite else _kinds(connection, view)
     shown = ", ".join(f"{_plain(texts, name, of)} AS {name}" for name, of in values.items())
-    inner = f"SELECT {shown} FROM {view} v WHERE {where} ORDER BY {order}"  # noqa: S608 - of this package's text
+    inner = f"SELECT {shown} FROM {view} v WHERE {where.text} ORDER BY {order}"  # noqa: S608 - of this package's text
     if not is_sqlite:
-        rows = connection.exec_driver_sql(f"SELECT row_to_json(q)::text FROM ({inner}) q")  # noqa: S608
+        rows = where.run(connection, f"SELECT row_to_json(q)::text FROM ({inner}) q")  # noqa: S608
         return [row[0].encode() for row in rows]
     names = list(values)
     groups = [names[at : at + _OBJECT] for at in range(0, len(names), _OBJECT)]
     pairs = [", ".join(f"'{name}', {name}" for name in group) for group in groups]
     objects = ", ".join(f"CAST(json_object({each}) AS BLOB)" for each in pairs)
-    found = connection.exec_driver_sql(f"SELECT {objects} FROM ({inner})").fetchall()  # noqa: S608 - as above
+    found = where.run(connection, f"SELECT {objects} FROM ({inner})").fetchall()  # noqa: S608 - as above
     if len(groups) == 1:
         return [row[0] for row in found]
     return [b"{%b}" % b",".join(part[1:-1] for part in row) for row in found]
@@ -69,8 +104,8 @@ def parsed(rows: Collection[bytes], fields: Sequence[pa.Field]) -> pa.Table:
     data = b"\n".join(rows)
     plain = pa.schema([pa.field(each.name, as_read(each.type)) for each in fields])
     table = json.read_json(
-        io.BytesIO(data),
-        read_options=json.ReadOptions(use_threads=False, block_size=max(_BLOCK, len(data) + 1)),
+        pa.BufferReader(data),
+        read_options=json.ReadOptions(use_threads=False, block_size=len(data) + 1),
         parse_options=json.ParseOptions(explicit_schema=plain, unexpected_field_behavior="error"),
     ).select(plain.names)
     return pa.table(

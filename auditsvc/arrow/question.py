@@ -49,6 +49,9 @@ class Question:
         try:
             body.encode()
             statement = time_query.parse(body, "sqlite", views)
+            if statement is None and _is_values(body):
+                body_as_table = f"SELECT * FROM ({body}\n) given"  # noqa: S608 - asked as it is
+                statement = time_query.parse(body_as_table, "sqlite", views)
             if statement is None:
                 raise QueryError("the SQL cannot be read, or is not a SELECT", ONLY_READS)
             statement.period = period
@@ -101,6 +104,11 @@ _MOST_STEPS: Final = 1_000_000
 """Of SQLite's machine, for an answer without rows: some 10 ms."""
 _LONGEST: Final = 1 << 20
 """Bytes of a value, and of a query, that SQLite makes for that."""
+
+
+def _is_values(sql: str) -> bool:
+    roots = sqlglot.parse(sql, read="sqlite")
+    return len(roots) == 1 and isinstance(roots[0], exp.Values)
 
 
 class _Clock:

@@ -117,14 +117,28 @@ class Inbox:
     def _refused(self, error: Exception) -> FleetError:
         what = str(error).partition("\n")[0][:300]
         where = "see fleet.endpoint, fleet.bucket and fleet.credentials"
-        return FleetError(f"fleet {self.shown}: {what}", where + hint_of_tls(error))
+        return FleetError(f"fleet {self.shown}: {what}", where + hint_of(error))
 
 
-def hint_of_tls(error: Exception) -> str:
-    """Give what else to look at if it is the certificates that are wrong; else ""."""
+_HINTS: Final = {
+    ("RequestTimeTooSkewed",): "the clock of this host, or the server's, is wrong",
+    ("certificate has expired",): "the server's certificate has expired, or this clock is ahead",
+    ("not yet valid",): "the server's certificate is of the future, or this clock is behind",
+    ("doesn't match", "mismatch"): "the server's certificate is for another name than the address",
+    ("CERTIFICATE", "SSL validation", "CA certificate", "SSL peer certificate"): (
+        "fleet.ca names the authority that is believed"
+    ),
+}
+"""What else to look at, by words of what was refused; the first that has some counts."""
+
+
+def hint_of(error: Exception) -> str:
+    """Give what else to look at if it is a clock or a certificate that is wrong; else ""."""
     text = str(error)
-    is_tls = "CERTIFICATE" in text or "SSL validation" in text or "CA certificate" in text
-    return "; fleet.ca names the authority that is believed" if is_tls else ""
+    for words, hint in _HINTS.items():
+        if any(word in text for word in words):
+            return f"; {hint}"
+    return ""
 
 
 def _code(error: ClientError) -> str:

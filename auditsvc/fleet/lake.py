@@ -36,7 +36,7 @@ from requests.exceptions import RequestException
 
 from auditsvc.archive.credentials import keys_of
 from auditsvc.errors import ConfigError, FleetError
-from auditsvc.fleet.inbox import hint_of_tls
+from auditsvc.fleet.inbox import hint_of
 from auditsvc.fleet.names import SCHEMA_VERSION, source_of
 from auditsvc.fleet.schema import SORT, VERSION, schema
 from auditsvc.fleet.table_io import properties
@@ -139,8 +139,8 @@ def open_catalog(settings: FleetSettings) -> RestCatalog:
             "client.secret-access-key": keys.get("secret_key", ""),
         }
     extra: dict[str, object] = {}
+    given |= properties(settings.ca)
     if settings.ca:
-        given |= properties(settings.ca)
         extra[SSL] = {CA_BUNDLE: str(settings.ca)}
     with explained(settings):
         return _Catalog("auditsvc", **given, **extra)  # type: ignore[arg-type]
@@ -262,5 +262,5 @@ def explained(settings: FleetSettings) -> Iterator[None]:
 def _unreachable(settings: FleetSettings, error: Exception) -> FleetError:
     what = str(error).partition("\n")[0][:300]
     where = settings.catalog or settings.endpoint or settings.bucket
-    hint = "see fleet.catalog, fleet.endpoint and keys" + hint_of_tls(error)
+    hint = "see fleet.catalog, fleet.endpoint and keys" + hint_of(error)
     return FleetError(f"fleet {where}: {what}", hint)

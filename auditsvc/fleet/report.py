@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from auditsvc.errors import ConfigError, FleetError
 from auditsvc.fleet.inbox import Inbox
@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from pyiceberg.table import Table
 
     from auditsvc.config import FleetSettings
+
+
+_AHEAD: Final = 60.0
+"""Seconds that a host's clock may be ahead of this one's."""
 
 
 def make_report(
@@ -28,7 +32,8 @@ def make_report(
 
     Of each store: the last batch `n` in the table, its events, `lag_seconds` since the host made
     that batch, how many batches wait in the inbox, and what is wrong: `silent` if nothing newer
-    than so many seconds is there, a gap in the batches, a sum that does not add up.
+    than so many seconds is there, a clock that is ahead, a gap in the batches, a sum that does not
+    add up.
 
     `table`: as it was loaded. Without `must_look` an inbox that cannot be looked into, as by a
     reader's key, is no error: then `unseen` says why, and what `waiting` counts is not known.
@@ -73,6 +78,8 @@ def _of_store(mark: Mark, waiting: list[int], silent: float, now: float) -> dict
     wrong = []
     if lag is not None and lag > silent:
         wrong.append("silent")
+    if mark.made > now + _AHEAD:  # else it would be called silent only that much later
+        wrong.append(f"its clock is {round(mark.made - now)} s ahead")
     if ahead and ahead[0] != mark.n + 1:
         wrong.append(f"batch {mark.n + 1} is missing")
     if ahead and ahead != list(range(ahead[0], ahead[0] + len(ahead))):

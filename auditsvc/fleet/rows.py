@@ -17,6 +17,8 @@ import pyarrow.compute as pc
 
 from auditsvc.archive.rows import read_where
 from auditsvc.arrow.events import Events, listed
+from auditsvc.arrow.json_rows import Where
+from auditsvc.arrow.view_rows import Views
 from auditsvc.fleet.files import paired
 from auditsvc.fleet.schema import LISTS, OF_ALL, RECORDED, STORY, schema
 from auditsvc.store import arrivals
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
 SIZE: Final = 8192
 """Events of a table: with fewer, more of the work is done anew for each; while one is read, the
 store keeps what is written meanwhile in its log."""
+_OTHERS: Final = 100
+"""Events that are read in vain rather than that a question is planned anew."""
 _OF_WIDE: Final = ("paths", "sockaddrs", "records")
 """Lists that `auditsvc.arrow.events` gives."""
 _OF_LONE: Final = ("comm", "exe", "key")
@@ -58,42 +62,42 @@ class Source:
         for start in range(0, len(ordered), size):
             wanted = ordered[start : start + size]
             with reading(self._database) as connection:
-                where = " OR ".join(_conditions(connection, wanted))
-                yield self._table(connection, f"({where})", pa.array(wanted, pa.int64()))
+                where = _condition(connection, wanted)
+                yield self._table(Views(connection), where, pa.array(wanted, pa.int64()))
 
-    def _table(self, connection: Connection, where: str, wanted: pa.Array) -> pa.Table:
-        events = _only(self._events.rows(connection, where), wanted)
+    def _table(self, views: Views, where: Where, wanted: pa.Array) -> pa.Table:
+        events = _only(self._events.rows(views, where), wanted)
         ids = events["event_id"]
         columns = {name: events[name] for name in events.column_names}
         columns["store"] = _same(self.store, len(events))
         columns["node"] = pc.if_else(pc.equal(events["host"], self.host), None, events["host"])
         columns["host"] = _same(self.host, len(events))
-        story = _rows(connection, "story", ("event_id", *STORY), where, ids)
-        columns |= _of_all(connection, where, columns, story)
-        files = _rows(connection, "files", ("event_id", *LISTS["files"]), where, ids)
+        story = _rows(views, "story", ("event_id", *STORY), where, ids)
+        columns |= _of_all(views, where, columns, story)
+        files = _rows(views, "files", ("event_id", *LISTS["files"]), where, ids)
         paths, files = paired(events, events["paths"].combine_chunks(), files)
         columns["paths"] = paths
         columns["story"] = _story(story, ids)
         for view, names in LISTS.items():
             kind = schema().field(view).type.value_type
             if view == "logins":
-                columns[view] = listed(_logins(connection, events), ids, kind, _OF)
+                columns[view] = listed(_logins(views, events), ids, kind, _OF)
             elif view == "files":
                 columns[view] = listed(files, ids, kind)
             elif view not in _OF_WIDE:
-                rows = _rows(connection, view, ("event_id", *names), where, ids)
+                rows = _rows(views, view, ("event_id", *names), where, ids)
                 columns[view] = listed(rows, ids, kind)
         given = [each for each in schema() if each.name in columns]
         return pa.table([columns[each.name].cast(each.type) for each in given], pa.schema(given))
 
 
 def _of_all(
-    connection: Connection, where: str, columns: dict[str, pa.ChunkedArray], story: pa.Table
+    views: Views, where: Where, columns: dict[str, pa.ChunkedArray], story: pa.Table
 ) -> dict[str, pa.ChunkedArray]:
     """Give what `all_events` says beside the other views; of a call that is what `story` says."""
     ids = columns["event_id"]
     names = ("event_id", *OF_ALL, *_OF_LONE)
-    lone = _rows(connection, "all_events", names, f"{where} AND NOT {_IS_CALL}", ids)
+    lone = _rows(views, "all_events", names, where.also(f"NOT {_IS_CALL}"), ids)
     calls = story.select(("event_id", "outcome")).filter(
         pc.invert(pc.is_in(story["event_id"], value_set=lone["event_id"].combine_chunks()))
     )
@@ -104,23 +108,33 @@ def _of_all(
     return found | {name: pc.coalesce(columns[name], found[name]) for name in _OF_LONE}
 
 
-def _conditions(connection: Connection, ids: Sequence[int]) -> Iterator[str]:
-    """Give conditions of which one holds for each of these ids, and for few others."""
-    single = []
+def _condition(connection: Connection, ids: Sequence[int]) -> Where:
+    """Give a condition that holds for each of these ids, and for few others.
+
+    One range is mostly enough, and the text for that is always the same (`Where`).
+    """
+    if arrivals.count(connection, ids[0], ids[-1]) <= len(ids) + _OTHERS:
+        return Where("(v.event_id BETWEEN :low0 AND :high0)", {"low0": ids[0], "high0": ids[-1]})
+    single: list[int] = []
+    texts: list[str] = []
+    values: dict[str, int | str] = {}
     for low, high in arrivals.ranges(connection, ids):
         if low == high:
             single.append(low)
         else:
-            yield f"v.event_id BETWEEN {low:d} AND {high:d}"
+            number = len(texts)
+            texts.append(f"v.event_id BETWEEN :low{number} AND :high{number}")
+            values |= {f"low{number}": low, f"high{number}": high}
     if single:
-        yield f"v.event_id IN ({', '.join(map(str, single))})"
+        texts.append(f"v.event_id IN ({', '.join(map(str, single))})")
+    return Where(f"({' OR '.join(texts)})", values)
 
 
 def _rows(
-    connection: Connection, view: str, columns: Sequence[str], where: str, ids: pa.ChunkedArray
+    views: Views, view: str, columns: Sequence[str], where: Where, ids: pa.ChunkedArray
 ) -> pa.Table:
     """Give the rows of a view that belong to these events, in the order of ids."""
-    return _only(read_where(connection, view, columns, where), ids.combine_chunks())
+    return _only(read_where(views, view, columns, where), ids.combine_chunks())
 
 
 def _only(rows: pa.Table, ids: pa.Array) -> pa.Table:
@@ -138,18 +152,19 @@ def _story(rows: pa.Table, ids: pa.ChunkedArray) -> pa.Array:
     return made.take(places)
 
 
-def _logins(connection: Connection, events: pa.Table) -> pa.Table:
+def _logins(views: Views, events: pa.Table) -> pa.Table:
     """Give the rows of `logins` that begin, are told of or end with these events: the first, `_OF`.
 
     The view looks at all sessions of the store, so it is asked only if there can be any.
     """
     ids = events["event_id"].combine_chunks()
     told = events["records"].combine_chunks().flatten().field("type")
-    where = "1 = 0"
+    where = Where("1 = 0")
     if any(_has(types, _LOGINS) for types in (events["type"], told)):
         low, high = pc.min(ids).as_py(), pc.max(ids).as_py()
-        where = " OR ".join(f"v.{name} BETWEEN {low:d} AND {high:d}" for name in _LOGIN_IDS)
-    rows = read_where(connection, "logins", LISTS["logins"], where)
+        text = " OR ".join(f"v.{name} BETWEEN :low AND :high" for name in _LOGIN_IDS)
+        where = Where(text, {"low": low, "high": high})
+    rows = read_where(views, "logins", LISTS["logins"], where)
     of = pc.coalesce(*(_within(rows[name], ids) for name in _LOGIN_IDS))
     return rows.append_column(_OF, of).filter(pc.is_valid(of)).sort_by(_OF).combine_chunks()
 

@@ -146,7 +146,7 @@ def ranges(connection: Connection, ids: Sequence[int]) -> Iterator[Range]:
     """Cut ids, in order, into ranges that hold no event but these."""
     if len(ids) <= _FEW:
         yield from ((each, each) for each in ids)
-    elif _count(connection, ids[0], ids[-1]) == len(ids):
+    elif count(connection, ids[0], ids[-1]) == len(ids):
         yield ids[0], ids[-1]
     else:
         middle = len(ids) // 2
@@ -154,7 +154,8 @@ def ranges(connection: Connection, ids: Sequence[int]) -> Iterator[Range]:
         yield from ranges(connection, ids[middle:])
 
 
-def _count(connection: Connection, low: int, high: int) -> int:
+def count(connection: Connection, low: int, high: int) -> int:
+    """Count the events with these ids."""
     counts = union_all(
         *(
             select(func.count().label("n")).where(table.c.id.between(low, high))

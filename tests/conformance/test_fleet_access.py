@@ -83,10 +83,12 @@ class _Page(BaseHTTPRequestHandler):
         self.rfile.read(int(self.headers.get("Content-Length") or 0))
         self.send_response(200)
         self.send_header("Content-Length", "20")
+        self.send_header("Last-Modified", "Mon, 30 Nov 2026 10:00:00 GMT")
         self.end_headers()
-        self.wfile.write(b"<html>Log in!</html>")
+        if self.command != "HEAD":
+            self.wfile.write(b"<html>Log in!</html>")
 
-    do_GET = do_PUT = do_POST = _answer  # noqa: N815 - names of http.server
+    do_GET = do_HEAD = do_PUT = do_POST = _answer  # noqa: N815 - names of http.server
 
     def log_message(self, *_):
         """Say nothing."""
@@ -115,5 +117,20 @@ def test_a_page_in_the_place_of_an_answer_is_not_believed(lake, page, tmp_path):
     with pytest.raises(FleetError, match=page):
         tables.open_table(away.fleet)
     assert lake.ship(settings).batches == 1
+    lake.commit()
+    assert differences(lake, [settings]) == []
+
+
+def test_a_page_in_the_place_of_a_file_of_the_table_is_not_committed(lake, page, tmp_path):
+    """Else rows would be gone that hosts had shipped: a batch in the table is deleted."""
+    settings = lake.host(tmp_path, "web1")
+    load(settings.store, opening(1))
+    assert lake.ship(settings).batches == 1
+    away = lake.host(tmp_path, "web1", endpoint=page).fleet
+    committer = Committer(away, shards=[away.shard], inbox=lake.inbox)
+    with pytest.raises(FleetError, match="is not what was written"):
+        committer.step()
+    assert len(lake.waiting()) == 1
+    assert tables.watermarks(lake.open()) == {}
     lake.commit()
     assert differences(lake, [settings]) == []

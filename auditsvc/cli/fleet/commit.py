@@ -80,6 +80,7 @@ def _follow(make: Callable[[], Any], every: float) -> NoReturn:
                 pass
         except FleetError as error:
             log.error("cannot commit: waiting", why=str(error))  # noqa: TRY400 - no traceback
+            committer = None  # the keys, or the authority, may be others by now
             time.sleep(pause)
             pause = min(_MOST_PAUSE, pause * 2)
             continue

@@ -12,12 +12,42 @@ from typing import Final
 from auditsvc.store.views.changes import changes, commands
 from auditsvc.store.views.denials import denials
 from auditsvc.store.views.dialect import DIALECTS, with_arguments
-from auditsvc.store.views.files import connections, files
+from auditsvc.store.views.files import (
+    OF_ROWS,
+    TOLD,
+    connections,
+    files,
+    files_of_calls,
+    files_of_uring,
+)
 from auditsvc.store.views.logins import logins
-from auditsvc.store.views.recorded import CONTEXT_IDS, RECORDED
-from auditsvc.store.views.story import all_events, story, story_of_calls, story_of_others
+from auditsvc.store.views.recorded import CONTEXT_IDS, RECORDED, paths
+from auditsvc.store.views.story import (
+    FILE_TEXT,
+    IS_FOLDER,
+    IS_NAMED,
+    all_events,
+    story,
+    story_of_calls,
+    story_of_others,
+)
 
-__all__ = ["CONTEXT_IDS", "DIALECTS", "NAMES", "statements", "story_of_calls", "story_of_others"]
+__all__ = [
+    "CONTEXT_IDS",
+    "DIALECTS",
+    "FILE_TEXT",
+    "IS_FOLDER",
+    "IS_NAMED",
+    "NAMES",
+    "OF_ROWS",
+    "TOLD",
+    "files_of_calls",
+    "files_of_uring",
+    "paths",
+    "statements",
+    "story_of_calls",
+    "story_of_others",
+]
 
 _VIEWS: Final = {
     **RECORDED,

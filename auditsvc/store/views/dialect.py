@@ -137,6 +137,11 @@ def time(d: Dialect, table: str) -> str:
     return d.time.format(f"{table}.id", f"{table}.ms")
 
 
+def asked(rows: str) -> str:
+    """Give the column that tells rows of `path` that take its place apart; '' if none do."""
+    return ", p.asked" if rows else ""
+
+
 def text(name: str, key: str, shape: str = "{0}") -> Lookup:
     """Give the lookup of a text, whose id is `key`."""
     step = Step("text", f"{name}_text", f"{name}_text.id = {key}")

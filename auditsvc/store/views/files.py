@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from auditsvc.record.types import URINGOP
 from auditsvc.store.views import words
-from auditsvc.store.views.dialect import lookups, time
+from auditsvc.store.views.dialect import asked, lookups, time
 from auditsvc.store.views.story import (
     CALL,
     CALLED,
@@ -33,20 +33,33 @@ _O_PATH, _O_TRUNC = 0o10000000, 0o1000
 _FILE: Final = "f.nametype, f.inode, f.dev, f.mode, f.ouid, f.ogid"
 
 
+_FLAGS: Final = {"open": "a1", "openat": "a2", "open_by_handle_at": "a2"}
+"""The arguments that are flags of an open."""
+TOLD: Final = """
+    SELECT v.name AS call, n.place FROM verb v
+    CROSS JOIN (SELECT 1 AS place UNION SELECT 2 UNION SELECT 3) n
+    WHERE v.kind = 'call' AND CASE v.file
+        WHEN 'open' THEN n.place = CASE v.name WHEN 'open' THEN 1 ELSE 2 END
+        WHEN 'mode' THEN n.place = v.second_place OR n.place = 2
+        WHEN 'owner' THEN 1 END"""
+"""The arguments of which `action` and `detail` of `files` are made, beside the call in a call."""
+OF_ROWS: Final = "SELECT name AS call FROM verb WHERE kind = 'call' AND file IN ('rename', 'link')"
+"""The calls whose rows say something of the event's other rows."""
+
+
 def files(d: Dialect) -> str:
     """Give the view."""
-    return f"SELECT * FROM ({_of_calls(d)}) made UNION ALL SELECT * FROM ({_of_uring(d)}) made"  # noqa: S608 - ours
+    return f"SELECT * FROM ({files_of_calls(d)}) made UNION ALL SELECT * FROM ({files_of_uring(d)}) made"  # noqa: E501, S608 - ours
 
 
-def _of_calls(d: Dialect) -> str:
+def files_of_calls(d: Dialect, rows: str = "") -> str:
+    """Give the view's rows of calls; `rows`: as of the view `paths`."""
     found, joins = of_call(d)
     cwd = "(SELECT t.value FROM text t WHERE t.id = c.cwd)"
     full = words.full_path("name.value", cwd, "f.nametype")
     other = words.full_path("n.value", cwd, "g.nametype")
-    flags = (
-        "(CASE call.name WHEN 'open' THEN s.a1 WHEN 'openat' THEN s.a2"
-        f" WHEN 'open_by_handle_at' THEN s.a2 WHEN 'openat2' THEN {_octal_flags(d)} END)"
-    )
+    places = " ".join(f"WHEN '{name}' THEN s.{place}" for name, place in _FLAGS.items())
+    flags = f"(CASE call.name {places} WHEN 'openat2' THEN {_octal_flags(d)} END)"
     renamed = f"CASE WHEN v.file IN ('rename', 'link') THEN {_other(other)} END"
     detail = (
         f"CASE v.file WHEN 'open' THEN {words.argument(d, '1', flags, repr('open'))}"
@@ -59,8 +72,8 @@ def _of_calls(d: Dialect) -> str:
             {as_text(renamed)} AS other, {as_text(detail)} AS detail,
             {d.truth.format("s.success")} AS success, {words.errno("s.exit", "s.success")} AS errno,
             c.pid, c.auid, c.uid, c.euid, c.ses, {found["comm"]}, {found["exe"]}, {found["key"]},
-            {as_text(CALLED)} AS syscall, name.value AS name, {_FILE}
-        FROM path p
+            {as_text(CALLED)} AS syscall, name.value AS name, {_FILE}{asked(rows)}
+        FROM {rows or "path"} p
         JOIN file f ON {d.settled.format("p", "file = f.id")}
         LEFT JOIN text name ON name.id = f.name{d.indexed.format("name")}
         JOIN syscall s ON s.id = p.event
@@ -140,18 +153,21 @@ def _uring_call(d: Dialect) -> str:
     return f"(SELECT w.word FROM value_word w WHERE w.kind = 'uring' AND w.number = {number})"  # noqa: S608
 
 
-def _of_uring(d: Dialect) -> str:
+def files_of_uring(d: Dialect, where: str = "") -> str:
+    """Give the view's rows of operations of io_uring; `where` chooses events `e`."""
     found, joins = lookups(d, [host("e.host")])
     rows = _uring(d, found["host"])
     effect = f"(SELECT v.file FROM verb v WHERE v.kind = 'call' AND v.name = {_uring_call(d)})"  # noqa: S608
     return f"""
         SELECT event_id, host, time,
             CASE WHEN effect IN ('open', 'create', 'rename', 'link') AND nametype = 'CREATE'
-                THEN 'create' ELSE coalesce(effect, 'use') END,
-            CASE WHEN substr(name, 1, 1) = '/' THEN name END, CAST(NULL AS text),
-            CAST(NULL AS text), {d.truth.format("CAST(succeeded AS smallint)")},
-            {words.errno("exit", "succeeded")},
-            pid, auid, uid, euid, ses, CAST(NULL AS text), CAST(NULL AS text), key, syscall, name,
+                THEN 'create' ELSE coalesce(effect, 'use') END AS action,
+            CASE WHEN substr(name, 1, 1) = '/' THEN name END AS path, CAST(NULL AS text) AS other,
+            CAST(NULL AS text) AS detail,
+            {d.truth.format("CAST(succeeded AS smallint)")} AS success,
+            {words.errno("exit", "succeeded")} AS errno,
+            pid, auid, uid, euid, ses, CAST(NULL AS text) AS comm, CAST(NULL AS text) AS exe, key,
+            syscall, name,
             nametype, inode, dev, mode, ouid, ogid
         FROM (
             SELECT {rows}, {effect} AS effect, name.value AS name, {_FILE}
@@ -161,7 +177,7 @@ def _of_uring(d: Dialect) -> str:
             JOIN event e ON e.id = p.event
             LEFT JOIN text told ON told.id = e.fields
             {joins}
-            WHERE e.type = {URINGOP} AND coalesce(f.nametype, '') <> 'PARENT'
+            WHERE e.type = {URINGOP} AND coalesce(f.nametype, '') <> 'PARENT'{where}
         ) made"""  # noqa: S608 - as above
 
 

@@ -20,7 +20,7 @@ from auditsvc.record.types import (
 from auditsvc.store.activity import COUNTED, KEY
 from auditsvc.store.views import cgroups, words
 from auditsvc.store.views import names as name_view
-from auditsvc.store.views.dialect import Dialect, Lookup, Step
+from auditsvc.store.views.dialect import Dialect, Lookup, Step, asked
 from auditsvc.store.views.dialect import case as _case
 from auditsvc.store.views.dialect import lookups as _lookups
 from auditsvc.store.views.dialect import text as _text
@@ -90,7 +90,8 @@ def _syscalls(d: Dialect) -> str:
         {joins}"""  # noqa: S608 - made of this module's text only
 
 
-def _paths(d: Dialect) -> str:
+def paths(d: Dialect, rows: str = "") -> str:
+    """Give the view; `rows`: of `path`, in place of all, which have a number in `asked`."""
     found, joins = _lookups(d, [_text("obj", "f.obj")])
     full = (
         f"(SELECT {words.full_path('name.value', 'cwd.value', 'f.nametype')} FROM syscall s"  # noqa: S608 - ours
@@ -101,8 +102,8 @@ def _paths(d: Dialect) -> str:
     return f"""
         SELECT p.event AS event_id, p.item, name.value AS name,
             CASE WHEN substr(name.value, 1, 1) = '/' THEN name.value ELSE {full} END AS path,
-            {", ".join(f"f.{column}" for column in _FILE)}, {found["obj"]}
-        FROM path p
+            {", ".join(f"f.{column}" for column in _FILE)}, {found["obj"]}{asked(rows)}
+        FROM {rows or "path"} p
         JOIN file f ON {d.settled.format("p", "file = f.id")}
         LEFT JOIN text name ON name.id = f.name{d.indexed.format("name")}
         {joins}"""  # noqa: S608 - as above
@@ -334,7 +335,7 @@ def _pruned(d: Dialect) -> str:
 
 RECORDED: Final = {
     "syscalls": _syscalls,
-    "paths": _paths,
+    "paths": paths,
     "sockaddrs": _sockaddrs,
     "events": _events,
     "tamper": _tamper,

@@ -7,7 +7,6 @@ event that is in memory; a test holds both equal.
 
 from __future__ import annotations
 
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from auditsvc.record.types import CONFIG_CHANGE, SECCOMP, URINGOP
@@ -28,7 +27,7 @@ from auditsvc.tables.names_of_objects import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from auditsvc.store.views.dialect import Dialect
 
@@ -39,7 +38,6 @@ CALL: Final = """LEFT JOIN syscall_name call ON call.arch = c.arch AND call.nr =
         LEFT JOIN verb v ON v.kind = 'call' AND v.name = coalesce(part.name, call.name)"""
 """Name and verb of a call `s` with the context `c`; of socketcall, those of the call in it."""
 CALLED: Final = "coalesce(part.name, call.name)"
-_ANY: Final[Mapping[str, int]] = MappingProxyType({})
 
 
 def host(key: str) -> Lookup:
@@ -203,13 +201,23 @@ def how(exe: str, comm: str) -> str:
     )
 
 
-def _file(value: str, event: str, order: str, *, is_one: bool = False) -> str:
+IS_NAMED: Final = "{name} <> '' AND coalesce({nametype}, '') <> 'PARENT'"
+"""Whether a file can be an event's first or last."""
+IS_FOLDER: Final = "coalesce({mode}, '') LIKE '04____'"
+FILE_TEXT: Final = "coalesce({path}, {name})"
+"""What a story calls a file."""
+_CWD: Final = "(SELECT t.value FROM text t WHERE t.id = c.cwd)"
+_FILE: Final = FILE_TEXT.format(path=words.full_path("{0}", _CWD, "f.nametype"), name="{0}")
+"""That of a file `f`, with the name `{0}`, of a call `s` (`call`) with the context `c`."""
+
+
+def _file(value: str, event: str, order: str) -> str:
     """Give a value of the first, or last, file that an event names; `{0}` is its name."""
-    chosen = "" if is_one else f" ORDER BY p.item {order}, p.seq {order} LIMIT 1"
     return (
         f"(SELECT {value.replace('{0}', 'n.value')} FROM path p JOIN file f ON f.id = p.file"  # noqa: S608
-        f" JOIN text n ON n.id = f.name WHERE p.event = {event} AND n.value <> ''"
-        f" AND coalesce(f.nametype, '') <> 'PARENT'{chosen})"
+        f" JOIN text n ON n.id = f.name WHERE p.event = {event}"
+        f" AND {IS_NAMED.format(name='n.value', nametype='f.nametype')}"
+        f" ORDER BY p.item {order}, p.seq {order} LIMIT 1)"
     )
 
 
@@ -220,13 +228,13 @@ def _address(event: str) -> str:
     )
 
 
-def _is_folder(event: str, *, is_one: bool = False) -> str:
+def _is_folder(event: str) -> str:
     """Whether the last file of an event, or the folder that it is in, is a directory."""
-    chosen = "" if is_one else " ORDER BY p.item DESC, p.seq DESC LIMIT 1"
-    return (
-        "coalesce((SELECT f.mode FROM path p JOIN file f ON f.id = p.file"  # noqa: S608 - ours
-        f" WHERE p.event = {event}{chosen}), '') LIKE '04____'"
+    mode = (
+        "(SELECT f.mode FROM path p JOIN file f ON f.id = p.file"  # noqa: S608 - ours
+        f" WHERE p.event = {event} ORDER BY p.item DESC, p.seq DESC LIMIT 1)"
     )
+    return IS_FOLDER.format(mode=mode)
 
 
 def _place(place: str) -> str:
@@ -243,15 +251,20 @@ _ONCE: Final = " LIMIT -1 OFFSET 0"
 """Keeps SQLite from writing a subquery's expressions into each place that names them."""
 
 
-def story_of_calls(d: Dialect, where: str, most: Mapping[str, int] = _ANY) -> str:
+GIVEN: Final = ("first", "last", "in_folder", "comm")
+"""What `story_of_calls` can be given of each call."""
+
+
+def story_of_calls(d: Dialect, where: str, without: Collection[str] = (), given: str = "") -> str:
     """Give the rows of the view of some calls `s`, for who reads most columns of each.
 
     Each value is made once, on SQLite; the view's are made anew wherever a column names them, but
     for who asks for some of its columns, or chooses rows by them, it leaves out the others.
-    `most`: so many rows each of the calls has, at most, in a table of other records (path,
-    sockaddr, exec, record); what cannot be there is not looked for.
+    `without`: tables of other records (sockaddr, exec, record) in which none of the calls has a
+    row; what cannot be there is not looked for. `given`: calls in place of `syscall`,
+    with the columns `GIVEN` beside its own, which are not looked up then.
     """
-    return _sentences(calls(d, where + _ONCE, most) + _ONCE)
+    return _sentences(calls(d, where + _ONCE, without, given) + _ONCE)
 
 
 def story_of_others(d: Dialect, where: str) -> str:
@@ -270,11 +283,17 @@ def _sentences(rows: str) -> str:
     return f"SELECT {_COLUMNS}, {sentence(link='link')} AS sentence FROM ({rows}) told"  # noqa: S608 - ours
 
 
-def calls(d: Dialect, where: str = "", most: Mapping[str, int] = _ANY) -> str:
-    """Give the rows about calls, with `change`; `where` chooses calls, `most` as above."""
+def calls(d: Dialect, where: str = "", without: Collection[str] = (), given: str = "") -> str:
+    """Give the rows about calls, with `change`; `where` chooses calls, the others as above."""
     found, joins = of_call(d)
-    cwd = "(SELECT t.value FROM text t WHERE t.id = c.cwd)"
-    path = f"coalesce({words.full_path('{0}', cwd, 'f.nametype')}, {{0}})"
+    own = {
+        "first": _file(_FILE, "s.id", "ASC"),
+        "last": _file(_FILE, "s.id", "DESC"),
+        "in_folder": _is_folder("s.id"),
+        "comm": bare(found["comm"]),
+    }
+    if given:
+        own = {name: f"s.{name}" for name in own}
     carriers = ", ".join(f"'{name}'" for name in CARRIERS)
     told = (
         "(SELECT min(r.type) FROM record r WHERE r.event = s.id"  # noqa: S608 - ours
@@ -282,13 +301,12 @@ def calls(d: Dialect, where: str = "", most: Mapping[str, int] = _ANY) -> str:
         f" AND {CALLED} IN ({carriers})))"
     )
     type_name = "(SELECT t.name FROM record_type t WHERE t.type = told_type)"
-    is_one = most.get("path") == 1  # no other one is the last, and none is to be chosen
 
-    def of(table: str, value: str, otherwise: str = "NULL") -> str:
-        return value if most.get(table) != 0 else otherwise
+    def of(table: str, value: str) -> str:
+        return "NULL" if table in without else value
 
     def tells(value: str, otherwise: str) -> str:
-        if most.get("record") == 0:
+        if "record" in without:
             return otherwise
         return f"CASE WHEN told_type IS NOT NULL THEN {value} ELSE {otherwise} END"
 
@@ -299,22 +317,21 @@ def calls(d: Dialect, where: str = "", most: Mapping[str, int] = _ANY) -> str:
         SELECT s.id AS event_id, {found["host"]}, {time(d, "s")} AS time, c.pid, c.auid, c.uid,
             c.euid, {in_call(d, "auid", USER, QUOTED)} AS auid_name,
             {in_call(d, "euid", USER, QUOTED)} AS euid_name, c.ses,
-            {found["exe"]}, {found["comm"]}, {found["key"]},
+            {found["exe"]}, {own["comm"]} AS comm, {found["key"]},
             {of("record", told)} AS told_type, v.action AS did, v.change, v.object_place,
             v.second_place, coalesce(v.link, 'to') AS link,
             coalesce(v.object_kind, 'system') AS kind,
             coalesce(call.name, CAST(s.nr AS text)) AS name, part.name AS part_name,
             {outcome("s.success", in_progress(CALLED))} AS outcome,
-            {of("path", _file(path, "s.id", "ASC", is_one=is_one))} AS first,
-            {"NULL" if is_one else of("path", _file(path, "s.id", "DESC"))} AS last,
+            {own["first"]} AS first, {own["last"]} AS last,
             {of("exec", _program(d))} AS program,
             {of("record", record_field(d, "name", "s.id", KERN_MODULE))} AS module,
             {of("sockaddr", _address("s.id"))} AS address,
             {of("record", record_field(d, "opid", "s.id", _OBJ_PID))} AS target,
             {words.argument(d, "v.second_place", _place("v.second_place"))} AS second,
             {_signed(_place("v.object_place"))} AS number,
-            {of("path", _is_folder("s.id", is_one=is_one), "0")} AS in_folder
-        FROM syscall s
+            {own["in_folder"]} AS in_folder
+        FROM {given or "syscall"} s
         {context(d)}
         {CALL}
         {joins}

@@ -1,0 +1,71 @@
+"""Rows of any view as Arrow tables.
+
+    views = Views(connection)
+    rows = views.rows("syscalls", {"exe": "v.exe"}, fields, where, "event_id")
+
+Of calls in an SQLite store, each value is asked but once (`call_rows`, `story_rows`); calls that
+several views are asked for are read once. All is to be read in one transaction, so nothing changes
+between.
+"""
+
+from __future__ import annotations
+
+from itertools import chain
+from typing import TYPE_CHECKING
+
+from auditsvc.arrow import calls as of_calls
+from auditsvc.arrow.call_rows import call_rows
+from auditsvc.arrow.json_rows import Where, parsed, read_rows
+from auditsvc.arrow.path_rows import file_rows, path_rows
+from auditsvc.arrow.paths import Paths
+from auditsvc.arrow.story_rows import story_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    import pyarrow as pa
+    from sqlalchemy import Connection
+
+
+class Views:
+    """The views of a store, in one transaction."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self._known: tuple[Where, list[Paths]] | None = None
+
+    def rows(
+        self,
+        view: str,
+        values: Mapping[str, str],
+        fields: Sequence[pa.Field],
+        where: Where,
+        order: str,
+    ) -> pa.Table:
+        """Give rows of a view with these fields; those that are not in `values` are NULL.
+
+        `where`: a condition; on events, it says so by `v.event_id` alone.
+        """
+        if self.connection.dialect.name == "sqlite":
+            if view == "syscalls":
+                calls = (each.calls for each in self._slices(where))
+                return call_rows(self.connection, calls, values, fields)
+            if view == "story":
+                return story_rows(self.connection, self._slices(where), where, values, fields)
+            if view == "paths":
+                return path_rows(self._slices(where), values, fields)
+            if view == "files":
+                return file_rows(self._slices(where), values, fields)
+        return parsed(read_rows(self.connection, view, values, where=where, order=order), fields)
+
+    def _slices(self, where: Where) -> Iterable[Paths]:
+        """Give the calls with their paths; they are kept if they are few."""
+        if self._known is not None and self._known[0] == where:
+            return self._known[1]
+        self._known = None
+        slices = (Paths(self.connection, each) for each in of_calls.slices(self.connection, where))
+        first = next(slices)
+        if len(first.calls) < of_calls.SLICE:
+            self._known = (where, [first])
+            return self._known[1]
+        return chain([first], slices)
