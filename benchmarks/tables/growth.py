@@ -10,6 +10,8 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -37,6 +39,8 @@ class Point:
 
 
 STORE: Final = "store.db"
+_ROOM: Final = 2 << 30
+"""Bytes of log that may wait: a log that is made faster than it is stored fills no disk."""
 
 
 def load(records: int, folder: Path, rate: int = long_logs.RATE) -> Point:
@@ -56,6 +60,8 @@ def load(records: int, folder: Path, rate: int = long_logs.RATE) -> Point:
     with started(*command, environment=environment, stdin=subprocess.PIPE) as (process, used):
         assert process.stdin
         for data, made in long_logs.blocks("mixed", records, rate):
+            while _waiting(folder / "state/spool") > _ROOM:
+                time.sleep(0.1)
             process.stdin.write(data)
             lines += data.count(b"\n")
             events += made
@@ -69,6 +75,15 @@ def load(records: int, folder: Path, rate: int = long_logs.RATE) -> Point:
     took = used[0]
     size = store.stat().st_size
     return Point(lines, events, took.seconds, took.cpu, took.peak, stored, size)
+
+
+def _waiting(spool: Path) -> int:
+    """Give the bytes of the spool's segments, which go when they are stored."""
+    found = 0
+    for each in spool.glob("audit-*.log"):
+        with suppress(FileNotFoundError):
+            found += each.stat().st_size
+    return found
 
 
 def measure(*, quick: bool, folder: Path) -> list[Point]:
