@@ -201,7 +201,11 @@ class Conditions:
             number = of.any_uid
             calls = f"({call} OR uid = {number:d} OR euid = {number:d})"
             told = self._told(f"({self._uid(number)} OR {value('euid')} = '{number:d}')")
-            yield Condition((calls,), (f"({other} OR {told})",))
+            others = f"({other} OR {told})"
+            if number == UNSET:
+                yield self._unset("auid, uid, euid", calls, others)
+            else:
+                yield Condition((calls,), (others,))
 
     def _groups(self) -> Iterator[Condition]:
         of, value = self._criteria, self._dialect.value
