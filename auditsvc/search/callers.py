@@ -43,17 +43,20 @@ def number_of_calls(number: int) -> str:
 def tables(conditions: Sequence[tuple[str, str]], period: Sequence[str]) -> list[str]:
     """Give the tables of a WITH.
 
-    `conditions`: columns of `syscalls` that are those of callers, and conditions on them;
+    `conditions`: columns of `syscalls` that are those of callers (one text, or numbers with commas
+    between them), and conditions on them;
     `period`: on `event_id`.
     """
     within = "".join(f" AND {each.replace('event_id', 's.id')}" for each in period)
     made = []
     for number, (column, condition) in enumerate(conditions):
         callers = f"{_CALLERS}{number}"
-        shown, joined = f"c.{column}", ""
+        shown = ", ".join(f"c.{name} AS {name}" for name in column.split(", "))
+        joined = ""
         if column in _TEXTS:
-            shown, joined = "t.value", f" LEFT JOIN text t ON t.id = c.{column}"
-        each = f"SELECT c.id AS id, {shown} AS {column} FROM context c{joined}"  # noqa: S608 - names of ours
+            shown = f"t.value AS {column}"
+            joined = f" LEFT JOIN text t ON t.id = c.{column}"
+        each = f"SELECT c.id AS id, {shown} FROM context c{joined}"  # noqa: S608 - names of ours
         made.append(
             f"""{callers} (id) AS MATERIALIZED (
     SELECT id FROM ({each}) AS callers WHERE {condition}

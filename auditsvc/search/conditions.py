@@ -222,7 +222,11 @@ class Conditions:
             calls = f"({call} OR uid = {number:d} OR euid = {number:d})"
             told = self._told(self._uid(number))
             euid = self._told_by_kernel(f"{value('euid')} = '{number:d}'")
-            yield Condition((calls,), (f"({other} OR {told} OR {euid})",))
+            others = f"({other} OR {told} OR {euid})"
+            if number == UNSET:
+                yield self._unset("auid, uid, euid", calls, others)
+            else:
+                yield Condition((calls,), (others,))
 
     def _groups(self) -> Iterator[Condition]:
         of, value = self._criteria, self._dialect.value

@@ -9,6 +9,8 @@ An error, or Ctrl-C, ends what runs and not the session; `tell` says what was wr
 
 from __future__ import annotations
 
+import difflib
+import re
 import sqlite3
 from typing import TYPE_CHECKING, Final, TextIO
 
@@ -39,7 +41,9 @@ key, syscall, exe, comm and host within quotes. Ctrl-C ends the statement that r
 line. Nothing can be changed: every statement only reads.
 """
 COMMANDS: Final = ("\\d", "\\x", "\\since", "\\until", "\\?", "\\q")
-_NONE: Final = "-"
+_NONE: Final = ("-", "none")
+_NO_VIEW: Final = re.compile(r'no such table: (\w+)|^relation "(\w+)" does not exist')
+_NO_COLUMN: Final = re.compile(r'no such column: |^column "?[\w.]+"? does not exist')
 
 
 def is_complete(text: str) -> bool:
@@ -92,10 +96,17 @@ class Session:
             if plain.rstrip("; \n"):
                 self._query(plain)
         except AuditsvcError as error:
-            self._tell(str(error))
+            self._tell(f"{error}{self._meant(str(error))}")
         except KeyboardInterrupt:
             self._tell("interrupted")
         return True
+
+    def _meant(self, error: str) -> str:
+        r"""Give what was meant by a name that is not there, or how to see it."""
+        if found := _NO_VIEW.search(error):
+            near = difflib.get_close_matches((found[1] or found[2]).lower(), list(self._views), 1)
+            return f"; did you mean {near[0]}?" if near else r"; \d shows the views"
+        return r"; \d VIEW shows the columns" if _NO_COLUMN.search(error) else ""
 
     def _query(self, sql: str) -> None:
         period = period_of(self.period["since"], self.period["until"])
@@ -151,7 +162,7 @@ class Session:
     def _set_time(self, name: str, words: str) -> None:
         before = self.period[name]
         if words:
-            self.period[name] = None if words == _NONE else words.strip("'\"")
+            self.period[name] = None if words in _NONE else words.strip("'\"")
             try:
                 period_of(self.period["since"], self.period["until"])
             except AuditsvcError:

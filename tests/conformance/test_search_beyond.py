@@ -312,6 +312,9 @@ def test_calls_of_few_callers_and_of_many(url, monkeypatch, few):
     log += call(5, key=None, exe='"/bin/no"') + call(6, **user, key='"a(null)b"')
     load(url, log + login(7))
     assert serials(url, "-ul", "unset") == serials(url, "--session", "-1") == {2, 4, 5}
+    assert serials(url, "-ua", "unset") == {2, 4, 5}
+    tables = explained(url, searching.options("-ua", "unset").criteria(url))
+    assert url.startswith("sqlite") or "callers_0" in tables
     assert serials(url, "-ul", "unset", "-x", "/bin/no") == {5}
     assert serials(url, "-ul", "unset", "-k", "(null)") == {2, 5}
     assert serials(url, "-k", "(null)", "-w") == {1, 2, 5}

@@ -23,6 +23,7 @@ from auditsvc.shell.completion import SqlCompleter
 from auditsvc.shell.session import Session, is_complete, statements
 from auditsvc.store import open_store
 from auditsvc.store.read.catalog import Column, views_of
+from auditsvc.store.read.sql import run_query
 from auditsvc.store.views import NAMES
 
 PROMPT = "auditsvc>"
@@ -225,6 +226,24 @@ def test_wrong_commands(text, said):
     session = make_session({}, told)
     assert all(session.run(line) for line in text.split("\n"))
     assert [said in line for line in told] == [True]
+
+
+@pytest.mark.parametrize(
+    ("sql", "said"),
+    [
+        ("SELECT * FROM stroy", "did you mean story?"),
+        ("SELECT * FROM nothing_like_it", r"\d shows the views"),
+        ("SELECT nothing FROM story", r"\d VIEW shows the columns"),
+    ],
+)
+def test_a_name_that_is_not_there(url, sql, said):
+    """What was meant, or how to see what is there, on both databases."""
+    told = []
+    with open_store(url):
+        pass
+    made = Session(lambda text, _: run_query(url, text), views_of(url), None, told.append)
+    assert made.run(sql)
+    assert told[0].endswith(f"; {said}")
 
 
 def test_every_view_is_described(url):

@@ -56,6 +56,8 @@ SEARCHES = [
     ("--terminal", "ssh"),
     ("--message", "USER_LOGIN", "--success", "no"),
     ("--uid-all", "0"),
+    ("--uid-all", "unset"),
+    ("--uid-all", "unset", "--syscall", "getpid"),
     ("--gid-all", "0"),
     ("--context", "unconfined"),
     ("--syscall", "getpid"),

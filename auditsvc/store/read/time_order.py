@@ -28,6 +28,8 @@ from auditsvc.store.read.time_span import ALL, END, Span
 from auditsvc.store.views.changes import ends_of_changes
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from auditsvc.store.read.time_query import Statement, Store
     from auditsvc.store.read.time_scope import Origin, Select
 
@@ -76,14 +78,19 @@ class _Ordered:
         """Bound the view, if enough rows are found near the end that is asked for."""
         statement, name = self.statement, self.view.name.lower()
         within = statement.spans.get(id(self.view), ALL).both(statement.period)
-        if self._step(name, within) is not False:
+        first = _STEPS[: len(_STEPS) // 2] if name == _RARE else _STEPS
+        if self._step(name, within, first) is not False:
             return
-        if name == _RARE and (hull := self._hull(within)) is not None and self._step(name, hull):
+        if (
+            name == _RARE
+            and (hull := self._hull(within)) is not None
+            and self._step(name, hull, _STEPS)
+        ):
             return
         if self.is_bare and name not in _FOUND_DEARLY:
             self._cut()
 
-    def _step(self, name: str, within: Span) -> bool | None:
+    def _step(self, name: str, within: Span, steps: Sequence[int]) -> bool | None:
         """Bound it to the end of a time, if that has enough rows.
 
         None if that has fewer events than the step: then there is nothing to leave out.
@@ -91,7 +98,7 @@ class _Ordered:
         statement = self.statement
         table = _TABLES.get(name, "event")
         exact = self.is_bare and name in _ONE_FOR_ONE
-        for step in (self.rows,) if exact else _STEPS:
+        for step in (self.rows,) if exact else steps:
             if self.rows > step:
                 continue
             second = _second(self.store, table, within, step, last=self.last)
