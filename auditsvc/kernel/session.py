@@ -20,12 +20,13 @@ from auditsvc.kernel import apply_plan
 from auditsvc.kernel.control import Control
 from auditsvc.kernel.messages import LOCKED
 from auditsvc.kernel.takeover import take_over
+from auditsvc.plural import counted
 from auditsvc.rule import Add, Rule, printing
 from auditsvc.ruleset.plan import plan
 from auditsvc.runtime import boot_file
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
     from pathlib import Path
 
     from auditsvc.kernel.messages import SignalInfo, Status
@@ -72,8 +73,12 @@ def own_rules(runtime: Path) -> frozenset[bytes]:
 class Session:
     """Registers as the audit daemon, and restores rules and settings at the end."""
 
-    def __init__(self, runtime: Path) -> None:
-        """`runtime`: the folder for the file with the state before the session."""
+    def __init__(self, runtime: Path, purposes: Collection[str] = ()) -> None:
+        """`runtime`: the folder for the file with the state before the session.
+
+        `purposes`: keys of rules that nobody adds but a session.
+        """
+        self._purposes = frozenset(purposes)
         self.notes: list[str] = []
         """What could not be done, for the log."""
         self.control = Control()
@@ -116,9 +121,26 @@ class Session:
             return
         if status.backlog_limit < backlog_limit:
             self.control.set(backlog_limit=backlog_limit)
+        self._claim(self._found)
         self.set_rules(rules)
         if not status.enabled:
             self.control.set(enabled=1)
+
+    def _claim(self, found: Before) -> None:
+        """Take exclusion rules of a run that left no file for our own: we are the only daemon.
+
+        They name a process that has ended, and another one may get its pid.
+        """
+        ours = {*boot_file.from_hex(found.added)}
+        left = [
+            rule
+            for rule in self.control.rules()
+            if self._purposes.intersection(rule.keys) and rule not in ours
+        ]
+        if left:
+            found.added += boot_file.as_hex(left)
+            count = counted(len(left), "rule")
+            self.notes.append(f"{count} that excluded a process of an earlier run: deleted")
 
     def set_rules(self, rules: Sequence[Add]) -> None:
         """Load these rules in this order, and delete the session's other rules.

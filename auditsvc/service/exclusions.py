@@ -39,6 +39,7 @@ log = structlog.get_logger()
 SERVER_KEY: Final = "auditsvc-server"
 FORWARDER_KEY: Final = "auditsvc-forwarder"
 LOADER_KEY: Final = "auditsvc-loader"
+KEYS: Final = (SERVER_KEY, FORWARDER_KEY, LOADER_KEY)
 """Keys of the exclusion rules, which say their purpose."""
 
 

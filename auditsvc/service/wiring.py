@@ -38,6 +38,7 @@ from auditsvc.kernel.control import is_locked
 from auditsvc.kernel.netlink import RecordSocket
 from auditsvc.kernel.session import Session
 from auditsvc.record.daemon import actor
+from auditsvc.service.exclusions import KEYS
 from auditsvc.service.loader_child import fork_loader
 from auditsvc.service.loading import SPOOLED, Before, Hooks, Loading
 from auditsvc.service.record_sockets import RecordSockets
@@ -412,7 +413,7 @@ class Wiring:
         assert sink is not None
         buffer = settings.kernel.buffer
         if settings.source == "netlink":
-            session = Session(settings.runtime_directory)
+            session = Session(settings.runtime_directory, KEYS)
             records = RecordSocket.unicast(buffer)
             assert self._sockets is not None
             collector = make_collector(settings.decoder, records, sink, self._sockets.landing)

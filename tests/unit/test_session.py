@@ -12,6 +12,7 @@ from auditsvc.kernel.session import Session
 from auditsvc.rule import parse
 from auditsvc.ruleset.wanted import sum_up
 from auditsvc.runtime import boot_file
+from auditsvc.service.exclusions import KEYS
 
 A, B, C = "-a always,exit -S open -k a", "-a always,exit -S open -k b", "-a always,exit -S all -k c"
 NEVER = "-A never,exit -F pid=7"
@@ -101,6 +102,19 @@ def test_a_refused_rule(begin, tmp_path):
         begin(control, A, B)
     assert control.loaded == rules(C)
     assert boot_file.recall(tmp_path / boot_file.SESSION)["added"] == []
+
+
+def test_exclusions_of_a_run_that_left_no_file_go(monkeypatch, tmp_path):
+    """Its processes have ended: whoever gets a pid of theirs would not be audited."""
+    left = "-A never,exit -F pid=7 -k auditsvc-loader"
+    own = "-A never,exit -F pid=8 -k auditsvc-loader"
+    control = FakeKernel(rules(left, NEVER, C), enabled=1)
+    monkeypatch.setattr(session, "Control", lambda: control)
+    current = Session(tmp_path, KEYS)
+    current.begin(lines(own, A), 16384)
+    assert control.loaded == rules(own, NEVER, C, A)
+    assert end(current) == ["1 rule that excluded a process of an earlier run: deleted"]
+    assert control.loaded == rules(NEVER, C)
 
 
 def test_locked(begin):
