@@ -52,7 +52,8 @@ def ingest(
 ) -> None:
     """Load log files, or the journal's audit entries; stored events are not added again."""
     if bool(files) == journal:
-        raise UsageError("give files or --journal, not both", "see `auditsvc ingest --help`")
+        what = "give files or --journal, not both" if files else "give files, or --journal"
+        raise UsageError(what, "see `auditsvc ingest --help`")
     if directory is not None and not journal:
         raise UsageError("--directory needs --journal", "add it, or give the files instead")
     settings = load_settings(store=store, host=host)

@@ -9,6 +9,7 @@ import tempfile
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
+from difflib import get_close_matches
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
@@ -251,7 +252,11 @@ def _name(name: str | None) -> str:
     if name is None or name == TOTALS:
         return TOTALS
     if name not in BY_NAME:
-        raise UsageError(f"there is no report {name!r}", f"there are {', '.join(BY_NAME)}")
+        near = [each for each in sorted(BY_NAME) if name and each.startswith(name)]
+        near = near or get_close_matches(name, BY_NAME, 1)
+        hint = f"did you mean {near[0]}; " if near else ""
+        every = ", ".join(sorted([*BY_NAME, "daily"]))
+        raise UsageError(f"there is no report {name!r}", f"{hint}there are {every}")
     return name
 
 

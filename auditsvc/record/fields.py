@@ -36,7 +36,14 @@ import json
 import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from auditsvc.record.types import AVC, EXECVE, LOGIN, USER_AVC
+from auditsvc.record.types import (
+    ANOM_PROMISCUOUS,
+    AVC,
+    EXECVE,
+    LOGIN,
+    NETFILTER_CFG,
+    USER_AVC,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -93,6 +100,9 @@ _ENRICHED: Final = re.compile(ENRICHED)
 _GLUED: Final = re.compile(
     rb"(%b)?(?:(?:%b)=\"|ARCH=[a-z]|SYSCALL=[a-z]|SADDR=\{)" % (RELAYED, ACCOUNTS)
 )
+_NAMED: Final = {NETFILTER_CFG: (b"table=", b" family="), ANOM_PROMISCUOUS: (b"dev=", b" prom=")}
+"""Records that begin with a name that any user may choose (in a user namespace of his own) and that
+the kernel does not encode (audit_log_nfcfg, __dev_set_promiscuity): its field, and what follows."""
 _MESSAGE: Final = b"msg='"
 _MARKS: Final = (b'"', b"'")
 _FEW_BRACES: Final = 16
@@ -318,11 +328,29 @@ def _inside(pairs: Iterable[tuple[bytes, bytes | None]]) -> Iterator[tuple[bytes
         yield name.removeprefix(b"("), plain
 
 
+def _pairs(record_type: int, body: bytes) -> Iterator[tuple[bytes, bytes | None]]:
+    """Give the tokens of a record of this type; a name that any user may choose is one value."""
+    if end := name_end(record_type, body):
+        name, _, value = body[:end].partition(b"=")
+        yield name, value
+        body = body[end:]
+    yield from tokens(body)
+
+
+def name_end(record_type: int, body: bytes) -> int:
+    """Give where the name ends that any user may choose, of a record that begins so; else 0."""
+    begin, following = _NAMED.get(record_type, (b"", b""))
+    if not begin or not body.startswith(begin):
+        return 0
+    end = body.rfind(following)
+    return end if end >= len(begin) else 0
+
+
 def parse_fields(record_type: int, body: bytes) -> list[Field]:
     """Give a record's fields in order, words last."""
     fields: list[Field] = []
     words: list[bytes] = []
-    for name, value in tokens(body):
+    for name, value in _pairs(record_type, body):
         if value is None:
             words.append(name)
             continue

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from fixtures.days import TODAY, prune
-from fixtures.logs import SECOND, Pipe, call, load, login, record, rows
+from fixtures.logs import SECOND, Pipe, call, load, login, proctitle, record, rows
 from fixtures.searching import found_ids
 
 from auditsvc.decode import DECODERS
@@ -225,3 +225,49 @@ def test_a_program_claims_no_user_and_no_key_of_a_rule(url, kind):
     assert (told.key, told.acting) == ("", interpret.user("1000"))
     with open_reader(url) as reader:
         assert list(several.counts(reader, "key", Choice(), ())) == []
+
+
+PROMISCUOUS = "prom=256 old_prom=0 auid=1000 uid=1000 gid=1000 ses=3"
+NETFILTER = 'family=1 entries=1 op=nft_register_table pid=777 subj=unconfined comm="nft"'
+
+
+@pytest.mark.parametrize("decoder", DECODERS)
+@pytest.mark.parametrize(
+    "case",
+    [
+        ("ANOM_PROMISCUOUS", "dev", "a\x1dauid=0\x1duid=0", PROMISCUOUS, (None, 1000, 1000, 3)),
+        ("ANOM_PROMISCUOUS", "dev", 'aAUID="root"', PROMISCUOUS, (None, 1000, 1000, 3)),
+        ("ANOM_PROMISCUOUS", "dev", 'a\x1dAUID="root"', PROMISCUOUS, (None, 1000, 1000, 3)),
+        (
+            *("NETFILTER_CFG", "table"),
+            'x pid=1 auid=0 uid=0 ses=1 AUID="root" key="k" family=2 comm="systemd"',
+            *(NETFILTER, (777, None, None, None)),
+        ),
+        ("NETFILTER_CFG", "table", "x msg='pid=1 \"{ ", NETFILTER, (777, None, None, None)),
+    ],
+)
+def test_a_name_that_a_user_chose_says_nothing(url, decoder, case, monkeypatch):
+    """The kernel writes names of devices and of nftables' tables as they are, before its own.
+
+    Any user makes such in a user namespace of his own; alone, the record is all that tells who.
+    """
+    kind, field, chosen, rest, who = case
+    monkeypatch.setattr(Pipe, "decoder", decoder)
+    load(url, record(kind, 1, f"{field}={chosen} {rest}"))
+    (row,) = rows(
+        url, f"SELECT pid, uid, auid, ses, auid_name, fields ->> '{field}' AS name FROM events"
+    )
+    assert tuple(row.values()) == (*who, None, chosen)
+    (told,) = rows(url, "SELECT pid, auid, uid, key FROM changes")
+    assert (told["pid"], told["uid"], told["auid"], told["key"]) == (*who[:3], None)
+
+
+@pytest.mark.parametrize("decoder", DECODERS)
+def test_a_name_that_a_user_chose_parts_no_record_from_its_call(url, decoder, monkeypatch):
+    """The pid in it is not that of another task."""
+    monkeypatch.setattr(Pipe, "decoder", decoder)
+    name = record("NETFILTER_CFG", 1, f"table=x pid=1 {NETFILTER}")
+    second = record("NETFILTER_CFG", 1, f"table=y pid=2 {NETFILTER}")
+    load(url, name + second + call(1, pid=777, items=0) + proctitle(1))
+    assert rows(url, "SELECT count(*) AS n FROM syscalls") == [{"n": 1}]
+    assert rows(url, "SELECT count(*) AS n FROM events") == [{"n": 0}]

@@ -56,6 +56,16 @@ def rows(url, question):
 # -- what stands under a report -----------------------------------------------------------
 
 
+@pytest.mark.one_database
+@pytest.mark.parametrize(("name", "meant"), [("exe", "executable"), ("logn", "login")])
+def test_a_report_that_is_nearly_named(url, name, meant):
+    """It is asked whether another was meant, and all are named, `daily` too."""
+    load(url, login(1))
+    told = ask(url, name).stderr
+    assert f"did you mean {meant}; there are anomaly, " in told
+    assert ", daily, " in told
+
+
 def test_the_proof_stands_under_every_report(url):
     """The ledger adds up to what was received, and what is missing is named."""
     lost = record("DAEMON_ERR", 9, "op=lost kernel=17 spool=4 auid=0 pid=5 uid=0 ses=1 res=failed")

@@ -36,6 +36,7 @@ from auditsvc.decode.contract import IDLE, MAX_OPEN
 from auditsvc.decode.reference.rows import Identity, Record
 from auditsvc.decode.states import DISPLACED, END_OF_INPUT, EVICTED, TIMEOUT
 from auditsvc.record import types
+from auditsvc.record.fields import name_end
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -125,7 +126,7 @@ class Events:
         if event is None:
             event = self._open[key] = Event(_identity(line), now)
             if number in types.OF_TASK:
-                event.pid = _pid(line.body)
+                event.pid = _pid(number, line.body)
         event.is_printk |= line.is_printk
         event.has_call |= number == types.SYSCALL
         event.records.append(record)
@@ -170,12 +171,12 @@ def _is_another(event: Event, number: int, line: Line) -> bool:
         return number == types.SYSCALL
     if event.pid is None or number == types.SYSCALL:
         return False
-    return _pid(line.body) not in (None, event.pid)
+    return _pid(number, line.body) not in (None, event.pid)
 
 
-def _pid(body: bytes) -> bytes | None:
-    """Give the digits of a record's first ` pid=`."""
-    match = _PID.search(body)
+def _pid(number: int, body: bytes) -> bytes | None:
+    """Give the digits of a record's first ` pid=` behind a name that any user may choose."""
+    match = _PID.search(body, name_end(number, body))
     return None if match is None else match[1]
 
 

@@ -5,7 +5,7 @@ use super::batch::Batch;
 use super::cache::is_same;
 use super::dimensions::{Dimensions, ROW_SIZE};
 use super::events::{Event, Events, RECORD_SIZE};
-use super::fields::{parse_fields, to_int};
+use super::fields::{name_end, parse_fields, to_int};
 use super::line::{FOREIGN, Line, parse_line, parse_loss};
 use super::rows::{DISPLACED, END_OF_INPUT, EVICTED, Identity, Record, Records, Rows, TIMEOUT};
 use super::serials::Serials;
@@ -249,7 +249,7 @@ impl Decoder {
         let event = self.events.at(slot);
         event.has_call |= number == types::SYSCALL;
         if first && types::is_of_task(number) {
-            event.pid = pid(line.body(text)).map(<[u8]>::to_vec);
+            event.pid = pid(number, line.body(text)).map(<[u8]>::to_vec);
         }
         event.push(number, line, text);
         event.last = now;
@@ -274,7 +274,7 @@ impl Decoder {
         let event = self.events.at(open);
         !event.has_call
             && types::is_of_task(number)
-            && event.pid.as_deref().zip(pid(body)).is_some_and(|(one, other)| one != other)
+            && event.pid.as_deref().zip(pid(number, body)).is_some_and(|(one, other)| one != other)
     }
 
     #[inline]
@@ -418,9 +418,9 @@ impl Decoder {
     }
 }
 
-/// Digits of a record's first ` pid=`.
-fn pid(body: &[u8]) -> Option<&[u8]> {
-    let mut from = 0;
+/// Digits of a record's first ` pid=` behind a name that any user may choose.
+fn pid(number: i32, body: &[u8]) -> Option<&[u8]> {
+    let mut from = name_end(number, body).unwrap_or(0);
     loop {
         let at = from + memchr::memmem::find(&body[from..], b"pid=")?;
         from = at + 4;

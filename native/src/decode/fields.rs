@@ -8,7 +8,9 @@ use hashbrown::HashTable;
 
 use super::text::{push_json, to_text};
 use super::tokens::tokens;
-use super::types::{AVC, EXECVE, LANDLOCK_ACCESS, LOGIN, USER_AVC};
+use super::types::{
+    ANOM_PROMISCUOUS, AVC, EXECVE, LANDLOCK_ACCESS, LOGIN, NETFILTER_CFG, USER_AVC,
+};
 
 type Text<'a> = Cow<'a, str>;
 
@@ -111,10 +113,30 @@ pub fn decode_value<'a>(record_type: i32, name: &[u8], value: &'a [u8]) -> Optio
     Some(Cow::Borrowed(value))
 }
 
+/// Where the name ends with which some records begin, that any user may choose (in a user namespace
+/// of his own), and that the kernel does not encode (audit_log_nfcfg, __dev_set_promiscuity).
+pub fn name_end(record_type: i32, body: &[u8]) -> Option<usize> {
+    let (begin, following): (&[u8], &[u8]) = match record_type {
+        NETFILTER_CFG => (b"table=", b" family="),
+        ANOM_PROMISCUOUS => (b"dev=", b" prom="),
+        _ => return None,
+    };
+    let end = memchr::memmem::rfind(body, following)?;
+    (body.starts_with(begin) && end >= begin.len()).then_some(end)
+}
+
 /// Gives a record's fields in order, words last.
 pub fn parse_fields(record_type: i32, body: &[u8]) -> Vec<Field<'_>> {
     let mut fields = Vec::new();
     let mut words: Vec<&[u8]> = Vec::new();
+    let mut body = body;
+    if let Some(end) = name_end(record_type, body) {
+        let (begin, rest) = body.split_at(end);
+        let at = memchr::memchr(b'=', begin).unwrap_or(0);
+        let name = &begin[..at];
+        fields.push(Field { name, value: decode_value(record_type, name, &begin[at + 1..]) });
+        body = rest;
+    }
     tokens(body, &mut |name, value| match value {
         None => words.push(name),
         Some(value) => {

@@ -5,6 +5,8 @@ use std::collections::HashMap;
 use blake2b_simd::Params;
 
 pub const LOGIN: i32 = 1006;
+pub const NETFILTER_CFG: i32 = 1325;
+pub const ANOM_PROMISCUOUS: i32 = 1700;
 pub const USER_AVC: i32 = 1107;
 pub const DAEMON_ERR: i32 = 1209;
 pub const SYSCALL: i32 = 1300;
@@ -47,7 +49,7 @@ pub fn is_dependent(number: i32) -> bool {
 pub fn is_of_task(number: i32) -> bool {
     matches!(
         number,
-        LOGIN | 1325 | SECCOMP | AVC | 1401 | 1500..=1507 | ANOM_ABEND | 1702 | 1800..=1807
+        LOGIN | NETFILTER_CFG | SECCOMP | AVC | 1401 | 1500..=1507 | ANOM_ABEND | 1702 | 1800..=1807
     )
 }
 
