@@ -12,8 +12,8 @@ from fixtures.logs import load, login
 @pytest.mark.parametrize(
     ("words", "status", "error"),
     [
-        (["--auid", "4294967296"], 2, "no number of a user"),
-        (["--auid", "9" * 30], 2, "no number of a user"),
+        (["--auid", "4294967296"], 2, "not the number of a user"),
+        (["--auid", "9" * 30], 2, "not the number of a user"),
         (["--auid", "4294967295"], 0, ""),
         (["--auid", "-1"], 0, ""),
         (["--auid", "\udcff"], 2, "there is no user"),
