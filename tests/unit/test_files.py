@@ -504,15 +504,3 @@ def test_a_checkpoint_that_somebody_changed_ends_nothing(tmp_path, segment):
     _write(tmp_path)
     with SpoolReader.at(tmp_path, segment, 0) as reader:
         assert reader.read(100) == b"line\n"
-
-
-def test_a_replacement_that_cannot_be_written_names_its_file(tmp_path, monkeypatch):
-    """Of a full disk the system call itself does not say which."""
-
-    def full(_descriptor):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    monkeypatch.setattr(os, "fdatasync", full)
-    with pytest.raises(OSError, match="No space left") as caught:
-        files.replace_file(tmp_path / "state", "text", sync=True)
-    assert caught.value.filename == str(tmp_path / ".state.new")
