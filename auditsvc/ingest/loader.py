@@ -225,6 +225,7 @@ class Loader(threading.Thread):
         due = 0.0
         while True:
             if self._leaving.is_set():
+                self._do_beside(load, is_last=True)
                 return
             self.beat = time.monotonic()
             finishing = self._finishing.is_set()

@@ -403,6 +403,9 @@ class Service:
             steps.callback(health.remove_state)
             if self._forwarder is not None:
                 steps.callback(self._forwarder.stop)
+            # A place that did not get the last head is named, however short the run was.
+            steps.callback(health.report_last_head, parts)
+            steps.callback(self._sign_last, _DELIVER_SECONDS)
             steps.callback(self._remember_place)
             if parts.loader is not None and parts.loader.is_alive():
                 patience = self._settings.loader.patience
@@ -410,9 +413,8 @@ class Service:
                 steps.callback(health.report_rest, parts)
                 steps.callback(parts.loader.finish, patience, longest)
             if parts.sink is not None:
-                # A place that did not get the last head is named, however short the run was.
                 steps.callback(health.report_errors, parts)
-                steps.callback(self._sign_last, _DELIVER_SECONDS)
+                steps.callback(self._sign_lines)  # loading the rest takes time, and may be killed
                 steps.callback(parts.sink.close)
             steps.callback(self._end_keeper)
             if parts.session is not None:
@@ -451,6 +453,7 @@ class Service:
         with ExitStack() as steps:
             steps.callback(health.remove_state)
             steps.callback(self._sign_last, 0.0)
+            steps.callback(self._sign_lines)
             steps.callback(parts.keeper.leave)
             steps.callback(parts.session.leave)
             if parts.sink is not None:
@@ -474,10 +477,17 @@ class Service:
                 if part is not None:
                     steps.callback(part.finish)
 
-    def _sign_last(self, patience: float) -> None:
-        """Sign what the closed spool has, then deliver that head within some seconds."""
+    def _sign_lines(self) -> None:
+        """Sign what the closed spool has."""
         if self._parts.notary is not None:
             self._parts.notary.finish()
+        if self._parts.courier is not None:
+            self._parts.courier.hurry()
+
+    def _sign_last(self, patience: float) -> None:
+        """Sign up to where the store has it, then deliver that head within some seconds."""
+        if self._parts.notary is not None:
+            self._parts.notary.bind_store()
         if self._parts.courier is not None:
             self._parts.courier.finish(patience)
 
