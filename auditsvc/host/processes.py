@@ -293,6 +293,15 @@ def alive(pid: int) -> bool:
     return True
 
 
+def has_ended(pid: int) -> bool:
+    """Whether a process has ended, as far as that can be seen; a zombie has."""
+    try:
+        stat = _stat(f"/proc/{pid}/stat")
+    except PermissionError:
+        return False
+    return not alive(pid) if stat is None else stat.state in _ENDED
+
+
 def end_session(session: int) -> None:
     """Kill the processes of a session, in whatever group: timeout(1) makes one of its own.
 
@@ -300,13 +309,14 @@ def end_session(session: int) -> None:
     """
     ended: set[int] = set()
     for _ in range(_TRIES):
-        found = {pid for pid in _pids() if pid not in ended and _end_in(session, pid)}
+        found = {pid for pid in pids() if pid not in ended and _end_in(session, pid)}
         if not found:
             return
         ended |= found
 
 
-def _pids() -> list[int]:
+def pids() -> list[int]:
+    """Give the pids of all processes that /proc shows."""
     return [int(name) for name in os.listdir(_PROC) if name.isdecimal()]  # noqa: PTH208 - names alone
 
 
