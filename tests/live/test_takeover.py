@@ -130,7 +130,7 @@ def test_a_full_socket_without_a_service_lets_the_host_go(audit_lock, programs, 
     assert service.ledger()["gap"] > 0
 
 
-@pytest.mark.usefixtures("programs")
+@pytest.mark.usefixtures("programs", "audit_changes")
 def test_a_holder_that_nobody_finds_is_named(tmp_path):
     """The runtime directory was emptied while no service lived; what the error says to do helps."""
     service = Service(tmp_path, rule(fresh_auid()))
