@@ -6,12 +6,9 @@ gets its own session, so that all of it can be ended.
 
 from __future__ import annotations
 
-import os
-import signal
 import subprocess
 import sys
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -20,6 +17,7 @@ from auditsvc.errors import AlertError, JournalError
 from auditsvc.forward.send import Channel, Full
 from auditsvc.forward.wire import joined
 from auditsvc.host.http_post import post
+from auditsvc.host.processes import end_session
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -82,8 +80,7 @@ def run(
     except subprocess.TimeoutExpired:
         raise AlertError(f"alert: {command[0]} has not ended within {seconds:g} s") from None
     finally:
-        with suppress(OSError):
-            os.killpg(process.pid, signal.SIGKILL)  # and what it has started
+        end_session(process.pid)  # and what it has started
         process.wait()
     if process.returncode:
         raise AlertError(f"alert: {command[0]} has ended with status {process.returncode}")

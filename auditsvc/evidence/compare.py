@@ -14,7 +14,7 @@ from __future__ import annotations
 import sqlite3
 from collections import Counter, defaultdict
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from sqlalchemy import create_engine, exc
 
@@ -102,7 +102,7 @@ class _ByRows:
         ids = batch.facts.ids()
         for table in FACTS:
             given = batch.facts.get(table.name, [])
-            rows.update((table.name, day_of(_number(row[0]))) for row in given)
+            rows.update((table.name, day_of(number(row[0]))) for row in given)
             stored = self._database.fetch(connection, table, key_of(table), ids) if ids else []
             events |= _others(given, stored)
         return Differing(events, self._dimensions(connection, batch.dimensions), rows)
@@ -117,11 +117,9 @@ class _ByRows:
         for table in DIMENSIONS:
             rows = given.get(table.name, [])
             if rows:
-                ids = [_number(row[0]) for row in rows]
+                ids = [number(row[0]) for row in rows]
                 stored = set(map(_plain, self._database.fetch(connection, table, "id", ids)))
-                found += [
-                    (table.name, _number(row[0])) for row in rows if _plain(row) not in stored
-                ]
+                found += [(table.name, number(row[0])) for row in rows if _plain(row) not in stored]
         return found
 
 
@@ -208,7 +206,7 @@ def _others(given: Iterable[Row], stored: Iterable[Row]) -> set[int]:
     by_event: dict[int, list[set[Row]]] = defaultdict(lambda: [set(), set()])
     for which, rows in enumerate((given, stored)):
         for row in rows:
-            by_event[_number(row[0])][which].add(_plain(row))
+            by_event[number(row[0])][which].add(_plain(row))
     return {event for event, (one, other) in by_event.items() if one != other}
 
 
@@ -216,6 +214,7 @@ def _plain(row: Row) -> Row:
     return tuple(bytes(each) if isinstance(each, memoryview) else each for each in row)
 
 
-def _number(value: Any) -> int:
+def number(value: object) -> int:
+    """Give an id that is a column's value."""
     assert isinstance(value, int)
     return value

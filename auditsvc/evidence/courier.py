@@ -158,10 +158,14 @@ class Courier(threading.Thread):
             is_last = self._ending.is_set()
             self._send()
 
-    def finish(self, patience: float) -> None:
-        """Send the last head, as far as that is possible within some seconds, and end."""
+    def hurry(self) -> None:
+        """Have the latest head sent now, whatever is due; never waits."""
         if self._latest:
             self._release()
+
+    def finish(self, patience: float) -> None:
+        """Send the last head, as far as that is possible within some seconds, and end."""
+        self.hurry()
         self._ending.set()
         self._wake.set()
         if self.is_alive():

@@ -6,6 +6,7 @@
     notary.start()
     ...
     notary.finish()                   # after the spool is closed
+    notary.bind_store()               # after all that can be was loaded
 
 Invariants:
 
@@ -310,12 +311,33 @@ class Notary(threading.Thread):
         if self.is_alive():
             self.join()
         self.told = _ignore  # nothing can be appended any more
+
+        def sign() -> None:
+            self._take_all()
+            if self._open is not None:
+                self._sign(final=False, clean=True)
+
+        self._at_end(sign)
+
+    def bind_store(self) -> None:
+        """Sign once more what the store has when all is loaded; after `finish`.
+
+        Else who puts an earlier copy of the store in its place would have one that is no older
+        than the last head says.
+        """
+
+        def look() -> None:
+            last = self._last
+            if self._open is not None and last is not None and self._bound(last) != last.store:
+                self._sign(final=False, clean=True)
+
+        self._at_end(look)
+
+    def _at_end(self, step: Callable[[], None]) -> None:
         try:
             with self._signing:
                 if self._keys is not None:
-                    self._take_all()
-                    if self._open is not None:
-                        self._sign(final=False, clean=True)
+                    step()
         except AuditsvcError as error:
             self.problem = str(error)
         except OSError as error:

@@ -19,6 +19,7 @@ from auditsvc.evidence import origin_ranges, other_spools, pruned_days
 from auditsvc.evidence.compare import DAY
 from auditsvc.evidence.derived_rows import wrong_signs, wrong_told
 from auditsvc.evidence.store_facts import wrong_hours
+from auditsvc.evidence.store_findings import NAMED
 from auditsvc.store import builtin, file_counts
 from auditsvc.store.databases import open_database
 from auditsvc.store.read.events import second_text
@@ -33,8 +34,6 @@ if TYPE_CHECKING:
     from auditsvc.evidence.store_facts import StoreFacts
     from auditsvc.store.database import Database
 
-_NAMED: Final = 20
-"""Hours and days that are named, at most."""
 _OF_LINES: Final = ("received", "end", "raw", "kernel_lost", "spool_lost")
 """Causes of the ledger that lines alone decide."""
 _NOTED: Final = {
@@ -67,13 +66,13 @@ def _strangers(database: Database, url: str, connection: Connection) -> list[str
 
 def contradictions(connection: Connection, facts: StoreFacts) -> Iterator[str]:
     """Say what was counted or derived from stored events and does not follow from them."""
-    for hour in wrong_hours(connection)[:_NAMED]:
+    for hour in wrong_hours(connection)[:NAMED]:
         yield f"calls are counted wrong in the hour from {hour} UTC"
     # Of days that went, and of one that is just going, some rows go before others.
     since = (max(facts.pruned, default=-1) + 1) * DAY * 1000
     yield from wrong_signs(connection, since)
     yield from wrong_told(connection, facts, since)
-    for day in file_counts.wrong_days(connection)[:_NAMED]:
+    for day in file_counts.wrong_days(connection)[:NAMED]:
         yield f"uses of files are counted wrong on {second_text(day * DAY)[:10]}"
 
 

@@ -22,7 +22,7 @@ from sqlalchemy import select
 
 from auditsvc.decode.ids import SERIAL_BITS
 from auditsvc.decode.states import PARTIAL
-from auditsvc.evidence.compare import key_of
+from auditsvc.evidence.compare import key_of, number
 from auditsvc.store import origins, schema
 from auditsvc.store.write.enriched import Names
 from auditsvc.store.write.stored_event import Piece
@@ -85,8 +85,8 @@ def rows_of(batch: Batch, events: Iterable[int]) -> dict[int, Rows]:
     found: dict[int, Rows] = {event: defaultdict(list) for event in events}
     for table in schema.FACTS:
         rows = batch.facts.get(table.name, [])
-        for row in dict.fromkeys(row for row in rows if _number(row[0]) in found):
-            found[_number(row[0])][table.name].append(row)
+        for row in dict.fromkeys(row for row in rows if number(row[0]) in found):
+            found[number(row[0])][table.name].append(row)
     return found
 
 
@@ -98,7 +98,7 @@ def stored_rows(
     found: dict[int, Rows] = {}
     for table in schema.FACTS:
         for row in database.fetch(connection, table, key_of(table), wanted):
-            found.setdefault(_number(row[0]), defaultdict(list))[table.name].append(row)
+            found.setdefault(number(row[0]), defaultdict(list))[table.name].append(row)
     return found
 
 
@@ -152,7 +152,7 @@ def _without_names(names: Names, read: Reader, rows: Rows) -> Rows:
     """Give an event's rows as they would be without names, with a context's content for its id."""
     plain = rows | {_CALL: [], _EVENT: [], schema.path.name: [], schema.record.name: []}
     for row in rows.get(_CALL, []):
-        found = read(schema.context, "id", [_number(row[_CONTEXT])])
+        found = read(schema.context, "id", [number(row[_CONTEXT])])
         content = names.plain_context(found[0])[1:] if found else row[_CONTEXT]
         plain[_CALL].append((*row[:_CONTEXT], content, *row[_CONTEXT + 1 :]))
     for row in rows.get(_EVENT, []):
@@ -208,9 +208,7 @@ def _fills(database: Database, connection: Connection, given: object, found: obj
         return all(one in (None, other) for one, other in zip(given, found, strict=True))
     both = {
         row[0]: row
-        for row in database.fetch(
-            connection, schema.context, "id", [_number(given), _number(found)]
-        )
+        for row in database.fetch(connection, schema.context, "id", [number(given), number(found)])
     }
     mine, theirs = both.get(given), both.get(found)
     if theirs is None or mine is None:
@@ -222,15 +220,10 @@ def _state(rows: Rows) -> int:
     states = [
         row[list(_STATES[name]).index("state")] for name in _STATES for row in rows.get(name, [])
     ]
-    return max((_number(each) for each in states), default=0)
+    return max((number(each) for each in states), default=0)
 
 
 _STATES: Final = {
     table.name: [column.name for column in table.columns]
     for table in (schema.syscall, schema.event)
 }
-
-
-def _number(value: object) -> int:
-    assert isinstance(value, int)
-    return value

@@ -293,6 +293,51 @@ def alive(pid: int) -> bool:
     return True
 
 
+def has_ended(pid: int) -> bool:
+    """Whether a process has ended, as far as that can be seen; a zombie has."""
+    try:
+        stat = _stat(f"/proc/{pid}/stat")
+    except PermissionError:
+        return False
+    return not alive(pid) if stat is None else stat.state in _ENDED
+
+
+def end_session(session: int) -> None:
+    """Kill the processes of a session, in whatever group: timeout(1) makes one of its own.
+
+    One that begins meanwhile is killed, too; who has left for a session of his own is not.
+    """
+    ended: set[int] = set()
+    for _ in range(_TRIES):
+        found = {pid for pid in pids() if pid not in ended and _end_in(session, pid)}
+        if not found:
+            return
+        ended |= found
+
+
+def pids() -> list[int]:
+    """Give the pids of all processes that /proc shows."""
+    return [int(name) for name in os.listdir(_PROC) if name.isdecimal()]  # noqa: PTH208 - names alone
+
+
+def _end_in(session: int, pid: int) -> bool:
+    """Kill a process if it is of a session; gives whether it is."""
+    try:
+        if os.getsid(pid) != session:
+            return False
+        process = os.pidfd_open(pid)
+    except OSError:  # it has ended
+        return False
+    try:
+        if is_same := os.getsid(pid) == session:  # it may be another one by now
+            signal.pidfd_send_signal(process, signal.SIGKILL)
+    except OSError:
+        return False
+    finally:
+        os.close(process)
+    return is_same
+
+
 def set_name(name: str) -> None:
     """Set the name of this thread, at most 15 bytes: of a process's first one it is its comm.
 

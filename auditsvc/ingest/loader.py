@@ -17,7 +17,7 @@ from __future__ import annotations
 import math
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from auditsvc.errors import ForeignError, StoreError
@@ -225,6 +225,8 @@ class Loader(threading.Thread):
         due = 0.0
         while True:
             if self._leaving.is_set():
+                with suppress(StoreError):  # what was asked for is its end
+                    self._do_beside(load, is_last=True)
                 return
             self.beat = time.monotonic()
             finishing = self._finishing.is_set()

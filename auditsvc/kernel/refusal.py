@@ -7,6 +7,8 @@ import os
 from pathlib import Path
 
 from auditsvc.errors import IncumbentError, KernelError
+from auditsvc.holder.left import holders
+from auditsvc.host.processes import has_ended
 
 PLUGIN = "to run beside it use --source multicast, or run as its plugin with --source stdin"
 
@@ -18,7 +20,13 @@ def refused(action: str, number: int) -> KernelError:
 
 
 def incumbent(pid: int) -> IncumbentError:
-    """Make the error for registering while the process `pid` is the audit daemon."""
+    """Make the error for registering while the process `pid` is the audit daemon.
+
+    The kernel asks its socket and not the process: that may have ended, and a holder of ours that
+    nobody can find (somebody emptied /run) still have it open.
+    """
+    if has_ended(pid):
+        return _ended(pid)
     try:
         program = str(Path(f"/proc/{pid}/exe").readlink())
     except OSError:
@@ -29,6 +37,24 @@ def incumbent(pid: int) -> IncumbentError:
         errno.EEXIST,
         pid,
     )
+
+
+def _ended(pid: int) -> IncumbentError:
+    what = f"the audit daemon (pid {pid}) has ended, and its record socket is still open"
+    if found := holders():
+        those = ", ".join(map(str, found))
+        what += f" in a holder of auditsvc (pid {those}) that this run does not find"
+        hint = (
+            "use the runtime directory of the run that has ended; if that was emptied, "
+            f"`kill -9 {' '.join(map(str, found))}` (what it keeps is lost), or start again ten "
+            "minutes after that run ended"
+        )
+    else:
+        what += " in another process"
+        hint = (
+            "systemd may keep it: start the service as it was started before; else end what has it"
+        )
+    return IncumbentError(what, hint, errno.EEXIST, pid)
 
 
 _NO_AUDIT = (

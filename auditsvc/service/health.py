@@ -80,10 +80,21 @@ class Health:
         self.errors["fleet"] = parts.shipping.problem if parts.shipping else ""
         self.errors["spool"] = parts.sink.refused if parts.sink else ""
         self.errors["spool's room"] = parts.sink.short if parts.sink else ""
-        self.errors["evidence"] = parts.notary.problem if parts.notary else ""
-        self.errors["heads elsewhere"] = parts.courier.problem if parts.courier else ""
+        self._note_heads(parts)
         self.errors["holder"] = parts.keeper.problem if parts.keeper else ""
         self.errors["coverage"] = parts.watch.problem if parts.watch else ""
+        self._report()
+
+    def report_last_head(self, parts: Parts) -> None:
+        """Log why the last head was not signed, or did not come to where it should."""
+        self._note_heads(parts)
+        self._report()
+
+    def _note_heads(self, parts: Parts) -> None:
+        self.errors["evidence"] = parts.notary.problem if parts.notary else ""
+        self.errors["heads elsewhere"] = parts.courier.problem if parts.courier else ""
+
+    def _report(self) -> None:
         for part, error in self.errors.items():
             if error != self._reported.get(part, ""):
                 if error:

@@ -45,6 +45,7 @@ from auditsvc.service.alerts import Noted
 from auditsvc.service.discard import Discard
 from auditsvc.service.exclusions import Exclusions
 from auditsvc.service.health import Health
+from auditsvc.service.last_head import DELIVER_SECONDS, sign_last, sign_lines
 from auditsvc.service.progress import standing_still
 from auditsvc.service.reload import LIVE, changed, merged
 from auditsvc.service.space import SpaceWatch
@@ -73,8 +74,6 @@ _LEAVE_SECONDS = 5.0
 _TICK = 0.5
 _SYNC_EVERY = 1.0
 _DISCARD_EVERY = 5.0
-_DELIVER_SECONDS = 3.0
-"""How long the end of a run waits for its last head to be sent."""
 _LOADS_ALL = ("end-of-input", "duration")
 """Ends of a run that was asked for a certain input: all of it is loaded first."""
 _STORE_SECONDS = 5.0
@@ -403,6 +402,9 @@ class Service:
             steps.callback(health.remove_state)
             if self._forwarder is not None:
                 steps.callback(self._forwarder.stop)
+            # A place that did not get the last head is named, however short the run was.
+            steps.callback(health.report_last_head, parts)
+            steps.callback(sign_last, parts, DELIVER_SECONDS)
             steps.callback(self._remember_place)
             if parts.loader is not None and parts.loader.is_alive():
                 patience = self._settings.loader.patience
@@ -410,9 +412,8 @@ class Service:
                 steps.callback(health.report_rest, parts)
                 steps.callback(parts.loader.finish, patience, longest)
             if parts.sink is not None:
-                # A place that did not get the last head is named, however short the run was.
                 steps.callback(health.report_errors, parts)
-                steps.callback(self._sign_last, _DELIVER_SECONDS)
+                steps.callback(sign_lines, parts)  # loading the rest takes time, and may be killed
                 steps.callback(parts.sink.close)
             steps.callback(self._end_keeper)
             if parts.session is not None:
@@ -450,7 +451,8 @@ class Service:
         assert parts.keeper is not None
         with ExitStack() as steps:
             steps.callback(health.remove_state)
-            steps.callback(self._sign_last, 0.0)
+            steps.callback(sign_last, parts, 0.0)
+            steps.callback(sign_lines, parts)
             steps.callback(parts.keeper.leave)
             steps.callback(parts.session.leave)
             if parts.sink is not None:
@@ -473,13 +475,6 @@ class Service:
             for part in (*parts.lookers, *watches, self._space, self._alerts):
                 if part is not None:
                     steps.callback(part.finish)
-
-    def _sign_last(self, patience: float) -> None:
-        """Sign what the closed spool has, then deliver that head within some seconds."""
-        if self._parts.notary is not None:
-            self._parts.notary.finish()
-        if self._parts.courier is not None:
-            self._parts.courier.finish(patience)
 
     def _restore(self, session: Session) -> None:
         """Restore the kernel; a request of `off` stays in effect, even if audit was on before."""

@@ -11,6 +11,7 @@ from fixtures.evidence import Run
 from fixtures.logs import call, end, record, rows
 from fixtures.store_changes import change, settled
 
+from auditsvc.evidence.line_check import LineCheck
 from auditsvc.evidence.rows import RowCheck
 from auditsvc.retention import job
 from auditsvc.spool.segments import segments
@@ -68,25 +69,25 @@ def test_what_is_used_and_deleted_is_found(url, tmp_path, name, user, column):
 @pytest.mark.one_database
 def test_days_that_go_while_the_lines_are_compared_are_no_findings(url, tmp_path, monkeypatch):
     """The store's facts are of the moment before."""
-    assert found_if_pruned_at("_compare_repeatedly", url, tmp_path, monkeypatch) == []
+    assert found_if_pruned_at(LineCheck, "compare", url, tmp_path, monkeypatch) == []
 
 
 def test_days_that_go_before_the_facts_are_read_are_no_findings(url, tmp_path, monkeypatch):
     """These are of one moment; on PostgreSQL a dropped partition is gone for those before, too."""
-    assert found_if_pruned_at("_read_facts", url, tmp_path, monkeypatch) == []
+    assert found_if_pruned_at(RowCheck, "_read_facts", url, tmp_path, monkeypatch) == []
 
 
-def found_if_pruned_at(step, url, tmp_path, monkeypatch):
+def found_if_pruned_at(room, step, url, tmp_path, monkeypatch):
     """Give what `verify` finds, if the store is pruned just before one of its steps."""
     filled(tmp_path / "spool", segment_bytes=1 << 20).end()
     load(url, tmp_path / "spool")
-    then = getattr(RowCheck, step)
+    then = getattr(room, step)
 
     def late(self, *given, **options):
         pruned(url)
         return then(self, *given, **options)
 
-    monkeypatch.setattr(RowCheck, step, late)
+    monkeypatch.setattr(room, step, late)
     monkeypatch.setattr(job, "_DROP_TRIES", 1)
     return verify(url, tmp_path / "spool").findings
 
@@ -103,7 +104,7 @@ def test_an_event_that_is_stored_whole_while_the_lines_are_compared_is_no_findin
     run.writer.append(first)
     run.step()
     load(url, spool, finish=False)
-    then = RowCheck._compare_repeatedly
+    then = LineCheck.compare
 
     def late(self, *given):
         run.writer.append(b"".join(rest))
@@ -111,7 +112,7 @@ def test_an_event_that_is_stored_whole_while_the_lines_are_compared_is_no_findin
         load(url, spool, finish=False)
         return then(self, *given)
 
-    monkeypatch.setattr(RowCheck, "_compare_repeatedly", late)
+    monkeypatch.setattr(LineCheck, "compare", late)
     assert verify(url, spool).findings == []
     assert rows(url, "SELECT cwd FROM syscalls WHERE serial = 901") == [{"cwd": "/root"}]
 
@@ -123,7 +124,7 @@ def test_segments_of_deleted_days_are_sealed_without_findings(url, tmp_path, mon
     spool = tmp_path / "spool"
     run = filled(spool, segment_bytes=4096)
     load(url, spool, finish=False)
-    compare = RowCheck._compare_repeatedly
+    compare = LineCheck.compare
 
     def late(self, *given):
         pruned(url)
@@ -133,7 +134,7 @@ def test_segments_of_deleted_days_are_sealed_without_findings(url, tmp_path, mon
         if when == "before":
             pruned(url)
         else:
-            patched.setattr(RowCheck, "_compare_repeatedly", late)
+            patched.setattr(LineCheck, "compare", late)
         assert drop(run, url, spool, segments(spool)[-2]) == []
     run.end()
     load(url, spool)

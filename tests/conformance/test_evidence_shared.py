@@ -157,6 +157,35 @@ def test_what_stood_before_it_was_noted_is_as_it_was_found(url, tmp_path):
 
 
 @pytest.mark.one_database
+def test_a_host_that_signs_nothing_is_accepted_when_what_was_noted_is_deleted(url, tmp_path):
+    """It joined later: a finding, until the store is seen anew, which the next head binds."""
+    one = Host(tmp_path, "one", url)
+    one.run.notary.store = lambda: one.side.bound
+    Host(tmp_path, "three", url).fill([0])
+    one.fill([0, 1])
+    two = Host(tmp_path, "two", url, begins=False)
+    two.fill([0])
+    one.look()
+    assert any("signed nothing" in each for each in one.found())
+    one.run.end()
+    (one.spool / "evidence" / "spools").unlink()
+    one.run = Run(one.spool, segment_bytes=4096, host="one")
+    one.run.notary.store = lambda: one.side.bound
+    one.side = one.new_side()
+    one.look()
+    assert any("the file spools beside the heads" in each for each in one.found())
+    one.fill([2])
+    one.run.end()
+    one.run.notary.bind_store()
+    invent(url, "one")  # it may be a row of the other's
+    report = one.verify()
+    assert report.findings == []
+    assert "rows that no segment had cannot be told" in " ".join(report.notes)
+    change(url, STRANGER)  # another one is a finding again
+    assert any("0123456789abcdef" in each for each in one.found())
+
+
+@pytest.mark.one_database
 def test_a_first_head_is_waited_for(alone, tmp_path, monkeypatch):
     """The rows of a host that begins are there a moment before its head."""
     two = Host(tmp_path, "two", alone.url)

@@ -8,7 +8,9 @@ import os
 import shutil
 import signal
 import socket
+import sqlite3
 import threading
+from contextlib import closing
 
 import pytest
 from faults.test_service_faults import LINES, Run, stored
@@ -107,6 +109,27 @@ def test_verify_says_what_was_altered_and_fails(tmp_path):
     assert done.returncode == 1
     assert f"altered: segment 1, line {line}: this line was altered" in done.stdout
     assert done.stdout.splitlines()[-1] == "NOT PROVED"
+
+
+def test_a_store_that_is_put_back_when_the_service_has_ended_is_found(tmp_path):
+    """The last head binds what the service had stored at its end, however rarely it signs."""
+    run = Run(tmp_path, f"sqlite:///{tmp_path}/store.db", AUDITSVC_EVIDENCE__EVERY="3600")
+    run.wait_ready()
+    run.feed(20)
+    until(lambda: stored(run.url)[0] == 20)
+    earlier = tmp_path / "earlier.db"
+    with closing(sqlite3.connect(tmp_path / "store.db")) as now:
+        now.execute("VACUUM INTO ?", [str(earlier)])
+    run.feed(20)
+    until(lambda: stored(run.url)[0] == 40)
+    status, said = run.end()
+    assert status == 0, said
+    assert proof(tmp_path).findings == []
+    for each in tmp_path.glob("store.db*"):
+        each.unlink()
+    shutil.copyfile(earlier, tmp_path / "store.db")
+    (tmp_path / "store.db").chmod(0o600)
+    assert any("the store has lost rows" in each.what for each in proof(tmp_path).findings)
 
 
 @pytest.mark.long

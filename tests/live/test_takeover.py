@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import re
+import shutil
 import signal
 import subprocess
 import time
@@ -129,7 +130,22 @@ def test_a_full_socket_without_a_service_lets_the_host_go(audit_lock, programs, 
     assert service.ledger()["gap"] > 0
 
 
-@pytest.mark.long
+@pytest.mark.usefixtures("programs", "audit_changes")
+def test_a_holder_that_nobody_finds_is_named(tmp_path):
+    """The runtime directory was emptied while no service lived; what the error says to do helps."""
+    service = Service(tmp_path, rule(fresh_auid()))
+    service.begin()
+    service.stop(signal.SIGKILL)
+    (left,) = holders()
+    shutil.rmtree(tmp_path / "run")
+    with pytest.raises(AssertionError, match="has ended, and its record socket is still") as said:
+        service.begin()
+    assert left in map(int, re.search(r"`kill -9 ([0-9 ]+)`", str(said.value))[1].split())
+    os.kill(left, signal.SIGKILL)
+    with service:
+        pass
+
+
 def test_a_holder_that_is_stopped_keeps_no_service_from_starting(programs, tmp_path, kernel_lost):
     """The next one has it go on, and takes over what it kept."""
     auid, before = fresh_auid(), kernel_lost()

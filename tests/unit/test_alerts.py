@@ -11,6 +11,7 @@ import threading
 import time
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 
 import pytest
 from fixtures.waiting import until
@@ -25,6 +26,7 @@ from auditsvc.config import load_settings
 from auditsvc.errors import AlertError, ConfigError
 from auditsvc.forward.wire import fields
 from auditsvc.host import journald as place
+from auditsvc.host.processes import parse_stat
 
 WELL = Facts()
 MESSAGE = Message("lost", "begin", "3 records lost\nSubject: \x1b forged \0", "h\u00f6st", 1.5)
@@ -191,6 +193,27 @@ def test_a_program_that_fails_or_hangs_is_ended_and_said(tmp_path, body, why):
     assert time.monotonic() - began < 20
     with pytest.raises(AlertError, match="No such file"):
         ways.run([str(tmp_path / "none")], b"", {})
+
+
+@pytest.mark.parametrize(
+    "starts", ["sleep 600 & echo $! >&3", "timeout 600 sh -c 'echo $$ >&3; exec sleep 600'"]
+)
+def test_what_a_program_has_started_ends_with_it(tmp_path, starts):
+    """In whatever group of processes: timeout(1) makes one, as a script's own limit."""
+    out = tmp_path / "pid"
+    body = f"exec 3>{out}; ({starts}) & sleep 60"
+    with pytest.raises(AlertError, match="not ended"):
+        ways.run([program(tmp_path, body)], b"", {}, 1.0)
+    pid = int(out.read_text())
+    until(lambda: stat_of(pid) == b"Z")
+
+
+def stat_of(pid):
+    """Give a process's state; Z if it has ended."""
+    try:
+        return parse_stat(Path(f"/proc/{pid}/stat").read_bytes()).state
+    except OSError:
+        return b"Z"
 
 
 def test_a_program_can_end_what_it_starts(tmp_path):

@@ -71,6 +71,27 @@ def test_a_signed_spool_is_proved(tmp_path):
     assert (report.first, report.last) == ("1750000000.000:000000", "1750000000.000:000119")
 
 
+def test_what_the_store_has_at_the_end_is_signed_once_more(tmp_path):
+    """Of a run that has ended; without news there is no other head."""
+    run = Run(tmp_path)
+    bound = {"identity": "one", "segment": 1, "position": 0}
+    run.notary.store = lambda: bound
+    run.put(1)
+    run.end()
+    run.notary.bind_store()
+    assert len(run.heads) == 1
+    bound = bound | {"position": 50}
+    run.notary.bind_store()
+    run.notary.bind_store()
+    assert [head.store["position"] for head in heads_of(tmp_path)] == [0, 50]
+    assert heads_of(tmp_path)[-1].clean
+    again = Run(tmp_path)
+    again.put(2)
+    again.end()
+    report = verify_spool(tmp_path)
+    assert (report.findings, report.lines) == ([], 2)
+
+
 def test_all_is_private(tmp_path):
     """Key, heads and tags are for their owner only."""
     signed(tmp_path)

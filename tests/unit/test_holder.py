@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import struct
@@ -19,6 +20,8 @@ from auditsvc.holder import client, process
 from auditsvc.holder.client import HolderProcess
 from auditsvc.holder.keeper import NoKeeper, open_keeper
 from auditsvc.holder.systemd import SystemdStore
+from auditsvc.host.processes import has_ended
+from auditsvc.kernel import refusal
 
 
 @pytest.fixture(autouse=True)
@@ -407,3 +410,28 @@ def test_fullness_is_the_kernels(runtime):
     request = struct.pack("=IHHIIB3x", 20, 18, 0x5, 1, 0, 0)  # acknowledged: RTM_GETLINK of none
     until(lambda: netlink.send(request) and process._is_full(netlink.fileno()))
     theirs.close()
+
+
+def test_a_holder_that_nobody_finds_is_named_when_its_daemon_has_ended(runtime):
+    """Not `program unknown`: the kernel names a process that there is not."""
+    ended = subprocess.Popen(["true"])
+    until(lambda: has_ended(ended.pid))  # a zombie: its pid is not given again
+    keeper = HolderProcess(runtime)
+    error = refusal.incumbent(ended.pid)
+    assert f"(pid {ended.pid}) has ended" in error.what
+    assert str(keeper.pid) in re.search(r"`kill -9 ([0-9 ]+)`", error.hint)[1].split()
+    assert error.pid == ended.pid
+    ended.wait()
+    keeper.end()
+    assert f"pid {os.getpid()} (/" in refusal.incumbent(os.getpid()).what
+
+
+def test_without_a_holder_systemd_or_another_process_has_the_socket(monkeypatch):
+    """The error says so, too."""
+    monkeypatch.setattr(refusal, "holders", list)
+    ended = subprocess.Popen(["true"])
+    until(lambda: has_ended(ended.pid))
+    error = refusal.incumbent(ended.pid)
+    ended.wait()
+    assert "in another process" in error.what
+    assert "systemd may keep it" in error.hint

@@ -77,8 +77,11 @@ class Endless:
 
 @pytest.mark.parametrize("patience", [0.05, 60])
 def test_a_stop_leaves_what_does_not_end_in_its_time(patience):
-    """A store that takes rows all the time is no error: the rest is for the next run."""
-    endless = Endless()
+    """A store that takes rows all the time is no error: the rest is for the next run.
+
+    What it has by then is read for the last head.
+    """
+    endless, read = Endless(), []
     loader = Loader(
         lambda: endless,
         batch_bytes=1,
@@ -87,6 +90,7 @@ def test_a_stop_leaves_what_does_not_end_in_its_time(patience):
         busy=lambda: False,
         waiting=lambda: 0,
         upkeep=SimpleNamespace(step=lambda *_, **__: False),
+        beside=lambda _, is_last: read.append(is_last),
     )
     loader.start()
     until(lambda: loader.commits)
@@ -94,6 +98,8 @@ def test_a_stop_leaves_what_does_not_end_in_its_time(patience):
     assert not loader.is_alive()
     assert not loader.store_error
     assert endless.closed == ["log", "store"]
+    assert read[-1]
+    assert not any(read[:-1])
 
 
 @pytest.mark.parametrize(
