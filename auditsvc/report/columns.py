@@ -248,7 +248,7 @@ def folded(
     source = LONE.replace("event e", f"{inner} e")
     known = _of_lone(dialect) | {"host": _host_told(dialect), "file": file_of(dialect, "e")}
     is_it = (IS_LONE, *choice.of_caller("e"))
-    shown = tuple(known[name] for name in wanted)
+    shown, source = dialect.once([known[name] for name in wanted], source)
     return Part(shown, source, is_it, "CAST(sum(e.n) AS bigint)")
 
 

@@ -16,7 +16,7 @@ from auditsvc.report import rollup, types
 from auditsvc.report.catalogue import BY_NAME
 from auditsvc.report.choice import Choice
 from auditsvc.report.columns import CALLS, are_calls, are_lone, folded, lone, lone_parts
-from auditsvc.report.details import without_access, without_coverage
+from auditsvc.report.details import without_access, without_notes
 from auditsvc.report.groups import GROUPS
 from auditsvc.report.kinds import Kinds
 from auditsvc.report.proof import Proof, proof
@@ -335,7 +335,7 @@ class _Asked:
         part = lone(["type", "auid", "success"], self._choice, reader.dialect)
         where = [
             _DAEMON.condition("e.type"),
-            without_coverage(reader.dialect),
+            without_notes(reader.dialect),
             without_access(reader.dialect),
         ]
         operation = reader.dialect.of("op")

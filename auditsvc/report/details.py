@@ -10,6 +10,7 @@ from auditsvc.record.types import DAEMON_CONFIG
 from auditsvc.report import types
 from auditsvc.report.columns import calls, lone
 from auditsvc.report.values import Value, shower, time_of
+from auditsvc.store.write import account_names, process_cgroups
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -109,7 +110,7 @@ def in_others(report: Report, choice: Choice, dialect: Dialect) -> list[str]:
     if report.name == "auth":
         found.append(f"(e.type <> {types.USER_MGMT} OR {known[1]} = 0)")
     if report.name == "config":
-        found.append(without_coverage(dialect))
+        found.append(without_notes(dialect))
     return found
 
 
@@ -123,12 +124,15 @@ def of_types(report: Report, choice: Choice) -> str:
     )
 
 
-def without_coverage(dialect: Dialect) -> str:
-    """Give the condition that an event is none of our service's notes on coverage.
+def without_notes(dialect: Dialect) -> str:
+    """Give the condition that an event is none of what our service notes for its own views.
 
-    These are DAEMON_CONFIG records by the hundred, and change nothing.
+    Coverage, names of users and groups, cgroups of processes: DAEMON_CONFIG records by the
+    hundred, which change nothing.
     """
-    return f"(e.type <> {DAEMON_CONFIG} OR coalesce({dialect.of('op')}, '') NOT LIKE 'coverage%')"
+    op = f"coalesce({dialect.of('op')}, '')"
+    named = f"'{account_names.OPERATION}', '{process_cgroups.OPERATION}'"
+    return f"(e.type <> {DAEMON_CONFIG} OR ({op} NOT LIKE 'coverage%' AND {op} NOT IN ({named})))"
 
 
 def without_access(dialect: Dialect) -> str:

@@ -13,7 +13,7 @@ from auditsvc.report import rollup, types
 from auditsvc.report.catalogue import BY_NAME
 from auditsvc.report.choice import Choice
 from auditsvc.report.columns import FIRST, IS_LONE, are_calls, are_lone, lone, lone_parts
-from auditsvc.report.details import without_coverage
+from auditsvc.report.details import without_notes
 from auditsvc.report.several import file_counts, keys_of_changes, used_names
 from auditsvc.report.summaries import used_peers, values
 from auditsvc.report.types import Types, listed
@@ -154,7 +154,7 @@ def _classes(reader: Reader, choice: Choice) -> Counter[str]:
     if choice.is_of_times:
         return _classes_by_type(reader, choice, which)
     lone = are_lone(choice, reader.dialect)
-    own = " AND ".join([*lone, without_coverage(reader.dialect)])
+    own = " AND ".join([*lone, without_notes(reader.dialect)])
     further = ["e.id = r.event", *lone]
     calls = ["s.id = r.event", *are_calls(choice)]
     times = choice.times("r.event")
@@ -177,13 +177,13 @@ def _classes_by_type(reader: Reader, choice: Choice, which: str) -> Counter[str]
     notes = [*are_lone(choice, reader.dialect), f"e.type = {DAEMON_CONFIG}"]
     others = " AND ".join([f"{which.format('r.type')} IS NOT NULL", *choice.times("r.event")])
     first = which.format("e.type")
-    # A note on coverage is none by its own type; what else it has counts.
-    is_same = f"{first} = x.kind AND {without_coverage(reader.dialect)}"
+    # A note of ours is none by its own type; what else it has counts.
+    is_same = f"{first} = x.kind AND {without_notes(reader.dialect)}"
     sql = f"""
         SELECT {which.format("e.type")}, count(*) FROM event e WHERE {own} GROUP BY e.type
         UNION ALL SELECT {which.format(str(DAEMON_CONFIG))}, -count(*)
         FROM event e CROSS JOIN text f
-        WHERE {" AND ".join(notes)} AND NOT {without_coverage(reader.dialect)}
+        WHERE {" AND ".join(notes)} AND NOT {without_notes(reader.dialect)}
         UNION ALL SELECT x.kind, count(*) FROM (
             SELECT DISTINCT r.event AS id, {which.format("r.type")} AS kind
             FROM record r WHERE {others}) x

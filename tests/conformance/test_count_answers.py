@@ -5,16 +5,18 @@ from __future__ import annotations
 import random
 import sqlite3
 from collections import Counter
+from contextlib import closing
 
 import psycopg
 import pytest
-from fixtures.logs import SECOND, call, load, opening, rows
+from fixtures.logs import SECOND, call, load, opening
 from fixtures.repeats import seeds
 
+from auditsvc.errors import QueryError
 from auditsvc.store.read.count_query import SHARED, counted
 from auditsvc.store.read.sql import run_query
 from auditsvc.store.read.sql_postgres import _view_columns
-from auditsvc.store.read.time_span import ALL
+from auditsvc.store.read.time_span import ALL, Span
 from auditsvc.store.read.time_sqlite import with_ranges
 
 COUNTED = [
@@ -30,6 +32,7 @@ COUNTED = [
     "SELECT count(DISTINCT comm), min(exe), max(syscall) FROM syscalls",
     "SELECT n FROM (SELECT uid, count(*) AS n FROM syscalls GROUP BY uid) u ORDER BY n",
     "WITH a AS (SELECT auid, count(*) AS n FROM syscalls GROUP BY auid) SELECT max(n) FROM a",
+    "SELECT exe, count(*) AS calls FROM syscalls GROUP BY exe ORDER BY calls DESC, exe",
     "SELECT count(*) FROM story",
     "SELECT count(*) AS n, count(1) FROM all_events e",
     "SELECT n + 1 AS n FROM (SELECT count(*) AS n FROM story) s",
@@ -66,6 +69,10 @@ AS_WRITTEN = [
     "SELECT count(*) FROM story GROUP BY pid",
     "WITH events AS (SELECT 1 AS a) SELECT count(*) FROM story",
     "WITH story AS (SELECT 1 AS a) SELECT count(*) FROM story",
+    "SELECT exe AS hour, count(*) FROM syscalls GROUP BY hour",
+    "SELECT exe AS calls, count(*) FROM syscalls GROUP BY calls",
+    "SELECT exe, count(*) AS calls FROM syscalls GROUP BY exe HAVING calls > 3",
+    "SELECT exe, count(*) AS calls FROM syscalls GROUP BY exe ORDER BY -calls",
 ]
 
 
@@ -95,13 +102,17 @@ def filled(common_url):
 
 
 def plain(url, sql):
-    """Ask as another program does."""
-    return rows(url, sql)
+    """Ask as another program does, which changes nothing of the query."""
+    reach = sqlite3.connect if url.startswith("sqlite") else psycopg.connect
+    with closing(reach(url.removeprefix("sqlite:///"))) as connection:
+        cursor = connection.execute(sql)
+        names = [column[0] for column in cursor.description]
+        return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
 
-def asked(url, sql):
+def asked(url, sql, period=ALL):
     """Ask through auditsvc."""
-    with run_query(url, sql) as result:
+    with run_query(url, sql, period=period) as result:
         return result.columns, [tuple(row) for row in result.rows]
 
 
@@ -152,6 +163,77 @@ def test_random_counts(filled, seed):
         if before:
             assert list(names) == list(before[0])
         assert Counter(found) == Counter(tuple(row.values()) for row in before), sql
+
+
+NAMES = [
+    *("activity", "Activity", '"activity"', '"ACTIVITY"', "syscalls", "SYSCALLS", '"Syscalls"'),
+    *("story", "all_events", "events", "context_row", "activity_part", "activity_row", "context"),
+    *("syscall", "text", "counted", "a", "changes", "files"),
+]
+"""What the queries that we write read, or call something, and the views that they replace."""
+ALIASES = [*sorted(SHARED), "hour", "calls", "activity", "n", "counted", "syscalls", "errno"]
+
+
+@pytest.mark.parametrize("seed", seeds(2, 30))
+def test_a_users_own_names_are_read_where_they_are_given(filled, seed):
+    """CTEs and aliases with the names that a changed query has: the answer is the plain one's."""
+    chance = random.Random(seed)
+    asked_for = [_with_names(chance) for _ in range(20)]
+    for sql in asked_for:
+        known = _answer(plain, filled, sql)
+        assert _answer(lambda *given: [*_dicts(*asked(*given))], filled, sql) == known, sql
+        within = _answer(lambda *given: [*_dicts(*asked(*given, Span(1, SECOND * 2)))], filled, sql)
+        assert within == known, sql
+
+
+def _with_names(chance):
+    """Give a query of two CTEs at most, each of which may count and have any of the names."""
+    ctes = []
+    for _ in range(chance.randrange(3)):
+        name, columns = chance.choice(NAMES), chance.choice(("", "(exe)", "(exe, calls)"))
+        body = {"": [_made(), _counting(chance)]}.get(columns, [_made(columns.count(",") + 1)])
+        own = f"SELECT 'w' AS exe UNION SELECT DISTINCT exe FROM {name}"
+        body = chance.choice([*body, own] if columns == "(exe)" else body)
+        ctes.append(f"{name}{columns} AS ({body})")
+    start = f"WITH {chance.choice(('', 'RECURSIVE '))}{', '.join(ctes)} " if ctes else ""
+    inner = _counting(chance)
+    shape = chance.choice(("{}", "SELECT * FROM ({}) z", "SELECT count(*) AS n FROM ({}) activity"))
+    if chance.randrange(4):
+        return start + shape.format(inner)
+    return shape.format(start + inner)
+
+
+def _made(width=2):
+    return f"SELECT 'mine' AS exe{', 7 AS calls' if width == 2 else ''}"
+
+
+def _counting(chance):
+    """Give a query that counts what has a name, perhaps by a column with an alias."""
+    source, alias = chance.choice(["syscalls"] * 6 + NAMES), chance.choice(ALIASES)
+    count = f"count(*) AS {chance.choice(ALIASES)}"
+    order = chance.choice(("", "", f" HAVING {alias} > 1", f" ORDER BY {alias}"))
+    return chance.choice(
+        (
+            f"SELECT {count} FROM {source}",
+            f"SELECT {count} FROM {source} WHERE exe LIKE '/usr%'",
+            f"SELECT exe, count(*) AS {alias} FROM {source} GROUP BY exe{order}",
+            f"SELECT exe AS {alias}, {count} FROM {source} GROUP BY {alias}{order}",
+            f"SELECT DISTINCT exe FROM {source}",
+        )
+    )
+
+
+def _dicts(columns, found):
+    return (dict(zip(columns, row, strict=True)) for row in found)
+
+
+def _answer(ask, url, sql):
+    """Give the rows, in no order; "refused" for what the database does not take."""
+    try:
+        found = ask(url, sql)
+    except (sqlite3.Error, psycopg.Error, QueryError):
+        return "refused"
+    return Counter(repr(sorted(row.items())) for row in found)
 
 
 def _condition(chance, url):

@@ -24,7 +24,7 @@ from auditsvc.report.counting import by_context, has_context_of
 from auditsvc.report.dialect import SQLITE
 from auditsvc.report.groups import GROUPS, parse
 from auditsvc.report.reader import open_reader
-from auditsvc.report.report import TOTALS, Question, answer, check, make_report
+from auditsvc.report.report import TOTALS, Question, answer, check, make_daily, make_report
 from auditsvc.report.summaries import sums
 from auditsvc.report.writing import write_csv, write_json, write_table
 from auditsvc.store.read.ausearch_times import start_second
@@ -106,15 +106,27 @@ def test_looks_of_a_log_of_others_are_no_proof(url):
         assert answer(reader, Question()).proof.coverage is None
 
 
-def test_notes_on_coverage_are_no_changes_of_configuration(url):
-    """There are hundreds of them, and they change nothing."""
-    note = "op=coverage began=1.0 state=covered pid=1 auid=0 res=success"
-    change = "op=reconfigure auid=0 pid=5 res=success"
-    load(url, record("DAEMON_CONFIG", 1, note) + record("DAEMON_CONFIG", 2, change), kind="spool")
+def test_what_the_service_notes_is_no_change_of_configuration(url):
+    """There are hundreds of notes, and they change nothing: no user is said to have."""
+    notes = (
+        "op=reconfigure auid=0 pid=5 res=success",
+        "op=coverage began=1.0 state=covered pid=1 auid=0 res=success",
+        "op=coverage-look share=1.0 pid=1 res=success",
+        "op=name kind=user id=1000 acct=mia pid=1 res=success",
+        "op=cgroup cgroup=/user.slice pid=7 auid=1000 res=success",
+    )
+    load(
+        url,
+        "".join(record("DAEMON_CONFIG", serial, note) for serial, note in enumerate(notes)),
+        kind="spool",
+    )
     with open_reader(url) as reader:
-        assert [row[-1] for row in answer(reader, Question("config")).rows] == [2]
+        assert [row[-1] for row in answer(reader, Question("config")).rows] == [0]
         totals = dict(answer(reader, Question()).rows)
     assert totals["changes in configuration"] == 1
+    with make_daily(url, Choice(span=Span(SECOND, SECOND + 59))) as answered:
+        found = {each.name: [row[0] for row in each.rows] for each in answered.sections}
+    assert found["config"] == found["audit"] == [1]
 
 
 # -- forms --------------------------------------------------------------------------------

@@ -59,7 +59,7 @@ def put_counts(statement: Statement) -> None:
         if (table := _whole(statement, select)) is not None:
             _edit(statement, select, table, _NUMBERS[table.name.lower()], "(SELECT 1)")
         elif (table := _calls(statement, select)) is not None and _only_counts(
-            select, table, views[CALLS]
+            select, table, views
         ):
             _edit(statement, select, table)
 
@@ -98,10 +98,13 @@ def _calls(statement: Statement, select: exp.Select) -> exp.Table | None:
     table = source.this if source is not None else None
     if not isinstance(table, exp.Table) or table.name.lower() != CALLS or table.args.get("db"):
         return None
+    if statement.hides(table, _COUNTED):
+        return None
     return table if statement.is_view(table) else None
 
 
-def _only_counts(select: exp.Select, table: exp.Table, known: Sequence[str]) -> bool:
+def _only_counts(select: exp.Select, table: exp.Table, views: Mapping[str, Sequence[str]]) -> bool:
+    known = views[CALLS]
     parts = list(select.walk(prune=lambda node: node is not select and isinstance(node, exp.Query)))
     if not all(type(part) in _KNOWN for part in parts) or select.args.get("kind"):
         return False
@@ -123,6 +126,10 @@ def _only_counts(select: exp.Select, table: exp.Table, known: Sequence[str]) -> 
         return False
     columns = [part for part in parts if isinstance(part, exp.Column)]
     if not all(_is_known(column, table, aliases) for column in columns):
+        return False
+    # What `activity` has more would be read for an alias, but where a row is ordered by it alone.
+    more = aliases & (set(views[_COUNTED]) - set(known))
+    if any(_name(each) in more and not isinstance(each.parent, exp.Ordered) for each in columns):
         return False
     return _gives_groups(select, aliases)
 

@@ -6,6 +6,7 @@ import sqlglot
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
+from auditsvc.store.read.cte_names import is_cte, table_name
 from auditsvc.store.read.time_query import split
 
 
@@ -18,23 +19,11 @@ def named_tables(sql: str, dialect: str) -> set[str] | None:
         return {
             table.name.lower()
             for table in roots[0].find_all(exp.Table)
-            if isinstance(table.this, exp.Identifier) and not _is_cte(table)
+            if isinstance(table.this, exp.Identifier) and not _is_cte(table, dialect)
         }
     except (SqlglotError, ValueError, RecursionError):
         return None
 
 
-def _is_cte(table: exp.Table) -> bool:
-    """Whether the name is that of a CTE around; in its own body only if that is recursive."""
-    if table.args.get("db"):
-        return False
-    inside, around = {id(table)}, table.parent
-    while around is not None:
-        given = around.args.get("with_")
-        is_recursive = given is not None and bool(given.args.get("recursive"))
-        for cte in given.expressions if given is not None else ():
-            if cte.alias.lower() == table.name.lower():
-                return id(cte) not in inside or is_recursive
-        inside.add(id(around))
-        around = around.parent
-    return False
+def _is_cte(table: exp.Table, dialect: str) -> bool:
+    return not table.args.get("db") and is_cte(table, table_name(table, dialect), dialect)

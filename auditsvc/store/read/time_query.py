@@ -29,6 +29,7 @@ from sqlglot import Token, TokenType, exp
 from sqlglot.errors import SqlglotError
 
 from auditsvc.errors import QueryError
+from auditsvc.store.read.cte_names import is_cte, table_name
 from auditsvc.store.read.time_conditions import Conditions
 from auditsvc.store.read.time_scope import EVENT, TIME, Origin, Scopes, Select, Source
 from auditsvc.store.read.time_span import ALL, Span
@@ -176,20 +177,14 @@ class Statement:
 
     def is_view(self, table: exp.Table) -> bool:
         """Whether a name is that of one of our views with events, and not of a CTE."""
-        name = table.name.lower()
+        name = table_name(table, self.dialect)
         if name not in self.scopes.views or EVENT not in self.scopes.views[name]:
             return False
-        path = {id(table)}
-        around = table.parent
-        while around is not None:
-            given = around.args.get("with_")
-            for cte in given.expressions if given is not None else ():
-                # In its own body the name is that of the view.
-                if cte.alias.lower() == name and id(cte) not in path:
-                    return False
-            path.add(id(around))
-            around = around.parent
-        return True
+        return bool(table.args.get("db")) or not is_cte(table, name, self.dialect)
+
+    def hides(self, node: exp.Expr, name: str) -> bool:
+        """Whether a name of ours would not be that of our view where a node stands."""
+        return is_cte(node, name, self.dialect, refused=True)
 
 
 def parse(sql: str, dialect: str, views: Mapping[str, Sequence[str]]) -> Statement | None:
