@@ -426,7 +426,7 @@ def test_the_commands(lake, tmp_path):
     assert json.loads(said("commit", "--once", *shard))["batches"] == 0
     assert "say how long" in said("commit", status=2)
     assert "say what to do" in said("ship", status=2)
-    assert "no number of days" in said("prune", "--keep", "x", status=2)
+    assert "not a number of days" in said("prune", "--keep", "x", status=2)
     assert "deleted before" in said("prune", "--keep", "1d")
     assert said("ship", "--forget") == "the store is shipped no more\n"
     assert of_host.make_report(settings)["events"] == 0
