@@ -4,8 +4,9 @@ What commits to the table deletes batches from the inbox upon it. An answer that
 object store (a proxy's page, with status 200) must not be taken for a stored file then. So each
 file that is written, of data or of metadata, must have the length that was written, and its end.
 
-Neither the catalog's client nor its settings know an authority of one's own, or small files that are
-one request. So it is given this class by name (`properties`), which makes its S3 client once more.
+Among the settings of the catalog's client is neither an authority of one's own nor that a small
+file is one request. So it is given this class by name (`properties`), which makes its S3 client
+once more, with both.
 """
 
 from __future__ import annotations
