@@ -4,8 +4,9 @@ What commits to the table deletes batches from the inbox upon it. An answer that
 object store (a proxy's page, with status 200) must not be taken for a stored file then. So each
 file that is written, of data or of metadata, must have the length that was written, and its end.
 
-The catalog's client has no setting for an authority of one's own: it makes its S3 client without.
-So it is given this class by name (`properties`), which makes the same client once more, with it.
+Among the settings of the catalog's client is neither an authority of one's own nor that a small
+file is one request. So it is given this class by name (`properties`), which makes its S3 client
+once more, with both.
 """
 
 from __future__ import annotations
@@ -32,12 +33,11 @@ class TableIO(PyArrowFileIO):
     """Reads and writes files of a table."""
 
     def _initialize_s3_fs(self, netloc: str | None) -> FileSystem:
-        found = super()._initialize_s3_fs(netloc)
-        if _CA not in self.properties:
-            return found
         # What pickle would make it of is all that it was made of.
-        make, (options,) = found.__reduce__()
-        return make({**options, "tls_ca_file_path": self.properties[_CA]})
+        make, (options,) = super()._initialize_s3_fs(netloc).__reduce__()
+        given = {"tls_ca_file_path": self.properties[_CA]} if _CA in self.properties else {}
+        # A small file is one request then, not three.
+        return make({**options, **given, "allow_delayed_open": True})
 
     def new_output(self, location: str) -> PyArrowFile:
         """Give a file that is read back when it was written."""
@@ -47,6 +47,12 @@ class TableIO(PyArrowFileIO):
 
 class _File(PyArrowFile):
     """A file that is read back when it was written: OSError if it is another then."""
+
+    _length: int | None = None
+    """Bytes that were written and read back: the client asks for them again."""
+
+    def __len__(self) -> int:
+        return super().__len__() if self._length is None else self._length
 
     def create(self, overwrite: bool = False) -> OutputStream:
         return _Checked(super().create(overwrite), self)
@@ -60,6 +66,7 @@ class _File(PyArrowFile):
             raise OSError(
                 f"{self.location} is not what was written: who answers is no object store"
             )
+        self._length = length
 
 
 class _Checked(io.RawIOBase):

@@ -9,6 +9,7 @@ from fixtures.stores import new_store
 
 from auditsvc.archive.rows import columns_by_view, read_view
 from auditsvc.archive.views import LASTING, OF_EVENTS, ids_of_days
+from auditsvc.arrow.view_rows import Views
 from auditsvc.store import open_store
 from auditsvc.store.database import reading
 from auditsvc.store.partitions import DAY
@@ -47,7 +48,7 @@ def steps(folder, events):
         for view, columns in columns_by_view(connection, VIEWS).items():
             seen = []
             driver.set_progress_handler(lambda seen=seen: seen.append(1), _STEPS)
-            read_view(connection, view, columns[:3], ids_of_days(TODAY, TODAY))
+            read_view(Views(connection), view, columns[:3], ids_of_days(TODAY, TODAY))
             driver.set_progress_handler(None, 0)
             found[view] = len(seen)
     return found
