@@ -152,8 +152,8 @@ class NativeBatch:
     @property
     def has_long(self) -> bool:
         """Whether a dimension row is too long for `image` and `copy`."""
-    def drain(self, table: str) -> list[Row]:
-        """Give a dimension table's rows as tuples, and keep none."""
+    def piece(self, table: str, start: int, most: int) -> list[Row]:
+        """Give a dimension table's rows from `start` on, until they have `most` bytes."""
     def weights(self, table: str) -> list[int]:
         """Give the number of records of each row's event; only of `syscall` and `event`."""
     def claimed(self) -> list[int]: ...

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol, runtime_checkable
 
 from auditsvc.decode.ids import SERIAL_BITS
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Iterator, Sequence
 
     from auditsvc._native import NativeBatch
 
@@ -66,6 +66,22 @@ class PackedRows(Protocol):
 
     def integers(self, table: str, column: int) -> set[int]:
         """Give the distinct integers in a column (its index, not 0) of a dimension table."""
+
+
+@runtime_checkable
+class InPieces(Protocol):
+    """Rows by table, of which few need be in memory as tuples at once."""
+
+    def pieces(self, table: str) -> Iterator[Sequence[Row]]:
+        """Give a table's rows in pieces; none if it has none."""
+
+
+def pieces_of(rows: Mapping[str, Sequence[Row]], table: str) -> Iterator[Sequence[Row]]:
+    """Give a table's rows: in pieces, if they are not tuples in memory anyway."""
+    if isinstance(rows, InPieces):
+        yield from rows.pieces(table)
+    elif table in rows:
+        yield rows[table]
 
 
 class Facts(Mapping[str, "list[Row]"]):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from auditsvc.decode.batch import Batch, Facts
 
@@ -16,6 +16,11 @@ if TYPE_CHECKING:
 
     from auditsvc._native import NativeBatch
     from auditsvc.decode.batch import Activity, Call, First, Lone, Row, Use
+
+
+_PIECE: Final = 1 << 20
+"""Bytes of rows that are made tuples at once. Their texts take up to five times as much: in Python
+a letter may have four bytes, and the driver of SQLite keeps each text in UTF-8, too."""
 
 
 def batch_of(
@@ -28,7 +33,7 @@ def batch_of(
     dimensions, facts = native.tables
     has_long = native.has_long
     return Batch(
-        (_Drained if has_long else _Dimensions)(native, dimensions, unknown),
+        _Dimensions(native, dimensions, unknown),
         _Facts(native, facts),
         raw,
         counts,
@@ -69,12 +74,15 @@ class _Dimensions(_Tables):
         self._rows = {"record_type": unknown} if unknown else {}
         self._tables = [*tables, *self._rows]
 
-
-class _Drained(_Dimensions):
-    """Rows of which one is long: the native core gives its copy away."""
-
-    def _read(self, table: str) -> list[Row]:
-        return self._native.drain(table)
+    def pieces(self, table: str) -> Iterator[Sequence[Row]]:
+        """Give a table's rows so that a part of them is in memory twice."""
+        if table in self._rows:
+            yield self._rows[table]
+            return
+        start = 0
+        while piece := self._native.piece(table, start, _PIECE):
+            start += len(piece)
+            yield piece
 
 
 class _Facts(_Tables, Facts):

@@ -111,7 +111,7 @@ class FileLoad(Load):
         """Whether a file that begins with `head` continues what is pending here."""
         if not self._is_last:
             return False
-        pending = self._decoder.pending()
+        pending = self._left_open
         return holds_more(pending, head) and not repeats(pending, head)
 
     # --- its position -----------------------------------------------------------------
@@ -135,6 +135,8 @@ class FileLoad(Load):
         self._repeats = 0
         self._undone = self._undo()
         self._is_begun = False
+        self._left_open = b""
+        """What the decoder had pending when the load ended."""
         self._settles = self._own is None or not self._own.is_settled or not self._own.series
         self._booked = 0
         if self._own is not None and self._own.series and self._own.is_settled:
@@ -212,6 +214,8 @@ class FileLoad(Load):
             ledger["received"] += booking - self._booked
             self._booked = booking
             open_records += booking
+            self._left_open = pending
+            self._decoder = self._make_decoder()  # its open events are decoded once more
             self._settle_behind(pending, was_shown, revision)
         else:
             self._show(was_shown, None, revision)

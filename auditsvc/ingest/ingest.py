@@ -210,8 +210,9 @@ def _steps(load: Load, settings: Settings) -> Iterator[None]:
                 yield
                 if load.is_full(settings.loader.batch_bytes, times=_BATCHES):
                     load.commit_behind()
-            load.finish()
-            committed = load.commit()
+            if load.make_room():
+                load.finish()
+                committed = load.commit()
         while load.store.settle(all_of_it=True):
             yield
     finally:

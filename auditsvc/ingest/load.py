@@ -37,6 +37,9 @@ _SMALL: Final = 1 << 16
 """Largest size in bytes of a batch in which single lines are searched."""
 _LARGE: Final = 1 << 23
 """Bytes of rows that are more than a batch and a chunk usually have: some event is very long."""
+_LONG_OPEN: Final = 1 << 20
+"""Bytes of open events that are more than a log usually has. Their texts leave gaps of all sizes in
+memory, which together are as much as is in use."""
 _SHOWN: Final = 100
 """Bytes of a line that a message shows."""
 
@@ -97,6 +100,11 @@ class _Piece(NamedTuple):
     finished: bool
     """True if all events were ended with it."""
 
+    @property
+    def is_long_open(self) -> bool:
+        """Whether the events that are open after it are long."""
+        return len(self.beside.pending) > _LONG_OPEN
+
 
 class Load:
     """Loads one log into one store, from the store's checkpoint on."""
@@ -144,6 +152,7 @@ class Load:
         self._writing: Future[bool] | None = None
         self._refused: tuple[RefusedError, _Piece] | None = None
         self._large = _LARGE
+        self._is_long_open = False
         self._careful = 0
         """Largest size in bytes of a batch after one was refused; 0: no limit."""
         self._begin()
@@ -194,8 +203,10 @@ class Load:
         """Whether to commit: `times` so many bytes were read, or the rows have half as many.
 
         Rows are in memory several times: those of this batch and their image, and the same of
-        the batch that is being written at the same time.
+        the batch that is being written at the same time. Long open events are there beside them.
         """
+        if self._is_long_open:
+            times = 1
         most = batch_bytes * (1 + times) // 4
         self._large = max(_LARGE, most + batch_bytes // 4)
         if self._careful and self.unwritten >= self._careful:
@@ -205,6 +216,13 @@ class Load:
     @property
     def _is_large(self) -> bool:
         return self._decoder.held > self._large
+
+    def make_room(self) -> bool:
+        """Before the end: if the open events are long, commit without them what was made so far.
+
+        Else both would be in memory at once. False as of `commit`.
+        """
+        return len(self._decoder.pending()) <= _LONG_OPEN or self.commit()
 
     def finish(self) -> None:
         """End the open events and the incomplete line, at the end of the input."""
@@ -255,7 +273,7 @@ class Load:
         if self._seen is not None:
             self._seen(batch)
         pending, open_records = self._decoder.pending(), self._decoder.open_records
-        return _Piece(
+        piece = _Piece(
             batch=batch,
             segment=segment,
             position=position,
@@ -264,6 +282,8 @@ class Load:
             size=size,
             finished=self._finished and self.ends_events,
         )
+        self._is_long_open = piece.is_long_open
+        return piece
 
     def _write(self, piece: _Piece) -> bool:
         try:
@@ -275,6 +295,8 @@ class Load:
             self._refused = error, piece
             return False
         self._count(piece.batch, result)
+        if piece.is_long_open:
+            give_back()
         if self._settles:
             while self.store.settle():
                 pass

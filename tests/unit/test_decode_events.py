@@ -132,6 +132,29 @@ def test_open_bytes_are_bounded(decode):
     assert decoded.balance() == 0
 
 
+def test_one_long_exec_is_whole_beside_others(decode):
+    """The arguments of one exec may be longer than all other open events together."""
+    argument = "41" * 3500
+    log = [syscall(1, nr=59, items=0), record("EXECVE", "argc=600 a0=41", 1)]
+    for each in range(1, 600):
+        log += [record("EXECVE", f"a{each}={argument}", 1), record("NEW_KIND", "x=1", each + 1)]
+    decoded = decode([*log, title(1)], finish=False)
+    assert (states(decoded), decoded.open_records) == ([(1, COMPLETE)], 599)
+    assert decoded.balance() == 0
+
+
+def test_of_long_execs_one_stays_open(decode):
+    """Of two open execs that are too long for the room of all events, the first one ends early."""
+    log = []
+    for serial in (1, 2):
+        log.append(syscall(serial, nr=59, items=1))
+        log += [record("EXECVE", f"a{each}={'41' * 3500}", serial) for each in range(300)]
+    decoded = decode(log, finish=False)
+    assert [serial for serial, _ in states(decoded)] == [1]
+    assert decoded.open_records == 301
+    assert decoded.balance() == 0
+
+
 def test_another_syscall_displaces(decode):
     """Two SYSCALLs under one identity are two rows, and the first one says why."""
     decoded = decode([syscall(1, nr=1), syscall(1, nr=2), title(1)])

@@ -44,9 +44,14 @@ if TYPE_CHECKING:
     from auditsvc.record.line import Line
 
 
-MAX_OPEN_BYTES: Final = 1 << 24
-"""Of all open events: their lines, and RECORD_SIZE for each. The arguments of one execve have
-up to about 6 MB, and twice that in hex."""
+MAX_OPEN_BYTES: Final = 1 << 21
+"""Of all open events: their lines, and RECORD_SIZE for each; without what the longest exec among
+them has beyond FEW_ARGUMENTS. A checkpoint has these lines, and a commit several copies of them."""
+MAX_ARGUMENT_BYTES: Final = 1 << 24
+"""The same with all of that exec. The arguments of one have up to about 6 MB, twice that in hex."""
+FEW_ARGUMENTS: Final = 1 << 20
+"""Bytes of EXECVEs after their SYSCALL, counted in the same way. What is more becomes one text;
+other records, and the arguments of many events, become rows, which take several times as much."""
 RECORD_SIZE: Final = 200
 """Bytes that are counted for a record in addition to its line."""
 MAX_RECORDS: Final = 4096
@@ -68,6 +73,8 @@ class Event:
     is_printk: bool = False
     records: list[Record] = field(default_factory=list)
     lines: list[bytes] = field(default_factory=list)
+    arguments: int = 0
+    """Bytes of its EXECVEs that came after its SYSCALL."""
 
 
 class Events:
@@ -89,6 +96,8 @@ class Events:
         self._max_open = max_open
         self._open: dict[bytes, Event] = {}
         self._bytes = 0
+        self._long_execs: dict[bytes, int] = {}
+        """By key, what an event has beyond FEW_ARGUMENTS."""
         self.open_records = 0
 
     def has_room(self, size: int, records: int) -> bool:
@@ -134,13 +143,33 @@ class Events:
         event.last = now
         self.open_records += 1
         self._bytes += len(text) + RECORD_SIZE
+        if number == types.EXECVE:
+            self._count_arguments(key, event, len(text) + RECORD_SIZE)
         if number == types.PROCTITLE and not first:
             self._end(key, None)
         elif len(event.records) >= MAX_RECORDS:
             self._end(key, EVICTED)
-        while len(self._open) > self._max_open or self._bytes > MAX_OPEN_BYTES:
+        while len(self._open) > self._max_open or self._is_too_much():
             self._end(next(iter(self._open)), EVICTED)
         return first
+
+    def _count_arguments(self, key: bytes, event: Event, size: int) -> None:
+        if not event.has_call:
+            return
+        event.arguments += size
+        if event.arguments > FEW_ARGUMENTS:
+            self._long_execs[key] = event.arguments - FEW_ARGUMENTS
+
+    def _is_too_much(self) -> bool:
+        """Whether the open events have too many bytes.
+
+        Adding a line never makes it false, so that the open events of a decoder's `pending` never
+        are too much while they are restored.
+        """
+        if self._bytes <= MAX_OPEN_BYTES:
+            return False
+        longest = max(self._long_execs.values(), default=0)
+        return self._bytes - min(longest, MAX_ARGUMENT_BYTES - MAX_OPEN_BYTES) > MAX_OPEN_BYTES
 
     def end(self, key: bytes) -> None:
         """End an event at its EOE."""
@@ -161,6 +190,7 @@ class Events:
     def _end(self, key: bytes, reason: int | None) -> None:
         event = self._open.pop(key)
         self.open_records -= len(event.records)
+        self._long_execs.pop(key, None)
         self._bytes -= sum(map(len, event.lines)) + len(event.lines) * RECORD_SIZE
         self._done(event.identity, event.records, reason, event.is_printk)
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from auditsvc.decode import ids
+from auditsvc.decode.batch import pieces_of
 from auditsvc.errors import ClashError
 from auditsvc.store.schema import DIMENSIONS, record_type
 from auditsvc.store.write import unused
@@ -47,7 +48,7 @@ class DimensionWriter:
                 continue
             if batch.packed and self._database.insert_new(connection, table, batch.packed):
                 continue
-            if pins := self._write_table(connection, table, dimensions[table.name]):
+            if pins := self._write_table(connection, table, dimensions):
                 # At once: ids of this table are the content of those that follow.
                 raise ClashError(pins)
         if rows := dimensions.get(record_type.name):
@@ -59,8 +60,7 @@ class DimensionWriter:
         """Insert rows that are needed beside a batch's; gives pins where an id is taken."""
         unused.spare(connection, rows)
         for table in DIMENSIONS:
-            found = rows.get(table.name)
-            if found and (pins := self._write_table(connection, table, found)):
+            if pins := self._write_table(connection, table, rows):
                 return pins
         return []
 
@@ -76,8 +76,19 @@ class DimensionWriter:
         self._new = []
 
     def _write_table(
-        self, connection: Connection, table: Table, rows: Sequence[Row]
+        self, connection: Connection, table: Table, rows: Mapping[str, Sequence[Row]]
     ) -> list[tuple[str, Row, int]]:
+        clashing: list[Row] = []
+        for piece in pieces_of(rows, table.name):
+            clashing += self._write_piece(connection, table, piece)
+        taken: dict[int, Row] = {}
+        return [
+            (table.name, row[1:], self._free_id(connection, table, row[1:], taken))
+            for row in clashing
+        ]
+
+    def _write_piece(self, connection: Connection, table: Table, rows: Sequence[Row]) -> list[Row]:
+        """Insert rows that are not stored yet; gives those whose id has other content."""
         marked = [(hash((table.name, row)), row) for row in rows]
         fresh = [(mark, row) for mark, row in marked if mark not in self._stored]
         if not fresh:
@@ -89,11 +100,7 @@ class DimensionWriter:
             stored = self._database.fetch(connection, table, "id", by_id)
             clashing += [by_id[_id(row)] for row in stored if by_id[_id(row)] != row]
         self._new += [mark for mark, _ in fresh]
-        taken: dict[int, Row] = {}
-        return [
-            (table.name, row[1:], self._free_id(connection, table, row[1:], taken))
-            for row in clashing
-        ]
+        return clashing
 
     def _free_id(
         self, connection: Connection, table: Table, content: Row, taken: dict[int, Row]

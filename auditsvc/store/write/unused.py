@@ -32,6 +32,7 @@ from typing import TYPE_CHECKING, Final
 from sqlalchemy import delete, select
 from sqlalchemy import text as sql
 
+from auditsvc.decode.batch import pieces_of
 from auditsvc.errors import ClashError
 from auditsvc.store import activity, schema
 from auditsvc.store.schema import store_info, unused_row
@@ -98,7 +99,9 @@ def check(connection: Connection, begun: str) -> None:
 def spare(connection: Connection, rows: Mapping[str, Sequence[Row]]) -> None:
     """Take dimension rows, of a batch or made beside it, from the notes, if there are any."""
     if _is_noted(connection):
-        _spare(connection, {name: [row[0] for row in rows[name]] for name in rows if name in KINDS})
+        for name in KINDS:
+            for piece in pieces_of(rows, name):
+                _spare(connection, {name: [row[0] for row in piece]})
 
 
 def spare_copied(connection: Connection, facts: Mapping[str, Sequence[Row]]) -> None:

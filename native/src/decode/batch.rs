@@ -23,16 +23,6 @@ impl DimensionRows {
         self.values.is_empty()
     }
 
-    /// Gives one row after the other away.
-    pub fn into_rows(self) -> impl Iterator<Item = Vec<Value>> {
-        let width = self.width;
-        let mut values = self.values.into_iter();
-        std::iter::from_fn(move || {
-            let row: Vec<Value> = values.by_ref().take(width).collect();
-            (!row.is_empty()).then_some(row)
-        })
-    }
-
     pub fn iter(&self) -> impl Iterator<Item = &[Value]> {
         self.values.chunks_exact(self.width.max(1))
     }

@@ -14,7 +14,9 @@ use super::types::{self, TypeTable};
 const MAX_LINE: usize = 1 << 20;
 const REST: &str = "rest of a line of more than 1 MiB";
 const REST_MARK: &[u8] = b"#rest";
-const MAX_OPEN_BYTES: usize = 1 << 24;
+const MAX_OPEN_BYTES: usize = 1 << 21;
+const MAX_ARGUMENT_BYTES: usize = 1 << 24;
+const FEW_ARGUMENTS: usize = 1 << 20;
 const MAX_RECORDS: usize = 4096;
 const MAX_HOSTS: usize = 256;
 /// Bytes that are counted for a raw line in addition to its own.
@@ -46,6 +48,8 @@ pub struct Decoder {
     pub open_records: usize,
     /// Bytes of all open events: their lines, and `RECORD_SIZE` for each line.
     open_bytes: usize,
+    /// The open events with more than `FEW_ARGUMENTS`, and how much more.
+    long_execs: Vec<(u32, usize)>,
     events: Events,
     serials: Vec<(Vec<u8>, Serials)>,
     counts: Counts,
@@ -77,6 +81,7 @@ impl Decoder {
             types,
             open_records: 0,
             open_bytes: 0,
+            long_execs: Vec::new(),
             events: Events::new(),
             serials: Vec::new(),
             counts: Counts::default(),
@@ -254,6 +259,13 @@ impl Decoder {
         event.push(number, line, text);
         event.last = now;
         let records = event.records().records.len();
+        if number == types::EXECVE && event.has_call {
+            event.arguments += text.len() + RECORD_SIZE;
+            if event.arguments > FEW_ARGUMENTS {
+                let more = event.arguments - FEW_ARGUMENTS;
+                self.note_long_exec(slot, more);
+            }
+        }
         self.open_records += 1;
         self.open_bytes += text.len() + RECORD_SIZE;
         if number == types::PROCTITLE && !first {
@@ -261,11 +273,31 @@ impl Decoder {
         } else if records >= MAX_RECORDS {
             self.end(slot, Some(EVICTED));
         }
-        while self.events.len() > self.max_open || self.open_bytes > MAX_OPEN_BYTES {
+        while self.events.len() > self.max_open || self.is_too_much() {
             let Some(oldest) = self.events.oldest() else { break };
             self.end(oldest, Some(EVICTED));
         }
         first
+    }
+
+    #[cold]
+    fn note_long_exec(&mut self, slot: u32, more: usize) {
+        match self.long_execs.iter_mut().find(|(known, _)| *known == slot) {
+            Some(known) => known.1 = more,
+            None => self.long_execs.push((slot, more)),
+        }
+    }
+
+    /// Whether the open events have too many bytes. Adding a line never makes it false, so that
+    /// the open events of `pending()` never are too much while they are restored.
+    #[inline]
+    fn is_too_much(&self) -> bool {
+        if self.open_bytes <= MAX_OPEN_BYTES {
+            return false;
+        }
+        let longest = self.long_execs.iter().map(|&(_, more)| more).max().unwrap_or(0);
+        let longest = longest.min(MAX_ARGUMENT_BYTES - MAX_OPEN_BYTES);
+        self.open_bytes - longest > MAX_OPEN_BYTES
     }
 
     /// Whether a record says that it is of another task than the event's first one.
@@ -288,6 +320,9 @@ impl Decoder {
         if event.is_printk && !self.trusts_kernel_log {
             let (_, id) = self.rows.event_id(event.identity());
             self.rows.batch.claimed.push(id);
+        }
+        if self.events.at(slot).arguments > FEW_ARGUMENTS {
+            self.long_execs.retain(|(known, _)| *known != slot);
         }
         self.events.close(slot);
     }

@@ -33,6 +33,8 @@ pub struct Event {
     pub pid: Option<Vec<u8>>,
     /// One of its lines is as the kernel prints it.
     pub is_printk: bool,
+    /// Bytes of its EXECVEs that came after its SYSCALL, counted as `bytes` counts.
+    pub arguments: usize,
     text: Vec<u8>,
     records: Vec<Record>,
     before: u32,
@@ -179,6 +181,7 @@ impl Events {
         (event.second, event.ms, event.serial) = (line.second, line.ms, line.serial);
         (event.has_call, event.is_printk) = (false, false);
         event.pid = None;
+        event.arguments = 0;
         (event.before, event.after) = (self.newest, NONE);
         match self.newest {
             NONE => self.oldest = slot,

@@ -1,7 +1,6 @@
 //! The Python class `NativeBatch`: the rows of a batch, as tuples or in bulk formats.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList, PyString, PyTuple};
@@ -24,8 +23,8 @@ const DAY: i64 = 86_400;
 #[pyclass(module = "auditsvc._native", frozen)]
 pub struct NativeBatch {
     facts: Batch,
-    /// In the order of `DIMENSIONS`; those that were drained are no longer there.
-    dimensions: Mutex<[DimensionRows; 5]>,
+    /// In the order of `DIMENSIONS`.
+    dimensions: [DimensionRows; 5],
 }
 
 /// A failed call's result is between its negative and -1 (include/linux/err.h).
@@ -36,16 +35,12 @@ const MOST_PACKED: usize = 1 << 20;
 
 impl NativeBatch {
     pub fn new(facts: Batch, dimensions: [DimensionRows; 5]) -> Self {
-        NativeBatch { facts, dimensions: Mutex::new(dimensions) }
-    }
-
-    fn dimensions(&self) -> MutexGuard<'_, [DimensionRows; 5]> {
-        self.dimensions.lock().unwrap_or_else(PoisonError::into_inner)
+        NativeBatch { facts, dimensions }
     }
 
     /// Visits the rows of every table, or of the table `only`.
     pub fn visit(&self, only: Option<&str>, visitor: &mut impl Visitor) {
-        for (table, rows) in DIMENSIONS.iter().zip(self.dimensions().iter()) {
+        for (table, rows) in DIMENSIONS.iter().zip(self.dimensions.iter()) {
             if !rows.is_empty() && only.is_none_or(|asked| asked == table.name) {
                 visitor.dimension(table, rows);
             }
@@ -75,16 +70,29 @@ impl NativeBatch {
     #[getter]
     fn has_long(&self) -> bool {
         let size = |row: &[Value]| row.iter().map(Value::size).sum::<usize>();
-        self.dimensions().iter().flat_map(DimensionRows::iter).any(|row| size(row) > MOST_PACKED)
+        self.dimensions.iter().flat_map(DimensionRows::iter).any(|row| size(row) > MOST_PACKED)
     }
 
-    /// The rows of a dimension table, which are not kept: a long text is not in memory twice.
-    fn drain<'py>(&self, py: Python<'py>, table: &str) -> PyResult<Bound<'py, PyList>> {
-        let place = DIMENSIONS.iter().position(|known| known.name == table);
-        let rows = place.map(|place| std::mem::take(&mut self.dimensions()[place]));
+    /// The rows of a dimension table from the one numbered `start` on: at least one, and no more
+    /// once they have `most` bytes.
+    fn piece<'py>(
+        &self,
+        py: Python<'py>,
+        table: &str,
+        start: usize,
+        most: usize,
+    ) -> PyResult<Bound<'py, PyList>> {
         let tuples = PyList::empty(py);
-        for row in rows.into_iter().flat_map(DimensionRows::into_rows) {
-            tuples.append(dimension_row(py, &row)?)?;
+        let Some(place) = DIMENSIONS.iter().position(|known| known.name == table) else {
+            return Ok(tuples);
+        };
+        let mut bytes = 0;
+        for row in self.dimensions[place].iter().skip(start) {
+            if bytes >= most {
+                break;
+            }
+            bytes += row.iter().map(Value::size).sum::<usize>();
+            tuples.append(dimension_row(py, row)?)?;
         }
         Ok(tuples)
     }
