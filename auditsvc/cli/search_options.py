@@ -107,7 +107,7 @@ Since = Annotated[
 Until = Annotated[str | None, _option("Before this time (UTC).", "TIME", "--until")]
 Utc = Annotated[bool, typer.Option("--utc", help="-ts, -te and times shown are UTC.")]
 FullPath = Annotated[
-    str | None, _option("A file's full path, or a folder above it.", "PATH", "--path")
+    str | None, _option("A file's full path, or a folder above it; no pattern.", "PATH", "--path")
 ]
 Container = Annotated[
     str | None,

@@ -119,6 +119,8 @@ def _arriving(settings: Settings, criteria: Criteria, *, from_store: bool) -> It
         )
     told = 0
     with SpoolArrivals(settings.spool_directory, settings.host, settings.decoder_name) as spool:
+        if sys.stderr.isatty():  # who tries something has to know from when it is seen
+            _say(f"following the spool in {settings.spool_directory}; Ctrl-C ends it")
         while True:
             yield from spool.new(criteria)
             if spool.missing > told:

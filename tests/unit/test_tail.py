@@ -8,8 +8,9 @@ from functools import partial
 
 import pytest
 from fixtures import searching
-from fixtures.commands import Begun, run
+from fixtures.commands import AUDITSVC, Begun, run
 from fixtures.logs import SECOND, Pipe, call, login, opening, proctitle
+from fixtures.terminal import Terminal
 from fixtures.waiting import until
 
 from auditsvc.errors import ClashError
@@ -235,6 +236,15 @@ def test_the_command(spool, tmp_path):
         tail.send_signal(signal.SIGTERM)
         assert tail.wait(60) == 0
     assert list(temporary.iterdir()) == []
+
+
+def test_on_a_terminal_it_says_from_when(spool, tmp_path):
+    """What happens after that line is shown."""
+    environment = os.environ | {"AUDITSVC_STATE_DIRECTORY": str(tmp_path), "AUDITSVC_HOST": "box"}
+    with Terminal(AUDITSVC, "tail", environment=environment) as terminal:
+        terminal.until("Ctrl-C ends it")
+        spool.append(opening(5, success="no", exit=-13).encode())
+        assert "following the spool in" in terminal.until("open /etc/passwd: EACCES")
 
 
 def test_without_a_spool(tmp_path):
