@@ -44,9 +44,9 @@ def test_lines_are_the_text_and_not_wider(text, width):
     lines = wrapped(text, width)
     assert all(cell_len(line) <= width for line in lines)
     rest = text
-    for line in lines:
+    for after, line in enumerate(lines, 1):
         assert rest.startswith(line)
-        rest = rest[len(line) :].removeprefix(" " if line is not lines[-1] else "")
+        rest = rest[len(line) :].removeprefix(" " if after < len(lines) else "")
     assert rest == ""
 
 
