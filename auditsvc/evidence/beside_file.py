@@ -12,6 +12,7 @@ lines are only appended. A line that a crash cut is none.
 from __future__ import annotations
 
 import hashlib
+import errno
 import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -70,7 +71,7 @@ class BesideFile:
                 if size and os.pread(descriptor, 1, size - 1) != b"\n":  # of a crash
                     text = b"\n" + text
                 if os.write(descriptor, text) < len(text):
-                    raise OSError(28, os.strerror(28), str(path))
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
                 os.fdatasync(descriptor)
             finally:
                 os.close(descriptor)

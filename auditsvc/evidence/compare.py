@@ -65,10 +65,13 @@ class Comparer(Protocol):
         """Say what the database itself finds damaged: indexes and pages."""
 
 
-def make_comparer(database: Database) -> Comparer:
-    """Make the comparer for a database that was opened for reading."""
+def make_comparer(database: Database, *, beside_loading: bool = False) -> Comparer:
+    """Make the comparer for a database that was opened for reading.
+
+    `beside_loading`: with little memory, in the process that also loads.
+    """
     if isinstance(database, SQLite) and database.takes_packed:
-        return _InSqlite(database)
+        return _InSqlite(database, beside_loading=beside_loading)
     return _ByRows(database)
 
 
@@ -126,10 +129,12 @@ class _ByRows:
 class _InSqlite(_ByRows):
     """Has SQLite compare a packed batch; what the store has beside is counted by the caller."""
 
-    def __init__(self, database: SQLite) -> None:
+    def __init__(self, database: SQLite, *, beside_loading: bool) -> None:
         super().__init__(database)
         # A batch is attached, which a connection for queries does not let be done.
-        self._engine = create_engine("sqlite://", creator=lambda: _connect(database))
+        self._engine = create_engine(
+            "sqlite://", creator=lambda: _connect(database, is_small=beside_loading)
+        )
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
@@ -192,10 +197,13 @@ def _missing(driver: sqlite3.Connection, table: Table, key: str) -> Iterable[tup
     ).fetchall()
 
 
-def _connect(database: SQLite) -> sqlite3.Connection:
+def _connect(database: SQLite, *, is_small: bool) -> sqlite3.Connection:
     connection = sqlite3.connect(
         database.uri, uri=True, isolation_level=None, check_same_thread=False, timeout=30
     )
+    if is_small:  # pages that are mapped count as the process's memory, too
+        connection.execute("PRAGMA cache_size = -8192")
+        return connection
     connection.execute("PRAGMA cache_size = -65536")
     connection.execute("PRAGMA mmap_size = 4294967296")
     return connection

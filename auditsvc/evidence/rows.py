@@ -64,13 +64,16 @@ _OF_NONE: Final = "IN (SELECT low FROM origin WHERE source IS NULL)"
 class RowCheck:
     """One verification of a store."""
 
-    def __init__(self, url: str, spool: Spool, report: Report) -> None:
+    def __init__(
+        self, url: str, spool: Spool, report: Report, *, beside_loading: bool = False
+    ) -> None:
+        """`beside_loading`: with little memory, in the process that also loads."""
         self._database: Database = open_database(url, read=True)
         self._url = url
         self._spool = spool
         self._report = report
         self._findings = StoreFindings(report)
-        self._comparer = make_comparer(self._database)
+        self._comparer = make_comparer(self._database, beside_loading=beside_loading)
         self._moved: set[int] = set()
         """Days of which retention deleted events since the check began."""
         self.heads: list[Head] = []

@@ -54,7 +54,7 @@ class Sealing(threading.Thread):
     def _seal(self) -> None:
         settings, report = self._settings, Report()
         start = start_of_rows(settings.spool_directory, report)
-        check = RowCheck(settings.store, spool_of(settings), report)
+        check = RowCheck(settings.store, spool_of(settings), report, beside_loading=True)
         seal = check.seal(start, self.last)
         self.altered = [each.what for each in report.findings]
         self.digest = write_seal(settings.spool_directory, seal)
