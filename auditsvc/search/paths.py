@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
 _FEW_CALLS: Final = callers.COUNTED - 1
 """Calls that are each asked for the files that they named."""
-_NAMED: Final = "name > ''"
-"""Lets SQLite look at the name of a file before it looks for the file's events."""
 _IS_RELATIVE: Final = "(substr(name, 1, 2) IN ('./', '..'))"
 _PLAIN_SOCKET: Final = "CASE WHEN substr(path, 1, 1) = '@' THEN substr(path, 2) ELSE path END"
 
@@ -81,10 +79,6 @@ class Paths:
             ends = self._dialect.ends.format("cwd", len(left), literal(left)) if left else ""
             yield self.of_names(f"{_IS_RELATIVE}{begins}", ends or "cwd IS NOT NULL")
 
-    def _named(self, condition: str) -> str:
-        """Write a condition on the name of a file such that SQLite looks for names first."""
-        return f"{_NAMED} AND {self._seldom(condition)}"
-
     def _seldom(self, condition: str) -> str:
         return self._dialect.seldom.format(f"({condition})")
 
@@ -119,7 +113,7 @@ class Paths:
                 below.append(_begins("name", f"{name}/"))
                 of_it = f"paths.event_id = syscalls.event_id AND {below[-1]}"
                 tests.append(f"(cwd = {cwd} AND EXISTS (SELECT 1 FROM paths WHERE {of_it}))")  # noqa: S608
-        found.append(Rows("paths", self._named(any_of(*below)), any_of(*tests)))
+        found.append(self.of_names(any_of(*below), any_of(*tests)))
         others = [each for each in found if isinstance(each, Rows) and not each.call]
         return Condition(tuple(found), tuple(others))
 
@@ -129,22 +123,22 @@ class Paths:
         Most calls may be in such a directory, or most names be relative: where the calls are
         few, each is asked for its names; else the names are looked for first.
         """
-        count = self._calls_there(here)
-        yield Rows("paths", relative, f"{count} <= {_FEW_CALLS} AND {here}", common=True)
+        self._callers.append(("cwd", here))
+        number = len(self._callers) - 1
+        count = callers.number_of_calls(number)
+        if self._dialect.own_tables:
+            few = f"{count} <= {_FEW_CALLS}"
+            yield Rows("paths", relative, f"{few} AND {here}", common=True)
+        else:
+            theirs = f"SELECT event_id FROM {callers.view_of(number)}"  # noqa: S608 - as above
+            names = f"SELECT 1 FROM paths WHERE paths.event_id = syscalls.event_id AND {relative}"  # noqa: S608
+            yield f"(event_id IN ({theirs}) AND EXISTS ({names}))"
         named = self.of_names(relative).view
         found = f"SELECT event_id FROM {named}"  # noqa: S608 - as above
         column = self._dialect.no_range.format("event_id")
         yield (
             f"({count} > {_FEW_CALLS} AND EXISTS ({found}) AND {here} AND {column} IN ({found}))"
         )
-
-    def _calls_there(self, here: str) -> str:
-        """Write how many calls were made in these directories, if they are few."""
-        if self._dialect.own_tables:
-            self._callers.append(("cwd", here))
-            return callers.number_of_calls(len(self._callers) - 1)
-        among = f"SELECT 1 FROM syscalls WHERE {here} LIMIT {_FEW_CALLS + 1}"  # noqa: S608 - see dialect
-        return f"(SELECT count(*) FROM ({among}) AS there)"  # noqa: S608 - as above
 
     def _in_views(
         self,

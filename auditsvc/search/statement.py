@@ -107,7 +107,7 @@ def statement(
         return f"SELECT {shown} FROM syscalls WHERE 1 = 0"  # noqa: S608 - names of columns
     tables = named_files.tables(writer.names, dialect, period)
     tables += [bare_records.table(dialect)] if writer.has_bare_records else []
-    tables += callers.tables(writer.callers, period)
+    tables += callers.tables(writer.callers, dialect, period)
     tables += told_texts.tables(writer.told, dialect, period)
     if criteria.place is not None:
         write = places.tables_of_views if views_only else places.tables
