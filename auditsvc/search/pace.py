@@ -3,18 +3,19 @@
     pace = Pace(0.35)
     for sql in slices(criteria, dialect, ask, page=page, pace=pace): ...
     pace.left   # the second from which on nothing was looked at yet; None: all was
-    pace.step   # how long the first slice of the search is that goes on there
+    pace.step   # what the search is told that goes on there
 
 Out: the length of the next slice, of which it is known by the ones before how long it will take: a
 part for the slice itself, and one for each second of the log in it. What takes longer than the time
 that is left is not begun. Nothing ends a slice that has begun. A search that goes on begins with a
-slice that fits into its time, so that it gets on where other programs run, too.
+slice whose seconds fit into its time, whatever a slice itself takes: so it gets on where other
+programs run, too.
 """
 
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,24 +24,38 @@ GROWTH: Final = 8
 """How much larger a slice may be than the one before."""
 
 
+class Step(NamedTuple):
+    """How a search goes on: the length of its first slice, and what the last one took."""
+
+    length: int
+    last: int
+    """Length of the last slice."""
+    took: int
+    """Milliseconds."""
+
+
 class Pace:
     """Lets slices grow until the time is over; the first one is always looked at."""
 
     def __init__(
         self,
         seconds: float = float("inf"),
-        step: int | None = None,
+        step: Step | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`seconds`: for all slices together; `step`: that of the search before, if it goes on."""
+        """`seconds`: for all slices together; `step`: of the search before, if it goes on."""
         self._clock = clock
         self._seconds = seconds
         self._ends = clock() + seconds
         self._last = clock()
-        self._before = (0, 0.0)
+        self._before = (0, 0.0) if step is None else (step.last, step.took / 1000)
         self.step = step
         self.left: int | None = None
         """The newest second that was not looked at, of a search for the newest; else the oldest."""
+
+    def first(self, length: int) -> int:
+        """Give the length of the first slice, which is this one if nothing is known."""
+        return length if self.step is None else self.step.length
 
     def begin(self) -> None:
         """Note that a slice begins."""
@@ -53,18 +68,19 @@ class Pace:
         """
         length, now = max(1, length), self._clock()
         took, rest = now - self._last, self._ends - now
-        shorter, its = self._before
+        other, its = self._before
         self._before = length, took
-        each = (took - its) / max(1, length - shorter)
-        if took > rest:
-            self.step = _longest(length, took, each, self._seconds)
-            return 0
-        return _longest(length, took, each, rest)
-
-
-def _longest(length: int, took: float, each: float, rest: float) -> int:
-    """Give the length of a slice that takes no longer than `rest`."""
-    if took > rest:
-        return max(1, length // 2)
-    more = (GROWTH - 1) * length
-    return length + (more if each * more <= rest - took else int((rest - took) / each))
+        # What a second takes; of two slices of one length nothing is known of it.
+        each = (took - its) / (length - other) if length != other else 0.0
+        most = GROWTH * length
+        if took <= rest:
+            more = rest - took
+            return most if each * (most - length) <= more else length + int(more / each)
+        if not other:
+            following = 2 * length
+        elif each * most <= self._seconds:
+            following = most
+        else:
+            following = max(1, int(self._seconds / each))
+        self.step = Step(following, length, int(took * 1000))
+        return 0

@@ -139,7 +139,7 @@ def _spans(
         yield period, 0.0
         return
     low, high, length, whole = bounds
-    length = length if pace.step is None else pace.step
+    length = pace.first(length)
     while low <= high:
         if newest:
             part = Span(max(low, high - length), high)

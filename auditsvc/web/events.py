@@ -15,12 +15,13 @@ from auditsvc.arrow.reach import Reach
 from auditsvc.decode.ids import SERIAL_BITS
 from auditsvc.errors import UsageError
 from auditsvc.search.options import Options
-from auditsvc.search.pace import Pace
+from auditsvc.search.pace import Pace, Step
 from auditsvc.search.slices import slices
 from auditsvc.search.sources import is_of_hosts, reach_of
 from auditsvc.search.statement import Page, statement
 from auditsvc.store.read.events import second_text
 from auditsvc.web.key import Key
+from auditsvc.web.numbers import number_in
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -93,7 +94,7 @@ class Found:
     sql: str
     looked: str = ""
     """Back to which time was looked, if that was all that there was time for."""
-    step: int | None = None
+    step: Step | None = None
     """What the search that goes on there is told (`auditsvc.search.pace`)."""
 
 
@@ -104,6 +105,16 @@ def given(params: Mapping[str, str]) -> dict[str, str]:
         for name, value in params.items()
         if name in _NAMES and value.strip() and name not in ("since", "until")
     }
+
+
+def step_in(params: Mapping[str, str]) -> Step | None:
+    """Read how a search goes on; None if it begins. UsageError."""
+    words = params["step"].split("/") if "step" in params else []
+    numbers = [number_in({"step": each}, "step") for each in words]
+    found = [each for each in numbers if each is not None]
+    if len(found) not in (0, len(Step._fields)):
+        raise UsageError(f"step={params['step']}: not how a search goes on")
+    return Step(*found) if found else None
 
 
 def columns_in(params: QueryParams) -> tuple[str, ...]:
@@ -180,7 +191,7 @@ def command(params: Mapping[str, str], period: Period, source: Source | None, sq
 _OPTIONS: Final = {"host": "--host", "node": "--node", "message": "-m"}
 
 
-def page(asking: Asking, criteria: Criteria, before: Key | None, step: int | None = None) -> Found:
+def page(asking: Asking, criteria: Criteria, before: Key | None, step: Step | None = None) -> Found:
     """Read one page; the statement that it shows gives the same in one piece.
 
     `step`: of the page before, if that did not look through all.

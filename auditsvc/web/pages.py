@@ -17,7 +17,6 @@ from auditsvc.store.read.result import Result
 from auditsvc.web import event, events, overview, parts, proof
 from auditsvc.web.answers import as_file, is_part, missing, page, part, store_page
 from auditsvc.web.key import Key
-from auditsvc.web.numbers import number_in
 from auditsvc.web.period import period_in
 
 if TYPE_CHECKING:
@@ -95,13 +94,13 @@ class Pages:
         before = Key.in_text(params, "before")
         before = None if before is None else self._known(before)
         with self._asker.recorded(request, whole=True) as asking:
-            found_page = events.page(asking, criteria, before, number_in(params, "step"))
+            found_page = events.page(asking, criteria, before, events.step_in(params))
         columns = events.columns_in(params)
         further = None
         if found_page.next is not None:
             at = {"before": found_page.next.text}
             if found_page.step is not None:
-                at["step"] = str(found_page.step)
+                at["step"] = "/".join(map(str, found_page.step))
             further = events.address(params, period, **at)
         values: dict[str, Any] = {
             "page": found_page,
