@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from auditsvc.search.alternatives import Alternative
     from auditsvc.search.dialect import Dialect
 
-_FEW_CALLS: Final = callers.COUNTED - 1
-"""Calls that are each asked for the files that they named."""
 _IS_RELATIVE: Final = "(substr(name, 1, 2) IN ('./', '..'))"
 _PLAIN_SOCKET: Final = "CASE WHEN substr(path, 1, 1) = '@' THEN substr(path, 2) ELSE path END"
 
@@ -125,20 +123,13 @@ class Paths:
         """
         self._callers.append(("cwd", here))
         number = len(self._callers) - 1
-        count = callers.number_of_calls(number)
-        if self._dialect.own_tables:
-            few = f"{count} <= {_FEW_CALLS}"
-            yield Rows("paths", relative, f"{few} AND {here}", common=True)
-        else:
-            theirs = f"SELECT event_id FROM {callers.view_of(number)}"  # noqa: S608 - as above
-            names = f"SELECT 1 FROM paths WHERE paths.event_id = syscalls.event_id AND {relative}"  # noqa: S608
-            yield f"(event_id IN ({theirs}) AND EXISTS ({names}))"
+        # OFFSET: PostgreSQL would look for all relative names that there are, to join them.
+        each = " OFFSET 0" if self._dialect.own_tables else ""
+        of_it = f"paths.event_id = syscalls.event_id AND {relative}{each}"
+        few = callers.calls_if_few(number, self._dialect)
+        yield f"(event_id IN ({few}) AND EXISTS (SELECT 1 FROM paths WHERE {of_it}))"  # noqa: S608 - as above
         named = self.of_names(relative).view
-        found = f"SELECT event_id FROM {named}"  # noqa: S608 - as above
-        column = self._dialect.no_range.format("event_id")
-        yield (
-            f"({count} > {_FEW_CALLS} AND EXISTS ({found}) AND {here} AND {column} IN ({found}))"
-        )
+        yield f"event_id IN ({callers.calls_among_if_many(number, self._dialect, named)})"
 
     def _in_views(
         self,

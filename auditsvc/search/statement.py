@@ -216,7 +216,7 @@ def _of_calls(
         found = [_found(alternative, period)]
         if in_steps and rest and isinstance(alternative, Rows) and not alternative.common:
             # PostgreSQL may begin with the rest; where the list has nothing, it does not begin.
-            inner = " AND ".join([*period, alternative.where])
+            inner = _inner(alternative, period)
             found.insert(0, f"EXISTS (SELECT 1 FROM {alternative.view} WHERE {inner})")  # noqa: S608
         yield _select("syscalls", [*period, *found, *rest], shown)
 
@@ -253,8 +253,18 @@ def _with_call(rows: Rows, condition: str) -> str:
     return f"({rows.call} AND {condition})" if rows.call else condition
 
 
+def _inner(rows: Rows, period: Sequence[str]) -> str:
+    """Write the condition on the rows of a view, in this time.
+
+    `named_files` has no others; told that twice, PostgreSQL expects a few of them only, and goes
+    through all for each call.
+    """
+    within = () if rows.view.startswith(named_files.PATHS) else period
+    return " AND ".join([*within, rows.where])
+
+
 def _listed(rows: Rows, period: Sequence[str]) -> str:
-    inner = " AND ".join([*period, rows.where])
+    inner = _inner(rows, period)
     return f"event_id IN (SELECT event_id FROM {rows.view} WHERE {inner})"  # noqa: S608
 
 
