@@ -104,16 +104,26 @@ class Paths:
             *self._below(here, relative),
             *(Rows("sockaddrs", self._unix(each)) for each in socket),
         ]
-        below, tests = [], []
-        for cwd, relative_names in above:
-            for name in relative_names:
-                found.append(Rows("paths", f"name = {literal(name)}", f"cwd = {cwd}"))
-                below.append(_begins("name", f"{name}/"))
-                of_it = f"paths.event_id = syscalls.event_id AND {below[-1]}"
-                tests.append(f"(cwd = {cwd} AND EXISTS (SELECT 1 FROM paths WHERE {of_it}))")  # noqa: S608
-        found.append(self.of_names(any_of(*below), any_of(*tests)))
+        found += self._above(above)
         others = [each for each in found if isinstance(each, Rows) and not each.call]
         return Condition(tuple(found), tuple(others))
+
+    def _above(self, above: list[tuple[str, tuple[str, str]]]) -> Iterator[Rows]:
+        """Give the alternatives of a file that is named relative to a folder above it."""
+        names, below = [], []
+        tests: list[list[str]] = [[], []]
+        for cwd, relative_names in above:
+            for name in relative_names:
+                names.append(literal(name))
+                below.append(_begins("name", f"{name}/"))
+                for test, is_it in zip(tests, (f"name = {names[-1]}", below[-1]), strict=True):
+                    of_it = f"paths.event_id = syscalls.event_id AND {is_it}"
+                    test.append(f"(cwd = {cwd} AND EXISTS (SELECT 1 FROM paths WHERE {of_it}))")  # noqa: S608
+                if not self._dialect.own_tables:
+                    yield Rows("paths", f"name = {names[-1]}", f"cwd = {cwd}")
+        if self._dialect.own_tables:  # planned at once; SQLite finds one name by the index
+            yield Rows("paths", f"name IN ({', '.join(names)})", any_of(*tests[0]))
+        yield self.of_names(any_of(*below), any_of(*tests[1]))
 
     def _below(self, here: str, relative: str) -> Iterator[Alternative]:
         """Give the alternatives of a file that is named relative to a directory that is `here`.

@@ -24,6 +24,7 @@ from auditsvc.search.alternatives import Rows
 from auditsvc.search.conditions import Conditions
 from auditsvc.search.dialect import literal
 from auditsvc.store.read.raw_tables import DELIBERATE
+from auditsvc.store.read.time_span import ALL as ALL_TIME
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -98,8 +99,11 @@ def statement(
         selects = list(dict.fromkeys(_alone(leading, period, shown)))
     else:
         steps = dialect.own_tables
+        few = not wide and criteria.period != ALL_TIME
         written = chain(
-            _of_calls(conditions, leading, period, shown, in_steps=steps) if has_calls else (),
+            _of_calls(conditions, leading, period, shown, in_steps=steps, few=few)
+            if has_calls
+            else (),
             _of_others(conditions, period, shown, in_steps=steps),
         )
         selects = list(dict.fromkeys(written))
@@ -200,8 +204,9 @@ def _of_calls(
     shown: str,
     *,
     in_steps: bool,
+    few: bool,
 ) -> Iterator[str]:
-    """Write the SELECTs of system calls."""
+    """Write the SELECTs of system calls; `few`: of a part of the store's time."""
     if not all(each.calls for each in conditions):
         return
     rest = [
@@ -218,6 +223,10 @@ def _of_calls(
             # PostgreSQL may begin with the rest; where the list has nothing, it does not begin.
             inner = _inner(alternative, period)
             found.insert(0, f"EXISTS (SELECT 1 FROM {alternative.view} WHERE {inner})")  # noqa: S608
+            if few:
+                # Of a list it does not know how long it is: it may join that to texts of the rest.
+                ids = f"SELECT event_id FROM {alternative.view} WHERE {inner}"  # noqa: S608
+                found[1] = _with_call(alternative, f"event_id = ANY (ARRAY({ids}))")
         yield _select("syscalls", [*period, *found, *rest], shown)
 
 
