@@ -5,8 +5,8 @@ from __future__ import annotations
 import threading
 
 import pytest
-from fixtures.logs import load
-from fixtures.web import OPENED, serving, web_log
+from fixtures.logs import load, rows
+from fixtures.web import serving, web_log
 from playwright.sync_api import expect
 
 from auditsvc.search import slices
@@ -18,13 +18,14 @@ SINCE = "since=2025-06-15&until=2025-06-20"
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory):
-    """Give the beginning of the addresses, and a session's cookies."""
+    """Give the beginning of the addresses, a session's cookies, and how many opens there are."""
     folder = tmp_path_factory.mktemp("goes-on")
     url = f"sqlite:///{folder}/store.db"
     load(url, web_log())
     with serving(url, folder) as (base, _, cookie):
         value = cookie["cookie"].partition("=")[2]
-        yield base, [{"name": COOKIE, "value": value, "url": base}]
+        opened = rows(url, "SELECT count(*) AS n FROM syscalls WHERE syscall = 'open'")[0]["n"]
+        yield base, [{"name": COOKIE, "value": value, "url": base}], opened
 
 
 @pytest.fixture
@@ -43,20 +44,21 @@ def short(monkeypatch):
 def test_who_asks_for_older_events_by_key_is_at_the_first_of_them(page, served):
     """Not at the beginning of the page: `k` then goes to the last of the ones before."""
     page.goto(f"{served[0]}/events?syscall=open&{SINCE}")
-    rows = page.locator("#rows [data-row]")
+    shown = page.locator("#rows [data-row]")
     page.locator("#more a").focus()
     page.keyboard.press("Enter")
-    expect(rows.nth(events.PAGE)).to_be_focused()
+    expect(shown.nth(events.PAGE)).to_be_focused()
     page.keyboard.press("k")
-    expect(rows.nth(events.PAGE - 1)).to_be_focused()
+    expect(shown.nth(events.PAGE - 1)).to_be_focused()
 
 
 @pytest.mark.usefixtures("short")
 def test_a_search_that_takes_long_goes_on_by_itself(page, served, monkeypatch):
     """Until a page is full or all was looked through, and says what it came to."""
-    monkeypatch.setattr(events, "PAGE", OPENED)
+    monkeypatch.setattr(events, "PAGE", 500)
     page.goto(f"{served[0]}/events?syscall=open&{SINCE}")
-    expect(page.locator("#rows [data-row]")).to_have_count(OPENED)
+    expect(page.locator("#rows [data-row]")).to_have_count(served[2])
+    expect(page.locator("#more a")).to_have_count(0)
     page.goto(f"{served[0]}/events?file=nothing&{SINCE}")
     expect(page.locator("#more")).to_contain_text("No older event meets")
 
