@@ -41,6 +41,8 @@ def tables(
     # SQLite would ask that for each row.
     asked_first = "(SELECT 1 WHERE {0}) CROSS JOIN path np WHERE 1 = 1"
     many = "path np WHERE {0}" if dialect.store.joins else asked_first
+    # PostgreSQL would look up the uses of all of them by the index, of whatever time.
+    used = "np.file + 0" if dialect.store.joins else "np.file"
     made = []
     for number, (column, condition) in enumerate(conditions):
         files = f"named_files_{number}"
@@ -60,7 +62,7 @@ def tables(
     WHERE {few} AND {count} <= {FEW}{by_file}
     UNION ALL
     SELECT np.event FROM {many.format(f"{count} > {FEW}")}
-    AND np.file IN (SELECT id FROM {files}){within}
+    AND {used} IN (SELECT id FROM {files}){within}
 )"""  # noqa: S608 - names of ours; texts as `literal` quotes them
         )
     return made

@@ -18,10 +18,6 @@ if TYPE_CHECKING:
     from auditsvc.search.alternatives import Alternative
     from auditsvc.search.dialect import Dialect
 
-_FEW_CALLS: Final = callers.COUNTED - 1
-"""Calls that are each asked for the files that they named."""
-_NAMED: Final = "name > ''"
-"""Lets SQLite look at the name of a file before it looks for the file's events."""
 _IS_RELATIVE: Final = "(substr(name, 1, 2) IN ('./', '..'))"
 _PLAIN_SOCKET: Final = "CASE WHEN substr(path, 1, 1) = '@' THEN substr(path, 2) ELSE path END"
 
@@ -81,10 +77,6 @@ class Paths:
             ends = self._dialect.ends.format("cwd", len(left), literal(left)) if left else ""
             yield self.of_names(f"{_IS_RELATIVE}{begins}", ends or "cwd IS NOT NULL")
 
-    def _named(self, condition: str) -> str:
-        """Write a condition on the name of a file such that SQLite looks for names first."""
-        return f"{_NAMED} AND {self._seldom(condition)}"
-
     def _seldom(self, condition: str) -> str:
         return self._dialect.seldom.format(f"({condition})")
 
@@ -112,16 +104,26 @@ class Paths:
             *self._below(here, relative),
             *(Rows("sockaddrs", self._unix(each)) for each in socket),
         ]
-        below, tests = [], []
-        for cwd, relative_names in above:
-            for name in relative_names:
-                found.append(Rows("paths", f"name = {literal(name)}", f"cwd = {cwd}"))
-                below.append(_begins("name", f"{name}/"))
-                of_it = f"paths.event_id = syscalls.event_id AND {below[-1]}"
-                tests.append(f"(cwd = {cwd} AND EXISTS (SELECT 1 FROM paths WHERE {of_it}))")  # noqa: S608
-        found.append(Rows("paths", self._named(any_of(*below)), any_of(*tests)))
+        found += self._above(above)
         others = [each for each in found if isinstance(each, Rows) and not each.call]
         return Condition(tuple(found), tuple(others))
+
+    def _above(self, above: list[tuple[str, tuple[str, str]]]) -> Iterator[Rows]:
+        """Give the alternatives of a file that is named relative to a folder above it."""
+        names, below = [], []
+        tests: list[list[str]] = [[], []]
+        for cwd, relative_names in above:
+            for name in relative_names:
+                names.append(literal(name))
+                below.append(_begins("name", f"{name}/"))
+                for test, is_it in zip(tests, (f"name = {names[-1]}", below[-1]), strict=True):
+                    of_it = f"paths.event_id = syscalls.event_id AND {is_it}"
+                    test.append(f"(cwd = {cwd} AND EXISTS (SELECT 1 FROM paths WHERE {of_it}))")  # noqa: S608
+                if not self._dialect.own_tables:
+                    yield Rows("paths", f"name = {names[-1]}", f"cwd = {cwd}")
+        if self._dialect.own_tables:  # planned at once; SQLite finds one name by the index
+            yield Rows("paths", f"name IN ({', '.join(names)})", any_of(*tests[0]))
+        yield self.of_names(any_of(*below), any_of(*tests[1]))
 
     def _below(self, here: str, relative: str) -> Iterator[Alternative]:
         """Give the alternatives of a file that is named relative to a directory that is `here`.
@@ -129,22 +131,15 @@ class Paths:
         Most calls may be in such a directory, or most names be relative: where the calls are
         few, each is asked for its names; else the names are looked for first.
         """
-        count = self._calls_there(here)
-        yield Rows("paths", relative, f"{count} <= {_FEW_CALLS} AND {here}", common=True)
+        self._callers.append(("cwd", here))
+        number = len(self._callers) - 1
+        # OFFSET: PostgreSQL would look for all relative names that there are, to join them.
+        each = " OFFSET 0" if self._dialect.own_tables else ""
+        of_it = f"paths.event_id = syscalls.event_id AND {relative}{each}"
+        few = callers.calls_if_few(number, self._dialect)
+        yield f"(event_id IN ({few}) AND EXISTS (SELECT 1 FROM paths WHERE {of_it}))"  # noqa: S608 - as above
         named = self.of_names(relative).view
-        found = f"SELECT event_id FROM {named}"  # noqa: S608 - as above
-        column = self._dialect.no_range.format("event_id")
-        yield (
-            f"({count} > {_FEW_CALLS} AND EXISTS ({found}) AND {here} AND {column} IN ({found}))"
-        )
-
-    def _calls_there(self, here: str) -> str:
-        """Write how many calls were made in these directories, if they are few."""
-        if self._dialect.own_tables:
-            self._callers.append(("cwd", here))
-            return callers.number_of_calls(len(self._callers) - 1)
-        among = f"SELECT 1 FROM syscalls WHERE {here} LIMIT {_FEW_CALLS + 1}"  # noqa: S608 - see dialect
-        return f"(SELECT count(*) FROM ({among}) AS there)"  # noqa: S608 - as above
+        yield f"event_id IN ({callers.calls_among_if_many(number, self._dialect, named)})"
 
     def _in_views(
         self,

@@ -21,6 +21,7 @@ from auditsvc.decode.ids import SERIAL_BITS
 from auditsvc.search.conditions import shown_call
 from auditsvc.search.criteria import Criteria
 from auditsvc.search.dialect import literal
+from auditsvc.search.pace import Pace
 from auditsvc.search.statement import ALL, Page, statement
 from auditsvc.store.read.time_span import ALL as ALL_TIME
 from auditsvc.store.read.time_span import Span
@@ -35,8 +36,6 @@ if TYPE_CHECKING:
 
 FIRST: Final = 20_000
 """Calls in the first slice."""
-_GROWTH: Final = 8
-"""How much larger a slice is than the one before."""
 _CONTEXT: Final = re.compile(
     rf"\b({'|'.join(CONTEXT_IDS)}|host|arch|syscall|tty|ses|comm|exe|subj|key|cwd|proctitle)\b",
     re.IGNORECASE,
@@ -53,17 +52,19 @@ def slices(
     ask: Ask,
     *,
     page: Page = ALL,
+    pace: Pace | None = None,
 ) -> Iterator[str]:
     """Give the statements, whose ids follow one another; `ask` gives a statement's rows.
 
-    They are those of a page without its limit.
+    They are those of a page without its limit. `pace`: when to stop; it tells where.
     """
+    pace = pace or Pace()
     period, newest = criteria.period, page.newest
     if page.after is not None:
         second = page.after >> SERIAL_BITS
         period = period.both(Span(high=second) if newest else Span(low=second))
     hours: list[int] | None = None
-    for number, (span, share) in enumerate(_spans(criteria, period, ask, newest=newest)):
+    for number, (span, share) in enumerate(_spans(criteria, period, ask, pace, newest=newest)):
         part = replace(criteria, period=span)
         wide = share >= _WIDE and _is_of_contexts(criteria)
         if number == 1 and (counted := hours_of_calls(criteria)):
@@ -87,7 +88,11 @@ def hours_of_calls(criteria: Criteria) -> str:
         numbers = f"{criteria.nr:d}"
     elif criteria.syscall is not None:
         name = literal(shown_call(criteria))
-        numbers = f"SELECT n.nr FROM syscall_name n WHERE n.name = {name}"  # noqa: S608 - a literal
+        # A number is another call on another machine: only those of machines that made a call.
+        machines = "SELECT c.arch FROM context c"
+        numbers = (
+            f"SELECT n.nr FROM syscall_name n WHERE n.name = {name} AND n.arch IN ({machines})"  # noqa: S608 - a literal
+        )
     else:
         return ""
     # Of any machine, and of a part by whomever: what is too much costs time only.
@@ -125,7 +130,7 @@ def _is_sliced(criteria: Criteria) -> bool:
 
 
 def _spans(
-    criteria: Criteria, period: Span, ask: Ask, *, newest: bool
+    criteria: Criteria, period: Span, ask: Ask, pace: Pace, *, newest: bool
 ) -> Iterator[tuple[Span, float]]:
     """Give the slices, and the part of the store's time that each one has."""
     is_sliced = _is_sliced(criteria) and period.low <= period.high
@@ -134,6 +139,7 @@ def _spans(
         yield period, 0.0
         return
     low, high, length, whole = bounds
+    length = pace.first(length)
     while low <= high:
         if newest:
             part = Span(max(low, high - length), high)
@@ -141,8 +147,11 @@ def _spans(
         else:
             part = Span(low, min(high, low + length))
             low = part.high + 1
+        pace.begin()
         yield part, (part.high - part.low + 1) / whole
-        length = max(1, length) * _GROWTH
+        if low <= high and not (length := pace.following(length)):
+            pace.left = high if newest else low
+            return
 
 
 def _bounds(ask: Ask, period: Span, *, newest: bool) -> tuple[int, int, int, int] | None:

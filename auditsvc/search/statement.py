@@ -24,6 +24,7 @@ from auditsvc.search.alternatives import Rows
 from auditsvc.search.conditions import Conditions
 from auditsvc.search.dialect import literal
 from auditsvc.store.read.raw_tables import DELIBERATE
+from auditsvc.store.read.time_span import ALL as ALL_TIME
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -98,8 +99,11 @@ def statement(
         selects = list(dict.fromkeys(_alone(leading, period, shown)))
     else:
         steps = dialect.own_tables
+        few = not wide and criteria.period != ALL_TIME
         written = chain(
-            _of_calls(conditions, leading, period, shown, in_steps=steps) if has_calls else (),
+            _of_calls(conditions, leading, period, shown, in_steps=steps, few=few)
+            if has_calls
+            else (),
             _of_others(conditions, period, shown, in_steps=steps),
         )
         selects = list(dict.fromkeys(written))
@@ -107,7 +111,7 @@ def statement(
         return f"SELECT {shown} FROM syscalls WHERE 1 = 0"  # noqa: S608 - names of columns
     tables = named_files.tables(writer.names, dialect, period)
     tables += [bare_records.table(dialect)] if writer.has_bare_records else []
-    tables += callers.tables(writer.callers, period)
+    tables += callers.tables(writer.callers, dialect, period)
     tables += told_texts.tables(writer.told, dialect, period)
     if criteria.place is not None:
         write = places.tables_of_views if views_only else places.tables
@@ -200,8 +204,9 @@ def _of_calls(
     shown: str,
     *,
     in_steps: bool,
+    few: bool,
 ) -> Iterator[str]:
-    """Write the SELECTs of system calls."""
+    """Write the SELECTs of system calls; `few`: of a part of the store's time."""
     if not all(each.calls for each in conditions):
         return
     rest = [
@@ -216,8 +221,12 @@ def _of_calls(
         found = [_found(alternative, period)]
         if in_steps and rest and isinstance(alternative, Rows) and not alternative.common:
             # PostgreSQL may begin with the rest; where the list has nothing, it does not begin.
-            inner = " AND ".join([*period, alternative.where])
+            inner = _inner(alternative, period)
             found.insert(0, f"EXISTS (SELECT 1 FROM {alternative.view} WHERE {inner})")  # noqa: S608
+            if few:
+                # Of a list it does not know how long it is: it may join that to texts of the rest.
+                ids = f"SELECT event_id FROM {alternative.view} WHERE {inner}"  # noqa: S608
+                found[1] = _with_call(alternative, f"event_id = ANY (ARRAY({ids}))")
         yield _select("syscalls", [*period, *found, *rest], shown)
 
 
@@ -253,8 +262,18 @@ def _with_call(rows: Rows, condition: str) -> str:
     return f"({rows.call} AND {condition})" if rows.call else condition
 
 
+def _inner(rows: Rows, period: Sequence[str]) -> str:
+    """Write the condition on the rows of a view, in this time.
+
+    `named_files` has no others; told that twice, PostgreSQL expects a few of them only, and goes
+    through all for each call.
+    """
+    within = () if rows.view.startswith(named_files.PATHS) else period
+    return " AND ".join([*within, rows.where])
+
+
 def _listed(rows: Rows, period: Sequence[str]) -> str:
-    inner = " AND ".join([*period, rows.where])
+    inner = _inner(rows, period)
     return f"event_id IN (SELECT event_id FROM {rows.view} WHERE {inner})"  # noqa: S608
 
 

@@ -12,12 +12,16 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode
 
 from auditsvc.arrow.reach import Reach
+from auditsvc.decode.ids import SERIAL_BITS
 from auditsvc.errors import UsageError
 from auditsvc.search.options import Options
+from auditsvc.search.pace import Pace, Step
 from auditsvc.search.slices import slices
 from auditsvc.search.sources import is_of_hosts, reach_of
 from auditsvc.search.statement import Page, statement
+from auditsvc.store.read.events import second_text
 from auditsvc.web.key import Key
+from auditsvc.web.numbers import number_in
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -30,6 +34,8 @@ if TYPE_CHECKING:
     from auditsvc.web.period import Period
 
 PAGE: Final = 50
+SECONDS: Final = 0.35
+"""How long is looked for a page; what was found by then is shown, and the next one goes on."""
 EXPORTED: Final = 10_000
 """Events of an export: more is a task for `auditsvc search`."""
 FIELDS: Final = {
@@ -81,11 +87,15 @@ _OUTCOMES: Final = {"failed": "no", "succeeded": "yes"}
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A page of events; `next` is the last event before the following one, None: there is none."""
+    """A page of events; `next` is what the following one begins behind, None: there is none."""
 
     rows: list[dict[str, Any]]
     next: Key | None
     sql: str
+    looked: str = ""
+    """Back to which time was looked, if that was all that there was time for."""
+    step: Step | None = None
+    """What the search that goes on there is told (`auditsvc.search.pace`)."""
 
 
 def given(params: Mapping[str, str]) -> dict[str, str]:
@@ -95,6 +105,16 @@ def given(params: Mapping[str, str]) -> dict[str, str]:
         for name, value in params.items()
         if name in _NAMES and value.strip() and name not in ("since", "until")
     }
+
+
+def step_in(params: Mapping[str, str]) -> Step | None:
+    """Read how a search goes on; None if it begins. UsageError."""
+    words = params["step"].split("/") if "step" in params else []
+    numbers = [number_in({"step": each}, "step") for each in words]
+    found = [each for each in numbers if each is not None]
+    if len(found) not in (0, len(Step._fields)):
+        raise UsageError(f"step={params['step']}: not how a search goes on")
+    return Step(*found) if found else None
 
 
 def columns_in(params: QueryParams) -> tuple[str, ...]:
@@ -171,8 +191,11 @@ def command(params: Mapping[str, str], period: Period, source: Source | None, sq
 _OPTIONS: Final = {"host": "--host", "node": "--node", "message": "-m"}
 
 
-def page(asking: Asking, criteria: Criteria, before: Key | None) -> Found:
-    """Read one page; the statement that it shows gives the same in one piece."""
+def page(asking: Asking, criteria: Criteria, before: Key | None, step: Step | None = None) -> Found:
+    """Read one page; the statement that it shows gives the same in one piece.
+
+    `step`: of the page before, if that did not look through all.
+    """
     last = None if before is None else before.values
     if asking.source is not None:
         sql = asking.source.statement(criteria, limit=PAGE + 1, newest=True, before=last)
@@ -185,12 +208,19 @@ def page(asking: Asking, criteria: Criteria, before: Key | None) -> Found:
         return asking.rows(sql, shown=False).rows
 
     ids: list[int] = []
-    for part in slices(criteria, asking.dialect, ask, page=Page(newest=True, after=behind)):
+    pace = Pace(SECONDS, step)
+    of = Page(newest=True, after=behind)
+    for part in slices(criteria, asking.dialect, ask, page=of, pace=pace):
         limited = f"{part} LIMIT {PAGE + 1 - len(ids)}"
         ids += [int(row[0]) for row in asking.rows(limited, PAGE + 1, shown=False).rows]
         if len(ids) > PAGE:
             break
-    return _found(asking, [Key(each) for each in ids], sql)
+    found = _found(asking, [Key(each) for each in ids], sql)
+    if pace.left is None:
+        return found
+    behind = (pace.left + 1) << SERIAL_BITS
+    looked = second_text(pace.left + 1)
+    return replace(found, next=Key(behind), looked=looked, step=pace.step)
 
 
 def _found(asking: Asking, keys: list[Key], sql: str) -> Found:

@@ -94,12 +94,20 @@ class Pages:
         before = Key.in_text(params, "before")
         before = None if before is None else self._known(before)
         with self._asker.recorded(request, whole=True) as asking:
-            found_page = events.page(asking, criteria, before)
+            found_page = events.page(asking, criteria, before, events.step_in(params))
         columns = events.columns_in(params)
         further = None
         if found_page.next is not None:
-            further = events.address(params, period, before=found_page.next.text)
-        values: dict[str, Any] = {"page": found_page, "further": further, "columns": columns}
+            at = {"before": found_page.next.text}
+            if found_page.step is not None:
+                at["step"] = "/".join(map(str, found_page.step))
+            further = events.address(params, period, **at)
+        values: dict[str, Any] = {
+            "page": found_page,
+            "further": further,
+            "columns": columns,
+            "before": before,
+        }
         if is_part(request):
             return part("event_rows.html", **values)
         return page(
@@ -114,7 +122,6 @@ class Pages:
             exports={form: events.address(params, period, f"/events.{form}") for form in _EXPORTS},
             first=events.address(params, period),
             live=None if self._asker.is_of_hosts else events.live_address(params),
-            before=before,
             reason=asking.access.reason,
             **values,
         )

@@ -10,7 +10,7 @@ import pytest
 from fixtures import searching
 from fixtures.logs import SECOND, call, load, login, path, proctitle, record, rows
 
-from auditsvc.search import callers, named_files, paths
+from auditsvc.search import callers, named_files
 from auditsvc.search.arrivals import StoreArrivals
 from auditsvc.search.criteria import Criteria
 from auditsvc.search.dialect import dialect_of
@@ -196,11 +196,12 @@ def empty(tmp_path_factory):
 
 SMALL = (
     *("c", "a", "e", "name", "found", "records", "type", "(subquery"),
-    *("nf", "nl", "np", "d", "there"),
+    *("nf", "nl", "np", "d", "context", "k", "o", "counted", "callers_0", "number_of_calls_0"),
     *(f"named_{each}_{n}" for each in ("files", "paths") for n in range(3)),
 )
-"""What may be read whole: contexts, addresses, other events, texts (d: those of other events), and
-results; and the uses of files (np) where more than `named_files.FEW` have a name."""
+"""What may be read whole: contexts (k: those of a folder), addresses, other events, texts (d: those
+of other events), results, and events by the files they name (o); and the uses of files (np) where
+more than `named_files.FEW` have a name."""
 
 INDEXED = {
     "program": Criteria(exe="sshd"),
@@ -279,7 +280,7 @@ def test_a_part_of_few_names_and_of_many(url, monkeypatch, many):
 @pytest.mark.parametrize("few", [0, 1000])
 def test_names_below_a_folder_of_few_calls_and_of_many(url, monkeypatch, few):
     """The same events are found, whether each call is asked for its names or these come first."""
-    monkeypatch.setattr(paths, "_FEW_CALLS", few)
+    monkeypatch.setattr(callers, "_COUNTED", {False: few + 1, True: few + 1})
     monkeypatch.setattr(named_files, "FEW", few)
     names = ("etc/x", "./x", "../x", "x", "/etc/x", "/root/x")
     folders = ("/", "/root", "/root/a", "/rooted")

@@ -26,6 +26,7 @@ from pyarrow import parquet
 from starlette.testclient import TestClient
 
 from auditsvc.errors import UsageError
+from auditsvc.search import slices
 from auditsvc.store import open_store
 from auditsvc.web import events
 from auditsvc.web.gate import COOKIE
@@ -95,6 +96,35 @@ def test_events_page_by_page(client, url):
     sql = "SELECT event_id FROM syscalls WHERE syscall = 'open' ORDER BY event_id DESC"
     assert found == [row["event_id"] for row in rows(url, sql)]
     assert len(found) > events.PAGE
+
+
+@pytest.mark.one_database
+@pytest.mark.parametrize(("asked", "is_known"), [("syscall=open", True), ("file=nothing", False)])
+def test_a_search_that_takes_long_goes_on(client, url, monkeypatch, asked, is_known):
+    """Each page ends after one slice, says back to when it has looked, and leads on from there."""
+    monkeypatch.setattr(slices, "FIRST", 3)
+    monkeypatch.setattr(events, "SECONDS", 0.0)
+    at, found, said = f"/events?{asked}&since=2025-06-15&until=2025-06-20", [], []
+    page = client.get(at).text
+    assert "No event meets" not in page
+    while True:
+        found += [int(each) for each in re.findall(r'data-row href="/event/([0-9]+)"', page)]
+        said += re.findall(r'Looked back to <time datetime="([^"]+)"', page)
+        if "before=" not in page:
+            break
+        page = client.get(link(page, "before="), headers={"hx-request": "true"}).text
+    sql = "SELECT event_id FROM syscalls WHERE syscall = 'open' ORDER BY event_id DESC"
+    assert found == ([row["event_id"] for row in rows(url, sql)] if is_known else [])
+    assert len(said) > 2
+    assert said == sorted(said, reverse=True)
+    assert ("No older event" in page) != (is_known and "data-row" in page)
+
+
+def test_how_a_search_goes_on_is_checked(client):
+    """An address is what anybody writes."""
+    for step in ("1", "1/2", "a/1/1", "1/2/3/4", "-1/1/1"):
+        assert client.get(f"/events?step={step}").status_code == 400
+    assert client.get(f"/events?step={1 << 62}/0/0").status_code == 200
 
 
 @pytest.mark.parametrize(

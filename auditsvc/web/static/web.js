@@ -46,6 +46,25 @@
     event.preventDefault();
   });
 
+  // Older events come in the place of their link: who had it goes on at the first of them. A search
+  // that goes on by itself is stopped by Escape, and goes on by the link.
+  document.body.addEventListener("htmx:beforeSwap", (event) => {
+    const more = event.detail.target;
+    if (more.id !== "more" || !more.contains(document.activeElement)) return;
+    const at = more.sectionRowIndex;
+    const go = () => {
+      const link = document.getElementById("rows").rows[at]?.querySelector("a");
+      if (link) link.focus();
+    };
+    document.body.addEventListener("htmx:afterSwap", go, { once: true });
+  });
+  document.addEventListener("keydown", (event) => {
+    const further = document.querySelector("#more [hx-trigger]");
+    if (event.key !== "Escape" || !further) return;
+    htmx.trigger(further, "htmx:abort");
+    document.querySelector("#more [role=status]").textContent = "Stopped.";
+  });
+
   // Live follow. A page that is not seen asks for nothing; it goes on where it stopped.
   const follow = document.getElementById("follow");
   if (follow) {
