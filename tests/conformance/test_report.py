@@ -331,7 +331,8 @@ def _statements(reader, choice):
     yield folded(["exe", "key"], choice, SQLITE).select()
     for part in lone_parts(["host"], choice, SQLITE):
         yield part.select()
-    yield from summaries._peers(choice, SQLITE)
+    for only_values in (False, True):
+        yield from summaries._peers(choice, SQLITE, only_values=only_values)
     yield from summaries.used_peers(choice, SQLITE)
 
 
