@@ -150,18 +150,24 @@ def test_what_no_context_has_is_read_in_the_order_of_calls(tmp_path, words, wide
     assert ("likelihood(event_id" in last) == wide
 
 
-@pytest.mark.parametrize("call_", ["swapon", "getpid"])
-def test_calls_are_read_where_there_are_some(url, call_):
-    """After the first slice, by the counts of hours: of a rare call few slices read calls."""
+@pytest.mark.parametrize(
+    ("call_", "first", "has_calls", "number"),
+    [("getpid", 3, True, 4), ("getpid", 10_000, True, 1), ("swapon", 3, False, 1)],
+)
+def test_calls_are_read_where_there_are_some(url, monkeypatch, call_, first, has_calls, number):
+    """After the first slice, by the counts of hours; if those are few, all the rest is one."""
     criteria = searching.options("--utc", "--syscall", call_).criteria(url)
 
     def ask(sql):
         return [tuple(row.values()) for row in rows(url, sql)]
 
-    _, *others = slices.slices(criteria, dialect_of(url), ask)
-    reads = ["FROM syscalls WHERE" in sql for sql in others]
-    assert len(reads) > 3
-    assert any(reads) == (call_ == "getpid")
+    found = slices.slices(criteria, dialect_of(url), ask)
+    next(found)
+    monkeypatch.setattr(slices, "FIRST", first)
+    others = list(found)
+    assert len(others) >= number > 0
+    assert (len(others) == 1) == (number == 1)
+    assert any("FROM syscalls WHERE" in sql for sql in others) == has_calls
 
 
 def test_the_first_slice_has_few(url):
