@@ -362,16 +362,19 @@ class _Asked:
         """Who has reviewed this report, of just this time (`report daily --reviewed`)."""
         what = review_of(self._span)
         sql = (
-            "SELECT event_id, name, auid, known_by, options FROM access"
+            "SELECT event_id, name, auid, uid, known_by, options FROM access"
             " WHERE command = 'review' AND substr(options, 1, :length) = :what ORDER BY event_id"
         )
         found = self._reader.rows(sql, {"what": what, "length": len(what)})
         rows = [
-            (time_of(made, 0)[:-4], name, self._user(auid), known_by, said[len(what) :].strip(": "))
-            for made, name, auid, known_by, said in found
+            (
+                *(time_of(made, 0)[:-4], name, self._user(-1 if auid is None else auid)),
+                *(self._user(uid), known_by, said[len(what) :].strip(": ")),
+            )
+            for made, name, auid, uid, known_by, said in found
         ]
         return self._section(
-            "reviews", "Reviews of this time", "time name auid known_by note", rows
+            "reviews", "Reviews of this time", "time name auid uid known_by note", rows
         )
 
     def events_by_hour(self) -> Hours:
