@@ -70,7 +70,8 @@ def shell(
     r"""Ask the store at a prompt: SQL that ends with `;`, or a command (\? lists them).
 
     Tab completes, the history is kept in ~/.local/state/auditsvc, Ctrl-C ends the query that
-    runs. Without a terminal, statements are read from standard input, up to the first error.
+    runs. Without a terminal, statements are read from standard input: an error is told and the
+    next statement runs; if there was one, the exit status is 1. Ctrl-C ends them all.
     """
     settings = load_settings(store=store)
     lower(settings, reads_files=True, pages=True)
@@ -96,7 +97,7 @@ def shell(
             _run_typed(session, _prompt(settings, views))
         else:
             for text in statements(sys.stdin):
-                if not session.run(text) or failed:
+                if not session.run(text) or session.interrupted:
                     break
     return 1 if failed and not is_typed else 0
 

@@ -11,8 +11,8 @@ lines are only appended. A line that a crash cut is none.
 
 from __future__ import annotations
 
-import hashlib
 import errno
+import hashlib
 import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final

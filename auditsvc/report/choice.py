@@ -78,8 +78,10 @@ class Choice:
         """Give the conditions on who caused it; `caller` is the alias of `context` or `event`."""
         found = []
         if self.hosts:
-            names = ", ".join(f":host{n}" for n in range(len(self.hosts)))
-            found.append(f"{caller}.host IN (SELECT id FROM host WHERE name IN ({names}))")  # noqa: S608
+            # PostgreSQL would join a list of them last, behind what it looks up for each event.
+            ids = "{}.host = (SELECT id FROM host WHERE name = :host{})"
+            each = (ids.format(caller, n) for n in range(len(self.hosts)))
+            found.append(f"({' OR '.join(each)})")
         if self.auid is not None:
             found.append(f"{caller}.auid IS NULL" if self.is_unset else f"{caller}.auid = :auid")
         return found

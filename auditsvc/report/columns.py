@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from auditsvc.report.choice import Choice
     from auditsvc.report.dialect import Dialect
     from auditsvc.report.kinds import Kinds
+    from auditsvc.report.types import Types
 
 CALLS: Final = "syscall s CROSS JOIN context c"
 """CROSS JOIN: SQLite keeps this order, which is that of time; `IS_CALL` joins the two."""
@@ -183,10 +184,20 @@ def _keystrokes(dialect: Dialect) -> str:
         WHERE r.event = s.id AND r.type = {types.TTY} LIMIT 1)"""  # noqa: S608 - ours
 
 
-def lone(names: Iterable[str], choice: Choice, dialect: Dialect) -> Part:
-    """Give the events without a call of a choice, with the columns of these names."""
+def lone(
+    names: Iterable[str], choice: Choice, dialect: Dialect, *, of: Types | None = None
+) -> Part:
+    """Give the events without a call of a choice, with the columns of these names.
+
+    `of`: only events of these types.
+    """
     known = _of_lone(dialect)
-    return Part(tuple(known[name] for name in names), LONE, tuple(are_lone(choice, dialect)))
+    where = (*are_lone(choice, dialect), *_are_of(of))
+    return Part(tuple(known[name] for name in names), LONE, where)
+
+
+def _are_of(of: Types | None) -> Iterable[str]:
+    return () if of is None else (of.condition("e.type"),)
 
 
 _OF_EACH: Final = frozenset(("host", "file"))
@@ -216,25 +227,26 @@ def folded(
     hours: bool = False,
     plain: bool = False,
     kinds: Kinds | None = None,
+    of: Types | None = None,
 ) -> Part:
     """Give `lone` for counting: events that are alike in these columns are one row.
 
     Many events have the same fields, which are JSON: so each text is read once. Of such a row the
     id is the least, and `hits` tells how many they are. `hours`: only events of one hour, whose
     ids they are; the hour is that of the least. `plain`: only events that have no rows of other
-    tables. `kinds` may have read them before.
+    tables. `kinds` may have read them before. `of`: only events of these types.
     """
     wanted = list(names)
     if choice.needs_first or choice.success is not None:
-        return lone(wanted, choice, dialect)
+        return lone(wanted, choice, dialect, of=of)
     if not plain and _OF_EACH.intersection(wanted):
-        return lone(wanted, choice, dialect)
+        return lone(wanted, choice, dialect, of=of)
     more = {column for name in wanted for column in _COLUMNS.get(name, ())}
     more |= {"host"} if choice.hosts else set()
     more |= {"auid"} if choice.auid is not None else set()
     inner = None
     if kinds is not None and more.issubset(COLUMNS):
-        inner = kinds.source(choice, WITH_OTHERS, plain=plain)
+        inner = kinds.source(choice, WITH_OTHERS, plain=plain, hours=hours, of=of)
     if inner is None:
         # By an expression of the type: SQLite would read the rows by its index on the type.
         columns = ("fields", *sorted(more), "+type")
@@ -247,7 +259,7 @@ def folded(
         )
     source = LONE.replace("event e", f"{inner} e")
     known = _of_lone(dialect) | {"host": _host_told(dialect), "file": file_of(dialect, "e")}
-    is_it = (IS_LONE, *choice.of_caller("e"))
+    is_it = (IS_LONE, *choice.of_caller("e"), *_are_of(of))
     shown, source = dialect.once([known[name] for name in wanted], source)
     return Part(shown, source, is_it, "CAST(sum(e.n) AS bigint)")
 
@@ -259,13 +271,14 @@ def lone_parts(
     *,
     hours: bool = False,
     kinds: Kinds | None = None,
+    of: Types | None = None,
 ) -> list[Part]:
     """Give `folded` in parts: events of one record, and those that can have others."""
     wanted = list(names)
     if not _OF_EACH.intersection(wanted) or choice.needs_first or choice.success is not None:
-        return [folded(wanted, choice, dialect, hours=hours, kinds=kinds)]
-    first = folded(wanted, choice, dialect, hours=hours, plain=True, kinds=kinds)
-    rest = lone(wanted, choice, dialect)
+        return [folded(wanted, choice, dialect, hours=hours, kinds=kinds, of=of)]
+    first = folded(wanted, choice, dialect, hours=hours, plain=True, kinds=kinds, of=of)
+    rest = lone(wanted, choice, dialect, of=of)
     # SQLite would read all events, and look for each among these.
     few = f"(SELECT x.* FROM ({WITH_OTHERS}) w CROSS JOIN event x WHERE x.id = w.id)"  # noqa: S608 - ours
     return [first, replace(rest, source=rest.source.replace("event e", f"{few} e"))]

@@ -15,7 +15,15 @@ from auditsvc.enrich.kinds import KINDS
 from auditsvc.report import rollup, types
 from auditsvc.report.catalogue import BY_NAME
 from auditsvc.report.choice import Choice
-from auditsvc.report.columns import CALLS, are_calls, are_lone, folded, lone, lone_parts
+from auditsvc.report.columns import (
+    CALLS,
+    WITH_OTHERS,
+    are_calls,
+    are_lone,
+    folded,
+    lone,
+    lone_parts,
+)
 from auditsvc.report.details import without_access, without_notes
 from auditsvc.report.groups import GROUPS
 from auditsvc.report.kinds import Kinds
@@ -40,6 +48,7 @@ _SECURITY: Final = tuple(
 )
 """Calls that change the host's security: kernel modules, the clock, swap, restart."""
 _DAEMON: Final = types.Types((), ((1200, 1299),))
+_LOGIN: Final = types.Types((types.USER_LOGIN,))
 _USER_CMD: Final = 1123
 
 
@@ -169,17 +178,14 @@ class _Asked:
             note,
         )
 
-    def _of_lone(
-        self, names: Sequence[str], where: Iterable[str], choice: Choice | None = None
-    ) -> Iterator[tuple[Any, ...]]:
-        """Count events without a call by these columns: hits first."""
-        asked = choice or self._choice
+    def _of_lone(self, names: Sequence[str], of: types.Types) -> Iterator[tuple[Any, ...]]:
+        """Count events without a call, of these types, by these columns: hits first."""
+        reader, choice = self._reader, self._choice
         grouped = ", ".join(str(n + 2) for n in range(len(names)))
-        parts = lone_parts(names, asked, self._reader.dialect, kinds=self._reader.kinds)
         found: Counter[tuple[Any, ...]] = Counter()
-        for part in parts:
-            sql = f"{part.select([part.hits], where)} GROUP BY {grouped} ORDER BY 1 DESC, {grouped}"
-            for hits, *row in self._reader.rows(sql, asked.values):
+        for part in lone_parts(names, choice, reader.dialect, kinds=reader.kinds, of=of):
+            sql = f"{part.select([part.hits])} GROUP BY {grouped} ORDER BY 1 DESC, {grouped}"
+            for hits, *row in reader.rows(sql, choice.values):
                 found[tuple(row)] += hits
         # Each part comes in this order; with equal hits the rows of the first part come first.
         yield from ((hits, *row) for row, hits in found.most_common())
@@ -189,7 +195,7 @@ class _Asked:
         outcome = "failed" if failed else "succeeded"
         if self._logins is None:
             columns = ("who", "host", "term", "exe", "success")
-            self._logins = list(self._of_lone(columns, [f"e.type = {types.USER_LOGIN}"]))
+            self._logins = list(self._of_lone(columns, _LOGIN))
         rows = [
             (hits, self._user(who), host(peer), term, exe)
             for hits, who, peer, term, exe, result in self._logins
@@ -275,9 +281,7 @@ class _Asked:
         show = shower("type", interpret=False)
         rows = (
             (hits, show(kind), self._user(auid), acct, exe, success(result))
-            for hits, kind, auid, acct, exe, result in self._of_lone(
-                columns, [types.ACCOUNTS.condition("e.type")]
-            )
+            for hits, kind, auid, acct, exe, result in self._of_lone(columns, types.ACCOUNTS)
         )
         title = "Changes of accounts, groups and roles"
         return self._section(
@@ -324,7 +328,11 @@ class _Asked:
         before = Choice(span=week_before(self._span), hosts=self._choice.hosts)
         known = values(self._reader, report, before)
         old = {*known, "?"}
-        found = sums(self._reader, report, self._choice, interpret=False, without=old)
+        # Most days have no new host, and to list hosts takes less than to count their uses.
+        is_any = name != "host" or values(self._reader, report, self._choice) - old
+        found = (
+            sums(self._reader, report, self._choice, interpret=False, without=old) if is_any else []
+        )
         rows = ((each.hits, each.value) for each in found)
         note = "" if known else "The store has nothing of the week before: all are new."
         return self._section(section, title, f"total {label}", rows, alarms=bool(known), note=note)
@@ -354,26 +362,33 @@ class _Asked:
         """Who has reviewed this report, of just this time (`report daily --reviewed`)."""
         what = review_of(self._span)
         sql = (
-            "SELECT event_id, name, auid, known_by, options FROM access"
+            "SELECT event_id, name, auid, uid, known_by, options FROM access"
             " WHERE command = 'review' AND substr(options, 1, :length) = :what ORDER BY event_id"
         )
         found = self._reader.rows(sql, {"what": what, "length": len(what)})
         rows = [
-            (time_of(made, 0)[:-4], name, self._user(auid), known_by, said[len(what) :].strip(": "))
-            for made, name, auid, known_by, said in found
+            (
+                *(time_of(made, 0)[:-4], name, self._user(-1 if auid is None else auid)),
+                *(self._user(uid), known_by, said[len(what) :].strip(": ")),
+            )
+            for made, name, auid, uid, known_by, said in found
         ]
         return self._section(
-            "reviews", "Reviews of this time", "time name auid known_by note", rows
+            "reviews", "Reviews of this time", "time name auid uid known_by note", rows
         )
 
     def events_by_hour(self) -> Hours:
         """All events."""
-        found: dict[int, int] = {}
-        choice = self._choice
+        found: Counter[int] = Counter()
+        choice, kinds = self._choice, self._reader.kinds
         parts = [
             ("s", "syscall s CROSS JOIN context c", are_calls(choice)),
             ("e", "event e CROSS JOIN text f", are_lone(choice, self._reader.dialect)),
         ]
+        others = kinds.by_hour(choice, WITH_OTHERS) if kinds and choice.is_of_times else None
+        if others is not None:
+            found += others
+            del parts[1:]
         for table, joined, conditions_of in parts:
             source, where = joined, conditions_of
             if choice.is_of_times:
@@ -384,7 +399,7 @@ class _Asked:
             if table == "s" and rollup.suits(choice):
                 sql = rollup.calls(choice, ["hour"])
             for number, count in self._rows(sql):
-                found[number] = found.get(number, 0) + count
+                found[number] += count
         return Hours("events", "Events an hour", tuple(sorted(found.items())))
 
     def failures_by_hour(self) -> Hours:
@@ -398,11 +413,11 @@ class _Asked:
     def logins_by_hour(self) -> Hours:
         """Logins that failed."""
         hour = GROUPS["hour"].of_event.format("e.id")
+        reader, choice = self._reader, self._choice
         part = folded(
-            ["success"], self._choice, self._reader.dialect, hours=True, kinds=self._reader.kinds
+            ["success"], choice, reader.dialect, hours=True, kinds=reader.kinds, of=_LOGIN
         )
-        sql = part.select([hour, part.hits], [f"e.type = {types.USER_LOGIN}"])
-        rows = self._rows(f"{sql} GROUP BY 1, 3")
+        rows = self._rows(f"{part.select([hour, part.hits])} GROUP BY 1, 3")
         found = [(number, count) for number, count, result in rows if result == 0]
         return Hours("failed-logins", "Failed logins an hour", tuple(sorted(found)))
 

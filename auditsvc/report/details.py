@@ -13,7 +13,7 @@ from auditsvc.report.values import Value, shower, time_of
 from auditsvc.store.write import account_names, process_cgroups
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from auditsvc.report.catalogue import Report
     from auditsvc.report.choice import Choice
@@ -23,6 +23,11 @@ if TYPE_CHECKING:
 
 EVENT: Final = ("id", "ms", "serial", "host")
 """What is read of every event before the report's own columns."""
+
+
+_FEW: Final = 0.0001
+_SOME: Final = 0.1
+"""Parts of the lines for which a statement is planned."""
 
 
 class Line(NamedTuple):
@@ -36,16 +41,27 @@ class Line(NamedTuple):
 
 def lines(reader: Reader, report: Report, choice: Choice, *, interpret: bool) -> Iterator[Line]:
     """Give the lines of a report."""
+    hosts = hosts_of(reader)
+    if choice.hosts and set(choice.hosts).isdisjoint(hosts.values()):
+        return  # else each event would be looked at
     parts = statements(report, choice, reader.dialect)
-    streams = [reader.rows(sql, choice.values, soon=True) for sql in parts]
-    return shown(reader, report, heapq.merge(*streams, key=itemgetter(0)), interpret=interpret)
+    # Types have an index, and are put in order behind it. All else has the order of events: what
+    # is looked up for each of millions must not be looked up before the first one is shown.
+    first = _FEW if report.types is None else _SOME
+    streams = [reader.rows(sql, choice.values, first=first) for sql in parts]
+    rows = heapq.merge(*streams, key=itemgetter(0))
+    yield from shown(report, rows, hosts, interpret=interpret)
+
+
+def hosts_of(reader: Reader) -> dict[int, str]:
+    """Give the names of the hosts by their ids."""
+    return dict(reader.rows("SELECT id, name FROM host"))
 
 
 def shown(
-    reader: Reader, report: Report, rows: Iterator[tuple[Any, ...]], *, interpret: bool
+    report: Report, rows: Iterator[tuple[Any, ...]], hosts: Mapping[int, str], *, interpret: bool
 ) -> Iterator[Line]:
     """Make lines of rows: those columns that every event has, and the raw values."""
-    hosts = dict(reader.rows("SELECT id, name FROM host"))
     show = [shower(source, interpret=interpret) for source in report.sources]
     at = next((n for n, column in enumerate(report.columns) if column.source == "event"), len(show))
     for event_id, ms, serial, host, *raw in rows:

@@ -28,9 +28,7 @@ _INSTRUCTIONS: Final = 1_000_000
 # Expressions as long as those of fields take seconds to compile, and gain nothing; millions of
 # rows are counted in memory, where PostgreSQL's own 4 MB would have them sorted on the disk.
 _POSTGRES: Final = ("jit = off", "work_mem = '64MB'")
-_WHOLE, _SOON = (
-    f"SELECT set_config('cursor_tuple_fraction', '{part}', true)" for part in ("1", "0.1")
-)
+_FRACTION: Final = "SELECT set_config('cursor_tuple_fraction', '{}', true)"
 _FETCH: Final = 2000
 """Rows that are fetched at a time."""
 
@@ -45,15 +43,15 @@ class Reader:
         """What is kept for many sums, if a report has many."""
 
     def rows(
-        self, sql: str, values: Mapping[str, object] | None = None, *, soon: bool = False
+        self, sql: str, values: Mapping[str, object] | None = None, *, first: float = 1
     ) -> Iterator[tuple[Any, ...]]:
         """Give the rows of a statement as they come; `:name` in it is the value of that name.
 
-        `soon`: the first rows count more than all; PostgreSQL plans a cursor for that, and else
-        goes through an index of millions of rows where one pass would do.
+        `first`: the part of the rows that counts; PostgreSQL plans a cursor for that, and else
+        goes through an index of millions of rows where one pass would do, or the other way.
         """
         if self._connection.dialect.name == "postgresql":
-            self._connection.exec_driver_sql(_SOON if soon else _WHOLE).scalar()
+            self._connection.exec_driver_sql(_FRACTION.format(first)).scalar()
         streamed = self._connection.execution_options(stream_results=True, yield_per=_FETCH)
         for row in streamed.execute(text(sql), dict(values or {})):
             yield tuple(row)

@@ -122,7 +122,7 @@ def _lines(reader: Reader, report: Report, question: Question) -> Iterator[Line]
     if report.name != "avc":
         return details.lines(reader, report, question.choice, interpret=question.interpret)
     rows = ((*row[:4], *row[5:]) for row in avc.rows(reader, question.choice))
-    return details.shown(reader, report, rows, interpret=question.interpret)
+    return details.shown(report, rows, details.hosts_of(reader), interpret=question.interpret)
 
 
 def _totals(

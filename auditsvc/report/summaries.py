@@ -111,7 +111,9 @@ def values(
     assert report.object is not None
     show = shower(report.object.source, interpret=False)
     hits: Counter[Value] = Counter()
-    for _, value, count, _ in _counts(reader, report, choice, (), only_calls=only_calls):
+    for _, value, count, _ in _counts(
+        reader, report, choice, (), only_calls=only_calls, only_values=True
+    ):
         if value is not None:
             hits[show(value)] += count
     return {value for value, count in hits.items() if count}
@@ -169,7 +171,9 @@ def _counts(
     by: Sequence[Group],
     *,
     only_calls: bool = False,
+    only_values: bool = False,
 ) -> Iterator[several.Counted]:
+    """Count values; `only_values`: each is given, its number and first event need not be right."""
     assert report.object is not None
     name = report.object.source
     in_rollup = not by and rollup.counts_value(choice, name)
@@ -179,7 +183,9 @@ def _counts(
     if name in ("file", "key", "obj"):
         yield from several.counts(reader, name, choice, by, without_calls=in_rollup)
         return
-    of_calls = () if in_rollup else _of_calls(reader, report, choice, by)
+    of_calls: Iterable[str] = ()
+    if not in_rollup:
+        of_calls = _of_calls(reader, report, choice, by, only_values=only_values)
     of_others = () if only_calls else _of_others(reader, report, choice, by)
     for sql in chain(of_calls, of_others):
         for row in reader.rows(sql, choice.values):
@@ -188,11 +194,18 @@ def _counts(
         yield from _plain_calls(reader, choice, by)
 
 
-def _of_calls(reader: Reader, report: Report, choice: Choice, by: Sequence[Group]) -> Iterator[str]:
+def _of_calls(
+    reader: Reader,
+    report: Report,
+    choice: Choice,
+    by: Sequence[Group],
+    *,
+    only_values: bool = False,
+) -> Iterator[str]:
     assert report.object is not None
     name, dialect = report.object.source, reader.dialect
     if name == "host" and not by and choice.is_of_times:
-        yield from _peers(choice, dialect)
+        yield from _peers(choice, dialect, only_values=only_values)
     elif has_context_of(name):
         yield by_context(name, choice, by, dialect)
     elif details.reaches_calls(report):
@@ -223,7 +236,7 @@ def _of_others(
         told = f"e.id IN ({details.with_record(report.types, choice)})"
         rest = [each for each in more if each != details.of_types(report, choice)]
         for part, which in (
-            (folded(names, choice, dialect, kinds=reader.kinds), [own]),
+            (folded(names, choice, dialect, kinds=reader.kinds, of=report.types), []),
             (lone(names, choice, dialect), [told, f"NOT {own}"]),
         ):
             where = [*part.where, *which, *rest]
@@ -259,11 +272,17 @@ def _of_one_address(choice: Choice) -> tuple[list[str], str]:
     return one, several_of
 
 
-def _peers(choice: Choice, dialect: Dialect) -> Iterator[str]:
+def _peers(choice: Choice, dialect: Dialect, *, only_values: bool) -> Iterator[str]:
     """Count the addresses of calls: by address first, but where a call has several."""
     one, several_of = _of_one_address(choice)
     where = [*one, *choice.times("k.event")]
     inner = counted("k.address", "sockaddr k", where, [], "k.event")
+    if only_values:
+        # SQLite sorts what it counts, and not what it lists.
+        inner = (
+            "SELECT DISTINCT k.address AS value, 1 AS hits, 0 AS first_id"  # noqa: S608 - ours
+            f" FROM sockaddr k WHERE {' AND '.join(where)}"
+        )
     total = "CAST(sum(g.hits) AS bigint)"
     is_inet = ["a.id = g.value", "a.family IN ('inet', 'inet6')"]
     source = f"({inner}) g CROSS JOIN address a"

@@ -46,6 +46,8 @@ class Pace:
         """`seconds`: for all slices together; `step`: of the search before, if it goes on."""
         self._clock = clock
         self._seconds = seconds
+        self.is_limited = seconds < float("inf")
+        """Whether the search ends after a time."""
         self._ends = clock() + seconds
         self._last = clock()
         self._before = (0, 0.0) if step is None else (step.last, step.took / 1000)

@@ -8,7 +8,8 @@ few events, whatever it is asked; each further one is larger than all before it,
 for something rare takes little longer than in one statement. A slice's bounds are whole seconds.
 
 Calls are counted by the hour (`activity`). So of a search for a call the slices after the first
-read no calls where no hour has such a one, but only events without a call.
+read no calls where no hour has such a one, but only events without a call; and if all are few, all
+that is left is one slice, unless the search ends after a time.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     Ask = Callable[[str], Iterable[Sequence[Any]]]
 
 FIRST: Final = 20_000
-"""Calls in the first slice."""
+"""Calls in the first slice, and so many that need no slices."""
 _CONTEXT: Final = re.compile(
     rf"\b({'|'.join(CONTEXT_IDS)}|host|arch|syscall|tty|ses|comm|exe|subj|key|cwd|proctitle)\b",
     re.IGNORECASE,
@@ -63,12 +64,18 @@ def slices(
     if page.after is not None:
         second = page.after >> SERIAL_BITS
         period = period.both(Span(high=second) if newest else Span(low=second))
-    hours: list[int] | None = None
-    for number, (span, share) in enumerate(_spans(criteria, period, ask, pace, newest=newest)):
+    hours: dict[int, int] | None = None
+    spans = _spans(criteria, period, ask, pace, newest=newest)
+    for number, (each, part_of) in enumerate(spans):
+        span, share = each, part_of
+        if number == 1 and (counted := hours_of_calls(criteria)):
+            hours = {int(row[0]): int(row[1]) for row in ask(counted)}
+            if not pace.is_limited and sum(hours.values()) <= FIRST:
+                rest = [(span, share), *spans]
+                span = Span(min(one.low for one, _ in rest), max(one.high for one, _ in rest))
+                share = sum(part for _, part in rest)
         part = replace(criteria, period=span)
         wide = share >= _WIDE and _is_of_contexts(criteria)
-        if number == 1 and (counted := hours_of_calls(criteria)):
-            hours = [row[0] for row in ask(counted)]
         yield statement(
             *(part, dialect),
             newest=newest,
@@ -80,35 +87,35 @@ def slices(
 
 
 def hours_of_calls(criteria: Criteria) -> str:
-    """Give the statement for the hours in which calls meet what is counted; "" if that is nothing.
+    """Give the statement for the calls of each hour that meet what is counted; "" if that is none.
 
     Of the tables of `activity`, so that no name has to be looked up.
     """
     if criteria.nr is not None:
-        numbers = f"{criteria.nr:d}"
+        rows = parts_rows = f"nr = {criteria.nr:d}"
     elif criteria.syscall is not None:
-        name = literal(shown_call(criteria))
+        named = f"FROM syscall_name n WHERE n.name = {literal(shown_call(criteria))}"
+        rows = f"(arch, nr) IN (SELECT n.arch, n.nr {named})"
         # A number is another call on another machine: only those of machines that made a call.
         machines = "SELECT c.arch FROM context c"
-        numbers = (
-            f"SELECT n.nr FROM syscall_name n WHERE n.name = {name} AND n.arch IN ({machines})"  # noqa: S608 - a literal
-        )
+        parts_rows = f"nr IN (SELECT n.nr {named} AND n.arch IN ({machines}))"
     else:
         return ""
-    # Of any machine, and of a part by whomever: what is too much costs time only.
+    # Of a part by whomever: what is too much costs time only.
     outcome = "" if criteria.success is None else f" AND success = {int(criteria.success)}"
     users = "".join(
         f" AND {name} = {number:d}"
         for name, number in (("auid", criteria.auid), ("uid", criteria.uid))
         if number is not None
     )
-    return (
-        f"SELECT hour FROM activity_row WHERE nr IN ({numbers}){outcome}{users}"  # noqa: S608 - as above
-        f" UNION SELECT hour FROM activity_part WHERE nr IN ({numbers}){outcome}"
+    parts = " UNION ALL ".join(
+        f"SELECT hour, calls FROM {table} WHERE {where}{outcome}"  # noqa: S608 - as above
+        for table, where in (("activity_row", rows + users), ("activity_part", parts_rows))
     )
+    return f"SELECT hour, CAST(sum(calls) AS bigint) FROM ({parts}) counted GROUP BY hour"  # noqa: S608 - as above
 
 
-def _has(span: Span, hours: Sequence[int]) -> bool:
+def _has(span: Span, hours: Iterable[int]) -> bool:
     """Whether one of these hours reaches into a slice."""
     return any(n * _HOUR <= span.high and (n + 1) * _HOUR > span.low for n in hours)
 

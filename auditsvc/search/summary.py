@@ -20,6 +20,8 @@ from auditsvc.tables import arguments, effects, names, shapes, verbs
 from auditsvc.tables.names_of_objects import (
     BY_TYPE,
     CARRIERS,
+    DAEMON_CLOSE,
+    END_OF,
     FIELDS,
     SCRIPTED,
     SETTINGS,
@@ -188,14 +190,17 @@ def _number_of(record: Mapping[str, Any]) -> int:
 def _verb_of(type_name: str, fields: Mapping[str, Any]) -> verbs.Verb:
     """Give the verb of a record, which its operation can tell."""
     verb = verbs.TYPES.get(type_name, verbs.Verb(f"made-record {type_name}", "system"))
-    if names.record_type_number(type_name) in WITH_OPERATION:
-        return verbs.OPERATIONS.get(_first(fields, "op"), verb)
+    number = names.record_type_number(type_name)
+    if number in WITH_OPERATION:
+        ends = END_OF if number == DAEMON_CLOSE else ""
+        return verbs.OPERATIONS.get(ends + _first(fields, "op"), verb)
     return verb
 
 
 def _named(type_name: str, fields: Mapping[str, Any]) -> str:
     """Give the object that a record names; "" if it names none."""
-    if type_name in BY_TYPE and (word := _own(fields, BY_TYPE[type_name])):
+    own = (_own(fields, name) for name in BY_TYPE.get(type_name, ()))
+    if word := next(filter(None, own), ""):
         return interpret.user(word) if type_name == "LOGIN" else word
     if setting := next((name for name in SETTINGS if fields.get(name) is not None), ""):
         return setting

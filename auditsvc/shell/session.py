@@ -86,6 +86,8 @@ class Session:
         self._tell = tell
         self.period: dict[str, str | None] = {"since": None, "until": None}
         self.as_lines: bool | None = None
+        self.interrupted = False
+        """Whether Ctrl-C has ended a statement."""
 
     def run(self, text: str) -> bool:
         """Run a statement or a command; False if the session shall end."""
@@ -98,6 +100,7 @@ class Session:
         except AuditsvcError as error:
             self._tell(f"{error}{self._meant(str(error))}")
         except KeyboardInterrupt:
+            self.interrupted = True
             self._tell("interrupted")
         return True
 

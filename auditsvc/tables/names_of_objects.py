@@ -18,13 +18,14 @@ FIELDS: Final = (
 auditd writes for `id`; the operation is the last: it says what was done, not to what."""
 
 BY_TYPE: Final = {
-    "LOGIN": "auid",
-    "DAEMON_ACCEPT": "addr",
-    "DAEMON_CLOSE": "addr",
-    "CRYPTO_SESSION": "addr",
+    "LOGIN": ("auid",),
+    # auditd's own have an address; ours (`auditsvc.access`) what was asked, and how it ended.
+    "DAEMON_ACCEPT": ("addr", "cmd", "command"),
+    "DAEMON_CLOSE": ("addr", "data"),
+    "CRYPTO_SESSION": ("addr",),
 }
-"""The field that is the object of records of a type, where others have it for something else; the
-last one, if a record has it twice."""
+"""The fields that are the object of records of a type, where others have it for something else;
+the first that a record has, and of it the last one, if the record has it twice."""
 
 SETTINGS: Final = (
     *("audit_enabled", "audit_failure", "audit_pid", "audit_rate_limit", "audit_backlog_limit"),
@@ -47,8 +48,13 @@ CARRIERS: Final = (
 )
 """Calls that carry a request: to a file of the kernel, by a message, by an option."""
 
-WITH_OPERATION: Final = (CONFIG_CHANGE, DAEMON_CONFIG, BPF)
+DAEMON_ACCEPT: Final = 1207
+DAEMON_CLOSE: Final = 1208
+WITH_OPERATION: Final = (CONFIG_CHANGE, DAEMON_CONFIG, DAEMON_ACCEPT, DAEMON_CLOSE, BPF)
 """Types whose operation has a verb (`auditsvc.tables.verbs.OPERATIONS`)."""
+
+END_OF: Final = "end of "
+"""Before the operation of a DAEMON_CLOSE: its DAEMON_ACCEPT has the same."""
 
 SCRIPTED: Final = ("python", "sh", "bash", "perl")
 """Interpreters: of these the task's name says more than the program's path."""

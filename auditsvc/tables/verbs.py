@@ -367,8 +367,11 @@ OPERATIONS: Final = {
     "coverage-look": Verb("made", "audit-config"),
     "name": Verb("noted-name", "account"),
     "cgroup": Verb("noted", "process"),
+    # Of our own DAEMON_ACCEPT and DAEMON_CLOSE records: who read the store.
+    "access": Verb("asked-audit-store", "service"),
+    "end of access": Verb("ended-question-to-audit-store", "service"),
 }
-"""What a CONFIG_CHANGE, DAEMON_CONFIG or BPF record did, by its `op`, where that has a verb."""
+"""What a CONFIG_CHANGE, DAEMON_* or BPF record did, by its `op`, where that has a verb."""
 
 SAID: Final = {
     "logged-in": "logged in as",
@@ -401,6 +404,8 @@ SAID: Final = {
     "listened-to-audit": "listened to audit records:",
     "remote-audit-connected": "accepted remote audit connection from",
     "remote-audit-disconnected": "closed remote audit connection from",
+    "asked-audit-store": "asked audit store:",
+    "ended-question-to-audit-store": "ended question to audit store:",
     "initialized-audit-subsystem": "initialized audit subsystem with",
     "shutdown-system": "shut down system",
     "changed-selinux-enforcement": "changed selinux enforcement to",
@@ -477,6 +482,8 @@ _UNNAMED: Final = {
     "an unknown object": "made-unrecorded-call",
     "no cause told": "started-audit shutdown-audit aborted-auditd-startup rotated-audit-logs"
     " resumed-audit-logging lost-audit-records changed-auditd-configuration listened-to-audit",
+    "no question told": "asked-audit-store",
+    "no end told": "ended-question-to-audit-store",
 }
 UNNAMED: Final = {verb: words for words, verbs in _UNNAMED.items() for verb in verbs.split()}
 """What a sentence calls an object that an event does not name: each verb that ends in a

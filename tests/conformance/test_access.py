@@ -421,6 +421,9 @@ def test_a_review_is_on_record(url, environment):
         with make_daily(url, Choice(span=Span(low, low + 86_399))) as daily:
             (reviews,) = [each for each in daily.sections if each.name == "reviews"]
         assert len(reviews.rows) == count
+        assert reviews.columns == ("time", "name", "auid", "uid", "known_by", "note")
+        told = [cells[1:4] for cells in reviews.rows]
+        assert told == [("root", "unset" if row["auid"] is None else row["auid"], 0)] * count
         assert all(cells[-1] == "two logins; asked ann" for cells in reviews.rows)
 
 

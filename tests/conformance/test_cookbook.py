@@ -35,8 +35,8 @@ ANSWERS = {
             ("20 09:56", 1001, "/usr/bin/dash", None),
         ],
     ),
-    4: (["bob chmods tool"], [("20 09:51", 1001, "1ed")]),
-    5: (["owner changed"], [("20 10:19", 1001, 0, "/srv/data/key.pem")]),
+    4: (["bob chmods tool"], [("20 09:51", 1001, "0755")]),
+    5: (["owner changed"], [("20 10:19", 1001, 0, "/srv/data/key.pem", "1001:-")]),
     6: (
         ["ann ls", "ann vi"],
         [
@@ -69,7 +69,7 @@ ANSWERS = {
         [("20 09:52", "execve", 1, 3), ("20 09:53", "connect", 1, 3), ("20 09:54", "bind", 1, 3)],
     ),
     16: (["tool starts sh"], [("20 09:55", 4243, "/usr/bin/dash", ["sh", "-i"])]),
-    17: (["tool starts sh"], [(4242, "/tmp/tool", ["/tmp/tool", "--all"])]),
+    17: (['"pid": 4242', '"/tmp/tool"'], [(4242, "/tmp/tool", ["/tmp/tool", "--all"])]),
     18: (
         ["ann logs in", "ann ls", "ann vi", "vi crashes", "ann asks", "ann has asked"],
         [
@@ -87,10 +87,10 @@ ANSWERS = {
     ),
     20: (["2   bob"], [("bob", "203.0.113.9", 2)]),
     21: (["bob fails", "bob fails again", "bob logs in"], [("20 09:32", 1001, "203.0.113.9", 2)]),
-    22: (["sudo to root"], [("20 10:00", 1001, "/usr/bin/sudo")]),
+    22: (["sudo to root"], [("20 10:00", 1001, "setuid", "/usr/bin/sudo")]),
     23: (["bob sudo"], [("20 10:00", 1001, "/bin/bash", "success")]),
     24: (["mallory"], [("20 10:10", 1001, "mallory", "/usr/sbin/useradd")]),
-    25: (["module loaded"], [("20 10:15", 1001, 0, "/usr/bin/kmod")]),
+    25: (["module loaded"], [("20 10:15", 1001, 0, "loaded-kernel-module", "/usr/bin/kmod")]),
     26: (["clock set"], [("20 10:17", 1001, "/usr/bin/date")]),
     27: (["disk mounted"], [("20 10:18", 1001, "/mnt"), ("20 10:18", 1001, "/dev/sdb1")]),
     28: (["CONFIG_CHANGE"], [("20 10:16", 1001, 5, "remove_rule", "data")]),
@@ -100,9 +100,12 @@ ANSWERS = {
     ),
     30: (["nginx"], [("20 10:48", "/usr/sbin/nginx", "/srv/data/key.pem", "r")]),
     31: (["/usr/bin/vi"], [("20 11:00", 1000, "/usr/bin/vi", "11")]),
-    32: (["nginx killed"], [("20 10:50", 1001, 0, "/usr/bin/bash", "9")]),
-    33: (["sh traces ann"], [("20 09:56", 1001, "/usr/bin/dash", "1069", 0)]),
-    34: (["web shell"], [("20 10:30", "/usr/bin/dash", ["sh", "-c", "id"])]),
+    32: (["nginx killed"], [("20 10:50", 1001, 0, "/usr/bin/bash", "SIGKILL")]),
+    33: (["sh traces ann"], [("20 09:56", 1001, "/usr/bin/dash", 4201, "EACCES")]),
+    34: (
+        ["web shell", "seen in container"],
+        [("20 10:30", 33, "/usr/bin/dash", ["sh", "-c", "id"])],
+    ),
     35: (["config written", "nginx denied"], [("20 10:45", 1001, "mv", "/etc/nginx/nginx.conf")]),
     36: (["nginx stopped"], [("20 10:50", "nginx", "failed")]),
     37: (
@@ -120,7 +123,7 @@ ANSWERS = {
     ),
     38: (["2026-11-20 10:00"], [("19 09:00", 1), ("20 09:00", 9), ("20 10:00", 9)]),
     39: (["kernel_lost,12"], [("kernel_lost", 12)]),
-    40: (["ann,TABLE,7"], [("20 11:10", "ann", 1000, "query", "TABLE", 7, "done")]),
+    40: (["ann,query,,TABLE,7"], [("20 11:10", "ann", 1000, "query", "TABLE", 7, "done")]),
 }
 
 

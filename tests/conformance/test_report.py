@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 
 import pytest
 from fixtures import commands
-from fixtures.logs import SECOND, call, load, login, path, proctitle, record
+from fixtures.logs import SECOND, call, load, login, opening, path, proctitle, record
 from fixtures.report_log import DAY, UNSET, report_log
 
 from auditsvc.cli.report_words import plain
@@ -331,7 +331,8 @@ def _statements(reader, choice):
     yield folded(["exe", "key"], choice, SQLITE).select()
     for part in lone_parts(["host"], choice, SQLITE):
         yield part.select()
-    yield from summaries._peers(choice, SQLITE)
+    for only_values in (False, True):
+        yield from summaries._peers(choice, SQLITE, only_values=only_values)
     yield from summaries.used_peers(choice, SQLITE)
 
 
@@ -363,3 +364,25 @@ def test_a_range_of_time_is_a_range_of_ids(made):
             made_of = ("MATERIALIZE", "CO-ROUTINE")
             scanned -= {line.split()[1] for line in plan if line.startswith(made_of)}
             assert not scanned & FACTS, (sql, plan)
+
+
+@pytest.mark.parametrize(("name", "soon"), [("file", True), ("key", True), ("mods", False)])
+def test_what_has_the_order_of_events_is_planned_for_its_first_lines(url, monkeypatch, name, soon):
+    """PostgreSQL looked up the names of 2.4 million calls before it put them in order: 60 s."""
+    load(url, opening(1))
+    asked = []
+    with open_reader(url) as reader:
+        rows_of = reader.rows
+
+        def seen(sql, values=None, *, first=1):
+            asked.append(first)
+            return rows_of(sql, values, first=first)
+
+        monkeypatch.setattr(reader, "rows", seen)
+        list(details.lines(reader, BY_NAME[name], Choice(), interpret=False))
+        assert (min(asked) < 0.001) == soon
+        del asked[:]
+        assert not list(
+            details.lines(reader, BY_NAME[name], Choice(hosts=("no",)), interpret=False)
+        )
+        assert asked == [1], "no event is looked at for a host that the store does not have"

@@ -76,10 +76,15 @@ def one_by_one(monkeypatch):
         monkeypatch.setattr(several, "HAS_OTHERS", "1 = 1")
         for module in (columns, summaries):
             monkeypatch.setattr(module, "WITH_OTHERS", "SELECT o.id FROM event o")
+        monkeypatch.setattr(kinds.Kinds, "by_hour", lambda *_: None)
+
+        def lone(*asked, of=None, **_):
+            return columns.lone(*asked, of=of)
+
         for module in (columns, several, daily):
-            monkeypatch.setattr(module, "folded", lambda *asked, **_: columns.lone(*asked))
+            monkeypatch.setattr(module, "folded", lone)
         for module in (summaries, daily, totals):
-            monkeypatch.setattr(module, "lone_parts", lambda *asked, **_: [columns.lone(*asked)])
+            monkeypatch.setattr(module, "lone_parts", lambda *asked, **more: [lone(*asked, **more)])
 
     return begin
 

@@ -249,6 +249,26 @@ def test_a_name_of_an_errno_finds_its_calls(store, log):
     assert 151 not in {serial for _, _, serial in found_by_ausearch(log, "-e EACCES")}
 
 
+@pytest.mark.parametrize("two", ["-ue root -ui 1000", "-ga 0 -gi 1000", "-ul 1000 -ua 0"])
+def test_two_conditions_on_users_both_hold(store, log, two):
+    """In ausearch a name that is met hides the others, and of -ga and -gi a part is forgotten."""
+    words = two.split()
+    ours, first, second = (
+        set(searching.found(store, *asked)) for asked in (words, words[:2], words[2:])
+    )
+    assert ours == first & second
+    assert first
+    assert second
+    assert ours != set(found_by_ausearch(log, two))
+
+
+def test_an_unset_user_is_a_condition(store, log):
+    """-ua 4294967295 is what has no login user; for ausearch it is what nobody asked for."""
+    ours = searching.found(store, "-ua", "4294967295")
+    assert 0 < len(ours) == len(searching.found(store, "-ul", "unset"))
+    assert len(found_by_ausearch(log, "-ua 4294967295")) > 10 * len(ours)
+
+
 ZONES = {"America/New_York": 1772953200, "Australia/Lord_Howe": 1775314800}
 """Zones, and the second at which their clock was moved."""
 

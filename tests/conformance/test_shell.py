@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import signal
 import stat
 import subprocess
 import time
@@ -170,12 +171,35 @@ def script(environment, text, *options):
 
 @pytest.mark.one_database
 def test_without_a_terminal(environment):
-    """Statements come from standard input, up to the first error; rows are CSV."""
+    """Statements come from standard input; an error is told and ends none of the others."""
     done = script(environment, "SELECT 1 AS a;\n\\x off\nSELECT\n2 AS b;\nSELECT 3 AS c")
     assert (done.returncode, done.stdout) == (0, "a\n1\nrows as lines: never\nb\n2\nc\n3\n")
-    done = script(environment, "SELECT nothing;\nSELECT 1;")
-    assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.count("\n") == 1
+    done = script(environment, "SELECT nothing;\nSELECT 1;\n\\nope\nSELECT 2")
+    assert (done.returncode, done.stdout) == (1, "1\n1\n2\n2\n")
+    assert done.stderr.count("\n") == 2
+    assert "nothing" in done.stderr.splitlines()[0]
+    assert "nope" in done.stderr.splitlines()[1]
+
+
+@pytest.mark.one_database
+def test_ctrl_c_ends_all_that_is_piped(environment):
+    """The statement that runs, and those behind it, as in psql."""
+    asked = f"SELECT 7 AS n;\n{ENDLESS}\nSELECT 8 AS n;\n"
+    with subprocess.Popen(
+        [AUDITSVC, "shell"],
+        env=environment,
+        text=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        process.stdin.write(asked)
+        process.stdin.close()
+        assert (process.stdout.readline(), process.stdout.readline()) == ("n\n", "7\n")
+        process.send_signal(signal.SIGINT)
+        assert process.stdout.read() == ""
+        assert process.stderr.read() == "auditsvc: interrupted\n"
+        assert process.wait() == 1
 
 
 @pytest.mark.one_database

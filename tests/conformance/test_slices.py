@@ -12,6 +12,7 @@ from fixtures.repeats import pairs
 
 from auditsvc.search import select, slices
 from auditsvc.search.dialect import dialect_of
+from auditsvc.search.pace import Pace
 from auditsvc.search.select import found_events
 from auditsvc.search.statement import Page, statement
 from auditsvc.store.read.limits import Limits
@@ -150,9 +151,12 @@ def test_what_no_context_has_is_read_in_the_order_of_calls(tmp_path, words, wide
     assert ("likelihood(event_id" in last) == wide
 
 
-@pytest.mark.parametrize("call_", ["swapon", "getpid", "mkdir"])
-def test_calls_are_read_where_there_are_some(url, call_):
-    """After the first slice, by the counts of hours: of a rare call few slices read calls.
+@pytest.mark.parametrize(
+    ("call_", "first", "number"),
+    [("getpid", 3, 4), ("getpid", 10_000, 1), ("swapon", 3, 1), ("mkdir", 3, 1)],
+)
+def test_calls_are_read_where_there_are_some(url, monkeypatch, call_, first, number):
+    """After the first slice, by the counts of hours; if those are few, all the rest is one.
 
     mkdir has on i386 the number that getpid has on this machine, and no call is of i386.
     """
@@ -161,10 +165,23 @@ def test_calls_are_read_where_there_are_some(url, call_):
     def ask(sql):
         return [tuple(row.values()) for row in rows(url, sql)]
 
-    _, *others = slices.slices(criteria, dialect_of(url), ask)
-    reads = ["FROM syscalls WHERE" in sql for sql in others]
-    assert len(reads) > 3
-    assert any(reads) == (call_ == "getpid")
+    found = slices.slices(criteria, dialect_of(url), ask)
+    next(found)
+    monkeypatch.setattr(slices, "FIRST", first)
+    others = list(found)
+    assert len(others) >= number > 0
+    assert (len(others) == 1) == (number == 1)
+    assert any("FROM syscalls WHERE" in sql for sql in others) == (call_ == "getpid")
+
+
+def test_a_search_that_ends_after_a_time_has_no_large_slice(url):
+    """What is left is not one slice, however few calls it has: it may have many other events."""
+    criteria = searching.options("--utc", "--syscall", "swapon").criteria(url)
+
+    def ask(sql):
+        return [tuple(row.values()) for row in rows(url, sql)]
+
+    assert len(list(slices.slices(criteria, dialect_of(url), ask, pace=Pace(3600)))) > 3
 
 
 def test_the_first_slice_has_few(url):

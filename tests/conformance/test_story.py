@@ -85,6 +85,12 @@ TOLD = [
      ("changed-audit-feature", "loginuid_immutable", "1", "success")),
     (("USER_AVC", f"{HEAD} msg='avc:  received policyload notice (seqno=2)  exe=\"/x\"'"),
      ("accessed-mac-policy-controlled-object", None, None, None)),
+    (("DAEMON_ACCEPT", f'op=access id=a command=query data="-x a" cmd="TABLE story" {HEAD} res=1'),
+     ("asked-audit-store", "TABLE story", None, "success")),
+    (("DAEMON_ACCEPT", f'op=access id=b command=search data="-x a" cmd=(null) {HEAD} res=1'),
+     ("asked-audit-store", "search", None, "success")),
+    (("DAEMON_CLOSE", f'op=access id=b rows=7 data="done" {HEAD} res=success'),
+     ("ended-question-to-audit-store", "done", None, "success")),
 ]  # fmt: skip
 IN_CALLS = [
     ("write", ("MAC_STATUS", "enforcing=0 old_enforcing=1 auid=1 ses=1 res=1"),

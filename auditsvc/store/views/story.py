@@ -18,6 +18,8 @@ from auditsvc.tables import effects, names
 from auditsvc.tables.names_of_objects import (
     BY_TYPE,
     CARRIERS,
+    DAEMON_CLOSE,
+    END_OF,
     FIELDS,
     SCRIPTED,
     SETTINGS,
@@ -84,15 +86,19 @@ def verb(column: str, name: str, kind: str) -> str:
 def verb_of_record(kind: str, name: str, op: str) -> str:
     """Give what a record of a type (`kind`: its number, `name`) did, which its `op` can tell."""
     telling = ", ".join(map(str, WITH_OPERATION))
+    said = f"CASE {kind} WHEN {DAEMON_CLOSE} THEN '{END_OF}' || {op} ELSE {op} END"
     return (
-        f"coalesce(CASE WHEN {kind} IN ({telling}) THEN {verb('action', op, 'operation')} END,"
+        f"coalesce(CASE WHEN {kind} IN ({telling}) THEN {verb('action', said, 'operation')} END,"
         f" {verb('action', name, 'type')})"
     )
 
 
 def named(d: Dialect, fields: str, kind: str) -> str:
     """Give the object that the fields of a record name; `kind`: the number of its type."""
-    own = {name: words.own_field(d, fields, of) for name, of in BY_TYPE.items()}
+    own = {
+        name: f"coalesce({', '.join(words.own_field(d, fields, each) for each in of)}, NULL)"
+        for name, of in BY_TYPE.items()
+    }
     own["LOGIN"] = f"CASE {own['LOGIN']} WHEN '4294967295' THEN 'unset' ELSE {own['LOGIN']} END"
     by_type = "".join(
         f" WHEN {names.record_type_number(name)} THEN {word}" for name, word in own.items()
