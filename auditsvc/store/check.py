@@ -47,6 +47,10 @@ _REFERENCES: Final = (
 _SUM: Final = ("stored", "end", "raw", "duplicate", "open")
 
 
+FILE: Final = "file"
+"""The check of a file's pages and indexes."""
+
+
 class Outcome(NamedTuple):
     """What was checked, and what is wrong with it; "" if nothing is."""
 
@@ -65,7 +69,7 @@ def check(url: str, tell: Tell = lambda _what, _share: None) -> Iterator[Outcome
             ("activity", _activity),
         ]  # fmt: skip
         if store.engine.dialect.name == "sqlite":
-            checks.insert(0, ("file", _file))
+            checks.insert(0, (FILE, _file))
         for done, (what, look) in enumerate(checks):
             tell(f"checking the {what}", done / len(checks))
             try:
