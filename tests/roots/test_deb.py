@@ -19,11 +19,12 @@ import pytest
 from fixtures.first_program import write_as_the_first_program
 from fixtures.logs import load as load_log
 from fixtures.logs import opening
-from fixtures.waiting import until
+from fixtures.waiting import at_rest, until
 from live.conftest import kernel_lost, programs  # noqa: F401 - fixtures
 from live.programs import fresh_auid, rules
 from live.test_takeover import BUSY, LARGE, load, rule
 from roots.booted import booted
+from roots.debian_auditd import auditd_of_debian
 from roots.test_packaging import HERE, ROOTS, Root, block, copy_checkout
 
 from auditsvc.ingest.known_store import identity_of
@@ -370,3 +371,53 @@ def test_an_upgrade_migrates_an_older_store(started, monkeypatch, tmp_path):
     until(lambda: health(started)["state"] == "well")
     assert started.run("stat -c %U /var/lib/auditsvc/* | sort -u").stdout == "auditsvc\n"
     started.run("auditsvc check")
+
+
+@pytest.mark.live
+@pytest.mark.usefixtures("audit_changes")
+def test_from_debian_s_auditd_and_back(started, programs, kernel_lost):  # noqa: F811
+    """Each call made all along is one row, the log's names are the columns', units are set up."""
+    auid, before = fresh_auid(), kernel_lost()
+    log = started.folder / "var/log/audit/audit.log"
+    started.set_up(f"Environment=AUDITSVC_KERNEL__RECEIVE_BUFFER={LARGE}")
+    auditd_of_debian(started, auid)
+    said = started.run("apt-get install -qq ./new.deb")
+    assert "auditsvc was not started" in said.stdout + said.stderr
+    plan = started.run("auditsvc adopt --format table").stdout
+    for word in ("tcp_listen_port", "EMAIL", "reader", "ENRICHED", "30-calls.rules"):
+        assert word in plan, plan
+    with load(programs, auid, 1_000_000) as made:
+        until(lambda: log.read_bytes().count(b"type=SYSCALL") > 100)
+        said = started.run("auditsvc adopt --apply").stdout
+        assert "no record was lost" in said, said
+        assert started.run("systemctl is-active auditsvc").stdout == "active\n"
+        assert started.run("systemctl is-enabled auditsvc").stdout == "enabled\n"
+        assert started.run("systemctl is-active auditd", status=None).stdout == "inactive\n"
+        assert started.run("systemctl is-enabled auditd", status=None).stdout == "disabled\n"
+        assert started.show("User") == "auditsvc"
+        until(lambda: health(started)["state"] == "well", told=lambda: health(started))
+        assert "60000" in started.run("auditctl -s").stdout
+        said = started.run("auditsvc adopt --back --apply").stdout
+        assert "no record was lost" in said, said
+        written = log.stat().st_size
+        until(lambda: log.stat().st_size > written)
+    assert started.run("systemctl is-active auditd").stdout == "active\n"
+    assert started.run("systemctl is-enabled auditd").stdout == "enabled\n"
+    assert started.run("systemctl is-enabled auditsvc", status=None).stdout == "disabled\n"
+    assert f"auid={auid}" in started.run("auditctl -l").stdout
+    at_rest(lambda: log.stat().st_size, seconds=0.5)
+    started.run("auditsvc ingest /var/log/audit/audit.log")
+    found = started.run(
+        'auditsvc query --format csv "SELECT count(*), count(DISTINCT serial) FROM syscalls'
+        f" WHERE syscall = 'getppid' AND auid = {auid}\""
+    ).stdout
+    assert found.splitlines()[1] == f"{made.calls},{made.calls}"
+    started.run("auditsvc check")
+    assert kernel_lost() == before
+    lines = log.read_bytes()
+    assert re.search(rb"\x1dARCH=x86_64 SYSCALL=getppid", lines)  # it was ENRICHED
+    started.run("kill -TERM $(cat /run/auditd.pid)")
+    until(lambda: gone(started, "/run/auditd.pid"))
+    started.run("apt-get purge -qq auditsvc")
+    left = started.run("find /etc -name '*auditsvc*' | grep -v deb-systemd", status=None).stdout
+    assert left == ""
