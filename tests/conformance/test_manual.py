@@ -62,6 +62,13 @@ def test_groff_and_man_have_nothing_to_say(made):
         assert re.search(rf'\.SH "NAME"\n\.PP\n{name}', page.read_text().replace(r"\-", "-")), page
 
 
+def test_no_mark_of_markdown_is_left(made):
+    """Outside of examples: what is code is bold, also where it goes over the end of a line."""
+    for page in made.glob("man[157]/*"):
+        text = re.sub(r"(?ms)^\.nf$.*?^\.fi$", "", page.read_text())
+        assert re.findall(r"[^\n]*`[^\n]*|[^\n]*\]\([^\n]*", text) == [], page.name
+
+
 def test_what_roff_interprets_is_protected():
     """Backslashes, quotes, and lines that begin like a request."""
     text = (
