@@ -26,7 +26,7 @@ from auditsvc.decode.ids import SERIAL_BITS
 from auditsvc.errors import StoreError, UsageError, of_system
 from auditsvc.host.files import UnsafeError, folder_of, make_folder, open_file
 from auditsvc.plural import counted
-from auditsvc.store.check import FILE, check
+from auditsvc.store.check import FILE, SCHEMA, check
 from auditsvc.store.databases import parse_url
 from auditsvc.store.migrate import REVISION, revisions
 from auditsvc.store.sqlite import APPLICATION_ID, SQLite
@@ -174,16 +174,18 @@ def _check_pages(source: sqlite3.Connection, database: SQLite) -> None:
 
 
 def _check_all(backup_file: Path, tell: Tell, *, take_damaged: bool) -> list[str]:
-    """Refuse a copy in which `check` finds something wrong; gives what was taken all the same."""
+    """Refuse a copy in which `check` finds something wrong; gives what was taken all the same.
+
+    That are views of another version, too: who opens the store makes its own, or refuses it.
+    """
     url = f"sqlite:///{backup_file.absolute()}"
     found = [each for each in check(url, tell) if each.problem]
-    if not found:
-        return []
     is_whole = FILE not in {each.what for each in found}
-    if is_whole and take_damaged:
+    refused = [each for each in found if each.what != SCHEMA]
+    if not refused or (is_whole and take_damaged):
         return [f"{each.what}: {each.problem}" for each in found]
-    what, problem = found[0]
-    others = f"; and {counted(len(found) - 1, 'other check')} failed" if len(found) > 1 else ""
+    what, problem = refused[0]
+    others = f"; and {counted(len(refused) - 1, 'other check')} failed" if refused[1:] else ""
     hint = f"give another backup; `auditsvc check --store {url}` shows all"
     if is_whole:
         hint += "; --damaged takes it as it is"

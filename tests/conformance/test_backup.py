@@ -314,6 +314,21 @@ def test_a_backup_of_an_older_schema_is_taken(path, tmp_path):
     assert told.startswith("only its pages were checked, as its schema is an older one (0001)")
 
 
+def test_a_backup_with_the_views_of_another_version_is_taken(path, tmp_path):
+    """Of the same schema: the program that opens the store makes its own; `check` says which."""
+    copy = backup(url_of(path), tmp_path / "copy.db").path
+    for statement in (
+        "DROP VIEW story",
+        "CREATE VIEW story AS SELECT 1 AS event_id",
+        "UPDATE store_info SET value = 'another' WHERE name = 'content'",
+    ):
+        from_outside(url_of(copy), statement)
+    (told,) = restore(copy, url_of(path), replace=True).problems
+    assert told.startswith("schema: not as auditsvc made it, or another version's (`auditsvc mig")
+    load(url_of(path), log(301, 310))
+    assert problems(url_of(path)) == {}
+
+
 def from_outside(url, statement):
     """Change a store as somebody else would."""
     engine = create_engine(parse_url(url))
