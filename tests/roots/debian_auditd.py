@@ -6,6 +6,9 @@ with their ways: a manual stop is refused, augenrules loads the rules.
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+
+from fixtures.waiting import until
 from live.test_takeover import rule
 
 SETTINGS = {
@@ -43,8 +46,22 @@ RULES = {
 }
 
 
+END = "test ! -e /run/auditd.pid || kill -TERM $(cat /run/auditd.pid)"
+"""A manager for a user does not end it, and its unit refuses a stop."""
+
+
+@contextmanager
 def auditd_of_debian(root, auid):
-    """Install it with these settings, rules and a plugin; systemd runs it then."""
+    """Install it with these settings, rules and a plugin; systemd runs it then. Ends it."""
+    try:
+        _install(root, auid)
+        yield
+    finally:
+        root.run(END, status=None)
+        until(lambda: root.run("test ! -e /run/auditd.pid", status=None).returncode == 0)
+
+
+def _install(root, auid):
     etc = root.folder / "etc/audit"
     for folder in ("rules.d", "plugins.d"):
         (etc / folder).mkdir(parents=True, exist_ok=True)

@@ -380,44 +380,43 @@ def test_from_debian_s_auditd_and_back(started, programs, kernel_lost):  # noqa:
     auid, before = fresh_auid(), kernel_lost()
     log = started.folder / "var/log/audit/audit.log"
     started.set_up(f"Environment=AUDITSVC_KERNEL__RECEIVE_BUFFER={LARGE}")
-    auditd_of_debian(started, auid)
-    said = started.run("apt-get install -qq ./new.deb")
-    assert "auditsvc was not started" in said.stdout + said.stderr
-    plan = started.run("auditsvc adopt --format table").stdout
-    for word in ("tcp_listen_port", "EMAIL", "reader", "ENRICHED", "30-calls.rules"):
-        assert word in plan, plan
-    with load(programs, auid, 1_000_000) as made:
-        until(lambda: log.read_bytes().count(b"type=SYSCALL") > 100)
-        said = started.run("auditsvc adopt --apply").stdout
-        assert "no record was lost" in said, said
-        assert started.run("systemctl is-active auditsvc").stdout == "active\n"
-        assert started.run("systemctl is-enabled auditsvc").stdout == "enabled\n"
-        assert started.run("systemctl is-active auditd", status=None).stdout == "inactive\n"
-        assert started.run("systemctl is-enabled auditd", status=None).stdout == "disabled\n"
-        assert started.show("User") == "auditsvc"
-        until(lambda: health(started)["state"] == "well", told=lambda: health(started))
-        assert "60000" in started.run("auditctl -s").stdout
-        said = started.run("auditsvc adopt --back --apply").stdout
-        assert "no record was lost" in said, said
-        written = log.stat().st_size
-        until(lambda: log.stat().st_size > written)
-    assert started.run("systemctl is-active auditd").stdout == "active\n"
-    assert started.run("systemctl is-enabled auditd").stdout == "enabled\n"
-    assert started.run("systemctl is-enabled auditsvc", status=None).stdout == "disabled\n"
-    assert f"auid={auid}" in started.run("auditctl -l").stdout
-    at_rest(lambda: log.stat().st_size, seconds=0.5)
-    started.run("auditsvc ingest /var/log/audit/audit.log")
-    found = started.run(
-        'auditsvc query --format csv "SELECT count(*), count(DISTINCT serial) FROM syscalls'
-        f" WHERE syscall = 'getppid' AND auid = {auid}\""
-    ).stdout
-    assert found.splitlines()[1] == f"{made.calls},{made.calls}"
-    started.run("auditsvc check")
-    assert kernel_lost() == before
-    lines = log.read_bytes()
-    assert re.search(rb"\x1dARCH=x86_64 SYSCALL=getppid", lines)  # it was ENRICHED
-    started.run("kill -TERM $(cat /run/auditd.pid)")
-    until(lambda: gone(started, "/run/auditd.pid"))
+    with auditd_of_debian(started, auid):
+        said = started.run("apt-get install -qq ./new.deb")
+        assert "auditsvc was not started" in said.stdout + said.stderr
+        plan = json.loads(started.run("auditsvc adopt --format json").stdout)["lines"]
+        said = "\n".join(" ".join(map(str, each.values())) for each in plan)
+        for word in ("tcp_listen_port", "EMAIL", "reader", "ENRICHED", "30-calls.rules", "60000"):
+            assert word in said, said
+        with load(programs, auid, 1_000_000) as made:
+            until(lambda: log.read_bytes().count(b"type=SYSCALL") > 100)
+            said = started.run("auditsvc adopt --apply").stdout
+            assert "no record was lost" in said, said
+            assert started.run("systemctl is-active auditsvc").stdout == "active\n"
+            assert started.run("systemctl is-enabled auditsvc").stdout == "enabled\n"
+            assert started.run("systemctl is-active auditd", status=None).stdout == "inactive\n"
+            assert started.run("systemctl is-enabled auditd", status=None).stdout == "disabled\n"
+            assert started.show("User") == "auditsvc"
+            until(lambda: health(started)["state"] == "well", told=lambda: health(started))
+            assert "60000" in started.run("auditctl -s").stdout
+            said = started.run("auditsvc adopt --back --apply").stdout
+            assert "no record was lost" in said, said
+            written = log.stat().st_size
+            until(lambda: log.stat().st_size > written)
+        assert started.run("systemctl is-active auditd").stdout == "active\n"
+        assert started.run("systemctl is-enabled auditd").stdout == "enabled\n"
+        assert started.run("systemctl is-enabled auditsvc", status=None).stdout == "disabled\n"
+        assert f"auid={auid}" in started.run("auditctl -l").stdout
+        at_rest(lambda: log.stat().st_size, seconds=0.5)
+        started.run("auditsvc ingest /var/log/audit/audit.log")
+        found = started.run(
+            'auditsvc query --format csv "SELECT count(*), count(DISTINCT serial) FROM syscalls'
+            f" WHERE syscall = 'getppid' AND auid = {auid}\""
+        ).stdout
+        assert found.splitlines()[1] == f"{made.calls},{made.calls}"
+        started.run("auditsvc check")
+        assert kernel_lost() == before
+        lines = log.read_bytes()
+        assert re.search(rb"\x1dARCH=x86_64 SYSCALL=getppid", lines)  # it was ENRICHED
     started.run("apt-get purge -qq auditsvc")
     left = started.run("find /etc -name '*auditsvc*' | grep -v deb-systemd", status=None).stdout
     assert left == ""
