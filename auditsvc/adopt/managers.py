@@ -29,6 +29,9 @@ SYSTEMD: Final = "systemd"
 PROCESS: Final = "process"
 _OURS: Final = "auditsvc.service"
 _THEIRS: Final = "auditd.service"
+_THEIR_RULES: Final = "audit-rules.service"
+"""Since audit 4 augenrules is a unit of its own, enabled beside auditd's: at boot it deletes all
+rules that there are (`-D`), also those of a service that was there first."""
 _SECONDS: Final = 120.0
 _DROP_IN: Final = Path("/etc/systemd/system/auditsvc.service.d/adopt.conf")
 
@@ -101,11 +104,17 @@ class Systemd:
         return daemons.wait_for(daemons.is_auditd, str, _SECONDS)
 
     def settle(self, *, ours: bool) -> list[str]:
-        """Disable the unit of the other."""
-        unit, other = (_OURS, _THEIRS) if ours else (_THEIRS, _OURS)
-        _systemctl("enable", unit)
-        _systemctl("disable", other)
-        return [f"at boot {unit} starts, and not {other}"]
+        """Disable the units of the other; ours needs nothing more of auditd's rules then."""
+        theirs = [_THEIRS]
+        if not _systemctl("cat", _THEIR_RULES, check=False).returncode:
+            theirs.append(_THEIR_RULES)
+        units, others = ([_OURS], theirs) if ours else (theirs, [_OURS])
+        _systemctl("enable", *units)
+        _systemctl("disable", *others)
+        if not ours and _DROP_IN.exists():
+            _DROP_IN.unlink()
+            _systemctl("daemon-reload")
+        return [f"at boot {' and '.join(units)} starts, and not {' and '.join(others)}"]
 
     def _is_ours(self, pid: int) -> bool:
         return daemons.is_ours(pid, self._runtime)

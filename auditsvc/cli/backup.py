@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -34,14 +35,19 @@ def backup(
     write_copy(made, form)
 
 
-def write_copy(copy: Copy, form: FormOption, moved: tuple[Path, ...] = ()) -> None:
+def write_copy(
+    copy: Copy, form: FormOption, *, moved: Sequence[Path] = (), problems: Sequence[str] = ()
+) -> None:
     """Show what was made, in one line or as JSON."""
     newest = None if copy.newest is None else time.strftime("%F %T", time.gmtime(copy.newest))
     if wants_json(form):
         facts = {"file": str(copy.path), "bytes": copy.bytes, "newest": newest}
-        write_json(facts | ({"moved": [str(each) for each in moved]} if moved else {}))
+        more = {"moved": [str(each) for each in moved], "problems": list(problems)}
+        write_json(facts | {name: each for name, each in more.items() if each})
         return
     until = f"events up to {newest} UTC" if newest else "no events"
     typer.echo(visible(f"{copy.path}: {copy.bytes} bytes, {until}"))
     for each in moved:
         typer.echo(visible(f"moved aside: {each}"))
+    for problem in problems:
+        typer.echo(visible(f"problem: {problem}"))

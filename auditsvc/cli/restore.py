@@ -23,11 +23,16 @@ def restore(
         bool,
         typer.Option("--replace", help="Move a store that is there aside, under another name."),
     ] = False,
+    damaged: Annotated[
+        bool,
+        typer.Option("--damaged", help="Take a backup in which `check` finds rows missing."),
+    ] = False,
     store: StoreOption = None,
     form: FormOption = None,
 ) -> None:
     """Put a backup where the store is to be; the service must not be running.
 
+    First all that `auditsvc check` checks is checked in the backup; a damaged one is refused.
     The next `auditsvc run` loads what came after the backup, as far as the spool still has it,
     and reports the rest as lost.
     """
@@ -36,5 +41,5 @@ def restore(
     if state is not None and state.store == place_of(settings.store):
         raise UsageError(f"the service (pid {state.pid}) uses the store", "stop it first")
     with told() as tell:
-        copy, moved = restore_store(file, settings.store, replace=replace, tell=tell)
-    write_copy(copy, form, tuple(moved))
+        made = restore_store(file, settings.store, replace=replace, take_damaged=damaged, tell=tell)
+    write_copy(made.copy, form, moved=made.moved, problems=made.problems)

@@ -65,6 +65,22 @@ def auditd_unit(machine: Machine, *, source: str) -> DoctorFinding:
     )
 
 
+def auditd_rules(machine: Machine, *, source: str) -> DoctorFinding:
+    """Whether auditd's rules are loaded at boot beside ours: a unit of its own since audit 4."""
+    name = "audit-rules.service"
+    if not _wanted(machine, "audit-rules.service"):
+        return ok(name, "not enabled")
+    if source != "netlink":
+        return ok(name, f"enabled; we read from {source}")
+    return DoctorFinding(
+        name,
+        Level.WARNING,
+        "enabled",
+        "at boot augenrules deletes all rules (`-D`), ours too if it comes second",
+        "systemctl disable audit-rules.service; the setting `rules` may name /etc/audit/rules.d",
+    )
+
+
 def journald(machine: Machine) -> DoctorFinding:
     """Whether journald switches audit on or off when it starts: journald.conf(5), Audit=.
 

@@ -168,6 +168,7 @@ def _of_readers(machine: Machine, settings: Settings | AuditsvcError) -> Iterato
         wanted = settings.kernel.buffer
         yield from _check("receive buffer", lambda: environment.receive_buffer(machine, wanted))
     yield from _check("auditd.service", lambda: daemons.auditd_unit(machine, source=source))
+    yield from _check("audit-rules.service", lambda: daemons.auditd_rules(machine, source=source))
     yield from _check("journald: Audit=", lambda: daemons.journald(machine))
     yield from _check("multicast readers", lambda: daemons.listeners(machine, ours=ours))
 

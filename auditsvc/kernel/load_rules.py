@@ -35,10 +35,12 @@ if TYPE_CHECKING:
 
 
 def owners(runtime: Path) -> Owners:
-    """Read from the runtime directory which loaded rules a load or the service added."""
+    """Read from the runtime directory what a load or the service added, and what it needs."""
+    session = boot_file.recall(runtime / boot_file.SESSION) or {}
     return Owners(
         ours=boot_file.recall_rules(runtime / boot_file.LOADED, "rules"),
         held=boot_file.recall_rules(runtime / boot_file.SESSION, "holds"),
+        backlog=int(session.get("needs_backlog", 0)),
     )
 
 

@@ -51,6 +51,8 @@ class Before:
     """The kernel's `lost` up to which the loss is in the log."""
     left: bool = False
     """Whether the session ended in order and left its rules to the next one."""
+    needs_backlog: int = 0
+    """The backlog limit that the session needs at least; `rules load` does not go below it."""
 
 
 def _ignore() -> None:
@@ -113,6 +115,7 @@ class Session:
         """Raise the backlog limit, add the rules that are not loaded yet, and enable audit."""
         status = self.status()
         self._found = self._take_over(status)
+        self._found.needs_backlog = backlog_limit
         self._remember()
         if status.enabled == LOCKED:
             self.notes.append(

@@ -138,6 +138,7 @@ _SHELL: Final = r"""
 _auditsvc_verb() {
   local word skip= verb=
   for word in "$@"; do
+    if [ "$word" = = ]; then skip=1; continue; fi  # bash makes three words of --config=FILE
     if [ -n "$skip" ]; then skip=; continue; fi
     case $word in
       --config) skip=1 ;;
@@ -194,6 +195,12 @@ _auditsvc_words() {
 _BASH_END: Final = r"""
 _auditsvc() {
   local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} verb words before=
+  # --OPTION=VALUE is three words.
+  if [ "$cur" = = ]; then
+    cur=
+  elif [ "$prev" = = ]; then
+    prev=${COMP_WORDS[COMP_CWORD-2]}
+  fi
   verb=$(_auditsvc_verb "${COMP_WORDS[@]:1:COMP_CWORD-1}")
   words=$(_auditsvc_words "$verb" "$prev" "$cur")
   # SQL is one word in quotes: its last part is completed.
@@ -216,14 +223,20 @@ complete -F _auditsvc auditsvc
 """
 _ZSH_END: Final = r"""
 _auditsvc() {
-  local verb
+  local verb cur=${words[CURRENT]} prev=${words[CURRENT-1]}
   local -a found
+  if [[ $cur == --*=* ]]; then
+    prev=${cur%%=*} cur=${cur#*=}
+    compset -P 1 '*='
+  fi
   verb=$(_auditsvc_verb "${(@)words[2,CURRENT-1]}")
-  found=(${(f)"$(_auditsvc_words "$verb" "${words[CURRENT-1]}" "${words[CURRENT]}")"})
+  found=(${(f)"$(_auditsvc_words "$verb" "$prev" "$cur")"})
   if (( ${found[(Ie)FILES]} )); then
     found=(${found:#FILES})
     _files
-  elif [[ ${words[CURRENT]} == *,* ]]; then  # a list: its last part is completed
+  elif [[ $verb == query && $cur == *[[:space:],\(]* ]]; then  # SQL: its last word
+    compset -P '*[[:space:],(]'
+  elif [[ $cur == *,* ]]; then  # a list: its last part is completed
     compset -P '*,'
   fi
   (( $#found )) && compadd -- $found
@@ -321,6 +334,12 @@ function __auditsvc_keys
         string replace -rf '.*(-k *|key=)([^ ]+).*' '$2'
     printf '%%s\n' %(keys)s
 end
+# The words of a kind, each behind what was begun of a list or a statement: that stays.
+function __auditsvc_last
+    set -l begun (commandline -ct | string replace -r '^(-[^=]*=)?["\']?' '')
+    set -l before (string match -r "^.*[$argv[2]]" -- "$begun")
+    printf '%%s\n' "$before"(__auditsvc_$argv[1])
+end
 complete -c auditsvc -f
 """
 
@@ -372,7 +391,8 @@ def _fish_values(kind: str) -> str:
     if kind == FILES:
         return "-F"
     files = "-F" if kind in _WITH_FILES else "-f"
-    return f"{files} -a '(__auditsvc_{kind})'"
+    between = r"\s,\(" if kind == "views" else ","  # SQL, or a list
+    return f"{files} -a '(__auditsvc_last {kind} \"{between}\")'"
 
 
 def _described(text: str) -> str:

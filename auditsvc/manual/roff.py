@@ -53,7 +53,8 @@ def _lines(markdown: str) -> Iterator[str]:
             end = at
             while end < len(rows) and rows[end].strip() and not rows[end].startswith(("|", "```")):
                 end += 1
-            yield from (".PP", *(_inline(each) for each in rows[at:end]))
+            # As one line: what is code or bold may go over its end.
+            yield from (".PP", _inline(" ".join(each.strip() for each in rows[at:end])))
             at = end
         else:
             at += 1

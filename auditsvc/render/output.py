@@ -36,10 +36,11 @@ def write_json(value: object) -> None:
 
 
 def write_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Write a table; without `columns` it has no header. None is shown as `-`."""
+    """Write a table; without `columns` it has no header. None is shown as `-`; nothing is cut."""
+    cells = list(rows)
     table = Table(box=None, show_header=bool(columns), pad_edge=False)
-    for column in columns:
+    for column in columns or ("",) * max(map(len, cells), default=0):
         table.add_column(column, overflow="fold")
-    for row in rows:
+    for row in cells:
         table.add_row(*(Text(visible("-" if cell is None else str(cell))) for cell in row))
     Console(soft_wrap=not sys.stdout.isatty()).print(table)

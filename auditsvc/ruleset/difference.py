@@ -9,7 +9,7 @@ unless the wanted rules are to be the only ones.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from auditsvc.rule.commands import Add
@@ -38,6 +38,8 @@ class Owners:
 
     ours: frozenset[Rule] = frozenset()
     held: frozenset[Rule] = frozenset()
+    backlog: int = 0
+    """The backlog limit that a running service needs at least."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,8 @@ class Difference:
     """Of the running service, not wanted, and kept."""
     settings: list[SettingDifference]
     changes: list[Change]
+    kept: list[SettingDifference] = field(default_factory=list)
+    """Lower than the running service needs: they count when that stops."""
 
     @property
     def equal(self) -> bool:
@@ -101,6 +105,7 @@ def difference(
     moved = there.intersection(change.rule for change in changes if change.verb == "delete")
     order = [each.rule for each in effective(wanted.rules)]
     left = [rule for rule in loaded if rule not in named and rule not in removable]
+    least = _least(wanted, owners)
     return Difference(
         missing=[rule for rule in order if rule not in there],
         misplaced=[rule for rule in order if rule in moved],
@@ -109,11 +114,19 @@ def difference(
         held=[rule for rule in left if rule in owners.held],
         settings=[
             SettingDifference(name, settings[name], value)
-            for name, value in wanted.settings.items()
+            for name, value in (wanted.settings | least).items()
             if settings[name] != value
         ],
         changes=changes,
+        kept=[SettingDifference(name, least[name], wanted.settings[name]) for name in least],
     )
+
+
+def _least(wanted: Wanted, owners: Owners) -> dict[Setting, int]:
+    """Give the service's backlog limit where a lower one is wanted; 0 is no limit."""
+    if 0 < wanted.settings.get("backlog_limit", 0) < owners.backlog:
+        return {"backlog_limit": owners.backlog}
+    return {}
 
 
 def _ahead(loaded: Sequence[Rule], held: Collection[Rule], wanted: Iterable[Add]) -> list[Add]:

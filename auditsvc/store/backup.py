@@ -1,7 +1,7 @@
 """Copies of an SQLite store: one of a store that is written to, and one put in its place.
 
     backup(url, file)    -> Copy(path, bytes, newest)
-    restore(file, url)   -> Copy, and the files of the store that was there
+    restore(file, url)   -> Restored: the copy, the files of the store that was there, what is wrong
 
 Invariants: a copy is the store at one moment, between two transactions; no writer waits for it.
 A file has its name only when it is complete, its pages are whole, and it is on the disk. An
@@ -25,7 +25,10 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from auditsvc.decode.ids import SERIAL_BITS
 from auditsvc.errors import StoreError, UsageError, of_system
 from auditsvc.host.files import UnsafeError, folder_of, make_folder, open_file
+from auditsvc.plural import counted
+from auditsvc.store.check import FILE, SCHEMA, check
 from auditsvc.store.databases import parse_url
+from auditsvc.store.migrate import REVISION, revisions
 from auditsvc.store.sqlite import APPLICATION_ID, SQLite
 from auditsvc.store.sqlite_errors import damaged
 
@@ -33,6 +36,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _GIVE: Final = "give a file that `auditsvc backup` made"
+_OLDER: Final = "only its pages were checked, as its schema is an older one"
 _PAGES: Final = 4096
 """Pages of one step; signals are seen between two."""
 _INSTRUCTIONS: Final = 1_000_000
@@ -54,6 +58,16 @@ class Copy(NamedTuple):
     """Second (since 1970) of its newest event; None if it has none."""
 
 
+class Restored(NamedTuple):
+    """What `restore` did."""
+
+    copy: Copy
+    moved: list[Path]
+    """The files of the store that was there, by their new names."""
+    problems: list[str]
+    """What is wrong with the copy, or could not be checked; taken all the same."""
+
+
 def backup(url: str, target: Path, tell: Tell = lambda _what, _share: None) -> Copy:
     """Copy the store into a new file.
 
@@ -71,14 +85,20 @@ def backup(url: str, target: Path, tell: Tell = lambda _what, _share: None) -> C
 
 
 def restore(
-    backup_file: Path, url: str, *, replace: bool, tell: Tell = lambda _what, _share: None
-) -> tuple[Copy, list[Path]]:
-    """Put a copy where the store is to be; gives it, and the files that were moved aside.
+    backup_file: Path,
+    url: str,
+    *,
+    replace: bool,
+    take_damaged: bool = False,
+    tell: Tell = lambda _what, _share: None,
+) -> Restored:
+    """Put a copy where the store is to be.
 
     `replace`: a store that is there, whole or damaged, is moved aside; without it, UsageError.
-    StoreError if the copy is damaged or not a store of auditsvc.
+    StoreError if the copy is not a store of auditsvc, its pages are damaged, or `check` finds
+    anything else wrong with it; the last is taken with `take_damaged`.
     """
-    database = _sqlite(url, "pg_restore --clean --if-exists --dbname=URL FILE")
+    database = _sqlite(url, "pg_restore --exit-on-error --dbname=URL FILE, into a new database")
     target = database.path
     if os.path.lexists(target) and not replace:
         raise UsageError(
@@ -89,13 +109,18 @@ def restore(
     copy.prepare(create=False)
     with closing(_open(copy)) as source:
         tell(f"checking {backup_file}", None)
-        _check(source, copy)
+        revision = _revision(source, copy)
+        if revision in revisions()[:-1]:
+            _check_pages(source, copy)
+            problems = [f"{_OLDER} ({revision}): `auditsvc migrate`, then `auditsvc check`"]
+        else:
+            problems = _check_all(backup_file, tell, take_damaged=take_damaged)
         restored = target.with_name(f"{target.name}.restored")
         made = _copy(source, copy, restored, tell, is_checked=True)
     moved = _move_aside(target)
     made.path.replace(target)
     _sync_folder(target)
-    return made._replace(path=target), moved
+    return Restored(made._replace(path=target), moved, problems)
 
 
 def _check_named(backup_file: Path) -> None:
@@ -127,17 +152,44 @@ def _open(database: SQLite) -> sqlite3.Connection:
         raise database.explain(error) from error
 
 
-def _check(source: sqlite3.Connection, database: SQLite) -> None:
-    """Refuse a copy that is damaged or none of ours."""
+def _revision(source: sqlite3.Connection, database: SQLite) -> str | None:
+    """Give the revision of a copy's schema; refuse one that is damaged or none of ours."""
     try:
         (application,) = source.execute("PRAGMA application_id").fetchone()
+        if application != APPLICATION_ID:
+            raise StoreError(f"{database.place} is not a store of auditsvc", "give another file")
+        (revision,) = source.execute(REVISION).fetchone()
+    except sqlite3.Error as error:
+        raise database.explain(error) from error
+    return None if revision is None else str(revision)
+
+
+def _check_pages(source: sqlite3.Connection, database: SQLite) -> None:
+    try:
         (said,) = source.execute("PRAGMA quick_check(1)").fetchone()
     except sqlite3.Error as error:
         raise database.explain(error) from error
-    if application != APPLICATION_ID:
-        raise StoreError(f"{database.place} is not a store of auditsvc", "give another file")
     if said != "ok":
         raise StoreError(f"{database.place} is damaged: {said}", "give another backup")
+
+
+def _check_all(backup_file: Path, tell: Tell, *, take_damaged: bool) -> list[str]:
+    """Refuse a copy in which `check` finds something wrong; gives what was taken all the same.
+
+    That are views of another version, too: who opens the store makes its own, or refuses it.
+    """
+    url = f"sqlite:///{backup_file.absolute()}"
+    found = [each for each in check(url, tell) if each.problem]
+    is_whole = FILE not in {each.what for each in found}
+    refused = [each for each in found if each.what != SCHEMA]
+    if not refused or (is_whole and take_damaged):
+        return [f"{each.what}: {each.problem}" for each in found]
+    what, problem = refused[0]
+    others = f"; and {counted(len(refused) - 1, 'other check')} failed" if refused[1:] else ""
+    hint = f"give another backup; `auditsvc check --store {url}` shows all"
+    if is_whole:
+        hint += "; --damaged takes it as it is"
+    raise StoreError(f"{backup_file} is damaged: {what}: {problem}{others}", hint)
 
 
 def _check_copy(part: Path, database: SQLite) -> None:

@@ -32,7 +32,7 @@ def refresh(database: Database, connection: Connection) -> bool:
     dialect = database.engine.dialect.name
     digest = _digest(dialect)
     have_views = set(views.NAMES) <= set(inspect(connection).get_view_names())
-    if have_views and _info(connection, _DIGEST) == digest:
+    if have_views and is_of_this_program(connection):
         return False
     for statement in views.statements(dialect):
         connection.exec_driver_sql(
@@ -45,6 +45,11 @@ def refresh(database: Database, connection: Connection) -> bool:
         database.insert_absent(connection, table, rows)
     _set_info(connection, _DIGEST, digest)
     return True
+
+
+def is_of_this_program(connection: Connection) -> bool:
+    """Whether the store says that it has the views and names of this program."""
+    return _info(connection, _DIGEST) == _digest(connection.dialect.name)
 
 
 @cache
@@ -112,7 +117,7 @@ def altered_words(connection: Connection) -> list[str]:
             other = sorted(map(repr, stored - ours)) or sorted(map(repr, ours - stored))
             state = "has" if stored - ours else "lacks"
             found.append(f"{table.name} {state} {other[0]}")
-    if found and _info(connection, _DIGEST) != _digest(connection.dialect.name):
+    if found and not is_of_this_program(connection):
         return [
             f"{each}, or is another version's (`auditsvc migrate` updates it)" for each in found
         ]

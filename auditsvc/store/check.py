@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from auditsvc.errors import StoreError
 from auditsvc.plural import counted
 from auditsvc.store import open_store
+from auditsvc.store.builtin import is_of_this_program
 from auditsvc.store.database import reading
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from auditsvc.store.backup import Tell
     from auditsvc.store.database import Database
 
+_UPDATE: Final = "(`auditsvc migrate` updates it)"
 _MOST: Final = 20
 """Problems that SQLite names."""
 _TEXTS: Final = ("tty", "comm", "exe", "subj", "key", "cwd", "title", "extra")
@@ -47,6 +49,12 @@ _REFERENCES: Final = (
 _SUM: Final = ("stored", "end", "raw", "duplicate", "open")
 
 
+FILE: Final = "file"
+"""The check of a file's pages and indexes."""
+SCHEMA: Final = "schema"
+"""The check of tables and views: these may also be another version's, and are made again then."""
+
+
 class Outcome(NamedTuple):
     """What was checked, and what is wrong with it; "" if nothing is."""
 
@@ -58,14 +66,14 @@ def check(url: str, tell: Tell = lambda _what, _share: None) -> Iterator[Outcome
     """Check a store; StoreError if it cannot be opened."""
     with open_store(url, create=False, read=True) as store:
         checks: list[tuple[str, Callable[[Connection], str]]] = [
-            ("schema", lambda connection: _schema(store.database, connection)),
+            (SCHEMA, lambda connection: _schema(store.database, connection)),
             *((f"references of {table} to {to}", _refers(table, columns, to))
               for table, columns, to in _REFERENCES),
             ("ledger", _ledger),
             ("activity", _activity),
         ]  # fmt: skip
         if store.engine.dialect.name == "sqlite":
-            checks.insert(0, ("file", _file))
+            checks.insert(0, (FILE, _file))
         for done, (what, look) in enumerate(checks):
             tell(f"checking the {what}", done / len(checks))
             try:
@@ -85,7 +93,10 @@ def _schema(database: Database, connection: Connection) -> str:
     # PostgreSQL has to make our views to compare them (`verify` does), which a check does not.
     whole = connection.dialect.name == "sqlite"
     found = sorted(database.strangers(connection, whole=whole))
-    return f"not as auditsvc made it: {', '.join(found)}" if found else ""
+    if not found:
+        return ""
+    others = "" if is_of_this_program(connection) else f", or another version's {_UPDATE}"
+    return f"not as auditsvc made it{others}: {', '.join(found)}"
 
 
 def _refers(table: str, columns: tuple[str, ...], to: str) -> Callable[[Connection], str]:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import sqlite3
 import stat
 import subprocess
 import threading
 from contextlib import closing, suppress
+from pathlib import Path
 
 import pytest
 from faults.test_service_faults import Run
@@ -153,7 +155,7 @@ def test_nothing_is_overwritten(path, tmp_path):
     load(url_of(path), log(301, 310))
     wal = path.with_name("store.db-wal")
     wal.write_bytes(b"left by a crash")
-    _, moved = restore(copy, url_of(path), replace=True)
+    moved = restore(copy, url_of(path), replace=True).moved
     assert rows(url_of(path), COUNT) == [{"n": 300}]
     assert not wal.exists()
     assert [each.name.partition(".replaced-")[0] for each in moved] == ["store.db", "store.db"]
@@ -217,8 +219,39 @@ def test_a_server_s_own_programs_are_named(postgres_url, tmp_path):
     with pytest.raises(UsageError, match="pg_dump --format=custom") as caught:
         backup(postgres_url.replace("://", "://me:secret@", 1).split("@")[0] + "@db/a", tmp_path)
     assert "secret" not in str(caught.value)
-    with pytest.raises(UsageError, match="pg_restore"):
+    with pytest.raises(UsageError, match="pg_restore --exit-on-error"):
         restore(tmp_path / "x", postgres_url, replace=True)
+
+
+@pytest.mark.postgres
+def test_the_server_s_programs_do_it_as_the_page_says(postgres_server, postgres_url, tmp_path):
+    """The page's own lines: the store as it was, in place of one that went on; damage comes along.
+
+    The database that was there has another name then, and is as it was.
+    """
+    place, _, name = postgres_url.rpartition("/")
+    page = (Path(__file__).parents[2] / "docs/backup.md").read_text()
+    page = page.replace("postgresql://auditsvc@db", place).replace("/backup/", f"{tmp_path}/")
+    page = re.sub(r"(/| DATABASE )audit\b", rf"\g<1>{name}", page)
+    page = page.replace("audit_replaced", f"{name}_replaced")
+    dump, *back = re.findall(r"(?m)^(?:pg_dump|psql|pg_restore) .*", page)
+    assert len(back) == 3
+    path = {"PATH": f"{postgres_server.programs}:{os.environ['PATH']}"}
+
+    def typed(line):
+        subprocess.run(["sh", "-euc", line], check=True, env=os.environ | path)
+
+    load(postgres_url, log(1, 20))
+    from_outside(postgres_url, "UPDATE ledger_entry SET count = 1 WHERE cause = 'stored'")
+    typed(dump)
+    load(postgres_url, log(21, 30), name="another")
+    for line in back:
+        typed(line)
+    assert rows(postgres_url, COUNT) == [{"n": 20}]
+    assert rows(f"{postgres_url}_replaced", COUNT) == [{"n": 30}]
+    assert list(problems(postgres_url)) == ["ledger"]
+    load(postgres_url, log(31, 40), name="goes on")
+    assert rows(postgres_url, COUNT) == [{"n": 30}]
 
 
 # --- check -------------------------------------------------------------------------------
@@ -252,6 +285,48 @@ def test_rows_that_are_missing_are_found(url, statement, what, says):
     found = problems(url)
     assert any(name.startswith((what, f"references of {what}")) for name in found), found
     assert says in "; ".join(found.values())
+
+
+def test_a_backup_with_rows_missing_is_refused(path, tmp_path):
+    """Not put in place in silence: `check`'s word, the way on, and --damaged, which says it too."""
+    copy = backup(url_of(path), tmp_path / "copy.db").path
+    from_outside(url_of(copy), "DELETE FROM text WHERE id = (SELECT min(fields) FROM event)")
+    words = ("restore", copy, "--replace", "--store", url_of(path), "--format", "json")
+    done = commands.run(*words, text=True)
+    assert done.returncode == 1
+    assert f"{copy} is damaged: references of event to text: " in done.stderr
+    assert f"`auditsvc check --store {url_of(copy)}` shows all" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert problems(url_of(path)) == {}
+    assert not list(tmp_path.glob("store.db.re*"))
+    done = commands.run(*words, "--damaged", text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    (told,) = json.loads(done.stdout)["problems"]
+    assert told.startswith("references of event to text: ")
+    assert list(problems(url_of(path))) == ["references of event to text"]
+
+
+def test_a_backup_of_an_older_schema_is_taken(path, tmp_path):
+    """Its tables are others than those that `check` knows: that is told, with what to do."""
+    copy = backup(url_of(path), tmp_path / "copy.db").path
+    from_outside(url_of(copy), "UPDATE alembic_version SET version_num = '0001'")
+    (told,) = restore(copy, url_of(path), replace=True).problems
+    assert told.startswith("only its pages were checked, as its schema is an older one (0001)")
+
+
+def test_a_backup_with_the_views_of_another_version_is_taken(path, tmp_path):
+    """Of the same schema: the program that opens the store makes its own; `check` says which."""
+    copy = backup(url_of(path), tmp_path / "copy.db").path
+    for statement in (
+        "DROP VIEW story",
+        "CREATE VIEW story AS SELECT 1 AS event_id",
+        "UPDATE store_info SET value = 'another' WHERE name = 'content'",
+    ):
+        from_outside(url_of(copy), statement)
+    (told,) = restore(copy, url_of(path), replace=True).problems
+    assert told.startswith("schema: not as auditsvc made it, or another version's (`auditsvc mig")
+    load(url_of(path), log(301, 310))
+    assert problems(url_of(path)) == {}
 
 
 def from_outside(url, statement):

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from fixtures.logs import load, record
+from fixtures.terminal import Terminal
 
 from auditsvc.cli import all_commands
 from auditsvc.cli.pages import PAGES, others
@@ -59,6 +60,13 @@ def test_groff_and_man_have_nothing_to_say(made):
     for page in pages:
         name = page.name.rpartition(".")[0]
         assert re.search(rf'\.SH "NAME"\n\.PP\n{name}', page.read_text().replace(r"\-", "-")), page
+
+
+def test_no_mark_of_markdown_is_left(made):
+    """Outside of examples: what is code is bold, also where it goes over the end of a line."""
+    for page in made.glob("man[157]/*"):
+        text = re.sub(r"(?ms)^\.nf$.*?^\.fi$", "", page.read_text())
+        assert re.findall(r"[^\n]*`[^\n]*|[^\n]*\]\([^\n]*", text) == [], page.name
 
 
 def test_what_roff_interprets_is_protected():
@@ -143,6 +151,54 @@ def test_each_shell_completes(made, shell, words, expected):
     assert {word for word in given if word.startswith(words[-1])} >= expected
     if not words[-1].startswith("/"):
         assert {word for word in given if word.startswith(words[-1])} == expected
+
+
+def started(shell, folder, home):
+    """Give what starts a shell as a person has it, where `auditsvc` shows what it was given."""
+    shown = "auditsvc() { printf '<%s>' \"$@\"; }; PS1='> '"
+    if shell is bash:
+        (home / "rc").write_text(f"{shown}; source {folder}/bash/auditsvc\n")
+        return ["bash", "--noprofile", "--rcfile", home / "rc", "-i"], {}
+    if shell is zsh:
+        functions = f"{PEERS}/usr/share/zsh/functions"
+        (home / ".zshrc").write_text(
+            f"{shown}; module_path+=({PEERS}/usr/lib/*/zsh/*(N))\n"
+            f"fpath=({folder}/zsh $fpath {functions}/*(N/) {functions}/Completion/*(N/))\n"
+            "autoload -Uz compinit; compinit -u -D\n"
+        )
+        return [shutil.which("zsh") or PEERS / "bin/zsh", "-i"], {"ZDOTDIR": str(home)}
+    set_up = (
+        "function auditsvc; printf '<%s>' $argv; end; function fish_prompt; echo -n '> '; end;"
+        f" set fish_greeting; set -p fish_complete_path {folder}/fish;"
+        f" set -a fish_function_path {PEERS}/usr/share/fish/functions"
+    )
+    _, libraries = fish(folder, [])
+    program = shutil.which("fish") or PEERS / "usr/bin/fish"
+    return [program, "-i", "-C", set_up], libraries | {"HOME": str(home)}
+
+
+TYPED = [
+    ("compl", "<compliance>"),
+    ("config show spool.k", "<spool.keep_bytes>"),
+    ("search -m USER_LOGIN,USER_AU", "<USER_LOGIN,USER_AUTH>"),
+    ("search --message=USER_LOGI", "<--message=USER_LOGIN>"),
+    ("query --since=yes", "<--since=yesterday>"),
+    ("--config=/x que", "<--config=/x><query>"),
+    ("query sock", "<sockaddrs>"),
+    ('query "SELECT * FROM sysc', "<SELECT * FROM syscalls>"),
+    ("query 'SELECT (SELECT 1 FROM stor", "<SELECT (SELECT 1 FROM story>"),
+]
+
+
+@pytest.mark.parametrize("shell", [bash, zsh, fish])
+def test_the_key_completes_what_was_typed(made, tmp_path, shell):
+    """In the shell itself, on a terminal: the words that the command then gets."""
+    command, environment = started(shell, made, tmp_path)
+    with Terminal(*command, environment={"PATH": os.environ["PATH"]} | environment) as terminal:
+        terminal.until("> ")
+        for line, whole in TYPED:
+            terminal.type(f"auditsvc {line}\t\r")
+            terminal.until(whole, seconds=20)
 
 
 def test_bash_completes_a_view_within_a_statement(made):

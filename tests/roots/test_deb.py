@@ -19,11 +19,12 @@ import pytest
 from fixtures.first_program import write_as_the_first_program
 from fixtures.logs import load as load_log
 from fixtures.logs import opening
-from fixtures.waiting import until
+from fixtures.waiting import at_rest, until
 from live.conftest import kernel_lost, programs  # noqa: F401 - fixtures
 from live.programs import fresh_auid, rules
 from live.test_takeover import BUSY, LARGE, load, rule
 from roots.booted import booted
+from roots.debian_auditd import auditd_of_debian
 from roots.test_packaging import HERE, ROOTS, Root, block, copy_checkout
 
 from auditsvc.ingest.known_store import identity_of
@@ -370,3 +371,84 @@ def test_an_upgrade_migrates_an_older_store(started, monkeypatch, tmp_path):
     until(lambda: health(started)["state"] == "well")
     assert started.run("stat -c %U /var/lib/auditsvc/* | sort -u").stdout == "auditsvc\n"
     started.run("auditsvc check")
+
+
+@pytest.mark.live
+@pytest.mark.usefixtures("audit_changes")
+def test_from_debian_s_auditd_and_back(started, programs, kernel_lost):  # noqa: F811
+    """Every record is a row, units are as they should be, and nothing is called tampering.
+
+    On the way back auditd's start deletes all rules (-D) before it loads its own: what is called in
+    between the kernel does not log, as at each start of auditd; so that there are records is what
+    is asked of the numbers that it gives them.
+    """
+    auid, before = fresh_auid(), kernel_lost()
+    log = started.folder / "var/log/audit/audit.log"
+    of_load = f"syscall = 'getppid' AND auid = {auid}"
+    calls = f"SELECT count(*) AS n, count(DISTINCT serial) AS m FROM syscalls WHERE {of_load}"
+    started.set_up(f"Environment=AUDITSVC_KERNEL__RECEIVE_BUFFER={LARGE}")
+
+    def ask(sql):
+        return json.loads(started.run(f'auditsvc query --format jsonl "{sql}"').stdout)
+
+    with auditd_of_debian(started, auid):
+        said = started.run("apt-get install -qq ./new.deb")
+        assert "auditsvc was not started" in said.stdout + said.stderr
+        plan = json.loads(started.run("auditsvc adopt --format json").stdout)["lines"]
+        said = "\n".join(" ".join(map(str, each.values())) for each in plan)
+        for word in ("tcp_listen_port", "EMAIL", "reader", "ENRICHED", "30-calls.rules", "60000"):
+            assert word in said, said
+        with load(programs, auid, 1_000_000) as made:
+            until(lambda: log.read_bytes().count(b"type=SYSCALL") > 100)
+            said = started.run("auditsvc adopt --apply").stdout
+            assert "no record was lost" in said, said
+            assert started.run("systemctl is-active auditsvc").stdout == "active\n"
+            until(lambda: health(started)["state"] == "well", told=lambda: health(started))
+        until(
+            lambda: ask(calls) == {"n": made.calls, "m": made.calls},
+            told=lambda: (ask(calls), made.calls),
+        )
+        assert are_enabled(started, "auditsvc")
+        assert started.show("User") == "auditsvc"
+        limits = started.run("auditctl -s").stdout
+        assert "backlog_limit 16384" in limits
+        assert "backlog_wait_time 60000" in limits
+        assert ask("SELECT count(*) AS n FROM tamper") == {"n": 0}
+        with load(programs, auid, 1_000_000) as more:
+            said = started.run("auditsvc adopt --back --apply").stdout
+            assert "no record was lost" in said, said
+            written = log.stat().st_size
+            until(lambda: log.stat().st_size > written)
+        assert started.run("systemctl is-active auditd").stdout == "active\n"
+        assert are_enabled(started, "auditd")
+        assert f"auid={auid}" in started.run("auditctl -l").stdout
+        at_rest(lambda: log.stat().st_size)
+        started.run("auditsvc ingest /var/log/audit/audit.log")
+        found = ask(calls)
+        assert made.calls < found["n"] == found["m"] <= made.calls + more.calls
+        own = f"SELECT min(serial) AS a, max(serial) AS z FROM syscalls WHERE {of_load}"
+        ends = ask(own)
+        there = (
+            "SELECT count(DISTINCT serial) AS n FROM all_events WHERE serial BETWEEN {a} AND {z}"
+        )
+        assert ask(there.format(**ends)) == {"n": ends["z"] - ends["a"] + 1}
+        started.run("auditsvc check")
+        assert kernel_lost() == before
+        assert re.search(rb"\x1dARCH=x86_64 SYSCALL=getppid", log.read_bytes())  # ENRICHED
+    started.run("apt-get purge -qq auditsvc")
+    left = started.run("find /etc -name '*auditsvc*' | grep -v deb-systemd", status=None).stdout
+    assert left == ""
+
+
+def are_enabled(root, name):
+    """Whether the units of this one of the two daemons are, and those of the other are not."""
+    theirs = ["auditd", "audit-rules"]
+    listed = root.run("systemctl list-unit-files --no-legend auditd* audit-rules* auditsvc.service")
+    state = {
+        line.split()[0].partition(".")[0]: line.split()[1]
+        for line in listed.stdout.split("\n")
+        if line
+    }
+    return {each for each in state if state[each] == "enabled"} == (
+        {name} if name == "auditsvc" else {each for each in theirs if each in state}
+    )

@@ -214,35 +214,50 @@ def systemctl(tmp_path, monkeypatch):
     return lambda: said.read_text().splitlines() if said.exists() else []
 
 
-def test_systemd_enables_the_new_unit_before_it_disables_the_old(systemctl, tmp_path):
-    """A reboot in between begins with one of them: never with none."""
+@pytest.mark.parametrize("has_rules_unit", [True, False], ids=["audit 4", "audit 3"])
+def test_systemd_enables_the_new_unit_before_it_disables_the_old(
+    systemctl, tmp_path, has_rules_unit
+):
+    """A reboot in between begins with one of them: never with none.
+
+    audit 4 loads auditd's rules by a unit of its own, which deletes those of others.
+    """
+    if not has_rules_unit:
+        (tmp_path / "refuse").write_text("cat audit-rules.service\n")
     manager = managers.Systemd(Settings())
     manager.check()
     manager.prepare(None)
     assert manager.start_ours() == 77
     manager.settle(ours=True)
+    more = " audit-rules.service" if has_rules_unit else ""
     assert systemctl() == [
         "cat auditsvc.service",
         "enable auditsvc.service",
         "start auditsvc.service",
+        "cat audit-rules.service",
         "enable auditsvc.service",
-        "disable auditd.service",
+        f"disable auditd.service{more}",
     ]
     assert not (tmp_path / "system").exists()
 
 
-def test_systemd_goes_back_without_stopping_auditd(systemctl):
-    """Auditd's unit may refuse a manual stop: it is never asked for one."""
+def test_systemd_goes_back_without_stopping_auditd(systemctl, tmp_path):
+    """Auditd's unit may refuse a manual stop: it is never asked for one; our drop-in goes."""
     manager = managers.Systemd(Settings())
+    manager.prepare(Path("/etc/audit/rules.d"))
+    (tmp_path / "asked").unlink()
     manager.stop_ours()
     assert manager.start_auditd([]) == 77
     manager.settle(ours=False)
     assert systemctl() == [
         "stop auditsvc.service",
         "start auditd.service",
-        "enable auditd.service",
+        "cat audit-rules.service",
+        "enable auditd.service audit-rules.service",
         "disable auditsvc.service",
+        "daemon-reload",
     ]
+    assert not (tmp_path / "system/auditsvc.service.d/adopt.conf").exists()
 
 
 def test_settings_of_the_kernel_are_loaded_after_each_start(systemctl, tmp_path):

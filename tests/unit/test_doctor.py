@@ -180,18 +180,20 @@ def test_incumbent(machine):
     shows(check(replace(STATUS, enabled=0)), Level.NOTE)
 
 
-def test_auditd_unit(machine):
+@pytest.mark.parametrize(
+    ("unit", "check", "says"),
+    [
+        ("auditd.service", daemons.auditd_unit, "auditsvc adopt"),
+        ("audit-rules.service", daemons.auditd_rules, "deletes all rules"),
+    ],
+)
+def test_units_of_auditd(machine, unit, check, says):
     """Enabled by any target; not relevant for a reader beside it."""
-    unit = "etc/systemd/system/multi-user.target.wants/auditd.service"
-    shows(daemons.auditd_unit(machine({}), source="netlink"), Level.OK)
-    both = machine({unit: "->/lib/systemd/system/auditd.service"})
-    shows(
-        daemons.auditd_unit(both, source="netlink"),
-        Level.WARNING,
-        "auditsvc adopt",
-        "systemctl disable",
-    )
-    shows(daemons.auditd_unit(both, source="multicast"), Level.OK)
+    link = f"etc/systemd/system/multi-user.target.wants/{unit}"
+    shows(check(machine({}), source="netlink"), Level.OK)
+    both = machine({link: f"->/lib/systemd/system/{unit}"})
+    shows(check(both, source="netlink"), Level.WARNING, says, f"systemctl disable {unit}")
+    shows(check(both, source="multicast"), Level.OK)
 
 
 @pytest.mark.parametrize(

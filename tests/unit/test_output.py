@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from auditsvc.cli.log import configure_log
 from auditsvc.host.terminal import visible, visible_json
+from auditsvc.render.output import write_table
 from auditsvc.render.rows import Format, write_rows
 from auditsvc.store.read.result import Result
 from auditsvc.value_text import DEEPEST, as_text, read_json, to_json
@@ -331,3 +332,14 @@ def test_the_log_shows_no_hidden_character(monkeypatch, terminal):
         assert strictly(line) | {"pid": 7, "exe": evil, "share": "NaN", "rules": [evil]} == (
             strictly(line)
         )
+
+
+def test_a_table_without_a_header_cuts_nothing(capsys, monkeypatch):
+    """Places of files are longer than a narrow column: they go on below themselves."""
+    monkeypatch.setenv("COLUMNS", "60")
+    where = "/etc/audit/rules.d/10-base-config.rules:12"
+    write_table((), [(where, "--backlog_wait_time 60000", "is loaded after each start")])
+    shown = capsys.readouterr().out.splitlines()
+    width = shown[0].index("--backlog") - 1
+    assert "".join(line[:width].rstrip() for line in shown) == where
+    assert "\N{HORIZONTAL ELLIPSIS}" not in "".join(shown)

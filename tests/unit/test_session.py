@@ -61,6 +61,27 @@ def test_as_it_was_found(begin, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_load_meanwhile_does_not_lower_what_the_session_needs(begin, tmp_path):
+    """As by auditd's `-b 8192`, loaded after each start: no loss, no tampering; it counts later."""
+    control = FakeKernel(enabled=0)
+    current = begin(control, A)
+    for line, now, later in (
+        ("-b 8192", 16384, 8192),
+        ("-b 32768", 32768, 32768),
+        ("-b 4096", 16384, 4096),
+        ("-b 0", 0, 0),
+        ("-b 8192", 16384, 8192),
+    ):
+        wanted = sum_up(parse(line, "my.rules"))
+        found = compare(control, wanted, tmp_path)
+        load(control, wanted, found, tmp_path)
+        assert control.settings["backlog_limit"] == now
+        assert [each.wanted for each in found.kept] == ([later] if later != now else [])
+        assert compare(control, wanted, tmp_path).equal
+    assert end(current) == []
+    assert control.settings["backlog_limit"] == 8192
+
+
 def test_rules_of_others_that_had_to_move_go_back(begin):
     """The session needs another order of rules that were loaded before."""
     control = FakeKernel(rules(C, A))

@@ -44,7 +44,8 @@ def load(
     """Add, move and delete only what differs; if the kernel refuses a part, undo everything.
 
     Rules of earlier loads that are no longer wanted are deleted; rules of others stay, unless
-    --exclusive. If the files have -i or -c, wrong or refused rules are left out instead, with
+    --exclusive. A backlog limit below that of the running service counts when it stops. If the
+    files have -i or -c, wrong or refused rules are left out instead, with
     one line for each; after -c the exit status is then 1.
     """
     settings = load_settings()
@@ -101,5 +102,8 @@ def _show(found: Difference, done: str) -> None:
         f"not changed: {counted(len(rules), 'rule')} of {whose}"
         for whose, rules in (("others", found.foreign), ("the running service", found.held))
         if rules
+    ]
+    staying += [
+        f"`{each}` counts when the service stops, which needs {each.now}" for each in found.kept
     ]
     typer.echo("; ".join([f"{done}: {summary or 'nothing'}", *staying]))
