@@ -16,6 +16,7 @@ from fixtures.store_changes import FORGED, ROWS, change, copied, on_stores, rena
 from auditsvc.decode.ids import SERIAL_BITS
 from auditsvc.errors import EvidenceError
 from auditsvc.evidence import report as evidence_report
+from auditsvc.evidence.compare import make_comparer
 from auditsvc.evidence.folder import Folder
 from auditsvc.evidence.pruned_days import announce, announced, begin
 from auditsvc.evidence.rows import RowCheck
@@ -290,3 +291,14 @@ def identity(url):
     """Give a store's identity."""
     with reading(open_database(url)) as connection:
         return identity_in(connection)
+
+
+@pytest.mark.parametrize(("beside_loading", "most"), [(True, 8 << 10), (False, 64 << 10)])
+def test_beside_loading_no_page_of_the_store_is_mapped(made, beside_loading, most):
+    """The store is larger than what a loader's process may take."""
+    database = open_database(f"sqlite:///{made}", read=True)
+    comparer = make_comparer(database, beside_loading=beside_loading)
+    with comparer.transaction() as connection:
+        assert connection.exec_driver_sql("PRAGMA cache_size").scalar() == -most
+        mapped = connection.exec_driver_sql("PRAGMA mmap_size").scalar()
+    assert (not mapped) == beside_loading

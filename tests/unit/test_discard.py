@@ -79,7 +79,7 @@ def test_segments_go_when_their_rows_are_sealed(spool):
 def test_why_rows_cannot_be_sealed_is_said_whatever_it_is(spool, monkeypatch):
     """Then segments are kept, up to the limit."""
 
-    def surprise(*_):
+    def surprise(*_, **__):
         raise TypeError("no row")
 
     monkeypatch.setattr("auditsvc.evidence.sealing.RowCheck", surprise)
