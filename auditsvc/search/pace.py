@@ -53,6 +53,11 @@ class Pace:
         self.left: int | None = None
         """The newest second that was not looked at, of a search for the newest; else the oldest."""
 
+    @property
+    def is_limited(self) -> bool:
+        """Whether there is a time."""
+        return self._seconds < float("inf")
+
     def first(self, length: int) -> int:
         """Give the length of the first slice, which is this one if nothing is known."""
         return length if self.step is None else self.step.length
