@@ -46,14 +46,17 @@ class Pace:
         """`seconds`: for all slices together; `step`: of the search before, if it goes on."""
         self._clock = clock
         self._seconds = seconds
-        self.is_limited = seconds < float("inf")
-        """Whether the search ends after a time."""
         self._ends = clock() + seconds
         self._last = clock()
         self._before = (0, 0.0) if step is None else (step.last, step.took / 1000)
         self.step = step
         self.left: int | None = None
         """The newest second that was not looked at, of a search for the newest; else the oldest."""
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether there is a time."""
+        return self._seconds < float("inf")
 
     def first(self, length: int) -> int:
         """Give the length of the first slice, which is this one if nothing is known."""

@@ -65,7 +65,9 @@ def slices(
         second = page.after >> SERIAL_BITS
         period = period.both(Span(high=second) if newest else Span(low=second))
     hours: dict[int, int] | None = None
-    spans = _spans(criteria, period, ask, pace, newest=newest)
+    # Nobody is to wait on PostgreSQL for a wide slice: it plans that anew, for a time unknown.
+    widest = _WIDE if pace.is_limited and dialect.own_tables else 1.0
+    spans = _spans(criteria, period, ask, pace, widest, newest=newest)
     for number, (each, part_of) in enumerate(spans):
         span, share = each, part_of
         if number == 1 and (counted := hours_of_calls(criteria)):
@@ -137,7 +139,7 @@ def _is_sliced(criteria: Criteria) -> bool:
 
 
 def _spans(
-    criteria: Criteria, period: Span, ask: Ask, pace: Pace, *, newest: bool
+    criteria: Criteria, period: Span, ask: Ask, pace: Pace, widest: float, *, newest: bool
 ) -> Iterator[tuple[Span, float]]:
     """Give the slices, and the part of the store's time that each one has."""
     is_sliced = _is_sliced(criteria) and period.low <= period.high
@@ -148,6 +150,7 @@ def _spans(
     low, high, length, whole = bounds
     length = pace.first(length)
     while low <= high:
+        length = min(length, max(1, int(whole * widest) - 1))
         if newest:
             part = Span(max(low, high - length), high)
             high = part.low - 1

@@ -260,12 +260,17 @@ def made(events: int, sqlite: dict[str, Measured], other: dict[str, Measured]) -
         " package. Aims: 1 s, 200 kB, 30 kB. One command:"
         " `PYTHONPATH=tests python benchmarks --only web`.",
     )
-    for name in dict.fromkeys((*sqlite, *other)):
-        one = sqlite.get(name) or other[name]
-        two = other.get(name, one)
-        first, later = max(one.first, two.first), max(one.size, two.size)
-        is_in = max(one.cpu, two.cpu) < _AIM and first < _FIRST and later < _LATER
-        cells = [seconds(each) for m in (one, two) for each in (m.seconds, m.cpu)]
+    names = [*dict.fromkeys((*sqlite, *other))]
+    pages = [*dict.fromkeys(each.partition(",")[0] for each in names)]
+    for name in sorted(names, key=lambda each: pages.index(each.partition(",")[0])):
+        both = (sqlite.get(name), other.get(name))
+        known = [each for each in both if each is not None]
+        first, later = (max(getattr(each, of) for each in known) for of in ("first", "size"))
+        cpu = max(each.cpu for each in known)
+        is_in = cpu < _AIM and first < _FIRST and later < _LATER
+        cells: list[str] = []
+        for each in both:
+            cells += [seconds(each.seconds), seconds(each.cpu)] if each else ["-", "-"]
         shown = f"{first / 1000:.0f}" if first else "-"
         reached = "-" if name.endswith(_WHOLE) else "yes" if is_in else "no"
         table.add(name, *cells, shown, f"{later / 1000:.1f}", reached)
