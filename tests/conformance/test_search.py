@@ -249,9 +249,11 @@ def test_a_name_of_an_errno_finds_its_calls(store, log):
     assert 151 not in {serial for _, _, serial in found_by_ausearch(log, "-e EACCES")}
 
 
-@pytest.mark.parametrize("two", ["-ue root -ui 1000", "-ga 0 -gi 1000", "-ul 1000 -ua 0"])
-def test_two_conditions_on_users_both_hold(store, log, two):
-    """In ausearch a name that is met hides the others, and of -ga and -gi a part is forgotten."""
+@pytest.mark.parametrize(
+    "two", ["-ue root -ui 1000", "-ga 0 -gi 1000", "-ul 1000 -ua 0", "-se unconfined -o tmp_t"]
+)
+def test_two_conditions_on_one_field_both_hold(store, log, two):
+    """In ausearch a name that is met hides the others, and -ua, -ga and -se share theirs."""
     words = two.split()
     ours, first, second = (
         set(searching.found(store, *asked)) for asked in (words, words[:2], words[2:])
