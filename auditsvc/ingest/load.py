@@ -296,6 +296,7 @@ class Load:
             return False
         self._count(piece.batch, result)
         if piece.is_long_open:
+            self.store.database.let_go()
             give_back()
         if self._settles:
             while self.store.settle():

@@ -297,6 +297,14 @@ class SQLite:
     def _schema_version(connection: Connection) -> int:
         return int(connection.exec_driver_sql("PRAGMA main.schema_version").scalar_one())
 
+    def let_go(self) -> None:
+        """Give back the memory of pages that were read or written."""
+        connection = self.engine.raw_connection()
+        try:
+            connection.cursor().execute("PRAGMA shrink_memory")
+        finally:
+            connection.close()
+
     def unhurried(self, connection: Connection) -> None:
         """Do nothing: no statement is ended for its time."""
 
@@ -424,10 +432,14 @@ class SQLite:
 
     def insert_absent(self, connection: Connection, table: Table, rows: Sequence[Row]) -> int:
         """Insert the rows whose key is free; give how many those were."""
-        statement = f"{insert_or_fail(table)} ON CONFLICT DO NOTHING"
         rows = list(rows)
+        has_long = table is text and any(is_long(row) for row in rows)
+        insert = insert_or_fail(table)
+        if has_long:
+            insert = insert.replace("(?, ?, ", "(?, CAST(? AS TEXT), ")
+        statement = f"{insert} ON CONFLICT DO NOTHING"
         count = connection.exec_driver_sql(statement, rows).rowcount
-        if table is text and any(is_long(row) for row in rows):
+        if has_long:
             # The driver keeps the statement, and with it the values of its last row.
             connection.exec_driver_sql(statement, (rows[-1][0], "", None))
         return count
