@@ -432,16 +432,19 @@ class SQLite:
 
     def insert_absent(self, connection: Connection, table: Table, rows: Sequence[Row]) -> int:
         """Insert the rows whose key is free; give how many those were."""
-        rows = list(rows)
-        has_long = table is text and any(is_long(row) for row in rows)
-        insert = insert_or_fail(table)
-        if has_long:
-            insert = insert.replace("(?, ?, ", "(?, CAST(? AS TEXT), ")
-        statement = f"{insert} ON CONFLICT DO NOTHING"
-        count = connection.exec_driver_sql(statement, rows).rowcount
-        if has_long:
-            # The driver keeps the statement, and with it the values of its last row.
-            connection.exec_driver_sql(statement, (rows[-1][0], "", None))
+        statement = f"{insert_or_fail(table)} ON CONFLICT DO NOTHING"
+        long = [row for row in rows if is_long(row)] if table is text else []
+        if not long:
+            return connection.exec_driver_sql(statement, list(rows)).rowcount
+        short = [row for row in rows if not is_long(row)]
+        count = connection.exec_driver_sql(statement, short).rowcount if short else 0
+        statement = statement.replace("(?, ?, ", "(?, CAST(? AS TEXT), ")
+        for row_id, value, raw in long:
+            # As bytes: a text that was written keeps those in memory, too.
+            data = value.encode() if isinstance(value, str) else value
+            count += connection.exec_driver_sql(statement, (row_id, data, raw)).rowcount
+        # The driver keeps the statement, and with it the values of its last row.
+        connection.exec_driver_sql(statement, (long[-1][0], b"", None))
         return count
 
     def fetch(
