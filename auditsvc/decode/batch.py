@@ -77,7 +77,10 @@ class InPieces(Protocol):
 
 
 def pieces_of(rows: Mapping[str, Sequence[Row]], table: str) -> Iterator[Sequence[Row]]:
-    """Give a table's rows: in pieces, if they are not tuples in memory anyway."""
+    """Give a table's rows: in pieces, if they are not tuples in memory anyway.
+
+    A text of more than a mebibyte may come as its bytes in UTF-8.
+    """
     if isinstance(rows, InPieces):
         yield from rows.pieces(table)
     elif table in rows:

@@ -75,7 +75,7 @@ class _Dimensions(_Tables):
         self._tables = [*tables, *self._rows]
 
     def pieces(self, table: str) -> Iterator[Sequence[Row]]:
-        """Give a table's rows so that a part of them is in memory twice."""
+        """Give a table's rows so that a part of them is in memory twice; see `pieces_of`."""
         if table in self._rows:
             yield self._rows[table]
             return

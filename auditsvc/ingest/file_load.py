@@ -109,9 +109,11 @@ class FileLoad(Load):
 
     def is_followed_by(self, head: bytes) -> bool:
         """Whether a file that begins with `head` continues what is pending here."""
-        if not self._is_last:
+        if not (self._is_last and self._has_ended):
             return False
-        pending = self._left_open
+        # Read again: the load is kept, and its lines may be megabytes.
+        source = self.store.find(FILE, self._route.name)
+        pending = decode_part(source.pending).state if source else b""
         return holds_more(pending, head) and not repeats(pending, head)
 
     # --- its position -----------------------------------------------------------------
@@ -135,8 +137,7 @@ class FileLoad(Load):
         self._repeats = 0
         self._undone = self._undo()
         self._is_begun = False
-        self._left_open = b""
-        """What the decoder had pending when the load ended."""
+        self._has_ended = False
         self._settles = self._own is None or not self._own.is_settled or not self._own.series
         self._booked = 0
         if self._own is not None and self._own.series and self._own.is_settled:
@@ -214,7 +215,7 @@ class FileLoad(Load):
             ledger["received"] += booking - self._booked
             self._booked = booking
             open_records += booking
-            self._left_open = pending
+            self._has_ended = True
             self._decoder = self._make_decoder()  # its open events are decoded once more
             self._settle_behind(pending, was_shown, revision)
         else:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from auditsvc.errors import ClashError, RefusedError
-from auditsvc.host.memory import give_back
+from auditsvc.host.memory import give_back, keep_apart, resident
 from auditsvc.ingest import quarantine
 from auditsvc.store import Checkpoint
 
@@ -40,6 +40,9 @@ _LARGE: Final = 1 << 23
 _LONG_OPEN: Final = 1 << 20
 """Bytes of open events that are more than a log usually has. Their texts leave gaps of all sizes in
 memory, which together are as much as is in use."""
+_MUCH: Final = 150 << 20
+"""Bytes of memory that no ordinary log takes: gaps between rows of very many lengths, which would
+grow with the log."""
 _SHOWN: Final = 100
 """Bytes of a line that a message shows."""
 
@@ -153,6 +156,8 @@ class Load:
         self._refused: tuple[RefusedError, _Piece] | None = None
         self._large = _LARGE
         self._is_long_open = False
+        self._is_tight = False
+        """Whether it once took more memory than ordinary logs do."""
         self._careful = 0
         """Largest size in bytes of a batch after one was refused; 0: no limit."""
         self._begin()
@@ -205,7 +210,7 @@ class Load:
         Rows are in memory several times: those of this batch and their image, and the same of
         the batch that is being written at the same time. Long open events are there beside them.
         """
-        if self._is_long_open:
+        if self._is_long_open or self._is_tight:
             times = 1
         most = batch_bytes * (1 + times) // 4
         self._large = max(_LARGE, most + batch_bytes // 4)
@@ -295,7 +300,10 @@ class Load:
             self._refused = error, piece
             return False
         self._count(piece.batch, result)
-        if piece.is_long_open:
+        self._is_tight |= resident() > _MUCH
+        if piece.is_long_open or self._is_tight:
+            keep_apart()
+            self.store.database.let_go()
             give_back()
         if self._settles:
             while self.store.settle():

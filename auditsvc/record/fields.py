@@ -46,7 +46,7 @@ from auditsvc.record.types import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
 UNSET: Final = 0xFFFFFFFF
 """An id that is not set, such as the auid of a task without a login."""
@@ -382,11 +382,13 @@ def _access_vector(words: list[bytes]) -> tuple[list[Field], list[bytes]]:
     return verdict, rest
 
 
-def to_json(fields: Iterable[Field]) -> tuple[str, bool]:
+def to_json(
+    fields: Iterable[Field], shown_as: Callable[[bytes], tuple[str, bool]] = to_text
+) -> tuple[str, bool]:
     """Write fields as a JSON object of texts; also gives whether the texts are exact.
 
     The value of a repeated name is a list, in the order of the record. No spaces, and no
-    escapes except those that JSON requires.
+    escapes except those that JSON requires. `shown_as` gives the text of a value.
     """
     exact = True
     texts: dict[str, str | list[str | None] | None] = {}
@@ -395,7 +397,7 @@ def to_json(fields: Iterable[Field]) -> tuple[str, bool]:
         exact &= clean
         text = None
         if value is not None:
-            text, clean = to_text(value)
+            text, clean = shown_as(value)
             exact &= clean
         if label not in texts:
             texts[label] = text

@@ -61,6 +61,9 @@ class Database(Protocol):
     def relieve(self) -> str:
         """Keep the database small, between transactions; give what hinders that, "" if nothing."""
 
+    def let_go(self) -> None:
+        """Give back memory that is kept for the next transaction."""
+
     def furnish(self, connection: Connection) -> None:
         """Do what a new store needs beside its tables."""
 
@@ -84,7 +87,10 @@ class Database(Protocol):
         """Insert the rows of all tables of facts, staged or not; Contested if a key is used."""
 
     def insert_absent(self, connection: Connection, table: Table, rows: Sequence[Row]) -> int:
-        """Insert the rows whose key is not used yet; gives their number."""
+        """Insert the rows whose key is not used yet; gives their number.
+
+        A text may be given as its bytes in UTF-8.
+        """
 
     def fetch(
         self, connection: Connection, table: Table, key: str, values: Iterable[int]

@@ -28,7 +28,7 @@ from auditsvc.errors import AbsentError, ForeignError, RefusedError, StoreError
 from auditsvc.store import objects, objects_postgres, partitions
 from auditsvc.store.database import Contested, column_list, first_line, transaction
 from auditsvc.store.partitions import DAY, day_of
-from auditsvc.store.schema import ARGUMENTS, FACTS, syscall
+from auditsvc.store.schema import ARGUMENTS, FACTS, syscall, text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -219,6 +219,9 @@ class Postgres:
             )
         return bool(found)
 
+    def let_go(self) -> None:
+        """Do nothing: the server has the memory."""
+
     def furnish(self, connection: Connection) -> None:
         """Do nothing: PostgreSQL collects its statistics itself."""
 
@@ -276,7 +279,7 @@ class Postgres:
     def insert_absent(self, connection: Connection, table: Table, rows: Sequence[Row]) -> int:
         """Insert the rows whose key is free; give how many those were."""
         # In one order for all writers, so that none waits for one that waits for it.
-        ordered = sorted(rows, key=_first)
+        ordered = sorted(map(_with_text, rows) if table is text else rows, key=_first)
         if len(ordered) < _MANY:
             columns = column_list(table)
             arrays = ", ".join(f"%s::{_type(column)}[]" for column in table.columns)
@@ -377,6 +380,12 @@ def _copying(connection: Connection, name: str, table: Table) -> Iterator[psycop
     statement = f"COPY {name} ({column_list(table)}) FROM STDIN (FORMAT BINARY)"
     with driver.cursor() as cursor, cursor.copy(statement.encode()) as copy:
         yield copy
+
+
+def _with_text(row: Row) -> Row:
+    """Give a row of `text` with its text as such."""
+    value = row[1]
+    return (row[0], value.decode(), row[2]) if isinstance(value, bytes) else row
 
 
 def _first(row: Row) -> str | int:

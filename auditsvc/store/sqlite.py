@@ -297,6 +297,14 @@ class SQLite:
     def _schema_version(connection: Connection) -> int:
         return int(connection.exec_driver_sql("PRAGMA main.schema_version").scalar_one())
 
+    def let_go(self) -> None:
+        """Give back the memory of pages that were read or written."""
+        connection = self.engine.raw_connection()
+        try:
+            connection.cursor().execute("PRAGMA shrink_memory")
+        finally:
+            connection.close()
+
     def unhurried(self, connection: Connection) -> None:
         """Do nothing: no statement is ended for its time."""
 
@@ -425,11 +433,18 @@ class SQLite:
     def insert_absent(self, connection: Connection, table: Table, rows: Sequence[Row]) -> int:
         """Insert the rows whose key is free; give how many those were."""
         statement = f"{insert_or_fail(table)} ON CONFLICT DO NOTHING"
-        rows = list(rows)
-        count = connection.exec_driver_sql(statement, rows).rowcount
-        if table is text and any(is_long(row) for row in rows):
-            # The driver keeps the statement, and with it the values of its last row.
-            connection.exec_driver_sql(statement, (rows[-1][0], "", None))
+        long = [row for row in rows if is_long(row)] if table is text else []
+        if not long:
+            return connection.exec_driver_sql(statement, list(rows)).rowcount
+        short = [row for row in rows if not is_long(row)]
+        count = connection.exec_driver_sql(statement, short).rowcount if short else 0
+        statement = statement.replace("(?, ?, ", "(?, CAST(? AS TEXT), ")
+        for row_id, value, raw in long:
+            # As bytes: a text that was written keeps those in memory, too.
+            data = value.encode() if isinstance(value, str) else value
+            count += connection.exec_driver_sql(statement, (row_id, data, raw)).rowcount
+        # The driver keeps the statement, and with it the values of its last row.
+        connection.exec_driver_sql(statement, (long[-1][0], b"", None))
         return count
 
     def fetch(

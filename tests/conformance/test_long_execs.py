@@ -8,7 +8,7 @@ import os
 import pytest
 from fixtures import measured
 from fixtures.logs import balanced, rows
-from fixtures.long_execs import SHAPES
+from fixtures.long_execs import SHAPES, cut
 from fixtures.repeats import LAST_DECODER, some
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,6 +17,7 @@ from auditsvc.decode import DECODERS, make_decoder
 from auditsvc.record.fields import to_short_text
 
 MOST_MEBIBYTES = 200
+MOST_CUT = {"native": 190, "reference": 220}
 _ALWAYS = "no text"  # the others with --long
 _FEW = 1_200_000  # bytes of arguments: more than a mebibyte
 
@@ -54,6 +55,29 @@ def test_memory_for_long_execs_is_bounded(decoder, shape, tmp_path):
     assert balanced(url)
     if "not whole" not in shape:  # of others the records are kept too
         assert (tmp_path / "store.db").stat().st_size < 1.2 * log.stat().st_size + (1 << 20)
+
+
+@LAST_DECODER
+@pytest.mark.parametrize(
+    "total",
+    [
+        7_000_000,  # nearly all that an open event may have
+        pytest.param(10_000_000, marks=pytest.mark.long),  # its first part ends; the rest joins it
+    ],
+)
+def test_memory_for_a_long_exec_that_is_cut_is_bounded(decoder, total, tmp_path):
+    """Its lines, their rows and its list of arguments are there at once, each about once."""
+    log, url = tmp_path / "audit.log", f"sqlite:///{tmp_path}/store.db"
+    log.write_text(cut(1, total))
+    environment = os.environ | {"AUDITSVC_DECODER": decoder}
+    taken = measured.run(
+        "ingest", "--store", url, log, environment=environment, folder=tmp_path, timeout=600
+    )
+    assert taken.status == 0, taken.output
+    assert taken.mebibytes < (MOST_CUT[decoder])
+    assert balanced(url)
+    (row,) = rows(url, "SELECT count(*) AS n, sum(length(raw)) AS bytes FROM text WHERE raw <> ''")
+    assert row["bytes"] > 2.5 * total  # the records of what is not whole, and the list
 
 
 @pytest.mark.skipif("native" not in DECODERS, reason="the native core was not built")

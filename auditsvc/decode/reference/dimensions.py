@@ -70,8 +70,8 @@ _NO_ID: Final = (-1, UNSET)
 
 _LONG: Final = 1 << 16
 """Bytes of a key above which a cache keeps its digest."""
-_LONG_LIST: Final = 1 << 20
-"""Bytes of the arguments of one exec."""
+LONG_LIST: Final = 1 << 20
+"""Bytes of the arguments of one exec, or of its records, above which they are shown shortly."""
 _FEW_ENTRIES: Final = 1 << 14
 _MANY_ENTRIES: Final = 1 << 16
 """Of what a busy host has very many: files, and rows in general."""
@@ -282,7 +282,7 @@ class Dimensions:
         # One by one: there may be several hundred thousand.
         listed = StringIO()
         exact = True
-        shown_as = to_text if sum(map(len, values)) <= _LONG_LIST else to_short_text
+        shown_as = to_text if sum(map(len, values)) <= LONG_LIST else to_short_text
         for value in values:
             text, clean = shown_as(value)
             exact &= clean
@@ -292,6 +292,11 @@ class Dimensions:
         shown = listed.getvalue()
         listed.close()
         return self._text(shown, None if exact else b"\0".join(values)), complete
+
+    def long_arguments(self, body: bytes) -> int:
+        """Id of the fields of one of very many EXECVE records, shown as the list of them is."""
+        value, exact = to_json(parse_fields(types.EXECVE, body), to_short_text)
+        return self._text(value, None if exact else body)
 
     def fields(self, record_type: int, body: bytes) -> int:
         """Id of a record's fields as JSON."""

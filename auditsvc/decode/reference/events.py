@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 MAX_OPEN_BYTES: Final = 1 << 21
 """Of all open events: their lines, and RECORD_SIZE for each; without what the longest exec among
 them has beyond FEW_ARGUMENTS. A checkpoint has these lines, and a commit several copies of them."""
-MAX_ARGUMENT_BYTES: Final = 1 << 24
+MAX_ARGUMENT_BYTES: Final = 14 << 20
 """The same with all of that exec. The arguments of one have up to about 6 MB, twice that in hex."""
 FEW_ARGUMENTS: Final = 1 << 20
 """Bytes of EXECVEs after their SYSCALL, counted in the same way. What is more becomes one text;

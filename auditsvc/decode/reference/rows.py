@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from auditsvc.decode.batch import CHILD_SIZE, EVENT_SIZE, Batch, Facts, Row
 from auditsvc.decode.ids import SERIAL_BITS, SERIAL_MASK
 from auditsvc.decode.reference.calls import Call, parse_call
-from auditsvc.decode.reference.dimensions import Dimensions, id_column
+from auditsvc.decode.reference.dimensions import LONG_LIST, Dimensions, id_column
 from auditsvc.decode.states import COMPLETE, DISPLACED, NO_EXIT, ORPHAN, TRUNCATED
 from auditsvc.record import types
 from auditsvc.record.fields import RELAYED, Field, parse_fields, to_int
@@ -202,7 +202,9 @@ class Rows:
             if not complete:
                 further += [(types.EXECVE, body) for body in arguments]
         if further:
-            self._children(event, further, little_endian=arch & LITTLE_ENDIAN != 0)
+            long_exec = sum(map(len, arguments)) > LONG_LIST
+            little = arch & LITTLE_ENDIAN != 0
+            self._children(event, further, little_endian=little, long_exec=long_exec)
         return cwd, title, complete
 
     def _event(self, identity: Identity, records: Sequence[Record], reason: int | None) -> None:
@@ -231,7 +233,14 @@ class Rows:
         self._event_weights.append(len(records))
         self._children(event, others, little_endian=True)
 
-    def _children(self, event: int, records: Iterable[Record], *, little_endian: bool) -> None:
+    def _children(
+        self,
+        event: int,
+        records: Iterable[Record],
+        *,
+        little_endian: bool,
+        long_exec: bool = False,
+    ) -> None:
         """Make rows of `path`, `sockaddr` and `record`."""
         paths = addresses = 0
         seen: dict[int, int] = {}
@@ -251,4 +260,8 @@ class Rows:
                     continue
             seq = seen.get(number, 0)
             seen[number] = seq + 1
-            self._records.append((event, number, seq, self._dimensions.fields(number, body)))
+            if long_exec and number == types.EXECVE:
+                fields = self._dimensions.long_arguments(body)
+            else:
+                fields = self._dimensions.fields(number, body)
+            self._records.append((event, number, seq, fields))

@@ -98,7 +98,7 @@ class DimensionWriter:
         wanted = list(by_id.values())
         if self._database.insert_absent(connection, table, wanted) != len(wanted):
             stored = self._database.fetch(connection, table, "id", by_id)
-            clashing += [by_id[_id(row)] for row in stored if by_id[_id(row)] != row]
+            clashing += [by_id[_id(row)] for row in stored if not _is_same(by_id[_id(row)], row)]
         self._new += [mark for mark, _ in fresh]
         return clashing
 
@@ -112,10 +112,15 @@ class DimensionWriter:
             stored = self._database.fetch(connection, table, "id", [candidate])
             holders = [row[1:] for row in stored]
             holders += [taken[candidate]] if candidate in taken else []
-            if all(holder == content for holder in holders):
+            if all(_is_same(holder, content) for holder in holders):
                 taken[candidate] = content
                 return candidate
             attempt += 1
+
+
+def _is_same(one: Row, other: Row) -> bool:
+    """Whether two rows are equal; a text may be its bytes in UTF-8 in one of them."""
+    return one == other or ids.content_digest(one) == ids.content_digest(other)
 
 
 def _id(row: Row) -> int:

@@ -35,8 +35,13 @@ _COLUMNS: Final[dict[object, tuple[bytes, str]]] = {
 
 _ITEM: Final = re.compile(rb"[0-9]{1,9}")
 _ARGUMENT: Final = re.compile(rb"a([0-9]{1,9})(\[[0-9]{1,9}\])?")
-_MOST_BYTES: Final = 1 << 25
-"""Of texts that are read for one batch. Records beyond stay rows of `record`."""
+_MOST_BYTES: Final = 1 << 22
+"""Of texts that are read for one batch, which are in memory several times. Records beyond stay rows
+of `record`."""
+
+
+_AT_ONCE: Final = 200
+"""Texts that are read by one statement."""
 
 
 class Column(NamedTuple):
@@ -71,15 +76,15 @@ class Late:
 
     def _load(self, wanted: Iterable[int]) -> None:
         missing = list(wanted)
-        for start in range(0, len(missing), 500):
+        for start in range(0, len(missing), _AT_ONCE):
             if self._bytes > _MOST_BYTES:
                 return
-            for row in self._read(schema.text, "id", missing[start : start + 500]):
+            for row in self._read(schema.text, "id", missing[start : start + _AT_ONCE]):
                 text_id, value, raw = row
                 assert isinstance(text_id, int)
                 assert isinstance(value, str)
                 data = bytes(raw) if isinstance(raw, bytes | memoryview) else None
-                self._bytes += len(value)
+                self._bytes += len(value) + len(data or b"")
                 self._texts[text_id] = (value, data)
 
     def fields(self, piece: Piece) -> list[Field] | None:

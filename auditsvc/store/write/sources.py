@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 _AT_ONCE: Final = 500
 """Sources that are looked up by one statement."""
+_LONG: Final = 1 << 20
+"""Bytes of a value that are not kept in memory longer than needed."""
 MOST: Final = 1 << 61
 """No count and no place is larger; the columns take four times that."""
 
@@ -132,15 +134,17 @@ def move(
 ) -> None:
     """Update one checkpoint and what is counted for it; StoreError if it was moved meanwhile."""
     table = schema.source
-    moved = connection.execute(
-        table.update()
-        .where(
-            table.c.id == before.id,
-            table.c.segment == before.segment,
-            table.c.position == before.position,
-        )
-        .values(segment=after.segment, position=after.position, pending=after.pending)
+    at = (
+        table.c.id == bindparam("at_id"),
+        table.c.segment == bindparam("at_segment"),
+        table.c.position == bindparam("at_position"),
     )
+    update = table.update().where(*at)
+    given = {"at_id": before.id, "at_segment": before.segment, "at_position": before.position}
+    values = {"segment": after.segment, "position": after.position, "pending": after.pending}
+    moved = connection.execute(update, given | values)
+    if len(after.pending) > _LONG:  # the driver keeps a statement with the values that it had last
+        connection.execute(update, given | values | {"at_id": 0, "pending": b""})
     if moved.rowcount != 1:
         raise StoreError(
             f"the checkpoint in {database.place} is not where it was left",

@@ -102,9 +102,13 @@ class Writer:
             source = sources.get(
                 database, connection, self._secret, kind, name, is_counted=is_counted
             )
-        self._sources[source.id] = source
+        self._remember(source)
         self._generations[source.id] = begun
         return source
+
+    def _remember(self, source: Source) -> None:
+        """Keep where a source is; not what it has pending, which may be megabytes of lines."""
+        self._sources[source.id] = replace(source, pending=b"")
 
     def write(
         self,
@@ -148,8 +152,8 @@ class Writer:
         self._dimensions.committed()
         self._signs.committed()
         self._settler.committed(result.events)
-        self._sources[source_id] = after
-        self._sources.update({change.after.id: change.after for change in revision.changes})
+        for each in (after, *(change.after for change in revision.changes)):
+            self._remember(each)
         return result
 
     def settle(self, *, all_of_it: bool = False, is_busy: bool = False) -> bool:

@@ -8,17 +8,17 @@ use super::arguments::join_arguments;
 use super::batch::DimensionRows;
 use super::cache::{Cache, FEW_ENTRIES, MANY_ENTRIES};
 use super::calls::Rest;
-use super::fields::{Field, decode_value, parse_fields, signed, to_int, to_json};
+use super::fields::{Field, decode_value, parse_fields, signed, to_int, to_json, to_json_as};
 use super::ids::{self, Part, Value, dimension_id};
 use super::paths::{COLUMNS as PATH_COLUMNS, printed_path};
 use super::schema::DIMENSIONS;
 use super::text::{json_list, to_short_text, to_text};
-use super::types::{CWD, PATH, PROCTITLE, SYSCALL};
+use super::types::{CWD, EXECVE, PATH, PROCTITLE, SYSCALL};
 
 /// Bytes that are counted for a row in addition to its texts.
 pub const ROW_SIZE: usize = 100;
-/// Bytes of the arguments of one exec above which they are shown shortly.
-const LONG_LIST: usize = 1 << 20;
+/// Bytes of the arguments of one exec, or of its records, above which they are shown shortly.
+pub const LONG_LIST: usize = 1 << 20;
 
 #[derive(Clone, Copy, PartialEq)]
 enum Kind {
@@ -430,6 +430,12 @@ impl Dimensions {
         let id = self.text(value.into(), raw);
         self.argvs.put(is_digest, &[&key], (id, all_present), length);
         (id, all_present)
+    }
+
+    /// Id of the fields of one of very many EXECVE records: they are shown as the list of them is.
+    pub fn long_arguments(&mut self, body: &[u8]) -> i64 {
+        let (value, exact) = to_json_as(&parse_fields(EXECVE, body), to_short_text);
+        self.text(value.into(), if exact { None } else { Some(body.into()) })
     }
 
     pub fn fields(&mut self, record_type: i32, body: &[u8]) -> i64 {

@@ -203,6 +203,14 @@ pub fn first<'f>(fields: &'f [Field<'_>], name: &[u8]) -> Option<&'f [u8]> {
 
 /// Writes fields as a JSON object of texts; also gives whether the texts are exact.
 pub fn to_json(fields: &[Field<'_>]) -> (String, bool) {
+    to_json_as(fields, to_text)
+}
+
+/// The same with values as `shown_as` gives them.
+pub fn to_json_as(
+    fields: &[Field<'_>],
+    shown_as: for<'t> fn(&'t [u8]) -> (Text<'t>, bool),
+) -> (String, bool) {
     let mut exact = true;
     let mut shown: Vec<Shown<'_>> = Vec::new();
     let mut places = Places::default();
@@ -210,7 +218,7 @@ pub fn to_json(fields: &[Field<'_>]) -> (String, bool) {
         let (label, clean) = to_text(field.name);
         exact &= clean;
         let value = field.value.as_deref().map(|value| {
-            let (text, clean) = to_text(value);
+            let (text, clean) = shown_as(value);
             exact &= clean;
             text
         });

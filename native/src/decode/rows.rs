@@ -4,7 +4,7 @@ use super::batch::{Batch, EventRow, SyscallRow};
 use std::collections::HashMap;
 
 use super::calls::{Call, parse_call};
-use super::dimensions::{Dimensions, id_column};
+use super::dimensions::{Dimensions, LONG_LIST, id_column};
 use super::fields::{first, parse_fields, to_int};
 use super::ids::{SERIAL_BITS, SERIAL_MASK};
 use super::tokens::without_relayed;
@@ -67,6 +67,8 @@ pub struct Rows {
     pub batch: Batch,
     /// Indexes of the records of one event that are not part of its main row.
     further: Vec<usize>,
+    /// Whether its EXECVE records are long together.
+    is_long_exec: bool,
     seen: Seen,
 }
 
@@ -107,7 +109,13 @@ impl Seen {
 
 impl Rows {
     pub fn new(dimensions: Dimensions) -> Self {
-        Rows { dimensions, batch: Batch::default(), further: Vec::new(), seen: Seen::default() }
+        Rows {
+            dimensions,
+            batch: Batch::default(),
+            further: Vec::new(),
+            is_long_exec: false,
+            seen: Seen::default(),
+        }
     }
 
     /// Approximate size in bytes of the rows that were not taken yet.
@@ -197,6 +205,7 @@ impl Rows {
         let bodies: Vec<&[u8]> = positions.iter().map(|&position| event.body(position)).collect();
         let (argv, all_present) = self.dimensions.argv(&bodies);
         self.batch.execs.push((id, argv));
+        self.is_long_exec = bodies.iter().map(|body| body.len()).sum::<usize>() > LONG_LIST;
         if !all_present {
             self.further.extend(positions);
         }
@@ -241,6 +250,7 @@ impl Rows {
             fields,
             weight,
         });
+        self.is_long_exec = false;
         self.further.clear();
         self.further.extend((0..event.records.len()).filter(|&position| position != main));
         self.children(id, event, true);
@@ -271,7 +281,12 @@ impl Rows {
                 }
             }
             let seq = self.seen.count(number);
-            self.batch.records.push((id, number, seq, self.dimensions.fields(number, body)));
+            let fields = if number == types::EXECVE && self.is_long_exec {
+                self.dimensions.long_arguments(body)
+            } else {
+                self.dimensions.fields(number, body)
+            };
+            self.batch.records.push((id, number, seq, fields));
         }
     }
 }

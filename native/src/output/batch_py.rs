@@ -74,7 +74,8 @@ impl NativeBatch {
     }
 
     /// The rows of a dimension table from the one numbered `start` on: at least one, and no more
-    /// once they have `most` bytes.
+    /// once they have `most` bytes. A long text is given as its bytes in UTF-8: as a text each of its
+    /// letters may take four.
     fn piece<'py>(
         &self,
         py: Python<'py>,
@@ -92,7 +93,7 @@ impl NativeBatch {
                 break;
             }
             bytes += row.iter().map(Value::size).sum::<usize>();
-            tuples.append(dimension_row(py, row)?)?;
+            tuples.append(dimension_row(py, row, MOST_PACKED)?)?;
         }
         Ok(tuples)
     }
@@ -267,7 +268,7 @@ struct Rows<'py>(Python<'py>, Vec<PyResult<Bound<'py, PyTuple>>>);
 
 impl Visitor for Rows<'_> {
     fn dimension(&mut self, _: &'static DimensionTable, rows: &DimensionRows) {
-        self.1.extend(rows.iter().map(|row| dimension_row(self.0, row)));
+        self.1.extend(rows.iter().map(|row| dimension_row(self.0, row, usize::MAX)));
     }
 
     fn table<const N: usize>(
@@ -300,10 +301,18 @@ impl Visitor for Integers {
     }
 }
 
-fn dimension_row<'py>(py: Python<'py>, row: &[Value]) -> PyResult<Bound<'py, PyTuple>> {
+/// A row as a tuple; a text of more than `longest` bytes as bytes.
+fn dimension_row<'py>(
+    py: Python<'py>,
+    row: &[Value],
+    longest: usize,
+) -> PyResult<Bound<'py, PyTuple>> {
     let columns = row.iter().map(|value| match value {
         Value::Null => py.None().into_bound(py),
         Value::Int(number) => int(py, *number),
+        Value::Text(text) if text.as_bytes().len() > longest => {
+            PyBytes::new(py, text.as_bytes()).into_any()
+        }
         Value::Text(text) => PyString::new(py, text.as_str()).into_any(),
         Value::Bytes(data) => PyBytes::new(py, data).into_any(),
     });
