@@ -14,7 +14,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 HINTS: Final = {
-    "opened": "run as root, or as a user who may read it and the folders above it",
+    "opened": (
+        "run as root, or as a user who may read it and the folders above it; members of the group"
+        " that is set as `readers` may while the service runs"
+    ),
     "made": "check that the folder exists and may be written to, or give another --store",
 }
 """What to do if the file cannot be opened, or made."""
