@@ -125,6 +125,10 @@ class Settings(BaseSettings):
     store: str = "sqlite:////var/lib/auditsvc/auditsvc.db"
     """The database, as an SQLAlchemy URL: `sqlite:////PATH` or
     `postgresql://USER@HOST/DATABASE`."""
+    store_server_user: str = "postgres"
+    """The user that a PostgreSQL server on this host runs as. If it does, the calls of the store's
+    server are left out of the rules, as each row would make the next; a server of another user is
+    not left out."""
     rules: list[Path] | None = None
     """Rule files or folders in auditctl's language, or names of shipped sets. Absent: every
     system call of every task. Empty: no rules, only what the rules of others log."""

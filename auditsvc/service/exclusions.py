@@ -23,7 +23,13 @@ import structlog
 
 from auditsvc.errors import AuditsvcError
 from auditsvc.rule import Add, parse
-from auditsvc.service.local_server import Server, UnprovedError, local_server, prove
+from auditsvc.service.local_server import (
+    SERVER_USER,
+    Server,
+    UnprovedError,
+    local_server,
+    prove,
+)
 
 if TYPE_CHECKING:
     import socket
@@ -64,13 +70,17 @@ def _never(field: str, pid: int, purpose: str) -> list[Add]:
 class Exclusions:
     """The rules that a run needs: those of the settings, and the exclusion rules."""
 
-    def __init__(self, rules: Sequence[Add], forwarder: Child | None) -> None:
+    def __init__(
+        self, rules: Sequence[Add], forwarder: Child | None, server_user: str = SERVER_USER
+    ) -> None:
+        """`server_user` is who the store's server must run as to be excluded."""
         self.server: Server | None = None
         """The store's server, if it runs on this host; set by the loader's thread."""
         self._rules = rules
         self._unproved = ""
         self._opened = False
         self._forwarder = forwarder
+        self._server_user = server_user
         self._excluded: Server | None = None
         self._forwarder_pid: int | None = None
         self._loader: RemoteLoader | None = None
@@ -130,8 +140,8 @@ class Exclusions:
 
     def _prove(self, ours: socket.socket, backend: int) -> Server:
         if self._prover is None:
-            return prove(ours, backend)
-        return self._prover.submit(prove, ours, backend).result()
+            return prove(ours, backend, self._server_user)
+        return self._prover.submit(prove, ours, backend, self._server_user).result()
 
     def watch(self, session: Session | None) -> bool:
         """Exclude server, loader and forwarder while they run; gives whether rules changed."""

@@ -7,9 +7,11 @@ itself is trusted: no command line, and no pid that the kernel does not confirm.
   in net/unix/af_unix.c). It must be the postmaster, the backend's parent.
 * With TCP: the other end of the connection must be in /proc/net/tcp or tcp6 of our network
   namespace, and the backend must have its inode open.
-* Both processes are in our pid and user namespaces, run as one user, and run one file that is
-  named `postgres`, belongs to root and cannot be written or replaced by others. (In a user
-  namespace of their own, users can mount any file under that name.)
+* Both processes are in our pid and user namespaces, run as the user that the settings name, and
+  run one file that is named `postgres`, belongs to root and cannot be written or replaced by
+  others. (In a user namespace of their own, users can mount any file under that name.) Any user
+  may run that file, with code of his own in it (LD_PRELOAD), and answer at the store's address:
+  while the server is away, or at ::1 for `localhost`. So it is the user that counts.
 * The store answered on that connection, and is the known one (`KnownStore`).
 
 Remaining risk: a process of the server's user can run any program as a child of the postmaster.
@@ -19,6 +21,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import pwd
 import socket
 import stat
 import struct
@@ -45,6 +48,8 @@ _TABLES: Final = ("net/tcp", "net/tcp6")
 _ESTABLISHED: Final = "01"  # TCP_ESTABLISHED of include/net/tcp_states.h
 _NAMESPACES: Final = ("pid", "user")
 _PROGRAM: Final = "postgres"
+SERVER_USER: Final = "postgres"
+"""The user that the distributions' packages make for it."""
 _DELETED: Final = " (deleted)"
 _CREDENTIALS: Final = struct.Struct("3i")  # struct ucred: pid, uid, gid
 _OTHERS_WRITE: Final = 0o022
@@ -88,8 +93,11 @@ def local_server(
             return (proof or prove)(ours, backend)
 
 
-def prove(ours: socket.socket, backend: int) -> Server:
-    """Give the postmaster of a connection; `backend` is the pid that the server reported."""
+def prove(ours: socket.socket, backend: int, user: str = SERVER_USER) -> Server:
+    """Give the postmaster of a connection; `backend` is the pid that the server reported.
+
+    `user` is who it must run as.
+    """
     postmaster = (
         _by_file(ours, backend) if ours.family == socket.AF_UNIX else _by_tcp(ours, backend)
     )
@@ -100,9 +108,20 @@ def prove(ours: socket.socket, backend: int) -> Server:
         raise UnprovedError(of_system(error)) from error
     if seen[0] != seen[1]:
         raise UnprovedError(f"pid {backend} and its parent run different programs, or as two users")
+    if seen[0][0] != _number(user):
+        raise UnprovedError(
+            f"pid {postmaster} runs as uid {seen[0][0]}, and not as {user} (store_server_user)"
+        )
     if began is None or started_at(postmaster) != began or _parent(backend) != postmaster:
         raise UnprovedError(f"the server (pid {postmaster}) ended meanwhile")
     return Server(postmaster, began)
+
+
+def _number(user: str) -> int | None:
+    try:
+        return pwd.getpwnam(user).pw_uid
+    except KeyError:
+        return None
 
 
 def _by_file(ours: socket.socket, backend: int) -> int:

@@ -102,7 +102,7 @@ class Service:
         self._read = read
         self._daemon = DaemonRecords()
         self._forwarder = Child(settings) if settings.forward.enabled else None
-        self._exclusions = Exclusions(rules, self._forwarder)
+        self._exclusions = Exclusions(rules, self._forwarder, settings.store_server_user)
         self._health = Health(settings, self._daemon, notes)
         self._wiring = Wiring(
             settings,

@@ -15,6 +15,7 @@ import signal
 import subprocess
 import time
 from dataclasses import dataclass
+from itertools import cycle
 from pathlib import Path
 
 import pytest
@@ -191,9 +192,12 @@ def test_the_unit_collects_and_its_watches_see(manager, programs):
     for folder in watched:
         folder.mkdir()
     try:
-        lines = [
-            f"-a always,exit -F dir={each} -F perm=wa -F auid={auid} -k watch" for each in watched
-        ]
+        forms = (  # in turns: each place has one, and each form places that a sandbox may hide
+            f"-a always,exit -F dir={{}} -F perm=wa -F auid={auid} -k watch",
+            "-w {} -p wa -k watch",
+            f"-a always,exit -F path={{}}/file -F perm=wa -F auid={auid} -k watch",
+        )
+        lines = [form.format(each) for form, each in zip(cycle(forms), watched, strict=False)]
         lines.append(f"-a always,exit -S getppid -F auid={auid} -k call")
         install(manager, "\n".join(lines) + "\n")
         manager.systemctl("start", "auditsvc")
