@@ -114,7 +114,7 @@ def _compare(place: Place, names: Listing, name: str, file: File, found: Checked
 def _is_busy(lock: Path) -> bool:
     """Whether a pass is just writing."""
     try:
-        descriptor = os.open(lock, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(lock, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
         return False
     try:

@@ -68,7 +68,7 @@ def only_one(path: Path, refusal: AuditsvcError) -> Iterator[None]:
 def is_flocked(path: Path) -> bool:
     """Whether a process holds a flock(2) on a file; False if the file is not there."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except (FileNotFoundError, NotADirectoryError):
         return False
     try:

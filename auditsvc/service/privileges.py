@@ -88,7 +88,10 @@ def lower(settings: Settings) -> list[str]:
 def _is_in_use(settings: Settings) -> bool:
     """Whether another service has the spool."""
     try:
-        lock = os.open(settings.spool_directory / LOCK, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        lock = os.open(
+            settings.spool_directory / LOCK,
+            os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC,
+        )
     except OSError:
         return False
     try:

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import errno
 import os
+import threading
 
 import pytest
 from fixtures.stores import new_store
 from fixtures.unsafe_files import pipe, ways
 
+from auditsvc.archive import check
+from auditsvc.collect.journald.source import JournalSource
 from auditsvc.config import load_settings, use_file
 from auditsvc.coverage import history
 from auditsvc.errors import AuditsvcError, ConfigError, RuleError, SpoolError, StoreError
-from auditsvc.host import files
+from auditsvc.host import file_locks, files
 from auditsvc.host.files import UnsafeError
 from auditsvc.rule import read
 from auditsvc.runtime import boot_file, forward_state, lock, service_state
+from auditsvc.service import privileges
 from auditsvc.spool import segments
 from auditsvc.spool.reader import SpoolReader
 from auditsvc.spool.segments import Place
@@ -216,3 +220,31 @@ def test_a_sticky_folder_is_good(place):
     path.write_text("x")
     place.chmod(0o1777)
     assert files.read_file(path) == b"x"
+
+
+LOOKS = {
+    "whether a service has the spool": lambda path: privileges._is_in_use(
+        load_settings(state_directory=path.parent.parent)
+    ),
+    "whether a file is locked": file_locks.is_flocked,
+    "whether the archive is written": check._is_busy,
+}
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_no_look_waits_for_a_pipe(tmp_path, look):
+    """To open a pipe takes until another opens its other end: whoever makes one would stop us."""
+    path = tmp_path / "spool" / "lock"
+    path.parent.mkdir()
+    os.mkfifo(path)
+    looking = threading.Thread(target=LOOKS[look], args=(path,), daemon=True)
+    looking.start()
+    looking.join(30)
+    assert not looking.is_alive()
+
+
+def test_a_pipe_in_a_folder_of_journals_is_told(tmp_path):
+    """By its name, at once."""
+    os.mkfifo(tmp_path / "system.journal")
+    with pytest.raises(SpoolError, match=r"system\.journal"):
+        JournalSource(tmp_path, "here", print).open("", 0).read(1 << 16)

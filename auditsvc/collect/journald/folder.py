@@ -85,7 +85,7 @@ class Folders:
         for path, _ in self.listing():
             found = True
             try:
-                os.close(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
+                os.close(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC))
             except FileNotFoundError:
                 continue
             except OSError as error:

@@ -225,7 +225,7 @@ class JournalLog:
     def _open(self, path: Path) -> _Found | None:
         """Open a file and read its header; None if that is impossible, or not possible yet."""
         try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         except FileNotFoundError:
             self._listing = []  # renamed since it was listed: look again
             return None
@@ -233,6 +233,9 @@ class JournalLog:
             raise unreadable(path, error) from error
         try:
             return _Found(path, Header.read(descriptor), descriptor)
+        except OSError as error:  # a pipe has no places
+            os.close(descriptor)
+            raise unreadable(path, error) from error
         except (EOFError, DamagedError) as error:
             young = time.time() - os.fstat(descriptor).st_mtime < NEW_SECONDS
             os.close(descriptor)
