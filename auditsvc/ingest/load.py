@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
+from auditsvc.decode.batch import pieces_of
 from auditsvc.errors import ClashError, RefusedError
 from auditsvc.host.memory import give_back, keep_apart, resident
 from auditsvc.ingest import quarantine
@@ -41,8 +42,8 @@ _LONG_OPEN: Final = 1 << 20
 """Bytes of open events that are more than a log usually has. Their texts leave gaps of all sizes in
 memory, which together are as much as is in use."""
 _MUCH: Final = 150 << 20
-"""Bytes of memory that no ordinary log takes: gaps between rows of very many lengths, which would
-grow with the log."""
+"""Bytes of memory above which gaps between rows of very many lengths are given back, which would
+grow with the log. Only of logs that have such rows, as it takes time."""
 _SHOWN: Final = 100
 """Bytes of a line that a message shows."""
 
@@ -157,7 +158,7 @@ class Load:
         self._large = _LARGE
         self._is_long_open = False
         self._is_tight = False
-        """Whether it once took more memory than ordinary logs do."""
+        """Whether it once took much memory for rows of very many lengths."""
         self._careful = 0
         """Largest size in bytes of a batch after one was refused; 0: no limit."""
         self._begin()
@@ -300,7 +301,7 @@ class Load:
             self._refused = error, piece
             return False
         self._count(piece.batch, result)
-        self._is_tight |= resident() > _MUCH
+        self._is_tight = self._is_tight or (resident() > _MUCH and _is_scattered(piece.batch))
         if piece.is_long_open or self._is_tight:
             keep_apart()
             self.store.database.let_go()
@@ -404,6 +405,12 @@ class Load:
         """Close the log; the store belongs to the caller."""
         self._thread.shutdown()
         self.log.close()
+
+
+def _is_scattered(batch: Batch) -> bool:
+    """Whether most calls have a context of their own, as if each were another process's."""
+    contexts = sum(map(len, pieces_of(batch.dimensions, "context")))
+    return contexts * 2 > batch.facts.count
 
 
 def show_line(line: bytes, reason: str = "not a record") -> str:
