@@ -51,15 +51,10 @@ def incumbent(status: Status, machine: Machine, *, serving: bool, source: str) -
 
 def auditd_unit(machine: Machine, *, source: str) -> DoctorFinding:
     """Whether auditd starts at boot, in conflict with us."""
-    name = "auditd.service"
-    if not _wanted(machine, "auditd.service"):
-        return ok(name, "not enabled")
-    if source != "netlink":
-        return ok(name, f"enabled; we read from {source}")
-    return DoctorFinding(
-        name,
-        Level.WARNING,
-        "enabled",
+    return _at_boot(
+        machine,
+        "auditd.service",
+        source,
         "at boot auditd and auditsvc both try to become the audit daemon; only one can",
         "auditsvc adopt; or, to take nothing over from it: systemctl disable auditd.service",
     )
@@ -67,18 +62,22 @@ def auditd_unit(machine: Machine, *, source: str) -> DoctorFinding:
 
 def auditd_rules(machine: Machine, *, source: str) -> DoctorFinding:
     """Whether auditd's rules are loaded at boot beside ours: a unit of its own since audit 4."""
-    name = "audit-rules.service"
-    if not _wanted(machine, "audit-rules.service"):
-        return ok(name, "not enabled")
-    if source != "netlink":
-        return ok(name, f"enabled; we read from {source}")
-    return DoctorFinding(
-        name,
-        Level.WARNING,
-        "enabled",
+    return _at_boot(
+        machine,
+        "audit-rules.service",
+        source,
         "at boot augenrules deletes all rules (`-D`), ours too if it comes second",
         "systemctl disable audit-rules.service; the setting `rules` may name /etc/audit/rules.d",
     )
+
+
+def _at_boot(machine: Machine, unit: str, source: str, why: str, fix: str) -> DoctorFinding:
+    """Whether a unit is enabled that hinders us as the audit daemon."""
+    if not _wanted(machine, unit):
+        return ok(unit, "not enabled")
+    if source != "netlink":
+        return ok(unit, f"enabled; we read from {source}")
+    return DoctorFinding(unit, Level.WARNING, "enabled", why, fix)
 
 
 def journald(machine: Machine) -> DoctorFinding:

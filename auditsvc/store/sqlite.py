@@ -25,10 +25,10 @@ from auditsvc.host.processes import name_of
 from auditsvc.store import objects, objects_sqlite
 from auditsvc.store.database import READS, Contested, column_list, empty_store, transaction
 from auditsvc.store.migrate import REVISION
-from auditsvc.store.schema import FACTS, SETTLED, text
+from auditsvc.store.schema import FACTS, SETTLED
 from auditsvc.store.space import let_shrink
 from auditsvc.store.sqlite_errors import HINTS, damaged, explained
-from auditsvc.store.sqlite_insert import insert_many, insert_or_fail, is_long, is_run, new_run
+from auditsvc.store.sqlite_insert import insert_absent, insert_many, is_run, new_run
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -432,20 +432,7 @@ class SQLite:
 
     def insert_absent(self, connection: Connection, table: Table, rows: Sequence[Row]) -> int:
         """Insert the rows whose key is free; give how many those were."""
-        statement = f"{insert_or_fail(table)} ON CONFLICT DO NOTHING"
-        long = [row for row in rows if is_long(row)] if table is text else []
-        if not long:
-            return connection.exec_driver_sql(statement, list(rows)).rowcount
-        short = [row for row in rows if not is_long(row)]
-        count = connection.exec_driver_sql(statement, short).rowcount if short else 0
-        statement = statement.replace("(?, ?, ", "(?, CAST(? AS TEXT), ")
-        for row_id, value, raw in long:
-            # As bytes: a text that was written keeps those in memory, too.
-            data = value.encode() if isinstance(value, str) else value
-            count += connection.exec_driver_sql(statement, (row_id, data, raw)).rowcount
-        # The driver keeps the statement, and with it the values of its last row.
-        connection.exec_driver_sql(statement, (long[-1][0], b"", None))
-        return count
+        return insert_absent(connection, table, rows)
 
     def fetch(
         self, connection: Connection, table: Table, key: str, values: Iterable[int]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from auditsvc.store import file_counts
 from auditsvc.store.database import column_list
+from auditsvc.store.schema import text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,18 +41,36 @@ def insert_many(connection: Connection, table: Table, rows: Sequence[Row]) -> No
         flat = chain.from_iterable(rows[:whole])
         width = len(table.columns) * _ROWS_A_STATEMENT
         several = list(zip(*[flat] * width, strict=True))
-        statement = insert_or_fail(table, _ROWS_A_STATEMENT)
+        statement = _insert_or_fail(table, _ROWS_A_STATEMENT)
         connection.exec_driver_sql(statement, several)
     if rest := list(rows[whole:]):
         connection.exec_driver_sql(_insert(table), rest)
 
 
-def is_long(row: Row) -> bool:
+def insert_absent(connection: Connection, table: Table, rows: Sequence[Row]) -> int:
+    """Insert the rows whose key is free; give how many those were."""
+    statement = f"{_insert_or_fail(table)} ON CONFLICT DO NOTHING"
+    long = [row for row in rows if _is_long(row)] if table is text else []
+    if not long:
+        return connection.exec_driver_sql(statement, list(rows)).rowcount
+    short = [row for row in rows if not _is_long(row)]
+    count = connection.exec_driver_sql(statement, short).rowcount if short else 0
+    statement = statement.replace("(?, ?, ", "(?, CAST(? AS TEXT), ")
+    for row_id, value, raw in long:
+        # As bytes: a text that was written keeps those in memory, too.
+        data = value.encode() if isinstance(value, str) else value
+        count += connection.exec_driver_sql(statement, (row_id, data, raw)).rowcount
+    # The driver keeps the statement, and with it the values of its last row.
+    connection.exec_driver_sql(statement, (long[-1][0], b"", None))
+    return count
+
+
+def _is_long(row: Row) -> bool:
     """Whether a value of a row is long."""
     return any(isinstance(value, str | bytes) and len(value) > _LONG for value in row)
 
 
-def insert_or_fail(table: Table, count: int = 1) -> str:
+def _insert_or_fail(table: Table, count: int = 1) -> str:
     """Give a statement that, after an error, keeps the rows it has inserted (OR FAIL).
 
     The whole transaction is rolled back anyway. A statement that could be undone alone would

@@ -136,7 +136,7 @@ def test_memory_of_ingest_is_bounded(decoder, shape, tmp_path):
 @pytest.mark.long
 @pytest.mark.skipif("native" not in DECODERS, reason="the native core was not built")
 def test_memory_does_not_grow_with_the_log(tmp_path):
-    """Rows of very many lengths leave gaps, which are given back: 91 MB take no more than 200."""
+    """Rows of very many lengths leave gaps; those of 91 MB are given back, too."""
     log = tmp_path / "audit.log"
     log.write_bytes(hostile.log("nodes of calls", 480_000))
     assert ingest(log, tmp_path, "native").mebibytes < MOST_MEBIBYTES - 10

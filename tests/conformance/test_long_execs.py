@@ -17,7 +17,7 @@ from auditsvc.decode import DECODERS, make_decoder
 from auditsvc.record.fields import to_short_text
 
 MOST_MEBIBYTES = 200
-MOST_CUT = {"native": 190, "reference": 240}
+MOST_CUT = {"native": 190, "reference": 260}
 _ALWAYS = "no text"  # the others with --long
 _FEW = 1_200_000  # bytes of arguments: more than a mebibyte
 

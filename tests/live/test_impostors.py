@@ -30,7 +30,7 @@ from auditsvc.service.exclusions import SERVER_KEY
 pytestmark = [
     pytest.mark.live,
     pytest.mark.postgres,
-    pytest.mark.skipif(os.geteuid() != 0, reason="servers of other users are needed"),
+    pytest.mark.skipif(os.geteuid() != 0, reason="starts programs as other users"),
 ]
 
 NOT_LEFT_OUT = "the store's server is not left out of the rules"
