@@ -74,6 +74,11 @@ class _User:
     open: int = 0
     refused: int = 0
 
+    def refill(self, now: float) -> None:
+        """Give back what time has earned."""
+        self.tokens = min(_BURST, self.tokens + (now - self.at) * _RATE)
+        self.at = now
+
 
 class Listener(threading.Thread):
     """Takes notes until `finish`; makes the socket when it is made (OSError)."""
@@ -180,9 +185,7 @@ class Listener(threading.Thread):
     def _may(self, uid: int) -> bool:
         """Whether this user may have one more access."""
         user = self._users.setdefault(uid, _User())
-        now = time.monotonic()
-        user.tokens = min(_BURST, user.tokens + (now - user.at) * _RATE)
-        user.at = now
+        user.refill(time.monotonic())
         if user.tokens < 1 or user.open >= _OPEN_OF_ONE or (uid and len(self._opened()) >= _OPEN):
             user.refused += 1
             return False
@@ -232,7 +235,9 @@ class Listener(threading.Thread):
                 what = f"of_uid={uid} accesses={user.refused}"
                 self._note(self._daemon.config(ourselves, "access-unrecorded", what, success=False))
                 user.refused = 0
-            elif not user.open:
+            user.refill(now)
+            # Who is forgotten begins anew: only who has everything back may be.
+            if not user.open and user.tokens == _BURST:
                 del self._users[uid]
 
 
