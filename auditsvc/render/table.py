@@ -1,8 +1,10 @@
-r"""Rows as a table for people: on a terminal fitted to its width, else as wide as it is.
+r"""Rows as a table for people: on a terminal fitted to its width, else a line a row.
 
 A table that is wider than the terminal has its long cells in several lines, broken between words
 (`auditsvc.render.fit`). Where the words have no room side by side, or that takes more lines than
-what the caller names instead (`Else`), rows are written so.
+what the caller names instead (`Else`), rows are written so. For a pipe or a file a cell that is
+longer than most goes beyond its column, and the next ones come back to theirs where they can: one
+long cell does not make every line as long.
 
 Rows come in pages. A page has the columns' widths of the page before where they suit it, so that
 it stands under the same header; else a header of its own.
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
 _PAGE: Final = 1000  # rows that a table's widths are made from
 _WIDE: Final = 32_000
 """Columns of what is no terminal: a cell that is longer has several lines there, too."""
+_LONG: Final = 60
+"""A cell that is wider does not widen its column where lines are not fitted to a terminal."""
 _ROOMY: Final = 3
 """Blanks between columns where all have room; one more stands at each side."""
 _HEADER: Final = "1"
@@ -58,6 +62,8 @@ class _Layout(NamedTuple):
 
     widths: tuple[int, ...]
     gap: int = GAP
+    is_open: bool = False
+    """Whether cells may be wider than their column."""
 
 
 _LOOSE: Final = _Layout(())
@@ -77,7 +83,7 @@ def write_table(
     `marks` gives, for a row, the mark of each cell; without it nothing but the header is marked.
     """
     names = [visible(name) for name in columns]
-    width = terminal_width() if out.isatty() else _WIDE
+    width = terminal_width() if out.isatty() else None
     is_bold = marks is not None or (out.isatty() and os.environ.get("TERM", "dumb") != "dumb")
     head = [(name, _HEADER if is_bold else None) for name in names]
     remaining = iter(rows)
@@ -105,7 +111,7 @@ def write_table(
         before = layout
         number += len(page)
     if before.gap == _ROOMY:
-        out.write(" " * _total(before) + "\n")
+        out.write("\n" if before.is_open else " " * _total(before) + "\n")
 
 
 def records(
@@ -129,13 +135,17 @@ def records(
 def flowing(rows: Iterable[Sequence[Piece]], width: int | None) -> Iterator[str]:
     """Give rows as lines with their cells side by side; empty ones are left out.
 
-    Of several blanks within a cell every second one is written as its escape: nothing in a cell
-    looks like a cell of its own.
+    Nothing in a cell looks like a cell of its own.
     """
     for row in rows:
         indent = min(_DEEPEST, cell_len(row[0][0]) + GAP)
-        pieces = [(text.replace("  ", r" \x20"), mark) for text, mark in row if text]
+        pieces = [(_single_spaced(text), mark) for text, mark in row if text]
         yield from (f"{line}\n" for line in hanging(pieces, width or _WIDE, indent))
+
+
+def _single_spaced(text: str) -> str:
+    """Give a text in which of several blanks every second one is written as its escape."""
+    return text.replace("  ", r" \x20")
 
 
 def _total(layout: _Layout) -> int:
@@ -147,12 +157,17 @@ def _total(layout: _Layout) -> int:
 def _layout(
     names: Sequence[str],
     rows: Sequence[Sequence[str]],
-    width: int,
+    width: int | None,
     before: _Layout | None,
     otherwise: Else,
 ) -> _Layout:
     columns = [[name, *cells] for name, *cells in zip(names, *rows, strict=True)]
-    widths = tuple(max(map(cell_len, column)) for column in columns)
+    sizes = [[cell_len(text) for text in column] for column in columns]
+    if width is None:
+        most = (max(each for n, each in enumerate(of) if not n or each <= _LONG) for of in sizes)
+        widths = tuple(map(max, most, before.widths if before else [0] * len(names)))
+        return _Layout(widths, _ROOMY, is_open=True)
+    widths = tuple(map(max, sizes))
     if before is not None and before.widths:
         widths = tuple(map(max, widths, before.widths))
         if widths == before.widths:
@@ -181,8 +196,11 @@ def _lines(
     side, between = (" ", " " * layout.gap) if is_roomy else ("", " " * layout.gap)
     total = _total(layout)
     if top and is_roomy:
-        yield " " * total + "\n"
+        yield "\n" if layout.is_open else " " * total + "\n"
     for row in rows:
+        if layout.is_open:
+            yield _open_line(row, layout, rights)
+            continue
         cells = [
             [(line, mark) for line in wrapped(text, size)]
             for (text, mark), size in zip(row, layout.widths, strict=True)
@@ -191,7 +209,24 @@ def _lines(
             shown = between.join(map(_padded, line, layout.widths, rights))
             yield f"{side}{shown}{side}\n" if is_roomy else f"{shown.rstrip()}\n"
     if top:
-        yield f"{side}{'─' * (total - 2 * len(side))}{side}\n"
+        yield f"{side}{'─' * (total - 2 * len(side))}{'' if layout.is_open else side}\n"
+
+
+def _open_line(row: Sequence[Piece], layout: _Layout, rights: Sequence[bool]) -> str:
+    """Give a row as one line, whatever its cells' widths, without blanks at its end."""
+    line, used, end = "", 0, 1 - layout.gap
+    for (text, mark), width, is_right in zip(row, layout.widths, rights, strict=True):
+        end += layout.gap + width
+        if not text:
+            continue
+        size = cell_len(text)
+        begin = end - size if is_right and size <= width else end - width
+        # Nothing in a cell may look like the cells whose columns it covers.
+        shown = text if size <= width else _single_spaced(text)
+        blanks = max(begin - used, layout.gap if used else 0)
+        line += " " * blanks + marked(shown, mark)
+        used += blanks + cell_len(shown)
+    return f"{line}\n"
 
 
 def _padded(piece: Piece, width: int, is_right: bool) -> str:

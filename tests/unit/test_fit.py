@@ -138,7 +138,7 @@ def test_pages_stand_under_the_same_header(monkeypatch):
     assert sum(line.strip().startswith("a") for line in lines) == 2500
 
 
-def test_a_time_is_split_before_a_table_is_given_up():
+def test_a_time_is_split_before_a_table_is_wantedup():
     """Between date and time, as the last resort."""
     columns = [["time", "2026-11-23 11:17:58.347"], ["x", "a" * 20]]
     assert fit(columns, 45).widths == (23, 20)
@@ -146,3 +146,49 @@ def test_a_time_is_split_before_a_table_is_given_up():
     assert fit(columns, 36, at_any_cost=True).widths == (14, 20)
     assert fit(columns, 8, at_any_cost=True).widths == (3, 3)
     assert fit(columns, 7, at_any_cost=True) is None
+
+
+def piped(rows, columns):
+    """Give the lines that a pipe gets."""
+    out = io.StringIO()
+    write_rows(Result(columns, rows), Format.TABLE, out)
+    assert out.getvalue().startswith("\n")
+    assert out.getvalue().endswith("\n\n")
+    return out.getvalue().splitlines()[1:-1]
+
+
+def test_a_long_cell_does_not_widen_the_other_lines_of_a_pipe():
+    """It goes beyond its column; later cells come back to theirs where there is room."""
+    long = "/" + "x" * 70
+    rows = [("a", "short", "yes", 1), ("b", long, "no", 22), ("c", "界", "", 3)]
+    assert piped(rows, ["who", "object", "outcome", "n"]) == [
+        " who   object   outcome    n",
+        " ───────────────────────────",
+        " a     short    yes        1",
+        f" b     {long}   no   22",
+        " c     界                  3",
+    ]
+
+
+def test_a_column_of_a_pipe_is_as_wide_as_its_cells_of_usual_length():
+    """So the cells after them stand below each other, but for those after a longer one."""
+    rows = [("x" * size, "end") for size in (1, 60, 61, 200)]
+    ends = [line.index("end") for line in piped(rows, ["name", "last"])[2:]]
+    assert ends == [64, 64, 65, 204]
+
+
+def test_a_cell_of_a_pipe_cannot_look_like_the_next_ones():
+    """A name that reaches into other columns has no gaps such as stand between cells."""
+    forged = "/tmp/a" + " " * 60 + "success"
+    line = piped([(forged, "failed"), ("/tmp/b", "success")], ["object", "result"])[2]
+    cells = re.split(r" {2,}", line.strip())
+    assert cells[1:] == ["failed"]
+    assert cells[0].replace(r"\x20", " ") == forged
+
+
+@given(st.lists(st.tuples(SHOWN, SHOWN, SHOWN), min_size=1, max_size=8))
+def test_a_line_of_a_pipe_has_all_cells(rows):
+    """In their order, whole but for blanks and their escapes."""
+    for row, line in zip(rows, piped(rows, ["a", "b", "c"])[2:], strict=True):
+        shown = line.replace(r"\x20", "").replace(" ", "")
+        assert shown == "".join(row).replace(r"\x20", "").replace(" ", "")
