@@ -281,11 +281,10 @@ class ReferenceDecoder:
 
     def take(self) -> Batch:
         """Hand over the rows made since the last call."""
+        for row in self._types.unknown:
+            self._dimensions.rows.add("record_type", row)
+        self._types.unknown.clear()
         batch = self._rows.take()
-        if self._types.unknown:
-            unknown: list[Row] = list(self._types.unknown)
-            batch.dimensions = {**batch.dimensions, "record_type": unknown}
-            self._types.unknown.clear()
         batch.raw, self._raw = self._raw, []
         self._raw_held = 0
         batch.counts, self._counts = self._counts, dict.fromkeys(COUNTS, 0)

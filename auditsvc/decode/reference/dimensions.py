@@ -18,13 +18,12 @@ Rules:
 
 from __future__ import annotations
 
-from collections import defaultdict
-from io import StringIO
 from json.encoder import encode_basestring as encode_text
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from auditsvc.decode.batch import ROW_SIZE
 from auditsvc.decode.ids import content_digest, dimension_id
+from auditsvc.decode.reference.kept import KeptRows
 from auditsvc.decode.reference.records import join_arguments, parse_address
 from auditsvc.record import types
 from auditsvc.record.fields import (
@@ -68,7 +67,7 @@ _FILE_COLUMNS: Final = {
 _REPEATED: Final = (b"ARCH", b"SYSCALL")
 _NO_ID: Final = (-1, UNSET)
 
-_LONG: Final = 1 << 16
+_LONG: Final = 1 << 12
 """Bytes of a key above which a cache keeps its digest."""
 LONG_LIST: Final = 1 << 20
 """Bytes of the arguments of one exec, or of its records, above which they are shown shortly."""
@@ -119,7 +118,7 @@ class Dimensions:
     """
 
     def __init__(self, secret: bytes, host: str) -> None:
-        self.rows: defaultdict[str, list[Row]] = defaultdict(list)
+        self.rows = KeptRows()
         self.held = 0
         """Approximate size of `rows` in bytes; reset by the function that takes the rows."""
         self._secret = secret
@@ -151,7 +150,7 @@ class Dimensions:
         if known is not None:
             return known
         row_id = self._pins.get((table, content)) or dimension_id(self._secret, table, content)
-        self.rows[table].append((row_id, *content))
+        self.rows.add(table, (row_id, *content))
         self.held += size + ROW_SIZE
         return self._ids.put(key, row_id, size)
 
@@ -279,19 +278,20 @@ class Dimensions:
     def argv_of(self, fields: Iterable[Field]) -> tuple[int, bool]:
         """Id of the arguments in these fields of EXECVE records, and whether all are present."""
         values, complete = join_arguments(fields)
-        # One by one: there may be several hundred thousand.
-        listed = StringIO()
+        # One by one: there may be several hundred thousand. As UTF-8 first: where one letter is
+        # of four bytes, all letters of a text take four.
+        listed = bytearray(b"[")
         exact = True
         shown_as = to_text if sum(map(len, values)) <= LONG_LIST else to_short_text
         for value in values:
             text, clean = shown_as(value)
             exact &= clean
-            listed.write("," if listed.tell() else "[")
-            listed.write(encode_text(text))
-        listed.write("]" if values else "[]")
-        shown = listed.getvalue()
-        listed.close()
-        return self._text(shown, None if exact else b"\0".join(values)), complete
+            listed += b"," if len(listed) > 1 else b""
+            listed += encode_text(text).encode()
+        listed += b"]"
+        raw = None if exact else b"\0".join(values)
+        values.clear()
+        return self._text(listed.decode(), raw), complete
 
     def long_arguments(self, body: bytes) -> int:
         """Id of the fields of one of very many EXECVE records, shown as the list of them is."""

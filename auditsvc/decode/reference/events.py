@@ -192,6 +192,7 @@ class Events:
         self.open_records -= len(event.records)
         self._long_execs.pop(key, None)
         self._bytes -= sum(map(len, event.lines)) + len(event.lines) * RECORD_SIZE
+        event.lines.clear()  # of a long exec they take as much as its rows
         self._done(event.identity, event.records, reason, event.is_printk)
 
 

@@ -120,8 +120,7 @@ class Rows:
             "record": self._records,
         }
         weights = {"syscall": self._syscall_weights, "event": self._event_weights}
-        batch = Batch(dict(self._dimensions.rows), Facts(facts, weights, self._claimed))
-        self._dimensions.rows.clear()
+        batch = Batch(self._dimensions.rows.take(), Facts(facts, weights, self._claimed))
         self._dimensions.held = 0
         self._new_batch()
         return batch
