@@ -226,7 +226,7 @@ def test_the_interpreter_lock_is_free_while_it_waits(pair):
 
     sender = threading.Thread(target=send)
     sender.start()
-    got = collect(drain, timeout=10)
+    got = collect(drain, timeout=60)
     sender.join()
     assert sent
     assert got.lines == b"type=SYSCALL msg=late\n"
