@@ -182,7 +182,7 @@ def test_without_a_terminal(environment):
 
 
 @pytest.mark.one_database
-def test_ctrl_c_ends_all_that_is_piped(environment):
+def test_ctrl_c_ends_all_that_is_piped(environment, url):
     """The statement that runs, and those behind it, as in psql."""
     asked = f"SELECT 7 AS n;\n{ENDLESS}\nSELECT 8 AS n;\n"
     with subprocess.Popen(
@@ -196,6 +196,7 @@ def test_ctrl_c_ends_all_that_is_piped(environment):
         process.stdin.write(asked)
         process.stdin.close()
         assert (process.stdout.readline(), process.stdout.readline()) == ("n\n", "7\n")
+        until(lambda: ENDLESS in accesses(url))
         process.send_signal(signal.SIGINT)
         assert process.stdout.read() == ""
         assert process.stderr.read() == "auditsvc: interrupted\n"
