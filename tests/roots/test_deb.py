@@ -19,7 +19,8 @@ import pytest
 from fixtures.first_program import write_as_the_first_program
 from fixtures.logs import load as load_log
 from fixtures.logs import opening
-from fixtures.waiting import at_rest, until
+from fixtures.waiting import until
+from live.auditd import wait_all
 from live.conftest import kernel_lost, programs  # noqa: F401 - fixtures
 from live.programs import fresh_auid, rules
 from live.test_takeover import BUSY, LARGE, load, rule
@@ -422,7 +423,7 @@ def test_from_debian_s_auditd_and_back(started, programs, kernel_lost):  # noqa:
         assert started.run("systemctl is-active auditd").stdout == "active\n"
         assert are_enabled(started, "auditd")
         assert f"auid={auid}" in started.run("auditctl -l").stdout
-        at_rest(lambda: log.stat().st_size)
+        wait_all(log)  # the kernel hands records over later
         started.run("auditsvc ingest /var/log/audit/audit.log")
         found = ask(calls)
         assert made.calls < found["n"] == found["m"] <= made.calls + more.calls
