@@ -18,6 +18,7 @@ import pytest
 from faults.test_service_faults import Run
 from fixtures.evidence import Run as SignedRun
 from fixtures.logs import SECOND, call, load, login, opening, rows
+from fixtures.loopback import free_ports
 from fixtures.waiting import until
 
 from auditsvc.config import load_settings
@@ -203,13 +204,6 @@ def program(name):
     return path
 
 
-def free_port():
-    """Give a port of the loopback that nobody uses."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 class _UnixConnection(http.client.HTTPConnection):
     def __init__(self, path):
         super().__init__("localhost", timeout=60)
@@ -271,7 +265,7 @@ def test_in_a_folder_with_the_setgid_bit_the_group_may_use_the_socket(settings, 
 def test_a_client_that_says_nothing_keeps_nobody_out(settings, monkeypatch):
     """It is dropped after its time."""
     monkeypatch.setattr("auditsvc.service.metrics._Page.timeout", 0.2)
-    port = free_port()
+    (port,) = free_ports()
     thread = serve(settings, listen=f"127.0.0.1:{port}")
 
     def answer():
