@@ -41,8 +41,8 @@ if TYPE_CHECKING:
     from auditsvc.store.database import Database
 
 _NOWHERE: Final = "no service runs here, and there is no store"
-_SECONDS: Final = 0.3
-"""How long a service that hangs may hold a question up."""
+_SECONDS: Final = 2.0
+"""How long a service that hangs may hold a question up; one on a busy host answers by then."""
 T = TypeVar("T")
 
 
@@ -131,6 +131,10 @@ class _Record:
             self._begin_in_store(asked)
         if self._service is not None and self._service.has_taken:
             self.reason = ""
+        elif self._service is not None and self._entry is not None:
+            # It may come to read this later, and would record the access a second time.
+            self._service.close()
+            self._service = None
 
     def _begin_in_store(self, asked: Asked) -> None:
         values = tables.entry_values(asked, this_reader(self._settings.host))

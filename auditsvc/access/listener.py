@@ -208,6 +208,9 @@ class Listener(threading.Thread):
         except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
             self._close(opened, Ended(None, UNKNOWN))
             return
+        if _is_left(opened.connection):  # who waits no longer has it recorded elsewhere
+            self._close(opened)
+            return
         opened.id = secrets.token_hex(8)
         self._note(self._daemon.line("DAEMON_ACCEPT", _beginning(opened, asked)))
         self._answer(opened.connection, taken=True, own=asked.store == self._place)
@@ -255,15 +258,20 @@ def _lives(connection: socket.socket) -> bool:
     try:
         descriptor = connection.getsockopt(socket.SOL_SOCKET, _SO_PEERPIDFD)
     except OSError:  # an older kernel: whether the other end is open says about the same
-        peeked = select.poll()
-        peeked.register(connection, 0)  # POLLHUP is always told
-        return not peeked.poll(0)
+        return not _is_left(connection)
     try:
         ended = select.poll()
         ended.register(descriptor, select.POLLIN)
         return not ended.poll(0)
     finally:
         os.close(descriptor)
+
+
+def _is_left(connection: socket.socket) -> bool:
+    """Whether the other end is closed."""
+    peeked = select.poll()
+    peeked.register(connection, 0)  # POLLHUP is always told
+    return bool(peeked.poll(0))
 
 
 def _beginning(opened: _Open, asked: Asked) -> str:

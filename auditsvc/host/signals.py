@@ -33,9 +33,11 @@ def alarm(seconds: float, error: BaseException) -> Iterator[None]:
 
     In the main thread. What waits in C without giving Python its turn is ended after that.
     """
+    has_rung = threading.Event()
 
     def ring(number: int, frame: FrameType | None) -> None:
         del number, frame
+        has_rung.set()
         raise error
 
     if not seconds:
@@ -45,6 +47,11 @@ def alarm(seconds: float, error: BaseException) -> Iterator[None]:
     signal.setitimer(signal.ITIMER_REAL, seconds)
     try:
         yield
+    except BaseException as other:
+        # SQLite, in whose callback it may ring, passes on an error of its own.
+        if other is error or not has_rung.is_set():
+            raise
+        raise error from other
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)

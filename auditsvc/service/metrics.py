@@ -46,6 +46,8 @@ class Metrics(threading.Thread):
         self._text = b""
         self._settings = settings
         self._stopping = threading.Event()
+        self._offering = threading.Lock()
+        """Held while something is offered; at the end nothing more is."""
         self._server: _Server | None = None
 
     def run(self) -> None:
@@ -63,8 +65,13 @@ class Metrics(threading.Thread):
             self._stopping.wait(self._settings.metrics.every)
 
     def _gather(self) -> None:
-        wanted = self._settings.metrics
         self._text = exposition(self._settings)
+        with self._offering:
+            if not self._stopping.is_set():
+                self._offer()
+
+    def _offer(self) -> None:
+        wanted = self._settings.metrics
         if wanted.textfile is not None:
             _write(wanted.textfile, self._text)
         if wanted.listen is not None and self._server is None:
@@ -78,6 +85,9 @@ class Metrics(threading.Thread):
         self._stopping.set()
         if self.is_alive():
             self.join(_STOP_SECONDS)
+        # What is being offered is waited for; not for ever, as a file system may hang.
+        if self._offering.acquire(timeout=_STOP_SECONDS):
+            self._offering.release()
         if self._server is not None:
             self._server.close()
         if self._settings.metrics.textfile is not None:

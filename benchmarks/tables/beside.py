@@ -214,7 +214,7 @@ class Beside:
             time.sleep(_LONE)
         for each in load:
             each.terminate()
-        calls = sum(int(each.communicate()[0]) for each in load)
+        calls = sum(int(each.communicate()[0].split()[-1]) for each in load)
         _lone(stage, stored)  # whose row is stored after all others
         took = time.monotonic() - began
         pages = (cpu_seconds(tree(stage.web.pid)) - pages) / took

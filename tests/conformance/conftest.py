@@ -13,6 +13,7 @@ from fixtures.rotated import Stores
 from fixtures.seaweed import lake as run_lake
 
 from auditsvc.store import objects_postgres, open_store
+from auditsvc.web import events
 
 KINDS = ["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)]
 
@@ -106,6 +107,14 @@ def compared_once():
         patch.setattr(objects_postgres, "strangers", strangers)
         patch.setattr(objects_postgres, "_changed_views", changed)
         yield {"strangers": search, "_changed_views": changed_views}
+
+
+@pytest.fixture(autouse=True, scope="session")
+def whole_pages():
+    """Have a page of events looked for to its end, as on a quick host; tests of parts say so."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(events, "SECONDS", 60.0)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -198,7 +198,7 @@ def test_the_key_completes_what_was_typed(made, tmp_path, shell):
         terminal.until("> ")
         for line, whole in TYPED:
             terminal.type(f"auditsvc {line}\t\r")
-            terminal.until(whole, seconds=20)
+            terminal.until(whole)
 
 
 def test_bash_completes_a_view_within_a_statement(made):

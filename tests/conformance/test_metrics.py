@@ -10,6 +10,7 @@ import socket
 import sqlite3
 import stat
 import subprocess
+import threading
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -17,6 +18,7 @@ import pytest
 from faults.test_service_faults import Run
 from fixtures.evidence import Run as SignedRun
 from fixtures.logs import SECOND, call, load, login, opening, rows
+from fixtures.loopback import free_ports
 from fixtures.waiting import until
 
 from auditsvc.config import load_settings
@@ -202,13 +204,6 @@ def program(name):
     return path
 
 
-def free_port():
-    """Give a port of the loopback that nobody uses."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 class _UnixConnection(http.client.HTTPConnection):
     def __init__(self, path):
         super().__init__("localhost", timeout=60)
@@ -223,9 +218,9 @@ def get(connection, page="/metrics"):
     """Ask for a page; gives status, type and text; None if nobody answers."""
     try:
         connection.request("GET", page)
+        answer = connection.getresponse()
     except OSError:
         return None
-    answer = connection.getresponse()
     return answer.status, answer.getheader("Content-Type"), answer.read()
 
 
@@ -270,12 +265,16 @@ def test_in_a_folder_with_the_setgid_bit_the_group_may_use_the_socket(settings, 
 def test_a_client_that_says_nothing_keeps_nobody_out(settings, monkeypatch):
     """It is dropped after its time."""
     monkeypatch.setattr("auditsvc.service.metrics._Page.timeout", 0.2)
-    port = free_port()
+    (port,) = free_ports()
     thread = serve(settings, listen=f"127.0.0.1:{port}")
-    until(lambda: get(http.client.HTTPConnection("127.0.0.1", port)))
+
+    def answer():
+        return get(http.client.HTTPConnection("127.0.0.1", port, timeout=60))
+
+    until(answer)
     with socket.create_connection(("127.0.0.1", port)):
-        asked = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-        assert get(asked)[0] == 200
+        status, _, _ = until(answer)  # we may be as late as the other, and dropped, too
+        assert status == 200
     thread.finish()
 
 
@@ -288,6 +287,28 @@ def test_a_textfile_is_whole_readable_and_removed(settings, tmp_path):
     assert stat.S_IMODE(file.stat().st_mode) == 0o644
     thread.finish()
     assert list(tmp_path.glob("*auditsvc.prom*")) == []
+
+
+def test_figures_that_are_gathered_at_the_end_are_not_offered(settings, tmp_path, monkeypatch):
+    """The store answers slowly, and the service has ended by then: nothing is left of it."""
+    asked, answers = threading.Event(), threading.Event()
+
+    def late(_):
+        asked.set()
+        assert answers.wait(60)
+        return b"old"
+
+    monkeypatch.setattr("auditsvc.service.metrics.exposition", late)
+    monkeypatch.setattr("auditsvc.service.metrics._STOP_SECONDS", 0.1)
+    file, address = tmp_path / "auditsvc.prom", tmp_path / "socket"
+    thread = serve(settings, textfile=file, listen=f"unix:{address}")
+    assert asked.wait(60)
+    thread.finish()
+    answers.set()
+    thread.join(60)
+    assert not thread.is_alive()
+    assert not file.exists()
+    assert not address.exists()
 
 
 def test_an_address_in_use_is_a_problem_and_no_end(settings):
@@ -319,7 +340,7 @@ def test_run_offers_them_while_it_runs(tmp_path):
     )
     run.feed(5)
     wanted = b'auditsvc_ledger_records_total{cause="received",source="spool"} 20.0'
-    until(lambda: path.exists() and wanted in get(_UnixConnection(str(path)))[2])
+    until(lambda: wanted in (get(_UnixConnection(str(path))) or (0, "", b""))[2])
     assert run.end()[0] == 0
     assert not path.exists()
 

@@ -66,10 +66,10 @@ def test_what_is_refused_hinders_nothing_that_follows(session, wrong):
 def test_a_statement_that_takes_too_long_is_the_end_of_itself_alone(new_url):
     """Each has its own time; one that nobody reads to its end is ended, too."""
     load(new_url, opening(1, "/etc/first", second=SECOND), "first")
-    limits = Limits(seconds=0.3)
+    limits = Limits(seconds=60)
     with closing(open_session(new_url, limits)) as session:
-        with pytest.raises(QueryError, match="took longer"):
-            ask(session, ENDLESS, limits)
+        with pytest.raises(QueryError, match=r"took longer than 0\.3 s"):
+            ask(session, ENDLESS, Limits(seconds=0.3))
         many = ENDLESS.replace("count(*)", "x") + " LIMIT 100000"
         with session.run(many, limits, ALL) as result:
             assert next(iter(result)) == (1,)

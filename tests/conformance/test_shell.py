@@ -147,9 +147,14 @@ def test_a_query_ends_in_time(environment):
     with Terminal(AUDITSVC, "shell", "--timeout", "0.3", environment=environment) as terminal:
         terminal.until(PROMPT)
         terminal.type(f"{ENDLESS}\r")
-        terminal.until("the question took longer than 0.3 s")
-        terminal.type("SELECT 40 + 2 AS x;\r")
-        terminal.until("42")
+        late = "the question took longer than 0.3 s"
+        terminal.until(late)
+
+        def is_answered():
+            terminal.type("SELECT 40 + 2 AS x;\r")
+            return "42" in terminal.until("42", late)
+
+        until(is_answered)  # on a busy host 0.3 s may be over before
 
 
 def make_session(views, told=None):
@@ -182,7 +187,7 @@ def test_without_a_terminal(environment):
 
 
 @pytest.mark.one_database
-def test_ctrl_c_ends_all_that_is_piped(environment):
+def test_ctrl_c_ends_all_that_is_piped(environment, url):
     """The statement that runs, and those behind it, as in psql."""
     asked = f"SELECT 7 AS n;\n{ENDLESS}\nSELECT 8 AS n;\n"
     with subprocess.Popen(
@@ -196,6 +201,7 @@ def test_ctrl_c_ends_all_that_is_piped(environment):
         process.stdin.write(asked)
         process.stdin.close()
         assert (process.stdout.readline(), process.stdout.readline()) == ("n\n", "7\n")
+        until(lambda: ENDLESS in accesses(url))
         process.send_signal(signal.SIGINT)
         assert process.stdout.read() == ""
         assert process.stderr.read() == "auditsvc: interrupted\n"

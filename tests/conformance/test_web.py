@@ -10,6 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from fixtures.logs import SECOND, load, opening, rows
+from fixtures.waiting import until
 from fixtures.web import (
     BASE,
     HOSTILE,
@@ -284,7 +285,8 @@ def test_a_slow_question_ends(url, tmp_path):
     answer = client.get("/sql", params={"q": ENDLESS})
     assert answer.status_code == 400
     assert "took longer than" in answer.text
-    assert client.get("/sql", params={"q": "SELECT 1 AS x"}).status_code == 200
+    # On a busy host the time of a page may be over before it is answered.
+    until(lambda: client.get("/sql", params={"q": "SELECT 1 AS x"}).status_code == 200)
 
 
 # --- what must be refused --------------------------------------------------------------------

@@ -7,14 +7,27 @@ auditd.log                          # what it wrote, raw
 
 from __future__ import annotations
 
+import itertools
 import os
 import subprocess
 import time
 from pathlib import Path
 
+from fixtures.waiting import until
+
 PEERS = Path(__file__).parents[2] / "build/peers"
 AUDITCTL = PEERS / "sbin/auditctl"
 LIBRARIES = next(PEERS.glob("usr/lib/*/libwrap.so.0"), PEERS / "absent").parent
+
+
+_marks = itertools.count()
+
+
+def wait_all(log):
+    """Wait until the daemon's log has all that was called before: a message comes after it."""
+    mark = f"mark {os.getpid()} {next(_marks)}."
+    subprocess.run([AUDITCTL, "-m", mark], check=True)
+    until(lambda: mark.encode() in log.read_bytes())
 
 
 class Auditd:

@@ -90,7 +90,7 @@ class Programs:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             check=False,
-            timeout=120,
+            timeout=500,
         )
         assert done.returncode == status, (
             f"{command[0]!r} ended with {done.returncode}: {done.stderr.decode(errors='replace')}"

@@ -12,12 +12,12 @@ import socket
 import struct
 import subprocess
 import sys
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fixtures.audit import exclusive_audit, restored, silent
 from fixtures.journald import running
+from fixtures.waiting import until
 from live.auditd import AUDITCTL
 from live.programs import fresh_auid
 
@@ -27,8 +27,6 @@ from auditsvc.tables.names import record_type_name
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from auditsvc.kernel import Control
 
 LONG = "x" * 20_000
 HOSTILE = (
@@ -116,7 +114,9 @@ def record(programs, folder: Path, state: str, rounds: int = 1) -> Recorded:
             for place in range(3):
                 for _ in range(rounds):
                     workload(programs, auid, folder)
-                got += _drain(records, control)
+                mark = b"op=mark number=%d" % place
+                send(KINDS[0], mark)
+                got += _drain(records, mark)
                 journald.run([sys.executable, "-P", "-c", LOOKALIKE])
                 journald.sync()
                 if place < 2:
@@ -124,7 +124,7 @@ def record(programs, folder: Path, state: str, rounds: int = 1) -> Recorded:
         finally:
             subprocess.run([AUDITCTL, "-d", *rule], check=True)
             control.set(enabled=0)
-        got += _drain(records, control)
+        got += _drain(records, b" audit_enabled=0 ")
         assert records.overflows == 0
         journald.sync()
         # The last record that we have is in the journal too.
@@ -136,15 +136,14 @@ def record(programs, folder: Path, state: str, rounds: int = 1) -> Recorded:
     return Recorded(target, [log_line(*each) for each in kept], dropped, auid)
 
 
-def _drain(records: RecordSocket, control: Control) -> list[tuple[int, bytes]]:
-    """Take all records until the kernel has none to send, and none has come for a while."""
+def _drain(records: RecordSocket, mark: bytes) -> list[tuple[int, bytes]]:
+    """Take all records up to the one that has this text: no other is on its way then."""
     got: list[tuple[int, bytes]] = []
-    quiet = time.monotonic() + 0.3
-    while time.monotonic() < quiet:
+
+    def is_marked() -> bool:
         some = records.receive(4096)
-        if some or control.status().backlog:
-            quiet = time.monotonic() + 0.3
-            got += some
-        else:
-            time.sleep(0.01)
+        got.extend(some)
+        return any(mark in payload for _, payload in some)
+
+    until(is_marked)
     return got

@@ -13,10 +13,11 @@ from pathlib import Path
 
 import pytest
 from fixtures.commands import AUDITSVC
-from fixtures.waiting import at_rest, until
-from live.auditd import AUDITCTL, LIBRARIES, Auditd
+from fixtures.waiting import until
+from live.auditd import AUDITCTL, LIBRARIES, Auditd, wait_all
 from live.programs import fresh_auid
 from live.service import Service, cli
+from live.test_takeover import load
 
 from auditsvc.kernel import Control
 
@@ -119,30 +120,17 @@ def host_of(folder, **settings):
 
 def end_daemon(host):
     """End the daemon when it has all that was called before: the kernel gives it records later."""
-    at_rest(lambda: host.log.stat().st_size, seconds=0.5)
+    wait_all(host.log)
     pid, _ = daemon()
     os.kill(pid, signal.SIGTERM)
     until(lambda: daemon() == (0, ""))
-
-
-@contextmanager
-def load(programs, auid, pause=PAUSE):
-    """A task that makes numbered calls; `calls` says afterwards how many."""
-    command = [programs["as_auid"], str(auid), programs["steady"], str(pause)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    made = type("Made", (), {"calls": 0})
-    try:
-        yield made
-    finally:
-        process.terminate()
-        made.calls = int(process.communicate()[0])
 
 
 def test_there_and_back_under_load_loses_no_call(programs, tmp_path, kernel_lost):
     """Every call before, during and after both changes is a row, once."""
     before = kernel_lost()
     with host_of(tmp_path) as host:
-        with load(programs, host.auid) as made:
+        with load(programs, host.auid, PAUSE) as made:
             until(lambda: host.log.read_bytes().count(b"type=SYSCALL") > 100)
             said = host.adopt("--apply")
             assert "no record was lost" in said
@@ -191,7 +179,7 @@ def test_back_after_a_reboot_loses_no_call(programs, tmp_path, is_forgotten):
     with host_of(tmp_path) as host:
         host.adopt("--apply")
         process = boot_again(host)
-        with load(programs, host.auid) as made:
+        with load(programs, host.auid, PAUSE) as made:
             spool = tmp_path / "state/spool"
             until(lambda: b"syscall=110 " in b"".join(x.read_bytes() for x in spool.glob("*.log")))
             if is_forgotten:
@@ -255,7 +243,7 @@ def killed_at(host, words, line):
 def test_killed_at_any_moment_it_is_finished_by_running_it_again(programs, tmp_path, way, line):
     """SIGKILL where the command has just said something: the copy goes on, and no call is lost."""
     with host_of(tmp_path) as host:
-        with load(programs, host.auid) as made:
+        with load(programs, host.auid, PAUSE) as made:
             until(lambda: host.log.read_bytes().count(b"type=SYSCALL") > 100)
             words = ["--apply"]
             if way == "--back":
@@ -277,7 +265,7 @@ def test_killed_at_any_moment_it_is_finished_by_running_it_again(programs, tmp_p
 def test_a_copy_that_was_killed_is_said(programs, tmp_path):
     """The last line names it, and the exit status is 1: what may be missing is never hidden."""
     with host_of(tmp_path) as host:
-        with load(programs, host.auid):
+        with load(programs, host.auid, PAUSE):
             killed_at(host, ["--apply"], "was stopped by SIGTERM")
             (facts,) = host.folder.glob("state/adopt/*/bridge.json")
             os.kill(int(re.search(r'"pid": (\d+)', facts.read_text())[1]), signal.SIGKILL)

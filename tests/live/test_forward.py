@@ -61,10 +61,14 @@ def test_a_forwarder_alone_does_not_feed_itself(audit_lock, programs, journald, 
         programs.run(auid, "/bin/cat", "/etc/shadow")
         until(lambda: any(b"cat[" in each["MESSAGE"][0] for each in made.events()))
         until(lambda: calls_of(service, journald.process.pid) > 0)
-        count = at_rest(lambda: len(made.ids()))
+
+        def rests():
+            count = at_rest(lambda: len(made.ids()))
+            time.sleep(2)
+            return len(made.ids()) == count
+
+        until(rests)  # what was on its way may have come late
         own = (calls_of(service, forwarder.pid), calls_of(service, journald.process.pid))
-        time.sleep(2)
-        assert len(made.ids()) == count
         forwarder.send_signal(signal.SIGTERM)
         assert forwarder.wait(120) == 0
     pids = {each["AUDIT_FIELD_PID"][0] for each in made.events()}

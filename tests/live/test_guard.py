@@ -55,7 +55,6 @@ class Scene:
         self.service.environment["AUDITSVC_GUARD"] = guard
         self.rule = ["always,exit", "-S", "all", "-F", f"auid={self.works}", "-k", KEY]
         self.done = []
-        self.delays = []
         self.others = 0
         """Findings to come of changes that the tamperer did not make."""
 
@@ -104,11 +103,10 @@ class Scene:
         return row["n"] > 0
 
     def found(self):
-        """Rows of `tamper`, which must all be by the tamperer; `delays`: how late each was."""
+        """Rows of `tamper`, which must all be by the tamperer."""
         found = self.service.query("SELECT * FROM tamper ORDER BY time, event_id")
         assert len(found) == len(self.done), json.dumps(found, indent=1)
-        for row, act in zip(found, self.done, strict=True):
-            self.delays.append(datetime.fromisoformat(row["time"]).replace(tzinfo=UTC) - act)
+        for row in found:
             assert (row["auid"], row["pid"] is not None) == (self.tampers, True), row
         return found
 
@@ -147,8 +145,14 @@ def test_what_was_taken_is_put_back(programs, tmp_path, decoder):
     scene = Scene(programs, tmp_path, "restore")
     scene.service.environment["AUDITSVC_DECODER"] = decoder
     with scene:
-        scene.tamper(AUDITCTL, "-d", *scene.rule)
-        scene.wait(lambda: auditctl("-l") == scene.loaded)
+
+        def undone_in_time():
+            scene.tamper(AUDITCTL, "-d", *scene.rule)
+            scene.wait(lambda: auditctl("-l") == scene.loaded)
+            return datetime.now(UTC) - scene.done[-1] < NOTICED
+
+        until(undone_in_time)  # others may be busy: not each time
+        tries = len(scene.done)
         scene.work("rule")
         # It is in force when its own call ends, and hides that as well.
         scene.tamper(AUDITCTL, "-A", "never,exit", "-F", f"auid>={scene.works}")
@@ -162,11 +166,10 @@ def test_what_was_taken_is_put_back(programs, tmp_path, decoder):
         scene.wait(lambda: setting("backlog_limit") == raised)
         scene.settle()
         status = status_of(scene.service)
-        assert '"tamper": 4' in status
+        assert f'"tamper": {tries + 3}' in status
     found = scene.found()
-    assert min(scene.delays) < NOTICED  # others may be busy: not each of them
     assert [(row["what"], row["restored"]) for row in found] == [
-        ("rule_deleted", "yes"),
+        *[("rule_deleted", "yes")] * tries,
         ("never_added", "yes"),
         ("switched_off", "yes"),
         ("setting", "yes"),
@@ -174,16 +177,16 @@ def test_what_was_taken_is_put_back(programs, tmp_path, decoder):
     assert {row["exe"] for row in found} == {str(AUDITCTL)}
     assert {row["comm"] for row in found} == {"auditctl"}
     assert found[0]["detail"] == f"-a always,exit -S all -F auid={scene.works} -F key={KEY}"
-    assert found[3]["detail"] == f"backlog_limit {raised} -> 128"
+    assert found[-1]["detail"] == f"backlog_limit {raised} -> 128"
     assert all(scene.seen(name) for name in ("rule", "never", "switch"))
     calls = scene.service.query(
         "SELECT s.pid = t.pid AND s.ses = t.ses AND s.syscall = 'sendto' AS same"
         " FROM tamper t JOIN syscalls s ON s.event_id = t.evidence_event_id"
     )
-    assert [row["same"] for row in calls] == [1, 1, 1]
-    assert [row["known_by"] for row in found] == ["call", "socket", "call", "call"]
+    assert [row["same"] for row in calls] == [1] * (tries + 2)
+    assert [row["known_by"] for row in found] == [*["call"] * tries, "socket", "call", "call"]
     log = scene.service.log.read_text()
-    assert log.count('"event": "tampering"') == 4
+    assert log.count('"event": "tampering"') == tries + 3
     assert (auditctl("-l"), setting("backlog_limit")) == (before, limit)
 
 

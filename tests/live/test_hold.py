@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 from fixtures.waiting import until
 from live.programs import KEY, fresh_auid
@@ -18,7 +16,7 @@ QUEUE = 2048
 
 
 def test_tasks_wait_and_no_record_is_lost(programs, tmp_path, audit_changes):
-    """Held, the same calls take far longer than before and after; each of them is a row."""
+    """Held, tasks wait for room in the kernel's queue, and not before or after; no call is lost."""
     auid = fresh_auid()
     rule = f"-a always,exit -F arch=b64 -S getppid -F auid={auid} -k {KEY}\n"
     service, free = Service(tmp_path, rule), Service(tmp_path, rule)
@@ -29,26 +27,26 @@ def test_tasks_wait_and_no_record_is_lost(programs, tmp_path, audit_changes):
         "AUDITSVC_SPACE__WARN_ACTIONS": '["log", "hold"]',
     }
 
-    def seconds():
-        began = time.monotonic()
+    def waited():
+        """Make calls; gives whether a task waited, by the kernel's own count."""
+        before = audit_changes.status().backlog_wait_time_actual
         programs.run(auid, programs["burst"], str(CALLS))
-        return time.monotonic() - began
+        return audit_changes.status().backlog_wait_time_actual != before
 
+    if audit_changes.status().backlog_wait_time_actual is None:
+        pytest.skip("live: this kernel does not count how long tasks wait")
     # A task may miss that the queue has room again (audit_log_start in the kernel): not for long.
     audit_changes.set(backlog_limit=64, backlog_wait_time=250)
     lost = audit_changes.status().lost
     with free:
-        before = seconds()
+        until(lambda: not waited())
     with service:
         until(lambda: "room for the log" in service.log.read_text())
-        # Until the reader has taken what its buffer had, nobody waits.
-        bursts: list[float] = []
-        until(lambda: bursts.append(seconds()) or bursts[-1] > 3 * before)
-        held = bursts[-1]
+        until(waited)  # nobody does until the reader has taken what its buffer had
+        assert waited()
     with free:
-        after = seconds()
+        until(lambda: not waited())
     assert audit_changes.status().lost == lost
     (row,) = free.query("SELECT count(*) AS n, count(DISTINCT serial) AS serials FROM syscalls")
     assert row["n"] == row["serials"]
-    assert row["n"] >= 3 * CALLS
-    assert held > after
+    assert row["n"] >= 4 * CALLS

@@ -42,11 +42,12 @@ class Load:
 
 @contextmanager
 def load(programs, auid, pause):
-    """Run the load; afterwards `calls` says how often it called."""
+    """Run the load, from its first call on; afterwards `calls` says how often it called."""
     command = [programs["as_auid"], str(auid), programs["steady"], str(pause)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     made = Load(process)
     try:
+        assert process.stdout.readline() == "begun\n"
         yield made
     finally:
         process.terminate()

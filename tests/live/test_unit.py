@@ -24,8 +24,8 @@ from fixtures.commands import AUDITSVC
 from fixtures.loader import loader_of, reach_of_key
 from fixtures.manager_cgroup import ENTER_CGROUP, leave_cgroups
 from fixtures.other_user import SERVICE_UID, passwd_with_user, reachable_folder, with_user
-from fixtures.waiting import at_rest, until
-from live.auditd import AUDITCTL, LIBRARIES, PEERS, Auditd
+from fixtures.waiting import until
+from live.auditd import AUDITCTL, LIBRARIES, PEERS, Auditd, wait_all
 from live.programs import fresh_auid
 from live.test_takeover import BUSY, FULL, LARGE, load, rule
 
@@ -360,7 +360,7 @@ def test_adopt_and_back_by_systemd(manager, programs, audit_changes):
         assert "no record was lost" in said
         assert manager.systemctl("is-active", "auditd") == "active\n"
         assert manager.systemctl("is-enabled", "auditsvc", check=False) == "disabled\n"
-    at_rest(lambda: log.stat().st_size, seconds=0.5)  # the kernel hands records over later
+    wait_all(log)  # the kernel hands records over later
     os.kill(audit_changes.status().pid, signal.SIGTERM)
     until(lambda: manager.systemctl("is-active", "auditd", check=False) == "inactive\n")
     say("ingest", log)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import shutil
 import time
@@ -19,7 +18,8 @@ import pytest
 from fixtures.first_program import write_as_the_first_program
 from fixtures.logs import load as load_log
 from fixtures.logs import opening
-from fixtures.waiting import at_rest, until
+from fixtures.waiting import until
+from live.auditd import wait_all
 from live.conftest import kernel_lost, programs  # noqa: F401 - fixtures
 from live.programs import fresh_auid, rules
 from live.test_takeover import BUSY, LARGE, load, rule
@@ -283,7 +283,6 @@ def test_a_new_user_s_way(started, suite, tell):
     took = time.monotonic() - began
     assert all("cat,openat,3,/etc/hostname" in line for line in answer), answer
     tell(f"{suite}: first answer {took:.0f} s after the command, {installed:.0f} s of it apt's")
-    assert took < 60 * max(1, os.getloadavg()[0] / os.cpu_count())  # others use the machine too
     assert started.show("User") == "auditsvc"
     assert_confined(int(started.show("MainPID")))
     assert health(started) == {"state": "well", "problems": ""}
@@ -422,7 +421,7 @@ def test_from_debian_s_auditd_and_back(started, programs, kernel_lost):  # noqa:
         assert started.run("systemctl is-active auditd").stdout == "active\n"
         assert are_enabled(started, "auditd")
         assert f"auid={auid}" in started.run("auditctl -l").stdout
-        at_rest(lambda: log.stat().st_size)
+        wait_all(log)  # the kernel hands records over later
         started.run("auditsvc ingest /var/log/audit/audit.log")
         found = ask(calls)
         assert made.calls < found["n"] == found["m"] <= made.calls + more.calls

@@ -16,8 +16,8 @@ from fixtures.waiting import until
 from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
+from auditsvc.access import client, pending, place
 from auditsvc.access import listener as rooms
-from auditsvc.access import place
 from auditsvc.access.client import recording
 from auditsvc.access.listener import Listener
 from auditsvc.cli.recording import typed
@@ -66,6 +66,12 @@ def run_folder():
         folder = outer / "run"
         folder.mkdir(mode=0o700)
         yield folder
+
+
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch):
+    """Wait for the service as long as a busy host takes."""
+    monkeypatch.setattr(client, "_SECONDS", 60.0)
 
 
 @pytest.fixture
@@ -330,8 +336,9 @@ def test_a_store_of_another_is_not_the_services_own(run_folder):
     assert ask(run_folder, store="/other.db")[0] == {"taken": True, "own": False}
 
 
-def test_a_service_that_hangs_blocks_nobody(settings, run_folder):
+def test_a_service_that_hangs_blocks_nobody(settings, run_folder, monkeypatch):
     """A socket that nobody serves: after a moment the question is asked, without a record."""
+    monkeypatch.setattr(client, "_SECONDS", 0.3)
     hanging = place.new_socket()
     with place.address(run_folder) as name:
         hanging.bind(name)
@@ -342,6 +349,25 @@ def test_a_service_that_hangs_blocks_nobody(settings, run_folder):
             kept.append(access.reason)
     assert all(kept)
     hanging.close()
+
+
+def test_a_service_that_answers_too_late_records_nothing_twice(
+    settings, run_folder, notes, monkeypatch, tmp_path
+):
+    """Who has waited long enough has the store record it, if he may; the service sees that."""
+    monkeypatch.setattr(client, "_SECONDS", 0.3)
+    store = tmp_path / "store.db"
+    store.touch()
+    late = Listener(run_folder, STORE, DaemonRecords(), notes.lines.append)  # not started yet
+    with recording(settings.model_copy(update={"store": f"sqlite:///{store}"}), "query", "", ""):
+        pass
+    with recording(settings, "query", "", "SELECT 2") as access:
+        assert access.reason
+        late.start()
+        until(lambda: notes.fields(ACCEPT))
+    late.finish()
+    assert [each["cmd"] for each in notes.fields(ACCEPT)] == ["SELECT 2"]
+    assert pending.file_of(f"sqlite:///{store}").read_bytes().count(b"\n") == 2
 
 
 def test_a_record_can_be_required(settings):

@@ -183,14 +183,18 @@ def test_a_program_gets_the_facts(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("body", "why"), [("exit 3", "status 3"), ("sleep 60 & sleep 60", "not ended within 0.3 s")]
+    ("body", "seconds", "why"),
+    [
+        ("exit 3", 60.0, "status 3"),
+        ("sleep 600 & sleep 600", 0.3, "not ended within 0.3 s"),
+    ],
 )
-def test_a_program_that_fails_or_hangs_is_ended_and_said(tmp_path, body, why):
+def test_a_program_that_fails_or_hangs_is_ended_and_said(tmp_path, body, seconds, why):
     """With all that it has started, within its time."""
     began = time.monotonic()
     with pytest.raises(AlertError, match=why):
-        ways.run([program(tmp_path, body)], b"x" * 200_000, {}, 0.3)
-    assert time.monotonic() - began < 20
+        ways.run([program(tmp_path, body)], b"x" * 200_000, {}, seconds)
+    assert time.monotonic() - began < 300
     with pytest.raises(AlertError, match="No such file"):
         ways.run([str(tmp_path / "none")], b"", {})
 
@@ -201,11 +205,13 @@ def test_a_program_that_fails_or_hangs_is_ended_and_said(tmp_path, body, why):
 def test_what_a_program_has_started_ends_with_it(tmp_path, starts):
     """In whatever group of processes: timeout(1) makes one, as a script's own limit."""
     out = tmp_path / "pid"
-    body = f"exec 3>{out}; ({starts}) & sleep 60"
-    with pytest.raises(AlertError, match="not ended"):
-        ways.run([program(tmp_path, body)], b"", {}, 1.0)
-    pid = int(out.read_text())
-    until(lambda: stat_of(pid) == b"Z")
+    body = f"exec 3>{out}; ({starts}) & sleep 600"
+    for seconds in (1.0, 10.0, 60.0):  # a busy host may not have started it all in the first
+        with pytest.raises(AlertError, match="not ended"):
+            ways.run([program(tmp_path, body)], b"", {}, seconds)
+        if (told := out.exists() and out.read_text()).endswith("\n"):
+            break
+    until(lambda: stat_of(int(told)) == b"Z")
 
 
 def stat_of(pid):
@@ -298,7 +304,7 @@ def test_an_endpoint_that_goes_on_talking_is_left(endpoint):
     began = time.monotonic()
     with pytest.raises(AlertError):
         ways.post_json(f"{url}/slow", b"{}", 0.5)
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < 300
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         with pytest.raises(AlertError, match="refused"):
@@ -357,7 +363,7 @@ def test_a_channel_that_fails_is_tried_again_and_does_not_hinder_others():
     sender.offer(MESSAGE)
     until(lambda: len(sent) == 2 and not sender.problem)
     assert len(tries) == 5
-    sender.finish(10)
+    sender.finish(60)
 
 
 @pytest.mark.parametrize(

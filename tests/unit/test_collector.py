@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from auditsvc.collect import collector as collectors
 from auditsvc.collect.collector import LineCollector, RecordCollector, make_collector
 from auditsvc.errors import SpoolError
 from auditsvc.host import processes
@@ -343,16 +344,17 @@ def test_it_knows_up_to_when_it_has_note_time(spool, decoder):
         (b"type=EOE msg=audit(nonsense): \n", None),
     ],
 )
-def test_a_record_tells_up_to_when_all_was_note_time(spool, lines, age):
+def test_a_record_tells_up_to_when_all_was_note_time(spool, monkeypatch, lines, age):
     """The last line of a batch counts, by its own head; not what a program wrote into it."""
     collector = RecordCollector(Records([]), Sink(spool, DaemonRecords()))
-    now = time.time()
+    now = 1_700_000_000.0
+    monkeypatch.setattr(collectors, "boottime", lambda: 5000.0)
+    monkeypatch.setattr(collectors.time, "time", lambda: now)
     collector._note_time(lines % {b"new": now, b"old": now - 100})
     if age is None:
         assert collector.known_to == 0
     else:
-        known = processes.boottime() - age - collector.known_to
-        assert 0 < known < 1
+        assert 0 < 5000 - age - collector.known_to < 1
 
 
 @pytest.mark.parametrize("decoder", ["reference", "native"])

@@ -31,7 +31,7 @@ def delivered(settings, *heads):
     courier.start()
     for head in heads:
         courier.take(head)
-    courier.finish(10.0)
+    courier.finish(120)
     assert not courier.is_alive()
     return courier.problem
 
@@ -111,7 +111,7 @@ def test_an_endpoint_that_refuses_is_told_and_tried_again():
         until(lambda: courier.problem)
         assert courier.problem.startswith(f"{url}: ")
         courier.take(HEADS[1])
-        courier.finish(10.0)
+        courier.finish(120)
         assert courier.problem == ""
         assert server.taken == [json.loads(HEADS[1])]
         server.shutdown()

@@ -89,7 +89,7 @@ def courier_goes_on(tmp_path, **where):
     courier.take("first")
     until(lambda: courier.problem)
     courier._release()
-    courier.finish(10)
+    courier.finish(120)
     assert not courier.is_alive()
     courier._latest = "second"
     courier._release()
@@ -115,7 +115,7 @@ def test_the_last_head_goes_though_an_earlier_one_is_being_sent():
     courier.take("first")
     assert is_sending.wait(60)
     courier.take("last")
-    courier.finish(30)
+    courier.finish(120)
     assert had == ["first", "last"]
 
 

@@ -194,8 +194,8 @@ def test_a_full_buffer_ends_the_hold(pair):
     ours, theirs = pair
     theirs.send(datagram(1300, b"x" * 100))
     began = time.monotonic()
-    assert collect(drain_of(ours), max_bytes=50, hold=60, timeout=60).count == 1
-    assert time.monotonic() - began < 30
+    assert collect(drain_of(ours), max_bytes=50, hold=3600, timeout=3600).count == 1
+    assert time.monotonic() - began < 300
 
 
 def test_waking_ends_the_wait_and_takes_what_is_there(pair):
@@ -206,10 +206,10 @@ def test_waking_ends_the_wait_and_takes_what_is_there(pair):
     for number in range(8):
         theirs.send(datagram(1300, b"%d" % number))
     began = time.monotonic()
-    got = collect(drain_of(ours), pace=60, hold=60, timeout=60, wake_fd=wake_r)
+    got = collect(drain_of(ours), pace=3600, hold=3600, timeout=3600, wake_fd=wake_r)
     assert got.count == 8
-    assert collect(drain_of(ours), pace=60, hold=60, timeout=60, wake_fd=wake_r).count == 0
-    assert time.monotonic() - began < 30
+    assert collect(drain_of(ours), pace=3600, hold=3600, timeout=3600, wake_fd=wake_r).count == 0
+    assert time.monotonic() - began < 300
     os.close(wake_r)
     os.close(wake_w)
 
@@ -226,7 +226,7 @@ def test_the_interpreter_lock_is_free_while_it_waits(pair):
 
     sender = threading.Thread(target=send)
     sender.start()
-    got = collect(drain, timeout=10)
+    got = collect(drain, timeout=60)
     sender.join()
     assert sent
     assert got.lines == b"type=SYSCALL msg=late\n"

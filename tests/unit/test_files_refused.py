@@ -239,7 +239,7 @@ def test_no_look_waits_for_a_pipe(tmp_path, look):
     os.mkfifo(path)
     looking = threading.Thread(target=LOOKS[look], args=(path,), daemon=True)
     looking.start()
-    looking.join(30)
+    looking.join(120)
     assert not looking.is_alive()
 
 

@@ -31,6 +31,13 @@ def _no_holder_stays():
     end_holders()
 
 
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch):
+    """Wait for a holder as long as a busy host takes."""
+    monkeypatch.setattr(client, "_START_SECONDS", 120.0)
+    monkeypatch.setattr(client, "_ANSWER_SECONDS", 120.0)
+
+
 @pytest.fixture
 def runtime(tmp_path):
     """Give a runtime directory."""
@@ -39,12 +46,17 @@ def runtime(tmp_path):
     return folder
 
 
+def state(pid):
+    """Give a process's state, as ps shows it; Z too if there is none."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0]
+    except OSError:
+        return "Z"
+
+
 def alive(pid):
     """Whether a process runs: not ended, and no zombie."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] != "Z"
-    except OSError:
-        return False
+    return state(pid) != "Z"
 
 
 def may_adjust():
@@ -189,13 +201,21 @@ def test_a_holder_that_was_killed_is_replaced(runtime):
 @pytest.mark.parametrize("when", ["no service lives", "it is asked"])
 def test_a_holder_that_is_stopped_goes_on(runtime, monkeypatch, when):
     """SIGSTOP, a frozen group: what it keeps is there, and a service can begin."""
-    monkeypatch.setattr(client, "_ANSWER_SECONDS", 0.3)
     first = HolderProcess(runtime)
     number, other = os.pipe()
     first.keep("a", number)
     pid = first.pid
     os.kill(pid, signal.SIGSTOP)
+    send = signal.pidfd_send_signal
+
+    def go_on(process, number):
+        send(process, number)
+        until(lambda: state(pid) == "S")  # it has answered, however late
+
+    monkeypatch.setattr(signal, "pidfd_send_signal", go_on)
+    monkeypatch.setattr(client, "_ANSWER_SECONDS", 0.3)
     if when == "it is asked":
+        first._connection.settimeout(0.3)
         first.keep("b", other)
         assert "timed out" in first.problem
         first._due = 0.0
@@ -210,7 +230,6 @@ def test_a_holder_that_is_stopped_goes_on(runtime, monkeypatch, when):
 
 def test_a_holder_that_cannot_go_on_is_replaced(runtime, monkeypatch):
     """It hangs for good: else no service could register, as it has the socket."""
-    monkeypatch.setattr(client, "_ANSWER_SECONDS", 0.3)
     first = HolderProcess(runtime)
     first.keep("a", os.pipe()[0])
     pid = first.pid
@@ -221,7 +240,9 @@ def test_a_holder_that_cannot_go_on_is_replaced(runtime, monkeypatch):
     def not_on(process, number):
         if number != signal.SIGCONT:
             send(process, number)
+            client._ANSWER_SECONDS = 120.0  # for the next one, which has to start
 
+    monkeypatch.setattr(client, "_ANSWER_SECONDS", 0.3)
     monkeypatch.setattr(signal, "pidfd_send_signal", not_on)
     second = HolderProcess(runtime)
     until(lambda: not alive(pid))

@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 
 _INSTRUCTIONS: Final = 1_000_000  # of SQLite's, between two looks at signals
 
-_SLACK: Final = 0.1
-
 _VALUE_BYTES: Final = 64 << 20
 
 _ALLOWED: Final = {sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_RECURSIVE}
@@ -102,11 +100,11 @@ class Session:
         except (sqlite3.Error, sqlite3.Warning, ValueError) as error:
             if limits.is_stopped:
                 raise stopped() from error
-            # A caller's alarm was set before, and so rings a little earlier.
-            if time.monotonic() > deadline - _SLACK:
+            if time.monotonic() > deadline:
                 raise limits.late() from error
             if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_INTERRUPT:
-                raise KeyboardInterrupt from error  # which SQLite took for its own
+                # SQLite took it for its own; so it does with the error of an alarm, which knows.
+                raise KeyboardInterrupt from error
             if "no such" in str(error) and (problem := self._schema_problem()):
                 raise problem from error
             if getattr(error, "sqlite_errorcode", 0) & 0xFF in _OF_THE_FILE:

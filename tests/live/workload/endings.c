@@ -45,6 +45,13 @@ static void wait_until(pid_t pid, char state)
 	}
 }
 
+static double now(void)
+{
+	struct timespec time;
+	clock_gettime(CLOCK_MONOTONIC, &time);
+	return time.tv_sec + time.tv_nsec / 1e9;
+}
+
 static void *read_for_ever(void *unused)
 {
 	char byte;
@@ -130,16 +137,25 @@ int main(int argc, char **argv)
 		syscall(SYS_nanosleep, &long_time, NULL);
 		waitpid(child, NULL, 0);
 	} else if (!strcmp(what, "resume")) {
-		pid_t child = fork();
-		if (child == 0) {
-			syscall(SYS_nanosleep, &pause_time, NULL);
-			_exit(0);
+		/* On a busy host it may have slept its fill before it is stopped: then again, longer. */
+		for (double began = now();; began = now(), pause_time.tv_sec = 4 * pause_time.tv_sec + 1) {
+			pid_t child = fork();
+			if (child == 0) {
+				syscall(SYS_nanosleep, &pause_time, NULL);
+				_exit(0);
+			}
+			wait_until(child, 'S');
+			kill(child, SIGSTOP);
+			int status = 0;
+			waitpid(child, &status, WUNTRACED);
+			int slept = now() - began >= pause_time.tv_sec + pause_time.tv_nsec / 1e9;
+			if (WIFSTOPPED(status)) {
+				kill(child, SIGCONT);
+				waitpid(child, NULL, 0);
+			}
+			if (!slept)
+				break;
 		}
-		wait_until(child, 'S');
-		kill(child, SIGSTOP);
-		waitpid(child, NULL, WUNTRACED);
-		kill(child, SIGCONT);
-		waitpid(child, NULL, 0);
 	} else if (!strcmp(what, "seccomp")) {
 		prctl(PR_SET_SECCOMP, SECCOMP_MODE_STRICT);
 		syscall(SYS_getppid);

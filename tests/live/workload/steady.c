@@ -1,6 +1,6 @@
 /* steady NANOSECONDS: call getppid again and again, with at least this pause, until SIGTERM.
  *
- * Prints how often it was called.
+ * Prints a line when it begins, and then how often it was called.
  */
 #define _GNU_SOURCE
 #include <signal.h>
@@ -38,6 +38,8 @@ int main(int argc, char **argv)
 	struct timespec time = { pause / 1000000000, pause % 1000000000 };
 
 	signal(SIGTERM, end);
+	puts("begun");
+	fflush(stdout);
 	while (!ended) {
 		syscall(SYS_getppid);
 		calls++;
