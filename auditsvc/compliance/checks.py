@@ -9,12 +9,11 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import make_url
-
 from auditsvc.compliance.assessment import Answer, Standing
 from auditsvc.compliance.model import IN_FORCE, ControlState
 from auditsvc.doctor import Level
 from auditsvc.plural import counted
+from auditsvc.store.databases import parse_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -173,7 +172,7 @@ def _access_log(evidence: Evidence, framework: Framework) -> Answer:
 
 def _other_host(evidence: Evidence, framework: Framework) -> Answer:
     del framework
-    url = make_url(evidence.settings.store)
+    url = parse_url(evidence.settings.store)
     remedy = 'store = "postgresql://auditsvc@HOST/audit?sslmode=verify-full"'
     if url.get_backend_name() != "postgresql" or url.host in _LOCAL:
         return _not_met("the store is on this host", remedy)

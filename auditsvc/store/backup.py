@@ -27,7 +27,7 @@ from auditsvc.errors import StoreError, UsageError, of_system
 from auditsvc.host.files import UnsafeError, folder_of, make_folder, open_file
 from auditsvc.plural import counted
 from auditsvc.store.check import FILE, SCHEMA, check
-from auditsvc.store.databases import parse_url
+from auditsvc.store.databases import file_url, parse_url
 from auditsvc.store.migrate import REVISION, revisions
 from auditsvc.store.sqlite import APPLICATION_ID, SQLite
 from auditsvc.store.sqlite_errors import damaged
@@ -105,7 +105,7 @@ def restore(
             f"{target} exists already", "with --replace it is moved aside, under another name"
         )
     _check_named(backup_file)
-    copy = SQLite(parse_url(f"sqlite:///{backup_file.absolute()}"), read=True)
+    copy = SQLite(parse_url(file_url(backup_file)), read=True)
     copy.prepare(create=False)
     with closing(_open(copy)) as source:
         tell(f"checking {backup_file}", None)
@@ -178,7 +178,7 @@ def _check_all(backup_file: Path, tell: Tell, *, take_damaged: bool) -> list[str
 
     That are views of another version, too: who opens the store makes its own, or refuses it.
     """
-    url = f"sqlite:///{backup_file.absolute()}"
+    url = file_url(backup_file)
     found = [each for each in check(url, tell) if each.problem]
     is_whole = FILE not in {each.what for each in found}
     refused = [each for each in found if each.what != SCHEMA]
