@@ -210,6 +210,31 @@ def test_a_full_disk_halts_by_the_second_stage(tmp_path):
     assert said_of(plan_of(tmp_path, text), "disk_full")[0] is Verdict.SAME
 
 
+def test_a_program_of_a_full_disk_runs_for_nothing_else(tmp_path):
+    """Not for tampering, say: auditd ran it only when records could not be written."""
+    plan = plan_of(tmp_path, "disk_full_action = exec /bin/a\ndisk_error_action = exec /bin/a\n")
+    found = settings_of(plan)
+    assert (found["alert.exec"], found["alert.on"]) == (["/bin/a"], ["lost"])
+    assert "when that is over" in said_of(plan, "disk_full_action")[1]
+
+
+def test_mails_are_of_the_room_too(tmp_path):
+    """With both, one list of causes is for program and mails, and the plan says so."""
+    text = "space_left_action = email\ndisk_full_action = exec /bin/a\n"
+    plan = plan_of(tmp_path, text)
+    assert settings_of(plan)["alert.on"] == ["lost", "space"]
+    assert "or a stage begins" in said_of(plan, "disk_full_action")[1]
+
+
+def test_one_program_for_a_full_and_a_broken_disk(tmp_path):
+    """The second was taken in silence, in place of the first."""
+    plan = plan_of(tmp_path, "disk_full_action = exec /bin/a\ndisk_error_action = exec /bin/b\n")
+    assert settings_of(plan)["alert.exec"] == ["/bin/a"]
+    verdict, becomes = said_of(plan, "disk_error_action")
+    assert verdict is Verdict.NONE
+    assert 'stays: ["/bin/a"]' in becomes
+
+
 def test_one_program_for_both_stages(tmp_path):
     """Two different ones cannot be taken over: the first stays, and the plan says so."""
     text = "space_left_action = exec /bin/a\nadmin_space_left_action = exec /bin/b\n"
