@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import os
 import re
 import tomllib
@@ -473,3 +474,19 @@ def test_the_plan_is_shown_in_lines(tmp_path):
     assert r"\x0a" not in done.stdout
     assert "\x1b" not in done.stdout
     assert done.stdout.endswith("\n\nnothing was changed\n")
+
+
+def test_logs_that_are_loaded_have_a_size(tmp_path):
+    """For people and for programs."""
+    etc(tmp_path, f"log_file = {tmp_path}/audit.log\n")
+    (tmp_path / "audit.log").write_text("type=A\n" * 3)
+    (tmp_path / "audit.log.1").write_text("type=A\n")
+    environment = os.environ | {
+        "AUDITSVC_STATE_DIRECTORY": str(tmp_path / "state"),
+        "AUDITSVC_RUNTIME_DIRECTORY": str(tmp_path / "run"),
+    }
+    words = ("adopt", "--from", tmp_path, "--store", f"sqlite:///{tmp_path}/s.db", "--format")
+    done = commands.run(*words, "table", environment=environment, text=True)
+    assert "logs to load: 2 files, 28 bytes" in done.stdout
+    found = json.loads(commands.run(*words, "json", environment=environment).stdout)
+    assert (len(found["logs"]), found["logs_bytes"]) == (2, 28)
