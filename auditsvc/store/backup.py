@@ -100,7 +100,12 @@ def restore(
     """
     database = _sqlite(url, "pg_restore --exit-on-error --dbname=URL FILE, into a new database")
     target = database.path
-    if os.path.lexists(target) and not replace:
+    if target.is_symlink():
+        # It would stand where the link is, on another disk than the store that the link names.
+        raise UsageError(f"{target} is a symbolic link", "give the path that it points to")
+    if target.exists() and not target.is_file():
+        raise UsageError(f"{target} is not a regular file", "give another path to --store")
+    if target.exists() and not replace:
         raise UsageError(
             f"{target} exists already", "with --replace it is moved aside, under another name"
         )

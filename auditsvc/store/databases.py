@@ -54,6 +54,8 @@ def _sqlite_url(url: str, parsed: URL) -> URL:
         raise ConfigError("the URL of an SQLite store has no host", _HINT)
     _, _, path = url.partition("://")
     name = os.fsdecode(unquote_to_bytes(path.removeprefix("/")))
+    if name and not Path(name).name:
+        raise ConfigError("the URL of the store names a folder", _HINT)
     if "\0" in name:
         raise ConfigError("the path of an SQLite store has a NUL byte", _HINT)
     return parsed.set(database=name)

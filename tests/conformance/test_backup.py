@@ -74,6 +74,26 @@ def test_a_copy_is_one_file_that_only_its_owner_reads(path, tmp_path):
     assert rows(url_of(made.path), COUNT) == rows(url_of(path), COUNT) == [{"n": 300}]
 
 
+@pytest.mark.parametrize("kind", ["link", "loose link", "folder", "pipe"])
+def test_only_a_file_is_moved_aside(path, tmp_path, kind):
+    """A link may lead to a larger disk, and whatever else is there is no store."""
+    copy = backup(url_of(path), tmp_path / "copy.db").path
+    target = tmp_path / "target"
+    if kind == "folder":
+        target.mkdir()
+    elif kind == "pipe":
+        os.mkfifo(target)
+    else:
+        target.symlink_to(path if kind == "link" else tmp_path / "none")
+    before = os.lstat(target)
+    done = commands.run("restore", copy, "--replace", "--store", url_of(target), text=True)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"auditsvc: {target} is ")
+    assert done.stderr.count("\n") == 1
+    assert os.lstat(target) == before
+    assert not list(tmp_path.glob("*replaced*"))
+
+
 @pytest.mark.parametrize(
     "name", ["a?b.db", "a#b.db", "a%20b.db", "a b.db", "file:a.db", "sqlite:a.db", b"\xff.db"]
 )

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from auditsvc.errors import ConfigError
+from auditsvc.errors import ConfigError, StoreError
+from auditsvc.store import open_store
 from auditsvc.store.databases import file_url, parse_url, place_of, shown_url, sqlite_file
 
 ODD = (
@@ -48,6 +49,12 @@ def test_any_name_comes_back(name):
     assert sqlite_file(file_url(path)) == path
 
 
+def test_a_folder_is_no_store(tmp_path):
+    """And that is no matter of rights."""
+    with pytest.raises(StoreError, match="Is a directory; name a file in it"):
+        open_store(file_url(tmp_path), create=False)
+
+
 @pytest.mark.parametrize(
     ("url", "says"),
     [
@@ -55,6 +62,8 @@ def test_any_name_comes_back(name):
         ("sqlite:////tmp/a.db?mode=ro", "takes no options"),
         ("sqlite://tmp/a.db", "has no host; give sqlite:////PATH"),
         ("sqlite:////tmp/a%00.db", "NUL byte"),
+        ("sqlite:////", "names a folder; give sqlite:////PATH"),
+        ("sqlite:///.", "names a folder"),
         ("/tmp/a.db", "cannot be read; give sqlite:////PATH"),
         ("file:/tmp/a.db", "cannot be read"),
     ],
