@@ -29,6 +29,7 @@ from auditsvc.access.client import recording
 from auditsvc.config import load_settings
 from auditsvc.ingest.ingest import Ingest
 from auditsvc.store import open_store as _open_store
+from auditsvc.store.databases import file_url
 from auditsvc.store.read.period import period_of
 from auditsvc.store.read.result import Result, distinct
 from auditsvc.store.read.sql import run_query
@@ -220,7 +221,7 @@ def read_log(
     """
     made = TemporaryDirectory(prefix="auditsvc-", dir=folder)
     try:
-        url = f"sqlite:///{Path(made.name).absolute() / 'log.db'}"
+        url = file_url(Path(made.name) / "log.db")
         settings = load_settings(store=url, host=host)
         job = Ingest(settings, [Path(path) for path in paths])
         job.run(lambda _: None)

@@ -53,6 +53,7 @@ class Plan:
 
     def as_json(self) -> dict[str, Any]:
         """Give it for programs."""
+        logs = logs_of(self.log)
         return {
             "lines": [
                 {
@@ -63,7 +64,8 @@ class Plan:
                 }
                 for each in self.lines
             ],
-            "logs": [str(each) for each in logs_of(self.log)],
+            "logs": [str(each) for each in logs],
+            "logs_bytes": sum(each.stat().st_size for each in logs),
             "settings_file": str(self.path),
             "settings": self.text,
             "blockers": self.blockers,

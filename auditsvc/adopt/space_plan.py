@@ -11,7 +11,7 @@ import os
 import re
 from typing import TYPE_CHECKING, Final
 
-from auditsvc.adopt.plan_line import Verdict
+from auditsvc.adopt.plan_line import Verdict, as_toml
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -142,7 +142,9 @@ class SpacePlan:
         if setting == "space.exec":
             return (
                 f"space.exec = {list(command)}: it gets the alert on its standard input, and need "
-                "not have auditd resume; it runs as the service's user (root: packaging/root.conf)"
+                "not have auditd resume; it runs at each change of the stage, also when there is "
+                "room again (AUDITSVC_ALERT_STATE: warn, act, enough), as the service's user "
+                "(root: packaging/root.conf)"
             )
         return f"space.halt = {list(command)}, {_ROOT}"
 
@@ -158,16 +160,35 @@ class SpacePlan:
             verdict = Verdict.WRONG if is_error and entry.word == "rotate" else Verdict.SAME
             self._draft.leave(self._conf, entry.name, verdict, what)
         elif entry.word == "exec" and entry.option.startswith("/"):
-            self._draft.take(
-                self._conf,
-                entry.name,
-                f"for every cause of [alert]; {what}",
-                alert__exec=(entry.option,),
-            )
+            self._disk_program(entry, what)
         elif entry.word in {"single", "halt"}:
             self._draft.leave(self._conf, entry.name, *self._at_the_end(entry, what, is_error))
         else:
             self._wrong(entry)
+
+    def _disk_program(self, entry: Entry, what: str) -> None:
+        """Have the program run when records are lost, and not for what auditd never told."""
+        settings, command = self._draft.settings, (entry.option,)
+        before = settings.get("alert.exec", command)
+        if before != command:
+            self._draft.leave(
+                self._conf,
+                entry.name,
+                Verdict.NONE,
+                f"alert.exec is one program for both and stays: {as_toml(before)}; {what}",
+            )
+            return
+        is_mailed = any(self._conf.word(f"{name}_action") == "email" for name in _STAGES)
+        self._draft.take(
+            self._conf,
+            entry.name,
+            "it runs when records are lost"
+            + (" or a stage begins, as alert.on is for mails, too," if is_mailed else "")
+            + " and when that is over (AUDITSVC_ALERT_STATE: begin, over); alert.on can name more"
+            f" causes; {what}",
+            alert__exec=command,
+            alert__on=("lost", "space") if is_mailed else ("lost",),
+        )
 
     def _at_the_end(self, entry: Entry, what: str, is_error: bool) -> tuple[Verdict, str]:
         """Say what comes instead of ending the host when the disk is full or broken."""

@@ -45,6 +45,7 @@ from auditsvc.decode.states import PARTIAL, STATE_REASON
 from auditsvc.errors import ArchiveError
 from auditsvc.store import activity, open_store
 from auditsvc.store.database import reading
+from auditsvc.store.databases import file_url
 from auditsvc.store.partitions import DAY
 from auditsvc.store.read.limits import NO_LIMITS
 from auditsvc.store.read.time_span import ALL, Span
@@ -110,7 +111,7 @@ def made_store(settings: Settings, wanted: Wanted, limits: Limits = NO_LIMITS) -
         reading(store.database) as connection,
     ):
         file = Path(folder) / "store.db"
-        url = f"sqlite:///{file}"
+        url = file_url(file)
         open_store(url).close()
         views = columns_by_view(connection, (*ARCHIVED, *STORE_ONLY))
         source = Source(place, names, connection, views)

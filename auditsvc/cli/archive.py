@@ -37,7 +37,7 @@ def archive(
     """Write the days that are over, and late events of earlier ones, to the archive [archive]."""
     settings = load_settings(store=store)
     if forget:
-        _forget(settings)
+        _forget(settings, form)
         return
     if settings.archive.to is None:
         raise UsageError("there is no archive", 'set archive.to = "/FOLDER" (AUDITSVC_ARCHIVE__TO)')
@@ -52,7 +52,8 @@ def archive(
             time.sleep(0)
     events = {date_of(day): count for day, count in job.events.items()}
     if wants_json(form):
-        write_json({"events": events, "bytes": job.bytes, "dropped": job.dropped})
+        done = {"events": events, "bytes": job.bytes, "dropped": job.dropped}
+        write_json(done | {"to": str(settings.archive.to)})
         return
     total = counted(sum(events.values()), "event")
     typer.echo(f"archived: {total} of {counted(len(events), 'day')}, {counted(job.bytes, 'byte')}")
@@ -69,11 +70,14 @@ def _show_due(due: dict[int, int], form: Any) -> None:
         write_table(("day", "events"), days)
 
 
-def _forget(settings: Settings) -> None:
+def _forget(settings: Settings, form: FormOption) -> None:
     known = KnownStore(settings.spool_directory, settings.store)
     with (
         known.open(remember=False, create=False) as opened,
         opened.database.begin(alone=True) as connection,
     ):
         had = archived.forget(connection)
-    typer.echo("the store has no archive now" if had else "the store had no archive")
+    if wants_json(form):
+        write_json({"forgotten": had})
+    else:
+        typer.echo("the store has no archive now" if had else "the store had no archive")

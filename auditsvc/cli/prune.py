@@ -69,17 +69,19 @@ def prune(
             rewrite_file(opened.database)
         left = space_of(opened.database)
     held = {date_of(day): reader for day, reader in job.held.items()}
+    stays = left.used < left.file and left.is_exact and not left.can_shrink
     if wants_json(form):
         gone = {date_of(day): events for day, events in job.events.items()}
         facts = {"events": gone, "lines": job.lines, "freed": job.freed, "held": held}
-        write_json(facts | {"bytes": left.used, "file_bytes": left.file})
+        size = {"bytes": left.used, "file_bytes": left.file, "needs_rewrite": stays}
+        write_json(facts | size)
         return
     events, days = counted(sum(job.events.values()), "event"), counted(len(job.events), "day")
     typer.echo(f"deleted: {events} of {days}, {counted(job.lines, 'raw line')}")
     typer.echo(f"{job.freed} bytes freed, {left.used} in use")
     for day, reader in held.items():
         typer.echo(visible(f"{day} stays: {reader} has not had its events"))
-    if left.used < left.file and left.is_exact and not left.can_shrink:
+    if stays:
         typer.echo(
             f"the file keeps its {left.file} bytes and uses them again; "
             "`auditsvc prune --rewrite` makes it smaller"

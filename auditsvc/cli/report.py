@@ -37,6 +37,7 @@ from auditsvc.report.daily import review_of, week_before
 from auditsvc.report.page import daily_page, page
 from auditsvc.report.report import TOTALS, Question, make_daily, make_report
 from auditsvc.store import open_store
+from auditsvc.store.databases import file_url
 from auditsvc.store.read.ausearch_times import end_second, start_second
 from auditsvc.store.read.limits import MOST_SECONDS, Limits
 from auditsvc.store.read.period import period_of
@@ -307,7 +308,7 @@ def _log(url: str, file: Path | None) -> Iterator[str]:
         yield url
         return
     with tempfile.TemporaryDirectory(prefix="auditsvc-report-") as folder:
-        made = f"sqlite:///{folder}/store.db"
+        made = file_url(Path(folder) / "store.db")
         job = Ingest(load_settings(store=made), [file])
         job.run(lambda _: None)
         for note in (*job.notes, *map(str, job.errors[:-1])):

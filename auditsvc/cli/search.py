@@ -33,6 +33,7 @@ from auditsvc.search.checkpoint import events_since
 from auditsvc.search.checkpoint import forget as forget_checkpoint
 from auditsvc.search.select import explained, found_events
 from auditsvc.search.statement import ALL, Page
+from auditsvc.store.databases import file_url
 from auditsvc.store.read.limits import MOST_SECONDS, Limits
 
 if TYPE_CHECKING:
@@ -306,7 +307,7 @@ def _store(settings: Settings, log: Path | None) -> Iterator[Settings]:
         return
     with TemporaryDirectory(prefix="auditsvc-") as folder:
         made = settings.model_copy(
-            update={"store": f"sqlite:///{folder}/store.db", "state_directory": Path(folder)}
+            update={"store": file_url(Path(folder) / "store.db"), "state_directory": Path(folder)}
         )
         # Only then: it is large, with all that reads logs.
         job = import_module("auditsvc.ingest.ingest").Ingest(made, _logs(log))

@@ -86,7 +86,7 @@ def verify(  # noqa: PLR0917 - options, by name
                 ),
             )
     if wants_json(form):
-        write_json({"proved": report.is_proved} | asdict(report))
+        write_json({"proved": report.is_proved, "archive_files": files} | asdict(report))
     else:
         _show(report, files, with_rows=not lines_only, has_anchors=bool(anchors))
     if not report.is_proved:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from sqlalchemy import make_url
-
 from auditsvc import __version__
 from auditsvc.compliance.assessment import Assessed, Assessment
 from auditsvc.compliance.checks import check
 from auditsvc.compliance.evidence import take
+from auditsvc.store.databases import shown_url
 
 if TYPE_CHECKING:
     from auditsvc.compliance.evidence import Evidence
@@ -32,7 +31,7 @@ def judge_lines(evidence: Evidence, framework: Framework) -> Assessment:
         host=evidence.settings.host,
         release=f"{uname.sysname} {uname.release} {uname.machine}",
         version=__version__,
-        store=make_url(evidence.settings.store).render_as_string(hide_password=True),
+        store=shown_url(evidence.settings.store),
         lines=tuple(
             Assessed(line, tuple(check(name, evidence, framework) for name in line.checks))
             for line in framework.lines

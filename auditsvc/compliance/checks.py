@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import time
 from typing import TYPE_CHECKING, Any, Final
-
-from sqlalchemy import make_url
+from urllib.parse import urlsplit
 
 from auditsvc.compliance.assessment import Answer, Standing
-from auditsvc.compliance.model import IN_FORCE, ControlState
+from auditsvc.compliance.model import IN_FORCE, REVIEW_DAYS, ControlState
 from auditsvc.doctor import Level
+from auditsvc.doctor.daemons import ENABLED, OUR_UNIT
 from auditsvc.plural import counted
+from auditsvc.store.databases import parse_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,6 +33,10 @@ _REVIEW_DAYS: Final = 2
 _LEAST_BACKLOG: Final = 8192
 _LOCAL: Final = {None, "", "localhost", "127.0.0.1", "::1"}
 _PROTECTED: Final = {"verify-ca", "verify-full"}
+_CONTENT: Final = ("time", "host", "uid", "syscall")
+"""What no call may lack; who has no login session has no login user, a thread no program."""
+_INTERVALS: Final = 3
+"""So many of `fleet.interval` the lake may be behind."""
 _NAMED: Final = 6
 """Controls that an answer names."""
 
@@ -124,13 +129,21 @@ def _audit_on(evidence: Evidence, framework: Framework) -> Answer:
 
 def _content(evidence: Evidence, framework: Framework) -> Answer:
     del framework
-    newest = evidence.status["service"].get("newest") or evidence.status["retention"].get("oldest")
+    newest = evidence.newest
     if newest is None:
-        return _not_met("the store has no event", "systemctl start auditsvc; auditsvc status")
-    return _met(
-        "each row has user, login user, time, host, program, call, object and outcome; the host is"
-        f" {evidence.settings.host}"
+        return _unknown("the store cannot be read", "auditsvc status")
+    if not newest:
+        return _not_met("the store has no call", "systemctl start auditsvc; auditsvc status")
+    outcome = {None: "outcome unknown", 0: "failed"}.get(newest["success"], "succeeded")
+    auid = "unset" if newest["auid"] is None else newest["auid"]
+    said = (
+        f"the newest call: {newest['time']} UTC, host {newest['host']}, login user {auid}, user"
+        f" {newest['uid']}, program {newest['exe']}, {newest['syscall']}, {outcome}"
     )
+    lacking = [name for name in _CONTENT if newest[name] is None]
+    if lacking:
+        return _not_met(f"{said}; without {', '.join(lacking)}", "SELECT * FROM partials")
+    return _met(f"{said}; objects are in the views files, paths and connections")
 
 
 def _guard(evidence: Evidence, framework: Framework) -> Answer:
@@ -173,8 +186,10 @@ def _access_log(evidence: Evidence, framework: Framework) -> Answer:
 
 def _other_host(evidence: Evidence, framework: Framework) -> Answer:
     del framework
-    url = make_url(evidence.settings.store)
-    remedy = 'store = "postgresql://auditsvc@HOST/audit?sslmode=verify-full"'
+    if evidence.settings.fleet.bucket is not None:
+        return _shipped(evidence)
+    url = parse_url(evidence.settings.store)
+    remedy = 'store = "postgresql://auditsvc@HOST/audit?sslmode=verify-full", or fleet.bucket'
     if url.get_backend_name() != "postgresql" or url.host in _LOCAL:
         return _not_met("the store is on this host", remedy)
     waiting = evidence.status["service"].get("spool_waiting")
@@ -184,6 +199,27 @@ def _other_host(evidence: Evidence, framework: Framework) -> Answer:
     if mode not in _PROTECTED:
         return _not_met(f"the store is on {url.host}; sslmode is {mode}", remedy)
     return _met(f"the store is on {url.host}, sslmode={mode}; bytes that wait: {waiting}")
+
+
+def _shipped(evidence: Evidence) -> Answer:
+    """See how far the fleet's object store has this host's events; None: Amazon's, by TLS."""
+    fleet, facts = evidence.settings.fleet, evidence.status["fleet"]
+    place = fleet.endpoint or "Amazon S3"
+    said = f"events are shipped to the bucket {fleet.bucket} at {place}"
+    parts = urlsplit(fleet.endpoint or "https://s3.amazonaws.com")
+    if parts.hostname in _LOCAL:
+        return _not_met(f"{said}, which is this host", "fleet.endpoint of another host")
+    if parts.scheme != "https":
+        return _not_met(f"{said}, not encrypted", f'fleet.endpoint = "https://{parts.netloc}"')
+    if "refused" in facts:
+        return _unknown(str(facts["refused"]), "auditsvc status")
+    if not evidence.is_running:
+        return _not_met(f"{said}; the service does not run", "systemctl start auditsvc")
+    behind = facts.get("lag_seconds")
+    if behind is None or behind > _INTERVALS * fleet.interval:
+        how_far = "none has arrived" if behind is None else f"{behind:g} s behind"
+        return _not_met(f"{said}; {how_far}", "auditsvc status; journalctl -u auditsvc")
+    return _met(f"{said}; {facts['batches']} batches, {behind:g} s behind")
 
 
 def _seal(evidence: Evidence, framework: Framework) -> Answer:
@@ -220,7 +256,10 @@ def _review(evidence: Evidence, framework: Framework) -> Answer:
     last = evidence.accesses.review
     if last is None:
         return _not_met("no review is on record", remedy)
-    said = f"the last review was at {_time(last)}"
+    said = (
+        f"the last review was at {_time(last)}; reviewed on"
+        f" {evidence.accesses.review_days} of the last {REVIEW_DAYS} days"
+    )
     if evidence.now - last > _REVIEW_DAYS * _DAY:
         return _not_met(said, remedy)
     return _met(said)
@@ -230,6 +269,8 @@ def _retention(evidence: Evidence, framework: Framework) -> Answer:
     retention, needed = evidence.settings.retention, framework.keep_days
     oldest = evidence.status["retention"].get("oldest")
     said = f"kept: {retention.keep or 'for ever'}; the oldest event: {oldest or 'none'}"
+    if evidence.settings.archive.to is not None:
+        return _archived(evidence, framework, said)
     if needed is None:
         remedy = "no retention.keep and no retention.max_bytes"
         return _not_met(said, remedy) if retention.is_limited else _met(said)
@@ -242,6 +283,33 @@ def _retention(evidence: Evidence, framework: Framework) -> Answer:
     if full is not None and full < needed:
         return _not_met(f"{said}; the store is full in {full:.0f} days", "a larger disk")
     if not needed:
+        return Answer(Standing.SHOW, said, "compare it with the period that the site has chosen")
+    return _met(said)
+
+
+def _archived(evidence: Evidence, framework: Framework, said: str) -> Answer:
+    """Judge what is kept where days that are over go to the archive before they are deleted."""
+    archive, retention = evidence.settings.archive, evidence.settings.retention
+    facts, needed = evidence.status["archive"], framework.keep_days
+    if "refused" in facts:
+        return _unknown(str(facts["refused"]), "auditsvc status")
+    through = facts.get("through") or "nothing yet"
+    said += f"; the archive {archive.to} keeps {archive.keep or 'for ever'}, up to {through}"
+    if archive.days is not None and (needed is None or archive.days < needed):
+        least = "no archive.keep" if needed is None else f'archive.keep = "{needed + 1}d"'
+        return _not_met(said, least)
+    if facts.get("waiting_days", 0) > 1:  # that of yesterday is due just now
+        waiting = counted(int(facts["waiting_days"]), "day")
+        return _not_met(f"{said}; {waiting} to be written", "auditsvc archive; auditsvc status")
+    at_hand = framework.at_hand_days
+    if retention.max_bytes is not None and at_hand:
+        return _not_met(
+            f"{said}; the oldest days at hand go above {retention.max_bytes} bytes",
+            f'retention.keep = "{at_hand + 1}d", and no retention.max_bytes',
+        )
+    if retention.days is not None and retention.days < at_hand:
+        return _not_met(said, f'retention.keep = "{at_hand + 1}d"')
+    if needed == 0:
         return Answer(Standing.SHOW, said, "compare it with the period that the site has chosen")
     return _met(said)
 
@@ -259,14 +327,23 @@ def _fsync(evidence: Evidence, framework: Framework) -> Answer:
 
 def _service(evidence: Evidence, framework: Framework) -> Answer:
     del framework
-    if evidence.is_running:
-        return _met(
-            f"auditsvc {evidence.status['service'].get('version', '')} runs, which takes auditd's"
-            " place"
+    if not evidence.is_running:
+        return _not_met(
+            "the service does not run", "systemctl enable auditsvc; systemctl start auditsvc"
         )
-    return _not_met(
-        "the service does not run", "systemctl enable auditsvc; systemctl start auditsvc"
+    said = (
+        f"auditsvc {evidence.status['service'].get('version', '')} runs, which takes auditd's place"
     )
+    found = evidence.findings.get(OUR_UNIT, ())
+    if any(each.level is Level.WARNING for each in found):
+        return _not_met(f"{said}, and is not enabled", f"systemctl enable {OUR_UNIT}")
+    if [each.found for each in found] != [ENABLED]:
+        return Answer(
+            Standing.SHOW,
+            "; ".join((said, *(each.found for each in found))),
+            "show what starts `auditsvc run` when this host is started",
+        )
+    return _met(f"{said}, and is enabled")
 
 
 def _auditd(evidence: Evidence, framework: Framework) -> Answer:

@@ -21,14 +21,13 @@ from functools import reduce
 from operator import or_
 from typing import TYPE_CHECKING, Final
 
-from sqlalchemy import make_url
-
 from auditsvc.compliance.model import Seen
 from auditsvc.decode.ids import SERIAL_BITS
 from auditsvc.rule import fields
 from auditsvc.rule.host import native_arch
 from auditsvc.ruleset import perms
 from auditsvc.ruleset.cover import arches, calls, tested
+from auditsvc.store.databases import parse_url
 from auditsvc.store.read.questions import Keyed, calls_by_key, calls_made, count_of_union
 from auditsvc.store.read.texts import Texts, quoted
 from auditsvc.store.views.dialect import SQLITE
@@ -127,7 +126,7 @@ class _Query:
         self._first = least
         self._least = f"s.id >= {least}"
         self._texts = Texts(url)
-        self._source = _NAMED[make_url(url).get_backend_name()]
+        self._source = _NAMED[parse_url(url).get_backend_name()]
         self._made = calls_made(url, least >> SERIAL_BITS)
 
     def by_key(self, keys: Sequence[str], *, bounded: bool) -> dict[str, Keyed]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from auditsvc.compliance.model import REVIEW_DAYS
 from auditsvc.compliance.report import make_report
 from auditsvc.config import settings_file
 from auditsvc.doctor import DoctorFinding, Machine, ask_kernel, examine
@@ -30,10 +31,15 @@ if TYPE_CHECKING:
 
 _SHORT: Final = Limits(seconds=10)
 _OTHERS_WRITE: Final = 0o022
-_LAST: Final = """
-    SELECT count(*), max(event_id >> 30),
-        max(CASE WHEN command = 'review' AND options LIKE 'daily%' THEN event_id >> 30 END)
+_REVIEWED: Final = "command = 'review' AND options LIKE 'daily%'"
+_ACCESSES: Final = """
+    SELECT count(*), max(event_id >> 30), max(CASE WHEN {reviewed} THEN event_id >> 30 END),
+        count(DISTINCT CASE WHEN {reviewed} AND event_id >> 30 >= {since}
+            THEN (event_id >> 30) / 86400 END)
     FROM access"""
+_NEWEST: Final = """
+    SELECT time, host, auid, uid, exe, syscall, success FROM syscalls ORDER BY event_id DESC
+    LIMIT 1"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +49,8 @@ class Accesses:
     count: int
     last: int | None
     review: int | None
+    review_days: int
+    """On how many of the last `REVIEW_DAYS` days the log was reviewed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +68,8 @@ class Evidence:
     is_running: bool
     rules: Report | None
     """The rules report on the framework's set; None: the set cannot be read."""
+    newest: dict[str, Any] | None
+    """Columns of the newest call, by name; empty: there is none; None: it cannot be read."""
     accesses: Accesses | None
     verified: Verified | None
     """None: the store cannot be read."""
@@ -79,17 +89,18 @@ def _taken(settings: Settings, rule_set: str | None) -> Evidence:
     findings: dict[str, tuple[DoctorFinding, ...]] = {}
     for each in examine(Machine(), ask_kernel(), settings, settings_file()):
         findings[each.name] = (*findings.get(each.name, ()), each)
-    status = make_status(settings)
+    status, now = make_status(settings), int(time.time())
     health = judge(status)
     return Evidence(
         settings=settings,
-        now=int(time.time()),
+        now=now,
         findings=findings,
         status=status,
         problems=health.problems,
         is_running=bool(status["service"].get("running")),
         rules=_rules(settings, rule_set),
-        accesses=_accesses(settings.store),
+        newest=_newest(settings.store),
+        accesses=_accesses(settings.store, now),
         verified=_verified(settings.store),
         lost=_lost(settings.store),
         writable_tools=tuple(_writable(_tools())),
@@ -103,11 +114,22 @@ def _rules(settings: Settings, rule_set: str | None) -> Report | None:
         return None
 
 
-def _accesses(url: str) -> Accesses | None:
+def _newest(url: str) -> dict[str, Any] | None:
     try:
-        with run_query(url, _LAST, _SHORT) as rows:
-            for count, last, review in rows:
-                return Accesses(int(str(count)), _second(last), _second(review))
+        with run_query(url, _NEWEST, _SHORT) as rows:
+            for row in rows:
+                return dict(zip(rows.columns, row, strict=True))
+    except AuditsvcError:
+        return None
+    return {}
+
+
+def _accesses(url: str, now: int) -> Accesses | None:
+    sql = _ACCESSES.format(reviewed=_REVIEWED, since=now - REVIEW_DAYS * 86400)
+    try:
+        with run_query(url, sql, _SHORT) as rows:
+            for count, last, review, days in rows:
+                return Accesses(int(str(count)), _second(last), _second(review), int(str(days)))
     except AuditsvcError:
         return None
     return None

@@ -22,6 +22,8 @@ class Framework:
     rule_set: str | None = None
     keep_days: int | None = 0
     """For how many days events must be kept at least; 0: the site decides; None: for ever."""
+    at_hand_days: int = 0
+    """For how many of them events must be at hand, in the store and not in the archive alone."""
 
 
 PCI: Final = Framework(
@@ -45,6 +47,7 @@ PCI: Final = Framework(
     ),
     "pci-dss-4.0",
     365,
+    90,
 )
 
 STIG: Final = Framework(

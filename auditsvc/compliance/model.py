@@ -42,6 +42,9 @@ class ControlState(StrEnum):
     UNKNOWN = "not known"
 
 
+REVIEW_DAYS: Final = 30
+"""So many days back it is counted on how many of them the log was reviewed."""
+
 IN_FORCE: Final = frozenset({ControlState.LOADED, ControlState.COVERED})
 
 

@@ -12,8 +12,6 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from sqlalchemy import make_url
-
 from auditsvc import __version__
 from auditsvc.compliance.counts import Wanted, count
 from auditsvc.compliance.judge import by_calls, joined, judge, keys
@@ -26,6 +24,7 @@ from auditsvc.kernel.settings import read_settings
 from auditsvc.rule.files import read_text
 from auditsvc.ruleset.controls import SUFFIX, controls, default, find, missing_folder
 from auditsvc.ruleset.controls import Control as SetControl
+from auditsvc.store.databases import shown_url
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -64,7 +63,7 @@ def make_report(settings: Settings, sets: list[str] | None, days: int) -> Report
         host=settings.host,
         release=f"{uname.sysname} {uname.release} {uname.machine}",
         version=__version__,
-        store=make_url(settings.store).render_as_string(hide_password=True),
+        store=shown_url(settings.store),
         days=days,
         sources=tuple(sources),
         controls=tuple(judged),

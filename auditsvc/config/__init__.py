@@ -256,6 +256,15 @@ def read_settings(**overrides: Any) -> Settings | list[ConfigError]:
     return errors or made
 
 
+def read_file_alone() -> Settings | list[ConfigError]:
+    """Read the settings as they are where no variable has another value than the file.
+
+    So of a service: the variables are those of who asks. The file must be one that can be read.
+    """
+    file = _config_file()
+    return read_settings(**(_read(file) if file and not _unreadable(file) else {}))
+
+
 def _is_top(found: ErrorDetails) -> bool:
     """Whether this is an unknown name outside any section."""
     return found["type"] == "extra_forbidden" and len(found["loc"]) == 1

@@ -149,6 +149,7 @@ def summary(look: Look) -> dict[str, Any]:
             "daemon": kernel.daemon or None,
             "never_task": [printing.text(rule) for rule in logged.never_task],
             "exceptions": [printing.text(rule) for rule in logged.exceptions],
+            "switched_off": look.asked_off,
         },
         "tasks": {str(state): look.tasks[state] for state in CoverageState},
         "processes": {str(state): look.processes[state] for state in CoverageState},

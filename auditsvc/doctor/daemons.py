@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from auditsvc.doctor.machine import Machine
     from auditsvc.kernel import Status
 
+OUR_UNIT: Final = "auditsvc.service"
+ENABLED: Final = "enabled"
 _UNITS: Final = ("etc/systemd/system", "run/systemd/system", "usr/lib/systemd/system")
 _JOURNALD: Final = ("etc/systemd", "run/systemd", "usr/local/lib/systemd", "usr/lib/systemd")
 _SOCKET: Final = "systemd-journald-audit.socket"
@@ -46,6 +48,23 @@ def incumbent(status: Status, machine: Machine, *, serving: bool, source: str) -
         absent,
         "audit is on, but records go to the kernel's log or nowhere, and are not counted as lost",
         "systemctl start auditsvc",
+    )
+
+
+def our_unit(machine: Machine) -> DoctorFinding:
+    """Whether our service starts at boot."""
+    if not machine.exists("run/systemd/system"):
+        return ok(OUR_UNIT, "systemd does not run here")
+    if _wanted(machine, OUR_UNIT):
+        return ok(OUR_UNIT, ENABLED)
+    if not any(machine.exists(f"{folder}/{OUR_UNIT}") for folder in _UNITS):
+        return ok(OUR_UNIT, "there is no such unit")
+    return DoctorFinding(
+        OUR_UNIT,
+        Level.WARNING,
+        "not enabled",
+        "after the next boot nothing is collected, and nobody is told",
+        f"systemctl enable {OUR_UNIT}",
     )
 
 

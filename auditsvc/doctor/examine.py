@@ -167,6 +167,7 @@ def _of_readers(machine: Machine, settings: Settings | AuditsvcError) -> Iterato
         yield from _check("service's user", lambda: environment.service_user(machine, ours))
         wanted = settings.kernel.buffer
         yield from _check("receive buffer", lambda: environment.receive_buffer(machine, wanted))
+    yield from _check("auditsvc.service", lambda: daemons.our_unit(machine))
     yield from _check("auditd.service", lambda: daemons.auditd_unit(machine, source=source))
     yield from _check("audit-rules.service", lambda: daemons.auditd_rules(machine, source=source))
     yield from _check("journald: Audit=", lambda: daemons.journald(machine))

@@ -8,9 +8,6 @@ import shutil
 import stat
 from typing import TYPE_CHECKING, Final
 
-from sqlalchemy import make_url
-from sqlalchemy.exc import ArgumentError
-
 from auditsvc.arrow import use
 from auditsvc.doctor.finding import DoctorFinding, Level, ok
 from auditsvc.errors import AuditsvcError, ConfigError
@@ -22,7 +19,7 @@ from auditsvc.plural import counted
 from auditsvc.runtime.service_state import read_state
 from auditsvc.spool.segments import foreign_files
 from auditsvc.store import sqlite
-from auditsvc.store.databases import sqlite_file
+from auditsvc.store.databases import parse_url, shown_url, sqlite_file
 from auditsvc.store.read.limits import Limits
 from auditsvc.store.read.sql import run_query
 from auditsvc.store.sqlite import SQLite
@@ -162,7 +159,7 @@ def store(settings: Settings) -> DoctorFinding:
             "rows wait in the spool until the store is available",
             error.hint or "auditsvc migrate, or correct the setting `store`",
         )
-    return ok(name, f"answers ({make_url(settings.store).render_as_string(hide_password=True)})")
+    return ok(name, f"answers ({shown_url(settings.store)})")
 
 
 def loading(settings: Settings) -> DoctorFinding:
@@ -208,7 +205,7 @@ def readers(settings: Settings) -> DoctorFinding:
     name, path = "store: readers", sqlite_file(settings.store)
     if path is None:
         return _sessions(settings, name)
-    database = SQLite(make_url(settings.store))
+    database = SQLite(parse_url(settings.store))
     if blockers := database.blockers():
         return DoctorFinding(
             name,
@@ -267,8 +264,8 @@ def _session(row: Row) -> str:
 def has_password(url: str) -> bool:
     """Whether a store's URL holds a password."""
     try:
-        return make_url(url).password is not None
-    except ArgumentError:
+        return parse_url(url).password is not None
+    except ConfigError:
         return False
 
 

@@ -18,6 +18,7 @@ from __future__ import annotations
 import time
 from contextlib import ExitStack
 from dataclasses import replace
+from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Final
 
@@ -31,12 +32,12 @@ from auditsvc.spool.reader import SpoolReader
 from auditsvc.spool.segments import sizes
 from auditsvc.store import Checkpoint, open_store
 from auditsvc.store.database import reading
+from auditsvc.store.databases import file_url
 from auditsvc.store.read.events import Known, whole_events
 from auditsvc.store.read.time_span import Span
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from pathlib import Path
     from typing import Self
 
     from auditsvc.decode.batch import Batch
@@ -104,7 +105,7 @@ class SpoolArrivals:
         """Make an empty store, and a decoder that has the records which are pending."""
         self._stack.close()
         folder = self._stack.enter_context(TemporaryDirectory(prefix="auditsvc-"))
-        self._url = f"sqlite:///{folder}/store.db"
+        self._url = file_url(Path(folder) / "store.db")
         self._store = self._stack.enter_context(open_store(self._url))
         self._source = self._store.source("file", "spool").id
         self._decoder = make_decoder(self._decoder_name, secret=self._store.secret, host=self._host)

@@ -28,6 +28,8 @@ _NAME: Final = 10
 _SWITCH: Final = ("off", "on", "on, locked until the next boot")
 _SOON: Final = 14
 """Days in which a full store is near."""
+_BESIDE: Final = {"duplicate": "read again (stored before)", "raw": "kept as text only"}
+"""Causes of the ledger that a person may want to know of, in words."""
 _UNITS: Final = ("bytes", "KiB", "MiB", "GiB", "TiB")
 
 
@@ -76,8 +78,7 @@ def parts(facts: Facts, now: float) -> Iterator[tuple[str, str]]:
     if "refused" not in store and "refused" not in retention:
         oldest = retention["oldest"]
         since = f", since {_local(_second(oldest), now)}" if oldest else ""
-        stored = f"{store.get('stored', 0):,} records of {store.get('received', 0):,}"
-        yield "store", f"{stored}, {size(retention['bytes'])}{since}"
+        yield "store", f"{_stored(store)}, {size(retention['bytes'])}{since}"
         grows = retention["bytes_a_day"]
         rate = f"grows {size(grows)} a day; " if grows else ""
         keep = f"; keeps {retention['keep']}" if retention["keep"] else ""
@@ -98,6 +99,18 @@ def parts(facts: Facts, now: float) -> Iterator[tuple[str, str]]:
         sent = f"{forwarder['sent']:,} events sent" if forwarder.get("running") else "not running"
         behind = forwarder.get("lag_seconds")
         yield "journal", sent + (f", {behind:g} s behind" if behind is not None else "")
+
+
+def _stored(ledger: Mapping[str, int]) -> str:
+    """Say what is stored, and what else of the records that were read is none.
+
+    Not how many were read: with them are the ends of events, which are no rows.
+    """
+    said = [f"{ledger.get('stored', 0):,} records stored"]
+    for cause, words in _BESIDE.items():
+        if ledger.get(cause):
+            said.append(f"{ledger[cause]:,} {words}")
+    return "; ".join(said)
 
 
 def _coverage(tasks: Mapping[str, float], now: float) -> str:

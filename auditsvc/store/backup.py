@@ -27,7 +27,7 @@ from auditsvc.errors import StoreError, UsageError, of_system
 from auditsvc.host.files import UnsafeError, folder_of, make_folder, open_file
 from auditsvc.plural import counted
 from auditsvc.store.check import FILE, SCHEMA, check
-from auditsvc.store.databases import parse_url
+from auditsvc.store.databases import file_url, parse_url
 from auditsvc.store.migrate import REVISION, revisions
 from auditsvc.store.sqlite import APPLICATION_ID, SQLite
 from auditsvc.store.sqlite_errors import damaged
@@ -100,12 +100,17 @@ def restore(
     """
     database = _sqlite(url, "pg_restore --exit-on-error --dbname=URL FILE, into a new database")
     target = database.path
-    if os.path.lexists(target) and not replace:
+    if target.is_symlink():
+        # It would stand where the link is, on another disk than the store that the link names.
+        raise UsageError(f"{target} is a symbolic link", "give the path that it points to")
+    if target.exists() and not target.is_file():
+        raise UsageError(f"{target} is not a regular file", "give another path to --store")
+    if target.exists() and not replace:
         raise UsageError(
             f"{target} exists already", "with --replace it is moved aside, under another name"
         )
     _check_named(backup_file)
-    copy = SQLite(parse_url(f"sqlite:///{backup_file.absolute()}"), read=True)
+    copy = SQLite(parse_url(file_url(backup_file)), read=True)
     copy.prepare(create=False)
     with closing(_open(copy)) as source:
         tell(f"checking {backup_file}", None)
@@ -178,7 +183,7 @@ def _check_all(backup_file: Path, tell: Tell, *, take_damaged: bool) -> list[str
 
     That are views of another version, too: who opens the store makes its own, or refuses it.
     """
-    url = f"sqlite:///{backup_file.absolute()}"
+    url = file_url(backup_file)
     found = [each for each in check(url, tell) if each.problem]
     is_whole = FILE not in {each.what for each in found}
     refused = [each for each in found if each.what != SCHEMA]

@@ -8,6 +8,7 @@ what all users of the host did (SQLite gives `-wal` and `-shm` the mode of the f
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sqlite3
@@ -169,8 +170,10 @@ class SQLite:
         except UnsafeError as error:
             raise ForeignError(f"the store {of_system(error)}") from error
         except OSError as error:
+            is_folder = error.errno == errno.EISDIR
             raise StoreError(
-                f"the store {self.place} cannot be {doing}: {error.strerror}", HINTS[doing]
+                f"the store {self.place} cannot be {doing}: {error.strerror}",
+                "name a file in it" if is_folder else HINTS[doing],
             ) from error
         except sqlite3.Error as error:
             raise self.explain(error) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -336,9 +337,16 @@ def test_the_command(tmp_path):
     sql = "SELECT serial, name FROM syscalls JOIN paths USING (event_id)"
     done = run("query", "--archive", sql, environment=environment)
     assert done.stdout.decode().splitlines()[1:] == ["1,/etc/passwd"]
-    assert (
-        "has no archive now" in run("archive", "--forget", environment=environment).stdout.decode()
-    )
+    assert json.loads(run("archive", environment=environment).stdout) == {
+        "events": {},
+        "bytes": 0,
+        "dropped": [],
+        "to": str(tmp_path / "archive"),
+    }
+    words = ("archive", "--forget", "--format")
+    done = run(*words, "table", environment=environment)
+    assert done.stdout.decode() == "the store has no archive now\n"
+    assert json.loads(run(*words, "json", environment=environment).stdout) == {"forgotten": False}
 
 
 def test_a_manifest_is_put_when_its_files_are_on_the_disk(tmp_path, synced):

@@ -23,7 +23,7 @@ from sqlalchemy import create_engine
 from auditsvc.errors import AuditsvcError, StoreError, UsageError
 from auditsvc.store.backup import backup, restore
 from auditsvc.store.check import check
-from auditsvc.store.databases import parse_url
+from auditsvc.store.databases import file_url, parse_url
 
 COUNT = "SELECT (SELECT count(*) FROM syscalls) + (SELECT count(*) FROM events) AS n"
 
@@ -72,6 +72,61 @@ def test_a_copy_is_one_file_that_only_its_owner_reads(path, tmp_path):
     assert made.newest == SECOND
     assert problems(url_of(made.path)) == {}
     assert rows(url_of(made.path), COUNT) == rows(url_of(path), COUNT) == [{"n": 300}]
+
+
+@pytest.mark.parametrize("kind", ["link", "loose link", "folder", "pipe"])
+def test_only_a_file_is_moved_aside(path, tmp_path, kind):
+    """A link may lead to a larger disk, and whatever else is there is no store."""
+    copy = backup(url_of(path), tmp_path / "copy.db").path
+    target = tmp_path / "target"
+    if kind == "folder":
+        target.mkdir()
+    elif kind == "pipe":
+        os.mkfifo(target)
+    else:
+        target.symlink_to(path if kind == "link" else tmp_path / "none")
+    before = os.lstat(target)
+    done = commands.run("restore", copy, "--replace", "--store", url_of(target), text=True)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"auditsvc: {target} is ")
+    assert done.stderr.count("\n") == 1
+    assert os.lstat(target) == before
+    assert not list(tmp_path.glob("*replaced*"))
+
+
+@pytest.mark.parametrize(
+    "name", ["a?b.db", "a#b.db", "a%20b.db", "a b.db", "file:a.db", "sqlite:a.db", b"\xff.db"]
+)
+def test_a_path_is_no_url(path, tmp_path, monkeypatch, name):
+    """A copy has the name that was given, and is found by it; so is a store, by its URL."""
+    name = os.fsdecode(name)
+    monkeypatch.chdir(tmp_path)
+    for there in (Path(name), tmp_path / "copies" / name):  # from the folder itself, and above
+        (tmp_path / "copies").mkdir(exist_ok=True)
+        environment = os.environ | {"AUDITSVC_STORE": url_of(path)}
+        within = {"text": True, "environment": environment}
+        done = commands.run("backup", there, **within)
+        assert (done.returncode, done.stderr) == (0, "")
+        copy = tmp_path / there
+        assert copy.is_file()
+        target = copy.with_name(f"new {name}")
+        done = commands.run("restore", there, "--store", file_url(target), **within)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert target.is_file()
+        assert problems(file_url(target)) == {}
+        load(file_url(target), log(301, 310), "another log")
+        assert rows(file_url(target), COUNT) == [{"n": 310}]
+        done = commands.run("check", "--store", file_url(target), **within)
+        assert (done.returncode, done.stderr) == (0, "")
+        # One with rows missing is told with a command that finds it.
+        with closing(sqlite3.connect(target, isolation_level=None)) as connection:
+            connection.execute("DELETE FROM context")
+        done = commands.run("restore", target, "--replace", **within)
+        assert done.returncode == 1
+        assert f"--store {file_url(target)}` shows all" in done.stderr
+        for each in (copy, target):
+            each.unlink()
+    assert not (tmp_path / "a").exists()
 
 
 def test_a_folder_that_is_not_there_is_not_made(path, tmp_path):

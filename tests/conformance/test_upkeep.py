@@ -347,6 +347,25 @@ def test_the_command_deletes_what_it_listed(url, tmp_path):
     assert json.loads(say("--format", "json"))["events"] == {}
 
 
+def test_a_file_that_cannot_shrink_is_told_in_both_forms(tmp_path):
+    """One that an older version made: as text with the command, as JSON with a fact."""
+    said = {}
+    for form in ("json", "table"):
+        url = f"sqlite:///{tmp_path}/{form}.db"
+        load(url, text_of(log(days.chance(1), [HERE - 9, HERE - 1], each=500)))
+        with closing(sqlite3.connect(tmp_path / f"{form}.db", isolation_level=None)) as old:
+            old.execute("PRAGMA auto_vacuum = NONE")
+            old.execute("VACUUM")
+        words = ("prune", "--format", form)
+        for more in ((), ("--rewrite",)):
+            done = commands.run(*words, *more, environment=ours(tmp_path, url), text=True)
+            assert (done.returncode, done.stderr) == (0, "")
+            said[form, more] = done.stdout
+    for more, is_so in (((), True), (("--rewrite",), False)):
+        assert json.loads(said["json", more])["needs_rewrite"] is is_so
+        assert ("`auditsvc prune --rewrite` makes it smaller" in said["table", more]) is is_so
+
+
 @pytest.mark.one_database
 def test_the_command_says_beforehand_what_it_deletes(url, tmp_path):
     """Where the log is signed; if it cannot, nothing is deleted, and the line says why."""

@@ -47,6 +47,7 @@ class Host:
             f'state_directory = "{folder}/state"\nruntime_directory = "{folder}/run"\n'
         )
         self.store = f"sqlite:///{folder}/auditsvc.db"
+        self.before = []
         self.environment = {
             name: value for name, value in os.environ.items() if not name.startswith("AUDITSVC_")
         } | {"AUDITSVC_CONFIG": str(self.settings), "LD_LIBRARY_PATH": str(LIBRARIES)}
@@ -56,7 +57,7 @@ class Host:
     def adopt(self, *options, status=0):
         """Run the command; gives what it says."""
         done = subprocess.run(
-            [AUDITSVC, "adopt", "--from", self.folder / "audit", *options],
+            [*self.before, AUDITSVC, "adopt", "--from", self.folder / "audit", *options],
             env=self.environment,
             capture_output=True,
             text=True,

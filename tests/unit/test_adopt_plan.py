@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import os
 import re
 import tomllib
@@ -208,6 +209,31 @@ def test_a_full_disk_halts_by_the_second_stage(tmp_path):
     """If admin_space_left_action ends the host, it has ended before the disk is full."""
     text = "admin_space_left_action = single\ndisk_full_action = halt\n"
     assert said_of(plan_of(tmp_path, text), "disk_full")[0] is Verdict.SAME
+
+
+def test_a_program_of_a_full_disk_runs_for_nothing_else(tmp_path):
+    """Not for tampering, say: auditd ran it only when records could not be written."""
+    plan = plan_of(tmp_path, "disk_full_action = exec /bin/a\ndisk_error_action = exec /bin/a\n")
+    found = settings_of(plan)
+    assert (found["alert.exec"], found["alert.on"]) == (["/bin/a"], ["lost"])
+    assert "when that is over" in said_of(plan, "disk_full_action")[1]
+
+
+def test_mails_are_of_the_room_too(tmp_path):
+    """With both, one list of causes is for program and mails, and the plan says so."""
+    text = "space_left_action = email\ndisk_full_action = exec /bin/a\n"
+    plan = plan_of(tmp_path, text)
+    assert settings_of(plan)["alert.on"] == ["lost", "space"]
+    assert "or a stage begins" in said_of(plan, "disk_full_action")[1]
+
+
+def test_one_program_for_a_full_and_a_broken_disk(tmp_path):
+    """The second was taken in silence, in place of the first."""
+    plan = plan_of(tmp_path, "disk_full_action = exec /bin/a\ndisk_error_action = exec /bin/b\n")
+    assert settings_of(plan)["alert.exec"] == ["/bin/a"]
+    verdict, becomes = said_of(plan, "disk_error_action")
+    assert verdict is Verdict.NONE
+    assert 'stays: ["/bin/a"]' in becomes
 
 
 def test_one_program_for_both_stages(tmp_path):
@@ -448,3 +474,19 @@ def test_the_plan_is_shown_in_lines(tmp_path):
     assert r"\x0a" not in done.stdout
     assert "\x1b" not in done.stdout
     assert done.stdout.endswith("\n\nnothing was changed\n")
+
+
+def test_logs_that_are_loaded_have_a_size(tmp_path):
+    """For people and for programs."""
+    etc(tmp_path, f"log_file = {tmp_path}/audit.log\n")
+    (tmp_path / "audit.log").write_text("type=A\n" * 3)
+    (tmp_path / "audit.log.1").write_text("type=A\n")
+    environment = os.environ | {
+        "AUDITSVC_STATE_DIRECTORY": str(tmp_path / "state"),
+        "AUDITSVC_RUNTIME_DIRECTORY": str(tmp_path / "run"),
+    }
+    words = ("adopt", "--from", tmp_path, "--store", f"sqlite:///{tmp_path}/s.db", "--format")
+    done = commands.run(*words, "table", environment=environment, text=True)
+    assert "logs to load: 2 files, 28 bytes" in done.stdout
+    found = json.loads(commands.run(*words, "json", environment=environment).stdout)
+    assert (len(found["logs"]), found["logs_bytes"]) == (2, 28)

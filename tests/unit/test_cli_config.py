@@ -53,6 +53,24 @@ def test_check_names_what_no_event_has(say):
     ]
 
 
+def test_check_sees_the_file_behind_variables(say, monkeypatch):
+    """The service has not the variables of who asks: what these hide of the file is wrong there."""
+    monkeypatch.setenv("AUDITSVC_STORE", "sqlite:////x.db")
+    monkeypatch.setenv("AUDITSVC_SPOOL__FSYNC", "none")
+    status, out, errors = say("check", file='store = 3\n[spool]\nfsync = "daily"\n')
+    assert (status, out) == (2, "")
+    assert [line.split(":")[1] for line in errors] == [" setting store", " setting spool.fsync"]
+    status, _, errors = say("check", file='store = "sqlite:////a?b"\n')
+    assert (status, len(errors)) == (2, 1)
+    assert "takes no options" in errors[0]
+    status, out, errors = say("check", file='store = "sqlite:////a.db"\n')
+    assert (status, errors) == (0, [])
+    assert out.endswith("auditsvc.toml: no errors\n")
+    monkeypatch.setenv("AUDITSVC_SPOOL__FSYNC", "daily")
+    status, _, errors = say("check", file='[spool]\nfsync = "none"\n')
+    assert (status, len(errors)) == (2, 1)
+
+
 def test_check_shows_every_error(say, monkeypatch):
     """Unknown names and wrong values of the file and of variables: a line each, status 2."""
     monkeypatch.setenv("AUDITSVC_STROE", "x")

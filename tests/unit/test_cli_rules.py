@@ -12,6 +12,7 @@ from fixtures.fake_kernel import FakeKernel
 from auditsvc import cli
 from auditsvc.cli.rules import diff, load
 from auditsvc.rule import parse, printing
+from auditsvc.runtime import boot_file
 
 A, B, C = "-a always,exit -S open -k a", "-a always,exit -S open -k b", "-a always,exit -S all -k c"
 
@@ -141,6 +142,7 @@ def test_diff(say, file):
         "unwanted": [printing.text(rules(C)[0])],
         "foreign": [],
         "service": [],
+        "waiting": [],
     }
     assert control.requests == []
     equal = FakeKernel(rules(B, C, A), backlog_limit=8192)
@@ -148,6 +150,21 @@ def test_diff(say, file):
     assert (status, out) == (0, [f"? {printing.text(rules(C)[0])}"])
     status, out, _ = say("diff", path, control=equal)
     assert (status, json.loads("\n".join(out))["equal"]) == (0, True)
+
+
+def test_diff_tells_what_waits(say, file, tmp_path):
+    """A backlog limit below the running service's is no difference, and is told in both forms."""
+    (tmp_path / "run").mkdir()
+    boot_file.remember(tmp_path / "run" / boot_file.SESSION, {"needs_backlog": 8192})
+    path = file("-b 64", A)
+    control = FakeKernel(rules(A), backlog_limit=8192)
+    status, out, _ = say("diff", path, "--format", "table", control=control)
+    assert (status, out) == (0, [": -b 64 (counts when the service stops, which needs 8192)"])
+    status, out, _ = say("diff", path, control=control)
+    assert (status, json.loads("\n".join(out))["waiting"]) == (
+        0,
+        [{"name": "backlog_limit", "needed": 8192, "wanted": 64}],
+    )
 
 
 def test_load(say, file):

@@ -28,10 +28,15 @@ NOW = 1_790_000_000
 DAY = 86400
 RULE = "-a always,exit -S getppid -F uid=7 -k parent"
 REMOTE = "postgresql://audit@db.example/audit?sslmode=verify-full"
+CALL = {"time": "2026-09-21 13:46:40", "host": "box", "auid": None, "uid": 0, "exe": "/bin/a"}
+CALL |= {"syscall": "openat", "success": 1}
+LAKE = {"bucket": "lake", "endpoint": "https://s3.example"}
+ARCHIVE = {"to": "/archive", "keep": "400d"}
 DOCTOR = (
     *("modes", "settings file", "clock", "store", "boot: audit=", "disk: spool", "disk: store"),
     "login uid immutable",
 )
+UNIT = "auditsvc.service"
 
 
 def rules(*loaded, covered=(3, 0, 0), **settings):
@@ -68,10 +73,13 @@ def evidence(*, settings=None, doctor=None, status=None, **more):
         )
     )
     findings = {name: (DoctorFinding(name, Level.OK, f"{name} is well"),) for name in DOCTOR}
+    findings[UNIT] = (DoctorFinding(UNIT, Level.OK, "enabled"),)
     parts = {
         "kernel": {"enabled": 2, "failure": 2, "backlog_limit": 16384},
         "service": {"running": True, "version": "1", "spool_waiting": 0},
         "retention": {"oldest": "2025-01-01 00:00:00", "forecast": "never", "full_in_days": None},
+        "archive": {"through": "2026-09-20", "waiting_days": 0},
+        "fleet": {"batches": 9, "lag_seconds": 60.0},
     }
     for part, values in (status or {}).items():
         parts[part] = parts[part] | values
@@ -83,7 +91,8 @@ def evidence(*, settings=None, doctor=None, status=None, **more):
         "problems": (),
         "is_running": True,
         "rules": rules(RULE),
-        "accesses": Accesses(7, NOW - 60, NOW - DAY),
+        "newest": CALL,
+        "accesses": Accesses(7, NOW - 60, NOW - DAY, 12),
         "verified": Verified(NOW - DAY, proved=True),
         "lost": {},
         "writable_tools": (),
@@ -115,7 +124,8 @@ def test_a_check_is_met_where_all_is_well(name):
         ("rules", {"rules": rules()}, "pci-dss-4.0"),
         ("rules", {"rules": rules(RULE, enabled=0)}, "auditsvc on"),
         ("audit on", {"status": {"kernel": {"enabled": 0}}}, "auditsvc on"),
-        ("content", {"status": {"retention": {"oldest": None}}}, "start auditsvc"),
+        ("content", {"newest": {}}, "start auditsvc"),
+        ("content", {"newest": CALL | {"uid": None}}, "partials"),
         ("guard", {"settings": {"guard": "off"}}, 'guard = "report"'),
         ("guard", {"is_running": False}, "start auditsvc"),
         ("coverage", {"rules": rules(RULE, covered=(3, 1, 0))}, "audit=1"),
@@ -137,13 +147,47 @@ def test_a_check_is_met_where_all_is_well(name):
         ("other host", {"settings": {"store": "postgresql:///audit"}}, "sslmode=verify-full"),
         ("other host", {"settings": {"store": REMOTE.partition("?")[0]}}, "verify-full"),
         ("other host", {"is_running": False}, "start auditsvc"),
-        ("review", {"accesses": Accesses(7, NOW, None)}, "report daily --reviewed"),
-        ("review", {"accesses": Accesses(7, NOW, NOW - 3 * DAY)}, "report daily --reviewed"),
+        ("other host", {"settings": {"fleet": LAKE}, "is_running": False}, "start auditsvc"),
+        ("other host", {"settings": {"fleet": LAKE | {"endpoint": "http://s3"}}}, "https://s3"),
+        ("other host", {"settings": {"fleet": LAKE | {"endpoint": "https://[::1]:8"}}}, "another"),
+        (
+            "other host",
+            {"settings": {"fleet": LAKE}, "status": {"fleet": {"lag_seconds": 901.0}}},
+            "auditsvc status",
+        ),
+        (
+            "other host",
+            {"settings": {"fleet": LAKE}, "status": {"fleet": {"lag_seconds": None}}},
+            "auditsvc status",
+        ),
+        ("review", {"accesses": Accesses(7, NOW, None, 0)}, "report daily --reviewed"),
+        ("review", {"accesses": Accesses(7, NOW, NOW - 3 * DAY, 1)}, "report daily --reviewed"),
+        (
+            "retention",
+            {"settings": {"archive": ARCHIVE | {"keep": "300d"}}},
+            'archive.keep = "366d"',
+        ),
+        (
+            "retention",
+            {"settings": {"archive": ARCHIVE, "retention": {"keep": "89d"}}},
+            'retention.keep = "91d"',
+        ),
+        (
+            "retention",
+            {"settings": {"archive": ARCHIVE, "retention": {"max_bytes": 1 << 30}}},
+            "no retention.max_bytes",
+        ),
+        (
+            "retention",
+            {"settings": {"archive": ARCHIVE}, "status": {"archive": {"waiting_days": 2}}},
+            "auditsvc archive",
+        ),
         ("retention", {"settings": {"retention": {"keep": "364d"}}}, 'retention.keep = "366d"'),
         ("retention", {"settings": {"retention": {"max_bytes": 1 << 30}}}, "no retention.max"),
         ("retention", {"status": {"retention": {"full_in_days": 20.0}}}, "a larger disk"),
         ("fsync", {"settings": {"spool": {"fsync": "none"}}}, 'spool.fsync = "second"'),
         ("service", {"is_running": False}, "start auditsvc"),
+        ("service", {"doctor": finding(UNIT, Level.WARNING)}, "systemctl enable auditsvc"),
         ("health", {"is_running": False}, "start auditsvc"),
         ("health", {"problems": ("the disk is full",)}, "auditsvc status"),
         ("alerts", {"settings": {"metrics": {}}}, "alerts.yml"),
@@ -168,6 +212,9 @@ def test_a_check_that_is_not_met_says_what_would_meet_it(name, changed, remedy):
         ("rules", {"rules": replace(rules(RULE), kernel=None)}),
         ("coverage", {"rules": None}),
         ("coverage", {"rules": rules(RULE, covered=(3, 0, 1))}),
+        ("content", {"newest": None}),
+        ("other host", {"settings": {"fleet": LAKE}, "status": {"fleet": {"refused": "x"}}}),
+        ("retention", {"settings": {"archive": ARCHIVE}, "status": {"archive": {"refused": "x"}}}),
         ("access log", {"accesses": None}),
         ("seal", {"verified": None}),
         ("review", {"accesses": None}),
@@ -182,6 +229,50 @@ def test_what_cannot_be_read_is_not_known(name, changed):
     answer = check(name, evidence(**changed), PCI)
     assert answer.standing is Standing.UNKNOWN, answer
     assert answer.remedy
+
+
+@pytest.mark.parametrize("endpoint", ["https://s3.example:9000", None])
+def test_a_lake_is_another_host(endpoint):
+    """What a host ships at once is copied; how far it is stands in the evidence."""
+    lake = LAKE | {"endpoint": endpoint}
+    answer = check("other host", evidence(settings={"store": "sqlite:////x", "fleet": lake}), PCI)
+    assert answer.standing is Standing.MET
+    assert "9 batches, 60 s behind" in answer.found
+
+
+@pytest.mark.parametrize("keep", ["400d", None])
+def test_a_year_may_be_kept_in_the_archive(keep):
+    """With three months at hand; CIS wants all of it for ever, which the archive may have."""
+    kept = {"settings": {"archive": ARCHIVE | {"keep": keep}, "retention": {"keep": "91d"}}}
+    answer = check("retention", evidence(**kept), PCI)
+    assert answer.standing is Standing.MET, answer
+    assert "up to 2026-09-20" in answer.found
+    found = check("retention", evidence(**kept), CIS)
+    assert found.standing is (Standing.NOT_MET if keep else Standing.MET)
+    assert check("retention", evidence(**kept), ISO).standing is Standing.SHOW
+
+
+def test_the_content_of_records_is_shown_by_one():
+    """Not stated: the newest call, with the words for what it has not."""
+    found = check("content", evidence(), PCI).found
+    assert found.startswith("the newest call: 2026-09-21 13:46:40 UTC, host box, login user unset")
+    assert "user 0, program /bin/a, openat, succeeded" in found
+    assert (
+        "outcome unknown" in check("content", evidence(newest=CALL | {"success": None}), PCI).found
+    )
+
+
+def test_days_of_review_are_counted():
+    """One review of today is no review of each day: the evidence says on how many."""
+    assert "on 12 of the last 30 days" in check("review", evidence(), PCI).found
+
+
+def test_a_service_without_a_unit_is_for_the_reader_to_show():
+    """It runs; who starts it after a boot is not known here."""
+    doctor = {UNIT: (DoctorFinding(UNIT, Level.OK, "there is no such unit"),)}
+    answer = check("service", evidence(doctor=doctor), STIG)
+    assert answer.standing is Standing.SHOW
+    assert "there is no such unit" in answer.found
 
 
 def test_retention_is_that_of_the_framework():

@@ -180,6 +180,22 @@ def test_incumbent(machine):
     shows(check(replace(STATUS, enabled=0)), Level.NOTE)
 
 
+def test_our_unit(machine):
+    """Enabled, or the next boot is not audited; where there is none, nothing is known."""
+    unit = "usr/lib/systemd/system/auditsvc.service"
+    shows(daemons.our_unit(machine({unit: ""})), Level.OK, "systemd does not run")
+    here = machine({"run/systemd/system/x": ""})
+    shows(daemons.our_unit(here), Level.WARNING, "not enabled", "systemctl enable auditsvc.service")
+    link = "etc/systemd/system/multi-user.target.wants/auditsvc.service"
+    shows(daemons.our_unit(machine({link: f"->/{unit}"})), Level.OK, "enabled")
+
+
+def test_a_service_without_a_unit(machine):
+    """Started by something else: that is no fault."""
+    here = machine({"run/systemd/system/x": ""})
+    shows(daemons.our_unit(here), Level.OK, "no such unit")
+
+
 @pytest.mark.parametrize(
     ("unit", "check", "says"),
     [

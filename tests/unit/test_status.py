@@ -108,9 +108,16 @@ def test_a_person_sees_the_verdict_first(monkeypatch):
     assert parts["records"] == "12,345 collected, 2.5 a second, 6 lost"
     assert parts["lag"] == "2.0 KiB of log wait to be stored"
     assert parts["coverage"] == "75% of 4 tasks: 0 not covered, 1 unknown (00:08)"
-    assert parts["store"] == "1,000 records of 1,200, 3.0 GiB, since 2025-06-01 09:00"
+    assert parts["store"] == "1,000 records stored, 3.0 GiB, since 2025-06-01 09:00"
     assert parts["room"] == "grows 5.0 MiB a day; full in 80 days; keeps 90d"
     assert parts["journal"] == "9 events sent, 0.5 s behind"
+
+
+def test_a_log_that_was_read_twice_is_no_loss():
+    """Records that are no rows of their own are named; that ends of events are none is not."""
+    ledger = {"received": 1444, "stored": 556, "duplicate": 556, "end": 332, "raw": 3, "open": 0}
+    (line,) = [each for each in shown(FULL | {"store": ledger}, 200) if each.startswith("store")]
+    assert "556 records stored; 556 read again (stored before); 3 kept as text only," in line
 
 
 @pytest.mark.parametrize(

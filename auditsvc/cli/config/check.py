@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from auditsvc.config import Settings, read_settings, settings_file, use_file
+from auditsvc.config import Settings, read_file_alone, read_settings, settings_file, use_file
 from auditsvc.errors import AuditsvcError, ConfigError
 from auditsvc.forward.settings import unknown_names
 from auditsvc.host.terminal import visible
@@ -31,12 +31,16 @@ def check(
 ) -> int:
     """Check file and variables: unknown names, wrong values, rules and store that they name.
 
-    Every error is one line on stderr. Exit status 2 if there is one.
+    The file is checked as a whole, also where a variable has another value. Every error is one
+    line on stderr. Exit status 2 if there is one.
     """
     if file is not None:
         use_file(file)
-    found = read_settings()
-    errors = list(_wrong(found)) if isinstance(found, Settings) else found
+    errors: list[AuditsvcError] = []
+    for found in (read_settings(), read_file_alone()):
+        wrong = _wrong(found) if isinstance(found, Settings) else found
+        told = set(map(str, errors))
+        errors += [each for each in wrong if str(each) not in told]
     for error in errors:
         typer.echo(f"auditsvc: {visible(str(error))}", err=True)
     if errors:

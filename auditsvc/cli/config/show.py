@@ -17,7 +17,7 @@ from auditsvc.host.terminal import visible
 from auditsvc.manual.settings import Option, as_toml, list_options
 from auditsvc.render.output import wants_json, write_json
 from auditsvc.service.reload import LIVE
-from auditsvc.store import parse_url
+from auditsvc.store.databases import shown_url
 
 
 def show(
@@ -80,7 +80,7 @@ def _row(option: Option, settings: Settings, file: dict[str, Any]) -> dict[str, 
     part = getattr(settings, option.section) if option.section else settings
     value = getattr(part, option.key)
     if option.name == "store":
-        value = parse_url(value).render_as_string(hide_password=True)
+        value = shown_url(value)
     return {
         "name": option.name,
         "value": _plain(value),

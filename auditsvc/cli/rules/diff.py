@@ -29,7 +29,8 @@ def diff(
     """Show what `rules load` would change; exit status 1 if there is a difference.
 
     A line begins with `+` (missing), `~` (at the wrong position) or `-` (unwanted). No
-    difference are `?` (loaded by somebody else) and `:` (loaded by the running service).
+    difference are `?` (loaded by somebody else) and `:` (loaded by the running service, or a
+    setting that counts when the service stops).
     """
     settings = load_settings()
     wanted, _left_out = wanted_rules(settings, paths)
@@ -53,9 +54,11 @@ def changed(found: Difference) -> Iterator[str]:
 
 
 def left_alone(found: Difference) -> Iterator[str]:
-    """Give a line for each loaded rule that is not wanted but stays."""
+    """Give a line for each rule that is not wanted but stays, and each setting that waits."""
     yield from _marked("?", found.foreign)
     yield from _marked(":", found.held)
+    for each in found.kept:
+        yield f": {each} (counts when the service stops, which needs {each.now})"
 
 
 def _marked(mark: str, rules: Iterable[Rule]) -> Iterator[str]:
@@ -74,4 +77,7 @@ def as_json(found: Difference) -> dict[str, Any]:
         "unwanted": [printing.text(rule) for rule in found.unwanted],
         "foreign": [printing.text(rule) for rule in found.foreign],
         "service": [printing.text(rule) for rule in found.held],
+        "waiting": [
+            {"name": each.name, "needed": each.now, "wanted": each.wanted} for each in found.kept
+        ],
     }

@@ -9,11 +9,10 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from sqlalchemy import make_url
-
 from auditsvc.decode.ids import SERIAL_BITS, event_id
 from auditsvc.record.types import DAEMON_CONFIG
 from auditsvc.rule.model import MASK_BITS
+from auditsvc.store.databases import parse_url
 from auditsvc.store.read.limits import Limits
 from auditsvc.store.read.sql import one_session, run_query
 from auditsvc.store.read.texts import Texts, quoted
@@ -106,7 +105,7 @@ def ledger_counts(url: str) -> list[tuple[str, str, str, int]]:
 
 def last_verified(url: str) -> Verified:
     """Give the last result of `auditsvc verify` that the log has."""
-    get = DIALECTS[make_url(url).get_backend_name()].json_get
+    get = DIALECTS[parse_url(url).get_backend_name()].json_get
     # Other texts are no JSON, and a planner may ask for the operation first.
     told = f"(CASE WHEN e.type = {DAEMON_CONFIG} THEN t.value END)"
     sql = _VERIFIED.format(**{name: get.format(told, name) for name in ("op", "state")})
@@ -212,7 +211,7 @@ def calls_made(url: str, since: int) -> dict[int, int]:
 def count_of_union(url: str, selects: Iterable[str]) -> tuple[int, int | None]:
     """Count and highest of the ids that any of these selects gives, each once."""
     sql = f"SELECT count(*), max(id) FROM ({' UNION '.join(selects)}) seen"  # noqa: S608 - as their maker says
-    sql = with_arguments(DIALECTS[make_url(url).get_backend_name()], sql)
+    sql = with_arguments(DIALECTS[parse_url(url).get_backend_name()], sql)
     with run_query(url, sql) as rows:
         ((count, last),) = list(rows)
     return number(count), None if last is None else number(last)
