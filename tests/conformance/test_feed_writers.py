@@ -49,7 +49,7 @@ def test_several_writers(url, seed):
     ]
     for each in writers:
         each.start()
-    ready.wait(60)
+    ready.wait(300)
     with open_store(url) as store:
         before = _stored(url)
         feed = Feed(store, "journal")
