@@ -170,7 +170,8 @@ Made by `make pages` from the texts of `--help`; do not edit. Each command has a
 Exit status: {STATUS}"""
 _FILES: Final = """\
 /etc/auditsvc/auditsvc.toml: settings, see auditsvc.toml(5). /var/lib/auditsvc: the store and the
-spool. /run/auditsvc: state of the running service."""
+spool. /run/auditsvc: state of the running service. /usr/share/doc/auditsvc: where the Debian
+package has what messages and pages name as docs/... and packaging/...."""
 
 
 def _body(command: Command) -> str:

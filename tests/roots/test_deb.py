@@ -18,6 +18,7 @@ import pytest
 from fixtures.first_program import write_as_the_first_program
 from fixtures.logs import load as load_log
 from fixtures.logs import opening
+from fixtures.named_files import named_files
 from fixtures.waiting import until
 from live.auditd import wait_all
 from live.conftest import kernel_lost, programs  # noqa: F401 - fixtures
@@ -134,6 +135,8 @@ def test_what_is_installed(host):
         "/etc/auditsvc/rules.d",
         "/usr/share/doc/auditsvc/docs/sql.md",
         "/usr/share/doc/auditsvc/README.Debian",
+        "/usr/share/doc/auditsvc/README.md",
+        *(f"/usr/share/doc/auditsvc/{name}" for name in sorted(named_files())),
         "/usr/bin/auditsvc",
     ):
         # Minimal roots leave documentation out; the package has it all the same.

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
+from fixtures.named_files import named_files
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -38,6 +39,19 @@ def findings():
                     value=ast.Tuple(elts=[ast.Constant(value=name), *_]),
                 ):
                     yield name
+
+
+def test_what_the_program_names_is_in_the_package():
+    """Files of packaging/ and docs/ in messages: they exist, and the package leaves none out."""
+    named = named_files()
+    assert {"packaging/postgres-roles.sql", "packaging/root.conf", "docs/backup.md"} <= named
+    assert [each for each in sorted(named) if not (ROOT / each).exists()] == []
+    rules = (ROOT / "packaging/debian/rules").read_text()
+    assert "cp -r README.md docs packaging $(DOC)/" in rules
+    left_out = {"packaging/constraints-runtime.txt"}
+    assert not named & left_out
+    of_debian = {each for each in named if each.startswith("packaging/debian/")}
+    assert of_debian <= {"packaging/debian/auditsvc.sysusers"}
 
 
 def test_the_index_has_every_page():

@@ -17,6 +17,7 @@ from auditsvc.compliance.report import make_report
 from auditsvc.config import load_settings
 from auditsvc.host.terminal import visible
 from auditsvc.plural import counted
+from auditsvc.render.fit import fitted
 from auditsvc.render.output import write_json, write_table
 
 
@@ -69,7 +70,7 @@ def report(
 def _write(result: Report) -> None:
     """Write it for a person."""
     for line in result.remarks:
-        typer.echo(visible(line))
+        typer.echo(fitted(visible(line), sys.stdout))
     covered = "unknown" if result.share is None else str(result.share)
     for framework in dict.fromkeys(each.control.framework for each in result.controls):
         typer.echo(f"\n{visible(framework) or 'Rules without a control'}")
@@ -80,7 +81,8 @@ def _write(result: Report) -> None:
         )
     tally = ", ".join(f"{number} {state}" for state, number in result.tally().items())
     total, days = counted(len(result.controls), "control"), counted(result.days, "day")
-    typer.echo(f"\n{total}: {tally}; events of the last {days}")
+    typer.echo()
+    typer.echo(fitted(f"{total}: {tally}; events of the last {days}", sys.stdout))
 
 
 def _row(judged: Judged, covered: str) -> tuple[object, ...]:
