@@ -384,6 +384,8 @@ class Conditions:
             found = self._dialect.position.format(f"',' || {split} || ','", framed) + " > 0"
         else:
             found = self._has(field, key)
+        if key == "(null)":
+            found = f"({found} OR {self._dialect.has_no_value('key')})"
         records = self._record(_types(1305, 1336, _MAC), found)
         others = (records, self._told_by_kernel(found))
         return Condition((*calls, records), others, tested=(call, records))
