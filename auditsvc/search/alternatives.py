@@ -33,6 +33,8 @@ class Condition:
     others: tuple[Alternative, ...]
     tested: tuple[Alternative, ...] = ()
     """What is asked instead of a call that another condition found; (): the same."""
+    led: tuple[Alternative, ...] = ()
+    """The same where the other condition found few: no index is to be begun with."""
 
 
 ANY: Final = "event_id IS NOT NULL"

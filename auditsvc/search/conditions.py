@@ -271,10 +271,12 @@ class Conditions:
             other = f"(type = 'URINGOP' AND {value('exit')} = '{of.exit:d}')"
             # A result that is an errno is one of a failed call: those have an index.
             failed = -4096 < of.exit < 0
-            call = f"exit = {of.exit:d}"
+            call = led = f"exit = {of.exit:d}"
             if failed:
-                call += f" AND success = {self._dialect.false}"
-            yield Condition((call,), (other,))
+                no, plain = self._dialect.false, self._dialect.no_range.format
+                led = f"{plain('exit')} = {of.exit:d} AND {plain('success')} = {no}"
+                call += f" AND success = {no}"
+            yield Condition((call,), (other,), led=(led,))
         if of.success is not None:
             yield self._success(of.success)
 
@@ -302,7 +304,8 @@ class Conditions:
                 f"{value('success')} = 'no'",
             )
             more = []
-        return Condition((call,), (self._told(told), *more))
+        led = call.replace("success", self._dialect.no_range.format("success"))
+        return Condition((call,), (self._told(told), *more), led=(led,))
 
     # --- what a call was made on -----------------------------------------------------------
 
@@ -381,6 +384,8 @@ class Conditions:
             found = self._dialect.position.format(f"',' || {split} || ','", framed) + " > 0"
         else:
             found = self._has(field, key)
+        if key == "(null)":
+            found = f"({found} OR {self._dialect.has_no_value('key')})"
         records = self._record(_types(1305, 1336, _MAC), found)
         others = (records, self._told_by_kernel(found))
         return Condition((*calls, records), others, tested=(call, records))

@@ -46,6 +46,8 @@ class Dialect:
     """The expressions of the store's views."""
     json: str
     """The column {0} with JSON, read only together with its event."""
+    is_null: str
+    """Whether the JSON {0} has the field {1}, without a value: the log has it as (null)."""
     second: str
     """The second value of the field {1} in the JSON {0}; NULL if it is not repeated."""
     ends: str
@@ -76,6 +78,10 @@ class Dialect:
         """Give the expression of a field's first value."""
         return words.field(self.store, self.json.format(fields), name)
 
+    def has_no_value(self, name: str, fields: str = "fields") -> str:
+        """Give the condition that a record has a field as (null)."""
+        return self.is_null.format(self.json.format(fields), name)
+
     def own_value(self, name: str) -> str:
         """Give the expression of a field that libaudit writes last (`words.own_field`)."""
         return words.last_field(self.store, self.json.format("fields"), name)
@@ -90,6 +96,8 @@ SQLITE: Final = Dialect(
     position="instr({0}, {1})",
     store=views.SQLITE,
     json="{0}",
+    # In lower case: DuckDB, which asks an archive in these words, has NULL.
+    is_null="lower(json_type({0}, '$.\"{1}\"')) = 'null'",
     second="json_extract({0}, '$.\"{1}\"[1]')",
     ends="substr({0}, -{1}) = {2}",
     true="1",
@@ -106,6 +114,7 @@ POSTGRESQL: Final = Dialect(
     # The column is looked up by a join. With its event's id beside it in the expression it is
     # not read before: of all texts, as the planner may do otherwise, some are no JSON.
     json="(CASE WHEN event_id >= 0 THEN {0} END)",
+    is_null="jsonb_typeof({0} -> '{1}') = 'null'",
     second="({0} -> '{1}' ->> 1)",
     ends="right({0}, {1}) = {2}",
     true="true",

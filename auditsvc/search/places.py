@@ -7,7 +7,8 @@ ask where one process was. Here it is gone through the other way: from the recor
 place to the times at which a process was there (`placed`: host, pid, from `low` to before
 `high`, in ms), and from these to the processes that they made and that have no record of their
 own. So what is read are the records of places, the beginnings of lives, and then the calls of
-the processes found, not every call.
+the processes found, not every call. A place in which most processes are has its newest calls
+sooner if each call of a short time is asked where it was made (`of_each`).
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from auditsvc.search.dialect import literal
 from auditsvc.store.origins import OWN
 from auditsvc.store.process_lives import MOST_PID
 from auditsvc.store.views.cgroups import DEEPEST
+from auditsvc.store.views.cgroups import place as place_of
 from auditsvc.store.write.process_cgroups import OPERATION
 
 if TYPE_CHECKING:
@@ -98,13 +100,42 @@ _SAID: Final = """said AS MATERIALIZED (
 _PLACED: Final = "placed (host, pid, low, high, depth)"
 
 
+_CALL: Final = f"((s.id >> {SERIAL_BITS}) * 1000 + s.ms)"
+_EVENT: Final = f"((e.id >> {SERIAL_BITS}) * 1000 + e.ms)"
+
+
+def of_each(place: Place, dialect: Dialect, period: Sequence[str]) -> str:
+    """Give the same tables for a short time: of each call of it is asked where its process was."""
+    calls, events = (
+        " AND ".join(each.replace("event_id", f"{row}.id") for each in period) or "1 = 1"
+        for row in ("s", "e")
+    )
+
+    def is_in(host: str, pid: str, at: str) -> str:
+        return (
+            # As a value: PostgreSQL would read texts that are no JSON for a condition on it.
+            f"(SELECT {place.condition(dialect)} FROM event told"  # noqa: S608 - as below
+            f" JOIN text t ON t.id = told.fields WHERE told.id = {place_of(host, pid, at)})"
+        )
+
+    return f"""{CALLS} (event_id) AS (
+    SELECT s.id FROM syscall s JOIN context c ON c.id = s.context
+    WHERE {calls} AND {is_in("c.host", "c.pid", _CALL)}
+), {EVENTS} (event_id) AS (
+    SELECT e.id FROM event e
+    WHERE {events} AND e.pid IS NOT NULL AND {is_in("e.host", "e.pid", _EVENT)}
+)"""  # noqa: S608 - as below
+
+
 def tables(place: Place, dialect: Dialect, period: Sequence[str]) -> str:
     """Give the tables of a WITH; `period`: conditions on `event_id`."""
     life = _SAME.format("y", "g")
-    call = f"((s.id >> {SERIAL_BITS}) * 1000 + s.ms)"
-    event = f"((e.id >> {SERIAL_BITS}) * 1000 + e.ms)"
+    call, event = _CALL, _EVENT
     calls = "".join(f" AND {each.replace('event_id', 's.id')}" for each in period)
     events = "".join(f" AND {each.replace('event_id', 'e.id')}" for each in period)
+    # Of those alone that are there: half a million processes may have begun elsewhere.
+    ends = f"""coalesce((SELECT min(n.at) FROM process_sign n
+        WHERE {_SAME.format("n", "b")} AND n.at > b.at AND n.begins IS NOT NULL), {_END})"""  # noqa: S608 - as below
     return f"""told AS MATERIALIZED (
     SELECT g.host, g.pid, g.at, g.low,
         coalesce((SELECT max(y.at) FROM process_sign y
@@ -115,17 +146,16 @@ def tables(place: Place, dialect: Dialect, period: Sequence[str]) -> str:
     FROM process_cgroup g JOIN event e ON e.id = (((g.at / 1000) << {SERIAL_BITS}) | g.low)
     JOIN text t ON t.id = e.fields
 ), {_SAID}, born AS MATERIALIZED (
-    SELECT z.host, z.ppid, z.pid, z.at, coalesce((SELECT min(n.at) FROM process_sign n
-        WHERE {_SAME.format("n", "z")} AND n.at > z.at AND n.begins IS NOT NULL), {_END}) AS ends
+    SELECT z.host, z.ppid, z.pid, z.at
     FROM process_sign z WHERE z.begins IS NOT NULL AND z.ppid > 0
         AND EXISTS (SELECT 1 FROM said WHERE here)
 ), {_PLACED} AS (
     SELECT host, pid, low, high, 0 FROM said WHERE here AND low < high
     UNION ALL
-    SELECT b.host, b.pid, b.at, b.ends, p.depth + 1 FROM placed p
+    SELECT b.host, b.pid, b.at, {ends}, p.depth + 1 FROM placed p
     JOIN born b ON b.host = p.host AND b.ppid = p.pid AND b.at >= p.low AND b.at < p.high
     WHERE p.depth < {DEEPEST} AND NOT EXISTS (SELECT 1 FROM process_cgroup g
-        WHERE {_SAME.format("g", "b")} AND g.at >= b.at AND g.at < b.ends)
+        WHERE {_SAME.format("g", "b")} AND g.at >= b.at AND g.at < {ends})
 ), {CALLS} (event_id) AS (
     SELECT s.id FROM syscall s JOIN context c ON c.id = s.context
     JOIN placed p ON {_SAME.format("p", "c")} AND {call} >= p.low AND {call} < p.high

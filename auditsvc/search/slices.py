@@ -9,7 +9,8 @@ for something rare takes little longer than in one statement. A slice's bounds a
 
 Calls are counted by the hour (`activity`). So of a search for a call the slices after the first
 read no calls where no hour has such a one, but only events without a call; and if all are few, all
-that is left is one slice, unless the search ends after a time.
+that is left is one slice, unless the search ends after a time. So are calls of those callers that a
+search asks for (`few_callers`), where it could begin with others.
 """
 
 from __future__ import annotations
@@ -19,9 +20,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from auditsvc.decode.ids import SERIAL_BITS
+from auditsvc.search import few_callers
 from auditsvc.search.conditions import shown_call
 from auditsvc.search.criteria import Criteria
 from auditsvc.search.dialect import literal
+from auditsvc.search.few_callers import Few
 from auditsvc.search.pace import Pace
 from auditsvc.search.statement import ALL, Page, statement
 from auditsvc.store.read.time_span import ALL as ALL_TIME
@@ -42,7 +45,11 @@ _CONTEXT: Final = re.compile(
     re.IGNORECASE,
 )
 """A column of `syscalls` that calls of one process have in common, or that an index has."""
+_FIRST_PLACED: Final = 4_000
+"""The same of a search for a place: of each call is asked where its process was."""
 _HOUR: Final = 3600
+_COMMON: Final = 500_000
+"""Calls that take longer to be looked up one by one than millions one after the other."""
 _WIDE: Final = 1 / 16
 """Part of the store's time from which on a slice is a wide one (`statement`)."""
 
@@ -65,19 +72,24 @@ def slices(
         second = page.after >> SERIAL_BITS
         period = period.both(Span(high=second) if newest else Span(low=second))
     hours: dict[int, int] | None = None
+    is_common = False
+    few = Few()
     # Nobody is to wait on PostgreSQL for a wide slice: it plans that anew, for a time unknown.
     widest = _WIDE if pace.is_limited and dialect.own_tables else 1.0
     spans = _spans(criteria, period, ask, pace, widest, newest=newest)
     for number, (each, part_of) in enumerate(spans):
         span, share = each, part_of
+        if number == 1 and (count := few_callers.counted(criteria, dialect)):
+            few = Few.of(next(iter(ask(count))))
         if number == 1 and (counted := hours_of_calls(criteria)):
             hours = {int(row[0]): int(row[1]) for row in ask(counted)}
+            is_common = _is_of_call_alone(criteria) and sum(hours.values()) > _COMMON
             if not pace.is_limited and sum(hours.values()) <= FIRST:
                 rest = [(span, share), *spans]
                 span = Span(min(one.low for one, _ in rest), max(one.high for one, _ in rest))
                 share = sum(part for _, part in rest)
         part = replace(criteria, period=span)
-        wide = share >= _WIDE and _is_of_contexts(criteria)
+        wide = share >= _WIDE and not is_common and _is_of_contexts(criteria)
         yield statement(
             *(part, dialect),
             newest=newest,
@@ -85,6 +97,8 @@ def slices(
             after=page.above,
             wide=wide,
             has_calls=hours is None or _has(span, hours),
+            few=few,
+            is_short=number == 0 and span != criteria.period,
         )
 
 
@@ -133,9 +147,14 @@ def _is_of_contexts(criteria: Criteria) -> bool:
     return replace(rest, whole=False) != Criteria()
 
 
+def _is_of_call_alone(criteria: Criteria) -> bool:
+    """Whether of all conditions only those on the call itself have an index to begin with."""
+    return not _is_of_contexts(replace(criteria, nr=None, syscall=None, arch=None))
+
+
 def _is_sliced(criteria: Criteria) -> bool:
-    """Whether slices gain something: not for given ids or a serial; a place costs each the same."""
-    return not criteria.ids and criteria.serial is None and criteria.place is None
+    """Whether slices gain something: not for given ids or a serial."""
+    return not criteria.ids and criteria.serial is None
 
 
 def _spans(
@@ -143,7 +162,8 @@ def _spans(
 ) -> Iterator[tuple[Span, float]]:
     """Give the slices, and the part of the store's time that each one has."""
     is_sliced = _is_sliced(criteria) and period.low <= period.high
-    bounds = _bounds(ask, period, newest=newest) if is_sliced else None
+    first = FIRST if criteria.place is None else _FIRST_PLACED
+    bounds = _bounds(ask, period, first, newest=newest) if is_sliced else None
     if bounds is None:
         yield period, 0.0
         return
@@ -159,12 +179,16 @@ def _spans(
             low = part.high + 1
         pace.begin()
         yield part, (part.high - part.low + 1) / whole
-        if low <= high and not (length := pace.following(length)):
+        if criteria.place is not None:
+            length = high - low  # to find out which processes were there costs each slice the same
+        elif low <= high and not (length := pace.following(length)):
             pace.left = high if newest else low
             return
 
 
-def _bounds(ask: Ask, period: Span, *, newest: bool) -> tuple[int, int, int, int] | None:
+def _bounds(
+    ask: Ask, period: Span, calls: int, *, newest: bool
+) -> tuple[int, int, int, int] | None:
     """Give the seconds of the first and the last event, those of the first slice, and all.
 
     All are those between the first and the last event of the store. None if one slice is enough.
@@ -178,7 +202,7 @@ def _bounds(ask: Ask, period: Span, *, newest: bool) -> tuple[int, int, int, int
     ]
     order = "DESC" if newest else "ASC"
     asked.append(
-        f"SELECT id FROM syscall WHERE {where} ORDER BY id {order} LIMIT 1 OFFSET {FIRST}"  # noqa: S608
+        f"SELECT id FROM syscall WHERE {where} ORDER BY id {order} LIMIT 1 OFFSET {calls}"  # noqa: S608
     )
     ((*ends, edge),) = ask(f"SELECT {', '.join(f'({sql})' for sql in asked)}")
     if edge is None:

@@ -23,6 +23,7 @@ from auditsvc.search import bare_records, callers, named_files, places, told_tex
 from auditsvc.search.alternatives import Rows
 from auditsvc.search.conditions import Conditions
 from auditsvc.search.dialect import literal
+from auditsvc.search.few_callers import Few
 from auditsvc.store.read.raw_tables import DELIBERATE
 from auditsvc.store.read.time_span import ALL as ALL_TIME
 
@@ -60,6 +61,7 @@ class Page(NamedTuple):
 
 
 ALL: Final = Page()
+NOTHING_KNOWN: Final = Few()
 
 
 def statement(
@@ -74,6 +76,8 @@ def statement(
     views_only: bool = False,
     wide: bool = False,
     has_calls: bool = True,
+    few: Few = NOTHING_KNOWN,
+    is_short: bool = False,
 ) -> str:
     """Give the statement; its rows are event ids in their order, which is that of time.
 
@@ -82,7 +86,8 @@ def statement(
     `after`: only ids above that of an event. `views_only`: of the views alone, as an archive has
     no others. `wide`: the criteria's time leaves out so little that an index is worth more than a
     range of ids: SQLite takes any range to leave out nearly all. `has_calls`: false if it is
-    known that no system call meets them.
+    known that no system call meets them. `few`: what is known of how many calls there are of
+    callers that meet them. `is_short`: the criteria's time has some thousand calls only.
     """
     writer = Conditions(criteria, dialect, views_only=views_only)
     conditions = list(writer.written())
@@ -99,9 +104,14 @@ def statement(
         selects = list(dict.fromkeys(_alone(leading, period, shown)))
     else:
         steps = dialect.own_tables
-        few = not wide and criteria.period != ALL_TIME
+        is_part = not wide and criteria.period != ALL_TIME
         written = chain(
-            _of_calls(conditions, leading, period, shown, in_steps=steps, few=few)
+            _of_calls(
+                *(conditions, leading, period, shown),
+                in_steps=steps,
+                is_part=is_part,
+                few=few,
+            )
             if has_calls
             else (),
             _of_others(conditions, period, shown, in_steps=steps),
@@ -114,7 +124,8 @@ def statement(
     tables += callers.tables(writer.callers, dialect, period)
     tables += told_texts.tables(writer.told, dialect, period)
     if criteria.place is not None:
-        write = places.tables_of_views if views_only else places.tables
+        own = places.of_each if is_short else places.tables
+        write = places.tables_of_views if views_only else own
         tables.append(write(criteria.place, dialect, period))
     # Said in the statement itself, so that what --explain shows can be asked, too.
     head = f"{DELIBERATE} WITH RECURSIVE {', '.join(tables)}\n" if tables else ""
@@ -167,7 +178,13 @@ def _of_others(
     if all(each.others for each in conditions):
         plain: list[str] = []
         lists: list[str] = []
+        found = None if in_steps else next(filter(_are_lists, conditions), None)
         for each in conditions:
+            if each is found:
+                # Else SQLite goes through all events, and looks for such rows of each.
+                ids = [_listed(one, period) for one in each.others if isinstance(one, Rows)]
+                plain.append(f"({_OR.join(ids)})")
+                continue
             has_lists = len(each.others) > 1 and any(isinstance(one, Rows) for one in each.others)
             (lists if has_lists else plain).append(_tested(each.others, "events", period))
         view = "events"
@@ -176,6 +193,11 @@ def _of_others(
             view = f"({_select('events', [*period, *plain], '*')} OFFSET 0) AS events"
             plain = []
         yield _select(view, [*period, *plain, *lists], shown)
+
+
+def _are_lists(condition: Condition) -> bool:
+    """Whether events without a call can be found by lists of rows alone, none of which is long."""
+    return all(isinstance(each, Rows) and not each.common for each in condition.others)
 
 
 def _alone(leading: Condition, period: Sequence[str], shown: str) -> Iterator[str]:
@@ -204,26 +226,34 @@ def _of_calls(
     shown: str,
     *,
     in_steps: bool,
-    few: bool,
+    is_part: bool,
+    few: Few,
 ) -> Iterator[str]:
-    """Write the SELECTs of system calls; `few`: of a part of the store's time."""
+    """Write the SELECTs of system calls; `is_part`: of a part of the store's time."""
     if not all(each.calls for each in conditions):
         return
-    rest = [
-        _tested(each.tested or each.calls, "syscalls", period)
-        for each in conditions
-        if each is not leading
-    ]
+    if few.alone:
+        leading = None
+    tested, led = (
+        [
+            _tested((is_led and each.led) or each.tested or each.calls, "syscalls", period)
+            for each in conditions
+            if each is not leading
+        ]
+        for is_led in (few.alone or few.together, True)
+    )
     if leading is None:
-        yield _select("syscalls", [*period, *rest], shown)
+        yield _select("syscalls", [*period, *tested], shown)
         return
     for alternative in leading.calls:
         found = [_found(alternative, period)]
+        is_list = isinstance(alternative, Rows) and not alternative.common
+        rest = led if is_list else tested
         if in_steps and rest and isinstance(alternative, Rows) and not alternative.common:
             # PostgreSQL may begin with the rest; where the list has nothing, it does not begin.
             inner = _inner(alternative, period)
             found.insert(0, f"EXISTS (SELECT 1 FROM {alternative.view} WHERE {inner})")  # noqa: S608
-            if few:
+            if is_part:
                 # Of a list it does not know how long it is: it may join that to texts of the rest.
                 ids = f"SELECT event_id FROM {alternative.view} WHERE {inner}"  # noqa: S608
                 found[1] = _with_call(alternative, f"event_id = ANY (ARRAY({ids}))")

@@ -14,20 +14,23 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from auditsvc.enrich import kinds
-from auditsvc.record.types import CONFIG_CHANGE, is_message
+from auditsvc.record.types import CONFIG_CHANGE, DAEMON_CLOSE, DAEMON_CONFIG, is_message
 from auditsvc.search import interpret
 from auditsvc.tables import arguments, effects, names, shapes, verbs
 from auditsvc.tables.names_of_objects import (
+    ABOUT_ACCOUNTS,
+    BY_OPERATION,
     BY_TYPE,
     CARRIERS,
-    DAEMON_CLOSE,
     END_OF,
     FIELDS,
     SCRIPTED,
     SETTINGS,
+    TAMPER,
     TELLING,
     VALUES,
     WITH_OPERATION,
+    Told,
 )
 
 if TYPE_CHECKING:
@@ -134,7 +137,7 @@ def _of_call(event: Event) -> Summary:
         verb = _verb_of(telling["type"], fields)
         kind, link = verbs.TYPES[telling["type"]].object_kind, "to"
         found = target = _named(telling["type"], fields)
-        second = _changed_to(fields)
+        second = _changed_to(telling["type"], fields)
     return Summary(
         kind=event_kind,
         session=_number(row["ses"]),
@@ -190,25 +193,45 @@ def _number_of(record: Mapping[str, Any]) -> int:
 def _verb_of(type_name: str, fields: Mapping[str, Any]) -> verbs.Verb:
     """Give the verb of a record, which its operation can tell."""
     verb = verbs.TYPES.get(type_name, verbs.Verb(f"made-record {type_name}", "system"))
+    did = verbs.OPERATIONS.get(_operation(type_name, fields))
+    return verb if did is None else did._replace(object_kind=verb.object_kind)
+
+
+def _operation(type_name: str, fields: Mapping[str, Any]) -> str:
+    """Give the operation that a record tells, as verbs have it; "" if it tells none."""
     number = names.record_type_number(type_name)
-    if number in WITH_OPERATION:
-        ends = END_OF if number == DAEMON_CLOSE else ""
-        return verbs.OPERATIONS.get(ends + _first(fields, "op"), verb)
-    return verb
+    op = _first(fields, "op")
+    if number == DAEMON_CLOSE:
+        return END_OF + op
+    if number == DAEMON_CONFIG and op == TAMPER:
+        return f"{op} {_first(fields, 'what')}"
+    return op if number in WITH_OPERATION else ""
+
+
+def _told_by(type_name: str, fields: Mapping[str, Any]) -> Told | None:
+    """Give where the record's operation has its object, if it says so."""
+    return BY_OPERATION.get(_operation(type_name, fields))
 
 
 def _named(type_name: str, fields: Mapping[str, Any]) -> str:
     """Give the object that a record names; "" if it names none."""
+    if (told := _told_by(type_name, fields)) is not None:
+        return next((word for name in told.object if (word := _first(fields, name))), "")
     own = (_own(fields, name) for name in BY_TYPE.get(type_name, ()))
     if word := next(filter(None, own), ""):
         return interpret.user(word) if type_name == "LOGIN" else word
     if setting := next((name for name in SETTINGS if fields.get(name) is not None), ""):
         return setting
-    return next((word for name in FIELDS if (word := _first(fields, name))), "")
+    if word := next((word for name in FIELDS if (word := _first(fields, name))), ""):
+        return word
+    has_verb = _operation(type_name, fields) in verbs.OPERATIONS
+    return "" if has_verb or type_name in ABOUT_ACCOUNTS else _first(fields, "op")
 
 
-def _changed_to(fields: Mapping[str, Any]) -> str:
-    """Give what the object that a record names was changed to."""
+def _changed_to(type_name: str, fields: Mapping[str, Any]) -> str:
+    """Give what the object that a record names was changed to, or more of it."""
+    if (told := _told_by(type_name, fields)) is not None:
+        return next((word for name in told.second if (word := _first(fields, name))), "")
     return next((word for name in (*SETTINGS, *VALUES) if (word := _first(fields, name))), "")
 
 
@@ -234,7 +257,7 @@ def _of_other(event: Event) -> Summary:
     fields: Mapping[str, Any] = row["fields"] or {}
     kind = kinds.kind_of_type(row["type"])
     verb = _verb_of(row["type"], fields)
-    named, changed_to = _named(row["type"], fields), _changed_to(fields)
+    named, changed_to = _named(row["type"], fields), _changed_to(row["type"], fields)
     if row["type"] == "SECCOMP":
         named = _refused_call(fields)
     if row["type"] == "URINGOP":
@@ -263,7 +286,7 @@ def _of_other(event: Event) -> Summary:
         object=named or objects.found,
         object_more=_own(fields, "addr") if named else objects.more,
         object2=changed_to or ("" if named else objects.second),
-        link="to",
+        link=(_told_by(row["type"], fields) or Told()).link,
         object_label=objects.label or _first(fields, "tcontext"),
         object_kind=verb.object_kind,
         how=_how(_own(fields, "exe"), _first(fields, "comm")),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from auditsvc.store.schema import words as schema_words
-from auditsvc.tables import arguments, effects, names, shapes, verbs
+from auditsvc.tables import arguments, effects, names, names_of_objects, shapes, verbs
 
 if TYPE_CHECKING:
     from sqlalchemy import Table
@@ -63,7 +63,11 @@ def _types() -> list[Row]:
 
 def _operations() -> list[Row]:
     return [
-        ("operation", name, verb.action, verb.object_kind, None, None, "to", None, None, None)
+        (
+            *("operation", name, verb.action, verb.object_kind, None, None),
+            *(names_of_objects.BY_OPERATION.get(name, names_of_objects.Told()).link,),
+            *(None, None, None),
+        )
         for name, verb in verbs.OPERATIONS.items()
     ]
 

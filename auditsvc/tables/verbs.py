@@ -360,131 +360,48 @@ TYPES: Final = {name: Verb(*verb) for verb, found in _TYPES.items() for name in 
 OPERATIONS: Final = {
     "add_rule": Verb("added-audit-rule", "audit-config"),
     "remove_rule": Verb("deleted-audit-rule", "audit-config"),
+    "autoremove_rule": Verb("deleted-audit-rule", "audit-config"),
+    "updated_rules": Verb("updated-audit-rule", "audit-config"),
     "LOAD": Verb("loaded-bpf-program", "process"),
     "UNLOAD": Verb("unloaded-bpf-program", "process"),
+    # Of auditd's DAEMON_* records, and of ours.
+    "start": Verb("started-audit", "service"),
+    "rotate-logs": Verb("rotated-audit-logs", "service"),
+    "resume-logging": Verb("resumed-audit-logging", "service"),
+    "reconfigure": Verb("changed-auditd-configuration", "service"),
     # Of our own DAEMON_CONFIG records, which change nothing.
     "coverage": Verb("was-checked-for", "process"),
-    "coverage-look": Verb("made", "audit-config"),
+    "coverage-look": Verb("checked-coverage-of-all", "audit-config"),
     "name": Verb("noted-name", "account"),
     "cgroup": Verb("noted", "process"),
+    "store": Verb("noted-audit-store", "service"),
+    "takeover": Verb("took-over-audit-records", "service"),
+    "verify": Verb("verified-audit-evidence", "service"),
+    "access-unrecorded": Verb("left-questions-unrecorded", "service"),
+    # Of those that do.
+    "switch": Verb("switched-audit", "audit-config"),
+    "register": Verb("registered-again", "service"),
+    "discard": Verb("deleted-unsigned-segments", "service"),
+    # What others did to audit; behind `tamper` stands what it was.
+    "tamper rule_deleted": Verb("removed-audit-rule", "audit-config"),
+    "tamper rule_moved": Verb("moved-audit-rule", "audit-config"),
+    "tamper never_added": Verb("inserted-excluding-rule", "audit-config"),
+    "tamper rule_added": Verb("inserted-audit-rule", "audit-config"),
+    "tamper switched_off": Verb("switched-off-audit", "audit-config"),
+    "tamper switched_on": Verb("switched-on-audit", "audit-config"),
+    "tamper setting": Verb("changed-audit-setting", "audit-config"),
+    "tamper replaced": Verb("tried-to-replace-audit", "service"),
+    "tamper given_up": Verb("lost-registration", "service"),
+    "tamper put_back": Verb("restored-audit-configuration", "audit-config"),
+    "tamper log_altered": Verb("found-audit-log-altered", "service"),
+    "tamper rows_altered": Verb("found-rows-altered", "service"),
+    # Of DAEMON_ABORT and DAEMON_ERR.
+    "error": Verb("stopped-audit-on-error", "service"),
+    "lost": Verb("missed-audit-records", "service"),
+    "forged": Verb("discarded-forged-records", "service"),
+    "replace": Verb("tried-to-replace-audit", "service"),
     # Of our own DAEMON_ACCEPT and DAEMON_CLOSE records: who read the store.
     "access": Verb("asked-audit-store", "service"),
     "end of access": Verb("ended-question-to-audit-store", "service"),
 }
 """What a CONFIG_CHANGE, DAEMON_* or BPF record did, by its `op`, where that has a verb."""
-
-SAID: Final = {
-    "logged-in": "logged in as",
-    "crypto-officer-logged-in": "logged in as crypto officer",
-    "logged-out": "logged out as",
-    "authenticated": "authenticated as",
-    "was-authorized": "was authorized as",
-    "acquired-credentials": "acquired credentials of",
-    "refreshed-credentials": "refreshed credentials of",
-    "disposed-credentials": "gave up credentials of",
-    "changed-password": "changed password of",
-    "changed-group-password": "changed group password of",
-    "changed-group": "changed id of group",
-    "changed-user-id": "changed id of user",
-    "started-session": "started session for",
-    "ended-session": "ended session of",
-    "became-root-unexpectedly": "became root unexpectedly as",
-    "failed-log-in-too-many-times-to": "failed too many times to log in to",
-    "attempted-log-in-during-unusual-hour-to": "tried at an unusual hour to log in to",
-    "attempted-log-in-from-unusual-place-to": "tried from an unusual place to log in to",
-    "attempted-log-in-to-watched-account": "tried to log in to watched account",
-    "started-crypto-session": "started encrypted session with",
-    "started-audit": "started audit:",
-    "shutdown-audit": "shut down audit:",
-    "aborted-auditd-startup": "failed to start audit:",
-    "changed-auditd-configuration": "changed configuration of auditd:",
-    "rotated-audit-logs": "rotated audit logs:",
-    "resumed-audit-logging": "resumed audit logging:",
-    "lost-audit-records": "reported trouble with audit records:",
-    "listened-to-audit": "listened to audit records:",
-    "remote-audit-connected": "accepted remote audit connection from",
-    "remote-audit-disconnected": "closed remote audit connection from",
-    "asked-audit-store": "asked audit store:",
-    "ended-question-to-audit-store": "ended question to audit store:",
-    "initialized-audit-subsystem": "initialized audit subsystem with",
-    "shutdown-system": "shut down system",
-    "changed-selinux-enforcement": "changed selinux enforcement to",
-    "accessed-mac-policy-controlled-object": "asked security policy for access to",
-    "used-apparmor-controlled-object": "asked apparmor for access to",
-    "used-landlock-controlled-object": "asked landlock for access to",
-    "used-ipe-controlled-object": "asked integrity policy for access to",
-    "accessed-policy-controlled-file": "asked access policy for file",
-    "called-seccomp-controlled-syscall": "made call that seccomp restricts:",
-    "used-suspicious-link": "used suspicious link in call",
-    "made-unrecorded-call": "made call of which only parts are recorded, about",
-    "slept": "slept in",
-    "returned-from-signal-handler": "returned from signal handler in",
-    "waited-for-signal": "waited for signal in",
-    "traced": "traced process",
-    "read-memory-of": "read memory of process",
-    "wrote-memory-of": "wrote memory of process",
-    "opened-process": "opened process",
-    "took-descriptor-of": "took descriptor of process",
-}
-"""What a sentence says for a verb that people do not say so, before an object."""
-
-_UNNAMED: Final = {
-    "a file": "read-from wrote-to closed moved-position-in controlled checked-metadata-of locked"
-    " changed-file-permissions-of changed-file-ownership-of changed-file-attributes-of"
-    " changed-timestamp-of flushed copied-data-to waited-for-events-on advised-kernel-about watched"
-    " stopped-watching deleted renamed linked symlinked read-path-of checked-integrity-of exported",
-    "a program": "executed",
-    "a directory": "changed-directory-to changed-root-directory-to",
-    "a file system": "checked-filesystem-metadata-of controlled-quota-of listed-mounts-of mounted"
-    " unmounted changed-mount-attributes-of",
-    "a socket": "accepted-connection-from bound-socket connected-to listened-on received-from sent-to"
-    " read-address-of read-options-of changed-options-of",
-    "a process": "waited-for created-process-from changed-identity-of changed-privileges-of"
-    " changed-namespaces-of changed-settings-of restricted-calls-of changed-limits-of"
-    " adjusted-scheduling-policy-of listed-namespaces-of read-working-directory-of"
-    " read-process-id-of read-identity-of read-capabilities-of read-security-label-of"
-    " read-limits-of read-usage-of read-scheduling-policy-of yielded-cpu-of"
-    " changed-process-group-of changed-file-mode-mask-of changed-execution-domain-of"
-    " restricted-access-of traced-performance-of synchronised-threads-of"
-    " registered-thread-memory-of read-thread-memory-of changed-cpu-state-of read-cpu-number-of"
-    " resumed-call-of set-timer-of read-timer-of created-timer-of deleted-timer-of"
-    " changed-signal-handler-of changed-signal-mask-of changed-signal-stack-of"
-    " read-pending-signals-of slept returned-from-signal-handler waited-for-signal"
-    " allocated-memory-in protected-memory-of freed-memory-of advised-kernel-about-memory-of"
-    " locked-memory-of unlocked-memory-of sealed-memory-of changed-memory-keys-of"
-    " mapped-memory-of reaped-memory-of read-memory-policy-of changed-memory-policy-of"
-    " handled-page-faults-of read-bounding-capability-of dropped-bounding-capability-of"
-    " changed-ambient-capability-of",
-    "without a name": "crypto-officer-logged-in traced read-memory-of wrote-memory-of opened-process took-descriptor-of",
-    "an account": "logged-in logged-out authenticated was-authorized acquired-credentials"
-    " refreshed-credentials disposed-credentials changed-password changed-group-password"
-    " started-session ended-session became-root-unexpectedly failed-log-in-too-many-times-to"
-    " attempted-log-in-during-unusual-hour-to attempted-log-in-from-unusual-place-to"
-    " changed-login-id-to changed-role-to added-group-account-to deleted-group-account-from"
-    " assigned-user-role-to removed-user-role-from authenticated-to-group changed-group"
-    " changed-user-id opened-too-many-sessions-to",
-    "an address": "started-crypto-session remote-audit-connected remote-audit-disconnected"
-    " failed-too-many-times-from",
-    "an object": "accessed-mac-policy-controlled-object used-apparmor-controlled-object"
-    " used-landlock-controlled-object used-ipe-controlled-object told-labels-of overrode-label-of"
-    " modified-level-of checked-permission-of reached-limit-of",
-    "an unknown one": "called-seccomp-controlled-syscall",
-    "a domain": "added-mac-network-domain-mapping-to deleted-mac-network-domain-mapping-from",
-    "an address of the network": "changed-network-label-of changed-ipsec-label-of",
-    "the system": "failed-self-test-of tested-file-system-integrity-of",
-    "no file": "switched-process-accounting-to",
-    "coverage": "was-checked-for",
-    "another value": "changed-selinux-enforcement",
-    "the firewall": "loaded-firewall-rule-to",
-    "a session": "behaved-unusually-in",
-    "another host": "migrated-vm-from migrated-vm-to",
-    "its defaults": "initialized-audit-subsystem",
-    "an unknown object": "made-unrecorded-call",
-    "no cause told": "started-audit shutdown-audit aborted-auditd-startup rotated-audit-logs"
-    " resumed-audit-logging lost-audit-records changed-auditd-configuration listened-to-audit",
-    "no question told": "asked-audit-store",
-    "no end told": "ended-question-to-audit-store",
-}
-UNNAMED: Final = {verb: words for words, verbs in _UNNAMED.items() for verb in verbs.split()}
-"""What a sentence calls an object that an event does not name: each verb that ends in a
-preposition needs one, here or in SAID."""

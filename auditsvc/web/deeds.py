@@ -72,8 +72,14 @@ def of_life(asking: Asking, life: Life) -> Deeds:
     for title, sql in asked.items():
         table = asking.rows(f"{sql} {grouped} {_SHOWN + 1}", _SHOWN)
         lists.append(List(title, table.named(), table.more))
-    count = counted(len(ids), "call")
-    return Deeds(lists, f"Of all its {count}." if is_all else f"Of its newest {count}.")
+    return Deeds(lists, _of_calls(len(ids), is_all=is_all))
+
+
+def _of_calls(count: int, *, is_all: bool) -> str:
+    """Say which calls the lists are of."""
+    if is_all and count == 1:
+        return "Of its only call."
+    return f"Of {'all its' if is_all else 'its newest'} {counted(count, 'call')}."
 
 
 def calls_of_life(asking: Asking, life: Life, most: int) -> tuple[list[int], bool]:

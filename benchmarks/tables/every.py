@@ -181,6 +181,12 @@ NONE: Final[dict[str, dict[str, object]]] = {
     "-sv no -k": {"success": "no", "key": "no-such"},
     "-sv yes -k": {"success": "yes", "key": "no-such"},
     "-sv no -ul 4711": {"success": "no", "loginuid": "4711"},
+    "-sv no -x": {"success": "no", "executable": "no-such"},
+    "-sv no -f": {"success": "no", "file": "/no-such"},
+    "-hn 10.0 -x": {"host": "10.0", "executable": "no-such"},
+    "-f lib64 -ul 4711": {"file": "lib64", "loginuid": "4711"},
+    "-e 77777 -sc openat": {"exit": "77777", "syscall": "openat"},
+    "--path FILE -sv yes": {"path": "/usr/share/doc/file19777", "success": "yes"},
 }
 """What no event has; beside each is an option that many have, in the last ones."""
 VIEWS: Final = (

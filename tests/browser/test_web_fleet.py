@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from fixtures.browser import Heard, axe, wait_for_parts
+from fixtures.browser import Heard, axe, broken_words, wait_for_parts
 from fixtures.fleet_pages import OTHER, STORES, source_of, table_in
 from fixtures.web import COOKIE, serving
 
@@ -53,3 +53,26 @@ def test_a_page_comes_whole_and_axe_finds_nothing(new_page, served, name, width)
         text = page.locator("#health").inner_text()
         assert "1 store not well" in text
         assert OTHER[:30] in text
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize("name", ["overview", "events"])
+def test_a_short_word_stands_on_one_line(new_page, served, name, width):
+    """However long a host's name is that stands beside it."""
+    base, cookies = served
+    page = new_page(width=width, cookies=cookies)
+    page.goto(base + PAGES[name])
+    wait_for_parts(page)
+    assert page.locator("td").count() > 10
+    assert broken_words(page, "td", 9) == []
+
+
+def test_on_paper_a_time_is_broken_between_date_and_clock(new_page, served):
+    """And nothing goes over the edge of the paper."""
+    base, cookies = served
+    page = new_page(width=800, cookies=cookies)
+    page.emulate_media(media="print")
+    page.goto(base + PAGES["events"])
+    assert page.locator("td time").count() > 10
+    assert broken_words(page, "td time", 99) == []
+    assert page.evaluate("document.documentElement.scrollWidth") == 800

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from fixtures import ausearch, searching
-from fixtures.logs import load, opening
+from fixtures.logs import call, end, load, opening, record
 
 from auditsvc.search.criteria import Criteria
 from auditsvc.search.lines import identity
@@ -262,6 +262,46 @@ def test_two_conditions_on_one_field_both_hold(store, log, two):
     assert first
     assert second
     assert ours != set(found_by_ausearch(log, two))
+
+
+HEAD = "pid=9 uid=0 auid=1000 ses=3 subj=x"
+VERDICT = "avc:  denied  { send_msg } for msgtype=method_call scontext=a:b:c tcontext=a:b:d"
+TERMINALS = [
+    record("USER_AVC", 1, f"{HEAD} msg='{VERDICT} exe=\"/x\" hostname=? addr=? terminal=?'"),
+    record("USER_LOGIN", 2, f"{HEAD} msg='op=x exe=\"/x\" hostname=? addr=? terminal=?'"),
+    record("USER_LOGIN", 3, f"{HEAD} msg='op=x exe=\"/x\" addr=? terminal=? res=success'"),
+]
+
+
+@pytest.mark.parametrize("whole", [(), ("-w",)])
+def test_a_terminal_that_ends_a_message_is_found(url, tmp_path, whole):
+    """The kernel ends the message of each USER_AVC with it; ausearch wants a space behind it."""
+    log = tmp_path / "terminals.log"
+    log.write_text("".join(TERMINALS))
+    load(url, log.read_bytes())
+    assert [serial for *_, serial in searching.found(url, "-tm", "?", *whole)] == [1, 2, 3]
+    assert [serial for *_, serial in ausearch.found(log, "-tm", "?", *whole)] == [3]
+
+
+CHANGED = "auid=1000 ses=1 op=remove_rule key={} list=4 res=1"
+
+
+@pytest.mark.parametrize("whole", [(), ("-w",)])
+def test_a_change_of_a_rule_without_a_key_is_found_by_it(url, tmp_path, whole):
+    """Alone and within a call; not what has no key at all."""
+    log = tmp_path / "keys.log"
+    lines = [
+        record("CONFIG_CHANGE", 1, CHANGED.format("(null)")),
+        record("CONFIG_CHANGE", 2, CHANGED.format('"files"')),
+        record("CONFIG_CHANGE", 3, "auid=1000 ses=1 op=set audit_enabled=1 old=0 res=1"),
+        record("CONFIG_CHANGE", 4, CHANGED.format("(null)")) + call(4, key='"k"') + end(4),
+        record("USER_LOGIN", 5, f"{HEAD} msg='op=x key=(null) res=success'"),
+    ]
+    log.write_text("".join(lines))
+    load(url, log.read_bytes())
+    found = searching.found(url, "-k", "(null)", *whole)
+    assert [serial for *_, serial in found] == [1, 4]
+    assert found == ausearch.found(log, "-k", "(null)", *whole)
 
 
 def test_an_unset_user_is_a_condition(store, log):

@@ -11,7 +11,7 @@ from fixtures.logs import SECOND, call, load, record, rows
 from fixtures.process_model import CLONE, EXECVE, Host
 from fixtures.repeats import seeds
 
-from auditsvc.search import sources
+from auditsvc.search import slices, sources
 from auditsvc.search.dialect import SQLITE
 from auditsvc.search.lines import identity
 from auditsvc.search.statement import statement
@@ -48,6 +48,12 @@ LOG = (
     + call(7, pid=300, ppid=1, second=SECOND + 8)
     + call(8, pid=301, ppid=300, exe='"/bin/sh"', second=SECOND + 9)
 )
+
+
+@pytest.fixture(autouse=True, params=(2, 4000))
+def first_calls(request, monkeypatch):
+    """Ask each of so many calls where its process was, and find the others by the processes."""
+    monkeypatch.setattr(slices, "_FIRST_PLACED", request.param)
 
 
 @pytest.fixture(scope="module")

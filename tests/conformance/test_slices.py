@@ -10,7 +10,7 @@ from fixtures import searching
 from fixtures.logs import SECOND, call, load, opening, record, rows
 from fixtures.repeats import pairs
 
-from auditsvc.search import select, slices
+from auditsvc.search import few_callers, select, slices
 from auditsvc.search.dialect import dialect_of
 from auditsvc.search.pace import Pace
 from auditsvc.search.select import found_events
@@ -68,6 +68,22 @@ SEARCHES = [
     ("--syscall", "swapon"),
     ("--syscall", "tuxcall", "--arch", "b64"),
 ]
+OF_CALLERS = [
+    ("--success", "no", "--pid", "71"),
+    ("--success", "no", "--key", "files"),
+    ("--success", "no", "--key", "(null)"),
+    ("--success", "no", "--file", "root"),
+    ("--success", "yes", "--path", "/etc"),
+    ("--success", "no", "--path", "/root"),
+    ("--exit", "-13", "--executable", "cat"),
+    ("--exit", "-13", "--executable", "no-such"),
+    ("--exit", "3", "--loginuid", "1000"),
+    ("--file", "etc", "--loginuid", "1000"),
+    ("--file", "etc", "--loginuid", "4711", "--success", "yes"),
+    ("--host", "192", "--executable", "cat"),
+    ("--key", "files", "--message", "PATH", "--pid", "70"),
+    ("--arch", "b64", "--exit", "3"),
+]
 
 
 @pytest.fixture(scope="module")
@@ -81,6 +97,7 @@ def url(common_url):
 def few(monkeypatch):
     """Have slices of few events."""
     monkeypatch.setattr(slices, "FIRST", 3)
+    monkeypatch.setattr(slices, "_FIRST_PLACED", 3)
 
 
 def in_slices(url, criteria, **words):
@@ -105,6 +122,75 @@ def test_slices_are_the_whole(url, words, newest):
     if len(whole) > 2:
         parts = in_slices(url, criteria, page=Page(newest=newest, after=whole[1]))
         assert [each for part in parts for each in part] == whole[2:]
+
+
+@pytest.mark.parametrize(("most", "words"), pairs([0, 10, 200_000], OF_CALLERS))
+def test_a_search_that_begins_with_callers_finds_the_same(url, monkeypatch, words, most):
+    """Whether its callers made few calls or many."""
+    monkeypatch.setattr(few_callers, "MOST", most)
+    criteria = searching.options("--utc", *words).criteria(url)
+    each = statement(criteria, dialect_of(url), views_only=True)
+    parts = in_slices(url, criteria)
+    assert len(parts) > 1
+    whole = [row["event_id"] for row in rows(url, each)]
+    assert [each for part in parts for each in part] == whole
+
+
+@pytest.mark.parametrize(
+    ("words", "of_few", "of_many"),
+    [
+        (("--success", "no", "--pid", "71"), "syscall_context_nr", "syscall_failed"),
+        (("--exit", "-13", "--executable", "cat"), "syscall_context_nr", "syscall_failed"),
+        (("--success", "no", "--key", "files"), "syscall_context_nr", "syscall_failed"),
+        (("--host", "192", "--executable", "cat"), "syscall_context_nr", "LIST SUBQUERY"),
+    ],
+)
+def test_where_callers_made_few_calls_a_search_begins_with_these(
+    tmp_path, monkeypatch, words, of_few, of_many
+):
+    """SQLite would begin with all failed calls, or with all uses of addresses."""
+    sqlite = f"sqlite:///{tmp_path}/store.db"
+    load(sqlite, log())
+    criteria = searching.options("--utc", *words).criteria(sqlite)
+
+    def ask(sql):
+        return [tuple(row.values()) for row in rows(sqlite, sql)]
+
+    for most, index in ((200_000, of_few), (0, of_many)):
+        monkeypatch.setattr(few_callers, "MOST", most)
+        *_, last = slices.slices(criteria, dialect_of(sqlite), ask)
+        plan = "\n".join(str(row["detail"]) for row in rows(sqlite, f"EXPLAIN QUERY PLAN {last}"))
+        first = re.search("syscall_context_nr|syscall_failed|LIST SUBQUERY", plan)
+        assert first is not None
+        assert first[0] == index, plan
+
+
+@pytest.mark.parametrize(("common", "wide"), [(0, False), (10, True)])
+def test_a_result_of_a_common_call_is_not_looked_up_call_by_call(
+    tmp_path, monkeypatch, common, wide
+):
+    """Of a call that makes up half of the store each would be found by the index."""
+    monkeypatch.setattr(slices, "_COMMON", common)
+    sqlite = f"sqlite:///{tmp_path}/store.db"
+    load(sqlite, "".join(call(n, nr=39, second=SECOND + 60 * n) for n in range(10)))
+    criteria = searching.options("--utc", "--syscall", "getpid", "--exit", "77").criteria(sqlite)
+
+    def ask(sql):
+        return [tuple(row.values()) for row in rows(sqlite, sql)]
+
+    *_, last = slices.slices(criteria, dialect_of(sqlite), ask)
+    assert ("likelihood(event_id" in last) == wide
+
+
+def test_events_of_a_file_are_found_by_it(tmp_path):
+    """Of half a million events without a call none is asked whether it names the file."""
+    sqlite = f"sqlite:///{tmp_path}/store.db"
+    load(sqlite, log())
+    criteria = searching.options("--utc", "--path", "/etc", "--success", "yes").criteria(sqlite)
+    sql = statement(criteria, dialect_of(sqlite))
+    plan = [str(row["detail"]) for row in rows(sqlite, f"EXPLAIN QUERY PLAN {sql}")]
+    assert "MULTI-INDEX OR" in plan
+    assert "SEARCH e USING INTEGER PRIMARY KEY (rowid=?)" in plan
 
 
 @pytest.mark.parametrize("words", SEARCHES, ids=" ".join)
@@ -192,10 +278,15 @@ def test_the_first_slice_has_few(url):
     assert first[0] >> 30 == second
 
 
-@pytest.mark.parametrize("words", [("--event", "9"), ("--unit", "none.service")], ids=" ".join)
-def test_what_gains_nothing_is_one_statement(url, words):
-    """One number is found by it, a place costs the same in each slice."""
-    assert len(in_slices(url, searching.options("--utc", *words).criteria(url))) == 1
+def test_what_gains_nothing_is_one_statement(url):
+    """One number is found by it."""
+    assert len(in_slices(url, searching.options("--utc", "--event", "9").criteria(url))) == 1
+
+
+def test_a_place_is_looked_for_in_two_slices(url):
+    """Of each call of a short time, and then by all processes there: that costs each the same."""
+    criteria = searching.options("--utc", "--unit", "none.service").criteria(url)
+    assert in_slices(url, criteria) == [[], []]
 
 
 def test_events_come_before_the_search_has_ended(url, monkeypatch):

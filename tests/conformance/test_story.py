@@ -120,6 +120,110 @@ def test_a_record_names_what_it_was_done_to(url):
     assert in_sql(url) == in_memory(url)
 
 
+OWN = "auid=4294967295 pid=7 uid=0 ses=4294967295 subj=unconfined"
+BY_MIA = "auid=1000 pid=7 uid=0 ses=3 subj=unconfined"
+TAMPERING = 'op=tamper what={} list=exit key="k" detail="{}" restored=yes'
+SERVICE = [
+    ("DAEMON_START", f"op=start ver=auditsvc-1.0 format=raw kernel=6.1.0 {OWN} res=success",
+     "system as 0 started audit service, version auditsvc-1.0"),
+    ("DAEMON_END", f"op=terminate {OWN} res=success",
+     "system as 0 stopped audit service: terminate"),
+    ("DAEMON_ABORT", f"op=error reason=no-space {OWN} res=failed",
+     "system as 0 stopped audit service on error: no-space"),
+    ("DAEMON_ROTATE", f"op=rotate-logs {OWN} res=success", "system as 0 rotated audit logs"),
+    ("DAEMON_ERR", f"op=lost kernel=3 spool=0 overflows=0 {OWN} res=failed",
+     "system as 0 lost audit records"),
+    ("DAEMON_ERR", f"op=forged messages=2 {OWN} res=success",
+     "system as 0 discarded forged records"),
+    ("DAEMON_ERR", f"op=replace {BY_MIA} res=failed",
+     "1000 as 0 tried to take the place of the audit service: failed"),
+    ("DAEMON_CONFIG", f"op=reconfigure state=changed {BY_MIA} res=success",
+     "1000 as 0 reloaded configuration of audit service: changed"),
+    ("DAEMON_CONFIG", ('op=coverage began=1.5 comm="sleep" exe="/bin/sleep" state=covered'
+     f" reason=clear threads=1 covered=1 {BY_MIA} res=success"),
+     "1000 as 0 had audit coverage checked of process sleep with result covered using /bin/sleep"),
+    ("DAEMON_CONFIG", f"op=coverage-look enabled=1 logs=every share=1.0 {OWN} res=success",
+     "system as 0 checked audit coverage of all processes"),
+    ("DAEMON_CONFIG", f'op=name kind=user id=1000 acct="mia" {OWN} res=success',
+     "system as 0 noted name mia for id 1000"),
+    ("DAEMON_CONFIG", f"op=name kind=user id=1000 {OWN} res=success",
+     "system as 0 noted name as removed for id 1000"),
+    ("DAEMON_CONFIG", f'op=cgroup cgroup="/system.slice/a.service" unit=a.service {BY_MIA} res=1',
+     "1000 as 0 was seen with a process in control group /system.slice/a.service"),
+    ("DAEMON_CONFIG", f'op=cgroup cgroup="/docker/ab" container=ab name="web" {BY_MIA} res=1',
+     "1000 as 0 was seen with a process in control group /docker/ab of container web"),
+    ("DAEMON_CONFIG", f"op=store state=from-now {OWN} res=success",
+     "system as 0 noted state of audit store: from-now"),
+    ("DAEMON_CONFIG", f"op=takeover from=5 records=9 state=complete {OWN} res=success",
+     "system as 0 took over audit records of an earlier run: complete"),
+    ("DAEMON_CONFIG", f"op=verify state=proved findings=0 lines=9 events=3 {BY_MIA} res=success",
+     "1000 as 0 verified evidence of audit log: proved"),
+    ("DAEMON_CONFIG", f"op=access-unrecorded of_uid=1000 accesses=9 {OWN} res=failed",
+     "system as 0 did not record all questions to audit store of user 1000"),
+    ("DAEMON_CONFIG", f"op=switch state=off {BY_MIA} res=success", "1000 as 0 switched audit off"),
+    ("DAEMON_CONFIG", f"op=register state=given-up {OWN} res=success",
+     "system as 0 registered again as audit service"),
+    ("DAEMON_CONFIG", f"op=discard state=unsigned segment=8 {OWN} res=failed",
+     "system as 0 deleted audit log without signature up to segment 8"),
+    ("DAEMON_CONFIG", f"{TAMPERING.format('rule_deleted', '-w /etc -k k')} {BY_MIA} res=success",
+     "1000 as 0 deleted audit rule -w /etc -k k"),
+    ("DAEMON_CONFIG", f"{TAMPERING.format('never_added', '-a never,task')} {BY_MIA} res=failed",
+     "1000 as 0 added audit rule that excludes events: -a never,task: failed"),
+    ("DAEMON_CONFIG", ('op=tamper what=setting detail="backlog_limit 64"'
+     f" restored=no {BY_MIA} res=success"), "1000 as 0 changed audit setting backlog_limit 64"),
+    ("DAEMON_CONFIG", ('op=tamper what=switched_off detail="enabled 1 to 0"'
+     f" restored=yes {BY_MIA} res=success"), "1000 as 0 switched off audit: enabled 1 to 0"),
+    ("DAEMON_CONFIG", f'op=tamper what=replaced detail="pid 9 asked" {BY_MIA} res=success',
+     "1000 as 0 tried to take the place of the audit service"),
+    ("DAEMON_CONFIG", "op=tamper what=rows_altered findings=2 restored=no res=success",
+     "system found rows of audit store altered, findings: 2"),
+    ("CONFIG_CHANGE", 'auid=1000 ses=3 op=add_rule key="k" list=4 res=1',
+     "1000 added audit rule with key k"),
+    ("CONFIG_CHANGE", "auid=1000 ses=3 op=remove_rule key=(null) list=4 res=1",
+     "1000 deleted audit rule with key that is not set"),
+    ("CONFIG_CHANGE", 'auid=1000 ses=3 op=updated_rules path="/etc/passwd" key="k" list=4 res=1',
+     "1000 had audit rule updated for /etc/passwd"),
+    ("USER_AUTH", f"{HEAD} msg='op=PAM:authentication {SSHD}'",
+     "1000 as 0 authenticated as an account using /usr/sbin/sshd"),
+]  # fmt: skip
+"""The service's own records, and others whose operation is not what it was done to."""
+
+
+@pytest.mark.usefixtures("ids")
+def test_the_service_s_own_records_are_told_in_plain_words(url):
+    """Each says what was done, to whom it is told for the first time."""
+    lines = [record(kind, n, body) for n, (kind, body, _) in enumerate(SERVICE, start=1)]
+    load(url, "".join(lines))
+    told = in_sql(url)
+    assert [told[event] for event in sorted(told)] == [said for *_, said in SERVICE]
+    assert told == in_memory(url)
+
+
+PROCESS_WORDS = [
+    ("kill", {"a0": "4d2", "a1": "9"}, "sent signal to process 1234 with SIGKILL"),
+    ("pidfd_send_signal", {"a0": "3", "a1": "9"}, "sent signal to a process with SIGKILL"),
+    ("setuid", {"a0": "7"}, "changed identity of process cat to 7"),
+    ("pidfd_open", {"a0": "4d2"}, "opened handle of process 1234"),
+    ("ptrace", {"a0": "10", "a1": "4d2"}, "traced process 1234 with PTRACE_ATTACH"),
+    ("fork", {}, "created child of process cat"),
+    ("exit_group", {"success": None}, "ended process cat"),
+    ("shutdown", {}, "shut down connection of a socket"),
+    ("kcmp", {}, "compared two processes"),
+]
+
+
+@pytest.mark.one_database
+@pytest.mark.usefixtures("ids")
+def test_a_sentence_tells_a_process_from_other_things(url):
+    """`cat` or `1234` alone could be a file or a user; `shut down` alone the host."""
+    calls = enumerate(PROCESS_WORDS, start=1)
+    load(url, "".join(made(n, name, items=0, **args) for n, (name, args, _) in calls))
+    told = in_sql(url)
+    words = [f"system as 0 {said} using /usr/bin/cat" for *_, said in PROCESS_WORDS]
+    assert [told[event] for event in sorted(told)] == words
+    assert told == in_memory(url)
+
+
 @pytest.mark.usefixtures("ids")
 def test_a_call_that_carries_a_request_is_told_by_the_record_of_it(url):
     """`setenforce 0` writes to a file, `nft` sends a message: the kernel says what that was."""

@@ -57,6 +57,17 @@ def test_what_it_did(client, url):
     assert link(told["Read"], "^/event/") == f"/event/{event_of(url, 8104)}"
 
 
+def test_it_says_of_which_calls_that_is(client, url):
+    """Of process 402 the log has one call, of 401 more; "all its 1 call" is nobody's language."""
+    told = {}
+    for serial in (8104, 8109):
+        page = client.get(f"/process?event={event_of(url, serial)}").text
+        did = next(value for _, name, value in Seen(page).attributes if name == "hx-get")
+        told[serial] = Seen(client.get(did).text).text
+    assert re.search(r"Of all its [2-9] calls\.", told[8104])
+    assert "Of its only call." in told[8109]
+
+
 def test_events_lead_to_it(client):
     """Each row of the list has the link of its process."""
     page = client.get("/events?file=shadow").text

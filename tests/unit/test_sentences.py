@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import ast
+from pathlib import Path
+from typing import get_args
+
 import pytest
 
+import auditsvc
+from auditsvc.guard.finding import What
 from auditsvc.tables import verbs
-from auditsvc.tables.verbs import CALLS, OPERATIONS, SAID, TYPES, UNNAMED
+from auditsvc.tables.names_of_objects import BY_OPERATION
+from auditsvc.tables.verb_words import SAID, UNNAMED
+from auditsvc.tables.verbs import CALLS, OPERATIONS, TYPES
 
 ACTIONS = {verb.action for table in (CALLS, TYPES, OPERATIONS) for verb in table.values()}
 OPEN = {"of", "to", "from", "in", "on", "with", "for", "as", "about", "at"}
@@ -29,3 +37,22 @@ def test_our_own_notes_are_no_change_of_configuration():
     """The service writes them as DAEMON_CONFIG records by the hundred."""
     assert not any("chang" in OPERATIONS[op].action for op in ("coverage", "name", "cgroup"))
     assert verbs.TYPES["DAEMON_CONFIG"].action == "changed-auditd-configuration"
+
+
+def written_operations():
+    """Give the operations of the DAEMON_CONFIG records that the program writes."""
+    for source in Path(auditsvc.__file__).parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(source.read_bytes())):
+            match node:
+                case ast.Call(ast.Attribute(attr="config"), [_, ast.Constant(str(op)), *_]):
+                    yield op
+
+
+def test_each_of_our_own_records_has_words_of_its_own():
+    """Else its sentence is the name of its operation."""
+    written = {*written_operations(), *(f"tamper {what}" for what in get_args(What))}
+    assert {"name", "cgroup", "switch", "tamper put_back"} <= written
+    assert written <= set(BY_OPERATION)
+    assert set(BY_OPERATION) <= set(OPERATIONS)
+    unsaid = {op for op in written if OPERATIONS[op].action not in SAID}
+    assert unsaid == {"switch", "tamper setting"}  # "switched audit off": said as it is

@@ -23,6 +23,7 @@ from auditsvc.store.views.story import (
     how,
     named,
     of_call,
+    operation,
     others,
     outcome,
     told_events,
@@ -102,14 +103,14 @@ def _in_calls(d: Dialect) -> str:
     fields = d.json.format("told.value", "r.event")
     return f"""
         SELECT event_id, host, time, {verb("change", "type_name", "type")} AS change,
-            {verb_of_record("type", "type_name", "op")} AS action, object, object2,
+            {verb_of_record("type_name", "op")} AS action, object, object2,
             CASE WHEN result IS NOT NULL THEN {OUTCOME} ELSE called END AS outcome,
             pid, auid, uid, ses, {how("exe", "comm")} AS how, key
         FROM (
             SELECT s.id AS event_id, {found["host"]}, {time(d, "s")} AS time, r.type,
                 (SELECT t.name FROM record_type t WHERE t.type = r.type) AS type_name,
-                {words.field(d, fields, "op")} AS op,
-                {named(d, fields, "r.type")} AS object, {changed_to(d, fields)} AS object2,
+                {operation(d, fields, "r.type")} AS op, {named(d, fields, "r.type")} AS object,
+                {changed_to(d, fields, "r.type")} AS object2,
                 {words.known(words.field(d, fields, "res"))} AS result,
                 CAST(NULL AS text) AS verdict, {outcome("s.success")} AS called,
                 c.pid, c.auid, c.uid, c.ses, {found["exe"]}, {found["comm"]}, {found["key"]}

@@ -3,8 +3,8 @@
     mia as root opened file /etc/shadow using /usr/bin/cat: failed
 
 The action is one of ausearch's words, which `search --format text` gives as they are. Here it is
-said as people do: in their words (`verbs.SAID`), else without hyphens; what has no name by what
-it is, flags of zero not at all, and the outcome at the end.
+said as people do: in their words (`auditsvc.tables.verb_words`), else without hyphens; what has no
+name by what it is, a process as one, flags of zero not at all, and the outcome at the end.
 
 Archive and lake keep a sentence only where it is not the one that follows from the other columns
 (`kept`): where another word than `to` stands before the second object. Programs before revision
@@ -19,7 +19,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from auditsvc.tables.verbs import SAID, UNNAMED
+from auditsvc.store.read.texts import quoted
+from auditsvc.tables.verb_words import FAILURES, PROCESSES, SAID, UNNAMED
 
 COLUMNS: Final = ("actor", "as_user", "outcome", "action", "object", "object2", "how")
 """The columns that it is made of, beside the word before the second object."""
@@ -34,15 +35,17 @@ def sentence(prefix: str = "", link: str = "'to'") -> str:
     actor, as_user, outcome, action, first, second, how = (prefix + name for name in COLUMNS)
     said = " ".join(f"WHEN '{verb}' THEN '{words}'" for verb, words in SAID.items())
     unnamed = " ".join(f"WHEN '{verb}' THEN ' {words}'" for verb, words in UNNAMED.items())
+    processes, failures = (", ".join(map(quoted, sorted(each))) for each in (PROCESSES, FAILURES))
     return (
         f"{actor} || coalesce(' as ' || nullif({as_user}, {actor}), '')"
         f" || ' ' || CASE {action} {said} ELSE replace({action}, '-', ' ') END"
-        f" || coalesce(' ' || {first}, CASE {action} {unnamed} ELSE '' END)"
+        f" || coalesce(CASE WHEN {action} IN ({processes}) THEN ' process ' ELSE ' ' END"
+        f" || {first}, CASE {action} {unnamed} ELSE '' END)"
         f" || coalesce(' ' || {link} || ' ' || nullif({second}, '0x0'), '')"
         f" || coalesce(CASE {action} WHEN 'executed' THEN NULL WHEN 'crashed-program' THEN ' '"
         f" ELSE ' using ' END || {how}, '')"
-        f" || CASE {outcome} WHEN 'failed' THEN ': failed' WHEN 'in progress' THEN ': in progress'"
-        " ELSE '' END"
+        f" || CASE {outcome} WHEN 'failed' THEN CASE WHEN {action} IN ({failures}) THEN ''"
+        " ELSE ': failed' END WHEN 'in progress' THEN ': in progress' ELSE '' END"
     )
 
 

@@ -9,24 +9,27 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from auditsvc.record.types import CONFIG_CHANGE, SECCOMP, URINGOP
+from auditsvc.record.types import CONFIG_CHANGE, DAEMON_CLOSE, DAEMON_CONFIG, SECCOMP, URINGOP
 from auditsvc.store.views import words
 from auditsvc.store.views.dialect import Lookup, Step, lookups, text, time
 from auditsvc.store.views.names import QUOTED, USER, in_call, in_event
 from auditsvc.store.views.sentence import sentence
 from auditsvc.tables import effects, names
 from auditsvc.tables.names_of_objects import (
+    ABOUT_ACCOUNTS,
+    BY_OPERATION,
     BY_TYPE,
     CARRIERS,
-    DAEMON_CLOSE,
     END_OF,
     FIELDS,
     SCRIPTED,
     SETTINGS,
+    TAMPER,
     TELLING,
     VALUES,
     WITH_OPERATION,
 )
+from auditsvc.tables.verbs import OPERATIONS
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -83,18 +86,40 @@ def verb(column: str, name: str, kind: str) -> str:
     )
 
 
-def verb_of_record(kind: str, name: str, op: str) -> str:
-    """Give what a record of a type (`kind`: its number, `name`) did, which its `op` can tell."""
-    telling = ", ".join(map(str, WITH_OPERATION))
-    said = f"CASE {kind} WHEN {DAEMON_CLOSE} THEN '{END_OF}' || {op} ELSE {op} END"
+_TELLING: Final = ", ".join(map(str, WITH_OPERATION))
+
+
+def operation(d: Dialect, fields: str, kind: str) -> str:
+    """Give the operation that a record of a type (`kind`: its number) tells, as verbs have it."""
+    op, what = (words.field(d, fields, name) for name in ("op", "what"))
     return (
-        f"coalesce(CASE WHEN {kind} IN ({telling}) THEN {verb('action', said, 'operation')} END,"
-        f" {verb('action', name, 'type')})"
+        f"CASE WHEN {kind} = {DAEMON_CLOSE} THEN '{END_OF}' || {op}"
+        f" WHEN {kind} = {DAEMON_CONFIG} AND {op} = '{TAMPER}' THEN '{TAMPER} ' || {what}"
+        f" WHEN {kind} IN ({_TELLING}) THEN {op} END"
     )
+
+
+def verb_of_record(name: str, op: str) -> str:
+    """Give what a record of a type (`name`) did, which its operation (`op`, above) can tell."""
+    return f"coalesce({verb('action', op, 'operation')}, {verb('action', name, 'type')})"
+
+
+def _by_operation(d: Dialect, fields: str, op: str, otherwise: str, *, second: bool) -> str:
+    """Give an object of a record whose operation says which it is; else what is given."""
+    told = {name: of.second if second else of.object for name, of in BY_OPERATION.items()}
+    ways = "".join(
+        f" WHEN '{name}' THEN"
+        f" coalesce({', '.join(words.known(words.field(d, fields, each)) for each in of)}, NULL)"
+        for name, of in told.items()
+        if of
+    )
+    nothing = ", ".join(f"'{name}'" for name, of in told.items() if not of)
+    return f"CASE {op}{ways} ELSE CASE WHEN {op} IN ({nothing}) THEN NULL ELSE {otherwise} END END"
 
 
 def named(d: Dialect, fields: str, kind: str) -> str:
     """Give the object that the fields of a record name; `kind`: the number of its type."""
+    op = operation(d, fields, kind)
     own = {
         name: f"coalesce({', '.join(words.own_field(d, fields, each) for each in of)}, NULL)"
         for name, of in BY_TYPE.items()
@@ -107,13 +132,21 @@ def named(d: Dialect, fields: str, kind: str) -> str:
         f"WHEN {words.field(d, fields, name)} IS NOT NULL THEN '{name}'" for name in SETTINGS
     )
     known = ", ".join(words.known(words.field(d, fields, name)) for name in FIELDS)
-    return f"coalesce(CASE {kind}{by_type} END, CASE {settings} END, {known})"
+    accounts = ", ".join(str(names.record_type_number(name)) for name in ABOUT_ACCOUNTS)
+    verbs = ", ".join(f"'{name}'" for name in OPERATIONS)
+    word = words.known(words.field(d, fields, "op"))
+    last = f"CASE WHEN {kind} NOT IN ({accounts}) AND coalesce({op}, '') NOT IN ({verbs})"
+    found = (
+        f"coalesce(CASE {kind}{by_type} END, CASE {settings} END, {known}, {last} THEN {word} END)"
+    )
+    return _by_operation(d, fields, op, found, second=False)
 
 
-def changed_to(d: Dialect, fields: str) -> str:
-    """Give what the object that a record names was changed to."""
+def changed_to(d: Dialect, fields: str, kind: str) -> str:
+    """Give what the object that a record names was changed to, or more of it."""
     values = ", ".join(words.known(words.field(d, fields, name)) for name in (*SETTINGS, *VALUES))
-    return f"coalesce({values})"
+    op = operation(d, fields, kind)
+    return _by_operation(d, fields, op, f"coalesce({values})", second=True)
 
 
 def named_call(d: Dialect, number: str, machine: str) -> str:
@@ -342,7 +375,7 @@ def calls(d: Dialect, where: str = "", without: Collection[str] = (), given: str
         {CALL}
         {joins}
         {where}"""  # noqa: S608 - made of texts of this package only
-    action = of_told(verb_of_record("told_type", type_name, words.field(d, "{0}", "op")))
+    action = of_told(verb_of_record(type_name, operation(d, "{0}", "told_type")))
     called = "coalesce(part_name, name)"
     others = ", ".join(f"'{call}'" for call in sorted(effects.OF_ANOTHER))
     objects = f"""coalesce(module, address, target, first, program,
@@ -361,7 +394,7 @@ def calls(d: Dialect, where: str = "", without: Collection[str] = (), given: str
             {as_text(f"coalesce(euid_name, {words.user('euid')})")} AS as_user,
             {tells(action, "coalesce(did, 'made-call ' || name)")} AS action, outcome,
             {tells(of_told(named(d, "{0}", "told_type")), objects)} AS object,
-            {tells(of_told(changed_to(d, "{0}")), second)} AS object2,
+            {tells(of_told(changed_to(d, "{0}", "told_type")), second)} AS object2,
             {tells(verb("object_kind", type_name, "type"), kind)} AS object_kind,
             {how("exe", "comm")} AS how, key, {tells("'to'", "link")} AS link
         FROM ({base}) made"""  # noqa: S608 - as above
@@ -389,11 +422,11 @@ def others(d: Dialect, where: str = "") -> str:
         "uid_told": f"nullif({uid}, '')",
         "auid_name": f"CASE WHEN e.auid IS NOT NULL THEN {in_event(auid_words, 'e.auid')} END",
         "uid_name": in_event(words.field(d, "{0}", "UID"), uid_number),
-        "op": words.field(d, "{0}", "op"),
+        "op": operation(d, "{0}", "e.type"),
         "uring_op": number,
         "named": f"CASE e.type WHEN {URINGOP} THEN NULL WHEN {SECCOMP} THEN"
         f" {_refused_call(d, '{0}')} ELSE {named(d, '{0}', 'e.type')} END",
-        "changed_to": f"CASE WHEN e.type <> {URINGOP} THEN {changed_to(d, '{0}')} END",
+        "changed_to": f"CASE WHEN e.type <> {URINGOP} THEN {changed_to(d, '{0}', 'e.type')} END",
         "first": _file("{0}", "e.id", "ASC"),
         "last": _file("{0}", "e.id", "DESC"),
         "address": _address("e.id"),
@@ -413,13 +446,14 @@ def others(d: Dialect, where: str = "") -> str:
             {verb("change", "type_name", "type")} AS change,
             {as_text(actor)} AS actor, {as_text(as_user)} AS as_user,
             coalesce(CASE type WHEN {URINGOP} THEN {uring} END,
-                {verb_of_record("type", "type_name", "op")},
+                {verb_of_record("type_name", "op")},
                 'made-record ' || coalesce(type_name, CAST(type AS text))) AS action,
             {OUTCOME} AS outcome, coalesce(named, address, target, first) AS object,
             coalesce(changed_to, CASE WHEN coalesce(named, address, target) IS NULL
                 THEN nullif(last, first) END) AS object2,
             coalesce({verb("object_kind", "type_name", "type")}, 'system') AS object_kind,
-            {how("exe", "comm")} AS how, key, 'to' AS link
+            {how("exe", "comm")} AS how, key,
+            coalesce({verb("link", "op", "operation")}, 'to') AS link
         FROM ({told_events(d, more, where)}) made"""  # noqa: S608 - as above
 
 
